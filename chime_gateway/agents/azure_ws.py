@@ -1,0 +1,449 @@
+"""
+The agent's session on Azure OpenAI Realtime, over WebSocket.
+
+L{AzureSession} is the session: it moves between the protocol's events and the
+seam of a call.  L{RealtimeProtocol} is its socket.  What messages look like is
+in L{chime_gateway.wire.realtime}; which deployment to try is the fleet's choice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from enum import Enum
+from typing import Any, Final
+from urllib.parse import quote, urlsplit, urlunsplit
+
+import msgspec
+from attrs import asdict
+from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientProtocol
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IReactorTime,
+    IStreamClientEndpoint,
+)
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from chime_gateway import __version__
+from chime_gateway.errors import AgentUnavailable, RemoteProtocolError
+from chime_gateway.frames import Codec
+from chime_gateway.interfaces import AgentEvents, AgentSession
+from chime_gateway.net.websocket import CLOSE_NORMAL, LeanWebSocket
+from chime_gateway.settings import AgentProfile, DeploymentSettings
+from chime_gateway.wire import realtime
+
+#: 400, 401, 403 and 404 are answered the same way until somebody changes a
+#: setting; the rest (429, 5xx) may go away by itself.
+MISCONFIGURED_STATUS: Final = frozenset({400, 401, 403, 404})
+
+#: What to look at, by status (docs/operations.md says more).
+_HINTS: Final[Mapping[int, str]] = {
+    400: "is AZURE_OPENAI_DEPLOYMENT a realtime model?",
+    401: "check AZURE_OPENAI_API_KEY and AZURE_OPENAI_ENDPOINT, and that"
+    " AZURE_OPENAI_API_VERSION is set for the preview only",
+    403: "check the resource's network rules and the identity's role",
+    404: "check AZURE_OPENAI_DEPLOYMENT and AZURE_OPENAI_ENDPOINT",
+}
+
+CLOSE_PROTOCOL_ERROR: Final = 4002
+
+
+class HandshakeRefused(AgentUnavailable):
+    """
+    The service answered the upgrade with an HTTP status.
+
+    @ivar retry_after_seconds: as the service asks, or C{None}.
+    """
+
+    def __init__(
+        self, status: int, text: str, retry_after_seconds: float | None
+    ) -> None:
+        super().__init__(text, misconfigured=status in MISCONFIGURED_STATUS)
+        self.status = status
+        self.retry_after_seconds = retry_after_seconds
+
+
+def session_url(deployment: DeploymentSettings) -> str:
+    """The WebSocket URL of a deployment in the dialect it is set to."""
+    parts = urlsplit(deployment.endpoint)
+    scheme = "wss" if parts.scheme == "https" else "ws"
+    base = parts.path.rstrip("/").removesuffix("/openai/v1").removesuffix("/openai")
+    name = quote(deployment.deployment, safe="")
+    if deployment.api_version:
+        path = f"{base}/openai/realtime"
+        version = quote(deployment.api_version, safe="")
+        query = f"api-version={version}&deployment={name}"
+    else:
+        path = f"{base}/openai/v1/realtime"
+        query = f"model={name}"
+    return urlunsplit((scheme, parts.netloc, path, query, ""))
+
+
+class _State(Enum):
+    CONNECTING = "connecting"
+    CONFIGURING = "configuring"
+    READY = "ready"
+    CLOSED = "closed"
+
+
+class AzureSession:
+    """
+    One session, from its handshake to its end.
+
+    @ivar ready: fires with this object when audio may flow; fails with
+        L{AgentUnavailable}.
+    @ivar expires_at: Unix seconds, as the service says.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        dialect: realtime.Dialect,
+        profile: AgentProfile,
+        leg_codec: Codec,
+        events: AgentEvents,
+    ) -> None:
+        self.codec = realtime.session_codec(dialect, leg_codec)
+        self.ready: Deferred[AgentSession] = Deferred(lambda _: self.close())
+        self.expires_at: int | None = None
+        self._dialect = dialect
+        self._profile = profile
+        self._events = events
+        self._receive = realtime.RealtimeReader(dialect).receive
+        self._state = _State.CONNECTING
+        self._socket: RealtimeProtocol | None = None
+        self._active_response: str | None = None
+        self._create_sent: bytes | None = None
+        self._create_wanted: bytes | None = None
+        self._handlers: Mapping[type, Callable[[Any], None]] = {
+            realtime.SessionCreated: self._session_created,
+            realtime.SessionUpdated: self._session_updated,
+            realtime.ServiceError: self._service_error,
+            realtime.AudioDone: lambda e: events.agent_audio_done(e.item_id),
+            realtime.SpeechStarted: lambda e: events.speech_started(),
+            realtime.SpeechStopped: lambda e: events.speech_stopped(),
+            realtime.ResponseStarted: self._response_started,
+            realtime.ResponseDone: self._response_done,
+            realtime.AgentTranscript: self._agent_transcript,
+            realtime.CallerTranscript: lambda e: events.caller_said(e.text),
+            realtime.ToolCalled: lambda e: events.tool_called(
+                e.call_id, e.name, e.arguments
+            ),
+            realtime.Unrecognized: self._unrecognized,
+        }
+
+    # -- from the socket -------------------------------------------------------
+
+    def opened(self, socket: RealtimeProtocol) -> None:
+        self._socket = socket
+        if self._state is _State.CLOSED:
+            socket.close(CLOSE_NORMAL, "")
+
+    def message_received(self, payload: bytes, is_binary: bool) -> None:
+        if self._state is _State.CLOSED:
+            return
+        try:
+            event = self._receive(payload, is_binary)
+        except RemoteProtocolError as exc:
+            self._give_up(f"the agent broke the protocol: {exc}", CLOSE_PROTOCOL_ERROR)
+            return
+        events = self._events
+        if type(event) is realtime.AudioDelta:
+            events.agent_audio(
+                event.response_id, event.item_id, event.content_index, event.audio
+            )
+        else:
+            self._handlers[type(event)](event)
+        if self._state is _State.READY:
+            events.agent_active()
+
+    def socket_closed(self, reason: str) -> None:
+        self._lose(AgentUnavailable(reason))
+
+    def socket_stalled(self) -> None:
+        self._lose(AgentUnavailable("the agent's service stopped reading"))
+
+    def handshake_failed(self, why: AgentUnavailable) -> None:
+        """Before L{ready} only; later it says nothing new."""
+        if self._state is not _State.READY:
+            self._lose(why)
+
+    # -- AgentSession ------------------------------------------------------------
+
+    def send_audio(self, audio: bytes) -> None:
+        if self._socket is not None and not self._socket.send_text(
+            realtime.append_audio(audio)
+        ):
+            self._events.audio_dropped("agent_slow", len(audio))
+
+    def truncate(self, item_id: str, content_index: int, played_ms: int) -> None:
+        self._send(realtime.truncate_item(item_id, content_index, played_ms))
+
+    def say(self, instructions: str) -> None:
+        if self._active_response is not None:
+            self._send(realtime.cancel_response())
+        self._create(realtime.create_response(instructions))
+
+    def tool_result(self, call_id: str, output: str) -> None:
+        self._send(realtime.create_tool_output(call_id, output))
+        self._create(realtime.create_response())
+
+    def close(self) -> None:
+        self._state = _State.CLOSED
+        if self._socket is not None:
+            self._socket.close(CLOSE_NORMAL, "")
+
+    # -- inside --------------------------------------------------------------------
+
+    def _send(self, message: bytes) -> None:
+        if self._socket is not None:
+            self._socket.send_text(message)
+
+    def _create(self, create: bytes) -> None:
+        """One response at a time: the next waits until the active one is done."""
+        if self._active_response is None and self._create_sent is None:
+            self._create_sent = create
+            self._send(create)
+        else:
+            self._create_wanted = create
+
+    def _session_created(self, event: realtime.SessionCreated) -> None:
+        self.expires_at = event.expires_at
+        if self._state is _State.CONNECTING:
+            self._state = _State.CONFIGURING
+            self._send(
+                realtime.update_session(self._dialect, self._profile, self.codec)
+            )
+
+    def _session_updated(self, event: realtime.SessionUpdated) -> None:
+        if self._state is _State.CONFIGURING:
+            self._state = _State.READY
+            self.ready.callback(self)
+
+    def _service_error(self, event: realtime.ServiceError) -> None:
+        text = f"{event.code}: {event.message}"
+        if event.benign:
+            if event.code == "conversation_already_has_active_response":
+                # The VAD was first; ours follows when that one is done.
+                self._create_wanted, self._create_sent = self._create_sent, None
+            self._events.oddity_seen(event.code)
+        elif self._state is _State.CONFIGURING:
+            # Nothing of our settings is in force, and they will not get better.
+            is_theirs = event.code == "server_error"
+            why = AgentUnavailable(
+                f"the service refused the session's settings: {text}",
+                misconfigured=not is_theirs,
+            )
+            self._lose(why)
+        elif event.fatal:
+            self._give_up(text, CLOSE_NORMAL)
+        else:
+            self._create_sent = None
+            self._events.oddity_seen(event.code)
+            self._log.warn("the agent's service reports {error}", error=text)
+
+    def _response_started(self, event: realtime.ResponseStarted) -> None:
+        self._active_response = event.response_id
+        self._create_sent = None
+        self._events.response_started(event.response_id)
+
+    def _response_done(self, event: realtime.ResponseDone) -> None:
+        self._active_response = None
+        tokens = asdict(event.usage)
+        self._events.response_done(
+            event.response_id, event.status, event.detail, tokens
+        )
+        wanted, self._create_wanted = self._create_wanted, None
+        if wanted is not None and self._state is _State.READY:
+            self._create(wanted)
+
+    def _agent_transcript(self, event: realtime.AgentTranscript) -> None:
+        if event.final:
+            self._events.agent_said(event.item_id, event.text)
+
+    def _unrecognized(self, event: realtime.Unrecognized) -> None:
+        if event.type not in _EXPECTED:
+            self._events.oddity_seen(event.type)
+
+    def _give_up(self, reason: str, close_code: int) -> None:
+        if self._socket is not None:
+            self._socket.close(close_code, "")
+        self._lose(AgentUnavailable(reason))
+
+    def _lose(self, why: AgentUnavailable) -> None:
+        """The end that we did not ask for; told once."""
+        state, self._state = self._state, _State.CLOSED
+        if state is _State.CLOSED:
+            return
+        if self._socket is not None:
+            self._socket.close(CLOSE_NORMAL, "")
+        if state is _State.READY:
+            self._events.agent_lost(str(why))
+        else:
+            self.ready.errback(why)
+
+
+#: Events that carry nothing a call needs; seen in every session.
+_EXPECTED: Final = frozenset(
+    {
+        "conversation.created",
+        "conversation.item.added",
+        "conversation.item.created",
+        "conversation.item.done",
+        "conversation.item.deleted",
+        "conversation.item.truncated",
+        "conversation.item.input_audio_transcription.delta",
+        "conversation.item.input_audio_transcription.failed",
+        "input_audio_buffer.committed",
+        "input_audio_buffer.cleared",
+        "input_audio_buffer.timeout_triggered",
+        "rate_limits.updated",
+        "response.content_part.added",
+        "response.content_part.done",
+        "response.function_call_arguments.delta",
+        "response.output_item.added",
+        "response.output_item.done",
+    }
+)
+
+
+class RealtimeProtocol(LeanWebSocket, WebSocketClientProtocol):  # type: ignore[misc]
+    """The socket of one L{AzureSession}."""
+
+    def __init__(self, session: AzureSession, clock: IReactorTime) -> None:
+        super().__init__()
+        self.clock = clock
+        self._session = session
+
+    def onOpen(self) -> None:
+        self.open_lean_path(realtime.MAX_EVENT_BYTES)
+        self._session.opened(self)
+
+    def message_received(self, payload: bytes, is_binary: bool) -> None:
+        self._session.message_received(payload, is_binary)
+
+    def peer_stalled(self) -> None:
+        self._session.socket_stalled()
+        self.dropConnection(abort=True)
+
+    def failHandshake(self, reason: str) -> None:
+        self._session.handshake_failed(self._refusal(reason))
+        super().failHandshake(reason)
+
+    def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
+        detail = f" ({code}{': ' + reason if reason else ''})" if code else ""
+        self._session.socket_closed(f"the agent's service closed the session{detail}")
+
+    def _refusal(self, reason: str) -> AgentUnavailable:
+        """What the HTTP answer to our upgrade means."""
+        words = (getattr(self, "http_status_line", None) or "").split()
+        if len(words) < 2 or not words[1].isdigit() or words[1] == "101":
+            return AgentUnavailable(f"the agent's handshake failed: {reason}")
+        status = int(words[1])
+        text = f"the agent's service answered HTTP {status}"
+        detail = _error_text(self.data)
+        if detail:
+            text += f" ({detail})"
+        if status in _HINTS:
+            text += f"; {_HINTS[status]}"
+        headers = getattr(self, "http_headers", None) or {}
+        return HandshakeRefused(status, text, _seconds(headers.get("retry-after")))
+
+
+class _ErrorBody(msgspec.Struct):
+    code: str | None = None
+    message: str | None = None
+
+
+class _ErrorAnswer(msgspec.Struct):
+    error: _ErrorBody
+
+
+def _error_text(body: bytes) -> str:
+    """What the service says in the JSON of a refusal, as far as it came."""
+    try:
+        error = msgspec.json.decode(body, type=_ErrorAnswer).error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ""
+    return ": ".join(part[:200] for part in (error.code, error.message) if part)
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """Retry-After in its form as a number (RFC 9110 section 10.2.3)."""
+    if retry_after is None or not retry_after.strip().isdecimal():
+        return None
+    return float(retry_after)
+
+
+class RealtimeFactory(WebSocketClientFactory):  # type: ignore[misc]
+    """Build the L{RealtimeProtocol} of one session."""
+
+    noisy = False
+
+    def __init__(
+        self, url: str, headers: Mapping[str, str], session: AzureSession, reactor: Any
+    ) -> None:
+        super().__init__(
+            url,
+            headers=dict(headers),
+            useragent=f"chime-gateway/{__version__}",
+            # Without it Autobahn imports the global one.
+            reactor=reactor,
+        )
+        self._session = session
+        self.setProtocolOptions(
+            maxMessagePayloadSize=realtime.MAX_EVENT_BYTES,
+            maxFramePayloadSize=realtime.MAX_EVENT_BYTES,
+            openHandshakeTimeout=0,  # the fleet's deadline covers all of it
+            autoPingInterval=20,
+            autoPingTimeout=20,
+            failByDrop=False,
+        )
+
+    def buildProtocol(self, addr: object) -> RealtimeProtocol:
+        protocol = RealtimeProtocol(self._session, self.reactor)
+        protocol.factory = self
+        return protocol
+
+
+def connect(
+    url: str,
+    headers: Mapping[str, str],
+    session: AzureSession,
+    endpoint: IStreamClientEndpoint,
+    reactor: Any,
+    timeout_seconds: float,
+) -> Deferred[AgentSession]:
+    """
+    Open C{session} at C{url}.
+
+    @return: L{AzureSession.ready}; it fails with L{AgentUnavailable}, also
+        when C{timeout_seconds} have passed without C{session.updated}.
+    """
+    connecting = endpoint.connect(RealtimeFactory(url, headers, session, reactor))
+    sockets: list[Any] = []
+    deadline: IDelayedCall = reactor.callLater(
+        timeout_seconds,
+        lambda: session.handshake_failed(
+            AgentUnavailable(f"the agent was not ready within {timeout_seconds:.1f} s")
+        ),
+    )
+
+    def failed(failure: Failure) -> None:
+        session.handshake_failed(
+            AgentUnavailable(f"no connection to the agent: {failure.getErrorMessage()}")
+        )
+
+    def over(result: Any) -> Any:
+        if deadline.active():
+            deadline.cancel()
+        if isinstance(result, Failure):
+            connecting.cancel()
+            for socket in sockets:
+                socket.dropConnection(abort=True)
+        return result
+
+    connecting.addCallbacks(sockets.append, failed)
+    return session.ready.addBoth(over)

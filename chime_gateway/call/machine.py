@@ -1,0 +1,145 @@
+"""
+The life of one call, as a state machine.
+
+Inputs are named for what happened, in the past tense, or for what somebody
+wants; what to do about it is asked of L{CallEffects}.  An input that a state
+does not list raises L{automat.NoTransition}: that is a bug, and a test walks
+the whole table.  Audio never comes through here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from automat import TypeMachineBuilder
+
+from chime_gateway.interfaces import AgentSession, Ending
+
+
+class CallInputs(Protocol):
+    """What may happen to a call."""
+
+    def agent_ready(self, agent: AgentSession) -> None:
+        """A session is open and configured."""
+
+    def agent_lost(self, ending: Ending) -> None:
+        """No session could be opened, or it broke."""
+
+    def leg_ended(self, ending: Ending) -> None:
+        """The caller's side is gone."""
+
+    def hang_up(self, ending: Ending) -> None:
+        """End it now."""
+
+    def part(self, ending: Ending) -> None:
+        """End it politely: the agent says goodbye first."""
+
+    def goodbye_said(self) -> None:
+        """The agent finished its last words, or took too long."""
+
+    def played_out(self) -> None:
+        """The caller heard all that was owed, or it took too long."""
+
+
+class CallEffects(Protocol):
+    """What a call does to the world."""
+
+    def join(self, agent: AgentSession) -> None:
+        """Answer the leg and let audio flow."""
+
+    def say_goodbye(self, ending: Ending) -> None:
+        """Ask the agent for its last words; L{CallInputs.goodbye_said} follows."""
+
+    def play_out(self, ending: Ending | None) -> None:
+        """Take no more from either side; L{CallInputs.played_out} follows."""
+
+    def end(self, ending: Ending | None, *, hang_up_leg: bool) -> None:
+        """
+        Release everything and close the record.
+
+        C{None} as an ending: the one given before stands.
+        """
+
+    def discard(self, agent: AgentSession) -> None:
+        """A session that came too late."""
+
+
+def _build() -> Callable[[CallEffects], CallInputs]:
+    machine = TypeMachineBuilder(CallInputs, CallEffects)
+
+    connecting = machine.state("connecting")
+    talking = machine.state("talking")
+    parting = machine.state("parting")
+    finishing = machine.state("finishing")
+    ended = machine.state("ended")
+
+    @connecting.upon(CallInputs.agent_ready).to(talking)
+    def join(call: CallInputs, world: CallEffects, agent: AgentSession) -> None:
+        world.join(agent)
+
+    @connecting.upon(CallInputs.agent_lost).to(ended)
+    @connecting.upon(CallInputs.hang_up).to(ended)
+    @connecting.upon(CallInputs.part).to(ended)
+    @talking.upon(CallInputs.hang_up).to(ended)
+    @parting.upon(CallInputs.hang_up).to(ended)
+    @finishing.upon(CallInputs.hang_up).to(ended)
+    def hang_up(call: CallInputs, world: CallEffects, ending: Ending) -> None:
+        world.end(ending, hang_up_leg=True)
+
+    @connecting.upon(CallInputs.leg_ended).to(ended)
+    @talking.upon(CallInputs.leg_ended).to(ended)
+    def release(call: CallInputs, world: CallEffects, ending: Ending) -> None:
+        world.end(ending, hang_up_leg=False)
+
+    @talking.upon(CallInputs.part).to(parting)
+    def part(call: CallInputs, world: CallEffects, ending: Ending) -> None:
+        world.say_goodbye(ending)
+
+    @talking.upon(CallInputs.agent_lost).to(finishing)
+    def agent_gone(call: CallInputs, world: CallEffects, ending: Ending) -> None:
+        """What the agent already said is still owed to the caller."""
+        world.play_out(ending)
+
+    @parting.upon(CallInputs.goodbye_said).to(finishing)
+    def last_words(call: CallInputs, world: CallEffects) -> None:
+        world.play_out(None)
+
+    @parting.upon(CallInputs.agent_lost).to(finishing)
+    def gone_while_parting(
+        call: CallInputs, world: CallEffects, ending: Ending
+    ) -> None:
+        """The call was ending anyway, and for the reason given before."""
+        world.play_out(None)
+
+    @parting.upon(CallInputs.leg_ended).to(ended)
+    @finishing.upon(CallInputs.leg_ended).to(ended)
+    def left_early(call: CallInputs, world: CallEffects, ending: Ending) -> None:
+        world.end(None, hang_up_leg=False)
+
+    @finishing.upon(CallInputs.played_out).to(ended)
+    def finish(call: CallInputs, world: CallEffects) -> None:
+        world.end(None, hang_up_leg=True)
+
+    # Both sides may act at the same moment, and what was asked of a side that
+    # is already going may still answer.
+    @ended.upon(CallInputs.agent_ready).loop()
+    def too_late(call: CallInputs, world: CallEffects, agent: AgentSession) -> None:
+        world.discard(agent)
+
+    @parting.upon(CallInputs.part).loop()
+    @finishing.upon(CallInputs.part).loop()
+    @finishing.upon(CallInputs.agent_lost).loop()
+    @ended.upon(CallInputs.part).loop()
+    @ended.upon(CallInputs.agent_lost).loop()
+    @ended.upon(CallInputs.leg_ended).loop()
+    @ended.upon(CallInputs.hang_up).loop()
+    def already_ending(call: CallInputs, world: CallEffects, ending: Ending) -> None:
+        """The first reason counts."""
+
+    finishing.upon(CallInputs.goodbye_said).loop().returns(None)
+
+    return machine.build()
+
+
+new_machine = _build()

@@ -1,0 +1,87 @@
+"""
+What is left of a call: one record, whole when the call has ended.
+
+Phone numbers are in it, so it goes to an info log only through L{log_fields}.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from attrs import Factory, define, field
+
+from chime_gateway.interfaces import CallerInfo, Ending
+from chime_gateway.media.stats import MediaStats
+
+
+def quantile(values: Sequence[float], share: float) -> float | None:
+    """The smallest value that at least C{share} of them do not exceed."""
+    if not values:
+        return None
+    ordered = sorted(values)
+    return ordered[max(0, -(-int(len(ordered) * share * 1000) // 1000) - 1)]
+
+
+@define(kw_only=True)
+class CallRecord:
+    """
+    @ivar started_at: Unix seconds.
+    @ivar answered_seconds: from the start until caller and agent were joined.
+    @ivar turns: of the caller.
+    @ivar tokens: as billed, by kind.
+    @ivar protocol_notes: harmless oddities of either peer, by kind.
+    """
+
+    call_id: str
+    carrier: str
+    agent_profile: str
+    codec: str
+    info: CallerInfo
+    started_at: float
+    answered_seconds: float | None = None
+    duration_seconds: float = 0.0
+    ending: Ending | None = None
+    turns: int = 0
+    responses: int = 0
+    failed_responses: int = 0
+    media: MediaStats = field(factory=MediaStats)
+    tokens: Counter[str] = Factory(Counter)
+    protocol_notes: Counter[str] = Factory(Counter)
+
+    def log_fields(self) -> dict[str, Any]:
+        """Everything but phone numbers and parameters, flat, for one log event."""
+        media = self.media
+        ending = self.ending
+        latencies = media.turn_latencies
+        return {
+            "call_id": self.call_id,
+            "carrier": self.carrier,
+            "carrier_call_id": self.info.carrier_call_id,
+            "stream_id": self.info.stream_id,
+            "agent_profile": self.agent_profile,
+            "codec": self.codec,
+            "started_at": round(self.started_at, 3),
+            "answered_seconds": _rounded(self.answered_seconds),
+            "duration_seconds": _rounded(self.duration_seconds),
+            "outcome": ending.outcome.value if ending else None,
+            "reason": ending.reason if ending else None,
+            "turns": self.turns,
+            "responses": self.responses,
+            "failed_responses": self.failed_responses,
+            "barge_ins": media.barge_ins,
+            "turn_latency_p50": _rounded(quantile(latencies, 0.5)),
+            "turn_latency_p95": _rounded(quantile(latencies, 0.95)),
+            "frames_in": round(media.frames_in),
+            "frames_out": round(media.frames_out),
+            "frames_filled": media.frames_filled,
+            "frames_dropped": dict(media.dropped),
+            "underruns": media.underruns,
+            "tokens": dict(self.tokens),
+            "protocol_notes": dict(self.protocol_notes),
+        }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)

@@ -1,0 +1,23 @@
+"""How loud audio is."""
+
+from __future__ import annotations
+
+from math import log10
+from typing import Final
+
+import numpy as np
+
+from chime_gateway.codec.g711 import Samples
+
+#: What digital silence is reported as.
+FLOOR_DBFS: Final = -96.0
+
+
+def level_dbfs(samples: Samples) -> float:
+    """RMS level below a full-scale square wave, L{FLOOR_DBFS} at the least."""
+    if not len(samples):
+        return FLOOR_DBFS
+    mean_square = float(np.mean(np.square(samples.astype(np.float64))))
+    if mean_square == 0:
+        return FLOOR_DBFS
+    return max(FLOOR_DBFS, 10 * log10(mean_square / 32768**2))

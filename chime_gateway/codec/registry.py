@@ -1,0 +1,88 @@
+"""Which bytes become which: decoding, encoding and transcoding by codec."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import numpy as np
+
+from chime_gateway.codec import g711
+from chime_gateway.codec.g711 import Samples
+from chime_gateway.codec.resample import Resampler
+from chime_gateway.frames import PCMA, PCMU, Codec
+
+
+def _decode_l16(audio: bytes) -> Samples:
+    return np.frombuffer(audio, dtype="<i2").astype(np.int16, copy=False)
+
+
+def _encode_l16(samples: Samples) -> bytes:
+    return samples.astype("<i2", copy=False).tobytes()
+
+
+_DECODERS: Final[Mapping[str, Callable[[bytes], Samples]]] = {
+    PCMU.name: g711.decode_mu_law,
+    PCMA.name: g711.decode_a_law,
+}
+_ENCODERS: Final[Mapping[str, Callable[[Samples], bytes]]] = {
+    PCMU.name: g711.encode_mu_law,
+    PCMA.name: g711.encode_a_law,
+}
+
+
+def decode(codec: Codec, audio: bytes) -> Samples:
+    """Samples at C{codec.clock_rate}; C{audio} holds whole samples."""
+    return _DECODERS.get(codec.name, _decode_l16)(audio)
+
+
+def encode(codec: Codec, samples: Samples) -> bytes:
+    """The reverse of L{decode}."""
+    return _ENCODERS.get(codec.name, _encode_l16)(samples)
+
+
+class Aligner:
+    """Pass a stream on in whole samples, keeping half of one for the next time."""
+
+    def __init__(self, sample_bytes: int) -> None:
+        self._sample_bytes = sample_bytes
+        self._rest = b""
+
+    def align(self, audio: bytes) -> bytes:
+        audio = self._rest + audio
+        whole = len(audio) - len(audio) % self._sample_bytes
+        self._rest = audio[whole:]
+        return audio[:whole]
+
+
+class Transcoder:
+    """
+    Turn a stream of one codec into another, however the stream is cut.
+
+    Keeps what belongs to the next chunk: the filter's history, half a sample.
+    """
+
+    def __init__(self, source: Codec, target: Codec) -> None:
+        self._source = source
+        self._target = target
+        self._resampler = (
+            None
+            if source.clock_rate == target.clock_rate
+            else Resampler(source.clock_rate, target.clock_rate)
+        )
+        self._align = Aligner(source.sample_bytes).align
+
+    def transcode(self, audio: bytes) -> bytes:
+        samples = decode(self._source, self._align(audio))
+        if self._resampler is not None:
+            samples = self._resampler.resample(samples)
+        return encode(self._target, samples)
+
+
+def transcoder(source: Codec, target: Codec) -> Callable[[bytes], bytes] | None:
+    """How to get from C{source} to C{target}; C{None}: the bytes pass as they are."""
+    if source != target:
+        return Transcoder(source, target).transcode
+    if source.sample_bytes > 1:
+        return Aligner(source.sample_bytes).align
+    return None

@@ -1,0 +1,58 @@
+"""
+Exceptions raised by the gateway.
+
+* L{GatewayError}
+    * L{ConfigError} -- the operator must fix something
+    * L{ProtocolError}
+        * L{LocalProtocolError} -- B{we} tried something illegal: a bug here
+        * L{RemoteProtocolError} -- B{they} did: end this call, keep the server
+    * L{CallRefused} -- a new call cannot be taken now
+        * L{UnknownAgent} -- nor ever, as it asks for nobody
+    * L{AgentUnavailable} -- no agent session could be opened
+
+How to say any of this to a peer (a close code, a SIP status) is the business of
+the carrier that talks to it; nothing here knows.
+"""
+
+from __future__ import annotations
+
+
+class GatewayError(Exception):
+    """Base class of every exception this package defines."""
+
+
+class ConfigError(GatewayError):
+    """The configuration cannot work; the text names the key to change."""
+
+
+class ProtocolError(GatewayError):
+    """A wire protocol was violated.  Never raised itself; see subclasses."""
+
+
+class LocalProtocolError(ProtocolError):
+    """Our own code asked for something the protocol forbids in this state."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """The peer sent something the protocol forbids.  Its call must end."""
+
+
+class CallRefused(GatewayError):
+    """The gateway is full or draining; the text says which."""
+
+
+class UnknownAgent(CallRefused):
+    """The call asks for an agent profile that does not exist."""
+
+
+class AgentUnavailable(GatewayError):
+    """
+    No agent session could be opened.
+
+    @ivar misconfigured: trying again will not help until the operator changes
+        something (a key, a deployment name, a role).
+    """
+
+    def __init__(self, reason: str, *, misconfigured: bool = False) -> None:
+        super().__init__(reason)
+        self.misconfigured = misconfigured

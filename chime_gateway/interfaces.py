@@ -1,0 +1,189 @@
+"""
+The seams: what a call, its caller's leg and its agent's session ask of each other.
+
+Legs and agents never hear of one another; each sees only its own pair of
+protocols below.  Requests are imperatives, reports are past tense, audio is
+C{bytes} in the codec its sender declared.  Every method here is a plain
+function that returns at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import Protocol
+
+from attrs import Factory, field, frozen
+from twisted.internet.defer import Deferred
+
+from chime_gateway.frames import Codec
+from chime_gateway.settings import AgentProfile
+
+
+class Outcome(Enum):
+    """How a call ended, as records and metrics name it."""
+
+    COMPLETED = "completed"  #: the caller hung up after talking
+    ABANDONED = "abandoned"  #: the caller hung up before the agent was there
+    REFUSED = "refused"  #: full, draining, or no such agent
+    UNAUTHORIZED = "unauthorized"
+    AGENT_UNAVAILABLE = "agent_unavailable"  #: no agent session could be opened
+    AGENT_LOST = "agent_lost"  #: the session broke during the call
+    CALLER_LOST = "caller_lost"  #: the carrier's connection broke or stalled
+    CALLER_PROTOCOL_ERROR = "caller_protocol_error"
+    IDLE = "idle"  #: no audio from the caller for too long
+    TIME_LIMIT = "time_limit"
+    DRAINED = "drained"  #: ended because the gateway stops
+    INTERNAL_ERROR = "internal_error"  #: a bug of ours
+
+
+@frozen
+class Ending:
+    """Why a call ends; C{reason} may be shown to the carrier and to operators."""
+
+    outcome: Outcome
+    reason: str
+
+
+@frozen(kw_only=True)
+class CallerInfo:
+    """
+    What the carrier said about a call.  Phone numbers never reach an info log.
+
+    @ivar parameters: everything the carrier passed along.
+    """
+
+    carrier_call_id: str = ""
+    stream_id: str = ""
+    caller: str = field(default="", repr=False)
+    called: str = field(default="", repr=False)
+    agent: str = ""
+    parameters: Mapping[str, str] = field(default=Factory(dict), repr=False)
+
+
+class CallLeg(Protocol):
+    """
+    The caller's side of a call.
+
+    @ivar carrier: label for metrics and records.
+    @ivar codec: of audio in both directions.
+    @ivar buffers: the peer has a playout buffer of its own, takes audio as fast
+        as it comes and echoes marks; otherwise it must be given exactly one
+        frame each ptime.
+    """
+
+    carrier: str
+    codec: Codec
+    buffers: bool
+    info: CallerInfo
+
+    def answer(self) -> None:
+        """The agent is there: let the caller in."""
+
+    def play(self, audio: bytes) -> None:
+        """Play whole frames; a leg that does not buffer gets one at a time."""
+
+    def clear(self) -> None:
+        """Forget everything played and not yet heard, now."""
+
+    def mark(self, name: str) -> None:
+        """Ask to be told when everything played so far was heard."""
+
+    def hang_up(self, ending: Ending) -> None:
+        """End it; before L{answer} this refuses the call.  Reports nothing."""
+
+
+class LegEvents(Protocol):
+    """What a leg reports."""
+
+    def caller_audio(self, audio: bytes) -> None: ...
+    def digit_pressed(self, digit: str) -> None: ...
+    def mark_reached(self, name: str) -> None: ...
+    def audio_dropped(self, reason: str, byte_count: int) -> None: ...
+    def oddity_seen(self, kind: str) -> None:
+        """Something harmless that the peer need not have sent; counted."""
+
+    def leg_ended(self, ending: Ending) -> None:
+        """The leg is gone; nothing may be asked of it any more.  Said once."""
+
+
+class AgentSession(Protocol):
+    """
+    The agent's side of a call, ready to talk.
+
+    @ivar codec: of audio in both directions.
+    """
+
+    codec: Codec
+
+    def send_audio(self, audio: bytes) -> None:
+        """What the caller says, in any length."""
+
+    def truncate(self, item_id: str, content_index: int, played_ms: int) -> None:
+        """Of this item the caller heard only so much."""
+
+    def say(self, instructions: str) -> None:
+        """Let the agent speak now, told by C{instructions} for this once."""
+
+    def tool_result(self, call_id: str, output: str) -> None:
+        """Answer a tool call and let the agent go on."""
+
+    def close(self) -> None:
+        """End the session.  Reports nothing."""
+
+
+class AgentEvents(Protocol):
+    """What an agent session reports once it is ready."""
+
+    def agent_audio(
+        self, response_id: str, item_id: str, content_index: int, audio: bytes
+    ) -> None: ...
+    def agent_audio_done(self, item_id: str) -> None: ...
+    def speech_started(self) -> None: ...
+    def speech_stopped(self) -> None: ...
+    def response_started(self, response_id: str) -> None: ...
+    def response_done(
+        self, response_id: str, status: str, detail: str, tokens: Mapping[str, int]
+    ) -> None: ...
+    def caller_said(self, text: str) -> None: ...
+    def agent_said(self, item_id: str, text: str) -> None: ...
+    def tool_called(self, call_id: str, name: str, arguments: str) -> None: ...
+    def agent_active(self) -> None:
+        """Anything at all was heard from the agent."""
+
+    def audio_dropped(self, reason: str, byte_count: int) -> None: ...
+    def oddity_seen(self, kind: str) -> None:
+        """Something harmless that the service need not have sent; counted."""
+
+    def agent_lost(self, reason: str) -> None:
+        """The session is gone; nothing may be asked of it any more.  Said once."""
+
+
+class Agents(Protocol):
+    """Where agent sessions come from."""
+
+    def open(
+        self, profile: AgentProfile, leg_codec: Codec, events: AgentEvents
+    ) -> Deferred[AgentSession]:
+        """
+        Open a session and configure it.  Cancelling gives the attempt up.
+
+        The Deferred fails with L{chime_gateway.errors.AgentUnavailable}.
+        """
+
+
+class Switchboard(Protocol):
+    """Where a leg reports a new call."""
+
+    def refusal(self) -> str | None:
+        """Why a call would be refused now, or C{None}."""
+
+    def incoming(self, leg: CallLeg) -> LegEvents:
+        """
+        Take the call.
+
+        @raise chime_gateway.errors.CallRefused: it cannot be served.
+        """
+
+    def turned_away(self, carrier: str, ending: Ending) -> None:
+        """A peer was sent off before there was a call; counted."""

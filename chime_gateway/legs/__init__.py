@@ -1,0 +1,1 @@
+"""The caller's carriers.  Each is a thin shim from a socket to the C{CallLeg} seam."""

@@ -1,0 +1,153 @@
+"""
+Who may open a media stream.
+
+Four credentials are known: a bearer secret, the same secret in
+C{X-Gateway-Secret}, a signed token that expires (in the query, or where query
+strings are stripped in C{customParameters.token}), and Twilio's signature.
+This module compares; what a refusal looks like is the business of the listener.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Callable, Mapping
+from enum import Enum
+from typing import Final
+from urllib.parse import parse_qs, urlsplit
+
+from attrs import field, frozen
+
+#: The version of the token; signed with the rest.
+_TOKEN_PREFIX: Final = "v1"
+
+
+class Verdict(Enum):
+    GRANTED = "granted"
+    #: No credential at all; one may still come in C{start}.
+    MISSING = "missing"
+    DENIED = "denied"
+
+
+def sign_token(secret: str, expires_at: int) -> str:
+    """
+    A token that opens streams until C{expires_at} (Unix seconds):
+    C{v1.<expires>.<base64url of HMAC-SHA256 over "v1.<expires>">}.
+    """
+    body = f"{_TOKEN_PREFIX}.{expires_at}"
+    return f"{body}.{_signature(secret, body)}"
+
+
+def _signature(secret: str, body: str) -> str:
+    digest = hmac.new(secret.encode(), body.encode(), hashlib.sha256).digest()
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+
+def _same(given: str, expected: str) -> bool:
+    return hmac.compare_digest(given.encode(), expected.encode())
+
+
+@frozen
+class UpgradeRequest:
+    """
+    What a WebSocket client said when it connected.
+
+    @ivar headers: by lower-case name.
+    @ivar uri: path and query, as it stood in the request line.
+    """
+
+    headers: Mapping[str, str] = field(repr=False)
+    uri: str = field(repr=False)
+
+
+@frozen
+class StreamAuth:
+    """
+    @ivar shared_secret: empty: anybody may come in who reaches the port; then
+        only web pages of other origins are kept out.
+    @ivar twilio_auth_token: key of C{X-Twilio-Signature}; empty: the shared
+        secret is tried.
+    @ivar public_address: host name under which a proxy publishes us.
+    @ivar wall_time: Unix seconds.
+    """
+
+    shared_secret: str = field(repr=False)
+    twilio_auth_token: str = field(repr=False)
+    public_address: str
+    wall_time: Callable[[], float] = field(repr=False)
+
+    def check_upgrade(self, request: UpgradeRequest) -> Verdict:
+        if not self.shared_secret and not self.twilio_auth_token:
+            return self._check_origin(request)
+        scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer":
+            return self._verdict(self._is_secret(bearer.strip()))
+        secret = request.headers.get("x-gateway-secret")
+        if secret is not None:
+            return self._verdict(self._is_secret(secret))
+        token = parse_qs(urlsplit(request.uri).query).get("token")
+        if token:
+            return self._verdict(self.is_token(token[0]))
+        signature = request.headers.get("x-twilio-signature")
+        if signature is not None:
+            if self._is_signed_by_twilio(request, signature):
+                return Verdict.GRANTED
+            # Without Twilio's key the signature cannot be judged, and a token
+            # in C{start} has to do.
+            return Verdict.DENIED if self.twilio_auth_token else Verdict.MISSING
+        return Verdict.MISSING
+
+    def is_token(self, token: str) -> bool:
+        """Whether C{token} was signed with our secret and has not expired."""
+        if not self.shared_secret:
+            return False
+        body, _, signature = token.rpartition(".")
+        version, _, expires_at = body.partition(".")
+        if not _same(signature, _signature(self.shared_secret, body)):
+            return False
+        return (
+            version == _TOKEN_PREFIX
+            and expires_at.isdecimal()
+            and self.wall_time() < int(expires_at)
+        )
+
+    def _is_secret(self, given: str) -> bool:
+        if not self.shared_secret:
+            return False
+        return _same(given, self.shared_secret) or self.is_token(given)
+
+    @staticmethod
+    def _verdict(granted: bool) -> Verdict:
+        return Verdict.GRANTED if granted else Verdict.DENIED
+
+    def _check_origin(self, request: UpgradeRequest) -> Verdict:
+        """
+        A browser says which page opens the socket.  Without a secret any page
+        in the world could otherwise use a gateway on the visitor's machine.
+        """
+        origin = request.headers.get("origin")
+        if origin is None or urlsplit(origin).netloc == request.headers.get("host"):
+            return Verdict.GRANTED
+        return Verdict.DENIED
+
+    def _is_signed_by_twilio(self, request: UpgradeRequest, signature: str) -> bool:
+        """
+        HMAC-SHA1 with the account's token over the URL that Twilio dialled.
+
+        Behind a proxy we see neither its scheme nor its host, so each that it
+        may have been is tried.
+        """
+        key = self.twilio_auth_token or self.shared_secret
+        hosts = {request.headers.get("host", ""), self.public_address} - {""}
+        return any(
+            _same(signature, self._twilio_signature(key, f"{scheme}://{host}{uri}"))
+            for scheme in ("wss", "https", "ws", "http")
+            for host in hosts
+            for uri in (request.uri, request.uri.rstrip("/") + "/")
+        )
+
+    @staticmethod
+    def _twilio_signature(key: str, url: str) -> str:
+        digest = hmac.new(key.encode(), url.encode(), hashlib.sha1).digest()
+        return base64.b64encode(digest).decode()

@@ -1,0 +1,418 @@
+"""
+The caller's leg over a WebSocket media stream.
+
+L{StreamLeg} is the leg: it moves between a dialect's messages and the seam of a
+call.  L{StreamProtocol} is its socket and L{StreamResource} its door, which
+turns strangers away before there is a socket.  What the messages look like is
+in L{chime_gateway.wire.mediastream}; what becomes of the audio is not known.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Protocol
+
+from attrs import frozen
+from autobahn.twisted.resource import WebSocketResource
+from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.web.resource import Resource
+from twisted.web.server import Request
+
+from chime_gateway.errors import CallRefused, RemoteProtocolError, UnknownAgent
+from chime_gateway.frames import PTIME_MS
+from chime_gateway.interfaces import (
+    CallerInfo,
+    Ending,
+    LegEvents,
+    Outcome,
+    Switchboard,
+)
+from chime_gateway.legs.stream_auth import StreamAuth, UpgradeRequest, Verdict
+from chime_gateway.net.websocket import CLOSE_NORMAL, LeanWebSocket
+from chime_gateway.wire.mediastream import (
+    MAX_MESSAGE_BYTES,
+    DigitPressed,
+    Event,
+    Ignored,
+    MarkReached,
+    Started,
+    Stopped,
+    StreamDialect,
+)
+
+#: Some carriers send audio a moment before C{start}; older than this is stale.
+EARLY_SECONDS: Final = 0.2
+
+#: Messages a carrier may send beyond L{MAX_MESSAGES_PER_SECOND}: half a minute
+#: of audio at once, as after a stalled link.
+MESSAGE_BURST: Final = 2000
+MAX_MESSAGES_PER_SECOND: Final = 200
+
+#: How often the rate is looked at, in messages.
+_RATE_CHECK: Final = 64
+
+CLOSE_MALFORMED: Final = 4400
+CLOSE_UNAUTHORIZED: Final = 4401
+CLOSE_UNKNOWN_AGENT: Final = 4404
+CLOSE_FULL: Final = 4429
+
+#: docs/protocols/media-stream.md publishes these.
+CLOSE_CODES: Final[Mapping[Outcome, int]] = {
+    Outcome.COMPLETED: CLOSE_NORMAL,
+    Outcome.ABANDONED: CLOSE_NORMAL,
+    Outcome.REFUSED: CLOSE_FULL,
+    Outcome.UNAUTHORIZED: CLOSE_UNAUTHORIZED,
+    Outcome.CALLER_PROTOCOL_ERROR: CLOSE_MALFORMED,
+    Outcome.IDLE: 4408,
+    Outcome.CALLER_LOST: 4408,
+    Outcome.TIME_LIMIT: 4410,
+    Outcome.DRAINED: 4412,
+    Outcome.INTERNAL_ERROR: 4500,
+    Outcome.AGENT_UNAVAILABLE: 4502,
+    Outcome.AGENT_LOST: 4503,
+}
+
+#: Close codes with which a WebSocket implementation refuses what it got
+#: (RFC 6455 section 7.4.1).
+_VIOLATION_CODES: Final = frozenset({1002, 1003, 1007, 1009})
+
+#: How customParameters name the two numbers.
+_CALLER_NAMES: Final = ("from", "caller", "From")
+_CALLED_NAMES: Final = ("to", "called", "To")
+
+
+class MessageSink(Protocol):
+    """The socket as a leg sees it; see L{LeanWebSocket}."""
+
+    def send_text(self, payload: bytes) -> bool: ...
+    def send_binary(self, payload: bytes) -> bool: ...
+    def close(self, code: int, reason: str) -> None: ...
+
+
+class StreamLeg:
+    """
+    One media stream, from its first message to its end.
+
+    @param is_authorized: the credentials came with the upgrade; otherwise
+        C{check_token} must accept the one in C{start}.
+    """
+
+    def __init__(
+        self,
+        dialect: StreamDialect,
+        socket: MessageSink,
+        switchboard: Switchboard,
+        *,
+        is_authorized: bool,
+        check_token: Callable[[str], bool],
+        clock: IReactorTime,
+        start_seconds: float,
+    ) -> None:
+        self.carrier = dialect.carrier
+        self.buffers = dialect.buffers
+        self.codec = dialect.codec
+        self.info = CallerInfo()
+        self._dialect = dialect
+        self._socket = socket
+        self._switchboard = switchboard
+        self._is_authorized = is_authorized
+        self._check_token = check_token
+        self._clock = clock
+        self._call: LegEvents | None = None
+        self._is_over = False
+        self._early: deque[tuple[float, bytes]] = deque()
+        self._early_dropped = 0
+        self._message_count = 0
+        self._opened_at = clock.seconds()
+        self._start_due: IDelayedCall | None = clock.callLater(
+            start_seconds, self._start_missing
+        )
+        # Refused before it says a word: nothing of a full house is spent on it.
+        refusal = switchboard.refusal()
+        if refusal is not None:
+            self._end(Ending(Outcome.REFUSED, refusal))
+
+    # -- from the socket -------------------------------------------------------
+
+    def message_received(self, payload: bytes, is_binary: bool) -> None:
+        if self._is_over:
+            return
+        self._message_count += 1
+        if self._message_count % _RATE_CHECK == 0 and self._is_flooded():
+            self._break("too many messages")
+            return
+        try:
+            event = self._dialect.receive(payload, is_binary)
+        except RemoteProtocolError as exc:
+            self._break(str(exc))
+            return
+        if type(event) is bytes:
+            if self._call is None:
+                self._keep_early(event)
+            else:
+                self._call.caller_audio(event)
+        else:
+            self._dispatch(event)  # type: ignore[arg-type]
+
+    def socket_closed(self, code: int | None, was_clean: bool) -> None:
+        """The connection is gone, whoever began it."""
+        if code in _VIOLATION_CODES:
+            ending = Ending(
+                Outcome.CALLER_PROTOCOL_ERROR, f"WebSocket violation ({code})"
+            )
+        elif was_clean:
+            # Not every carrier says C{stop} before it closes.
+            ending = Ending(Outcome.COMPLETED, "the carrier closed the stream")
+        else:
+            ending = Ending(Outcome.CALLER_LOST, "the carrier's connection broke")
+        self._end(ending)
+
+    def socket_stalled(self) -> None:
+        self._end(Ending(Outcome.CALLER_LOST, "the carrier stopped reading"))
+
+    # -- CallLeg -----------------------------------------------------------------
+
+    def answer(self) -> None:
+        """A stream is answered by its audio."""
+
+    def play(self, audio: bytes) -> None:
+        message, is_binary = self._dialect.audio(audio)
+        send = self._socket.send_binary if is_binary else self._socket.send_text
+        if not send(message) and self._call is not None:
+            self._call.audio_dropped("carrier_slow", len(audio))
+
+    def clear(self) -> None:
+        self._command(self._dialect.clear())
+
+    def mark(self, name: str) -> None:
+        self._command(self._dialect.mark(name))
+
+    def hang_up(self, ending: Ending) -> None:
+        self._call = None
+        self._close(ending, CLOSE_CODES[ending.outcome])
+
+    # -- inside --------------------------------------------------------------------
+
+    def _command(self, message: bytes | None) -> None:
+        if message is not None:
+            self._socket.send_text(message)
+
+    def _dispatch(self, event: Event) -> None:
+        if isinstance(event, Started):
+            self._started(event)
+        elif self._call is None:
+            if isinstance(event, Stopped):
+                self._end(Ending(Outcome.ABANDONED, "stopped before it started"))
+        elif isinstance(event, MarkReached):
+            self._call.mark_reached(event.name)
+        elif isinstance(event, DigitPressed):
+            self._call.digit_pressed(event.digit)
+        elif isinstance(event, Stopped):
+            self._end(Ending(Outcome.COMPLETED, "the caller hung up"))
+        elif isinstance(event, Ignored):
+            self._call.oddity_seen(event.why)
+
+    def _started(self, event: Started) -> None:
+        self._forget_start_due()
+        parameters = dict(event.parameters)
+        token = parameters.pop("token", None)
+        if not self._is_authorized and not self._check_token(token or ""):
+            why = "no valid token" if token else "no credentials"
+            self._end(Ending(Outcome.UNAUTHORIZED, why))
+            return
+        self.codec = event.codec
+        self.info = CallerInfo(
+            carrier_call_id=event.carrier_call_id,
+            stream_id=event.stream_id,
+            caller=_first(parameters, _CALLER_NAMES),
+            called=_first(parameters, _CALLED_NAMES),
+            agent=parameters.get("agent", ""),
+            parameters=parameters,
+        )
+        try:
+            call = self._switchboard.incoming(self)
+        except UnknownAgent as exc:
+            ending = Ending(Outcome.REFUSED, str(exc))
+            self._end(ending, CLOSE_UNKNOWN_AGENT)
+            return
+        except CallRefused as exc:
+            self._end(Ending(Outcome.REFUSED, str(exc)))
+            return
+        if self._is_over:
+            return  # the call ended while it began, and hung up
+        self._call = call
+        if self._early_dropped:
+            call.audio_dropped("before_start", self._early_dropped)
+        while self._early and self._call is not None:
+            self._call.caller_audio(self._early.popleft()[1])
+
+    def _keep_early(self, audio: bytes) -> None:
+        now = self._clock.seconds()
+        self._early.append((now, audio))
+        while now - self._early[0][0] > EARLY_SECONDS or (
+            len(self._early) > EARLY_SECONDS * 1000 / PTIME_MS
+        ):
+            self._early_dropped += len(self._early.popleft()[1])
+
+    def _is_flooded(self) -> bool:
+        lasted = self._clock.seconds() - self._opened_at
+        allowed = MESSAGE_BURST + MAX_MESSAGES_PER_SECOND * lasted
+        return self._message_count > allowed
+
+    def _start_missing(self) -> None:
+        self._start_due = None
+        if not self._is_authorized:
+            self._end(Ending(Outcome.UNAUTHORIZED, "no credentials"))
+        else:
+            self._break("no start message")
+
+    def _break(self, why: str) -> None:
+        self._end(Ending(Outcome.CALLER_PROTOCOL_ERROR, why))
+
+    def _end(self, ending: Ending, code: int | None = None) -> None:
+        """This side is over: tell the call, or count who never became one."""
+        if self._is_over:
+            return
+        call, self._call = self._call, None
+        self._close(ending, code or CLOSE_CODES[ending.outcome])
+        if call is not None:
+            call.leg_ended(ending)
+        else:
+            self._switchboard.turned_away(self.carrier, ending)
+
+    def _close(self, ending: Ending, code: int) -> None:
+        self._is_over = True
+        self._early.clear()
+        self._forget_start_due()
+        self._socket.close(code, ending.reason)
+
+    def _forget_start_due(self) -> None:
+        due, self._start_due = self._start_due, None
+        if due is not None and due.active():
+            due.cancel()
+
+
+def _first(parameters: Mapping[str, str], names: tuple[str, ...]) -> str:
+    return next((parameters[name] for name in names if name in parameters), "")
+
+
+@frozen
+class StreamListener:
+    """
+    What all streams of one path share.
+
+    @ivar needs_credentials_early: a peer without credentials is refused at the
+        upgrade; otherwise its C{start} may still bring a token.
+    """
+
+    new_dialect: Callable[[], StreamDialect]
+    auth: StreamAuth
+    switchboard: Switchboard
+    clock: IReactorTime
+    start_seconds: float
+    needs_credentials_early: bool
+
+
+class StreamProtocol(LeanWebSocket, WebSocketServerProtocol):  # type: ignore[misc]
+    """The socket of one L{StreamLeg}."""
+
+    leg: StreamLeg | None = None
+
+    def __init__(self, listener: StreamListener) -> None:
+        super().__init__()
+        self.clock = listener.clock
+        self._listener = listener
+        self._is_authorized = False
+
+    def onConnect(self, request: Any) -> None:
+        # Asked again here rather than passed along: what let the request in is
+        # all there is to know about it.
+        upgrade = UpgradeRequest(request.headers, self.http_request_uri)
+        verdict = self._listener.auth.check_upgrade(upgrade)
+        self._is_authorized = verdict is Verdict.GRANTED
+
+    def onOpen(self) -> None:
+        listener = self._listener
+        self.open_lean_path(MAX_MESSAGE_BYTES)
+        self.leg = StreamLeg(
+            listener.new_dialect(),
+            self,
+            listener.switchboard,
+            is_authorized=self._is_authorized,
+            check_token=listener.auth.is_token,
+            clock=listener.clock,
+            start_seconds=listener.start_seconds,
+        )
+
+    def message_received(self, payload: bytes, is_binary: bool) -> None:
+        assert self.leg is not None
+        self.leg.message_received(payload, is_binary)
+
+    def peer_stalled(self) -> None:
+        assert self.leg is not None
+        self.leg.socket_stalled()
+        # It will not read our close either.
+        self.dropConnection(abort=True)
+
+    def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
+        if self.leg is not None:
+            self.leg.socket_closed(self.localCloseCode or code, wasClean)
+
+
+class StreamFactory(WebSocketServerFactory):  # type: ignore[misc]
+    """Build a L{StreamProtocol} for each connection."""
+
+    noisy = False
+
+    def __init__(self, listener: StreamListener, reactor: Any) -> None:
+        # Without C{reactor} Autobahn imports the global one.
+        super().__init__(reactor=reactor)
+        self._listener = listener
+        self.setProtocolOptions(
+            maxMessagePayloadSize=MAX_MESSAGE_BYTES,
+            maxFramePayloadSize=MAX_MESSAGE_BYTES,
+            autoPingInterval=20,
+            autoPingTimeout=20,
+            # A violation is answered with a close code, not a dropped line.
+            failByDrop=False,
+        )
+
+    def buildProtocol(self, addr: object) -> StreamProtocol:
+        protocol = StreamProtocol(self._listener)
+        protocol.factory = self
+        return protocol
+
+
+class StreamResource(Resource):
+    """The door: HTTP 401 or 403 for a stranger, a WebSocket for the others."""
+
+    isLeaf = True
+
+    def __init__(self, listener: StreamListener, reactor: Any) -> None:
+        super().__init__()
+        self._listener = listener
+        self._sockets = WebSocketResource(StreamFactory(listener, reactor))
+
+    def render(self, request: Request) -> Any:
+        listener = self._listener
+        upgrade = UpgradeRequest(
+            {
+                name.decode("latin-1").lower(): values[-1].decode("latin-1")
+                for name, values in request.requestHeaders.getAllRawHeaders()
+            },
+            request.uri.decode("latin-1"),
+        )
+        verdict = listener.auth.check_upgrade(upgrade)
+        is_missing = verdict is Verdict.MISSING and listener.needs_credentials_early
+        if verdict is Verdict.DENIED or is_missing:
+            why = "no credentials" if is_missing else "wrong credentials"
+            listener.switchboard.turned_away(
+                listener.new_dialect().carrier, Ending(Outcome.UNAUTHORIZED, why)
+            )
+            request.setResponseCode(401 if is_missing else 403)
+            request.setHeader(b"WWW-Authenticate", b"Bearer")
+            request.setHeader(b"Content-Type", b"text/plain; charset=utf-8")
+            return f"{why}\n".encode()
+        return self._sockets.render(request)

@@ -1,0 +1,102 @@
+"""
+Whose audio is where in the stream to the caller, and what an interruption cuts.
+
+Every byte handed to the leg belongs to an item of the agent's conversation.
+L{Ledger} keeps that ownership by position, so that an interruption can tell the
+agent, item by item, how much was heard.  It knows neither clocks nor codecs nor
+how the telling is done.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from attrs import Factory, define, frozen
+
+#: (item id, content index)
+ItemKey: TypeAlias = tuple[str, int]
+
+
+@define(eq=False)
+class Item:
+    """
+    One piece of the agent's speech.
+
+    @ivar received_bytes: its length so far, in the agent's codec.
+    @ivar is_complete: no more will come.
+    @ivar spans: where it lies in the stream, as [start, end) positions.
+    """
+
+    key: ItemKey
+    response_id: str
+    received_bytes: int = 0
+    is_complete: bool = False
+    spans: list[list[int]] = Factory(list)
+
+    def heard(self, head: int) -> int:
+        """How many of its bytes lie before C{head}."""
+        return sum(min(end, head) - start for start, end in self.spans if start < head)
+
+    @property
+    def owed(self) -> int:
+        return sum(end - start for start, end in self.spans)
+
+
+@frozen
+class Cut:
+    """An item that was interrupted after C{heard_bytes} (in the leg's codec)."""
+
+    item: Item
+    heard_bytes: int
+
+
+class Ledger:
+    """The items of one call that may still be heard."""
+
+    def __init__(self) -> None:
+        self._items: dict[ItemKey, Item] = {}
+
+    def item(self, response_id: str, key: ItemKey) -> Item:
+        """The item of that key; entered when it is new."""
+        item = self._items.get(key)
+        if item is None:
+            item = self._items[key] = Item(key, response_id)
+        return item
+
+    def find(self, item_id: str) -> list[Item]:
+        return [item for item in self._items.values() if item.key[0] == item_id]
+
+    def of_response(self, response_id: str) -> list[Item]:
+        return [i for i in self._items.values() if i.response_id == response_id]
+
+    def unfinished(self) -> list[Item]:
+        """Items of which more was expected."""
+        return [item for item in self._items.values() if not item.is_complete]
+
+    def own(self, item: Item, start: int, end: int) -> None:
+        """C{[start, end)} of the stream is this item's."""
+        if item.spans and item.spans[-1][1] == start:
+            item.spans[-1][1] = end
+        else:
+            item.spans.append([start, end])
+
+    def forget_heard(self, head: int) -> None:
+        """Drop what is complete and was heard to its end."""
+        self._items = {
+            key: item
+            for key, item in self._items.items()
+            if not (item.is_complete and item.heard(head) >= item.owed)
+        }
+
+    def cut(self, head: int) -> list[Cut]:
+        """
+        Interrupt at C{head}: every item not heard to its end, in order, and
+        every one of which more would come.  The ledger is empty afterwards.
+        """
+        cuts = [
+            Cut(item, item.heard(head))
+            for item in self._items.values()
+            if not item.is_complete or item.heard(head) < item.owed
+        ]
+        self._items.clear()
+        return cuts

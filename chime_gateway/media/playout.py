@@ -1,0 +1,128 @@
+"""
+How much of what was handed to a leg has the caller heard?
+
+Positions are bytes since the start of the call.  Two answers with one
+interface: L{PacedPlayout} for a leg that we feed frame by frame, and
+L{BufferedPlayout} for a carrier with a playout buffer of its own, whose
+position can only be inferred from the clock and from the marks it returns.
+Neither knows whose audio it is.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Final
+
+#: A mark that returns this much before its audio can have been played was not
+#: bound to playout (some carriers return marks at once); it proves nothing.
+_UNTRUE_MARK_SECONDS: Final = 0.06
+
+#: A carrier known to return marks that is this late with one has stalled, and
+#: its position is taken to be that of the mark.
+_LATE_MARK_SECONDS: Final = 0.1
+
+#: A mark that is not back so long after the end of all audio never comes.
+_LOST_MARK_SECONDS: Final = 3.0
+
+
+class PacedPlayout:
+    """What was sent was heard: one frame is sent each ptime."""
+
+    def __init__(self) -> None:
+        self.sent = 0
+
+    def head(self, now: float) -> int:
+        return self.sent
+
+    def is_idle(self, now: float) -> bool:
+        """Nothing is left to be heard of what was sent."""
+        return True
+
+    def play(self, byte_count: int, now: float) -> None:
+        self.sent += byte_count
+
+    def clear(self, now: float) -> None:
+        """What was sent is gone already; nothing to take back."""
+
+
+class BufferedPlayout:
+    """
+    A clock that starts when audio is handed over, corrected by marks.
+
+    The clock alone is the fastest a carrier can be.  A mark that comes back
+    later than the clock says shows how far behind the carrier really is; one
+    that comes back sooner is not believed.
+    """
+
+    def __init__(self, bytes_per_second: int) -> None:
+        self.sent = 0
+        self._rate = bytes_per_second
+        self._anchor_position = 0
+        self._anchor_time = 0.0
+        self._marks: OrderedDict[str, int] = OrderedDict()
+        self._marks_returned = False
+
+    def head(self, now: float) -> int:
+        """The position heard at C{now}."""
+        played = self._clocked(now)
+        if self._marks and self._marks_returned:
+            overdue = next(iter(self._marks.values()))
+            if played - overdue > _LATE_MARK_SECONDS * self._rate:
+                return overdue
+        return played
+
+    def is_idle(self, now: float) -> bool:
+        """
+        Nothing is left to be heard: by the clock, and by every mark, unless
+        the carrier never returns any.
+        """
+        if self._clocked(now) < self.sent:
+            return False
+        if not self._marks or not self._marks_returned:
+            return True
+        # A mark is still out.  It was lost if it is far behind the clock.
+        ended = self._anchor_time + (self.sent - self._anchor_position) / self._rate
+        return now - ended > _LOST_MARK_SECONDS
+
+    def play(self, byte_count: int, now: float) -> None:
+        if self._clocked(now) >= self.sent:
+            # The carrier had run dry, so this is heard from now on.
+            self._anchor_position = self.sent
+            self._anchor_time = now
+        self.sent += byte_count
+
+    def mark_sent(self, name: str) -> None:
+        self._marks[name] = self.sent
+
+    def mark_reached(self, name: str, now: float) -> bool:
+        """
+        The carrier returned a mark.
+
+        @return: C{False} for a mark that means nothing: never sent, or sent
+            before a L{clear}.
+        """
+        position = self._marks.get(name)
+        if position is None:
+            return False
+        # Marks come back in order, so the earlier ones are reached as well.
+        while self._marks.popitem(last=False)[0] != name:
+            pass
+        self._marks_returned = True
+        ahead = position - self._clocked(now)
+        if ahead <= _UNTRUE_MARK_SECONDS * self._rate:
+            self._anchor_position = position
+            self._anchor_time = now
+        return True
+
+    def clear(self, now: float) -> None:
+        """
+        The carrier's buffer was emptied.  Marks on their way come back without
+        having been heard, so they are forgotten.
+        """
+        self.sent = self._anchor_position = self.head(now)
+        self._anchor_time = now
+        self._marks.clear()
+
+    def _clocked(self, now: float) -> int:
+        elapsed = int((now - self._anchor_time) * self._rate)
+        return min(self.sent, self._anchor_position + elapsed)

@@ -1,0 +1,94 @@
+"""
+The log: one JSON object a line.
+
+Every keyword of an event becomes a member, so that C{call_id} can be searched
+for.  Nothing here decides what may be logged; audio, secrets, transcripts and
+phone numbers must not reach it at info level.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final, TextIO
+
+from twisted.logger import (
+    FilteringLogObserver,
+    ILogObserver,
+    LogEvent,
+    LogLevel,
+    LogLevelFilterPredicate,
+    formatEvent,
+    formatTime,
+)
+from zope.interface import implementer
+
+#: What Twisted puts into events for its own use.
+_INTERNAL: Final = frozenset(
+    {
+        "log_logger",
+        "log_format",
+        "log_level",
+        "log_namespace",
+        "log_source",
+        "log_time",
+        "log_failure",
+        "log_flattened",
+        "log_system",
+        "log_legacy",
+        "log_trace",
+        "log_text",
+        "log_io",
+        "format",
+        "message",
+        "time",
+        "system",
+        "isError",
+        "failure",
+        "why",
+        "logLevel",
+    }
+)
+
+_PLAIN: Final = (str, int, float, bool, type(None), dict, list, tuple)
+
+
+@implementer(ILogObserver)
+class JsonLines:
+    """Write each event to C{out} as a line."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+
+    def __call__(self, event: LogEvent) -> None:
+        try:
+            text = json.dumps(_members(event), default=repr, ensure_ascii=False)
+            self._out.write(text + "\n")
+            self._out.flush()
+        except OSError:
+            # The reader of our log is gone; that must not end a call.
+            pass
+
+
+def _members(event: LogEvent) -> dict[str, Any]:
+    level = event.get("log_level")
+    members: dict[str, Any] = {
+        "time": formatTime(event["log_time"]) if "log_time" in event else None,
+        "level": getattr(level, "name", "info"),
+        "source": event.get("log_namespace", ""),
+        "event": formatEvent(event),
+    }
+    for name, value in event.items():
+        if name not in _INTERNAL and name not in members:
+            members[name] = value if isinstance(value, _PLAIN) else str(value)
+    failure = event.get("log_failure")
+    if failure is not None:
+        members["traceback"] = failure.getTraceback()
+    return members
+
+
+def json_log_observer(out: TextIO, level: LogLevel = LogLevel.info) -> ILogObserver:
+    """An observer for everything from C{level} up."""
+    predicate = LogLevelFilterPredicate(defaultLogLevel=level)
+    # Autobahn says at info when it fails a handshake; we say it ourselves.
+    predicate.setLogLevelForNamespace("autobahn", LogLevel.warn)
+    return FilteringLogObserver(JsonLines(out), [predicate])

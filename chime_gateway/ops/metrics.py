@@ -1,0 +1,177 @@
+"""
+Prometheus metrics.
+
+Calls count for themselves while they run; here those counts are summed when
+somebody asks, so that a frame costs no metric.  No call ids in labels.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from chime_gateway.call.call import Call
+from chime_gateway.call.record import CallRecord
+from chime_gateway.interfaces import Outcome
+from chime_gateway.media.stats import MediaStats
+
+_CARRIERS: Final = ("websocket", "websocket-raw")
+
+#: Voice to voice: below half a second is good, above two is broken.
+_TURN_BUCKETS: Final = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
+_BRIDGE_BUCKETS: Final = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)
+_LATE_BUCKETS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0)
+_CONNECT_BUCKETS: Final = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0)
+
+
+class Metrics(Collector):
+    """
+    What the rest of the gateway reports to, and C{/metrics} reads.
+
+    @ivar calls: the calls in progress; set once there is a table of them.
+    """
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.calls: Callable[[], Iterable[Call]] = list
+        self._finished = MediaStats()
+        self._outcomes: Counter[tuple[str, str]] = Counter()
+        self._sessions: Counter[str] = Counter()
+        self._rollovers = 0
+        self._turn = self._histogram(
+            "chimegw_turn_latency_seconds",
+            "From the end of the caller's turn to the first agent audio sent.",
+            _TURN_BUCKETS,
+        )
+        self._bridge = self._histogram(
+            "chimegw_bridge_latency_seconds",
+            "From the arrival of a piece of audio to its hand-over (sampled).",
+            _BRIDGE_BUCKETS,
+        )
+        self._late = self._histogram(
+            "chimegw_tick_late_seconds",
+            "How late the 20 ms beat came.",
+            _LATE_BUCKETS,
+        )
+        self._connect = self._histogram(
+            "chimegw_agent_connect_seconds",
+            "From dialling Azure to a configured session.",
+            _CONNECT_BUCKETS,
+        )
+        self.registry.register(self)
+
+    def _histogram(self, name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
+        return Histogram(name, text, buckets=buckets, registry=self.registry)
+
+    # -- reported ------------------------------------------------------------
+
+    def turn_answered(self, seconds: float) -> None:
+        self._turn.observe(seconds)
+
+    def bridged(self, seconds: float) -> None:
+        self._bridge.observe(seconds)
+
+    def tick_was_late(self, seconds: float) -> None:
+        self._late.observe(max(0.0, seconds))
+
+    def agent_connected(self, seconds: float) -> None:
+        self._connect.observe(seconds)
+
+    def agent_session(self, outcome: str) -> None:
+        self._sessions[outcome] += 1
+
+    def call_finished(self, record: CallRecord) -> None:
+        assert record.ending is not None
+        self._outcomes[record.carrier, record.ending.outcome.value] += 1
+        _add(self._finished, record.media)
+
+    def turned_away(self, carrier: str, outcome: Outcome) -> None:
+        self._outcomes[carrier, outcome.value] += 1
+
+    # -- asked -----------------------------------------------------------------
+
+    def text(self) -> bytes:
+        """All metrics in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+    def collect(self) -> Iterator[Metric]:
+        """Called by the registry for every page."""
+        calls = list(self.calls())
+        total = MediaStats()
+        for stats in (self._finished, *(call.record.media for call in calls)):
+            _add(total, stats)
+
+        active = GaugeMetricFamily(
+            "chimegw_calls_active", "Calls in progress.", labels=["carrier"]
+        )
+        by_carrier = Counter(call.record.carrier for call in calls)
+        for carrier in sorted({*_CARRIERS, *by_carrier}):
+            active.add_metric([carrier], by_carrier[carrier])
+        yield active
+
+        ended = CounterMetricFamily(
+            "chimegw_calls", "Calls that ended.", labels=["carrier", "outcome"]
+        )
+        for (carrier, outcome), count in sorted(self._outcomes.items()):
+            ended.add_metric([carrier, outcome], count)
+        yield ended
+
+        frames = CounterMetricFamily(
+            "chimegw_frames",
+            "20 ms frames from callers (in), to callers (out), and of silence put"
+            " in for callers (filled).",
+            labels=["direction"],
+        )
+        frames.add_metric(["in"], round(total.frames_in))
+        frames.add_metric(["out"], round(total.frames_out))
+        frames.add_metric(["filled"], total.frames_filled)
+        yield frames
+
+        dropped = CounterMetricFamily(
+            "chimegw_frames_dropped", "Frames not delivered.", labels=["reason"]
+        )
+        for reason, count in sorted(total.dropped.items()):
+            dropped.add_metric([reason], count)
+        yield dropped
+
+        yield CounterMetricFamily(
+            "chimegw_barge_ins", "Agents cut short by callers.", value=total.barge_ins
+        )
+        yield CounterMetricFamily(
+            "chimegw_underruns", "Legs that ran dry in an item.", value=total.underruns
+        )
+        yield CounterMetricFamily(
+            "chimegw_session_rollovers",
+            "Agent sessions replaced within a call.",
+            value=self._rollovers,
+        )
+        sessions = CounterMetricFamily(
+            "chimegw_agent_sessions", "Attempts to open one.", labels=["outcome"]
+        )
+        for outcome in sorted({"opened", "failed", "misconfigured", *self._sessions}):
+            sessions.add_metric([outcome], self._sessions[outcome])
+        yield sessions
+        queues = [call.queued_seconds() for call in calls]
+        queued = GaugeMetricFamily(
+            "chimegw_play_queue_seconds",
+            "Agent's audio that callers have not heard yet: of all calls, and of"
+            " the one with the most.",
+            labels=["of"],
+        )
+        queued.add_metric(["all"], sum(queues))
+        queued.add_metric(["max"], max(queues, default=0.0))
+        yield queued
+
+
+def _add(total: MediaStats, stats: MediaStats) -> None:
+    total.frames_in += stats.frames_in
+    total.frames_out += stats.frames_out
+    total.frames_filled += stats.frames_filled
+    total.dropped.update(stats.dropped)
+    total.underruns += stats.underruns
+    total.barge_ins += stats.barge_ins

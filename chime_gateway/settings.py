@@ -1,0 +1,131 @@
+"""
+What an operator can set, as values.
+
+Nothing here reads a file or the environment (L{chime_gateway.config} does); a
+module that wants a setting takes that setting, not the whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from attrs import Factory, field, frozen, validators
+
+#: Said when the gateway must end a call that goes on: drained, or over its time.
+DEFAULT_GOODBYE: Final = (
+    "The line has to be closed now. Apologise in one short sentence, say goodbye,"
+    " and do not ask anything."
+)
+
+DEFAULT_INSTRUCTIONS: Final = (
+    "You are on a telephone call. Be friendly, brief and clear; answer in the"
+    " caller's language."
+)
+
+
+def _default_turn_detection() -> dict[str, Any]:
+    # silence_duration_ms is always given: the service's documented default and
+    # the one it reports differ.
+    return {
+        "type": "server_vad",
+        "threshold": 0.5,
+        "prefix_padding_ms": 300,
+        "silence_duration_ms": 500,
+    }
+
+
+@frozen(kw_only=True)
+class AgentProfile:
+    """
+    Who answers: the settings of one agent.
+
+    @ivar greeting: what the agent says first; empty: the caller speaks first.
+    @ivar interruptible: whether the caller's speech stops the agent's.
+    @ivar turn_detection: passed to the service as it is, except for the two
+        members that L{interruptible} decides.
+    """
+
+    instructions: str = DEFAULT_INSTRUCTIONS
+    voice: str = "marin"
+    greeting: str = ""
+    goodbye: str = DEFAULT_GOODBYE
+    language: str = ""
+    interruptible: bool = True
+    transcription_model: str = "whisper-1"
+    noise_reduction: str = field(
+        default="near_field", validator=validators.in_(("near_field", "far_field", ""))
+    )
+    turn_detection: Mapping[str, Any] = Factory(_default_turn_detection)
+    max_output_tokens: int | None = field(
+        default=None, validator=validators.optional(validators.in_(range(1, 4097)))
+    )
+
+
+@frozen(kw_only=True)
+class DeploymentSettings:
+    """
+    One Azure OpenAI Realtime deployment.
+
+    @ivar endpoint: C{https://RESOURCE.openai.azure.com}.
+    @ivar api_key: empty: Microsoft Entra ID.
+    @ivar api_version: set: the preview dialect; empty: GA.
+    @ivar priority: lower is tried first.
+    """
+
+    name: str
+    endpoint: str
+    deployment: str
+    api_key: str = field(default="", repr=False)
+    api_version: str = ""
+    priority: int = 1
+    token_scope: str = "https://cognitiveservices.azure.com/.default"
+
+
+@frozen(kw_only=True)
+class Limits:
+    """
+    What is refused or ended, in calls and seconds.
+
+    @ivar max_calls: the next call is refused.
+    @ivar max_call_seconds: the agent says goodbye, then the call is ended.
+    @ivar idle_seconds: no audio from the caller for so long ends the call.
+    @ivar start_seconds: a stream must say C{start} within this time.
+    @ivar agent_connect_seconds: the agent must be ready within this time.
+    @ivar agent_silence_seconds: an agent that owes an answer and sends nothing
+        for so long is given up.
+    @ivar drain_seconds: how long running calls may go on after SIGTERM.
+    @ivar goodbye_seconds: how long the agent's last words may take.
+    @ivar play_queue_seconds: agent's audio kept for one call; more is dropped.
+    """
+
+    max_calls: int = field(default=200, validator=validators.ge(1))
+    max_call_seconds: float = field(default=3600.0, validator=validators.gt(0))
+    idle_seconds: float = field(default=30.0, validator=validators.gt(0))
+    start_seconds: float = field(default=5.0, validator=validators.gt(0))
+    agent_connect_seconds: float = field(default=15.0, validator=validators.gt(0))
+    agent_silence_seconds: float = field(default=20.0, validator=validators.gt(0))
+    drain_seconds: float = field(default=60.0, validator=validators.ge(0))
+    goodbye_seconds: float = field(default=10.0, validator=validators.gt(0))
+    play_queue_seconds: float = field(default=300.0, validator=validators.gt(0))
+
+
+@frozen(kw_only=True)
+class GatewaySettings:
+    """
+    Everything.
+
+    @ivar listen: Twisted endpoint strings.
+    @ivar agents: profiles by name; C{default} is always there.
+    @ivar routes: dialled number -> name of a profile.
+    """
+
+    listen: tuple[str, ...]
+    deployments: tuple[DeploymentSettings, ...]
+    simulate: bool = False
+    shared_secret: str = field(default="", repr=False)
+    twilio_auth_token: str = field(default="", repr=False)
+    public_address: str = ""
+    agents: Mapping[str, AgentProfile] = Factory(lambda: {"default": AgentProfile()})
+    routes: Mapping[str, str] = Factory(dict)
+    limits: Limits = Factory(Limits)

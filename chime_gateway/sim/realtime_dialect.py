@@ -1,0 +1,209 @@
+"""
+The two dialects of Realtime as the service speaks them: names, defaults, refusals.
+
+Settings go in as the client wrote them and come out as values, or are refused
+with the service's own codes and words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from attrs import frozen
+
+from chime_gateway.frames import L16_24000, PCMA, PCMU, Codec
+
+
+class Refused(Exception):
+    """A command that is answered with an C{error} event."""
+
+    def __init__(self, code: str, message: str, param: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.param = param
+
+
+# --- the two dialects, as the service speaks them ---------------------------
+
+PREVIEW_NAMES: Final = {
+    "response.output_audio.delta": "response.audio.delta",
+    "response.output_audio.done": "response.audio.done",
+    "response.output_audio_transcript.delta": "response.audio_transcript.delta",
+    "response.output_audio_transcript.done": "response.audio_transcript.done",
+    "conversation.item.added": "conversation.item.created",
+}
+
+_GA_FORMATS: Final[Mapping[str, Codec]] = {
+    "audio/pcm": L16_24000,
+    "audio/pcmu": PCMU,
+    "audio/pcma": PCMA,
+}
+_PREVIEW_FORMATS: Final[Mapping[str, Codec]] = {
+    "pcm16": L16_24000,
+    "g711_ulaw": PCMU,
+    "g711_alaw": PCMA,
+}
+
+_VAD: Final = {
+    "type": "server_vad",
+    "threshold": 0.5,
+    "prefix_padding_ms": 300,
+    "silence_duration_ms": 200,
+    "idle_timeout_ms": None,
+    "create_response": True,
+    "interrupt_response": True,
+}
+
+_GA_SESSION: Final[Mapping[str, Any]] = {
+    "type": "realtime",
+    "object": "realtime.session",
+    "model": "simulated",
+    "output_modalities": ["audio"],
+    "instructions": "You are a simulator.",
+    "tools": [],
+    "tool_choice": "auto",
+    "max_output_tokens": "inf",
+    "tracing": None,
+    "truncation": "auto",
+    "prompt": None,
+    "audio": {
+        "input": {
+            "format": {"type": "audio/pcm", "rate": 24000},
+            "transcription": None,
+            "noise_reduction": None,
+            "turn_detection": _VAD,
+        },
+        "output": {
+            "format": {"type": "audio/pcm", "rate": 24000},
+            "voice": "alloy",
+            "speed": 1,
+        },
+    },
+    "include": None,
+}
+_GA_MORE_KEYS: Final = frozenset({"parallel_tool_calls", "reasoning"})
+
+_PREVIEW_SESSION: Final[Mapping[str, Any]] = {
+    "object": "realtime.session",
+    "model": "simulated",
+    "modalities": ["audio", "text"],
+    "instructions": "You are a simulator.",
+    "voice": "alloy",
+    "speed": 1,
+    "input_audio_format": "pcm16",
+    "output_audio_format": "pcm16",
+    "input_audio_transcription": None,
+    "input_audio_noise_reduction": None,
+    "turn_detection": {k: v for k, v in _VAD.items() if k != "idle_timeout_ms"},
+    "tools": [],
+    "tool_choice": "auto",
+    "temperature": 0.8,
+    "max_response_output_tokens": "inf",
+}
+
+_VAD_KEYS: Final = frozenset({*_VAD, "eagerness"})
+_NESTED: Final = {
+    "session.audio": frozenset({"input", "output"}),
+    "session.audio.input": frozenset(_GA_SESSION["audio"]["input"]),
+    "session.audio.output": frozenset(_GA_SESSION["audio"]["output"]),
+    "session.audio.input.turn_detection": _VAD_KEYS,
+    "session.turn_detection": _VAD_KEYS,
+}
+
+
+def _ga_codec(value: Any, where: str) -> Codec:
+    if not isinstance(value, dict):
+        kind = "a string" if isinstance(value, str) else "another type"
+        raise Refused(
+            "invalid_type",
+            f"Invalid type for '{where}': expected an object, but got {kind} instead.",
+            where,
+        )
+    return _named_codec(value.get("type"), _GA_FORMATS, f"{where}.type")
+
+
+def _preview_codec(value: Any, where: str) -> Codec:
+    return _named_codec(value, _PREVIEW_FORMATS, where)
+
+
+def _named_codec(name: Any, formats: Mapping[str, Codec], where: str) -> Codec:
+    if not isinstance(name, str) or name not in formats:
+        supported = ", ".join(f"'{known}'" for known in formats)
+        raise Refused(
+            "invalid_value",
+            f"Invalid value: '{name}'. Supported values are: {supported}.",
+            where,
+        )
+    return formats[name]
+
+
+def refuse_unknown(patch: Mapping[str, Any], known: frozenset[str], where: str) -> None:
+    for key, value in patch.items():
+        name = f"{where}.{key}"
+        if key not in known:
+            raise Refused("unknown_parameter", f"Unknown parameter: '{name}'.", name)
+        if name in _NESTED and isinstance(value, dict):
+            refuse_unknown(value, _NESTED[name], name)
+
+
+def merged(old: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
+    result = dict(old)
+    for key, value in patch.items():
+        before = result.get(key)
+        is_nested = key in ("audio", "input", "output") and isinstance(before, dict)
+        if is_nested and isinstance(value, dict) and isinstance(before, dict):
+            value = merged(before, value)
+        result[key] = value
+    return result
+
+
+@frozen
+class Settings:
+    """What the session acts on, whichever dialect said it."""
+
+    input_codec: Codec
+    output_codec: Codec
+    turn_detection: Mapping[str, Any] | None
+    voice: Any
+    has_transcription: bool
+    instructions: str
+
+
+class Ga:
+    name = "ga"
+    session = _GA_SESSION
+    keys = frozenset(_GA_SESSION) | _GA_MORE_KEYS
+    text, audio = "output_text", "output_audio"
+
+    @staticmethod
+    def settings(session: Mapping[str, Any]) -> Settings:
+        into, out = session["audio"]["input"], session["audio"]["output"]
+        return Settings(
+            _ga_codec(into["format"], "session.audio.input.format"),
+            _ga_codec(out["format"], "session.audio.output.format"),
+            into["turn_detection"],
+            out["voice"],
+            into["transcription"] is not None,
+            session["instructions"],
+        )
+
+
+class Preview:
+    name = "preview"
+    session = _PREVIEW_SESSION
+    keys = frozenset(_PREVIEW_SESSION)
+    text, audio = "text", "audio"
+
+    @staticmethod
+    def settings(session: Mapping[str, Any]) -> Settings:
+        return Settings(
+            _preview_codec(session["input_audio_format"], "session.input_audio_format"),
+            _preview_codec(
+                session["output_audio_format"], "session.output_audio_format"
+            ),
+            session["turn_detection"],
+            session["voice"],
+            session["input_audio_transcription"] is not None,
+            session["instructions"],
+        )

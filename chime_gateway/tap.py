@@ -1,0 +1,85 @@
+"""
+The C{twistd chimegw} command.
+
+The reactor is chosen by the command line, so nothing imported from here may
+install one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any, ClassVar
+
+from twisted.application.service import IService
+from twisted.python import usage
+
+from chime_gateway.config import describe, load
+from chime_gateway.errors import ConfigError
+from chime_gateway.settings import GatewaySettings
+
+
+class Options(usage.Options):
+    """
+    Command line of the plugin.
+
+    @ivar settings: everything, from all sources, checked.
+    """
+
+    synopsis = "[--port PORT] [--config FILE.toml] [--simulate]"
+    longdesc = (
+        "Join telephone calls to Azure OpenAI Realtime. Settings come from the"
+        " environment (see .env.example), a TOML file and these options."
+    )
+    optParameters: ClassVar = [
+        ["port", "p", None, "TCP port for HTTP and WebSocket. [default: 8080]", int],
+        ["config", "c", None, "TOML file with agents, deployments, limits."],
+        ["env-file", "e", None, "File with NAME=value lines, below the environment."],
+    ]
+    optFlags: ClassVar = [
+        ["simulate", None, "Talk with an embedded simulator instead of Azure."],
+        ["check", None, "Check all settings, print them without secrets, and exit."],
+        ["insecure", None, "Allow anybody who reaches the port to call."],
+    ]
+    settings: GatewaySettings
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._listen: list[str] = []
+
+    def opt_listen(self, endpoint: str) -> None:
+        """Twisted endpoint string (ssl:8443:privateKey=..); repeatable."""
+        self._listen.append(endpoint)
+
+    opt_l = opt_listen
+
+    def postOptions(self) -> None:
+        # Here and not in makeService: an error raised here is one line and
+        # exit status 1, an error raised there is a traceback.
+        try:
+            self.settings = load(
+                os.environ,
+                config_path=self["config"],
+                env_path=self["env-file"],
+                port=self["port"],
+                listen=self._listen,
+                simulate=bool(self["simulate"]),
+                insecure=bool(self["insecure"]),
+            )
+        except ConfigError as exc:
+            raise usage.UsageError(str(exc)) from exc
+        if self["check"]:
+            json.dump(describe(self.settings), sys.stdout, indent=2)
+            sys.stdout.write("\n")
+            raise SystemExit(0)
+
+
+def makeService(options: Options, reactor: Any = None) -> IService:
+    """Called by C{twistd} once the command line has been read."""
+    from chime_gateway.service import GatewayService
+
+    if reactor is None:
+        from twisted.internet import reactor
+    service: IService = GatewayService(options.settings, reactor)
+    return service

@@ -1,0 +1,1 @@
+"""Bytes in, values out: the protocols, without any I/O, clock or log."""

@@ -1,0 +1,554 @@
+"""
+Azure OpenAI Realtime, sans I/O: messages in, events out; commands in, bytes out.
+
+The GA protocol and the preview dialect (which Voice Live shares) differ in the
+names of some events and in where a session keeps its audio settings, so a
+L{Dialect} is data.  Names in this module are GA's.
+
+Nothing here opens a socket, reads a clock, decides when to speak, or knows what
+became of the audio.
+"""
+
+from __future__ import annotations
+
+import binascii
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeAlias, TypeVar
+
+import msgspec
+from attrs import field, frozen
+
+from chime_gateway.errors import RemoteProtocolError
+from chime_gateway.frames import L16_24000, PCMA, PCMU, Codec
+from chime_gateway.settings import AgentProfile
+
+#: A delta is at most some hundred ms of audio and C{session.updated} some tens
+#: of KB of instructions and tools; far above that is a fault.
+MAX_EVENT_BYTES: Final = 1 << 22
+
+
+# --- events -----------------------------------------------------------------
+
+
+@frozen
+class SessionCreated:
+    """The service accepted the connection; it now waits for our settings."""
+
+    session_id: str
+    expires_at: int | None
+
+
+@frozen
+class SessionUpdated:
+    """Our settings are in force: audio may flow."""
+
+
+@frozen
+class AudioDelta:
+    """A piece of the agent's speech, in the agreed codec."""
+
+    response_id: str
+    item_id: str
+    content_index: int
+    audio: bytes = field(repr=lambda audio: f"<{len(audio)} bytes>")
+
+
+@frozen
+class AudioDone:
+    """No more audio will come for this item."""
+
+    item_id: str
+
+
+@frozen
+class SpeechStarted:
+    """The service's VAD heard the caller: the barge-in trigger."""
+
+    audio_start_ms: int
+
+
+@frozen
+class SpeechStopped:
+    """The caller's turn is over; the agent's answer is due."""
+
+    audio_end_ms: int
+
+
+@frozen
+class ResponseStarted:
+    response_id: str
+
+
+@frozen
+class Usage:
+    """Tokens of one response, as billed."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    input_audio_tokens: int = 0
+    output_audio_tokens: int = 0
+    cached_tokens: int = 0
+
+
+@frozen
+class ResponseDone:
+    """
+    Exactly one for each response.
+
+    @ivar status: completed, cancelled, incomplete or failed.
+    @ivar detail: why it is not completed, as the service words it.
+    """
+
+    response_id: str
+    status: str
+    detail: str
+    usage: Usage
+
+
+@frozen
+class AgentTranscript:
+    """What the agent says, ahead of the audio; C{final} holds the whole text."""
+
+    item_id: str
+    text: str = field(repr=lambda text: f"<{len(text)} characters>")
+    final: bool
+
+
+@frozen
+class CallerTranscript:
+    """What the caller said."""
+
+    item_id: str
+    text: str = field(repr=lambda text: f"<{len(text)} characters>")
+
+
+@frozen
+class ToolCalled:
+    """The model wants a function run; C{arguments} is JSON that it wrote."""
+
+    call_id: str
+    name: str
+    arguments: str = field(repr=lambda text: f"<{len(text)} characters>")
+
+
+@frozen
+class ServiceError:
+    """
+    The service refused a command, or fails.
+
+    @ivar benign: a race that both sides survive.
+    @ivar fatal: nothing more can be expected of this session.
+    """
+
+    code: str
+    message: str
+    benign: bool
+    fatal: bool
+
+
+@frozen
+class Unrecognized:
+    """An event that means nothing here: counted by its type, never fatal."""
+
+    type: str
+
+
+Event: TypeAlias = (
+    SessionCreated
+    | SessionUpdated
+    | AudioDelta
+    | AudioDone
+    | SpeechStarted
+    | SpeechStopped
+    | ResponseStarted
+    | ResponseDone
+    | AgentTranscript
+    | CallerTranscript
+    | ToolCalled
+    | ServiceError
+    | Unrecognized
+)
+
+#: Both sides may act at the same moment; the loser is told and goes on.
+BENIGN_ERRORS: Final = frozenset(
+    {
+        "response_cancel_not_active",
+        "conversation_already_has_active_response",
+        "input_audio_buffer_commit_empty",
+        "item_truncate_invalid_item_id",
+        "item_delete_invalid_item_id",
+        "item_retrieve_invalid_item_id",
+        "item_create_duplicate_item_id",
+    }
+)
+
+FATAL_ERRORS: Final = frozenset(
+    {
+        "session_expired",
+        "insufficient_quota",
+        "invalid_api_key",
+        "account_deactivated",
+        "billing_hard_limit_reached",
+    }
+)
+
+#: The code of this one is not documented, its wording is: our count of played
+#: audio and the service's count of generated audio may differ by a rounding.
+_BENIGN_TEXT: Final = "is already shorter than"
+
+
+# --- dialects ---------------------------------------------------------------
+
+
+@frozen
+class Dialect:
+    """
+    What differs between the two forms of the protocol.
+
+    @ivar renamed: event name on the wire -> GA's name.
+    @ivar formats: codec -> what a session calls it.
+    @ivar session: the settings of a session, in this dialect's shape.
+    """
+
+    name: str
+    renamed: Mapping[str, str]
+    formats: Mapping[Codec, object]
+    session: Callable[[AgentProfile, object], dict[str, Any]]
+    assistant_text: str
+
+
+def _turn_detection(profile: AgentProfile) -> dict[str, Any]:
+    return {
+        **profile.turn_detection,
+        "create_response": True,
+        "interrupt_response": profile.interruptible,
+    }
+
+
+def _transcription(profile: AgentProfile) -> dict[str, str] | None:
+    if not profile.transcription_model:
+        return None
+    language = {"language": profile.language} if profile.language else {}
+    return {"model": profile.transcription_model, **language}
+
+
+def _noise_reduction(profile: AgentProfile) -> dict[str, str] | None:
+    return {"type": profile.noise_reduction} if profile.noise_reduction else None
+
+
+def _ga_session(profile: AgentProfile, audio_format: object) -> dict[str, Any]:
+    return {
+        "type": "realtime",
+        "output_modalities": ["audio"],
+        "instructions": profile.instructions,
+        "max_output_tokens": profile.max_output_tokens or "inf",
+        "audio": {
+            "input": {
+                "format": audio_format,
+                "noise_reduction": _noise_reduction(profile),
+                "transcription": _transcription(profile),
+                "turn_detection": _turn_detection(profile),
+            },
+            "output": {"format": audio_format, "voice": profile.voice},
+        },
+    }
+
+
+def _preview_session(profile: AgentProfile, audio_format: object) -> dict[str, Any]:
+    return {
+        # Azure's preview refuses ["audio"] alone.
+        "modalities": ["audio", "text"],
+        "instructions": profile.instructions,
+        "max_response_output_tokens": profile.max_output_tokens or "inf",
+        "voice": profile.voice,
+        "input_audio_format": audio_format,
+        "output_audio_format": audio_format,
+        "input_audio_noise_reduction": _noise_reduction(profile),
+        "input_audio_transcription": _transcription(profile),
+        "turn_detection": _turn_detection(profile),
+    }
+
+
+GA: Final = Dialect(
+    name="ga",
+    renamed={},
+    formats={
+        PCMU: {"type": "audio/pcmu"},
+        PCMA: {"type": "audio/pcma"},
+        L16_24000: {"type": "audio/pcm", "rate": 24000},
+    },
+    session=_ga_session,
+    assistant_text="output_text",
+)
+
+PREVIEW: Final = Dialect(
+    name="preview",
+    renamed={
+        "response.audio.delta": "response.output_audio.delta",
+        "response.audio.done": "response.output_audio.done",
+        "response.audio_transcript.delta": "response.output_audio_transcript.delta",
+        "response.audio_transcript.done": "response.output_audio_transcript.done",
+        "response.text.delta": "response.output_text.delta",
+        "response.text.done": "response.output_text.done",
+        "conversation.item.created": "conversation.item.added",
+    },
+    formats={PCMU: "g711_ulaw", PCMA: "g711_alaw", L16_24000: "pcm16"},
+    session=_preview_session,
+    assistant_text="text",
+)
+
+
+# --- messages from the service ----------------------------------------------
+
+
+class _Head(msgspec.Struct):
+    type: str
+
+
+class _Session(msgspec.Struct):
+    id: str = ""
+    expires_at: int | None = None
+
+
+class _SessionEvent(msgspec.Struct):
+    session: _Session
+
+
+class _Delta(msgspec.Struct):
+    delta: str
+    item_id: str = ""
+    response_id: str = ""
+    content_index: int = 0
+
+
+class _Item(msgspec.Struct):
+    item_id: str
+
+
+class _Start(msgspec.Struct):
+    audio_start_ms: int = 0
+
+
+class _Stop(msgspec.Struct):
+    audio_end_ms: int = 0
+
+
+class _TokenDetails(msgspec.Struct):
+    audio_tokens: int | None = None
+    cached_tokens: int | None = None
+
+
+class _Usage(msgspec.Struct):
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    input_token_details: _TokenDetails | None = None
+    output_token_details: _TokenDetails | None = None
+
+
+class _Error(msgspec.Struct):
+    message: str | None = None
+    code: str | None = None
+    type: str | None = None
+
+
+class _StatusDetails(msgspec.Struct):
+    reason: str | None = None
+    error: _Error | None = None
+
+
+class _Response(msgspec.Struct):
+    id: str = ""
+    status: str | None = None
+    status_details: _StatusDetails | None = None
+    usage: _Usage | None = None
+
+
+class _ResponseEvent(msgspec.Struct):
+    response: _Response
+
+
+class _Transcript(msgspec.Struct):
+    item_id: str
+    transcript: str
+
+
+class _ToolCall(msgspec.Struct):
+    call_id: str
+    arguments: str
+    name: str = ""
+
+
+class _ErrorEvent(msgspec.Struct):
+    error: _Error
+
+
+def _audio_delta(message: _Delta) -> Event:
+    try:
+        audio = binascii.a2b_base64(message.delta, strict_mode=True)
+    except ValueError as exc:
+        raise RemoteProtocolError(f"audio delta is not base64: {exc}") from exc
+    return AudioDelta(
+        message.response_id, message.item_id, message.content_index, audio
+    )
+
+
+def _usage(usage: _Usage | None) -> Usage:
+    if usage is None:
+        return Usage()
+    into = usage.input_token_details or _TokenDetails()
+    out = usage.output_token_details or _TokenDetails()
+    return Usage(
+        usage.input_tokens or 0,
+        usage.output_tokens or 0,
+        into.audio_tokens or 0,
+        out.audio_tokens or 0,
+        into.cached_tokens or 0,
+    )
+
+
+def _response_done(message: _ResponseEvent) -> Event:
+    response = message.response
+    details = response.status_details or _StatusDetails()
+    error = details.error or _Error()
+    detail = error.code or error.message or error.type or details.reason or ""
+    return ResponseDone(
+        response.id, response.status or "completed", detail, _usage(response.usage)
+    )
+
+
+def _error(message: _ErrorEvent) -> Event:
+    code = message.error.code or message.error.type or "unknown"
+    text = message.error.message or ""
+    return ServiceError(
+        code=code,
+        message=text,
+        benign=code in BENIGN_ERRORS or _BENIGN_TEXT in text,
+        fatal=code in FATAL_ERRORS,
+    )
+
+
+_T = TypeVar("_T")
+
+
+def _parser(kind: type[_T], make: Callable[[_T], Event]) -> Callable[[bytes], Event]:
+    decode = msgspec.json.Decoder(kind).decode
+    return lambda payload: make(decode(payload))
+
+
+_decode_head: Final = msgspec.json.Decoder(_Head).decode
+
+_PARSERS: Final[Mapping[str, Callable[[bytes], Event]]] = {
+    "response.output_audio.delta": _parser(_Delta, _audio_delta),
+    "response.output_audio.done": _parser(_Item, lambda m: AudioDone(m.item_id)),
+    "session.created": _parser(
+        _SessionEvent, lambda m: SessionCreated(m.session.id, m.session.expires_at)
+    ),
+    "session.updated": _parser(_SessionEvent, lambda m: SessionUpdated()),
+    "input_audio_buffer.speech_started": _parser(
+        _Start, lambda m: SpeechStarted(m.audio_start_ms)
+    ),
+    "input_audio_buffer.speech_stopped": _parser(
+        _Stop, lambda m: SpeechStopped(m.audio_end_ms)
+    ),
+    "response.created": _parser(
+        _ResponseEvent, lambda m: ResponseStarted(m.response.id)
+    ),
+    "response.done": _parser(_ResponseEvent, _response_done),
+    "response.output_audio_transcript.delta": _parser(
+        _Delta, lambda m: AgentTranscript(m.item_id, m.delta, False)
+    ),
+    "response.output_audio_transcript.done": _parser(
+        _Transcript, lambda m: AgentTranscript(m.item_id, m.transcript, True)
+    ),
+    "conversation.item.input_audio_transcription.completed": _parser(
+        _Transcript, lambda m: CallerTranscript(m.item_id, m.transcript)
+    ),
+    "response.function_call_arguments.done": _parser(
+        _ToolCall, lambda m: ToolCalled(m.call_id, m.name, m.arguments)
+    ),
+    "error": _parser(_ErrorEvent, _error),
+}
+
+
+class RealtimeReader:
+    """Parse what one session says."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._parsers = {
+            **_PARSERS,
+            **{
+                wire: _PARSERS[name]
+                for wire, name in dialect.renamed.items()
+                if name in _PARSERS
+            },
+        }
+
+    def receive(self, payload: bytes, is_binary: bool) -> Event:
+        """
+        Parse one message.
+
+        @raise RemoteProtocolError: it is not what the protocol allows; the
+            session cannot be used any more.
+        """
+        if is_binary:
+            raise RemoteProtocolError("binary message")
+        try:
+            kind = _decode_head(payload).type
+            parse = self._parsers.get(kind)
+            return Unrecognized(kind) if parse is None else parse(payload)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as exc:
+            raise RemoteProtocolError(f"malformed event: {exc}") from exc
+
+
+# --- commands to the service ------------------------------------------------
+
+_encode: Final = msgspec.json.encode
+_APPEND_HEAD: Final = b'{"type":"input_audio_buffer.append","audio":"'
+
+
+def append_audio(audio: bytes) -> bytes:
+    """The caller's audio, in the codec of the session; once per frame."""
+    return _APPEND_HEAD + binascii.b2a_base64(audio, newline=False) + b'"}'
+
+
+def update_session(dialect: Dialect, profile: AgentProfile, codec: Codec) -> bytes:
+    session = dialect.session(profile, dialect.formats[codec])
+    return _encode({"type": "session.update", "session": session})
+
+
+def truncate_item(item_id: str, content_index: int, played_ms: int) -> bytes:
+    """Tell the model how much of its item was heard."""
+    return _encode(
+        {
+            "type": "conversation.item.truncate",
+            "item_id": item_id,
+            "content_index": content_index,
+            "audio_end_ms": played_ms,
+        }
+    )
+
+
+def cancel_response() -> bytes:
+    return b'{"type":"response.cancel"}'
+
+
+def create_response(instructions: str = "") -> bytes:
+    """Let the agent speak; C{instructions} replace the session's for this once."""
+    message: dict[str, object] = {"type": "response.create"}
+    if instructions:
+        message["response"] = {"instructions": instructions}
+    return _encode(message)
+
+
+def create_tool_output(call_id: str, output: str) -> bytes:
+    """Give a function's result; a C{response.create} has to follow."""
+    item = {"type": "function_call_output", "call_id": call_id, "output": output}
+    return _encode({"type": "conversation.item.create", "item": item})
+
+
+def session_codec(dialect: Dialect, leg_codec: Codec) -> Codec:
+    """
+    What to speak with the service: the leg's own codec where it can, so that
+    the bytes pass untouched; linear 24 kHz otherwise.
+    """
+    return leg_codec if leg_codec in dialect.formats else L16_24000

@@ -1,0 +1,10 @@
+"""Tell C{twistd} and C{twist} about the gateway.  Nothing else belongs here."""
+
+from twisted.application.service import ServiceMaker
+
+chime_gateway = ServiceMaker(
+    name="Chime voice gateway",
+    module="chime_gateway.tap",
+    description="Join Voice Connector calls to Azure OpenAI Realtime sessions.",
+    tapname="chimegw",
+)
