@@ -36,6 +36,7 @@ from chime_gateway.errors import ConfigError
 from chime_gateway.legs.stream_auth import StreamAuth
 from chime_gateway.legs.websocket import StreamListener, StreamResource
 from chime_gateway.media.metronome import Metronome
+from chime_gateway.net.batch import BatchReader
 from chime_gateway.ops.http import build_site
 from chime_gateway.ops.log import json_log_observer
 from chime_gateway.ops.metrics import Metrics
@@ -67,6 +68,7 @@ class GatewayService(MultiService):
         self._began = reactor.seconds()
         self.ports: list[IListeningPort] = []
         self.metrics = Metrics()
+        self._batch = BatchReader(reactor)
         self.fleet: AzureFleet
         self.calls: CallTable
 
@@ -159,6 +161,7 @@ class GatewayService(MultiService):
             connect_seconds=settings.limits.agent_connect_seconds,
             jitter=random.random,
             measures=metrics,
+            batch=self._batch,
         )
         self.calls = CallTable(
             self.fleet,
@@ -192,6 +195,7 @@ class GatewayService(MultiService):
                 self._reactor,
                 settings.limits.start_seconds,
                 needs_credentials_early,
+                self._batch,
             )
             return StreamResource(listener, self._reactor)
 

@@ -29,6 +29,7 @@ from chime_gateway import __version__
 from chime_gateway.errors import AgentUnavailable, RemoteProtocolError
 from chime_gateway.frames import Codec
 from chime_gateway.interfaces import AgentEvents, AgentSession
+from chime_gateway.net.batch import BatchReader
 from chime_gateway.net.websocket import CLOSE_NORMAL, LeanWebSocket
 from chime_gateway.settings import AgentProfile, DeploymentSettings
 from chime_gateway.wire import realtime
@@ -154,8 +155,8 @@ class AzureSession:
             events.agent_audio(
                 event.response_id, event.item_id, event.content_index, event.audio
             )
-        else:
-            self._handlers[type(event)](event)
+            return
+        self._handlers[type(event)](event)
         if self._state is _State.READY:
             events.agent_active()
 
@@ -173,7 +174,7 @@ class AzureSession:
     # -- AgentSession ------------------------------------------------------------
 
     def send_audio(self, audio: bytes) -> None:
-        if self._socket is not None and not self._socket.send_text(
+        if self._socket is not None and not self._socket.send_message(
             realtime.append_audio(audio)
         ):
             self._events.audio_dropped("agent_slow", len(audio))
@@ -199,7 +200,7 @@ class AzureSession:
 
     def _send(self, message: bytes) -> None:
         if self._socket is not None:
-            self._socket.send_text(message)
+            self._socket.send_message(message)
 
     def _create(self, create: bytes) -> None:
         """One response at a time: the next waits until the active one is done."""
@@ -312,17 +313,17 @@ _EXPECTED: Final = frozenset(
 class RealtimeProtocol(LeanWebSocket, WebSocketClientProtocol):  # type: ignore[misc]
     """The socket of one L{AzureSession}."""
 
-    def __init__(self, session: AzureSession, clock: IReactorTime) -> None:
+    def __init__(
+        self, session: AzureSession, clock: IReactorTime, batch: BatchReader | None
+    ) -> None:
         super().__init__()
         self.clock = clock
+        self.batch = batch
         self._session = session
 
     def onOpen(self) -> None:
-        self.open_lean_path(realtime.MAX_EVENT_BYTES)
+        self.open_lean_path(self._session.message_received, realtime.MAX_EVENT_BYTES)
         self._session.opened(self)
-
-    def message_received(self, payload: bytes, is_binary: bool) -> None:
-        self._session.message_received(payload, is_binary)
 
     def peer_stalled(self) -> None:
         self._session.socket_stalled()
@@ -383,7 +384,12 @@ class RealtimeFactory(WebSocketClientFactory):  # type: ignore[misc]
     noisy = False
 
     def __init__(
-        self, url: str, headers: Mapping[str, str], session: AzureSession, reactor: Any
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        session: AzureSession,
+        reactor: Any,
+        batch: BatchReader | None,
     ) -> None:
         super().__init__(
             url,
@@ -393,6 +399,7 @@ class RealtimeFactory(WebSocketClientFactory):  # type: ignore[misc]
             reactor=reactor,
         )
         self._session = session
+        self._batch = batch
         self.setProtocolOptions(
             maxMessagePayloadSize=realtime.MAX_EVENT_BYTES,
             maxFramePayloadSize=realtime.MAX_EVENT_BYTES,
@@ -403,7 +410,7 @@ class RealtimeFactory(WebSocketClientFactory):  # type: ignore[misc]
         )
 
     def buildProtocol(self, addr: object) -> RealtimeProtocol:
-        protocol = RealtimeProtocol(self._session, self.reactor)
+        protocol = RealtimeProtocol(self._session, self.reactor, self._batch)
         protocol.factory = self
         return protocol
 
@@ -415,6 +422,7 @@ def connect(
     endpoint: IStreamClientEndpoint,
     reactor: Any,
     timeout_seconds: float,
+    batch: BatchReader | None = None,
 ) -> Deferred[AgentSession]:
     """
     Open C{session} at C{url}.
@@ -422,7 +430,8 @@ def connect(
     @return: L{AzureSession.ready}; it fails with L{AgentUnavailable}, also
         when C{timeout_seconds} have passed without C{session.updated}.
     """
-    connecting = endpoint.connect(RealtimeFactory(url, headers, session, reactor))
+    factory = RealtimeFactory(url, headers, session, reactor, batch)
+    connecting = endpoint.connect(factory)
     sockets: list[Any] = []
     deadline: IDelayedCall = reactor.callLater(
         timeout_seconds,

@@ -30,6 +30,7 @@ from chime_gateway.agents.credentials import Credential
 from chime_gateway.errors import AgentUnavailable
 from chime_gateway.frames import Codec
 from chime_gateway.interfaces import AgentEvents, AgentSession
+from chime_gateway.net.batch import BatchReader
 from chime_gateway.settings import AgentProfile, DeploymentSettings
 from chime_gateway.wire.realtime import GA, PREVIEW
 
@@ -94,6 +95,7 @@ class AzureFleet:
         connect_seconds: float,
         jitter: Callable[[], float],
         measures: FleetMeasures,
+        batch: BatchReader | None = None,
     ) -> None:
         self._deployments = sorted(deployments, key=lambda d: d.settings.priority)
         self._reactor = reactor
@@ -102,6 +104,7 @@ class AzureFleet:
         self._connect_seconds = connect_seconds
         self._jitter = jitter
         self._measures = measures
+        self._batch = batch
 
     def fault(self) -> str | None:
         """Why no deployment is usable, or C{None}."""
@@ -192,6 +195,7 @@ class AzureFleet:
             self._endpoint(url),
             self._reactor,
             timeout_seconds,
+            self._batch,
         )
         deployment.failures = 0
         self._measures.agent_connected(self._clock.seconds() - began)

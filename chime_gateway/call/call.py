@@ -156,6 +156,8 @@ class Call:
         self, response_id: str, item_id: str, content_index: int, audio: bytes
     ) -> None:
         self._pump.agent_audio(response_id, item_id, content_index, audio)
+        if self._answer_due_at is not None:
+            self._expect_answer()
 
     def agent_audio_done(self, item_id: str) -> None:
         self._pump.agent_audio_done(item_id)

@@ -30,6 +30,7 @@ from chime_gateway.interfaces import (
     Switchboard,
 )
 from chime_gateway.legs.stream_auth import StreamAuth, UpgradeRequest, Verdict
+from chime_gateway.net.batch import BatchReader
 from chime_gateway.net.websocket import CLOSE_NORMAL, LeanWebSocket
 from chime_gateway.wire.mediastream import (
     MAX_MESSAGE_BYTES,
@@ -86,8 +87,7 @@ _CALLED_NAMES: Final = ("to", "called", "To")
 class MessageSink(Protocol):
     """The socket as a leg sees it; see L{LeanWebSocket}."""
 
-    def send_text(self, payload: bytes) -> bool: ...
-    def send_binary(self, payload: bytes) -> bool: ...
+    def send_message(self, payload: bytes, is_binary: bool = False) -> bool: ...
     def close(self, code: int, reason: str) -> None: ...
 
 
@@ -179,8 +179,8 @@ class StreamLeg:
 
     def play(self, audio: bytes) -> None:
         message, is_binary = self._dialect.audio(audio)
-        send = self._socket.send_binary if is_binary else self._socket.send_text
-        if not send(message) and self._call is not None:
+        was_sent = self._socket.send_message(message, is_binary)
+        if not was_sent and self._call is not None:
             self._call.audio_dropped("carrier_slow", len(audio))
 
     def clear(self) -> None:
@@ -197,7 +197,7 @@ class StreamLeg:
 
     def _command(self, message: bytes | None) -> None:
         if message is not None:
-            self._socket.send_text(message)
+            self._socket.send_message(message)
 
     def _dispatch(self, event: Event) -> None:
         if isinstance(event, Started):
@@ -313,6 +313,7 @@ class StreamListener:
     clock: IReactorTime
     start_seconds: float
     needs_credentials_early: bool
+    batch: BatchReader | None = None
 
 
 class StreamProtocol(LeanWebSocket, WebSocketServerProtocol):  # type: ignore[misc]
@@ -323,6 +324,7 @@ class StreamProtocol(LeanWebSocket, WebSocketServerProtocol):  # type: ignore[mi
     def __init__(self, listener: StreamListener) -> None:
         super().__init__()
         self.clock = listener.clock
+        self.batch = listener.batch
         self._listener = listener
         self._is_authorized = False
 
@@ -335,7 +337,8 @@ class StreamProtocol(LeanWebSocket, WebSocketServerProtocol):  # type: ignore[mi
 
     def onOpen(self) -> None:
         listener = self._listener
-        self.open_lean_path(MAX_MESSAGE_BYTES)
+        # The leg may refuse and close at once, so its socket is ready before it.
+        self.open_lean_path(self._received, MAX_MESSAGE_BYTES)
         self.leg = StreamLeg(
             listener.new_dialect(),
             self,
@@ -346,9 +349,10 @@ class StreamProtocol(LeanWebSocket, WebSocketServerProtocol):  # type: ignore[mi
             start_seconds=listener.start_seconds,
         )
 
-    def message_received(self, payload: bytes, is_binary: bool) -> None:
+    def _received(self, payload: bytes, is_binary: bool) -> None:
         assert self.leg is not None
-        self.leg.message_received(payload, is_binary)
+        self._receive = self.leg.message_received
+        self._receive(payload, is_binary)
 
     def peer_stalled(self) -> None:
         assert self.leg is not None

@@ -33,6 +33,13 @@ class Item:
     is_complete: bool = False
     spans: list[list[int]] = Factory(list)
 
+    def own(self, start: int, end: int) -> None:
+        """C{[start, end)} of the stream is this item's."""
+        if self.spans and self.spans[-1][1] == start:
+            self.spans[-1][1] = end
+        else:
+            self.spans.append([start, end])
+
     def heard(self, head: int) -> int:
         """How many of its bytes lie before C{head}."""
         return sum(min(end, head) - start for start, end in self.spans if start < head)
@@ -72,13 +79,6 @@ class Ledger:
     def unfinished(self) -> list[Item]:
         """Items of which more was expected."""
         return [item for item in self._items.values() if not item.is_complete]
-
-    def own(self, item: Item, start: int, end: int) -> None:
-        """C{[start, end)} of the stream is this item's."""
-        if item.spans and item.spans[-1][1] == start:
-            item.spans[-1][1] = end
-        else:
-            item.spans.append([start, end])
 
     def forget_heard(self, head: int) -> None:
         """Drop what is complete and was heard to its end."""

@@ -30,6 +30,7 @@ class PacedPlayout:
 
     def __init__(self) -> None:
         self.sent = 0
+        self.dry_at = 0.0
 
     def head(self, now: float) -> int:
         return self.sent
@@ -40,6 +41,7 @@ class PacedPlayout:
 
     def play(self, byte_count: int, now: float) -> None:
         self.sent += byte_count
+        self.dry_at = now
 
     def clear(self, now: float) -> None:
         """What was sent is gone already; nothing to take back."""
@@ -52,43 +54,43 @@ class BufferedPlayout:
     The clock alone is the fastest a carrier can be.  A mark that comes back
     later than the clock says shows how far behind the carrier really is; one
     that comes back sooner is not believed.
+
+    @ivar sent: the position up to which audio was handed over.
+    @ivar dry_at: when all of it will have been heard.
     """
 
     def __init__(self, bytes_per_second: int) -> None:
         self.sent = 0
+        self.dry_at = 0.0
         self._rate = bytes_per_second
-        self._anchor_position = 0
-        self._anchor_time = 0.0
         self._marks: OrderedDict[str, int] = OrderedDict()
         self._marks_returned = False
 
     def head(self, now: float) -> int:
         """The position heard at C{now}."""
-        played = self._clocked(now)
+        left = self.dry_at - now
+        played = self.sent if left <= 0 else self.sent - int(left * self._rate)
         if self._marks and self._marks_returned:
             overdue = next(iter(self._marks.values()))
             if played - overdue > _LATE_MARK_SECONDS * self._rate:
                 return overdue
-        return played
+        return max(0, played)
 
     def is_idle(self, now: float) -> bool:
         """
         Nothing is left to be heard: by the clock, and by every mark, unless
         the carrier never returns any.
         """
-        if self._clocked(now) < self.sent:
+        if now < self.dry_at:
             return False
         if not self._marks or not self._marks_returned:
             return True
         # A mark is still out.  It was lost if it is far behind the clock.
-        ended = self._anchor_time + (self.sent - self._anchor_position) / self._rate
-        return now - ended > _LOST_MARK_SECONDS
+        return now - self.dry_at > _LOST_MARK_SECONDS
 
     def play(self, byte_count: int, now: float) -> None:
-        if self._clocked(now) >= self.sent:
-            # The carrier had run dry, so this is heard from now on.
-            self._anchor_position = self.sent
-            self._anchor_time = now
+        # A carrier that had run dry plays from now on.
+        self.dry_at = max(now, self.dry_at) + byte_count / self._rate
         self.sent += byte_count
 
     def mark_sent(self, name: str) -> None:
@@ -108,10 +110,9 @@ class BufferedPlayout:
         while self._marks.popitem(last=False)[0] != name:
             pass
         self._marks_returned = True
-        ahead = position - self._clocked(now)
-        if ahead <= _UNTRUE_MARK_SECONDS * self._rate:
-            self._anchor_position = position
-            self._anchor_time = now
+        dry_at = now + (self.sent - position) / self._rate
+        if dry_at > self.dry_at - _UNTRUE_MARK_SECONDS:
+            self.dry_at = dry_at
         return True
 
     def clear(self, now: float) -> None:
@@ -119,10 +120,6 @@ class BufferedPlayout:
         The carrier's buffer was emptied.  Marks on their way come back without
         having been heard, so they are forgotten.
         """
-        self.sent = self._anchor_position = self.head(now)
-        self._anchor_time = now
+        self.sent = self.head(now)
+        self.dry_at = now
         self._marks.clear()
-
-    def _clocked(self, now: float) -> int:
-        elapsed = int((now - self._anchor_time) * self._rate)
-        return min(self.sent, self._anchor_position + elapsed)

@@ -79,7 +79,7 @@ class MediaPump:
         self._observe_bridge = observe_bridge
         self._codec = leg.codec
         self._frame_bytes = leg.codec.frame_bytes
-        self._max_queued = int(max_queue_seconds * leg.codec.bytes_per_second)
+        self._max_queue_seconds = max_queue_seconds
 
         self._agent: AgentSession | None = None
         self._is_closed = False
@@ -152,7 +152,9 @@ class MediaPump:
             return
         if self._is_muted:
             audio = self._codec.silence(len(audio))
-        self._send(agent, audio)
+        if self._to_agent is not None:
+            audio = self._to_agent(audio)
+        agent.send_audio(audio)
         if now >= self._probe_at:
             self._probe_at = now + 1.0
             self._observe_bridge(self._clock() - now)
@@ -262,14 +264,15 @@ class MediaPump:
 
     def _owe(self, item: Item, audio: bytes, now: float) -> None:
         """Whole frames, to be heard behind all that is owed already."""
-        queued = len(self._queue) * self._frame_bytes
-        start = self._playout.sent + queued
-        if start - self._playout.head(now) + len(audio) > self._max_queued:
+        playout = self._playout
+        size = self._frame_bytes
+        start = playout.sent + len(self._queue) * size
+        waits = playout.dry_at - now + len(self._queue) * _FRAME_SECONDS
+        if waits > self._max_queue_seconds:
             self.drop("play_queue_full", len(audio))
             return
-        self._ledger.own(item, start, start + len(audio))
+        item.own(start, start + len(audio))
         if self._marked is None:
-            size = self._frame_bytes
             self._queue.extend(
                 audio[at : at + size] for at in range(0, len(audio), size)
             )
@@ -278,21 +281,21 @@ class MediaPump:
 
     def _hand_over(self, item: Item, audio: bytes, now: float) -> None:
         """To a leg with a playout buffer: all at once, with marks to follow it."""
-        first = self._frame_bytes
-        is_dry = self._playout.head(now) >= self._playout.sent
-        since_mark = self._playout.sent - self._marked_at
-        is_new = item.spans[0][0] == self._playout.sent
-        if is_dry and not is_new:
-            self._stats.underruns += 1
-        if is_dry and (is_new or since_mark >= self._mark_bytes):
-            # The mark behind the first frame tells when playing began.
-            self._play(audio[:first], now)
-            self._mark()
-            audio = audio[first:]
-            if not audio:
-                return
+        playout = self._playout
+        if now >= playout.dry_at:
+            is_new = item.spans[0][0] == playout.sent
+            if not is_new:
+                self._stats.underruns += 1
+            if is_new or playout.sent - self._marked_at >= self._mark_bytes:
+                # The mark behind the first frame tells when playing began.
+                first = self._frame_bytes
+                self._play(audio[:first], now)
+                self._mark()
+                audio = audio[first:]
+                if not audio:
+                    return
         self._play(audio, now)
-        if self._playout.sent - self._marked_at >= self._mark_bytes:
+        if playout.sent - self._marked_at >= self._mark_bytes:
             self._mark()
 
     def _play(self, audio: bytes, now: float) -> None:

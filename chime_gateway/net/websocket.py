@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from autobahn.websocket.protocol import WebSocketProtocol
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.tcp import Connection
 
+from chime_gateway.net.batch import BatchReader, write_at_once
 from chime_gateway.wire.wsframe import (
     NOT_PLAIN,
     OPCODE_BINARY,
@@ -33,7 +35,7 @@ CLOSE_NORMAL: Final = 1000
 
 #: A read takes this much at most.  Twisted's 64 KiB are allocated for every
 #: read, however short what comes.
-_READ_BYTES: Final = 8192
+_READ_BYTES: Final = 4096
 
 #: A peer that reads nothing for so long has stalled.
 STALL_SECONDS: Final = 10.0
@@ -44,38 +46,6 @@ MAX_UNSENT_BYTES: Final = 4 << 20
 #: Masking keys must not be guessable (RFC 6455 section 5.3), and a system call
 #: for each would cost more than the masking.
 _KEY_POOL_BYTES: Final = 4096
-
-
-def immediate_writer(transport: Any) -> Callable[[bytes], None]:
-    """
-    A C{write} that puts bytes on a plain TCP socket at once if none are queued.
-
-    Twisted waits until the socket says it is writable: two calls to epoll for
-    each write of 300 bytes that nearly always fits.
-    """
-    if not isinstance(transport, Connection):
-        write: Callable[[bytes], None] = transport.write
-        return write
-    queue = transport.write
-
-    def write_now(data: bytes) -> None:
-        if (
-            transport.connected
-            and not transport.disconnecting
-            and not transport.dataBuffer
-            and not transport._tempDataBuffer
-        ):
-            try:
-                sent = transport.socket.send(data)
-            except OSError:
-                # Full, or broken: Twisted's own write will tell which.
-                sent = 0
-            if sent == len(data):
-                return
-            data = data[sent:]
-        queue(data)
-
-    return write_now
 
 
 class _Keys:
@@ -100,15 +70,14 @@ _next_key: Final = _Keys()
 class LeanWebSocket:
     """
     Mix in before one of Autobahn's protocols; call L{open_lean_path} from
-    C{onOpen}.
-
-    Subclasses implement L{message_received} and L{peer_stalled} and send with
-    L{send_text} and L{send_binary}.
+    C{onOpen}.  Subclasses implement L{peer_stalled}.
 
     @ivar clock: times the stall; set before the connection opens.
+    @ivar batch: reads the socket together with others, if there is one.
     """
 
     clock: IReactorTime
+    batch: BatchReader | None = None
     transport: Any
     state: int
     factory: Any
@@ -116,20 +85,24 @@ class LeanWebSocket:
 
     _reader: FrameReader | None = None
     _early = b""
+    _receive: Callable[[bytes, bool], None]
     _write: Callable[[bytes], None]
     _key: Callable[[], bytes] | None = None
     _stall: IDelayedCall | None = None
-
-    def message_received(self, payload: bytes, is_binary: bool) -> None:
-        """One whole message."""
-        raise NotImplementedError
 
     def peer_stalled(self) -> None:
         """The peer did not read for L{STALL_SECONDS}."""
         raise NotImplementedError
 
-    def open_lean_path(self, max_payload_bytes: int) -> None:
-        """From here on messages go past Autobahn."""
+    def open_lean_path(
+        self, receive: Callable[[bytes, bool], None], max_payload_bytes: int
+    ) -> None:
+        """
+        From here on messages go past Autobahn.
+
+        @param receive: told each whole message, and whether it is binary.
+        """
+        self._receive = receive
         # Autobahn's own tcpNoDelay option is never applied.
         if hasattr(self.transport, "setTcpNoDelay"):
             self.transport.setTcpNoDelay(True)
@@ -140,13 +113,24 @@ class LeanWebSocket:
             masked=is_server, max_payload_bytes=max_payload_bytes
         )
         self._key = None if is_server else _next_key
-        self._write = immediate_writer(self.transport)
+        self._write = self._writer()
         # What came with the handshake must not be parsed by Autobahn: half a
         # frame would stay there.
         self._early, self.data = self.data, b""
         # Under twisted.web the HTTP channel has registered itself.
         self.transport.unregisterProducer()
         self.transport.registerProducer(self, True)
+
+    def _writer(self) -> Callable[[bytes], None]:
+        """The shortest way for bytes to this peer."""
+        transport = self.transport
+        if not isinstance(transport, Connection):
+            write: Callable[[bytes], None] = transport.write
+            return write
+        if self.batch is None:
+            return partial(write_at_once, transport)
+        self.batch.adopt(transport)
+        return partial(self.batch.write, transport)
 
     # -- receiving -----------------------------------------------------------
 
@@ -162,32 +146,26 @@ class LeanWebSocket:
             if opcode == NOT_PLAIN:
                 super().dataReceived(payload)  # type: ignore[misc]
             elif self.state == WebSocketProtocol.STATE_OPEN:
-                self.message_received(payload, opcode == OPCODE_BINARY)
+                self._receive(payload, opcode == OPCODE_BINARY)
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         """Autobahn put the fragments of a message together."""
         if self.state == WebSocketProtocol.STATE_OPEN:
-            self.message_received(payload, isBinary)
+            self._receive(payload, isBinary)
 
     # -- sending -------------------------------------------------------------
 
-    def send_text(self, payload: bytes) -> bool:
+    def send_message(self, payload: bytes, is_binary: bool = False) -> bool:
         """
         @return: C{False} if the peer reads so slowly that nothing more may
             wait for it; the message is lost then.
         """
-        return self._send(OPCODE_TEXT, payload)
-
-    def send_binary(self, payload: bytes) -> bool:
-        """As L{send_text}."""
-        return self._send(OPCODE_BINARY, payload)
-
-    def _send(self, opcode: int, payload: bytes) -> bool:
         if self.state != WebSocketProtocol.STATE_OPEN:
             return True  # the closing handshake is on its way
         if self._stall is not None and self._unsent_bytes() > MAX_UNSENT_BYTES:
             return False
         key = None if self._key is None else self._key()
+        opcode = OPCODE_BINARY if is_binary else OPCODE_TEXT
         self._write(encode_frame(opcode, payload, key))
         return True
 
@@ -200,8 +178,10 @@ class LeanWebSocket:
         """
         if self._reader is None:
             super().sendData(data, *args, **kwargs)  # type: ignore[misc]
-        else:
-            self._write(data)
+            return
+        self._write(data)
+        if self.batch is not None:
+            self.batch.flush(self.transport)
 
     def _unsent_bytes(self) -> int:
         transport = self.transport
@@ -230,6 +210,8 @@ class LeanWebSocket:
 
     def connectionLost(self, reason: Any) -> None:
         self._forget_stall()
+        if self.batch is not None:
+            self.batch.release(self.transport)
         super().connectionLost(reason)  # type: ignore[misc]
 
     def _stalled(self) -> None:

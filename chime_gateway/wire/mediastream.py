@@ -119,13 +119,13 @@ class _Media(msgspec.Struct):
 
 class _Envelope(msgspec.Struct):
     """
-    What is looked at in every message.  The rest stays raw until the event is
-    known, so that nothing is refused for a member that does not matter.
+    What is looked at in every message.  The rarer rest stays raw until the event
+    is known, so that nothing is refused for a member that does not matter.
     """
 
     event: str
     streamSid: Any = None
-    media: msgspec.Raw = msgspec.Raw()
+    media: _Media | None = None
     start: msgspec.Raw = msgspec.Raw()
     mark: msgspec.Raw = msgspec.Raw()
     dtmf: msgspec.Raw = msgspec.Raw()
@@ -169,7 +169,6 @@ def _decoder(kind: type[_T]) -> Callable[[bytes | msgspec.Raw, str], _T]:
 
 
 _parse_envelope: Final = _decoder(_Envelope)
-_parse_media: Final = _decoder(_Media)
 _parse_start: Final = _decoder(_Start)
 _parse_mark: Final = _decoder(_Mark)
 _parse_digit: Final = _decoder(_Digit)
@@ -277,7 +276,9 @@ class TwilioStream(_Stream):
         message = _parse_envelope(payload, "message")
         if message.event != "media":
             return self._event(message)
-        media = _parse_media(message.media, "media")
+        media = message.media
+        if media is None:
+            raise RemoteProtocolError("media without media")
         if media.track == "outbound":
             return Ignored("outbound_track")
         if self._started and message.streamSid not in (None, self.stream_id):

@@ -43,14 +43,20 @@ class SessionUpdated:
     """Our settings are in force: audio may flow."""
 
 
-@frozen
-class AudioDelta:
-    """A piece of the agent's speech, in the agreed codec."""
+class AudioDelta(msgspec.Struct, frozen=True, gc=False):
+    """
+    A piece of the agent's speech, in the agreed codec.
+
+    A struct and not an attrs class because there are fifty a second of it.
+    """
 
     response_id: str
     item_id: str
     content_index: int
-    audio: bytes = field(repr=lambda audio: f"<{len(audio)} bytes>")
+    audio: bytes
+
+    def __repr__(self) -> str:
+        return f"AudioDelta(item_id={self.item_id!r}, <{len(self.audio)} bytes>)"
 
 
 @frozen

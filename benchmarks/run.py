@@ -1,0 +1,254 @@
+"""
+Measure the gateway beside two relays, in one run.
+
+For 1, 10, 50, 100 and 150 calls: CPU per call-second, added latency, memory per
+call and lost calls; of the gateway, of a bare Autobahn relay (the floor of its
+stack) and of a minimal relay in Node.  The server under test runs on core 0
+alone, the load on core 1.
+
+    make bench
+    python benchmarks/run.py --calls 100 --servers gateway,autobahn --seconds 5
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import resource
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import uvloop
+from attrs import asdict, define
+from load import Load, start_echo, start_service
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
+WARM_UP_SECONDS = 3.0
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@define
+class Row:
+    """One rung of one server; times in milliseconds, added to the load's own."""
+
+    server: str
+    calls: int
+    cpu_ms_per_call_second: float
+    added_p50_ms: float
+    added_p99_ms: float
+    rss_idle_mb: float
+    rss_loaded_mb: float
+    kb_per_call: float
+    lost_calls: int
+    frames_returned: float
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def command(server: str, port: int, agent_port: int) -> list[str]:
+    url = f"ws://127.0.0.1:{agent_port}/openai/v1/realtime?model=benchmark"
+    if server == "node":
+        return ["node", str(HERE / "relay_node.js"), str(port), url]
+    if server == "autobahn":
+        return [sys.executable, str(HERE / "relay_autobahn.py"), str(port), url]
+    return [
+        *(sys.executable, "-m", "twisted", "chimegw"),
+        *("--port", str(port), "--insecure", "--config", str(HERE / "bench.toml")),
+    ]
+
+
+def server_env(agent_port: int) -> dict[str, str]:
+    return {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "AZURE_OPENAI_ENDPOINT": f"http://127.0.0.1:{agent_port}",
+        "AZURE_OPENAI_DEPLOYMENT": "benchmark",
+        "AZURE_OPENAI_API_KEY": "benchmark",
+    }
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of all threads, from the scheduler's own clock."""
+    total = 0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        total += int((task / "schedstat").read_text().split()[0])
+    return total / 1e9
+
+
+def rss_mb(pid: int) -> float:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS"):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
+def wait_for(port: int, seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        except OSError:
+            time.sleep(0.05)
+    raise SystemExit(f"nothing listens on port {port} after {seconds} s")
+
+
+def quantile_ms(seconds: list[float], share: float) -> float:
+    if not seconds:
+        return float("nan")
+    ordered = sorted(seconds)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))] * 1000
+
+
+async def floor(calls: int, seconds: float) -> tuple[float, float]:
+    """What the load takes by itself: p50 and p99 in ms."""
+    echo = await start_echo()
+    port = echo.sockets[0].getsockname()[1]
+    load = Load(f"ws://127.0.0.1:{port}/")
+    await load.start(calls)
+    await asyncio.sleep(0.5)
+    samples = await load.measure(seconds)
+    await load.stop()
+    echo.close()
+    return quantile_ms(samples.seconds, 0.5), quantile_ms(samples.seconds, 0.99)
+
+
+async def rung(
+    server: str, calls: int, seconds: float, base: tuple[float, float]
+) -> Row:
+    service = await start_service()
+    agent_port = service.sockets[0].getsockname()[1]
+    port = free_port()
+    process = subprocess.Popen(
+        ["taskset", "-c", "0", *command(server, port, agent_port)],
+        env=server_env(agent_port),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        wait_for(port)
+        await asyncio.sleep(0.5)
+        idle = rss_mb(process.pid)
+        path = "/stream" if server == "gateway" else "/"
+        path = "/stream/raw" if server == "gateway-raw" else path
+        load = Load(f"ws://127.0.0.1:{port}{path}")
+        await load.start(calls)
+        await asyncio.sleep(WARM_UP_SECONDS)
+        before, began = cpu_seconds(process.pid), time.monotonic()
+        samples = await load.measure(seconds)
+        used = cpu_seconds(process.pid) - before
+        lasted = time.monotonic() - began
+        loaded = rss_mb(process.pid)
+        lost = sum(not c.is_open or not c.received for c in load.callers)
+        await load.stop()
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        service.close()
+    return Row(
+        server=server,
+        calls=calls,
+        cpu_ms_per_call_second=used / lasted / calls * 1000,
+        added_p50_ms=quantile_ms(samples.seconds, 0.5) - base[0],
+        added_p99_ms=quantile_ms(samples.seconds, 0.99) - base[1],
+        rss_idle_mb=idle,
+        rss_loaded_mb=loaded,
+        kb_per_call=(loaded - idle) * 1024 / calls,
+        lost_calls=lost,
+        frames_returned=samples.received / max(1, samples.sent),
+    )
+
+
+HEAD = (
+    f"{'server':12} {'calls':>5} {'CPU ms/call-s':>13} {'p50 ms':>7} {'p99 ms':>7}"
+    f" {'RSS MB':>7} {'KB/call':>8} {'lost':>4} {'frames':>7}"
+)
+
+
+def show(row: Row) -> str:
+    return (
+        f"{row.server:12} {row.calls:5} {row.cpu_ms_per_call_second:13.2f}"
+        f" {row.added_p50_ms:7.2f} {row.added_p99_ms:7.2f} {row.rss_loaded_mb:7.1f}"
+        f" {row.kb_per_call:8.1f} {row.lost_calls:4} {row.frames_returned:7.1%}"
+    )
+
+
+async def run(options: Any) -> list[Row]:
+    rows: list[Row] = []
+    print(HEAD, flush=True)
+    for calls in options.calls:
+        base = await floor(calls, min(4.0, options.seconds))
+        print(
+            f"{'(load alone)':12} {calls:5} {'':13} {base[0]:7.2f} {base[1]:7.2f}",
+            flush=True,
+        )
+        for server in options.servers:
+            row = await rung(server, calls, options.seconds, base)
+            rows.append(row)
+            print(show(row), flush=True)
+    return rows
+
+
+def ratios(rows: list[Row]) -> list[str]:
+    by = {(row.server, row.calls): row for row in rows}
+    lines = []
+    for (server, calls), row in by.items():
+        reference = by.get(("autobahn", calls))
+        if server == "gateway" and reference is not None:
+            share = row.cpu_ms_per_call_second / reference.cpu_ms_per_call_second
+            lines.append(
+                f"{calls:5} calls: the gateway takes {share:.0%} of the CPU of the"
+                " bare Autobahn relay"
+            )
+    return lines
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
+    parser.add_argument("--calls", default="1,10,50,100,150")
+    parser.add_argument("--servers", default="gateway,autobahn,node")
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--out", default=str(HERE / "results" / "latest.json"))
+    options = parser.parse_args()
+    options.calls = [int(n) for n in options.calls.split(",")]
+    options.servers = options.servers.split(",")
+    if "node" in options.servers and not shutil.which("node"):
+        print("node is not installed: its relay is left out", file=sys.stderr)
+        options.servers.remove("node")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65536), hard))
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    rows = uvloop.run(run(options))
+    print(*ratios(rows), sep="\n")
+    out = Path(options.out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    machine = {"cpu": cpu_model(), "python": platform.python_version()}
+    document = {**machine, "rows": [asdict(row) for row in rows]}
+    out.write_text(json.dumps(document, indent=1) + "\n")
+    print(f"written to {out}")
+
+
+def cpu_model() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+if __name__ == "__main__":
+    main()
