@@ -230,7 +230,7 @@ def main() -> None:
     if "node" in options.servers and not shutil.which("node"):
         print("node is not installed: its relay is left out", file=sys.stderr)
         options.servers.remove("node")
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65536), hard))
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     rows = uvloop.run(run(options))

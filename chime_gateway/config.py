@@ -314,3 +314,8 @@ def describe(settings: GatewaySettings) -> dict[str, Any]:
         return value
 
     return attrs.asdict(settings, value_serializer=visible)
+
+
+def read_secret(environ: Mapping[str, str]) -> str:
+    """The shared secret, for tools that call a gateway."""
+    return environ.get("CHIMEGW_SHARED_SECRET", "")

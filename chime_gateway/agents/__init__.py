@@ -1,1 +1,1 @@
-"""The agent's carriers.  Each is a thin shim from a socket to the C{AgentSession} seam."""
+"""The agent's carriers, each a thin shim to the C{AgentSession} seam."""

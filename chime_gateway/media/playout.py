@@ -1,11 +1,10 @@
 """
 How much of what was handed to a leg has the caller heard?
 
-Positions are bytes since the start of the call.  Two answers with one
-interface: L{PacedPlayout} for a leg that we feed frame by frame, and
-L{BufferedPlayout} for a carrier with a playout buffer of its own, whose
-position can only be inferred from the clock and from the marks it returns.
-Neither knows whose audio it is.
+Positions are bytes since the start of the call.  What happens at the far end of
+a leg can only be inferred: from the clock, and where the carrier has a playout
+buffer of its own and returns marks, from those.  It is not known here whose
+audio it is, nor what a mark looks like.
 """
 
 from __future__ import annotations
@@ -25,31 +24,10 @@ _LATE_MARK_SECONDS: Final = 0.1
 _LOST_MARK_SECONDS: Final = 3.0
 
 
-class PacedPlayout:
-    """What was sent was heard: one frame is sent each ptime."""
-
-    def __init__(self) -> None:
-        self.sent = 0
-        self.dry_at = 0.0
-
-    def head(self, now: float) -> int:
-        return self.sent
-
-    def is_idle(self, now: float) -> bool:
-        """Nothing is left to be heard of what was sent."""
-        return True
-
-    def play(self, byte_count: int, now: float) -> None:
-        self.sent += byte_count
-        self.dry_at = now
-
-    def clear(self, now: float) -> None:
-        """What was sent is gone already; nothing to take back."""
-
-
-class BufferedPlayout:
+class Playout:
     """
-    A clock that starts when audio is handed over, corrected by marks.
+    A clock that starts when audio is handed over, corrected by marks if there
+    are any.
 
     The clock alone is the fastest a carrier can be.  A mark that comes back
     later than the clock says shows how far behind the carrier really is; one
@@ -117,7 +95,7 @@ class BufferedPlayout:
 
     def clear(self, now: float) -> None:
         """
-        The carrier's buffer was emptied.  Marks on their way come back without
+        What was not heard is taken back.  Marks on their way come back without
         having been heard, so they are forgotten.
         """
         self.sent = self.head(now)

@@ -21,7 +21,7 @@ from chime_gateway.codec.registry import transcoder
 from chime_gateway.frames import PTIME_MS
 from chime_gateway.interfaces import AgentSession, CallLeg
 from chime_gateway.media.bargein import Item, ItemKey, Ledger
-from chime_gateway.media.playout import BufferedPlayout, PacedPlayout
+from chime_gateway.media.playout import Playout
 from chime_gateway.media.stats import MediaStats
 
 #: A caller's side that is silent for longer than this sends no silence of its
@@ -89,13 +89,8 @@ class MediaPump:
         self._early: deque[bytes] | None = deque() if keep_early else None
         self._early_bytes = 0
 
-        self._marked: BufferedPlayout | None = None
-        self._playout: BufferedPlayout | PacedPlayout
-        if leg.buffers:
-            self._marked = BufferedPlayout(leg.codec.bytes_per_second)
-            self._playout = self._marked
-        else:
-            self._playout = PacedPlayout()
+        self._is_paced = not leg.buffers
+        self._playout = Playout(leg.codec.bytes_per_second)
         self._mark_bytes = int(MARK_SECONDS * leg.codec.bytes_per_second)
         self._marked_at = 0
         self._mark_count = 0
@@ -251,7 +246,7 @@ class MediaPump:
             now = self._clock()
             self._pad_partial(now)
             self._current = None
-            if self._playout.sent > self._marked_at:
+            if not self._is_paced and self._playout.sent > self._marked_at:
                 self._mark()
 
     def _pad_partial(self, now: float) -> None:
@@ -267,12 +262,12 @@ class MediaPump:
         playout = self._playout
         size = self._frame_bytes
         start = playout.sent + len(self._queue) * size
-        waits = playout.dry_at - now + len(self._queue) * _FRAME_SECONDS
+        waits = max(0.0, playout.dry_at - now) + len(self._queue) * _FRAME_SECONDS
         if waits > self._max_queue_seconds:
             self.drop("play_queue_full", len(audio))
             return
         item.own(start, start + len(audio))
-        if self._marked is None:
+        if self._is_paced:
             self._queue.extend(
                 audio[at : at + size] for at in range(0, len(audio), size)
             )
@@ -309,16 +304,15 @@ class MediaPump:
             self._observe_turn(latency)
 
     def _mark(self) -> None:
-        if self._marked is not None:
-            self._mark_count += 1
-            name = f"m{self._mark_count}"
-            self._marked_at = self._marked.sent
-            self._marked.mark_sent(name)
-            self._leg.mark(name)
+        self._mark_count += 1
+        name = f"m{self._mark_count}"
+        self._marked_at = self._playout.sent
+        self._playout.mark_sent(name)
+        self._leg.mark(name)
 
     def mark_reached(self, name: str) -> None:
-        if self._marked is not None:
-            self._marked.mark_reached(name, self._clock())
+        """The carrier returned a mark; what it means depends on its age."""
+        self._playout.mark_reached(name, self._clock())
 
     # -- turns ---------------------------------------------------------------
 
@@ -375,7 +369,7 @@ class MediaPump:
             self._ran_dry = False
             for _ in range(min(due, len(self._queue))):
                 self._play(self._queue.popleft(), now)
-        elif self._marked is None and self._current is not None and not self._ran_dry:
+        elif self._is_paced and self._current is not None and not self._ran_dry:
             self._ran_dry = True
             self._stats.underruns += 1
         self._fill_gap(now)

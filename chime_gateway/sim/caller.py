@@ -36,6 +36,9 @@ _ENCODINGS: Final[Mapping[str, str]] = {
 #: The agent has finished when nothing was heard for so long.
 _ANSWER_OVER_SECONDS: Final = 1.0
 
+#: The jitter buffer of a peer that is fed frame by frame: one frame.
+_JITTER_SECONDS: Final = 0.02
+
 #: Levels are shown this often.
 _METER_SECONDS: Final = 0.1
 
@@ -108,7 +111,7 @@ class Meter(Protocol):
 
 
 class _State(Enum):
-    GREETING = "listening"
+    GREETING = "being greeted"
     SPEAKING = "speaking"
     WAITING = "waiting"
     LISTENING = "listening"
@@ -142,7 +145,7 @@ class SimulatedCaller:
         self._send = send
         self._hang_up = hang_up
         self._meter = meter
-        self._playout = PlayoutBuffer(codec, clock, self._mark_reached)
+        self._playout = self._new_playout()
         self._timer: IDelayedCall | None = None
         self._began = 0.0
         self._frames = 0
@@ -178,7 +181,7 @@ class SimulatedCaller:
                 "customParameters": dict(self._plan.parameters),
             },
         )
-        self._playout = PlayoutBuffer(self._codec, self._clock, self._mark_reached)
+        self._playout = self._new_playout()
         self._stopped_at = now
         self._timer = self._clock.callLater(0, self._tick)
 
@@ -205,6 +208,10 @@ class SimulatedCaller:
             self._cleared()
 
     # -- inside ------------------------------------------------------------------
+
+    def _new_playout(self) -> PlayoutBuffer:
+        delay = _JITTER_SECONDS if self._is_raw else 0.0
+        return PlayoutBuffer(self._codec, self._clock, self._mark_reached, delay)
 
     def _command(self, event: str, **members: Any) -> None:
         message = {"event": event, "streamSid": "MZsimulated", **members}

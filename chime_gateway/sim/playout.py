@@ -23,16 +23,23 @@ class PlayoutBuffer:
     @ivar heard: everything since the start of the call, silence included.
     @ivar speech_bytes: played since the last pause: what was heard of the
         agent's current speech.
+    @param delay_seconds: what comes after a pause is played so much later, so
+        that frames sent one by one may be a little late (a jitter buffer).
     """
 
     def __init__(
-        self, codec: Codec, clock: IReactorTime, mark_reached: Callable[[str], None]
+        self,
+        codec: Codec,
+        clock: IReactorTime,
+        mark_reached: Callable[[str], None],
+        delay_seconds: float = 0.0,
     ) -> None:
         self.heard = bytearray()
         self.speech_bytes = 0
         self._codec = codec
         self._clock = clock
         self._mark_reached = mark_reached
+        self._delay = delay_seconds
         self._queue: deque[bytes | str] = deque()
         self._began = clock.seconds()
         self._ended_at = 0.0
@@ -43,7 +50,7 @@ class PlayoutBuffer:
         now = self._clock.seconds()
         if not self._queue:
             # Playing begins now; what was not played until now was silence.
-            missing = self._position(now) - len(self.heard)
+            missing = self._position(now + self._delay) - len(self.heard)
             if missing > 0:
                 self.heard += self._codec.silence(missing)
             if now - self._ended_at > _PAUSE_SECONDS:

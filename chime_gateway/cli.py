@@ -1,0 +1,280 @@
+"""
+C{chimegw}: the operator's tool.
+
+Reads the command line and runs what it asks for; the work is done elsewhere.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.task import react
+from twisted.python import usage
+
+from chime_gateway import __version__
+from chime_gateway.config import read_secret
+from chime_gateway.demo import Demo, call_report_lines, prepare_call, save_recording
+from chime_gateway.errors import ConfigError
+from chime_gateway.frames import CODECS
+from chime_gateway.legs.stream_auth import sign_token
+from chime_gateway.sim.azure import Door, SimulatorFactory
+from chime_gateway.sim.caller import place_call
+from chime_gateway.sim.meter import TerminalMeter
+from chime_gateway.sim.realtime_session import Behaviour
+from chime_gateway.sim.voices import Parrot, Prompt, Script, Voice
+
+
+class _Command(usage.Options):
+    """One subcommand: C{run} gives the exit status, now or later."""
+
+    def run(self, reactor: Any) -> Deferred[int] | int:
+        raise NotImplementedError
+
+
+def _codec(name: str) -> str:
+    if name not in CODECS:
+        raise ValueError(f"one of {', '.join(CODECS)}")
+    return name
+
+
+class CallOptions(_Command):
+    synopsis = "WAV --to URL [options]"
+    longdesc = (
+        "Place a test call to a gateway: say WAV, listen to the answer, hang up."
+        " The shared secret is read from CHIMEGW_SHARED_SECRET."
+    )
+    optParameters: ClassVar = [
+        ["to", "t", None, "ws:// or wss:// URL of /stream or /stream/raw."],
+        ["codec", "c", "PCMU", "PCMU, PCMA or L16/8000, /16000, /24000.", _codec],
+        ["agent", "a", "", "Agent profile to ask for."],
+        ["interrupt-after", "i", None, "Interrupt after so many seconds.", float],
+        ["record", "r", None, "Write a stereo WAV: caller left, agent right."],
+    ]
+    optFlags: ClassVar = [["greeting", "g", "Let the agent speak first."]]
+
+    def parseArgs(self, wav: str) -> None:
+        self["wav"] = wav
+
+    def postOptions(self) -> None:
+        if not self["to"]:
+            raise usage.UsageError("--to URL is missing")
+        if urlsplit(self["to"]).scheme not in ("ws", "wss"):
+            raise usage.UsageError(f"--to {self['to']}: expected a ws:// or wss:// URL")
+
+    def run(self, reactor: Any) -> Deferred[int]:
+        return Deferred.fromCoroutine(self._run(reactor))
+
+    async def _run(self, reactor: Any) -> int:
+        codec = CODECS[self["codec"]]
+        plan = prepare_call(
+            self["wav"],
+            codec,
+            interrupt_after=self["interrupt-after"],
+            agent=self["agent"],
+            wait_for_greeting=bool(self["greeting"]),
+        )
+        secret = read_secret(os.environ)
+        headers = {"Authorization": f"Bearer {secret}"} if secret else {}
+        meter = TerminalMeter(sys.stdout)
+        report = await place_call(
+            self["to"], plan, codec, reactor=reactor, headers=headers, meter=meter
+        )
+        if report.error:
+            raise ConfigError(f"--to {self['to']}: {report.error}")
+        for line in call_report_lines(report):
+            meter.say(line)
+        if self["record"]:
+            save_recording(self["record"], report)
+            meter.say(f"recording             {self['record']}")
+        return 0 if report.answer_latencies else 1
+
+
+class DemoOptions(_Command):
+    synopsis = "[--wav FILE] [--agent simulator|azure]"
+    longdesc = (
+        "Start a gateway, place a call to it over a real socket, interrupt the agent"
+        " once, and report what both sides heard."
+    )
+    optParameters: ClassVar = [
+        ["wav", "w", None, "What the caller says. [default: a shipped recording]"],
+        ["agent", "a", "simulator", "simulator, or azure with AZURE_OPENAI_* set."],
+        ["record", "r", "demo-recording.wav", "Where to write the stereo recording."],
+        ["path", None, "/stream", "/stream or /stream/raw."],
+    ]
+
+    def postOptions(self) -> None:
+        if self["agent"] not in ("simulator", "azure"):
+            raise usage.UsageError(f"--agent {self['agent']}: simulator or azure")
+        if self["path"] not in ("/stream", "/stream/raw"):
+            raise usage.UsageError(f"--path {self['path']}: /stream or /stream/raw")
+
+    def run(self, reactor: Any) -> Deferred[int]:
+        demo = Demo(
+            reactor,
+            out=sys.stdout,
+            wav=self["wav"],
+            is_simulated=self["agent"] == "simulator",
+            recording=self["record"],
+            path=self["path"],
+            environ=os.environ,
+        )
+        return Deferred.fromCoroutine(demo.run())
+
+
+def _fault(text: str) -> tuple[str, Any]:
+    name, _, value = text.partition("=")
+    kinds = {a.name: a.default for a in attrs.fields(Behaviour)}
+    if name not in kinds:
+        raise usage.UsageError(f"--fault {name}: one of {', '.join(kinds)}")
+    if isinstance(kinds[name], bool):
+        return name, value in ("", "1", "true", "yes")
+    try:
+        number = float(value)
+    except ValueError as exc:
+        raise usage.UsageError(f"--fault {text}: expected {name}=NUMBER") from exc
+    return name, int(number) if name == "close_code" else number
+
+
+class SimulateOptions(_Command):
+    synopsis = "[--port PORT] [--voice parrot|prompt:WAV|script:JSON]"
+    longdesc = (
+        "Serve the Azure OpenAI Realtime protocol locally, GA and preview. Point a"
+        " gateway at it with AZURE_OPENAI_ENDPOINT=http://127.0.0.1:PORT."
+    )
+    optParameters: ClassVar = [
+        ["port", "p", 8090, "TCP port on loopback.", int],
+        ["voice", "v", "parrot", "parrot, prompt:FILE.wav or script:FILE.json."],
+        ["api-key", "k", None, "Accept this key only. [default: any]"],
+        ["deployment", "d", None, "Know this deployment only. [default: any]"],
+        ["refuse", None, 0, "Refuse every handshake with this HTTP status.", int],
+        ["retry-after", None, -1, "Retry-After that goes with --refuse.", int],
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._faults: dict[str, Any] = {}
+
+    def opt_fault(self, fault: str) -> None:
+        """Misbehave, e.g. drop_after_seconds=5 or unknown_events; repeatable."""
+        name, value = _fault(fault)
+        self._faults[name] = value
+
+    def postOptions(self) -> None:
+        self._new_voice = self._voice()
+
+    def _voice(self) -> Callable[[], Voice]:
+        kind, _, path = self["voice"].partition(":")
+        try:
+            if kind == "parrot":
+                return Parrot
+            if kind == "prompt" and path:
+                prompt = Prompt(path)
+                return lambda: prompt
+            if kind == "script" and path:
+                Script.from_file(path)  # a bad file is told now
+                return lambda: Script.from_file(path)
+        except ConfigError as exc:
+            raise usage.UsageError(str(exc)) from exc
+        raise usage.UsageError(
+            f"--voice {self['voice']}: parrot, prompt:FILE.wav or script:FILE.json"
+        )
+
+    def run(self, reactor: Any) -> Deferred[int]:
+        only = {name: frozenset(filter(None, [self[name]])) for name in _DOOR_KEYS}
+        factory = SimulatorFactory(
+            self._new_voice,
+            reactor=reactor,
+            behaviour=Behaviour(**self._faults),
+            door=Door(
+                only["api-key"],
+                only["deployment"],
+                self["refuse"],
+                self["retry-after"],
+            ),
+        )
+        return Deferred.fromCoroutine(self._serve(reactor, factory))
+
+    async def _serve(self, reactor: Any, factory: SimulatorFactory) -> int:
+        where = f"tcp:{self['port']}:interface=127.0.0.1"
+        try:
+            port = await serverFromString(reactor, where).listen(factory)
+        except CannotListenError as exc:
+            raise ConfigError(f"--port {self['port']}: {exc.socketError}") from exc
+        number = port.getHost().port
+        print(f"AZURE_OPENAI_ENDPOINT=http://127.0.0.1:{number}", flush=True)
+        print(
+            f"AZURE_OPENAI_DEPLOYMENT={self['deployment'] or 'simulator'}", flush=True
+        )
+        stopped: Deferred[int] = Deferred()
+        return await stopped  # until the process is interrupted
+
+
+_DOOR_KEYS = ("api-key", "deployment")
+
+
+class TokenOptions(_Command):
+    synopsis = "[--ttl SECONDS]"
+    longdesc = (
+        "Print a signed token that opens media streams for a while, for the query"
+        " (?token=..) or customParameters.token."
+    )
+    optParameters: ClassVar = [["ttl", None, 300, "Valid for so many seconds.", int]]
+
+    def run(self, reactor: Any) -> int:
+        secret = read_secret(os.environ)
+        if not secret:
+            raise ConfigError("CHIMEGW_SHARED_SECRET is not set")
+        print(sign_token(secret, int(time.time()) + self["ttl"]))
+        return 0
+
+
+class Options(usage.Options):
+    synopsis = "COMMAND [options]"
+    subCommands: ClassVar = [
+        ["demo", None, DemoOptions, "Start a gateway and place a call to it."],
+        ["call", None, CallOptions, "Place a test call to a gateway."],
+        ["simulate-azure", None, SimulateOptions, "Serve a local Realtime service."],
+        ["token", None, TokenOptions, "Print a token that opens streams for a while."],
+    ]
+
+    def opt_version(self) -> None:
+        """Print the version and exit."""
+        print(f"chime-gateway {__version__}")
+        raise SystemExit(0)
+
+    def postOptions(self) -> None:
+        if self.subCommand is None:
+            raise usage.UsageError("which command? Try: chimegw --help")
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    options = Options()
+    try:
+        options.parseOptions()
+    except usage.UsageError as exc:
+        raise SystemExit(f"chimegw: {exc}") from exc
+    react(_run, (options.subOptions,))
+
+
+def _run(reactor: Any, command: _Command) -> Deferred[None]:
+    async def run() -> None:
+        try:
+            status = command.run(reactor)
+            if isinstance(status, Deferred):
+                status = await status
+        except ConfigError as exc:
+            raise SystemExit(f"chimegw: {exc}") from exc
+        if status:
+            raise SystemExit(status)
+
+    return Deferred.fromCoroutine(run())
