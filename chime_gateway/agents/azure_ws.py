@@ -33,6 +33,21 @@ from chime_gateway.net.batch import BatchReader
 from chime_gateway.net.websocket import CLOSE_NORMAL, LeanWebSocket
 from chime_gateway.settings import AgentProfile, DeploymentSettings
 from chime_gateway.wire import realtime
+from chime_gateway.wire.realtime_events import (
+    AgentTranscript,
+    AudioDelta,
+    AudioDone,
+    CallerTranscript,
+    ResponseDone,
+    ResponseStarted,
+    ServiceError,
+    SessionCreated,
+    SessionUpdated,
+    SpeechStarted,
+    SpeechStopped,
+    ToolCalled,
+    Unrecognized,
+)
 
 #: 400, 401, 403 and 404 are answered the same way until somebody changes a
 #: setting; the rest (429, 5xx) may go away by itself.
@@ -119,20 +134,18 @@ class AzureSession:
         self._create_sent: bytes | None = None
         self._create_wanted: bytes | None = None
         self._handlers: Mapping[type, Callable[[Any], None]] = {
-            realtime.SessionCreated: self._session_created,
-            realtime.SessionUpdated: self._session_updated,
-            realtime.ServiceError: self._service_error,
-            realtime.AudioDone: lambda e: events.agent_audio_done(e.item_id),
-            realtime.SpeechStarted: lambda e: events.speech_started(),
-            realtime.SpeechStopped: lambda e: events.speech_stopped(),
-            realtime.ResponseStarted: self._response_started,
-            realtime.ResponseDone: self._response_done,
-            realtime.AgentTranscript: self._agent_transcript,
-            realtime.CallerTranscript: lambda e: events.caller_said(e.text),
-            realtime.ToolCalled: lambda e: events.tool_called(
-                e.call_id, e.name, e.arguments
-            ),
-            realtime.Unrecognized: self._unrecognized,
+            SessionCreated: self._session_created,
+            SessionUpdated: self._session_updated,
+            ServiceError: self._service_error,
+            AudioDone: lambda e: events.agent_audio_done(e.item_id),
+            SpeechStarted: lambda e: events.speech_started(),
+            SpeechStopped: lambda e: events.speech_stopped(),
+            ResponseStarted: self._response_started,
+            ResponseDone: self._response_done,
+            AgentTranscript: self._agent_transcript,
+            CallerTranscript: lambda e: events.caller_said(e.text),
+            ToolCalled: lambda e: events.tool_called(e.call_id, e.name, e.arguments),
+            Unrecognized: self._unrecognized,
         }
 
     # -- from the socket -------------------------------------------------------
@@ -151,7 +164,7 @@ class AzureSession:
             self._give_up(f"the agent broke the protocol: {exc}", CLOSE_PROTOCOL_ERROR)
             return
         events = self._events
-        if type(event) is realtime.AudioDelta:
+        if type(event) is AudioDelta:
             events.agent_audio(
                 event.response_id, event.item_id, event.content_index, event.audio
             )
@@ -210,7 +223,7 @@ class AzureSession:
         else:
             self._create_wanted = create
 
-    def _session_created(self, event: realtime.SessionCreated) -> None:
+    def _session_created(self, event: SessionCreated) -> None:
         self.expires_at = event.expires_at
         if self._state is _State.CONNECTING:
             self._state = _State.CONFIGURING
@@ -218,12 +231,12 @@ class AzureSession:
                 realtime.update_session(self._dialect, self._profile, self.codec)
             )
 
-    def _session_updated(self, event: realtime.SessionUpdated) -> None:
+    def _session_updated(self, event: SessionUpdated) -> None:
         if self._state is _State.CONFIGURING:
             self._state = _State.READY
             self.ready.callback(self)
 
-    def _service_error(self, event: realtime.ServiceError) -> None:
+    def _service_error(self, event: ServiceError) -> None:
         text = f"{event.code}: {event.message}"
         if event.benign:
             if event.code == "conversation_already_has_active_response":
@@ -245,12 +258,12 @@ class AzureSession:
             self._events.oddity_seen(event.code)
             self._log.warn("the agent's service reports {error}", error=text)
 
-    def _response_started(self, event: realtime.ResponseStarted) -> None:
+    def _response_started(self, event: ResponseStarted) -> None:
         self._active_response = event.response_id
         self._create_sent = None
         self._events.response_started(event.response_id)
 
-    def _response_done(self, event: realtime.ResponseDone) -> None:
+    def _response_done(self, event: ResponseDone) -> None:
         self._active_response = None
         tokens = asdict(event.usage)
         self._events.response_done(
@@ -260,11 +273,11 @@ class AzureSession:
         if wanted is not None and self._state is _State.READY:
             self._create(wanted)
 
-    def _agent_transcript(self, event: realtime.AgentTranscript) -> None:
+    def _agent_transcript(self, event: AgentTranscript) -> None:
         if event.final:
             self._events.agent_said(event.item_id, event.text)
 
-    def _unrecognized(self, event: realtime.Unrecognized) -> None:
+    def _unrecognized(self, event: Unrecognized) -> None:
         if event.type not in _EXPECTED:
             self._events.oddity_seen(event.type)
 

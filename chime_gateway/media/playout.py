@@ -40,6 +40,7 @@ class Playout:
     def __init__(self, bytes_per_second: int) -> None:
         self.sent = 0
         self.dry_at = 0.0
+        self._soonest_dry_at = 0.0  # by the clock alone
         self._rate = bytes_per_second
         self._marks: OrderedDict[str, int] = OrderedDict()
         self._marks_returned = False
@@ -47,7 +48,7 @@ class Playout:
     def head(self, now: float) -> int:
         """The position heard at C{now}."""
         left = self.dry_at - now
-        played = self.sent if left <= 0 else self.sent - int(left * self._rate)
+        played = self.sent if left <= 0 else self.sent - round(left * self._rate)
         if self._marks and self._marks_returned:
             overdue = next(iter(self._marks.values()))
             if played - overdue > _LATE_MARK_SECONDS * self._rate:
@@ -68,7 +69,9 @@ class Playout:
 
     def play(self, byte_count: int, now: float) -> None:
         # A carrier that had run dry plays from now on.
-        self.dry_at = max(now, self.dry_at) + byte_count / self._rate
+        seconds = byte_count / self._rate
+        self.dry_at = max(now, self.dry_at) + seconds
+        self._soonest_dry_at = max(now, self._soonest_dry_at) + seconds
         self.sent += byte_count
 
     def mark_sent(self, name: str) -> None:
@@ -89,7 +92,7 @@ class Playout:
             pass
         self._marks_returned = True
         dry_at = now + (self.sent - position) / self._rate
-        if dry_at > self.dry_at - _UNTRUE_MARK_SECONDS:
+        if dry_at > self._soonest_dry_at - _UNTRUE_MARK_SECONDS:
             self.dry_at = dry_at
         return True
 
@@ -99,5 +102,5 @@ class Playout:
         having been heard, so they are forgotten.
         """
         self.sent = self.head(now)
-        self.dry_at = now
+        self.dry_at = self._soonest_dry_at = now
         self._marks.clear()

@@ -13,167 +13,36 @@ from __future__ import annotations
 
 import binascii
 from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
-from attrs import field, frozen
+from attrs import frozen
 
 from chime_gateway.errors import RemoteProtocolError
 from chime_gateway.frames import L16_24000, PCMA, PCMU, Codec
 from chime_gateway.settings import AgentProfile
+from chime_gateway.wire.realtime_events import (
+    AgentTranscript,
+    AudioDelta,
+    AudioDone,
+    CallerTranscript,
+    Event,
+    ResponseDone,
+    ResponseStarted,
+    ServiceError,
+    SessionCreated,
+    SessionUpdated,
+    SpeechStarted,
+    SpeechStopped,
+    ToolCalled,
+    Unrecognized,
+    Usage,
+)
 
 #: A delta is at most some hundred ms of audio and C{session.updated} some tens
 #: of KB of instructions and tools; far above that is a fault.
 MAX_EVENT_BYTES: Final = 1 << 22
 
-
-# --- events -----------------------------------------------------------------
-
-
-@frozen
-class SessionCreated:
-    """The service accepted the connection; it now waits for our settings."""
-
-    session_id: str
-    expires_at: int | None
-
-
-@frozen
-class SessionUpdated:
-    """Our settings are in force: audio may flow."""
-
-
-class AudioDelta(msgspec.Struct, frozen=True, gc=False):
-    """
-    A piece of the agent's speech, in the agreed codec.
-
-    A struct and not an attrs class because there are fifty a second of it.
-    """
-
-    response_id: str
-    item_id: str
-    content_index: int
-    audio: bytes
-
-    def __repr__(self) -> str:
-        return f"AudioDelta(item_id={self.item_id!r}, <{len(self.audio)} bytes>)"
-
-
-@frozen
-class AudioDone:
-    """No more audio will come for this item."""
-
-    item_id: str
-
-
-@frozen
-class SpeechStarted:
-    """The service's VAD heard the caller: the barge-in trigger."""
-
-    audio_start_ms: int
-
-
-@frozen
-class SpeechStopped:
-    """The caller's turn is over; the agent's answer is due."""
-
-    audio_end_ms: int
-
-
-@frozen
-class ResponseStarted:
-    response_id: str
-
-
-@frozen
-class Usage:
-    """Tokens of one response, as billed."""
-
-    input_tokens: int = 0
-    output_tokens: int = 0
-    input_audio_tokens: int = 0
-    output_audio_tokens: int = 0
-    cached_tokens: int = 0
-
-
-@frozen
-class ResponseDone:
-    """
-    Exactly one for each response.
-
-    @ivar status: completed, cancelled, incomplete or failed.
-    @ivar detail: why it is not completed, as the service words it.
-    """
-
-    response_id: str
-    status: str
-    detail: str
-    usage: Usage
-
-
-@frozen
-class AgentTranscript:
-    """What the agent says, ahead of the audio; C{final} holds the whole text."""
-
-    item_id: str
-    text: str = field(repr=lambda text: f"<{len(text)} characters>")
-    final: bool
-
-
-@frozen
-class CallerTranscript:
-    """What the caller said."""
-
-    item_id: str
-    text: str = field(repr=lambda text: f"<{len(text)} characters>")
-
-
-@frozen
-class ToolCalled:
-    """The model wants a function run; C{arguments} is JSON that it wrote."""
-
-    call_id: str
-    name: str
-    arguments: str = field(repr=lambda text: f"<{len(text)} characters>")
-
-
-@frozen
-class ServiceError:
-    """
-    The service refused a command, or fails.
-
-    @ivar benign: a race that both sides survive.
-    @ivar fatal: nothing more can be expected of this session.
-    """
-
-    code: str
-    message: str
-    benign: bool
-    fatal: bool
-
-
-@frozen
-class Unrecognized:
-    """An event that means nothing here: counted by its type, never fatal."""
-
-    type: str
-
-
-Event: TypeAlias = (
-    SessionCreated
-    | SessionUpdated
-    | AudioDelta
-    | AudioDone
-    | SpeechStarted
-    | SpeechStopped
-    | ResponseStarted
-    | ResponseDone
-    | AgentTranscript
-    | CallerTranscript
-    | ToolCalled
-    | ServiceError
-    | Unrecognized
-)
 
 #: Both sides may act at the same moment; the loser is told and goes on.
 BENIGN_ERRORS: Final = frozenset(

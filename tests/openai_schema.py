@@ -1,0 +1,23 @@
+"""The C{openai} package's types as a judge of Realtime messages."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel
+
+
+def unknown_members(value: object, path: str = "") -> list[str]:
+    """
+    Members that the types do not know; the models themselves let them pass.
+    """
+    if isinstance(value, BaseModel):
+        found = [f"{path}.{name}" for name in value.model_extra or {}]
+        for name in type(value).model_fields:
+            found += unknown_members(getattr(value, name), f"{path}.{name}")
+        return found
+    if isinstance(value, list | tuple):
+        return [
+            name
+            for index, member in enumerate(value)
+            for name in unknown_members(member, f"{path}[{index}]")
+        ]
+    return []

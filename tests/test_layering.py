@@ -1,0 +1,153 @@
+"""The rules of docs/architecture.md, executed."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+import chime_gateway
+
+ROOT = Path(chime_gateway.__file__).parent
+TESTS = Path(__file__).parent
+
+#: Lower may not import higher.  Modules directly in the package are named.
+LAYERS = {
+    "errors": 0,
+    "frames": 0,
+    "settings": 0,
+    "interfaces": 0,
+    "config": 0,
+    "wire": 1,
+    "codec": 1,
+    "media": 2,
+    "net": 2,
+    "call": 3,
+    "legs": 4,
+    "agents": 4,
+    "ops": 5,
+    "sim": 5,
+    "service": 6,
+    "tap": 6,
+    "demo": 6,
+    "cli": 6,
+}
+
+#: package -> prefixes it must not import besides.
+FORBIDDEN = {
+    "wire": (
+        *("twisted", "autobahn", "treq", "numpy", "asyncio", "time", "socket"),
+        "chime_gateway.codec",
+    ),
+    "codec": ("twisted", "autobahn", "treq", "asyncio", "time", "chime_gateway.wire"),
+    "media": ("autobahn", "treq", "chime_gateway.wire", "chime_gateway.net"),
+    "call": (
+        *("autobahn", "treq", "numpy", "chime_gateway.wire", "chime_gateway.codec"),
+        "chime_gateway.net",
+    ),
+    "net": ("chime_gateway.media", "chime_gateway.codec", "chime_gateway.interfaces"),
+    "legs": ("chime_gateway.agents", "chime_gateway.call"),
+    "agents": ("chime_gateway.legs", "chime_gateway.call"),
+    "sim": ("chime_gateway.legs", "chime_gateway.agents", "chime_gateway.wire"),
+}
+
+
+def imported(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def is_under(name: str, prefix: str) -> bool:
+    return name == prefix or name.startswith(prefix + ".")
+
+
+def room(path: Path) -> str:
+    first = path.relative_to(ROOT).parts[0]
+    return first.removesuffix(".py")
+
+
+def modules() -> Iterator[Path]:
+    for path in sorted(ROOT.rglob("*.py")):
+        if path != ROOT / "__init__.py":
+            yield path
+
+
+class LayeringTests(SynchronousTestCase):
+    def test_every_module_lives_in_a_known_room(self) -> None:
+        self.assertEqual({room(path) for path in modules()} - set(LAYERS), set())
+
+    def test_a_layer_imports_only_its_own_and_lower_ones(self) -> None:
+        bad = []
+        for path in modules():
+            for name in imported(path):
+                parts = name.split(".")
+                if parts[0] != "chime_gateway" or len(parts) < 2:
+                    continue
+                target = LAYERS.get(parts[1])
+                if target is not None and target > LAYERS[room(path)]:
+                    bad.append(f"{path.relative_to(ROOT)} imports {name}")
+        self.assertEqual(bad, [])
+
+    def test_no_room_imports_what_it_must_not_know(self) -> None:
+        bad = [
+            f"{path.relative_to(ROOT)} imports {name}"
+            for path in modules()
+            for name in imported(path)
+            if any(is_under(name, prefix) for prefix in FORBIDDEN.get(room(path), ()))
+        ]
+        self.assertEqual(bad, [])
+
+    def test_nothing_imports_the_global_reactor_at_module_level(self) -> None:
+        bad = [
+            str(path.relative_to(ROOT))
+            for path in modules()
+            for node in ast.parse(path.read_text(encoding="utf-8")).body
+            if isinstance(node, ast.ImportFrom)
+            and node.module == "twisted.internet"
+            and any(alias.name == "reactor" for alias in node.names)
+        ]
+        self.assertEqual(bad, [])
+
+    def test_the_environment_is_handed_over_by_entry_points_only(self) -> None:
+        users = {
+            str(path.relative_to(ROOT))
+            for path in modules()
+            if "os.environ" in path.read_text(encoding="utf-8")
+            or "getenv" in path.read_text(encoding="utf-8")
+        }
+        self.assertEqual(users, {"tap.py", "cli.py"})
+
+
+class SuiteTests(SynchronousTestCase):
+    """Both runners must see the same tests (a bare function is seen by one)."""
+
+    def test_every_test_is_a_method_of_a_class(self) -> None:
+        bad = [
+            f"{path.name}: {node.name}"
+            for path in sorted(TESTS.rglob("test_*.py"))
+            for node in ast.parse(path.read_text(encoding="utf-8")).body
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+            and node.name.startswith("test")
+        ]
+        self.assertEqual(bad, [])
+
+    def test_no_synchronous_test_is_a_coroutine(self) -> None:
+        bad = [
+            f"{path.name}: {method.name}"
+            for path in sorted(TESTS.rglob("test_*.py"))
+            for node in ast.parse(path.read_text(encoding="utf-8")).body
+            if isinstance(node, ast.ClassDef)
+            and any(
+                isinstance(base, ast.Name) and base.id == "SynchronousTestCase"
+                for base in node.bases
+            )
+            for method in node.body
+            if isinstance(method, ast.AsyncFunctionDef)
+        ]
+        self.assertEqual(bad, [])
