@@ -42,7 +42,7 @@ class _Command(usage.Options):
 
 def _codec(name: str) -> str:
     if name not in CODECS:
-        raise ValueError(f"one of {', '.join(CODECS)}")
+        raise ValueError(f"--codec {name}: one of {', '.join(CODECS)}")
     return name
 
 
@@ -61,7 +61,14 @@ class CallOptions(_Command):
     ]
     optFlags: ClassVar = [["greeting", "g", "Let the agent speak first."]]
 
-    def parseArgs(self, wav: str) -> None:
+    def parseOptions(self, options: Any = None) -> None:
+        # The file may stand before the options, where people write it.
+        words = list(options or ())
+        if words and not words[0].startswith("-"):
+            words.append(words.pop(0))
+        super().parseOptions(words)
+
+    def parseArgs(self, wav: str) -> None:  # type: ignore[override]
         self["wav"] = wav
 
     def postOptions(self) -> None:

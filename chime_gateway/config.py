@@ -16,7 +16,12 @@ from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 import attrs
-from cattrs import BaseValidationError, Converter, transform_error
+from cattrs import (
+    BaseValidationError,
+    Converter,
+    ForbiddenExtraKeysError,
+    transform_error,
+)
 from cattrs.gen import make_dict_structure_fn
 
 from chime_gateway.errors import ConfigError
@@ -53,16 +58,17 @@ _T = TypeVar("_T")
 def _converter() -> Converter:
     """TOML tables to settings; an unknown key is an error, not a surprise."""
     converter = Converter()
-    for kind in (AgentProfile, DeploymentSettings, Limits):
-        converter.register_structure_hook(
-            kind,
-            make_dict_structure_fn(kind, converter, _cattrs_forbid_extra_keys=True),
-        )
     # cattrs would turn "8" into 8 and 1 into "1": a wrong type is a mistake.
     converter.register_structure_hook(str, _exactly(str))
     converter.register_structure_hook(int, _exactly(int))
     converter.register_structure_hook(bool, _exactly(bool))
     converter.register_structure_hook(float, _number)
+    # Behind the others: these are built from the hooks there are.
+    for kind in (AgentProfile, DeploymentSettings, Limits):
+        converter.register_structure_hook(
+            kind,
+            make_dict_structure_fn(kind, converter, _cattrs_forbid_extra_keys=True),
+        )
     return converter
 
 
@@ -85,6 +91,8 @@ _CONVERTER: Final = _converter()
 
 
 def _structure(value: object, kind: type[_T], where: str) -> _T:
+    if attrs.has(kind) and not isinstance(value, dict):
+        raise ConfigError(f"{where}: expected a table")
     try:
         return _CONVERTER.structure(value, kind)
     except BaseValidationError as exc:
@@ -95,6 +103,8 @@ def _structure(value: object, kind: type[_T], where: str) -> _T:
 
 
 def _describe(exc: BaseException, kind: type | None) -> str:
+    if isinstance(exc, ForbiddenExtraKeysError):
+        return f"unknown key {', '.join(sorted(exc.extra_fields))}"
     if isinstance(exc, KeyError):
         return f"{exc.args[0]} is missing"
     # attrs' validators put the attribute and more behind the text.
@@ -250,9 +260,8 @@ def _deployments(
         raise ConfigError("deployments: write each as a table [deployments.NAME]")
     for name, table in tables.items():
         where = f"deployments.{name}"
-        if not isinstance(table, dict):
-            raise ConfigError(f"{where}: expected a table")
-        settings = _structure({"name": name, **table}, DeploymentSettings, where)
+        named_table = {"name": name, **table} if isinstance(table, dict) else table
+        settings = _structure(named_table, DeploymentSettings, where)
         _endpoint(settings.endpoint, f"{where}.endpoint")
         if not settings.api_key and key:
             settings = attrs.evolve(settings, api_key=key)

@@ -142,8 +142,9 @@ class _Gateway(ProcessProtocol):
         self.errors += data.decode(errors="replace")
 
     def processEnded(self, reason: Failure) -> None:
-        terminated = reason.check(ProcessTerminated)
-        self.ended.callback(reason.value.exitCode or 0 if terminated else 0)
+        end = reason.value
+        failed = isinstance(end, ProcessTerminated)
+        self.ended.callback((end.exitCode or 0) if failed else 0)
 
 
 class Demo:
@@ -240,7 +241,7 @@ class Demo:
         deadline = self._reactor.seconds() + _START_SECONDS
         while True:
             try:
-                probe = await endpoint.connect(Factory.forProtocol(Protocol))
+                probe: Any = await endpoint.connect(Factory.forProtocol(Protocol))
             except ConnectError as exc:
                 if gateway.ended.called or self._reactor.seconds() > deadline:
                     raise ConfigError(

@@ -20,7 +20,7 @@ from typing import Any
 
 from autobahn.websocket import USES_NVX
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred, TimeoutError
+from twisted.internet.defer import Deferred, TimeoutError, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
@@ -137,7 +137,7 @@ class GatewayService(MultiService):
         factory = SimulatorFactory(
             lambda: Parrot(), reactor=self._reactor, api_keys=frozenset({key})
         )
-        port = self._listen("tcp:0:interface=127.0.0.1", factory)
+        port: Any = self._listen("tcp:0:interface=127.0.0.1", factory)
         self.ports.append(port)
         self._log.warn("callers talk with the embedded simulator, not with Azure")
         return DeploymentSettings(
@@ -271,8 +271,9 @@ class GatewayService(MultiService):
         if had_calls:
             await deferLater(self._reactor, _CLOSING_SECONDS)
         for port in self.ports:
-            await port.stopListening()
-        await super().stopService()
+            await maybeDeferred(port.stopListening)
+        self.ports.clear()
+        await maybeDeferred(super().stopService)
 
     async def _emptied(self, seconds: float) -> bool:
         try:

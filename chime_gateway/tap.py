@@ -20,6 +20,12 @@ from chime_gateway.errors import ConfigError
 from chime_gateway.settings import GatewaySettings
 
 
+def _port(text: str) -> int:
+    if not text.isdecimal():
+        raise ValueError(f"--port {text}: expected a number")
+    return int(text)
+
+
 class Options(usage.Options):
     """
     Command line of the plugin.
@@ -33,7 +39,7 @@ class Options(usage.Options):
         " environment (see .env.example), a TOML file and these options."
     )
     optParameters: ClassVar = [
-        ["port", "p", None, "TCP port for HTTP and WebSocket. [default: 8080]", int],
+        ["port", "p", None, "TCP port for HTTP and WebSocket. [default: 8080]", _port],
         ["config", "c", None, "TOML file with agents, deployments, limits."],
         ["env-file", "e", None, "File with NAME=value lines, below the environment."],
     ]

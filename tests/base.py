@@ -22,7 +22,7 @@ class ReactorTestCase(TestCase):
     def _wait(self, d: Deferred[object], *args: Any, **kwargs: Any) -> None:
         from twisted.internet import reactor
 
-        if reactor.running:  # type: ignore[attr-defined]
+        if reactor.running:
             from pytest_twisted import blockon
 
             blockon(d)

@@ -357,7 +357,7 @@ class RealtimeProtocol(LeanWebSocket, WebSocketClientProtocol):  # type: ignore[
             return AgentUnavailable(f"the agent's handshake failed: {reason}")
         status = int(words[1])
         text = f"the agent's service answered HTTP {status}"
-        detail = _error_text(self.data)
+        detail = _error_text(self.data.partition(b"\r\n\r\n")[2])
         if detail:
             text += f" ({detail})"
         if status in _HINTS:

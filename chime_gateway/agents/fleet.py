@@ -56,7 +56,8 @@ class Deployment:
     One deployment and what is known of its health.
 
     @ivar fault: why its settings cannot work; empty while they may.
-    @ivar rests_until: not before this time (of the clock).
+    @ivar rests_until: it is not tried before this time (of the clock); then a
+        fault may have been mended.
     """
 
     settings: DeploymentSettings
@@ -64,6 +65,10 @@ class Deployment:
     fault: str = ""
     failures: int = 0
     rests_until: float = 0.0
+
+
+def _is_faulty(deployment: Deployment, now: float) -> bool:
+    return bool(deployment.fault) and now < deployment.rests_until
 
 
 def endpoint_for(reactor: Any, url: str) -> IStreamClientEndpoint:
@@ -108,8 +113,8 @@ class AzureFleet:
 
     def fault(self) -> str | None:
         """Why no deployment is usable, or C{None}."""
-        faults = [d.fault for d in self._deployments]
-        if faults and all(faults):
+        now = self._clock.seconds()
+        if self._deployments and all(_is_faulty(d, now) for d in self._deployments):
             return "; ".join(f"{d.settings.name}: {d.fault}" for d in self._deployments)
         return None
 
@@ -118,7 +123,7 @@ class AzureFleet:
         now = self._clock.seconds()
         return {
             d.settings.name: "misconfigured"
-            if d.fault
+            if _is_faulty(d, now)
             else "resting"
             if d.rests_until > now
             else "usable"
@@ -168,7 +173,7 @@ class AzureFleet:
 
     def _next(self, now: float) -> Deployment | None:
         """The best one that may be tried now, else the one that may be soonest."""
-        candidates = [d for d in self._deployments if not d.fault]
+        candidates = [d for d in self._deployments if not _is_faulty(d, now)]
         for deployment in candidates:
             if deployment.rests_until <= now:
                 return deployment
@@ -198,6 +203,7 @@ class AzureFleet:
             self._batch,
         )
         deployment.failures = 0
+        deployment.fault = ""
         self._measures.agent_connected(self._clock.seconds() - began)
         self._measures.agent_session("opened")
         return ready
@@ -206,7 +212,7 @@ class AzureFleet:
         name = deployment.settings.name
         if why.misconfigured:
             deployment.fault = str(why)
-            self._clock.callLater(RECHECK_SECONDS, self._recheck, deployment)
+            deployment.rests_until = self._clock.seconds() + RECHECK_SECONDS
             self._measures.agent_session("misconfigured")
             self._log.error(
                 "deployment {deployment} cannot work: {reason}",
@@ -219,6 +225,7 @@ class AzureFleet:
         if isinstance(why, HandshakeRefused) and why.retry_after_seconds is not None:
             rest = max(rest, why.retry_after_seconds)
         deployment.failures += 1
+        deployment.fault = ""
         deployment.rests_until = self._clock.seconds() + rest
         self._measures.agent_session("failed")
         self._log.warn(
@@ -227,7 +234,3 @@ class AzureFleet:
             rest_seconds=round(rest, 1),
             reason=str(why),
         )
-
-    def _recheck(self, deployment: Deployment) -> None:
-        """Let the next call find out whether it was mended."""
-        deployment.fault = ""

@@ -66,7 +66,8 @@ class CallEffects(Protocol):
 
 
 def _build() -> Callable[[CallEffects], CallInputs]:
-    machine = TypeMachineBuilder(CallInputs, CallEffects)
+    # Automat wants a class for the effects and takes a protocol as well.
+    machine = TypeMachineBuilder(CallInputs, CallEffects)  # type: ignore[type-abstract]
 
     connecting = machine.state("connecting")
     talking = machine.state("talking")

@@ -52,8 +52,12 @@ class Metronome:
     def remove(self, tick: Tick) -> None:
         """Stop ticking it; unknown ones are none."""
         self._ticked.pop(tick, None)
+        if not self._ticked and self._next is not None:
+            self._next.cancel()
+            self._next = None
 
     def _beat(self) -> None:
+        self._next = None
         now = self._clock.seconds()
         late = now - self._due_at
         self._late(late)
@@ -67,9 +71,9 @@ class Metronome:
                 self._log.failure("a tick failed", failure)
                 self.remove(tick)
                 failed(failure)
+        if self._next is not None:
+            return  # the last one left and a new first one came, within a tick
         self._due_at += due * PERIOD_SECONDS
         if self._ticked:
             wait = max(0.0, self._due_at - self._clock.seconds())
             self._next = self._clock.callLater(wait, self._beat)
-        else:
-            self._next = None

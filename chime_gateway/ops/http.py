@@ -10,6 +10,8 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from twisted.web.http import Request as HTTPRequest
+from twisted.web.pages import notFound
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import Request, Site
 
@@ -57,7 +59,7 @@ class GatewaySite(Site):
 
     noisy = False
 
-    def log(self, request: Request) -> None:
+    def log(self, request: HTTPRequest) -> None:
         """Calls are logged by themselves; pages are not."""
 
 
@@ -70,7 +72,7 @@ def build_site(
     raw_stream: IResource,
     reactor: Any,
 ) -> Site:
-    root = Resource()
+    root = _Folder()
     root.putChild(b"health", JsonPage(health))
     root.putChild(b"ready", JsonPage(ready))
     content_type = "text/plain; version=0.0.4; charset=utf-8"
@@ -79,7 +81,14 @@ def build_site(
     return GatewaySite(root, timeout=60, reactor=reactor)
 
 
-class _Stream(Resource):
+class _Folder(Resource):
+    """Has children and is nothing itself."""
+
+    def getChild(self, path: bytes, request: Request) -> Any:
+        return notFound()
+
+
+class _Stream(_Folder):
     """C{/stream} is a leaf with one leaf below it."""
 
     def __init__(self, stream: IResource, raw_stream: IResource) -> None:

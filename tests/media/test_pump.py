@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -49,7 +51,7 @@ class PumpTestCase(SynchronousTestCase):
     def truncations(self) -> list[tuple[str, int]]:
         return [(e[1], e[3]) for e in self.log if e[0] == "agent.truncate"]
 
-    def entries(self, *names: str) -> list[tuple[object, ...]]:
+    def entries(self, *names: str) -> list[tuple[Any, ...]]:
         return [entry for entry in self.log if entry[0] in names]
 
 

@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from chime_gateway.agents.azure_ws import AzureSession, session_url
+from chime_gateway.errors import AgentUnavailable
+from chime_gateway.frames import L16_16000, L16_24000, PCMU
+from chime_gateway.settings import AgentProfile, DeploymentSettings
+from chime_gateway.wire.realtime import GA
+from tests.fakes import Log, RecordingCall
+
+
+class Socket:
+    def __init__(self, log: Log) -> None:
+        self.log = log
+        self.is_full = False
+
+    def send_message(self, payload: bytes, is_binary: bool = False) -> bool:
+        if not self.is_full:
+            self.log.append(("send", json.loads(payload)))
+        return not self.is_full
+
+    def close(self, code: int, reason: str) -> None:
+        self.log.append(("close", code))
+
+
+def deployment(**settings: Any) -> DeploymentSettings:
+    defaults = {"name": "d", "endpoint": "https://res.openai.azure.com"}
+    return DeploymentSettings(**{**defaults, "deployment": "gpt realtime", **settings})
+
+
+class SessionUrlTests(SynchronousTestCase):
+    def test_the_path_selects_the_dialect(self) -> None:
+        self.assertEqual(
+            session_url(deployment()),
+            "wss://res.openai.azure.com/openai/v1/realtime?model=gpt%20realtime",
+        )
+        self.assertEqual(
+            session_url(deployment(api_version="2025-04-01-preview")),
+            "wss://res.openai.azure.com/openai/realtime"
+            "?api-version=2025-04-01-preview&deployment=gpt%20realtime",
+        )
+
+    def test_an_endpoint_may_be_copied_with_its_path(self) -> None:
+        for tail in ("/", "/openai", "/openai/v1", "/openai/v1/"):
+            endpoint = f"http://127.0.0.1:8090{tail}"
+            with self.subTest(endpoint=endpoint):
+                url = session_url(deployment(endpoint=endpoint, deployment="x"))
+                self.assertEqual(url, "ws://127.0.0.1:8090/openai/v1/realtime?model=x")
+
+
+class AzureSessionTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.log: Log = []
+        self.events = RecordingCall(self.log)
+        self.session = self.new_session()
+        self.socket: Any = Socket(self.log)
+
+    def new_session(self, codec: Any = PCMU) -> AzureSession:
+        return AzureSession(GA, AgentProfile(), codec, self.events)
+
+    def receive(self, kind: str, **members: Any) -> None:
+        payload = json.dumps({"type": kind, **members}).encode()
+        self.session.message_received(payload, False)
+
+    def open(self) -> None:
+        self.session.opened(self.socket)
+        self.receive("session.created", session={"id": "s", "expires_at": 99})
+        self.receive("session.updated", session={})
+        self.successResultOf(self.session.ready)
+        self.log.clear()
+
+    def sent(self) -> list[str]:
+        return [entry[1]["type"] for entry in self.log if entry[0] == "send"]
+
+    def error(self, code: str, message: str = "") -> None:
+        self.receive("error", error={"code": code, "message": message})
+
+    def test_it_is_ready_when_the_service_has_taken_our_settings(self) -> None:
+        self.session.opened(self.socket)
+        self.assertEqual(self.log, [])
+        self.receive("session.created", session={"id": "s", "expires_at": 99})
+        self.assertEqual(self.sent(), ["session.update"])
+        self.assertNoResult(self.session.ready)
+        self.receive("session.updated", session={})
+        self.assertIs(self.successResultOf(self.session.ready), self.session)
+        self.assertEqual(self.session.expires_at, 99)
+
+    def test_the_codec_is_the_legs_where_the_service_speaks_it(self) -> None:
+        self.assertIs(self.new_session(PCMU).codec, PCMU)
+        self.assertIs(self.new_session(L16_16000).codec, L16_24000)
+
+    def test_audio_both_ways(self) -> None:
+        self.open()
+        self.session.send_audio(b"abc")
+        append = {"type": "input_audio_buffer.append", "audio": "YWJj"}
+        self.assertEqual(self.log, [("send", append)])
+        self.receive(
+            "response.output_audio.delta",
+            response_id="r",
+            item_id="i",
+            content_index=0,
+            delta=base64.b64encode(b"xyz").decode(),
+        )
+        self.assertEqual(self.events.audio, b"xyz")
+
+    def test_audio_that_a_slow_service_cannot_take_is_counted(self) -> None:
+        self.open()
+        self.socket.is_full = True
+        self.session.send_audio(b"abc")
+        self.assertEqual(self.log, [("audio_dropped", "agent_slow", 3)])
+
+    def test_events_reach_the_call(self) -> None:
+        self.open()
+        self.receive("input_audio_buffer.speech_started", audio_start_ms=1)
+        self.receive("input_audio_buffer.speech_stopped", audio_end_ms=2)
+        self.receive("response.created", response={"id": "r"})
+        self.receive("response.output_audio.done", item_id="i")
+        self.receive(
+            "response.output_audio_transcript.done", item_id="i", transcript="Hi"
+        )
+        self.receive(
+            "conversation.item.input_audio_transcription.completed",
+            item_id="u",
+            transcript="Hello",
+        )
+        self.receive("rate_limits.updated", rate_limits=[])
+        self.receive("event.of.the.future")
+        self.receive("response.done", response={"id": "r", "status": "completed"})
+        self.assertEqual(
+            self.log,
+            [
+                ("speech_started",),
+                ("speech_stopped",),
+                ("response_started", "r"),
+                ("agent_audio_done", "i"),
+                ("agent_said", "i", "Hi"),
+                ("caller_said", "Hello"),
+                ("oddity_seen", "event.of.the.future"),
+                ("response_done", "r", "completed", ""),
+            ],
+        )
+
+    def test_to_speak_now_cancels_and_waits_for_the_active_response(self) -> None:
+        self.open()
+        self.receive("response.created", response={"id": "r"})
+        self.session.say("Goodbye")
+        self.assertEqual(self.sent(), ["response.cancel"])
+        self.receive("response.done", response={"id": "r", "status": "cancelled"})
+        self.assertEqual(self.sent(), ["response.cancel", "response.create"])
+
+    def test_one_response_at_a_time_is_asked_for(self) -> None:
+        self.open()
+        self.session.say("Hello")
+        self.session.tool_result("call_1", "{}")
+        self.assertEqual(self.sent(), ["response.create", "conversation.item.create"])
+        self.receive("response.created", response={"id": "r"})
+        self.receive("response.done", response={"id": "r", "status": "completed"})
+        self.assertEqual(self.sent()[2:], ["response.create"])
+
+    def test_a_vad_that_was_first_only_delays_ours(self) -> None:
+        self.open()
+        self.session.say("Hello")
+        self.receive("response.created", response={"id": "vad"})
+        self.session.say("Goodbye")
+        self.error("conversation_already_has_active_response")
+        self.receive("response.done", response={"id": "vad", "status": "cancelled"})
+        self.assertNotIn("agent_lost", [entry[0] for entry in self.log])
+
+    def test_benign_races_end_quietly(self) -> None:
+        self.open()
+        for code in ("response_cancel_not_active", "item_truncate_invalid_item_id"):
+            self.error(code)
+        self.error("invalid_value", "Audio content of 5ms is already shorter than 9ms")
+        self.assertEqual({entry[0] for entry in self.log}, {"oddity_seen"})
+
+    def test_the_end_of_the_session_is_told_once_with_its_reason(self) -> None:
+        self.open()
+        self.error("session_expired", "maximum duration of 60 minutes")
+        self.session.socket_closed("closed (1001)")
+        lost = [entry for entry in self.log if entry[0] == "agent_lost"]
+        expected = "session_expired: maximum duration of 60 minutes"
+        self.assertEqual(lost, [("agent_lost", expected)])
+
+    def test_garbage_ends_the_session(self) -> None:
+        self.open()
+        self.session.message_received(b"<html>", False)
+        self.assertEqual(self.log[0], ("close", 4002))
+        self.assertEqual([e[0] for e in self.log].count("agent_lost"), 1)
+
+    def test_settings_that_are_refused_are_a_configuration_error(self) -> None:
+        self.session.opened(self.socket)
+        self.receive("session.created", session={"id": "s"})
+        self.error("unknown_parameter", "Unknown parameter: 'session.x'.")
+        failure = self.failureResultOf(self.session.ready, AgentUnavailable)
+        self.assertTrue(failure.value.misconfigured)
+        self.assertIn("Unknown parameter", str(failure.value))
+
+    def test_a_service_that_closes_early_is_not_misconfigured(self) -> None:
+        self.session.opened(self.socket)
+        self.session.socket_closed("closed (1011)")
+        failure = self.failureResultOf(self.session.ready, AgentUnavailable)
+        self.assertFalse(failure.value.misconfigured)
+
+    def test_after_close_nothing_is_reported(self) -> None:
+        self.open()
+        self.session.close()
+        self.log.clear()
+        self.receive("input_audio_buffer.speech_started")
+        self.session.socket_closed("closed")
+        self.assertEqual(self.log, [])
+
+    def test_giving_up_closes_a_socket_that_opens_too_late(self) -> None:
+        self.session.ready.addErrback(lambda _: None)
+        self.session.ready.cancel()
+        self.session.opened(self.socket)
+        self.assertEqual(self.log, [("close", 1000)])

@@ -1,0 +1,168 @@
+"""The command as an operator runs it: exit statuses, the log, both signals."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import ProcessProtocol
+from twisted.internet.task import deferLater
+from twisted.internet.utils import getProcessOutputAndValue
+
+from chime_gateway.frames import PCMU
+from chime_gateway.sim.caller import CallPlan, place_call
+from tests.base import ReactorTestCase
+from tests.test_virtual_calls import LONG, SHORT, phrase
+
+ROOT = str(Path(__file__).parent.parent.parent)
+RUN = "from twisted.scripts.twistd import run; run()"
+
+
+def environment() -> dict[str, str]:
+    """Without anybody's settings, and with the checkout's plugin."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("AZURE_", "CHIMEGW_"))
+    }
+    return {**kept, "PYTHONPATH": ROOT}
+
+
+def arguments(*words: str) -> list[str]:
+    return ["-c", RUN, "-n", "--pidfile=", "chimegw", *words]
+
+
+class Twistd(ProcessProtocol):
+    def __init__(self) -> None:
+        self.text = ""
+        self.ended: Deferred[Any] = Deferred()
+
+    def outReceived(self, data: bytes) -> None:
+        self.text += data.decode()
+
+    def errReceived(self, data: bytes) -> None:
+        self.text += data.decode()
+
+    def processEnded(self, reason: Any) -> None:
+        self.ended.callback(reason.value)
+
+    def events(self) -> list[dict[str, Any]]:
+        lines = self.text.split("\n")[:-1]
+        return [json.loads(line) for line in lines]
+
+    def port(self) -> int | None:
+        for event in self.events():
+            if event["event"].startswith("listening on"):
+                return int(event["address"].partition("port=")[2].rstrip(")"))
+        return None
+
+
+class TwistdTests(ReactorTestCase):
+    def setUp(self) -> None:
+        from twisted.internet import reactor
+
+        self.reactor: Any = reactor
+
+    async def run_to_end(self, *words: str, **env: str) -> tuple[str, int]:
+        out, err, status = await getProcessOutputAndValue(
+            sys.executable,
+            arguments(*words),
+            env={**environment(), **env},
+            reactor=self.reactor,
+        )
+        return (out + err).decode(), status
+
+    async def start(self, *words: str) -> tuple[Twistd, Any]:
+        twistd = Twistd()
+        process = self.reactor.spawnProcess(
+            twistd, sys.executable, [sys.executable, *arguments(*words)], environment()
+        )
+        while twistd.port() is None:
+            if twistd.ended.called:
+                self.fail(twistd.text)
+            await deferLater(self.reactor, 0.02)
+        return twistd, process
+
+    def test_a_missing_setting_is_named_and_the_status_is_one(self) -> Deferred[None]:
+        async def scene() -> None:
+            text, status = await self.run_to_end("--port", "0")
+            self.assertEqual(status, 1)
+            last = text.strip().splitlines()[-1]
+            self.assertIn("AZURE_OPENAI_ENDPOINT is not set", last)
+            self.assertNotIn("Traceback", text)
+
+        return Deferred.fromCoroutine(scene())
+
+    def test_a_port_in_use_is_one_line_and_status_one(self) -> Deferred[None]:
+        async def scene() -> None:
+            from twisted.internet.protocol import Factory
+
+            taken = self.reactor.listenTCP(0, Factory(), interface="127.0.0.1")
+            port = str(taken.getHost().port)
+            text, status = await self.run_to_end("--simulate", "--port", port)
+            await taken.stopListening()
+            self.assertEqual(status, 1)
+            self.assertIn(f"chimegw: --listen tcp:{port}", text)
+            self.assertNotIn("Traceback", text)
+
+        return Deferred.fromCoroutine(scene())
+
+    def test_check_prints_settings_and_ends_well(self) -> Deferred[None]:
+        async def scene() -> None:
+            text, status = await self.run_to_end(
+                "--check",
+                AZURE_OPENAI_ENDPOINT="https://r.openai.azure.com",
+                AZURE_OPENAI_DEPLOYMENT="d",
+                AZURE_OPENAI_API_KEY="azure-key-1234",
+            )
+            self.assertEqual(status, 0)
+            self.assertEqual(json.loads(text)["deployments"][0]["api_key"], "***")
+
+        return Deferred.fromCoroutine(scene())
+
+    def test_a_call_is_logged_as_json_and_sigterm_drains(self) -> Deferred[None]:
+        async def scene() -> None:
+            twistd, process = await self.start("--simulate", "--port", "0")
+            plan = CallPlan(utterances=(phrase(PCMU, *SHORT),))
+            url = f"ws://127.0.0.1:{twistd.port()}/stream"
+            calling = place_call(url, plan, PCMU, reactor=self.reactor)
+            while "call.answered" not in twistd.text:
+                await deferLater(self.reactor, 0.02)
+            process.signalProcess("TERM")
+            report = await calling
+            # The running call was let end by itself.
+            self.assertEqual(len(report.answer_latencies), 1)
+            self.assertEqual(report.close_reason, "the caller hung up")
+            await twistd.ended.addErrback(lambda _: None)
+            (ended,) = [e for e in twistd.events() if "outcome" in e]
+            self.assertEqual(ended["outcome"], "completed")
+            self.assertEqual(ended["turns"], 1)
+            about_call = [e for e in twistd.events() if e["event"].startswith("call.")]
+            self.assertEqual({e["call_id"] for e in about_call}, {ended["call_id"]})
+
+        return Deferred.fromCoroutine(scene())
+
+    def test_a_second_sigterm_ends_at_once(self) -> Deferred[None]:
+        async def scene() -> None:
+            twistd, process = await self.start("--simulate", "--port", "0")
+            plan = CallPlan(utterances=(phrase(PCMU, *LONG),) * 20)
+            url = f"ws://127.0.0.1:{twistd.port()}/stream"
+            calling = place_call(url, plan, PCMU, reactor=self.reactor)
+            while "call.answered" not in twistd.text:
+                await deferLater(self.reactor, 0.02)
+            process.signalProcess("TERM")
+            while "draining" not in twistd.text:
+                await deferLater(self.reactor, 0.02)
+            began = self.reactor.seconds()
+            process.signalProcess(signal.SIGTERM)
+            report = await calling
+            self.assertEqual(report.close_code, 4412)
+            await twistd.ended.addErrback(lambda _: None)
+            self.assertLess(self.reactor.seconds() - began, 5.0)
+
+        return Deferred.fromCoroutine(scene())

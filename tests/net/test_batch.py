@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ClientEndpoint
+from twisted.internet.protocol import Factory, Protocol
+
+from chime_gateway.net.batch import BatchReader
+from tests.base import ReactorTestCase
+
+
+class Echo(Protocol):
+    """Read and written by the batch."""
+
+    def __init__(self, batch: BatchReader, log: list[Any]) -> None:
+        self.batch = batch
+        self.log = log
+
+    def connectionMade(self) -> None:
+        self.batch.adopt(self.transport)  # type: ignore[arg-type]
+
+    def dataReceived(self, data: bytes) -> None:
+        if data == b"boom":
+            raise ZeroDivisionError("a bug")
+        if data == b"bye":
+            self.transport.loseConnection()  # type: ignore[union-attr]
+            return
+        self.batch.write(self.transport, b"<" + data)  # type: ignore[arg-type]
+        self.batch.write(self.transport, b">")  # type: ignore[arg-type]
+
+    def connectionLost(self, reason: Any = None) -> None:
+        self.batch.release(self.transport)  # type: ignore[arg-type]
+        self.log.append("lost")
+
+
+class Peer(Protocol):
+    def __init__(self) -> None:
+        self.data = b""
+        self.wanted: tuple[int, Deferred[bytes]] | None = None
+        self.lost: Deferred[None] = Deferred()
+
+    def want(self, size: int) -> Deferred[bytes]:
+        self.wanted = (size, Deferred())
+        self.dataReceived(b"")
+        return self.wanted[1]
+
+    def dataReceived(self, data: bytes) -> None:
+        self.data += data
+        if self.wanted is not None and len(self.data) >= self.wanted[0]:
+            wanted = self.wanted[1]
+            if not wanted.called:
+                wanted.callback(self.data)
+
+    def connectionLost(self, reason: Any = None) -> None:
+        self.lost.callback(None)
+
+
+class BatchReaderTests(ReactorTestCase):
+    def setUp(self) -> None:
+        from twisted.internet import reactor
+
+        self.reactor: Any = reactor
+        self.log: list[Any] = []
+        self.batch = BatchReader(reactor)
+        factory: Any = Factory()
+        factory.buildProtocol = lambda _: Echo(self.batch, self.log)
+        self.port: Any = self.reactor.listenTCP(0, factory, interface="127.0.0.1")
+        self.addCleanup(self.port.stopListening)
+
+    async def connect(self) -> Any:
+        endpoint = TCP4ClientEndpoint(
+            self.reactor, "127.0.0.1", self.port.getHost().port
+        )
+        return await endpoint.connect(Factory.forProtocol(Peer))
+
+    def test_many_sockets_are_read_and_answered(self) -> Deferred[None]:
+        async def scene() -> None:
+            peers = [await self.connect() for _ in range(30)]
+            for number, peer in enumerate(peers):
+                peer.transport.write(b"%d" % number)
+            for number, peer in enumerate(peers):
+                expected = b"<%d>" % number
+                self.assertEqual(await peer.want(len(expected)), expected)
+            await self.leave(peers)
+
+        return Deferred.fromCoroutine(scene())
+
+    async def leave(self, peers: list[Any]) -> None:
+        for peer in peers:
+            peer.transport.loseConnection()
+            await peer.lost
+        while len(self.log) < len(peers):
+            await self.turn()
+        self.assertEqual(self.batch.fileno(), -1)
+
+    async def turn(self) -> None:
+        waited: Deferred[None] = Deferred()
+        self.reactor.callLater(0.001, waited.callback, None)
+        await waited
+
+    def test_more_than_a_socket_takes_at_once_arrives_whole(self) -> Deferred[None]:
+        async def scene() -> None:
+            peer = await self.connect()
+            data = bytes(range(256)) * 20_000
+            peer.transport.write(data)
+            size = 5_000_000
+            await peer.want(size)
+            self.assertGreaterEqual(len(peer.data), size)
+            await self.leave([peer])
+
+        return Deferred.fromCoroutine(scene())
+
+    def test_a_bug_drops_its_own_connection_only(self) -> Deferred[None]:
+        async def scene() -> None:
+            broken, whole = await self.connect(), await self.connect()
+            broken.transport.write(b"boom")
+            await broken.lost
+            self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+            whole.transport.write(b"still")
+            self.assertEqual(await whole.want(7), b"<still>")
+            whole.transport.loseConnection()
+            await whole.lost
+            while len(self.log) < 2:
+                await self.turn()
+
+        return Deferred.fromCoroutine(scene())
+
+    def test_we_may_close_while_reading(self) -> Deferred[None]:
+        async def scene() -> None:
+            peer = await self.connect()
+            peer.transport.write(b"bye")
+            await peer.lost
+            while not self.log:
+                await self.turn()
+            self.assertEqual(self.batch.fileno(), -1)
+
+        return Deferred.fromCoroutine(scene())

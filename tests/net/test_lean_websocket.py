@@ -1,0 +1,267 @@
+"""
+The lean path against stock Autobahn at the other end, in memory.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import txaio
+from autobahn.twisted.websocket import (
+    WebSocketClientFactory,
+    WebSocketClientProtocol,
+    WebSocketServerFactory,
+    WebSocketServerProtocol,
+)
+from twisted.internet.error import ConnectionDone
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from chime_gateway.net.websocket import (
+    MAX_UNSENT_BYTES,
+    STALL_SECONDS,
+    LeanWebSocket,
+)
+
+LIMIT = 5000
+
+
+class Lean(LeanWebSocket):
+    """What both lean ends of these tests share."""
+
+    received: list[tuple[bytes, bool]]
+    closed: Any = None
+    stalled = False
+
+    def onOpen(self) -> None:
+        self.received = []
+        self.clock = self.factory.reactor
+        self.open_lean_path(lambda *message: self.received.append(message), LIMIT)
+
+    def peer_stalled(self) -> None:
+        self.stalled = True
+
+    def onClose(self, wasClean: bool, code: Any, reason: Any) -> None:
+        self.closed = (wasClean, code)
+
+
+class LeanServer(Lean, WebSocketServerProtocol):  # type: ignore[misc]
+    pass
+
+
+class LeanClient(Lean, WebSocketClientProtocol):  # type: ignore[misc]
+    pass
+
+
+class Plain:
+    """Autobahn as it comes."""
+
+    received: list[tuple[bytes, bool]]
+    pongs: list[bytes]
+    closed: Any = None
+
+    def onOpen(self) -> None:
+        self.received, self.pongs = [], []
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:
+        self.received.append((payload, isBinary))
+
+    def onPong(self, payload: bytes) -> None:
+        self.pongs.append(payload)
+
+    def onClose(self, wasClean: bool, code: Any, reason: Any) -> None:
+        self.closed = (wasClean, code)
+
+
+class PlainServer(Plain, WebSocketServerProtocol):  # type: ignore[misc]
+    pass
+
+
+class PlainClient(Plain, WebSocketClientProtocol):  # type: ignore[misc]
+    pass
+
+
+class Transport(StringTransport):
+    """As forgiving as a real one."""
+
+    def unregisterProducer(self) -> None:
+        self.producer = None
+
+
+class PairTestCase(SynchronousTestCase):
+    """A client and a server, and the bytes between them."""
+
+    client_class: Any = PlainClient
+    server_class: Any = LeanServer
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        # Autobahn's timers ignore the factory's reactor and use this one.
+        self.patch(txaio.config, "loop", self.clock)
+        options = {"failByDrop": False, "maxMessagePayloadSize": LIMIT}
+        client = WebSocketClientFactory("ws://gw.test/", reactor=self.clock)
+        server = WebSocketServerFactory(reactor=self.clock)
+        client.protocol, server.protocol = self.client_class, self.server_class
+        client.setProtocolOptions(**options)
+        server.setProtocolOptions(**options)
+        self.client: Any = client.buildProtocol(None)
+        self.server: Any = server.buildProtocol(None)
+        self.transports = (Transport(), Transport())
+        self.server.makeConnection(self.transports[1])
+        self.client.makeConnection(self.transports[0])
+        self.flow()
+        self.lean, self.plain = self.client, self.server
+        if isinstance(self.server, Lean):
+            self.lean, self.plain = self.server, self.client
+
+    def flow(self, by: int = 1 << 20) -> None:
+        """Carry bytes until there are none."""
+        ends = ((self.transports[0], self.server), (self.transports[1], self.client))
+        moved = True
+        while moved:
+            moved = False
+            for transport, receiver in ends:
+                data = transport.value()
+                transport.clear()
+                for start in range(0, len(data), by):
+                    receiver.dataReceived(data[start : start + by])
+                    moved = True
+
+
+class LeanServerTests(PairTestCase):
+    def test_messages_both_ways(self) -> None:
+        for by in (1 << 20, 1, 7):
+            with self.subTest(by=by):
+                self.lean.received.clear()
+                self.plain.received.clear()
+                messages = [(b"text", False), (b"\0" * 300, True), (b"", True)]
+                for payload, is_binary in messages:
+                    self.plain.sendMessage(payload, isBinary=is_binary)
+                    self.assertTrue(self.lean.send_message(payload, is_binary))
+                self.flow(by)
+                self.assertEqual(self.lean.received, messages)
+                self.assertEqual(self.plain.received, messages)
+
+    def test_fragments_are_put_together(self) -> None:
+        self.plain.sendMessage(b"0123456789" * 50, fragmentSize=7)
+        self.plain.sendMessage(b"after")
+        self.flow()
+        expected = [(b"0123456789" * 50, False), (b"after", False)]
+        self.assertEqual(self.lean.received, expected)
+
+    def test_pings_are_answered_between_messages(self) -> None:
+        self.plain.sendMessage(b"a")
+        self.plain.sendPing(b"are you there")
+        self.plain.sendMessage(b"b")
+        self.flow()
+        self.assertEqual(self.plain.pongs, [b"are you there"])
+        self.assertEqual([m for m, _ in self.lean.received], [b"a", b"b"])
+
+    def test_the_peer_closes(self) -> None:
+        self.plain.sendMessage(b"last")
+        self.plain.sendClose(1000)
+        self.flow()
+        self.assertEqual(self.lean.received, [(b"last", False)])
+        self.assertEqual(self.lean.remoteCloseCode, 1000)
+        self.assertNotEqual(self.lean.state, self.lean.STATE_OPEN)
+
+    def test_we_close_with_a_code_and_what_still_comes_is_not_heard(self) -> None:
+        self.lean.close(4400, "x" * 500)
+        self.plain.sendMessage(b"too late")
+        self.flow()
+        self.assertEqual(self.lean.received, [])
+        self.assertEqual(self.plain.remoteCloseCode, 4400)
+        self.assertEqual(len(self.plain.remoteCloseReason), 123)
+
+    def test_both_close_at_once_and_both_codes_arrive(self) -> None:
+        self.lean.close(4408, "idle")
+        self.plain.sendClose(1000)
+        self.flow()
+        self.assertEqual(self.plain.remoteCloseCode, 4408)
+        self.assertEqual(self.lean.remoteCloseCode, 1000)
+
+    def test_after_a_close_nothing_is_sent(self) -> None:
+        self.lean.close(1000, "")
+        self.transports[1].clear()
+        self.transports[0].clear()
+        self.lean.send_message(b"x")
+        self.assertEqual(self.transports[0].value() + self.transports[1].value(), b"")
+
+    def test_a_message_over_the_limit_is_a_violation_with_its_code(self) -> None:
+        self.plain.maxMessagePayloadSize = 0
+        self.plain.sendMessage(b"x" * (LIMIT + 1))
+        self.flow()
+        self.assertEqual(self.plain.remoteCloseCode, 1009)
+        self.assertEqual(self.lean.received, [])
+
+    def test_garbage_is_a_violation(self) -> None:
+        self.lean.dataReceived(b"\xff" * 20)
+        self.flow()
+        self.assertEqual(self.plain.remoteCloseCode, 1002)
+
+    def test_a_peer_that_does_not_read_has_stalled(self) -> None:
+        self.lean.pauseProducing()
+        self.clock.advance(STALL_SECONDS - 1)
+        self.lean.resumeProducing()
+        self.clock.advance(STALL_SECONDS)
+        self.assertFalse(self.lean.stalled)
+        self.lean.pauseProducing()
+        self.clock.advance(STALL_SECONDS)
+        self.assertTrue(self.lean.stalled)
+
+    def test_what_waits_for_a_slow_peer_has_a_bound(self) -> None:
+        self.lean.pauseProducing()
+        self.patch(self.lean, "_unsent_bytes", lambda: MAX_UNSENT_BYTES + 1)
+        self.assertFalse(self.lean.send_message(b"lost"))
+        self.assertEqual(self.transports[1].value(), b"")
+
+    def test_no_timer_is_left_behind(self) -> None:
+        self.lean.pauseProducing()
+        self.lean.connectionLost(Failure(ConnectionDone()))
+        self.plain.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class LeanClientTests(LeanServerTests):
+    """The same with the roles changed: we mask, the peer does not."""
+
+    client_class = LeanClient
+    server_class = PlainServer
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.transports = self.transports[::-1]
+        self.client, self.server = self.server, self.client
+
+    def test_every_frame_is_masked_with_another_key(self) -> None:
+        keys = set()
+        for _ in range(2000):
+            self.transports[1].clear()
+            self.lean.send_message(b"same")
+            frame = self.transports[1].value()
+            self.assertEqual(frame[1], 0x80 | 4)
+            keys.add(frame[2:6])
+        self.assertGreater(len(keys), 1990)
+
+
+class EagerPeerTests(PairTestCase):
+    client_class = PlainClient
+    server_class = LeanServer
+
+    def test_frames_that_come_with_the_handshake_are_not_lost(self) -> None:
+        clock = self.clock
+        factory = WebSocketServerFactory(reactor=clock)
+        factory.protocol = LeanServer
+        server: Any = factory.buildProtocol(None)
+        server.makeConnection(Transport())
+        handshake = (
+            b"GET / HTTP/1.1\r\nHost: gw.test\r\nUpgrade: websocket\r\n"
+            b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        )
+        frame = bytes.fromhex("818537fa213d7f9f4d5158")
+        server.dataReceived(handshake + frame + frame[:4])
+        server.dataReceived(frame[4:])
+        self.assertEqual(server.received, [(b"Hello", False)] * 2)

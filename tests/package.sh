@@ -1,0 +1,27 @@
+#!/bin/sh
+# Build the wheel, install it into an empty environment, and use it from a folder
+# that is not the checkout.
+set -eu
+python=$1
+case $python in /*) ;; *) python=$PWD/$python ;; esac
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+"$python" -m build --wheel --outdir "$work/dist" . >"$work/build.log" 2>&1 ||
+    { cat "$work/build.log"; exit 1; }
+"$python" -m zipfile --list "$work"/dist/*.whl | awk '{print $1}' >"$work/files"
+grep -q '^twisted/plugins/chimegw_plugin.py$' "$work/files"
+grep -q '^chime_gateway/sim/data/hello.wav$' "$work/files"
+if grep -E '^(tests|benchmarks|twisted/__init__|twisted/plugins/__init__|.*dropin)' "$work/files"
+then
+    echo "the wheel holds what it should not"
+    exit 1
+fi
+
+"$python" -m venv "$work/env"
+"$work/env/bin/pip" install --quiet "$work"/dist/*.whl
+cd /
+"$work/env/bin/twistd" --help | grep -q '^ *chimegw '
+"$work/env/bin/chimegw" --version
+"$work/env/bin/twistd" -n chimegw --simulate --port 0 --check >/dev/null
+echo "the wheel works from another folder"

@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from chime_gateway.config import VARIABLES, describe, load
+from chime_gateway.errors import ConfigError
+from chime_gateway.settings import GatewaySettings
+
+AZURE = {
+    "AZURE_OPENAI_ENDPOINT": "https://res.openai.azure.com",
+    "AZURE_OPENAI_DEPLOYMENT": "gpt-realtime",
+    "AZURE_OPENAI_API_KEY": "azure-key-1234",
+}
+SECRET = "0123456789abcdef"
+
+
+class ConfigTestCase(SynchronousTestCase):
+    def file(self, text: str) -> str:
+        path: str = self.mktemp()
+        Path(path).write_text(text, encoding="utf-8")
+        return path
+
+    def load(
+        self, env: dict[str, str] | None = None, **options: Any
+    ) -> GatewaySettings:
+        if "toml" in options:
+            options["config_path"] = self.file(options.pop("toml"))
+        if "env_file" in options:
+            options["env_path"] = self.file(options.pop("env_file"))
+        return load(AZURE if env is None else env, **options)
+
+    def refused(self, *words: str, **options: Any) -> None:
+        error = self.assertRaises(ConfigError, self.load, **options)
+        for word in words:
+            self.assertIn(word, str(error))
+        self.assertNotIn("\n", str(error))
+
+
+class LoadTests(ConfigTestCase):
+    def test_the_environment_is_enough(self) -> None:
+        settings = self.load()
+        self.assertEqual(settings.listen, ("tcp:8080:interface=127.0.0.1",))
+        (deployment,) = settings.deployments
+        self.assertEqual(deployment.endpoint, AZURE["AZURE_OPENAI_ENDPOINT"])
+        self.assertEqual(deployment.api_version, "")
+        self.assertIn("default", settings.agents)
+
+    def test_with_a_secret_the_world_may_call(self) -> None:
+        env = {**AZURE, "CHIMEGW_SHARED_SECRET": SECRET}
+        self.assertEqual(self.load(env, port=9000).listen, ("tcp:9000",))
+
+    def test_without_a_secret_only_this_machine_may(self) -> None:
+        self.assertEqual(self.load(port=0).listen, ("tcp:0:interface=127.0.0.1",))
+        self.refused(
+            "--listen tcp:9000",
+            "CHIMEGW_SHARED_SECRET",
+            "--insecure",
+            listen=["tcp:9000"],
+        )
+        for endpoint in (
+            "tcp:9000:interface=127.0.0.1",
+            "unix:/run/gw.sock",
+            "tcp:9000:interface=localhost",
+        ):
+            self.assertEqual(self.load(listen=[endpoint]).listen, (endpoint,))
+        self.refused("--listen", listen=["tcp:9000:interface=10.0.0.1"])
+
+    def test_insecure_is_the_named_way_around(self) -> None:
+        settings = self.load(listen=["tcp:9000"], port=9001, insecure=True)
+        self.assertEqual(settings.listen, ("tcp:9000", "tcp:9001"))
+
+    def test_simulate_needs_no_azure_and_takes_none(self) -> None:
+        settings = self.load({}, simulate=True)
+        self.assertEqual((settings.deployments, settings.simulate), ((), True))
+        self.assertEqual(self.load(simulate=True).deployments, ())
+
+    def test_what_is_missing_is_named(self) -> None:
+        self.refused("AZURE_OPENAI_ENDPOINT is not set", "--simulate", env={})
+        env = {"AZURE_OPENAI_ENDPOINT": "https://x"}
+        self.refused("AZURE_OPENAI_DEPLOYMENT is not set", env=env)
+
+    def test_a_key_never_travels_in_the_clear(self) -> None:
+        for endpoint, word in (
+            ("http://res.openai.azure.com", "use https"),
+            ("wss://res.openai.azure.com", "expected https://"),
+            ("res.openai.azure.com", "expected https://"),
+            ("https://", "expected https://"),
+            ("https://res:port", "AZURE_OPENAI_ENDPOINT"),
+            ("https://a:b@res.openai.azure.com", "only a scheme"),
+        ):
+            with self.subTest(endpoint=endpoint):
+                env = {**AZURE, "AZURE_OPENAI_ENDPOINT": endpoint}
+                self.refused("AZURE_OPENAI_ENDPOINT", word, env=env)
+        env = {**AZURE, "AZURE_OPENAI_ENDPOINT": "http://127.0.0.1:8090"}
+        self.assertEqual(len(self.load(env).deployments), 1)
+
+    def test_a_short_secret_is_refused_with_a_better_one(self) -> None:
+        env = {**AZURE, "CHIMEGW_SHARED_SECRET": "hunter2"}
+        self.refused("CHIMEGW_SHARED_SECRET", "openssl rand", env=env)
+
+    def test_env_file_lines(self) -> None:
+        text = '# comment\n\nexport AZURE_OPENAI_ENDPOINT="https://f"\n'
+        text += "AZURE_OPENAI_DEPLOYMENT = 'd'\n"
+        settings = self.load({}, env_file=text)
+        deployment = settings.deployments[0]
+        self.assertEqual(
+            (deployment.endpoint, deployment.deployment), ("https://f", "d")
+        )
+        settings = self.load(AZURE, env_file=text)
+        self.assertEqual(settings.deployments[0].deployment, "gpt-realtime")
+        self.refused("line 1", env_file="what is this")
+        self.refused("--env-file", env_path="/nonexistent")
+
+    def test_a_port_is_a_port(self) -> None:
+        self.refused("--port 70000", port=70000)
+
+
+class FileTests(ConfigTestCase):
+    def test_profiles_routes_limits_and_deployments(self) -> None:
+        settings = self.load(
+            toml="""
+            listen = ["tcp:8081:interface=127.0.0.1"]
+            [limits]
+            max_calls = 50
+            drain_seconds = 5
+            [agents.sales]
+            voice = "cedar"
+            greeting = "Hello!"
+            turn_detection = {type = "semantic_vad", eagerness = "low"}
+            [routes]
+            "+15551234" = "sales"
+            [deployments.second]
+            endpoint = "https://two.openai.azure.com"
+            deployment = "rt"
+            priority = 2
+            """
+        )
+        self.assertEqual(settings.limits.max_calls, 50)
+        self.assertEqual(settings.limits.drain_seconds, 5.0)
+        self.assertEqual(settings.agents["sales"].voice, "cedar")
+        self.assertEqual(settings.routes, {"+15551234": "sales"})
+        self.assertEqual(settings.listen, ("tcp:8081:interface=127.0.0.1",))
+        names = [d.name for d in settings.deployments]
+        self.assertEqual(names, ["environment", "second"])
+        self.assertEqual(settings.deployments[1].api_key, AZURE["AZURE_OPENAI_API_KEY"])
+
+    def test_flags_win_over_the_file(self) -> None:
+        settings = self.load(toml='listen = ["tcp:1:interface=127.0.0.1"]', port=2)
+        self.assertEqual(settings.listen, ("tcp:2:interface=127.0.0.1",))
+
+    def test_mistakes_are_named_by_their_key(self) -> None:
+        for toml, *words in (
+            ("[agents.a]\nvoise = 'x'", "agents.a", "voise"),
+            ("[agents.a]\nvoice = 5", "agents.a.voice", "expected str"),
+            ("[limits]\nmax_calls = 0", "limits", "max_calls"),
+            ("[limits]\nmax_calls = '5'", "limits.max_calls", "expected int"),
+            ("[limits]\nidle_seconds = true", "limits.idle_seconds", "number"),
+            ("[routes]\n'+1' = 'nobody'", "routes.+1", "nobody"),
+            ("[deployments.x]\nendpoint='https://x'", "deployments.x", "deployment"),
+            (
+                "[deployments.x]\nendpoint='ftp://x'\ndeployment='y'",
+                "deployments.x.endpoint",
+            ),
+            ("deployments = 5", "deployments"),
+            ("agents = 5", "agents"),
+            ("agents = {a = 5}", "agents.a"),
+            ("listen = 'tcp:80'", "listen"),
+            ("colour = 'red'", "unknown key colour"),
+            ("not toml", "--config"),
+        ):
+            with self.subTest(toml=toml):
+                self.refused(*words, toml=toml)
+        self.refused("--config", config_path="/nonexistent")
+
+
+class DescribeTests(ConfigTestCase):
+    def test_no_secret_is_shown(self) -> None:
+        env = {**AZURE, "CHIMEGW_SHARED_SECRET": SECRET}
+        settings = self.load(env)
+        for text in (repr(describe(settings)), repr(settings)):
+            self.assertNotIn(SECRET, text)
+            self.assertNotIn("azure-key-1234", text)
+        self.assertEqual(describe(settings)["shared_secret"], "***")
+        self.assertEqual(describe(settings)["limits"]["max_calls"], 200)
+
+
+class ExampleTests(SynchronousTestCase):
+    def test_env_example_explains_every_variable_and_no_other(self) -> None:
+        root = Path(__file__).parent.parent
+        text = (root / ".env.example").read_text(encoding="utf-8")
+        named = [
+            line.lstrip("# ").partition("=")[0]
+            for line in text.splitlines()
+            if "=" in line and line.lstrip("# ").partition("=")[0].isupper()
+        ]
+        self.assertEqual(sorted(named), sorted(VARIABLES))
