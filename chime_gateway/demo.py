@@ -142,9 +142,10 @@ class _Gateway(ProcessProtocol):
         self.errors += data.decode(errors="replace")
 
     def processEnded(self, reason: Failure) -> None:
-        end = reason.value
-        failed = isinstance(end, ProcessTerminated)
-        self.ended.callback((end.exitCode or 0) if failed else 0)
+        end: Any = reason.value
+        self.ended.callback(
+            end.exitCode or 0 if isinstance(end, ProcessTerminated) else 0
+        )
 
 
 class Demo:
