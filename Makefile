@@ -11,7 +11,7 @@ STREAM ?= /stream
 
 SOURCES = setup.cfg pyproject.toml $(shell find chime_gateway twisted -name '*.py' -o -name '*.wav')
 
-.PHONY: demo test lint types package bench clean
+.PHONY: demo test lint types package bench soak clean
 
 # The package is installed as its users have it, so that twistd finds the plugin.
 $(VENV)/.installed: $(SOURCES)
@@ -44,10 +44,16 @@ types: $(VENV)/.dev
 package: $(VENV)/.dev
 	sh tests/package.sh $(BIN)/python
 
-bench: $(VENV)/.installed
+$(VENV)/.bench: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet ".[bench]"
+	touch $@
+
+bench: $(VENV)/.bench
 	if command -v npm >/dev/null; then cd benchmarks && npm install --silent --no-audit --no-fund --no-package-lock; fi
 	PYTHONPATH=benchmarks $(BIN)/python benchmarks/run.py $(BENCH)
+
+soak: $(VENV)/.bench
+	PYTHONPATH=benchmarks $(BIN)/python benchmarks/soak.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info _trial_temp* .hypothesis .mypy_cache .ruff_cache .pytest_cache

@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from chime_gateway.config import VARIABLES, describe, load
 from chime_gateway.errors import ConfigError
 from chime_gateway.settings import GatewaySettings
+from tests.files import temporary_file
 
 AZURE = {
     "AZURE_OPENAI_ENDPOINT": "https://res.openai.azure.com",
@@ -18,18 +19,13 @@ SECRET = "0123456789abcdef"
 
 
 class ConfigTestCase(SynchronousTestCase):
-    def file(self, text: str) -> str:
-        path: str = self.mktemp()
-        Path(path).write_text(text, encoding="utf-8")
-        return path
-
     def load(
         self, env: dict[str, str] | None = None, **options: Any
     ) -> GatewaySettings:
         if "toml" in options:
-            options["config_path"] = self.file(options.pop("toml"))
+            options["config_path"] = temporary_file(self, options.pop("toml"))
         if "env_file" in options:
-            options["env_path"] = self.file(options.pop("env_file"))
+            options["env_path"] = temporary_file(self, options.pop("env_file"))
         return load(AZURE if env is None else env, **options)
 
     def refused(self, *words: str, **options: Any) -> None:

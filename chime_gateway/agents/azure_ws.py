@@ -127,26 +127,12 @@ class AzureSession:
         self._dialect = dialect
         self._profile = profile
         self._events = events
-        self._receive = realtime.RealtimeReader(dialect).receive
+        self._receive = _READERS[dialect.name].receive
         self._state = _State.CONNECTING
         self._socket: RealtimeProtocol | None = None
         self._active_response: str | None = None
         self._create_sent: bytes | None = None
         self._create_wanted: bytes | None = None
-        self._handlers: Mapping[type, Callable[[Any], None]] = {
-            SessionCreated: self._session_created,
-            SessionUpdated: self._session_updated,
-            ServiceError: self._service_error,
-            AudioDone: lambda e: events.agent_audio_done(e.item_id),
-            SpeechStarted: lambda e: events.speech_started(),
-            SpeechStopped: lambda e: events.speech_stopped(),
-            ResponseStarted: self._response_started,
-            ResponseDone: self._response_done,
-            AgentTranscript: self._agent_transcript,
-            CallerTranscript: lambda e: events.caller_said(e.text),
-            ToolCalled: lambda e: events.tool_called(e.call_id, e.name, e.arguments),
-            Unrecognized: self._unrecognized,
-        }
 
     # -- from the socket -------------------------------------------------------
 
@@ -169,12 +155,16 @@ class AzureSession:
                 event.response_id, event.item_id, event.content_index, event.audio
             )
             return
-        self._handlers[type(event)](event)
+        _HANDLERS[type(event)](self, event)
         if self._state is _State.READY:
             events.agent_active()
 
     def socket_closed(self, reason: str) -> None:
         self._lose(AgentUnavailable(reason))
+        # The socket knows us, and the Deferred's result is ourselves: let go, or
+        # only the garbage collector frees them.
+        self._socket = None
+        self.ready = Deferred()
 
     def socket_stalled(self) -> None:
         self._lose(AgentUnavailable("the agent's service stopped reading"))
@@ -273,6 +263,21 @@ class AzureSession:
         if wanted is not None and self._state is _State.READY:
             self._create(wanted)
 
+    def _audio_done(self, event: AudioDone) -> None:
+        self._events.agent_audio_done(event.item_id)
+
+    def _speech_started(self, event: SpeechStarted) -> None:
+        self._events.speech_started()
+
+    def _speech_stopped(self, event: SpeechStopped) -> None:
+        self._events.speech_stopped()
+
+    def _caller_transcript(self, event: CallerTranscript) -> None:
+        self._events.caller_said(event.text)
+
+    def _tool_called(self, event: ToolCalled) -> None:
+        self._events.tool_called(event.call_id, event.name, event.arguments)
+
     def _agent_transcript(self, event: AgentTranscript) -> None:
         if event.final:
             self._events.agent_said(event.item_id, event.text)
@@ -298,6 +303,26 @@ class AzureSession:
         else:
             self.ready.errback(why)
 
+
+_READERS: Final[Mapping[str, realtime.RealtimeReader]] = {
+    dialect.name: realtime.RealtimeReader(dialect)
+    for dialect in (realtime.GA, realtime.PREVIEW)
+}
+
+_HANDLERS: Final[Mapping[type, Callable[[AzureSession, Any], None]]] = {
+    SessionCreated: AzureSession._session_created,
+    SessionUpdated: AzureSession._session_updated,
+    ServiceError: AzureSession._service_error,
+    AudioDone: AzureSession._audio_done,
+    SpeechStarted: AzureSession._speech_started,
+    SpeechStopped: AzureSession._speech_stopped,
+    ResponseStarted: AzureSession._response_started,
+    ResponseDone: AzureSession._response_done,
+    AgentTranscript: AzureSession._agent_transcript,
+    CallerTranscript: AzureSession._caller_transcript,
+    ToolCalled: AzureSession._tool_called,
+    Unrecognized: AzureSession._unrecognized,
+}
 
 #: Events that carry nothing a call needs; seen in every session.
 _EXPECTED: Final = frozenset(
@@ -392,7 +417,7 @@ def _seconds(retry_after: str | None) -> float | None:
 
 
 class RealtimeFactory(WebSocketClientFactory):  # type: ignore[misc]
-    """Build the L{RealtimeProtocol} of one session."""
+    """Build the L{RealtimeProtocol} of one session, once."""
 
     noisy = False
 
@@ -411,7 +436,7 @@ class RealtimeFactory(WebSocketClientFactory):  # type: ignore[misc]
             # Without it Autobahn imports the global one.
             reactor=reactor,
         )
-        self._session = session
+        self._session: AzureSession | None = session
         self._batch = batch
         self.setProtocolOptions(
             maxMessagePayloadSize=realtime.MAX_EVENT_BYTES,
@@ -423,7 +448,9 @@ class RealtimeFactory(WebSocketClientFactory):  # type: ignore[misc]
         )
 
     def buildProtocol(self, addr: object) -> RealtimeProtocol:
-        protocol = RealtimeProtocol(self._session, self.reactor, self._batch)
+        session, self._session = self._session, None
+        assert session is not None
+        protocol = RealtimeProtocol(session, self.reactor, self._batch)
         protocol.factory = self
         return protocol
 

@@ -67,6 +67,10 @@ class _Keys:
 _next_key: Final = _Keys()
 
 
+def _ignore(*_: object) -> None:
+    """For a socket that is gone."""
+
+
 class LeanWebSocket:
     """
     Mix in before one of Autobahn's protocols; call L{open_lean_path} from
@@ -213,6 +217,11 @@ class LeanWebSocket:
         if self.batch is not None:
             self.batch.release(self.transport)
         super().connectionLost(reason)  # type: ignore[misc]
+        # Whoever received is let go with the socket, not with the garbage; and
+        # Autobahn keeps Deferreds whose result is the protocol itself.
+        self._receive = _ignore
+        self._write = _ignore
+        self.is_open = self.is_closed = None
 
     def _stalled(self) -> None:
         self._stall = None

@@ -129,9 +129,9 @@ class SimulatorProtocol(WebSocketServerProtocol):  # type: ignore[misc]
             self.session.stop()
 
     def _send(self, event: Mapping[str, Any]) -> None:
-        payload = json.dumps(event, separators=(",", ":")).encode()
-        size = self.factory.fragment_bytes
-        self.sendMessage(payload, fragmentSize=size)
+        if self.state == self.STATE_OPEN:
+            payload = json.dumps(event, separators=(",", ":")).encode()
+            self.sendMessage(payload, fragmentSize=self.factory.fragment_bytes)
 
     def _close(self, code: int, reason: str) -> None:
         if code == 0:

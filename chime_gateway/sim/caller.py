@@ -375,7 +375,9 @@ class CallerProtocol(WebSocketClientProtocol):  # type: ignore[misc]
         factory.finished(report)
 
     def _send(self, payload: bytes, is_binary: bool) -> None:
-        self.sendMessage(payload, isBinary=is_binary)
+        # The gateway may have begun to close; then nothing more is wanted.
+        if self.state == self.STATE_OPEN:
+            self.sendMessage(payload, isBinary=is_binary)
 
 
 class CallerFactory(WebSocketClientFactory):  # type: ignore[misc]

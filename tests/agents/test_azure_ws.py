@@ -201,9 +201,10 @@ class AzureSessionTests(SynchronousTestCase):
         self.assertIn("Unknown parameter", str(failure.value))
 
     def test_a_service_that_closes_early_is_not_misconfigured(self) -> None:
+        ready = self.session.ready
         self.session.opened(self.socket)
         self.session.socket_closed("closed (1011)")
-        failure = self.failureResultOf(self.session.ready, AgentUnavailable)
+        failure = self.failureResultOf(ready, AgentUnavailable)
         self.assertFalse(failure.value.misconfigured)
 
     def test_after_close_nothing_is_reported(self) -> None:

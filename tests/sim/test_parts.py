@@ -18,6 +18,7 @@ from chime_gateway.sim.playout import PlayoutBuffer
 from chime_gateway.sim.vad import EnergyVad, SpeechEdge
 from chime_gateway.sim.voices import Prompt, Script, Speech, ToolCall, Turn, tone
 from chime_gateway.sim.wav import convert, read_wav, write_wav
+from tests.files import temporary_file
 
 
 class VadTests(SynchronousTestCase):
@@ -52,7 +53,7 @@ class VadTests(SynchronousTestCase):
 
 class WavTests(SynchronousTestCase):
     def test_a_file_comes_back_as_it_was_written(self) -> None:
-        path = self.mktemp()
+        path = temporary_file(self)
         samples = np.arange(-500, 500).astype(np.int16)
         write_wav(path, 8000, samples)
         read, rate = read_wav(path)
@@ -60,12 +61,12 @@ class WavTests(SynchronousTestCase):
         self.assertTrue(np.array_equal(read, samples))
 
     def test_stereo_is_mixed_and_short_channels_end_in_silence(self) -> None:
-        path = self.mktemp()
+        path = temporary_file(self)
         write_wav(path, 8000, np.full(4, 100, np.int16), np.full(2, 300, np.int16))
         self.assertEqual(read_wav(path)[0].tolist(), [200, 200, 50, 50])
 
     def test_what_is_no_wav_file_is_said(self) -> None:
-        path = self.mktemp()
+        path = temporary_file(self)
         for content in (b"", b"RIFF", b"ID3 this is an mp3" * 10):
             Path(path).write_bytes(content)
             error = self.assertRaises(ConfigError, read_wav, path)
@@ -89,12 +90,10 @@ class VoiceTests(SynchronousTestCase):
     turn = Turn(b"", PCMU, L16_24000, "")
 
     def script(self, entries: Any) -> str:
-        path: str = self.mktemp()
-        Path(path).write_text(json.dumps(entries), encoding="utf-8")
-        return path
+        return temporary_file(self, json.dumps(entries))
 
     def test_a_prompt_is_played_in_the_codec_of_the_session(self) -> None:
-        path = self.mktemp()
+        path = temporary_file(self)
         write_wav(path, 16000, decode(L16_16000, tone(L16_16000, 500, 0.5)))
         (speech,) = Prompt(path).answer(self.turn)
         assert isinstance(speech, Speech)
