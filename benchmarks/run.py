@@ -4,7 +4,9 @@ Measure the gateway beside two relays, in one run.
 For 1, 10, 50, 100 and 150 calls: CPU per call-second, added latency, memory per
 call and lost calls; of the gateway, of a bare Autobahn relay (the floor of its
 stack) and of a minimal relay in Node.  The server under test runs on core 0
-alone, the load on core 1.
+alone, the load on core 1.  On a shared host other guests take time from both; a
+rung that lost more than a little of it is measured again, and the least
+disturbed measurement counts.
 
     make bench
     python benchmarks/run.py --calls 100 --servers gateway,autobahn --seconds 5
@@ -34,7 +36,10 @@ from load import Load, start_echo, start_service
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 WARM_UP_SECONDS = 3.0
-TICKS = os.sysconf("SC_CLK_TCK")
+
+#: A rung is measured so often at most until no more than this share is stolen.
+TRIES = 3
+CALM_SHARE = 0.01
 
 
 @define
@@ -51,6 +56,7 @@ class Row:
     kb_per_call: float
     lost_calls: int
     frames_returned: float
+    stolen_share: float
 
 
 def free_port() -> int:
@@ -95,6 +101,13 @@ def rss_mb(pid: int) -> float:
         if line.startswith("VmRSS"):
             return int(line.split()[1]) / 1024
     return 0.0
+
+
+def stolen_and_all() -> tuple[int, int]:
+    """Clock ticks that the host took from this machine, and all there were."""
+    first = Path("/proc/stat").read_text().splitlines()[0].split()
+    ticks = [int(value) for value in first[1:9]]
+    return ticks[7], sum(ticks)
 
 
 def wait_for(port: int, seconds: float = 20.0) -> None:
@@ -149,11 +162,13 @@ async def rung(
         load = Load(f"ws://127.0.0.1:{port}{path}")
         await load.start(calls)
         await asyncio.sleep(WARM_UP_SECONDS)
+        stolen, ticks = stolen_and_all()
         before, began = cpu_seconds(process.pid), time.monotonic()
         samples = await load.measure(seconds)
         used = cpu_seconds(process.pid) - before
         lasted = time.monotonic() - began
         loaded = rss_mb(process.pid)
+        stolen_now, ticks_now = stolen_and_all()
         lost = sum(not c.is_open or not c.received for c in load.callers)
         await load.stop()
     finally:
@@ -171,12 +186,25 @@ async def rung(
         kb_per_call=(loaded - idle) * 1024 / calls,
         lost_calls=lost,
         frames_returned=samples.received / max(1, samples.sent),
+        stolen_share=(stolen_now - stolen) / max(1, ticks_now - ticks),
     )
+
+
+async def calm_rung(
+    server: str, calls: int, seconds: float, base: tuple[float, float]
+) -> Row:
+    """The least disturbed of some tries."""
+    rows: list[Row] = []
+    for _ in range(TRIES):
+        rows.append(await rung(server, calls, seconds, base))
+        if rows[-1].stolen_share <= CALM_SHARE:
+            break
+    return min(rows, key=lambda row: row.stolen_share)
 
 
 HEAD = (
     f"{'server':12} {'calls':>5} {'CPU ms/call-s':>13} {'p50 ms':>7} {'p99 ms':>7}"
-    f" {'RSS MB':>7} {'KB/call':>8} {'lost':>4} {'frames':>7}"
+    f" {'RSS MB':>7} {'KB/call':>8} {'lost':>4} {'frames':>7} {'stolen':>6}"
 )
 
 
@@ -185,6 +213,7 @@ def show(row: Row) -> str:
         f"{row.server:12} {row.calls:5} {row.cpu_ms_per_call_second:13.2f}"
         f" {row.added_p50_ms:7.2f} {row.added_p99_ms:7.2f} {row.rss_loaded_mb:7.1f}"
         f" {row.kb_per_call:8.1f} {row.lost_calls:4} {row.frames_returned:7.1%}"
+        f" {row.stolen_share:6.1%}"
     )
 
 
@@ -198,7 +227,7 @@ async def run(options: Any) -> list[Row]:
             flush=True,
         )
         for server in options.servers:
-            row = await rung(server, calls, options.seconds, base)
+            row = await calm_rung(server, calls, options.seconds, base)
             rows.append(row)
             print(show(row), flush=True)
     return rows

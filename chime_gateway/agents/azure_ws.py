@@ -230,8 +230,10 @@ class AzureSession:
         text = f"{event.code}: {event.message}"
         if event.benign:
             if event.code == "conversation_already_has_active_response":
-                # The VAD was first; ours follows when that one is done.
-                self._create_wanted, self._create_sent = self._create_sent, None
+                # The VAD was first; ours follows when that one is done, unless
+                # something newer waits already.
+                self._create_wanted = self._create_wanted or self._create_sent
+                self._create_sent = None
             self._events.oddity_seen(event.code)
         elif self._state is _State.CONFIGURING:
             # Nothing of our settings is in force, and they will not get better.

@@ -331,7 +331,11 @@ class Call:
         if self._part_by is not None:
             if now >= self._part_by:
                 self._machine.goodbye_said()
-        elif self._pump.idle_seconds(now) >= limits.idle_seconds:
+        elif (
+            self._pump.idle_seconds(now) >= limits.idle_seconds
+            # Carriers that send nothing in silence do so while they listen.
+            and self._pump.is_drained(now)
+        ):
             self._machine.hang_up(
                 Ending(
                     Outcome.IDLE,

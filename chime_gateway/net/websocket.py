@@ -12,6 +12,7 @@ Nothing here knows what the messages mean.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from functools import partial
@@ -109,7 +110,8 @@ class LeanWebSocket:
         self._receive = receive
         # Autobahn's own tcpNoDelay option is never applied.
         if hasattr(self.transport, "setTcpNoDelay"):
-            self.transport.setTcpNoDelay(True)
+            with contextlib.suppress(OSError):  # a Unix socket has no such thing
+                self.transport.setTcpNoDelay(True)
         if isinstance(self.transport, Connection):
             self.transport.bufferSize = _READ_BYTES
         is_server = self.factory.isServer

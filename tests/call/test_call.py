@@ -144,6 +144,14 @@ class CallTests(CallTestCase):
         self.run_for(2)
         self.assertIs(self.outcome(), Outcome.IDLE)
 
+    def test_a_caller_who_only_listens_is_not_idle(self) -> None:
+        call = self.call()
+        call.agent_audio("r1", "i1", 0, b"a" * 8000 * 15)
+        self.run_for(14)
+        self.assertEqual(len(self.table.calls()), 1)
+        self.run_for(2)
+        self.assertIs(self.outcome(), Outcome.IDLE)
+
     def test_a_call_over_its_time_ends_with_a_goodbye(self) -> None:
         call = self.call()
         self.run_for(61, call)
