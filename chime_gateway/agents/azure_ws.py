@@ -1,9 +1,9 @@
 """
 The agent's session on Azure OpenAI Realtime, over WebSocket.
 
-L{AzureSession} is the session: it moves between the protocol's events and the
-seam of a call.  L{RealtimeProtocol} is its socket.  What messages look like is
-in L{chime_gateway.wire.realtime}; which deployment to try is the fleet's choice.
+It moves between the protocol's events and the seam of a call.  What messages
+look like is in L{chime_gateway.wire.realtime}; which deployment to try is the
+fleet's choice.
 """
 
 from __future__ import annotations
@@ -13,24 +13,15 @@ from enum import Enum
 from typing import Any, Final
 from urllib.parse import quote, urlsplit, urlunsplit
 
-import msgspec
 from attrs import asdict
-from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientProtocol
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import (
-    IDelayedCall,
-    IReactorTime,
-    IStreamClientEndpoint,
-)
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
-from chime_gateway import __version__
+from chime_gateway.agents.realtime_socket import RealtimeProtocol
 from chime_gateway.errors import AgentUnavailable, RemoteProtocolError
 from chime_gateway.frames import Codec
 from chime_gateway.interfaces import AgentEvents, AgentSession
-from chime_gateway.net.batch import BatchReader
-from chime_gateway.net.websocket import CLOSE_NORMAL, LeanWebSocket
+from chime_gateway.net.websocket import CLOSE_NORMAL
 from chime_gateway.settings import AgentProfile, DeploymentSettings
 from chime_gateway.wire import realtime
 from chime_gateway.wire.realtime_events import (
@@ -49,35 +40,7 @@ from chime_gateway.wire.realtime_events import (
     Unrecognized,
 )
 
-#: 400, 401, 403 and 404 are answered the same way until somebody changes a
-#: setting; the rest (429, 5xx) may go away by itself.
-MISCONFIGURED_STATUS: Final = frozenset({400, 401, 403, 404})
-
-#: What to look at, by status (docs/operations.md says more).
-_HINTS: Final[Mapping[int, str]] = {
-    400: "is AZURE_OPENAI_DEPLOYMENT a realtime model?",
-    401: "check AZURE_OPENAI_API_KEY and AZURE_OPENAI_ENDPOINT, and that"
-    " AZURE_OPENAI_API_VERSION is set for the preview only",
-    403: "check the resource's network rules and the identity's role",
-    404: "check AZURE_OPENAI_DEPLOYMENT and AZURE_OPENAI_ENDPOINT",
-}
-
 CLOSE_PROTOCOL_ERROR: Final = 4002
-
-
-class HandshakeRefused(AgentUnavailable):
-    """
-    The service answered the upgrade with an HTTP status.
-
-    @ivar retry_after_seconds: as the service asks, or C{None}.
-    """
-
-    def __init__(
-        self, status: int, text: str, retry_after_seconds: float | None
-    ) -> None:
-        super().__init__(text, misconfigured=status in MISCONFIGURED_STATUS)
-        self.status = status
-        self.retry_after_seconds = retry_after_seconds
 
 
 def session_url(deployment: DeploymentSettings) -> str:
@@ -348,153 +311,3 @@ _EXPECTED: Final = frozenset(
         "response.output_item.done",
     }
 )
-
-
-class RealtimeProtocol(LeanWebSocket, WebSocketClientProtocol):  # type: ignore[misc]
-    """The socket of one L{AzureSession}."""
-
-    def __init__(
-        self, session: AzureSession, clock: IReactorTime, batch: BatchReader | None
-    ) -> None:
-        super().__init__()
-        self.clock = clock
-        self.batch = batch
-        self._session = session
-
-    def onOpen(self) -> None:
-        self.open_lean_path(self._session.message_received, realtime.MAX_EVENT_BYTES)
-        self._session.opened(self)
-
-    def peer_stalled(self) -> None:
-        self._session.socket_stalled()
-        self.dropConnection(abort=True)
-
-    def failHandshake(self, reason: str) -> None:
-        self._session.handshake_failed(self._refusal(reason))
-        super().failHandshake(reason)
-
-    def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
-        detail = f" ({code}{': ' + reason if reason else ''})" if code else ""
-        self._session.socket_closed(f"the agent's service closed the session{detail}")
-
-    def _refusal(self, reason: str) -> AgentUnavailable:
-        """What the HTTP answer to our upgrade means."""
-        words = (getattr(self, "http_status_line", None) or "").split()
-        if len(words) < 2 or not words[1].isdigit() or words[1] == "101":
-            return AgentUnavailable(f"the agent's handshake failed: {reason}")
-        status = int(words[1])
-        text = f"the agent's service answered HTTP {status}"
-        detail = _error_text(self.data.partition(b"\r\n\r\n")[2])
-        if detail:
-            text += f" ({detail})"
-        if status in _HINTS:
-            text += f"; {_HINTS[status]}"
-        headers = getattr(self, "http_headers", None) or {}
-        return HandshakeRefused(status, text, _seconds(headers.get("retry-after")))
-
-
-class _ErrorBody(msgspec.Struct):
-    code: str | None = None
-    message: str | None = None
-
-
-class _ErrorAnswer(msgspec.Struct):
-    error: _ErrorBody
-
-
-def _error_text(body: bytes) -> str:
-    """What the service says in the JSON of a refusal, as far as it came."""
-    try:
-        error = msgspec.json.decode(body, type=_ErrorAnswer).error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return ""
-    return ": ".join(part[:200] for part in (error.code, error.message) if part)
-
-
-def _seconds(retry_after: str | None) -> float | None:
-    """Retry-After in its form as a number (RFC 9110 section 10.2.3)."""
-    if retry_after is None or not retry_after.strip().isdecimal():
-        return None
-    return float(retry_after)
-
-
-class RealtimeFactory(WebSocketClientFactory):  # type: ignore[misc]
-    """Build the L{RealtimeProtocol} of one session, once."""
-
-    noisy = False
-
-    def __init__(
-        self,
-        url: str,
-        headers: Mapping[str, str],
-        session: AzureSession,
-        reactor: Any,
-        batch: BatchReader | None,
-    ) -> None:
-        super().__init__(
-            url,
-            headers=dict(headers),
-            useragent=f"chime-gateway/{__version__}",
-            # Without it Autobahn imports the global one.
-            reactor=reactor,
-        )
-        self._session: AzureSession | None = session
-        self._batch = batch
-        self.setProtocolOptions(
-            maxMessagePayloadSize=realtime.MAX_EVENT_BYTES,
-            maxFramePayloadSize=realtime.MAX_EVENT_BYTES,
-            openHandshakeTimeout=0,  # the fleet's deadline covers all of it
-            autoPingInterval=20,
-            autoPingTimeout=20,
-            failByDrop=False,
-        )
-
-    def buildProtocol(self, addr: object) -> RealtimeProtocol:
-        session, self._session = self._session, None
-        assert session is not None
-        protocol = RealtimeProtocol(session, self.reactor, self._batch)
-        protocol.factory = self
-        return protocol
-
-
-def connect(
-    url: str,
-    headers: Mapping[str, str],
-    session: AzureSession,
-    endpoint: IStreamClientEndpoint,
-    reactor: Any,
-    timeout_seconds: float,
-    batch: BatchReader | None = None,
-) -> Deferred[AgentSession]:
-    """
-    Open C{session} at C{url}.
-
-    @return: L{AzureSession.ready}; it fails with L{AgentUnavailable}, also
-        when C{timeout_seconds} have passed without C{session.updated}.
-    """
-    factory = RealtimeFactory(url, headers, session, reactor, batch)
-    connecting = endpoint.connect(factory)
-    sockets: list[Any] = []
-    deadline: IDelayedCall = reactor.callLater(
-        timeout_seconds,
-        lambda: session.handshake_failed(
-            AgentUnavailable(f"the agent was not ready within {timeout_seconds:.1f} s")
-        ),
-    )
-
-    def failed(failure: Failure) -> None:
-        session.handshake_failed(
-            AgentUnavailable(f"no connection to the agent: {failure.getErrorMessage()}")
-        )
-
-    def over(result: Any) -> Any:
-        if deadline.active():
-            deadline.cancel()
-        if isinstance(result, Failure):
-            connecting.cancel()
-            for socket in sockets:
-                socket.dropConnection(abort=True)
-        return result
-
-    connecting.addCallbacks(sockets.append, failed)
-    return session.ready.addBoth(over)

@@ -20,13 +20,9 @@ from twisted.internet.ssl import optionsForClientTLS
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from chime_gateway.agents.azure_ws import (
-    AzureSession,
-    HandshakeRefused,
-    connect,
-    session_url,
-)
+from chime_gateway.agents.azure_ws import AzureSession, session_url
 from chime_gateway.agents.credentials import Credential
+from chime_gateway.agents.realtime_socket import HandshakeRefused, connect
 from chime_gateway.errors import AgentUnavailable
 from chime_gateway.frames import Codec
 from chime_gateway.interfaces import AgentEvents, AgentSession

@@ -7,9 +7,9 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.agents import fleet as fleet_module
-from chime_gateway.agents.azure_ws import HandshakeRefused
 from chime_gateway.agents.credentials import ApiKey
 from chime_gateway.agents.fleet import RECHECK_SECONDS, AzureFleet, Deployment
+from chime_gateway.agents.realtime_socket import HandshakeRefused
 from chime_gateway.errors import AgentUnavailable
 from chime_gateway.frames import PCMU
 from chime_gateway.interfaces import AgentSession
