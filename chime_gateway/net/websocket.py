@@ -87,6 +87,7 @@ class LeanWebSocket:
     state: int
     factory: Any
     data: bytes
+    remoteCloseCode: int | None
 
     _reader: FrameReader | None = None
     _early = b""
@@ -201,6 +202,16 @@ class LeanWebSocket:
         if self.state == WebSocketProtocol.STATE_OPEN:
             short = reason.encode()[:123].decode(errors="ignore")
             self.sendClose(code, short)  # type: ignore[attr-defined]
+
+    def dropConnection(self, abort: bool = False) -> None:
+        """
+        Autobahn's way to end the connection.
+
+        As a server it aborts once both sides have said close.  The reset would
+        overtake our own close frame, and the peer never learn its code.
+        """
+        is_agreed = self.remoteCloseCode is not None
+        super().dropConnection(abort and not is_agreed)  # type: ignore[misc]
 
     # -- IPushProducer: the transport says whether the peer reads ------------------
 

@@ -181,6 +181,8 @@ class LeanServerTests(PairTestCase):
         self.flow()
         self.assertEqual(self.plain.remoteCloseCode, 4408)
         self.assertEqual(self.lean.remoteCloseCode, 1000)
+        # A reset would overtake the close frame on a real connection.
+        self.assertFalse(self.transports[1].aborting)
 
     def test_after_a_close_nothing_is_sent(self) -> None:
         self.lean.close(1000, "")
