@@ -86,6 +86,12 @@ class PlainClient(Plain, WebSocketClientProtocol):  # type: ignore[misc]
 class Transport(StringTransport):
     """As forgiving as a real one."""
 
+    aborting = False
+
+    def abortConnection(self) -> None:
+        self.aborting = True
+        self.loseConnection()
+
     def unregisterProducer(self) -> None:
         self.producer = None
 
@@ -108,7 +114,7 @@ class PairTestCase(SynchronousTestCase):
         server.setProtocolOptions(**options)
         self.client: Any = client.buildProtocol(None)
         self.server: Any = server.buildProtocol(None)
-        self.transports = (Transport(), Transport())
+        self.transports: Any = (Transport(), Transport())
         self.server.makeConnection(self.transports[1])
         self.client.makeConnection(self.transports[0])
         self.flow()
