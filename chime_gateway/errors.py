@@ -3,9 +3,8 @@ Exceptions raised by the gateway.
 
 * L{GatewayError}
     * L{ConfigError} -- the operator must fix something
-    * L{ProtocolError}
-        * L{LocalProtocolError} -- B{we} tried something illegal: a bug here
-        * L{RemoteProtocolError} -- B{they} did: end this call, keep the server
+    * L{RemoteProtocolError} -- a peer broke its protocol: end this call, keep the
+      server; where B{we} break one, an ordinary exception shows the bug
     * L{CallRefused} -- a new call cannot be taken now
         * L{UnknownAgent} -- nor ever, as it asks for nobody
     * L{AgentUnavailable} -- no agent session could be opened
@@ -25,15 +24,7 @@ class ConfigError(GatewayError):
     """The configuration cannot work; the text names the key to change."""
 
 
-class ProtocolError(GatewayError):
-    """A wire protocol was violated.  Never raised itself; see subclasses."""
-
-
-class LocalProtocolError(ProtocolError):
-    """Our own code asked for something the protocol forbids in this state."""
-
-
-class RemoteProtocolError(ProtocolError):
+class RemoteProtocolError(GatewayError):
     """The peer sent something the protocol forbids.  Its call must end."""
 
 

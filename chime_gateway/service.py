@@ -135,7 +135,7 @@ class GatewayService(MultiService):
         """The same protocol on loopback, behind a key that only we have."""
         key = secrets.token_hex(16)
         factory = SimulatorFactory(
-            lambda: Parrot(), reactor=self._reactor, api_keys=frozenset({key})
+            Parrot, reactor=self._reactor, api_keys=frozenset({key})
         )
         port: Any = self._listen("tcp:0:interface=127.0.0.1", factory)
         self.ports.append(port)

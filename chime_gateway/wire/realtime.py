@@ -89,7 +89,6 @@ class Dialect:
     renamed: Mapping[str, str]
     formats: Mapping[Codec, object]
     session: Callable[[AgentProfile, object], dict[str, Any]]
-    assistant_text: str
 
 
 def _turn_detection(profile: AgentProfile) -> dict[str, Any]:
@@ -153,7 +152,6 @@ GA: Final = Dialect(
         L16_24000: {"type": "audio/pcm", "rate": 24000},
     },
     session=_ga_session,
-    assistant_text="output_text",
 )
 
 PREVIEW: Final = Dialect(
@@ -169,7 +167,6 @@ PREVIEW: Final = Dialect(
     },
     formats={PCMU: "g711_ulaw", PCMA: "g711_alaw", L16_24000: "pcm16"},
     session=_preview_session,
-    assistant_text="text",
 )
 
 
