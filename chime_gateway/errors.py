@@ -8,6 +8,7 @@ Exceptions raised by the gateway.
     * L{CallRefused} -- a new call cannot be taken now
         * L{UnknownAgent} -- nor ever, as it asks for nobody
     * L{AgentUnavailable} -- no agent session could be opened
+    * L{TransferFailed} -- the caller is still here
 
 How to say any of this to a peer (a close code, a SIP status) is the business of
 the carrier that talks to it; nothing here knows.
@@ -47,3 +48,7 @@ class AgentUnavailable(GatewayError):
     def __init__(self, reason: str, *, misconfigured: bool = False) -> None:
         super().__init__(reason)
         self.misconfigured = misconfigured
+
+
+class TransferFailed(GatewayError):
+    """A caller could not be handed on; the text says why."""

@@ -33,6 +33,8 @@ class Outcome(Enum):
     CALLER_PROTOCOL_ERROR = "caller_protocol_error"
     IDLE = "idle"  #: no audio from the caller for too long
     TIME_LIMIT = "time_limit"
+    TRANSFERRED = "transferred"  #: handed on to somebody else
+    UNANSWERED = "unanswered"  #: a call of ours that nobody took
     DRAINED = "drained"  #: ended because the gateway stops
     INTERNAL_ERROR = "internal_error"  #: a bug of ours
 
@@ -91,6 +93,33 @@ class CallLeg(Protocol):
 
     def hang_up(self, ending: Ending) -> None:
         """End it; before L{answer} this refuses the call.  Reports nothing."""
+
+    def send_digits(self, digits: str) -> bool:
+        """Press keys; C{False}: this carrier or its peer cannot."""
+
+    def transfer(self, target: str) -> Deferred[None]:
+        """
+        Hand the caller on.  The call is over for this leg when it fires.
+
+        The Deferred fails with L{chime_gateway.errors.TransferFailed}.
+        """
+
+
+class OutboundLeg(CallLeg, Protocol):
+    """A leg to somebody whom we call."""
+
+    def dial(self) -> Deferred[None]:
+        """
+        Call.  Fires when it is answered; if it never is, L{LegEvents.leg_ended}
+        says so and this does not fire.  Cancelling gives the attempt up.
+        """
+
+
+class Transfers(Protocol):
+    """Who can hand a call on from outside of it, as what controls the call can."""
+
+    def transfer(self, info: CallerInfo, target: str) -> Deferred[None]:
+        """The Deferred fails with L{chime_gateway.errors.TransferFailed}."""
 
 
 class LegEvents(Protocol):
@@ -181,6 +210,13 @@ class Switchboard(Protocol):
     def incoming(self, leg: CallLeg) -> LegEvents:
         """
         Take the call.
+
+        @raise chime_gateway.errors.CallRefused: it cannot be served.
+        """
+
+    def outgoing(self, leg: OutboundLeg) -> LegEvents:
+        """
+        Open an agent, then dial.
 
         @raise chime_gateway.errors.CallRefused: it cannot be served.
         """

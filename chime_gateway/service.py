@@ -32,7 +32,9 @@ from chime_gateway import __version__
 from chime_gateway.agents.credentials import credential_for
 from chime_gateway.agents.fleet import AzureFleet, Deployment, endpoint_for
 from chime_gateway.call.table import CallTable
+from chime_gateway.config import advice
 from chime_gateway.errors import ConfigError
+from chime_gateway.legs.sip import SipCarrier
 from chime_gateway.legs.stream_auth import StreamAuth
 from chime_gateway.legs.websocket import StreamListener, StreamResource
 from chime_gateway.media.metronome import Metronome
@@ -70,6 +72,7 @@ class GatewayService(MultiService):
         self.metrics = Metrics()
         self._batch = BatchReader(reactor)
         self.fleet: AzureFleet
+        self.sip: SipCarrier | None = None
         self.calls: CallTable
 
     # -- IService --------------------------------------------------------------
@@ -105,6 +108,8 @@ class GatewayService(MultiService):
             port = self._listen(description, site)
             self.ports.append(port)
             self._log.info("listening on {address}", address=str(port.getHost()))
+        if self.sip is not None:
+            self._start_sip(self.sip)
         if not settings.shared_secret and not settings.twilio_auth_token:
             self._log.warn(
                 "no CHIMEGW_SHARED_SECRET: whoever reaches the port may call"
@@ -117,6 +122,17 @@ class GatewayService(MultiService):
             nvx=USES_NVX,
         )
         self._reactor.callWhenRunning(self._running)
+
+    def _start_sip(self, sip: SipCarrier) -> None:
+        sip.start()
+        for listener, port in sip.transports.ports:
+            self._log.info(
+                "SIP over {transport} on {address}",
+                transport=listener.transport,
+                address=str(port.getHost()),
+            )
+        for line in advice(self._settings):
+            self._log.warn("{advice}", advice=line)
 
     def _listen(self, description: str, site: Any) -> IListeningPort:
         try:
@@ -163,18 +179,29 @@ class GatewayService(MultiService):
             measures=metrics,
             batch=self._batch,
         )
+        metronome = Metronome(reactor, metrics.tick_was_late)
         self.calls = CallTable(
             self.fleet,
             profiles=settings.agents,
             routes=settings.routes,
             limits=settings.limits,
             clock=reactor,
-            metronome=Metronome(reactor, metrics.tick_was_late),
+            metronome=metronome,
             measures=metrics,
             wall_time=time.time,
             new_id=lambda: uuid.uuid4().hex,
         )
         metrics.calls = self.calls.calls
+        if settings.sip.listen:
+            self.sip = SipCarrier(
+                settings.sip,
+                self.calls,
+                reactor=reactor,
+                metronome=metronome,
+                wall_time=time.time,
+                batch=self._batch,
+            )
+            metrics.sip = self.sip
 
     def _site(self) -> Any:
         settings = self._settings
@@ -270,6 +297,8 @@ class GatewayService(MultiService):
                 self.calls.hang_up_all()
         if had_calls:
             await deferLater(self._reactor, _CLOSING_SECONDS)
+        if self.sip is not None:
+            await self.sip.stop()
         for port in self.ports:
             await maybeDeferred(port.stopListening)
         self.ports.clear()

@@ -8,7 +8,8 @@ module that wants a setting takes that setting, not the whole.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from ipaddress import IPv4Network, IPv6Network
+from typing import Any, Final, TypeAlias
 
 from attrs import Factory, field, frozen, validators
 
@@ -110,6 +111,91 @@ class Limits:
     play_queue_seconds: float = field(default=300.0, validator=validators.gt(0))
 
 
+Network: TypeAlias = IPv4Network | IPv6Network
+
+
+@frozen(kw_only=True)
+class SipListener:
+    """
+    @ivar transport: C{udp}, C{tcp} or C{tls}.
+    @ivar interface: address to bind; empty: all of IPv4.
+    """
+
+    transport: str
+    port: int
+    interface: str = ""
+
+
+@frozen(kw_only=True)
+class SipTrunk:
+    """
+    Where calls of ours go: the Voice Connector's termination.
+
+    @ivar host: C{VOICECONNECTOR-ID.voiceconnector.chime.aws}.
+    @ivar from_number: what the called party sees; a number of the account.
+    @ivar username: empty: the termination asks for no password.
+    """
+
+    host: str
+    port: int = field(default=5060, validator=validators.in_(range(1, 65536)))
+    transport: str = field(
+        default="udp", validator=validators.in_(("udp", "tcp", "tls"))
+    )
+    from_number: str = field(default="", repr=False)
+    username: str = ""
+    password: str = field(default="", repr=False)
+
+
+@frozen(kw_only=True)
+class SipSettings:
+    """
+    The SIP carrier.
+
+    @ivar listen: where; empty: there is no SIP.
+    @ivar allow: who may send signalling and media; everybody else is not even
+        answered.
+    @ivar public_address: IP address that the other side can reach, for Contact
+        and SDP; empty: the interface's own.
+    @ivar rtp_ports: lowest and highest UDP port for media.
+    @ivar codecs: that are spoken.
+    @ivar srtp: C{required} or C{offered}; with TLS alone it is required.
+    @ivar calls_per_second: more new calls than this are refused.
+    @ivar full_status: what a call gets that cannot be taken: 503 sends a Voice
+        Connector to its next route, 486 is busy.
+    @ivar media_timeout_seconds: nothing at all from the other side for so long
+        ends the call.
+    @ivar session_expires_seconds: asked for in calls of ours; C{min_se_seconds}
+        is the least that is agreed to (RFC 4028).
+    @ivar t1_seconds: estimate of a round trip, the base of all SIP timers.
+    """
+
+    listen: tuple[SipListener, ...] = ()
+    allow: tuple[Network, ...] = ()
+    public_address: str = ""
+    rtp_ports: tuple[int, int] = (16384, 32767)
+    codecs: tuple[str, ...] = ("PCMU", "PCMA")
+    certificate: str = ""
+    private_key: str = ""
+    srtp: str = field(
+        default="offered", validator=validators.in_(("offered", "required"))
+    )
+    calls_per_second: float = field(default=50.0, validator=validators.gt(0))
+    full_status: int = field(default=503, validator=validators.in_((503, 486)))
+    media_timeout_seconds: float = field(default=30.0, validator=validators.gt(0))
+    session_expires_seconds: int = field(default=1800, validator=validators.ge(90))
+    min_se_seconds: int = field(default=90, validator=validators.ge(90))
+    t1_seconds: float = field(default=0.5, validator=validators.gt(0))
+    trunk: SipTrunk | None = None
+
+    @property
+    def is_tls_only(self) -> bool:
+        return all(listener.transport == "tls" for listener in self.listen)
+
+    @property
+    def requires_srtp(self) -> bool:
+        return self.srtp == "required" or (bool(self.listen) and self.is_tls_only)
+
+
 @frozen(kw_only=True)
 class GatewaySettings:
     """
@@ -129,3 +215,4 @@ class GatewaySettings:
     agents: Mapping[str, AgentProfile] = Factory(lambda: {"default": AgentProfile()})
     routes: Mapping[str, str] = Factory(dict)
     limits: Limits = Factory(Limits)
+    sip: SipSettings = Factory(SipSettings)

@@ -12,10 +12,12 @@ import os
 import sys
 from typing import Any, ClassVar
 
+from attrs import evolve
 from twisted.application.service import IService
 from twisted.python import usage
 
-from chime_gateway.config import describe, load
+from chime_gateway.address import resolve_public_address
+from chime_gateway.config import advice, describe, load
 from chime_gateway.errors import ConfigError
 from chime_gateway.settings import GatewaySettings
 
@@ -73,12 +75,23 @@ class Options(usage.Options):
                 simulate=bool(self["simulate"]),
                 insecure=bool(self["insecure"]),
             )
+            self._find_address()
         except ConfigError as exc:
             raise usage.UsageError(str(exc)) from exc
         if self["check"]:
             json.dump(describe(self.settings), sys.stdout, indent=2)
             sys.stdout.write("\n")
+            for line in advice(self.settings):
+                sys.stderr.write(f"note: {line}\n")
             raise SystemExit(0)
+
+    def _find_address(self) -> None:
+        """SIP tells its address to the other side, so it must be one."""
+        sip = self.settings.sip
+        if sip.listen and sip.public_address:
+            address = resolve_public_address(sip.public_address, os.environ)
+            sip = evolve(sip, public_address=address)
+            self.settings = evolve(self.settings, sip=sip)
 
 
 def makeService(options: Options, reactor: Any = None) -> IService:

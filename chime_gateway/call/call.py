@@ -22,6 +22,7 @@ from chime_gateway.interfaces import (
     AgentSession,
     CallLeg,
     Ending,
+    OutboundLeg,
     Outcome,
 )
 from chime_gateway.media.metronome import Metronome
@@ -96,8 +97,12 @@ class Call:
 
     # -- wanted from outside ---------------------------------------------------
 
-    def begin(self, agents: Agents) -> None:
-        """Open the agent's session; the call lives from here."""
+    def begin(self, agents: Agents, outbound: OutboundLeg | None = None) -> None:
+        """
+        Open the agent's session; the call lives from here.
+
+        @param outbound: the leg, if it must be dialled once the agent is there.
+        """
         record = self.record
         self._log.info(
             "call.started {call_id}",
@@ -109,6 +114,8 @@ class Call:
         )
         self._metronome.add(self._tick, self._tick_failed)
         opening = agents.open(self._profile, self._leg.codec, self)
+        if outbound is not None:
+            opening.addCallback(self._dial, outbound)
         self._opening = opening.addCallbacks(
             self._machine.agent_ready, self._opening_failed
         )
@@ -117,6 +124,24 @@ class Call:
     def hang_up(self, ending: Ending) -> None:
         """End it now."""
         self._machine.hang_up(ending)
+
+    def transfer(self, target: str) -> Deferred[None]:
+        """
+        Hand the caller on; if that fails, the caller is still with the agent.
+
+        The Deferred fails with L{chime_gateway.errors.TransferFailed}.
+        """
+        self._log.info("call.transferring {call_id}", call_id=self.record.call_id)
+
+        def transferred(_: None) -> None:
+            ending = Ending(Outcome.TRANSFERRED, "transferred")
+            self._machine.hang_up(ending)
+
+        return self._leg.transfer(target).addCallback(transferred)
+
+    def send_digits(self, digits: str) -> bool:
+        """Press keys; C{False}: this carrier or its peer cannot."""
+        return self._leg.send_digits(digits)
 
     def part(self, ending: Ending) -> None:
         """Let the agent say goodbye, then end it."""
@@ -288,6 +313,15 @@ class Call:
         if agent is not None:
             agent.close()
 
+    def _dial(self, agent: AgentSession, leg: OutboundLeg) -> Deferred[AgentSession]:
+        """The agent waits while it rings."""
+        self._agent = agent
+
+        def answered(_: None) -> AgentSession:
+            return agent
+
+        return leg.dial().addCallback(answered)
+
     def _opening_failed(self, failure: Failure) -> None:
         if failure.check(CancelledError):
             return
@@ -332,7 +366,9 @@ class Call:
             if now >= self._part_by:
                 self._machine.goodbye_said()
         elif (
-            self._pump.idle_seconds(now) >= limits.idle_seconds
+            # While it still rings there is nobody to hear.
+            self.record.answered_seconds is not None
+            and self._pump.idle_seconds(now) >= limits.idle_seconds
             # Carriers that send nothing in silence do so while they listen.
             and self._pump.is_drained(now)
         ):

@@ -16,7 +16,14 @@ from twisted.logger import Logger
 from chime_gateway.call.call import Call, CallObserver
 from chime_gateway.call.record import CallRecord
 from chime_gateway.errors import CallRefused, UnknownAgent
-from chime_gateway.interfaces import Agents, CallLeg, Ending, LegEvents, Outcome
+from chime_gateway.interfaces import (
+    Agents,
+    CallLeg,
+    Ending,
+    LegEvents,
+    OutboundLeg,
+    Outcome,
+)
 from chime_gateway.media.metronome import Metronome
 from chime_gateway.settings import AgentProfile, Limits
 
@@ -81,6 +88,21 @@ class CallTable(CallObserver):
 
         @raise CallRefused: before any agent session is opened.
         """
+        call = self._new_call(leg)
+        call.begin(self._agents)
+        return call
+
+    def outgoing(self, leg: OutboundLeg) -> LegEvents:
+        """
+        Open an agent, then dial.
+
+        @raise CallRefused: before any agent session is opened.
+        """
+        call = self._new_call(leg)
+        call.begin(self._agents, leg)
+        return call
+
+    def _new_call(self, leg: CallLeg) -> Call:
         why = self.refusal()
         if why is not None:
             raise CallRefused(why)
@@ -106,7 +128,6 @@ class CallTable(CallObserver):
             observer=self,
         )
         self._calls[record.call_id] = call
-        call.begin(self._agents)
         return call
 
     def turned_away(self, carrier: str, ending: Ending) -> None:

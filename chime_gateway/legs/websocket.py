@@ -16,11 +16,17 @@ from typing import Any, Final, Protocol
 from attrs import frozen
 from autobahn.twisted.resource import WebSocketResource
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.web.resource import Resource
 from twisted.web.server import Request
 
-from chime_gateway.errors import CallRefused, RemoteProtocolError, UnknownAgent
+from chime_gateway.errors import (
+    CallRefused,
+    RemoteProtocolError,
+    TransferFailed,
+    UnknownAgent,
+)
 from chime_gateway.frames import PTIME_MS
 from chime_gateway.interfaces import (
     CallerInfo,
@@ -69,6 +75,8 @@ CLOSE_CODES: Final[Mapping[Outcome, int]] = {
     Outcome.IDLE: 4408,
     Outcome.CALLER_LOST: 4408,
     Outcome.TIME_LIMIT: 4410,
+    Outcome.TRANSFERRED: CLOSE_NORMAL,
+    Outcome.UNANSWERED: CLOSE_NORMAL,
     Outcome.DRAINED: 4412,
     Outcome.INTERNAL_ERROR: 4500,
     Outcome.AGENT_UNAVAILABLE: 4502,
@@ -188,6 +196,12 @@ class StreamLeg:
 
     def mark(self, name: str) -> None:
         self._command(self._dialect.mark(name))
+
+    def send_digits(self, digits: str) -> bool:
+        return False
+
+    def transfer(self, target: str) -> Deferred[None]:
+        return fail(TransferFailed("a media stream cannot be transferred"))
 
     def hang_up(self, ending: Ending) -> None:
         self._call = None

@@ -32,3 +32,47 @@ class MediaStats:
     underruns: int = 0
     barge_ins: int = 0
     turn_latencies: list[float] = Factory(list)
+
+
+@define
+class NetworkStats:
+    """
+    What is counted of a call's packets, for legs that have some.
+
+    @ivar packets_in: RTP that was taken; C{packets_out}: that was sent.
+    @ivar dropped: RTP and RTCP not taken or not sent, by reason.
+    @ivar lost: packets that never came, or too late.
+    @ivar concealed: of those, how many were made up for.
+    @ivar jitter_seconds: of what comes, smoothed (RFC 3550 section 6.4.1).
+    @ivar remote_lost: packets of ours that the other side says it lost.
+    @ivar round_trip_seconds: C{None}: not known.
+    """
+
+    packets_in: int = 0
+    packets_out: int = 0
+    dropped: Counter[str] = Factory(Counter)
+    lost: int = 0
+    late: int = 0
+    reordered: int = 0
+    duplicates: int = 0
+    concealed: int = 0
+    jitter_seconds: float = 0.0
+    remote_lost: int = 0
+    round_trip_seconds: float | None = None
+
+    def add(self, other: NetworkStats) -> None:
+        """Sums; of what cannot be summed, the worst."""
+        self.packets_in += other.packets_in
+        self.packets_out += other.packets_out
+        self.dropped.update(other.dropped)
+        self.lost += other.lost
+        self.late += other.late
+        self.reordered += other.reordered
+        self.duplicates += other.duplicates
+        self.concealed += other.concealed
+        self.jitter_seconds = max(self.jitter_seconds, other.jitter_seconds)
+        self.remote_lost += other.remote_lost
+        if other.round_trip_seconds is not None:
+            self.round_trip_seconds = max(
+                self.round_trip_seconds or 0.0, other.round_trip_seconds
+            )

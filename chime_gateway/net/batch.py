@@ -13,7 +13,7 @@ It does not know what is read or written.
 from __future__ import annotations
 
 import select
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from twisted.internet.interfaces import IReadDescriptor
 from twisted.internet.main import CONNECTION_LOST
@@ -50,6 +50,24 @@ def write_at_once(connection: Connection, data: bytes) -> None:
     connection.write(data)
 
 
+class MediaSocket(Protocol):
+    """
+    What can be read in a batch: a connection of Twisted's, a UDP socket.
+
+    @ivar connected: the descriptor is open.
+    @ivar disconnecting: nothing is to be read any more.
+    """
+
+    connected: Any
+    disconnecting: Any
+
+    def fileno(self) -> int: ...
+    def doRead(self) -> Exception | None:
+        """Read once; what is returned is why it is lost."""
+
+    def connectionLost(self, reason: Failure) -> None: ...
+
+
 @implementer(IReadDescriptor)
 class BatchReader:
     """All media sockets of one reactor."""
@@ -59,14 +77,13 @@ class BatchReader:
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
         self._epoll: select.epoll | None = None
-        self._by_fd: dict[int, Connection] = {}
-        self._fds: dict[Connection, int] = {}
+        self._by_fd: dict[int, MediaSocket] = {}
+        self._fds: dict[MediaSocket, int] = {}
         self._unsent: dict[Connection, bytes] = {}
         self._is_reading = False
 
-    def adopt(self, connection: Connection) -> None:
-        """Read this one from now on, in the reactor's place."""
-        connection.stopReading()
+    def adopt(self, connection: MediaSocket) -> None:
+        """Read this one from now on; the reactor must not."""
         if self._epoll is None:
             self._epoll = select.epoll()
             self._reactor.addReader(self)
@@ -75,9 +92,9 @@ class BatchReader:
         self._by_fd[fd] = connection
         self._fds[connection] = fd
 
-    def release(self, connection: Connection) -> None:
+    def release(self, connection: MediaSocket) -> None:
         """It is closed, or about to be; unknown ones are none."""
-        self._unsent.pop(connection, None)
+        self._unsent.pop(connection, None)  # type: ignore[call-overload]
         fd = self._fds.pop(connection, None)
         if fd is None or self._epoll is None:
             return

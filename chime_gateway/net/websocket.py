@@ -136,6 +136,7 @@ class LeanWebSocket:
             return write
         if self.batch is None:
             return partial(write_at_once, transport)
+        transport.stopReading()
         self.batch.adopt(transport)
         return partial(self.batch.write, transport)
 

@@ -8,8 +8,8 @@ somebody asks, so that a frame costs no metric.  No call ids in labels.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Final, Protocol
 
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -18,9 +18,9 @@ from prometheus_client.registry import Collector
 from chime_gateway.call.call import Call
 from chime_gateway.call.record import CallRecord
 from chime_gateway.interfaces import Outcome
-from chime_gateway.media.stats import MediaStats
+from chime_gateway.media.stats import MediaStats, NetworkStats
 
-_CARRIERS: Final = ("websocket", "websocket-raw")
+_CARRIERS: Final = ("websocket", "websocket-raw", "sip")
 
 #: Voice to voice: below half a second is good, above two is broken.
 _TURN_BUCKETS: Final = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
@@ -29,16 +29,28 @@ _LATE_BUCKETS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0)
 _CONNECT_BUCKETS: Final = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0)
 
 
+class SipCounts(Protocol):
+    """What the SIP carrier counts for itself."""
+
+    requests: Counter[str]
+
+    def dropped(self) -> Counter[str]: ...
+    def counts(self) -> Mapping[str, int]: ...
+    def network_stats(self) -> NetworkStats: ...
+
+
 class Metrics(Collector):
     """
     What the rest of the gateway reports to, and C{/metrics} reads.
 
     @ivar calls: the calls in progress; set once there is a table of them.
+    @ivar sip: the SIP carrier, if there is one.
     """
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.calls: Callable[[], Iterable[Call]] = list
+        self.sip: SipCounts | None = None
         self._finished = MediaStats()
         self._outcomes: Counter[tuple[str, str]] = Counter()
         self._sessions: Counter[str] = Counter()
@@ -166,6 +178,67 @@ class Metrics(Collector):
         queued.add_metric(["all"], sum(queues))
         queued.add_metric(["max"], max(queues, default=0.0))
         yield queued
+        if self.sip is not None:
+            yield from _sip_metrics(self.sip)
+
+
+def _sip_metrics(sip: SipCounts) -> Iterator[Metric]:
+    network = sip.network_stats()
+    packets = CounterMetricFamily(
+        "chimegw_rtp_packets", "RTP packets taken and sent.", labels=["direction"]
+    )
+    packets.add_metric(["in"], network.packets_in)
+    packets.add_metric(["out"], network.packets_out)
+    yield packets
+    for name, text, value in (
+        ("lost", "RTP packets that never came, or too late.", network.lost),
+        ("late", "RTP packets that came after their gap was filled.", network.late),
+        ("reordered", "RTP packets that were put in order.", network.reordered),
+        ("duplicates", "RTP packets that came twice.", network.duplicates),
+        ("concealed", "Lost packets that were made up for.", network.concealed),
+    ):
+        yield CounterMetricFamily(f"chimegw_rtp_{name}", text, value=value)
+    yield _by_label(
+        "chimegw_rtp_dropped",
+        "RTP and RTCP packets not taken or not sent.",
+        "reason",
+        network.dropped,
+    )
+    yield GaugeMetricFamily(
+        "chimegw_rtp_jitter_seconds",
+        "Of the live call with the most (RFC 3550).",
+        value=network.jitter_seconds,
+    )
+    yield GaugeMetricFamily(
+        "chimegw_rtp_remote_lost",
+        "Packets of ours that the other sides say they lost.",
+        value=network.remote_lost,
+    )
+    if network.round_trip_seconds is not None:
+        yield GaugeMetricFamily(
+            "chimegw_rtp_round_trip_seconds",
+            "Of the live call with the longest.",
+            value=network.round_trip_seconds,
+        )
+    yield _by_label(
+        "chimegw_sip_requests", "Requests that came.", "method", sip.requests
+    )
+    yield _by_label(
+        "chimegw_sip_dropped", "Messages not looked at.", "reason", sip.dropped()
+    )
+    held = GaugeMetricFamily("chimegw_sip_held", "Held now.", labels=["what"])
+    for what, count in sip.counts().items():
+        held.add_metric([what], count)
+    yield held
+
+
+def _by_label(
+    name: str, text: str, label: str, counts: Mapping[str, int]
+) -> CounterMetricFamily:
+    family = CounterMetricFamily(name, text, labels=[label])
+    for value, count in sorted(counts.items()):
+        family.add_metric([value], count)
+    return family
 
 
 def _add(total: MediaStats, stats: MediaStats) -> None:

@@ -1,0 +1,189 @@
+"""
+The sockets of RTP: pairs of UDP ports, lent to one call at a time.
+
+A port goes back for a while before it is lent again: what the last call's peer
+still sends must not reach the next call.  Nothing is known of what is in a
+datagram.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections import deque
+from collections.abc import Callable
+from typing import Final, Protocol, TypeAlias
+
+from twisted.python.failure import Failure
+
+from chime_gateway.errors import GatewayError
+
+Address: TypeAlias = tuple[str, int]
+Received: TypeAlias = Callable[[bytes, Address], None]
+
+#: A port rests so long after a call.
+REST_SECONDS: Final = 10.0
+
+_MAX_DATAGRAM: Final = 2048
+
+#: Ports that another program has may be met; so many are passed over.
+_MAX_TRIES: Final = 50
+
+
+class NoPortFree(GatewayError):
+    """All media ports are in use or resting."""
+
+
+class Batch(Protocol):
+    """Who reads the sockets; see L{chime_gateway.net.batch}."""
+
+    def adopt(self, connection: DatagramSocket) -> None: ...
+    def release(self, connection: DatagramSocket) -> None: ...
+
+
+class DatagramSocket:
+    """
+    One UDP socket, as the batch reads it.
+
+    @ivar failures: sends that the system refused.
+    """
+
+    connected = True
+    disconnecting = False
+
+    def __init__(self, host: str, port: int, received: Received) -> None:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._socket = socket.socket(family, socket.SOCK_DGRAM)
+        self._received = received
+        self.failures = 0
+        try:
+            self._socket.setblocking(False)
+            self._socket.bind((host, port))
+        except OSError:
+            self._socket.close()
+            raise
+        self._receive = self._socket.recvfrom
+        self._send = self._socket.sendto
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def logPrefix(self) -> str:
+        return "rtp"
+
+    def doRead(self) -> None:
+        """One datagram: whoever polls comes back for the next."""
+        try:
+            data, address = self._receive(_MAX_DATAGRAM)
+        except OSError:
+            return  # nothing there, or an ICMP error of an earlier send
+        self._received(data, address[:2])
+
+    def send(self, data: bytes, address: Address) -> None:
+        try:
+            self._send(data, address)
+        except OSError:
+            # Full or unreachable: what is late is lost, as on the network.
+            self.failures += 1
+
+    def connectionLost(self, reason: Failure) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.connected = False
+        self._socket.close()
+
+
+class RtpPort:
+    """
+    A pair of sockets: RTP on an even port, RTCP on the next.
+
+    @ivar number: of the RTP port.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        host: str,
+        batch: Batch | None,
+        rtp_received: Received,
+        rtcp_received: Received,
+    ) -> None:
+        self.number = number
+        self._batch = batch
+        self._rtp = DatagramSocket(host, number, rtp_received)
+        try:
+            self._rtcp = DatagramSocket(host, number + 1, rtcp_received)
+        except OSError:
+            self._rtp.close()
+            raise
+        self.send_rtp = self._rtp.send
+        self.send_rtcp = self._rtcp.send
+        if batch is not None:
+            batch.adopt(self._rtp)
+            batch.adopt(self._rtcp)
+
+    @property
+    def failures(self) -> int:
+        return self._rtp.failures + self._rtcp.failures
+
+    def close(self) -> None:
+        for one in (self._rtp, self._rtcp):
+            if self._batch is not None and one.connected:
+                self._batch.release(one)
+            one.close()
+
+
+class PortPool:
+    """
+    @param first: lowest port, C{last}: highest; RTP takes the even ones.
+    @param host: address to bind.
+    @param clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        first: int,
+        last: int,
+        host: str,
+        batch: Batch | None,
+        clock: Callable[[], float],
+        rest_seconds: float = REST_SECONDS,
+    ) -> None:
+        self._host = host
+        self._batch = batch
+        self._clock = clock
+        self._rest_seconds = rest_seconds
+        start = first + first % 2
+        # Longest unused first: every port rests as long as it can.
+        self._free = deque(range(start, last, 2))
+        self._resting: deque[tuple[float, int]] = deque()
+        self.in_use = 0
+
+    @property
+    def size(self) -> int:
+        return len(self._free) + len(self._resting) + self.in_use
+
+    def lend(self, rtp_received: Received, rtcp_received: Received) -> RtpPort:
+        """
+        @raise NoPortFree: none is left.
+        """
+        now = self._clock()
+        while self._resting and self._resting[0][0] <= now:
+            self._free.append(self._resting.popleft()[1])
+        for _ in range(min(_MAX_TRIES, len(self._free))):
+            number = self._free.popleft()
+            try:
+                port = RtpPort(
+                    number, self._host, self._batch, rtp_received, rtcp_received
+                )
+            except OSError:
+                self._free.append(number)
+                continue
+            self.in_use += 1
+            return port
+        raise NoPortFree("no media port is free")
+
+    def take_back(self, port: RtpPort) -> None:
+        port.close()
+        self.in_use -= 1
+        self._resting.append((self._clock() + self._rest_seconds, port.number))

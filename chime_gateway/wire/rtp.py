@@ -1,0 +1,103 @@
+"""
+RTP packets and the arithmetic of their counters (RFC 3550, RFC 3551).
+
+Bytes in, values out; what a payload means is not known here.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+
+from attrs import define
+
+from chime_gateway.errors import RemoteProtocolError
+
+VERSION: Final = 2
+HEADER_BYTES: Final = 12
+
+#: An Ethernet frame's worth: more than any ptime of G.711 takes.
+MAX_PACKET_BYTES: Final = 1500
+
+_HEADER: Final = struct.Struct("!BBHII")
+_EXTENSION: Final = struct.Struct("!HH")
+
+
+class RtpError(RemoteProtocolError):
+    """Not an RTP packet; the text is a label for counting it."""
+
+
+@define
+class RtpPacket:
+    """
+    @ivar sequence_number: modulo 2**16.
+    @ivar timestamp: in samples, modulo 2**32.
+    """
+
+    payload_type: int
+    marker: bool
+    sequence_number: int
+    timestamp: int
+    ssrc: int
+    payload: bytes
+
+
+def parse(data: bytes) -> RtpPacket:
+    """
+    @raise RtpError: it is none.
+    """
+    if len(data) < HEADER_BYTES:
+        raise RtpError("short")
+    first, second, sequence_number, timestamp, ssrc = _HEADER.unpack_from(data)
+    # 0x80 is the usual: no padding, no extension, no contributing sources.
+    is_usual = first == 0x80
+    payload = data[HEADER_BYTES:] if is_usual else _unusual_payload(data, first)
+    return RtpPacket(
+        second & 0x7F, second > 0x7F, sequence_number, timestamp, ssrc, payload
+    )
+
+
+def _unusual_payload(data: bytes, first: int) -> bytes:
+    if first >> 6 != VERSION:
+        raise RtpError("version")
+    start, end = HEADER_BYTES + 4 * (first & 0x0F), len(data)
+    if first & 0x10:
+        if end < start + 4:
+            raise RtpError("short")
+        start += 4 + 4 * _EXTENSION.unpack_from(data, start)[1]
+    if first & 0x20:
+        padding = data[-1]
+        if padding == 0 or padding > end - start:
+            raise RtpError("padding")
+        end -= padding
+    if start > end:
+        raise RtpError("short")
+    return data[start:end]
+
+
+def serialize(
+    payload_type: int,
+    marker: bool,
+    sequence_number: int,
+    timestamp: int,
+    ssrc: int,
+    payload: bytes,
+) -> bytes:
+    """A packet without padding, extension or contributing sources."""
+    second = payload_type | 0x80 if marker else payload_type
+    return _HEADER.pack(0x80, second, sequence_number, timestamp, ssrc) + payload
+
+
+def is_rtcp(data: bytes) -> bool:
+    """RTCP that came to the RTP port (RFC 5761 section 4)."""
+    return len(data) > 1 and 192 <= data[1] <= 223
+
+
+def sequence_delta(later: int, earlier: int) -> int:
+    """How far C{later} is ahead, from -32768 to 32767."""
+    return ((later - earlier + 0x8000) & 0xFFFF) - 0x8000
+
+
+def timestamp_delta(later: int, earlier: int) -> int:
+    """How far C{later} is ahead, from -2**31 to 2**31 - 1."""
+    return ((later - earlier + 0x80000000) & 0xFFFFFFFF) - 0x80000000
