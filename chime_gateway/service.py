@@ -32,7 +32,7 @@ from chime_gateway import __version__
 from chime_gateway.agents.credentials import credential_for
 from chime_gateway.agents.fleet import AzureFleet, Deployment, endpoint_for
 from chime_gateway.call.table import CallTable
-from chime_gateway.config import advice
+from chime_gateway.config_sip import advice
 from chime_gateway.errors import ConfigError
 from chime_gateway.legs.sip import SipCarrier
 from chime_gateway.legs.stream_auth import StreamAuth

@@ -17,7 +17,8 @@ from twisted.application.service import IService
 from twisted.python import usage
 
 from chime_gateway.address import resolve_public_address
-from chime_gateway.config import advice, describe, load
+from chime_gateway.config import describe, load
+from chime_gateway.config_sip import advice
 from chime_gateway.errors import ConfigError
 from chime_gateway.settings import GatewaySettings
 

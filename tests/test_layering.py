@@ -20,6 +20,7 @@ LAYERS = {
     "settings": 0,
     "interfaces": 0,
     "config": 0,
+    "config_sip": 0,
     "address": 0,
     "wire": 1,
     "codec": 1,

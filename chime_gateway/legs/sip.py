@@ -19,15 +19,15 @@ from chime_gateway.errors import CallRefused
 from chime_gateway.interfaces import Ending, Outcome, Switchboard, Transfers
 from chime_gateway.legs.rtp_port import Batch, PortPool
 from chime_gateway.legs.sip_access import Access, TokenBucket
-from chime_gateway.legs.sip_inbound import InboundLeg
-from chime_gateway.legs.sip_leg import (
+from chime_gateway.legs.sip_context import (
     ACCEPT,
     ALLOW,
     METHODS,
     SUPPORTED,
+    Leg,
     SipContext,
-    SipLeg,
 )
+from chime_gateway.legs.sip_inbound import InboundLeg
 from chime_gateway.legs.sip_outbound import OutboundLeg, is_number
 from chime_gateway.legs.sip_transactions import Incoming, Transactions
 from chime_gateway.legs.sip_transport import Flow, SipTransports
@@ -86,8 +86,8 @@ class SipCarrier:
         self.requests: Counter[str] = Counter()
         self._settings = settings
         self._clock = reactor
-        self._dialogs: dict[DialogKey, SipLeg] = {}
-        self._legs: dict[SipLeg, None] = {}
+        self._dialogs: dict[DialogKey, Leg] = {}
+        self._legs: dict[Leg, None] = {}
         rate = settings.calls_per_second
         self._admission = TokenBucket(rate, max(1.0, rate))
         self.transports = SipTransports(settings, self, self.access, reactor)
@@ -158,11 +158,11 @@ class SipCarrier:
 
     # -- LegOwner --------------------------------------------------------------
 
-    def dialog_made(self, leg: SipLeg, dialog: Dialog) -> None:
+    def dialog_made(self, leg: Leg, dialog: Dialog) -> None:
         self._legs[leg] = None
         self._dialogs[dialog.key] = leg
 
-    def leg_over(self, leg: SipLeg, dialog: Dialog | None) -> None:
+    def leg_over(self, leg: Leg, dialog: Dialog | None) -> None:
         self._legs.pop(leg, None)
         if dialog is not None:
             self._dialogs.pop(dialog.key, None)

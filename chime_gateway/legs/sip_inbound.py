@@ -6,23 +6,26 @@ The caller hears ringing until the agent is ready, so nobody hears dead air.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum
+from typing import Final
 
 from chime_gateway.errors import CallRefused, UnknownAgent
 from chime_gateway.frames import CODECS
 from chime_gateway.interfaces import Ending, Outcome
 from chime_gateway.legs.rtp_port import NoPortFree
 from chime_gateway.legs.rtp_stream import Terms
-from chime_gateway.legs.sip_leg import (
+from chime_gateway.legs.sip_audio import LegAudio
+from chime_gateway.legs.sip_context import (
     ACCEPT,
     ALLOW,
-    STATUS,
+    SDP_TYPE,
     SUPPORTED,
     SipContext,
-    SipLeg,
-    caller_info,
     warning,
 )
+from chime_gateway.legs.sip_dialog import LiveDialog
+from chime_gateway.legs.sip_leg import SipLeg, caller_info
 from chime_gateway.legs.sip_media import NotAcceptable
 from chime_gateway.legs.sip_transactions import Incoming
 from chime_gateway.wire import sdp
@@ -30,10 +33,17 @@ from chime_gateway.wire.sip import BadMessage, Header, Request, content_type, to
 from chime_gateway.wire.sipdialog import Dialog, dialog_of_request
 from chime_gateway.wire.siptimer import SessionTimer, TooSmall, answer_timer
 
-_SDP: Header = ("Content-Type", sdp.CONTENT_TYPE)
+#: What a call that cannot be taken is answered with.
+_STATUS: Final[Mapping[Outcome, int]] = {
+    Outcome.AGENT_UNAVAILABLE: 503,
+    Outcome.AGENT_LOST: 503,
+    Outcome.REFUSED: 503,
+    Outcome.DRAINED: 503,
+    Outcome.INTERNAL_ERROR: 500,
+}
 
 #: A refused caller may try again after so many seconds.
-_RETRY_AFTER: Header = ("Retry-After", "10")
+_RETRY_AFTER: Final[Header] = ("Retry-After", "10")
 
 
 class _State(Enum):
@@ -48,7 +58,6 @@ class InboundLeg(SipLeg):
 
     def __init__(self, context: SipContext, incoming: Incoming) -> None:
         super().__init__(context, caller_info(incoming.request))
-        self.flow = incoming.flow
         self._incoming = incoming
         self._state = _State.RINGING
         self._terms: Terms | None = None
@@ -77,7 +86,7 @@ class InboundLeg(SipLeg):
         except NoPortFree as exc:
             self._refuse(self._context.settings.full_status, str(exc), _RETRY_AFTER)
             return
-        self._dialog = dialog
+        self._dialog = LiveDialog(self._context, dialog, self._incoming.flow)
         self._context.owner.dialog_made(self, dialog)
         self._come_in()
 
@@ -92,17 +101,17 @@ class InboundLeg(SipLeg):
         self._agreed_timer, self._timer_headers = answer_timer(
             request, context.settings.min_se_seconds
         )
-        descriptions = self._open_media(self.flow.source.host)
-        assert self._stream is not None
+        source = self._incoming.flow.source
+        audio = self._audio = LegAudio(context, self.codec, self, source.host)
         if request.body:
-            self._terms, self._answer = descriptions.take_offer(request.body)
+            self._terms, self._answer = audio.descriptions.take_offer(request.body)
             self.codec = self._terms.codec
         else:
             # The answer comes with the ACK; until then it must be sure what is
             # spoken, so one codec is offered.
             self.codec = CODECS[context.settings.codecs[0]]
-            self._answer = descriptions.make_offer([self.codec])
-        self._stream.speak(self.codec)
+            self._answer = audio.descriptions.make_offer([self.codec])
+        audio.speak(self.codec)
         return dialog
 
     def _refuse(self, status: int, why: str, *extra: Header) -> None:
@@ -136,23 +145,25 @@ class InboundLeg(SipLeg):
             return
         self._state = _State.ANSWERED
         if not self._incoming.request.body:
-            self._offers_pending.add(self._incoming.request.cseq)
+            self._offered_in.add(self._incoming.request.cseq)
+        assert self._dialog is not None and self._audio is not None
+        contact = self._dialog.contact()
         self._answer_reliably(
             self._incoming,
-            (self._contact(), ALLOW, SUPPORTED, *self._timer_headers, _SDP),
+            (contact, ALLOW, SUPPORTED, *self._timer_headers, SDP_TYPE),
             self._answer,
         )
         if self._terms is not None:
             # Whoever waits for the first packet of the other side loses the
             # beginning of the greeting.
-            self._agree(self._terms)
+            self._audio.agree(self._terms)
 
     def hang_up(self, ending: Ending) -> None:
         self._call = None
         if self._is_over:
             return
         if self._state is _State.RINGING:
-            status = STATUS.get(ending.outcome, 480)
+            status = _STATUS.get(ending.outcome, 480)
             if status == 503:
                 status = self._context.settings.full_status
             extra = (_RETRY_AFTER,) if status == 503 else ()
@@ -161,15 +172,12 @@ class InboundLeg(SipLeg):
         elif self._state is _State.ANSWERED:
             # RFC 3261 section 15: a callee's BYE must not overtake the ACK.
             self._state, self._leaving = _State.LEAVING, ending
-            self._stop_audio()
+            if self._audio is not None:
+                self._audio.pause()
         elif self._state is _State.CONFIRMED:
-            self._say_bye(ending)
+            assert self._dialog is not None
+            self._dialog.say_bye(ending)
             self._release()
-
-    def _stop_audio(self) -> None:
-        if self._is_ticking:
-            self._is_ticking = False
-            self._context.metronome.remove(self._tick)
 
     # -- from the other side -------------------------------------------------------
 
@@ -197,10 +205,10 @@ class InboundLeg(SipLeg):
             self._respond(487)
         super()._bye(incoming)
 
-    def _acked(self) -> None:
+    def _acknowledged(self) -> None:
         if self._state is _State.ANSWERED:
             self._state = _State.CONFIRMED
-            self._run_timer(self._agreed_timer)
+            self._session.run(self._agreed_timer)
         elif self._state is _State.LEAVING:
             assert self._leaving is not None
             self._end(self._leaving, says_bye=True)
@@ -208,5 +216,6 @@ class InboundLeg(SipLeg):
     def _respond(self, status: int, extra: tuple[Header, ...] = ()) -> None:
         assert self._dialog is not None
         if status == 180:
-            extra = (self._contact(), ALLOW)
-        self._incoming.respond(status, to_tag=self._dialog.local_tag, extra=extra)
+            extra = (self._dialog.contact(), ALLOW)
+        to_tag = self._dialog.dialog.local_tag
+        self._incoming.respond(status, to_tag=to_tag, extra=extra)

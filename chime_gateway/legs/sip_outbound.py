@@ -17,7 +17,10 @@ from twisted.internet.interfaces import IDelayedCall
 
 from chime_gateway.interfaces import CallerInfo, Ending, LegEvents, Outcome
 from chime_gateway.legs.rtp_port import NoPortFree
-from chime_gateway.legs.sip_leg import ALLOW, SUPPORTED, SipContext, SipLeg
+from chime_gateway.legs.sip_audio import LegAudio
+from chime_gateway.legs.sip_context import ALLOW, SDP_TYPE, SUPPORTED, SipContext
+from chime_gateway.legs.sip_dialog import LiveDialog
+from chime_gateway.legs.sip_leg import SipLeg
 from chime_gateway.legs.sip_media import NotAcceptable
 from chime_gateway.legs.sip_transactions import Runner
 from chime_gateway.legs.sip_transport import Flow
@@ -36,8 +39,6 @@ from chime_gateway.wire.sip import (
 from chime_gateway.wire.sipauth import Credentials, DigestClient
 from chime_gateway.wire.sipdialog import Dialog, Hop, dialog_of_response
 from chime_gateway.wire.siptimer import accepted_timer, min_se
-
-_SDP: Final[Header] = ("Content-Type", sdp.CONTENT_TYPE)
 
 #: Somebody may look for the telephone for so long.
 RING_SECONDS: Final = 60.0
@@ -84,10 +85,10 @@ class OutboundLeg(SipLeg):
         self._invite: Runner | None = None
         self._ring_due: IDelayedCall | None = None
         self._has_answer = False
-        if trunk.username:
-            self._digest = DigestClient(
-                Credentials(trunk.username, trunk.password), context.new_token
-            )
+        credentials = Credentials(trunk.username, trunk.password)
+        self._digest = (
+            DigestClient(credentials, context.new_token) if trunk.username else None
+        )
 
     def reports_to(self, call: LegEvents) -> None:
         """Whom to tell."""
@@ -112,8 +113,9 @@ class OutboundLeg(SipLeg):
     def hang_up(self, ending: Ending) -> None:
         self._call = None
         if self._state is _State.CONFIRMED:
+            assert self._dialog is not None
             self._state = _State.OVER
-            self._say_bye(ending)
+            self._dialog.say_bye(ending)
             self._release()
         else:
             self._give_up()
@@ -131,12 +133,12 @@ class OutboundLeg(SipLeg):
             self._failed(f"nothing listens on {trunk.transport} for the answers")
             return
         self._target = Hop(address, trunk.port, trunk.transport)
-        self.flow = Flow(trunk.transport, Source(address, trunk.port))
         try:
-            self._offer = self._open_media(address).make_offer()
+            self._audio = LegAudio(context, self.codec, self, address)
         except NoPortFree as exc:
             self._failed(str(exc))
             return
+        self._offer = self._audio.descriptions.make_offer()
         self._ring_due = context.clock.callLater(RING_SECONDS, self._rang_out)
         self._send_invite()
 
@@ -175,7 +177,7 @@ class OutboundLeg(SipLeg):
             SUPPORTED,
             ("Session-Expires", str(self._interval)),
             *extra,
-            _SDP,
+            SDP_TYPE,
         ]
         data = format_request("INVITE", self._uri(), headers, self._offer)
 
@@ -225,13 +227,13 @@ class OutboundLeg(SipLeg):
         """Early media is received and thrown away: it is no caller speaking."""
         if content_type(response) != sdp.CONTENT_TYPE or self._has_answer:
             return
-        assert self._descriptions is not None
+        assert self._audio is not None
         try:
-            terms = self._descriptions.take_answer(response.body)
+            terms = self._audio.descriptions.take_answer(response.body)
         except NotAcceptable:
             return  # the 2xx has the last word
         self._has_answer = True
-        self._agree(evolve(terms, receives=False))
+        self._audio.agree(evolve(terms, receives=False))
 
     def _refused(self, response: Response) -> None:
         status = response.status
@@ -256,8 +258,8 @@ class OutboundLeg(SipLeg):
         mine = self._dialog
         if mine is not None:
             # The same answer again, or that of another branch of a fork.
-            if dialog.key == mine.key:
-                self._acknowledge(response.cseq)
+            if dialog.key == mine.dialog.key:
+                mine.acknowledge(response.cseq)
             else:
                 self._dismiss(dialog, response.cseq)
             return
@@ -265,9 +267,9 @@ class OutboundLeg(SipLeg):
             self._dismiss(dialog, response.cseq)  # answered while we gave up
             return
         self._stop_ringing()
-        self._dialog = dialog
+        self._dialog = self._live(dialog)
         self._context.owner.dialog_made(self, dialog)
-        self._acknowledge(response.cseq)
+        self._dialog.acknowledge(response.cseq)
         self._peer_allows = tokens(response, "Allow")
         self._state = _State.CONFIRMED
         if not self._settle(response):
@@ -277,26 +279,29 @@ class OutboundLeg(SipLeg):
             answered.callback(None)
 
     def _settle(self, response: Response) -> bool:
-        assert self._descriptions is not None
+        assert self._audio is not None
+        terms = self._audio.descriptions.terms
+        if content_type(response) != sdp.CONTENT_TYPE and terms is not None:
+            self._audio.agree(terms)  # it was in the 183
+        elif not self._take_answer(response):
+            return False
         try:
-            if content_type(response) == sdp.CONTENT_TYPE:
-                self._agree(self._descriptions.take_answer(response.body))
-            elif self._descriptions.terms is not None:
-                self._agree(self._descriptions.terms)
-            else:
-                raise NotAcceptable("the answer brings no session description")
-            self._run_timer(accepted_timer(response))
-        except (NotAcceptable, BadMessage) as exc:
+            self._session.run(accepted_timer(response))
+        except BadMessage as exc:
             self._end(Ending(Outcome.CALLER_PROTOCOL_ERROR, str(exc)), says_bye=True)
             return False
         return True
 
+    def _live(self, dialog: Dialog) -> LiveDialog:
+        hop = self._target
+        flow = Flow(hop.transport, Source(hop.host, hop.port))
+        return LiveDialog(self._context, dialog, flow, self._digest)
+
     def _dismiss(self, dialog: Dialog, cseq: int) -> None:
         """An answer nobody waits for: acknowledge it and hang up."""
-        mine, self._dialog = self._dialog, dialog
-        self._acknowledge(cseq)
-        self._request("BYE")
-        self._dialog = mine
+        unwanted = self._live(dialog)
+        unwanted.acknowledge(cseq)
+        unwanted.request("BYE")
 
     # -- giving up -----------------------------------------------------------------
 

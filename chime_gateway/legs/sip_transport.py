@@ -14,19 +14,21 @@ from typing import Any, Final, Protocol
 
 from attrs import define, field, frozen
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import DatagramProtocol, Factory
 from twisted.internet.protocol import Protocol as StreamProtocol
-from twisted.internet.ssl import CertificateOptions, optionsForClientTLS
 from twisted.logger import Logger
 from twisted.protocols.policies import TimeoutMixin
 from twisted.python.failure import Failure
 
 from chime_gateway.errors import ConfigError
 from chime_gateway.legs.sip_access import Access
+from chime_gateway.legs.sip_tls import client_tls, server_tls
 from chime_gateway.settings import SipListener, SipSettings
-from chime_gateway.wire.sip import BadMessage, Source, StreamFramer
+from chime_gateway.wire.sip import BadMessage, Source
 from chime_gateway.wire.sipdialog import Hop
+from chime_gateway.wire.sipframing import StreamFramer
 
 #: A connection on which nothing comes for so long is closed; dialogs do not
 #: depend on connections.
@@ -268,8 +270,6 @@ class SipTransports:
             self.ports.append((listener, port))
 
     def _listen(self, listener: SipListener) -> IListeningPort:
-        from twisted.internet.error import CannotListenError
-
         reactor, interface = self._reactor, listener.interface
         try:
             if listener.transport == "udp":
@@ -287,7 +287,7 @@ class SipTransports:
                 port = reactor.listenSSL(
                     listener.port,
                     factory,
-                    tls_options(self._settings),
+                    server_tls(self._settings),
                     interface=interface,
                 )
             return port
@@ -379,7 +379,7 @@ class SipTransports:
             self._reactor, hop.host, hop.port, timeout=_CONNECT_SECONDS
         )
         if hop.transport == "tls":
-            endpoint = wrapClientTLS(_client_tls(tls_name or hop.host), endpoint)
+            endpoint = wrapClientTLS(client_tls(tls_name or hop.host), endpoint)
 
         def opened(connection: Connection) -> None:
             connection.send(data)
@@ -399,63 +399,3 @@ class SipTransports:
 
 def _ignore() -> None:
     """There is nobody to tell."""
-
-
-def _client_tls(host: str) -> Any:
-    """
-    A Voice Connector's host name is checked as that of a web site.  Behind an
-    address in a Contact there is no name to check, and the dialog with its keys
-    was made over a connection that the other side opened.
-    """
-    try:
-        socket.inet_pton(socket.AF_INET6 if ":" in host else socket.AF_INET, host)
-    except OSError:
-        return optionsForClientTLS(host)
-    return _AddressTls()
-
-
-class _AddressTls:
-    """TLS without a host name (implements C{IOpenSSLClientConnectionCreator})."""
-
-    def __init__(self) -> None:
-        self._options = CertificateOptions(verify=False)
-
-    def clientConnectionForTLS(self, protocol: Any) -> Any:
-        from OpenSSL.SSL import Connection as TlsConnection
-
-        return TlsConnection(self._options.getContext(), None)
-
-
-def tls_options(settings: SipSettings) -> CertificateOptions:
-    """
-    TLS 1.2 and 1.3; no certificate is asked of the other side.
-
-    @raise ConfigError: the certificate or the key cannot be used.
-    """
-    from OpenSSL import crypto
-    from twisted.internet.ssl import TLSVersion
-
-    try:
-        with open(settings.certificate, "rb") as file:
-            chain = _certificates(file.read())
-        with open(settings.private_key or settings.certificate, "rb") as file:
-            key = crypto.load_privatekey(crypto.FILETYPE_PEM, file.read())
-        return CertificateOptions(
-            privateKey=key,
-            certificate=chain[0],
-            extraCertChain=chain[1:],
-            raiseMinimumTo=TLSVersion.TLSv1_2,
-        )
-    except (OSError, crypto.Error, IndexError, ValueError) as exc:
-        why = "no certificate and key in PEM" if not isinstance(exc, OSError) else exc
-        raise ConfigError(f"sip.certificate {settings.certificate}: {why}") from exc
-
-
-def _certificates(pem: bytes) -> list[Any]:
-    from OpenSSL import crypto
-
-    end = b"-----END CERTIFICATE-----"
-    return [
-        crypto.load_certificate(crypto.FILETYPE_PEM, part + end)
-        for part in pem.split(end)[:-1]
-    ]

@@ -80,9 +80,6 @@ _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]+\Z")
 _CALL_ID: Final = re.compile(r"[^\s\x00-\x1f\x7f]{1,512}\Z")
 _RPORT: Final = re.compile(r";\s*rport\s*(?==?\s*(?:;|\Z))=?", re.IGNORECASE)
 _RECEIVED: Final = re.compile(r";\s*received\s*=\s*[^;,\s]*", re.IGNORECASE)
-_LENGTH: Final = re.compile(
-    rb"^(?:content-length|l)[ \t]*:[ \t]*(.*?)[ \t]*\r?$", re.IGNORECASE | re.MULTILINE
-)
 
 
 class BadMessage(RemoteProtocolError):
@@ -166,9 +163,9 @@ def parse(data: bytes) -> Request | Response:
     head, separator, body = data.partition(b"\r\n\r\n")
     if not separator:
         raise BadMessage("no end of the headers")
-    lines = _lines(head)
+    lines = split_head(head)
     start = lines.pop(0)
-    headers = _headers(lines)
+    headers = read_headers(lines)
     length = headers.get("Content-Length")
     if length is not None:
         if not length.isdecimal() or len(length) > 9:
@@ -182,8 +179,12 @@ def parse(data: bytes) -> Request | Response:
     return _request(start, headers, body)
 
 
-def _lines(head: bytes) -> list[str]:
-    """Of the head, unfolded (RFC 3261 section 7.3.1)."""
+def split_head(head: bytes) -> list[str]:
+    """
+    The lines of a head, unfolded (RFC 3261 section 7.3.1).
+
+    @raise BadMessage: it is too large, or no text.
+    """
     if len(head) > MAX_HEAD_BYTES:
         raise BadMessage("the headers are too large", 513)
     try:
@@ -207,7 +208,10 @@ def _lines(head: bytes) -> list[str]:
     return lines
 
 
-def _headers(lines: Iterable[str]) -> Headers:
+def read_headers(lines: Iterable[str]) -> Headers:
+    """
+    @raise BadMessage: a line is no header; with those before it.
+    """
     headers = Headers()
     for line in lines:
         name, colon, value = line.partition(":")
@@ -489,87 +493,6 @@ def stamp_source(request: Request, source: Source) -> None:
 def host_port(host: str, port: int) -> str:
     """As written in a URI: IPv6 in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-# -- framing of streams ------------------------------------------------------
-
-
-class StreamFramer:
-    """
-    Cut a byte stream into messages by C{Content-Length} (RFC 3261 section 18.3).
-
-    @ivar pings: keep-alives (double CRLF, RFC 5626 section 3.5.1) that came
-        since somebody looked.
-    """
-
-    def __init__(self) -> None:
-        self._buffer = bytearray()
-        self._searched = 0
-        self.pings = 0
-
-    def feed(self, data: bytes) -> list[bytes]:
-        """
-        The messages that are whole now.
-
-        @raise BadMessage: the stream makes no sense any more; it must be
-            closed.  Messages before that are lost with it.
-        """
-        self._buffer += data
-        messages: list[bytes] = []
-        while True:
-            self._skip_blank()
-            message = self._cut()
-            if message is None:
-                return messages
-            messages.append(message)
-
-    def _skip_blank(self) -> None:
-        buffer = self._buffer
-        while buffer[:2] == b"\r\n":
-            if buffer[:4] == b"\r\n\r\n":
-                self.pings += 1
-                del buffer[:4]
-            elif len(buffer) >= 4 or (len(buffer) == 3 and buffer[2:3] != b"\r"):
-                del buffer[:2]
-            else:
-                return  # perhaps half a keep-alive
-
-    def _cut(self) -> bytes | None:
-        buffer = self._buffer
-        end = buffer.find(b"\r\n\r\n", max(0, self._searched - 3))
-        if end < 0:
-            self._searched = len(buffer)
-            if len(buffer) > MAX_HEAD_BYTES:
-                raise BadMessage("the headers have no end", 513)
-            return None
-        self._searched = end
-        head = bytes(buffer[:end])
-        if len(head) > MAX_HEAD_BYTES:
-            raise BadMessage("the headers are too large", 513)
-        lengths = {match.strip() for match in _LENGTH.findall(head)}
-        if len(lengths) != 1:
-            raise BadMessage("no Content-Length, or several", 400, _readable(head))
-        text = lengths.pop()
-        if not text.isdigit() or len(text) > 9:
-            raise BadMessage("Content-Length is no number", 400, _readable(head))
-        size = end + 4 + int(text)
-        if size > MAX_MESSAGE_BYTES:
-            raise BadMessage("the message is too large", 513, _readable(head))
-        if len(buffer) < size:
-            return None
-        message = bytes(buffer[:size])
-        del buffer[:size]
-        self._searched = 0
-        return message
-
-
-def _readable(head: bytes) -> Headers | None:
-    """What of a request's headers can be read, to answer it; not of a response."""
-    try:
-        start, *lines = _lines(head)
-        return None if start.startswith("SIP/") else _headers(lines)
-    except BadMessage:
-        return None
 
 
 def answer_to_bad(bad: BadMessage, to_tag: str) -> bytes | None:
