@@ -8,6 +8,7 @@ BIN = $(VENV)/bin
 AGENT ?= simulator
 WAV ?=
 STREAM ?= /stream
+CARRIER ?= websocket
 
 SOURCES = setup.cfg pyproject.toml $(shell find chime_gateway twisted -name '*.py' -o -name '*.wav')
 
@@ -28,7 +29,7 @@ $(VENV)/.dev: $(VENV)/.test
 	touch $@
 
 demo: $(VENV)/.installed
-	$(BIN)/chimegw demo --agent $(AGENT) --path $(STREAM) $(if $(WAV),--wav $(WAV))
+	$(BIN)/chimegw demo --agent $(AGENT) --carrier $(CARRIER) --path $(STREAM) $(if $(WAV),--wav $(WAV))
 
 test: $(VENV)/.test
 	$(BIN)/python tests/run.py

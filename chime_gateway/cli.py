@@ -27,7 +27,7 @@ from chime_gateway.errors import ConfigError
 from chime_gateway.frames import CODECS
 from chime_gateway.legs.stream_auth import sign_token
 from chime_gateway.sim.azure import Door, SimulatorFactory
-from chime_gateway.sim.caller import place_call
+from chime_gateway.sim.dial import SIP_SCHEMES, STREAM_SCHEMES, place_call
 from chime_gateway.sim.meter import TerminalMeter
 from chime_gateway.sim.realtime_session import Behaviour
 from chime_gateway.sim.voices import Parrot, Prompt, Script, Voice
@@ -53,7 +53,7 @@ class CallOptions(_Command):
         " The shared secret is read from CHIMEGW_SHARED_SECRET."
     )
     optParameters: ClassVar = [
-        ["to", "t", None, "ws:// or wss:// URL of /stream or /stream/raw."],
+        ["to", "t", None, "URL of /stream or /stream/raw, or sip:USER@HOST:PORT."],
         ["codec", "c", "PCMU", "PCMU, PCMA or L16/8000, /16000, /24000.", _codec],
         ["agent", "a", "", "Agent profile to ask for."],
         ["interrupt-after", "i", None, "Interrupt after so many seconds.", float],
@@ -74,8 +74,13 @@ class CallOptions(_Command):
     def postOptions(self) -> None:
         if not self["to"]:
             raise usage.UsageError("--to URL is missing")
-        if urlsplit(self["to"]).scheme not in ("ws", "wss"):
-            raise usage.UsageError(f"--to {self['to']}: expected a ws:// or wss:// URL")
+        scheme = urlsplit(self["to"]).scheme
+        if scheme not in STREAM_SCHEMES + SIP_SCHEMES:
+            raise usage.UsageError(
+                f"--to {self['to']}: expected ws://, wss:// or sip:USER@HOST:PORT"
+            )
+        if scheme in SIP_SCHEMES and self["codec"] not in ("PCMU", "PCMA"):
+            raise usage.UsageError("--codec: over SIP PCMU or PCMA")
 
     def run(self, reactor: Any) -> Deferred[int]:
         return Deferred.fromCoroutine(self._run(reactor))
@@ -106,7 +111,7 @@ class CallOptions(_Command):
 
 
 class DemoOptions(_Command):
-    synopsis = "[--wav FILE] [--agent simulator|azure]"
+    synopsis = "[--wav FILE] [--agent simulator|azure] [--carrier websocket|sip]"
     longdesc = (
         "Start a gateway, place a call to it over a real socket, interrupt the agent"
         " once, and report what both sides heard."
@@ -116,9 +121,12 @@ class DemoOptions(_Command):
         ["agent", "a", "simulator", "simulator, or azure with AZURE_OPENAI_* set."],
         ["record", "r", "demo-recording.wav", "Where to write the stereo recording."],
         ["path", None, "/stream", "/stream or /stream/raw."],
+        ["carrier", "c", "websocket", "websocket, or sip for SIP and RTP."],
     ]
 
     def postOptions(self) -> None:
+        if self["carrier"] not in ("websocket", "sip"):
+            raise usage.UsageError(f"--carrier {self['carrier']}: websocket or sip")
         if self["agent"] not in ("simulator", "azure"):
             raise usage.UsageError(f"--agent {self['agent']}: simulator or azure")
         if self["path"] not in ("/stream", "/stream/raw"):
@@ -132,6 +140,7 @@ class DemoOptions(_Command):
             is_simulated=self["agent"] == "simulator",
             recording=self["record"],
             path=self["path"],
+            carrier=self["carrier"],
             environ=os.environ,
         )
         return Deferred.fromCoroutine(demo.run())

@@ -31,8 +31,9 @@ from chime_gateway.config import DEFAULT_PORT
 from chime_gateway.errors import ConfigError
 from chime_gateway.frames import PCMU, Codec
 from chime_gateway.sim.azure import SimulatorFactory
-from chime_gateway.sim.caller import CallPlan, CallReport, place_call
+from chime_gateway.sim.caller import CallPlan, CallReport
 from chime_gateway.sim.compare import correlation
+from chime_gateway.sim.dial import place_call
 from chime_gateway.sim.meter import TerminalMeter
 from chime_gateway.sim.voices import Parrot
 from chime_gateway.sim.wav import convert, read_wav, write_wav
@@ -160,6 +161,7 @@ class Demo:
         is_simulated: bool,
         recording: str,
         path: str,
+        carrier: str,
         environ: Mapping[str, str],
     ) -> None:
         self._reactor = reactor
@@ -168,6 +170,7 @@ class Demo:
         self._is_simulated = is_simulated
         self._recording = recording
         self._path = path
+        self._carrier = carrier
         self._environ = environ
         self._simulator: SimulatorFactory | None = None
 
@@ -181,10 +184,12 @@ class Demo:
         say = self._meter.say
         port = _free_port()
         secret = secrets.token_hex(16)
+        url, listens = self._dialled(port)
         env = {
             **self._environ,
             "CHIMEGW_SHARED_SECRET": secret,
             **(self._simulate() if self._is_simulated else {}),
+            **listens,
         }
         say(
             f"starting: twistd -n chimegw --port {port}   (agent: "
@@ -196,9 +201,9 @@ class Demo:
         )
         try:
             await self._listening(port, gateway)
-            say(f"calling:  ws://127.0.0.1:{port}{self._path}")
+            say(f"calling:  {url}")
             report = await place_call(
-                f"ws://127.0.0.1:{port}{self._path}",
+                url,
                 plan,
                 codec,
                 reactor=self._reactor,
@@ -222,6 +227,18 @@ class Demo:
             raise ConfigError("twistd is not installed beside this Python")
         options = ["-n", "--pidfile=", "chimegw", "--port", str(port)]
         return [sys.executable, twistd, *options]
+
+    def _dialled(self, port: int) -> tuple[str, dict[str, str]]:
+        """Where the caller dials, and the settings that make somebody listen."""
+        if self._carrier == "websocket":
+            return f"ws://127.0.0.1:{port}{self._path}", {}
+        sip_port = _free_udp_port()
+        settings = {
+            "CHIMEGW_SIP_LISTEN": f"udp:{sip_port}:interface=127.0.0.1",
+            "CHIMEGW_SIP_ALLOW": "127.0.0.0/8",
+            "CHIMEGW_PUBLIC_ADDRESS": "127.0.0.1",
+        }
+        return f"sip:+15550100@127.0.0.1:{sip_port}", settings
 
     def _simulate(self) -> dict[str, str]:
         key = secrets.token_hex(16)
@@ -309,6 +326,13 @@ class Demo:
         if score < _GOOD_CORRELATION:
             faults.append(f"the parrot's answer correlates only {score:.3f}")
         return faults
+
+
+def _free_udp_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        number: int = probe.getsockname()[1]
+        return number
 
 
 def _free_port() -> int:

@@ -21,6 +21,7 @@ from chime_gateway.interfaces import (
     CallLeg,
     Ending,
     LegEvents,
+    OutboundLeg,
     Outcome,
 )
 from chime_gateway.settings import AgentProfile
@@ -56,6 +57,22 @@ class RecordingLeg:
 
     def hang_up(self, ending: Ending) -> None:
         self.log.append(("leg.hang_up", ending.outcome))
+
+    def send_digits(self, digits: str) -> bool:
+        self.log.append(("leg.send_digits", digits))
+        return True
+
+    def transfer(self, target: str) -> Deferred[None]:
+        self.log.append(("leg.transfer", target))
+        self.transferring: Deferred[None] = Deferred()
+        return self.transferring
+
+    def dial(self) -> Deferred[None]:
+        self.log.append(("leg.dial",))
+        self.dialling: Deferred[None] = Deferred(
+            lambda _: self.log.append(("leg.dial_cancelled",))
+        )
+        return self.dialling
 
 
 class RecordingAgent:
@@ -176,6 +193,9 @@ class RecordingSwitchboard:
         if self.raises is not None:
             raise self.raises
         return self.call
+
+    def outgoing(self, leg: OutboundLeg) -> LegEvents:
+        return self.incoming(leg)
 
     def turned_away(self, carrier: str, ending: Ending) -> None:
         self.log.append(("turned_away", carrier, ending.outcome, ending.reason))

@@ -25,6 +25,7 @@ from chime_gateway.media.metronome import Metronome
 from chime_gateway.settings import AgentProfile, Limits
 from chime_gateway.sim.caller import CallPlan, CallReport, SimulatedCaller
 from chime_gateway.sim.realtime_session import Behaviour, SimulatedSession
+from chime_gateway.sim.stream_line import StreamLine
 from chime_gateway.sim.voices import Parrot, Voice
 from chime_gateway.wire.mediastream import RawStream, TwilioStream
 from chime_gateway.wire.realtime import GA, PREVIEW
@@ -39,7 +40,7 @@ class _CarrierSocket:
         self._call = call
 
     def send_message(self, payload: bytes, is_binary: bool = False) -> bool:
-        self._call.caller.message_received(payload, is_binary)
+        self._call.line.message_received(payload, is_binary)
         return True
 
     def close(self, code: int, reason: str) -> None:
@@ -140,14 +141,16 @@ class VirtualCall:
             clock=self.clock,
             start_seconds=5.0,
         )
-        self.caller = SimulatedCaller(
-            plan,
+        self.line = StreamLine(
             codec,
             self.clock,
             is_raw=is_raw,
+            parameters=plan.parameters,
             send=leg.message_received,
             hang_up=lambda: leg.socket_closed(1000, True),
         )
+        self.caller = SimulatedCaller(plan, codec, self.clock, self.line)
+        self.line.caller = self.caller
 
     def run(self, most_seconds: float = 60.0) -> CallReport:
         """Until the caller hangs up, or the gateway does."""

@@ -1,46 +1,35 @@
 """
-A carrier with a caller on the line: dials a media stream, speaks a recording,
-listens, may interrupt, hangs up, and reports what it was like.
+Somebody on the telephone: speaks a recording, listens, may interrupt, hangs up,
+and reports what it was like.
 
-The other side of C{/stream} and C{/stream/raw}, over plain Autobahn.  It takes
-nothing from the gateway's own dialects.
+How the sound travels is the L{Line}'s; here is only who says what when.
 """
 
 from __future__ import annotations
 
-import base64
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from enum import Enum
-from typing import Any, Final, Protocol
-from urllib.parse import urlsplit
+from typing import Final, Protocol
 
 from attrs import Factory, define, field, frozen
-from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientProtocol
-from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.internet.ssl import optionsForClientTLS
-from twisted.python.failure import Failure
 
 from chime_gateway.codec.level import FLOOR_DBFS, level_dbfs
 from chime_gateway.codec.registry import decode
-from chime_gateway.frames import PCMA, PCMU, PTIME_MS, Codec
-from chime_gateway.sim.playout import PlayoutBuffer
-
-_ENCODINGS: Final[Mapping[str, str]] = {
-    PCMU.name: "audio/x-mulaw",
-    PCMA.name: "audio/x-alaw",
-}
+from chime_gateway.frames import PTIME_MS, Codec
 
 #: The agent has finished when nothing was heard for so long.
 _ANSWER_OVER_SECONDS: Final = 1.0
 
-#: The jitter buffer of a peer that is fed frame by frame: one frame.
-_JITTER_SECONDS: Final = 0.02
-
 #: Levels are shown this often.
 _METER_SECONDS: Final = 0.1
+
+#: On a line that does not say when the agent is cut: after so long of an
+#: interruption it must be silent.
+_CUT_SECONDS: Final = 1.0
+
+#: A pause in speech is shorter than this.
+_PAUSE_SECONDS: Final = 0.06
 
 
 @frozen(kw_only=True)
@@ -85,6 +74,7 @@ class CallReport:
     @ivar answer_latencies: seconds from the caller's last word to the answer.
     @ivar stale_bytes: agent audio that came between a C{clear} and the end of
         the caller's interruption: old speech after the cut.
+    @ivar close_code: of the WebSocket; over SIP 200, or why there was no call.
     @ivar audio_sizes: lengths of the audio messages that came.
     """
 
@@ -118,12 +108,47 @@ class _State(Enum):
     DONE = "hanging up"
 
 
+class Playout(Protocol):
+    """
+    What the caller hears.
+
+    @ivar heard: everything since the start of the call, silence included.
+    @ivar speech_bytes: heard of the agent's current speech.
+    """
+
+    heard: bytearray
+    speech_bytes: int
+
+    @property
+    def is_playing(self) -> bool: ...
+    def quiet_seconds(self) -> float: ...
+    def advance(self) -> None: ...
+    def stop(self) -> None: ...
+
+
+class Line(Protocol):
+    """
+    What a caller speaks into.
+
+    @ivar says_clear: the line tells when the agent is cut short
+        (L{SimulatedCaller.cleared}).
+    """
+
+    says_clear: bool
+
+    @property
+    def playout(self) -> Playout: ...
+
+    def begin(self) -> None:
+        """The call is connected: say what it is."""
+
+    def send_frame(self, frame: bytes, number: int) -> None: ...
+    def hang_up(self) -> None: ...
+
+
 class SimulatedCaller:
     """
-    The caller, apart from the socket.
-
-    @param send: takes a text or a binary message.
-    @param hang_up: ends the connection.
+    The caller, apart from the line.
     """
 
     def __init__(
@@ -131,21 +156,15 @@ class SimulatedCaller:
         plan: CallPlan,
         codec: Codec,
         clock: IReactorTime,
-        *,
-        is_raw: bool,
-        send: Callable[[bytes, bool], None],
-        hang_up: Callable[[], None],
+        line: Line,
         meter: Meter | None = None,
     ) -> None:
         self.report = CallReport(codec)
         self._plan = plan
         self._codec = codec
         self._clock = clock
-        self._is_raw = is_raw
-        self._send = send
-        self._hang_up = hang_up
+        self._line = line
         self._meter = meter
-        self._playout = self._new_playout()
         self._timer: IDelayedCall | None = None
         self._began = 0.0
         self._frames = 0
@@ -155,98 +174,76 @@ class SimulatedCaller:
         self._stopped_at = 0.0
         self._began_speaking = 0.0
         self._is_cutting = False
+        self._is_interrupting = False
         self._answer_came = False
         self._meter_at = 0.0
         self._loudest = FLOOR_DBFS
 
     def start(self) -> None:
-        """The stream is open."""
-        now = self._began = self._clock.seconds()
-        if not self._is_raw:
-            self._command("connected", protocol="Call", version="1.0.0")
-        encoding = _ENCODINGS.get(self._codec.name, "audio/x-l16")
-        self._command(
-            "start",
-            sequenceNumber="1",
-            start={
-                "accountSid": "ACsimulated",
-                "streamSid": "MZsimulated",
-                "callSid": "CAsimulated",
-                "tracks": ["inbound"],
-                "mediaFormat": {
-                    "encoding": encoding,
-                    "sampleRate": self._codec.clock_rate,
-                    "channels": 1,
-                },
-                "customParameters": dict(self._plan.parameters),
-            },
-        )
-        self._playout = self._new_playout()
-        self._stopped_at = now
+        """The line is open."""
+        self._began = self._stopped_at = self._clock.seconds()
+        self._line.begin()
         self._timer = self._clock.callLater(0, self._tick)
 
     def stop(self) -> CallReport:
-        """The connection is gone."""
+        """The line is gone."""
         timer, self._timer = self._timer, None
         if timer is not None and timer.active():
             timer.cancel()
-        self._playout.stop()
-        self.report.heard = self._playout.heard
+        self._line.playout.stop()
+        self.report.heard = self._line.playout.heard
         return self.report
 
-    def message_received(self, payload: bytes, is_binary: bool) -> None:
-        if is_binary:
-            self._audio(payload)
+    def audio_came(self, byte_count: int, is_speech: bool = True) -> None:
+        """
+        The line brought so much of the agent's audio.
+
+        @param is_speech: it is more than the silence that keeps a line open.
+        """
+        report = self.report
+        report.received_bytes += byte_count
+        report.audio_sizes.add(byte_count)
+        if not is_speech:
             return
-        message = json.loads(payload)
-        event = message.get("event")
-        if event == "media":
-            self._audio(base64.b64decode(message["media"]["payload"]))
-        elif event == "mark":
-            self._playout.mark(message["mark"]["name"])
-        elif event == "clear":
-            self._cleared()
+        now = self._clock.seconds()
+        if self._state is _State.SPEAKING and (
+            self._is_cutting
+            or (self._is_interrupting and now - self._began_speaking > _CUT_SECONDS)
+        ):
+            report.stale_bytes += byte_count
+        if self._state is _State.WAITING and self._next and not self._answer_came:
+            self._answer_came = True
+            report.answer_latencies.append(now - self._stopped_at)
+            self._state = _State.LISTENING
+
+    def cleared(self, heard_bytes: int) -> None:
+        """The agent was cut short after so much of its speech was heard."""
+        self._is_cutting = True
+        self._is_interrupting = False
+        now = self._clock.seconds()
+        self._interrupted(heard_bytes, now - self._began_speaking)
 
     # -- inside ------------------------------------------------------------------
 
-    def _new_playout(self) -> PlayoutBuffer:
-        delay = _JITTER_SECONDS if self._is_raw else 0.0
-        return PlayoutBuffer(self._codec, self._clock, self._mark_reached, delay)
+    def _interrupted(self, heard_bytes: int, after_seconds: float) -> None:
+        heard_ms = heard_bytes * 1000 / self._codec.bytes_per_second
+        self.report.interruptions.append(Interruption(heard_ms, after_seconds * 1000))
 
-    def _command(self, event: str, **members: Any) -> None:
-        message = {"event": event, "streamSid": "MZsimulated", **members}
-        self._send(json.dumps(message).encode(), False)
-
-    def _mark_reached(self, name: str) -> None:
-        self._command("mark", mark={"name": name})
-
-    def _audio(self, audio: bytes) -> None:
-        report = self.report
-        report.received_bytes += len(audio)
-        report.audio_sizes.add(len(audio))
-        if self._is_cutting and self._state is _State.SPEAKING:
-            report.stale_bytes += len(audio)
-        self._playout.play(audio)
-        if self._state is _State.WAITING and self._next and not self._answer_came:
-            self._answer_came = True
-            report.answer_latencies.append(self._clock.seconds() - self._stopped_at)
-            self._state = _State.LISTENING
-
-    def _cleared(self) -> None:
-        heard = self._playout.clear()
-        now = self._clock.seconds()
-        self._is_cutting = True
-        self.report.interruptions.append(
-            Interruption(
-                heard * 1000 / self._codec.bytes_per_second,
-                (now - self._began_speaking) * 1000,
-            )
-        )
+    def _look_for_a_cut(self, now: float) -> None:
+        """Where the line says nothing of it, the agent's silence does."""
+        playout = self._line.playout
+        quiet = playout.quiet_seconds()
+        spoken_for = now - self._began_speaking
+        is_cut = quiet > _PAUSE_SECONDS and spoken_for > _CUT_SECONDS
+        if self._is_interrupting and is_cut:
+            self._is_interrupting = False
+            after = max(0.0, spoken_for - quiet)
+            self._interrupted(playout.speech_bytes, after)
 
     def _tick(self) -> None:
         """One frame each ptime on an absolute clock; late ones are made up."""
         now = self._clock.seconds()
-        self._playout.advance()
+        self._line.playout.advance()
         due = int((now - self._began) * 1000 / PTIME_MS + 1e-6) + 1
         while self._frames < due:
             self._frames += 1
@@ -254,8 +251,7 @@ class SimulatedCaller:
             self._send_frame()
         if self._state is _State.DONE:
             self._timer = None
-            self._command("stop", stop={"callSid": "CAsimulated"})
-            self._hang_up()
+            self._line.hang_up()
             return
         self._show(now)
         ahead = self._began + self._frames * PTIME_MS / 1000 - self._clock.seconds()
@@ -265,13 +261,16 @@ class SimulatedCaller:
         plan = self._plan
         state = self._state
         if state is _State.SPEAKING:
+            if not self._line.says_clear:
+                self._look_for_a_cut(now)
             if not self._to_say:
+                self._is_interrupting = False
                 self._state = _State.WAITING
                 self._stopped_at = now
                 self._answer_came = False
                 self._is_cutting = False
         elif state is _State.GREETING:
-            is_over = self._playout.heard and self._is_answer_over()
+            is_over = self._line.playout.heard and self._is_answer_over()
             if is_over or now - self._began > plan.answer_seconds:
                 self._speak(now)
         elif not self._next:
@@ -283,7 +282,7 @@ class SimulatedCaller:
                 self._speak(now)
         elif state is _State.LISTENING:
             after = self._interrupts_after()
-            heard = self._playout.speech_bytes / self._codec.bytes_per_second
+            heard = self._line.playout.speech_bytes / self._codec.bytes_per_second
             if self._is_answer_over() or (after is not None and heard >= after):
                 self._speak(now)
 
@@ -293,7 +292,7 @@ class SimulatedCaller:
         return seconds[index] if index < len(seconds) else None
 
     def _is_answer_over(self) -> bool:
-        return self._playout.quiet_seconds() > _ANSWER_OVER_SECONDS
+        return self._line.playout.quiet_seconds() > _ANSWER_OVER_SECONDS
 
     def _speak(self, now: float) -> None:
         """Say what comes next, or hang up when all was said."""
@@ -303,6 +302,9 @@ class SimulatedCaller:
         self._to_say = self._plan.utterances[self._next]
         self._next += 1
         self._began_speaking = now
+        self._is_interrupting = (
+            not self._line.says_clear and self._line.playout.is_playing
+        )
         self._state = _State.SPEAKING
 
     def _send_frame(self) -> None:
@@ -313,134 +315,15 @@ class SimulatedCaller:
         if self._meter is not None:
             level = level_dbfs(decode(self._codec, frame))
             self._loudest = max(self._loudest, level)
-        if self._is_raw:
-            self._send(frame, True)
-            return
-        self._command(
-            "media",
-            sequenceNumber=str(self._frames + 1),
-            media={
-                "track": "inbound",
-                "chunk": str(self._frames),
-                "timestamp": str(self._frames * PTIME_MS),
-                "payload": base64.b64encode(frame).decode(),
-            },
-        )
+        self._line.send_frame(frame, self._frames)
 
     def _show(self, now: float) -> None:
         if self._meter is None or now < self._meter_at:
             return
         self._meter_at = now + _METER_SECONDS
         window = int(_METER_SECONDS * self._codec.clock_rate) * self._codec.sample_bytes
-        heard = (
-            bytes(self._playout.heard[-window:]) if self._playout.is_playing else b""
-        )
+        playout = self._line.playout
+        heard = bytes(playout.heard[-window:]) if playout.is_playing else b""
         agent = level_dbfs(decode(self._codec, heard))
         self._meter.show(now - self._began, self._state.value, self._loudest, agent)
         self._loudest = FLOOR_DBFS
-
-
-class CallerProtocol(WebSocketClientProtocol):  # type: ignore[misc]
-    """The socket of one L{SimulatedCaller}."""
-
-    caller: SimulatedCaller | None = None
-
-    def onOpen(self) -> None:
-        self.transport.setTcpNoDelay(True)
-        factory = self.factory
-        self.caller = SimulatedCaller(
-            factory.plan,
-            factory.codec,
-            factory.reactor,
-            is_raw=factory.is_raw,
-            send=self._send,
-            hang_up=self.sendClose,
-            meter=factory.meter,
-        )
-        self.caller.start()
-
-    def onMessage(self, payload: bytes, isBinary: bool) -> None:
-        assert self.caller is not None
-        self.caller.message_received(payload, isBinary)
-
-    def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
-        factory = self.factory
-        report = (
-            CallReport(factory.codec) if self.caller is None else self.caller.stop()
-        )
-        report.close_code = code
-        report.close_reason = reason or ""
-        if self.caller is None:
-            report.error = self.wasNotCleanReason or "the call was not connected"
-        factory.finished(report)
-
-    def _send(self, payload: bytes, is_binary: bool) -> None:
-        # The gateway may have begun to close; then nothing more is wanted.
-        if self.state == self.STATE_OPEN:
-            self.sendMessage(payload, isBinary=is_binary)
-
-
-class CallerFactory(WebSocketClientFactory):  # type: ignore[misc]
-    """Dial once."""
-
-    noisy = False
-    protocol = CallerProtocol
-
-    def __init__(
-        self,
-        url: str,
-        plan: CallPlan,
-        codec: Codec,
-        *,
-        reactor: Any,
-        headers: Mapping[str, str],
-        meter: Meter | None,
-        finished: Callable[[CallReport], None],
-    ) -> None:
-        super().__init__(url, headers=dict(headers), reactor=reactor)
-        self.plan = plan
-        self.codec = codec
-        self.is_raw = urlsplit(url).path.rstrip("/").endswith("/raw")
-        self.meter = meter
-        self.finished = finished
-
-
-def place_call(
-    url: str,
-    plan: CallPlan,
-    codec: Codec,
-    *,
-    reactor: Any,
-    headers: Mapping[str, str] | None = None,
-    meter: Meter | None = None,
-) -> Deferred[CallReport]:
-    """
-    Dial C{url} and act out C{plan}.
-
-    @return: fires with the report when the call is over, however it went;
-        C{report.error} says why there was none.
-    """
-    done: Deferred[CallReport] = Deferred()
-
-    def finished(report: CallReport) -> None:
-        if not done.called:
-            done.callback(report)
-
-    def failed(failure: Failure) -> None:
-        finished(CallReport(codec, error=failure.getErrorMessage()))
-
-    factory = CallerFactory(
-        url,
-        plan,
-        codec,
-        reactor=reactor,
-        headers=headers or {},
-        meter=meter,
-        finished=finished,
-    )
-    host = factory.host
-    endpoint: Any = HostnameEndpoint(reactor, host, factory.port)
-    if factory.isSecure:
-        endpoint = wrapClientTLS(optionsForClientTLS(host), endpoint)
-    endpoint.connect(factory).addErrback(failed)
-    return done

@@ -10,8 +10,9 @@ from twisted.internet.defer import Deferred, gatherResults
 from chime_gateway.codec.registry import decode
 from chime_gateway.frames import L16_16000, PCMU, Codec
 from chime_gateway.sim.azure import Door
-from chime_gateway.sim.caller import CallPlan, CallReport, place_call
+from chime_gateway.sim.caller import CallPlan, CallReport
 from chime_gateway.sim.compare import correlation
+from chime_gateway.sim.dial import place_call
 from chime_gateway.sim.realtime_session import Behaviour
 from tests.integration.harness import GatewayTestCase
 from tests.test_virtual_calls import LONG, SHORT, phrase

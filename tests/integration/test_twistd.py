@@ -15,7 +15,8 @@ from twisted.internet.task import deferLater
 from twisted.internet.utils import getProcessOutputAndValue
 
 from chime_gateway.frames import PCMU
-from chime_gateway.sim.caller import CallPlan, place_call
+from chime_gateway.sim.caller import CallPlan
+from chime_gateway.sim.dial import place_call
 from tests.base import ReactorTestCase
 from tests.test_virtual_calls import LONG, SHORT, phrase
 

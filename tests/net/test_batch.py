@@ -18,7 +18,7 @@ class Echo(Protocol):
         self.log = log
 
     def connectionMade(self) -> None:
-        self.transport.stopReading()  # type: ignore[attr-defined]
+        self.transport.stopReading()  # type: ignore[union-attr]
         self.batch.adopt(self.transport)  # type: ignore[arg-type]
 
     def dataReceived(self, data: bytes) -> None:
