@@ -32,6 +32,7 @@ from typing import Any
 import uvloop
 from attrs import asdict, define
 from load import Load, start_echo, start_service
+from load_sip import SipLoad
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -78,13 +79,15 @@ def command(server: str, port: int, agent_port: int) -> list[str]:
     ]
 
 
-def server_env(agent_port: int) -> dict[str, str]:
+def server_env(agent_port: int, sip_port: int) -> dict[str, str]:
     return {
         **os.environ,
         "PYTHONPATH": str(ROOT),
         "AZURE_OPENAI_ENDPOINT": f"http://127.0.0.1:{agent_port}",
         "AZURE_OPENAI_DEPLOYMENT": "benchmark",
         "AZURE_OPENAI_API_KEY": "benchmark",
+        "CHIMEGW_SIP_LISTEN": f"udp:{sip_port}:interface=127.0.0.1",
+        "CHIMEGW_SIP_ALLOW": "127.0.0.0/8",
     }
 
 
@@ -146,10 +149,10 @@ async def rung(
 ) -> Row:
     service = await start_service()
     agent_port = service.sockets[0].getsockname()[1]
-    port = free_port()
+    port, sip_port = free_port(), free_port()
     process = subprocess.Popen(
         ["taskset", "-c", "0", *command(server, port, agent_port)],
-        env=server_env(agent_port),
+        env=server_env(agent_port, sip_port),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -159,7 +162,9 @@ async def rung(
         idle = rss_mb(process.pid)
         path = "/stream" if server == "gateway" else "/"
         path = "/stream/raw" if server == "gateway-raw" else path
-        load = Load(f"ws://127.0.0.1:{port}{path}")
+        load: Load | SipLoad = Load(f"ws://127.0.0.1:{port}{path}")
+        if server == "gateway-sip":
+            load = SipLoad("127.0.0.1", sip_port)
         await load.start(calls)
         await asyncio.sleep(WARM_UP_SECONDS)
         stolen, ticks = stolen_and_all()
@@ -250,7 +255,7 @@ def ratios(rows: list[Row]) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
     parser.add_argument("--calls", default="1,10,50,100,150")
-    parser.add_argument("--servers", default="gateway,autobahn,node")
+    parser.add_argument("--servers", default="gateway,gateway-sip,autobahn,node")
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--out", default=str(HERE / "results" / "latest.json"))
     options = parser.parse_args()
