@@ -1,0 +1,90 @@
+"""A call of ours: the agent first, then the telephone."""
+
+from __future__ import annotations
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from chime_gateway.call.call import Call
+from chime_gateway.call.table import CallTable
+from chime_gateway.errors import TransferFailed
+from chime_gateway.interfaces import Ending, Outcome
+from chime_gateway.media.metronome import Metronome
+from chime_gateway.settings import AgentProfile, Limits
+from tests.fakes import (
+    Log,
+    RecordingAgent,
+    RecordingAgents,
+    RecordingLeg,
+    RecordingMeasures,
+)
+
+
+class OutgoingTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.log: Log = []
+        self.clock = Clock()
+        self.agents = RecordingAgents(self.log)
+        self.measures = RecordingMeasures()
+        self.table = CallTable(
+            self.agents,
+            profiles={"default": AgentProfile(greeting="Hello.")},
+            routes={},
+            limits=Limits(idle_seconds=5.0),
+            clock=self.clock,
+            metronome=Metronome(self.clock),
+            measures=self.measures,
+            wall_time=lambda: 0.0,
+            new_id=lambda: "id",
+        )
+        self.leg = RecordingLeg(self.log, buffers=False)
+        call = self.table.outgoing(self.leg)
+        assert isinstance(call, Call)
+        self.call = call
+        self.agent = RecordingAgent(self.log)
+
+    def names(self) -> list[str]:
+        return [entry[0] for entry in self.log]
+
+    def test_the_telephone_rings_when_the_agent_is_there(self) -> None:
+        self.assertEqual(self.names(), ["agents.open"])
+        self.agents.opening[0].callback(self.agent)
+        self.assertEqual(self.names(), ["agents.open", "leg.dial"])
+        for _ in range(600):  # nobody is idle while it rings
+            self.clock.advance(0.02)
+        self.leg.dialling.callback(None)
+        self.assertEqual(self.names()[2:4], ["leg.answer", "agent.say"])
+
+    def test_busy_closes_the_agent_and_the_record(self) -> None:
+        self.agents.opening[0].callback(self.agent)
+        self.call.leg_ended(Ending(Outcome.UNANSWERED, "486 Busy Here"))
+        self.assertEqual(self.names().count("agent.close"), 1)
+        self.assertEqual(
+            self.measures.records[0].ending, Ending(Outcome.UNANSWERED, "486 Busy Here")
+        )
+
+    def test_an_agent_lost_while_it_rings_gives_the_call_up(self) -> None:
+        self.agents.opening[0].callback(self.agent)
+        self.call.agent_lost("gone")
+        self.assertIn("leg.dial_cancelled", self.names())
+        self.assertNotIn("agent.close", self.names())
+        self.assertIn("leg.hang_up", self.names())
+
+    def test_a_caller_who_was_handed_on_ends_as_transferred(self) -> None:
+        self.agents.opening[0].callback(self.agent)
+        self.leg.dialling.callback(None)
+        done = self.call.transfer("sales")
+        self.leg.transferring.callback(None)
+        self.assertIsNone(self.successResultOf(done))
+        ending = self.measures.records[0].ending
+        assert ending is not None
+        self.assertEqual(ending.outcome, Outcome.TRANSFERRED)
+
+    def test_a_transfer_that_fails_leaves_the_call_as_it_was(self) -> None:
+        self.agents.opening[0].callback(self.agent)
+        self.leg.dialling.callback(None)
+        done = self.call.transfer("sales")
+        self.leg.transferring.errback(TransferFailed("busy"))
+        self.failureResultOf(done, TransferFailed)
+        self.assertEqual(self.measures.records, [])
+        self.assertTrue(self.call.send_digits("12#"))
