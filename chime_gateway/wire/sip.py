@@ -11,8 +11,9 @@ It knows neither transactions nor dialogs, nor what a call is.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from typing import Final, TypeAlias
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Final, TypeAlias, TypeVar
 
 from attrs import define, frozen
 from sipmessage import URI, Address, CSeq, Headers, MediaType, Via
@@ -36,6 +37,7 @@ DEFAULT_PORT: Final = 5060
 DEFAULT_TLS_PORT: Final = 5061
 
 Header: TypeAlias = tuple[str, str]
+_T = TypeVar("_T")
 
 PHRASES: Final = {
     100: "Trying",
@@ -78,6 +80,9 @@ _METHOD: Final = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]{1,32}\Z")
 _STATUS: Final = re.compile(r"SIP/2\.0 ([1-6]\d\d)(?: (.*))?\Z")
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]+\Z")
 _CALL_ID: Final = re.compile(r"[^\s\x00-\x1f\x7f]{1,512}\Z")
+_HOST: Final = r"([A-Za-z0-9][A-Za-z0-9._\-]*)(?=[:;?>\s,]|\Z)"
+_URI_HOST: Final = re.compile(rf"sips?:(?:[^@<>\s]*@)?{_HOST}", re.IGNORECASE)
+_VIA_HOST: Final = re.compile(rf"SIP\s*/\s*2\.0\s*/\s*[^\s/;]+\s+{_HOST}")
 _RPORT: Final = re.compile(r";\s*rport\s*(?==?\s*(?:;|\Z))=?", re.IGNORECASE)
 _RECEIVED: Final = re.compile(r";\s*received\s*=\s*[^;,\s]*", re.IGNORECASE)
 
@@ -281,7 +286,7 @@ def _common(headers: Headers) -> dict[str, object]:
         if count > 1 and name != "Via":
             raise BadMessage(f"there are several {name}", 400, headers)
     try:
-        via = Via.parse(split_list(headers["Via"])[0])
+        via = parse_via(split_list(headers["Via"])[0])
         from_address = parse_address(headers["From"])
         to_address = parse_address(headers["To"])
         cseq = CSeq.parse(headers["CSeq"])
@@ -320,10 +325,14 @@ def parse_address(text: str) -> Address:
     """
     @raise BadMessage: it is no name-addr or addr-spec of a kind known here.
     """
+    text = _without_uri_headers(text)
     try:
-        return Address.parse(_without_uri_headers(text))
+        address, host = _with_any_host(Address.parse, text, _URI_HOST)
     except (ValueError, TypeError) as exc:
         raise BadMessage("an address is malformed") from exc
+    if host is None:
+        return address
+    return replace(address, uri=replace(address.uri, host=host))
 
 
 def parse_uri(text: str) -> URI:
@@ -332,12 +341,41 @@ def parse_uri(text: str) -> URI:
     """
     scheme, _, rest = text.partition(":")
     try:
-        uri = URI.parse(f"{scheme.lower()}:{rest}")
+        uri, host = _with_any_host(URI.parse, f"{scheme.lower()}:{rest}", _URI_HOST)
     except (ValueError, TypeError) as exc:
         raise BadMessage("a URI is malformed") from exc
+    if host is not None:
+        uri = replace(uri, host=host)
     if uri.port is not None and not 0 < uri.port < 65536:
         raise BadMessage("a URI has no such port")
     return uri
+
+
+def parse_via(text: str) -> Via:
+    """
+    @raise ValueError: it is none.
+    """
+    via, host = _with_any_host(Via.parse, text, _VIA_HOST)
+    return via if host is None else replace(via, host=host)
+
+
+def _with_any_host(
+    parse: Callable[[str], _T], text: str, where: re.Pattern[str]
+) -> tuple[_T, str | None]:
+    """
+    C{sipmessage} knows no host names that end in a digit or hold an underscore,
+    which many do.
+
+    @return: what was parsed, and the host to put in, if it was such a one.
+    """
+    try:
+        return parse(text), None
+    except ValueError:
+        found = where.search(text)
+        if found is None:
+            raise
+        start, end = found.span(1)
+        return parse(text[:start] + "host" + text[end:]), found[1]
 
 
 def _without_uri_headers(text: str) -> str:
@@ -487,7 +525,7 @@ def stamp_source(request: Request, source: Source) -> None:
     if wants_rport or request.via.host.strip("[]") != source.host:
         top = _RECEIVED.sub("", top) + f";received={source.host}"
     request.headers.setlist("Via", [top, *others, *values[1:]])
-    request.via = Via.parse(top)
+    request.via = parse_via(top)
 
 
 def host_port(host: str, port: int) -> str:

@@ -7,11 +7,11 @@ It answers challenges; it makes none.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
 from typing import Any, Final
 
 from attrs import define, field, frozen
-from sipmessage import AuthChallenge, AuthParameters
 
 from chime_gateway.wire.sip import Header, Response
 
@@ -20,6 +20,8 @@ _ALGORITHMS: Final[dict[str, Callable[[bytes], Any]]] = {
     "SHA-256": hashlib.sha256,
     "MD5": hashlib.md5,
 }
+
+_PARAMETER: Final = re.compile(r'([\w-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
 
 
 @frozen
@@ -59,23 +61,21 @@ class DigestClient:
         value = f"Digest {self._compute(challenge, method, uri)}"
         return ("Proxy-Authorization" if is_proxy else "Authorization"), value
 
-    def _choose(self, values: list[str]) -> AuthParameters | None:
-        by_algorithm: dict[str, AuthParameters] = {}
+    def _choose(self, values: list[str]) -> dict[str, str] | None:
+        by_algorithm: dict[str, dict[str, str]] = {}
         for value in values:
-            try:
-                challenge = AuthChallenge.parse(value)
-            except (ValueError, TypeError):
+            scheme, _, rest = value.strip().partition(" ")
+            if scheme.lower() != "digest":
                 continue
-            parameters = challenge.parameters
+            parameters = _parameters(rest)
             algorithm = parameters.get("algorithm", "MD5").upper()
-            has_all = "realm" in parameters and "nonce" in parameters
-            if challenge.scheme.lower() == "digest" and has_all:
+            if "realm" in parameters and "nonce" in parameters:
                 by_algorithm.setdefault(algorithm, parameters)
         return next(
             (by_algorithm[name] for name in _ALGORITHMS if name in by_algorithm), None
         )
 
-    def _compute(self, challenge: AuthParameters, method: str, uri: str) -> str:
+    def _compute(self, challenge: dict[str, str], method: str, uri: str) -> str:
         algorithm = challenge.get("algorithm", "MD5").upper()
         function = _ALGORITHMS[algorithm]
 
@@ -105,6 +105,16 @@ class DigestClient:
         parts = [f'{key}="{_escaped(value)}"' for key, value in quoted.items()]
         parts += [f"{key}={value}" for key, value in bare.items()]
         return ", ".join(parts)
+
+
+def _parameters(text: str) -> dict[str, str]:
+    """Quoted values may hold commas, as qop's do; the first of a name counts."""
+    found: dict[str, str] = {}
+    for match in _PARAMETER.finditer(text):
+        quoted, bare = match[2], match[3]
+        value = bare if quoted is None else re.sub(r"\\(.)", r"\1", quoted)
+        found.setdefault(match[1].lower(), value)
+    return found
 
 
 def _escaped(value: str) -> str:

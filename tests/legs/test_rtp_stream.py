@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from typing import Any
 
@@ -119,7 +120,7 @@ class SendingTests(StreamTestCase):
             self.stream.play(b"\x20" * 160)
         self.tick(300)
         packets = self.packets()
-        for before, after in zip(packets, packets[1:], strict=False):
+        for before, after in itertools.pairwise(packets):
             self.assertEqual(
                 rtp.sequence_delta(after.sequence_number, before.sequence_number), 1
             )
@@ -160,7 +161,7 @@ class SendingTests(StreamTestCase):
             self.assertEqual({len(p.payload) for p in packets}, {ptime * 8})
             steps = {
                 rtp.timestamp_delta(b.timestamp, a.timestamp)
-                for a, b in zip(packets, packets[1:], strict=False)
+                for a, b in itertools.pairwise(packets)
             }
             self.assertEqual(steps, {ptime * 8})
             self.assertTrue(b"".join(p.payload for p in packets).startswith(said))
@@ -216,9 +217,7 @@ class SendingTests(StreamTestCase):
             durations = [int.from_bytes(p.payload[2:4]) for p in group]
             self.assertEqual(durations, [*range(160, 1281, 160), 1280, 1280])
         numbers = [p.sequence_number for p in self.packets()]
-        steps = {
-            rtp.sequence_delta(b, a) for a, b in zip(numbers, numbers[1:], strict=False)
-        }
+        steps = {rtp.sequence_delta(b, a) for a, b in itertools.pairwise(numbers)}
         self.assertEqual(steps, {1})
 
     def test_without_events_there_are_no_keys(self) -> None:

@@ -200,7 +200,8 @@ class VoiceConnectorTests(SynchronousTestCase):
 
     INVITE = (
         "INVITE sip:+16185558387@192.0.2.10:5060;transport=UDP SIP/2.0\r\n"
-        "Record-Route: <sip:198.51.100.13;lr;ftag=9eXmFya9j7Hpa;did=c71.2ee3;nat=yes>\r\n"
+        "Record-Route: <sip:198.51.100.13;lr;ftag=9eXmFya9j7Hpa"
+        ";did=c71.2ee3;nat=yes>\r\n"
         "Via: SIP/2.0/UDP 198.51.100.13:5060;branch=z9hG4bKec37.25cad5b1953f.0\r\n"
         "Via: SIP/2.0/UDP 10.0.58.47;received=10.0.58.47;rport=5060"
         ";branch=z9hG4bKBa834aZp7Hy1r\r\n"

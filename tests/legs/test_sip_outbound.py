@@ -68,8 +68,7 @@ class OutboundTests(SynchronousTestCase):
 
     def test_a_challenge_is_answered_once(self) -> None:
         world = self.world
-        leg, _, invite = self.dialled()
-        world.switchboard.call.log.clear()
+        _, _, invite = self.dialled()
         world.answer(invite, 407, headers=CHALLENGE)
         ack, again = world.heard()[-2:]
         assert isinstance(again, Request) and isinstance(ack, Request)
@@ -120,7 +119,7 @@ class OutboundTests(SynchronousTestCase):
 
     def test_a_cancel_waits_for_the_first_answer(self) -> None:
         world = self.world
-        leg, done, invite = self.dialled()
+        leg, _, invite = self.dialled()
         leg.hang_up(Ending(Outcome.AGENT_LOST, "gone"))
         self.assertEqual(world.heard(), [])
         world.answer(invite, 100, tag="")
@@ -139,7 +138,7 @@ class OutboundTests(SynchronousTestCase):
 
     def test_another_branch_that_answers_too_is_hung_up(self) -> None:
         world = self.world
-        _, done, invite = self.dialled()
+        _, _, invite = self.dialled()
         world.answer(invite, 200, body=SDP)
         world.heard()
         world.answer(invite, 200, body=SDP, tag="second")
@@ -213,7 +212,7 @@ class OutboundTests(SynchronousTestCase):
 
     def test_the_other_side_hangs_up(self) -> None:
         world = self.world
-        _, done, invite = self.dialled()
+        _, _, invite = self.dialled()
         world.answer(invite, 200, body=SDP)
         bye = world.request(
             "BYE", to_tag=invite.from_tag, call_id=invite.call_id, cseq=7

@@ -80,6 +80,16 @@ class ReadingTests(SynchronousTestCase):
             with self.assertRaises(BadMessage):
                 address_uri(value)
 
+    def test_hosts_as_people_name_them_are_hosts(self) -> None:
+        data = OPTIONS.replace(b"198.51.100.7", b"sbc_a.gw01").replace(
+            b"192.0.2.10", b"pbx1"
+        )
+        message = request(data)
+        self.assertEqual(message.uri.host, "pbx1")
+        self.assertEqual(message.via.host, "sbc_a.gw01")
+        self.assertEqual(message.from_address.uri.host, "sbc_a.gw01")
+        self.assertEqual(parameter(message.from_address, "tag"), "a")
+
     def test_a_parameter_named_like_pythons_is_a_parameter_refused(self) -> None:
         with self.assertRaises(BadMessage):
             parse_address("<sip:a@b>;self=1")

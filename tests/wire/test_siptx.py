@@ -29,10 +29,12 @@ from chime_gateway.wire.siptx import (
 TIMERS = Timers()
 
 
-def request(method: str, branch: str = "z9hG4bKx", extra: str = "") -> Request:
+def request(method: str, branch: str = "z9hG4bKx") -> Request:
     message = parse(
-        f"{method} sip:a@b SIP/2.0\r\nVia: SIP/2.0/UDP h:5060;branch={branch}{extra}\r\n"
-        f"From: <sip:c@d>;tag=f\r\nTo: <sip:a@b>\r\nCall-ID: i\r\nCSeq: 1 {method}\r\n\r\n".encode()
+        f"{method} sip:a@b SIP/2.0\r\n"
+        f"Via: SIP/2.0/UDP h:5060;branch={branch}\r\n"
+        "From: <sip:c@d>;tag=f\r\nTo: <sip:a@b>\r\nCall-ID: i\r\n"
+        f"CSeq: 1 {method}\r\n\r\n".encode()
     )
     assert isinstance(message, Request)
     return message
@@ -40,7 +42,8 @@ def request(method: str, branch: str = "z9hG4bKx", extra: str = "") -> Request:
 
 def response(status: int, method: str = "INVITE") -> Response:
     message = parse(
-        f"SIP/2.0 {status} X\r\nVia: SIP/2.0/UDP h;branch=z9hG4bKx\r\nFrom: <sip:c@d>;tag=f\r\n"
+        f"SIP/2.0 {status} X\r\nVia: SIP/2.0/UDP h;branch=z9hG4bKx\r\n"
+        "From: <sip:c@d>;tag=f\r\n"
         f"To: <sip:a@b>;tag=t\r\nCall-ID: i\r\nCSeq: 1 {method}\r\n\r\n".encode()
     )
     assert isinstance(message, Response)

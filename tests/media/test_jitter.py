@@ -1,0 +1,121 @@
+"""The jitter buffer: order, gaps, and how long it waits."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from chime_gateway.media.jitter import (
+    MAX_WAIT_SECONDS,
+    MIN_WAIT_SECONDS,
+    JitterBuffer,
+)
+
+
+def frame(number: int) -> bytes:
+    return bytes([number & 0x7F]) * 160
+
+
+LOST = b"\xee" * 160
+
+
+class JitterTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.buffer = JitterBuffer(lambda size: b"\xee" * size, lambda _: None)
+        self.now = 0.0
+
+    def put(self, number: int, after: float = 0.02) -> list[bytes]:
+        self.now += after
+        return self.buffer.put(
+            number & 0xFFFF, number * 160 & 0xFFFFFFFF, frame(number), self.now
+        )
+
+    def wait(self, seconds: float) -> list[bytes]:
+        self.now += seconds
+        return self.buffer.due(self.now)
+
+    def test_in_order_nothing_waits(self) -> None:
+        for number in range(65530, 65545):
+            self.assertEqual(self.put(number), [frame(number)])
+        self.assertFalse(self.buffer.is_waiting)
+
+    def test_a_late_one_in_time_is_put_in_its_place(self) -> None:
+        self.put(1)
+        self.assertEqual(self.put(3), [])
+        self.assertEqual(self.put(2, 0.005), [frame(2), frame(3)])
+        self.assertEqual(self.buffer.stats.lost, 0)
+
+    def test_a_lost_one_is_concealed_when_its_time_is_over(self) -> None:
+        self.put(1)
+        self.assertEqual(self.put(3), [])
+        self.assertEqual(self.wait(MIN_WAIT_SECONDS - 0.001), [])
+        self.assertEqual(self.wait(0.002), [LOST, frame(3)])
+        self.assertEqual(self.put(4), [frame(4)])
+        self.assertEqual(self.buffer.stats.lost, 1)
+
+    def test_late_ones_teach_it_to_wait_and_it_forgets(self) -> None:
+        self.put(1)
+        for number in range(2, 60, 3):
+            self.put(number + 1, 0.02)
+            self.wait(0.13)
+            self.put(number, 0.03)
+            self.put(number + 2, 0.001)
+        self.assertEqual(self.buffer.wait_seconds, MAX_WAIT_SECONDS)
+        self.assertGreater(self.buffer.stats.late, 3)
+        self.now += 60
+        self.put(100)
+        self.wait(1.0)
+        self.assertEqual(self.buffer.wait_seconds, MIN_WAIT_SECONDS)
+
+    def test_duplicates_are_heard_once(self) -> None:
+        self.put(1)
+        self.assertEqual(self.put(1), [])
+        self.put(3)
+        self.assertEqual(self.put(3), [])
+        self.assertEqual(self.buffer.stats.duplicates, 2)
+
+    def test_a_long_gap_is_left_to_who_keeps_the_time(self) -> None:
+        self.put(1)
+        self.put(20)
+        self.assertEqual(self.wait(0.2), [frame(20)])
+        self.assertEqual(self.buffer.stats.lost, 18)
+
+    def test_a_pause_with_a_loss_in_it_conceals_what_was_sent_at_most(self) -> None:
+        self.put(1)
+        self.now += 1
+        self.assertEqual(self.buffer.put(3, 160 * 2, frame(3), self.now), [])
+        self.assertEqual(self.wait(0.2), [frame(3)])
+
+    def test_two_gaps_are_two_losses(self) -> None:
+        self.put(1)
+        self.put(3)
+        self.put(5, 0.0)
+        self.assertEqual(self.wait(0.2), [LOST, frame(3), LOST, frame(5)])
+
+    def test_a_step_back_or_far_ahead_must_be_made_twice(self) -> None:
+        self.put(1000)
+        self.assertEqual(self.put(500), [])
+        self.assertEqual(self.put(501), [frame(501)])
+        self.assertEqual(self.put(20000), [])
+        self.assertEqual(self.put(502), [frame(502)])
+        self.assertEqual(self.buffer.stats.resets, 1)
+
+    @settings(max_examples=200, deadline=None)
+    @given(
+        st.lists(
+            st.tuples(st.integers(0, 65535), st.floats(0, 0.3)), min_size=1, max_size=60
+        )
+    )
+    def test_anything_may_come_and_nothing_piles_up(
+        self, packets: list[tuple[int, float]]
+    ) -> None:
+        buffer = JitterBuffer(lambda size: b"\xee" * size, lambda _: None)
+        now = 0.0
+        given_out = 0
+        for number, after in packets:
+            now += after
+            given_out += len(buffer.put(number, number * 160, frame(number), now))
+        given_out += len(buffer.due(now + 1))
+        self.assertFalse(buffer.is_waiting)
+        self.assertLessEqual(given_out, len(packets) + buffer.stats.concealed)
