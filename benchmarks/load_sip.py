@@ -110,7 +110,8 @@ class SipLoad:
             f"Max-Forwards: 70\r\nFrom: <sip:load@127.0.0.1>;tag={call_id}\r\n"
             f"To: {to}\r\nCall-ID: {call_id}\r\nCSeq: {cseq} {method}\r\n"
             f"Contact: <sip:load@127.0.0.1:{self._port}>\r\n"
-            f"Content-Type: application/sdp\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+            "Content-Type: application/sdp\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n{body}"
         )
 
     async def _invite(self, caller: SipCaller, call_id: str) -> None:

@@ -133,8 +133,9 @@ def parse(data: bytes) -> Compound:
         end = at + 4 + 4 * words
         if first >> 6 != 2 or end > len(data):
             raise RtcpError("malformed")
-        if at == 0 and kind not in (SENDER_REPORT, RECEIVER_REPORT):
-            raise RtcpError("does not begin with a report")
+        # Not every peer begins with a report (RFC 5506); but with RTCP it must.
+        if not 192 <= kind <= 223:
+            raise RtcpError("malformed")
         body = data[at + 4 : end]
         count = first & 0x1F
         if kind in (SENDER_REPORT, RECEIVER_REPORT):

@@ -1,0 +1,98 @@
+"""The real service with its SIP carrier on loopback."""
+
+from __future__ import annotations
+
+import datetime
+import socket
+from ipaddress import ip_network
+from typing import Any, ClassVar
+
+from attrs import evolve
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from twisted.internet.base import DelayedCall
+
+from chime_gateway.legs.sip import SipCarrier
+from chime_gateway.settings import GatewaySettings, SipListener, SipSettings
+from tests.files import temporary_file
+from tests.integration.harness import GatewayTestCase
+
+
+def free_port(kind: socket.SocketKind = socket.SOCK_DGRAM) -> int:
+    with socket.socket(socket.AF_INET, kind) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def self_signed() -> bytes:
+    """A certificate and its key, PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    return certificate.public_bytes(serialization.Encoding.PEM) + key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+
+
+class SipTestCase(GatewayTestCase):
+    """
+    @ivar transports: what is listened on.
+    @ivar sip_ports: by transport.
+    """
+
+    transports: tuple[str, ...] = ("udp", "tcp")
+    sip_changes: ClassVar[dict[str, Any]] = {}
+
+    def gateway_settings(self, endpoint: str) -> GatewaySettings:
+        self.sip_ports = {
+            name: free_port(socket.SOCK_DGRAM if name == "udp" else socket.SOCK_STREAM)
+            for name in self.transports
+        }
+        certificate = ""
+        if "tls" in self.transports:
+            certificate = temporary_file(self, self_signed())
+        sip = SipSettings(
+            listen=tuple(
+                SipListener(transport=name, port=port, interface="127.0.0.1")
+                for name, port in self.sip_ports.items()
+            ),
+            allow=(ip_network("127.0.0.0/8"),),
+            rtp_ports=(20000, 20999),
+            certificate=certificate,
+        )
+        sip = evolve(sip, **self.sip_changes)
+        return evolve(super().gateway_settings(endpoint), sip=sip)
+
+    @property
+    def carrier(self) -> SipCarrier:
+        assert self.gateway.sip is not None
+        return self.gateway.sip
+
+    def is_busy(self) -> bool:
+        timers = [call for call in self.reactor.getDelayedCalls() if _is_ours(call)]
+        return super().is_busy() or bool(timers)
+
+    def nothing_is_left(self) -> bool:
+        """Of calls: transactions live on for a while, as they must."""
+        counts = dict(self.carrier.counts())
+        del counts["transactions"], counts["connections"]
+        return not any(counts.values())
+
+
+def _is_ours(call: DelayedCall) -> bool:
+    return "sip" in str(call)
