@@ -9,10 +9,11 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 
-def temporary_file(test: SynchronousTestCase, text: str = "") -> str:
-    """The path of a new file with C{text} in it."""
+def temporary_file(test: SynchronousTestCase, content: str | bytes = "") -> str:
+    """The path of a new file with C{content} in it."""
+    data = content.encode("utf-8") if isinstance(content, str) else content
     descriptor, path = tempfile.mkstemp()
     os.close(descriptor)
-    Path(path).write_text(text, encoding="utf-8")
+    Path(path).write_bytes(data)
     test.addCleanup(os.remove, path)
     return path

@@ -1,0 +1,191 @@
+"""
+baresip, a softphone that nobody here wrote: it plays a recording, records the
+answer, holds, presses keys; plain and with TLS and SRTP.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import tempfile
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from twisted.internet.endpoints import TCP4ClientEndpoint
+from twisted.internet.protocol import Factory, Protocol
+
+from chime_gateway.call.call import Call
+from chime_gateway.codec.g711 import Samples
+from chime_gateway.codec.registry import decode, encode
+from chime_gateway.frames import PCMU
+from chime_gateway.sim.compare import correlation
+from chime_gateway.sim.wav import convert, read_wav, write_wav
+from tests.integration.programs import Program, missing
+from tests.integration.sip_harness import SipTestCase, free_port
+
+HELLO = Path(__file__).parents[2] / "chime_gateway" / "sim" / "data" / "hello.wav"
+
+_MODULES = next(
+    (
+        str(path)
+        for path in (
+            Path("/usr/lib/baresip/modules"),
+            Path("/usr/local/lib/baresip/modules"),
+        )
+        if path.is_dir()
+    ),
+    "",
+)
+
+_CONFIG = """\
+poll_method epoll
+sip_listen 127.0.0.1:0
+net_interface 127.0.0.1
+audio_player aubridge,nobody
+audio_source aufile,{folder}/in.wav
+audio_srate 8000
+audio_channels 1
+ausrc_srate 8000
+auplay_srate 8000
+module_path {modules}
+module g711.so
+module aufile.so
+module aubridge.so
+module sndfile.so
+module srtp.so
+snd_path {folder}
+module_tmp account.so
+module_app menu.so
+module ctrl_tcp.so
+ctrl_tcp_listen 127.0.0.1:{port}
+"""
+
+
+class _Control(Protocol):
+    def __init__(self) -> None:
+        self.said = b""
+
+    def dataReceived(self, data: bytes) -> None:
+        self.said += data
+
+    def command(self, name: str, parameters: str = "") -> None:
+        message = json.dumps({"command": name, "params": parameters}).encode()
+        assert self.transport is not None
+        self.transport.write(b"%d:%s," % (len(message), message))
+
+
+class BaresipTestCase(SipTestCase):
+    skip = missing("baresip")
+    timeout = 120
+    account: ClassVar[str] = "audio_codecs=PCMU/8000/1"
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.folder = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+        self.pressed = ""
+        pressed = Call.digit_pressed
+
+        def remember(call: Call, digit: str) -> None:
+            self.pressed += digit
+            pressed(call, digit)
+
+        self.patch(Call, "digit_pressed", remember)
+
+    async def softphone(self, transport: str) -> _Control:
+        """Running, with a call to the gateway."""
+        folder = Path(self.folder)
+        said = decode(PCMU, convert(*read_wav(str(HELLO)), PCMU))
+        self.said: Samples = decode(PCMU, encode(PCMU, said))
+        silence = np.zeros(4000, np.int16)
+        tail = np.zeros(20 * 8000, np.int16)
+        whole = np.concatenate([silence, said, tail])
+        stereo = str(folder / "stereo.wav")
+        write_wav(stereo, 8000, whole, whole)
+        await Program(
+            self.reactor, ["sox", stereo, "-c", "1", "in.wav"], self.folder
+        ).ended
+        port = free_port(socket.SOCK_STREAM)
+        config = _CONFIG.format(folder=folder, modules=_MODULES, port=port)
+        (folder / "config").write_text(config)
+        (folder / "accounts").write_text(
+            f"<sip:tester@127.0.0.1;transport={transport}>;regint=0;{self.account}\n"
+        )
+        (folder / "contacts").write_text("")
+        self.program = Program(
+            self.reactor, ["baresip", "-f", self.folder, "-v"], self.folder
+        )
+        await self.until(lambda: "baresip is ready" in self.program.output)
+        endpoint = TCP4ClientEndpoint(self.reactor, "127.0.0.1", port)
+        control = await endpoint.connect(Factory.forProtocol(_Control))
+        assert isinstance(control, _Control)
+        address = f"127.0.0.1:{self.sip_ports[transport]};transport={transport}"
+        control.command("dial", f"sip:desk@{address}")
+        await self.until(lambda: b"CALL_ESTABLISHED" in control.said)
+        return control
+
+    async def hung_up(self, control: _Control) -> None:
+        control.command("hangup")
+        await self.until(self.nothing_is_left)
+        control.command("quit")
+        await self.program.ended
+
+    def heard(self) -> Samples:
+        """What baresip recorded of us."""
+        path = next(Path(self.folder).glob("dump-*-dec.wav"))
+        samples, _ = read_wav(str(path))
+        return samples
+
+    async def parrot_answers(self) -> None:
+        """The parrot has said it all back."""
+        seconds = len(self.said) / 8000
+        await self.pause(0.5 + seconds + 1.0 + seconds + 1.0)
+
+    def check_answer(self) -> float:
+        heard = self.heard()
+        score, _ = correlation(self.said, heard)
+        self.assertGreater(score, 0.98)
+        return score
+
+
+class PlainTests(BaresipTestCase):
+    async def test_the_parrots_answer_is_what_was_said(self) -> None:
+        control = await self.softphone("udp")
+        await self.parrot_answers()
+        await self.hung_up(control)
+        self.check_answer()
+        stats = self.carrier.network_stats()
+        self.assertEqual((stats.lost, sum(stats.dropped.values())), (0, 0))
+
+    async def test_hold_keys_and_resume_over_tcp(self) -> None:
+        control = await self.softphone("tcp")
+        await self.pause(0.5)
+        control.command("hold")
+        await self.until(lambda: "on_hold" in self.notes())
+        await self.pause(0.5)
+        control.command("resume")
+        await self.until(lambda: "resumed" in self.notes())
+        for key in "5*":
+            control.command("sndcode", key)
+            await self.pause(0.6)
+        control.command("sndcode", "\x00")
+        await self.hung_up(control)
+        self.assertEqual(self.pressed, "5*")
+
+    def notes(self) -> str:
+        return str([call.record.protocol_notes for call in self.gateway.calls.calls()])
+
+
+class SecureTests(BaresipTestCase):
+    """TLS alone is listened on, so SRTP is required."""
+
+    transports = ("tls",)
+    account = "audio_codecs=PCMU/8000/1;mediaenc=srtp-mand"
+
+    async def test_the_parrots_answer_over_tls_and_srtp(self) -> None:
+        control = await self.softphone("tls")
+        await self.parrot_answers()
+        await self.hung_up(control)
+        self.check_answer()
