@@ -20,6 +20,8 @@ from chime_gateway.call.call import Call
 from chime_gateway.codec.g711 import Samples
 from chime_gateway.codec.registry import decode, encode
 from chime_gateway.frames import PCMU
+from chime_gateway.interfaces import Ending, Outcome
+from chime_gateway.settings import SipTrunk
 from chime_gateway.sim.compare import correlation
 from chime_gateway.sim.wav import convert, read_wav, write_wav
 from tests.integration.programs import Program, missing
@@ -41,7 +43,7 @@ _MODULES = next(
 
 _CONFIG = """\
 poll_method epoll
-sip_listen 127.0.0.1:0
+sip_listen 127.0.0.1:{sip_port}
 net_interface 127.0.0.1
 audio_player aubridge,nobody
 audio_source aufile,{folder}/in.wav
@@ -94,8 +96,8 @@ class BaresipTestCase(SipTestCase):
 
         self.patch(Call, "digit_pressed", remember)
 
-    async def softphone(self, transport: str) -> _Control:
-        """Running, with a call to the gateway."""
+    async def softphone(self, transport: str, sip_port: int = 0) -> _Control:
+        """Running, with nothing to do."""
         folder = Path(self.folder)
         said = decode(PCMU, convert(*read_wav(str(HELLO)), PCMU))
         self.said: Samples = decode(PCMU, encode(PCMU, said))
@@ -108,10 +110,12 @@ class BaresipTestCase(SipTestCase):
             self.reactor, ["sox", stereo, "-c", "1", "in.wav"], self.folder
         ).ended
         port = free_port(socket.SOCK_STREAM)
-        config = _CONFIG.format(folder=folder, modules=_MODULES, port=port)
+        config = _CONFIG.format(
+            folder=folder, modules=_MODULES, port=port, sip_port=sip_port
+        )
         (folder / "config").write_text(config)
         (folder / "accounts").write_text(
-            f"<sip:tester@127.0.0.1;transport={transport}>;regint=0;{self.account}\n"
+            f"<sip:15550199@127.0.0.1;transport={transport}>;regint=0;{self.account}\n"
         )
         (folder / "contacts").write_text("")
         self.program = Program(
@@ -121,6 +125,11 @@ class BaresipTestCase(SipTestCase):
         endpoint = TCP4ClientEndpoint(self.reactor, "127.0.0.1", port)
         control = await endpoint.connect(Factory.forProtocol(_Control))
         assert isinstance(control, _Control)
+        return control
+
+    async def dialled(self, transport: str) -> _Control:
+        """With a call to the gateway."""
+        control = await self.softphone(transport)
         address = f"127.0.0.1:{self.sip_ports[transport]};transport={transport}"
         control.command("dial", f"sip:desk@{address}")
         await self.until(lambda: b"CALL_ESTABLISHED" in control.said)
@@ -152,7 +161,7 @@ class BaresipTestCase(SipTestCase):
 
 class PlainTests(BaresipTestCase):
     async def test_the_parrots_answer_is_what_was_said(self) -> None:
-        control = await self.softphone("udp")
+        control = await self.dialled("udp")
         await self.parrot_answers()
         await self.hung_up(control)
         self.check_answer()
@@ -160,7 +169,7 @@ class PlainTests(BaresipTestCase):
         self.assertEqual((stats.lost, sum(stats.dropped.values())), (0, 0))
 
     async def test_hold_keys_and_resume_over_tcp(self) -> None:
-        control = await self.softphone("tcp")
+        control = await self.dialled("tcp")
         await self.pause(0.5)
         control.command("hold")
         await self.until(lambda: "on_hold" in self.notes())
@@ -185,7 +194,33 @@ class SecureTests(BaresipTestCase):
     account = "audio_codecs=PCMU/8000/1;mediaenc=srtp-mand"
 
     async def test_the_parrots_answer_over_tls_and_srtp(self) -> None:
-        control = await self.softphone("tls")
+        control = await self.dialled("tls")
         await self.parrot_answers()
         await self.hung_up(control)
+        self.check_answer()
+
+
+class OutboundTests(BaresipTestCase):
+    """The gateway calls the softphone."""
+
+    account = "audio_codecs=PCMA/8000/1;answermode=auto"
+    softphone_port = free_port()
+    sip_changes: ClassVar = {
+        "trunk": SipTrunk(
+            host="127.0.0.1", port=softphone_port, from_number="+12065550100"
+        )
+    }
+
+    async def test_whoever_answers_talks_with_the_agent(self) -> None:
+        # The parrot hears mu-law and speaks it; A-law is what travels here.
+        control = await self.softphone("udp", self.softphone_port)
+        self.carrier.dial("15550199")
+        await self.until(lambda: b"CALL_ESTABLISHED" in control.said)
+        await self.parrot_answers()
+        for call in self.gateway.calls.calls():
+            call.hang_up(Ending(Outcome.TIME_LIMIT, "the test is over"))
+        await self.until(lambda: b"CALL_CLOSED" in control.said)
+        await self.until(self.nothing_is_left)
+        control.command("quit")
+        await self.program.ended
         self.check_answer()

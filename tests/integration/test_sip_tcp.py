@@ -1,0 +1,123 @@
+"""SIP over TCP where connections come and go, as a Voice Connector's do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.endpoints import TCP4ClientEndpoint
+from twisted.internet.protocol import Factory, Protocol
+
+from chime_gateway.interfaces import Ending, Outcome
+from tests.integration.sip_harness import SipTestCase
+
+SDP = (
+    "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
+    "m=audio 36488 RTP/AVP 0\r\n"
+)
+
+
+class Line(Protocol):
+    def __init__(self) -> None:
+        self.text = ""
+        self.is_open = False
+
+    def connectionMade(self) -> None:
+        self.is_open = True
+
+    def dataReceived(self, data: bytes) -> None:
+        self.text += data.decode()
+
+    def connectionLost(self, reason: Any = None) -> None:
+        self.is_open = False
+
+
+class ConnectionTests(SipTestCase):
+    transports = ("tcp",)
+
+    async def line(self) -> Line:
+        endpoint = TCP4ClientEndpoint(self.reactor, "127.0.0.1", self.sip_ports["tcp"])
+        line = await endpoint.connect(Factory.forProtocol(Line))
+        assert isinstance(line, Line)
+        return line
+
+    def say(
+        self, line: Line, method: str, cseq: int, to_tag: str = "", body: str = ""
+    ) -> None:
+        tag = f";tag={to_tag}" if to_tag else ""
+        text = (
+            f"{method} sip:desk@127.0.0.1 SIP/2.0\r\n"
+            f"Via: SIP/2.0/TCP 127.0.0.1:{self.contact}"
+            f";branch=z9hG4bK{method}{cseq}\r\n"
+            f"From: <sip:a@127.0.0.1>;tag=t\r\nTo: <sip:desk@127.0.0.1>{tag}\r\n"
+            f"Call-ID: c\r\nCSeq: {cseq} {method}\r\nMax-Forwards: 70\r\n"
+            f"Contact: <sip:a@127.0.0.1:{self.contact};transport=tcp>\r\n"
+            "Content-Type: application/sdp\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n{body}"
+        )
+        assert line.transport is not None
+        line.transport.write(text.encode())
+
+    async def established(self, line: Line) -> str:
+        factory: Any = Factory.forProtocol(Line)
+        self.came: list[Line] = []
+        build = factory.buildProtocol
+
+        def remember(address: Any) -> Any:
+            protocol = build(address)
+            self.came.append(protocol)
+            return protocol
+
+        factory.buildProtocol = remember
+        port = self.reactor.listenTCP(0, factory, interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        self.contact = port.getHost().port
+        self.say(line, "INVITE", 1, body=SDP)
+        await self.until(lambda: "SIP/2.0 200" in line.text)
+        answer = line.text.partition("SIP/2.0 200")[2]
+        return answer.partition("To: ")[2].partition(";tag=")[2].partition("\r\n")[0]
+
+    async def test_a_dialog_goes_on_over_a_new_connection(self) -> None:
+        first = await self.line()
+        tag = await self.established(first)
+        assert first.transport is not None
+        first.transport.loseConnection()
+        await self.until(lambda: not first.is_open)
+        second = await self.line()
+        self.say(second, "ACK", 1, tag)
+        await self.pause(0.1)
+        self.say(second, "BYE", 2, tag)
+        await self.until(lambda: "SIP/2.0 200" in second.text)
+        await self.until(self.nothing_is_left)
+        assert second.transport is not None
+        second.transport.loseConnection()
+
+    async def test_our_bye_makes_a_connection_to_the_contact(self) -> None:
+        line = await self.line()
+        tag = await self.established(line)
+        self.say(line, "ACK", 1, tag)
+        await self.pause(0.1)
+        assert line.transport is not None
+        line.transport.loseConnection()
+        await self.until(lambda: not line.is_open)
+        await self.pause(0.05)
+        for call in self.gateway.calls.calls():
+            call.hang_up(Ending(Outcome.TIME_LIMIT, "over"))
+        await self.until(lambda: self.came and "BYE " in self.came[0].text)
+        self.assertIn(f"sip:a@127.0.0.1:{self.contact}", self.came[0].text)
+        transport: Any = self.came[0].transport
+        transport.loseConnection()
+
+    async def test_garbage_on_one_connection_does_not_touch_a_call(self) -> None:
+        line = await self.line()
+        tag = await self.established(line)
+        self.say(line, "ACK", 1, tag)
+        other = await self.line()
+        assert other.transport is not None
+        other.transport.write(b"INVITE nonsense\r\nContent-Length: -5\r\n\r\n")
+        await self.until(lambda: not other.is_open)
+        self.say(line, "OPTIONS", 2, tag)
+        await self.until(lambda: "2 OPTIONS" in line.text)
+        self.say(line, "BYE", 3, tag)
+        await self.until(self.nothing_is_left)
+        assert line.transport is not None
+        line.transport.loseConnection()

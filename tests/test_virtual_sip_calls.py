@@ -1,0 +1,146 @@
+"""
+Whole calls over SIP and RTP without a socket: the simulated softphone, the
+gateway's carrier, call and session, and the simulated service, on one clock.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from sipmessage import URI
+from twisted.trial.unittest import SynchronousTestCase
+
+from chime_gateway.call.record import CallRecord
+from chime_gateway.call.table import CallTable
+from chime_gateway.codec.registry import decode
+from chime_gateway.demo import prepare_call
+from chime_gateway.frames import PCMA, PCMU, Codec
+from chime_gateway.settings import AgentProfile, Limits
+from chime_gateway.sim.caller import CallReport
+from chime_gateway.sim.compare import correlation
+from chime_gateway.sim.realtime_session import Behaviour
+from chime_gateway.sim.sip_line import SipCall
+from chime_gateway.sim.voices import Parrot
+from tests.fakes import RecordingMeasures
+from tests.sip_peer import PEER, SipWorld
+from tests.virtual import STEP_SECONDS, VirtualAgents
+
+Loss = Callable[[bytes], list[tuple[float, bytes]]]
+
+
+def whole(packet: bytes) -> list[tuple[float, bytes]]:
+    return [(0.0, packet)]
+
+
+class VirtualSipCall:
+    """
+    @param to_gateway: what the network makes of a packet: delays and copies.
+    """
+
+    def __init__(
+        self,
+        codec: Codec = PCMU,
+        interrupt_after: float | None = None,
+        to_gateway: Loss = whole,
+    ) -> None:
+        self.world = SipWorld()
+        self.clock = self.world.reactor
+        self.agents = VirtualAgents(self.clock, Parrot(), Behaviour(), False)
+        self.measures = RecordingMeasures()
+        table = CallTable(
+            self.agents,
+            profiles={"default": AgentProfile()},
+            routes={},
+            limits=Limits(),
+            clock=self.clock,
+            metronome=self.world.metronome,
+            measures=self.measures,
+            wall_time=lambda: 1_000_000.0,
+            new_id=lambda: "call",
+        )
+        self.world.carrier.context.switchboard = table
+        self.plan = prepare_call(None, codec, interrupt_after=interrupt_after)
+        self.reports: list[CallReport] = []
+        self._to_gateway = to_gateway
+        self._seen = 0
+        self._seen_rtp = 0
+        self.call = SipCall(
+            URI.parse("sip:desk@192.0.2.10"),
+            self.plan,
+            codec,
+            self.clock,
+            transport="udp",
+            local=PEER,
+            rtp_port=36488,
+            send=self.world.say,
+            send_rtp=lambda packet, to: self._carry(packet),
+            meter=None,
+            finished=self.reports.append,
+        )
+
+    def _carry(self, packet: bytes) -> None:
+        receive = self.world.port.receive_rtp
+        for delay, copy in self._to_gateway(packet):
+            self.clock.callLater(delay, receive, copy, (PEER[0], 36488))
+
+    def run(self, most_seconds: float = 60.0) -> CallReport:
+        self.call.invite()
+        while not self.reports and self.clock.seconds() < most_seconds:
+            self.clock.advance(STEP_SECONDS)
+            sent = self.clock.sent
+            while self._seen < len(sent):
+                self._seen += 1
+                self.call.message_received(sent[self._seen - 1][0])
+            if self.world.ports.lent:
+                packets = self.world.port.sent
+                while self._seen_rtp < len(packets):
+                    self._seen_rtp += 1
+                    self.call.rtp_received(packets[self._seen_rtp - 1][0])
+        return self.reports[0]
+
+    def answer_score(self, report: CallReport) -> float:
+        codec = report.codec
+        said = decode(codec, self.plan.utterances[-1])
+        score, _ = correlation(said, decode(codec, bytes(report.heard)))
+        return score
+
+
+class VirtualSipCallTests(SynchronousTestCase):
+    def test_the_parrots_answer_is_what_was_said(self) -> None:
+        for codec in (PCMU, PCMA):
+            call = VirtualSipCall(codec)
+            report = call.run()
+            self.assertGreater(call.answer_score(report), 0.999)
+            self.assertEqual(report.audio_sizes, {160})
+            self.assertEqual(report.close_code, 200)
+            self.assertEqual(call.world.ports.in_use, 0)
+
+    def test_an_interruption_is_cut_to_the_frame_and_told_to_the_model(self) -> None:
+        for after in (0.4, 0.77, 1.2):
+            call = VirtualSipCall(interrupt_after=after)
+            report = call.run()
+            (cut,) = report.interruptions
+            ((_, told_ms, _),) = call.agents.sessions[0].log.truncations
+            self.assertApproximates(told_ms, cut.heard_ms, 20.0)
+            self.assertEqual(report.stale_bytes, 0)
+            self.assertEqual(self.record(call).media.barge_ins, 1)
+
+    def record(self, call: VirtualSipCall) -> CallRecord:
+        return call.measures.records[0]
+
+    def test_loss_and_reordering_are_borne(self) -> None:
+        rng = random.Random(3)
+
+        def bad(packet: bytes) -> list[tuple[float, bytes]]:
+            if rng.random() < 0.05:
+                return []
+            delay = rng.random() * (0.03 if rng.random() < 0.1 else 0.005)
+            copies = 2 if rng.random() < 0.02 else 1
+            return [(delay, packet)] * copies
+
+        call = VirtualSipCall(to_gateway=bad)
+        report = call.run()
+        self.assertGreater(call.answer_score(report), 0.9)
+        dropped = self.record(call).media.dropped
+        self.assertGreater(dropped["lost_in_network"], 5)
