@@ -10,7 +10,7 @@ WAV ?=
 STREAM ?= /stream
 CARRIER ?= websocket
 
-SOURCES = setup.cfg pyproject.toml $(shell find chime_gateway twisted -name '*.py' -o -name '*.wav')
+SOURCES = setup.cfg pyproject.toml $(shell find chime_gateway twisted -name '*.py' -o -name '*.wav' -o -name '*.toml')
 
 .PHONY: demo test lint types package bench soak clean
 
@@ -54,7 +54,7 @@ bench: $(VENV)/.bench
 	PYTHONPATH=benchmarks $(BIN)/python benchmarks/run.py $(BENCH)
 
 soak: $(VENV)/.bench
-	PYTHONPATH=benchmarks $(BIN)/python benchmarks/soak.py
+	PYTHONPATH=benchmarks $(BIN)/python benchmarks/soak.py $(SOAK)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info _trial_temp* .hypothesis .mypy_cache .ruff_cache .pytest_cache

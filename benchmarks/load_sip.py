@@ -75,8 +75,9 @@ class Signalling(asyncio.DatagramProtocol):
 class SipLoad:
     """N calls to one address."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, name: str = "call") -> None:
         self._remote = (host, port)
+        self._name = name
         self.samples = Samples()
         self.callers: list[SipCaller] = []
         self._dialogs: list[tuple[str, str]] = []
@@ -96,7 +97,7 @@ class SipLoad:
                 lambda caller=caller: caller,  # type: ignore[misc]
                 local_addr=("127.0.0.1", 0),
             )
-            await self._invite(caller, f"call{number}")
+            await self._invite(caller, f"{self._name}-{number}")
             self.callers.append(caller)
             self._tasks.append(asyncio.create_task(self._talk(caller)))
             await asyncio.sleep(0.01)

@@ -179,6 +179,10 @@ class InboundLeg(SipLeg):
             self._dialog.say_bye(ending)
             self._release()
 
+    def _release(self) -> None:
+        self._incoming.forget()
+        super()._release()
+
     # -- from the other side -------------------------------------------------------
 
     def _cancelled(self) -> None:

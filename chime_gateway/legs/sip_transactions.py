@@ -46,6 +46,10 @@ Key: TypeAlias = tuple[str, ...]
 Reply: TypeAlias = Callable[[bytes, Flow, int], None]
 
 
+def _ignore() -> None:
+    """There is nobody to tell."""
+
+
 class Runner:
     """One machine with its timers."""
 
@@ -107,14 +111,15 @@ class Incoming:
     """
     A request that wants an answer.
 
-    @ivar cancelled: called when the other side takes an INVITE back.
+    @ivar cancelled: called when the other side takes an INVITE back.  It lives
+        as long as the transaction, so L{forget} it with the call.
     """
 
     def __init__(
         self, request: Request, flow: Flow, machine: ServerTransaction
     ) -> None:
         self.request = request
-        self.cancelled: Callable[[], None] = lambda: None
+        self.cancelled: Callable[[], None] = _ignore
         self.flow = flow
         self._machine = machine
         self._runner: Runner
@@ -140,10 +145,9 @@ class Incoming:
         )
         self._runner.perform(self._machine.respond(status, data))
 
-    @property
-    def is_answered(self) -> bool:
-        """A final answer was given."""
-        return self._machine.state not in (State.TRYING, State.PROCEEDING)
+    def forget(self) -> None:
+        """Nobody wants to know of it any more."""
+        self.cancelled = _ignore
 
 
 class Transactions:
@@ -165,9 +169,7 @@ class Transactions:
 
     # -- server ------------------------------------------------------------------
 
-    def receive(
-        self, request: Request, flow: Flow, no_ack: Callable[[], None] = lambda: None
-    ) -> Incoming | None:
+    def receive(self, request: Request, flow: Flow) -> Incoming | None:
         """
         A request came.
 
@@ -179,7 +181,7 @@ class Transactions:
             incoming, runner = known
             runner.perform(incoming._machine.request_received(request))
             return None
-        return self._new(request, flow, key, no_ack)
+        return self._new(request, flow, key)
 
     def absorbs_ack(self, request: Request) -> bool:
         """Whether an ACK belongs to a refusal."""
@@ -203,9 +205,7 @@ class Transactions:
         known = self._servers.get(cancelled_key(request))
         return None if known is None else known[0]
 
-    def _new(
-        self, request: Request, flow: Flow, key: Key, no_ack: Callable[[], None]
-    ) -> Incoming:
+    def _new(self, request: Request, flow: Flow, key: Key) -> Incoming:
         make = InviteServer if request.method == "INVITE" else NonInviteServer
         machine: ServerTransaction = make(self.timers, flow.is_reliable)
         incoming = Incoming(request, flow, machine)
@@ -221,7 +221,7 @@ class Transactions:
             self._merged.pop(_merge_key(request), None)
 
         incoming._runner = Runner(
-            self._clock, machine, send, _not_delivered, no_ack, forget
+            self._clock, machine, send, _not_delivered, _ignore, forget
         )
         self._servers[key] = (incoming, incoming._runner)
         self._merged.setdefault(_merge_key(request), key)
