@@ -114,7 +114,7 @@ class SipConfigTests(ConfigTestCase):
             ("CHIMEGW_RTP_PORTS", "5001-5002", "pair"),
             ("CHIMEGW_RTP_PORTS", "80-90", "1024-65535"),
         ):
-            self.refused(name.removesuffix("_"), word, env={**SIP, name: value})
+            self.refused(word, env={**SIP, name: value})
         for line, word in (
             ("codecs = ['opus']", "opus"),
             ("codecs = []", "sip.codecs"),

@@ -57,7 +57,12 @@ class ResamplerTests(SynchronousTestCase):
         for size in sizes:
             parts.append(cut.resample(samples[start : start + size]))
             start += size
-        self.assertTrue(np.array_equal(np.concatenate(parts), whole))
+        joined = np.concatenate(parts)
+        self.assertEqual(len(joined), len(whole))
+        # The library adds up in another order for another size: at a half the
+        # last bit may be rounded the other way.
+        off = np.abs(joined.astype(int) - whole.astype(int))
+        self.assertLessEqual(off.max(initial=0), 1)
 
     def test_the_delay_is_at_most_three_milliseconds(self) -> None:
         for source, target in PAIRS:

@@ -9,6 +9,7 @@ import json
 import shutil
 import socket
 import tempfile
+import wave
 from pathlib import Path
 from typing import ClassVar
 
@@ -23,7 +24,7 @@ from chime_gateway.frames import PCMU
 from chime_gateway.interfaces import Ending, Outcome
 from chime_gateway.settings import SipTrunk
 from chime_gateway.sim.compare import correlation
-from chime_gateway.sim.wav import convert, read_wav, write_wav
+from chime_gateway.sim.wav import convert, read_wav
 from tests.integration.programs import Program, missing
 from tests.integration.sip_harness import SipTestCase, free_port
 
@@ -104,11 +105,11 @@ class BaresipTestCase(SipTestCase):
         silence = np.zeros(4000, np.int16)
         tail = np.zeros(20 * 8000, np.int16)
         whole = np.concatenate([silence, said, tail])
-        stereo = str(folder / "stereo.wav")
-        write_wav(stereo, 8000, whole, whole)
-        await Program(
-            self.reactor, ["sox", stereo, "-c", "1", "in.wav"], self.folder
-        ).ended
+        with wave.open(str(folder / "in.wav"), "wb") as file:
+            file.setnchannels(1)
+            file.setsampwidth(2)
+            file.setframerate(8000)
+            file.writeframes(whole.astype("<i2").tobytes())
         port = free_port(socket.SOCK_STREAM)
         config = _CONFIG.format(
             folder=folder, modules=_MODULES, port=port, sip_port=sip_port
