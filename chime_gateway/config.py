@@ -215,7 +215,13 @@ def load(
 
 
 def _strings(file: Mapping[str, Any], key: str) -> list[str]:
-    return list(_structure(file.get(key, []), list[str], key))
+    return _list(file.get(key, []), key)
+
+
+def _list(value: object, where: str) -> list[str]:
+    if not isinstance(value, list):
+        raise ConfigError(f'{where}: expected a list, ["..."]')
+    return list(_structure(value, list[str], where))
 
 
 def _listen(
@@ -366,7 +372,7 @@ def _from_list(
     found = table.pop(key, [])
     if env.get(variable):
         return [part.strip() for part in env[variable].split(",") if part.strip()]
-    return list(_structure(found, list[str], f"sip.{key}"))
+    return _list(found, f"sip.{key}")
 
 
 def describe(settings: GatewaySettings) -> dict[str, Any]:
