@@ -63,8 +63,10 @@ _VOICE_CONNECTOR: Final = ".voiceconnector.chime.aws"
 
 class SipCarrier:
     """
-    @ivar requests: that came, by method; C{responses}: that were given, by
-        status.
+    Start it, give it a switchboard, and calls come in.
+
+    @param transfers: hands calls on where the peer takes no REFER.
+    @ivar requests: that came, by method.
     """
 
     _log = Logger()

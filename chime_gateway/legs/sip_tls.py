@@ -5,8 +5,10 @@ from __future__ import annotations
 import socket
 from typing import Any
 
-from OpenSSL import crypto
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL.SSL import Connection
+from OpenSSL.SSL import Error as SSLError
 from twisted.internet.ssl import CertificateOptions, TLSVersion, optionsForClientTLS
 
 from chime_gateway.errors import ConfigError
@@ -44,23 +46,27 @@ def server_tls(settings: SipSettings) -> CertificateOptions:
     """
     try:
         with open(settings.certificate, "rb") as file:
-            chain = _certificates(file.read())
+            chain: list[Any] = list(x509.load_pem_x509_certificates(file.read()))
         with open(settings.private_key or settings.certificate, "rb") as file:
-            key = crypto.load_privatekey(crypto.FILETYPE_PEM, file.read())
-        return CertificateOptions(
-            privateKey=key,
-            certificate=chain[0],
-            extraCertChain=chain[1:],
-            raiseMinimumTo=TLSVersion.TLSv1_2,
-        )
-    except (OSError, crypto.Error, IndexError, ValueError) as exc:
-        why = "no certificate and key in PEM" if not isinstance(exc, OSError) else exc
-        raise ConfigError(f"sip.certificate {settings.certificate}: {why}") from exc
-
-
-def _certificates(pem: bytes) -> list[Any]:
-    end = b"-----END CERTIFICATE-----"
-    return [
-        crypto.load_certificate(crypto.FILETYPE_PEM, part + end)
-        for part in pem.split(end)[:-1]
-    ]
+            key: Any = load_pem_private_key(file.read(), None)
+    except OSError as exc:
+        raise ConfigError(f"sip.certificate: {exc}") from exc
+    except (ValueError, TypeError) as exc:
+        # A TypeError is a key with a passphrase.
+        raise ConfigError(
+            f"sip.certificate {settings.certificate}: no certificate chain and key"
+            f" without a passphrase in PEM ({exc})"
+        ) from exc
+    options = CertificateOptions(
+        privateKey=key,
+        certificate=chain[0],
+        extraCertChain=chain[1:],
+        raiseMinimumTo=TLSVersion.TLSv1_2,
+    )
+    try:
+        options.getContext()
+    except SSLError as exc:
+        raise ConfigError(
+            f"sip.certificate {settings.certificate}: the key is not this certificate's"
+        ) from exc
+    return options

@@ -19,7 +19,9 @@ from chime_gateway.wire.sip import (
     Header,
     Request,
     Response,
+    Source,
     format_response,
+    parameter,
 )
 from chime_gateway.wire.siptx import (
     ClientTransaction,
@@ -212,9 +214,14 @@ class Transactions:
         via = request.via
         default = DEFAULT_TLS_PORT if flow.transport == "tls" else DEFAULT_PORT
         via_port = via.port or default
+        way = flow
+        if not flow.is_reliable and parameter(via, "rport") is None:
+            # Who did not ask for symmetric answers listens where its Via says
+            # (RFC 3261 section 18.2.2, RFC 3581).
+            way = Flow(flow.transport, Source(flow.source.host, via_port))
 
         def send(data: bytes) -> None:
-            self._reply(data, flow, via_port)
+            self._reply(data, way, via_port)
 
         def forget() -> None:
             self._servers.pop(key, None)

@@ -399,6 +399,15 @@ class RefusalTests(SynchronousTestCase):
         world.say(world.request("ACK", to_tag="gone"))
         self.assertEqual(world.heard(), [])
 
+    def test_answers_go_where_via_says_or_whence_it_came_if_asked(self) -> None:
+        world = SipWorld()
+        source = ("198.51.100.7", 49000)
+        world.say(world.request("OPTIONS"), source)
+        self.assertEqual(world.reactor.sent[-1][1], ("198.51.100.7", 5060))
+        text = world.request("OPTIONS", cseq=2).replace(";branch", ";rport;branch")
+        world.say(text, source)
+        self.assertEqual(world.reactor.sent[-1][1], source)
+
     def test_options_tells_what_an_invite_would_get(self) -> None:
         world = SipWorld()
         world.say(world.request("OPTIONS"))

@@ -31,6 +31,7 @@ from chime_gateway.settings import SipListener, SipSettings
 from chime_gateway.wire.sip import BadMessage
 from chime_gateway.wire.sipdialog import Hop
 from tests.files import temporary_file
+from tests.integration.sip_harness import self_signed
 
 MESSAGE = b"OPTIONS sip:a SIP/2.0\r\nContent-Length: 3\r\n\r\nabc"
 
@@ -278,3 +279,8 @@ class TransportTests(SynchronousTestCase):
             with self.assertRaises(ConfigError) as caught:
                 server_tls(SipSettings(certificate=certificate))
             self.assertIn(certificate, str(caught.exception))
+        one, other = (temporary_file(self, self_signed()) for _ in range(2))
+        with self.assertRaises(ConfigError) as caught:
+            server_tls(SipSettings(certificate=one, private_key=other))
+        self.assertIn("not this certificate's", str(caught.exception))
+        server_tls(SipSettings(certificate=one)).getContext()
