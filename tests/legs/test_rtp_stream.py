@@ -298,6 +298,17 @@ class ReceivingTests(StreamTestCase):
         self.tick()
         self.assertEqual(self.sent[-1][1], REMOTE)
 
+    def test_a_network_that_is_not_allowed_is_never_latched_onto(self) -> None:
+        stranger = ("203.0.113.1", 1000)
+        self.come(1, source=stranger)  # nobody has spoken yet
+        self.come(2)
+        self.clock.advance(10)
+        self.come(3, source=stranger)  # and nobody for a while
+        self.tick()
+        self.assertEqual(len(self.ear.audio), 160)
+        self.assertEqual(self.sent[-1][1], REMOTE)
+        self.assertEqual(self.stream.stats.dropped["stranger"], 2)
+
     def test_media_from_behind_nat_is_answered_where_it_came_from(self) -> None:
         nat = ("198.51.100.77", 40000)
         self.tick()
