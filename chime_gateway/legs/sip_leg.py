@@ -201,7 +201,8 @@ class SipLeg:
         self._dialog.flow = flow
         if request.cseq in self._offered_in:
             self._offered_in.discard(request.cseq)
-            self._take_answer(request)
+            if not self._take_answer(request):
+                return
         self._acknowledged()
 
     def _acknowledged(self) -> None:

@@ -187,12 +187,14 @@ class AnswerTests(SynchronousTestCase):
 
     def test_an_ack_without_the_answer_it_owes_ends_the_call(self) -> None:
         world = SipWorld()
-        world.invite(body="")
+        world.invite(body="", headers="Session-Expires: 90\r\n")
         world.leg.answer()
         tag = world.heard()[-1].to_tag
         world.say(world.request("ACK", to_tag=tag, cseq=1))
         self.assertEqual([m.cseq_method for m in world.heard()], ["BYE"])
         self.assertEqual(world.log[-1][1].outcome, Outcome.CALLER_PROTOCOL_ERROR)
+        world.advance(120, 1)  # nothing of the session is left to refresh
+        self.assertEqual(world.reactor.getDelayedCalls(), [])
 
 
 class VoiceConnectorTests(SynchronousTestCase):
