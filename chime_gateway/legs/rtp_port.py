@@ -67,9 +67,6 @@ class DatagramSocket:
     def fileno(self) -> int:
         return self._socket.fileno()
 
-    def logPrefix(self) -> str:
-        return "rtp"
-
     def doRead(self) -> None:
         """One datagram: whoever polls comes back for the next."""
         try:

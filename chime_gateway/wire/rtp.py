@@ -16,8 +16,6 @@ from chime_gateway.errors import RemoteProtocolError
 VERSION: Final = 2
 HEADER_BYTES: Final = 12
 
-#: An Ethernet frame's worth: more than any ptime of G.711 takes.
-MAX_PACKET_BYTES: Final = 1500
 
 _HEADER: Final = struct.Struct("!BBHII")
 _EXTENSION: Final = struct.Struct("!HH")
