@@ -356,7 +356,7 @@ class SipTransports:
                 return False
             flow.connection.send(data)
             return True
-        if self._datagrams is None or self._datagrams.transport is None:
+        if flow.is_reliable or self._datagrams is None:
             return False
         self._datagrams.send(data, flow.source)
         return True

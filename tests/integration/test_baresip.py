@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+from attrs import evolve
 from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.protocol import Factory, Protocol
 
@@ -22,7 +23,7 @@ from chime_gateway.codec.g711 import Samples
 from chime_gateway.codec.registry import decode, encode
 from chime_gateway.frames import PCMU
 from chime_gateway.interfaces import Ending, Outcome
-from chime_gateway.settings import SipTrunk
+from chime_gateway.settings import GatewaySettings, SipTrunk
 from chime_gateway.sim.compare import correlation
 from chime_gateway.sim.wav import convert, read_wav
 from tests.integration.programs import Program, missing
@@ -205,12 +206,18 @@ class OutboundTests(BaresipTestCase):
     """The gateway calls the softphone."""
 
     account = "audio_codecs=PCMA/8000/1;answermode=auto"
-    softphone_port = free_port()
-    sip_changes: ClassVar = {
-        "trunk": SipTrunk(
-            host="127.0.0.1", port=softphone_port, from_number="+12065550100"
+    transport = "udp"
+
+    def gateway_settings(self, endpoint: str) -> GatewaySettings:
+        self.softphone_port = free_port()
+        trunk = SipTrunk(
+            host="127.0.0.1",
+            port=self.softphone_port,
+            transport=self.transport,
+            from_number="+12065550100",
         )
-    }
+        settings = super().gateway_settings(endpoint)
+        return evolve(settings, sip=evolve(settings.sip, trunk=trunk))
 
     async def test_whoever_answers_talks_with_the_agent(self) -> None:
         # The parrot hears mu-law and speaks it; A-law is what travels here.
@@ -225,3 +232,9 @@ class OutboundTests(BaresipTestCase):
         control.command("quit")
         await self.program.ended
         self.check_answer()
+
+
+class OutboundTcpTests(OutboundTests):
+    """The same over TCP."""
+
+    transport = "tcp"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -71,14 +72,11 @@ class FuzzTests(SynchronousTestCase):
                 call_id=rng.choice(("c1", "c1", "c2")),
             )
             world.say(mangled(rng, text).encode("utf-8", "replace"))
-            for leg in world.switchboard.legs:
+            legs: list[Any] = list(world.switchboard.legs)
+            for leg in legs:
                 if rng.random() < 0.3:
                     leg.answer()
-            tags += [
-                leg._dialog.dialog.local_tag
-                for leg in world.switchboard.legs  # type: ignore[attr-defined]
-                if leg._dialog is not None
-            ]
+            tags += [leg._dialog.dialog.local_tag for leg in legs if leg._dialog]
             for port in world.ports.lent:
                 port.receive_rtp(rng.randbytes(rng.randrange(60)), MEDIA)
                 port.receive_rtcp(rng.randbytes(rng.randrange(60)), MEDIA)

@@ -28,7 +28,7 @@ from chime_gateway.legs.sip_transport import (
     local_address_to,
 )
 from chime_gateway.settings import SipListener, SipSettings
-from chime_gateway.wire.sip import BadMessage
+from chime_gateway.wire.sip import BadMessage, Source
 from chime_gateway.wire.sipdialog import Hop
 from tests.files import temporary_file
 from tests.integration.sip_harness import self_signed
@@ -255,6 +255,11 @@ class TransportTests(SynchronousTestCase):
         self.assertEqual(wire.value(), b"BYEACK")
         self.assertEqual(len(reactor.tcpClients), 1)
         self.assertEqual(failed, [])
+
+    def test_what_belongs_on_a_stream_never_goes_out_as_a_datagram(self) -> None:
+        transports, _ = self.new()
+        self.assertFalse(transports.send(b"ACK", Flow("tcp", Source("10.0.0.1", 5060))))
+        self.assertFalse(transports.send(b"ACK", Flow("udp", Source("10.0.0.1", 5060))))
 
     def test_a_connection_that_cannot_be_made_is_told(self) -> None:
         transports, reactor = self.new()
