@@ -17,7 +17,7 @@ def missing(*names: str) -> str | None:
     gone = [name for name in names if shutil.which(name) is None]
     if not gone:
         return None
-    return f"{', '.join(gone)} not installed (apt-get install sip-tester baresip-core tshark)"
+    return f"{', '.join(gone)} not installed: sip-tester, baresip-core, tshark"
 
 
 class Program(ProcessProtocol):
