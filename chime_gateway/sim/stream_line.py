@@ -30,6 +30,9 @@ _ENCODINGS: Final[Mapping[str, str]] = {
 #: The jitter buffer of a peer that is fed frame by frame: one frame.
 _JITTER_SECONDS: Final = 0.02
 
+#: How long the gateway may take to agree that the stream is over.
+_CLOSE_SECONDS: Final = 10
+
 
 class StreamLine:
     """
@@ -196,6 +199,12 @@ class CallerFactory(WebSocketClientFactory):  # type: ignore[misc]
         finished: Callable[[CallReport], None],
     ) -> None:
         super().__init__(url, headers=dict(headers), reactor=reactor)
+        # A second, Autobahn's own patience, is short for a busy machine: the
+        # call would be reported as broken (1006) when it ended well.
+        self.setProtocolOptions(
+            closeHandshakeTimeout=_CLOSE_SECONDS,
+            serverConnectionDropTimeout=_CLOSE_SECONDS,
+        )
         self.plan = plan
         self.codec = codec
         self.is_raw = urlsplit(url).path.rstrip("/").endswith("/raw")
