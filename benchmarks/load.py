@@ -161,14 +161,38 @@ async def start_echo() -> Any:
     return await ws_create_server(lambda _: Echo(), "127.0.0.1", 0)
 
 
-class Load:
+class Talkers:
+    """What callers do, however they are connected."""
+
+    def __init__(self) -> None:
+        self.samples = Samples()
+        self.callers: list[Any] = []
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def measure(self, seconds: float) -> Samples:
+        self.samples = Samples(is_measuring=True)
+        for caller in self.callers:
+            caller.samples = self.samples
+        await asyncio.sleep(seconds)
+        self.samples.is_measuring = False
+        return self.samples
+
+    async def _talk(self, caller: Any) -> None:
+        loop = asyncio.get_running_loop()
+        due = loop.time() + random.random() * PTIME_SECONDS
+        while caller.is_open:
+            await asyncio.sleep(max(0.0, due - loop.time()))
+            if caller.is_open:
+                caller.send_frame()
+            due += PTIME_SECONDS
+
+
+class Load(Talkers):
     """N calls to one URL."""
 
     def __init__(self, url: str) -> None:
+        super().__init__()
         self._url = url
-        self.samples = Samples()
-        self.callers: list[Caller] = []
-        self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self, calls: int) -> None:
         """Set the calls up one after the other and let them talk."""
@@ -182,14 +206,6 @@ class Load:
             self._tasks.append(asyncio.create_task(self._talk(listener)))
             await asyncio.sleep(0.01)
 
-    async def measure(self, seconds: float) -> Samples:
-        self.samples = Samples(is_measuring=True)
-        for caller in self.callers:
-            caller.samples = self.samples
-        await asyncio.sleep(seconds)
-        self.samples.is_measuring = False
-        return self.samples
-
     async def stop(self) -> None:
         for task in self._tasks:
             task.cancel()
@@ -199,12 +215,3 @@ class Load:
         await asyncio.sleep(0.5)
         for caller in self.callers:
             caller.transport.disconnect()
-
-    async def _talk(self, caller: Caller) -> None:
-        loop = asyncio.get_running_loop()
-        due = loop.time() + random.random() * PTIME_SECONDS
-        while caller.is_open:
-            await asyncio.sleep(max(0.0, due - loop.time()))
-            if caller.is_open:
-                caller.send_frame()
-            due += PTIME_SECONDS

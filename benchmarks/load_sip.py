@@ -13,7 +13,7 @@ import struct
 import time
 from typing import Any
 
-from load import _FILL, _STAMP, FRAME_BYTES, PTIME_SECONDS, Samples
+from load import _FILL, _STAMP, FRAME_BYTES, Samples, Talkers
 
 _RTP = struct.Struct("!BBHII")
 
@@ -72,16 +72,14 @@ class Signalling(asyncio.DatagramProtocol):
             future.set_result(text)
 
 
-class SipLoad:
+class SipLoad(Talkers):
     """N calls to one address."""
 
     def __init__(self, host: str, port: int, name: str = "call") -> None:
         self._remote = (host, port)
         self._name = name
-        self.samples = Samples()
-        self.callers: list[SipCaller] = []
+        super().__init__()
         self._dialogs: list[tuple[str, str]] = []
-        self._tasks: list[asyncio.Task[None]] = []
         self._signalling = Signalling()
         self._port = 0
 
@@ -139,14 +137,6 @@ class SipLoad:
     def _send(self, text: str) -> None:
         self._signalling.transport.sendto(text.encode(), self._remote)
 
-    async def measure(self, seconds: float) -> Samples:
-        self.samples = Samples(is_measuring=True)
-        for caller in self.callers:
-            caller.samples = self.samples
-        await asyncio.sleep(seconds)
-        self.samples.is_measuring = False
-        return self.samples
-
     async def stop(self) -> None:
         for task in self._tasks:
             task.cancel()
@@ -156,21 +146,3 @@ class SipLoad:
         for caller in self.callers:
             caller.transport.close()
         self._signalling.transport.close()
-
-    async def _talk(self, caller: SipCaller) -> None:
-        loop = asyncio.get_running_loop()
-        due = loop.time() + random.random() * PTIME_SECONDS
-        while caller.is_open:
-            await asyncio.sleep(max(0.0, due - loop.time()))
-            caller.send_frame()
-            due += PTIME_SECONDS
-
-
-class UdpEcho(asyncio.DatagramProtocol):
-    """No server at all: what the load itself takes."""
-
-    def connection_made(self, transport: Any) -> None:
-        self._transport = transport
-
-    def datagram_received(self, data: bytes, addr: Any) -> None:
-        self._transport.sendto(data, addr)

@@ -236,18 +236,19 @@ class SipCarrier:
         if request.method == "CANCEL":
             self._cancel(incoming)
         elif (fault := self._fault(incoming)) is not None:
-            status, *extra = fault
-            incoming.respond(
-                status, to_tag=self.context.new_token(), extra=tuple(extra)
-            )
+            self._respond(incoming, *fault)
         elif leg is not None:
             leg.request_received(incoming)
         elif request.to_tag or request.method in ("BYE", "UPDATE", "INFO", "NOTIFY"):
-            incoming.respond(481, to_tag=self.context.new_token())
+            self._respond(incoming, 481)
         elif request.method == "OPTIONS":
             self._options(incoming)
         else:
             self._invite(incoming)
+
+    def _respond(self, incoming: Incoming, status: int, *extra: Header) -> None:
+        """Outside of any dialog, so with a tag that nobody will hear again."""
+        incoming.respond(status, to_tag=self.context.new_token(), extra=extra)
 
     def _fault(self, incoming: Incoming) -> tuple[Any, ...] | None:
         """What is wrong with any request: a status, and headers for the answer."""
@@ -278,9 +279,9 @@ class SipCarrier:
     def _cancel(self, incoming: Incoming) -> None:
         invite = self.transactions.cancelled(incoming.request)
         if invite is None:
-            incoming.respond(481, to_tag=self.context.new_token())
+            self._respond(incoming, 481)
             return
-        incoming.respond(200, to_tag=self.context.new_token())
+        self._respond(incoming, 200)
         invite.cancelled()
 
     def _options(self, incoming: Incoming) -> None:
@@ -288,16 +289,13 @@ class SipCarrier:
         # draining must not look healthy.
         refusal = self.context.switchboard.refusal()
         status = 200 if refusal is None else self._settings.full_status
-        headers: tuple[Header, ...] = (ALLOW, SUPPORTED, ACCEPT)
-        incoming.respond(status, to_tag=self.context.new_token(), extra=headers)
+        self._respond(incoming, status, ALLOW, SUPPORTED, ACCEPT)
 
     def _invite(self, incoming: Incoming) -> None:
         refusal = self._refusal(incoming.request)
         if refusal is not None:
             status, why, *extra = refusal
-            incoming.respond(
-                status, to_tag=self.context.new_token(), extra=tuple(extra)
-            )
+            self._respond(incoming, status, *extra)
             outcome = (
                 Outcome.REFUSED
                 if status == self._settings.full_status

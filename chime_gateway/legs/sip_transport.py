@@ -193,22 +193,6 @@ class Streams:
         return None
 
 
-class ServerFactory(Factory):
-    """Connections that others make."""
-
-    noisy = False
-
-    def __init__(self, transport_name: str, streams: Streams) -> None:
-        self._transport_name = transport_name
-        self._streams = streams
-
-    def buildProtocol(self, addr: Any) -> Connection | None:
-        # Without a protocol Twisted closes the connection at once.
-        if not self._streams.may_open(addr.host):
-            return None
-        return Connection(self._transport_name, self._streams)
-
-
 class ClientFactory(Factory):
     """Connections of ours."""
 
@@ -218,8 +202,18 @@ class ClientFactory(Factory):
         self._transport_name = transport_name
         self._streams = streams
 
-    def buildProtocol(self, addr: Any) -> Connection:
+    def buildProtocol(self, addr: Any) -> Connection | None:
         return Connection(self._transport_name, self._streams)
+
+
+class ServerFactory(ClientFactory):
+    """Connections that others make."""
+
+    def buildProtocol(self, addr: Any) -> Connection | None:
+        # Without a protocol Twisted closes the connection at once.
+        if not self._streams.may_open(addr.host):
+            return None
+        return super().buildProtocol(addr)
 
 
 def local_address_to(host: str) -> str:
@@ -265,36 +259,27 @@ class SipTransports:
             name = f"{listener.transport}:{listener.port}"
             try:
                 port = self._listen(listener)
-            except (OSError, ValueError) as exc:
+            except (CannotListenError, OSError, ValueError) as exc:
                 raise ConfigError(f"CHIMEGW_SIP_LISTEN {name}: {exc}") from exc
             self.ports.append((listener, port))
 
     def _listen(self, listener: SipListener) -> IListeningPort:
-        reactor, interface = self._reactor, listener.interface
-        try:
-            if listener.transport == "udp":
-                datagrams = Datagrams(self._receiver, self._access)
-                if self._datagrams is None:
-                    self._datagrams = datagrams
-                port: IListeningPort = reactor.listenUDP(
-                    listener.port, datagrams, interface=interface, maxPacketSize=65535
-                )
-                return port
-            factory = ServerFactory(listener.transport, self._streams)
-            if listener.transport == "tcp":
-                port = reactor.listenTCP(listener.port, factory, interface=interface)
-            else:
-                port = reactor.listenSSL(
-                    listener.port,
-                    factory,
-                    server_tls(self._settings),
-                    interface=interface,
-                )
+        reactor, number = self._reactor, listener.port
+        interface = listener.interface
+        port: IListeningPort
+        if listener.transport == "udp":
+            self._datagrams = Datagrams(self._receiver, self._access)
+            port = reactor.listenUDP(
+                number, self._datagrams, interface=interface, maxPacketSize=65535
+            )
             return port
-        except CannotListenError as exc:
-            raise ConfigError(
-                f"CHIMEGW_SIP_LISTEN {listener.transport}:{listener.port}: {exc}"
-            ) from exc
+        factory = ServerFactory(listener.transport, self._streams)
+        if listener.transport == "tcp":
+            port = reactor.listenTCP(number, factory, interface=interface)
+        else:
+            options = server_tls(self._settings)
+            port = reactor.listenSSL(number, factory, options, interface=interface)
+        return port
 
     def stop(self) -> list[Any]:
         """Close everything; what is returned may have to be waited for."""
