@@ -20,13 +20,10 @@ from chime_gateway.call.call import Call
 from chime_gateway.interfaces import Ending, Outcome
 from chime_gateway.sim.realtime_session import Behaviour
 from tests.integration.programs import Program, missing
-from tests.integration.sip_harness import SipTestCase
+from tests.integration.sip_harness import SipTestCase, free_port
 
 SCENARIOS = Path(__file__).parent / "sipp"
 PCAPS = Path("/usr/share/sip-tester")
-
-#: SIPp's own ports for media, away from ours.
-MEDIA_PORT = 26000
 
 
 class SippTestCase(SipTestCase):
@@ -51,7 +48,7 @@ class SippTestCase(SipTestCase):
             self.reactor,
             [
                 *("sipp", "-sf", str(SCENARIOS / f"{scenario}.xml"), "-t", mode),
-                *("-i", "127.0.0.1", "-mi", "127.0.0.1", "-mp", str(MEDIA_PORT)),
+                *("-i", "127.0.0.1", "-mi", "127.0.0.1", "-mp", str(free_port())),
                 *("-m", str(calls), "-r", str(rate), "-l", "100", "-nostdin"),
                 *("-timeout", "60", "-timeout_error", "-recv_timeout", "10000"),
                 *("-trace_err", "-error_file", "errors.log", *options),
