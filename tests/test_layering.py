@@ -31,6 +31,7 @@ LAYERS = {
     "agents": 4,
     "ops": 5,
     "sim": 5,
+    "aws": 5,
     "service": 6,
     "tap": 6,
     "demo": 6,
@@ -123,7 +124,7 @@ class LayeringTests(SynchronousTestCase):
             if "os.environ" in path.read_text(encoding="utf-8")
             or "getenv" in path.read_text(encoding="utf-8")
         }
-        self.assertEqual(users, {"tap.py", "cli.py"})
+        self.assertEqual(users, {"tap.py", "cli.py", "aws/sma.py"})
 
 
 class SuiteTests(SynchronousTestCase):
