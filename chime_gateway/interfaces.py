@@ -72,11 +72,14 @@ class CallLeg(Protocol):
     @ivar buffers: the peer has a playout buffer of its own, takes audio as fast
         as it comes and echoes marks; otherwise it must be given exactly one
         frame each ptime.
+    @ivar lag_seconds: how late this carrier may be, in either direction.  One
+        that may always says, by marks, when something was heard.
     """
 
     carrier: str
     codec: Codec
     buffers: bool
+    lag_seconds: float
     info: CallerInfo
 
     def answer(self) -> None:

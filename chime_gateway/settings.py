@@ -197,6 +197,45 @@ class SipSettings:
 
 
 @frozen(kw_only=True)
+class AwsSettings:
+    """
+    What controls calls from outside of them, and where.
+
+    @ivar region: empty: C{AWS_REGION}, then whatever botocore finds.
+    @ivar sip_media_application_id: empty: calls cannot be controlled so.
+    @ivar updates_per_second: the account's quota of updates to calls.
+    @ivar calls_per_second: the account's quota of calls made by the application.
+    """
+
+    region: str = ""
+    sip_media_application_id: str = ""
+    updates_per_second: float = field(default=5.0, validator=validators.gt(0))
+    calls_per_second: float = field(default=1.0, validator=validators.gt(0))
+
+
+@frozen(kw_only=True)
+class KinesisSettings:
+    """
+    The Kinesis carrier.
+
+    @ivar queue_url: of the queue with the Voice Connector's streaming
+        notifications; empty: there is no such carrier.
+    @ivar bucket: where the agent's utterances are put; C{prefix} goes before
+        their names.
+    @ivar leg: whose voice it is: C{caller}, or C{other} where the Voice
+        Connector takes the wrong one for the caller.
+    @ivar events_prefix: how queues are named that the gateway makes for what the
+        Lambda reports.
+    """
+
+    queue_url: str = ""
+    bucket: str = ""
+    prefix: str = "replies/"
+    leg: str = field(default="caller", validator=validators.in_(("caller", "other")))
+    events_prefix: str = "chimegw-events-"
+
+
+@frozen(kw_only=True)
 class GatewaySettings:
     """
     Everything.
@@ -216,3 +255,5 @@ class GatewaySettings:
     routes: Mapping[str, str] = Factory(dict)
     limits: Limits = Factory(Limits)
     sip: SipSettings = Factory(SipSettings)
+    aws: AwsSettings = Factory(AwsSettings)
+    kinesis: KinesisSettings = Factory(KinesisSettings)

@@ -37,6 +37,7 @@ class RecordingLeg:
     ) -> None:
         self.carrier = "websocket" if buffers else "websocket-raw"
         self.buffers = buffers
+        self.lag_seconds = 0.0
         self.codec = codec
         self.info = CallerInfo(agent=agent, caller="+15550001", called="+15550002")
         self.log = log

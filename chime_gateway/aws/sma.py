@@ -311,6 +311,8 @@ class _Call:
                 for leg in self.legs
                 if leg.get("Status") != "Disconnected" and leg.get("CallId")
             ] or [self.hang_up({"ParticipantTag": "LEG-A"})]
+        if wanted == "apologise":
+            return self.apologise()
         if wanted == "transfer":
             return self.transfer(str(arguments.get("Target", "")))
         if wanted == "say" and arguments.get("Text"):

@@ -17,8 +17,9 @@ from twisted.logger import Logger
 
 from chime_gateway.errors import CallRefused
 from chime_gateway.interfaces import Ending, Outcome, Switchboard, Transfers
+from chime_gateway.legs.quota import TokenBucket
 from chime_gateway.legs.rtp_port import Batch, PortPool
-from chime_gateway.legs.sip_access import Access, TokenBucket
+from chime_gateway.legs.sip_access import Access
 from chime_gateway.legs.sip_context import (
     ACCEPT,
     ALLOW,

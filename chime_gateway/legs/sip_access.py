@@ -13,8 +13,7 @@ from functools import lru_cache
 from ipaddress import ip_address
 from typing import Final
 
-from attrs import define
-
+from chime_gateway.legs.quota import TokenBucket
 from chime_gateway.settings import Network
 
 #: Malformed messages that one address may send at once, and then per second.
@@ -26,31 +25,6 @@ MUTE_SECONDS: Final = 30.0
 
 #: Offenders that are remembered.
 _MAX_OFFENDERS: Final = 1000
-
-
-@define
-class TokenBucket:
-    """
-    @ivar rate: tokens a second.
-    @ivar burst: tokens it holds.
-    """
-
-    rate: float
-    burst: float
-    _tokens: float = -1.0
-    _at: float = 0.0
-
-    def take(self, now: float) -> bool:
-        """Whether there was a token."""
-        if self._tokens < 0:
-            self._tokens, self._at = self.burst, now
-        passed = max(0.0, now - self._at)
-        self._tokens = min(self.burst, self._tokens + passed * self.rate)
-        self._at = now
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True
 
 
 class Access:

@@ -76,6 +76,7 @@ class SipLeg:
 
     carrier = "sip"
     buffers = False
+    lag_seconds = 0.0
     codec: Codec = PCMU
 
     def __init__(self, context: SipContext, info: CallerInfo) -> None:

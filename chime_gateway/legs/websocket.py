@@ -120,6 +120,7 @@ class StreamLeg:
     ) -> None:
         self.carrier = dialect.carrier
         self.buffers = dialect.buffers
+        self.lag_seconds = 0.0
         self.codec = dialect.codec
         self.info = CallerInfo()
         self._dialect = dialect

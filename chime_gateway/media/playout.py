@@ -23,6 +23,9 @@ _LATE_MARK_SECONDS: Final = 0.1
 #: A mark that is not back so long after the end of all audio never comes.
 _LOST_MARK_SECONDS: Final = 3.0
 
+#: A carrier that is late adds so many of its lags to that: one for each piece.
+_LOST_MARK_LAGS: Final = 10
+
 
 class Playout:
     """
@@ -33,17 +36,20 @@ class Playout:
     later than the clock says shows how far behind the carrier really is; one
     that comes back sooner is not believed.
 
+    @param lag_seconds: a carrier that may be so late returns every mark, and
+        until it does nothing of it is believed to be heard.
     @ivar sent: the position up to which audio was handed over.
     @ivar dry_at: when all of it will have been heard.
     """
 
-    def __init__(self, bytes_per_second: int) -> None:
+    def __init__(self, bytes_per_second: int, lag_seconds: float = 0.0) -> None:
         self.sent = 0
         self.dry_at = 0.0
         self._soonest_dry_at = 0.0  # by the clock alone
         self._rate = bytes_per_second
         self._marks: OrderedDict[str, int] = OrderedDict()
-        self._marks_returned = False
+        self._marks_returned = lag_seconds > 0
+        self._lost_after = _LOST_MARK_SECONDS + lag_seconds * _LOST_MARK_LAGS
 
     def head(self, now: float) -> int:
         """The position heard at C{now}."""
@@ -65,7 +71,7 @@ class Playout:
         if not self._marks or not self._marks_returned:
             return True
         # A mark is still out.  It was lost if it is far behind the clock.
-        return now - self.dry_at > _LOST_MARK_SECONDS
+        return now - self.dry_at > self._lost_after
 
     def play(self, byte_count: int, now: float) -> None:
         # A carrier that had run dry plays from now on.

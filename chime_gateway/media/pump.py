@@ -90,7 +90,8 @@ class MediaPump:
         self._early_bytes = 0
 
         self._is_paced = not leg.buffers
-        self._playout = Playout(leg.codec.bytes_per_second)
+        self._playout = Playout(leg.codec.bytes_per_second, leg.lag_seconds)
+        self._gap_seconds = GAP_SECONDS + leg.lag_seconds
         self._mark_bytes = int(MARK_SECONDS * leg.codec.bytes_per_second)
         self._marked_at = 0
         self._mark_count = 0
@@ -176,7 +177,7 @@ class MediaPump:
 
     def _fill_gap(self, now: float) -> None:
         gap = now - self._heard_caller_at
-        if gap < GAP_SECONDS or self._agent is None:
+        if gap < self._gap_seconds or self._agent is None:
             return
         missing = int(gap / _FRAME_SECONDS + 1e-6) - self._filled
         if missing > 0:

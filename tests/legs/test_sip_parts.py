@@ -13,8 +13,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.errors import ConfigError
 from chime_gateway.legs import rtp_port
+from chime_gateway.legs.quota import TokenBucket
 from chime_gateway.legs.rtp_port import NoPortFree, PortPool
-from chime_gateway.legs.sip_access import OFFENCE_BURST, Access, TokenBucket
+from chime_gateway.legs.sip_access import OFFENCE_BURST, Access
 from chime_gateway.legs.sip_tls import server_tls
 from chime_gateway.legs.sip_transport import (
     FIRST_SECONDS,

@@ -1,0 +1,209 @@
+"""
+The caller's leg over Kinesis Video Streams and PlayAudio.
+
+What comes and goes is in L{chime_gateway.legs.kinesis_source} and
+L{chime_gateway.legs.kinesis_reply}; how a call comes to be is not known here.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Protocol
+
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+
+from chime_gateway.errors import TransferFailed
+from chime_gateway.frames import PCMU, Codec
+from chime_gateway.interfaces import CallerInfo, Ending, LegEvents, Outcome, Switchboard
+from chime_gateway.legs.kinesis_reply import Reply
+from chime_gateway.legs.kinesis_source import KinesisSource, StreamingAws
+from chime_gateway.legs.sma_control import SmaControl
+from chime_gateway.wire.vcstream import Status, StreamNotice
+
+#: A transfer of which nothing is reported has failed.
+_TRANSFER_SECONDS: Final = 45.0
+
+
+class LegOwner(Protocol):
+    """What a leg has in common with the others of its carrier."""
+
+    aws: StreamingAws
+    control: SmaControl
+    clock: IReactorTime
+
+    def new_reply(self, leg: KinesisLeg, control_id: str) -> Reply: ...
+    def dismiss(self, control_id: str, *, apologise: bool) -> None:
+        """Nobody talks with this caller any more."""
+
+    def leg_over(self, leg: KinesisLeg) -> None: ...
+
+
+class KinesisLeg:
+    """
+    One caller (L{chime_gateway.interfaces.CallLeg}).
+
+    The agent is sent 20 ms frames of mu-law: that is what a telephone has, and
+    it costs a look-up where another rate would cost a filter.
+    """
+
+    carrier = "kinesis"
+    codec: Codec = PCMU
+    buffers = True
+    lag_seconds = 4.0
+
+    def __init__(
+        self, carrier: LegOwner, notice: StreamNotice, is_taken_over: bool
+    ) -> None:
+        self.info = CallerInfo(
+            carrier_call_id=notice.call_id,
+            stream_id=notice.control_id,
+            caller=notice.caller,
+            called=notice.called,
+            parameters={"X-VoiceConnector-ID": notice.voice_connector_id},
+        )
+        self._carrier = carrier
+        self._call: LegEvents | None = None
+        self._is_over = False
+        self._transferring: Deferred[None] | None = None
+        self._source = KinesisSource(
+            carrier.aws,
+            carrier.clock,
+            self,
+            stream_arn=notice.stream_arn,
+            # What was said to a gateway that broke down is lost with it.
+            after_fragment="" if is_taken_over else notice.after_fragment,
+            owner={"TransactionId": notice.transaction_id, "CallId": notice.call_id},
+        )
+        self._reply = carrier.new_reply(self, notice.control_id)
+
+    def begin(self, switchboard: Switchboard) -> None:
+        """
+        @raise CallRefused: it cannot be served.
+        """
+        call = switchboard.incoming(self)
+        if not self._is_over:
+            self._call = call
+            self._source.start()
+
+    # -- CallLeg ---------------------------------------------------------------
+
+    def answer(self) -> None:
+        """The application has answered already."""
+
+    def play(self, audio: bytes) -> None:
+        self._reply.play(audio)
+
+    def clear(self) -> None:
+        self._reply.clear()
+
+    def mark(self, name: str) -> None:
+        self._reply.mark(name)
+
+    def hang_up(self, ending: Ending) -> None:
+        wants = ending.outcome not in (Outcome.TRANSFERRED, Outcome.CALLER_LOST)
+        self._release()
+        if wants:
+            is_answered = ending.outcome is not Outcome.AGENT_UNAVAILABLE
+            self._carrier.dismiss(self.info.stream_id, apologise=not is_answered)
+
+    def send_digits(self, digits: str) -> bool:
+        return False
+
+    def transfer(self, target: str) -> Deferred[None]:
+        """
+        Have the application call the target.  It fires when that has answered.
+        """
+        if self._transferring is not None:
+            return fail(TransferFailed("a transfer is under way"))
+        transferring: Deferred[None] = Deferred()
+        self._transferring = transferring
+        asking = self._carrier.control.transfer(self.info, target)
+        asking.addErrback(lambda failure: self._transferred(failure.getErrorMessage()))
+        transferring.addTimeout(
+            _TRANSFER_SECONDS,
+            self._carrier.clock,
+            lambda *_: Failure(TransferFailed("nothing was heard of the transfer")),
+        )
+
+        def over(result: Any) -> Any:
+            self._transferring = None
+            return result
+
+        return transferring.addBoth(over)
+
+    # -- SourceUser and ReplyUser ----------------------------------------------
+
+    def caller_audio(self, audio: bytes) -> None:
+        if self._call is not None:
+            self._call.caller_audio(audio)
+
+    def source_oddity(self, kind: str) -> None:
+        if self._call is not None:
+            self._call.oddity_seen(kind)
+
+    def source_ended(self, ending: Ending) -> None:
+        # Left alone, the caller would sit in silence.
+        self._carrier.dismiss(self.info.stream_id, apologise=False)
+        self._end(ending)
+
+    def mark_reached(self, name: str) -> None:
+        if self._call is not None:
+            self._call.mark_reached(name)
+
+    def audio_dropped(self, reason: str, byte_count: int) -> None:
+        if self._call is not None:
+            self._call.audio_dropped(reason, byte_count)
+
+    def reply_failed(self, ending: Ending) -> None:
+        self._end(ending)
+
+    # -- told by the carrier ---------------------------------------------------
+
+    def streaming_ended(self, notice: StreamNotice) -> None:
+        if notice.status is Status.FAILED:
+            why = f"streaming failed: {notice.failure or 'no reason given'}"
+            self._carrier.dismiss(self.info.stream_id, apologise=True)
+            self._end(Ending(Outcome.CALLER_LOST, why[:200]))
+        else:
+            self._end(Ending(Outcome.COMPLETED, "the caller hung up"))
+
+    def reported(self, what: str, key: str) -> None:
+        """By the Lambda."""
+        if what == "hangup":
+            self._end(Ending(Outcome.COMPLETED, "the caller hung up"))
+        elif what == "transferred":
+            self._transferred(None)
+        elif what == "transfer_failed":
+            self._transferred("the target did not answer")
+        else:
+            self._reply.reported(what, key)
+
+    # -- inside ----------------------------------------------------------------
+
+    def _transferred(self, fault: str | None) -> None:
+        transferring = self._transferring
+        if transferring is None or transferring.called:
+            return
+        if fault is None:
+            transferring.callback(None)
+        else:
+            transferring.errback(TransferFailed(fault))
+
+    def _end(self, ending: Ending) -> None:
+        call = self._call
+        if self._is_over:
+            return
+        self._release()
+        if call is not None:
+            call.leg_ended(ending)
+
+    def _release(self) -> None:
+        if self._is_over:
+            return
+        self._is_over = True
+        self._call = None
+        self._transferred("the call is over")
+        self._source.stop()
+        self._reply.close()
+        self._carrier.leg_over(self)

@@ -1,0 +1,88 @@
+"""
+So many in a second and no more.
+
+L{TokenBucket} says no, L{Quota} says when.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from attrs import define
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+
+@define
+class TokenBucket:
+    """
+    @ivar rate: tokens a second.
+    @ivar burst: tokens it holds.
+    """
+
+    rate: float
+    burst: float
+    _tokens: float = -1.0
+    _at: float = 0.0
+
+    def take(self, now: float) -> bool:
+        """Whether there was a token."""
+        if self._tokens < 0:
+            self._tokens, self._at = self.burst, now
+        passed = max(0.0, now - self._at)
+        self._tokens = min(self.burst, self._tokens + passed * self.rate)
+        self._at = now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
+
+
+class Quota:
+    """
+    Turns at a rate that somebody else enforces; urgent ones come first.
+
+    @param burst: turns that may be taken at once.
+    """
+
+    def __init__(self, rate: float, burst: float, clock: IReactorTime) -> None:
+        self._bucket = TokenBucket(rate, burst)
+        self._clock = clock
+        self._urgent: deque[Deferred[None]] = deque()
+        self._others: deque[Deferred[None]] = deque()
+        self._alarm: IDelayedCall | None = None
+
+    @property
+    def waiting(self) -> int:
+        return len(self._urgent) + len(self._others)
+
+    def turn(self, *, urgent: bool = False) -> Deferred[None]:
+        """Fires when it is.  Cancelling leaves the line."""
+        line = self._urgent if urgent else self._others
+        waiting: Deferred[None] = Deferred(line.remove)
+        line.append(waiting)
+        self._serve()
+        return waiting
+
+    def stop(self) -> None:
+        """Nobody waits any longer."""
+        for line in (self._urgent, self._others):
+            for waiting in tuple(line):
+                waiting.cancel()
+        if self._alarm is not None and self._alarm.active():
+            self._alarm.cancel()
+
+    def _serve(self) -> None:
+        if self._alarm is not None and self._alarm.active():
+            return
+        while self.waiting:
+            if not self._bucket.take(self._clock.seconds()):
+                # Half a turn: late by less than that, and never a busy loop.
+                pause = 0.5 / self._bucket.rate
+                self._alarm = self._clock.callLater(pause, self._again)
+                return
+            (self._urgent or self._others).popleft().callback(None)
+
+    def _again(self) -> None:
+        self._alarm = None
+        self._serve()

@@ -1,0 +1,387 @@
+"""
+Requests to AWS: made and signed by botocore, sent by treq.
+
+botocore knows the models, the endpoints, the credentials and the signature, and
+blocks; so it builds each request to the last header in a thread of the pool, and
+stops there.  The bytes go through the reactor, which no answer can hold up, not
+even one that lasts as long as a call.
+
+What a service is good for is not known here.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Protocol
+
+import treq
+from attrs import frozen
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    NoCredentialsError,
+    ParamValidationError,
+)
+from botocore.parsers import ResponseParserFactory
+from botocore.session import Session
+from treq.client import HTTPClient
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError
+from twisted.internet.error import (
+    ConnectError,
+    ConnectingCancelledError,
+    DNSLookupError,
+)
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.protocol import Protocol as TwistedProtocol
+from twisted.internet.task import deferLater
+from twisted.web.client import Agent, HTTPConnectionPool, ResponseFailed
+from twisted.web.http_headers import Headers
+
+from chime_gateway.errors import GatewayError
+
+#: An answer takes no longer, unless the request says so.
+REQUEST_SECONDS: Final = 10.0
+
+#: Throttling and passing trouble are tried again so often, after so long.
+_ATTEMPTS: Final = 4
+_BACKOFF_SECONDS: Final = 0.2
+
+#: Answers are small; only a stream is not.
+_MAX_ANSWER_BYTES: Final = 4 << 20
+
+_THROTTLED: Final = frozenset(
+    {
+        *("Throttling", "ThrottlingException", "ThrottledException", "SlowDown"),
+        *("ThrottledClientException", "RequestLimitExceeded", "RequestThrottled"),
+        *("TooManyRequestsException", "ClientLimitExceededException"),
+        "ProvisionedThroughputExceededException",
+    }
+)
+_DENIED: Final = frozenset(
+    {
+        *("AccessDenied", "AccessDeniedException", "ForbiddenException"),
+        *("UnauthorizedClientException", "NotAuthorizedException"),
+        *("UnauthorizedOperation", "AuthorizationError"),
+    }
+)
+_EXPIRED: Final = frozenset(
+    {
+        *("ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId"),
+        *("UnrecognizedClientException", "InvalidAccessKeyId", "RequestExpired"),
+        *("SignatureDoesNotMatch", "InvalidSignatureException"),
+    }
+)
+
+#: What IAM calls a service, where it is not the name of its model.
+_IAM_PREFIX: Final[Mapping[str, str]] = {
+    "chime-sdk-voice": "chime",
+    "kinesis-video-media": "kinesisvideo",
+    "service-quotas": "servicequotas",
+}
+
+
+def iam_action(service: str, operation: str) -> str:
+    """The permission that an operation needs."""
+    return f"{_IAM_PREFIX.get(service, service)}:{operation}"
+
+
+class AwsError(GatewayError):
+    """
+    AWS did not do it; the text says why, and what to do about it.
+
+    @ivar code: as the service has it; empty: there was no answer.
+    """
+
+    def __init__(self, service: str, operation: str, code: str, text: str) -> None:
+        self.service = service
+        self.operation = operation
+        self.code = code
+        advice = ""
+        if self.is_denied:
+            advice = f" (allow {iam_action(service, operation)} to these credentials)"
+        elif self.is_expired:
+            advice = " (the credentials are wrong or have expired)"
+        elif self.is_throttled:
+            advice = " (over a quota of the account)"
+        super().__init__(f"{service} {operation}: {code or 'failed'}: {text}{advice}")
+
+    @property
+    def is_throttled(self) -> bool:
+        return self.code in _THROTTLED
+
+    @property
+    def is_denied(self) -> bool:
+        return self.code in _DENIED
+
+    @property
+    def is_expired(self) -> bool:
+        return self.code in _EXPIRED
+
+    @property
+    def is_passing(self) -> bool:
+        """The same request may well succeed in a moment."""
+        return self.is_throttled or not self.code or self.code.startswith("5")
+
+
+class InThread(Protocol):
+    def __call__(self, function: Callable[..., Any], *args: Any) -> Deferred[Any]: ...
+
+
+@frozen
+class _Prepared:
+    """What is to be sent."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class _ReadyToSend(Exception):
+    """botocore is done, and would send the request now."""
+
+    def __init__(self, request: Any) -> None:
+        self.request = request
+
+
+def _stop_here(request: Any, **_: Any) -> None:
+    raise _ReadyToSend(request)
+
+
+class AwsApi:
+    """
+    Every AWS service, by the names of its operations.
+
+    @param region: empty: as botocore finds it (C{AWS_REGION}, its files).
+    @param in_thread: runs something that blocks.
+    """
+
+    def __init__(
+        self,
+        *,
+        region: str,
+        in_thread: InThread,
+        reactor: Any,
+        clock: IReactorTime,
+        jitter: Callable[[], float],
+        session: Session | None = None,
+    ) -> None:
+        self._session = session or Session()
+        self._region = region or None
+        self._in_thread = in_thread
+        self._clock = clock
+        self._jitter = jitter
+        self._clients: dict[tuple[str, str], Any] = {}
+        self._lock = threading.Lock()
+        self._parsers = ResponseParserFactory()
+        self._pool = HTTPConnectionPool(reactor)
+        self._pool.maxPersistentPerHost = 16
+        # What is tried again here must not be tried again below as well.
+        self._pool.retryAutomatically = False
+        self._http = HTTPClient(Agent(reactor, connectTimeout=5, pool=self._pool))
+
+    def close(self) -> Deferred[None]:
+        closing: Deferred[None] = self._pool.closeCachedConnections()
+        return closing
+
+    async def call(
+        self,
+        service: str,
+        operation: str,
+        parameters: Mapping[str, Any],
+        *,
+        seconds: float = REQUEST_SECONDS,
+        attempts: int = _ATTEMPTS,
+    ) -> dict[str, Any]:
+        """
+        One request and its answer, in botocore's shapes.
+
+        @param operation: as the model has it (C{ReceiveMessage}).
+        @raise AwsError: it was refused, or no answer came.
+        """
+        for attempt in range(1, attempts + 1):
+            try:
+                return await self._call_once(service, operation, parameters, seconds)
+            except AwsError as exc:
+                if attempt == attempts or not exc.is_passing:
+                    raise
+            pause = _BACKOFF_SECONDS * 2 ** (attempt - 1) * (0.5 + self._jitter())
+            await deferLater(self._clock, pause)
+        raise AssertionError("unreachable")
+
+    async def stream(
+        self,
+        service: str,
+        operation: str,
+        parameters: Mapping[str, Any],
+        receiver: TwistedProtocol,
+        *,
+        endpoint: str = "",
+        seconds: float = REQUEST_SECONDS,
+    ) -> Mapping[str, str]:
+        """
+        A request whose answer's body goes to C{receiver} as it comes.
+
+        @param seconds: until the answer begins.
+        @return: the answer's headers, before its body.
+        @raise AwsError: it was refused, or no answer came.
+        """
+        response = await self._send(service, operation, parameters, seconds, endpoint)
+        headers = _headers(response)
+        if response.code >= 300:
+            body = await self._body(service, operation, response)
+            raise self._refused(service, operation, response.code, headers, body)
+        response.deliverBody(receiver)
+        return headers
+
+    # -- inside ------------------------------------------------------------------
+
+    async def _call_once(
+        self,
+        service: str,
+        operation: str,
+        parameters: Mapping[str, Any],
+        seconds: float,
+    ) -> dict[str, Any]:
+        response = await self._send(service, operation, parameters, seconds, "")
+        headers = _headers(response)
+        body = await self._body(service, operation, response)
+        if response.code >= 300:
+            raise self._refused(service, operation, response.code, headers, body)
+        parsed: dict[str, Any] = self._parse(
+            service, operation, response.code, headers, body
+        )
+        return parsed
+
+    async def _send(
+        self,
+        service: str,
+        operation: str,
+        parameters: Mapping[str, Any],
+        seconds: float,
+        endpoint: str,
+    ) -> Any:
+        try:
+            prepared: _Prepared = await self._in_thread(
+                self._prepare, service, operation, dict(parameters), endpoint
+            )
+        except NoCredentialsError as exc:
+            text = "no credentials: give this machine a role, or set AWS_PROFILE"
+            raise AwsError(service, operation, "NoCredentials", text) from exc
+        except ParamValidationError:
+            raise  # ours
+        except BotoCoreError as exc:
+            raise AwsError(service, operation, type(exc).__name__, str(exc)) from exc
+        sending = self._http.request(
+            prepared.method,
+            prepared.url,
+            headers=Headers({name: [text] for name, text in prepared.headers.items()}),
+            data=prepared.body,
+            unbuffered=True,
+        )
+        sending.addTimeout(seconds, self._clock)
+        try:
+            return await sending
+        except (
+            *(ConnectError, DNSLookupError, ResponseFailed, TimeoutError),
+            *(CancelledError, ConnectingCancelledError),
+        ) as exc:
+            why = str(exc) or type(exc).__name__
+            raise AwsError(service, operation, "", why[:200]) from exc
+
+    def _prepare(
+        self, service: str, operation: str, parameters: dict[str, Any], endpoint: str
+    ) -> _Prepared:
+        """In a thread: credentials may have to be fetched."""
+        client = self._client(service, endpoint)
+        names = client.meta.method_to_api_mapping
+        method = next(name for name, api in names.items() if api == operation)
+        try:
+            getattr(client, method)(**parameters)
+        except _ReadyToSend as ready:
+            request = ready.request
+        else:
+            raise AssertionError("botocore sent a request by itself")
+        body = request.body
+        if body is not None and not isinstance(body, (bytes, str)):
+            body = body.read()
+        headers = {
+            name: value if isinstance(value, str) else value.decode("latin-1")
+            for name, value in request.headers.items()
+            # Of these the sender takes care.
+            if name.lower() not in ("content-length", "expect", "host")
+        }
+        data = body.encode() if isinstance(body, str) else body or b""
+        return _Prepared(request.method, request.url, headers, data)
+
+    def _client(self, service: str, endpoint: str) -> Any:
+        key = (service, endpoint)
+        with self._lock:
+            client = self._clients.get(key)
+            if client is None:
+                client = self._session.create_client(
+                    service,
+                    region_name=self._region,
+                    endpoint_url=endpoint or None,
+                    config=Config(retries={"max_attempts": 1, "mode": "standard"}),
+                )
+                client.meta.events.register_last("before-send", _stop_here)
+                self._clients[key] = client
+            return client
+
+    async def _body(self, service: str, operation: str, response: Any) -> bytes:
+        chunks: list[bytes] = []
+        size = 0
+
+        def collect(chunk: bytes) -> None:
+            nonlocal size
+            size += len(chunk)
+            if size <= _MAX_ANSWER_BYTES:
+                chunks.append(chunk)
+
+        reading = treq.collect(response, collect)
+        reading.addTimeout(REQUEST_SECONDS, self._clock)
+        try:
+            await reading
+        except (TimeoutError, ResponseFailed, CancelledError) as exc:
+            raise AwsError(service, operation, "", "the answer was cut off") from exc
+        if size > _MAX_ANSWER_BYTES:
+            raise AwsError(service, operation, "TooLong", f"an answer of {size} bytes")
+        return b"".join(chunks)
+
+    def _parse(
+        self,
+        service: str,
+        operation: str,
+        status: int,
+        headers: Mapping[str, str],
+        body: bytes,
+    ) -> Any:
+        model = self._session.get_service_model(service)
+        parser = self._parsers.create_parser(model.resolved_protocol)
+        shape = model.operation_model(operation).output_shape
+        answer = {"status_code": status, "headers": headers, "body": body}
+        return parser.parse(answer, shape)
+
+    def _refused(
+        self,
+        service: str,
+        operation: str,
+        status: int,
+        headers: Mapping[str, str],
+        body: bytes,
+    ) -> AwsError:
+        error = self._parse(service, operation, status, headers, body).get("Error", {})
+        code = str(error.get("Code") or status)
+        if status >= 500 and not code.startswith("5"):
+            code = f"{status} {code}"
+        text = str(error.get("Message") or body[:200].decode("utf-8", "replace"))
+        return AwsError(service, operation, code, text)
+
+
+def _headers(response: Any) -> Mapping[str, str]:
+    return {
+        name.decode("latin-1").lower(): values[-1].decode("latin-1")
+        for name, values in response.headers.getAllRawHeaders()
+    }
