@@ -111,7 +111,7 @@ class CallOptions(_Command):
 
 
 class DemoOptions(_Command):
-    synopsis = "[--wav FILE] [--agent simulator|azure] [--carrier websocket|sip]"
+    synopsis = "[--wav FILE] [--agent simulator|azure] [--carrier CARRIER]"
     longdesc = (
         "Start a gateway, place a call to it over a real socket, interrupt the agent"
         " once, and report what both sides heard."
@@ -121,12 +121,13 @@ class DemoOptions(_Command):
         ["agent", "a", "simulator", "simulator, or azure with AZURE_OPENAI_* set."],
         ["record", "r", "demo-recording.wav", "Where to write the stereo recording."],
         ["path", None, "/stream", "/stream or /stream/raw."],
-        ["carrier", "c", "websocket", "websocket, or sip for SIP and RTP."],
+        ["carrier", "c", "websocket", "websocket, sip or kinesis."],
     ]
 
     def postOptions(self) -> None:
-        if self["carrier"] not in ("websocket", "sip"):
-            raise usage.UsageError(f"--carrier {self['carrier']}: websocket or sip")
+        if self["carrier"] not in ("websocket", "sip", "kinesis"):
+            carrier = self["carrier"]
+            raise usage.UsageError(f"--carrier {carrier}: websocket, sip or kinesis")
         if self["agent"] not in ("simulator", "azure"):
             raise usage.UsageError(f"--agent {self['agent']}: simulator or azure")
         if self["path"] not in ("/stream", "/stream/raw"):

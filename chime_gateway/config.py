@@ -29,8 +29,10 @@ from chime_gateway.config_sip import check_sip, networks, port_range, sip_listen
 from chime_gateway.errors import ConfigError
 from chime_gateway.settings import (
     AgentProfile,
+    AwsSettings,
     DeploymentSettings,
     GatewaySettings,
+    KinesisSettings,
     Limits,
     SipSettings,
     SipTrunk,
@@ -53,6 +55,10 @@ VARIABLES: Final = (
     "CHIMEGW_SIP_CERTIFICATE",
     "CHIMEGW_SIP_PRIVATE_KEY",
     "CHIMEGW_SIP_TRUNK_PASSWORD",
+    "AWS_REGION",
+    "CHIMEGW_SMA_ID",
+    "CHIMEGW_KINESIS_QUEUE",
+    "CHIMEGW_KINESIS_BUCKET",
 )
 
 _LOOPBACK_HOSTS: Final = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -74,7 +80,8 @@ def _converter() -> Converter:
     converter.register_structure_hook(bool, _exactly(bool))
     converter.register_structure_hook(float, _number)
     # Behind the others: these are built from the hooks there are.
-    for kind in (AgentProfile, DeploymentSettings, Limits, SipTrunk, SipSettings):
+    kinds = (AgentProfile, DeploymentSettings, Limits, SipTrunk, SipSettings)
+    for kind in (*kinds, AwsSettings, KinesisSettings):
         converter.register_structure_hook(
             kind,
             make_dict_structure_fn(kind, converter, _cattrs_forbid_extra_keys=True),
@@ -177,7 +184,7 @@ def load(
     env = {**(read_env_file(env_path) if env_path else {}), **environ}
     known = {
         *("agents", "routes", "limits", "deployments", "listen", "public_address"),
-        "sip",
+        *("sip", "aws", "kinesis"),
     }
     unknown = sorted(set(file) - known)
     if unknown:
@@ -211,6 +218,8 @@ def load(
         routes=_routes(file.get("routes", {}), agents),
         limits=_structure(file.get("limits", {}), Limits, "limits"),
         sip=_sip(file.get("sip", {}), env, public_address),
+        aws=(aws := _aws(file.get("aws", {}), env)),
+        kinesis=_kinesis(file.get("kinesis", {}), env, aws),
     )
 
 
@@ -362,6 +371,47 @@ def _sip(table: object, env: Mapping[str, str], public_address: str) -> SipSetti
         trunk = attrs.evolve(settings.trunk, password=password)
         settings = attrs.evolve(settings, trunk=trunk)
     check_sip(settings)
+    return settings
+
+
+def _aws(table: object, env: Mapping[str, str]) -> AwsSettings:
+    """The environment over the table [aws]."""
+    settings = _structure(table, AwsSettings, "aws")
+    return attrs.evolve(
+        settings,
+        # botocore itself looks at AWS_DEFAULT_REGION only.
+        region=env.get("AWS_REGION")
+        or settings.region
+        or env.get("AWS_DEFAULT_REGION", ""),
+        sip_media_application_id=env.get("CHIMEGW_SMA_ID")
+        or settings.sip_media_application_id,
+    )
+
+
+def _kinesis(
+    table: object, env: Mapping[str, str], aws: AwsSettings
+) -> KinesisSettings:
+    """The environment over the table [kinesis]."""
+    settings = _structure(table, KinesisSettings, "kinesis")
+    settings = attrs.evolve(
+        settings,
+        queue_url=env.get("CHIMEGW_KINESIS_QUEUE") or settings.queue_url,
+        bucket=env.get("CHIMEGW_KINESIS_BUCKET") or settings.bucket,
+    )
+    if not settings.queue_url:
+        return settings
+    if not re.match(r"https?://[^/]+/\d{12}/[\w-]+\Z", settings.queue_url):
+        raise ConfigError(
+            f"CHIMEGW_KINESIS_QUEUE {settings.queue_url[:80]}: expected the queue's"
+            " URL, https://sqs.REGION.amazonaws.com/ACCOUNT/NAME"
+        )
+    for value, name in (
+        (settings.bucket, "CHIMEGW_KINESIS_BUCKET"),
+        (aws.sip_media_application_id, "CHIMEGW_SMA_ID"),
+        (aws.region, "AWS_REGION"),
+    ):
+        if not value:
+            raise ConfigError(f"{name} is not set: the Kinesis carrier needs it")
     return settings
 
 

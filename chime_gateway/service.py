@@ -34,10 +34,13 @@ from chime_gateway.agents.fleet import AzureFleet, Deployment, endpoint_for
 from chime_gateway.call.table import CallTable
 from chime_gateway.config_sip import advice
 from chime_gateway.errors import ConfigError
+from chime_gateway.legs.kinesis import KinesisCarrier
 from chime_gateway.legs.sip import SipCarrier
+from chime_gateway.legs.sma_control import SmaControl
 from chime_gateway.legs.stream_auth import StreamAuth
 from chime_gateway.legs.websocket import StreamListener, StreamResource
 from chime_gateway.media.metronome import Metronome
+from chime_gateway.net.aws_api import AwsApi
 from chime_gateway.net.batch import BatchReader
 from chime_gateway.ops.http import build_site
 from chime_gateway.ops.log import json_log_observer
@@ -72,7 +75,10 @@ class GatewayService(MultiService):
         self.metrics = Metrics()
         self._batch = BatchReader(reactor)
         self.fleet: AzureFleet
+        self.aws: AwsApi | None = None
+        self.control: SmaControl | None = None
         self.sip: SipCarrier | None = None
+        self.kinesis: KinesisCarrier | None = None
         self.calls: CallTable
 
     # -- IService --------------------------------------------------------------
@@ -110,6 +116,10 @@ class GatewayService(MultiService):
             self._log.info("listening on {address}", address=str(port.getHost()))
         if self.sip is not None:
             self._start_sip(self.sip)
+        if self.kinesis is not None:
+            self.kinesis.start()
+            queue = settings.kinesis.queue_url
+            self._log.info("taking calls from {queue}", queue=queue)
         if not settings.shared_secret and not settings.twilio_auth_token:
             self._log.warn(
                 "no CHIMEGW_SHARED_SECRET: whoever reaches the port may call"
@@ -192,6 +202,8 @@ class GatewayService(MultiService):
             new_id=lambda: uuid.uuid4().hex,
         )
         metrics.calls = self.calls.calls
+        if settings.aws.sip_media_application_id:
+            self._compose_aws(in_thread)
         if settings.sip.listen:
             self.sip = SipCarrier(
                 settings.sip,
@@ -200,8 +212,37 @@ class GatewayService(MultiService):
                 metronome=metronome,
                 wall_time=time.time,
                 batch=self._batch,
+                transfers=self.control,
             )
             metrics.sip = self.sip
+
+    def _compose_aws(self, in_thread: Callable[..., Deferred[Any]]) -> None:
+        settings, reactor = self._settings, self._reactor
+        self.aws = AwsApi(
+            region=settings.aws.region,
+            in_thread=in_thread,
+            reactor=reactor,
+            clock=reactor,
+            jitter=random.random,
+        )
+        self.control = SmaControl(
+            self.aws,
+            settings.aws.sip_media_application_id,
+            reactor,
+            updates_per_second=settings.aws.updates_per_second,
+            calls_per_second=settings.aws.calls_per_second,
+        )
+        self.metrics.control = self.control
+        if settings.kinesis.queue_url:
+            self.kinesis = KinesisCarrier(
+                settings.kinesis,
+                self.calls,
+                aws=self.aws,
+                control=self.control,
+                clock=reactor,
+                observe_reply=self.metrics.replied,
+            )
+            self.metrics.kinesis = self.kinesis
 
     def _site(self) -> Any:
         settings = self._settings
@@ -299,6 +340,12 @@ class GatewayService(MultiService):
             await deferLater(self._reactor, _CLOSING_SECONDS)
         if self.sip is not None:
             await self.sip.stop()
+        if self.kinesis is not None:
+            await self.kinesis.stop()
+        if self.control is not None:
+            self.control.stop()
+        if self.aws is not None:
+            await self.aws.close()
         for port in self.ports:
             await maybeDeferred(port.stopListening)
         self.ports.clear()

@@ -586,21 +586,30 @@ def handler(event: Mapping[str, Any], context: object = None) -> dict[str, Any]:
 
     @raise ValueError: the environment cannot work; it stands in the log.
     """
-    decision = decide(event, read_settings(os.environ), gateway_is_ready)
+    return answer(event, os.environ)
+
+
+def answer(event: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:
+    """
+    Decide, tell the gateway, and put it into the form that is expected.
+
+    @raise ValueError: the environment cannot work.
+    """
+    decision = decide(event, read_settings(environ), gateway_is_ready)
     queue = decision.attributes.get("events", "")
     for report in decision.reports if queue else ():
         try:
-            send_report(queue, report, os.environ)
+            send_report(queue, report, environ)
         except OSError as exc:
             # The call goes on without; the gateway goes by its own clock then.
             print(json.dumps({"event": f"a report was not sent: {exc}"}))
-    answer: dict[str, Any] = {
+    told: dict[str, Any] = {
         "SchemaVersion": "1.0",
         "TransactionAttributes": decision.attributes,
     }
     if decision.actions is not None:
-        answer["Actions"] = decision.actions
-    return answer
+        told["Actions"] = decision.actions
+    return told
 
 
 def gateway_is_ready(url: str) -> bool:

@@ -112,7 +112,6 @@ class KinesisCarrier:
             await doing
         if self._events:
             await self._attempt("sqs", "DeleteQueue", {"QueueUrl": self._events})
-        self.control.stop()
 
     def _loop(self, coroutine: Any) -> None:
         loop: Deferred[None] = Deferred.fromCoroutine(coroutine)

@@ -20,12 +20,13 @@ from chime_gateway.call.record import CallRecord
 from chime_gateway.interfaces import Outcome
 from chime_gateway.media.stats import MediaStats, NetworkStats
 
-_CARRIERS: Final = ("websocket", "websocket-raw", "sip")
+_CARRIERS: Final = ("websocket", "websocket-raw", "sip", "kinesis")
 
 #: Voice to voice: below half a second is good, above two is broken.
 _TURN_BUCKETS: Final = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
 _BRIDGE_BUCKETS: Final = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)
 _LATE_BUCKETS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0)
+_REPLY_BUCKETS: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0)
 _CONNECT_BUCKETS: Final = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0)
 
 
@@ -39,18 +40,33 @@ class SipCounts(Protocol):
     def network_stats(self) -> NetworkStats: ...
 
 
+class KinesisCounts(Protocol):
+    """What the Kinesis carrier counts for itself."""
+
+    notices: Counter[str]
+
+
+class ControlCounts(Protocol):
+    """What is counted of the control of calls from outside."""
+
+    counts: Counter[str]
+
+
 class Metrics(Collector):
     """
     What the rest of the gateway reports to, and C{/metrics} reads.
 
     @ivar calls: the calls in progress; set once there is a table of them.
-    @ivar sip: the SIP carrier, if there is one.
+    @ivar sip: the SIP carrier, if there is one; C{kinesis} likewise.
+    @ivar control: of calls, by the SIP media application, if there is one.
     """
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.calls: Callable[[], Iterable[Call]] = list
         self.sip: SipCounts | None = None
+        self.kinesis: KinesisCounts | None = None
+        self.control: ControlCounts | None = None
         self._finished = MediaStats()
         self._outcomes: Counter[tuple[str, str]] = Counter()
         self._sessions: Counter[str] = Counter()
@@ -75,6 +91,11 @@ class Metrics(Collector):
             "From dialling Azure to a configured session.",
             _CONNECT_BUCKETS,
         )
+        self._reply = self._histogram(
+            "chimegw_kinesis_reply_seconds",
+            "From the end of an utterance of the agent until it is played.",
+            _REPLY_BUCKETS,
+        )
         self.registry.register(self)
 
     def _histogram(self, name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
@@ -90,6 +111,9 @@ class Metrics(Collector):
 
     def tick_was_late(self, seconds: float) -> None:
         self._late.observe(max(0.0, seconds))
+
+    def replied(self, seconds: float) -> None:
+        self._reply.observe(seconds)
 
     def agent_connected(self, seconds: float) -> None:
         self._connect.observe(seconds)
@@ -180,6 +204,20 @@ class Metrics(Collector):
         yield queued
         if self.sip is not None:
             yield from _sip_metrics(self.sip)
+        if self.control is not None:
+            yield _by_label(
+                "chimegw_sma_updates",
+                "Requests to the SIP media application about calls.",
+                "outcome",
+                self.control.counts,
+            )
+        if self.kinesis is not None:
+            yield _by_label(
+                "chimegw_kinesis_notices",
+                "Streaming notifications of the Voice Connector.",
+                "result",
+                self.kinesis.notices,
+            )
 
 
 def _sip_metrics(sip: SipCounts) -> Iterator[Metric]:

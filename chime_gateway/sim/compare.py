@@ -28,3 +28,24 @@ def correlation(reference: Samples, other: Samples) -> tuple[float, int]:
     scores = products / np.sqrt(np.maximum(energies, floor) * max(1.0, wanted @ wanted))
     at = int(np.argmax(scores))
     return float(scores[at]), at
+
+
+def piecewise_correlation(
+    reference: Samples, other: Samples, window: int
+) -> tuple[float, float]:
+    """
+    The same in pieces, for speech that is played with pauses put in.
+
+    @param window: samples of a piece.
+    @return: the median of the pieces that are not silent, and the least of them.
+    """
+    pieces = [
+        reference[at : at + window]
+        for at in range(0, len(reference) - window + 1, window)
+    ]
+    loudest = max(
+        (float(np.mean(np.square(p, dtype=float))) for p in pieces), default=0
+    )
+    spoken = [p for p in pieces if np.mean(np.square(p, dtype=float)) > loudest / 50]
+    scores = sorted(correlation(piece, other)[0] for piece in spoken)
+    return (scores[len(scores) // 2], scores[0]) if scores else (0.0, 0.0)
