@@ -235,7 +235,9 @@ class _Call:
                 self.attributes["state"] = "transferred"
                 self.report("transferred")
             elif self.settings.mode == "kinesis":
+                # Back from a transfer, there may be words left.
                 self.attributes["state"] = "talking"
+                return self.play_next()
             return []
         if kind == "Hangup":
             # The agent's leg is down: either this says so, or HANGUP does.

@@ -24,7 +24,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chime_gateway.errors import CallRefused, RemoteProtocolError, UnknownAgent
-from chime_gateway.interfaces import Ending, Outcome, Switchboard
+from chime_gateway.interfaces import CallerInfo, Ending, Outcome, Switchboard
 from chime_gateway.legs.kinesis_leg import KinesisLeg
 from chime_gateway.legs.kinesis_reply import Reply
 from chime_gateway.legs.kinesis_source import StreamingAws
@@ -34,8 +34,8 @@ from chime_gateway.settings import KinesisSettings
 from chime_gateway.wire.vcstream import Status, StreamNotice, parse_notice
 
 #: A message is nobody else's for so long; while its call runs it is renewed.
-VISIBLE_SECONDS: Final = 60
-RENEW_SECONDS: Final = 20.0
+VISIBLE_SECONDS: Final = 40
+RENEW_SECONDS: Final = 15.0
 
 _POLL_SECONDS: Final = 20
 _FULL_PAUSE_SECONDS: Final = 1.0
@@ -144,6 +144,11 @@ class KinesisCarrier:
             observe=self._observe_reply,
         )
 
+    def transfer(self, info: CallerInfo, target: str) -> Deferred[None]:
+        """L{SmaControl.transfer}, with reports of how it goes."""
+        events = {"Events": self._events} if self._events else {}
+        return self.control.transfer(info, target, events)
+
     def dismiss(self, control_id: str, *, apologise: bool) -> None:
         """Nobody talks with this caller any more."""
         action = "apologise" if apologise else "hangup"
@@ -159,10 +164,10 @@ class KinesisCarrier:
 
     def leg_over(self, leg: KinesisLeg) -> None:
         receipt = self._legs.pop(leg, None)
-        self._by_call.pop(leg.info.carrier_call_id, None)
+        self._by_call.pop(leg.call_id, None)
         self._by_control.pop(leg.info.stream_id, None)
         if receipt is not None:
-            self._remember(leg.info.carrier_call_id)
+            self._remember(leg.call_id)
             self._do(self._delete(receipt))
 
     # -- notices of the Voice Connector ----------------------------------------
@@ -233,11 +238,24 @@ class KinesisCarrier:
         elif notice.call_id in self._ended:
             self._done("too_late", receipt)
         elif notice.is_caller is (self._settings.leg != "caller"):
+            self._remember(notice.call_id)
             self._done("other_leg", receipt)
         elif notice.control_id in self._by_control:
-            self._done("second_leg", receipt)
+            self._resumed(self._by_control[notice.control_id], notice, receipt)
         else:
             self._take(notice, receipt, receives)
+
+    def _resumed(self, leg: KinesisLeg, notice: StreamNotice, receipt: str) -> None:
+        """The same call streams again: it came back from a failed transfer."""
+        if not leg.may_stream_again:
+            self._done("second_leg", receipt)
+            return
+        self.notices["resumed"] += 1
+        before, self._legs[leg] = self._legs[leg], receipt
+        self._do(self._delete(before))
+        self._by_call.pop(leg.call_id, None)
+        self._by_call[notice.call_id] = leg
+        leg.listen(notice)
 
     def _take(self, notice: StreamNotice, receipt: str, receives: int) -> None:
         leg = KinesisLeg(self, notice, is_taken_over=receives > 1)
@@ -261,7 +279,7 @@ class KinesisCarrier:
 
     def _give_back(self, leg: KinesisLeg) -> None:
         receipt = self._legs.pop(leg)
-        self._by_call.pop(leg.info.carrier_call_id, None)
+        self._by_call.pop(leg.call_id, None)
         self._by_control.pop(leg.info.stream_id, None)
         self._do(self._change_visibility(receipt, 0))
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, Final, Protocol
 
 from twisted.internet.defer import Deferred, fail
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
 from chime_gateway.errors import TransferFailed
@@ -18,21 +18,23 @@ from chime_gateway.frames import PCMU, Codec
 from chime_gateway.interfaces import CallerInfo, Ending, LegEvents, Outcome, Switchboard
 from chime_gateway.legs.kinesis_reply import Reply
 from chime_gateway.legs.kinesis_source import KinesisSource, StreamingAws
-from chime_gateway.legs.sma_control import SmaControl
 from chime_gateway.wire.vcstream import Status, StreamNotice
 
 #: A transfer of which nothing is reported has failed.
 _TRANSFER_SECONDS: Final = 45.0
+
+#: Back from a failed transfer, the caller is streamed again within this time.
+_RETURN_SECONDS: Final = 15.0
 
 
 class LegOwner(Protocol):
     """What a leg has in common with the others of its carrier."""
 
     aws: StreamingAws
-    control: SmaControl
     clock: IReactorTime
 
     def new_reply(self, leg: KinesisLeg, control_id: str) -> Reply: ...
+    def transfer(self, info: CallerInfo, target: str) -> Deferred[None]: ...
     def dismiss(self, control_id: str, *, apologise: bool) -> None:
         """Nobody talks with this caller any more."""
 
@@ -62,20 +64,28 @@ class KinesisLeg:
             called=notice.called,
             parameters={"X-VoiceConnector-ID": notice.voice_connector_id},
         )
+        self.call_id = notice.call_id
         self._carrier = carrier
         self._call: LegEvents | None = None
         self._is_over = False
         self._transferring: Deferred[None] | None = None
-        self._source = KinesisSource(
-            carrier.aws,
-            carrier.clock,
+        self._returning: IDelayedCall | None = None
+        # What was said to a gateway that broke down is lost with it.
+        self._source = self._new_source(
+            notice, "" if is_taken_over else notice.after_fragment
+        )
+        self._is_streaming = True
+        self._reply = carrier.new_reply(self, notice.control_id)
+
+    def _new_source(self, notice: StreamNotice, after_fragment: str) -> KinesisSource:
+        return KinesisSource(
+            self._carrier.aws,
+            self._carrier.clock,
             self,
             stream_arn=notice.stream_arn,
-            # What was said to a gateway that broke down is lost with it.
-            after_fragment="" if is_taken_over else notice.after_fragment,
+            after_fragment=after_fragment,
             owner={"TransactionId": notice.transaction_id, "CallId": notice.call_id},
         )
-        self._reply = carrier.new_reply(self, notice.control_id)
 
     def begin(self, switchboard: Switchboard) -> None:
         """
@@ -118,7 +128,7 @@ class KinesisLeg:
             return fail(TransferFailed("a transfer is under way"))
         transferring: Deferred[None] = Deferred()
         self._transferring = transferring
-        asking = self._carrier.control.transfer(self.info, target)
+        asking = self._carrier.transfer(self.info, target)
         asking.addErrback(lambda failure: self._transferred(failure.getErrorMessage()))
         transferring.addTimeout(
             _TRANSFER_SECONDS,
@@ -128,6 +138,11 @@ class KinesisLeg:
 
         def over(result: Any) -> Any:
             self._transferring = None
+            if not self._is_over:
+                # Not gone: the Lambda brings the caller back to us.
+                self._returning = self._carrier.clock.callLater(
+                    _RETURN_SECONDS, self._returned
+                )
             return result
 
         return transferring.addBoth(over)
@@ -143,6 +158,9 @@ class KinesisLeg:
             self._call.oddity_seen(kind)
 
     def source_ended(self, ending: Ending) -> None:
+        self._is_streaming = False
+        if self.may_stream_again:
+            return
         # Left alone, the caller would sit in silence.
         self._carrier.dismiss(self.info.stream_id, apologise=False)
         self._end(ending)
@@ -160,8 +178,25 @@ class KinesisLeg:
 
     # -- told by the carrier ---------------------------------------------------
 
+    @property
+    def may_stream_again(self) -> bool:
+        """In and after a transfer, the end of a stream is not that of the call."""
+        return self._transferring is not None or self._returning is not None
+
+    def listen(self, notice: StreamNotice) -> None:
+        """The caller is heard again, in another stream."""
+        self._source.stop()
+        self.call_id = notice.call_id
+        self._source = self._new_source(notice, notice.after_fragment)
+        self._is_streaming = True
+        self._source.start()
+
     def streaming_ended(self, notice: StreamNotice) -> None:
-        if notice.status is Status.FAILED:
+        self._is_streaming = False
+        if self.may_stream_again:
+            # The agent's end of it, to make room for the target.
+            self._source.stop()
+        elif notice.status is Status.FAILED:
             why = f"streaming failed: {notice.failure or 'no reason given'}"
             self._carrier.dismiss(self.info.stream_id, apologise=True)
             self._end(Ending(Outcome.CALLER_LOST, why[:200]))
@@ -190,6 +225,13 @@ class KinesisLeg:
         else:
             transferring.errback(TransferFailed(fault))
 
+    def _returned(self) -> None:
+        """By now the caller is, or never will be."""
+        self._returning = None
+        if not self._is_streaming:
+            self._carrier.dismiss(self.info.stream_id, apologise=True)
+            self._end(Ending(Outcome.CALLER_LOST, "lost in a transfer that failed"))
+
     def _end(self, ending: Ending) -> None:
         call = self._call
         if self._is_over:
@@ -204,6 +246,9 @@ class KinesisLeg:
         self._is_over = True
         self._call = None
         self._transferred("the call is over")
+        returning, self._returning = self._returning, None
+        if returning is not None:
+            returning.cancel()
         self._source.stop()
         self._reply.close()
         self._carrier.leg_over(self)

@@ -259,9 +259,9 @@ class Reply:
         stored: Deferred[None] = Deferred.fromCoroutine(_nothing(put))
         now = self._clock.seconds()
         self._unsent.append(_Utterance(key, start, self._cut_at, now, stored))
-        if self._sending is None:
+        if self._sending is None or self._sending.called:
             self._sending = Deferred.fromCoroutine(self._send())
-            self._sending.addErrback(self._send_failed)
+            self._sending.addErrback(self._failed)
 
     async def _send(self) -> None:
         """All that is stored, in order, in as few updates as the quota has it."""
@@ -283,7 +283,6 @@ class Reply:
             self._playlist.extend(ready)
             await self._control.update_now(self._transaction_id, arguments)
             self._follow()
-        self._sending = None
 
     async def _take_stored(self) -> list[_Utterance]:
         """What can be played by now; whoever asks has looked at the first."""
@@ -307,10 +306,6 @@ class Reply:
                 self._reach(self._taken)
             return False
         return True
-
-    def _send_failed(self, failure: Failure) -> None:
-        self._sending = None
-        self._failed(failure)
 
     def _background(self, coroutine: object) -> None:
         doing: Deferred[None] = Deferred.fromCoroutine(coroutine)  # type: ignore[arg-type]

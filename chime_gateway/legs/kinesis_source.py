@@ -33,10 +33,10 @@ from chime_gateway.wire.matroska import Block, MatroskaReader, Tag, Track
 RENEW_SECONDS: Final = 38 * 60.0
 
 #: Audio comes all the time, silence too; without it for so long it is asked again.
-STALL_SECONDS: Final = 10.0
+STALL_SECONDS: Final = 6.0
 
 #: A stream that brings nothing new is given up after so many attempts.
-MAX_ATTEMPTS: Final = 4
+MAX_ATTEMPTS: Final = 3
 _PAUSE_SECONDS: Final = 0.5
 
 _ERROR: Final = "AWS_KINESISVIDEO_ERROR_CODE"
@@ -94,6 +94,7 @@ class KinesisSource:
         self._token = ""
         self._last_fragment = -1
         self._attempts = 0
+        self._rest = b""
         self._running: Deferred[None] | None = None
 
     def start(self) -> None:
@@ -190,9 +191,16 @@ class KinesisSource:
     def resumes_at(self, token: str) -> None:
         self._token = token
 
-    def heard(self, audio: bytes) -> None:
+    def heard(self, samples: bytes, is_big_endian: bool) -> None:
+        """16 bit samples; 64 ms are 3.2 frames, so some wait for the next."""
         self._attempts = 0
-        self._user.caller_audio(audio)
+        samples = self._rest + samples
+        whole = len(samples) - len(samples) % (PCMU.frame_bytes * 2)
+        self._rest = samples[whole:]
+        if whole:
+            kind = ">i2" if is_big_endian else "<i2"
+            numbers = np.frombuffer(samples[:whole], kind).astype(np.int16)
+            self._user.caller_audio(encode_mu_law(numbers))
 
     def has_track(self, track: Track) -> None:
         self._log.debug("a stream of {track}", track=str(track))
@@ -215,7 +223,6 @@ class _Body(TwistedProtocol):
         self._is_ours = False
         self._is_new = True
         self._is_big_endian = False
-        self._rest = b""
         self.done: Deferred[str | Ending] = Deferred(lambda _: self.close())
 
     def dataReceived(self, data: bytes) -> None:
@@ -230,7 +237,7 @@ class _Body(TwistedProtocol):
                 return
             if isinstance(event, Block):
                 if self._is_ours and self._is_new:
-                    self._audio(event.payload)
+                    self._source.heard(event.payload, self._is_big_endian)
             elif isinstance(event, Tag):
                 self._tag(event)
             else:
@@ -262,16 +269,6 @@ class _Body(TwistedProtocol):
             self._finish("stream_stalled")
         else:
             self._watch = self._clock.callLater(STALL_SECONDS - quiet, self._look)
-
-    def _audio(self, samples: bytes) -> None:
-        """16 bit samples; 64 ms are 3.2 frames, so some wait for the next."""
-        samples = self._rest + samples
-        whole = len(samples) - len(samples) % (PCMU.frame_bytes * 2)
-        self._rest = samples[whole:]
-        if whole:
-            kind = ">i2" if self._is_big_endian else "<i2"
-            numbers = np.frombuffer(samples[:whole], kind).astype(np.int16)
-            self._source.heard(encode_mu_law(numbers))
 
     def _tag(self, tag: Tag) -> None:
         source = self._source

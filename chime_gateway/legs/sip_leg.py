@@ -27,7 +27,7 @@ from chime_gateway.legs.sip_context import (
 )
 from chime_gateway.legs.sip_dialog import LiveDialog, ReliableAnswer
 from chime_gateway.legs.sip_media import NotAcceptable
-from chime_gateway.legs.sip_refer import Referral
+from chime_gateway.legs.sip_refer import HandOver, Referral, Transfer
 from chime_gateway.legs.sip_refresh import SessionRefresh
 from chime_gateway.legs.sip_transactions import Incoming
 from chime_gateway.legs.sip_transport import Flow
@@ -90,7 +90,7 @@ class SipLeg:
         self._unacknowledged: dict[int, ReliableAnswer] = {}
         self._offered_in: set[int] = set()
         self._is_inviting = False
-        self._referral: Referral | None = None
+        self._transfer: Transfer | None = None
         self._session = SessionRefresh(
             context.clock, self._refresh, self._session_expired
         )
@@ -132,15 +132,17 @@ class SipLeg:
         """
         if self._dialog is None or self._is_over:
             return fail(TransferFailed("the call is not connected"))
-        if self._referral is not None and not self._referral.is_over:
+        if self._transfer is not None and not self._transfer.is_over:
             return fail(TransferFailed("a transfer is under way"))
         if "REFER" in self._peer_allows:
-            self._referral = Referral(self._dialog, target, self._context.clock)
-            return self._referral.done
+            self._transfer = Referral(self._dialog, target, self._context.clock)
+            return self._transfer.done
         transfers = self._context.transfers
         if transfers is None:
             return fail(TransferFailed("the peer takes no REFER"))
-        return transfers.transfer(self.info, target)
+        asking = transfers.transfer(self.info, target)
+        self._transfer = HandOver(asking, self._context.clock)
+        return self._transfer.done
 
     # -- AudioUser --------------------------------------------------------------
 
@@ -226,8 +228,8 @@ class SipLeg:
         incoming.respond(200)
         reason = incoming.request.headers.get("Reason")
         why = f"the caller hung up ({reason[:80]})" if reason else "the caller hung up"
-        if self._referral is not None:
-            self._referral.left()
+        if self._transfer is not None:
+            self._transfer.left()
         self._end(Ending(Outcome.COMPLETED, why), says_bye=False)
 
     def _options(self, incoming: Incoming) -> None:
@@ -298,11 +300,11 @@ class SipLeg:
 
     def _notify(self, incoming: Incoming) -> None:
         """How a REFER of ours goes on (RFC 3515 section 2.4.4)."""
-        if self._referral is None:
+        if self._transfer is None:
             incoming.respond(481)
             return
         incoming.respond(200)
-        self._referral.notified(incoming.request.body)
+        self._transfer.notified(incoming.request.body)
 
     def _answer_reliably(
         self, incoming: Incoming, headers: tuple[Header, ...], body: bytes
@@ -385,8 +387,8 @@ class SipLeg:
             answer.stop()
         self._unacknowledged.clear()
         self._session.stop()
-        if self._referral is not None:
-            self._referral.cut_short()
+        if self._transfer is not None:
+            self._transfer.cut_short()
         audio, self._audio = self._audio, None
         if audio is not None:
             audio.close(self.info.carrier_call_id)

@@ -1,5 +1,6 @@
 """
-Hand the other side on with REFER (RFC 3515) and learn how it went.
+Hand the other side on and learn how it went: with REFER (RFC 3515) where it is
+understood, otherwise by who controls the call from outside.
 """
 
 from __future__ import annotations
@@ -9,45 +10,39 @@ from typing import Final
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
 
 from chime_gateway.errors import TransferFailed
 from chime_gateway.legs.sip_dialog import LiveDialog
 from chime_gateway.wire.sip import Header, Response
 
 #: A transfer that the other side says nothing of any more has failed.
-_SECONDS: Final = 60.0
+_REFER_SECONDS: Final = 60.0
+
+#: Who controls the call takes our leg down first, and soon.
+_HAND_OVER_SECONDS: Final = 20.0
 
 _FRAGMENT: Final = re.compile(rb"\s*SIP/2\.0 (\d{3})")
 
 
-class Referral:
+class Transfer:
     """
-    One REFER.
+    One attempt.
 
-    @ivar done: fires when the other side has reached the target; fails with
+    @ivar done: fires when the other side has gone where it was sent; fails with
         L{TransferFailed}.
     """
 
-    def __init__(self, dialog: LiveDialog, target: str, clock: IReactorTime) -> None:
+    def __init__(self, clock: IReactorTime, seconds: float) -> None:
         self.done: Deferred[None] = Deferred(lambda _: self._finish("cancelled"))
-        self._due = clock.callLater(_SECONDS, self._finish, "not reported on")
-        uri = target if ":" in target else f"sip:{target}@{dialog.flow.source.host}"
-        refer_to: Header = ("Refer-To", f"<{uri}>")
-        headers = (dialog.contact(), refer_to)
-        dialog.request("REFER", headers, b"", self._answered)
+        self._due = clock.callLater(seconds, self._finish, "not reported on")
 
     @property
     def is_over(self) -> bool:
         return bool(self.done.called)
 
     def notified(self, body: bytes) -> None:
-        """A NOTIFY brought this C{message/sipfrag}."""
-        found = _FRAGMENT.match(body)
-        status = int(found[1]) if found else 0
-        if status >= 300:
-            self._finish(f"answered with {status}")
-        elif status >= 200:
-            self._finish(None)
+        """A NOTIFY came."""
 
     def left(self) -> None:
         """The other side hung up: it has gone where it was sent."""
@@ -56,12 +51,6 @@ class Referral:
     def cut_short(self) -> None:
         """The call ended before it was known."""
         self._finish("cut short: the call is over")
-
-    def _answered(self, response: Response | None) -> None:
-        if response is None:
-            self._finish("not answered")
-        elif response.status >= 300:
-            self._finish(f"refused with {response.status}")
 
     def _finish(self, fault: str | None) -> None:
         if self._due.active():
@@ -72,3 +61,48 @@ class Referral:
             self.done.callback(None)
         else:
             self.done.errback(TransferFailed(f"the transfer was {fault}"))
+
+
+class HandOver(Transfer):
+    """
+    Asked of who controls the call, who hangs our leg up and calls the target.
+
+    To hang up ourselves would be too early: the request is carried out some time
+    after it was taken, and until then our BYE ends the caller's leg as well.
+
+    @param asking: fires when the request was taken; fails with L{TransferFailed}.
+    """
+
+    def __init__(self, asking: Deferred[None], clock: IReactorTime) -> None:
+        super().__init__(clock, _HAND_OVER_SECONDS)
+        asking.addErrback(self._refused)
+
+    def _refused(self, failure: Failure) -> None:
+        failure.trap(TransferFailed)
+        self._finish(f"refused: {failure.getErrorMessage()}")
+
+
+class Referral(Transfer):
+    """One REFER."""
+
+    def __init__(self, dialog: LiveDialog, target: str, clock: IReactorTime) -> None:
+        super().__init__(clock, _REFER_SECONDS)
+        uri = target if ":" in target else f"sip:{target}@{dialog.flow.source.host}"
+        refer_to: Header = ("Refer-To", f"<{uri}>")
+        headers = (dialog.contact(), refer_to)
+        dialog.request("REFER", headers, b"", self._answered)
+
+    def notified(self, body: bytes) -> None:
+        """A NOTIFY brought this C{message/sipfrag}."""
+        found = _FRAGMENT.match(body)
+        status = int(found[1]) if found else 0
+        if status >= 300:
+            self._finish(f"answered with {status}")
+        elif status >= 200:
+            self._finish(None)
+
+    def _answered(self, response: Response | None) -> None:
+        if response is None:
+            self._finish("not answered")
+        elif response.status >= 300:
+            self._finish(f"refused with {response.status}")

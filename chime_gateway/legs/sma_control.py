@@ -25,6 +25,7 @@ from chime_gateway.net.aws_api import AwsError
 
 #: Where a caller may be sent: a number, or an extension of the Voice Connector.
 _TARGET: Final = re.compile(r"(\+[1-9][0-9]{1,14}|sip:[^\s@]{1,36})\Z")
+_NOTHING: Final[Mapping[str, str]] = {}
 _NUMBER: Final = re.compile(r"\+[1-9][0-9]{1,14}\Z")
 
 
@@ -118,15 +119,21 @@ class SmaControl:
 
     # -- Transfers ---------------------------------------------------------------
 
-    def transfer(self, info: CallerInfo, target: str) -> Deferred[None]:
+    def transfer(
+        self, info: CallerInfo, target: str, more: Mapping[str, str] = _NOTHING
+    ) -> Deferred[None]:
         """
         Have the caller sent to C{target}; fires when the request was taken.
 
         The Deferred fails with L{TransferFailed}.
-        """
-        return Deferred.fromCoroutine(self._transfer(info, target))
 
-    async def _transfer(self, info: CallerInfo, target: str) -> None:
+        @param more: goes with the request.
+        """
+        return Deferred.fromCoroutine(self._transfer(info, target, more))
+
+    async def _transfer(
+        self, info: CallerInfo, target: str, more: Mapping[str, str]
+    ) -> None:
         if not info.stream_id:
             raise TransferFailed(
                 "the call did not come through a SIP media application"
@@ -136,7 +143,7 @@ class SmaControl:
             raise TransferFailed(
                 "the target is neither a number (+12065550100) nor sip:EXTENSION"
             )
-        arguments = {"Action": "transfer", "Target": target}
+        arguments = {"Action": "transfer", "Target": target, **more}
         try:
             await self.update(info.stream_id, arguments)
         except CallGone as exc:

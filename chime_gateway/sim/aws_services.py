@@ -326,7 +326,7 @@ def _fragment(
     )
 
 
-@define(eq=False)
+@define(eq=False, slots=False)
 class Stream:
     """
     One Kinesis video stream.

@@ -255,12 +255,13 @@ def _route_by_path(
 
 def _lacks_header(operation: OperationModel, request: Request) -> bool:
     shape = operation.input_shape
-    for name in shape.required_members if shape is not None else ():
-        how = shape.members[name].serialization
-        if how.get("location") == "header":
-            if how["name"].lower() not in request.headers:
-                return True
-    return False
+    required = shape.required_members if shape is not None else ()
+    places = [shape.members[name].serialization for name in required]
+    return any(
+        place["name"].lower() not in request.headers
+        for place in places
+        if place.get("location") == "header"
+    )
 
 
 # -- parameters ------------------------------------------------------------------

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorTime
 
 from chime_gateway.codec.g711 import decode_mu_law
@@ -25,6 +25,7 @@ from chime_gateway.sim.aws_services import Stream
 from chime_gateway.sim.caller import CallPlan, CallReport, Meter, SimulatedCaller
 from chime_gateway.sim.playout import PlayoutBuffer
 from chime_gateway.sim.sma import Function, SmaCall, SmaSimulator
+from chime_gateway.sim.sma_rules import InvalidAction
 
 #: What stands in for the installation.
 QUEUE: Final = "chimegw-notices"
@@ -44,11 +45,13 @@ class KinesisWorld:
 
     @param function: the Lambda.
     @ivar lines: calls in progress.
+    @ivar unreachable: numbers that nobody answers.
     """
 
     def __init__(self, function: Function, clock: IReactorTime) -> None:
         self.clock = clock
         self.lines: dict[str, KinesisLine] = {}
+        self.unreachable: set[str] = set()
         self._free_streams: list[Stream] = []
         self.application = SmaSimulator(
             function,
@@ -108,8 +111,22 @@ class KinesisWorld:
     def _bridge(
         self, call: SmaCall, endpoint: Mapping[str, str], headers: Mapping[str, str]
     ) -> Deferred[Any]:
-        """The Voice Connector answers at once: nobody but its stream is there."""
+        """
+        The Voice Connector answers at once: nobody but its stream is there.
+        People answer as well, but for those who do not.
+        """
+        if endpoint["BridgeEndpointType"] == "PSTN":
+            if endpoint["Uri"] in self.unreachable:
+                return fail(InvalidAction("Call not answered", "CallNotAnswered"))
+            return succeed(_Person())
         return succeed(_SourceLeg(self.lines[call.transaction_id], endpoint["Uri"]))
+
+
+class _Person:
+    """Somebody to whom the caller was sent on."""
+
+    def hang_up(self) -> None:
+        """They put the receiver down."""
 
 
 class _SourceLeg:

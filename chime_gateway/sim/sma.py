@@ -372,8 +372,11 @@ class SmaCall:
             await self._play(parameters["AudioSource"])
         elif kind == "Hangup":
             leg = self._named(parameters)
-            # What comes of it is an event of its own, after this.
-            self._clock.callLater(0, self._left, leg, 0, by_us=True)
+            if leg.tag == "LEG-B":
+                self._left(leg, 0, by_us=True)
+            else:
+                # It ends this list of actions as well.
+                self._clock.callLater(0, self._left, leg, 0, by_us=True)
         else:
             await self._bridge(parameters)
 
@@ -387,16 +390,15 @@ class SmaCall:
         return waiting
 
     async def _play(self, source: Mapping[str, str]) -> None:
-        await self._wait(_FETCH_SECONDS)
-        data = self._application.fetch(source["BucketName"], source["Key"])
-        if data is None or data[:4] != b"RIFF" or data[20:28] != _PCM_8000:
-            raise InvalidAction("Invalid audio source", "InvalidAudioSource")
-        audio = encode_mu_law(np.frombuffer(data[44:], "<i2").astype(np.int16))
         phone = self.phone
-        if phone is None:
-            return
-        phone.play(audio)
+        assert phone is not None
         try:
+            await self._wait(_FETCH_SECONDS)
+            data = self._application.fetch(source["BucketName"], source["Key"])
+            if data is None or data[:4] != b"RIFF" or data[20:28] != _PCM_8000:
+                raise InvalidAction("Invalid audio source", "InvalidAudioSource")
+            audio = encode_mu_law(np.frombuffer(data[44:], "<i2").astype(np.int16))
+            phone.play(audio)
             await self._wait(len(audio) / PCMU.bytes_per_second)
         except CancelledError:
             phone.stop_playing()

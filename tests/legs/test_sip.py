@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import ip_network
 
 from attrs import evolve
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.errors import CallRefused, TransferFailed, UnknownAgent
@@ -723,18 +723,43 @@ class TransferTests(SynchronousTestCase):
         world.advance(61, 0.5)
         self.failureResultOf(done, TransferFailed)
 
-    def test_without_refer_whoever_controls_the_call_is_asked(self) -> None:
+    def controlled(
+        self, asking: Deferred[None]
+    ) -> tuple[SipWorld, str, list[tuple[CallerInfo, str]]]:
+        """A call that somebody else controls, and who is asked for what."""
         asked: list[tuple[CallerInfo, str]] = []
 
         class Seam:
             def transfer(self, info: CallerInfo, target: str) -> Deferred[None]:
                 asked.append((info, target))
-                return succeed(None)
+                return asking
 
         world = SipWorld(transfers=Seam())
-        world.established()
-        self.successResultOf(world.leg.transfer("sales"))
+        return world, world.established(), asked
+
+    def test_without_refer_whoever_controls_the_call_is_asked(self) -> None:
+        world, tag, asked = self.controlled(succeed(None))
+        done = world.leg.transfer("sales")
         self.assertEqual([target for _, target in asked], ["sales"])
+        # It was taken; our BYE now would end the caller's leg with ours.
+        self.assertNoResult(done)
+        self.failureResultOf(world.leg.transfer("again"), TransferFailed)
+        world.asks("BYE", tag)
+        self.assertIsNone(self.successResultOf(done))
+
+    def test_a_hand_over_that_never_comes_leaves_the_call(self) -> None:
+        world, tag, _ = self.controlled(succeed(None))
+        done = world.leg.transfer("sales")
+        world.advance(21, 0.5)
+        self.failureResultOf(done, TransferFailed)
+        self.assertEqual(world.asks("OPTIONS", tag).status, 200)
+
+    def test_a_hand_over_that_is_refused_says_why(self) -> None:
+        world, _, _ = self.controlled(fail(TransferFailed("no X-Transaction-Id")))
+        failure = self.failureResultOf(world.leg.transfer("sales"), TransferFailed)
+        self.assertIn("no X-Transaction-Id", str(failure.value))
+
+    def test_with_neither_there_is_no_transfer(self) -> None:
         plain = SipWorld()
         plain.established()
         self.failureResultOf(plain.leg.transfer("sales"), TransferFailed)
