@@ -21,6 +21,7 @@ from twisted.internet.task import react
 from twisted.python import usage
 
 from chime_gateway import __version__
+from chime_gateway.cli_aws import AwsOptions
 from chime_gateway.config import read_secret
 from chime_gateway.demo import Demo, call_report_lines, prepare_call, save_recording
 from chime_gateway.errors import ConfigError
@@ -261,6 +262,7 @@ class Options(usage.Options):
         ["call", None, CallOptions, "Place a test call to a gateway."],
         ["simulate-azure", None, SimulateOptions, "Serve a local Realtime service."],
         ["token", None, TokenOptions, "Print a token that opens streams for a while."],
+        ["aws", None, AwsOptions, "Set up AWS: plan, apply, verify, destroy."],
     ]
 
     def opt_version(self) -> None:

@@ -442,3 +442,14 @@ def describe(settings: GatewaySettings) -> dict[str, Any]:
 def read_secret(environ: Mapping[str, str]) -> str:
     """The shared secret, for tools that call a gateway."""
     return environ.get("CHIMEGW_SHARED_SECRET", "")
+
+
+def read_trunk_password(environ: Mapping[str, str]) -> str:
+    """The password of the termination, for the command that sets it."""
+    return environ.get("CHIMEGW_SIP_TRUNK_PASSWORD", "")
+
+
+def read_sip_allow(environ: Mapping[str, str]) -> list[str]:
+    """Who may call, as it is written; empty: not said here."""
+    text = environ.get("CHIMEGW_SIP_ALLOW", "")
+    return [part.strip() for part in text.split(",") if part.strip()]

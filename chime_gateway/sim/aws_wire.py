@@ -224,7 +224,10 @@ def _paths(
     model = model_of(service)
     found = []
     for name in model.operation_names:
-        http = model.operation_model(name).http
+        operation = model.operation_model(name)
+        if operation.deprecated:
+            continue  # its successor has the same path
+        http = operation.http
         path, _, query = http["requestUri"].partition("?")
         pattern = re.sub(
             r"\\\{(\w+)(\\\+)?\\\}",
@@ -303,8 +306,10 @@ def _decode(
     payload = shape.serialization.get("payload")
     if payload is not None:
         member = shape.members[payload]
-        if member.type_name in ("blob", "string"):
+        if member.type_name == "blob":
             parameters[payload] = request.body
+        elif member.type_name == "string":
+            parameters[payload] = request.body.decode()
         elif request.body:
             parameters[payload] = _from_body(protocol, member, request.body)
     elif in_body and request.body:
