@@ -34,6 +34,8 @@ from chime_gateway.net.aws_api import iam_action
 _SETTLE_SECONDS: Final = 60.0
 _PAUSE_SECONDS: Final = 2.0
 
+_THROTTLED_ATTEMPTS: Final = 6
+
 #: Refusals that pass: a role that is not known yet, a function that is changing.
 _UNSETTLED: Final[Mapping[str, str]] = {
     "InvalidParameterValueException": "assumed",
@@ -92,6 +94,11 @@ class Cloud:
         self._sleep = sleep
         self._clients: dict[str, Any] = {}
 
+    def close(self) -> None:
+        """Give the connections back."""
+        for client in self._clients.values():
+            client.close()
+
     def ask(self, request: Request) -> dict[str, Any]:
         """
         All pages of the answer, in one.
@@ -99,10 +106,10 @@ class Cloud:
         @raise Refused: it was.
         @raise Unknown: the request means something that does not exist.
         """
-        answer = self._ask_once(request, {})
+        answer = self._ask_slowly(request, {})
         page = answer
         while page.get("NextToken") and "NextToken" not in request.parameters:
-            page = self._ask_once(request, {"NextToken": page["NextToken"]})
+            page = self._ask_slowly(request, {"NextToken": page["NextToken"]})
             for key, value in page.items():
                 if isinstance(value, list):
                     answer[key] = [*answer.get(key, ()), *value]
@@ -125,6 +132,18 @@ class Cloud:
                     raise
             self._sleep(_PAUSE_SECONDS)
             waited += _PAUSE_SECONDS
+
+    def _ask_slowly(self, request: Request, more: Mapping[str, Any]) -> dict[str, Any]:
+        """botocore knows most services' ways of saying too fast, and not Chime's."""
+        for attempt in range(_THROTTLED_ATTEMPTS):
+            try:
+                return self._ask_once(request, more)
+            except Refused as exc:
+                if not exc.code.startswith("Throttl"):
+                    raise
+                last = exc
+            self._sleep(0.5 * 2**attempt)
+        raise last
 
     def _ask_once(self, request: Request, more: Mapping[str, Any]) -> dict[str, Any]:
         parameters = fill(request.parameters, self.references)

@@ -101,12 +101,17 @@ class FakeAws(Resource):
         told = Request(
             request.method.decode(), request.uri.decode("latin-1"), headers, body
         )
-        Deferred.fromCoroutine(self._answer(request, told)).addErrback(self._bug)
+        answering = Deferred.fromCoroutine(self._answer(request, told))
+        answering.addErrback(self._bug, request)
         return NOT_DONE_YET
 
-    def _bug(self, failure: Failure) -> None:
-        if not failure.check(CancelledError):
-            self._log.failure("the fake AWS has a bug", failure)
+    def _bug(self, failure: Failure, http: HttpRequest) -> None:
+        if failure.check(CancelledError):
+            return
+        self._log.failure("the fake AWS has a bug", failure)
+        if not http.finished and not http._disconnected:
+            http.setResponseCode(418)
+            http.finish()
 
     async def _answer(self, http: HttpRequest, request: Request) -> None:
         is_gone = http.notifyFinish()

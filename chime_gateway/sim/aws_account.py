@@ -622,7 +622,8 @@ class Events:
         return {"FailedEntryCount": 0, "FailedEntries": []}
 
     def _list_targets(self, parameters: _Parameters) -> Any:
-        return {"Targets": list(self._find(parameters["Rule"])["targets"].values())}
+        targets = list(self._find(parameters["Rule"])["targets"].values())
+        return {"Targets": targets} if targets else {}
 
     def _remove_targets(self, parameters: _Parameters) -> Any:
         rule = self._find(parameters["Rule"])
@@ -790,7 +791,7 @@ class Account:
     def __init__(self, clock: IReactorTime) -> None:
         self.iam = Iam()
         self.functions = Functions(self.iam)
-        self.chime = ChimeVoice(self.functions.has)
+        self.chime = ChimeVoice(lambda arn: self.functions.has(arn))
         self.events = Events()
         self.logs = Logs()
         self.queues = Queues(clock)

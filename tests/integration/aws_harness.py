@@ -1,0 +1,98 @@
+"""A fake account on loopback, and everything that makes botocore go there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+from unittest import mock
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
+
+from chime_gateway.aws.installation import Gateway, Wishes
+from chime_gateway.aws.provision import Change, Cloud
+from chime_gateway.sim.aws_account import Account
+from tests.base import ReactorTestCase
+
+NUMBER = "+12065550100"
+
+
+def wishes(**changes: Any) -> Wishes:
+    """An installation of both modes' parts, but for what is changed."""
+    wanted: dict[str, Any] = {
+        "region": "us-east-1",
+        "mode": "kinesis",
+        "gateways": (Gateway(host="127.0.0.1", port=5060),),
+        "numbers": (NUMBER,),
+        "order": (NUMBER,),
+        "confirms_order": True,
+        "termination_cidrs": ("198.51.100.7/32",),
+        "termination_user": "gateway",
+        "termination_password": "secret-of-the-trunk",
+        "gateway_role": "gateway-machine",
+    }
+    return Wishes(**{**wanted, **changes})
+
+
+class AccountTestCase(ReactorTestCase):
+    """
+    @ivar account: fresh, but for the role of the gateway's machine.
+    """
+
+    def setUp(self) -> None:
+        from twisted.internet import reactor
+
+        self.account = Account(reactor)  # type: ignore[arg-type]
+        site = self.account.aws.site()
+        self.channels: list[Any] = []
+        build = site.buildProtocol
+
+        def built(address: Any) -> Any:
+            self.channels.append(build(address))
+            return self.channels[-1]
+
+        site.buildProtocol = built  # type: ignore[method-assign]
+        listening: Any = reactor.listenTCP(  # type: ignore[attr-defined]
+            0, site, interface="127.0.0.1"
+        )
+        self.addCleanup(listening.stopListening)
+        self.port = listening.getHost().port
+        self.account.queues.url = f"http://127.0.0.1:{self.port}"
+        self.account.iam._create_role(
+            {"RoleName": "gateway-machine", "AssumeRolePolicyDocument": TRUST}
+        )
+        self.environment = self.account.aws.environment(self.port)
+        patched = mock.patch.dict(os.environ, self.environment)
+        patched.start()
+        self.addCleanup(patched.stop)
+        self.clouds: list[Cloud] = []
+        self.cloud = self.new_cloud()
+
+    def new_cloud(self) -> Cloud:
+        cloud = Cloud("us-east-1", sleep=lambda seconds: None)
+        self.clouds.append(cloud)
+        return cloud
+
+    async def tearDown(self) -> None:
+        from twisted.internet import reactor
+
+        for cloud in self.clouds:
+            cloud.close()
+        for channel in self.channels:
+            # A client that was refused keeps its connection for a while.
+            channel._channel.loseConnection()
+        await deferLater(reactor, 0.05)  # type: ignore[arg-type]
+
+    def run_in_thread(self, work: Callable[[], Any]) -> Deferred[Any]:
+        """What blocks must not block the account, which is in this process."""
+        self.cloud.references.clear()
+        return deferToThread(work)
+
+
+TRUST = '{"Statement":[{"Effect":"Allow","Action":"sts:AssumeRole"}]}'
+
+
+def actions(changes: list[Change]) -> set[str]:
+    return {change.action for change in changes}
