@@ -26,6 +26,7 @@ from chime_gateway.sim.aws_wire import (
     Request,
     check_signature,
     read_request,
+    services_of,
     write_answer,
     write_fault,
 )
@@ -116,11 +117,10 @@ class FakeAws(Resource):
     async def _answer(self, http: HttpRequest, request: Request) -> None:
         is_gone = http.notifyFinish()
         is_gone.addErrback(lambda _: None)
-        services: tuple[str, ...] = ()
+        services = services_of(request)
         try:
             host = request.headers.get("host", "")
-            keys = {self.access_key: self.secret_key}
-            services = check_signature(request, keys, host)
+            check_signature(request, {self.access_key: self.secret_key}, host)
             operation = read_request(request, services)
             self.asked.append(operation)
             await self._be_troublesome(operation)
@@ -175,6 +175,7 @@ class FakeAws(Resource):
 
         http.setHeader("content-type", "video/webm")
         http.notifyFinish().addErrback(gone)
+        http.write(b"")  # its headers go at once
         body.start(write, finish)
 
 

@@ -80,12 +80,15 @@ def model_of(service: str) -> ServiceModel:
     return _SESSION.get_service_model(service)
 
 
-def check_signature(
-    request: Request, secrets: Mapping[str, str], host: str
-) -> tuple[str, ...]:
+def services_of(request: Request) -> tuple[str, ...]:
+    """The services that may be meant, by the request's signature."""
+    found = _SCOPE.match(request.headers.get("authorization", ""))
+    return _SERVICES.get(found[4], (found[4],)) if found else ()
+
+
+def check_signature(request: Request, secrets: Mapping[str, str], host: str) -> None:
     """
     @param secrets: by access key.
-    @return: the services that may be meant.
     @raise Fault: not signed, or not by somebody who is known.
     """
     found = _SCOPE.match(request.headers.get("authorization", ""))
@@ -111,7 +114,6 @@ def check_signature(
     signer.payload = payload
     if signer.signature(signer.string_to_sign(again, canonical), again) != signature:
         raise Fault("SignatureDoesNotMatch", "the signature does not match", 403)
-    return _SERVICES.get(name, (name,))
 
 
 def read_request(request: Request, services: tuple[str, ...]) -> Operation:

@@ -44,7 +44,7 @@ class AccountTestCase(ReactorTestCase):
     def setUp(self) -> None:
         from twisted.internet import reactor
 
-        self.account = Account(reactor)  # type: ignore[arg-type]
+        self.account = Account(reactor)
         site = self.account.aws.site()
         self.channels: list[Any] = []
         build = site.buildProtocol
@@ -54,9 +54,8 @@ class AccountTestCase(ReactorTestCase):
             return self.channels[-1]
 
         site.buildProtocol = built  # type: ignore[method-assign]
-        listening: Any = reactor.listenTCP(  # type: ignore[attr-defined]
-            0, site, interface="127.0.0.1"
-        )
+        network: Any = reactor
+        listening = network.listenTCP(0, site, interface="127.0.0.1")
         self.addCleanup(listening.stopListening)
         self.port = listening.getHost().port
         self.account.queues.url = f"http://127.0.0.1:{self.port}"
@@ -75,7 +74,10 @@ class AccountTestCase(ReactorTestCase):
         self.clouds.append(cloud)
         return cloud
 
-    async def tearDown(self) -> None:
+    def tearDown(self) -> Deferred[None]:  # type: ignore[override]
+        return Deferred.fromCoroutine(self._close())
+
+    async def _close(self) -> None:
         from twisted.internet import reactor
 
         for cloud in self.clouds:
@@ -83,7 +85,7 @@ class AccountTestCase(ReactorTestCase):
         for channel in self.channels:
             # A client that was refused keeps its connection for a while.
             channel._channel.loseConnection()
-        await deferLater(reactor, 0.05)  # type: ignore[arg-type]
+        await deferLater(reactor, 0.05)
 
     def run_in_thread(self, work: Callable[[], Any]) -> Deferred[Any]:
         """What blocks must not block the account, which is in this process."""

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -114,7 +115,7 @@ class SetupTests(AccountTestCase):
                 return Fault("AccessDeniedException", "no", 403)
             return None
 
-        self.account.aws.trouble = denied  # type: ignore[assignment]
+        self.account.aws.trouble = denied
         with self.assertRaises(Refused) as caught:
             await self.apply()
         self.assertIn("allow chime:CreateVoiceConnector", str(caught.exception))
@@ -148,7 +149,7 @@ class SetupTests(AccountTestCase):
             seen.append(operation.name)
             return faults.get(operation.name)
 
-        self.account.aws.trouble = once  # type: ignore[assignment]
+        self.account.aws.trouble = once
         await self.apply()
         configuration = self.account.functions.functions["chimegw-sma"]["configuration"]
         configuration["CodeSha256"] = "old"
@@ -399,7 +400,7 @@ class VerifyTests(AccountTestCase):
                 return Fault("ForbiddenException", "no", 403)
             return None
 
-        self.account.aws.trouble = denied  # type: ignore[assignment]
+        self.account.aws.trouble = denied
         await self.finding("chime:GetVoiceConnectorTermination", wanted)
 
 
@@ -466,7 +467,9 @@ class CommandLineTests(AccountTestCase):
             )
             # The same as apply would have made.
             changes = await self.run_in_thread(
-                lambda wanted=wanted: list(plan(self.cloud, resources(wanted)))
+                partial(
+                    lambda wanted: list(plan(self.cloud, resources(wanted))), wanted
+                )
             )
             self.assertEqual(actions(changes), {"keep"}, [str(c) for c in changes])
 
