@@ -12,7 +12,7 @@ CARRIER ?= websocket
 
 SOURCES = setup.cfg pyproject.toml $(shell find chime_gateway twisted -name '*.py' -o -name '*.wav' -o -name '*.toml')
 
-.PHONY: demo test lint types package bench soak clean
+.PHONY: demo test lint types package bench bench-kinesis soak clean
 
 # The package is installed as its users have it, so that twistd finds the plugin.
 $(VENV)/.installed: $(SOURCES)
@@ -52,6 +52,9 @@ $(VENV)/.bench: $(VENV)/.installed
 bench: $(VENV)/.bench
 	if command -v npm >/dev/null; then cd benchmarks && npm install --silent --no-audit --no-fund --no-package-lock; fi
 	PYTHONPATH=benchmarks $(BIN)/python benchmarks/run.py $(BENCH)
+
+bench-kinesis: $(VENV)/.bench
+	PYTHONPATH=benchmarks $(BIN)/python benchmarks/kinesis.py $(BENCH)
 
 soak: $(VENV)/.bench
 	PYTHONPATH=benchmarks $(BIN)/python benchmarks/soak.py $(SOAK)

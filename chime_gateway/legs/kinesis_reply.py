@@ -106,6 +106,7 @@ class UtteranceCutter:
 class _Utterance:
     """
     @ivar start: and C{end}: where it lies in all that was said, in bytes.
+    @ivar said_at: when the last of it came from the agent.
     @ivar stored: fires when it can be played.
     """
 
@@ -136,7 +137,7 @@ class Reply:
     @param new_key: a key for the next file, which nobody can guess.
     @param events: the queue where the Lambda reports.
     @param observe: told how long each utterance took, from its last sample's
-        arrival here until it was heard to begin.
+        arrival here, or the end of the one before it, until it began.
     """
 
     _log = Logger()
@@ -165,6 +166,7 @@ class Reply:
         self._observe = observe
         self._cutter = UtteranceCutter()
         self._taken = 0
+        self._heard_at = 0.0
         self._cut_at = 0
         self._marks: deque[tuple[int, str]] = deque()
         self._unsent: deque[_Utterance] = deque()
@@ -181,6 +183,7 @@ class Reply:
     def play(self, audio: bytes) -> None:
         """Whole frames, as fast as they come."""
         self._taken += len(audio)
+        self._heard_at = self._clock.seconds()
         for speech in self._cutter.add(audio):
             self._say(speech)
         if self._idle is None or not self._idle.active():
@@ -221,7 +224,8 @@ class Reply:
         if what == "playing":
             if known.began_at is None:
                 known.began_at = now
-                self._observe(now - known.said_at)
+                # What waited for the one before it to be heard was not late.
+                self._observe(now - max(known.said_at, self._done_at))
         elif what in ("played", "failed"):
             if what == "failed":
                 self._user.audio_dropped("not_played", known.end - known.start)
@@ -257,8 +261,8 @@ class Reply:
             },
         )
         stored: Deferred[None] = Deferred.fromCoroutine(_nothing(put))
-        now = self._clock.seconds()
-        self._unsent.append(_Utterance(key, start, self._cut_at, now, stored))
+        said_at = self._heard_at
+        self._unsent.append(_Utterance(key, start, self._cut_at, said_at, stored))
         if self._sending is None or self._sending.called:
             self._sending = Deferred.fromCoroutine(self._send())
             self._sending.addErrback(self._failed)
