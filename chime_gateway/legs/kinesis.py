@@ -139,7 +139,7 @@ class KinesisCarrier:
             leg,
             transaction_id=control_id,
             bucket=settings.bucket,
-            events=self._events,
+            events=lambda: self._events,
             new_key=lambda: f"{settings.prefix}{self._new_token()}.wav",
             observe=self._observe_reply,
         )

@@ -135,7 +135,7 @@ class ReplyUser(Protocol):
 class Reply:
     """
     @param new_key: a key for the next file, which nobody can guess.
-    @param events: the queue where the Lambda reports.
+    @param events: the queue where the Lambda is to report, once there is one.
     @param observe: told how long each utterance took, from its last sample's
         arrival here, or the end of the one before it, until it began.
     """
@@ -151,7 +151,7 @@ class Reply:
         *,
         transaction_id: str,
         bucket: str,
-        events: str,
+        events: Callable[[], str],
         new_key: Callable[[], str],
         observe: Callable[[float], None],
     ) -> None:
@@ -236,7 +236,8 @@ class Reply:
 
     @property
     def _address(self) -> dict[str, str]:
-        return {"Events": self._events} if self._events else {}
+        queue = self._events()
+        return {"Events": queue} if queue else {}
 
     @property
     def _is_silent(self) -> bool:

@@ -26,16 +26,23 @@ from botocore.exceptions import (
 from botocore.parsers import ResponseParserFactory
 from botocore.session import Session
 from treq.client import HTTPClient
-from twisted.internet.defer import CancelledError, Deferred, TimeoutError
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import (
     ConnectError,
     ConnectingCancelledError,
+    ConnectionDone,
+    ConnectionLost,
     DNSLookupError,
 )
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.task import deferLater
-from twisted.web.client import Agent, HTTPConnectionPool, ResponseFailed
+from twisted.web.client import (
+    Agent,
+    HTTPConnectionPool,
+    RequestTransmissionFailed,
+    ResponseFailed,
+)
 from twisted.web.http_headers import Headers
 
 from chime_gateway.errors import GatewayError
@@ -280,15 +287,34 @@ class AwsApi:
             data=prepared.body,
             unbuffered=True,
         )
-        sending.addTimeout(seconds, self._clock)
+        return await self._in_time(sending, seconds, service, operation)
+
+    async def _in_time(
+        self, waiting: Deferred[Any], seconds: float, service: str, operation: str
+    ) -> Any:
+        """
+        @raise AwsError: it failed, or took too long.
+        @raise CancelledError: whoever waits was cancelled.
+        """
+        is_late = False
+
+        def late() -> None:
+            nonlocal is_late
+            is_late = True
+            waiting.cancel()
+
+        alarm = self._clock.callLater(seconds, late)
         try:
-            return await sending
-        except (
-            *(ConnectError, DNSLookupError, ResponseFailed, TimeoutError),
-            *(CancelledError, ConnectingCancelledError),
-        ) as exc:
-            why = str(exc) or type(exc).__name__
+            return await waiting
+        except _LOST as exc:
+            # A request that is cancelled fails in as many ways as one that breaks.
+            if not is_late and _was_cancelled(exc):
+                raise CancelledError from exc
+            why = f"nothing came in {seconds:g} s" if is_late else str(exc)
             raise AwsError(service, operation, "", why[:200]) from exc
+        finally:
+            if alarm.active():
+                alarm.cancel()
 
     def _prepare(
         self, service: str, operation: str, parameters: dict[str, Any], endpoint: str
@@ -341,11 +367,7 @@ class AwsApi:
                 chunks.append(chunk)
 
         reading = treq.collect(response, collect)
-        reading.addTimeout(REQUEST_SECONDS, self._clock)
-        try:
-            await reading
-        except (TimeoutError, ResponseFailed, CancelledError) as exc:
-            raise AwsError(service, operation, "", "the answer was cut off") from exc
+        await self._in_time(reading, REQUEST_SECONDS, service, operation)
         if size > _MAX_ANSWER_BYTES:
             raise AwsError(service, operation, "TooLong", f"an answer of {size} bytes")
         return b"".join(chunks)
@@ -378,6 +400,18 @@ class AwsApi:
             code = f"{status} {code}"
         text = str(error.get("Message") or body[:200].decode("utf-8", "replace"))
         return AwsError(service, operation, code, text)
+
+
+_LOST: Final = (
+    *(ConnectError, DNSLookupError, ConnectingCancelledError, CancelledError),
+    *(ResponseFailed, RequestTransmissionFailed, ConnectionLost, ConnectionDone),
+)
+
+
+def _was_cancelled(exc: BaseException) -> bool:
+    if isinstance(exc, ResponseFailed | RequestTransmissionFailed):
+        return any(reason.check(CancelledError) for reason in exc.reasons)
+    return isinstance(exc, CancelledError | ConnectingCancelledError)
 
 
 def _headers(response: Any) -> Mapping[str, str]:

@@ -9,7 +9,7 @@ from typing import Any
 from unittest import mock
 
 from botocore.exceptions import ParamValidationError
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
@@ -211,6 +211,20 @@ class TroubleTests(ApiTestCase):
         error = await self.refused(seconds=0.2, attempts=1)
         self.assertEqual(error.code, "")
         await deferLater(self.reactor(), 0.4)
+
+    async def test_who_is_cancelled_is_cancelled_and_tries_nothing_again(self) -> None:
+        queue = {"QueueUrl": self.world.media.queues.url_of(QUEUE)}
+        parameters = {**queue, "WaitTimeSeconds": 20}
+        waiting = Deferred.fromCoroutine(
+            self.api.call("sqs", "ReceiveMessage", parameters)
+        )
+        await deferLater(self.reactor(), 0.1)
+        waiting.cancel()
+        self.failureResultOf(waiting, CancelledError)
+        await deferLater(self.reactor(), 0.3)
+        self.assertEqual(len(self.world.aws.asked), 1)
+        # It is told at the other end, too.
+        self.assertEqual(self.world.media.queues.queues[QUEUE].waiting, [])
 
     async def test_nobody_at_the_other_end_is_an_answer_too(self) -> None:
         self.api = self.api_at({"AWS_ENDPOINT_URL": "http://127.0.0.1:9"})

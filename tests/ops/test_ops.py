@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections import Counter
 from typing import Any
 
 from twisted.internet.task import Clock
@@ -103,6 +104,21 @@ class MetricsTests(SynchronousTestCase):
         self.assertEqual(values['chimegw_turn_latency_seconds_bucket{le="0.7"}'], 1)
         self.assertEqual(values['chimegw_tick_late_seconds_bucket{le="0.1"}'], 0)
         self.assertEqual(values["chimegw_tick_late_seconds_count"], 1)
+
+    def test_carriers_and_control_count_for_themselves(self) -> None:
+        class Counts:
+            def __init__(self) -> None:
+                self.notices = Counter({"taken": 3})
+                self.counts = Counter({"throttled": 2})
+
+        self.assertNotIn("chimegw_kinesis_notices", self.metrics.text().decode())
+        self.metrics.kinesis = self.metrics.control = Counts()
+        self.metrics.replied(0.12)
+        values = self.values()
+        self.assertEqual(values['chimegw_kinesis_notices_total{result="taken"}'], 3)
+        self.assertEqual(values['chimegw_sma_updates_total{outcome="throttled"}'], 2)
+        self.assertEqual(values['chimegw_kinesis_reply_seconds_bucket{le="0.1"}'], 0)
+        self.assertEqual(values['chimegw_kinesis_reply_seconds_bucket{le="0.15"}'], 1)
 
     def test_no_call_id_is_a_label(self) -> None:
         self.assertNotIn("secret-call-id", self.metrics.text().decode())

@@ -1,0 +1,108 @@
+"""The Kinesis carrier over real sockets: signed requests, the Lambda in a thread."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+from unittest import mock
+
+from attrs import evolve
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
+
+from chime_gateway.aws import sma
+from chime_gateway.codec.registry import decode
+from chime_gateway.demo import prepare_call
+from chime_gateway.frames import PCMU
+from chime_gateway.settings import AwsSettings, GatewaySettings, KinesisSettings
+from chime_gateway.sim.compare import correlation, piecewise_correlation
+from chime_gateway.sim.kinesis_line import (
+    BUCKET,
+    QUEUE,
+    KinesisWorld,
+    place_kinesis_call,
+)
+from tests.integration.harness import GatewayTestCase
+
+
+class KinesisCallTests(GatewayTestCase):
+    def gateway_settings(self, endpoint: str) -> GatewaySettings:
+        """AWS is there before the gateway is."""
+        self.environment: dict[str, str] = {}
+
+        def function(event: dict[str, Any]) -> Deferred[Any]:
+            return deferToThread(sma.answer, event, self.environment)
+
+        self.world = KinesisWorld(function, self.reactor)
+        self.channels: list[Any] = []
+        site = self.world.aws.site()
+        build = site.buildProtocol
+
+        def built(address: Any) -> Any:
+            self.channels.append(build(address))
+            return self.channels[-1]
+
+        site.buildProtocol = built
+        self.aws_port = self.reactor.listenTCP(0, site, interface="127.0.0.1")
+        port = self.aws_port.getHost().port
+        self.world.media.listens_on(port)
+        amazon = self.world.aws.environment(port)
+        self.environment.update(amazon, **self.world.function_settings())
+        patched = mock.patch.dict(os.environ, amazon)
+        patched.start()
+        self.addCleanup(patched.stop)
+        return evolve(
+            super().gateway_settings(endpoint),
+            aws=AwsSettings(
+                region="us-east-1",
+                sip_media_application_id=self.world.application.application_id,
+            ),
+            kinesis=KinesisSettings(
+                queue_url=self.world.media.queues.url_of(QUEUE), bucket=BUCKET
+            ),
+        )
+
+    async def _tear_down(self) -> None:
+        self.gateway.calls.hang_up_all()
+        await self.gateway.stopService()
+        await self.aws_port.stopListening()
+        for channel in self.channels:
+            channel._channel.loseConnection()
+        await self.until(lambda: not self.is_busy())
+
+    async def test_a_call_goes_there_and_back(self) -> None:
+        plan = prepare_call(None, PCMU, interrupt_after=None)
+        report = await place_kinesis_call(self.world, plan)
+        self.assertEqual(report.error, "")
+        said = decode(PCMU, plan.utterances[0])
+        (session,) = self.simulator.sessions
+        heard = decode(PCMU, bytes(session.log.appended))
+        self.assertGreater(correlation(said, heard)[0], 0.999)
+        answer = decode(PCMU, bytes(report.heard))
+        self.assertGreater(piecewise_correlation(said, answer, 2000)[0], 0.99)
+        # The Lambda's reports came through its own signature.
+        asked = [operation.name for operation in self.world.aws.asked]
+        self.assertIn("SendMessage", asked)
+        await self.until(lambda: not self.gateway.calls.calls())
+        await deferLater(self.reactor, 0.3)
+        text = self.gateway.metrics.text().decode()
+        for line in (
+            'chimegw_calls_total{carrier="kinesis",outcome="completed"} 1.0',
+            'chimegw_kinesis_notices_total{result="taken"} 1.0',
+        ):
+            self.assertIn(line, text)
+        self.assertIn('chimegw_sma_updates_total{outcome="taken"}', text)
+
+    async def test_a_gateway_that_stops_hangs_up_and_takes_its_queue_along(
+        self,
+    ) -> None:
+        plan = prepare_call(None, PCMU, interrupt_after=None)
+        calling = place_kinesis_call(self.world, plan)
+        await self.until(lambda: bool(self.gateway.calls.calls()))
+        queues = self.world.media.queues.queues
+        await self.until(lambda: any("events" in name for name in queues))
+        await self.gateway.stopService()
+        report = await calling
+        self.assertEqual(report.close_reason, "hung up by the application")
+        self.assertEqual([name for name in queues if "events" in name], [])
