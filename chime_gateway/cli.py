@@ -27,6 +27,7 @@ from chime_gateway.demo import Demo, call_report_lines, prepare_call, save_recor
 from chime_gateway.errors import ConfigError
 from chime_gateway.frames import CODECS
 from chime_gateway.legs.stream_auth import sign_token
+from chime_gateway.sim.aws_account import Account
 from chime_gateway.sim.azure import Door, SimulatorFactory
 from chime_gateway.sim.dial import SIP_SCHEMES, STREAM_SCHEMES, place_call
 from chime_gateway.sim.meter import TerminalMeter
@@ -236,6 +237,32 @@ class SimulateOptions(_Command):
         return await stopped  # until the process is interrupted
 
 
+class SimulateAwsOptions(_Command):
+    synopsis = "[--port PORT]"
+    longdesc = (
+        "Serve an empty AWS account locally, to try chimegw aws (and the AWS CLI)"
+        " without one. It prints the variables that lead there; nothing is kept."
+    )
+    optParameters: ClassVar = [["port", "p", 8091, "TCP port on loopback.", int]]
+
+    def run(self, reactor: Any) -> Deferred[int]:
+        return Deferred.fromCoroutine(self._serve(reactor))
+
+    async def _serve(self, reactor: Any) -> int:
+        account = Account(reactor)
+        where = f"tcp:{self['port']}:interface=127.0.0.1"
+        try:
+            port = await serverFromString(reactor, where).listen(account.aws.site())
+        except CannotListenError as exc:
+            raise ConfigError(f"--port {self['port']}: {exc.socketError}") from exc
+        number = port.getHost().port
+        account.queues.url = f"http://127.0.0.1:{number}"
+        for name, value in account.aws.environment(number).items():
+            print(f"export {name}={value}", flush=True)
+        stopped: Deferred[int] = Deferred()
+        return await stopped  # until the process is interrupted
+
+
 _DOOR_KEYS = ("api-key", "deployment")
 
 
@@ -261,6 +288,7 @@ class Options(usage.Options):
         ["demo", None, DemoOptions, "Start a gateway and place a call to it."],
         ["call", None, CallOptions, "Place a test call to a gateway."],
         ["simulate-azure", None, SimulateOptions, "Serve a local Realtime service."],
+        ["simulate-aws", None, SimulateAwsOptions, "Serve a local AWS account."],
         ["token", None, TokenOptions, "Print a token that opens streams for a while."],
         ["aws", None, AwsOptions, "Set up AWS: plan, apply, verify, destroy."],
     ]

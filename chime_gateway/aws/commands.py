@@ -18,7 +18,7 @@ from chime_gateway.aws.resource import Blob, Request, Resource, references_in
 #: What the CLI calls a service, where it is not the name of its model.
 _COMMANDS: Final[Mapping[str, str]] = {"s3": "s3api"}
 
-#: Put in by an operator, not by a command.
+#: A line is folded before an option that would go beyond.
 _WIDTH: Final = 78
 
 

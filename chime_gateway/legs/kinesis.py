@@ -89,7 +89,6 @@ class KinesisCarrier:
         self._doing: set[Deferred[Any]] = set()
         self._renewing = LoopingCall(self._renew)
         self._renewing.clock = clock
-        self._is_stopping = False
 
     # -- life ------------------------------------------------------------------
 
@@ -100,7 +99,6 @@ class KinesisCarrier:
 
     async def stop(self) -> None:
         """After the last call."""
-        self._is_stopping = True
         for leg in list(self._legs):
             leg.hang_up(Ending(Outcome.DRAINED, "the gateway stopped"))
         if self._renewing.running:

@@ -8,9 +8,9 @@ Streams with one fragment behind the other.
 from __future__ import annotations
 
 import hashlib
+import json
 import secrets
 import struct
-from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -207,8 +207,6 @@ class Queues:
 
     def _set_aside(self, queue: Queue, message: _Message) -> bool:
         """Redrive: a message that was taken too often goes to another queue."""
-        import json
-
         policy = json.loads(queue.attributes.get("RedrivePolicy", "{}"))
         if not policy or message.receives < int(policy["maxReceiveCount"]):
             return False
@@ -422,7 +420,6 @@ class Streams:
         self.endpoint = "http://127.0.0.1"
         self.streams: dict[str, Stream] = {}
         self._clock = clock
-        self._started: deque[str] = deque(maxlen=1000)
 
     def operations(self) -> dict[str, Callable[[_Parameters], Any]]:
         return {"GetDataEndpoint": self._get_endpoint}

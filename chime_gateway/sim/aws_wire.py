@@ -11,11 +11,11 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Final
-from urllib.parse import parse_qsl, quote, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 from xml.etree import ElementTree
 
 from attrs import frozen
@@ -500,12 +500,14 @@ def policy_document(text: str) -> dict[str, Any]:
     return result
 
 
-def quoted(text: str) -> str:
-    """As IAM gives policies back."""
-    return quote(text)
+def missing(what: str, code: str = "NotFoundException", status: int = 404) -> Fault:
+    return Fault(code, f"{what} does not exist", status)
 
 
-def members(service: str, operation: str) -> Iterator[str]:
-    """The parameters of an operation."""
-    shape = model_of(service).operation_model(operation).input_shape
-    yield from shape.members if shape is not None else ()
+def tag_map(tags: list[dict[str, str]]) -> dict[str, str]:
+    """Tags come as pairs."""
+    return {tag["Key"]: tag["Value"] for tag in tags}
+
+
+def tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"Key": key, "Value": value} for key, value in tags.items()]
