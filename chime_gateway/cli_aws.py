@@ -97,6 +97,7 @@ class _AwsCommand(usage.Options):
     optFlags: ClassVar = [
         ["json", None, "For machines."],
         ["encrypted", None, "Require TLS and SRTP (a /tls gateway does so, too)."],
+        ["direct", None, "Numbers at the Voice Connector itself, without Lambda (US)."],
         ["confirm-order", None, "Yes, buy the numbers of --order."],
     ]
 
@@ -135,6 +136,8 @@ class _AwsCommand(usage.Options):
     def postOptions(self) -> None:
         if self["mode"] not in ("bridge", "kinesis"):
             raise usage.UsageError(f"--mode {self['mode']}: bridge or kinesis")
+        if self["direct"] and self["mode"] == "kinesis":
+            raise usage.UsageError("--direct: in --mode kinesis the Lambda is needed")
 
     def wishes(self) -> Wishes:
         region = self["region"] or os.environ.get("AWS_REGION", "")
@@ -177,6 +180,7 @@ class _AwsCommand(usage.Options):
             termination_user=self["termination-user"],
             termination_password=password,
             is_encrypted=bool(self["encrypted"]) or self._has_tls,
+            is_direct=bool(self["direct"]),
             mode=self["mode"],
             function=function,
             gateway_role=self["gateway-role"],
@@ -258,7 +262,8 @@ class ApplyOptions(_AwsCommand):
 
 def _gateway_settings(wishes: Wishes, cloud: Cloud) -> Iterator[str]:
     yield f"AWS_REGION={wishes.region}"
-    yield f"CHIMEGW_SMA_ID={cloud.references['SMA_ID']}"
+    if not wishes.is_direct:
+        yield f"CHIMEGW_SMA_ID={cloud.references['SMA_ID']}"
     if wishes.mode == "kinesis":
         known = cloud.references
         yield f"CHIMEGW_KINESIS_QUEUE={known['NOTICES_QUEUE_URL']}"

@@ -347,6 +347,18 @@ class NoticeTests(KinesisTestCase):
         self.assertEqual({r.ending.outcome for r in records}, {Outcome.COMPLETED})
         self.assertEqual(self.left(), 0)
 
+    def test_a_long_call_stays_with_its_gateway(self) -> None:
+        other = self.network.gateway()
+        self.gateways = lambda: [self.gateway, other]  # type: ignore[method-assign]
+        self.network.call(CallPlan(utterances=PLAN.utterances * 12))
+        self.network.advance(100, 0.02)
+        calls = [*self.gateway.calls.calls(), *other.calls.calls()]
+        self.assertEqual(len(calls), 1)
+        self.network.line().hang_up()
+        self.network.advance(8)
+        self.assertEqual(len(self.gateway.records) + len(other.records), 1)
+        self.assertEqual(self.left(), 0)
+
     def test_a_gateway_that_broke_down_is_followed_by_another(self) -> None:
         self.network.call(PLAN)
         self.network.until(lambda: bool(self.gateway.calls.calls()))

@@ -52,6 +52,8 @@ class Wishes:
     @ivar numbers: that the agent answers.
     @ivar order: numbers to be bought, with C{confirms_order}.
     @ivar termination_cidrs: networks that may call out; empty: none.
+    @ivar is_direct: the numbers belong to the Voice Connector itself (in the US
+        only); there is no application and no Lambda.
     @ivar mode: C{bridge}, or C{kinesis}.
     @ivar function: more of the Lambda's environment.
     @ivar gateway_role: IAM role of the gateway's machine; empty: the policy is made
@@ -70,6 +72,7 @@ class Wishes:
     termination_user: str = ""
     termination_password: str = field(default="", repr=False)
     is_encrypted: bool = False
+    is_direct: bool = False
     mode: str = "bridge"
     function: Mapping[str, str] = Factory(dict)
     gateway_role: str = ""
@@ -91,6 +94,12 @@ def resources(wishes: Wishes) -> Iterator[Resource]:
         yield _bucket(wishes)
         yield from _queues(wishes)
         yield _rule(wishes)
+    if wishes.is_direct:
+        for number in wishes.order:
+            yield _order(wishes, number)
+        for number in wishes.numbers:
+            yield _association(number)
+        return
     yield _function_role(wishes)
     yield _log_group(wishes)
     yield _function(wishes)
@@ -755,7 +764,9 @@ def _order(wishes: Wishes, number: str) -> Resource:
         create=(
             _chime(
                 "CreatePhoneNumberOrder",
-                ProductType="SipMediaApplicationDialIn",
+                ProductType="VoiceConnector"
+                if wishes.is_direct
+                else "SipMediaApplicationDialIn",
                 E164PhoneNumbers=[number],
                 Name=f"{wishes.name}-{number[1:]}",
             ),
@@ -764,6 +775,29 @@ def _order(wishes: Wishes, number: str) -> Resource:
         needs_confirmation=""
         if wishes.confirms_order
         else f"costs money every month: say --confirm-order to buy {number}",
+    )
+
+
+def _association(number: str) -> Resource:
+    numbers = {
+        "VoiceConnectorId": "${VOICE_CONNECTOR_ID}",
+        "E164PhoneNumbers": [number],
+    }
+    known = _chime("GetPhoneNumber", PhoneNumberId=number)
+    return Resource(
+        what=f"{number} at the Voice Connector",
+        lookup=Lookup(known),
+        hint=f"buy it with --order {number} --confirm-order",
+        settings=(
+            Setting(
+                "association",
+                (_chime("AssociatePhoneNumbersWithVoiceConnector", **numbers),),
+                known,
+                "PhoneNumber.Associations[?Name=='VoiceConnectorId'].Value | [0]",
+                "${VOICE_CONNECTOR_ID}",
+            ),
+        ),
+        delete=(_chime("DisassociatePhoneNumbersFromVoiceConnector", **numbers),),
     )
 
 

@@ -277,7 +277,8 @@ def _go_through(
                 yield Change("confirm", resource.what, resource.needs_confirmation)
                 continue
             if not resource.create:
-                raise ConfigError(f"there is no {resource.what}: {resource.kept}")
+                why = resource.hint or resource.kept
+                raise ConfigError(f"there is no {resource.what}: {why}")
             if is_real:
                 cloud.create(resource)
             yield Change("create", resource.what, _named(resource, cloud))

@@ -87,6 +87,7 @@ class Resource:
         what does not have ours was not made by us, and is never removed.
     @ivar delete: removes it.
     @ivar kept: it is used as it is, and neither made nor removed.
+    @ivar hint: what to do where it is not there and cannot be made.
     @ivar needs_confirmation: why it is not made without being asked once more.
     """
 
@@ -100,6 +101,7 @@ class Resource:
     delete: tuple[Request, ...] = ()
     kept: str = ""
     needs_confirmation: str = ""
+    hint: str = ""
 
 
 @frozen

@@ -163,6 +163,8 @@ def _route(
 
 def _rules(cloud: Cloud, wishes: Wishes) -> Iterator[Finding]:
     """Nothing may lead from the Voice Connector back to the application."""
+    if wishes.is_direct:
+        return
     application = cloud.references.get("SMA_ID", "")
     rules = cloud.ask(Request("chime-sdk-voice", "ListSipRules")).get("SipRules", [])
     connector = cloud.references.get("VOICE_CONNECTOR_ID", "").lower()

@@ -79,6 +79,8 @@ class ChimeVoice:
             "SearchAvailablePhoneNumbers": self._search,
             "CreatePhoneNumberOrder": self._order,
             "GetPhoneNumber": self._get_number,
+            "AssociatePhoneNumbersWithVoiceConnector": self._associate,
+            "DisassociatePhoneNumbersFromVoiceConnector": self._disassociate,
             "ListTagsForResource": self._list_tags,
         }
 
@@ -116,6 +118,10 @@ class ChimeVoice:
 
     def _delete_connector(self, parameters: _Parameters) -> Any:
         connector = self._connector(parameters)
+        for number in self.numbers.values():
+            for one in number.get("Associations", ()):
+                if one["Value"] == connector["VoiceConnectorId"]:
+                    raise Fault("ConflictException", "It has phone numbers", 409)
         del self.connectors[connector["VoiceConnectorId"]]
         return {}
 
@@ -266,6 +272,22 @@ class ChimeVoice:
         if found is None:
             raise missing("The phone number")
         return {"PhoneNumber": found}
+
+    def _associate(self, parameters: _Parameters) -> Any:
+        connector_id = self._connector(parameters)["VoiceConnectorId"]
+        for name in parameters["E164PhoneNumbers"]:
+            number = self._get_number({"PhoneNumberId": name})["PhoneNumber"]
+            if number["ProductType"] != "VoiceConnector":
+                raise Fault("BadRequestException", f"{name} is of another product")
+            association = {"Name": "VoiceConnectorId", "Value": connector_id}
+            number["Associations"] = [association]
+        return {"PhoneNumberErrors": []}
+
+    def _disassociate(self, parameters: _Parameters) -> Any:
+        self._connector(parameters)
+        for name in parameters["E164PhoneNumbers"]:
+            self.numbers[name].pop("Associations", None)
+        return {"PhoneNumberErrors": []}
 
     def _list_tags(self, parameters: _Parameters) -> Any:
         return {"Tags": tag_list(self.tags.get(parameters["ResourceARN"], {}))}

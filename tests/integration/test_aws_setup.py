@@ -217,6 +217,19 @@ class SetupTests(AccountTestCase):
         self.assertIn("--confirm-order", asked.detail)
         self.assertEqual(self.account.chime.numbers, {})
 
+    async def test_numbers_may_belong_to_the_voice_connector_itself(self) -> None:
+        wanted = wishes(mode="bridge", is_direct=True, gateway_role="")
+        with self.assertRaisesRegex(ConfigError, "--order"):
+            await self.apply(wishes(mode="bridge", is_direct=True, order=()))
+        self.assertTrue({"create", "set"} <= actions(await self.apply(wanted)))
+        self.assertEqual(actions(await self.plan(wanted)), {"keep"})
+        self.assertEqual(self.account.functions.functions, {})
+        number = self.account.chime.numbers[NUMBER]
+        (connector_id,) = self.account.chime.connectors
+        self.assertEqual(number["Associations"][0]["Value"], connector_id)
+        await self.destroy(wanted)
+        self.assertEqual(self.account.left(), ["role gateway-machine"])
+
     async def test_secrets_are_not_shown(self) -> None:
         changes = await self.apply()
         text = "\n".join(map(str, changes)) + "\n".join(
