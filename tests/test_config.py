@@ -208,7 +208,7 @@ class AwsTests(ConfigTestCase):
             self.refused(name, "Kinesis", env=env)
         env = {**self.ENV, "CHIMEGW_KINESIS_QUEUE": "chimegw-notices"}
         self.refused("CHIMEGW_KINESIS_QUEUE", "queue's URL", env=env)
-        self.refused("kinesis.leg", toml="[kinesis]\nleg = 'both'")
+        self.refused("'leg'", "kinesis", toml="[kinesis]\nleg = 'both'")
         self.refused("aws", "updates", toml="[aws]\nupdates_per_second = 0")
 
 

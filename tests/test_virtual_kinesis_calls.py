@@ -20,6 +20,8 @@ from chime_gateway.interfaces import Outcome
 from chime_gateway.legs import kinesis_source
 from chime_gateway.net.aws_api import AwsError
 from chime_gateway.settings import AgentProfile
+from chime_gateway.sim import sma as simulated_sma
+from chime_gateway.sim.aws_services import _fragment
 from chime_gateway.sim.caller import CallPlan, CallReport
 from chime_gateway.sim.compare import correlation, piecewise_correlation
 from chime_gateway.sim.kinesis_line import BUCKET, QUEUE
@@ -147,14 +149,21 @@ class TalkTests(KinesisTestCase):
         self.assertEqual(self.record.ending.outcome, Outcome.COMPLETED)
 
     def test_goodbye_is_heard_before_the_caller_is_hung_up(self) -> None:
-        call = self.network.call(PLAN)
+        # Also when AWS takes its time.
+        self.patch(simulated_sma, "_UPDATE_SECONDS", 3.0)
+        plan = CallPlan(utterances=PLAN.utterances * 9, answer_seconds=60)
+        call = self.network.call(plan)
         self.network.until(lambda: bool(self.gateway.calls.calls()))
         self.network.advance(6)
         self.gateway.calls.part_all()
         report = self.network.report(call)
         self.assertEqual(report.close_reason, "hung up by the application")
         self.assertEqual(self.record.ending.outcome, Outcome.DRAINED)
-        self.assertEqual(self.record.media.dropped.get("call_ending", 0), 0)
+        media = self.record.media
+        self.assertEqual(media.dropped.get("call_ending", 0), 0)
+        said = media.frames_out - media.dropped.get("barge_in", 0)
+        self.assertGreater(said, 20)
+        self.assertGreaterEqual(report.received_bytes, said * PCMU.frame_bytes)
 
     def test_a_call_that_is_sent_on_is_over_when_the_target_answers(self) -> None:
         self.network.call(PLAN)
@@ -354,6 +363,8 @@ class NoticeTests(KinesisTestCase):
         self.network.advance(100, 0.02)
         calls = [*self.gateway.calls.calls(), *other.calls.calls()]
         self.assertEqual(len(calls), 1)
+        for gateway in self.gateways():
+            self.assertEqual(gateway.carrier.notices["duplicate"], 0)
         self.network.line().hang_up()
         self.network.advance(8)
         self.assertEqual(len(self.gateway.records) + len(other.records), 1)
@@ -480,6 +491,15 @@ class StreamTests(KinesisTestCase):
         report = self.network.report(self.start())
         self.assertAnswered(report)
         self.assertLess(abs(correlation(old[:4000], heard_by(self.gateway))[0]), 0.2)
+
+    def test_what_is_of_somebody_else_at_first_is_not_heard(self) -> None:
+        call = self.start()
+        noise = np.random.default_rng(2).integers(-9000, 9000, 4096).astype("<i2")
+        frames = [noise[at : at + 512].tobytes() for at in range(0, 4096, 512)]
+        other = {"TransactionId": "x", "CallId": "y"}
+        self.stream.append(self.stream.next_number(), _fragment(other, {}, 0, frames))
+        self.assertAnswered(self.network.report(call))
+        self.assertLess(abs(correlation(noise, heard_by(self.gateway))[0]), 0.2)
 
     def test_what_is_no_matroska_ends_the_call(self) -> None:
         self.start()

@@ -218,7 +218,8 @@ class TroubleTests(ApiTestCase):
         waiting = Deferred.fromCoroutine(
             self.api.call("sqs", "ReceiveMessage", parameters)
         )
-        await deferLater(self.reactor(), 0.1)
+        while not self.world.aws.asked:
+            await deferLater(self.reactor(), 0.01)
         waiting.cancel()
         self.failureResultOf(waiting, CancelledError)
         await deferLater(self.reactor(), 0.3)
@@ -283,8 +284,9 @@ class TroubleTests(ApiTestCase):
         waiting = Deferred.fromCoroutine(
             self.api.call("sqs", "ReceiveMessage", {**queue, "WaitTimeSeconds": 20})
         )
-        await deferLater(self.reactor(), 0.1)
-        self.assertEqual(len(self.reactor().getThreadPool().working), 0)
+        pool = self.reactor().getThreadPool()
+        while not self.world.aws.asked or pool.working:
+            await deferLater(self.reactor(), 0.01)
         self.assertFalse(waiting.called)
         self.world.media.queues.send(QUEUE, "x")
         answer = await waiting
