@@ -49,13 +49,7 @@ def function(world: list[KinesisWorld], settings: sma.Settings) -> Any:
         for report in decision.reports:
             if queue in queues.queues:
                 queues.send(queue, json.dumps(report))
-        told: dict[str, Any] = {
-            "SchemaVersion": "1.0",
-            "TransactionAttributes": decision.attributes,
-        }
-        if decision.actions is not None:
-            told["Actions"] = decision.actions
-        return told
+        return sma.response(decision)
 
     return answer
 

@@ -19,19 +19,14 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.python import usage
 
 from chime_gateway.aws.commands import script
-from chime_gateway.aws.installation import (
-    ZIP_FILE,
-    Gateway,
-    Wishes,
-    bucket_name,
-    resources,
-)
+from chime_gateway.aws.installation import resources
 from chime_gateway.aws.package import package_lambda
 from chime_gateway.aws.probes import from_here
 from chime_gateway.aws.provision import Change, Cloud, apply, destroy, plan
 from chime_gateway.aws.resource import Request, fill
 from chime_gateway.aws.sma import read_settings
 from chime_gateway.aws.verify import verify
+from chime_gateway.aws.wishes import ZIP_FILE, Gateway, Wishes, bucket_name
 from chime_gateway.config import read_sip_allow, read_trunk_password
 from chime_gateway.errors import ConfigError
 

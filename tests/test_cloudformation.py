@@ -12,14 +12,10 @@ from cfnlint.api import lint_all
 from cfnlint.decode import decode
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from chime_gateway.aws.installation import (
-    Wishes,
-    function_name,
-    log_group_name,
-    resources,
-)
+from chime_gateway.aws.installation import resources
 from chime_gateway.aws.resource import Resource
 from chime_gateway.aws.sma import Settings
+from chime_gateway.aws.wishes import Wishes, function_name, log_group_name
 from chime_gateway.config import VARIABLES
 
 FOLDER = Path(__file__).parent.parent / "deploy" / "cloudformation"

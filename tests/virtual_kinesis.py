@@ -201,13 +201,7 @@ class VirtualNetwork:
             self.reports.append(report)
             if queue in self.world.media.queues.queues and self.hears:
                 self.world.media.queues.send(queue, json.dumps(report))
-        answer: dict[str, Any] = {
-            "SchemaVersion": "1.0",
-            "TransactionAttributes": decision.attributes,
-        }
-        if decision.actions is not None:
-            answer["Actions"] = decision.actions
-        return answer
+        return sma.response(decision)
 
     def gateway(self, **options: Any) -> VirtualGateway:
         return VirtualGateway(self.world, self.clock, **options)

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from botocore import xform_name
 
-from chime_gateway.aws.installation import ZIP_FILE, Wishes
 from chime_gateway.aws.resource import Blob, Request, Resource, references_in
+from chime_gateway.aws.wishes import ZIP_FILE, Wishes
 
 #: What the CLI calls a service, where it is not the name of its model.
 _COMMANDS: Final[Mapping[str, str]] = {"s3": "s3api"}

@@ -18,7 +18,6 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 from botocore.session import Session
 
-from chime_gateway.aws.installation import TAG
 from chime_gateway.aws.resource import (
     Request,
     Resource,
@@ -27,6 +26,7 @@ from chime_gateway.aws.resource import (
     fill,
     is_within,
 )
+from chime_gateway.aws.wishes import TAG
 from chime_gateway.errors import ConfigError
 from chime_gateway.net.aws_api import iam_action
 

@@ -605,6 +605,11 @@ def answer(event: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, An
         except OSError as exc:
             # The call goes on without; the gateway goes by its own clock then.
             print(json.dumps({"event": f"a report was not sent: {exc}"}))
+    return response(decision)
+
+
+def response(decision: Decision) -> dict[str, Any]:
+    """As the application expects it."""
     told: dict[str, Any] = {
         "SchemaVersion": "1.0",
         "TransactionAttributes": decision.attributes,

@@ -13,9 +13,10 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from chime_gateway.aws.installation import Wishes, function_name, origination_routes
 from chime_gateway.aws.provision import Cloud, Refused
 from chime_gateway.aws.resource import Request, Resource, Unknown
+from chime_gateway.aws.voice_connector import origination_routes
+from chime_gateway.aws.wishes import Wishes, function_name
 
 _VOICE_CONNECTOR: Final = ".voiceconnector.chime.aws"
 

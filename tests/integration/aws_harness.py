@@ -11,8 +11,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
-from chime_gateway.aws.installation import Gateway, Wishes
 from chime_gateway.aws.provision import Change, Cloud
+from chime_gateway.aws.wishes import Gateway, Wishes
 from chime_gateway.sim.aws_account import Account
 from tests.base import ReactorTestCase
 
