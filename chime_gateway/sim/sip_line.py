@@ -235,9 +235,9 @@ class SipCall:
         headers.add("Call-ID", self._call_id)
         headers.add("CSeq", f"{self._cseq} {method}")
         headers.add("Contact", f"<sip:caller@{at}>")
-        agent = self._plan.parameters.get("agent")
-        if agent and method == "INVITE":
-            headers.add("X-Agent", agent)
+        if method == "INVITE":
+            for name, value in self._plan.parameters.items():
+                headers.add("X-Agent" if name == "agent" else name, value)
         if body:
             headers.add("Content-Type", "application/sdp")
         headers.add("Content-Length", str(len(body)))
@@ -363,9 +363,9 @@ def place_sip_call(
     Dial C{sip:USER@HOST:PORT;transport=udp} and act out C{plan}.
 
     @return: fires with the report when the call is over, however it went;
-        C{report.error} says why there was none.
+        C{report.error} says why there was none.  Cancelling hangs up.
     """
-    done: Deferred[CallReport] = Deferred()
+    done: Deferred[CallReport] = Deferred(lambda _: call.hang_up())
     try:
         uri = URI.parse(url)
     except ValueError as exc:

@@ -1,0 +1,196 @@
+"""The production path with its Lambda: bridged by SIP, and sent on by an update."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+from unittest import mock
+
+from attrs import evolve
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.threads import deferToThread
+
+from chime_gateway.aws import sma
+from chime_gateway.call.call import Call
+from chime_gateway.demo import prepare_call
+from chime_gateway.errors import TransferFailed
+from chime_gateway.frames import PCMU
+from chime_gateway.interfaces import Outcome
+from chime_gateway.settings import AwsSettings, GatewaySettings
+from chime_gateway.sim.aws import FakeAws
+from chime_gateway.sim.caller import CallPlan, CallReport
+from chime_gateway.sim.sip_line import place_sip_call
+from chime_gateway.sim.sma import SmaCall, SmaSimulator
+from chime_gateway.sim.sma_rules import InvalidAction
+from tests.integration.sip_harness import SipTestCase
+
+OWNED = "+12065550100"
+HUMAN = "+12065550177"
+VC = "arn:aws:chime:us-east-1:111122223333:vc/abcdef1ghij2klmno3pqr4"
+
+
+class Phone:
+    """The caller's; what is said goes through the bridge."""
+
+    def __init__(self) -> None:
+        self.log: list[str] = []
+
+    def answered(self) -> None:
+        self.log.append("answered")
+
+    def play(self, audio: bytes) -> None:
+        self.log.append("played")
+
+    def stop_playing(self) -> None:
+        self.log.append("silent")
+
+    def hung_up(self, code: int) -> None:
+        self.log.append(f"hung up {code}")
+
+
+class SipLegOfBridge:
+    def __init__(self, calling: Deferred[CallReport]) -> None:
+        self.calling = calling
+
+    def hang_up(self) -> None:
+        self.calling.cancel()
+
+
+class Person:
+    def hang_up(self) -> None:
+        """They put the receiver down."""
+
+
+class SmaSipTests(SipTestCase):
+    def gateway_settings(self, endpoint: str) -> GatewaySettings:
+        self.environment: dict[str, str] = {}
+        self.phone = Phone()
+        self.reports: list[CallReport] = []
+        self.application = SmaSimulator(
+            lambda event: deferToThread(sma.answer, event, self.environment),
+            self.reactor,
+            fetch=lambda bucket, key: None,
+            bridge=self.bridge,
+            owned=frozenset({OWNED}),
+        )
+        operations = self.application.operations()
+        self.aws = FakeAws({"chime-sdk-voice": operations}, self.reactor)
+        self.aws_port = self.reactor.listenTCP(
+            0, self.aws.site(), interface="127.0.0.1"
+        )
+        amazon = self.aws.environment(self.aws_port.getHost().port)
+        self.environment.update(amazon, VOICE_CONNECTOR_ARN=VC, CALLER_ID_NUMBER=OWNED)
+        patched = mock.patch.dict(os.environ, amazon)
+        patched.start()
+        self.addCleanup(patched.stop)
+        aws = AwsSettings(
+            region="us-east-1",
+            sip_media_application_id=self.application.application_id,
+        )
+        return evolve(super().gateway_settings(endpoint), aws=aws)
+
+    async def _tear_down(self) -> None:
+        await super()._tear_down()
+        await self.aws_port.stopListening()
+
+    def bridge(
+        self, call: SmaCall, endpoint: Mapping[str, str], headers: Mapping[str, str]
+    ) -> Deferred[Any]:
+        if endpoint["BridgeEndpointType"] == "PSTN":
+            if endpoint["Uri"] != HUMAN:
+                return fail(InvalidAction("Call not answered", "CallNotAnswered"))
+            return succeed(Person())
+        return Deferred.fromCoroutine(self.bridge_by_sip(endpoint["Uri"], headers))
+
+    async def bridge_by_sip(self, user: str, headers: Mapping[str, str]) -> Any:
+        """As the Voice Connector does it, with all of the Lambda's headers."""
+        said = prepare_call(None, PCMU, interrupt_after=None).utterances
+        plan = CallPlan(
+            utterances=said * 9, answer_seconds=60, parameters=dict(headers)
+        )
+        before = len(self.gateway.calls.calls())
+        calling = place_sip_call(
+            f"sip:{user}@127.0.0.1:{self.sip_ports['udp']}",
+            plan,
+            PCMU,
+            reactor=self.reactor,
+        )
+        calling.addCallbacks(self.reports.append, lambda _: None)
+        await self.until(
+            lambda: (
+                len(self.gateway.calls.calls()) > before
+                and self.gateway.calls.calls()[-1].record.answered_seconds is not None
+            )
+        )
+        return SipLegOfBridge(calling)
+
+    def outcome(self, call: Call) -> Outcome:
+        assert call.record.ending is not None
+        return call.record.ending.outcome
+
+    async def called(self) -> SmaCall:
+        """A call that is bridged to the agent."""
+        call = self.application.incoming("+15105550101", OWNED, self.phone, {})
+        await self.until(lambda: call.attributes.get("state") == "bridged")
+        return call
+
+    async def test_the_lambda_brings_caller_and_agent_together(self) -> None:
+        call = await self.called()
+        self.assertEqual(self.phone.log, ["answered"])
+        (running,) = self.gateway.calls.calls()
+        info = running.record.info
+        self.assertEqual(info.stream_id, call.transaction_id)
+        self.assertEqual(info.called, OWNED)
+        self.assertEqual(info.parameters["X-Dialed-Number"], OWNED)
+        # The caller leaves; the Lambda takes the agent's leg down.
+        call.hang_up()
+        await self.until(lambda: not self.gateway.calls.calls())
+        self.assertEqual(self.outcome(running), Outcome.COMPLETED)
+        await self.until(lambda: call.is_over)
+
+    async def test_a_transfer_goes_through_the_application(self) -> None:
+        call = await self.called()
+        (running,) = self.gateway.calls.calls()
+        await running.transfer(HUMAN)
+        self.assertEqual(self.outcome(running), Outcome.TRANSFERRED)
+        await self.until(lambda: call.attributes.get("state") == "transferred")
+        # The caller was on the line all the time.
+        self.assertEqual(self.phone.log, ["answered"])
+        self.assertFalse(call.is_over)
+        call.leg_b_left()
+        await self.until(lambda: call.is_over)
+        self.assertEqual(self.phone.log, ["answered", "hung up 0"])
+
+    async def test_whom_the_target_does_not_take_is_back_with_an_agent(self) -> None:
+        call = await self.called()
+        (running,) = self.gateway.calls.calls()
+        await running.transfer("+12065550178")
+        await self.until(lambda: len(self.gateway.calls.calls()) == 1)
+        (again,) = self.gateway.calls.calls()
+        told = again.record.info.parameters["X-Transfer-Failed"]
+        self.assertIn("CallNotAnswered", told)
+        self.assertEqual(again.record.info.stream_id, call.transaction_id)
+        call.hang_up()
+        await self.until(lambda: call.is_over and not self.gateway.calls.calls())
+
+    async def test_an_agent_who_hangs_up_ends_the_callers_leg_too(self) -> None:
+        call = await self.called()
+        (running,) = self.gateway.calls.calls()
+        self.gateway.calls.hang_up_all()
+        # The Voice Connector passes the BYE on to the application.
+        await self.until(lambda: bool(self.reports))
+        call.leg_b_left()
+        await self.until(lambda: call.is_over)
+        self.assertEqual(self.phone.log, ["answered", "hung up 0"])
+        self.assertEqual(self.outcome(running), Outcome.DRAINED)
+
+    async def test_a_call_without_a_transaction_cannot_be_sent_on(self) -> None:
+        calling = Deferred.fromCoroutine(self.bridge_by_sip("agent", {}))
+        leg = await calling
+        (running,) = self.gateway.calls.calls()
+        with self.assertRaises(TransferFailed) as caught:
+            await running.transfer(HUMAN)
+        self.assertIn("X-Transaction-Id", str(caught.exception))
+        leg.hang_up()
+        await self.until(lambda: not self.gateway.calls.calls())
