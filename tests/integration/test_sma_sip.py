@@ -171,6 +171,7 @@ class SmaSipTests(SipTestCase):
         told = again.record.info.parameters["X-Transfer-Failed"]
         self.assertIn("CallNotAnswered", told)
         self.assertEqual(again.record.info.stream_id, call.transaction_id)
+        await self.until(lambda: call.attributes.get("state") == "bridged")
         call.hang_up()
         await self.until(lambda: call.is_over and not self.gateway.calls.calls())
 
