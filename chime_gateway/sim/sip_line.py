@@ -197,8 +197,13 @@ class SipCall:
         self._send_rtp(header + frame, self._media)
 
     def hang_up(self) -> None:
-        self._state = "leaving"
-        self._request("BYE")
+        if self._state == "calling":
+            # A 200 may be on its way all the same (RFC 3261 section 15).
+            self._state = "giving up"
+            self._send(bytes(self._new("CANCEL", b"")))
+        elif self._state == "talking":
+            self._state = "leaving"
+            self._request("BYE")
 
     # -- signalling ------------------------------------------------------------------
 
@@ -299,6 +304,9 @@ class SipCall:
                 self._state = "talking"
                 self._find_media(response.body.decode())
                 self.caller.start()
+            elif self._state == "giving up":
+                self._state = "leaving"
+                self._request("BYE")
 
     def _find_media(self, body: str) -> None:
         host, port = "", 0
@@ -325,7 +333,7 @@ class SipCall:
     def _over(self, code: int, reason: str) -> None:
         if self._state == "over":
             return
-        was_connected = self._state != "calling"
+        was_connected = self._state not in ("calling", "giving up")
         self._state = "over"
         self._stop_repeating()
         report = self.caller.stop() if was_connected else CallReport(self._codec)

@@ -175,6 +175,20 @@ class SmaSipTests(SipTestCase):
         call.hang_up()
         await self.until(lambda: call.is_over and not self.gateway.calls.calls())
 
+    async def test_a_softphone_that_gives_up_leaves_no_call(self) -> None:
+        """Whether the answer is still to come, on its way, or there."""
+        sip = self.gateway.sip
+        assert sip is not None
+        for pause in (0.0, 0.02, 0.05, 0.1, 0.3):
+            plan = prepare_call(None, PCMU, interrupt_after=None)
+            url = f"sip:agent@127.0.0.1:{self.sip_ports['udp']}"
+            calling = place_sip_call(url, plan, PCMU, reactor=self.reactor)
+            calling.addErrback(lambda _: None)
+            await self.pause(pause)
+            calling.cancel()
+            await self.until(lambda: not self.gateway.calls.calls())
+            await self.until(lambda: not sip.counts()["legs"])
+
     async def test_an_agent_who_hangs_up_ends_the_callers_leg_too(self) -> None:
         call = await self.called()
         (running,) = self.gateway.calls.calls()
