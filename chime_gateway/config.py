@@ -412,7 +412,9 @@ def _kinesis(
     ):
         if not value:
             raise ConfigError(f"{name} is not set: the Kinesis carrier needs it")
-    return settings
+    queue = settings.queue_url.rpartition("/")[2]
+    beside = f"{queue.removesuffix('-notices')}-events-"
+    return attrs.evolve(settings, events_prefix=settings.events_prefix or beside)
 
 
 def _from_list(

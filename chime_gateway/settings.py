@@ -225,14 +225,14 @@ class KinesisSettings:
     @ivar leg: whose voice it is: C{caller}, or C{other} where the Voice
         Connector takes the wrong one for the caller.
     @ivar events_prefix: how queues are named that the gateway makes for what the
-        Lambda reports.
+        Lambda reports; empty: NAME-events- beside a queue NAME-notices.
     """
 
     queue_url: str = ""
     bucket: str = ""
     prefix: str = "replies/"
     leg: str = field(default="caller", validator=validators.in_(("caller", "other")))
-    events_prefix: str = "chimegw-events-"
+    events_prefix: str = ""
 
 
 @frozen(kw_only=True)

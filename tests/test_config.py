@@ -193,6 +193,13 @@ class AwsTests(ConfigTestCase):
         self.assertEqual(settings.kinesis.leg, "other")
         self.assertTrue(settings.kinesis.queue_url.endswith("/111122223333/q"))
 
+    def test_reports_have_queues_beside_that_of_the_notices(self) -> None:
+        queue = "https://sqs.eu-central-1.amazonaws.com/111122223333/second-notices"
+        env = {**self.ENV, "CHIMEGW_KINESIS_QUEUE": queue}
+        self.assertEqual(self.load(env).kinesis.events_prefix, "second-events-")
+        settings = self.load(env, toml="[kinesis]\nevents_prefix = 'mine-'")
+        self.assertEqual(settings.kinesis.events_prefix, "mine-")
+
     def test_without_a_queue_there_is_no_such_carrier(self) -> None:
         settings = self.load({**AZURE, "CHIMEGW_SMA_ID": "x"})
         self.assertEqual(settings.kinesis.queue_url, "")

@@ -156,7 +156,10 @@ class VirtualGateway:
         )
         self.control = SmaControl(self.aws, world.application.application_id, clock)
         settings = KinesisSettings(
-            queue_url=world.media.queues.url_of(QUEUE), bucket=BUCKET, leg=leg
+            queue_url=world.media.queues.url_of(QUEUE),
+            bucket=BUCKET,
+            leg=leg,
+            events_prefix="chimegw-events-",
         )
         self.carrier = KinesisCarrier(
             settings,

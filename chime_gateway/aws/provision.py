@@ -344,6 +344,21 @@ def _empty(cloud: Cloud, resource: Resource) -> None:
             _empty_bucket(cloud, request)
         elif request.operation == "DeletePolicy":
             _forget_versions(cloud, request)
+        elif request.operation == "DeleteQueue":
+            _forget_reports(cloud, request)
+
+
+def _forget_reports(cloud: Cloud, request: Request) -> None:
+    """A gateway that died left the queue behind in which it was told things."""
+    name = fill(request.parameters["QueueUrl"], cloud.references).rpartition("/")[2]
+    if not name.endswith("-notices"):
+        return
+    prefix = {"QueueNamePrefix": f"{name.removesuffix('notices')}events-"}
+    for url in cloud.ask(Request("sqs", "ListQueues", prefix)).get("QueueUrls", ()):
+        queue = {"QueueUrl": url}
+        tags = cloud.ask(Request("sqs", "ListQueueTags", queue)).get("Tags", {})
+        if tags.get(TAG) == "events":
+            cloud.ask(Request("sqs", "DeleteQueue", queue))
 
 
 def _forget_versions(cloud: Cloud, request: Request) -> None:

@@ -50,6 +50,10 @@ HOP_HEADER = "X-Gw-Hop"
 _NUMBER = re.compile(r"\+[1-9][0-9]{1,14}\Z")
 _USER_PART = re.compile(r"[^a-zA-Z0-9&=+$/%\-_!~*().]")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z", re.IGNORECASE)
+_QUEUE = re.compile(
+    r"https://[\w.-]+\.(amazonaws\.com|amazonaws\.com\.cn|api\.aws)/"
+    r"|http://(127\.0\.0\.1|localhost):"
+)
 _S3_AUDIO = re.compile(r"s3://([^/]+)/(.+)\Z")
 
 Action = dict[str, Any]
@@ -630,7 +634,7 @@ def send_report(queue_url: str, report: object, environ: Mapping[str, str]) -> N
 
     @raise OSError: it was not taken.
     """
-    if not re.match(r"https://|http://(127\.0\.0\.1|localhost)[:/]", queue_url):
+    if not _QUEUE.match(queue_url):
         raise OSError(f"{queue_url[:80]!r} is not where a queue is")
     body = json.dumps({"QueueUrl": queue_url, "MessageBody": json.dumps(report)})
     headers = sign(

@@ -734,7 +734,14 @@ class HandlerTests(SynchronousTestCase):
         self.assertIn("was not sent", printed.getvalue())
 
     def test_reports_go_to_queues_only(self) -> None:
-        for url in ("http://example.com/q", "file:///etc/passwd", "x"):
+        for url in (
+            "http://example.com/q",
+            "https://example.com/q",
+            "https://example.com/.amazonaws.com/",
+            "https://amazonaws.com.example.com/q",
+            "file:///etc/passwd",
+            "x",
+        ):
             with self.assertRaises(OSError):
                 sma.send_report(url, {}, {})
 

@@ -86,6 +86,10 @@ class SetupTests(AccountTestCase):
             # A file of a call that just ended does not keep the bucket.
             (bucket,) = self.account.files.buckets.values()
             bucket["replies/x.wav"] = b"RIFF"
+            # Nor does the queue of a gateway that died stay.
+            self.account.queues._create(
+                {"QueueName": "chimegw-events-1", "tags": {"chime-gateway": "events"}}
+            )
             self.assertEqual(actions(await self.destroy()), {"delete"})
             self.assertEqual(self.account.left(), before)
             self.assertEqual(await self.destroy(), [])

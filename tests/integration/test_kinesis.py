@@ -59,7 +59,9 @@ class KinesisCallTests(GatewayTestCase):
                 sip_media_application_id=self.world.application.application_id,
             ),
             kinesis=KinesisSettings(
-                queue_url=self.world.media.queues.url_of(QUEUE), bucket=BUCKET
+                queue_url=self.world.media.queues.url_of(QUEUE),
+                bucket=BUCKET,
+                events_prefix="chimegw-events-",
             ),
         )
 
