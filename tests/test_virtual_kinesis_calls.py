@@ -17,7 +17,7 @@ from chime_gateway.demo import prepare_call
 from chime_gateway.errors import TransferFailed
 from chime_gateway.frames import PCMU
 from chime_gateway.interfaces import Outcome
-from chime_gateway.legs import kinesis_source
+from chime_gateway.legs import kinesis_leg, kinesis_source
 from chime_gateway.net.aws_api import AwsError
 from chime_gateway.settings import AgentProfile
 from chime_gateway.sim import sma as simulated_sma
@@ -204,6 +204,50 @@ class TalkTests(KinesisTestCase):
         self.assertEqual(self.record.turns, 2)
         self.assertEqual(self.record.ending.outcome, Outcome.COMPLETED)
         self.assertEqual(self.left(), 0)
+
+    def test_a_transfer_that_takes_longer_than_is_waited_for_is_one(self) -> None:
+        answering: list[Deferred[Any]] = []
+        bridge = self.network.world.application.bridge
+
+        def slowly(call: Any, endpoint: Any, headers: Any) -> Deferred[Any]:
+            if endpoint["BridgeEndpointType"] == "AWS":
+                return bridge(call, endpoint, headers)
+            answering.append(Deferred())
+            return answering[0]
+
+        self.network.world.application.bridge = slowly
+        self.patch(kinesis_leg, "_TRANSFER_SECONDS", 5.0)
+        self.network.call(CallPlan(utterances=PLAN.utterances * 9, answer_seconds=99))
+        self.network.until(lambda: bool(self.gateway.calls.calls()))
+        (call,) = self.gateway.calls.calls()
+        self.network.advance(1)
+        done = call.transfer("+12065550177")
+        self.network.advance(8)
+        self.failureResultOf(done, TransferFailed)
+        answering[0].callback(mock.Mock())
+        self.network.advance(2)
+        self.assertEqual(self.record.ending.outcome, Outcome.TRANSFERRED)
+        line = self.network.line()
+        self.network.advance(20)
+        # Nobody hangs the caller up who talks with somebody else.
+        self.assertFalse(line.call.is_over)
+        line.hang_up()
+        self.network.advance(1)
+
+    def test_a_transfer_of_which_nothing_is_heard_cuts_nobody_off(self) -> None:
+        self.network.hears = False
+        self.network.call(CallPlan(utterances=PLAN.utterances * 9, answer_seconds=99))
+        self.network.until(lambda: bool(self.gateway.calls.calls()))
+        (call,) = self.gateway.calls.calls()
+        self.network.advance(1)
+        done = call.transfer("+12065550177")
+        self.network.advance(70, 0.02)
+        self.failureResultOf(done, TransferFailed)
+        self.assertEqual(self.gateway.calls.calls(), [])
+        line = self.network.line()
+        self.assertFalse(line.call.is_over)
+        line.hang_up()
+        self.network.advance(1)
 
     def test_a_greeting_answers_before_the_caller_has_said_anything(self) -> None:
         self.gateway.calls._profiles = {"default": AgentProfile(greeting="Hello")}

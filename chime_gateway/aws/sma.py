@@ -56,6 +56,9 @@ _QUEUE = re.compile(
 )
 _S3_AUDIO = re.compile(r"s3://([^/]+)/(.+)\Z")
 
+#: The caller is on the way to somebody else, or there.
+_AWAY = ("handing_over", "transferring", "transferred")
+
 Action = dict[str, Any]
 
 
@@ -323,6 +326,8 @@ class _Call:
             return self.transfer(str(arguments.get("Target", "")))
         if wanted == "say" and arguments.get("Text"):
             return [self.words(str(arguments["Text"]))]
+        if wanted in ("play", "clear") and self.state in _AWAY:
+            return None  # the agent's words are for nobody now
         if wanted == "play" and arguments.get("Keys") and arguments.get("Bucket"):
             return self.queue_up(arguments)
         if wanted == "clear":
@@ -501,8 +506,9 @@ class _Call:
         known = {*queue, self.attributes.get("playing", "")}
         queue += [key for key in str(arguments["Keys"]).split() if key not in known]
         self.attributes["queue"] = " ".join(queue[:MAX_QUEUE])
-        # An answer with actions would cut short what is being played.
-        return None if busy else self.play_next()
+        # An answer with actions would cut short what is being played, or stand
+        # behind a bridge that is being made.
+        return None if busy or self.state != "talking" else self.play_next()
 
     def play_next(self) -> list[Action]:
         queue = self.queue
@@ -522,6 +528,8 @@ class _Call:
             return None
         self.attributes["epoch"] = str(epoch)
         self.attributes["queue"] = self.attributes["playing"] = ""
+        if self.state != "talking":
+            return None
         # Whatever is answered interrupts the audio that plays.
         return [self.pause(100)] if self.is_bridged else [self.pause()] * MAX_ACTIONS
 

@@ -70,6 +70,7 @@ class KinesisLeg:
         self._is_over = False
         self._transferring: Deferred[None] | None = None
         self._returning: IDelayedCall | None = None
+        self._is_sent_back = False
         # What was said to a gateway that broke down is lost with it.
         self._source = self._new_source(
             notice, "" if is_taken_over else notice.after_fragment
@@ -112,6 +113,8 @@ class KinesisLeg:
 
     def hang_up(self, ending: Ending) -> None:
         wants = ending.outcome not in (Outcome.TRANSFERRED, Outcome.CALLER_LOST)
+        if self.may_stream_again and not self._is_streaming and not self._is_sent_back:
+            wants = False  # the caller may be with the target by now
         self._release()
         if wants:
             is_answered = ending.outcome is not Outcome.AGENT_UNAVAILABLE
@@ -126,6 +129,7 @@ class KinesisLeg:
         """
         if self._transferring is not None:
             return fail(TransferFailed("a transfer is under way"))
+        self._stop_returning()
         transferring: Deferred[None] = Deferred()
         self._transferring = transferring
         asking = self._carrier.transfer(self.info, target)
@@ -208,8 +212,13 @@ class KinesisLeg:
         if what == "hangup":
             self._end(Ending(Outcome.COMPLETED, "the caller hung up"))
         elif what == "transferred":
-            self._transferred(None)
+            if self._transferring is None:
+                # It took longer than we waited; the caller is with somebody else.
+                self._end(Ending(Outcome.TRANSFERRED, "transferred"))
+            else:
+                self._transferred(None)
         elif what == "transfer_failed":
+            self._is_sent_back = True
             self._transferred("the target did not answer")
         else:
             self._reply.reported(what, key)
@@ -228,9 +237,17 @@ class KinesisLeg:
     def _returned(self) -> None:
         """By now the caller is, or never will be."""
         self._returning = None
-        if not self._is_streaming:
+        if self._is_streaming:
+            return
+        if self._is_sent_back:
             self._carrier.dismiss(self.info.stream_id, apologise=True)
-            self._end(Ending(Outcome.CALLER_LOST, "lost in a transfer that failed"))
+        # Otherwise nothing is known: perhaps the caller talks with the target.
+        self._end(Ending(Outcome.CALLER_LOST, "lost in a transfer"))
+
+    def _stop_returning(self) -> None:
+        returning, self._returning = self._returning, None
+        if returning is not None:
+            returning.cancel()
 
     def _end(self, ending: Ending) -> None:
         call = self._call
@@ -246,9 +263,7 @@ class KinesisLeg:
         self._is_over = True
         self._call = None
         self._transferred("the call is over")
-        returning, self._returning = self._returning, None
-        if returning is not None:
-            returning.cancel()
+        self._stop_returning()
         self._source.stop()
         self._reply.close()
         self._carrier.leg_over(self)

@@ -582,6 +582,21 @@ class KinesisModeTests(SmaTestCase):
         decision = self.decide(happened, UNBRIDGED)
         self.assertEqual(kinds(decision), ["Pause"] * 10)
 
+    def test_a_caller_who_is_sent_on_hears_no_agent(self) -> None:
+        for state in ("handing_over", "transferring", "transferred"):
+            decision = self.play("k1", {"state": state})
+            # Actions would run behind the bridge, and its success be lost.
+            self.assertIsNone(decision.actions)
+            self.assertNotIn("queue", decision.attributes)
+
+    def test_words_that_come_before_the_bridge_wait_for_it(self) -> None:
+        decision = self.play("k1 k2", {"state": "bridging"})
+        self.assertIsNone(decision.actions)
+        bridged = succeeded("CallAndBridge", attributes=decision.attributes, legs=BOTH)
+        decision = self.decide(bridged, KINESIS)
+        self.assertEqual(only(decision)["AudioSource"]["Key"], "k1")
+        self.assertEqual(decision.attributes["state"], "talking")
+
     def test_the_same_utterance_is_played_once(self) -> None:
         decision = self.play("k1", {"state": "talking"})
         decision = self.play("k1 k2", decision.attributes)
