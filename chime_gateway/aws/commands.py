@@ -8,11 +8,12 @@ import json
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final
+from typing import Final
 
 from botocore import xform_name
 
 from chime_gateway.aws.resource import Blob, Request, Resource, references_in
+from chime_gateway.aws.voice_connector import STREAMING
 from chime_gateway.aws.wishes import ZIP_FILE, Wishes
 
 #: What the CLI calls a service, where it is not the name of its model.
@@ -82,11 +83,9 @@ def script(wishes: Wishes, resources: Iterable[Resource]) -> Iterator[str]:
         yield f"# {resource.what}"
         if resource.needs_confirmation:
             yield f"# {resource.needs_confirmation}"
-            yield from (f"# {line}" for one in resource.create for line in _lines(one))
+            yield from (f"# {command(one)}" for one in resource.create)
             continue
-        if resource.create and not resource.lookup.references and not resource.created:
-            yield from (line for one in resource.create for line in _lines(one))
-        elif resource.create:
+        if resource.create:
             if resource.what == "Lambda":
                 yield "# The role is not known everywhere at once."
                 yield 'sleep "${SETTLE_SECONDS:-10}"'
@@ -103,7 +102,7 @@ def script(wishes: Wishes, resources: Iterable[Resource]) -> Iterator[str]:
             for request in setting.write:
                 if "StreamingConfiguration" in request.operation:
                     yield from _streaming_truth()
-                yield from _lines(request)
+                yield command(request)
     if wishes.mode != "kinesis":
         yield ""
         yield from _streaming_advice(wishes)
@@ -111,24 +110,18 @@ def script(wishes: Wishes, resources: Iterable[Resource]) -> Iterator[str]:
 
 def _capturing(request: Request, references: Mapping[str, str]) -> Iterator[str]:
     """Run it and keep what others need of the answer."""
-    queries = list(references.items())
-    if not queries:
+    names, paths = list(references), list(references.values())
+    if not names:
         yield command(request)
         return
-    names = " ".join(name for name, _ in queries)
-    query = ",".join(path for _, path in queries)
-    asked = (
-        f"{command(request)} \\\n    --output text --query {shlex.quote(f'[{query}]')}"
-    )
-    if len(queries) == 1:
-        asked = asked.replace(shlex.quote(f"[{query}]"), shlex.quote(query))
-        yield f"{names}=$({asked})"
+    query = paths[0] if len(paths) == 1 else f"[{','.join(paths)}]"
+    asked = f"{command(request)} \\\n    --output text --query {shlex.quote(query)}"
+    if len(names) == 1:
+        yield f"{names[0]}=$({asked})"
     else:
-        yield f'read -r {names} <<<"$({asked})"'
-
-
-def _lines(request: Request) -> Iterator[str]:
-    yield command(request)
+        # Not in one line: there a command that fails would not end the script.
+        yield f"FOUND=$({asked})"
+        yield f'read -r {" ".join(names)} <<<"$FOUND"'
 
 
 def _streaming_truth() -> Iterator[str]:
@@ -141,15 +134,10 @@ def _streaming_truth() -> Iterator[str]:
 def _streaming_advice(wishes: Wishes) -> Iterator[str]:
     """For people who came for that one command."""
     connector = wishes.voice_connector_id or "${VOICE_CONNECTOR_ID}"
-    wanted: dict[str, Any] = {
-        "DataRetentionInHours": 1,
-        "Disabled": False,
-        "StreamingNotificationTargets": [{"NotificationTarget": "EventBridge"}],
-    }
     request = Request(
         "chime-sdk-voice",
         "PutVoiceConnectorStreamingConfiguration",
-        {"VoiceConnectorId": connector, "StreamingConfiguration": wanted},
+        {"VoiceConnectorId": connector, "StreamingConfiguration": STREAMING},
     )
     yield "# Streaming is not part of this installation, and not needed for it."
     yield from _streaming_truth()

@@ -24,9 +24,13 @@ def _function_arn(wishes: Wishes) -> str:
     return f"arn:aws:lambda:{wishes.region}:${{ACCOUNT_ID}}:function:{name}"
 
 
-def _role(
-    wishes: Wishes, what: str, name: str, reference: str, policy: str
-) -> Resource:
+def function_role(wishes: Wishes) -> Resource:
+    group = log_group_name(wishes)
+    logs = f"arn:aws:logs:{wishes.region}:${{ACCOUNT_ID}}:log-group:{group}:*"
+    statements = [allow(["logs:CreateLogStream", "logs:PutLogEvents"], logs)]
+    if wishes.mode == "kinesis":
+        events = f"arn:aws:sqs:{wishes.region}:${{ACCOUNT_ID}}:{wishes.name}-events-*"
+        statements.append(allow("sqs:SendMessage", events))
     trust = policy_of(
         {
             "Effect": "Allow",
@@ -34,13 +38,14 @@ def _role(
             "Principal": {"Service": "lambda.amazonaws.com"},
         }
     )
-    role = {"RoleName": name}
+    policy = policy_of(*statements)
+    role = {"RoleName": f"{function_name(wishes)}-{wishes.region}"}
     inline = {**role, "PolicyName": "chimegw"}
     return Resource(
-        what=what,
+        what="IAM role of the Lambda",
         lookup=Lookup(
             Request("iam", "GetRole", role),
-            {reference: "Role.Arn"},
+            {"FUNCTION_ROLE_ARN": "Role.Arn"},
             absent=("NoSuchEntity",),
         ),
         create=(
@@ -50,7 +55,7 @@ def _role(
                 {**role, "AssumeRolePolicyDocument": trust, "Tags": tags(wishes)},
             ),
         ),
-        created={reference: "Role.Arn"},
+        created={"FUNCTION_ROLE_ARN": "Role.Arn"},
         settings=(
             Setting(
                 "permissions",
@@ -69,22 +74,6 @@ def _role(
             Request("iam", "DeleteRolePolicy", inline),
             Request("iam", "DeleteRole", role),
         ),
-    )
-
-
-def function_role(wishes: Wishes) -> Resource:
-    group = log_group_name(wishes)
-    logs = f"arn:aws:logs:{wishes.region}:${{ACCOUNT_ID}}:log-group:{group}:*"
-    statements = [allow(["logs:CreateLogStream", "logs:PutLogEvents"], logs)]
-    if wishes.mode == "kinesis":
-        events = f"arn:aws:sqs:{wishes.region}:${{ACCOUNT_ID}}:{wishes.name}-events-*"
-        statements.append(allow("sqs:SendMessage", events))
-    return _role(
-        wishes,
-        "IAM role of the Lambda",
-        f"{function_name(wishes)}-{wishes.region}",
-        "FUNCTION_ROLE_ARN",
-        policy_of(*statements),
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import jmespath
 from attrs import frozen
+from botocore import xform_name
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 from botocore.session import Session
@@ -28,7 +29,7 @@ from chime_gateway.aws.resource import (
 )
 from chime_gateway.aws.wishes import TAG
 from chime_gateway.errors import ConfigError
-from chime_gateway.net.aws_api import iam_action
+from chime_gateway.net.aws_api import iam_action, is_denied
 
 #: What is new may not be known everywhere for so long.
 _SETTLE_SECONDS: Final = 60.0
@@ -54,8 +55,6 @@ _ABSENT: Final = (
     *("NoSuchLifecycleConfiguration", "NoSuchBucketPolicy"),
 )
 
-_DENIED: Final = ("AccessDenied", "Forbidden", "Unauthorized", "NotAuthorized")
-
 
 class Refused(ConfigError):
     """
@@ -67,7 +66,7 @@ class Refused(ConfigError):
     def __init__(self, request: Request, code: str, message: str) -> None:
         self.code = code
         text = f"{request.service} {request.operation}: {code}: {message}"
-        if code.startswith(_DENIED):
+        if is_denied(code):
             action = iam_action(request.service, request.operation)
             text += f"\n  allow {action} to these credentials"
         elif "ExpiredToken" in code or code == "InvalidClientTokenId":
@@ -149,9 +148,8 @@ class Cloud:
         parameters = fill(request.parameters, self.references)
         try:
             client = self._client(request.service)
-            names = client.meta.method_to_api_mapping.items()
-            method = next(name for name, api in names if api == request.operation)
-            answer: dict[str, Any] = getattr(client, method)(**parameters, **more)
+            method = getattr(client, xform_name(request.operation))
+            answer: dict[str, Any] = method(**parameters, **more)
         except ClientError as exc:
             error = exc.response.get("Error", {})
             raise Refused(

@@ -315,11 +315,7 @@ class _Call:
             self.attributes["events"] = str(arguments["Events"])
         if wanted == "hangup":
             self.attributes["state"] = "ended"
-            return [
-                self.hang_up({"CallId": leg["CallId"]})
-                for leg in self.legs
-                if leg.get("Status") != "Disconnected" and leg.get("CallId")
-            ] or [self.hang_up({"ParticipantTag": "LEG-A"})]
+            return self.hang_up_all()
         if wanted == "apologise":
             return self.apologise()
         if wanted == "transfer":
@@ -340,10 +336,7 @@ class _Call:
         why = f"{self.fault('ErrorType')}: {self.fault('ErrorMessage')}"
         _log(self, f"the last response was invalid: {why}")
         self.attributes["state"] = "ended"
-        legs = [leg for leg in self.legs if leg.get("Status") != "Disconnected"]
-        return [self.hang_up({"CallId": leg["CallId"]}) for leg in legs] or [
-            self.hang_up({"ParticipantTag": "LEG-A"})
-        ]
+        return self.hang_up_all()
 
     def nothing(self) -> list[Action]:
         return []
@@ -568,6 +561,13 @@ class _Call:
 
     def hang_up(self, leg: Mapping[str, str], code: str = "0") -> Action:
         return {"Type": "Hangup", "Parameters": {"SipResponseCode": code, **leg}}
+
+    def hang_up_all(self) -> list[Action]:
+        return [
+            self.hang_up({"CallId": leg["CallId"]})
+            for leg in self.legs
+            if leg.get("Status") != "Disconnected" and leg.get("CallId")
+        ] or [self.hang_up({"ParticipantTag": "LEG-A"})]
 
 
 _ANSWERS: dict[str, Callable[[_Call], list[Action] | None]] = {

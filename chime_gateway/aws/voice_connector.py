@@ -5,7 +5,7 @@ A Voice Connector: where it leads, what it logs, who may call out through it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from chime_gateway.aws.resource import Lookup, Request, Resource, Setting
 from chime_gateway.aws.wishes import (
@@ -13,6 +13,13 @@ from chime_gateway.aws.wishes import (
     chime,
     tags,
 )
+
+#: Each leg into Kinesis, and a notice of it to EventBridge.
+STREAMING: Final[Mapping[str, Any]] = {
+    "DataRetentionInHours": 1,
+    "Disabled": False,
+    "StreamingNotificationTargets": [{"NotificationTarget": "EventBridge"}],
+}
 
 
 def voice_connector(wishes: Wishes) -> Resource:
@@ -135,14 +142,9 @@ def _voice_connector_settings(wishes: Wishes) -> Iterator[Setting]:
             [wishes.termination_user],
         )
     if wishes.mode == "kinesis":
-        streaming = {
-            "DataRetentionInHours": 1,
-            "Disabled": False,
-            "StreamingNotificationTargets": [{"NotificationTarget": "EventBridge"}],
-        }
         yield _of_connector(
             "streaming to Kinesis (one way)",
             "StreamingConfiguration",
             "StreamingConfiguration",
-            streaming,
+            STREAMING,
         )

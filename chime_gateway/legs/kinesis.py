@@ -53,7 +53,7 @@ _REPORT_SECONDS: Final = 300
 
 class KinesisCarrier:
     """
-    @param application: controls the calls; the voice goes through it.
+    @param control: of the calls; the agent's voice goes through it.
     @param observe_reply: told the seconds from the end of each utterance of the
         agent until it was heard to begin.
     @ivar notices: of the queue, by what became of them.
@@ -109,7 +109,7 @@ class KinesisCarrier:
             # Messages are given back, callers are hung up.
             await doing
         if self._events:
-            await self._attempt("sqs", "DeleteQueue", {"QueueUrl": self._events})
+            await self._attempt("DeleteQueue", {"QueueUrl": self._events})
 
     def _loop(self, coroutine: Any) -> None:
         loop: Deferred[None] = Deferred.fromCoroutine(coroutine)
@@ -161,9 +161,7 @@ class KinesisCarrier:
             self._log.warn("a caller was not hung up: {why}", why=str(exc))
 
     def leg_over(self, leg: KinesisLeg) -> None:
-        receipt = self._legs.pop(leg, None)
-        self._by_call.pop(leg.call_id, None)
-        self._by_control.pop(leg.info.stream_id, None)
+        receipt = self._forget(leg)
         if receipt is not None:
             self._remember(leg.call_id)
             self._do(self._delete(receipt))
@@ -276,10 +274,15 @@ class KinesisCarrier:
             self.notices["taken"] += 1
 
     def _give_back(self, leg: KinesisLeg) -> None:
-        receipt = self._legs.pop(leg)
+        receipt = self._forget(leg)
+        assert receipt is not None
+        self._do(self._change_visibility(receipt, 0))
+
+    def _forget(self, leg: KinesisLeg) -> str | None:
+        """@return: the receipt of its notice, the first time."""
         self._by_call.pop(leg.call_id, None)
         self._by_control.pop(leg.info.stream_id, None)
-        self._do(self._change_visibility(receipt, 0))
+        return self._legs.pop(leg, None)
 
     def _over(self, notice: StreamNotice, receipt: str, receives: int) -> None:
         leg = self._by_call.get(notice.call_id)
@@ -333,7 +336,7 @@ class KinesisCarrier:
                     for at, message in enumerate(messages)
                 ]
                 parameters = {"QueueUrl": self._events, "Entries": entries}
-                self._do(self._attempt("sqs", "DeleteMessageBatch", parameters))
+                self._do(self._attempt("DeleteMessageBatch", parameters))
 
     async def _create_events(self) -> str:
         answer = await self.aws.call(
@@ -376,13 +379,11 @@ class KinesisCarrier:
 
     async def _in_queue(self, operation: str, parameters: Mapping[str, Any]) -> None:
         queue = {"QueueUrl": self._settings.queue_url}
-        await self._attempt("sqs", operation, {**queue, **parameters})
+        await self._attempt(operation, {**queue, **parameters})
 
-    async def _attempt(
-        self, service: str, operation: str, parameters: Mapping[str, Any]
-    ) -> None:
+    async def _attempt(self, operation: str, parameters: Mapping[str, Any]) -> None:
         try:
-            await self.aws.call(service, operation, parameters)
+            await self.aws.call("sqs", operation, parameters)
         except AwsError as exc:
             self._log.warn("{why}", why=str(exc))
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import struct
 from collections import deque
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 from attrs import define, field
@@ -114,7 +114,7 @@ class _Utterance:
     start: int
     end: int
     said_at: float
-    stored: Deferred[None] = field(repr=False)
+    stored: Deferred[Any] = field(repr=False)
     sent_at: float | None = None
     began_at: float | None = None
 
@@ -261,7 +261,7 @@ class Reply:
                 "ContentType": "audio/wav",
             },
         )
-        stored: Deferred[None] = Deferred.fromCoroutine(_nothing(put))
+        stored = Deferred.fromCoroutine(put)
         said_at = self._heard_at
         self._unsent.append(_Utterance(key, start, self._cut_at, said_at, stored))
         if self._sending is None or self._sending.called:
@@ -383,10 +383,6 @@ class Reply:
                 ahead = self._marks[0][0] - head.start
                 due = head.began_at + ahead / PCMU.bytes_per_second
         self._alarm = self._clock.callLater(max(0.001, due - now), self._follow)
-
-
-async def _nothing(awaitable: object) -> None:
-    await awaitable  # type: ignore[misc]
 
 
 def wav_file(speech: bytes) -> bytes:

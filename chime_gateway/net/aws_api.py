@@ -17,12 +17,14 @@ from typing import Any, Final, Protocol
 
 import treq
 from attrs import frozen
+from botocore import xform_name
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
     NoCredentialsError,
     ParamValidationError,
 )
+from botocore.model import OperationModel
 from botocore.parsers import ResponseParserFactory
 from botocore.session import Session
 from treq.client import HTTPClient
@@ -65,12 +67,9 @@ _THROTTLED: Final = frozenset(
         "ProvisionedThroughputExceededException",
     }
 )
-_DENIED: Final = frozenset(
-    {
-        *("AccessDenied", "AccessDeniedException", "ForbiddenException"),
-        *("UnauthorizedClientException", "NotAuthorizedException"),
-        *("UnauthorizedOperation", "AuthorizationError"),
-    }
+_DENIED: Final = (
+    *("AccessDenied", "Forbidden", "Unauthorized", "NotAuthorized"),
+    "AuthorizationError",
 )
 _EXPIRED: Final = frozenset(
     {
@@ -91,6 +90,11 @@ _IAM_PREFIX: Final[Mapping[str, str]] = {
 def iam_action(service: str, operation: str) -> str:
     """The permission that an operation needs."""
     return f"{_IAM_PREFIX.get(service, service)}:{operation}"
+
+
+def is_denied(code: str) -> bool:
+    """Services differ in what they put behind it."""
+    return code.startswith(_DENIED)
 
 
 class AwsError(GatewayError):
@@ -119,7 +123,7 @@ class AwsError(GatewayError):
 
     @property
     def is_denied(self) -> bool:
-        return self.code in _DENIED
+        return is_denied(self.code)
 
     @property
     def is_expired(self) -> bool:
@@ -143,6 +147,7 @@ class _Prepared:
     url: str
     headers: Mapping[str, str]
     body: bytes
+    model: OperationModel
 
 
 class _ReadyToSend(Exception):
@@ -234,13 +239,11 @@ class AwsApi:
         @return: the answer's headers, before its body.
         @raise AwsError: it was refused, or no answer came.
         """
-        response = await self._send(service, operation, parameters, seconds, endpoint)
-        headers = _headers(response)
-        if response.code >= 300:
-            body = await self._body(service, operation, response)
-            raise self._refused(service, operation, response.code, headers, body)
+        response, _ = await self._send(
+            service, operation, parameters, seconds, endpoint
+        )
         response.deliverBody(receiver)
-        return headers
+        return _headers(response)
 
     # -- inside ------------------------------------------------------------------
 
@@ -251,14 +254,8 @@ class AwsApi:
         parameters: Mapping[str, Any],
         seconds: float,
     ) -> dict[str, Any]:
-        response = await self._send(service, operation, parameters, seconds, "")
-        headers = _headers(response)
-        body = await self._body(service, operation, response)
-        if response.code >= 300:
-            raise self._refused(service, operation, response.code, headers, body)
-        parsed: dict[str, Any] = self._parse(
-            service, operation, response.code, headers, body
-        )
+        response, model = await self._send(service, operation, parameters, seconds, "")
+        parsed: dict[str, Any] = await self._parsed(response, model, service, operation)
         return parsed
 
     async def _send(
@@ -268,7 +265,11 @@ class AwsApi:
         parameters: Mapping[str, Any],
         seconds: float,
         endpoint: str,
-    ) -> Any:
+    ) -> tuple[Any, OperationModel]:
+        """
+        @return: an answer that has begun, and what it should be.
+        @raise AwsError: it is a refusal, or there is none.
+        """
         try:
             prepared: _Prepared = await self._in_thread(
                 self._prepare, service, operation, dict(parameters), endpoint
@@ -287,7 +288,11 @@ class AwsApi:
             data=prepared.body,
             unbuffered=True,
         )
-        return await self._in_time(sending, seconds, service, operation)
+        response = await self._in_time(sending, seconds, service, operation)
+        if response.code >= 300:
+            refusal = await self._parsed(response, prepared.model, service, operation)
+            raise _refused(service, operation, response.code, refusal)
+        return response, prepared.model
 
     async def _in_time(
         self, waiting: Deferred[Any], seconds: float, service: str, operation: str
@@ -321,10 +326,8 @@ class AwsApi:
     ) -> _Prepared:
         """In a thread: credentials may have to be fetched."""
         client = self._client(service, endpoint)
-        names = client.meta.method_to_api_mapping
-        method = next(name for name, api in names.items() if api == operation)
         try:
-            getattr(client, method)(**parameters)
+            getattr(client, xform_name(operation))(**parameters)
         except _ReadyToSend as ready:
             request = ready.request
         else:
@@ -339,7 +342,8 @@ class AwsApi:
             if name.lower() not in ("content-length", "expect", "host")
         }
         data = body.encode() if isinstance(body, str) else body or b""
-        return _Prepared(request.method, request.url, headers, data)
+        model = client.meta.service_model.operation_model(operation)
+        return _Prepared(request.method, request.url, headers, data, model)
 
     def _client(self, service: str, endpoint: str) -> Any:
         key = (service, endpoint)
@@ -372,34 +376,35 @@ class AwsApi:
             raise AwsError(service, operation, "TooLong", f"an answer of {size} bytes")
         return b"".join(chunks)
 
-    def _parse(
-        self,
-        service: str,
-        operation: str,
-        status: int,
-        headers: Mapping[str, str],
-        body: bytes,
+    async def _parsed(
+        self, response: Any, model: OperationModel, service: str, operation: str
     ) -> Any:
-        model = self._session.get_service_model(service)
-        parser = self._parsers.create_parser(model.resolved_protocol)
-        shape = model.operation_model(operation).output_shape
-        answer = {"status_code": status, "headers": headers, "body": body}
-        return parser.parse(answer, shape)
+        """In botocore's shapes; a refusal has an C{Error}."""
+        body = await self._body(service, operation, response)
+        answer = {
+            "status_code": response.code,
+            "headers": _headers(response),
+            "body": body,
+        }
+        parser = self._parsers.create_parser(model.service_model.resolved_protocol)
+        parsed = parser.parse(answer, model.output_shape)
+        if response.code >= 300:
+            error = parsed.setdefault("Error", {})
+            # A proxy's refusal is none of the service's.
+            error["Message"] = error.get("Message") or body[:200].decode(
+                "utf-8", "replace"
+            )
+        return parsed
 
-    def _refused(
-        self,
-        service: str,
-        operation: str,
-        status: int,
-        headers: Mapping[str, str],
-        body: bytes,
-    ) -> AwsError:
-        error = self._parse(service, operation, status, headers, body).get("Error", {})
-        code = str(error.get("Code") or status)
-        if status >= 500 and not code.startswith("5"):
-            code = f"{status} {code}"
-        text = str(error.get("Message") or body[:200].decode("utf-8", "replace"))
-        return AwsError(service, operation, code, text)
+
+def _refused(
+    service: str, operation: str, status: int, refusal: Mapping[str, Any]
+) -> AwsError:
+    error = refusal["Error"]
+    code = str(error.get("Code") or status)
+    if status >= 500 and not code.startswith("5"):
+        code = f"{status} {code}"
+    return AwsError(service, operation, code, str(error["Message"]))
 
 
 _LOST: Final = (

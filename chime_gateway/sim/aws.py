@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http import Request as HttpRequest
@@ -21,6 +22,7 @@ from twisted.web.server import NOT_DONE_YET, Site
 
 from chime_gateway.sim.aws_services import Files, Queues, Streams
 from chime_gateway.sim.aws_wire import (
+    REGION,
     Fault,
     Operation,
     Request,
@@ -30,10 +32,6 @@ from chime_gateway.sim.aws_wire import (
     write_answer,
     write_fault,
 )
-
-#: All of it belongs to this account.
-ACCOUNT: Final = "111122223333"
-REGION: Final = "us-east-1"
 
 Answerer: TypeAlias = Callable[[Mapping[str, Any]], Any]
 
@@ -129,7 +127,6 @@ class FakeAws(Resource):
                 text = f"{operation.service} {operation.name} is not simulated"
                 raise Fault("NotImplementedException", text, 501)
             answering = maybeDeferred(answerer, operation.parameters)
-            is_gone.addErrback(lambda _: None)
             http.notifyFinish().addErrback(lambda _: answering.cancel())
             answer = await answering
             if not isinstance(answer, Mapping):
@@ -151,9 +148,7 @@ class FakeAws(Resource):
         if isinstance(trouble, Fault):
             raise trouble
         if trouble is not None:
-            waiting: Deferred[None] = Deferred()
-            self._clock.callLater(trouble, waiting.callback, None)
-            await waiting
+            await deferLater(self._clock, trouble)
 
     def _stream(self, http: HttpRequest, body: Body) -> None:
         is_over = False

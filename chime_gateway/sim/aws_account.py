@@ -12,11 +12,13 @@ from typing import Any, Final
 
 from twisted.internet.interfaces import IReactorTime
 
-from chime_gateway.sim.aws import ACCOUNT, REGION, Answerer, FakeAws
+from chime_gateway.sim.aws import Answerer, FakeAws
 from chime_gateway.sim.aws_chime import ChimeVoice
 from chime_gateway.sim.aws_iam import Functions, Iam
 from chime_gateway.sim.aws_services import Files, Queues
 from chime_gateway.sim.aws_wire import (
+    ACCOUNT,
+    REGION,
     Fault,
     missing,
     policy_document,

@@ -13,8 +13,15 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from chime_gateway.sim.aws import ACCOUNT, REGION, Answerer
-from chime_gateway.sim.aws_wire import Fault, missing, tag_list, tag_map
+from chime_gateway.sim.aws import Answerer
+from chime_gateway.sim.aws_wire import (
+    ACCOUNT,
+    REGION,
+    Fault,
+    missing,
+    tag_list,
+    tag_map,
+)
 
 _Parameters = Mapping[str, Any]
 

@@ -10,8 +10,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from chime_gateway.sim.aws import ACCOUNT, REGION, Answerer
+from chime_gateway.sim.aws import Answerer
 from chime_gateway.sim.aws_wire import (
+    ACCOUNT,
+    REGION,
     Fault,
     missing,
     policy_document,

@@ -12,16 +12,13 @@ import json
 import secrets
 import struct
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any
 
 from attrs import Factory, define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from chime_gateway.sim.aws_wire import Fault
-
-_ACCOUNT: Final = "111122223333"
-_REGION: Final = "us-east-1"
+from chime_gateway.sim.aws_wire import ACCOUNT, REGION, Fault
 
 _Parameters = Mapping[str, Any]
 
@@ -79,10 +76,10 @@ class Queues:
         }
 
     def url_of(self, name: str) -> str:
-        return f"{self.url}/{_ACCOUNT}/{name}"
+        return f"{self.url}/{ACCOUNT}/{name}"
 
     def arn_of(self, name: str) -> str:
-        return f"arn:aws:sqs:{_REGION}:{_ACCOUNT}:{name}"
+        return f"arn:aws:sqs:{REGION}:{ACCOUNT}:{name}"
 
     def send(self, name: str, body: str) -> None:
         queue = self.queues[name]
@@ -429,7 +426,7 @@ class Streams:
 
     def new_stream(self, voice_connector_id: str) -> Stream:
         name = f"ChimeVoiceConnector-{voice_connector_id}-{secrets.token_hex(8)}"
-        arn = f"arn:aws:kinesisvideo:{_REGION}:{_ACCOUNT}:stream/{name}/1680731924044"
+        arn = f"arn:aws:kinesisvideo:{REGION}:{ACCOUNT}:stream/{name}/1680731924044"
         stream = self.streams[arn] = Stream(arn, self._clock)
         return stream
 

@@ -26,6 +26,10 @@ from botocore.model import OperationModel, ServiceModel
 from botocore.session import Session
 from botocore.validate import ParamValidator
 
+#: Everything here belongs to this account.
+ACCOUNT: Final = "111122223333"
+REGION: Final = "us-east-1"
+
 #: The name in a signature -> the models that may be meant by it.
 _SERVICES: Final[Mapping[str, tuple[str, ...]]] = {
     "chime": ("chime-sdk-voice",),

@@ -20,8 +20,9 @@ from twisted.internet.interfaces import IReactorTime
 
 from chime_gateway.codec.g711 import decode_mu_law
 from chime_gateway.frames import PCMU
-from chime_gateway.sim.aws import ACCOUNT, REGION, MediaAws
+from chime_gateway.sim.aws import MediaAws
 from chime_gateway.sim.aws_services import Stream
+from chime_gateway.sim.aws_wire import ACCOUNT, REGION
 from chime_gateway.sim.caller import CallPlan, CallReport, Meter, SimulatedCaller
 from chime_gateway.sim.playout import PlayoutBuffer
 from chime_gateway.sim.sma import Function, SmaCall, SmaSimulator

@@ -30,7 +30,7 @@ from twisted.python.failure import Failure
 
 from chime_gateway.codec.g711 import encode_mu_law
 from chime_gateway.frames import PCMU
-from chime_gateway.sim.aws_wire import Fault
+from chime_gateway.sim.aws_wire import ACCOUNT, REGION, Fault
 from chime_gateway.sim.sma_rules import (
     ANSWERING,
     IGNORED,
@@ -242,8 +242,8 @@ class SmaCall:
             "InvocationEventType": kind,
             "CallDetails": {
                 "TransactionId": self.transaction_id,
-                "AwsAccountId": "111122223333",
-                "AwsRegion": "us-east-1",
+                "AwsAccountId": ACCOUNT,
+                "AwsRegion": REGION,
                 "SipMediaApplicationId": self._application.application_id,
                 "TransactionAttributes": dict(self.attributes),
                 "Participants": [leg.told() for leg in self.legs],

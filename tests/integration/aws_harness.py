@@ -36,6 +36,27 @@ def wishes(**changes: Any) -> Wishes:
     return Wishes(**{**wanted, **changes})
 
 
+def droppable(site: Any) -> Callable[[], None]:
+    """
+    A client keeps its connection for a while, also when it was refused.
+
+    @return: drops them all.
+    """
+    channels: list[Any] = []
+    build = site.buildProtocol
+
+    def built(address: Any) -> Any:
+        channels.append(build(address))
+        return channels[-1]
+
+    def drop() -> None:
+        for channel in channels:
+            channel._channel.loseConnection()
+
+    site.buildProtocol = built
+    return drop
+
+
 class AccountTestCase(ReactorTestCase):
     """
     @ivar account: fresh, but for the role of the gateway's machine.
@@ -46,14 +67,7 @@ class AccountTestCase(ReactorTestCase):
 
         self.account = Account(reactor)
         site = self.account.aws.site()
-        self.channels: list[Any] = []
-        build = site.buildProtocol
-
-        def built(address: Any) -> Any:
-            self.channels.append(build(address))
-            return self.channels[-1]
-
-        site.buildProtocol = built  # type: ignore[method-assign]
+        self.drop_clients = droppable(site)
         network: Any = reactor
         listening = network.listenTCP(0, site, interface="127.0.0.1")
         self.addCleanup(listening.stopListening)
@@ -82,9 +96,7 @@ class AccountTestCase(ReactorTestCase):
 
         for cloud in self.clouds:
             cloud.close()
-        for channel in self.channels:
-            # A client that was refused keeps its connection for a while.
-            channel._channel.loseConnection()
+        self.drop_clients()
         await deferLater(reactor, 0.05)
 
     def run_in_thread(self, work: Callable[[], Any]) -> Deferred[Any]:

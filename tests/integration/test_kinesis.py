@@ -23,6 +23,7 @@ from chime_gateway.sim.kinesis_line import (
     KinesisWorld,
     place_kinesis_call,
 )
+from tests.integration.aws_harness import droppable
 from tests.integration.harness import GatewayTestCase
 
 
@@ -35,15 +36,8 @@ class KinesisCallTests(GatewayTestCase):
             return deferToThread(sma.answer, event, self.environment)
 
         self.world = KinesisWorld(function, self.reactor)
-        self.channels: list[Any] = []
         site = self.world.aws.site()
-        build = site.buildProtocol
-
-        def built(address: Any) -> Any:
-            self.channels.append(build(address))
-            return self.channels[-1]
-
-        site.buildProtocol = built
+        self.drop_clients = droppable(site)
         self.aws_port = self.reactor.listenTCP(0, site, interface="127.0.0.1")
         port = self.aws_port.getHost().port
         self.world.media.listens_on(port)
@@ -69,8 +63,7 @@ class KinesisCallTests(GatewayTestCase):
         self.gateway.calls.hang_up_all()
         await self.gateway.stopService()
         await self.aws_port.stopListening()
-        for channel in self.channels:
-            channel._channel.loseConnection()
+        self.drop_clients()
         await self.until(lambda: not self.is_busy())
 
     async def test_a_call_goes_there_and_back(self) -> None:

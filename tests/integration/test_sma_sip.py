@@ -24,29 +24,11 @@ from chime_gateway.sim.sip_line import place_sip_call
 from chime_gateway.sim.sma import SmaCall, SmaSimulator
 from chime_gateway.sim.sma_rules import InvalidAction
 from tests.integration.sip_harness import SipTestCase
+from tests.sim.test_sma_rules import RecordingPhone
 
 OWNED = "+12065550100"
 HUMAN = "+12065550177"
 VC = "arn:aws:chime:us-east-1:111122223333:vc/abcdef1ghij2klmno3pqr4"
-
-
-class Phone:
-    """The caller's; what is said goes through the bridge."""
-
-    def __init__(self) -> None:
-        self.log: list[str] = []
-
-    def answered(self) -> None:
-        self.log.append("answered")
-
-    def play(self, audio: bytes) -> None:
-        self.log.append("played")
-
-    def stop_playing(self) -> None:
-        self.log.append("silent")
-
-    def hung_up(self, code: int) -> None:
-        self.log.append(f"hung up {code}")
 
 
 class SipLegOfBridge:
@@ -65,7 +47,7 @@ class Person:
 class SmaSipTests(SipTestCase):
     def gateway_settings(self, endpoint: str) -> GatewaySettings:
         self.environment: dict[str, str] = {}
-        self.phone = Phone()
+        self.phone = RecordingPhone()
         self.reports: list[CallReport] = []
         self.application = SmaSimulator(
             lambda event: deferToThread(sma.answer, event, self.environment),
