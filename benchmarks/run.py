@@ -25,6 +25,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,7 @@ def server_env(agent_port: int, sip_port: int) -> dict[str, str]:
     return {
         **os.environ,
         "PYTHONPATH": str(ROOT),
+        "CHIMEGW_STATE": tempfile.mkdtemp(prefix="chimegw-bench-"),
         "AZURE_OPENAI_ENDPOINT": f"http://127.0.0.1:{agent_port}",
         "AZURE_OPENAI_DEPLOYMENT": "benchmark",
         "AZURE_OPENAI_API_KEY": "benchmark",

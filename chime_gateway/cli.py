@@ -22,6 +22,12 @@ from twisted.python import usage
 
 from chime_gateway import __version__
 from chime_gateway.cli_aws import AwsOptions
+from chime_gateway.cli_calls import (
+    CallsOptions,
+    ExportOptions,
+    ReplayOptions,
+    ShowOptions,
+)
 from chime_gateway.config import read_secret
 from chime_gateway.demo import Demo, call_report_lines, prepare_call, save_recording
 from chime_gateway.errors import ConfigError
@@ -289,6 +295,10 @@ class Options(usage.Options):
         ["call", None, CallOptions, "Place a test call to a gateway."],
         ["simulate-azure", None, SimulateOptions, "Serve a local Realtime service."],
         ["simulate-aws", None, SimulateAwsOptions, "Serve a local AWS account."],
+        ["calls", None, CallsOptions, "List calls."],
+        ["show", None, ShowOptions, "Show one call and what was said."],
+        ["export", None, ExportOptions, "Write calls to a CSV or JSONL file."],
+        ["replay", None, ReplayOptions, "Run a captured call again."],
         ["token", None, TokenOptions, "Print a token that opens streams for a while."],
         ["aws", None, AwsOptions, "Set up AWS: plan, apply, verify, destroy."],
     ]

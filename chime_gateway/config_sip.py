@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib import resources
 from ipaddress import ip_address, ip_network
-from typing import Final
+from typing import Any, Final
 
+import attrs
+
+from chime_gateway.config_values import strings, structure, table
 from chime_gateway.errors import ConfigError
 from chime_gateway.frames import PCMA, PCMU
 from chime_gateway.settings import (
@@ -127,3 +130,43 @@ def advice(settings: GatewaySettings) -> Iterator[str]:
         )
     if "tls" in {one.transport for one in sip.listen} and not sip.requires_srtp:
         yield ("sip: SRTP is offered, not required, as there are listeners without TLS")
+
+
+def sip_settings(
+    value: object, env: Mapping[str, str], public_address: str
+) -> SipSettings:
+    """The environment over the table [sip]."""
+    rest = table(value, "sip")
+    listen = _from_list(rest, "listen", env, "CHIMEGW_SIP_LISTEN")
+    allow = _from_list(rest, "allow", env, "CHIMEGW_SIP_ALLOW")
+    ports = env.get("CHIMEGW_RTP_PORTS") or rest.pop("rtp_ports", None)
+    rest.pop("rtp_ports", None)
+    settings = structure(rest, SipSettings, "sip")
+    settings = attrs.evolve(
+        settings,
+        listen=tuple(sip_listener(text) for text in listen),
+        allow=tuple(network for text in allow for network in networks(text)),
+        public_address=settings.public_address or public_address,
+        certificate=env.get("CHIMEGW_SIP_CERTIFICATE") or settings.certificate,
+        private_key=env.get("CHIMEGW_SIP_PRIVATE_KEY") or settings.private_key,
+    )
+    if ports is not None:
+        settings = attrs.evolve(
+            settings, rtp_ports=port_range(structure(ports, str, "sip.rtp_ports"))
+        )
+    password = env.get("CHIMEGW_SIP_TRUNK_PASSWORD")
+    if settings.trunk is not None and password:
+        trunk = attrs.evolve(settings.trunk, password=password)
+        settings = attrs.evolve(settings, trunk=trunk)
+    check_sip(settings)
+    return settings
+
+
+def _from_list(
+    found_in: dict[str, Any], key: str, env: Mapping[str, str], variable: str
+) -> list[str]:
+    """Comma separated in the environment, a list in the file."""
+    found = found_in.pop(key, [])
+    if env.get(variable):
+        return [part.strip() for part in env[variable].split(",") if part.strip()]
+    return strings(found, f"sip.{key}")

@@ -13,6 +13,7 @@ import secrets
 import shutil
 import socket
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from importlib import resources
 from pathlib import Path
@@ -194,6 +195,8 @@ class Demo:
             "CHIMEGW_SHARED_SECRET": secret,
             **(self._simulate() if self._is_simulated else {}),
             **listens,
+            # Nothing is left behind but the caller's own recording.
+            "CHIMEGW_STATE": (state := tempfile.mkdtemp(prefix="chimegw-demo-")),
         }
         say(
             f"starting: twistd -n chimegw --port {port}   (agent: "
@@ -213,6 +216,7 @@ class Demo:
             if not gateway.ended.called:
                 process.signalProcess("TERM")
                 await gateway.ended
+            shutil.rmtree(state, ignore_errors=True)
         if report.error:
             raise ConfigError(f"the call failed: {report.error}\n{gateway.errors}")
         return self._judge(plan, report, gateway)

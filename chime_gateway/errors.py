@@ -9,6 +9,8 @@ Exceptions raised by the gateway.
         * L{UnknownAgent} -- nor ever, as it asks for nobody
     * L{AgentUnavailable} -- no agent session could be opened
     * L{TransferFailed} -- the caller is still here
+    * L{ToolFailed} -- a tool of the agent has no result; the agent is told why
+    * L{NoSuchCall} -- a request about a call that is not here
 
 How to say any of this to a peer (a close code, a SIP status) is the business of
 the carrier that talks to it; nothing here knows.
@@ -52,3 +54,11 @@ class AgentUnavailable(GatewayError):
 
 class TransferFailed(GatewayError):
     """A caller could not be handed on; the text says why."""
+
+
+class ToolFailed(GatewayError):
+    """A tool gave no result; the text is for the model and says why."""
+
+
+class NoSuchCall(GatewayError):
+    """There is no call of that id in progress here."""

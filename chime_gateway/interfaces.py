@@ -17,7 +17,7 @@ from attrs import Factory, field, frozen
 from twisted.internet.defer import Deferred
 
 from chime_gateway.frames import Codec
-from chime_gateway.settings import AgentProfile
+from chime_gateway.profiles import AgentProfile, HttpTool
 
 
 class Outcome(Enum):
@@ -157,8 +157,23 @@ class AgentSession(Protocol):
     def say(self, instructions: str) -> None:
         """Let the agent speak now, told by C{instructions} for this once."""
 
+    def interject(self, instructions: str) -> None:
+        """The same beside the conversation: the agent will not know of it."""
+
+    def tell(self, text: str, *, is_order: bool = False) -> None:
+        """
+        Put a text into the conversation, as if the caller had said it, or as an
+        order.  Nothing is answered before L{respond}.
+        """
+
+    def respond(self) -> None:
+        """Let the agent speak to what it knows by now."""
+
+    def cancel(self) -> None:
+        """Stop the answer that is being made, if there is one."""
+
     def tool_result(self, call_id: str, output: str) -> None:
-        """Answer a tool call and let the agent go on."""
+        """Answer a tool call.  The agent goes on at L{respond}."""
 
     def close(self) -> None:
         """End the session.  Reports nothing."""
@@ -171,15 +186,24 @@ class AgentEvents(Protocol):
         self, response_id: str, item_id: str, content_index: int, audio: bytes
     ) -> None: ...
     def agent_audio_done(self, item_id: str) -> None: ...
-    def speech_started(self) -> None: ...
-    def speech_stopped(self) -> None: ...
+    def speech_started(self, item_id: str) -> None: ...
+    def speech_stopped(self, item_id: str) -> None: ...
     def response_started(self, response_id: str) -> None: ...
     def response_done(
         self, response_id: str, status: str, detail: str, tokens: Mapping[str, int]
     ) -> None: ...
-    def caller_said(self, text: str) -> None: ...
-    def agent_said(self, item_id: str, text: str) -> None: ...
-    def tool_called(self, call_id: str, name: str, arguments: str) -> None: ...
+    def caller_said(self, item_id: str, text: str) -> None: ...
+    def agent_said(self, item_id: str, text: str, is_final: bool) -> None:
+        """
+        @param text: the next piece, or the whole if it C{is_final}.
+        """
+
+    def tool_called(
+        self, response_id: str, call_id: str, name: str, arguments: str
+    ) -> None: ...
+    def mcp_called(self, name: str, fault: str) -> None:
+        """The service has called a tool itself; empty C{fault}: it went well."""
+
     def agent_active(self) -> None:
         """Anything but audio was heard from the agent."""
 
@@ -202,6 +226,43 @@ class Agents(Protocol):
 
         The Deferred fails with L{chime_gateway.errors.AgentUnavailable}.
         """
+
+
+class ToolRunner(Protocol):
+    """Who asks the servers of HTTP tools."""
+
+    def run(self, tool: HttpTool, request_id: str, body: bytes) -> Deferred[str]:
+        """
+        One request; the result is a text for the model.  Cancelling gives it up.
+
+        The Deferred fails with L{chime_gateway.errors.ToolFailed}.
+
+        @param request_id: the same if a request is ever repeated.
+        """
+
+
+class RecordingFile(Protocol):
+    """
+    Where the recording of one call goes.
+
+    @ivar location: as records name it.
+    @ivar fault: why it is not whole; empty: it is.
+    """
+
+    location: str
+    fault: str
+
+    def write(self, caller: bytes, agent: bytes) -> None:
+        """The next piece of both sides, of equal length, in the leg's codec."""
+
+    def finish(self) -> None:
+        """No more will come."""
+
+
+class Recordings(Protocol):
+    """Where recordings are kept."""
+
+    def open(self, call_id: str, codec: Codec, started_at: float) -> RecordingFile: ...
 
 
 class Switchboard(Protocol):

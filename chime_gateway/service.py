@@ -7,6 +7,7 @@ The only module that knows everybody.
 from __future__ import annotations
 
 import gc
+import json
 import random
 import secrets
 import signal
@@ -16,7 +17,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from autobahn.websocket import USES_NVX
 from twisted.application.service import MultiService
@@ -31,15 +32,20 @@ from twisted.logger import ILogObserver, Logger
 from chime_gateway import __version__
 from chime_gateway.agents.credentials import credential_for
 from chime_gateway.agents.fleet import AzureFleet, Deployment, endpoint_for
+from chime_gateway.call.agent_profile import Roster
 from chime_gateway.call.table import CallTable
 from chime_gateway.config_sip import advice
-from chime_gateway.errors import ConfigError
+from chime_gateway.errors import CallRefused, ConfigError
+from chime_gateway.kept import Kept
 from chime_gateway.legs.sip import SipCarrier
 from chime_gateway.legs.stream_auth import StreamAuth
 from chime_gateway.legs.websocket import StreamListener, StreamResource
 from chime_gateway.media.metronome import Metronome
 from chime_gateway.net.batch import BatchReader
+from chime_gateway.net.signed_post import SignedPost
+from chime_gateway.ops.api import Api, ApiContext
 from chime_gateway.ops.http import build_site
+from chime_gateway.ops.http_tools import HttpTools
 from chime_gateway.ops.log import json_log_observer
 from chime_gateway.ops.metrics import Metrics
 from chime_gateway.settings import DeploymentSettings, GatewaySettings
@@ -52,8 +58,22 @@ if TYPE_CHECKING:
     from chime_gateway.legs.sma_control import SmaControl
     from chime_gateway.net.aws_api import AwsApi
 
+#: What SIGHUP does not change.
+_FIXED: Final = (
+    *("listen", "deployments", "shared_secret", "admin_token", "public_address"),
+    *("limits", "store", "recordings", "webhooks", "sip", "aws", "kinesis"),
+)
+
 #: Closing handshakes of the last calls get this long at the very end.
 _CLOSING_SECONDS = 0.3
+
+
+def _roster(settings: GatewaySettings) -> Roster:
+    return Roster(
+        agents=settings.agents,
+        routes=settings.routes,
+        header_routes=settings.header_routes,
+    )
 
 
 class GatewayService(MultiService):
@@ -64,14 +84,21 @@ class GatewayService(MultiService):
     L{MultiService} alone stops all its children at the same moment.
 
     @ivar ports: what is listened on, once started.
+    @param read_again: the settings as they are now, for SIGHUP.
     """
 
     _log = Logger()
 
-    def __init__(self, settings: GatewaySettings, reactor: Any) -> None:
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        reactor: Any,
+        read_again: Callable[[], GatewaySettings] | None = None,
+    ) -> None:
         super().__init__()
         self._settings = settings
         self._reactor = reactor
+        self._read_again = read_again
         self._began = reactor.seconds()
         self.ports: list[IListeningPort] = []
         self.metrics = Metrics()
@@ -82,6 +109,7 @@ class GatewayService(MultiService):
         self.sip: SipCarrier | None = None
         self.kinesis: KinesisCarrier | None = None
         self.calls: CallTable
+        self.kept: Kept
 
     # -- IService --------------------------------------------------------------
 
@@ -111,6 +139,7 @@ class GatewayService(MultiService):
         if settings.simulate:
             deployments = [self._start_simulator()]
         self._compose(deployments)
+        self.kept.start()
         site = self._site()
         for description in settings.listen:
             port = self._listen(description, site)
@@ -191,21 +220,30 @@ class GatewayService(MultiService):
             measures=metrics,
             batch=self._batch,
         )
+        self._in_thread = in_thread
+        if settings.aws.sip_media_application_id or settings.recordings.is_s3:
+            self.aws = self._new_aws(in_thread)
+        post = SignedPost(reactor, reactor, time.time)
+        self.kept = Kept(settings, reactor, in_thread, post, self.aws)
+        metrics.kept = self.kept
         metronome = Metronome(reactor, metrics.tick_was_late)
         self.calls = CallTable(
             self.fleet,
-            profiles=settings.agents,
-            routes=settings.routes,
+            roster=_roster(settings),
             limits=settings.limits,
             clock=reactor,
             metronome=metronome,
             measures=metrics,
+            tools=HttpTools(post, reactor.seconds, metrics.tool_used),
             wall_time=time.time,
             new_id=lambda: uuid.uuid4().hex,
+            recordings=self.kept.recordings,
+            listeners=self.kept.listeners,
+            capture=self.kept.captures,
         )
         metrics.calls = self.calls.calls
-        if settings.aws.sip_media_application_id:
-            self._compose_aws(in_thread)
+        if self.aws is not None and settings.aws.sip_media_application_id:
+            self._compose_aws(self.aws)
         if settings.sip.listen:
             self.sip = SipCarrier(
                 settings.sip,
@@ -218,22 +256,25 @@ class GatewayService(MultiService):
             )
             metrics.sip = self.sip
 
-    def _compose_aws(self, in_thread: Callable[..., Deferred[Any]]) -> None:
+    def _new_aws(self, in_thread: Callable[..., Deferred[Any]]) -> AwsApi:
         # Imported when used: botocore takes 5 MB and 130 ms of every start.
-        from chime_gateway.legs.kinesis import KinesisCarrier
-        from chime_gateway.legs.sma_control import SmaControl
         from chime_gateway.net.aws_api import AwsApi
 
-        settings, reactor = self._settings, self._reactor
-        self.aws = AwsApi(
-            region=settings.aws.region,
+        return AwsApi(
+            region=self._settings.aws.region,
             in_thread=in_thread,
-            reactor=reactor,
-            clock=reactor,
+            reactor=self._reactor,
+            clock=self._reactor,
             jitter=random.random,
         )
+
+    def _compose_aws(self, aws: AwsApi) -> None:
+        from chime_gateway.legs.kinesis import KinesisCarrier
+        from chime_gateway.legs.sma_control import SmaControl
+
+        settings, reactor = self._settings, self._reactor
         self.control = SmaControl(
-            self.aws,
+            aws,
             settings.aws.sip_media_application_id,
             reactor,
             updates_per_second=settings.aws.updates_per_second,
@@ -244,7 +285,7 @@ class GatewayService(MultiService):
             self.kinesis = KinesisCarrier(
                 settings.kinesis,
                 self.calls,
-                aws=self.aws,
+                aws=aws,
                 control=self.control,
                 clock=reactor,
                 observe_reply=self.metrics.replied,
@@ -280,8 +321,69 @@ class GatewayService(MultiService):
             metrics=self.metrics.text,
             stream=door(TwilioStream, False),
             raw_stream=door(RawStream, True),
+            api=self._api(),
             reactor=self._reactor,
         )
+
+    def _api(self) -> Api:
+        store = self.kept.store
+        recordings = self.kept.recordings
+        context = ApiContext(
+            token=self._settings.admin_token,
+            instance="" if store is None else store.settings.instance,
+            calls=self.calls,
+            events=self.kept.live,
+            in_thread=self._in_thread,
+            originate=self._originate,
+            records=store,
+            guard=self.kept.guard,
+        )
+        if recordings is not None:
+            context.recording_path = recordings.path_of
+        return Api(context)
+
+    async def _originate(
+        self, to: str, agent: str, via: str, parameters: Mapping[str, str]
+    ) -> dict[str, Any]:
+        """
+        Have somebody called.
+
+        @raise CallRefused: there is no way, or no room.
+        """
+        settings = self._settings
+        has_trunk = self.sip is not None and settings.sip.trunk is not None
+        if via == "trunk" or (not via and has_trunk):
+            if self.sip is None:
+                raise CallRefused("there is no SIP (CHIMEGW_SIP_LISTEN)")
+            leg = self.sip.dial(to, agent, parameters)
+            call_id = next(
+                (
+                    call.record.call_id
+                    for call in self.calls.calls()
+                    if call.record.info.carrier_call_id == leg.info.carrier_call_id
+                ),
+                None,
+            )
+            return {"call_id": call_id, "via": "trunk", "transaction_id": None}
+        number = settings.aws.from_number
+        if self.control is None or not number:
+            raise CallRefused(
+                "there is neither a [sip.trunk] to dial through, nor a SIP media"
+                " application (CHIMEGW_SMA_ID) with [aws] from_number"
+            )
+        why = self.calls.refusal()
+        if why is not None:
+            raise CallRefused(why)
+        # Both come back as headers of the call.
+        arguments = {"agent": agent}
+        if parameters:
+            arguments["context"] = json.dumps(parameters)
+        transaction_id = await self.control.create_call(number, to, arguments)
+        return {
+            "call_id": None,
+            "via": "application",
+            "transaction_id": transaction_id,
+        }
 
     def _running(self) -> None:
         """The reactor runs: its own signal handlers are in place."""
@@ -291,6 +393,9 @@ class GatewayService(MultiService):
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
                 self._take_over(number)
+            signal.signal(
+                signal.SIGHUP, lambda *_: self._reactor.callFromThread(self.reload)
+            )
 
     def _take_over(self, number: signal.Signals) -> None:
         """The first signal drains, as Twisted has it; the second ends at once."""
@@ -304,6 +409,38 @@ class GatewayService(MultiService):
 
         signal.signal(number, signalled)
 
+    # -- read again ----------------------------------------------------------------
+
+    def reload(self) -> Deferred[None]:
+        """Agents and routes as the file has them now; calls that run keep theirs."""
+        return Deferred.fromCoroutine(self._reload())
+
+    async def _reload(self) -> None:
+        if self._read_again is None:
+            return
+        try:
+            settings = await self._in_thread(self._read_again)
+        except ConfigError as exc:
+            self._log.error(
+                "the settings are as they were, because of the new ones: {why}",
+                why=str(exc),
+            )
+            return
+        self.calls.roster = _roster(settings)
+        self._log.info(
+            "agents and routes were read again", agents=list(settings.agents)
+        )
+        fixed = [
+            name
+            for name in _FIXED
+            if getattr(settings, name) != getattr(self._settings, name)
+        ]
+        if fixed:
+            self._log.warn(
+                "changed, and in force after a restart only: {names}",
+                names=", ".join(fixed),
+            )
+
     # -- asked -------------------------------------------------------------------
 
     def health(self) -> tuple[int, Mapping[str, Any]]:
@@ -313,6 +450,7 @@ class GatewayService(MultiService):
             "calls_active": len(self.calls.calls()),
             "uptime_seconds": round(self._reactor.seconds() - self._began, 1),
             "deployments": self.fleet.states(),
+            **self.kept.health(),
         }
 
     def ready(self) -> tuple[int, Mapping[str, Any]]:
@@ -351,6 +489,7 @@ class GatewayService(MultiService):
             await self.kinesis.stop()
         if self.control is not None:
             self.control.stop()
+        await self.kept.stop()
         if self.aws is not None:
             await self.aws.close()
         for port in self.ports:

@@ -9,58 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 from attrs import Factory, field, frozen, validators
 
-#: Said when the gateway must end a call that goes on: drained, or over its time.
-DEFAULT_GOODBYE: Final = (
-    "The line has to be closed now. Apologise in one short sentence, say goodbye,"
-    " and do not ask anything."
-)
-
-DEFAULT_INSTRUCTIONS: Final = (
-    "You are on a telephone call. Be friendly, brief and clear; answer in the"
-    " caller's language."
-)
-
-
-def _default_turn_detection() -> dict[str, Any]:
-    # silence_duration_ms is always given: the service's documented default and
-    # the one it reports differ.
-    return {
-        "type": "server_vad",
-        "threshold": 0.5,
-        "prefix_padding_ms": 300,
-        "silence_duration_ms": 500,
-    }
-
-
-@frozen(kw_only=True)
-class AgentProfile:
-    """
-    Who answers: the settings of one agent.
-
-    @ivar greeting: what the agent says first; empty: the caller speaks first.
-    @ivar interruptible: whether the caller's speech stops the agent's.
-    @ivar turn_detection: passed to the service as it is, except for the two
-        members that L{interruptible} decides.
-    """
-
-    instructions: str = DEFAULT_INSTRUCTIONS
-    voice: str = "marin"
-    greeting: str = ""
-    goodbye: str = DEFAULT_GOODBYE
-    language: str = ""
-    interruptible: bool = True
-    transcription_model: str = "whisper-1"
-    noise_reduction: str = field(
-        default="near_field", validator=validators.in_(("near_field", "far_field", ""))
-    )
-    turn_detection: Mapping[str, Any] = Factory(_default_turn_detection)
-    max_output_tokens: int | None = field(
-        default=None, validator=validators.optional(validators.in_(range(1, 4097)))
-    )
+from chime_gateway.profiles import AgentProfile
 
 
 @frozen(kw_only=True)
@@ -203,12 +156,14 @@ class AwsSettings:
 
     @ivar region: empty: C{AWS_REGION}, then whatever botocore finds.
     @ivar sip_media_application_id: empty: calls cannot be controlled so.
+    @ivar from_number: of calls that the application makes; one of the account's.
     @ivar updates_per_second: the account's quota of updates to calls.
     @ivar calls_per_second: the account's quota of calls made by the application.
     """
 
     region: str = ""
     sip_media_application_id: str = ""
+    from_number: str = field(default="", repr=False)
     updates_per_second: float = field(default=5.0, validator=validators.gt(0))
     calls_per_second: float = field(default=1.0, validator=validators.gt(0))
 
@@ -236,6 +191,81 @@ class KinesisSettings:
 
 
 @frozen(kw_only=True)
+class StoreSettings:
+    """
+    Where calls are written down.
+
+    @ivar database_url: C{sqlite:///FILE} or C{postgresql://...}.
+    @ivar state_directory: for what must be on this machine: the journal of what
+        the database has not taken yet, recordings on their way to S3.
+    @ivar instance: this gateway among those that share the database; the same
+        after a restart.
+    @ivar retention_days: older calls are deleted; 0: never.
+    @ivar numbers: telephone numbers are kept C{plain}, C{masked} or C{hashed}.
+    @ivar numbers_key: of the hash, so that nobody can try all numbers.
+    """
+
+    database_url: str = field(default="", repr=False)
+    state_directory: str = "chimegw-state"
+    instance: str = ""
+    retention_days: float = field(default=90.0, validator=validators.ge(0))
+    numbers: str = field(
+        default="plain", validator=validators.in_(("plain", "masked", "hashed"))
+    )
+    numbers_key: str = field(default="", repr=False)
+
+
+@frozen(kw_only=True)
+class RecordingSettings:
+    """
+    Where recordings go.
+
+    @ivar location: a directory, or C{s3://BUCKET/PREFIX}; empty: none are made.
+    @ivar encryption: asked of S3: C{AES256}, C{aws:kms}, or empty.
+    @ivar kms_key: for C{aws:kms}; empty: the account's own for S3.
+    """
+
+    location: str = ""
+    encryption: str = field(
+        default="AES256", validator=validators.in_(("", "AES256", "aws:kms"))
+    )
+    kms_key: str = ""
+
+    @property
+    def is_s3(self) -> bool:
+        return self.location.startswith("s3://")
+
+
+#: What a webhook can be told.
+WEBHOOK_EVENTS: Final = (
+    "call.started",
+    "call.answered",
+    "turn.completed",
+    "tool.called",
+    "call.ended",
+)
+
+
+@frozen(kw_only=True)
+class WebhookSettings:
+    """
+    Who is told what happens in calls.
+
+    @ivar events: some of L{WEBHOOK_EVENTS}.
+    @ivar secret: signs each delivery; empty: it is not signed.
+    @ivar give_up_hours: a delivery that fails for so long is dropped.
+    """
+
+    name: str = ""
+    url: str
+    events: tuple[str, ...] = WEBHOOK_EVENTS
+    secret: str = field(default="", repr=False)
+    bearer: str = field(default="", repr=False)
+    timeout_seconds: float = field(default=10.0, validator=validators.gt(0))
+    give_up_hours: float = field(default=72.0, validator=validators.gt(0))
+
+
+@frozen(kw_only=True)
 class GatewaySettings:
     """
     Everything.
@@ -243,6 +273,10 @@ class GatewaySettings:
     @ivar listen: Twisted endpoint strings.
     @ivar agents: profiles by name; C{default} is always there.
     @ivar routes: dialled number -> name of a profile.
+    @ivar header_routes: header or parameter -> its value -> name of a profile.
+    @ivar admin_token: opens the API; empty: it is shut.
+    @ivar store: C{None}: nothing is written down.
+    @ivar capture_directory: where whole calls are captured; empty: they are not.
     """
 
     listen: tuple[str, ...]
@@ -253,6 +287,12 @@ class GatewaySettings:
     public_address: str = ""
     agents: Mapping[str, AgentProfile] = Factory(lambda: {"default": AgentProfile()})
     routes: Mapping[str, str] = Factory(dict)
+    header_routes: Mapping[str, Mapping[str, str]] = Factory(dict)
+    admin_token: str = field(default="", repr=False)
+    store: StoreSettings | None = None
+    recordings: RecordingSettings = Factory(RecordingSettings)
+    webhooks: tuple[WebhookSettings, ...] = ()
+    capture_directory: str = ""
     limits: Limits = Factory(Limits)
     sip: SipSettings = Factory(SipSettings)
     aws: AwsSettings = Factory(AwsSettings)

@@ -45,6 +45,7 @@ class Options(usage.Options):
         ["port", "p", None, "TCP port for HTTP and WebSocket. [default: 8080]", _port],
         ["config", "c", None, "TOML file with agents, deployments, limits."],
         ["env-file", "e", None, "File with NAME=value lines, below the environment."],
+        ["capture", None, "", "Folder for captures of whole calls, to replay them."],
     ]
     optFlags: ClassVar = [
         ["simulate", None, "Talk with an embedded simulator instead of Azure."],
@@ -67,15 +68,7 @@ class Options(usage.Options):
         # Here and not in makeService: an error raised here is one line and
         # exit status 1, an error raised there is a traceback.
         try:
-            self.settings = load(
-                os.environ,
-                config_path=self["config"],
-                env_path=self["env-file"],
-                port=self["port"],
-                listen=self._listen,
-                simulate=bool(self["simulate"]),
-                insecure=bool(self["insecure"]),
-            )
+            self.settings = self.read()
             self._find_address()
         except ConfigError as exc:
             raise usage.UsageError(str(exc)) from exc
@@ -85,6 +78,23 @@ class Options(usage.Options):
             for line in advice(self.settings):
                 sys.stderr.write(f"note: {line}\n")
             raise SystemExit(0)
+
+    def read(self) -> GatewaySettings:
+        """
+        The settings as all sources have them now.
+
+        @raise ConfigError: something cannot work.
+        """
+        return load(
+            os.environ,
+            config_path=self["config"],
+            env_path=self["env-file"],
+            port=self["port"],
+            listen=self._listen,
+            simulate=bool(self["simulate"]),
+            insecure=bool(self["insecure"]),
+            capture_directory=self["capture"],
+        )
 
     def _find_address(self) -> None:
         """SIP tells its address to the other side, so it must be one."""
@@ -101,5 +111,5 @@ def makeService(options: Options, reactor: Any = None) -> IService:
 
     if reactor is None:
         from twisted.internet import reactor
-    service: IService = GatewayService(options.settings, reactor)
+    service: IService = GatewayService(options.settings, reactor, options.read)
     return service

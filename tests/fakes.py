@@ -7,6 +7,7 @@ fact that a test can assert.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -24,7 +25,7 @@ from chime_gateway.interfaces import (
     OutboundLeg,
     Outcome,
 )
-from chime_gateway.settings import AgentProfile
+from chime_gateway.profiles import AgentProfile, HttpTool
 
 Log = list[tuple[Any, ...]]
 
@@ -93,6 +94,18 @@ class RecordingAgent:
     def say(self, instructions: str) -> None:
         self.log.append(("agent.say", instructions))
 
+    def interject(self, instructions: str) -> None:
+        self.log.append(("agent.interject", instructions))
+
+    def tell(self, text: str, *, is_order: bool = False) -> None:
+        self.log.append(("agent.tell", text, is_order))
+
+    def respond(self) -> None:
+        self.log.append(("agent.respond",))
+
+    def cancel(self) -> None:
+        self.log.append(("agent.cancel",))
+
     def tool_result(self, call_id: str, output: str) -> None:
         self.log.append(("agent.tool_result", call_id, output))
 
@@ -118,6 +131,23 @@ class RecordingAgents:
         self.opening.append(opening)
         self.events.append(events)
         return opening
+
+
+class RecordingTools:
+    """The servers of HTTP tools; a test decides what they answer."""
+
+    def __init__(self, log: Log) -> None:
+        self.log = log
+        self.asked: dict[str, Deferred[str]] = {}
+        self.bodies: list[Any] = []
+
+    def run(self, tool: HttpTool, request_id: str, body: bytes) -> Deferred[str]:
+        self.log.append(("tool.run", tool.name, request_id))
+        self.bodies.append(json.loads(body))
+        self.asked[request_id] = Deferred(
+            lambda _: self.log.append(("tool.cancelled", request_id))
+        )
+        return self.asked[request_id]
 
 
 class RecordingMeasures:

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
+
+
+def temporary_folder(test: SynchronousTestCase) -> Path:
+    """A new folder, gone with the test and all that is in it."""
+    path = tempfile.mkdtemp()
+    test.addCleanup(shutil.rmtree, path, ignore_errors=True)
+    return Path(path)
 
 
 def temporary_file(test: SynchronousTestCase, content: str | bytes = "") -> str:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from attrs import evolve
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import ILogObserver
 from twisted.plugin import getPlugins
@@ -83,7 +84,9 @@ class OptionsTests(SynchronousTestCase):
     def test_the_service_listens_and_its_log_is_json(self) -> None:
         self.azure()
         reactor = MemoryReactorClock()
-        service: Any = makeService(self.parse("--port", "1234"), reactor)
+        options = self.parse("--port", "1234")
+        options.settings = evolve(options.settings, store=None)
+        service: Any = makeService(options, reactor)
         self.assertIsInstance(service, GatewayService)
         application: Any = Componentized()
         application.addService = lambda _: None
@@ -99,6 +102,7 @@ class OptionsTests(SynchronousTestCase):
     def test_a_bad_endpoint_stops_the_start_in_one_line(self) -> None:
         self.azure()
         options = self.parse("--insecure", "--listen", "nonsense:1")
+        options.settings = evolve(options.settings, store=None)
         service = makeService(options, MemoryReactorClock())
         error = self.assertRaises(SystemExit, service.startService)
         self.assertIn("--listen nonsense:1", str(error))

@@ -7,13 +7,13 @@ import random
 from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.codec.registry import decode
+from chime_gateway.codec.tone import tone
 from chime_gateway.frames import L16_16000, L16_24000, PCMA, PCMU, Codec
 from chime_gateway.interfaces import Outcome
-from chime_gateway.settings import AgentProfile
+from chime_gateway.profiles import AgentProfile
 from chime_gateway.sim.caller import CallPlan
 from chime_gateway.sim.compare import correlation
 from chime_gateway.sim.realtime_session import Behaviour
-from chime_gateway.sim.voices import tone
 from tests.virtual import VirtualCall
 
 #: Barge-ins at random moments; the same ones each time.

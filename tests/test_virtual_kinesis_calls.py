@@ -11,6 +11,7 @@ import numpy as np
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from chime_gateway.call.agent_profile import Roster
 from chime_gateway.codec.g711 import Samples
 from chime_gateway.codec.registry import decode
 from chime_gateway.demo import prepare_call
@@ -19,7 +20,7 @@ from chime_gateway.frames import PCMU
 from chime_gateway.interfaces import Outcome
 from chime_gateway.legs import kinesis_leg, kinesis_source
 from chime_gateway.net.aws_api import AwsError
-from chime_gateway.settings import AgentProfile
+from chime_gateway.profiles import AgentProfile
 from chime_gateway.sim import sma as simulated_sma
 from chime_gateway.sim.aws_services import _fragment
 from chime_gateway.sim.caller import CallPlan, CallReport
@@ -136,7 +137,7 @@ class TalkTests(KinesisTestCase):
         self.network.until(lambda: "UpdateSipMediaApplicationCall" in updates())
         (session,) = self.gateway.agents.sessions
         (call,) = self.gateway.calls.calls()
-        call.speech_started()
+        call.conversation.speech_started("s")
         ((_, told_ms, _),) = session.log.truncations
         self.assertLessEqual(told_ms, 120)
         self.network.advance(40)
@@ -250,7 +251,8 @@ class TalkTests(KinesisTestCase):
         self.network.advance(1)
 
     def test_a_greeting_answers_before_the_caller_has_said_anything(self) -> None:
-        self.gateway.calls._profiles = {"default": AgentProfile(greeting="Hello")}
+        agents = {"default": AgentProfile(greeting="Hello")}
+        self.gateway.calls.roster = Roster(agents=agents)
         plan = CallPlan(utterances=PLAN.utterances, wait_for_greeting=True)
         report = self.network.report(self.network.call(plan))
         self.assertEqual(report.error, "")

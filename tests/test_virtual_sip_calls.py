@@ -11,18 +11,20 @@ from collections.abc import Callable
 from sipmessage import URI
 from twisted.trial.unittest import SynchronousTestCase
 
+from chime_gateway.call.agent_profile import Roster
 from chime_gateway.call.record import CallRecord
 from chime_gateway.call.table import CallTable
 from chime_gateway.codec.registry import decode
 from chime_gateway.demo import prepare_call
 from chime_gateway.frames import PCMA, PCMU, Codec
-from chime_gateway.settings import AgentProfile, Limits
+from chime_gateway.profiles import AgentProfile
+from chime_gateway.settings import Limits
 from chime_gateway.sim.caller import CallReport
 from chime_gateway.sim.compare import correlation
 from chime_gateway.sim.realtime_session import Behaviour
 from chime_gateway.sim.sip_line import SipCall
 from chime_gateway.sim.voices import Parrot
-from tests.fakes import RecordingMeasures
+from tests.fakes import RecordingMeasures, RecordingTools
 from tests.sip_peer import PEER, SipWorld
 from tests.virtual import STEP_SECONDS, VirtualAgents
 
@@ -50,8 +52,8 @@ class VirtualSipCall:
         self.measures = RecordingMeasures()
         table = CallTable(
             self.agents,
-            profiles={"default": AgentProfile()},
-            routes={},
+            roster=Roster(agents={"default": AgentProfile()}, routes={}),
+            tools=RecordingTools([]),
             limits=Limits(),
             clock=self.clock,
             metronome=self.world.metronome,

@@ -17,19 +17,21 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from chime_gateway.agents.azure_ws import AzureSession
+from chime_gateway.call.agent_profile import Roster
 from chime_gateway.call.table import CallTable
 from chime_gateway.frames import PCMU, Codec
 from chime_gateway.interfaces import AgentEvents, AgentSession
 from chime_gateway.legs.websocket import StreamLeg
 from chime_gateway.media.metronome import Metronome
-from chime_gateway.settings import AgentProfile, Limits
+from chime_gateway.profiles import AgentProfile
+from chime_gateway.settings import Limits
 from chime_gateway.sim.caller import CallPlan, CallReport, SimulatedCaller
 from chime_gateway.sim.realtime_session import Behaviour, SimulatedSession
 from chime_gateway.sim.stream_line import StreamLine
 from chime_gateway.sim.voices import Parrot, Voice
 from chime_gateway.wire.mediastream import RawStream, TwilioStream
 from chime_gateway.wire.realtime import GA, PREVIEW
-from tests.fakes import RecordingMeasures
+from tests.fakes import RecordingMeasures, RecordingTools
 
 #: As fine as the beat of time is here.
 STEP_SECONDS = 0.001
@@ -123,8 +125,8 @@ class VirtualCall:
         self.closed: list[tuple[int, str]] = []
         table = CallTable(
             self.agents,
-            profiles={"default": profile or AgentProfile()},
-            routes={},
+            roster=Roster(agents={"default": profile or AgentProfile()}, routes={}),
+            tools=RecordingTools([]),
             limits=Limits(),
             clock=self.clock,
             metronome=Metronome(self.clock),

@@ -17,12 +17,14 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from chime_gateway.aws import sma
+from chime_gateway.call.agent_profile import Roster
 from chime_gateway.call.table import CallTable
 from chime_gateway.legs.kinesis import KinesisCarrier
 from chime_gateway.legs.sma_control import SmaControl
 from chime_gateway.media.metronome import Metronome
 from chime_gateway.net.aws_api import AwsError
-from chime_gateway.settings import AgentProfile, KinesisSettings, Limits
+from chime_gateway.profiles import AgentProfile
+from chime_gateway.settings import KinesisSettings, Limits
 from chime_gateway.sim.aws_wire import Fault, model_of
 from chime_gateway.sim.caller import CallPlan, CallReport
 from chime_gateway.sim.kinesis_line import (
@@ -34,7 +36,7 @@ from chime_gateway.sim.kinesis_line import (
 )
 from chime_gateway.sim.realtime_session import Behaviour
 from chime_gateway.sim.voices import Parrot
-from tests.fakes import RecordingMeasures
+from tests.fakes import RecordingMeasures, RecordingTools
 from tests.virtual import VirtualAgents
 
 STEP_SECONDS = 0.005
@@ -145,8 +147,8 @@ class VirtualGateway:
         self.metronome = Metronome(clock)
         self.calls = CallTable(
             self.agents,
-            profiles={"default": profile or AgentProfile()},
-            routes={},
+            roster=Roster(agents={"default": profile or AgentProfile()}, routes={}),
+            tools=RecordingTools([]),
             limits=Limits(max_calls=max_calls),
             clock=clock,
             metronome=self.metronome,

@@ -22,13 +22,15 @@ from chime_gateway.errors import AgentUnavailable, RemoteProtocolError
 from chime_gateway.frames import Codec
 from chime_gateway.interfaces import AgentEvents, AgentSession
 from chime_gateway.net.websocket import CLOSE_NORMAL
-from chime_gateway.settings import AgentProfile, DeploymentSettings
+from chime_gateway.profiles import AgentProfile
+from chime_gateway.settings import DeploymentSettings
 from chime_gateway.wire import realtime
 from chime_gateway.wire.realtime_events import (
     AgentTranscript,
     AudioDelta,
     AudioDone,
     CallerTranscript,
+    McpCalled,
     ResponseDone,
     ResponseStarted,
     ServiceError,
@@ -93,7 +95,7 @@ class AzureSession:
         self._receive = _READERS[dialect.name].receive
         self._state = _State.CONNECTING
         self._socket: RealtimeProtocol | None = None
-        self._active_response: str | None = None
+        self._active: set[str] = set()  # responses that are not done
         self._create_sent: bytes | None = None
         self._create_wanted: bytes | None = None
 
@@ -149,13 +151,26 @@ class AzureSession:
         self._send(realtime.truncate_item(item_id, content_index, played_ms))
 
     def say(self, instructions: str) -> None:
-        if self._active_response is not None:
+        if self._active:
             self._send(realtime.cancel_response())
         self._create(realtime.create_response(instructions))
 
+    def interject(self, instructions: str) -> None:
+        self._create(realtime.create_aside(self._dialect, instructions))
+
+    def tell(self, text: str, *, is_order: bool = False) -> None:
+        self._send(realtime.create_text(text, "system" if is_order else "user"))
+
+    def respond(self) -> None:
+        self._create(realtime.create_response())
+
+    def cancel(self) -> None:
+        self._create_wanted = None
+        if self._active:
+            self._send(realtime.cancel_response())
+
     def tool_result(self, call_id: str, output: str) -> None:
         self._send(realtime.create_tool_output(call_id, output))
-        self._create(realtime.create_response())
 
     def close(self) -> None:
         self._state = _State.CLOSED
@@ -170,7 +185,7 @@ class AzureSession:
 
     def _create(self, create: bytes) -> None:
         """One response at a time: the next waits until the active one is done."""
-        if self._active_response is None and self._create_sent is None:
+        if not self._active and self._create_sent is None:
             self._create_sent = create
             self._send(create)
         else:
@@ -214,38 +229,43 @@ class AzureSession:
             self._log.warn("the agent's service reports {error}", error=text)
 
     def _response_started(self, event: ResponseStarted) -> None:
-        self._active_response = event.response_id
+        self._active.add(event.response_id)
         self._create_sent = None
         self._events.response_started(event.response_id)
 
     def _response_done(self, event: ResponseDone) -> None:
-        self._active_response = None
+        self._active.discard(event.response_id)
         tokens = asdict(event.usage)
         self._events.response_done(
             event.response_id, event.status, event.detail, tokens
         )
         wanted, self._create_wanted = self._create_wanted, None
         if wanted is not None and self._state is _State.READY:
+            # An aside and the caller's answer may be made at the same time.
             self._create(wanted)
 
     def _audio_done(self, event: AudioDone) -> None:
         self._events.agent_audio_done(event.item_id)
 
     def _speech_started(self, event: SpeechStarted) -> None:
-        self._events.speech_started()
+        self._events.speech_started(event.item_id)
 
     def _speech_stopped(self, event: SpeechStopped) -> None:
-        self._events.speech_stopped()
+        self._events.speech_stopped(event.item_id)
 
     def _caller_transcript(self, event: CallerTranscript) -> None:
-        self._events.caller_said(event.text)
+        self._events.caller_said(event.item_id, event.text)
 
     def _tool_called(self, event: ToolCalled) -> None:
-        self._events.tool_called(event.call_id, event.name, event.arguments)
+        self._events.tool_called(
+            event.response_id, event.call_id, event.name, event.arguments
+        )
+
+    def _mcp_called(self, event: McpCalled) -> None:
+        self._events.mcp_called(event.name, event.fault)
 
     def _agent_transcript(self, event: AgentTranscript) -> None:
-        if event.final:
-            self._events.agent_said(event.item_id, event.text)
+        self._events.agent_said(event.item_id, event.text, event.final)
 
     def _unrecognized(self, event: Unrecognized) -> None:
         if event.type not in _EXPECTED:
@@ -286,6 +306,7 @@ _HANDLERS: Final[Mapping[type, Callable[[AzureSession, Any], None]]] = {
     AgentTranscript: AzureSession._agent_transcript,
     CallerTranscript: AzureSession._caller_transcript,
     ToolCalled: AzureSession._tool_called,
+    McpCalled: AzureSession._mcp_called,
     Unrecognized: AzureSession._unrecognized,
 }
 
@@ -307,6 +328,13 @@ _EXPECTED: Final = frozenset(
         "response.content_part.added",
         "response.content_part.done",
         "response.function_call_arguments.delta",
+        "mcp_list_tools.completed",
+        "mcp_list_tools.in_progress",
+        "response.mcp_call.completed",
+        "response.mcp_call.failed",
+        "response.mcp_call.in_progress",
+        "response.mcp_call_arguments.delta",
+        "response.mcp_call_arguments.done",
         "response.output_item.added",
         "response.output_item.done",
     }

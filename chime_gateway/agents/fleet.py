@@ -27,7 +27,8 @@ from chime_gateway.errors import AgentUnavailable
 from chime_gateway.frames import Codec
 from chime_gateway.interfaces import AgentEvents, AgentSession
 from chime_gateway.net.batch import BatchReader
-from chime_gateway.settings import AgentProfile, DeploymentSettings
+from chime_gateway.profiles import AgentProfile
+from chime_gateway.settings import DeploymentSettings
 from chime_gateway.wire.realtime import GA, PREVIEW
 
 #: The first rest of a deployment that failed, and the longest.

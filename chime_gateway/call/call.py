@@ -1,22 +1,30 @@
 """
 One call: a caller's leg, an agent's session, the pump between them, a record.
 
-The call reacts to both sides and to time.  It knows the seams only; which
-carrier or service is behind them is not its business.
+The call begins, moves on and ends here; what is said in it is its
+L{Conversation}'s.  It knows the seams only: which carrier or service is behind
+them is not its business.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
-from twisted.internet.defer import CancelledError, Deferred
+from attrs import define
+from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from chime_gateway.call import events
+from chime_gateway.call.agent_profile import limits_of
+from chime_gateway.call.conversation import Conversation
+from chime_gateway.call.events import CallEvent
+from chime_gateway.call.handover import Handover, TransferNote
 from chime_gateway.call.machine import new_machine
 from chime_gateway.call.record import CallRecord
-from chime_gateway.errors import AgentUnavailable
+from chime_gateway.call.recording import CallRecording
+from chime_gateway.errors import AgentUnavailable, TransferFailed
 from chime_gateway.interfaces import (
     Agents,
     AgentSession,
@@ -24,33 +32,52 @@ from chime_gateway.interfaces import (
     Ending,
     OutboundLeg,
     Outcome,
+    Recordings,
+    ToolRunner,
 )
 from chime_gateway.media.metronome import Metronome
 from chime_gateway.media.pump import MediaPump
-from chime_gateway.settings import AgentProfile, Limits
+from chime_gateway.profiles import AgentProfile
+from chime_gateway.settings import Limits
 
 #: Limits are looked at this often.
 _CHECK_SECONDS: Final = 0.5
-
-#: Kinds of oddities that a record tells apart.
-_MAX_NOTES: Final = 50
 
 #: A caller's speech right behind the agent's loss must not hold a call open.
 _PLAY_OUT_SLACK_SECONDS: Final = 2.0
 
 
 class CallObserver(Protocol):
-    """Who wants to know what a call measures as it goes."""
+    """Who wants to know what a call measures and does as it goes."""
 
     def turn_answered(self, seconds: float) -> None: ...
     def bridged(self, seconds: float) -> None: ...
+    def happened(self, event: CallEvent) -> None: ...
     def call_ended(self, call: Call) -> None: ...
+
+
+@define(kw_only=True, eq=False)
+class CallContext:
+    """
+    What all calls share.
+
+    @ivar clock: seconds, monotonic.
+    @ivar recordings: C{None}: nothing is recorded.
+    """
+
+    clock: Callable[[], float]
+    metronome: Metronome
+    limits: Limits
+    observer: CallObserver
+    tools: ToolRunner
+    recordings: Recordings | None = None
 
 
 class Call:
     """
+    @param profile: with this call's values filled in.
     @ivar record: grows with the call.
-    @param clock: seconds, monotonic.
+    @ivar conversation: what the agent's session reports to.
     """
 
     _log = Logger()
@@ -60,28 +87,27 @@ class Call:
         leg: CallLeg,
         profile: AgentProfile,
         record: CallRecord,
-        *,
-        clock: Callable[[], float],
-        metronome: Metronome,
-        limits: Limits,
-        observer: CallObserver,
+        context: CallContext,
     ) -> None:
         self.record = record
+        self.recording: CallRecording | None = None
         self._leg = leg
         self._profile = profile
-        self._clock = clock
-        self._metronome = metronome
-        self._limits = limits
-        self._observer = observer
-        self._agent: AgentSession | None = None
+        self._context = context
+        self._clock = clock = context.clock
+        self._limits = limits = limits_of(profile, context.limits)
         self._opening: Deferred[None] | None = None
         self._ending: Ending | None = None
+        self._is_over = False
+        self._event_count = 0
         self._began = clock()
         self._check_at = self._began
-        self._answer_due_at: float | None = None
         self._part_by: float | None = None
-        self._goodbye_id: str | None = None
+        self._farewell = profile.goodbye
         self._play_out_by: float | None = None
+        self._handover: Handover | None = None
+        self._wants_fallback = False
+        observer = context.observer
         self._pump = MediaPump(
             leg,
             record.media,
@@ -92,6 +118,18 @@ class Call:
             max_queue_seconds=limits.play_queue_seconds,
             observe_turn=observer.turn_answered,
             observe_bridge=observer.bridged,
+            observe_began=self._item_began,
+            observe_heard=self._item_heard,
+        )
+        self.conversation = Conversation(
+            self,
+            profile,
+            record,
+            self._pump,
+            clock=clock,
+            began=self._began,
+            answer_seconds=limits.agent_silence_seconds,
+            tools=context.tools,
         )
         self._machine = new_machine(self)
 
@@ -112,44 +150,89 @@ class Call:
             agent_profile=record.agent_profile,
             codec=record.codec,
         )
-        self._metronome.add(self._tick, self._tick_failed)
-        opening = agents.open(self._profile, self._leg.codec, self)
+        self.happened(events.STARTED, record.as_dict())
+        self._context.metronome.add(self._tick, self._tick_failed)
+        opening = agents.open(self._profile, self._leg.codec, self.conversation)
         if outbound is not None:
             opening.addCallback(self._dial, outbound)
         self._opening = opening.addCallbacks(
             self._machine.agent_ready, self._opening_failed
         )
-        self._opening.addErrback(self._bug)
+        self._opening.addErrback(self.bug)
 
     def hang_up(self, ending: Ending) -> None:
         """End it now."""
         self._machine.hang_up(ending)
 
-    def transfer(self, target: str) -> Deferred[None]:
+    def part(self, ending: Ending, farewell: str = "") -> None:
         """
-        Hand the caller on; if that fails, the caller is still with the agent.
+        Let the agent say goodbye, then end it.
+
+        @param farewell: what it is told to say; empty: the profile's goodbye.
+        """
+        self._farewell = farewell or self._profile.goodbye
+        self._machine.part(ending)
+
+    def leave(self, ending: Ending) -> None:
+        """Let what was said be heard, then end it."""
+        self._machine.leave(ending)
+
+    def transfer(self, target: str, name: str = "") -> Deferred[None]:
+        """
+        Hand the caller on now; if that fails, the caller is still with the agent.
 
         The Deferred fails with L{chime_gateway.errors.TransferFailed}.
+
+        @param target: a number or a C{sip:} URI; C{name} is what records say.
         """
-        self._log.info("call.transferring {call_id}", call_id=self.record.call_id)
+        transferring = self._new_handover(name or target, target, wait=False)
+        transferring.addErrback(self._transfer_failed_unasked)
+        return transferring
 
-        def transferred(_: None) -> None:
-            ending = Ending(Outcome.TRANSFERRED, "transferred")
-            self._machine.hang_up(ending)
-
-        return self._leg.transfer(target).addCallback(transferred)
+    def transfer_when_said(self, name: str, address: str) -> Deferred[None]:
+        """The same, for the agent, when it has said that it will."""
+        return self._new_handover(name, address, wait=True)
 
     def send_digits(self, digits: str) -> bool:
         """Press keys; C{False}: this carrier or its peer cannot."""
         return self._leg.send_digits(digits)
 
-    def part(self, ending: Ending) -> None:
-        """Let the agent say goodbye, then end it."""
-        self._machine.part(ending)
+    def pause_recording(self, is_paused: bool) -> bool:
+        """Have silence recorded, or the call again; C{False}: there is none."""
+        if self.recording is None:
+            return False
+        if is_paused != self.recording.is_paused:
+            if is_paused:
+                self.recording.pause(self._clock())
+            else:
+                self.recording.resume(self._clock())
+            self.happened(events.RECORDING, {"paused": is_paused})
+        return True
+
+    def say(self, text: str) -> bool:
+        """Have the agent say this now; C{False}: there is none."""
+        return self.conversation.say(text)
+
+    def instruct(self, text: str, respond: bool) -> bool:
+        """Give the agent an order; C{False}: there is none."""
+        return self.conversation.instruct(text, respond=respond)
 
     def queued_seconds(self) -> float:
         """The agent's audio that the caller has not heard yet."""
         return self._pump.queued_seconds(self._clock())
+
+    @property
+    def targets(self) -> Mapping[str, str]:
+        """Addresses of those whom the profile knows, by name."""
+        return {name: t.address for name, t in self._profile.targets.items()}
+
+    def snapshot(self) -> dict[str, Any]:
+        """The call as it is now, for operators."""
+        shown = self.record.as_dict()
+        shown["duration_seconds"] = round(self._clock() - self._began, 3)
+        shown["transcript"] = [t.as_dict() for t in self.conversation.transcript.turns]
+        paused = self.recording is not None and self.recording.is_paused
+        return {**shown, "state": "live", "recording_paused": paused}
 
     # -- LegEvents ---------------------------------------------------------------
 
@@ -157,7 +240,7 @@ class Call:
         self._pump.caller_audio(audio)
 
     def digit_pressed(self, digit: str) -> None:
-        self.oddity_seen("digit_pressed")
+        self.conversation.digit_pressed(digit)
 
     def mark_reached(self, name: str) -> None:
         self._pump.mark_reached(name)
@@ -166,119 +249,75 @@ class Call:
         self._pump.drop(reason, byte_count)
 
     def oddity_seen(self, kind: str) -> None:
-        # A peer chooses the names, so their number is bounded.
-        notes = self.record.protocol_notes
-        notes[kind[:64] if len(notes) < _MAX_NOTES else "other"] += 1
+        self.conversation.oddity_seen(kind)
 
     def leg_ended(self, ending: Ending) -> None:
-        if self._agent is None and ending.outcome is Outcome.COMPLETED:
+        if (
+            self.record.answered_seconds is None
+            and ending.outcome is Outcome.COMPLETED
+            and self.conversation.agent is None
+        ):
             ending = Ending(Outcome.ABANDONED, ending.reason)
         self._machine.leg_ended(ending)
 
-    # -- AgentEvents -------------------------------------------------------------
+    # -- Owner of the conversation -------------------------------------------------
 
-    def agent_audio(
-        self, response_id: str, item_id: str, content_index: int, audio: bytes
-    ) -> None:
-        self._pump.agent_audio(response_id, item_id, content_index, audio)
-        if self._answer_due_at is not None:
-            self._expect_answer()
+    def happened(self, kind: str, data: Mapping[str, Any]) -> None:
+        self._event_count += 1
+        record = self.record
+        at = record.started_at + self._clock() - self._began
+        event = CallEvent(kind, record.call_id, self._event_count, at, data)
+        self._context.observer.happened(event)
 
-    def agent_audio_done(self, item_id: str) -> None:
-        self._pump.agent_audio_done(item_id)
+    def agent_gone(self, reason: str) -> None:
+        self._lost(Ending(Outcome.AGENT_LOST, reason))
 
-    def speech_started(self) -> None:
-        self._answer_due_at = None
-        if self._profile.interruptible and self._part_by is None:
-            self._pump.interrupt()
+    def goodbye_said(self) -> None:
+        self._machine.goodbye_said()
 
-    def speech_stopped(self) -> None:
-        self.record.turns += 1
-        self._pump.turn_ended()
-        self._expect_answer()
+    def interrupted(self) -> None:
+        """Whoever speaks wants to be heard, not sent away."""
+        handover = self._handover
+        if handover is not None and not handover.has_begun:
+            handover.call_off("the caller spoke before it began")
 
-    def response_started(self, response_id: str) -> None:
-        self.record.responses += 1
-        self._pump.response_started(response_id)
-        if self._part_by is not None:
-            self._goodbye_id = response_id
-        self._expect_answer()
-
-    def response_done(
-        self, response_id: str, status: str, detail: str, tokens: Mapping[str, int]
-    ) -> None:
-        self._answer_due_at = None
-        self.record.tokens.update(tokens)
-        if status in ("failed", "incomplete"):
-            self.record.failed_responses += 1
-            self._log.warn(
-                "the agent's response is {status}: {detail}",
-                call_id=self.record.call_id,
-                status=status,
-                detail=detail,
-            )
-        self._pump.response_done(response_id)
-        if self._part_by is not None and response_id == self._goodbye_id:
-            self._machine.goodbye_said()
-
-    def caller_said(self, text: str) -> None:
-        self._transcribe("caller", text)
-
-    def agent_said(self, item_id: str, text: str) -> None:
-        self._transcribe("agent", text)
-
-    def tool_called(self, call_id: str, name: str, arguments: str) -> None:
-        # No tools are declared, so the model invented one; it must be told, or
-        # it waits for ever.
-        self._log.warn(
-            "the agent called the unknown tool {tool}",
-            call_id=self.record.call_id,
-            tool=name,
+    def bug(self, failure: Failure) -> None:
+        self._log.failure(
+            "a bug ends call {call_id}", failure, call_id=self.record.call_id
         )
-        if self._agent is not None:
-            self._agent.tool_result(call_id, '{"error":"there is no such tool"}')
-
-    def agent_active(self) -> None:
-        if self._answer_due_at is not None:
-            self._expect_answer()
-
-    def agent_lost(self, reason: str) -> None:
-        self._agent = None
-        self._machine.agent_lost(Ending(Outcome.AGENT_LOST, reason))
+        self._machine.hang_up(Ending(Outcome.INTERNAL_ERROR, "internal error"))
 
     # -- CallEffects ---------------------------------------------------------------
 
     def join(self, agent: AgentSession) -> None:
-        self._agent = agent
-        self.record.answered_seconds = self._clock() - self._began
+        record = self.record
+        record.answered_seconds = self._clock() - self._began
         self._log.info(
             "call.answered {call_id}",
-            call_id=self.record.call_id,
-            answered_seconds=round(self.record.answered_seconds, 3),
+            call_id=record.call_id,
+            answered_seconds=round(record.answered_seconds, 3),
             agent_codec=agent.codec.name,
         )
+        self._start_recording()
         self._leg.answer()
         self._pump.start(agent)
-        if self._profile.greeting:
-            agent.say(
-                "Greet the caller now, with these words and no others: "
-                + self._profile.greeting
-            )
-            self._expect_answer()
+        notice = self._profile.recording_notice if self.recording is not None else ""
+        self.happened(events.ANSWERED, record.as_dict())
+        self.conversation.begin(agent, f"{notice} {self._profile.greeting}".strip())
 
     def say_goodbye(self, ending: Ending) -> None:
         self._ending = ending
         self._part_by = self._clock() + self._limits.goodbye_seconds
-        assert self._agent is not None
-        self._pump.interrupt()
-        self._pump.mute_caller()
-        self._agent.say(self._profile.goodbye)
+        self.conversation.answer_due_at = None
+        self.conversation.say_goodbye(self._farewell)
 
     def play_out(self, ending: Ending | None) -> None:
         self._ending = ending or self._ending
-        self._answer_due_at = None
         self._part_by = None
-        self._close_agent()
+        self.conversation.close()
+        opening, self._opening = self._opening, None
+        if opening is not None:
+            opening.cancel()
         self._pump.detach_agent()
         now = self._clock()
         owed = self._pump.queued_seconds(now)
@@ -288,35 +327,40 @@ class Call:
     def end(self, ending: Ending | None, *, hang_up_leg: bool) -> None:
         ending = ending or self._ending
         assert ending is not None
+        self._is_over = True
         record = self.record
         record.ending = ending
-        record.duration_seconds = self._clock() - self._began
-        self._metronome.remove(self._tick)
+        now = self._clock()
+        record.duration_seconds = now - self._began
+        self._context.metronome.remove(self._tick)
         self._pump.stop()
         opening, self._opening = self._opening, None
         if opening is not None:
             opening.cancel()
-        self._close_agent()
+        self.conversation.close()
+        if self._handover is not None:
+            self._handover.call_off("the call is over")
         if hang_up_leg:
             self._leg.hang_up(ending)
+        self.conversation.settle(is_over=True)
+        if self.recording is not None:
+            self.recording.finish(now)
+            record.recording_fault = self.recording.fault
         self._log.info(
             "call.ended {call_id} {outcome}: {reason}", **record.log_fields()
         )
-        self._observer.call_ended(self)
+        turns = [turn.as_dict() for turn in self.conversation.transcript.turns]
+        self.happened(events.ENDED, {**record.as_dict(), "transcript": turns})
+        self._context.observer.call_ended(self)
 
     def discard(self, agent: AgentSession) -> None:
         agent.close()
 
-    # -- inside ----------------------------------------------------------------------
-
-    def _close_agent(self) -> None:
-        agent, self._agent = self._agent, None
-        if agent is not None:
-            agent.close()
+    # -- opening -------------------------------------------------------------------
 
     def _dial(self, agent: AgentSession, leg: OutboundLeg) -> Deferred[AgentSession]:
         """The agent waits while it rings."""
-        self._agent = agent
+        self.conversation.agent = agent
 
         def answered(_: None) -> AgentSession:
             return agent
@@ -327,42 +371,115 @@ class Call:
         if failure.check(CancelledError):
             return
         failure.trap(AgentUnavailable)
-        self._machine.agent_lost(
-            Ending(Outcome.AGENT_UNAVAILABLE, failure.getErrorMessage())
-        )
+        self._lost(Ending(Outcome.AGENT_UNAVAILABLE, failure.getErrorMessage()))
 
-    def _bug(self, failure: Failure) -> None:
-        self._log.failure(
-            "a bug ends call {call_id}", failure, call_id=self.record.call_id
+    def _start_recording(self) -> None:
+        recordings = self._context.recordings
+        if recordings is None or self._profile.recording is False:
+            return
+        record = self.record
+        file = recordings.open(record.call_id, self._leg.codec, record.started_at)
+        self.recording = CallRecording(file, self._leg.codec, self._clock())
+        self._pump.recorder = self.recording.recorder
+        record.recording = file.location
+
+    def _item_began(self, item_id: str, heard_at: float) -> None:
+        self.conversation.item_began(item_id, heard_at)
+
+    def _item_heard(self, item_id: str, heard: int, spoken: int, cut: bool) -> None:
+        self.conversation.item_heard(item_id, heard, spoken, cut)
+
+    # -- handing on ------------------------------------------------------------------
+
+    def _new_handover(self, name: str, address: str, *, wait: bool) -> Deferred[None]:
+        if self._handover is not None and not self._handover.is_over:
+            return fail(TransferFailed("a transfer is under way"))
+        if self._is_over:
+            return fail(TransferFailed("the call is over"))
+        self._log.info("call.transferring {call_id}", call_id=self.record.call_id)
+        now = self._clock()
+        note = TransferNote(target=name, at=now - self._began)
+        self.record.transfers.append(note)
+        self.happened(events.TRANSFERRING, note.as_dict())
+        wait_seconds = self._limits.goodbye_seconds + self._pump.queued_seconds(now)
+        handover = Handover(
+            note, lambda: self._leg.transfer(address), now + wait_seconds
         )
-        self._machine.hang_up(Ending(Outcome.INTERNAL_ERROR, "internal error"))
+        self._handover = handover
+        # Whoever asked may lose interest; the attempt goes on all the same.
+        told: Deferred[None] = Deferred()
+
+        def transferred(_: None) -> None:
+            self._machine.hang_up(Ending(Outcome.TRANSFERRED, "transferred"))
+            told.callback(None)
+
+        def failed(failure: Failure) -> None:
+            self.happened(events.TRANSFER_FAILED, note.as_dict())
+            told.errback(failure)
+
+        handover.done.addCallbacks(transferred, failed).addErrback(self.bug)
+        if not wait:
+            handover.start()
+        return told
+
+    def _transfer_failed_unasked(self, failure: Failure) -> Failure:
+        """The agent has not asked for it, and must know all the same."""
+        if not self._is_over and not self._wants_fallback:
+            self.conversation.transfer_failed(failure.getErrorMessage())
+        return failure
+
+    def _lost(self, ending: Ending) -> None:
+        """There is no agent; perhaps somebody else can talk with the caller."""
+        if self._profile.fallback_address and self._part_by is None:
+            self._wants_fallback = True
+            self._machine.leave(ending)
+        else:
+            self._machine.agent_lost(ending)
+
+    def _fall_back(self) -> None:
+        """What the agent had said was heard."""
+        self._wants_fallback = False
+        name, address = self._profile.fallback, self._profile.fallback_address
+
+        def failed(failure: Failure) -> None:
+            failure.trap(TransferFailed, CancelledError)
+            if not self._is_over:
+                self._machine.played_out()
+
+        self._new_handover(name, address, wait=False).addErrback(failed)
+
+    # -- time ------------------------------------------------------------------------
 
     def _tick_failed(self, failure: Failure) -> None:
         self._machine.hang_up(Ending(Outcome.INTERNAL_ERROR, "internal error"))
 
-    def _transcribe(self, speaker: str, text: str) -> None:
-        self._log.debug(
-            "{speaker} said: {text}",
-            call_id=self.record.call_id,
-            speaker=speaker,
-            text=text,
-        )
-
-    def _expect_answer(self) -> None:
-        self._answer_due_at = self._clock() + self._limits.agent_silence_seconds
-
     def _tick(self, now: float, due: int) -> None:
         self._pump.tick(now, due)
+        self.conversation.tick(now)
+        handover = self._handover
+        if handover is not None and not handover.has_begun:
+            handover.tick(now, self._pump.is_drained(now))
         if self._play_out_by is not None:
-            if self._pump.is_drained(now) or now >= self._play_out_by:
+            is_moving = handover is not None and not handover.is_over
+            if not is_moving and (
+                self._pump.is_drained(now) or now >= self._play_out_by
+            ):
                 self._play_out_by = None
-                self._machine.played_out()
+                if self._wants_fallback:
+                    self._fall_back()
+                else:
+                    self._machine.played_out()
         elif now >= self._check_at:
             self._check_at = now + _CHECK_SECONDS
             self._check(now)
 
     def _check(self, now: float) -> None:
+        if self.recording is not None:
+            self.recording.flush(now)
+        self.conversation.check(now)
         limits = self._limits
+        is_moving = self._handover is not None and not self._handover.is_over
+        due_at = self.conversation.answer_due_at
         if self._part_by is not None:
             if now >= self._part_by:
                 self._machine.goodbye_said()
@@ -372,6 +489,7 @@ class Call:
             and self._pump.idle_seconds(now) >= limits.idle_seconds
             # Carriers that send nothing in silence do so while they listen.
             and self._pump.is_drained(now)
+            and not is_moving
         ):
             self._machine.hang_up(
                 Ending(
@@ -380,14 +498,13 @@ class Call:
                 )
             )
         elif now - self._began >= limits.max_call_seconds:
-            self._machine.part(
+            self.part(
                 Ending(
                     Outcome.TIME_LIMIT,
                     f"the call reached its limit of {limits.max_call_seconds:g} s",
                 )
             )
-        elif self._answer_due_at is not None and now >= self._answer_due_at:
-            self._close_agent()
-            self.agent_lost(
-                f"the agent sent nothing for {limits.agent_silence_seconds:g} s"
-            )
+        elif due_at is not None and now >= due_at:
+            self.conversation.close()
+            seconds = limits.agent_silence_seconds
+            self.agent_gone(f"the agent sent nothing for {seconds:g} s")

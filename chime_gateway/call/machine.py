@@ -35,6 +35,9 @@ class CallInputs(Protocol):
     def part(self, ending: Ending) -> None:
         """End it politely: the agent says goodbye first."""
 
+    def leave(self, ending: Ending) -> None:
+        """End it when all that was said was heard; nothing more will be."""
+
     def goodbye_said(self) -> None:
         """The agent finished its last words, or took too long."""
 
@@ -97,6 +100,8 @@ def _build() -> Callable[[CallEffects], CallInputs]:
     def part(call: CallInputs, world: CallEffects, ending: Ending) -> None:
         world.say_goodbye(ending)
 
+    @connecting.upon(CallInputs.leave).to(finishing)
+    @talking.upon(CallInputs.leave).to(finishing)
     @talking.upon(CallInputs.agent_lost).to(finishing)
     def agent_gone(call: CallInputs, world: CallEffects, ending: Ending) -> None:
         """What the agent already said is still owed to the caller."""
@@ -106,6 +111,7 @@ def _build() -> Callable[[CallEffects], CallInputs]:
     def last_words(call: CallInputs, world: CallEffects) -> None:
         world.play_out(None)
 
+    @parting.upon(CallInputs.leave).to(finishing)
     @parting.upon(CallInputs.agent_lost).to(finishing)
     def gone_while_parting(
         call: CallInputs, world: CallEffects, ending: Ending
@@ -124,6 +130,7 @@ def _build() -> Callable[[CallEffects], CallInputs]:
 
     # Both sides may act at the same moment, and what was asked of a side that
     # is already going may still answer.
+    @finishing.upon(CallInputs.agent_ready).loop()
     @ended.upon(CallInputs.agent_ready).loop()
     def too_late(call: CallInputs, world: CallEffects, agent: AgentSession) -> None:
         world.discard(agent)
@@ -131,6 +138,8 @@ def _build() -> Callable[[CallEffects], CallInputs]:
     @parting.upon(CallInputs.part).loop()
     @finishing.upon(CallInputs.part).loop()
     @finishing.upon(CallInputs.agent_lost).loop()
+    @finishing.upon(CallInputs.leave).loop()
+    @ended.upon(CallInputs.leave).loop()
     @ended.upon(CallInputs.part).loop()
     @ended.upon(CallInputs.agent_lost).loop()
     @ended.upon(CallInputs.leg_ended).loop()

@@ -12,6 +12,7 @@ from typing import Any
 
 from attrs import Factory, define, field
 
+from chime_gateway.call.handover import TransferNote
 from chime_gateway.interfaces import CallerInfo, Ending
 from chime_gateway.media.stats import MediaStats
 
@@ -32,6 +33,12 @@ class CallRecord:
     @ivar turns: of the caller.
     @ivar tokens: as billed, by kind.
     @ivar protocol_notes: harmless oddities of either peer, by kind.
+    @ivar direction: C{inbound} or C{outbound}.
+    @ivar tool_calls: of the agent; C{failed_tool_calls} of those had no result.
+    @ivar digits: keys that the caller pressed.
+    @ivar transfers: attempts to hand the caller on.
+    @ivar recording: where the recording is; empty: there is none.
+    @ivar recording_fault: why it is not whole.
     """
 
     call_id: str
@@ -47,8 +54,27 @@ class CallRecord:
     responses: int = 0
     failed_responses: int = 0
     media: MediaStats = field(factory=MediaStats)
+    direction: str = "inbound"
+    tool_calls: int = 0
+    failed_tool_calls: int = 0
+    digits: int = 0
+    transfers: list[TransferNote] = Factory(list)
+    recording: str = ""
+    recording_fault: str = ""
     tokens: Counter[str] = Factory(Counter)
     protocol_notes: Counter[str] = Factory(Counter)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything, for whoever may know it."""
+        info = self.info
+        return {
+            **self.log_fields(),
+            "caller": info.caller,
+            "called": info.called,
+            "parameters": dict(info.parameters),
+            "recording": self.recording,
+            "transfers": [note.as_dict() for note in self.transfers],
+        }
 
     def log_fields(self) -> dict[str, Any]:
         """Everything but phone numbers and parameters, flat, for one log event."""
@@ -58,6 +84,7 @@ class CallRecord:
         return {
             "call_id": self.call_id,
             "carrier": self.carrier,
+            "direction": self.direction,
             "carrier_call_id": self.info.carrier_call_id,
             "stream_id": self.info.stream_id,
             "agent_profile": self.agent_profile,
@@ -71,6 +98,11 @@ class CallRecord:
             "responses": self.responses,
             "failed_responses": self.failed_responses,
             "barge_ins": media.barge_ins,
+            "tool_calls": self.tool_calls,
+            "failed_tool_calls": self.failed_tool_calls,
+            "digits": self.digits,
+            "transfers_tried": len(self.transfers),
+            "recording_fault": self.recording_fault,
             "turn_latency_p50": _rounded(quantile(latencies, 0.5)),
             "turn_latency_p95": _rounded(quantile(latencies, 0.95)),
             "frames_in": round(media.frames_in),

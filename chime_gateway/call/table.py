@@ -5,7 +5,7 @@ The calls in progress: who may come in, who is there, and how to empty the house
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from attrs import evolve
@@ -13,9 +13,12 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from chime_gateway.call.call import Call, CallObserver
+from chime_gateway.call.agent_profile import Roster, personalise
+from chime_gateway.call.call import Call, CallContext, CallObserver
+from chime_gateway.call.capture import Capture
+from chime_gateway.call.events import CallEvent
 from chime_gateway.call.record import CallRecord
-from chime_gateway.errors import CallRefused, UnknownAgent
+from chime_gateway.errors import CallRefused, NoSuchCall
 from chime_gateway.interfaces import (
     Agents,
     CallLeg,
@@ -23,9 +26,11 @@ from chime_gateway.interfaces import (
     LegEvents,
     OutboundLeg,
     Outcome,
+    Recordings,
+    ToolRunner,
 )
 from chime_gateway.media.metronome import Metronome
-from chime_gateway.settings import AgentProfile, Limits
+from chime_gateway.settings import Limits
 
 
 class Measures(Protocol):
@@ -39,9 +44,12 @@ class Measures(Protocol):
 
 class CallTable(CallObserver):
     """
+    @ivar roster: who takes which call; may be exchanged, for calls to come.
     @param clock: for everything that is measured in seconds.
     @param wall_time: Unix seconds, for records only.
     @param new_id: a fresh call id.
+    @param listeners: are told what happens in calls.
+    @param capture: writes whole calls down, to run them again.
     """
 
     _log = Logger()
@@ -50,22 +58,28 @@ class CallTable(CallObserver):
         self,
         agents: Agents,
         *,
-        profiles: Mapping[str, AgentProfile],
-        routes: Mapping[str, str],
+        roster: Roster,
         limits: Limits,
         clock: IReactorTime,
         metronome: Metronome,
         measures: Measures,
+        tools: ToolRunner,
         wall_time: Callable[[], float],
         new_id: Callable[[], str],
+        recordings: Recordings | None = None,
+        listeners: Sequence[Callable[[CallEvent], None]] = (),
+        capture: Capture | None = None,
     ) -> None:
+        self.roster = roster
         self._agents = agents
-        self._profiles = profiles
-        self._routes = routes
         self._limits = limits
         self._clock = clock
         self._metronome = metronome
         self._measures = measures
+        self._tools = tools
+        self._recordings = recordings
+        self._listeners = listeners
+        self._capture = capture
         self._wall_time = wall_time
         self._new_id = new_id
         self._calls: dict[str, Call] = {}
@@ -88,9 +102,7 @@ class CallTable(CallObserver):
 
         @raise CallRefused: before any agent session is opened.
         """
-        call = self._new_call(leg)
-        call.begin(self._agents)
-        return call
+        return self._begin(leg, None)
 
     def outgoing(self, leg: OutboundLeg) -> LegEvents:
         """
@@ -98,37 +110,44 @@ class CallTable(CallObserver):
 
         @raise CallRefused: before any agent session is opened.
         """
-        call = self._new_call(leg)
-        call.begin(self._agents, leg)
-        return call
+        return self._begin(leg, leg)
 
-    def _new_call(self, leg: CallLeg) -> Call:
+    def _begin(self, leg: CallLeg, outbound: OutboundLeg | None) -> LegEvents:
         why = self.refusal()
         if why is not None:
             raise CallRefused(why)
-        name = leg.info.agent or self._routes.get(leg.info.called, "default")
-        profile = self._profiles.get(name)
-        if profile is None:
-            raise UnknownAgent(f"there is no agent profile named {name[:64]!r}")
+        name, profile = self.roster.choose(leg.info)
+        call_id = self._new_id()
         record = CallRecord(
-            call_id=self._new_id(),
+            call_id=call_id,
             carrier=leg.carrier,
             agent_profile=name,
             codec=leg.codec.name,
             info=evolve(leg.info, agent=name),
             started_at=self._wall_time(),
+            direction="inbound" if outbound is None else "outbound",
         )
-        call = Call(
-            leg,
-            profile,
-            record,
+        profile = personalise(profile, leg.info, call_id, name)
+        context = CallContext(
             clock=self._clock.seconds,
             metronome=self._metronome,
             limits=self._limits,
             observer=self,
+            tools=self._tools,
+            recordings=self._recordings,
         )
-        self._calls[record.call_id] = call
-        return call
+        agents = self._agents
+        if self._capture is not None:
+            take = self._capture(record, profile, context)
+            leg, agents = take.leg(leg), take.agents(agents)
+            outbound = None if outbound is None else take.leg(outbound)
+            context = take.context
+        call = Call(leg, profile, record, context)
+        is_captured = self._capture is not None
+        self._calls[call_id] = take.operated(call) if is_captured else call
+        call.begin(agents, outbound)
+        events: LegEvents = take.leg_events(call) if is_captured else call
+        return events
 
     def turned_away(self, carrier: str, ending: Ending) -> None:
         """A peer was sent off before there was a call."""
@@ -148,6 +167,10 @@ class CallTable(CallObserver):
     def bridged(self, seconds: float) -> None:
         self._measures.bridged(seconds)
 
+    def happened(self, event: CallEvent) -> None:
+        for listener in self._listeners:
+            listener(event)
+
     def call_ended(self, call: Call) -> None:
         del self._calls[call.record.call_id]
         self._measures.call_finished(call.record)
@@ -161,6 +184,15 @@ class CallTable(CallObserver):
     def calls(self) -> list[Call]:
         """A snapshot."""
         return list(self._calls.values())
+
+    def call(self, call_id: str) -> Call:
+        """
+        @raise NoSuchCall: it is not in progress here.
+        """
+        call = self._calls.get(call_id)
+        if call is None:
+            raise NoSuchCall(f"there is no call {call_id[:64]!r} in progress here")
+        return call
 
     def active_by_carrier(self) -> Counter[str]:
         return Counter(call.record.carrier for call in self._calls.values())

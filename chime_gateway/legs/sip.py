@@ -56,6 +56,8 @@ _KNOWN_METHODS: Final = frozenset(
     {"REGISTER", "SUBSCRIBE", "PUBLISH", "MESSAGE", "REFER", "PRACK", *METHODS}
 )
 
+_NOTHING: Final[Mapping[str, str]] = {}
+
 #: Our mark on calls that the Lambda bridges; a second one means a loop.
 _HOP_HEADER: Final = "X-Gw-Hop"
 _SMA_HOPS_HEADER: Final = "X-SMA-Max-Forwards"
@@ -139,9 +141,16 @@ class SipCarrier:
             if isinstance(stopping, Deferred):
                 await stopping
 
-    def dial(self, number: str, agent: str = "default") -> OutboundLeg:
+    def dial(
+        self,
+        number: str,
+        agent: str = "default",
+        parameters: Mapping[str, str] = _NOTHING,
+    ) -> OutboundLeg:
         """
         Call somebody through the trunk.
+
+        @param parameters: are kept with the call.
 
         @raise CallRefused: there is no trunk, no such number, or no room.
         """
@@ -150,7 +159,7 @@ class SipCarrier:
             raise CallRefused("there is no [sip.trunk] to dial through")
         if not is_number(number):
             raise CallRefused("that is no telephone number")
-        leg = OutboundLeg(self.context, trunk, number, agent)
+        leg = OutboundLeg(self.context, trunk, number, agent, parameters)
         self._legs[leg] = None
         try:
             leg.reports_to(self.context.switchboard.outgoing(leg))

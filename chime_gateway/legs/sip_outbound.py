@@ -7,7 +7,7 @@ once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Final
 
@@ -60,7 +60,12 @@ class OutboundLeg(SipLeg):
     """
 
     def __init__(
-        self, context: SipContext, trunk: SipTrunk, number: str, agent: str
+        self,
+        context: SipContext,
+        trunk: SipTrunk,
+        number: str,
+        agent: str,
+        parameters: Mapping[str, str],
     ) -> None:
         call_id = context.new_token()
         info = CallerInfo(
@@ -68,6 +73,7 @@ class OutboundLeg(SipLeg):
             caller=trunk.from_number,
             called=number,
             agent=agent,
+            parameters=parameters,
         )
         super().__init__(context, info)
         self._trunk = trunk

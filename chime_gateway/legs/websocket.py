@@ -18,6 +18,7 @@ from autobahn.twisted.resource import WebSocketResource
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import Request
 
@@ -39,7 +40,10 @@ from chime_gateway.legs.stream_auth import StreamAuth, UpgradeRequest, Verdict
 from chime_gateway.net.batch import BatchReader
 from chime_gateway.net.websocket import CLOSE_NORMAL, LeanWebSocket
 from chime_gateway.wire.mediastream import (
+    HANG_UP,
     MAX_MESSAGE_BYTES,
+    SEND_DTMF,
+    TRANSFER,
     DigitPressed,
     Event,
     Ignored,
@@ -47,6 +51,7 @@ from chime_gateway.wire.mediastream import (
     Started,
     Stopped,
     StreamDialect,
+    Transferred,
 )
 
 #: Some carriers send audio a moment before C{start}; older than this is stale.
@@ -56,6 +61,12 @@ EARLY_SECONDS: Final = 0.2
 #: of audio at once, as after a stalled link.
 MESSAGE_BURST: Final = 2000
 MAX_MESSAGES_PER_SECOND: Final = 200
+
+#: A carrier that was told to hang up does so within this time, or we do.
+HANG_UP_SECONDS: Final = 5.0
+
+#: A transfer of which nothing is heard has failed.
+TRANSFER_SECONDS: Final = 30.0
 
 #: How often the rate is looked at, in messages.
 _RATE_CHECK: Final = 64
@@ -130,7 +141,11 @@ class StreamLeg:
         self._check_token = check_token
         self._clock = clock
         self._call: LegEvents | None = None
+        self._capabilities: frozenset[str] = frozenset()
+        self._transfers = 0
+        self._transferring: Deferred[None] | None = None
         self._is_over = False
+        self._closing: IDelayedCall | None = None
         self._early: deque[tuple[float, bytes]] = deque()
         self._early_dropped = 0
         self._message_count = 0
@@ -147,6 +162,8 @@ class StreamLeg:
 
     def message_received(self, payload: bytes, is_binary: bool) -> None:
         if self._is_over:
+            if self._closing is not None:
+                self._wait_for_stop(payload, is_binary)
             return
         self._message_count += 1
         if self._message_count % _RATE_CHECK == 0 and self._is_flooded():
@@ -167,6 +184,7 @@ class StreamLeg:
 
     def socket_closed(self, code: int | None, was_clean: bool) -> None:
         """The connection is gone, whoever began it."""
+        self._forget_closing()
         if code in _VIOLATION_CODES:
             ending = Ending(
                 Outcome.CALLER_PROTOCOL_ERROR, f"WebSocket violation ({code})"
@@ -199,14 +217,50 @@ class StreamLeg:
         self._command(self._dialect.mark(name))
 
     def send_digits(self, digits: str) -> bool:
-        return False
+        if SEND_DTMF not in self._capabilities:
+            return False
+        for digit in digits:
+            self._socket.send_message(self._dialect.press(digit))
+        return True
 
     def transfer(self, target: str) -> Deferred[None]:
-        return fail(TransferFailed("a media stream cannot be transferred"))
+        if TRANSFER not in self._capabilities:
+            return fail(
+                TransferFailed(
+                    "the carrier's side of this stream has not declared that it can"
+                    ' transfer ("capabilities" in start)'
+                )
+            )
+        if self._transferring is not None:
+            return fail(TransferFailed("a transfer is under way"))
+        self._transfers += 1
+        transferring: Deferred[None] = Deferred()
+        self._transferring = transferring
+        self._socket.send_message(self._dialect.transfer(f"t{self._transfers}", target))
+        transferring.addTimeout(
+            TRANSFER_SECONDS,
+            self._clock,
+            lambda *_: Failure(TransferFailed("nothing was heard of the transfer")),
+        )
+
+        def over(result: Any) -> Any:
+            self._transferring = None
+            return result
+
+        return transferring.addBoth(over)
 
     def hang_up(self, ending: Ending) -> None:
         self._call = None
-        self._close(ending, CLOSE_CODES[ending.outcome])
+        if HANG_UP not in self._capabilities or self._is_over:
+            self._close(ending, CLOSE_CODES[ending.outcome])
+            return
+        # The carrier's side hangs up, and then the stream is over.
+        self._release()
+        outcome = ending.outcome.value
+        self._socket.send_message(self._dialect.hang_up(outcome, ending.reason))
+        self._closing = self._clock.callLater(
+            HANG_UP_SECONDS, self._hang_up_now, ending
+        )
 
     # -- inside --------------------------------------------------------------------
 
@@ -225,7 +279,10 @@ class StreamLeg:
         elif isinstance(event, DigitPressed):
             self._call.digit_pressed(event.digit)
         elif isinstance(event, Stopped):
+            self._transferred_away()
             self._end(Ending(Outcome.COMPLETED, "the caller hung up"))
+        elif isinstance(event, Transferred):
+            self._transfer_reported(event)
         elif isinstance(event, Ignored):
             self._call.oddity_seen(event.why)
 
@@ -238,6 +295,7 @@ class StreamLeg:
             self._end(Ending(Outcome.UNAUTHORIZED, why))
             return
         self.codec = event.codec
+        self._capabilities = event.capabilities
         self.info = CallerInfo(
             carrier_call_id=event.carrier_call_id,
             stream_id=event.stream_id,
@@ -298,10 +356,53 @@ class StreamLeg:
             self._switchboard.turned_away(self.carrier, ending)
 
     def _close(self, ending: Ending, code: int) -> None:
+        self._release()
+        self._forget_closing()
+        self._socket.close(code, ending.reason)
+
+    def _release(self) -> None:
         self._is_over = True
         self._early.clear()
         self._forget_start_due()
-        self._socket.close(code, ending.reason)
+        self._finish_transfer("the call is over")
+
+    def _hang_up_now(self, ending: Ending) -> None:
+        self._closing = None
+        self._socket.close(CLOSE_CODES[ending.outcome], ending.reason)
+
+    def _wait_for_stop(self, payload: bytes, is_binary: bool) -> None:
+        """Told to hang up, the carrier's side says that it has."""
+        try:
+            event = self._dialect.receive(payload, is_binary)
+        except RemoteProtocolError:
+            event = Stopped()
+        if isinstance(event, Stopped) and self._closing is not None:
+            self._closing.reset(0)
+
+    def _forget_closing(self) -> None:
+        closing, self._closing = self._closing, None
+        if closing is not None and closing.active():
+            closing.cancel()
+
+    def _transfer_reported(self, event: Transferred) -> None:
+        if event.transfer_id != f"t{self._transfers}" or self._transferring is None:
+            if self._call is not None:
+                self._call.oddity_seen("unknown_transfer")
+        else:
+            self._finish_transfer(event.fault)
+
+    def _transferred_away(self) -> None:
+        """A stream that stops while its caller is handed on has no other reason."""
+        self._finish_transfer("")
+
+    def _finish_transfer(self, fault: str) -> None:
+        transferring = self._transferring
+        if transferring is None or transferring.called:
+            return
+        if fault:
+            transferring.errback(TransferFailed(fault))
+        else:
+            transferring.callback(None)
 
     def _forget_start_due(self) -> None:
         due, self._start_due = self._start_due, None

@@ -22,6 +22,7 @@ class Item:
     """
     One piece of the agent's speech.
 
+    @ivar is_local: the gateway's own sound, of which the agent knows nothing.
     @ivar received_bytes: its length so far, in the agent's codec.
     @ivar is_complete: no more will come.
     @ivar spans: where it lies in the stream, as [start, end) positions.
@@ -29,6 +30,7 @@ class Item:
 
     key: ItemKey
     response_id: str
+    is_local: bool = False
     received_bytes: int = 0
     is_complete: bool = False
     spans: list[list[int]] = Factory(list)
@@ -80,13 +82,19 @@ class Ledger:
         """Items of which more was expected."""
         return [item for item in self._items.values() if not item.is_complete]
 
-    def forget_heard(self, head: int) -> None:
-        """Drop what is complete and was heard to its end."""
-        self._items = {
-            key: item
-            for key, item in self._items.items()
-            if not (item.is_complete and item.heard(head) >= item.owed)
-        }
+    def add(self, item: Item) -> None:
+        self._items[item.key] = item
+
+    def take_heard(self, head: int) -> list[Item]:
+        """What is complete and was heard to its end; it is forgotten here."""
+        heard = [
+            item
+            for item in self._items.values()
+            if item.is_complete and item.heard(head) >= item.owed
+        ]
+        for item in heard:
+            del self._items[item.key]
+        return heard
 
     def cut(self, head: int) -> list[Cut]:
         """

@@ -18,10 +18,12 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 
 from chime_gateway.codec.registry import transcoder
+from chime_gateway.codec.tone import tone
 from chime_gateway.frames import PTIME_MS
 from chime_gateway.interfaces import AgentSession, CallLeg
 from chime_gateway.media.bargein import Item, ItemKey, Ledger
 from chime_gateway.media.playout import Playout
+from chime_gateway.media.recorder import Recorder
 from chime_gateway.media.stats import MediaStats
 
 #: A caller's side that is silent for longer than this sends no silence of its
@@ -37,6 +39,11 @@ MARK_SECONDS: Final = 1.0
 
 #: Late audio of this many interrupted items and responses is recognised.
 _REMEMBERED_CUTS: Final = 64
+
+#: The sound of waiting: short, and 20 dB below speech.
+_TONE_HZ: Final = 425.0
+_TONE_SECONDS: Final = 0.3
+_TONE_AMPLITUDE: Final = 800
 
 _FRAME_SECONDS: Final = PTIME_MS / 1000
 
@@ -59,6 +66,10 @@ class MediaPump:
         the first audio of the answer.
     @param observe_bridge: told, about once a second, how long a piece of audio
         took from its arrival here until it was handed on.
+    @param observe_began: told the id of an item and when it begins to be heard.
+    @param observe_heard: told the id of an item that was heard to its end or cut,
+        how many ms of it were heard, of how many, and whether it was cut.
+    @ivar recorder: records both sides, while there is one.
     """
 
     def __init__(
@@ -71,12 +82,17 @@ class MediaPump:
         max_queue_seconds: float,
         observe_turn: Callable[[float], None] = lambda _: None,
         observe_bridge: Callable[[float], None] = lambda _: None,
+        observe_began: Callable[[str, float], None] = lambda *_: None,
+        observe_heard: Callable[[str, int, int, bool], None] = lambda *_: None,
     ) -> None:
+        self.recorder: Recorder | None = None
         self._leg = leg
         self._stats = stats
         self._clock = clock
         self._observe_turn = observe_turn
         self._observe_bridge = observe_bridge
+        self._observe_began = observe_began
+        self._observe_heard = observe_heard
         self._codec = leg.codec
         self._frame_bytes = leg.codec.frame_bytes
         self._max_queue_seconds = max_queue_seconds
@@ -103,6 +119,8 @@ class MediaPump:
         self._cut_items: dict[ItemKey, None] = {}
         self._cut_responses: dict[str, None] = {}
         self._ran_dry = False
+        self._local_count = 0
+        self._tone: bytes | None = None
 
         self._heard_caller_at = clock()
         self._filled = 0
@@ -134,6 +152,13 @@ class MediaPump:
         self._early = None
         self._is_closed = True
         self._queue.clear()
+        now = self._clock()
+        head = self._playout.head(now)
+        self._report_heard(head)
+        if self.recorder is not None:
+            self.recorder.cut(self._playout.sent - head)
+        for cut in self._ledger.cut(head):
+            self._report(cut.item, cut.heard_bytes, is_cut=True)
 
     # -- caller to agent -----------------------------------------------------
 
@@ -142,6 +167,8 @@ class MediaPump:
         now = self._heard_caller_at = self._clock()
         self._filled = 0
         self._stats.frames_in += len(audio) / self._frame_bytes
+        if self.recorder is not None:
+            self.recorder.caller(audio, now)
         agent = self._agent
         if agent is None:
             self._keep_early(audio)
@@ -235,9 +262,45 @@ class MediaPump:
 
     def _next_item(self, response_id: str, key: ItemKey, now: float) -> Item:
         self._pad_partial(now)
-        self._ledger.forget_heard(self._playout.head(now))
+        self._report_heard(self._playout.head(now))
         self._current = self._ledger.item(response_id, key)
+        if not self._current.spans:
+            waits = len(self._queue) * _FRAME_SECONDS
+            self._observe_began(key[0], max(now, self._playout.dry_at) + waits)
         return self._current
+
+    def play_local(self, audio: bytes) -> None:
+        """
+        A sound of the gateway's own, in the leg's codec, behind all that is owed.
+        An interruption cuts it as well.
+        """
+        now = self._clock()
+        self._local_count += 1
+        item = Item(("", -self._local_count), "", is_local=True, is_complete=True)
+        self._ledger.add(item)
+        self._pad_partial(now)
+        missing = -len(audio) % self._frame_bytes
+        self._owe(item, audio + self._codec.silence(missing), now)
+
+    def play_tone(self) -> None:
+        """A soft sound that says: the line is alive."""
+        if self._tone is None:
+            self._tone = tone(self._codec, _TONE_HZ, _TONE_SECONDS, _TONE_AMPLITUDE)
+        self.play_local(self._tone)
+
+    def report_heard(self, now: float) -> None:
+        """Tell of items that were heard to their end since the last time."""
+        self._report_heard(self._playout.head(now))
+
+    def _report_heard(self, head: int) -> None:
+        for item in self._ledger.take_heard(head):
+            self._report(item, item.owed, is_cut=False)
+
+    def _report(self, item: Item, heard_bytes: int, *, is_cut: bool) -> None:
+        if not item.is_local:
+            heard_ms = self._codec.duration_ms(heard_bytes)
+            owed_ms = self._codec.duration_ms(item.owed)
+            self._observe_heard(item.key[0], heard_ms, owed_ms, is_cut)
 
     def _complete(self, item: Item) -> None:
         if item.is_complete:
@@ -296,6 +359,8 @@ class MediaPump:
 
     def _play(self, audio: bytes, now: float) -> None:
         self._leg.play(audio)
+        if self.recorder is not None:
+            self.recorder.agent(audio, max(now, self._playout.dry_at))
         self._playout.play(len(audio), now)
         self._stats.frames_out += len(audio) // self._frame_bytes
         if self._turn_ended_at is not None:
@@ -342,12 +407,17 @@ class MediaPump:
         self._queue.clear()
         self._partial = b""
         self._current = None
+        if self.recorder is not None:
+            self.recorder.cut(self._playout.sent - head)
         self._playout.clear(now)
         self._marked_at = self._playout.sent
         cuts = self._ledger.cut(head)
         for cut in cuts:
             item = cut.item
+            if item.is_local:
+                continue
             _remember(self._cut_items, item.key)
+            self._report(item, cut.heard_bytes, is_cut=True)
             if self._agent is not None:
                 played_ms = min(
                     self._codec.duration_ms(cut.heard_bytes),
@@ -356,7 +426,7 @@ class MediaPump:
                 self._agent.truncate(item.key[0], item.key[1], played_ms)
         if unheard:
             self._stats.dropped["barge_in"] += unheard
-        if cuts:
+        if any(not cut.item.is_local for cut in cuts):
             self._stats.barge_ins += 1
         return bool(cuts)
 

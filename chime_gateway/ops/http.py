@@ -1,7 +1,8 @@
 """
 HTTP on the gateway's port: is it alive, may calls come, what does it count.
 
-The media streams are children of the same site; what they are is not known.
+The media streams and the API are children of the same site; what they are is not
+known.
 """
 
 from __future__ import annotations
@@ -70,6 +71,7 @@ def build_site(
     metrics: Callable[[], bytes],
     stream: IResource,
     raw_stream: IResource,
+    api: IResource,
     reactor: Any,
 ) -> Site:
     root = _Folder()
@@ -78,6 +80,7 @@ def build_site(
     content_type = "text/plain; version=0.0.4; charset=utf-8"
     root.putChild(b"metrics", TextPage(metrics, content_type))
     root.putChild(b"stream", _Stream(stream, raw_stream))
+    root.putChild(b"api", api)
     return GatewaySite(root, timeout=60, reactor=reactor)
 
 

@@ -19,6 +19,9 @@ from chime_gateway.call.call import Call
 from chime_gateway.call.record import CallRecord
 from chime_gateway.interfaces import Outcome
 from chime_gateway.media.stats import MediaStats, NetworkStats
+from chime_gateway.store.recordings import RecordingWriter
+from chime_gateway.store.store import Store
+from chime_gateway.store.uploads import Uploads
 
 _CARRIERS: Final = ("websocket", "websocket-raw", "sip", "kinesis")
 
@@ -30,6 +33,7 @@ _REPLY_BUCKETS: Final = (
     *(0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0),
     *(5.0, 10.0, 20.0),
 )
+_TOOL_BUCKETS: Final = (0.01, 0.03, 0.1, 0.3, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0)
 _CONNECT_BUCKETS: Final = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0)
 
 
@@ -55,12 +59,21 @@ class ControlCounts(Protocol):
     counts: Counter[str]
 
 
+class KeptCounts(Protocol):
+    """What is counted of what is kept of calls."""
+
+    store: Store | None
+    recordings: RecordingWriter | None
+    uploads: Uploads | None
+
+
 class Metrics(Collector):
     """
     What the rest of the gateway reports to, and C{/metrics} reads.
 
     @ivar calls: the calls in progress; set once there is a table of them.
     @ivar sip: the SIP carrier, if there is one; C{kinesis} likewise.
+    @ivar kept: what is kept of calls.
     @ivar control: of calls, by the SIP media application, if there is one.
     """
 
@@ -70,6 +83,7 @@ class Metrics(Collector):
         self.sip: SipCounts | None = None
         self.kinesis: KinesisCounts | None = None
         self.control: ControlCounts | None = None
+        self.kept: KeptCounts | None = None
         self._finished = MediaStats()
         self._outcomes: Counter[tuple[str, str]] = Counter()
         self._sessions: Counter[str] = Counter()
@@ -99,6 +113,13 @@ class Metrics(Collector):
             "From the end of an utterance of the agent until it is played.",
             _REPLY_BUCKETS,
         )
+        self._tools = Histogram(
+            "chimegw_tool_seconds",
+            "From asking the server of a tool until there is a result, or none.",
+            ["tool", "outcome"],
+            buckets=_TOOL_BUCKETS,
+            registry=self.registry,
+        )
         self.registry.register(self)
 
     def _histogram(self, name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
@@ -117,6 +138,9 @@ class Metrics(Collector):
 
     def replied(self, seconds: float) -> None:
         self._reply.observe(seconds)
+
+    def tool_used(self, name: str, is_good: bool, seconds: float) -> None:
+        self._tools.labels(name, "ok" if is_good else "failed").observe(seconds)
 
     def agent_connected(self, seconds: float) -> None:
         self._connect.observe(seconds)
@@ -207,6 +231,8 @@ class Metrics(Collector):
         yield queued
         if self.sip is not None:
             yield from _sip_metrics(self.sip)
+        if self.kept is not None:
+            yield from _kept_metrics(self.kept)
         if self.control is not None:
             yield _by_label(
                 "chimegw_sma_updates",
@@ -221,6 +247,46 @@ class Metrics(Collector):
                 "result",
                 self.kinesis.notices,
             )
+
+
+def _kept_metrics(kept: KeptCounts) -> Iterator[Metric]:
+    store = kept.store
+    if store is not None:
+        yield GaugeMetricFamily(
+            "chimegw_store_backlog_bytes",
+            "Records on this machine that the database has not taken yet.",
+            value=store.keeper.backlog_bytes,
+        )
+        yield GaugeMetricFamily(
+            "chimegw_store_up",
+            "1 while the database takes records.",
+            value=0 if store.keeper.fault else 1,
+        )
+        yield _by_label(
+            "chimegw_store_entries",
+            "What was written down, or was not.",
+            "outcome",
+            store.keeper.counts,
+        )
+        yield _by_label(
+            "chimegw_webhooks",
+            "Deliveries to webhooks that were tried.",
+            "outcome",
+            store.webhooks.counts,
+        )
+    if kept.recordings is not None:
+        yield _by_label(
+            "chimegw_recordings", "Recordings.", "outcome", kept.recordings.counts
+        )
+    if kept.uploads is not None:
+        yield _by_label(
+            "chimegw_uploads", "Recordings to S3.", "outcome", kept.uploads.counts
+        )
+        yield GaugeMetricFamily(
+            "chimegw_uploads_waiting",
+            "Recordings on this machine that S3 has not taken yet.",
+            value=kept.uploads.waiting,
+        )
 
 
 def _sip_metrics(sip: SipCounts) -> Iterator[Metric]:

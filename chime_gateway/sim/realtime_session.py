@@ -165,6 +165,7 @@ class SimulatedSession:
         self._last_item: str | None = None
         self._has_spoken = False
         self._active: _Response | None = None
+        self._is_aside = False
         self._buffer = bytearray()
         self._buffer_start = 0  # bytes written before what is in the buffer
         self._speech_item = ""
@@ -552,6 +553,7 @@ class SimulatedSession:
                 " creating a new one.",
             )
         instructions = wanted.get("instructions") or self._settings.instructions
+        self._is_aside = wanted.get("conversation") == "none"
         self._respond(b"", instructions, wanted.get("metadata"))
 
     def _cancel_command(self, message: dict[str, Any]) -> None:
@@ -615,9 +617,18 @@ class SimulatedSession:
 
     def _open_item(self, response: _Response, body: dict[str, Any]) -> _Item:
         item = _Item(_id("item"), {"status": "in_progress", **body})
+        response.items.append(item)
+        if self._is_aside:
+            # It does not become a part of the conversation.
+            self._emit(
+                "response.output_item.added",
+                response_id=response.id,
+                output_index=response.items.index(item),
+                item=item.public(),
+            )
+            return item
         previous, self._last_item = self._last_item, item.id
         self._items[item.id] = item
-        response.items.append(item)
         if not self._behaviour.unannounced_items:
             self._emit(
                 "response.output_item.added",
@@ -704,7 +715,10 @@ class SimulatedSession:
             output_index=response.items.index(item),
             item=item.public(),
         )
-        self._emit("conversation.item.done", previous_item_id=None, item=item.public())
+        if not self._is_aside:
+            self._emit(
+                "conversation.item.done", previous_item_id=None, item=item.public()
+            )
 
     def _call_tool(self, response: _Response, call: ToolCall) -> None:
         call_id = _id("call", 16)
@@ -739,6 +753,7 @@ class SimulatedSession:
                 self._timers.discard(timer)
         if response.open_item is not None:
             self._close_speech(response, response.open_item, "incomplete")
+        self._is_aside = False
         details: dict[str, Any] | None = None
         if status == "failed":
             details = {

@@ -12,11 +12,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeAlias
 
-import numpy as np
 from attrs import field, frozen
 
-from chime_gateway.codec.g711 import Samples
 from chime_gateway.codec.registry import decode
+from chime_gateway.codec.tone import tone
 from chime_gateway.errors import ConfigError
 from chime_gateway.frames import Codec
 from chime_gateway.sim.wav import convert, read_wav
@@ -65,18 +64,6 @@ class Turn:
 
 class Voice(Protocol):
     def answer(self, turn: Turn) -> Sequence[Part]: ...
-
-
-def tone(codec: Codec, hz: float, seconds: float) -> bytes:
-    """A sine at -12 dBFS with soft edges."""
-    count = round(codec.clock_rate * seconds)
-    edge = min(count // 2, codec.clock_rate // 50)
-    shape = np.ones(count)
-    shape[:edge] = np.linspace(0, 1, edge)
-    shape[count - edge :] = np.linspace(1, 0, edge)
-    wave = 8192 * np.sin(2 * np.pi * hz * np.arange(count) / codec.clock_rate) * shape
-    samples: Samples = np.rint(wave).astype(np.int16)
-    return convert(samples, codec.clock_rate, codec)
 
 
 def chime(codec: Codec) -> bytes:

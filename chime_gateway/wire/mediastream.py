@@ -31,6 +31,13 @@ MAX_PARAMETERS: Final = 64
 MAX_PARAMETER_CHARS: Final = 4096
 
 
+#: Messages beyond Twilio's that a carrier's side must ask for in C{start}.
+HANG_UP: Final = "hangup"
+TRANSFER: Final = "transfer"
+SEND_DTMF: Final = "dtmf"
+CAPABILITIES: Final = frozenset({HANG_UP, TRANSFER, SEND_DTMF})
+
+
 @frozen
 class Started:
     """
@@ -39,6 +46,7 @@ class Started:
     @ivar stream_id: the carrier's name for the stream (C{streamSid}).
     @ivar carrier_call_id: the carrier's name for the call (C{callSid}).
     @ivar parameters: C{customParameters}; the token, if any, is among them.
+    @ivar capabilities: which of L{CAPABILITIES} the carrier's side has.
     """
 
     stream_id: str
@@ -47,6 +55,7 @@ class Started:
     parameters: Mapping[str, str] = field(
         repr=lambda value: f"<{len(value)} parameters>"
     )
+    capabilities: frozenset[str] = frozenset()
 
 
 @frozen
@@ -64,6 +73,18 @@ class MarkReached:
 
 
 @frozen
+class Transferred:
+    """
+    What became of a transfer.
+
+    @ivar fault: why the caller is still here; empty: the caller is gone.
+    """
+
+    transfer_id: str
+    fault: str
+
+
+@frozen
 class Stopped:
     """The carrier ended the stream: the caller is gone."""
 
@@ -75,7 +96,9 @@ class Ignored:
     why: str
 
 
-Event: TypeAlias = Started | DigitPressed | MarkReached | Stopped | Ignored
+Event: TypeAlias = (
+    Started | DigitPressed | MarkReached | Transferred | Stopped | Ignored
+)
 
 
 class StreamDialect(Protocol):
@@ -111,6 +134,15 @@ class StreamDialect(Protocol):
     def clear(self) -> bytes | None:
         """A text message that empties the carrier's playout buffer."""
 
+    def hang_up(self, outcome: str, reason: str) -> bytes:
+        """The call is over; for carriers with L{HANG_UP}."""
+
+    def transfer(self, transfer_id: str, target: str) -> bytes:
+        """Hand the caller on; for carriers with L{TRANSFER}."""
+
+    def press(self, digit: str) -> bytes:
+        """Send a key to the caller's side; for carriers with L{SEND_DTMF}."""
+
 
 class _Media(msgspec.Struct):
     payload: str
@@ -129,6 +161,7 @@ class _Envelope(msgspec.Struct):
     start: msgspec.Raw = msgspec.Raw()
     mark: msgspec.Raw = msgspec.Raw()
     dtmf: msgspec.Raw = msgspec.Raw()
+    transfer: msgspec.Raw = msgspec.Raw()
 
 
 class _MediaFormat(msgspec.Struct):
@@ -143,6 +176,7 @@ class _Start(msgspec.Struct):
     accountSid: str | None = None
     mediaFormat: _MediaFormat | None = None
     customParameters: dict[str, Any] | None = None
+    capabilities: list[Any] | None = None
 
 
 class _Mark(msgspec.Struct):
@@ -151,6 +185,12 @@ class _Mark(msgspec.Struct):
 
 class _Digit(msgspec.Struct):
     digit: str | int
+
+
+class _Transfer(msgspec.Struct):
+    id: str
+    ok: bool
+    reason: str = ""
 
 
 _T = TypeVar("_T")
@@ -172,6 +212,7 @@ _parse_envelope: Final = _decoder(_Envelope)
 _parse_start: Final = _decoder(_Start)
 _parse_mark: Final = _decoder(_Mark)
 _parse_digit: Final = _decoder(_Digit)
+_parse_transfer: Final = _decoder(_Transfer)
 
 #: (encoding, sample rate) as carriers write them -> codec.
 _FORMATS: Final[Mapping[tuple[str, int], Codec]] = {
@@ -237,6 +278,10 @@ class _Stream:
         if kind == "dtmf":
             digit = str(_parse_digit(message.dtmf, "dtmf").digit).upper()
             return DigitPressed(digit) if digit in _DIGITS else Ignored("digit")
+        if kind == "transferred":
+            outcome = _parse_transfer(message.transfer, "transferred")
+            fault = "" if outcome.ok else outcome.reason[:200] or "no reason given"
+            return Transferred(outcome.id, fault)
         return Ignored("connected" if kind == "connected" else "unknown_event")
 
     def _start(self, message: _Envelope) -> Started:
@@ -251,7 +296,21 @@ class _Stream:
         self._started = True
         self.stream_id = stream_id
         self.codec = codec
-        return Started(stream_id, start.callSid or "", codec, parameters)
+        # What is not known here is not used here.
+        named = {c for c in start.capabilities or () if isinstance(c, str)}
+        return Started(
+            stream_id, start.callSid or "", codec, parameters, CAPABILITIES & named
+        )
+
+    def hang_up(self, outcome: str, reason: str) -> bytes:
+        return self._command("hangup", hangup={"outcome": outcome, "reason": reason})
+
+    def transfer(self, transfer_id: str, target: str) -> bytes:
+        wanted = {"id": transfer_id, "target": target}
+        return self._command("transfer", transfer=wanted)
+
+    def press(self, digit: str) -> bytes:
+        return self._command("dtmf", dtmf={"digit": digit})
 
     def _command(self, event: str, **members: object) -> bytes:
         message: dict[str, object] = {"event": event}

@@ -20,13 +20,14 @@ from attrs import frozen
 
 from chime_gateway.errors import RemoteProtocolError
 from chime_gateway.frames import L16_24000, PCMA, PCMU, Codec
-from chime_gateway.settings import AgentProfile
+from chime_gateway.profiles import AgentProfile
 from chime_gateway.wire.realtime_events import (
     AgentTranscript,
     AudioDelta,
     AudioDone,
     CallerTranscript,
     Event,
+    McpCalled,
     ResponseDone,
     ResponseStarted,
     ServiceError,
@@ -83,12 +84,15 @@ class Dialect:
     @ivar renamed: event name on the wire -> GA's name.
     @ivar formats: codec -> what a session calls it.
     @ivar session: the settings of a session, in this dialect's shape.
+    @ivar modalities: of what is said; C{modalities_key} is how that is asked for.
     """
 
     name: str
     renamed: Mapping[str, str]
     formats: Mapping[Codec, object]
     session: Callable[[AgentProfile, object], dict[str, Any]]
+    modalities_key: str
+    modalities: tuple[str, ...]
 
 
 def _turn_detection(profile: AgentProfile) -> dict[str, Any]:
@@ -102,8 +106,48 @@ def _turn_detection(profile: AgentProfile) -> dict[str, Any]:
 def _transcription(profile: AgentProfile) -> dict[str, str] | None:
     if not profile.transcription_model:
         return None
-    language = {"language": profile.language} if profile.language else {}
-    return {"model": profile.transcription_model, **language}
+    wanted = {
+        "model": profile.transcription_model,
+        "language": profile.language,
+        "prompt": profile.transcription_prompt,
+    }
+    return {name: value for name, value in wanted.items() if value}
+
+
+def _tools(profile: AgentProfile) -> dict[str, Any]:
+    """Left out where there are none: not every model has tools."""
+    functions = [
+        {
+            "type": "function",
+            "name": function.name,
+            "description": function.description,
+            "parameters": dict(function.parameters),
+        }
+        for function in profile.functions
+    ]
+    return {"tools": functions, "tool_choice": "auto"} if functions else {}
+
+
+def _mcp_servers(profile: AgentProfile) -> list[dict[str, Any]]:
+    """Nobody is there who could approve of a call, so none is asked for."""
+    return [
+        {
+            "type": "mcp",
+            "server_label": server.name,
+            "server_url": server.url,
+            "require_approval": "never",
+            **(
+                {"server_description": server.description} if server.description else {}
+            ),
+            **({"authorization": server.authorization} if server.authorization else {}),
+            **(
+                {"allowed_tools": list(server.allowed_tools)}
+                if server.allowed_tools
+                else {}
+            ),
+        }
+        for server in profile.mcp_servers
+    ]
 
 
 def _noise_reduction(profile: AgentProfile) -> dict[str, str] | None:
@@ -111,9 +155,21 @@ def _noise_reduction(profile: AgentProfile) -> dict[str, str] | None:
 
 
 def _ga_session(profile: AgentProfile, audio_format: object) -> dict[str, Any]:
+    turn_detection = _turn_detection(profile)
+    if profile.idle_prompt_seconds is not None:
+        turn_detection["idle_timeout_ms"] = round(profile.idle_prompt_seconds * 1000)
+    output: dict[str, Any] = {"format": audio_format, "voice": profile.voice}
+    if profile.speed is not None:
+        output["speed"] = profile.speed
+    more: dict[str, Any] = _tools(profile)
+    servers = _mcp_servers(profile)
+    if servers:
+        more = {"tools": [*more.get("tools", []), *servers], "tool_choice": "auto"}
+    if profile.reasoning:
+        more["reasoning"] = {"effort": profile.reasoning}
     return {
         "type": "realtime",
-        "output_modalities": ["audio"],
+        "output_modalities": list(GA.modalities),
         "instructions": profile.instructions,
         "max_output_tokens": profile.max_output_tokens or "inf",
         "audio": {
@@ -121,17 +177,17 @@ def _ga_session(profile: AgentProfile, audio_format: object) -> dict[str, Any]:
                 "format": audio_format,
                 "noise_reduction": _noise_reduction(profile),
                 "transcription": _transcription(profile),
-                "turn_detection": _turn_detection(profile),
+                "turn_detection": turn_detection,
             },
-            "output": {"format": audio_format, "voice": profile.voice},
+            "output": output,
         },
+        **more,
     }
 
 
 def _preview_session(profile: AgentProfile, audio_format: object) -> dict[str, Any]:
     return {
-        # Azure's preview refuses ["audio"] alone.
-        "modalities": ["audio", "text"],
+        "modalities": list(PREVIEW.modalities),
         "instructions": profile.instructions,
         "max_response_output_tokens": profile.max_output_tokens or "inf",
         "voice": profile.voice,
@@ -140,6 +196,8 @@ def _preview_session(profile: AgentProfile, audio_format: object) -> dict[str, A
         "input_audio_noise_reduction": _noise_reduction(profile),
         "input_audio_transcription": _transcription(profile),
         "turn_detection": _turn_detection(profile),
+        **({"speed": profile.speed} if profile.speed is not None else {}),
+        **_tools(profile),
     }
 
 
@@ -152,6 +210,8 @@ GA: Final = Dialect(
         L16_24000: {"type": "audio/pcm", "rate": 24000},
     },
     session=_ga_session,
+    modalities_key="output_modalities",
+    modalities=("audio",),
 )
 
 PREVIEW: Final = Dialect(
@@ -167,6 +227,9 @@ PREVIEW: Final = Dialect(
     },
     formats={PCMU: "g711_ulaw", PCMA: "g711_alaw", L16_24000: "pcm16"},
     session=_preview_session,
+    modalities_key="modalities",
+    # Azure's preview refuses ["audio"] alone.
+    modalities=("audio", "text"),
 )
 
 
@@ -199,10 +262,12 @@ class _Item(msgspec.Struct):
 
 class _Start(msgspec.Struct):
     audio_start_ms: int = 0
+    item_id: str = ""
 
 
 class _Stop(msgspec.Struct):
     audio_end_ms: int = 0
+    item_id: str = ""
 
 
 class _TokenDetails(msgspec.Struct):
@@ -248,6 +313,22 @@ class _ToolCall(msgspec.Struct):
     call_id: str
     arguments: str
     name: str = ""
+    response_id: str = ""
+
+
+class _OutputItem(msgspec.Struct):
+    type: str = ""
+    name: str = ""
+    server_label: str = ""
+    error: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _OutputItemEvent(msgspec.Struct):
+    item: _OutputItem
+
+
+class _McpListFailed(msgspec.Struct):
+    item_id: str = ""
 
 
 class _ErrorEvent(msgspec.Struct):
@@ -288,6 +369,16 @@ def _response_done(message: _ResponseEvent) -> Event:
     )
 
 
+def _output_item(message: _OutputItemEvent) -> Event:
+    item = message.item
+    if item.type != "mcp_call":
+        return Unrecognized("response.output_item.done")
+    fault = bytes(item.error)
+    name = f"{item.server_label}.{item.name}"
+    text = "" if fault == b"null" else fault.decode("utf-8", "replace")[:300]
+    return McpCalled(name, text)
+
+
 def _error(message: _ErrorEvent) -> Event:
     code = message.error.code or message.error.type or "unknown"
     text = message.error.message or ""
@@ -317,10 +408,10 @@ _PARSERS: Final[Mapping[str, Callable[[bytes], Event]]] = {
     ),
     "session.updated": _parser(_SessionEvent, lambda m: SessionUpdated()),
     "input_audio_buffer.speech_started": _parser(
-        _Start, lambda m: SpeechStarted(m.audio_start_ms)
+        _Start, lambda m: SpeechStarted(m.audio_start_ms, m.item_id)
     ),
     "input_audio_buffer.speech_stopped": _parser(
-        _Stop, lambda m: SpeechStopped(m.audio_end_ms)
+        _Stop, lambda m: SpeechStopped(m.audio_end_ms, m.item_id)
     ),
     "response.created": _parser(
         _ResponseEvent, lambda m: ResponseStarted(m.response.id)
@@ -336,7 +427,12 @@ _PARSERS: Final[Mapping[str, Callable[[bytes], Event]]] = {
         _Transcript, lambda m: CallerTranscript(m.item_id, m.transcript)
     ),
     "response.function_call_arguments.done": _parser(
-        _ToolCall, lambda m: ToolCalled(m.call_id, m.name, m.arguments)
+        _ToolCall,
+        lambda m: ToolCalled(m.response_id, m.call_id, m.name, m.arguments),
+    ),
+    "response.output_item.done": _parser(_OutputItemEvent, _output_item),
+    "mcp_list_tools.failed": _parser(
+        _McpListFailed, lambda m: McpCalled("list_tools", "its tools are not known")
     ),
     "error": _parser(_ErrorEvent, _error),
 }
@@ -410,6 +506,28 @@ def create_response(instructions: str = "") -> bytes:
     if instructions:
         message["response"] = {"instructions": instructions}
     return _encode(message)
+
+
+def create_aside(dialect: Dialect, instructions: str) -> bytes:
+    """A response that does not become a part of the conversation."""
+    response = {
+        "conversation": "none",
+        dialect.modalities_key: list(dialect.modalities),
+        "instructions": instructions,
+        "input": [],
+    }
+    return _encode({"type": "response.create", "response": response})
+
+
+def create_text(text: str, role: str) -> bytes:
+    """
+    A text in the conversation; a C{response.create} may follow.
+
+    @param role: C{user} or C{system}.
+    """
+    content = [{"type": "input_text", "text": text}]
+    item = {"type": "message", "role": role, "content": content}
+    return _encode({"type": "conversation.item.create", "item": item})
 
 
 def create_tool_output(call_id: str, output: str) -> bytes:

@@ -54,6 +54,7 @@ class SpeechStarted:
     """The service's VAD heard the caller: the barge-in trigger."""
 
     audio_start_ms: int
+    item_id: str
 
 
 @frozen
@@ -61,6 +62,7 @@ class SpeechStopped:
     """The caller's turn is over; the agent's answer is due."""
 
     audio_end_ms: int
+    item_id: str
 
 
 @frozen
@@ -115,9 +117,23 @@ class CallerTranscript:
 class ToolCalled:
     """The model wants a function run; C{arguments} is JSON that it wrote."""
 
+    response_id: str
     call_id: str
     name: str
     arguments: str = field(repr=lambda text: f"<{len(text)} characters>")
+
+
+@frozen
+class McpCalled:
+    """
+    The service has called a tool of an MCP server.
+
+    @ivar name: C{SERVER.TOOL}.
+    @ivar fault: why it failed, as far as that is said; empty: it did not.
+    """
+
+    name: str
+    fault: str
 
 
 @frozen
@@ -154,6 +170,7 @@ Event: TypeAlias = (
     | AgentTranscript
     | CallerTranscript
     | ToolCalled
+    | McpCalled
     | ServiceError
     | Unrecognized
 )

@@ -9,7 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from chime_gateway.agents.azure_ws import AzureSession, session_url
 from chime_gateway.errors import AgentUnavailable
 from chime_gateway.frames import L16_16000, L16_24000, PCMU
-from chime_gateway.settings import AgentProfile, DeploymentSettings
+from chime_gateway.profiles import AgentProfile
+from chime_gateway.settings import DeploymentSettings
 from chime_gateway.wire.realtime import GA
 from tests.fakes import Log, RecordingCall
 
@@ -116,8 +117,8 @@ class AzureSessionTests(SynchronousTestCase):
 
     def test_events_reach_the_call(self) -> None:
         self.open()
-        self.receive("input_audio_buffer.speech_started", audio_start_ms=1)
-        self.receive("input_audio_buffer.speech_stopped", audio_end_ms=2)
+        self.receive("input_audio_buffer.speech_started", audio_start_ms=1, item_id="u")
+        self.receive("input_audio_buffer.speech_stopped", audio_end_ms=2, item_id="u")
         self.receive("response.created", response={"id": "r"})
         self.receive("response.output_audio.done", item_id="i")
         self.receive(
@@ -134,12 +135,12 @@ class AzureSessionTests(SynchronousTestCase):
         self.assertEqual(
             self.log,
             [
-                ("speech_started",),
-                ("speech_stopped",),
+                ("speech_started", "u"),
+                ("speech_stopped", "u"),
                 ("response_started", "r"),
                 ("agent_audio_done", "i"),
-                ("agent_said", "i", "Hi"),
-                ("caller_said", "Hello"),
+                ("agent_said", "i", "Hi", True),
+                ("caller_said", "u", "Hello"),
                 ("oddity_seen", "event.of.the.future"),
                 ("response_done", "r", "completed", ""),
             ],
@@ -157,6 +158,7 @@ class AzureSessionTests(SynchronousTestCase):
         self.open()
         self.session.say("Hello")
         self.session.tool_result("call_1", "{}")
+        self.session.respond()
         self.assertEqual(self.sent(), ["response.create", "conversation.item.create"])
         self.receive("response.created", response={"id": "r"})
         self.receive("response.done", response={"id": "r", "status": "completed"})

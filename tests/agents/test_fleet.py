@@ -13,7 +13,8 @@ from chime_gateway.agents.realtime_socket import HandshakeRefused
 from chime_gateway.errors import AgentUnavailable
 from chime_gateway.frames import PCMU
 from chime_gateway.interfaces import AgentSession
-from chime_gateway.settings import AgentProfile, DeploymentSettings
+from chime_gateway.profiles import AgentProfile
+from chime_gateway.settings import DeploymentSettings
 from tests.fakes import RecordingAgent, RecordingCall, RecordingMeasures
 
 

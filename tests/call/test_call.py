@@ -5,18 +5,21 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from chime_gateway.call.agent_profile import Roster
 from chime_gateway.call.call import Call
 from chime_gateway.call.table import CallTable
 from chime_gateway.errors import AgentUnavailable, CallRefused, UnknownAgent
 from chime_gateway.interfaces import Ending, LegEvents, Outcome
 from chime_gateway.media.metronome import Metronome
-from chime_gateway.settings import AgentProfile, Limits
+from chime_gateway.profiles import AgentProfile
+from chime_gateway.settings import Limits
 from tests.fakes import (
     Log,
     RecordingAgent,
     RecordingAgents,
     RecordingLeg,
     RecordingMeasures,
+    RecordingTools,
 )
 
 LIMITS = Limits(
@@ -40,11 +43,14 @@ class CallTestCase(SynchronousTestCase):
         self.ids = iter(f"call{n}" for n in range(100))
         self.table = CallTable(
             self.agents,
-            profiles={
-                "default": AgentProfile(greeting=self.greeting),
-                "sales": AgentProfile(interruptible=False),
-            },
-            routes={"+15559999": "sales"},
+            roster=Roster(
+                agents={
+                    "default": AgentProfile(greeting=self.greeting),
+                    "sales": AgentProfile(interruptible=False),
+                },
+                routes={"+15559999": "sales"},
+            ),
+            tools=RecordingTools([]),
             limits=LIMITS,
             clock=self.clock,
             metronome=Metronome(self.clock),
@@ -127,9 +133,9 @@ class CallTests(CallTestCase):
 
     def test_a_lost_agent_is_played_out_before_the_line_is_dropped(self) -> None:
         call = self.call()
-        call.agent_audio("r1", "i1", 0, b"a" * 16000)
+        call.conversation.agent_audio("r1", "i1", 0, b"a" * 16000)
         self.run_for(0.5, call)
-        call.agent_lost("the session expired")
+        call.conversation.agent_lost("the session expired")
         self.run_for(1.0, call)
         self.assertNotIn("leg.hang_up", [e[0] for e in self.log])
         self.run_for(0.6)
@@ -146,7 +152,7 @@ class CallTests(CallTestCase):
 
     def test_a_caller_who_only_listens_is_not_idle(self) -> None:
         call = self.call()
-        call.agent_audio("r1", "i1", 0, b"a" * 8000 * 15)
+        call.conversation.agent_audio("r1", "i1", 0, b"a" * 8000 * 15)
         self.run_for(14)
         self.assertEqual(len(self.table.calls()), 1)
         self.run_for(2)
@@ -156,9 +162,9 @@ class CallTests(CallTestCase):
         call = self.call()
         self.run_for(61, call)
         self.assertEqual(self.log[-1][0], "agent.say")
-        call.response_started("bye")
-        call.agent_audio("bye", "i9", 0, b"b" * 8000)
-        call.response_done("bye", "completed", "", {})
+        call.conversation.response_started("bye")
+        call.conversation.agent_audio("bye", "i9", 0, b"b" * 8000)
+        call.conversation.response_done("bye", "completed", "", {})
         self.run_for(0.9, call)
         self.assertEqual(len(self.table.calls()), 1)
         self.run_for(0.2, call)
@@ -172,17 +178,17 @@ class CallTests(CallTestCase):
 
     def test_the_end_of_an_older_response_is_not_the_goodbye(self) -> None:
         call = self.call()
-        call.response_started("old")
+        call.conversation.response_started("old")
         call.part(Ending(Outcome.DRAINED, "stopping"))
-        call.response_done("old", "cancelled", "client_cancelled", {})
+        call.conversation.response_done("old", "cancelled", "client_cancelled", {})
         self.run_for(1, call)
         self.assertEqual(len(self.table.calls()), 1)
 
     def test_an_agent_that_owes_an_answer_and_is_silent_is_given_up(self) -> None:
         call = self.call()
-        call.speech_stopped()
+        call.conversation.speech_stopped("s1")
         self.run_for(7, call)
-        call.agent_active()
+        call.conversation.agent_active()
         self.run_for(7, call)
         self.assertEqual(len(self.table.calls()), 1)
         self.run_for(3, call)
@@ -194,20 +200,22 @@ class CallTests(CallTestCase):
         self.assertEqual(len(self.table.calls()), 1)
 
     def test_an_invented_tool_is_answered(self) -> None:
-        self.call().tool_called("call_1", "launch", "{}")
+        self.call().conversation.tool_called("r1", "call_1", "launch", "{}")
         self.assertEqual(self.log[-1][:2], ("agent.tool_result", "call_1"))
 
     def test_the_record_holds_what_happened(self) -> None:
         call = self.call()
-        call.speech_stopped()
+        call.conversation.speech_stopped("s1")
         self.run_for(0.5, call)
-        call.response_started("r1")
-        call.agent_audio("r1", "i1", 0, b"a" * 16000)
-        call.response_done("r1", "completed", "", {"input_tokens": 7})
+        call.conversation.response_started("r1")
+        call.conversation.agent_audio("r1", "i1", 0, b"a" * 16000)
+        call.conversation.response_done("r1", "completed", "", {"input_tokens": 7})
         self.run_for(1, call)
-        call.speech_started()
-        call.speech_stopped()
-        call.response_done("r2", "failed", "server_error", {"input_tokens": 3})
+        call.conversation.speech_started("s1")
+        call.conversation.speech_stopped("s1")
+        call.conversation.response_done(
+            "r2", "failed", "server_error", {"input_tokens": 3}
+        )
         call.oddity_seen("future.event")
         call.leg_ended(GONE)
         fields = self.record().log_fields()
@@ -274,8 +282,8 @@ class ProfileTests(CallTestCase):
         leg = RecordingLeg(self.log, agent="sales")
         call: Any = self.table.incoming(leg)
         self.agents.opening[0].callback(self.agent)
-        call.agent_audio("r1", "i1", 0, b"a" * 16000)
-        call.speech_started()
+        call.conversation.agent_audio("r1", "i1", 0, b"a" * 16000)
+        call.conversation.speech_started("s1")
         self.assertNotIn(("leg.clear",), self.log)
 
 

@@ -58,6 +58,10 @@ def part(call: CallInputs) -> None:
     call.part(ENDING)
 
 
+def leave(call: CallInputs) -> None:
+    call.leave(ENDING)
+
+
 def said(call: CallInputs) -> None:
     call.goodbye_said()
 
@@ -84,19 +88,24 @@ TABLE: dict[tuple[str, Any], list[tuple[Any, ...]]] = {
     ("connecting", left): [LET_GO],
     ("connecting", hang_up): [KEEP],
     ("connecting", part): [KEEP],
+    ("connecting", leave): [("play_out", ENDING)],
     ("talking", lost): [("play_out", ENDING)],
     ("talking", left): [LET_GO],
     ("talking", hang_up): [KEEP],
     ("talking", part): [("say_goodbye", ENDING)],
+    ("talking", leave): [("play_out", ENDING)],
     ("parting", lost): [("play_out", None)],
     ("parting", left): [OLD_LET_GO],
     ("parting", hang_up): [KEEP],
     ("parting", part): [],
+    ("parting", leave): [("play_out", None)],
     ("parting", said): [("play_out", None)],
     ("finishing", lost): [],
     ("finishing", left): [OLD_LET_GO],
     ("finishing", hang_up): [KEEP],
+    ("finishing", ready): [("discard",)],
     ("finishing", part): [],
+    ("finishing", leave): [],
     ("finishing", said): [],
     ("finishing", played): [OLD_KEEP],
     ("ended", ready): [("discard",)],
@@ -104,8 +113,9 @@ TABLE: dict[tuple[str, Any], list[tuple[Any, ...]]] = {
     ("ended", left): [],
     ("ended", hang_up): [],
     ("ended", part): [],
+    ("ended", leave): [],
 }
-INPUTS = (ready, lost, left, hang_up, part, said, played)
+INPUTS = (ready, lost, left, hang_up, part, leave, said, played)
 
 
 class MachineTests(SynchronousTestCase):

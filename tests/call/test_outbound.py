@@ -5,18 +5,21 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from chime_gateway.call.agent_profile import Roster
 from chime_gateway.call.call import Call
 from chime_gateway.call.table import CallTable
 from chime_gateway.errors import TransferFailed
 from chime_gateway.interfaces import Ending, Outcome
 from chime_gateway.media.metronome import Metronome
-from chime_gateway.settings import AgentProfile, Limits
+from chime_gateway.profiles import AgentProfile
+from chime_gateway.settings import Limits
 from tests.fakes import (
     Log,
     RecordingAgent,
     RecordingAgents,
     RecordingLeg,
     RecordingMeasures,
+    RecordingTools,
 )
 
 
@@ -28,8 +31,10 @@ class OutgoingTests(SynchronousTestCase):
         self.measures = RecordingMeasures()
         self.table = CallTable(
             self.agents,
-            profiles={"default": AgentProfile(greeting="Hello.")},
-            routes={},
+            roster=Roster(
+                agents={"default": AgentProfile(greeting="Hello.")}, routes={}
+            ),
+            tools=RecordingTools([]),
             limits=Limits(idle_seconds=5.0),
             clock=self.clock,
             metronome=Metronome(self.clock),
@@ -65,7 +70,7 @@ class OutgoingTests(SynchronousTestCase):
 
     def test_an_agent_lost_while_it_rings_gives_the_call_up(self) -> None:
         self.agents.opening[0].callback(self.agent)
-        self.call.agent_lost("gone")
+        self.call.conversation.agent_lost("gone")
         self.assertIn("leg.dial_cancelled", self.names())
         self.assertNotIn("agent.close", self.names())
         self.assertIn("leg.hang_up", self.names())

@@ -70,8 +70,8 @@ class CallTests(GatewayTestCase):
             await self.until(lambda: self.simulator.sessions)
             (call,) = self.gateway.calls.calls()
             leg: Any = call._leg
-            await self.until(lambda: call._agent)
-            session: Any = call._agent
+            await self.until(lambda: call.conversation.agent)
+            session: Any = call.conversation.agent
             for socket in (leg._socket, session._socket):
                 self.assertTrue(socket.transport.getTcpNoDelay())
 

@@ -18,20 +18,21 @@ from chime_gateway.frames import PCMU
 from chime_gateway.sim.caller import CallPlan
 from chime_gateway.sim.dial import place_call
 from tests.base import ReactorTestCase
+from tests.files import temporary_folder
 from tests.test_virtual_calls import LONG, SHORT, phrase
 
 ROOT = str(Path(__file__).parent.parent.parent)
 RUN = "from twisted.scripts.twistd import run; run()"
 
 
-def environment() -> dict[str, str]:
+def environment(state: str) -> dict[str, str]:
     """Without anybody's settings, and with the checkout's plugin."""
     kept = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("AZURE_", "CHIMEGW_"))
     }
-    return {**kept, "PYTHONPATH": ROOT}
+    return {**kept, "PYTHONPATH": ROOT, "CHIMEGW_STATE": state}
 
 
 def arguments(*words: str) -> list[str]:
@@ -68,12 +69,13 @@ class TwistdTests(ReactorTestCase):
         from twisted.internet import reactor
 
         self.reactor: Any = reactor
+        self.state = str(temporary_folder(self))
 
     async def run_to_end(self, *words: str, **env: str) -> tuple[str, int]:
         out, err, status = await getProcessOutputAndValue(
             sys.executable,
             arguments(*words),
-            env={**environment(), **env},
+            env={**environment(self.state), **env},
             reactor=self.reactor,
         )
         return (out + err).decode(), status
@@ -81,7 +83,10 @@ class TwistdTests(ReactorTestCase):
     async def start(self, *words: str) -> tuple[Twistd, Any]:
         twistd = Twistd()
         process = self.reactor.spawnProcess(
-            twistd, sys.executable, [sys.executable, *arguments(*words)], environment()
+            twistd,
+            sys.executable,
+            [sys.executable, *arguments(*words)],
+            environment(self.state),
         )
         while twistd.port() is None:
             if twistd.ended.called:

@@ -41,7 +41,7 @@ class LedgerTests(SynchronousTestCase):
 
     def test_what_was_heard_is_forgotten(self) -> None:
         self.first.is_complete = True
-        self.ledger.forget_heard(200)
+        self.ledger.take_heard(200)
         self.assertEqual(self.ledger.find("a"), [])
         self.assertEqual(self.ledger.find("b"), [self.second])
         self.assertEqual(self.ledger.of_response("r1"), [self.second])

@@ -11,14 +11,22 @@ from twisted.logger import Logger, LogLevel, LogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 
+from chime_gateway.call.agent_profile import Roster
 from chime_gateway.call.table import CallTable
 from chime_gateway.interfaces import Ending, Outcome
 from chime_gateway.media.metronome import Metronome
 from chime_gateway.ops.http import build_site
 from chime_gateway.ops.log import json_log_observer
 from chime_gateway.ops.metrics import Metrics
-from chime_gateway.settings import AgentProfile, Limits
-from tests.fakes import Log, RecordingAgent, RecordingAgents, RecordingLeg
+from chime_gateway.profiles import AgentProfile
+from chime_gateway.settings import Limits
+from tests.fakes import (
+    Log,
+    RecordingAgent,
+    RecordingAgents,
+    RecordingLeg,
+    RecordingTools,
+)
 
 #: DESIGN section 5: names that are promised.
 PROMISED = (
@@ -46,8 +54,8 @@ class MetricsTests(SynchronousTestCase):
         agents = RecordingAgents(log)
         self.table = CallTable(
             agents,
-            profiles={"default": AgentProfile()},
-            routes={},
+            roster=Roster(agents={"default": AgentProfile()}, routes={}),
+            tools=RecordingTools([]),
             limits=Limits(),
             clock=self.clock,
             metronome=Metronome(self.clock, self.metrics.tick_was_late),
@@ -74,7 +82,7 @@ class MetricsTests(SynchronousTestCase):
     def test_running_calls_are_counted_as_they_go(self) -> None:
         for _ in range(50):
             self.call.caller_audio(bytes(160))
-        self.call.agent_audio("r", "i", 0, bytes(16000))
+        self.call.conversation.agent_audio("r", "i", 0, bytes(16000))
         values = self.values()
         self.assertEqual(values['chimegw_calls_active{carrier="websocket"}'], 1)
         self.assertEqual(values['chimegw_calls_active{carrier="websocket-raw"}'], 0)
@@ -83,8 +91,8 @@ class MetricsTests(SynchronousTestCase):
         self.assertEqual(values['chimegw_play_queue_seconds{of="max"}'], 2.0)
 
     def test_counts_stay_when_the_call_has_ended(self) -> None:
-        self.call.agent_audio("r", "i", 0, bytes(16000))
-        self.call.speech_started()
+        self.call.conversation.agent_audio("r", "i", 0, bytes(16000))
+        self.call.conversation.speech_started("s")
         self.call.leg_ended(Ending(Outcome.COMPLETED, ""))
         self.table.turned_away("websocket", Ending(Outcome.UNAUTHORIZED, ""))
         values = self.values()
@@ -96,9 +104,9 @@ class MetricsTests(SynchronousTestCase):
             self.assertEqual(values[name], 1)
 
     def test_late_beats_and_latencies_are_observed(self) -> None:
-        self.call.speech_stopped()
+        self.call.conversation.speech_stopped("s")
         self.clock.advance(0.52)
-        self.call.agent_audio("r", "i", 0, bytes(160))
+        self.call.conversation.agent_audio("r", "i", 0, bytes(160))
         values = self.values()
         self.assertEqual(values['chimegw_turn_latency_seconds_bucket{le="0.5"}'], 0)
         self.assertEqual(values['chimegw_turn_latency_seconds_bucket{le="0.7"}'], 1)
@@ -181,6 +189,7 @@ class SiteTests(SynchronousTestCase):
             metrics=lambda: b"chimegw_calls_active 0\n",
             stream=Resource(),
             raw_stream=Resource(),
+            api=Resource(),
             reactor=Clock(),
         )
         channel = site.buildProtocol(None)

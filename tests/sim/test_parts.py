@@ -9,6 +9,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.codec.registry import decode
+from chime_gateway.codec.tone import tone
 from chime_gateway.errors import ConfigError
 from chime_gateway.frames import CODECS, L16_16000, L16_24000, PCMU
 from chime_gateway.sim.azure import Door
@@ -16,7 +17,7 @@ from chime_gateway.sim.compare import correlation
 from chime_gateway.sim.meter import bar
 from chime_gateway.sim.playout import PlayoutBuffer
 from chime_gateway.sim.vad import EnergyVad, SpeechEdge
-from chime_gateway.sim.voices import Prompt, Script, Speech, ToolCall, Turn, tone
+from chime_gateway.sim.voices import Prompt, Script, Speech, ToolCall, Turn
 from chime_gateway.sim.wav import convert, read_wav, write_wav
 from tests.files import temporary_file
 

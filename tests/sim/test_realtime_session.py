@@ -14,9 +14,10 @@ from pydantic import TypeAdapter
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from chime_gateway.codec.tone import tone
 from chime_gateway.frames import PCMU
 from chime_gateway.sim.realtime_session import Behaviour, SimulatedSession
-from chime_gateway.sim.voices import Failure, Parrot, Part, Speech, ToolCall, Turn, tone
+from chime_gateway.sim.voices import Failure, Parrot, Part, Speech, ToolCall, Turn
 from tests.openai_schema import unknown_members
 
 SERVER_EVENT: TypeAdapter[Any] = TypeAdapter(RealtimeServerEvent)

@@ -19,7 +19,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.errors import RemoteProtocolError
 from chime_gateway.frames import L16_16000, L16_24000, PCMA, PCMU
-from chime_gateway.settings import AgentProfile
+from chime_gateway.profiles import AgentProfile
 from chime_gateway.wire import realtime
 from chime_gateway.wire.realtime import GA, PREVIEW, RealtimeReader
 from chime_gateway.wire.realtime_events import (
@@ -93,12 +93,20 @@ class RealtimeReaderTests(SynchronousTestCase):
                 AudioDone("item_1"),
             ),
             (
-                {"type": "input_audio_buffer.speech_started", "audio_start_ms": 7},
-                SpeechStarted(7),
+                {
+                    "type": "input_audio_buffer.speech_started",
+                    "audio_start_ms": 7,
+                    "item_id": "u",
+                },
+                SpeechStarted(7, "u"),
             ),
             (
-                {"type": "input_audio_buffer.speech_stopped", "audio_end_ms": 9},
-                SpeechStopped(9),
+                {
+                    "type": "input_audio_buffer.speech_stopped",
+                    "audio_end_ms": 9,
+                    "item_id": "u",
+                },
+                SpeechStopped(9, "u"),
             ),
             (
                 {"type": "response.created", "response": {"id": "resp_1"}},
@@ -143,11 +151,12 @@ class RealtimeReaderTests(SynchronousTestCase):
             (
                 {
                     "type": "response.function_call_arguments.done",
+                    "response_id": "resp_1",
                     "call_id": "call_1",
                     "name": "look_up",
                     "arguments": "{}",
                 },
-                ToolCalled("call_1", "look_up", "{}"),
+                ToolCalled("resp_1", "call_1", "look_up", "{}"),
             ),
             ({"type": "rate_limits.updated"}, Unrecognized("rate_limits.updated")),
             ({"type": "of.the.future", "delta": 5}, Unrecognized("of.the.future")),
@@ -209,7 +218,7 @@ class RealtimeReaderTests(SynchronousTestCase):
             receive(DELTA),
             AgentTranscript("i", "secret words", True),
             CallerTranscript("i", "secret words"),
-            ToolCalled("c", "name", "secret words"),
+            ToolCalled("r", "c", "name", "secret words"),
         ]
         self.assertNotIn("secret", repr(events))
         self.assertNotIn("\\x", repr(events))

@@ -1,0 +1,264 @@
+"""
+A whole call written down: all that comes in from either side and from time, and
+all that goes out, so that it can be run again and compared.
+
+While a call is captured, its clock stands still within each event: what the call
+computes then depends on nothing that is not in the capture.  Where entries go,
+and how they are run again, is not known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, TypeAlias, TypeVar
+
+from attrs import evolve
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from chime_gateway.call.call import Call, CallContext
+from chime_gateway.call.record import CallRecord
+from chime_gateway.frames import Codec
+from chime_gateway.interfaces import (
+    AgentEvents,
+    Agents,
+    AgentSession,
+)
+from chime_gateway.media.metronome import Failed, Metronome, Tick
+from chime_gateway.profiles import AgentProfile, HttpTool
+
+#: (seconds since the start, is it an input, its depth, what, with which arguments)
+Entry: TypeAlias = tuple[float, bool, int, str, list[Any]]
+
+#: Methods of each side that report something to the call.
+LEG_REPORTS: Final = frozenset(
+    {
+        *("caller_audio", "digit_pressed", "mark_reached", "audio_dropped"),
+        *("oddity_seen", "leg_ended"),
+    }
+)
+AGENT_REPORTS: Final = frozenset(
+    {
+        *("agent_audio", "agent_audio_done", "speech_started", "speech_stopped"),
+        *("response_started", "response_done", "caller_said", "agent_said"),
+        *("tool_called", "mcp_called", "agent_active", "audio_dropped"),
+        *("oddity_seen", "agent_lost"),
+    }
+)
+
+#: What operators ask of a call.
+OPERATOR_REQUESTS: Final = frozenset(
+    {
+        *("hang_up", "part", "transfer", "say", "instruct", "send_digits"),
+        "pause_recording",
+    }
+)
+
+#: Requests to either side.
+LEG_REQUESTS: Final = frozenset(
+    {"answer", "play", "clear", "mark", "hang_up", "send_digits", "transfer", "dial"}
+)
+AGENT_REQUESTS: Final = frozenset(
+    {
+        *("send_audio", "truncate", "say", "interject", "tell", "respond"),
+        *("cancel", "tool_result", "close"),
+    }
+)
+
+_T = TypeVar("_T")
+
+
+class Take:
+    """
+    One call that is captured.
+
+    @param write: takes each entry.
+    @ivar context: for the call, with a clock that stands still.
+    """
+
+    def __init__(
+        self,
+        record: CallRecord,
+        profile: AgentProfile,
+        context: CallContext,
+        write: Callable[[Entry], None],
+    ) -> None:
+        self._real_clock = context.clock
+        self._began = self.now = context.clock()
+        self._write = write
+        self._depth = 0
+        self.context = evolve(
+            context,
+            clock=lambda: self.now,
+            metronome=_Beats(self, context.metronome),
+            tools=_CapturedTools(self, context.tools),
+        )
+
+    # -- what the call is given --------------------------------------------------
+
+    def leg(self, leg: Any) -> Any:
+        return _CapturedSide(self, "leg", leg, LEG_REQUESTS)
+
+    def agents(self, agents: Agents) -> Agents:
+        return _CapturedAgents(self, agents)
+
+    def leg_events(self, call: Call) -> Any:
+        return _Reports(self, "leg", call, LEG_REPORTS)
+
+    def operated(self, call: Call) -> Any:
+        """The call as operators see it."""
+        return _Reports(self, "operator", call, OPERATOR_REQUESTS)
+
+    # -- entries -----------------------------------------------------------------
+
+    def came(self, what: str, arguments: list[Any], run: Callable[[], _T]) -> _T:
+        """Something comes in: write it down, then let the call react to it."""
+        self.now = self._real_clock()
+        self._depth += 1
+        self._write((self.now - self._began, True, self._depth, what, arguments))
+        try:
+            return run()
+        finally:
+            self._depth -= 1
+
+    def went(self, what: str, arguments: list[Any]) -> None:
+        """Something goes out."""
+        self._write((self.now - self._began, False, self._depth, what, arguments))
+
+    def result_of(self, what: str, key: str, waiting: Deferred[_T]) -> Deferred[_T]:
+        """The same, but its outcome is an input."""
+        told: Deferred[_T] = Deferred(lambda _: waiting.cancel())
+
+        def done(result: _T) -> None:
+            shown = result if isinstance(result, str) else None
+            self.came(what, [key, True, shown], lambda: told.callback(result))
+
+        def failed(failure: Failure) -> None:
+            text = [key, False, *_name_and_text(failure)]
+            self.came(what, text, lambda: told.errback(failure))
+
+        waiting.addCallbacks(done, failed)
+        return told
+
+
+#: Begins a L{Take}.
+Capture: TypeAlias = Callable[[CallRecord, AgentProfile, CallContext], Take]
+
+
+class _Beats(Metronome):
+    """Ticks are inputs."""
+
+    def __init__(self, take: Take, metronome: Metronome) -> None:
+        self._take = take
+        self._metronome = metronome
+        self._wrapped: dict[Tick, Tick] = {}
+
+    def add(self, tick: Tick, failed: Failed) -> None:
+        def beat(now: float, due: int) -> None:
+            self._take.came("tick", [due], lambda: tick(self._take.now, due))
+
+        self._wrapped[tick] = beat
+        self._metronome.add(beat, failed)
+
+    def remove(self, tick: Tick) -> None:
+        beat = self._wrapped.pop(tick, None)
+        if beat is not None:
+            self._metronome.remove(beat)
+
+
+class _CapturedTools:
+    def __init__(self, take: Take, tools: Any) -> None:
+        self._take = take
+        self._tools = tools
+
+    def run(self, tool: HttpTool, request_id: str, body: bytes) -> Deferred[str]:
+        self._take.went("tool.run", [tool.name, request_id, body])
+        asking: Deferred[str] = self._tools.run(tool, request_id, body)
+        return self._take.result_of("tool.result", request_id, asking)
+
+
+class _CapturedSide:
+    """A leg or a session; requests to it are outputs."""
+
+    def __init__(
+        self, take: Take, name: str, side: Any, requests: frozenset[str]
+    ) -> None:
+        self._take = take
+        self._name = name
+        self._side = side
+        self._requests = requests
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._side, name)
+        if name not in self._requests:
+            return value
+        what = f"{self._name}.{name}"
+
+        def request(*arguments: Any, **options: Any) -> Any:
+            self._take.went(what, [*arguments, *options.values()])
+            result = value(*arguments, **options)
+            if isinstance(result, Deferred):
+                return self._take.result_of(f"{what}.result", "", result)
+            return result
+
+        self.__dict__[name] = request
+        return request
+
+
+class _Reports:
+    """Whoever hears from a side; reports are inputs."""
+
+    def __init__(
+        self, take: Take, name: str, hearer: Any, reports: frozenset[str]
+    ) -> None:
+        self._take = take
+        self._name = name
+        self._hearer = hearer
+        self._reports = reports
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._hearer, name)
+        if name not in self._reports:
+            return value
+        what = f"{self._name}.{name}"
+
+        def report(*arguments: Any, **options: Any) -> Any:
+            return self._take.came(
+                what,
+                [*arguments, *options.values()],
+                lambda: value(*arguments, **options),
+            )
+
+        self.__dict__[name] = report
+        return report
+
+
+def _name_and_text(failure: Failure) -> tuple[str, str]:
+    return type(failure.value).__name__, failure.getErrorMessage()
+
+
+class _CapturedAgents:
+    def __init__(self, take: Take, agents: Agents) -> None:
+        self._take = take
+        self._agents = agents
+
+    def open(
+        self, profile: AgentProfile, leg_codec: Codec, events: AgentEvents
+    ) -> Deferred[AgentSession]:
+        take = self._take
+        take.went("agents.open", [leg_codec.name])
+        reports: Any = _Reports(take, "agent", events, AGENT_REPORTS)
+        opening = self._agents.open(profile, leg_codec, reports)
+        ready: Deferred[AgentSession] = Deferred(lambda _: opening.cancel())
+
+        def opened(agent: AgentSession) -> None:
+            session: Any = _CapturedSide(take, "agent", agent, AGENT_REQUESTS)
+            arguments = ["", True, agent.codec.name]
+            take.came("agents.open.result", arguments, lambda: ready.callback(session))
+
+        def failed(failure: Failure) -> None:
+            text = ["", False, *_name_and_text(failure)]
+            take.came("agents.open.result", text, lambda: ready.errback(failure))
+
+        opening.addCallbacks(opened, failed)
+        return ready

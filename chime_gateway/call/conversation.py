@@ -1,0 +1,394 @@
+"""
+What is said in a call: turns, tools, keys, and who is to speak next.
+
+It hears of everything the agent reports and tells the agent what it must know.
+How a call begins and ends is not its business; it asks its L{Owner}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from chime_gateway.call import events
+from chime_gateway.call.keypad import Collected, Keypad
+from chime_gateway.call.record import CallRecord
+from chime_gateway.call.tools import ToolBelt, ToolUse
+from chime_gateway.call.transcript import Speaker, Transcript
+from chime_gateway.interfaces import AgentSession, Ending, Outcome, ToolRunner
+from chime_gateway.media.pump import MediaPump
+from chime_gateway.profiles import TONE, AgentProfile
+
+#: Kinds of oddities that a record tells apart.
+_MAX_NOTES: Final = 50
+
+#: The service goes on by itself after a tool of its own; if it has not begun to
+#: by now, it waits to be told.
+_MCP_SECONDS: Final = 1.5
+
+_VERBATIM: Final = "Say this to the caller, word for word and nothing else: "
+_FAREWELL: Final = "Say goodbye to the caller in one short sentence."
+
+
+class Owner(Protocol):
+    """The call around the conversation."""
+
+    def happened(self, kind: str, data: Mapping[str, Any]) -> None: ...
+    def agent_gone(self, reason: str) -> None:
+        """The session is over, without our doing."""
+
+    def goodbye_said(self) -> None: ...
+    def leave(self, ending: Ending) -> None: ...
+    def part(self, ending: Ending, farewell: str) -> None: ...
+    def send_digits(self, digits: str) -> bool: ...
+    def transfer_when_said(self, name: str, address: str) -> Deferred[None]: ...
+    def interrupted(self) -> None:
+        """The caller speaks."""
+
+    def bug(self, failure: Failure) -> None: ...
+
+
+class Conversation:
+    """
+    Implements L{chime_gateway.interfaces.AgentEvents} and
+    L{chime_gateway.call.tools.ToolUser}.
+
+    @param clock: seconds, monotonic.
+    @ivar answer_due_at: when the agent, which owes an answer, is given up.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        owner: Owner,
+        profile: AgentProfile,
+        record: CallRecord,
+        pump: MediaPump,
+        *,
+        clock: Callable[[], float],
+        began: float,
+        answer_seconds: float,
+        tools: ToolRunner,
+    ) -> None:
+        self.agent: AgentSession | None = None
+        self.answer_due_at: float | None = None
+        self.transcript = Transcript(has_caller_text=bool(profile.transcription_model))
+        self._owner = owner
+        self._profile = profile
+        self._record = record
+        self._pump = pump
+        self._clock = clock
+        self._began = began
+        self._answer_seconds = answer_seconds
+        self._belt = ToolBelt(profile, self, tools, clock, owner.bug)
+        self._keypad = Keypad(self._typed)
+        self._is_caller_speaking = False
+        self._is_parting = False
+        self._goodbye_id: str | None = None
+        self._leaving: tuple[str, Ending] | None = None
+        self._responses: set[str] = set()
+        self._turn_ended_at = began
+        self._spoke_at = began - 1.0
+        self._mcp_called_at: float | None = None
+
+    # -- wanted by the call --------------------------------------------------------
+
+    def begin(self, agent: AgentSession, first_words: str) -> None:
+        """The line is open; C{first_words} are the agent's, if there are any."""
+        self.agent = agent
+        if first_words:
+            agent.say(
+                "Greet the caller now, with these words and no others: " + first_words
+            )
+            self._expect_answer()
+
+    def say_goodbye(self, words: str) -> None:
+        """The last of the agent; the caller is not listened to any more."""
+        self._is_parting = True
+        self._belt.close()
+        self._pump.interrupt()
+        self._pump.mute_caller()
+        if self.agent is not None:
+            self.agent.say(words)
+
+    def close(self) -> None:
+        """The agent goes, if it is still there, and with it what it waits for."""
+        self.answer_due_at = None
+        self._belt.close()
+        self._keypad.close()
+        agent, self.agent = self.agent, None
+        if agent is not None:
+            agent.close()
+
+    def say(self, text: str) -> bool:
+        """Have the agent say this now; C{False}: there is none."""
+        if self.agent is None or self._is_parting:
+            return False
+        self._pump.interrupt()
+        self.agent.say(_VERBATIM + text)
+        self._expect_answer()
+        return True
+
+    def instruct(self, text: str, *, respond: bool) -> bool:
+        """Give the agent an order; C{False}: there is none."""
+        if self.agent is None or self._is_parting:
+            return False
+        self.agent.tell(text, is_order=True)
+        if respond:
+            self._respond()
+        return True
+
+    def transfer_failed(self, why: str) -> None:
+        """One that the agent has not asked for."""
+        self.instruct(
+            f"[Handing the caller on has failed: {why}. The caller is still on the"
+            " line with you.]",
+            respond=True,
+        )
+
+    def at(self) -> float:
+        """Seconds since the start of the call."""
+        return self._clock() - self._began
+
+    def tick(self, now: float) -> None:
+        """Every 20 ms."""
+        if self._keypad.is_waiting:
+            self._keypad.tick(now, not self._pump.is_drained(now))
+        if self._belt.is_running:
+            self._belt.tick(now)
+
+    def check(self, now: float) -> None:
+        """Twice a second."""
+        self._pump.report_heard(now)
+        self.settle()
+        if (
+            self._mcp_called_at is not None
+            and now - self._mcp_called_at >= _MCP_SECONDS
+            and not self._responses
+        ):
+            self._mcp_called_at = None
+            self._respond()
+
+    def settle(self, *, is_over: bool = False) -> None:
+        """Tell of turns that have become known."""
+        for turn in self.transcript.settle(self.at(), is_over=is_over):
+            self._owner.happened(events.TURN, turn.as_dict())
+
+    # -- told by the pump ----------------------------------------------------------
+
+    def item_began(self, item_id: str, heard_at: float) -> None:
+        self._spoke_at = self._clock()
+        self._mcp_called_at = None
+        self.transcript.agent_began(item_id, heard_at - self._began)
+
+    def item_heard(
+        self, item_id: str, heard_ms: int, spoken_ms: int, is_cut: bool
+    ) -> None:
+        at = self.at()
+        self.transcript.agent_heard(item_id, heard_ms, spoken_ms, is_cut, at)
+
+    # -- told by the leg -------------------------------------------------------------
+
+    def digit_pressed(self, digit: str) -> None:
+        self._record.digits += 1
+        now = self._clock()
+        if self._profile.interruptible and not self._pump.is_drained(now):
+            self._hush()
+        self._keypad.press(digit, now)
+
+    def _typed(self, digits: str) -> None:
+        """Nobody has asked for them."""
+        text = f"[The caller pressed {digits} on the keypad]"
+        turn = self.transcript.note(Speaker.KEYPAD, self.at(), digits, {})
+        self._owner.happened(events.KEYS, {"count": len(digits)})
+        self._owner.happened(events.TURN, turn.as_dict())
+        if self.agent is not None and not self._is_parting:
+            self.agent.tell(text)
+            self._respond()
+
+    # -- AgentEvents -----------------------------------------------------------------
+
+    def agent_audio(
+        self, response_id: str, item_id: str, content_index: int, audio: bytes
+    ) -> None:
+        self._pump.agent_audio(response_id, item_id, content_index, audio)
+        if self.answer_due_at is not None:
+            self._expect_answer()
+
+    def agent_audio_done(self, item_id: str) -> None:
+        self._pump.agent_audio_done(item_id)
+
+    def speech_started(self, item_id: str) -> None:
+        self._is_caller_speaking = True
+        self.answer_due_at = None
+        self.transcript.caller_began(item_id, self.at())
+        if self._profile.interruptible and not self._is_parting:
+            self._owner.interrupted()
+            self._pump.interrupt()
+
+    def speech_stopped(self, item_id: str) -> None:
+        self._is_caller_speaking = False
+        self._record.turns += 1
+        self._turn_ended_at = self._clock()
+        self.transcript.caller_stopped(item_id, self.at())
+        self._pump.turn_ended()
+        self._expect_answer()
+
+    def response_started(self, response_id: str) -> None:
+        self._record.responses += 1
+        self._responses.add(response_id)
+        self._mcp_called_at = None
+        self._pump.response_started(response_id)
+        if self._is_parting:
+            self._goodbye_id = response_id
+        self._expect_answer()
+
+    def response_done(
+        self, response_id: str, status: str, detail: str, tokens: Mapping[str, int]
+    ) -> None:
+        self.answer_due_at = None
+        self._responses.discard(response_id)
+        self._record.tokens.update(tokens)
+        if status in ("failed", "incomplete"):
+            self._record.failed_responses += 1
+            self._log.warn(
+                "the agent's response is {status}: {detail}",
+                call_id=self._record.call_id,
+                status=status,
+                detail=detail,
+            )
+        self._pump.response_done(response_id)
+        self._belt.response_done(response_id)
+        if self._is_parting:
+            if response_id == self._goodbye_id:
+                self._owner.goodbye_said()
+        elif self._leaving is not None and self._leaving[0] == response_id:
+            self._leave(self._leaving[1])
+
+    def caller_said(self, item_id: str, text: str) -> None:
+        self.transcript.caller_said(item_id, text)
+
+    def agent_said(self, item_id: str, text: str, is_final: bool) -> None:
+        self.transcript.agent_said(item_id, text, is_final, self.at())
+
+    def tool_called(
+        self, response_id: str, call_id: str, name: str, arguments: str
+    ) -> None:
+        self._belt.called(response_id, call_id, name, arguments)
+
+    def mcp_called(self, name: str, fault: str) -> None:
+        self._mcp_called_at = self._clock()
+        self.tool_used(ToolUse(name=name, arguments="", fault=fault))
+
+    def agent_active(self) -> None:
+        if self.answer_due_at is not None:
+            self._expect_answer()
+
+    def audio_dropped(self, reason: str, byte_count: int) -> None:
+        self._pump.drop(reason, byte_count)
+
+    def oddity_seen(self, kind: str) -> None:
+        # A peer chooses the names, so their number is bounded.
+        notes = self._record.protocol_notes
+        notes[kind[:64] if len(notes) < _MAX_NOTES else "other"] += 1
+
+    def agent_lost(self, reason: str) -> None:
+        self.agent = None
+        self._owner.agent_gone(reason)
+
+    # -- ToolUser ----------------------------------------------------------------------
+
+    def end_when_said(self, response_id: str) -> None:
+        self._leaving = (
+            response_id,
+            Ending(Outcome.COMPLETED, "the agent ended the call"),
+        )
+
+    def transfer_when_said(self, name: str, address: str) -> Deferred[None]:
+        return self._owner.transfer_when_said(name, address)
+
+    def send_digits(self, digits: str) -> bool:
+        return self._owner.send_digits(digits)
+
+    def collect_digits(
+        self, max_digits: int, terminator: str, timeout_seconds: float
+    ) -> Deferred[Collected]:
+        now = self._clock()
+        return self._keypad.collect(max_digits, terminator, timeout_seconds, now)
+
+    def tool_done(self, call_id: str, output: str) -> None:
+        if self.agent is not None:
+            self.agent.tool_result(call_id, output)
+
+    def tools_done(self) -> None:
+        # Whoever is speaking now will be answered, and that answer knows.
+        if self._leaving is None and not self._is_caller_speaking:
+            self._respond()
+
+    def tool_used(self, use: ToolUse) -> None:
+        self._record.tool_calls += 1
+        if use.fault:
+            self._record.failed_tool_calls += 1
+            self._log.warn(
+                "the tool {tool} has no result: {fault}",
+                call_id=self._record.call_id,
+                tool=use.name,
+                fault=use.fault,
+            )
+        shown = use.as_dict()
+        began = self.at() - use.seconds
+        self.transcript.note(Speaker.TOOL, began, use.name, shown)
+        self._owner.happened(events.TOOL, shown)
+
+    def fill(self, filler: str) -> bool:
+        is_quiet = self._pump.is_drained(self._clock())
+        if (
+            self.agent is None
+            or not is_quiet
+            or self._is_caller_speaking
+            or self._responses
+        ):
+            return False
+        if filler == TONE:
+            self._pump.play_tone()
+        else:
+            self.agent.interject(_VERBATIM + filler)
+        return True
+
+    def context(self) -> Mapping[str, Any]:
+        info = self._record.info
+        return {
+            "call_id": self._record.call_id,
+            "carrier": self._record.carrier,
+            "carrier_call_id": info.carrier_call_id,
+            "agent": self._record.agent_profile,
+            "caller": info.caller,
+            "called": info.called,
+            "parameters": dict(info.parameters),
+        }
+
+    # -- inside ------------------------------------------------------------------------
+
+    def _respond(self) -> None:
+        if self.agent is not None and not self._is_parting:
+            self.agent.respond()
+            self._expect_answer()
+
+    def _hush(self) -> None:
+        self._pump.interrupt()
+        if self.agent is not None:
+            self.agent.cancel()
+
+    def _leave(self, ending: Ending) -> None:
+        if self._spoke_at > self._turn_ended_at:
+            self._owner.leave(ending)  # it has said goodbye; let it be heard
+        else:
+            self._owner.part(ending, _FAREWELL)
+
+    def _expect_answer(self) -> None:
+        self.answer_due_at = self._clock() + self._answer_seconds

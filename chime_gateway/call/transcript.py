@@ -1,0 +1,198 @@
+"""
+Who said what, when, and how much of it was heard.
+
+Seconds count from the start of the call.  Texts come late and in pieces; a turn
+is settled when its sound and its text are known, or will not be known any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any, Final
+
+from attrs import Factory, define, field
+
+#: After its sound was heard, or cut, the text is waited for this long.
+_TEXT_SECONDS: Final = 3.0
+
+#: The text of what a caller said is made by another model, and may take long.
+_CALLER_TEXT_SECONDS: Final = 15.0
+
+#: Turns of a call that are kept; a call of hours has some hundred.
+MAX_TURNS: Final = 5000
+
+
+class Speaker(Enum):
+    CALLER = "caller"
+    AGENT = "agent"
+    KEYPAD = "keypad"
+    TOOL = "tool"
+    NOTE = "note"
+
+
+@define(eq=False)
+class Turn:
+    """
+    @ivar number: in the order of beginnings, from 1.
+    @ivar text: as far as it is known.
+    @ivar is_interrupted: the caller cut it short.
+    @ivar heard_ms: how much of C{spoken_ms} the caller heard (agent only).
+    @ivar more: what else belongs to it.
+    """
+
+    number: int
+    speaker: Speaker
+    started: float
+    ended: float | None = None
+    text: str = field(default="", repr=lambda text: f"<{len(text)} characters>")
+    is_interrupted: bool = False
+    heard_ms: int | None = None
+    spoken_ms: int | None = None
+    has_text: bool = False
+    settled_by: float | None = None
+    is_settled: bool = False
+    more: Mapping[str, Any] = field(factory=dict, repr=False)
+
+    @property
+    def heard_text(self) -> str:
+        """
+        The part of the text that was heard, by its share of the sound: nobody says
+        which word is when.
+        """
+        if not self.is_interrupted or not self.spoken_ms:
+            return self.text
+        share = (self.heard_ms or 0) / self.spoken_ms
+        count = round(len(self.text) * share)
+        if count >= len(self.text):
+            return self.text
+        # The word in which it was cut was not heard.
+        return self.text[:count].rpartition(" ")[0]
+
+    def as_dict(self) -> dict[str, Any]:
+        shown: dict[str, Any] = {
+            "number": self.number,
+            "speaker": self.speaker.value,
+            "started": round(self.started, 3),
+            "ended": None if self.ended is None else round(self.ended, 3),
+            "text": self.text,
+        }
+        if self.speaker is Speaker.AGENT:
+            shown.update(
+                interrupted=self.is_interrupted,
+                heard_ms=self.heard_ms,
+                spoken_ms=self.spoken_ms,
+                heard_text=self.heard_text,
+            )
+        return {**shown, **self.more}
+
+
+@define(eq=False)
+class Transcript:
+    """
+    @ivar turns: in the order in which they began.
+    @param has_caller_text: what callers say is written down by the service.
+    """
+
+    has_caller_text: bool = True
+    turns: list[Turn] = Factory(list)
+    _open: dict[str, Turn] = Factory(dict)
+    _count: int = 0
+
+    def _begin(self, speaker: Speaker, started: float) -> Turn:
+        self._count += 1
+        turn = Turn(self._count, speaker, started)
+        if len(self.turns) < MAX_TURNS:
+            self.turns.append(turn)
+        return turn
+
+    def note(
+        self, speaker: Speaker, at: float, text: str, more: Mapping[str, Any]
+    ) -> Turn:
+        """Something that is over at once."""
+        turn = self._begin(speaker, at)
+        turn.ended = at
+        turn.text = text
+        turn.more = more
+        turn.is_settled = True
+        return turn
+
+    # -- the caller ------------------------------------------------------------
+
+    def caller_began(self, item_id: str, at: float) -> None:
+        if item_id not in self._open:
+            self._open[item_id] = self._begin(Speaker.CALLER, at)
+
+    def caller_stopped(self, item_id: str, at: float) -> None:
+        turn = self._open.get(item_id)
+        if turn is None:
+            turn = self._open[item_id] = self._begin(Speaker.CALLER, at)
+        turn.ended = at
+        wait = _CALLER_TEXT_SECONDS if self.has_caller_text else 0.0
+        turn.settled_by = at + wait
+
+    def caller_said(self, item_id: str, text: str) -> None:
+        turn = self._open.get(item_id)
+        if turn is not None:
+            turn.text = text
+            turn.has_text = True
+
+    # -- the agent ---------------------------------------------------------------
+
+    def agent_began(self, item_id: str, at: float) -> None:
+        """Its sound begins to be heard."""
+        turn = self._open.get(item_id)
+        if turn is None:
+            self._open[item_id] = self._begin(Speaker.AGENT, at)
+        else:
+            turn.started = at
+
+    def agent_said(self, item_id: str, text: str, is_final: bool, at: float) -> None:
+        """The text may be ahead of the sound."""
+        turn = self._open.get(item_id)
+        if turn is None:
+            if is_final:
+                return  # of an item that was heard and settled
+            turn = self._open[item_id] = self._begin(Speaker.AGENT, at)
+        if is_final:
+            turn.text = text
+            turn.has_text = True
+        elif not turn.has_text:
+            turn.text += text
+
+    def agent_heard(
+        self, item_id: str, heard_ms: int, spoken_ms: int, is_cut: bool, at: float
+    ) -> None:
+        """Its sound was heard to the end, or cut."""
+        turn = self._open.get(item_id)
+        if turn is None or turn.ended is not None:
+            return
+        turn.ended = at
+        turn.heard_ms = heard_ms
+        turn.spoken_ms = spoken_ms
+        turn.is_interrupted = is_cut
+        turn.settled_by = at + _TEXT_SECONDS
+
+    # -- time ------------------------------------------------------------------
+
+    def settle(self, at: float, *, is_over: bool = False) -> list[Turn]:
+        """
+        Turns that have become known since the last time.
+
+        @param is_over: the call is; nothing more will come.
+        """
+        if not self._open:
+            return []
+        settled = []
+        for item_id, turn in list(self._open.items()):
+            is_known = turn.ended is not None and (
+                turn.has_text or (turn.settled_by is not None and at >= turn.settled_by)
+            )
+            if not is_known and not is_over:
+                continue
+            if turn.ended is None:
+                turn.ended = at
+            del self._open[item_id]
+            turn.is_settled = True
+            settled.append(turn)
+        return settled

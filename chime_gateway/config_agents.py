@@ -1,0 +1,280 @@
+"""
+The agents of the TOML file: profiles, what they are given, who gets which call.
+
+C{[tools.NAME]}, C{[targets.NAME]} and C{[mcp_servers.NAME]} stand once; a profile
+names those it has.  Texts of other files come through a function.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import attrs
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import SchemaError
+
+from chime_gateway.config_values import secret, strings, structure, table
+from chime_gateway.errors import ConfigError
+from chime_gateway.profiles import (
+    BUILT_IN_TOOLS,
+    TEMPLATE_HEADER,
+    TEMPLATE_VARIABLES,
+    TRANSFER_CALL,
+    AgentProfile,
+    HttpTool,
+    McpServer,
+    Target,
+    Tool,
+    unknown_variables,
+)
+
+#: What the service takes as the name of a function.
+_TOOL_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
+
+_ADDRESS: Final = re.compile(r"(\+?[0-9]{2,32}|sips?:[^\s<>]{1,200}|tel:\+?[0-9-]+)\Z")
+
+#: Members of each kind of voice activity detection, but those that the gateway
+#: decides (C{create_response}, C{interrupt_response}, C{idle_timeout_ms}).
+_VAD_MEMBERS: Final[Mapping[str, Mapping[str, tuple[type, ...]]]] = {
+    "server_vad": {
+        "threshold": (int, float),
+        "prefix_padding_ms": (int,),
+        "silence_duration_ms": (int,),
+    },
+    "semantic_vad": {"eagerness": (str,)},
+}
+_EAGERNESS: Final = ("low", "medium", "high", "auto")
+
+_LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+
+#: Texts in which a call's values may be named.
+_TEMPLATES: Final = ("instructions", "greeting", "goodbye", "recording_notice")
+
+
+def agents(
+    file: Mapping[str, Any],
+    env: Mapping[str, str],
+    *,
+    read: Callable[[str], str],
+    has_recordings: bool,
+    is_preview: bool,
+) -> dict[str, AgentProfile]:
+    """
+    All profiles, by name; C{default} is always among them.
+
+    @param read: the text of a file beside the configuration.
+    @param is_preview: a deployment speaks the preview protocol, which has no MCP.
+    @raise ConfigError: something cannot work.
+    """
+    tools = dict(_tools(file.get("tools", {}), env))
+    targets = dict(_targets(file.get("targets", {})))
+    servers = dict(_mcp_servers(file.get("mcp_servers", {}), env))
+    found: dict[str, AgentProfile] = {}
+    for name, value in table(file.get("agents", {}), "agents").items():
+        where = f"agents.{name}"
+        rest = table(value, where)
+        _read_instructions(rest, where, read)
+        chosen_tools = _chosen(rest, "tools", where, _Given(tools))
+        chosen_targets = _chosen(rest, "targets", where, targets)
+        chosen_servers = _chosen(rest, "mcp_servers", where, servers)
+        profile = attrs.evolve(
+            structure(rest, AgentProfile, where),
+            tools=tuple(chosen_tools.values()),
+            targets=chosen_targets,
+            mcp_servers=tuple(chosen_servers.values()),
+        )
+        _check(profile, where, targets)
+        if profile.recording and not has_recordings:
+            raise ConfigError(
+                f"{where}.recording: CHIMEGW_RECORDINGS does not say where to"
+            )
+        if profile.mcp_servers and is_preview:
+            raise ConfigError(
+                f"{where}.mcp_servers: the preview protocol has no MCP; leave"
+                " AZURE_OPENAI_API_VERSION out"
+            )
+        if profile.fallback:
+            address = targets[profile.fallback].address
+            profile = attrs.evolve(profile, fallback_address=address)
+        found[name] = profile
+    found.setdefault("default", AgentProfile())
+    return found
+
+
+def routes(value: object, profiles: Mapping[str, AgentProfile]) -> dict[str, str]:
+    """Dialled number -> profile."""
+    by_number = structure(table(value, "routes"), dict[str, str], "routes")
+    for number, name in by_number.items():
+        _known_agent(name, profiles, f"routes.{number}")
+    return by_number
+
+
+def header_routes(
+    value: object, profiles: Mapping[str, AgentProfile]
+) -> dict[str, Mapping[str, str]]:
+    """Header, in lower case -> value -> profile."""
+    found: dict[str, Mapping[str, str]] = {}
+    for header, choices in table(value, "header_routes").items():
+        where = f"header_routes.{header}"
+        by_value = structure(table(choices, where), dict[str, str], where)
+        for text, name in by_value.items():
+            _known_agent(name, profiles, f"{where}.{text}")
+        found[header.lower()] = by_value
+    return found
+
+
+def _known_agent(name: str, profiles: Mapping[str, AgentProfile], where: str) -> None:
+    if name not in profiles:
+        raise ConfigError(f"{where}: there is no [agents.{name}]")
+
+
+class _Given(dict[str, Tool]):
+    """The tools of the file, and those that the gateway has anyway."""
+
+    def __init__(self, tools: Mapping[str, HttpTool]) -> None:
+        super().__init__({name: name for name in BUILT_IN_TOOLS})
+        self.update(tools)
+
+
+def _chosen(
+    rest: dict[str, Any], key: str, where: str, known: Mapping[str, Any]
+) -> dict[str, Any]:
+    names = strings(rest.pop(key, []), f"{where}.{key}")
+    for name in names:
+        if name not in known:
+            there_are = ", ".join(known) or "none"
+            raise ConfigError(
+                f"{where}.{key}: there is no {name!r} (there are: {there_are})"
+            )
+    return {name: known[name] for name in names}
+
+
+def _read_instructions(
+    rest: dict[str, Any], where: str, read: Callable[[str], str]
+) -> None:
+    """C{instructions_file} instead of C{instructions}."""
+    name = rest.pop("instructions_file", None)
+    if name is None:
+        return
+    if "instructions" in rest:
+        raise ConfigError(f"{where}: instructions or instructions_file, not both")
+    rest["instructions"] = read(structure(name, str, f"{where}.instructions_file"))
+
+
+def _check(profile: AgentProfile, where: str, targets: Mapping[str, Target]) -> None:
+    for key in _TEMPLATES:
+        unknown = unknown_variables(getattr(profile, key))
+        if unknown:
+            known = ", ".join((*TEMPLATE_VARIABLES, f"{TEMPLATE_HEADER}NAME"))
+            raise ConfigError(
+                f"{where}.{key}: {{{unknown[0]}}} is none of {known}; a brace itself is"
+                f" written twice, {{{{{unknown[0]}}}}}"
+            )
+    if profile.fallback_address:
+        raise ConfigError(f"{where}.fallback_address: say fallback, a target's name")
+    _check_turn_detection(profile, where)
+    if TRANSFER_CALL in profile.tools and not profile.targets:
+        raise ConfigError(f"{where}.targets: transfer_call needs at least one")
+    if profile.targets and TRANSFER_CALL not in profile.tools:
+        raise ConfigError(f"{where}.tools: targets are for transfer_call: add it")
+    if profile.fallback and profile.fallback not in targets:
+        raise ConfigError(f"{where}.fallback: there is no [targets.{profile.fallback}]")
+
+
+def _check_turn_detection(profile: AgentProfile, where: str) -> None:
+    vad = profile.turn_detection
+    where = f"{where}.turn_detection"
+    kind = vad.get("type")
+    members = _VAD_MEMBERS.get(str(kind))
+    if members is None:
+        raise ConfigError(f"{where}.type: one of {', '.join(_VAD_MEMBERS)}")
+    for name, value in vad.items():
+        if name == "type":
+            continue
+        if name not in members:
+            known = ", ".join(members)
+            raise ConfigError(f"{where}: {kind} has no {name} (it has: {known})")
+        if type(value) not in members[name]:
+            kinds = " or ".join(kind.__name__ for kind in members[name])
+            raise ConfigError(f"{where}.{name}: expected {kinds}, got {value!r:.40}")
+    eagerness = vad.get("eagerness", "auto")
+    if eagerness not in _EAGERNESS:
+        raise ConfigError(f"{where}.eagerness: one of {', '.join(_EAGERNESS)}")
+    threshold = vad.get("threshold", 0.5)
+    if not 0 <= threshold <= 1:
+        raise ConfigError(f"{where}.threshold: from 0 to 1, got {threshold}")
+    if profile.idle_prompt_seconds is not None and kind != "server_vad":
+        raise ConfigError(f"{where}.type: idle_prompt_seconds is for server_vad only")
+
+
+def _targets(value: object) -> Iterator[tuple[str, Target]]:
+    for name, entry in table(value, "targets").items():
+        where = f"targets.{name}"
+        target = structure(table(entry, where), Target, where)
+        if not _ADDRESS.match(target.address):
+            raise ConfigError(
+                f"{where}.address: expected a number (+12065550100) or sip:..."
+            )
+        yield name, target
+
+
+def _tools(value: object, env: Mapping[str, str]) -> Iterator[tuple[str, HttpTool]]:
+    for name, entry in table(value, "tools").items():
+        where = f"tools.{name}"
+        if not _TOOL_NAME.match(name):
+            raise ConfigError(f"{where}: a name has letters, digits, _ and - only")
+        if name in BUILT_IN_TOOLS:
+            raise ConfigError(f"{where}: the gateway has a tool of that name itself")
+        tool = structure({"name": name, **table(entry, where)}, HttpTool, where)
+        check_url(tool.url, f"{where}.url")
+        if not tool.description:
+            raise ConfigError(
+                f"{where}.description is missing: it tells the model when to use it"
+            )
+        try:
+            Draft202012Validator.check_schema(dict(tool.parameters))
+        except SchemaError as exc:
+            raise ConfigError(f"{where}.parameters: {exc.message[:200]}") from exc
+        if tool.parameters.get("type") != "object":
+            raise ConfigError(f'{where}.parameters: type has to be "object"')
+        yield (
+            name,
+            attrs.evolve(
+                tool,
+                secret=secret(tool.secret, env, f"{where}.secret"),
+                bearer=secret(tool.bearer, env, f"{where}.bearer"),
+            ),
+        )
+
+
+def _mcp_servers(
+    value: object, env: Mapping[str, str]
+) -> Iterator[tuple[str, McpServer]]:
+    for name, entry in table(value, "mcp_servers").items():
+        where = f"mcp_servers.{name}"
+        server = structure({"name": name, **table(entry, where)}, McpServer, where)
+        check_url(server.url, f"{where}.url")
+        authorization = secret(server.authorization, env, f"{where}.authorization")
+        yield name, attrs.evolve(server, authorization=authorization)
+
+
+def check_url(url: str, where: str) -> None:
+    """
+    https, or http to this machine: what is said of a caller is nobody else's.
+
+    @raise ConfigError: it is neither.
+    """
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError as exc:
+        raise ConfigError(f"{where}: {exc}") from exc
+    if parts.scheme not in ("https", "http") or not host:
+        raise ConfigError(f"{where}: expected https://..., got {url[:80]!r}")
+    if parts.scheme == "http" and host not in _LOOPBACK:
+        raise ConfigError(f"{where}: http:// is for this machine only; use https")
+    if parts.username or parts.fragment:
+        raise ConfigError(f"{where}: no user and no fragment; use bearer")

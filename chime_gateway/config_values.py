@@ -1,0 +1,113 @@
+"""
+TOML values to settings: types are taken at their word, unknown keys are errors.
+
+Which tables there are, and what they mean, is known elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, TypeVar
+
+import attrs
+from cattrs import (
+    BaseValidationError,
+    Converter,
+    ForbiddenExtraKeysError,
+    transform_error,
+)
+from cattrs.gen import make_dict_structure_fn
+
+from chime_gateway.errors import ConfigError
+
+_T = TypeVar("_T")
+
+
+def _converter() -> Converter:
+    """TOML tables to settings; an unknown key is an error, not a surprise."""
+    converter = Converter()
+    # cattrs would turn "8" into 8 and 1 into "1": a wrong type is a mistake.
+    converter.register_structure_hook(str, _exactly(str))
+    converter.register_structure_hook(int, _exactly(int))
+    converter.register_structure_hook(bool, _exactly(bool))
+    converter.register_structure_hook(float, _number)
+    converter.register_structure_hook_factory(
+        attrs.has,
+        lambda kind: make_dict_structure_fn(
+            kind, converter, _cattrs_forbid_extra_keys=True
+        ),
+    )
+    return converter
+
+
+def _exactly(kind: type[_T]) -> Any:
+    def exact(value: object, _: object) -> _T:
+        if type(value) is not kind:
+            raise ValueError(f"expected {kind.__name__}, got {value!r:.40}")
+        return value
+
+    return exact
+
+
+def _number(value: object, _: object) -> float:
+    if type(value) not in (int, float):
+        raise ValueError(f"expected a number, got {value!r:.40}")
+    return float(value)  # type: ignore[arg-type]
+
+
+_CONVERTER: Final = _converter()
+
+
+def structure(value: object, kind: type[_T], where: str) -> _T:
+    """
+    C{value} as a C{kind}.
+
+    @param where: the key, for the error.
+    @raise ConfigError: it is none.
+    """
+    if attrs.has(kind) and not isinstance(value, dict):
+        raise ConfigError(f"{where}: expected a table")
+    try:
+        return _CONVERTER.structure(value, kind)
+    except BaseValidationError as exc:
+        messages = transform_error(exc, path=where, format_exception=_describe)
+        raise ConfigError("; ".join(messages)) from exc
+    except ValueError as exc:
+        raise ConfigError(f"{where}: {exc}") from exc
+
+
+def _describe(exc: BaseException, kind: type | None) -> str:
+    if isinstance(exc, ForbiddenExtraKeysError):
+        return f"unknown key {', '.join(sorted(exc.extra_fields))}"
+    if isinstance(exc, KeyError):
+        return f"{exc.args[0]} is missing"
+    # attrs' validators put the attribute and more behind the text.
+    return str(exc.args[0] if exc.args else exc)
+
+
+def table(value: object, where: str) -> dict[str, Any]:
+    """@raise ConfigError: it is not a table."""
+    if not isinstance(value, dict):
+        raise ConfigError(f"{where}: write it as a table [{where}]")
+    return dict(value)
+
+
+def strings(value: object, where: str) -> list[str]:
+    """@raise ConfigError: it is not a list of strings."""
+    if not isinstance(value, list):
+        raise ConfigError(f'{where}: expected a list, ["..."]')
+    return list(structure(value, list[str], where))
+
+
+def secret(value: str, env: Mapping[str, str], where: str) -> str:
+    """
+    A secret of the file, or C{env:NAME} for one that is kept out of it.
+
+    @raise ConfigError: there is no such variable.
+    """
+    kind, colon, name = value.partition(":")
+    if kind != "env" or not colon:
+        return value
+    if not env.get(name):
+        raise ConfigError(f"{where}: the environment has no {name[:80]}")
+    return env[name]

@@ -1,0 +1,279 @@
+"""
+A JSON document sent to somebody's server, signed, and a small answer read back.
+
+The signature is that of Standard Webhooks (standardwebhooks.com): HMAC-SHA256
+over C{ID.TIMESTAMP.BODY}, so that receivers find libraries for it.  A redirect
+is an answer like any other; it is not followed.  What the documents mean is not
+known here.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import hashlib
+import hmac
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from attrs import field, frozen
+from treq.client import HTTPClient
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import (
+    ConnectError,
+    ConnectingCancelledError,
+    ConnectionDone,
+    ConnectionLost,
+    DNSLookupError,
+)
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from twisted.web.client import (
+    Agent,
+    HTTPConnectionPool,
+    PartialDownloadError,
+    RequestTransmissionFailed,
+    ResponseDone,
+    ResponseFailed,
+    ResponseNeverReceived,
+)
+from twisted.web.http import PotentialDataLoss
+from twisted.web.http_headers import Headers
+
+from chime_gateway import __version__
+from chime_gateway.errors import GatewayError
+
+#: A host is reached within this time, or not at all.
+_CONNECT_SECONDS: Final = 5.0
+
+#: A connection that fails before there is an answer is tried anew so often.
+_ATTEMPTS: Final = 2
+
+_SECRET_PREFIX: Final = "whsec_"
+
+
+class PostFailed(GatewayError):
+    """There is no answer; the text says why, without the address."""
+
+
+@frozen
+class Answer:
+    """
+    @ivar content_type: in lower case, without parameters.
+    """
+
+    status: int
+    content_type: str
+    body: bytes = field(repr=lambda body: f"<{len(body)} bytes>")
+
+
+def sign(secret: str, message_id: str, timestamp: int, body: bytes) -> str:
+    """
+    The value of C{webhook-signature}.
+
+    @param secret: C{whsec_} and base64, or any text.
+    """
+    key = secret.encode()
+    if secret.startswith(_SECRET_PREFIX):
+        # Otherwise it is a text that begins so.
+        with contextlib.suppress(binascii.Error):
+            key = base64.b64decode(secret.removeprefix(_SECRET_PREFIX), validate=True)
+    signed = f"{message_id}.{timestamp}.".encode() + body
+    digest = hmac.new(key, signed, hashlib.sha256).digest()
+    return "v1," + base64.b64encode(digest).decode()
+
+
+class SignedPost:
+    """
+    @param wall_time: Unix seconds, for the timestamp that is signed.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        clock: IReactorTime,
+        wall_time: Callable[[], float],
+        http: HTTPClient | None = None,
+    ) -> None:
+        self._clock = clock
+        self._wall_time = wall_time
+        self._pool: HTTPConnectionPool | None = None
+        if http is None:
+            self._pool = HTTPConnectionPool(reactor)
+            self._pool.maxPersistentPerHost = 8
+            # What is tried again here must not be tried again below as well.
+            self._pool.retryAutomatically = False
+            agent = Agent(reactor, connectTimeout=_CONNECT_SECONDS, pool=self._pool)
+            http = HTTPClient(agent)
+        self._http = http
+
+    def close(self) -> Deferred[None] | None:
+        return None if self._pool is None else self._pool.closeCachedConnections()
+
+    async def send(
+        self,
+        url: str,
+        body: bytes,
+        *,
+        message_id: str,
+        seconds: float,
+        max_bytes: int,
+        secret: str = "",
+        bearer: str = "",
+    ) -> Answer:
+        """
+        @param message_id: the same when the same document is sent again.
+        @param seconds: for all of it.
+        @raise PostFailed: there is no answer, or it is larger than C{max_bytes}.
+        """
+        deadline = self._clock.seconds() + seconds
+        for attempt in range(1, _ATTEMPTS + 1):
+            left = deadline - self._clock.seconds()
+            try:
+                return await self._send_once(
+                    url,
+                    self._headers(message_id, body, secret, bearer),
+                    body,
+                    left,
+                    max_bytes,
+                )
+            except _NoConnection as exc:
+                if attempt == _ATTEMPTS:
+                    raise PostFailed(str(exc)) from exc
+        raise AssertionError("unreachable")
+
+    def _headers(
+        self, message_id: str, body: bytes, secret: str, bearer: str
+    ) -> Mapping[str, str]:
+        timestamp = int(self._wall_time())
+        headers = {
+            "content-type": "application/json",
+            "accept": "application/json, text/plain;q=0.5",
+            "user-agent": f"chime-gateway/{__version__}",
+            "webhook-id": message_id,
+            "webhook-timestamp": str(timestamp),
+        }
+        if secret:
+            headers["webhook-signature"] = sign(secret, message_id, timestamp, body)
+        if bearer:
+            headers["authorization"] = f"Bearer {bearer}"
+        return headers
+
+    async def _send_once(
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        seconds: float,
+        max_bytes: int,
+    ) -> Answer:
+        is_late = False
+        waiting: Deferred[Any]
+
+        def late() -> None:
+            nonlocal is_late
+            is_late = True
+            waiting.cancel()
+
+        waiting = Deferred.fromCoroutine(self._exchange(url, headers, body, max_bytes))
+        alarm = self._clock.callLater(max(0.0, seconds), late)
+        try:
+            answer: Answer = await waiting
+            return answer
+        except (CancelledError, _NoConnection, PostFailed) as exc:
+            if is_late:
+                raise PostFailed("it took too long to answer") from exc
+            raise
+        finally:
+            if alarm.active():
+                alarm.cancel()
+
+    async def _exchange(
+        self, url: str, headers: Mapping[str, str], body: bytes, max_bytes: int
+    ) -> Answer:
+        try:
+            response = await self._http.request(
+                "POST",
+                url,
+                headers=Headers({name: [text] for name, text in headers.items()}),
+                data=body,
+                allow_redirects=False,
+                unbuffered=True,
+            )
+        except _UNREACHED as exc:
+            raise _NoConnection(_why(exc)) from exc
+        except ResponseFailed as exc:
+            raise PostFailed(f"its answer is broken: {_why(exc)}") from exc
+        content = await _read(response, max_bytes)
+        kinds = response.headers.getRawHeaders("content-type") or [""]
+        kind = kinds[-1].partition(";")[0].strip().lower()
+        return Answer(response.code, kind, content)
+
+
+class _NoConnection(Exception):
+    """Nothing of an answer came: the request may be made again."""
+
+
+_UNREACHED: Final = (
+    ConnectError,
+    ConnectingCancelledError,
+    ConnectionDone,
+    ConnectionLost,
+    DNSLookupError,
+    RequestTransmissionFailed,
+    ResponseNeverReceived,
+)
+
+
+def _why(exc: Exception) -> str:
+    reasons = getattr(exc, "reasons", None)
+    if reasons:
+        return str(reasons[-1].getErrorMessage())[:200]
+    return (str(exc) or type(exc).__name__)[:200]
+
+
+class _Collector(Protocol):
+    """Take a body up to a size."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._parts: list[bytes] = []
+        self._size = 0
+        self.done: Deferred[bytes] = Deferred(lambda _: self._abort())
+
+    def dataReceived(self, data: bytes) -> None:
+        self._size += len(data)
+        if self._size <= self._max_bytes:
+            self._parts.append(data)
+        elif not self.done.called:
+            why = f"its answer is larger than {self._max_bytes} bytes"
+            self.done.errback(PostFailed(why))
+            self._abort()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self.done.called:
+            return
+        # An answer without a length ends with its connection.
+        if reason.check(ResponseDone, PotentialDataLoss):
+            self.done.callback(b"".join(self._parts))
+        else:
+            self.done.errback(PostFailed("its answer is shorter than it says"))
+
+    def _abort(self) -> None:
+        transport: Any = self.transport
+        abort = getattr(transport, "abortConnection", None) or getattr(
+            transport, "loseConnection", None
+        )
+        if abort is not None:
+            abort()
+
+
+async def _read(response: Any, max_bytes: int) -> bytes:
+    collector = _Collector(max_bytes)
+    try:
+        response.deliverBody(collector)
+    except PartialDownloadError as exc:
+        raise PostFailed("its answer is shorter than it says") from exc
+    return await collector.done

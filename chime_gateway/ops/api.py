@@ -1,0 +1,579 @@
+"""
+The API under C{/api}: see calls, act on them, place them.
+
+It checks the token and the request, and turns what it is asked into calls of the
+table and the store; errors are problem details (RFC 9457).  What acts on a call
+is written into the log, without what was said or whom it concerns.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+import re
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, Protocol, TypeAlias
+
+from attrs import define, field
+from jsonschema import Draft202012Validator
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET, Request
+from twisted.web.static import File
+
+from chime_gateway.call.agent_profile import Roster
+from chime_gateway.call.call import Call
+from chime_gateway.errors import (
+    CallRefused,
+    NoSuchCall,
+    TransferFailed,
+    UnknownAgent,
+)
+from chime_gateway.interfaces import Ending, Outcome
+from chime_gateway.ops.live_events import LiveEvents
+from chime_gateway.ops.openapi import (
+    CALL_ID,
+    EVENT_PARAMETERS,
+    LIST_PARAMETERS,
+    SCHEMAS,
+    description,
+)
+from chime_gateway.store.database import CallQuery, Trouble
+from chime_gateway.store.numbers import NumberGuard
+
+#: Requests are some words.
+_MAX_BODY_BYTES: Final = 65_536
+
+#: Keys of calls that were placed are remembered for this many.
+_MAX_KEYS: Final = 1000
+
+_TITLES: Final[Mapping[int, str]] = {
+    400: "Malformed request",
+    401: "Unauthorized",
+    403: "The API is shut",
+    404: "Not found",
+    405: "Method not allowed",
+    409: "Conflict",
+    413: "Too large",
+    415: "Unsupported media type",
+    422: "Invalid request",
+    429: "Too many requests",
+    500: "Internal error",
+    502: "The carrier refused",
+    503: "Unavailable",
+}
+
+Answer: TypeAlias = tuple[int, Mapping[str, Any]] | None
+
+
+class Problem(Exception):
+    """What goes wrong with a request."""
+
+    def __init__(self, status: int, detail: str, **headers: str) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.headers = headers
+
+
+class Calls(Protocol):
+    """The calls in progress."""
+
+    roster: Roster
+
+    def calls(self) -> list[Call]: ...
+    def call(self, call_id: str) -> Call: ...
+
+
+class Records(Protocol):
+    """Calls that were written down; these block."""
+
+    def calls(self, query: CallQuery) -> list[dict[str, Any]]: ...
+    def call(self, call_id: str) -> dict[str, Any] | None: ...
+
+
+class InThread(Protocol):
+    def __call__(self, function: Callable[..., Any], *args: Any) -> Deferred[Any]: ...
+
+
+#: (to, agent, via, parameters) -> what L{openapi}'s C{Originated} says.
+Originate: TypeAlias = Callable[
+    [str, str, str, Mapping[str, str]], Awaitable[dict[str, Any]]
+]
+
+
+@define(kw_only=True)
+class ApiContext:
+    """
+    What the API works with.
+
+    @ivar token: empty: nobody gets in.
+    @ivar records: C{None}: nothing is written down.
+    @ivar recording_path: from a recording's location to its file here, if any.
+    """
+
+    token: str = field(repr=False)
+    instance: str
+    calls: Calls
+    events: LiveEvents
+    in_thread: InThread
+    originate: Originate
+    records: Records | None = None
+    guard: NumberGuard = field(factory=NumberGuard)
+    recording_path: Callable[[str], Path | None] = lambda _: None
+
+
+class Api(Resource):
+    """Everything below C{/api}."""
+
+    isLeaf = True
+    _log = Logger()
+
+    def __init__(self, context: ApiContext) -> None:
+        super().__init__()
+        self._context = context
+        self._placed: OrderedDict[str, dict[str, Any]] = OrderedDict()
+        self._description = json.dumps(description()).encode()
+        self._routes: list[
+            tuple[str, re.Pattern[str], Callable[..., Awaitable[Answer]]]
+        ] = [
+            ("GET", re.compile(r"calls"), self._list),
+            ("POST", re.compile(r"calls"), self._originate),
+            ("GET", re.compile(r"calls/([^/]+)"), self._show),
+            ("GET", re.compile(r"calls/([^/]+)/audio"), self._audio),
+            ("POST", re.compile(r"calls/([^/]+)/hang-up"), self._hang_up),
+            ("POST", re.compile(r"calls/([^/]+)/transfer"), self._transfer),
+            ("POST", re.compile(r"calls/([^/]+)/say"), self._say),
+            ("POST", re.compile(r"calls/([^/]+)/instruct"), self._instruct),
+            ("POST", re.compile(r"calls/([^/]+)/digits"), self._digits),
+            ("POST", re.compile(r"calls/([^/]+)/recording"), self._recording),
+            ("GET", re.compile(r"agents"), self._agents),
+            ("GET", re.compile(r"events"), self._events),
+        ]
+
+    def render(self, request: Request) -> Any:
+        path = b"/".join(request.postpath or ()).decode("utf-8", "replace")
+        method = request.method.decode("latin-1")
+        if path == "openapi.json" and method in ("GET", "HEAD"):
+            request.setHeader(b"Content-Type", b"application/json")
+            return self._description
+        answering = Deferred.fromCoroutine(self._answer(request, method, path))
+        request.notifyFinish().addErrback(lambda _: answering.cancel())
+        answering.addErrback(self._bug, request)
+        return NOT_DONE_YET
+
+    # -- around every request ------------------------------------------------------
+
+    async def _answer(self, request: Request, method: str, path: str) -> None:
+        status = 500
+        try:
+            self._check_token(request)
+            act, found = self._route(method, path)
+            answer = await act(request, *found.groups())
+            if answer is None:
+                status = 200  # it answers by itself
+            else:
+                status, content = answer
+                _reply(request, status, content)
+        except Problem as exc:
+            status = exc.status
+            _refuse(request, exc)
+        if method not in ("GET", "HEAD") or path.endswith("/audio"):
+            self._audit(request, method, path, status)
+
+    def _bug(self, failure: Failure, request: Request) -> None:
+        if failure.check(CancelledError):
+            return  # whoever asked has left
+        self._log.failure("a bug in the API", failure)
+        if not request.startedWriting and not request._disconnected:
+            _refuse(request, Problem(500, "a bug; the log has more"))
+
+    def _audit(self, request: Request, method: str, path: str, status: int) -> None:
+        address = request.getClientAddress()
+        self._log.info(
+            "api.audit {method} {path}: {status}",
+            method=method,
+            path=path[:200],
+            status=status,
+            remote=getattr(address, "host", ""),
+        )
+
+    def _check_token(self, request: Request) -> None:
+        expected = self._context.token
+        if not expected:
+            raise Problem(403, "set CHIMEGW_ADMIN_TOKEN to open the API")
+        given = request.getHeader("authorization") or ""
+        scheme, _, token = given.partition(" ")
+        # Digests: the comparison says nothing, not even how long the token is.
+        same = hmac.compare_digest(
+            hashlib.sha256(token.strip().encode()).digest(),
+            hashlib.sha256(expected.encode()).digest(),
+        )
+        if scheme.lower() != "bearer" or not same:
+            raise Problem(
+                401,
+                "Authorization: Bearer and the admin token",
+                WWW_Authenticate="Bearer",
+            )
+
+    def _route(
+        self, method: str, path: str
+    ) -> tuple[Callable[..., Awaitable[Answer]], re.Match[str]]:
+        allowed = []
+        for of_method, pattern, act in self._routes:
+            found = pattern.fullmatch(path)
+            if found is None:
+                continue
+            if method == of_method or (method == "HEAD" and of_method == "GET"):
+                return act, found
+            allowed.append(of_method)
+        if allowed:
+            raise Problem(405, f"{method} is not for this", Allow=", ".join(allowed))
+        raise Problem(404, "there is nothing at this path; see /api/openapi.json")
+
+    def _body(self, request: Request, schema: str) -> dict[str, Any]:
+        kind = (request.getHeader("content-type") or "").partition(";")[0].strip()
+        if kind.lower() != "application/json":
+            raise Problem(415, "send application/json")
+        assert request.content is not None
+        content = request.content.read(_MAX_BODY_BYTES + 1)
+        if len(content) > _MAX_BODY_BYTES:
+            raise Problem(413, f"at most {_MAX_BODY_BYTES} bytes")
+        try:
+            body = json.loads(content)
+        except (ValueError, RecursionError) as exc:
+            raise Problem(400, f"not JSON: {exc}") from exc
+        _check(body, SCHEMAS[schema], "the request")
+        found: dict[str, Any] = body
+        return found
+
+    # -- reading -------------------------------------------------------------------
+
+    async def _list(self, request: Request) -> Answer:
+        given = _query(request, LIST_PARAMETERS)
+        limit = int(given.pop("limit", 50))
+        cursor = given.pop("cursor", None)
+        guard = self._context.guard
+        for name in ("caller", "called"):
+            if name in given:
+                given[name] = guard.guard(given[name])
+        query = CallQuery(
+            **given,
+            before=None if cursor is None else _read_cursor(cursor),
+            limit=limit + 1,
+        )
+        live = {c.record.call_id: c for c in self._context.calls.calls()}
+        records = self._context.records
+        if records is None or query.state == "live":
+            rows = self._live_rows(query, live)
+        else:
+            rows = await self._stored(records.calls, query)
+        page = [self._summary(row, live) for row in rows[:limit]]
+        next_cursor = _cursor(rows[limit - 1]) if len(rows) > limit else None
+        return 200, {"calls": page, "next": next_cursor}
+
+    def _live_rows(
+        self, query: CallQuery, live: Mapping[str, Call]
+    ) -> list[dict[str, Any]]:
+        """What is in progress here, without asking the store."""
+        rows = [self._live_row(call) for call in live.values()]
+        wanted = {
+            "carrier": query.carrier,
+            "direction": query.direction,
+            "agent": query.agent,
+            "caller": query.caller,
+            "called": query.called,
+        }
+        found = [
+            row
+            for row in rows
+            if all(not value or row[name] == value for name, value in wanted.items())
+            and not query.outcome
+            and query.state != "ended"
+            and (query.since is None or row["started_at"] >= query.since)
+            and (query.until is None or row["started_at"] < query.until)
+            and (
+                query.before is None
+                or (row["started_at"], row["call_id"]) < query.before
+            )
+        ]
+        found.sort(key=lambda row: (row["started_at"], row["call_id"]), reverse=True)
+        return found[: query.limit]
+
+    def _live_row(self, call: Call) -> dict[str, Any]:
+        shown = self._context.guard.guard_record(call.snapshot())
+        answered = shown["answered_seconds"]
+        started = shown["started_at"]
+        return {
+            "call_id": shown["call_id"],
+            "state": "live",
+            "instance": self._context.instance,
+            "carrier": shown["carrier"],
+            "direction": shown["direction"],
+            "agent": shown["agent_profile"],
+            "caller": shown["caller"],
+            "called": shown["called"],
+            "started_at": started,
+            "answered_at": None if answered is None else started + answered,
+            "ended_at": None,
+            "duration_seconds": shown["duration_seconds"],
+            "outcome": None,
+            "reason": None,
+            "recording": shown["recording"],
+            "recording_fault": shown["recording_fault"],
+            "record": {k: v for k, v in shown.items() if k != "transcript"},
+            "transcript": shown["transcript"],
+        }
+
+    def _summary(
+        self, row: Mapping[str, Any], live: Mapping[str, Call]
+    ) -> dict[str, Any]:
+        call = live.get(row["call_id"])
+        shown = dict(row) if call is None else self._live_row(call)
+        shown.pop("record", None)
+        shown.pop("transcript", None)
+        return shown
+
+    async def _show(self, request: Request, call_id: str) -> Answer:
+        _check_id(call_id)
+        try:
+            return 200, self._live_row(self._context.calls.call(call_id))
+        except NoSuchCall:
+            return 200, await self._find(call_id)
+
+    async def _find(self, call_id: str) -> dict[str, Any]:
+        records = self._context.records
+        row = None
+        if records is not None:
+            row = await self._stored(records.call, call_id)
+        if row is None:
+            raise Problem(404, f"there is no call {call_id}")
+        found: dict[str, Any] = row
+        return found
+
+    async def _audio(self, request: Request, call_id: str) -> Answer:
+        _check_id(call_id)
+        row = await self._find(call_id)
+        location = row["recording"]
+        if not location:
+            raise Problem(404, "the call was not recorded")
+        path = await self._context.in_thread(self._context.recording_path, location)
+        if path is None:
+            raise Problem(404, f"the recording is not on this machine: {location}")
+        request.setHeader(b"Content-Type", b"audio/wav")
+        request.setHeader(b"Cache-Control", b"no-store")
+        file = File(str(path), defaultType="audio/wav")
+        file.type = "audio/wav"
+        file.render_GET(request)
+        return None
+
+    async def _agents(self, request: Request) -> Answer:
+        agents = [
+            {
+                "name": name,
+                "voice": profile.voice,
+                "language": profile.language,
+                "tools": [function.name for function in profile.functions],
+                "targets": list(profile.targets),
+            }
+            for name, profile in self._context.calls.roster.agents.items()
+        ]
+        return 200, {"agents": agents}
+
+    async def _events(self, request: Request) -> Answer:
+        given = _query(request, EVENT_PARAMETERS)
+        if self._context.events.is_full:
+            raise Problem(429, "too many listen already")
+        last = request.getHeader("last-event-id") or ""
+        after = int(last) if last.isdecimal() and len(last) < 16 else None
+        self._context.events.listen(
+            request, given.get("call_id", ""), given.get("after", after)
+        )
+        return None
+
+    async def _stored(self, read: Callable[[Any], Any], what: Any) -> Any:
+        try:
+            return await self._context.in_thread(read, what)
+        except Trouble as exc:
+            raise Problem(503, "the store cannot be read now", Retry_After="5") from exc
+
+    # -- acting ----------------------------------------------------------------------
+
+    async def _live(self, call_id: str) -> Call:
+        _check_id(call_id)
+        try:
+            return self._context.calls.call(call_id)
+        except NoSuchCall:
+            row = await self._find(call_id)
+        if row["state"] == "live":
+            raise Problem(
+                409, f"the call is in progress at the gateway {row['instance']}"
+            )
+        raise Problem(409, "the call has ended")
+
+    async def _hang_up(self, request: Request, call_id: str) -> Answer:
+        body = self._body(request, "HangUp")
+        call = await self._live(call_id)
+        reason = body.get("reason") or "an operator ended the call"
+        ending = Ending(Outcome.COMPLETED, reason)
+        if body.get("farewell"):
+            call.part(ending)
+        else:
+            call.hang_up(ending)
+        return _done(call_id, "hung up")
+
+    async def _transfer(self, request: Request, call_id: str) -> Answer:
+        target = self._body(request, "Transfer")["target"]
+        call = await self._live(call_id)
+        address = call.targets.get(target, target)
+        if address == target and not re.match(
+            r"(\+?[0-9]{2,32}|sips?:[^\s<>]{1,200})\Z", target
+        ):
+            known = ", ".join(call.targets) or "none"
+            raise Problem(422, f"neither a number, nor sip:..., nor a target ({known})")
+        try:
+            await call.transfer(address, target)
+        except TransferFailed as exc:
+            raise Problem(502, f"{exc}; the caller is still with the agent") from exc
+        return _done(call_id, "transferred")
+
+    async def _say(self, request: Request, call_id: str) -> Answer:
+        text = self._body(request, "Say")["text"]
+        call = await self._live(call_id)
+        if not call.say(text):
+            raise Problem(409, "there is no agent who could say it now")
+        return _done(call_id, "said")
+
+    async def _instruct(self, request: Request, call_id: str) -> Answer:
+        body = self._body(request, "Instruct")
+        call = await self._live(call_id)
+        if not call.instruct(body["text"], body.get("respond", False)):
+            raise Problem(409, "there is no agent who could be told now")
+        return _done(call_id, "told")
+
+    async def _digits(self, request: Request, call_id: str) -> Answer:
+        digits = self._body(request, "Digits")["digits"]
+        call = await self._live(call_id)
+        if not call.send_digits(digits):
+            raise Problem(409, "this call's line cannot send keys")
+        return _done(call_id, "pressed")
+
+    async def _recording(self, request: Request, call_id: str) -> Answer:
+        action = self._body(request, "Recording")["action"]
+        call = await self._live(call_id)
+        if not call.pause_recording(action == "pause"):
+            raise Problem(409, "the call is not recorded")
+        return _done(call_id, "paused" if action == "pause" else "resumed")
+
+    async def _originate(self, request: Request) -> Answer:
+        body = self._body(request, "Originate")
+        key = request.getHeader("idempotency-key") or ""
+        if key and not re.fullmatch(r"[0-9A-Za-z_-]{1,100}", key):
+            raise Problem(422, "Idempotency-Key: letters, digits, _ and - only")
+        if key in self._placed:
+            return 202, self._placed[key]
+        agent = body.get("agent", "default")
+        if agent not in self._context.calls.roster.agents:
+            raise Problem(422, f"there is no agent {agent!r}")
+        try:
+            placed = await self._context.originate(
+                body["to"], agent, body.get("via", ""), body.get("parameters", {})
+            )
+        except UnknownAgent as exc:
+            raise Problem(422, str(exc)) from exc
+        except CallRefused as exc:
+            raise Problem(503, str(exc)) from exc
+        if key:
+            self._placed[key] = placed
+            if len(self._placed) > _MAX_KEYS:
+                self._placed.popitem(last=False)
+        return 202, placed
+
+
+def _done(call_id: str, what: str) -> Answer:
+    return 200, {"call_id": call_id, "done": what}
+
+
+def _check_id(call_id: str) -> None:
+    if not re.fullmatch(CALL_ID, call_id):
+        raise Problem(404, "that is no call's id")
+
+
+def _check(value: Any, schema: Mapping[str, Any], what: str) -> None:
+    fault = next(Draft202012Validator(schema).iter_errors(value), None)
+    if fault is not None:
+        where = "/".join(str(part) for part in fault.absolute_path) or what
+        raise Problem(422, f"{where}: {fault.message[:300]}")
+
+
+def _query(
+    request: Request, schemas: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """The query string by its schemas; what is not in them is a mistake."""
+    given: dict[str, Any] = {}
+    for raw_name, values in request.args.items():
+        name = raw_name.decode("utf-8", "replace")
+        schema = schemas.get(name)
+        if schema is None:
+            known = ", ".join(schemas)
+            raise Problem(422, f"there is no parameter {name[:40]!r} ({known})")
+        if len(values) > 1:
+            raise Problem(422, f"{name} stands there twice")
+        text = values[0].decode("utf-8", "replace")
+        value: Any = text
+        try:
+            if schema["type"] == "integer":
+                value = int(text)
+            elif schema["type"] == "number":
+                value = float(text)
+                if value != value or value in (float("inf"), float("-inf")):
+                    raise ValueError(text)
+        except ValueError as exc:
+            raise Problem(422, f"{name}: {text[:40]!r} is no {schema['type']}") from exc
+        _check(value, schema, name)
+        given[name] = value
+    return given
+
+
+def _cursor(row: Mapping[str, Any]) -> str:
+    text = json.dumps([row["started_at"], row["call_id"]])
+    return base64.urlsafe_b64encode(text.encode()).decode()
+
+
+def _read_cursor(cursor: str) -> tuple[float, str]:
+    try:
+        at, call_id = json.loads(base64.urlsafe_b64decode(cursor))
+        return float(at), str(call_id)
+    except (ValueError, TypeError, binascii.Error) as exc:
+        raise Problem(422, "that is no cursor of this API") from exc
+
+
+def _reply(
+    request: Request,
+    status: int,
+    content: Mapping[str, Any],
+    kind: bytes = b"application/json",
+) -> None:
+    request.setResponseCode(status)
+    request.setHeader(b"Content-Type", kind)
+    request.setHeader(b"Cache-Control", b"no-store")
+    request.write(json.dumps(content).encode() + b"\n")
+    request.finish()
+
+
+def _refuse(request: Request, problem: Problem) -> None:
+    for name, value in problem.headers.items():
+        request.setHeader(name.replace("_", "-"), value)
+    content = {
+        "type": "about:blank",
+        "title": _TITLES[problem.status],
+        "status": problem.status,
+        "detail": str(problem),
+    }
+    _reply(request, problem.status, content, b"application/problem+json")

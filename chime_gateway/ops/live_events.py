@@ -1,0 +1,146 @@
+"""
+What happens in calls, live, to whoever listens: server-sent events.
+
+(html.spec.whatwg.org, section 9.2.)  A listener that does not read is sent away;
+what it missed it can ask for by the last id it has seen, as far as that is kept.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
+from twisted.web.server import Request
+from zope.interface import implementer
+
+from chime_gateway.call.events import CallEvent
+
+#: So many are kept for listeners that come back.
+KEPT: Final = 1000
+
+#: A proxy takes a line that is silent for longer to be dead.
+_KEEP_ALIVE_SECONDS: Final = 15.0
+
+#: Events that wait for a listener that does not read.
+_MAX_WAITING: Final = 1000
+
+#: Listeners at the same time.
+MAX_LISTENERS: Final = 50
+
+
+class LiveEvents:
+    """
+    @param shown: what may be seen of an event.
+    """
+
+    def __init__(
+        self, clock: IReactorTime, shown: Callable[[CallEvent], dict[str, Any]]
+    ) -> None:
+        self._clock = clock
+        self._shown = shown
+        self._kept: deque[tuple[int, str, bytes]] = deque(maxlen=KEPT)
+        self._count = 0
+        self._listeners: set[_Listener] = set()
+
+    def happened(self, event: CallEvent) -> None:
+        self._count += 1
+        text = json.dumps(self._shown(event), separators=(",", ":"))
+        message = f"id: {self._count}\nevent: {event.kind}\ndata: {text}\n\n".encode()
+        self._kept.append((self._count, event.call_id, message))
+        for listener in list(self._listeners):
+            listener.told(event.call_id, message)
+
+    @property
+    def is_full(self) -> bool:
+        return len(self._listeners) >= MAX_LISTENERS
+
+    def listen(self, request: Request, call_id: str, after: int | None) -> None:
+        """
+        Send events until the other side leaves.
+
+        @param call_id: empty: of all calls.
+        @param after: begin behind this id, as far as it is kept.
+        """
+        request.setHeader(b"Content-Type", b"text/event-stream")
+        request.setHeader(b"Cache-Control", b"no-store")
+        request.setHeader(b"X-Accel-Buffering", b"no")
+        # A stream is not cut off because nothing is heard of the other side.
+        request.channel.setTimeout(None)
+        listener = _Listener(request, call_id, self._clock, self._listeners.discard)
+        self._listeners.add(listener)
+        request.write(b": live events\n\n")
+        if after is not None:
+            for number, of_call, message in self._kept:
+                if number > after:
+                    listener.told(of_call, message)
+
+    def close(self) -> None:
+        for listener in list(self._listeners):
+            listener.close()
+
+
+@implementer(IPushProducer)
+class _Listener:
+    def __init__(
+        self,
+        request: Request,
+        call_id: str,
+        clock: IReactorTime,
+        gone: Callable[[_Listener], None],
+    ) -> None:
+        self._request = request
+        self._call_id = call_id
+        self._clock = clock
+        self._gone = gone
+        self._waiting: deque[bytes] = deque()
+        self._is_paused = False
+        self._is_over = False
+        self._keep_alive: IDelayedCall | None = None
+        request.registerProducer(self, True)
+        request.notifyFinish().addBoth(lambda _: self._left())
+        self._stay()
+
+    def told(self, call_id: str, message: bytes) -> None:
+        if self._is_over or (self._call_id and call_id != self._call_id):
+            return
+        if not self._is_paused:
+            self._request.write(message)
+            return
+        self._waiting.append(message)
+        if len(self._waiting) > _MAX_WAITING:
+            self.close()
+
+    def close(self) -> None:
+        if not self._is_over:
+            self._request.unregisterProducer()
+            self._request.finish()
+            self._left()
+
+    def _left(self) -> None:
+        if self._is_over:
+            return
+        self._is_over = True
+        if self._keep_alive is not None and self._keep_alive.active():
+            self._keep_alive.cancel()
+        self._gone(self)
+
+    def _stay(self) -> None:
+        if self._keep_alive is not None and not self._is_paused:
+            self._request.write(b": still here\n\n")
+        self._keep_alive = self._clock.callLater(_KEEP_ALIVE_SECONDS, self._stay)
+
+    # -- IPushProducer -----------------------------------------------------------
+
+    def pauseProducing(self) -> None:
+        self._is_paused = True
+
+    def resumeProducing(self) -> None:
+        self._is_paused = False
+        while self._waiting and not self._is_paused:
+            self._request.write(self._waiting.popleft())
+
+    def stopProducing(self) -> None:
+        self._left()

@@ -1,0 +1,296 @@
+"""
+What an agent is told and given, as values.
+
+Nothing here reads a file or runs a tool; how a profile comes to be is in
+L{chime_gateway.config_agents}, what becomes of a tool call in
+L{chime_gateway.call.tools}.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, TypeAlias
+
+from attrs import Factory, field, frozen, validators
+
+#: Said when the gateway must end a call that goes on: drained, or over its time.
+DEFAULT_GOODBYE: Final = (
+    "The line has to be closed now. Apologise in one short sentence, say goodbye,"
+    " and do not ask anything."
+)
+
+DEFAULT_INSTRUCTIONS: Final = (
+    "You are on a telephone call. Be friendly, brief and clear; answer in the"
+    " caller's language."
+)
+
+#: Tools that the gateway itself has.
+END_CALL: Final = "end_call"
+TRANSFER_CALL: Final = "transfer_call"
+SEND_DIGITS: Final = "send_digits"
+COLLECT_DIGITS: Final = "collect_digits"
+BUILT_IN_TOOLS: Final = (END_CALL, TRANSFER_CALL, SEND_DIGITS, COLLECT_DIGITS)
+
+#: What instructions, greetings and notices may name in braces; C{header.NAME} is
+#: whatever the carrier passed along.
+TEMPLATE_VARIABLES: Final = ("caller", "called", "agent", "call_id")
+TEMPLATE_HEADER: Final = "header."
+_VARIABLE: Final = re.compile(r"\{\{|\}\}|\{([A-Za-z][\w.-]*)\}")
+
+#: A value comes from a stranger, and the model reads it as a part of its orders.
+_MAX_VALUE_CHARS: Final = 200
+
+#: A filler that is a sound and not a sentence.
+TONE: Final = "tone"
+
+
+def unknown_variables(template: str) -> list[str]:
+    """Names in braces that no call can fill in."""
+    names = [found[1] for found in _VARIABLE.finditer(template) if found[1]]
+    return [
+        name
+        for name in names
+        if name not in TEMPLATE_VARIABLES and not name.startswith(TEMPLATE_HEADER)
+    ]
+
+
+def fill_in(template: str, values: Mapping[str, str]) -> str:
+    """
+    A template with the values of one call; C{{{} and C{}}} are braces.
+
+    @param values: by variable; those of headers by C{header.} and their name in
+        lower case.  What is missing becomes nothing.
+    """
+
+    def value(found: re.Match[str]) -> str:
+        name = found[1]
+        if name is None:
+            return found[0][0]
+        if name.startswith(TEMPLATE_HEADER):
+            name = name.lower()
+        text = " ".join(values.get(name, "").split())
+        return text[:_MAX_VALUE_CHARS]
+
+    return _VARIABLE.sub(value, template)
+
+
+@frozen(kw_only=True)
+class Target:
+    """
+    Whom a caller may be handed on to.
+
+    @ivar address: what the carrier is asked for: a number or a C{sip:} URI.
+    @ivar description: tells the model when to choose it.
+    """
+
+    address: str = field(repr=False)
+    description: str = ""
+
+
+@frozen(kw_only=True)
+class HttpTool:
+    """
+    A function of the model that is a POST to somebody's server.
+
+    @ivar parameters: JSON Schema of the arguments.
+    @ivar secret: signs each request; empty: it is not signed.
+    @ivar max_answer_bytes: more than this is no answer for a model.
+    """
+
+    name: str = ""
+    description: str = ""
+    url: str
+    parameters: Mapping[str, Any] = Factory(
+        lambda: {"type": "object", "properties": {}}
+    )
+    secret: str = field(default="", repr=False)
+    bearer: str = field(default="", repr=False)
+    timeout_seconds: float = field(default=10.0, validator=validators.gt(0))
+    max_answer_bytes: int = field(default=32_768, validator=validators.gt(0))
+
+
+@frozen(kw_only=True)
+class McpServer:
+    """
+    A server of tools that the service itself talks with (Model Context Protocol).
+
+    @ivar allowed_tools: empty: all that it has.
+    """
+
+    name: str = ""
+    url: str
+    description: str = ""
+    authorization: str = field(default="", repr=False)
+    allowed_tools: tuple[str, ...] = ()
+
+
+Tool: TypeAlias = str | HttpTool
+
+
+@frozen
+class FunctionTool:
+    """A function as the model sees it; C{parameters} is a JSON Schema."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+
+
+@frozen(kw_only=True)
+class ProfileLimits:
+    """Limits of one profile's calls, where they are not everybody's; seconds."""
+
+    max_call_seconds: float | None = None
+    idle_seconds: float | None = None
+    agent_silence_seconds: float | None = None
+    goodbye_seconds: float | None = None
+
+    def __attrs_post_init__(self) -> None:
+        for name, value in self.given().items():
+            if value <= 0:
+                raise ValueError(f"{name} must be > 0: {value:g}")
+
+    def given(self) -> dict[str, float]:
+        """Those that are set."""
+        names = ("max_call_seconds", "idle_seconds", "agent_silence_seconds")
+        pairs = ((name, getattr(self, name)) for name in (*names, "goodbye_seconds"))
+        return {name: value for name, value in pairs if value is not None}
+
+
+def _default_turn_detection() -> dict[str, Any]:
+    # silence_duration_ms is always given: the service's documented default and
+    # the one it reports differ.
+    return {
+        "type": "server_vad",
+        "threshold": 0.5,
+        "prefix_padding_ms": 300,
+        "silence_duration_ms": 500,
+    }
+
+
+@frozen(kw_only=True)
+class AgentProfile:
+    """
+    Who answers: the settings of one agent.
+
+    @ivar greeting: what the agent says first; empty: the caller speaks first.
+    @ivar interruptible: whether the caller's speech stops the agent's.
+    @ivar turn_detection: passed to the service as it is, except for the two
+        members that L{interruptible} decides, and L{idle_prompt_seconds}.
+    @ivar idle_prompt_seconds: a caller who says nothing for so long after the
+        agent has spoken is spoken to (5 to 30; C{None}: never).
+    @ivar reasoning: effort, for models that reason; empty: not said.
+    @ivar tools: names of the gateway's own, and HTTP tools.
+    @ivar targets: whom C{transfer_call} may choose, by name.
+    @ivar filler: said while a tool takes long, or L{TONE}; empty: silence.
+    @ivar fallback: name of the target that gets the caller when the agent is lost;
+        C{fallback_address} is where that is.
+    @ivar recording: C{None}: if there is a place for recordings.
+    @ivar recording_notice: said before the greeting of a call that is recorded.
+    """
+
+    instructions: str = DEFAULT_INSTRUCTIONS
+    voice: str = "marin"
+    speed: float | None = field(
+        default=None,
+        validator=validators.optional((validators.ge(0.25), validators.le(1.5))),
+    )
+    greeting: str = ""
+    goodbye: str = DEFAULT_GOODBYE
+    language: str = ""
+    interruptible: bool = True
+    transcription_model: str = "whisper-1"
+    transcription_prompt: str = ""
+    noise_reduction: str = field(
+        default="near_field", validator=validators.in_(("near_field", "far_field", ""))
+    )
+    turn_detection: Mapping[str, Any] = Factory(_default_turn_detection)
+    idle_prompt_seconds: float | None = field(
+        default=None,
+        validator=validators.optional((validators.ge(5), validators.le(30))),
+    )
+    max_output_tokens: int | None = field(
+        default=None, validator=validators.optional(validators.in_(range(1, 4097)))
+    )
+    reasoning: str = field(
+        default="",
+        validator=validators.in_(("", "minimal", "low", "medium", "high", "xhigh")),
+    )
+    tools: tuple[Tool, ...] = ()
+    targets: Mapping[str, Target] = Factory(dict)
+    mcp_servers: tuple[McpServer, ...] = ()
+    filler: str = ""
+    filler_after_seconds: float = field(default=2.0, validator=validators.gt(0))
+    fallback: str = ""
+    fallback_address: str = field(default="", repr=False)
+    recording: bool | None = None
+    recording_notice: str = ""
+    limits: ProfileLimits = Factory(ProfileLimits)
+
+    @property
+    def functions(self) -> tuple[FunctionTool, ...]:
+        """What the model may call."""
+        return tuple(self._functions())
+
+    def _functions(self) -> Iterator[FunctionTool]:
+        for tool in self.tools:
+            if isinstance(tool, HttpTool):
+                yield FunctionTool(tool.name, tool.description, tool.parameters)
+            elif tool == TRANSFER_CALL:
+                yield _transfer_call(self.targets)
+            else:
+                yield _BUILT_IN[tool]
+
+
+def _object(required: tuple[str, ...] = (), **properties: Any) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(required),
+        "additionalProperties": False,
+    }
+
+
+def _transfer_call(targets: Mapping[str, Target]) -> FunctionTool:
+    lines = [
+        f"{name}: {target.description}" if target.description else name
+        for name, target in targets.items()
+    ]
+    return FunctionTool(
+        TRANSFER_CALL,
+        "Hand the caller on to somebody else; tell the caller first. Targets:\n"
+        + "\n".join(lines),
+        _object(
+            ("target",),
+            target={"type": "string", "enum": list(targets)},
+        ),
+    )
+
+
+_BUILT_IN: Final[Mapping[str, FunctionTool]] = {
+    END_CALL: FunctionTool(
+        END_CALL,
+        "Hang up. Only when the conversation is over and you have said goodbye; the"
+        " line is closed when your last words were heard.",
+        _object(),
+    ),
+    SEND_DIGITS: FunctionTool(
+        SEND_DIGITS,
+        "Press keys of the telephone, for a menu at the other end of the line.",
+        _object(
+            ("digits",),
+            digits={"type": "string", "pattern": "^[0-9A-D*#]{1,32}$"},
+        ),
+    ),
+    COLLECT_DIGITS: FunctionTool(
+        COLLECT_DIGITS,
+        "Let the caller type digits on the keypad, such as a customer number or a"
+        " PIN. Ask for them first; this waits until they were typed.",
+        _object(
+            max_digits={"type": "integer", "minimum": 1, "maximum": 32},
+            terminator={"type": "string", "enum": ["#", "*", ""]},
+            timeout_seconds={"type": "number", "minimum": 1, "maximum": 60},
+        ),
+    ),
+}

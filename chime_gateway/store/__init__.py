@@ -1,0 +1,1 @@
+"""What is kept of calls: records, transcripts, deliveries, recordings."""

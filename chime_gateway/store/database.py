@@ -1,0 +1,400 @@
+"""
+The database: SQLite, or PostgreSQL for a fleet.
+
+Everything here blocks and is called in threads.  Entries may be applied again, as
+after a crash; the result is the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+from attrs import frozen
+from sqlalchemy import (
+    URL,
+    Connection,
+    Engine,
+    and_,
+    create_engine,
+    delete,
+    event,
+    func,
+    make_url,
+    or_,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from chime_gateway.errors import ConfigError
+from chime_gateway.store.tables import (
+    CALLS,
+    DELIVERIES,
+    INSTANCES,
+    LIVE,
+    OVER,
+    PENDING,
+    TURNS,
+)
+
+#: (kind, values): one thing to be written down.
+Entry: TypeAlias = tuple[str, dict[str, Any]]
+
+OPENED: Final = "opened"
+ANSWERED: Final = "answered"
+TURN: Final = "turn"
+CLOSED: Final = "closed"
+RECORDED: Final = "recorded"
+DELIVERY: Final = "delivery"
+TRIED: Final = "tried"
+
+#: A locked SQLite file is waited for so long; in a thread of its own.
+_BUSY_SECONDS: Final = 3.0
+_CONNECT_SECONDS: Final = 5
+
+#: Any number: who holds this lock in PostgreSQL makes the tables.
+_MIGRATION_LOCK: Final = 0x6368696D65
+
+#: An instance that was not seen for so long is gone, and its calls with it.
+GONE_SECONDS: Final = 600.0
+
+#: What a database that is away, locked or full raises.
+Trouble: Final = (DBAPIError, PoolTimeout, OSError)
+
+
+@frozen(kw_only=True)
+class CallQuery:
+    """
+    Which calls are wanted; empty: any.
+
+    @ivar since: and C{until}: Unix seconds of their start.
+    @ivar before: (start, id) behind which the page begins, newest first.
+    """
+
+    state: str = ""
+    carrier: str = ""
+    direction: str = ""
+    agent: str = ""
+    outcome: str = ""
+    caller: str = ""
+    called: str = ""
+    since: float | None = None
+    until: float | None = None
+    before: tuple[float, str] | None = None
+    limit: int = 50
+
+
+class Database:
+    """
+    @param folder: of the state, where instances of this machine find each other.
+    """
+
+    def __init__(self, url: str, folder: Path) -> None:
+        self._folder = folder
+        try:
+            self._url: URL = make_url(url)
+            self._engine = self._new_engine()
+        except (ArgumentError, ImportError, ValueError) as exc:
+            name = getattr(exc, "name", "")
+            hint = " (install chime-gateway[postgresql])" if name == "psycopg" else ""
+            raise ConfigError(f"CHIMEGW_DATABASE_URL: {exc}{hint}") from exc
+        self._is_sqlite = self._engine.dialect.name == "sqlite"
+        self._insert: Any = sqlite.insert if self._is_sqlite else postgresql.insert
+
+    def _new_engine(self) -> Engine:
+        if self._url.get_backend_name() != "sqlite":
+            return create_engine(
+                self._url,
+                pool_pre_ping=True,
+                pool_size=5,
+                pool_timeout=_CONNECT_SECONDS,
+                connect_args={"connect_timeout": _CONNECT_SECONDS},
+            )
+        engine = create_engine(self._url, connect_args={"timeout": _BUSY_SECONDS})
+
+        @event.listens_for(engine, "connect")
+        def connected(connection: Any, _: Any) -> None:
+            # Readers and the one writer do not wait for each other.
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=NORMAL")
+
+        return engine
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    # -- the tables --------------------------------------------------------------
+
+    def migrate(self) -> None:
+        """
+        Make the tables, or bring them up to date.
+
+        @raise Trouble: the database cannot be used now.
+        """
+        # Alembic takes its time to load, and is used once.
+        from alembic import command
+        from alembic.config import Config
+
+        if self._is_sqlite and self._url.database:
+            Path(self._url.database).parent.mkdir(parents=True, exist_ok=True)
+        config = Config()
+        folder = Path(__file__).parent / "migrations"
+        config.set_main_option("script_location", str(folder).replace("%", "%%"))
+        with self._one_at_a_time(), self._engine.begin() as connection:
+            if not self._is_sqlite:
+                lock = text("SELECT pg_advisory_xact_lock(:key)")
+                connection.execute(lock, {"key": _MIGRATION_LOCK})
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+
+    @contextlib.contextmanager
+    def _one_at_a_time(self) -> Iterator[None]:
+        """Instances of one machine that share a SQLite file."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with open(self._folder / "migrate.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    # -- writing -----------------------------------------------------------------
+
+    def apply(self, entries: Sequence[Entry]) -> None:
+        """
+        All of them, or none.
+
+        @raise Trouble: the database cannot be used now.
+        """
+        with self._engine.begin() as connection:
+            for kind, values in entries:
+                _APPLY[kind](self, connection, values)
+
+    def _opened(self, connection: Connection, values: dict[str, Any]) -> None:
+        insert = self._insert(CALLS).values(values)
+        connection.execute(insert.on_conflict_do_nothing())
+
+    def _answered(self, connection: Connection, values: dict[str, Any]) -> None:
+        call_id = values["call_id"]
+        rest = {name: value for name, value in values.items() if name != "call_id"}
+        is_live = and_(CALLS.c.call_id == call_id, CALLS.c.state == LIVE)
+        connection.execute(update(CALLS).where(is_live).values(rest))
+
+    def _turn(self, connection: Connection, values: dict[str, Any]) -> None:
+        insert = self._insert(TURNS).values(values)
+        connection.execute(
+            insert.on_conflict_do_update(
+                index_elements=["call_id", "number"],
+                set_={"turn": insert.excluded.turn, "started": insert.excluded.started},
+            )
+        )
+
+    def _closed(self, connection: Connection, values: dict[str, Any]) -> None:
+        values = dict(values)
+        for turn in values.pop("turns", ()):
+            self._turn(connection, turn)
+        insert = self._insert(CALLS).values(values)
+        connection.execute(
+            insert.on_conflict_do_update(
+                index_elements=["call_id"],
+                set_={name: insert.excluded[name] for name in values},
+            )
+        )
+
+    def _recorded(self, connection: Connection, values: dict[str, Any]) -> None:
+        rest = {name: value for name, value in values.items() if name != "call_id"}
+        where = CALLS.c.call_id == values["call_id"]
+        connection.execute(update(CALLS).where(where).values(rest))
+
+    def _delivery(self, connection: Connection, values: dict[str, Any]) -> None:
+        insert = self._insert(DELIVERIES).values(values)
+        connection.execute(insert.on_conflict_do_nothing())
+
+    def _tried(self, connection: Connection, values: dict[str, Any]) -> None:
+        rest = {n: value for n, value in values.items() if n != "delivery_id"}
+        where = DELIVERIES.c.delivery_id == values["delivery_id"]
+        connection.execute(update(DELIVERIES).where(where).values(rest))
+
+    # -- the fleet ---------------------------------------------------------------
+
+    def seen(self, instance: str, now: float) -> None:
+        """This gateway is alive."""
+        insert = self._insert(INSTANCES).values(instance=instance, seen_at=now)
+        with self._engine.begin() as connection:
+            connection.execute(
+                insert.on_conflict_do_update(
+                    index_elements=["instance"], set_={"seen_at": now}
+                )
+            )
+
+    def lost_calls(
+        self, instance: str, started_before: float, now: float
+    ) -> list[dict[str, Any]]:
+        """
+        Calls that nobody has closed: those of an earlier run of this gateway, and
+        of gateways that were not seen for long.
+        """
+        alive = select(INSTANCES.c.instance).where(
+            INSTANCES.c.seen_at >= now - GONE_SECONDS
+        )
+        mine = and_(CALLS.c.instance == instance, CALLS.c.started_at < started_before)
+        nobodys = and_(
+            CALLS.c.instance != instance,
+            CALLS.c.instance.not_in(alive),
+            CALLS.c.started_at < now - GONE_SECONDS,
+        )
+        query = select(CALLS).where(CALLS.c.state == LIVE, or_(mine, nobodys))
+        with self._engine.connect() as connection:
+            return [dict(row._mapping) for row in connection.execute(query)]
+
+    def adopt_deliveries(self, instance: str, now: float) -> int:
+        """
+        Take over what gateways that are gone have left undelivered.
+
+        @return: how many.
+        """
+        alive = select(INSTANCES.c.instance).where(
+            INSTANCES.c.seen_at >= now - GONE_SECONDS
+        )
+        query = (
+            update(DELIVERIES)
+            .where(
+                DELIVERIES.c.state == PENDING,
+                DELIVERIES.c.instance != instance,
+                DELIVERIES.c.instance.not_in(alive),
+            )
+            .values(instance=instance)
+        )
+        with self._engine.begin() as connection:
+            return int(connection.execute(query).rowcount)
+
+    # -- deliveries --------------------------------------------------------------
+
+    def due_deliveries(
+        self, instance: str, now: float, limit: int
+    ) -> tuple[list[dict[str, Any]], float | None]:
+        """
+        The first undelivered one of each call and webhook, if its time has come;
+        and when the next one is due.
+        """
+        table = DELIVERIES
+        mine = and_(table.c.instance == instance, table.c.state == PENDING)
+        first = (
+            select(
+                table.c.call_id,
+                table.c.webhook,
+                func.min(table.c.number).label("number"),
+            )
+            .where(mine)
+            .group_by(table.c.call_id, table.c.webhook)
+            .subquery()
+        )
+        heads = (
+            select(table)
+            .join(
+                first,
+                and_(
+                    table.c.call_id == first.c.call_id,
+                    table.c.webhook == first.c.webhook,
+                    table.c.number == first.c.number,
+                ),
+            )
+            .where(mine)
+            .order_by(table.c.next_try_at, table.c.created_at)
+            .limit(limit)
+        )
+        with self._engine.connect() as connection:
+            rows = [dict(row._mapping) for row in connection.execute(heads)]
+        due = [row for row in rows if row["next_try_at"] <= now]
+        later = [row["next_try_at"] for row in rows if row["next_try_at"] > now]
+        return due, min(later, default=None)
+
+    def count_deliveries(self, instance: str) -> dict[str, int]:
+        """By state."""
+        query = (
+            select(DELIVERIES.c.state, func.count())
+            .where(DELIVERIES.c.instance == instance)
+            .group_by(DELIVERIES.c.state)
+        )
+        with self._engine.connect() as connection:
+            return {row[0]: int(row[1]) for row in connection.execute(query)}
+
+    # -- reading -----------------------------------------------------------------
+
+    def calls(self, query: CallQuery) -> list[dict[str, Any]]:
+        """Rows of calls, newest first."""
+        table = CALLS
+        wanted = select(table).order_by(
+            table.c.started_at.desc(), table.c.call_id.desc()
+        )
+        for name in (
+            *("state", "carrier", "direction", "agent"),
+            *("outcome", "caller", "called"),
+        ):
+            value = getattr(query, name)
+            if value:
+                wanted = wanted.where(table.c[name] == value)
+        if query.since is not None:
+            wanted = wanted.where(table.c.started_at >= query.since)
+        if query.until is not None:
+            wanted = wanted.where(table.c.started_at < query.until)
+        if query.before is not None:
+            at, call_id = query.before
+            wanted = wanted.where(
+                or_(
+                    table.c.started_at < at,
+                    and_(table.c.started_at == at, table.c.call_id < call_id),
+                )
+            )
+        with self._engine.connect() as connection:
+            found = connection.execute(wanted.limit(query.limit))
+            return [dict(row._mapping) for row in found]
+
+    def call(self, call_id: str) -> dict[str, Any] | None:
+        """One call's row, its turns in C{transcript}; C{None}: there is none."""
+        turns = (
+            select(TURNS.c.turn)
+            .where(TURNS.c.call_id == call_id)
+            .order_by(TURNS.c.number)
+        )
+        with self._engine.connect() as connection:
+            row = connection.execute(
+                select(CALLS).where(CALLS.c.call_id == call_id)
+            ).first()
+            if row is None:
+                return None
+            transcript = [found[0] for found in connection.execute(turns)]
+        return {**row._mapping, "transcript": transcript}
+
+    # -- retention ---------------------------------------------------------------
+
+    def delete_before(self, started_before: float) -> list[tuple[str, str]]:
+        """
+        Forget calls that are over and old, with all that belongs to them.
+
+        @return: their ids and recordings.
+        """
+        old = and_(CALLS.c.started_at < started_before, CALLS.c.state == OVER)
+        with self._engine.begin() as connection:
+            rows = connection.execute(
+                select(CALLS.c.call_id, CALLS.c.recording).where(old).limit(1000)
+            ).all()
+            ids = [row[0] for row in rows]
+            for table in (TURNS, DELIVERIES, CALLS):
+                connection.execute(delete(table).where(table.c.call_id.in_(ids)))
+        return [(row[0], row[1]) for row in rows]
+
+
+_APPLY: Final[Mapping[str, Callable[[Database, Connection, dict[str, Any]], None]]] = {
+    OPENED: Database._opened,
+    ANSWERED: Database._answered,
+    TURN: Database._turn,
+    CLOSED: Database._closed,
+    RECORDED: Database._recorded,
+    DELIVERY: Database._delivery,
+    TRIED: Database._tried,
+}

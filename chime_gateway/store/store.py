@@ -1,0 +1,172 @@
+"""
+The store of one gateway: all its parts, in the order in which they start and stop.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from chime_gateway.call import events
+from chime_gateway.call.events import CallEvent
+from chime_gateway.errors import ConfigError
+from chime_gateway.net.signed_post import SignedPost
+from chime_gateway.settings import StoreSettings, WebhookSettings
+from chime_gateway.store.book import CallBook, deliveries, lost_record
+from chime_gateway.store.database import CLOSED, CallQuery, Database
+from chime_gateway.store.journal import Journal
+from chime_gateway.store.keeper import Keeper, journal_path
+from chime_gateway.store.numbers import NumberGuard
+from chime_gateway.store.recordings import RecordingWriter
+from chime_gateway.store.webhooks import Webhooks
+
+#: What is slow at the end is waited for so long.
+_STOP_SECONDS: Final = 10.0
+
+#: Old calls are looked for this often.
+_RETENTION_SECONDS: Final = 3600.0
+
+
+class InThread(Protocol):
+    def __call__(self, function: Callable[..., Any], *args: Any) -> Deferred[Any]: ...
+
+
+class Store:
+    """
+    @param in_reactor: has something run in the reactor's thread.
+    @param keep_recordings: C{None}: none are made here.
+    @raise ConfigError: the state's folder or the database's URL cannot be used.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        settings: StoreSettings,
+        webhooks: Sequence[WebhookSettings],
+        *,
+        post: SignedPost,
+        in_thread: InThread,
+        in_reactor: Callable[..., Any],
+        clock: IReactorTime,
+        wall_time: Callable[[], float],
+        jitter: Callable[[], float],
+        recordings: RecordingWriter | None = None,
+    ) -> None:
+        self.settings = settings
+        self.guard = NumberGuard(settings.numbers, settings.numbers_key)
+        folder = Path(settings.state_directory)
+        self.journal = Journal(journal_path(folder, settings.instance))
+        try:
+            self.database = Database(settings.database_url, folder)
+        except ConfigError:
+            self.journal.close()
+            raise
+        self._webhook_settings = webhooks
+        self._wall_time = wall_time
+        self._began_at = wall_time()
+        self._recordings = recordings
+        self._in_thread = in_thread
+        self._retention_at = 0.0
+        self.keeper = Keeper(
+            self.database,
+            self.journal,
+            ready=self._sweep,
+            wrote=lambda: in_reactor(self.webhooks.wake),
+            upkeep=self._keep_up,
+        )
+        self.book = CallBook(settings.instance, self.guard, webhooks, self.keeper.put)
+        self.webhooks = Webhooks(
+            webhooks,
+            settings.instance,
+            waiting=self.database,
+            put=self.keeper.put,
+            post=post,
+            in_thread=in_thread,
+            clock=clock,
+            wall_time=wall_time,
+            jitter=jitter,
+        )
+
+    def start(self) -> None:
+        self.keeper.start()
+        self.webhooks.wake()
+
+    async def stop(self) -> None:
+        await self.webhooks.stop()
+        await self._in_thread(self.keeper.stop, _STOP_SECONDS)
+        self.database.close()
+
+    # -- asked, in threads of the pool ---------------------------------------------
+
+    def calls(self, query: CallQuery) -> list[dict[str, Any]]:
+        """As L{Database.calls}; numbers in the query are as callers have them."""
+        return self.database.calls(query)
+
+    def call(self, call_id: str) -> dict[str, Any] | None:
+        return self.database.call(call_id)
+
+    # -- in the keeper's thread ------------------------------------------------------
+
+    def _sweep(self) -> None:
+        """Close the records of calls whose gateway has gone away under them."""
+        now = self._wall_time()
+        self.database.seen(self.settings.instance, now)
+        lost = self.database.lost_calls(self.settings.instance, self._began_at, now)
+        for row in lost:
+            why = "the gateway went away in the middle of the call"
+            record = lost_record(row, why)
+            last = self._last_known(row)
+            record["duration_seconds"] = round(max(0.0, last - row["started_at"]), 3)
+            closed = self.book.closed(row["call_id"], record, last)
+            closed["instance"] = row["instance"]
+            # Behind every event that the call may have had.
+            event = CallEvent(events.ENDED, row["call_id"], 1_000_000, now, record)
+            self.database.apply(
+                [
+                    (CLOSED, closed),
+                    *deliveries(
+                        self._webhook_settings,
+                        self.settings.instance,
+                        events.ENDED,
+                        event,
+                        {**record, "transcript": self._turns(row["call_id"])},
+                    ),
+                ]
+            )
+        if lost:
+            self._log.warn("{count} calls of an earlier run were lost", count=len(lost))
+
+    def _turns(self, call_id: str) -> list[Mapping[str, Any]]:
+        found = self.database.call(call_id)
+        return [] if found is None else list(found["transcript"])
+
+    def _last_known(self, row: Mapping[str, Any]) -> float:
+        """When the call was alive for certain."""
+        last = row["answered_at"] or row["started_at"]
+        for turn in self._turns(row["call_id"]):
+            ended = turn.get("ended") or turn.get("started") or 0.0
+            last = max(last, row["started_at"] + ended)
+        return float(last)
+
+    def _keep_up(self) -> None:
+        self._sweep()
+        now = self._wall_time()
+        if self.database.adopt_deliveries(self.settings.instance, now):
+            self.keeper._wrote()
+        days = self.settings.retention_days
+        if days and time.monotonic() >= self._retention_at:
+            self._retention_at = time.monotonic() + _RETENTION_SECONDS
+            gone = self.database.delete_before(now - days * 86_400)
+            for _, location in gone:
+                path = self._recordings and self._recordings.path_of(location)
+                if path:
+                    path.unlink(missing_ok=True)
+            if gone:
+                self._log.info("{count} old calls were deleted", count=len(gone))
