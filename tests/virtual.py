@@ -18,6 +18,7 @@ from twisted.internet.task import Clock
 
 from chime_gateway.agents.azure_ws import AzureSession
 from chime_gateway.call.agent_profile import Roster
+from chime_gateway.call.events import CallEvent
 from chime_gateway.call.table import CallTable
 from chime_gateway.frames import PCMU, Codec
 from chime_gateway.interfaces import AgentEvents, AgentSession
@@ -116,8 +117,12 @@ class VirtualCall:
         behaviour: Behaviour | None = None,
         is_preview: bool = False,
         profile: AgentProfile | None = None,
+        tools: Any = None,
+        recordings: Any = None,
+        capture: Any = None,
     ) -> None:
         self.clock = Clock()
+        self.events: list[CallEvent] = []
         self.agents = VirtualAgents(
             self.clock, voice or Parrot(), behaviour or Behaviour(), is_preview
         )
@@ -126,7 +131,10 @@ class VirtualCall:
         table = CallTable(
             self.agents,
             roster=Roster(agents={"default": profile or AgentProfile()}, routes={}),
-            tools=RecordingTools([]),
+            tools=tools or RecordingTools([]),
+            recordings=recordings,
+            listeners=[self.events.append],
+            capture=capture,
             limits=Limits(),
             clock=self.clock,
             metronome=Metronome(self.clock),

@@ -385,7 +385,7 @@ class Conversation:
             self.agent.cancel()
 
     def _leave(self, ending: Ending) -> None:
-        if self._spoke_at > self._turn_ended_at:
+        if self._spoke_at >= self._turn_ended_at:
             self._owner.leave(ending)  # it has said goodbye; let it be heard
         else:
             self._owner.part(ending, _FAREWELL)

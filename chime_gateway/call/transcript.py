@@ -19,6 +19,9 @@ _TEXT_SECONDS: Final = 3.0
 #: The text of what a caller said is made by another model, and may take long.
 _CALLER_TEXT_SECONDS: Final = 15.0
 
+#: Late texts of so many settled turns are recognised.
+_REMEMBERED: Final = 64
+
 #: Turns of a call that are kept; a call of hours has some hundred.
 MAX_TURNS: Final = 5000
 
@@ -97,6 +100,7 @@ class Transcript:
     has_caller_text: bool = True
     turns: list[Turn] = Factory(list)
     _open: dict[str, Turn] = Factory(dict)
+    _settled: dict[str, None] = Factory(dict)
     _count: int = 0
 
     def _begin(self, speaker: Speaker, started: float) -> Turn:
@@ -151,8 +155,8 @@ class Transcript:
         """The text may be ahead of the sound."""
         turn = self._open.get(item_id)
         if turn is None:
-            if is_final:
-                return  # of an item that was heard and settled
+            if item_id in self._settled:
+                return
             turn = self._open[item_id] = self._begin(Speaker.AGENT, at)
         if is_final:
             turn.text = text
@@ -193,6 +197,9 @@ class Transcript:
             if turn.ended is None:
                 turn.ended = at
             del self._open[item_id]
+            self._settled[item_id] = None
+            if len(self._settled) > _REMEMBERED:
+                del self._settled[next(iter(self._settled))]
             turn.is_settled = True
             settled.append(turn)
         return settled

@@ -115,7 +115,11 @@ class Database:
                 pool_pre_ping=True,
                 pool_size=5,
                 pool_timeout=_CONNECT_SECONDS,
-                connect_args={"connect_timeout": _CONNECT_SECONDS},
+                # A database made without an encoding would answer in bytes.
+                connect_args={
+                    "connect_timeout": _CONNECT_SECONDS,
+                    "client_encoding": "utf8",
+                },
             )
         engine = create_engine(self._url, connect_args={"timeout": _BUSY_SECONDS})
 

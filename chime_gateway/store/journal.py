@@ -11,7 +11,7 @@ import fcntl
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Final
+from typing import BinaryIO, Final
 
 from chime_gateway.errors import ConfigError
 from chime_gateway.store.database import Entry
@@ -31,7 +31,8 @@ class Journal:
         self._path = path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file: IO[bytes] = open(path, "a+b")  # noqa: SIM115
+            # Unbuffered: what could not be written must not come later.
+            self._file: BinaryIO = open(path, "a+b", buffering=0)  # noqa: SIM115
         except OSError as exc:
             raise ConfigError(f"CHIMEGW_STATE {path.parent}: {exc}") from exc
         try:
@@ -45,8 +46,7 @@ class Journal:
         if beside.exists():
             # A crash while it was shortened: some stand in it twice, which is
             # harmless.
-            self._file.write(b"\n" + beside.read_bytes())
-            self._file.flush()
+            write_all(self._file, b"\n" + beside.read_bytes())
             beside.unlink()
         self.size = path.stat().st_size
 
@@ -61,8 +61,7 @@ class Journal:
         )
         before = self.size
         try:
-            self._file.write(lines)
-            self._file.flush()
+            write_all(self._file, lines)
         except OSError:
             # A part of it may be there.
             self._file.truncate(before)
@@ -100,10 +99,20 @@ class Journal:
         beside = self._beside()
         beside.write_bytes(rest)
         self._file.truncate(0)
-        self._file.write(rest)
-        self._file.flush()
+        write_all(self._file, rest)
         beside.unlink()
         self.size = len(rest)
 
     def close(self) -> None:
         self._file.close()
+
+
+def write_all(file: BinaryIO, data: bytes) -> None:
+    """
+    To a file without a buffer: a disk that is nearly full takes a part.
+
+    @raise OSError: it is full.
+    """
+    view = memoryview(data)
+    while view:
+        view = view[file.write(view) :]

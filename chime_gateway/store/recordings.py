@@ -24,6 +24,7 @@ from twisted.logger import Logger
 
 from chime_gateway.codec.registry import decode
 from chime_gateway.frames import Codec
+from chime_gateway.store.journal import write_all
 
 #: While it is written, and if a crash left it so.
 PART: Final = ".part"
@@ -168,7 +169,7 @@ class RecordingWriter:
             fcntl.flock(file, fcntl.LOCK_EX)
             file.write(head(wav.codec.clock_rate, 0))
         data = interleave(wav.codec, caller, agent)
-        _write_all(file, data)
+        write_all(file, data)
         wav.data_bytes += len(data)
         os.pwrite(file.fileno(), head(wav.codec.clock_rate, wav.data_bytes), 0)
 
@@ -244,13 +245,6 @@ class RecordingWriter:
 
 def _part(path: Path) -> Path:
     return path.with_name(path.name + PART)
-
-
-def _write_all(file: BinaryIO, data: bytes) -> None:
-    """A disk that is nearly full takes a part."""
-    view = memoryview(data)
-    while view:
-        view = view[file.write(view) :]
 
 
 def mend(path: Path) -> None:

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from chime_gateway.call.transcript import Speaker, Transcript
+
+
+class TranscriptTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.transcript = Transcript()
+
+    def test_a_caller_is_settled_when_the_text_is_there(self) -> None:
+        self.transcript.caller_began("u", 1.0)
+        self.transcript.caller_stopped("u", 2.5)
+        self.assertEqual(self.transcript.settle(3.0), [])
+        self.transcript.caller_said("u", "Hello?")
+        (turn,) = self.transcript.settle(3.1)
+        self.assertEqual(
+            turn.as_dict(),
+            {
+                "number": 1,
+                "speaker": "caller",
+                "started": 1.0,
+                "ended": 2.5,
+                "text": "Hello?",
+            },
+        )
+        self.assertEqual(self.transcript.settle(3.2), [])
+
+    def test_a_text_that_never_comes_is_not_waited_for(self) -> None:
+        self.transcript.caller_stopped("u", 2.0)
+        self.assertEqual(self.transcript.settle(16.9), [])
+        (turn,) = self.transcript.settle(17.0)
+        self.assertEqual(turn.text, "")
+
+    def test_without_transcription_a_caller_is_settled_at_once(self) -> None:
+        transcript = Transcript(has_caller_text=False)
+        transcript.caller_stopped("u", 2.0)
+        self.assertEqual(len(transcript.settle(2.0)), 1)
+
+    def test_the_agent_is_settled_when_it_was_heard_and_its_text_is_whole(self) -> None:
+        self.transcript.agent_said("i", "Good ", False, 0.1)
+        self.transcript.agent_began("i", 0.5)
+        self.transcript.agent_said("i", "morning", False, 0.6)
+        self.assertEqual(self.transcript.settle(1.0), [])
+        self.transcript.agent_heard("i", 2000, 2000, False, 2.5)
+        self.transcript.agent_said("i", "Good morning.", True, 2.6)
+        (turn,) = self.transcript.settle(2.7)
+        self.assertEqual((turn.started, turn.ended), (0.5, 2.5))
+        self.assertEqual(turn.text, "Good morning.")
+        self.assertEqual(turn.heard_text, "Good morning.")
+
+    def test_what_was_heard_of_an_interrupted_sentence_ends_with_a_whole_word(
+        self,
+    ) -> None:
+        self.transcript.agent_said("i", "one two three four", True, 0.0)
+        self.transcript.agent_began("i", 0.0)
+        self.transcript.agent_heard("i", 500, 1000, True, 0.5)
+        (turn,) = self.transcript.settle(0.6)
+        self.assertEqual(turn.heard_text, "one two")
+        shown = turn.as_dict()
+        self.assertEqual(
+            (shown["interrupted"], shown["heard_ms"], shown["spoken_ms"]),
+            (True, 500, 1000),
+        )
+
+    def test_nothing_was_heard_of_what_was_cut_before_it_began(self) -> None:
+        self.transcript.agent_said("i", "one two", True, 0.0)
+        self.transcript.agent_heard("i", 0, 1000, True, 0.1)
+        (turn,) = self.transcript.settle(0.2)
+        self.assertEqual(turn.heard_text, "")
+
+    def test_the_pieces_are_kept_if_the_whole_text_never_comes(self) -> None:
+        self.transcript.agent_said("i", "Good ", False, 0.0)
+        self.transcript.agent_said("i", "mor", False, 0.1)
+        self.transcript.agent_heard("i", 300, 900, True, 0.3)
+        (turn,) = self.transcript.settle(3.4)
+        self.assertEqual(turn.text, "Good mor")
+
+    def test_turns_are_numbered_by_their_beginnings(self) -> None:
+        self.transcript.caller_began("u1", 0.0)
+        self.transcript.note(Speaker.KEYPAD, 0.5, "1", {})
+        self.transcript.agent_began("i1", 1.0)
+        numbers = [(t.number, t.speaker.value) for t in self.transcript.turns]
+        self.assertEqual(numbers, [(1, "caller"), (2, "keypad"), (3, "agent")])
+
+    def test_the_end_of_a_call_settles_all(self) -> None:
+        self.transcript.caller_began("u", 1.0)
+        self.transcript.agent_said("i", "Well", False, 2.0)
+        turns = self.transcript.settle(5.0, is_over=True)
+        self.assertEqual([turn.ended for turn in turns], [5.0, 5.0])
+
+    def test_a_late_text_of_a_settled_turn_begins_no_new_one(self) -> None:
+        self.transcript.agent_began("i", 0.0)
+        self.transcript.agent_heard("i", 1, 1, False, 1.0)
+        self.transcript.settle(9.0)
+        self.transcript.agent_said("i", "late", True, 9.5)
+        self.assertEqual(len(self.transcript.turns), 1)
+
+    def test_words_are_not_in_a_repr(self) -> None:
+        turn = self.transcript.note(Speaker.NOTE, 0.0, "secret words", {"a": "secret"})
+        self.assertNotIn("secret", repr(turn))

@@ -1,0 +1,270 @@
+"""The same tests against SQLite and a real PostgreSQL server."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy.exc import IntegrityError
+from twisted.trial.unittest import SynchronousTestCase
+
+from chime_gateway.store.database import (
+    ANSWERED,
+    CLOSED,
+    DELIVERY,
+    GONE_SECONDS,
+    OPENED,
+    RECORDED,
+    TRIED,
+    TURN,
+    CallQuery,
+    Database,
+)
+from chime_gateway.store.tables import DELIVERED, METADATA
+from tests import postgres
+from tests.files import temporary_folder
+
+
+def opened(call_id: str, started_at: float = 100.0, **more: Any) -> dict[str, Any]:
+    return {
+        "call_id": call_id,
+        "instance": "me",
+        "state": "live",
+        "carrier": "sip",
+        "direction": "inbound",
+        "agent": "default",
+        "caller": "+15550001",
+        "called": "+15550002",
+        "started_at": started_at,
+        "recording": "",
+        "recording_fault": "",
+        "record": {"call_id": call_id},
+        **more,
+    }
+
+
+def closed(call_id: str, started_at: float = 100.0, **more: Any) -> dict[str, Any]:
+    row = opened(call_id, started_at, state="ended", outcome="completed", reason="bye")
+    return {**row, "ended_at": started_at + 9, "duration_seconds": 9.0, **more}
+
+
+def turn(call_id: str, number: int, text: str) -> dict[str, Any]:
+    return {
+        "call_id": call_id,
+        "number": number,
+        "speaker": "caller",
+        "started": float(number),
+        "turn": {"number": number, "text": text},
+    }
+
+
+def delivery(
+    call_id: str, number: int, webhook: str = "crm", **more: Any
+) -> dict[str, Any]:
+    return {
+        "delivery_id": f"{call_id}.{number}.{webhook}",
+        "webhook": webhook,
+        "instance": "me",
+        "call_id": call_id,
+        "number": number,
+        "event": "call.ended",
+        "body": "{}",
+        "created_at": 100.0,
+        "state": "pending",
+        "attempts": 0,
+        "next_try_at": 0.0,
+        "last_error": "",
+        **more,
+    }
+
+
+class _Tests:
+    """What both databases have to do."""
+
+    database: Database
+    assertEqual: Any
+    assertIsNone: Any
+
+    def new_url(self) -> str:
+        raise NotImplementedError
+
+    def setUp(self) -> None:
+        self.folder = temporary_folder(self)  # type: ignore[arg-type]
+        self.url = self.new_url()
+        self.database = Database(self.url, self.folder)
+        self.addCleanup(self.database.close)  # type: ignore[attr-defined]
+        self.database.migrate()
+
+    def ids(self, **query: Any) -> list[str]:
+        return [row["call_id"] for row in self.database.calls(CallQuery(**query))]
+
+    def test_the_migrations_make_the_tables_that_are_used(self) -> None:
+        with self.database._engine.connect() as connection:
+            context = MigrationContext.configure(connection)
+            self.assertEqual(compare_metadata(context, METADATA), [])
+
+    def test_migrating_again_changes_nothing(self) -> None:
+        self.database.apply([(OPENED, opened("a"))])
+        self.database.migrate()
+        self.assertEqual(self.ids(), ["a"])
+
+    def test_a_call_is_one_row_from_its_start_to_its_end(self) -> None:
+        self.database.apply([(OPENED, opened("a"))])
+        answered = {"call_id": "a", "answered_at": 101.0, "recording": "/r/a.wav"}
+        self.database.apply([(ANSWERED, answered), (TURN, turn("a", 1, "Hel"))])
+        turns = [turn("a", 1, "Hello"), turn("a", 2, "Bye")]
+        self.database.apply([(CLOSED, closed("a", recording="/r/a.wav", turns=turns))])
+        call = self.database.call("a")
+        assert call is not None
+        self.assertEqual((call["state"], call["outcome"]), ("ended", "completed"))
+        self.assertEqual(call["answered_at"], 101.0)
+        self.assertEqual([t["text"] for t in call["transcript"]], ["Hello", "Bye"])
+        self.assertEqual(self.ids(), ["a"])
+
+    def test_entries_applied_again_change_nothing(self) -> None:
+        entries = [
+            (OPENED, opened("a")),
+            (TURN, turn("a", 1, "Hello")),
+            (CLOSED, closed("a", turns=[])),
+            (DELIVERY, delivery("a", 1)),
+            (
+                TRIED,
+                {"delivery_id": "a.1.crm", "state": DELIVERED, "attempts": 1},
+            ),
+        ]
+        self.database.apply(entries)
+        before = self.database.call("a")
+        self.database.apply(entries)
+        self.assertEqual(self.database.call("a"), before)
+        self.assertEqual(self.database.count_deliveries("me"), {"delivered": 1})
+
+    def test_an_end_without_a_start_is_a_whole_row(self) -> None:
+        self.database.apply([(CLOSED, closed("a"))])
+        self.assertEqual(self.ids(state="ended"), ["a"])
+
+    def test_all_entries_are_applied_or_none(self) -> None:
+        bad = {**opened("b"), "carrier": None}
+        with contextlib.suppress(IntegrityError):
+            self.database.apply([(OPENED, opened("a")), (OPENED, bad)])
+        self.assertEqual(self.ids(), [])
+
+    def test_pages_follow_each_other_newest_first(self) -> None:
+        rows = [(CLOSED, closed(f"c{n}", 100.0 + n // 2)) for n in range(7)]
+        self.database.apply(rows)
+        found: list[str] = []
+        before = None
+        while True:
+            page = self.database.calls(CallQuery(limit=2, before=before))
+            if not page:
+                break
+            found += [row["call_id"] for row in page]
+            before = page[-1]["started_at"], page[-1]["call_id"]
+        self.assertEqual(found, ["c6", "c5", "c4", "c3", "c2", "c1", "c0"])
+
+    def test_calls_are_filtered(self) -> None:
+        self.database.apply(
+            [
+                (CLOSED, closed("a", 100.0)),
+                (CLOSED, closed("b", 200.0, agent="sales", outcome="idle")),
+                (OPENED, opened("c", 300.0, caller="+4930")),
+            ]
+        )
+        for query, expected in (
+            ({"agent": "sales"}, ["b"]),
+            ({"outcome": "idle"}, ["b"]),
+            ({"state": "live"}, ["c"]),
+            ({"caller": "+4930"}, ["c"]),
+            ({"since": 200.0}, ["c", "b"]),
+            ({"until": 200.0}, ["a"]),
+            ({"carrier": "kinesis"}, []),
+        ):
+            self.assertEqual(self.ids(**query), expected, query)
+
+    def test_a_call_that_is_not_there(self) -> None:
+        self.assertIsNone(self.database.call("nobody"))
+
+    def test_calls_of_an_earlier_run_are_lost_those_of_this_one_are_not(self) -> None:
+        self.database.apply(
+            [
+                (OPENED, opened("old", 100.0)),
+                (OPENED, opened("new", 300.0)),
+                (CLOSED, closed("done", 100.0)),
+            ]
+        )
+        self.database.seen("me", 301.0)
+        lost = self.database.lost_calls("me", 200.0, 301.0)
+        self.assertEqual([row["call_id"] for row in lost], ["old"])
+
+    def test_calls_of_a_gateway_that_was_not_seen_for_long_are_lost(self) -> None:
+        self.database.apply([(OPENED, opened("a", 100.0, instance="other"))])
+        self.database.seen("other", 150.0)
+        now = 150.0 + GONE_SECONDS
+        self.assertEqual(self.database.lost_calls("me", 0.0, now), [])
+        lost = self.database.lost_calls("me", 0.0, now + 1)
+        self.assertEqual([row["call_id"] for row in lost], ["a"])
+
+    def test_deliveries_of_a_gateway_that_is_gone_are_taken_over(self) -> None:
+        self.database.apply([(DELIVERY, delivery("a", 1, instance="other"))])
+        self.database.seen("other", 150.0)
+        self.assertEqual(self.database.adopt_deliveries("me", 160.0), 0)
+        now = 151.0 + GONE_SECONDS
+        self.assertEqual(self.database.adopt_deliveries("me", now), 1)
+        due, _ = self.database.due_deliveries("me", now, 10)
+        self.assertEqual([row["delivery_id"] for row in due], ["a.1.crm"])
+
+    def test_only_the_first_delivery_of_each_call_and_webhook_is_due(self) -> None:
+        self.database.apply(
+            [
+                (DELIVERY, delivery("a", 2)),
+                (DELIVERY, delivery("a", 1)),
+                (DELIVERY, delivery("a", 1, "erp")),
+                (DELIVERY, delivery("b", 1)),
+            ]
+        )
+        due, later = self.database.due_deliveries("me", 100.0, 10)
+        ids = sorted(row["delivery_id"] for row in due)
+        self.assertEqual(ids, ["a.1.crm", "a.1.erp", "b.1.crm"])
+        self.assertIsNone(later)
+        done = {"delivery_id": "a.1.crm", "state": DELIVERED, "attempts": 1}
+        self.database.apply([(TRIED, done)])
+        due, _ = self.database.due_deliveries("me", 100.0, 10)
+        self.assertEqual("a.2.crm" in {row["delivery_id"] for row in due}, True)
+
+    def test_one_that_waits_for_its_time_holds_back_those_behind_it(self) -> None:
+        self.database.apply(
+            [
+                (DELIVERY, delivery("a", 1, next_try_at=500.0)),
+                (DELIVERY, delivery("a", 2)),
+            ]
+        )
+        self.assertEqual(self.database.due_deliveries("me", 100.0, 10), ([], 500.0))
+
+    def test_old_calls_are_forgotten_with_all_that_belongs_to_them(self) -> None:
+        self.database.apply(
+            [
+                (CLOSED, closed("old", 100.0, turns=[turn("old", 1, "x")])),
+                (DELIVERY, delivery("old", 1)),
+                (OPENED, opened("live", 100.0)),
+                (CLOSED, closed("new", 900.0)),
+                (RECORDED, {"call_id": "old", "recording": "/r/old.wav"}),
+            ]
+        )
+        gone = self.database.delete_before(500.0)
+        self.assertEqual(gone, [("old", "/r/old.wav")])
+        self.assertEqual(self.ids(), ["new", "live"])
+        self.assertEqual(self.database.count_deliveries("me"), {})
+
+
+class SqliteTests(_Tests, SynchronousTestCase):
+    def new_url(self) -> str:
+        return f"sqlite:///{self.folder / 'calls.sqlite'}"
+
+
+class PostgresTests(_Tests, SynchronousTestCase):
+    if postgres.MISSING:
+        skip = postgres.MISSING
+
+    def new_url(self) -> str:
+        return postgres.server().new_database()

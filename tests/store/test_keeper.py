@@ -1,0 +1,311 @@
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.exc import IntegrityError, OperationalError
+from twisted.trial.unittest import SynchronousTestCase
+
+from chime_gateway.errors import ConfigError
+from chime_gateway.store.database import (
+    CLOSED,
+    DELIVERY,
+    OPENED,
+    CallQuery,
+    Database,
+    Entry,
+)
+from chime_gateway.store.journal import Journal
+from chime_gateway.store.keeper import Keeper, journal_path
+from tests.files import temporary_folder
+from tests.store.test_database import closed, delivery, opened
+
+
+class FakeDatabase:
+    """Takes entries, unless it is away."""
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self.is_away = False
+        self.refuses = ""
+        self.migrations = 0
+
+    def migrate(self) -> None:
+        self._answer()
+        self.migrations += 1
+
+    def apply(self, entries: Any) -> None:
+        self._answer()
+        if any(values.get("call_id") == self.refuses for _, values in entries):
+            raise IntegrityError("insert", {}, ValueError("refused"))
+        self.entries += [tuple(entry) for entry in entries]
+
+    def _answer(self) -> None:
+        if self.is_away:
+            raise OperationalError("connect", {}, ConnectionError("it is away"))
+
+    def ids(self) -> list[str]:
+        return [values["call_id"] for _, values in self.entries]
+
+
+class JournalTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.path = temporary_folder(self) / "state" / "journal.jsonl"
+
+    def journal(self) -> Journal:
+        journal = Journal(self.path)
+        self.addCleanup(journal.close)
+        return journal
+
+    def entries(self, journal: Journal) -> list[Any]:
+        return [entry for chunk, _ in journal.chunks() for entry in chunk]
+
+    def test_what_is_in_it_is_there_after_a_crash(self) -> None:
+        first = self.journal()
+        first.append([("opened", {"a": 1}), ("turn", {"b": "ü\n"})])
+        first.close()
+        expected = [("opened", {"a": 1}), ("turn", {"b": "ü\n"})]
+        self.assertEqual(self.entries(self.journal()), expected)
+
+    def test_a_line_that_a_crash_cut_is_left_out_wherever_it_was_cut(self) -> None:
+        first = self.journal()
+        first.append([("opened", {"a": 1}), ("turn", {"b": 2})])
+        first.close()
+        whole = self.path.read_bytes()
+        start = whole.index(b"\n") + 1
+        for length in range(start, len(whole) - 1):
+            self.path.write_bytes(whole[:length])
+            journal = self.journal()
+            self.assertEqual(self.entries(journal), [("opened", {"a": 1})])
+            journal.close()
+
+    def test_what_was_taken_is_forgotten_and_the_rest_stays(self) -> None:
+        journal = self.journal()
+        journal.append([("a", {}), ("b", {})])
+        half = journal.size
+        journal.append([("c", {})])
+        journal.forget(half)
+        self.assertEqual(self.entries(journal), [("c", {})])
+        journal.append([("d", {})])
+        self.assertEqual(self.entries(journal), [("c", {}), ("d", {})])
+        journal.forget(journal.size)
+        self.assertEqual((self.entries(journal), journal.size), ([], 0))
+
+    def test_a_crash_while_it_is_shortened_loses_nothing(self) -> None:
+        journal = self.journal()
+        journal.append([("a", {})])
+        journal.close()
+        self.path.with_suffix(".rest").write_bytes(b'["b",{}]\n')
+        self.assertEqual(self.entries(self.journal()), [("a", {}), ("b", {})])
+        self.assertFalse(self.path.with_suffix(".rest").exists())
+
+    def test_two_gateways_of_one_name_are_told(self) -> None:
+        self.journal()
+        error = self.assertRaises(ConfigError, Journal, self.path)
+        self.assertIn("CHIMEGW_INSTANCE", str(error))
+
+    def test_a_folder_that_cannot_be_made_is_named(self) -> None:
+        error = self.assertRaises(ConfigError, Journal, Path("/proc/no/journal"))
+        self.assertIn("CHIMEGW_STATE", str(error))
+
+    def test_a_disk_that_is_full_leaves_no_half_of_a_line(self) -> None:
+        journal = self.journal()
+        journal.append([("a", {})])
+        before = self.path.read_bytes()
+
+        class Full:
+            def __init__(self, file: Any) -> None:
+                self.file = file
+
+            def write(self, data: bytes) -> int:
+                self.file.write(data[:3])
+                self.file.flush()
+                raise OSError(28, "No space left on device")
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(self.file, name)
+
+        journal._file = Full(journal._file)  # type: ignore[assignment]
+        self.assertRaises(OSError, journal.append, [("b", {})])
+        self.assertEqual(self.path.read_bytes(), before)
+
+
+class KeeperTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.folder = temporary_folder(self)
+        self.database = FakeDatabase()
+        self.calls: list[str] = []
+        self.keeper = self.new_keeper()
+
+    def new_keeper(self) -> Keeper:
+        path = journal_path(self.folder, "me:8080")
+        self.journal = Journal(path)
+        database: Any = self.database
+        keeper = Keeper(
+            database,
+            self.journal,
+            ready=lambda: self.calls.append("ready"),
+            wrote=lambda: self.calls.append("wrote"),
+        )
+        self.addCleanup(self.journal.close)
+        return keeper
+
+    def start(self) -> None:
+        self.keeper.start()
+        self.addCleanup(self.keeper.stop, 5.0)
+
+    def until(self, is_so: Callable[[], object]) -> None:
+        """A thread of its own is at work, so there is no clock to advance."""
+        deadline = time.monotonic() + 10.0
+        while not is_so():
+            if time.monotonic() > deadline:
+                self.fail("not within 10 s")
+            time.sleep(0.005)
+
+    def test_entries_come_into_the_database_in_their_order(self) -> None:
+        self.start()
+        for number in range(500):
+            self.keeper.put((OPENED, {"call_id": str(number)}))
+        self.until(lambda: len(self.database.entries) == 500)
+        self.assertEqual(self.database.ids(), [str(n) for n in range(500)])
+        self.until(lambda: self.keeper.backlog_bytes == 0)
+
+    def test_what_an_earlier_run_left_comes_first(self) -> None:
+        self.journal.append([(OPENED, {"call_id": "left"})])
+        self.start()
+        self.keeper.put((OPENED, {"call_id": "new"}))
+        self.until(lambda: "new" in self.database.ids())
+        # The new one may be in the journal before the old one was read.
+        self.assertEqual(self.database.ids(), ["left", "new"])
+        self.assertEqual(self.calls, ["ready"])
+
+    def test_while_the_database_is_away_all_waits_on_disk_and_is_caught_up(
+        self,
+    ) -> None:
+        self.database.is_away = True
+        self.start()
+        self.keeper.put((OPENED, {"call_id": "a"}))
+        self.until(lambda: self.keeper.fault)
+        self.assertIn("it is away", self.keeper.fault)
+        self.keeper.put((OPENED, {"call_id": "b"}))
+        self.until(lambda: self.journal._path.read_bytes().count(b"\n") == 2)
+        self.assertEqual(self.calls, [])
+        self.database.is_away = False
+        self.until(lambda: self.database.ids() == ["a", "b"])
+        self.until(lambda: not self.keeper.fault)
+        self.assertEqual(self.calls, ["ready"])
+        self.assertEqual(self.keeper.backlog_bytes, 0)
+        self.flushLoggedErrors()
+
+    def test_one_that_cannot_be_does_not_hold_back_the_others(self) -> None:
+        self.database.refuses = "bad"
+        self.start()
+        for call_id in ("a", "bad", "b"):
+            self.keeper.put((OPENED, {"call_id": call_id}))
+        self.until(lambda: self.keeper.counts["refused"] == 1)
+        self.until(lambda: self.database.ids() == ["a", "b"])
+        self.assertEqual(self.keeper.fault, "")
+
+    def test_a_journal_that_cannot_be_written_holds_nothing_up(self) -> None:
+        def full(entries: Any) -> None:
+            raise OSError(28, "No space left on device")
+
+        self.patch(self.journal, "append", full)
+        self.start()
+        self.keeper.put((OPENED, {"call_id": "a"}))
+        self.until(lambda: self.database.ids() == ["a"])
+        self.assertEqual(self.keeper.counts["not_journaled"], 1)
+
+    def test_with_both_gone_entries_wait_in_memory(self) -> None:
+        real = self.journal.append
+        self.database.is_away = True
+
+        def full(entries: Any) -> None:
+            raise OSError(28, "No space left on device")
+
+        self.patch(self.journal, "append", full)
+        self.start()
+        self.keeper.put((OPENED, {"call_id": "a"}))
+        self.until(lambda: self.keeper.counts["not_journaled"] == 1)
+        self.patch(self.journal, "append", real)
+        self.keeper.put((OPENED, {"call_id": "b"}))
+        self.until(lambda: self.keeper.backlog_bytes > 0)
+        self.database.is_away = False
+        self.until(lambda: self.database.ids() == ["a", "b"])
+        self.assertEqual(self.keeper.counts["lost"], 0)
+
+    def test_deliveries_wake_whoever_delivers(self) -> None:
+        self.start()
+        self.keeper.put((DELIVERY, {"call_id": "a"}))
+        self.until(lambda: "wrote" in self.calls)
+
+    def test_stopping_writes_what_there_is(self) -> None:
+        self.keeper.start()
+        for number in range(50):
+            self.keeper.put((OPENED, {"call_id": str(number)}))
+        self.keeper.stop(5.0)
+        self.assertEqual(len(self.database.entries), 50)
+
+    def test_stopping_does_not_wait_for_a_database_that_is_away(self) -> None:
+        self.database.is_away = True
+        self.keeper.start()
+        self.keeper.put((OPENED, {"call_id": "a"}))
+        self.keeper.stop(5.0)
+        self.database.is_away = False
+        self.keeper = self.new_keeper()
+        self.start()
+        self.until(lambda: self.database.ids() == ["a"])
+
+
+class LockedTests(SynchronousTestCase):
+    """A real SQLite file that somebody else holds."""
+
+    def test_records_wait_for_the_lock(self) -> None:
+        import sqlite3
+
+        folder = temporary_folder(self)
+        path = folder / "calls.sqlite"
+        database = Database(f"sqlite:///{path}", folder)
+        database.migrate()
+        self.patch(database, "_engine", _impatient(path))
+        keeper = Keeper(database, Journal(folder / "journal.jsonl"))
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN EXCLUSIVE")
+        self.addCleanup(other.close)
+        keeper.start()
+        keeper.put((OPENED, opened("a")))
+        keeper.put((CLOSED, closed("a", turns=[])))
+        keeper.put((DELIVERY, delivery("a", 1)))
+        deadline = time.monotonic() + 10
+        while not keeper.fault and time.monotonic() < deadline:
+            time.sleep(0.01)
+        self.assertIn("locked", keeper.fault)
+        other.execute("ROLLBACK")
+        keeper.stop(10.0)
+        (row,) = database.calls(CallQuery())
+        self.assertEqual((row["call_id"], row["state"]), ("a", "ended"))
+        database.close()
+
+
+def _impatient(path: Path) -> Any:
+    from sqlalchemy import create_engine
+
+    return create_engine(f"sqlite:///{path}", connect_args={"timeout": 0.05})
+
+
+class SpaceTests(SynchronousTestCase):
+    if not Path("/dev/full").exists():
+        skip = "there is no /dev/full here"
+
+    def test_a_full_disk_is_no_bug(self) -> None:
+        folder = temporary_folder(self)
+        os.symlink("/dev/full", folder / "journal.jsonl")
+        database: Any = FakeDatabase()
+        keeper = Keeper(database, Journal(folder / "journal.jsonl"))
+        keeper.start()
+        keeper.put((OPENED, {"call_id": "a"}))
+        keeper.stop(5.0)
+        self.assertEqual(database.ids(), ["a"])
