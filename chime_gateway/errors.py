@@ -7,6 +7,7 @@ Exceptions raised by the gateway.
       server; where B{we} break one, an ordinary exception shows the bug
     * L{CallRefused} -- a new call cannot be taken now
         * L{UnknownAgent} -- nor ever, as it asks for nobody
+        * L{NoWayOut} -- nor ever, as there is nothing to dial through
     * L{AgentUnavailable} -- no agent session could be opened
     * L{TransferFailed} -- the caller is still here
     * L{ToolFailed} -- a tool of the agent has no result; the agent is told why
@@ -37,6 +38,10 @@ class CallRefused(GatewayError):
 
 class UnknownAgent(CallRefused):
     """The call asks for an agent profile that does not exist."""
+
+
+class NoWayOut(CallRefused):
+    """A call of ours has no way to go; the text names what to set."""
 
 
 class AgentUnavailable(GatewayError):

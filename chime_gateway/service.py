@@ -35,7 +35,7 @@ from chime_gateway.agents.fleet import AzureFleet, Deployment, endpoint_for
 from chime_gateway.call.agent_profile import Roster
 from chime_gateway.call.table import CallTable
 from chime_gateway.config_sip import advice
-from chime_gateway.errors import CallRefused, ConfigError
+from chime_gateway.errors import CallRefused, ConfigError, NoWayOut
 from chime_gateway.kept import Kept
 from chime_gateway.legs.sip import SipCarrier
 from chime_gateway.legs.stream_auth import StreamAuth
@@ -140,7 +140,7 @@ class GatewayService(MultiService):
             deployments = [self._start_simulator()]
         self._compose(deployments)
         self.kept.start()
-        site = self._site()
+        self.site = site = self._site()
         for description in settings.listen:
             port = self._listen(description, site)
             self.ports.append(port)
@@ -354,7 +354,7 @@ class GatewayService(MultiService):
         has_trunk = self.sip is not None and settings.sip.trunk is not None
         if via == "trunk" or (not via and has_trunk):
             if self.sip is None:
-                raise CallRefused("there is no SIP (CHIMEGW_SIP_LISTEN)")
+                raise NoWayOut("there is no SIP (CHIMEGW_SIP_LISTEN)")
             leg = self.sip.dial(to, agent, parameters)
             call_id = next(
                 (
@@ -367,7 +367,7 @@ class GatewayService(MultiService):
             return {"call_id": call_id, "via": "trunk", "transaction_id": None}
         number = settings.aws.from_number
         if self.control is None or not number:
-            raise CallRefused(
+            raise NoWayOut(
                 "there is neither a [sip.trunk] to dial through, nor a SIP media"
                 " application (CHIMEGW_SMA_ID) with [aws] from_number"
             )

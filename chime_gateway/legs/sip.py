@@ -15,7 +15,7 @@ from typing import Any, Final
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from chime_gateway.errors import CallRefused
+from chime_gateway.errors import CallRefused, NoWayOut
 from chime_gateway.interfaces import Ending, Outcome, Switchboard, Transfers
 from chime_gateway.legs.quota import TokenBucket
 from chime_gateway.legs.rtp_port import Batch, PortPool
@@ -156,7 +156,7 @@ class SipCarrier:
         """
         trunk = self._settings.trunk
         if trunk is None:
-            raise CallRefused("there is no [sip.trunk] to dial through")
+            raise NoWayOut("there is no [sip.trunk] to dial through")
         if not is_number(number):
             raise CallRefused("that is no telephone number")
         leg = OutboundLeg(self.context, trunk, number, agent, parameters)

@@ -203,6 +203,8 @@ class SignedPost:
                 unbuffered=True,
             )
         except _UNREACHED as exc:
+            if _was_cancelled(exc):
+                raise CancelledError from exc
             raise _NoConnection(_why(exc)) from exc
         except ResponseFailed as exc:
             raise PostFailed(f"its answer is broken: {_why(exc)}") from exc
@@ -225,6 +227,13 @@ _UNREACHED: Final = (
     RequestTransmissionFailed,
     ResponseNeverReceived,
 )
+
+
+def _was_cancelled(exc: Exception) -> bool:
+    """A request that is cancelled fails in as many ways as one that breaks."""
+    return isinstance(exc, ConnectingCancelledError) or any(
+        reason.check(CancelledError) for reason in getattr(exc, "reasons", None) or ()
+    )
 
 
 def _why(exc: Exception) -> str:

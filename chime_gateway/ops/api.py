@@ -33,6 +33,7 @@ from chime_gateway.call.call import Call
 from chime_gateway.errors import (
     CallRefused,
     NoSuchCall,
+    NoWayOut,
     TransferFailed,
     UnknownAgent,
 )
@@ -366,10 +367,9 @@ class Api(Resource):
         path = await self._context.in_thread(self._context.recording_path, location)
         if path is None:
             raise Problem(404, f"the recording is not on this machine: {location}")
-        request.setHeader(b"Content-Type", b"audio/wav")
         request.setHeader(b"Cache-Control", b"no-store")
-        file = File(str(path), defaultType="audio/wav")
-        file.type = "audio/wav"
+        file = File(str(path))
+        file.type, file.encoding = "audio/wav", None
         file.render_GET(request)
         return None
 
@@ -480,13 +480,15 @@ class Api(Resource):
             return 202, self._placed[key]
         agent = body.get("agent", "default")
         if agent not in self._context.calls.roster.agents:
-            raise Problem(422, f"there is no agent {agent!r}")
+            raise Problem(404, f"there is no agent {agent!r}")
         try:
             placed = await self._context.originate(
                 body["to"], agent, body.get("via", ""), body.get("parameters", {})
             )
         except UnknownAgent as exc:
-            raise Problem(422, str(exc)) from exc
+            raise Problem(404, str(exc)) from exc
+        except NoWayOut as exc:
+            raise Problem(409, str(exc)) from exc
         except CallRefused as exc:
             raise Problem(503, str(exc)) from exc
         if key:
@@ -551,7 +553,7 @@ def _read_cursor(cursor: str) -> tuple[float, str]:
         at, call_id = json.loads(base64.urlsafe_b64decode(cursor))
         return float(at), str(call_id)
     except (ValueError, TypeError, binascii.Error) as exc:
-        raise Problem(422, "that is no cursor of this API") from exc
+        raise Problem(404, "that is no cursor of this API") from exc
 
 
 def _reply(

@@ -204,8 +204,8 @@ def _problems(*statuses: int) -> dict[str, Any]:
         400: "The request cannot be understood.",
         401: "No token, or a wrong one.",
         403: "The API is shut: CHIMEGW_ADMIN_TOKEN is not set.",
-        404: "There is no such call.",
-        409: "The call is not in a state for this.",
+        404: "There is no such call, agent, recording or page.",
+        409: "It cannot be, as the call or the gateway is.",
         413: "The request is too large.",
         415: "The request is not JSON.",
         422: "The request does not fit the schema.",
@@ -234,6 +234,19 @@ _ID: Final = {
     "in": "path",
     "required": True,
     "schema": {"type": "string", "pattern": CALL_ID},
+}
+
+
+#: What can be done with the calls of a page.
+_LINKS: Final = {
+    operation: {
+        "operationId": operation,
+        "parameters": {"call_id": "$response.body#/calls/0/call_id"},
+    }
+    for operation in (
+        *("showCall", "getRecording", "hangUp", "transfer", "say", "instruct"),
+        *("pressDigits", "record"),
+    )
 }
 
 
@@ -274,7 +287,10 @@ def description() -> dict[str, Any]:
                     "operationId": "listCalls",
                     "summary": "Calls, live and past, newest first.",
                     "parameters": _parameters(LIST_PARAMETERS),
-                    "responses": {"200": _answer("A page.", "CallPage"), **read},
+                    "responses": {
+                        "200": {**_answer("A page.", "CallPage"), "links": _LINKS},
+                        **read,
+                    },
                 },
                 "post": {
                     "operationId": "originate",
@@ -301,7 +317,7 @@ def description() -> dict[str, Any]:
                     },
                     "responses": {
                         "202": _answer("It is being placed.", "Originated"),
-                        **_problems(400, 401, 403, 413, 415, 422, 503),
+                        **_problems(400, 401, 403, 404, 409, 413, 415, 422, 503),
                     },
                 },
             },

@@ -96,6 +96,11 @@ class Keeper:
             self._journal.close()
 
     @property
+    def is_open(self) -> bool:
+        """The database could be used, and what an earlier run has left is in it."""
+        return self._is_open
+
+    @property
     def fault(self) -> str:
         """Why the database takes nothing now; empty: it does."""
         return self._fault

@@ -1,0 +1,277 @@
+from __future__ import annotations
+
+import os
+import time
+import wave
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from chime_gateway.codec.tone import tone
+from chime_gateway.frames import L16_24000, PCMU
+from chime_gateway.net.aws_api import AwsError
+from chime_gateway.settings import RecordingSettings
+from chime_gateway.store.recordings import PART, RecordingWriter, head
+from chime_gateway.store.uploads import PART_BYTES, Uploads
+from tests.files import temporary_folder
+
+STARTED = 1_700_000_000.0
+DAY = "2023-11-14"
+
+
+def dominant_hz(samples: Any, rate: int) -> float:
+    spectrum = np.abs(np.fft.rfft(samples.astype(float)))
+    return float(np.argmax(spectrum) * rate / len(samples))
+
+
+class WriterTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.folder = temporary_folder(self)
+        self.finished: list[tuple[Path, str]] = []
+        self.writer = self.new_writer()
+
+    def new_writer(self) -> RecordingWriter:
+        return RecordingWriter(
+            self.folder,
+            lambda name: f"/recordings/{name}",
+            lambda *file: self.finished.append(file),
+        )
+
+    def read(self, path: Path) -> tuple[int, Any]:
+        with wave.open(str(path), "rb") as file:
+            self.assertEqual((file.getnchannels(), file.getsampwidth()), (2, 2))
+            data = file.readframes(file.getnframes())
+            return file.getframerate(), np.frombuffer(data, "<i2").reshape(-1, 2)
+
+    def until(self, is_so: Callable[[], object]) -> None:
+        deadline = time.monotonic() + 10.0
+        while not is_so():
+            if time.monotonic() > deadline:
+                self.fail("not within 10 s")
+            time.sleep(0.005)
+
+    def test_the_caller_is_left_and_the_agent_right(self) -> None:
+        self.writer.start()
+        for codec in (PCMU, L16_24000):
+            wav = self.writer.open(f"call-{codec.clock_rate}", codec, STARTED)
+            wav.write(tone(codec, 440.0, 1.0), tone(codec, 880.0, 1.0))
+            wav.write(tone(codec, 440.0, 1.0), codec.silence(codec.bytes_per_second))
+            wav.finish()
+        self.writer.stop(5.0)
+        for codec in (PCMU, L16_24000):
+            path = self.folder / DAY / f"call-{codec.clock_rate}.wav"
+            rate, samples = self.read(path)
+            self.assertEqual((rate, len(samples)), (codec.clock_rate, 2 * rate))
+            self.assertApproximates(dominant_hz(samples[:rate, 0], rate), 440, 2)
+            self.assertApproximates(dominant_hz(samples[:rate, 1], rate), 880, 2)
+            self.assertLess(np.abs(samples[rate:, 1]).max(), 10)
+            self.assertEqual(path.stat().st_mode & 0o077, 0)
+
+    def test_while_it_is_written_it_can_be_played(self) -> None:
+        self.writer.start()
+        wav = self.writer.open("call", PCMU, STARTED)
+        part = self.folder / DAY / f"call.wav{PART}"
+        for seconds in (1, 2, 3):
+            wav.write(b"\x10" * 8000, b"\xff" * 8000)
+            self.until(lambda n=seconds: wav.data_bytes == n * 32_000)
+            self.until(lambda: part.read_bytes()[40:44] != b"")
+            _, samples = self.read(part)
+            self.assertEqual(len(samples), seconds * 8000)
+        self.assertFalse(part.with_suffix("").exists())
+        wav.finish()
+        self.writer.stop(5.0)
+        self.assertTrue(part.with_suffix("").exists())
+        self.assertFalse(part.exists())
+
+    def test_what_a_crash_left_is_mended(self) -> None:
+        part = self.folder / DAY / f"lost.wav{PART}"
+        part.parent.mkdir()
+        # The head is one piece behind, and the last sample is half there.
+        part.write_bytes(head(8000, 32_000) + b"\x01\x02" * 32_000 + b"\x07")
+        self.assertEqual(self.writer.mend(), 1)
+        _, samples = self.read(self.folder / DAY / "lost.wav")
+        self.assertEqual(len(samples), 16_000)
+        path = self.folder / DAY / "lost.wav"
+        self.assertEqual(self.finished, [(path, f"/recordings/{DAY}/lost.wav")])
+
+    def test_a_file_cut_at_any_byte_is_mended(self) -> None:
+        whole = head(8000, 400) + b"\x01\x02" * 200
+        (self.folder / DAY).mkdir()
+        for length in range(0, len(whole), 7):
+            part = self.folder / DAY / f"c{length}.wav{PART}"
+            part.write_bytes(whole[:length])
+        self.writer.mend()
+        for length in range(0, len(whole), 7):
+            _, samples = self.read(self.folder / DAY / f"c{length}.wav")
+            self.assertEqual(len(samples), max(0, length - 44) // 4)
+
+    def test_a_file_that_another_gateway_writes_is_left_alone(self) -> None:
+        self.writer.start()
+        wav = self.writer.open("busy", PCMU, STARTED)
+        wav.write(b"\x10" * 80, b"\xff" * 80)
+        self.until(lambda: wav.data_bytes)
+        self.assertEqual(self.new_writer().mend(), 0)
+        wav.finish()
+        self.writer.stop(5.0)
+
+    def test_a_disk_that_is_full_ends_the_recording_and_nothing_else(self) -> None:
+        if not Path("/dev/full").exists():
+            raise AssertionError("there is no /dev/full here")
+        (self.folder / DAY).mkdir()
+        os.symlink("/dev/full", self.folder / DAY / f"full.wav{PART}")
+        self.writer.start()
+        full = self.writer.open("full", PCMU, STARTED)
+        good = self.writer.open("good", PCMU, STARTED)
+        for _ in range(3):
+            full.write(b"\x10" * 80, b"\xff" * 80)
+            good.write(b"\x10" * 80, b"\xff" * 80)
+        full.finish()
+        good.finish()
+        self.writer.stop(5.0)
+        self.assertIn("No space left", full.fault)
+        self.assertEqual(good.fault, "")
+        self.assertEqual(self.writer.counts, {"failed": 1, "finished": 1})
+
+    def test_a_disk_that_takes_nothing_does_not_fill_the_memory(self) -> None:
+        wav = self.writer.open("slow", PCMU, STARTED)
+        for _ in range(200):  # the thread does not run
+            wav.write(bytes(500_000), bytes(500_000))
+        self.assertEqual(wav.fault, "the disk is too slow")
+        self.assertLess(self.writer._waiting_bytes, 66 << 20)
+
+    def test_a_call_of_a_moment_is_a_file_as_well(self) -> None:
+        self.writer.start()
+        self.writer.open("short", PCMU, STARTED).finish()
+        self.writer.stop(5.0)
+        _, samples = self.read(self.folder / DAY / "short.wav")
+        self.assertEqual(len(samples), 0)
+
+    def test_only_recordings_are_found_by_their_location(self) -> None:
+        self.writer.start()
+        wav = self.writer.open("call", PCMU, STARTED)
+        wav.finish()
+        self.writer.stop(5.0)
+        self.assertEqual(self.writer.path_of(wav.location), wav.path)
+        for location in ("/recordings/../etc/passwd", "/etc/passwd", "", "s3://x/y/z"):
+            self.assertIsNone(self.writer.path_of(location))
+
+
+class FakeS3:
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+        self.refusals: list[AwsError] = []
+
+    async def call(
+        self, service: str, operation: str, parameters: Any, **_: Any
+    ) -> dict[str, Any]:
+        self.asked.append((operation, dict(parameters)))
+        if self.refusals:
+            raise self.refusals.pop(0)
+        return {"UploadId": "u1", "ETag": f'"{len(self.asked)}"'}
+
+    @property
+    def operations(self) -> list[str]:
+        return [operation for operation, _ in self.asked]
+
+
+class UploadTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.folder = temporary_folder(self)
+        self.s3 = FakeS3()
+        self.clock = Clock()
+
+    def uploads(self, **settings: Any) -> Uploads:
+        return Uploads(
+            RecordingSettings(location="s3://bucket/calls", **settings),
+            self.s3,
+            lambda function, *args: maybeDeferred(function, *args),
+            self.clock,
+            lambda: 0.5,
+        )
+
+    def file(self, size: int) -> Path:
+        path = self.folder / "a.wav"
+        path.write_bytes(os.urandom(size))
+        return path
+
+    def test_a_file_is_stored_encrypted_and_gone_from_here(self) -> None:
+        path = self.file(1000)
+        data = path.read_bytes()
+        self.uploads().add(path, "s3://bucket/calls/day/a.wav")
+        ((operation, asked),) = self.s3.asked
+        self.assertEqual(operation, "PutObject")
+        self.assertEqual((asked["Bucket"], asked["Key"]), ("bucket", "calls/day/a.wav"))
+        self.assertEqual(asked["ServerSideEncryption"], "AES256")
+        self.assertEqual(asked["Body"], data)
+        self.assertFalse(path.exists())
+
+    def test_a_large_file_goes_in_parts(self) -> None:
+        path = self.file(2 * PART_BYTES + 10)
+        data = path.read_bytes()
+        uploads = self.uploads(encryption="aws:kms", kms_key="key-1")
+        uploads.add(path, "s3://bucket/calls/day/a.wav")
+        self.assertEqual(
+            self.s3.operations,
+            [
+                "CreateMultipartUpload",
+                *["UploadPart"] * 3,
+                "CompleteMultipartUpload",
+            ],
+        )
+        self.assertEqual(self.s3.asked[0][1]["SSEKMSKeyId"], "key-1")
+        bodies = b"".join(asked["Body"] for _, asked in self.s3.asked[1:4])
+        self.assertEqual(bodies, data)
+        parts = self.s3.asked[4][1]["MultipartUpload"]["Parts"]
+        self.assertEqual([p["PartNumber"] for p in parts], [1, 2, 3])
+        self.assertFalse(path.exists())
+
+    def test_an_s3_that_refuses_is_asked_again_and_the_file_stays(self) -> None:
+        path = self.file(1000)
+        refusal = AwsError("s3", "PutObject", "AccessDenied", "no")
+        self.s3.refusals = [refusal, refusal]
+        uploads = self.uploads()
+        uploads.add(path, "s3://bucket/a.wav")
+        self.assertTrue(path.exists())
+        self.assertEqual(uploads.waiting, 1)
+        self.clock.advance(1.1)
+        self.assertTrue(path.exists())
+        self.clock.advance(5.1)
+        self.assertFalse(path.exists())
+        self.assertEqual(uploads.counts, {"failed": 2, "stored": 1})
+
+    def test_parts_of_a_broken_upload_are_taken_back(self) -> None:
+        path = self.file(PART_BYTES + 10)
+        uploads = self.uploads()
+        real = self.s3.call
+
+        async def second_part_fails(*args: Any, **more: Any) -> dict[str, Any]:
+            if args[2].get("PartNumber") == 2 and len(self.s3.asked) < 4:
+                self.s3.refusals = [AwsError("s3", "UploadPart", "SlowDown", "no")]
+            return await real(*args, **more)
+
+        self.patch(self.s3, "call", second_part_fails)
+        uploads.add(path, "s3://bucket/a.wav")
+        self.assertEqual(self.s3.operations[-1], "AbortMultipartUpload")
+        self.clock.advance(1.1)
+        self.assertEqual(self.s3.operations[-1], "CompleteMultipartUpload")
+        self.assertFalse(path.exists())
+
+    def test_stopping_leaves_the_file_for_the_next_run(self) -> None:
+        path = self.file(1000)
+        waiting: Deferred[Any] = Deferred()
+
+        async def never(*_: Any, **__: Any) -> dict[str, Any]:
+            result: dict[str, Any] = await waiting
+            return result
+
+        self.patch(self.s3, "call", never)
+        uploads = self.uploads()
+        uploads.add(path, "s3://bucket/a.wav")
+        self.successResultOf(uploads.stop())
+        self.assertTrue(path.exists())
+        self.assertIsNone(self.successResultOf(succeed(None)))
