@@ -67,7 +67,6 @@ _TITLES: Final[Mapping[int, str]] = {
     422: "Invalid request",
     429: "Too many requests",
     500: "Internal error",
-    502: "The carrier refused",
     503: "Unavailable",
 }
 
@@ -436,11 +435,11 @@ class Api(Resource):
             r"(\+?[0-9]{2,32}|sips?:[^\s<>]{1,200})\Z", target
         ):
             known = ", ".join(call.targets) or "none"
-            raise Problem(422, f"neither a number, nor sip:..., nor a target ({known})")
+            raise Problem(404, f"neither a number, nor sip:..., nor a target ({known})")
         try:
             await call.transfer(address, target)
         except TransferFailed as exc:
-            raise Problem(502, f"{exc}; the caller is still with the agent") from exc
+            raise Problem(409, f"{exc}; the caller is still with the agent") from exc
         return _done(call_id, "transferred")
 
     async def _say(self, request: Request, call_id: str) -> Answer:

@@ -210,7 +210,6 @@ def _problems(*statuses: int) -> dict[str, Any]:
         415: "The request is not JSON.",
         422: "The request does not fit the schema.",
         429: "Too many listeners.",
-        502: "The carrier did not do it.",
         503: "The store cannot be read now, or the call cannot be placed.",
     }
     return {
@@ -263,7 +262,7 @@ def _act(summary: str, schema: str, operation: str) -> dict[str, Any]:
             },
             "responses": {
                 "200": _answer("It was done.", "Done"),
-                **_problems(400, 401, 403, 404, 409, 413, 415, 422, 502),
+                **_problems(400, 401, 403, 404, 409, 413, 415, 422),
             },
         }
     }

@@ -19,7 +19,7 @@ from typing import Final
 from sqlalchemy.exc import DataError, IntegrityError
 from twisted.logger import Logger
 
-from chime_gateway.store.database import DELIVERY, Database, Entry, Trouble
+from chime_gateway.store.database import DELIVERY, TRIED, Database, Entry, Trouble
 from chime_gateway.store.journal import Journal
 
 #: So many entries are taken together.
@@ -37,7 +37,7 @@ class Keeper:
     """
     @param ready: run in the thread, when the database can be used and what an
         earlier run has left is in it.
-    @param wrote: run in the thread, when deliveries were written.
+    @param wrote: run in the thread, when something of deliveries was written.
     @param upkeep: run in the thread now and then, while the database can be used.
     @ivar counts: of entries, by what became of them.
     """
@@ -183,7 +183,7 @@ class Keeper:
                 for entries, upto in self._journal.chunks():
                     self._apply(entries)
                     done = upto
-                    has_deliveries |= any(kind == DELIVERY for kind, _ in entries)
+                    has_deliveries |= _are_about_deliveries(entries)
                 done = self._journal.size
             finally:
                 if done:
@@ -192,7 +192,7 @@ class Keeper:
             entries = list(self._held)
             self._apply(entries)
             self._held.clear()
-            has_deliveries |= any(kind == DELIVERY for kind, _ in entries)
+            has_deliveries |= _are_about_deliveries(entries)
         if has_deliveries:
             self._wrote()
 
@@ -232,6 +232,11 @@ class Keeper:
         self._fault = ""
         self._pause = _FIRST_PAUSE_SECONDS
         return True
+
+
+def _are_about_deliveries(entries: Sequence[Entry]) -> bool:
+    """There is one more, or one less."""
+    return any(kind in (DELIVERY, TRIED) for kind, _ in entries)
 
 
 def journal_path(folder: Path, instance: str) -> Path:
