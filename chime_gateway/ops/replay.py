@@ -286,8 +286,10 @@ class _Tools:
         self._replay = replay
 
     def run(self, tool: HttpTool, request_id: str, body: bytes) -> Deferred[str]:
+        # Its result may come in while it goes out.
+        waiting = self._replay.wait_for("tool.result", request_id)
         self._replay.went("tool.run", [tool.name, request_id, body])
-        return self._replay.wait_for("tool.result", request_id)
+        return waiting
 
 
 class _Agents:
@@ -295,8 +297,9 @@ class _Agents:
         self._replay = replay
 
     def open(self, profile: Any, leg_codec: Any, events: Any) -> Deferred[Any]:
+        waiting = self._replay.wait_for("agents.open.result", "")
         self._replay.went("agents.open", [leg_codec.name])
-        return self._replay.wait_for("agents.open.result", "")
+        return waiting
 
 
 class _Side:

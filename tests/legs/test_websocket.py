@@ -7,7 +7,7 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from chime_gateway.errors import CallRefused, UnknownAgent
+from chime_gateway.errors import CallRefused, TransferFailed, UnknownAgent
 from chime_gateway.interfaces import Ending, Outcome
 from chime_gateway.legs.websocket import CLOSE_CODES, MESSAGE_BURST, StreamLeg
 from chime_gateway.wire.mediastream import RawStream, TwilioStream
@@ -254,6 +254,99 @@ class StreamLegTests(LegTestCase):
         self.assertEqual(set(CLOSE_CODES), set(Outcome))
         allowed = {1000, *range(3000, 5000)}
         self.assertEqual(set(CLOSE_CODES.values()) - allowed, set())
+
+
+class CapableTests(LegTestCase):
+    """A carrier's side that hangs up, transfers and presses keys when asked."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.stream = self.leg()
+        start = {"callSid": "CA1", "capabilities": ["hangup", "transfer", "dtmf"]}
+        self.say(self.stream, "start", streamSid="MZ1", start=start)
+        self.log.clear()
+
+    def sent(self, event: str) -> list[Any]:
+        return [
+            entry[1]
+            for entry in self.log
+            if entry[0] == "send" and entry[1]["event"] == event
+        ]
+
+    def outcome(self, **outcome: Any) -> None:
+        self.say(self.stream, "transferred", transfer=outcome)
+
+    def test_a_transfer_that_worked(self) -> None:
+        done = self.stream.transfer("+1555")
+        (message,) = self.sent("transfer")
+        self.assertEqual(message["transfer"], {"id": "t1", "target": "+1555"})
+        self.assertNoResult(done)
+        self.outcome(id="t1", ok=True)
+        self.assertIsNone(self.successResultOf(done))
+
+    def test_a_transfer_that_failed_says_why_and_may_be_tried_again(self) -> None:
+        done = self.stream.transfer("+1555")
+        self.outcome(id="t1", ok=False, reason="busy")
+        failure = self.failureResultOf(done, TransferFailed)
+        self.assertEqual(str(failure.value), "busy")
+        self.stream.transfer("+1555").addErrback(lambda _: None)
+        self.assertEqual(self.sent("transfer")[-1]["transfer"]["id"], "t2")
+
+    def test_one_of_which_nothing_is_heard_has_failed(self) -> None:
+        done = self.stream.transfer("+1555")
+        self.clock.advance(30)
+        self.failureResultOf(done, TransferFailed)
+        self.outcome(id="t1", ok=True)
+        self.assertIn(("oddity_seen", "unknown_transfer"), self.log)
+
+    def test_a_stream_that_stops_in_a_transfer_was_transferred(self) -> None:
+        done = self.stream.transfer("+1555")
+        self.say(self.stream, "stop")
+        self.assertIsNone(self.successResultOf(done))
+
+    def test_a_connection_that_breaks_in_a_transfer_was_not(self) -> None:
+        done = self.stream.transfer("+1555")
+        self.stream.socket_closed(None, False)
+        self.failureResultOf(done, TransferFailed)
+
+    def test_a_second_one_is_refused_while_the_first_is_under_way(self) -> None:
+        self.stream.transfer("+1555").addErrback(lambda _: None)
+        self.failureResultOf(self.stream.transfer("+1666"), TransferFailed)
+
+    def test_the_carrier_s_side_hangs_up_and_then_the_stream_is_closed(self) -> None:
+        self.stream.hang_up(Ending(Outcome.COMPLETED, "bye"))
+        (message,) = self.sent("hangup")
+        self.assertEqual(message["hangup"], {"outcome": "completed", "reason": "bye"})
+        self.assertEqual(self.closes(), [])
+        self.media(self.stream)
+        self.say(self.stream, "stop")
+        self.clock.advance(0)
+        self.assertEqual(self.closes(), [("close", 1000, "bye")])
+
+    def test_one_that_does_not_is_closed_all_the_same(self) -> None:
+        self.stream.hang_up(Ending(Outcome.IDLE, "silent"))
+        self.clock.advance(5)
+        self.assertEqual(self.closes(), [("close", 4408, "silent")])
+
+    def test_one_that_closes_by_itself_is_not_closed_again(self) -> None:
+        self.stream.hang_up(Ending(Outcome.COMPLETED, "bye"))
+        self.stream.socket_closed(1000, True)
+        self.clock.advance(10)
+        self.assertEqual(self.closes(), [])
+
+    def test_keys_are_pressed_one_by_one(self) -> None:
+        self.assertTrue(self.stream.send_digits("1#"))
+        self.assertEqual([m["dtmf"]["digit"] for m in self.sent("dtmf")], ["1", "#"])
+
+    def test_a_side_that_has_not_declared_anything_is_asked_for_nothing(self) -> None:
+        leg = self.leg()
+        self.start(leg)
+        self.log.clear()
+        failure = self.failureResultOf(leg.transfer("+1555"), TransferFailed)
+        self.assertIn("capabilities", str(failure.value))
+        self.assertFalse(leg.send_digits("1"))
+        leg.hang_up(Ending(Outcome.COMPLETED, "bye"))
+        self.assertEqual(self.log, [("close", 1000, "bye")])
 
 
 class RawLegTests(LegTestCase):

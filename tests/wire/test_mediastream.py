@@ -19,6 +19,7 @@ from chime_gateway.wire.mediastream import (
     RawStream,
     Started,
     Stopped,
+    Transferred,
     TwilioStream,
 )
 
@@ -129,6 +130,48 @@ class TwilioStreamTests(SynchronousTestCase):
         ):
             with self.subTest(message=message):
                 self.assertEqual(stream.receive(text(message), False), event)
+
+    def test_what_the_carrier_s_side_can_do_is_said_in_start(self) -> None:
+        for said, understood in (
+            (["hangup", "transfer", "dtmf"], {"hangup", "transfer", "dtmf"}),
+            (["transfer", "teleport", 5, None], {"transfer"}),
+            ([], set()),
+            (None, set()),
+        ):
+            start = {**START, "start": {**START["start"], "capabilities": said}}
+            started = TwilioStream().receive(text(start), False)
+            assert isinstance(started, Started)
+            self.assertEqual(started.capabilities, understood)
+
+    def test_how_a_transfer_went(self) -> None:
+        for outcome, fault in (
+            ({"id": "t1", "ok": True}, ""),
+            ({"id": "t1", "ok": False, "reason": "busy"}, "busy"),
+            ({"id": "t1", "ok": False}, "no reason given"),
+            ({"id": "t1", "ok": False, "reason": "x" * 500}, "x" * 200),
+        ):
+            message = {"event": "transferred", "transfer": outcome}
+            event = TwilioStream().receive(text(message), False)
+            self.assertEqual(event, Transferred("t1", fault))
+        for bad in (None, {}, {"id": 1, "ok": True}, {"id": "t1", "ok": "yes"}):
+            message = {"event": "transferred", "transfer": bad}
+            with self.assertRaises(RemoteProtocolError):
+                TwilioStream().receive(text(message), False)
+
+    def test_what_is_asked_of_a_carrier_s_side_that_can(self) -> None:
+        stream = TwilioStream()
+        stream.receive(text(START), False)
+        self.assertEqual(
+            json.loads(stream.transfer("t1", "+1555")),
+            {
+                "event": "transfer",
+                "streamSid": "MZ1",
+                "transfer": {"id": "t1", "target": "+1555"},
+            },
+        )
+        hangup = json.loads(stream.hang_up("completed", "bye"))
+        self.assertEqual(hangup["hangup"], {"outcome": "completed", "reason": "bye"})
+        self.assertEqual(json.loads(stream.press("5"))["dtmf"], {"digit": "5"})
 
     def test_audio_of_others_is_ignored(self) -> None:
         stream = started()

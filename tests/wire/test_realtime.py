@@ -19,7 +19,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.errors import RemoteProtocolError
 from chime_gateway.frames import L16_16000, L16_24000, PCMA, PCMU
-from chime_gateway.profiles import AgentProfile
+from chime_gateway.profiles import (
+    BUILT_IN_TOOLS,
+    AgentProfile,
+    HttpTool,
+    McpServer,
+    Target,
+)
 from chime_gateway.wire import realtime
 from chime_gateway.wire.realtime import GA, PREVIEW, RealtimeReader
 from chime_gateway.wire.realtime_events import (
@@ -27,6 +33,7 @@ from chime_gateway.wire.realtime_events import (
     AudioDelta,
     AudioDone,
     CallerTranscript,
+    McpCalled,
     ResponseDone,
     ResponseStarted,
     ServiceError,
@@ -158,6 +165,26 @@ class RealtimeReaderTests(SynchronousTestCase):
                 },
                 ToolCalled("resp_1", "call_1", "look_up", "{}"),
             ),
+            (
+                {
+                    "type": "response.output_item.done",
+                    "item": {
+                        "type": "mcp_call",
+                        "server_label": "crm",
+                        "name": "find",
+                        "error": None,
+                    },
+                },
+                McpCalled("crm.find", ""),
+            ),
+            (
+                {"type": "response.output_item.done", "item": {"type": "message"}},
+                Unrecognized("response.output_item.done"),
+            ),
+            (
+                {"type": "mcp_list_tools.failed", "item_id": "m"},
+                McpCalled("list_tools", "its tools are not known"),
+            ),
             ({"type": "rate_limits.updated"}, Unrecognized("rate_limits.updated")),
             ({"type": "of.the.future", "delta": 5}, Unrecognized("of.the.future")),
         ):
@@ -247,6 +274,32 @@ class RealtimeReaderTests(SynchronousTestCase):
             receive(message)
 
 
+EVERYTHING = AgentProfile(
+    idle_prompt_seconds=8.0,
+    reasoning="low",
+    transcription_prompt="Names: Smith",
+    tools=(
+        *BUILT_IN_TOOLS,
+        HttpTool(
+            name="order",
+            description="Look up.",
+            url="https://crm.example",
+            secret="not-for-the-model",
+            parameters={"type": "object", "properties": {"n": {"type": "integer"}}},
+        ),
+    ),
+    targets={"office": Target(address="+15559999", description="9 to 5")},
+    mcp_servers=(
+        McpServer(
+            name="crm",
+            url="https://mcp.example/mcp",
+            authorization="token",
+            allowed_tools=("find",),
+        ),
+    ),
+)
+
+
 class CommandTests(SynchronousTestCase):
     """The types of the C{openai} package are the judge of what we send."""
 
@@ -266,7 +319,8 @@ class CommandTests(SynchronousTestCase):
                     interruptible=False,
                     turn_detection={"type": "semantic_vad", "eagerness": "low"},
                 ),
-                AgentProfile(language="de", voice="cedar"),
+                AgentProfile(language="de", voice="cedar", speed=1.1),
+                EVERYTHING,
             ):
                 with self.subTest(codec=codec.name, profile=profile):
                     payload = realtime.update_session(GA, profile, codec)
@@ -288,6 +342,46 @@ class CommandTests(SynchronousTestCase):
         self.check(
             ConversationItemCreateEvent, realtime.create_tool_output("call_1", "{}")
         )
+
+    def test_tools_are_told_without_where_they_lead(self) -> None:
+        payload = realtime.update_session(GA, EVERYTHING, PCMU)
+        session = json.loads(payload)["session"]
+        names = [tool.get("name", tool["type"]) for tool in session["tools"]]
+        self.assertEqual(names, [*BUILT_IN_TOOLS, "order", "mcp"])
+        transfer = session["tools"][1]
+        self.assertEqual(
+            transfer["parameters"]["properties"]["target"]["enum"], ["office"]
+        )
+        self.assertIn("9 to 5", transfer["description"])
+        self.assertNotIn(b"+15559999", payload)
+        self.assertNotIn(b"not-for-the-model", payload)
+        self.assertEqual(session["tools"][-1]["require_approval"], "never")
+        vad = session["audio"]["input"]["turn_detection"]
+        self.assertEqual(vad["idle_timeout_ms"], 8000)
+        self.assertEqual(session["reasoning"], {"effort": "low"})
+
+    def test_the_preview_knows_functions_and_neither_mcp_nor_idle_prompts(self) -> None:
+        payload = realtime.update_session(PREVIEW, EVERYTHING, PCMU)
+        session = json.loads(payload)["session"]
+        self.assertEqual(len(session["tools"]), 5)
+        self.assertNotIn("idle_timeout_ms", session["turn_detection"])
+        self.assertNotIn("reasoning", session)
+
+    def test_a_profile_without_tools_says_nothing_of_them(self) -> None:
+        for dialect in (GA, PREVIEW):
+            payload = realtime.update_session(dialect, AgentProfile(), PCMU)
+            self.assertNotIn("tools", json.loads(payload)["session"])
+
+    def test_texts_orders_and_asides(self) -> None:
+        for role in ("user", "system"):
+            payload = realtime.create_text("[1#]", role)
+            said = self.check(ConversationItemCreateEvent, payload)
+            self.assertEqual(said.item.role, role)
+        payload = realtime.create_aside(GA, "One moment")
+        aside = self.check(ResponseCreateEvent, payload)
+        self.assertEqual(aside.response.conversation, "none")
+        preview = json.loads(realtime.create_aside(PREVIEW, "x"))["response"]
+        self.assertEqual(preview["modalities"], ["audio", "text"])
 
     def test_the_vads_part_in_interrupting_follows_the_profile(self) -> None:
         for interruptible in (True, False):

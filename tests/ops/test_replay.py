@@ -1,0 +1,145 @@
+"""A captured call comes out the same when it is run again, and differs if it must."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from chime_gateway.call.table import CallTable
+from chime_gateway.errors import ConfigError
+from chime_gateway.frames import PCMU
+from chime_gateway.ops.captures import CaptureFiles
+from chime_gateway.ops.replay import Replay, read_capture, report_lines
+from chime_gateway.profiles import AgentProfile, HttpTool, Target
+from chime_gateway.sim.caller import CallPlan
+from chime_gateway.sim.voices import Script
+from tests.files import temporary_folder
+from tests.test_virtual_calls import LONG, SHORT, phrase
+from tests.virtual import VirtualCall
+
+PROFILE = AgentProfile(
+    greeting="Hello",
+    tools=(
+        "end_call",
+        "transfer_call",
+        "collect_digits",
+        HttpTool(
+            name="order",
+            description="Look up.",
+            url="https://crm.example/",
+            secret="do-not-write-me",
+            bearer="nor-me-please",
+        ),
+    ),
+    targets={"office": Target(address="+15559999")},
+)
+
+
+class ReplayTests(SynchronousTestCase):
+    def capture(self, is_raw: bool = False, **more: Any) -> Path:
+        """A call with an interruption, captured to a file."""
+        folder = temporary_folder(self)
+        files = CaptureFiles(folder)
+        plan = CallPlan(
+            utterances=(phrase(PCMU, *LONG), phrase(PCMU, *SHORT)),
+            interrupt_after_seconds=(0.7,),
+        )
+        call = VirtualCall(plan, is_raw=is_raw, profile=PROFILE, capture=files, **more)
+        call.run()
+        self.assertEqual(len(call.measures.records), 1)
+        self.barge_ins = call.measures.records[0].media.barge_ins
+        files.stop(5.0)
+        (path,) = folder.glob("*.jsonl")
+        return path
+
+    def replay(self, path: Path) -> Any:
+        return Replay(*read_capture(str(path)))
+
+    def test_a_call_run_again_is_the_same(self) -> None:
+        for is_raw in (False, True):
+            with self.subTest(is_raw=is_raw):
+                replay = self.replay(self.capture(is_raw))
+                report = replay.run()
+                self.assertEqual(report_lines(report)[1:], ["the same as then"])
+                self.assertGreater(report.inputs, 200)
+                self.assertGreater(report.outputs, 200)
+                self.assertEqual(report.record.media.barge_ins, self.barge_ins)
+                self.assertGreaterEqual(self.barge_ins, 1)
+
+    def test_another_barge_in_shows_where_it_differs(self) -> None:
+        path = self.capture()
+        lines = path.read_text().splitlines()
+        index = next(n for n, x in enumerate(lines) if '"agent.truncate"' in x)
+        line = json.loads(lines[index])
+        self.assertEqual(line[2], "agent.truncate")
+        line[-1] += 40  # ms that were heard then, by another gateway
+        lines[index] = json.dumps(line)
+        path.write_text("\n".join(lines) + "\n")
+        report = self.replay(path).run()
+        self.assertEqual(len(report.differences), 2)
+        self.assertEqual(report.differences[0].at, line[0])
+        self.assertIn("agent.truncate", "\n".join(report_lines(report)))
+
+    def test_tools_and_digits_come_again(self) -> None:
+        script = [
+            [{"call": "order", "arguments": {}}],
+            [{"call": "end_call"}],
+            [{"tone": 440, "seconds": 0.5, "say": "Bye"}],
+        ]
+        path = self.capture(voice=Script(script, Path(".")), tools=_Tools())
+        text = path.read_text()
+        self.assertIn("tool.run", text)
+        self.assertIn("tool.result", text)
+        report = self.replay(path).run()
+        self.assertEqual(report.differences, [])
+
+    def test_a_capture_holds_no_secret_and_is_nobody_else_s(self) -> None:
+        path = self.capture()
+        self.assertNotIn("do-not-write-me", path.read_text())
+        self.assertNotIn("nor-me-please", path.read_text())
+        self.assertEqual(path.stat().st_mode & 0o077, 0)
+
+    def test_a_capture_that_was_cut_runs_as_far_as_it_goes(self) -> None:
+        path = self.capture()
+        data = path.read_bytes()
+        path.write_bytes(data[: len(data) * 2 // 3])
+        report = self.replay(path).run()
+        self.assertGreater(report.inputs, 100)
+        self.assertLessEqual(len(report.differences), 1)
+
+    def test_what_is_no_capture_is_told(self) -> None:
+        path = temporary_folder(self) / "x"
+        for content in (b"", b"{}", b"[1]", b"\xff\xfe", b'{"capture":99}'):
+            path.write_bytes(content)
+            self.assertRaises(ConfigError, read_capture, str(path))
+        self.assertRaises(ConfigError, read_capture, "/nowhere")
+
+    def test_operators_are_captured_as_well(self) -> None:
+        folder = temporary_folder(self)
+        files = CaptureFiles(folder)
+        plan = CallPlan(utterances=(phrase(PCMU, *LONG),))
+        call = VirtualCall(plan, capture=files)
+        call.caller.start()
+        for _ in range(1500):
+            call.clock.advance(0.001)
+        table: Any = call.line._send.__self__._switchboard  # type: ignore[attr-defined]
+        assert isinstance(table, CallTable)
+        table.call("call").say("We close.")
+        for _ in range(1000):
+            call.clock.advance(0.001)
+        table.hang_up_all()
+        files.stop(5.0)
+        (path,) = folder.glob("*.jsonl")
+        self.assertIn('"operator.say"', path.read_text())
+        report = self.replay(path).run()
+        self.assertEqual(report.differences, [])
+
+
+class _Tools:
+    def run(self, tool: HttpTool, request_id: str, body: bytes) -> Any:
+        from twisted.internet.defer import succeed
+
+        return succeed('{"state":"sent"}')
