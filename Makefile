@@ -12,7 +12,7 @@ CARRIER ?= websocket
 
 SOURCES = setup.cfg pyproject.toml $(shell find chime_gateway twisted -name '*.py' -o -name '*.wav' -o -name '*.toml')
 
-.PHONY: demo test lint types package bench bench-kinesis soak clean
+.PHONY: demo test lint types package bench bench-kinesis bench-tools bench-kept soak clean
 
 # The package is installed as its users have it, so that twistd finds the plugin.
 $(VENV)/.installed: $(SOURCES)
@@ -55,6 +55,14 @@ bench: $(VENV)/.bench
 
 bench-kinesis: $(VENV)/.bench
 	PYTHONPATH=benchmarks $(BIN)/python benchmarks/kinesis.py $(BENCH)
+
+bench-tools: $(VENV)/.bench
+	PYTHONPATH=benchmarks $(BIN)/python benchmarks/tools.py $(BENCH)
+
+# PostgreSQL is taken from the system.
+bench-kept: $(VENV)/.bench
+	$(BIN)/python -m pip install --quiet ".[postgresql]"
+	PYTHONPATH=benchmarks $(BIN)/python benchmarks/kept.py $(BENCH)
 
 soak: $(VENV)/.bench
 	PYTHONPATH=benchmarks $(BIN)/python benchmarks/soak.py $(SOAK)

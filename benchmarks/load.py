@@ -36,6 +36,17 @@ DELTA_HEAD = (
     b'"response_id":"resp_1","item_id":"item_1","output_index":0,"content_index":0,'
     b'"delta":"'
 )
+TRANSCRIPT_DELTA = (
+    b'{"type":"response.output_audio_transcript.delta","item_id":"item_1",'
+    b'"response_id":"resp_1","delta":"some words "}'
+)
+TURN = (
+    b'{"type":"input_audio_buffer.speech_stopped","audio_end_ms":1,"item_id":"uNUMBER"}',
+    b'{"type":"conversation.item.input_audio_transcription.completed",'
+    b'"item_id":"uNUMBER","transcript":"What a caller says in five seconds."}',
+    b'{"type":"response.output_audio_transcript.delta","item_id":"aNUMBER",'
+    b'"response_id":"resp_1","delta":"What an agent answers, which is longer."}',
+)
 MEDIA_HEAD = (
     b'{"event":"media","sequenceNumber":"2","streamSid":"MZ","media":{"track":"inbound",'
     b'"chunk":"1","timestamp":"5","payload":"'
@@ -70,6 +81,26 @@ class Service(WSListener):  # type: ignore[misc]
                 WSMsgType.TEXT,
                 b'{"type":"session.updated","event_id":"e","session":{"id":"sess_1"}}',
             )
+
+
+class TalkativeService(Service):
+    """The same, and it writes down what both sides say: a turn each five seconds."""
+
+    count = 0
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        super().on_ws_frame(transport, frame)
+        if frame.msg_type != WSMsgType.TEXT:
+            return
+        if APPEND not in frame.get_payload_as_bytes()[:60]:
+            return
+        self.count += 1
+        if self.count % 25 == 0:
+            transport.send(WSMsgType.TEXT, TRANSCRIPT_DELTA)
+        if self.count % 250 == 0:
+            number = b"%d" % (self.count // 250)
+            for event in TURN:
+                transport.send(WSMsgType.TEXT, event.replace(b"NUMBER", number))
 
 
 class Echo(WSListener):  # type: ignore[misc]
@@ -152,9 +183,9 @@ class Caller(WSListener):  # type: ignore[misc]
             self.samples.sent += 1
 
 
-async def start_service() -> Any:
+async def start_service(service: type[Service] = Service) -> Any:
     """Listen on a free port of loopback."""
-    return await ws_create_server(lambda _: Service(), "127.0.0.1", 0)
+    return await ws_create_server(lambda _: service(), "127.0.0.1", 0)
 
 
 async def start_echo() -> Any:

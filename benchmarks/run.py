@@ -32,7 +32,7 @@ from typing import Any
 
 import uvloop
 from attrs import asdict, define
-from load import Load, start_echo, start_service
+from load import Load, Service, TalkativeService, start_echo, start_service
 from load_sip import SipLoad
 
 HERE = Path(__file__).parent
@@ -80,11 +80,18 @@ def command(server: str, port: int, agent_port: int) -> list[str]:
     ]
 
 
-def server_env(agent_port: int, sip_port: int) -> dict[str, str]:
+def server_env(
+    agent_port: int, sip_port: int, *, keeps: bool = False
+) -> dict[str, str]:
+    """
+    @param keeps: calls are recorded.
+    """
+    state = tempfile.mkdtemp(prefix="chimegw-bench-")
     return {
         **os.environ,
         "PYTHONPATH": str(ROOT),
-        "CHIMEGW_STATE": tempfile.mkdtemp(prefix="chimegw-bench-"),
+        "CHIMEGW_STATE": state,
+        **({"CHIMEGW_RECORDINGS": f"{state}/recordings"} if keeps else {}),
         "AZURE_OPENAI_ENDPOINT": f"http://127.0.0.1:{agent_port}",
         "AZURE_OPENAI_DEPLOYMENT": "benchmark",
         "AZURE_OPENAI_API_KEY": "benchmark",
@@ -149,12 +156,13 @@ async def floor(calls: int, seconds: float) -> tuple[float, float]:
 async def rung(
     server: str, calls: int, seconds: float, base: tuple[float, float]
 ) -> Row:
-    service = await start_service()
+    keeps = server == "gateway-kept"
+    service = await start_service(TalkativeService if keeps else Service)
     agent_port = service.sockets[0].getsockname()[1]
     port, sip_port = free_port(), free_port()
     process = subprocess.Popen(
         ["taskset", "-c", "0", *command(server, port, agent_port)],
-        env=server_env(agent_port, sip_port),
+        env=server_env(agent_port, sip_port, keeps=keeps),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -162,7 +170,7 @@ async def rung(
         wait_for(port)
         await asyncio.sleep(0.5)
         idle = rss_mb(process.pid)
-        path = "/stream" if server == "gateway" else "/"
+        path = "/stream" if server in ("gateway", "gateway-kept") else "/"
         path = "/stream/raw" if server == "gateway-raw" else path
         load: Load | SipLoad = Load(f"ws://127.0.0.1:{port}{path}")
         if server == "gateway-sip":

@@ -24,4 +24,12 @@ cd /
 "$work/env/bin/twistd" --help | grep -q '^ *chimegw '
 "$work/env/bin/chimegw" --version
 "$work/env/bin/twistd" -n chimegw --simulate --port 0 --check >/dev/null
+# Its migrations are found from there as well.
+CHIMEGW_STATE="$work/state" "$work/env/bin/python" -c "
+from pathlib import Path
+from chime_gateway.store.database import CallQuery, Database
+database = Database('sqlite:///$work/state/calls.sqlite', Path('$work/state'))
+database.migrate()
+assert database.calls(CallQuery()) == []
+"
 echo "the wheel works from another folder"
