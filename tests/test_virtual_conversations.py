@@ -184,6 +184,8 @@ class RecordedConversationTests(SynchronousTestCase):
         self.assertApproximates(first["heard_ms"], cut.heard_ms, 20)
         self.assertEqual(first["text"], "one two three four")
         self.assertEqual(first["heard_text"], "one two")
-        self.assertEqual(call.measures.records[0].ending.outcome, Outcome.COMPLETED)
+        ending = call.measures.records[0].ending
+        assert ending is not None
+        self.assertEqual(ending.outcome, Outcome.COMPLETED)
         callers = [turn for turn in turns if turn["speaker"] == "caller"]
         self.assertTrue(all("of speech" in turn["text"] for turn in callers))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -75,7 +75,7 @@ class ConversationTestCase(SynchronousTestCase):
         )
         self.leg = RecordingLeg(self.log, buffers=self.buffers)
         self.agent = RecordingAgent(self.log)
-        self.call: Any = self.table.incoming(self.leg)
+        self.call = cast(Any, self.table.incoming(self.leg))
         self.agents.opening[-1].callback(self.agent)
         self.talk = self.call.conversation
         self.log.clear()

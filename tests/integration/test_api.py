@@ -13,6 +13,7 @@ from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.web.client import HTTPConnectionPool
+from twisted.web.http_headers import Headers
 
 from chime_gateway.profiles import AgentProfile, Target
 from chime_gateway.settings import (
@@ -62,7 +63,9 @@ class ApiTestCase(GatewayTestCase):
         **headers: str,
     ) -> tuple[int, Any, Any]:
         """The status, the JSON (or text) and the headers."""
-        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        sent: dict[bytes | str, bytes | str] = {
+            name.replace("_", "-"): value for name, value in headers.items()
+        }
         if token is not None:
             sent["Authorization"] = f"Bearer {token}"
         data = raw
@@ -332,7 +335,7 @@ class CallsTests(ApiTestCase):
             peer, call_id = await self.call()
             response = await treq.get(
                 f"http://127.0.0.1:{self.port}/api/events?call_id={call_id}&after=0",
-                headers={"Authorization": f"Bearer {TOKEN}"},
+                headers=Headers({"Authorization": [f"Bearer {TOKEN}"]}),
                 pool=self.pool,
                 unbuffered=True,
             )

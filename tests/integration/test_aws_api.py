@@ -16,9 +16,12 @@ from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
 
 from chime_gateway.net.aws_api import AwsApi, AwsError
+from chime_gateway.settings import RecordingSettings
 from chime_gateway.sim.aws_wire import Fault, Operation
 from chime_gateway.sim.kinesis_line import BUCKET, QUEUE, KinesisWorld
+from chime_gateway.store.uploads import PART_BYTES, Uploads
 from tests.base import ReactorTestCase
+from tests.files import temporary_folder
 
 
 class Collected(Protocol):
@@ -71,6 +74,35 @@ class MotoTests(ApiTestCase):
                 "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
             }
         )
+
+    async def test_recordings_are_stored_encrypted_whole_and_in_parts(self) -> None:
+        from twisted.internet import reactor
+
+        await self.api.call("s3", "CreateBucket", {"Bucket": "recordings"})
+        folder = temporary_folder(self)
+        clock: Any = reactor
+        uploads = Uploads(
+            RecordingSettings(location="s3://recordings/calls"),
+            self.api,
+            lambda function, *args: deferToThread(function, *args),
+            clock,
+            lambda: 0.0,
+        )
+        for name, size in (("small", 1000), ("large", PART_BYTES + 1000)):
+            path = folder / f"{name}.wav"
+            data = os.urandom(size)
+            path.write_bytes(data)
+            uploads.add(path, f"s3://recordings/calls/{name}.wav")
+            while path.exists():
+                await deferLater(clock, 0.02)
+            where = {"Bucket": "recordings", "Key": f"calls/{name}.wav"}
+            head = await self.api.call("s3", "HeadObject", where)
+            self.assertEqual(head["ServerSideEncryption"], "AES256")
+            self.assertEqual(head["ContentType"], "audio/wav")
+            receiver = Collected()
+            await self.api.stream("s3", "GetObject", where, receiver)
+            await receiver.lost
+            self.assertEqual(receiver.data, data)
 
     async def test_a_queue_is_made_used_and_removed(self) -> None:
         call = self.api.call

@@ -8,7 +8,7 @@ import signal
 import sys
 import wave
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from twisted.internet.defer import Deferred, gatherResults
@@ -58,7 +58,7 @@ class KeptTestCase(ReactorTestCase):
     def setUp(self) -> None:
         from twisted.internet import reactor
 
-        self.reactor: Any = reactor
+        self.reactor = cast(Any, reactor)
         self.state = temporary_folder(self)
         self.recordings = temporary_folder(self)
         self.config = self.state / "gateway.toml"
@@ -67,7 +67,7 @@ class KeptTestCase(ReactorTestCase):
             "CHIMEGW_RECORDINGS": str(self.recordings),
             "CHIMEGW_INSTANCE": "test",
         }
-        self.receiver: Any = Factory.forProtocol(Receiver)
+        self.receiver = cast(Any, Factory.forProtocol(Receiver))
         self.receiver.taken = []
         self.receiver.is_down = False
         port = self.reactor.listenTCP(0, self.receiver, interface="127.0.0.1")

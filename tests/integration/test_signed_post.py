@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory, Protocol
@@ -42,7 +42,7 @@ class Server(Protocol):
         if len(body) >= length:
             self.requests.append(self.data)
             self.data = b""
-            self.factory.answer(self)  # type: ignore[union-attr]
+            cast(Any, self.factory).answer(self)
 
     def say(self, *lines: str, body: bytes = b"", length: int | None = None) -> None:
         size = len(body) if length is None else length
@@ -58,7 +58,7 @@ class PostTestCase(ReactorTestCase):
     def setUp(self) -> None:
         from twisted.internet import reactor
 
-        self.reactor: Any = reactor
+        self.reactor = cast(Any, reactor)
         self.requests: list[bytes] = []
         self.connections: list[Server] = []
 
@@ -66,7 +66,7 @@ class PostTestCase(ReactorTestCase):
             requests = self.requests
             connections = self.connections
 
-        self.factory: Any = Factory.forProtocol(Made)
+        self.factory = cast(Any, Factory.forProtocol(Made))
         self.factory.answer = lambda server: server.say(*JSON, body=b'{"a":1}')
         self.port = self.reactor.listenTCP(0, self.factory, interface="127.0.0.1")
         self.post = SignedPost(self.reactor, self.reactor, lambda: NOW)

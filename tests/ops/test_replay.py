@@ -84,7 +84,7 @@ class ReplayTests(SynchronousTestCase):
         self.assertIn("agent.truncate", "\n".join(report_lines(report)))
 
     def test_tools_and_digits_come_again(self) -> None:
-        script = [
+        script: list[list[dict[str, Any]]] = [
             [{"call": "order", "arguments": {}}],
             [{"call": "end_call"}],
             [{"tone": 440, "seconds": 0.5, "say": "Bye"}],

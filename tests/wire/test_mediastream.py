@@ -153,7 +153,8 @@ class TwilioStreamTests(SynchronousTestCase):
             message = {"event": "transferred", "transfer": outcome}
             event = TwilioStream().receive(text(message), False)
             self.assertEqual(event, Transferred("t1", fault))
-        for bad in (None, {}, {"id": 1, "ok": True}, {"id": "t1", "ok": "yes"}):
+        bads: list[Any] = [None, {}, {"id": 1, "ok": True}, {"id": "t1", "ok": "yes"}]
+        for bad in bads:
             message = {"event": "transferred", "transfer": bad}
             with self.assertRaises(RemoteProtocolError):
                 TwilioStream().receive(text(message), False)
