@@ -18,6 +18,7 @@ from typing import Any, Final, Protocol
 import treq
 from attrs import frozen
 from botocore import xform_name
+from botocore.awsrequest import HeadersDict
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
@@ -420,7 +421,11 @@ def _was_cancelled(exc: BaseException) -> bool:
 
 
 def _headers(response: Any) -> Mapping[str, str]:
-    return {
-        name.decode("latin-1").lower(): values[-1].decode("latin-1")
-        for name, values in response.headers.getAllRawHeaders()
-    }
+    """By name in any case, as botocore's models write it (C{ETag})."""
+    headers: Mapping[str, str] = HeadersDict(
+        {
+            name.decode("latin-1"): values[-1].decode("latin-1")
+            for name, values in response.headers.getAllRawHeaders()
+        }
+    )
+    return headers

@@ -98,6 +98,7 @@ class MotoTests(ApiTestCase):
             where = {"Bucket": "recordings", "Key": f"calls/{name}.wav"}
             head = await self.api.call("s3", "HeadObject", where)
             self.assertEqual(head["ServerSideEncryption"], "AES256")
+            self.assertEqual(head["ContentType"], "audio/wav")
             receiver = Collected()
             await self.api.stream("s3", "GetObject", where, receiver)
             await receiver.lost
