@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 from sipmessage import URI
 from twisted.trial.unittest import SynchronousTestCase
@@ -23,9 +25,10 @@ from chime_gateway.sim.caller import CallReport
 from chime_gateway.sim.compare import correlation
 from chime_gateway.sim.realtime_session import Behaviour
 from chime_gateway.sim.sip_line import SipCall
-from chime_gateway.sim.voices import Parrot
+from chime_gateway.sim.voices import Parrot, Script, Voice
 from tests.fakes import RecordingMeasures, RecordingTools
 from tests.sip_peer import PEER, SipWorld
+from tests.test_virtual_conversations import Files
 from tests.virtual import STEP_SECONDS, VirtualAgents
 
 Loss = Callable[[bytes], list[tuple[float, bytes]]]
@@ -45,14 +48,19 @@ class VirtualSipCall:
         codec: Codec = PCMU,
         interrupt_after: float | None = None,
         to_gateway: Loss = whole,
+        voice: Voice | None = None,
+        profile: AgentProfile | None = None,
+        recordings: Any = None,
     ) -> None:
         self.world = SipWorld()
         self.clock = self.world.reactor
-        self.agents = VirtualAgents(self.clock, Parrot(), Behaviour(), False)
+        voice = voice or Parrot()
+        self.agents = VirtualAgents(self.clock, voice, Behaviour(), False)
         self.measures = RecordingMeasures()
         table = CallTable(
             self.agents,
-            roster=Roster(agents={"default": AgentProfile()}, routes={}),
+            roster=Roster(agents={"default": profile or AgentProfile()}),
+            recordings=recordings,
             tools=RecordingTools([]),
             limits=Limits(),
             clock=self.clock,
@@ -127,6 +135,38 @@ class VirtualSipCallTests(SynchronousTestCase):
             self.assertApproximates(told_ms, cut.heard_ms, 20.0)
             self.assertEqual(report.stale_bytes, 0)
             self.assertEqual(self.record(call).media.barge_ins, 1)
+
+    def test_the_agent_hangs_up_when_its_goodbye_was_heard(self) -> None:
+        script: Any = [
+            [{"tone": 440, "seconds": 1.5, "say": "Goodbye!"}, {"call": "end_call"}]
+        ]
+        call = VirtualSipCall(
+            voice=Script(script, Path(".")), profile=AgentProfile(tools=("end_call",))
+        )
+        report = call.run()
+        ending = self.record(call).ending
+        assert ending is not None
+        self.assertEqual(ending.reason, "the agent ended the call")
+        heard = decode(PCMU, bytes(report.heard)).astype(int)
+        self.assertApproximates((abs(heard) > 1000).sum() / 8000, 1.5, 0.15)
+        self.assertEqual(call.world.ports.in_use, 0)
+
+    def test_both_sides_are_recorded_as_they_were_heard(self) -> None:
+        files = Files()
+        call = VirtualSipCall(interrupt_after=0.8, recordings=files)
+        report = call.run()
+        shifts = []
+        for lived, recorded in (
+            (bytes(report.said), files.caller),
+            (bytes(report.heard), files.agent),
+        ):
+            first, last = 1600, 6 * 8000
+            score, at = correlation(
+                decode(PCMU, lived[first:last]), decode(PCMU, recorded)
+            )
+            self.assertGreater(score, 0.98)
+            shifts.append((at - first) / 8000)
+        self.assertApproximates(shifts[0], shifts[1], 0.06)
 
     def record(self, call: VirtualSipCall) -> CallRecord:
         return call.measures.records[0]

@@ -222,7 +222,13 @@ class OutboundTests(BaresipTestCase):
     async def test_whoever_answers_talks_with_the_agent(self) -> None:
         # The parrot hears mu-law and speaks it; A-law is what travels here.
         control = await self.softphone("udp", self.softphone_port)
-        self.carrier.dial("15550199")
+        # As the API has it.
+        placed = await self.gateway._originate("15550199", "default", "", {"o": "7"})
+        self.assertEqual(placed["via"], "trunk")
+        (call,) = self.gateway.calls.calls()
+        self.assertEqual(call.record.call_id, placed["call_id"])
+        self.assertEqual(call.record.direction, "outbound")
+        self.assertEqual(dict(call.record.info.parameters), {"o": "7"})
         await self.until(lambda: b"CALL_ESTABLISHED" in control.said)
         await self.parrot_answers()
         for call in self.gateway.calls.calls():
