@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -26,6 +27,8 @@ from chime_gateway.sim.aws_services import _fragment
 from chime_gateway.sim.caller import CallPlan, CallReport
 from chime_gateway.sim.compare import correlation, piecewise_correlation
 from chime_gateway.sim.kinesis_line import BUCKET, QUEUE
+from chime_gateway.sim.voices import Script
+from tests.test_virtual_conversations import Files
 from tests.virtual_kinesis import VirtualGateway, VirtualNetwork
 
 PLAN = prepare_call(None, PCMU, interrupt_after=None)
@@ -141,6 +144,31 @@ class TalkTests(KinesisTestCase):
         ((_, told_ms, _),) = session.log.truncations
         self.assertLessEqual(told_ms, 120)
         self.network.advance(40)
+
+    def test_the_agent_hangs_up_when_its_goodbye_was_heard_and_it_is_recorded(
+        self,
+    ) -> None:
+        script: Any = [
+            [{"tone": 440, "seconds": 1.5, "say": "Goodbye!"}, {"call": "end_call"}]
+        ]
+        files = Files()
+        agents = {"default": AgentProfile(tools=("end_call",))}
+        self.gateway.calls.roster = Roster(agents=agents)
+        self.gateway.agents._voice = Script(script, Path("."))
+        self.gateway.calls._recordings = files
+        plan = CallPlan(utterances=PLAN.utterances)
+        report = self.network.report(self.network.call(plan))
+        ending = self.record.ending
+        assert ending is not None
+        self.assertEqual(ending.reason, "the agent ended the call")
+        heard = abs(samples(report.heard).astype(int))
+        self.assertApproximates((heard > 1000).sum() / 8000, 1.5, 0.2)
+        recorded = abs(samples(files.agent).astype(int))
+        self.assertApproximates((recorded > 1000).sum() / 8000, 1.5, 0.2)
+        median, _ = piecewise_correlation(
+            samples(plan.utterances[0]), samples(files.caller), 2000
+        )
+        self.assertGreater(median, 0.99)
 
     def test_without_reports_what_is_heard_follows_the_clock(self) -> None:
         self.network.hears = False

@@ -35,7 +35,7 @@ from chime_gateway.sim.kinesis_line import (
     place_kinesis_call,
 )
 from chime_gateway.sim.realtime_session import Behaviour
-from chime_gateway.sim.voices import Parrot
+from chime_gateway.sim.voices import Parrot, Voice
 from tests.fakes import RecordingMeasures, RecordingTools
 from tests.virtual import VirtualAgents
 
@@ -139,16 +139,19 @@ class VirtualGateway:
         max_calls: int = 100,
         profile: AgentProfile | None = None,
         leg: str = "caller",
+        voice: Voice | None = None,
+        recordings: Any = None,
     ) -> None:
         self.aws = MemoryAws(world)
         self.measures = RecordingMeasures()
-        self.agents = VirtualAgents(clock, Parrot(), Behaviour(), False)
+        self.agents = VirtualAgents(clock, voice or Parrot(), Behaviour(), False)
         self.replies: list[float] = []
         self.metronome = Metronome(clock)
         self.calls = CallTable(
             self.agents,
             roster=Roster(agents={"default": profile or AgentProfile()}, routes={}),
             tools=RecordingTools([]),
+            recordings=recordings,
             limits=Limits(max_calls=max_calls),
             clock=clock,
             metronome=self.metronome,
