@@ -9,9 +9,9 @@ function that returns at once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
-from typing import Protocol
+from typing import Any, Protocol
 
 from attrs import Factory, field, frozen
 from twisted.internet.defer import Deferred
@@ -226,6 +226,26 @@ class Agents(Protocol):
 
         The Deferred fails with L{chime_gateway.errors.AgentUnavailable}.
         """
+
+
+class InThread(Protocol):
+    """Runs something that blocks."""
+
+    def __call__(self, function: Callable[..., Any], *args: Any) -> Deferred[Any]: ...
+
+
+class AwsCalls(Protocol):
+    """L{chime_gateway.net.aws_api.AwsApi}, for those who only call operations."""
+
+    async def call(
+        self,
+        service: str,
+        operation: str,
+        parameters: Mapping[str, Any],
+        *,
+        seconds: float = ...,
+        attempts: int = ...,
+    ) -> dict[str, Any]: ...
 
 
 class ToolRunner(Protocol):

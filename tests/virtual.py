@@ -120,8 +120,9 @@ class VirtualCall:
         tools: Any = None,
         recordings: Any = None,
         capture: Any = None,
+        clock: Clock | None = None,
     ) -> None:
-        self.clock = Clock()
+        self.clock = clock or Clock()
         self.events: list[CallEvent] = []
         self.agents = VirtualAgents(
             self.clock, voice or Parrot(), behaviour or Behaviour(), is_preview

@@ -61,6 +61,10 @@ def session_url(deployment: DeploymentSettings) -> str:
     return urlunsplit((scheme, parts.netloc, path, query, ""))
 
 
+#: The agent speaks to what it knows, without orders for this once.
+_PLAIN_RESPONSE: Final = realtime.create_response()
+
+
 class _State(Enum):
     CONNECTING = "connecting"
     CONFIGURING = "configuring"
@@ -162,7 +166,7 @@ class AzureSession:
         self._send(realtime.create_text(text, "system" if is_order else "user"))
 
     def respond(self) -> None:
-        self._create(realtime.create_response())
+        self._create(_PLAIN_RESPONSE)
 
     def cancel(self) -> None:
         self._create_wanted = None
@@ -236,13 +240,17 @@ class AzureSession:
     def _response_done(self, event: ResponseDone) -> None:
         self._active.discard(event.response_id)
         tokens = asdict(event.usage)
+        wanted, self._create_wanted = self._create_wanted, None
         self._events.response_done(
             event.response_id, event.status, event.detail, tokens
         )
-        wanted, self._create_wanted = self._create_wanted, None
-        if wanted is not None and self._state is _State.READY:
-            # An aside and the caller's answer may be made at the same time.
-            self._create(wanted)
+        if wanted is None or self._state is not _State.READY:
+            return
+        if self._create_wanted is not None:
+            return  # something newer was asked for just now
+        if self._create_sent is not None and wanted == _PLAIN_RESPONSE:
+            return  # the one just asked for knows all that this one would
+        self._create(wanted)
 
     def _audio_done(self, event: AudioDone) -> None:
         self._events.agent_audio_done(event.item_id)

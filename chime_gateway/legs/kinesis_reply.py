@@ -23,8 +23,8 @@ from twisted.python.failure import Failure
 
 from chime_gateway.codec.g711 import decode_mu_law
 from chime_gateway.frames import PCMU
-from chime_gateway.interfaces import Ending, Outcome
-from chime_gateway.legs.sma_control import Aws, CallGone, SmaControl
+from chime_gateway.interfaces import AwsCalls, Ending, Outcome
+from chime_gateway.legs.sma_control import CallGone, SmaControl
 from chime_gateway.net.aws_api import AwsError
 
 #: A pause in speech: quieter than this, for so many frames of 20 ms.
@@ -144,7 +144,7 @@ class Reply:
 
     def __init__(
         self,
-        aws: Aws,
+        aws: AwsCalls,
         control: SmaControl,
         clock: IReactorTime,
         user: ReplyUser,

@@ -24,8 +24,7 @@ from twisted.python.failure import Failure
 from chime_gateway.codec.g711 import encode_mu_law
 from chime_gateway.errors import RemoteProtocolError
 from chime_gateway.frames import PCMU
-from chime_gateway.interfaces import Ending, Outcome
-from chime_gateway.legs.sma_control import Aws
+from chime_gateway.interfaces import AwsCalls, Ending, Outcome
 from chime_gateway.net.aws_api import AwsError
 from chime_gateway.wire.matroska import Block, MatroskaReader, Tag, Track
 
@@ -44,7 +43,7 @@ _TOKEN: Final = "AWS_KINESISVIDEO_CONTINUATION_TOKEN"
 _FRAGMENT: Final = "AWS_KINESISVIDEO_FRAGMENT_NUMBER"
 
 
-class StreamingAws(Aws, Protocol):
+class StreamingAws(AwsCalls, Protocol):
     async def stream(
         self,
         service: str,

@@ -12,14 +12,14 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any, Final, Protocol
+from typing import Final
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from chime_gateway.errors import CallRefused, TransferFailed
-from chime_gateway.interfaces import CallerInfo
+from chime_gateway.interfaces import AwsCalls, CallerInfo
 from chime_gateway.legs.quota import Quota
 from chime_gateway.net.aws_api import AwsError
 
@@ -27,20 +27,6 @@ from chime_gateway.net.aws_api import AwsError
 _TARGET: Final = re.compile(r"(\+[1-9][0-9]{1,14}|sip:[^\s@]{1,36})\Z")
 _NOTHING: Final[Mapping[str, str]] = {}
 _NUMBER: Final = re.compile(r"\+[1-9][0-9]{1,14}\Z")
-
-
-class Aws(Protocol):
-    """L{chime_gateway.net.aws_api.AwsApi}, as far as it is needed."""
-
-    async def call(
-        self,
-        service: str,
-        operation: str,
-        parameters: Mapping[str, Any],
-        *,
-        seconds: float = ...,
-        attempts: int = ...,
-    ) -> dict[str, Any]: ...
 
 
 class CallGone(Exception):
@@ -59,7 +45,7 @@ class SmaControl:
 
     def __init__(
         self,
-        aws: Aws,
+        aws: AwsCalls,
         application_id: str,
         clock: IReactorTime,
         *,

@@ -37,7 +37,7 @@ from chime_gateway.errors import (
     TransferFailed,
     UnknownAgent,
 )
-from chime_gateway.interfaces import Ending, Outcome
+from chime_gateway.interfaces import Ending, InThread, Outcome
 from chime_gateway.ops.live_events import LiveEvents
 from chime_gateway.ops.openapi import (
     CALL_ID,
@@ -96,10 +96,6 @@ class Records(Protocol):
 
     def calls(self, query: CallQuery) -> list[dict[str, Any]]: ...
     def call(self, call_id: str) -> dict[str, Any] | None: ...
-
-
-class InThread(Protocol):
-    def __call__(self, function: Callable[..., Any], *args: Any) -> Deferred[Any]: ...
 
 
 #: (to, agent, via, parameters) -> what L{openapi}'s C{Originated} says.

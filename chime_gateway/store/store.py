@@ -7,15 +7,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from chime_gateway.call import events
 from chime_gateway.call.events import CallEvent
 from chime_gateway.errors import ConfigError
+from chime_gateway.interfaces import InThread
 from chime_gateway.net.signed_post import SignedPost
 from chime_gateway.settings import StoreSettings, WebhookSettings
 from chime_gateway.store.book import CallBook, deliveries, lost_record
@@ -31,10 +31,6 @@ _STOP_SECONDS: Final = 10.0
 
 #: Old calls are looked for this often.
 _RETENTION_SECONDS: Final = 3600.0
-
-
-class InThread(Protocol):
-    def __call__(self, function: Callable[..., Any], *args: Any) -> Deferred[Any]: ...
 
 
 class Store:

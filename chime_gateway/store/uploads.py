@@ -8,9 +8,9 @@ here is found by the next run.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
@@ -18,6 +18,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from chime_gateway.interfaces import AwsCalls, InThread
 from chime_gateway.net.aws_api import AwsError
 from chime_gateway.settings import RecordingSettings
 
@@ -28,24 +29,6 @@ PART_BYTES: Final = 8 << 20
 _PAUSES: Final = (1.0, 5.0, 15.0, 60.0, 300.0)
 
 _REQUEST_SECONDS: Final = 60.0
-
-
-class Aws(Protocol):
-    """L{chime_gateway.net.aws_api.AwsApi}, as far as it is needed."""
-
-    async def call(
-        self,
-        service: str,
-        operation: str,
-        parameters: Mapping[str, Any],
-        *,
-        seconds: float = ...,
-        attempts: int = ...,
-    ) -> dict[str, Any]: ...
-
-
-class InThread(Protocol):
-    def __call__(self, function: Callable[..., Any], *args: Any) -> Deferred[Any]: ...
 
 
 class Uploads:
@@ -60,7 +43,7 @@ class Uploads:
     def __init__(
         self,
         settings: RecordingSettings,
-        aws: Aws,
+        aws: AwsCalls,
         in_thread: InThread,
         clock: IReactorTime,
         jitter: Callable[[], float],

@@ -17,6 +17,7 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from chime_gateway.interfaces import InThread
 from chime_gateway.net.signed_post import PostFailed, SignedPost
 from chime_gateway.settings import WebhookSettings
 from chime_gateway.store.database import TRIED, Entry, Trouble
@@ -41,10 +42,6 @@ class Waiting(Protocol):
     def due_deliveries(
         self, instance: str, now: float, limit: int
     ) -> tuple[list[dict[str, Any]], float | None]: ...
-
-
-class InThread(Protocol):
-    def __call__(self, function: Callable[..., Any], *args: Any) -> Deferred[Any]: ...
 
 
 class Webhooks:

@@ -164,6 +164,54 @@ class AzureSessionTests(SynchronousTestCase):
         self.receive("response.done", response={"id": "r", "status": "completed"})
         self.assertEqual(self.sent()[2:], ["response.create"])
 
+    def test_what_is_said_aside_is_no_part_of_the_conversation(self) -> None:
+        self.open()
+        self.session.interject("One moment")
+        ((_, create),) = self.log
+        self.assertEqual(create["response"]["conversation"], "none")
+
+    def test_texts_and_results_wait_until_the_agent_is_to_respond(self) -> None:
+        self.open()
+        self.session.tell("[1#]")
+        self.session.tell("Be brief", is_order=True)
+        self.session.tool_result("call_1", "{}")
+        self.assertEqual(self.sent(), ["conversation.item.create"] * 3)
+        self.session.respond()
+        self.assertEqual(self.sent()[3:], ["response.create"])
+
+    def test_cancelling_stops_what_is_being_made_and_what_was_to_come(self) -> None:
+        self.open()
+        self.session.cancel()
+        self.assertEqual(self.sent(), [])
+        self.receive("response.created", response={"id": "r"})
+        self.session.respond()
+        self.session.cancel()
+        self.receive("response.done", response={"id": "r", "status": "cancelled"})
+        self.assertEqual(self.sent(), ["response.cancel"])
+
+    def test_two_responses_at_a_time_are_both_waited_for(self) -> None:
+        self.open()
+        self.receive("response.created", response={"id": "aside"})
+        self.receive("response.created", response={"id": "vad"})
+        self.session.respond()
+        self.receive("response.done", response={"id": "vad", "status": "completed"})
+        self.assertEqual(self.sent(), [])
+        self.receive("response.done", response={"id": "aside", "status": "completed"})
+        self.assertEqual(self.sent(), ["response.create"])
+
+    def test_what_was_to_come_and_what_is_asked_for_now_are_one_answer(self) -> None:
+        self.open()
+        self.receive("response.created", response={"id": "r"})
+        self.session.respond()
+        # As a call does whose tools have all their results by now.
+        self.patch(self.events, "response_done", lambda *_: self.session.respond())
+        self.receive("response.done", response={"id": "r", "status": "completed"})
+        self.assertEqual(self.sent(), ["response.create"])
+        self.patch(self.events, "response_done", lambda *_: None)
+        self.receive("response.created", response={"id": "next"})
+        self.receive("response.done", response={"id": "next", "status": "completed"})
+        self.assertEqual(self.sent(), ["response.create"])
+
     def test_a_vad_that_was_first_only_delays_ours(self) -> None:
         self.open()
         self.session.say("Hello")

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.call.table import CallTable
@@ -38,6 +39,14 @@ PROFILE = AgentProfile(
 )
 
 
+class Restless(Clock):
+    """As real ones are: later each time that it is looked at."""
+
+    def seconds(self) -> float:
+        self.rightNow += 0.0002
+        return self.rightNow
+
+
 class ReplayTests(SynchronousTestCase):
     def capture(self, is_raw: bool = False, **more: Any) -> Path:
         """A call with an interruption, captured to a file."""
@@ -68,6 +77,10 @@ class ReplayTests(SynchronousTestCase):
                 self.assertGreater(report.outputs, 200)
                 self.assertEqual(report.record.media.barge_ins, self.barge_ins)
                 self.assertGreaterEqual(self.barge_ins, 1)
+
+    def test_time_that_passes_within_an_input_changes_nothing(self) -> None:
+        report = self.replay(self.capture(clock=Restless())).run()
+        self.assertEqual(report.differences, [])
 
     def test_another_barge_in_shows_where_it_differs(self) -> None:
         path = self.capture()

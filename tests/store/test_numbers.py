@@ -75,6 +75,7 @@ class BookTests(SynchronousTestCase):
         self.assertEqual(kinds, [OPENED, TURN, DELIVERY, CLOSED, DELIVERY])
         everything = json.dumps(self.entries)
         self.assertNotIn(NUMBER, everything)
+        self.assertNotIn("+15559999", everything)
         self.assertIn("+49******56", everything)
         closed = self.entries[3][1]
         self.assertEqual(closed["answered_at"], 100.5)
