@@ -39,7 +39,7 @@ from chime_gateway.errors import CallRefused, ConfigError, NoWayOut
 from chime_gateway.kept import Kept
 from chime_gateway.legs.sip import SipCarrier
 from chime_gateway.legs.stream_auth import StreamAuth
-from chime_gateway.legs.websocket import StreamListener, StreamResource
+from chime_gateway.legs.stream_door import StreamListener, StreamResource
 from chime_gateway.media.metronome import Metronome
 from chime_gateway.net.batch import BatchReader
 from chime_gateway.net.signed_post import SignedPost

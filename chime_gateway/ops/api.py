@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any, Final, Protocol, TypeAlias
 
 from attrs import define, field
-from jsonschema import Draft202012Validator
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -46,40 +45,14 @@ from chime_gateway.ops.openapi import (
     SCHEMAS,
     description,
 )
+from chime_gateway.ops.problem import Problem, read_body, read_query, refuse, reply
 from chime_gateway.store.database import CallQuery, Trouble
 from chime_gateway.store.numbers import NumberGuard
-
-#: Requests are some words.
-_MAX_BODY_BYTES: Final = 65_536
 
 #: Keys of calls that were placed are remembered for this many.
 _MAX_KEYS: Final = 1000
 
-_TITLES: Final[Mapping[int, str]] = {
-    400: "Malformed request",
-    401: "Unauthorized",
-    403: "The API is shut",
-    404: "Not found",
-    405: "Method not allowed",
-    409: "Conflict",
-    413: "Too large",
-    415: "Unsupported media type",
-    422: "Invalid request",
-    429: "Too many requests",
-    500: "Internal error",
-    503: "Unavailable",
-}
-
 Answer: TypeAlias = tuple[int, Mapping[str, Any]] | None
-
-
-class Problem(Exception):
-    """What goes wrong with a request."""
-
-    def __init__(self, status: int, detail: str, **headers: str) -> None:
-        super().__init__(detail)
-        self.status = status
-        self.headers = headers
 
 
 class Calls(Protocol):
@@ -176,10 +149,10 @@ class Api(Resource):
                 status = 200  # it answers by itself
             else:
                 status, content = answer
-                _reply(request, status, content)
+                reply(request, status, content)
         except Problem as exc:
             status = exc.status
-            _refuse(request, exc)
+            refuse(request, exc)
         if method not in ("GET", "HEAD") or path.endswith("/audio"):
             self._audit(request, method, path, status)
 
@@ -188,7 +161,7 @@ class Api(Resource):
             return  # whoever asked has left
         self._log.failure("a bug in the API", failure)
         if not request.startedWriting and not request._disconnected:
-            _refuse(request, Problem(500, "a bug; the log has more"))
+            refuse(request, Problem(500, "a bug; the log has more"))
 
     def _audit(self, request: Request, method: str, path: str, status: int) -> None:
         address = request.getClientAddress()
@@ -233,26 +206,10 @@ class Api(Resource):
             raise Problem(405, f"{method} is not for this", Allow=", ".join(allowed))
         raise Problem(404, "there is nothing at this path; see /api/openapi.json")
 
-    def _body(self, request: Request, schema: str) -> dict[str, Any]:
-        kind = (request.getHeader("content-type") or "").partition(";")[0].strip()
-        if kind.lower() != "application/json":
-            raise Problem(415, "send application/json")
-        assert request.content is not None
-        content = request.content.read(_MAX_BODY_BYTES + 1)
-        if len(content) > _MAX_BODY_BYTES:
-            raise Problem(413, f"at most {_MAX_BODY_BYTES} bytes")
-        try:
-            body = json.loads(content)
-        except (ValueError, RecursionError) as exc:
-            raise Problem(400, f"not JSON: {exc}") from exc
-        _check(body, SCHEMAS[schema], "the request")
-        found: dict[str, Any] = body
-        return found
-
     # -- reading -------------------------------------------------------------------
 
     async def _list(self, request: Request) -> Answer:
-        given = _query(request, LIST_PARAMETERS)
+        given = read_query(request, LIST_PARAMETERS)
         limit = int(given.pop("limit", 50))
         cursor = given.pop("cursor", None)
         guard = self._context.guard
@@ -382,7 +339,7 @@ class Api(Resource):
         return 200, {"agents": agents}
 
     async def _events(self, request: Request) -> Answer:
-        given = _query(request, EVENT_PARAMETERS)
+        given = read_query(request, EVENT_PARAMETERS)
         if self._context.events.is_full:
             raise Problem(429, "too many listen already")
         last = request.getHeader("last-event-id") or ""
@@ -413,7 +370,7 @@ class Api(Resource):
         raise Problem(409, "the call has ended")
 
     async def _hang_up(self, request: Request, call_id: str) -> Answer:
-        body = self._body(request, "HangUp")
+        body = read_body(request, SCHEMAS["HangUp"])
         call = await self._live(call_id)
         reason = body.get("reason") or "an operator ended the call"
         ending = Ending(Outcome.COMPLETED, reason)
@@ -424,7 +381,7 @@ class Api(Resource):
         return _done(call_id, "hung up")
 
     async def _transfer(self, request: Request, call_id: str) -> Answer:
-        target = self._body(request, "Transfer")["target"]
+        target = read_body(request, SCHEMAS["Transfer"])["target"]
         call = await self._live(call_id)
         address = call.targets.get(target, target)
         if address == target and not re.match(
@@ -439,35 +396,35 @@ class Api(Resource):
         return _done(call_id, "transferred")
 
     async def _say(self, request: Request, call_id: str) -> Answer:
-        text = self._body(request, "Say")["text"]
+        text = read_body(request, SCHEMAS["Say"])["text"]
         call = await self._live(call_id)
         if not call.say(text):
             raise Problem(409, "there is no agent who could say it now")
         return _done(call_id, "said")
 
     async def _instruct(self, request: Request, call_id: str) -> Answer:
-        body = self._body(request, "Instruct")
+        body = read_body(request, SCHEMAS["Instruct"])
         call = await self._live(call_id)
         if not call.instruct(body["text"], body.get("respond", False)):
             raise Problem(409, "there is no agent who could be told now")
         return _done(call_id, "told")
 
     async def _digits(self, request: Request, call_id: str) -> Answer:
-        digits = self._body(request, "Digits")["digits"]
+        digits = read_body(request, SCHEMAS["Digits"])["digits"]
         call = await self._live(call_id)
         if not call.send_digits(digits):
             raise Problem(409, "this call's line cannot send keys")
         return _done(call_id, "pressed")
 
     async def _recording(self, request: Request, call_id: str) -> Answer:
-        action = self._body(request, "Recording")["action"]
+        action = read_body(request, SCHEMAS["Recording"])["action"]
         call = await self._live(call_id)
         if not call.pause_recording(action == "pause"):
             raise Problem(409, "the call is not recorded")
         return _done(call_id, "paused" if action == "pause" else "resumed")
 
     async def _originate(self, request: Request) -> Answer:
-        body = self._body(request, "Originate")
+        body = read_body(request, SCHEMAS["Originate"])
         key = request.getHeader("idempotency-key") or ""
         if key and not re.fullmatch(r"[0-9A-Za-z_-]{1,100}", key):
             raise Problem(422, "Idempotency-Key: letters, digits, _ and - only")
@@ -502,42 +459,6 @@ def _check_id(call_id: str) -> None:
         raise Problem(404, "that is no call's id")
 
 
-def _check(value: Any, schema: Mapping[str, Any], what: str) -> None:
-    fault = next(Draft202012Validator(schema).iter_errors(value), None)
-    if fault is not None:
-        where = "/".join(str(part) for part in fault.absolute_path) or what
-        raise Problem(422, f"{where}: {fault.message[:300]}")
-
-
-def _query(
-    request: Request, schemas: Mapping[str, Mapping[str, Any]]
-) -> dict[str, Any]:
-    """The query string by its schemas; what is not in them is a mistake."""
-    given: dict[str, Any] = {}
-    for raw_name, values in request.args.items():
-        name = raw_name.decode("utf-8", "replace")
-        schema = schemas.get(name)
-        if schema is None:
-            known = ", ".join(schemas)
-            raise Problem(422, f"there is no parameter {name[:40]!r} ({known})")
-        if len(values) > 1:
-            raise Problem(422, f"{name} stands there twice")
-        text = values[0].decode("utf-8", "replace")
-        value: Any = text
-        try:
-            if schema["type"] == "integer":
-                value = int(text)
-            elif schema["type"] == "number":
-                value = float(text)
-                if value != value or value in (float("inf"), float("-inf")):
-                    raise ValueError(text)
-        except ValueError as exc:
-            raise Problem(422, f"{name}: {text[:40]!r} is no {schema['type']}") from exc
-        _check(value, schema, name)
-        given[name] = value
-    return given
-
-
 def _cursor(row: Mapping[str, Any]) -> str:
     text = json.dumps([row["started_at"], row["call_id"]])
     return base64.urlsafe_b64encode(text.encode()).decode()
@@ -549,28 +470,3 @@ def _read_cursor(cursor: str) -> tuple[float, str]:
         return float(at), str(call_id)
     except (ValueError, TypeError, binascii.Error) as exc:
         raise Problem(404, "that is no cursor of this API") from exc
-
-
-def _reply(
-    request: Request,
-    status: int,
-    content: Mapping[str, Any],
-    kind: bytes = b"application/json",
-) -> None:
-    request.setResponseCode(status)
-    request.setHeader(b"Content-Type", kind)
-    request.setHeader(b"Cache-Control", b"no-store")
-    request.write(json.dumps(content).encode() + b"\n")
-    request.finish()
-
-
-def _refuse(request: Request, problem: Problem) -> None:
-    for name, value in problem.headers.items():
-        request.setHeader(name.replace("_", "-"), value)
-    content = {
-        "type": "about:blank",
-        "title": _TITLES[problem.status],
-        "status": problem.status,
-        "detail": str(problem),
-    }
-    _reply(request, problem.status, content, b"application/problem+json")

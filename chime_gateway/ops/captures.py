@@ -29,6 +29,9 @@ from chime_gateway.profiles import AgentProfile
 
 VERSION: Final = 1
 
+#: Entries that wait for a disk that does not take them.
+_MAX_WAITING: Final = 200_000
+
 #: Settings that open doors stay out.
 _SECRETS: Final = frozenset({"secret", "bearer", "authorization"})
 
@@ -79,6 +82,7 @@ class CaptureFiles:
         except OSError as exc:
             raise ConfigError(f"--capture {folder}: {exc}") from exc
         self._queue: queue.SimpleQueue[tuple[str, Any] | None] = queue.SimpleQueue()
+        self._is_behind = False
         self._files: dict[str, IO[str]] = {}
         self._thread = threading.Thread(
             target=self._run, name="chimegw-captures", daemon=True
@@ -92,7 +96,11 @@ class CaptureFiles:
         self._queue.put((call_id, _head(record, profile, context)))
 
         def write(entry: Entry) -> None:
-            self._queue.put((call_id, entry))
+            if self._queue.qsize() < _MAX_WAITING:
+                self._queue.put((call_id, entry))
+            elif not self._is_behind:
+                self._is_behind = True
+                self._log.error("the disk is too slow: captures have gaps")
 
         return Take(record, profile, context, write)
 
@@ -115,8 +123,9 @@ class CaptureFiles:
         file = self._files.get(call_id)
         if file is None:
             path = self._folder / f"{call_id}.jsonl"
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            file = self._files[call_id] = os.fdopen(descriptor, "w", encoding="utf-8")
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+            descriptor = os.open(path, flags, 0o600)
+            file = self._files[call_id] = os.fdopen(descriptor, "a", encoding="utf-8")
         if isinstance(what, tuple):
             at, is_input, depth, name, arguments = what
             line: Any = [
@@ -129,5 +138,6 @@ class CaptureFiles:
             line = what
         file.write(json.dumps(line, separators=(",", ":")) + "\n")
         if isinstance(what, tuple) and what[3] in ("leg.leg_ended", "leg.hang_up"):
-            # The call is over, or nearly so; more of it opens it again.
-            file.flush()
+            # The call is over, or nearly so: more of it opens the file again.
+            del self._files[call_id]
+            file.close()

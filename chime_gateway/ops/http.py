@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from twisted.web.http import Request as HTTPRequest
 from twisted.web.pages import notFound
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import Request, Site
+
+#: Of a request's body: more than any request of ours has.
+MAX_KEPT_BYTES: Final = 128 * 1024
 
 
 class JsonPage(Resource):
@@ -55,10 +58,24 @@ class TextPage(Resource):
         return self._content()
 
 
+class _Request(Request):
+    """A request whose body is kept up to a size, whoever sends it."""
+
+    def handleContentChunk(self, data: bytes) -> None:
+        assert self.content is not None
+        room = MAX_KEPT_BYTES - self.content.tell()
+        if room > 0:
+            super().handleContentChunk(data[:room])
+
+
 class GatewaySite(Site):
-    """A site that does not put every health check into the log."""
+    """
+    A site that does not put every health check into the log, nor the bodies of
+    strangers onto the disk.
+    """
 
     noisy = False
+    requestFactory = _Request
 
     def log(self, request: HTTPRequest) -> None:
         """Calls are logged by themselves; pages are not."""

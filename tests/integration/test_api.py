@@ -187,6 +187,7 @@ class AccessTests(ApiTestCase):
                 (b"{", 400),
                 (b"[" * 60_000, 400),
                 (b"x" * 70_000, 413),
+                (b"x" * 20_000_000, 413),
             ):
                 status, problem, _ = await self.ask(
                     "POST", say, raw=raw, Content_Type="application/json"

@@ -1,0 +1,119 @@
+"""
+JSON requests and answers of the API: read by their schemas, refused with problem
+details (RFC 9457).  What they ask for is not known here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from jsonschema import Draft202012Validator
+from twisted.web.server import Request
+
+#: Requests are some words.
+_MAX_BODY_BYTES: Final = 65_536
+
+_TITLES: Final[Mapping[int, str]] = {
+    400: "Malformed request",
+    401: "Unauthorized",
+    403: "The API is shut",
+    404: "Not found",
+    405: "Method not allowed",
+    409: "Conflict",
+    413: "Too large",
+    415: "Unsupported media type",
+    422: "Invalid request",
+    429: "Too many requests",
+    500: "Internal error",
+    503: "Unavailable",
+}
+
+
+class Problem(Exception):
+    """What goes wrong with a request."""
+
+    def __init__(self, status: int, detail: str, **headers: str) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.headers = headers
+
+
+def read_body(request: Request, schema: Mapping[str, Any]) -> dict[str, Any]:
+    """@raise Problem: it is not JSON, or does not fit C{schema}."""
+    kind = (request.getHeader("content-type") or "").partition(";")[0].strip()
+    if kind.lower() != "application/json":
+        raise Problem(415, "send application/json")
+    assert request.content is not None
+    content = request.content.read(_MAX_BODY_BYTES + 1)
+    if len(content) > _MAX_BODY_BYTES:
+        raise Problem(413, f"at most {_MAX_BODY_BYTES} bytes")
+    try:
+        body = json.loads(content)
+    except (ValueError, RecursionError) as exc:
+        raise Problem(400, f"not JSON: {exc}") from exc
+    check(body, schema, "the request")
+    found: dict[str, Any] = body
+    return found
+
+
+def check(value: Any, schema: Mapping[str, Any], what: str) -> None:
+    fault = next(Draft202012Validator(schema).iter_errors(value), None)
+    if fault is not None:
+        where = "/".join(str(part) for part in fault.absolute_path) or what
+        raise Problem(422, f"{where}: {fault.message[:300]}")
+
+
+def read_query(
+    request: Request, schemas: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """The query string by its schemas; what is not in them is a mistake."""
+    given: dict[str, Any] = {}
+    for raw_name, values in request.args.items():
+        name = raw_name.decode("utf-8", "replace")
+        schema = schemas.get(name)
+        if schema is None:
+            known = ", ".join(schemas)
+            raise Problem(422, f"there is no parameter {name[:40]!r} ({known})")
+        if len(values) > 1:
+            raise Problem(422, f"{name} stands there twice")
+        text = values[0].decode("utf-8", "replace")
+        value: Any = text
+        try:
+            if schema["type"] == "integer":
+                value = int(text)
+            elif schema["type"] == "number":
+                value = float(text)
+                if value != value or value in (float("inf"), float("-inf")):
+                    raise ValueError(text)
+        except ValueError as exc:
+            raise Problem(422, f"{name}: {text[:40]!r} is no {schema['type']}") from exc
+        check(value, schema, name)
+        given[name] = value
+    return given
+
+
+def reply(
+    request: Request,
+    status: int,
+    content: Mapping[str, Any],
+    kind: bytes = b"application/json",
+) -> None:
+    request.setResponseCode(status)
+    request.setHeader(b"Content-Type", kind)
+    request.setHeader(b"Cache-Control", b"no-store")
+    request.write(json.dumps(content).encode() + b"\n")
+    request.finish()
+
+
+def refuse(request: Request, problem: Problem) -> None:
+    for name, value in problem.headers.items():
+        request.setHeader(name.replace("_", "-"), value)
+    content = {
+        "type": "about:blank",
+        "title": _TITLES[problem.status],
+        "status": problem.status,
+        "detail": str(problem),
+    }
+    reply(request, problem.status, content, b"application/problem+json")
