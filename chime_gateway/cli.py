@@ -25,6 +25,7 @@ from chime_gateway.cli_aws import AwsOptions
 from chime_gateway.cli_calls import (
     CallsOptions,
     ExportOptions,
+    NameFirst,
     ReplayOptions,
     ShowOptions,
 )
@@ -54,7 +55,7 @@ def _codec(name: str) -> str:
     return name
 
 
-class CallOptions(_Command):
+class CallOptions(NameFirst, _Command):
     synopsis = "WAV --to URL [options]"
     longdesc = (
         "Place a test call to a gateway: say WAV, listen to the answer, hang up."
@@ -68,13 +69,6 @@ class CallOptions(_Command):
         ["record", "r", None, "Write a stereo WAV: caller left, agent right."],
     ]
     optFlags: ClassVar = [["greeting", "g", "Let the agent speak first."]]
-
-    def parseOptions(self, options: Any = None) -> None:
-        # The file may stand before the options, where people write it.
-        words = list(options or ())
-        if words and not words[0].startswith("-"):
-            words.append(words.pop(0))
-        super().parseOptions(words)
 
     def parseArgs(self, wav: str) -> None:  # type: ignore[override]
         self["wav"] = wav

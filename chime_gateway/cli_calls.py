@@ -138,7 +138,17 @@ class CallsOptions(_QueryCommand):
         return 0
 
 
-class ShowOptions(_StoreCommand):
+class NameFirst(usage.Options):
+    """What it is about may stand before the options, where people write it."""
+
+    def parseOptions(self, options: Any = None) -> None:
+        words = list(options or ())
+        if words and not words[0].startswith("-"):
+            words.append(words.pop(0))
+        super().parseOptions(words)
+
+
+class ShowOptions(NameFirst, _StoreCommand):
     synopsis = "ID"
     longdesc = "Show one call: its record and what was said."
     optFlags: ClassVar = [["json", "j", "For machines."]]
@@ -261,7 +271,7 @@ def _harmless(value: Any) -> Any:
     return value
 
 
-class ReplayOptions(usage.Options):
+class ReplayOptions(NameFirst):
     synopsis = "FILE"
     longdesc = (
         "Run a captured call (twistd chimegw --capture DIR) again, and show where it"

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from chime_gateway.cli import Options
 from chime_gateway.errors import ConfigError
 from chime_gateway.store.database import CLOSED, Database
-from tests.files import temporary_folder
+from tests.files import temporary_file, temporary_folder
 from tests.store.test_database import closed, turn
 
 
@@ -79,7 +79,8 @@ class CallsTests(CliTestCase):
         self.assertEqual(text, "no calls\n")
 
     def test_one_call_is_shown_with_what_was_heard_of_it(self) -> None:
-        _, text = self.run_command("show", "c1")
+        env = temporary_file(self, "A=b\n")
+        _, text = self.run_command("show", "c1", "--env-file", env)
         self.assertIn("outcome            completed", text)
         self.assertIn("caller   Hello?", text)
         self.assertIn("interrupted after 500 of 1000 ms: one", text)

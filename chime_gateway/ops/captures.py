@@ -32,6 +32,9 @@ VERSION: Final = 1
 #: Entries that wait for a disk that does not take them.
 _MAX_WAITING: Final = 200_000
 
+#: With these a call is over, or nearly so.
+_LAST: Final = ("leg.leg_ended", "leg.hang_up")
+
 #: Settings that open doors stay out.
 _SECRETS: Final = frozenset({"secret", "bearer", "authorization"})
 
@@ -120,12 +123,14 @@ class CaptureFiles:
             file.close()
 
     def _write(self, call_id: str, what: Any) -> None:
-        file = self._files.get(call_id)
+        file = self._files.pop(call_id, None)
+        is_over = isinstance(what, tuple) and what[3] in _LAST
         if file is None:
             path = self._folder / f"{call_id}.jsonl"
+            # What comes behind the end of a call opens its file once more.
+            is_over = is_over or path.exists()
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-            descriptor = os.open(path, flags, 0o600)
-            file = self._files[call_id] = os.fdopen(descriptor, "a", encoding="utf-8")
+            file = os.fdopen(os.open(path, flags, 0o600), "a", encoding="utf-8")
         if isinstance(what, tuple):
             at, is_input, depth, name, arguments = what
             line: Any = [
@@ -137,7 +142,7 @@ class CaptureFiles:
         else:
             line = what
         file.write(json.dumps(line, separators=(",", ":")) + "\n")
-        if isinstance(what, tuple) and what[3] in ("leg.leg_ended", "leg.hang_up"):
-            # The call is over, or nearly so: more of it opens the file again.
-            del self._files[call_id]
+        if is_over:
             file.close()
+        else:
+            self._files[call_id] = file

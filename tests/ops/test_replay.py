@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,20 @@ class ReplayTests(SynchronousTestCase):
     def test_time_that_passes_within_an_input_changes_nothing(self) -> None:
         report = self.replay(self.capture(clock=Restless())).run()
         self.assertEqual(report.differences, [])
+
+    def test_a_capture_is_whole_when_the_call_is_over(self) -> None:
+        folder = temporary_folder(self)
+        files = CaptureFiles(folder)
+        plan = CallPlan(utterances=(phrase(PCMU, *SHORT),))
+        for _ in range(3):
+            call = VirtualCall(plan, profile=PROFILE, capture=files)
+            call.run()
+        deadline = time.monotonic() + 10
+        while files._queue.qsize() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(0.05)
+        self.assertEqual(files._files, {})
+        files.stop(5.0)
 
     def test_another_barge_in_shows_where_it_differs(self) -> None:
         path = self.capture()
