@@ -108,6 +108,9 @@ class Kept:
 
     def _shown(self, event: CallEvent) -> dict[str, Any]:
         shown = event.as_dict()
+        # Whoever listens has heard its turns; so many are kept for latecomers that
+        # whole transcripts would be too much.
+        shown["data"].pop("transcript", None)
         if "caller" in shown["data"]:
             shown["data"] = self.guard.guard_record(shown["data"])
         return shown

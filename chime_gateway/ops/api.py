@@ -108,6 +108,7 @@ class Api(Resource):
         super().__init__()
         self._context = context
         self._placed: OrderedDict[str, dict[str, Any]] = OrderedDict()
+        self._placing: set[str] = set()
         self._description = json.dumps(description()).encode()
         self._routes: list[
             tuple[str, re.Pattern[str], Callable[..., Awaitable[Answer]]]
@@ -430,9 +431,13 @@ class Api(Resource):
             raise Problem(422, "Idempotency-Key: letters, digits, _ and - only")
         if key in self._placed:
             return 202, self._placed[key]
+        if key in self._placing:
+            raise Problem(409, "a call with this Idempotency-Key is being placed")
         agent = body.get("agent", "default")
         if agent not in self._context.calls.roster.agents:
             raise Problem(404, f"there is no agent {agent!r}")
+        if key:
+            self._placing.add(key)
         try:
             placed = await self._context.originate(
                 body["to"], agent, body.get("via", ""), body.get("parameters", {})
@@ -443,6 +448,8 @@ class Api(Resource):
             raise Problem(409, str(exc)) from exc
         except CallRefused as exc:
             raise Problem(503, str(exc)) from exc
+        finally:
+            self._placing.discard(key)
         if key:
             self._placed[key] = placed
             if len(self._placed) > _MAX_KEYS:

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from typing import Any
+from typing import Any, cast
 
 import treq
 from attrs import evolve
@@ -17,6 +17,7 @@ from twisted.web.http_headers import Headers
 
 from chime_gateway.profiles import AgentProfile, Target
 from chime_gateway.settings import (
+    AwsSettings,
     GatewaySettings,
     RecordingSettings,
     StoreSettings,
@@ -328,6 +329,38 @@ class CallsTests(ApiTestCase):
                     "POST", f"/api/calls/{call_id}/recording", {"action": action}
                 )
                 self.assertEqual(status, 200)
+
+        return Deferred.fromCoroutine(scene())
+
+    def test_a_call_is_placed_once_by_the_application(self) -> Deferred[None]:
+        placed: list[Any] = []
+
+        class Control:
+            async def create_call(self, *arguments: Any) -> str:
+                placed.append(arguments)
+                return f"tx-{len(placed)}"
+
+            def stop(self) -> None:
+                """Nothing is under way."""
+
+        async def scene() -> None:
+            self.gateway.control = cast(Any, Control())
+            aws = AwsSettings(from_number="+12065550100")
+            self.gateway._settings = evolve(self.gateway._settings, aws=aws)
+            body = {"to": "+15551234", "parameters": {"order": "7"}}
+            for _ in range(2):
+                status, answer, _ = await self.ask(
+                    "POST", "/api/calls", body, Idempotency_Key="once"
+                )
+                self.assertEqual(status, 202)
+                self.assertEqual(answer["transaction_id"], "tx-1")
+            ((number, to, arguments),) = placed
+            self.assertEqual((number, to), ("+12065550100", "+15551234"))
+            self.assertEqual(arguments["agent"], "default")
+            self.assertEqual(json.loads(arguments["context"]), {"order": "7"})
+            self.gateway.calls.drain()
+            status, problem, _ = await self.ask("POST", "/api/calls", body)
+            self.assertEqual((status, problem["detail"]), (503, "draining"))
 
         return Deferred.fromCoroutine(scene())
 
