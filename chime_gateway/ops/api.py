@@ -13,6 +13,7 @@ import binascii
 import hashlib
 import hmac
 import json
+import os
 import re
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
@@ -22,10 +23,10 @@ from typing import Any, Final, Protocol, TypeAlias
 from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
+from twisted.protocols.basic import FileSender
 from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
-from twisted.web.static import File
 
 from chime_gateway.call.agent_profile import Roster
 from chime_gateway.call.call import Call
@@ -320,10 +321,14 @@ class Api(Resource):
         path = await self._context.in_thread(self._context.recording_path, location)
         if path is None:
             raise Problem(404, f"the recording is not on this machine: {location}")
-        request.setHeader(b"Cache-Control", b"no-store")
-        file = File(str(path))
-        file.type, file.encoding = "audio/wav", None
-        file.render_GET(request)
+        with await self._context.in_thread(path.open, "rb") as file:
+            request.setHeader(b"Content-Type", b"audio/wav")
+            request.setHeader(b"Cache-Control", b"no-store")
+            size = os.fstat(file.fileno()).st_size
+            request.setHeader(b"Content-Length", str(size).encode())
+            if request.method != b"HEAD":
+                await FileSender().beginFileTransfer(file, request)
+        request.finish()
         return None
 
     async def _agents(self, request: Request) -> Answer:

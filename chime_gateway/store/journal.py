@@ -38,6 +38,7 @@ class Journal:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as exc:
+            self._file.close()
             raise ConfigError(
                 f"{path} belongs to a gateway that runs; give this one a name of its"
                 " own (CHIMEGW_INSTANCE)"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
+import wave
 from typing import Any, cast
 
 import treq
@@ -219,6 +221,9 @@ class CallsTests(ApiTestCase):
             )
             self.assertEqual((status, audio[:4], audio[8:12]), (200, b"RIFF", b"WAVE"))
             self.assertEqual(headers.getRawHeaders("content-type"), ["audio/wav"])
+            with wave.open(io.BytesIO(audio)) as file:
+                self.assertEqual(file.getnchannels(), 2)
+                self.assertGreater(file.getnframes(), 0)
 
         return Deferred.fromCoroutine(scene())
 
