@@ -62,7 +62,15 @@ class TransferFailed(GatewayError):
 
 
 class ToolFailed(GatewayError):
-    """A tool gave no result; the text is for the model and says why."""
+    """
+    A tool gave no result; the text says why, and may be logged.
+
+    @ivar detail: for the model and the record; it may hold what was said.
+    """
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(reason)
+        self.detail = detail
 
 
 class NoSuchCall(GatewayError):

@@ -283,7 +283,11 @@ class Conversation:
 
     def mcp_called(self, name: str, fault: str) -> None:
         self._mcp_called_at = self._clock()
-        self.tool_used(ToolUse(name=name, arguments="", fault=fault))
+        self.tool_used(
+            ToolUse(
+                name=name, arguments="", fault=fault, logged_fault="the service says so"
+            )
+        )
 
     def agent_active(self) -> None:
         if self.answer_due_at is not None:
@@ -338,7 +342,7 @@ class Conversation:
                 "the tool {tool} has no result: {fault}",
                 call_id=self._record.call_id,
                 tool=use.name,
-                fault=use.fault,
+                fault=use.logged_fault,
             )
         shown = use.as_dict()
         began = self.at() - use.seconds

@@ -51,12 +51,14 @@ class ToolUse:
     One call of a tool, for records.
 
     @ivar fault: why it has no result; empty: it has one.
+    @ivar logged_fault: the same without what may have been said.
     """
 
     name: str
     arguments: str
     result: str = ""
     fault: str = ""
+    logged_fault: str = ""
     seconds: float = 0.0
 
     def as_dict(self) -> dict[str, Any]:
@@ -216,7 +218,9 @@ class ToolBelt:
         use.seconds = self._clock() - running.began
         if isinstance(result, Failure):
             result.trap(ToolFailed, TransferFailed)
-            use.fault = result.getErrorMessage()
+            use.logged_fault = result.getErrorMessage()
+            detail = getattr(result.value, "detail", "")
+            use.fault = f"{use.logged_fault}: {detail}" if detail else use.logged_fault
             output = json.dumps({"error": use.fault})
         else:
             output, use.result = result if isinstance(result, tuple) else (result,) * 2
@@ -309,5 +313,5 @@ def _checked(function: FunctionTool, arguments: str) -> dict[str, Any]:
         if len(faults) == 5:
             break
     if faults:
-        raise ToolFailed("the arguments do not fit: " + "; ".join(faults))
+        raise ToolFailed("the arguments do not fit", "; ".join(faults))
     return given

@@ -76,8 +76,8 @@ def _result(answer: Answer) -> str:
         detail = ""
         if is_json or answer.content_type == "text/plain":
             text = answer.body.decode("utf-8", "replace").strip()
-            detail = f": {text[:_DETAIL_CHARS]}" if text else ""
-        raise ToolFailed(f"the server of this tool says {answer.status}{detail}")
+            detail = text[:_DETAIL_CHARS]
+        raise ToolFailed(f"the server of this tool says {answer.status}", detail)
     if not answer.body.strip():
         return '{"ok":true}'
     if not is_json and answer.content_type != "text/plain":

@@ -209,7 +209,8 @@ class Keeper:
                     self._log.error(
                         "the database refuses an entry: {kind}: {why}",
                         kind=entry[0],
-                        why=str(exc.orig)[:300],
+                        # The lines behind the first one quote the row.
+                        why=_first_line(exc),
                     )
         self.counts["written"] += len(entries)
 
@@ -217,7 +218,7 @@ class Keeper:
         try:
             work()
         except Trouble as exc:
-            why = str(getattr(exc, "orig", None) or exc).strip().split("\n")[0][:200]
+            why = _first_line(exc)
             if not self._fault:
                 self._log.error(
                     "the database takes nothing; records wait on this machine: {why}",
@@ -232,6 +233,10 @@ class Keeper:
         self._fault = ""
         self._pause = _FIRST_PAUSE_SECONDS
         return True
+
+
+def _first_line(exc: Exception) -> str:
+    return str(getattr(exc, "orig", None) or exc).strip().split("\n")[0][:200]
 
 
 def _are_about_deliveries(entries: Sequence[Entry]) -> bool:

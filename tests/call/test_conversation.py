@@ -175,7 +175,9 @@ class HttpToolTests(ConversationTestCase):
     def test_a_failure_is_told_in_words(self) -> None:
         self.response(("order", {"number": 1}))
         self.done()
-        self.tools.asked["c1"].errback(ToolFailed("the server says 404: no such order"))
+        self.tools.asked["c1"].errback(
+            ToolFailed("the server says 404", "no such order")
+        )
         self.assertIn("no such order", self.result("c1")["error"])
         self.assertEqual(self.log[-1], ("agent.respond",))
         self.call.leg_ended(GONE)

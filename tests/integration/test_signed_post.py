@@ -96,7 +96,8 @@ class PostTestCase(ReactorTestCase):
         try:
             result = await self.ask(**more)
         except ToolFailed as exc:
-            return str(exc)
+            self.assertNotIn("{", str(exc))  # what goes into the log
+            return f"{exc}: {exc.detail}"
         self.fail(f"there was a result: {result}")
 
     def headers(self) -> dict[str, str]:
