@@ -28,6 +28,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 
 from chime_gateway.aws import sma
+from chime_gateway.cli_calls import turn_lines
 from chime_gateway.codec.g711 import Samples
 from chime_gateway.codec.registry import decode
 from chime_gateway.config import DEFAULT_PORT
@@ -41,6 +42,7 @@ from chime_gateway.sim.kinesis_line import KinesisWorld, place_kinesis_call
 from chime_gateway.sim.meter import TerminalMeter
 from chime_gateway.sim.voices import Parrot
 from chime_gateway.sim.wav import convert, read_wav, write_wav
+from chime_gateway.store.database import CallQuery, Database
 
 _START_SECONDS: Final = 20.0
 
@@ -178,6 +180,7 @@ class Demo:
         self._environ = environ
         self._simulator: SimulatorFactory | None = None
         self._world: KinesisWorld | None = None
+        self._stored: list[dict[str, Any]] = []
 
     async def run(self) -> int:
         """
@@ -195,6 +198,7 @@ class Demo:
             "CHIMEGW_SHARED_SECRET": secret,
             **(self._simulate() if self._is_simulated else {}),
             **listens,
+            "CHIMEGW_DATABASE_URL": "",
             # Nothing is left behind but the caller's own recording.
             "CHIMEGW_STATE": (state := tempfile.mkdtemp(prefix="chimegw-demo-")),
         }
@@ -216,6 +220,7 @@ class Demo:
             if not gateway.ended.called:
                 process.signalProcess("TERM")
                 await gateway.ended
+            self._stored = _stored_calls(Path(state))
             shutil.rmtree(state, ignore_errors=True)
         if report.error:
             raise ConfigError(f"the call failed: {report.error}\n{gateway.errors}")
@@ -319,6 +324,14 @@ class Demo:
                 say(f"{name:21} {record.get(name)}")
         if len(gateway.records) != 1:
             faults.append(f"{len(gateway.records)} call records instead of one")
+        say("")
+        say("--- what was written down (chimegw show) -------------------------------")
+        for call in self._stored:
+            for turn in call["transcript"]:
+                for line in turn_lines(turn):
+                    say(line)
+        if [call["state"] for call in self._stored] != ["ended"]:
+            faults.append(f"{len(self._stored)} calls in the store instead of one")
         save_recording(self._recording, report)
         say("")
         say(f"recording             {self._recording} (caller left, agent right)")
@@ -367,6 +380,18 @@ class Demo:
         if score < _GOOD_CORRELATION:
             faults.append(f"the parrot's answer correlates only {score:.3f}")
         return faults
+
+
+def _stored_calls(state: Path) -> list[dict[str, Any]]:
+    """What the gateway has left in its store."""
+    if not (state / "chimegw.sqlite").exists():
+        return []
+    database = Database(f"sqlite:///{state}/chimegw.sqlite", state)
+    try:
+        found = [database.call(row["call_id"]) for row in database.calls(CallQuery())]
+    finally:
+        database.close()
+    return [call for call in found if call is not None]
 
 
 def _free_udp_port() -> int:
