@@ -15,7 +15,7 @@ from chime_gateway.call.agent_profile import Roster
 from chime_gateway.call.table import CallTable
 from chime_gateway.interfaces import Ending, Outcome
 from chime_gateway.media.metronome import Metronome
-from chime_gateway.ops.http import build_site
+from chime_gateway.ops.http import MAX_KEPT_BYTES, build_site
 from chime_gateway.ops.log import json_log_observer
 from chime_gateway.ops.metrics import Metrics
 from chime_gateway.profiles import AgentProfile
@@ -179,6 +179,40 @@ class LogTests(SynchronousTestCase):
         log = Logger("test", observer=LogPublisher(json_log_observer(Gone())))
         log.info("nobody reads this")
         self.assertEqual(self.flushLoggedErrors(), [])
+
+
+class BodyTests(SynchronousTestCase):
+    def test_the_body_of_a_stranger_is_kept_up_to_a_size(self) -> None:
+        sizes: list[int] = []
+
+        class Page(Resource):
+            isLeaf = True
+
+            def render_POST(self, request: Any) -> bytes:
+                sizes.append(len(request.content.read()))
+                return b"read"
+
+        site = build_site(
+            health=lambda: (200, {}),
+            ready=lambda: (200, {}),
+            metrics=lambda: b"",
+            stream=Resource(),
+            raw_stream=Resource(),
+            api=Page(),
+            reactor=Clock(),
+        )
+        chunk = b"x" * 10_000
+        for count, kept in ((5, 50_000), (100, MAX_KEPT_BYTES)):
+            channel = site.buildProtocol(None)
+            assert channel is not None
+            channel.makeConnection(StringTransport())
+            length = count * len(chunk)
+            head = f"POST /api/x HTTP/1.1\r\nHost: x\r\nContent-Length: {length}"
+            channel.dataReceived(head.encode() + b"\r\n\r\n")
+            for _ in range(count):
+                channel.dataReceived(chunk)
+            self.assertEqual(sizes.pop(), kept)
+            channel.connectionLost(None)
 
 
 class SiteTests(SynchronousTestCase):
