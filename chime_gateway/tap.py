@@ -69,7 +69,6 @@ class Options(usage.Options):
         # exit status 1, an error raised there is a traceback.
         try:
             self.settings = self.read()
-            self._find_address()
         except ConfigError as exc:
             raise usage.UsageError(str(exc)) from exc
         if self["check"]:
@@ -85,7 +84,7 @@ class Options(usage.Options):
 
         @raise ConfigError: something cannot work.
         """
-        return load(
+        settings = load(
             os.environ,
             config_path=self["config"],
             env_path=self["env-file"],
@@ -95,14 +94,12 @@ class Options(usage.Options):
             insecure=bool(self["insecure"]),
             capture_directory=self["capture"],
         )
-
-    def _find_address(self) -> None:
-        """SIP tells its address to the other side, so it must be one."""
-        sip = self.settings.sip
+        # SIP tells its address to the other side, so it must be one.
+        sip = settings.sip
         if sip.listen and sip.public_address:
             address = resolve_public_address(sip.public_address, os.environ)
-            sip = evolve(sip, public_address=address)
-            self.settings = evolve(self.settings, sip=sip)
+            settings = evolve(settings, sip=evolve(sip, public_address=address))
+        return settings
 
 
 def makeService(options: Options, reactor: Any = None) -> IService:

@@ -144,7 +144,6 @@ class CrashTests(KeptTestCase):
             await deferLater(self.reactor, 3.0)
             os.kill(process.pid, signal.SIGKILL)
             await twistd.ended.addErrback(lambda _: None)
-            await gatherResults(calling)
             self.assertEqual(len(self.rows(state="live")), count)
             twistd, process = await self.start()
             await self.until(lambda: len(self.rows(outcome="gateway_lost")) == count)
@@ -166,6 +165,7 @@ class CrashTests(KeptTestCase):
             ended = [h for h in self.receiver.taken if h["type"] == "call.ended"]
             outcomes = {h["data"]["outcome"] for h in ended}
             self.assertEqual(outcomes, {"gateway_lost"})
+            await gatherResults(calling)
             await self.stop(twistd, process)
 
         return Deferred.fromCoroutine(scene())
@@ -254,6 +254,11 @@ class ReloadTests(KeptTestCase):
             self.assertEqual(len(report.answer_latencies), 1)
             report = await running
             self.assertEqual(len(report.answer_latencies), 1)
+            self.assertNotIn("after a restart only", twistd.text)
+            with self.config.open("a") as file:
+                file.write("[limits]\nmax_calls = 7\n")
+            process.signalProcess("HUP")
+            await self.until(lambda: "after a restart only: limits" in twistd.text)
             await self.stop(twistd, process)
 
         return Deferred.fromCoroutine(scene())

@@ -290,6 +290,36 @@ class LockedTests(SynchronousTestCase):
         database.close()
 
 
+class FullTests(SynchronousTestCase):
+    """A real SQLite file that may not grow any more."""
+
+    def test_records_wait_for_room(self) -> None:
+        from sqlalchemy import event
+
+        folder = temporary_folder(self)
+        database = Database(f"sqlite:///{folder}/calls.sqlite", folder)
+        self.addCleanup(database.close)
+        database.migrate()
+        pages = [30]
+
+        @event.listens_for(database._engine, "begin")
+        def limited(connection: Any) -> None:
+            connection.exec_driver_sql(f"PRAGMA max_page_count={pages[0]}")
+
+        keeper = Keeper(database, Journal(folder / "journal.jsonl"))
+        keeper.start()
+        for number in range(50):
+            row = opened(f"c{number}", record={"padding": "x" * 5000})
+            keeper.put((OPENED, row))
+        deadline = time.monotonic() + 10
+        while not keeper.fault and time.monotonic() < deadline:
+            time.sleep(0.01)
+        self.assertIn("full", keeper.fault)
+        pages[0] = 1_000_000
+        keeper.stop(15.0)
+        self.assertEqual(len(database.calls(CallQuery(limit=100))), 50)
+
+
 def _impatient(path: Path) -> Any:
     from sqlalchemy import create_engine
 
