@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import signal
 import subprocess
@@ -26,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import uvloop
-from load import Load, start_service
+from load import Load, posted, start_service
 from run import ROOT, free_port, server_env, wait_for
 
 from chime_gateway.store.database import CallQuery, Database
@@ -43,13 +42,7 @@ class Receiver:
     async def __call__(self, reader: asyncio.StreamReader, writer: Any) -> None:
         try:
             while True:
-                head = await reader.readuntil(b"\r\n\r\n")
-                length = next(
-                    int(line.split(b":")[1])
-                    for line in head.lower().split(b"\r\n")
-                    if line.startswith(b"content-length:")
-                )
-                self.taken.append(json.loads(await reader.readexactly(length)))
+                self.taken.append(await posted(reader))
                 writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
         except asyncio.IncompleteReadError:
             writer.close()

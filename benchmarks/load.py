@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import random
 import struct
 import time
@@ -52,6 +53,17 @@ MEDIA_HEAD = (
     b'"chunk":"1","timestamp":"5","payload":"'
 )
 APPEND = b'"input_audio_buffer.append"'
+
+
+async def posted(reader: asyncio.StreamReader) -> Any:
+    """The document of the next request of a connection that stays."""
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = next(
+        int(line.split(b":")[1])
+        for line in head.lower().split(b"\r\n")
+        if line.startswith(b"content-length:")
+    )
+    return json.loads(await reader.readexactly(length))
 
 
 class Service(WSListener):  # type: ignore[misc]

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import uvloop
-from load import Load, Service
+from load import Load, Service, posted
 from picows import WSFrame, WSMsgType, WSTransport, ws_create_server
 from run import (
     cpu_seconds,
@@ -81,13 +81,7 @@ async def tool_server(reader: asyncio.StreamReader, writer: Any) -> None:
     """Answers each request at once, on a connection that stays."""
     try:
         while True:
-            head = await reader.readuntil(b"\r\n\r\n")
-            length = next(
-                int(line.split(b":")[1])
-                for line in head.lower().split(b"\r\n")
-                if line.startswith(b"content-length:")
-            )
-            body = json.loads(await reader.readexactly(length))
+            body = await posted(reader)
             came = time.perf_counter()
             answer = b'{"state":"sent"}'
             writer.write(

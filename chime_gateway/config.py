@@ -346,8 +346,3 @@ def read_sip_allow(environ: Mapping[str, str]) -> list[str]:
     """Who may call, as it is written; empty: not said here."""
     text = environ.get("CHIMEGW_SIP_ALLOW", "")
     return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def read_admin_token(environ: Mapping[str, str]) -> str:
-    """The API's token, for tools that use it."""
-    return environ.get("CHIMEGW_ADMIN_TOKEN", "")

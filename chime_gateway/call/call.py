@@ -315,9 +315,7 @@ class Call:
         self._ending = ending or self._ending
         self._part_by = None
         self.conversation.close()
-        opening, self._opening = self._opening, None
-        if opening is not None:
-            opening.cancel()
+        self._give_up_opening()
         self._pump.detach_agent()
         now = self._clock()
         owed = self._pump.queued_seconds(now)
@@ -334,9 +332,7 @@ class Call:
         record.duration_seconds = now - self._began
         self._context.metronome.remove(self._tick)
         self._pump.stop()
-        opening, self._opening = self._opening, None
-        if opening is not None:
-            opening.cancel()
+        self._give_up_opening()
         self.conversation.close()
         if self._handover is not None:
             self._handover.call_off("the call is over")
@@ -366,6 +362,11 @@ class Call:
             return agent
 
         return leg.dial().addCallback(answered)
+
+    def _give_up_opening(self) -> None:
+        opening, self._opening = self._opening, None
+        if opening is not None:
+            opening.cancel()
 
     def _opening_failed(self, failure: Failure) -> None:
         if failure.check(CancelledError):

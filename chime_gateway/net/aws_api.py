@@ -30,25 +30,18 @@ from botocore.parsers import ResponseParserFactory
 from botocore.session import Session
 from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import (
-    ConnectError,
-    ConnectingCancelledError,
-    ConnectionDone,
-    ConnectionLost,
-    DNSLookupError,
-)
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.task import deferLater
 from twisted.web.client import (
     Agent,
     HTTPConnectionPool,
-    RequestTransmissionFailed,
     ResponseFailed,
 )
 from twisted.web.http_headers import Headers
 
 from chime_gateway.errors import GatewayError
+from chime_gateway.net.lost_request import UNANSWERED, was_cancelled
 
 #: An answer takes no longer, unless the request says so.
 REQUEST_SECONDS: Final = 10.0
@@ -312,9 +305,8 @@ class AwsApi:
         alarm = self._clock.callLater(seconds, late)
         try:
             return await waiting
-        except _LOST as exc:
-            # A request that is cancelled fails in as many ways as one that breaks.
-            if not is_late and _was_cancelled(exc):
+        except (*UNANSWERED, ResponseFailed, CancelledError) as exc:
+            if not is_late and was_cancelled(exc):
                 raise CancelledError from exc
             why = f"nothing came in {seconds:g} s" if is_late else str(exc)
             raise AwsError(service, operation, "", why[:200]) from exc
@@ -406,18 +398,6 @@ def _refused(
     if status >= 500 and not code.startswith("5"):
         code = f"{status} {code}"
     return AwsError(service, operation, code, str(error["Message"]))
-
-
-_LOST: Final = (
-    *(ConnectError, DNSLookupError, ConnectingCancelledError, CancelledError),
-    *(ResponseFailed, RequestTransmissionFailed, ConnectionLost, ConnectionDone),
-)
-
-
-def _was_cancelled(exc: BaseException) -> bool:
-    if isinstance(exc, ResponseFailed | RequestTransmissionFailed):
-        return any(reason.check(CancelledError) for reason in exc.reasons)
-    return isinstance(exc, CancelledError | ConnectingCancelledError)
 
 
 def _headers(response: Any) -> Mapping[str, str]:

@@ -20,30 +20,21 @@ from typing import Any, Final
 from attrs import field, frozen
 from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import (
-    ConnectError,
-    ConnectingCancelledError,
-    ConnectionDone,
-    ConnectionLost,
-    DNSLookupError,
-)
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web.client import (
     Agent,
     HTTPConnectionPool,
-    PartialDownloadError,
-    RequestTransmissionFailed,
     ResponseDone,
     ResponseFailed,
-    ResponseNeverReceived,
 )
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 
 from chime_gateway import __version__
 from chime_gateway.errors import GatewayError
+from chime_gateway.net.lost_request import UNANSWERED, was_cancelled
 
 #: A host is reached within this time, or not at all.
 _CONNECT_SECONDS: Final = 5.0
@@ -202,13 +193,15 @@ class SignedPost:
                 allow_redirects=False,
                 unbuffered=True,
             )
-        except _UNREACHED as exc:
-            if _was_cancelled(exc):
+        except UNANSWERED as exc:
+            if was_cancelled(exc):
                 raise CancelledError from exc
             raise _NoConnection(_why(exc)) from exc
         except ResponseFailed as exc:
             raise PostFailed(f"its answer is broken: {_why(exc)}") from exc
-        content = await _read(response, max_bytes)
+        collector = _Collector(max_bytes)
+        response.deliverBody(collector)
+        content = await collector.done
         kinds = response.headers.getRawHeaders("content-type") or [""]
         kind = kinds[-1].partition(";")[0].strip().lower()
         return Answer(response.code, kind, content)
@@ -216,24 +209,6 @@ class SignedPost:
 
 class _NoConnection(Exception):
     """Nothing of an answer came: the request may be made again."""
-
-
-_UNREACHED: Final = (
-    ConnectError,
-    ConnectingCancelledError,
-    ConnectionDone,
-    ConnectionLost,
-    DNSLookupError,
-    RequestTransmissionFailed,
-    ResponseNeverReceived,
-)
-
-
-def _was_cancelled(exc: Exception) -> bool:
-    """A request that is cancelled fails in as many ways as one that breaks."""
-    return isinstance(exc, ConnectingCancelledError) or any(
-        reason.check(CancelledError) for reason in getattr(exc, "reasons", None) or ()
-    )
 
 
 def _why(exc: Exception) -> str:
@@ -277,12 +252,3 @@ class _Collector(Protocol):
         )
         if abort is not None:
             abort()
-
-
-async def _read(response: Any, max_bytes: int) -> bytes:
-    collector = _Collector(max_bytes)
-    try:
-        response.deliverBody(collector)
-    except PartialDownloadError as exc:
-        raise PostFailed("its answer is shorter than it says") from exc
-    return await collector.done

@@ -228,8 +228,13 @@ class Api(Resource):
         if records is None or query.state == "live":
             rows = self._live_rows(query, live)
         else:
-            rows = await self._stored(records.calls, query)
-        page = [self._summary(row, live) for row in rows[:limit]]
+            stored = await self._stored(records.calls, query)
+            # Of what is in progress here, more is known than was written down.
+            rows = [
+                self._live_row(live[row["call_id"]]) if row["call_id"] in live else row
+                for row in stored
+            ]
+        page = [_summary(row) for row in rows[:limit]]
         next_cursor = _cursor(rows[limit - 1]) if len(rows) > limit else None
         return 200, {"calls": page, "next": next_cursor}
 
@@ -285,15 +290,6 @@ class Api(Resource):
             "record": {k: v for k, v in shown.items() if k != "transcript"},
             "transcript": shown["transcript"],
         }
-
-    def _summary(
-        self, row: Mapping[str, Any], live: Mapping[str, Call]
-    ) -> dict[str, Any]:
-        call = live.get(row["call_id"])
-        shown = dict(row) if call is None else self._live_row(call)
-        shown.pop("record", None)
-        shown.pop("transcript", None)
-        return shown
 
     async def _show(self, request: Request, call_id: str) -> Answer:
         _check_id(call_id)
@@ -469,6 +465,10 @@ def _done(call_id: str, what: str) -> Answer:
 def _check_id(call_id: str) -> None:
     if not re.fullmatch(CALL_ID, call_id):
         raise Problem(404, "that is no call's id")
+
+
+def _summary(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in row.items() if k not in ("record", "transcript")}
 
 
 def _cursor(row: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from chime_gateway.call import events
 from chime_gateway.call.events import CallEvent
@@ -28,8 +28,9 @@ from chime_gateway.store.tables import LIVE, OVER, PENDING
 #: The outcome of a call whose gateway went away in the middle of it.
 GATEWAY_LOST = "gateway_lost"
 
-#: Fields of a record that the table of calls has columns for.
-_LONGEST = {"agent": 200, "caller": 300, "called": 300}
+#: What the table of calls has room for, in characters.
+_LONGEST_AGENT: Final = 200
+_LONGEST_NUMBER: Final = 300
 
 
 class CallBook:
@@ -69,9 +70,7 @@ class CallBook:
         elif event.kind == events.ENDED:
             self._put((CLOSED, self.closed(event.call_id, data, event.at)))
             self._numbers.pop(event.call_id, None)
-        for entry in deliveries(
-            self._webhooks, self._instance, event.kind, event, data
-        ):
+        for entry in deliveries(self._webhooks, self._instance, event, data):
             self._put(entry)
 
     def closed(
@@ -102,9 +101,9 @@ class CallBook:
             "state": state,
             "carrier": record["carrier"],
             "direction": record["direction"],
-            "agent": record["agent_profile"][: _LONGEST["agent"]],
-            "caller": record["caller"][: _LONGEST["caller"]],
-            "called": record["called"][: _LONGEST["called"]],
+            "agent": record["agent_profile"][:_LONGEST_AGENT],
+            "caller": record["caller"][:_LONGEST_NUMBER],
+            "called": record["called"][:_LONGEST_NUMBER],
             "started_at": record["started_at"],
             "recording": record["recording"],
             "recording_fault": record["recording_fault"],
@@ -136,17 +135,16 @@ def turn_row(call_id: str, turn: Mapping[str, Any]) -> dict[str, Any]:
 def deliveries(
     webhooks: Sequence[WebhookSettings],
     instance: str,
-    kind: str,
     event: CallEvent,
     data: Mapping[str, Any],
 ) -> list[Entry]:
     """Who is to be told, and what."""
     found: list[Entry] = []
     for hook in webhooks:
-        if kind not in hook.events:
+        if event.kind not in hook.events:
             continue
         body = {
-            "type": kind,
+            "type": event.kind,
             "timestamp": event.at,
             "call_id": event.call_id,
             "number": event.number,
@@ -162,7 +160,7 @@ def deliveries(
                     "instance": instance,
                     "call_id": event.call_id,
                     "number": event.number,
-                    "event": kind,
+                    "event": event.kind,
                     "body": json.dumps(body, separators=(",", ":")),
                     "created_at": event.at,
                     "state": PENDING,

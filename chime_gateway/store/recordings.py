@@ -15,7 +15,7 @@ import struct
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -160,28 +160,18 @@ class RecordingWriter:
     def _write(self, wav: WavFile, caller: bytes, agent: bytes) -> None:
         if wav.fault:
             return
-        file = wav.file
-        if file is None:
-            wav.path.parent.mkdir(parents=True, exist_ok=True)
-            file = wav.file = open(_part(wav.path), "wb", buffering=0)  # noqa: SIM115
-            os.chmod(file.name, 0o600)
-            # Held while it is written, so that nobody mends it meanwhile.
-            fcntl.flock(file, fcntl.LOCK_EX)
-            file.write(head(wav.codec.clock_rate, 0))
+        file = wav.file or _begun(wav)
         data = interleave(wav.codec, caller, agent)
         write_all(file, data)
         wav.data_bytes += len(data)
         os.pwrite(file.fileno(), head(wav.codec.clock_rate, wav.data_bytes), 0)
 
     def _finish(self, wav: WavFile) -> None:
-        file, wav.file = wav.file, None
-        if file is None:
-            if wav.fault:
-                return
-            # A call of less than a moment; its record names the file.
-            wav.path.parent.mkdir(parents=True, exist_ok=True)
-            file = open(_part(wav.path), "wb", buffering=0)  # noqa: SIM115
-            file.write(head(wav.codec.clock_rate, 0))
+        if wav.file is None and wav.fault:
+            return
+        # A call of less than a moment has none yet; its record names the file.
+        file = wav.file or _begun(wav)
+        wav.file = None
         file.close()
         os.replace(_part(wav.path), wav.path)
         self.counts["finished"] += 1
@@ -215,7 +205,7 @@ class RecordingWriter:
         @return: how many files.
         """
         count = 0
-        for part in self._parts():
+        for part in sorted(self._folder.glob(f"*/*.wav{PART}")):
             path = part.with_suffix("")
             try:
                 mend(part)
@@ -229,22 +219,33 @@ class RecordingWriter:
                 continue
             count += 1
             self.counts["mended"] += 1
-            self._finished(path, self._location_of(f"{path.parent.name}/{path.name}"))
+            self._finished(path, self._location_at(path))
         return count
-
-    def _parts(self) -> Iterator[Path]:
-        yield from sorted(self._folder.glob(f"*/*.wav{PART}"))
 
     def left_over(self) -> list[tuple[Path, str]]:
         """Finished files that are here, with how records name them."""
         return [
-            (path, self._location_of(f"{path.parent.name}/{path.name}"))
+            (path, self._location_at(path))
             for path in sorted(self._folder.glob("*/*.wav"))
         ]
+
+    def _location_at(self, path: Path) -> str:
+        return self._location_of(f"{path.parent.name}/{path.name}")
 
 
 def _part(path: Path) -> Path:
     return path.with_name(path.name + PART)
+
+
+def _begun(wav: WavFile) -> BinaryIO:
+    """The file that it is written to, with a head and nothing else."""
+    wav.path.parent.mkdir(parents=True, exist_ok=True)
+    file = wav.file = open(_part(wav.path), "wb", buffering=0)  # noqa: SIM115
+    os.chmod(file.name, 0o600)
+    # Held while it is written, so that nobody mends it meanwhile.
+    fcntl.flock(file, fcntl.LOCK_EX)
+    file.write(head(wav.codec.clock_rate, 0))
+    return file
 
 
 def mend(path: Path) -> None:

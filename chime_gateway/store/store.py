@@ -36,7 +36,7 @@ _RETENTION_SECONDS: Final = 3600.0
 class Store:
     """
     @param in_reactor: has something run in the reactor's thread.
-    @param keep_recordings: C{None}: none are made here.
+    @param recordings: C{None}: none are made here.
     @raise ConfigError: the state's folder or the database's URL cannot be used.
     """
 
@@ -69,12 +69,13 @@ class Store:
         self._began_at = wall_time()
         self._recordings = recordings
         self._in_thread = in_thread
+        self._in_reactor = in_reactor
         self._retention_at = 0.0
         self.keeper = Keeper(
             self.database,
             self.journal,
             ready=self._sweep,
-            wrote=lambda: in_reactor(self.webhooks.wake),
+            wrote=self._wake,
             upkeep=self._keep_up,
         )
         self.book = CallBook(settings.instance, self.guard, webhooks, self.keeper.put)
@@ -110,6 +111,10 @@ class Store:
 
     # -- in the keeper's thread ------------------------------------------------------
 
+    def _wake(self) -> None:
+        """There may be something to deliver."""
+        self._in_reactor(self.webhooks.wake)
+
     def _sweep(self) -> None:
         """Close the records of calls whose gateway has gone away under them."""
         now = self._wall_time()
@@ -118,7 +123,9 @@ class Store:
         for row in lost:
             why = "the gateway went away in the middle of the call"
             record = lost_record(row, why)
-            last = self._last_known(row)
+            found = self.database.call(row["call_id"])
+            turns = [] if found is None else list(found["transcript"])
+            last = _last_known(row, turns)
             record["duration_seconds"] = round(max(0.0, last - row["started_at"]), 3)
             closed = self.book.closed(row["call_id"], record, last)
             closed["instance"] = row["instance"]
@@ -130,32 +137,19 @@ class Store:
                     *deliveries(
                         self._webhook_settings,
                         self.settings.instance,
-                        events.ENDED,
                         event,
-                        {**record, "transcript": self._turns(row["call_id"])},
+                        {**record, "transcript": turns},
                     ),
                 ]
             )
         if lost:
             self._log.warn("{count} calls of an earlier run were lost", count=len(lost))
 
-    def _turns(self, call_id: str) -> list[Mapping[str, Any]]:
-        found = self.database.call(call_id)
-        return [] if found is None else list(found["transcript"])
-
-    def _last_known(self, row: Mapping[str, Any]) -> float:
-        """When the call was alive for certain."""
-        last = row["answered_at"] or row["started_at"]
-        for turn in self._turns(row["call_id"]):
-            ended = turn.get("ended") or turn.get("started") or 0.0
-            last = max(last, row["started_at"] + ended)
-        return float(last)
-
     def _keep_up(self) -> None:
         self._sweep()
         now = self._wall_time()
         if self.database.adopt_deliveries(self.settings.instance, now):
-            self.keeper._wrote()
+            self._wake()
         days = self.settings.retention_days
         if days and time.monotonic() >= self._retention_at:
             self._retention_at = time.monotonic() + _RETENTION_SECONDS
@@ -166,3 +160,12 @@ class Store:
                     path.unlink(missing_ok=True)
             if gone:
                 self._log.info("{count} old calls were deleted", count=len(gone))
+
+
+def _last_known(row: Mapping[str, Any], turns: Sequence[Mapping[str, Any]]) -> float:
+    """When the call was alive for certain."""
+    last = row["answered_at"] or row["started_at"]
+    for turn in turns:
+        ended = turn.get("ended") or turn.get("started") or 0.0
+        last = max(last, row["started_at"] + ended)
+    return float(last)

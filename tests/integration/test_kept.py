@@ -156,7 +156,6 @@ class CrashTests(KeptTestCase):
                 self.assertGreater(len(samples), 8000 * 2)
                 self.assertGreater(np.abs(samples[:, 0]).max(), 1000)
             self.assertEqual(list(self.recordings.glob("*/*.part")), [])
-            ended = [h for h in self.receiver.taken if h["type"] == "call.ended"]
             await self.until(
                 lambda: (
                     sum(h["type"] == "call.ended" for h in self.receiver.taken) == count

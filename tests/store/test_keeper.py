@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ from chime_gateway.store.journal import Journal
 from chime_gateway.store.keeper import Keeper, journal_path
 from tests.files import temporary_folder
 from tests.store.test_database import closed, delivery, opened
+from tests.threads import ThreadTestCase
 
 
 class FakeDatabase:
@@ -133,7 +132,7 @@ class JournalTests(SynchronousTestCase):
         self.assertEqual(self.path.read_bytes(), before)
 
 
-class KeeperTests(SynchronousTestCase):
+class KeeperTests(ThreadTestCase):
     def setUp(self) -> None:
         self.folder = temporary_folder(self)
         self.database = FakeDatabase()
@@ -156,14 +155,6 @@ class KeeperTests(SynchronousTestCase):
     def start(self) -> None:
         self.keeper.start()
         self.addCleanup(self.keeper.stop, 5.0)
-
-    def until(self, is_so: Callable[[], object]) -> None:
-        """A thread of its own is at work, so there is no clock to advance."""
-        deadline = time.monotonic() + 10.0
-        while not is_so():
-            if time.monotonic() > deadline:
-                self.fail("not within 10 s")
-            time.sleep(0.005)
 
     def test_entries_come_into_the_database_in_their_order(self) -> None:
         self.start()
@@ -260,7 +251,7 @@ class KeeperTests(SynchronousTestCase):
         self.until(lambda: self.database.ids() == ["a"])
 
 
-class LockedTests(SynchronousTestCase):
+class LockedTests(ThreadTestCase):
     """A real SQLite file that somebody else holds."""
 
     def test_records_wait_for_the_lock(self) -> None:
@@ -279,9 +270,7 @@ class LockedTests(SynchronousTestCase):
         keeper.put((OPENED, opened("a")))
         keeper.put((CLOSED, closed("a", turns=[])))
         keeper.put((DELIVERY, delivery("a", 1)))
-        deadline = time.monotonic() + 10
-        while not keeper.fault and time.monotonic() < deadline:
-            time.sleep(0.01)
+        self.until(lambda: keeper.fault)
         self.assertIn("locked", keeper.fault)
         other.execute("ROLLBACK")
         keeper.stop(10.0)
@@ -290,7 +279,7 @@ class LockedTests(SynchronousTestCase):
         database.close()
 
 
-class FullTests(SynchronousTestCase):
+class FullTests(ThreadTestCase):
     """A real SQLite file that may not grow any more."""
 
     def test_records_wait_for_room(self) -> None:
@@ -311,9 +300,7 @@ class FullTests(SynchronousTestCase):
         for number in range(50):
             row = opened(f"c{number}", record={"padding": "x" * 5000})
             keeper.put((OPENED, row))
-        deadline = time.monotonic() + 10
-        while not keeper.fault and time.monotonic() < deadline:
-            time.sleep(0.01)
+        self.until(lambda: keeper.fault)
         self.assertIn("full", keeper.fault)
         pages[0] = 1_000_000
         keeper.stop(15.0)

@@ -1,9 +1,7 @@
 from __future__ import annotations
 
 import os
-import time
 import wave
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from chime_gateway.settings import RecordingSettings
 from chime_gateway.store.recordings import PART, RecordingWriter, head
 from chime_gateway.store.uploads import PART_BYTES, Uploads
 from tests.files import temporary_folder
+from tests.threads import ThreadTestCase
 
 STARTED = 1_700_000_000.0
 DAY = "2023-11-14"
@@ -30,7 +29,7 @@ def dominant_hz(samples: Any, rate: int) -> float:
     return float(np.argmax(spectrum) * rate / len(samples))
 
 
-class WriterTests(SynchronousTestCase):
+class WriterTests(ThreadTestCase):
     def setUp(self) -> None:
         self.folder = temporary_folder(self)
         self.finished: list[tuple[Path, str]] = []
@@ -48,13 +47,6 @@ class WriterTests(SynchronousTestCase):
             self.assertEqual((file.getnchannels(), file.getsampwidth()), (2, 2))
             data = file.readframes(file.getnframes())
             return file.getframerate(), np.frombuffer(data, "<i2").reshape(-1, 2)
-
-    def until(self, is_so: Callable[[], object]) -> None:
-        deadline = time.monotonic() + 10.0
-        while not is_so():
-            if time.monotonic() > deadline:
-                self.fail("not within 10 s")
-            time.sleep(0.005)
 
     def test_the_caller_is_left_and_the_agent_right(self) -> None:
         self.writer.start()

@@ -32,10 +32,12 @@ class StoreTests(SynchronousTestCase):
         post: Any = Post()
         store = Store(
             StoreSettings(
-                database_url=f"sqlite:///{self.folder}/calls.sqlite",
-                state_directory=str(self.folder),
-                instance="me",
-                **settings,
+                **{
+                    "database_url": f"sqlite:///{self.folder}/calls.sqlite",
+                    "state_directory": str(self.folder),
+                    "instance": "me",
+                    **settings,
+                }
             ),
             [WebhookSettings(name="crm", url="https://x")],
             post=post,
@@ -111,25 +113,8 @@ class StoreTests(SynchronousTestCase):
     def test_a_database_that_cannot_be_leaves_the_journal_free(self) -> None:
         from chime_gateway.errors import ConfigError
 
-        self.assertRaises(ConfigError, self.broken)
+        self.assertRaises(ConfigError, self.store, database_url="nonsense")
         self.assertIsNotNone(self.store())
-
-    def broken(self) -> None:
-        post: Any = Post()
-        Store(
-            StoreSettings(
-                database_url="nonsense",
-                state_directory=str(self.folder),
-                instance="me",
-            ),
-            [],
-            post=post,
-            in_thread=lambda function, *args: maybeDeferred(function, *args),
-            in_reactor=lambda *_: None,
-            clock=Clock(),
-            wall_time=lambda: self.now,
-            jitter=lambda: 0.5,
-        )
 
 
 class PathTests(SynchronousTestCase):

@@ -1,0 +1,18 @@
+"""The test base of what runs in a thread of its own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from twisted.trial.unittest import SynchronousTestCase
+
+
+class ThreadTestCase(SynchronousTestCase):
+    def until(self, is_so: Callable[[], object]) -> None:
+        """A thread of its own is at work, so there is no clock to advance."""
+        deadline = time.monotonic() + 10.0
+        while not is_so():
+            if time.monotonic() > deadline:
+                self.fail("not within 10 s")
+            time.sleep(0.005)
