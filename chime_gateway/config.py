@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import attrs
 
@@ -27,7 +26,7 @@ from chime_gateway.config_store import (
     store_settings,
     webhook_settings,
 )
-from chime_gateway.config_values import secret, strings, structure
+from chime_gateway.config_values import secret, split_url, strings, structure
 from chime_gateway.errors import ConfigError
 from chime_gateway.settings import (
     DeploymentSettings,
@@ -74,8 +73,6 @@ _TABLES: Final = frozenset(
         *("kinesis", "store", "recordings", "webhooks"),
     }
 )
-
-_LOOPBACK_HOSTS: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 #: Endpoints that only this machine can reach.
 _LOCAL_ENDPOINT: Final = re.compile(
@@ -300,17 +297,7 @@ def _deployments(
 
 def _endpoint(url: str, key: str) -> str:
     """https, or http to this machine: the key must not travel in the clear."""
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError as exc:
-        raise ConfigError(f"{key}: {exc}") from exc
-    if parts.scheme not in ("https", "http") or not host:
-        raise ConfigError(
-            f"{key}: expected https://RESOURCE.openai.azure.com, got {url[:80]!r}"
-        )
-    if parts.scheme == "http" and host not in _LOOPBACK_HOSTS:
-        raise ConfigError(f"{key}: http:// is allowed for this machine only; use https")
+    parts = split_url(url, key, "https://RESOURCE.openai.azure.com")
     if parts.username or parts.query or parts.fragment:
         raise ConfigError(
             f"{key}: only a scheme, a host, a port and a path belong here"

@@ -10,13 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import attrs
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
 
-from chime_gateway.config_values import secret, strings, structure, table
+from chime_gateway.config_values import check_url, secret, strings, structure, table
 from chime_gateway.errors import ConfigError
 from chime_gateway.profiles import (
     BUILT_IN_TOOLS,
@@ -47,8 +46,6 @@ _VAD_MEMBERS: Final[Mapping[str, Mapping[str, tuple[type, ...]]]] = {
     "semantic_vad": {"eagerness": (str,)},
 }
 _EAGERNESS: Final = ("low", "medium", "high", "auto")
-
-_LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 #: Texts in which a call's values may be named.
 _TEMPLATES: Final = ("instructions", "greeting", "goodbye", "recording_notice")
@@ -259,22 +256,3 @@ def _mcp_servers(
         check_url(server.url, f"{where}.url")
         authorization = secret(server.authorization, env, f"{where}.authorization")
         yield name, attrs.evolve(server, authorization=authorization)
-
-
-def check_url(url: str, where: str) -> None:
-    """
-    https, or http to this machine: what is said of a caller is nobody else's.
-
-    @raise ConfigError: it is neither.
-    """
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError as exc:
-        raise ConfigError(f"{where}: {exc}") from exc
-    if parts.scheme not in ("https", "http") or not host:
-        raise ConfigError(f"{where}: expected https://..., got {url[:80]!r}")
-    if parts.scheme == "http" and host not in _LOOPBACK:
-        raise ConfigError(f"{where}: http:// is for this machine only; use https")
-    if parts.username or parts.fragment:
-        raise ConfigError(f"{where}: no user and no fragment; use bearer")

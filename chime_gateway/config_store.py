@@ -12,8 +12,7 @@ from typing import Final
 
 import attrs
 
-from chime_gateway.config_agents import check_url
-from chime_gateway.config_values import secret, structure, table
+from chime_gateway.config_values import check_url, secret, structure, table
 from chime_gateway.errors import ConfigError
 from chime_gateway.settings import (
     WEBHOOK_EVENTS,

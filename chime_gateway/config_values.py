@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Final, TypeVar
+from urllib.parse import SplitResult, urlsplit
 
 import attrs
 from cattrs import (
@@ -21,6 +22,8 @@ from cattrs.gen import make_dict_structure_fn
 from chime_gateway.errors import ConfigError
 
 _T = TypeVar("_T")
+
+_LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 def _converter() -> Converter:
@@ -111,3 +114,35 @@ def secret(value: str, env: Mapping[str, str], where: str) -> str:
     if not env.get(name):
         raise ConfigError(f"{where}: the environment has no {name[:80]}")
     return env[name]
+
+
+def split_url(url: str, where: str, expected: str = "https://...") -> SplitResult:
+    """
+    https, or http to this machine: what is sent there is nobody else's.
+
+    @param expected: what is to be written, for people.
+    @raise ConfigError: it is neither.
+    """
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError as exc:
+        raise ConfigError(f"{where}: {exc}") from exc
+    if parts.scheme not in ("https", "http") or not host:
+        raise ConfigError(f"{where}: expected {expected}, got {url[:80]!r}")
+    if parts.scheme == "http" and host not in _LOOPBACK:
+        raise ConfigError(
+            f"{where}: http:// is allowed for this machine only; use https"
+        )
+    return parts
+
+
+def check_url(url: str, where: str) -> None:
+    """
+    As L{split_url}, where a secret goes along in a header.
+
+    @raise ConfigError: it cannot be used, or has a secret in it.
+    """
+    parts = split_url(url, where)
+    if parts.username or parts.fragment:
+        raise ConfigError(f"{where}: no user and no fragment; use bearer")

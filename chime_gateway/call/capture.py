@@ -125,16 +125,26 @@ class Take:
         """Something goes out."""
         self._write((self.now - self._began, False, self._depth, what, arguments))
 
-    def result_of(self, what: str, key: str, waiting: Deferred[_T]) -> Deferred[_T]:
-        """The same, but its outcome is an input."""
+    def result_of(
+        self,
+        what: str,
+        key: str,
+        waiting: Deferred[_T],
+        shown: Callable[[_T], str | None] = lambda r: r if isinstance(r, str) else None,
+    ) -> Deferred[_T]:
+        """
+        The same, but its outcome is an input.
+
+        @param shown: what is written down of a result.
+        """
         told: Deferred[_T] = Deferred(lambda _: waiting.cancel())
 
         def done(result: _T) -> None:
-            shown = result if isinstance(result, str) else None
-            self.came(what, [key, True, shown], lambda: told.callback(result))
+            self.came(what, [key, True, shown(result)], lambda: told.callback(result))
 
         def failed(failure: Failure) -> None:
-            text = [key, False, *_name_and_text(failure)]
+            kind = type(failure.value).__name__
+            text = [key, False, kind, failure.getErrorMessage()]
             self.came(what, text, lambda: told.errback(failure))
 
         waiting.addCallbacks(done, failed)
@@ -177,64 +187,58 @@ class _CapturedTools:
         return self._take.result_of("tool.result", request_id, asking)
 
 
-class _CapturedSide:
-    """A leg or a session; requests to it are outputs."""
+class _Watched:
+    """
+    Somebody whose methods are written down when they are called.
+
+    @param names: of these methods; all else is as it is.
+    """
 
     def __init__(
-        self, take: Take, name: str, side: Any, requests: frozenset[str]
+        self, take: Take, name: str, target: Any, names: frozenset[str]
     ) -> None:
         self._take = take
         self._name = name
-        self._side = side
-        self._requests = requests
+        self._target = target
+        self._names = names
 
     def __getattr__(self, name: str) -> Any:
-        value = getattr(self._side, name)
-        if name not in self._requests:
+        value = getattr(self._target, name)
+        if name not in self._names:
             return value
-        what = f"{self._name}.{name}"
+        watched = self.__dict__[name] = self._watched(f"{self._name}.{name}", value)
+        return watched
 
+    def _watched(self, what: str, method: Callable[..., Any]) -> Callable[..., Any]:
+        raise NotImplementedError
+
+
+class _CapturedSide(_Watched):
+    """A leg or a session; requests to it are outputs."""
+
+    def _watched(self, what: str, method: Callable[..., Any]) -> Callable[..., Any]:
         def request(*arguments: Any, **options: Any) -> Any:
             self._take.went(what, [*arguments, *options.values()])
-            result = value(*arguments, **options)
+            result = method(*arguments, **options)
             if isinstance(result, Deferred):
                 return self._take.result_of(f"{what}.result", "", result)
             return result
 
-        self.__dict__[name] = request
         return request
 
 
-class _Reports:
+class _Reports(_Watched):
     """Whoever hears from a side; reports are inputs."""
 
-    def __init__(
-        self, take: Take, name: str, hearer: Any, reports: frozenset[str]
-    ) -> None:
-        self._take = take
-        self._name = name
-        self._hearer = hearer
-        self._reports = reports
-
-    def __getattr__(self, name: str) -> Any:
-        value = getattr(self._hearer, name)
-        if name not in self._reports:
-            return value
-        what = f"{self._name}.{name}"
-
+    def _watched(self, what: str, method: Callable[..., Any]) -> Callable[..., Any]:
         def report(*arguments: Any, **options: Any) -> Any:
             return self._take.came(
                 what,
                 [*arguments, *options.values()],
-                lambda: value(*arguments, **options),
+                lambda: method(*arguments, **options),
             )
 
-        self.__dict__[name] = report
         return report
-
-
-def _name_and_text(failure: Failure) -> tuple[str, str]:
-    return type(failure.value).__name__, failure.getErrorMessage()
 
 
 class _CapturedAgents:
@@ -249,16 +253,9 @@ class _CapturedAgents:
         take.went("agents.open", [leg_codec.name])
         reports: Any = _Reports(take, "agent", events, AGENT_REPORTS)
         opening = self._agents.open(profile, leg_codec, reports)
-        ready: Deferred[AgentSession] = Deferred(lambda _: opening.cancel())
-
-        def opened(agent: AgentSession) -> None:
-            session: Any = _CapturedSide(take, "agent", agent, AGENT_REQUESTS)
-            arguments = ["", True, agent.codec.name]
-            take.came("agents.open.result", arguments, lambda: ready.callback(session))
-
-        def failed(failure: Failure) -> None:
-            text = ["", False, *_name_and_text(failure)]
-            take.came("agents.open.result", text, lambda: ready.errback(failure))
-
-        opening.addCallbacks(opened, failed)
-        return ready
+        session: Deferred[Any] = opening.addCallback(
+            lambda agent: _CapturedSide(take, "agent", agent, AGENT_REQUESTS)
+        )
+        return take.result_of(
+            "agents.open.result", "", session, lambda agent: agent.codec.name
+        )

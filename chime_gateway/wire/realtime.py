@@ -114,9 +114,13 @@ def _transcription(profile: AgentProfile) -> dict[str, str] | None:
     return {name: value for name, value in wanted.items() if value}
 
 
-def _tools(profile: AgentProfile) -> dict[str, Any]:
+def _tools(tools: list[dict[str, Any]]) -> dict[str, Any]:
     """Left out where there are none: not every model has tools."""
-    functions = [
+    return {"tools": tools, "tool_choice": "auto"} if tools else {}
+
+
+def _functions(profile: AgentProfile) -> list[dict[str, Any]]:
+    return [
         {
             "type": "function",
             "name": function.name,
@@ -125,7 +129,6 @@ def _tools(profile: AgentProfile) -> dict[str, Any]:
         }
         for function in profile.functions
     ]
-    return {"tools": functions, "tool_choice": "auto"} if functions else {}
 
 
 def _mcp_servers(profile: AgentProfile) -> list[dict[str, Any]]:
@@ -161,10 +164,7 @@ def _ga_session(profile: AgentProfile, audio_format: object) -> dict[str, Any]:
     output: dict[str, Any] = {"format": audio_format, "voice": profile.voice}
     if profile.speed is not None:
         output["speed"] = profile.speed
-    more: dict[str, Any] = _tools(profile)
-    servers = _mcp_servers(profile)
-    if servers:
-        more = {"tools": [*more.get("tools", []), *servers], "tool_choice": "auto"}
+    more = _tools([*_functions(profile), *_mcp_servers(profile)])
     if profile.reasoning:
         more["reasoning"] = {"effort": profile.reasoning}
     return {
@@ -197,7 +197,7 @@ def _preview_session(profile: AgentProfile, audio_format: object) -> dict[str, A
         "input_audio_transcription": _transcription(profile),
         "turn_detection": _turn_detection(profile),
         **({"speed": profile.speed} if profile.speed is not None else {}),
-        **_tools(profile),
+        **_tools(_functions(profile)),
     }
 
 
