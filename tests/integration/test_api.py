@@ -208,6 +208,14 @@ class CallsTests(ApiTestCase):
             (shown,) = page["calls"]
             self.assertEqual((shown["call_id"], shown["state"]), (call_id, "live"))
             self.assertEqual(shown["caller"], "+15550001")
+            page = {"calls": []}
+            while not page["calls"]:
+                _, page, _ = await self.ask("GET", "/api/calls")
+            (shown,) = page["calls"]
+            self.assertEqual((shown["call_id"], shown["state"]), (call_id, "live"))
+            # More than the store knows of it.
+            self.assertGreater(shown["duration_seconds"], 0)
+            self.assertNotIn("transcript", shown)
             _, call, _ = await self.ask("GET", f"/api/calls/{call_id}")
             self.assertEqual(call["transcript"], [])
             peer.say("stop")
