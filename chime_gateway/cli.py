@@ -151,7 +151,11 @@ class DemoOptions(_Command):
 
 def _fault(text: str) -> tuple[str, Any]:
     name, _, value = text.partition("=")
-    kinds = {a.name: a.default for a in attrs.fields(Behaviour)}
+    kinds = {
+        a.name: a.default
+        for a in attrs.fields(Behaviour)
+        if a.default is None or isinstance(a.default, bool | int | float)
+    }
     if name not in kinds:
         raise usage.UsageError(f"--fault {name}: one of {', '.join(kinds)}")
     if isinstance(kinds[name], bool):

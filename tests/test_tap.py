@@ -145,6 +145,7 @@ class CliTests(SynchronousTestCase):
             (["simulate-azure", "--voice", "prompt:/no.wav"], "/no.wav"),
             (["simulate-azure", "--fault", "gremlins"], "gremlins"),
             (["simulate-azure", "--fault", "speed=fast"], "speed"),
+            (["simulate-azure", "--fault", "transcription=1"], "transcription"),
         ):
             with self.subTest(words=words):
                 self.assertIn(name, self.refused(*words))

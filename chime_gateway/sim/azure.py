@@ -20,6 +20,7 @@ from autobahn.websocket.types import ConnectionDeny
 from twisted.logger import Logger
 
 from chime_gateway.sim.realtime_session import Behaviour, SimulatedSession
+from chime_gateway.sim.realtime_transcription import DEPLOYMENT_NOT_FOUND
 from chime_gateway.sim.voices import Voice
 
 GA_PATH: Final = "/openai/v1/realtime"
@@ -36,8 +37,7 @@ _BODIES: Final[Mapping[int, tuple[str, str]]] = {
     403: ("PublicNetworkAccessDisabled", "Public access is disabled."),
     404: (
         "DeploymentNotFound",
-        "The API deployment for this resource does not exist. If you created the"
-        " deployment within the last 5 minutes, please wait a moment and try again.",
+        DEPLOYMENT_NOT_FOUND,
     ),
     429: ("429", "Requests have exceeded the rate limit. Please retry later."),
 }

@@ -7,7 +7,7 @@ with the service's own codes and words.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from attrs import frozen
@@ -16,12 +16,24 @@ from chime_gateway.frames import L16_24000, PCMA, PCMU, Codec
 
 
 class Refused(Exception):
-    """A command that is answered with an C{error} event."""
+    """
+    A command that is answered with an C{error} event.
 
-    def __init__(self, code: str, message: str, param: str | None = None) -> None:
+    @ivar is_correlated: the event says which command and what in it.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        param: str | None = None,
+        *,
+        is_correlated: bool = True,
+    ) -> None:
         super().__init__(message)
         self.code = code
-        self.param = param
+        self.param = param if is_correlated else None
+        self.is_correlated = is_correlated
 
 
 # --- the two dialects, as the service speaks them ---------------------------
@@ -31,8 +43,18 @@ PREVIEW_NAMES: Final = {
     "response.output_audio.done": "response.audio.done",
     "response.output_audio_transcript.delta": "response.audio_transcript.delta",
     "response.output_audio_transcript.done": "response.audio_transcript.done",
+    "response.output_text.delta": "response.text.delta",
+    "response.output_text.done": "response.text.done",
     "conversation.item.added": "conversation.item.created",
 }
+
+#: Events that the preview does not know.
+GA_ONLY: Final = frozenset(
+    {
+        "conversation.item.done",
+        "conversation.item.input_audio_transcription.segment",
+    }
+)
 
 _GA_FORMATS: Final[Mapping[str, Codec]] = {
     "audio/pcm": L16_24000,
@@ -109,17 +131,40 @@ _NESTED: Final = {
     "session.audio.output": frozenset(_GA_SESSION["audio"]["output"]),
     "session.audio.input.turn_detection": _VAD_KEYS,
     "session.turn_detection": _VAD_KEYS,
+    "session.audio.input.transcription": frozenset(
+        {"delay", "keywords", "language", "languages", "model", "prompt"}
+    ),
+    "session.input_audio_transcription": frozenset({"language", "model", "prompt"}),
+}
+
+_RESPONSE_KEYS: Final = frozenset(
+    {"conversation", "input", "instructions", "metadata", "tool_choice", "tools"}
+)
+
+
+_TYPES: Final[Mapping[type, str]] = {
+    dict: "an object",
+    list: "an array",
+    str: "a string",
+    int: "an integer",
+    float: "a decimal",
+    bool: "a boolean",
 }
 
 
-def _ga_codec(value: Any, where: str) -> Codec:
-    if not isinstance(value, dict):
-        kind = "a string" if isinstance(value, str) else "another type"
+def refuse_type(value: Any, expected: type, where: str) -> None:
+    """@raise Refused: it is of another type."""
+    if not isinstance(value, expected):
         raise Refused(
             "invalid_type",
-            f"Invalid type for '{where}': expected an object, but got {kind} instead.",
+            f"Invalid type for '{where}': expected {_TYPES[expected]}, but got"
+            f" {_TYPES.get(type(value), 'null')} instead.",
             where,
         )
+
+
+def _ga_codec(value: Any, where: str) -> Codec:
+    refuse_type(value, dict, where)
     return _named_codec(value.get("type"), _GA_FORMATS, f"{where}.type")
 
 
@@ -166,14 +211,29 @@ class Settings:
     output_codec: Codec
     turn_detection: Mapping[str, Any] | None
     voice: Any
-    has_transcription: bool
+    transcription: Mapping[str, Any] | None
     instructions: str
+
+
+def _transcription(value: Any, where: str) -> Mapping[str, Any] | None:
+    if value is None:
+        return None
+    refuse_type(value, dict, where)
+    return dict(value)
 
 
 class Ga:
     name = "ga"
     session = _GA_SESSION
     keys = frozenset(_GA_SESSION) | _GA_MORE_KEYS
+    response_keys = (
+        _RESPONSE_KEYS
+        | _GA_MORE_KEYS
+        | {"audio", "max_output_tokens", "output_modalities", "prompt"}
+    )
+    modalities = "output_modalities"
+    modality_sets: Sequence[Sequence[str]] = (["text"], ["audio"])
+    transcription = "session.audio.input.transcription"
     text, audio = "output_text", "output_audio"
 
     @staticmethod
@@ -184,7 +244,7 @@ class Ga:
             _ga_codec(out["format"], "session.audio.output.format"),
             into["turn_detection"],
             out["voice"],
-            into["transcription"] is not None,
+            _transcription(into["transcription"], Ga.transcription),
             session["instructions"],
         )
 
@@ -193,6 +253,20 @@ class Preview:
     name = "preview"
     session = _PREVIEW_SESSION
     keys = frozenset(_PREVIEW_SESSION)
+    response_keys = _RESPONSE_KEYS | {
+        "max_response_output_tokens",
+        "modalities",
+        "output_audio_format",
+        "temperature",
+        "voice",
+    }
+    modalities = "modalities"
+    modality_sets: Sequence[Sequence[str]] = (
+        ["text"],
+        ["audio", "text"],
+        ["text", "audio"],
+    )
+    transcription = "session.input_audio_transcription"
     text, audio = "text", "audio"
 
     @staticmethod
@@ -204,6 +278,6 @@ class Preview:
             ),
             session["turn_detection"],
             session["voice"],
-            session["input_audio_transcription"] is not None,
+            _transcription(session["input_audio_transcription"], Preview.transcription),
             session["instructions"],
         )

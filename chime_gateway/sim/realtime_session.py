@@ -14,7 +14,6 @@ import binascii
 import copy
 import json
 import secrets
-import string
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -22,13 +21,26 @@ from attrs import Factory, define, field, frozen
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from chime_gateway.sim.realtime_dialect import (
+    GA_ONLY,
     PREVIEW_NAMES,
     Ga,
     Preview,
     Refused,
     merged,
+    refuse_type,
     refuse_unknown,
 )
+from chime_gateway.sim.realtime_responses import (
+    AGENT_TOKENS,
+    CALLER_TOKENS,
+    Item,
+    Response,
+    TextResponses,
+    Wanted,
+    new_id,
+    usage,
+)
+from chime_gateway.sim.realtime_transcription import Transcription, words_of
 from chime_gateway.sim.vad import EnergyVad
 from chime_gateway.sim.voices import Failure, Speech, ToolCall, Turn, Voice
 
@@ -61,6 +73,7 @@ class Behaviour:
     @ivar rate_limits: send C{rate_limits.updated}.
     @ivar obfuscation: pad deltas as the service does at times.
     @ivar unannounced_items: send the audio of an item and nothing before it.
+    @ivar transcription: which transcribers there are, and how they refuse.
     """
 
     speed: float = 5.0
@@ -78,32 +91,7 @@ class Behaviour:
     rate_limits: bool = True
     obfuscation: bool = False
     unannounced_items: bool = False
-
-
-# --- conversation -------------------------------------------------------------
-
-
-@define(eq=False)
-class _Item:
-    """One item of the conversation, as the service knows it."""
-
-    id: str
-    body: dict[str, Any]
-    audio: bytes = b""
-    sent_bytes: int = 0
-
-    def public(self) -> dict[str, Any]:
-        return {"id": self.id, "object": "realtime.item", **self.body}
-
-
-@define(eq=False)
-class _Response:
-    id: str
-    items: list[_Item] = Factory(list)
-    timers: list[IDelayedCall] = Factory(list)
-    open_item: _Item | None = None
-    open_index: int = 0
-    output_bytes: int = 0
+    transcription: Transcription = Factory(Transcription)
 
 
 @define(eq=False)
@@ -155,17 +143,23 @@ class SimulatedSession:
         self._is_mute = behaviour.silent_start
         self._is_over = False
         self._session = {
-            "id": _id("sess"),
+            "id": new_id("sess"),
             **copy.deepcopy(dict(self._dialect.session)),
             "expires_at": int(wall_time() + behaviour.session_seconds),
         }
         self._settings = self._dialect.settings(self._session)
-        self._conversation = _id("conv")
-        self._items: dict[str, _Item] = {}
+        self._conversation = new_id("conv")
+        self._items: dict[str, Item] = {}
         self._last_item: str | None = None
         self._has_spoken = False
-        self._active: _Response | None = None
-        self._is_aside = False
+        self._active: Response | None = None
+        self._texts = TextResponses(
+            self._dialect.text,
+            emit=self._emit,
+            announce=self._announce,
+            finish=self._finish,
+            later=self._later,
+        )
         self._buffer = bytearray()
         self._buffer_start = 0  # bytes written before what is in the buffer
         self._speech_item = ""
@@ -229,7 +223,7 @@ class SimulatedSession:
                 raise Refused("invalid_value", f"Invalid value: '{kind}'.", "type")
             command(message)
         except Refused as exc:
-            self._error(exc, event_id)
+            self._error(exc, event_id if exc.is_correlated else None)
         except (ValueError, RecursionError) as exc:
             self._error(Refused("invalid_json", f"Could not parse: {exc}"), event_id)
 
@@ -244,20 +238,20 @@ class SimulatedSession:
 
     # -- events ------------------------------------------------------------------
 
-    def _emit(self, kind: str, **members: Any) -> None:
+    def _emit(self, kind: str, /, **members: Any) -> None:
         if self._is_mute or self._is_over:
             return
         if self._dialect is Preview:
-            if kind == "conversation.item.done":
+            if kind in GA_ONLY:
                 return
             kind = PREVIEW_NAMES.get(kind, kind)
-        event = {"type": kind, "event_id": _id("event"), **members}
+        event = {"type": kind, "event_id": new_id("event"), **members}
         if self._behaviour.obfuscation and kind.endswith(".delta"):
             event["obfuscation"] = secrets.token_urlsafe(6)
         self._send_event(event)
         if self._behaviour.unknown_events and kind.endswith(".done"):
-            self._send_event({"type": "future.event", "event_id": _id("event")})
-            self._send_event({"type": kind, "event_id": _id("event"), **members})
+            self._send_event({"type": "future.event", "event_id": new_id("event")})
+            self._send_event({"type": kind, "event_id": new_id("event"), **members})
 
     def _error(self, refused: Refused, event_id: Any) -> None:
         self.log.errors.append(refused.code)
@@ -306,6 +300,10 @@ class SimulatedSession:
             raise Refused(
                 "cannot_update_voice",
                 "Cannot update a conversation's voice if assistant audio is present.",
+            )
+        if settings.transcription is not None:
+            self._behaviour.transcription.check(
+                settings.transcription, self._dialect.transcription
             )
         vad = settings.turn_detection
         idle = vad.get("idle_timeout_ms") if vad else None
@@ -385,7 +383,7 @@ class SimulatedSession:
         start = max(self._bytes_at(at_ms), self._buffer_start)
         del self._buffer[: start - self._buffer_start]
         self._buffer_start = start
-        self._speech_item = _id("item")
+        self._speech_item = new_id("item")
         self._forget_idle()
         self.log.interrupted_at.append(self._clock.seconds())
         self._emit(
@@ -409,7 +407,7 @@ class SimulatedSession:
         self._commit(utterance, self._speech_item)
         vad = self._settings.turn_detection or {}
         if vad.get("create_response", True) and self._active is None:
-            self._respond(utterance, self._settings.instructions, None)
+            self._respond(utterance, Wanted())
 
     def _commit_command(self, message: dict[str, Any]) -> None:
         audio = bytes(self._buffer)
@@ -422,7 +420,7 @@ class SimulatedSession:
             )
         self._buffer_start += len(audio)
         self._buffer.clear()
-        self._commit(audio, _id("item"))
+        self._commit(audio, new_id("item"))
 
     def _clear(self, message: dict[str, Any]) -> None:
         self._buffer_start += len(self._buffer)
@@ -436,29 +434,30 @@ class SimulatedSession:
             "role": "user",
             "content": [{"type": "input_audio", "transcript": None}],
         }
-        item = _Item(item_id, body, audio=audio)
+        item = Item(item_id, body, audio=audio)
         self._emit(
             "input_audio_buffer.committed",
             item_id=item_id,
             previous_item_id=self._last_item,
         )
         self._add_item(item)
-        if self._settings.has_transcription:
-            self._later(0.2, self._transcribe, item)
+        wanted = self._settings.transcription
+        if wanted is not None:
+            self._later(0.2, self._transcribe, item, wanted)
 
-    def _transcribe(self, item: _Item) -> None:
-        seconds = len(item.audio) / self._settings.input_codec.bytes_per_second
-        self._emit(
-            "conversation.item.input_audio_transcription.completed",
-            item_id=item.id,
-            content_index=0,
-            transcript=f"({seconds:.1f} s of speech)",
-            usage={"type": "duration", "seconds": round(seconds, 2)},
-        )
+    def _transcribe(self, item: Item, wanted: Mapping[str, Any]) -> None:
+        transcription = self._behaviour.transcription
+        for kind, members in transcription.events(
+            wanted, item.id, self._seconds_of(item)
+        ):
+            self._emit(kind, **members)
+
+    def _seconds_of(self, item: Item) -> float:
+        return len(item.audio) / self._settings.input_codec.bytes_per_second
 
     # -- items -------------------------------------------------------------------
 
-    def _add_item(self, item: _Item) -> None:
+    def _add_item(self, item: Item) -> None:
         previous, self._last_item = self._last_item, item.id
         self._items[item.id] = item
         for event in ("conversation.item.added", "conversation.item.done"):
@@ -483,16 +482,16 @@ class SimulatedSession:
                     f"Missing required parameter: '{where}'.",
                     where,
                 )
-        item_id = body.get("id") or _id("item")
+        item_id = body.get("id") or new_id("item")
         if item_id in self._items:
             raise Refused(
                 "item_create_duplicate_item_id",
                 f"Error adding item: an item with id '{item_id}' already exists.",
             )
         rest = {k: v for k, v in body.items() if k not in ("id", "object")}
-        self._add_item(_Item(item_id, {"status": "completed", **rest}))
+        self._add_item(Item(item_id, {"status": "completed", **rest}))
 
-    def _item(self, message: Mapping[str, Any], doing: str, code: str) -> _Item:
+    def _item(self, message: Mapping[str, Any], doing: str, code: str) -> Item:
         item = self._items.get(str(message.get("item_id")))
         if item is None:
             raise Refused(
@@ -544,7 +543,10 @@ class SimulatedSession:
     # -- responses -----------------------------------------------------------------
 
     def _create_response(self, message: dict[str, Any]) -> None:
-        wanted = message.get("response") or {}
+        wanted = Wanted.read(message, self._dialect, self._session, self._items)
+        if wanted.is_aside and wanted.is_text:
+            self._write(wanted)
+            return
         if self._active is not None:
             raise Refused(
                 "conversation_already_has_active_response",
@@ -552,38 +554,63 @@ class SimulatedSession:
                 f" {self._active.id}. Wait until the response is finished before"
                 " creating a new one.",
             )
-        instructions = wanted.get("instructions") or self._settings.instructions
-        self._is_aside = wanted.get("conversation") == "none"
-        self._respond(b"", instructions, wanted.get("metadata"))
+        self._respond(b"", wanted)
+
+    def _write(self, wanted: Wanted) -> None:
+        """Answer in words: what was heard in the audio that is referred to."""
+        items = self._items.values() if wanted.context is None else wanted.context
+        said = [item for item in items if item.body.get("role") == "user"]
+        # Of the whole conversation, the last turn.
+        heard = said[-1:] if wanted.context is None else said
+        seconds = sum(self._seconds_of(item) for item in said)
+        self._texts.begin(
+            Response(wanted),
+            " ".join(self._words(item) for item in heard),
+            int(seconds * CALLER_TOKENS),
+            self._behaviour.first_delta_seconds,
+        )
+
+    def _words(self, item: Item) -> str:
+        if item.audio:
+            return words_of(self._seconds_of(item))
+        return " ".join(part.get("text", "") for part in item.body.get("content") or ())
 
     def _cancel_command(self, message: dict[str, Any]) -> None:
-        if self._active is None:
+        wanted = message.get("response_id")
+        if wanted is not None:
+            refuse_type(wanted, str, "response_id")
+            if self._texts.cancel(wanted):
+                return
+        if self._active is None or wanted not in (None, self._active.id):
             raise Refused(
                 "response_cancel_not_active",
                 "Cancellation failed: no active response found",
             )
         self._end_response("cancelled", "client_cancelled")
 
-    def _respond(self, utterance: bytes, instructions: str, metadata: Any) -> None:
+    def _respond(self, utterance: bytes, wanted: Wanted) -> None:
         settings = self._settings
         turn = Turn(
-            utterance, settings.input_codec, settings.output_codec, instructions
+            utterance,
+            settings.input_codec,
+            settings.output_codec,
+            wanted.instructions or settings.instructions,
         )
-        response = self._active = _Response(_id("resp"))
-        self._emit(
-            "response.created",
-            response={**self._public(response, "in_progress"), "metadata": metadata},
-        )
-        if self._behaviour.rate_limits:
-            limit = {"name": "tokens", "limit": 100000, "remaining": 99000}
-            self._emit(
-                "rate_limits.updated", rate_limits=[{**limit, "reset_seconds": 1.0}]
-            )
+        response = self._active = Response(wanted)
+        self._announce(response)
         self._in_response(
             self._behaviour.first_delta_seconds,
             self._speak_next,
             list(self._voice.answer(turn)),
         )
+
+    def _announce(self, response: Response) -> None:
+        self._emit("response.created", response=self._public(response, "in_progress"))
+        if self._behaviour.rate_limits:
+            limit = {"name": "tokens", "limit": 100000, "remaining": 99000}
+            self._emit(
+                "rate_limits.updated", rate_limits=[{**limit, "reset_seconds": 1.0}]
+            )
 
     def _in_response(
         self, seconds: float, function: Callable[..., None], *args: Any
@@ -607,18 +634,10 @@ class SimulatedSession:
             self._open_speech(response, part)
             self._speak(part, 0, 0, rest)
 
-    def _members(self, response: _Response, item: _Item, **more: Any) -> dict[str, Any]:
-        return {
-            "response_id": response.id,
-            "item_id": item.id,
-            "output_index": response.items.index(item),
-            **more,
-        }
-
-    def _open_item(self, response: _Response, body: dict[str, Any]) -> _Item:
-        item = _Item(_id("item"), {"status": "in_progress", **body})
+    def _open_item(self, response: Response, body: dict[str, Any]) -> Item:
+        item = Item(new_id("item"), {"status": "in_progress", **body})
         response.items.append(item)
-        if self._is_aside:
+        if response.wanted.is_aside:
             # It does not become a part of the conversation.
             self._emit(
                 "response.output_item.added",
@@ -641,7 +660,7 @@ class SimulatedSession:
             )
         return item
 
-    def _open_speech(self, response: _Response, speech: Speech) -> None:
+    def _open_speech(self, response: Response, speech: Speech) -> None:
         item = self._open_item(
             response, {"type": "message", "role": "assistant", "content": []}
         )
@@ -652,7 +671,7 @@ class SimulatedSession:
         if not self._behaviour.unannounced_items:
             self._emit(
                 "response.content_part.added",
-                **self._members(response, item, content_index=0),
+                **response.members(item, content_index=0),
                 part={"type": "audio", "transcript": ""},
             )
         item.body["content"] = [
@@ -661,7 +680,7 @@ class SimulatedSession:
         for word in speech.transcript.split(" "):
             self._emit(
                 "response.output_audio_transcript.delta",
-                **self._members(response, item, content_index=0, delta=word + " "),
+                **response.members(item, content_index=0, delta=word + " "),
             )
 
     def _speak(
@@ -682,8 +701,8 @@ class SimulatedSession:
         self.log.spoken[item.id] += piece
         self._emit(
             "response.output_audio.delta",
-            **self._members(
-                response, item, content_index=0, delta=base64.b64encode(piece).decode()
+            **response.members(
+                item, content_index=0, delta=base64.b64encode(piece).decode()
             ),
         )
         if self._behaviour.drop_in_response and count == 1:
@@ -695,11 +714,11 @@ class SimulatedSession:
             seconds, self._speak, speech, sent + len(piece), count + 1, rest
         )
 
-    def _close_speech(self, response: _Response, item: _Item, status: str) -> None:
+    def _close_speech(self, response: Response, item: Item, status: str) -> None:
         response.open_item = None
         item.body["status"] = status
         transcript = item.body["content"][0]["transcript"]
-        at = self._members(response, item, content_index=0)
+        at = response.members(item, content_index=0)
         self._emit("response.output_audio.done", **at)
         self._emit("response.output_audio_transcript.done", **at, transcript=transcript)
         if self._behaviour.unannounced_items:
@@ -708,20 +727,20 @@ class SimulatedSession:
         self._emit("response.content_part.done", **at, part=part)
         self._close_item(response, item)
 
-    def _close_item(self, response: _Response, item: _Item) -> None:
+    def _close_item(self, response: Response, item: Item) -> None:
         self._emit(
             "response.output_item.done",
             response_id=response.id,
             output_index=response.items.index(item),
             item=item.public(),
         )
-        if not self._is_aside:
+        if not response.wanted.is_aside:
             self._emit(
                 "conversation.item.done", previous_item_id=None, item=item.public()
             )
 
-    def _call_tool(self, response: _Response, call: ToolCall) -> None:
-        call_id = _id("call", 16)
+    def _call_tool(self, response: Response, call: ToolCall) -> None:
+        call_id = new_id("call", 16)
         item = self._open_item(
             response,
             {
@@ -731,7 +750,7 @@ class SimulatedSession:
                 "arguments": "",
             },
         )
-        at = self._members(response, item, call_id=call_id)
+        at = response.members(item, call_id=call_id)
         half = len(call.arguments) // 2
         for delta in (call.arguments[:half], call.arguments[half:]):
             self._emit("response.function_call_arguments.delta", **at, delta=delta)
@@ -753,7 +772,21 @@ class SimulatedSession:
                 self._timers.discard(timer)
         if response.open_item is not None:
             self._close_speech(response, response.open_item, "incomplete")
-        self._is_aside = False
+        into, out = self._settings.input_codec, self._settings.output_codec
+        counted = usage(
+            audio_in=len(self.log.appended) * CALLER_TOKENS // into.bytes_per_second,
+            audio_out=response.output_bytes * AGENT_TOKENS // out.bytes_per_second,
+        )
+        self._finish(response, status, reason, counted)
+        self._expect_caller(response)
+
+    def _finish(
+        self,
+        response: Response,
+        status: str,
+        reason: str | None,
+        counted: Mapping[str, Any],
+    ) -> None:
         details: dict[str, Any] | None = None
         if status == "failed":
             details = {
@@ -767,57 +800,16 @@ class SimulatedSession:
             response={
                 **self._public(response, status),
                 "status_details": details,
-                "usage": self._usage(response),
+                "usage": counted,
             },
         )
-        self._expect_caller(response)
 
-    def _public(self, response: _Response, status: str) -> dict[str, Any]:
-        common = {
-            "object": "realtime.response",
-            "id": response.id,
-            "status": status,
-            "status_details": None,
-            "output": [item.public() for item in response.items],
-            "conversation_id": self._conversation,
-            "usage": None,
-            "metadata": None,
-        }
-        if self._dialect is Preview:
-            return {**common, "modalities": ["audio", "text"]}
-        output = {
-            k: v for k, v in self._session["audio"]["output"].items() if k != "speed"
-        }
-        return {
-            **common,
-            "output_modalities": ["audio"],
-            "max_output_tokens": "inf",
-            "audio": {"output": output},
-        }
-
-    def _usage(self, response: _Response) -> dict[str, Any]:
-        # Some ten tokens a second of a caller's audio, twenty of an agent's.
-        rate = self._settings.output_codec.bytes_per_second
-        out = response.output_bytes * 20 // rate
-        into = (
-            len(self.log.appended) * 10 // self._settings.input_codec.bytes_per_second
-        )
-        return {
-            "total_tokens": into + out,
-            "input_tokens": into,
-            "output_tokens": out,
-            "input_token_details": {
-                "text_tokens": 0,
-                "audio_tokens": into,
-                "image_tokens": 0,
-                "cached_tokens": 0,
-            },
-            "output_token_details": {"text_tokens": 0, "audio_tokens": out},
-        }
+    def _public(self, response: Response, status: str) -> dict[str, Any]:
+        return response.public(status, self._dialect, self._session, self._conversation)
 
     # -- a caller who says nothing --------------------------------------------------
 
-    def _expect_caller(self, response: _Response) -> None:
+    def _expect_caller(self, response: Response) -> None:
         self._forget_idle()
         vad = self._settings.turn_detection
         idle_ms = vad.get("idle_timeout_ms") if vad else None
@@ -834,7 +826,7 @@ class SimulatedSession:
     def _idle_timed_out(self) -> None:
         codec = self._settings.input_codec
         end_ms = codec.duration_ms(self._buffer_start + len(self._buffer))
-        item_id = _id("item")
+        item_id = new_id("item")
         self._emit(
             "input_audio_buffer.timeout_triggered",
             audio_start_ms=codec.duration_ms(self._buffer_start),
@@ -845,11 +837,4 @@ class SimulatedSession:
         self._buffer_start += len(audio)
         self._buffer.clear()
         self._commit(audio, item_id)
-        self._respond(b"", self._settings.instructions, None)
-
-
-_BASE62: Final = string.ascii_letters + string.digits
-
-
-def _id(prefix: str, length: int = 21) -> str:
-    return f"{prefix}_" + "".join(secrets.choice(_BASE62) for _ in range(length))
+        self._respond(b"", Wanted())
