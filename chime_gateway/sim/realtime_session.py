@@ -40,7 +40,11 @@ from chime_gateway.sim.realtime_responses import (
     new_id,
     usage,
 )
-from chime_gateway.sim.realtime_transcription import Transcription, words_of
+from chime_gateway.sim.realtime_transcription import (
+    ONE_OF_EACH,
+    Transcription,
+    words_of,
+)
 from chime_gateway.sim.vad import EnergyVad
 from chime_gateway.sim.voices import Failure, Speech, ToolCall, Turn, Voice
 
@@ -73,7 +77,8 @@ class Behaviour:
     @ivar rate_limits: send C{rate_limits.updated}.
     @ivar obfuscation: pad deltas as the service does at times.
     @ivar unannounced_items: send the audio of an item and nothing before it.
-    @ivar transcription: which transcribers there are, and how they refuse.
+    @ivar transcription: which transcribers there are, and how they refuse; unless
+        it is said, one of each.
     """
 
     speed: float = 5.0
@@ -91,7 +96,9 @@ class Behaviour:
     rate_limits: bool = True
     obfuscation: bool = False
     unannounced_items: bool = False
-    transcription: Transcription = Factory(Transcription)
+    transcription: Transcription = Factory(
+        lambda: Transcription(deployments=ONE_OF_EACH)
+    )
 
 
 @define(eq=False)

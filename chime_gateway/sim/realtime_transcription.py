@@ -68,6 +68,9 @@ TRANSCRIBERS: Final[Mapping[str, Transcriber]] = {
     "gpt-realtime-whisper": Transcriber(frozenset({"language", "delay"})),
 }
 
+#: A resource with a deployment of each, under its model's name.
+ONE_OF_EACH: Final[Mapping[str, str]] = {kind: kind for kind in TRANSCRIBERS}
+
 #: This one is there without a deployment.
 BUILT_IN: Final = "whisper-1"
 
