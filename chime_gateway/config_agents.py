@@ -29,6 +29,13 @@ from chime_gateway.profiles import (
     Tool,
     unknown_variables,
 )
+from chime_gateway.transcribers import (
+    DELAY,
+    KEYWORDS,
+    PROMPT,
+    REALTIME_MODEL,
+    TRANSCRIBERS,
+)
 
 #: What the service takes as the name of a function.
 _TOOL_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
@@ -74,6 +81,7 @@ def agents(
         where = f"agents.{name}"
         rest = table(value, where)
         _read_instructions(rest, where, read)
+        _name_transcriber(rest, where)
         chosen_tools = _chosen(rest, "tools", where, _Given(tools))
         chosen_targets = _chosen(rest, "targets", where, targets)
         chosen_servers = _chosen(rest, "mcp_servers", where, servers)
@@ -99,6 +107,19 @@ def agents(
         found[name] = profile
     found.setdefault("default", AgentProfile())
     return found
+
+
+def transcription_advice(profiles: Mapping[str, AgentProfile]) -> Iterator[str]:
+    """What works and may still not be what was wanted."""
+    for name, profile in profiles.items():
+        transcription = profile.transcription
+        if transcription is not None and not transcription.kind:
+            unsaid = " and language is not passed on" if profile.language else ""
+            yield (
+                f"agents.{name}: {transcription.model} is no model's name and"
+                " transcription_kind is not set: nothing but the name is sent to the"
+                f" transcriber{unsaid}"
+            )
 
 
 def routes(value: object, profiles: Mapping[str, AgentProfile]) -> dict[str, str]:
@@ -161,6 +182,39 @@ def _read_instructions(
     rest["instructions"] = read(structure(name, str, f"{where}.instructions_file"))
 
 
+def _name_transcriber(rest: dict[str, Any], where: str) -> None:
+    """A kind alone: the deployment has the name of its model."""
+    kind = rest.get("transcription_kind")
+    if kind == REALTIME_MODEL and rest.get("transcription_model"):
+        raise ConfigError(
+            f"{where}.transcription_model: leave it out; with transcription_kind ="
+            f' "{REALTIME_MODEL}" the agent\'s own model writes'
+        )
+    if kind and isinstance(kind, str):
+        rest.setdefault("transcription_model", kind)
+
+
+def _check_transcription(profile: AgentProfile, where: str) -> None:
+    transcription = profile.transcription
+    if transcription is None:
+        return
+    for name in (PROMPT, KEYWORDS, DELAY):
+        key = f"transcription_{name}"
+        if not getattr(profile, key) or name in transcription.takes:
+            continue
+        if not transcription.kind:
+            raise ConfigError(
+                f"{where}.transcription_kind is missing: the name of a deployment"
+                f" ({transcription.model}) does not tell whether it takes a {name};"
+                f" one of {', '.join(TRANSCRIBERS)}"
+            )
+        who = [kind for kind, takes in TRANSCRIBERS.items() if name in takes]
+        raise ConfigError(
+            f"{where}.{key}: {transcription.kind} takes none (those who do:"
+            f" {', '.join(who)})"
+        )
+
+
 def _check(profile: AgentProfile, where: str, targets: Mapping[str, Target]) -> None:
     for key in _TEMPLATES:
         unknown = unknown_variables(getattr(profile, key))
@@ -173,6 +227,7 @@ def _check(profile: AgentProfile, where: str, targets: Mapping[str, Target]) -> 
     if profile.fallback_address:
         raise ConfigError(f"{where}.fallback_address: say fallback, a target's name")
     _check_turn_detection(profile, where)
+    _check_transcription(profile, where)
     if TRANSFER_CALL in profile.tools and not profile.targets:
         raise ConfigError(f"{where}.targets: transfer_call needs at least one")
     if profile.targets and TRANSFER_CALL not in profile.tools:

@@ -193,6 +193,17 @@ class AgentEvents(Protocol):
         self, response_id: str, status: str, detail: str, tokens: Mapping[str, int]
     ) -> None: ...
     def caller_said(self, item_id: str, text: str) -> None: ...
+    def transcription_failed(self, item_id: str, form: str, reason: str) -> None:
+        """
+        What the caller said will not be written down.
+
+        @param item_id: in this item; empty: in none that comes.
+        @param form: C{failed}, or C{refused} with the session's settings.
+        """
+
+    def tokens_used(self, tokens: Mapping[str, int]) -> None:
+        """By something else than a response that is told of."""
+
     def agent_said(self, item_id: str, text: str, is_final: bool) -> None:
         """
         @param text: the next piece, or the whole if it C{is_final}.

@@ -14,6 +14,14 @@ from typing import Any, Final, TypeAlias
 
 from attrs import Factory, field, frozen, validators
 
+from chime_gateway.transcribers import (
+    DEFAULT_TRANSCRIBER,
+    DELAYS,
+    REALTIME_MODEL,
+    TRANSCRIBERS,
+    Transcription,
+)
+
 #: Said when the gateway must end a call that goes on: drained, or over its time.
 DEFAULT_GOODBYE: Final = (
     "The line has to be closed now. Apologise in one short sentence, say goodbye,"
@@ -175,7 +183,12 @@ class AgentProfile:
     Who answers: the settings of one agent.
 
     @ivar greeting: what the agent says first; empty: the caller speaks first.
+    @ivar language: a hint for the transcription (ISO 639-1).
     @ivar interruptible: whether the caller's speech stops the agent's.
+    @ivar transcription_model: the deployment that writes down what callers say;
+        empty: nobody does.  The C{transcription_...} beside it are explained in
+        L{chime_gateway.transcribers.Transcription}.
+    @ivar transcription_kind: empty: the deployment has the name of its model.
     @ivar turn_detection: passed to the service as it is, except for the two
         members that L{interruptible} decides, and L{idle_prompt_seconds}.
     @ivar idle_prompt_seconds: a caller who says nothing for so long after the
@@ -200,8 +213,15 @@ class AgentProfile:
     goodbye: str = DEFAULT_GOODBYE
     language: str = ""
     interruptible: bool = True
-    transcription_model: str = "whisper-1"
+    transcription_model: str = DEFAULT_TRANSCRIBER
+    transcription_kind: str = field(
+        default="", validator=validators.in_(("", *TRANSCRIBERS))
+    )
     transcription_prompt: str = ""
+    transcription_keywords: tuple[str, ...] = ()
+    transcription_delay: str = field(
+        default="", validator=validators.in_(("", *DELAYS))
+    )
     noise_reduction: str = field(
         default="near_field", validator=validators.in_(("near_field", "far_field", ""))
     )
@@ -227,6 +247,25 @@ class AgentProfile:
     recording: bool | None = None
     recording_notice: str = ""
     limits: ProfileLimits = Factory(ProfileLimits)
+
+    @property
+    def transcription(self) -> Transcription | None:
+        """Who writes down what callers say; C{None}: nobody."""
+        kind, model = self.transcription_kind, self.transcription_model
+        if kind == REALTIME_MODEL:
+            model = ""
+        elif not model:
+            return None
+        elif not kind and model in TRANSCRIBERS:
+            kind = model
+        return Transcription(
+            model=model,
+            kind=kind,
+            language=self.language,
+            prompt=self.transcription_prompt,
+            keywords=self.transcription_keywords,
+            delay=self.transcription_delay,
+        )
 
     @property
     def functions(self) -> tuple[FunctionTool, ...]:

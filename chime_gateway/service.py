@@ -16,6 +16,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from datetime import date
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -34,6 +35,7 @@ from chime_gateway.agents.credentials import credential_for
 from chime_gateway.agents.fleet import AzureFleet, Deployment, endpoint_for
 from chime_gateway.call.agent_profile import Roster
 from chime_gateway.call.table import CallTable
+from chime_gateway.config_agents import transcription_advice
 from chime_gateway.config_sip import advice
 from chime_gateway.errors import CallRefused, ConfigError, NoWayOut
 from chime_gateway.kept import Kept
@@ -48,6 +50,7 @@ from chime_gateway.ops.http import build_site
 from chime_gateway.ops.http_tools import HttpTools
 from chime_gateway.ops.log import json_log_observer
 from chime_gateway.ops.metrics import Metrics
+from chime_gateway.retirements import SOON_DAYS, retirement_notices
 from chime_gateway.settings import DeploymentSettings, GatewaySettings
 from chime_gateway.sim.azure import SimulatorFactory
 from chime_gateway.sim.voices import Parrot
@@ -151,6 +154,11 @@ class GatewayService(MultiService):
             self.kinesis.start()
             queue = settings.kinesis.queue_url
             self._log.info("taking calls from {queue}", queue=queue)
+        for line in (
+            *transcription_advice(settings.agents),
+            *retirement_notices(settings, date.today(), SOON_DAYS),
+        ):
+            self._log.warn("{advice}", advice=line)
         if not settings.shared_secret and not settings.twilio_auth_token:
             self._log.warn(
                 "no CHIMEGW_SHARED_SECRET: whoever reaches the port may call"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from datetime import date
 from typing import Any, ClassVar
 
 from attrs import evolve
@@ -18,8 +19,10 @@ from twisted.python import usage
 
 from chime_gateway.address import resolve_public_address
 from chime_gateway.config import describe, load
+from chime_gateway.config_agents import transcription_advice
 from chime_gateway.config_sip import advice
 from chime_gateway.errors import ConfigError
+from chime_gateway.retirements import retirement_notices
 from chime_gateway.settings import GatewaySettings
 
 
@@ -74,7 +77,12 @@ class Options(usage.Options):
         if self["check"]:
             json.dump(describe(self.settings), sys.stdout, indent=2)
             sys.stdout.write("\n")
-            for line in advice(self.settings):
+            today = date.today()
+            for line in (
+                *advice(self.settings),
+                *transcription_advice(self.settings.agents),
+                *retirement_notices(self.settings, today),
+            ):
                 sys.stderr.write(f"note: {line}\n")
             raise SystemExit(0)
 

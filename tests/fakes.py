@@ -158,12 +158,16 @@ class RecordingMeasures:
         self.away: list[tuple[str, Outcome]] = []
         self.connects: list[float] = []
         self.sessions: list[str] = []
+        self.texts_missed: list[str] = []
 
     def turn_answered(self, seconds: float) -> None:
         self.turns.append(seconds)
 
     def bridged(self, seconds: float) -> None:
         self.bridges.append(seconds)
+
+    def text_missed(self, form: str) -> None:
+        self.texts_missed.append(form)
 
     def call_finished(self, record: CallRecord) -> None:
         self.records.append(record)

@@ -26,6 +26,8 @@ LAYERS = {
     "config_store": 0,
     "config_values": 0,
     "profiles": 0,
+    "retirements": 0,
+    "transcribers": 0,
     "address": 0,
     "wire": 1,
     "codec": 1,

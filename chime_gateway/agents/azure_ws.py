@@ -13,10 +13,11 @@ from enum import Enum
 from typing import Any, Final
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from attrs import asdict
+from attrs import asdict, evolve
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from chime_gateway.agents.outstanding import Asked, Kind, Outstanding
 from chime_gateway.agents.realtime_socket import RealtimeProtocol
 from chime_gateway.errors import AgentUnavailable, RemoteProtocolError
 from chime_gateway.frames import Codec
@@ -25,20 +26,26 @@ from chime_gateway.net.websocket import CLOSE_NORMAL
 from chime_gateway.profiles import AgentProfile
 from chime_gateway.settings import DeploymentSettings
 from chime_gateway.wire import realtime
+from chime_gateway.wire.realtime import Command
 from chime_gateway.wire.realtime_events import (
     AgentTranscript,
     AudioDelta,
     AudioDone,
     CallerTranscript,
+    ItemAdded,
+    ItemTruncated,
     McpCalled,
     ResponseDone,
     ResponseStarted,
+    ResponseText,
     ServiceError,
     SessionCreated,
     SessionUpdated,
     SpeechStarted,
     SpeechStopped,
     ToolCalled,
+    TranscriptionFailed,
+    TurnCommitted,
     Unrecognized,
 )
 
@@ -76,6 +83,7 @@ class AzureSession:
     """
     One session, from its handshake to its end.
 
+    @param clock: seconds, monotonic.
     @ivar ready: fires with this object when audio may flow; fails with
         L{AgentUnavailable}.
     @ivar expires_at: Unix seconds, as the service says.
@@ -89,6 +97,7 @@ class AzureSession:
         profile: AgentProfile,
         leg_codec: Codec,
         events: AgentEvents,
+        clock: Callable[[], float],
     ) -> None:
         self.codec = realtime.session_codec(dialect, leg_codec)
         self.ready: Deferred[AgentSession] = Deferred(lambda _: self.close())
@@ -99,9 +108,11 @@ class AzureSession:
         self._receive = _READERS[dialect.name].receive
         self._state = _State.CONNECTING
         self._socket: RealtimeProtocol | None = None
+        self._outstanding = Outstanding(clock)
         self._active: set[str] = set()  # responses that are not done
-        self._create_sent: bytes | None = None
-        self._create_wanted: bytes | None = None
+        self._create_wanted: Command | None = None
+        self._transcripts: dict[str, str] = {}  # responses that write down an item
+        self._refused_transcription = ""
 
     # -- from the socket -------------------------------------------------------
 
@@ -152,18 +163,20 @@ class AzureSession:
             self._events.audio_dropped("agent_slow", len(audio))
 
     def truncate(self, item_id: str, content_index: int, played_ms: int) -> None:
-        self._send(realtime.truncate_item(item_id, content_index, played_ms))
+        command = realtime.truncate_item(item_id, content_index, played_ms)
+        self._ask(Kind.TRUNCATE, command, item_id)
 
     def say(self, instructions: str) -> None:
         if self._active:
-            self._send(realtime.cancel_response())
+            self._ask(Kind.CANCEL, realtime.cancel_response())
         self._create(realtime.create_response(instructions))
 
     def interject(self, instructions: str) -> None:
         self._create(realtime.create_aside(self._dialect, instructions))
 
     def tell(self, text: str, *, is_order: bool = False) -> None:
-        self._send(realtime.create_text(text, "system" if is_order else "user"))
+        role = "system" if is_order else "user"
+        self._ask(Kind.ITEM, realtime.create_text(text, role))
 
     def respond(self) -> None:
         self._create(_PLAIN_RESPONSE)
@@ -171,10 +184,10 @@ class AzureSession:
     def cancel(self) -> None:
         self._create_wanted = None
         if self._active:
-            self._send(realtime.cancel_response())
+            self._ask(Kind.CANCEL, realtime.cancel_response())
 
     def tool_result(self, call_id: str, output: str) -> None:
-        self._send(realtime.create_tool_output(call_id, output))
+        self._ask(Kind.ITEM, realtime.create_tool_output(call_id, output), call_id)
 
     def close(self) -> None:
         self._state = _State.CLOSED
@@ -183,62 +196,129 @@ class AzureSession:
 
     # -- inside --------------------------------------------------------------------
 
-    def _send(self, message: bytes) -> None:
-        if self._socket is not None:
-            self._socket.send_message(message)
+    def _ask(self, kind: Kind, command: Command, about: str = "") -> None:
+        if self._socket is None:
+            return
+        self._forget_overdue()
+        asked = self._outstanding.ask(kind, command, about)
+        self._socket.send_message(realtime.encode(command, asked.id))
 
-    def _create(self, create: bytes) -> None:
+    def _forget_overdue(self) -> None:
+        for overdue in self._outstanding.take_overdue():
+            self._events.oddity_seen(f"unanswered.{overdue.kind.name.lower()}")
+
+    def _create(self, command: Command) -> None:
         """One response at a time: the next waits until the active one is done."""
-        if not self._active and self._create_sent is None:
-            self._create_sent = create
-            self._send(create)
+        self._forget_overdue()
+        if not self._active and self._outstanding.oldest(Kind.RESPONSE) is None:
+            self._ask(Kind.RESPONSE, command)
         else:
-            self._create_wanted = create
+            self._create_wanted = command
 
     def _session_created(self, event: SessionCreated) -> None:
         self.expires_at = event.expires_at
         if self._state is _State.CONNECTING:
             self._state = _State.CONFIGURING
-            self._send(
-                realtime.update_session(self._dialect, self._profile, self.codec)
-            )
+            self._configure()
+
+    def _configure(self) -> None:
+        command = realtime.update_session(self._dialect, self._profile, self.codec)
+        self._ask(Kind.UPDATE, command)
 
     def _session_updated(self, event: SessionUpdated) -> None:
+        self._outstanding.answer(Kind.UPDATE)
         if self._state is _State.CONFIGURING:
             self._state = _State.READY
             self.ready.callback(self)
+            if self._refused_transcription and self._state is _State.READY:
+                self._events.transcription_failed(
+                    "", "refused", self._refused_transcription
+                )
 
     def _service_error(self, event: ServiceError) -> None:
         text = f"{event.code}: {event.message}"
-        if event.benign:
+        asked = self._outstanding.refuse(event.command_id)
+        if asked is not None and asked.kind is Kind.TRANSCRIPT:
+            self._events.transcription_failed(asked.about, "failed", text)
+        elif event.benign:
             if event.code == "conversation_already_has_active_response":
-                # The VAD was first; ours follows when that one is done, unless
-                # something newer waits already.
-                self._create_wanted = self._create_wanted or self._create_sent
-                self._create_sent = None
+                self._was_second(asked)
             self._events.oddity_seen(event.code)
         elif self._state is _State.CONFIGURING:
-            # Nothing of our settings is in force, and they will not get better.
-            is_theirs = event.code == "server_error"
-            why = AgentUnavailable(
-                f"the service refused the session's settings: {text}",
-                misconfigured=not is_theirs,
-            )
-            self._lose(why)
+            self._settings_refused(event, text)
         elif event.fatal:
             self._give_up(text, CLOSE_NORMAL)
         else:
-            self._create_sent = None
+            if asked is None:
+                # What it is about is not said; what waits the longest is given up.
+                self._outstanding.answer(Kind.RESPONSE)
             self._events.oddity_seen(event.code)
             self._log.warn("the agent's service reports {error}", error=text)
 
+    def _was_second(self, asked: Asked | None) -> None:
+        """
+        The VAD was first; ours follows when that one is done, unless something
+        newer waits already.
+        """
+        if asked is None:
+            asked = self._outstanding.answer(Kind.RESPONSE)
+        if asked is not None and asked.kind is Kind.RESPONSE:
+            self._create_wanted = self._create_wanted or asked.command
+
+    def _settings_refused(self, event: ServiceError, text: str) -> None:
+        """
+        Nothing of our settings is in force.  An agent without transcripts is
+        better than none; other settings will not get better by asking again.
+        """
+        about = event.param or event.message
+        is_about_others = "session." in about and "transcription" not in about
+        if (
+            event.code == "server_error"
+            or event.fatal
+            or is_about_others
+            or self._refused_transcription
+            or self._profile.transcription is None
+        ):
+            why = AgentUnavailable(
+                f"the service refused the session's settings: {text}",
+                misconfigured=event.code != "server_error",
+            )
+            self._lose(why)
+            return
+        self._refused_transcription = text
+        self._profile = evolve(
+            self._profile, transcription_model="", transcription_kind=""
+        )
+        self._configure()
+
     def _response_started(self, event: ResponseStarted) -> None:
+        if event.transcript_of:
+            self._outstanding.answer(Kind.TRANSCRIPT, event.transcript_of)
+            self._transcripts[event.response_id] = event.transcript_of
+            return
         self._active.add(event.response_id)
-        self._create_sent = None
+        self._outstanding.answer(Kind.RESPONSE)
         self._events.response_started(event.response_id)
 
+    def _response_text(self, event: ResponseText) -> None:
+        item_id = self._transcripts.get(event.response_id)
+        if item_id is not None:
+            self._events.caller_said(item_id, event.text.strip())
+
+    def _transcript_done(self, item_id: str, event: ResponseDone) -> None:
+        self._events.tokens_used(asdict(event.usage))
+        if event.status != "completed":
+            text = f"{event.status}: {event.detail}"
+            self._events.transcription_failed(item_id, "failed", text)
+
     def _response_done(self, event: ResponseDone) -> None:
+        transcript_of = self._transcripts.pop(event.response_id, None)
+        if transcript_of is not None:
+            self._transcript_done(transcript_of, event)
+            return
         self._active.discard(event.response_id)
+        if event.status == "cancelled":
+            self._outstanding.answer(Kind.CANCEL)
         tokens = asdict(event.usage)
         wanted, self._create_wanted = self._create_wanted, None
         self._events.response_done(
@@ -248,9 +328,29 @@ class AzureSession:
             return
         if self._create_wanted is not None:
             return  # something newer was asked for just now
-        if self._create_sent is not None and wanted == _PLAIN_RESPONSE:
+        is_asked = self._outstanding.oldest(Kind.RESPONSE) is not None
+        if is_asked and wanted == _PLAIN_RESPONSE:
             return  # the one just asked for knows all that this one would
         self._create(wanted)
+
+    def _turn_committed(self, event: TurnCommitted) -> None:
+        transcription = self._profile.transcription
+        if transcription is not None and transcription.is_by_the_model:
+            command = realtime.create_transcript(
+                self._dialect, event.item_id, transcription
+            )
+            self._ask(Kind.TRANSCRIPT, command, event.item_id)
+
+    def _item_added(self, event: ItemAdded) -> None:
+        if event.is_given:
+            self._outstanding.answer(Kind.ITEM, event.call_id)
+
+    def _item_truncated(self, event: ItemTruncated) -> None:
+        self._outstanding.answer(Kind.TRUNCATE, event.item_id)
+
+    def _transcription_failed(self, event: TranscriptionFailed) -> None:
+        text = f"{event.code}: {event.message}"
+        self._events.transcription_failed(event.item_id, "failed", text)
 
     def _audio_done(self, event: AudioDone) -> None:
         self._events.agent_audio_done(event.item_id)
@@ -313,6 +413,11 @@ _HANDLERS: Final[Mapping[type, Callable[[AzureSession, Any], None]]] = {
     ResponseDone: AzureSession._response_done,
     AgentTranscript: AzureSession._agent_transcript,
     CallerTranscript: AzureSession._caller_transcript,
+    TranscriptionFailed: AzureSession._transcription_failed,
+    TurnCommitted: AzureSession._turn_committed,
+    ItemAdded: AzureSession._item_added,
+    ItemTruncated: AzureSession._item_truncated,
+    ResponseText: AzureSession._response_text,
     ToolCalled: AzureSession._tool_called,
     McpCalled: AzureSession._mcp_called,
     Unrecognized: AzureSession._unrecognized,
@@ -322,19 +427,17 @@ _HANDLERS: Final[Mapping[type, Callable[[AzureSession, Any], None]]] = {
 _EXPECTED: Final = frozenset(
     {
         "conversation.created",
-        "conversation.item.added",
-        "conversation.item.created",
         "conversation.item.done",
         "conversation.item.deleted",
-        "conversation.item.truncated",
         "conversation.item.input_audio_transcription.delta",
-        "conversation.item.input_audio_transcription.failed",
-        "input_audio_buffer.committed",
+        "conversation.item.input_audio_transcription.segment",
         "input_audio_buffer.cleared",
         "input_audio_buffer.timeout_triggered",
         "rate_limits.updated",
         "response.content_part.added",
         "response.content_part.done",
+        "response.output_text.delta",
+        "response.text.delta",
         "response.function_call_arguments.delta",
         "mcp_list_tools.completed",
         "mcp_list_tools.in_progress",

@@ -189,7 +189,7 @@ class AzureFleet:
         headers = await deployment.credential.headers()
         url = session_url(settings)
         dialect = PREVIEW if settings.api_version else GA
-        session = AzureSession(dialect, profile, leg_codec, events)
+        session = AzureSession(dialect, profile, leg_codec, events, self._clock.seconds)
         ready = await connect(
             url,
             headers,

@@ -52,6 +52,7 @@ class CallObserver(Protocol):
 
     def turn_answered(self, seconds: float) -> None: ...
     def bridged(self, seconds: float) -> None: ...
+    def text_missed(self, form: str) -> None: ...
     def happened(self, event: CallEvent) -> None: ...
     def call_ended(self, call: Call) -> None: ...
 
@@ -271,6 +272,9 @@ class Call:
 
     def agent_gone(self, reason: str) -> None:
         self._lost(Ending(Outcome.AGENT_LOST, reason))
+
+    def text_missed(self, form: str) -> None:
+        self._context.observer.text_missed(form)
 
     def goodbye_said(self) -> None:
         self._machine.goodbye_said()

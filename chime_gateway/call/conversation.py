@@ -30,6 +30,10 @@ _MAX_NOTES: Final = 50
 #: by now, it waits to be told.
 _MCP_SECONDS: Final = 1.5
 
+#: After so many turns in a row without a text, the text of a turn is not waited
+#: for any more, until one comes again.
+_MAX_TEXTS_MISSED: Final = 3
+
 _VERBATIM: Final = "Say this to the caller, word for word and nothing else: "
 _FAREWELL: Final = "Say goodbye to the caller in one short sentence."
 
@@ -40,6 +44,9 @@ class Owner(Protocol):
     def happened(self, kind: str, data: Mapping[str, Any]) -> None: ...
     def agent_gone(self, reason: str) -> None:
         """The session is over, without our doing."""
+
+    def text_missed(self, form: str) -> None:
+        """A turn of the caller's was not written down; C{form} says how."""
 
     def goodbye_said(self) -> None: ...
     def leave(self, ending: Ending) -> None: ...
@@ -77,7 +84,7 @@ class Conversation:
     ) -> None:
         self.agent: AgentSession | None = None
         self.answer_due_at: float | None = None
-        self.transcript = Transcript(has_caller_text=bool(profile.transcription_model))
+        self.transcript = Transcript(has_caller_text=profile.transcription is not None)
         self._owner = owner
         self._profile = profile
         self._record = record
@@ -95,6 +102,8 @@ class Conversation:
         self._turn_ended_at = began
         self._spoke_at = began - 1.0
         self._mcp_called_at: float | None = None
+        self._texts_missed = 0
+        self._has_missed_text = False
 
     # -- wanted by the call --------------------------------------------------------
 
@@ -177,6 +186,9 @@ class Conversation:
     def settle(self, *, is_over: bool = False) -> None:
         """Tell of turns that have become known."""
         for turn in self.transcript.settle(self.at(), is_over=is_over):
+            is_overdue = not (turn.has_text or turn.is_text_lost or is_over)
+            if turn.speaker is Speaker.CALLER and is_overdue:
+                self._text_missed("silent", "no text came")
             self._owner.happened(events.TURN, turn.as_dict())
 
     # -- told by the pump ----------------------------------------------------------
@@ -271,7 +283,19 @@ class Conversation:
             self._leave(self._leaving[1])
 
     def caller_said(self, item_id: str, text: str) -> None:
+        self._texts_missed = 0
+        self.transcript.has_caller_text = True
         self.transcript.caller_said(item_id, text)
+
+    def transcription_failed(self, item_id: str, form: str, reason: str) -> None:
+        if item_id:
+            self.transcript.caller_text_lost(item_id)
+        else:
+            self.transcript.has_caller_text = False
+        self._text_missed(form, reason)
+
+    def tokens_used(self, tokens: Mapping[str, int]) -> None:
+        self._record.tokens.update(tokens)
 
     def agent_said(self, item_id: str, text: str, is_final: bool) -> None:
         self.transcript.agent_said(item_id, text, is_final, self.at())
@@ -377,6 +401,27 @@ class Conversation:
         }
 
     # -- inside ------------------------------------------------------------------------
+
+    def _text_missed(self, form: str, reason: str) -> None:
+        """The call goes on without it."""
+        if not self.transcript.has_caller_text and form == "silent":
+            return  # nobody was to write it down
+        self.oddity_seen(f"transcription_{form}")
+        self._owner.text_missed(form)
+        self._texts_missed += 1
+        if self._texts_missed >= _MAX_TEXTS_MISSED:
+            self.transcript.has_caller_text = False
+        if self._has_missed_text:
+            return
+        self._has_missed_text = True
+        self._log.warn(
+            "what the caller says is not written down ({form}): {reason}; is there a"
+            " deployment of the name that transcription_model says, and is"
+            " transcription_kind its model?",
+            call_id=self._record.call_id,
+            form=form,
+            reason=reason,
+        )
 
     def _respond(self) -> None:
         if self.agent is not None and not self._is_parting:

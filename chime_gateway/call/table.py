@@ -38,6 +38,9 @@ class Measures(Protocol):
 
     def turn_answered(self, seconds: float) -> None: ...
     def bridged(self, seconds: float) -> None: ...
+    def text_missed(self, form: str) -> None:
+        """A turn of a caller's was not written down; C{form} says how."""
+
     def call_finished(self, record: CallRecord) -> None: ...
     def turned_away(self, carrier: str, outcome: Outcome) -> None: ...
 
@@ -166,6 +169,9 @@ class CallTable(CallObserver):
 
     def bridged(self, seconds: float) -> None:
         self._measures.bridged(seconds)
+
+    def text_missed(self, form: str) -> None:
+        self._measures.text_missed(form)
 
     def happened(self, event: CallEvent) -> None:
         for listener in self._listeners:

@@ -41,6 +41,7 @@ class Turn:
     @ivar text: as far as it is known.
     @ivar is_interrupted: the caller cut it short.
     @ivar heard_ms: how much of C{spoken_ms} the caller heard (agent only).
+    @ivar is_text_lost: it is known that no text will come.
     @ivar more: what else belongs to it.
     """
 
@@ -53,6 +54,7 @@ class Turn:
     heard_ms: int | None = None
     spoken_ms: int | None = None
     has_text: bool = False
+    is_text_lost: bool = False
     settled_by: float | None = None
     is_settled: bool = False
     more: Mapping[str, Any] = field(factory=dict, repr=False)
@@ -94,7 +96,8 @@ class Turn:
 class Transcript:
     """
     @ivar turns: in the order in which they began.
-    @param has_caller_text: what callers say is written down by the service.
+    @ivar has_caller_text: what callers say is written down by the service, so the
+        text of a turn is waited for.
     """
 
     has_caller_text: bool = True
@@ -140,6 +143,12 @@ class Transcript:
         if turn is not None:
             turn.text = text
             turn.has_text = True
+
+    def caller_text_lost(self, item_id: str) -> None:
+        """The text will not come."""
+        turn = self._open.get(item_id)
+        if turn is not None:
+            turn.is_text_lost = True
 
     # -- the agent ---------------------------------------------------------------
 
@@ -190,7 +199,9 @@ class Transcript:
         settled = []
         for item_id, turn in list(self._open.items()):
             is_known = turn.ended is not None and (
-                turn.has_text or (turn.settled_by is not None and at >= turn.settled_by)
+                turn.has_text
+                or turn.is_text_lost
+                or (turn.settled_by is not None and at >= turn.settled_by)
             )
             if not is_known and not is_over:
                 continue

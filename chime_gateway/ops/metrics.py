@@ -25,6 +25,9 @@ from chime_gateway.store.uploads import Uploads
 
 _CARRIERS: Final = ("websocket", "websocket-raw", "sip", "kinesis")
 
+#: How what a caller says may fail to be written down.
+_TEXTS_MISSED: Final = ("refused", "failed", "silent")
+
 #: Voice to voice: below half a second is good, above two is broken.
 _TURN_BUCKETS: Final = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
 _BRIDGE_BUCKETS: Final = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)
@@ -88,6 +91,7 @@ class Metrics(Collector):
         self._outcomes: Counter[tuple[str, str]] = Counter()
         self._sessions: Counter[str] = Counter()
         self._rollovers = 0
+        self._texts_missed = Counter({form: 0 for form in _TEXTS_MISSED})
         self._turn = self._histogram(
             "chimegw_turn_latency_seconds",
             "From the end of the caller's turn to the first agent audio sent.",
@@ -132,6 +136,9 @@ class Metrics(Collector):
 
     def bridged(self, seconds: float) -> None:
         self._bridge.observe(seconds)
+
+    def text_missed(self, form: str) -> None:
+        self._texts_missed[form] += 1
 
     def tick_was_late(self, seconds: float) -> None:
         self._late.observe(max(0.0, seconds))
@@ -219,6 +226,13 @@ class Metrics(Collector):
         for outcome in sorted({"opened", "failed", "misconfigured", *self._sessions}):
             sessions.add_metric([outcome], self._sessions[outcome])
         yield sessions
+        yield _by_label(
+            "chimegw_transcription_failures",
+            "Turns of callers that were not written down: the transcriber was refused"
+            " with the session's settings, failed, or was silent.",
+            "form",
+            self._texts_missed,
+        )
         queues = [call.queued_seconds() for call in calls]
         queued = GaugeMetricFamily(
             "chimegw_play_queue_seconds",

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import binascii
 from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 import msgspec
 from attrs import frozen
@@ -21,21 +21,27 @@ from attrs import frozen
 from chime_gateway.errors import RemoteProtocolError
 from chime_gateway.frames import L16_24000, PCMA, PCMU, Codec
 from chime_gateway.profiles import AgentProfile
+from chime_gateway.transcribers import Transcription
 from chime_gateway.wire.realtime_events import (
     AgentTranscript,
     AudioDelta,
     AudioDone,
     CallerTranscript,
     Event,
+    ItemAdded,
+    ItemTruncated,
     McpCalled,
     ResponseDone,
     ResponseStarted,
+    ResponseText,
     ServiceError,
     SessionCreated,
     SessionUpdated,
     SpeechStarted,
     SpeechStopped,
     ToolCalled,
+    TranscriptionFailed,
+    TurnCommitted,
     Unrecognized,
     Usage,
 )
@@ -85,6 +91,7 @@ class Dialect:
     @ivar formats: codec -> what a session calls it.
     @ivar session: the settings of a session, in this dialect's shape.
     @ivar modalities: of what is said; C{modalities_key} is how that is asked for.
+    @ivar transcription_fields: those of a transcription that it knows.
     """
 
     name: str
@@ -93,6 +100,7 @@ class Dialect:
     session: Callable[[AgentProfile, object], dict[str, Any]]
     modalities_key: str
     modalities: tuple[str, ...]
+    transcription_fields: frozenset[str]
 
 
 def _turn_detection(profile: AgentProfile) -> dict[str, Any]:
@@ -103,15 +111,16 @@ def _turn_detection(profile: AgentProfile) -> dict[str, Any]:
     }
 
 
-def _transcription(profile: AgentProfile) -> dict[str, str] | None:
-    if not profile.transcription_model:
+def _transcription(profile: AgentProfile, dialect: Dialect) -> dict[str, object] | None:
+    transcription = profile.transcription
+    if transcription is None or transcription.is_by_the_model:
         return None
-    wanted = {
-        "model": profile.transcription_model,
-        "language": profile.language,
-        "prompt": profile.transcription_prompt,
+    fields = transcription.fields()
+    return {
+        name: value
+        for name, value in fields.items()
+        if name in dialect.transcription_fields
     }
-    return {name: value for name, value in wanted.items() if value}
 
 
 def _tools(tools: list[dict[str, Any]]) -> dict[str, Any]:
@@ -176,7 +185,7 @@ def _ga_session(profile: AgentProfile, audio_format: object) -> dict[str, Any]:
             "input": {
                 "format": audio_format,
                 "noise_reduction": _noise_reduction(profile),
-                "transcription": _transcription(profile),
+                "transcription": _transcription(profile, GA),
                 "turn_detection": turn_detection,
             },
             "output": output,
@@ -194,7 +203,7 @@ def _preview_session(profile: AgentProfile, audio_format: object) -> dict[str, A
         "input_audio_format": audio_format,
         "output_audio_format": audio_format,
         "input_audio_noise_reduction": _noise_reduction(profile),
-        "input_audio_transcription": _transcription(profile),
+        "input_audio_transcription": _transcription(profile, PREVIEW),
         "turn_detection": _turn_detection(profile),
         **({"speed": profile.speed} if profile.speed is not None else {}),
         **_tools(_functions(profile)),
@@ -212,6 +221,9 @@ GA: Final = Dialect(
     session=_ga_session,
     modalities_key="output_modalities",
     modalities=("audio",),
+    transcription_fields=frozenset(
+        {"model", "language", "languages", "prompt", "keywords", "delay"}
+    ),
 )
 
 PREVIEW: Final = Dialect(
@@ -230,6 +242,7 @@ PREVIEW: Final = Dialect(
     modalities_key="modalities",
     # Azure's preview refuses ["audio"] alone.
     modalities=("audio", "text"),
+    transcription_fields=frozenset({"model", "language", "prompt"}),
 )
 
 
@@ -286,6 +299,8 @@ class _Error(msgspec.Struct):
     message: str | None = None
     code: str | None = None
     type: str | None = None
+    param: str | None = None
+    event_id: str | None = None
 
 
 class _StatusDetails(msgspec.Struct):
@@ -298,6 +313,7 @@ class _Response(msgspec.Struct):
     status: str | None = None
     status_details: _StatusDetails | None = None
     usage: _Usage | None = None
+    metadata: dict[str, Any] | None = None
 
 
 class _ResponseEvent(msgspec.Struct):
@@ -307,6 +323,31 @@ class _ResponseEvent(msgspec.Struct):
 class _Transcript(msgspec.Struct):
     item_id: str
     transcript: str
+
+
+class _TranscriptionFailed(msgspec.Struct):
+    item_id: str = ""
+    error: _Error | None = None
+
+
+class _Text(msgspec.Struct):
+    response_id: str
+    text: str
+
+
+class _Content(msgspec.Struct):
+    type: str = ""
+
+
+class _ConversationItem(msgspec.Struct):
+    id: str = ""
+    type: str = ""
+    call_id: str | None = None
+    content: list[_Content] | None = None
+
+
+class _ConversationItemEvent(msgspec.Struct):
+    item: _ConversationItem
 
 
 class _ToolCall(msgspec.Struct):
@@ -369,6 +410,28 @@ def _response_done(message: _ResponseEvent) -> Event:
     )
 
 
+def _response_started(message: _ResponseEvent) -> Event:
+    metadata = message.response.metadata or {}
+    item_id = metadata.get(_TRANSCRIPT_OF)
+    return ResponseStarted(
+        message.response.id, item_id if isinstance(item_id, str) else ""
+    )
+
+
+def _transcription_failed(message: _TranscriptionFailed) -> Event:
+    error = message.error or _Error()
+    code = error.code or error.type or "unknown"
+    return TranscriptionFailed(message.item_id, code, error.message or "")
+
+
+def _item_added(message: _ConversationItemEvent) -> Event:
+    item = message.item
+    is_result = item.type == "function_call_output"
+    is_text = any(part.type == "input_text" for part in item.content or ())
+    call_id = item.call_id or "" if is_result else ""
+    return ItemAdded(item.id, is_result or is_text, call_id)
+
+
 def _output_item(message: _OutputItemEvent) -> Event:
     item = message.item
     if item.type != "mcp_call":
@@ -387,6 +450,8 @@ def _error(message: _ErrorEvent) -> Event:
         message=text,
         benign=code in BENIGN_ERRORS or _BENIGN_TEXT in text,
         fatal=code in FATAL_ERRORS,
+        param=message.error.param or "",
+        command_id=message.error.event_id or "",
     )
 
 
@@ -397,6 +462,10 @@ def _parser(kind: type[_T], make: Callable[[_T], Event]) -> Callable[[bytes], Ev
     decode = msgspec.json.Decoder(kind).decode
     return lambda payload: make(decode(payload))
 
+
+_caller_transcript: Final = _parser(
+    _Transcript, lambda m: CallerTranscript(m.item_id, m.transcript)
+)
 
 _decode_head: Final = msgspec.json.Decoder(_Head).decode
 
@@ -413,9 +482,7 @@ _PARSERS: Final[Mapping[str, Callable[[bytes], Event]]] = {
     "input_audio_buffer.speech_stopped": _parser(
         _Stop, lambda m: SpeechStopped(m.audio_end_ms, m.item_id)
     ),
-    "response.created": _parser(
-        _ResponseEvent, lambda m: ResponseStarted(m.response.id)
-    ),
+    "response.created": _parser(_ResponseEvent, _response_started),
     "response.done": _parser(_ResponseEvent, _response_done),
     "response.output_audio_transcript.delta": _parser(
         _Delta, lambda m: AgentTranscript(m.item_id, m.delta, False)
@@ -423,9 +490,18 @@ _PARSERS: Final[Mapping[str, Callable[[bytes], Event]]] = {
     "response.output_audio_transcript.done": _parser(
         _Transcript, lambda m: AgentTranscript(m.item_id, m.transcript, True)
     ),
-    "conversation.item.input_audio_transcription.completed": _parser(
-        _Transcript, lambda m: CallerTranscript(m.item_id, m.transcript)
+    "conversation.item.input_audio_transcription.completed": _caller_transcript,
+    # As one of the service's own pages has it.
+    "conversation.item.audio_transcription.completed": _caller_transcript,
+    "conversation.item.input_audio_transcription.failed": _parser(
+        _TranscriptionFailed, _transcription_failed
     ),
+    "input_audio_buffer.committed": _parser(_Item, lambda m: TurnCommitted(m.item_id)),
+    "response.output_text.done": _parser(
+        _Text, lambda m: ResponseText(m.response_id, m.text)
+    ),
+    "conversation.item.added": _parser(_ConversationItemEvent, _item_added),
+    "conversation.item.truncated": _parser(_Item, lambda m: ItemTruncated(m.item_id)),
     "response.function_call_arguments.done": _parser(
         _ToolCall,
         lambda m: ToolCalled(m.response_id, m.call_id, m.name, m.arguments),
@@ -470,8 +546,20 @@ class RealtimeReader:
 
 # --- commands to the service ------------------------------------------------
 
-_encode: Final = msgspec.json.encode
+#: A command as a JSON document, without an id.
+Command: TypeAlias = dict[str, Any]
+
+#: A member of the metadata of a response that is a transcript: of which item.
+_TRANSCRIPT_OF: Final = "transcript_of"
+
 _APPEND_HEAD: Final = b'{"type":"input_audio_buffer.append","audio":"'
+
+
+def encode(command: Command, command_id: str) -> bytes:
+    """
+    @param command_id: what an C{error} event will name if it is refused.
+    """
+    return msgspec.json.encode({**command, "event_id": command_id})
 
 
 def append_audio(audio: bytes) -> bytes:
@@ -479,36 +567,34 @@ def append_audio(audio: bytes) -> bytes:
     return _APPEND_HEAD + binascii.b2a_base64(audio, newline=False) + b'"}'
 
 
-def update_session(dialect: Dialect, profile: AgentProfile, codec: Codec) -> bytes:
+def update_session(dialect: Dialect, profile: AgentProfile, codec: Codec) -> Command:
     session = dialect.session(profile, dialect.formats[codec])
-    return _encode({"type": "session.update", "session": session})
+    return {"type": "session.update", "session": session}
 
 
-def truncate_item(item_id: str, content_index: int, played_ms: int) -> bytes:
+def truncate_item(item_id: str, content_index: int, played_ms: int) -> Command:
     """Tell the model how much of its item was heard."""
-    return _encode(
-        {
-            "type": "conversation.item.truncate",
-            "item_id": item_id,
-            "content_index": content_index,
-            "audio_end_ms": played_ms,
-        }
-    )
+    return {
+        "type": "conversation.item.truncate",
+        "item_id": item_id,
+        "content_index": content_index,
+        "audio_end_ms": played_ms,
+    }
 
 
-def cancel_response() -> bytes:
-    return b'{"type":"response.cancel"}'
+def cancel_response() -> Command:
+    return {"type": "response.cancel"}
 
 
-def create_response(instructions: str = "") -> bytes:
+def create_response(instructions: str = "") -> Command:
     """Let the agent speak; C{instructions} replace the session's for this once."""
-    message: dict[str, object] = {"type": "response.create"}
+    command: Command = {"type": "response.create"}
     if instructions:
-        message["response"] = {"instructions": instructions}
-    return _encode(message)
+        command["response"] = {"instructions": instructions}
+    return command
 
 
-def create_aside(dialect: Dialect, instructions: str) -> bytes:
+def create_aside(dialect: Dialect, instructions: str) -> Command:
     """A response that does not become a part of the conversation."""
     response = {
         "conversation": "none",
@@ -516,10 +602,39 @@ def create_aside(dialect: Dialect, instructions: str) -> bytes:
         "instructions": instructions,
         "input": [],
     }
-    return _encode({"type": "response.create", "response": response})
+    return {"type": "response.create", "response": response}
 
 
-def create_text(text: str, role: str) -> bytes:
+def create_transcript(
+    dialect: Dialect, item_id: str, transcription: Transcription
+) -> Command:
+    """
+    Let the model write down one item of the caller's, beside the conversation.
+
+    The service repeats the metadata in C{response.created}, which tells this
+    response from those that are spoken.
+    """
+    instructions = (
+        "Write down what is said in this audio, word for word and in the language"
+        " that is spoken. Write nothing else: no answer, no comment, no quotation"
+        " marks. If nothing is said, write nothing."
+    )
+    if transcription.language:
+        instructions += f" The language is probably {transcription.language!r}."
+    if transcription.prompt:
+        instructions += f" Context: {transcription.prompt}"
+    response = {
+        "conversation": "none",
+        dialect.modalities_key: ["text"],
+        "instructions": instructions,
+        "input": [{"type": "item_reference", "id": item_id}],
+        "metadata": {_TRANSCRIPT_OF: item_id},
+        "tool_choice": "none",
+    }
+    return {"type": "response.create", "response": response}
+
+
+def create_text(text: str, role: str) -> Command:
     """
     A text in the conversation; a C{response.create} may follow.
 
@@ -527,13 +642,13 @@ def create_text(text: str, role: str) -> bytes:
     """
     content = [{"type": "input_text", "text": text}]
     item = {"type": "message", "role": role, "content": content}
-    return _encode({"type": "conversation.item.create", "item": item})
+    return {"type": "conversation.item.create", "item": item}
 
 
-def create_tool_output(call_id: str, output: str) -> bytes:
+def create_tool_output(call_id: str, output: str) -> Command:
     """Give a function's result; a C{response.create} has to follow."""
     item = {"type": "function_call_output", "call_id": call_id, "output": output}
-    return _encode({"type": "conversation.item.create", "item": item})
+    return {"type": "conversation.item.create", "item": item}
 
 
 def session_codec(dialect: Dialect, leg_codec: Codec) -> Codec:

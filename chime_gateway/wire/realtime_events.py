@@ -66,8 +66,49 @@ class SpeechStopped:
 
 
 @frozen
+class TurnCommitted:
+    """What the caller said has become an item of the conversation."""
+
+    item_id: str
+
+
+@frozen
+class ItemAdded:
+    """
+    The conversation has one more item.
+
+    @ivar is_given: it is of a kind that we put in: a text, or a function's result.
+    @ivar call_id: of a function's result.
+    """
+
+    item_id: str
+    is_given: bool
+    call_id: str
+
+
+@frozen
+class ItemTruncated:
+    """The service has forgotten what was not heard of an item."""
+
+    item_id: str
+
+
+@frozen
 class ResponseStarted:
+    """
+    @ivar transcript_of: it is not spoken: it writes down this item of the caller's.
+    """
+
     response_id: str
+    transcript_of: str = ""
+
+
+@frozen
+class ResponseText:
+    """The whole text of a response that is not spoken."""
+
+    response_id: str
+    text: str = field(repr=lambda text: f"<{len(text)} characters>")
 
 
 @frozen
@@ -114,6 +155,15 @@ class CallerTranscript:
 
 
 @frozen
+class TranscriptionFailed:
+    """What the caller said in this item will not be written down."""
+
+    item_id: str
+    code: str
+    message: str
+
+
+@frozen
 class ToolCalled:
     """The model wants a function run; C{arguments} is JSON that it wrote."""
 
@@ -143,12 +193,16 @@ class ServiceError:
 
     @ivar benign: a race that both sides survive.
     @ivar fatal: nothing more can be expected of this session.
+    @ivar param: the member that is refused, if the service says so.
+    @ivar command_id: of the command that is refused; empty: it is not said.
     """
 
     code: str
     message: str
     benign: bool
     fatal: bool
+    param: str = ""
+    command_id: str = ""
 
 
 @frozen
@@ -165,10 +219,15 @@ Event: TypeAlias = (
     | AudioDone
     | SpeechStarted
     | SpeechStopped
+    | TurnCommitted
+    | ItemAdded
+    | ItemTruncated
     | ResponseStarted
+    | ResponseText
     | ResponseDone
     | AgentTranscript
     | CallerTranscript
+    | TranscriptionFailed
     | ToolCalled
     | McpCalled
     | ServiceError

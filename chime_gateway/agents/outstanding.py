@@ -1,0 +1,124 @@
+"""
+What the service was asked and has not answered yet.
+
+Every command has an id of ours, which an C{error} event names.  Other answers name
+what the command was about, or nothing: then the oldest command of that kind is meant,
+as the service takes commands in their order.  The service may also name no command
+in an error, and may not answer at all.
+
+Nothing here sends a message or decides what becomes of a refusal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+from typing import Final
+
+from attrs import define, field
+
+from chime_gateway.wire.realtime import Command
+
+#: An answer takes a fraction of a second; a service that throttles, some seconds.
+OVERDUE_SECONDS: Final = 15.0
+
+#: An error that names a command may come after an event that looked like its answer.
+_REMEMBERED: Final = 32
+
+#: A service that answers nothing is not remembered in full.
+_MAX_OUTSTANDING: Final = 256
+
+
+class Kind(Enum):
+    """What was asked, by the event that answers it."""
+
+    UPDATE = "session.updated"
+    RESPONSE = "response.created"
+    #: A response beside the conversation that writes down what the caller said.
+    TRANSCRIPT = "response.created, for a transcript"
+    CANCEL = "response.done"
+    ITEM = "conversation.item.added"
+    TRUNCATE = "conversation.item.truncated"
+
+
+@define(eq=False)
+class Asked:
+    """
+    One command.
+
+    @ivar about: the item, response or call that it is about, if an answer names it.
+    @ivar due_at: when it is overdue.
+    """
+
+    id: str
+    kind: Kind
+    command: Command = field(repr=False)
+    about: str
+    due_at: float
+
+
+class Outstanding:
+    """
+    @param clock: seconds, monotonic.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._count = 0
+        self._waiting: dict[str, Asked] = {}
+        self._answered: dict[str, Asked] = {}
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def ask(self, kind: Kind, command: Command, about: str = "") -> Asked:
+        """A command that is sent now."""
+        self._count += 1
+        now = self._clock()
+        asked = Asked(f"cmd_{self._count}", kind, command, about, now + OVERDUE_SECONDS)
+        self._waiting[asked.id] = asked
+        if len(self._waiting) > _MAX_OUTSTANDING:
+            del self._waiting[next(iter(self._waiting))]
+        return asked
+
+    def oldest(self, kind: Kind, about: str = "") -> Asked | None:
+        """The one that has waited longest, of this kind and about this."""
+        for asked in self._waiting.values():
+            if asked.kind is kind and (not about or asked.about == about):
+                return asked
+        return None
+
+    def answer(self, kind: Kind, about: str = "") -> Asked | None:
+        """An event has come that answers a command, or nothing that was asked."""
+        asked = self.oldest(kind, about)
+        if asked is not None:
+            del self._waiting[asked.id]
+            self._answered[asked.id] = asked
+            if len(self._answered) > _REMEMBERED:
+                del self._answered[next(iter(self._answered))]
+        return asked
+
+    def refuse(self, command_id: str) -> Asked | None:
+        """
+        An error has come that names a command; also one that seemed to be
+        answered, by an event that was for somebody else.
+        """
+        return self._waiting.pop(command_id, None) or self._answered.pop(
+            command_id, None
+        )
+
+    def withdraw(self, asked: Asked) -> None:
+        """Nobody waits for it any more."""
+        self._waiting.pop(asked.id, None)
+
+    def take_overdue(self) -> list[Asked]:
+        """Those that will not be answered any more; each once."""
+        now = self._clock()
+        overdue: list[Asked] = []
+        for asked in self._waiting.values():
+            if asked.due_at > now:
+                break  # they are in the order of their time
+            overdue.append(asked)
+        for asked in overdue:
+            del self._waiting[asked.id]
+        return overdue
