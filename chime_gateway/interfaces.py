@@ -139,14 +139,27 @@ class LegEvents(Protocol):
         """The leg is gone; nothing may be asked of it any more.  Said once."""
 
 
-class AgentSession(Protocol):
+@frozen(kw_only=True)
+class AgentTraits:
     """
-    The agent's side of a call, ready to talk.
+    What one session is like; the next session of the same call may be otherwise.
 
     @ivar codec: of audio in both directions.
+    @ivar is_ahead: it speaks faster than it is heard, so what it sent and what was
+        heard are two things; otherwise its audio comes as it is to be heard.
+    @ivar cuts_itself: on an interruption it forgets by itself what was not heard,
+        and is not to be told.
     """
 
     codec: Codec
+    is_ahead: bool = True
+    cuts_itself: bool = False
+
+
+class AgentSession(Protocol):
+    """The agent's side of a call, ready to talk."""
+
+    traits: AgentTraits
 
     def send_audio(self, audio: bytes) -> None:
         """What the caller says, in any length."""

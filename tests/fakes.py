@@ -18,6 +18,7 @@ from chime_gateway.frames import PCMU, Codec
 from chime_gateway.interfaces import (
     AgentEvents,
     AgentSession,
+    AgentTraits,
     CallerInfo,
     CallLeg,
     Ending,
@@ -80,8 +81,8 @@ class RecordingLeg:
 class RecordingAgent:
     """An agent's session that is ready."""
 
-    def __init__(self, log: Log, codec: Codec = PCMU) -> None:
-        self.codec = codec
+    def __init__(self, log: Log, codec: Codec = PCMU, **traits: Any) -> None:
+        self.traits = AgentTraits(codec=codec, **traits)
         self.log = log
         self.heard = b""
 

@@ -21,7 +21,7 @@ from chime_gateway.agents.outstanding import Asked, Kind, Outstanding
 from chime_gateway.agents.realtime_socket import RealtimeProtocol
 from chime_gateway.errors import AgentUnavailable, RemoteProtocolError
 from chime_gateway.frames import Codec
-from chime_gateway.interfaces import AgentEvents, AgentSession
+from chime_gateway.interfaces import AgentEvents, AgentSession, AgentTraits
 from chime_gateway.net.websocket import CLOSE_NORMAL
 from chime_gateway.profiles import AgentProfile
 from chime_gateway.settings import DeploymentSettings
@@ -99,7 +99,7 @@ class AzureSession:
         events: AgentEvents,
         clock: Callable[[], float],
     ) -> None:
-        self.codec = realtime.session_codec(dialect, leg_codec)
+        self.traits = AgentTraits(codec=realtime.session_codec(dialect, leg_codec))
         self.ready: Deferred[AgentSession] = Deferred(lambda _: self.close())
         self.expires_at: int | None = None
         self._dialect = dialect
@@ -222,7 +222,9 @@ class AzureSession:
             self._configure()
 
     def _configure(self) -> None:
-        command = realtime.update_session(self._dialect, self._profile, self.codec)
+        command = realtime.update_session(
+            self._dialect, self._profile, self.traits.codec
+        )
         self._ask(Kind.UPDATE, command)
 
     def _session_updated(self, event: SessionUpdated) -> None:

@@ -300,11 +300,11 @@ class Call:
             "call.answered {call_id}",
             call_id=record.call_id,
             answered_seconds=round(record.answered_seconds, 3),
-            agent_codec=agent.codec.name,
+            agent_codec=agent.traits.codec.name,
         )
         self._start_recording()
         self._leg.answer()
-        self._pump.start(agent)
+        self._pump.join(agent)
         notice = self._profile.recording_notice if self.recording is not None else ""
         self.happened(events.ANSWERED, record.as_dict())
         self.conversation.begin(agent, f"{notice} {self._profile.greeting}".strip())

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias, TypeVar
 
-from attrs import evolve
+from attrs import asdict, evolve
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
@@ -130,7 +130,7 @@ class Take:
         what: str,
         key: str,
         waiting: Deferred[_T],
-        shown: Callable[[_T], str | None] = lambda r: r if isinstance(r, str) else None,
+        shown: Callable[[_T], Any] = lambda r: r if isinstance(r, str) else None,
     ) -> Deferred[_T]:
         """
         The same, but its outcome is an input.
@@ -149,6 +149,12 @@ class Take:
 
         waiting.addCallbacks(done, failed)
         return told
+
+
+def shown_agent(agent: AgentSession) -> dict[str, Any]:
+    """What a call knows of its session before the session says anything."""
+    traits = asdict(agent.traits, recurse=False)
+    return {**traits, "codec": agent.traits.codec.name}
 
 
 #: Begins a L{Take}.
@@ -256,6 +262,4 @@ class _CapturedAgents:
         session: Deferred[Any] = opening.addCallback(
             lambda agent: _CapturedSide(take, "agent", agent, AGENT_REQUESTS)
         )
-        return take.result_of(
-            "agents.open.result", "", session, lambda agent: agent.codec.name
-        )
+        return take.result_of("agents.open.result", "", session, shown_agent)

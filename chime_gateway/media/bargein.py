@@ -23,8 +23,9 @@ class Item:
     One piece of the agent's speech.
 
     @ivar is_local: the gateway's own sound, of which the agent knows nothing.
-    @ivar received_bytes: its length so far, in the agent's codec.
+    @ivar received_bytes: its length so far, in its session's codec.
     @ivar is_complete: no more will come.
+    @ivar is_of_past_session: the session that said it is not the call's any more.
     @ivar spans: where it lies in the stream, as [start, end) positions.
     """
 
@@ -33,6 +34,7 @@ class Item:
     is_local: bool = False
     received_bytes: int = 0
     is_complete: bool = False
+    is_of_past_session: bool = False
     spans: list[list[int]] = Factory(list)
 
     def own(self, start: int, end: int) -> None:
@@ -78,8 +80,15 @@ class Ledger:
     def of_response(self, response_id: str) -> list[Item]:
         return [i for i in self._items.values() if i.response_id == response_id]
 
-    def unfinished(self) -> list[Item]:
-        """Items of which more was expected."""
+    def end_session(self) -> list[Item]:
+        """
+        The session that said all this is gone.  Ids are a session's own, so none of
+        these may be taken for an item of the next one.
+
+        @return: items of which more was expected.
+        """
+        for item in self._items.values():
+            item.is_of_past_session = True
         return [item for item in self._items.values() if not item.is_complete]
 
     def add(self, item: Item) -> None:

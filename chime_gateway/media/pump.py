@@ -129,22 +129,34 @@ class MediaPump:
 
     # -- life ----------------------------------------------------------------
 
-    def start(self, agent: AgentSession) -> None:
-        """The agent is ready: join both sides."""
-        self._to_agent = transcoder(self._codec, agent.codec)
-        self._to_leg = transcoder(agent.codec, self._codec)
+    def join(self, agent: AgentSession) -> None:
+        """
+        An agent's session is ready: join both sides.
+
+        It may be the next one of this call.  What the one before has said is still
+        owed to the caller, and nobody is told any more how much of it was heard.
+        """
+        if self._agent is None:
+            self._heard_caller_at = self._clock()
+        self._part_with_agent()
+        codec = agent.traits.codec
+        self._to_agent = transcoder(self._codec, codec)
+        self._to_leg = transcoder(codec, self._codec)
         self._agent = agent
-        self._heard_caller_at = self._clock()
         early, self._early = self._early, None
         for audio in early or ():
             self._send(agent, audio)
 
     def detach_agent(self) -> None:
         """The agent is gone; what it said is still owed to the caller."""
-        self._agent = None
+        self._part_with_agent()
         self._early = None
-        for item in self._ledger.unfinished():
+
+    def _part_with_agent(self) -> None:
+        self._agent = None
+        for item in self._ledger.end_session():
             self._complete(item)
+        self._active_responses.clear()
 
     def stop(self) -> None:
         """Nothing is played, sent or reported any more."""
@@ -257,7 +269,7 @@ class MediaPump:
             self._observe_bridge(self._clock() - now)
 
     def _agent_frames(self, audio: bytes) -> int:
-        codec = self._codec if self._agent is None else self._agent.codec
+        codec = self._codec if self._agent is None else self._agent.traits.codec
         return -(-len(audio) // codec.frame_bytes)
 
     def _next_item(self, response_id: str, key: ItemKey, now: float) -> Item:
@@ -418,17 +430,22 @@ class MediaPump:
                 continue
             _remember(self._cut_items, item.key)
             self._report(item, cut.heard_bytes, is_cut=True)
-            if self._agent is not None:
-                played_ms = min(
-                    self._codec.duration_ms(cut.heard_bytes),
-                    self._agent.codec.duration_ms(item.received_bytes),
-                )
-                self._agent.truncate(item.key[0], item.key[1], played_ms)
+            self._truncate(item, cut.heard_bytes)
         if unheard:
             self._stats.dropped["barge_in"] += unheard
         if any(not cut.item.is_local for cut in cuts):
             self._stats.barge_ins += 1
         return bool(cuts)
+
+    def _truncate(self, item: Item, heard_bytes: int) -> None:
+        agent = self._agent
+        if agent is None or item.is_of_past_session or agent.traits.cuts_itself:
+            return
+        played_ms = min(
+            self._codec.duration_ms(heard_bytes),
+            agent.traits.codec.duration_ms(item.received_bytes),
+        )
+        agent.truncate(item.key[0], item.key[1], played_ms)
 
     # -- time ----------------------------------------------------------------
 

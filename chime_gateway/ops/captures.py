@@ -27,7 +27,7 @@ from chime_gateway.errors import ConfigError
 from chime_gateway.interfaces import Ending
 from chime_gateway.profiles import AgentProfile
 
-VERSION: Final = 1
+VERSION: Final = 2
 
 #: Entries that wait for a disk that does not take them.
 _MAX_WAITING: Final = 200_000

@@ -23,7 +23,7 @@ from chime_gateway.call.record import CallRecord
 from chime_gateway.config_values import structure
 from chime_gateway.errors import ConfigError, GatewayError
 from chime_gateway.frames import CODECS
-from chime_gateway.interfaces import CallerInfo, Ending, Outcome
+from chime_gateway.interfaces import AgentTraits, CallerInfo, Ending, Outcome
 from chime_gateway.media.metronome import Failed, Metronome, Tick
 from chime_gateway.ops.captures import VERSION, encode
 from chime_gateway.profiles import AgentProfile, HttpTool, McpServer
@@ -211,7 +211,8 @@ class Replay:
             kind = getattr(errors, rest[0], None) or GatewayError
             waiting.errback(Failure(kind(rest[1])))
         elif line.what == "agents.open.result":
-            waiting.callback(_Side(self, "agent", codec=CODECS[rest[0]]))
+            traits = AgentTraits(**{**rest[0], "codec": CODECS[rest[0]["codec"]]})
+            waiting.callback(_Side(self, "agent", traits=traits))
         else:
             waiting.callback(rest[0] if rest else None)
 

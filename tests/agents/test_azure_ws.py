@@ -103,8 +103,8 @@ class AzureSessionTests(SessionTestCase):
         self.assertEqual(self.session.expires_at, 99)
 
     def test_the_codec_is_the_legs_where_the_service_speaks_it(self) -> None:
-        self.assertIs(self.new_session(PCMU).codec, PCMU)
-        self.assertIs(self.new_session(L16_16000).codec, L16_24000)
+        self.assertIs(self.new_session(PCMU).traits.codec, PCMU)
+        self.assertIs(self.new_session(L16_16000).traits.codec, L16_24000)
 
     def test_audio_both_ways(self) -> None:
         self.open()

@@ -57,7 +57,7 @@ class PumpTestCase(SynchronousTestCase):
 
 class CallerToAgentTests(PumpTestCase):
     def test_audio_passes_untouched_when_the_codecs_agree(self) -> None:
-        self.pump.start(self.agent)
+        self.pump.join(self.agent)
         for size in (160, 1, 333):
             self.pump.caller_audio(FRAME[:1] * size)
         self.assertEqual(self.agent.heard, FRAME[:1] * 494)
@@ -65,19 +65,19 @@ class CallerToAgentTests(PumpTestCase):
 
     def test_what_was_said_before_the_agent_was_ready_is_kept(self) -> None:
         self.pump.caller_audio(b"early")
-        self.pump.start(self.agent)
+        self.pump.join(self.agent)
         self.pump.caller_audio(b"late")
         self.assertEqual(self.agent.heard, b"earlylate")
 
     def test_only_the_last_two_seconds_are_kept_and_the_rest_is_counted(self) -> None:
         for _ in range(150):
             self.pump.caller_audio(FRAME)
-        self.pump.start(self.agent)
+        self.pump.join(self.agent)
         self.assertEqual(len(self.agent.heard), 100 * 160)
         self.assertEqual(self.stats.dropped, {"agent_not_ready": 50})
 
     def test_a_gap_is_filled_with_silence_in_real_time(self) -> None:
-        self.pump.start(self.agent)
+        self.pump.join(self.agent)
         self.pump.caller_audio(FRAME)
         self.run_for(1.0)
         silence = len(self.agent.heard) - 160
@@ -86,26 +86,26 @@ class CallerToAgentTests(PumpTestCase):
         self.assertEqual(self.stats.frames_filled, silence // 160)
 
     def test_a_hiccup_is_not_filled(self) -> None:
-        self.pump.start(self.agent)
+        self.pump.join(self.agent)
         for _ in range(5):
             self.pump.caller_audio(FRAME)
             self.run_for(0.18)
         self.assertEqual(self.stats.frames_filled, 0)
 
     def test_a_muted_caller_is_silence(self) -> None:
-        self.pump.start(self.agent)
+        self.pump.join(self.agent)
         self.pump.mute_caller()
         self.pump.caller_audio(FRAME)
         self.assertEqual(self.agent.heard, b"\xff" * 160)
 
     def test_after_the_agent_is_gone_audio_is_dropped_and_counted(self) -> None:
-        self.pump.start(self.agent)
+        self.pump.join(self.agent)
         self.pump.detach_agent()
         self.pump.caller_audio(FRAME)
         self.assertEqual(self.stats.dropped, {"no_agent": 1})
 
     def test_the_way_through_is_measured_about_once_a_second(self) -> None:
-        self.pump.start(self.agent)
+        self.pump.join(self.agent)
         for _ in range(100):
             self.pump.caller_audio(FRAME)
             self.run_for(0.02)
@@ -115,7 +115,7 @@ class CallerToAgentTests(PumpTestCase):
 class BufferedLegTests(PumpTestCase):
     def setUp(self) -> None:
         super().setUp()
-        self.pump.start(self.agent)
+        self.pump.join(self.agent)
 
     def test_audio_goes_out_at_once_in_whole_frames(self) -> None:
         self.speak("i1", b"a" * 1000)
@@ -260,7 +260,7 @@ class PacedLegTests(PumpTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.pump.start(self.agent)
+        self.pump.join(self.agent)
 
     def test_one_frame_each_ptime(self) -> None:
         self.speak("i1", FRAME * 10)
@@ -304,7 +304,7 @@ class TranscodingTests(PumpTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.pump.start(self.agent)
+        self.pump.join(self.agent)
 
     def test_a_tone_arrives_as_the_same_tone_on_the_other_side(self) -> None:
         there = tone(L16_16000, 700, 0.5)
@@ -329,3 +329,52 @@ class TranscodingTests(PumpTestCase):
         self.run_for(0.5)
         self.pump.interrupt()
         self.assertEqual(self.truncations(), [("i1", 500)])
+
+
+class NextSessionTests(PumpTestCase):
+    """A call outlives its session; the next one may speak another codec."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.pump.join(self.agent)
+        self.next = RecordingAgent(self.log, L16_24000)
+
+    def test_audio_is_transcoded_for_the_session_that_is_there(self) -> None:
+        there = tone(PCMU, 700, 0.5)
+        self.pump.caller_audio(there)
+        self.assertEqual(self.agent.heard, there)
+        self.pump.join(self.next)
+        self.pump.caller_audio(there)
+        self.assertEqual(len(self.agent.heard), len(there))
+        heard = decode(L16_24000, self.next.heard)
+        expected = decode(L16_24000, tone(L16_24000, 700, 0.5)[4800:-4800])
+        self.assertGreater(correlation(expected, heard)[0], 0.99)
+        self.speak("i2", tone(L16_24000, 500, 0.5))
+        self.pump.agent_audio_done("i2")
+        played = decode(PCMU, self.leg.played)
+        expected = decode(PCMU, tone(PCMU, 500, 0.5)[800:-800])
+        self.assertGreater(correlation(expected, played)[0], 0.99)
+
+    def test_what_the_past_session_said_is_heard_and_cut_without_a_word_to_the_next(
+        self,
+    ) -> None:
+        self.speak("i1", FRAME * 100)
+        self.run_for(0.5)
+        self.pump.join(self.next)
+        self.speak("i2", tone(L16_24000, 500, 1.0))
+        self.run_for(0.5)
+        self.pump.interrupt()
+        self.assertEqual(self.truncations(), [("i2", 0)])
+
+    def test_half_a_frame_of_the_past_session_is_filled_up(self) -> None:
+        self.speak("i1", FRAME[:100])
+        self.pump.join(self.next)
+        self.assertEqual(self.leg.played, FRAME[:100] + b"\xff" * 60)
+
+    def test_a_session_that_cuts_itself_is_told_nothing(self) -> None:
+        self.pump.join(RecordingAgent(self.log, PCMU, cuts_itself=True))
+        self.speak("i1", FRAME * 100)
+        self.run_for(0.5)
+        self.assertTrue(self.pump.interrupt())
+        self.assertEqual(self.truncations(), [])
+        self.assertEqual(len(self.entries("leg.clear")), 1)
