@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, Final, Protocol
 
 from twisted.internet.defer import Deferred, fail
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from chime_gateway.errors import TransferFailed
@@ -18,6 +18,7 @@ from chime_gateway.frames import PCMU, Codec
 from chime_gateway.interfaces import CallerInfo, Ending, LegEvents, Outcome, Switchboard
 from chime_gateway.legs.kinesis_reply import Reply
 from chime_gateway.legs.kinesis_source import KinesisSource, StreamingAws
+from chime_gateway.net.timer import Timer
 from chime_gateway.wire.vcstream import Status, StreamNotice
 
 #: A transfer of which nothing is reported has failed.
@@ -69,7 +70,7 @@ class KinesisLeg:
         self._call: LegEvents | None = None
         self._is_over = False
         self._transferring: Deferred[None] | None = None
-        self._returning: IDelayedCall | None = None
+        self._returning = Timer(carrier.clock)
         self._is_sent_back = False
         # What was said to a gateway that broke down is lost with it.
         self._source = self._new_source(
@@ -129,7 +130,7 @@ class KinesisLeg:
         """
         if self._transferring is not None:
             return fail(TransferFailed("a transfer is under way"))
-        self._stop_returning()
+        self._returning.stop()
         transferring: Deferred[None] = Deferred()
         self._transferring = transferring
         asking = self._carrier.transfer(self.info, target)
@@ -144,9 +145,7 @@ class KinesisLeg:
             self._transferring = None
             if not self._is_over:
                 # Not gone: the Lambda brings the caller back to us.
-                self._returning = self._carrier.clock.callLater(
-                    _RETURN_SECONDS, self._returned
-                )
+                self._returning.start(_RETURN_SECONDS, self._returned)
             return result
 
         return transferring.addBoth(over)
@@ -185,7 +184,7 @@ class KinesisLeg:
     @property
     def may_stream_again(self) -> bool:
         """In and after a transfer, the end of a stream is not that of the call."""
-        return self._transferring is not None or self._returning is not None
+        return self._transferring is not None or self._returning.is_running
 
     def listen(self, notice: StreamNotice) -> None:
         """The caller is heard again, in another stream."""
@@ -236,18 +235,12 @@ class KinesisLeg:
 
     def _returned(self) -> None:
         """By now the caller is, or never will be."""
-        self._returning = None
         if self._is_streaming:
             return
         if self._is_sent_back:
             self._carrier.dismiss(self.info.stream_id, apologise=True)
         # Otherwise nothing is known: perhaps the caller talks with the target.
         self._end(Ending(Outcome.CALLER_LOST, "lost in a transfer"))
-
-    def _stop_returning(self) -> None:
-        returning, self._returning = self._returning, None
-        if returning is not None:
-            returning.cancel()
 
     def _end(self, ending: Ending) -> None:
         call = self._call
@@ -263,7 +256,7 @@ class KinesisLeg:
         self._is_over = True
         self._call = None
         self._transferred("the call is over")
-        self._stop_returning()
+        self._returning.stop()
         self._source.stop()
         self._reply.close()
         self._carrier.leg_over(self)

@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -26,6 +26,7 @@ from chime_gateway.frames import PCMU
 from chime_gateway.interfaces import AwsCalls, Ending, Outcome
 from chime_gateway.legs.sma_control import CallGone, SmaControl
 from chime_gateway.net.aws_api import AwsError
+from chime_gateway.net.timer import Timer
 
 #: A pause in speech: quieter than this, for so many frames of 20 ms.
 _QUIET_DBFS: Final = -45.0
@@ -173,8 +174,8 @@ class Reply:
         self._playlist: deque[_Utterance] = deque()
         self._done_at = 0.0
         self._epoch = 1
-        self._idle: IDelayedCall | None = None
-        self._alarm: IDelayedCall | None = None
+        self._idle = Timer(clock)
+        self._follow_due = Timer(clock)
         self._sending: Deferred[None] | None = None
         self._is_closed = False
 
@@ -186,10 +187,8 @@ class Reply:
         self._heard_at = self._clock.seconds()
         for speech in self._cutter.add(audio):
             self._say(speech)
-        if self._idle is None or not self._idle.active():
-            self._idle = self._clock.callLater(_IDLE_SECONDS, self._flush)
-        else:
-            self._idle.reset(_IDLE_SECONDS)
+        if not self._idle.move(_IDLE_SECONDS):
+            self._idle.start(_IDLE_SECONDS, self._flush)
 
     def mark(self, name: str) -> None:
         self._marks.append((self._taken, name))
@@ -340,9 +339,8 @@ class Reply:
         self._unsent.clear()
         self._playlist.clear()
         self._cut_at = self._taken
-        for alarm in (self._idle, self._alarm):
-            if alarm is not None and alarm.active():
-                alarm.cancel()
+        self._idle.stop()
+        self._follow_due.stop()
 
     # -- what is heard ---------------------------------------------------------
 
@@ -358,9 +356,7 @@ class Reply:
 
     def _follow(self) -> None:
         """Wake up when the next mark is due, or a report is overdue."""
-        alarm, self._alarm = self._alarm, None
-        if alarm is not None and alarm.active():
-            alarm.cancel()
+        self._follow_due.stop()
         if not self._playlist:
             return
         now = self._clock.seconds()
@@ -382,7 +378,7 @@ class Reply:
             if self._marks and self._marks[0][0] < head.end:
                 ahead = self._marks[0][0] - head.start
                 due = head.began_at + ahead / PCMU.bytes_per_second
-        self._alarm = self._clock.callLater(max(0.001, due - now), self._follow)
+        self._follow_due.start(max(0.001, due - now), self._follow)
 
 
 def wav_file(speech: bytes) -> bytes:

@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -26,6 +26,7 @@ from chime_gateway.errors import RemoteProtocolError
 from chime_gateway.frames import PCMU
 from chime_gateway.interfaces import AwsCalls, Ending, Outcome
 from chime_gateway.net.aws_api import AwsError
+from chime_gateway.net.timer import Timer
 from chime_gateway.wire.matroska import Block, MatroskaReader, Tag, Track
 
 #: C{GetMedia} ends by itself, silently, after 40 to 45 minutes.
@@ -218,7 +219,8 @@ class _Body(TwistedProtocol):
         self._reader = MatroskaReader()
         self._renew_at = clock.seconds() + RENEW_SECONDS
         self._heard_at = clock.seconds()
-        self._watch: IDelayedCall | None = clock.callLater(STALL_SECONDS, self._look)
+        self._watch = Timer(clock)
+        self._watch.start(STALL_SECONDS, self._look)
         self._is_ours = False
         self._is_new = True
         self._is_big_endian = False
@@ -248,9 +250,7 @@ class _Body(TwistedProtocol):
 
     def close(self) -> None:
         """Take no more."""
-        watch, self._watch = self._watch, None
-        if watch is not None and watch.active():
-            watch.cancel()
+        self._watch.stop()
         transport: Any = self.transport
         if transport is not None:
             self.transport = None
@@ -264,10 +264,9 @@ class _Body(TwistedProtocol):
         now = self._clock.seconds()
         quiet = now - self._heard_at
         if quiet >= STALL_SECONDS:
-            self._watch = None
             self._finish("stream_stalled")
         else:
-            self._watch = self._clock.callLater(STALL_SECONDS - quiet, self._look)
+            self._watch.start(STALL_SECONDS - quiet, self._look)
 
     def _tag(self, tag: Tag) -> None:
         source = self._source

@@ -10,7 +10,9 @@ from collections import deque
 
 from attrs import define
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
+
+from chime_gateway.net.timer import Timer
 
 
 @define
@@ -50,7 +52,7 @@ class Quota:
         self._clock = clock
         self._urgent: deque[Deferred[None]] = deque()
         self._others: deque[Deferred[None]] = deque()
-        self._alarm: IDelayedCall | None = None
+        self._next = Timer(clock)
 
     @property
     def waiting(self) -> int:
@@ -69,20 +71,15 @@ class Quota:
         for line in (self._urgent, self._others):
             for waiting in tuple(line):
                 waiting.cancel()
-        if self._alarm is not None and self._alarm.active():
-            self._alarm.cancel()
+        self._next.stop()
 
     def _serve(self) -> None:
-        if self._alarm is not None and self._alarm.active():
+        if self._next.is_running:
             return
         while self.waiting:
             if not self._bucket.take(self._clock.seconds()):
                 # Half a turn: late by less than that, and never a busy loop.
                 pause = 0.5 / self._bucket.rate
-                self._alarm = self._clock.callLater(pause, self._again)
+                self._next.start(pause, self._serve)
                 return
             (self._urgent or self._others).popleft().callback(None)
-
-    def _again(self) -> None:
-        self._alarm = None
-        self._serve()

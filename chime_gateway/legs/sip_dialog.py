@@ -11,12 +11,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from twisted.internet.interfaces import IDelayedCall
-
 from chime_gateway.interfaces import Ending, Outcome
 from chime_gateway.legs.sip_context import SipContext
 from chime_gateway.legs.sip_transactions import Incoming
 from chime_gateway.legs.sip_transport import Flow
+from chime_gateway.net.timer import Timer
 from chime_gateway.wire.sip import Header, Response
 from chime_gateway.wire.sipauth import DigestClient
 from chime_gateway.wire.sipdialog import Dialog, Hop
@@ -147,7 +146,6 @@ class ReliableAnswer:
         body: bytes,
         gave_up: Callable[[], None],
     ) -> None:
-        self._clock = context.clock
         self._timers = context.transactions.timers
         self._incoming = incoming
         self._to_tag = to_tag
@@ -156,22 +154,19 @@ class ReliableAnswer:
         self._gave_up = gave_up
         self._interval = self._timers.t1
         self._waited = 0.0
-        self._due: IDelayedCall | None = None
+        self._due = Timer(context.clock)
 
     def send(self) -> None:
-        self._due = self._clock.callLater(self._interval, self._again)
+        self._due.start(self._interval, self._again)
         self._incoming.respond(
             200, to_tag=self._to_tag, extra=self._headers, body=self._body
         )
 
     def stop(self) -> None:
-        due, self._due = self._due, None
-        if due is not None and due.active():
-            due.cancel()
+        self._due.stop()
 
     def _again(self) -> None:
         timers = self._timers
-        self._due = None
         self._waited += self._interval
         left = timers.give_up - self._waited
         if left <= 0:

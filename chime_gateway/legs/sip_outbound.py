@@ -13,7 +13,6 @@ from typing import Final
 
 from attrs import evolve
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall
 
 from chime_gateway.interfaces import CallerInfo, Ending, LegEvents, Outcome
 from chime_gateway.legs.rtp_port import NoPortFree
@@ -24,6 +23,7 @@ from chime_gateway.legs.sip_leg import SipLeg
 from chime_gateway.legs.sip_media import NotAcceptable
 from chime_gateway.legs.sip_transactions import Runner
 from chime_gateway.legs.sip_transport import Flow
+from chime_gateway.net.timer import Timer
 from chime_gateway.settings import SipTrunk
 from chime_gateway.wire import sdp
 from chime_gateway.wire.sip import (
@@ -89,7 +89,7 @@ class OutboundLeg(SipLeg):
         self._branch = ""
         self._is_proceeding = False
         self._invite: Runner | None = None
-        self._ring_due: IDelayedCall | None = None
+        self._ringing = Timer(context.clock)
         self._has_answer = False
         credentials = Credentials(trunk.username, trunk.password)
         self._digest = (
@@ -145,7 +145,7 @@ class OutboundLeg(SipLeg):
             self._failed(str(exc))
             return
         self._offer = self._audio.descriptions.make_offer()
-        self._ring_due = context.clock.callLater(RING_SECONDS, self._rang_out)
+        self._ringing.start(RING_SECONDS, self._rang_out)
         self._send_invite()
 
     def _uri(self) -> str:
@@ -272,7 +272,7 @@ class OutboundLeg(SipLeg):
         if self._state is not _State.DIALLING:
             self._dismiss(dialog, response.cseq)  # answered while we gave up
             return
-        self._stop_ringing()
+        self._ringing.stop()
         self._dialog = self._live(dialog)
         self._context.owner.dialog_made(self, dialog)
         self._dialog.acknowledge(response.cseq)
@@ -312,7 +312,6 @@ class OutboundLeg(SipLeg):
     # -- giving up -----------------------------------------------------------------
 
     def _rang_out(self) -> None:
-        self._ring_due = None
         why = f"nobody answered within {RING_SECONDS:g} s"
         call = self._call
         self._give_up()
@@ -327,7 +326,7 @@ class OutboundLeg(SipLeg):
             # Else the CANCEL waits for the first answer (section 9.1).
         elif self._state is not _State.GIVING_UP:
             self._state = _State.OVER
-        self._stop_ringing()
+        self._ringing.stop()
         self._answered = None
         self._release()
 
@@ -350,14 +349,9 @@ class OutboundLeg(SipLeg):
             self._state = _State.OVER
             return
         self._state = _State.OVER
-        self._stop_ringing()
+        self._ringing.stop()
         self._answered = None
         self._end(Ending(Outcome.UNANSWERED, why), says_bye=False)
-
-    def _stop_ringing(self) -> None:
-        due, self._ring_due = self._ring_due, None
-        if due is not None and due.active():
-            due.cancel()
 
 
 def is_number(text: str) -> bool:

@@ -6,8 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 
+from chime_gateway.net.timer import Timer
 from chime_gateway.wire.siptimer import SessionTimer
 
 
@@ -23,11 +24,10 @@ class SessionRefresh:
         refresh: Callable[[SessionTimer], None],
         expired: Callable[[SessionTimer], None],
     ) -> None:
-        self._clock = clock
         self._refresh = refresh
         self._expired = expired
         self._timer: SessionTimer | None = None
-        self._due: IDelayedCall | None = None
+        self._due = Timer(clock)
 
     def run(self, timer: SessionTimer | None) -> None:
         """From now on; C{None}: the session needs none."""
@@ -35,7 +35,7 @@ class SessionRefresh:
         self._timer = timer
         if timer is not None:
             after = timer.refresh_after if timer.we_refresh else timer.give_up_after
-            self._due = self._clock.callLater(after, self._fired, timer)
+            self._due.start(after, self._fired, timer)
 
     def refreshed(self) -> None:
         """Our refresh was accepted: the time begins anew."""
@@ -48,12 +48,9 @@ class SessionRefresh:
             self.run(SessionTimer(left, True))
 
     def stop(self) -> None:
-        due, self._due = self._due, None
-        if due is not None and due.active():
-            due.cancel()
+        self._due.stop()
 
     def _fired(self, timer: SessionTimer) -> None:
-        self._due = None
         if timer.we_refresh:
             self._refresh(timer)
         else:

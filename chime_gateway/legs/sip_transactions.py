@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 
 from chime_gateway.legs.sip_transport import Flow
+from chime_gateway.net.timer import Timer
 from chime_gateway.wire.sip import (
     DEFAULT_PORT,
     DEFAULT_TLS_PORT,
@@ -70,19 +71,18 @@ class Runner:
         self._deliver = deliver
         self._timed_out = timed_out
         self._terminated = terminated
-        self._timers: dict[str, IDelayedCall] = {}
+        self._timers: dict[str, Timer] = {}
 
     def perform(self, outputs: Outputs) -> None:
         for output in outputs:
             if isinstance(output, Send):
                 self._send(output.data)
             elif isinstance(output, StartTimer):
-                self._stop(output.name)
-                self._timers[output.name] = self._clock.callLater(
-                    output.seconds, self._fired, output.name
-                )
+                timer = self._timers.setdefault(output.name, Timer(self._clock))
+                timer.start(output.seconds, self._fired, output.name)
             elif isinstance(output, StopTimer):
-                self._stop(output.name)
+                if output.name in self._timers:
+                    self._timers[output.name].stop()
             elif isinstance(output, Deliver):
                 assert isinstance(output.message, Response)
                 self._deliver(output.message)
@@ -96,17 +96,11 @@ class Runner:
         self.perform(self.machine.transport_failed())
 
     def stop(self) -> None:
-        for name in list(self._timers):
-            self._stop(name)
+        for timer in self._timers.values():
+            timer.stop()
 
     def _fired(self, name: str) -> None:
-        del self._timers[name]
         self.perform(self.machine.timer_fired(name))
-
-    def _stop(self, name: str) -> None:
-        timer = self._timers.pop(name, None)
-        if timer is not None and timer.active():
-            timer.cancel()
 
 
 class Incoming:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
 from twisted.internet.defer import Deferred, fail
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from chime_gateway.errors import (
@@ -30,6 +30,7 @@ from chime_gateway.interfaces import (
     Outcome,
     Switchboard,
 )
+from chime_gateway.net.timer import Timer
 from chime_gateway.net.websocket import CLOSE_NORMAL
 from chime_gateway.wire.mediastream import (
     HANG_UP,
@@ -136,14 +137,13 @@ class StreamLeg:
         self._transfers = 0
         self._transferring: Deferred[None] | None = None
         self._is_over = False
-        self._closing: IDelayedCall | None = None
+        self._closing = Timer(clock)
         self._early: deque[tuple[float, bytes]] = deque()
         self._early_dropped = 0
         self._message_count = 0
         self._opened_at = clock.seconds()
-        self._start_due: IDelayedCall | None = clock.callLater(
-            start_seconds, self._start_missing
-        )
+        self._start_due = Timer(clock)
+        self._start_due.start(start_seconds, self._start_missing)
         # Refused before it says a word: nothing of a full house is spent on it.
         refusal = switchboard.refusal()
         if refusal is not None:
@@ -153,7 +153,7 @@ class StreamLeg:
 
     def message_received(self, payload: bytes, is_binary: bool) -> None:
         if self._is_over:
-            if self._closing is not None:
+            if self._closing.is_running:
                 self._wait_for_stop(payload, is_binary)
             return
         self._message_count += 1
@@ -175,7 +175,7 @@ class StreamLeg:
 
     def socket_closed(self, code: int | None, was_clean: bool) -> None:
         """The connection is gone, whoever began it."""
-        self._forget_closing()
+        self._closing.stop()
         if code in _VIOLATION_CODES:
             ending = Ending(
                 Outcome.CALLER_PROTOCOL_ERROR, f"WebSocket violation ({code})"
@@ -249,9 +249,7 @@ class StreamLeg:
         self._release()
         outcome = ending.outcome.value
         self._socket.send_message(self._dialect.hang_up(outcome, ending.reason))
-        self._closing = self._clock.callLater(
-            HANG_UP_SECONDS, self._hang_up_now, ending
-        )
+        self._closing.start(HANG_UP_SECONDS, self._hang_up_now, ending)
 
     # -- inside --------------------------------------------------------------------
 
@@ -278,7 +276,7 @@ class StreamLeg:
             self._call.oddity_seen(event.why)
 
     def _started(self, event: Started) -> None:
-        self._forget_start_due()
+        self._start_due.stop()
         parameters = dict(event.parameters)
         token = parameters.pop("token", None)
         if not self._is_authorized and not self._check_token(token or ""):
@@ -326,7 +324,6 @@ class StreamLeg:
         return self._message_count > allowed
 
     def _start_missing(self) -> None:
-        self._start_due = None
         if not self._is_authorized:
             self._end(Ending(Outcome.UNAUTHORIZED, "no credentials"))
         else:
@@ -348,17 +345,16 @@ class StreamLeg:
 
     def _close(self, ending: Ending, code: int) -> None:
         self._release()
-        self._forget_closing()
+        self._closing.stop()
         self._socket.close(code, ending.reason)
 
     def _release(self) -> None:
         self._is_over = True
         self._early.clear()
-        self._forget_start_due()
+        self._start_due.stop()
         self._finish_transfer("the call is over")
 
     def _hang_up_now(self, ending: Ending) -> None:
-        self._closing = None
         self._socket.close(CLOSE_CODES[ending.outcome], ending.reason)
 
     def _wait_for_stop(self, payload: bytes, is_binary: bool) -> None:
@@ -367,13 +363,8 @@ class StreamLeg:
             event = self._dialect.receive(payload, is_binary)
         except RemoteProtocolError:
             event = Stopped()
-        if isinstance(event, Stopped) and self._closing is not None:
-            self._closing.reset(0)
-
-    def _forget_closing(self) -> None:
-        closing, self._closing = self._closing, None
-        if closing is not None and closing.active():
-            closing.cancel()
+        if isinstance(event, Stopped):
+            self._closing.move(0)
 
     def _transfer_reported(self, event: Transferred) -> None:
         if event.transfer_id != f"t{self._transfers}" or self._transferring is None:
@@ -394,11 +385,6 @@ class StreamLeg:
             transferring.errback(TransferFailed(fault))
         else:
             transferring.callback(None)
-
-    def _forget_start_due(self) -> None:
-        due, self._start_due = self._start_due, None
-        if due is not None and due.active():
-            due.cancel()
 
 
 def _first(parameters: Mapping[str, str], names: tuple[str, ...]) -> str:

@@ -19,10 +19,11 @@ from functools import partial
 from typing import Any, Final
 
 from autobahn.websocket.protocol import WebSocketProtocol
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.tcp import Connection
 
 from chime_gateway.net.batch import BatchReader, write_at_once
+from chime_gateway.net.timer import Timer
 from chime_gateway.wire.wsframe import (
     NOT_PLAIN,
     OPCODE_BINARY,
@@ -94,7 +95,7 @@ class LeanWebSocket:
     _receive: Callable[[bytes, bool], None]
     _write: Callable[[bytes], None]
     _key: Callable[[], bytes] | None = None
-    _stall: IDelayedCall | None = None
+    _stall: Timer | None = None
 
     def peer_stalled(self) -> None:
         """The peer did not read for L{STALL_SECONDS}."""
@@ -109,6 +110,7 @@ class LeanWebSocket:
         @param receive: told each whole message, and whether it is binary.
         """
         self._receive = receive
+        self._stall = Timer(self.clock)
         # Autobahn's own tcpNoDelay option is never applied.
         if hasattr(self.transport, "setTcpNoDelay"):
             with contextlib.suppress(OSError):  # a Unix socket has no such thing
@@ -170,7 +172,9 @@ class LeanWebSocket:
         """
         if self.state != WebSocketProtocol.STATE_OPEN:
             return True  # the closing handshake is on its way
-        if self._stall is not None and self._unsent_bytes() > MAX_UNSENT_BYTES:
+        stall = self._stall
+        is_unread = stall is not None and stall.is_running
+        if is_unread and self._unsent_bytes() > MAX_UNSENT_BYTES:
             return False
         key = None if self._key is None else self._key()
         opcode = OPCODE_BINARY if is_binary else OPCODE_TEXT
@@ -217,8 +221,8 @@ class LeanWebSocket:
     # -- IPushProducer: the transport says whether the peer reads ------------------
 
     def pauseProducing(self) -> None:
-        if self._stall is None:
-            self._stall = self.clock.callLater(STALL_SECONDS, self._stalled)
+        if self._stall is not None and not self._stall.is_running:
+            self._stall.start(STALL_SECONDS, self.peer_stalled)
 
     def resumeProducing(self) -> None:
         self._forget_stall()
@@ -237,11 +241,6 @@ class LeanWebSocket:
         self._write = _ignore
         self.is_open = self.is_closed = None
 
-    def _stalled(self) -> None:
-        self._stall = None
-        self.peer_stalled()
-
     def _forget_stall(self) -> None:
-        stall, self._stall = self._stall, None
-        if stall is not None and stall.active():
-            stall.cancel()
+        if self._stall is not None:
+            self._stall.stop()

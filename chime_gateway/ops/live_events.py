@@ -12,11 +12,12 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
-from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
+from twisted.internet.interfaces import IPushProducer, IReactorTime
 from twisted.web.server import Request
 from zope.interface import implementer
 
 from chime_gateway.call.events import CallEvent
+from chime_gateway.net.timer import Timer
 
 #: So many are kept for listeners that come back.
 KEPT: Final = 1000
@@ -93,15 +94,14 @@ class _Listener:
     ) -> None:
         self._request = request
         self._call_id = call_id
-        self._clock = clock
         self._gone = gone
         self._waiting: deque[bytes] = deque()
         self._is_paused = False
         self._is_over = False
-        self._keep_alive: IDelayedCall | None = None
+        self._keep_alive = Timer(clock)
         request.registerProducer(self, True)
         request.notifyFinish().addBoth(lambda _: self._left())
-        self._stay()
+        self._keep_alive.start(_KEEP_ALIVE_SECONDS, self._stay)
 
     def told(self, call_id: str, message: bytes) -> None:
         if self._is_over or (self._call_id and call_id != self._call_id):
@@ -123,14 +123,13 @@ class _Listener:
         if self._is_over:
             return
         self._is_over = True
-        if self._keep_alive is not None and self._keep_alive.active():
-            self._keep_alive.cancel()
+        self._keep_alive.stop()
         self._gone(self)
 
     def _stay(self) -> None:
-        if self._keep_alive is not None and not self._is_paused:
+        if not self._is_paused:
             self._request.write(b": still here\n\n")
-        self._keep_alive = self._clock.callLater(_KEEP_ALIVE_SECONDS, self._stay)
+        self._keep_alive.start(_KEEP_ALIVE_SECONDS, self._stay)
 
     # -- IPushProducer -----------------------------------------------------------
 

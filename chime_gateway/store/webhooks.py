@@ -14,11 +14,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from chime_gateway.interfaces import InThread
 from chime_gateway.net.signed_post import PostFailed, SignedPost
+from chime_gateway.net.timer import Timer
 from chime_gateway.settings import WebhookSettings
 from chime_gateway.store.database import TRIED, Entry, Trouble
 from chime_gateway.store.tables import DEAD, DELIVERED, PENDING
@@ -73,13 +74,12 @@ class Webhooks:
         self._put = put
         self._post = post
         self._in_thread = in_thread
-        self._clock = clock
         self._wall_time = wall_time
         self._jitter = jitter
         self._under_way: dict[tuple[str, str], Deferred[None]] = {}
         # What was settled here, and may not have reached the database yet.
         self._settled: dict[str, float] = {}
-        self._look_due: IDelayedCall | None = None
+        self._look_due = Timer(clock)
         self._looking: Deferred[None] | None = None
         self._look_again = False
         self._is_stopped = False
@@ -91,7 +91,7 @@ class Webhooks:
         if self._looking is not None:
             self._look_again = True
             return
-        self._forget_look()
+        self._look_due.stop()
         looking = Deferred.fromCoroutine(self._look())
         self._looking = looking
         looking.addErrback(self._bug)
@@ -100,18 +100,13 @@ class Webhooks:
     def stop(self) -> Deferred[Any]:
         """What is under way is given up; it is repeated by the next run."""
         self._is_stopped = True
-        self._forget_look()
+        self._look_due.stop()
         running = [d for d in (*self._under_way.values(), self._looking) if d]
         for deferred in running:
             deferred.cancel()
         return DeferredList(running)
 
     # -- inside ------------------------------------------------------------------
-
-    def _forget_look(self) -> None:
-        due, self._look_due = self._look_due, None
-        if due is not None and due.active():
-            due.cancel()
 
     def _bug(self, failure: Any) -> None:
         if not failure.check(CancelledError):
@@ -125,8 +120,7 @@ class Webhooks:
 
     def _look_in(self, seconds: float) -> None:
         if not self._is_stopped:
-            self._forget_look()
-            self._look_due = self._clock.callLater(seconds, self.wake)
+            self._look_due.start(seconds, self.wake)
 
     async def _look(self) -> None:
         now = self._wall_time()
