@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
-from attrs import define
+from attrs import Factory, define
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
@@ -26,14 +26,14 @@ from chime_gateway.agents.realtime_socket import HandshakeRefused, connect
 from chime_gateway.errors import AgentUnavailable
 from chime_gateway.frames import Codec
 from chime_gateway.interfaces import AgentEvents, AgentSession
+from chime_gateway.net.backoff import BackOff, FailedRounds
 from chime_gateway.net.batch import BatchReader
 from chime_gateway.profiles import AgentProfile
 from chime_gateway.settings import DeploymentSettings
 from chime_gateway.wire.realtime import GA, PREVIEW
 
-#: The first rest of a deployment that failed, and the longest.
-FIRST_REST_SECONDS: Final = 0.5
-LONGEST_REST_SECONDS: Final = 30.0
+#: How long a deployment rests that failed.
+_REST: Final = BackOff.doubling(0.5, 30.0, spread=(0.5, 1.0))
 
 #: A wrong setting is tried again so often, because the mending may happen in
 #: Azure (a role, a deployment that was still being made) without our knowing.
@@ -60,7 +60,7 @@ class Deployment:
     settings: DeploymentSettings
     credential: Credential
     fault: str = ""
-    failures: int = 0
+    rounds: FailedRounds = Factory(FailedRounds)
     rests_until: float = 0.0
 
 
@@ -165,7 +165,7 @@ class AzureFleet:
                     deployment, deadline - now, profile, leg_codec, events
                 )
             except AgentUnavailable as exc:
-                self._failed(deployment, exc)
+                self._failed(deployment, exc, now)
                 why = exc
 
     def _next(self, now: float) -> Deployment | None:
@@ -199,17 +199,20 @@ class AzureFleet:
             timeout_seconds,
             self._batch,
         )
-        deployment.failures = 0
+        deployment.rounds.succeeded()
         deployment.fault = ""
         self._measures.agent_connected(self._clock.seconds() - began)
         self._measures.agent_session("opened")
         return ready
 
-    def _failed(self, deployment: Deployment, why: AgentUnavailable) -> None:
+    def _failed(
+        self, deployment: Deployment, why: AgentUnavailable, began: float
+    ) -> None:
         name = deployment.settings.name
+        now = self._clock.seconds()
         if why.misconfigured:
             deployment.fault = str(why)
-            deployment.rests_until = self._clock.seconds() + RECHECK_SECONDS
+            deployment.rests_until = now + RECHECK_SECONDS
             self._measures.agent_session("misconfigured")
             self._log.error(
                 "deployment {deployment} cannot work: {reason}",
@@ -217,13 +220,16 @@ class AzureFleet:
                 reason=str(why),
             )
             return
-        rest = min(LONGEST_REST_SECONDS, FIRST_REST_SECONDS * 2**deployment.failures)
-        rest *= 0.5 + 0.5 * self._jitter()
+        deployment.rounds.failed(began, now)
+        rest = _REST.pause(deployment.rounds.count, self._jitter())
         if isinstance(why, HandshakeRefused) and why.retry_after_seconds is not None:
             rest = max(rest, why.retry_after_seconds)
-        deployment.failures += 1
+        until = now + rest
+        if not deployment.fault:
+            # Another attempt of the same round may have been asked to wait longer.
+            until = max(until, deployment.rests_until)
         deployment.fault = ""
-        deployment.rests_until = self._clock.seconds() + rest
+        deployment.rests_until = until
         self._measures.agent_session("failed")
         self._log.warn(
             "deployment {deployment} failed and rests for {rest_seconds} s: {reason}",

@@ -30,12 +30,14 @@ from chime_gateway.aws.resource import (
 from chime_gateway.aws.wishes import TAG
 from chime_gateway.errors import ConfigError
 from chime_gateway.net.aws_api import iam_action, is_denied
+from chime_gateway.net.backoff import BackOff
 
 #: What is new may not be known everywhere for so long.
 _SETTLE_SECONDS: Final = 60.0
 _PAUSE_SECONDS: Final = 2.0
 
 _THROTTLED_ATTEMPTS: Final = 6
+_THROTTLED: Final = BackOff.doubling(0.5, 16.0)
 
 #: Refusals that pass: a role that is not known yet, a function that is changing.
 _UNSETTLED: Final[Mapping[str, str]] = {
@@ -134,14 +136,14 @@ class Cloud:
 
     def _ask_slowly(self, request: Request, more: Mapping[str, Any]) -> dict[str, Any]:
         """botocore knows most services' ways of saying too fast, and not Chime's."""
-        for attempt in range(_THROTTLED_ATTEMPTS):
+        for attempt in range(1, _THROTTLED_ATTEMPTS + 1):
             try:
                 return self._ask_once(request, more)
             except Refused as exc:
                 if not exc.code.startswith("Throttl"):
                     raise
                 last = exc
-            self._sleep(0.5 * 2**attempt)
+            self._sleep(_THROTTLED.pause(attempt))
         raise last
 
     def _ask_once(self, request: Request, more: Mapping[str, Any]) -> dict[str, Any]:

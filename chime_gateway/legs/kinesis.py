@@ -30,6 +30,7 @@ from chime_gateway.legs.kinesis_reply import Reply
 from chime_gateway.legs.kinesis_source import StreamingAws
 from chime_gateway.legs.sma_control import CallGone, SmaControl
 from chime_gateway.net.aws_api import AwsError
+from chime_gateway.net.backoff import BackOff
 from chime_gateway.settings import KinesisSettings
 from chime_gateway.wire.vcstream import Status, StreamNotice, parse_notice
 
@@ -39,7 +40,7 @@ RENEW_SECONDS: Final = 15.0
 
 _POLL_SECONDS: Final = 20
 _FULL_PAUSE_SECONDS: Final = 1.0
-_MAX_BACKOFF_SECONDS: Final = 30.0
+_BACK_OFF: Final = BackOff.doubling(1.0, 30.0)
 
 #: A message about another gateway's call is passed on so often.
 _MOST_RECEIVES: Final = 4
@@ -169,7 +170,7 @@ class KinesisCarrier:
     # -- notices of the Voice Connector ----------------------------------------
 
     async def _take_notices(self) -> None:
-        backoff = 1.0
+        failures = 0
         while True:
             if self._switchboard.refusal() is not None:
                 # Another gateway may have room.
@@ -181,10 +182,10 @@ class KinesisCarrier:
                 )
             except AwsError as exc:
                 self._log.warn("no calls are taken: {why}", why=str(exc))
-                await deferLater(self.clock, backoff)
-                backoff = min(_MAX_BACKOFF_SECONDS, backoff * 2)
+                failures += 1
+                await deferLater(self.clock, _BACK_OFF.pause(failures))
                 continue
-            backoff = 1.0
+            failures = 0
             for message in messages:
                 self._notified(message)
 
@@ -312,7 +313,7 @@ class KinesisCarrier:
 
     async def _take_reports(self) -> None:
         """In a queue of our own, as only we know what they are about."""
-        backoff = 1.0
+        failures = 0
         while True:
             try:
                 if not self._events:
@@ -324,10 +325,10 @@ class KinesisCarrier:
                 self._log.warn(
                     "what callers hear is guessed by the clock: {why}", why=str(exc)
                 )
-                await deferLater(self.clock, backoff)
-                backoff = min(_MAX_BACKOFF_SECONDS, backoff * 2)
+                failures += 1
+                await deferLater(self.clock, _BACK_OFF.pause(failures))
                 continue
-            backoff = 1.0
+            failures = 0
             for message in messages:
                 self._report(message["Body"])
             if messages:

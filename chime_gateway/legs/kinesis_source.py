@@ -26,6 +26,7 @@ from chime_gateway.errors import RemoteProtocolError
 from chime_gateway.frames import PCMU
 from chime_gateway.interfaces import AwsCalls, Ending, Outcome
 from chime_gateway.net.aws_api import AwsError
+from chime_gateway.net.backoff import BackOff
 from chime_gateway.net.timer import Timer
 from chime_gateway.wire.matroska import Block, MatroskaReader, Tag, Track
 
@@ -37,7 +38,7 @@ STALL_SECONDS: Final = 6.0
 
 #: A stream that brings nothing new is given up after so many attempts.
 MAX_ATTEMPTS: Final = 3
-_PAUSE_SECONDS: Final = 0.5
+_BACK_OFF: Final = BackOff((0.5, 1.0))
 
 _ERROR: Final = "AWS_KINESISVIDEO_ERROR_CODE"
 _TOKEN: Final = "AWS_KINESISVIDEO_CONTINUATION_TOKEN"
@@ -128,7 +129,7 @@ class KinesisSource:
                 text = f"no audio from the caller's stream any more ({why})"
                 why = Ending(Outcome.CALLER_LOST, text)
                 break
-            await deferLater(self._clock, _PAUSE_SECONDS * self._attempts)
+            await deferLater(self._clock, _BACK_OFF.pause(self._attempts))
         self._running = None
         self._user.source_ended(why)
 

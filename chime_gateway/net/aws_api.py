@@ -41,6 +41,7 @@ from twisted.web.client import (
 from twisted.web.http_headers import Headers
 
 from chime_gateway.errors import GatewayError
+from chime_gateway.net.backoff import BackOff
 from chime_gateway.net.lost_request import UNANSWERED, was_cancelled
 
 #: An answer takes no longer, unless the request says so.
@@ -48,7 +49,7 @@ REQUEST_SECONDS: Final = 10.0
 
 #: Throttling and passing trouble are tried again so often, after so long.
 _ATTEMPTS: Final = 4
-_BACKOFF_SECONDS: Final = 0.2
+_BACK_OFF: Final = BackOff.doubling(0.2, 1.6, spread=(0.5, 1.5))
 
 #: Answers are small; only a stream is not.
 _MAX_ANSWER_BYTES: Final = 4 << 20
@@ -212,8 +213,7 @@ class AwsApi:
             except AwsError as exc:
                 if attempt == attempts or not exc.is_passing:
                     raise
-            pause = _BACKOFF_SECONDS * 2 ** (attempt - 1) * (0.5 + self._jitter())
-            await deferLater(self._clock, pause)
+            await deferLater(self._clock, _BACK_OFF.pause(attempt, self._jitter()))
         raise AssertionError("unreachable")
 
     async def stream(

@@ -20,13 +20,13 @@ from twisted.python.failure import Failure
 
 from chime_gateway.interfaces import AwsCalls, InThread
 from chime_gateway.net.aws_api import AwsError
+from chime_gateway.net.backoff import BackOff
 from chime_gateway.settings import RecordingSettings
 
 #: Larger files go in parts of this size (S3 wants 5 MiB at least).
 PART_BYTES: Final = 8 << 20
 
-#: Pauses between tries, in seconds; the last one repeats.
-_PAUSES: Final = (1.0, 5.0, 15.0, 60.0, 300.0)
+_BACK_OFF: Final = BackOff((1.0, 5.0, 15.0, 60.0, 300.0), spread=(0.75, 1.25))
 
 _REQUEST_SECONDS: Final = 60.0
 
@@ -83,7 +83,7 @@ class Uploads:
             self._log.failure("uploads of recordings", failure)
 
     async def _work(self) -> None:
-        tries = 0
+        failures = 0
         while self._files:
             path, location = self._files[0]
             try:
@@ -92,17 +92,17 @@ class Uploads:
                 self.counts["gone"] += 1
             except (AwsError, OSError) as exc:
                 self.counts["failed"] += 1
-                if tries in (0, 3):
+                failures += 1
+                if failures in (1, 4):
                     self._log.error(
                         "a recording waits on this machine: {why}", why=str(exc)
                     )
-                pause = _PAUSES[min(tries, len(_PAUSES) - 1)]
-                tries += 1
                 # The next file may be taken all the same.
                 self._files.rotate(-1)
-                await deferLater(self._clock, pause * (0.75 + 0.5 * self._jitter()))
+                pause = _BACK_OFF.pause(failures, self._jitter())
+                await deferLater(self._clock, pause)
                 continue
-            tries = 0
+            failures = 0
             self._files.popleft()
         self._working = None
 

@@ -18,14 +18,16 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from chime_gateway.interfaces import InThread
+from chime_gateway.net.backoff import BackOff
 from chime_gateway.net.signed_post import PostFailed, SignedPost
 from chime_gateway.net.timer import Timer
 from chime_gateway.settings import WebhookSettings
 from chime_gateway.store.database import TRIED, Entry, Trouble
 from chime_gateway.store.tables import DEAD, DELIVERED, PENDING
 
-#: Pauses between tries, in seconds; the last one repeats.
-PAUSES: Final = (2.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0)
+BACK_OFF: Final = BackOff(
+    (2.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0), spread=(0.75, 1.25)
+)
 
 #: Deliveries under way at the same time, over all receivers.
 _AT_ONCE: Final = 16
@@ -192,8 +194,7 @@ class Webhooks:
             )
             self._settle(row, DEAD, why)
             return
-        pause = PAUSES[min(row["attempts"], len(PAUSES) - 1)]
-        pause *= 0.75 + 0.5 * self._jitter()
+        pause = BACK_OFF.pause(row["attempts"] + 1, self._jitter())
         self._settle(row, PENDING, why, now + pause)
         if row["attempts"] in (0, 3):
             self._log.warn(

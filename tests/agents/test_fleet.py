@@ -97,6 +97,31 @@ class FleetTests(SynchronousTestCase):
         self.pending[-1].callback(RecordingAgent([]))
         self.successResultOf(opening)
 
+    def test_calls_that_fail_at_the_same_time_are_one_failure(self) -> None:
+        fleet = self.fleet("a")
+        openings = [self.open(fleet) for _ in range(40)]
+        for attempt in self.pending[:40]:
+            attempt.errback(AgentUnavailable("503"))
+        self.clock.advance(0.49)
+        self.assertEqual(fleet.states(), {"a": "resting"})
+        self.clock.advance(0.02)
+        self.assertEqual(fleet.states(), {"a": "usable"})
+        self.assertEqual(len(self.pending), 80)
+        for opening in openings:
+            opening.cancel()
+            self.failureResultOf(opening)
+
+    def test_the_longest_rest_that_a_round_was_asked_for_stands(self) -> None:
+        fleet = self.fleet("a")
+        for _ in range(2):
+            self.open(fleet).addErrback(lambda _: None)
+        self.pending[0].errback(HandshakeRefused(429, "429", 20.0))
+        self.pending[1].errback(AgentUnavailable("503"))
+        self.clock.advance(19.9)
+        self.assertEqual(fleet.states(), {"a": "resting"})
+        self.clock.advance(0.2)
+        self.assertEqual(fleet.states(), {"a": "usable"})
+
     def test_a_caller_does_not_wait_longer_than_the_time_for_connecting(self) -> None:
         opening = self.open(self.fleet("a"))
         self.pending[0].errback(HandshakeRefused(429, "slow down", 60.0))

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from chime_gateway.net.signed_post import Answer, PostFailed
 from chime_gateway.settings import WebhookSettings
 from chime_gateway.store.database import DELIVERY, Database, Entry
-from chime_gateway.store.webhooks import PAUSES, Webhooks
+from chime_gateway.store.webhooks import BACK_OFF, Webhooks
 from tests.files import temporary_folder
 from tests.store.test_database import delivery
 
@@ -112,7 +112,7 @@ class WebhookTests(SynchronousTestCase):
         self.add("a", 1)
         self.add("a", 2)
         self.webhooks.wake()
-        for pause in PAUSES[:4]:
+        for pause in BACK_OFF.pauses[:4]:
             self.post.fail("it is away")
             tried = len(self.post.sent)
             self.clock.pump([pause / 10] * 9)

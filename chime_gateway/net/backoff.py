@@ -1,0 +1,80 @@
+"""
+How long to wait before what failed is tried again.
+
+Nothing here waits, counts by itself or draws a number: time and chance are
+arguments.  What is tried is not known.
+"""
+
+from __future__ import annotations
+
+from math import inf
+
+from attrs import Attribute, define, field, frozen
+
+
+@frozen
+class BackOff:
+    """
+    Pauses between attempts.
+
+    @ivar pauses: in seconds, behind the first failure in a row, the second and so
+        on; the last one repeats.
+    @ivar spread: the least and the most of a pause that is waited, so that what
+        failed together does not come back together.
+    """
+
+    pauses: tuple[float, ...] = field()
+    spread: tuple[float, float] = (1.0, 1.0)
+
+    @pauses.validator
+    def _check(self, _: Attribute[tuple[float, ...]], value: tuple[float, ...]) -> None:
+        if not value:
+            raise ValueError("a back-off needs a pause")
+
+    @classmethod
+    def doubling(
+        cls, first: float, longest: float, spread: tuple[float, float] = (1.0, 1.0)
+    ) -> BackOff:
+        """Each pause twice the one before it."""
+        if not 0 < first <= longest < inf:
+            raise ValueError(f"no pauses double from {first} to {longest}")
+        pauses = [first]
+        while pauses[-1] < longest:
+            pauses.append(min(longest, 2 * pauses[-1]))
+        return cls(tuple(pauses), spread)
+
+    def pause(self, failures: int, jitter: float = 0.5) -> float:
+        """
+        @param failures: in a row, the last one included.
+        @param jitter: from 0 to 1, a new one each time.
+        """
+        at = min(max(failures, 1), len(self.pauses)) - 1
+        least, most = self.spread
+        return self.pauses[at] * (least + (most - least) * jitter)
+
+
+@define
+class FailedRounds:
+    """
+    Failures in a row of something that many try at the same time.
+
+    When it goes away, all who were trying fail.  That is one failure and not as
+    many as there were: an attempt that began before the last failure was known
+    tells nothing new.
+
+    @ivar count: of rounds.
+    """
+
+    count: int = 0
+    _known_at: float = -inf
+
+    def failed(self, began: float, now: float) -> None:
+        """
+        @param began: when the attempt did.
+        """
+        if began > self._known_at or not self.count:
+            self.count += 1
+            self._known_at = now
+
+    def succeeded(self) -> None:
+        self.count = 0

@@ -1,0 +1,85 @@
+"""One back-off."""
+
+from __future__ import annotations
+
+from math import inf, nan
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from chime_gateway.net.backoff import BackOff, FailedRounds
+
+
+class BackOffTests(SynchronousTestCase):
+    def test_each_failure_in_a_row_has_its_pause_and_the_last_repeats(self) -> None:
+        back_off = BackOff((2.0, 5.0, 15.0))
+        self.assertEqual([back_off.pause(n) for n in range(1, 6)], [2, 5, 15, 15, 15])
+
+    def test_pauses_double_up_to_the_longest(self) -> None:
+        back_off = BackOff.doubling(0.5, 30)
+        self.assertEqual(back_off.pauses, (0.5, 1, 2, 4, 8, 16, 30))
+        self.assertEqual(BackOff.doubling(2, 2).pauses, (2,))
+
+    def test_any_number_of_failures_has_a_pause(self) -> None:
+        back_off = BackOff.doubling(0.5, 30)
+        for failures in (1024, 10**6, 10**400):
+            self.assertEqual(back_off.pause(failures), 30)
+
+    def test_before_any_failure_it_is_the_first_pause(self) -> None:
+        self.assertEqual(BackOff((2.0, 5.0)).pause(0), 2)
+
+    def test_jitter_goes_from_the_least_to_the_most_of_a_pause(self) -> None:
+        back_off = BackOff((10.0,), spread=(0.5, 1.5))
+        self.assertEqual(
+            [back_off.pause(1, jitter) for jitter in (0.0, 0.5, 1.0)], [5, 10, 15]
+        )
+
+    def test_without_a_spread_jitter_changes_nothing(self) -> None:
+        back_off = BackOff((10.0,))
+        self.assertEqual([back_off.pause(1, jitter) for jitter in (0.0, 1.0)], [10, 10])
+
+    def test_pauses_that_cannot_be_are_refused(self) -> None:
+        self.assertRaises(ValueError, BackOff, ())
+        for first, longest in ((0, 1), (-1, 1), (2, 1), (1, inf), (nan, 1)):
+            self.assertRaises(ValueError, BackOff.doubling, first, longest)
+
+
+class FailedRoundsTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.rounds = FailedRounds()
+
+    def test_one_attempt_after_the_other_is_a_round_each(self) -> None:
+        for began in (1.0, 2.0, 3.0):
+            self.rounds.failed(began, began + 0.5)
+        self.assertEqual(self.rounds.count, 3)
+
+    def test_all_that_were_trying_are_one_round(self) -> None:
+        for number in range(50):
+            self.rounds.failed(0.0, 1.0 + number / 100)
+        self.assertEqual(self.rounds.count, 1)
+        self.rounds.failed(2.0, 2.1)
+        self.assertEqual(self.rounds.count, 2)
+
+    def test_one_that_began_before_the_last_failure_is_of_its_round(self) -> None:
+        self.rounds.failed(0.0, 1.0)
+        self.rounds.failed(2.0, 3.0)
+        self.rounds.failed(0.5, 9.0)
+        self.assertEqual(self.rounds.count, 2)
+
+    def test_at_the_same_moment_is_before(self) -> None:
+        self.rounds.failed(0.0, 0.0)
+        self.rounds.failed(0.0, 0.0)
+        self.assertEqual(self.rounds.count, 1)
+
+    def test_a_success_begins_anew(self) -> None:
+        self.rounds.failed(0.0, 1.0)
+        self.rounds.failed(2.0, 3.0)
+        self.rounds.succeeded()
+        self.assertEqual(self.rounds.count, 0)
+        self.rounds.failed(4.0, 5.0)
+        self.assertEqual(self.rounds.count, 1)
+
+    def test_a_late_failure_after_a_success_counts_once(self) -> None:
+        self.rounds.failed(0.0, 1.0)
+        self.rounds.succeeded()
+        self.rounds.failed(0.5, 9.0)
+        self.assertEqual(self.rounds.count, 1)
