@@ -34,6 +34,7 @@ from chime_gateway.demo import Demo, call_report_lines, prepare_call, save_recor
 from chime_gateway.errors import ConfigError
 from chime_gateway.frames import CODECS
 from chime_gateway.legs.stream_auth import sign_token
+from chime_gateway.net.clock import use_monotonic_clock
 from chime_gateway.sim.aws_account import Account
 from chime_gateway.sim.azure import Door, SimulatorFactory
 from chime_gateway.sim.dial import SIP_SCHEMES, STREAM_SCHEMES, place_call
@@ -322,6 +323,8 @@ def main() -> None:
 
 
 def _run(reactor: Any, command: _Command) -> Deferred[None]:
+    use_monotonic_clock(reactor)
+
     async def run() -> None:
         try:
             status = command.run(reactor)

@@ -22,6 +22,7 @@ from chime_gateway.config import describe, load
 from chime_gateway.config_agents import transcription_advice
 from chime_gateway.config_sip import advice
 from chime_gateway.errors import ConfigError
+from chime_gateway.net.clock import use_monotonic_clock
 from chime_gateway.retirements import retirement_notices
 from chime_gateway.settings import GatewaySettings
 
@@ -116,5 +117,7 @@ def makeService(options: Options, reactor: Any = None) -> IService:
 
     if reactor is None:
         from twisted.internet import reactor
+
+        use_monotonic_clock(reactor)
     service: IService = GatewayService(options.settings, reactor, options.read)
     return service

@@ -96,7 +96,7 @@ class RtpStream:
         self._send_rtcp_packet: Callable[[bytes, Address], None]
         self._is_allowed = is_allowed
         self._clock = clock
-        self._wall_time = wall_time
+        self._wall_offset = wall_time() - clock()
         self._random32 = random32
         self._cname = cname
         self._terms: Terms | None = None
@@ -388,8 +388,7 @@ class RtpStream:
         for report in compound.reports:
             if report.ssrc == self._ssrc:
                 self.stats.remote_lost = max(0, report.lost)
-                ntp = rtcp.ntp_time(self._wall_time())
-                round_trip = rtcp.round_trip(report, ntp)
+                round_trip = rtcp.round_trip(report, self._ntp_time())
                 if round_trip is not None:
                     self.stats.round_trip_seconds = round_trip
 
@@ -416,7 +415,7 @@ class RtpStream:
             self._reported_packets = self.stats.packets_out
             report = rtcp.sender_report(
                 self._ssrc,
-                rtcp.ntp_time(self._wall_time()),
+                self._ntp_time(),
                 self._timestamp,
                 self.stats.packets_out,
                 self._bytes_out,
@@ -425,6 +424,13 @@ class RtpStream:
         else:
             report = rtcp.receiver_report(self._ssrc, block)
         return report + rtcp.source_description(self._ssrc, self._cname)
+
+    def _ntp_time(self) -> int:
+        """
+        What the wall clock said when the stream began, and what has passed since: a
+        clock that is set in between could measure no round trip.
+        """
+        return rtcp.ntp_time(self._wall_offset + self._clock())
 
     def refresh_stats(self) -> NetworkStats:
         """The counts of now."""

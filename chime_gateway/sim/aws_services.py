@@ -11,6 +11,7 @@ import hashlib
 import json
 import secrets
 import struct
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -354,7 +355,7 @@ class Stream:
         """End the fragment here."""
         frames, self._frames = self._frames, []
         number = 91343852333181437442444219794598596340754947404 + len(self.fragments)
-        now = f"{self.clock.seconds():.3f}"
+        now = f"{time.time():.3f}"
         before = {
             "AWS_KINESISVIDEO_FRAGMENT_NUMBER": str(number),
             "AWS_KINESISVIDEO_SERVER_TIMESTAMP": now,

@@ -24,6 +24,19 @@ from tests.test_virtual_calls import LONG, SHORT, phrase
 ROOT = str(Path(__file__).parent.parent.parent)
 RUN = "from twisted.scripts.twistd import run; run()"
 
+#: The same on a machine whose clock can be set: an hour ahead by one signal, an hour
+#: back by another.
+RUN_WITH_A_CLOCK = f"""
+import signal, time
+ahead, true_time = [0], time.time
+time.time = lambda: true_time() + ahead[0]
+def set_clock(number, frame):
+    ahead[0] += 3600 if number == signal.SIGUSR1 else -3600
+signal.signal(signal.SIGUSR1, set_clock)
+signal.signal(signal.SIGUSR2, set_clock)
+{RUN}
+"""
+
 
 def environment(state: str) -> dict[str, str]:
     """Without anybody's settings, and with the checkout's plugin."""
@@ -35,8 +48,8 @@ def environment(state: str) -> dict[str, str]:
     return {**kept, "PYTHONPATH": ROOT, "CHIMEGW_STATE": state}
 
 
-def arguments(*words: str) -> list[str]:
-    return ["-c", RUN, "-n", "--pidfile=", "chimegw", *words]
+def arguments(*words: str, run: str = RUN) -> list[str]:
+    return ["-c", run, "-n", "--pidfile=", "chimegw", *words]
 
 
 class Twistd(ProcessProtocol):
@@ -80,19 +93,27 @@ class TwistdTests(ReactorTestCase):
         )
         return (out + err).decode(), status
 
-    async def start(self, *words: str) -> tuple[Twistd, Any]:
+    async def start(self, *words: str, run: str = RUN) -> tuple[Twistd, Any]:
         twistd = Twistd()
         process = self.reactor.spawnProcess(
             twistd,
             sys.executable,
-            [sys.executable, *arguments(*words)],
+            [sys.executable, *arguments(*words, run=run)],
             environment(self.state),
         )
+        self.addCleanup(self.end, twistd, process)
         while twistd.port() is None:
             if twistd.ended.called:
                 self.fail(twistd.text)
             await deferLater(self.reactor, 0.02)
         return twistd, process
+
+    def end(self, twistd: Twistd, process: Any) -> Deferred[None] | None:
+        """One that a failed test has left."""
+        if twistd.ended.called:
+            return None
+        process.signalProcess("KILL")
+        return twistd.ended.addErrback(lambda _: None)
 
     def test_a_missing_setting_is_named_and_the_status_is_one(self) -> Deferred[None]:
         async def scene() -> None:
@@ -170,5 +191,34 @@ class TwistdTests(ReactorTestCase):
             self.assertEqual(report.close_code, 4412)
             await twistd.ended.addErrback(lambda _: None)
             self.assertLess(self.reactor.seconds() - began, 5.0)
+
+        return Deferred.fromCoroutine(scene())
+
+    def test_a_wall_clock_that_is_set_ends_and_freezes_no_call(self) -> Deferred[None]:
+        async def scene() -> None:
+            twistd, process = await self.start(
+                "--simulate", "--port", "0", run=RUN_WITH_A_CLOCK
+            )
+            plan = CallPlan(utterances=(phrase(PCMU, *SHORT),) * 2)
+            url = f"ws://127.0.0.1:{twistd.port()}/stream"
+            began = self.reactor.seconds()
+            calling = place_call(url, plan, PCMU, reactor=self.reactor)
+            while "call.answered" not in twistd.text:
+                await deferLater(self.reactor, 0.02)
+            for step in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGUSR2):
+                await deferLater(self.reactor, 0.3)
+                process.signalProcess(step)
+            report = await calling
+            lasted = self.reactor.seconds() - began
+            self.assertEqual(len(report.answer_latencies), 2)
+            self.assertEqual(report.close_reason, "the caller hung up")
+            process.signalProcess("TERM")
+            await twistd.ended.addErrback(lambda _: None)
+            (ended,) = [e for e in twistd.events() if "outcome" in e]
+            self.assertEqual((ended["outcome"], ended["turns"]), ("completed", 2))
+            self.assertLess(ended["duration_seconds"], lasted)
+            # It was set, as far as this process could tell.
+            hours = {str(event["time"])[11:13] for event in twistd.events()}
+            self.assertGreater(len(hours), 1)
 
         return Deferred.fromCoroutine(scene())

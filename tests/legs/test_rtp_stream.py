@@ -60,6 +60,7 @@ class StreamTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.clock.advance(100)
+        self.wall_ahead = 1_700_000_000.0
         self.ear = Ear()
         self.sent: list[tuple[bytes, Any]] = []
         self.reports: list[tuple[bytes, Any]] = []
@@ -71,7 +72,7 @@ class StreamTestCase(SynchronousTestCase):
             self.ear,
             is_allowed=lambda host: host.startswith("198.51.100."),
             clock=self.clock.seconds,
-            wall_time=lambda: 1_700_000_000 + self.clock.seconds(),
+            wall_time=lambda: self.wall_ahead + self.clock.seconds(),
             random32=lambda: 0xFFFFFF00,
             cname="us@192.0.2.1",
         )
@@ -419,6 +420,19 @@ class ReportTests(StreamTestCase):
         round_trip = self.stream.stats.round_trip_seconds
         assert round_trip is not None
         self.assertApproximates(round_trip, self.clock.seconds() - 102.5 - 0.1, 0.01)
+
+    def test_a_wall_clock_that_is_set_changes_no_round_trip(self) -> None:
+        for step in (3600.0, -7200.0):
+            self.tick(300)
+            report = rtcp.parse(self.reports[-1][0])
+            assert report.ssrc is not None and report.sender_ntp is not None
+            reception = rtcp.Reception(0)
+            block = rtcp.report_block(report.ssrc, reception, report.sender_ntp, 0.0)
+            self.wall_ahead += step
+            self.stream.rtcp_received(rtcp.receiver_report(7, block), RTCP)
+            round_trip = self.stream.stats.round_trip_seconds
+            assert round_trip is not None
+            self.assertLess(round_trip, 8)
 
     def test_garbage_and_strangers_are_counted(self) -> None:
         self.stream.rtcp_received(b"junk", RTCP)
