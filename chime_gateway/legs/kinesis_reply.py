@@ -9,7 +9,8 @@ says the rest.
 
 from __future__ import annotations
 
-import struct
+import io
+import wave
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, Protocol
@@ -386,10 +387,10 @@ def wav_file(speech: bytes) -> bytes:
     G.711 as the application plays it: 16 bit PCM, 8 kHz, mono (Developer Guide,
     "PlayAudio").
     """
-    data = decode_mu_law(speech).astype("<i2").tobytes()
-    header = struct.pack(
-        "<4sI4s4sIHHIIHH4sI",
-        *(b"RIFF", 36 + len(data), b"WAVE", b"fmt ", 16, 1, 1),
-        *(8000, 16000, 2, 16, b"data", len(data)),
-    )
-    return header + data
+    content = io.BytesIO()
+    with wave.open(content, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(8000)
+        file.writeframes(decode_mu_law(speech).astype("<i2").tobytes())
+    return content.getvalue()
