@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from twisted.logger import Logger
 from chime_gateway.call.events import CallEvent
 from chime_gateway.errors import ConfigError
 from chime_gateway.net.signed_post import SignedPost
+from chime_gateway.net.worker import WorkerThread
 from chime_gateway.ops.captures import CaptureFiles
 from chime_gateway.ops.live_events import LiveEvents
 from chime_gateway.settings import GatewaySettings
@@ -130,6 +131,8 @@ class Kept:
             self.recordings.start()
         if self.store is not None:
             self.store.start()
+        if self.captures is not None:
+            self.captures.start()
 
     async def stop(self) -> None:
         """After the last call."""
@@ -147,6 +150,15 @@ class Kept:
             await closing
 
     # -- asked -----------------------------------------------------------------------
+
+    def workers(self) -> Iterator[WorkerThread[Any]]:
+        """The threads that write."""
+        if self.store is not None:
+            yield self.store.keeper.worker
+        if self.recordings is not None:
+            yield self.recordings.worker
+        if self.captures is not None:
+            yield self.captures.worker
 
     def health(self) -> Mapping[str, Any]:
         if self.store is None:

@@ -10,21 +10,22 @@ from __future__ import annotations
 import base64
 import json
 import os
-import queue
-import threading
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from io import FileIO
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
 import attrs
 from twisted.logger import Logger
 
 from chime_gateway import __version__
 from chime_gateway.call.call import CallContext
-from chime_gateway.call.capture import Entry, Take
+from chime_gateway.call.capture import Take
 from chime_gateway.call.record import CallRecord
 from chime_gateway.errors import ConfigError
 from chime_gateway.interfaces import Ending
+from chime_gateway.net.worker import WorkerThread
 from chime_gateway.profiles import AgentProfile
 
 VERSION: Final = 2
@@ -32,8 +33,8 @@ VERSION: Final = 2
 #: Entries that wait for a disk that does not take them.
 _MAX_WAITING: Final = 200_000
 
-#: With these a call is over, or nearly so.
-_LAST: Final = ("leg.leg_ended", "leg.hang_up")
+#: So many are taken together; each file is opened once for its share of them.
+_BATCH: Final = 1000
 
 #: Settings that open doors stay out.
 _SECRETS: Final = frozenset({"secret", "bearer", "authorization"})
@@ -74,6 +75,8 @@ def _head(record: CallRecord, profile: AgentProfile, context: CallContext) -> An
 class CaptureFiles:
     """
     @raise ConfigError: the folder cannot be written to.
+    @ivar counts: entries that are missing, by why.
+    @ivar worker: the thread.
     """
 
     _log = Logger()
@@ -84,65 +87,99 @@ class CaptureFiles:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as exc:
             raise ConfigError(f"--capture {folder}: {exc}") from exc
-        self._queue: queue.SimpleQueue[tuple[str, Any] | None] = queue.SimpleQueue()
-        self._is_behind = False
-        self._files: dict[str, IO[str]] = {}
-        self._thread = threading.Thread(
-            target=self._run, name="chimegw-captures", daemon=True
+        self.counts: Counter[str] = Counter()
+        # Since the disk takes nothing; 0: it does.
+        self._missing = 0
+        self.worker: WorkerThread[tuple[str, Any]] = WorkerThread(
+            "captures", self._work, max_jobs=_MAX_WAITING, batch=_BATCH
         )
-        self._thread.start()
 
     def __call__(
         self, record: CallRecord, profile: AgentProfile, context: CallContext
     ) -> Take:
         call_id = record.call_id
-        self._queue.put((call_id, _head(record, profile, context)))
+        self.put(call_id, _head(record, profile, context))
+        return Take(record, profile, context, lambda entry: self.put(call_id, entry))
 
-        def write(entry: Entry) -> None:
-            if self._queue.qsize() < _MAX_WAITING:
-                self._queue.put((call_id, entry))
-            elif not self._is_behind:
-                self._is_behind = True
+    def start(self) -> None:
+        self.worker.start()
+
+    def put(self, call_id: str, what: Any) -> None:
+        """@param what: an entry, or the head of the file."""
+        if not self.worker.offer((call_id, what)):
+            if not self.counts["lost"]:
                 self._log.error("the disk is too slow: captures have gaps")
-
-        return Take(record, profile, context, write)
+            self.counts["lost"] += 1
 
     def stop(self, seconds: float) -> None:
-        self._queue.put(None)
-        self._thread.join(seconds)
+        self.worker.stop(seconds)
 
     # -- in the thread -----------------------------------------------------------
 
-    def _run(self) -> None:
-        try:
-            while (job := self._queue.get()) is not None:
-                self._write(*job)
-        except OSError as exc:
-            self._log.error("captures end here: {why}", why=str(exc))
-        for file in self._files.values():
-            file.close()
+    def _work(self, jobs: list[tuple[str, Any]]) -> None:
+        lines: dict[str, list[bytes]] = {}
+        for call_id, what in jobs:
+            try:
+                line = _line(what)
+            except (TypeError, ValueError):
+                self.counts["refused"] += 1
+                self.worker.note_bug()
+            else:
+                lines.setdefault(call_id, []).append(line)
+        for call_id, some in lines.items():
+            self._append(self._folder / f"{call_id}.jsonl", some)
 
-    def _write(self, call_id: str, what: Any) -> None:
-        file = self._files.pop(call_id, None)
-        is_over = isinstance(what, tuple) and what[3] in _LAST
-        if file is None:
-            path = self._folder / f"{call_id}.jsonl"
-            # What comes behind the end of a call opens its file once more.
-            is_over = is_over or path.exists()
-            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-            file = os.fdopen(os.open(path, flags, 0o600), "a", encoding="utf-8")
-        if isinstance(what, tuple):
-            at, is_input, depth, name, arguments = what
-            line: Any = [
-                round(at, 6),
-                ">" * depth if is_input else "<",
-                name,
-                *(encode(argument) for argument in arguments),
-            ]
-        else:
-            line = what
-        file.write(json.dumps(line, separators=(",", ":")) + "\n")
-        if is_over:
-            file.close()
-        else:
-            self._files[call_id] = file
+    def _append(self, path: Path, lines: Sequence[bytes]) -> None:
+        taken, why = 0, ""
+        try:
+            with FileIO(path, "a", opener=_private) as file:
+                taken, why = append_lines(file, lines)
+        except OSError as exc:
+            why = str(exc.strerror or exc)
+        if why:
+            if not self._missing:
+                self._log.error("captures cannot be written: {why}", why=why)
+            self._missing += len(lines) - taken
+            self.counts["not_written"] += len(lines) - taken
+        elif self._missing:
+            self._log.info(
+                "captures are written again; {count} entries are missing",
+                count=self._missing,
+            )
+            self._missing = 0
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _line(what: Any) -> bytes:
+    if isinstance(what, tuple):
+        at, is_input, depth, name, arguments = what
+        what = [
+            round(at, 6),
+            ">" * depth if is_input else "<",
+            name,
+            *(encode(argument) for argument in arguments),
+        ]
+    return json.dumps(what, separators=(",", ":")).encode() + b"\n"
+
+
+def append_lines(file: FileIO, lines: Sequence[bytes]) -> tuple[int, str]:
+    """
+    As many whole lines as there is room for.
+
+    @return: how many, and why not all.
+    """
+    start = file.seek(0, os.SEEK_END)
+    data = b"".join(lines)
+    written = 0
+    try:
+        while written < len(data):
+            written += file.write(memoryview(data)[written:])
+    except OSError as exc:
+        whole = data.rfind(b"\n", 0, written) + 1
+        if whole < written:
+            file.truncate(start + whole)
+        return data.count(b"\n", 0, whole), str(exc.strerror or exc)
+    return len(lines), ""

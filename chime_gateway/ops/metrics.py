@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -19,6 +19,7 @@ from chime_gateway.call.call import Call
 from chime_gateway.call.record import CallRecord
 from chime_gateway.interfaces import Outcome
 from chime_gateway.media.stats import MediaStats, NetworkStats
+from chime_gateway.net.worker import WorkerThread
 from chime_gateway.store.recordings import RecordingWriter
 from chime_gateway.store.store import Store
 from chime_gateway.store.uploads import Uploads
@@ -68,6 +69,16 @@ class KeptCounts(Protocol):
     store: Store | None
     recordings: RecordingWriter | None
     uploads: Uploads | None
+
+    @property
+    def captures(self) -> CaptureCounts | None: ...
+    def workers(self) -> Iterable[WorkerThread[Any]]: ...
+
+
+class CaptureCounts(Protocol):
+    """What is counted of captures."""
+
+    counts: Counter[str]
 
 
 class Metrics(Collector):
@@ -301,6 +312,37 @@ def _kept_metrics(kept: KeptCounts) -> Iterator[Metric]:
             "Recordings on this machine that S3 has not taken yet.",
             value=kept.uploads.waiting,
         )
+    if kept.captures is not None:
+        yield _by_label(
+            "chimegw_capture_entries_missing",
+            "Entries that captures have not.",
+            "reason",
+            kept.captures.counts,
+        )
+    yield from _worker_metrics(list(kept.workers()))
+
+
+def _worker_metrics(workers: Iterable[WorkerThread[Any]]) -> Iterator[Metric]:
+    up = GaugeMetricFamily(
+        "chimegw_worker_up", "1 while the thread runs.", labels=["worker"]
+    )
+    waiting = GaugeMetricFamily(
+        "chimegw_worker_waiting", "Jobs that wait for the thread.", labels=["worker"]
+    )
+    bugs = CounterMetricFamily(
+        "chimegw_worker_bugs", "Jobs that met a bug.", labels=["worker"]
+    )
+    refused = CounterMetricFamily(
+        "chimegw_worker_refused",
+        "Jobs that the thread had no room for.",
+        labels=["worker"],
+    )
+    for worker in workers:
+        up.add_metric([worker.name], int(worker.is_alive))
+        waiting.add_metric([worker.name], worker.waiting)
+        bugs.add_metric([worker.name], worker.bugs)
+        refused.add_metric([worker.name], worker.refused)
+    yield from (up, waiting, bugs, refused)
 
 
 def _sip_metrics(sip: SipCounts) -> Iterator[Metric]:

@@ -109,19 +109,25 @@ class Database:
         self._insert: Any = sqlite.insert if self._is_sqlite else postgresql.insert
 
     def _new_engine(self) -> Engine:
+        """Rows are in no traceback: there are numbers and speech in them."""
         if self._url.get_backend_name() != "sqlite":
             return create_engine(
                 self._url,
                 pool_pre_ping=True,
                 pool_size=5,
                 pool_timeout=_CONNECT_SECONDS,
+                hide_parameters=True,
                 # A database made without an encoding would answer in bytes.
                 connect_args={
                     "connect_timeout": _CONNECT_SECONDS,
                     "client_encoding": "utf8",
                 },
             )
-        engine = create_engine(self._url, connect_args={"timeout": _BUSY_SECONDS})
+        engine = create_engine(
+            self._url,
+            connect_args={"timeout": _BUSY_SECONDS},
+            hide_parameters=True,
+        )
 
         @event.listens_for(engine, "connect")
         def connected(connection: Any, _: Any) -> None:

@@ -78,7 +78,7 @@ class Journal:
                 at += len(line)
                 try:
                     kind, values = json.loads(line)
-                except ValueError:
+                except (ValueError, TypeError):
                     continue
                 found.append((kind, values))
                 if len(found) >= CHUNK:

@@ -8,8 +8,7 @@ never waits.  What the entries mean is not known here.
 
 from __future__ import annotations
 
-import queue
-import threading
+import json
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
@@ -19,6 +18,7 @@ from typing import Final
 from sqlalchemy.exc import DataError, IntegrityError
 from twisted.logger import Logger
 
+from chime_gateway.net.worker import WorkerThread
 from chime_gateway.store.database import DELIVERY, TRIED, Database, Entry, Trouble
 from chime_gateway.store.journal import Journal
 
@@ -29,8 +29,12 @@ _BATCH: Final = 200
 _FIRST_PAUSE_SECONDS: Final = 0.5
 _LONGEST_PAUSE_SECONDS: Final = 10.0
 
-#: Entries that are kept in memory when neither can be written to.
+#: Entries that are kept in memory: on their way to the thread, and in it when
+#: neither can be written to.
 _MAX_HELD: Final = 50_000
+
+#: What a database says of an entry that can never be.
+_REFUSALS: Final = (IntegrityError, DataError)
 
 
 class Keeper:
@@ -39,7 +43,7 @@ class Keeper:
         earlier run has left is in it.
     @param wrote: run in the thread, when something of deliveries was written.
     @param upkeep: run in the thread now and then, while the database can be used.
-    @ivar counts: of entries, by what became of them.
+    @ivar worker: the thread.
     """
 
     _log = Logger()
@@ -54,7 +58,7 @@ class Keeper:
         upkeep: Callable[[], None] = lambda: None,
         upkeep_seconds: float = 30.0,
     ) -> None:
-        self.counts: Counter[str] = Counter()
+        self._counts: Counter[str] = Counter()
         self._database = database
         self._journal = journal
         self._ready = ready
@@ -62,25 +66,29 @@ class Keeper:
         self._upkeep = upkeep
         self._upkeep_seconds = upkeep_seconds
         self._upkeep_at = 0.0
-        self._queue: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
         self._held: deque[Entry] = deque()
         self._is_open = False
-        self._is_stopping = False
         self._fault = ""
         self._retry_at = 0.0
         self._pause = _FIRST_PAUSE_SECONDS
-        self._thread = threading.Thread(
-            target=self._run, name="chimegw-keeper", daemon=True
+        self.worker: WorkerThread[Entry] = WorkerThread(
+            "keeper",
+            self._work,
+            max_jobs=_MAX_HELD,
+            batch=_BATCH,
+            wait_seconds=lambda: 0.2 if self._fault or not self._is_open else 1.0,
+            last=self._catch_up,
         )
 
     # -- from the reactor --------------------------------------------------------
 
     def start(self) -> None:
-        self._thread.start()
+        self.worker.start()
 
     def put(self, entry: Entry) -> None:
         """Write it down; returns at once."""
-        self._queue.put(entry)
+        if not self.worker.offer(entry) and self.worker.refused == 1:
+            self._log.error("records are lost: too many wait to be written down")
 
     def stop(self, seconds: float) -> None:
         """
@@ -89,11 +97,15 @@ class Keeper:
         @param seconds: a database that is away is not waited for; this is for one
             that is slow.
         """
-        self._is_stopping = True
-        self._queue.put(None)
-        self._thread.join(seconds)
-        if not self._thread.is_alive():
+        if self.worker.stop(seconds):
             self._journal.close()
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Entries, by what became of them."""
+        counts = Counter(self._counts)
+        counts["lost"] += self.worker.refused
+        return counts
 
     @property
     def is_open(self) -> bool:
@@ -112,68 +124,71 @@ class Keeper:
 
     # -- in the thread -----------------------------------------------------------
 
-    def _run(self) -> None:
-        try:
-            while True:
-                batch, is_last = self._next_batch()
-                if batch:
-                    self._take(batch)
-                now = time.monotonic()
-                if now >= self._retry_at or is_last:
-                    self._catch_up()
-                if is_last:
-                    return
-                if self._is_open and not self._fault and now >= self._upkeep_at:
-                    self._upkeep_at = now + self._upkeep_seconds
-                    self._try(self._upkeep)
-        except Exception:
-            self._fault = "its thread has stopped: a bug"
-            self._log.failure("the keeper of records has stopped: a bug")
+    def _work(self, batch: list[Entry]) -> None:
+        if batch:
+            self._take(batch)
+        now = time.monotonic()
+        if now >= self._retry_at:
+            self._catch_up()
+        if self._is_open and not self._fault and now >= self._upkeep_at:
+            self._upkeep_at = now + self._upkeep_seconds
+            self._done_beside(self._upkeep)
 
-    def _next_batch(self) -> tuple[list[Entry], bool]:
-        batch: list[Entry] = []
-        wait = 0.2 if self._fault or not self._is_open else 1.0
-        try:
-            entry = self._queue.get(timeout=wait)
-            while True:
-                if entry is None:
-                    return batch, True
-                batch.append(entry)
-                if len(batch) >= _BATCH:
-                    return batch, False
-                entry = self._queue.get_nowait()
-        except queue.Empty:
-            return batch, False
-
-    def _take(self, batch: list[Entry]) -> None:
+    def _take(self, batch: Sequence[Entry]) -> None:
         """To the journal; to memory if that cannot be."""
         self._held.extend(batch)
         try:
-            self._journal.append(self._held)
+            try:
+                self._journal.append(self._held)
+            except (TypeError, ValueError):
+                # One of them is no JSON: the others must not suffer for it.
+                self._drop_what_is_no_json()
+                self._journal.append(self._held)
+            self._held.clear()
         except OSError as exc:
-            if not self.counts["not_journaled"]:
+            if not self._counts["not_journaled"]:
                 self._log.error("the journal cannot be written: {why}", why=str(exc))
-            self.counts["not_journaled"] += len(batch)
+            self._counts["not_journaled"] += len(batch)
+        finally:
             while len(self._held) > _MAX_HELD:
                 self._held.popleft()
-                self.counts["lost"] += 1
-            return
+                self._counts["lost"] += 1
+
+    def _drop_what_is_no_json(self) -> None:
+        entries = list(self._held)
         self._held.clear()
+        for entry in entries:
+            try:
+                json.dumps(entry)
+            except (TypeError, ValueError):
+                self._counts["refused"] += 1
+                self.worker.note_bug()
+            else:
+                self._held.append(entry)
 
     def _catch_up(self) -> None:
         """Everything that is not in the database yet."""
-        if not self._is_open:
-            if not self._try(self._open):
-                return
-        elif not self._journal.size and not self._held and not self._fault:
+        if self._is_open and not (self._journal.size or self._held or self._fault):
             return
-        self._try(self._empty)
-
-    def _open(self) -> None:
-        self._database.migrate()
-        self._empty()
-        self._ready()
-        self._is_open = True
+        try:
+            if not self._is_open:
+                self._database.migrate()
+            self._empty()
+        except Trouble as exc:
+            self._is_away(exc)
+            return
+        except Exception:
+            # The worker says so and goes on; this is not tried again at once.
+            self._wait_because("a bug; the log has a traceback")
+            raise
+        if not self._is_open:
+            self._is_open = self._done_beside(self._ready)
+            if not self._is_open:
+                return
+        if self._fault:
+            self._log.info("the database is back, and has all records")
+        self._fault = ""
+        self._pause = _FIRST_PAUSE_SECONDS
 
     def _empty(self) -> None:
         has_deliveries = False
@@ -194,45 +209,64 @@ class Keeper:
             self._held.clear()
             has_deliveries |= _are_about_deliveries(entries)
         if has_deliveries:
-            self._wrote()
+            self._done_beside(self._wrote)
 
     def _apply(self, entries: Sequence[Entry]) -> None:
         try:
             self._database.apply(entries)
-        except (IntegrityError, DataError):
+        except Exception as exc:
+            if isinstance(exc, Trouble) and not isinstance(exc, _REFUSALS):
+                raise
             # One of them cannot be: the others must not suffer for it.
             for entry in entries:
-                try:
-                    self._database.apply([entry])
-                except (IntegrityError, DataError) as exc:
-                    self.counts["refused"] += 1
-                    self._log.error(
-                        "the database refuses an entry: {kind}: {why}",
-                        kind=entry[0],
-                        # The lines behind the first one quote the row.
-                        why=_first_line(exc),
-                    )
-        self.counts["written"] += len(entries)
+                self._apply_alone(entry)
+        self._counts["written"] += len(entries)
 
-    def _try(self, work: Callable[[], None]) -> bool:
+    def _apply_alone(self, entry: Entry) -> None:
         try:
-            work()
+            self._database.apply([entry])
+        except _REFUSALS as exc:
+            self._counts["refused"] += 1
+            self._log.error(
+                "the database refuses an entry: {kind}: {why}",
+                kind=entry[0],
+                # The lines behind the first one quote the row.
+                why=_first_line(exc),
+            )
+        except Trouble:
+            raise
+        except Exception:
+            self._counts["refused"] += 1
+            self.worker.note_bug()
+
+    def _done_beside(self, do: Callable[[], None]) -> bool:
+        """
+        A bug in it does not keep records from being written.
+
+        @return: the database could be used.
+        """
+        try:
+            do()
         except Trouble as exc:
-            why = _first_line(exc)
-            if not self._fault:
-                self._log.error(
-                    "the database takes nothing; records wait on this machine: {why}",
-                    why=why,
-                )
-            self._fault = why or type(exc).__name__
-            self._retry_at = time.monotonic() + self._pause
-            self._pause = min(self._pause * 2, _LONGEST_PAUSE_SECONDS)
+            self._is_away(exc)
             return False
-        if self._fault:
-            self._log.info("the database is back, and has all records")
-        self._fault = ""
-        self._pause = _FIRST_PAUSE_SECONDS
+        except Exception:
+            self.worker.note_bug()
         return True
+
+    def _is_away(self, exc: Exception) -> None:
+        why = _first_line(exc) or type(exc).__name__
+        if not self._fault:
+            self._log.error(
+                "the database takes nothing; records wait on this machine: {why}",
+                why=why,
+            )
+        self._wait_because(why)
+
+    def _wait_because(self, why: str) -> None:
+        self._fault = why
+        self._retry_at = time.monotonic() + self._pause
+        self._pause = min(self._pause * 2, _LONGEST_PAUSE_SECONDS)
 
 
 def _first_line(exc: Exception) -> str:

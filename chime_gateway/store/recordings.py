@@ -10,31 +10,37 @@ from __future__ import annotations
 
 import fcntl
 import os
-import queue
 import struct
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, TypeAlias
 
 import numpy as np
 from twisted.logger import Logger
 
 from chime_gateway.codec.registry import decode
 from chime_gateway.frames import Codec
+from chime_gateway.net.worker import WorkerThread
 from chime_gateway.store.journal import write_all
 
 #: While it is written, and if a crash left it so.
 PART: Final = ".part"
 
-#: RIFF, WAVE, fmt and data: 16 bit, two channels.
+#: RIFF, WAVE, fmt and data: 16 bit, two channels.  The standard library's C{wave}
+#: writes a head when a file is closed; here it is right after every piece, and is
+#: mended where a crash cut the file, which C{wave} does not read.
 _HEAD: Final = struct.Struct("<4sI4s4sIHHIIHH4sI")
 _HEAD_BYTES: Final = _HEAD.size
 
 #: Pieces that wait for a disk that does not take them; half an hour of one call.
 _MAX_WAITING_BYTES: Final = 64 << 20
+
+#: What a piece takes besides its samples.  It keeps pieces, and so ends of files
+#: that have pieces, far below what may wait.
+_PIECE_BYTES: Final = 1024
+_MAX_WAITING: Final = 200_000
 
 
 def head(rate: int, data_bytes: int) -> bytes:
@@ -74,10 +80,14 @@ class WavFile:
 
     def write(self, caller: bytes, agent: bytes) -> None:
         if not self.fault:
-            self._writer.put(self, caller, agent)
+            self._writer.put(self, (caller, agent))
 
     def finish(self) -> None:
-        self._writer.put(self, None, b"")
+        self._writer.put(self, None)
+
+
+#: A file, and both sides of a piece of it; C{None}: that was all.
+_Piece: TypeAlias = tuple[WavFile, tuple[bytes, bytes] | None]
 
 
 class RecordingWriter:
@@ -88,6 +98,7 @@ class RecordingWriter:
     @param location_of: how records name a file, by its path below the folder.
     @param finished: run in the thread with each file that is finished.
     @ivar counts: of files, by what became of them.
+    @ivar worker: the thread.
     """
 
     _log = Logger()
@@ -102,38 +113,34 @@ class RecordingWriter:
         self._folder = folder
         self._location_of = location_of
         self._finished = finished
-        self._queue: queue.SimpleQueue[tuple[WavFile, bytes | None, bytes] | None] = (
-            queue.SimpleQueue()
-        )
-        self._waiting_bytes = 0
-        self._taken_bytes = 0
-        self._thread = threading.Thread(
-            target=self._run, name="chimegw-recordings", daemon=True
+        self.worker: WorkerThread[_Piece] = WorkerThread(
+            "recordings",
+            self._work,
+            max_jobs=_MAX_WAITING,
+            max_bytes=_MAX_WAITING_BYTES,
         )
 
     # -- from the reactor --------------------------------------------------------
 
     def start(self) -> None:
-        self._thread.start()
+        self.worker.start()
 
     def stop(self, seconds: float) -> None:
         """Write what there is; called in a thread of the pool."""
-        self._queue.put(None)
-        self._thread.join(seconds)
+        self.worker.stop(seconds)
 
     def open(self, call_id: str, codec: Codec, started_at: float) -> WavFile:
         day = time.strftime("%Y-%m-%d", time.gmtime(started_at))
         name = f"{day}/{call_id}.wav"
         return WavFile(self, self._folder / name, self._location_of(name), codec)
 
-    def put(self, wav: WavFile, caller: bytes | None, agent: bytes) -> None:
-        if caller is not None:
-            waiting = self._waiting_bytes - self._taken_bytes
-            if waiting > _MAX_WAITING_BYTES:
-                wav.fault = "the disk is too slow"
-                return
-            self._waiting_bytes += 2 * len(caller)
-        self._queue.put((wav, caller, agent))
+    def put(self, wav: WavFile, sides: tuple[bytes, bytes] | None) -> None:
+        """@param sides: caller's and agent's; C{None}: that was all."""
+        size = 0 if sides is None else sum(map(len, sides)) + _PIECE_BYTES
+        if not self.worker.offer((wav, sides), size) and not wav.fault:
+            wav.fault = "the disk is too slow"
+            self.counts["too_slow"] += 1
+            self._log.error("a recording is cut short: {why}", why=wav.fault)
 
     def path_of(self, location: str) -> Path | None:
         """The file of a recording, if it is on this machine."""
@@ -145,17 +152,18 @@ class RecordingWriter:
 
     # -- in the thread -----------------------------------------------------------
 
-    def _run(self) -> None:
-        while (job := self._queue.get()) is not None:
-            wav, caller, agent = job
+    def _work(self, pieces: list[_Piece]) -> None:
+        for wav, sides in pieces:
             try:
-                if caller is None:
+                if sides is None:
                     self._finish(wav)
                 else:
-                    self._taken_bytes += 2 * len(caller)
-                    self._write(wav, caller, agent)
+                    self._write(wav, *sides)
             except OSError as exc:
-                self._failed(wav, exc)
+                self._failed(wav, str(exc.strerror or exc))
+            except Exception:
+                self._failed(wav, "a bug; the log has a traceback")
+                raise
 
     def _write(self, wav: WavFile, caller: bytes, agent: bytes) -> None:
         if wav.fault:
@@ -177,13 +185,11 @@ class RecordingWriter:
         self.counts["finished"] += 1
         self._finished(wav.path, wav.location)
 
-    def _failed(self, wav: WavFile, exc: OSError) -> None:
+    def _failed(self, wav: WavFile, why: str) -> None:
         if not wav.fault:
-            wav.fault = f"it could not be written: {exc.strerror or exc}"
+            wav.fault = f"it could not be written: {why}"
             self.counts["failed"] += 1
-            self._log.error(
-                "a recording could not be written: {why}", why=str(exc.strerror or exc)
-            )
+            self._log.error("a recording could not be written: {why}", why=why)
         file, wav.file = wav.file, None
         if file is None:
             return

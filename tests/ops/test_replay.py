@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
 from twisted.internet.task import Clock
-from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.call.table import CallTable
 from chime_gateway.errors import ConfigError
@@ -20,6 +18,7 @@ from chime_gateway.sim.caller import CallPlan
 from chime_gateway.sim.voices import Script
 from tests.files import temporary_folder
 from tests.test_virtual_calls import LONG, SHORT, phrase
+from tests.threads import ThreadTestCase
 from tests.virtual import VirtualCall
 
 PROFILE = AgentProfile(
@@ -48,11 +47,12 @@ class Restless(Clock):
         return self.rightNow
 
 
-class ReplayTests(SynchronousTestCase):
+class ReplayTests(ThreadTestCase):
     def capture(self, is_raw: bool = False, **more: Any) -> Path:
         """A call with an interruption, captured to a file."""
         folder = temporary_folder(self)
         files = CaptureFiles(folder)
+        files.start()
         plan = CallPlan(
             utterances=(phrase(PCMU, *LONG), phrase(PCMU, *SHORT)),
             interrupt_after_seconds=(0.7,),
@@ -86,16 +86,24 @@ class ReplayTests(SynchronousTestCase):
     def test_a_capture_is_whole_when_the_call_is_over(self) -> None:
         folder = temporary_folder(self)
         files = CaptureFiles(folder)
+        files.start()
         plan = CallPlan(utterances=(phrase(PCMU, *SHORT),))
+        self.addCleanup(files.stop, 5.0)
+        put: list[Any] = []
+        real = files.put
+
+        def counted(call_id: str, what: Any) -> None:
+            put.append(what)
+            real(call_id, what)
+
+        self.patch(files, "put", counted)
         for _ in range(3):
             call = VirtualCall(plan, profile=PROFILE, capture=files)
             call.run()
-        deadline = time.monotonic() + 10
-        while files._queue.qsize() and time.monotonic() < deadline:
-            time.sleep(0.01)
-        time.sleep(0.05)
-        self.assertEqual(files._files, {})
-        files.stop(5.0)
+        path = folder / "call.jsonl"
+        # It need not be stopped for that.
+        self.until(lambda: path.read_bytes().count(b"\n") == len(put))
+        self.assertEqual(path.read_bytes()[-1:], b"\n")
 
     def test_another_barge_in_shows_where_it_differs(self) -> None:
         path = self.capture()
@@ -148,6 +156,7 @@ class ReplayTests(SynchronousTestCase):
     def test_operators_are_captured_as_well(self) -> None:
         folder = temporary_folder(self)
         files = CaptureFiles(folder)
+        files.start()
         plan = CallPlan(utterances=(phrase(PCMU, *LONG),))
         call = VirtualCall(plan, capture=files)
         call.caller.start()

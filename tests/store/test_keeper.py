@@ -30,6 +30,7 @@ class FakeDatabase:
         self.entries: list[Entry] = []
         self.is_away = False
         self.refuses = ""
+        self.breaks = ""
         self.migrations = 0
 
     def migrate(self) -> None:
@@ -40,6 +41,8 @@ class FakeDatabase:
         self._answer()
         if any(values.get("call_id") == self.refuses for _, values in entries):
             raise IntegrityError("insert", {}, ValueError("refused"))
+        if any(values.get("call_id") == self.breaks for _, values in entries):
+            raise KeyError("a bug")
         self.entries += [tuple(entry) for entry in entries]
 
     def _answer(self) -> None:
@@ -249,6 +252,66 @@ class KeeperTests(ThreadTestCase):
         self.keeper = self.new_keeper()
         self.start()
         self.until(lambda: self.database.ids() == ["a"])
+
+    # -- bugs ----------------------------------------------------------------------
+
+    def test_an_entry_that_meets_a_bug_does_not_end_the_writing(self) -> None:
+        self.database.breaks = "bad"
+        self.start()
+        for call_id in ("a", "bad", "b"):
+            self.keeper.put((OPENED, {"call_id": call_id}))
+        self.until(lambda: self.database.ids() == ["a", "b"])
+        self.keeper.put((OPENED, {"call_id": "c"}))
+        self.until(lambda: self.database.ids() == ["a", "b", "c"])
+        self.until(lambda: self.keeper.backlog_bytes == 0)
+        self.assertEqual(self.keeper.counts["refused"], 1)
+        self.assertEqual(self.keeper.fault, "")
+        self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
+
+    def test_an_entry_that_is_no_json_does_not_hold_back_the_others(self) -> None:
+        self.start()
+        self.keeper.put((OPENED, {"call_id": "bad", "record": object()}))
+        self.keeper.put((OPENED, {"call_id": "a"}))
+        self.until(lambda: self.database.ids() == ["a"])
+        self.assertEqual(self.keeper.counts["refused"], 1)
+        self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
+
+    def test_a_bug_in_what_is_done_beside_leaves_the_store_open(self) -> None:
+        def broken() -> None:
+            raise KeyError("a bug")
+
+        for name in ("_ready", "_wrote", "_upkeep"):
+            self.patch(self.keeper, name, broken)
+        self.start()
+        self.keeper.put((DELIVERY, {"call_id": "a"}))
+        self.until(lambda: self.keeper.is_open)
+        self.keeper.put((DELIVERY, {"call_id": "b"}))
+        self.until(lambda: self.database.ids() == ["a", "b"])
+        self.until(lambda: self.keeper.backlog_bytes == 0)
+        self.assertEqual(self.keeper.fault, "")
+        self.assertGreater(len(self.flushLoggedErrors(KeyError)), 1)
+
+    def test_tables_that_cannot_be_made_are_tried_again_at_leisure(self) -> None:
+        def broken() -> None:
+            raise KeyError("a bug")
+
+        self.patch(self.database, "migrate", broken)
+        self.start()
+        self.keeper.put((OPENED, {"call_id": "a"}))
+        self.until(lambda: self.keeper.fault)
+        for _ in range(20):
+            self.keeper.put((OPENED, {"call_id": "b"}))
+            self.until(lambda: not self.keeper.worker.waiting)
+        self.assertLess(self.keeper.worker.bugs, 5)
+        self.keeper.stop(5.0)
+        self.flushLoggedErrors(KeyError)
+
+    def test_a_thread_that_takes_nothing_does_not_fill_the_memory(self) -> None:
+        for number in range(60_000):  # the thread does not run
+            self.keeper.put((OPENED, {"call_id": str(number)}))
+        self.assertEqual(self.keeper.counts["lost"], 10_000)
+        self.start()
+        self.until(lambda: len(self.database.entries) == 50_000)
 
 
 class LockedTests(ThreadTestCase):

@@ -134,12 +134,33 @@ class WriterTests(ThreadTestCase):
         self.assertEqual(good.fault, "")
         self.assertEqual(self.writer.counts, {"failed": 1, "finished": 1})
 
+    def test_a_bug_ends_one_recording_and_nothing_else(self) -> None:
+        self.writer.start()
+        bad = self.writer.open("bad", PCMU, STARTED)
+        good = self.writer.open("good", PCMU, STARTED)
+        bad.write(b"\x10" * 80, b"\xff" * 80)
+        for _ in range(3):
+            bad.write(b"\x10" * 80, b"\xff" * 40)  # no piece has two lengths
+            good.write(b"\x10" * 80, b"\xff" * 80)
+        bad.finish()
+        good.finish()
+        self.writer.stop(5.0)
+        self.assertTrue(bad.fault)
+        self.assertEqual(good.fault, "")
+        _, samples = self.read(bad.path)
+        self.assertEqual(len(samples), 80)
+        _, samples = self.read(good.path)
+        self.assertEqual(len(samples), 240)
+        self.assertEqual(self.writer.counts, {"failed": 1, "finished": 1})
+        self.assertEqual(self.writer.worker.bugs, 1)
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
     def test_a_disk_that_takes_nothing_does_not_fill_the_memory(self) -> None:
         wav = self.writer.open("slow", PCMU, STARTED)
         for _ in range(200):  # the thread does not run
             wav.write(bytes(500_000), bytes(500_000))
         self.assertEqual(wav.fault, "the disk is too slow")
-        self.assertLess(self.writer._waiting_bytes, 66 << 20)
+        self.assertLess(self.writer.worker.waiting, 68)  # of 1 MB each
 
     def test_a_call_of_a_moment_is_a_file_as_well(self) -> None:
         self.writer.start()

@@ -1,0 +1,150 @@
+"""
+One thread for one kind of work that blocks: files, a database.
+
+The reactor offers jobs and never waits; what there is no room for is refused, so
+that a slow disk does not fill the memory.  A bug in a job costs that job and not
+the thread.  What the jobs are is not known here.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+from twisted.logger import Logger
+
+_Job = TypeVar("_Job")
+
+
+class WorkerThread(Generic[_Job]):
+    """
+    @param name: of the thread, in the log and in metrics.
+    @param work: does what was offered, in its order: one job, or up to C{batch} of
+        them; none if it was woken by time.  A bug that leaves it ends the whole
+        batch: who takes several tells L{note_bug} of the one that is bad.
+    @param max_jobs: so many may wait, and of C{max_bytes} as offered.
+    @param wait_seconds: asked how long to wait for a job before C{work} is woken
+        without one; C{None}: for ever.
+    @param last: done when all work is, at the end.
+    @ivar bugs: exceptions that jobs have raised.
+    @ivar refused: jobs for which there was no room.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        name: str,
+        work: Callable[[list[_Job]], None],
+        *,
+        max_jobs: int,
+        max_bytes: int | None = None,
+        batch: int = 1,
+        wait_seconds: Callable[[], float] | None = None,
+        last: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.name = name
+        self.bugs = 0
+        self.refused = 0
+        self._work = work
+        self._max_jobs = max_jobs
+        self._max_bytes = max_bytes
+        self._batch = batch
+        self._wait_seconds = wait_seconds
+        self._last = last
+        self._jobs: deque[tuple[_Job, int]] = deque()
+        self._bytes = 0
+        self._is_stopping = False
+        self._changed = threading.Condition(threading.Lock())
+        self._thread = threading.Thread(
+            target=self._run, name=f"chimegw-{name}", daemon=True
+        )
+
+    # -- from the reactor --------------------------------------------------------
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def offer(self, job: _Job, size: int = 0) -> bool:
+        """
+        Have it done; returns at once.  Jobs may be offered before the start.
+
+        @param size: how many bytes of memory it holds; one of none is refused
+            only for the number of jobs.
+        @return: there was room for it.
+        """
+        with self._changed:
+            is_full = len(self._jobs) >= self._max_jobs or (
+                size > 0
+                and self._max_bytes is not None
+                and self._bytes + size > self._max_bytes
+            )
+            if is_full or self._is_stopping:
+                self.refused += 1
+                return False
+            self._jobs.append((job, size))
+            self._bytes += size
+            self._changed.notify()
+            return True
+
+    def stop(self, seconds: float) -> bool:
+        """
+        Do what was offered and end; called in a thread of the pool.
+
+        @param seconds: no longer than this.
+        @return: all of it was done.
+        """
+        with self._changed:
+            self._is_stopping = True
+            self._changed.notify()
+        if self._thread.ident is None:
+            return not self._jobs
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+    @property
+    def is_alive(self) -> bool:
+        return self._thread.is_alive()
+
+    @property
+    def waiting(self) -> int:
+        """How many jobs have not been begun."""
+        return len(self._jobs)
+
+    # -- in the thread -----------------------------------------------------------
+
+    def note_bug(self) -> None:
+        """Log and count the exception that is being handled."""
+        self.bugs += 1
+        self._log.failure("a bug in the thread {name}; it goes on", name=self.name)
+
+    def _run(self) -> None:
+        while True:
+            jobs = self._next()
+            if jobs is None:
+                break
+            self._guarded(self._work, jobs)
+        self._guarded(self._last)
+
+    def _guarded(self, do: Callable[..., None], *arguments: Any) -> None:
+        try:
+            do(*arguments)
+        except Exception:
+            # Whatever it is: the jobs behind it have nothing to do with it.
+            self.note_bug()
+
+    def _next(self) -> list[_Job] | None:
+        """C{None}: there are no more."""
+        seconds = None if self._wait_seconds is None else self._wait_seconds()
+        with self._changed:
+            self._changed.wait_for(lambda: self._jobs or self._is_stopping, seconds)
+            if not self._jobs and self._is_stopping:
+                return None
+            found: list[_Job] = []
+            while self._jobs and len(found) < self._batch:
+                job, size = self._jobs.popleft()
+                self._bytes -= size
+                found.append(job)
+            return found

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import threading
+
+from chime_gateway.net.worker import WorkerThread
+from tests.threads import ThreadTestCase
+
+
+class WorkerThreadTests(ThreadTestCase):
+    def setUp(self) -> None:
+        self.done: list[list[int]] = []
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def work(self, jobs: list[int]) -> None:
+        self.gate.wait(10.0)
+        if 13 in jobs:
+            raise ValueError("a bug")
+        self.done.append(jobs)
+
+    def test_jobs_are_done_one_by_one_in_their_order(self) -> None:
+        worker = WorkerThread("test", self.work, max_jobs=10)
+        for job in (1, 2, 3):
+            self.assertTrue(worker.offer(job))
+        self.assertFalse(worker.is_alive)
+        worker.start()
+        self.assertTrue(worker.is_alive)
+        self.assertTrue(worker.stop(5.0))
+        self.assertEqual(self.done, [[1], [2], [3]])
+        self.assertFalse(worker.is_alive)
+
+    def test_who_wants_several_has_them_together(self) -> None:
+        worker = WorkerThread("test", self.work, max_jobs=10, batch=2)
+        for job in (1, 2, 3):
+            worker.offer(job)
+        worker.start()
+        worker.stop(5.0)
+        self.assertEqual(self.done, [[1, 2], [3]])
+
+    def test_a_bug_costs_its_job_and_not_the_thread(self) -> None:
+        worker = WorkerThread("test", self.work, max_jobs=10)
+        worker.start()
+        for job in (1, 13, 2, 13, 3):
+            worker.offer(job)
+        self.until(lambda: len(self.done) == 3)
+        self.assertTrue(worker.is_alive)
+        self.assertEqual((worker.bugs, worker.waiting), (2, 0))
+        failures = self.flushLoggedErrors(ValueError)
+        self.assertEqual(len(failures), 2)
+        self.assertIn("in work", failures[0].getTraceback())
+        worker.stop(5.0)
+
+    def test_what_there_is_no_room_for_is_refused_and_counted(self) -> None:
+        self.gate.clear()
+        worker = WorkerThread("test", self.work, max_jobs=3)
+        worker.start()
+        worker.offer(1)
+        self.until(lambda: worker.waiting == 0)  # it is in work
+        offered = [worker.offer(job) for job in (2, 3, 4, 5)]
+        self.assertEqual(offered, [True, True, True, False])
+        self.assertEqual((worker.refused, worker.waiting), (1, 3))
+        self.gate.set()
+        self.until(lambda: worker.waiting == 0)
+        self.assertTrue(worker.offer(6))
+        worker.stop(5.0)
+        self.assertEqual(self.done, [[1], [2], [3], [4], [6]])
+
+    def test_bytes_are_limited_and_what_has_none_is_taken(self) -> None:
+        worker = WorkerThread("test", self.work, max_jobs=10, max_bytes=100)
+        offered = [worker.offer(job, size) for job, size in ((1, 60), (2, 60), (3, 0))]
+        self.assertEqual(offered, [True, False, True])
+        worker.start()
+        self.until(lambda: len(self.done) == 2)
+        self.assertTrue(worker.offer(4, 100))
+        worker.stop(5.0)
+
+    def test_time_wakes_it(self) -> None:
+        worker = WorkerThread(
+            "test", self.work, max_jobs=10, wait_seconds=lambda: 0.001
+        )
+        worker.start()
+        self.until(lambda: self.done[:2] == [[], []])
+        self.assertTrue(worker.stop(5.0))
+
+    def test_the_last_thing_is_done_behind_all_jobs(self) -> None:
+        worker = WorkerThread(
+            "test", self.work, max_jobs=10, last=lambda: self.done.append([99])
+        )
+        worker.start()
+        worker.offer(1)
+        worker.offer(13)
+        worker.stop(5.0)
+        self.assertEqual(self.done, [[1], [99]])
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
+    def test_an_end_waits_no_longer_than_it_may(self) -> None:
+        self.gate.clear()
+        worker = WorkerThread("test", self.work, max_jobs=10)
+        worker.start()
+        worker.offer(1)
+        self.assertFalse(worker.stop(0.01))
+        self.gate.set()
+        self.assertTrue(worker.stop(5.0))
+
+    def test_behind_the_end_nothing_is_taken(self) -> None:
+        worker = WorkerThread("test", self.work, max_jobs=10)
+        worker.start()
+        worker.stop(5.0)
+        self.assertFalse(worker.offer(1))
+
+    def test_one_that_never_began_can_be_ended(self) -> None:
+        worker = WorkerThread("test", self.work, max_jobs=10)
+        self.assertTrue(worker.stop(5.0))
