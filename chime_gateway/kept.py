@@ -24,10 +24,10 @@ from chime_gateway.settings import GatewaySettings
 from chime_gateway.store.numbers import NumberGuard
 from chime_gateway.store.recordings import RecordingWriter
 from chime_gateway.store.store import Store
-from chime_gateway.store.uploads import Uploads
 
 if TYPE_CHECKING:
     from chime_gateway.net.aws_api import AwsApi
+    from chime_gateway.store.uploads import Uploads
 
 #: What is slow at the end is waited for so long.
 _STOP_SECONDS = 10.0
@@ -87,6 +87,9 @@ class Kept:
     ) -> None:
         folder = Path(settings.recordings.location)
         if settings.recordings.is_s3:
+            # Imported when used, as botocore comes with it.
+            from chime_gateway.store.uploads import Uploads
+
             assert aws is not None
             state = settings.store.state_directory if settings.store else "."
             folder = Path(state) / "recordings"

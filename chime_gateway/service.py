@@ -39,7 +39,6 @@ from chime_gateway.config_agents import transcription_advice
 from chime_gateway.config_sip import advice
 from chime_gateway.errors import CallRefused, ConfigError, NoWayOut
 from chime_gateway.kept import Kept
-from chime_gateway.legs.sip import SipCarrier
 from chime_gateway.legs.stream_auth import StreamAuth
 from chime_gateway.legs.stream_door import StreamListener, StreamResource
 from chime_gateway.media.metronome import Metronome
@@ -52,12 +51,11 @@ from chime_gateway.ops.log import json_log_observer
 from chime_gateway.ops.metrics import Metrics
 from chime_gateway.retirements import SOON_DAYS, retirement_notices
 from chime_gateway.settings import DeploymentSettings, GatewaySettings
-from chime_gateway.sim.azure import SimulatorFactory
-from chime_gateway.sim.voices import Parrot
 from chime_gateway.wire.mediastream import RawStream, StreamDialect, TwilioStream
 
 if TYPE_CHECKING:
     from chime_gateway.legs.kinesis import KinesisCarrier
+    from chime_gateway.legs.sip import SipCarrier
     from chime_gateway.legs.sma_control import SmaControl
     from chime_gateway.net.aws_api import AwsApi
 
@@ -198,6 +196,9 @@ class GatewayService(MultiService):
 
     def _start_simulator(self) -> DeploymentSettings:
         """The same protocol on loopback, behind a key that only we have."""
+        from chime_gateway.sim.azure import SimulatorFactory
+        from chime_gateway.sim.voices import Parrot
+
         key = secrets.token_hex(16)
         factory = SimulatorFactory(
             Parrot, reactor=self._reactor, api_keys=frozenset({key})
@@ -253,16 +254,22 @@ class GatewayService(MultiService):
         if self.aws is not None and settings.aws.sip_media_application_id:
             self._compose_aws(self.aws)
         if settings.sip.listen:
-            self.sip = SipCarrier(
-                settings.sip,
-                self.calls,
-                reactor=reactor,
-                metronome=metronome,
-                wall_time=time.time,
-                batch=self._batch,
-                transfers=self.control,
-            )
-            metrics.sip = self.sip
+            self._compose_sip(metronome)
+
+    def _compose_sip(self, metronome: Metronome) -> None:
+        # With what it needs for SRTP it takes 5 MB.
+        from chime_gateway.legs.sip import SipCarrier
+
+        self.sip = SipCarrier(
+            self._settings.sip,
+            self.calls,
+            reactor=self._reactor,
+            metronome=metronome,
+            wall_time=time.time,
+            batch=self._batch,
+            transfers=self.control,
+        )
+        self.metrics.sip = self.sip
 
     def _new_aws(self, in_thread: Callable[..., Deferred[Any]]) -> AwsApi:
         # Imported when used: botocore takes 5 MB and 130 ms of every start.

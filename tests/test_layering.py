@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -47,6 +47,7 @@ LAYERS = {
     "cli": 6,
     "cli_aws": 6,
     "cli_calls": 6,
+    "cli_simulate": 6,
 }
 
 #: package -> prefixes it must not import besides.
@@ -69,8 +70,25 @@ FORBIDDEN = {
 }
 
 
+#: What plays the other side, and nobody imports at module level besides.
+WITH_SIMULATOR = ("sim", "demo", "cli_simulate")
+
+
 def imported(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    yield from names_imported(path, ast.walk(parsed(path)))
+
+
+def imported_at_once(path: Path) -> Iterator[str]:
+    """By the module itself, not by its functions."""
+    yield from names_imported(path, parsed(path).body)
+
+
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def names_imported(path: Path, nodes: Iterable[ast.AST]) -> Iterator[str]:
+    for node in nodes:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -118,6 +136,16 @@ class LayeringTests(SynchronousTestCase):
         ]
         self.assertEqual(bad, [])
 
+    def test_the_simulator_is_imported_only_when_asked_for(self) -> None:
+        bad = [
+            f"{path.relative_to(ROOT)} imports {name}"
+            for path in modules()
+            if room(path) not in WITH_SIMULATOR
+            for name in imported_at_once(path)
+            if any(is_under(name, f"chime_gateway.{r}") for r in WITH_SIMULATOR)
+        ]
+        self.assertEqual(bad, [])
+
     def test_nothing_imports_the_global_reactor_at_module_level(self) -> None:
         bad = [
             str(path.relative_to(ROOT))
@@ -137,7 +165,11 @@ class LayeringTests(SynchronousTestCase):
             or "getenv" in path.read_text(encoding="utf-8")
         }
         self.assertEqual(
-            users, {"tap.py", "cli.py", "cli_aws.py", "cli_calls.py", "aws/sma.py"}
+            users,
+            {
+                *("tap.py", "cli.py", "cli_aws.py", "cli_calls.py"),
+                *("cli_simulate.py", "aws/sma.py"),
+            },
         )
 
 

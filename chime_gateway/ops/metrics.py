@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -19,10 +19,12 @@ from chime_gateway.call.call import Call
 from chime_gateway.call.record import CallRecord
 from chime_gateway.interfaces import Outcome
 from chime_gateway.media.stats import MediaStats, NetworkStats
-from chime_gateway.net.worker import WorkerThread
-from chime_gateway.store.recordings import RecordingWriter
-from chime_gateway.store.store import Store
-from chime_gateway.store.uploads import Uploads
+
+if TYPE_CHECKING:
+    from chime_gateway.net.worker import WorkerThread
+    from chime_gateway.store.recordings import RecordingWriter
+    from chime_gateway.store.store import Store
+    from chime_gateway.store.uploads import Uploads
 
 _CARRIERS: Final = ("websocket", "websocket-raw", "sip", "kinesis")
 

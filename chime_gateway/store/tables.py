@@ -20,6 +20,9 @@ from sqlalchemy import (
 
 METADATA: Final = MetaData()
 
+#: The last migration, which leads to what is written here.
+REVISION: Final = "0001"
+
 #: Where a call stands.
 LIVE: Final = "live"
 OVER: Final = "ended"

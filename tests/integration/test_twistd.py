@@ -37,6 +37,33 @@ signal.signal(signal.SIGUSR2, set_clock)
 {RUN}
 """
 
+#: The same, and at the end it says what was imported.
+RUN_AND_TELL = """
+import json, sys
+from twisted.internet import reactor
+from twisted.scripts.twistd import run
+def tell():
+    end = {"event": "the end", "modules": sorted(sys.modules)}
+    # Twisted logs what is printed.
+    print(json.dumps(end), file=sys.__stdout__, flush=True)
+reactor.addSystemEventTrigger("after", "shutdown", tell)
+run()
+"""
+
+#: What only some gateways need, and who brings it.
+NOT_FOR_ALL = {
+    "chime_gateway.sim": "--simulate",
+    "chime_gateway.demo": "chimegw demo",
+    "chime_gateway.cli": "chimegw",
+    "chime_gateway.legs.sip": "CHIMEGW_SIP_LISTEN",
+    "pylibsrtp": "CHIMEGW_SIP_LISTEN",
+    "sipmessage": "CHIMEGW_SIP_LISTEN",
+    "chime_gateway.legs.kinesis": "CHIMEGW_KINESIS_QUEUE",
+    "botocore": "CHIMEGW_SMA_ID, recordings in S3",
+    "azure.identity": "a deployment without a key",
+    "alembic": "a database of an older gateway",
+}
+
 
 def environment(state: str) -> dict[str, str]:
     """Without anybody's settings, and with the checkout's plugin."""
@@ -93,13 +120,15 @@ class TwistdTests(ReactorTestCase):
         )
         return (out + err).decode(), status
 
-    async def start(self, *words: str, run: str = RUN) -> tuple[Twistd, Any]:
+    async def start(
+        self, *words: str, run: str = RUN, **env: str
+    ) -> tuple[Twistd, Any]:
         twistd = Twistd()
         process = self.reactor.spawnProcess(
             twistd,
             sys.executable,
             [sys.executable, *arguments(*words, run=run)],
-            environment(self.state),
+            {**environment(self.state), **env},
         )
         self.addCleanup(self.end, twistd, process)
         while twistd.port() is None:
@@ -149,6 +178,36 @@ class TwistdTests(ReactorTestCase):
             )
             self.assertEqual(status, 0)
             self.assertEqual(json.loads(text)["deployments"][0]["api_key"], "***")
+
+        return Deferred.fromCoroutine(scene())
+
+    def test_a_production_start_imports_only_what_it_needs(self) -> Deferred[None]:
+        async def modules(*words: str) -> list[str]:
+            twistd, process = await self.start(
+                *("--listen", "tcp:0:interface=127.0.0.1", *words),
+                run=RUN_AND_TELL,
+                AZURE_OPENAI_ENDPOINT="https://r.openai.azure.com",
+                AZURE_OPENAI_DEPLOYMENT="d",
+                AZURE_OPENAI_API_KEY="azure-key-1234",
+            )
+            while "is ready for calls" not in twistd.text:
+                await deferLater(self.reactor, 0.02)
+            process.signalProcess("TERM")
+            await twistd.ended.addErrback(lambda _: None)
+            (end,) = [e for e in twistd.events() if e["event"] == "the end"]
+            found: list[str] = end["modules"]
+            return found
+
+        async def scene() -> None:
+            found = await modules()
+            self.assertIn("chime_gateway.store.database", found)
+            needless = [
+                name
+                for name in found
+                if any(name == n or name.startswith(f"{n}.") for n in NOT_FOR_ALL)
+            ]
+            self.assertEqual(needless, [])
+            self.assertIn("chime_gateway.sim.azure", await modules("--simulate"))
 
         return Deferred.fromCoroutine(scene())
 

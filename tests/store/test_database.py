@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 from typing import Any
 
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from twisted.trial.unittest import SynchronousTestCase
 
+from chime_gateway import store
 from chime_gateway.store.database import (
     ANSWERED,
     CLOSED,
@@ -22,7 +26,7 @@ from chime_gateway.store.database import (
     CallQuery,
     Database,
 )
-from chime_gateway.store.tables import DELIVERED, METADATA
+from chime_gateway.store.tables import DELIVERED, METADATA, REVISION
 from tests import postgres
 from tests.files import temporary_folder
 
@@ -101,9 +105,21 @@ class _Tests:
         return [row["call_id"] for row in self.database.calls(CallQuery(**query))]
 
     def test_the_migrations_make_the_tables_that_are_used(self) -> None:
-        with self.database._engine.connect() as connection:
-            context = MigrationContext.configure(connection)
-            self.assertEqual(compare_metadata(context, METADATA), [])
+        old = Database(self.new_url(), self.folder)
+        self.addCleanup(old.close)  # type: ignore[attr-defined]
+        with old._engine.begin() as connection:
+            # As a gateway of before the first migration would have left it.
+            connection.execute(text("CREATE TABLE alembic_version (version_num TEXT)"))
+        old.migrate()
+        for database in (old, self.database):
+            with database._engine.connect() as connection:
+                context = MigrationContext.configure(connection)
+                self.assertEqual(compare_metadata(context, METADATA), [])
+                self.assertEqual(context.get_current_heads(), (REVISION,))
+
+    def test_the_revision_is_the_last_migration_s(self) -> None:
+        folder = Path(store.__file__).parent / "migrations"
+        self.assertEqual(ScriptDirectory(str(folder)).get_heads(), [REVISION])
 
     def test_migrating_again_changes_nothing(self) -> None:
         self.database.apply([(OPENED, opened("a"))])
@@ -259,7 +275,8 @@ class _Tests:
 
 class SqliteTests(_Tests, SynchronousTestCase):
     def new_url(self) -> str:
-        return f"sqlite:///{self.folder / 'calls.sqlite'}"
+        count = len(list(self.folder.glob("*.sqlite")))
+        return f"sqlite:///{self.folder / f'calls{count}.sqlite'}"
 
 
 class PostgresTests(_Tests, SynchronousTestCase):
