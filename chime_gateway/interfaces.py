@@ -63,36 +63,60 @@ class CallerInfo:
     parameters: Mapping[str, str] = field(default=Factory(dict), repr=False)
 
 
+@frozen(kw_only=True)
+class CarrierTraits:
+    """
+    What a carrier says of itself; nobody else knows one carrier from another.
+
+    @ivar name: in metrics and records.
+    @ivar buffers: the peer has a playout buffer of its own, takes audio as fast
+        as it comes and obeys L{CallLeg.clear}.
+    @ivar reports_playback: it says, by marks, what was heard; otherwise that is
+        told by the clock.
+    @ivar lag_seconds: how late it may be, in either direction.
+    """
+
+    name: str
+    buffers: bool
+    reports_playback: bool
+    lag_seconds: float = 0.0
+
+    def __attrs_post_init__(self) -> None:
+        if self.lag_seconds and not self.reports_playback:
+            raise ValueError(f"{self.name}: one that may be late reports playback")
+
+    @property
+    def is_paced(self) -> bool:
+        """It has to be given exactly one frame each ptime."""
+        return not self.buffers
+
+
 class CallLeg(Protocol):
     """
     The caller's side of a call.
 
-    @ivar carrier: label for metrics and records.
+    @ivar traits: of its carrier.
     @ivar codec: of audio in both directions.
-    @ivar buffers: the peer has a playout buffer of its own, takes audio as fast
-        as it comes and echoes marks; otherwise it must be given exactly one
-        frame each ptime.
-    @ivar lag_seconds: how late this carrier may be, in either direction.  One
-        that may always says, by marks, when something was heard.
     """
 
-    carrier: str
+    traits: CarrierTraits
     codec: Codec
-    buffers: bool
-    lag_seconds: float
     info: CallerInfo
 
     def answer(self) -> None:
         """The agent is there: let the caller in."""
 
     def play(self, audio: bytes) -> None:
-        """Play whole frames; a leg that does not buffer gets one at a time."""
+        """Play whole frames; a leg that is paced gets one at a time."""
 
     def clear(self) -> None:
         """Forget everything played and not yet heard, now."""
 
     def mark(self, name: str) -> None:
-        """Ask to be told when everything played so far was heard."""
+        """
+        Ask to be told when everything played so far was heard.  Not asked of a
+        carrier that does not report playback.
+        """
 
     def hang_up(self, ending: Ending) -> None:
         """End it; before L{answer} this refuses the call.  Reports nothing."""

@@ -270,6 +270,7 @@ class GatewayService(MultiService):
             transfers=self.control,
         )
         self.metrics.sip = self.sip
+        self.metrics.carriers.add(self.sip.traits.name)
 
     def _new_aws(self, in_thread: Callable[..., Deferred[Any]]) -> AwsApi:
         # Imported when used: botocore takes 5 MB and 130 ms of every start.
@@ -306,6 +307,7 @@ class GatewayService(MultiService):
                 observe_reply=self.metrics.replied,
             )
             self.metrics.kinesis = self.kinesis
+            self.metrics.carriers.add(self.kinesis.traits.name)
 
     def _site(self) -> Any:
         settings = self._settings
@@ -328,6 +330,7 @@ class GatewayService(MultiService):
                 needs_credentials_early,
                 self._batch,
             )
+            self.metrics.carriers.add(listener.traits.name)
             return StreamResource(listener, self._reactor)
 
         return build_site(

@@ -21,6 +21,7 @@ from chime_gateway.interfaces import (
     AgentTraits,
     CallerInfo,
     CallLeg,
+    CarrierTraits,
     Ending,
     LegEvents,
     OutboundLeg,
@@ -37,9 +38,11 @@ class RecordingLeg:
     def __init__(
         self, log: Log, *, buffers: bool = True, codec: Codec = PCMU, agent: str = ""
     ) -> None:
-        self.carrier = "websocket" if buffers else "websocket-raw"
-        self.buffers = buffers
-        self.lag_seconds = 0.0
+        self.traits = CarrierTraits(
+            name="websocket" if buffers else "websocket-raw",
+            buffers=buffers,
+            reports_playback=buffers,
+        )
         self.codec = codec
         self.info = CallerInfo(agent=agent, caller="+15550001", called="+15550002")
         self.log = log

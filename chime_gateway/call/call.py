@@ -323,7 +323,7 @@ class Call:
         self._pump.detach_agent()
         now = self._clock()
         owed = self._pump.queued_seconds(now)
-        slack = _PLAY_OUT_SLACK_SECONDS + 2 * self._leg.lag_seconds
+        slack = _PLAY_OUT_SLACK_SECONDS + 2 * self._leg.traits.lag_seconds
         self._play_out_by = now + owed + slack
 
     def end(self, ending: Ending | None, *, hang_up_leg: bool) -> None:

@@ -23,6 +23,7 @@ from chime_gateway.interfaces import (
     AgentEvents,
     Agents,
     AgentSession,
+    CarrierTraits,
 )
 from chime_gateway.media.metronome import Failed, Metronome, Tick
 from chime_gateway.profiles import AgentProfile, HttpTool
@@ -73,6 +74,7 @@ class Take:
     One call that is captured.
 
     @param write: takes each entry.
+    @ivar now: seconds since the start, as of the last input.
     @ivar context: for the call, with a clock that stands still.
     """
 
@@ -84,7 +86,8 @@ class Take:
         write: Callable[[Entry], None],
     ) -> None:
         self._real_clock = context.clock
-        self._began = self.now = context.clock()
+        self._began = context.clock()
+        self.now = 0.0
         self._write = write
         self._depth = 0
         self.context = evolve(
@@ -113,9 +116,10 @@ class Take:
 
     def came(self, what: str, arguments: list[Any], run: Callable[[], _T]) -> _T:
         """Something comes in: write it down, then let the call react to it."""
-        self.now = self._real_clock()
+        # The call has the time that is written down, to the last digit.
+        self.now = round(self._real_clock() - self._began, 6)
         self._depth += 1
-        self._write((self.now - self._began, True, self._depth, what, arguments))
+        self._write((self.now, True, self._depth, what, arguments))
         try:
             return run()
         finally:
@@ -123,7 +127,7 @@ class Take:
 
     def went(self, what: str, arguments: list[Any]) -> None:
         """Something goes out."""
-        self._write((self.now - self._began, False, self._depth, what, arguments))
+        self._write((self.now, False, self._depth, what, arguments))
 
     def result_of(
         self,
@@ -158,7 +162,9 @@ def shown_agent(agent: AgentSession) -> dict[str, Any]:
 
 
 #: Begins a L{Take}.
-Capture: TypeAlias = Callable[[CallRecord, AgentProfile, CallContext], Take]
+Capture: TypeAlias = Callable[
+    [CallRecord, AgentProfile, CallContext, CarrierTraits], Take
+]
 
 
 class _Beats(Metronome):

@@ -123,7 +123,7 @@ class CallTable(CallObserver):
         call_id = self._new_id()
         record = CallRecord(
             call_id=call_id,
-            carrier=leg.carrier,
+            carrier=leg.traits.name,
             agent_profile=name,
             codec=leg.codec.name,
             info=evolve(leg.info, agent=name),
@@ -141,7 +141,7 @@ class CallTable(CallObserver):
         )
         agents = self._agents
         if self._capture is not None:
-            take = self._capture(record, profile, context)
+            take = self._capture(record, profile, context, leg.traits)
             leg, agents = take.leg(leg), take.agents(agents)
             outbound = None if outbound is None else take.leg(outbound)
             context = take.context

@@ -60,6 +60,7 @@ class KinesisCarrier:
     @ivar notices: of the queue, by what became of them.
     """
 
+    traits = KinesisLeg.traits
     _log = Logger()
 
     def __init__(
@@ -266,7 +267,7 @@ class KinesisCarrier:
             if isinstance(exc, UnknownAgent) or receives >= _MOST_RECEIVES:
                 self.notices["refused"] += 1
                 leg.hang_up(Ending(Outcome.AGENT_UNAVAILABLE, str(exc)))
-                self._switchboard.turned_away(leg.carrier, ending)
+                self._switchboard.turned_away(leg.traits.name, ending)
             else:
                 # Full since the messages were asked for; others may have room.
                 self.notices["given_back"] += 1

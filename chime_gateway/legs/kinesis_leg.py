@@ -15,7 +15,14 @@ from twisted.python.failure import Failure
 
 from chime_gateway.errors import TransferFailed
 from chime_gateway.frames import PCMU, Codec
-from chime_gateway.interfaces import CallerInfo, Ending, LegEvents, Outcome, Switchboard
+from chime_gateway.interfaces import (
+    CallerInfo,
+    CarrierTraits,
+    Ending,
+    LegEvents,
+    Outcome,
+    Switchboard,
+)
 from chime_gateway.legs.kinesis_reply import Reply
 from chime_gateway.legs.kinesis_source import KinesisSource, StreamingAws
 from chime_gateway.net.timer import Timer
@@ -50,10 +57,10 @@ class KinesisLeg:
     it costs a look-up where another rate would cost a filter.
     """
 
-    carrier = "kinesis"
+    traits = CarrierTraits(
+        name="kinesis", buffers=True, reports_playback=True, lag_seconds=4.0
+    )
     codec: Codec = PCMU
-    buffers = True
-    lag_seconds = 4.0
 
     def __init__(
         self, carrier: LegOwner, notice: StreamNotice, is_taken_over: bool

@@ -72,6 +72,7 @@ class SipCarrier:
     @ivar requests: that came, by method.
     """
 
+    traits = InboundLeg.traits
     _log = Logger()
 
     def __init__(

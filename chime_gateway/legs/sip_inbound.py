@@ -120,7 +120,7 @@ class InboundLeg(SipLeg):
         refused = status in (404, 486, 503)
         outcome = Outcome.REFUSED if refused else Outcome.CALLER_PROTOCOL_ERROR
         self._release()
-        self._context.switchboard.turned_away(self.carrier, Ending(outcome, why))
+        self._context.switchboard.turned_away(self.traits.name, Ending(outcome, why))
 
     def _come_in(self) -> None:
         full = self._context.settings.full_status

@@ -15,7 +15,13 @@ from twisted.internet.defer import Deferred, fail
 
 from chime_gateway.errors import TransferFailed
 from chime_gateway.frames import PCMU, Codec
-from chime_gateway.interfaces import CallerInfo, Ending, LegEvents, Outcome
+from chime_gateway.interfaces import (
+    CallerInfo,
+    CarrierTraits,
+    Ending,
+    LegEvents,
+    Outcome,
+)
 from chime_gateway.legs.sip_audio import LegAudio
 from chime_gateway.legs.sip_context import (
     ACCEPT,
@@ -74,9 +80,7 @@ def caller_info(request: Request) -> CallerInfo:
 class SipLeg:
     """One side of one call (L{chime_gateway.interfaces.CallLeg})."""
 
-    carrier = "sip"
-    buffers = False
-    lag_seconds = 0.0
+    traits = CarrierTraits(name="sip", buffers=False, reports_playback=False)
     codec: Codec = PCMU
 
     def __init__(self, context: SipContext, info: CallerInfo) -> None:

@@ -17,9 +17,9 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.web.resource import Resource
 from twisted.web.server import Request
 
-from chime_gateway.interfaces import Ending, Outcome, Switchboard
+from chime_gateway.interfaces import CarrierTraits, Ending, Outcome, Switchboard
 from chime_gateway.legs.stream_auth import StreamAuth, UpgradeRequest, Verdict
-from chime_gateway.legs.websocket import StreamLeg
+from chime_gateway.legs.websocket import StreamLeg, traits_of
 from chime_gateway.net.batch import BatchReader
 from chime_gateway.net.websocket import LeanWebSocket
 from chime_gateway.wire.mediastream import MAX_MESSAGE_BYTES, StreamDialect
@@ -41,6 +41,10 @@ class StreamListener:
     start_seconds: float
     needs_credentials_early: bool
     batch: BatchReader | None = None
+
+    @property
+    def traits(self) -> CarrierTraits:
+        return traits_of(self.new_dialect())
 
 
 class StreamProtocol(LeanWebSocket, WebSocketServerProtocol):  # type: ignore[misc]
@@ -140,7 +144,7 @@ class StreamResource(Resource):
         if verdict is Verdict.DENIED or is_missing:
             why = "no credentials" if is_missing else "wrong credentials"
             listener.switchboard.turned_away(
-                listener.new_dialect().carrier, Ending(Outcome.UNAUTHORIZED, why)
+                listener.traits.name, Ending(Outcome.UNAUTHORIZED, why)
             )
             request.setResponseCode(401 if is_missing else 403)
             request.setHeader(b"WWW-Authenticate", b"Bearer")

@@ -25,6 +25,7 @@ from chime_gateway.errors import (
 from chime_gateway.frames import PTIME_MS
 from chime_gateway.interfaces import (
     CallerInfo,
+    CarrierTraits,
     Ending,
     LegEvents,
     Outcome,
@@ -102,6 +103,15 @@ class MessageSink(Protocol):
     def close(self, code: int, reason: str) -> None: ...
 
 
+def traits_of(dialect: StreamDialect) -> CarrierTraits:
+    """Each dialect is a carrier of its own."""
+    return CarrierTraits(
+        name=dialect.carrier,
+        buffers=dialect.buffers,
+        reports_playback=dialect.echoes_marks,
+    )
+
+
 class StreamLeg:
     """
     One media stream, from its first message to its end.
@@ -121,9 +131,7 @@ class StreamLeg:
         clock: IReactorTime,
         start_seconds: float,
     ) -> None:
-        self.carrier = dialect.carrier
-        self.buffers = dialect.buffers
-        self.lag_seconds = 0.0
+        self.traits = traits_of(dialect)
         self.codec = dialect.codec
         self.info = CallerInfo()
         self._dialect = dialect
@@ -341,7 +349,7 @@ class StreamLeg:
         if call is not None:
             call.leg_ended(ending)
         else:
-            self._switchboard.turned_away(self.carrier, ending)
+            self._switchboard.turned_away(self.traits.name, ending)
 
     def _close(self, ending: Ending, code: int) -> None:
         self._release()

@@ -105,9 +105,11 @@ class MediaPump:
         self._early: deque[bytes] | None = deque() if keep_early else None
         self._early_bytes = 0
 
-        self._is_paced = not leg.buffers
-        self._playout = Playout(leg.codec.bytes_per_second, leg.lag_seconds)
-        self._gap_seconds = GAP_SECONDS + leg.lag_seconds
+        traits = leg.traits
+        self._is_paced = traits.is_paced
+        self._wants_marks = traits.buffers and traits.reports_playback
+        self._playout = Playout(leg.codec.bytes_per_second, traits.lag_seconds)
+        self._gap_seconds = GAP_SECONDS + traits.lag_seconds
         self._mark_bytes = int(MARK_SECONDS * leg.codec.bytes_per_second)
         self._marked_at = 0
         self._mark_count = 0
@@ -322,7 +324,7 @@ class MediaPump:
             now = self._clock()
             self._pad_partial(now)
             self._current = None
-            if not self._is_paced and self._playout.sent > self._marked_at:
+            if self._wants_marks and self._playout.sent > self._marked_at:
                 self._mark()
 
     def _pad_partial(self, now: float) -> None:
@@ -351,13 +353,15 @@ class MediaPump:
             self._hand_over(item, audio, now)
 
     def _hand_over(self, item: Item, audio: bytes, now: float) -> None:
-        """To a leg with a playout buffer: all at once, with marks to follow it."""
+        """To a leg with a playout buffer: all at once, followed by marks if it has."""
         playout = self._playout
         if now >= playout.dry_at:
             is_new = item.spans[0][0] == playout.sent
             if not is_new:
                 self._stats.underruns += 1
-            if is_new or playout.sent - self._marked_at >= self._mark_bytes:
+            if self._wants_marks and (
+                is_new or playout.sent - self._marked_at >= self._mark_bytes
+            ):
                 # The mark behind the first frame tells when playing began.
                 first = self._frame_bytes
                 self._play(audio[:first], now)
@@ -366,7 +370,7 @@ class MediaPump:
                 if not audio:
                     return
         self._play(audio, now)
-        if playout.sent - self._marked_at >= self._mark_bytes:
+        if self._wants_marks and playout.sent - self._marked_at >= self._mark_bytes:
             self._mark()
 
     def _play(self, audio: bytes, now: float) -> None:

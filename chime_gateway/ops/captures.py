@@ -24,10 +24,11 @@ from chime_gateway.call.call import CallContext
 from chime_gateway.call.capture import Take
 from chime_gateway.call.record import CallRecord
 from chime_gateway.errors import ConfigError
-from chime_gateway.interfaces import Ending
+from chime_gateway.interfaces import CarrierTraits, Ending
 from chime_gateway.net.worker import WorkerThread
 from chime_gateway.profiles import AgentProfile
 
+#: 2: with the traits of the leg and of each session.
 VERSION: Final = 2
 
 #: Entries that wait for a disk that does not take them.
@@ -51,7 +52,12 @@ def encode(value: Any) -> Any:
     return value
 
 
-def _head(record: CallRecord, profile: AgentProfile, context: CallContext) -> Any:
+def _head(
+    record: CallRecord,
+    profile: AgentProfile,
+    context: CallContext,
+    traits: CarrierTraits,
+) -> Any:
     def shown(_: object, attribute: Any, value: Any) -> Any:
         if attribute is not None and attribute.name in _SECRETS:
             return ""
@@ -61,7 +67,7 @@ def _head(record: CallRecord, profile: AgentProfile, context: CallContext) -> An
         "capture": VERSION,
         "gateway": __version__,
         "call_id": record.call_id,
-        "carrier": record.carrier,
+        "traits": attrs.asdict(traits),
         "codec": record.codec,
         "direction": record.direction,
         "agent": record.agent_profile,
@@ -95,10 +101,14 @@ class CaptureFiles:
         )
 
     def __call__(
-        self, record: CallRecord, profile: AgentProfile, context: CallContext
+        self,
+        record: CallRecord,
+        profile: AgentProfile,
+        context: CallContext,
+        traits: CarrierTraits,
     ) -> Take:
         call_id = record.call_id
-        self.put(call_id, _head(record, profile, context))
+        self.put(call_id, _head(record, profile, context, traits))
         return Take(record, profile, context, lambda entry: self.put(call_id, entry))
 
     def start(self) -> None:
@@ -157,7 +167,7 @@ def _line(what: Any) -> bytes:
     if isinstance(what, tuple):
         at, is_input, depth, name, arguments = what
         what = [
-            round(at, 6),
+            at,
             ">" * depth if is_input else "<",
             name,
             *(encode(argument) for argument in arguments),

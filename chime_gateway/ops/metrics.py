@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from chime_gateway.store.store import Store
     from chime_gateway.store.uploads import Uploads
 
-_CARRIERS: Final = ("websocket", "websocket-raw", "sip", "kinesis")
-
 #: How what a caller says may fail to be written down.
 _TEXTS_MISSED: Final = ("refused", "failed", "silent")
 
@@ -88,6 +86,8 @@ class Metrics(Collector):
     What the rest of the gateway reports to, and C{/metrics} reads.
 
     @ivar calls: the calls in progress; set once there is a table of them.
+    @ivar carriers: names of those that this gateway has; they are shown before
+        they have a call.
     @ivar sip: the SIP carrier, if there is one; C{kinesis} likewise.
     @ivar kept: what is kept of calls.
     @ivar control: of calls, by the SIP media application, if there is one.
@@ -96,6 +96,7 @@ class Metrics(Collector):
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.calls: Callable[[], Iterable[Call]] = list
+        self.carriers: set[str] = set()
         self.sip: SipCounts | None = None
         self.kinesis: KinesisCounts | None = None
         self.control: ControlCounts | None = None
@@ -193,7 +194,7 @@ class Metrics(Collector):
             "chimegw_calls_active", "Calls in progress.", labels=["carrier"]
         )
         by_carrier = Counter(call.record.carrier for call in calls)
-        for carrier in sorted({*_CARRIERS, *by_carrier}):
+        for carrier in sorted({*self.carriers, *by_carrier}):
             active.add_metric([carrier], by_carrier[carrier])
         yield active
 

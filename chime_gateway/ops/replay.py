@@ -16,14 +16,20 @@ from attrs import Factory, define, evolve, frozen
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from chime_gateway import errors
+from chime_gateway import __version__, errors
 from chime_gateway.call.call import Call, CallContext
 from chime_gateway.call.events import CallEvent
 from chime_gateway.call.record import CallRecord
 from chime_gateway.config_values import structure
 from chime_gateway.errors import ConfigError, GatewayError
 from chime_gateway.frames import CODECS
-from chime_gateway.interfaces import AgentTraits, CallerInfo, Ending, Outcome
+from chime_gateway.interfaces import (
+    AgentTraits,
+    CallerInfo,
+    CarrierTraits,
+    Ending,
+    Outcome,
+)
 from chime_gateway.media.metronome import Failed, Metronome, Tick
 from chime_gateway.ops.captures import VERSION, encode
 from chime_gateway.profiles import AgentProfile, HttpTool, McpServer
@@ -31,15 +37,6 @@ from chime_gateway.settings import Limits
 
 #: After a difference, the same output is looked for so far ahead.
 _LOOK_AHEAD: Final = 50
-
-#: How legs of each carrier play.
-_BUFFERS: Final[Mapping[str, bool]] = {
-    "websocket": True,
-    "websocket-raw": False,
-    "sip": False,
-    "kinesis": True,
-}
-_LAG_SECONDS: Final[Mapping[str, float]] = {"kinesis": 4.0}
 
 
 @frozen
@@ -94,8 +91,14 @@ def read_capture(path: str) -> tuple[dict[str, Any], list[Line]]:
     try:
         with open(path, encoding="utf-8") as file:
             head = json.loads(file.readline() or "null")
-            if not isinstance(head, dict) or head.get("capture") != VERSION:
-                raise ConfigError(f"{path}: not a capture of version {VERSION}")
+            if not isinstance(head, dict) or "capture" not in head:
+                raise ConfigError(f"{path}: not a capture")
+            if head["capture"] != VERSION:
+                raise ConfigError(
+                    f"{path}: a capture of version {head['capture']}, made by"
+                    f" chime-gateway {head.get('gateway', 'of an unknown version')};"
+                    f" {__version__} runs captures of version {VERSION} again"
+                )
             return head, list(_lines(file))
     except (OSError, UnicodeDecodeError, ValueError) as exc:
         raise ConfigError(f"{path}: {exc}") from exc
@@ -142,9 +145,10 @@ class Replay:
         self._ticks: list[Tick] = []
         self._waiting: dict[tuple[str, str], Deferred[Any]] = {}
         profile = _profile(head["profile"])
+        traits = CarrierTraits(**head["traits"])
         record = CallRecord(
             call_id=head["call_id"],
-            carrier=head["carrier"],
+            carrier=traits.name,
             agent_profile=head["agent"],
             codec=head["codec"],
             info=CallerInfo(**head["info"]),
@@ -160,11 +164,8 @@ class Replay:
             tools=_Tools(self),
         )
         self._codec = CODECS[head["codec"]]
-        leg: Any = _Side(self, "leg", carrier=head["carrier"], codec=self._codec)
-        leg.__dict__.update(
-            buffers=_BUFFERS.get(head["carrier"], True),
-            lag_seconds=_LAG_SECONDS.get(head["carrier"], 0.0),
-            info=record.info,
+        leg: Any = _Side(
+            self, "leg", traits=traits, codec=self._codec, info=record.info
         )
         self.call = Call(leg, profile, record, context)
         self._outbound = leg if head["direction"] == "outbound" else None

@@ -107,13 +107,15 @@ class StreamDialect(Protocol):
 
     @ivar carrier: the name in metrics and records.
     @ivar buffers: the carrier has a playout buffer, takes audio faster than
-        real time, echoes marks and obeys C{clear}.  Otherwise it must be fed
-        one frame each ptime.
+        real time and obeys C{clear}.  Otherwise it must be fed one frame each
+        ptime.
+    @ivar echoes_marks: it returns a mark when what came before it was played.
     @ivar codec: settled by the L{Started} event.
     """
 
     carrier: str
     buffers: bool
+    echoes_marks: bool
     codec: Codec
 
     def receive(self, payload: bytes, is_binary: bool) -> Event | bytes:
@@ -324,6 +326,7 @@ class TwilioStream(_Stream):
 
     carrier = "websocket"
     buffers = True
+    echoes_marks = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -374,6 +377,7 @@ class RawStream(_Stream):
 
     carrier = "websocket-raw"
     buffers = False
+    echoes_marks = False
 
     def receive(self, payload: bytes, is_binary: bool) -> Event | bytes:
         if is_binary:

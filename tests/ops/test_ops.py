@@ -49,6 +49,7 @@ PROMISED = (
 class MetricsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.metrics = Metrics()
+        self.metrics.carriers.update(("websocket", "websocket-raw"))
         self.clock = Clock()
         log: Log = []
         agents = RecordingAgents(log)

@@ -153,6 +153,16 @@ class ReplayTests(ThreadTestCase):
             self.assertRaises(ConfigError, read_capture, str(path))
         self.assertRaises(ConfigError, read_capture, "/nowhere")
 
+    def test_a_capture_of_another_version_says_whose_it_is(self) -> None:
+        path = self.capture()
+        head, _, rest = path.read_text().partition("\n")
+        old = {**json.loads(head), "capture": 1, "gateway": "0.1.0"}
+        del old["traits"]
+        path.write_text(json.dumps(old) + "\n" + rest)
+        exc = self.assertRaises(ConfigError, read_capture, str(path))
+        self.assertIn("version 1, made by chime-gateway 0.1.0", str(exc))
+        self.assertIn("runs captures of version 2", str(exc))
+
     def test_operators_are_captured_as_well(self) -> None:
         folder = temporary_folder(self)
         files = CaptureFiles(folder)
