@@ -13,6 +13,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.ports import free_port
+
 _ROOT = Path("/usr/lib/postgresql")
 
 
@@ -44,9 +46,7 @@ class Postgres:
         if os.getuid() == 0:
             shutil.chown(self._folder, "postgres", "postgres")
             self._who = {"user": "postgres", "group": "postgres"}
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = free_port(socket.SOCK_STREAM)
         self._run(
             "initdb",
             "-D",

@@ -18,13 +18,7 @@ from chime_gateway.legs.sip import SipCarrier
 from chime_gateway.settings import GatewaySettings, SipListener, SipSettings
 from tests.files import temporary_file
 from tests.integration.harness import GatewayTestCase
-
-
-def free_port(kind: socket.SocketKind = socket.SOCK_DGRAM) -> int:
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+from tests.ports import MEDIA, free_port
 
 
 def self_signed() -> bytes:
@@ -72,7 +66,7 @@ class SipTestCase(GatewayTestCase):
                 for name, port in self.sip_ports.items()
             ),
             allow=(ip_network("127.0.0.0/8"),),
-            rtp_ports=(20000, 20999),
+            rtp_ports=MEDIA,
             certificate=certificate,
         )
         sip = evolve(sip, **self.sip_changes)

@@ -27,7 +27,8 @@ from chime_gateway.settings import GatewaySettings, SipTrunk
 from chime_gateway.sim.compare import correlation
 from chime_gateway.sim.wav import convert, read_wav
 from tests.integration.programs import Program, missing
-from tests.integration.sip_harness import SipTestCase, free_port
+from tests.integration.sip_harness import SipTestCase
+from tests.ports import free_port
 
 HELLO = Path(__file__).parents[2] / "chime_gateway" / "sim" / "data" / "hello.wav"
 

@@ -20,7 +20,8 @@ from chime_gateway.call.call import Call
 from chime_gateway.interfaces import Ending, Outcome
 from chime_gateway.sim.realtime_session import Behaviour
 from tests.integration.programs import Program, missing
-from tests.integration.sip_harness import SipTestCase, free_port
+from tests.integration.sip_harness import SipTestCase
+from tests.ports import MEDIA, free_port
 
 SCENARIOS = Path(__file__).parent / "sipp"
 PCAPS = Path("/usr/share/sip-tester")
@@ -155,7 +156,8 @@ class WireTests(SippTestCase):
     """Our RTP, as tshark sees it."""
 
     skip = missing("sipp", "tshark")
-    capture_options: ClassVar = ["-i", "lo", "-f", "udp portrange 20000-20999"]
+    media: ClassVar = f"{MEDIA[0]}-{MEDIA[1]}"
+    capture_options: ClassVar = ["-i", "lo", "-f", f"udp portrange {media}"]
 
     async def test_numbers_have_no_gaps_and_packets_are_20_ms_apart(self) -> None:
         folder = tempfile.mkdtemp()
@@ -174,7 +176,7 @@ class WireTests(SippTestCase):
         await self.sipp("basic", calls=3)
         tshark.stop("INT")
         await tshark.ended
-        ports = "udp.port==20000-20999,rtp"
+        ports = f"udp.port=={self.media},rtp"
         reader = Program(
             self.reactor,
             ["tshark", "-r", capture, "-d", ports, "-q", "-z", "rtp,streams"],

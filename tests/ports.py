@@ -1,0 +1,64 @@
+"""
+Ports that no other process of tests takes at the same time.
+
+A port that was only looked at, with port 0, may be somebody else's before its
+user binds it, and two runners at once would meet on any fixed range.  So each
+process that runs tests has a block of ports of its own.  All blocks lie below the
+ports that the system gives to whoever asks for any.
+"""
+
+from __future__ import annotations
+
+import atexit
+import socket
+from collections.abc import Iterator
+from typing import Final
+
+_FIRST: Final = 20_000
+_LAST: Final = 31_999
+
+#: In each block: one port that says that it is taken, these for single users, and
+#: the rest for media.
+_BLOCK: Final = 500
+_SINGLE: Final = 100
+
+
+def _block() -> tuple[int, socket.socket]:
+    """The lowest block that is free, and the socket that keeps it ours."""
+    for first in range(_FIRST, _LAST - _BLOCK + 2, _BLOCK):
+        guard = socket.socket()
+        try:
+            guard.bind(("127.0.0.1", first))
+            guard.listen()
+        except OSError:
+            guard.close()
+            continue
+        return first, guard
+    raise RuntimeError("every block of ports is taken: are older tests still running?")
+
+
+_first, _guard = _block()
+atexit.register(_guard.close)
+
+
+def _singles() -> Iterator[int]:
+    while True:
+        yield from range(_first + 1, _first + _SINGLE)
+
+
+_numbers = _singles()
+
+#: The lowest and the highest port for RTP.
+MEDIA: Final = (_first + _SINGLE, _first + _BLOCK - 1)
+
+
+def free_port(kind: socket.SocketKind = socket.SOCK_DGRAM) -> int:
+    """Free now; it is not given away a second time soon."""
+    for number in _numbers:
+        with socket.socket(socket.AF_INET, kind) as probe:
+            try:
+                probe.bind(("127.0.0.1", number))
+            except OSError:
+                continue
+            return number
+    raise AssertionError("the numbers do not end")
