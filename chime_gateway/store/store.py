@@ -144,6 +144,7 @@ class Store:
             )
         if lost:
             self._log.warn("{count} calls of an earlier run were lost", count=len(lost))
+            self._wake()
 
     def _keep_up(self) -> None:
         self._sweep()

@@ -24,6 +24,7 @@ class StoreTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.folder = temporary_folder(self)
         self.now = 100_000.0
+        self.in_reactor: list[Any] = []
         self.recordings = RecordingWriter(
             self.folder / "recordings", lambda name: f"rec/{name}"
         )
@@ -42,7 +43,7 @@ class StoreTests(SynchronousTestCase):
             [WebhookSettings(name="crm", url="https://x")],
             post=post,
             in_thread=lambda function, *args: maybeDeferred(function, *args),
-            in_reactor=lambda *_: None,
+            in_reactor=self.in_reactor.append,
             clock=Clock(),
             wall_time=lambda: self.now,
             jitter=lambda: 0.5,
@@ -73,6 +74,14 @@ class StoreTests(SynchronousTestCase):
         self.assertEqual(body["type"], "call.ended")
         self.assertEqual(body["data"]["outcome"], "gateway_lost")
         self.assertEqual(len(body["data"]["transcript"]), 1)
+
+    def test_what_is_told_of_a_lost_call_is_delivered_at_once(self) -> None:
+        store = self.store()
+        store.database.apply([(OPENED, self.lost("a", 99_000.0))])
+        store._sweep()
+        self.assertEqual(self.in_reactor, [store.webhooks.wake])
+        store._sweep()
+        self.assertEqual(len(self.in_reactor), 1)
 
     def test_calls_of_this_run_are_left_alone(self) -> None:
         store = self.store()
