@@ -1,0 +1,279 @@
+"""
+What the agent has said and the caller has not heard yet.
+
+A leg with a playout buffer gets everything at once, with marks to follow it; one that
+is paced gets a frame each time it is due.  In both cases every byte belongs to an
+item, and its place in the stream says when it is heard.
+
+Where the audio comes from, and who is told what an interruption cut, is not known
+here.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from chime_gateway.frames import PTIME_MS
+from chime_gateway.interfaces import CallLeg
+from chime_gateway.media.bargein import Cut, Item, ItemKey, Ledger
+from chime_gateway.media.playout import Playout
+from chime_gateway.media.recorder import Recorder
+from chime_gateway.media.stats import MediaStats
+
+#: A mark is asked for at least this often, to follow the carrier's clock.
+MARK_SECONDS: Final = 1.0
+
+FRAME_SECONDS: Final = PTIME_MS / 1000
+
+
+class PlayQueue:
+    """
+    All audio here is in the leg's codec.
+
+    @param max_seconds: waiting to be heard; more is dropped.
+    @param observe_turn: told the seconds from the end of the caller's turn to
+        the first audio of the answer.
+    @param observe_began: told the id of an item and when it begins to be heard.
+    @param observe_heard: told the id of an item that was heard to its end or cut,
+        how many ms of it were heard, of how many, and whether it was cut.
+    @ivar recorder: records what is played, while there is one.
+    @ivar turn_ended_at: since when the caller waits for an answer.
+    """
+
+    def __init__(
+        self,
+        leg: CallLeg,
+        stats: MediaStats,
+        *,
+        max_seconds: float,
+        observe_turn: Callable[[float], None],
+        observe_began: Callable[[str, float], None],
+        observe_heard: Callable[[str, int, int, bool], None],
+    ) -> None:
+        self.recorder: Recorder | None = None
+        self.turn_ended_at: float | None = None
+        self._leg = leg
+        self._stats = stats
+        self._observe_turn = observe_turn
+        self._observe_began = observe_began
+        self._observe_heard = observe_heard
+        self._codec = leg.codec
+        self._frame_bytes = leg.codec.frame_bytes
+        self._max_seconds = max_seconds
+        traits = leg.traits
+        self._is_paced = traits.is_paced
+        self._wants_marks = traits.buffers and traits.reports_playback
+        self._playout = Playout(leg.codec.bytes_per_second, traits.lag_seconds)
+        self._mark_bytes = int(MARK_SECONDS * leg.codec.bytes_per_second)
+        self._marked_at = 0
+        self._mark_count = 0
+        self._ledger = Ledger()
+        self._frames: deque[bytes] = deque()
+        self._partial = b""
+        self._current: Item | None = None
+        self._ran_dry = False
+        self._local_count = 0
+
+    # -- items ---------------------------------------------------------------
+
+    def item(self, response_id: str, key: ItemKey, now: float) -> Item:
+        """The item of that key; what comes next belongs to it."""
+        if self._current is not None and self._current.key == key:
+            return self._current
+        self._pad_partial(now)
+        self._report_heard(self._playout.head(now))
+        self._current = self._ledger.item(response_id, key)
+        if not self._current.spans:
+            waits = len(self._frames) * FRAME_SECONDS
+            self._observe_began(key[0], max(now, self._playout.dry_at) + waits)
+        return self._current
+
+    def add(self, item: Item, audio: bytes, now: float) -> None:
+        """More of an item, of any length."""
+        if self._partial:
+            audio = self._partial + audio
+        whole = len(audio) - len(audio) % self._frame_bytes
+        self._partial = audio[whole:]
+        if whole:
+            self._owe(item, audio[:whole] if self._partial else audio, now)
+
+    def add_local(self, audio: bytes, now: float) -> None:
+        """A sound of the gateway's own, behind all that is owed."""
+        self._local_count += 1
+        item = Item(("", -self._local_count), "", is_local=True, is_complete=True)
+        self._ledger.add(item)
+        self._pad_partial(now)
+        missing = -len(audio) % self._frame_bytes
+        self._owe(item, audio + self._codec.silence(missing), now)
+
+    def response_done(self, response_id: str, now: float) -> None:
+        """No more will come of any item of this response."""
+        for item in self._ledger.of_response(response_id):
+            self._complete(item, now)
+
+    def item_done(self, item_id: str, now: float) -> None:
+        """No more will come of this item."""
+        for item in self._ledger.find(item_id):
+            self._complete(item, now)
+
+    def session_ended(self, now: float) -> None:
+        """No more will come of any item, and nobody is told what was heard."""
+        for item in self._ledger.end_session():
+            self._complete(item, now)
+
+    def _complete(self, item: Item, now: float) -> None:
+        if item.is_complete:
+            return
+        item.is_complete = True
+        if item is self._current:
+            self._pad_partial(now)
+            self._current = None
+            if self._wants_marks and self._playout.sent > self._marked_at:
+                self._mark()
+
+    def _pad_partial(self, now: float) -> None:
+        """An item ends in whole frames: a part of one is heard as a click."""
+        if self._partial and self._current is not None:
+            missing = self._frame_bytes - len(self._partial)
+            frame = self._partial + self._codec.silence(missing)
+            self._partial = b""
+            self._owe(self._current, frame, now)
+
+    # -- to the leg ------------------------------------------------------------
+
+    def _owe(self, item: Item, audio: bytes, now: float) -> None:
+        """Whole frames, to be heard behind all that is owed already."""
+        playout = self._playout
+        size = self._frame_bytes
+        start = playout.sent + len(self._frames) * size
+        waits = max(0.0, playout.dry_at - now) + len(self._frames) * FRAME_SECONDS
+        if waits > self._max_seconds:
+            self._stats.dropped["play_queue_full"] += len(audio) // size
+            return
+        item.own(start, start + len(audio))
+        if self._is_paced:
+            self._frames.extend(
+                audio[at : at + size] for at in range(0, len(audio), size)
+            )
+        else:
+            self._hand_over(item, audio, now)
+
+    def _hand_over(self, item: Item, audio: bytes, now: float) -> None:
+        """To a leg with a playout buffer: all at once, with marks to follow it."""
+        playout = self._playout
+        if now >= playout.dry_at:
+            is_new = item.spans[0][0] == playout.sent
+            if not is_new:
+                self._stats.underruns += 1
+            if self._wants_marks and (
+                is_new or playout.sent - self._marked_at >= self._mark_bytes
+            ):
+                # The mark behind the first frame tells when playing began.
+                first = self._frame_bytes
+                self._play(audio[:first], now)
+                self._mark()
+                audio = audio[first:]
+                if not audio:
+                    return
+        self._play(audio, now)
+        if self._wants_marks and playout.sent - self._marked_at >= self._mark_bytes:
+            self._mark()
+
+    def _play(self, audio: bytes, now: float) -> None:
+        self._leg.play(audio)
+        if self.recorder is not None:
+            self.recorder.agent(audio, max(now, self._playout.dry_at))
+        self._playout.play(len(audio), now)
+        self._stats.frames_out += len(audio) // self._frame_bytes
+        if self.turn_ended_at is not None:
+            latency = now - self.turn_ended_at
+            self.turn_ended_at = None
+            self._stats.turn_latencies.append(latency)
+            self._observe_turn(latency)
+
+    def _mark(self) -> None:
+        self._mark_count += 1
+        name = f"m{self._mark_count}"
+        self._marked_at = self._playout.sent
+        self._playout.mark_sent(name)
+        self._leg.mark(name)
+
+    def mark_reached(self, name: str, now: float) -> None:
+        """The carrier returned a mark; what it means depends on its age."""
+        self._playout.mark_reached(name, now)
+
+    def tick(self, now: float, due: int) -> None:
+        """Every 20 ms; C{due} frames have become due since the last time."""
+        if self._frames:
+            self._ran_dry = False
+            for _ in range(min(due, len(self._frames))):
+                self._play(self._frames.popleft(), now)
+        elif self._is_paced and self._current is not None and not self._ran_dry:
+            self._ran_dry = True
+            self._stats.underruns += 1
+
+    # -- what was heard --------------------------------------------------------
+
+    def cut(self, now: float) -> list[Cut]:
+        """
+        An interruption: silence the leg at once and forget what is owed.
+
+        @return: every item not heard to its end, in order.
+        """
+        self.turn_ended_at = None
+        waiting = len(self._frames) + bool(self._partial)
+        head = self._playout.head(now)
+        unheard = (self._playout.sent - head) // self._frame_bytes + waiting
+        if unheard or not self._playout.is_idle(now):
+            self._leg.clear()
+        self._frames.clear()
+        self._partial = b""
+        self._current = None
+        if self.recorder is not None:
+            self.recorder.cut(self._playout.sent - head)
+        self._playout.clear(now)
+        self._marked_at = self._playout.sent
+        cuts = self._ledger.cut(head)
+        if unheard:
+            self._stats.dropped["barge_in"] += unheard
+        return cuts
+
+    def report_cut(self, cut: Cut) -> None:
+        """Tell of an item that was not heard to its end."""
+        self._report(cut.item, cut.heard_bytes, is_cut=True)
+
+    def stop(self, now: float) -> None:
+        """The call is over: nothing more is played."""
+        self._frames.clear()
+        head = self._playout.head(now)
+        self._report_heard(head)
+        if self.recorder is not None:
+            self.recorder.cut(self._playout.sent - head)
+        for cut in self._ledger.cut(head):
+            self.report_cut(cut)
+
+    def report_heard(self, now: float) -> None:
+        """Tell of items that were heard to their end since the last time."""
+        self._report_heard(self._playout.head(now))
+
+    def _report_heard(self, head: int) -> None:
+        for item in self._ledger.take_heard(head):
+            self._report(item, item.owed, is_cut=False)
+
+    def _report(self, item: Item, heard_bytes: int, *, is_cut: bool) -> None:
+        if not item.is_local:
+            heard_ms = self._codec.duration_ms(heard_bytes)
+            owed_ms = self._codec.duration_ms(item.owed)
+            self._observe_heard(item.key[0], heard_ms, owed_ms, is_cut)
+
+    def queued_seconds(self, now: float) -> float:
+        """How much is not heard yet."""
+        sent = self._playout.sent - self._playout.head(now)
+        owed = sent + len(self._frames) * self._frame_bytes
+        return owed / self._codec.bytes_per_second
+
+    def is_drained(self, now: float) -> bool:
+        """All was heard."""
+        return not self._frames and self._playout.is_idle(now)
