@@ -13,12 +13,13 @@ from enum import Enum
 from typing import Any, Final
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from attrs import asdict, evolve
+from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from chime_gateway.agents.outstanding import Asked, Kind, Outstanding
+from chime_gateway.agents.commands import Commands, Kind
 from chime_gateway.agents.realtime_socket import RealtimeProtocol
+from chime_gateway.agents.responses import PLAIN_RESPONSE, Responses
 from chime_gateway.errors import AgentUnavailable, RemoteProtocolError
 from chime_gateway.frames import Codec
 from chime_gateway.interfaces import AgentEvents, AgentSession, AgentTraits
@@ -26,8 +27,8 @@ from chime_gateway.net.websocket import CLOSE_NORMAL
 from chime_gateway.profiles import AgentProfile
 from chime_gateway.settings import DeploymentSettings
 from chime_gateway.wire import realtime
-from chime_gateway.wire.realtime import Command
 from chime_gateway.wire.realtime_events import (
+    EXPECTED,
     AgentTranscript,
     AudioDelta,
     AudioDone,
@@ -68,10 +69,6 @@ def session_url(deployment: DeploymentSettings) -> str:
     return urlunsplit((scheme, parts.netloc, path, query, ""))
 
 
-#: The agent speaks to what it knows, without orders for this once.
-_PLAIN_RESPONSE: Final = realtime.create_response()
-
-
 class _State(Enum):
     CONNECTING = "connecting"
     CONFIGURING = "configuring"
@@ -108,10 +105,11 @@ class AzureSession:
         self._receive = _READERS[dialect.name].receive
         self._state = _State.CONNECTING
         self._socket: RealtimeProtocol | None = None
-        self._outstanding = Outstanding(clock)
-        self._active: set[str] = set()  # responses that are not done
-        self._create_wanted: Command | None = None
-        self._transcripts: dict[str, str] = {}  # responses that write down an item
+        self._commands = Commands(
+            clock,
+            lambda asked: events.oddity_seen(f"unanswered.{asked.kind.name.lower()}"),
+        )
+        self._responses = Responses(self._commands, events)
         self._refused_transcription = ""
 
     # -- from the socket -------------------------------------------------------
@@ -120,6 +118,8 @@ class AzureSession:
         self._socket = socket
         if self._state is _State.CLOSED:
             socket.close(CLOSE_NORMAL, "")
+        else:
+            self._commands.socket = socket
 
     def message_received(self, payload: bytes, is_binary: bool) -> None:
         if self._state is _State.CLOSED:
@@ -164,56 +164,36 @@ class AzureSession:
 
     def truncate(self, item_id: str, content_index: int, played_ms: int) -> None:
         command = realtime.truncate_item(item_id, content_index, played_ms)
-        self._ask(Kind.TRUNCATE, command, item_id)
+        self._commands.ask(Kind.TRUNCATE, command, item_id)
 
     def say(self, instructions: str) -> None:
-        if self._active:
-            self._ask(Kind.CANCEL, realtime.cancel_response())
-        self._create(realtime.create_response(instructions))
+        self._responses.create_now(realtime.create_response(instructions))
 
     def interject(self, instructions: str) -> None:
-        self._create(realtime.create_aside(self._dialect, instructions))
+        self._responses.create(realtime.create_aside(self._dialect, instructions))
 
     def tell(self, text: str, *, is_order: bool = False) -> None:
         role = "system" if is_order else "user"
-        self._ask(Kind.ITEM, realtime.create_text(text, role))
+        self._commands.ask(Kind.ITEM, realtime.create_text(text, role))
 
     def respond(self) -> None:
-        self._create(_PLAIN_RESPONSE)
+        self._responses.create(PLAIN_RESPONSE)
 
     def cancel(self) -> None:
-        self._create_wanted = None
-        if self._active:
-            self._ask(Kind.CANCEL, realtime.cancel_response())
+        self._responses.cancel()
 
     def tool_result(self, call_id: str, output: str) -> None:
-        self._ask(Kind.ITEM, realtime.create_tool_output(call_id, output), call_id)
+        self._commands.ask(
+            Kind.ITEM, realtime.create_tool_output(call_id, output), call_id
+        )
 
     def close(self) -> None:
         self._state = _State.CLOSED
+        self._commands.socket = None
         if self._socket is not None:
             self._socket.close(CLOSE_NORMAL, "")
 
     # -- inside --------------------------------------------------------------------
-
-    def _ask(self, kind: Kind, command: Command, about: str = "") -> None:
-        if self._socket is None:
-            return
-        self._forget_overdue()
-        asked = self._outstanding.ask(kind, command, about)
-        self._socket.send_message(realtime.encode(command, asked.id))
-
-    def _forget_overdue(self) -> None:
-        for overdue in self._outstanding.take_overdue():
-            self._events.oddity_seen(f"unanswered.{overdue.kind.name.lower()}")
-
-    def _create(self, command: Command) -> None:
-        """One response at a time: the next waits until the active one is done."""
-        self._forget_overdue()
-        if not self._active and self._outstanding.oldest(Kind.RESPONSE) is None:
-            self._ask(Kind.RESPONSE, command)
-        else:
-            self._create_wanted = command
 
     def _session_created(self, event: SessionCreated) -> None:
         self.expires_at = event.expires_at
@@ -225,10 +205,10 @@ class AzureSession:
         command = realtime.update_session(
             self._dialect, self._profile, self.traits.codec
         )
-        self._ask(Kind.UPDATE, command)
+        self._commands.ask(Kind.UPDATE, command)
 
     def _session_updated(self, event: SessionUpdated) -> None:
-        self._outstanding.answer(Kind.UPDATE)
+        self._commands.answer(Kind.UPDATE)
         if self._state is _State.CONFIGURING:
             self._state = _State.READY
             self.ready.callback(self)
@@ -239,12 +219,12 @@ class AzureSession:
 
     def _service_error(self, event: ServiceError) -> None:
         text = f"{event.code}: {event.message}"
-        asked = self._outstanding.refuse(event.command_id)
+        asked = self._commands.refuse(event.command_id)
         if asked is not None and asked.kind is Kind.TRANSCRIPT:
             self._events.transcription_failed(asked.about, "failed", text)
         elif event.benign:
             if event.code == "conversation_already_has_active_response":
-                self._was_second(asked)
+                self._responses.was_second(asked)
             self._events.oddity_seen(event.code)
         elif self._state is _State.CONFIGURING:
             self._settings_refused(event, text)
@@ -253,19 +233,9 @@ class AzureSession:
         else:
             if asked is None:
                 # What it is about is not said; what waits the longest is given up.
-                self._outstanding.answer(Kind.RESPONSE)
+                self._commands.answer(Kind.RESPONSE)
             self._events.oddity_seen(event.code)
             self._log.warn("the agent's service reports {error}", error=text)
-
-    def _was_second(self, asked: Asked | None) -> None:
-        """
-        The VAD was first; ours follows when that one is done, unless something
-        newer waits already.
-        """
-        if asked is None:
-            asked = self._outstanding.answer(Kind.RESPONSE)
-        if asked is not None and asked.kind is Kind.RESPONSE:
-            self._create_wanted = self._create_wanted or asked.command
 
     def _settings_refused(self, event: ServiceError, text: str) -> None:
         """
@@ -294,61 +264,25 @@ class AzureSession:
         self._configure()
 
     def _response_started(self, event: ResponseStarted) -> None:
-        if event.transcript_of:
-            self._outstanding.answer(Kind.TRANSCRIPT, event.transcript_of)
-            self._transcripts[event.response_id] = event.transcript_of
-            return
-        self._active.add(event.response_id)
-        self._outstanding.answer(Kind.RESPONSE)
-        self._events.response_started(event.response_id)
+        self._responses.started(event)
 
     def _response_text(self, event: ResponseText) -> None:
-        item_id = self._transcripts.get(event.response_id)
-        if item_id is not None:
-            self._events.caller_said(item_id, event.text.strip())
-
-    def _transcript_done(self, item_id: str, event: ResponseDone) -> None:
-        self._events.tokens_used(asdict(event.usage))
-        if event.status != "completed":
-            text = f"{event.status}: {event.detail}"
-            self._events.transcription_failed(item_id, "failed", text)
+        self._responses.text(event)
 
     def _response_done(self, event: ResponseDone) -> None:
-        transcript_of = self._transcripts.pop(event.response_id, None)
-        if transcript_of is not None:
-            self._transcript_done(transcript_of, event)
-            return
-        self._active.discard(event.response_id)
-        if event.status == "cancelled":
-            self._outstanding.answer(Kind.CANCEL)
-        tokens = asdict(event.usage)
-        wanted, self._create_wanted = self._create_wanted, None
-        self._events.response_done(
-            event.response_id, event.status, event.detail, tokens
-        )
-        if wanted is None or self._state is not _State.READY:
-            return
-        if self._create_wanted is not None:
-            return  # something newer was asked for just now
-        is_asked = self._outstanding.oldest(Kind.RESPONSE) is not None
-        if is_asked and wanted == _PLAIN_RESPONSE:
-            return  # the one just asked for knows all that this one would
-        self._create(wanted)
+        self._responses.done(event)
 
     def _turn_committed(self, event: TurnCommitted) -> None:
         transcription = self._profile.transcription
         if transcription is not None and transcription.is_by_the_model:
-            command = realtime.create_transcript(
-                self._dialect, event.item_id, transcription
-            )
-            self._ask(Kind.TRANSCRIPT, command, event.item_id)
+            self._responses.write_down(self._dialect, event.item_id, transcription)
 
     def _item_added(self, event: ItemAdded) -> None:
         if event.is_given:
-            self._outstanding.answer(Kind.ITEM, event.call_id)
+            self._commands.answer(Kind.ITEM, event.call_id)
 
     def _item_truncated(self, event: ItemTruncated) -> None:
-        self._outstanding.answer(Kind.TRUNCATE, event.item_id)
+        self._commands.answer(Kind.TRUNCATE, event.item_id)
 
     def _transcription_failed(self, event: TranscriptionFailed) -> None:
         text = f"{event.code}: {event.message}"
@@ -378,7 +312,7 @@ class AzureSession:
         self._events.agent_said(event.item_id, event.text, event.final)
 
     def _unrecognized(self, event: Unrecognized) -> None:
-        if event.type not in _EXPECTED:
+        if event.type not in EXPECTED:
             self._events.oddity_seen(event.type)
 
     def _give_up(self, reason: str, close_code: int) -> None:
@@ -389,6 +323,7 @@ class AzureSession:
     def _lose(self, why: AgentUnavailable) -> None:
         """The end that we did not ask for; told once."""
         state, self._state = self._state, _State.CLOSED
+        self._commands.socket = None
         if state is _State.CLOSED:
             return
         if self._socket is not None:
@@ -424,31 +359,3 @@ _HANDLERS: Final[Mapping[type, Callable[[AzureSession, Any], None]]] = {
     McpCalled: AzureSession._mcp_called,
     Unrecognized: AzureSession._unrecognized,
 }
-
-#: Events that carry nothing a call needs; seen in every session.
-_EXPECTED: Final = frozenset(
-    {
-        "conversation.created",
-        "conversation.item.done",
-        "conversation.item.deleted",
-        "conversation.item.input_audio_transcription.delta",
-        "conversation.item.input_audio_transcription.segment",
-        "input_audio_buffer.cleared",
-        "input_audio_buffer.timeout_triggered",
-        "rate_limits.updated",
-        "response.content_part.added",
-        "response.content_part.done",
-        "response.output_text.delta",
-        "response.text.delta",
-        "response.function_call_arguments.delta",
-        "mcp_list_tools.completed",
-        "mcp_list_tools.in_progress",
-        "response.mcp_call.completed",
-        "response.mcp_call.failed",
-        "response.mcp_call.in_progress",
-        "response.mcp_call_arguments.delta",
-        "response.mcp_call_arguments.done",
-        "response.output_item.added",
-        "response.output_item.done",
-    }
-)

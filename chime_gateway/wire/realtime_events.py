@@ -7,7 +7,7 @@ the wire is in L{chime_gateway.wire.realtime}.
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 from attrs import field, frozen
@@ -232,4 +232,32 @@ Event: TypeAlias = (
     | McpCalled
     | ServiceError
     | Unrecognized
+)
+
+#: Events that carry nothing a call needs; seen in every session.
+EXPECTED: Final = frozenset(
+    {
+        "conversation.created",
+        "conversation.item.done",
+        "conversation.item.deleted",
+        "conversation.item.input_audio_transcription.delta",
+        "conversation.item.input_audio_transcription.segment",
+        "input_audio_buffer.cleared",
+        "input_audio_buffer.timeout_triggered",
+        "rate_limits.updated",
+        "response.content_part.added",
+        "response.content_part.done",
+        "response.output_text.delta",
+        "response.text.delta",
+        "response.function_call_arguments.delta",
+        "mcp_list_tools.completed",
+        "mcp_list_tools.in_progress",
+        "response.mcp_call.completed",
+        "response.mcp_call.failed",
+        "response.mcp_call.in_progress",
+        "response.mcp_call_arguments.delta",
+        "response.mcp_call_arguments.done",
+        "response.output_item.added",
+        "response.output_item.done",
+    }
 )

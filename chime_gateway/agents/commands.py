@@ -1,23 +1,23 @@
 """
-What the service was asked and has not answered yet.
+Commands to the service: what it was asked and has not answered yet.
 
 Every command has an id of ours, which an C{error} event names.  Other answers name
 what the command was about, or nothing: then the oldest command of that kind is meant,
 as the service takes commands in their order.  The service may also name no command
 in an error, and may not answer at all.
 
-Nothing here sends a message or decides what becomes of a refusal.
+What becomes of a refusal is not decided here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum
-from typing import Final
+from typing import Final, Protocol
 
 from attrs import define, field
 
-from chime_gateway.wire.realtime import Command
+from chime_gateway.wire.realtime import Command, encode
 
 #: An answer takes a fraction of a second; a service that throttles, some seconds.
 OVERDUE_SECONDS: Final = 15.0
@@ -57,13 +57,25 @@ class Asked:
     due_at: float
 
 
-class Outstanding:
+class Socket(Protocol):
+    """Where commands go."""
+
+    def send_message(self, payload: bytes, is_binary: bool = False) -> bool: ...
+
+
+class Commands:
     """
     @param clock: seconds, monotonic.
+    @param observe_overdue: told of each command that nobody has answered.
+    @ivar socket: C{None}: commands go nowhere.
     """
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, clock: Callable[[], float], observe_overdue: Callable[[Asked], None]
+    ) -> None:
+        self.socket: Socket | None = None
         self._clock = clock
+        self._observe_overdue = observe_overdue
         self._count = 0
         self._waiting: dict[str, Asked] = {}
         self._answered: dict[str, Asked] = {}
@@ -71,17 +83,25 @@ class Outstanding:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def ask(self, kind: Kind, command: Command, about: str = "") -> Asked:
-        """A command that is sent now."""
+    def ask(self, kind: Kind, command: Command, about: str = "") -> None:
+        """Send a command."""
+        if self.socket is None:
+            return
+        self._forget_overdue()
         self._count += 1
-        now = self._clock()
-        asked = Asked(f"cmd_{self._count}", kind, command, about, now + OVERDUE_SECONDS)
+        due_at = self._clock() + OVERDUE_SECONDS
+        asked = Asked(f"cmd_{self._count}", kind, command, about, due_at)
         self._waiting[asked.id] = asked
         if len(self._waiting) > _MAX_OUTSTANDING:
             del self._waiting[next(iter(self._waiting))]
-        return asked
+        self.socket.send_message(encode(command, asked.id))
 
-    def oldest(self, kind: Kind, about: str = "") -> Asked | None:
+    def is_waiting(self, kind: Kind) -> bool:
+        """Whether a command of this kind may still be answered."""
+        self._forget_overdue()
+        return self._oldest(kind) is not None
+
+    def _oldest(self, kind: Kind, about: str = "") -> Asked | None:
         """The one that has waited longest, of this kind and about this."""
         for asked in self._waiting.values():
             if asked.kind is kind and (not about or asked.about == about):
@@ -90,7 +110,7 @@ class Outstanding:
 
     def answer(self, kind: Kind, about: str = "") -> Asked | None:
         """An event has come that answers a command, or nothing that was asked."""
-        asked = self.oldest(kind, about)
+        asked = self._oldest(kind, about)
         if asked is not None:
             del self._waiting[asked.id]
             self._answered[asked.id] = asked
@@ -107,18 +127,13 @@ class Outstanding:
             command_id, None
         )
 
-    def withdraw(self, asked: Asked) -> None:
-        """Nobody waits for it any more."""
-        self._waiting.pop(asked.id, None)
-
-    def take_overdue(self) -> list[Asked]:
+    def _forget_overdue(self) -> None:
         """Those that will not be answered any more; each once."""
         now = self._clock()
-        overdue: list[Asked] = []
-        for asked in self._waiting.values():
+        while self._waiting:
+            # They are in the order of their time.
+            asked = next(iter(self._waiting.values()))
             if asked.due_at > now:
-                break  # they are in the order of their time
-            overdue.append(asked)
-        for asked in overdue:
+                return
             del self._waiting[asked.id]
-        return overdue
+            self._observe_overdue(asked)
