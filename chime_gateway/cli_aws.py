@@ -29,8 +29,8 @@ from chime_gateway.aws.verify import verify
 from chime_gateway.aws.wishes import ZIP_FILE, Gateway, Wishes, bucket_name
 from chime_gateway.config import read_sip_allow, read_trunk_password
 from chime_gateway.errors import ConfigError
+from chime_gateway.telephone import is_e164
 
-_NUMBER: Final = re.compile(r"\+[1-9][0-9]{1,14}\Z")
 _GATEWAY: Final = re.compile(
     r"(?P<host>\[[0-9a-fA-F:]+\]|[^:/\s]+)(:(?P<port>\d{1,5}))?(/(?P<protocol>\w+))?\Z"
 )
@@ -67,7 +67,7 @@ def gateway(text: str) -> tuple[Gateway, bool]:
 
 
 def number(text: str, option: str) -> str:
-    if not _NUMBER.match(text):
+    if not is_e164(text):
         raise usage.UsageError(f"{option} {text}: expected a number as +12065550100")
     return text
 

@@ -29,6 +29,7 @@ from chime_gateway.profiles import (
     Tool,
     unknown_variables,
 )
+from chime_gateway.telephone import is_address
 from chime_gateway.transcribers import (
     DELAY,
     KEYWORDS,
@@ -39,8 +40,6 @@ from chime_gateway.transcribers import (
 
 #: What the service takes as the name of a function.
 _TOOL_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
-
-_ADDRESS: Final = re.compile(r"(\+?[0-9]{2,32}|sips?:[^\s<>]{1,200}|tel:\+?[0-9-]+)\Z")
 
 #: Members of each kind of voice activity detection, but those that the gateway
 #: decides (C{create_response}, C{interrupt_response}, C{idle_timeout_ms}).
@@ -266,7 +265,7 @@ def _targets(value: object) -> Iterator[tuple[str, Target]]:
     for name, entry in table(value, "targets").items():
         where = f"targets.{name}"
         target = structure(table(entry, where), Target, where)
-        if not _ADDRESS.match(target.address):
+        if not is_address(target.address):
             raise ConfigError(
                 f"{where}.address: expected a number (+12065550100) or sip:..."
             )

@@ -29,6 +29,7 @@ LAYERS = {
     "retirements": 0,
     "transcribers": 0,
     "address": 0,
+    "telephone": 0,
     "wire": 1,
     "codec": 1,
     "media": 2,

@@ -29,12 +29,13 @@ from chime_gateway.legs.sip_context import (
     SipContext,
 )
 from chime_gateway.legs.sip_inbound import InboundLeg
-from chime_gateway.legs.sip_outbound import OutboundLeg, is_number
+from chime_gateway.legs.sip_outbound import OutboundLeg
 from chime_gateway.legs.sip_transactions import Incoming, Transactions
 from chime_gateway.legs.sip_transport import Flow, SipTransports
 from chime_gateway.media.metronome import Metronome
 from chime_gateway.media.stats import NetworkStats
 from chime_gateway.settings import SipSettings
+from chime_gateway.telephone import is_number
 from chime_gateway.wire.sip import (
     BadMessage,
     Header,

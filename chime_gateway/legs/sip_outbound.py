@@ -352,9 +352,3 @@ class OutboundLeg(SipLeg):
         self._ringing.stop()
         self._answered = None
         self._end(Ending(Outcome.UNANSWERED, why), says_bye=False)
-
-
-def is_number(text: str) -> bool:
-    """Digits, with a plus perhaps: what can be dialled."""
-    digits = text.removeprefix("+")
-    return digits.isdecimal() and digits.isascii() and 1 < len(digits) < 33

@@ -22,11 +22,11 @@ from chime_gateway.errors import CallRefused, TransferFailed
 from chime_gateway.interfaces import AwsCalls, CallerInfo
 from chime_gateway.legs.quota import Quota
 from chime_gateway.net.aws_api import AwsError
+from chime_gateway.telephone import is_e164
 
-#: Where a caller may be sent: a number, or an extension of the Voice Connector.
-_TARGET: Final = re.compile(r"(\+[1-9][0-9]{1,14}|sip:[^\s@]{1,36})\Z")
+#: An extension of the Voice Connector.
+_EXTENSION: Final = re.compile(r"sip:[^\s@]{1,36}")
 _NOTHING: Final[Mapping[str, str]] = {}
-_NUMBER: Final = re.compile(r"\+[1-9][0-9]{1,14}\Z")
 
 
 class CallGone(Exception):
@@ -125,7 +125,7 @@ class SmaControl:
                 "the call did not come through a SIP media application"
                 " (it has no X-Transaction-Id)"
             )
-        if not _TARGET.match(target):
+        if not is_e164(target) and not _EXTENSION.fullmatch(target):
             raise TransferFailed(
                 "the target is neither a number (+12065550100) nor sip:EXTENSION"
             )
@@ -152,7 +152,7 @@ class SmaControl:
         @raise CallRefused: it was not taken; the text says why.
         """
         for number in (from_number, to_number):
-            if not _NUMBER.match(number):
+            if not is_e164(number):
                 raise CallRefused("a telephone number is +COUNTRYNUMBER, as in E.164")
         await self._calls.turn()
         try:

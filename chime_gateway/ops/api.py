@@ -49,6 +49,7 @@ from chime_gateway.ops.openapi import (
 from chime_gateway.ops.problem import Problem, read_body, read_query, refuse, reply
 from chime_gateway.store.database import CallQuery, Trouble
 from chime_gateway.store.numbers import NumberGuard
+from chime_gateway.telephone import is_address
 
 #: Keys of calls that were placed are remembered for this many.
 _MAX_KEYS: Final = 1000
@@ -386,11 +387,9 @@ class Api(Resource):
         target = read_body(request, SCHEMAS["Transfer"])["target"]
         call = await self._live(call_id)
         address = call.targets.get(target, target)
-        if address == target and not re.match(
-            r"(\+?[0-9]{2,32}|sips?:[^\s<>]{1,200})\Z", target
-        ):
+        if address == target and not is_address(target):
             known = ", ".join(call.targets) or "none"
-            raise Problem(404, f"neither a number, nor sip:..., nor a target ({known})")
+            raise Problem(404, f"neither a number, nor a URI, nor a target ({known})")
         try:
             await call.transfer(address, target)
         except TransferFailed as exc:

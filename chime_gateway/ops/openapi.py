@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from chime_gateway import __version__
+from chime_gateway.telephone import E164
 
 #: No control characters: they mean nothing in any of these.
 _TEXT: Final = r"^[^\x00-\x1f\x7f]*$"
@@ -41,7 +42,7 @@ SCHEMAS: Final[dict[str, Any]] = {
         ("to",),
         to={
             "type": "string",
-            "pattern": r"^\+[1-9][0-9]{1,14}$",
+            "pattern": f"^{E164}$",
             "description": "The number to call.",
         },
         agent=_text(100, description="Who talks. Left out: the default agent."),
@@ -70,7 +71,7 @@ SCHEMAS: Final[dict[str, Any]] = {
         target=_text(
             200,
             minLength=1,
-            description="A target of the call's agent, a number, or a sip: URI.",
+            description="A target of the call's agent, a number, or a sip or tel URI.",
         ),
     ),
     "Say": _object(("text",), text=_SENTENCE),
