@@ -234,6 +234,8 @@ class _CapturedSide(_Watched):
             result = method(*arguments, **options)
             if isinstance(result, Deferred):
                 return self._take.result_of(f"{what}.result", "", result)
+            if result is not None:
+                self._take.came(f"{what}.result", ["", True, result], lambda: None)
             return result
 
         return request

@@ -28,7 +28,7 @@ from chime_gateway.interfaces import CarrierTraits, Ending
 from chime_gateway.net.worker import WorkerThread
 from chime_gateway.profiles import AgentProfile
 
-#: 2: with the traits of the leg and of each session.
+#: 2: with the traits of both sides, what requests return, and whether it is recorded.
 VERSION: Final = 2
 
 #: Entries that wait for a disk that does not take them.
@@ -70,6 +70,7 @@ def _head(
         "traits": attrs.asdict(traits),
         "codec": record.codec,
         "direction": record.direction,
+        "is_recorded": context.recordings is not None,
         "agent": record.agent_profile,
         "started_at": record.started_at,
         "info": attrs.asdict(record.info),

@@ -22,7 +22,7 @@ from chime_gateway.call.events import CallEvent
 from chime_gateway.call.record import CallRecord
 from chime_gateway.config_values import structure
 from chime_gateway.errors import ConfigError, GatewayError
-from chime_gateway.frames import CODECS
+from chime_gateway.frames import CODECS, Codec
 from chime_gateway.interfaces import (
     AgentTraits,
     CallerInfo,
@@ -34,6 +34,10 @@ from chime_gateway.media.metronome import Failed, Metronome, Tick
 from chime_gateway.ops.captures import VERSION, encode
 from chime_gateway.profiles import AgentProfile, HttpTool, McpServer
 from chime_gateway.settings import Limits
+
+#: Requests that are answered, later or at once; a test compares them with the seams.
+WAITED_FOR: Final = frozenset({"transfer", "dial"})
+ANSWERED: Final = frozenset({"send_digits"})
 
 #: After a difference, the same output is looked for so far ahead.
 _LOOK_AHEAD: Final = 50
@@ -162,6 +166,7 @@ class Replay:
             limits=Limits(**head["limits"]),
             observer=_Observer(),
             tools=_Tools(self),
+            recordings=_Recordings() if head["is_recorded"] else None,
         )
         self._codec = CODECS[head["codec"]]
         leg: Any = _Side(
@@ -295,6 +300,19 @@ class _Tools:
         return waiting
 
 
+class _Recordings:
+    """The call knows that it is recorded; what is recorded is of no interest."""
+
+    location = ""
+    fault = ""
+
+    def open(self, call_id: str, codec: Codec, started_at: float) -> _Recordings:
+        return self
+
+    def write(self, caller: bytes, agent: bytes) -> None: ...
+    def finish(self) -> None: ...
+
+
 class _Agents:
     def __init__(self, replay: Replay) -> None:
         self._replay = replay
@@ -319,10 +337,14 @@ class _Side:
         what = f"{self._name}.{name}"
 
         def request(*arguments: Any, **options: Any) -> Any:
-            waits = name in ("transfer", "dial")
-            waiting = self._replay.wait_for(f"{what}.result", "") if waits else None
+            waiting = None
+            if name in WAITED_FOR or name in ANSWERED:
+                waiting = self._replay.wait_for(f"{what}.result", "")
             self._replay.went(what, [*arguments, *options.values()])
-            return waiting if waits else True
+            if name not in ANSWERED:
+                return waiting
+            # It came in while the request went out; not if the capture was cut.
+            return getattr(waiting, "result", None)
 
         self.__dict__[name] = request
         return request

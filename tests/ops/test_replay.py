@@ -23,9 +23,11 @@ from tests.virtual import VirtualCall
 
 PROFILE = AgentProfile(
     greeting="Hello",
+    recording_notice="This call is recorded.",
     tools=(
         "end_call",
         "transfer_call",
+        "send_digits",
         "collect_digits",
         HttpTool(
             name="order",
@@ -132,6 +134,22 @@ class ReplayTests(ThreadTestCase):
         report = self.replay(path).run()
         self.assertEqual(report.differences, [])
 
+    def test_keys_that_the_line_cannot_send_fail_again(self) -> None:
+        script: list[list[dict[str, Any]]] = [
+            [{"call": "send_digits", "arguments": {"digits": "1"}}],
+            [{"tone": 440, "seconds": 0.5, "say": "I cannot"}],
+        ]
+        path = self.capture(voice=Script(script, Path(".")))
+        self.assertIn('"leg.send_digits.result","",true,false]', path.read_text())
+        self.assertEqual(self.replay(path).run().differences, [])
+
+    def test_a_call_that_was_recorded_says_so_again(self) -> None:
+        recordings = _Recordings()
+        path = self.capture(recordings=recordings)
+        self.assertIn("This call is recorded. Hello", path.read_text())
+        self.assertTrue(recordings.is_finished)
+        self.assertEqual(self.replay(path).run().differences, [])
+
     def test_a_capture_holds_no_secret_and_is_nobody_else_s(self) -> None:
         path = self.capture()
         self.assertNotIn("do-not-write-me", path.read_text())
@@ -183,6 +201,20 @@ class ReplayTests(ThreadTestCase):
         self.assertIn('"operator.say"', path.read_text())
         report = self.replay(path).run()
         self.assertEqual(report.differences, [])
+
+
+class _Recordings:
+    location = "nowhere"
+    fault = ""
+    is_finished = False
+
+    def open(self, call_id: str, codec: Any, started_at: float) -> Any:
+        return self
+
+    def write(self, caller: bytes, agent: bytes) -> None: ...
+
+    def finish(self) -> None:
+        self.is_finished = True
 
 
 class _Tools:

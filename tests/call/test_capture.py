@@ -1,0 +1,297 @@
+"""What passes a seam is captured, or it is said here why it is not."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from typing import Any, cast, get_origin, get_type_hints
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from chime_gateway import interfaces
+from chime_gateway.call.call import Call, CallContext
+from chime_gateway.call.capture import (
+    AGENT_REPORTS,
+    AGENT_REQUESTS,
+    LEG_REPORTS,
+    LEG_REQUESTS,
+    OPERATOR_REQUESTS,
+    Entry,
+    Take,
+)
+from chime_gateway.call.record import CallRecord
+from chime_gateway.frames import PCMU, Codec
+from chime_gateway.interfaces import (
+    AgentEvents,
+    Agents,
+    AgentSession,
+    AgentTraits,
+    AwsCalls,
+    CallerInfo,
+    CallLeg,
+    Ending,
+    InThread,
+    LegEvents,
+    OutboundLeg,
+    RecordingFile,
+    Recordings,
+    Switchboard,
+    ToolRunner,
+    Transfers,
+)
+from chime_gateway.media.metronome import Metronome
+from chime_gateway.ops.replay import ANSWERED, WAITED_FOR
+from chime_gateway.profiles import AgentProfile, HttpTool
+from chime_gateway.settings import Limits
+
+_AWS = "of a carrier or the store; a call hears of it through its leg"
+_RECORDED = "the disk; the head of a capture says that there is a recording"
+
+#: Seams that are not captured as such, or methods of them, and why.
+NOT_CAPTURED: Mapping[tuple[type, str], str] = {
+    (InThread, "__call__"): _AWS,
+    (AwsCalls, "call"): _AWS,
+    (Transfers, "transfer"): "below the leg, whose transfer and its end are captured",
+    (Recordings, "open"): _RECORDED,
+    (RecordingFile, "write"): _RECORDED,
+    (RecordingFile, "finish"): _RECORDED,
+    (Switchboard, "refusal"): "before there is a call",
+    (Switchboard, "incoming"): "begins the capture; its head says of which leg",
+    (Switchboard, "outgoing"): "begins the capture; its head says in which direction",
+    (Switchboard, "turned_away"): "there is no call",
+}
+
+#: What is read of a seam, and where a capture has it.
+ATTRIBUTES: Mapping[tuple[type, str], str] = {
+    (CallLeg, "traits"): "head",
+    (CallLeg, "codec"): "head",
+    (CallLeg, "info"): "head",
+    (AgentSession, "traits"): "agents.open.result",
+    (RecordingFile, "location"): "for the record only",
+    (RecordingFile, "fault"): "for the record only",
+}
+
+#: Public methods of a call that change nothing in it, or are its own.
+NOT_ASKED_BY_OPERATORS: Mapping[str, str] = {
+    "begin": "the table, at the start of the capture",
+    "queued_seconds": "changes nothing",
+    "snapshot": "changes nothing",
+    "leave": "of its conversation",
+    "transfer_when_said": "of its conversation",
+    "happened": "of its conversation",
+    "agent_gone": "of its conversation",
+    "goodbye_said": "of its conversation",
+    "interrupted": "of its conversation",
+    "text_missed": "of its conversation",
+    "bug": "of its conversation",
+    "join": "of its machine",
+    "say_goodbye": "of its machine",
+    "play_out": "of its machine",
+    "end": "of its machine",
+    "discard": "of its machine",
+}
+
+#: What a line of JSON can hold (L{chime_gateway.ops.captures.encode}).
+WRITABLE = (bytes, str, int, float, bool, Ending, Mapping)
+
+
+def seams() -> Iterator[type]:
+    for value in vars(interfaces).values():
+        is_protocol = isinstance(value, type) and getattr(value, "_is_protocol", False)
+        if is_protocol and value.__module__ == interfaces.__name__:
+            yield value
+
+
+def methods(seam: type) -> set[str]:
+    """Its own and those of what it extends."""
+    return {
+        name
+        for base in seam.__mro__
+        if base.__module__ == interfaces.__name__
+        for name, value in vars(base).items()
+        if inspect.isfunction(value)
+        and (not name.startswith("_") or name == "__call__")
+    }
+
+
+def own_attributes(seam: type) -> set[str]:
+    return set(vars(seam).get("__annotations__", {}))
+
+
+class Anybody:
+    """Does whatever it is asked; remembers nothing."""
+
+    codec = PCMU
+    traits = AgentTraits(codec=PCMU)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return lambda *arguments, **options: None
+
+
+class Waiting:
+    """Agents, and servers of tools."""
+
+    def __init__(self) -> None:
+        self.opening: list[Deferred[AgentSession]] = []
+        self.events: list[AgentEvents] = []
+
+    def open(
+        self, profile: AgentProfile, leg_codec: Codec, events: AgentEvents
+    ) -> Deferred[AgentSession]:
+        self.events.append(events)
+        self.opening.append(Deferred())
+        return self.opening[-1]
+
+    def run(self, tool: HttpTool, request_id: str, body: bytes) -> Deferred[str]:
+        return Deferred()
+
+
+class CaptureTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.entries: list[Entry] = []
+        waiting = Waiting()
+        clock = Clock()
+        anybody: Any = Anybody()
+        self.take = Take(
+            CallRecord(
+                call_id="c",
+                carrier="x",
+                agent_profile="default",
+                codec="PCMU",
+                info=CallerInfo(),
+                started_at=0.0,
+            ),
+            AgentProfile(),
+            CallContext(
+                clock=clock.seconds,
+                metronome=Metronome(clock),
+                limits=Limits(),
+                observer=anybody,
+                tools=waiting,
+            ),
+            self.entries.append,
+        )
+        agents = self.take.agents(waiting)
+        sessions: list[AgentSession] = []
+        agents.open(AgentProfile(), PCMU, anybody).addCallback(sessions.append)
+        waiting.opening[0].callback(anybody)
+        call: Any = anybody
+        #: What the call, or who reports to it, is given in place of each seam.
+        self.given: dict[type, tuple[str, Any]] = {
+            CallLeg: ("leg", self.take.leg(anybody)),
+            OutboundLeg: ("leg", self.take.leg(anybody)),
+            LegEvents: ("leg", self.take.leg_events(call)),
+            AgentSession: ("agent", sessions[0]),
+            AgentEvents: ("agent", waiting.events[0]),
+            Agents: ("agents", agents),
+            ToolRunner: ("tool", self.take.context.tools),
+        }
+        self.entries.clear()
+
+    def ask(self, seam: type, name: str, whom: Any) -> None:
+        """Call this method of a seam, with something for each parameter."""
+        made: Mapping[str, Any] = {
+            "profile": AgentProfile(),
+            "leg_codec": PCMU,
+            "tool": HttpTool(name="t", url="http://t.invalid"),
+        }
+        positional, options = [], {}
+        parameters = inspect.signature(getattr(seam, name)).parameters
+        for parameter in list(parameters.values())[1:]:
+            value = made.get(parameter.name, parameter.name)
+            if parameter.kind is parameter.KEYWORD_ONLY:
+                options[parameter.name] = value
+            else:
+                positional.append(value)
+        getattr(whom, name)(*positional, **options)
+
+    def test_whatever_passes_a_seam_is_written_down(self) -> None:
+        missed = []
+        for seam in seams():
+            for name in sorted(methods(seam)):
+                if (seam, name) in NOT_CAPTURED:
+                    continue
+                if seam not in self.given:
+                    missed.append(f"{seam.__name__}.{name}: the seam is not wrapped")
+                    continue
+                side, wrapper = self.given[seam]
+                self.entries.clear()
+                if hasattr(wrapper, name):
+                    self.ask(seam, name, wrapper)
+                if [entry[3] for entry in self.entries] != [f"{side}.{name}"]:
+                    missed.append(f"{seam.__name__}.{name}: captured {self.entries}")
+        self.assertEqual(missed, [])
+
+    def test_nothing_is_captured_that_no_seam_has(self) -> None:
+        for names, of in (
+            (LEG_REQUESTS, (CallLeg, OutboundLeg)),
+            (LEG_REPORTS, (LegEvents,)),
+            (AGENT_REQUESTS, (AgentSession,)),
+            (AGENT_REPORTS, (AgentEvents,)),
+        ):
+            self.assertEqual(names, set().union(*(methods(seam) for seam in of)))
+        for seam, name in NOT_CAPTURED:
+            self.assertIn(name, methods(seam))
+
+    def test_what_is_read_of_a_seam_is_in_a_capture(self) -> None:
+        found = {(seam, name) for seam in seams() for name in own_attributes(seam)}
+        self.assertEqual(found, set(ATTRIBUTES))
+
+    def test_what_operators_ask_of_a_call_is_captured(self) -> None:
+        public = {
+            name
+            for name, value in vars(Call).items()
+            if inspect.isfunction(value) and not name.startswith("_")
+        }
+        known = OPERATOR_REQUESTS | LEG_REPORTS | set(NOT_ASKED_BY_OPERATORS)
+        self.assertEqual(public, known)
+
+    def test_all_that_is_said_over_a_captured_seam_can_be_written_down(self) -> None:
+        bad = []
+        for seam in (CallLeg, OutboundLeg, LegEvents, AgentSession, AgentEvents):
+            for name in methods(seam):
+                hints = get_type_hints(getattr(seam, name))
+                hints.pop("return", None)
+                for parameter, kind in hints.items():
+                    if (get_origin(kind) or kind) not in WRITABLE:
+                        bad.append(f"{seam.__name__}.{name}: {parameter}")
+        self.assertEqual(bad, [])
+
+    def test_reports_are_made_by_position(self) -> None:
+        """So a capture has their arguments in the order of the seam."""
+        for seam in (LegEvents, AgentEvents):
+            for name in methods(seam):
+                signature = inspect.signature(getattr(seam, name))
+                kinds = {parameter.kind for parameter in signature.parameters.values()}
+                self.assertNotIn(inspect.Parameter.KEYWORD_ONLY, kinds, name)
+
+    def test_a_replay_knows_which_requests_are_answered(self) -> None:
+        waited, answered = set(), set()
+        for seam in (CallLeg, OutboundLeg, AgentSession):
+            for name in methods(seam):
+                hint = get_type_hints(getattr(seam, name))["return"]
+                if get_origin(hint) is Deferred:
+                    waited.add(name)
+                elif hint is not type(None):
+                    answered.add(name)
+        self.assertEqual(waited, WAITED_FOR)
+        self.assertEqual(answered, ANSWERED)
+
+    def test_what_a_request_returns_is_an_input(self) -> None:
+        class Deaf(Anybody):
+            def send_digits(self, digits: str) -> bool:
+                return False
+
+        leg = self.take.leg(cast(Any, Deaf()))
+        self.assertIs(leg.send_digits("12"), False)
+        self.assertEqual(
+            self.entries,
+            [
+                (0.0, False, 0, "leg.send_digits", ["12"]),
+                (0.0, True, 1, "leg.send_digits.result", ["", True, False]),
+            ],
+        )
