@@ -12,12 +12,8 @@ from typing import Any, Final, Protocol
 
 import msgspec
 from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientProtocol
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import (
-    IDelayedCall,
-    IReactorTime,
-    IStreamClientEndpoint,
-)
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.python.failure import Failure
 
 from chime_gateway import __version__
@@ -197,21 +193,19 @@ def connect(
     factory = RealtimeFactory(url, headers, session, reactor, batch)
     connecting = endpoint.connect(factory)
     sockets: list[Any] = []
-    deadline: IDelayedCall = reactor.callLater(
-        timeout_seconds,
-        lambda: session.handshake_failed(
-            AgentUnavailable(f"the agent was not ready within {timeout_seconds:.1f} s")
-        ),
-    )
 
     def failed(failure: Failure) -> None:
         session.handshake_failed(
             AgentUnavailable(f"no connection to the agent: {failure.getErrorMessage()}")
         )
 
+    def late(result: AgentSession | Failure, seconds: float) -> AgentSession:
+        if not isinstance(result, Failure):
+            return result
+        result.trap(CancelledError, AgentUnavailable)
+        raise AgentUnavailable(f"the agent was not ready within {seconds:.1f} s")
+
     def over(result: Any) -> Any:
-        if deadline.active():
-            deadline.cancel()
         if isinstance(result, Failure):
             connecting.cancel()
             for socket in sockets:
@@ -219,4 +213,4 @@ def connect(
         return result
 
     connecting.addCallbacks(sockets.append, failed)
-    return session.ready.addBoth(over)
+    return session.ready.addTimeout(timeout_seconds, reactor, late).addBoth(over)

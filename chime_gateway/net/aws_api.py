@@ -15,7 +15,6 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
-import treq
 from attrs import frozen
 from botocore import xform_name
 from botocore.awsrequest import HeadersDict
@@ -29,10 +28,11 @@ from botocore.model import OperationModel
 from botocore.parsers import ResponseParserFactory
 from botocore.session import Session
 from treq.client import HTTPClient
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
 from twisted.web.client import (
     Agent,
     HTTPConnectionPool,
@@ -42,6 +42,7 @@ from twisted.web.http_headers import Headers
 
 from chime_gateway.errors import GatewayError
 from chime_gateway.net.backoff import BackOff
+from chime_gateway.net.http_body import BodyCutShort, BodyTooLong, read_body
 from chime_gateway.net.lost_request import UNANSWERED, was_cancelled
 
 #: An answer takes no longer, unless the request says so.
@@ -73,6 +74,9 @@ _EXPIRED: Final = frozenset(
         *("SignatureDoesNotMatch", "InvalidSignatureException"),
     }
 )
+
+#: How a request ends without an answer, or without all of it.
+_LOST: Final = (*UNANSWERED, ResponseFailed, BodyCutShort, CancelledError)
 
 #: What IAM calls a service, where it is not the name of its model.
 _IAM_PREFIX: Final[Mapping[str, str]] = {
@@ -295,24 +299,15 @@ class AwsApi:
         @raise AwsError: it failed, or took too long.
         @raise CancelledError: whoever waits was cancelled.
         """
-        is_late = False
-
-        def late() -> None:
-            nonlocal is_late
-            is_late = True
-            waiting.cancel()
-
-        alarm = self._clock.callLater(seconds, late)
         try:
-            return await waiting
-        except (*UNANSWERED, ResponseFailed, CancelledError) as exc:
-            if not is_late and was_cancelled(exc):
+            return await waiting.addTimeout(seconds, self._clock, _too_late)
+        except TimeoutError as exc:
+            why = f"nothing came in {seconds:g} s"
+            raise AwsError(service, operation, "", why) from exc
+        except _LOST as exc:
+            if was_cancelled(exc):
                 raise CancelledError from exc
-            why = f"nothing came in {seconds:g} s" if is_late else str(exc)
-            raise AwsError(service, operation, "", why[:200]) from exc
-        finally:
-            if alarm.active():
-                alarm.cancel()
+            raise AwsError(service, operation, "", str(exc)[:200]) from exc
 
     def _prepare(
         self, service: str, operation: str, parameters: dict[str, Any], endpoint: str
@@ -354,20 +349,15 @@ class AwsApi:
             return client
 
     async def _body(self, service: str, operation: str, response: Any) -> bytes:
-        chunks: list[bytes] = []
-        size = 0
-
-        def collect(chunk: bytes) -> None:
-            nonlocal size
-            size += len(chunk)
-            if size <= _MAX_ANSWER_BYTES:
-                chunks.append(chunk)
-
-        reading = treq.collect(response, collect)
-        await self._in_time(reading, REQUEST_SECONDS, service, operation)
-        if size > _MAX_ANSWER_BYTES:
-            raise AwsError(service, operation, "TooLong", f"an answer of {size} bytes")
-        return b"".join(chunks)
+        reading = read_body(response, _MAX_ANSWER_BYTES)
+        try:
+            body: bytes = await self._in_time(
+                reading, REQUEST_SECONDS, service, operation
+            )
+        except BodyTooLong as exc:
+            why = f"an answer of {exc}"
+            raise AwsError(service, operation, "TooLong", why) from exc
+        return body
 
     async def _parsed(
         self, response: Any, model: OperationModel, service: str, operation: str
@@ -388,6 +378,18 @@ class AwsApi:
                 "utf-8", "replace"
             )
         return parsed
+
+
+def _too_late(result: Any, _: float) -> Any:
+    """
+    What became of a request that was given up.
+
+    @raise TimeoutError: nothing.
+    """
+    if not isinstance(result, Failure):
+        return result
+    result.trap(*_LOST)
+    raise TimeoutError from result.value
 
 
 def _refused(

@@ -21,19 +21,13 @@ from attrs import field, frozen
 from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
-from twisted.web.client import (
-    Agent,
-    HTTPConnectionPool,
-    ResponseDone,
-    ResponseFailed,
-)
-from twisted.web.http import PotentialDataLoss
+from twisted.web.client import Agent, HTTPConnectionPool, ResponseFailed
 from twisted.web.http_headers import Headers
 
 from chime_gateway import __version__
 from chime_gateway.errors import GatewayError
+from chime_gateway.net.http_body import BodyCutShort, BodyTooLong, read_body
 from chime_gateway.net.lost_request import UNANSWERED, was_cancelled
 
 #: A host is reached within this time, or not at all.
@@ -160,26 +154,9 @@ class SignedPost:
         seconds: float,
         max_bytes: int,
     ) -> Answer:
-        is_late = False
-        waiting: Deferred[Any]
-
-        def late() -> None:
-            nonlocal is_late
-            is_late = True
-            waiting.cancel()
-
-        waiting = Deferred.fromCoroutine(self._exchange(url, headers, body, max_bytes))
-        alarm = self._clock.callLater(max(0.0, seconds), late)
-        try:
-            answer: Answer = await waiting
-            return answer
-        except (CancelledError, _NoConnection, PostFailed) as exc:
-            if is_late:
-                raise PostFailed("it took too long to answer") from exc
-            raise
-        finally:
-            if alarm.active():
-                alarm.cancel()
+        exchange = self._exchange(url, headers, body, max_bytes)
+        waiting: Deferred[Answer] = Deferred.fromCoroutine(exchange)
+        return await waiting.addTimeout(max(0.0, seconds), self._clock, _too_late)
 
     async def _exchange(
         self, url: str, headers: Mapping[str, str], body: bytes, max_bytes: int
@@ -199,9 +176,12 @@ class SignedPost:
             raise _NoConnection(_why(exc)) from exc
         except ResponseFailed as exc:
             raise PostFailed(f"its answer is broken: {_why(exc)}") from exc
-        collector = _Collector(max_bytes)
-        response.deliverBody(collector)
-        content = await collector.done
+        try:
+            content = await read_body(response, max_bytes)
+        except BodyTooLong as exc:
+            raise PostFailed(f"its answer is larger than {max_bytes} bytes") from exc
+        except BodyCutShort as exc:
+            raise PostFailed("its answer is shorter than it says") from exc
         kinds = response.headers.getRawHeaders("content-type") or [""]
         kind = kinds[-1].partition(";")[0].strip().lower()
         return Answer(response.code, kind, content)
@@ -211,44 +191,20 @@ class _NoConnection(Exception):
     """Nothing of an answer came: the request may be made again."""
 
 
+def _too_late(result: Answer | Failure, _: float) -> Answer:
+    """
+    What became of an exchange that was given up.
+
+    @raise PostFailed: nothing.
+    """
+    if not isinstance(result, Failure):
+        return result
+    result.trap(CancelledError, _NoConnection, PostFailed)
+    raise PostFailed("it took too long to answer") from result.value
+
+
 def _why(exc: Exception) -> str:
     reasons = getattr(exc, "reasons", None)
     if reasons:
         return str(reasons[-1].getErrorMessage())[:200]
     return (str(exc) or type(exc).__name__)[:200]
-
-
-class _Collector(Protocol):
-    """Take a body up to a size."""
-
-    def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-        self._parts: list[bytes] = []
-        self._size = 0
-        self.done: Deferred[bytes] = Deferred(lambda _: self._abort())
-
-    def dataReceived(self, data: bytes) -> None:
-        self._size += len(data)
-        if self._size <= self._max_bytes:
-            self._parts.append(data)
-        elif not self.done.called:
-            why = f"its answer is larger than {self._max_bytes} bytes"
-            self.done.errback(PostFailed(why))
-            self._abort()
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if self.done.called:
-            return
-        # An answer without a length ends with its connection.
-        if reason.check(ResponseDone, PotentialDataLoss):
-            self.done.callback(b"".join(self._parts))
-        else:
-            self.done.errback(PostFailed("its answer is shorter than it says"))
-
-    def _abort(self) -> None:
-        transport: Any = self.transport
-        abort = getattr(transport, "abortConnection", None) or getattr(
-            transport, "loseConnection", None
-        )
-        if abort is not None:
-            abort()

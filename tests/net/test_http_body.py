@@ -1,0 +1,105 @@
+"""The bounded reader of HTTP bodies."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectionLost
+from twisted.internet.protocol import Protocol
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.client import ResponseDone, ResponseFailed
+from twisted.web.http import PotentialDataLoss
+
+from chime_gateway.net.http_body import BodyCutShort, BodyTooLong, read_body
+
+
+class Connection(StringTransport):
+    """One that breaks at once when it is given up."""
+
+    protocol: Protocol
+    aborts = 0
+
+    def abortConnection(self) -> None:
+        self.aborts += 1
+        self.protocol.connectionLost(Failure(ConnectionLost()))
+
+
+class Response:
+    """An answer whose body comes as a test has it."""
+
+    def __init__(self) -> None:
+        self.connection = Connection()
+
+    def deliverBody(self, protocol: Protocol) -> None:
+        self.protocol = self.connection.protocol = protocol
+        protocol.makeConnection(self.connection)
+
+    def end(self, reason: Exception) -> None:
+        self.protocol.connectionLost(Failure(reason))
+
+
+class ReadBodyTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.response = Response()
+        self.reading: Deferred[bytes] = read_body(cast(Any, self.response), 10)
+
+    def come(self, *parts: bytes) -> None:
+        for part in parts:
+            self.response.protocol.dataReceived(part)
+
+    def test_all_of_it_is_read(self) -> None:
+        self.come(b"one", b"", b"two")
+        self.assertNoResult(self.reading)
+        self.response.end(ResponseDone())
+        self.assertEqual(self.successResultOf(self.reading), b"onetwo")
+        self.assertEqual(self.response.connection.aborts, 0)
+
+    def test_there_may_be_nothing(self) -> None:
+        self.response.end(ResponseDone())
+        self.assertEqual(self.successResultOf(self.reading), b"")
+
+    def test_without_a_length_it_ends_with_its_connection(self) -> None:
+        self.come(b"one")
+        self.response.end(PotentialDataLoss())
+        self.assertEqual(self.successResultOf(self.reading), b"one")
+
+    def test_as_much_as_is_allowed_may_come(self) -> None:
+        self.come(b"0123456789")
+        self.response.end(ResponseDone())
+        self.assertEqual(self.successResultOf(self.reading), b"0123456789")
+
+    def test_one_byte_more_gives_the_connection_up(self) -> None:
+        self.come(b"0123456789", b"x")
+        failure = self.failureResultOf(self.reading, BodyTooLong)
+        self.assertEqual(str(failure.value), "more than 10 bytes")
+        self.assertEqual(self.response.connection.aborts, 1)
+
+    def test_what_comes_after_it_was_too_long_is_thrown_away(self) -> None:
+        self.come(b"x" * 11, b"x" * 11, b"x" * 11)
+        self.response.end(ResponseDone())
+        self.failureResultOf(self.reading, BodyTooLong)
+        self.assertEqual(self.response.connection.aborts, 1)
+
+    def test_a_connection_that_breaks_is_told(self) -> None:
+        for reason in (ConnectionLost("gone"), ResponseFailed([])):
+            response = Response()
+            reading = read_body(cast(Any, response), 10)
+            response.protocol.dataReceived(b"one")
+            response.end(reason)
+            self.failureResultOf(reading, BodyCutShort)
+
+    def test_cancelling_gives_the_connection_up(self) -> None:
+        self.come(b"one")
+        self.reading.cancel()
+        self.failureResultOf(self.reading, CancelledError)
+        self.assertEqual(self.response.connection.aborts, 1)
+        self.come(b"x" * 11)
+
+    def test_cancelling_what_is_over_does_nothing(self) -> None:
+        self.response.end(ResponseDone())
+        self.reading.cancel()
+        self.assertEqual(self.successResultOf(self.reading), b"")
+        self.assertEqual(self.response.connection.aborts, 0)
