@@ -29,6 +29,7 @@ from load import Load, posted, start_service
 from run import ROOT, free_port, server_env, wait_for
 
 from chime_gateway.store.database import CallQuery, Database
+from chime_gateway.store.table_rows import CallRow
 
 sys.path.insert(0, str(ROOT))
 
@@ -83,7 +84,7 @@ class Gateway:
         wait_for(self.port)
         return process
 
-    def rows(self, **query: Any) -> list[dict[str, Any]]:
+    def rows(self, **query: Any) -> list[CallRow]:
         database = Database(self.url, self.state)
         try:
             return database.calls(CallQuery(limit=100_000, **query))
@@ -112,7 +113,7 @@ async def crash(calls: int) -> bool:
             rows = gateway.rows(outcome="gateway_lost")
             if len(rows) == calls and len(receiver.ended()) == calls:
                 break
-        seconds = sorted(length(row["recording"]) for row in gateway.rows())
+        seconds = sorted(length(row.recording) for row in gateway.rows())
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()

@@ -22,6 +22,7 @@ from chime_gateway.config import load_store
 from chime_gateway.errors import ConfigError
 from chime_gateway.store.database import CallQuery, Database, Trouble
 from chime_gateway.store.numbers import NumberGuard
+from chime_gateway.store.table_rows import CallRow, columns, stored_call_json
 
 #: So many are read at a time.
 _PAGE: Final = 500
@@ -123,17 +124,17 @@ class CallsOptions(_QueryCommand):
         rows = database.calls(self.query(limit=self["limit"]))
         if self["json"]:
             for row in rows:
-                print(json.dumps(row))
+                print(json.dumps(columns(row)))
             return 0
         if not rows:
             print("no calls")
         for row in rows:
-            seconds = row["duration_seconds"]
+            seconds = row.duration_seconds
             length = "" if seconds is None else f"{seconds:.0f} s"
             print(
-                f"{row['call_id']}  {_local(row['started_at'])}  {row['carrier']:13}"
-                f" {row['agent'][:16]:16} {row['caller'][:18]:18} {length:>7}"
-                f"  {row['outcome'] or row['state']}"
+                f"{row.call_id}  {_local(row.started_at)}  {row.carrier:13}"
+                f" {row.agent[:16]:16} {row.caller[:18]:18} {length:>7}"
+                f"  {row.outcome or row.state}"
             )
         return 0
 
@@ -161,14 +162,14 @@ class ShowOptions(NameFirst, _StoreCommand):
         if call is None:
             raise ConfigError(f"there is no call {self['id']}")
         if self["json"]:
-            print(json.dumps(call))
+            print(json.dumps(stored_call_json(call)))
             return 0
         for name in _COLUMNS:
-            value = call[name]
+            value = getattr(call.row, name)
             if name == "started_at":
                 value = _local(value)
             print(f"{name:18} {'' if value is None else value}")
-        record = call["record"]
+        record = call.row.record
         for name in ("turns", "barge_ins", "turn_latency_p50", "tool_calls", "tokens"):
             print(f"{name:18} {record.get(name)}")
         for note in record.get("transfers", ()):
@@ -176,7 +177,7 @@ class ShowOptions(NameFirst, _StoreCommand):
                 f"{'transfer':18} {note['target']}: {note['outcome']} {note['reason']}"
             )
         print()
-        for turn in call["transcript"]:
+        for turn in call.transcript:
             for line in turn_lines(turn):
                 print(line)
         return 0
@@ -234,31 +235,33 @@ class ExportOptions(_QueryCommand):
             count += 1
         return count
 
-    def _rows(self, database: Database) -> Iterator[dict[str, Any]]:
+    def _rows(self, database: Database) -> Iterator[CallRow]:
         before: tuple[float, str] | None = None
         while True:
             rows = database.calls(self.query(limit=_PAGE, before=before))
             yield from rows
             if len(rows) < _PAGE:
                 return
-            before = rows[-1]["started_at"], rows[-1]["call_id"]
+            before = rows[-1].started_at, rows[-1].call_id
 
     @staticmethod
-    def _jsonl(database: Database, out: TextIO) -> Callable[[dict[str, Any]], None]:
-        def write(row: dict[str, Any]) -> None:
-            out.write(json.dumps(database.call(row["call_id"])) + "\n")
+    def _jsonl(database: Database, out: TextIO) -> Callable[[CallRow], None]:
+        def write(row: CallRow) -> None:
+            call = database.call(row.call_id)
+            shown = None if call is None else stored_call_json(call)
+            out.write(json.dumps(shown) + "\n")
 
         return write
 
 
-def _csv(out: TextIO) -> Callable[[dict[str, Any]], None]:
-    names = (*_COLUMNS, "turns", "barge_ins", "turn_latency_p50")
+def _csv(out: TextIO) -> Callable[[CallRow], None]:
+    of_record = ("turns", "barge_ins", "turn_latency_p50")
     writer = csv.writer(out)
-    writer.writerow(names)
+    writer.writerow((*_COLUMNS, *of_record))
 
-    def write(row: dict[str, Any]) -> None:
-        record = row["record"]
-        values = [row.get(name, record.get(name)) for name in names]
+    def write(row: CallRow) -> None:
+        values = [getattr(row, name) for name in _COLUMNS]
+        values += [row.record.get(name) for name in of_record]
         writer.writerow([_harmless(value) for value in values])
 
     return write

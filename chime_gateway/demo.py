@@ -43,6 +43,7 @@ from chime_gateway.sim.meter import TerminalMeter
 from chime_gateway.sim.voices import Parrot
 from chime_gateway.sim.wav import convert, read_wav, write_wav
 from chime_gateway.store.database import CallQuery, Database
+from chime_gateway.store.table_rows import StoredCall
 
 _START_SECONDS: Final = 20.0
 
@@ -180,7 +181,7 @@ class Demo:
         self._environ = environ
         self._simulator: SimulatorFactory | None = None
         self._world: KinesisWorld | None = None
-        self._stored: list[dict[str, Any]] = []
+        self._stored: list[StoredCall] = []
 
     async def run(self) -> int:
         """
@@ -327,10 +328,10 @@ class Demo:
         say("")
         say("--- what was written down (chimegw show) -------------------------------")
         for call in self._stored:
-            for turn in call["transcript"]:
+            for turn in call.transcript:
                 for line in turn_lines(turn):
                     say(line)
-        if [call["state"] for call in self._stored] != ["ended"]:
+        if [call.row.state for call in self._stored] != ["ended"]:
             faults.append(f"{len(self._stored)} calls in the store instead of one")
         save_recording(self._recording, report)
         say("")
@@ -382,13 +383,13 @@ class Demo:
         return faults
 
 
-def _stored_calls(state: Path) -> list[dict[str, Any]]:
+def _stored_calls(state: Path) -> list[StoredCall]:
     """What the gateway has left in its store."""
     if not (state / "chimegw.sqlite").exists():
         return []
     database = Database(f"sqlite:///{state}/chimegw.sqlite", state)
     try:
-        found = [database.call(row["call_id"]) for row in database.calls(CallQuery())]
+        found = [database.call(row.call_id) for row in database.calls(CallQuery())]
     finally:
         database.close()
     return [call for call in found if call is not None]

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from chime_gateway.call.events import CallEvent
+from chime_gateway.call.event_json import call_json, event_json, payload_json
+from chime_gateway.call.events import CallEnded, CallEvent
 from chime_gateway.errors import ConfigError
 from chime_gateway.net.signed_post import SignedPost
 from chime_gateway.net.worker import WorkerThread
@@ -111,13 +112,12 @@ class Kept:
             self._reactor.callFromThread(self.uploads.add, path, location)
 
     def _shown(self, event: CallEvent) -> dict[str, Any]:
-        shown = event.as_dict()
-        # Whoever listens has heard its turns; so many are kept for latecomers that
-        # whole transcripts would be too much.
-        shown["data"].pop("transcript", None)
-        if "caller" in shown["data"]:
-            shown["data"] = self.guard.guard_record(shown["data"])
-        return shown
+        payload = self.guard.guard_payload(event.payload)
+        if isinstance(payload, CallEnded):
+            # Whoever listens has heard its turns; so many are kept for latecomers
+            # that whole transcripts would be too much.
+            return event_json(event, call_json(payload.call))
+        return event_json(event, payload_json(payload))
 
     # -- life ----------------------------------------------------------------------
 

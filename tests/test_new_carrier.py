@@ -51,6 +51,7 @@ class NewCarrierTests(SynchronousTestCase):
         self.metrics.carriers.add(traits.name)
         agents = RecordingAgents(self.log)
         self.files = CaptureFiles(self.folder)
+        self.files.start()
         self.table = CallTable(
             agents,
             roster=Roster(agents={"default": AgentProfile()}),

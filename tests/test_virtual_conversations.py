@@ -13,6 +13,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from chime_gateway.call.event_json import payload_json
+from chime_gateway.call.events import TurnCompleted
 from chime_gateway.codec.registry import decode
 from chime_gateway.frames import PCMU, Codec
 from chime_gateway.interfaces import Outcome
@@ -134,9 +136,10 @@ class ToolConversationTests(SynchronousTestCase):
         self.assertEqual(session.log.commands.count("response.create"), 2)
         self.assertEqual(session.log.errors, [])
         texts = [
-            event.data["text"]
+            event.payload.turn.text
             for event in call.events
-            if event.kind == "turn.completed" and event.data["speaker"] == "agent"
+            if isinstance(event.payload, TurnCompleted)
+            and event.payload.turn.speaker == "agent"
         ]
         self.assertEqual(texts, ["One moment.", "It was sent."])
 
@@ -178,7 +181,7 @@ class RecordedConversationTests(SynchronousTestCase):
         call = VirtualCall(plan, voice=voice)
         report = call.run()
         (cut,) = report.interruptions
-        turns = call.events[-1].data["transcript"]
+        turns = payload_json(call.events[-1].payload)["transcript"]
         first = next(turn for turn in turns if turn["speaker"] == "agent")
         self.assertTrue(first["interrupted"])
         self.assertApproximates(first["heard_ms"], cut.heard_ms, 20)

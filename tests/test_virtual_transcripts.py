@@ -9,6 +9,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from chime_gateway.call.events import CallEnded
 from chime_gateway.frames import PCMU
 from chime_gateway.interfaces import Outcome
 from chime_gateway.profiles import AgentProfile
@@ -52,11 +53,9 @@ class VirtualTranscriptTests(SynchronousTestCase):
         return call
 
     def texts(self, call: VirtualCall) -> list[str]:
-        return [
-            turn["text"]
-            for turn in call.events[-1].data["transcript"]
-            if turn["speaker"] == "caller"
-        ]
+        ended = call.events[-1].payload
+        assert isinstance(ended, CallEnded)
+        return [turn.text for turn in ended.transcript if turn.speaker == "caller"]
 
     def test_every_kind_writes_in_both_dialects_and_is_sent_what_it_takes(self) -> None:
         for kind in TRANSCRIBERS:

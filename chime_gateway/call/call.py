@@ -9,9 +9,9 @@ them is not its business.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
-from attrs import define
+from attrs import define, evolve
 from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 from chime_gateway.call import events
 from chime_gateway.call.agent_profile import limits_of
 from chime_gateway.call.conversation import Conversation
-from chime_gateway.call.events import CallEvent
+from chime_gateway.call.events import CallEvent, LiveCall, Payload
 from chime_gateway.call.handover import Handover, TransferNote
 from chime_gateway.call.machine import new_machine
 from chime_gateway.call.record import CallRecord
@@ -151,7 +151,7 @@ class Call:
             agent_profile=record.agent_profile,
             codec=record.codec,
         )
-        self.happened(events.STARTED, record.as_dict())
+        self.happened(events.CallStarted(record.facts()))
         self._context.metronome.add(self._tick, self._tick_failed)
         opening = agents.open(self._profile, self._leg.codec, self.conversation)
         if outbound is not None:
@@ -207,7 +207,7 @@ class Call:
                 self.recording.pause(self._clock())
             else:
                 self.recording.resume(self._clock())
-            self.happened(events.RECORDING, {"paused": is_paused})
+            self.happened(events.RecordingChanged(is_paused))
         return True
 
     def say(self, text: str) -> bool:
@@ -227,13 +227,14 @@ class Call:
         """Addresses of those whom the profile knows, by name."""
         return {name: t.address for name, t in self._profile.targets.items()}
 
-    def snapshot(self) -> dict[str, Any]:
+    def snapshot(self) -> LiveCall:
         """The call as it is now, for operators."""
-        shown = self.record.as_dict()
-        shown["duration_seconds"] = round(self._clock() - self._began, 3)
-        shown["transcript"] = [t.as_dict() for t in self.conversation.transcript.turns]
-        paused = self.recording is not None and self.recording.is_paused
-        return {**shown, "state": "live", "recording_paused": paused}
+        duration = round(self._clock() - self._began, 3)
+        return LiveCall(
+            call=evolve(self.record.facts(), duration_seconds=duration),
+            transcript=self.conversation.transcript.facts(),
+            is_recording_paused=self.recording is not None and self.recording.is_paused,
+        )
 
     # -- LegEvents ---------------------------------------------------------------
 
@@ -263,11 +264,11 @@ class Call:
 
     # -- Owner of the conversation -------------------------------------------------
 
-    def happened(self, kind: str, data: Mapping[str, Any]) -> None:
+    def happened(self, payload: Payload) -> None:
         self._event_count += 1
         record = self.record
         at = record.started_at + self._clock() - self._began
-        event = CallEvent(kind, record.call_id, self._event_count, at, data)
+        event = CallEvent(record.call_id, self._event_count, at, payload)
         self._context.observer.happened(event)
 
     def agent_gone(self, reason: str) -> None:
@@ -306,7 +307,7 @@ class Call:
         self._leg.answer()
         self._pump.join(agent)
         notice = self._profile.recording_notice if self.recording is not None else ""
-        self.happened(events.ANSWERED, record.as_dict())
+        self.happened(events.CallAnswered(record.facts()))
         self.conversation.begin(agent, f"{notice} {self._profile.greeting}".strip())
 
     def say_goodbye(self, ending: Ending) -> None:
@@ -349,8 +350,8 @@ class Call:
         self._log.info(
             "call.ended {call_id} {outcome}: {reason}", **record.log_fields()
         )
-        turns = [turn.as_dict() for turn in self.conversation.transcript.turns]
-        self.happened(events.ENDED, {**record.as_dict(), "transcript": turns})
+        turns = self.conversation.transcript.facts()
+        self.happened(events.CallEnded(record.facts(), turns))
         self._context.observer.call_ended(self)
 
     def discard(self, agent: AgentSession) -> None:
@@ -405,7 +406,7 @@ class Call:
         now = self._clock()
         note = TransferNote(target=name, at=now - self._began)
         self.record.transfers.append(note)
-        self.happened(events.TRANSFERRING, note.as_dict())
+        self.happened(events.CallTransferring(note.facts()))
         wait_seconds = self._limits.goodbye_seconds + self._pump.queued_seconds(now)
         handover = Handover(
             note, lambda: self._leg.transfer(address), now + wait_seconds
@@ -419,7 +420,7 @@ class Call:
             told.callback(None)
 
         def failed(failure: Failure) -> None:
-            self.happened(events.TRANSFER_FAILED, note.as_dict())
+            self.happened(events.CallTransferFailed(note.facts()))
             told.errback(failure)
 
         handover.done.addCallbacks(transferred, failed).addErrback(self.bug)

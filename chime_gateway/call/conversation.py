@@ -41,7 +41,7 @@ _FAREWELL: Final = "Say goodbye to the caller in one short sentence."
 class Owner(Protocol):
     """The call around the conversation."""
 
-    def happened(self, kind: str, data: Mapping[str, Any]) -> None: ...
+    def happened(self, payload: events.Payload) -> None: ...
     def agent_gone(self, reason: str) -> None:
         """The session is over, without our doing."""
 
@@ -189,7 +189,7 @@ class Conversation:
             is_overdue = not (turn.has_text or turn.is_text_lost or is_over)
             if turn.speaker is Speaker.CALLER and is_overdue:
                 self._text_missed("silent", "no text came")
-            self._owner.happened(events.TURN, turn.as_dict())
+            self._owner.happened(events.TurnCompleted(turn.facts()))
 
     # -- told by the pump ----------------------------------------------------------
 
@@ -216,9 +216,9 @@ class Conversation:
     def _typed(self, digits: str) -> None:
         """Nobody has asked for them."""
         text = f"[The caller pressed {digits} on the keypad]"
-        turn = self.transcript.note(Speaker.KEYPAD, self.at(), digits, {})
-        self._owner.happened(events.KEYS, {"count": len(digits)})
-        self._owner.happened(events.TURN, turn.as_dict())
+        turn = self.transcript.note(Speaker.KEYPAD, self.at(), digits)
+        self._owner.happened(events.KeysPressed(len(digits)))
+        self._owner.happened(events.TurnCompleted(turn.facts()))
         if self.agent is not None and not self._is_parting:
             self.agent.tell(text)
             self._respond()
@@ -368,10 +368,10 @@ class Conversation:
                 tool=use.name,
                 fault=use.logged_fault,
             )
-        shown = use.as_dict()
+        facts = use.facts()
         began = self.at() - use.seconds
-        self.transcript.note(Speaker.TOOL, began, use.name, shown)
-        self._owner.happened(events.TOOL, shown)
+        self.transcript.note(Speaker.TOOL, began, use.name, facts)
+        self._owner.happened(events.ToolCalled(facts))
 
     def fill(self, filler: str) -> bool:
         is_quiet = self._pump.is_drained(self._clock())

@@ -1,11 +1,15 @@
 """
 What happens in a call, for those who write it down or tell others.
+
+Each kind of event has a class of its own; how they look as JSON is
+L{chime_gateway.call.event_json}'s.  Times within a call are seconds since its
+start.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Final, TypeAlias
 
 from attrs import field, frozen
 
@@ -20,26 +24,195 @@ RECORDING: Final = "recording.changed"
 ENDED: Final = "call.ended"
 
 
+@frozen(kw_only=True)
+class TransferFacts:
+    """An attempt to hand the caller on; C{outcome} is empty while it lasts."""
+
+    target: str = field(repr=False)
+    at: float
+    outcome: str
+    reason: str
+
+
+@frozen(kw_only=True)
+class ToolFacts:
+    """One call of a tool; C{fault} is empty if it has a result."""
+
+    name: str
+    arguments: str = field(repr=False)
+    result: str = field(repr=False)
+    fault: str = field(repr=False)
+    seconds: float
+
+
+@frozen(kw_only=True)
+class HeardFacts:
+    """How much the caller heard of what the agent said."""
+
+    interrupted: bool
+    heard_ms: int | None
+    spoken_ms: int | None
+    heard_text: str = field(repr=False)
+
+
+@frozen(kw_only=True)
+class TurnFacts:
+    """
+    @ivar speaker: a L{chime_gateway.call.transcript.Speaker}'s value.
+    @ivar heard: of the agent's turns.
+    @ivar tool: of turns that are a tool's.
+    """
+
+    number: int
+    speaker: str
+    started: float
+    ended: float | None
+    text: str = field(repr=False)
+    heard: HeardFacts | None = None
+    tool: ToolFacts | None = None
+
+
+@frozen(kw_only=True)
+class CallFacts:
+    """
+    A call as it stood at one moment; see L{chime_gateway.call.record.CallRecord}.
+
+    Its fields are the names that records have in the log, in rows and in JSON.
+    """
+
+    call_id: str
+    carrier: str
+    direction: str
+    carrier_call_id: str
+    stream_id: str
+    agent_profile: str
+    codec: str
+    started_at: float
+    answered_seconds: float | None
+    duration_seconds: float
+    outcome: str | None
+    reason: str | None
+    turns: int
+    responses: int
+    failed_responses: int
+    barge_ins: int
+    tool_calls: int
+    failed_tool_calls: int
+    digits: int
+    transfers_tried: int
+    recording_fault: str
+    turn_latency_p50: float | None
+    turn_latency_p95: float | None
+    frames_in: int
+    frames_out: int
+    frames_filled: int
+    frames_dropped: Mapping[str, float]
+    underruns: int
+    tokens: Mapping[str, int]
+    protocol_notes: Mapping[str, int]
+    caller: str = field(repr=False)
+    called: str = field(repr=False)
+    parameters: Mapping[str, str] = field(repr=False)
+    recording: str
+    transfers: Sequence[TransferFacts]
+
+
+@frozen(kw_only=True)
+class LiveCall:
+    """A call in progress, as operators see it."""
+
+    call: CallFacts
+    transcript: Sequence[TurnFacts] = field(repr=False)
+    is_recording_paused: bool
+
+
+# -- one class for each kind -------------------------------------------------------
+
+
+@frozen
+class CallStarted:
+    kind: ClassVar[str] = STARTED
+    call: CallFacts
+
+
+@frozen
+class CallAnswered:
+    kind: ClassVar[str] = ANSWERED
+    call: CallFacts
+
+
+@frozen
+class TurnCompleted:
+    kind: ClassVar[str] = TURN
+    turn: TurnFacts
+
+
+@frozen
+class ToolCalled:
+    kind: ClassVar[str] = TOOL
+    tool: ToolFacts
+
+
+@frozen
+class KeysPressed:
+    """Keys that nobody asked for; which ones is in the turn."""
+
+    kind: ClassVar[str] = KEYS
+    count: int
+
+
+@frozen
+class CallTransferring:
+    kind: ClassVar[str] = TRANSFERRING
+    transfer: TransferFacts
+
+
+@frozen
+class CallTransferFailed:
+    kind: ClassVar[str] = TRANSFER_FAILED
+    transfer: TransferFacts
+
+
+@frozen
+class RecordingChanged:
+    kind: ClassVar[str] = RECORDING
+    paused: bool
+
+
+@frozen
+class CallEnded:
+    kind: ClassVar[str] = ENDED
+    call: CallFacts
+    transcript: Sequence[TurnFacts] = field(repr=False)
+
+
+Payload: TypeAlias = (
+    CallStarted
+    | CallAnswered
+    | TurnCompleted
+    | ToolCalled
+    | KeysPressed
+    | CallTransferring
+    | CallTransferFailed
+    | RecordingChanged
+    | CallEnded
+)
+
+
 @frozen
 class CallEvent:
     """
-    @ivar kind: one of the names above.
     @ivar number: of the event in its call, from 1.
     @ivar at: Unix seconds.
-    @ivar data: whatever belongs to it; phone numbers and speech are in it.
+    @ivar payload: what happened; phone numbers and speech are in it.
     """
 
-    kind: str
     call_id: str
     number: int
     at: float
-    data: Mapping[str, Any] = field(repr=False)
+    payload: Payload = field(repr=False)
 
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            "type": self.kind,
-            "call_id": self.call_id,
-            "number": self.number,
-            "at": round(self.at, 3),
-            "data": dict(self.data),
-        }
+    @property
+    def kind(self) -> str:
+        """One of the names above."""
+        return self.payload.kind

@@ -7,12 +7,12 @@ It knows neither the carrier nor what becomes of the call.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from chime_gateway.call.events import TransferFacts
 from chime_gateway.errors import TransferFailed
 
 
@@ -31,13 +31,13 @@ class TransferNote:
     outcome: str = ""
     reason: str = ""
 
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            "target": self.target,
-            "at": round(self.at, 3),
-            "outcome": self.outcome,
-            "reason": self.reason,
-        }
+    def facts(self) -> TransferFacts:
+        return TransferFacts(
+            target=self.target,
+            at=round(self.at, 3),
+            outcome=self.outcome,
+            reason=self.reason,
+        )
 
 
 class Handover:

@@ -8,13 +8,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
-from attrs import Factory, define, field
+from attrs import Factory, asdict, define, field
 
+from chime_gateway.call.events import CallFacts
 from chime_gateway.call.handover import TransferNote
 from chime_gateway.interfaces import CallerInfo, Ending
 from chime_gateway.media.stats import MediaStats
+
+#: What does not go into a log.
+_PRIVATE: Final = frozenset(
+    {"caller", "called", "parameters", "recording", "transfers"}
+)
 
 
 def quantile(values: Sequence[float], share: float) -> float | None:
@@ -64,55 +70,51 @@ class CallRecord:
     tokens: Counter[str] = Factory(Counter)
     protocol_notes: Counter[str] = Factory(Counter)
 
-    def as_dict(self) -> dict[str, Any]:
-        """Everything, for whoever may know it."""
-        info = self.info
-        return {
-            **self.log_fields(),
-            "caller": info.caller,
-            "called": info.called,
-            "parameters": dict(info.parameters),
-            "recording": self.recording,
-            "transfers": [note.as_dict() for note in self.transfers],
-        }
+    def facts(self) -> CallFacts:
+        """As it is now: everything, for whoever may know it."""
+        info, media, ending = self.info, self.media, self.ending
+        latencies = media.turn_latencies
+        return CallFacts(
+            call_id=self.call_id,
+            carrier=self.carrier,
+            direction=self.direction,
+            carrier_call_id=info.carrier_call_id,
+            stream_id=info.stream_id,
+            agent_profile=self.agent_profile,
+            codec=self.codec,
+            started_at=round(self.started_at, 3),
+            answered_seconds=_rounded(self.answered_seconds),
+            duration_seconds=round(self.duration_seconds, 3),
+            outcome=ending.outcome.value if ending else None,
+            reason=ending.reason if ending else None,
+            turns=self.turns,
+            responses=self.responses,
+            failed_responses=self.failed_responses,
+            barge_ins=media.barge_ins,
+            tool_calls=self.tool_calls,
+            failed_tool_calls=self.failed_tool_calls,
+            digits=self.digits,
+            transfers_tried=len(self.transfers),
+            recording_fault=self.recording_fault,
+            turn_latency_p50=_rounded(quantile(latencies, 0.5)),
+            turn_latency_p95=_rounded(quantile(latencies, 0.95)),
+            frames_in=round(media.frames_in),
+            frames_out=round(media.frames_out),
+            frames_filled=media.frames_filled,
+            frames_dropped=dict(media.dropped),
+            underruns=media.underruns,
+            tokens=dict(self.tokens),
+            protocol_notes=dict(self.protocol_notes),
+            caller=info.caller,
+            called=info.called,
+            parameters=dict(info.parameters),
+            recording=self.recording,
+            transfers=tuple(note.facts() for note in self.transfers),
+        )
 
     def log_fields(self) -> dict[str, Any]:
         """Everything but phone numbers and parameters, flat, for one log event."""
-        media = self.media
-        ending = self.ending
-        latencies = media.turn_latencies
-        return {
-            "call_id": self.call_id,
-            "carrier": self.carrier,
-            "direction": self.direction,
-            "carrier_call_id": self.info.carrier_call_id,
-            "stream_id": self.info.stream_id,
-            "agent_profile": self.agent_profile,
-            "codec": self.codec,
-            "started_at": round(self.started_at, 3),
-            "answered_seconds": _rounded(self.answered_seconds),
-            "duration_seconds": _rounded(self.duration_seconds),
-            "outcome": ending.outcome.value if ending else None,
-            "reason": ending.reason if ending else None,
-            "turns": self.turns,
-            "responses": self.responses,
-            "failed_responses": self.failed_responses,
-            "barge_ins": media.barge_ins,
-            "tool_calls": self.tool_calls,
-            "failed_tool_calls": self.failed_tool_calls,
-            "digits": self.digits,
-            "transfers_tried": len(self.transfers),
-            "recording_fault": self.recording_fault,
-            "turn_latency_p50": _rounded(quantile(latencies, 0.5)),
-            "turn_latency_p95": _rounded(quantile(latencies, 0.95)),
-            "frames_in": round(media.frames_in),
-            "frames_out": round(media.frames_out),
-            "frames_filled": media.frames_filled,
-            "frames_dropped": dict(media.dropped),
-            "underruns": media.underruns,
-            "tokens": dict(self.tokens),
-            "protocol_notes": dict(self.protocol_notes),
-        }
+        return asdict(self.facts(), filter=lambda field, _: field.name not in _PRIVATE)
 
 
 def _rounded(value: float | None) -> float | None:

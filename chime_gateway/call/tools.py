@@ -18,6 +18,7 @@ from jsonschema import Draft202012Validator
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.python.failure import Failure
 
+from chime_gateway.call.events import ToolFacts
 from chime_gateway.call.keypad import Collected
 from chime_gateway.errors import ToolFailed, TransferFailed
 from chime_gateway.interfaces import ToolRunner
@@ -61,14 +62,14 @@ class ToolUse:
     logged_fault: str = ""
     seconds: float = 0.0
 
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            "name": self.name,
-            "arguments": self.arguments[:_KEPT_CHARS],
-            "result": self.result[:_KEPT_CHARS],
-            "fault": self.fault,
-            "seconds": round(self.seconds, 3),
-        }
+    def facts(self) -> ToolFacts:
+        return ToolFacts(
+            name=self.name,
+            arguments=self.arguments[:_KEPT_CHARS],
+            result=self.result[:_KEPT_CHARS],
+            fault=self.fault,
+            seconds=round(self.seconds, 3),
+        )
 
 
 class ToolUser(Protocol):

@@ -7,11 +7,12 @@ is settled when its sound and its text are known, or will not be known any more.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import Enum
-from typing import Any, Final
+from typing import Final
 
 from attrs import Factory, define, field
+
+from chime_gateway.call.events import HeardFacts, ToolFacts, TurnFacts
 
 #: After its sound was heard, or cut, the text is waited for this long.
 _TEXT_SECONDS: Final = 3.0
@@ -42,7 +43,7 @@ class Turn:
     @ivar is_interrupted: the caller cut it short.
     @ivar heard_ms: how much of C{spoken_ms} the caller heard (agent only).
     @ivar is_text_lost: it is known that no text will come.
-    @ivar more: what else belongs to it.
+    @ivar tool: what was used, if it is a tool's.
     """
 
     number: int
@@ -57,7 +58,7 @@ class Turn:
     is_text_lost: bool = False
     settled_by: float | None = None
     is_settled: bool = False
-    more: Mapping[str, Any] = field(factory=dict, repr=False)
+    tool: ToolFacts | None = field(default=None, repr=False)
 
     @property
     def heard_text(self) -> str:
@@ -74,22 +75,24 @@ class Turn:
         # The word in which it was cut was not heard.
         return self.text[:count].rpartition(" ")[0]
 
-    def as_dict(self) -> dict[str, Any]:
-        shown: dict[str, Any] = {
-            "number": self.number,
-            "speaker": self.speaker.value,
-            "started": round(self.started, 3),
-            "ended": None if self.ended is None else round(self.ended, 3),
-            "text": self.text,
-        }
+    def facts(self) -> TurnFacts:
+        heard = None
         if self.speaker is Speaker.AGENT:
-            shown.update(
+            heard = HeardFacts(
                 interrupted=self.is_interrupted,
                 heard_ms=self.heard_ms,
                 spoken_ms=self.spoken_ms,
                 heard_text=self.heard_text,
             )
-        return {**shown, **self.more}
+        return TurnFacts(
+            number=self.number,
+            speaker=self.speaker.value,
+            started=round(self.started, 3),
+            ended=None if self.ended is None else round(self.ended, 3),
+            text=self.text,
+            heard=heard,
+            tool=self.tool,
+        )
 
 
 @define(eq=False)
@@ -114,15 +117,19 @@ class Transcript:
         return turn
 
     def note(
-        self, speaker: Speaker, at: float, text: str, more: Mapping[str, Any]
+        self, speaker: Speaker, at: float, text: str, tool: ToolFacts | None = None
     ) -> Turn:
         """Something that is over at once."""
         turn = self._begin(speaker, at)
         turn.ended = at
         turn.text = text
-        turn.more = more
+        turn.tool = tool
         turn.is_settled = True
         return turn
+
+    def facts(self) -> tuple[TurnFacts, ...]:
+        """All turns, as far as they are known."""
+        return tuple(turn.facts() for turn in self.turns)
 
     # -- the caller ------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeAlias
 
-from attrs import define, field
+from attrs import define, evolve, field
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.protocols.basic import FileSender
@@ -30,6 +30,7 @@ from twisted.web.server import NOT_DONE_YET, Request
 
 from chime_gateway.call.agent_profile import Roster
 from chime_gateway.call.call import Call
+from chime_gateway.call.event_json import live_call_json, turn_json
 from chime_gateway.errors import (
     CallRefused,
     NoSuchCall,
@@ -49,6 +50,13 @@ from chime_gateway.ops.openapi import (
 from chime_gateway.ops.problem import Problem, read_body, read_query, refuse, reply
 from chime_gateway.store.database import CallQuery, Trouble
 from chime_gateway.store.numbers import NumberGuard
+from chime_gateway.store.table_rows import (
+    CallRow,
+    StoredCall,
+    columns,
+    stored_call_json,
+)
+from chime_gateway.store.tables import LIVE, OVER
 from chime_gateway.telephone import is_address
 
 #: Keys of calls that were placed are remembered for this many.
@@ -69,8 +77,8 @@ class Calls(Protocol):
 class Records(Protocol):
     """Calls that were written down; these block."""
 
-    def calls(self, query: CallQuery) -> list[dict[str, Any]]: ...
-    def call(self, call_id: str) -> dict[str, Any] | None: ...
+    def calls(self, query: CallQuery) -> list[CallRow]: ...
+    def call(self, call_id: str) -> StoredCall | None: ...
 
 
 #: (to, agent, via, parameters) -> what L{openapi}'s C{Originated} says.
@@ -226,93 +234,84 @@ class Api(Resource):
         )
         live = {c.record.call_id: c for c in self._context.calls.calls()}
         records = self._context.records
-        if records is None or query.state == "live":
+        if records is None or query.state == LIVE:
             rows = self._live_rows(query, live)
         else:
             stored = await self._stored(records.calls, query)
             # Of what is in progress here, more is known than was written down.
             rows = [
-                self._live_row(live[row["call_id"]]) if row["call_id"] in live else row
+                self._live_call(live[row.call_id]).row if row.call_id in live else row
                 for row in stored
             ]
         page = [_summary(row) for row in rows[:limit]]
         next_cursor = _cursor(rows[limit - 1]) if len(rows) > limit else None
         return 200, {"calls": page, "next": next_cursor}
 
-    def _live_rows(
-        self, query: CallQuery, live: Mapping[str, Call]
-    ) -> list[dict[str, Any]]:
+    def _live_rows(self, query: CallQuery, live: Mapping[str, Call]) -> list[CallRow]:
         """What is in progress here, without asking the store."""
-        rows = [self._live_row(call) for call in live.values()]
-        wanted = {
-            "carrier": query.carrier,
-            "direction": query.direction,
-            "agent": query.agent,
-            "caller": query.caller,
-            "called": query.called,
-        }
+        rows = [self._live_call(call).row for call in live.values()]
         found = [
             row
             for row in rows
-            if all(not value or row[name] == value for name, value in wanted.items())
+            if query.carrier in ("", row.carrier)
+            and query.direction in ("", row.direction)
+            and query.agent in ("", row.agent)
+            and query.caller in ("", row.caller)
+            and query.called in ("", row.called)
             and not query.outcome
-            and query.state != "ended"
-            and (query.since is None or row["started_at"] >= query.since)
-            and (query.until is None or row["started_at"] < query.until)
-            and (
-                query.before is None
-                or (row["started_at"], row["call_id"]) < query.before
-            )
+            and query.state != OVER
+            and (query.since is None or row.started_at >= query.since)
+            and (query.until is None or row.started_at < query.until)
+            and (query.before is None or (row.started_at, row.call_id) < query.before)
         ]
-        found.sort(key=lambda row: (row["started_at"], row["call_id"]), reverse=True)
+        found.sort(key=lambda row: (row.started_at, row.call_id), reverse=True)
         return found[: query.limit]
 
-    def _live_row(self, call: Call) -> dict[str, Any]:
-        shown = self._context.guard.guard_record(call.snapshot())
-        answered = shown["answered_seconds"]
-        started = shown["started_at"]
-        return {
-            "call_id": shown["call_id"],
-            "state": "live",
-            "instance": self._context.instance,
-            "carrier": shown["carrier"],
-            "direction": shown["direction"],
-            "agent": shown["agent_profile"],
-            "caller": shown["caller"],
-            "called": shown["called"],
-            "started_at": started,
-            "answered_at": None if answered is None else started + answered,
-            "ended_at": None,
-            "duration_seconds": shown["duration_seconds"],
-            "outcome": None,
-            "reason": None,
-            "recording": shown["recording"],
-            "recording_fault": shown["recording_fault"],
-            "record": {k: v for k, v in shown.items() if k != "transcript"},
-            "transcript": shown["transcript"],
-        }
+    def _live_call(self, call: Call) -> StoredCall:
+        """As it will be written down."""
+        live = call.snapshot()
+        facts = self._context.guard.guard_record(live.call)
+        live = evolve(live, call=facts)
+        answered = facts.answered_seconds
+        row = CallRow(
+            call_id=facts.call_id,
+            instance=self._context.instance,
+            state=LIVE,
+            carrier=facts.carrier,
+            direction=facts.direction,
+            agent=facts.agent_profile,
+            caller=facts.caller,
+            called=facts.called,
+            started_at=facts.started_at,
+            answered_at=None if answered is None else facts.started_at + answered,
+            duration_seconds=facts.duration_seconds,
+            recording=facts.recording,
+            recording_fault=facts.recording_fault,
+            record=live_call_json(live),
+        )
+        return StoredCall(row=row, transcript=[turn_json(t) for t in live.transcript])
 
     async def _show(self, request: Request, call_id: str) -> Answer:
         _check_id(call_id)
         try:
-            return 200, self._live_row(self._context.calls.call(call_id))
+            found = self._live_call(self._context.calls.call(call_id))
         except NoSuchCall:
-            return 200, await self._find(call_id)
+            found = await self._find(call_id)
+        return 200, stored_call_json(found)
 
-    async def _find(self, call_id: str) -> dict[str, Any]:
+    async def _find(self, call_id: str) -> StoredCall:
         records = self._context.records
-        row = None
+        call = None
         if records is not None:
-            row = await self._stored(records.call, call_id)
-        if row is None:
+            call = await self._stored(records.call, call_id)
+        if call is None:
             raise Problem(404, f"there is no call {call_id}")
-        found: dict[str, Any] = row
+        found: StoredCall = call
         return found
 
     async def _audio(self, request: Request, call_id: str) -> Answer:
         _check_id(call_id)
-        row = await self._find(call_id)
-        location = row["recording"]
+        location = (await self._find(call_id)).row.recording
         if not location:
             raise Problem(404, "the call was not recorded")
         path = await self._context.in_thread(self._context.recording_path, location)
@@ -365,11 +364,9 @@ class Api(Resource):
         try:
             return self._context.calls.call(call_id)
         except NoSuchCall:
-            row = await self._find(call_id)
-        if row["state"] == "live":
-            raise Problem(
-                409, f"the call is in progress at the gateway {row['instance']}"
-            )
+            row = (await self._find(call_id)).row
+        if row.state == LIVE:
+            raise Problem(409, f"the call is in progress at the gateway {row.instance}")
         raise Problem(409, "the call has ended")
 
     async def _hang_up(self, request: Request, call_id: str) -> Answer:
@@ -466,12 +463,12 @@ def _check_id(call_id: str) -> None:
         raise Problem(404, "that is no call's id")
 
 
-def _summary(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: v for k, v in row.items() if k not in ("record", "transcript")}
+def _summary(row: CallRow) -> dict[str, Any]:
+    return {name: value for name, value in columns(row).items() if name != "record"}
 
 
-def _cursor(row: Mapping[str, Any]) -> str:
-    text = json.dumps([row["started_at"], row["call_id"]])
+def _cursor(row: CallRow) -> str:
+    text = json.dumps([row.started_at, row.call_id])
     return base64.urlsafe_b64encode(text.encode()).decode()
 
 

@@ -11,8 +11,18 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from chime_gateway.call import events
-from chime_gateway.call.events import CallEvent
+from attrs import evolve, field, frozen
+
+from chime_gateway.call.event_json import payload_json
+from chime_gateway.call.events import (
+    CallAnswered,
+    CallEnded,
+    CallEvent,
+    CallFacts,
+    CallStarted,
+    TurnCompleted,
+    TurnFacts,
+)
 from chime_gateway.settings import WebhookSettings
 from chime_gateway.store.database import (
     ANSWERED,
@@ -23,7 +33,8 @@ from chime_gateway.store.database import (
     Entry,
 )
 from chime_gateway.store.numbers import NumberGuard
-from chime_gateway.store.tables import LIVE, OVER, PENDING
+from chime_gateway.store.table_rows import CallRow, DeliveryRow, TurnRow, columns
+from chime_gateway.store.tables import LIVE, OVER
 
 #: The outcome of a call whose gateway went away in the middle of it.
 GATEWAY_LOST = "gateway_lost"
@@ -54,127 +65,153 @@ class CallBook:
         self._numbers: dict[str, frozenset[str]] = {}
 
     def happened(self, event: CallEvent) -> None:
-        data = self._guarded(event)
-        if event.kind == events.STARTED:
-            self._put((OPENED, self._row(event.call_id, data, LIVE)))
-        elif event.kind == events.ANSWERED:
-            answered = {
-                "call_id": event.call_id,
-                "answered_at": event.at,
-                "recording": data["recording"],
-                "record": data,
-            }
-            self._put((ANSWERED, answered))
-        elif event.kind == events.TURN:
-            self._put((TURN, turn_row(event.call_id, data)))
-        elif event.kind == events.ENDED:
-            self._put((CLOSED, self.closed(event.call_id, data, event.at)))
-            self._numbers.pop(event.call_id, None)
-        for entry in deliveries(self._webhooks, self._instance, event, data):
+        payload = event.payload
+        if isinstance(payload, CallStarted):
+            own = {payload.call.caller, payload.call.called}
+            self._numbers[event.call_id] = frozenset(own - {""})
+        own_numbers = self._numbers.get(event.call_id, frozenset())
+        payload = self._guard.guard_payload(payload, own_numbers)
+        data = payload_json(payload)
+        match payload:
+            case CallStarted(call):
+                row = self._row(event.call_id, call, data)
+                self._put((OPENED, columns(row)))
+            case CallAnswered(call):
+                answered = {
+                    "call_id": event.call_id,
+                    "answered_at": event.at,
+                    "recording": call.recording,
+                    "record": data,
+                }
+                self._put((ANSWERED, answered))
+            case TurnCompleted(turn):
+                self._put((TURN, columns(_turn_row(event.call_id, turn, data))))
+            case CallEnded():
+                self._put((CLOSED, self._closed(event, payload, data)))
+                self._numbers.pop(event.call_id, None)
+        notice = Notice(event.kind, event.call_id, event.number, event.at, data)
+        for entry in deliveries(self._webhooks, self._instance, notice):
             self._put(entry)
 
-    def closed(
-        self, call_id: str, data: Mapping[str, Any], ended_at: float
+    def _closed(
+        self, event: CallEvent, ended: CallEnded, data: Mapping[str, Any]
     ) -> dict[str, Any]:
         """The row of a call that is over, and its turns."""
-        record = {name: value for name, value in data.items() if name != "transcript"}
-        row = self._row(call_id, record, OVER)
-        answered = record.get("answered_seconds")
-        started = record["started_at"]
-        row.update(
-            answered_at=None if answered is None else started + answered,
-            ended_at=ended_at,
-            duration_seconds=record["duration_seconds"],
-            outcome=record["outcome"],
-            reason=record["reason"],
-            recording_fault=record["recording_fault"],
-            turns=[turn_row(call_id, turn) for turn in data.get("transcript", ())],
+        record = dict(data)
+        documents = record.pop("transcript")
+        call = ended.call
+        row = evolve(
+            self._row(event.call_id, call, record),
+            state=OVER,
+            answered_at=(
+                None
+                if call.answered_seconds is None
+                else call.started_at + call.answered_seconds
+            ),
+            ended_at=event.at,
+            duration_seconds=call.duration_seconds,
+            outcome=call.outcome,
+            reason=call.reason,
         )
-        return row
+        turns = [
+            columns(_turn_row(event.call_id, turn, document))
+            for turn, document in zip(ended.transcript, documents, strict=True)
+        ]
+        return {**columns(row), "turns": turns}
 
-    def _row(
-        self, call_id: str, record: Mapping[str, Any], state: str
-    ) -> dict[str, Any]:
-        return {
-            "call_id": call_id,
-            "instance": self._instance,
-            "state": state,
-            "carrier": record["carrier"],
-            "direction": record["direction"],
-            "agent": record["agent_profile"][:_LONGEST_AGENT],
-            "caller": record["caller"][:_LONGEST_NUMBER],
-            "called": record["called"][:_LONGEST_NUMBER],
-            "started_at": record["started_at"],
-            "recording": record["recording"],
-            "recording_fault": record["recording_fault"],
-            "record": dict(record),
-        }
-
-    def _guarded(self, event: CallEvent) -> dict[str, Any]:
-        data = dict(event.data)
-        if event.kind == events.STARTED:
-            own = {str(data["caller"]), str(data["called"])}
-            self._numbers[event.call_id] = frozenset(own - {""})
-        if "caller" in data:
-            data = self._guard.guard_record(data)
-        own_numbers = self._numbers.get(event.call_id, frozenset())
-        guarded: dict[str, Any] = self._guard.guard_event(data, own_numbers)
-        return guarded
+    def _row(self, call_id: str, call: CallFacts, record: Mapping[str, Any]) -> CallRow:
+        return CallRow(
+            call_id=call_id,
+            instance=self._instance,
+            state=LIVE,
+            carrier=call.carrier,
+            direction=call.direction,
+            agent=call.agent_profile[:_LONGEST_AGENT],
+            caller=call.caller[:_LONGEST_NUMBER],
+            called=call.called[:_LONGEST_NUMBER],
+            started_at=call.started_at,
+            recording=call.recording,
+            recording_fault=call.recording_fault,
+            record=record,
+        )
 
 
-def turn_row(call_id: str, turn: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "call_id": call_id,
-        "number": turn["number"],
-        "speaker": turn["speaker"],
-        "started": turn["started"],
-        "turn": dict(turn),
-    }
+def _turn_row(call_id: str, turn: TurnFacts, document: Mapping[str, Any]) -> TurnRow:
+    return TurnRow(
+        call_id=call_id,
+        number=turn.number,
+        speaker=turn.speaker,
+        started=turn.started,
+        turn=document,
+    )
+
+
+@frozen
+class Notice:
+    """
+    What receivers are told.
+
+    @ivar at: Unix seconds.
+    @ivar data: the event's payload as JSON, with numbers as they may be kept.
+    """
+
+    kind: str
+    call_id: str
+    number: int
+    at: float
+    data: Mapping[str, Any] = field(repr=False)
 
 
 def deliveries(
-    webhooks: Sequence[WebhookSettings],
-    instance: str,
-    event: CallEvent,
-    data: Mapping[str, Any],
+    webhooks: Sequence[WebhookSettings], instance: str, notice: Notice
 ) -> list[Entry]:
     """Who is to be told, and what."""
-    found: list[Entry] = []
-    for hook in webhooks:
-        if event.kind not in hook.events:
-            continue
-        body = {
-            "type": event.kind,
-            "timestamp": event.at,
-            "call_id": event.call_id,
-            "number": event.number,
-            "data": dict(data),
-        }
-        found.append(
-            (
-                DELIVERY,
-                {
-                    # The same event for the same receiver is the same delivery.
-                    "delivery_id": f"{event.call_id}.{event.number}.{hook.name}",
-                    "webhook": hook.name,
-                    "instance": instance,
-                    "call_id": event.call_id,
-                    "number": event.number,
-                    "event": event.kind,
-                    "body": json.dumps(body, separators=(",", ":")),
-                    "created_at": event.at,
-                    "state": PENDING,
-                    "attempts": 0,
-                    "next_try_at": 0.0,
-                    "last_error": "",
-                },
-            )
+    hooks = [hook for hook in webhooks if notice.kind in hook.events]
+    if not hooks:
+        return []
+    document = {
+        "type": notice.kind,
+        "timestamp": notice.at,
+        "call_id": notice.call_id,
+        "number": notice.number,
+        "data": notice.data,
+    }
+    body = json.dumps(document, separators=(",", ":"))
+    rows = [
+        DeliveryRow(
+            # The same event for the same receiver is the same delivery.
+            delivery_id=f"{notice.call_id}.{notice.number}.{hook.name}",
+            webhook=hook.name,
+            instance=instance,
+            call_id=notice.call_id,
+            number=notice.number,
+            event=notice.kind,
+            body=body,
+            created_at=notice.at,
         )
-    return found
+        for hook in hooks
+    ]
+    return [(DELIVERY, columns(row)) for row in rows]
 
 
-def lost_record(row: Mapping[str, Any], why: str) -> dict[str, Any]:
-    """The record of a call that nobody closed, as far as it was written down."""
-    record = dict(row["record"])
-    record.update(outcome=GATEWAY_LOST, reason=why)
-    return record
+def lost_row(row: CallRow, why: str, last: float) -> CallRow:
+    """
+    The row of a call that nobody closed, as far as it was written down.
+
+    @param last: when it was alive for certain.
+    """
+    duration = round(max(0.0, last - row.started_at), 3)
+    return evolve(
+        row,
+        state=OVER,
+        ended_at=last,
+        duration_seconds=duration,
+        outcome=GATEWAY_LOST,
+        reason=why,
+        record={
+            **row.record,
+            "outcome": GATEWAY_LOST,
+            "reason": why,
+            "duration_seconds": duration,
+        },
+    )

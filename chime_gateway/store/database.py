@@ -39,6 +39,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from chime_gateway.errors import ConfigError
+from chime_gateway.store.table_rows import CallRow, DeliveryRow, StoredCall
 from chime_gateway.store.tables import (
     CALLS,
     DELIVERIES,
@@ -247,7 +248,7 @@ class Database:
 
     def lost_calls(
         self, instance: str, started_before: float, now: float
-    ) -> list[dict[str, Any]]:
+    ) -> list[CallRow]:
         """
         Calls that nobody has closed: those of an earlier run of this gateway, and
         of gateways that were not seen for long.
@@ -263,7 +264,7 @@ class Database:
         )
         query = select(CALLS).where(CALLS.c.state == LIVE, or_(mine, nobodys))
         with self._engine.connect() as connection:
-            return [dict(row._mapping) for row in connection.execute(query)]
+            return [CallRow(**row._mapping) for row in connection.execute(query)]
 
     def adopt_deliveries(self, instance: str, now: float) -> int:
         """
@@ -290,7 +291,7 @@ class Database:
 
     def due_deliveries(
         self, instance: str, now: float, limit: int
-    ) -> tuple[list[dict[str, Any]], float | None]:
+    ) -> tuple[list[DeliveryRow], float | None]:
         """
         The first undelivered one of each call and webhook, if its time has come;
         and when the next one is due.
@@ -322,9 +323,9 @@ class Database:
             .limit(limit)
         )
         with self._engine.connect() as connection:
-            rows = [dict(row._mapping) for row in connection.execute(heads)]
-        due = [row for row in rows if row["next_try_at"] <= now]
-        later = [row["next_try_at"] for row in rows if row["next_try_at"] > now]
+            rows = [DeliveryRow(**row._mapping) for row in connection.execute(heads)]
+        due = [row for row in rows if row.next_try_at <= now]
+        later = [row.next_try_at for row in rows if row.next_try_at > now]
         return due, min(later, default=None)
 
     def count_deliveries(self, instance: str) -> dict[str, int]:
@@ -339,7 +340,7 @@ class Database:
 
     # -- reading -----------------------------------------------------------------
 
-    def calls(self, query: CallQuery) -> list[dict[str, Any]]:
+    def calls(self, query: CallQuery) -> list[CallRow]:
         """Rows of calls, newest first."""
         table = CALLS
         wanted = select(table).order_by(
@@ -366,10 +367,9 @@ class Database:
             )
         with self._engine.connect() as connection:
             found = connection.execute(wanted.limit(query.limit))
-            return [dict(row._mapping) for row in found]
+            return [CallRow(**row._mapping) for row in found]
 
-    def call(self, call_id: str) -> dict[str, Any] | None:
-        """One call's row, its turns in C{transcript}; C{None}: there is none."""
+    def call(self, call_id: str) -> StoredCall | None:
         turns = (
             select(TURNS.c.turn)
             .where(TURNS.c.call_id == call_id)
@@ -382,7 +382,7 @@ class Database:
             if row is None:
                 return None
             transcript = [found[0] for found in connection.execute(turns)]
-        return {**row._mapping, "transcript": transcript}
+        return StoredCall(row=CallRow(**row._mapping), transcript=transcript)
 
     # -- retention ---------------------------------------------------------------
 

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from attrs import field, frozen
+from attrs import evolve, field, fields, frozen, has
+
+from chime_gateway.call.events import (
+    CallAnswered,
+    CallEnded,
+    CallFacts,
+    CallStarted,
+    Payload,
+)
 
 #: What looks like a telephone number in a text of any kind.
 _NUMBER: Final = re.compile(r"\+?\d[\d\s()/-]{5,}\d")
@@ -40,36 +47,68 @@ class NumberGuard:
         hidden = max(0, len(number) - len(shown) - _LEFT)
         return shown + "*" * hidden + number[len(number) - _LEFT :]
 
-    def guard_record(self, record: Mapping[str, Any]) -> dict[str, Any]:
+    def guard_record(self, call: CallFacts) -> CallFacts:
         """
         A call's record: its two numbers, wherever they stand, and whatever looks
         like one among what the carrier passed along.
         """
         if self.how == "plain":
-            return dict(record)
-        guarded = dict(record)
-        for name in ("caller", "called"):
-            guarded[name] = self.guard(str(record.get(name) or ""))
-        parameters = record.get("parameters") or {}
-        guarded["parameters"] = {
-            name: self._guard_text(str(value)) for name, value in parameters.items()
-        }
-        transfers = record.get("transfers") or ()
-        guarded["transfers"] = [
-            {**note, "target": self._guard_text(str(note.get("target", "")))}
-            for note in transfers
-        ]
-        return guarded
+            return call
+        return evolve(
+            call,
+            caller=self.guard(call.caller),
+            called=self.guard(call.called),
+            parameters={
+                name: self._guard_text(value) for name, value in call.parameters.items()
+            },
+            transfers=tuple(
+                evolve(transfer, target=self._guard_text(transfer.target))
+                for transfer in call.transfers
+            ),
+        )
 
-    def guard_event(self, data: Mapping[str, Any], own: frozenset[str]) -> Any:
-        """Anything: the call's own numbers are replaced where they stand."""
+    def guard_payload(
+        self, payload: Payload, own: frozenset[str] = frozenset()
+    ) -> Payload:
+        """
+        What happened: the record in it, and the call's own numbers in whatever
+        text they stand.
+        """
         if self.how == "plain":
-            return data
-        text = json.dumps(data)
-        for number in sorted(own, key=len, reverse=True):
-            if len(number) > 4:
-                text = text.replace(number, self.guard(number))
-        return json.loads(text)
+            return payload
+        if isinstance(payload, CallStarted | CallAnswered | CallEnded):
+            payload = evolve(payload, call=self.guard_record(payload.call))
+        known = {
+            number: self.guard(number)
+            for number in sorted(own, key=len, reverse=True)
+            if len(number) > 4
+        }
+        guarded: Payload = _replaced(payload, known) if known else payload
+        return guarded
 
     def _guard_text(self, text: str) -> str:
         return _NUMBER.sub(lambda found: self.guard(found[0]), text)
+
+
+def _replaced(value: Any, known: Mapping[str, str]) -> Any:
+    """The same with other texts; numbers that are no texts are never one's own."""
+    if isinstance(value, str):
+        for number, guarded in known.items():
+            value = value.replace(number, guarded)
+        return value
+    if has(type(value)):
+        return evolve(
+            value,
+            **{
+                each.name: _replaced(getattr(value, each.name), known)
+                for each in fields(type(value))
+            },
+        )
+    if isinstance(value, Mapping):
+        return {
+            _replaced(name, known): _replaced(each, known)
+            for name, each in value.items()
+        }
+    if isinstance(value, Sequence):
+        return tuple(_replaced(each, known) for each in value)
+    return value

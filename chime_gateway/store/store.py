@@ -13,17 +13,17 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from chime_gateway.call import events
-from chime_gateway.call.events import CallEvent
 from chime_gateway.errors import ConfigError
 from chime_gateway.interfaces import InThread
 from chime_gateway.net.signed_post import SignedPost
 from chime_gateway.settings import StoreSettings, WebhookSettings
-from chime_gateway.store.book import CallBook, deliveries, lost_record
+from chime_gateway.store.book import CallBook, Notice, deliveries, lost_row
 from chime_gateway.store.database import CLOSED, CallQuery, Database
 from chime_gateway.store.journal import Journal
 from chime_gateway.store.keeper import Keeper, journal_path
 from chime_gateway.store.numbers import NumberGuard
 from chime_gateway.store.recordings import RecordingWriter
+from chime_gateway.store.table_rows import CallRow, StoredCall, columns
 from chime_gateway.store.webhooks import Webhooks
 
 #: What is slow at the end is waited for so long.
@@ -102,11 +102,11 @@ class Store:
 
     # -- asked, in threads of the pool ---------------------------------------------
 
-    def calls(self, query: CallQuery) -> list[dict[str, Any]]:
+    def calls(self, query: CallQuery) -> list[CallRow]:
         """As L{Database.calls}; numbers in the query are as callers have them."""
         return self.database.calls(query)
 
-    def call(self, call_id: str) -> dict[str, Any] | None:
+    def call(self, call_id: str) -> StoredCall | None:
         return self.database.call(call_id)
 
     # -- in the keeper's thread ------------------------------------------------------
@@ -121,27 +121,16 @@ class Store:
         self.database.seen(self.settings.instance, now)
         lost = self.database.lost_calls(self.settings.instance, self._began_at, now)
         for row in lost:
+            found = self.database.call(row.call_id)
+            turns = [] if found is None else list(found.transcript)
             why = "the gateway went away in the middle of the call"
-            record = lost_record(row, why)
-            found = self.database.call(row["call_id"])
-            turns = [] if found is None else list(found["transcript"])
-            last = _last_known(row, turns)
-            record["duration_seconds"] = round(max(0.0, last - row["started_at"]), 3)
-            closed = self.book.closed(row["call_id"], record, last)
-            closed["instance"] = row["instance"]
+            closed = lost_row(row, why, _last_known(row, turns))
+            data = {**closed.record, "transcript": turns}
             # Behind every event that the call may have had.
-            event = CallEvent(events.ENDED, row["call_id"], 1_000_000, now, record)
-            self.database.apply(
-                [
-                    (CLOSED, closed),
-                    *deliveries(
-                        self._webhook_settings,
-                        self.settings.instance,
-                        event,
-                        {**record, "transcript": turns},
-                    ),
-                ]
-            )
+            notice = Notice(events.ENDED, row.call_id, 1_000_000, now, data)
+            instance = self.settings.instance
+            told = deliveries(self._webhook_settings, instance, notice)
+            self.database.apply([(CLOSED, columns(closed)), *told])
         if lost:
             self._log.warn("{count} calls of an earlier run were lost", count=len(lost))
             self._wake()
@@ -163,10 +152,10 @@ class Store:
                 self._log.info("{count} old calls were deleted", count=len(gone))
 
 
-def _last_known(row: Mapping[str, Any], turns: Sequence[Mapping[str, Any]]) -> float:
+def _last_known(row: CallRow, turns: Sequence[Mapping[str, Any]]) -> float:
     """When the call was alive for certain."""
-    last = row["answered_at"] or row["started_at"]
+    last = row.answered_at or row.started_at
     for turn in turns:
         ended = turn.get("ended") or turn.get("started") or 0.0
-        last = max(last, row["started_at"] + ended)
+        last = max(last, row.started_at + ended)
     return float(last)

@@ -10,7 +10,7 @@ not known here.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
@@ -23,6 +23,7 @@ from chime_gateway.net.signed_post import PostFailed, SignedPost
 from chime_gateway.net.timer import Timer
 from chime_gateway.settings import WebhookSettings
 from chime_gateway.store.database import TRIED, Entry, Trouble
+from chime_gateway.store.table_rows import DeliveryRow
 from chime_gateway.store.tables import DEAD, DELIVERED, PENDING
 
 BACK_OFF: Final = BackOff(
@@ -44,7 +45,7 @@ class Waiting(Protocol):
 
     def due_deliveries(
         self, instance: str, now: float, limit: int
-    ) -> tuple[list[dict[str, Any]], float | None]: ...
+    ) -> tuple[list[DeliveryRow], float | None]: ...
 
 
 class Webhooks:
@@ -142,14 +143,14 @@ class Webhooks:
         wait = _LOOK_SECONDS if next_at is None else min(_LOOK_SECONDS, next_at - now)
         self._look_in(max(0.05, wait))
 
-    def _begin(self, row: Mapping[str, Any]) -> None:
-        key = (row["webhook"], row["call_id"])
+    def _begin(self, row: DeliveryRow) -> None:
+        key = (row.webhook, row.call_id)
         if key in self._under_way:
             return
-        settled = self._settled.get(row["delivery_id"])
+        settled = self._settled.get(row.delivery_id)
         if settled is not None and self._wall_time() < settled:
             return  # the database has not heard yet
-        delivering = Deferred.fromCoroutine(self._deliver(dict(row)))
+        delivering = Deferred.fromCoroutine(self._deliver(row))
         self._under_way[key] = delivering
 
         def over(result: Any) -> None:
@@ -159,16 +160,16 @@ class Webhooks:
         delivering.addErrback(self._bug)
         delivering.addBoth(over)
 
-    async def _deliver(self, row: dict[str, Any]) -> None:
-        hook = self._hooks.get(row["webhook"])
+    async def _deliver(self, row: DeliveryRow) -> None:
+        hook = self._hooks.get(row.webhook)
         if hook is None:
             self._settle(row, DEAD, "there is no such webhook any more")
             return
         try:
             answer = await self._post.send(
                 hook.url,
-                row["body"].encode(),
-                message_id=row["delivery_id"],
+                row.body.encode(),
+                message_id=row.delivery_id,
                 seconds=hook.timeout_seconds,
                 max_bytes=_MAX_ANSWER_BYTES,
                 secret=hook.secret,
@@ -182,43 +183,43 @@ class Webhooks:
         else:
             self._failed(row, hook, f"HTTP {answer.status}")
 
-    def _failed(self, row: dict[str, Any], hook: WebhookSettings, why: str) -> None:
+    def _failed(self, row: DeliveryRow, hook: WebhookSettings, why: str) -> None:
         now = self._wall_time()
-        if now - row["created_at"] > hook.give_up_hours * 3600:
+        if now - row.created_at > hook.give_up_hours * 3600:
             self._log.error(
                 "webhook {webhook} has not taken {event} for {hours} h: given up",
                 webhook=hook.name,
-                event=row["event"],
+                event=row.event,
                 hours=hook.give_up_hours,
-                call_id=row["call_id"],
+                call_id=row.call_id,
             )
             self._settle(row, DEAD, why)
             return
-        pause = BACK_OFF.pause(row["attempts"] + 1, self._jitter())
+        pause = BACK_OFF.pause(row.attempts + 1, self._jitter())
         self._settle(row, PENDING, why, now + pause)
-        if row["attempts"] in (0, 3):
+        if row.attempts in (0, 3):
             self._log.warn(
                 "webhook {webhook} does not take {event}: {why}",
                 webhook=hook.name,
-                event=row["event"],
+                event=row.event,
                 why=why,
-                call_id=row["call_id"],
+                call_id=row.call_id,
             )
 
     def _settle(
-        self, row: dict[str, Any], state: str, why: str, next_try_at: float = 0.0
+        self, row: DeliveryRow, state: str, why: str, next_try_at: float = 0.0
     ) -> None:
         self.counts["failed" if state == PENDING else state] += 1
         # A minute is more than the keeper takes; should it take longer, a delivery
         # is repeated, which its id tells.
         until = next_try_at if state == PENDING else self._wall_time() + 60.0
-        self._settled[row["delivery_id"]] = until
+        self._settled[row.delivery_id] = until
         while len(self._settled) > 10_000:
             del self._settled[next(iter(self._settled))]
         tried = {
-            "delivery_id": row["delivery_id"],
+            "delivery_id": row.delivery_id,
             "state": state,
-            "attempts": row["attempts"] + 1,
+            "attempts": row.attempts + 1,
             "next_try_at": next_try_at,
             "last_error": why[:500],
         }

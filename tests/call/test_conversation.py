@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any, cast
 
 from twisted.internet.task import Clock
@@ -10,7 +11,15 @@ from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.call.agent_profile import Roster
-from chime_gateway.call.events import CallEvent
+from chime_gateway.call.event_json import live_call_json, payload_json
+from chime_gateway.call.events import (
+    CallEnded,
+    CallEvent,
+    HeardFacts,
+    ToolCalled,
+    TurnCompleted,
+    TurnFacts,
+)
 from chime_gateway.call.table import CallTable
 from chime_gateway.errors import ToolFailed, TransferFailed
 from chime_gateway.interfaces import Ending, Outcome
@@ -80,6 +89,18 @@ class ConversationTestCase(SynchronousTestCase):
         self.agents.opening[-1].callback(self.agent)
         self.talk = self.call.conversation
         self.log.clear()
+
+    def transcript(self) -> Sequence[TurnFacts]:
+        """Of the call that is over."""
+        payload = self.events[-1].payload
+        assert isinstance(payload, CallEnded)
+        return payload.transcript
+
+    @staticmethod
+    def heard(event: CallEvent) -> HeardFacts:
+        assert isinstance(event.payload, TurnCompleted)
+        assert event.payload.turn.heard is not None
+        return event.payload.turn.heard
 
     def run_for(self, seconds: float) -> None:
         for _ in range(round(seconds / 0.02)):
@@ -236,11 +257,12 @@ class HttpToolTests(ConversationTestCase):
         self.clock.advance(0.5)
         self.tools.asked["c1"].callback('"a"')
         (event,) = [e for e in self.events if e.kind == "tool.called"]
-        self.assertEqual(event.data["name"], "order")
-        self.assertEqual(event.data["seconds"], 0.5)
+        assert isinstance(event.payload, ToolCalled)
+        self.assertEqual(event.payload.tool.name, "order")
+        self.assertEqual(event.payload.tool.seconds, 0.5)
         self.call.leg_ended(GONE)
-        turns = self.events[-1].data["transcript"]
-        self.assertEqual(turns[0]["speaker"], "tool")
+        (turn,) = self.transcript()
+        self.assertEqual((turn.speaker, turn.tool), ("tool", event.payload.tool))
 
 
 class ToneTests(ConversationTestCase):
@@ -441,7 +463,7 @@ class DigitTests(ConversationTestCase):
         )
         self.assertEqual(self.called("agent.tell"), [])
         self.call.leg_ended(GONE)
-        everything = json.dumps([event.as_dict() for event in self.events])
+        everything = json.dumps([payload_json(event.payload) for event in self.events])
         self.assertNotIn("4711", everything)
 
     def test_no_digits_in_time_are_told_as_well(self) -> None:
@@ -511,8 +533,8 @@ class OperatorTests(ConversationTestCase):
     def test_the_snapshot_shows_what_was_said_so_far(self) -> None:
         self.talk.agent_said("i", "Hello", True)
         shown = self.call.snapshot()
-        self.assertEqual(shown["state"], "live")
-        self.assertEqual(shown["transcript"][0]["text"], "Hello")
+        self.assertEqual(live_call_json(shown)["state"], "live")
+        self.assertEqual(shown.transcript[0].text, "Hello")
 
 
 class EventTests(ConversationTestCase):
@@ -536,9 +558,9 @@ class EventTests(ConversationTestCase):
             ],
         )
         self.assertEqual([event.number for event in self.events], [1, 2, 3, 4, 5])
-        agent = self.events[3].data
-        self.assertEqual((agent["heard_ms"], agent["spoken_ms"]), (1000, 1000))
-        self.assertFalse(agent["interrupted"])
+        agent = self.heard(self.events[3])
+        self.assertEqual((agent.heard_ms, agent.spoken_ms), (1000, 1000))
+        self.assertFalse(agent.interrupted)
 
     def test_an_interruption_says_what_was_heard(self) -> None:
         self.talk.response_started("r")
@@ -548,18 +570,20 @@ class EventTests(ConversationTestCase):
         self.talk.speech_started("u")
         self.run_for(0.6)
         (event,) = [e for e in self.events if e.kind == "turn.completed"]
-        self.assertTrue(event.data["interrupted"])
-        self.assertApproximates(event.data["heard_ms"], 1000, 40)
-        self.assertEqual(event.data["heard_text"], "one two")
+        heard = self.heard(event)
+        self.assertTrue(heard.interrupted)
+        self.assertApproximates(heard.heard_ms, 1000, 40)
+        self.assertEqual(heard.heard_text, "one two")
 
     def test_a_caller_who_hangs_up_in_the_middle_of_it_heard_only_so_much(self) -> None:
         self.talk.response_started("r")
         self.talk.agent_audio("r", "i", 0, SECOND * 2)
         self.run_for(0.5)
         self.call.leg_ended(GONE)
-        (turn,) = self.events[-1].data["transcript"]
-        self.assertTrue(turn["interrupted"])
-        self.assertApproximates(turn["heard_ms"], 500, 40)
+        (turn,) = self.transcript()
+        assert turn.heard is not None
+        self.assertTrue(turn.heard.interrupted)
+        self.assertApproximates(turn.heard.heard_ms, 500, 40)
 
 
 class TranscriptionTests(ConversationTestCase):

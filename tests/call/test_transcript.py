@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from chime_gateway.call.event_json import turn_json
+from chime_gateway.call.tools import ToolUse
 from chime_gateway.call.transcript import Speaker, Transcript
 
 
@@ -16,7 +18,7 @@ class TranscriptTests(SynchronousTestCase):
         self.transcript.caller_said("u", "Hello?")
         (turn,) = self.transcript.settle(3.1)
         self.assertEqual(
-            turn.as_dict(),
+            turn_json(turn.facts()),
             {
                 "number": 1,
                 "speaker": "caller",
@@ -58,7 +60,7 @@ class TranscriptTests(SynchronousTestCase):
         self.transcript.agent_heard("i", 500, 1000, True, 0.5)
         (turn,) = self.transcript.settle(0.6)
         self.assertEqual(turn.heard_text, "one two")
-        shown = turn.as_dict()
+        shown = turn_json(turn.facts())
         self.assertEqual(
             (shown["interrupted"], shown["heard_ms"], shown["spoken_ms"]),
             (True, 500, 1000),
@@ -79,7 +81,7 @@ class TranscriptTests(SynchronousTestCase):
 
     def test_turns_are_numbered_by_their_beginnings(self) -> None:
         self.transcript.caller_began("u1", 0.0)
-        self.transcript.note(Speaker.KEYPAD, 0.5, "1", {})
+        self.transcript.note(Speaker.KEYPAD, 0.5, "1")
         self.transcript.agent_began("i1", 1.0)
         numbers = [(t.number, t.speaker.value) for t in self.transcript.turns]
         self.assertEqual(numbers, [(1, "caller"), (2, "keypad"), (3, "agent")])
@@ -98,5 +100,7 @@ class TranscriptTests(SynchronousTestCase):
         self.assertEqual(len(self.transcript.turns), 1)
 
     def test_words_are_not_in_a_repr(self) -> None:
-        turn = self.transcript.note(Speaker.NOTE, 0.0, "secret words", {"a": "secret"})
+        use = ToolUse(name="order", arguments='{"a": "secret"}', result="secret")
+        turn = self.transcript.note(Speaker.TOOL, 0.0, "secret words", use.facts())
         self.assertNotIn("secret", repr(turn))
+        self.assertNotIn("secret", repr(turn.facts()))

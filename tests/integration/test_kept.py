@@ -21,6 +21,7 @@ from chime_gateway.sim.caller import CallPlan
 from chime_gateway.sim.compare import correlation
 from chime_gateway.sim.dial import place_call
 from chime_gateway.store.database import CallQuery, Database
+from chime_gateway.store.table_rows import CallRow
 from tests import postgres
 from tests.base import ReactorTestCase
 from tests.files import temporary_folder
@@ -117,7 +118,7 @@ class KeptTestCase(ReactorTestCase):
         url = f"ws://127.0.0.1:{twistd.port()}/stream"
         return place_call(url, plan, PCMU, reactor=self.reactor)
 
-    def rows(self, **query: Any) -> list[dict[str, Any]]:
+    def rows(self, **query: Any) -> list[CallRow]:
         database = Database(f"sqlite:///{self.state}/chimegw.sqlite", self.state)
         try:
             return database.calls(CallQuery(limit=500, **query))
@@ -150,8 +151,8 @@ class CrashTests(KeptTestCase):
             rows = self.rows()
             self.assertEqual(len(rows), count)
             for row in rows:
-                self.assertGreater(row["duration_seconds"], 0)
-                samples = self.read(row["recording"])
+                self.assertGreater(row.duration_seconds or 0.0, 0)
+                samples = self.read(row.recording)
                 # Up to the last second of the three there were.
                 self.assertGreater(len(samples), 8000 * 2)
                 self.assertGreater(np.abs(samples[:, 0]).max(), 1000)
@@ -212,8 +213,8 @@ class RecordingTests(KeptTestCase):
             report = await self.call(twistd, said)
             await self.until(lambda: self.rows(state="ended"))
             (row,) = self.rows()
-            await self.until(lambda: Path(row["recording"]).exists())
-            samples = self.read(row["recording"])
+            await self.until(lambda: Path(row.recording).exists())
+            samples = self.read(row.recording)
             words = decode(PCMU, said)
             score, caller_at = correlation(words, samples[:, 0])
             self.assertGreater(score, 0.99)

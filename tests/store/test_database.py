@@ -102,7 +102,7 @@ class _Tests:
         self.database.migrate()
 
     def ids(self, **query: Any) -> list[str]:
-        return [row["call_id"] for row in self.database.calls(CallQuery(**query))]
+        return [row.call_id for row in self.database.calls(CallQuery(**query))]
 
     def test_the_migrations_make_the_tables_that_are_used(self) -> None:
         old = Database(self.new_url(), self.folder)
@@ -134,9 +134,9 @@ class _Tests:
         self.database.apply([(CLOSED, closed("a", recording="/r/a.wav", turns=turns))])
         call = self.database.call("a")
         assert call is not None
-        self.assertEqual((call["state"], call["outcome"]), ("ended", "completed"))
-        self.assertEqual(call["answered_at"], 101.0)
-        self.assertEqual([t["text"] for t in call["transcript"]], ["Hello", "Bye"])
+        self.assertEqual((call.row.state, call.row.outcome), ("ended", "completed"))
+        self.assertEqual(call.row.answered_at, 101.0)
+        self.assertEqual([t["text"] for t in call.transcript], ["Hello", "Bye"])
         self.assertEqual(self.ids(), ["a"])
 
     def test_entries_applied_again_change_nothing(self) -> None:
@@ -175,8 +175,8 @@ class _Tests:
             page = self.database.calls(CallQuery(limit=2, before=before))
             if not page:
                 break
-            found += [row["call_id"] for row in page]
-            before = page[-1]["started_at"], page[-1]["call_id"]
+            found += [row.call_id for row in page]
+            before = page[-1].started_at, page[-1].call_id
         self.assertEqual(found, ["c6", "c5", "c4", "c3", "c2", "c1", "c0"])
 
     def test_calls_are_filtered(self) -> None:
@@ -211,7 +211,7 @@ class _Tests:
         )
         self.database.seen("me", 301.0)
         lost = self.database.lost_calls("me", 200.0, 301.0)
-        self.assertEqual([row["call_id"] for row in lost], ["old"])
+        self.assertEqual([row.call_id for row in lost], ["old"])
 
     def test_calls_of_a_gateway_that_was_not_seen_for_long_are_lost(self) -> None:
         self.database.apply([(OPENED, opened("a", 100.0, instance="other"))])
@@ -219,7 +219,7 @@ class _Tests:
         now = 150.0 + GONE_SECONDS
         self.assertEqual(self.database.lost_calls("me", 0.0, now), [])
         lost = self.database.lost_calls("me", 0.0, now + 1)
-        self.assertEqual([row["call_id"] for row in lost], ["a"])
+        self.assertEqual([row.call_id for row in lost], ["a"])
 
     def test_deliveries_of_a_gateway_that_is_gone_are_taken_over(self) -> None:
         self.database.apply([(DELIVERY, delivery("a", 1, instance="other"))])
@@ -228,7 +228,7 @@ class _Tests:
         now = 151.0 + GONE_SECONDS
         self.assertEqual(self.database.adopt_deliveries("me", now), 1)
         due, _ = self.database.due_deliveries("me", now, 10)
-        self.assertEqual([row["delivery_id"] for row in due], ["a.1.crm"])
+        self.assertEqual([row.delivery_id for row in due], ["a.1.crm"])
 
     def test_only_the_first_delivery_of_each_call_and_webhook_is_due(self) -> None:
         self.database.apply(
@@ -240,13 +240,13 @@ class _Tests:
             ]
         )
         due, later = self.database.due_deliveries("me", 100.0, 10)
-        ids = sorted(row["delivery_id"] for row in due)
+        ids = sorted(row.delivery_id for row in due)
         self.assertEqual(ids, ["a.1.crm", "a.1.erp", "b.1.crm"])
         self.assertIsNone(later)
         done = {"delivery_id": "a.1.crm", "state": DELIVERED, "attempts": 1}
         self.database.apply([(TRIED, done)])
         due, _ = self.database.due_deliveries("me", 100.0, 10)
-        self.assertEqual("a.2.crm" in {row["delivery_id"] for row in due}, True)
+        self.assertEqual("a.2.crm" in {row.delivery_id for row in due}, True)
 
     def test_one_that_waits_for_its_time_holds_back_those_behind_it(self) -> None:
         self.database.apply(

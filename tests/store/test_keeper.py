@@ -338,7 +338,7 @@ class LockedTests(ThreadTestCase):
         other.execute("ROLLBACK")
         keeper.stop(10.0)
         (row,) = database.calls(CallQuery())
-        self.assertEqual((row["call_id"], row["state"]), ("a", "ended"))
+        self.assertEqual((row.call_id, row.state), ("a", "ended"))
         database.close()
 
 

@@ -3,32 +3,57 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from chime_gateway.call.events import CallEvent
+from chime_gateway.call.event_json import call_json, turn_json
+from chime_gateway.call.events import (
+    CallAnswered,
+    CallEnded,
+    CallEvent,
+    CallFacts,
+    CallStarted,
+    Payload,
+    ToolCalled,
+    TurnCompleted,
+    TurnFacts,
+)
+from chime_gateway.call.handover import TransferNote
+from chime_gateway.call.record import CallRecord
+from chime_gateway.call.tools import ToolUse
+from chime_gateway.interfaces import CallerInfo, Ending, Outcome
 from chime_gateway.settings import WebhookSettings
 from chime_gateway.store.book import CallBook
 from chime_gateway.store.database import CLOSED, DELIVERY, OPENED, TURN, Entry
 from chime_gateway.store.numbers import NumberGuard
+from chime_gateway.store.tables import CALLS, DELIVERIES, TURNS
 
 NUMBER = "+4930123456"
-RECORD: dict[str, Any] = {
-    "call_id": "c",
-    "carrier": "sip",
-    "direction": "inbound",
-    "agent_profile": "default",
-    "caller": NUMBER,
-    "called": "+15550002",
-    "started_at": 100.0,
-    "answered_seconds": 0.5,
-    "duration_seconds": 9.0,
-    "outcome": "completed",
-    "reason": "bye",
-    "recording": "",
-    "recording_fault": "",
-    "parameters": {"P-Asserted-Identity": f"<sip:{NUMBER}@carrier>", "x": "y"},
-    "transfers": [{"target": "+15559999", "outcome": "failed"}],
-}
+TURN_FACTS = TurnFacts(number=1, speaker="caller", started=1.0, ended=2.0, text="Hi")
+
+
+def facts(**more: Any) -> CallFacts:
+    """Of a call that is over."""
+    record = CallRecord(
+        call_id="c",
+        carrier="sip",
+        agent_profile="default",
+        codec="PCMU",
+        info=CallerInfo(
+            caller=NUMBER,
+            called="+15550002",
+            parameters={"P-Asserted-Identity": f"<sip:{NUMBER}@carrier>", "x": "y"},
+        ),
+        started_at=100.0,
+        answered_seconds=0.5,
+        duration_seconds=9.0,
+        ending=Ending(Outcome.COMPLETED, "bye"),
+        transfers=[TransferNote(target="+15559999", at=3.0, outcome="failed")],
+    )
+    return evolve(record.facts(), **more)
+
+
+RECORD: dict[str, Any] = call_json(facts())
 
 
 class NumberTests(SynchronousTestCase):
@@ -46,10 +71,11 @@ class NumberTests(SynchronousTestCase):
 
     def test_nothing_of_a_guarded_number_is_left_in_a_record(self) -> None:
         for how in ("masked", "hashed"):
-            guarded = json.dumps(NumberGuard(how, "key").guard_record(RECORD))
+            call = NumberGuard(how, "key").guard_record(facts())
+            guarded = json.dumps(call_json(call))
             self.assertNotIn("123456", guarded)
             self.assertNotIn("15559999", guarded)
-        self.assertEqual(NumberGuard().guard_record(RECORD), RECORD)
+        self.assertEqual(NumberGuard().guard_record(facts()), facts())
 
 
 class BookTests(SynchronousTestCase):
@@ -61,16 +87,16 @@ class BookTests(SynchronousTestCase):
         guard = NumberGuard("masked")
         self.book = CallBook("me", guard, [hook], self.entries.append)
 
-    def happened(self, kind: str, number: int, data: dict[str, Any]) -> None:
-        self.book.happened(CallEvent(kind, "c", number, 100.0 + number, data))
+    def happened(self, number: int, payload: Payload) -> None:
+        self.book.happened(CallEvent("c", number, 100.0 + number, payload))
 
     def test_a_call_becomes_rows_and_deliveries_without_its_numbers(self) -> None:
-        self.happened("call.started", 1, RECORD)
-        turn = {"number": 1, "speaker": "caller", "started": 1.0, "text": "Hi"}
-        self.happened("turn.completed", 2, turn)
-        tool = {"name": "order", "arguments": json.dumps({"phone": NUMBER})}
-        self.happened("tool.called", 3, tool)
-        self.happened("call.ended", 4, {**RECORD, "transcript": [turn]})
+        self.happened(1, CallStarted(facts()))
+        self.happened(2, TurnCompleted(TURN_FACTS))
+        arguments = json.dumps({"phone": NUMBER})
+        use = ToolUse(name="order", arguments=arguments, result=NUMBER)
+        self.happened(3, ToolCalled(use.facts()))
+        self.happened(4, CallEnded(facts(), (TURN_FACTS,)))
         kinds = [kind for kind, _ in self.entries]
         self.assertEqual(kinds, [OPENED, TURN, DELIVERY, CLOSED, DELIVERY])
         everything = json.dumps(self.entries)
@@ -83,5 +109,24 @@ class BookTests(SynchronousTestCase):
         delivery = self.entries[4][1]
         self.assertEqual(delivery["delivery_id"], "c.4.crm")
         body = json.loads(delivery["body"])
-        self.assertEqual(body["data"]["transcript"], [turn])
+        self.assertEqual(body["data"]["transcript"], [turn_json(TURN_FACTS)])
         self.assertEqual(self.book._numbers, {})
+
+    def test_a_row_has_a_value_for_each_column(self) -> None:
+        self.happened(1, CallStarted(facts()))
+        self.happened(2, CallAnswered(facts()))
+        self.happened(3, CallEnded(facts(), (TURN_FACTS,)))
+        for table, row in (
+            (CALLS, self.entries[0][1]),
+            (CALLS, {k: v for k, v in self.entries[2][1].items() if k != "turns"}),
+            (TURNS, self.entries[2][1]["turns"][0]),
+            (DELIVERIES, self.entries[3][1]),
+        ):
+            self.assertEqual(list(row), [column.name for column in table.columns])
+
+    def test_an_extension_that_stands_in_a_time_does_not_change_it(self) -> None:
+        call = facts(caller="12345", started_at=1712345.678, reason="12345 left")
+        self.happened(1, CallStarted(call))
+        row = self.entries[0][1]
+        self.assertEqual((row["caller"], row["started_at"]), ("***45", 1712345.678))
+        self.assertEqual(row["record"]["reason"], "***45 left")

@@ -66,11 +66,11 @@ class StoreTests(SynchronousTestCase):
         for _ in range(2):  # the second time nothing is left to do
             store._sweep()
         (row,) = store.calls(CallQuery())
-        self.assertEqual((row["state"], row["outcome"]), ("ended", "gateway_lost"))
-        self.assertEqual(row["duration_seconds"], 7.5)
+        self.assertEqual((row.state, row.outcome), ("ended", "gateway_lost"))
+        self.assertEqual(row.duration_seconds, 7.5)
         due, _ = store.database.due_deliveries("me", self.now, 10)
         (delivery,) = due
-        body = json.loads(delivery["body"])
+        body = json.loads(delivery.body)
         self.assertEqual(body["type"], "call.ended")
         self.assertEqual(body["data"]["outcome"], "gateway_lost")
         self.assertEqual(len(body["data"]["transcript"]), 1)
@@ -89,7 +89,7 @@ class StoreTests(SynchronousTestCase):
         self.now += 5_000
         store._keep_up()
         (row,) = store.calls(CallQuery())
-        self.assertEqual(row["state"], "live")
+        self.assertEqual(row.state, "live")
 
     def test_an_end_that_comes_after_all_is_the_one_that_counts(self) -> None:
         store = self.store()
@@ -97,7 +97,7 @@ class StoreTests(SynchronousTestCase):
         store._sweep()
         store.database.apply([(CLOSED, closed("a", 99_000.0, turns=[]))])
         (row,) = store.calls(CallQuery())
-        self.assertEqual(row["outcome"], "completed")
+        self.assertEqual(row.outcome, "completed")
 
     def test_old_calls_go_with_their_recordings(self) -> None:
         store = self.store(retention_days=1)
@@ -111,7 +111,7 @@ class StoreTests(SynchronousTestCase):
             store.database.apply([(CLOSED, row)])
         store._keep_up()
         self.assertEqual([p.exists() for p in paths], [False, True])
-        self.assertEqual([r["call_id"] for r in store.calls(CallQuery())], ["new"])
+        self.assertEqual([r.call_id for r in store.calls(CallQuery())], ["new"])
 
     def test_without_a_retention_all_is_kept(self) -> None:
         store = self.store(retention_days=0)

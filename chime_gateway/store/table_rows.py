@@ -1,0 +1,94 @@
+"""
+Rows of the tables as values: a field for each column, in the columns' order.
+
+What is in a JSON column is a document as it was written, by whichever version, and
+stays one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from attrs import AttrsInstance, asdict, field, frozen
+
+from chime_gateway.store.tables import PENDING
+
+
+@frozen(kw_only=True)
+class CallRow:
+    """
+    A call, live or over.
+
+    @ivar record: its L{chime_gateway.call.events.CallFacts} as JSON.
+    """
+
+    call_id: str
+    instance: str
+    state: str
+    carrier: str
+    direction: str
+    agent: str
+    caller: str = field(repr=False)
+    called: str = field(repr=False)
+    started_at: float
+    answered_at: float | None = None
+    ended_at: float | None = None
+    duration_seconds: float | None = None
+    outcome: str | None = None
+    reason: str | None = None
+    recording: str
+    recording_fault: str
+    record: Mapping[str, Any] = field(repr=False)
+
+
+@frozen(kw_only=True)
+class TurnRow:
+    """
+    @ivar turn: a L{chime_gateway.call.events.TurnFacts} as JSON.
+    """
+
+    call_id: str
+    number: int
+    speaker: str
+    started: float
+    turn: Mapping[str, Any] = field(repr=False)
+
+
+@frozen(kw_only=True)
+class DeliveryRow:
+    """
+    What one receiver is to be told of one event.
+
+    @ivar event: its kind.
+    """
+
+    delivery_id: str
+    webhook: str
+    instance: str
+    call_id: str
+    number: int
+    event: str
+    body: str = field(repr=False)
+    created_at: float
+    state: str = PENDING
+    attempts: int = 0
+    next_try_at: float = 0.0
+    last_error: str = ""
+
+
+@frozen(kw_only=True)
+class StoredCall:
+    """A call's row and its turns as JSON, in their order."""
+
+    row: CallRow
+    transcript: Sequence[Mapping[str, Any]] = field(repr=False)
+
+
+def columns(row: AttrsInstance) -> dict[str, Any]:
+    """As the table, and JSON, have it."""
+    return asdict(row, recurse=False)
+
+
+def stored_call_json(call: StoredCall) -> dict[str, Any]:
+    return {**columns(call.row), "transcript": list(call.transcript)}
