@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any, Final
@@ -28,6 +28,7 @@ from chime_gateway.config_store import (
 )
 from chime_gateway.config_values import secret, split_url, strings, structure
 from chime_gateway.errors import ConfigError
+from chime_gateway.profiles import BuiltInTool
 from chime_gateway.settings import (
     DeploymentSettings,
     GatewaySettings,
@@ -120,6 +121,7 @@ def read_config_file(path: str) -> dict[str, Any]:
 def load(
     environ: Mapping[str, str],
     *,
+    built_in: Iterable[BuiltInTool],
     config_path: str | None = None,
     env_path: str | None = None,
     port: int | None = None,
@@ -131,6 +133,7 @@ def load(
     """
     Everything an operator said, checked.
 
+    @param built_in: tools that the gateway itself has.
     @raise ConfigError: something cannot work.
     """
     file = read_config_file(config_path) if config_path else {}
@@ -151,6 +154,7 @@ def load(
     profiles = agents(
         file,
         env,
+        built_in=built_in,
         read=lambda name: _read_text(name, config_path),
         has_recordings=bool(recordings.location),
         is_preview=any(d.api_version for d in deployments),
@@ -314,6 +318,8 @@ def describe(settings: GatewaySettings) -> dict[str, Any]:
             return "***" if value else ""
         if isinstance(value, IPv4Network | IPv6Network):
             return str(value)
+        if isinstance(value, BuiltInTool):
+            return value.name
         return value
 
     return attrs.asdict(settings, value_serializer=visible)

@@ -8,7 +8,7 @@ names those it has.  Texts of other files come through a function.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import attrs
@@ -18,11 +18,10 @@ from jsonschema.exceptions import SchemaError
 from chime_gateway.config_values import check_url, secret, strings, structure, table
 from chime_gateway.errors import ConfigError
 from chime_gateway.profiles import (
-    BUILT_IN_TOOLS,
     TEMPLATE_HEADER,
     TEMPLATE_VARIABLES,
-    TRANSFER_CALL,
     AgentProfile,
+    BuiltInTool,
     HttpTool,
     McpServer,
     Target,
@@ -61,6 +60,7 @@ def agents(
     file: Mapping[str, Any],
     env: Mapping[str, str],
     *,
+    built_in: Iterable[BuiltInTool],
     read: Callable[[str], str],
     has_recordings: bool,
     is_preview: bool,
@@ -68,11 +68,13 @@ def agents(
     """
     All profiles, by name; C{default} is always among them.
 
+    @param built_in: tools that the gateway itself has.
     @param read: the text of a file beside the configuration.
     @param is_preview: a deployment speaks the preview protocol, which has no MCP.
     @raise ConfigError: something cannot work.
     """
-    tools = dict(_tools(file.get("tools", {}), env))
+    own: dict[str, Tool] = {tool.name: tool for tool in built_in}
+    tools = {**own, **dict(_tools(file.get("tools", {}), env, own))}
     targets = dict(_targets(file.get("targets", {})))
     servers = dict(_mcp_servers(file.get("mcp_servers", {}), env))
     found: dict[str, AgentProfile] = {}
@@ -81,7 +83,7 @@ def agents(
         rest = table(value, where)
         _read_instructions(rest, where, read)
         _name_transcriber(rest, where)
-        chosen_tools = _chosen(rest, "tools", where, _Given(tools))
+        chosen_tools = _chosen(rest, "tools", where, tools)
         chosen_targets = _chosen(rest, "targets", where, targets)
         chosen_servers = _chosen(rest, "mcp_servers", where, servers)
         profile = attrs.evolve(
@@ -90,7 +92,7 @@ def agents(
             targets=chosen_targets,
             mcp_servers=tuple(chosen_servers.values()),
         )
-        _check(profile, where, targets)
+        _check(profile, where, targets, tools.values())
         if profile.recording and not has_recordings:
             raise ConfigError(
                 f"{where}.recording: CHIMEGW_RECORDINGS does not say where to"
@@ -146,14 +148,6 @@ def header_routes(
 def _known_agent(name: str, profiles: Mapping[str, AgentProfile], where: str) -> None:
     if name not in profiles:
         raise ConfigError(f"{where}: there is no [agents.{name}]")
-
-
-class _Given(dict[str, Tool]):
-    """The tools of the file, and those that the gateway has anyway."""
-
-    def __init__(self, tools: Mapping[str, HttpTool]) -> None:
-        super().__init__({name: name for name in BUILT_IN_TOOLS})
-        self.update(tools)
 
 
 def _chosen(
@@ -214,7 +208,16 @@ def _check_transcription(profile: AgentProfile, where: str) -> None:
         )
 
 
-def _check(profile: AgentProfile, where: str, targets: Mapping[str, Target]) -> None:
+def _takes_targets(tool: Tool) -> bool:
+    return isinstance(tool, BuiltInTool) and tool.takes_targets
+
+
+def _check(
+    profile: AgentProfile,
+    where: str,
+    targets: Mapping[str, Target],
+    tools: Iterable[Tool],
+) -> None:
     for key in _TEMPLATES:
         unknown = unknown_variables(getattr(profile, key))
         if unknown:
@@ -227,10 +230,12 @@ def _check(profile: AgentProfile, where: str, targets: Mapping[str, Target]) -> 
         raise ConfigError(f"{where}.fallback_address: say fallback, a target's name")
     _check_turn_detection(profile, where)
     _check_transcription(profile, where)
-    if TRANSFER_CALL in profile.tools and not profile.targets:
-        raise ConfigError(f"{where}.targets: transfer_call needs at least one")
-    if profile.targets and TRANSFER_CALL not in profile.tools:
-        raise ConfigError(f"{where}.tools: targets are for transfer_call: add it")
+    takers = [tool.name for tool in profile.tools if _takes_targets(tool)]
+    if takers and not profile.targets:
+        raise ConfigError(f"{where}.targets: {takers[0]} needs at least one")
+    if profile.targets and not takers:
+        names = " or ".join(tool.name for tool in tools if _takes_targets(tool))
+        raise ConfigError(f"{where}.tools: targets are for {names}: add it")
     if profile.fallback and profile.fallback not in targets:
         raise ConfigError(f"{where}.fallback: there is no [targets.{profile.fallback}]")
 
@@ -272,12 +277,14 @@ def _targets(value: object) -> Iterator[tuple[str, Target]]:
         yield name, target
 
 
-def _tools(value: object, env: Mapping[str, str]) -> Iterator[tuple[str, HttpTool]]:
+def _tools(
+    value: object, env: Mapping[str, str], own: Container[str]
+) -> Iterator[tuple[str, HttpTool]]:
     for name, entry in table(value, "tools").items():
         where = f"tools.{name}"
         if not _TOOL_NAME.match(name):
             raise ConfigError(f"{where}: a name has letters, digits, _ and - only")
-        if name in BUILT_IN_TOOLS:
+        if name in own:
             raise ConfigError(f"{where}: the gateway has a tool of that name itself")
         tool = structure({"name": name, **table(entry, where)}, HttpTool, where)
         check_url(tool.url, f"{where}.url")

@@ -9,8 +9,9 @@ L{chime_gateway.call.tools}.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any, Final, TypeAlias
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final, TypeAlias
 
 from attrs import Factory, field, frozen, validators
 
@@ -32,13 +33,6 @@ DEFAULT_INSTRUCTIONS: Final = (
     "You are on a telephone call. Be friendly, brief and clear; answer in the"
     " caller's language."
 )
-
-#: Tools that the gateway itself has.
-END_CALL: Final = "end_call"
-TRANSFER_CALL: Final = "transfer_call"
-SEND_DIGITS: Final = "send_digits"
-COLLECT_DIGITS: Final = "collect_digits"
-BUILT_IN_TOOLS: Final = (END_CALL, TRANSFER_CALL, SEND_DIGITS, COLLECT_DIGITS)
 
 #: What instructions, greetings and notices may name in braces; C{header.NAME} is
 #: whatever the carrier passed along.
@@ -96,6 +90,44 @@ class Target:
     description: str = ""
 
 
+@frozen
+class FunctionTool:
+    """A function as the model sees it; C{parameters} is a JSON Schema."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+
+
+class BuiltInTool(ABC):
+    """
+    A tool that the gateway itself has; which there are, and what they do, is in
+    L{chime_gateway.call.tools}.
+
+    @cvar takes_targets: it is for handing the caller on to one of the profile's.
+    """
+
+    name: ClassVar[str]
+    takes_targets: ClassVar[bool] = False
+
+    @abstractmethod
+    def function(self, targets: Mapping[str, Target]) -> FunctionTool:
+        """What the model reads of it."""
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+def object_schema(required: tuple[str, ...] = (), **properties: Any) -> dict[str, Any]:
+    """A JSON Schema of arguments that has these and no others."""
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(required),
+        "additionalProperties": False,
+    }
+
+
 @frozen(kw_only=True)
 class HttpTool:
     """
@@ -117,6 +149,10 @@ class HttpTool:
     timeout_seconds: float = field(default=10.0, validator=validators.gt(0))
     max_answer_bytes: int = field(default=32_768, validator=validators.gt(0))
 
+    def function(self, targets: Mapping[str, Target]) -> FunctionTool:
+        """What the model reads of it."""
+        return FunctionTool(self.name, self.description, self.parameters)
+
 
 @frozen(kw_only=True)
 class McpServer:
@@ -133,16 +169,7 @@ class McpServer:
     allowed_tools: tuple[str, ...] = ()
 
 
-Tool: TypeAlias = str | HttpTool
-
-
-@frozen
-class FunctionTool:
-    """A function as the model sees it; C{parameters} is a JSON Schema."""
-
-    name: str
-    description: str
-    parameters: Mapping[str, Any]
+Tool: TypeAlias = BuiltInTool | HttpTool
 
 
 @frozen(kw_only=True)
@@ -194,8 +221,8 @@ class AgentProfile:
     @ivar idle_prompt_seconds: a caller who says nothing for so long after the
         agent has spoken is spoken to (5 to 30; C{None}: never).
     @ivar reasoning: effort, for models that reason; empty: not said.
-    @ivar tools: names of the gateway's own, and HTTP tools.
-    @ivar targets: whom C{transfer_call} may choose, by name.
+    @ivar tools: the gateway's own, and HTTP tools.
+    @ivar targets: whom tools may choose that hand the caller on, by name.
     @ivar filler: said while a tool takes long, or L{TONE}; empty: silence.
     @ivar fallback: name of the target that gets the caller when the agent is lost;
         C{fallback_address} is where that is.
@@ -270,66 +297,4 @@ class AgentProfile:
     @property
     def functions(self) -> tuple[FunctionTool, ...]:
         """What the model may call."""
-        return tuple(self._functions())
-
-    def _functions(self) -> Iterator[FunctionTool]:
-        for tool in self.tools:
-            if isinstance(tool, HttpTool):
-                yield FunctionTool(tool.name, tool.description, tool.parameters)
-            elif tool == TRANSFER_CALL:
-                yield _transfer_call(self.targets)
-            else:
-                yield _BUILT_IN[tool]
-
-
-def _object(required: tuple[str, ...] = (), **properties: Any) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": list(required),
-        "additionalProperties": False,
-    }
-
-
-def _transfer_call(targets: Mapping[str, Target]) -> FunctionTool:
-    lines = [
-        f"{name}: {target.description}" if target.description else name
-        for name, target in targets.items()
-    ]
-    return FunctionTool(
-        TRANSFER_CALL,
-        "Hand the caller on to somebody else; tell the caller first. Targets:\n"
-        + "\n".join(lines),
-        _object(
-            ("target",),
-            target={"type": "string", "enum": list(targets)},
-        ),
-    )
-
-
-_BUILT_IN: Final[Mapping[str, FunctionTool]] = {
-    END_CALL: FunctionTool(
-        END_CALL,
-        "Hang up. Only when the conversation is over and you have said goodbye; the"
-        " line is closed when your last words were heard.",
-        _object(),
-    ),
-    SEND_DIGITS: FunctionTool(
-        SEND_DIGITS,
-        "Press keys of the telephone, for a menu at the other end of the line.",
-        _object(
-            ("digits",),
-            digits={"type": "string", "pattern": "^[0-9A-D*#]{1,32}$"},
-        ),
-    ),
-    COLLECT_DIGITS: FunctionTool(
-        COLLECT_DIGITS,
-        "Let the caller type digits on the keypad, such as a customer number or a"
-        " PIN. Ask for them first; this waits until they were typed.",
-        _object(
-            max_digits={"type": "integer", "minimum": 1, "maximum": 32},
-            terminator={"type": "string", "enum": ["#", "*", ""]},
-            timeout_seconds={"type": "number", "minimum": 1, "maximum": 60},
-        ),
-    ),
-}
+        return tuple(tool.function(self.targets) for tool in self.tools)

@@ -18,6 +18,7 @@ from twisted.application.service import IService
 from twisted.python import usage
 
 from chime_gateway.address import resolve_public_address
+from chime_gateway.call.tools import BUILT_IN_TOOLS
 from chime_gateway.config import describe, load
 from chime_gateway.config_agents import transcription_advice
 from chime_gateway.config_sip import advice
@@ -95,6 +96,7 @@ class Options(usage.Options):
         """
         settings = load(
             os.environ,
+            built_in=BUILT_IN_TOOLS,
             config_path=self["config"],
             env_path=self["env-file"],
             port=self["port"],

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from chime_gateway.call.tools import BUILT_IN_TOOLS
 from chime_gateway.config import VARIABLES, describe, load
 from chime_gateway.errors import ConfigError
 from chime_gateway.profiles import AgentProfile, HttpTool
@@ -27,7 +28,8 @@ class ConfigTestCase(SynchronousTestCase):
             options["config_path"] = temporary_file(self, options.pop("toml"))
         if "env_file" in options:
             options["env_path"] = temporary_file(self, options.pop("env_file"))
-        return load(AZURE if env is None else env, **options)
+        env = AZURE if env is None else env
+        return load(env, built_in=BUILT_IN_TOOLS, **options)
 
     def refused(self, *words: str, **options: Any) -> None:
         error = self.assertRaises(ConfigError, self.load, **options)
@@ -251,7 +253,7 @@ class AgentTests(ConfigTestCase):
         folder = temporary_folder(self)
         (folder / "prompt.txt").write_text("You answer {caller}.")
         (folder / "gateway.toml").write_text(self.TOML)
-        settings = load(env, config_path=str(folder / "gateway.toml"))
+        settings = self.load(env, config_path=str(folder / "gateway.toml"))
         self.assertEqual(
             settings.header_routes, {"x-department": {"support": "default"}}
         )
@@ -271,7 +273,7 @@ class AgentTests(ConfigTestCase):
         self.assertEqual(profile.limits.given(), {"max_call_seconds": 60.0})
 
     def test_secrets_and_addresses_are_not_shown(self) -> None:
-        shown = repr(describe(load(AZURE))) + repr(self.profile())
+        shown = repr(describe(self.load())) + repr(self.profile())
         self.assertNotIn("tool-secret", shown)
         self.assertNotIn("+15559999", shown)
 

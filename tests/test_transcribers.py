@@ -30,6 +30,7 @@ def profile(**values: Any) -> AgentProfile:
         {},
         read=lambda name: "",
         has_recordings=False,
+        built_in=(),
         is_preview=False,
     )
     return found["default"]

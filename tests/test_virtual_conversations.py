@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.call.event_json import payload_json
 from chime_gateway.call.events import TurnCompleted
+from chime_gateway.call.tools.end_call import EndCall
 from chime_gateway.codec.registry import decode
 from chime_gateway.frames import PCMU, Codec
 from chime_gateway.interfaces import Outcome
@@ -112,7 +113,7 @@ class ToolConversationTests(SynchronousTestCase):
         voice = script(
             [{"tone": 440, "seconds": 1.5, "say": "Goodbye!"}, {"call": "end_call"}]
         )
-        call = self.run_call(Server(0), voice, AgentProfile(tools=("end_call",)))
+        call = self.run_call(Server(0), voice, AgentProfile(tools=(EndCall(),)))
         (record,) = call.measures.records
         assert record.ending is not None
         self.assertEqual(record.ending.reason, "the agent ended the call")

@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.call.agent_profile import Roster
+from chime_gateway.call.tools.end_call import EndCall
 from chime_gateway.codec.g711 import Samples
 from chime_gateway.codec.registry import decode
 from chime_gateway.demo import prepare_call
@@ -152,7 +153,7 @@ class TalkTests(KinesisTestCase):
             [{"tone": 440, "seconds": 1.5, "say": "Goodbye!"}, {"call": "end_call"}]
         ]
         files = Files()
-        agents = {"default": AgentProfile(tools=("end_call",))}
+        agents = {"default": AgentProfile(tools=(EndCall(),))}
         self.gateway.calls.roster = Roster(agents=agents)
         self.gateway.agents._voice = Script(script, Path("."))
         self.gateway.calls._recordings = files

@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from chime_gateway.call.agent_profile import Roster
 from chime_gateway.call.record import CallRecord
 from chime_gateway.call.table import CallTable
+from chime_gateway.call.tools.end_call import EndCall
 from chime_gateway.codec.registry import decode
 from chime_gateway.demo import prepare_call
 from chime_gateway.frames import PCMA, PCMU, Codec
@@ -141,7 +142,7 @@ class VirtualSipCallTests(SynchronousTestCase):
             [{"tone": 440, "seconds": 1.5, "say": "Goodbye!"}, {"call": "end_call"}]
         ]
         call = VirtualSipCall(
-            voice=Script(script, Path(".")), profile=AgentProfile(tools=("end_call",))
+            voice=Script(script, Path(".")), profile=AgentProfile(tools=(EndCall(),))
         )
         report = call.run()
         ending = self.record(call).ending

@@ -15,9 +15,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chime_gateway.call import events
-from chime_gateway.call.keypad import Collected, Keypad
 from chime_gateway.call.record import CallRecord
-from chime_gateway.call.tools import ToolBelt, ToolUse
+from chime_gateway.call.tools.belt import ToolBelt, ToolUse
+from chime_gateway.call.tools.keypad import Collected, Keypad
 from chime_gateway.call.transcript import Speaker, Transcript
 from chime_gateway.interfaces import AgentSession, Ending, Outcome, ToolRunner
 from chime_gateway.media.pump import MediaPump
@@ -62,7 +62,7 @@ class Owner(Protocol):
 class Conversation:
     """
     Implements L{chime_gateway.interfaces.AgentEvents} and
-    L{chime_gateway.call.tools.ToolUser}.
+    L{chime_gateway.call.tools.belt.ToolUser}.
 
     @param clock: seconds, monotonic.
     @ivar answer_due_at: when the agent, which owes an answer, is given up.

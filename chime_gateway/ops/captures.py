@@ -26,7 +26,7 @@ from chime_gateway.call.record import CallRecord
 from chime_gateway.errors import ConfigError
 from chime_gateway.interfaces import CarrierTraits, Ending
 from chime_gateway.net.worker import WorkerThread
-from chime_gateway.profiles import AgentProfile
+from chime_gateway.profiles import AgentProfile, BuiltInTool
 
 #: 2: with the traits of both sides, what requests return, and whether it is recorded.
 VERSION: Final = 2
@@ -61,7 +61,7 @@ def _head(
     def shown(_: object, attribute: Any, value: Any) -> Any:
         if attribute is not None and attribute.name in _SECRETS:
             return ""
-        return value
+        return value.name if isinstance(value, BuiltInTool) else value
 
     return {
         "capture": VERSION,

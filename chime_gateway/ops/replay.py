@@ -20,6 +20,7 @@ from chime_gateway import __version__, errors
 from chime_gateway.call.call import Call, CallContext
 from chime_gateway.call.events import CallEvent
 from chime_gateway.call.record import CallRecord
+from chime_gateway.call.tools import BUILT_IN_TOOLS
 from chime_gateway.config_values import structure
 from chime_gateway.errors import ConfigError, GatewayError
 from chime_gateway.frames import CODECS, Codec
@@ -32,7 +33,7 @@ from chime_gateway.interfaces import (
 )
 from chime_gateway.media.metronome import Failed, Metronome, Tick
 from chime_gateway.ops.captures import VERSION, encode
-from chime_gateway.profiles import AgentProfile, HttpTool, McpServer
+from chime_gateway.profiles import AgentProfile, HttpTool, McpServer, Tool
 from chime_gateway.settings import Limits
 
 #: Requests that are answered, later or at once; a test compares them with the seams.
@@ -118,12 +119,18 @@ def _lines(file: Any) -> Iterator[Line]:
         yield Line(at, depth, what, tuple(_decode(a) for a in arguments))
 
 
+def _tool(value: Any) -> Tool:
+    if not isinstance(value, str):
+        return HttpTool(**value)
+    for tool in BUILT_IN_TOOLS:
+        if tool.name == value:
+            return tool
+    raise ConfigError(f"profile.tools: this version has no {value!r}")
+
+
 def _profile(value: Mapping[str, Any]) -> AgentProfile:
     rest = dict(value)
-    tools = [
-        tool if isinstance(tool, str) else HttpTool(**tool)
-        for tool in rest.pop("tools")
-    ]
+    tools = [_tool(tool) for tool in rest.pop("tools")]
     servers = rest.pop("mcp_servers")
     profile = structure(rest, AgentProfile, "profile")
     return evolve(

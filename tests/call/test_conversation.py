@@ -21,11 +21,11 @@ from chime_gateway.call.events import (
     TurnFacts,
 )
 from chime_gateway.call.table import CallTable
+from chime_gateway.call.tools import BUILT_IN_TOOLS
 from chime_gateway.errors import ToolFailed, TransferFailed
 from chime_gateway.interfaces import Ending, Outcome
 from chime_gateway.media.metronome import Metronome
 from chime_gateway.profiles import (
-    BUILT_IN_TOOLS,
     AgentProfile,
     HttpTool,
     Target,

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from chime_gateway.call.keypad import Collected, Keypad
+from chime_gateway.call.tools.keypad import Collected, Keypad
 
 
 class KeypadTests(SynchronousTestCase):

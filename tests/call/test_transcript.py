@@ -3,7 +3,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.call.event_json import turn_json
-from chime_gateway.call.tools import ToolUse
+from chime_gateway.call.tools.belt import ToolUse
 from chime_gateway.call.transcript import Speaker, Transcript
 
 

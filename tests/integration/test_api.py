@@ -17,6 +17,7 @@ from twisted.internet.threads import deferToThread
 from twisted.web.client import HTTPConnectionPool
 from twisted.web.http_headers import Headers
 
+from chime_gateway.call.tools.transfer_call import TransferCall
 from chime_gateway.profiles import AgentProfile, Target
 from chime_gateway.settings import (
     AwsSettings,
@@ -43,7 +44,7 @@ class ApiTestCase(GatewayTestCase):
             admin_token=TOKEN,
             agents={
                 "default": AgentProfile(
-                    tools=("transfer_call",),
+                    tools=(TransferCall(),),
                     targets={"office": Target(address="+15559999")},
                 )
             },

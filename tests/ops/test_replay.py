@@ -9,6 +9,7 @@ from typing import Any
 from twisted.internet.task import Clock
 
 from chime_gateway.call.table import CallTable
+from chime_gateway.call.tools import BUILT_IN_TOOLS
 from chime_gateway.errors import ConfigError
 from chime_gateway.frames import PCMU
 from chime_gateway.ops.captures import CaptureFiles
@@ -25,10 +26,7 @@ PROFILE = AgentProfile(
     greeting="Hello",
     recording_notice="This call is recorded.",
     tools=(
-        "end_call",
-        "transfer_call",
-        "send_digits",
-        "collect_digits",
+        *BUILT_IN_TOOLS,
         HttpTool(
             name="order",
             description="Look up.",

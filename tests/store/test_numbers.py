@@ -20,7 +20,7 @@ from chime_gateway.call.events import (
 )
 from chime_gateway.call.handover import TransferNote
 from chime_gateway.call.record import CallRecord
-from chime_gateway.call.tools import ToolUse
+from chime_gateway.call.tools.belt import ToolUse
 from chime_gateway.interfaces import CallerInfo, Ending, Outcome
 from chime_gateway.settings import WebhookSettings
 from chime_gateway.store.book import CallBook

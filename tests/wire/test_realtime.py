@@ -17,10 +17,10 @@ from openai.types.realtime import (
 )
 from twisted.trial.unittest import SynchronousTestCase
 
+from chime_gateway.call.tools import BUILT_IN_TOOLS
 from chime_gateway.errors import RemoteProtocolError
 from chime_gateway.frames import L16_16000, L16_24000, PCMA, PCMU
 from chime_gateway.profiles import (
-    BUILT_IN_TOOLS,
     AgentProfile,
     HttpTool,
     McpServer,
@@ -351,7 +351,9 @@ class CommandTests(SynchronousTestCase):
         payload = realtime.update_session(GA, EVERYTHING, PCMU)
         session = payload["session"]
         names = [tool.get("name", tool["type"]) for tool in session["tools"]]
-        self.assertEqual(names, [*BUILT_IN_TOOLS, "order", "mcp"])
+        self.assertEqual(
+            names, [*(tool.name for tool in BUILT_IN_TOOLS), "order", "mcp"]
+        )
         transfer = session["tools"][1]
         self.assertEqual(
             transfer["parameters"]["properties"]["target"]["enum"], ["office"]

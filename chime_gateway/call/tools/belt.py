@@ -1,10 +1,10 @@
 """
-What the agent may do besides talking: run its tools, and give it the results.
+Run the tools that an agent calls, and give it the results.
 
 A response of the agent's may call several tools; they run side by side, and when
 the last has its result and the response is done, the agent goes on, once.  What
-a built-in tool does to the call is asked of L{ToolUser}; who asks the servers of
-HTTP tools is a L{ToolRunner}.  Nothing here knows how any of it travels.
+a built-in tool does is its own; who asks the servers of HTTP tools is a
+L{ToolRunner}.  Nothing here knows how any of it travels.
 """
 
 from __future__ import annotations
@@ -19,19 +19,10 @@ from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.python.failure import Failure
 
 from chime_gateway.call.events import ToolFacts
-from chime_gateway.call.keypad import Collected
+from chime_gateway.call.tools.call_tool import Asked, CallActions, CallTool, Output
 from chime_gateway.errors import ToolFailed, TransferFailed
 from chime_gateway.interfaces import ToolRunner
-from chime_gateway.profiles import (
-    COLLECT_DIGITS,
-    END_CALL,
-    SEND_DIGITS,
-    TONE,
-    TRANSFER_CALL,
-    AgentProfile,
-    FunctionTool,
-    HttpTool,
-)
+from chime_gateway.profiles import TONE, AgentProfile, FunctionTool, HttpTool
 
 #: Arguments are some words; far above that the model has lost its way.
 _MAX_ARGUMENT_CHARS: Final = 65_536
@@ -41,9 +32,6 @@ _KEPT_CHARS: Final = 2000
 
 #: A sound that fills a pause comes back after this.
 _TONE_EVERY_SECONDS: Final = 3.0
-
-_DEFAULT_MAX_DIGITS: Final = 16
-_DEFAULT_DIGIT_SECONDS: Final = 8.0
 
 
 @define(kw_only=True)
@@ -72,23 +60,9 @@ class ToolUse:
         )
 
 
-class ToolUser(Protocol):
+class ToolUser(CallActions, Protocol):
     """The call, as its tools need it."""
 
-    def end_when_said(self, response_id: str) -> None:
-        """Hang up when the agent's last words were heard."""
-
-    def transfer_when_said(self, name: str, address: str) -> Deferred[None]:
-        """
-        Hand the caller on when what is being said was heard.
-
-        The Deferred fails with L{TransferFailed}.
-        """
-
-    def send_digits(self, digits: str) -> bool: ...
-    def collect_digits(
-        self, max_digits: int, terminator: str, timeout_seconds: float
-    ) -> Deferred[Collected]: ...
     def tool_done(self, call_id: str, output: str) -> None:
         """The agent gets this."""
 
@@ -146,7 +120,7 @@ class ToolBelt:
         self._filler_after = profile.filler_after_seconds
         self._filled_at: float | None = None
         self._functions = {f.name: f for f in profile.functions}
-        self._http = {t.name: t for t in profile.tools if isinstance(t, HttpTool)}
+        self._tools = {tool.name: tool for tool in profile.tools}
         self._rounds: dict[str, _Round] = {}
         self._is_closed = False
 
@@ -162,7 +136,8 @@ class ToolBelt:
         if self._is_closed:
             return
         use = ToolUse(name=name, arguments=arguments)
-        running = _Running(self._clock(), use, name in self._http)
+        is_http = isinstance(self._tools.get(name), HttpTool)
+        running = _Running(self._clock(), use, is_http)
         this = self._rounds.setdefault(response_id, _Round())
         this.running[call_id] = running
         result = maybeDeferred(self._run, response_id, call_id, name, arguments)
@@ -238,30 +213,19 @@ class ToolBelt:
 
     def _run(
         self, response_id: str, call_id: str, name: str, arguments: str
-    ) -> Deferred[Any] | str:
+    ) -> Deferred[Output] | Deferred[str] | Output:
         """
-        @return: the output for the agent; as a pair, with what records may keep.
-        @raise ToolFailed: there is none, and why.
+        @raise ToolFailed: there is no result, and why.
         """
-        function = self._functions.get(name)
-        if function is None:
+        tool = self._tools.get(name)
+        if tool is None:
             known = ", ".join(self._functions) or "none at all"
             raise ToolFailed(f"there is no tool {name[:64]!r}; there are: {known}")
-        given = _checked(function, arguments)
-        tool = self._http.get(name)
-        if tool is not None:
+        given = _checked(self._functions[name], arguments)
+        if isinstance(tool, HttpTool):
             return self._ask(tool, call_id, given)
-        if name == END_CALL:
-            self._user.end_when_said(response_id)
-            return '{"ok":true}'
-        if name == TRANSFER_CALL:
-            return self._transfer(str(given["target"]))
-        if name == SEND_DIGITS:
-            if not self._user.send_digits(str(given["digits"])):
-                raise ToolFailed("this line cannot send keys")
-            return '{"ok":true}'
-        assert name == COLLECT_DIGITS
-        return self._collect(given)
+        assert isinstance(tool, CallTool), name
+        return tool.run(self._user, Asked(response_id, given, self._targets))
 
     def _ask(
         self, tool: HttpTool, call_id: str, given: Mapping[str, Any]
@@ -270,26 +234,6 @@ class ToolBelt:
         body["call"] = self._user.context()
         text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
         return self._runner.run(tool, call_id, text.encode())
-
-    def _transfer(self, name: str) -> Deferred[str]:
-        target = self._targets[name]
-        transferring = self._user.transfer_when_said(name, target.address)
-        return transferring.addCallback(lambda _: '{"ok":true}')
-
-    def _collect(self, given: Mapping[str, Any]) -> Deferred[tuple[str, str]]:
-        collecting = self._user.collect_digits(
-            int(given.get("max_digits", _DEFAULT_MAX_DIGITS)),
-            str(given.get("terminator", "#")),
-            float(given.get("timeout_seconds", _DEFAULT_DIGIT_SECONDS)),
-        )
-
-        def collected(found: Collected) -> tuple[str, str]:
-            output = json.dumps({"digits": found.digits, "ended_by": found.why})
-            # It may be a PIN: the agent needs it, nobody else.
-            kept = json.dumps({"digits": "*" * len(found.digits), "why": found.why})
-            return output, kept
-
-        return collecting.addCallback(collected)
 
 
 def _checked(function: FunctionTool, arguments: str) -> dict[str, Any]:

@@ -1,0 +1,23 @@
+"""
+What an agent may do besides talking.
+
+A tool that the gateway itself has is one module here, and one line in the list
+below: what the model reads of it, and what it does.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from chime_gateway.call.tools.call_tool import CallTool
+from chime_gateway.call.tools.collect_digits import CollectDigits
+from chime_gateway.call.tools.end_call import EndCall
+from chime_gateway.call.tools.send_digits import SendDigits
+from chime_gateway.call.tools.transfer_call import TransferCall
+
+BUILT_IN_TOOLS: Final[tuple[CallTool, ...]] = (
+    EndCall(),
+    TransferCall(),
+    SendDigits(),
+    CollectDigits(),
+)

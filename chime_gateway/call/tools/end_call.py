@@ -1,0 +1,24 @@
+"""C{end_call}: the agent hangs up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from chime_gateway.call.tools.call_tool import DONE, Asked, CallActions, CallTool
+from chime_gateway.profiles import FunctionTool, Target, object_schema
+
+
+class EndCall(CallTool):
+    name = "end_call"
+
+    def function(self, targets: Mapping[str, Target]) -> FunctionTool:
+        return FunctionTool(
+            self.name,
+            "Hang up. Only when the conversation is over and you have said goodbye;"
+            " the line is closed when your last words were heard.",
+            object_schema(),
+        )
+
+    def run(self, call: CallActions, asked: Asked) -> str:
+        call.end_when_said(asked.response_id)
+        return DONE
