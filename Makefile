@@ -1,6 +1,9 @@
 # The two commands of the README, each doing all its own set-up:
 #   make demo    the main job, on a machine with nothing but Python 3.11
 #   make test    the whole suite, under both runners
+# And of CONTRIBUTING.md:
+#   make check   lint, types and the unit tests of what changed
+#   make long    the big suites in full, at most an hour; make short: as CI runs them
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -12,7 +15,7 @@ CARRIER ?= websocket
 
 SOURCES = setup.cfg pyproject.toml $(shell find chime_gateway twisted -name '*.py' -o -name '*.wav' -o -name '*.toml')
 
-.PHONY: demo test lint types package bench bench-kinesis bench-tools bench-kept soak clean
+.PHONY: environment demo test check lint types package bench bench-kinesis bench-tools long short soak kept clean
 
 # The package is installed as its users have it, so that twistd finds the plugin.
 $(VENV)/.installed: $(SOURCES)
@@ -28,11 +31,29 @@ $(VENV)/.dev: $(VENV)/.test
 	$(BIN)/python -m pip install --quiet ".[dev]"
 	touch $@
 
+# All of it at once, which is quicker than one after the other.
+$(VENV)/.all: $(SOURCES)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade ".[test,dev,bench,postgresql]"
+	touch $(VENV)/.installed $(VENV)/.test $(VENV)/.dev $(VENV)/.bench $(VENV)/.long $(VENV)/.tools $@
+
+environment: $(VENV)/.all
+
+# What a check needs.  In the checkout its own sources go before an installed
+# package, so only other requirements install anything anew.
+$(VENV)/.tools: setup.cfg
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet ".[test,dev]"
+	touch $@
+
 demo: $(VENV)/.installed
 	$(BIN)/chimegw demo --agent $(AGENT) --carrier $(CARRIER) --path $(STREAM) $(if $(WAV),--wav $(WAV))
 
 test: $(VENV)/.test
 	$(BIN)/python tests/run.py
+
+check: $(VENV)/.tools
+	$(BIN)/python tests/check.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
@@ -60,12 +81,21 @@ bench-tools: $(VENV)/.bench
 	PYTHONPATH=benchmarks $(BIN)/python benchmarks/tools.py $(BENCH)
 
 # PostgreSQL is taken from the system.
-bench-kept: $(VENV)/.bench
+$(VENV)/.long: $(VENV)/.bench
 	$(BIN)/python -m pip install --quiet ".[postgresql]"
-	PYTHONPATH=benchmarks $(BIN)/python benchmarks/kept.py $(BENCH)
+	touch $@
 
-soak: $(VENV)/.bench
-	PYTHONPATH=benchmarks $(BIN)/python benchmarks/soak.py $(SOAK)
+long: $(VENV)/.long
+	$(BIN)/python suites/all.py $(SUITES)
+
+short: $(VENV)/.long
+	$(BIN)/python suites/all.py --short -j 2 $(SUITES)
+
+soak: $(VENV)/.long
+	PYTHONPATH=benchmarks:. $(BIN)/python suites/soak.py $(SOAK)
+
+kept: $(VENV)/.long
+	PYTHONPATH=benchmarks:. $(BIN)/python suites/kept.py $(KEPT)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info _trial_temp* .hypothesis .mypy_cache .ruff_cache .pytest_cache

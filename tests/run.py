@@ -3,40 +3,143 @@ The whole suite under both runners, and their counts compared.
 
 Trial alone would pass over a test that only pytest collects, and the other way
 round, without a word.
+
+Most of the time tests wait, for a call to be over or for a program to start.  So
+several processes run side by side: each takes a part of the suite and is one of
+the runners, just as it is typed by hand.  What has sockets is in tests/integration,
+where every file is a part; all the rest is one part and gives way to it, as it
+waits for no clock.  Each process has ports of its own (tests/ports.py).
 """
 
 from __future__ import annotations
 
+import argparse
+import os
 import re
 import subprocess
 import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
+from typing import Final
+
+from attrs import frozen
 
 ROOT = Path(__file__).parent.parent
-TRIAL = ["-W", "error::RuntimeWarning", "-m", "twisted.trial", "--reporter=text"]
+TESTS = ROOT / "tests"
+SOCKETS = TESTS / "integration"
+
+#: Of trial, a folder for each process; _trial_temp itself is for whoever runs it
+#: by hand meanwhile.
+TEMPORARY = ROOT / "_trial_temp.parts"
+
+#: A part that takes longer hangs.
+MOST_SECONDS: Final = 900
+
+#: So many of the slowest tests are shown.
+SLOWEST: Final = 30
 
 
-def run(arguments: list[str]) -> str:
+@frozen
+class Part:
     """
-    Run it, show what it says, and give the end of that.
+    @ivar name: for the report.
+    @ivar files: relative to the root.
+    @ivar gives_way: to whoever must be in time.
     """
-    print("$ python", *arguments, flush=True)
-    process = subprocess.Popen(
-        [sys.executable, *arguments],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
+
+    name: str
+    files: tuple[Path, ...]
+    gives_way: bool = False
+
+
+@frozen
+class Result:
+    """
+    @ivar slowest: seconds and name of tests.
+    """
+
+    runner: str
+    part: Part
+    status: int
+    seconds: float
+    output: str
+    tests: int
+    skipped: int
+    slowest: tuple[tuple[float, str], ...] = ()
+
+
+def parts(folders: Sequence[Path]) -> list[Part]:
+    """
+    All test files below, each in one part; long ones first, so that none is left
+    alone at the end.
+    """
+    files = sorted(
+        {
+            file.relative_to(ROOT)
+            for folder in folders
+            for file in (folder.rglob("test_*.py") if folder.is_dir() else [folder])
+        }
     )
-    assert process.stdout is not None
-    lines = []
-    for line in process.stdout:
-        print(line, end="", flush=True)
-        lines.append(line)
-    status = process.wait()
-    if status:
-        raise SystemExit(f"failed with status {status}")
-    return "".join(lines[-20:])
+    apart = [file for file in files if SOCKETS in (ROOT / file).parents]
+    apart.sort(key=lambda file: (ROOT / file).stat().st_size, reverse=True)
+    rest = tuple(file for file in files if file not in apart)
+    found = [Part(str(file), (file,)) for file in apart]
+    if rest:
+        found.insert(0, Part("all without sockets", rest, gives_way=True))
+    return found
+
+
+def run(runner: str, part: Part) -> Result:
+    if runner == "trial":
+        folder = f"{TEMPORARY}/{part.name.replace(os.sep, '.').replace(' ', '_')}"
+        command = ["-W", "error::RuntimeWarning", "-m", "twisted.trial"]
+        command += ["--reporter=text", f"--temp-directory={folder}"]
+        command += [".".join(file.with_suffix("").parts) for file in part.files]
+    else:
+        command = ["-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider"]
+        command += [f"--durations={SLOWEST}", *map(str, part.files)]
+    began = time.monotonic()
+    try:
+        done = subprocess.run(
+            [
+                *(["nice", "-n", "5"] if part.gives_way else []),
+                sys.executable,
+                *command,
+            ],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            timeout=MOST_SECONDS,
+        )
+        status, output = done.returncode, done.stdout
+    except subprocess.TimeoutExpired as hung:
+        said = hung.stdout or b""
+        status, output = -1, said.decode(errors="replace") + "\nit hangs: ended\n"
+    end = "\n".join(output.splitlines()[-20:])
+    if runner == "trial":
+        tests, skipped = count(r"Ran (\d+) tests", end), count(r"skips=(\d+)", end)
+    else:
+        skipped = count(r"(\d+) skipped", end)
+        tests = count(r"(\d+) passed", end) + skipped
+    return Result(
+        runner,
+        part,
+        status,
+        time.monotonic() - began,
+        output,
+        tests,
+        skipped,
+        tuple(
+            (float(seconds), test)
+            for seconds, test in re.findall(
+                r"^ *([\d.]+)s (?:call|setup|teardown) +(\S+)", output, re.MULTILINE
+            )
+        ),
+    )
 
 
 def count(pattern: str, said: str) -> int:
@@ -44,18 +147,82 @@ def count(pattern: str, said: str) -> int:
     return int(found[-1]) if found else 0
 
 
+def reasons(output: str) -> list[str]:
+    """Why tests were skipped, as pytest says it."""
+    return [line for line in output.splitlines() if line.startswith("SKIPPED")]
+
+
+def show(result: Result) -> None:
+    said = f"{result.tests} tests"
+    if result.skipped:
+        said += f", {result.skipped} skipped"
+    if result.status:
+        print(result.output)
+        said = f"FAILED with status {result.status}"
+    print(
+        f"{result.seconds:6.1f} s  {result.runner:6}  {result.part.name}: {said}",
+        flush=True,
+    )
+    for line in reasons(result.output):
+        print(f"          {line}", flush=True)
+
+
+def run_all(chosen: Sequence[Part], at_once: int) -> list[Result]:
+    results = []
+    with ThreadPoolExecutor(at_once) as pool:
+        running = [
+            pool.submit(run, runner, part)
+            for part in chosen
+            for runner in ("trial", "pytest")
+        ]
+        for future in as_completed(running):
+            result = future.result()
+            show(result)
+            results.append(result)
+    return results
+
+
+def differences(results: Sequence[Result]) -> list[str]:
+    """Parts of which the runners ran not the same."""
+    tests: dict[str, dict[str, int]] = {}
+    for result in results:
+        tests.setdefault(result.part.name, {})[result.runner] = result.tests
+    return [
+        f"{name}: trial ran {by['trial']} tests, pytest {by['pytest']}"
+        for name, by in tests.items()
+        if not by["trial"] or by["trial"] != by["pytest"]
+    ]
+
+
 def main() -> None:
-    said = run([*TRIAL, "tests"])
-    by_trial = count(r"Ran (\d+) tests", said)
-    skipped = count(r"skips=(\d+)", said)
-    said = run(["-m", "pytest", "-q", "-rs", "tests"])
-    by_pytest = count(r"(\d+) passed", said) + count(r"(\d+) skipped", said)
-    if not by_trial or by_trial != by_pytest:
-        raise SystemExit(f"trial ran {by_trial} tests, pytest {by_pytest}")
-    print(f"both runners: {by_trial} tests")
+    parser = argparse.ArgumentParser(description=(__doc__ or "").strip().split("\n")[0])
+    parser.add_argument("paths", nargs="*", type=Path, default=[TESTS])
+    parser.add_argument(
+        *("-j", "--jobs"),
+        type=int,
+        default=2 * (os.cpu_count() or 1),
+        help="processes at the same time, default: two for each processor",
+    )
+    options = parser.parse_args()
+    began = time.monotonic()
+    TEMPORARY.mkdir(exist_ok=True)
+    results = run_all(parts([path.resolve() for path in options.paths]), options.jobs)
+    slowest = sorted(one for result in results for one in result.slowest)[-SLOWEST:]
+    print(f"\nThe {len(slowest)} slowest tests, under pytest:")
+    for seconds, name in reversed(slowest):
+        print(f"{seconds:6.2f} s  {name}")
+    print(f"\n{time.monotonic() - began:.0f} s for both runners")
+    if failed := [result for result in results if result.status]:
+        names = "\n".join(f"  {one.runner}: {one.part.name}" for one in failed)
+        raise SystemExit(f"failed, see above:\n{names}")
+    if differ := differences(results):
+        raise SystemExit("\n".join(differ))
+    tests = sum(result.tests for result in results if result.runner == "trial")
+    skipped = sum(result.skipped for result in results if result.runner == "trial")
+    print(f"both runners: {tests} tests")
     if skipped:
         print(f"{skipped} skipped: the reasons are above")
-    print(f"{by_trial - skipped} passed, 0 failed")
+    print(f"{tests - skipped} passed, 0 failed")
 
 
 if __name__ == "__main__":
