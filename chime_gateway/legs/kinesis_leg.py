@@ -11,7 +11,6 @@ from typing import Any, Final, Protocol
 
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorTime
-from twisted.python.failure import Failure
 
 from chime_gateway.errors import TransferFailed
 from chime_gateway.frames import PCMU, Codec
@@ -25,6 +24,7 @@ from chime_gateway.interfaces import (
 )
 from chime_gateway.legs.kinesis_reply import Reply
 from chime_gateway.legs.kinesis_source import KinesisSource, StreamingAws
+from chime_gateway.net.pending_transfer import PendingTransfer
 from chime_gateway.net.timer import Timer
 from chime_gateway.wire.vcstream import Status, StreamNotice
 
@@ -76,7 +76,7 @@ class KinesisLeg:
         self._carrier = carrier
         self._call: LegEvents | None = None
         self._is_over = False
-        self._transferring: Deferred[None] | None = None
+        self._transfer: PendingTransfer | None = None
         self._returning = Timer(carrier.clock)
         self._is_sent_back = False
         # What was said to a gateway that broke down is lost with it.
@@ -135,27 +135,22 @@ class KinesisLeg:
         """
         Have the application call the target.  It fires when that has answered.
         """
-        if self._transferring is not None:
+        if self._is_transferring:
             return fail(TransferFailed("a transfer is under way"))
         self._returning.stop()
-        transferring: Deferred[None] = Deferred()
-        self._transferring = transferring
-        asking = self._carrier.transfer(self.info, target)
-        asking.addErrback(lambda failure: self._transferred(failure.getErrorMessage()))
-        transferring.addTimeout(
-            _TRANSFER_SECONDS,
-            self._carrier.clock,
-            lambda *_: Failure(TransferFailed("nothing was heard of the transfer")),
-        )
+        transfer = PendingTransfer(self._carrier.clock, _TRANSFER_SECONDS)
+        self._transfer = transfer
 
         def over(result: Any) -> Any:
-            self._transferring = None
             if not self._is_over:
                 # Not gone: the Lambda brings the caller back to us.
                 self._returning.start(_RETURN_SECONDS, self._returned)
             return result
 
-        return transferring.addBoth(over)
+        transfer.done.addBoth(over)
+        asking = self._carrier.transfer(self.info, target)
+        asking.addErrback(lambda failure: transfer.fail(failure.getErrorMessage()))
+        return transfer.done
 
     # -- SourceUser and ReplyUser ----------------------------------------------
 
@@ -191,7 +186,7 @@ class KinesisLeg:
     @property
     def may_stream_again(self) -> bool:
         """In and after a transfer, the end of a stream is not that of the call."""
-        return self._transferring is not None or self._returning.is_running
+        return self._is_transferring or self._returning.is_running
 
     def listen(self, notice: StreamNotice) -> None:
         """The caller is heard again, in another stream."""
@@ -218,27 +213,26 @@ class KinesisLeg:
         if what == "hangup":
             self._end(Ending(Outcome.COMPLETED, "the caller hung up"))
         elif what == "transferred":
-            if self._transferring is None:
+            if self._transfer is None or self._transfer.is_over:
                 # It took longer than we waited; the caller is with somebody else.
                 self._end(Ending(Outcome.TRANSFERRED, "transferred"))
             else:
-                self._transferred(None)
+                self._transfer.succeed()
         elif what == "transfer_failed":
             self._is_sent_back = True
-            self._transferred("the target did not answer")
+            self._transfer_failed("the target did not answer")
         else:
             self._reply.reported(what, key)
 
     # -- inside ----------------------------------------------------------------
 
-    def _transferred(self, fault: str | None) -> None:
-        transferring = self._transferring
-        if transferring is None or transferring.called:
-            return
-        if fault is None:
-            transferring.callback(None)
-        else:
-            transferring.errback(TransferFailed(fault))
+    @property
+    def _is_transferring(self) -> bool:
+        return self._transfer is not None and not self._transfer.is_over
+
+    def _transfer_failed(self, why: str) -> None:
+        if self._transfer is not None:
+            self._transfer.fail(why)
 
     def _returned(self) -> None:
         """By now the caller is, or never will be."""
@@ -262,7 +256,7 @@ class KinesisLeg:
             return
         self._is_over = True
         self._call = None
-        self._transferred("the call is over")
+        self._transfer_failed("the call is over")
         self._returning.stop()
         self._source.stop()
         self._reply.close()

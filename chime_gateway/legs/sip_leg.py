@@ -233,7 +233,8 @@ class SipLeg:
         reason = incoming.request.headers.get("Reason")
         why = f"the caller hung up ({reason[:80]})" if reason else "the caller hung up"
         if self._transfer is not None:
-            self._transfer.left()
+            # It has gone where it was sent.
+            self._transfer.succeed()
         self._end(Ending(Outcome.COMPLETED, why), says_bye=False)
 
     def _options(self, incoming: Incoming) -> None:
@@ -392,7 +393,7 @@ class SipLeg:
         self._unacknowledged.clear()
         self._session.stop()
         if self._transfer is not None:
-            self._transfer.cut_short()
+            self._transfer.fail("the transfer was cut short: the call is over")
         audio, self._audio = self._audio, None
         if audio is not None:
             audio.close(self.info.carrier_call_id)

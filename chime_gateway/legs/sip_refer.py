@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 
 from chime_gateway.errors import TransferFailed
 from chime_gateway.legs.sip_dialog import LiveDialog
+from chime_gateway.net.pending_transfer import PendingTransfer
 from chime_gateway.wire.sip import Header, Response
 
 #: A transfer that the other side says nothing of any more has failed.
@@ -25,42 +26,14 @@ _HAND_OVER_SECONDS: Final = 20.0
 _FRAGMENT: Final = re.compile(rb"\s*SIP/2\.0 (\d{3})")
 
 
-class Transfer:
-    """
-    One attempt.
-
-    @ivar done: fires when the other side has gone where it was sent; fails with
-        L{TransferFailed}.
-    """
+class Transfer(PendingTransfer):
+    """One attempt over SIP."""
 
     def __init__(self, clock: IReactorTime, seconds: float) -> None:
-        self.done: Deferred[None] = Deferred(lambda _: self._finish("cancelled"))
-        self._due = clock.callLater(seconds, self._finish, "not reported on")
-
-    @property
-    def is_over(self) -> bool:
-        return bool(self.done.called)
+        super().__init__(clock, seconds, "the transfer was not reported on")
 
     def notified(self, body: bytes) -> None:
         """A NOTIFY came."""
-
-    def left(self) -> None:
-        """The other side hung up: it has gone where it was sent."""
-        self._finish(None)
-
-    def cut_short(self) -> None:
-        """The call ended before it was known."""
-        self._finish("cut short: the call is over")
-
-    def _finish(self, fault: str | None) -> None:
-        if self._due.active():
-            self._due.cancel()
-        if self.done.called:
-            return
-        if fault is None:
-            self.done.callback(None)
-        else:
-            self.done.errback(TransferFailed(f"the transfer was {fault}"))
 
 
 class HandOver(Transfer):
@@ -79,7 +52,7 @@ class HandOver(Transfer):
 
     def _refused(self, failure: Failure) -> None:
         failure.trap(TransferFailed)
-        self._finish(f"refused: {failure.getErrorMessage()}")
+        self.fail(f"the transfer was refused: {failure.getErrorMessage()}")
 
 
 class Referral(Transfer):
@@ -97,12 +70,12 @@ class Referral(Transfer):
         found = _FRAGMENT.match(body)
         status = int(found[1]) if found else 0
         if status >= 300:
-            self._finish(f"answered with {status}")
+            self.fail(f"the transfer was answered with {status}")
         elif status >= 200:
-            self._finish(None)
+            self.succeed()
 
     def _answered(self, response: Response | None) -> None:
         if response is None:
-            self._finish("not answered")
+            self.fail("the transfer was not answered")
         elif response.status >= 300:
-            self._finish(f"refused with {response.status}")
+            self.fail(f"the transfer was refused with {response.status}")

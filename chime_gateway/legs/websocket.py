@@ -10,11 +10,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorTime
-from twisted.python.failure import Failure
 
 from chime_gateway.errors import (
     CallRefused,
@@ -31,6 +30,7 @@ from chime_gateway.interfaces import (
     Outcome,
     Switchboard,
 )
+from chime_gateway.net.pending_transfer import PendingTransfer
 from chime_gateway.net.timer import Timer
 from chime_gateway.net.websocket import CLOSE_NORMAL
 from chime_gateway.wire.mediastream import (
@@ -143,7 +143,7 @@ class StreamLeg:
         self._call: LegEvents | None = None
         self._capabilities: frozenset[str] = frozenset()
         self._transfers = 0
-        self._transferring: Deferred[None] | None = None
+        self._transfer: PendingTransfer | None = None
         self._is_over = False
         self._closing = Timer(clock)
         self._early: deque[tuple[float, bytes]] = deque()
@@ -230,23 +230,12 @@ class StreamLeg:
                     ' transfer ("capabilities" in start)'
                 )
             )
-        if self._transferring is not None:
+        if self._is_transferring:
             return fail(TransferFailed("a transfer is under way"))
         self._transfers += 1
-        transferring: Deferred[None] = Deferred()
-        self._transferring = transferring
+        self._transfer = PendingTransfer(self._clock, TRANSFER_SECONDS)
         self._socket.send_message(self._dialect.transfer(f"t{self._transfers}", target))
-        transferring.addTimeout(
-            TRANSFER_SECONDS,
-            self._clock,
-            lambda *_: Failure(TransferFailed("nothing was heard of the transfer")),
-        )
-
-        def over(result: Any) -> Any:
-            self._transferring = None
-            return result
-
-        return transferring.addBoth(over)
+        return self._transfer.done
 
     def hang_up(self, ending: Ending) -> None:
         self._call = None
@@ -260,6 +249,10 @@ class StreamLeg:
         self._closing.start(HANG_UP_SECONDS, self._hang_up_now, ending)
 
     # -- inside --------------------------------------------------------------------
+
+    @property
+    def _is_transferring(self) -> bool:
+        return self._transfer is not None and not self._transfer.is_over
 
     def _command(self, message: bytes | None) -> None:
         if message is not None:
@@ -276,7 +269,9 @@ class StreamLeg:
         elif isinstance(event, DigitPressed):
             self._call.digit_pressed(event.digit)
         elif isinstance(event, Stopped):
-            self._transferred_away()
+            if self._transfer is not None:
+                # While its caller is handed on a stream stops for no other reason.
+                self._transfer.succeed()
             self._end(Ending(Outcome.COMPLETED, "the caller hung up"))
         elif isinstance(event, Transferred):
             self._transfer_reported(event)
@@ -360,7 +355,8 @@ class StreamLeg:
         self._is_over = True
         self._early.clear()
         self._start_due.stop()
-        self._finish_transfer("the call is over")
+        if self._transfer is not None:
+            self._transfer.fail("the call is over")
 
     def _hang_up_now(self, ending: Ending) -> None:
         self._socket.close(CLOSE_CODES[ending.outcome], ending.reason)
@@ -375,24 +371,15 @@ class StreamLeg:
             self._closing.move(0)
 
     def _transfer_reported(self, event: Transferred) -> None:
-        if event.transfer_id != f"t{self._transfers}" or self._transferring is None:
+        transfer = self._transfer
+        is_known = event.transfer_id == f"t{self._transfers}"
+        if transfer is None or transfer.is_over or not is_known:
             if self._call is not None:
                 self._call.oddity_seen("unknown_transfer")
+        elif event.fault:
+            transfer.fail(event.fault)
         else:
-            self._finish_transfer(event.fault)
-
-    def _transferred_away(self) -> None:
-        """A stream that stops while its caller is handed on has no other reason."""
-        self._finish_transfer("")
-
-    def _finish_transfer(self, fault: str) -> None:
-        transferring = self._transferring
-        if transferring is None or transferring.called:
-            return
-        if fault:
-            transferring.errback(TransferFailed(fault))
-        else:
-            transferring.callback(None)
+            transfer.succeed()
 
 
 def _first(parameters: Mapping[str, str], names: tuple[str, ...]) -> str:

@@ -1,0 +1,50 @@
+"""
+A transfer that somebody was asked for, until it is known how it went.
+
+Who was asked, and how, is not known here.
+"""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+
+from chime_gateway.errors import TransferFailed
+
+
+class PendingTransfer:
+    """
+    One attempt.  What is heard of it once it is over says nothing new.
+
+    @param seconds: if nothing was heard by then, it has failed.
+    @param overdue: says so.
+    @ivar done: fires when the other side has gone where it was sent; fails with
+        L{TransferFailed}.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        seconds: float,
+        overdue: str = "nothing was heard of the transfer",
+    ) -> None:
+        self.done: Deferred[None] = Deferred(
+            lambda _: self.fail("the transfer was cancelled")
+        )
+        self.done.addTimeout(
+            seconds, clock, lambda *_: Failure(TransferFailed(overdue))
+        )
+
+    @property
+    def is_over(self) -> bool:
+        return bool(self.done.called)
+
+    def succeed(self) -> None:
+        if not self.is_over:
+            self.done.callback(None)
+
+    def fail(self, why: str) -> None:
+        """It was refused, or called off."""
+        if not self.is_over:
+            self.done.errback(TransferFailed(why))
