@@ -29,19 +29,15 @@ RETIREMENTS: Final[Mapping[str, date]] = {
     "gpt-4o-transcribe-diarize": date(2027, 4, 15),
 }
 
-#: What is further away than this is no reason to act.
-SOON_DAYS: Final = 120
+#: What is further away than half a year is no reason to act.
+SOON_DAYS: Final = 183
 
 
-def retirement_notices(
-    settings: GatewaySettings, today: date, within_days: int | None = None
-) -> Iterator[str]:
+def retirement_notices(settings: GatewaySettings, today: date) -> Iterator[str]:
     """
-    One line for each model in use whose last day is known.
+    One line for each model in use whose last day is near, or over.
 
     A deployment is taken for the model whose name it has.
-
-    @param within_days: only of days that are not further away; C{None}: of all.
     """
     for deployment in settings.deployments:
         yield from _notice(
@@ -50,7 +46,6 @@ def retirement_notices(
             f"if deployment {deployment.deployment} is of that model, make one of a"
             " newer model and set AZURE_OPENAI_DEPLOYMENT (or deployment)",
             today,
-            within_days,
         )
     for name, profile in settings.agents.items():
         transcription = profile.transcription
@@ -61,18 +56,15 @@ def retirement_notices(
                 "set transcription_model to a deployment of another transcriber, or"
                 ' transcription_kind = "realtime-model"',
                 today,
-                within_days,
             )
 
 
-def _notice(
-    where: str, model: str, what_to_do: str, today: date, within_days: int | None
-) -> Iterator[str]:
+def _notice(where: str, model: str, what_to_do: str, today: date) -> Iterator[str]:
     last = RETIREMENTS.get(model)
     if last is None:
         return
     days = (last - today).days
-    if within_days is not None and days > within_days:
+    if days > SOON_DAYS:
         return
     when = f"retires on {last}" if days > 0 else f"has retired on {last}"
     yield f"{where}: {model} {when} at Azure: {what_to_do}"

@@ -44,12 +44,13 @@ from chime_gateway.legs.stream_door import StreamListener, StreamResource
 from chime_gateway.media.metronome import Metronome
 from chime_gateway.net.batch import BatchReader
 from chime_gateway.net.signed_post import SignedPost
-from chime_gateway.ops.api import Api, ApiContext
+from chime_gateway.ops.api.asked import ApiContext
+from chime_gateway.ops.api.resource import Api
 from chime_gateway.ops.http import build_site
 from chime_gateway.ops.http_tools import HttpTools
 from chime_gateway.ops.log import json_log_observer
 from chime_gateway.ops.metrics import Metrics
-from chime_gateway.retirements import SOON_DAYS, retirement_notices
+from chime_gateway.retirements import retirement_notices
 from chime_gateway.settings import DeploymentSettings, GatewaySettings
 from chime_gateway.wire.mediastream import RawStream, StreamDialect, TwilioStream
 
@@ -154,7 +155,7 @@ class GatewayService(MultiService):
             self._log.info("taking calls from {queue}", queue=queue)
         for line in (
             *transcription_advice(settings.agents),
-            *retirement_notices(settings, date.today(), SOON_DAYS),
+            *retirement_notices(settings, date.today()),
         ):
             self._log.warn("{advice}", advice=line)
         if not settings.shared_secret and not settings.twilio_auth_token:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from chime_gateway.config_agents import agents, transcription_advice
 from chime_gateway.errors import ConfigError
 from chime_gateway.profiles import AgentProfile
-from chime_gateway.retirements import RETIREMENTS, retirement_notices
+from chime_gateway.retirements import RETIREMENTS, SOON_DAYS, retirement_notices
 from chime_gateway.settings import DeploymentSettings, GatewaySettings
 from chime_gateway.transcribers import (
     DEFAULT_TRANSCRIBER,
@@ -137,7 +137,7 @@ class ProfileTests(SynchronousTestCase):
 
 
 class RetirementTests(SynchronousTestCase):
-    def notices(self, today: date, within: int | None, **values: Any) -> str:
+    def notices(self, today: date, **values: Any) -> str:
         deployment = DeploymentSettings(
             name="d", endpoint="https://x", deployment=values.pop("model", "mine")
         )
@@ -146,25 +146,32 @@ class RetirementTests(SynchronousTestCase):
             deployments=(deployment,),
             agents={"default": AgentProfile(**values)},
         )
-        return "\n".join(retirement_notices(settings, today, within))
+        return "\n".join(retirement_notices(settings, today))
 
-    def test_every_known_day_is_told(self) -> None:
+    def test_every_known_day_is_told_half_a_year_before(self) -> None:
         for kind in RETIREMENTS.keys() & TRANSCRIBERS.keys():
-            text = self.notices(TODAY, None, transcription_kind=kind)
-            self.assertIn(str(RETIREMENTS[kind]), text)
-        text = self.notices(TODAY, None, model="gpt-realtime")
+            with self.subTest(kind=kind):
+                last = RETIREMENTS[kind]
+                before = last - timedelta(days=SOON_DAYS)
+                text = self.notices(before, transcription_kind=kind)
+                self.assertIn(f"agents.default: {kind} retires on {last}", text)
+                text = self.notices(before - timedelta(days=1), transcription_kind=kind)
+                self.assertEqual(text, "")
+
+    def test_a_deployment_is_taken_for_the_model_whose_name_it_has(self) -> None:
+        text = self.notices(TODAY, model="gpt-realtime")
         self.assertIn("deployments.d: gpt-realtime retires on 2027-03-02", text)
 
-    def test_days_that_are_far_away_can_be_left_out(self) -> None:
-        self.assertEqual(self.notices(TODAY, 120), "")
-        whisper = self.notices(TODAY, 120, transcription_model="whisper-1")
+    def test_whisper_is_told_of_and_the_default_is_not(self) -> None:
+        whisper = self.notices(TODAY, transcription_model="whisper-1")
         self.assertIn("whisper-1 retires on 2026-12-15", whisper)
+        self.assertEqual(self.notices(TODAY), "")
 
     def test_a_day_that_has_passed_is_told_as_such(self) -> None:
-        text = self.notices(date(2026, 12, 15), 0, transcription_model="whisper-1")
+        text = self.notices(date(2026, 12, 15), transcription_model="whisper-1")
         self.assertIn("whisper-1 has retired on 2026-12-15", text)
 
     def test_what_has_no_known_day_is_not_mentioned(self) -> None:
         for kind in (REALTIME_MODEL, "gpt-transcribe"):
-            text = self.notices(TODAY, None, transcription_kind=kind)
+            text = self.notices(TODAY, transcription_kind=kind)
             self.assertEqual(text, "")

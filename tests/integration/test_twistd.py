@@ -177,7 +177,9 @@ class TwistdTests(ReactorTestCase):
                 AZURE_OPENAI_API_KEY="azure-key-1234",
             )
             self.assertEqual(status, 0)
-            self.assertEqual(json.loads(text)["deployments"][0]["api_key"], "***")
+            # Notes, which depend on today's date, stand behind the settings.
+            settings, _ = json.JSONDecoder().raw_decode(text)
+            self.assertEqual(settings["deployments"][0]["api_key"], "***")
 
         return Deferred.fromCoroutine(scene())
 
