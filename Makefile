@@ -23,9 +23,10 @@ $(VENV)/.installed: $(SOURCES)
 	$(BIN)/python -m pip install --quiet --upgrade .
 	touch $@
 
-$(VENV)/.test: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet ".[test]"
-	touch $@
+$(VENV)/.test: $(SOURCES)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade ".[test]"
+	touch $(VENV)/.installed $@
 
 $(VENV)/.dev: $(VENV)/.test
 	$(BIN)/python -m pip install --quiet ".[dev]"
@@ -34,7 +35,7 @@ $(VENV)/.dev: $(VENV)/.test
 # All of it at once, which is quicker than one after the other.
 $(VENV)/.all: $(SOURCES)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade ".[test,dev,bench,postgresql]"
+	$(BIN)/python -m pip install --quiet --upgrade ".[test,dev,bench]"
 	touch $(VENV)/.installed $(VENV)/.test $(VENV)/.dev $(VENV)/.bench $(VENV)/.long $(VENV)/.tools $@
 
 environment: $(VENV)/.all
@@ -80,9 +81,8 @@ bench-kinesis: $(VENV)/.bench
 bench-tools: $(VENV)/.bench
 	PYTHONPATH=benchmarks $(BIN)/python benchmarks/tools.py $(BENCH)
 
-# PostgreSQL is taken from the system.
-$(VENV)/.long: $(VENV)/.bench
-	$(BIN)/python -m pip install --quiet ".[postgresql]"
+# They share servers with the tests; PostgreSQL is taken from the system.
+$(VENV)/.long: $(VENV)/.test $(VENV)/.bench
 	touch $@
 
 long: $(VENV)/.long

@@ -1,11 +1,11 @@
-"""
-The suite runs side by side with other programs, so what hypothesis takes for a slow
-test may be a busy machine.
-"""
+"""The tests. How long one takes is the machine's business: others run beside it."""
 
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
-    "busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    "beside others",
+    settings(),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
 )
-settings.load_profile("busy machine")
+settings.load_profile("beside others")

@@ -11,8 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 class ThreadTestCase(SynchronousTestCase):
     def until(self, is_so: Callable[[], object]) -> None:
         """A thread of its own is at work, so there is no clock to advance."""
-        deadline = time.monotonic() + 10.0
+        deadline = time.monotonic() + 30.0
         while not is_so():
             if time.monotonic() > deadline:
-                self.fail("not within 10 s")
+                self.fail("not within 30 s")
             time.sleep(0.005)

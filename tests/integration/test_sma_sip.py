@@ -47,10 +47,11 @@ class Person:
 class SmaSipTests(SipTestCase):
     def gateway_settings(self, endpoint: str) -> GatewaySettings:
         self.environment: dict[str, str] = {}
+        self.invocations = 0
         self.phone = RecordingPhone()
         self.reports: list[CallReport] = []
         self.application = SmaSimulator(
-            lambda event: deferToThread(sma.answer, event, self.environment),
+            self.invoke,
             self.reactor,
             fetch=lambda bucket, key: None,
             bridge=self.bridge,
@@ -71,6 +72,18 @@ class SmaSipTests(SipTestCase):
             sip_media_application_id=self.application.application_id,
         )
         return evolve(super().gateway_settings(endpoint), aws=aws)
+
+    def invoke(self, event: dict[str, Any]) -> Deferred[Any]:
+        def over(result: Any) -> Any:
+            self.invocations -= 1
+            return result
+
+        self.invocations += 1
+        return deferToThread(sma.answer, event, self.environment).addBoth(over)
+
+    def is_busy(self) -> bool:
+        """The application still hears of the end after all has ended."""
+        return bool(self.invocations) or super().is_busy()
 
     async def _tear_down(self) -> None:
         await super()._tear_down()
