@@ -13,18 +13,21 @@ WAV ?=
 STREAM ?= /stream
 CARRIER ?= websocket
 
-SOURCES = setup.cfg pyproject.toml $(shell find chime_gateway twisted -name '*.py' -o -name '*.wav' -o -name '*.toml')
+SOURCES = setup.cfg pyproject.toml $(shell find chime_gateway twisted -type f ! -name '*.pyc' ! -name dropin.cache)
 
 .PHONY: environment demo test check lint types package bench bench-kinesis bench-tools long short soak kept clean
 
 # The package is installed as its users have it, so that twistd finds the plugin.
+# What an earlier build left in build/ would be installed again.
 $(VENV)/.installed: $(SOURCES)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	rm -rf build
 	$(BIN)/python -m pip install --quiet --upgrade .
 	touch $@
 
 $(VENV)/.test: $(SOURCES)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	rm -rf build
 	$(BIN)/python -m pip install --quiet --upgrade ".[test]"
 	touch $(VENV)/.installed $@
 
@@ -35,6 +38,7 @@ $(VENV)/.dev: $(VENV)/.test
 # All of it at once, which is quicker than one after the other.
 $(VENV)/.all: $(SOURCES)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	rm -rf build
 	$(BIN)/python -m pip install --quiet --upgrade ".[test,dev,bench]"
 	touch $(VENV)/.installed $(VENV)/.test $(VENV)/.dev $(VENV)/.bench $(VENV)/.long $(VENV)/.tools $@
 
@@ -44,6 +48,7 @@ environment: $(VENV)/.all
 # package, so only other requirements install anything anew.
 $(VENV)/.tools: setup.cfg
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	rm -rf build
 	$(BIN)/python -m pip install --quiet ".[test,dev]"
 	touch $@
 

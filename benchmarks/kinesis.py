@@ -28,13 +28,13 @@ from run import cpu_seconds, free_port, stolen_and_all
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater, react
 
+from chime_gateway.audio import PCMU
 from chime_gateway.aws import sma
-from chime_gateway.demo import prepare_call
-from chime_gateway.frames import PCMU
-from chime_gateway.sim.azure import SimulatorFactory
-from chime_gateway.sim.caller import CallPlan, CallReport
-from chime_gateway.sim.kinesis_line import KinesisWorld, place_kinesis_call
-from chime_gateway.sim.voices import Parrot
+from chime_gateway.cli.demo import prepare_call
+from chime_gateway.sim.caller.caller import CallPlan, CallReport
+from chime_gateway.sim.caller.kinesis_line import KinesisWorld, place_kinesis_call
+from chime_gateway.sim.realtime.server import SimulatorFactory
+from chime_gateway.sim.realtime.voices import Parrot
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -10,57 +10,15 @@ function that returns at once.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from enum import Enum
 from typing import Any, Protocol
 
-from attrs import Factory, field, frozen
+from attrs import frozen
 from twisted.internet.defer import Deferred
 
-from chime_gateway.frames import Codec
-from chime_gateway.profiles import AgentProfile, HttpTool
-
-
-class Outcome(Enum):
-    """How a call ended, as records and metrics name it."""
-
-    COMPLETED = "completed"  #: the caller hung up after talking
-    ABANDONED = "abandoned"  #: the caller hung up before the agent was there
-    REFUSED = "refused"  #: full, draining, or no such agent
-    UNAUTHORIZED = "unauthorized"
-    AGENT_UNAVAILABLE = "agent_unavailable"  #: no agent session could be opened
-    AGENT_LOST = "agent_lost"  #: the session broke during the call
-    CALLER_LOST = "caller_lost"  #: the carrier's connection broke or stalled
-    CALLER_PROTOCOL_ERROR = "caller_protocol_error"
-    IDLE = "idle"  #: no audio from the caller for too long
-    TIME_LIMIT = "time_limit"
-    TRANSFERRED = "transferred"  #: handed on to somebody else
-    UNANSWERED = "unanswered"  #: a call of ours that nobody took
-    DRAINED = "drained"  #: ended because the gateway stops
-    INTERNAL_ERROR = "internal_error"  #: a bug of ours
-
-
-@frozen
-class Ending:
-    """Why a call ends; C{reason} may be shown to the carrier and to operators."""
-
-    outcome: Outcome
-    reason: str
-
-
-@frozen(kw_only=True)
-class CallerInfo:
-    """
-    What the carrier said about a call.  Phone numbers never reach an info log.
-
-    @ivar parameters: everything the carrier passed along.
-    """
-
-    carrier_call_id: str = ""
-    stream_id: str = ""
-    caller: str = field(default="", repr=False)
-    called: str = field(default="", repr=False)
-    agent: str = ""
-    parameters: Mapping[str, str] = field(default=Factory(dict), repr=False)
+from chime_gateway.audio import Codec
+from chime_gateway.outcomes import CallerInfo, Ending
+from chime_gateway.settings.agent_profile import AgentProfile
+from chime_gateway.settings.tools import HttpTool
 
 
 @frozen(kw_only=True)

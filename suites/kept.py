@@ -31,8 +31,9 @@ import uvloop
 from load import Load, posted, start_service
 from run import free_port, server_env, wait_for
 
-from chime_gateway.store.database import CallQuery, Database
-from chime_gateway.store.table_rows import CallRow
+from chime_gateway.store.database import Database
+from chime_gateway.store.queries import CallQuery
+from chime_gateway.store.rows import CallRow
 
 #: What was counted, and whether it is as it must be.
 Counted = tuple[dict[str, int], bool]
@@ -153,7 +154,7 @@ def length(path: str) -> float:
 
 
 async def database(away_seconds: float) -> Counted:
-    from tests.postgres import Postgres
+    from tests.support.postgres import Postgres
 
     service = await start_service()
     receiver = Receiver()

@@ -31,7 +31,8 @@ from load import Load, start_service
 from load_sip import SipLoad
 from run import command, free_port, rss_mb, server_env, wait_for
 
-from chime_gateway.store.database import CallQuery, Database
+from chime_gateway.store.database import Database
+from chime_gateway.store.queries import CallQuery
 
 BATCH = 20
 CALL_SECONDS = 0.5

@@ -12,7 +12,8 @@ trap 'rm -rf "$work"' EXIT
 "$python" -m zipfile --list "$work"/dist/*.whl | awk '{print $1}' >"$work/files"
 grep -q '^twisted/plugins/chimegw_plugin.py$' "$work/files"
 grep -q '^chime_gateway/sim/data/hello.wav$' "$work/files"
-if grep -E '^(tests|benchmarks|twisted/__init__|twisted/plugins/__init__|.*dropin)' "$work/files"
+grep -q '^chime_gateway/settings/voice_connector_networks.toml$' "$work/files"
+if grep -E '^(tests|benchmarks|twisted/__init__|twisted/plugins/__init__|.*dropin|.*\.pyc$)' "$work/files"
 then
     echo "the wheel holds what it should not"
     exit 1
@@ -27,7 +28,8 @@ cd /
 # Its migrations are found from there as well.
 CHIMEGW_STATE="$work/state" "$work/env/bin/python" -c "
 from pathlib import Path
-from chime_gateway.store.database import CallQuery, Database
+from chime_gateway.store.database import Database
+from chime_gateway.store.queries import CallQuery
 database = Database('sqlite:///$work/state/calls.sqlite', Path('$work/state'))
 database.migrate()
 assert database.calls(CallQuery()) == []

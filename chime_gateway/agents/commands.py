@@ -17,7 +17,7 @@ from typing import Final, Protocol
 
 from attrs import define, field
 
-from chime_gateway.wire.realtime import Command, encode
+from chime_gateway.wire.realtime.commands import Command, encode
 
 #: An answer takes a fraction of a second; a service that throttles, some seconds.
 OVERDUE_SECONDS: Final = 15.0

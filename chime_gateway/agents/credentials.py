@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from twisted.internet.defer import Deferred, succeed
 
 from chime_gateway.errors import AgentUnavailable
-from chime_gateway.settings import DeploymentSettings
+from chime_gateway.settings.values import DeploymentSettings
 
 #: ``twisted.internet.threads.deferToThread``, or the like.
 InThread = Callable[..., "Deferred[Any]"]

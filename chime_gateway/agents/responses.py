@@ -15,17 +15,18 @@ from attrs import asdict
 
 from chime_gateway.agents.commands import Asked, Commands, Kind
 from chime_gateway.interfaces import AgentEvents
-from chime_gateway.transcribers import Transcription
-from chime_gateway.wire import realtime
-from chime_gateway.wire.realtime import Command
-from chime_gateway.wire.realtime_events import (
+from chime_gateway.settings.transcribers import Transcription
+from chime_gateway.wire.realtime import commands as realtime_commands
+from chime_gateway.wire.realtime import dialects
+from chime_gateway.wire.realtime.commands import Command
+from chime_gateway.wire.realtime.events import (
     ResponseDone,
     ResponseStarted,
     ResponseText,
 )
 
 #: The agent speaks to what it knows, without orders for this once.
-PLAIN_RESPONSE: Final = realtime.create_response()
+PLAIN_RESPONSE: Final = realtime_commands.create_response()
 
 
 class Responses:
@@ -57,13 +58,13 @@ class Responses:
 
     def _cancel_active(self) -> None:
         if self._active:
-            self._commands.ask(Kind.CANCEL, realtime.cancel_response())
+            self._commands.ask(Kind.CANCEL, realtime_commands.cancel_response())
 
     def write_down(
-        self, dialect: realtime.Dialect, item_id: str, transcription: Transcription
+        self, dialect: dialects.Dialect, item_id: str, transcription: Transcription
     ) -> None:
         """Have the model write down an item of the caller's."""
-        command = realtime.create_transcript(dialect, item_id, transcription)
+        command = realtime_commands.create_transcript(dialect, item_id, transcription)
         self._commands.ask(Kind.TRANSCRIPT, command, item_id)
 
     # -- told by the service -------------------------------------------------------

@@ -17,28 +17,27 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chime_gateway.call import events
-from chime_gateway.call.agent_profile import limits_of
 from chime_gateway.call.conversation import Conversation
 from chime_gateway.call.events import CallEvent, LiveCall, Payload
-from chime_gateway.call.handover import Handover, TransferNote
 from chime_gateway.call.machine import new_machine
 from chime_gateway.call.record import CallRecord
 from chime_gateway.call.recording import CallRecording
+from chime_gateway.call.routing import limits_of
+from chime_gateway.call.transfer import Handover, TransferNote
 from chime_gateway.errors import AgentUnavailable, TransferFailed
 from chime_gateway.interfaces import (
     Agents,
     AgentSession,
     CallLeg,
-    Ending,
     OutboundLeg,
-    Outcome,
     Recordings,
     ToolRunner,
 )
 from chime_gateway.media.metronome import Metronome
 from chime_gateway.media.pump import MediaPump
-from chime_gateway.profiles import AgentProfile
-from chime_gateway.settings import Limits
+from chime_gateway.outcomes import Ending, Outcome
+from chime_gateway.settings.agent_profile import AgentProfile
+from chime_gateway.settings.values import Limits
 
 #: Limits are looked at this often.
 _CHECK_SECONDS: Final = 0.5

@@ -16,17 +16,13 @@ from attrs import asdict, evolve
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from chime_gateway.audio import Codec
 from chime_gateway.call.call import Call, CallContext
 from chime_gateway.call.record import CallRecord
-from chime_gateway.frames import Codec
-from chime_gateway.interfaces import (
-    AgentEvents,
-    Agents,
-    AgentSession,
-    CarrierTraits,
-)
+from chime_gateway.interfaces import AgentEvents, Agents, AgentSession, CarrierTraits
 from chime_gateway.media.metronome import Failed, Metronome, Tick
-from chime_gateway.profiles import AgentProfile, HttpTool
+from chime_gateway.settings.agent_profile import AgentProfile
+from chime_gateway.settings.tools import HttpTool
 
 #: (seconds since the start, is it an input, its depth, what, with which arguments)
 Entry: TypeAlias = tuple[float, bool, int, str, list[Any]]

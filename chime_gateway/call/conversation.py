@@ -19,9 +19,10 @@ from chime_gateway.call.record import CallRecord
 from chime_gateway.call.tools.belt import ToolBelt, ToolUse
 from chime_gateway.call.tools.keypad import Collected, Keypad
 from chime_gateway.call.transcript import Speaker, Transcript
-from chime_gateway.interfaces import AgentSession, Ending, Outcome, ToolRunner
+from chime_gateway.interfaces import AgentSession, ToolRunner
 from chime_gateway.media.pump import MediaPump
-from chime_gateway.profiles import TONE, AgentProfile
+from chime_gateway.outcomes import Ending, Outcome
+from chime_gateway.settings.agent_profile import TONE, AgentProfile
 
 #: Kinds of oddities that a record tells apart.
 _MAX_NOTES: Final = 50

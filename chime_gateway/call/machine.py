@@ -14,7 +14,8 @@ from typing import Protocol
 
 from automat import TypeMachineBuilder
 
-from chime_gateway.interfaces import AgentSession, Ending
+from chime_gateway.interfaces import AgentSession
+from chime_gateway.outcomes import Ending
 
 
 class CallInputs(Protocol):

@@ -13,9 +13,9 @@ from typing import Any, Final
 from attrs import Factory, asdict, define, field
 
 from chime_gateway.call.events import CallFacts
-from chime_gateway.call.handover import TransferNote
-from chime_gateway.interfaces import CallerInfo, Ending
+from chime_gateway.call.transfer import TransferNote
 from chime_gateway.media.stats import MediaStats
+from chime_gateway.outcomes import CallerInfo, Ending
 
 #: What does not go into a log.
 _PRIVATE: Final = frozenset(

@@ -7,7 +7,7 @@ known here.
 
 from __future__ import annotations
 
-from chime_gateway.frames import Codec
+from chime_gateway.audio import Codec
 from chime_gateway.interfaces import RecordingFile
 from chime_gateway.media.recorder import Recorder
 

@@ -13,24 +13,23 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from chime_gateway.call.agent_profile import Roster, personalise
 from chime_gateway.call.call import Call, CallContext, CallObserver
 from chime_gateway.call.capture import Capture
 from chime_gateway.call.events import CallEvent
 from chime_gateway.call.record import CallRecord
+from chime_gateway.call.routing import Roster, personalise
 from chime_gateway.errors import CallRefused, NoSuchCall
 from chime_gateway.interfaces import (
     Agents,
     CallLeg,
-    Ending,
     LegEvents,
     OutboundLeg,
-    Outcome,
     Recordings,
     ToolRunner,
 )
 from chime_gateway.media.metronome import Metronome
-from chime_gateway.settings import Limits
+from chime_gateway.outcomes import Ending, Outcome
+from chime_gateway.settings.values import Limits
 
 
 class Measures(Protocol):

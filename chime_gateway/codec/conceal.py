@@ -11,9 +11,9 @@ from typing import Final
 
 import numpy as np
 
+from chime_gateway.audio import Codec
 from chime_gateway.codec.g711 import Samples
 from chime_gateway.codec.registry import decode, encode
-from chime_gateway.frames import Codec
 
 #: Pitch is looked for between these, in seconds: 400 Hz to 66 Hz.
 _SHORTEST_PITCH: Final = 0.0025

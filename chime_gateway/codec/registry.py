@@ -7,10 +7,10 @@ from typing import Final
 
 import numpy as np
 
+from chime_gateway.audio import PCMA, PCMU, Codec
 from chime_gateway.codec import g711
 from chime_gateway.codec.g711 import Samples
 from chime_gateway.codec.resample import Resampler
-from chime_gateway.frames import PCMA, PCMU, Codec
 
 
 def _decode_l16(audio: bytes) -> Samples:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from chime_gateway.audio import Codec
 from chime_gateway.codec.g711 import Samples
 from chime_gateway.codec.registry import encode
-from chime_gateway.frames import Codec
 
 #: -12 dBFS.
 _AMPLITUDE = 8192

@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from chime_gateway.frames import PTIME_MS
+from chime_gateway.audio import PTIME_MS
 
 Tick: TypeAlias = Callable[[float, int], None]
 Failed: TypeAlias = Callable[[Failure], None]

@@ -15,10 +15,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from chime_gateway.frames import PTIME_MS
+from chime_gateway.audio import PTIME_MS
 from chime_gateway.interfaces import CallLeg
-from chime_gateway.media.bargein import Cut, Item, ItemKey, Ledger
-from chime_gateway.media.playout import Playout
+from chime_gateway.media.item_ledger import Cut, Item, ItemKey, Ledger
+from chime_gateway.media.playout_clock import Playout
 from chime_gateway.media.recorder import Recorder
 from chime_gateway.media.stats import MediaStats
 

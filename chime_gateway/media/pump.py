@@ -20,7 +20,7 @@ from typing import Final, TypeVar
 from chime_gateway.codec.registry import transcoder
 from chime_gateway.codec.tone import tone
 from chime_gateway.interfaces import AgentSession, CallLeg
-from chime_gateway.media.bargein import Item, ItemKey
+from chime_gateway.media.item_ledger import Item, ItemKey
 from chime_gateway.media.play_queue import FRAME_SECONDS, PlayQueue
 from chime_gateway.media.recorder import Recorder
 from chime_gateway.media.stats import MediaStats

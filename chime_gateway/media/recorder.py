@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
+from chime_gateway.audio import Codec
 from chime_gateway.codec.registry import Aligner
-from chime_gateway.frames import Codec
 
 #: What is younger may still be cut, or filled by audio on its way.
 HOLD_SECONDS: Final = 0.2

@@ -43,7 +43,7 @@ from twisted.web.http_headers import Headers
 from chime_gateway.errors import GatewayError
 from chime_gateway.net.backoff import BackOff
 from chime_gateway.net.http_body import BodyCutShort, BodyTooLong, read_body
-from chime_gateway.net.lost_request import UNANSWERED, was_cancelled
+from chime_gateway.net.http_failures import UNANSWERED, was_cancelled
 
 #: An answer takes no longer, unless the request says so.
 REQUEST_SECONDS: Final = 10.0

@@ -28,7 +28,7 @@ from twisted.web.http_headers import Headers
 from chime_gateway import __version__
 from chime_gateway.errors import GatewayError
 from chime_gateway.net.http_body import BodyCutShort, BodyTooLong, read_body
-from chime_gateway.net.lost_request import UNANSWERED, was_cancelled
+from chime_gateway.net.http_failures import UNANSWERED, was_cancelled
 
 #: A host is reached within this time, or not at all.
 _CONNECT_SECONDS: Final = 5.0

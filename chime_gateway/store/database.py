@@ -11,9 +11,8 @@ import contextlib
 import fcntl
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
-from attrs import frozen
 from sqlalchemy import (
     URL,
     Column,
@@ -39,7 +38,18 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from chime_gateway.errors import ConfigError
-from chime_gateway.store.table_rows import CallRow, DeliveryRow, StoredCall
+from chime_gateway.store.entries import (
+    ANSWERED,
+    CLOSED,
+    DELIVERY,
+    OPENED,
+    RECORDED,
+    TRIED,
+    TURN,
+    Entry,
+)
+from chime_gateway.store.queries import CallQuery
+from chime_gateway.store.rows import CallRow, DeliveryRow, StoredCall
 from chime_gateway.store.tables import (
     CALLS,
     DELIVERIES,
@@ -51,17 +61,6 @@ from chime_gateway.store.tables import (
     REVISION,
     TURNS,
 )
-
-#: (kind, values): one thing to be written down.
-Entry: TypeAlias = tuple[str, dict[str, Any]]
-
-OPENED: Final = "opened"
-ANSWERED: Final = "answered"
-TURN: Final = "turn"
-CLOSED: Final = "closed"
-RECORDED: Final = "recorded"
-DELIVERY: Final = "delivery"
-TRIED: Final = "tried"
 
 #: A locked SQLite file is waited for so long; in a thread of its own.
 _BUSY_SECONDS: Final = 3.0
@@ -80,28 +79,6 @@ GONE_SECONDS: Final = 600.0
 
 #: What a database that is away, locked or full raises.
 Trouble: Final = (DBAPIError, PoolTimeout, OSError)
-
-
-@frozen(kw_only=True)
-class CallQuery:
-    """
-    Which calls are wanted; empty: any.
-
-    @ivar since: and C{until}: Unix seconds of their start.
-    @ivar before: (start, id) behind which the page begins, newest first.
-    """
-
-    state: str = ""
-    carrier: str = ""
-    direction: str = ""
-    agent: str = ""
-    outcome: str = ""
-    caller: str = ""
-    called: str = ""
-    since: float | None = None
-    until: float | None = None
-    before: tuple[float, str] | None = None
-    limit: int = 50
 
 
 class Database:

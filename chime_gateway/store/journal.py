@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from chime_gateway.errors import ConfigError
-from chime_gateway.store.database import Entry
+from chime_gateway.store.entries import Entry
 
 #: So many are read at a time, when there are many.
 CHUNK: Final = 500

@@ -16,15 +16,17 @@ from chime_gateway.call import events
 from chime_gateway.errors import ConfigError
 from chime_gateway.interfaces import InThread
 from chime_gateway.net.signed_post import SignedPost
-from chime_gateway.settings import StoreSettings, WebhookSettings
-from chime_gateway.store.book import CallBook, Notice, deliveries, lost_row
-from chime_gateway.store.database import CLOSED, CallQuery, Database
+from chime_gateway.settings.values import StoreSettings, WebhookSettings
+from chime_gateway.store.call_book import CallBook, Notice, deliveries, lost_row
+from chime_gateway.store.database import Database
+from chime_gateway.store.entries import CLOSED
 from chime_gateway.store.journal import Journal
-from chime_gateway.store.keeper import Keeper, journal_path
 from chime_gateway.store.numbers import NumberGuard
-from chime_gateway.store.recordings import RecordingWriter
-from chime_gateway.store.table_rows import CallRow, StoredCall, columns
+from chime_gateway.store.queries import CallQuery
+from chime_gateway.store.recordings.files import RecordingWriter
+from chime_gateway.store.rows import CallRow, StoredCall, columns
 from chime_gateway.store.webhooks import Webhooks
+from chime_gateway.store.writer import Keeper, journal_path
 
 #: What is slow at the end is waited for so long.
 _STOP_SECONDS: Final = 10.0

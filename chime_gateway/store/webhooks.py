@@ -21,9 +21,10 @@ from chime_gateway.interfaces import InThread
 from chime_gateway.net.backoff import BackOff
 from chime_gateway.net.signed_post import PostFailed, SignedPost
 from chime_gateway.net.timer import Timer
-from chime_gateway.settings import WebhookSettings
-from chime_gateway.store.database import TRIED, Entry, Trouble
-from chime_gateway.store.table_rows import DeliveryRow
+from chime_gateway.settings.values import WebhookSettings
+from chime_gateway.store.database import Trouble
+from chime_gateway.store.entries import TRIED, Entry
+from chime_gateway.store.rows import DeliveryRow
 from chime_gateway.store.tables import DEAD, DELIVERED, PENDING
 
 BACK_OFF: Final = BackOff(

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.agents.credentials import ApiKey, EntraToken, credential_for
 from chime_gateway.errors import AgentUnavailable
-from chime_gateway.settings import DeploymentSettings
+from chime_gateway.settings.values import DeploymentSettings
 
 SCOPE = "https://cognitiveservices.azure.com/.default"
 

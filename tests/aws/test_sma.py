@@ -21,7 +21,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.aws import sma
 from chime_gateway.aws.sma import Decision, Settings, decide, read_settings, source_uri
-from tests.aws.events import (
+from tests.support.lambda_events import (
     CALLER,
     DIALLED,
     LEG_A,

@@ -5,15 +5,16 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from chime_gateway.call.agent_profile import Roster
 from chime_gateway.call.call import Call
+from chime_gateway.call.routing import Roster
 from chime_gateway.call.table import CallTable
 from chime_gateway.errors import AgentUnavailable, CallRefused, UnknownAgent
-from chime_gateway.interfaces import Ending, LegEvents, Outcome
+from chime_gateway.interfaces import LegEvents
 from chime_gateway.media.metronome import Metronome
-from chime_gateway.profiles import AgentProfile
-from chime_gateway.settings import Limits
-from tests.fakes import (
+from chime_gateway.outcomes import Ending, Outcome
+from chime_gateway.settings.agent_profile import AgentProfile
+from chime_gateway.settings.values import Limits
+from tests.support.fakes import (
     Log,
     RecordingAgent,
     RecordingAgents,

@@ -11,6 +11,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway import interfaces
+from chime_gateway.audio import PCMU, Codec
 from chime_gateway.call.call import Call, CallContext
 from chime_gateway.call.capture import (
     AGENT_REPORTS,
@@ -22,16 +23,14 @@ from chime_gateway.call.capture import (
     Take,
 )
 from chime_gateway.call.record import CallRecord
-from chime_gateway.frames import PCMU, Codec
+from chime_gateway.capture.replay import ANSWERED, WAITED_FOR
 from chime_gateway.interfaces import (
     AgentEvents,
     Agents,
     AgentSession,
     AgentTraits,
     AwsCalls,
-    CallerInfo,
     CallLeg,
-    Ending,
     InThread,
     LegEvents,
     OutboundLeg,
@@ -42,9 +41,10 @@ from chime_gateway.interfaces import (
     Transfers,
 )
 from chime_gateway.media.metronome import Metronome
-from chime_gateway.ops.replay import ANSWERED, WAITED_FOR
-from chime_gateway.profiles import AgentProfile, HttpTool
-from chime_gateway.settings import Limits
+from chime_gateway.outcomes import CallerInfo, Ending
+from chime_gateway.settings.agent_profile import AgentProfile
+from chime_gateway.settings.tools import HttpTool
+from chime_gateway.settings.values import Limits
 
 _AWS = "of a carrier or the store; a call hears of it through its leg"
 _RECORDED = "the disk; the head of a capture says that there is a recording"
@@ -93,7 +93,7 @@ NOT_ASKED_BY_OPERATORS: Mapping[str, str] = {
     "discard": "of its machine",
 }
 
-#: What a line of JSON can hold (L{chime_gateway.ops.captures.encode}).
+#: What a line of JSON can hold (L{chime_gateway.capture.files.encode}).
 WRITABLE = (bytes, str, int, float, bool, Ending, Mapping)
 
 

@@ -10,7 +10,6 @@ from twisted.internet.task import Clock
 from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from chime_gateway.call.agent_profile import Roster
 from chime_gateway.call.event_json import live_call_json, payload_json
 from chime_gateway.call.events import (
     CallEnded,
@@ -20,18 +19,16 @@ from chime_gateway.call.events import (
     TurnCompleted,
     TurnFacts,
 )
+from chime_gateway.call.routing import Roster
 from chime_gateway.call.table import CallTable
 from chime_gateway.call.tools import BUILT_IN_TOOLS
 from chime_gateway.errors import ToolFailed, TransferFailed
-from chime_gateway.interfaces import Ending, Outcome
 from chime_gateway.media.metronome import Metronome
-from chime_gateway.profiles import (
-    AgentProfile,
-    HttpTool,
-    Target,
-)
-from chime_gateway.settings import Limits
-from tests.fakes import (
+from chime_gateway.outcomes import Ending, Outcome
+from chime_gateway.settings.agent_profile import AgentProfile
+from chime_gateway.settings.tools import HttpTool, Target
+from chime_gateway.settings.values import Limits
+from tests.support.fakes import (
     Log,
     RecordingAgent,
     RecordingAgents,

@@ -6,8 +6,8 @@ from automat import NoTransition
 from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.call.machine import CallInputs, new_machine
-from chime_gateway.interfaces import Ending, Outcome
-from tests.fakes import Log, RecordingAgent
+from chime_gateway.outcomes import Ending, Outcome
+from tests.support.fakes import Log, RecordingAgent
 
 ENDING = Ending(Outcome.COMPLETED, "why")
 OTHER = Ending(Outcome.IDLE, "another reason")

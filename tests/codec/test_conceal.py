@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from twisted.trial.unittest import SynchronousTestCase
 
+from chime_gateway.audio import PCMA, PCMU
 from chime_gateway.codec.conceal import Concealment
 from chime_gateway.codec.registry import decode, encode
-from chime_gateway.frames import PCMA, PCMU
 
 
 class ConcealmentTests(SynchronousTestCase):

@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from chime_gateway.audio import CODECS, L16_16000, L16_24000, PCMA, PCMU
 from chime_gateway.codec.level import FLOOR_DBFS, level_dbfs
 from chime_gateway.codec.registry import decode, encode, transcoder
-from chime_gateway.frames import CODECS, L16_16000, L16_24000, PCMA, PCMU
 
 
 class CodecTests(SynchronousTestCase):

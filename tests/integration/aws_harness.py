@@ -11,10 +11,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
-from chime_gateway.aws.provision import Change, Cloud
-from chime_gateway.aws.wishes import Gateway, Wishes
-from chime_gateway.sim.aws_account import Account
-from tests.base import ReactorTestCase
+from chime_gateway.aws.setup.provision import Change, Cloud
+from chime_gateway.aws.setup.request import Gateway, Wishes
+from chime_gateway.sim.aws.account import Account
+from tests.support.base import ReactorTestCase
 
 NUMBER = "+12065550100"
 

@@ -14,12 +14,12 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 from twisted.internet.tcp import Connection
 
-from chime_gateway.service import GatewayService
-from chime_gateway.settings import DeploymentSettings, GatewaySettings, Limits
-from chime_gateway.sim.azure import Door, SimulatorFactory
-from chime_gateway.sim.realtime_session import Behaviour
-from chime_gateway.sim.voices import Parrot, Voice
-from tests.base import ReactorTestCase
+from chime_gateway.app.gateway import GatewayService
+from chime_gateway.settings.values import DeploymentSettings, GatewaySettings, Limits
+from chime_gateway.sim.realtime.server import Door, SimulatorFactory
+from chime_gateway.sim.realtime.session import Behaviour
+from chime_gateway.sim.realtime.voices import Parrot, Voice
+from tests.support.base import ReactorTestCase
 
 KEY = "azure-key"
 

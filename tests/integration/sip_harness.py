@@ -14,11 +14,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from twisted.internet.base import DelayedCall
 
-from chime_gateway.legs.sip import SipCarrier
-from chime_gateway.settings import GatewaySettings, SipListener, SipSettings
-from tests.files import temporary_file
+from chime_gateway.carriers.sip.carrier import SipCarrier
+from chime_gateway.settings.values import GatewaySettings, SipListener, SipSettings
 from tests.integration.harness import GatewayTestCase
-from tests.ports import MEDIA, free_port
+from tests.support.files import temporary_file
+from tests.support.ports import MEDIA, free_port
 
 
 def self_signed() -> bytes:

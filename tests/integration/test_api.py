@@ -18,15 +18,16 @@ from twisted.web.client import HTTPConnectionPool
 from twisted.web.http_headers import Headers
 
 from chime_gateway.call.tools.transfer_call import TransferCall
-from chime_gateway.profiles import AgentProfile, Target
-from chime_gateway.settings import (
+from chime_gateway.settings.agent_profile import AgentProfile
+from chime_gateway.settings.tools import Target
+from chime_gateway.settings.values import (
     AwsSettings,
     GatewaySettings,
     RecordingSettings,
     StoreSettings,
 )
-from tests.files import temporary_folder
 from tests.integration.harness import GatewayTestCase, Peer
+from tests.support.files import temporary_folder
 
 TOKEN = "admin-token-0123456789"
 

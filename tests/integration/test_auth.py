@@ -7,7 +7,7 @@ import time
 from attrs import evolve
 from twisted.internet.defer import Deferred
 
-from chime_gateway.legs.stream_auth import sign_token
+from chime_gateway.carriers.media_stream.credentials import sign_token
 from tests.integration.harness import GatewayTestCase
 
 SECRET = "a-secret-of-good-length"

@@ -16,12 +16,12 @@ from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
 
 from chime_gateway.net.aws_api import AwsApi, AwsError
-from chime_gateway.settings import RecordingSettings
-from chime_gateway.sim.aws_wire import Fault, Operation
-from chime_gateway.sim.kinesis_line import BUCKET, QUEUE, KinesisWorld
-from chime_gateway.store.uploads import PART_BYTES, Uploads
-from tests.base import ReactorTestCase
-from tests.files import temporary_folder
+from chime_gateway.settings.values import RecordingSettings
+from chime_gateway.sim.aws.protocol import Fault, Operation
+from chime_gateway.sim.caller.kinesis_line import BUCKET, QUEUE, KinesisWorld
+from chime_gateway.store.recordings.uploads import PART_BYTES, Uploads
+from tests.support.base import ReactorTestCase
+from tests.support.files import temporary_folder
 
 
 class Collected(Protocol):

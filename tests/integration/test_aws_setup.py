@@ -18,15 +18,15 @@ from unittest import mock
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SkipTest
 
-from chime_gateway.aws.commands import script
-from chime_gateway.aws.installation import resources
 from chime_gateway.aws.package import package_lambda
-from chime_gateway.aws.probes import from_here
-from chime_gateway.aws.provision import Refused, apply, destroy, plan
-from chime_gateway.aws.verify import Finding, Probes, verify
-from chime_gateway.aws.wishes import Gateway, Wishes
+from chime_gateway.aws.setup.commands import script
+from chime_gateway.aws.setup.installation import resources
+from chime_gateway.aws.setup.probes import from_here
+from chime_gateway.aws.setup.provision import Refused, apply, destroy, plan
+from chime_gateway.aws.setup.request import Gateway, Wishes
+from chime_gateway.aws.setup.verify import Finding, Probes, verify
 from chime_gateway.errors import ConfigError
-from chime_gateway.sim.aws_wire import Fault, Operation
+from chime_gateway.sim.aws.protocol import Fault, Operation
 from tests.integration.aws_harness import NUMBER, AccountTestCase, actions, wishes
 
 READS = ("Get", "List", "Describe", "Head", "Search")

@@ -18,17 +18,17 @@ from attrs import evolve
 from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.protocol import Factory, Protocol
 
+from chime_gateway.audio import PCMU
 from chime_gateway.call.call import Call
 from chime_gateway.codec.g711 import Samples
 from chime_gateway.codec.registry import decode, encode
-from chime_gateway.frames import PCMU
-from chime_gateway.interfaces import Ending, Outcome
-from chime_gateway.settings import GatewaySettings, SipTrunk
-from chime_gateway.sim.compare import correlation
-from chime_gateway.sim.wav import convert, read_wav
+from chime_gateway.outcomes import Ending, Outcome
+from chime_gateway.settings.values import GatewaySettings, SipTrunk
+from chime_gateway.sim.caller.compare import correlation
+from chime_gateway.sim.caller.wav import convert, read_wav
 from tests.integration.programs import Program, missing
 from tests.integration.sip_harness import SipTestCase
-from tests.ports import free_port
+from tests.support.ports import free_port
 
 HELLO = Path(__file__).parents[2] / "chime_gateway" / "sim" / "data" / "hello.wav"
 

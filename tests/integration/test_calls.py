@@ -7,15 +7,15 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults
 
+from chime_gateway.audio import L16_16000, PCMU, Codec
 from chime_gateway.codec.registry import decode
-from chime_gateway.frames import L16_16000, PCMU, Codec
-from chime_gateway.sim.azure import Door
-from chime_gateway.sim.caller import CallPlan, CallReport
-from chime_gateway.sim.compare import correlation
-from chime_gateway.sim.dial import place_call
-from chime_gateway.sim.realtime_session import Behaviour
+from chime_gateway.sim.caller.caller import CallPlan, CallReport
+from chime_gateway.sim.caller.compare import correlation
+from chime_gateway.sim.caller.dial import place_call
+from chime_gateway.sim.realtime.server import Door
+from chime_gateway.sim.realtime.session import Behaviour
 from tests.integration.harness import GatewayTestCase
-from tests.test_virtual_calls import LONG, SHORT, phrase
+from tests.whole_calls.test_media_stream import LONG, SHORT, phrase
 
 FRAME = base64.b64encode(b"\xff" * 160).decode()
 

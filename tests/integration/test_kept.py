@@ -15,18 +15,19 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 
+from chime_gateway.audio import PCMU
 from chime_gateway.codec.registry import decode
-from chime_gateway.frames import PCMU
-from chime_gateway.sim.caller import CallPlan
-from chime_gateway.sim.compare import correlation
-from chime_gateway.sim.dial import place_call
-from chime_gateway.store.database import CallQuery, Database
-from chime_gateway.store.table_rows import CallRow
-from tests import postgres
-from tests.base import ReactorTestCase
-from tests.files import temporary_folder
+from chime_gateway.sim.caller.caller import CallPlan
+from chime_gateway.sim.caller.compare import correlation
+from chime_gateway.sim.caller.dial import place_call
+from chime_gateway.store.database import Database
+from chime_gateway.store.queries import CallQuery
+from chime_gateway.store.rows import CallRow
 from tests.integration.test_twistd import Twistd, arguments, environment
-from tests.test_virtual_calls import LONG, SHORT, phrase
+from tests.support import postgres
+from tests.support.base import ReactorTestCase
+from tests.support.files import temporary_folder
+from tests.whole_calls.test_media_stream import LONG, SHORT, phrase
 
 
 class Receiver(Protocol):

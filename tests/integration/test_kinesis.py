@@ -11,13 +11,13 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
+from chime_gateway.audio import PCMU
 from chime_gateway.aws import sma
+from chime_gateway.cli.demo import prepare_call
 from chime_gateway.codec.registry import decode
-from chime_gateway.demo import prepare_call
-from chime_gateway.frames import PCMU
-from chime_gateway.settings import AwsSettings, GatewaySettings, KinesisSettings
-from chime_gateway.sim.compare import correlation, piecewise_correlation
-from chime_gateway.sim.kinesis_line import (
+from chime_gateway.settings.values import AwsSettings, GatewaySettings, KinesisSettings
+from chime_gateway.sim.caller.compare import correlation, piecewise_correlation
+from chime_gateway.sim.caller.kinesis_line import (
     BUCKET,
     QUEUE,
     KinesisWorld,

@@ -12,9 +12,9 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.utils import getProcessOutputAndValue
 
-from chime_gateway.sim.azure import Door, SimulatorFactory
-from chime_gateway.sim.voices import Parrot
-from tests.base import ReactorTestCase
+from chime_gateway.sim.realtime.server import Door, SimulatorFactory
+from chime_gateway.sim.realtime.voices import Parrot
+from tests.support.base import ReactorTestCase
 
 GA_CLIENT = """
 import asyncio, base64, json, math, sys

@@ -11,10 +11,10 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 
 from chime_gateway.errors import ToolFailed
+from chime_gateway.net.http_tools import HttpTools
 from chime_gateway.net.signed_post import PostFailed, SignedPost, sign
-from chime_gateway.ops.http_tools import HttpTools
-from chime_gateway.profiles import HttpTool
-from tests.base import ReactorTestCase
+from chime_gateway.settings.tools import HttpTool
+from tests.support.base import ReactorTestCase
 
 NOW = 1_700_000_000.5
 

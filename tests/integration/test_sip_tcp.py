@@ -7,7 +7,7 @@ from typing import Any
 from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.protocol import Factory, Protocol
 
-from chime_gateway.interfaces import Ending, Outcome
+from chime_gateway.outcomes import Ending, Outcome
 from tests.integration.sip_harness import SipTestCase
 
 SDP = (

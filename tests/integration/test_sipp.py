@@ -17,11 +17,11 @@ from unittest import SkipTest
 from twisted.internet.defer import ensureDeferred
 
 from chime_gateway.call.call import Call
-from chime_gateway.interfaces import Ending, Outcome
-from chime_gateway.sim.realtime_session import Behaviour
+from chime_gateway.outcomes import Ending, Outcome
+from chime_gateway.sim.realtime.session import Behaviour
 from tests.integration.programs import Program, missing
 from tests.integration.sip_harness import SipTestCase
-from tests.ports import MEDIA, free_port
+from tests.support.ports import MEDIA, free_port
 
 SCENARIOS = Path(__file__).parent / "sipp"
 PCAPS = Path("/usr/share/sip-tester")

@@ -11,20 +11,20 @@ from attrs import evolve
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.threads import deferToThread
 
+from chime_gateway.audio import PCMU
 from chime_gateway.aws import sma
 from chime_gateway.call.call import Call
-from chime_gateway.demo import prepare_call
+from chime_gateway.cli.demo import prepare_call
 from chime_gateway.errors import TransferFailed
-from chime_gateway.frames import PCMU
-from chime_gateway.interfaces import Outcome
-from chime_gateway.settings import AwsSettings, GatewaySettings
-from chime_gateway.sim.aws import FakeAws
-from chime_gateway.sim.caller import CallPlan, CallReport
-from chime_gateway.sim.sip_line import place_sip_call
-from chime_gateway.sim.sma import SmaCall, SmaSimulator
-from chime_gateway.sim.sma_rules import InvalidAction
+from chime_gateway.outcomes import Outcome
+from chime_gateway.settings.values import AwsSettings, GatewaySettings
+from chime_gateway.sim.aws.server import FakeAws
+from chime_gateway.sim.aws.sma import SmaCall, SmaSimulator
+from chime_gateway.sim.aws.sma_rules import InvalidAction
+from chime_gateway.sim.caller.caller import CallPlan, CallReport
+from chime_gateway.sim.caller.sip_line import place_sip_call
 from tests.integration.sip_harness import SipTestCase
-from tests.sim.test_sma_rules import RecordingPhone
+from tests.sim.aws.test_sma_rules import RecordingPhone
 
 OWNED = "+12065550100"
 HUMAN = "+12065550177"

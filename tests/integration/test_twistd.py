@@ -14,12 +14,12 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.internet.task import deferLater
 from twisted.internet.utils import getProcessOutputAndValue
 
-from chime_gateway.frames import PCMU
-from chime_gateway.sim.caller import CallPlan
-from chime_gateway.sim.dial import place_call
-from tests.base import ReactorTestCase
-from tests.files import temporary_folder
-from tests.test_virtual_calls import LONG, SHORT, phrase
+from chime_gateway.audio import PCMU
+from chime_gateway.sim.caller.caller import CallPlan
+from chime_gateway.sim.caller.dial import place_call
+from tests.support.base import ReactorTestCase
+from tests.support.files import temporary_folder
+from tests.whole_calls.test_media_stream import LONG, SHORT, phrase
 
 ROOT = str(Path(__file__).parent.parent.parent)
 RUN = "from twisted.scripts.twistd import run; run()"
@@ -53,12 +53,12 @@ run()
 #: What only some gateways need, and who brings it.
 NOT_FOR_ALL = {
     "chime_gateway.sim": "--simulate",
-    "chime_gateway.demo": "chimegw demo",
-    "chime_gateway.cli": "chimegw",
-    "chime_gateway.legs.sip": "CHIMEGW_SIP_LISTEN",
+    "chime_gateway.cli.demo": "chimegw demo",
+    "chime_gateway.cli.main": "chimegw",
+    "chime_gateway.carriers.sip.carrier": "CHIMEGW_SIP_LISTEN",
     "pylibsrtp": "CHIMEGW_SIP_LISTEN",
     "sipmessage": "CHIMEGW_SIP_LISTEN",
-    "chime_gateway.legs.kinesis": "CHIMEGW_KINESIS_QUEUE",
+    "chime_gateway.carriers.kinesis.carrier": "CHIMEGW_KINESIS_QUEUE",
     "botocore": "CHIMEGW_SMA_ID, recordings in S3",
     "azure.identity": "a deployment without a key",
     "alembic": "a database of an older gateway",
@@ -209,7 +209,9 @@ class TwistdTests(ReactorTestCase):
                 if any(name == n or name.startswith(f"{n}.") for n in NOT_FOR_ALL)
             ]
             self.assertEqual(needless, [])
-            self.assertIn("chime_gateway.sim.azure", await modules("--simulate"))
+            self.assertIn(
+                "chime_gateway.sim.realtime.server", await modules("--simulate")
+            )
 
         return Deferred.fromCoroutine(scene())
 

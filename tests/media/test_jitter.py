@@ -6,11 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from chime_gateway.media.jitter import (
-    MAX_WAIT_SECONDS,
-    MIN_WAIT_SECONDS,
-    JitterBuffer,
-)
+from chime_gateway.media.jitter import MAX_WAIT_SECONDS, MIN_WAIT_SECONDS, JitterBuffer
 
 
 def frame(number: int) -> bytes:

@@ -5,13 +5,13 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from chime_gateway.audio import L16_16000, L16_24000, PCMU, Codec
 from chime_gateway.codec.registry import decode, encode
 from chime_gateway.codec.tone import tone
-from chime_gateway.frames import L16_16000, L16_24000, PCMU, Codec
 from chime_gateway.media.pump import MediaPump
 from chime_gateway.media.stats import MediaStats
-from chime_gateway.sim.compare import correlation
-from tests.fakes import Log, RecordingAgent, RecordingLeg
+from chime_gateway.sim.caller.compare import correlation
+from tests.support.fakes import Log, RecordingAgent, RecordingLeg
 
 FRAME = bytes(range(160))
 

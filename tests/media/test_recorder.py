@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from chime_gateway.audio import L16_16000, PCMU
 from chime_gateway.codec.tone import tone
-from chime_gateway.frames import L16_16000, PCMU
 from chime_gateway.media.recorder import HOLD_SECONDS, Recorder
 
 FRAME = 160

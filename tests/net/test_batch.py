@@ -7,7 +7,7 @@ from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.protocol import Factory, Protocol
 
 from chime_gateway.net.batch import BatchReader
-from tests.base import ReactorTestCase
+from tests.support.base import ReactorTestCase
 
 
 class Echo(Protocol):

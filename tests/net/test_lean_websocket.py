@@ -19,7 +19,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from chime_gateway.net.websocket import (
+from chime_gateway.net.lean_websocket import (
     MAX_UNSENT_BYTES,
     STALL_SECONDS,
     LeanWebSocket,

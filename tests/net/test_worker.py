@@ -3,7 +3,7 @@ from __future__ import annotations
 import threading
 
 from chime_gateway.net.worker import WorkerThread
-from tests.threads import ThreadTestCase
+from tests.support.threads import ThreadTestCase
 
 
 class WorkerThreadTests(ThreadTestCase):

@@ -10,14 +10,15 @@ from twisted.internet.defer import maybeDeferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from chime_gateway.settings import StoreSettings, WebhookSettings
-from chime_gateway.store.database import CLOSED, OPENED, TURN, CallQuery
-from chime_gateway.store.recordings import RecordingWriter
+from chime_gateway.settings.values import StoreSettings, WebhookSettings
+from chime_gateway.store.entries import CLOSED, OPENED, TURN
+from chime_gateway.store.queries import CallQuery
+from chime_gateway.store.recordings.files import RecordingWriter
 from chime_gateway.store.store import Store
-from tests.files import temporary_folder
-from tests.store.test_database import closed, opened, turn
 from tests.store.test_numbers import RECORD
 from tests.store.test_webhooks import Post
+from tests.support.entries import closed, opened, turn
+from tests.support.files import temporary_folder
 
 
 class StoreTests(SynchronousTestCase):

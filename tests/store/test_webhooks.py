@@ -7,11 +7,12 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.net.signed_post import Answer, PostFailed
-from chime_gateway.settings import WebhookSettings
-from chime_gateway.store.database import DELIVERY, Database, Entry
+from chime_gateway.settings.values import WebhookSettings
+from chime_gateway.store.database import Database
+from chime_gateway.store.entries import DELIVERY, Entry
 from chime_gateway.store.webhooks import BACK_OFF, Webhooks
-from tests.files import temporary_folder
-from tests.store.test_database import delivery
+from tests.support.entries import delivery
+from tests.support.files import temporary_folder
 
 CRM = WebhookSettings(
     name="crm", url="https://crm.example/hook", secret="s", give_up_hours=1.0

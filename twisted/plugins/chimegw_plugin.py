@@ -4,7 +4,7 @@ from twisted.application.service import ServiceMaker
 
 chime_gateway = ServiceMaker(
     name="Chime voice gateway",
-    module="chime_gateway.tap",
+    module="chime_gateway.app.twistd",
     description="Join Voice Connector calls to Azure OpenAI Realtime sessions.",
     tapname="chimegw",
 )

@@ -22,7 +22,8 @@ from chime_gateway.call.events import ToolFacts
 from chime_gateway.call.tools.call_tool import Asked, CallActions, CallTool, Output
 from chime_gateway.errors import ToolFailed, TransferFailed
 from chime_gateway.interfaces import ToolRunner
-from chime_gateway.profiles import TONE, AgentProfile, FunctionTool, HttpTool
+from chime_gateway.settings.agent_profile import TONE, AgentProfile
+from chime_gateway.settings.tools import FunctionTool, HttpTool
 
 #: Arguments are some words; far above that the model has lost its way.
 _MAX_ARGUMENT_CHARS: Final = 65_536

@@ -12,7 +12,7 @@ from attrs import frozen
 from twisted.internet.defer import Deferred
 
 from chime_gateway.call.tools.keypad import Collected
-from chime_gateway.profiles import BuiltInTool, Target
+from chime_gateway.settings.tools import BuiltInTool, Target
 
 #: For the agent; as a pair, with what records may keep of it.
 Output: TypeAlias = str | tuple[str, str]

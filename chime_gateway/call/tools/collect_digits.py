@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 
 from chime_gateway.call.tools.call_tool import Asked, CallActions, CallTool, Output
 from chime_gateway.call.tools.keypad import Collected
-from chime_gateway.profiles import FunctionTool, Target, object_schema
+from chime_gateway.settings.tools import FunctionTool, Target, object_schema
 
 _DEFAULT_MAX_DIGITS: Final = 16
 _DEFAULT_SECONDS: Final = 8.0

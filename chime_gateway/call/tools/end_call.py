@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from chime_gateway.call.tools.call_tool import DONE, Asked, CallActions, CallTool
-from chime_gateway.profiles import FunctionTool, Target, object_schema
+from chime_gateway.settings.tools import FunctionTool, Target, object_schema
 
 
 class EndCall(CallTool):

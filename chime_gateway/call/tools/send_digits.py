@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from chime_gateway.call.tools.call_tool import DONE, Asked, CallActions, CallTool
 from chime_gateway.errors import ToolFailed
-from chime_gateway.profiles import FunctionTool, Target, object_schema
+from chime_gateway.settings.tools import FunctionTool, Target, object_schema
 
 
 class SendDigits(CallTool):

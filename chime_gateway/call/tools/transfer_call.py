@@ -13,7 +13,7 @@ from chime_gateway.call.tools.call_tool import (
     CallTool,
     Output,
 )
-from chime_gateway.profiles import FunctionTool, Target, object_schema
+from chime_gateway.settings.tools import FunctionTool, Target, object_schema
 
 
 class TransferCall(CallTool):

@@ -1,0 +1,361 @@
+"""
+The agent's session on Azure OpenAI Realtime, over WebSocket.
+
+It moves between the protocol's events and the seam of a call.  What messages
+look like is in L{chime_gateway.wire.realtime}; which deployment to try is the
+fleet's choice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from enum import Enum
+from typing import Any, Final
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from attrs import evolve
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from chime_gateway.agents.commands import Commands, Kind
+from chime_gateway.agents.responses import PLAIN_RESPONSE, Responses
+from chime_gateway.agents.websocket import RealtimeProtocol
+from chime_gateway.audio import Codec
+from chime_gateway.errors import AgentUnavailable, RemoteProtocolError
+from chime_gateway.interfaces import AgentEvents, AgentSession, AgentTraits
+from chime_gateway.net.lean_websocket import CLOSE_NORMAL
+from chime_gateway.settings.agent_profile import AgentProfile
+from chime_gateway.settings.values import DeploymentSettings
+from chime_gateway.wire.realtime import commands, dialects, reader
+from chime_gateway.wire.realtime.events import (
+    EXPECTED,
+    AgentTranscript,
+    AudioDelta,
+    AudioDone,
+    CallerTranscript,
+    ItemAdded,
+    ItemTruncated,
+    McpCalled,
+    ResponseDone,
+    ResponseStarted,
+    ResponseText,
+    ServiceError,
+    SessionCreated,
+    SessionUpdated,
+    SpeechStarted,
+    SpeechStopped,
+    ToolCalled,
+    TranscriptionFailed,
+    TurnCommitted,
+    Unrecognized,
+)
+
+CLOSE_PROTOCOL_ERROR: Final = 4002
+
+
+def session_url(deployment: DeploymentSettings) -> str:
+    """The WebSocket URL of a deployment in the dialect it is set to."""
+    parts = urlsplit(deployment.endpoint)
+    scheme = "wss" if parts.scheme == "https" else "ws"
+    base = parts.path.rstrip("/").removesuffix("/openai/v1").removesuffix("/openai")
+    name = quote(deployment.deployment, safe="")
+    if deployment.api_version:
+        path = f"{base}/openai/realtime"
+        version = quote(deployment.api_version, safe="")
+        query = f"api-version={version}&deployment={name}"
+    else:
+        path = f"{base}/openai/v1/realtime"
+        query = f"model={name}"
+    return urlunsplit((scheme, parts.netloc, path, query, ""))
+
+
+class _State(Enum):
+    CONNECTING = "connecting"
+    CONFIGURING = "configuring"
+    READY = "ready"
+    CLOSED = "closed"
+
+
+class AzureSession:
+    """
+    One session, from its handshake to its end.
+
+    @param clock: seconds, monotonic.
+    @ivar ready: fires with this object when audio may flow; fails with
+        L{AgentUnavailable}.
+    @ivar expires_at: Unix seconds, as the service says.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        dialect: dialects.Dialect,
+        profile: AgentProfile,
+        leg_codec: Codec,
+        events: AgentEvents,
+        clock: Callable[[], float],
+    ) -> None:
+        self.traits = AgentTraits(codec=dialects.session_codec(dialect, leg_codec))
+        self.ready: Deferred[AgentSession] = Deferred(lambda _: self.close())
+        self.expires_at: int | None = None
+        self._dialect = dialect
+        self._profile = profile
+        self._events = events
+        self._receive = _READERS[dialect.name].receive
+        self._state = _State.CONNECTING
+        self._socket: RealtimeProtocol | None = None
+        self._commands = Commands(
+            clock,
+            lambda asked: events.oddity_seen(f"unanswered.{asked.kind.name.lower()}"),
+        )
+        self._responses = Responses(self._commands, events)
+        self._refused_transcription = ""
+
+    # -- from the socket -------------------------------------------------------
+
+    def opened(self, socket: RealtimeProtocol) -> None:
+        self._socket = socket
+        if self._state is _State.CLOSED:
+            socket.close(CLOSE_NORMAL, "")
+        else:
+            self._commands.socket = socket
+
+    def message_received(self, payload: bytes, is_binary: bool) -> None:
+        if self._state is _State.CLOSED:
+            return
+        try:
+            event = self._receive(payload, is_binary)
+        except RemoteProtocolError as exc:
+            self._give_up(f"the agent broke the protocol: {exc}", CLOSE_PROTOCOL_ERROR)
+            return
+        events = self._events
+        if type(event) is AudioDelta:
+            events.agent_audio(
+                event.response_id, event.item_id, event.content_index, event.audio
+            )
+            return
+        _HANDLERS[type(event)](self, event)
+        if self._state is _State.READY:
+            events.agent_active()
+
+    def socket_closed(self, reason: str) -> None:
+        self._lose(AgentUnavailable(reason))
+        # The socket knows us, and the Deferred's result is ourselves: let go, or
+        # only the garbage collector frees them.
+        self._socket = None
+        self.ready = Deferred()
+
+    def socket_stalled(self) -> None:
+        self._lose(AgentUnavailable("the agent's service stopped reading"))
+
+    def handshake_failed(self, why: AgentUnavailable) -> None:
+        """Before L{ready} only; later it says nothing new."""
+        if self._state is not _State.READY:
+            self._lose(why)
+
+    # -- AgentSession ------------------------------------------------------------
+
+    def send_audio(self, audio: bytes) -> None:
+        if self._socket is not None and not self._socket.send_message(
+            commands.append_audio(audio)
+        ):
+            self._events.audio_dropped("agent_slow", len(audio))
+
+    def truncate(self, item_id: str, content_index: int, played_ms: int) -> None:
+        command = commands.truncate_item(item_id, content_index, played_ms)
+        self._commands.ask(Kind.TRUNCATE, command, item_id)
+
+    def say(self, instructions: str) -> None:
+        self._responses.create_now(commands.create_response(instructions))
+
+    def interject(self, instructions: str) -> None:
+        self._responses.create(commands.create_aside(self._dialect, instructions))
+
+    def tell(self, text: str, *, is_order: bool = False) -> None:
+        role = "system" if is_order else "user"
+        self._commands.ask(Kind.ITEM, commands.create_text(text, role))
+
+    def respond(self) -> None:
+        self._responses.create(PLAIN_RESPONSE)
+
+    def cancel(self) -> None:
+        self._responses.cancel()
+
+    def tool_result(self, call_id: str, output: str) -> None:
+        self._commands.ask(
+            Kind.ITEM, commands.create_tool_output(call_id, output), call_id
+        )
+
+    def close(self) -> None:
+        self._state = _State.CLOSED
+        self._commands.socket = None
+        if self._socket is not None:
+            self._socket.close(CLOSE_NORMAL, "")
+
+    # -- inside --------------------------------------------------------------------
+
+    def _session_created(self, event: SessionCreated) -> None:
+        self.expires_at = event.expires_at
+        if self._state is _State.CONNECTING:
+            self._state = _State.CONFIGURING
+            self._configure()
+
+    def _configure(self) -> None:
+        command = commands.update_session(
+            self._dialect, self._profile, self.traits.codec
+        )
+        self._commands.ask(Kind.UPDATE, command)
+
+    def _session_updated(self, event: SessionUpdated) -> None:
+        self._commands.answer(Kind.UPDATE)
+        if self._state is _State.CONFIGURING:
+            self._state = _State.READY
+            self.ready.callback(self)
+            if self._refused_transcription and self._state is _State.READY:
+                self._events.transcription_failed(
+                    "", "refused", self._refused_transcription
+                )
+
+    def _service_error(self, event: ServiceError) -> None:
+        text = f"{event.code}: {event.message}"
+        asked = self._commands.refuse(event.command_id)
+        if asked is not None and asked.kind is Kind.TRANSCRIPT:
+            self._events.transcription_failed(asked.about, "failed", text)
+        elif event.benign:
+            if event.code == "conversation_already_has_active_response":
+                self._responses.was_second(asked)
+            self._events.oddity_seen(event.code)
+        elif self._state is _State.CONFIGURING:
+            self._settings_refused(event, text)
+        elif event.fatal:
+            self._give_up(text, CLOSE_NORMAL)
+        else:
+            if asked is None:
+                # What it is about is not said; what waits the longest is given up.
+                self._commands.answer(Kind.RESPONSE)
+            self._events.oddity_seen(event.code)
+            self._log.warn("the agent's service reports {error}", error=text)
+
+    def _settings_refused(self, event: ServiceError, text: str) -> None:
+        """
+        Nothing of our settings is in force.  An agent without transcripts is
+        better than none; other settings will not get better by asking again.
+        """
+        about = event.param or event.message
+        is_about_others = "session." in about and "transcription" not in about
+        if (
+            event.code == "server_error"
+            or event.fatal
+            or is_about_others
+            or self._refused_transcription
+            or self._profile.transcription is None
+        ):
+            why = AgentUnavailable(
+                f"the service refused the session's settings: {text}",
+                misconfigured=event.code != "server_error",
+            )
+            self._lose(why)
+            return
+        self._refused_transcription = text
+        self._profile = evolve(
+            self._profile, transcription_model="", transcription_kind=""
+        )
+        self._configure()
+
+    def _response_started(self, event: ResponseStarted) -> None:
+        self._responses.started(event)
+
+    def _response_text(self, event: ResponseText) -> None:
+        self._responses.text(event)
+
+    def _response_done(self, event: ResponseDone) -> None:
+        self._responses.done(event)
+
+    def _turn_committed(self, event: TurnCommitted) -> None:
+        transcription = self._profile.transcription
+        if transcription is not None and transcription.is_by_the_model:
+            self._responses.write_down(self._dialect, event.item_id, transcription)
+
+    def _item_added(self, event: ItemAdded) -> None:
+        if event.is_given:
+            self._commands.answer(Kind.ITEM, event.call_id)
+
+    def _item_truncated(self, event: ItemTruncated) -> None:
+        self._commands.answer(Kind.TRUNCATE, event.item_id)
+
+    def _transcription_failed(self, event: TranscriptionFailed) -> None:
+        text = f"{event.code}: {event.message}"
+        self._events.transcription_failed(event.item_id, "failed", text)
+
+    def _audio_done(self, event: AudioDone) -> None:
+        self._events.agent_audio_done(event.item_id)
+
+    def _speech_started(self, event: SpeechStarted) -> None:
+        self._events.speech_started(event.item_id)
+
+    def _speech_stopped(self, event: SpeechStopped) -> None:
+        self._events.speech_stopped(event.item_id)
+
+    def _caller_transcript(self, event: CallerTranscript) -> None:
+        self._events.caller_said(event.item_id, event.text)
+
+    def _tool_called(self, event: ToolCalled) -> None:
+        self._events.tool_called(
+            event.response_id, event.call_id, event.name, event.arguments
+        )
+
+    def _mcp_called(self, event: McpCalled) -> None:
+        self._events.mcp_called(event.name, event.fault)
+
+    def _agent_transcript(self, event: AgentTranscript) -> None:
+        self._events.agent_said(event.item_id, event.text, event.final)
+
+    def _unrecognized(self, event: Unrecognized) -> None:
+        if event.type not in EXPECTED:
+            self._events.oddity_seen(event.type)
+
+    def _give_up(self, reason: str, close_code: int) -> None:
+        if self._socket is not None:
+            self._socket.close(close_code, "")
+        self._lose(AgentUnavailable(reason))
+
+    def _lose(self, why: AgentUnavailable) -> None:
+        """The end that we did not ask for; told once."""
+        state, self._state = self._state, _State.CLOSED
+        self._commands.socket = None
+        if state is _State.CLOSED:
+            return
+        if self._socket is not None:
+            self._socket.close(CLOSE_NORMAL, "")
+        if state is _State.READY:
+            self._events.agent_lost(str(why))
+        else:
+            self.ready.errback(why)
+
+
+_READERS: Final[Mapping[str, reader.RealtimeReader]] = {
+    dialect.name: reader.RealtimeReader(dialect)
+    for dialect in (dialects.GA, dialects.PREVIEW)
+}
+
+_HANDLERS: Final[Mapping[type, Callable[[AzureSession, Any], None]]] = {
+    SessionCreated: AzureSession._session_created,
+    SessionUpdated: AzureSession._session_updated,
+    ServiceError: AzureSession._service_error,
+    AudioDone: AzureSession._audio_done,
+    SpeechStarted: AzureSession._speech_started,
+    SpeechStopped: AzureSession._speech_stopped,
+    ResponseStarted: AzureSession._response_started,
+    ResponseDone: AzureSession._response_done,
+    AgentTranscript: AzureSession._agent_transcript,
+    CallerTranscript: AzureSession._caller_transcript,
+    TranscriptionFailed: AzureSession._transcription_failed,
+    TurnCommitted: AzureSession._turn_committed,
+    ItemAdded: AzureSession._item_added,
+    ItemTruncated: AzureSession._item_truncated,
+    ResponseText: AzureSession._response_text,
+    ToolCalled: AzureSession._tool_called,
+    McpCalled: AzureSession._mcp_called,
+    Unrecognized: AzureSession._unrecognized,
+}

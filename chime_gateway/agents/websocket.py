@@ -1,0 +1,216 @@
+"""
+The socket of an Azure OpenAI Realtime session.
+
+Dials, does the handshake, says what a refusal means, and moves messages.  What
+they say is the session's business (L{chime_gateway.agents.session}).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
+
+import msgspec
+from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientProtocol
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
+from twisted.python.failure import Failure
+
+from chime_gateway import __version__
+from chime_gateway.errors import AgentUnavailable
+from chime_gateway.interfaces import AgentSession
+from chime_gateway.net.batch import BatchReader
+from chime_gateway.net.lean_websocket import LeanWebSocket
+from chime_gateway.wire.realtime.reader import MAX_EVENT_BYTES
+
+#: 400, 401, 403 and 404 are answered the same way until somebody changes a
+#: setting; the rest (429, 5xx) may go away by itself.
+MISCONFIGURED_STATUS: Final = frozenset({400, 401, 403, 404})
+
+#: What to look at, by status (docs/operations.md says more).
+_HINTS: Final[Mapping[int, str]] = {
+    400: "is AZURE_OPENAI_DEPLOYMENT a realtime model?",
+    401: "check AZURE_OPENAI_API_KEY and AZURE_OPENAI_ENDPOINT, and that"
+    " AZURE_OPENAI_API_VERSION is set for the preview only",
+    403: "check the resource's network rules and the identity's role",
+    404: "check AZURE_OPENAI_DEPLOYMENT and AZURE_OPENAI_ENDPOINT",
+}
+
+
+class HandshakeRefused(AgentUnavailable):
+    """
+    The service answered the upgrade with an HTTP status.
+
+    @ivar retry_after_seconds: as the service asks, or C{None}.
+    """
+
+    def __init__(
+        self, status: int, text: str, retry_after_seconds: float | None
+    ) -> None:
+        super().__init__(text, misconfigured=status in MISCONFIGURED_STATUS)
+        self.status = status
+        self.retry_after_seconds = retry_after_seconds
+
+
+class SocketEvents(Protocol):
+    """
+    What a session hears of its socket.
+
+    @ivar ready: fires when audio may flow; fails with L{AgentUnavailable}.
+    """
+
+    ready: Deferred[AgentSession]
+
+    def opened(self, socket: RealtimeProtocol) -> None: ...
+    def message_received(self, payload: bytes, is_binary: bool) -> None: ...
+    def socket_closed(self, reason: str) -> None: ...
+    def socket_stalled(self) -> None: ...
+    def handshake_failed(self, why: AgentUnavailable) -> None: ...
+
+
+class RealtimeProtocol(LeanWebSocket, WebSocketClientProtocol):  # type: ignore[misc]
+    """The socket of one L{SocketEvents}."""
+
+    def __init__(
+        self, session: SocketEvents, clock: IReactorTime, batch: BatchReader | None
+    ) -> None:
+        super().__init__()
+        self.clock = clock
+        self.batch = batch
+        self._session = session
+
+    def onOpen(self) -> None:
+        self.open_lean_path(self._session.message_received, MAX_EVENT_BYTES)
+        self._session.opened(self)
+
+    def peer_stalled(self) -> None:
+        self._session.socket_stalled()
+        self.dropConnection(abort=True)
+
+    def failHandshake(self, reason: str) -> None:
+        self._session.handshake_failed(self._refusal(reason))
+        super().failHandshake(reason)
+
+    def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
+        detail = f" ({code}{': ' + reason if reason else ''})" if code else ""
+        self._session.socket_closed(f"the agent's service closed the session{detail}")
+
+    def _refusal(self, reason: str) -> AgentUnavailable:
+        """What the HTTP answer to our upgrade means."""
+        words = (getattr(self, "http_status_line", None) or "").split()
+        if len(words) < 2 or not words[1].isdigit() or words[1] == "101":
+            return AgentUnavailable(f"the agent's handshake failed: {reason}")
+        status = int(words[1])
+        text = f"the agent's service answered HTTP {status}"
+        detail = _error_text(self.data.partition(b"\r\n\r\n")[2])
+        if detail:
+            text += f" ({detail})"
+        if status in _HINTS:
+            text += f"; {_HINTS[status]}"
+        headers = getattr(self, "http_headers", None) or {}
+        return HandshakeRefused(status, text, _seconds(headers.get("retry-after")))
+
+
+class _ErrorBody(msgspec.Struct):
+    code: str | None = None
+    message: str | None = None
+
+
+class _ErrorAnswer(msgspec.Struct):
+    error: _ErrorBody
+
+
+def _error_text(body: bytes) -> str:
+    """What the service says in the JSON of a refusal, as far as it came."""
+    try:
+        error = msgspec.json.decode(body, type=_ErrorAnswer).error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ""
+    return ": ".join(part[:200] for part in (error.code, error.message) if part)
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """Retry-After in its form as a number (RFC 9110 section 10.2.3)."""
+    if retry_after is None or not retry_after.strip().isdecimal():
+        return None
+    return float(retry_after)
+
+
+class RealtimeFactory(WebSocketClientFactory):  # type: ignore[misc]
+    """Build the L{RealtimeProtocol} of one session, once."""
+
+    noisy = False
+
+    def __init__(
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        session: SocketEvents,
+        reactor: Any,
+        batch: BatchReader | None,
+    ) -> None:
+        super().__init__(
+            url,
+            headers=dict(headers),
+            useragent=f"chime-gateway/{__version__}",
+            # Without it Autobahn imports the global one.
+            reactor=reactor,
+        )
+        self._session: SocketEvents | None = session
+        self._batch = batch
+        self.setProtocolOptions(
+            maxMessagePayloadSize=MAX_EVENT_BYTES,
+            maxFramePayloadSize=MAX_EVENT_BYTES,
+            openHandshakeTimeout=0,  # the fleet's deadline covers all of it
+            autoPingInterval=20,
+            autoPingTimeout=20,
+            failByDrop=False,
+        )
+
+    def buildProtocol(self, addr: object) -> RealtimeProtocol:
+        session, self._session = self._session, None
+        assert session is not None
+        protocol = RealtimeProtocol(session, self.reactor, self._batch)
+        protocol.factory = self
+        return protocol
+
+
+def connect(
+    url: str,
+    headers: Mapping[str, str],
+    session: SocketEvents,
+    endpoint: IStreamClientEndpoint,
+    reactor: Any,
+    timeout_seconds: float,
+    batch: BatchReader | None = None,
+) -> Deferred[AgentSession]:
+    """
+    Open C{session} at C{url}.
+
+    @return: L{SocketEvents.ready}; it fails with L{AgentUnavailable}, also
+        when C{timeout_seconds} have passed without C{session.updated}.
+    """
+    factory = RealtimeFactory(url, headers, session, reactor, batch)
+    connecting = endpoint.connect(factory)
+    sockets: list[Any] = []
+
+    def failed(failure: Failure) -> None:
+        session.handshake_failed(
+            AgentUnavailable(f"no connection to the agent: {failure.getErrorMessage()}")
+        )
+
+    def late(result: AgentSession | Failure, seconds: float) -> AgentSession:
+        if not isinstance(result, Failure):
+            return result
+        result.trap(CancelledError, AgentUnavailable)
+        raise AgentUnavailable(f"the agent was not ready within {seconds:.1f} s")
+
+    def over(result: Any) -> Any:
+        if isinstance(result, Failure):
+            connecting.cancel()
+            for socket in sockets:
+                socket.dropConnection(abort=True)
+        return result
+
+    connecting.addCallbacks(sockets.append, failed)
+    return session.ready.addTimeout(timeout_seconds, reactor, late).addBoth(over)

@@ -1,0 +1,170 @@
+"""
+Everything that is kept of calls, as one gateway has it: store, recordings, uploads,
+captures, live events; what starts, and in which order it stops.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from chime_gateway.call.event_json import call_json, event_json, payload_json
+from chime_gateway.call.events import CallEnded, CallEvent
+from chime_gateway.capture.files import CaptureFiles
+from chime_gateway.errors import ConfigError
+from chime_gateway.http.api.live_events import LiveEvents
+from chime_gateway.net.signed_post import SignedPost
+from chime_gateway.net.worker import WorkerThread
+from chime_gateway.settings.values import GatewaySettings
+from chime_gateway.store.numbers import NumberGuard
+from chime_gateway.store.recordings.files import RecordingWriter
+from chime_gateway.store.store import Store
+
+if TYPE_CHECKING:
+    from chime_gateway.net.aws_api import AwsApi
+    from chime_gateway.store.recordings.uploads import Uploads
+
+#: What is slow at the end is waited for so long.
+_STOP_SECONDS = 10.0
+
+
+class Kept:
+    """
+    @ivar store: C{None}: nothing is written down; C{recordings} and C{captures}
+        likewise.
+    @ivar listeners: want to be told what happens in calls.
+    @raise ConfigError: something cannot work.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        reactor: Any,
+        in_thread: Callable[..., Deferred[Any]],
+        post: SignedPost,
+        aws: AwsApi | None,
+    ) -> None:
+        self.store: Store | None = None
+        self.recordings: RecordingWriter | None = None
+        self.uploads: Uploads | None = None
+        self.captures: CaptureFiles | None = None
+        self.guard = NumberGuard()
+        self._reactor = reactor
+        self._in_thread = in_thread
+        self._post = post
+        self._location = settings.recordings.location.rstrip("/")
+        if settings.recordings.location:
+            self._compose_recordings(settings, aws)
+        if settings.store is not None:
+            self.store = Store(
+                settings.store,
+                settings.webhooks,
+                post=post,
+                in_thread=in_thread,
+                in_reactor=reactor.callFromThread,
+                clock=reactor,
+                wall_time=time.time,
+                jitter=random.random,
+                recordings=self.recordings,
+            )
+            self.guard = self.store.guard
+        if settings.capture_directory:
+            self.captures = CaptureFiles(Path(settings.capture_directory))
+        self.live = LiveEvents(reactor, self._shown)
+        self.listeners: list[Callable[[CallEvent], None]] = [self.live.happened]
+        if self.store is not None:
+            self.listeners.insert(0, self.store.book.happened)
+
+    def _compose_recordings(
+        self, settings: GatewaySettings, aws: AwsApi | None
+    ) -> None:
+        folder = Path(settings.recordings.location)
+        if settings.recordings.is_s3:
+            # Imported when used, as botocore comes with it.
+            from chime_gateway.store.recordings.uploads import Uploads
+
+            assert aws is not None
+            state = settings.store.state_directory if settings.store else "."
+            folder = Path(state) / "recordings"
+            self.uploads = Uploads(
+                settings.recordings, aws, self._in_thread, self._reactor, random.random
+            )
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as exc:
+            raise ConfigError(f"CHIMEGW_RECORDINGS {folder}: {exc}") from exc
+        self.recordings = RecordingWriter(folder, self._location_of, self._finished)
+
+    def _location_of(self, name: str) -> str:
+        return f"{self._location}/{name}"
+
+    def _finished(self, path: Path, location: str) -> None:
+        """In the thread of the recordings."""
+        if self.uploads is not None:
+            self._reactor.callFromThread(self.uploads.add, path, location)
+
+    def _shown(self, event: CallEvent) -> dict[str, Any]:
+        payload = self.guard.guard_payload(event.payload)
+        if isinstance(payload, CallEnded):
+            # Whoever listens has heard its turns; so many are kept for latecomers
+            # that whole transcripts would be too much.
+            return event_json(event, call_json(payload.call))
+        return event_json(event, payload_json(payload))
+
+    # -- life ----------------------------------------------------------------------
+
+    def start(self) -> None:
+        if self.recordings is not None:
+            if self.uploads is not None:
+                for path, location in self.recordings.left_over():
+                    self.uploads.add(path, location)
+            mended = self.recordings.mend()
+            if mended:
+                self._log.warn(
+                    "{count} recordings of an earlier run were mended", count=mended
+                )
+            self.recordings.start()
+        if self.store is not None:
+            self.store.start()
+        if self.captures is not None:
+            self.captures.start()
+
+    async def stop(self) -> None:
+        """After the last call."""
+        self.live.close()
+        if self.recordings is not None:
+            await self._in_thread(self.recordings.stop, _STOP_SECONDS)
+        if self.uploads is not None:
+            await self.uploads.stop()
+        if self.store is not None:
+            await self.store.stop()
+        if self.captures is not None:
+            await self._in_thread(self.captures.stop, _STOP_SECONDS)
+        closing = self._post.close()
+        if closing is not None:
+            await closing
+
+    # -- asked -----------------------------------------------------------------------
+
+    def workers(self) -> Iterator[WorkerThread[Any]]:
+        """The threads that write."""
+        if self.store is not None:
+            yield self.store.keeper.worker
+        if self.recordings is not None:
+            yield self.recordings.worker
+        if self.captures is not None:
+            yield self.captures.worker
+
+    def health(self) -> Mapping[str, Any]:
+        if self.store is None:
+            return {}
+        fault = self.store.keeper.fault
+        return {"store": f"away: {fault}" if fault else "ok"}

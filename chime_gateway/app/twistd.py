@@ -1,0 +1,125 @@
+"""
+The C{twistd chimegw} command.
+
+The reactor is chosen by the command line, so nothing imported from here may
+install one.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import date
+from typing import Any, ClassVar
+
+from attrs import evolve
+from twisted.application.service import IService
+from twisted.python import usage
+
+from chime_gateway.call.tools import BUILT_IN_TOOLS
+from chime_gateway.errors import ConfigError
+from chime_gateway.net.clock import use_monotonic_clock
+from chime_gateway.settings.agents import transcription_advice
+from chime_gateway.settings.load import describe, load
+from chime_gateway.settings.public_address import resolve_public_address
+from chime_gateway.settings.retirements import retirement_notices
+from chime_gateway.settings.sip import advice
+from chime_gateway.settings.sources import process_environment
+from chime_gateway.settings.values import GatewaySettings
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal():
+        raise ValueError(f"--port {text}: expected a number")
+    return int(text)
+
+
+class Options(usage.Options):
+    """
+    Command line of the plugin.
+
+    @ivar settings: everything, from all sources, checked.
+    """
+
+    synopsis = "[--port PORT] [--config FILE.toml] [--simulate]"
+    longdesc = (
+        "Join telephone calls to Azure OpenAI Realtime. Settings come from the"
+        " environment (see .env.example), a TOML file and these options."
+    )
+    optParameters: ClassVar = [
+        ["port", "p", None, "TCP port for HTTP and WebSocket. [default: 8080]", _port],
+        ["config", "c", None, "TOML file with agents, deployments, limits."],
+        ["env-file", "e", None, "File with NAME=value lines, below the environment."],
+        ["capture", None, "", "Folder for captures of whole calls, to replay them."],
+    ]
+    optFlags: ClassVar = [
+        ["simulate", None, "Talk with an embedded simulator instead of Azure."],
+        ["check", None, "Check all settings, print them without secrets, and exit."],
+        ["insecure", None, "Allow anybody who reaches the port to call."],
+    ]
+    settings: GatewaySettings
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._listen: list[str] = []
+
+    def opt_listen(self, endpoint: str) -> None:
+        """Twisted endpoint string (ssl:8443:privateKey=..); repeatable."""
+        self._listen.append(endpoint)
+
+    opt_l = opt_listen
+
+    def postOptions(self) -> None:
+        # Here and not in makeService: an error raised here is one line and
+        # exit status 1, an error raised there is a traceback.
+        try:
+            self.settings = self.read()
+        except ConfigError as exc:
+            raise usage.UsageError(str(exc)) from exc
+        if self["check"]:
+            json.dump(describe(self.settings), sys.stdout, indent=2)
+            sys.stdout.write("\n")
+            today = date.today()
+            for line in (
+                *advice(self.settings),
+                *transcription_advice(self.settings.agents),
+                *retirement_notices(self.settings, today),
+            ):
+                sys.stderr.write(f"note: {line}\n")
+            raise SystemExit(0)
+
+    def read(self) -> GatewaySettings:
+        """
+        The settings as all sources have them now.
+
+        @raise ConfigError: something cannot work.
+        """
+        settings = load(
+            process_environment(),
+            built_in=BUILT_IN_TOOLS,
+            config_path=self["config"],
+            env_path=self["env-file"],
+            port=self["port"],
+            listen=self._listen,
+            simulate=bool(self["simulate"]),
+            insecure=bool(self["insecure"]),
+            capture_directory=self["capture"],
+        )
+        # SIP tells its address to the other side, so it must be one.
+        sip = settings.sip
+        if sip.listen and sip.public_address:
+            address = resolve_public_address(sip.public_address, process_environment())
+            settings = evolve(settings, sip=evolve(sip, public_address=address))
+        return settings
+
+
+def makeService(options: Options, reactor: Any = None) -> IService:
+    """Called by C{twistd} once the command line has been read."""
+    from chime_gateway.app.gateway import GatewayService
+
+    if reactor is None:
+        from twisted.internet import reactor
+
+        use_monotonic_clock(reactor)
+    service: IService = GatewayService(options.settings, reactor, options.read)
+    return service

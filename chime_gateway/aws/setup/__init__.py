@@ -1,0 +1,1 @@
+"""An installation in an AWS account: what belongs to it, made and checked."""

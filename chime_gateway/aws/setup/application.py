@@ -1,0 +1,168 @@
+"""
+The SIP media application, and the numbers that reach it.
+"""
+
+from __future__ import annotations
+
+from chime_gateway.aws.setup.request import Wishes, chime, tags
+from chime_gateway.aws.setup.resource import Lookup, Resource, Setting
+
+
+def application(wishes: Wishes) -> Resource:
+    name = f"{wishes.name}-sma"
+    endpoints = [{"LambdaArn": "${FUNCTION_ARN}"}]
+    application = {"SipMediaApplicationId": "${SMA_ID}"}
+    logging = {"EnableSipMediaApplicationMessageLogs": True}
+    key = "SipMediaApplicationLoggingConfiguration"
+    return Resource(
+        what="SIP media application",
+        lookup=Lookup(
+            chime("ListSipMediaApplications"),
+            {"SMA_ID": "SipMediaApplicationId", "SMA_ARN": "SipMediaApplicationArn"},
+            "SipMediaApplications",
+            {"Name": name, "AwsRegion": wishes.region},
+        ),
+        create=(
+            chime(
+                "CreateSipMediaApplication",
+                Name=name,
+                AwsRegion=wishes.region,
+                Endpoints=endpoints,
+                Tags=tags(wishes),
+            ),
+        ),
+        created={
+            "SMA_ID": "SipMediaApplication.SipMediaApplicationId",
+            "SMA_ARN": "SipMediaApplication.SipMediaApplicationArn",
+        },
+        settings=(
+            Setting(
+                "endpoint: the Lambda",
+                (
+                    chime(
+                        "UpdateSipMediaApplication", **application, Endpoints=endpoints
+                    ),
+                ),
+                chime("GetSipMediaApplication", **application),
+                "SipMediaApplication.Endpoints",
+                endpoints,
+                is_born_so=True,
+            ),
+            Setting(
+                "logging",
+                (
+                    chime(
+                        "PutSipMediaApplicationLoggingConfiguration",
+                        **application,
+                        **{key: logging},
+                    ),
+                ),
+                chime("GetSipMediaApplicationLoggingConfiguration", **application),
+                key,
+                logging,
+            ),
+        ),
+        tags=chime("ListTagsForResource", ResourceARN="${SMA_ARN}"),
+        delete=(chime("DeleteSipMediaApplication", **application),),
+    )
+
+
+def order(wishes: Wishes, number: str) -> Resource:
+    return Resource(
+        what=f"telephone number {number}",
+        lookup=Lookup(chime("GetPhoneNumber", PhoneNumberId=number)),
+        create=(
+            chime(
+                "CreatePhoneNumberOrder",
+                ProductType="VoiceConnector"
+                if wishes.is_direct
+                else "SipMediaApplicationDialIn",
+                E164PhoneNumbers=[number],
+                Name=f"{wishes.name}-{number[1:]}",
+            ),
+        ),
+        kept="numbers are never given back by this command",
+        needs_confirmation=""
+        if wishes.confirms_order
+        else f"costs money every month: say --confirm-order to buy {number}",
+    )
+
+
+def association(number: str) -> Resource:
+    numbers = {
+        "VoiceConnectorId": "${VOICE_CONNECTOR_ID}",
+        "E164PhoneNumbers": [number],
+    }
+    known = chime("GetPhoneNumber", PhoneNumberId=number)
+    return Resource(
+        what=f"{number} at the Voice Connector",
+        lookup=Lookup(known),
+        hint=f"buy it with --order {number} --confirm-order",
+        settings=(
+            Setting(
+                "association",
+                (chime("AssociatePhoneNumbersWithVoiceConnector", **numbers),),
+                known,
+                "PhoneNumber.Associations[?Name=='VoiceConnectorId'].Value | [0]",
+                "${VOICE_CONNECTOR_ID}",
+            ),
+        ),
+        delete=(chime("DisassociatePhoneNumbersFromVoiceConnector", **numbers),),
+    )
+
+
+def sip_rule(wishes: Wishes, number: str) -> Resource:
+    name = f"{wishes.name}-{number[1:]}"
+    reference = f"SIP_RULE_{number[1:]}"
+    rule = {"SipRuleId": f"${{{reference}}}"}
+    targets = [
+        {
+            "SipMediaApplicationId": "${SMA_ID}",
+            "Priority": 1,
+            "AwsRegion": wishes.region,
+        }
+    ]
+    update = chime(
+        "UpdateSipRule", **rule, Name=name, Disabled=False, TargetApplications=targets
+    )
+    return Resource(
+        what=f"SIP rule for {number}",
+        lookup=Lookup(
+            chime("ListSipRules"),
+            {reference: "SipRuleId"},
+            "SipRules",
+            # A rule has no tags: its name is how we know it.
+            {"Name": name, "TriggerValue": number},
+        ),
+        create=(
+            chime(
+                "CreateSipRule",
+                Name=name,
+                TriggerType="ToPhoneNumber",
+                TriggerValue=number,
+                Disabled=False,
+                TargetApplications=targets,
+            ),
+        ),
+        created={reference: "SipRule.SipRuleId"},
+        settings=(
+            Setting(
+                "target: the application",
+                (update,),
+                chime("GetSipRule", **rule),
+                "SipRule",
+                {"Disabled": False, "TargetApplications": targets},
+                is_born_so=True,
+            ),
+        ),
+        delete=(
+            chime(
+                "UpdateSipRule",
+                **rule,
+                Name=name,
+                Disabled=True,
+                TargetApplications=targets,
+            ),
+            chime("DeleteSipRule", **rule),
+        ),
+    )

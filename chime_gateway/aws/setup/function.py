@@ -1,0 +1,204 @@
+"""
+The Lambda: role, log group, code, permission.
+"""
+
+from __future__ import annotations
+
+from chime_gateway.aws.package import package_lambda
+from chime_gateway.aws.setup.request import (
+    CHIME,
+    TAG,
+    ZIP_FILE,
+    Wishes,
+    allow,
+    function_name,
+    log_group_name,
+    policy_of,
+    tags,
+)
+from chime_gateway.aws.setup.resource import Blob, Lookup, Request, Resource, Setting
+
+
+def _function_arn(wishes: Wishes) -> str:
+    name = function_name(wishes)
+    return f"arn:aws:lambda:{wishes.region}:${{ACCOUNT_ID}}:function:{name}"
+
+
+def function_role(wishes: Wishes) -> Resource:
+    group = log_group_name(wishes)
+    logs = f"arn:aws:logs:{wishes.region}:${{ACCOUNT_ID}}:log-group:{group}:*"
+    statements = [allow(["logs:CreateLogStream", "logs:PutLogEvents"], logs)]
+    if wishes.mode == "kinesis":
+        events = f"arn:aws:sqs:{wishes.region}:${{ACCOUNT_ID}}:{wishes.name}-events-*"
+        statements.append(allow("sqs:SendMessage", events))
+    trust = policy_of(
+        {
+            "Effect": "Allow",
+            "Action": "sts:AssumeRole",
+            "Principal": {"Service": "lambda.amazonaws.com"},
+        }
+    )
+    policy = policy_of(*statements)
+    role = {"RoleName": f"{function_name(wishes)}-{wishes.region}"}
+    inline = {**role, "PolicyName": "chimegw"}
+    return Resource(
+        what="IAM role of the Lambda",
+        lookup=Lookup(
+            Request("iam", "GetRole", role),
+            {"FUNCTION_ROLE_ARN": "Role.Arn"},
+            absent=("NoSuchEntity",),
+        ),
+        create=(
+            Request(
+                "iam",
+                "CreateRole",
+                {**role, "AssumeRolePolicyDocument": trust, "Tags": tags(wishes)},
+            ),
+        ),
+        created={"FUNCTION_ROLE_ARN": "Role.Arn"},
+        settings=(
+            Setting(
+                "permissions",
+                (
+                    Request(
+                        "iam", "PutRolePolicy", {**inline, "PolicyDocument": policy}
+                    ),
+                ),
+                Request("iam", "GetRolePolicy", inline),
+                "PolicyDocument",
+                policy,
+            ),
+        ),
+        tags=Request("iam", "ListRoleTags", role),
+        delete=(
+            Request("iam", "DeleteRolePolicy", inline),
+            Request("iam", "DeleteRole", role),
+        ),
+    )
+
+
+def log_group(wishes: Wishes) -> Resource:
+    name = log_group_name(wishes)
+    group = {"logGroupName": name}
+    describe = Request("logs", "DescribeLogGroups", {"logGroupNamePrefix": name})
+    arn = f"arn:aws:logs:{wishes.region}:${{ACCOUNT_ID}}:log-group:{name}"
+    return Resource(
+        what="log group of the Lambda",
+        lookup=Lookup(describe, {}, "logGroups", group),
+        create=(
+            Request("logs", "CreateLogGroup", {**group, "tags": {TAG: wishes.name}}),
+        ),
+        settings=(
+            Setting(
+                "kept for 30 days",
+                (
+                    Request(
+                        "logs", "PutRetentionPolicy", {**group, "retentionInDays": 30}
+                    ),
+                ),
+                describe,
+                f"logGroups[?logGroupName=='{name}'].retentionInDays | [0]",
+                30,
+            ),
+        ),
+        tags=Request("logs", "ListTagsForResource", {"resourceArn": arn}),
+        tags_path="tags",
+        delete=(Request("logs", "DeleteLogGroup", group),),
+    )
+
+
+def function_environment(wishes: Wishes) -> dict[str, str]:
+    """
+    As L{chime_gateway.aws.sma} reads it.
+    """
+    environment = {"MODE": wishes.mode, "VOICE_CONNECTOR_ARN": "${VOICE_CONNECTOR_ARN}"}
+    if wishes.numbers:
+        environment["CALLER_ID_NUMBER"] = wishes.numbers[0]
+    return {**environment, **wishes.function}
+
+
+def function(wishes: Wishes) -> Resource:
+    name = {"FunctionName": function_name(wishes)}
+    code = package_lambda()
+    configuration = {
+        "Runtime": "python3.12",
+        "Handler": "sma.handler",
+        "Role": "${FUNCTION_ROLE_ARN}",
+        # The application asks again after 5 s, and stops at 20.
+        "Timeout": 5,
+        "MemorySize": 256,
+        "Environment": {"Variables": function_environment(wishes)},
+    }
+    get = Request("lambda", "GetFunction", name)
+    statement = "chimegw-sma"
+    permission = Request(
+        "lambda",
+        "AddPermission",
+        {
+            **name,
+            "StatementId": statement,
+            "Action": "lambda:InvokeFunction",
+            "Principal": CHIME,
+            "SourceAccount": "${ACCOUNT_ID}",
+        },
+    )
+    return Resource(
+        what="Lambda",
+        lookup=Lookup(
+            get,
+            {"FUNCTION_ARN": "Configuration.FunctionArn"},
+            absent=("ResourceNotFoundException",),
+        ),
+        create=(
+            Request(
+                "lambda",
+                "CreateFunction",
+                {
+                    **name,
+                    **configuration,
+                    "Code": {"ZipFile": Blob(code.content, ZIP_FILE)},
+                    "Tags": {TAG: wishes.name},
+                },
+            ),
+        ),
+        created={"FUNCTION_ARN": "FunctionArn"},
+        settings=(
+            Setting(
+                "configuration",
+                (
+                    Request(
+                        "lambda",
+                        "UpdateFunctionConfiguration",
+                        {**name, **configuration},
+                    ),
+                ),
+                get,
+                "Configuration",
+                configuration,
+                is_born_so=True,
+            ),
+            Setting(
+                "code",
+                (
+                    Request(
+                        "lambda",
+                        "UpdateFunctionCode",
+                        {**name, "ZipFile": Blob(code.content, ZIP_FILE)},
+                    ),
+                ),
+                get,
+                "Configuration.CodeSha256",
+                code.sha256,
+                is_born_so=True,
+            ),
+            Setting(
+                "permission to be called by the application",
+                (permission,),
+                Request("lambda", "GetPolicy", name),
+                f"contains(Policy, '{statement}') && contains(Policy, '{CHIME}')",
+                True,
+            ),
+        ),
+        tags=Request("lambda", "ListTags", {"Resource": _function_arn(wishes)}),
+        delete=(Request("lambda", "DeleteFunction", name),),
+    )

@@ -1,0 +1,108 @@
+"""
+What an operator wants of an installation, and how its parts are named.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from attrs import Factory, field, frozen
+
+from chime_gateway.aws.setup.resource import Request
+
+#: Everything that is made has it, with the installation's name.
+TAG: Final = "chime-gateway"
+
+ZIP_FILE: Final = "chimegw-sma.zip"
+
+#: The principal of both Voice Connectors and SIP media applications.
+CHIME: Final = "voiceconnector.chime.amazonaws.com"
+
+REGIONS: Final = (
+    *("us-east-1", "us-west-2", "ca-central-1", "eu-central-1", "eu-west-1"),
+    *("eu-west-2", "ap-northeast-1", "ap-northeast-2", "ap-southeast-1"),
+    "ap-southeast-2",
+)
+
+
+@frozen(kw_only=True)
+class Gateway:
+    """Where calls go: one origination route."""
+
+    host: str
+    port: int = 5060
+    protocol: str = "UDP"
+
+
+@frozen(kw_only=True)
+class Wishes:
+    """
+    What an operator wants.
+
+    @ivar name: goes before the names of all resources.
+    @ivar voice_connector_id: one that exists; empty: one is made.
+    @ivar gateways: each takes its share of the calls.
+    @ivar numbers: that the agent answers.
+    @ivar order: numbers to be bought, with C{confirms_order}.
+    @ivar termination_cidrs: networks that may call out; empty: none.
+    @ivar is_direct: the numbers belong to the Voice Connector itself (in the US
+        only); there is no application and no Lambda.
+    @ivar mode: C{bridge}, or C{kinesis}.
+    @ivar function: more of the Lambda's environment.
+    @ivar gateway_role: IAM role of the gateway's machine; empty: the policy is made
+        and attached by somebody else.
+    """
+
+    region: str
+    name: str = "chimegw"
+    voice_connector_id: str = ""
+    gateways: Sequence[Gateway] = ()
+    numbers: Sequence[str] = ()
+    order: Sequence[str] = ()
+    confirms_order: bool = False
+    termination_cidrs: Sequence[str] = ()
+    calling_regions: Sequence[str] = ("US",)
+    termination_user: str = ""
+    termination_password: str = field(default="", repr=False)
+    is_encrypted: bool = False
+    is_direct: bool = False
+    mode: str = "bridge"
+    function: Mapping[str, str] = Factory(dict)
+    gateway_role: str = ""
+
+
+def bucket_name(wishes: Wishes) -> str:
+    return f"{wishes.name}-replies-${{ACCOUNT_ID}}-{wishes.region}"
+
+
+def queue_name(wishes: Wishes) -> str:
+    return f"{wishes.name}-notices"
+
+
+def function_name(wishes: Wishes) -> str:
+    return f"{wishes.name}-sma"
+
+
+def log_group_name(wishes: Wishes) -> str:
+    return f"/aws/lambda/{function_name(wishes)}"
+
+
+def chime(operation: str, **parameters: Any) -> Request:
+    """A request to the voice part of the Chime SDK."""
+    return Request("chime-sdk-voice", operation, parameters)
+
+
+def tags(wishes: Wishes) -> list[dict[str, str]]:
+    return [{"Key": TAG, "Value": wishes.name}]
+
+
+def policy_of(*statements: Mapping[str, Any]) -> str:
+    """As IAM wants it."""
+    document = {"Version": "2012-10-17", "Statement": list(statements)}
+    return json.dumps(document, separators=(",", ":"))
+
+
+def allow(actions: Any, resource: Any, **more: Any) -> dict[str, Any]:
+    return {"Effect": "Allow", "Action": actions, "Resource": resource, **more}

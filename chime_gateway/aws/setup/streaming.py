@@ -1,0 +1,226 @@
+"""
+What the Kinesis carrier needs: streaming notices into a queue, the agent's voice
+into a bucket.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from chime_gateway.aws.setup.request import (
+    CHIME,
+    TAG,
+    Wishes,
+    allow,
+    bucket_name,
+    policy_of,
+    queue_name,
+    tags,
+)
+from chime_gateway.aws.setup.resource import Lookup, Request, Resource, Setting
+
+
+def bucket(wishes: Wishes) -> Resource:
+    bucket = {"Bucket": bucket_name(wishes)}
+    create: dict[str, Any] = dict(bucket)
+    if wishes.region != "us-east-1":
+        create["CreateBucketConfiguration"] = {"LocationConstraint": wishes.region}
+    private = dict.fromkeys(
+        (
+            *("BlockPublicAcls", "IgnorePublicAcls"),
+            *("BlockPublicPolicy", "RestrictPublicBuckets"),
+        ),
+        True,
+    )
+    lifecycle = {
+        "Rules": [
+            {
+                "ID": "replies",
+                "Filter": {"Prefix": "replies/"},
+                "Status": "Enabled",
+                "Expiration": {"Days": 1},
+            }
+        ]
+    }
+    arn = f"arn:aws:s3:::{bucket_name(wishes)}/*"
+    policy = policy_of(
+        {
+            **allow("s3:GetObject", arn),
+            "Principal": {"Service": CHIME},
+            "Condition": {"StringEquals": {"aws:SourceAccount": "${ACCOUNT_ID}"}},
+        }
+    )
+
+    def s3(operation: str, **more: Any) -> Request:
+        return Request("s3", operation, {**bucket, **more})
+
+    tagging = {"TagSet": tags(wishes)}
+    return Resource(
+        what="bucket for the agent's voice",
+        lookup=Lookup(s3("HeadBucket"), absent=("404", "NoSuchBucket", "NotFound")),
+        create=(Request("s3", "CreateBucket", create),),
+        settings=(
+            # First, so that what was begun is known as ours.
+            Setting(
+                "tags",
+                (s3("PutBucketTagging", Tagging=tagging),),
+                s3("GetBucketTagging"),
+                "TagSet",
+                tags(wishes),
+            ),
+            Setting(
+                "no public access",
+                (s3("PutPublicAccessBlock", PublicAccessBlockConfiguration=private),),
+                s3("GetPublicAccessBlock"),
+                "PublicAccessBlockConfiguration",
+                private,
+            ),
+            Setting(
+                "lifecycle: a day",
+                (
+                    s3(
+                        "PutBucketLifecycleConfiguration",
+                        LifecycleConfiguration=lifecycle,
+                    ),
+                ),
+                s3("GetBucketLifecycleConfiguration"),
+                "@",
+                lifecycle,
+            ),
+            Setting(
+                "policy: played by the application",
+                (s3("PutBucketPolicy", Policy=policy),),
+                s3("GetBucketPolicy"),
+                "Policy",
+                policy,
+            ),
+        ),
+        tags=s3("GetBucketTagging"),
+        tags_path="TagSet",
+        delete=(s3("DeleteBucket"),),
+    )
+
+
+def queues(wishes: Wishes) -> Iterator[Resource]:
+    name = queue_name(wishes)
+    aside = f"{name}-aside"
+    arn = f"arn:aws:sqs:{wishes.region}:${{ACCOUNT_ID}}:"
+    yield _queue(
+        wishes,
+        "queue for what is not understood",
+        aside,
+        "ASIDE",
+        {"MessageRetentionPeriod": "1209600"},
+    )
+    redrive = {"deadLetterTargetArn": arn + aside, "maxReceiveCount": 8}
+    rule = f"arn:aws:events:{wishes.region}:${{ACCOUNT_ID}}:rule/{name}"
+    policy = policy_of(
+        {
+            **allow("sqs:SendMessage", arn + name),
+            "Principal": {"Service": "events.amazonaws.com"},
+            "Condition": {"ArnEquals": {"aws:SourceArn": rule}},
+        }
+    )
+    yield _queue(
+        wishes,
+        "queue of streaming notices",
+        name,
+        "NOTICES",
+        {
+            # A notice that is an hour old is of no call that still runs.
+            "MessageRetentionPeriod": "3600",
+            "VisibilityTimeout": "40",
+            "RedrivePolicy": json.dumps(redrive, separators=(",", ":")),
+            "Policy": policy,
+        },
+    )
+
+
+def _queue(
+    wishes: Wishes, what: str, name: str, reference: str, attributes: Mapping[str, str]
+) -> Resource:
+    url = f"{reference}_QUEUE_URL"
+    queue = {"QueueUrl": f"${{{url}}}"}
+    return Resource(
+        what=what,
+        lookup=Lookup(
+            Request("sqs", "GetQueueUrl", {"QueueName": name}),
+            {url: "QueueUrl"},
+            absent=("AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"),
+        ),
+        create=(
+            Request(
+                "sqs", "CreateQueue", {"QueueName": name, "tags": {TAG: wishes.name}}
+            ),
+        ),
+        created={url: "QueueUrl"},
+        settings=(
+            Setting(
+                "attributes",
+                (
+                    Request(
+                        "sqs", "SetQueueAttributes", {**queue, "Attributes": attributes}
+                    ),
+                ),
+                Request(
+                    "sqs", "GetQueueAttributes", {**queue, "AttributeNames": ["All"]}
+                ),
+                "Attributes",
+                attributes,
+            ),
+        ),
+        tags=Request("sqs", "ListQueueTags", queue),
+        delete=(Request("sqs", "DeleteQueue", queue),),
+    )
+
+
+def event_rule(wishes: Wishes) -> Resource:
+    name = queue_name(wishes)
+    pattern = json.dumps(
+        {
+            "source": ["aws.chime"],
+            "detail-type": ["Chime VoiceConnector Streaming Status"],
+            "detail": {"voiceConnectorId": ["${VOICE_CONNECTOR_ID}"]},
+        },
+        separators=(",", ":"),
+    )
+    target = {
+        "Id": "queue",
+        "Arn": f"arn:aws:sqs:{wishes.region}:${{ACCOUNT_ID}}:{name}",
+    }
+    put = Request("events", "PutRule", {"Name": name, "EventPattern": pattern})
+    first = {**put.parameters, "Tags": tags(wishes)}
+    return Resource(
+        what="event rule",
+        lookup=Lookup(
+            Request("events", "DescribeRule", {"Name": name}),
+            {"RULE_ARN": "Arn"},
+            absent=("ResourceNotFoundException",),
+        ),
+        create=(Request("events", "PutRule", first),),
+        created={"RULE_ARN": "RuleArn"},
+        settings=(
+            Setting(
+                "pattern",
+                (put,),
+                Request("events", "DescribeRule", {"Name": name}),
+                "EventPattern",
+                pattern,
+                is_born_so=True,
+            ),
+            Setting(
+                "target: the queue",
+                (Request("events", "PutTargets", {"Rule": name, "Targets": [target]}),),
+                Request("events", "ListTargetsByRule", {"Rule": name}),
+                "Targets",
+                [target],
+            ),
+        ),
+        tags=Request("events", "ListTagsForResource", {"ResourceARN": "${RULE_ARN}"}),
+        delete=(
+            Request("events", "RemoveTargets", {"Rule": name, "Ids": ["queue"]}),
+            Request("events", "DeleteRule", {"Name": name}),
+        ),
+    )

@@ -1,0 +1,310 @@
+"""
+Does a finished installation work?  Each finding says how to mend it.
+
+Reads only.  How SIP and HTTP are asked is given from outside.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from ipaddress import ip_address, ip_network
+from typing import Any, Final
+
+from attrs import frozen
+
+from chime_gateway.aws.setup.provision import Cloud, Refused
+from chime_gateway.aws.setup.request import Wishes, function_name
+from chime_gateway.aws.setup.resource import Request, Resource, Unknown
+from chime_gateway.aws.setup.voice_connector import origination_routes
+
+_VOICE_CONNECTOR: Final = ".voiceconnector.chime.aws"
+
+#: What an account has unless it was raised, where Service Quotas does not say.
+_QUOTAS: Final[Mapping[str, float]] = {
+    "Voice Connector: calls per second": 1.0,
+    "Voice Connector: active calls": 10.0,
+    "SIP media application: active calls": 10.0,
+}
+
+
+@frozen
+class Finding:
+    """
+    @ivar is_good: nothing is to be done.
+    @ivar mend: what is to be done otherwise.
+    """
+
+    what: str
+    is_good: bool
+    detail: str = ""
+    mend: str = ""
+
+    def __str__(self) -> str:
+        mark = "ok   " if self.is_good else "WRONG"
+        detail = f": {self.detail}" if self.detail else ""
+        mend = "" if self.is_good or not self.mend else f"\n      mend it: {self.mend}"
+        return f"{mark} {self.what}{detail}{mend}"
+
+
+@frozen(kw_only=True)
+class Probes:
+    """
+    What is asked from here.
+
+    @ivar options: sends SIP OPTIONS to a host, port and protocol; the status of
+        the answer, or 0.
+    @ivar ready: fetches a readiness page; the status, or 0.
+    @ivar addresses: of a host's name.
+    """
+
+    options: Callable[[str, int, str], int]
+    ready: Callable[[str], int]
+    addresses: Callable[[str], list[str]]
+
+
+def verify(
+    cloud: Cloud,
+    wishes: Wishes,
+    resources: Iterable[Resource],
+    probes: Probes,
+    *,
+    expected_calls: int,
+    allowed: Iterable[str] = (),
+) -> Iterator[Finding]:
+    """
+    @param expected_calls: at the same time.
+    @param allowed: networks from which the gateway takes calls, if known.
+    """
+    missing = []
+    for resource in resources:
+        if not cloud.find(resource):
+            missing.append(resource.what)
+            yield Finding(resource.what, False, "it is not there", "chimegw aws apply")
+            continue
+        wrong = [one.what for one in resource.settings if not cloud.is_set(one)]
+        detail = f"not as it should be: {', '.join(wrong)}" if wrong else ""
+        yield Finding(resource.what, not wrong, detail, "chimegw aws apply")
+    checks = (
+        _origination(cloud, wishes, probes),
+        _rules(cloud, wishes),
+        _function(cloud, wishes, probes),
+        _termination(cloud, wishes, probes),
+        _allow_list(wishes, list(allowed)),
+        _quotas(cloud, expected_calls),
+    )
+    for check in checks:
+        try:
+            yield from check
+        except Unknown:
+            continue  # of what is missing, and was said to be
+        except Refused as exc:
+            yield Finding("a check", False, str(exc), "see the permission it names")
+
+
+def _origination(cloud: Cloud, wishes: Wishes, probes: Probes) -> Iterator[Finding]:
+    connector = {"VoiceConnectorId": "${VOICE_CONNECTOR_ID}"}
+    answer = cloud.ask(
+        Request("chime-sdk-voice", "GetVoiceConnectorOrigination", connector)
+    )
+    origination = answer.get("Origination") or {}
+    routes = origination.get("Routes") or []
+    what = "origination route"
+    if not routes or origination.get("Disabled"):
+        mend = "chimegw aws apply --gateway HOST:5060/udp"
+        yield Finding(what, False, "calls go nowhere", mend)
+    wanted = {route["Host"] for route in origination_routes(wishes)}
+    for route in routes:
+        yield from _route(route, wanted, probes)
+
+
+def _route(
+    route: Mapping[str, Any], wanted: set[str], probes: Probes
+) -> Iterator[Finding]:
+    host, port = str(route["Host"]), int(route.get("Port") or 5060)
+    protocol = str(route.get("Protocol", "UDP"))
+    what = f"origination route {host}:{port}/{protocol.lower()}"
+    mend = "chimegw aws apply --gateway HOST:PORT/PROTOCOL with the gateway's address"
+    if host.lower().endswith(_VOICE_CONNECTOR):
+        yield Finding(what, False, "it leads to the Voice Connector itself", mend)
+        return
+    if wanted and host not in wanted:
+        yield Finding(what, False, f"not one of {', '.join(sorted(wanted))}", mend)
+        return
+    found = probes.addresses(host)
+    if not found:
+        yield Finding(what, False, "the name has no address", "add it to the DNS")
+        return
+    private = [one for one in found if not ip_address(one).is_global]
+    loopback = [one for one in found if ip_address(one).is_loopback]
+    if private and not loopback:
+        detail = f"{private[0]} is a private address"
+        yield Finding(what, False, detail, "use the Elastic IP")
+        return
+    status = probes.options(host, port, protocol)
+    if status == 200:
+        yield Finding(what, True, "answers OPTIONS with 200")
+    elif status:
+        yield Finding(
+            what,
+            False,
+            f"answers OPTIONS with {status}",
+            "the gateway is full or draining: see its /ready",
+        )
+    else:
+        yield Finding(
+            what,
+            False,
+            "OPTIONS is not answered from here",
+            "start the gateway with CHIMEGW_SIP_LISTEN, open its security group for"
+            " the Voice Connector, and add this machine to CHIMEGW_SIP_ALLOW to be"
+            " answered as well",
+        )
+
+
+def _rules(cloud: Cloud, wishes: Wishes) -> Iterator[Finding]:
+    """Nothing may lead from the Voice Connector back to the application."""
+    if wishes.is_direct:
+        return
+    application = cloud.references.get("SMA_ID", "")
+    rules = cloud.ask(Request("chime-sdk-voice", "ListSipRules")).get("SipRules", [])
+    connector = cloud.references.get("VOICE_CONNECTOR_ID", "").lower()
+    for rule in rules:
+        value = str(rule.get("TriggerValue", "")).lower()
+        if connector and value.startswith(connector):
+            yield Finding(
+                f"SIP rule {rule.get('Name')}",
+                wishes.mode == "kinesis",
+                "it starts the application for every call to this Voice Connector,"
+                " also for those that the application sends there: a circle",
+                "disable the rule, or use another Voice Connector for it",
+            )
+    served = [
+        rule.get("TriggerValue")
+        for rule in rules
+        if not rule.get("Disabled")
+        and application
+        in [t.get("SipMediaApplicationId") for t in rule.get("TargetApplications", ())]
+    ]
+    yield Finding(
+        "numbers that reach the application",
+        bool(served),
+        ", ".join(map(str, served)) or "none",
+        "chimegw aws apply --number +1...",
+    )
+
+
+def _function(cloud: Cloud, wishes: Wishes, probes: Probes) -> Iterator[Finding]:
+    name = {"FunctionName": function_name(wishes)}
+    try:
+        answer = cloud.ask(Request("lambda", "GetFunction", name))
+    except Refused as exc:
+        if exc.code == "ResourceNotFoundException":
+            return
+        raise
+    configuration = answer["Configuration"]
+    arn = str(configuration["FunctionArn"])
+    yield Finding(
+        "Lambda and application are in one region",
+        f":{wishes.region}:" in arn,
+        arn,
+        f"apply with --region {wishes.region}",
+    )
+    url = configuration.get("Environment", {}).get("Variables", {}).get("READY_URL")
+    if url:
+        status = probes.ready(url)
+        yield Finding(
+            f"READY_URL {url}",
+            status == 200,
+            f"status {status}" if status else "no answer from here",
+            "callers hear 28 s of ringing otherwise: open the port, or unset READY_URL",
+        )
+
+
+def _termination(cloud: Cloud, wishes: Wishes, probes: Probes) -> Iterator[Finding]:
+    connector = {"VoiceConnectorId": "${VOICE_CONNECTOR_ID}"}
+    try:
+        answer = cloud.ask(
+            Request("chime-sdk-voice", "GetVoiceConnectorTermination", connector)
+        )
+    except Refused as exc:
+        if exc.code.startswith("NotFound"):
+            return
+        raise
+    termination = answer.get("Termination") or {}
+    networks = termination.get("CidrAllowedList") or []
+    if not networks or termination.get("Disabled"):
+        return
+    for gateway in wishes.gateways:
+        for address in probes.addresses(gateway.host):
+            inside = any(
+                ip_address(address) in ip_network(one, strict=False) for one in networks
+            )
+            yield Finding(
+                f"termination's allow-list has the gateway {address}",
+                inside,
+                ", ".join(networks),
+                f"chimegw aws apply --termination-cidr {address}/32",
+            )
+    health = cloud.ask(
+        Request("chime-sdk-voice", "GetVoiceConnectorTerminationHealth", connector)
+    ).get("TerminationHealth")
+    yield Finding(
+        "termination's last OPTIONS",
+        bool(health),
+        f"{health.get('Source')} at {health.get('Timestamp')}" if health else "none",
+        "calls out are not in use, or the gateway cannot reach the Voice Connector",
+    )
+
+
+def _allow_list(wishes: Wishes, allowed: list[str]) -> Iterator[Finding]:
+    if allowed and not any(one == wishes.region or "/" in one for one in allowed):
+        yield Finding(
+            "CHIMEGW_SIP_ALLOW",
+            False,
+            f"{', '.join(allowed)}: calls from {wishes.region} are not answered",
+            f"add {wishes.region}",
+        )
+    elif allowed:
+        yield Finding("CHIMEGW_SIP_ALLOW", True, ", ".join(allowed))
+
+
+def _quotas(cloud: Cloud, expected_calls: int) -> Iterator[Finding]:
+    values = dict(_QUOTAS)
+    told: set[str] = set()
+    try:
+        listed = cloud.ask(
+            Request("service-quotas", "ListServiceQuotas", {"ServiceCode": "chime"})
+        )
+    except Refused:
+        listed = {}
+    for quota in listed.get("Quotas", ()):
+        name = _quota_name(str(quota.get("QuotaName", "")))
+        if name:
+            told.add(name)
+            values[name] = float(quota["Value"])
+    # A bridged call counts twice in the application.
+    needs = {
+        "Voice Connector: calls per second": max(1.0, expected_calls / 60),
+        "Voice Connector: active calls": float(expected_calls),
+        "SIP media application: active calls": 2.0 * expected_calls,
+    }
+    for name, need in needs.items():
+        yield Finding(
+            f"quota of {name}",
+            values[name] >= need,
+            f"{values[name]:g} ({'as told' if name in told else 'as usual'}),"
+            f" {expected_calls} calls take {need:g}",
+            "ask for more in the Service Quotas console (Amazon Chime SDK)",
+        )
+
+
+def _quota_name(text: str) -> str:
+    lower = text.lower()
+    if re.search(r"calls per second|cps", lower) and "connector" in lower:
+        return "Voice Connector: calls per second"
+    if "active" in lower and "connector" in lower:
+        return "Voice Connector: active calls"
+    if "active" in lower and "sip media" in lower:
+        return "SIP media application: active calls"
+    return ""

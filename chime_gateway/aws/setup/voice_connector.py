@@ -1,0 +1,146 @@
+"""
+A Voice Connector: where it leads, what it logs, who may call out through it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from chime_gateway.aws.setup.request import Wishes, chime, tags
+from chime_gateway.aws.setup.resource import Lookup, Request, Resource, Setting
+
+#: Each leg into Kinesis, and a notice of it to EventBridge.
+STREAMING: Final[Mapping[str, Any]] = {
+    "DataRetentionInHours": 1,
+    "Disabled": False,
+    "StreamingNotificationTargets": [{"NotificationTarget": "EventBridge"}],
+}
+
+
+def voice_connector(wishes: Wishes) -> Resource:
+    name = f"{wishes.name}-vc"
+    refs = {
+        "VOICE_CONNECTOR_ID": "VoiceConnectorId",
+        "VOICE_CONNECTOR_ARN": "VoiceConnectorArn",
+    }
+    inside = {key: f"VoiceConnector.{path}" for key, path in refs.items()}
+    if wishes.voice_connector_id:
+        known = chime("GetVoiceConnector", VoiceConnectorId=wishes.voice_connector_id)
+        return Resource(
+            what="Voice Connector",
+            lookup=Lookup(known, inside),
+            settings=tuple(_voice_connector_settings(wishes)),
+            kept=f"--voice-connector-id {wishes.voice_connector_id}",
+        )
+    create = chime(
+        "CreateVoiceConnector",
+        Name=name,
+        AwsRegion=wishes.region,
+        RequireEncryption=wishes.is_encrypted,
+        Tags=tags(wishes),
+    )
+    encryption = Setting(
+        "encryption",
+        (
+            chime(
+                "UpdateVoiceConnector",
+                VoiceConnectorId="${VOICE_CONNECTOR_ID}",
+                Name=name,
+                RequireEncryption=wishes.is_encrypted,
+            ),
+        ),
+        chime("GetVoiceConnector", VoiceConnectorId="${VOICE_CONNECTOR_ID}"),
+        "VoiceConnector.RequireEncryption",
+        wishes.is_encrypted,
+        is_born_so=True,
+    )
+    return Resource(
+        what="Voice Connector",
+        lookup=Lookup(
+            chime("ListVoiceConnectors"), refs, "VoiceConnectors", {"Name": name}
+        ),
+        create=(create,),
+        created=inside,
+        settings=(encryption, *_voice_connector_settings(wishes)),
+        tags=chime("ListTagsForResource", ResourceARN="${VOICE_CONNECTOR_ARN}"),
+        delete=(
+            chime("DeleteVoiceConnector", VoiceConnectorId="${VOICE_CONNECTOR_ID}"),
+        ),
+    )
+
+
+def _of_connector(
+    what: str, noun: str, key: str, wanted: Mapping[str, Any], **rest: Any
+) -> Setting:
+    """One of the Get/Put pairs of a Voice Connector."""
+    connector = {"VoiceConnectorId": "${VOICE_CONNECTOR_ID}"}
+    return Setting(
+        what,
+        (chime(f"PutVoiceConnector{noun}", **connector, **{key: wanted}),),
+        chime(f"GetVoiceConnector{noun}", **connector),
+        key,
+        wanted,
+        **rest,
+    )
+
+
+def origination_routes(wishes: Wishes) -> list[dict[str, Any]]:
+    return [
+        {
+            "Host": gateway.host,
+            "Port": gateway.port,
+            "Protocol": gateway.protocol,
+            "Priority": 1,
+            "Weight": 1,
+        }
+        for gateway in wishes.gateways
+    ]
+
+
+def _voice_connector_settings(wishes: Wishes) -> Iterator[Setting]:
+    if wishes.gateways:
+        routes = {"Routes": origination_routes(wishes), "Disabled": False}
+        yield _of_connector(
+            "origination to the gateway", "Origination", "Origination", routes
+        )
+    logs = {"EnableSIPLogs": True, "EnableMediaMetricLogs": True}
+    yield _of_connector("logging", "LoggingConfiguration", "LoggingConfiguration", logs)
+    if wishes.termination_cidrs:
+        wanted = {
+            "CallingRegions": list(wishes.calling_regions),
+            "CidrAllowedList": list(wishes.termination_cidrs),
+            "Disabled": False,
+        }
+        yield _of_connector(
+            "termination (calls out)", "Termination", "Termination", wanted
+        )
+    if wishes.termination_user:
+        connector = {"VoiceConnectorId": "${VOICE_CONNECTOR_ID}"}
+        credentials = [
+            {
+                "Username": wishes.termination_user,
+                "Password": wishes.termination_password,
+            }
+        ]
+        yield Setting(
+            "termination credentials",
+            (
+                Request(
+                    "chime-sdk-voice",
+                    "PutVoiceConnectorTerminationCredentials",
+                    {**connector, "Credentials": credentials},
+                    frozenset({"Credentials"}),
+                ),
+            ),
+            chime("ListVoiceConnectorTerminationCredentials", **connector),
+            "Usernames",
+            [wishes.termination_user],
+        )
+    if wishes.mode == "kinesis":
+        yield _of_connector(
+            "streaming to Kinesis (one way)",
+            "StreamingConfiguration",
+            "StreamingConfiguration",
+            STREAMING,
+        )

@@ -1,0 +1,84 @@
+"""
+Which agent takes a call, and what it is told about it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import Factory, evolve, frozen
+
+from chime_gateway.errors import UnknownAgent
+from chime_gateway.outcomes import CallerInfo
+from chime_gateway.settings.agent_profile import TEMPLATE_HEADER, AgentProfile, fill_in
+from chime_gateway.settings.values import Limits
+
+DEFAULT = "default"
+
+
+@frozen(kw_only=True)
+class Roster:
+    """
+    All agents, and who gets which call: by name, by a header, by the dialled
+    number, or the default, in this order.
+
+    @ivar agents: by name.
+    @ivar routes: dialled number -> name.
+    @ivar header_routes: header in lower case -> value -> name.
+    """
+
+    agents: Mapping[str, AgentProfile]
+    routes: Mapping[str, str] = Factory(dict)
+    header_routes: Mapping[str, Mapping[str, str]] = Factory(dict)
+
+    def choose(self, info: CallerInfo) -> tuple[str, AgentProfile]:
+        """
+        The name of an agent, and its profile.
+
+        @raise UnknownAgent: the call asks for somebody who is not here.
+        """
+        name = (
+            info.agent or self._by_header(info) or self.routes.get(info.called, DEFAULT)
+        )
+        profile = self.agents.get(name)
+        if profile is None:
+            raise UnknownAgent(f"there is no agent profile named {name[:64]!r}")
+        return name, profile
+
+    def _by_header(self, info: CallerInfo) -> str:
+        if self.header_routes:
+            for name, value in info.parameters.items():
+                agent = self.header_routes.get(name.lower(), {}).get(value.strip())
+                if agent is not None:
+                    return agent
+        return ""
+
+
+def personalise(
+    profile: AgentProfile, info: CallerInfo, call_id: str, name: str
+) -> AgentProfile:
+    """The profile with the values of one call filled in."""
+    values = {
+        "caller": info.caller,
+        "called": info.called,
+        "agent": name,
+        "call_id": call_id,
+        **{
+            TEMPLATE_HEADER + header.lower(): value
+            for header, value in info.parameters.items()
+        },
+    }
+    return evolve(
+        profile,
+        instructions=fill_in(profile.instructions, values),
+        greeting=fill_in(profile.greeting, values),
+        goodbye=fill_in(profile.goodbye, values),
+        recording_notice=fill_in(profile.recording_notice, values),
+    )
+
+
+def limits_of(profile: AgentProfile, limits: Limits) -> Limits:
+    """Everybody's limits, and the profile's own over them."""
+    given: dict[str, Any] = dict(profile.limits.given())
+    return evolve(limits, **given) if given else limits

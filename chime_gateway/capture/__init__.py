@@ -1,0 +1,1 @@
+"""Whole calls, written down as they pass and run again."""

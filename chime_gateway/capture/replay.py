@@ -1,0 +1,372 @@
+"""
+Run a captured call again, through the same call and pump, on a clock of its own.
+
+What came in comes in again, at its time; what goes out is compared with what went
+out then.  The first difference is where to look.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from attrs import Factory, define, evolve, frozen
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from chime_gateway import __version__, errors
+from chime_gateway.audio import CODECS, Codec
+from chime_gateway.call.call import Call, CallContext
+from chime_gateway.call.events import CallEvent
+from chime_gateway.call.record import CallRecord
+from chime_gateway.call.tools import BUILT_IN_TOOLS
+from chime_gateway.capture.files import VERSION, encode
+from chime_gateway.errors import ConfigError, GatewayError
+from chime_gateway.interfaces import AgentTraits, CarrierTraits
+from chime_gateway.media.metronome import Failed, Metronome, Tick
+from chime_gateway.outcomes import CallerInfo, Ending, Outcome
+from chime_gateway.settings.agent_profile import AgentProfile
+from chime_gateway.settings.convert import structure
+from chime_gateway.settings.tools import HttpTool, McpServer, Tool
+from chime_gateway.settings.values import Limits
+
+#: Requests that are answered, later or at once; a test compares them with the seams.
+WAITED_FOR: Final = frozenset({"transfer", "dial"})
+ANSWERED: Final = frozenset({"send_digits"})
+
+#: After a difference, the same output is looked for so far ahead.
+_LOOK_AHEAD: Final = 50
+
+
+@frozen
+class Line:
+    """
+    One line of a capture.
+
+    @ivar depth: of an input; 0 for what went out.
+    """
+
+    at: float
+    depth: int
+    what: str
+    arguments: tuple[Any, ...]
+
+
+@frozen
+class Difference:
+    """Where the run and the capture part."""
+
+    at: float
+    then: str
+    now: str
+
+
+@define
+class ReplayReport:
+    """
+    @ivar inputs: how many came in; C{outputs}: how many went out then.
+    """
+
+    inputs: int = 0
+    outputs: int = 0
+    differences: list[Difference] = Factory(list)
+    record: CallRecord | None = None
+
+
+def _decode(value: Any) -> Any:
+    if isinstance(value, dict):
+        if "$bytes" in value:
+            return base64.b64decode(value["$bytes"])
+        if "$ending" in value:
+            outcome, reason = value["$ending"]
+            return Ending(Outcome(outcome), reason)
+    return value
+
+
+def read_capture(path: str) -> tuple[dict[str, Any], list[Line]]:
+    """
+    @raise ConfigError: it is no capture.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            head = json.loads(file.readline() or "null")
+            if not isinstance(head, dict) or "capture" not in head:
+                raise ConfigError(f"{path}: not a capture")
+            if head["capture"] != VERSION:
+                raise ConfigError(
+                    f"{path}: a capture of version {head['capture']}, made by"
+                    f" chime-gateway {head.get('gateway', 'of an unknown version')};"
+                    f" {__version__} runs captures of version {VERSION} again"
+                )
+            return head, list(_lines(file))
+    except (OSError, UnicodeDecodeError, ValueError) as exc:
+        raise ConfigError(f"{path}: {exc}") from exc
+
+
+def _lines(file: Any) -> Iterator[Line]:
+    for text in file:
+        try:
+            at, mark, what, *arguments = json.loads(text)
+        except ValueError:
+            return  # the last line of a capture that was cut
+        depth = len(mark) if mark.startswith(">") else 0
+        yield Line(at, depth, what, tuple(_decode(a) for a in arguments))
+
+
+def _tool(value: Any) -> Tool:
+    if not isinstance(value, str):
+        return HttpTool(**value)
+    for tool in BUILT_IN_TOOLS:
+        if tool.name == value:
+            return tool
+    raise ConfigError(f"profile.tools: this version has no {value!r}")
+
+
+def _profile(value: Mapping[str, Any]) -> AgentProfile:
+    rest = dict(value)
+    tools = [_tool(tool) for tool in rest.pop("tools")]
+    servers = rest.pop("mcp_servers")
+    profile = structure(rest, AgentProfile, "profile")
+    return evolve(
+        profile,
+        tools=tuple(tools),
+        mcp_servers=tuple(structure(s, McpServer, "mcp_servers") for s in servers),
+    )
+
+
+class Replay:
+    """
+    @param head: and C{lines}: of L{read_capture}.
+    """
+
+    def __init__(self, head: Mapping[str, Any], lines: Sequence[Line]) -> None:
+        self.report = ReplayReport(
+            inputs=sum(1 for line in lines if line.depth),
+            outputs=sum(1 for line in lines if not line.depth),
+        )
+        self._lines = lines
+        self._at = 0
+        self.now = 0.0
+        self._ticks: list[Tick] = []
+        self._waiting: dict[tuple[str, str], Deferred[Any]] = {}
+        profile = _profile(head["profile"])
+        traits = CarrierTraits(**head["traits"])
+        record = CallRecord(
+            call_id=head["call_id"],
+            carrier=traits.name,
+            agent_profile=head["agent"],
+            codec=head["codec"],
+            info=CallerInfo(**head["info"]),
+            started_at=head["started_at"],
+            direction=head["direction"],
+        )
+        self.report.record = record
+        context = CallContext(
+            clock=lambda: self.now,
+            metronome=_Beats(self),
+            limits=Limits(**head["limits"]),
+            observer=_Observer(),
+            tools=_Tools(self),
+            recordings=_Recordings() if head["is_recorded"] else None,
+        )
+        self._codec = CODECS[head["codec"]]
+        leg: Any = _Side(
+            self, "leg", traits=traits, codec=self._codec, info=record.info
+        )
+        self.call = Call(leg, profile, record, context)
+        self._outbound = leg if head["direction"] == "outbound" else None
+
+    def run(self) -> ReplayReport:
+        """All of it."""
+        agents: Any = _Agents(self)
+        self.call.begin(agents, self._outbound)
+        while self._at < len(self._lines):
+            line = self._lines[self._at]
+            self._at += 1
+            if line.depth:
+                self._come(line)
+            else:
+                self._differs(line, "nothing")
+        return self.report
+
+    # -- in ----------------------------------------------------------------------
+
+    def _come(self, line: Line) -> None:
+        self.now = line.at
+        side, _, name = line.what.partition(".")
+        arguments = line.arguments
+        if line.what == "tick":
+            for tick in list(self._ticks):
+                tick(self.now, arguments[0])
+        elif line.what.endswith(".result"):
+            self._result(line)
+        elif side == "leg":
+            getattr(self.call, name)(*arguments)
+        elif side == "agent":
+            getattr(self.call.conversation, name)(*arguments)
+        elif side == "operator":
+            done = getattr(self.call, name)(*arguments)
+            if isinstance(done, Deferred):
+                done.addErrback(lambda failure: failure.trap(GatewayError))
+
+    def _result(self, line: Line) -> None:
+        key, is_good, *rest = line.arguments
+        waiting = self._waiting.pop((line.what, key), None)
+        if waiting is None:
+            self._differs(line, "nobody waits for it")
+        elif not is_good:
+            kind = getattr(errors, rest[0], None) or GatewayError
+            waiting.errback(Failure(kind(rest[1])))
+        elif line.what == "agents.open.result":
+            traits = AgentTraits(**{**rest[0], "codec": CODECS[rest[0]["codec"]]})
+            waiting.callback(_Side(self, "agent", traits=traits))
+        else:
+            waiting.callback(rest[0] if rest else None)
+
+    def wait_for(self, what: str, key: str) -> Deferred[Any]:
+        waiting: Deferred[Any] = Deferred(lambda _: None)
+        self._waiting[what, key] = waiting
+        return waiting
+
+    # -- out ---------------------------------------------------------------------
+
+    def went(self, what: str, arguments: Sequence[Any]) -> None:
+        """Something goes out: is it what went out then?"""
+        lines, at = self._lines, self._at
+        now = Line(self.now, 0, what, tuple(arguments))
+        ahead = range(at, min(len(lines), at + _LOOK_AHEAD))
+        for index in ahead:
+            line = lines[index]
+            if line.depth:
+                break  # the next input: so late it did not come then
+            if line.what == what and _same(line.arguments, now.arguments):
+                for missed in lines[at:index]:
+                    self._differs(missed, _text(now))
+                self._at = index + 1
+                self._nested()
+                return
+        self.report.differences.append(Difference(self.now, "nothing", _text(now)))
+
+    def _nested(self) -> None:
+        """What came in while it went out."""
+        while self._at < len(self._lines) and self._lines[self._at].depth > 1:
+            line = self._lines[self._at]
+            self._at += 1
+            self._come(line)
+
+    def _differs(self, line: Line, now: str) -> None:
+        self.report.differences.append(Difference(line.at, _text(line), now))
+
+
+def _same(then: Sequence[Any], now: Sequence[Any]) -> bool:
+    return [encode(a) for a in then] == [encode(a) for a in now]
+
+
+def _text(line: Line) -> str:
+    shown = [
+        f"<{len(a)} bytes>" if isinstance(a, bytes) else repr(a)[:120]
+        for a in line.arguments
+    ]
+    return f"{line.what}({', '.join(shown)})"
+
+
+class _Beats(Metronome):
+    def __init__(self, replay: Replay) -> None:
+        self._replay = replay
+
+    def add(self, tick: Tick, failed: Failed) -> None:
+        self._replay._ticks.append(tick)
+
+    def remove(self, tick: Tick) -> None:
+        if tick in self._replay._ticks:
+            self._replay._ticks.remove(tick)
+
+
+class _Observer:
+    def turn_answered(self, seconds: float) -> None: ...
+    def bridged(self, seconds: float) -> None: ...
+    def text_missed(self, form: str) -> None: ...
+    def happened(self, event: CallEvent) -> None: ...
+    def call_ended(self, call: Call) -> None: ...
+
+
+class _Tools:
+    def __init__(self, replay: Replay) -> None:
+        self._replay = replay
+
+    def run(self, tool: HttpTool, request_id: str, body: bytes) -> Deferred[str]:
+        # Its result may come in while it goes out.
+        waiting = self._replay.wait_for("tool.result", request_id)
+        self._replay.went("tool.run", [tool.name, request_id, body])
+        return waiting
+
+
+class _Recordings:
+    """The call knows that it is recorded; what is recorded is of no interest."""
+
+    location = ""
+    fault = ""
+
+    def open(self, call_id: str, codec: Codec, started_at: float) -> _Recordings:
+        return self
+
+    def write(self, caller: bytes, agent: bytes) -> None: ...
+    def finish(self) -> None: ...
+
+
+class _Agents:
+    def __init__(self, replay: Replay) -> None:
+        self._replay = replay
+
+    def open(self, profile: Any, leg_codec: Any, events: Any) -> Deferred[Any]:
+        waiting = self._replay.wait_for("agents.open.result", "")
+        self._replay.went("agents.open", [leg_codec.name])
+        return waiting
+
+
+class _Side:
+    """A leg or a session that is only written to."""
+
+    def __init__(self, replay: Replay, name: str, **attributes: Any) -> None:
+        self._replay = replay
+        self._name = name
+        self.__dict__.update(attributes)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        what = f"{self._name}.{name}"
+
+        def request(*arguments: Any, **options: Any) -> Any:
+            waiting = None
+            if name in WAITED_FOR or name in ANSWERED:
+                waiting = self._replay.wait_for(f"{what}.result", "")
+            self._replay.went(what, [*arguments, *options.values()])
+            if name not in ANSWERED:
+                return waiting
+            # It came in while the request went out; not if the capture was cut.
+            return getattr(waiting, "result", None)
+
+        self.__dict__[name] = request
+        return request
+
+
+def replay_file(path: str) -> ReplayReport:
+    """
+    @raise ConfigError: it is no capture.
+    """
+    return Replay(*read_capture(path)).run()
+
+
+def report_lines(report: ReplayReport, most: int = 20) -> list[str]:
+    """For people."""
+    lines = [f"{report.inputs} inputs, {report.outputs} outputs"]
+    if not report.differences:
+        return [*lines, "the same as then"]
+    lines.append(f"{len(report.differences)} differences, the first ones:")
+    for difference in report.differences[:most]:
+        lines.append(f"  {difference.at:9.3f} s  then: {difference.then}")
+        lines.append(f"  {'':11}  now:  {difference.now}")
+    return lines

@@ -1,0 +1,175 @@
+"""
+Control of a call from outside of it: what the SIP media application is asked to do
+with a caller.
+
+C{UpdateSipMediaApplicationCall} is taken at once and done later, by the Lambda
+(L{chime_gateway.aws.sma}); what became of it shows in the call.  Five a second
+are allowed to an account, so they wait in line here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from typing import Final
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from chime_gateway.errors import CallRefused, TransferFailed
+from chime_gateway.interfaces import AwsCalls
+from chime_gateway.net.aws_api import AwsError
+from chime_gateway.net.rate_limit import Quota
+from chime_gateway.outcomes import CallerInfo
+from chime_gateway.settings.telephone import is_e164
+
+#: An extension of the Voice Connector.
+_EXTENSION: Final = re.compile(r"sip:[^\s@]{1,36}")
+_NOTHING: Final[Mapping[str, str]] = {}
+
+
+class CallGone(Exception):
+    """The application knows no such call any more."""
+
+
+class SmaControl:
+    """
+    @param application_id: of the SIP media application.
+    @param updates_per_second: the account's quota (5 unless it was raised).
+    @param calls_per_second: the account's quota for new calls (1).
+    @ivar counts: of updates, by what became of them.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        aws: AwsCalls,
+        application_id: str,
+        clock: IReactorTime,
+        *,
+        updates_per_second: float = 5.0,
+        calls_per_second: float = 1.0,
+    ) -> None:
+        self.counts: Counter[str] = Counter()
+        self._aws = aws
+        self._application_id = application_id
+        self._updates = Quota(updates_per_second, updates_per_second, clock)
+        self._calls = Quota(calls_per_second, max(1.0, calls_per_second), clock)
+
+    def stop(self) -> None:
+        self._updates.stop()
+        self._calls.stop()
+
+    def turn(self) -> Deferred[None]:
+        """When the next L{update_now} may be made."""
+        return self._updates.turn()
+
+    async def update(self, transaction_id: str, arguments: Mapping[str, str]) -> None:
+        """
+        Ask for something that cannot wait for the replies in line.
+
+        @raise CallGone: the caller has left.
+        @raise AwsError: it was not taken.
+        """
+        await self._updates.turn(urgent=True)
+        await self.update_now(transaction_id, arguments)
+
+    async def update_now(
+        self, transaction_id: str, arguments: Mapping[str, str]
+    ) -> None:
+        """
+        The same, after L{turn}.
+
+        @raise CallGone: the caller has left.
+        @raise AwsError: it was not taken.
+        """
+        try:
+            await self._aws.call(
+                "chime-sdk-voice",
+                "UpdateSipMediaApplicationCall",
+                {
+                    "SipMediaApplicationId": self._application_id,
+                    "TransactionId": transaction_id,
+                    "Arguments": dict(arguments),
+                },
+            )
+        except AwsError as exc:
+            if exc.code.startswith("NotFound"):
+                self.counts["gone"] += 1
+                raise CallGone(str(exc)) from exc
+            self.counts["throttled" if exc.is_throttled else "failed"] += 1
+            raise
+        self.counts["taken"] += 1
+
+    # -- Transfers ---------------------------------------------------------------
+
+    def transfer(
+        self, info: CallerInfo, target: str, more: Mapping[str, str] = _NOTHING
+    ) -> Deferred[None]:
+        """
+        Have the caller sent to C{target}; fires when the request was taken.
+
+        The Deferred fails with L{TransferFailed}.
+
+        @param more: goes with the request.
+        """
+        return Deferred.fromCoroutine(self._transfer(info, target, more))
+
+    async def _transfer(
+        self, info: CallerInfo, target: str, more: Mapping[str, str]
+    ) -> None:
+        if not info.stream_id:
+            raise TransferFailed(
+                "the call did not come through a SIP media application"
+                " (it has no X-Transaction-Id)"
+            )
+        if not is_e164(target) and not _EXTENSION.fullmatch(target):
+            raise TransferFailed(
+                "the target is neither a number (+12065550100) nor sip:EXTENSION"
+            )
+        arguments = {"Action": "transfer", "Target": target, **more}
+        try:
+            await self.update(info.stream_id, arguments)
+        except CallGone as exc:
+            raise TransferFailed("the caller has left") from exc
+        except AwsError as exc:
+            raise TransferFailed(str(exc)) from exc
+
+    # -- calls of ours -------------------------------------------------------------
+
+    async def create_call(
+        self, from_number: str, to_number: str, arguments: Mapping[str, str]
+    ) -> str:
+        """
+        Have somebody called; once answered, the call comes in as any other, with
+        C{X-Direction: outbound} and the transaction's id.
+
+        @param from_number: a number of the account.
+        @param arguments: C{agent} and C{context} come back as headers.
+        @return: the transaction's id.
+        @raise CallRefused: it was not taken; the text says why.
+        """
+        for number in (from_number, to_number):
+            if not is_e164(number):
+                raise CallRefused("a telephone number is +COUNTRYNUMBER, as in E.164")
+        await self._calls.turn()
+        try:
+            answer = await self._aws.call(
+                "chime-sdk-voice",
+                "CreateSipMediaApplicationCall",
+                {
+                    "FromPhoneNumber": from_number,
+                    "ToPhoneNumber": to_number,
+                    "SipMediaApplicationId": self._application_id,
+                    "ArgumentsMap": dict(arguments),
+                },
+                # Tried again, it would ring twice.
+                attempts=1,
+            )
+        except AwsError as exc:
+            raise CallRefused(str(exc)) from exc
+        transaction_id: str = answer["SipMediaApplicationCall"]["TransactionId"]
+        return transaction_id

@@ -1,0 +1,1 @@
+"""Listening to a Voice Connector's stream, answering by C{PlayAudio}."""

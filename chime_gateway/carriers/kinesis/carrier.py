@@ -1,0 +1,402 @@
+"""
+The slow carrier: listen by Kinesis Video Streams, answer by PlayAudio.
+
+For calls to which no SIP can be had.  The Voice Connector streams the caller's leg
+and says so in a queue; the agent's voice goes back as files, by way of the SIP
+media application.  Seconds pass between question and answer, and one utterance is
+the least that can be played; the seam is the same as that of the others.
+
+L{KinesisCarrier} takes calls from the queue, in competition with other gateways.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import msgspec
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall, deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from chime_gateway.carriers.call_control import CallGone, SmaControl
+from chime_gateway.carriers.kinesis.leg import KinesisLeg
+from chime_gateway.carriers.kinesis.reply import Reply
+from chime_gateway.carriers.kinesis.source import StreamingAws
+from chime_gateway.errors import CallRefused, RemoteProtocolError, UnknownAgent
+from chime_gateway.interfaces import Switchboard
+from chime_gateway.net.aws_api import AwsError
+from chime_gateway.net.backoff import BackOff
+from chime_gateway.outcomes import CallerInfo, Ending, Outcome
+from chime_gateway.settings.values import KinesisSettings
+from chime_gateway.wire.kinesis.stream_notice import Status, StreamNotice, parse_notice
+
+#: A message is nobody else's for so long; while its call runs it is renewed.
+VISIBLE_SECONDS: Final = 40
+RENEW_SECONDS: Final = 15.0
+
+_POLL_SECONDS: Final = 20
+_FULL_PAUSE_SECONDS: Final = 1.0
+_BACK_OFF: Final = BackOff.doubling(1.0, 30.0)
+
+#: A message about another gateway's call is passed on so often.
+_MOST_RECEIVES: Final = 4
+
+#: Calls that are over are remembered, as their messages may come late.
+_MAX_ENDED: Final = 10_000
+
+#: What the Lambda reports is of no use later.
+_REPORT_SECONDS: Final = 300
+
+
+class KinesisCarrier:
+    """
+    @param control: of the calls; the agent's voice goes through it.
+    @param observe_reply: told the seconds from the end of each utterance of the
+        agent until it was heard to begin.
+    @ivar notices: of the queue, by what became of them.
+    """
+
+    traits = KinesisLeg.traits
+    _log = Logger()
+
+    def __init__(
+        self,
+        settings: KinesisSettings,
+        switchboard: Switchboard,
+        *,
+        aws: StreamingAws,
+        control: SmaControl,
+        clock: IReactorTime,
+        new_token: Callable[[], str] = lambda: secrets.token_urlsafe(24),
+        observe_reply: Callable[[float], None] = lambda _: None,
+    ) -> None:
+        self.notices: Counter[str] = Counter()
+        self.aws = aws
+        self.control = control
+        self.clock = clock
+        self._settings = settings
+        self._switchboard = switchboard
+        self._new_token = new_token
+        self._observe_reply = observe_reply
+        self._events = ""
+        self._legs: dict[KinesisLeg, str] = {}
+        self._by_call: dict[str, KinesisLeg] = {}
+        self._by_control: dict[str, KinesisLeg] = {}
+        self._ended: OrderedDict[str, None] = OrderedDict()
+        self._loops: list[Deferred[None]] = []
+        self._doing: set[Deferred[Any]] = set()
+        self._renewing = LoopingCall(self._renew)
+        self._renewing.clock = clock
+
+    # -- life ------------------------------------------------------------------
+
+    def start(self) -> None:
+        self._renewing.start(RENEW_SECONDS, now=False)
+        self._loop(self._take_reports())
+        self._loop(self._take_notices())
+
+    async def stop(self) -> None:
+        """After the last call."""
+        for leg in list(self._legs):
+            leg.hang_up(Ending(Outcome.DRAINED, "the gateway stopped"))
+        if self._renewing.running:
+            self._renewing.stop()
+        for loop in self._loops:
+            loop.cancel()
+        for doing in tuple(self._doing):
+            # Messages are given back, callers are hung up.
+            await doing
+        if self._events:
+            await self._attempt("DeleteQueue", {"QueueUrl": self._events})
+
+    def _loop(self, coroutine: Any) -> None:
+        loop: Deferred[None] = Deferred.fromCoroutine(coroutine)
+        loop.addErrback(self._loop_failed)
+        self._loops.append(loop)
+
+    def _loop_failed(self, failure: Failure) -> None:
+        if not failure.check(CancelledError):
+            self._log.failure("a bug ends the taking of calls", failure)
+
+    # -- asked -----------------------------------------------------------------
+
+    def counts(self) -> Mapping[str, int]:
+        """What is held at this moment."""
+        return {"legs": len(self._legs), "requests": len(self._doing)}
+
+    # -- by legs ---------------------------------------------------------------
+
+    def new_reply(self, leg: KinesisLeg, control_id: str) -> Reply:
+        settings = self._settings
+        return Reply(
+            self.aws,
+            self.control,
+            self.clock,
+            leg,
+            transaction_id=control_id,
+            bucket=settings.bucket,
+            events=lambda: self._events,
+            new_key=lambda: f"{settings.prefix}{self._new_token()}.wav",
+            observe=self._observe_reply,
+        )
+
+    def transfer(self, info: CallerInfo, target: str) -> Deferred[None]:
+        """L{SmaControl.transfer}, with reports of how it goes."""
+        events = {"Events": self._events} if self._events else {}
+        return self.control.transfer(info, target, events)
+
+    def dismiss(self, control_id: str, *, apologise: bool) -> None:
+        """Nobody talks with this caller any more."""
+        action = "apologise" if apologise else "hangup"
+        self._do(self._dismiss(control_id, action))
+
+    async def _dismiss(self, control_id: str, action: str) -> None:
+        try:
+            await self.control.update(control_id, {"Action": action})
+        except CallGone:
+            return
+        except AwsError as exc:
+            self._log.warn("a caller was not hung up: {why}", why=str(exc))
+
+    def leg_over(self, leg: KinesisLeg) -> None:
+        receipt = self._forget(leg)
+        if receipt is not None:
+            self._remember(leg.call_id)
+            self._do(self._delete(receipt))
+
+    # -- notices of the Voice Connector ----------------------------------------
+
+    async def _take_notices(self) -> None:
+        failures = 0
+        while True:
+            if self._switchboard.refusal() is not None:
+                # Another gateway may have room.
+                await deferLater(self.clock, _FULL_PAUSE_SECONDS)
+                continue
+            try:
+                messages = await self._receive(
+                    self._settings.queue_url, VISIBLE_SECONDS
+                )
+            except AwsError as exc:
+                self._log.warn("no calls are taken: {why}", why=str(exc))
+                failures += 1
+                await deferLater(self.clock, _BACK_OFF.pause(failures))
+                continue
+            failures = 0
+            for message in messages:
+                self._notified(message)
+
+    async def _receive(self, queue: str, visible: int) -> list[dict[str, Any]]:
+        answer = await self.aws.call(
+            "sqs",
+            "ReceiveMessage",
+            {
+                "QueueUrl": queue,
+                "MaxNumberOfMessages": 10,
+                "WaitTimeSeconds": _POLL_SECONDS,
+                "VisibilityTimeout": visible,
+                "MessageSystemAttributeNames": ["ApproximateReceiveCount"],
+            },
+            seconds=_POLL_SECONDS + 10.0,
+            attempts=1,
+        )
+        messages: list[dict[str, Any]] = answer.get("Messages", [])
+        return messages
+
+    def _notified(self, message: Mapping[str, Any]) -> None:
+        receipt = message["ReceiptHandle"]
+        attributes = message.get("Attributes", {})
+        receives = int(attributes.get("ApproximateReceiveCount", "1"))
+        try:
+            notice = parse_notice(message["Body"])
+        except RemoteProtocolError as exc:
+            # Left alone: the queue sets it aside (its dead-letter queue).
+            self.notices["malformed"] += 1
+            self._log.warn("a message that is not understood: {why}", why=str(exc))
+            return
+        if notice is None:
+            self._done("foreign", receipt)
+        elif notice.status is Status.STARTED:
+            self._started(notice, receipt, receives)
+        elif notice.status is Status.UPDATED:
+            self._done("updated", receipt)
+        else:
+            self._over(notice, receipt, receives)
+
+    def _started(self, notice: StreamNotice, receipt: str, receives: int) -> None:
+        known = self._by_call.get(notice.call_id)
+        if known is not None:
+            # It came again, and this receipt is the one that counts now.
+            self.notices["duplicate"] += 1
+            self._legs[known] = receipt
+        elif notice.call_id in self._ended:
+            self._done("too_late", receipt)
+        elif notice.is_caller is (self._settings.leg != "caller"):
+            self._remember(notice.call_id)
+            self._done("other_leg", receipt)
+        elif notice.control_id in self._by_control:
+            self._resumed(self._by_control[notice.control_id], notice, receipt)
+        else:
+            self._take(notice, receipt, receives)
+
+    def _resumed(self, leg: KinesisLeg, notice: StreamNotice, receipt: str) -> None:
+        """The same call streams again: it came back from a failed transfer."""
+        if not leg.may_stream_again:
+            self._done("second_leg", receipt)
+            return
+        self.notices["resumed"] += 1
+        before, self._legs[leg] = self._legs[leg], receipt
+        self._do(self._delete(before))
+        self._by_call.pop(leg.call_id, None)
+        self._by_call[notice.call_id] = leg
+        leg.listen(notice)
+
+    def _take(self, notice: StreamNotice, receipt: str, receives: int) -> None:
+        leg = KinesisLeg(self, notice, is_taken_over=receives > 1)
+        self._legs[leg] = receipt
+        self._by_call[notice.call_id] = leg
+        self._by_control[notice.control_id] = leg
+        try:
+            leg.begin(self._switchboard)
+        except CallRefused as exc:
+            ending = Ending(Outcome.REFUSED, str(exc))
+            if isinstance(exc, UnknownAgent) or receives >= _MOST_RECEIVES:
+                self.notices["refused"] += 1
+                leg.hang_up(Ending(Outcome.AGENT_UNAVAILABLE, str(exc)))
+                self._switchboard.turned_away(leg.traits.name, ending)
+            else:
+                # Full since the messages were asked for; others may have room.
+                self.notices["given_back"] += 1
+                self._give_back(leg)
+        else:
+            self.notices["taken"] += 1
+
+    def _give_back(self, leg: KinesisLeg) -> None:
+        receipt = self._forget(leg)
+        assert receipt is not None
+        self._do(self._change_visibility(receipt, 0))
+
+    def _forget(self, leg: KinesisLeg) -> str | None:
+        """@return: the receipt of its notice, the first time."""
+        self._by_call.pop(leg.call_id, None)
+        self._by_control.pop(leg.info.stream_id, None)
+        return self._legs.pop(leg, None)
+
+    def _over(self, notice: StreamNotice, receipt: str, receives: int) -> None:
+        leg = self._by_call.get(notice.call_id)
+        if leg is not None:
+            self._done("ended", receipt)
+            leg.streaming_ended(notice)
+        elif notice.call_id in self._ended:
+            self._done("ended_again", receipt)
+        elif receives < _MOST_RECEIVES:
+            # Another gateway's call, or its start is still on the way.
+            self.notices["passed_on"] += 1
+            self._do(self._change_visibility(receipt, 1))
+        else:
+            self._done("of_nobody", receipt)
+            self._remember(notice.call_id)
+
+    def _done(self, what: str, receipt: str) -> None:
+        self.notices[what] += 1
+        self._do(self._delete(receipt))
+
+    def _remember(self, call_id: str) -> None:
+        self._ended[call_id] = None
+        if len(self._ended) > _MAX_ENDED:
+            self._ended.popitem(last=False)
+
+    # -- reports of the Lambda -------------------------------------------------
+
+    async def _take_reports(self) -> None:
+        """In a queue of our own, as only we know what they are about."""
+        failures = 0
+        while True:
+            try:
+                if not self._events:
+                    self._events = await self._create_events()
+                messages = await self._receive(self._events, VISIBLE_SECONDS)
+            except AwsError as exc:
+                if exc.code.endswith("QueueDoesNotExist"):
+                    self._events = ""
+                self._log.warn(
+                    "what callers hear is guessed by the clock: {why}", why=str(exc)
+                )
+                failures += 1
+                await deferLater(self.clock, _BACK_OFF.pause(failures))
+                continue
+            failures = 0
+            for message in messages:
+                self._report(message["Body"])
+            if messages:
+                entries = [
+                    {"Id": str(at), "ReceiptHandle": message["ReceiptHandle"]}
+                    for at, message in enumerate(messages)
+                ]
+                parameters = {"QueueUrl": self._events, "Entries": entries}
+                self._do(self._attempt("DeleteMessageBatch", parameters))
+
+    async def _create_events(self) -> str:
+        answer = await self.aws.call(
+            "sqs",
+            "CreateQueue",
+            {
+                "QueueName": f"{self._settings.events_prefix}{secrets.token_hex(8)}",
+                "Attributes": {"MessageRetentionPeriod": str(_REPORT_SECONDS)},
+                "tags": {"chime-gateway": "events"},
+            },
+        )
+        url: str = answer["QueueUrl"]
+        return url
+
+    def _report(self, body: str) -> None:
+        try:
+            report = msgspec.json.decode(body)
+            transaction, what = report["Transaction"], report["Event"]
+            key = report.get("Key", "")
+        except (msgspec.DecodeError, LookupError, TypeError, AttributeError) as exc:
+            self.notices["malformed_report"] += 1
+            self._log.warn("a report that is not understood: {why}", why=repr(exc))
+            return
+        leg = self._by_control.get(transaction)
+        if leg is not None:
+            leg.reported(str(what), str(key))
+
+    # -- requests that nobody waits for ----------------------------------------
+
+    def _renew(self) -> None:
+        for receipt in tuple(self._legs.values()):
+            self._do(self._change_visibility(receipt, VISIBLE_SECONDS))
+
+    async def _change_visibility(self, receipt: str, seconds: int) -> None:
+        parameters = {"ReceiptHandle": receipt, "VisibilityTimeout": seconds}
+        await self._in_queue("ChangeMessageVisibility", parameters)
+
+    async def _delete(self, receipt: str) -> None:
+        await self._in_queue("DeleteMessage", {"ReceiptHandle": receipt})
+
+    async def _in_queue(self, operation: str, parameters: Mapping[str, Any]) -> None:
+        queue = {"QueueUrl": self._settings.queue_url}
+        await self._attempt(operation, {**queue, **parameters})
+
+    async def _attempt(self, operation: str, parameters: Mapping[str, Any]) -> None:
+        try:
+            await self.aws.call("sqs", operation, parameters)
+        except AwsError as exc:
+            self._log.warn("{why}", why=str(exc))
+
+    def _do(self, coroutine: Any) -> None:
+        doing: Deferred[Any] = Deferred.fromCoroutine(coroutine)
+
+        def done(result: object) -> None:
+            self._doing.discard(doing)
+            if isinstance(result, Failure) and not result.check(CancelledError):
+                self._log.failure("a request failed", result)
+
+        self._doing.add(doing)
+        doing.addBoth(done)

@@ -1,0 +1,380 @@
+"""
+The caller's leg over a WebSocket media stream.
+
+It moves between a dialect's messages and the seam of a call.  Its socket and its
+door are in L{chime_gateway.carriers.media_stream.listener}, what the messages look like
+is in L{chime_gateway.wire.media_stream}; what becomes of the audio is not known.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Final, Protocol
+
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.interfaces import IReactorTime
+
+from chime_gateway.audio import PTIME_MS
+from chime_gateway.carriers.pending_transfer import PendingTransfer
+from chime_gateway.errors import (
+    CallRefused,
+    RemoteProtocolError,
+    TransferFailed,
+    UnknownAgent,
+)
+from chime_gateway.interfaces import CarrierTraits, LegEvents, Switchboard
+from chime_gateway.net.lean_websocket import CLOSE_NORMAL
+from chime_gateway.net.timer import Timer
+from chime_gateway.outcomes import CallerInfo, Ending, Outcome
+from chime_gateway.wire.media_stream.dialect import (
+    HANG_UP,
+    SEND_DTMF,
+    TRANSFER,
+    DigitPressed,
+    Event,
+    Ignored,
+    MarkReached,
+    Started,
+    Stopped,
+    StreamDialect,
+    Transferred,
+)
+
+#: Some carriers send audio a moment before C{start}; older than this is stale.
+EARLY_SECONDS: Final = 0.2
+
+#: Messages a carrier may send beyond L{MAX_MESSAGES_PER_SECOND}: half a minute
+#: of audio at once, as after a stalled link.
+MESSAGE_BURST: Final = 2000
+MAX_MESSAGES_PER_SECOND: Final = 200
+
+#: A carrier that was told to hang up does so within this time, or we do.
+HANG_UP_SECONDS: Final = 5.0
+
+#: A transfer of which nothing is heard has failed.
+TRANSFER_SECONDS: Final = 30.0
+
+#: How often the rate is looked at, in messages.
+_RATE_CHECK: Final = 64
+
+CLOSE_MALFORMED: Final = 4400
+CLOSE_UNAUTHORIZED: Final = 4401
+CLOSE_UNKNOWN_AGENT: Final = 4404
+CLOSE_FULL: Final = 4429
+
+#: docs/protocols/media-stream.md publishes these.
+CLOSE_CODES: Final[Mapping[Outcome, int]] = {
+    Outcome.COMPLETED: CLOSE_NORMAL,
+    Outcome.ABANDONED: CLOSE_NORMAL,
+    Outcome.REFUSED: CLOSE_FULL,
+    Outcome.UNAUTHORIZED: CLOSE_UNAUTHORIZED,
+    Outcome.CALLER_PROTOCOL_ERROR: CLOSE_MALFORMED,
+    Outcome.IDLE: 4408,
+    Outcome.CALLER_LOST: 4408,
+    Outcome.TIME_LIMIT: 4410,
+    Outcome.TRANSFERRED: CLOSE_NORMAL,
+    Outcome.UNANSWERED: CLOSE_NORMAL,
+    Outcome.DRAINED: 4412,
+    Outcome.INTERNAL_ERROR: 4500,
+    Outcome.AGENT_UNAVAILABLE: 4502,
+    Outcome.AGENT_LOST: 4503,
+}
+
+#: Close codes with which a WebSocket implementation refuses what it got
+#: (RFC 6455 section 7.4.1).
+_VIOLATION_CODES: Final = frozenset({1002, 1003, 1007, 1009})
+
+#: How customParameters name the two numbers.
+_CALLER_NAMES: Final = ("from", "caller", "From")
+_CALLED_NAMES: Final = ("to", "called", "To")
+
+
+class MessageSink(Protocol):
+    """The socket as a leg sees it; see L{LeanWebSocket}."""
+
+    def send_message(self, payload: bytes, is_binary: bool = False) -> bool: ...
+    def close(self, code: int, reason: str) -> None: ...
+
+
+def traits_of(dialect: StreamDialect) -> CarrierTraits:
+    """Each dialect is a carrier of its own."""
+    return CarrierTraits(
+        name=dialect.carrier,
+        buffers=dialect.buffers,
+        reports_playback=dialect.echoes_marks,
+    )
+
+
+class StreamLeg:
+    """
+    One media stream, from its first message to its end.
+
+    @param is_authorized: the credentials came with the upgrade; otherwise
+        C{check_token} must accept the one in C{start}.
+    """
+
+    def __init__(
+        self,
+        dialect: StreamDialect,
+        socket: MessageSink,
+        switchboard: Switchboard,
+        *,
+        is_authorized: bool,
+        check_token: Callable[[str], bool],
+        clock: IReactorTime,
+        start_seconds: float,
+    ) -> None:
+        self.traits = traits_of(dialect)
+        self.codec = dialect.codec
+        self.info = CallerInfo()
+        self._dialect = dialect
+        self._socket = socket
+        self._switchboard = switchboard
+        self._is_authorized = is_authorized
+        self._check_token = check_token
+        self._clock = clock
+        self._call: LegEvents | None = None
+        self._capabilities: frozenset[str] = frozenset()
+        self._transfers = 0
+        self._transfer: PendingTransfer | None = None
+        self._is_over = False
+        self._closing = Timer(clock)
+        self._early: deque[tuple[float, bytes]] = deque()
+        self._early_dropped = 0
+        self._message_count = 0
+        self._opened_at = clock.seconds()
+        self._start_due = Timer(clock)
+        self._start_due.start(start_seconds, self._start_missing)
+        # Refused before it says a word: nothing of a full house is spent on it.
+        refusal = switchboard.refusal()
+        if refusal is not None:
+            self._end(Ending(Outcome.REFUSED, refusal))
+
+    # -- from the socket -------------------------------------------------------
+
+    def message_received(self, payload: bytes, is_binary: bool) -> None:
+        if self._is_over:
+            if self._closing.is_running:
+                self._wait_for_stop(payload, is_binary)
+            return
+        self._message_count += 1
+        if self._message_count % _RATE_CHECK == 0 and self._is_flooded():
+            self._break("too many messages")
+            return
+        try:
+            event = self._dialect.receive(payload, is_binary)
+        except RemoteProtocolError as exc:
+            self._break(str(exc))
+            return
+        if type(event) is bytes:
+            if self._call is None:
+                self._keep_early(event)
+            else:
+                self._call.caller_audio(event)
+        else:
+            self._dispatch(event)  # type: ignore[arg-type]
+
+    def socket_closed(self, code: int | None, was_clean: bool) -> None:
+        """The connection is gone, whoever began it."""
+        self._closing.stop()
+        if code in _VIOLATION_CODES:
+            ending = Ending(
+                Outcome.CALLER_PROTOCOL_ERROR, f"WebSocket violation ({code})"
+            )
+        elif was_clean:
+            # Not every carrier says C{stop} before it closes.
+            ending = Ending(Outcome.COMPLETED, "the carrier closed the stream")
+        else:
+            ending = Ending(Outcome.CALLER_LOST, "the carrier's connection broke")
+        self._end(ending)
+
+    def socket_stalled(self) -> None:
+        self._end(Ending(Outcome.CALLER_LOST, "the carrier stopped reading"))
+
+    # -- CallLeg -----------------------------------------------------------------
+
+    def answer(self) -> None:
+        """A stream is answered by its audio."""
+
+    def play(self, audio: bytes) -> None:
+        message, is_binary = self._dialect.audio(audio)
+        was_sent = self._socket.send_message(message, is_binary)
+        if not was_sent and self._call is not None:
+            self._call.audio_dropped("carrier_slow", len(audio))
+
+    def clear(self) -> None:
+        self._command(self._dialect.clear())
+
+    def mark(self, name: str) -> None:
+        self._command(self._dialect.mark(name))
+
+    def send_digits(self, digits: str) -> bool:
+        if SEND_DTMF not in self._capabilities:
+            return False
+        for digit in digits:
+            self._socket.send_message(self._dialect.press(digit))
+        return True
+
+    def transfer(self, target: str) -> Deferred[None]:
+        if TRANSFER not in self._capabilities:
+            return fail(
+                TransferFailed(
+                    "the carrier's side of this stream has not declared that it can"
+                    ' transfer ("capabilities" in start)'
+                )
+            )
+        if self._is_transferring:
+            return fail(TransferFailed("a transfer is under way"))
+        self._transfers += 1
+        self._transfer = PendingTransfer(self._clock, TRANSFER_SECONDS)
+        self._socket.send_message(self._dialect.transfer(f"t{self._transfers}", target))
+        return self._transfer.done
+
+    def hang_up(self, ending: Ending) -> None:
+        self._call = None
+        if HANG_UP not in self._capabilities or self._is_over:
+            self._close(ending, CLOSE_CODES[ending.outcome])
+            return
+        # The carrier's side hangs up, and then the stream is over.
+        self._release()
+        outcome = ending.outcome.value
+        self._socket.send_message(self._dialect.hang_up(outcome, ending.reason))
+        self._closing.start(HANG_UP_SECONDS, self._hang_up_now, ending)
+
+    # -- inside --------------------------------------------------------------------
+
+    @property
+    def _is_transferring(self) -> bool:
+        return self._transfer is not None and not self._transfer.is_over
+
+    def _command(self, message: bytes | None) -> None:
+        if message is not None:
+            self._socket.send_message(message)
+
+    def _dispatch(self, event: Event) -> None:
+        if isinstance(event, Started):
+            self._started(event)
+        elif self._call is None:
+            if isinstance(event, Stopped):
+                self._end(Ending(Outcome.ABANDONED, "stopped before it started"))
+        elif isinstance(event, MarkReached):
+            self._call.mark_reached(event.name)
+        elif isinstance(event, DigitPressed):
+            self._call.digit_pressed(event.digit)
+        elif isinstance(event, Stopped):
+            if self._transfer is not None:
+                # While its caller is handed on a stream stops for no other reason.
+                self._transfer.succeed()
+            self._end(Ending(Outcome.COMPLETED, "the caller hung up"))
+        elif isinstance(event, Transferred):
+            self._transfer_reported(event)
+        elif isinstance(event, Ignored):
+            self._call.oddity_seen(event.why)
+
+    def _started(self, event: Started) -> None:
+        self._start_due.stop()
+        parameters = dict(event.parameters)
+        token = parameters.pop("token", None)
+        if not self._is_authorized and not self._check_token(token or ""):
+            why = "no valid token" if token else "no credentials"
+            self._end(Ending(Outcome.UNAUTHORIZED, why))
+            return
+        self.codec = event.codec
+        self._capabilities = event.capabilities
+        self.info = CallerInfo(
+            carrier_call_id=event.carrier_call_id,
+            stream_id=event.stream_id,
+            caller=_first(parameters, _CALLER_NAMES),
+            called=_first(parameters, _CALLED_NAMES),
+            agent=parameters.get("agent", ""),
+            parameters=parameters,
+        )
+        try:
+            call = self._switchboard.incoming(self)
+        except UnknownAgent as exc:
+            ending = Ending(Outcome.REFUSED, str(exc))
+            self._end(ending, CLOSE_UNKNOWN_AGENT)
+            return
+        except CallRefused as exc:
+            self._end(Ending(Outcome.REFUSED, str(exc)))
+            return
+        if self._is_over:
+            return  # the call ended while it began, and hung up
+        self._call = call
+        if self._early_dropped:
+            call.audio_dropped("before_start", self._early_dropped)
+        while self._early and self._call is not None:
+            self._call.caller_audio(self._early.popleft()[1])
+
+    def _keep_early(self, audio: bytes) -> None:
+        now = self._clock.seconds()
+        self._early.append((now, audio))
+        while now - self._early[0][0] > EARLY_SECONDS or (
+            len(self._early) > EARLY_SECONDS * 1000 / PTIME_MS
+        ):
+            self._early_dropped += len(self._early.popleft()[1])
+
+    def _is_flooded(self) -> bool:
+        lasted = self._clock.seconds() - self._opened_at
+        allowed = MESSAGE_BURST + MAX_MESSAGES_PER_SECOND * lasted
+        return self._message_count > allowed
+
+    def _start_missing(self) -> None:
+        if not self._is_authorized:
+            self._end(Ending(Outcome.UNAUTHORIZED, "no credentials"))
+        else:
+            self._break("no start message")
+
+    def _break(self, why: str) -> None:
+        self._end(Ending(Outcome.CALLER_PROTOCOL_ERROR, why))
+
+    def _end(self, ending: Ending, code: int | None = None) -> None:
+        """This side is over: tell the call, or count who never became one."""
+        if self._is_over:
+            return
+        call, self._call = self._call, None
+        self._close(ending, code or CLOSE_CODES[ending.outcome])
+        if call is not None:
+            call.leg_ended(ending)
+        else:
+            self._switchboard.turned_away(self.traits.name, ending)
+
+    def _close(self, ending: Ending, code: int) -> None:
+        self._release()
+        self._closing.stop()
+        self._socket.close(code, ending.reason)
+
+    def _release(self) -> None:
+        self._is_over = True
+        self._early.clear()
+        self._start_due.stop()
+        if self._transfer is not None:
+            self._transfer.fail("the call is over")
+
+    def _hang_up_now(self, ending: Ending) -> None:
+        self._socket.close(CLOSE_CODES[ending.outcome], ending.reason)
+
+    def _wait_for_stop(self, payload: bytes, is_binary: bool) -> None:
+        """Told to hang up, the carrier's side says that it has."""
+        try:
+            event = self._dialect.receive(payload, is_binary)
+        except RemoteProtocolError:
+            event = Stopped()
+        if isinstance(event, Stopped):
+            self._closing.move(0)
+
+    def _transfer_reported(self, event: Transferred) -> None:
+        transfer = self._transfer
+        is_known = event.transfer_id == f"t{self._transfers}"
+        if transfer is None or transfer.is_over or not is_known:
+            if self._call is not None:
+                self._call.oddity_seen("unknown_transfer")
+        elif event.fault:
+            transfer.fail(event.fault)
+        else:
+            transfer.succeed()
+
+
+def _first(parameters: Mapping[str, str], names: tuple[str, ...]) -> str:
+    return next((parameters[name] for name in names if name in parameters), "")

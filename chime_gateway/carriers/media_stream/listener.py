@@ -1,0 +1,158 @@
+"""
+Where media streams come in: the socket of a leg, and the door before it, which
+turns strangers away before there is a socket.
+
+What is said on a stream is in L{chime_gateway.carriers.media_stream.leg}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from attrs import frozen
+from autobahn.twisted.resource import WebSocketResource
+from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
+from twisted.internet.interfaces import IReactorTime
+from twisted.web.resource import Resource
+from twisted.web.server import Request
+
+from chime_gateway.carriers.media_stream.credentials import (
+    StreamAuth,
+    UpgradeRequest,
+    Verdict,
+)
+from chime_gateway.carriers.media_stream.leg import StreamLeg, traits_of
+from chime_gateway.interfaces import CarrierTraits, Switchboard
+from chime_gateway.net.batch import BatchReader
+from chime_gateway.net.lean_websocket import LeanWebSocket
+from chime_gateway.outcomes import Ending, Outcome
+from chime_gateway.wire.media_stream.dialect import MAX_MESSAGE_BYTES, StreamDialect
+
+
+@frozen
+class StreamListener:
+    """
+    What all streams of one path share.
+
+    @ivar needs_credentials_early: a peer without credentials is refused at the
+        upgrade; otherwise its C{start} may still bring a token.
+    """
+
+    new_dialect: Callable[[], StreamDialect]
+    auth: StreamAuth
+    switchboard: Switchboard
+    clock: IReactorTime
+    start_seconds: float
+    needs_credentials_early: bool
+    batch: BatchReader | None = None
+
+    @property
+    def traits(self) -> CarrierTraits:
+        return traits_of(self.new_dialect())
+
+
+class StreamProtocol(LeanWebSocket, WebSocketServerProtocol):  # type: ignore[misc]
+    """The socket of one L{StreamLeg}."""
+
+    leg: StreamLeg | None = None
+
+    def __init__(self, listener: StreamListener) -> None:
+        super().__init__()
+        self.clock = listener.clock
+        self.batch = listener.batch
+        self._listener = listener
+        self._is_authorized = False
+
+    def onConnect(self, request: Any) -> None:
+        # Asked again here rather than passed along: what let the request in is
+        # all there is to know about it.
+        upgrade = UpgradeRequest(request.headers, self.http_request_uri)
+        verdict = self._listener.auth.check_upgrade(upgrade)
+        self._is_authorized = verdict is Verdict.GRANTED
+
+    def onOpen(self) -> None:
+        listener = self._listener
+        # The leg may refuse and close at once, so its socket is ready before it.
+        self.open_lean_path(self._received, MAX_MESSAGE_BYTES)
+        self.leg = StreamLeg(
+            listener.new_dialect(),
+            self,
+            listener.switchboard,
+            is_authorized=self._is_authorized,
+            check_token=listener.auth.is_token,
+            clock=listener.clock,
+            start_seconds=listener.start_seconds,
+        )
+
+    def _received(self, payload: bytes, is_binary: bool) -> None:
+        assert self.leg is not None
+        self._receive = self.leg.message_received
+        self._receive(payload, is_binary)
+
+    def peer_stalled(self) -> None:
+        assert self.leg is not None
+        self.leg.socket_stalled()
+        # It will not read our close either.
+        self.dropConnection(abort=True)
+
+    def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
+        if self.leg is not None:
+            self.leg.socket_closed(self.localCloseCode or code, wasClean)
+
+
+class StreamFactory(WebSocketServerFactory):  # type: ignore[misc]
+    """Build a L{StreamProtocol} for each connection."""
+
+    noisy = False
+
+    def __init__(self, listener: StreamListener, reactor: Any) -> None:
+        # Without C{reactor} Autobahn imports the global one.
+        super().__init__(reactor=reactor)
+        self._listener = listener
+        self.setProtocolOptions(
+            maxMessagePayloadSize=MAX_MESSAGE_BYTES,
+            maxFramePayloadSize=MAX_MESSAGE_BYTES,
+            autoPingInterval=20,
+            autoPingTimeout=20,
+            # A violation is answered with a close code, not a dropped line.
+            failByDrop=False,
+        )
+
+    def buildProtocol(self, addr: object) -> StreamProtocol:
+        protocol = StreamProtocol(self._listener)
+        protocol.factory = self
+        return protocol
+
+
+class StreamResource(Resource):
+    """The door: HTTP 401 or 403 for a stranger, a WebSocket for the others."""
+
+    isLeaf = True
+
+    def __init__(self, listener: StreamListener, reactor: Any) -> None:
+        super().__init__()
+        self._listener = listener
+        self._sockets = WebSocketResource(StreamFactory(listener, reactor))
+
+    def render(self, request: Request) -> Any:
+        listener = self._listener
+        upgrade = UpgradeRequest(
+            {
+                name.decode("latin-1").lower(): values[-1].decode("latin-1")
+                for name, values in request.requestHeaders.getAllRawHeaders()
+            },
+            request.uri.decode("latin-1"),
+        )
+        verdict = listener.auth.check_upgrade(upgrade)
+        is_missing = verdict is Verdict.MISSING and listener.needs_credentials_early
+        if verdict is Verdict.DENIED or is_missing:
+            why = "no credentials" if is_missing else "wrong credentials"
+            listener.switchboard.turned_away(
+                listener.traits.name, Ending(Outcome.UNAUTHORIZED, why)
+            )
+            request.setResponseCode(401 if is_missing else 403)
+            request.setHeader(b"WWW-Authenticate", b"Bearer")
+            request.setHeader(b"Content-Type", b"text/plain; charset=utf-8")
+            return f"{why}\n".encode()
+        return self._sockets.render(request)

@@ -1,0 +1,339 @@
+"""
+The SIP carrier: who is let in, and which message belongs to which call.
+
+Transactions, dialogs and audio are in rooms of their own; here a request finds
+its leg, or gets the answer that RFC 3261 section 8.2 has for it.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from chime_gateway.carriers.sip.access import Access
+from chime_gateway.carriers.sip.context import (
+    ACCEPT,
+    ALLOW,
+    METHODS,
+    SUPPORTED,
+    Leg,
+    SipContext,
+)
+from chime_gateway.carriers.sip.inbound import InboundLeg
+from chime_gateway.carriers.sip.outbound import OutboundLeg
+from chime_gateway.carriers.sip.transport.connections import Flow
+from chime_gateway.carriers.sip.transport.listeners import SipTransports
+from chime_gateway.carriers.sip.transport.transactions import Incoming, Transactions
+from chime_gateway.errors import CallRefused, NoWayOut
+from chime_gateway.interfaces import Switchboard, Transfers
+from chime_gateway.media.metronome import Metronome
+from chime_gateway.media.stats import NetworkStats
+from chime_gateway.net.rate_limit import TokenBucket
+from chime_gateway.outcomes import Ending, Outcome
+from chime_gateway.rtp.ports import Batch, PortPool
+from chime_gateway.settings.telephone import is_number
+from chime_gateway.settings.values import SipSettings
+from chime_gateway.wire.sip.dialog import Dialog, DialogKey
+from chime_gateway.wire.sip.format import answer_to_bad, stamp_source
+from chime_gateway.wire.sip.message import (
+    BadMessage,
+    Header,
+    Request,
+    Response,
+    header_list,
+    parse,
+)
+from chime_gateway.wire.sip.transactions import Timers
+
+#: Extensions that a caller may require of us.
+_EXTENSIONS: Final = frozenset({"timer"})
+
+#: Methods that exist and are not for us.
+_KNOWN_METHODS: Final = frozenset(
+    {"REGISTER", "SUBSCRIBE", "PUBLISH", "MESSAGE", "REFER", "PRACK", *METHODS}
+)
+
+_NOTHING: Final[Mapping[str, str]] = {}
+
+#: Our mark on calls that the Lambda bridges; a second one means a loop.
+_HOP_HEADER: Final = "X-Gw-Hop"
+_SMA_HOPS_HEADER: Final = "X-SMA-Max-Forwards"
+_VOICE_CONNECTOR: Final = ".voiceconnector.chime.aws"
+
+
+class SipCarrier:
+    """
+    Start it, give it a switchboard, and calls come in.
+
+    @param transfers: hands calls on where the peer takes no REFER.
+    @ivar requests: that came, by method.
+    """
+
+    traits = InboundLeg.traits
+    _log = Logger()
+
+    def __init__(
+        self,
+        settings: SipSettings,
+        switchboard: Switchboard,
+        *,
+        reactor: Any,
+        metronome: Metronome,
+        wall_time: Callable[[], float],
+        batch: Batch | None,
+        transfers: Transfers | None = None,
+        new_token: Callable[[], str] = lambda: secrets.token_hex(10),
+        random32: Callable[[], int] = lambda: secrets.randbits(32),
+    ) -> None:
+        self.access = Access(settings.allow, reactor.seconds)
+        self.requests: Counter[str] = Counter()
+        self._settings = settings
+        self._clock = reactor
+        self._dialogs: dict[DialogKey, Leg] = {}
+        self._legs: dict[Leg, None] = {}
+        rate = settings.calls_per_second
+        self._admission = TokenBucket(rate, max(1.0, rate))
+        self.transports = SipTransports(settings, self, self.access, reactor)
+        timers = Timers(t1=settings.t1_seconds)
+        self.transactions = Transactions(reactor, timers, self.transports.reply)
+        first, last = settings.rtp_ports
+        self.ports = PortPool(
+            first, last, self._media_interface(), batch, reactor.seconds
+        )
+        self.context = SipContext(
+            settings=settings,
+            switchboard=switchboard,
+            transports=self.transports,
+            transactions=self.transactions,
+            ports=self.ports,
+            access=self.access,
+            clock=reactor,
+            reactor=reactor,
+            metronome=metronome,
+            wall_time=wall_time,
+            new_token=new_token,
+            random32=random32,
+            transfers=transfers,
+            owner=self,
+        )
+
+    def _media_interface(self) -> str:
+        """One interface for signalling is one for media; else all of them."""
+        interfaces = {listener.interface for listener in self._settings.listen}
+        return interfaces.pop() or "0.0.0.0" if len(interfaces) == 1 else "0.0.0.0"
+
+    # -- life ------------------------------------------------------------------
+
+    def start(self) -> None:
+        """
+        @raise ConfigError: a port or a certificate cannot be used.
+        """
+        self.transports.start()
+
+    async def stop(self) -> None:
+        """After the last call."""
+        for leg in list(self._legs):
+            leg.hang_up(Ending(Outcome.DRAINED, "the gateway stopped"))
+        self.transactions.stop()
+        for stopping in self.transports.stop():
+            if isinstance(stopping, Deferred):
+                await stopping
+
+    def dial(
+        self,
+        number: str,
+        agent: str = "default",
+        parameters: Mapping[str, str] = _NOTHING,
+    ) -> OutboundLeg:
+        """
+        Call somebody through the trunk.
+
+        @param parameters: are kept with the call.
+
+        @raise CallRefused: there is no trunk, no such number, or no room.
+        """
+        trunk = self._settings.trunk
+        if trunk is None:
+            raise NoWayOut("there is no [sip.trunk] to dial through")
+        if not is_number(number):
+            raise CallRefused("that is no telephone number")
+        leg = OutboundLeg(self.context, trunk, number, agent, parameters)
+        self._legs[leg] = None
+        try:
+            leg.reports_to(self.context.switchboard.outgoing(leg))
+        except CallRefused:
+            self._legs.pop(leg, None)
+            raise
+        return leg
+
+    # -- LegOwner --------------------------------------------------------------
+
+    def dialog_made(self, leg: Leg, dialog: Dialog) -> None:
+        self._legs[leg] = None
+        self._dialogs[dialog.key] = leg
+
+    def leg_over(self, leg: Leg, dialog: Dialog | None) -> None:
+        self._legs.pop(leg, None)
+        if dialog is not None:
+            self._dialogs.pop(dialog.key, None)
+
+    # -- asked -----------------------------------------------------------------
+
+    def dropped(self) -> Counter[str]:
+        """Messages not looked at, by reason."""
+        return self.access.dropped
+
+    def counts(self) -> Mapping[str, int]:
+        """What is held at this moment."""
+        return {
+            "legs": len(self._legs),
+            "dialogs": len(self._dialogs),
+            "transactions": self.transactions.count,
+            "ports": self.ports.in_use,
+            "connections": self.transports.connection_count,
+        }
+
+    def network_stats(self) -> NetworkStats:
+        """Of all calls, those that are over included."""
+        total = NetworkStats()
+        total.add(self.context.finished)
+        total.jitter_seconds, total.round_trip_seconds = 0.0, None
+        for leg in self._legs:
+            total.add(leg.network_stats())
+        return total
+
+    # -- Receiver --------------------------------------------------------------
+
+    def message_received(self, data: bytes, flow: Flow) -> None:
+        try:
+            message = parse(data)
+            if isinstance(message, Response):
+                if not self.transactions.response_received(message):
+                    self.access.dropped["stray_response"] += 1
+                return
+            stamp_source(message, flow.source)
+        except BadMessage as bad:
+            self.stream_broken(bad, flow)
+            return
+        self.requests[
+            message.method if message.method in _KNOWN_METHODS else "other"
+        ] += 1
+        self._request_received(message, flow)
+
+    def stream_broken(self, bad: BadMessage, flow: Flow) -> None:
+        self.access.offended(flow.source.host)
+        answer = answer_to_bad(bad, self.context.new_token())
+        if answer is not None:
+            self.transports.send(answer, flow)
+
+    # -- requests --------------------------------------------------------------
+
+    def _request_received(self, request: Request, flow: Flow) -> None:
+        transactions = self.transactions
+        if request.method == "ACK":
+            if not transactions.absorbs_ack(request):
+                self._ack(request, flow)
+            return
+        incoming = transactions.receive(request, flow)
+        if incoming is None:
+            return
+        leg = None
+        if request.to_tag:
+            key = (request.call_id, request.to_tag, request.from_tag)
+            leg = self._dialogs.get(key)
+        if request.method == "CANCEL":
+            self._cancel(incoming)
+        elif (fault := self._fault(incoming)) is not None:
+            self._respond(incoming, *fault)
+        elif leg is not None:
+            leg.request_received(incoming)
+        elif request.to_tag or request.method in ("BYE", "UPDATE", "INFO", "NOTIFY"):
+            self._respond(incoming, 481)
+        elif request.method == "OPTIONS":
+            self._options(incoming)
+        else:
+            self._invite(incoming)
+
+    def _respond(self, incoming: Incoming, status: int, *extra: Header) -> None:
+        """Outside of any dialog, so with a tag that nobody will hear again."""
+        incoming.respond(status, to_tag=self.context.new_token(), extra=extra)
+
+    def _fault(self, incoming: Incoming) -> tuple[Any, ...] | None:
+        """What is wrong with any request: a status, and headers for the answer."""
+        request = incoming.request
+        if request.method not in _KNOWN_METHODS:
+            return 501, ALLOW
+        if request.method not in METHODS:
+            return 405, ALLOW
+        if request.uri.scheme == "tel" and request.method != "INVITE":
+            return 416, ALLOW
+        if not request.to_tag and self.transactions.is_merged(request):
+            return (482,)
+        unknown = set(header_list(request, "Require")) - _EXTENSIONS
+        if unknown:
+            return 420, ("Unsupported", ", ".join(sorted(unknown)))
+        encoding = (request.headers.get("Content-Encoding") or "identity").strip()
+        if request.body and encoding.lower() != "identity":
+            return 415, ("Accept-Encoding", "identity"), ACCEPT
+        return None
+
+    def _ack(self, request: Request, flow: Flow) -> None:
+        leg = self._dialogs.get((request.call_id, request.to_tag, request.from_tag))
+        if leg is None:
+            self.access.dropped["stray_ack"] += 1
+        else:
+            leg.ack_received(request, flow)
+
+    def _cancel(self, incoming: Incoming) -> None:
+        invite = self.transactions.cancelled(incoming.request)
+        if invite is None:
+            self._respond(incoming, 481)
+            return
+        self._respond(incoming, 200)
+        invite.cancelled()
+
+    def _options(self, incoming: Incoming) -> None:
+        # As an INVITE would be answered (section 11.2): a route that is full or
+        # draining must not look healthy.
+        refusal = self.context.switchboard.refusal()
+        status = 200 if refusal is None else self._settings.full_status
+        self._respond(incoming, status, ALLOW, SUPPORTED, ACCEPT)
+
+    def _invite(self, incoming: Incoming) -> None:
+        refusal = self._refusal(incoming.request)
+        if refusal is not None:
+            status, why, *extra = refusal
+            self._respond(incoming, status, *extra)
+            outcome = (
+                Outcome.REFUSED
+                if status == self._settings.full_status
+                else Outcome.CALLER_PROTOCOL_ERROR
+            )
+            self.context.switchboard.turned_away("sip", Ending(outcome, why))
+            return
+        leg = InboundLeg(self.context, incoming)
+        self._legs[leg] = None
+        leg.begin()
+
+    def _refusal(self, request: Request) -> tuple[Any, ...] | None:
+        """Why a call is not taken, before anything is spent on it."""
+        headers = request.headers
+        for name in ("Max-Forwards", _SMA_HOPS_HEADER):
+            # The call would go on from here, to the agent: one hop more.
+            if (headers.get(name) or "").strip() == "0":
+                return 483, f"{name} is used up"
+        hops = (headers.get(_HOP_HEADER) or "").strip()
+        if hops.isdecimal() and int(hops[:9]) > 1:
+            return 482, f"{_HOP_HEADER} is {hops[:9]}: the call goes in a circle"
+        if request.uri.host.lower().endswith(_VOICE_CONNECTOR):
+            return 482, "the Voice Connector's route leads to itself"
+        if not self._admission.take(self._clock.seconds()):
+            rate = self._settings.calls_per_second
+            why = f"more than calls_per_second = {rate:g} new calls"
+            return self._settings.full_status, why, ("Retry-After", "1")
+        return None

@@ -1,0 +1,99 @@
+"""What all SIP legs share, and what they say of themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+from attrs import Factory, define
+from twisted.internet.interfaces import IReactorTime
+
+from chime_gateway.carriers.sip.access import Access
+from chime_gateway.carriers.sip.transport.connections import Flow
+from chime_gateway.carriers.sip.transport.listeners import SipTransports
+from chime_gateway.carriers.sip.transport.transactions import Incoming, Transactions
+from chime_gateway.interfaces import Switchboard, Transfers
+from chime_gateway.media.metronome import Metronome
+from chime_gateway.media.stats import NetworkStats
+from chime_gateway.outcomes import Ending
+from chime_gateway.rtp.ports import PortPool
+from chime_gateway.settings.values import SipSettings
+from chime_gateway.wire.sip import sdp
+from chime_gateway.wire.sip.dialog import Dialog
+from chime_gateway.wire.sip.format import host_port
+from chime_gateway.wire.sip.message import MAGIC_COOKIE, Header, Request
+
+METHODS: Final = (
+    *("INVITE", "ACK", "CANCEL", "BYE"),
+    *("OPTIONS", "UPDATE", "INFO", "NOTIFY"),
+)
+ALLOW: Final[Header] = ("Allow", ", ".join(METHODS))
+SUPPORTED: Final[Header] = ("Supported", "timer")
+ACCEPT: Final[Header] = (
+    "Accept",
+    f"{sdp.CONTENT_TYPE}, application/dtmf-relay, application/dtmf",
+)
+SDP_TYPE: Final[Header] = ("Content-Type", sdp.CONTENT_TYPE)
+
+
+def warning(text: str) -> Header:
+    """Why a description was not acceptable (RFC 3261 section 20.43)."""
+    return "Warning", f'399 chimegw "{text}"'
+
+
+class Leg(Protocol):
+    """A leg, as those see it who keep it."""
+
+    def request_received(self, incoming: Incoming) -> None: ...
+    def ack_received(self, request: Request, flow: Flow) -> None: ...
+    def hang_up(self, ending: Ending) -> None: ...
+    def network_stats(self) -> NetworkStats: ...
+
+
+class LegOwner(Protocol):
+    """Who keeps the legs."""
+
+    def dialog_made(self, leg: Leg, dialog: Dialog) -> None: ...
+    def leg_over(self, leg: Leg, dialog: Dialog | None) -> None: ...
+
+
+@define(kw_only=True, eq=False)
+class SipContext:
+    """
+    What all legs of the carrier share.
+
+    @ivar new_token: a fresh random text, for tags, branches and Call-IDs.
+    @ivar random32: a fresh random number.
+    @ivar wall_time: Unix seconds.
+    @ivar transfers: how calls are handed on where the peer does not take REFER.
+    @ivar finished: what was counted of legs that are over.
+    """
+
+    settings: SipSettings
+    switchboard: Switchboard
+    transports: SipTransports
+    transactions: Transactions
+    ports: PortPool
+    access: Access
+    clock: IReactorTime
+    reactor: Any
+    metronome: Metronome
+    wall_time: Callable[[], float]
+    new_token: Callable[[], str]
+    random32: Callable[[], int]
+    transfers: Transfers | None = None
+    owner: LegOwner
+    finished: NetworkStats = Factory(NetworkStats)
+
+    def via(self, transport: str, remote_host: str, branch: str) -> str:
+        host, port = self.transports.address(transport, remote_host)
+        sent_by = host_port(host, port)
+        return f"SIP/2.0/{transport.upper()} {sent_by};branch={branch};rport"
+
+    def contact(self, transport: str, remote_host: str) -> Header:
+        host, port = self.transports.address(transport, remote_host)
+        parameter = "" if transport == "udp" else f";transport={transport}"
+        return "Contact", f"<sip:chimegw@{host_port(host, port)}{parameter}>"
+
+    def new_branch(self) -> str:
+        return MAGIC_COOKIE + self.new_token()

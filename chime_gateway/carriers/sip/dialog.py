@@ -1,0 +1,176 @@
+"""
+A dialog with a way to the other side: requests of ours and answers that must
+arrive.
+
+Which headers and routes they have is L{chime_gateway.wire.sip.dialog}'s; what they
+are for is the leg's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from chime_gateway.carriers.sip.context import SipContext
+from chime_gateway.carriers.sip.transport.connections import Flow
+from chime_gateway.carriers.sip.transport.transactions import Incoming
+from chime_gateway.net.timer import Timer
+from chime_gateway.outcomes import Ending, Outcome
+from chime_gateway.wire.sip.dialog import Dialog, Hop
+from chime_gateway.wire.sip.digest import DigestClient
+from chime_gateway.wire.sip.message import Header, Response
+
+
+class LiveDialog:
+    """
+    @ivar flow: by which the other side last spoke.
+    @param digest: answers challenges, if there is a password.
+    """
+
+    def __init__(
+        self,
+        context: SipContext,
+        dialog: Dialog,
+        flow: Flow,
+        digest: DigestClient | None = None,
+    ) -> None:
+        self.dialog = dialog
+        self.flow = flow
+        self._context = context
+        self._digest = digest
+
+    @property
+    def transport(self) -> str:
+        """What our requests travel by: what the next hop names, or as it came."""
+        transport = self.dialog.next_hop().transport
+        if transport and self._context.transports.has(transport):
+            return transport
+        return self.flow.transport
+
+    def contact(self) -> Header:
+        return self._context.contact(self.transport, self.flow.source.host)
+
+    def request(
+        self,
+        method: str,
+        headers: tuple[Header, ...] = (),
+        body: bytes = b"",
+        answered: Callable[[Response | None], None] = lambda _: None,
+    ) -> None:
+        """
+        Send a request in the dialog.  The ACK of an INVITE is sent here, too.
+
+        @param answered: told the final answer; C{None}: there was none.
+        """
+        context, dialog = self._context, self.dialog
+        transport = self.transport
+        branch = context.new_branch()
+        via = context.via(transport, self.flow.source.host, branch)
+        data = dialog.request(method, via, headers, body)
+        cseq = dialog.local_cseq
+
+        def response_received(response: Response) -> None:
+            if response.status < 200:
+                return
+            if response.status in (401, 407) and self._digest is not None:
+                uri = dialog.remote_target
+                again = self._digest.answer(response, method, uri)
+                if again is not None:
+                    self.request(method, (*headers, again), body, answered)
+                    return
+            if method == "INVITE" and response.status < 300:
+                self.acknowledge(cseq)
+            answered(response)
+
+        def ack(response: Response) -> bytes:
+            return dialog.request("ACK", via, cseq=cseq)
+
+        runner = context.transactions.start(
+            data,
+            branch,
+            method,
+            is_reliable=transport != "udp",
+            send=lambda data: self._send(data, lambda: runner.transport_failed()),
+            answered=response_received,
+            timed_out=lambda: answered(None),
+            ack=ack if method == "INVITE" else None,
+        )
+
+    def acknowledge(self, cseq: int) -> None:
+        """The ACK of a 2xx."""
+        context = self._context
+        via = context.via(self.transport, self.flow.source.host, context.new_branch())
+        self._send(self.dialog.request("ACK", via, cseq=cseq), lambda: None)
+
+    def say_bye(self, ending: Ending) -> None:
+        """With the reason (RFC 3326)."""
+        text = re.sub(r'["\\\r\n]', "", ending.reason)[:100]
+        cause = 500 if ending.outcome is Outcome.INTERNAL_ERROR else 200
+        self.request("BYE", (("Reason", f'SIP;cause={cause};text="{text}"'),))
+
+    def _send(self, data: bytes, failed: Callable[[], None]) -> None:
+        """To the next hop; never to a network that is not allowed."""
+        transports, flow = self._context.transports, self.flow
+        transport = self.transport
+        hop = self.dialog.next_hop()
+        is_same = transport != "udp" and flow.transport == transport
+        if is_same and transports.send(data, flow):
+            return
+        # A Contact in a private network, or a name: the way it came leads there.
+        if self._context.access.allows(hop.host):
+            target = Hop(hop.host, hop.port, transport)
+        elif transport == flow.transport == "udp":
+            target = Hop(flow.source.host, flow.source.port, transport)
+        else:
+            target = Hop(flow.source.host, hop.port, transport)
+        if transport == "udp":
+            transports.send_datagram(data, target)
+        else:
+            transports.connect(data, target, failed)
+
+
+class ReliableAnswer:
+    """
+    A 2xx to an INVITE, repeated until its ACK comes (RFC 3261 section
+    13.3.1.4), over every transport.
+
+    @param gave_up: called when it never came.
+    """
+
+    def __init__(
+        self,
+        context: SipContext,
+        incoming: Incoming,
+        to_tag: str,
+        headers: tuple[Header, ...],
+        body: bytes,
+        gave_up: Callable[[], None],
+    ) -> None:
+        self._timers = context.transactions.timers
+        self._incoming = incoming
+        self._to_tag = to_tag
+        self._headers = headers
+        self._body = body
+        self._gave_up = gave_up
+        self._interval = self._timers.t1
+        self._waited = 0.0
+        self._due = Timer(context.clock)
+
+    def send(self) -> None:
+        self._due.start(self._interval, self._again)
+        self._incoming.respond(
+            200, to_tag=self._to_tag, extra=self._headers, body=self._body
+        )
+
+    def stop(self) -> None:
+        self._due.stop()
+
+    def _again(self) -> None:
+        timers = self._timers
+        self._waited += self._interval
+        left = timers.give_up - self._waited
+        if left <= 0:
+            self._gave_up()
+            return
+        self._interval = min(2 * self._interval, timers.t2, left)
+        self.send()

@@ -1,0 +1,231 @@
+"""
+Calls that come in over SIP: from the INVITE to the answer, and to the ACK.
+
+The caller hears ringing until the agent is ready, so nobody hears dead air.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import Final
+
+from chime_gateway.audio import CODECS
+from chime_gateway.carriers.sip.audio import LegAudio
+from chime_gateway.carriers.sip.context import (
+    ACCEPT,
+    ALLOW,
+    SDP_TYPE,
+    SUPPORTED,
+    SipContext,
+    warning,
+)
+from chime_gateway.carriers.sip.dialog import LiveDialog
+from chime_gateway.carriers.sip.leg import SipLeg, caller_info
+from chime_gateway.carriers.sip.offer_answer import NotAcceptable
+from chime_gateway.carriers.sip.transport.transactions import Incoming
+from chime_gateway.errors import CallRefused, UnknownAgent
+from chime_gateway.outcomes import Ending, Outcome
+from chime_gateway.rtp.ports import NoPortFree
+from chime_gateway.rtp.stream import Terms
+from chime_gateway.wire.sip import sdp
+from chime_gateway.wire.sip.dialog import Dialog, dialog_of_request
+from chime_gateway.wire.sip.message import (
+    BadMessage,
+    Header,
+    Request,
+    content_type,
+    tokens,
+)
+from chime_gateway.wire.sip.session_timer import SessionTimer, TooSmall, answer_timer
+
+#: What a call that cannot be taken is answered with.
+_STATUS: Final[Mapping[Outcome, int]] = {
+    Outcome.AGENT_UNAVAILABLE: 503,
+    Outcome.AGENT_LOST: 503,
+    Outcome.REFUSED: 503,
+    Outcome.DRAINED: 503,
+    Outcome.INTERNAL_ERROR: 500,
+}
+
+#: A refused caller may try again after so many seconds.
+_RETRY_AFTER: Final[Header] = ("Retry-After", "10")
+
+
+class _State(Enum):
+    RINGING = "ringing"
+    ANSWERED = "answered"  # the ACK is not here yet
+    CONFIRMED = "confirmed"
+    LEAVING = "leaving"  # hung up, but a BYE must wait for the ACK
+
+
+class InboundLeg(SipLeg):
+    """One INVITE and what becomes of it."""
+
+    def __init__(self, context: SipContext, incoming: Incoming) -> None:
+        super().__init__(context, caller_info(incoming.request))
+        self._incoming = incoming
+        self._state = _State.RINGING
+        self._terms: Terms | None = None
+        self._answer = b""
+        self._timer_headers: tuple[Header, ...] = ()
+        self._agreed_timer: SessionTimer | None = None
+        self._leaving: Ending | None = None
+
+    def begin(self) -> None:
+        """Ring, and open an agent; or refuse."""
+        self._incoming.respond(100)
+        self._incoming.cancelled = self._cancelled
+        request = self._incoming.request
+        try:
+            dialog = self._prepare(request)
+        except TooSmall:
+            least = str(self._context.settings.min_se_seconds)
+            self._refuse(422, "the session interval is too small", ("Min-SE", least))
+            return
+        except NotAcceptable as exc:
+            self._refuse(488, str(exc), warning(str(exc)))
+            return
+        except BadMessage as exc:
+            self._refuse(exc.status, str(exc), ACCEPT)
+            return
+        except NoPortFree as exc:
+            self._refuse(self._context.settings.full_status, str(exc), _RETRY_AFTER)
+            return
+        self._dialog = LiveDialog(self._context, dialog, self._incoming.flow)
+        self._context.owner.dialog_made(self, dialog)
+        self._come_in()
+
+    def _prepare(self, request: Request) -> Dialog:
+        """Everything that can be wrong with it, before anybody is bothered."""
+        context = self._context
+        kind = content_type(request)
+        if request.body and kind != sdp.CONTENT_TYPE:
+            raise BadMessage("the body is no session description", 415)
+        dialog = dialog_of_request(request, context.new_token())
+        self._peer_allows = tokens(request, "Allow")
+        self._agreed_timer, self._timer_headers = answer_timer(
+            request, context.settings.min_se_seconds
+        )
+        source = self._incoming.flow.source
+        audio = self._audio = LegAudio(context, self.codec, self, source.host)
+        if request.body:
+            self._terms, self._answer = audio.descriptions.take_offer(request.body)
+            self.codec = self._terms.codec
+        else:
+            # The answer comes with the ACK; until then it must be sure what is
+            # spoken, so one codec is offered.
+            self.codec = CODECS[context.settings.codecs[0]]
+            self._answer = audio.descriptions.make_offer([self.codec])
+        audio.speak(self.codec)
+        return dialog
+
+    def _refuse(self, status: int, why: str, *extra: Header) -> None:
+        """Before there is a call."""
+        self._incoming.respond(status, to_tag=self._context.new_token(), extra=extra)
+        refused = status in (404, 486, 503)
+        outcome = Outcome.REFUSED if refused else Outcome.CALLER_PROTOCOL_ERROR
+        self._release()
+        self._context.switchboard.turned_away(self.traits.name, Ending(outcome, why))
+
+    def _come_in(self) -> None:
+        full = self._context.settings.full_status
+        try:
+            call = self._context.switchboard.incoming(self)
+        except UnknownAgent as exc:
+            self._refuse(404, str(exc))
+            return
+        except CallRefused as exc:
+            self._refuse(full, str(exc), _RETRY_AFTER)
+            return
+        if self._is_over:
+            return  # the call ended while it began, and hung up
+        self._call = call
+        if self._state is _State.RINGING:
+            self._respond(180)
+
+    # -- CallLeg -----------------------------------------------------------------
+
+    def answer(self) -> None:
+        if self._is_over or self._state is not _State.RINGING:
+            return
+        self._state = _State.ANSWERED
+        if not self._incoming.request.body:
+            self._offered_in.add(self._incoming.request.cseq)
+        assert self._dialog is not None and self._audio is not None
+        contact = self._dialog.contact()
+        self._answer_reliably(
+            self._incoming,
+            (contact, ALLOW, SUPPORTED, *self._timer_headers, SDP_TYPE),
+            self._answer,
+        )
+        if self._terms is not None:
+            # Whoever waits for the first packet of the other side loses the
+            # beginning of the greeting.
+            self._audio.agree(self._terms)
+
+    def hang_up(self, ending: Ending) -> None:
+        self._call = None
+        if self._is_over:
+            return
+        if self._state is _State.RINGING:
+            status = _STATUS.get(ending.outcome, 480)
+            if status == 503:
+                status = self._context.settings.full_status
+            extra = (_RETRY_AFTER,) if status == 503 else ()
+            self._respond(status, extra)
+            self._release()
+        elif self._state is _State.ANSWERED:
+            # RFC 3261 section 15: a callee's BYE must not overtake the ACK.
+            self._state, self._leaving = _State.LEAVING, ending
+            if self._audio is not None:
+                self._audio.pause()
+        elif self._state is _State.CONFIRMED:
+            assert self._dialog is not None
+            self._dialog.say_bye(ending)
+            self._release()
+
+    def _release(self) -> None:
+        self._incoming.forget()
+        super()._release()
+
+    # -- from the other side -------------------------------------------------------
+
+    def _cancelled(self) -> None:
+        """The caller gave up before we answered."""
+        if self._is_over or self._state is not _State.RINGING:
+            return
+        self._respond(487)
+        self._end(Ending(Outcome.COMPLETED, "the caller cancelled"), says_bye=False)
+
+    def request_received(self, incoming: Incoming) -> None:
+        method = incoming.request.method
+        if self._state is _State.RINGING and method not in ("BYE", "OPTIONS", "INFO"):
+            is_offer = method in ("INVITE", "UPDATE")
+            incoming.respond(
+                500 if is_offer else 481,
+                phrase="the first INVITE is not answered yet" if is_offer else "",
+                extra=(("Retry-After", "2"),) if is_offer else (),
+            )
+            return
+        super().request_received(incoming)
+
+    def _bye(self, incoming: Incoming) -> None:
+        if self._state is _State.RINGING:
+            self._respond(487)
+        super()._bye(incoming)
+
+    def _acknowledged(self) -> None:
+        if self._state is _State.ANSWERED:
+            self._state = _State.CONFIRMED
+            self._session.run(self._agreed_timer)
+        elif self._state is _State.LEAVING:
+            assert self._leaving is not None
+            self._end(self._leaving, says_bye=True)
+
+    def _respond(self, status: int, extra: tuple[Header, ...] = ()) -> None:
+        assert self._dialog is not None
+        if status == 180:
+            extra = (self._dialog.contact(), ALLOW)
+        to_tag = self._dialog.dialog.local_tag
+        self._incoming.respond(status, to_tag=to_tag, extra=extra)

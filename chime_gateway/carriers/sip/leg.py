@@ -1,0 +1,396 @@
+"""
+The caller's leg over SIP and RTP: what calls in both directions share.
+
+How the dialog came to be is in L{chime_gateway.carriers.sip.inbound} and
+L{chime_gateway.carriers.sip.outbound}; what becomes of the audio is not known.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from twisted.internet.defer import Deferred, fail
+
+from chime_gateway.audio import PCMU, Codec
+from chime_gateway.carriers.sip.audio import LegAudio
+from chime_gateway.carriers.sip.context import (
+    ACCEPT,
+    ALLOW,
+    SDP_TYPE,
+    SUPPORTED,
+    SipContext,
+    warning,
+)
+from chime_gateway.carriers.sip.dialog import LiveDialog, ReliableAnswer
+from chime_gateway.carriers.sip.offer_answer import NotAcceptable
+from chime_gateway.carriers.sip.refer import HandOver, Referral, Transfer
+from chime_gateway.carriers.sip.session_refresh import SessionRefresh
+from chime_gateway.carriers.sip.transport.connections import Flow
+from chime_gateway.carriers.sip.transport.transactions import Incoming
+from chime_gateway.errors import TransferFailed
+from chime_gateway.interfaces import CarrierTraits, LegEvents
+from chime_gateway.media.stats import NetworkStats
+from chime_gateway.outcomes import CallerInfo, Ending, Outcome
+from chime_gateway.wire.rtp.dtmf import info_digit
+from chime_gateway.wire.sip import sdp
+from chime_gateway.wire.sip.message import (
+    BadMessage,
+    Header,
+    Message,
+    Request,
+    Response,
+    content_type,
+)
+from chime_gateway.wire.sip.session_timer import SessionTimer, TooSmall, answer_timer
+
+#: Headers of the caller's side that are kept in the record; they say who calls
+#: and by which way, and prove nothing.
+_KEPT_HEADERS: Final = re.compile(
+    r"(x-.{1,60}|user-to-user|diversion|p-asserted-identity|privacy)\Z", re.IGNORECASE
+)
+_MAX_KEPT: Final = 40
+_MAX_KEPT_CHARS: Final = 2048
+
+
+def caller_info(request: Request) -> CallerInfo:
+    """What an INVITE says of itself."""
+    parameters: dict[str, str] = {}
+    for name in request.headers.keys():  # noqa: SIM118
+        if _KEPT_HEADERS.match(name) and len(parameters) < _MAX_KEPT:
+            value = request.headers.get(name) or ""
+            parameters[name] = value[:_MAX_KEPT_CHARS]
+    lower = {name.lower(): value for name, value in parameters.items()}
+    return CallerInfo(
+        carrier_call_id=request.call_id,
+        stream_id=lower.get("x-transaction-id", ""),
+        caller=request.from_address.uri.user or "",
+        called=request.uri.user or lower.get("x-dialed-number", ""),
+        agent=lower.get("x-agent", ""),
+        parameters=parameters,
+    )
+
+
+class SipLeg:
+    """One side of one call (L{chime_gateway.interfaces.CallLeg})."""
+
+    traits = CarrierTraits(name="sip", buffers=False, reports_playback=False)
+    codec: Codec = PCMU
+
+    def __init__(self, context: SipContext, info: CallerInfo) -> None:
+        self.info = info
+        self._context = context
+        self._call: LegEvents | None = None
+        self._is_over = False
+        self._dialog: LiveDialog | None = None
+        self._audio: LegAudio | None = None
+        self._peer_allows: frozenset[str] = frozenset()
+        self._unacknowledged: dict[int, ReliableAnswer] = {}
+        self._offered_in: set[int] = set()
+        self._is_inviting = False
+        self._transfer: Transfer | None = None
+        self._session = SessionRefresh(
+            context.clock, self._refresh, self._session_expired
+        )
+        self._responders: Mapping[str, Callable[[Incoming], None]] = {
+            "BYE": self._bye,
+            "OPTIONS": self._options,
+            "INFO": self._info,
+            "INVITE": self._reinvite,
+            "UPDATE": self._update,
+            "NOTIFY": self._notify,
+        }
+
+    # -- CallLeg ----------------------------------------------------------------
+
+    def answer(self) -> None:
+        raise NotImplementedError
+
+    def hang_up(self, ending: Ending) -> None:
+        raise NotImplementedError
+
+    def play(self, audio: bytes) -> None:
+        if self._audio is not None:
+            self._audio.play(audio)
+
+    def clear(self) -> None:
+        if self._audio is not None:
+            self._audio.clear()
+
+    def mark(self, name: str) -> None:
+        """A leg that is fed frame by frame has no marks."""
+
+    def send_digits(self, digits: str) -> bool:
+        return self._audio is not None and self._audio.send_digits(digits)
+
+    def transfer(self, target: str) -> Deferred[None]:
+        """
+        Hand the other side on: by REFER where it is understood, otherwise by
+        who controls the call.
+        """
+        if self._dialog is None or self._is_over:
+            return fail(TransferFailed("the call is not connected"))
+        if self._transfer is not None and not self._transfer.is_over:
+            return fail(TransferFailed("a transfer is under way"))
+        if "REFER" in self._peer_allows:
+            self._transfer = Referral(self._dialog, target, self._context.clock)
+            return self._transfer.done
+        transfers = self._context.transfers
+        if transfers is None:
+            return fail(TransferFailed("the peer takes no REFER"))
+        asking = transfers.transfer(self.info, target)
+        self._transfer = HandOver(asking, self._context.clock)
+        return self._transfer.done
+
+    # -- AudioUser --------------------------------------------------------------
+
+    def caller_audio(self, audio: bytes) -> None:
+        if self._call is not None:
+            self._call.caller_audio(audio)
+
+    def digit_pressed(self, digit: str) -> None:
+        if self._call is not None:
+            self._call.digit_pressed(digit)
+
+    def audio_lost(self, byte_count: int) -> None:
+        if self._call is not None:
+            self._call.audio_dropped("lost_in_network", byte_count)
+
+    def audio_held(self, is_held: bool) -> None:
+        if self._call is not None:
+            self._call.oddity_seen("on_hold" if is_held else "resumed")
+
+    def audio_timed_out(self, seconds: float) -> None:
+        why = f"no media from the other side for {seconds:g} s"
+        self._end(Ending(Outcome.CALLER_LOST, why), says_bye=True)
+
+    def audio_failed(self) -> None:
+        self._end(Ending(Outcome.INTERNAL_ERROR, "internal error"), says_bye=True)
+
+    def network_stats(self) -> NetworkStats:
+        return NetworkStats() if self._audio is None else self._audio.stats()
+
+    # -- requests from the other side -------------------------------------------
+
+    def request_received(self, incoming: Incoming) -> None:
+        """A request of this dialog, other than ACK and CANCEL."""
+        request = incoming.request
+        assert self._dialog is not None
+        if not self._dialog.dialog.in_order(request):
+            incoming.respond(500, phrase="CSeq is out of order")
+            return
+        self._dialog.flow = incoming.flow
+        respond = self._responders.get(request.method)
+        if respond is None:
+            incoming.respond(405, extra=(ALLOW,))
+            return
+        try:
+            respond(incoming)
+        except TooSmall:
+            least = str(self._context.settings.min_se_seconds)
+            incoming.respond(422, extra=(("Min-SE", least),))
+        except BadMessage as exc:
+            incoming.respond(exc.status, phrase=str(exc))
+
+    def ack_received(self, request: Request, flow: Flow) -> None:
+        """The ACK of one of our 2xx."""
+        answer = self._unacknowledged.pop(request.cseq, None)
+        if answer is None:
+            return  # again, or of nothing
+        answer.stop()
+        assert self._dialog is not None
+        self._dialog.flow = flow
+        if request.cseq in self._offered_in:
+            self._offered_in.discard(request.cseq)
+            if not self._take_answer(request):
+                return
+        self._acknowledged()
+
+    def _acknowledged(self) -> None:
+        """A 2xx of ours has arrived."""
+
+    def _take_answer(self, message: Message) -> bool:
+        """To an offer of ours; if it cannot be agreed to, the call is over."""
+        assert self._audio is not None
+        try:
+            if content_type(message) != sdp.CONTENT_TYPE:
+                raise NotAcceptable("there is no answer to our offer")
+            self._audio.agree(self._audio.descriptions.take_answer(message.body))
+        except NotAcceptable as exc:
+            ending = Ending(Outcome.CALLER_PROTOCOL_ERROR, str(exc))
+            self._end(ending, says_bye=True)
+            return False
+        return True
+
+    def _bye(self, incoming: Incoming) -> None:
+        incoming.respond(200)
+        reason = incoming.request.headers.get("Reason")
+        why = f"the caller hung up ({reason[:80]})" if reason else "the caller hung up"
+        if self._transfer is not None:
+            # It has gone where it was sent.
+            self._transfer.succeed()
+        self._end(Ending(Outcome.COMPLETED, why), says_bye=False)
+
+    def _options(self, incoming: Incoming) -> None:
+        incoming.respond(200, extra=(ALLOW, SUPPORTED, ACCEPT))
+
+    def _info(self, incoming: Incoming) -> None:
+        request = incoming.request
+        kind = content_type(request)
+        digit = info_digit(kind, request.body)
+        if digit is not None:
+            incoming.respond(200)
+            self.digit_pressed(digit)
+        elif not request.body:
+            incoming.respond(200)
+        elif kind in ("application/dtmf-relay", "application/dtmf"):
+            incoming.respond(400, phrase="no digit in the body")
+        else:
+            incoming.respond(415, extra=(ACCEPT,))
+
+    def _reinvite(self, incoming: Incoming) -> None:
+        if self._is_inviting:
+            incoming.respond(491)
+            return
+        answered = self._answer_again(incoming)
+        if answered is None:
+            return
+        headers, body = answered
+        if not body:
+            assert self._audio is not None
+            body = self._audio.descriptions.make_offer()
+            self._offered_in.add(incoming.request.cseq)
+        self._answer_reliably(incoming, (*headers, SDP_TYPE), body)
+
+    def _update(self, incoming: Incoming) -> None:
+        """RFC 3311."""
+        if self._is_inviting and incoming.request.body:
+            incoming.respond(491)
+            return
+        answered = self._answer_again(incoming)
+        if answered is not None:
+            headers, body = answered
+            extra = (*headers, SDP_TYPE) if body else headers
+            incoming.respond(200, extra=extra, body=body)
+
+    def _answer_again(
+        self, incoming: Incoming
+    ) -> tuple[tuple[Header, ...], bytes] | None:
+        """A new offer in the dialog; C{None}: it was refused, all is as before."""
+        request = incoming.request
+        assert self._dialog is not None and self._audio is not None
+        timer, timer_headers = answer_timer(
+            request, self._context.settings.min_se_seconds
+        )
+        body = b""
+        if request.body:
+            if content_type(request) != sdp.CONTENT_TYPE:
+                incoming.respond(415, extra=(ACCEPT,))
+                return None
+            try:
+                terms, body = self._audio.descriptions.take_offer(request.body)
+            except NotAcceptable as exc:
+                incoming.respond(488, extra=(warning(str(exc)),))
+                return None
+            self._audio.agree(terms)
+        self._dialog.dialog.refresh_target(request)
+        self._session.run(timer)
+        return (self._dialog.contact(), ALLOW, SUPPORTED, *timer_headers), body
+
+    def _notify(self, incoming: Incoming) -> None:
+        """How a REFER of ours goes on (RFC 3515 section 2.4.4)."""
+        if self._transfer is None:
+            incoming.respond(481)
+            return
+        incoming.respond(200)
+        self._transfer.notified(incoming.request.body)
+
+    def _answer_reliably(
+        self, incoming: Incoming, headers: tuple[Header, ...], body: bytes
+    ) -> None:
+        assert self._dialog is not None
+        answer = ReliableAnswer(
+            self._context,
+            incoming,
+            self._dialog.dialog.local_tag,
+            headers,
+            body,
+            self._never_acknowledged,
+        )
+        self._unacknowledged[incoming.request.cseq] = answer
+        answer.send()
+
+    def _never_acknowledged(self) -> None:
+        """RFC 3261 section 13.3.1.4: the session is ended."""
+        why = "our answer was never acknowledged (no ACK)"
+        self._end(Ending(Outcome.CALLER_LOST, why), says_bye=True)
+
+    # -- session timer ----------------------------------------------------------
+
+    def _session_expired(self, timer: SessionTimer) -> None:
+        why = f"the session was not refreshed within {timer.interval} s"
+        self._end(Ending(Outcome.CALLER_LOST, why), says_bye=True)
+
+    def _refresh(self, timer: SessionTimer) -> None:
+        assert self._dialog is not None and self._audio is not None
+        headers: tuple[Header, ...] = (
+            self._dialog.contact(),
+            # In a request of ours we are the UAC, whoever called.
+            ("Session-Expires", f"{timer.interval};refresher=uac"),
+            SUPPORTED,
+            ALLOW,
+        )
+        if "UPDATE" in self._peer_allows:
+            self._dialog.request("UPDATE", headers, b"", self._refreshed)
+        else:
+            self._is_inviting = True
+            body = self._audio.descriptions.make_offer()
+            self._dialog.request("INVITE", (*headers, SDP_TYPE), body, self._refreshed)
+
+    def _refreshed(self, response: Response | None) -> None:
+        self._is_inviting = False
+        if self._is_over:
+            return
+        if response is None or response.status in (408, 481):
+            why = "the other side does not know the session any more"
+            self._end(Ending(Outcome.CALLER_LOST, why), says_bye=True)
+        elif response.status >= 300:
+            self._session.refused()
+        else:
+            assert self._dialog is not None
+            self._dialog.dialog.refresh_target(response)
+            self._session.refreshed()
+            if response.cseq_method == "INVITE":
+                self._take_answer(response)
+
+    # -- the end ----------------------------------------------------------------
+
+    def _end(self, ending: Ending, *, says_bye: bool) -> None:
+        """This side is over: tell the call."""
+        if self._is_over:
+            return
+        call = self._call
+        if says_bye and self._dialog is not None:
+            self._dialog.say_bye(ending)
+        self._release()
+        if call is not None:
+            call.leg_ended(ending)
+
+    def _release(self) -> None:
+        """Ports, timers and the dialog go; transactions end by themselves."""
+        if self._is_over:
+            return
+        self._is_over = True
+        self._call = None
+        for answer in self._unacknowledged.values():
+            answer.stop()
+        self._unacknowledged.clear()
+        self._session.stop()
+        if self._transfer is not None:
+            self._transfer.fail("the transfer was cut short: the call is over")
+        audio, self._audio = self._audio, None
+        if audio is not None:
+            audio.close(self.info.carrier_call_id)
+        dialog = None if self._dialog is None else self._dialog.dialog
+        self._context.owner.leg_over(self, dialog)

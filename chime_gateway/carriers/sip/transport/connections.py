@@ -1,0 +1,205 @@
+"""
+One UDP socket, and the TCP and TLS connections of SIP: bytes to messages and
+out again (RFC 3261 section 18).
+
+How messages are cut from a stream, and who may bring them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+from attrs import define, field, frozen
+from twisted.internet.protocol import DatagramProtocol, Factory
+from twisted.internet.protocol import Protocol as StreamProtocol
+from twisted.protocols.policies import TimeoutMixin
+from twisted.python.failure import Failure
+
+from chime_gateway.carriers.sip.access import Access
+from chime_gateway.wire.sip.framing import StreamFramer
+from chime_gateway.wire.sip.message import BadMessage, Source
+
+#: A connection on which nothing comes for so long is closed; dialogs do not
+#: depend on connections.
+IDLE_SECONDS: Final = 300.0
+
+#: A connection must bring its first message within this time.
+FIRST_SECONDS: Final = 20.0
+
+MAX_CONNECTIONS: Final = 1000
+MAX_CONNECTIONS_PER_HOST: Final = 100
+
+
+@frozen
+class Flow:
+    """
+    The way a message came, and the way back.
+
+    @ivar transport: C{udp}, C{tcp} or C{tls}.
+    @ivar connection: of a stream.
+    """
+
+    transport: str
+    source: Source
+    connection: Connection | None = field(default=None, eq=False, repr=False)
+
+    @property
+    def is_reliable(self) -> bool:
+        return self.transport != "udp"
+
+
+class Receiver(Protocol):
+    """Who gets the messages."""
+
+    def message_received(self, data: bytes, flow: Flow) -> None: ...
+    def stream_broken(self, bad: BadMessage, flow: Flow) -> None:
+        """The stream makes no sense; it is closed after this."""
+
+
+class Datagrams(DatagramProtocol):
+    """One UDP socket."""
+
+    noisy = False
+    transport: Any
+
+    def __init__(self, receiver: Receiver, access: Access) -> None:
+        self._receiver = receiver
+        self._access = access
+
+    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+        host, port = addr[0], addr[1]
+        if not self._access.admits(host):
+            return
+        if not datagram.strip(b"\r\n\0"):
+            return  # a keep-alive
+        flow = Flow("udp", Source(host, port))
+        self._receiver.message_received(datagram, flow)
+
+    def send(self, data: bytes, source: Source) -> None:
+        try:
+            self.transport.write(data, (source.host, source.port))
+        except OSError:
+            # Unreachable for now; the transaction sends it again or gives up.
+            self._access.dropped["not_sent"] += 1
+
+
+class Connection(StreamProtocol, TimeoutMixin):
+    """One TCP or TLS connection, whoever made it."""
+
+    transport: Any
+    is_open = False
+
+    def __init__(self, transport_name: str, streams: Streams) -> None:
+        self._streams = streams
+        self._framer = StreamFramer()
+        self._transport_name = transport_name
+        self.flow: Flow
+
+    def callLater(self, period: float, func: Callable[[], None]) -> Any:
+        return self._streams.reactor.callLater(period, func)
+
+    def connectionMade(self) -> None:
+        peer = self.transport.getPeer()
+        self.flow = Flow(self._transport_name, Source(peer.host, peer.port), self)
+        self.is_open = True
+        self.transport.setTcpNoDelay(True)
+        self._streams.opened(self)
+        self.setTimeout(FIRST_SECONDS)
+
+    def dataReceived(self, data: bytes) -> None:
+        if not self._streams.access.admits(self.flow.source.host):
+            self.transport.abortConnection()
+            return
+        try:
+            messages = self._framer.feed(data)
+        except BadMessage as bad:
+            self._streams.receiver.stream_broken(bad, self.flow)
+            self.transport.loseConnection()
+            return
+        if self._framer.pings:
+            self._framer.pings = 0
+            self.transport.write(b"\r\n")
+            self.setTimeout(IDLE_SECONDS)
+        for message in messages:
+            # A stream of half a message must not stay for ever.
+            self.setTimeout(IDLE_SECONDS)
+            self._streams.receiver.message_received(message, self.flow)
+
+    def timeoutConnection(self) -> None:
+        self.transport.loseConnection()
+
+    def connectionLost(self, reason: Failure | None = None) -> None:
+        self.setTimeout(None)
+        if self.is_open:
+            self.is_open = False
+            self._streams.closed(self)
+
+    def send(self, data: bytes) -> None:
+        self.setTimeout(IDLE_SECONDS)
+        self.transport.write(data)
+
+
+@define(eq=False)
+class Streams:
+    """All connections of the carrier."""
+
+    receiver: Receiver
+    access: Access
+    reactor: Any
+    connections: set[Connection] = field(factory=set)
+    _by_host: Counter[str] = field(factory=Counter)
+
+    def may_open(self, host: str) -> bool:
+        if not self.access.admits(host):
+            return False
+        full = (
+            len(self.connections) >= MAX_CONNECTIONS
+            or self._by_host[host] >= MAX_CONNECTIONS_PER_HOST
+        )
+        if full:
+            self.access.dropped["too_many_connections"] += 1
+        return not full
+
+    def opened(self, connection: Connection) -> None:
+        self.connections.add(connection)
+        self._by_host[connection.flow.source.host] += 1
+
+    def closed(self, connection: Connection) -> None:
+        self.connections.discard(connection)
+        host = connection.flow.source.host
+        self._by_host[host] -= 1
+        if not self._by_host[host]:
+            del self._by_host[host]
+
+    def to(self, transport: str, host: str, port: int) -> Connection | None:
+        """An open connection that leads there."""
+        for connection in self.connections:
+            flow = connection.flow
+            if flow.transport == transport and flow.source == Source(host, port):
+                return connection
+        return None
+
+
+class ClientFactory(Factory):
+    """Connections of ours."""
+
+    noisy = False
+
+    def __init__(self, transport_name: str, streams: Streams) -> None:
+        self._transport_name = transport_name
+        self._streams = streams
+
+    def buildProtocol(self, addr: Any) -> Connection | None:
+        return Connection(self._transport_name, self._streams)
+
+
+class ServerFactory(ClientFactory):
+    """Connections that others make."""
+
+    def buildProtocol(self, addr: Any) -> Connection | None:
+        # Without a protocol Twisted closes the connection at once.
+        if not self._streams.may_open(addr.host):
+            return None
+        return super().buildProtocol(addr)

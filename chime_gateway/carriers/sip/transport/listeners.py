@@ -1,0 +1,205 @@
+"""
+Where SIP is listened to, and the ways out (RFC 3261 section 18).
+
+What a message means is not its business.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import Any, Final
+
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from chime_gateway.carriers.sip.access import Access
+from chime_gateway.carriers.sip.transport.connections import (
+    ClientFactory,
+    Connection,
+    Datagrams,
+    Flow,
+    Receiver,
+    ServerFactory,
+    Streams,
+)
+from chime_gateway.carriers.sip.transport.tls import client_tls, server_tls
+from chime_gateway.errors import ConfigError
+from chime_gateway.settings.values import SipListener, SipSettings
+from chime_gateway.wire.sip.dialog import Hop
+from chime_gateway.wire.sip.message import Source
+
+_CONNECT_SECONDS: Final = 10.0
+
+
+def local_address_to(host: str) -> str:
+    """The address of ours that packets to C{host} leave from; nothing is sent."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((host, 9))
+        except OSError:
+            return "::1" if family == socket.AF_INET6 else "127.0.0.1"
+        address: str = probe.getsockname()[0]
+        return address
+
+
+class SipTransports:
+    """
+    All listeners, and the ways out.
+
+    @ivar ports: what is listened on, once started, by listener.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self, settings: SipSettings, receiver: Receiver, access: Access, reactor: Any
+    ) -> None:
+        self._settings = settings
+        self._reactor = reactor
+        self._access = access
+        self._receiver = receiver
+        self._streams = Streams(receiver, access, reactor)
+        self._datagrams: Datagrams | None = None
+        self._is_stopped = False
+        self.ports: list[tuple[SipListener, IListeningPort]] = []
+
+    # -- life ------------------------------------------------------------------
+
+    def start(self) -> None:
+        """
+        @raise ConfigError: a port or a certificate cannot be used.
+        """
+        for listener in self._settings.listen:
+            name = f"{listener.transport}:{listener.port}"
+            try:
+                port = self._listen(listener)
+            except (CannotListenError, OSError, ValueError) as exc:
+                raise ConfigError(f"CHIMEGW_SIP_LISTEN {name}: {exc}") from exc
+            self.ports.append((listener, port))
+
+    def _listen(self, listener: SipListener) -> IListeningPort:
+        reactor, number = self._reactor, listener.port
+        interface = listener.interface
+        port: IListeningPort
+        if listener.transport == "udp":
+            self._datagrams = Datagrams(self._receiver, self._access)
+            port = reactor.listenUDP(
+                number, self._datagrams, interface=interface, maxPacketSize=65535
+            )
+            return port
+        factory = ServerFactory(listener.transport, self._streams)
+        if listener.transport == "tcp":
+            port = reactor.listenTCP(number, factory, interface=interface)
+        else:
+            options = server_tls(self._settings)
+            port = reactor.listenSSL(number, factory, options, interface=interface)
+        return port
+
+    def stop(self) -> list[Any]:
+        """Close everything; what is returned may have to be waited for."""
+        self._is_stopped = True
+        waiting = [port.stopListening() for _, port in self.ports]
+        self.ports.clear()
+        for connection in list(self._streams.connections):
+            connection.transport.loseConnection()
+        return waiting
+
+    # -- addresses -------------------------------------------------------------
+
+    def has(self, transport: str) -> bool:
+        return any(listener.transport == transport for listener, _ in self.ports)
+
+    def address(self, transport: str, remote_host: str) -> tuple[str, int]:
+        """Where the other side can reach us: for Via and Contact."""
+        for listener, port in self.ports:
+            if listener.transport == transport:
+                number: int = port.getHost().port  # type: ignore[attr-defined]
+                return self.host(remote_host, listener.interface), number
+        return self.host(remote_host), 5060
+
+    def host(self, remote_host: str, interface: str = "") -> str:
+        """Our address as the other side knows it."""
+        if self._settings.public_address:
+            return self._settings.public_address
+        if interface and interface not in ("0.0.0.0", "::"):
+            return interface
+        return local_address_to(remote_host)
+
+    @property
+    def connection_count(self) -> int:
+        return len(self._streams.connections)
+
+    # -- out -------------------------------------------------------------------
+
+    def reply(self, data: bytes, flow: Flow, via_port: int) -> None:
+        """
+        Send a response the way its request came.
+
+        @param via_port: of the topmost Via: if the connection is gone, a new
+            one is made to it (section 18.2.2).
+        """
+        if flow.connection is None or flow.connection.is_open:
+            self.send(data, flow)
+        else:
+            source = flow.source
+            self.connect(data, Hop(source.host, via_port, flow.transport), _ignore)
+
+    def send_datagram(self, data: bytes, hop: Hop) -> None:
+        """To an address, not a name."""
+        self.send(data, Flow("udp", Source(hop.host, hop.port)))
+
+    def send(self, data: bytes, flow: Flow) -> bool:
+        """Whether there is such a way still."""
+        if flow.connection is not None:
+            if not flow.connection.is_open:
+                return False
+            flow.connection.send(data)
+            return True
+        if flow.is_reliable or self._datagrams is None:
+            return False
+        self._datagrams.send(data, flow.source)
+        return True
+
+    def connect(
+        self,
+        data: bytes,
+        hop: Hop,
+        failed: Callable[[], None],
+        tls_name: str = "",
+    ) -> None:
+        """Send over a stream to C{hop}, on a connection that is open or a new one."""
+        found = self._streams.to(hop.transport, hop.host, hop.port)
+        if found is not None:
+            found.send(data)
+            return
+        if self._is_stopped:
+            return
+        endpoint: Any = HostnameEndpoint(
+            self._reactor, hop.host, hop.port, timeout=_CONNECT_SECONDS
+        )
+        if hop.transport == "tls":
+            endpoint = wrapClientTLS(client_tls(tls_name or hop.host), endpoint)
+
+        def opened(connection: Connection) -> None:
+            connection.send(data)
+
+        def refused(failure: Failure) -> None:
+            self._log.warn(
+                "no SIP connection to {host}:{port}: {why}",
+                host=hop.host,
+                port=hop.port,
+                why=failure.getErrorMessage(),
+            )
+            failed()
+
+        factory = ClientFactory(hop.transport, self._streams)
+        endpoint.connect(factory).addCallbacks(opened, refused)
+
+
+def _ignore() -> None:
+    """There is nobody to tell."""

@@ -1,0 +1,72 @@
+"""TLS for SIP: our certificate, and what is asked of the other side's."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from OpenSSL.SSL import Connection
+from OpenSSL.SSL import Error as SSLError
+from twisted.internet.ssl import CertificateOptions, TLSVersion, optionsForClientTLS
+
+from chime_gateway.errors import ConfigError
+from chime_gateway.settings.values import SipSettings
+
+
+def client_tls(host: str) -> Any:
+    """
+    A Voice Connector's host name is checked as that of a web site.  Behind an
+    address in a Contact there is no name to check, and the dialog with its keys
+    was made over a connection that the other side opened.
+    """
+    try:
+        socket.inet_pton(socket.AF_INET6 if ":" in host else socket.AF_INET, host)
+    except OSError:
+        return optionsForClientTLS(host)
+    return _AddressTls()
+
+
+class _AddressTls:
+    """TLS without a host name (implements C{IOpenSSLClientConnectionCreator})."""
+
+    def __init__(self) -> None:
+        self._options = CertificateOptions(verify=False)
+
+    def clientConnectionForTLS(self, protocol: Any) -> Any:
+        return Connection(self._options.getContext(), None)
+
+
+def server_tls(settings: SipSettings) -> CertificateOptions:
+    """
+    TLS 1.2 and 1.3; no certificate is asked of the other side.
+
+    @raise ConfigError: the certificate or the key cannot be used.
+    """
+    try:
+        with open(settings.certificate, "rb") as file:
+            chain: list[Any] = list(x509.load_pem_x509_certificates(file.read()))
+        with open(settings.private_key or settings.certificate, "rb") as file:
+            key: Any = load_pem_private_key(file.read(), None)
+    except OSError as exc:
+        raise ConfigError(f"sip.certificate: {exc}") from exc
+    except (ValueError, TypeError) as exc:
+        # A TypeError is a key with a passphrase.
+        raise ConfigError(
+            f"sip.certificate {settings.certificate}: no certificate chain and key"
+            f" without a passphrase in PEM ({exc})"
+        ) from exc
+    options = CertificateOptions(
+        privateKey=key,
+        certificate=chain[0],
+        extraCertChain=chain[1:],
+        raiseMinimumTo=TLSVersion.TLSv1_2,
+    )
+    try:
+        options.getContext()
+    except SSLError as exc:
+        raise ConfigError(
+            f"sip.certificate {settings.certificate}: the key is not this certificate's"
+        ) from exc
+    return options

@@ -1,0 +1,291 @@
+"""
+The transactions in progress: which message belongs to which, and their timers.
+
+The rules are L{chime_gateway.wire.sip.transactions}'s; here they get a clock and a
+transport.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from twisted.internet.interfaces import IReactorTime
+
+from chime_gateway.carriers.sip.transport.connections import Flow
+from chime_gateway.net.timer import Timer
+from chime_gateway.wire.sip.format import format_response
+from chime_gateway.wire.sip.message import (
+    DEFAULT_PORT,
+    DEFAULT_TLS_PORT,
+    Header,
+    Request,
+    Response,
+    Source,
+    parameter,
+)
+from chime_gateway.wire.sip.transactions import (
+    ClientTransaction,
+    Deliver,
+    InviteClient,
+    InviteServer,
+    NonInviteClient,
+    NonInviteServer,
+    Outputs,
+    Send,
+    ServerTransaction,
+    StartTimer,
+    State,
+    StopTimer,
+    Terminated,
+    TimedOut,
+    Timers,
+    cancelled_key,
+    client_key,
+    server_key,
+)
+
+Key: TypeAlias = tuple[str, ...]
+Reply: TypeAlias = Callable[[bytes, Flow, int], None]
+
+
+def _ignore() -> None:
+    """There is nobody to tell."""
+
+
+class Runner:
+    """One machine with its timers."""
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        machine: ServerTransaction | ClientTransaction,
+        send: Callable[[bytes], None],
+        deliver: Callable[[Response], None],
+        timed_out: Callable[[], None],
+        terminated: Callable[[], None],
+    ) -> None:
+        self.machine = machine
+        self._clock = clock
+        self._send = send
+        self._deliver = deliver
+        self._timed_out = timed_out
+        self._terminated = terminated
+        self._timers: dict[str, Timer] = {}
+
+    def perform(self, outputs: Outputs) -> None:
+        for output in outputs:
+            if isinstance(output, Send):
+                self._send(output.data)
+            elif isinstance(output, StartTimer):
+                timer = self._timers.setdefault(output.name, Timer(self._clock))
+                timer.start(output.seconds, self._fired, output.name)
+            elif isinstance(output, StopTimer):
+                if output.name in self._timers:
+                    self._timers[output.name].stop()
+            elif isinstance(output, Deliver):
+                assert isinstance(output.message, Response)
+                self._deliver(output.message)
+            elif isinstance(output, TimedOut):
+                self._timed_out()
+            elif isinstance(output, Terminated):
+                self.stop()
+                self._terminated()
+
+    def transport_failed(self) -> None:
+        self.perform(self.machine.transport_failed())
+
+    def stop(self) -> None:
+        for timer in self._timers.values():
+            timer.stop()
+
+    def _fired(self, name: str) -> None:
+        self.perform(self.machine.timer_fired(name))
+
+
+class Incoming:
+    """
+    A request that wants an answer.
+
+    @ivar cancelled: called when the other side takes an INVITE back.  It lives
+        as long as the transaction, so L{forget} it with the call.
+    """
+
+    def __init__(
+        self, request: Request, flow: Flow, machine: ServerTransaction
+    ) -> None:
+        self.request = request
+        self.cancelled: Callable[[], None] = _ignore
+        self.flow = flow
+        self._machine = machine
+        self._runner: Runner
+
+    def respond(
+        self,
+        status: int,
+        *,
+        to_tag: str = "",
+        phrase: str = "",
+        extra: tuple[Header, ...] = (),
+        body: bytes = b"",
+    ) -> None:
+        """Once final, answers that follow are not sent; but a 2xx to INVITE may be
+        said again."""
+        data = format_response(
+            self.request.headers,
+            status,
+            to_tag=to_tag,
+            phrase=phrase,
+            extra=extra,
+            body=body,
+        )
+        self._runner.perform(self._machine.respond(status, data))
+
+    def forget(self) -> None:
+        """Nobody wants to know of it any more."""
+        self.cancelled = _ignore
+
+
+class Transactions:
+    """
+    @param reply: sends a response: bytes, flow, port of the Via.
+    """
+
+    def __init__(self, clock: IReactorTime, timers: Timers, reply: Reply) -> None:
+        self.timers = timers
+        self._clock = clock
+        self._reply = reply
+        self._servers: dict[Key, tuple[Incoming, Runner]] = {}
+        self._merged: dict[Key, Key] = {}
+        self._clients: dict[Key, Runner] = {}
+
+    @property
+    def count(self) -> int:
+        return len(self._servers) + len(self._clients)
+
+    # -- server ------------------------------------------------------------------
+
+    def receive(self, request: Request, flow: Flow) -> Incoming | None:
+        """
+        A request came.
+
+        @return: C{None}: it belongs to a transaction, which saw to it.
+        """
+        key = server_key(request)
+        known = self._servers.get(key)
+        if known is not None:
+            incoming, runner = known
+            runner.perform(incoming._machine.request_received(request))
+            return None
+        return self._new(request, flow, key)
+
+    def absorbs_ack(self, request: Request) -> bool:
+        """Whether an ACK belongs to a refusal."""
+        known = self._servers.get(server_key(request))
+        if known is None:
+            return False
+        incoming, runner = known
+        is_refused = incoming._machine.state is not State.ACCEPTED
+        runner.perform(incoming._machine.request_received(request))
+        return is_refused
+
+    def is_merged(self, request: Request) -> bool:
+        """
+        The same request came by another way already (RFC 3261 section 8.2.2.2).
+        """
+        first = self._merged.get(_merge_key(request))
+        return first is not None and first != server_key(request)
+
+    def cancelled(self, request: Request) -> Incoming | None:
+        """The INVITE that a CANCEL means."""
+        known = self._servers.get(cancelled_key(request))
+        return None if known is None else known[0]
+
+    def _new(self, request: Request, flow: Flow, key: Key) -> Incoming:
+        make = InviteServer if request.method == "INVITE" else NonInviteServer
+        machine: ServerTransaction = make(self.timers, flow.is_reliable)
+        incoming = Incoming(request, flow, machine)
+        via = request.via
+        default = DEFAULT_TLS_PORT if flow.transport == "tls" else DEFAULT_PORT
+        via_port = via.port or default
+        way = flow
+        if not flow.is_reliable and parameter(via, "rport") is None:
+            # Who did not ask for symmetric answers listens where its Via says
+            # (RFC 3261 section 18.2.2, RFC 3581).
+            way = Flow(flow.transport, Source(flow.source.host, via_port))
+
+        def send(data: bytes) -> None:
+            self._reply(data, way, via_port)
+
+        def forget() -> None:
+            self._servers.pop(key, None)
+            self._merged.pop(_merge_key(request), None)
+
+        incoming._runner = Runner(
+            self._clock, machine, send, _not_delivered, _ignore, forget
+        )
+        self._servers[key] = (incoming, incoming._runner)
+        self._merged.setdefault(_merge_key(request), key)
+        return incoming
+
+    # -- client ------------------------------------------------------------------
+
+    def start(
+        self,
+        data: bytes,
+        branch: str,
+        method: str,
+        *,
+        is_reliable: bool,
+        send: Callable[[bytes], None],
+        answered: Callable[[Response], None],
+        timed_out: Callable[[], None],
+        ack: Callable[[Response], bytes] | None = None,
+    ) -> Runner:
+        """
+        Send a request and wait for its answers.
+
+        @param ack: for an INVITE: makes the ACK of a refusal.
+        """
+        machine: ClientTransaction
+        if ack is not None:
+            machine = InviteClient(self.timers, is_reliable, data, ack)
+        else:
+            machine = NonInviteClient(self.timers, is_reliable, data)
+        key = (branch, method)
+
+        def forget() -> None:
+            self._clients.pop(key, None)
+
+        runner = Runner(self._clock, machine, send, answered, timed_out, forget)
+        self._clients[key] = runner
+        runner.perform(machine.start())
+        return runner
+
+    def response_received(self, response: Response) -> bool:
+        """Whether it was expected."""
+        runner = self._clients.get(client_key(response))
+        if runner is None:
+            return False
+        machine = runner.machine
+        assert isinstance(machine, InviteClient | NonInviteClient)
+        runner.perform(machine.response_received(response))
+        return True
+
+    def stop(self) -> None:
+        """Forget all, without a word."""
+        for _, runner in self._servers.values():
+            runner.stop()
+        for runner in self._clients.values():
+            runner.stop()
+        self._servers.clear()
+        self._merged.clear()
+        self._clients.clear()
+
+
+def _merge_key(request: Request) -> Key:
+    return request.call_id, request.from_tag, str(request.cseq), request.method
+
+
+def _not_delivered(_: Response) -> None:
+    raise AssertionError("a server transaction has no responses")

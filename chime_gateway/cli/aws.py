@@ -1,0 +1,380 @@
+"""
+C{chimegw aws}: set an installation up in AWS, look after it, take it away.
+
+Reads the command line; what is made of it is in L{chime_gateway.aws}.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThreadPool
+from twisted.python import usage
+
+from chime_gateway.aws.package import package_lambda
+from chime_gateway.aws.setup.commands import script
+from chime_gateway.aws.setup.installation import resources
+from chime_gateway.aws.setup.probes import from_here
+from chime_gateway.aws.setup.provision import Change, Cloud, apply, destroy, plan
+from chime_gateway.aws.setup.request import ZIP_FILE, Gateway, Wishes, bucket_name
+from chime_gateway.aws.setup.resource import Request, fill
+from chime_gateway.aws.setup.verify import verify
+from chime_gateway.aws.sma import read_settings
+from chime_gateway.errors import ConfigError
+from chime_gateway.settings.sources import (
+    process_environment,
+    read_sip_allow,
+    read_trunk_password,
+)
+from chime_gateway.settings.telephone import is_e164
+
+_GATEWAY: Final = re.compile(
+    r"(?P<host>\[[0-9a-fA-F:]+\]|[^:/\s]+)(:(?P<port>\d{1,5}))?(/(?P<protocol>\w+))?\Z"
+)
+
+#: Of the Lambda's environment, what has an option here.
+_FUNCTION: Final = {
+    "greeting": "GREETING_TEXT",
+    "apology": "APOLOGY_TEXT",
+    "ready-url": "READY_URL",
+    "fallback-number": "FALLBACK_NUMBER",
+    "fallback-voice-connector-arn": "FALLBACK_VOICE_CONNECTOR_ARN",
+    "caller-id-number": "CALLER_ID_NUMBER",
+}
+
+
+def gateway(text: str) -> tuple[Gateway, bool]:
+    """
+    HOST[:PORT][/udp|tcp|tls].
+
+    @return: the route, and whether it is encrypted.
+    """
+    found = _GATEWAY.match(text)
+    protocol = (found["protocol"] or "udp").lower() if found else ""
+    if found is None or protocol not in ("udp", "tcp", "tls"):
+        raise usage.UsageError(f"--gateway {text}: expected HOST[:PORT][/udp|tcp|tls]")
+    is_encrypted = protocol == "tls"
+    port = int(found["port"] or (5061 if is_encrypted else 5060))
+    if not 0 < port < 65536:
+        raise usage.UsageError(f"--gateway {text}: no such port")
+    # A Voice Connector knows TLS as TCP that must be encrypted.
+    wire = "UDP" if protocol == "udp" else "TCP"
+    route = Gateway(host=found["host"].strip("[]"), port=port, protocol=wire)
+    return route, is_encrypted
+
+
+def number(text: str, option: str) -> str:
+    if not is_e164(text):
+        raise usage.UsageError(f"{option} {text}: expected a number as +12065550100")
+    return text
+
+
+class _AwsCommand(usage.Options):
+    """What all of them understand."""
+
+    optParameters: ClassVar = [
+        ["region", "r", None, "AWS region. [default: AWS_REGION]"],
+        ["voice-connector-id", "v", "", "Use this Voice Connector; else one is made."],
+        ["name", None, "chimegw", "Goes before the names of everything."],
+        ["mode", "m", "bridge", "bridge (SIP), or kinesis (slow, without SIP)."],
+        ["greeting", None, None, "Spoken before the agent is called, or s3://.."],
+        ["apology", None, None, "Spoken when nobody can take the call."],
+        ["ready-url", None, None, "The gateway's /ready, for ringing until it is."],
+        ["fallback-number", None, None, "Called when no gateway answers."],
+        ["fallback-voice-connector-arn", None, None, "Tried second."],
+        ["caller-id-number", None, None, "Of this account, for anonymous callers."],
+        ["termination-user", None, "", "User for calls out; its password is read"],
+        ["gateway-role", None, "", "IAM role of the gateway, gets the policy."],
+    ]
+    optFlags: ClassVar = [
+        ["json", None, "For machines."],
+        ["encrypted", None, "Require TLS and SRTP (a /tls gateway does so, too)."],
+        ["direct", None, "Numbers at the Voice Connector itself, without Lambda (US)."],
+        ["confirm-order", None, "Yes, buy the numbers of --order."],
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._gateways: list[Gateway] = []
+        self._numbers: list[str] = []
+        self._orders: list[str] = []
+        self._cidrs: list[str] = []
+        self._calling: list[str] = []
+        self._has_tls = False
+
+    def opt_gateway(self, text: str) -> None:
+        """Where calls go: HOST[:PORT][/udp|tcp|tls], as the internet sees it;
+        repeatable."""
+        route, is_encrypted = gateway(text)
+        self._gateways.append(route)
+        self._has_tls = self._has_tls or is_encrypted
+
+    def opt_number(self, text: str) -> None:
+        """A number of the account that the agent answers; repeatable."""
+        self._numbers.append(number(text, "--number"))
+
+    def opt_order(self, text: str) -> None:
+        """A number to buy and answer (see --search); repeatable."""
+        self._orders.append(number(text, "--order"))
+
+    def opt_termination_cidr(self, text: str) -> None:
+        """A public network (/27 to /32) that may call out; repeatable."""
+        self._cidrs.append(text)
+
+    def opt_calling_region(self, text: str) -> None:
+        """A country that may be called (US); repeatable."""
+        self._calling.append(text)
+
+    def postOptions(self) -> None:
+        if self["mode"] not in ("bridge", "kinesis"):
+            raise usage.UsageError(f"--mode {self['mode']}: bridge or kinesis")
+        if self["direct"] and self["mode"] == "kinesis":
+            raise usage.UsageError("--direct: in --mode kinesis the Lambda is needed")
+
+    def wishes(self) -> Wishes:
+        region = self["region"] or process_environment().get("AWS_REGION", "")
+        region = region or process_environment().get("AWS_DEFAULT_REGION", "")
+        if not region:
+            raise ConfigError("--region is missing (or AWS_REGION)")
+        if not re.match(r"[A-Za-z0-9-]{1,30}\Z", self["name"]):
+            raise ConfigError(f"--name {self['name']}: letters, digits and - (30)")
+        function = {
+            variable: self[option]
+            for option, variable in _FUNCTION.items()
+            if self[option] is not None
+        }
+        placeholder = "arn:aws:chime:us-east-1:111122223333:vc/a"
+        try:
+            read_settings(
+                {
+                    "VOICE_CONNECTOR_ARN": placeholder,
+                    "MODE": self["mode"],
+                    **function,
+                }
+            )
+        except ValueError as exc:
+            raise ConfigError(str(exc)) from exc
+        password = read_trunk_password(process_environment())
+        if self["termination-user"] and not password:
+            raise ConfigError(
+                "--termination-user: set its password, CHIMEGW_SIP_TRUNK_PASSWORD"
+            )
+        return Wishes(
+            region=region,
+            name=self["name"],
+            voice_connector_id=self["voice-connector-id"],
+            gateways=tuple(self._gateways),
+            numbers=(*self._numbers, *self._orders),
+            order=tuple(self._orders),
+            confirms_order=bool(self["confirm-order"]),
+            termination_cidrs=tuple(self._cidrs),
+            calling_regions=tuple(self._calling) or ("US",),
+            termination_user=self["termination-user"],
+            termination_password=password,
+            is_encrypted=bool(self["encrypted"]) or self._has_tls,
+            is_direct=bool(self["direct"]),
+            mode=self["mode"],
+            function=function,
+            gateway_role=self["gateway-role"],
+        )
+
+    def run(self, reactor: Any) -> Deferred[int]:
+        wishes = self.wishes()
+        pool = reactor.getThreadPool()
+        return deferToThreadPool(reactor, pool, self.work, wishes, Cloud(wishes.region))
+
+    def work(self, wishes: Wishes, cloud: Cloud) -> int:
+        """In a thread; the exit status."""
+        raise NotImplementedError
+
+    def show(self, items: Iterator[Any], key: str) -> list[Any]:
+        """Each as it comes for people, all at the end for machines."""
+        found = []
+        for item in items:
+            found.append(item)
+            if not self["json"]:
+                print(item, flush=True)
+        if self["json"]:
+            print(json.dumps({key: [attrs.asdict(one) for one in found]}, indent=2))
+        return found
+
+
+def _counted(changes: list[Change], text: str) -> str:
+    kinds = ("create", "set", "delete", "confirm")
+    counts = {kind: sum(c.action == kind for c in changes) for kind in kinds}
+    told = ", ".join(f"{count} to {kind}" for kind, count in counts.items() if count)
+    return f"{told or 'nothing to do'}; {text}"
+
+
+class PlanOptions(_AwsCommand):
+    synopsis = "[--region R] [--gateway HOST] [--number +1..] [--search AREACODE]"
+    longdesc = "Show what exists and what apply would change."
+    optParameters: ClassVar = [
+        ["search", "s", None, "List numbers for sale, of this area code (US)."],
+        ["country", None, "US", "Country of --search."],
+    ]
+
+    def work(self, wishes: Wishes, cloud: Cloud) -> int:
+        if self["search"] is not None:
+            return self._search(cloud)
+        changes = self.show(plan(cloud, resources(wishes)), "changes")
+        if not self["json"]:
+            print(_counted(changes, "nothing was changed"))
+        return 0
+
+    def _search(self, cloud: Cloud) -> int:
+        parameters = {"Country": self["country"], "MaxResults": 20}
+        if self["search"]:
+            parameters["AreaCode"] = self["search"]
+        request = Request("chime-sdk-voice", "SearchAvailablePhoneNumbers", parameters)
+        numbers = cloud.ask(request).get("E164PhoneNumbers", [])
+        if self["json"]:
+            print(json.dumps({"numbers": numbers}))
+        else:
+            print("\n".join(numbers) or "none")
+            print("buy one: chimegw aws apply --order NUMBER --confirm-order ...")
+        return 0 if numbers else 1
+
+
+class ApplyOptions(_AwsCommand):
+    synopsis = "[--region R] --gateway HOST --number +1.. [options]"
+    longdesc = (
+        "Make what is missing and set what differs. May be run again at any time,"
+        " also after it broke off."
+    )
+
+    def work(self, wishes: Wishes, cloud: Cloud) -> int:
+        changes = self.show(apply(cloud, resources(wishes)), "changes")
+        if not self["json"]:
+            print("done. The gateway wants to know:")
+            for line in _gateway_settings(wishes, cloud):
+                print(f"  {line}")
+        return 1 if any(change.action == "confirm" for change in changes) else 0
+
+
+def _gateway_settings(wishes: Wishes, cloud: Cloud) -> Iterator[str]:
+    yield f"AWS_REGION={wishes.region}"
+    if not wishes.is_direct:
+        yield f"CHIMEGW_SMA_ID={cloud.references['SMA_ID']}"
+    if wishes.mode == "kinesis":
+        known = cloud.references
+        yield f"CHIMEGW_KINESIS_QUEUE={known['NOTICES_QUEUE_URL']}"
+        yield f"CHIMEGW_KINESIS_BUCKET={fill(bucket_name(wishes), known)}"
+    else:
+        yield f"CHIMEGW_SIP_ALLOW={wishes.region}"
+
+
+class VerifyOptions(_AwsCommand):
+    synopsis = "[the same options as for apply] [--expected-calls N]"
+    longdesc = (
+        "Check a finished installation, from the number to the gateway, and say how"
+        " to mend what is wrong. Exit status 1 when something is."
+    )
+    optParameters: ClassVar = [
+        ["expected-calls", "n", 5, "So many calls at the same time.", int],
+    ]
+
+    def work(self, wishes: Wishes, cloud: Cloud) -> int:
+        findings = self.show(
+            verify(
+                cloud,
+                wishes,
+                resources(wishes),
+                from_here(),
+                expected_calls=self["expected-calls"],
+                allowed=read_sip_allow(process_environment()),
+            ),
+            "findings",
+        )
+        wrong = sum(not finding.is_good for finding in findings)
+        if not self["json"]:
+            print(f"{wrong} of {len(findings)} checks found something")
+        return 1 if wrong else 0
+
+
+class DestroyOptions(_AwsCommand):
+    synopsis = "[--region R] [the same options as for apply] [--yes]"
+    longdesc = "Remove what apply made, and nothing else. Without --yes only show it."
+    optFlags: ClassVar = [["yes", "y", "Do it."]]
+
+    def work(self, wishes: Wishes, cloud: Cloud) -> int:
+        is_real = bool(self["yes"])
+        items = destroy(cloud, resources(wishes), wishes.name, is_real=is_real)
+        changes = self.show(items, "changes")
+        if not self["json"]:
+            said = "done" if is_real else "nothing was changed: say --yes"
+            print(_counted(changes, said))
+        return 0
+
+
+class CommandsOptions(_AwsCommand):
+    synopsis = "[the same options as for apply]"
+    longdesc = "Print the same as a shell script of AWS CLI commands."
+
+    def run(self, reactor: Any) -> int:  # type: ignore[override]
+        wishes = self.wishes()
+        lines = list(script(wishes, resources(wishes)))
+        if self["json"]:
+            print(json.dumps({"script": lines}, indent=2))
+        else:
+            print("\n".join(lines))
+        return 0
+
+
+class PackageOptions(usage.Options):
+    synopsis = "[--output FILE.zip]"
+    longdesc = "Build the Lambda's zip file; the same bytes every time."
+    optParameters: ClassVar = [
+        ["output", "o", ZIP_FILE, "Where to write it."],
+        ["region", "r", None, "Not needed."],
+        ["voice-connector-id", "v", None, "Not needed."],
+    ]
+    optFlags: ClassVar = [["json", None, "For machines."]]
+
+    def run(self, reactor: Any) -> int:
+        package = package_lambda()
+        try:
+            Path(self["output"]).write_bytes(package.content)
+        except OSError as exc:
+            raise ConfigError(f"--output {self['output']}: {exc}") from exc
+        told = {
+            "file": self["output"],
+            "bytes": len(package.content),
+            "sha256": package.sha256,
+            "handler": "sma.handler",
+        }
+        if self["json"]:
+            print(json.dumps(told))
+        else:
+            print(
+                f"{told['file']}: {told['bytes']} bytes, handler sma.handler,"
+                f" CodeSha256 {package.sha256}"
+            )
+        return 0
+
+
+class AwsOptions(usage.Options):
+    synopsis = "COMMAND [options]"
+    longdesc = "Set an installation up in AWS, look after it, take it away."
+    subCommands: ClassVar = [
+        ["plan", None, PlanOptions, "Show what exists and what would change."],
+        ["apply", None, ApplyOptions, "Make what is missing, set what differs."],
+        ["verify", None, VerifyOptions, "Check it from the number to the gateway."],
+        ["destroy", None, DestroyOptions, "Remove what apply made."],
+        ["commands", None, CommandsOptions, "Print it as AWS CLI commands."],
+        ["package-lambda", None, PackageOptions, "Build the Lambda's zip file."],
+    ]
+
+    def postOptions(self) -> None:
+        if self.subCommand is None:
+            raise usage.UsageError("which command? Try: chimegw aws --help")
+
+    def run(self, reactor: Any) -> Deferred[int] | int:
+        run: Callable[[Any], Deferred[int] | int] = self.subOptions.run
+        return run(reactor)

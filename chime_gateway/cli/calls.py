@@ -1,0 +1,297 @@
+"""
+C{chimegw calls}, C{show}, C{export} and C{replay}: look at calls that are over.
+
+They read the store; the gateway need not run.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Final, TextIO
+
+from twisted.internet.defer import Deferred
+from twisted.python import usage
+
+from chime_gateway.errors import ConfigError
+from chime_gateway.settings.load import load_store
+from chime_gateway.settings.sources import process_environment
+from chime_gateway.store.database import Database, Trouble
+from chime_gateway.store.numbers import NumberGuard
+from chime_gateway.store.queries import CallQuery
+from chime_gateway.store.rows import CallRow, columns, stored_call_json
+
+#: So many are read at a time.
+_PAGE: Final = 500
+
+_COLUMNS: Final = (
+    *("call_id", "started_at", "carrier", "direction", "agent", "caller", "called"),
+    *("duration_seconds", "outcome", "reason", "recording"),
+)
+
+
+def _seconds(text: str) -> float:
+    """Unix seconds, a date, or 90m, 12h, 7d ago."""
+    units = {"m": 60.0, "h": 3600.0, "d": 86_400.0}
+    if text[-1:] in units and text[:-1].isdecimal():
+        return time.time() - int(text[:-1]) * units[text[-1]]
+    for pattern in ("%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"):
+        try:
+            return time.mktime(time.strptime(text, pattern))
+        except ValueError:
+            continue
+    try:
+        return float(text)
+    except ValueError as exc:
+        raise ValueError(f"{text}: expected 7d, 12h, 90m or 2026-01-31") from exc
+
+
+class _StoreCommand(usage.Options):
+    """A command that reads the store."""
+
+    optParameters: ClassVar[list[Any]] = [
+        ["config", "c", None, "The gateway's TOML file."],
+        ["env-file", "e", None, "The gateway's env file."],
+    ]
+
+    def run(self, reactor: Any) -> Deferred[int] | int:
+        settings = load_store(
+            process_environment(), config_path=self["config"], env_path=self["env-file"]
+        )
+        if settings.database_url.startswith("sqlite:///"):
+            path = settings.database_url.removeprefix("sqlite:///")
+            if not Path(path).exists():
+                raise ConfigError(
+                    f"{path}: there is no such store; say where with --env-file,"
+                    " CHIMEGW_STATE or CHIMEGW_DATABASE_URL"
+                )
+        database = Database(settings.database_url, Path(settings.state_directory))
+        self._guard = NumberGuard(settings.numbers, settings.numbers_key)
+        try:
+            return self.read(database)
+        except Trouble as exc:
+            why = str(getattr(exc, "orig", None) or exc).strip().splitlines()[0]
+            raise ConfigError(f"the store cannot be read: {why}") from exc
+        finally:
+            database.close()
+
+    def read(self, database: Database) -> int:
+        raise NotImplementedError
+
+
+_FILTERS: Final[list[list[Any]]] = [
+    ["since", None, None, "Calls from then on: 7d, 12h, 2026-01-31.", _seconds],
+    ["until", None, None, "Calls before that.", _seconds],
+    ["agent", "a", "", "Calls of this agent."],
+    ["carrier", None, "", "Calls of this carrier."],
+    ["outcome", "o", "", "Calls that ended so."],
+    ["state", "s", "", "live or ended."],
+    ["caller", None, "", "Calls of this number."],
+    ["called", None, "", "Calls to this number."],
+]
+
+
+class _QueryCommand(_StoreCommand):
+    def query(self, **more: Any) -> CallQuery:
+        texts = ("agent", "carrier", "outcome", "state")
+        return CallQuery(
+            **{name: self[name] for name in texts},
+            caller=self._guard.guard(self["caller"]),
+            called=self._guard.guard(self["called"]),
+            since=self["since"],
+            until=self["until"],
+            **more,
+        )
+
+
+def _local(at: float | None) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at)) if at else ""
+
+
+class CallsOptions(_QueryCommand):
+    synopsis = "[--since 7d] [--outcome completed] ..."
+    longdesc = "List calls, the newest first."
+    optParameters: ClassVar[list[Any]] = [
+        *_FILTERS,
+        ["limit", "n", 20, "So many at the most.", int],
+    ]
+    optFlags: ClassVar = [["json", "j", "For machines: one JSON document a line."]]
+
+    def read(self, database: Database) -> int:
+        rows = database.calls(self.query(limit=self["limit"]))
+        if self["json"]:
+            for row in rows:
+                print(json.dumps(columns(row)))
+            return 0
+        if not rows:
+            print("no calls")
+        for row in rows:
+            seconds = row.duration_seconds
+            length = "" if seconds is None else f"{seconds:.0f} s"
+            print(
+                f"{row.call_id}  {_local(row.started_at)}  {row.carrier:13}"
+                f" {row.agent[:16]:16} {row.caller[:18]:18} {length:>7}"
+                f"  {row.outcome or row.state}"
+            )
+        return 0
+
+
+class NameFirst(usage.Options):
+    """What it is about may stand before the options, where people write it."""
+
+    def parseOptions(self, options: Any = None) -> None:
+        words = list(options or ())
+        if words and not words[0].startswith("-"):
+            words.append(words.pop(0))
+        super().parseOptions(words)
+
+
+class ShowOptions(NameFirst, _StoreCommand):
+    synopsis = "ID"
+    longdesc = "Show one call: its record and what was said."
+    optFlags: ClassVar = [["json", "j", "For machines."]]
+
+    def parseArgs(self, call_id: str) -> None:  # type: ignore[override]
+        self["id"] = call_id
+
+    def read(self, database: Database) -> int:
+        call = database.call(self["id"])
+        if call is None:
+            raise ConfigError(f"there is no call {self['id']}")
+        if self["json"]:
+            print(json.dumps(stored_call_json(call)))
+            return 0
+        for name in _COLUMNS:
+            value = getattr(call.row, name)
+            if name == "started_at":
+                value = _local(value)
+            print(f"{name:18} {'' if value is None else value}")
+        record = call.row.record
+        for name in ("turns", "barge_ins", "turn_latency_p50", "tool_calls", "tokens"):
+            print(f"{name:18} {record.get(name)}")
+        for note in record.get("transfers", ()):
+            print(
+                f"{'transfer':18} {note['target']}: {note['outcome']} {note['reason']}"
+            )
+        print()
+        for turn in call.transcript:
+            for line in turn_lines(turn):
+                print(line)
+        return 0
+
+
+def turn_lines(turn: Mapping[str, Any]) -> Iterator[str]:
+    """A turn of a transcript, for people."""
+    at = f"{turn['started']:8.1f} s"
+    speaker = turn["speaker"]
+    if speaker == "tool":
+        fault = turn.get("fault")
+        result = f"failed: {fault}" if fault else turn.get("result", "")
+        yield f"{at}  tool     {turn['text']}({turn.get('arguments', '')})"
+        yield f"{'':10}           {result}"
+        return
+    yield f"{at}  {speaker:8} {turn['text'] or '(no text)'}"
+    if turn.get("interrupted"):
+        heard = f"{turn['heard_ms']} of {turn['spoken_ms']} ms"
+        yield f"{'':10}           interrupted after {heard}: {turn['heard_text']}"
+
+
+class ExportOptions(_QueryCommand):
+    synopsis = "[--format csv|jsonl] [--out FILE] [--since 30d] ..."
+    longdesc = "Write calls to a file, the newest first; JSONL has the transcripts."
+    optParameters: ClassVar[list[Any]] = [
+        *_FILTERS,
+        ["format", "f", "csv", "csv or jsonl."],
+        ["out", "O", "-", "Where to. [default: standard output]"],
+    ]
+
+    def postOptions(self) -> None:
+        if self["format"] not in ("csv", "jsonl"):
+            raise usage.UsageError(f"--format {self['format']}: csv or jsonl")
+
+    def read(self, database: Database) -> int:
+        if self["out"] == "-":
+            self._write(database, sys.stdout)
+            return 0
+        # Whole or not at all.
+        beside = self["out"] + ".part"
+        try:
+            with open(beside, "w", encoding="utf-8", newline="") as out:
+                count = self._write(database, out)
+            os.replace(beside, self["out"])
+        except OSError as exc:
+            raise ConfigError(f"--out {self['out']}: {exc}") from exc
+        print(f"{count} calls in {self['out']}", file=sys.stderr)
+        return 0
+
+    def _write(self, database: Database, out: TextIO) -> int:
+        count = 0
+        write = self._jsonl(database, out) if self["format"] == "jsonl" else _csv(out)
+        for row in self._rows(database):
+            write(row)
+            count += 1
+        return count
+
+    def _rows(self, database: Database) -> Iterator[CallRow]:
+        before: tuple[float, str] | None = None
+        while True:
+            rows = database.calls(self.query(limit=_PAGE, before=before))
+            yield from rows
+            if len(rows) < _PAGE:
+                return
+            before = rows[-1].started_at, rows[-1].call_id
+
+    @staticmethod
+    def _jsonl(database: Database, out: TextIO) -> Callable[[CallRow], None]:
+        def write(row: CallRow) -> None:
+            call = database.call(row.call_id)
+            shown = None if call is None else stored_call_json(call)
+            out.write(json.dumps(shown) + "\n")
+
+        return write
+
+
+def _csv(out: TextIO) -> Callable[[CallRow], None]:
+    of_record = ("turns", "barge_ins", "turn_latency_p50")
+    writer = csv.writer(out)
+    writer.writerow((*_COLUMNS, *of_record))
+
+    def write(row: CallRow) -> None:
+        values = [getattr(row, name) for name in _COLUMNS]
+        values += [row.record.get(name) for name in of_record]
+        writer.writerow([_harmless(value) for value in values])
+
+    return write
+
+
+def _harmless(value: Any) -> Any:
+    """A spreadsheet must not take what a caller chose for a formula."""
+    if isinstance(value, str) and value[:1] in "=+-@\t\r" and not value[1:].isdecimal():
+        return "'" + value
+    return value
+
+
+class ReplayOptions(NameFirst):
+    synopsis = "FILE"
+    longdesc = (
+        "Run a captured call (twistd chimegw --capture DIR) again, and show where it"
+        " differs."
+    )
+    optParameters: ClassVar = [["most", "n", 20, "So many differences.", int]]
+
+    def parseArgs(self, path: str) -> None:  # type: ignore[override]
+        self["path"] = path
+
+    def run(self, reactor: Any) -> int:
+        # Loaded when used: it brings the whole call with it.
+        from chime_gateway.capture.replay import replay_file, report_lines
+
+        report = replay_file(self["path"])
+        for line in report_lines(report, self["most"]):
+            print(line)
+        return 1 if report.differences else 0

@@ -1,0 +1,417 @@
+"""
+C{chimegw demo}: the whole gateway, called over a real socket, in a minute.
+
+The gateway runs as its users run it, as a C{twistd} process of its own.  The
+simulated service runs here, so that what the model was told can be compared
+with what the caller heard.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final, TextIO
+
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ClientEndpoint
+from twisted.internet.error import ConnectError, ProcessTerminated
+from twisted.internet.protocol import Factory, ProcessProtocol, Protocol
+from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThreadPool
+from twisted.python.failure import Failure
+
+from chime_gateway.audio import PCMU, Codec
+from chime_gateway.aws import sma
+from chime_gateway.cli.calls import turn_lines
+from chime_gateway.codec.g711 import Samples
+from chime_gateway.codec.registry import decode
+from chime_gateway.errors import ConfigError
+from chime_gateway.settings.load import DEFAULT_PORT
+from chime_gateway.sim.caller.caller import CallPlan, CallReport
+from chime_gateway.sim.caller.compare import correlation, piecewise_correlation
+from chime_gateway.sim.caller.dial import place_call
+from chime_gateway.sim.caller.kinesis_line import KinesisWorld, place_kinesis_call
+from chime_gateway.sim.caller.meter import TerminalMeter
+from chime_gateway.sim.caller.wav import convert, read_wav, write_wav
+from chime_gateway.sim.realtime.server import SimulatorFactory
+from chime_gateway.sim.realtime.voices import Parrot
+from chime_gateway.store.database import Database
+from chime_gateway.store.queries import CallQuery
+from chime_gateway.store.rows import StoredCall
+
+_START_SECONDS: Final = 20.0
+
+#: The caller lets the agent speak this long before interrupting it.
+_INTERRUPT_AFTER_SECONDS: Final = 1.2
+
+#: A parrot's answer agrees with what was said at least so well.
+_GOOD_CORRELATION: Final = 0.95
+
+
+def _shipped(name: str) -> str:
+    return str(resources.files("chime_gateway.sim") / "data" / name)
+
+
+def prepare_call(
+    wav: str | None,
+    codec: Codec,
+    *,
+    interrupt_after: float | None,
+    agent: str = "",
+    wait_for_greeting: bool = False,
+) -> CallPlan:
+    """
+    A caller who says C{wav}, and if asked to interrupts the answer.
+
+    @raise ConfigError: the file cannot be played.
+    """
+    names = [wav or _shipped("hello.wav")]
+    if interrupt_after is not None:
+        names.append(_shipped("interruption.wav"))
+    utterances = tuple(convert(*read_wav(name), codec) for name in names)
+    return CallPlan(
+        utterances=utterances,
+        interrupt_after_seconds=(interrupt_after,),
+        wait_for_greeting=wait_for_greeting,
+        parameters={"agent": agent} if agent else {},
+    )
+
+
+def _samples(codec: Codec, audio: bytes | bytearray) -> Samples:
+    return decode(codec, bytes(audio))
+
+
+def save_recording(path: str, report: CallReport) -> None:
+    """Caller left, agent right, as the caller lived it."""
+    codec = report.codec
+    try:
+        write_wav(
+            path,
+            codec.clock_rate,
+            _samples(codec, report.said),
+            _samples(codec, report.heard),
+        )
+    except OSError as exc:
+        raise ConfigError(f"cannot write the recording: {exc}") from exc
+
+
+def call_report_lines(report: CallReport) -> Iterator[str]:
+    """What a call was like, for people."""
+    rate = report.codec.bytes_per_second
+    yield ""
+    yield f"codec                 {report.codec.name}"
+    yield f"call lasted           {len(report.said) / rate:.1f} s"
+    yield f"agent audio received  {report.received_bytes / rate:.1f} s"
+    latencies = ", ".join(f"{s * 1000:.0f} ms" for s in report.answer_latencies)
+    yield f"answered after        {latencies or 'no answer came'}"
+    for cut in report.interruptions:
+        yield (
+            f"interruption          agent silent {cut.silence_after_ms:.0f} ms after"
+            f" the caller's first sound, {cut.heard_ms:.0f} ms of its answer heard"
+        )
+    if report.interruptions:
+        yield f"stale audio after it  {report.stale_bytes} bytes"
+    yield f"closed                {report.close_code} {report.close_reason}"
+
+
+class _Gateway(ProcessProtocol):
+    """The gateway's process; keeps what its log says of calls."""
+
+    def __init__(self, meter: TerminalMeter) -> None:
+        self.ended: Deferred[int] = Deferred()
+        self.records: list[dict[str, Any]] = []
+        self.errors = ""
+        self._meter = meter
+        self._rest = b""
+
+    def outReceived(self, data: bytes) -> None:
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            try:
+                event = json.loads(line)
+            except ValueError:
+                self.errors += line.decode(errors="replace") + "\n"
+                continue
+            text = str(event.get("event", ""))
+            if text.startswith("call."):
+                self._meter.say(f"          gateway: {text}")
+            if text.startswith("call.ended"):
+                self.records.append(event)
+            if event.get("level") in ("error", "critical"):
+                self.errors += text + "\n"
+
+    def errReceived(self, data: bytes) -> None:
+        self.errors += data.decode(errors="replace")
+
+    def processEnded(self, reason: Failure) -> None:
+        end: Any = reason.value
+        self.ended.callback(
+            end.exitCode or 0 if isinstance(end, ProcessTerminated) else 0
+        )
+
+
+class Demo:
+    """One demonstration, from an empty machine to a report."""
+
+    def __init__(
+        self,
+        reactor: Any,
+        *,
+        out: TextIO,
+        wav: str | None,
+        is_simulated: bool,
+        recording: str,
+        path: str,
+        carrier: str,
+        environ: Mapping[str, str],
+    ) -> None:
+        self._reactor = reactor
+        self._meter = TerminalMeter(out)
+        self._wav = wav
+        self._is_simulated = is_simulated
+        self._recording = recording
+        self._path = path
+        self._carrier = carrier
+        self._environ = environ
+        self._simulator: SimulatorFactory | None = None
+        self._world: KinesisWorld | None = None
+        self._stored: list[StoredCall] = []
+
+    async def run(self) -> int:
+        """
+        @return: the exit status: 0 if the call went as it should.
+        @raise ConfigError: the gateway does not start, or a file is wrong.
+        """
+        codec = PCMU
+        plan = prepare_call(self._wav, codec, interrupt_after=_INTERRUPT_AFTER_SECONDS)
+        say = self._meter.say
+        port = _free_port()
+        secret = secrets.token_hex(16)
+        url, listens = self._dialled(port)
+        env = {
+            **self._environ,
+            "CHIMEGW_SHARED_SECRET": secret,
+            **(self._simulate() if self._is_simulated else {}),
+            **listens,
+            "CHIMEGW_DATABASE_URL": "",
+            # Nothing is left behind but the caller's own recording.
+            "CHIMEGW_STATE": (state := tempfile.mkdtemp(prefix="chimegw-demo-")),
+        }
+        say(
+            f"starting: twistd -n chimegw --port {port}   (agent: "
+            f"{'the simulator, a parrot' if self._is_simulated else 'Azure'})"
+        )
+        gateway = _Gateway(self._meter)
+        process = self._reactor.spawnProcess(
+            gateway, sys.executable, self._command(port), env=env, path=None
+        )
+        try:
+            await self._listening(port, gateway)
+            say(f"calling:  {url}")
+            report = await self._call(url, plan, secret)
+            # The record is written when the call has ended on that side as well.
+            await deferLater(self._reactor, 0.3)
+        finally:
+            if not gateway.ended.called:
+                process.signalProcess("TERM")
+                await gateway.ended
+            self._stored = _stored_calls(Path(state))
+            shutil.rmtree(state, ignore_errors=True)
+        if report.error:
+            raise ConfigError(f"the call failed: {report.error}\n{gateway.errors}")
+        return self._judge(plan, report, gateway)
+
+    def _call(self, url: str, plan: CallPlan, secret: str) -> Deferred[CallReport]:
+        if self._world is not None:
+            return place_kinesis_call(self._world, plan, meter=self._meter)
+        return place_call(
+            url,
+            plan,
+            PCMU,
+            reactor=self._reactor,
+            headers={"Authorization": f"Bearer {secret}"},
+            meter=self._meter,
+        )
+
+    def _command(self, port: int) -> list[str]:
+        beside = Path(sys.executable).with_name("twistd")
+        twistd = str(beside) if beside.exists() else shutil.which("twistd")
+        if twistd is None:
+            raise ConfigError("twistd is not installed beside this Python")
+        options = ["-n", "--pidfile=", "chimegw", "--port", str(port)]
+        return [sys.executable, twistd, *options]
+
+    def _dialled(self, port: int) -> tuple[str, dict[str, str]]:
+        """Where the caller dials, and the settings that make somebody listen."""
+        if self._carrier == "websocket":
+            return f"ws://127.0.0.1:{port}{self._path}", {}
+        if self._carrier == "kinesis":
+            return "the SIP media application's number", self._amazon()
+        sip_port = _free_udp_port()
+        settings = {
+            "CHIMEGW_SIP_LISTEN": f"udp:{sip_port}:interface=127.0.0.1",
+            "CHIMEGW_SIP_ALLOW": "127.0.0.0/8",
+            "CHIMEGW_PUBLIC_ADDRESS": "127.0.0.1",
+        }
+        return f"sip:+15550100@127.0.0.1:{sip_port}", settings
+
+    def _amazon(self) -> dict[str, str]:
+        """AWS on loopback, with the Lambda that is shipped."""
+        reactor = self._reactor
+        environ: dict[str, str] = {}
+
+        def function(event: dict[str, Any]) -> Deferred[Any]:
+            pool = reactor.getThreadPool()
+            return deferToThreadPool(reactor, pool, sma.answer, event, environ)
+
+        self._world = world = KinesisWorld(function, reactor)
+        port = reactor.listenTCP(0, world.aws.site(), interface="127.0.0.1")
+        number = port.getHost().port
+        world.media.listens_on(number)
+        amazon: dict[str, str] = world.aws.environment(number)
+        environ.update(amazon, **world.function_settings())
+        return {**amazon, **world.gateway_settings()}
+
+    def _simulate(self) -> dict[str, str]:
+        key = secrets.token_hex(16)
+        self._simulator = SimulatorFactory(
+            Parrot, reactor=self._reactor, api_keys=frozenset({key})
+        )
+        port = self._reactor.listenTCP(0, self._simulator, interface="127.0.0.1")
+        return {
+            "AZURE_OPENAI_ENDPOINT": f"http://127.0.0.1:{port.getHost().port}",
+            "AZURE_OPENAI_DEPLOYMENT": "parrot",
+            "AZURE_OPENAI_API_KEY": key,
+            "AZURE_OPENAI_API_VERSION": "",
+        }
+
+    async def _listening(self, port: int, gateway: _Gateway) -> None:
+        """Wait until the gateway takes connections."""
+        endpoint = TCP4ClientEndpoint(self._reactor, "127.0.0.1", port, timeout=1)
+        deadline = self._reactor.seconds() + _START_SECONDS
+        while True:
+            try:
+                probe: Any = await endpoint.connect(Factory.forProtocol(Protocol))
+            except ConnectError as exc:
+                if gateway.ended.called or self._reactor.seconds() > deadline:
+                    raise ConfigError(
+                        f"the gateway did not start:\n{gateway.errors.strip()}"
+                    ) from exc
+                await deferLater(self._reactor, 0.1)
+            else:
+                probe.transport.loseConnection()
+                return
+
+    def _judge(self, plan: CallPlan, report: CallReport, gateway: _Gateway) -> int:
+        say = self._meter.say
+        say("")
+        say("--- the caller ---------------------------------------------------------")
+        for line in call_report_lines(report):
+            say(line)
+        faults = self._compare(plan, report) if self._simulator else []
+        if not report.answer_latencies:
+            faults.append("the agent never answered")
+        say("")
+        say("--- the gateway's record -----------------------------------------------")
+        shown = ("outcome", "turns", "barge_ins", "turn_latency_p50", "frames_in")
+        for record in gateway.records:
+            for name in (*shown, "frames_out", "frames_dropped", "tokens"):
+                say(f"{name:21} {record.get(name)}")
+        if len(gateway.records) != 1:
+            faults.append(f"{len(gateway.records)} call records instead of one")
+        say("")
+        say("--- what was written down (chimegw show) -------------------------------")
+        for call in self._stored:
+            for turn in call.transcript:
+                for line in turn_lines(turn):
+                    say(line)
+        if [call.row.state for call in self._stored] != ["ended"]:
+            faults.append(f"{len(self._stored)} calls in the store instead of one")
+        save_recording(self._recording, report)
+        say("")
+        say(f"recording             {self._recording} (caller left, agent right)")
+        for fault in faults:
+            say(f"NOT AS IT SHOULD BE:  {fault}")
+        if gateway.errors.strip():
+            say(gateway.errors.strip())
+        return 1 if faults else 0
+
+    def _compare(self, plan: CallPlan, report: CallReport) -> list[str]:
+        """The parrot's side of the story."""
+        say = self._meter.say
+        faults: list[str] = []
+        codec = report.codec
+        assert self._simulator is not None
+        log = self._simulator.sessions[0].log
+        say("")
+        say("--- what the model was told --------------------------------------------")
+        heard_ms = [cut.heard_ms for cut in report.interruptions]
+        for (_, told_ms, generated_ms), heard in zip(
+            log.truncations, heard_ms, strict=False
+        ):
+            say(
+                f"truncated at          {told_ms} ms of {generated_ms} ms; the caller"
+                f" heard {heard:.0f} ms (off by {told_ms - heard:+.1f} ms)"
+            )
+        # An utterance may just be over when it is cut; then there is no cut to hear.
+        is_told = bool(self._world and log.truncations)
+        if not is_told and (not heard_ms or len(log.truncations) != len(heard_ms)):
+            faults.append(
+                f"{len(heard_ms)} interruptions but {len(log.truncations)} truncations"
+            )
+        if report.stale_bytes:
+            faults.append(f"{report.stale_bytes} bytes of old speech after the cut")
+        # The last answer is heard whole: the parrot says the last utterance back.
+        last = _samples(codec, plan.utterances[-1])
+        answer = _samples(codec, report.heard)
+        if self._world is None:
+            score, _ = correlation(last, answer)
+            how = "last answer, whole"
+        else:
+            # It is played utterance by utterance, with a moment in between.
+            score, _ = piecewise_correlation(last, answer, codec.clock_rate // 4)
+            how = "last answer, median of its quarters of a second"
+        say(f"answer = question     correlation {score:.4f} ({how})")
+        if score < _GOOD_CORRELATION:
+            faults.append(f"the parrot's answer correlates only {score:.3f}")
+        return faults
+
+
+def _stored_calls(state: Path) -> list[StoredCall]:
+    """What the gateway has left in its store."""
+    if not (state / "chimegw.sqlite").exists():
+        return []
+    database = Database(f"sqlite:///{state}/chimegw.sqlite", state)
+    try:
+        found = [database.call(row.call_id) for row in database.calls(CallQuery())]
+    finally:
+        database.close()
+    return [call for call in found if call is not None]
+
+
+def _free_udp_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        number: int = probe.getsockname()[1]
+        return number
+
+
+def _free_port() -> int:
+    """The default port if it is free."""
+    for port in (DEFAULT_PORT, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            number: int = probe.getsockname()[1]
+            return number
+    raise ConfigError("no free port on loopback")

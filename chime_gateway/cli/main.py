@@ -1,0 +1,127 @@
+"""
+C{chimegw}: the operator's tool.
+
+Reads the command line and runs what it asks for; the work is done elsewhere.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, ClassVar, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import react
+from twisted.python import usage
+
+from chime_gateway import __version__
+from chime_gateway.carriers.media_stream.credentials import sign_token
+from chime_gateway.cli.aws import AwsOptions
+from chime_gateway.cli.calls import (
+    CallsOptions,
+    ExportOptions,
+    ReplayOptions,
+    ShowOptions,
+)
+from chime_gateway.errors import ConfigError
+from chime_gateway.net.clock import use_monotonic_clock
+from chime_gateway.settings.sources import process_environment, read_secret
+
+
+class _Command(Protocol):
+    """One subcommand: C{run} gives the exit status, now or later."""
+
+    def run(self, reactor: Any) -> Deferred[int] | int: ...
+
+
+# The simulator comes with these, so they are imported when asked for.
+
+
+def _demo() -> usage.Options:
+    from chime_gateway.cli.simulate import DemoOptions
+
+    return DemoOptions()
+
+
+def _call() -> usage.Options:
+    from chime_gateway.cli.simulate import CallOptions
+
+    return CallOptions()
+
+
+def _simulate_azure() -> usage.Options:
+    from chime_gateway.cli.simulate import SimulateOptions
+
+    return SimulateOptions()
+
+
+def _simulate_aws() -> usage.Options:
+    from chime_gateway.cli.simulate import SimulateAwsOptions
+
+    return SimulateAwsOptions()
+
+
+class TokenOptions(usage.Options):
+    synopsis = "[--ttl SECONDS]"
+    longdesc = (
+        "Print a signed token that opens media streams for a while, for the query"
+        " (?token=..) or customParameters.token."
+    )
+    optParameters: ClassVar = [["ttl", None, 300, "Valid for so many seconds.", int]]
+
+    def run(self, reactor: Any) -> int:
+        secret = read_secret(process_environment())
+        if not secret:
+            raise ConfigError("CHIMEGW_SHARED_SECRET is not set")
+        print(sign_token(secret, int(time.time()) + self["ttl"]))
+        return 0
+
+
+class Options(usage.Options):
+    synopsis = "COMMAND [options]"
+    subCommands: ClassVar = [
+        ["demo", None, _demo, "Start a gateway and place a call to it."],
+        ["call", None, _call, "Place a test call to a gateway."],
+        ["simulate-azure", None, _simulate_azure, "Serve a local Realtime service."],
+        ["simulate-aws", None, _simulate_aws, "Serve a local AWS account."],
+        ["calls", None, CallsOptions, "List calls."],
+        ["show", None, ShowOptions, "Show one call and what was said."],
+        ["export", None, ExportOptions, "Write calls to a CSV or JSONL file."],
+        ["replay", None, ReplayOptions, "Run a captured call again."],
+        ["token", None, TokenOptions, "Print a token that opens streams for a while."],
+        ["aws", None, AwsOptions, "Set up AWS: plan, apply, verify, destroy."],
+    ]
+
+    def opt_version(self) -> None:
+        """Print the version and exit."""
+        print(f"chime-gateway {__version__}")
+        raise SystemExit(0)
+
+    def postOptions(self) -> None:
+        if self.subCommand is None:
+            raise usage.UsageError("which command? Try: chimegw --help")
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    options = Options()
+    try:
+        options.parseOptions()
+    except usage.UsageError as exc:
+        raise SystemExit(f"chimegw: {exc}") from exc
+    react(_run, (options.subOptions,))
+
+
+def _run(reactor: Any, command: _Command) -> Deferred[None]:
+    use_monotonic_clock(reactor)
+
+    async def run() -> None:
+        try:
+            status = command.run(reactor)
+            if isinstance(status, Deferred):
+                status = await status
+        except ConfigError as exc:
+            raise SystemExit(f"chimegw: {exc}") from exc
+        if status:
+            raise SystemExit(status)
+
+    return Deferred.fromCoroutine(run())

@@ -1,0 +1,250 @@
+"""
+Commands of C{chimegw} that play somebody else: the caller, Azure, AWS.
+
+They bring the simulator, so L{chime_gateway.cli.main} imports them when asked for.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any, ClassVar, Final
+from urllib.parse import urlsplit
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.python import usage
+
+from chime_gateway.audio import CODECS
+from chime_gateway.cli.calls import NameFirst
+from chime_gateway.cli.demo import Demo, call_report_lines, prepare_call, save_recording
+from chime_gateway.errors import ConfigError
+from chime_gateway.settings.sources import process_environment, read_secret
+from chime_gateway.sim.aws.account import Account
+from chime_gateway.sim.caller.dial import SIP_SCHEMES, STREAM_SCHEMES, place_call
+from chime_gateway.sim.caller.meter import TerminalMeter
+from chime_gateway.sim.realtime.server import Door, SimulatorFactory
+from chime_gateway.sim.realtime.session import Behaviour
+from chime_gateway.sim.realtime.voices import Parrot, Prompt, Script, Voice
+
+_DOOR_KEYS: Final = ("api-key", "deployment")
+
+
+def _codec(name: str) -> str:
+    if name not in CODECS:
+        raise ValueError(f"--codec {name}: one of {', '.join(CODECS)}")
+    return name
+
+
+class CallOptions(NameFirst):
+    synopsis = "WAV --to URL [options]"
+    longdesc = (
+        "Place a test call to a gateway: say WAV, listen to the answer, hang up."
+        " The shared secret is read from CHIMEGW_SHARED_SECRET."
+    )
+    optParameters: ClassVar = [
+        ["to", "t", None, "URL of /stream or /stream/raw, or sip:USER@HOST:PORT."],
+        ["codec", "c", "PCMU", "PCMU, PCMA or L16/8000, /16000, /24000.", _codec],
+        ["agent", "a", "", "Agent profile to ask for."],
+        ["interrupt-after", "i", None, "Interrupt after so many seconds.", float],
+        ["record", "r", None, "Write a stereo WAV: caller left, agent right."],
+    ]
+    optFlags: ClassVar = [["greeting", "g", "Let the agent speak first."]]
+
+    def parseArgs(self, wav: str) -> None:  # type: ignore[override]
+        self["wav"] = wav
+
+    def postOptions(self) -> None:
+        if not self["to"]:
+            raise usage.UsageError("--to URL is missing")
+        scheme = urlsplit(self["to"]).scheme
+        if scheme not in STREAM_SCHEMES + SIP_SCHEMES:
+            raise usage.UsageError(
+                f"--to {self['to']}: expected ws://, wss:// or sip:USER@HOST:PORT"
+            )
+        if scheme in SIP_SCHEMES and self["codec"] not in ("PCMU", "PCMA"):
+            raise usage.UsageError("--codec: over SIP PCMU or PCMA")
+
+    def run(self, reactor: Any) -> Deferred[int]:
+        return Deferred.fromCoroutine(self._run(reactor))
+
+    async def _run(self, reactor: Any) -> int:
+        codec = CODECS[self["codec"]]
+        plan = prepare_call(
+            self["wav"],
+            codec,
+            interrupt_after=self["interrupt-after"],
+            agent=self["agent"],
+            wait_for_greeting=bool(self["greeting"]),
+        )
+        secret = read_secret(process_environment())
+        headers = {"Authorization": f"Bearer {secret}"} if secret else {}
+        meter = TerminalMeter(sys.stdout)
+        report = await place_call(
+            self["to"], plan, codec, reactor=reactor, headers=headers, meter=meter
+        )
+        if report.error:
+            raise ConfigError(f"--to {self['to']}: {report.error}")
+        for line in call_report_lines(report):
+            meter.say(line)
+        if self["record"]:
+            save_recording(self["record"], report)
+            meter.say(f"recording             {self['record']}")
+        return 0 if report.answer_latencies else 1
+
+
+class DemoOptions(usage.Options):
+    synopsis = "[--wav FILE] [--agent simulator|azure] [--carrier CARRIER]"
+    longdesc = (
+        "Start a gateway, place a call to it over a real socket, interrupt the agent"
+        " once, and report what both sides heard."
+    )
+    optParameters: ClassVar = [
+        ["wav", "w", None, "What the caller says. [default: a shipped recording]"],
+        ["agent", "a", "simulator", "simulator, or azure with AZURE_OPENAI_* set."],
+        ["record", "r", "demo-recording.wav", "Where to write the stereo recording."],
+        ["path", None, "/stream", "/stream or /stream/raw."],
+        ["carrier", "c", "websocket", "websocket, sip or kinesis."],
+    ]
+
+    def postOptions(self) -> None:
+        if self["carrier"] not in ("websocket", "sip", "kinesis"):
+            carrier = self["carrier"]
+            raise usage.UsageError(f"--carrier {carrier}: websocket, sip or kinesis")
+        if self["agent"] not in ("simulator", "azure"):
+            raise usage.UsageError(f"--agent {self['agent']}: simulator or azure")
+        if self["path"] not in ("/stream", "/stream/raw"):
+            raise usage.UsageError(f"--path {self['path']}: /stream or /stream/raw")
+
+    def run(self, reactor: Any) -> Deferred[int]:
+        demo = Demo(
+            reactor,
+            out=sys.stdout,
+            wav=self["wav"],
+            is_simulated=self["agent"] == "simulator",
+            recording=self["record"],
+            path=self["path"],
+            carrier=self["carrier"],
+            environ=process_environment(),
+        )
+        return Deferred.fromCoroutine(demo.run())
+
+
+def _fault(text: str) -> tuple[str, Any]:
+    name, _, value = text.partition("=")
+    kinds = {
+        a.name: a.default
+        for a in attrs.fields(Behaviour)
+        if a.default is None or isinstance(a.default, bool | int | float)
+    }
+    if name not in kinds:
+        raise usage.UsageError(f"--fault {name}: one of {', '.join(kinds)}")
+    if isinstance(kinds[name], bool):
+        return name, value in ("", "1", "true", "yes")
+    try:
+        number = float(value)
+    except ValueError as exc:
+        raise usage.UsageError(f"--fault {text}: expected {name}=NUMBER") from exc
+    return name, int(number) if name == "close_code" else number
+
+
+class SimulateOptions(usage.Options):
+    synopsis = "[--port PORT] [--voice parrot|prompt:WAV|script:JSON]"
+    longdesc = (
+        "Serve the Azure OpenAI Realtime protocol locally, GA and preview. Point a"
+        " gateway at it with AZURE_OPENAI_ENDPOINT=http://127.0.0.1:PORT."
+    )
+    optParameters: ClassVar = [
+        ["port", "p", 8090, "TCP port on loopback.", int],
+        ["voice", "v", "parrot", "parrot, prompt:FILE.wav or script:FILE.json."],
+        ["api-key", "k", None, "Accept this key only. [default: any]"],
+        ["deployment", "d", None, "Know this deployment only. [default: any]"],
+        ["refuse", None, 0, "Refuse every handshake with this HTTP status.", int],
+        ["retry-after", None, -1, "Retry-After that goes with --refuse.", int],
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._faults: dict[str, Any] = {}
+
+    def opt_fault(self, fault: str) -> None:
+        """Misbehave, e.g. drop_after_seconds=5 or unknown_events; repeatable."""
+        name, value = _fault(fault)
+        self._faults[name] = value
+
+    def postOptions(self) -> None:
+        self._new_voice = self._voice()
+
+    def _voice(self) -> Callable[[], Voice]:
+        kind, _, path = self["voice"].partition(":")
+        try:
+            if kind == "parrot":
+                return Parrot
+            if kind == "prompt" and path:
+                prompt = Prompt(path)
+                return lambda: prompt
+            if kind == "script" and path:
+                Script.from_file(path)  # a bad file is told now
+                return lambda: Script.from_file(path)
+        except ConfigError as exc:
+            raise usage.UsageError(str(exc)) from exc
+        raise usage.UsageError(
+            f"--voice {self['voice']}: parrot, prompt:FILE.wav or script:FILE.json"
+        )
+
+    def run(self, reactor: Any) -> Deferred[int]:
+        only = {name: frozenset(filter(None, [self[name]])) for name in _DOOR_KEYS}
+        factory = SimulatorFactory(
+            self._new_voice,
+            reactor=reactor,
+            behaviour=Behaviour(**self._faults),
+            door=Door(
+                only["api-key"],
+                only["deployment"],
+                self["refuse"],
+                self["retry-after"],
+            ),
+        )
+        return Deferred.fromCoroutine(self._serve(reactor, factory))
+
+    async def _serve(self, reactor: Any, factory: SimulatorFactory) -> int:
+        where = f"tcp:{self['port']}:interface=127.0.0.1"
+        try:
+            port = await serverFromString(reactor, where).listen(factory)
+        except CannotListenError as exc:
+            raise ConfigError(f"--port {self['port']}: {exc.socketError}") from exc
+        number = port.getHost().port
+        print(f"AZURE_OPENAI_ENDPOINT=http://127.0.0.1:{number}", flush=True)
+        print(
+            f"AZURE_OPENAI_DEPLOYMENT={self['deployment'] or 'simulator'}", flush=True
+        )
+        stopped: Deferred[int] = Deferred()
+        return await stopped  # until the process is interrupted
+
+
+class SimulateAwsOptions(usage.Options):
+    synopsis = "[--port PORT]"
+    longdesc = (
+        "Serve an empty AWS account locally, to try chimegw aws (and the AWS CLI)"
+        " without one. It prints the variables that lead there; nothing is kept."
+    )
+    optParameters: ClassVar = [["port", "p", 8091, "TCP port on loopback.", int]]
+
+    def run(self, reactor: Any) -> Deferred[int]:
+        return Deferred.fromCoroutine(self._serve(reactor))
+
+    async def _serve(self, reactor: Any) -> int:
+        account = Account(reactor)
+        where = f"tcp:{self['port']}:interface=127.0.0.1"
+        try:
+            port = await serverFromString(reactor, where).listen(account.aws.site())
+        except CannotListenError as exc:
+            raise ConfigError(f"--port {self['port']}: {exc.socketError}") from exc
+        number = port.getHost().port
+        account.queues.url = f"http://127.0.0.1:{number}"
+        for name, value in account.aws.environment(number).items():
+            print(f"export {name}={value}", flush=True)
+        stopped: Deferred[int] = Deferred()
+        return await stopped  # until the process is interrupted

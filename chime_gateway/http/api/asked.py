@@ -1,0 +1,123 @@
+"""
+One request of the API as its entry sees it: checked, and with what the API works with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+from attrs import define, field, frozen
+from twisted.web.server import Request
+
+from chime_gateway.call.call import Call
+from chime_gateway.call.routing import Roster
+from chime_gateway.errors import NoSuchCall
+from chime_gateway.http.api.idempotency import IdempotencyKeys
+from chime_gateway.http.api.live_events import LiveEvents
+from chime_gateway.http.api.problem import Problem
+from chime_gateway.interfaces import InThread
+from chime_gateway.store.database import Trouble
+from chime_gateway.store.numbers import NumberGuard
+from chime_gateway.store.queries import CallQuery
+from chime_gateway.store.rows import CallRow, StoredCall
+from chime_gateway.store.tables import LIVE
+
+
+class Calls(Protocol):
+    """The calls in progress."""
+
+    roster: Roster
+
+    def calls(self) -> list[Call]: ...
+    def call(self, call_id: str) -> Call: ...
+
+
+class Records(Protocol):
+    """Calls that were written down; these block."""
+
+    def calls(self, query: CallQuery) -> list[CallRow]: ...
+    def call(self, call_id: str) -> StoredCall | None: ...
+
+
+#: (to, agent, via, parameters) -> what the answer to C{originate} says.
+Originate: TypeAlias = Callable[
+    [str, str, str, Mapping[str, str]], Awaitable[dict[str, Any]]
+]
+
+
+@define(kw_only=True)
+class ApiContext:
+    """
+    What the API works with.
+
+    @ivar token: empty: nobody gets in.
+    @ivar records: C{None}: nothing is written down.
+    @ivar recording_path: from a recording's location to its file here, if any.
+    """
+
+    token: str = field(repr=False)
+    instance: str
+    calls: Calls
+    events: LiveEvents
+    in_thread: InThread
+    originate: Originate
+    records: Records | None = None
+    guard: NumberGuard = field(factory=NumberGuard)
+    recording_path: Callable[[str], Path | None] = lambda _: None
+    keys: IdempotencyKeys = field(factory=IdempotencyKeys)
+
+
+@frozen(kw_only=True)
+class Asked:
+    """
+    @ivar call_id: of the path; empty: there is none in it.
+    @ivar body: it fits the entry's schema, as does C{query}.
+    """
+
+    request: Request
+    context: ApiContext
+    call_id: str = ""
+    body: Mapping[str, Any] = field(factory=dict)
+    query: Mapping[str, Any] = field(factory=dict)
+
+    async def stored(self, read: Callable[[Any], Any], what: Any) -> Any:
+        """
+        What the store has.
+
+        @raise Problem: it cannot be read now.
+        """
+        try:
+            return await self.context.in_thread(read, what)
+        except Trouble as exc:
+            raise Problem(503, "the store cannot be read now", Retry_After="5") from exc
+
+    async def stored_call(self) -> StoredCall:
+        """
+        The call as it was written down.
+
+        @raise Problem: there is none.
+        """
+        records = self.context.records
+        call = None
+        if records is not None:
+            call = await self.stored(records.call, self.call_id)
+        if call is None:
+            raise Problem(404, f"there is no call {self.call_id}")
+        found: StoredCall = call
+        return found
+
+    async def live_call(self) -> Call:
+        """
+        The call, to act on it.
+
+        @raise Problem: it is not in progress, or not here.
+        """
+        try:
+            return self.context.calls.call(self.call_id)
+        except NoSuchCall:
+            row = (await self.stored_call()).row
+        if row.state == LIVE:
+            raise Problem(409, f"the call is in progress at the gateway {row.instance}")
+        raise Problem(409, "the call has ended")

@@ -1,0 +1,189 @@
+"""
+What a request of the API is: the way it is reached, what it takes, what it answers,
+and who answers it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, TypeAlias
+
+from attrs import Factory, field, frozen
+
+from chime_gateway.http.api.asked import Asked
+from chime_gateway.http.api.schema import CALL_ID, DONE, PROBLEM, Schema
+
+#: What is answered as JSON; C{None}: it was answered already.
+Answer: TypeAlias = Mapping[str, Any] | None
+
+#: Problems of requests that read, and of those that act on a call.
+READING: Final = (401, 403, 404, 422, 503)
+ACTING: Final = (400, 401, 403, 404, 409, 413, 415, 422)
+
+_PROBLEMS: Final[Mapping[int, str]] = {
+    400: "The request cannot be understood.",
+    401: "No token, or a wrong one.",
+    403: "The API is shut: CHIMEGW_ADMIN_TOKEN is not set.",
+    404: "There is no such call, agent, recording or page.",
+    409: "It cannot be, as the call or the gateway is.",
+    413: "The request is too large.",
+    415: "The request is not JSON.",
+    422: "The request does not fit the schema.",
+    429: "Too many listeners.",
+    503: "The store cannot be read now, or the call cannot be placed.",
+}
+
+_CALL_ID: Final = {
+    "name": "call_id",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "string", "pattern": CALL_ID},
+}
+
+
+@frozen(kw_only=True)
+class Reply:
+    """
+    What is answered when all went well.
+
+    @ivar schema: with a name, or as it is.
+    @ivar has_calls: each of its calls can be asked for and acted on.
+    """
+
+    description: str
+    schema: Schema | Mapping[str, Any]
+    status: int = 200
+    kind: str = "application/json"
+    has_calls: bool = False
+
+
+@frozen(kw_only=True)
+class Entry:
+    """
+    One request.
+
+    @ivar path: below C{/api/}; C{{call_id}} stands for a call's.
+    @ivar operation: its name in the description.
+    @ivar run: answers it.
+    @ivar body: of the request; C{None}: it has none.
+    @ivar query: parameters by name; C{None}: a query string is not looked at.
+    @ivar headers: that are looked at, as the description has them.
+    @ivar problems: statuses that it may have instead.
+    @ivar is_audited: the log says who has asked, though it changes nothing.
+    """
+
+    method: str
+    path: str
+    operation: str
+    summary: str
+    run: Callable[[Asked], Awaitable[Answer]] = field(repr=False)
+    reply: Reply
+    body: Schema | None = None
+    query: Mapping[str, Mapping[str, Any]] | None = None
+    headers: tuple[Mapping[str, Any], ...] = ()
+    problems: tuple[int, ...] = ()
+    is_audited: bool = False
+    _pattern: re.Pattern[str] = field(
+        init=False,
+        repr=False,
+        default=Factory(
+            lambda entry: re.compile(
+                re.escape(entry.path).replace(r"\{call_id\}", "(?P<call_id>[^/]+)")
+            ),
+            takes_self=True,
+        ),
+    )
+
+    @property
+    def is_about_a_call(self) -> bool:
+        return "{call_id}" in self.path
+
+    def match(self, path: str) -> str | None:
+        """The call's id in C{path} (empty: none is wanted); C{None}: no match."""
+        found = self._pattern.fullmatch(path)
+        return None if found is None else found.groupdict().get("call_id", "")
+
+    def schemas(self) -> list[Schema]:
+        """That it names, with those they use."""
+        wanted = [PROBLEM, self.body, self.reply.schema]
+        found: list[Schema] = []
+        while wanted:
+            schema = wanted.pop(0)
+            if isinstance(schema, Schema):
+                found.append(schema)
+                wanted += schema.uses
+        return found
+
+    def described(self, links: Mapping[str, Any]) -> dict[str, Any]:
+        """
+        As OpenAPI has it.
+
+        @param links: what can be done with a call of an answer.
+        """
+        description: dict[str, Any] = {
+            "operationId": self.operation,
+            "summary": self.summary,
+        }
+        parameters = [dict(header) for header in self.headers]
+        if self.is_about_a_call:
+            parameters.append(_CALL_ID)
+        for name, schema in (self.query or {}).items():
+            parameters.append(
+                {"name": name, "in": "query", "required": False, "schema": schema}
+            )
+        if parameters:
+            description["parameters"] = parameters
+        if self.body is not None:
+            description["requestBody"] = {
+                "required": True,
+                "content": {"application/json": {"schema": self.body.reference}},
+            }
+        description["responses"] = {
+            str(self.reply.status): self._reply(links),
+            **{str(status): _problem(status) for status in self.problems},
+        }
+        return description
+
+    def _reply(self, links: Mapping[str, Any]) -> dict[str, Any]:
+        reply = self.reply
+        schema = reply.schema
+        shape = schema.reference if isinstance(schema, Schema) else schema
+        described: dict[str, Any] = {
+            "description": reply.description,
+            "content": {reply.kind: {"schema": shape}},
+        }
+        if reply.has_calls:
+            described["links"] = links
+        return described
+
+
+def _problem(status: int) -> dict[str, Any]:
+    return {
+        "description": _PROBLEMS[status],
+        "content": {"application/problem+json": {"schema": PROBLEM.reference}},
+    }
+
+
+def act(
+    path: str,
+    operation: str,
+    summary: str,
+    body: Schema,
+    run: Callable[[Asked], Awaitable[Answer]],
+) -> Entry:
+    """An entry that does something to a call in progress."""
+    return Entry(
+        method="POST",
+        path=f"calls/{{call_id}}/{path}",
+        operation=operation,
+        summary=summary,
+        run=run,
+        body=body,
+        reply=Reply(description="It was done.", schema=DONE),
+        problems=ACTING,
+    )
+
+
+def done(asked: Asked, what: str) -> Answer:
+    return {"call_id": asked.call_id, "done": what}

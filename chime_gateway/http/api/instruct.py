@@ -1,0 +1,35 @@
+"""Give an agent an order."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from chime_gateway.http.api.asked import Asked
+from chime_gateway.http.api.entry import Answer, act, done
+from chime_gateway.http.api.problem import Problem
+from chime_gateway.http.api.schema import SENTENCE, Schema
+from chime_gateway.settings.tools import object_schema
+
+_REQUEST: Final = Schema(
+    "Instruct",
+    object_schema(
+        ("text",),
+        text=SENTENCE,
+        respond={
+            "type": "boolean",
+            "description": "Let the agent speak to it at once.",
+        },
+    ),
+)
+
+
+async def _instruct(asked: Asked) -> Answer:
+    call = await asked.live_call()
+    if not call.instruct(asked.body["text"], asked.body.get("respond", False)):
+        raise Problem(409, "there is no agent who could be told now")
+    return done(asked, "told")
+
+
+INSTRUCT: Final = act(
+    "instruct", "instruct", "Give the agent an order.", _REQUEST, _instruct
+)

@@ -1,0 +1,131 @@
+"""Calls, live and past, page by page."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from chime_gateway.call.call import Call
+from chime_gateway.http.api.asked import ApiContext, Asked
+from chime_gateway.http.api.entry import READING, Answer, Entry, Reply
+from chime_gateway.http.api.live_call import live_call
+from chime_gateway.http.api.problem import Problem
+from chime_gateway.http.api.schema import CALL, Schema, text_schema
+from chime_gateway.store.queries import CallQuery
+from chime_gateway.store.rows import CallRow, columns
+from chime_gateway.store.tables import LIVE, OVER
+
+_DEFAULT_LIMIT: Final = 50
+
+_PAGE: Final = Schema(
+    "CallPage",
+    {
+        "type": "object",
+        "properties": {
+            "calls": {"type": "array", "items": CALL.reference},
+            "next": {
+                "type": ["string", "null"],
+                "description": "The cursor of the next page.",
+            },
+        },
+        "required": ["calls", "next"],
+    },
+    uses=(CALL,),
+)
+
+
+async def _list(asked: Asked) -> Answer:
+    context, given = asked.context, dict(asked.query)
+    limit = int(given.pop("limit", _DEFAULT_LIMIT))
+    cursor = given.pop("cursor", None)
+    for name in ("caller", "called"):
+        if name in given:
+            given[name] = context.guard.guard(given[name])
+    query = CallQuery(
+        **given,
+        before=None if cursor is None else _read_cursor(cursor),
+        limit=limit + 1,
+    )
+    live = {c.record.call_id: c for c in context.calls.calls()}
+    records = context.records
+    if records is None or query.state == LIVE:
+        rows = _live_rows(context, query, live)
+    else:
+        # Of what is in progress here, more is known than was written down.
+        rows = [
+            live_call(context, live[row.call_id]).row if row.call_id in live else row
+            for row in await asked.stored(records.calls, query)
+        ]
+    page = [_summary(row) for row in rows[:limit]]
+    next_cursor = _cursor(rows[limit - 1]) if len(rows) > limit else None
+    return {"calls": page, "next": next_cursor}
+
+
+def _live_rows(
+    context: ApiContext, query: CallQuery, live: Mapping[str, Call]
+) -> list[CallRow]:
+    """What is in progress here, without asking the store."""
+    rows = [live_call(context, call).row for call in live.values()]
+    found = [
+        row
+        for row in rows
+        if query.carrier in ("", row.carrier)
+        and query.direction in ("", row.direction)
+        and query.agent in ("", row.agent)
+        and query.caller in ("", row.caller)
+        and query.called in ("", row.called)
+        and not query.outcome
+        and query.state != OVER
+        and (query.since is None or row.started_at >= query.since)
+        and (query.until is None or row.started_at < query.until)
+        and (query.before is None or _position(row) < query.before)
+    ]
+    found.sort(key=_position, reverse=True)
+    return found[: query.limit]
+
+
+def _position(row: CallRow) -> tuple[float, str]:
+    return row.started_at, row.call_id
+
+
+def _summary(row: CallRow) -> dict[str, Any]:
+    return {name: value for name, value in columns(row).items() if name != "record"}
+
+
+def _cursor(row: CallRow) -> str:
+    return base64.urlsafe_b64encode(json.dumps(_position(row)).encode()).decode()
+
+
+def _read_cursor(cursor: str) -> tuple[float, str]:
+    try:
+        at, call_id = json.loads(base64.urlsafe_b64decode(cursor))
+        return float(at), str(call_id)
+    except (ValueError, TypeError, binascii.Error) as exc:
+        raise Problem(404, "that is no cursor of this API") from exc
+
+
+LIST_CALLS: Final = Entry(
+    method="GET",
+    path="calls",
+    operation="listCalls",
+    summary="Calls, live and past, newest first.",
+    run=_list,
+    query={
+        "state": {"type": "string", "enum": [LIVE, OVER]},
+        "carrier": text_schema(32),
+        "direction": {"type": "string", "enum": ["inbound", "outbound"]},
+        "agent": text_schema(100),
+        "outcome": text_schema(40),
+        "caller": text_schema(300),
+        "called": text_schema(300),
+        "since": {"type": "number", "description": "Unix seconds."},
+        "until": {"type": "number", "description": "Unix seconds."},
+        "limit": {"type": "integer", "minimum": 1, "maximum": 500},
+        "cursor": {"type": "string", "pattern": r"^[0-9A-Za-z_=-]{1,200}$"},
+    },
+    reply=Reply(description="A page.", schema=_PAGE, has_calls=True),
+    problems=READING,
+)

@@ -1,0 +1,28 @@
+"""Press keys in a call."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from chime_gateway.http.api.asked import Asked
+from chime_gateway.http.api.entry import Answer, act, done
+from chime_gateway.http.api.problem import Problem
+from chime_gateway.http.api.schema import Schema
+from chime_gateway.settings.tools import object_schema
+
+_REQUEST: Final = Schema(
+    "Digits",
+    object_schema(
+        ("digits",), digits={"type": "string", "pattern": r"^[0-9A-D*#]{1,32}$"}
+    ),
+)
+
+
+async def _press(asked: Asked) -> Answer:
+    call = await asked.live_call()
+    if not call.send_digits(asked.body["digits"]):
+        raise Problem(409, "this call's line cannot send keys")
+    return done(asked, "pressed")
+
+
+PRESS_DIGITS: Final = act("digits", "pressDigits", "Press keys.", _REQUEST, _press)

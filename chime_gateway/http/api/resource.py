@@ -1,0 +1,138 @@
+"""
+The API as a resource of the site: who may ask, which entry is asked, and how it is
+answered.
+
+Errors are problem details (RFC 9457).  What acts on a call is written into the log,
+without what was said or whom it concerns.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET, Request
+
+from chime_gateway.http.api import ENTRIES
+from chime_gateway.http.api.asked import ApiContext, Asked
+from chime_gateway.http.api.entry import Entry
+from chime_gateway.http.api.openapi import description
+from chime_gateway.http.api.problem import Problem, read_body, read_query, refuse, reply
+from chime_gateway.http.api.schema import CALL_ID
+
+
+class Api(Resource):
+    """Everything below C{/api}."""
+
+    isLeaf = True
+    _log = Logger()
+
+    def __init__(self, context: ApiContext, entries: Sequence[Entry] = ENTRIES) -> None:
+        super().__init__()
+        self._context = context
+        self._entries = entries
+        self._description = json.dumps(description(entries)).encode()
+
+    def render(self, request: Request) -> Any:
+        path = b"/".join(request.postpath or ()).decode("utf-8", "replace")
+        method = request.method.decode("latin-1")
+        if path == "openapi.json" and method in ("GET", "HEAD"):
+            request.setHeader(b"Content-Type", b"application/json")
+            return self._description
+        gone = request.notifyFinish()
+        answering = Deferred.fromCoroutine(self._answer(request, method, path))
+        gone.addErrback(lambda _: answering.cancel())
+        answering.addErrback(self._bug, request)
+        return NOT_DONE_YET
+
+    async def _answer(self, request: Request, method: str, path: str) -> None:
+        status = 500
+        entry, call_id, allowed = self._find(method, path)
+        try:
+            self._check_token(request)
+            if entry is None and allowed:
+                raise Problem(405, f"{method} is not for this", Allow=allowed)
+            if entry is None:
+                raise Problem(
+                    404, "there is nothing at this path; see /api/openapi.json"
+                )
+            answer = await entry.run(self._asked(request, entry, call_id))
+            status = entry.reply.status
+            if answer is not None:
+                reply(request, status, answer)
+        except Problem as exc:
+            status = exc.status
+            refuse(request, exc)
+        if method not in ("GET", "HEAD") or (entry is not None and entry.is_audited):
+            self._audit(request, method, path, status)
+
+    def _find(self, method: str, path: str) -> tuple[Entry | None, str, str]:
+        """The entry, the id of a call in the path, and methods that there are."""
+        allowed = []
+        for entry in self._entries:
+            call_id = entry.match(path)
+            if call_id is None:
+                continue
+            if method == entry.method or (method == "HEAD" and entry.method == "GET"):
+                return entry, call_id, ""
+            allowed.append(entry.method)
+        return None, "", ", ".join(allowed)
+
+    def _asked(self, request: Request, entry: Entry, call_id: str) -> Asked:
+        """
+        @raise Problem: that is not what the entry takes.
+        """
+        body = {} if entry.body is None else read_body(request, entry.body.definition)
+        query = {} if entry.query is None else read_query(request, entry.query)
+        if entry.is_about_a_call and not re.fullmatch(CALL_ID, call_id):
+            raise Problem(404, "that is no call's id")
+        return Asked(
+            request=request,
+            context=self._context,
+            call_id=call_id,
+            body=body,
+            query=query,
+        )
+
+    def _check_token(self, request: Request) -> None:
+        expected = self._context.token
+        if not expected:
+            raise Problem(403, "set CHIMEGW_ADMIN_TOKEN to open the API")
+        given = request.getHeader("authorization") or ""
+        scheme, _, token = given.partition(" ")
+        # Digests: the comparison says nothing, not even how long the token is.
+        same = hmac.compare_digest(
+            hashlib.sha256(token.strip().encode()).digest(),
+            hashlib.sha256(expected.encode()).digest(),
+        )
+        if scheme.lower() != "bearer" or not same:
+            raise Problem(
+                401,
+                "Authorization: Bearer and the admin token",
+                WWW_Authenticate="Bearer",
+            )
+
+    def _bug(self, failure: Failure, request: Request) -> None:
+        if failure.check(CancelledError):
+            return  # whoever asked has left
+        self._log.failure("a bug in the API", failure)
+        if not request.startedWriting and not request._disconnected:
+            refuse(request, Problem(500, "a bug; the log has more"))
+
+    def _audit(self, request: Request, method: str, path: str, status: int) -> None:
+        address = request.getClientAddress()
+        self._log.info(
+            "api.audit {method} {path}: {status}",
+            method=method,
+            path=path[:200],
+            status=status,
+            remote=getattr(address, "host", ""),
+        )

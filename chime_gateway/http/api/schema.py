@@ -1,0 +1,95 @@
+"""
+The shapes of requests and answers (JSON Schema).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from attrs import frozen
+
+from chime_gateway.settings.tools import object_schema
+
+#: No control characters: they mean nothing in any of these.
+_TEXT: Final = r"^[^\x00-\x1f\x7f]*$"
+_SPOKEN: Final = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$"
+CALL_ID: Final = r"^[0-9A-Za-z_-]{1,64}$"
+
+
+@frozen
+class Schema:
+    """
+    One that has a name in the description.
+
+    @ivar uses: others that it refers to.
+    """
+
+    name: str
+    definition: Mapping[str, Any]
+    uses: tuple[Schema, ...] = ()
+
+    @property
+    def reference(self) -> dict[str, str]:
+        return {"$ref": f"#/components/schemas/{self.name}"}
+
+
+def text_schema(most: int, **more: Any) -> dict[str, Any]:
+    return {"type": "string", "pattern": _TEXT, "maxLength": most, **more}
+
+
+#: What an agent says or is told.
+SENTENCE: Final = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": 4000,
+    "pattern": _SPOKEN,
+}
+
+PROBLEM: Final = Schema(
+    "Problem",
+    {
+        "type": "object",
+        "description": "RFC 9457.",
+        "properties": {
+            "type": {"type": "string"},
+            "title": {"type": "string"},
+            "status": {"type": "integer"},
+            "detail": {"type": "string"},
+        },
+        "required": ["type", "title", "status"],
+    },
+)
+
+DONE: Final = Schema(
+    "Done",
+    object_schema(
+        ("call_id", "done"), call_id={"type": "string"}, done={"type": "string"}
+    ),
+)
+
+CALL: Final = Schema(
+    "Call",
+    {
+        "type": "object",
+        "properties": {
+            "call_id": {"type": "string"},
+            "state": {"type": "string", "enum": ["live", "ended"]},
+            "instance": {"type": "string"},
+            "carrier": {"type": "string"},
+            "direction": {"type": "string"},
+            "agent": {"type": "string"},
+            "caller": {"type": "string"},
+            "called": {"type": "string"},
+            "started_at": {"type": "number"},
+            "answered_at": {"type": ["number", "null"]},
+            "ended_at": {"type": ["number", "null"]},
+            "duration_seconds": {"type": ["number", "null"]},
+            "outcome": {"type": ["string", "null"]},
+            "reason": {"type": ["string", "null"]},
+            "recording": {"type": "string"},
+            "recording_fault": {"type": "string"},
+        },
+        "required": ["call_id", "state", "carrier", "started_at"],
+    },
+)

@@ -1,0 +1,49 @@
+"""One call."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from chime_gateway.errors import NoSuchCall
+from chime_gateway.http.api.asked import Asked
+from chime_gateway.http.api.entry import READING, Answer, Entry, Reply
+from chime_gateway.http.api.live_call import live_call
+from chime_gateway.http.api.schema import CALL, Schema
+from chime_gateway.store.rows import stored_call_json
+
+_DETAIL: Final = Schema(
+    "CallDetail",
+    {
+        "allOf": [
+            CALL.reference,
+            {
+                "type": "object",
+                "properties": {
+                    "record": {"type": "object"},
+                    "transcript": {"type": "array", "items": {"type": "object"}},
+                },
+                "required": ["record", "transcript"],
+            },
+        ]
+    },
+    uses=(CALL,),
+)
+
+
+async def _show(asked: Asked) -> Answer:
+    try:
+        call = live_call(asked.context, asked.context.calls.call(asked.call_id))
+    except NoSuchCall:
+        call = await asked.stored_call()
+    return stored_call_json(call)
+
+
+SHOW_CALL: Final = Entry(
+    method="GET",
+    path="calls/{call_id}",
+    operation="showCall",
+    summary="One call with its transcript.",
+    run=_show,
+    reply=Reply(description="The call.", schema=_DETAIL),
+    problems=READING,
+)

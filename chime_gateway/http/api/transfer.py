@@ -1,0 +1,44 @@
+"""Hand a caller on."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from chime_gateway.errors import TransferFailed
+from chime_gateway.http.api.asked import Asked
+from chime_gateway.http.api.entry import Answer, act, done
+from chime_gateway.http.api.problem import Problem
+from chime_gateway.http.api.schema import Schema, text_schema
+from chime_gateway.settings.telephone import is_address
+from chime_gateway.settings.tools import object_schema
+
+_REQUEST: Final = Schema(
+    "Transfer",
+    object_schema(
+        ("target",),
+        target=text_schema(
+            200,
+            minLength=1,
+            description="A target of the call's agent, a number, or a sip or tel URI.",
+        ),
+    ),
+)
+
+
+async def _transfer(asked: Asked) -> Answer:
+    target = asked.body["target"]
+    call = await asked.live_call()
+    address = call.targets.get(target, target)
+    if address == target and not is_address(target):
+        known = ", ".join(call.targets) or "none"
+        raise Problem(404, f"neither a number, nor a URI, nor a target ({known})")
+    try:
+        await call.transfer(address, target)
+    except TransferFailed as exc:
+        raise Problem(409, f"{exc}; the caller is still with the agent") from exc
+    return done(asked, "transferred")
+
+
+TRANSFER: Final = act(
+    "transfer", "transfer", "Hand the caller on.", _REQUEST, _transfer
+)

@@ -1,0 +1,1 @@
+"""Media over UDP, for carriers and agents alike."""

@@ -1,0 +1,205 @@
+"""
+What an agent is told and given, as values.
+
+Nothing here reads a file or runs a tool; how a profile comes to be is in
+L{chime_gateway.settings.agents}, what becomes of a tool call in
+L{chime_gateway.call.tools}.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from attrs import Factory, field, frozen, validators
+
+from chime_gateway.settings.tools import FunctionTool, McpServer, Target, Tool
+from chime_gateway.settings.transcribers import (
+    DEFAULT_TRANSCRIBER,
+    DELAYS,
+    REALTIME_MODEL,
+    TRANSCRIBERS,
+    Transcription,
+)
+
+#: Said when the gateway must end a call that goes on: drained, or over its time.
+DEFAULT_GOODBYE: Final = (
+    "The line has to be closed now. Apologise in one short sentence, say goodbye,"
+    " and do not ask anything."
+)
+
+DEFAULT_INSTRUCTIONS: Final = (
+    "You are on a telephone call. Be friendly, brief and clear; answer in the"
+    " caller's language."
+)
+
+#: What instructions, greetings and notices may name in braces; C{header.NAME} is
+#: whatever the carrier passed along.
+TEMPLATE_VARIABLES: Final = ("caller", "called", "agent", "call_id")
+TEMPLATE_HEADER: Final = "header."
+_VARIABLE: Final = re.compile(r"\{\{|\}\}|\{([A-Za-z][\w.-]*)\}")
+
+#: A value comes from a stranger, and the model reads it as a part of its orders.
+_MAX_VALUE_CHARS: Final = 200
+
+#: A filler that is a sound and not a sentence.
+TONE: Final = "tone"
+
+
+def unknown_variables(template: str) -> list[str]:
+    """Names in braces that no call can fill in."""
+    names = [found[1] for found in _VARIABLE.finditer(template) if found[1]]
+    return [
+        name
+        for name in names
+        if name not in TEMPLATE_VARIABLES and not name.startswith(TEMPLATE_HEADER)
+    ]
+
+
+def fill_in(template: str, values: Mapping[str, str]) -> str:
+    """
+    A template with the values of one call; C{{{} and C{}}} are braces.
+
+    @param values: by variable; those of headers by C{header.} and their name in
+        lower case.  What is missing becomes nothing.
+    """
+
+    def value(found: re.Match[str]) -> str:
+        name = found[1]
+        if name is None:
+            return found[0][0]
+        if name.startswith(TEMPLATE_HEADER):
+            name = name.lower()
+        text = " ".join(values.get(name, "").split())
+        return text[:_MAX_VALUE_CHARS]
+
+    return _VARIABLE.sub(value, template)
+
+
+@frozen(kw_only=True)
+class ProfileLimits:
+    """Limits of one profile's calls, where they are not everybody's; seconds."""
+
+    max_call_seconds: float | None = None
+    idle_seconds: float | None = None
+    agent_silence_seconds: float | None = None
+    goodbye_seconds: float | None = None
+
+    def __attrs_post_init__(self) -> None:
+        for name, value in self.given().items():
+            if value <= 0:
+                raise ValueError(f"{name} must be > 0: {value:g}")
+
+    def given(self) -> dict[str, float]:
+        """Those that are set."""
+        names = ("max_call_seconds", "idle_seconds", "agent_silence_seconds")
+        pairs = ((name, getattr(self, name)) for name in (*names, "goodbye_seconds"))
+        return {name: value for name, value in pairs if value is not None}
+
+
+def _default_turn_detection() -> dict[str, Any]:
+    # silence_duration_ms is always given: the service's documented default and
+    # the one it reports differ.
+    return {
+        "type": "server_vad",
+        "threshold": 0.5,
+        "prefix_padding_ms": 300,
+        "silence_duration_ms": 500,
+    }
+
+
+@frozen(kw_only=True)
+class AgentProfile:
+    """
+    Who answers: the settings of one agent.
+
+    @ivar greeting: what the agent says first; empty: the caller speaks first.
+    @ivar language: a hint for the transcription (ISO 639-1).
+    @ivar interruptible: whether the caller's speech stops the agent's.
+    @ivar transcription_model: the deployment that writes down what callers say;
+        empty: nobody does.  The C{transcription_...} beside it are explained in
+        L{chime_gateway.settings.transcribers.Transcription}.
+    @ivar transcription_kind: empty: the deployment has the name of its model.
+    @ivar turn_detection: passed to the service as it is, except for the two
+        members that L{interruptible} decides, and L{idle_prompt_seconds}.
+    @ivar idle_prompt_seconds: a caller who says nothing for so long after the
+        agent has spoken is spoken to (5 to 30; C{None}: never).
+    @ivar reasoning: effort, for models that reason; empty: not said.
+    @ivar tools: the gateway's own, and HTTP tools.
+    @ivar targets: whom tools may choose that hand the caller on, by name.
+    @ivar filler: said while a tool takes long, or L{TONE}; empty: silence.
+    @ivar fallback: name of the target that gets the caller when the agent is lost;
+        C{fallback_address} is where that is.
+    @ivar recording: C{None}: if there is a place for recordings.
+    @ivar recording_notice: said before the greeting of a call that is recorded.
+    """
+
+    instructions: str = DEFAULT_INSTRUCTIONS
+    voice: str = "marin"
+    speed: float | None = field(
+        default=None,
+        validator=validators.optional((validators.ge(0.25), validators.le(1.5))),
+    )
+    greeting: str = ""
+    goodbye: str = DEFAULT_GOODBYE
+    language: str = ""
+    interruptible: bool = True
+    transcription_model: str = DEFAULT_TRANSCRIBER
+    transcription_kind: str = field(
+        default="", validator=validators.in_(("", *TRANSCRIBERS))
+    )
+    transcription_prompt: str = ""
+    transcription_keywords: tuple[str, ...] = ()
+    transcription_delay: str = field(
+        default="", validator=validators.in_(("", *DELAYS))
+    )
+    noise_reduction: str = field(
+        default="near_field", validator=validators.in_(("near_field", "far_field", ""))
+    )
+    turn_detection: Mapping[str, Any] = Factory(_default_turn_detection)
+    idle_prompt_seconds: float | None = field(
+        default=None,
+        validator=validators.optional((validators.ge(5), validators.le(30))),
+    )
+    max_output_tokens: int | None = field(
+        default=None, validator=validators.optional(validators.in_(range(1, 4097)))
+    )
+    reasoning: str = field(
+        default="",
+        validator=validators.in_(("", "minimal", "low", "medium", "high", "xhigh")),
+    )
+    tools: tuple[Tool, ...] = ()
+    targets: Mapping[str, Target] = Factory(dict)
+    mcp_servers: tuple[McpServer, ...] = ()
+    filler: str = ""
+    filler_after_seconds: float = field(default=2.0, validator=validators.gt(0))
+    fallback: str = ""
+    fallback_address: str = field(default="", repr=False)
+    recording: bool | None = None
+    recording_notice: str = ""
+    limits: ProfileLimits = Factory(ProfileLimits)
+
+    @property
+    def transcription(self) -> Transcription | None:
+        """Who writes down what callers say; C{None}: nobody."""
+        kind, model = self.transcription_kind, self.transcription_model
+        if kind == REALTIME_MODEL:
+            model = ""
+        elif not model:
+            return None
+        elif not kind and model in TRANSCRIBERS:
+            kind = model
+        return Transcription(
+            model=model,
+            kind=kind,
+            language=self.language,
+            prompt=self.transcription_prompt,
+            keywords=self.transcription_keywords,
+            delay=self.transcription_delay,
+        )
+
+    @property
+    def functions(self) -> tuple[FunctionTool, ...]:
+        """What the model may call."""
+        return tuple(tool.function(self.targets) for tool in self.tools)

@@ -1,0 +1,73 @@
+"""Which Azure deployments there are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from chime_gateway.errors import ConfigError
+from chime_gateway.settings.convert import secret, split_url, structure
+from chime_gateway.settings.values import DeploymentSettings
+
+
+def deployment_settings(
+    file: Mapping[str, Any], env: Mapping[str, str]
+) -> tuple[DeploymentSettings, ...]:
+    """
+    The one of the environment, before those of the file.
+
+    A deployment of the file without a key uses the environment's, if there is
+    one.
+    """
+    key = env.get("AZURE_OPENAI_API_KEY", "")
+    found: list[DeploymentSettings] = []
+    named = [
+        name
+        for name in ("AZURE_OPENAI_ENDPOINT", "AZURE_OPENAI_DEPLOYMENT")
+        if env.get(name)
+    ]
+    if named:
+        for name in ("AZURE_OPENAI_ENDPOINT", "AZURE_OPENAI_DEPLOYMENT"):
+            if name not in named:
+                raise ConfigError(f"{name} is not set")
+        found.append(
+            DeploymentSettings(
+                name="environment",
+                endpoint=_endpoint(
+                    env["AZURE_OPENAI_ENDPOINT"], "AZURE_OPENAI_ENDPOINT"
+                ),
+                deployment=env["AZURE_OPENAI_DEPLOYMENT"],
+                api_key=key,
+                api_version=env.get("AZURE_OPENAI_API_VERSION", ""),
+                priority=0,
+            )
+        )
+    tables = file.get("deployments", {})
+    if not isinstance(tables, dict):
+        raise ConfigError("deployments: write each as a table [deployments.NAME]")
+    for name, table in tables.items():
+        where = f"deployments.{name}"
+        named_table = {"name": name, **table} if isinstance(table, dict) else table
+        settings = structure(named_table, DeploymentSettings, where)
+        _endpoint(settings.endpoint, f"{where}.endpoint")
+        own_key = secret(settings.api_key, env, f"{where}.api_key")
+        settings = attrs.evolve(settings, api_key=own_key or key)
+        found.append(settings)
+    if not found:
+        raise ConfigError(
+            "AZURE_OPENAI_ENDPOINT is not set (and neither is a [deployments.NAME]"
+            " in a --config file); --simulate runs without Azure"
+        )
+    return tuple(found)
+
+
+def _endpoint(url: str, key: str) -> str:
+    """https, or http to this machine: the key must not travel in the clear."""
+    parts = split_url(url, key, "https://RESOURCE.openai.azure.com")
+    if parts.username or parts.query or parts.fragment:
+        raise ConfigError(
+            f"{key}: only a scheme, a host, a port and a path belong here"
+        )
+    return url

@@ -1,0 +1,195 @@
+"""
+Settings, read once at start.
+
+Three sources (L{chime_gateway.settings.sources}): a TOML file for what is
+structured, the environment (and an env file) over it, the command line over
+both.  Whatever cannot work is a L{ConfigError} that names the key.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+
+from chime_gateway.errors import ConfigError
+from chime_gateway.settings.agents import agents, header_routes, routes
+from chime_gateway.settings.aws import aws_settings, kinesis_settings
+from chime_gateway.settings.convert import strings, structure
+from chime_gateway.settings.deployments import deployment_settings
+from chime_gateway.settings.sip import sip_settings
+from chime_gateway.settings.sources import read_config_file, read_env_file
+from chime_gateway.settings.store import (
+    default_instance,
+    recording_settings,
+    store_settings,
+    webhook_settings,
+)
+from chime_gateway.settings.tools import BuiltInTool
+from chime_gateway.settings.values import GatewaySettings, Limits, StoreSettings
+
+DEFAULT_PORT: Final = 8080
+
+#: Everything that may stand in the file.
+_TABLES: Final = frozenset(
+    {
+        *("agents", "targets", "tools", "mcp_servers", "routes", "header_routes"),
+        *("deployments", "limits", "listen", "public_address", "sip", "aws"),
+        *("kinesis", "store", "recordings", "webhooks"),
+    }
+)
+
+#: Endpoints that only this machine can reach.
+_LOCAL_ENDPOINT: Final = re.compile(
+    r"unix:|.*:interface=(127\.\d+\.\d+\.\d+|localhost|\\:\\:1)(:|$)"
+)
+
+
+def load(
+    environ: Mapping[str, str],
+    *,
+    built_in: Iterable[BuiltInTool],
+    config_path: str | None = None,
+    env_path: str | None = None,
+    port: int | None = None,
+    listen: Sequence[str] = (),
+    simulate: bool = False,
+    insecure: bool = False,
+    capture_directory: str = "",
+) -> GatewaySettings:
+    """
+    Everything an operator said, checked.
+
+    @param built_in: tools that the gateway itself has.
+    @raise ConfigError: something cannot work.
+    """
+    file = read_config_file(config_path) if config_path else {}
+    env = {**(read_env_file(env_path) if env_path else {}), **environ}
+    unknown = sorted(set(file) - _TABLES)
+    if unknown:
+        raise ConfigError(
+            f"{config_path}: unknown key {unknown[0]}"
+            f" (known: {', '.join(sorted(_TABLES))})"
+        )
+    shared_secret = _long_enough(env, "CHIMEGW_SHARED_SECRET")
+    twilio = env.get("CHIMEGW_TWILIO_AUTH_TOKEN", "")
+    public_address = env.get("CHIMEGW_PUBLIC_ADDRESS") or structure(
+        file.get("public_address", ""), str, "public_address"
+    )
+    recordings = recording_settings(file.get("recordings", {}), env)
+    deployments = () if simulate else deployment_settings(file, env)
+    profiles = agents(
+        file,
+        env,
+        built_in=built_in,
+        read=lambda name: _read_text(name, config_path),
+        has_recordings=bool(recordings.location),
+        is_preview=any(d.api_version for d in deployments),
+    )
+    endpoints = _listen(
+        list(listen) or strings(file.get("listen", []), "listen")
+        if port is None
+        else list(listen),
+        port,
+        is_open=insecure or bool(shared_secret or twilio),
+    )
+    return GatewaySettings(
+        listen=endpoints,
+        deployments=deployments,
+        simulate=simulate,
+        shared_secret=shared_secret,
+        twilio_auth_token=twilio,
+        admin_token=_long_enough(env, "CHIMEGW_ADMIN_TOKEN"),
+        public_address=public_address,
+        agents=profiles,
+        routes=routes(file.get("routes", {}), profiles),
+        header_routes=header_routes(file.get("header_routes", {}), profiles),
+        limits=structure(file.get("limits", {}), Limits, "limits"),
+        store=store_settings(file.get("store", {}), env, default_instance(endpoints)),
+        recordings=recordings,
+        webhooks=webhook_settings(file.get("webhooks", {}), env),
+        capture_directory=capture_directory,
+        sip=sip_settings(file.get("sip", {}), env, public_address),
+        aws=(aws := aws_settings(file.get("aws", {}), env)),
+        kinesis=kinesis_settings(file.get("kinesis", {}), env, aws),
+    )
+
+
+def load_store(
+    environ: Mapping[str, str],
+    *,
+    config_path: str | None = None,
+    env_path: str | None = None,
+) -> StoreSettings:
+    """
+    Where calls are written down, for tools that read them.
+
+    @raise ConfigError: something cannot work.
+    """
+    file = read_config_file(config_path) if config_path else {}
+    env = {**(read_env_file(env_path) if env_path else {}), **environ}
+    return store_settings(file.get("store", {}), env, "")
+
+
+def _long_enough(env: Mapping[str, str], name: str) -> str:
+    """@raise ConfigError: it can be guessed."""
+    value = env.get(name, "")
+    if value and len(value) < 16:
+        raise ConfigError(
+            f"{name} is shorter than 16 characters; make one with: openssl rand -hex 32"
+        )
+    return value
+
+
+def _read_text(name: str, config_path: str | None) -> str:
+    """
+    A file beside the configuration.
+
+    @raise ConfigError: it cannot be read.
+    """
+    path = Path(config_path or ".").parent / name
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"{path}: {exc}") from exc
+
+
+def _listen(
+    endpoints: Sequence[str], port: int | None, *, is_open: bool
+) -> tuple[str, ...]:
+    """Where to listen; without a secret on this machine only."""
+    interface = "" if is_open else ":interface=127.0.0.1"
+    if port is not None and not 0 <= port <= 65535:
+        raise ConfigError(f"--port {port}: a port is a number from 0 to 65535")
+    if port is not None or not endpoints:
+        endpoints = [
+            *endpoints,
+            f"tcp:{DEFAULT_PORT if port is None else port}{interface}",
+        ]
+    for endpoint in endpoints:
+        if not is_open and not _LOCAL_ENDPOINT.match(endpoint):
+            raise ConfigError(
+                f"--listen {endpoint}: without CHIMEGW_SHARED_SECRET anybody could"
+                " call; set it, add :interface=127.0.0.1, or say --insecure"
+            )
+    return tuple(endpoints)
+
+
+def describe(settings: GatewaySettings) -> dict[str, Any]:
+    """The effective settings, without secrets, for people to read."""
+
+    def visible(_: object, attribute: Any, value: Any) -> Any:
+        # What has no place in a repr has none here.
+        if attribute is not None and attribute.repr is False:
+            return "***" if value else ""
+        if isinstance(value, IPv4Network | IPv6Network):
+            return str(value)
+        if isinstance(value, BuiltInTool):
+            return value.name
+        return value
+
+    return attrs.asdict(settings, value_serializer=visible)

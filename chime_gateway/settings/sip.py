@@ -1,0 +1,172 @@
+"""
+What the settings of the SIP carrier may say, and what had better be said.
+
+It reads texts, not files; the table of regions is shipped with it.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from importlib import resources
+from ipaddress import ip_address, ip_network
+from typing import Any, Final
+
+import attrs
+
+from chime_gateway.audio import PCMA, PCMU
+from chime_gateway.errors import ConfigError
+from chime_gateway.settings.convert import strings, structure, table
+from chime_gateway.settings.values import (
+    GatewaySettings,
+    Network,
+    SipListener,
+    SipSettings,
+)
+
+_LISTENER: Final = re.compile(r"(udp|tcp|tls):(\d{1,5})(?::interface=(.+))?\Z")
+
+#: What can be spoken over RTP.
+_CODECS: Final = (PCMU.name, PCMA.name)
+
+
+def sip_listener(text: str) -> SipListener:
+    found = _LISTENER.match(text)
+    if found is None or int(found[2]) > 65535:
+        raise ConfigError(
+            f"CHIMEGW_SIP_LISTEN {text}: expected udp:5060, tcp:5060 or tls:5061,"
+            " with :interface=ADDRESS if it is for one only"
+        )
+    interface = (found[3] or "").replace("\\", "").strip("[]")
+    if interface:
+        try:
+            ip_address(interface)
+        except ValueError as exc:
+            raise ConfigError(f"CHIMEGW_SIP_LISTEN {text}: {exc}") from exc
+    return SipListener(transport=found[1], port=int(found[2]), interface=interface)
+
+
+def networks(text: str) -> tuple[Network, ...]:
+    """
+    Those of a region's Voice Connectors, or one given as CIDR.
+
+    @raise ConfigError: it is neither.
+    """
+    data = resources.files("chime_gateway.settings") / "voice_connector_networks.toml"
+    regions = tomllib.loads(data.read_text(encoding="utf-8"))
+    if text in regions:
+        return tuple(ip_network(network) for network in regions[text])
+    try:
+        return (ip_network(text),)
+    except ValueError as exc:
+        raise ConfigError(
+            f"CHIMEGW_SIP_ALLOW {text}: neither a network such as 198.51.100.0/24"
+            f" ({exc}) nor one of {', '.join(regions)}"
+        ) from exc
+
+
+def port_range(text: str) -> tuple[int, int]:
+    first, _, last = text.partition("-")
+    if not (first.strip().isdecimal() and last.strip().isdecimal()):
+        raise ConfigError(f"CHIMEGW_RTP_PORTS {text}: expected FIRST-LAST")
+    low, high = int(first), int(last)
+    if not 1024 <= low < high <= 65535 or high - low - low % 2 < 1:
+        raise ConfigError(
+            f"CHIMEGW_RTP_PORTS {text}: a range within 1024-65535 with a pair of"
+            " ports, the first one even"
+        )
+    return low, high
+
+
+def check_sip(settings: SipSettings) -> None:
+    for name in settings.codecs:
+        if name not in _CODECS:
+            known = ", ".join(_CODECS)
+            raise ConfigError(f"sip.codecs: {name[:40]!r} is none of {known}")
+    if not settings.codecs:
+        raise ConfigError("sip.codecs: at least one of " + ", ".join(_CODECS))
+    if not settings.listen:
+        return
+    if not settings.allow:
+        raise ConfigError(
+            "CHIMEGW_SIP_ALLOW is not set: say who may call, by region (eu-central-1)"
+            " or network (198.51.100.0/24)"
+        )
+    transports = [listener.transport for listener in settings.listen]
+    if len(set(transports)) < len(transports):
+        raise ConfigError("CHIMEGW_SIP_LISTEN: each of udp, tcp and tls once at most")
+    if "tls" in transports and not settings.certificate:
+        raise ConfigError(
+            "CHIMEGW_SIP_CERTIFICATE is not set: tls needs a certificate chain and"
+            " its key (CHIMEGW_SIP_PRIVATE_KEY) in PEM"
+        )
+
+
+def advice(settings: GatewaySettings) -> Iterator[str]:
+    """What works and may still not be what was wanted."""
+    sip = settings.sip
+    if not sip.listen:
+        return
+    public = [network for network in sip.allow if network.is_global]
+    if public and not sip.public_address:
+        yield (
+            "sip: CHIMEGW_PUBLIC_ADDRESS is not set: callers are told the address of"
+            " an interface; behind an Elastic IP say ec2 or the address itself"
+        )
+    elif public and ip_address(sip.public_address).is_private:
+        yield (
+            f"sip: {sip.public_address} is a private address, which a Voice Connector"
+            " cannot reach"
+        )
+    for network in sip.allow:
+        if network.prefixlen == 0:
+            yield f"sip: {network} lets anybody call"
+    calls = (sip.rtp_ports[1] - sip.rtp_ports[0] + 1) // 2
+    if calls < settings.limits.max_calls:
+        yield (
+            f"sip: rtp_ports hold {calls} calls, limits.max_calls is"
+            f" {settings.limits.max_calls}"
+        )
+    if "tls" in {one.transport for one in sip.listen} and not sip.requires_srtp:
+        yield ("sip: SRTP is offered, not required, as there are listeners without TLS")
+
+
+def sip_settings(
+    value: object, env: Mapping[str, str], public_address: str
+) -> SipSettings:
+    """The environment over the table [sip]."""
+    rest = table(value, "sip")
+    listen = _from_list(rest, "listen", env, "CHIMEGW_SIP_LISTEN")
+    allow = _from_list(rest, "allow", env, "CHIMEGW_SIP_ALLOW")
+    ports = env.get("CHIMEGW_RTP_PORTS") or rest.pop("rtp_ports", None)
+    rest.pop("rtp_ports", None)
+    settings = structure(rest, SipSettings, "sip")
+    settings = attrs.evolve(
+        settings,
+        listen=tuple(sip_listener(text) for text in listen),
+        allow=tuple(network for text in allow for network in networks(text)),
+        public_address=settings.public_address or public_address,
+        certificate=env.get("CHIMEGW_SIP_CERTIFICATE") or settings.certificate,
+        private_key=env.get("CHIMEGW_SIP_PRIVATE_KEY") or settings.private_key,
+    )
+    if ports is not None:
+        settings = attrs.evolve(
+            settings, rtp_ports=port_range(structure(ports, str, "sip.rtp_ports"))
+        )
+    password = env.get("CHIMEGW_SIP_TRUNK_PASSWORD")
+    if settings.trunk is not None and password:
+        trunk = attrs.evolve(settings.trunk, password=password)
+        settings = attrs.evolve(settings, trunk=trunk)
+    check_sip(settings)
+    return settings
+
+
+def _from_list(
+    found_in: dict[str, Any], key: str, env: Mapping[str, str], variable: str
+) -> list[str]:
+    """Comma separated in the environment, a list in the file."""
+    found = found_in.pop(key, [])
+    if env.get(variable):
+        return [part.strip() for part in env[variable].split(",") if part.strip()]
+    return strings(found, f"sip.{key}")

@@ -1,0 +1,101 @@
+"""
+Where settings come from: the environment, an env file, a TOML file.
+
+The only module that reads any of them.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from chime_gateway.errors import ConfigError
+
+#: Every variable that is read, for the check against .env.example.
+VARIABLES: Final = (
+    "AZURE_OPENAI_ENDPOINT",
+    "AZURE_OPENAI_API_KEY",
+    "AZURE_OPENAI_DEPLOYMENT",
+    "AZURE_OPENAI_API_VERSION",
+    "CHIMEGW_SHARED_SECRET",
+    "CHIMEGW_ADMIN_TOKEN",
+    "CHIMEGW_DATABASE_URL",
+    "CHIMEGW_STATE",
+    "STATE_DIRECTORY",
+    "CHIMEGW_INSTANCE",
+    "CHIMEGW_NUMBERS_KEY",
+    "CHIMEGW_RECORDINGS",
+    "CHIMEGW_TWILIO_AUTH_TOKEN",
+    "CHIMEGW_PUBLIC_ADDRESS",
+    "CHIMEGW_SIP_LISTEN",
+    "CHIMEGW_SIP_ALLOW",
+    "CHIMEGW_RTP_PORTS",
+    "CHIMEGW_SIP_CERTIFICATE",
+    "CHIMEGW_SIP_PRIVATE_KEY",
+    "CHIMEGW_SIP_TRUNK_PASSWORD",
+    "AWS_REGION",
+    "CHIMEGW_SMA_ID",
+    "CHIMEGW_KINESIS_QUEUE",
+    "CHIMEGW_KINESIS_BUCKET",
+)
+
+
+def read_env_file(path: str) -> dict[str, str]:
+    """
+    C{NAME=value} lines as systemd's C{EnvironmentFile=} reads them: comments,
+    blank lines, optional quotes.
+
+    @raise ConfigError: it cannot be read, or a line is something else.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"--env-file {path}: {exc}") from exc
+    values: dict[str, str] = {}
+    for number, line in enumerate(lines, 1):
+        line = line.strip()
+        if not line or line[0] in "#;":
+            continue
+        name, equals, value = line.removeprefix("export ").partition("=")
+        if not equals or not name.strip().isidentifier():
+            raise ConfigError(f"--env-file {path}, line {number}: not NAME=value")
+        value = value.strip()
+        if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
+            value = value[1:-1]
+        values[name.strip()] = value
+    return values
+
+
+def read_config_file(path: str) -> dict[str, Any]:
+    """
+    @raise ConfigError: it cannot be read, or is not TOML.
+    """
+    try:
+        with open(path, "rb") as file:
+            return tomllib.load(file)
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"--config {path}: {exc}") from exc
+
+
+def read_secret(environ: Mapping[str, str]) -> str:
+    """The shared secret, for tools that call a gateway."""
+    return environ.get("CHIMEGW_SHARED_SECRET", "")
+
+
+def read_trunk_password(environ: Mapping[str, str]) -> str:
+    """The password of the termination, for the command that sets it."""
+    return environ.get("CHIMEGW_SIP_TRUNK_PASSWORD", "")
+
+
+def read_sip_allow(environ: Mapping[str, str]) -> list[str]:
+    """Who may call, as it is written; empty: not said here."""
+    text = environ.get("CHIMEGW_SIP_ALLOW", "")
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def process_environment() -> Mapping[str, str]:
+    """What this process was started with; for entry points, which hand it on."""
+    return os.environ

@@ -1,0 +1,1 @@
+"""The services of AWS, as far as a gateway can tell."""

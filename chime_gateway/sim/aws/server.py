@@ -1,0 +1,205 @@
+"""
+AWS on loopback: one port for all services, as C{AWS_ENDPOINT_URL} has it.
+
+Requests must be signed by a key that is known here, and obey the models
+(L{chime_gateway.sim.aws.protocol}); what the services do is in rooms of their own.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, TypeAlias
+
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.http import Request as HttpRequest
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET, Site
+
+from chime_gateway.sim.aws.files import Files
+from chime_gateway.sim.aws.protocol import (
+    REGION,
+    Fault,
+    Operation,
+    Request,
+    check_signature,
+    read_request,
+    services_of,
+    write_answer,
+    write_fault,
+)
+from chime_gateway.sim.aws.queues import Queues
+from chime_gateway.sim.aws.streams import Streams
+
+Answerer: TypeAlias = Callable[[Mapping[str, Any]], Any]
+
+
+class Body(Protocol):
+    """An answer's body that goes on."""
+
+    def start(self, write: Callable[[bytes], None], finish: Callable[[], None]) -> None:
+        """Begin to write."""
+
+    def stop(self) -> None:
+        """Whoever reads is gone."""
+
+
+class Trouble(Protocol):
+    def __call__(self, operation: Operation) -> Fault | float | None:
+        """What goes wrong with a request: a refusal, a delay in seconds, nothing."""
+
+
+class FakeAws(Resource):
+    """
+    @param services: of each, what answers its operations.
+    @ivar asked: every operation that was understood, in order.
+    @ivar trouble: asked about each of them.
+    """
+
+    isLeaf = True
+    _log = Logger()
+
+    def __init__(
+        self,
+        services: Mapping[str, Mapping[str, Answerer]],
+        clock: IReactorTime,
+    ) -> None:
+        super().__init__()
+        self.access_key = "AKIA" + secrets.token_hex(8).upper()
+        self.secret_key = secrets.token_hex(20)
+        self.asked: list[Operation] = []
+        self.trouble: Trouble = lambda operation: None
+        self._services = services
+        self._clock = clock
+
+    def environment(self, port: int) -> dict[str, str]:
+        """What makes botocore come here."""
+        return {
+            "AWS_ACCESS_KEY_ID": self.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.secret_key,
+            "AWS_REGION": REGION,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+
+    def site(self) -> Site:
+        site = Site(self)
+        site.noisy = False
+        return site
+
+    def render(self, request: HttpRequest) -> int:
+        headers = {
+            name.decode("latin-1").lower(): b",".join(values).decode("latin-1")
+            for name, values in request.requestHeaders.getAllRawHeaders()
+        }
+        assert request.content is not None
+        body = request.content.read()
+        told = Request(
+            request.method.decode(), request.uri.decode("latin-1"), headers, body
+        )
+        answering = Deferred.fromCoroutine(self._answer(request, told))
+        answering.addErrback(self._bug, request)
+        return NOT_DONE_YET
+
+    def _bug(self, failure: Failure, http: HttpRequest) -> None:
+        if failure.check(CancelledError):
+            return
+        self._log.failure("the fake AWS has a bug", failure)
+        if not http.finished and not http._disconnected:
+            http.setResponseCode(418)
+            http.finish()
+
+    async def _answer(self, http: HttpRequest, request: Request) -> None:
+        is_gone = http.notifyFinish()
+        is_gone.addErrback(lambda _: None)
+        services = services_of(request)
+        try:
+            host = request.headers.get("host", "")
+            check_signature(request, {self.access_key: self.secret_key}, host)
+            operation = read_request(request, services)
+            self.asked.append(operation)
+            await self._be_troublesome(operation)
+            answerer = self._services.get(operation.service, {}).get(operation.name)
+            if answerer is None:
+                text = f"{operation.service} {operation.name} is not simulated"
+                raise Fault("NotImplementedException", text, 501)
+            answering = maybeDeferred(answerer, operation.parameters)
+            http.notifyFinish().addErrback(lambda _: answering.cancel())
+            answer = await answering
+            if not isinstance(answer, Mapping):
+                self._stream(http, answer)
+                return
+            status, headers, body = write_answer(operation, answer)
+        except Fault as fault:
+            status, headers, body = write_fault(fault, services)
+        if is_gone.called:
+            return
+        http.setResponseCode(status)
+        for name, value in headers.items():
+            http.setHeader(name, value)
+        http.write(body)
+        http.finish()
+
+    async def _be_troublesome(self, operation: Operation) -> None:
+        trouble = self.trouble(operation)
+        if isinstance(trouble, Fault):
+            raise trouble
+        if trouble is not None:
+            await deferLater(self._clock, trouble)
+
+    def _stream(self, http: HttpRequest, body: Body) -> None:
+        is_over = False
+
+        def finish() -> None:
+            nonlocal is_over
+            if not is_over:
+                is_over = True
+                http.finish()
+
+        def write(data: bytes) -> None:
+            if not is_over:
+                http.write(data)
+
+        def gone(_: object) -> None:
+            nonlocal is_over
+            is_over = True
+            body.stop()
+
+        http.setHeader("content-type", "video/webm")
+        http.notifyFinish().addErrback(gone)
+        http.write(b"")  # its headers go at once
+        body.start(write, finish)
+
+
+class MediaAws:
+    """
+    The services that a running call needs, ready to be served.
+
+    @param call_services: operations of C{chime-sdk-voice}.
+    """
+
+    def __init__(
+        self, clock: IReactorTime, call_services: Mapping[str, Answerer]
+    ) -> None:
+        self.queues = Queues(clock)
+        self.files = Files()
+        self.streams = Streams(clock)
+        self.aws = FakeAws(
+            {
+                "sqs": self.queues.operations(),
+                "s3": self.files.operations(),
+                "kinesisvideo": self.streams.operations(),
+                "kinesis-video-media": self.streams.media_operations(),
+                "chime-sdk-voice": call_services,
+            },
+            clock,
+        )
+
+    def listens_on(self, port: int) -> None:
+        """Queues and streams say where they are."""
+        self.queues.url = self.streams.endpoint = f"http://127.0.0.1:{port}"

@@ -1,0 +1,1 @@
+"""Callers: what they say, how they dial, what they hear."""

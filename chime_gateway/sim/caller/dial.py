@@ -1,0 +1,39 @@
+"""Place a call to whatever a URL names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from twisted.internet.defer import Deferred
+
+from chime_gateway.audio import Codec
+from chime_gateway.sim.caller.caller import CallPlan, CallReport, Meter
+from chime_gateway.sim.caller.sip_line import place_sip_call
+from chime_gateway.sim.caller.stream_line import place_stream_call
+
+STREAM_SCHEMES: Final = ("ws", "wss")
+SIP_SCHEMES: Final = ("sip",)
+
+
+def place_call(
+    url: str,
+    plan: CallPlan,
+    codec: Codec,
+    *,
+    reactor: Any,
+    headers: Mapping[str, str] | None = None,
+    meter: Meter | None = None,
+) -> Deferred[CallReport]:
+    """
+    Dial C{url} and act out C{plan}.
+
+    @param headers: for the WebSocket's upgrade; SIP has none.
+    @return: fires with the report when the call is over, however it went;
+        C{report.error} says why there was none.
+    """
+    if url.partition(":")[0].lower() in SIP_SCHEMES:
+        return place_sip_call(url, plan, codec, reactor=reactor, meter=meter)
+    return place_stream_call(
+        url, plan, codec, reactor=reactor, headers=headers, meter=meter
+    )

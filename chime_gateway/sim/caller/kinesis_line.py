@@ -1,0 +1,278 @@
+"""
+A line of which the Voice Connector streams one way and the SIP media application
+plays the other.
+
+The telephone network, as a gateway sees it that has no SIP: notices in a queue,
+audio in video streams, and files played to the caller.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import uuid
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.interfaces import IReactorTime
+
+from chime_gateway.audio import PCMU
+from chime_gateway.codec.g711 import decode_mu_law
+from chime_gateway.sim.aws.protocol import ACCOUNT, REGION
+from chime_gateway.sim.aws.server import MediaAws
+from chime_gateway.sim.aws.sma import Function, SmaCall, SmaSimulator
+from chime_gateway.sim.aws.sma_rules import InvalidAction
+from chime_gateway.sim.aws.streams import Stream
+from chime_gateway.sim.caller.caller import CallPlan, CallReport, Meter, SimulatedCaller
+from chime_gateway.sim.caller.playout import PlayoutBuffer
+
+#: What stands in for the installation.
+QUEUE: Final = "chimegw-notices"
+BUCKET: Final = "chimegw-replies"
+VOICE_CONNECTOR_ID: Final = "abcdef1ghij2klmno3pqr4"
+VOICE_CONNECTOR_ARN: Final = f"arn:aws:chime:{REGION}:{ACCOUNT}:vc/{VOICE_CONNECTOR_ID}"
+OWNED_NUMBER: Final = "+12065550100"
+CALLER_NUMBER: Final = "+15105550101"
+
+#: Events are a moment behind what they tell.
+_NOTICE_SECONDS: Final = 0.1
+
+
+class KinesisWorld:
+    """
+    Queue, bucket, streams and application of one installation.
+
+    @param function: the Lambda.
+    @ivar lines: calls in progress.
+    @ivar unreachable: numbers that nobody answers.
+    """
+
+    def __init__(self, function: Function, clock: IReactorTime) -> None:
+        self.clock = clock
+        self.lines: dict[str, KinesisLine] = {}
+        self.unreachable: set[str] = set()
+        self._free_streams: list[Stream] = []
+        self.application = SmaSimulator(
+            function,
+            clock,
+            fetch=lambda bucket, key: self.media.files.fetch(bucket, key),
+            bridge=self._bridge,
+            owned=frozenset({OWNED_NUMBER}),
+        )
+        self.media = MediaAws(clock, self.application.operations())
+        self.media.queues._create({"QueueName": QUEUE})
+        self.media.files.buckets[BUCKET] = {}
+
+    @property
+    def aws(self) -> Any:
+        return self.media.aws
+
+    def gateway_settings(self) -> dict[str, str]:
+        """What makes a gateway take these calls."""
+        return {
+            "CHIMEGW_SMA_ID": self.application.application_id,
+            "CHIMEGW_KINESIS_QUEUE": self.media.queues.url_of(QUEUE),
+            "CHIMEGW_KINESIS_BUCKET": BUCKET,
+        }
+
+    def function_settings(self) -> dict[str, str]:
+        """What makes the Lambda work with it."""
+        return {
+            "MODE": "kinesis",
+            "VOICE_CONNECTOR_ARN": VOICE_CONNECTOR_ARN,
+            "CALLER_ID_NUMBER": OWNED_NUMBER,
+        }
+
+    def stream(self) -> Stream:
+        """Streams are pooled: a call gets one that others had."""
+        if self._free_streams:
+            return self._free_streams.pop(0)
+        return self.media.streams.new_stream(VOICE_CONNECTOR_ID)
+
+    def give_back(self, stream: Stream) -> None:
+        self._free_streams.append(stream)
+
+    def notify(self, detail: Mapping[str, Any]) -> None:
+        event = {
+            "version": "0",
+            "id": str(uuid.uuid4()),
+            "detail-type": "Chime VoiceConnector Streaming Status",
+            "source": "aws.chime",
+            "account": ACCOUNT,
+            "time": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "region": REGION,
+            "resources": [],
+            "detail": dict(detail),
+        }
+        body = json.dumps(event)
+        self.clock.callLater(_NOTICE_SECONDS, self.media.queues.send, QUEUE, body)
+
+    def _bridge(
+        self, call: SmaCall, endpoint: Mapping[str, str], headers: Mapping[str, str]
+    ) -> Deferred[Any]:
+        """
+        The Voice Connector answers at once: nobody but its stream is there.
+        People answer as well, but for those who do not.
+        """
+        if endpoint["BridgeEndpointType"] == "PSTN":
+            if endpoint["Uri"] in self.unreachable:
+                return fail(InvalidAction("Call not answered", "CallNotAnswered"))
+            return succeed(_Person())
+        return succeed(_SourceLeg(self.lines[call.transaction_id], endpoint["Uri"]))
+
+
+class _Person:
+    """Somebody to whom the caller was sent on."""
+
+    def hang_up(self) -> None:
+        """They put the receiver down."""
+
+
+class _SourceLeg:
+    """The leg of the Voice Connector, which streams while it lives."""
+
+    def __init__(self, line: KinesisLine, called: str) -> None:
+        self._line = line
+        line.begin_streaming(called)
+
+    def hang_up(self) -> None:
+        self._line.end_streaming()
+
+
+class KinesisLine:
+    """
+    One caller's line (L{chime_gateway.sim.caller.caller.Line}, and the application's
+    L{chime_gateway.sim.aws.sma.Phone}).
+    """
+
+    says_clear = True
+
+    def __init__(
+        self,
+        world: KinesisWorld,
+        plan: CallPlan,
+        meter: Meter | None,
+        finished: Deferred[CallReport],
+    ) -> None:
+        self._world = world
+        self._finished = finished
+        self._was_answered = False
+        self._streams: dict[bool, tuple[Stream, dict[str, str], str]] = {}
+        self._told: dict[str, Any] = {}
+        self.playout = PlayoutBuffer(PCMU, world.clock, lambda name: None)
+        self.caller = SimulatedCaller(plan, PCMU, world.clock, self, meter)
+        self.call: SmaCall
+
+    # -- Line ------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """There is nothing to say first."""
+
+    def send_frame(self, frame: bytes, number: int) -> None:
+        streaming = self._streams.get(True)
+        if streaming is not None:
+            stream, tags, _ = streaming
+            stream.write(decode_mu_law(frame).astype("<i2").tobytes(), tags)
+
+    def hang_up(self) -> None:
+        self.call.hang_up()
+        self.end_streaming()
+        self._over(200, "the caller hung up")
+
+    # -- Phone -----------------------------------------------------------------------
+
+    def answered(self) -> None:
+        self._was_answered = True
+        self.caller.start()
+
+    def play(self, audio: bytes) -> None:
+        self.playout.play(audio)
+        self.caller.audio_came(len(audio))
+
+    def stop_playing(self) -> None:
+        self.caller.cleared(self.playout.clear())
+
+    def hung_up(self, code: int) -> None:
+        self.end_streaming()
+        self._over(code or 200, "hung up by the application")
+
+    # -- the Voice Connector ---------------------------------------------------------
+
+    def begin_streaming(self, called: str, transaction_id: str = "") -> None:
+        """Each leg goes into a stream of its own."""
+        transaction_id = transaction_id or str(uuid.uuid4())
+        for is_caller in (False, True):
+            stream = self._world.stream()
+            call_id = str(uuid.uuid4())
+            tags = {
+                "TransactionId": transaction_id,
+                "CallId": call_id,
+                "VoiceConnectorId": VOICE_CONNECTOR_ID,
+            }
+            self._streams[is_caller] = (stream, tags, call_id)
+            self._told = {
+                "direction": "Outbound",
+                "fromNumber": CALLER_NUMBER,
+                "toNumber": called,
+                "transactionId": transaction_id,
+                "voiceConnectorId": VOICE_CONNECTOR_ID,
+                "version": "0",
+            }
+            self._world.notify(
+                {
+                    **self._told,
+                    "callId": call_id,
+                    "isCaller": is_caller,
+                    "mediaType": "audio/L16",
+                    "startFragmentNumber": str(stream.next_number() - 1),
+                    "startTime": "2026-11-22T10:00:00.000Z",
+                    "streamArn": stream.arn,
+                    "streamingStatus": "STARTED",
+                }
+            )
+
+    def end_streaming(self) -> None:
+        for is_caller, (stream, tags, call_id) in self._streams.items():
+            stream.cut(tags)
+            self._world.notify(
+                {
+                    **self._told,
+                    "callId": call_id,
+                    "isCaller": is_caller,
+                    "currentFragmentNumber": str(stream.next_number() - 1),
+                    "streamArn": stream.arn,
+                    "endTime": "2026-11-22T10:01:00.000Z",
+                    "streamingStatus": "ENDED",
+                }
+            )
+            self._world.give_back(stream)
+        self._streams.clear()
+
+    def _over(self, code: int, reason: str) -> None:
+        if self._finished.called:
+            return
+        self._world.lines.pop(self.call.transaction_id, None)
+        report = self.caller.stop() if self._was_answered else CallReport(PCMU)
+        report.close_code, report.close_reason = code, reason
+        if not self._was_answered:
+            report.error = f"{code} {reason}"
+        self._finished.callback(report)
+
+
+def place_kinesis_call(
+    world: KinesisWorld, plan: CallPlan, *, meter: Meter | None = None
+) -> Deferred[CallReport]:
+    """
+    Call the application's number and act out C{plan}.
+
+    @return: fires with the report when the call is over, however it went.
+    """
+    finished: Deferred[CallReport] = Deferred()
+    line = KinesisLine(world, plan, meter, finished)
+    headers = {"X-Test": secrets.token_hex(4)}
+    call = world.application.incoming(CALLER_NUMBER, OWNED_NUMBER, line, headers)
+    line.call = call
+    world.lines[call.transaction_id] = line
+    return finished

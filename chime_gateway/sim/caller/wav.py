@@ -1,0 +1,84 @@
+"""WAV files in and out, at whatever rate a telephone call needs."""
+
+from __future__ import annotations
+
+import wave
+from pathlib import Path
+
+import numpy as np
+
+from chime_gateway.audio import Codec
+from chime_gateway.codec.g711 import Samples
+from chime_gateway.codec.registry import encode
+from chime_gateway.codec.resample import Resampler
+from chime_gateway.errors import ConfigError
+
+
+def read_wav(path: str) -> tuple[Samples, int]:
+    """
+    Mono samples and their rate; several channels are mixed.
+
+    @raise ConfigError: not a WAV file of 8, 16, 24 or 32 bit PCM.
+    """
+    try:
+        with wave.open(path, "rb") as file:
+            channels, width = file.getnchannels(), file.getsampwidth()
+            rate, data = file.getframerate(), file.readframes(file.getnframes())
+    except (OSError, EOFError, wave.Error) as exc:
+        raise ConfigError(f"{path}: not a PCM WAV file ({exc})") from exc
+    samples = _to_16_bit(data, width, path)
+    if channels > 1:
+        whole = len(samples) - len(samples) % channels
+        samples = samples[:whole].reshape(-1, channels).mean(axis=1).astype(np.int16)
+    return samples, rate
+
+
+def _to_16_bit(data: bytes, width: int, path: str) -> Samples:
+    data = data[: len(data) - len(data) % width]
+    if width == 1:  # unsigned, the only one in WAV
+        return ((np.frombuffer(data, np.uint8).astype(np.int16) - 128) * 256).astype(
+            np.int16
+        )
+    if width == 2:
+        return np.frombuffer(data, "<i2").astype(np.int16)
+    if width == 3:
+        whole = np.frombuffer(data, np.uint8).reshape(-1, 3)[:, 1:]
+        return np.ascontiguousarray(whole).view("<i2").ravel().astype(np.int16)
+    if width == 4:
+        return (np.frombuffer(data, "<i4") >> 16).astype(np.int16)
+    raise ConfigError(f"{path}: {width * 8} bit samples are not supported")
+
+
+def convert(samples: Samples, rate: int, codec: Codec) -> bytes:
+    """A whole recording as bytes of C{codec}; any rate will do."""
+    if rate != codec.clock_rate:
+        if rate in (8000, 16000, 24000):
+            samples = Resampler(rate, codec.clock_rate).resample(samples)
+        else:
+            samples = _stretch(samples, rate, codec.clock_rate)
+    return encode(codec, samples)
+
+
+def _stretch(samples: Samples, rate: int, to_hz: int) -> Samples:
+    """An odd rate (44.1 kHz, 11.025 kHz): by the spectrum, as a whole."""
+    count = round(len(samples) * to_hz / rate)
+    spectrum = np.fft.rfft(samples.astype(np.float64))
+    bins = count // 2 + 1
+    kept = np.zeros(bins, dtype=complex)
+    shared = min(bins, len(spectrum))
+    kept[:shared] = spectrum[:shared]
+    out = np.fft.irfft(kept, count) * (count / max(1, len(samples)))
+    return np.clip(np.rint(out), -32768, 32767).astype(np.int16)
+
+
+def write_wav(path: str | Path, rate: int, *channels: Samples) -> None:
+    """One file with the given channels side by side; short ones end in silence."""
+    length = max(len(channel) for channel in channels)
+    frames = np.zeros((length, len(channels)), dtype="<i2")
+    for index, channel in enumerate(channels):
+        frames[: len(channel), index] = channel
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(len(channels))
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes(frames.tobytes())

@@ -1,0 +1,283 @@
+"""
+The two dialects of Realtime as the service speaks them: names, defaults, refusals.
+
+Settings go in as the client wrote them and come out as values, or are refused
+with the service's own codes and words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from attrs import frozen
+
+from chime_gateway.audio import L16_24000, PCMA, PCMU, Codec
+
+
+class Refused(Exception):
+    """
+    A command that is answered with an C{error} event.
+
+    @ivar is_correlated: the event says which command and what in it.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        param: str | None = None,
+        *,
+        is_correlated: bool = True,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.param = param if is_correlated else None
+        self.is_correlated = is_correlated
+
+
+# --- the two dialects, as the service speaks them ---------------------------
+
+PREVIEW_NAMES: Final = {
+    "response.output_audio.delta": "response.audio.delta",
+    "response.output_audio.done": "response.audio.done",
+    "response.output_audio_transcript.delta": "response.audio_transcript.delta",
+    "response.output_audio_transcript.done": "response.audio_transcript.done",
+    "response.output_text.delta": "response.text.delta",
+    "response.output_text.done": "response.text.done",
+    "conversation.item.added": "conversation.item.created",
+}
+
+#: Events that the preview does not know.
+GA_ONLY: Final = frozenset(
+    {
+        "conversation.item.done",
+        "conversation.item.input_audio_transcription.segment",
+    }
+)
+
+_GA_FORMATS: Final[Mapping[str, Codec]] = {
+    "audio/pcm": L16_24000,
+    "audio/pcmu": PCMU,
+    "audio/pcma": PCMA,
+}
+_PREVIEW_FORMATS: Final[Mapping[str, Codec]] = {
+    "pcm16": L16_24000,
+    "g711_ulaw": PCMU,
+    "g711_alaw": PCMA,
+}
+
+_VAD: Final = {
+    "type": "server_vad",
+    "threshold": 0.5,
+    "prefix_padding_ms": 300,
+    "silence_duration_ms": 200,
+    "idle_timeout_ms": None,
+    "create_response": True,
+    "interrupt_response": True,
+}
+
+_GA_SESSION: Final[Mapping[str, Any]] = {
+    "type": "realtime",
+    "object": "realtime.session",
+    "model": "simulated",
+    "output_modalities": ["audio"],
+    "instructions": "You are a simulator.",
+    "tools": [],
+    "tool_choice": "auto",
+    "max_output_tokens": "inf",
+    "tracing": None,
+    "truncation": "auto",
+    "prompt": None,
+    "audio": {
+        "input": {
+            "format": {"type": "audio/pcm", "rate": 24000},
+            "transcription": None,
+            "noise_reduction": None,
+            "turn_detection": _VAD,
+        },
+        "output": {
+            "format": {"type": "audio/pcm", "rate": 24000},
+            "voice": "alloy",
+            "speed": 1,
+        },
+    },
+    "include": None,
+}
+_GA_MORE_KEYS: Final = frozenset({"parallel_tool_calls", "reasoning"})
+
+_PREVIEW_SESSION: Final[Mapping[str, Any]] = {
+    "object": "realtime.session",
+    "model": "simulated",
+    "modalities": ["audio", "text"],
+    "instructions": "You are a simulator.",
+    "voice": "alloy",
+    "speed": 1,
+    "input_audio_format": "pcm16",
+    "output_audio_format": "pcm16",
+    "input_audio_transcription": None,
+    "input_audio_noise_reduction": None,
+    "turn_detection": {k: v for k, v in _VAD.items() if k != "idle_timeout_ms"},
+    "tools": [],
+    "tool_choice": "auto",
+    "temperature": 0.8,
+    "max_response_output_tokens": "inf",
+}
+
+_VAD_KEYS: Final = frozenset({*_VAD, "eagerness"})
+_NESTED: Final = {
+    "session.audio": frozenset({"input", "output"}),
+    "session.audio.input": frozenset(_GA_SESSION["audio"]["input"]),
+    "session.audio.output": frozenset(_GA_SESSION["audio"]["output"]),
+    "session.audio.input.turn_detection": _VAD_KEYS,
+    "session.turn_detection": _VAD_KEYS,
+    "session.audio.input.transcription": frozenset(
+        {"delay", "keywords", "language", "languages", "model", "prompt"}
+    ),
+    "session.input_audio_transcription": frozenset({"language", "model", "prompt"}),
+}
+
+_RESPONSE_KEYS: Final = frozenset(
+    {"conversation", "input", "instructions", "metadata", "tool_choice", "tools"}
+)
+
+
+_TYPES: Final[Mapping[type, str]] = {
+    dict: "an object",
+    list: "an array",
+    str: "a string",
+    int: "an integer",
+    float: "a decimal",
+    bool: "a boolean",
+}
+
+
+def refuse_type(value: Any, expected: type, where: str) -> None:
+    """@raise Refused: it is of another type."""
+    if not isinstance(value, expected):
+        raise Refused(
+            "invalid_type",
+            f"Invalid type for '{where}': expected {_TYPES[expected]}, but got"
+            f" {_TYPES.get(type(value), 'null')} instead.",
+            where,
+        )
+
+
+def _ga_codec(value: Any, where: str) -> Codec:
+    refuse_type(value, dict, where)
+    return _named_codec(value.get("type"), _GA_FORMATS, f"{where}.type")
+
+
+def _preview_codec(value: Any, where: str) -> Codec:
+    return _named_codec(value, _PREVIEW_FORMATS, where)
+
+
+def _named_codec(name: Any, formats: Mapping[str, Codec], where: str) -> Codec:
+    if not isinstance(name, str) or name not in formats:
+        supported = ", ".join(f"'{known}'" for known in formats)
+        raise Refused(
+            "invalid_value",
+            f"Invalid value: '{name}'. Supported values are: {supported}.",
+            where,
+        )
+    return formats[name]
+
+
+def refuse_unknown(patch: Mapping[str, Any], known: frozenset[str], where: str) -> None:
+    for key, value in patch.items():
+        name = f"{where}.{key}"
+        if key not in known:
+            raise Refused("unknown_parameter", f"Unknown parameter: '{name}'.", name)
+        if name in _NESTED and isinstance(value, dict):
+            refuse_unknown(value, _NESTED[name], name)
+
+
+def merged(old: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
+    result = dict(old)
+    for key, value in patch.items():
+        before = result.get(key)
+        is_nested = key in ("audio", "input", "output") and isinstance(before, dict)
+        if is_nested and isinstance(value, dict) and isinstance(before, dict):
+            value = merged(before, value)
+        result[key] = value
+    return result
+
+
+@frozen
+class Settings:
+    """What the session acts on, whichever dialect said it."""
+
+    input_codec: Codec
+    output_codec: Codec
+    turn_detection: Mapping[str, Any] | None
+    voice: Any
+    transcription: Mapping[str, Any] | None
+    instructions: str
+
+
+def _transcription(value: Any, where: str) -> Mapping[str, Any] | None:
+    if value is None:
+        return None
+    refuse_type(value, dict, where)
+    return dict(value)
+
+
+class Ga:
+    name = "ga"
+    session = _GA_SESSION
+    keys = frozenset(_GA_SESSION) | _GA_MORE_KEYS
+    response_keys = (
+        _RESPONSE_KEYS
+        | _GA_MORE_KEYS
+        | {"audio", "max_output_tokens", "output_modalities", "prompt"}
+    )
+    modalities = "output_modalities"
+    modality_sets: Sequence[Sequence[str]] = (["text"], ["audio"])
+    transcription = "session.audio.input.transcription"
+    text, audio = "output_text", "output_audio"
+
+    @staticmethod
+    def settings(session: Mapping[str, Any]) -> Settings:
+        into, out = session["audio"]["input"], session["audio"]["output"]
+        return Settings(
+            _ga_codec(into["format"], "session.audio.input.format"),
+            _ga_codec(out["format"], "session.audio.output.format"),
+            into["turn_detection"],
+            out["voice"],
+            _transcription(into["transcription"], Ga.transcription),
+            session["instructions"],
+        )
+
+
+class Preview:
+    name = "preview"
+    session = _PREVIEW_SESSION
+    keys = frozenset(_PREVIEW_SESSION)
+    response_keys = _RESPONSE_KEYS | {
+        "max_response_output_tokens",
+        "modalities",
+        "output_audio_format",
+        "temperature",
+        "voice",
+    }
+    modalities = "modalities"
+    modality_sets: Sequence[Sequence[str]] = (
+        ["text"],
+        ["audio", "text"],
+        ["text", "audio"],
+    )
+    transcription = "session.input_audio_transcription"
+    text, audio = "text", "audio"
+
+    @staticmethod
+    def settings(session: Mapping[str, Any]) -> Settings:
+        return Settings(
+            _preview_codec(session["input_audio_format"], "session.input_audio_format"),
+            _preview_codec(
+                session["output_audio_format"], "session.output_audio_format"
+            ),
+            session["turn_detection"],
+            session["voice"],
+            _transcription(session["input_audio_transcription"], Preview.transcription),
+            session["instructions"],
+        )

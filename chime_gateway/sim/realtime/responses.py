@@ -1,0 +1,306 @@
+"""
+Responses of a simulated Realtime session: what is asked for, and those in words.
+
+A response in words is asked for out of band.  It runs beside the conversation,
+next to others and to the one that is spoken, and leaves no item behind.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import string
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Protocol
+
+from attrs import Factory, define, frozen
+from twisted.internet.interfaces import IDelayedCall
+
+from chime_gateway.sim.realtime.dialect import (
+    Ga,
+    Preview,
+    Refused,
+    refuse_type,
+    refuse_unknown,
+)
+
+_BASE62: Final = string.ascii_letters + string.digits
+
+#: Some ten tokens a second of a caller's audio, twenty of an agent's.
+CALLER_TOKENS: Final = 10
+AGENT_TOKENS: Final = 20
+
+
+def new_id(prefix: str, length: int = 21) -> str:
+    return f"{prefix}_" + "".join(secrets.choice(_BASE62) for _ in range(length))
+
+
+@define(eq=False)
+class Item:
+    """One item of the conversation, as the service knows it."""
+
+    id: str
+    body: dict[str, Any]
+    audio: bytes = b""
+    sent_bytes: int = 0
+
+    def public(self) -> dict[str, Any]:
+        return {"id": self.id, "object": "realtime.item", **self.body}
+
+
+@frozen
+class Wanted:
+    """
+    A C{response.create}, checked.
+
+    @ivar instructions: empty: the session's.
+    @ivar is_aside: it does not become a part of the conversation.
+    @ivar context: items of the conversation that it refers to; None: all of it.
+    """
+
+    instructions: str = ""
+    metadata: Mapping[str, str] | None = None
+    is_aside: bool = False
+    is_text: bool = False
+    context: tuple[Item, ...] | None = None
+
+    @classmethod
+    def read(
+        cls,
+        message: Mapping[str, Any],
+        dialect: type[Ga] | type[Preview],
+        session: Mapping[str, Any],
+        items: Mapping[str, Item],
+    ) -> Wanted:
+        """@raise Refused: the service does not take it."""
+        asked = message.get("response")
+        if asked is None:
+            asked = {}
+        refuse_type(asked, dict, "response")
+        refuse_unknown(asked, dialect.response_keys, "response")
+        conversation = asked.get("conversation") or "auto"
+        if conversation not in ("auto", "none"):
+            raise Refused(
+                "invalid_value",
+                f"Invalid value: '{conversation}'. Supported values are: 'auto',"
+                " 'none'.",
+                "response.conversation",
+            )
+        instructions = asked.get("instructions") or ""
+        refuse_type(instructions, str, "response.instructions")
+        key = dialect.modalities
+        modalities = asked.get(key) or session[key]
+        if modalities not in dialect.modality_sets:
+            sets = " and ".join(str(known) for known in dialect.modality_sets)
+            raise Refused(
+                "invalid_value",
+                f"Invalid modalities: {modalities}. Supported combinations are:"
+                f" {sets}.",
+                f"response.{key}",
+            )
+        return cls(
+            instructions,
+            _metadata(asked.get("metadata")),
+            conversation == "none",
+            modalities == ["text"],
+            _context(asked.get("input"), items),
+        )
+
+
+def _metadata(value: Any) -> Mapping[str, str] | None:
+    if value is None:
+        return None
+    refuse_type(value, dict, "response.metadata")
+    for name, member in value.items():
+        refuse_type(member, str, f"response.metadata.{name}")
+    longest = max((len(member) for member in value.values()), default=0)
+    if len(value) > 16 or longest > 512 or any(len(name) > 64 for name in value):
+        raise Refused("invalid_value", "Metadata is too large.", "response.metadata")
+    return dict(value)
+
+
+def _context(value: Any, items: Mapping[str, Item]) -> tuple[Item, ...] | None:
+    if value is None:
+        return None
+    refuse_type(value, list, "response.input")
+    found: list[Item] = []
+    for index, member in enumerate(value):
+        at = f"response.input[{index}]"
+        refuse_type(member, dict, at)
+        if not isinstance(member.get("type"), str):
+            text = f"Missing required parameter: '{at}.type'."
+            raise Refused("missing_required_parameter", text, f"{at}.type")
+        if member["type"] != "item_reference":
+            continue
+        item = items.get(str(member.get("id")))
+        if item is None:
+            text = f"The item with id '{member.get('id')}' does not exist."
+            raise Refused("invalid_value", text, f"{at}.id")
+        found.append(item)
+    return tuple(found)
+
+
+@define(eq=False)
+class Response:
+    wanted: Wanted = Factory(Wanted)
+    id: str = Factory(lambda: new_id("resp"))
+    items: list[Item] = Factory(list)
+    timers: list[IDelayedCall] = Factory(list)
+    open_item: Item | None = None
+    output_bytes: int = 0
+
+    def members(self, item: Item, **more: Any) -> dict[str, Any]:
+        """How an event of this response says what it is about."""
+        return {
+            "response_id": self.id,
+            "item_id": item.id,
+            "output_index": self.items.index(item),
+            **more,
+        }
+
+    def public(
+        self,
+        status: str,
+        dialect: type[Ga] | type[Preview],
+        session: Mapping[str, Any],
+        conversation: str,
+    ) -> dict[str, Any]:
+        common = {
+            "object": "realtime.response",
+            "id": self.id,
+            "status": status,
+            "status_details": None,
+            "output": [item.public() for item in self.items],
+            "conversation_id": None if self.wanted.is_aside else conversation,
+            "usage": None,
+            "metadata": self.wanted.metadata,
+        }
+        is_text = self.wanted.is_text and self.wanted.is_aside
+        if dialect is Preview:
+            return {**common, "modalities": ["text"] if is_text else ["audio", "text"]}
+        common["max_output_tokens"] = "inf"
+        if is_text:
+            return {**common, "output_modalities": ["text"]}
+        output = {k: v for k, v in session["audio"]["output"].items() if k != "speed"}
+        return {
+            **common,
+            "output_modalities": ["audio"],
+            "audio": {"output": output},
+        }
+
+
+def usage(
+    *, text_in: int = 0, audio_in: int = 0, text_out: int = 0, audio_out: int = 0
+) -> dict[str, Any]:
+    """Tokens, as C{response.done} tells them."""
+    into, out = text_in + audio_in, text_out + audio_out
+    return {
+        "total_tokens": into + out,
+        "input_tokens": into,
+        "output_tokens": out,
+        "input_token_details": {
+            "text_tokens": text_in,
+            "audio_tokens": audio_in,
+            "image_tokens": 0,
+            "cached_tokens": 0,
+        },
+        "output_token_details": {"text_tokens": text_out, "audio_tokens": audio_out},
+    }
+
+
+class _Emit(Protocol):
+    def __call__(self, kind: str, /, **members: Any) -> None: ...
+
+
+class _Finish(Protocol):
+    def __call__(
+        self,
+        response: Response,
+        status: str,
+        reason: str | None,
+        usage: Mapping[str, Any],
+        /,
+    ) -> None: ...
+
+
+class TextResponses:
+    """
+    The responses in words that are under way.
+
+    @param text: the type of an assistant's text in the session's dialect.
+    @param announce: says that a response was created.
+    @param finish: says that it is done.
+    @param later: calls a function after so many seconds, while the session lasts.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        *,
+        emit: _Emit,
+        announce: Callable[[Response], None],
+        finish: _Finish,
+        later: Callable[..., IDelayedCall],
+    ) -> None:
+        self._text = text
+        self._emit = emit
+        self._announce = announce
+        self._finish = finish
+        self._later = later
+        self._running: dict[str, tuple[Response, IDelayedCall]] = {}
+
+    def begin(
+        self, response: Response, words: str, audio_tokens: int, seconds: float
+    ) -> None:
+        """
+        @param words: what it answers.
+        @param audio_tokens: of the audio in its context.
+        @param seconds: until it does.
+        """
+        self._announce(response)
+        timer = self._later(seconds, self._write, response, words, audio_tokens)
+        self._running[response.id] = response, timer
+
+    def cancel(self, response_id: str) -> bool:
+        """Whether there was such a response."""
+        response, timer = self._running.pop(response_id, (None, None))
+        if response is None or timer is None:
+            return False
+        timer.cancel()
+        self._finish(response, "cancelled", "client_cancelled", usage())
+        return True
+
+    def _write(self, response: Response, words: str, audio_tokens: int) -> None:
+        del self._running[response.id]
+        item = Item(
+            new_id("item"),
+            {
+                "type": "message",
+                "status": "in_progress",
+                "role": "assistant",
+                "content": [],
+            },
+        )
+        response.items.append(item)
+        whole = {"response_id": response.id, "output_index": 0}
+        at = response.members(item, content_index=0)
+        self._emit("response.output_item.added", **whole, item=item.public())
+        self._emit(
+            "response.content_part.added", **at, part={"type": "text", "text": ""}
+        )
+        pieces = re.findall(r"\s*\S+", words)
+        for piece in pieces:
+            self._emit("response.output_text.delta", **at, delta=piece)
+        self._emit("response.output_text.done", **at, text=words)
+        self._emit(
+            "response.content_part.done", **at, part={"type": "text", "text": words}
+        )
+        item.body["status"] = "completed"
+        item.body["content"] = [{"type": self._text, "text": words}]
+        self._emit("response.output_item.done", **whole, item=item.public())
+        counted = usage(
+            text_in=len(response.wanted.instructions) // 4,
+            audio_in=audio_tokens,
+            text_out=len(pieces),
+        )
+        self._finish(response, "completed", None, counted)

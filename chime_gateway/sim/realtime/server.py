@@ -1,0 +1,172 @@
+"""
+A local Azure OpenAI Realtime service: the socket around L{SimulatedSession}.
+
+Plain Autobahn on purpose: the gateway's own lean path is tested against it.
+Checks the handshake in the order the real service does and refuses with its
+bodies.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+from urllib.parse import parse_qs, urlsplit
+
+from attrs import frozen
+from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
+from autobahn.websocket.types import ConnectionDeny
+from twisted.logger import Logger
+
+from chime_gateway.sim.realtime.session import Behaviour, SimulatedSession
+from chime_gateway.sim.realtime.transcription import DEPLOYMENT_NOT_FOUND
+from chime_gateway.sim.realtime.voices import Voice
+
+GA_PATH: Final = "/openai/v1/realtime"
+PREVIEW_PATH: Final = "/openai/realtime"
+
+_BODIES: Final[Mapping[int, tuple[str, str]]] = {
+    400: ("BadRequest", "The model of this deployment does not support realtime."),
+    401: (
+        "401",
+        "Access denied due to invalid subscription key or wrong API endpoint. Make sure"
+        " to provide a valid key for an active subscription and use a correct regional"
+        " API endpoint for your resource.",
+    ),
+    403: ("PublicNetworkAccessDisabled", "Public access is disabled."),
+    404: (
+        "DeploymentNotFound",
+        DEPLOYMENT_NOT_FOUND,
+    ),
+    429: ("429", "Requests have exceeded the rate limit. Please retry later."),
+}
+
+
+@frozen
+class Door:
+    """
+    Who is let in, and how the others are refused.
+
+    @ivar api_keys: accepted as C{api-key} or bearer; empty: any.
+    @ivar deployments: known names; empty: any.
+    @ivar refuse_status: refuse everybody with this status; 0: nobody.
+    @ivar retry_after_seconds: goes with C{refuse_status}; negative: none.
+    """
+
+    api_keys: frozenset[str] = frozenset()
+    deployments: frozenset[str] = frozenset()
+    refuse_status: int = 0
+    retry_after_seconds: int = -1
+
+    def refusal(self, uri: str, headers: Mapping[str, str]) -> int:
+        """An HTTP status, or 0 to let the client in."""
+        parts = urlsplit(uri)
+        query = parse_qs(parts.query)
+        if parts.path not in (GA_PATH, PREVIEW_PATH):
+            return 404
+        bearer = headers.get("authorization", "").removeprefix("Bearer ")
+        key = headers.get("api-key") or bearer
+        if not key or (self.api_keys and key not in self.api_keys):
+            return 401
+        is_preview = parts.path == PREVIEW_PATH
+        if ("api-version" in query) is not is_preview:
+            return 404 if is_preview else 401
+        name = query.get("deployment" if is_preview else "model", [""])[0]
+        if not name or (self.deployments and name not in self.deployments):
+            return 404
+        return self.refuse_status
+
+
+class SimulatorProtocol(WebSocketServerProtocol):  # type: ignore[misc]
+    """One connection, one session."""
+
+    _log = Logger()
+    session: SimulatedSession | None = None
+
+    def onConnect(self, request: Any) -> tuple[str | None, dict[str, str]]:
+        self._uri: str = self.http_request_uri
+        status = self.factory.door.refusal(self._uri, request.headers)
+        self.factory.handshakes.append((self._uri, dict(request.headers), status))
+        if status:
+            raise ConnectionDeny(status, "refused")
+        return ("realtime" if "realtime" in request.protocols else None), {}
+
+    def sendHttpErrorResponse(
+        self, code: int, reason: str, responseHeaders: Any = None
+    ) -> None:
+        kind, message = _BODIES.get(code, (str(code), "The service is unavailable."))
+        body = json.dumps({"error": {"code": kind, "message": message}}).encode()
+        wait = self.factory.door.retry_after_seconds
+        retry = f"Retry-After: {wait}\r\n" if wait >= 0 else ""
+        head = (
+            f"HTTP/1.1 {code} {reason}\r\nContent-Type: application/json\r\n{retry}"
+            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        )
+        self.sendData(head.encode() + body)
+
+    def onOpen(self) -> None:
+        self.transport.setTcpNoDelay(True)
+        factory = self.factory
+        self.session = SimulatedSession(
+            factory.new_voice(),
+            factory.behaviour,
+            is_preview=urlsplit(self._uri).path == PREVIEW_PATH,
+            send=self._send,
+            close=self._close,
+            clock=factory.reactor,
+            wall_time=time.time,
+        )
+        factory.sessions.append(self.session)
+        self.session.start()
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:
+        if self.session is not None:
+            self.session.receive(payload)
+
+    def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
+        if self.session is not None:
+            self.session.stop()
+
+    def _send(self, event: Mapping[str, Any]) -> None:
+        if self.state == self.STATE_OPEN:
+            payload = json.dumps(event, separators=(",", ":")).encode()
+            self.sendMessage(payload, fragmentSize=self.factory.fragment_bytes)
+
+    def _close(self, code: int, reason: str) -> None:
+        if code == 0:
+            self.dropConnection(abort=True)
+        elif code == 1000 or 3000 <= code <= 4999:
+            self.sendClose(code, reason)
+        else:
+            # Codes that Autobahn keeps to itself; servers do send them.
+            self.sendCloseFrame(code=code, reasonUtf8=reason.encode(), isReply=False)
+
+
+class SimulatorFactory(WebSocketServerFactory):  # type: ignore[misc]
+    """
+    @ivar sessions: all there were, for tests and reports.
+    @ivar handshakes: (URI, headers, refused with) of every attempt.
+    @param fragment_bytes: send messages in fragments of this size.
+    """
+
+    noisy = False
+    protocol = SimulatorProtocol
+
+    def __init__(
+        self,
+        new_voice: Callable[[], Voice],
+        *,
+        reactor: Any,
+        behaviour: Behaviour | None = None,
+        door: Door | None = None,
+        api_keys: frozenset[str] = frozenset(),
+        fragment_bytes: int | None = None,
+    ) -> None:
+        super().__init__(reactor=reactor, protocols=["realtime"])
+        self.new_voice = new_voice
+        self.behaviour = behaviour or Behaviour()
+        self.door = door or Door(api_keys=api_keys)
+        self.fragment_bytes = fragment_bytes
+        self.sessions: list[SimulatedSession] = []
+        self.handshakes: list[tuple[str, dict[str, str], int]] = []

@@ -1,0 +1,156 @@
+"""
+What the simulated agent answers.
+
+A voice gets what the caller said and gives the parts of an answer: speech,
+function calls, or a failure.  It does not know how either travels.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, Protocol, TypeAlias
+
+from attrs import field, frozen
+
+from chime_gateway.audio import Codec
+from chime_gateway.codec.registry import decode
+from chime_gateway.codec.tone import tone
+from chime_gateway.errors import ConfigError
+from chime_gateway.sim.caller.wav import convert, read_wav
+
+
+@frozen
+class Speech:
+    """Sound in the session's output codec, and its words."""
+
+    audio: bytes = field(repr=lambda audio: f"<{len(audio)} bytes>")
+    transcript: str
+
+
+@frozen
+class ToolCall:
+    name: str
+    arguments: str
+
+
+@frozen
+class Failure:
+    """The response ends with this status instead of C{completed}."""
+
+    status: str
+    code: str
+
+
+Part: TypeAlias = Speech | ToolCall | Failure
+
+
+@frozen
+class Turn:
+    """
+    What the voice is asked to answer.
+
+    @ivar utterance: what the caller said since the last turn, as PCM in
+        C{codec}; empty for a response that nobody spoke before.
+    @ivar instructions: of C{response.create}, or the session's.
+    """
+
+    utterance: bytes = field(repr=lambda audio: f"<{len(audio)} bytes>")
+    input_codec: Codec
+    output_codec: Codec
+    instructions: str
+
+
+class Voice(Protocol):
+    def answer(self, turn: Turn) -> Sequence[Part]: ...
+
+
+def chime(codec: Codec) -> bytes:
+    """Three rising tones: the greeting of voices that have no words."""
+    return b"".join(tone(codec, hz, 0.25) for hz in (523.25, 659.25, 783.99))
+
+
+class Parrot:
+    """Says the caller's words back, byte for byte where the codecs agree."""
+
+    def answer(self, turn: Turn) -> Sequence[Part]:
+        if not turn.utterance:
+            return [Speech(chime(turn.output_codec), "(chime)")]
+        audio = turn.utterance
+        if turn.input_codec != turn.output_codec:
+            samples = decode(turn.input_codec, audio)
+            audio = convert(samples, turn.input_codec.clock_rate, turn.output_codec)
+        seconds = turn.input_codec.duration_ms(len(turn.utterance)) / 1000
+        return [Speech(audio, f"(the caller's own {seconds:.1f} s)")]
+
+
+class Prompt:
+    """Plays one recording, whatever is said."""
+
+    def __init__(self, path: str) -> None:
+        self._samples, self._rate = read_wav(path)
+        self._name = Path(path).stem
+
+    def answer(self, turn: Turn) -> Sequence[Part]:
+        audio = convert(self._samples, self._rate, turn.output_codec)
+        return [Speech(audio, f"({self._name})")]
+
+
+_SCRIPT_KEYS: Final = frozenset(
+    {"say", "wav", "tone", "seconds", "call", "arguments", "fail"}
+)
+
+
+class Script:
+    """
+    Plays a file of answers, one a turn, the last one for ever.
+
+    The file is a JSON list; each entry is one response or a list of parts:
+    C{{"tone": 440, "seconds": 2, "say": "words"}}, C{{"wav": "hello.wav"}},
+    C{{"call": "get_weather", "arguments": {"city": "Rome"}}},
+    C{{"fail": "rate_limit_exceeded"}}.
+    """
+
+    def __init__(
+        self, answers: Sequence[Sequence[Mapping[str, Any]]], folder: Path
+    ) -> None:
+        self._answers = answers
+        self._folder = folder
+        self._next = 0
+
+    @classmethod
+    def from_file(cls, path: str) -> Script:
+        """@raise ConfigError: it is not such a file."""
+        try:
+            entries = json.loads(Path(path).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as exc:
+            raise ConfigError(f"script {path}: {exc}") from exc
+        if not isinstance(entries, list) or not entries:
+            raise ConfigError(f"script {path}: expected a list of answers")
+        answers = [entry if isinstance(entry, list) else [entry] for entry in entries]
+        for part in (part for answer in answers for part in answer):
+            if not isinstance(part, dict) or not part or set(part) - _SCRIPT_KEYS:
+                raise ConfigError(f"script {path}: cannot play {part!r:.80}")
+        return cls(answers, Path(path).parent)
+
+    def answer(self, turn: Turn) -> Sequence[Part]:
+        parts = self._answers[min(self._next, len(self._answers) - 1)]
+        self._next += 1
+        return [self._part(part, turn.output_codec) for part in parts]
+
+    def _part(self, part: Mapping[str, Any], codec: Codec) -> Part:
+        if "fail" in part:
+            return Failure("failed", str(part["fail"]))
+        if "call" in part:
+            return ToolCall(str(part["call"]), json.dumps(part.get("arguments", {})))
+        if "wav" in part:
+            samples, rate = read_wav(str(self._folder / part["wav"]))
+            return Speech(
+                convert(samples, rate, codec), str(part.get("say", part["wav"]))
+            )
+        seconds = float(part.get("seconds", 1.0))
+        return Speech(
+            tone(codec, float(part.get("tone", 440.0)), seconds),
+            str(part.get("say", "(tone)")),
+        )

@@ -1,0 +1,210 @@
+"""
+What is written down of a call: its record, its turns, and who is to be told.
+
+It turns events of calls into entries for the keeper; numbers are kept as the
+operator wants them.  How entries get into a database is not known here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from attrs import evolve, field, frozen
+
+from chime_gateway.call.event_json import payload_json
+from chime_gateway.call.events import (
+    CallAnswered,
+    CallEnded,
+    CallEvent,
+    CallFacts,
+    CallStarted,
+    TurnCompleted,
+    TurnFacts,
+)
+from chime_gateway.settings.values import WebhookSettings
+from chime_gateway.store.entries import ANSWERED, CLOSED, DELIVERY, OPENED, TURN, Entry
+from chime_gateway.store.numbers import NumberGuard
+from chime_gateway.store.rows import CallRow, DeliveryRow, TurnRow, columns
+from chime_gateway.store.tables import LIVE, OVER
+
+#: The outcome of a call whose gateway went away in the middle of it.
+GATEWAY_LOST = "gateway_lost"
+
+#: What the table of calls has room for, in characters.
+_LONGEST_AGENT: Final = 200
+_LONGEST_NUMBER: Final = 300
+
+
+class CallBook:
+    """
+    Listens to what happens in calls.
+
+    @param put: takes entries.
+    """
+
+    def __init__(
+        self,
+        instance: str,
+        guard: NumberGuard,
+        webhooks: Sequence[WebhookSettings],
+        put: Callable[[Entry], None],
+    ) -> None:
+        self._instance = instance
+        self._guard = guard
+        self._webhooks = webhooks
+        self._put = put
+        self._numbers: dict[str, frozenset[str]] = {}
+
+    def happened(self, event: CallEvent) -> None:
+        payload = event.payload
+        if isinstance(payload, CallStarted):
+            own = {payload.call.caller, payload.call.called}
+            self._numbers[event.call_id] = frozenset(own - {""})
+        own_numbers = self._numbers.get(event.call_id, frozenset())
+        payload = self._guard.guard_payload(payload, own_numbers)
+        data = payload_json(payload)
+        match payload:
+            case CallStarted(call):
+                row = self._row(event.call_id, call, data)
+                self._put((OPENED, columns(row)))
+            case CallAnswered(call):
+                answered = {
+                    "call_id": event.call_id,
+                    "answered_at": event.at,
+                    "recording": call.recording,
+                    "record": data,
+                }
+                self._put((ANSWERED, answered))
+            case TurnCompleted(turn):
+                self._put((TURN, columns(_turn_row(event.call_id, turn, data))))
+            case CallEnded():
+                self._put((CLOSED, self._closed(event, payload, data)))
+                self._numbers.pop(event.call_id, None)
+        notice = Notice(event.kind, event.call_id, event.number, event.at, data)
+        for entry in deliveries(self._webhooks, self._instance, notice):
+            self._put(entry)
+
+    def _closed(
+        self, event: CallEvent, ended: CallEnded, data: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """The row of a call that is over, and its turns."""
+        record = dict(data)
+        documents = record.pop("transcript")
+        call = ended.call
+        row = evolve(
+            self._row(event.call_id, call, record),
+            state=OVER,
+            answered_at=(
+                None
+                if call.answered_seconds is None
+                else call.started_at + call.answered_seconds
+            ),
+            ended_at=event.at,
+            duration_seconds=call.duration_seconds,
+            outcome=call.outcome,
+            reason=call.reason,
+        )
+        turns = [
+            columns(_turn_row(event.call_id, turn, document))
+            for turn, document in zip(ended.transcript, documents, strict=True)
+        ]
+        return {**columns(row), "turns": turns}
+
+    def _row(self, call_id: str, call: CallFacts, record: Mapping[str, Any]) -> CallRow:
+        return CallRow(
+            call_id=call_id,
+            instance=self._instance,
+            state=LIVE,
+            carrier=call.carrier,
+            direction=call.direction,
+            agent=call.agent_profile[:_LONGEST_AGENT],
+            caller=call.caller[:_LONGEST_NUMBER],
+            called=call.called[:_LONGEST_NUMBER],
+            started_at=call.started_at,
+            recording=call.recording,
+            recording_fault=call.recording_fault,
+            record=record,
+        )
+
+
+def _turn_row(call_id: str, turn: TurnFacts, document: Mapping[str, Any]) -> TurnRow:
+    return TurnRow(
+        call_id=call_id,
+        number=turn.number,
+        speaker=turn.speaker,
+        started=turn.started,
+        turn=document,
+    )
+
+
+@frozen
+class Notice:
+    """
+    What receivers are told.
+
+    @ivar at: Unix seconds.
+    @ivar data: the event's payload as JSON, with numbers as they may be kept.
+    """
+
+    kind: str
+    call_id: str
+    number: int
+    at: float
+    data: Mapping[str, Any] = field(repr=False)
+
+
+def deliveries(
+    webhooks: Sequence[WebhookSettings], instance: str, notice: Notice
+) -> list[Entry]:
+    """Who is to be told, and what."""
+    hooks = [hook for hook in webhooks if notice.kind in hook.events]
+    if not hooks:
+        return []
+    document = {
+        "type": notice.kind,
+        "timestamp": notice.at,
+        "call_id": notice.call_id,
+        "number": notice.number,
+        "data": notice.data,
+    }
+    body = json.dumps(document, separators=(",", ":"))
+    rows = [
+        DeliveryRow(
+            # The same event for the same receiver is the same delivery.
+            delivery_id=f"{notice.call_id}.{notice.number}.{hook.name}",
+            webhook=hook.name,
+            instance=instance,
+            call_id=notice.call_id,
+            number=notice.number,
+            event=notice.kind,
+            body=body,
+            created_at=notice.at,
+        )
+        for hook in hooks
+    ]
+    return [(DELIVERY, columns(row)) for row in rows]
+
+
+def lost_row(row: CallRow, why: str, last: float) -> CallRow:
+    """
+    The row of a call that nobody closed, as far as it was written down.
+
+    @param last: when it was alive for certain.
+    """
+    duration = round(max(0.0, last - row.started_at), 3)
+    return evolve(
+        row,
+        state=OVER,
+        ended_at=last,
+        duration_seconds=duration,
+        outcome=GATEWAY_LOST,
+        reason=why,
+        record={
+            **row.record,
+            "outcome": GATEWAY_LOST,
+            "reason": why,
+            "duration_seconds": duration,
+        },
+    )

@@ -1,0 +1,274 @@
+"""
+Recordings as files: stereo WAV, the caller left and the agent right.
+
+A thread of its own writes; the reactor only hands pieces over.  A file is whole at
+any time but for the last pieces: its head is kept up to date, so that it plays
+after a crash.  It has its final name when it is finished.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO, Final, TypeAlias
+
+import numpy as np
+from twisted.logger import Logger
+
+from chime_gateway.audio import Codec
+from chime_gateway.codec.registry import decode
+from chime_gateway.net.worker import WorkerThread
+from chime_gateway.store.journal import write_all
+
+#: While it is written, and if a crash left it so.
+PART: Final = ".part"
+
+#: RIFF, WAVE, fmt and data: 16 bit, two channels.  The standard library's C{wave}
+#: writes a head when a file is closed; here it is right after every piece, and is
+#: mended where a crash cut the file, which C{wave} does not read.
+_HEAD: Final = struct.Struct("<4sI4s4sIHHIIHH4sI")
+_HEAD_BYTES: Final = _HEAD.size
+
+#: Pieces that wait for a disk that does not take them; half an hour of one call.
+_MAX_WAITING_BYTES: Final = 64 << 20
+
+#: What a piece takes besides its samples.  It keeps pieces, and so ends of files
+#: that have pieces, far below what may wait.
+_PIECE_BYTES: Final = 1024
+_MAX_WAITING: Final = 200_000
+
+
+def head(rate: int, data_bytes: int) -> bytes:
+    """The head of a stereo WAV file of 16 bit samples."""
+    return _HEAD.pack(
+        *(b"RIFF", _HEAD_BYTES - 8 + data_bytes, b"WAVE", b"fmt ", 16),
+        *(1, 2, rate, rate * 4, 4, 16, b"data", data_bytes),
+    )
+
+
+def interleave(codec: Codec, caller: bytes, agent: bytes) -> bytes:
+    """Both sides as samples beside each other."""
+    left, right = decode(codec, caller), decode(codec, agent)
+    frames = np.empty((len(left), 2), dtype="<i2")
+    frames[:, 0] = left
+    frames[:, 1] = right
+    return frames.tobytes()
+
+
+class WavFile:
+    """
+    The recording of one call.
+
+    Implements L{chime_gateway.interfaces.RecordingFile}.
+    """
+
+    def __init__(
+        self, writer: RecordingWriter, path: Path, location: str, codec: Codec
+    ) -> None:
+        self.location = location
+        self.fault = ""
+        self.path = path
+        self.codec = codec
+        self._writer = writer
+        self.file: BinaryIO | None = None
+        self.data_bytes = 0
+
+    def write(self, caller: bytes, agent: bytes) -> None:
+        if not self.fault:
+            self._writer.put(self, (caller, agent))
+
+    def finish(self) -> None:
+        self._writer.put(self, None)
+
+
+#: A file, and both sides of a piece of it; C{None}: that was all.
+_Piece: TypeAlias = tuple[WavFile, tuple[bytes, bytes] | None]
+
+
+class RecordingWriter:
+    """
+    Implements L{chime_gateway.interfaces.Recordings}.
+
+    @param folder: where files are made.
+    @param location_of: how records name a file, by its path below the folder.
+    @param finished: run in the thread with each file that is finished.
+    @ivar counts: of files, by what became of them.
+    @ivar worker: the thread.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        folder: Path,
+        location_of: Callable[[str], str],
+        finished: Callable[[Path, str], None] = lambda *_: None,
+    ) -> None:
+        self.counts: Counter[str] = Counter()
+        self._folder = folder
+        self._location_of = location_of
+        self._finished = finished
+        self.worker: WorkerThread[_Piece] = WorkerThread(
+            "recordings",
+            self._work,
+            max_jobs=_MAX_WAITING,
+            max_bytes=_MAX_WAITING_BYTES,
+        )
+
+    # -- from the reactor --------------------------------------------------------
+
+    def start(self) -> None:
+        self.worker.start()
+
+    def stop(self, seconds: float) -> None:
+        """Write what there is; called in a thread of the pool."""
+        self.worker.stop(seconds)
+
+    def open(self, call_id: str, codec: Codec, started_at: float) -> WavFile:
+        day = time.strftime("%Y-%m-%d", time.gmtime(started_at))
+        name = f"{day}/{call_id}.wav"
+        return WavFile(self, self._folder / name, self._location_of(name), codec)
+
+    def put(self, wav: WavFile, sides: tuple[bytes, bytes] | None) -> None:
+        """@param sides: caller's and agent's; C{None}: that was all."""
+        size = 0 if sides is None else sum(map(len, sides)) + _PIECE_BYTES
+        if not self.worker.offer((wav, sides), size) and not wav.fault:
+            wav.fault = "the disk is too slow"
+            self.counts["too_slow"] += 1
+            self._log.error("a recording is cut short: {why}", why=wav.fault)
+
+    def path_of(self, location: str) -> Path | None:
+        """The file of a recording, if it is on this machine."""
+        name = "/".join(location.rsplit("/", 2)[-2:])
+        path = self._folder / name
+        if self._location_of(name) != location or not path.is_file():
+            return None
+        return path
+
+    # -- in the thread -----------------------------------------------------------
+
+    def _work(self, pieces: list[_Piece]) -> None:
+        for wav, sides in pieces:
+            try:
+                if sides is None:
+                    self._finish(wav)
+                else:
+                    self._write(wav, *sides)
+            except OSError as exc:
+                self._failed(wav, str(exc.strerror or exc))
+            except Exception:
+                self._failed(wav, "a bug; the log has a traceback")
+                raise
+
+    def _write(self, wav: WavFile, caller: bytes, agent: bytes) -> None:
+        if wav.fault:
+            return
+        file = wav.file or _begun(wav)
+        data = interleave(wav.codec, caller, agent)
+        write_all(file, data)
+        wav.data_bytes += len(data)
+        os.pwrite(file.fileno(), head(wav.codec.clock_rate, wav.data_bytes), 0)
+
+    def _finish(self, wav: WavFile) -> None:
+        if wav.file is None and wav.fault:
+            return
+        # A call of less than a moment has none yet; its record names the file.
+        file = wav.file or _begun(wav)
+        wav.file = None
+        file.close()
+        os.replace(_part(wav.path), wav.path)
+        self.counts["finished"] += 1
+        self._finished(wav.path, wav.location)
+
+    def _failed(self, wav: WavFile, why: str) -> None:
+        if not wav.fault:
+            wav.fault = f"it could not be written: {why}"
+            self.counts["failed"] += 1
+            self._log.error("a recording could not be written: {why}", why=why)
+        file, wav.file = wav.file, None
+        if file is None:
+            return
+        try:
+            # What there is plays; the record says that it is not all.
+            os.ftruncate(file.fileno(), _HEAD_BYTES + wav.data_bytes)
+            file.close()
+            os.replace(_part(wav.path), wav.path)
+            self._finished(wav.path, wav.location)
+        except OSError:
+            file.close()
+
+    # -- left by a crash ---------------------------------------------------------
+
+    def mend(self) -> int:
+        """
+        Finish what an earlier run left unfinished.
+
+        @return: how many files.
+        """
+        count = 0
+        for part in sorted(self._folder.glob(f"*/*.wav{PART}")):
+            path = part.with_suffix("")
+            try:
+                mend(part)
+                os.replace(part, path)
+            except BlockingIOError:
+                continue  # another gateway is writing it
+            except OSError as exc:
+                self._log.error(
+                    "a recording cannot be mended: {why}", why=str(exc.strerror)
+                )
+                continue
+            count += 1
+            self.counts["mended"] += 1
+            self._finished(path, self._location_at(path))
+        return count
+
+    def left_over(self) -> list[tuple[Path, str]]:
+        """Finished files that are here, with how records name them."""
+        return [
+            (path, self._location_at(path))
+            for path in sorted(self._folder.glob("*/*.wav"))
+        ]
+
+    def _location_at(self, path: Path) -> str:
+        return self._location_of(f"{path.parent.name}/{path.name}")
+
+
+def _part(path: Path) -> Path:
+    return path.with_name(path.name + PART)
+
+
+def _begun(wav: WavFile) -> BinaryIO:
+    """The file that it is written to, with a head and nothing else."""
+    wav.path.parent.mkdir(parents=True, exist_ok=True)
+    file = wav.file = open(_part(wav.path), "wb", buffering=0)  # noqa: SIM115
+    os.chmod(file.name, 0o600)
+    # Held while it is written, so that nobody mends it meanwhile.
+    fcntl.flock(file, fcntl.LOCK_EX)
+    file.write(head(wav.codec.clock_rate, 0))
+    return file
+
+
+def mend(path: Path) -> None:
+    """
+    Make the head say what is there, in whole samples.
+
+    @raise OSError: it cannot be read or written, or is being written.
+    """
+    with open(path, "r+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        size = path.stat().st_size
+        start = file.read(_HEAD_BYTES)
+        rate = 8000
+        if len(start) == _HEAD_BYTES:
+            rate = _HEAD.unpack(start)[7]
+        data_bytes = max(0, size - _HEAD_BYTES)
+        data_bytes -= data_bytes % 4
+        file.truncate(_HEAD_BYTES + data_bytes)
+        file.seek(0)
+        file.write(head(rate, data_bytes))

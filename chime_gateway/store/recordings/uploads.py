@@ -1,0 +1,162 @@
+"""
+Recordings on their way to S3: from this machine's disk, until they are there.
+
+A file that S3 does not take stays here and is tried again; one that a crash left
+here is found by the next run.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from chime_gateway.interfaces import AwsCalls, InThread
+from chime_gateway.net.aws_api import AwsError
+from chime_gateway.net.backoff import BackOff
+from chime_gateway.settings.values import RecordingSettings
+
+#: Larger files go in parts of this size (S3 wants 5 MiB at least).
+PART_BYTES: Final = 8 << 20
+
+_BACK_OFF: Final = BackOff((1.0, 5.0, 15.0, 60.0, 300.0), spread=(0.75, 1.25))
+
+_REQUEST_SECONDS: Final = 60.0
+
+
+class Uploads:
+    """
+    One file after the other.
+
+    @ivar counts: of tries, by what became of them.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        settings: RecordingSettings,
+        aws: AwsCalls,
+        in_thread: InThread,
+        clock: IReactorTime,
+        jitter: Callable[[], float],
+    ) -> None:
+        self.counts: Counter[str] = Counter()
+        self._settings = settings
+        self._aws = aws
+        self._in_thread = in_thread
+        self._clock = clock
+        self._jitter = jitter
+        self._files: deque[tuple[Path, str]] = deque()
+        self._working: Deferred[None] | None = None
+
+    @property
+    def waiting(self) -> int:
+        return len(self._files)
+
+    def add(self, path: Path, location: str) -> None:
+        """Bring it to C{location} (C{s3://...}), and take it away here."""
+        self._files.append((path, location))
+        if self._working is None:
+            self._working = Deferred.fromCoroutine(self._work())
+            self._working.addErrback(self._bug)
+
+    def stop(self) -> Deferred[Any]:
+        """What is under way is begun again by the next run."""
+        working, self._working = self._working, None
+        self._files.clear()
+        if working is None:
+            return succeed(None)
+        working.cancel()
+        return working
+
+    def _bug(self, failure: Failure) -> None:
+        self._working = None
+        if not failure.check(CancelledError):
+            self._log.failure("uploads of recordings", failure)
+
+    async def _work(self) -> None:
+        failures = 0
+        while self._files:
+            path, location = self._files[0]
+            try:
+                await self._upload(path, location)
+            except FileNotFoundError:
+                self.counts["gone"] += 1
+            except (AwsError, OSError) as exc:
+                self.counts["failed"] += 1
+                failures += 1
+                if failures in (1, 4):
+                    self._log.error(
+                        "a recording waits on this machine: {why}", why=str(exc)
+                    )
+                # The next file may be taken all the same.
+                self._files.rotate(-1)
+                pause = _BACK_OFF.pause(failures, self._jitter())
+                await deferLater(self._clock, pause)
+                continue
+            failures = 0
+            self._files.popleft()
+        self._working = None
+
+    async def _upload(self, path: Path, location: str) -> None:
+        """
+        @raise AwsError: S3 does not take it.
+        @raise OSError: it cannot be read.
+        """
+        bucket, _, key = location.removeprefix("s3://").partition("/")
+        where = {"Bucket": bucket, "Key": key}
+        how: dict[str, Any] = {**where, "ContentType": "audio/wav"}
+        if self._settings.encryption:
+            how["ServerSideEncryption"] = self._settings.encryption
+            if self._settings.kms_key:
+                how["SSEKMSKeyId"] = self._settings.kms_key
+        size = await self._in_thread(lambda: path.stat().st_size)
+        if size <= PART_BYTES:
+            body = await self._in_thread(path.read_bytes)
+            await self._s3("PutObject", {**how, "Body": body})
+        else:
+            await self._upload_parts(path, size, where, how)
+        await self._in_thread(lambda: path.unlink(missing_ok=True))
+        self.counts["stored"] += 1
+
+    async def _upload_parts(
+        self, path: Path, size: int, where: dict[str, Any], how: dict[str, Any]
+    ) -> None:
+        made = await self._s3("CreateMultipartUpload", how)
+        this = {**where, "UploadId": made["UploadId"]}
+        parts = []
+        try:
+            for number, start in enumerate(range(0, size, PART_BYTES), 1):
+                body = await self._in_thread(_read, path, start, PART_BYTES)
+                done = await self._s3(
+                    "UploadPart", {**this, "PartNumber": number, "Body": body}
+                )
+                parts.append({"PartNumber": number, "ETag": done["ETag"]})
+            whole = {**this, "MultipartUpload": {"Parts": parts}}
+            await self._s3("CompleteMultipartUpload", whole)
+        except AwsError:
+            # Parts that belong to nothing cost money.
+            try:
+                await self._s3("AbortMultipartUpload", this)
+            except AwsError as exc:
+                self._log.warn("parts are left in S3: {why}", why=str(exc))
+            raise
+
+    async def _s3(self, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        return await self._aws.call(
+            "s3", operation, parameters, seconds=_REQUEST_SECONDS
+        )
+
+
+def _read(path: Path, start: int, count: int) -> bytes:
+    with open(path, "rb") as file:
+        file.seek(start)
+        return file.read(count)

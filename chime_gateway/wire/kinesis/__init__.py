@@ -1,0 +1,1 @@
+"""What a Voice Connector's stream carries and announces."""

@@ -1,0 +1,1 @@
+"""The media stream and its dialects, one module each."""

@@ -1,0 +1,40 @@
+"""
+The media stream with audio as binary messages.
+
+docs/protocols/media-stream.md publishes it.
+"""
+
+from __future__ import annotations
+
+from chime_gateway.errors import RemoteProtocolError
+from chime_gateway.wire.media_stream.dialect import Event
+from chime_gateway.wire.media_stream.twilio import Stream, parse_envelope
+
+
+class RawStream(Stream):
+    """
+    Audio as binary messages, everything else as the JSON of L{TwilioStream}.
+
+    For peers that play what they get when they get it: we pace.
+    """
+
+    carrier = "websocket-raw"
+    buffers = False
+    echoes_marks = False
+
+    def receive(self, payload: bytes, is_binary: bool) -> Event | bytes:
+        if is_binary:
+            return payload
+        message = parse_envelope(payload, "message")
+        if message.event == "media":
+            raise RemoteProtocolError("media travels as binary messages here")
+        return self._event(message)
+
+    def audio(self, audio: bytes) -> tuple[bytes, bool]:
+        return audio, True
+
+    def mark(self, name: str) -> bytes | None:
+        return None
+
+    def clear(self) -> bytes | None:
+        return self._command("clear")

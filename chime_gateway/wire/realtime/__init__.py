@@ -1,0 +1,1 @@
+"""Azure OpenAI Realtime, GA and preview."""

@@ -1,0 +1,186 @@
+"""
+The two forms of the protocol, GA and preview: names, codecs, and the settings of
+a session.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from attrs import frozen
+
+from chime_gateway.audio import L16_24000, PCMA, PCMU, Codec
+from chime_gateway.settings.agent_profile import AgentProfile
+
+
+@frozen
+class Dialect:
+    """
+    What differs between the two forms of the protocol.
+
+    @ivar renamed: event name on the wire -> GA's name.
+    @ivar formats: codec -> what a session calls it.
+    @ivar session: the settings of a session, in this dialect's shape.
+    @ivar modalities: of what is said; C{modalities_key} is how that is asked for.
+    @ivar transcription_fields: those of a transcription that it knows.
+    """
+
+    name: str
+    renamed: Mapping[str, str]
+    formats: Mapping[Codec, object]
+    session: Callable[[AgentProfile, object], dict[str, Any]]
+    modalities_key: str
+    modalities: tuple[str, ...]
+    transcription_fields: frozenset[str]
+
+
+def _turn_detection(profile: AgentProfile) -> dict[str, Any]:
+    return {
+        **profile.turn_detection,
+        "create_response": True,
+        "interrupt_response": profile.interruptible,
+    }
+
+
+def _transcription(profile: AgentProfile, dialect: Dialect) -> dict[str, object] | None:
+    transcription = profile.transcription
+    if transcription is None or transcription.is_by_the_model:
+        return None
+    fields = transcription.fields()
+    return {
+        name: value
+        for name, value in fields.items()
+        if name in dialect.transcription_fields
+    }
+
+
+def _tools(tools: list[dict[str, Any]]) -> dict[str, Any]:
+    """Left out where there are none: not every model has tools."""
+    return {"tools": tools, "tool_choice": "auto"} if tools else {}
+
+
+def _functions(profile: AgentProfile) -> list[dict[str, Any]]:
+    return [
+        {
+            "type": "function",
+            "name": function.name,
+            "description": function.description,
+            "parameters": dict(function.parameters),
+        }
+        for function in profile.functions
+    ]
+
+
+def _mcp_servers(profile: AgentProfile) -> list[dict[str, Any]]:
+    """Nobody is there who could approve of a call, so none is asked for."""
+    return [
+        {
+            "type": "mcp",
+            "server_label": server.name,
+            "server_url": server.url,
+            "require_approval": "never",
+            **(
+                {"server_description": server.description} if server.description else {}
+            ),
+            **({"authorization": server.authorization} if server.authorization else {}),
+            **(
+                {"allowed_tools": list(server.allowed_tools)}
+                if server.allowed_tools
+                else {}
+            ),
+        }
+        for server in profile.mcp_servers
+    ]
+
+
+def _noise_reduction(profile: AgentProfile) -> dict[str, str] | None:
+    return {"type": profile.noise_reduction} if profile.noise_reduction else None
+
+
+def _ga_session(profile: AgentProfile, audio_format: object) -> dict[str, Any]:
+    turn_detection = _turn_detection(profile)
+    if profile.idle_prompt_seconds is not None:
+        turn_detection["idle_timeout_ms"] = round(profile.idle_prompt_seconds * 1000)
+    output: dict[str, Any] = {"format": audio_format, "voice": profile.voice}
+    if profile.speed is not None:
+        output["speed"] = profile.speed
+    more = _tools([*_functions(profile), *_mcp_servers(profile)])
+    if profile.reasoning:
+        more["reasoning"] = {"effort": profile.reasoning}
+    return {
+        "type": "realtime",
+        "output_modalities": list(GA.modalities),
+        "instructions": profile.instructions,
+        "max_output_tokens": profile.max_output_tokens or "inf",
+        "audio": {
+            "input": {
+                "format": audio_format,
+                "noise_reduction": _noise_reduction(profile),
+                "transcription": _transcription(profile, GA),
+                "turn_detection": turn_detection,
+            },
+            "output": output,
+        },
+        **more,
+    }
+
+
+def _preview_session(profile: AgentProfile, audio_format: object) -> dict[str, Any]:
+    return {
+        "modalities": list(PREVIEW.modalities),
+        "instructions": profile.instructions,
+        "max_response_output_tokens": profile.max_output_tokens or "inf",
+        "voice": profile.voice,
+        "input_audio_format": audio_format,
+        "output_audio_format": audio_format,
+        "input_audio_noise_reduction": _noise_reduction(profile),
+        "input_audio_transcription": _transcription(profile, PREVIEW),
+        "turn_detection": _turn_detection(profile),
+        **({"speed": profile.speed} if profile.speed is not None else {}),
+        **_tools(_functions(profile)),
+    }
+
+
+GA: Final = Dialect(
+    name="ga",
+    renamed={},
+    formats={
+        PCMU: {"type": "audio/pcmu"},
+        PCMA: {"type": "audio/pcma"},
+        L16_24000: {"type": "audio/pcm", "rate": 24000},
+    },
+    session=_ga_session,
+    modalities_key="output_modalities",
+    modalities=("audio",),
+    transcription_fields=frozenset(
+        {"model", "language", "languages", "prompt", "keywords", "delay"}
+    ),
+)
+
+PREVIEW: Final = Dialect(
+    name="preview",
+    renamed={
+        "response.audio.delta": "response.output_audio.delta",
+        "response.audio.done": "response.output_audio.done",
+        "response.audio_transcript.delta": "response.output_audio_transcript.delta",
+        "response.audio_transcript.done": "response.output_audio_transcript.done",
+        "response.text.delta": "response.output_text.delta",
+        "response.text.done": "response.output_text.done",
+        "conversation.item.created": "conversation.item.added",
+    },
+    formats={PCMU: "g711_ulaw", PCMA: "g711_alaw", L16_24000: "pcm16"},
+    session=_preview_session,
+    modalities_key="modalities",
+    # Azure's preview refuses ["audio"] alone.
+    modalities=("audio", "text"),
+    transcription_fields=frozenset({"model", "language", "prompt"}),
+)
+
+
+def session_codec(dialect: Dialect, leg_codec: Codec) -> Codec:
+    """
+    What to speak with the service: the leg's own codec where it can, so that
+    the bytes pass untouched; linear 24 kHz otherwise.
+    """
+    return leg_codec if leg_codec in dialect.formats else L16_24000

@@ -1,0 +1,104 @@
+"""
+Keys of a telephone: as RTP events (RFC 4733) and in the bodies of SIP INFO.
+
+A key is sent as many packets, of which any may be lost or come twice; L{Keypad}
+makes one key of them.  L{key_packets} is the way out.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterator
+from typing import Final
+
+from attrs import define
+
+from chime_gateway.wire.rtp.packet import timestamp_delta
+
+#: The digit is the index of its event (RFC 4733 table 3).
+DIGITS: Final = "0123456789*#ABCD"
+
+#: Events are sent so loud: -10 dBm0.
+_VOLUME: Final = 10
+
+_EVENT: Final = struct.Struct("!BBH")
+_MAX_DURATION: Final = 0xFFFF
+
+#: The last packet of an event is said three times (section 2.5.1.4).
+END_REPEATS: Final = 3
+
+_RELAY_SIGNAL: Final = re.compile(r"^\s*Signal\s*=\s*(\S+)\s*$", re.IGNORECASE)
+
+
+@define
+class Keypad:
+    """
+    The keys pressed, from the payloads of telephone-events.
+
+    A key is reported with its first packet: nobody waits for a long press, and
+    an end that is lost costs nothing.
+    """
+
+    _digit: int = -1
+    _timestamp: int = 0
+    _duration: int = 0
+
+    def event_received(self, timestamp: int, payload: bytes) -> str | None:
+        """
+        @param timestamp: of the packet: when the key went down.
+        @return: the key, if it is a new one.
+        """
+        if len(payload) < 4:
+            return None
+        event, _, duration = _EVENT.unpack_from(payload)
+        if event >= len(DIGITS):
+            return None  # a tone or a line state, not a key
+        since = timestamp_delta(timestamp, self._timestamp)
+        if self._digit >= 0 and since <= 0:
+            if since == 0:
+                self._duration = max(self._duration, duration)
+            return None  # the same key, or one from before, late
+        # A key held for more than 8 s goes on in a segment that begins where
+        # the one before ended (section 2.5.1.3).
+        is_held = (
+            event == self._digit
+            and self._duration >= _MAX_DURATION - 1600
+            and since == self._duration
+        )
+        self._digit, self._timestamp, self._duration = event, timestamp, duration
+        return None if is_held else DIGITS[event]
+
+
+def key_packets(digit: str, duration: int, step: int) -> Iterator[tuple[bool, bytes]]:
+    """
+    The payloads of one key, one each C{step}; the last ones all end it.
+
+    All have the timestamp of the first, which alone has the marker bit.
+
+    @param duration: in timestamp units, at most 0xFFFF.
+    @param step: timestamp units of one packet.
+    @return: pairs of marker bit and payload.
+    """
+    event = DIGITS.index(digit)
+    for passed in range(step, duration, step):
+        yield passed == step, _EVENT.pack(event, _VOLUME, passed)
+    for _ in range(END_REPEATS):
+        yield False, _EVENT.pack(event, 0x80 | _VOLUME, duration)
+
+
+def info_digit(content_type: str, body: bytes) -> str | None:
+    """
+    The key in the body of an INFO: C{application/dtmf-relay} or
+    C{application/dtmf}, both older than any standard.
+    """
+    text = body[:200].decode("ascii", "replace")
+    if content_type == "application/dtmf":
+        digit = text.strip()
+    elif content_type == "application/dtmf-relay":
+        found = [_RELAY_SIGNAL.match(line) for line in text.splitlines()]
+        digit = next((match[1] for match in found if match), "")
+    else:
+        return None
+    digit = {"10": "*", "11": "#"}.get(digit, digit.upper())
+    return digit if len(digit) == 1 and digit in DIGITS else None

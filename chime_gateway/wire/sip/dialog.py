@@ -1,0 +1,206 @@
+"""
+SIP dialogs (RFC 3261 section 12): who talks with whom, by which way, in which
+order.
+
+It makes the requests of a dialog and checks those that come; what they are for
+is not known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypeAlias
+
+from attrs import define, frozen
+from sipmessage import URI
+
+from chime_gateway.wire.sip.format import format_request
+from chime_gateway.wire.sip.message import (
+    DEFAULT_PORT,
+    DEFAULT_TLS_PORT,
+    BadMessage,
+    Header,
+    Message,
+    Request,
+    Response,
+    address_uri,
+    contact_uri,
+    header_list,
+    parameter,
+    parse_uri,
+)
+
+DialogKey: TypeAlias = tuple[str, str, str]
+
+
+@frozen
+class Hop:
+    """
+    Where a request goes next.
+
+    @ivar transport: C{udp}, C{tcp} or C{tls}; empty: as before.
+    """
+
+    host: str
+    port: int
+    transport: str = ""
+
+
+def hop_of(uri_text: str) -> Hop:
+    """
+    The host, port and transport that a URI names (RFC 3263 without DNS).
+
+    @raise BadMessage: it is no SIP URI.
+    """
+    uri = parse_uri(uri_text.partition("?")[0])
+    transport = (parameter(uri, "transport") or "").lower()
+    if uri.scheme == "sips":
+        transport = "tls"
+    default = DEFAULT_TLS_PORT if transport == "tls" else DEFAULT_PORT
+    return Hop(uri.host.strip("[]"), uri.port or default, transport)
+
+
+def _is_loose(uri: URI) -> bool:
+    return parameter(uri, "lr") is not None
+
+
+@define
+class Dialog:
+    """
+    @ivar local: our C{From} in requests of ours, tag included; C{remote}: the
+        other's, which is our C{To}.
+    @ivar remote_target: URI of the other's C{Contact}, as it was written.
+    @ivar route_set: C{Route} values, as they were written, nearest first.
+    @ivar local_cseq: of our last request.
+    @ivar remote_cseq: of the other's last one; C{None}: there was none.
+    """
+
+    call_id: str
+    local_tag: str
+    remote_tag: str
+    local: str
+    remote: str
+    remote_target: str
+    route_set: tuple[str, ...]
+    local_cseq: int
+    remote_cseq: int | None
+
+    @property
+    def key(self) -> DialogKey:
+        return self.call_id, self.local_tag, self.remote_tag
+
+    def in_order(self, request: Request) -> bool:
+        """
+        Take note of a request's place (section 12.2.2).
+
+        @return: C{False}: it is older than one that came already.
+        """
+        if self.remote_cseq is not None and request.cseq < self.remote_cseq:
+            return False
+        self.remote_cseq = request.cseq
+        return True
+
+    def refresh_target(self, message: Message) -> None:
+        """INVITE and UPDATE, and their 2xx, may move the other side's Contact."""
+        target = contact_uri(message)
+        if target is not None:
+            self.remote_target = target
+
+    def next_hop(self) -> Hop:
+        """Where our requests go first."""
+        route = self.route_set[0] if self.route_set else ""
+        return hop_of(address_uri(route) if route else self.remote_target)
+
+    def request(
+        self,
+        method: str,
+        via: str,
+        headers: Iterable[Header] = (),
+        body: bytes = b"",
+        *,
+        cseq: int | None = None,
+    ) -> bytes:
+        """
+        A request in this dialog (section 12.2.1.1).
+
+        @param cseq: of the INVITE that an ACK is for; otherwise the next one.
+        """
+        if cseq is None:
+            self.local_cseq += 1
+            cseq = self.local_cseq
+        uri, routes = self._routing()
+        return format_request(
+            method,
+            uri,
+            [
+                ("Via", via),
+                ("Max-Forwards", "70"),
+                *(("Route", route) for route in routes),
+                ("From", self.local),
+                ("To", self.remote),
+                ("Call-ID", self.call_id),
+                ("CSeq", f"{cseq} {method}"),
+                *headers,
+            ],
+            body,
+        )
+
+    def _routing(self) -> tuple[str, list[str]]:
+        """Request-URI and Route headers, for strict routers as well."""
+        routes = list(self.route_set)
+        if not routes:
+            return self.remote_target, []
+        first = address_uri(routes[0])
+        if _is_loose(parse_uri(first.partition("?")[0])):
+            return self.remote_target, routes
+        return first, [*routes[1:], f"<{self.remote_target}>"]
+
+
+def dialog_of_request(request: Request, local_tag: str) -> Dialog:
+    """
+    The dialog that our answer to an INVITE makes (section 12.1.1).
+
+    @raise BadMessage: C{Contact} or C{Record-Route} is missing or malformed.
+    """
+    target = contact_uri(request)
+    if target is None:
+        raise BadMessage("Contact is missing", 400, request.headers)
+    routes = header_list(request, "Record-Route")
+    for route in routes:
+        address_uri(route)
+    return Dialog(
+        call_id=request.call_id,
+        local_tag=local_tag,
+        remote_tag=request.from_tag,
+        local=f"{request.headers['To']};tag={local_tag}",
+        remote=request.headers["From"],
+        remote_target=target,
+        route_set=tuple(routes),
+        local_cseq=0,
+        remote_cseq=request.cseq,
+    )
+
+
+def dialog_of_response(response: Response, local: str) -> Dialog:
+    """
+    The dialog that an answer to our INVITE makes (section 12.1.2).
+
+    @param local: our C{From}.
+    @raise BadMessage: C{Contact} or C{Record-Route} is malformed.
+    """
+    routes = header_list(response, "Record-Route")[::-1]
+    for route in routes:
+        address_uri(route)
+    # Some send a 1xx without Contact; the URI we dialled serves until the 2xx.
+    target = contact_uri(response)
+    return Dialog(
+        call_id=response.call_id,
+        local_tag=response.from_tag,
+        remote_tag=response.to_tag,
+        local=local,
+        remote=response.headers["To"],
+        remote_target=target or address_uri(response.headers["To"]),
+        route_set=tuple(routes),
+        local_cseq=response.cseq,
+        remote_cseq=None,
+    )

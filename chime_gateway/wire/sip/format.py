@@ -1,0 +1,148 @@
+"""SIP messages to bytes (RFC 3261 sections 7, 8.2.6 and 18.2)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from sipmessage import Headers
+
+from chime_gateway.wire.sip.message import (
+    BadMessage,
+    Header,
+    Request,
+    Source,
+    parameter,
+    parse_address,
+    parse_via,
+    split_list,
+)
+
+PHRASES: Final = {
+    100: "Trying",
+    180: "Ringing",
+    183: "Session Progress",
+    200: "OK",
+    202: "Accepted",
+    400: "Bad Request",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    406: "Not Acceptable",
+    408: "Request Timeout",
+    413: "Request Entity Too Large",
+    415: "Unsupported Media Type",
+    416: "Unsupported URI Scheme",
+    420: "Bad Extension",
+    421: "Extension Required",
+    422: "Session Interval Too Small",
+    480: "Temporarily Unavailable",
+    481: "Call/Transaction Does Not Exist",
+    482: "Loop Detected",
+    483: "Too Many Hops",
+    484: "Address Incomplete",
+    486: "Busy Here",
+    487: "Request Terminated",
+    488: "Not Acceptable Here",
+    489: "Bad Event",
+    491: "Request Pending",
+    500: "Server Internal Error",
+    501: "Not Implemented",
+    503: "Service Unavailable",
+    504: "Server Time-out",
+    505: "Version Not Supported",
+    513: "Message Too Large",
+    603: "Decline",
+}
+
+_RPORT: Final = re.compile(r";\s*rport\s*(?==?\s*(?:;|\Z))=?", re.IGNORECASE)
+_RECEIVED: Final = re.compile(r";\s*received\s*=\s*[^;,\s]*", re.IGNORECASE)
+
+
+def format_request(
+    method: str, uri: str, headers: Iterable[Header], body: bytes = b""
+) -> bytes:
+    """C{Content-Length} is added here."""
+    return _format(f"{method} {uri} SIP/2.0", headers, body)
+
+
+def _format(start: str, headers: Iterable[Header], body: bytes) -> bytes:
+    lines = [start, *(f"{name}: {value}" for name, value in headers)]
+    lines.append(f"Content-Length: {len(body)}\r\n\r\n")
+    return "\r\n".join(lines).encode("utf-8") + body
+
+
+def format_response(
+    headers: Headers,
+    status: int,
+    *,
+    to_tag: str = "",
+    phrase: str = "",
+    extra: Sequence[Header] = (),
+    body: bytes = b"",
+) -> bytes:
+    """
+    Answer the request that has these headers (RFC 3261 section 8.2.6).
+
+    @raise KeyError: it has not what makes an answer.
+    """
+    to = headers["To"]
+    if to_tag and not _has_tag(to):
+        to = f"{to};tag={to_tag}"
+    lines: list[Header] = [("Via", via) for via in headers.getlist("Via")]
+    if 100 < status < 300:
+        # Only 1xx and 2xx make a dialog, but the set does no harm elsewhere.
+        lines += [("Record-Route", route) for route in headers.getlist("Record-Route")]
+    lines += [
+        ("From", headers["From"]),
+        ("To", to),
+        ("Call-ID", headers["Call-ID"]),
+        ("CSeq", headers["CSeq"]),
+    ]
+    timestamp = headers.get("Timestamp")
+    if status == 100 and timestamp is not None:
+        lines.append(("Timestamp", timestamp))
+    start = f"SIP/2.0 {status} {phrase or PHRASES.get(status, 'Unknown')}"
+    return _format(start, [*lines, *extra], body)
+
+
+def _has_tag(to: str) -> bool:
+    try:
+        return parameter(parse_address(to), "tag") is not None
+    except BadMessage:
+        return ";tag=" in to.lower()
+
+
+def stamp_source(request: Request, source: Source) -> None:
+    """
+    Note in the topmost Via where the request really came from (RFC 3261
+    section 18.2.1, RFC 3581): answers then find their way through NAT.
+    """
+    values = request.headers.getlist("Via")
+    top, *others = split_list(values[0])
+    wants_rport = parameter(request.via, "rport") is not None
+    if wants_rport:
+        top = _RPORT.sub("", top) + f";rport={source.port}"
+    if wants_rport or request.via.host.strip("[]") != source.host:
+        top = _RECEIVED.sub("", top) + f";received={source.host}"
+    request.headers.setlist("Via", [top, *others, *values[1:]])
+    request.via = parse_via(top)
+
+
+def host_port(host: str, port: int) -> str:
+    """As written in a URI: IPv6 in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def answer_to_bad(bad: BadMessage, to_tag: str) -> bytes | None:
+    """The answer to a malformed request; C{None}: it cannot be answered."""
+    headers = bad.headers
+    if headers is None:
+        return None
+    if (headers.get("CSeq") or "").rpartition(" ")[2].strip() == "ACK":
+        return None
+    try:
+        return format_response(headers, bad.status, to_tag=to_tag, phrase=str(bad))
+    except KeyError:
+        return None

@@ -1,0 +1,102 @@
+"""
+Cut a byte stream into SIP messages (RFC 3261 section 18.3, RFC 5626 section 3.5.1).
+
+What is in them is not its business, except for how long they are.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from sipmessage import Headers
+
+from chime_gateway.wire.sip.message import (
+    MAX_HEAD_BYTES,
+    MAX_MESSAGE_BYTES,
+    BadMessage,
+    read_headers,
+    split_head,
+)
+
+_LENGTH: Final = re.compile(
+    rb"^(?:content-length|l)[ \t]*:[ \t]*(.*?)[ \t]*\r?$", re.IGNORECASE | re.MULTILINE
+)
+
+
+class StreamFramer:
+    """
+    Cut a byte stream into messages by C{Content-Length} (RFC 3261 section 18.3).
+
+    @ivar pings: keep-alives (double CRLF, RFC 5626 section 3.5.1) that came
+        since somebody looked.
+    """
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._searched = 0
+        self.pings = 0
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """
+        The messages that are whole now.
+
+        @raise BadMessage: the stream makes no sense any more; it must be
+            closed.  Messages before that are lost with it.
+        """
+        self._buffer += data
+        messages: list[bytes] = []
+        while True:
+            self._skip_blank()
+            message = self._cut()
+            if message is None:
+                return messages
+            messages.append(message)
+
+    def _skip_blank(self) -> None:
+        buffer = self._buffer
+        while buffer[:2] == b"\r\n":
+            if buffer[:4] == b"\r\n\r\n":
+                self.pings += 1
+                del buffer[:4]
+            elif len(buffer) >= 4 or (len(buffer) == 3 and buffer[2:3] != b"\r"):
+                del buffer[:2]
+            else:
+                return  # perhaps half a keep-alive
+
+    def _cut(self) -> bytes | None:
+        buffer = self._buffer
+        end = buffer.find(b"\r\n\r\n", max(0, self._searched - 3))
+        if end < 0:
+            self._searched = len(buffer)
+            if len(buffer) > MAX_HEAD_BYTES:
+                raise BadMessage("the headers have no end", 513)
+            return None
+        self._searched = end
+        head = bytes(buffer[:end])
+        if len(head) > MAX_HEAD_BYTES:
+            raise BadMessage("the headers are too large", 513)
+        lengths = {match.strip() for match in _LENGTH.findall(head)}
+        if len(lengths) != 1:
+            raise BadMessage("no Content-Length, or several", 400, _readable(head))
+        text = lengths.pop()
+        if not text.isdigit() or len(text) > 9:
+            raise BadMessage("Content-Length is no number", 400, _readable(head))
+        size = end + 4 + int(text)
+        if size > MAX_MESSAGE_BYTES:
+            raise BadMessage("the message is too large", 513, _readable(head))
+        if len(buffer) < size:
+            return None
+        message = bytes(buffer[:size])
+        del buffer[:size]
+        self._searched = 0
+        return message
+
+
+def _readable(head: bytes) -> Headers | None:
+    """What of a request's headers can be read, to answer it; not of a response."""
+    try:
+        start, *lines = split_head(head)
+        return None if start.startswith("SIP/") else read_headers(lines)
+    except BadMessage:
+        return None

@@ -1,0 +1,104 @@
+"""
+Session timers (RFC 4028): how long a session may go on without a sign of life,
+and who gives it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from attrs import frozen
+
+from chime_gateway.wire.sip.message import BadMessage, Header, Message, tokens
+
+OPTION: Final = "timer"
+
+#: Section 4: nothing below this may be asked for.
+LEAST_SECONDS: Final = 90
+
+_SECONDS: Final = re.compile(r"(\d{1,9})\s*(?:;|\Z)")
+_REFRESHER: Final = re.compile(r";\s*refresher\s*=\s*(uac|uas)\b", re.IGNORECASE)
+
+
+class TooSmall(BadMessage):
+    """422: a shorter interval than is agreed to."""
+
+
+@frozen
+class SessionTimer:
+    """
+    @ivar interval: seconds.
+    @ivar we_refresh: otherwise the other side does.
+    """
+
+    interval: int
+    we_refresh: bool
+
+    @property
+    def refresh_after(self) -> float:
+        """When the refresher sends: at half time (section 7.2)."""
+        return self.interval / 2
+
+    @property
+    def give_up_after(self) -> float:
+        """When the other side ends it (section 10)."""
+        return self.interval - min(32.0, self.interval / 3)
+
+
+def _expires(message: Message) -> tuple[int, str] | None:
+    value = message.headers.get("Session-Expires")
+    if value is None:
+        return None
+    found = _SECONDS.match(value.strip())
+    if found is None:
+        raise BadMessage("Session-Expires is malformed", 400, message.headers)
+    refresher = _REFRESHER.search(value)
+    return int(found[1]), "" if refresher is None else refresher[1].lower()
+
+
+def min_se(message: Message) -> int | None:
+    """Of a 422."""
+    found = _SECONDS.match((message.headers.get("Min-SE") or "").strip())
+    return None if found is None else int(found[1])
+
+
+def answer_timer(
+    request: Message, least: int
+) -> tuple[SessionTimer | None, tuple[Header, ...]]:
+    """
+    What to answer an INVITE or UPDATE (section 9).
+
+    @param least: seconds that are agreed to.
+    @return: the timer to run, if any, and headers for the 2xx.
+    @raise TooSmall: less is asked for.
+    @raise BadMessage: it is malformed.
+    """
+    asked = _expires(request)
+    if asked is None:
+        return None, ()
+    interval, refresher = asked
+    if interval < least:
+        raise TooSmall("the session interval is too small", 422, request.headers)
+    knows = OPTION in tokens(request, "Supported") | tokens(request, "Require")
+    if not knows:
+        refresher = "uas"
+    elif not refresher:
+        refresher = "uac"
+    headers: list[Header] = [("Session-Expires", f"{interval};refresher={refresher}")]
+    if refresher == "uac":
+        headers.append(("Require", OPTION))
+    return SessionTimer(interval, refresher == "uas"), tuple(headers)
+
+
+def accepted_timer(response: Message) -> SessionTimer | None:
+    """
+    What a 2xx to a request of ours made of it (section 7.2).
+
+    @raise BadMessage: it is malformed.
+    """
+    agreed = _expires(response)
+    if agreed is None:
+        return None
+    interval, refresher = agreed
+    return SessionTimer(max(interval, LEAST_SECONDS), refresher != "uas")

@@ -1,0 +1,464 @@
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from chime_gateway.agents.session import AzureSession, session_url
+from chime_gateway.audio import L16_16000, L16_24000, PCMU
+from chime_gateway.errors import AgentUnavailable
+from chime_gateway.settings.agent_profile import AgentProfile
+from chime_gateway.settings.values import DeploymentSettings
+from chime_gateway.wire.realtime.dialects import GA
+from tests.support.fakes import Log, RecordingCall
+
+
+class Socket:
+    def __init__(self, log: Log) -> None:
+        self.log = log
+        self.ids: list[str] = []
+        self.is_full = False
+
+    def send_message(self, payload: bytes, is_binary: bool = False) -> bool:
+        if not self.is_full:
+            command = json.loads(payload)
+            # Only appends have none: nothing answers them.
+            event_id = command.pop("event_id", "")
+            assert bool(event_id) != (command["type"] == "input_audio_buffer.append")
+            self.ids.append(event_id)
+            self.log.append(("send", command))
+        return not self.is_full
+
+    def close(self, code: int, reason: str) -> None:
+        self.log.append(("close", code))
+
+
+def deployment(**settings: Any) -> DeploymentSettings:
+    defaults = {"name": "d", "endpoint": "https://res.openai.azure.com"}
+    return DeploymentSettings(**{**defaults, "deployment": "gpt realtime", **settings})
+
+
+class SessionUrlTests(SynchronousTestCase):
+    def test_the_path_selects_the_dialect(self) -> None:
+        self.assertEqual(
+            session_url(deployment()),
+            "wss://res.openai.azure.com/openai/v1/realtime?model=gpt%20realtime",
+        )
+        self.assertEqual(
+            session_url(deployment(api_version="2025-04-01-preview")),
+            "wss://res.openai.azure.com/openai/realtime"
+            "?api-version=2025-04-01-preview&deployment=gpt%20realtime",
+        )
+
+    def test_an_endpoint_may_be_copied_with_its_path(self) -> None:
+        for tail in ("/", "/openai", "/openai/v1", "/openai/v1/"):
+            endpoint = f"http://127.0.0.1:8090{tail}"
+            with self.subTest(endpoint=endpoint):
+                url = session_url(deployment(endpoint=endpoint, deployment="x"))
+                self.assertEqual(url, "ws://127.0.0.1:8090/openai/v1/realtime?model=x")
+
+
+class SessionTestCase(SynchronousTestCase):
+    profile = AgentProfile()
+
+    def setUp(self) -> None:
+        self.now = 0.0
+        self.log: Log = []
+        self.events = RecordingCall(self.log)
+        self.session = self.new_session()
+        self.socket: Any = Socket(self.log)
+
+    def new_session(self, codec: Any = PCMU) -> AzureSession:
+        return AzureSession(GA, self.profile, codec, self.events, lambda: self.now)
+
+    def receive(self, kind: str, **members: Any) -> None:
+        payload = json.dumps({"type": kind, **members}).encode()
+        self.session.message_received(payload, False)
+
+    def open(self) -> None:
+        self.session.opened(self.socket)
+        self.receive("session.created", session={"id": "s", "expires_at": 99})
+        self.receive("session.updated", session={})
+        self.successResultOf(self.session.ready)
+        self.log.clear()
+
+    def sent(self) -> list[str]:
+        return [entry[1]["type"] for entry in self.log if entry[0] == "send"]
+
+    def error(self, code: str, message: str = "") -> None:
+        self.receive("error", error={"code": code, "message": message})
+
+
+class AzureSessionTests(SessionTestCase):
+    def test_it_is_ready_when_the_service_has_taken_our_settings(self) -> None:
+        self.session.opened(self.socket)
+        self.assertEqual(self.log, [])
+        self.receive("session.created", session={"id": "s", "expires_at": 99})
+        self.assertEqual(self.sent(), ["session.update"])
+        self.assertNoResult(self.session.ready)
+        self.receive("session.updated", session={})
+        self.assertIs(self.successResultOf(self.session.ready), self.session)
+        self.assertEqual(self.session.expires_at, 99)
+
+    def test_the_codec_is_the_legs_where_the_service_speaks_it(self) -> None:
+        self.assertIs(self.new_session(PCMU).traits.codec, PCMU)
+        self.assertIs(self.new_session(L16_16000).traits.codec, L16_24000)
+
+    def test_audio_both_ways(self) -> None:
+        self.open()
+        self.session.send_audio(b"abc")
+        append = {"type": "input_audio_buffer.append", "audio": "YWJj"}
+        self.assertEqual(self.log, [("send", append)])
+        self.receive(
+            "response.output_audio.delta",
+            response_id="r",
+            item_id="i",
+            content_index=0,
+            delta=base64.b64encode(b"xyz").decode(),
+        )
+        self.assertEqual(self.events.audio, b"xyz")
+
+    def test_audio_that_a_slow_service_cannot_take_is_counted(self) -> None:
+        self.open()
+        self.socket.is_full = True
+        self.session.send_audio(b"abc")
+        self.assertEqual(self.log, [("audio_dropped", "agent_slow", 3)])
+
+    def test_events_reach_the_call(self) -> None:
+        self.open()
+        self.receive("input_audio_buffer.speech_started", audio_start_ms=1, item_id="u")
+        self.receive("input_audio_buffer.speech_stopped", audio_end_ms=2, item_id="u")
+        self.receive("response.created", response={"id": "r"})
+        self.receive("response.output_audio.done", item_id="i")
+        self.receive(
+            "response.output_audio_transcript.done", item_id="i", transcript="Hi"
+        )
+        self.receive(
+            "conversation.item.input_audio_transcription.completed",
+            item_id="u",
+            transcript="Hello",
+        )
+        self.receive("rate_limits.updated", rate_limits=[])
+        self.receive("event.of.the.future")
+        self.receive("response.done", response={"id": "r", "status": "completed"})
+        self.assertEqual(
+            self.log,
+            [
+                ("speech_started", "u"),
+                ("speech_stopped", "u"),
+                ("response_started", "r"),
+                ("agent_audio_done", "i"),
+                ("agent_said", "i", "Hi", True),
+                ("caller_said", "u", "Hello"),
+                ("oddity_seen", "event.of.the.future"),
+                ("response_done", "r", "completed", ""),
+            ],
+        )
+
+    def test_to_speak_now_cancels_and_waits_for_the_active_response(self) -> None:
+        self.open()
+        self.receive("response.created", response={"id": "r"})
+        self.session.say("Goodbye")
+        self.assertEqual(self.sent(), ["response.cancel"])
+        self.receive("response.done", response={"id": "r", "status": "cancelled"})
+        self.assertEqual(self.sent(), ["response.cancel", "response.create"])
+
+    def test_one_response_at_a_time_is_asked_for(self) -> None:
+        self.open()
+        self.session.say("Hello")
+        self.session.tool_result("call_1", "{}")
+        self.session.respond()
+        self.assertEqual(self.sent(), ["response.create", "conversation.item.create"])
+        self.receive("response.created", response={"id": "r"})
+        self.receive("response.done", response={"id": "r", "status": "completed"})
+        self.assertEqual(self.sent()[2:], ["response.create"])
+
+    def test_what_is_said_aside_is_no_part_of_the_conversation(self) -> None:
+        self.open()
+        self.session.interject("One moment")
+        ((_, create),) = self.log
+        self.assertEqual(create["response"]["conversation"], "none")
+
+    def test_texts_and_results_wait_until_the_agent_is_to_respond(self) -> None:
+        self.open()
+        self.session.tell("[1#]")
+        self.session.tell("Be brief", is_order=True)
+        self.session.tool_result("call_1", "{}")
+        self.assertEqual(self.sent(), ["conversation.item.create"] * 3)
+        self.session.respond()
+        self.assertEqual(self.sent()[3:], ["response.create"])
+
+    def test_cancelling_stops_what_is_being_made_and_what_was_to_come(self) -> None:
+        self.open()
+        self.session.cancel()
+        self.assertEqual(self.sent(), [])
+        self.receive("response.created", response={"id": "r"})
+        self.session.respond()
+        self.session.cancel()
+        self.receive("response.done", response={"id": "r", "status": "cancelled"})
+        self.assertEqual(self.sent(), ["response.cancel"])
+
+    def test_two_responses_at_a_time_are_both_waited_for(self) -> None:
+        self.open()
+        self.receive("response.created", response={"id": "aside"})
+        self.receive("response.created", response={"id": "vad"})
+        self.session.respond()
+        self.receive("response.done", response={"id": "vad", "status": "completed"})
+        self.assertEqual(self.sent(), [])
+        self.receive("response.done", response={"id": "aside", "status": "completed"})
+        self.assertEqual(self.sent(), ["response.create"])
+
+    def test_what_was_to_come_and_what_is_asked_for_now_are_one_answer(self) -> None:
+        self.open()
+        self.receive("response.created", response={"id": "r"})
+        self.session.respond()
+        # As a call does whose tools have all their results by now.
+        self.patch(self.events, "response_done", lambda *_: self.session.respond())
+        self.receive("response.done", response={"id": "r", "status": "completed"})
+        self.assertEqual(self.sent(), ["response.create"])
+        self.patch(self.events, "response_done", lambda *_: None)
+        self.receive("response.created", response={"id": "next"})
+        self.receive("response.done", response={"id": "next", "status": "completed"})
+        self.assertEqual(self.sent(), ["response.create"])
+
+    def test_a_vad_that_was_first_only_delays_ours(self) -> None:
+        self.open()
+        self.session.say("Hello")
+        self.receive("response.created", response={"id": "vad"})
+        self.session.say("Goodbye")
+        self.error("conversation_already_has_active_response")
+        self.receive("response.done", response={"id": "vad", "status": "cancelled"})
+        create = {"type": "response.create", "response": {"instructions": "Goodbye"}}
+        self.assertEqual(self.log[-1], ("send", create))
+
+    def test_a_response_that_was_second_is_found_by_its_id(self) -> None:
+        """C{response.created} of the VAD's looked like the answer to ours."""
+        self.open()
+        self.session.say("Hello")
+        (command_id,) = self.socket.ids[-1:]
+        self.receive("response.created", response={"id": "vad"})
+        code = "conversation_already_has_active_response"
+        self.receive("error", error={"code": code, "event_id": command_id})
+        self.receive("response.done", response={"id": "vad", "status": "completed"})
+        create = {"type": "response.create", "response": {"instructions": "Hello"}}
+        self.assertEqual(self.log[-1], ("send", create))
+
+    def test_a_service_that_does_not_answer_a_request_can_be_asked_again(self) -> None:
+        self.open()
+        self.session.respond()
+        self.session.say("Hello")
+        self.assertEqual(self.sent(), ["response.create"])
+        self.now += 15.0
+        self.session.say("Hello again")
+        self.assertEqual(self.sent(), ["response.create"] * 2)
+        self.assertIn(("oddity_seen", "unanswered.response"), self.log)
+
+    def test_answers_to_commands_are_found(self) -> None:
+        self.open()
+        self.session.tell("[1#]")
+        self.session.tool_result("call_1", "{}")
+        self.session.truncate("i", 0, 20)
+        text = {"type": "message", "content": [{"type": "input_text"}]}
+        audio = {"type": "message", "content": [{"type": "input_audio"}]}
+        result = {"type": "function_call_output", "call_id": "call_1"}
+        for item in (audio, text, result, {"type": "message", "content": None}):
+            self.receive("conversation.item.added", item=item)
+        self.receive("conversation.item.truncated", item_id="i")
+        self.now += 60.0
+        self.session.respond()
+        self.assertNotIn("oddity_seen", {entry[0] for entry in self.log})
+
+    def test_benign_races_end_quietly(self) -> None:
+        self.open()
+        for code in ("response_cancel_not_active", "item_truncate_invalid_item_id"):
+            self.error(code)
+        self.error("invalid_value", "Audio content of 5ms is already shorter than 9ms")
+        self.assertEqual({entry[0] for entry in self.log}, {"oddity_seen"})
+
+    def test_the_end_of_the_session_is_told_once_with_its_reason(self) -> None:
+        self.open()
+        self.error("session_expired", "maximum duration of 60 minutes")
+        self.session.socket_closed("closed (1001)")
+        lost = [entry for entry in self.log if entry[0] == "agent_lost"]
+        expected = "session_expired: maximum duration of 60 minutes"
+        self.assertEqual(lost, [("agent_lost", expected)])
+
+    def test_garbage_ends_the_session(self) -> None:
+        self.open()
+        self.session.message_received(b"<html>", False)
+        self.assertEqual(self.log[0], ("close", 4002))
+        self.assertEqual([e[0] for e in self.log].count("agent_lost"), 1)
+
+    def test_settings_that_are_refused_are_a_configuration_error(self) -> None:
+        self.session.opened(self.socket)
+        self.receive("session.created", session={"id": "s"})
+        self.error("unknown_parameter", "Unknown parameter: 'session.x'.")
+        failure = self.failureResultOf(self.session.ready, AgentUnavailable)
+        self.assertTrue(failure.value.misconfigured)
+        self.assertIn("Unknown parameter", str(failure.value))
+
+    def test_a_service_that_closes_early_is_not_misconfigured(self) -> None:
+        ready = self.session.ready
+        self.session.opened(self.socket)
+        self.session.socket_closed("closed (1011)")
+        failure = self.failureResultOf(ready, AgentUnavailable)
+        self.assertFalse(failure.value.misconfigured)
+
+    def test_after_close_nothing_is_reported(self) -> None:
+        self.open()
+        self.session.close()
+        self.log.clear()
+        self.receive("input_audio_buffer.speech_started")
+        self.session.socket_closed("closed")
+        self.assertEqual(self.log, [])
+
+    def test_giving_up_closes_a_socket_that_opens_too_late(self) -> None:
+        self.session.ready.addErrback(lambda _: None)
+        self.session.ready.cancel()
+        self.session.opened(self.socket)
+        self.assertEqual(self.log, [("close", 1000)])
+
+
+class TranscriptionTests(SessionTestCase):
+    """Whoever writes down what callers say may refuse; the session goes on."""
+
+    def configure(self) -> None:
+        self.session.opened(self.socket)
+        self.receive("session.created", session={"id": "s"})
+
+    def transcription(self) -> list[Any]:
+        return [
+            entry[1]["session"]["audio"]["input"]["transcription"]
+            for entry in self.log
+            if entry[0] == "send" and entry[1]["type"] == "session.update"
+        ]
+
+    def test_a_transcriber_that_is_refused_is_left_out(self) -> None:
+        for error in (
+            {"code": "invalid_value", "param": "session.audio.input.transcription"},
+            {
+                "code": "unknown_parameter",
+                "message": "Unknown parameter:"
+                " 'session.audio.input.transcription.prompt'.",
+            },
+            {"type": "invalid_request_error", "message": "Bad request."},
+        ):
+            with self.subTest(error=error):
+                self.setUp()
+                self.configure()
+                self.receive("error", error={**error, "event_id": self.socket.ids[-1]})
+                first, second = self.transcription()
+                self.assertEqual(first, {"model": "gpt-4o-mini-transcribe"})
+                self.assertIsNone(second)
+                self.assertNoResult(self.session.ready)
+                self.receive("session.updated", session={})
+                self.successResultOf(self.session.ready)
+                failed = [e for e in self.log if e[0] == "transcription_failed"]
+                self.assertEqual([entry[1:3] for entry in failed], [("", "refused")])
+
+    def test_settings_that_are_refused_without_it_too_are_wrong_otherwise(self) -> None:
+        self.configure()
+        self.error("invalid_value", "Bad request.")
+        self.error("invalid_value", "Bad voice.")
+        failure = self.failureResultOf(self.session.ready, AgentUnavailable)
+        self.assertTrue(failure.value.misconfigured)
+        self.assertIn("Bad voice", str(failure.value))
+        self.assertEqual(len(self.transcription()), 2)
+
+    def test_a_turn_that_fails_is_told(self) -> None:
+        self.open()
+        self.receive(
+            "conversation.item.input_audio_transcription.failed",
+            item_id="u",
+            error={"code": "DeploymentNotFound", "message": "No such deployment."},
+        )
+        text = "DeploymentNotFound: No such deployment."
+        self.assertEqual(self.log, [("transcription_failed", "u", "failed", text)])
+
+    def test_a_failure_without_reasons_is_one_as_well(self) -> None:
+        self.open()
+        self.receive("conversation.item.input_audio_transcription.failed", error=None)
+        self.assertEqual(self.log[0][:3], ("transcription_failed", "", "failed"))
+
+    def test_both_names_of_the_transcript_are_known(self) -> None:
+        self.open()
+        for name in ("input_audio_transcription", "audio_transcription"):
+            kind = f"conversation.item.{name}.completed"
+            self.receive(kind, item_id="u", transcript="Hi")
+        self.assertEqual(self.log, [("caller_said", "u", "Hi")] * 2)
+
+
+class TranscriptByTheModelTests(AzureSessionTests):
+    """All that holds for a session holds for one whose model writes as well."""
+
+    profile = AgentProfile(
+        transcription_kind="realtime-model",
+        language="de",
+        transcription_prompt="Names: Smith",
+    )
+
+    def committed(self) -> Any:
+        self.open()
+        self.receive("input_audio_buffer.committed", item_id="u")
+        ((_, create),) = self.log
+        self.log.clear()
+        return create["response"]
+
+    def started(self) -> None:
+        metadata = self.committed()["metadata"]
+        self.receive("response.created", response={"id": "t", "metadata": metadata})
+
+    def done(self, status: str = "completed") -> None:
+        usage = {"input_tokens": 30, "output_tokens": 3}
+        self.receive(
+            "response.done", response={"id": "t", "status": status, "usage": usage}
+        )
+
+    def test_each_turn_is_written_down_beside_the_conversation(self) -> None:
+        response = self.committed()
+        self.assertEqual(response["conversation"], "none")
+        self.assertEqual(response["output_modalities"], ["text"])
+        self.assertEqual(response["input"], [{"type": "item_reference", "id": "u"}])
+        self.assertIn("'de'", response["instructions"])
+        self.assertIn("Smith", response["instructions"])
+
+    def test_the_session_names_no_transcriber(self) -> None:
+        self.session.opened(self.socket)
+        self.receive("session.created", session={"id": "s"})
+        update = self.log[0][1]["session"]
+        self.assertIsNone(update["audio"]["input"]["transcription"])
+
+    def test_its_text_is_what_the_caller_said_and_its_tokens_count(self) -> None:
+        self.started()
+        self.receive("response.output_text.done", response_id="t", text=" Hello. \n")
+        self.done()
+        self.assertEqual(self.log[0], ("caller_said", "u", "Hello."))
+        ((_, tokens),) = self.log[1:]
+        self.assertEqual((tokens["input_tokens"], tokens["output_tokens"]), (30, 3))
+
+    def test_it_is_no_answer_and_delays_none(self) -> None:
+        self.started()
+        self.session.respond()
+        self.assertEqual(self.sent(), ["response.create"])
+        self.receive("response.created", response={"id": "r"})
+        self.done()
+        self.session.cancel()
+        self.assertEqual(self.sent(), ["response.create", "response.cancel"])
+        self.assertNotIn("response_done", {entry[0] for entry in self.log})
+
+    def test_one_that_fails_or_is_refused_is_told(self) -> None:
+        self.started()
+        self.done("failed")
+        self.assertEqual(self.log[-1][:3], ("transcription_failed", "u", "failed"))
+        self.receive("input_audio_buffer.committed", item_id="v")
+        refused = {"code": "invalid_value", "event_id": self.socket.ids[-1]}
+        self.receive("error", error=refused)
+        self.assertEqual(self.log[-1][:3], ("transcription_failed", "v", "failed"))
+        self.assertNotIn("agent_lost", {entry[0] for entry in self.log})
+
+    def test_a_text_of_some_other_response_is_nobody_s(self) -> None:
+        self.open()
+        self.receive("response.output_text.done", response_id="x", text="Hello.")
+        self.assertEqual(self.log, [])

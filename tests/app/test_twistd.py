@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from attrs import evolve
+from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import ILogObserver
+from twisted.plugin import getPlugins
+from twisted.python import usage
+from twisted.python.components import Componentized
+from twisted.trial.unittest import SynchronousTestCase
+
+from chime_gateway.app.gateway import GatewayService
+from chime_gateway.app.twistd import Options, makeService
+
+AZURE = {
+    "AZURE_OPENAI_ENDPOINT": "https://res.openai.azure.com",
+    "AZURE_OPENAI_DEPLOYMENT": "gpt-realtime",
+    "AZURE_OPENAI_API_KEY": "azure-key-1234",
+}
+
+
+class OptionsTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        for name in list(os.environ):
+            if name.startswith(("AZURE_", "CHIMEGW_")):
+                self.patch_environ(name, None)
+
+    def patch_environ(self, name: str, value: str | None) -> None:
+        old = os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value
+
+        def restore() -> None:
+            os.environ.pop(name, None)
+            if old is not None:
+                os.environ[name] = old
+
+        self.addCleanup(restore)
+
+    def azure(self) -> None:
+        for name, value in AZURE.items():
+            self.patch_environ(name, value)
+
+    def parse(self, *words: str) -> Options:
+        options = Options()
+        options.parseOptions(list(words))
+        return options
+
+    def test_a_setting_that_cannot_work_is_one_line_that_names_it(self) -> None:
+        for words, name in (
+            ([], "AZURE_OPENAI_ENDPOINT"),
+            (["--port", "x"], "port"),
+            (["--config", "/nonexistent.toml"], "--config /nonexistent.toml"),
+            (["--simulate", "--listen", "tcp:1"], "--listen tcp:1"),
+            (["--no-such-option"], "no-such-option"),
+        ):
+            with self.subTest(words=words):
+                error = self.assertRaises(usage.UsageError, self.parse, *words)
+                self.assertIn(name, str(error))
+                self.assertNotIn("\n", str(error))
+
+    def test_check_prints_the_settings_without_secrets_and_stops(self) -> None:
+        self.azure()
+        out = io.StringIO()
+        self.patch(sys, "stdout", out)
+        error = self.assertRaises(SystemExit, self.parse, "--check", "--port", "9")
+        self.assertEqual(error.code, 0)
+        shown = json.loads(out.getvalue())
+        self.assertEqual(shown["listen"], ["tcp:9:interface=127.0.0.1"])
+        self.assertNotIn("azure-key-1234", out.getvalue())
+
+    def test_listen_is_repeatable(self) -> None:
+        words = [f"--listen=tcp:{n}:interface=127.0.0.1" for n in (1, 2)]
+        listen = self.parse("--simulate", *words).settings.listen
+        self.assertEqual(len(listen), 2)
+
+    def test_the_service_listens_and_its_log_is_json(self) -> None:
+        self.azure()
+        reactor = MemoryReactorClock()
+        options = self.parse("--port", "1234")
+        options.settings = evolve(options.settings, store=None)
+        service: Any = makeService(options, reactor)
+        self.assertIsInstance(service, GatewayService)
+        application: Any = Componentized()
+        application.addService = lambda _: None
+        service.setServiceParent(_Parent(application))
+        self.assertIsNotNone(application.getComponent(ILogObserver))
+        service.startService()
+        self.assertEqual(reactor.tcpServers[0][0], 1234)
+        self.assertEqual(service.health()[0], 200)
+        self.assertEqual(service.ready(), (200, {"status": "ready"}))
+        service.calls.drain()
+        self.assertEqual(service.ready()[0], 503)
+
+    def test_a_bad_endpoint_stops_the_start_in_one_line(self) -> None:
+        self.azure()
+        options = self.parse("--insecure", "--listen", "nonsense:1")
+        options.settings = evolve(options.settings, store=None)
+        service = makeService(options, MemoryReactorClock())
+        error = self.assertRaises(SystemExit, service.startService)
+        self.assertIn("--listen nonsense:1", str(error))
+        self.assertNotIn("\n", str(error))
+
+    def test_twistd_knows_the_command(self) -> None:
+        import twisted.plugins
+        from twisted.application.service import IServiceMaker
+
+        folder = str(Path(__file__).parents[2] / "twisted" / "plugins")
+        self.patch(twisted.plugins, "__path__", [folder, *twisted.plugins.__path__])
+        makers: Any = getPlugins(IServiceMaker)
+        self.assertIn("chimegw", [maker.tapname for maker in makers])
+
+
+class _Parent:
+    """Enough of an application for a service to be put under."""
+
+    def __init__(self, components: Componentized) -> None:
+        self.setComponent = components.setComponent
+
+    def addService(self, service: object) -> None:
+        """Nothing is started."""

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from chime_gateway.carriers.media_stream.credentials import (
+    StreamAuth,
+    UpgradeRequest,
+    Verdict,
+    sign_token,
+)
+
+SECRET = "a-secret-of-good-length"
+NOW = 1_800_000_000
+AUTH = StreamAuth(SECRET, "", "gw.example.com", lambda: NOW)
+
+
+def verdict(auth: StreamAuth = AUTH, uri: str = "/stream", **headers: str) -> Verdict:
+    names = {name.replace("_", "-"): value for name, value in headers.items()}
+    return auth.check_upgrade(UpgradeRequest({"host": "10.0.0.1:80", **names}, uri))
+
+
+def twilio_signature(key: str, url: str) -> str:
+    digest = hmac.new(key.encode(), url.encode(), hashlib.sha1).digest()
+    return base64.b64encode(digest).decode()
+
+
+class StreamAuthTests(SynchronousTestCase):
+    def test_each_credential_lets_in(self) -> None:
+        token = sign_token(SECRET, NOW + 60)
+        self.assertIs(verdict(authorization=f"Bearer {SECRET}"), Verdict.GRANTED)
+        self.assertIs(verdict(authorization=f"bearer {token}"), Verdict.GRANTED)
+        self.assertIs(verdict(x_gateway_secret=SECRET), Verdict.GRANTED)
+        self.assertIs(verdict(uri=f"/stream?a=b&token={token}"), Verdict.GRANTED)
+
+    def test_a_wrong_credential_is_denied_and_none_is_missing(self) -> None:
+        self.assertIs(verdict(authorization="Bearer wrong"), Verdict.DENIED)
+        self.assertIs(verdict(authorization="Bearer "), Verdict.DENIED)
+        self.assertIs(verdict(x_gateway_secret=""), Verdict.DENIED)
+        self.assertIs(verdict(uri="/stream?token=v1.9999999999.x"), Verdict.DENIED)
+        self.assertIs(verdict(), Verdict.MISSING)
+        self.assertIs(verdict(authorization="Basic abc"), Verdict.MISSING)
+
+    def test_a_token_expires_and_cannot_be_stretched(self) -> None:
+        token = sign_token(SECRET, NOW)
+        self.assertFalse(AUTH.is_token(token))
+        version, _, signature = token.split(".")
+        self.assertFalse(AUTH.is_token(f"{version}.{NOW + 999}.{signature}"))
+        self.assertFalse(AUTH.is_token(sign_token("another-secret-here", NOW + 60)))
+        self.assertTrue(AUTH.is_token(sign_token(SECRET, NOW + 1)))
+
+    @given(st.text())
+    def test_garbage_is_no_token(self, text: str) -> None:
+        self.assertFalse(AUTH.is_token(text))
+
+    def test_twilios_signature_under_any_name_the_gateway_is_reached_by(self) -> None:
+        auth = StreamAuth(SECRET, "twilio-account-token", "gw.example.com", lambda: NOW)
+        for url in ("wss://gw.example.com/stream", "https://10.0.0.1:80/stream"):
+            with self.subTest(url=url):
+                good = twilio_signature("twilio-account-token", url)
+                self.assertIs(verdict(auth, x_twilio_signature=good), Verdict.GRANTED)
+        bad = twilio_signature("stranger", "wss://gw.example.com/stream")
+        elsewhere = twilio_signature("twilio-account-token", "wss://evil.test/stream")
+        for signature in (bad, elsewhere, ""):
+            self.assertIs(verdict(auth, x_twilio_signature=signature), Verdict.DENIED)
+
+    def test_without_twilios_key_the_secret_may_have_signed(self) -> None:
+        good = twilio_signature(SECRET, "wss://gw.example.com/stream")
+        self.assertIs(verdict(x_twilio_signature=good), Verdict.GRANTED)
+        # A signature that nobody can judge leaves it to the token in start.
+        self.assertIs(verdict(x_twilio_signature="?"), Verdict.MISSING)
+
+    def test_without_a_secret_web_pages_of_others_are_kept_out(self) -> None:
+        auth = StreamAuth("", "", "", lambda: NOW)
+        self.assertIs(verdict(auth), Verdict.GRANTED)
+        self.assertIs(verdict(auth, origin="http://10.0.0.1:80"), Verdict.GRANTED)
+        self.assertIs(verdict(auth, origin="https://evil.test"), Verdict.DENIED)
+
+    def test_without_a_secret_nothing_is_a_token(self) -> None:
+        auth = StreamAuth("", "", "", lambda: NOW)
+        self.assertFalse(auth.is_token(sign_token("", NOW + 60)))
+
+    def test_no_secret_is_in_a_repr(self) -> None:
+        self.assertNotIn(SECRET, repr(AUTH))

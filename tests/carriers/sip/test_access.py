@@ -1,0 +1,32 @@
+"""Who may talk."""
+
+from __future__ import annotations
+
+from ipaddress import ip_network
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from chime_gateway.carriers.sip.access import OFFENCE_BURST, Access
+from chime_gateway.net.rate_limit import TokenBucket
+
+
+class AccessTests(SynchronousTestCase):
+    def test_a_bucket_fills_as_time_passes(self) -> None:
+        bucket = TokenBucket(2.0, 3.0)
+        self.assertEqual([bucket.take(0.0) for _ in range(4)], [True] * 3 + [False])
+        self.assertTrue(bucket.take(0.5))
+        self.assertFalse(bucket.take(0.5))
+        self.assertEqual([bucket.take(99.0) for _ in range(4)], [True] * 3 + [False])
+
+    def test_offenders_are_forgotten_when_there_are_too_many(self) -> None:
+        access = Access([ip_network("10.0.0.0/8")], lambda: 0.0)
+        for number in range(3000):
+            access.offended(f"10.0.{number >> 8}.{number & 255}")
+        self.assertLessEqual(len(access._offenders), 1000)
+
+    def test_only_the_offender_is_muted(self) -> None:
+        access = Access([ip_network("10.0.0.0/8")], lambda: 0.0)
+        for _ in range(int(OFFENCE_BURST) + 1):
+            access.offended("10.0.0.1")
+        self.assertFalse(access.admits("10.0.0.1"))
+        self.assertTrue(access.admits("10.0.0.2"))

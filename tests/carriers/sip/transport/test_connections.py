@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+from ipaddress import ip_network
+from typing import Any
+
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from chime_gateway.carriers.sip.access import Access
+from chime_gateway.carriers.sip.transport.connections import (
+    FIRST_SECONDS,
+    IDLE_SECONDS,
+    MAX_CONNECTIONS_PER_HOST,
+    Connection,
+    Flow,
+    ServerFactory,
+    Streams,
+)
+from chime_gateway.wire.sip.message import BadMessage
+
+MESSAGE = b"OPTIONS sip:a SIP/2.0\r\nContent-Length: 3\r\n\r\nabc"
+
+
+class Receiver:
+    def __init__(self) -> None:
+        self.messages: list[tuple[bytes, Flow]] = []
+        self.broken: list[BadMessage] = []
+
+    def message_received(self, data: bytes, flow: Flow) -> None:
+        self.messages.append((data, flow))
+
+    def stream_broken(self, bad: BadMessage, flow: Flow) -> None:
+        self.broken.append(bad)
+
+
+class Wire(StringTransport):
+    """A connection's transport with an address."""
+
+    def __init__(self, host: str = "10.0.0.1", port: int = 4000) -> None:
+        super().__init__()
+        self.host, self.port = host, port
+        self.aborted = False
+
+    def getPeer(self) -> Any:
+        return self
+
+    def setTcpNoDelay(self, _: bool) -> None: ...
+
+    def abortConnection(self) -> None:
+        self.aborted = True
+
+
+class StreamTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.receiver = Receiver()
+        self.access = Access([ip_network("10.0.0.0/8")], self.clock.seconds)
+        self.streams = Streams(self.receiver, self.access, self.clock)
+
+    def connect(self, host: str = "10.0.0.1") -> tuple[Connection, Wire]:
+        connection = Connection("tcp", self.streams)
+        wire = Wire(host)
+        connection.makeConnection(wire)
+        return connection, wire
+
+    def test_messages_come_whole_with_the_way_back(self) -> None:
+        connection, _ = self.connect()
+        for byte in MESSAGE + MESSAGE:
+            connection.dataReceived(bytes([byte]))
+        self.assertEqual([data for data, _ in self.receiver.messages], [MESSAGE] * 2)
+        flow = self.receiver.messages[0][1]
+        self.assertIs(flow.connection, connection)
+        self.assertTrue(flow.is_reliable)
+
+    def test_a_ping_is_answered(self) -> None:
+        connection, wire = self.connect()
+        connection.dataReceived(b"\r\n\r\n")
+        self.assertEqual(wire.value(), b"\r\n")
+
+    def test_a_stream_of_nonsense_is_closed(self) -> None:
+        connection, wire = self.connect()
+        connection.dataReceived(b"x" * 20000)
+        self.assertTrue(wire.disconnecting)
+        self.assertEqual(len(self.receiver.broken), 1)
+
+    def test_who_says_nothing_or_only_half_is_not_waited_for(self) -> None:
+        connection, wire = self.connect()
+        connection.dataReceived(MESSAGE[:10])
+        self.clock.advance(FIRST_SECONDS + 1)
+        self.assertTrue(wire.disconnecting)
+        connection, wire = self.connect()
+        connection.dataReceived(MESSAGE)
+        self.clock.advance(FIRST_SECONDS + 1)
+        self.assertFalse(wire.disconnecting)
+        self.clock.advance(IDLE_SECONDS)
+        self.assertTrue(wire.disconnecting)
+
+    def test_strangers_and_too_many_are_not_let_in(self) -> None:
+        factory = ServerFactory("tcp", self.streams)
+        self.assertIsNone(factory.buildProtocol(Wire("192.0.2.1")))
+        for _ in range(MAX_CONNECTIONS_PER_HOST):
+            connection = factory.buildProtocol(Wire("10.0.0.1"))
+            assert connection is not None
+            connection.makeConnection(Wire("10.0.0.1"))
+        self.assertIsNone(factory.buildProtocol(Wire("10.0.0.1")))
+        self.assertIsNotNone(factory.buildProtocol(Wire("10.0.0.2")))
+        self.assertEqual(self.access.dropped["too_many_connections"], 1)
+
+    def test_a_connection_that_is_gone_leaves_nothing(self) -> None:
+        connection, _ = self.connect()
+        self.assertIs(self.streams.to("tcp", "10.0.0.1", 4000), connection)
+        connection.connectionLost(Failure(Exception("gone")))
+        self.assertIsNone(self.streams.to("tcp", "10.0.0.1", 4000))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertFalse(connection.flow.connection.is_open)  # type: ignore[union-attr]

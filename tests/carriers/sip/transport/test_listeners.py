@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from ipaddress import ip_network
+from typing import Any
+
+from twisted.internet.testing import MemoryReactorClock
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from chime_gateway.carriers.sip.access import Access
+from chime_gateway.carriers.sip.transport.connections import Flow
+from chime_gateway.carriers.sip.transport.listeners import (
+    SipTransports,
+    local_address_to,
+)
+from chime_gateway.carriers.sip.transport.tls import server_tls
+from chime_gateway.errors import ConfigError
+from chime_gateway.settings.values import SipListener, SipSettings
+from chime_gateway.wire.sip.dialog import Hop
+from chime_gateway.wire.sip.message import Source
+from tests.carriers.sip.transport.test_connections import Receiver, Wire
+from tests.integration.sip_harness import self_signed
+from tests.support.files import temporary_file
+
+
+class TransportTests(SynchronousTestCase):
+    def new(self, **changes: Any) -> tuple[SipTransports, MemoryReactorClock]:
+        reactor = MemoryReactorClock()
+        settings = SipSettings(
+            listen=(SipListener(transport="tcp", port=5060, interface="10.0.0.9"),),
+            allow=(ip_network("10.0.0.0/8"),),
+            **changes,
+        )
+        access = Access(settings.allow, reactor.seconds)
+        transports = SipTransports(settings, Receiver(), access, reactor)
+        transports.start()
+        return transports, reactor
+
+    def test_a_new_connection_is_made_for_what_must_be_sent(self) -> None:
+        transports, reactor = self.new()
+        failed: list[bool] = []
+        hop = Hop("127.0.0.1", 5060, "tcp")
+        transports.connect(b"BYE", hop, lambda: failed.append(True))
+        host, port, factory, _, _ = reactor.tcpClients[-1]
+        self.assertEqual((host, port), ("127.0.0.1", 5060))
+        protocol: Any = factory.buildProtocol(None)
+        wire = Wire("127.0.0.1", 5060)
+        protocol.makeConnection(wire)
+        self.assertEqual(wire.value(), b"BYE")
+        # It is used again while it is open.
+        transports.connect(b"ACK", hop, lambda: None)
+        self.assertEqual(wire.value(), b"BYEACK")
+        self.assertEqual(len(reactor.tcpClients), 1)
+        self.assertEqual(failed, [])
+
+    def test_what_belongs_on_a_stream_never_goes_out_as_a_datagram(self) -> None:
+        transports, _ = self.new()
+        self.assertFalse(transports.send(b"ACK", Flow("tcp", Source("10.0.0.1", 5060))))
+        self.assertFalse(transports.send(b"ACK", Flow("udp", Source("10.0.0.1", 5060))))
+
+    def test_a_connection_that_cannot_be_made_is_told(self) -> None:
+        transports, reactor = self.new()
+        failed: list[bool] = []
+        hop = Hop("127.0.0.1", 5060, "tcp")
+        transports.connect(b"BYE", hop, lambda: failed.append(True))
+        factory: Any = reactor.tcpClients[-1][2]
+        factory.clientConnectionFailed(None, Failure(ConnectionRefusedError("no")))
+        reactor.advance(1)
+        self.assertEqual(failed, [True])
+
+    def test_addresses_that_are_told(self) -> None:
+        transports, _ = self.new()
+        self.assertEqual(transports.host("10.0.0.1", "10.0.0.9"), "10.0.0.9")
+        self.assertEqual(local_address_to("127.0.0.1"), "127.0.0.1")
+        public, _ = self.new(public_address="198.51.100.204")
+        self.assertEqual(public.host("10.0.0.1", "10.0.0.9"), "198.51.100.204")
+
+    def test_a_certificate_that_cannot_be_used_is_named(self) -> None:
+        path = temporary_file(self, "no pem")
+        for certificate in (path, "/nowhere.pem"):
+            with self.assertRaises(ConfigError) as caught:
+                server_tls(SipSettings(certificate=certificate))
+            self.assertIn(certificate, str(caught.exception))
+        one, other = (temporary_file(self, self_signed()) for _ in range(2))
+        with self.assertRaises(ConfigError) as caught:
+            server_tls(SipSettings(certificate=one, private_key=other))
+        self.assertIn("not this certificate's", str(caught.exception))
+        server_tls(SipSettings(certificate=one)).getContext()

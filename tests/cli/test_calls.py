@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import sys
+from typing import Any
+
+from twisted.python import usage
+from twisted.trial.unittest import SynchronousTestCase
+
+from chime_gateway.cli.main import Options
+from chime_gateway.errors import ConfigError
+from chime_gateway.store.database import Database
+from chime_gateway.store.entries import CLOSED
+from tests.support.entries import closed, turn
+from tests.support.files import temporary_file, temporary_folder
+
+
+class CliTestCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.folder = temporary_folder(self)
+        environ = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith("CHIMEGW_")
+        }
+        self.patch(os, "environ", {**environ, "CHIMEGW_STATE": str(self.folder)})
+        database = Database(f"sqlite:///{self.folder}/chimegw.sqlite", self.folder)
+        database.migrate()
+        turns = [
+            turn("c1", 1, "Hello?"),
+            {
+                **turn("c1", 2, ""),
+                "turn": {
+                    "number": 2,
+                    "speaker": "agent",
+                    "started": 2.0,
+                    "text": "one two three",
+                    "interrupted": True,
+                    "heard_ms": 500,
+                    "spoken_ms": 1000,
+                    "heard_text": "one",
+                },
+            },
+        ]
+        turns[0]["turn"].update(speaker="caller", started=1.0)
+        database.apply(
+            [
+                (CLOSED, closed("c1", 1000.0, turns=turns)),
+                (CLOSED, closed("c2", 2000.0, agent="sales", caller="=cmd()")),
+            ]
+        )
+        database.close()
+
+    def run_command(self, *words: str) -> tuple[int, str]:
+        options = Options()
+        options.parseOptions(words)
+        out = io.StringIO()
+        self.patch(sys, "stdout", out)
+        command: Any = options.subOptions
+        try:
+            status = command.run(None)
+        finally:
+            self.patch(sys, "stdout", sys.__stdout__)
+        return status, out.getvalue()
+
+
+class CallsTests(CliTestCase):
+    def test_calls_are_listed_newest_first(self) -> None:
+        status, text = self.run_command("calls")
+        self.assertEqual(status, 0)
+        self.assertEqual([line.split()[0] for line in text.splitlines()], ["c2", "c1"])
+
+    def test_filters_choose(self) -> None:
+        _, text = self.run_command("calls", "--agent", "sales", "--json")
+        self.assertEqual(json.loads(text)["call_id"], "c2")
+        _, text = self.run_command("calls", "--since", "7d")
+        self.assertEqual(text, "no calls\n")
+
+    def test_one_call_is_shown_with_what_was_heard_of_it(self) -> None:
+        env = temporary_file(self, "A=b\n")
+        _, text = self.run_command("show", "c1", "--env-file", env)
+        self.assertIn("outcome            completed", text)
+        self.assertIn("caller   Hello?", text)
+        self.assertIn("interrupted after 500 of 1000 ms: one", text)
+
+    def test_a_call_that_is_not_there(self) -> None:
+        self.assertRaises(ConfigError, self.run_command, "show", "nobody")
+
+    def test_an_export_for_spreadsheets_holds_no_formula(self) -> None:
+        _, text = self.run_command("export")
+        rows = list(csv.DictReader(io.StringIO(text)))
+        self.assertEqual([row["call_id"] for row in rows], ["c2", "c1"])
+        self.assertEqual(rows[0]["caller"], "'=cmd()")
+        self.assertEqual(rows[1]["caller"], "+15550001")
+
+    def test_an_export_in_lines_has_the_transcripts(self) -> None:
+        path = self.folder / "out.jsonl"
+        self.run_command("export", "--format", "jsonl", "--out", str(path))
+        calls = [json.loads(line) for line in path.read_text().splitlines()]
+        self.assertEqual([len(call["transcript"]) for call in calls], [0, 2])
+
+    def test_where_there_is_no_store_it_is_said_how_to_name_it(self) -> None:
+        self.patch(os, "environ", {"CHIMEGW_STATE": str(self.folder / "no")})
+        error = self.assertRaises(ConfigError, self.run_command, "calls")
+        self.assertIn("CHIMEGW_STATE", str(error))
+
+    def test_a_file_that_is_no_store(self) -> None:
+        (self.folder / "chimegw.sqlite").write_bytes(b"not a database at all" * 100)
+        error = self.assertRaises(ConfigError, self.run_command, "calls")
+        self.assertIn("cannot be read", str(error))
+
+    def test_mistakes_are_named(self) -> None:
+        for words, name in (
+            (["export", "--format", "xml"], "xml"),
+            (["calls", "--since", "soon"], "soon"),
+            (["show"], "show"),
+        ):
+            with self.subTest(words=words):
+                options = Options()
+                error = self.assertRaises(usage.UsageError, options.parseOptions, words)
+                if name != "show":
+                    self.assertIn(name, str(error))

@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+from twisted.python import usage
+from twisted.trial.unittest import SynchronousTestCase
+
+from chime_gateway.cli.main import Options as CliOptions
+
+
+class CliTests(SynchronousTestCase):
+    def refused(self, *words: str) -> str:
+        options = CliOptions()
+        return str(self.assertRaises(usage.UsageError, options.parseOptions, words))
+
+    def test_mistakes_are_named(self) -> None:
+        for words, name in (
+            ([], "which command"),
+            (["call", "x.wav"], "--to"),
+            (["call", "x.wav", "--to", "http://x"], "ws://"),
+            (["call", "x.wav", "--to", "ws://x", "--codec", "mp3"], "codec"),
+            (["demo", "--agent", "human"], "--agent human"),
+            (["demo", "--path", "/x"], "--path /x"),
+            (["simulate-azure", "--voice", "tenor"], "--voice tenor"),
+            (["simulate-azure", "--voice", "prompt:/no.wav"], "/no.wav"),
+            (["simulate-azure", "--fault", "gremlins"], "gremlins"),
+            (["simulate-azure", "--fault", "speed=fast"], "speed"),
+            (["simulate-azure", "--fault", "transcription=1"], "transcription"),
+        ):
+            with self.subTest(words=words):
+                self.assertIn(name, self.refused(*words))

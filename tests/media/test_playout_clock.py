@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from chime_gateway.media.playout_clock import Playout
+
+RATE = 8000  # bytes a second: 8 a millisecond
+
+
+class PlayoutTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.playout = Playout(RATE)
+
+    def test_nothing_is_heard_of_nothing(self) -> None:
+        self.assertEqual(self.playout.head(5.0), 0)
+        self.assertTrue(self.playout.is_idle(5.0))
+
+    def test_audio_is_heard_in_real_time_from_when_it_was_handed_over(self) -> None:
+        self.playout.play(8000, 10.0)
+        heard = [self.playout.head(10.0 + t) for t in (0.0, 0.25, 1.0, 9.0)]
+        self.assertEqual(heard, [0, 2000, 8000, 8000])
+        self.assertFalse(self.playout.is_idle(10.9))
+        self.assertTrue(self.playout.is_idle(11.0))
+
+    def test_a_burst_is_heard_one_piece_after_the_other(self) -> None:
+        self.playout.play(800, 0.0)
+        self.playout.play(800, 0.0)
+        self.assertEqual(self.playout.head(0.15), 1200)
+
+    def test_after_running_dry_the_clock_starts_anew(self) -> None:
+        self.playout.play(800, 0.0)
+        self.playout.play(800, 5.0)
+        self.assertEqual(self.playout.head(5.05), 1200)
+
+    def test_a_late_mark_shows_how_far_behind_the_carrier_is(self) -> None:
+        self.playout.play(160, 0.0)
+        self.playout.mark_sent("m1")
+        self.playout.play(7840, 0.0)
+        # The carrier began 180 ms late: the first frame was over at 200 ms.
+        self.assertTrue(self.playout.mark_reached("m1", 0.2))
+        self.assertEqual(self.playout.head(0.2), 160)
+        self.assertEqual(self.playout.head(0.3), 960)
+        self.assertFalse(self.playout.is_idle(1.17))
+        self.assertTrue(self.playout.is_idle(1.19))
+
+    def test_a_mark_that_comes_back_at_once_is_not_believed(self) -> None:
+        self.playout.play(8000, 0.0)
+        self.playout.mark_sent("m1")
+        self.playout.mark_reached("m1", 0.01)
+        self.assertEqual(self.playout.head(0.5), 4000)
+
+    def test_a_carrier_that_stalls_holds_its_mark_back(self) -> None:
+        self.playout.play(160, 0.0)
+        self.playout.mark_sent("m1")
+        self.playout.play(1440, 0.0)
+        self.playout.mark_sent("m2")
+        self.playout.play(6400, 0.0)
+        self.playout.mark_reached("m1", 0.02)
+        self.assertEqual(self.playout.head(0.25), 2000)
+        self.assertEqual(self.playout.head(0.9), 1600)
+        self.assertFalse(self.playout.is_idle(1.5))
+
+    def test_marks_return_in_order_so_a_later_one_covers_the_earlier(self) -> None:
+        self.playout.play(800, 0.0)
+        self.playout.mark_sent("m1")
+        self.playout.mark_sent("m2")
+        self.assertTrue(self.playout.mark_reached("m2", 0.1))
+        self.assertFalse(self.playout.mark_reached("m1", 0.1))
+
+    def test_marks_after_a_clear_were_not_heard(self) -> None:
+        self.playout.play(8000, 0.0)
+        self.playout.mark_sent("m1")
+        self.playout.clear(0.25)
+        self.assertEqual(self.playout.sent, 2000)
+        self.assertFalse(self.playout.mark_reached("m1", 0.26))
+        self.assertEqual(self.playout.head(9.0), 2000)
+        self.assertTrue(self.playout.is_idle(0.25))
+
+    def test_a_mark_that_never_returns_does_not_hold_the_end_for_ever(self) -> None:
+        self.playout.play(160, 0.0)
+        self.playout.mark_sent("m1")
+        self.playout.mark_reached("m1", 0.02)
+        self.playout.play(160, 0.03)
+        self.playout.mark_sent("m2")
+        self.assertFalse(self.playout.is_idle(1.0))
+        self.assertTrue(self.playout.is_idle(4.0))
+
+    def test_unknown_marks_mean_nothing(self) -> None:
+        self.assertFalse(self.playout.mark_reached("stranger", 1.0))

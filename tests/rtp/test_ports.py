@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from chime_gateway.rtp import ports as rtp_port
+from chime_gateway.rtp.ports import NoPortFree, PortPool
+
+
+class FakeSocket:
+    """What the pool opens here."""
+
+    taken: set[int] = set()  # noqa: RUF012
+
+    def __init__(self, family: Any, kind: Any) -> None:
+        self.closed = False
+
+    def setblocking(self, _: bool) -> None: ...
+
+    def bind(self, address: tuple[str, int]) -> None:
+        if address[1] in self.taken:
+            raise OSError("in use")
+
+    def close(self) -> None:
+        self.closed = True
+
+    def recvfrom(self, size: int) -> tuple[bytes, tuple[str, int]]:
+        raise BlockingIOError
+
+    def sendto(self, data: bytes, address: tuple[str, int]) -> None:
+        raise OSError("full")
+
+    def fileno(self) -> int:
+        return 99
+
+
+class PortTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.now = 0.0
+        FakeSocket.taken = set()
+
+        class Module:
+            AF_INET, AF_INET6 = socket.AF_INET, socket.AF_INET6
+            SOCK_DGRAM = socket.SOCK_DGRAM
+            socket = FakeSocket
+
+        self.patch(rtp_port, "socket", Module)
+        self.pool = PortPool(5001, 5005, "127.0.0.1", None, lambda: self.now, 10.0)
+
+    def lend(self) -> rtp_port.RtpPort:
+        return self.pool.lend(lambda d, a: None, lambda d, a: None)
+
+    def test_pairs_begin_even_and_rest_after_a_call(self) -> None:
+        self.assertEqual(self.pool.size, 2)
+        first, second = self.lend(), self.lend()
+        self.assertEqual((first.number, second.number), (5002, 5004))
+        with self.assertRaises(NoPortFree):
+            self.lend()
+        self.pool.take_back(first)
+        self.assertEqual(self.pool.in_use, 1)
+        with self.assertRaises(NoPortFree):
+            self.lend()
+        self.now = 10.0
+        self.assertEqual(self.lend().number, 5002)
+
+    def test_a_port_that_somebody_else_has_is_passed_over(self) -> None:
+        FakeSocket.taken = {5003}
+        self.assertEqual(self.lend().number, 5004)
+        FakeSocket.taken = {5002}
+        with self.assertRaises(NoPortFree):
+            self.lend()
+        FakeSocket.taken = set()
+        self.assertEqual(self.lend().number, 5002)
+
+    def test_what_the_system_does_not_take_is_counted(self) -> None:
+        port = self.lend()
+        port.send_rtp(b"x", ("127.0.0.1", 1))
+        port.send_rtcp(b"x", ("127.0.0.1", 1))
+        self.assertEqual(port.failures, 2)
+        port._rtp.doRead()  # nothing there is nothing wrong
+        self.assertTrue(port._rtp.connected)

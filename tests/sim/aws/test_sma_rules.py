@@ -1,0 +1,286 @@
+"""The simulated SIP media application enforces what the real one does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from chime_gateway.carriers.kinesis.reply import wav_file
+from chime_gateway.sim.aws.protocol import Fault
+from chime_gateway.sim.aws.sma import SmaCall, SmaSimulator
+from chime_gateway.sim.aws.sma_rules import InvalidAction, check_action, fault_of
+
+OWNED = "+12065550100"
+CALLER = "+15105550101"
+VC = "arn:aws:chime:us-east-1:111122223333:vc/abcdef1ghij2klmno3pqr4"
+
+
+def action(kind: str, **parameters: Any) -> dict[str, Any]:
+    return {"Type": kind, "Parameters": parameters}
+
+
+def bridge(**changes: Any) -> dict[str, Any]:
+    endpoint = {"BridgeEndpointType": "AWS", "Arn": VC, "Uri": OWNED}
+    parameters = {"CallerIdNumber": CALLER, "Endpoints": [endpoint], **changes}
+    return {"Type": "CallAndBridge", "Parameters": parameters}
+
+
+def pause(milliseconds: int = 30_000) -> dict[str, Any]:
+    return action("Pause", ParticipantTag="LEG-A", DurationInMilliseconds=milliseconds)
+
+
+def answer(*actions: Any, **more: Any) -> dict[str, Any]:
+    return {"SchemaVersion": "1.0", "Actions": list(actions), **more}
+
+
+class ActionRuleTests(SynchronousTestCase):
+    def refused(self, wrong: Mapping[str, Any], words: str) -> None:
+        with self.assertRaisesRegex(InvalidAction, words):
+            check_action(wrong, owned=frozenset({OWNED}), caller=CALLER)
+
+    def test_good_actions_pass(self) -> None:
+        source = {"Type": "S3", "BucketName": "b", "Key": "k"}
+        for good in (
+            bridge(),
+            bridge(CallerIdNumber=OWNED, SipHeaders={"X-A": "1", "Diversion": "x"}),
+            bridge(Endpoints=[{"BridgeEndpointType": "PSTN", "Uri": "+4930123456"}]),
+            pause(),
+            action("Hangup", ParticipantTag="LEG-B", SipResponseCode="480"),
+            action("Speak", CallId="a", Text="Hello"),
+            action("PlayAudio", CallId="a", AudioSource=source),
+        ):
+            check_action(good, owned=frozenset({OWNED}), caller=CALLER)
+
+    def test_bridges_must_obey(self) -> None:
+        host = {"BridgeEndpointType": "AWS", "Arn": "x.voiceconnector.chime.aws"}
+        self.refused(bridge(Endpoints=[]), "number of endpoints")
+        self.refused(bridge(Endpoints=[{**host, "Uri": "a"}]), "Endpoint parameter")
+        nested = {"BridgeEndpointType": "AWS", "Arn": VC, "Uri": "a", "SipHeaders": {}}
+        self.refused(bridge(Endpoints=[nested]), "Endpoint parameter")
+        self.refused(bridge(CallerIdNumber=""), "Caller ID not defined")
+        self.refused(bridge(CallerIdNumber="anonymous"), "Invalid caller ID")
+        self.refused(bridge(CallerIdNumber="+12065559999"), "must be owned")
+        self.refused(bridge(CallTimeoutSeconds=121), "MaxCallTimeout")
+        for name in ("X-Vine-A", "x-amzn-b", "X-VoiceConnector-ID", "From"):
+            self.refused(bridge(SipHeaders={name: "1"}), f"provided: {name}")
+        self.refused(bridge(SipHeaders={"X-A": "x" * 2049}), "Invalid SIP header")
+        many = {f"X-{n}": "1" for n in range(21)}
+        self.refused(bridge(SipHeaders=many), "too many")
+
+    def test_other_actions_must_obey(self) -> None:
+        self.refused(pause(99), "DurationInMilliseconds")
+        self.refused(pause(30_001), "DurationInMilliseconds")
+        self.refused(action("Pause", DurationInMilliseconds=100), "ParticipantTag")
+        self.refused(action("Speak", CallId="a", Text="x" * 1001), "Text")
+        self.refused(action("Speak", Text="x"), "CallId")
+        self.refused(
+            action("Hangup", CallId="a", SipResponseCode="503"), "ResponseCode"
+        )
+        self.refused(action("PlayAudio", CallId="a"), "Invalid audio source")
+
+    def test_answers_must_obey(self) -> None:
+        for wrong, words in (
+            (None, "blank"),
+            ({}, "blank"),
+            (answer(*[pause()] * 11), "Too many actions"),
+            (answer(action("Dance")), "Unsupported action"),
+            ({"SchemaVersion": "1.0", "Actions": "x"}, "reading actions"),
+            (answer(), "Actions list is empty"),
+            (answer(pause(), TransactionAttributes={"a": 1}), "attributes"),
+            (answer(pause(), TransactionAttributes={"a": "x" * 20_001}), "too large"),
+        ):
+            self.assertIn(words, str(fault_of(wrong, "NEW_INBOUND_CALL")))
+        self.assertIsNone(fault_of(answer(), "HANGUP"))
+        self.assertIsNone(fault_of({"SchemaVersion": "1.0"}, "CALL_UPDATE_REQUESTED"))
+
+
+class RecordingPhone:
+    def __init__(self) -> None:
+        self.log: list[Any] = []
+
+    def answered(self) -> None:
+        self.log.append("answered")
+
+    def play(self, audio: bytes) -> None:
+        self.log.append(len(audio))
+
+    def stop_playing(self) -> None:
+        self.log.append("silent")
+
+    def hung_up(self, code: int) -> None:
+        self.log.append(f"hung up {code}")
+
+
+class Source:
+    def hang_up(self) -> None:
+        """Nobody minds."""
+
+
+class CallTests(SynchronousTestCase):
+    """Time in a call: what is asked when, and what is done with the answer."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.phone = RecordingPhone()
+        self.answers: dict[str, Any] = {}
+        self.asked: list[str] = []
+        self.bridged: Deferred[Any] = succeed(Source())
+        self.application = SmaSimulator(
+            self.function,
+            self.clock,
+            fetch=lambda bucket, key: wav_file(b"\xff" * 8000) if key == "k" else None,
+            bridge=lambda call, endpoint, headers: self.bridged,
+            owned=frozenset({OWNED}),
+        )
+
+    def function(self, event: dict[str, Any]) -> Any:
+        kind = event["InvocationEventType"]
+        self.asked.append(kind)
+        found = self.answers.get(kind, {"SchemaVersion": "1.0", "Actions": []})
+        return found() if callable(found) else found
+
+    def call(self) -> SmaCall:
+        call = self.application.incoming(CALLER, OWNED, self.phone, {})
+        self.advance(0.1)
+        return call
+
+    def advance(self, seconds: float) -> None:
+        for _ in range(round(seconds * 20)):
+            self.clock.advance(0.05)
+
+    def play(self, key: str = "k") -> dict[str, Any]:
+        source = {"Type": "S3", "BucketName": "b", "Key": key}
+        return action("PlayAudio", ParticipantTag="LEG-A", AudioSource=source)
+
+    def test_pauses_let_it_ring_and_the_first_sound_answers(self) -> None:
+        self.answers["NEW_INBOUND_CALL"] = answer(pause(1000), self.play())
+        self.call()
+        self.advance(0.8)
+        self.assertEqual(self.phone.log, [])
+        self.advance(0.5)
+        self.assertEqual(self.phone.log, ["answered", 8000])
+        self.advance(1)
+        self.assertEqual(self.asked, ["NEW_INBOUND_CALL", "ACTION_SUCCESSFUL"])
+
+    def test_success_is_told_when_the_whole_list_is_done(self) -> None:
+        self.answers["NEW_INBOUND_CALL"] = answer(*[pause(1000)] * 3)
+        self.call()
+        self.advance(2.5)
+        self.assertEqual(self.asked, ["NEW_INBOUND_CALL"])
+        self.advance(1)
+        self.assertEqual(self.asked[1:], ["ACTION_SUCCESSFUL"])
+
+    def test_an_update_interrupts_what_may_be_interrupted(self) -> None:
+        self.answers["NEW_INBOUND_CALL"] = answer(self.play(), pause())
+        self.answers["CALL_UPDATE_REQUESTED"] = answer(pause(5000))
+        call = self.call()
+        self.advance(0.4)
+        call.update({"Action": "x"})
+        self.advance(0.1)
+        self.assertEqual(self.phone.log, ["answered", 8000, "silent"])
+        self.assertEqual(
+            self.asked[1:], ["CALL_UPDATE_REQUESTED", "ACTION_INTERRUPTED"]
+        )
+        self.advance(6)
+        self.assertEqual(self.asked[-1], "ACTION_SUCCESSFUL")
+
+    def test_an_update_without_actions_leaves_everything_as_it_is(self) -> None:
+        self.answers["NEW_INBOUND_CALL"] = answer(self.play())
+        self.answers["CALL_UPDATE_REQUESTED"] = {"SchemaVersion": "1.0"}
+        call = self.call()
+        call.update({"Action": "x"})
+        self.advance(2)
+        self.assertNotIn("silent", self.phone.log)
+        self.assertEqual(self.asked[-1], "ACTION_SUCCESSFUL")
+
+    def test_speech_is_not_interrupted_by_what_follows(self) -> None:
+        speak = action("Speak", CallId="x", Text="0123456789" * 5)
+        self.answers["NEW_INBOUND_CALL"] = answer(speak, pause())
+        self.answers["CALL_UPDATE_REQUESTED"] = answer(self.play())
+        call = self.call()
+        call.update({"Action": "x"})
+        self.advance(2)
+        self.assertNotIn(8000, self.phone.log)
+        self.advance(1.5)
+        self.assertIn(8000, self.phone.log)
+
+    def test_a_failure_drops_the_rest_of_the_list(self) -> None:
+        self.answers["NEW_INBOUND_CALL"] = answer(self.play("missing"), pause())
+        call = self.call()
+        self.advance(1)
+        self.assertEqual(self.asked[1:], ["ACTION_FAILED"])
+        data = call.events[-1]["ActionData"]
+        self.assertEqual(data["ErrorType"], "InvalidAudioSource")
+
+    def test_a_bridge_that_is_not_answered_fails(self) -> None:
+        self.bridged = Deferred()
+        self.answers["NEW_INBOUND_CALL"] = answer(bridge(CallTimeoutSeconds=3))
+        call = self.call()
+        self.advance(4)
+        self.assertEqual(call.events[-1]["ActionData"]["ErrorType"], "CallNotAnswered")
+
+    def test_one_leg_that_leaves_does_not_hang_up_the_other(self) -> None:
+        self.answers["NEW_INBOUND_CALL"] = answer(bridge())
+        call = self.call()
+        call.leg_b_left()
+        self.advance(1)
+        self.assertEqual(self.asked[-1], "HANGUP")
+        self.assertFalse(call.is_over)
+        self.assertNotIn("hung up 0", self.phone.log)
+
+    def test_an_invalid_answer_is_told_once_and_then_ends_the_call(self) -> None:
+        self.answers["NEW_INBOUND_CALL"] = answer(action("Dance"))
+        self.answers["INVALID_LAMBDA_RESPONSE"] = None
+        call = self.call()
+        self.advance(1)
+        self.assertEqual(self.asked, ["NEW_INBOUND_CALL", "INVALID_LAMBDA_RESPONSE"])
+        self.assertTrue(call.is_over)
+
+    def test_a_slow_function_is_asked_again_and_a_silent_one_given_up(self) -> None:
+        self.answers["NEW_INBOUND_CALL"] = Deferred
+        self.call()
+        self.advance(4)
+        self.assertEqual(len(self.asked), 1)
+        self.advance(2)
+        self.assertEqual(len(self.asked), 2)
+        self.advance(13)
+        self.assertEqual(self.phone.log, [])
+        self.advance(2)
+        self.assertEqual(self.phone.log, ["hung up 480"])
+
+    def test_a_thousand_invocations_are_the_end(self) -> None:
+        self.answers["NEW_INBOUND_CALL"] = answer(pause(100))
+        self.answers["ACTION_SUCCESSFUL"] = answer(pause(100))
+        call = self.call()
+        self.advance(120)
+        self.assertTrue(call.is_over)
+        self.assertIn("too many invocations", call.log)
+
+    def test_updates_of_calls_that_are_over_are_refused(self) -> None:
+        call = self.call()
+        call.hang_up()
+        self.advance(1)
+        with self.assertRaises(Fault):
+            self.application._update(
+                {
+                    "TransactionId": call.transaction_id,
+                    "SipMediaApplicationId": self.application.application_id,
+                    "Arguments": {},
+                }
+            )
+
+    def test_calls_of_ours_are_made_from_numbers_of_ours(self) -> None:
+        self.application.dialled = lambda call: self.phone
+        parameters = {"FromPhoneNumber": CALLER, "ToPhoneNumber": CALLER}
+        with self.assertRaises(Fault):
+            self.application._create(parameters)
+        self.application._create({**parameters, "FromPhoneNumber": OWNED})
+        self.advance(0.1)
+        self.assertEqual(self.asked, ["NEW_OUTBOUND_CALL"])
+        (call,) = self.application.calls.values()
+        call.answered()
+        self.assertEqual(self.asked[-1], "CALL_ANSWERED")

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from chime_gateway.errors import ConfigError
+from chime_gateway.store.journal import Journal
+from tests.support.files import temporary_folder
+
+
+class JournalTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.path = temporary_folder(self) / "state" / "journal.jsonl"
+
+    def journal(self) -> Journal:
+        journal = Journal(self.path)
+        self.addCleanup(journal.close)
+        return journal
+
+    def entries(self, journal: Journal) -> list[Any]:
+        return [entry for chunk, _ in journal.chunks() for entry in chunk]
+
+    def test_what_is_in_it_is_there_after_a_crash(self) -> None:
+        first = self.journal()
+        first.append([("opened", {"a": 1}), ("turn", {"b": "ü\n"})])
+        first.close()
+        expected = [("opened", {"a": 1}), ("turn", {"b": "ü\n"})]
+        self.assertEqual(self.entries(self.journal()), expected)
+
+    def test_a_line_that_a_crash_cut_is_left_out_wherever_it_was_cut(self) -> None:
+        first = self.journal()
+        first.append([("opened", {"a": 1}), ("turn", {"b": 2})])
+        first.close()
+        whole = self.path.read_bytes()
+        start = whole.index(b"\n") + 1
+        for length in range(start, len(whole) - 1):
+            self.path.write_bytes(whole[:length])
+            journal = self.journal()
+            self.assertEqual(self.entries(journal), [("opened", {"a": 1})])
+            journal.close()
+
+    def test_what_was_taken_is_forgotten_and_the_rest_stays(self) -> None:
+        journal = self.journal()
+        journal.append([("a", {}), ("b", {})])
+        half = journal.size
+        journal.append([("c", {})])
+        journal.forget(half)
+        self.assertEqual(self.entries(journal), [("c", {})])
+        journal.append([("d", {})])
+        self.assertEqual(self.entries(journal), [("c", {}), ("d", {})])
+        journal.forget(journal.size)
+        self.assertEqual((self.entries(journal), journal.size), ([], 0))
+
+    def test_a_crash_while_it_is_shortened_loses_nothing(self) -> None:
+        journal = self.journal()
+        journal.append([("a", {})])
+        journal.close()
+        self.path.with_suffix(".rest").write_bytes(b'["b",{}]\n')
+        self.assertEqual(self.entries(self.journal()), [("a", {}), ("b", {})])
+        self.assertFalse(self.path.with_suffix(".rest").exists())
+
+    def test_two_gateways_of_one_name_are_told(self) -> None:
+        self.journal()
+        error = self.assertRaises(ConfigError, Journal, self.path)
+        self.assertIn("CHIMEGW_INSTANCE", str(error))
+
+    def test_a_folder_that_cannot_be_made_is_named(self) -> None:
+        error = self.assertRaises(ConfigError, Journal, Path("/proc/no/journal"))
+        self.assertIn("CHIMEGW_STATE", str(error))
+
+    def test_a_disk_that_is_full_leaves_no_half_of_a_line(self) -> None:
+        journal = self.journal()
+        journal.append([("a", {})])
+        before = self.path.read_bytes()
+
+        class Full:
+            def __init__(self, file: Any) -> None:
+                self.file = file
+
+            def write(self, data: bytes) -> int:
+                self.file.write(data[:3])
+                self.file.flush()
+                raise OSError(28, "No space left on device")
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(self.file, name)
+
+        journal._file = Full(journal._file)  # type: ignore[assignment]
+        self.assertRaises(OSError, journal.append, [("b", {})])
+        self.assertEqual(self.path.read_bytes(), before)

@@ -1,0 +1,303 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.exc import IntegrityError, OperationalError
+from twisted.trial.unittest import SynchronousTestCase
+
+from chime_gateway.store.database import Database
+from chime_gateway.store.entries import CLOSED, DELIVERY, OPENED, Entry
+from chime_gateway.store.journal import Journal
+from chime_gateway.store.queries import CallQuery
+from chime_gateway.store.writer import Keeper, journal_path
+from tests.support.entries import closed, delivery, opened
+from tests.support.files import temporary_folder
+from tests.support.threads import ThreadTestCase
+
+
+class FakeDatabase:
+    """Takes entries, unless it is away."""
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self.is_away = False
+        self.refuses = ""
+        self.breaks = ""
+        self.migrations = 0
+
+    def migrate(self) -> None:
+        self._answer()
+        self.migrations += 1
+
+    def apply(self, entries: Any) -> None:
+        self._answer()
+        if any(values.get("call_id") == self.refuses for _, values in entries):
+            raise IntegrityError("insert", {}, ValueError("refused"))
+        if any(values.get("call_id") == self.breaks for _, values in entries):
+            raise KeyError("a bug")
+        self.entries += [tuple(entry) for entry in entries]
+
+    def _answer(self) -> None:
+        if self.is_away:
+            raise OperationalError("connect", {}, ConnectionError("it is away"))
+
+    def ids(self) -> list[str]:
+        return [values["call_id"] for _, values in self.entries]
+
+
+class KeeperTests(ThreadTestCase):
+    def setUp(self) -> None:
+        self.folder = temporary_folder(self)
+        self.database = FakeDatabase()
+        self.calls: list[str] = []
+        self.keeper = self.new_keeper()
+
+    def new_keeper(self) -> Keeper:
+        path = journal_path(self.folder, "me:8080")
+        self.journal = Journal(path)
+        database: Any = self.database
+        keeper = Keeper(
+            database,
+            self.journal,
+            ready=lambda: self.calls.append("ready"),
+            wrote=lambda: self.calls.append("wrote"),
+        )
+        self.addCleanup(self.journal.close)
+        return keeper
+
+    def start(self) -> None:
+        self.keeper.start()
+        self.addCleanup(self.keeper.stop, 5.0)
+
+    def test_entries_come_into_the_database_in_their_order(self) -> None:
+        self.start()
+        for number in range(500):
+            self.keeper.put((OPENED, {"call_id": str(number)}))
+        self.until(lambda: len(self.database.entries) == 500)
+        self.assertEqual(self.database.ids(), [str(n) for n in range(500)])
+        self.until(lambda: self.keeper.backlog_bytes == 0)
+
+    def test_what_an_earlier_run_left_comes_first(self) -> None:
+        self.journal.append([(OPENED, {"call_id": "left"})])
+        self.start()
+        self.keeper.put((OPENED, {"call_id": "new"}))
+        self.until(lambda: "new" in self.database.ids())
+        # The new one may be in the journal before the old one was read.
+        self.assertEqual(self.database.ids(), ["left", "new"])
+        self.assertEqual(self.calls, ["ready"])
+
+    def test_while_the_database_is_away_all_waits_on_disk_and_is_caught_up(
+        self,
+    ) -> None:
+        self.database.is_away = True
+        self.start()
+        self.keeper.put((OPENED, {"call_id": "a"}))
+        self.until(lambda: self.keeper.fault)
+        self.assertIn("it is away", self.keeper.fault)
+        self.keeper.put((OPENED, {"call_id": "b"}))
+        self.until(lambda: self.journal._path.read_bytes().count(b"\n") == 2)
+        self.assertEqual(self.calls, [])
+        self.database.is_away = False
+        self.until(lambda: self.database.ids() == ["a", "b"])
+        self.until(lambda: not self.keeper.fault)
+        self.assertEqual(self.calls, ["ready"])
+        self.assertEqual(self.keeper.backlog_bytes, 0)
+        self.flushLoggedErrors()
+
+    def test_one_that_cannot_be_does_not_hold_back_the_others(self) -> None:
+        self.database.refuses = "bad"
+        self.start()
+        for call_id in ("a", "bad", "b"):
+            self.keeper.put((OPENED, {"call_id": call_id}))
+        self.until(lambda: self.keeper.counts["refused"] == 1)
+        self.until(lambda: self.database.ids() == ["a", "b"])
+        self.assertEqual(self.keeper.fault, "")
+
+    def test_a_journal_that_cannot_be_written_holds_nothing_up(self) -> None:
+        def full(entries: Any) -> None:
+            raise OSError(28, "No space left on device")
+
+        self.patch(self.journal, "append", full)
+        self.start()
+        self.keeper.put((OPENED, {"call_id": "a"}))
+        self.until(lambda: self.database.ids() == ["a"])
+        self.assertEqual(self.keeper.counts["not_journaled"], 1)
+
+    def test_with_both_gone_entries_wait_in_memory(self) -> None:
+        real = self.journal.append
+        self.database.is_away = True
+
+        def full(entries: Any) -> None:
+            raise OSError(28, "No space left on device")
+
+        self.patch(self.journal, "append", full)
+        self.start()
+        self.keeper.put((OPENED, {"call_id": "a"}))
+        self.until(lambda: self.keeper.counts["not_journaled"] == 1)
+        self.patch(self.journal, "append", real)
+        self.keeper.put((OPENED, {"call_id": "b"}))
+        self.until(lambda: self.keeper.backlog_bytes > 0)
+        self.database.is_away = False
+        self.until(lambda: self.database.ids() == ["a", "b"])
+        self.assertEqual(self.keeper.counts["lost"], 0)
+
+    def test_deliveries_wake_whoever_delivers(self) -> None:
+        self.start()
+        self.keeper.put((DELIVERY, {"call_id": "a"}))
+        self.until(lambda: "wrote" in self.calls)
+
+    def test_stopping_writes_what_there_is(self) -> None:
+        self.keeper.start()
+        for number in range(50):
+            self.keeper.put((OPENED, {"call_id": str(number)}))
+        self.keeper.stop(5.0)
+        self.assertEqual(len(self.database.entries), 50)
+
+    def test_stopping_does_not_wait_for_a_database_that_is_away(self) -> None:
+        self.database.is_away = True
+        self.keeper.start()
+        self.keeper.put((OPENED, {"call_id": "a"}))
+        self.keeper.stop(5.0)
+        self.database.is_away = False
+        self.keeper = self.new_keeper()
+        self.start()
+        self.until(lambda: self.database.ids() == ["a"])
+
+    # -- bugs ----------------------------------------------------------------------
+
+    def test_an_entry_that_meets_a_bug_does_not_end_the_writing(self) -> None:
+        self.database.breaks = "bad"
+        self.start()
+        for call_id in ("a", "bad", "b"):
+            self.keeper.put((OPENED, {"call_id": call_id}))
+        self.until(lambda: self.database.ids() == ["a", "b"])
+        self.keeper.put((OPENED, {"call_id": "c"}))
+        self.until(lambda: self.database.ids() == ["a", "b", "c"])
+        self.until(lambda: self.keeper.backlog_bytes == 0)
+        self.assertEqual(self.keeper.counts["refused"], 1)
+        self.assertEqual(self.keeper.fault, "")
+        self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
+
+    def test_an_entry_that_is_no_json_does_not_hold_back_the_others(self) -> None:
+        self.start()
+        self.keeper.put((OPENED, {"call_id": "bad", "record": object()}))
+        self.keeper.put((OPENED, {"call_id": "a"}))
+        self.until(lambda: self.database.ids() == ["a"])
+        self.assertEqual(self.keeper.counts["refused"], 1)
+        self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
+
+    def test_a_bug_in_what_is_done_beside_leaves_the_store_open(self) -> None:
+        def broken() -> None:
+            raise KeyError("a bug")
+
+        for name in ("_ready", "_wrote", "_upkeep"):
+            self.patch(self.keeper, name, broken)
+        self.start()
+        self.keeper.put((DELIVERY, {"call_id": "a"}))
+        self.until(lambda: self.keeper.is_open)
+        self.keeper.put((DELIVERY, {"call_id": "b"}))
+        self.until(lambda: self.database.ids() == ["a", "b"])
+        self.until(lambda: self.keeper.backlog_bytes == 0)
+        self.assertEqual(self.keeper.fault, "")
+        self.assertGreater(len(self.flushLoggedErrors(KeyError)), 1)
+
+    def test_tables_that_cannot_be_made_are_tried_again_at_leisure(self) -> None:
+        def broken() -> None:
+            raise KeyError("a bug")
+
+        self.patch(self.database, "migrate", broken)
+        self.start()
+        self.keeper.put((OPENED, {"call_id": "a"}))
+        self.until(lambda: self.keeper.fault)
+        for _ in range(20):
+            self.keeper.put((OPENED, {"call_id": "b"}))
+            self.until(lambda: not self.keeper.worker.waiting)
+        self.assertLess(self.keeper.worker.bugs, 5)
+        self.keeper.stop(5.0)
+        self.flushLoggedErrors(KeyError)
+
+    def test_a_thread_that_takes_nothing_does_not_fill_the_memory(self) -> None:
+        for number in range(60_000):  # the thread does not run
+            self.keeper.put((OPENED, {"call_id": str(number)}))
+        self.assertEqual(self.keeper.counts["lost"], 10_000)
+        self.start()
+        self.until(lambda: len(self.database.entries) == 50_000)
+
+
+class LockedTests(ThreadTestCase):
+    """A real SQLite file that somebody else holds."""
+
+    def test_records_wait_for_the_lock(self) -> None:
+        import sqlite3
+
+        folder = temporary_folder(self)
+        path = folder / "calls.sqlite"
+        database = Database(f"sqlite:///{path}", folder)
+        database.migrate()
+        self.patch(database, "_engine", _impatient(path))
+        keeper = Keeper(database, Journal(folder / "journal.jsonl"))
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN EXCLUSIVE")
+        self.addCleanup(other.close)
+        keeper.start()
+        keeper.put((OPENED, opened("a")))
+        keeper.put((CLOSED, closed("a", turns=[])))
+        keeper.put((DELIVERY, delivery("a", 1)))
+        self.until(lambda: keeper.fault)
+        self.assertIn("locked", keeper.fault)
+        other.execute("ROLLBACK")
+        keeper.stop(10.0)
+        (row,) = database.calls(CallQuery())
+        self.assertEqual((row.call_id, row.state), ("a", "ended"))
+        database.close()
+
+
+class FullTests(ThreadTestCase):
+    """A real SQLite file that may not grow any more."""
+
+    def test_records_wait_for_room(self) -> None:
+        from sqlalchemy import event
+
+        folder = temporary_folder(self)
+        database = Database(f"sqlite:///{folder}/calls.sqlite", folder)
+        self.addCleanup(database.close)
+        database.migrate()
+        pages = [30]
+
+        @event.listens_for(database._engine, "begin")
+        def limited(connection: Any) -> None:
+            connection.exec_driver_sql(f"PRAGMA max_page_count={pages[0]}")
+
+        keeper = Keeper(database, Journal(folder / "journal.jsonl"))
+        keeper.start()
+        for number in range(50):
+            row = opened(f"c{number}", record={"padding": "x" * 5000})
+            keeper.put((OPENED, row))
+        self.until(lambda: keeper.fault)
+        self.assertIn("full", keeper.fault)
+        pages[0] = 1_000_000
+        keeper.stop(15.0)
+        self.assertEqual(len(database.calls(CallQuery(limit=100))), 50)
+
+
+def _impatient(path: Path) -> Any:
+    from sqlalchemy import create_engine
+
+    return create_engine(f"sqlite:///{path}", connect_args={"timeout": 0.05})
+
+
+class SpaceTests(SynchronousTestCase):
+    if not Path("/dev/full").exists():
+        skip = "there is no /dev/full here"
+
+    def test_a_full_disk_is_no_bug(self) -> None:
+        folder = temporary_folder(self)
+        os.symlink("/dev/full", folder / "journal.jsonl")
+        database: Any = FakeDatabase()
+        keeper = Keeper(database, Journal(folder / "journal.jsonl"))
+        keeper.start()
+        keeper.put((OPENED, {"call_id": "a"}))
+        keeper.stop(5.0)
+        self.assertEqual(database.ids(), ["a"])

@@ -1,0 +1,172 @@
+"""
+A whole call without a socket: a simulated caller, the gateway's leg, call, pump
+and Azure session, and the simulated service, joined in memory on one clock.
+
+Every part is the real one; only what would carry the bytes is left out.  So a
+call of ten seconds takes some hundredths of one, and comes out the same each
+time.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from chime_gateway.agents.session import AzureSession
+from chime_gateway.audio import PCMU, Codec
+from chime_gateway.call.events import CallEvent
+from chime_gateway.call.routing import Roster
+from chime_gateway.call.table import CallTable
+from chime_gateway.carriers.media_stream.leg import StreamLeg
+from chime_gateway.interfaces import AgentEvents, AgentSession
+from chime_gateway.media.metronome import Metronome
+from chime_gateway.settings.agent_profile import AgentProfile
+from chime_gateway.settings.values import Limits
+from chime_gateway.sim.caller.caller import CallPlan, CallReport, SimulatedCaller
+from chime_gateway.sim.caller.stream_line import StreamLine
+from chime_gateway.sim.realtime.session import Behaviour, SimulatedSession
+from chime_gateway.sim.realtime.voices import Parrot, Voice
+from chime_gateway.wire.media_stream.raw import RawStream
+from chime_gateway.wire.media_stream.twilio import TwilioStream
+from chime_gateway.wire.realtime.dialects import GA, PREVIEW
+from tests.support.fakes import RecordingMeasures, RecordingTools
+
+#: As fine as the beat of time is here.
+STEP_SECONDS = 0.001
+
+
+class _CarrierSocket:
+    def __init__(self, call: VirtualCall) -> None:
+        self._call = call
+
+    def send_message(self, payload: bytes, is_binary: bool = False) -> bool:
+        self._call.line.message_received(payload, is_binary)
+        return True
+
+    def close(self, code: int, reason: str) -> None:
+        self._call.closed.append((code, reason))
+
+
+class _ServiceSocket:
+    def __init__(self, session: SimulatedSession) -> None:
+        self._session = session
+
+    def send_message(self, payload: bytes, is_binary: bool = False) -> bool:
+        self._session.receive(payload)
+        return True
+
+    def close(self, code: int, reason: str) -> None:
+        self._session.stop()
+
+
+class VirtualAgents:
+    """Sessions at the simulated service."""
+
+    def __init__(
+        self, clock: Clock, voice: Voice, behaviour: Behaviour, is_preview: bool
+    ) -> None:
+        self._clock = clock
+        self._voice = voice
+        self._behaviour = behaviour
+        self._is_preview = is_preview
+        self.sessions: list[SimulatedSession] = []
+        self.server_events: list[Mapping[str, Any]] = []
+
+    def open(
+        self, profile: AgentProfile, leg_codec: Codec, events: AgentEvents
+    ) -> Deferred[AgentSession]:
+        dialect = PREVIEW if self._is_preview else GA
+        azure = AzureSession(dialect, profile, leg_codec, events, self._clock.seconds)
+
+        def send(event: Mapping[str, Any]) -> None:
+            self.server_events.append(event)
+            payload = json.dumps(event).encode()
+            # Never within the call of our own that caused it.
+            self._clock.callLater(0, azure.message_received, payload, False)
+
+        session = SimulatedSession(
+            self._voice,
+            self._behaviour,
+            is_preview=self._is_preview,
+            send=send,
+            close=lambda code, reason: azure.socket_closed(f"closed ({code})"),
+            clock=self._clock,
+            wall_time=lambda: 1_000_000.0,
+        )
+        self.sessions.append(session)
+        azure.opened(_ServiceSocket(session))  # type: ignore[arg-type]
+        session.start()
+        return azure.ready
+
+
+class VirtualCall:
+    """
+    @ivar closed: (code, reason) with which the gateway closed the stream.
+    """
+
+    def __init__(
+        self,
+        plan: CallPlan,
+        *,
+        codec: Codec = PCMU,
+        is_raw: bool = False,
+        voice: Voice | None = None,
+        behaviour: Behaviour | None = None,
+        is_preview: bool = False,
+        profile: AgentProfile | None = None,
+        tools: Any = None,
+        recordings: Any = None,
+        capture: Any = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.clock = clock or Clock()
+        self.events: list[CallEvent] = []
+        self.agents = VirtualAgents(
+            self.clock, voice or Parrot(), behaviour or Behaviour(), is_preview
+        )
+        self.measures = RecordingMeasures()
+        self.closed: list[tuple[int, str]] = []
+        table = CallTable(
+            self.agents,
+            roster=Roster(agents={"default": profile or AgentProfile()}, routes={}),
+            tools=tools or RecordingTools([]),
+            recordings=recordings,
+            listeners=[self.events.append],
+            capture=capture,
+            limits=Limits(),
+            clock=self.clock,
+            metronome=Metronome(self.clock),
+            measures=self.measures,
+            wall_time=lambda: 1_000_000.0,
+            new_id=lambda: "call",
+        )
+        leg: StreamLeg = StreamLeg(
+            RawStream() if is_raw else TwilioStream(),
+            _CarrierSocket(self),
+            table,
+            is_authorized=True,
+            check_token=lambda token: False,
+            clock=self.clock,
+            start_seconds=5.0,
+        )
+        self.line = StreamLine(
+            codec,
+            self.clock,
+            is_raw=is_raw,
+            parameters=plan.parameters,
+            send=leg.message_received,
+            hang_up=lambda: leg.socket_closed(1000, True),
+        )
+        self.caller = SimulatedCaller(plan, codec, self.clock, self.line)
+        self.line.caller = self.caller
+
+    def run(self, most_seconds: float = 60.0) -> CallReport:
+        """Until the caller hangs up, or the gateway does."""
+        self.caller.start()
+        while not self.measures.records and self.clock.seconds() < most_seconds:
+            self.clock.advance(STEP_SECONDS)
+        return self.caller.stop()

@@ -1,0 +1,152 @@
+"""A carrier that nobody knows of: its leg says what it is, and that is enough."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from chime_gateway.call.routing import Roster
+from chime_gateway.call.table import CallTable
+from chime_gateway.capture.files import CaptureFiles
+from chime_gateway.capture.replay import ReplayReport, replay_file
+from chime_gateway.http.metrics import Metrics
+from chime_gateway.interfaces import CarrierTraits
+from chime_gateway.media.metronome import Metronome
+from chime_gateway.outcomes import Ending, Outcome
+from chime_gateway.settings.agent_profile import AgentProfile
+from chime_gateway.settings.values import Limits
+from tests.support.fakes import (
+    Log,
+    RecordingAgent,
+    RecordingAgents,
+    RecordingLeg,
+    RecordingTools,
+)
+from tests.support.files import temporary_folder
+
+#: Takes audio ahead of time and never says when it was heard.
+PIGEON = CarrierTraits(name="pigeon", buffers=True, reports_playback=False)
+
+#: As slow as no other, but it says when something was heard.
+SATELLITE = CarrierTraits(
+    name="satellite", buffers=True, reports_playback=True, lag_seconds=2.5
+)
+
+#: Is given a frame each 20 ms.
+WALKIE_TALKIE = CarrierTraits(
+    name="walkie-talkie", buffers=False, reports_playback=False
+)
+
+
+class NewCarrierTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.log: Log = []
+        self.metrics = Metrics()
+        self.folder = temporary_folder(self)
+
+    def begin(self, traits: CarrierTraits) -> Any:
+        self.metrics.carriers.add(traits.name)
+        agents = RecordingAgents(self.log)
+        self.files = CaptureFiles(self.folder)
+        self.files.start()
+        self.table = CallTable(
+            agents,
+            roster=Roster(agents={"default": AgentProfile()}),
+            tools=RecordingTools([]),
+            limits=Limits(),
+            clock=self.clock,
+            metronome=Metronome(self.clock, self.metrics.tick_was_late),
+            measures=self.metrics,
+            wall_time=lambda: 0.0,
+            new_id=lambda: traits.name,
+            capture=self.files,
+        )
+        self.metrics.calls = self.table.calls
+        leg = RecordingLeg(self.log)
+        leg.traits = traits
+        call: Any = self.table.incoming(leg)
+        agents.opening[0].callback(RecordingAgent(self.log))
+        self.agent_events: Any = agents.events[0]
+        return call
+
+    def talk(self, call: Any) -> None:
+        """Two items; the caller speaks into the second and is then silent."""
+        for item in ("i1", "i2"):
+            self.agent_events.response_started(f"r-{item}")
+            self.agent_events.agent_audio(f"r-{item}", item, 0, b"\x10" * 16_000)
+            self.agent_events.agent_audio_done(item)
+            for _ in range(60):
+                self.clock.advance(0.02)
+                call.caller_audio(b"\xff" * 160)
+        self.agent_events.speech_started("s")
+        for _ in range(100):
+            self.clock.advance(0.02)
+        call.leg_ended(Ending(Outcome.COMPLETED, "bye"))
+
+    def replay(self, traits: CarrierTraits) -> ReplayReport:
+        self.files.stop(5.0)
+        path: Path = self.folder / f"{traits.name}.jsonl"
+        return replay_file(str(path))
+
+    def asked(self, what: str) -> int:
+        return sum(1 for entry in self.log if entry[0] == what)
+
+    def metric(self, name: str) -> float | None:
+        for line in self.metrics.text().decode().splitlines():
+            if line.startswith(name + " "):
+                return float(line.rpartition(" ")[2])
+        return None
+
+    def test_its_name_is_in_metrics_before_and_after_a_call(self) -> None:
+        active = 'chimegw_calls_active{carrier="pigeon"}'
+        self.metrics.carriers.add(PIGEON.name)
+        self.assertEqual(self.metric(active), 0)
+        call = self.begin(PIGEON)
+        self.assertEqual(self.metric(active), 1)
+        self.talk(call)
+        self.assertEqual(self.metric(active), 0)
+        ended = 'chimegw_calls_total{carrier="pigeon",outcome="completed"}'
+        self.assertEqual(self.metric(ended), 1)
+        self.files.stop(5.0)
+
+    def test_a_captured_call_of_it_runs_again_the_same(self) -> None:
+        for traits in (PIGEON, SATELLITE, WALKIE_TALKIE):
+            with self.subTest(carrier=traits.name):
+                self.talk(self.begin(traits))
+                report = self.replay(traits)
+                self.assertEqual(report.differences, [])
+                self.assertGreater(report.outputs, 100)
+                assert report.record is not None
+                self.assertEqual(report.record.carrier, traits.name)
+
+    def test_one_that_reports_no_playback_is_asked_for_no_mark(self) -> None:
+        self.talk(self.begin(PIGEON))
+        self.assertEqual(self.asked("leg.mark"), 0)
+        self.assertEqual(self.asked("leg.play"), 2)
+        self.files.stop(5.0)
+
+    def test_one_that_does_not_buffer_is_paced(self) -> None:
+        self.talk(self.begin(WALKIE_TALKIE))
+        played = [entry[1] for entry in self.log if entry[0] == "leg.play"]
+        self.assertEqual(set(played), {160})
+        self.files.stop(5.0)
+
+    def test_silence_of_one_that_may_be_late_is_filled_that_much_later(self) -> None:
+        filled = {}
+        for traits in (PIGEON, SATELLITE):
+            self.talk(self.begin(traits))
+            report = self.replay(traits)
+            assert report.record is not None
+            filled[traits.name] = report.record.media.frames_filled
+        self.assertGreater(filled["pigeon"], 50)
+        self.assertEqual(filled["satellite"], 0)
+
+    def test_one_that_may_be_late_has_to_report_playback(self) -> None:
+        with self.assertRaises(ValueError):
+            CarrierTraits(
+                name="x", buffers=True, reports_playback=False, lag_seconds=1.0
+            )

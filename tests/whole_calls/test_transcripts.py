@@ -1,0 +1,132 @@
+"""
+What callers say is written down, or is not: whole calls with each kind of
+transcriber, and each way in which the service refuses it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from chime_gateway.audio import PCMU
+from chime_gateway.call.events import CallEnded
+from chime_gateway.outcomes import Outcome
+from chime_gateway.settings.agent_profile import AgentProfile
+from chime_gateway.settings.transcribers import REALTIME_MODEL, TRANSCRIBERS
+from chime_gateway.sim.caller.caller import CallPlan
+from chime_gateway.sim.realtime.session import Behaviour
+from chime_gateway.sim.realtime.transcription import (
+    OTHER_COMPLETED,
+    Refusal,
+    Transcription,
+)
+from tests.support.virtual import VirtualCall
+from tests.whole_calls.test_media_stream import SHORT, phrase
+
+TURNS = 2
+
+
+class VirtualTranscriptTests(SynchronousTestCase):
+    def run_call(
+        self,
+        profile: AgentProfile,
+        transcription: Transcription | None = None,
+        **more: Any,
+    ) -> VirtualCall:
+        behaviour = (
+            Behaviour()
+            if transcription is None
+            else Behaviour(transcription=transcription)
+        )
+        plan = CallPlan(
+            utterances=(phrase(PCMU, *SHORT),) * TURNS,
+            interrupt_after_seconds=(None,) * (TURNS - 1),
+        )
+        call = VirtualCall(plan, behaviour=behaviour, profile=profile, **more)
+        report = call.run()
+        (record,) = call.measures.records
+        assert record.ending is not None
+        self.assertIs(record.ending.outcome, Outcome.COMPLETED)
+        # Whatever becomes of the text, the caller is answered.
+        self.assertEqual(len(report.answer_latencies), TURNS)
+        return call
+
+    def texts(self, call: VirtualCall) -> list[str]:
+        ended = call.events[-1].payload
+        assert isinstance(ended, CallEnded)
+        return [turn.text for turn in ended.transcript if turn.speaker == "caller"]
+
+    def test_every_kind_writes_in_both_dialects_and_is_sent_what_it_takes(self) -> None:
+        for kind in TRANSCRIBERS:
+            for is_preview in (False, True):
+                with self.subTest(kind=kind, is_preview=is_preview):
+                    profile = AgentProfile(
+                        transcription_kind=kind,
+                        transcription_model=kind,
+                        language="en",
+                        transcription_prompt="Names: Smith",
+                        transcription_keywords=("Smith",),
+                        transcription_delay="low",
+                    )
+                    call = self.run_call(profile, is_preview=is_preview)
+                    (session,) = call.agents.sessions
+                    self.assertEqual(session.log.errors, [])
+                    self.assertEqual(call.measures.texts_missed, [])
+                    texts = self.texts(call)
+                    self.assertEqual([bool(text) for text in texts], [True] * TURNS)
+
+    def test_the_model_itself_writes_without_a_deployment(self) -> None:
+        profile = AgentProfile(transcription_kind=REALTIME_MODEL)
+        with_whisper = self.run_call(AgentProfile(transcription_model="whisper-1"))
+        call = self.run_call(profile, Transcription())
+        self.assertEqual(self.texts(call), self.texts(with_whisper))
+        (record,) = call.measures.records
+        self.assertEqual(record.responses, TURNS)
+        (other,) = with_whisper.measures.records
+        self.assertGreater(record.tokens["input_tokens"], other.tokens["input_tokens"])
+
+    def test_no_refusal_ends_a_call_or_delays_an_answer(self) -> None:
+        forms = {
+            Refusal.UPDATE: ["refused"],
+            Refusal.UPDATE_UNCORRELATED: ["refused"],
+            Refusal.NOT_FOUND: ["failed"] * TURNS,
+            Refusal.FAILED: ["failed"] * TURNS,
+            # The call is over before it is clear that nothing will come.
+            Refusal.SILENCE: [],
+        }
+        for refusal, missed in forms.items():
+            for is_preview in (False, True):
+                with self.subTest(refusal=refusal, is_preview=is_preview):
+                    call = self.run_call(
+                        AgentProfile(),
+                        Transcription(refusal=refusal),
+                        is_preview=is_preview,
+                    )
+                    self.assertEqual(call.measures.texts_missed, missed)
+                    self.assertEqual(self.texts(call), [""] * TURNS)
+
+    def test_a_resource_without_that_deployment_answers_all_the_same(self) -> None:
+        call = self.run_call(AgentProfile(), Transcription())
+        self.assertEqual(call.measures.texts_missed, ["failed"] * TURNS)
+
+    def test_settings_that_do_not_fit_the_deployment_cost_the_text_only(self) -> None:
+        """The deployment is of another kind than its settings say."""
+        profile = AgentProfile(
+            transcription_model="mine",
+            transcription_kind="gpt-realtime-whisper",
+            transcription_delay="low",
+            voice="cedar",
+        )
+        call = self.run_call(
+            profile, Transcription(deployments={"mine": "gpt-4o-transcribe"})
+        )
+        self.assertEqual(call.measures.texts_missed, ["refused"])
+
+    def test_the_other_name_of_the_event_is_understood(self) -> None:
+        transcription = Transcription(
+            deployments={"gpt-4o-mini-transcribe": "gpt-4o-mini-transcribe"},
+            completed_event=OTHER_COMPLETED,
+        )
+        call = self.run_call(AgentProfile(), transcription)
+        self.assertEqual([bool(text) for text in self.texts(call)], [True] * TURNS)

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from chime_gateway.wire.rtp import dtmf
+
+
+class KeypadTests(SynchronousTestCase):
+    def press(
+        self, pad: dtmf.Keypad, digit: str, stamp: int, duration: int = 800
+    ) -> str:
+        found = ""
+        for _, payload in dtmf.key_packets(digit, duration, 160):
+            found += pad.event_received(stamp, payload) or ""
+        return found
+
+    def test_many_packets_are_one_key(self) -> None:
+        pad = dtmf.Keypad()
+        self.assertEqual(self.press(pad, "5", 1000), "5")
+        self.assertEqual(self.press(pad, "5", 3000), "5")
+        self.assertEqual(self.press(pad, "#", 5000), "#")
+
+    def test_any_packet_of_it_is_enough(self) -> None:
+        for _, payload in dtmf.key_packets("D", 800, 160):
+            self.assertEqual(dtmf.Keypad().event_received(0, payload), "D")
+
+    def test_late_packets_of_the_key_before_are_nothing(self) -> None:
+        pad = dtmf.Keypad()
+        packets = [payload for _, payload in dtmf.key_packets("1", 800, 160)]
+        self.press(pad, "1", 1000)
+        self.press(pad, "2", 3000)
+        self.assertIsNone(pad.event_received(1000, packets[-1]))
+
+    def test_a_key_held_for_half_a_minute_is_one_key(self) -> None:
+        pad = dtmf.Keypad()
+        found, stamp = "", 2**32 - 70000
+        for _ in range(4):  # 8.2 s each, the timestamp wraps
+            for duration in range(160, 0xFFFF, 160):
+                payload = bytes([9, 10]) + duration.to_bytes(2)
+                found += pad.event_received(stamp % 2**32, payload) or ""
+            payload = b"\x09\x0a\xff\xff"
+            found += pad.event_received(stamp % 2**32, payload) or ""
+            stamp += 0xFFFF
+        self.assertEqual(found, "9")
+
+    def test_what_is_no_key(self) -> None:
+        pad = dtmf.Keypad()
+        for payload in (b"", b"\1", b"\x10\0\0\1", b"\xff\xff\xff\xff"):
+            self.assertIsNone(pad.event_received(1, payload))
+
+    def test_info_bodies(self) -> None:
+        for kind, body, digit in (
+            ("application/dtmf-relay", b"Signal=5\r\nDuration=160\r\n", "5"),
+            ("application/dtmf-relay", b"Duration= 160\nsignal = d\n", "D"),
+            ("application/dtmf-relay", b"Signal=11\r\n", "#"),
+            ("application/dtmf", b" 10 ", "*"),
+            ("application/dtmf", b"7", "7"),
+            ("application/dtmf", b"77", None),
+            ("application/dtmf-relay", b"", None),
+            ("application/dtmf-relay", b"\xff\xfe", None),
+            ("text/plain", b"5", None),
+        ):
+            self.assertEqual(dtmf.info_digit(kind, body), digit)

@@ -1,0 +1,182 @@
+"""SIP messages: whole, cut, hostile; and what is written."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from chime_gateway.wire.sip.format import answer_to_bad, stamp_source
+from chime_gateway.wire.sip.message import (
+    MAX_HEADER_LINES,
+    MAX_MESSAGE_BYTES,
+    BadMessage,
+    Request,
+    Source,
+    address_uri,
+    contact_uri,
+    content_type,
+    header_list,
+    parameter,
+    parse,
+    parse_address,
+    split_list,
+)
+
+OPTIONS = (
+    b"OPTIONS sip:desk@192.0.2.10 SIP/2.0\r\n"
+    b"Via: SIP/2.0/UDP 198.51.100.7:5070;branch=z9hG4bKx;rport\r\n"
+    b"Max-Forwards: 70\r\nFrom: Ann <sip:ann@198.51.100.7>;tag=a\r\n"
+    b"To: <sip:desk@192.0.2.10>\r\nCall-ID: c\r\nCSeq: 7 OPTIONS\r\n"
+    b"Content-Length: 0\r\n\r\n"
+)
+
+
+def request(data: bytes = OPTIONS) -> Request:
+    message = parse(data)
+    assert isinstance(message, Request)
+    return message
+
+
+class ReadingTests(SynchronousTestCase):
+    def test_what_is_read(self) -> None:
+        message = request()
+        self.assertEqual(message.method, "OPTIONS")
+        self.assertEqual(message.uri.user, "desk")
+        self.assertEqual((message.cseq, message.cseq_method), (7, "OPTIONS"))
+        self.assertEqual((message.from_tag, message.to_tag), ("a", ""))
+        self.assertEqual(message.branch, "z9hG4bKx")
+
+    def test_compact_names_and_any_case_are_the_same_headers(self) -> None:
+        data = OPTIONS.replace(b"Via:", b"v :").replace(b"From:", b"F:")
+        data = data.replace(b"Content-Length", b"CONTENT-LENGTH")
+        self.assertEqual(request(data).from_tag, "a")
+
+    def test_parameter_names_have_no_case(self) -> None:
+        address = parse_address("<sip:a@b>;TAG=x")
+        self.assertEqual(parameter(address, "tag"), "x")
+        self.assertIsNone(parameter(address, "lr"))
+
+    def test_lists_are_split_outside_of_quotes_and_brackets(self) -> None:
+        value = '"a, b" <sip:x@y;p=1,2>, <sip:z@y> , "q\\"," <sip:w@y>'
+        self.assertEqual(
+            split_list(value),
+            ['"a, b" <sip:x@y;p=1,2>', "<sip:z@y>", '"q\\"," <sip:w@y>'],
+        )
+
+    def test_uris_are_kept_as_they_were_written(self) -> None:
+        for value, uri in (
+            ("<sip:10.0.58.47:5060;alias=10.0.58.47~5060~1>", None),
+            ('"A <b>" <sip:a@b;x=%41:1>;expires=3', "sip:a@b;x=%41:1"),
+            ("sip:a@b;expires=3", "sip:a@b"),
+            ("<sip:a@b?Subject=x>", "sip:a@b?Subject=x"),
+        ):
+            self.assertEqual(address_uri(value), uri or value.strip("<>"))
+        for value in ("", "<>", "<sip:>", "nobody", "<sip:a@b"):
+            with self.assertRaises(BadMessage):
+                address_uri(value)
+
+    def test_hosts_as_people_name_them_are_hosts(self) -> None:
+        data = OPTIONS.replace(b"198.51.100.7", b"sbc_a.gw01").replace(
+            b"192.0.2.10", b"pbx1"
+        )
+        message = request(data)
+        self.assertEqual(message.uri.host, "pbx1")
+        self.assertEqual(message.via.host, "sbc_a.gw01")
+        self.assertEqual(message.from_address.uri.host, "sbc_a.gw01")
+        self.assertEqual(parameter(message.from_address, "tag"), "a")
+
+    def test_a_parameter_named_like_pythons_is_a_parameter_refused(self) -> None:
+        with self.assertRaises(BadMessage):
+            parse_address("<sip:a@b>;self=1")
+
+    def test_several_vias_in_one_header_are_several(self) -> None:
+        data = OPTIONS.replace(
+            b";rport\r\n", b";rport, SIP/2.0/TCP 192.0.2.1;branch=z9hG4bKy\r\n"
+        )
+        message = request(data)
+        self.assertEqual(message.branch, "z9hG4bKx")
+        stamp_source(message, Source("203.0.113.9", 4000))
+        self.assertEqual(
+            message.headers.getlist("Via"),
+            [
+                "SIP/2.0/UDP 198.51.100.7:5070;branch=z9hG4bKx;rport=4000"
+                ";received=203.0.113.9",
+                "SIP/2.0/TCP 192.0.2.1;branch=z9hG4bKy",
+            ],
+        )
+
+    def test_a_source_that_is_what_via_says_needs_no_stamp(self) -> None:
+        data = OPTIONS.replace(b";rport", b"")
+        message = request(data)
+        stamp_source(message, Source("198.51.100.7", 9))
+        self.assertNotIn("received", message.headers["Via"])
+        stamp_source(message, Source("198.51.100.8", 9))
+        self.assertIn(";received=198.51.100.8", message.headers["Via"])
+
+    def test_a_received_that_lies_is_replaced(self) -> None:
+        data = OPTIONS.replace(b";rport", b";received=10.0.0.1;rport=1")
+        message = request(data)
+        stamp_source(message, Source("198.51.100.8", 9))
+        via = message.headers["Via"]
+        self.assertEqual(via.count("received="), 1)
+        self.assertIn("received=198.51.100.8", via)
+
+    def test_limits(self) -> None:
+        for data, status in (
+            (OPTIONS + b"x" * MAX_MESSAGE_BYTES, 513),
+            (OPTIONS.replace(b"Max", b"X: 1\r\n" * MAX_HEADER_LINES + b"Max"), 513),
+            (OPTIONS.replace(b"Max", b"X: " + b"y" * 5000 + b"\r\nMax"), 513),
+            (
+                OPTIONS.replace(b"Max", (b"X: " + b"y" * 4000 + b"\r\n") * 5 + b"Max"),
+                513,
+            ),
+            (OPTIONS.replace(b"Length: 0", b"Length: 5"), 400),
+            (OPTIONS.replace(b"Length: 0", b"Length: " + b"9" * 20), 400),
+            (OPTIONS.replace(b"Call-ID: c", b"Call-ID: c d"), 400),
+            (OPTIONS.replace(b"Ann", b"\xff\xfe"), 400),
+            (OPTIONS.replace(b"Ann", b"A\0n"), 400),
+            (OPTIONS.replace(b"Ann", b"A\nVia: x"), 400),
+            (OPTIONS.replace(b":5070", b":99999"), 400),
+            (OPTIONS.replace(b"To:", b"Too:"), 400),
+            (b"\r\n\r\n", 400),
+            (b"", 400),
+        ):
+            with self.assertRaises(BadMessage) as caught:
+                parse(data)
+            self.assertEqual(caught.exception.status, status, data[:60])
+
+    def test_truncated_anywhere_it_is_no_message_or_a_shorter_body(self) -> None:
+        for end in range(len(OPTIONS)):
+            with self.assertRaises(BadMessage):
+                parse(OPTIONS[:end])
+
+    @settings(max_examples=300, deadline=None)
+    @given(st.binary(max_size=400))
+    def test_any_bytes_are_a_message_or_a_bad_one(self, data: bytes) -> None:
+        try:
+            parse(data)
+        except BadMessage:
+            return
+        self.fail(f"{data!r} is no SIP")
+
+    @settings(max_examples=300, deadline=None)
+    @given(
+        at=st.integers(0, len(OPTIONS) - 1),
+        new=st.binary(max_size=8),
+        cut=st.integers(0, 6),
+    )
+    def test_any_change_is_a_message_or_a_bad_one(
+        self, at: int, new: bytes, cut: int
+    ) -> None:
+        data = OPTIONS[:at] + new + OPTIONS[at + cut :]
+        try:
+            message = parse(data)
+            contact_uri(message)
+            header_list(message, "Record-Route")
+            content_type(message)
+            if isinstance(message, Request):
+                stamp_source(message, Source("198.51.100.7", 1))
+        except BadMessage as bad:
+            answer = answer_to_bad(bad, "tag")
+            self.assertTrue(answer is None or answer.startswith(b"SIP/2.0 "))

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from chime_gateway.wire.websocket_frame import (
+    NOT_PLAIN,
+    OPCODE_BINARY,
+    OPCODE_TEXT,
+    FrameReader,
+    Piece,
+    encode_frame,
+    mask,
+)
+
+KEY = b"\x12\x34\x56\x78"
+
+
+def read(data: bytes, *, masked: bool = True, by: int = 1 << 20) -> list[Piece]:
+    reader = FrameReader(masked=masked, max_payload_bytes=70_000)
+    pieces: list[Piece] = []
+    for start in range(0, len(data), by):
+        pieces += reader.feed(data[start : start + by])
+    return pieces
+
+
+class MaskTests(SynchronousTestCase):
+    def test_the_example_of_rfc_6455_section_5_7(self) -> None:
+        frame = encode_frame(OPCODE_TEXT, b"Hello", b"\x37\xfa\x21\x3d")
+        self.assertEqual(frame.hex(), "818537fa213d7f9f4d5158")
+
+    @given(st.binary(max_size=300), st.binary(min_size=4, max_size=4))
+    def test_masking_twice_gives_the_same(self, payload: bytes, key: bytes) -> None:
+        expected = bytes(b ^ key[i % 4] for i, b in enumerate(payload))
+        self.assertEqual(mask(payload, key), expected)
+        self.assertEqual(mask(expected, key), payload)
+
+
+class FrameReaderTests(SynchronousTestCase):
+    def test_messages_of_every_length_form(self) -> None:
+        for size in (0, 1, 125, 126, 65_535, 65_536, 70_000):
+            for masked, key in ((True, KEY), (False, None)):
+                with self.subTest(size=size, masked=masked):
+                    payload = bytes(i & 0xFF for i in range(size))
+                    frame = encode_frame(OPCODE_BINARY, payload, key)
+                    self.assertEqual(
+                        read(frame, masked=masked), [(OPCODE_BINARY, payload)]
+                    )
+
+    def test_bytes_one_at_a_time_change_nothing(self) -> None:
+        data = encode_frame(OPCODE_TEXT, b"one", KEY) + encode_frame(
+            OPCODE_BINARY, b"x" * 300, KEY
+        )
+        expected = [(OPCODE_TEXT, b"one"), (OPCODE_BINARY, b"x" * 300)]
+        for by in (1, 2, 3, 7, 100):
+            with self.subTest(by=by):
+                self.assertEqual(read(data, by=by), expected)
+
+    def test_a_truncated_frame_gives_nothing_yet(self) -> None:
+        frame = encode_frame(OPCODE_TEXT, b"y" * 200, KEY)
+        for cut in range(len(frame)):
+            self.assertEqual(read(frame[:cut]), [])
+
+    def test_control_frames_are_handed_over_whole_and_in_order(self) -> None:
+        ping = bytes.fromhex("8984") + KEY + mask(b"ping", KEY)
+        data = encode_frame(1, b"a", KEY) + ping + encode_frame(1, b"b", KEY)
+        self.assertEqual(read(data), [(1, b"a"), (NOT_PLAIN, ping), (1, b"b")])
+        self.assertEqual(read(data, by=1), [(1, b"a"), (NOT_PLAIN, ping), (1, b"b")])
+
+    def test_fragments_are_handed_over_until_the_last(self) -> None:
+        def fragment(first: int, payload: bytes) -> bytes:
+            return bytes([first, 0x80 | len(payload)]) + KEY + mask(payload, KEY)
+
+        begin, ping = fragment(0x01, b"be"), fragment(0x89, b"")
+        middle, end = fragment(0x00, b"g"), fragment(0x80, b"in")
+        whole = encode_frame(1, b"next", KEY)
+        self.assertEqual(
+            read(begin + ping + middle + end + whole),
+            [(NOT_PLAIN, f) for f in (begin, ping, middle, end)] + [(1, b"next")],
+        )
+
+    def test_a_frame_masked_the_wrong_way_is_not_plain(self) -> None:
+        unmasked = encode_frame(1, b"naked")
+        self.assertEqual(read(unmasked, masked=True), [(NOT_PLAIN, unmasked)])
+        masked = encode_frame(1, b"masked", KEY)
+        self.assertEqual(read(masked, masked=False), [(NOT_PLAIN, masked)])
+
+    def test_reserved_bits_are_not_plain(self) -> None:
+        frame = b"\xc1\x81" + KEY + mask(b"z", KEY)
+        self.assertEqual(read(frame), [(NOT_PLAIN, frame)])
+
+    def test_a_frame_over_the_limit_is_handed_over_at_its_header(self) -> None:
+        header = b"\x82\xff" + (1 << 40).to_bytes(8, "big") + KEY
+        self.assertEqual(read(header), [(NOT_PLAIN, header)])
+        later = encode_frame(1, b"later", KEY)
+        reader = FrameReader(masked=True, max_payload_bytes=100)
+        reader.feed(header)
+        self.assertEqual(reader.feed(later), [(NOT_PLAIN, later)])
+
+    @given(st.binary(max_size=200), st.integers(1, 50))
+    def test_no_byte_is_lost_or_invented(self, data: bytes, by: int) -> None:
+        # What is plain is re-encoded; with what is not it must be a prefix of
+        # the input, and cutting the input otherwise must give the same.
+        pieces = read(data, masked=False, by=by)
+        again = b"".join(
+            payload if opcode == NOT_PLAIN else encode_frame(opcode, payload)
+            for opcode, payload in pieces
+        )
+        minimal = read(again, masked=False)
+        self.assertEqual(
+            [p for p in minimal if p[0] != NOT_PLAIN],
+            [p for p in pieces if p[0] != NOT_PLAIN],
+        )
+        self.assertEqual(
+            [p for p in read(data, masked=False) if p[0] != NOT_PLAIN],
+            [p for p in pieces if p[0] != NOT_PLAIN],
+        )
