@@ -51,7 +51,10 @@ FORBIDDEN = {
     ),
     "media": ("autobahn", "treq", "chime_gateway.wire", "chime_gateway.net"),
     "net": ("chime_gateway.media", "chime_gateway.codec", "chime_gateway.interfaces"),
-    "rtp": ("autobahn", "treq", "chime_gateway.call", "chime_gateway.interfaces"),
+    "rtp": (
+        *("autobahn", "treq", "chime_gateway.call", "chime_gateway.interfaces"),
+        "chime_gateway.wire.sip",
+    ),
     "call": (
         *("autobahn", "treq", "numpy", "chime_gateway.wire", "chime_gateway.codec"),
         *("chime_gateway.net", "chime_gateway.rtp"),

@@ -1,22 +1,20 @@
 """
-SRTP for one call (RFC 3711) with the keys of its session description.
+SRTP for one call (RFC 3711).  How its two sides came to their keys is not known here.
 
 The cipher work is libsrtp's.
 """
 
 from __future__ import annotations
 
-import secrets
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final
 
-from attrs import frozen
+from attrs import field, frozen
 from pylibsrtp import Error, Policy, Session
 from pylibsrtp._binding import ffi
 
 from chime_gateway.errors import RemoteProtocolError
-from chime_gateway.wire.sip.sdp import SUITES, Crypto
 
 _HMAC_SHA1: Final = 3
 _AES_ICM_256: Final = 5
@@ -32,49 +30,55 @@ class SrtpError(RemoteProtocolError):
 
 
 @frozen
+class SrtpProfile:
+    """
+    How packets are protected: AES in counter mode, HMAC-SHA1 (RFC 3711, RFC 6188).
+
+    @ivar key_bytes: of a master key and its salt.
+    @ivar tag_bytes: of RTP; RTCP's tag has the long form always.
+    """
+
+    key_bytes: int
+    tag_bytes: int
+
+
+AES_128_TAG_80: Final = SrtpProfile(key_bytes=30, tag_bytes=10)
+AES_128_TAG_32: Final = SrtpProfile(key_bytes=30, tag_bytes=4)
+AES_256_TAG_80: Final = SrtpProfile(key_bytes=46, tag_bytes=10)
+AES_256_TAG_32: Final = SrtpProfile(key_bytes=46, tag_bytes=4)
+
+
+@frozen
 class SrtpKeys:
-    """What each side encrypts with."""
+    """
+    What each side encrypts with, wherever the two agreed on it.
 
-    local: Crypto
-    remote: Crypto
+    @ivar local: our master key and salt together; C{remote}: the other side's.
+    """
 
-
-def new_crypto(offered: Crypto) -> Crypto:
-    """Our key, for the same suite under the same tag."""
-    key = secrets.token_bytes(SUITES[offered.suite])
-    return Crypto(offered.tag, offered.suite, key)
-
-
-def offer_cryptos() -> Crypto:
-    """What we propose: the suite that everybody has."""
-    suite = "AES_CM_128_HMAC_SHA1_80"
-    return Crypto(1, suite, secrets.token_bytes(SUITES[suite]))
+    profile: SrtpProfile
+    local: bytes = field(repr=False)
+    remote: bytes = field(repr=False)
 
 
-def choose_crypto(cryptos: Sequence[Crypto]) -> Crypto | None:
-    """The first one offered: the order is the other side's preference."""
-    return cryptos[0] if cryptos else None
-
-
-def _policy(crypto: Crypto, ssrc_type: int) -> Policy:
-    is_short = crypto.suite.endswith("_32")
-    profile = (
+def _policy(profile: SrtpProfile, key: bytes, ssrc_type: int) -> Policy:
+    name = (
         Policy.SRTP_PROFILE_AES128_CM_SHA1_32
-        if is_short
+        if profile.tag_bytes == 4
         else Policy.SRTP_PROFILE_AES128_CM_SHA1_80
     )
-    policy = Policy(key=crypto.key, ssrc_type=ssrc_type, srtp_profile=profile)
-    if "256" in crypto.suite:
+    policy = Policy(key=key, ssrc_type=ssrc_type, srtp_profile=name)
+    if profile.key_bytes == AES_256_TAG_80.key_bytes:
         # RFC 6188; SRTCP has the long tag always (RFC 4568 section 6.2).
         for part, tag_bytes in (
-            (policy._policy.rtp, 4 if is_short else 10),
+            (policy._policy.rtp, profile.tag_bytes),
             (policy._policy.rtcp, 10),
         ):
             if ffi.sizeof(part) != _CRYPTO_POLICY.size:
                 raise AssertionError("libsrtp has another srtp_crypto_policy_t")
             values = _CRYPTO_POLICY.pack(
                 _AES_ICM_256,
-                SUITES[crypto.suite],
+                profile.key_bytes,
                 _HMAC_SHA1,
                 20,
                 tag_bytes,
@@ -88,8 +92,8 @@ class SrtpCodec:
     """Protect what goes out, check and open what comes in."""
 
     def __init__(self, keys: SrtpKeys) -> None:
-        outbound = Session(_policy(keys.local, Policy.SSRC_ANY_OUTBOUND))
-        inbound = Session(_policy(keys.remote, Policy.SSRC_ANY_INBOUND))
+        outbound = Session(_policy(keys.profile, keys.local, Policy.SSRC_ANY_OUTBOUND))
+        inbound = Session(_policy(keys.profile, keys.remote, Policy.SSRC_ANY_INBOUND))
         self.protect: Callable[[bytes], bytes] = outbound.protect
         self.protect_rtcp: Callable[[bytes], bytes] = outbound.protect_rtcp
         self._unprotect = inbound.unprotect

@@ -1,37 +1,42 @@
-"""SRTP: every suite, and what does not belong."""
+"""SRTP: every profile, and what does not belong."""
 
 from __future__ import annotations
 
 from attrs import evolve
 
-from chime_gateway.rtp.srtp import SrtpKeys
+from chime_gateway.rtp.srtp import (
+    AES_128_TAG_32,
+    AES_128_TAG_80,
+    AES_256_TAG_32,
+    AES_256_TAG_80,
+    SrtpKeys,
+    SrtpProfile,
+)
 from chime_gateway.rtp.stream import Terms
 from chime_gateway.wire.rtp import packet as rtp
-from chime_gateway.wire.sip.sdp import SUITES, Crypto
 from tests.rtp.test_stream import REMOTE, RTCP, TERMS, Ear, StreamTestCase
 
 
 class SrtpTests(StreamTestCase):
-    def pair(self, suite: str) -> tuple[Terms, Terms]:
-        size = SUITES[suite]
-        ours = Crypto(1, suite, bytes(range(size)))
-        theirs = Crypto(1, suite, bytes(range(100, 100 + size)))
+    def pair(self, profile: SrtpProfile) -> tuple[Terms, Terms]:
+        ours = bytes(range(profile.key_bytes))
+        theirs = bytes(range(100, 100 + profile.key_bytes))
         return (
-            evolve(TERMS, keys=SrtpKeys(ours, theirs)),
-            evolve(TERMS, keys=SrtpKeys(theirs, ours)),
+            evolve(TERMS, keys=SrtpKeys(profile, ours, theirs)),
+            evolve(TERMS, keys=SrtpKeys(profile, theirs, ours)),
         )
 
-    def test_every_suite_carries_audio_and_reports_and_refuses_the_rest(self) -> None:
-        for suite in SUITES:
-            near, far = self.pair(suite)
+    def test_every_profile_carries_audio_and_reports_and_refuses_the_rest(self) -> None:
+        profiles = (AES_128_TAG_80, AES_128_TAG_32, AES_256_TAG_80, AES_256_TAG_32)
+        for profile in profiles:
+            near, far = self.pair(profile)
             self.ear = Ear()
             a, b = self.new_stream(near), self.new_stream(far)
             del self.sent[:]
             a.play(b"\x21" * 160)
             a.tick(self.clock.seconds(), 1)
             packet = self.sent[0][0]
-            tag = 4 if suite.endswith("32") else 10
-            self.assertEqual(len(packet), 172 + tag)
+            self.assertEqual(len(packet), 172 + profile.tag_bytes)
             self.assertNotIn(b"\x21" * 8, packet)
             b.rtp_received(packet, REMOTE)
             self.assertEqual(self.ear.audio, b"\x21" * 160)
@@ -47,8 +52,8 @@ class SrtpTests(StreamTestCase):
             self.assertEqual(b.stats.dropped["rtcp"], 1)
 
     def test_the_key_size_is_part_of_what_must_agree(self) -> None:
-        near, _ = self.pair("AES_256_CM_HMAC_SHA1_80")
-        _, far = self.pair("AES_CM_128_HMAC_SHA1_80")
+        near, _ = self.pair(AES_256_TAG_80)
+        _, far = self.pair(AES_128_TAG_80)
         a, b = self.new_stream(near), self.new_stream(far)
         del self.sent[:]
         a.tick(self.clock.seconds(), 1)

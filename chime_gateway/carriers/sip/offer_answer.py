@@ -14,8 +14,13 @@ from typing import Final
 from attrs import evolve
 
 from chime_gateway.audio import Codec
+from chime_gateway.carriers.sip.sdes import (
+    choose_crypto,
+    new_crypto,
+    offer_crypto,
+    srtp_keys,
+)
 from chime_gateway.errors import RemoteProtocolError
-from chime_gateway.rtp.srtp import SrtpKeys, choose_crypto, new_crypto, offer_cryptos
 from chime_gateway.rtp.stream import Terms
 from chime_gateway.wire.sip.sdp import (
     OFFERED_EVENT_TYPE,
@@ -68,7 +73,7 @@ class SessionDescriptions:
         self._version = 0
         self._last = b""
         self._offered_crypto: Crypto | None = None
-        self._keys: SrtpKeys | None = None
+        self._crypto: tuple[Crypto, Crypto] | None = None
         self.terms: Terms | None = None
 
     # -- the other side offers -----------------------------------------------------
@@ -80,35 +85,36 @@ class SessionDescriptions:
         """
         description, remote = self._read(body)
         payload_type, codec = self._choose(remote)
-        keys = self._answer_keys(remote)
+        crypto = self._answer_crypto(remote)
         direction = remote.direction.reverse
-        terms = self._terms(remote, payload_type, codec, keys)
+        terms = self._terms(remote, payload_type, codec, crypto)
         local = LocalAudio(
             host=self._host,
             port=self._port,
             codecs=((payload_type, codec),),
             telephone_event=remote.telephone_event,
             direction=direction,
-            crypto=None if keys is None else keys.local,
+            crypto=None if crypto is None else crypto[0],
         )
         self._version += 1
         answer = format_answer(
             self._session_id, self._version, local, description, remote.index
         )
-        self._keys = keys
+        self._crypto = crypto
         self.terms = terms
         return terms, answer
 
-    def _answer_keys(self, remote: RemoteAudio) -> SrtpKeys | None:
+    def _answer_crypto(self, remote: RemoteAudio) -> tuple[Crypto, Crypto] | None:
+        """Our line, and the one of the offer that it answers."""
         if not remote.is_secure:
             return None
         offered = choose_crypto(remote.cryptos)
         if offered is None:
             raise NotAcceptable("no SRTP suite in common")
-        before = self._keys
-        if before is not None and before.remote == offered:
+        before = self._crypto
+        if before is not None and before[1] == offered:
             return before  # offered again as it was: the keys go on
-        return SrtpKeys(new_crypto(offered), offered)
+        return new_crypto(offered), offered
 
     # -- we offer --------------------------------------------------------------------
 
@@ -124,13 +130,13 @@ class SessionDescriptions:
                 (terms.payload_type, terms.codec),
             )
             event = terms.telephone_event
-            crypto = None if self._keys is None else self._keys.local
+            crypto = None if self._crypto is None else self._crypto[0]
         else:
             static = {codec: number for number, codec in STATIC_TYPES.items()}
             wanted = codecs or self._codecs
             choices = tuple((static[codec], codec) for codec in wanted)
             event = OFFERED_EVENT_TYPE
-            crypto = offer_cryptos() if self._requires_srtp else None
+            crypto = offer_crypto() if self._requires_srtp else None
             self._version += 1
         self._offered_crypto = crypto
         local = LocalAudio(
@@ -148,17 +154,17 @@ class SessionDescriptions:
         """
         _, remote = self._read(body)
         payload_type, codec = self._choose(remote)
-        keys = None
+        crypto = None
         local = self._offered_crypto
         if local is not None:
             chosen = next((c for c in remote.cryptos if c.tag == local.tag), None)
             if not remote.is_secure or chosen is None or chosen.suite != local.suite:
                 raise NotAcceptable("the answer takes no SRTP key")
-            keys = SrtpKeys(local, chosen)
+            crypto = local, chosen
         elif remote.is_secure:
             raise NotAcceptable("the answer is SRTP, the offer was not")
-        self._keys = keys
-        self.terms = self._terms(remote, payload_type, codec, keys)
+        self._crypto = crypto
+        self.terms = self._terms(remote, payload_type, codec, crypto)
         return self.terms
 
     # -- inside ------------------------------------------------------------------------
@@ -195,7 +201,7 @@ class SessionDescriptions:
         remote: RemoteAudio,
         payload_type: int,
         codec: Codec,
-        keys: SrtpKeys | None,
+        crypto: tuple[Crypto, Crypto] | None,
     ) -> Terms:
         rtcp_host = remote.rtcp_host
         if not self._is_allowed(rtcp_host):
@@ -212,5 +218,5 @@ class SessionDescriptions:
             sends=remote.direction.receives,
             # Music on hold is not for the agent.
             receives=is_talk,
-            keys=keys,
+            keys=None if crypto is None else srtp_keys(*crypto),
         )

@@ -1,0 +1,53 @@
+"""
+Keys of SRTP that travel in a session description (RFC 4568).
+
+Which lines are offered and chosen, and what they mean to SRTP.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from chime_gateway.rtp.srtp import (
+    AES_128_TAG_32,
+    AES_128_TAG_80,
+    AES_256_TAG_32,
+    AES_256_TAG_80,
+    SrtpKeys,
+    SrtpProfile,
+)
+from chime_gateway.wire.sip.sdp import Crypto
+
+#: By the names of L{chime_gateway.wire.sip.sdp.SUITES}.
+PROFILES: Final[Mapping[str, SrtpProfile]] = {
+    "AES_CM_128_HMAC_SHA1_80": AES_128_TAG_80,
+    "AES_CM_128_HMAC_SHA1_32": AES_128_TAG_32,
+    "AES_256_CM_HMAC_SHA1_80": AES_256_TAG_80,
+    "AES_256_CM_HMAC_SHA1_32": AES_256_TAG_32,
+    "AES_CM_256_HMAC_SHA1_80": AES_256_TAG_80,
+    "AES_CM_256_HMAC_SHA1_32": AES_256_TAG_32,
+}
+
+
+def new_crypto(offered: Crypto) -> Crypto:
+    """Our key, for the same suite under the same tag."""
+    key = secrets.token_bytes(PROFILES[offered.suite].key_bytes)
+    return Crypto(offered.tag, offered.suite, key)
+
+
+def offer_crypto() -> Crypto:
+    """What we propose: the suite that everybody has."""
+    suite = "AES_CM_128_HMAC_SHA1_80"
+    return Crypto(1, suite, secrets.token_bytes(PROFILES[suite].key_bytes))
+
+
+def choose_crypto(cryptos: Sequence[Crypto]) -> Crypto | None:
+    """The first one offered: the order is the other side's preference."""
+    return cryptos[0] if cryptos else None
+
+
+def srtp_keys(local: Crypto, remote: Crypto) -> SrtpKeys:
+    """What two lines of the same suite agree on."""
+    return SrtpKeys(PROFILES[local.suite], local.key, remote.key)
