@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from chime_gateway.call.event_json import call_json, event_json, payload_json
-from chime_gateway.call.events import CallEnded, CallEvent
+from chime_gateway.call.reports.event_json import call_json, event_json, payload_json
+from chime_gateway.call.reports.events import CallEnded, CallEvent
 from chime_gateway.capture.files import CaptureFiles
 from chime_gateway.errors import ConfigError
 from chime_gateway.http.api.live_events import LiveEvents

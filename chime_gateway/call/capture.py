@@ -17,8 +17,9 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from chime_gateway.audio import Codec
-from chime_gateway.call.call import Call, CallContext
-from chime_gateway.call.record import CallRecord
+from chime_gateway.call.call import Call
+from chime_gateway.call.context import CallContext
+from chime_gateway.call.reports.record import CallRecord
 from chime_gateway.interfaces import AgentEvents, Agents, AgentSession, CarrierTraits
 from chime_gateway.media.metronome import Failed, Metronome, Tick
 from chime_gateway.settings.agent_profile import AgentProfile

@@ -8,8 +8,10 @@ known here.
 from __future__ import annotations
 
 from chime_gateway.audio import Codec
-from chime_gateway.interfaces import RecordingFile
+from chime_gateway.call.reports.record import CallRecord
+from chime_gateway.interfaces import RecordingFile, Recordings
 from chime_gateway.media.recorder import Recorder
+from chime_gateway.settings.agent_profile import AgentProfile
 
 
 class CallRecording:
@@ -35,11 +37,19 @@ class CallRecording:
     def is_paused(self) -> bool:
         return self.recorder.is_paused
 
-    def pause(self, now: float) -> None:
-        self.recorder.pause(now)
+    def pause(self, is_paused: bool, now: float) -> bool:
+        """
+        Have silence recorded, or the call again.
 
-    def resume(self, now: float) -> None:
-        self.recorder.resume(now)
+        @return: it was otherwise before.
+        """
+        if is_paused == self.recorder.is_paused:
+            return False
+        if is_paused:
+            self.recorder.pause(now)
+        else:
+            self.recorder.resume(now)
+        return True
 
     def flush(self, now: float) -> None:
         """Some times a second: what is lost by a crash is younger."""
@@ -55,3 +65,18 @@ class CallRecording:
         if caller:
             self._file.write(caller, agent)
         self._file.finish()
+
+
+def begin_recording(
+    recordings: Recordings | None,
+    profile: AgentProfile,
+    record: CallRecord,
+    codec: Codec,
+    now: float,
+) -> CallRecording | None:
+    """The recording of a call, if its profile has it recorded and there is a place."""
+    if recordings is None or profile.recording is False:
+        return None
+    file = recordings.open(record.call_id, codec, record.started_at)
+    record.recording = file.location
+    return CallRecording(file, codec, now)

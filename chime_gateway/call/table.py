@@ -13,10 +13,11 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from chime_gateway.call.call import Call, CallContext, CallObserver
+from chime_gateway.call.call import Call
 from chime_gateway.call.capture import Capture
-from chime_gateway.call.events import CallEvent
-from chime_gateway.call.record import CallRecord
+from chime_gateway.call.context import CallContext, CallObserver
+from chime_gateway.call.reports.events import CallEvent
+from chime_gateway.call.reports.record import CallRecord
 from chime_gateway.call.routing import Roster, personalise
 from chime_gateway.errors import CallRefused, NoSuchCall
 from chime_gateway.interfaces import (

@@ -7,12 +7,15 @@ It knows neither the carrier nor what becomes of the call.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 from attrs import define, field
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from chime_gateway.call.events import TransferFacts
+from chime_gateway.call.reports import events
+from chime_gateway.call.reports.events import TransferFacts
 from chime_gateway.errors import TransferFailed
 
 
@@ -40,7 +43,7 @@ class TransferNote:
         )
 
 
-class Handover:
+class TransferAttempt:
     """
     One attempt.
 
@@ -101,3 +104,101 @@ class Handover:
             self.note.outcome = "failed"
             self.note.reason = why
             self.done.errback(TransferFailed(why))
+
+
+class Owner(Protocol):
+    """The call whose caller is handed on."""
+
+    def happened(self, payload: events.Payload) -> None: ...
+    def transferred(self) -> None: ...
+    def bug(self, failure: Failure) -> None: ...
+
+
+class CallTransfers:
+    """
+    The attempts of one call, one at a time.
+
+    @param ask: asks the carrier to hand the caller on to an address.
+    @param notes: of all attempts, in order.
+    @param began: when the call did, by the clock of C{now} everywhere.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        owner: Owner,
+        ask: Callable[[str], Deferred[None]],
+        notes: list[TransferNote],
+        call_id: str,
+        began: float,
+    ) -> None:
+        self._owner = owner
+        self._ask = ask
+        self._notes = notes
+        self._call_id = call_id
+        self._began = began
+        self._attempt: TransferAttempt | None = None
+        self._is_closed = False
+
+    @property
+    def is_under_way(self) -> bool:
+        """One has been begun or waits, and it is not known how it went."""
+        return self._attempt is not None and not self._attempt.is_over
+
+    def begin(
+        self, name: str, address: str, now: float, wait_seconds: float | None = None
+    ) -> Deferred[None]:
+        """
+        The Deferred fails with L{TransferFailed}.  Whoever has it may lose interest;
+        the attempt goes on all the same.
+
+        @param name: what records say.
+        @param wait_seconds: what is being said may take so long; C{None}: it is not
+            waited for.
+        """
+        if self.is_under_way:
+            return fail(TransferFailed("a transfer is under way"))
+        if self._is_closed:
+            return fail(TransferFailed("the call is over"))
+        self._log.info("call.transferring {call_id}", call_id=self._call_id)
+        note = TransferNote(target=name, at=now - self._began)
+        self._notes.append(note)
+        self._owner.happened(events.CallTransferring(note.facts()))
+        attempt = TransferAttempt(
+            note, lambda: self._ask(address), now + (wait_seconds or 0.0)
+        )
+        self._attempt = attempt
+        told: Deferred[None] = Deferred()
+
+        def transferred(_: None) -> None:
+            self._owner.transferred()
+            told.callback(None)
+
+        def failed(failure: Failure) -> None:
+            self._owner.happened(events.CallTransferFailed(note.facts()))
+            told.errback(failure)
+
+        attempt.done.addCallbacks(transferred, failed).addErrback(self._owner.bug)
+        if wait_seconds is None:
+            attempt.start()
+        return told
+
+    def tick(self, now: float, is_quiet: Callable[[float], bool]) -> None:
+        """
+        @param is_quiet: whether what the agent had to say was heard.
+        """
+        attempt = self._attempt
+        if attempt is not None and not attempt.has_begun:
+            attempt.tick(now, is_quiet(now))
+
+    def call_off(self, why: str) -> None:
+        """One that has not begun will not be."""
+        if self._attempt is not None and not self._attempt.has_begun:
+            self._attempt.call_off(why)
+
+    def close(self) -> None:
+        """The call is over; how an attempt goes does not matter any more."""
+        self._is_closed = True
+        if self._attempt is not None:
+            self._attempt.call_off("the call is over")

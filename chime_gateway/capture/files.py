@@ -20,9 +20,9 @@ import attrs
 from twisted.logger import Logger
 
 from chime_gateway import __version__
-from chime_gateway.call.call import CallContext
 from chime_gateway.call.capture import Take
-from chime_gateway.call.record import CallRecord
+from chime_gateway.call.context import CallContext
+from chime_gateway.call.reports.record import CallRecord
 from chime_gateway.errors import ConfigError
 from chime_gateway.interfaces import CarrierTraits
 from chime_gateway.net.worker import WorkerThread

@@ -18,9 +18,10 @@ from twisted.python.failure import Failure
 
 from chime_gateway import __version__, errors
 from chime_gateway.audio import CODECS, Codec
-from chime_gateway.call.call import Call, CallContext
-from chime_gateway.call.events import CallEvent
-from chime_gateway.call.record import CallRecord
+from chime_gateway.call.call import Call
+from chime_gateway.call.context import CallContext
+from chime_gateway.call.reports.events import CallEvent
+from chime_gateway.call.reports.record import CallRecord
 from chime_gateway.call.tools import BUILT_IN_TOOLS
 from chime_gateway.capture.files import VERSION, encode
 from chime_gateway.errors import ConfigError, GatewayError

@@ -16,7 +16,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from chime_gateway.call.call import Call
-from chime_gateway.call.record import CallRecord
+from chime_gateway.call.reports.record import CallRecord
 from chime_gateway.media.stats import MediaStats, NetworkStats
 from chime_gateway.outcomes import Outcome
 

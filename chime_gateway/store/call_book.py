@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from attrs import evolve, field, frozen
 
-from chime_gateway.call.event_json import payload_json
-from chime_gateway.call.events import (
+from chime_gateway.call.reports.event_json import payload_json
+from chime_gateway.call.reports.events import (
     CallAnswered,
     CallEnded,
     CallEvent,

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from attrs import evolve, field, fields, frozen, has
 
-from chime_gateway.call.events import (
+from chime_gateway.call.reports.events import (
     CallAnswered,
     CallEnded,
     CallFacts,

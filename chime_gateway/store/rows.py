@@ -20,7 +20,7 @@ class CallRow:
     """
     A call, live or over.
 
-    @ivar record: its L{chime_gateway.call.events.CallFacts} as JSON.
+    @ivar record: its L{chime_gateway.call.reports.events.CallFacts} as JSON.
     """
 
     call_id: str
@@ -45,7 +45,7 @@ class CallRow:
 @frozen(kw_only=True)
 class TurnRow:
     """
-    @ivar turn: a L{chime_gateway.call.events.TurnFacts} as JSON.
+    @ivar turn: a L{chime_gateway.call.reports.events.TurnFacts} as JSON.
     """
 
     call_id: str

@@ -12,7 +12,7 @@ from typing import Any, Final
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from chime_gateway.call import events
+from chime_gateway.call.reports import events
 from chime_gateway.errors import ConfigError
 from chime_gateway.interfaces import InThread
 from chime_gateway.net.signed_post import SignedPost

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway import interfaces
 from chime_gateway.audio import PCMU, Codec
-from chime_gateway.call.call import Call, CallContext
+from chime_gateway.call.call import Call
 from chime_gateway.call.capture import (
     AGENT_REPORTS,
     AGENT_REQUESTS,
@@ -22,7 +22,8 @@ from chime_gateway.call.capture import (
     Entry,
     Take,
 )
-from chime_gateway.call.record import CallRecord
+from chime_gateway.call.context import CallContext
+from chime_gateway.call.reports.record import CallRecord
 from chime_gateway.capture.replay import ANSWERED, WAITED_FOR
 from chime_gateway.interfaces import (
     AgentEvents,
@@ -85,6 +86,7 @@ NOT_ASKED_BY_OPERATORS: Mapping[str, str] = {
     "goodbye_said": "of its conversation",
     "interrupted": "of its conversation",
     "text_missed": "of its conversation",
+    "transferred": "of its transfers",
     "bug": "of its conversation",
     "join": "of its machine",
     "say_goodbye": "of its machine",

@@ -4,8 +4,8 @@ import json
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from chime_gateway.call.event_json import turn_json
-from chime_gateway.call.events import (
+from chime_gateway.call.reports.event_json import turn_json
+from chime_gateway.call.reports.events import (
     CallAnswered,
     CallEnded,
     CallEvent,

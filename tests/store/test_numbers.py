@@ -6,9 +6,9 @@ from typing import Any
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from chime_gateway.call.event_json import call_json
-from chime_gateway.call.events import CallFacts
-from chime_gateway.call.record import CallRecord
+from chime_gateway.call.reports.event_json import call_json
+from chime_gateway.call.reports.events import CallFacts
+from chime_gateway.call.reports.record import CallRecord
 from chime_gateway.call.transfer import TransferNote
 from chime_gateway.outcomes import CallerInfo, Ending, Outcome
 from chime_gateway.store.numbers import NumberGuard

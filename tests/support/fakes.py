@@ -14,7 +14,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from chime_gateway.audio import PCMU, Codec
-from chime_gateway.call.record import CallRecord
+from chime_gateway.call.reports.record import CallRecord
 from chime_gateway.interfaces import (
     AgentEvents,
     AgentSession,

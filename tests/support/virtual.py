@@ -18,7 +18,7 @@ from twisted.internet.task import Clock
 
 from chime_gateway.agents.session import AzureSession
 from chime_gateway.audio import PCMU, Codec
-from chime_gateway.call.events import CallEvent
+from chime_gateway.call.reports.events import CallEvent
 from chime_gateway.call.routing import Roster
 from chime_gateway.call.table import CallTable
 from chime_gateway.carriers.media_stream.leg import StreamLeg

@@ -14,8 +14,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.audio import PCMU, Codec
-from chime_gateway.call.event_json import payload_json
-from chime_gateway.call.events import TurnCompleted
+from chime_gateway.call.reports.event_json import payload_json
+from chime_gateway.call.reports.events import TurnCompleted
 from chime_gateway.call.tools.end_call import EndCall
 from chime_gateway.codec.registry import decode
 from chime_gateway.outcomes import Outcome

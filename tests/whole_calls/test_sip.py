@@ -14,7 +14,7 @@ from sipmessage import URI
 from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.audio import PCMA, PCMU, Codec
-from chime_gateway.call.record import CallRecord
+from chime_gateway.call.reports.record import CallRecord
 from chime_gateway.call.routing import Roster
 from chime_gateway.call.table import CallTable
 from chime_gateway.call.tools.end_call import EndCall

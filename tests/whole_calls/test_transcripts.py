@@ -10,7 +10,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.audio import PCMU
-from chime_gateway.call.events import CallEnded
+from chime_gateway.call.reports.events import CallEnded
 from chime_gateway.outcomes import Outcome
 from chime_gateway.settings.agent_profile import AgentProfile
 from chime_gateway.settings.transcribers import REALTIME_MODEL, TRANSCRIBERS

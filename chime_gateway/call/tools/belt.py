@@ -18,7 +18,7 @@ from jsonschema import Draft202012Validator
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.python.failure import Failure
 
-from chime_gateway.call.events import ToolFacts
+from chime_gateway.call.reports.events import ToolFacts
 from chime_gateway.call.tools.call_tool import Asked, CallActions, CallTool, Output
 from chime_gateway.errors import ToolFailed, TransferFailed
 from chime_gateway.interfaces import ToolRunner

@@ -7,7 +7,7 @@ from __future__ import annotations
 from attrs import evolve
 
 from chime_gateway.call.call import Call
-from chime_gateway.call.event_json import live_call_json, turn_json
+from chime_gateway.call.reports.event_json import live_call_json, turn_json
 from chime_gateway.http.api.asked import ApiContext
 from chime_gateway.store.rows import CallRow, StoredCall
 from chime_gateway.store.tables import LIVE

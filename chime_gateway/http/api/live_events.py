@@ -16,7 +16,7 @@ from twisted.internet.interfaces import IPushProducer, IReactorTime
 from twisted.web.server import Request
 from zope.interface import implementer
 
-from chime_gateway.call.events import CallEvent
+from chime_gateway.call.reports.events import CallEvent
 from chime_gateway.net.timer import Timer
 
 #: So many are kept for listeners that come back.

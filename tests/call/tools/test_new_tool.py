@@ -16,7 +16,7 @@ from chime_gateway.settings.agent_profile import AgentProfile
 from chime_gateway.settings.load import describe, load
 from chime_gateway.settings.tools import FunctionTool, Target, object_schema
 from chime_gateway.wire.realtime import commands, dialects
-from tests.call.test_conversation import ConversationTestCase
+from tests.support.conversation import ConversationTestCase
 from tests.support.files import temporary_file
 
 #: What is beside the tools in their folder.

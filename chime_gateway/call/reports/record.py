@@ -7,12 +7,12 @@ Phone numbers are in it, so it goes to an info log only through L{log_fields}.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from attrs import Factory, asdict, define, field
 
-from chime_gateway.call.events import CallFacts
+from chime_gateway.call.reports.events import CallFacts
 from chime_gateway.call.transfer import TransferNote
 from chime_gateway.media.stats import MediaStats
 from chime_gateway.outcomes import CallerInfo, Ending
@@ -21,6 +21,9 @@ from chime_gateway.outcomes import CallerInfo, Ending
 _PRIVATE: Final = frozenset(
     {"caller", "called", "parameters", "recording", "transfers"}
 )
+
+#: Kinds of oddities that are told apart.
+_MAX_NOTES: Final = 50
 
 
 def quantile(values: Sequence[float], share: float) -> float | None:
@@ -69,6 +72,34 @@ class CallRecord:
     recording_fault: str = ""
     tokens: Counter[str] = Factory(Counter)
     protocol_notes: Counter[str] = Factory(Counter)
+
+    def note_oddity(self, kind: str) -> None:
+        # A peer chooses the names, so their number is bounded.
+        notes = self.protocol_notes
+        notes[kind[:64] if len(notes) < _MAX_NOTES else "other"] += 1
+
+    def start_fields(self) -> Mapping[str, Any]:
+        """What an info log may know of a call that begins."""
+        return {
+            "call_id": self.call_id,
+            "carrier": self.carrier,
+            "carrier_call_id": self.info.carrier_call_id,
+            "agent_profile": self.agent_profile,
+            "codec": self.codec,
+        }
+
+    def context(self) -> Mapping[str, Any]:
+        """What the servers of tools are told of the call."""
+        info = self.info
+        return {
+            "call_id": self.call_id,
+            "carrier": self.carrier,
+            "carrier_call_id": info.carrier_call_id,
+            "agent": self.agent_profile,
+            "caller": info.caller,
+            "called": info.called,
+            "parameters": dict(info.parameters),
+        }
 
     def facts(self) -> CallFacts:
         """As it is now: everything, for whoever may know it."""

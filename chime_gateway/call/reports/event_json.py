@@ -12,7 +12,7 @@ from typing import Any, assert_never
 
 from attrs import asdict
 
-from chime_gateway.call.events import (
+from chime_gateway.call.reports.events import (
     CallAnswered,
     CallEnded,
     CallEvent,

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from chime_gateway.call.event_json import turn_json
+from chime_gateway.call.conversation.transcript import Speaker, Transcript
+from chime_gateway.call.reports.event_json import turn_json
 from chime_gateway.call.tools.belt import ToolUse
-from chime_gateway.call.transcript import Speaker, Transcript
 
 
 class TranscriptTests(SynchronousTestCase):

@@ -12,7 +12,7 @@ from typing import Final
 
 from attrs import Factory, define, field
 
-from chime_gateway.call.events import HeardFacts, ToolFacts, TurnFacts
+from chime_gateway.call.reports.events import HeardFacts, ToolFacts, TurnFacts
 
 #: After its sound was heard, or cut, the text is waited for this long.
 _TEXT_SECONDS: Final = 3.0

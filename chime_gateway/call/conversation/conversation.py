@@ -14,28 +14,24 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from chime_gateway.call import events
-from chime_gateway.call.record import CallRecord
+from chime_gateway.call.conversation.caller_texts import CallerTexts
+from chime_gateway.call.conversation.transcript import Speaker, Transcript
+from chime_gateway.call.limits import OwedAnswer
+from chime_gateway.call.reports import events
+from chime_gateway.call.reports.record import CallRecord
 from chime_gateway.call.tools.belt import ToolBelt, ToolUse
 from chime_gateway.call.tools.keypad import Collected, Keypad
-from chime_gateway.call.transcript import Speaker, Transcript
 from chime_gateway.interfaces import AgentSession, ToolRunner
 from chime_gateway.media.pump import MediaPump
 from chime_gateway.outcomes import Ending, Outcome
 from chime_gateway.settings.agent_profile import TONE, AgentProfile
 
-#: Kinds of oddities that a record tells apart.
-_MAX_NOTES: Final = 50
-
 #: The service goes on by itself after a tool of its own; if it has not begun to
 #: by now, it waits to be told.
 _MCP_SECONDS: Final = 1.5
 
-#: After so many turns in a row without a text, the text of a turn is not waited
-#: for any more, until one comes again.
-_MAX_TEXTS_MISSED: Final = 3
-
 _VERBATIM: Final = "Say this to the caller, word for word and nothing else: "
+_GREETING: Final = "Greet the caller now, with these words and no others: "
 _FAREWELL: Final = "Say goodbye to the caller in one short sentence."
 
 
@@ -66,7 +62,7 @@ class Conversation:
     L{chime_gateway.call.tools.belt.ToolUser}.
 
     @param clock: seconds, monotonic.
-    @ivar answer_due_at: when the agent, which owes an answer, is given up.
+    @ivar answer: whether the agent owes one.
     """
 
     _log = Logger()
@@ -84,15 +80,15 @@ class Conversation:
         tools: ToolRunner,
     ) -> None:
         self.agent: AgentSession | None = None
-        self.answer_due_at: float | None = None
+        self.answer = OwedAnswer(clock, answer_seconds)
         self.transcript = Transcript(has_caller_text=profile.transcription is not None)
+        self._texts = CallerTexts(self.transcript, record.call_id, self._text_missed)
         self._owner = owner
         self._profile = profile
         self._record = record
         self._pump = pump
         self._clock = clock
         self._began = began
-        self._answer_seconds = answer_seconds
         self._belt = ToolBelt(profile, self, tools, clock, owner.bug)
         self._keypad = Keypad(self._typed)
         self._is_caller_speaking = False
@@ -103,8 +99,6 @@ class Conversation:
         self._turn_ended_at = began
         self._spoke_at = began - 1.0
         self._mcp_called_at: float | None = None
-        self._texts_missed = 0
-        self._has_missed_text = False
 
     # -- wanted by the call --------------------------------------------------------
 
@@ -112,14 +106,17 @@ class Conversation:
         """The line is open; C{first_words} are the agent's, if there are any."""
         self.agent = agent
         if first_words:
-            agent.say(
-                "Greet the caller now, with these words and no others: " + first_words
-            )
-            self._expect_answer()
+            agent.say(_GREETING + first_words)
+            self.answer.expect()
+
+    def wait_with(self, agent: AgentSession) -> None:
+        """There is an agent; the line is not open yet."""
+        self.agent = agent
 
     def say_goodbye(self, words: str) -> None:
         """The last of the agent; the caller is not listened to any more."""
         self._is_parting = True
+        self.answer.settle()
         self._belt.close()
         self._pump.interrupt()
         self._pump.mute_caller()
@@ -128,7 +125,7 @@ class Conversation:
 
     def close(self) -> None:
         """The agent goes, if it is still there, and with it what it waits for."""
-        self.answer_due_at = None
+        self.answer.settle()
         self._belt.close()
         self._keypad.close()
         agent, self.agent = self.agent, None
@@ -141,7 +138,7 @@ class Conversation:
             return False
         self._pump.interrupt()
         self.agent.say(_VERBATIM + text)
-        self._expect_answer()
+        self.answer.expect()
         return True
 
     def instruct(self, text: str, *, respond: bool) -> bool:
@@ -187,9 +184,8 @@ class Conversation:
     def settle(self, *, is_over: bool = False) -> None:
         """Tell of turns that have become known."""
         for turn in self.transcript.settle(self.at(), is_over=is_over):
-            is_overdue = not (turn.has_text or turn.is_text_lost or is_over)
-            if turn.speaker is Speaker.CALLER and is_overdue:
-                self._text_missed("silent", "no text came")
+            if not is_over:
+                self._texts.settled(turn)
             self._owner.happened(events.TurnCompleted(turn.facts()))
 
     # -- told by the pump ----------------------------------------------------------
@@ -211,7 +207,9 @@ class Conversation:
         self._record.digits += 1
         now = self._clock()
         if self._profile.interruptible and not self._pump.is_drained(now):
-            self._hush()
+            self._pump.interrupt()
+            if self.agent is not None:
+                self.agent.cancel()
         self._keypad.press(digit, now)
 
     def _typed(self, digits: str) -> None:
@@ -230,15 +228,14 @@ class Conversation:
         self, response_id: str, item_id: str, content_index: int, audio: bytes
     ) -> None:
         self._pump.agent_audio(response_id, item_id, content_index, audio)
-        if self.answer_due_at is not None:
-            self._expect_answer()
+        self.answer.sign_of_life()
 
     def agent_audio_done(self, item_id: str) -> None:
         self._pump.agent_audio_done(item_id)
 
     def speech_started(self, item_id: str) -> None:
         self._is_caller_speaking = True
-        self.answer_due_at = None
+        self.answer.settle()
         self.transcript.caller_began(item_id, self.at())
         if self._profile.interruptible and not self._is_parting:
             self._owner.interrupted()
@@ -250,7 +247,7 @@ class Conversation:
         self._turn_ended_at = self._clock()
         self.transcript.caller_stopped(item_id, self.at())
         self._pump.turn_ended()
-        self._expect_answer()
+        self.answer.expect()
 
     def response_started(self, response_id: str) -> None:
         self._record.responses += 1
@@ -259,12 +256,12 @@ class Conversation:
         self._pump.response_started(response_id)
         if self._is_parting:
             self._goodbye_id = response_id
-        self._expect_answer()
+        self.answer.expect()
 
     def response_done(
         self, response_id: str, status: str, detail: str, tokens: Mapping[str, int]
     ) -> None:
-        self.answer_due_at = None
+        self.answer.settle()
         self._responses.discard(response_id)
         self._record.tokens.update(tokens)
         if status in ("failed", "incomplete"):
@@ -284,16 +281,10 @@ class Conversation:
             self._leave(self._leaving[1])
 
     def caller_said(self, item_id: str, text: str) -> None:
-        self._texts_missed = 0
-        self.transcript.has_caller_text = True
-        self.transcript.caller_said(item_id, text)
+        self._texts.came(item_id, text)
 
     def transcription_failed(self, item_id: str, form: str, reason: str) -> None:
-        if item_id:
-            self.transcript.caller_text_lost(item_id)
-        else:
-            self.transcript.has_caller_text = False
-        self._text_missed(form, reason)
+        self._texts.failed(item_id, form, reason)
 
     def tokens_used(self, tokens: Mapping[str, int]) -> None:
         self._record.tokens.update(tokens)
@@ -315,16 +306,13 @@ class Conversation:
         )
 
     def agent_active(self) -> None:
-        if self.answer_due_at is not None:
-            self._expect_answer()
+        self.answer.sign_of_life()
 
     def audio_dropped(self, reason: str, byte_count: int) -> None:
         self._pump.drop(reason, byte_count)
 
     def oddity_seen(self, kind: str) -> None:
-        # A peer chooses the names, so their number is bounded.
-        notes = self._record.protocol_notes
-        notes[kind[:64] if len(notes) < _MAX_NOTES else "other"] += 1
+        self._record.note_oddity(kind)
 
     def agent_lost(self, reason: str) -> None:
         self.agent = None
@@ -390,55 +378,21 @@ class Conversation:
         return True
 
     def context(self) -> Mapping[str, Any]:
-        info = self._record.info
-        return {
-            "call_id": self._record.call_id,
-            "carrier": self._record.carrier,
-            "carrier_call_id": info.carrier_call_id,
-            "agent": self._record.agent_profile,
-            "caller": info.caller,
-            "called": info.called,
-            "parameters": dict(info.parameters),
-        }
+        return self._record.context()
 
     # -- inside ------------------------------------------------------------------------
 
-    def _text_missed(self, form: str, reason: str) -> None:
-        """The call goes on without it."""
-        if not self.transcript.has_caller_text and form == "silent":
-            return  # nobody was to write it down
+    def _text_missed(self, form: str) -> None:
         self.oddity_seen(f"transcription_{form}")
         self._owner.text_missed(form)
-        self._texts_missed += 1
-        if self._texts_missed >= _MAX_TEXTS_MISSED:
-            self.transcript.has_caller_text = False
-        if self._has_missed_text:
-            return
-        self._has_missed_text = True
-        self._log.warn(
-            "what the caller says is not written down ({form}): {reason}; is there a"
-            " deployment of the name that transcription_model says, and is"
-            " transcription_kind its model?",
-            call_id=self._record.call_id,
-            form=form,
-            reason=reason,
-        )
 
     def _respond(self) -> None:
         if self.agent is not None and not self._is_parting:
             self.agent.respond()
-            self._expect_answer()
-
-    def _hush(self) -> None:
-        self._pump.interrupt()
-        if self.agent is not None:
-            self.agent.cancel()
+            self.answer.expect()
 
     def _leave(self, ending: Ending) -> None:
         if self._spoke_at >= self._turn_ended_at:
             self._owner.leave(ending)  # it has said goodbye; let it be heard
         else:
             self._owner.part(ending, _FAREWELL)
-
-    def _expect_answer(self) -> None:
-        self.answer_due_at = self._clock() + self._answer_seconds

@@ -2,7 +2,7 @@
 What happens in a call, for those who write it down or tell others.
 
 Each kind of event has a class of its own; how they look as JSON is
-L{chime_gateway.call.event_json}'s.  Times within a call are seconds since its
+L{chime_gateway.call.reports.event_json}'s.  Times within a call are seconds since its
 start.
 """
 
@@ -58,7 +58,7 @@ class HeardFacts:
 @frozen(kw_only=True)
 class TurnFacts:
     """
-    @ivar speaker: a L{chime_gateway.call.transcript.Speaker}'s value.
+    @ivar speaker: a L{chime_gateway.call.conversation.transcript.Speaker}'s value.
     @ivar heard: of the agent's turns.
     @ivar tool: of turns that are a tool's.
     """
@@ -75,7 +75,7 @@ class TurnFacts:
 @frozen(kw_only=True)
 class CallFacts:
     """
-    A call as it stood at one moment; see L{chime_gateway.call.record.CallRecord}.
+    A call as it stood at one moment, of L{chime_gateway.call.reports.record}.
 
     Its fields are the names that records have in the log, in rows and in JSON.
     """
@@ -216,3 +216,24 @@ class CallEvent:
     def kind(self) -> str:
         """One of the names above."""
         return self.payload.kind
+
+
+class EventSequence:
+    """
+    Numbers the events of one call.
+
+    @param started_at: Unix seconds.
+    """
+
+    def __init__(self, call_id: str, started_at: float) -> None:
+        self._call_id = call_id
+        self._started_at = started_at
+        self._count = 0
+
+    def next(self, payload: Payload, seconds: float) -> CallEvent:
+        """
+        @param seconds: since the start of the call.
+        """
+        self._count += 1
+        at = self._started_at + seconds
+        return CallEvent(self._call_id, self._count, at, payload)

@@ -1,0 +1,41 @@
+"""What all calls of a gateway share, and who watches them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from attrs import define
+
+from chime_gateway.call.reports.events import CallEvent
+from chime_gateway.interfaces import Recordings, ToolRunner
+from chime_gateway.media.metronome import Metronome
+from chime_gateway.settings.values import Limits
+
+if TYPE_CHECKING:
+    from chime_gateway.call.call import Call
+
+
+class CallObserver(Protocol):
+    """Who wants to know what a call measures and does as it goes."""
+
+    def turn_answered(self, seconds: float) -> None: ...
+    def bridged(self, seconds: float) -> None: ...
+    def text_missed(self, form: str) -> None: ...
+    def happened(self, event: CallEvent) -> None: ...
+    def call_ended(self, call: Call) -> None: ...
+
+
+@define(kw_only=True, eq=False)
+class CallContext:
+    """
+    @ivar clock: seconds, monotonic.
+    @ivar recordings: C{None}: nothing is recorded.
+    """
+
+    clock: Callable[[], float]
+    metronome: Metronome
+    limits: Limits
+    observer: CallObserver
+    tools: ToolRunner
+    recordings: Recordings | None = None

@@ -1,0 +1,56 @@
+"""
+How a call comes to its agent: a session is opened, and somebody is dialled then if the
+call is ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.failure import Failure
+
+from chime_gateway.errors import AgentUnavailable
+from chime_gateway.interfaces import AgentSession, OutboundLeg
+
+
+class Opening:
+    """
+    @param session: is being opened.
+    @param outbound: whom to call once it is there; the agent waits while it rings.
+    @param dialling: told of the session that waits.
+    @param ready: told of the session when both sides are there.
+    @param unavailable: told why there is none.
+    """
+
+    def __init__(
+        self,
+        session: Deferred[AgentSession],
+        outbound: OutboundLeg | None,
+        *,
+        dialling: Callable[[AgentSession], None],
+        ready: Callable[[AgentSession], None],
+        unavailable: Callable[[str], None],
+        bug: Callable[[Failure], None],
+    ) -> None:
+        self._unavailable = unavailable
+        if outbound is not None:
+
+            def dial(agent: AgentSession) -> Deferred[AgentSession]:
+                dialling(agent)
+                return outbound.dial().addCallback(lambda _: agent)
+
+            session.addCallback(dial)
+        self._waiting: Deferred[None] | None = session.addCallbacks(ready, self._failed)
+        self._waiting.addErrback(bug)
+
+    def give_up(self) -> None:
+        """Nobody waits for it any more; it may be over."""
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.cancel()
+
+    def _failed(self, failure: Failure) -> None:
+        if not failure.check(CancelledError):
+            failure.trap(AgentUnavailable)
+            self._unavailable(failure.getErrorMessage())

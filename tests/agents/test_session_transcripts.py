@@ -1,0 +1,150 @@
+"""Who writes down what callers say, as the session has it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chime_gateway.errors import AgentUnavailable
+from chime_gateway.settings.agent_profile import AgentProfile
+from tests.support.realtime_session import SessionTestCase
+
+
+class TranscriptionTests(SessionTestCase):
+    """Whoever writes down what callers say may refuse; the session goes on."""
+
+    def configure(self) -> None:
+        self.session.opened(self.socket)
+        self.receive("session.created", session={"id": "s"})
+
+    def transcription(self) -> list[Any]:
+        return [
+            entry[1]["session"]["audio"]["input"]["transcription"]
+            for entry in self.log
+            if entry[0] == "send" and entry[1]["type"] == "session.update"
+        ]
+
+    def test_a_transcriber_that_is_refused_is_left_out(self) -> None:
+        for error in (
+            {"code": "invalid_value", "param": "session.audio.input.transcription"},
+            {
+                "code": "unknown_parameter",
+                "message": "Unknown parameter:"
+                " 'session.audio.input.transcription.prompt'.",
+            },
+            {"type": "invalid_request_error", "message": "Bad request."},
+        ):
+            with self.subTest(error=error):
+                self.setUp()
+                self.configure()
+                self.receive("error", error={**error, "event_id": self.socket.ids[-1]})
+                first, second = self.transcription()
+                self.assertEqual(first, {"model": "gpt-4o-mini-transcribe"})
+                self.assertIsNone(second)
+                self.assertNoResult(self.session.ready)
+                self.receive("session.updated", session={})
+                self.successResultOf(self.session.ready)
+                failed = [e for e in self.log if e[0] == "transcription_failed"]
+                self.assertEqual([entry[1:3] for entry in failed], [("", "refused")])
+
+    def test_settings_that_are_refused_without_it_too_are_wrong_otherwise(self) -> None:
+        self.configure()
+        self.error("invalid_value", "Bad request.")
+        self.error("invalid_value", "Bad voice.")
+        failure = self.failureResultOf(self.session.ready, AgentUnavailable)
+        self.assertTrue(failure.value.misconfigured)
+        self.assertIn("Bad voice", str(failure.value))
+        self.assertEqual(len(self.transcription()), 2)
+
+    def test_a_turn_that_fails_is_told(self) -> None:
+        self.open()
+        self.receive(
+            "conversation.item.input_audio_transcription.failed",
+            item_id="u",
+            error={"code": "DeploymentNotFound", "message": "No such deployment."},
+        )
+        text = "DeploymentNotFound: No such deployment."
+        self.assertEqual(self.log, [("transcription_failed", "u", "failed", text)])
+
+    def test_a_failure_without_reasons_is_one_as_well(self) -> None:
+        self.open()
+        self.receive("conversation.item.input_audio_transcription.failed", error=None)
+        self.assertEqual(self.log[0][:3], ("transcription_failed", "", "failed"))
+
+    def test_both_names_of_the_transcript_are_known(self) -> None:
+        self.open()
+        for name in ("input_audio_transcription", "audio_transcription"):
+            kind = f"conversation.item.{name}.completed"
+            self.receive(kind, item_id="u", transcript="Hi")
+        self.assertEqual(self.log, [("caller_said", "u", "Hi")] * 2)
+
+
+class TranscriptByTheModelTests(SessionTestCase):
+    profile = AgentProfile(
+        transcription_kind="realtime-model",
+        language="de",
+        transcription_prompt="Names: Smith",
+    )
+
+    def committed(self) -> Any:
+        self.open()
+        self.receive("input_audio_buffer.committed", item_id="u")
+        ((_, create),) = self.log
+        self.log.clear()
+        return create["response"]
+
+    def started(self) -> None:
+        metadata = self.committed()["metadata"]
+        self.receive("response.created", response={"id": "t", "metadata": metadata})
+
+    def done(self, status: str = "completed") -> None:
+        usage = {"input_tokens": 30, "output_tokens": 3}
+        self.receive(
+            "response.done", response={"id": "t", "status": status, "usage": usage}
+        )
+
+    def test_each_turn_is_written_down_beside_the_conversation(self) -> None:
+        response = self.committed()
+        self.assertEqual(response["conversation"], "none")
+        self.assertEqual(response["output_modalities"], ["text"])
+        self.assertEqual(response["input"], [{"type": "item_reference", "id": "u"}])
+        self.assertIn("'de'", response["instructions"])
+        self.assertIn("Smith", response["instructions"])
+
+    def test_the_session_names_no_transcriber(self) -> None:
+        self.session.opened(self.socket)
+        self.receive("session.created", session={"id": "s"})
+        update = self.log[0][1]["session"]
+        self.assertIsNone(update["audio"]["input"]["transcription"])
+
+    def test_its_text_is_what_the_caller_said_and_its_tokens_count(self) -> None:
+        self.started()
+        self.receive("response.output_text.done", response_id="t", text=" Hello. \n")
+        self.done()
+        self.assertEqual(self.log[0], ("caller_said", "u", "Hello."))
+        ((_, tokens),) = self.log[1:]
+        self.assertEqual((tokens["input_tokens"], tokens["output_tokens"]), (30, 3))
+
+    def test_it_is_no_answer_and_delays_none(self) -> None:
+        self.started()
+        self.session.respond()
+        self.assertEqual(self.sent(), ["response.create"])
+        self.receive("response.created", response={"id": "r"})
+        self.done()
+        self.session.cancel()
+        self.assertEqual(self.sent(), ["response.create", "response.cancel"])
+        self.assertNotIn("response_done", {entry[0] for entry in self.log})
+
+    def test_one_that_fails_or_is_refused_is_told(self) -> None:
+        self.started()
+        self.done("failed")
+        self.assertEqual(self.log[-1][:3], ("transcription_failed", "u", "failed"))
+        self.receive("input_audio_buffer.committed", item_id="v")
+        refused = {"code": "invalid_value", "event_id": self.socket.ids[-1]}
+        self.receive("error", error=refused)
+        self.assertEqual(self.log[-1][:3], ("transcription_failed", "v", "failed"))
+        self.assertNotIn("agent_lost", {entry[0] for entry in self.log})
+
+    def test_a_text_of_some_other_response_is_nobody_s(self) -> None:
+        self.open()
+        self.receive("response.output_text.done", response_id="x", text="Hello.")
+        self.assertEqual(self.log, [])

@@ -1,0 +1,119 @@
+"""Handing a caller on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chime_gateway.errors import TransferFailed
+from chime_gateway.outcomes import Ending, Outcome
+from chime_gateway.settings.agent_profile import AgentProfile
+from tests.support.conversation import GONE, SECOND, ConversationTestCase
+
+
+class TransferTests(ConversationTestCase):
+    def transfer(self) -> None:
+        self.response(("transfer_call", {"target": "office"}), speech=SECOND)
+        self.done()
+
+    def test_the_caller_is_handed_on_when_the_announcement_was_heard(self) -> None:
+        self.transfer()
+        self.run_for(0.9)
+        self.assertEqual(self.called("leg.transfer"), [])
+        self.run_for(0.2)
+        self.assertEqual(self.called("leg.transfer"), [("leg.transfer", "+15559999")])
+        self.leg.transferring.callback(None)
+        self.assertEqual(self.ending().outcome, Outcome.TRANSFERRED)
+        (note,) = self.measures.records[0].transfers
+        self.assertEqual((note.target, note.outcome), ("office", "transferred"))
+
+    def test_a_failed_transfer_returns_the_caller_to_the_agent_who_is_told(
+        self,
+    ) -> None:
+        self.transfer()
+        self.run_for(1.1)
+        self.leg.transferring.errback(TransferFailed("busy"))
+        self.assertEqual(self.result("c1"), {"error": "busy"})
+        self.assertEqual(self.log[-1], ("agent.respond",))
+        self.assertEqual(len(self.table.calls()), 1)
+        (note,) = self.call.record.transfers
+        self.assertEqual((note.outcome, note.reason), ("failed", "busy"))
+        self.assertIn("call.transfer_failed", self.kinds())
+
+    def test_only_named_targets_can_be_chosen(self) -> None:
+        self.response(("transfer_call", {"target": "+19005551234"}))
+        self.assertIn("target", self.result("c1")["error"])
+        self.run_for(1)
+        self.assertEqual(self.called("leg.transfer"), [])
+
+    def test_a_caller_who_speaks_first_stays(self) -> None:
+        self.transfer()
+        self.run_for(0.5)
+        self.talk.speech_started("u")
+        self.run_for(2)
+        self.assertEqual(self.called("leg.transfer"), [])
+        self.assertIn("spoke", self.result("c1")["error"])
+
+    def test_a_second_transfer_waits_for_nothing(self) -> None:
+        self.transfer()
+        self.run_for(1.1)
+        self.talk.tool_called("r2", "c9", "transfer_call", '{"target":"office"}')
+        self.assertIn("under way", self.result("c9")["error"])
+
+    def test_a_caller_who_leaves_in_a_transfer_ends_the_call(self) -> None:
+        self.transfer()
+        self.run_for(1.1)
+        self.call.leg_ended(GONE)
+        self.assertEqual(self.ending(), GONE)
+        self.leg.transferring.errback(TransferFailed("too late"))
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+    def test_an_agent_lost_in_a_transfer_does_not_stop_it(self) -> None:
+        self.transfer()
+        self.run_for(1.1)
+        self.talk.agent_lost("broken")
+        self.run_for(5)
+        self.assertEqual(len(self.table.calls()), 1)
+        self.leg.transferring.callback(None)
+        self.assertEqual(self.ending().outcome, Outcome.TRANSFERRED)
+
+    def test_an_operator_s_transfer_that_fails_is_told_to_the_agent(self) -> None:
+        done = self.call.transfer("+15551111")
+        self.leg.transferring.errback(TransferFailed("no answer"))
+        self.failureResultOf(done, TransferFailed)
+        ((_, text, is_order),) = self.called("agent.tell")
+        self.assertIn("no answer", text)
+        self.assertTrue(is_order)
+        self.assertEqual(self.log[-1], ("agent.respond",))
+
+
+class FallbackTests(ConversationTestCase):
+    profile = AgentProfile(fallback="office", fallback_address="+15559999")
+
+    def test_a_caller_whose_agent_is_lost_is_handed_on(self) -> None:
+        self.talk.agent_audio("r", "i", 0, SECOND)
+        self.talk.agent_lost("the session broke")
+        self.run_for(0.9)
+        self.assertEqual(self.called("leg.transfer"), [])
+        self.run_for(0.2)
+        self.assertEqual(self.called("leg.transfer"), [("leg.transfer", "+15559999")])
+        self.leg.transferring.callback(None)
+        self.assertEqual(self.ending().outcome, Outcome.TRANSFERRED)
+
+    def test_without_anybody_the_call_ends_for_its_first_reason(self) -> None:
+        self.talk.agent_lost("the session broke")
+        self.run_for(0.1)
+        self.leg.transferring.errback(TransferFailed("busy"))
+        self.assertEqual(self.ending(), Ending(Outcome.AGENT_LOST, "the session broke"))
+        self.assertIn(("leg.hang_up", Outcome.AGENT_LOST), self.log)
+
+    def test_it_takes_calls_whose_agent_never_came(self) -> None:
+        from chime_gateway.errors import AgentUnavailable
+
+        self.call.leg_ended(GONE)
+        self.measures.records.clear()
+        call: Any = self.table.incoming(self.leg)
+        self.agents.opening[-1].errback(AgentUnavailable("throttled"))
+        self.clock.advance(0.02)
+        self.assertEqual(self.called("leg.transfer"), [("leg.transfer", "+15559999")])
+        call.leg_ended(GONE)
+        self.leg.transferring.errback(TransferFailed("gone"))

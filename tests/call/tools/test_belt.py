@@ -1,0 +1,182 @@
+"""Tools of a response: asked, answered, filled, and said by the service."""
+
+from __future__ import annotations
+
+from chime_gateway.call.reports.events import (
+    ToolCalled,
+)
+from chime_gateway.errors import ToolFailed
+from chime_gateway.outcomes import Outcome
+from chime_gateway.settings.agent_profile import AgentProfile
+from tests.support.conversation import GONE, ORDER, SECOND, ConversationTestCase
+
+
+class HttpToolTests(ConversationTestCase):
+    def test_a_tool_s_result_reaches_the_agent_which_goes_on(self) -> None:
+        self.response(("order", {"number": 7}))
+        self.done()
+        self.assertEqual(self.called("tool.run"), [("tool.run", "order", "c1")])
+        self.assertNotIn(("agent.respond",), self.log)
+        self.tools.asked["c1"].callback('{"state":"sent"}')
+        self.assertEqual(self.result("c1"), {"state": "sent"})
+        self.assertEqual(self.log[-1], ("agent.respond",))
+
+    def test_the_server_is_told_whose_call_it_is(self) -> None:
+        self.response(("order", {"number": 7}))
+        (body,) = self.tools.bodies
+        self.assertEqual(body["arguments"], {"number": 7})
+        self.assertEqual(body["tool"], "order")
+        self.assertEqual(body["call"]["call_id"], "call")
+        self.assertEqual(body["call"]["caller"], "+15550001")
+
+    def test_several_run_side_by_side_and_are_answered_once(self) -> None:
+        self.response(("order", {"number": 1}), ("order", {"number": 2}))
+        self.assertEqual(len(self.called("tool.run")), 2)
+        self.tools.asked["c2"].callback('"b"')
+        self.done()
+        self.assertEqual(self.called("agent.respond"), [])
+        self.tools.asked["c1"].callback('"a"')
+        self.assertEqual(len(self.called("agent.respond")), 1)
+
+    def test_results_before_the_response_is_done_wait_for_it(self) -> None:
+        self.response(("order", {"number": 1}))
+        self.tools.asked["c1"].callback('"a"')
+        self.assertEqual(self.called("agent.respond"), [])
+        self.done()
+        self.assertEqual(len(self.called("agent.respond")), 1)
+
+    def test_wrong_arguments_are_told_and_no_server_is_asked(self) -> None:
+        for arguments, word in (
+            ('{"number": "seven"}', "number"),
+            ("{}", "required"),
+            ("[1]", "object"),
+            ("{broken", "JSON"),
+            ("[" * 100_000, "too long"),
+            ("[" * 50_000, "JSON"),
+        ):
+            with self.subTest(arguments=arguments[:20]):
+                self.log.clear()
+                self.talk.tool_called("r9", "c9", "order", arguments)
+                self.assertIn(word, self.result("c9")["error"])
+                self.assertEqual(self.called("tool.run"), [])
+
+    def test_an_invented_tool_is_told_which_there_are(self) -> None:
+        self.response(("launch", {}))
+        self.assertIn("there are: end_call", self.result("c1")["error"])
+
+    def test_a_failure_is_told_in_words(self) -> None:
+        self.response(("order", {"number": 1}))
+        self.done()
+        self.tools.asked["c1"].errback(
+            ToolFailed("the server says 404", "no such order")
+        )
+        self.assertIn("no such order", self.result("c1")["error"])
+        self.assertEqual(self.log[-1], ("agent.respond",))
+        self.call.leg_ended(GONE)
+        (record,) = self.measures.records
+        self.assertEqual((record.tool_calls, record.failed_tool_calls), (1, 1))
+
+    def test_a_late_result_after_a_barge_in_is_still_delivered(self) -> None:
+        self.response(("order", {"number": 1}))
+        self.done()
+        self.talk.speech_started("u")
+        self.tools.asked["c1"].callback('"late"')
+        self.assertEqual(self.result("c1"), "late")
+        # The caller's turn is answered anyway, and that answer knows.
+        self.assertEqual(self.called("agent.respond"), [])
+
+    def test_a_result_behind_the_caller_s_turn_asks_for_an_answer(self) -> None:
+        self.response(("order", {"number": 1}))
+        self.done()
+        self.talk.speech_started("u")
+        self.talk.speech_stopped("u")
+        self.tools.asked["c1"].callback('"late"')
+        self.assertEqual(len(self.called("agent.respond")), 1)
+
+    def test_a_call_that_ends_gives_its_tools_up(self) -> None:
+        self.response(("order", {"number": 1}))
+        self.call.leg_ended(GONE)
+        self.assertIn(("tool.cancelled", "c1"), self.log)
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+    def test_a_bug_in_a_tool_ends_the_call_and_shows(self) -> None:
+        self.response(("order", {"number": 1}))
+        self.tools.asked["c1"].errback(ZeroDivisionError("a bug"))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertIs(self.ending().outcome, Outcome.INTERNAL_ERROR)
+
+    def test_a_long_pause_is_filled_once(self) -> None:
+        self.response(("order", {"number": 1}))
+        self.done()
+        self.run_for(1.9)
+        self.assertEqual(self.called("agent.interject"), [])
+        self.run_for(5)
+        ((_, words),) = self.called("agent.interject")
+        self.assertIn("One moment, please.", words)
+
+    def test_no_filler_is_said_into_speech(self) -> None:
+        self.response(("order", {"number": 1}), speech=SECOND * 3)
+        self.done()
+        self.run_for(2.9)
+        self.assertEqual(self.called("agent.interject"), [])
+        self.run_for(0.3)
+        self.assertEqual(len(self.called("agent.interject")), 1)
+
+    def test_tools_are_in_the_transcript_and_among_the_events(self) -> None:
+        self.response(("order", {"number": 1}))
+        self.clock.advance(0.5)
+        self.tools.asked["c1"].callback('"a"')
+        (event,) = [e for e in self.events if e.kind == "tool.called"]
+        assert isinstance(event.payload, ToolCalled)
+        self.assertEqual(event.payload.tool.name, "order")
+        self.assertEqual(event.payload.tool.seconds, 0.5)
+        self.call.leg_ended(GONE)
+        (turn,) = self.transcript()
+        self.assertEqual((turn.speaker, turn.tool), ("tool", event.payload.tool))
+
+
+class ToneTests(ConversationTestCase):
+    profile = AgentProfile(tools=(ORDER,), filler="tone", filler_after_seconds=1.0)
+
+    def test_a_tone_comes_back_until_there_is_a_result(self) -> None:
+        self.response(("order", {"number": 1}))
+        self.done()
+        self.run_for(8)
+        tones = len(self.called("leg.play"))
+        self.assertIn(tones, (5, 6))  # two plays each: the first frame has a mark
+        self.tools.asked["c1"].callback('"a"')
+        self.run_for(8)
+        self.assertEqual(len(self.called("leg.play")), tones)
+
+    def test_a_tone_that_is_cut_is_not_told_to_the_agent(self) -> None:
+        self.response(("order", {"number": 1}))
+        self.done()
+        self.run_for(1.1)
+        self.talk.speech_started("u")
+        self.assertIn(("leg.clear",), self.log)
+        self.assertEqual(self.called("agent.truncate"), [])
+        self.call.leg_ended(GONE)
+        self.assertEqual(self.measures.records[0].media.barge_ins, 0)
+
+
+class McpTests(ConversationTestCase):
+    def test_an_agent_that_does_not_go_on_by_itself_is_told_to(self) -> None:
+        self.talk.response_started("r")
+        self.talk.mcp_called("crm.find", "")
+        self.done()
+        self.run_for(2.1)
+        self.assertEqual(len(self.called("agent.respond")), 1)
+        self.run_for(3)
+        self.assertEqual(len(self.called("agent.respond")), 1)
+
+    def test_an_agent_that_goes_on_is_left_alone(self) -> None:
+        self.talk.response_started("r")
+        self.talk.mcp_called("crm.find", "")
+        self.done()
+        self.talk.response_started("r2")
+        self.run_for(3)
+        self.assertEqual(self.called("agent.respond"), [])
+
+    def test_it_is_in_the_record(self) -> None:
+        self.talk.mcp_called("crm.find", "timeout")
+        self.assertEqual(self.call.record.failed_tool_calls, 1)
