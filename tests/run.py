@@ -170,10 +170,11 @@ def show(result: Result) -> None:
 def run_all(chosen: Sequence[Part], at_once: int) -> list[Result]:
     results = []
     with ThreadPoolExecutor(at_once) as pool:
+        # From both ends: what keeps a processor busy is beside what waits.
         running = [
             pool.submit(run, runner, part)
-            for part in chosen
-            for runner in ("trial", "pytest")
+            for pair in zip(chosen, reversed(chosen), strict=True)
+            for runner, part in zip(("trial", "pytest"), pair, strict=True)
         ]
         for future in as_completed(running):
             result = future.result()
