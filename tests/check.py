@@ -22,7 +22,7 @@ from typing import Final
 ROOT = Path(__file__).parent.parent
 PACKAGE = Path("chime_gateway")
 TESTS = Path("tests")
-SOCKETS = TESTS / "integration"
+INTEGRATION = TESTS / "integration"
 
 #: A change in one of these may change anything.
 EVERYTHING: Final = ("setup.cfg", "pyproject.toml")
@@ -78,7 +78,7 @@ def unit_tests(files: Iterable[Path]) -> set[Path]:
     return {
         file
         for file in files
-        if file.name.startswith("test_") and SOCKETS not in file.parents
+        if file.name.startswith("test_") and INTEGRATION not in file.parents
     }
 
 

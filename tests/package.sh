@@ -22,7 +22,7 @@ fi
 "$python" -m venv "$work/env"
 "$work/env/bin/pip" install --quiet "$work"/dist/*.whl
 cd /
-"$work/env/bin/twistd" --help | grep -q '^ *chimegw '
+"$work/env/bin/twistd" --help | grep '^ *chimegw ' >/dev/null
 "$work/env/bin/chimegw" --version
 "$work/env/bin/twistd" -n chimegw --simulate --port 0 --check >/dev/null
 # Its migrations are found from there as well.

@@ -6,9 +6,9 @@ round, without a word.
 
 Most of the time tests wait, for a call to be over or for a program to start.  So
 several processes run side by side: each takes a part of the suite and is one of
-the runners, just as it is typed by hand.  What has sockets is in tests/integration,
-where every file is a part; all the rest is one part and gives way to it, as it
-waits for no clock.  Each process has ports of its own (tests/support/ports.py).
+the runners, just as it is typed by hand.  What waits for other programs and for
+calls in real time is in tests/integration, where every file is a part; all the rest
+is one part and gives way to it.  Each process has ports of its own (tests/support/ports.py).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from attrs import frozen
 
 ROOT = Path(__file__).parent.parent
 TESTS = ROOT / "tests"
-SOCKETS = TESTS / "integration"
+INTEGRATION = TESTS / "integration"
 
 #: Of trial, a folder for each process; _trial_temp itself is for whoever runs it
 #: by hand meanwhile.
@@ -82,12 +82,12 @@ def parts(folders: Sequence[Path]) -> list[Part]:
             for file in (folder.rglob("test_*.py") if folder.is_dir() else [folder])
         }
     )
-    apart = [file for file in files if SOCKETS in (ROOT / file).parents]
+    apart = [file for file in files if INTEGRATION in (ROOT / file).parents]
     apart.sort(key=lambda file: (ROOT / file).stat().st_size, reverse=True)
     rest = tuple(file for file in files if file not in apart)
     found = [Part(str(file), (file,)) for file in apart]
     if rest:
-        found.insert(0, Part("all without sockets", rest, gives_way=True))
+        found.insert(0, Part("all but integration", rest, gives_way=True))
     return found
 
 
