@@ -8,7 +8,8 @@ Most of the time tests wait, for a call to be over or for a program to start.  S
 several processes run side by side: each takes a part of the suite and is one of
 the runners, just as it is typed by hand.  What waits for other programs and for
 calls in real time is in tests/integration, where every file is a part; all the rest
-is one part and gives way to it.  Each process has ports of its own (tests/support/ports.py).
+is one part and gives way to it.  Each process has ports of its own
+(tests/support/ports.py).
 """
 
 from __future__ import annotations

@@ -7,16 +7,16 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests import check
-from tests.files import temporary_folder
+from tests.support.files import temporary_folder
 
 TREE = {
     "tests/test_layering.py": "",
-    "tests/test_cli_calls.py": "",
-    "tests/fakes.py": "from chime_gateway.media import pump",
+    "tests/test_top.py": "",
+    "tests/support/fakes.py": "from chime_gateway.media import pump",
     "tests/call/test_call.py": "from chime_gateway.call.call import Call",
     "tests/call/test_keypad.py": "",
     "tests/media/test_pump.py": "import chime_gateway.media.pump",
-    "tests/carriers/sip/test_leg.py": "import tests.fakes",
+    "tests/carriers/sip/test_leg.py": "import tests.support.fakes",
     "tests/carriers/sip/transport/test_tls.py": "",
     "tests/wire/torture/a.txt": "",
     "tests/wire/test_torture.py": "",
@@ -60,7 +60,7 @@ class TestsOfChangesTests(SynchronousTestCase):
         self.assertEqual(self.of("tests/integration/test_calls.py"), set())
 
     def test_a_module_at_the_top_calls_for_tests_of_its_name(self) -> None:
-        self.assertEqual(self.of("chime_gateway/cli.py"), {"test_cli_calls.py"})
+        self.assertEqual(self.of("chime_gateway/top.py"), {"test_top.py"})
 
     def test_a_file_that_tests_read_calls_for_those_beside_it(self) -> None:
         self.assertEqual(self.of("tests/wire/torture/a.txt"), {"wire/test_torture.py"})
