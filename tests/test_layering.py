@@ -99,7 +99,6 @@ TOO_LONG: set[str] = {
     "chime_gateway/sim/aws/protocol.py",
     "chime_gateway/sim/aws/sma.py",
     "chime_gateway/sim/caller/sip_line.py",
-    "chime_gateway/sim/realtime/session.py",
     "chime_gateway/store/database.py",
     "chime_gateway/wire/sip/message.py",
     "chime_gateway/wire/sip/sdp.py",

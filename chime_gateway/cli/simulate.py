@@ -25,8 +25,8 @@ from chime_gateway.settings.sources import process_environment, read_secret
 from chime_gateway.sim.aws.account import Account
 from chime_gateway.sim.caller.dial import SIP_SCHEMES, STREAM_SCHEMES, place_call
 from chime_gateway.sim.caller.meter import TerminalMeter
+from chime_gateway.sim.realtime.behaviour import Behaviour
 from chime_gateway.sim.realtime.server import Door, SimulatorFactory
-from chime_gateway.sim.realtime.session import Behaviour
 from chime_gateway.sim.realtime.voices import Parrot, Prompt, Script, Voice
 
 _DOOR_KEYS: Final = ("api-key", "deployment")

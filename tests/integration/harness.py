@@ -16,8 +16,8 @@ from twisted.internet.tcp import Connection
 
 from chime_gateway.app.gateway import GatewayService
 from chime_gateway.settings.values import DeploymentSettings, GatewaySettings, Limits
+from chime_gateway.sim.realtime.behaviour import Behaviour
 from chime_gateway.sim.realtime.server import Door, SimulatorFactory
-from chime_gateway.sim.realtime.session import Behaviour
 from chime_gateway.sim.realtime.voices import Parrot, Voice
 from tests.support.base import ReactorTestCase
 

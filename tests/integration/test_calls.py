@@ -12,8 +12,8 @@ from chime_gateway.codec.registry import decode
 from chime_gateway.sim.caller.caller import CallPlan, CallReport
 from chime_gateway.sim.caller.compare import correlation
 from chime_gateway.sim.caller.dial import place_call
+from chime_gateway.sim.realtime.behaviour import Behaviour
 from chime_gateway.sim.realtime.server import Door
-from chime_gateway.sim.realtime.session import Behaviour
 from tests.integration.harness import GatewayTestCase
 from tests.whole_calls.test_media_stream import LONG, SHORT, phrase
 
@@ -156,7 +156,7 @@ class BadInputTests(GatewayTestCase):
             await self.until(lambda: self.simulator.sessions)
             peer.dropConnection(abort=True)
             await self.until(lambda: not self.gateway.calls.calls())
-            await self.until(lambda: self.simulator.sessions[0]._is_over)
+            await self.until(lambda: self.simulator.sessions[0].is_over)
 
         return Deferred.fromCoroutine(scene())
 

@@ -67,7 +67,7 @@ class OpenAIClientTests(ReactorTestCase):
             said = json.loads(out)
             self.assertEqual(said["kinds"][:2], ["session.created", "session.updated"])
             self.assertEqual(said["audio"], 6000)  # the chime: three times 250 ms
-            while self.simulator.sessions[0]._timers:
+            while not self.simulator.sessions[0].is_over:
                 await self.turn()
 
         return Deferred.fromCoroutine(scene())

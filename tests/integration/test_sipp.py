@@ -18,7 +18,7 @@ from twisted.internet.defer import ensureDeferred
 
 from chime_gateway.call.call import Call
 from chime_gateway.outcomes import Ending, Outcome
-from chime_gateway.sim.realtime.session import Behaviour
+from chime_gateway.sim.realtime.behaviour import Behaviour
 from tests.integration.programs import Program, missing
 from tests.integration.sip_harness import SipTestCase
 from tests.support.ports import MEDIA, free_port

@@ -28,7 +28,8 @@ from chime_gateway.settings.agent_profile import AgentProfile
 from chime_gateway.settings.values import Limits
 from chime_gateway.sim.caller.caller import CallPlan, CallReport, SimulatedCaller
 from chime_gateway.sim.caller.stream_line import StreamLine
-from chime_gateway.sim.realtime.session import Behaviour, SimulatedSession
+from chime_gateway.sim.realtime.behaviour import Behaviour
+from chime_gateway.sim.realtime.session import SimulatedSession
 from chime_gateway.sim.realtime.voices import Parrot, Voice
 from chime_gateway.wire.media_stream.raw import RawStream
 from chime_gateway.wire.media_stream.twilio import TwilioStream

@@ -34,7 +34,7 @@ from chime_gateway.sim.caller.kinesis_line import (
     KinesisWorld,
     place_kinesis_call,
 )
-from chime_gateway.sim.realtime.session import Behaviour
+from chime_gateway.sim.realtime.behaviour import Behaviour
 from chime_gateway.sim.realtime.voices import Parrot, Voice
 from tests.support.fakes import RecordingMeasures, RecordingTools
 from tests.support.virtual import VirtualAgents

@@ -13,7 +13,7 @@ from chime_gateway.outcomes import Outcome
 from chime_gateway.settings.agent_profile import AgentProfile
 from chime_gateway.sim.caller.caller import CallPlan
 from chime_gateway.sim.caller.compare import correlation
-from chime_gateway.sim.realtime.session import Behaviour
+from chime_gateway.sim.realtime.behaviour import Behaviour
 from tests.support.virtual import VirtualCall
 
 #: Barge-ins at random moments; the same ones each time.

@@ -25,7 +25,7 @@ from chime_gateway.settings.values import Limits
 from chime_gateway.sim.caller.caller import CallReport
 from chime_gateway.sim.caller.compare import correlation
 from chime_gateway.sim.caller.sip_line import SipCall
-from chime_gateway.sim.realtime.session import Behaviour
+from chime_gateway.sim.realtime.behaviour import Behaviour
 from chime_gateway.sim.realtime.voices import Parrot, Script, Voice
 from tests.support.fakes import RecordingMeasures, RecordingTools
 from tests.support.sip_peer import PEER, SipWorld

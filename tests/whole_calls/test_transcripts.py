@@ -15,7 +15,7 @@ from chime_gateway.outcomes import Outcome
 from chime_gateway.settings.agent_profile import AgentProfile
 from chime_gateway.settings.transcribers import REALTIME_MODEL, TRANSCRIBERS
 from chime_gateway.sim.caller.caller import CallPlan
-from chime_gateway.sim.realtime.session import Behaviour
+from chime_gateway.sim.realtime.behaviour import Behaviour
 from chime_gateway.sim.realtime.transcription import (
     OTHER_COMPLETED,
     Refusal,

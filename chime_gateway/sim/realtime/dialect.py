@@ -7,6 +7,7 @@ with the service's own codes and words.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -214,6 +215,10 @@ class Settings:
     transcription: Mapping[str, Any] | None
     instructions: str
 
+    def seconds_of(self, audio: bytes) -> float:
+        """@param audio: the caller's."""
+        return len(audio) / self.input_codec.bytes_per_second
+
 
 def _transcription(value: Any, where: str) -> Mapping[str, Any] | None:
     if value is None:
@@ -281,3 +286,48 @@ class Preview:
             _transcription(session["input_audio_transcription"], Preview.transcription),
             session["instructions"],
         )
+
+
+class Configuration:
+    """
+    How one session is set up.
+
+    @ivar session: as its client is told.
+    @ivar settings: what it acts on.
+    """
+
+    def __init__(
+        self,
+        dialect: type[Ga] | type[Preview],
+        *,
+        session_id: str,
+        expires_at: int,
+    ) -> None:
+        """@param expires_at: Unix seconds."""
+        self.dialect = dialect
+        self.session: Mapping[str, Any] = {
+            "id": session_id,
+            **copy.deepcopy(dict(dialect.session)),
+            "expires_at": expires_at,
+        }
+        self.settings = dialect.settings(self.session)
+
+    def patched(self, message: Mapping[str, Any]) -> tuple[dict[str, Any], Settings]:
+        """
+        What an update would make of it.
+
+        @raise Refused: there is something wrong with the update as such.
+        """
+        patch = message.get("session")
+        if not isinstance(patch, dict):
+            raise _missing("session")
+        if self.dialect is Ga and "type" not in patch:
+            raise _missing("session.type")
+        refuse_unknown(patch, self.dialect.keys, "session")
+        session = merged(self.session, patch)
+        return session, self.dialect.settings(session)
+
+
+def _missing(name: str) -> Refused:
+    text = f"Missing required parameter: '{name}'."
+    return Refused("missing_required_parameter", text, name)

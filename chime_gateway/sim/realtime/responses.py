@@ -8,44 +8,26 @@ next to others and to the one that is spoken, and leaves no item behind.
 from __future__ import annotations
 
 import re
-import secrets
-import string
-from collections.abc import Callable, Mapping
-from typing import Any, Final, Protocol
+from collections.abc import Mapping
+from typing import Any, Final
 
 from attrs import Factory, define, frozen
 from twisted.internet.interfaces import IDelayedCall
 
+from chime_gateway.sim.realtime.conversation import Conversation, Item
 from chime_gateway.sim.realtime.dialect import (
+    Configuration,
     Ga,
     Preview,
     Refused,
     refuse_type,
     refuse_unknown,
 )
-
-_BASE62: Final = string.ascii_letters + string.digits
+from chime_gateway.sim.realtime.events import ServerEvents, new_id
 
 #: Some ten tokens a second of a caller's audio, twenty of an agent's.
 CALLER_TOKENS: Final = 10
 AGENT_TOKENS: Final = 20
-
-
-def new_id(prefix: str, length: int = 21) -> str:
-    return f"{prefix}_" + "".join(secrets.choice(_BASE62) for _ in range(length))
-
-
-@define(eq=False)
-class Item:
-    """One item of the conversation, as the service knows it."""
-
-    id: str
-    body: dict[str, Any]
-    audio: bytes = b""
-    sent_bytes: int = 0
-
-    def public(self) -> dict[str, Any]:
-        return {"id": self.id, "object": "realtime.item", **self.body}
 
 
 @frozen
@@ -208,19 +190,64 @@ def usage(
     }
 
 
-class _Emit(Protocol):
-    def __call__(self, kind: str, /, **members: Any) -> None: ...
+class ResponseEvents:
+    """What is said of every response: that it was created, and that it is done."""
 
+    def __init__(
+        self,
+        configuration: Configuration,
+        conversation: Conversation,
+        events: ServerEvents,
+        *,
+        tells_limits: bool,
+    ) -> None:
+        self._configuration = configuration
+        self._conversation = conversation
+        self._events = events
+        self._tells_limits = tells_limits
 
-class _Finish(Protocol):
-    def __call__(
+    def created(self, response: Response) -> None:
+        public = self._public(response, "in_progress")
+        self._events.emit("response.created", response=public)
+        if self._tells_limits:
+            limit = {"name": "tokens", "limit": 100000, "remaining": 99000}
+            self._events.emit(
+                "rate_limits.updated", rate_limits=[{**limit, "reset_seconds": 1.0}]
+            )
+
+    def done(
         self,
         response: Response,
         status: str,
         reason: str | None,
-        usage: Mapping[str, Any],
-        /,
-    ) -> None: ...
+        counted: Mapping[str, Any],
+    ) -> None:
+        """@param counted: its L{usage}."""
+        details: dict[str, Any] | None = None
+        if status == "failed":
+            details = {
+                "type": "failed",
+                "error": {"type": "server_error", "code": reason, "message": reason},
+            }
+        elif status != "completed":
+            details = {"type": status, "reason": reason}
+        self._events.emit(
+            "response.done",
+            response={
+                **self._public(response, status),
+                "status_details": details,
+                "usage": counted,
+            },
+        )
+
+    def _public(self, response: Response, status: str) -> dict[str, Any]:
+        configuration = self._configuration
+        return response.public(
+            status,
+            configuration.dialect,
+            configuration.session,
+            self._conversation.id,
+        )
 
 
 class TextResponses:
@@ -228,25 +255,14 @@ class TextResponses:
     The responses in words that are under way.
 
     @param text: the type of an assistant's text in the session's dialect.
-    @param announce: says that a response was created.
-    @param finish: says that it is done.
-    @param later: calls a function after so many seconds, while the session lasts.
     """
 
     def __init__(
-        self,
-        text: str,
-        *,
-        emit: _Emit,
-        announce: Callable[[Response], None],
-        finish: _Finish,
-        later: Callable[..., IDelayedCall],
+        self, text: str, *, events: ServerEvents, about: ResponseEvents
     ) -> None:
         self._text = text
-        self._emit = emit
-        self._announce = announce
-        self._finish = finish
-        self._later = later
+        self._events = events
+        self._about = about
         self._running: dict[str, tuple[Response, IDelayedCall]] = {}
 
     def begin(
@@ -257,8 +273,8 @@ class TextResponses:
         @param audio_tokens: of the audio in its context.
         @param seconds: until it does.
         """
-        self._announce(response)
-        timer = self._later(seconds, self._write, response, words, audio_tokens)
+        self._about.created(response)
+        timer = self._events.later(seconds, self._write, response, words, audio_tokens)
         self._running[response.id] = response, timer
 
     def cancel(self, response_id: str) -> bool:
@@ -267,7 +283,7 @@ class TextResponses:
         if response is None or timer is None:
             return False
         timer.cancel()
-        self._finish(response, "cancelled", "client_cancelled", usage())
+        self._about.done(response, "cancelled", "client_cancelled", usage())
         return True
 
     def _write(self, response: Response, words: str, audio_tokens: int) -> None:
@@ -284,23 +300,23 @@ class TextResponses:
         response.items.append(item)
         whole = {"response_id": response.id, "output_index": 0}
         at = response.members(item, content_index=0)
-        self._emit("response.output_item.added", **whole, item=item.public())
-        self._emit(
+        self._events.emit("response.output_item.added", **whole, item=item.public())
+        self._events.emit(
             "response.content_part.added", **at, part={"type": "text", "text": ""}
         )
         pieces = re.findall(r"\s*\S+", words)
         for piece in pieces:
-            self._emit("response.output_text.delta", **at, delta=piece)
-        self._emit("response.output_text.done", **at, text=words)
-        self._emit(
+            self._events.emit("response.output_text.delta", **at, delta=piece)
+        self._events.emit("response.output_text.done", **at, text=words)
+        self._events.emit(
             "response.content_part.done", **at, part={"type": "text", "text": words}
         )
         item.body["status"] = "completed"
         item.body["content"] = [{"type": self._text, "text": words}]
-        self._emit("response.output_item.done", **whole, item=item.public())
+        self._events.emit("response.output_item.done", **whole, item=item.public())
         counted = usage(
             text_in=len(response.wanted.instructions) // 4,
             audio_in=audio_tokens,
             text_out=len(pieces),
         )
-        self._finish(response, "completed", None, counted)
+        self._about.done(response, "completed", None, counted)

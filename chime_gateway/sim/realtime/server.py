@@ -19,7 +19,8 @@ from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerPr
 from autobahn.websocket.types import ConnectionDeny
 from twisted.logger import Logger
 
-from chime_gateway.sim.realtime.session import Behaviour, SimulatedSession
+from chime_gateway.sim.realtime.behaviour import Behaviour
+from chime_gateway.sim.realtime.session import SimulatedSession
 from chime_gateway.sim.realtime.transcription import DEPLOYMENT_NOT_FOUND
 from chime_gateway.sim.realtime.voices import Voice
 

@@ -16,7 +16,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.audio import PCMU
 from chime_gateway.codec.tone import tone
-from chime_gateway.sim.realtime.session import Behaviour, SimulatedSession
+from chime_gateway.sim.realtime.behaviour import Behaviour
+from chime_gateway.sim.realtime.session import SimulatedSession
 from chime_gateway.sim.realtime.voices import (
     Failure,
     Parrot,

@@ -8,7 +8,8 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from chime_gateway.sim.realtime.session import Behaviour, SimulatedSession
+from chime_gateway.sim.realtime.behaviour import Behaviour
+from chime_gateway.sim.realtime.session import SimulatedSession
 from chime_gateway.sim.realtime.transcription import (
     OTHER_COMPLETED,
     TRANSCRIBERS,

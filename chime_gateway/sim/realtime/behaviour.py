@@ -1,0 +1,74 @@
+"""
+What a test sets of the simulated service, and what it reads of a session afterwards.
+
+Nothing is done here.
+"""
+
+from __future__ import annotations
+
+from attrs import Factory, define, field, frozen
+
+from chime_gateway.sim.realtime.transcription import ONE_OF_EACH, Transcription
+
+
+@frozen(kw_only=True)
+class Behaviour:
+    """
+    How the service behaves, its faults included.
+
+    @ivar speed: times real time at which speech is generated.
+    @ivar first_delta_seconds: from C{response.created} to the first audio.
+    @ivar session_seconds: after which the session expires.
+    @ivar update_delay_seconds: before C{session.updated}; negative: never.
+    @ivar silent_start: accept the connection and never say anything.
+    @ivar stall_after_seconds: from then on say nothing at all.
+    @ivar garbage_after_seconds: then send something that is not JSON.
+    @ivar drop_after_seconds: then break the connection.
+    @ivar close_after_seconds: then close it with C{close_code}.
+    @ivar drop_in_response: break the connection in the middle of an answer.
+    @ivar unknown_events: send event types nobody knows, and duplicates.
+    @ivar rate_limits: send C{rate_limits.updated}.
+    @ivar obfuscation: pad deltas as the service does at times.
+    @ivar unannounced_items: send the audio of an item and nothing before it.
+    @ivar transcription: which transcribers there are, and how they refuse; unless
+        it is said, one of each.
+    """
+
+    speed: float = 5.0
+    first_delta_seconds: float = 0.3
+    session_seconds: float = 3600.0
+    update_delay_seconds: float = 0.0
+    silent_start: bool = False
+    stall_after_seconds: float | None = None
+    garbage_after_seconds: float | None = None
+    drop_after_seconds: float | None = None
+    close_after_seconds: float | None = None
+    close_code: int = 3000
+    drop_in_response: bool = False
+    unknown_events: bool = False
+    rate_limits: bool = True
+    obfuscation: bool = False
+    unannounced_items: bool = False
+    transcription: Transcription = Factory(
+        lambda: Transcription(deployments=ONE_OF_EACH)
+    )
+
+
+@define(eq=False)
+class SessionLog:
+    """
+    What a test wants to know afterwards.
+
+    @ivar truncations: (item id, audio_end_ms, generated ms) of each truncation.
+    @ivar appended: all the caller's audio.
+    @ivar commands: types of client events, but for appends.
+    @ivar errors: codes of the errors sent.
+    @ivar spoken: item id -> its audio, as far as it was sent.
+    """
+
+    truncations: list[tuple[str, int, int]] = Factory(list)
+    appended: bytearray = field(factory=bytearray)
+    commands: list[str] = Factory(list)
+    errors: list[str] = Factory(list)
+    spoken: dict[str, bytearray] = Factory(dict)
+    interrupted_at: list[float] = Factory(list)

@@ -1,0 +1,112 @@
+"""
+What a simulated session sends, in its dialect: now or later, until it is over.
+
+Why something is sent is not known here.
+"""
+
+from __future__ import annotations
+
+import secrets
+import string
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from chime_gateway.sim.realtime.behaviour import Behaviour, SessionLog
+from chime_gateway.sim.realtime.dialect import (
+    GA_ONLY,
+    PREVIEW_NAMES,
+    Ga,
+    Preview,
+    Refused,
+)
+
+_BASE62: Final = string.ascii_letters + string.digits
+
+
+def new_id(prefix: str, length: int = 21) -> str:
+    return f"{prefix}_" + "".join(secrets.choice(_BASE62) for _ in range(length))
+
+
+class ServerEvents:
+    """
+    @ivar is_mute: nothing is said, and nothing is heard.
+    @ivar is_over: the connection is gone.
+    @param send: takes an event.
+    """
+
+    def __init__(
+        self,
+        dialect: type[Ga] | type[Preview],
+        behaviour: Behaviour,
+        log: SessionLog,
+        *,
+        send: Callable[[Mapping[str, Any]], None],
+        clock: IReactorTime,
+    ) -> None:
+        self.is_mute = behaviour.silent_start
+        self.is_over = False
+        self._is_preview = dialect is Preview
+        self._behaviour = behaviour
+        self._log = log
+        self._send = send
+        self._clock = clock
+        self._timers: set[IDelayedCall] = set()
+
+    def emit(self, kind: str, /, **members: Any) -> None:
+        """@param kind: the event's name at GA."""
+        if self.is_mute or self.is_over:
+            return
+        if self._is_preview:
+            if kind in GA_ONLY:
+                return
+            kind = PREVIEW_NAMES.get(kind, kind)
+        event = {"type": kind, "event_id": new_id("event"), **members}
+        if self._behaviour.obfuscation and kind.endswith(".delta"):
+            event["obfuscation"] = secrets.token_urlsafe(6)
+        self._send(event)
+        if self._behaviour.unknown_events and kind.endswith(".done"):
+            self._send({"type": "future.event", "event_id": new_id("event")})
+            self._send({"type": kind, "event_id": new_id("event"), **members})
+
+    def refuse(self, refused: Refused, event_id: Any) -> None:
+        """@param event_id: the client's, of the command that is refused."""
+        self._log.errors.append(refused.code)
+        self.emit(
+            "error",
+            error={
+                "type": "invalid_request_error",
+                "code": refused.code,
+                "message": str(refused),
+                "param": refused.param,
+                "event_id": event_id if isinstance(event_id, str) else None,
+            },
+        )
+
+    def later(
+        self, seconds: float, function: Callable[..., None], *args: Any
+    ) -> IDelayedCall:
+        """Call a function after so many seconds, while the session lasts."""
+
+        def run() -> None:
+            self._timers.discard(timer)
+            function(*args)
+
+        timer: IDelayedCall = self._clock.callLater(seconds, run)
+        self._timers.add(timer)
+        return timer
+
+    def forget(self, timer: IDelayedCall) -> None:
+        """What was for later is not done; it may have been already."""
+        if timer.active():
+            timer.cancel()
+            self._timers.discard(timer)
+
+    def stop(self) -> None:
+        """The connection is gone."""
+        self.is_over = True
+        for timer in list(self._timers):
+            if timer.active():
+                timer.cancel()
+        self._timers.clear()

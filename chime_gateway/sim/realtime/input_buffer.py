@@ -1,0 +1,215 @@
+"""
+The input audio buffer of a simulated session: the caller's audio, cut into turns.
+
+Turns end where voice activity says so, where the client does, or where nobody has
+spoken for too long.  What is answered to them is not known here.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from typing import Any, Final
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from chime_gateway.sim.realtime.behaviour import SessionLog
+from chime_gateway.sim.realtime.conversation import Conversation, Item
+from chime_gateway.sim.realtime.dialect import Configuration, Refused
+from chime_gateway.sim.realtime.events import ServerEvents, new_id
+from chime_gateway.sim.realtime.responses import Wanted
+from chime_gateway.sim.realtime.spoken import SpokenResponses
+from chime_gateway.sim.realtime.transcription import Transcription
+from chime_gateway.sim.realtime.vad import EnergyVad
+
+#: An append may not be larger (documented).
+MAX_APPEND_BYTES: Final = 15 << 20
+
+#: Speech kept from before the VAD heard it.
+_HISTORY_SECONDS: Final = 10
+
+
+class InputBuffer:
+    def __init__(
+        self,
+        configuration: Configuration,
+        conversation: Conversation,
+        transcription: Transcription,
+        responses: SpokenResponses,
+        events: ServerEvents,
+        log: SessionLog,
+        clock: IReactorTime,
+    ) -> None:
+        self._configuration = configuration
+        self._conversation = conversation
+        self._transcription = transcription
+        self._responses = responses
+        self._events = events
+        self._log = log
+        self._clock = clock
+        self._buffer = bytearray()
+        self._start = 0  # bytes written before what is in the buffer
+        self._speech_item = ""
+        self._idle: IDelayedCall | None = None
+        self._vad: EnergyVad | None = None
+        self.listen_anew()
+
+    def listen_anew(self) -> None:
+        """What the voice activity is told by was set."""
+        settings = self._configuration.settings
+        vad = settings.turn_detection
+        if vad is None:
+            self._vad = None
+            return
+        silence_ms = int(vad.get("silence_duration_ms") or 500)
+        threshold = vad.get("threshold")
+        self._buffer.clear()
+        self._start = 0
+        self._vad = EnergyVad(
+            settings.input_codec,
+            0.5 if threshold is None else float(threshold),
+            silence_ms,
+        )
+
+    # -- commands ----------------------------------------------------------------
+
+    def append(self, message: Mapping[str, Any]) -> None:
+        text = message.get("audio")
+        if not isinstance(text, str):
+            raise Refused(
+                "missing_required_parameter",
+                "Missing required parameter: 'audio'.",
+                "audio",
+            )
+        if len(text) > MAX_APPEND_BYTES:
+            raise Refused("invalid_value", "Audio is too large.", "audio")
+        try:
+            audio = base64.b64decode(text, validate=True)
+        except binascii.Error as exc:
+            raise Refused("invalid_value", f"Invalid base64: {exc}", "audio") from exc
+        self._log.appended += audio
+        self._buffer += audio
+        if self._vad is None:
+            return
+        for edge in self._vad.feed(audio):
+            if edge.is_start:
+                self._speech_started(edge.at_ms)
+            else:
+                self._speech_stopped(edge.at_ms)
+        if not self._vad.is_speech:
+            codec = self._configuration.settings.input_codec
+            surplus = len(self._buffer) - _HISTORY_SECONDS * codec.bytes_per_second
+            if surplus > 0:
+                del self._buffer[:surplus]
+                self._start += surplus
+
+    def commit(self, message: Mapping[str, Any]) -> None:
+        codec = self._configuration.settings.input_codec
+        length = len(self._buffer) * 1000 / codec.bytes_per_second
+        if length < 100:
+            raise Refused(
+                "input_audio_buffer_commit_empty",
+                "Error committing input audio buffer: buffer too small. Expected at"
+                f" least 100ms of audio, but buffer only has {length:.2f}ms of audio.",
+            )
+        self._commit(self._take(len(self._buffer)), new_id("item"))
+
+    def clear(self, message: Mapping[str, Any]) -> None:
+        self._take(len(self._buffer))
+        self._events.emit("input_audio_buffer.cleared")
+
+    # -- turns -------------------------------------------------------------------
+
+    def _take(self, size: int) -> bytes:
+        """The oldest audio leaves the buffer."""
+        audio = bytes(self._buffer[:size])
+        del self._buffer[:size]
+        self._start += size
+        return audio
+
+    def _bytes_at(self, at_ms: int) -> int:
+        codec = self._configuration.settings.input_codec
+        return at_ms * codec.bytes_per_second // 1000
+
+    def _speech_started(self, at_ms: int) -> None:
+        vad = self._configuration.settings.turn_detection or {}
+        at_ms = max(0, at_ms - int(vad.get("prefix_padding_ms") or 0))
+        start = max(self._bytes_at(at_ms), self._start)
+        del self._buffer[: start - self._start]
+        self._start = start
+        self._speech_item = new_id("item")
+        self._forget_idle()
+        self._log.interrupted_at.append(self._clock.seconds())
+        self._events.emit(
+            "input_audio_buffer.speech_started",
+            audio_start_ms=at_ms,
+            item_id=self._speech_item,
+        )
+        if vad.get("interrupt_response", True):
+            self._responses.interrupt()
+
+    def _speech_stopped(self, at_ms: int) -> None:
+        self._events.emit(
+            "input_audio_buffer.speech_stopped",
+            audio_end_ms=at_ms,
+            item_id=self._speech_item,
+        )
+        utterance = self._take(self._bytes_at(at_ms) - self._start)
+        self._commit(utterance, self._speech_item)
+        vad = self._configuration.settings.turn_detection or {}
+        if vad.get("create_response", True):
+            self._responses.answer(utterance)
+
+    def _commit(self, audio: bytes, item_id: str) -> None:
+        body = {
+            "type": "message",
+            "status": "completed",
+            "role": "user",
+            "content": [{"type": "input_audio", "transcript": None}],
+        }
+        item = Item(item_id, body, audio=audio)
+        self._events.emit(
+            "input_audio_buffer.committed",
+            item_id=item_id,
+            previous_item_id=self._conversation.last,
+        )
+        self._conversation.add(item)
+        wanted = self._configuration.settings.transcription
+        if wanted is not None:
+            self._events.later(0.2, self._transcribe, item, wanted)
+
+    def _transcribe(self, item: Item, wanted: Mapping[str, Any]) -> None:
+        seconds = self._configuration.settings.seconds_of(item.audio)
+        for kind, members in self._transcription.events(wanted, item.id, seconds):
+            self._events.emit(kind, **members)
+
+    # -- a caller who says nothing -----------------------------------------------
+
+    def expect_caller(self, seconds: float) -> None:
+        """@param seconds: of speech that the caller has yet to hear."""
+        self._forget_idle()
+        vad = self._configuration.settings.turn_detection
+        idle_ms = vad.get("idle_timeout_ms") if vad else None
+        if idle_ms is not None:
+            self._idle = self._events.later(
+                seconds + idle_ms / 1000, self._idle_timed_out
+            )
+
+    def _forget_idle(self) -> None:
+        idle, self._idle = self._idle, None
+        if idle is not None:
+            self._events.forget(idle)
+
+    def _idle_timed_out(self) -> None:
+        codec = self._configuration.settings.input_codec
+        end_ms = codec.duration_ms(self._start + len(self._buffer))
+        item_id = new_id("item")
+        self._events.emit(
+            "input_audio_buffer.timeout_triggered",
+            audio_start_ms=codec.duration_ms(self._start),
+            audio_end_ms=end_ms,
+            item_id=item_id,
+        )
+        self._commit(self._take(len(self._buffer)), item_id)
+        self._responses.begin(b"", Wanted())

@@ -1,0 +1,269 @@
+"""
+The response that is spoken: one at a time, generated faster than it is heard.
+
+It may call tools as well.  When one is wanted is not known here.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from chime_gateway.sim.realtime.behaviour import Behaviour, SessionLog
+from chime_gateway.sim.realtime.conversation import Conversation, Item
+from chime_gateway.sim.realtime.dialect import Configuration
+from chime_gateway.sim.realtime.events import ServerEvents, new_id
+from chime_gateway.sim.realtime.responses import (
+    AGENT_TOKENS,
+    CALLER_TOKENS,
+    Response,
+    ResponseEvents,
+    Wanted,
+    usage,
+)
+from chime_gateway.sim.realtime.voices import Failure, Speech, ToolCall, Turn, Voice
+
+#: Lengths of audio deltas as the service was seen to send them; the last repeats.
+DELTA_MS: Final = (100, 150, 250)
+
+
+class SpokenResponses:
+    """
+    @param close: ends the connection: C{close(code, reason)}.
+    @param ended: told so many seconds of speech were generated, when one ends.
+    @ivar has_spoken: there is speech of the agent in this session.
+    """
+
+    def __init__(
+        self,
+        voice: Voice,
+        behaviour: Behaviour,
+        configuration: Configuration,
+        conversation: Conversation,
+        *,
+        events: ServerEvents,
+        about: ResponseEvents,
+        log: SessionLog,
+        close: Callable[[int, str], None],
+        ended: Callable[[float], None],
+    ) -> None:
+        self.has_spoken = False
+        self._voice = voice
+        self._behaviour = behaviour
+        self._configuration = configuration
+        self._conversation = conversation
+        self._events = events
+        self._about = about
+        self._log = log
+        self._close = close
+        self._ended = ended
+        self._active: Response | None = None
+
+    @property
+    def active_id(self) -> str | None:
+        """Id of the response that is under way."""
+        return self._active.id if self._active is not None else None
+
+    def answer(self, utterance: bytes) -> None:
+        """The caller has spoken."""
+        if self._active is None:
+            self.begin(utterance, Wanted())
+
+    def interrupt(self) -> None:
+        """The caller begins to speak."""
+        if self._active is not None:
+            self._end("cancelled", "turn_detected")
+
+    def cancel(self) -> None:
+        """The client does not want it."""
+        self._end("cancelled", "client_cancelled")
+
+    def begin(self, utterance: bytes, wanted: Wanted) -> None:
+        """@param utterance: what it answers; empty: nothing in particular."""
+        settings = self._configuration.settings
+        turn = Turn(
+            utterance,
+            settings.input_codec,
+            settings.output_codec,
+            wanted.instructions or settings.instructions,
+        )
+        response = self._active = Response(wanted)
+        self._about.created(response)
+        self._in_response(
+            self._behaviour.first_delta_seconds,
+            self._speak_next,
+            list(self._voice.answer(turn)),
+        )
+
+    def _in_response(
+        self, seconds: float, function: Callable[..., None], *args: Any
+    ) -> None:
+        assert self._active is not None
+        self._active.timers.append(self._events.later(seconds, function, *args))
+
+    def _speak_next(self, parts: Sequence[Any]) -> None:
+        response = self._active
+        assert response is not None
+        if not parts:
+            self._end("completed", None)
+            return
+        part, rest = parts[0], parts[1:]
+        if isinstance(part, Failure):
+            self._end(part.status, part.code)
+        elif isinstance(part, ToolCall):
+            self._call_tool(response, part)
+            self._speak_next(rest)
+        else:
+            self._open_speech(response, part)
+            self._speak(part, 0, 0, rest)
+
+    def _open_item(self, response: Response, body: dict[str, Any]) -> Item:
+        item = Item(new_id("item"), {"status": "in_progress", **body})
+        response.items.append(item)
+        if response.wanted.is_aside:
+            # It does not become a part of the conversation.
+            self._events.emit(
+                "response.output_item.added",
+                response_id=response.id,
+                output_index=response.items.index(item),
+                item=item.public(),
+            )
+            return item
+        previous = self._conversation.append(item)
+        if not self._behaviour.unannounced_items:
+            self._events.emit(
+                "response.output_item.added",
+                response_id=response.id,
+                output_index=response.items.index(item),
+                item=item.public(),
+            )
+            self._events.emit(
+                "conversation.item.added", previous_item_id=previous, item=item.public()
+            )
+        return item
+
+    def _open_speech(self, response: Response, speech: Speech) -> None:
+        item = self._open_item(
+            response, {"type": "message", "role": "assistant", "content": []}
+        )
+        item.audio = speech.audio
+        response.open_item = item
+        self.has_spoken = True
+        self._log.spoken[item.id] = bytearray()
+        if not self._behaviour.unannounced_items:
+            self._events.emit(
+                "response.content_part.added",
+                **response.members(item, content_index=0),
+                part={"type": "audio", "transcript": ""},
+            )
+        item.body["content"] = [
+            {"type": self._configuration.dialect.audio, "transcript": speech.transcript}
+        ]
+        for word in speech.transcript.split(" "):
+            self._events.emit(
+                "response.output_audio_transcript.delta",
+                **response.members(item, content_index=0, delta=word + " "),
+            )
+
+    def _speak(
+        self, speech: Speech, sent: int, count: int, rest: Sequence[Any]
+    ) -> None:
+        response = self._active
+        assert response is not None and response.open_item is not None
+        item = response.open_item
+        codec = self._configuration.settings.output_codec
+        length_ms = DELTA_MS[min(count, len(DELTA_MS) - 1)]
+        piece = speech.audio[sent : sent + length_ms * codec.bytes_per_second // 1000]
+        if not piece:
+            self._close_speech(response, item, "completed")
+            self._speak_next(rest)
+            return
+        item.sent_bytes += len(piece)
+        response.output_bytes += len(piece)
+        self._log.spoken[item.id] += piece
+        self._events.emit(
+            "response.output_audio.delta",
+            **response.members(
+                item, content_index=0, delta=base64.b64encode(piece).decode()
+            ),
+        )
+        if self._behaviour.drop_in_response and count == 1:
+            self._close(0, "")
+            return
+        # Generating this piece took its length divided by the speed.
+        seconds = len(piece) / codec.bytes_per_second / self._behaviour.speed
+        self._in_response(
+            seconds, self._speak, speech, sent + len(piece), count + 1, rest
+        )
+
+    def _close_speech(self, response: Response, item: Item, status: str) -> None:
+        response.open_item = None
+        item.body["status"] = status
+        transcript = item.body["content"][0]["transcript"]
+        at = response.members(item, content_index=0)
+        self._events.emit("response.output_audio.done", **at)
+        self._events.emit(
+            "response.output_audio_transcript.done", **at, transcript=transcript
+        )
+        if self._behaviour.unannounced_items:
+            return
+        part = {"type": "audio", "transcript": transcript}
+        self._events.emit("response.content_part.done", **at, part=part)
+        self._close_item(response, item)
+
+    def _close_item(self, response: Response, item: Item) -> None:
+        self._events.emit(
+            "response.output_item.done",
+            response_id=response.id,
+            output_index=response.items.index(item),
+            item=item.public(),
+        )
+        if not response.wanted.is_aside:
+            self._events.emit(
+                "conversation.item.done", previous_item_id=None, item=item.public()
+            )
+
+    def _call_tool(self, response: Response, call: ToolCall) -> None:
+        call_id = new_id("call", 16)
+        item = self._open_item(
+            response,
+            {
+                "type": "function_call",
+                "name": call.name,
+                "call_id": call_id,
+                "arguments": "",
+            },
+        )
+        at = response.members(item, call_id=call_id)
+        half = len(call.arguments) // 2
+        for delta in (call.arguments[:half], call.arguments[half:]):
+            self._events.emit(
+                "response.function_call_arguments.delta", **at, delta=delta
+            )
+        item.body.update(arguments=call.arguments, status="completed")
+        self._events.emit(
+            "response.function_call_arguments.done",
+            **at,
+            name=call.name,
+            arguments=call.arguments,
+        )
+        self._close_item(response, item)
+
+    def _end(self, status: str, reason: str | None) -> None:
+        response, self._active = self._active, None
+        assert response is not None
+        for timer in response.timers:
+            self._events.forget(timer)
+        if response.open_item is not None:
+            self._close_speech(response, response.open_item, "incomplete")
+        into, out = (
+            self._configuration.settings.input_codec,
+            self._configuration.settings.output_codec,
+        )
+        counted = usage(
+            audio_in=len(self._log.appended) * CALLER_TOKENS // into.bytes_per_second,
+            audio_out=response.output_bytes * AGENT_TOKENS // out.bytes_per_second,
+        )
+        self._about.done(response, status, reason, counted)
+        self._ended(response.output_bytes / out.bytes_per_second)
