@@ -19,12 +19,13 @@ from chime_gateway.errors import TransferFailed
 from chime_gateway.outcomes import Outcome
 from chime_gateway.settings.values import AwsSettings, GatewaySettings
 from chime_gateway.sim.aws.server import FakeAws
-from chime_gateway.sim.aws.sma import SmaCall, SmaSimulator
-from chime_gateway.sim.aws.sma_rules import InvalidAction
+from chime_gateway.sim.aws.sma.application import SmaSimulator
+from chime_gateway.sim.aws.sma.call import SmaCall
+from chime_gateway.sim.aws.sma.rules import InvalidAction
 from chime_gateway.sim.caller.caller import CallPlan, CallReport
 from chime_gateway.sim.caller.sip_line import place_sip_call
 from tests.integration.sip_harness import SipTestCase
-from tests.sim.aws.test_sma_rules import RecordingPhone
+from tests.sim.aws.sma.test_call import RecordingPhone
 
 OWNED = "+12065550100"
 HUMAN = "+12065550177"

@@ -24,7 +24,7 @@ from chime_gateway.errors import TransferFailed
 from chime_gateway.net.aws_api import AwsError
 from chime_gateway.outcomes import Outcome
 from chime_gateway.settings.agent_profile import AgentProfile
-from chime_gateway.sim.aws import sma as simulated_sma
+from chime_gateway.sim.aws.sma import application
 from chime_gateway.sim.aws.streams import _fragment
 from chime_gateway.sim.caller.caller import CallPlan, CallReport
 from chime_gateway.sim.caller.compare import correlation, piecewise_correlation
@@ -181,7 +181,7 @@ class TalkTests(KinesisTestCase):
 
     def test_goodbye_is_heard_before_the_caller_is_hung_up(self) -> None:
         # Also when AWS takes its time.
-        self.patch(simulated_sma, "_UPDATE_SECONDS", 3.0)
+        self.patch(application, "_UPDATE_SECONDS", 3.0)
         plan = CallPlan(utterances=PLAN.utterances * 9, answer_seconds=60)
         call = self.network.call(plan)
         self.network.until(lambda: bool(self.gateway.calls.calls()))

@@ -22,8 +22,9 @@ from chime_gateway.audio import PCMU
 from chime_gateway.codec.g711 import decode_mu_law
 from chime_gateway.sim.aws.protocol import ACCOUNT, REGION
 from chime_gateway.sim.aws.server import MediaAws
-from chime_gateway.sim.aws.sma import Function, SmaCall, SmaSimulator
-from chime_gateway.sim.aws.sma_rules import InvalidAction
+from chime_gateway.sim.aws.sma.application import SmaSimulator
+from chime_gateway.sim.aws.sma.call import Function, SmaCall
+from chime_gateway.sim.aws.sma.rules import InvalidAction
 from chime_gateway.sim.aws.streams import Stream
 from chime_gateway.sim.caller.caller import CallPlan, CallReport, Meter, SimulatedCaller
 from chime_gateway.sim.caller.playout import PlayoutBuffer
@@ -144,7 +145,7 @@ class _SourceLeg:
 class KinesisLine:
     """
     One caller's line (L{chime_gateway.sim.caller.caller.Line}, and the application's
-    L{chime_gateway.sim.aws.sma.Phone}).
+    L{chime_gateway.sim.aws.sma.participants.Phone}).
     """
 
     says_clear = True

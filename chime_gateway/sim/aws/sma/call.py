@@ -1,9 +1,8 @@
 """
-A SIP media application on loopback: calls that a Lambda decides about.
+One call of a SIP media application: its invocations of the Lambda, and its actions.
 
-The Lambda is the real one, called with the events that AWS would send it; how its
-answers are judged is in L{chime_gateway.sim.aws.sma_rules}.  Who telephones, and what
-is at the other end of a bridge, is for others.
+How the Lambda's answers are judged is in L{chime_gateway.sim.aws.sma.rules}.  How a
+call comes to be is not known here.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol, TypeAlias
 
 import numpy as np
-from attrs import define, field
 from twisted.internet.defer import (
     CancelledError,
     Deferred,
@@ -30,8 +28,9 @@ from twisted.python.failure import Failure
 
 from chime_gateway.audio import PCMU
 from chime_gateway.codec.g711 import encode_mu_law
-from chime_gateway.sim.aws.protocol import ACCOUNT, REGION, Fault
-from chime_gateway.sim.aws.sma_rules import (
+from chime_gateway.sim.aws.protocol import ACCOUNT, REGION
+from chime_gateway.sim.aws.sma.participants import BridgedLeg, Leg, Phone
+from chime_gateway.sim.aws.sma.rules import (
     ANSWERING,
     IGNORED,
     INTERRUPTIBLE,
@@ -46,31 +45,10 @@ RETRY_SECONDS: Final = 5.0
 STOP_SECONDS: Final = 20.0
 
 #: How long things take that are not simulated.
-_UPDATE_SECONDS: Final = 0.05
 _FETCH_SECONDS: Final = 0.05
 _SECONDS_A_CHARACTER: Final = 0.06
 
 Function: TypeAlias = Callable[[dict[str, Any]], Any]
-
-
-class Phone(Protocol):
-    """Somebody on the telephone."""
-
-    def answered(self) -> None:
-        """The call is connected."""
-
-    def play(self, audio: bytes) -> None:
-        """This is heard from now on (mu-law)."""
-
-    def stop_playing(self) -> None: ...
-    def hung_up(self, code: int) -> None:
-        """The call is over; 0 is a normal end."""
-
-
-class BridgedLeg(Protocol):
-    """The other end of a bridge."""
-
-    def hang_up(self) -> None: ...
 
 
 class Bridge(Protocol):
@@ -82,95 +60,21 @@ class Bridge(Protocol):
         """
 
 
-@define(eq=False)
-class Leg:
-    tag: str
-    to_number: str
-    from_number: str
-    direction: str
-    status: str = "Connected"
-    headers: Mapping[str, str] = field(factory=dict)
-    call_id: str = field(factory=lambda: str(uuid.uuid4()))
-    other: BridgedLeg | None = None
-
-    def told(self) -> dict[str, Any]:
-        return {
-            "CallId": self.call_id,
-            "ParticipantTag": self.tag,
-            "To": self.to_number,
-            "From": self.from_number,
-            "Direction": self.direction,
-            "StartTimeInMilliseconds": "1641998241509",
-            "Status": self.status,
-            **({"SipHeaders": dict(self.headers)} if self.headers else {}),
-        }
-
-
-class SmaSimulator:
+class Application(Protocol):
     """
-    @param function: an event in, the answer out, now or later.
-    @param fetch: a file of S3.
-    @param owned: numbers of the account.
-    @ivar calls: by transaction, those that are over included.
+    What a call needs of its application.
+
+    @ivar function: an event in, the answer out, now or later.
+    @ivar fetch: a file of S3.
+    @ivar owned: numbers of the account.
     """
 
-    def __init__(
-        self,
-        function: Function,
-        clock: IReactorTime,
-        *,
-        fetch: Callable[[str, str], bytes | None],
-        bridge: Bridge,
-        owned: frozenset[str],
-    ) -> None:
-        self.application_id = str(uuid.uuid4())
-        self.function = function
-        self.clock = clock
-        self.fetch = fetch
-        self.bridge = bridge
-        self.owned = owned
-        self.calls: dict[str, SmaCall] = {}
-        self.dialled: Callable[[SmaCall], Phone] | None = None
-
-    def operations(self) -> dict[str, Callable[[Mapping[str, Any]], Any]]:
-        return {
-            "UpdateSipMediaApplicationCall": self._update,
-            "CreateSipMediaApplicationCall": self._create,
-        }
-
-    def incoming(
-        self, from_number: str, to_number: str, phone: Phone, headers: Mapping[str, str]
-    ) -> SmaCall:
-        """Somebody calls the application's number."""
-        leg = Leg("LEG-A", to_number, from_number, "Inbound", headers=headers)
-        call = SmaCall(self, leg, phone)
-        self.calls[call.transaction_id] = call
-        self.clock.callLater(0, call.happened, "NEW_INBOUND_CALL")
-        return call
-
-    def _update(self, parameters: Mapping[str, Any]) -> Any:
-        call = self.calls.get(parameters["TransactionId"])
-        if call is None or call.is_over:
-            raise Fault("NotFoundException", "The transaction is not found", 404)
-        if parameters["SipMediaApplicationId"] != self.application_id:
-            raise Fault("NotFoundException", "The application is not found", 404)
-        arguments = dict(parameters["Arguments"])
-        self.clock.callLater(_UPDATE_SECONDS, call.update, arguments)
-        transaction = {"TransactionId": call.transaction_id}
-        return {"SipMediaApplicationCall": transaction}
-
-    def _create(self, parameters: Mapping[str, Any]) -> Any:
-        from_number = parameters["FromPhoneNumber"]
-        if from_number not in self.owned:
-            raise Fault("BadRequestException", "FromPhoneNumber is not owned")
-        leg = Leg("LEG-A", parameters["ToPhoneNumber"], from_number, "Outbound")
-        assert self.dialled is not None
-        call = SmaCall(self, leg, None)
-        self.calls[call.transaction_id] = call
-        call.phone = self.dialled(call)
-        arguments = {"Arguments": dict(parameters.get("ArgumentsMap", {}))}
-        call.happened("NEW_OUTBOUND_CALL", {"Type": "Call", "Parameters": arguments})
-        return {"SipMediaApplicationCall": {"TransactionId": call.transaction_id}}
+    application_id: str
+    function: Function
+    clock: IReactorTime
+    fetch: Callable[[str, str], bytes | None]
+    bridge: Bridge
+    owned: frozenset[str]
 
 
 class SmaCall:
@@ -183,7 +87,7 @@ class SmaCall:
 
     _log = Logger()
 
-    def __init__(self, application: SmaSimulator, leg: Leg, phone: Phone | None):
+    def __init__(self, application: Application, leg: Leg, phone: Phone | None):
         self.transaction_id = str(uuid.uuid4())
         self.phone = phone
         self.legs = [leg]

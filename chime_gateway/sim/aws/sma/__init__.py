@@ -1,0 +1,1 @@
+"""A SIP media application on loopback, which calls the real Lambda."""
