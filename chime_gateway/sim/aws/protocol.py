@@ -2,45 +2,38 @@
 The server's side of AWS' wire protocols, from botocore's own models.
 
 A request becomes the name of an operation and its parameters, checked against the
-model and by its signature; an answer is checked as well and becomes bytes.  What
-an operation does is not known here.
+model; an answer is checked as well and becomes bytes.  Who asks, and what an
+operation does, is not known here.
 """
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 from xml.etree import ElementTree
 
 from attrs import frozen
-from botocore.auth import S3SigV4Auth, SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
 from botocore.model import OperationModel, ServiceModel
 from botocore.session import Session
 from botocore.validate import ParamValidator
 
+from chime_gateway.sim.aws.shapes import (
+    as_bytes,
+    from_json,
+    from_query,
+    from_xml,
+    scalar,
+    to_json,
+    to_xml,
+)
+
 #: Everything here belongs to this account.
 ACCOUNT: Final = "111122223333"
 REGION: Final = "us-east-1"
-
-#: The name in a signature -> the models that may be meant by it.
-_SERVICES: Final[Mapping[str, tuple[str, ...]]] = {
-    "chime": ("chime-sdk-voice",),
-    "kinesisvideo": ("kinesisvideo", "kinesis-video-media"),
-    "servicequotas": ("service-quotas",),
-}
-
-_SCOPE: Final = re.compile(
-    r"AWS4-HMAC-SHA256 Credential=([^/]+)/(\d{8})/([^/]+)/([^/]+)/aws4_request,"
-    r" ?SignedHeaders=([^,]+), ?Signature=([0-9a-f]{64})\Z"
-)
 
 
 class Fault(Exception):
@@ -82,42 +75,6 @@ _SESSION: Final = Session()
 @cache
 def model_of(service: str) -> ServiceModel:
     return _SESSION.get_service_model(service)
-
-
-def services_of(request: Request) -> tuple[str, ...]:
-    """The services that may be meant, by the request's signature."""
-    found = _SCOPE.match(request.headers.get("authorization", ""))
-    return _SERVICES.get(found[4], (found[4],)) if found else ()
-
-
-def check_signature(request: Request, secrets: Mapping[str, str], host: str) -> None:
-    """
-    @param secrets: by access key.
-    @raise Fault: not signed, or not by somebody who is known.
-    """
-    found = _SCOPE.match(request.headers.get("authorization", ""))
-    if found is None:
-        raise Fault("MissingAuthenticationToken", "the request is not signed", 403)
-    key, _, region, name, signed, signature = found.groups()
-    secret = secrets.get(key)
-    if secret is None:
-        raise Fault("InvalidClientTokenId", "the security token is invalid", 403)
-    token = request.headers.get("x-amz-security-token")
-    kind = S3SigV4Auth if name == "s3" else SigV4Auth
-    signer = kind(Credentials(key, secret, token), name, region)
-    url = f"http://{host}{request.target}"
-    again = AWSRequest(request.method, url, data=request.body)
-    for header in signed.split(";"):
-        again.headers[header] = request.headers.get(header, "")
-    again.context["timestamp"] = request.headers.get("x-amz-date", "")
-    payload = signer.payload
-    hashed = request.headers.get("x-amz-content-sha256")
-    if hashed:
-        signer.payload = lambda _: hashed
-    canonical = signer.canonical_request(again)
-    signer.payload = payload
-    if signer.signature(signer.string_to_sign(again, canonical), again) != signature:
-        raise Fault("SignatureDoesNotMatch", "the signature does not match", 403)
 
 
 def read_request(request: Request, services: tuple[str, ...]) -> Operation:
@@ -174,16 +131,16 @@ def write_answer(
         member = shape.members[payload]
         value = rest.get(payload)
         if member.type_name in ("blob", "string"):
-            return status, headers, _bytes(value or b"")
+            return status, headers, as_bytes(value or b"")
         shape, rest = member, value or {}
     if protocol == "query":
         return status, headers, _query_answer(operation.name, shape, rest)
     if protocol == "rest-xml":
         root = ElementTree.Element(shape.serialization.get("name", shape.name))
-        _to_xml(root, shape, rest)
+        to_xml(root, shape, rest)
         return status, headers, ElementTree.tostring(root)
     headers["content-type"] = "application/json"
-    return status, headers, json.dumps(_to_json(shape, rest)).encode()
+    return status, headers, json.dumps(to_json(shape, rest)).encode()
 
 
 def write_fault(
@@ -286,10 +243,10 @@ def _decode(
     protocol = model.metadata["protocol"]
     if protocol == "query":
         flat = dict(parse_qsl(request.body.decode(), keep_blank_values=True))
-        value = _from_query(shape, flat, "")
+        value = from_query(shape, flat, "")
         return value if isinstance(value, dict) else {}
     if protocol == "json":
-        decoded = _from_json(shape, _json(request.body))
+        decoded = from_json(shape, _json(request.body))
         return decoded if isinstance(decoded, dict) else {}
     parameters: dict[str, Any] = {}
     pairs = parse_qsl(urlsplit(request.target).query, keep_blank_values=True)
@@ -298,15 +255,15 @@ def _decode(
         where = member.serialization.get("location")
         wire = member.serialization.get("name", name)
         if where == "uri":
-            parameters[name] = _scalar(member, labels[wire])
+            parameters[name] = scalar(member, labels[wire])
         elif where == "querystring":
             values = [value for key, value in pairs if key == wire]
             if values and member.type_name == "list":
-                parameters[name] = [_scalar(member.member, v) for v in values]
+                parameters[name] = [scalar(member.member, v) for v in values]
             elif values:
-                parameters[name] = _scalar(member, values[0])
+                parameters[name] = scalar(member, values[0])
         elif where == "header" and wire.lower() in request.headers:
-            parameters[name] = _scalar(member, request.headers[wire.lower()])
+            parameters[name] = scalar(member, request.headers[wire.lower()])
         elif where is None:
             in_body[name] = member
     payload = shape.serialization.get("payload")
@@ -323,14 +280,14 @@ def _decode(
         for name, member in in_body.items():
             wire = member.serialization.get("name", name)
             if wire in body:
-                parameters[name] = _from_json(member, body[wire])
+                parameters[name] = from_json(member, body[wire])
     return parameters
 
 
 def _from_body(protocol: str, shape: Any, body: bytes) -> Any:
     if protocol == "rest-xml":
-        return _from_xml(shape, ElementTree.fromstring(body))
-    return _from_json(shape, _json(body))
+        return from_xml(shape, ElementTree.fromstring(body))
+    return from_json(shape, _json(body))
 
 
 def _json(body: bytes) -> dict[str, Any]:
@@ -343,145 +300,17 @@ def _json(body: bytes) -> dict[str, Any]:
     return value
 
 
-def _scalar(shape: Any, text: str) -> Any:
-    kind = shape.type_name
-    if kind in ("integer", "long"):
-        return int(text)
-    if kind in ("float", "double"):
-        return float(text)
-    if kind == "boolean":
-        return text == "true"
-    if kind == "blob":
-        return base64.b64decode(text)
-    return text
-
-
-def _from_json(shape: Any, value: Any) -> Any:
-    kind = shape.type_name
-    if value is None:
-        return None
-    if kind == "structure" and isinstance(value, dict):
-        return {
-            name: _from_json(member, value[member.serialization.get("name", name)])
-            for name, member in shape.members.items()
-            if value.get(member.serialization.get("name", name)) is not None
-        }
-    if kind == "list" and isinstance(value, list):
-        return [_from_json(shape.member, one) for one in value]
-    if kind == "map" and isinstance(value, dict):
-        return {key: _from_json(shape.value, one) for key, one in value.items()}
-    if kind == "blob" and isinstance(value, str):
-        return base64.b64decode(value)
-    if kind == "timestamp" and isinstance(value, int | float):
-        return datetime.fromtimestamp(value, UTC)
-    return value
-
-
-def _from_query(shape: Any, flat: Mapping[str, str], prefix: str) -> Any:
-    kind = shape.type_name
-    if kind == "structure":
-        dot = f"{prefix}." if prefix else ""
-        found = {
-            name: _from_query(
-                member, flat, dot + str(member.serialization.get("name", name))
-            )
-            for name, member in shape.members.items()
-        }
-        return {name: value for name, value in found.items() if value is not None}
-    if kind == "list":
-        inner = "" if shape.serialization.get("flattened") else ".member"
-        values: list[Any] = []
-        while True:
-            at = f"{prefix}{inner}.{len(values) + 1}"
-            if not any(key == at or key.startswith(at + ".") for key in flat):
-                return values or None
-            values.append(_from_query(shape.member, flat, at))
-    return _scalar(shape, flat[prefix]) if prefix in flat else None
-
-
-def _local(tag: str) -> str:
-    return tag.rpartition("}")[2]
-
-
-def _from_xml(shape: Any, element: ElementTree.Element) -> Any:
-    kind = shape.type_name
-    if kind == "structure":
-        found: dict[str, Any] = {}
-        for name, member in shape.members.items():
-            wire = member.serialization.get("name", name)
-            nodes = [node for node in element if _local(node.tag) == wire]
-            if not nodes:
-                continue
-            if member.type_name == "list" and member.serialization.get("flattened"):
-                found[name] = [_from_xml(member.member, node) for node in nodes]
-            else:
-                found[name] = _from_xml(member, nodes[0])
-        return found
-    if kind == "list":
-        return [_from_xml(shape.member, node) for node in element]
-    return _scalar(shape, element.text or "")
-
-
 # -- answers ---------------------------------------------------------------------
-
-
-def _bytes(value: str | bytes) -> bytes:
-    return value.encode() if isinstance(value, str) else value
-
-
-def _to_json(shape: Any, value: Any) -> Any:
-    kind = shape.type_name
-    if kind == "structure":
-        return {
-            shape.members[name].serialization.get("name", name): _to_json(
-                shape.members[name], one
-            )
-            for name, one in value.items()
-        }
-    if kind == "list":
-        return [_to_json(shape.member, one) for one in value]
-    if kind == "map":
-        return {key: _to_json(shape.value, one) for key, one in value.items()}
-    if kind == "blob":
-        return base64.b64encode(_bytes(value)).decode()
-    if isinstance(value, datetime):
-        if shape.serialization.get("timestampFormat") == "iso8601":
-            return value.strftime("%Y-%m-%dT%H:%M:%SZ")
-        return value.timestamp()
-    return value
 
 
 def _query_answer(name: str, shape: Any, value: Mapping[str, Any]) -> bytes:
     root = ElementTree.Element(f"{name}Response")
     if shape is not None:
         wrapper = shape.serialization.get("resultWrapper", f"{name}Result")
-        _to_xml(ElementTree.SubElement(root, wrapper), shape, value)
+        to_xml(ElementTree.SubElement(root, wrapper), shape, value)
     metadata = ElementTree.SubElement(root, "ResponseMetadata")
     ElementTree.SubElement(metadata, "RequestId").text = "0"
     return ElementTree.tostring(root)
-
-
-def _to_xml(parent: ElementTree.Element, shape: Any, value: Any) -> None:
-    kind = shape.type_name
-    if kind == "structure":
-        for name, one in value.items():
-            member = shape.members[name]
-            wire = str(member.serialization.get("name", name))
-            if member.type_name == "list" and member.serialization.get("flattened"):
-                for item in one:
-                    _to_xml(ElementTree.SubElement(parent, wire), member.member, item)
-            else:
-                _to_xml(ElementTree.SubElement(parent, wire), member, one)
-    elif kind == "list":
-        wire = str(shape.member.serialization.get("name", "member"))
-        for item in value:
-            _to_xml(ElementTree.SubElement(parent, wire), shape.member, item)
-    elif isinstance(value, datetime):
-        parent.text = value.strftime("%Y-%m-%dT%H:%M:%SZ")
-    elif isinstance(value, bool):
-        parent.text = "true" if value else "false"
-    else:
-        parent.text = str(value)
 
 
 def policy_document(text: str) -> dict[str, Any]:

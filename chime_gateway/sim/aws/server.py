@@ -26,13 +26,12 @@ from chime_gateway.sim.aws.protocol import (
     Fault,
     Operation,
     Request,
-    check_signature,
     read_request,
-    services_of,
     write_answer,
     write_fault,
 )
 from chime_gateway.sim.aws.queues import Queues
+from chime_gateway.sim.aws.signature import check_signature, services_of
 from chime_gateway.sim.aws.streams import Streams
 
 Answerer: TypeAlias = Callable[[Mapping[str, Any]], Any]
