@@ -96,7 +96,6 @@ TOO_LONG: set[str] = {
     "chime_gateway/http/metrics.py",
     "chime_gateway/net/aws_api.py",
     "chime_gateway/rtp/stream.py",
-    "chime_gateway/sim/caller/sip_line.py",
     "chime_gateway/store/database.py",
     "chime_gateway/wire/sip/message.py",
     "chime_gateway/wire/sip/sdp.py",

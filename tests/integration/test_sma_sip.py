@@ -23,7 +23,7 @@ from chime_gateway.sim.aws.sma.application import SmaSimulator
 from chime_gateway.sim.aws.sma.call import SmaCall
 from chime_gateway.sim.aws.sma.rules import InvalidAction
 from chime_gateway.sim.caller.caller import CallPlan, CallReport
-from chime_gateway.sim.caller.sip_line import place_sip_call
+from chime_gateway.sim.caller.softphone import place_sip_call
 from tests.integration.sip_harness import SipTestCase
 from tests.sim.aws.sma.test_call import RecordingPhone
 

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 
 from chime_gateway.audio import Codec
 from chime_gateway.sim.caller.caller import CallPlan, CallReport, Meter
-from chime_gateway.sim.caller.sip_line import place_sip_call
+from chime_gateway.sim.caller.softphone import place_sip_call
 from chime_gateway.sim.caller.stream_line import place_stream_call
 
 STREAM_SCHEMES: Final = ("ws", "wss")

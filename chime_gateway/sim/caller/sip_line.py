@@ -1,129 +1,29 @@
 """
-A line over SIP and RTP: a softphone with one button, for UDP and TCP.
+A line over SIP and RTP: one call, from its INVITE to its BYE.
 
 The other side of the gateway's SIP carrier, on C{sipmessage} alone; it takes
-nothing from the gateway's own SIP or RTP.
+nothing from the gateway's own SIP or RTP, and knows no socket.
 """
 
 from __future__ import annotations
 
 import secrets
-import socket
 import struct
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Final
 
 from sipmessage import URI, Message, Request, Response
-from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.internet.protocol import DatagramProtocol, Factory, Protocol
-from twisted.python.failure import Failure
 
 from chime_gateway.audio import PCMA, PCMU, Codec
 from chime_gateway.sim.caller.caller import CallPlan, CallReport, Meter, SimulatedCaller
+from chime_gateway.sim.caller.rtp_playout import RtpPlayout
 
-_PAYLOAD_TYPES: Final[Mapping[str, int]] = {PCMU.name: 0, PCMA.name: 8}
+PAYLOAD_TYPES: Final[Mapping[str, int]] = {PCMU.name: 0, PCMA.name: 8}
 _RTP: Final = struct.Struct("!BBHII")
 
 #: Retransmission over UDP begins after so long and gives up after 64 of it.
 _T1_SECONDS: Final = 0.5
-
-
-class RtpPlayout:
-    """
-    What came, each packet where its timestamp says: the stream is continuous,
-    so the sound of it needs no clock.
-
-    @ivar speech_bytes: of the agent's speech since its first packet, which has
-        the marker bit.
-    """
-
-    def __init__(self, codec: Codec, clock: IReactorTime) -> None:
-        self.heard = bytearray()
-        self.speech_bytes = 0
-        self._codec = codec
-        self._clock = clock
-        self._began = clock.seconds()
-        self._base: int | None = None
-        self._speech_from = 0
-        self._spoke_at = self._began
-
-    def receive(self, timestamp: int, marker: bool, payload: bytes) -> bool:
-        """@return: whether it is more than silence."""
-        codec = self._codec
-        now = self._clock.seconds()
-        if self._base is None:
-            # What passed before the first packet was silence.
-            passed = int((now - self._began) * codec.clock_rate)
-            self._base = timestamp - passed
-        at = (timestamp - self._base) & 0xFFFFFFFF
-        if at > len(self.heard) + codec.bytes_per_second * 60:
-            return False
-        if at > len(self.heard):
-            self.heard += codec.silence(at - len(self.heard))
-        self.heard[at : at + len(payload)] = payload
-        if marker:
-            self._speech_from = at
-            self.speech_bytes = 0
-        is_speech = bool(payload.strip(codec.silence_byte))
-        if is_speech:
-            self._spoke_at = now
-            self.speech_bytes = at + len(payload) - self._speech_from
-        return is_speech
-
-    @property
-    def is_playing(self) -> bool:
-        return self.quiet_seconds() < 0.1
-
-    def quiet_seconds(self) -> float:
-        return self._clock.seconds() - self._spoke_at
-
-    def advance(self) -> None:
-        """Time changes nothing."""
-
-    def stop(self) -> None:
-        """There is nothing to stop."""
-
-
-class _Datagrams(DatagramProtocol):
-    noisy = False
-
-    def __init__(self, received: Callable[[bytes], None]) -> None:
-        self._received = received
-
-    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
-        self._received(datagram)
-
-
-class _Stream(Protocol):
-    """SIP over TCP: whole messages by Content-Length."""
-
-    transport: Any
-
-    def __init__(
-        self, received: Callable[[bytes], None], lost: Callable[[], None]
-    ) -> None:
-        self._received = received
-        self._lost = lost
-        self._buffer = b""
-
-    def dataReceived(self, data: bytes) -> None:
-        self._buffer += data
-        while b"\r\n\r\n" in self._buffer:
-            head, _, rest = self._buffer.partition(b"\r\n\r\n")
-            length = 0
-            for line in head.split(b"\r\n"):
-                name, _, value = line.partition(b":")
-                if name.strip().lower() in (b"content-length", b"l"):
-                    length = int(value)
-            if len(rest) < length:
-                return
-            self._buffer = rest[length:]
-            self._received(head + b"\r\n\r\n" + rest[:length])
-
-    def connectionLost(self, reason: Failure | None = None) -> None:
-        self._lost()
 
 
 class SipCall:
@@ -175,7 +75,7 @@ class SipCall:
         self._ssrc = secrets.randbits(32)
         self._sequence = secrets.randbits(16)
         self._timestamp = secrets.randbits(32)
-        self._payload_type = _PAYLOAD_TYPES[codec.name]
+        self._payload_type = PAYLOAD_TYPES[codec.name]
         self.playout = RtpPlayout(codec, clock)
         self.caller = SimulatedCaller(plan, codec, clock, self, meter)
 
@@ -357,98 +257,3 @@ class SipCall:
         payload = data[12:]
         is_speech = self.playout.receive(timestamp, second > 0x7F, payload)
         self.caller.audio_came(len(payload), is_speech)
-
-
-def place_sip_call(
-    url: str,
-    plan: CallPlan,
-    codec: Codec,
-    *,
-    reactor: Any,
-    meter: Meter | None = None,
-) -> Deferred[CallReport]:
-    """
-    Dial C{sip:USER@HOST:PORT;transport=udp} and act out C{plan}.
-
-    @return: fires with the report when the call is over, however it went;
-        C{report.error} says why there was none.  Cancelling hangs up.
-    """
-    done: Deferred[CallReport] = Deferred(lambda _: call.hang_up())
-    try:
-        uri = URI.parse(url)
-    except ValueError as exc:
-        done.callback(CallReport(codec, error=str(exc)))
-        return done
-    if codec.name not in _PAYLOAD_TYPES:
-        done.callback(CallReport(codec, error=f"RTP carries no {codec.name} here"))
-        return done
-    transport = (uri.parameters.get("transport") or "udp").lower()
-    host, port = uri.host, uri.port or 5060
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect((host, port))
-        local_host = probe.getsockname()[0]
-    ports: list[Any] = []
-    stream: _Stream | None = None
-
-    def finished(report: CallReport) -> None:
-        for one in ports:
-            one.stopListening()
-        if stream is not None and stream.transport is not None:
-            stream.transport.loseConnection()
-        if not done.called:
-            done.callback(report)
-
-    rtp = _Datagrams(lambda data: call.rtp_received(data))
-    ports.append(reactor.listenUDP(0, rtp, interface=local_host))
-
-    def send_rtp(packet: bytes, address: tuple[str, int]) -> None:
-        if rtp.transport is not None:
-            rtp.transport.write(packet, address)
-
-    def new_call(local_port: int, send: Callable[[bytes], None]) -> SipCall:
-        return SipCall(
-            uri,
-            plan,
-            codec,
-            reactor,
-            transport=transport,
-            local=(local_host, local_port),
-            rtp_port=ports[0].getHost().port,
-            send=send,
-            send_rtp=send_rtp,
-            meter=meter,
-            finished=finished,
-        )
-
-    call: SipCall
-    if transport == "udp":
-        signalling = _Datagrams(lambda data: call.message_received(data))
-        port_object = reactor.listenUDP(0, signalling, interface=local_host)
-        ports.append(port_object)
-
-        def send(data: bytes) -> None:
-            if signalling.transport is not None:
-                signalling.transport.write(data, (host, port))
-
-        call = new_call(port_object.getHost().port, send)
-        call.invite()
-    else:
-        stream = _Stream(
-            lambda data: call.message_received(data), lambda: call.line_lost()
-        )
-
-        def connected(protocol: Any) -> None:
-            nonlocal call
-            local = protocol.transport.getHost().port
-            call = new_call(local, protocol.transport.write)
-            call.invite()
-
-        def failed(failure: Failure) -> None:
-            finished(CallReport(codec, error=failure.getErrorMessage()))
-
-        factory = Factory()
-        factory.noisy = False
-        factory.buildProtocol = lambda addr: stream  # type: ignore[method-assign]
-        endpoint = HostnameEndpoint(reactor, host, port)
-        endpoint.connect(factory).addCallbacks(connected, failed)
-    return done
