@@ -8,11 +8,8 @@ with what the caller heard.
 
 from __future__ import annotations
 
-import json
 import secrets
 import shutil
-import socket
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from importlib import resources
@@ -20,20 +17,20 @@ from pathlib import Path
 from typing import Any, Final, TextIO
 
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import TCP4ClientEndpoint
-from twisted.internet.error import ConnectError, ProcessTerminated
-from twisted.internet.protocol import Factory, ProcessProtocol, Protocol
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThreadPool
-from twisted.python.failure import Failure
 
 from chime_gateway.audio import PCMU, Codec
 from chime_gateway.aws import sma
 from chime_gateway.cli.calls import turn_lines
+from chime_gateway.cli.gateway_process import (
+    GatewayProcess,
+    free_port,
+    free_udp_port,
+)
 from chime_gateway.codec.g711 import Samples
 from chime_gateway.codec.registry import decode
 from chime_gateway.errors import ConfigError
-from chime_gateway.settings.load import DEFAULT_PORT
 from chime_gateway.sim.caller.caller import CallPlan, CallReport
 from chime_gateway.sim.caller.compare import correlation, piecewise_correlation
 from chime_gateway.sim.caller.dial import place_call
@@ -45,8 +42,6 @@ from chime_gateway.sim.realtime.voices import Parrot
 from chime_gateway.store.database import Database
 from chime_gateway.store.queries import CallQuery
 from chime_gateway.store.rows import StoredCall
-
-_START_SECONDS: Final = 20.0
 
 #: The caller lets the agent speak this long before interrupting it.
 _INTERRUPT_AFTER_SECONDS: Final = 1.2
@@ -121,42 +116,6 @@ def call_report_lines(report: CallReport) -> Iterator[str]:
     yield f"closed                {report.close_code} {report.close_reason}"
 
 
-class _Gateway(ProcessProtocol):
-    """The gateway's process; keeps what its log says of calls."""
-
-    def __init__(self, meter: TerminalMeter) -> None:
-        self.ended: Deferred[int] = Deferred()
-        self.records: list[dict[str, Any]] = []
-        self.errors = ""
-        self._meter = meter
-        self._rest = b""
-
-    def outReceived(self, data: bytes) -> None:
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        for line in lines:
-            try:
-                event = json.loads(line)
-            except ValueError:
-                self.errors += line.decode(errors="replace") + "\n"
-                continue
-            text = str(event.get("event", ""))
-            if text.startswith("call."):
-                self._meter.say(f"          gateway: {text}")
-            if text.startswith("call.ended"):
-                self.records.append(event)
-            if event.get("level") in ("error", "critical"):
-                self.errors += text + "\n"
-
-    def errReceived(self, data: bytes) -> None:
-        self.errors += data.decode(errors="replace")
-
-    def processEnded(self, reason: Failure) -> None:
-        end: Any = reason.value
-        self.ended.callback(
-            end.exitCode or 0 if isinstance(end, ProcessTerminated) else 0
-        )
-
-
 class Demo:
     """One demonstration, from an empty machine to a report."""
 
@@ -192,7 +151,7 @@ class Demo:
         codec = PCMU
         plan = prepare_call(self._wav, codec, interrupt_after=_INTERRUPT_AFTER_SECONDS)
         say = self._meter.say
-        port = _free_port()
+        port = free_port()
         secret = secrets.token_hex(16)
         url, listens = self._dialled(port)
         env = {
@@ -208,20 +167,16 @@ class Demo:
             f"starting: twistd -n chimegw --port {port}   (agent: "
             f"{'the simulator, a parrot' if self._is_simulated else 'Azure'})"
         )
-        gateway = _Gateway(self._meter)
-        process = self._reactor.spawnProcess(
-            gateway, sys.executable, self._command(port), env=env, path=None
-        )
+        gateway = GatewayProcess(self._reactor, say)
+        gateway.start(port, env)
         try:
-            await self._listening(port, gateway)
+            await gateway.listening()
             say(f"calling:  {url}")
             report = await self._call(url, plan, secret)
             # The record is written when the call has ended on that side as well.
             await deferLater(self._reactor, 0.3)
         finally:
-            if not gateway.ended.called:
-                process.signalProcess("TERM")
-                await gateway.ended
+            await gateway.stop()
             self._stored = _stored_calls(Path(state))
             shutil.rmtree(state, ignore_errors=True)
         if report.error:
@@ -240,21 +195,13 @@ class Demo:
             meter=self._meter,
         )
 
-    def _command(self, port: int) -> list[str]:
-        beside = Path(sys.executable).with_name("twistd")
-        twistd = str(beside) if beside.exists() else shutil.which("twistd")
-        if twistd is None:
-            raise ConfigError("twistd is not installed beside this Python")
-        options = ["-n", "--pidfile=", "chimegw", "--port", str(port)]
-        return [sys.executable, twistd, *options]
-
     def _dialled(self, port: int) -> tuple[str, dict[str, str]]:
         """Where the caller dials, and the settings that make somebody listen."""
         if self._carrier == "websocket":
             return f"ws://127.0.0.1:{port}{self._path}", {}
         if self._carrier == "kinesis":
             return "the SIP media application's number", self._amazon()
-        sip_port = _free_udp_port()
+        sip_port = free_udp_port()
         settings = {
             "CHIMEGW_SIP_LISTEN": f"udp:{sip_port}:interface=127.0.0.1",
             "CHIMEGW_SIP_ALLOW": "127.0.0.0/8",
@@ -292,24 +239,9 @@ class Demo:
             "AZURE_OPENAI_API_VERSION": "",
         }
 
-    async def _listening(self, port: int, gateway: _Gateway) -> None:
-        """Wait until the gateway takes connections."""
-        endpoint = TCP4ClientEndpoint(self._reactor, "127.0.0.1", port, timeout=1)
-        deadline = self._reactor.seconds() + _START_SECONDS
-        while True:
-            try:
-                probe: Any = await endpoint.connect(Factory.forProtocol(Protocol))
-            except ConnectError as exc:
-                if gateway.ended.called or self._reactor.seconds() > deadline:
-                    raise ConfigError(
-                        f"the gateway did not start:\n{gateway.errors.strip()}"
-                    ) from exc
-                await deferLater(self._reactor, 0.1)
-            else:
-                probe.transport.loseConnection()
-                return
-
-    def _judge(self, plan: CallPlan, report: CallReport, gateway: _Gateway) -> int:
+    def _judge(
+        self, plan: CallPlan, report: CallReport, gateway: GatewayProcess
+    ) -> int:
         say = self._meter.say
         say("")
         say("--- the caller ---------------------------------------------------------")
@@ -394,24 +326,3 @@ def _stored_calls(state: Path) -> list[StoredCall]:
     finally:
         database.close()
     return [call for call in found if call is not None]
-
-
-def _free_udp_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        number: int = probe.getsockname()[1]
-        return number
-
-
-def _free_port() -> int:
-    """The default port if it is free."""
-    for port in (DEFAULT_PORT, 0):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            number: int = probe.getsockname()[1]
-            return number
-    raise ConfigError("no free port on loopback")
