@@ -94,7 +94,6 @@ TOO_LONG: set[str] = {
     "chime_gateway/carriers/kinesis/carrier.py",
     "chime_gateway/http/metrics.py",
     "chime_gateway/net/aws_api.py",
-    "chime_gateway/rtp/stream.py",
     "chime_gateway/store/database.py",
     "chime_gateway/wire/sip/message.py",
     "chime_gateway/wire/sip/sdp.py",
@@ -102,7 +101,6 @@ TOO_LONG: set[str] = {
     "tests/carriers/sip/test_carrier.py",
     "tests/integration/test_api.py",
     "tests/integration/test_aws_setup.py",
-    "tests/rtp/test_stream.py",
     "tests/settings/test_load.py",
     "tests/whole_calls/test_kinesis.py",
 }

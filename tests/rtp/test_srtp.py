@@ -12,9 +12,9 @@ from chime_gateway.rtp.srtp import (
     SrtpKeys,
     SrtpProfile,
 )
-from chime_gateway.rtp.stream import Terms
+from chime_gateway.rtp.terms import Terms
 from chime_gateway.wire.rtp import packet as rtp
-from tests.rtp.test_stream import REMOTE, RTCP, TERMS, Ear, StreamTestCase
+from tests.support.rtp_stream import REMOTE, RTCP, TERMS, Ear, StreamTestCase
 
 
 class SrtpTests(StreamTestCase):

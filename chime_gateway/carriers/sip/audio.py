@@ -17,7 +17,8 @@ from chime_gateway.audio import CODECS, Codec
 from chime_gateway.carriers.sip.context import SipContext
 from chime_gateway.carriers.sip.offer_answer import SessionDescriptions
 from chime_gateway.media.stats import NetworkStats
-from chime_gateway.rtp.stream import RtpStream, Terms
+from chime_gateway.rtp.stream import RtpStream
+from chime_gateway.rtp.terms import Terms
 
 #: How often a leg looks after itself, in seconds.
 _CHECK_SECONDS: Final = 0.5

@@ -27,7 +27,7 @@ from chime_gateway.carriers.sip.transport.transactions import Incoming
 from chime_gateway.errors import CallRefused, UnknownAgent
 from chime_gateway.outcomes import Ending, Outcome
 from chime_gateway.rtp.ports import NoPortFree
-from chime_gateway.rtp.stream import Terms
+from chime_gateway.rtp.terms import Terms
 from chime_gateway.wire.sip import sdp
 from chime_gateway.wire.sip.dialog import Dialog, dialog_of_request
 from chime_gateway.wire.sip.message import (

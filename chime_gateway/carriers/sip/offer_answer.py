@@ -21,7 +21,7 @@ from chime_gateway.carriers.sip.sdes import (
     srtp_keys,
 )
 from chime_gateway.errors import RemoteProtocolError
-from chime_gateway.rtp.stream import Terms
+from chime_gateway.rtp.terms import Terms
 from chime_gateway.wire.sip.sdp import (
     OFFERED_EVENT_TYPE,
     STATIC_TYPES,

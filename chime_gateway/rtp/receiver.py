@@ -1,0 +1,204 @@
+"""
+RTP that comes in: what comes from the right place, in order, gaps concealed.
+
+Where that is may change in a call; whoever comes must be allowed, make sense, and
+not talk into what somebody else says.  What is sent is not known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from chime_gateway.audio import Codec
+from chime_gateway.codec.conceal import Concealment
+from chime_gateway.codec.registry import transcoder
+from chime_gateway.media.jitter import JitterBuffer, JitterStats
+from chime_gateway.media.stats import NetworkStats
+from chime_gateway.rtp.ports import Address, Received
+from chime_gateway.rtp.srtp import SrtpCodec, SrtpError
+from chime_gateway.rtp.terms import Terms
+from chime_gateway.wire.rtp import packet as rtp
+from chime_gateway.wire.rtp.dtmf import Keypad
+from chime_gateway.wire.rtp.rtcp import Reception
+
+#: Another source is believed when the one before was silent for so long.
+MOVE_SECONDS: Final = 1.0
+
+
+class Listener(Protocol):
+    """Who gets what the caller sends."""
+
+    def caller_audio(self, audio: bytes) -> None: ...
+    def digit_pressed(self, digit: str) -> None: ...
+
+
+class RtpReceiver:
+    """
+    @param codec: of the audio that is reported, whatever travels.
+    @param stats: what comes is counted there.
+    @param is_allowed: whether media may come from an address.
+    @param moved: told where the other side is, when it is not where it was.
+    @param rtcp_received: gets RTCP that comes to this port (RFC 5761).
+    @ivar heard_at: when something valid last came.
+    @ivar jitter: the buffer; while it waits, L{release} wants to be called.
+    @ivar ssrc: of the other side; C{None}: nothing came yet.
+    @ivar reception: what came of it.
+    @ivar sender_report: NTP time of its last one, and when that came; 0: none did.
+    """
+
+    def __init__(
+        self,
+        codec: Codec,
+        listener: Listener,
+        stats: NetworkStats,
+        *,
+        is_allowed: Callable[[str], bool],
+        clock: Callable[[], float],
+        moved: Callable[[Address], None],
+        rtcp_received: Received,
+    ) -> None:
+        self.heard_at = clock()
+        self.jitter: JitterBuffer
+        self.ssrc: int | None = None
+        self.reception = Reception(0)
+        self.sender_report = (0, 0.0)
+        self._codec = codec
+        self._listener = listener
+        self._stats = stats
+        self._is_allowed = is_allowed
+        self._clock = clock
+        self._moved = moved
+        self._rtcp_received = rtcp_received
+        self._terms: Terms | None = None
+        self._srtp: SrtpCodec | None = None
+        self._decode: Callable[[bytes], bytes] | None = None
+        self._source: Address | None = None
+        self._other_ssrc: tuple[int, int] = (0, -1)
+        self._keypad = Keypad()
+        self._jitter_stats = JitterStats()
+        self._listen_to(codec)
+
+    def speak(self, codec: Codec) -> None:
+        """Report this one; before anything is agreed on."""
+        self._codec = codec
+
+    def agree(self, terms: Terms, srtp: SrtpCodec | None) -> None:
+        """Begin, or go on under other terms."""
+        before, self._terms = self._terms, terms
+        self._srtp = srtp
+        if before is None or before.remote != terms.remote:
+            self._source = None
+        if before is None or before.codec != terms.codec:
+            self._listen_to(terms.codec)
+            self._decode = transcoder(terms.codec, self._codec)
+        self.heard_at = self._clock()
+
+    def stop(self) -> None:
+        """Listen no more."""
+        self._terms = None
+
+    def received(self, data: bytes, address: Address) -> None:
+        """A datagram on the RTP port."""
+        terms = self._terms
+        if terms is None:
+            self._stats.dropped["early"] += 1
+            return
+        now = self._clock()
+        if address != self._source and not self._may_move(address, now):
+            self._stats.dropped["stranger"] += 1
+            return
+        if rtp.is_rtcp(data):
+            self._rtcp_received(data, address)
+            return
+        try:
+            if self._srtp is not None:
+                data = self._srtp.unprotect(data)
+            packet = rtp.parse(data)
+        except (rtp.RtpError, SrtpError) as exc:
+            self._stats.dropped[str(exc)] += 1
+            return
+        payload_type = packet.payload_type
+        is_audio = payload_type == terms.payload_type
+        if not (
+            is_audio
+            or payload_type == terms.telephone_event
+            or payload_type in terms.comfort_noise
+        ):
+            self._stats.dropped["payload_type"] += 1
+            return
+        if packet.ssrc != self.ssrc and not self._is_new_source(packet):
+            self._stats.dropped["ssrc"] += 1
+            return
+        if address != self._source:
+            # Valid in every respect: from now on this is where the caller is.
+            self._source = address
+            self._moved(address)
+        self.heard_at = now
+        self._stats.packets_in += 1
+        number, timestamp = packet.sequence_number, packet.timestamp
+        payload = packet.payload
+        if is_audio:
+            arrived = int(now * self._codec.clock_rate) & 0xFFFFFFFF
+            self.reception.packet(number, timestamp, arrived)
+        else:
+            self.reception.packet(number, timestamp, None)
+            if payload_type == terms.telephone_event:
+                digit = self._keypad.event_received(timestamp, payload)
+                if digit is not None:
+                    self._listener.digit_pressed(digit)
+            # Its number is in turn, but there is nothing to hear.
+            payload = b""
+        ready = self.jitter.put(number, timestamp, payload, now)
+        if ready and terms.receives:
+            self._pass_on(ready)
+
+    def release(self, now: float) -> None:
+        """Pass on what is not waited for any longer."""
+        self._pass_on(self.jitter.due(now))
+
+    def refresh_stats(self) -> None:
+        """What is not counted packet by packet."""
+        stats, jitter = self._stats, self._jitter_stats
+        stats.lost, stats.late = jitter.lost, jitter.late
+        stats.reordered, stats.duplicates = jitter.reordered, jitter.duplicates
+        stats.concealed = jitter.concealed
+        stats.jitter_seconds = self.reception.jitter / self._codec.clock_rate
+
+    # -- inside ------------------------------------------------------------------
+
+    def _listen_to(self, codec: Codec) -> None:
+        """Another codec: what was heard before helps to conceal nothing."""
+        concealment = Concealment(codec)
+        self.jitter = JitterBuffer(
+            concealment.conceal, concealment.heard, self._jitter_stats
+        )
+
+    def _pass_on(self, ready: list[bytes]) -> None:
+        decode = self._decode
+        for audio in ready:
+            if audio:
+                self._listener.caller_audio(audio if decode is None else decode(audio))
+
+    def _may_move(self, address: Address, now: float) -> bool:
+        """Whether media may come from another place than before."""
+        if not self._is_allowed(address[0]):
+            return False
+        if self._source is None:
+            return True
+        assert self._terms is not None
+        is_declared = address == self._terms.remote
+        return is_declared or now - self.heard_at > MOVE_SECONDS
+
+    def _is_new_source(self, packet: rtp.RtpPacket) -> bool:
+        """Another SSRC is believed at its second packet, the first one at once."""
+        ssrc, number = self._other_ssrc
+        is_first = self.ssrc is None
+        if not is_first and (packet.ssrc, packet.sequence_number) != (ssrc, number):
+            self._other_ssrc = packet.ssrc, (packet.sequence_number + 1) & 0xFFFF
+            return False
+        self.ssrc = packet.ssrc
+        self.reception = Reception(packet.sequence_number)
+        self.sender_report = (0, 0.0)
+        self.jitter.reset()
+        return True

@@ -1,0 +1,148 @@
+"""
+RTCP of one stream: what each side is told of what it sent, every few seconds.
+
+It reads what the sender has sent and what the receiver has got; packets of audio
+do not pass here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf
+from typing import Final
+
+from chime_gateway.media.stats import NetworkStats
+from chime_gateway.rtp.ports import Address
+from chime_gateway.rtp.receiver import RtpReceiver
+from chime_gateway.rtp.sender import RtpSender
+from chime_gateway.rtp.srtp import SrtpCodec, SrtpError
+from chime_gateway.rtp.terms import Terms
+from chime_gateway.wire.rtp import rtcp
+
+#: Reports go out about every so often (RFC 3550 section 6.2).
+RTCP_SECONDS: Final = 5.0
+
+
+class RtcpReports:
+    """
+    @param stats: what the other side says of ours is noted there.
+    @param is_allowed: whether reports may come from an address.
+    @param wall_time: Unix seconds, for sender reports.
+    @param random32: spreads the reports of many calls.
+    @param cname: what we are called in them (RFC 3550 section 6.5.1).
+    @ivar due_at: when L{report} wants to be called.
+    """
+
+    def __init__(
+        self,
+        sender: RtpSender,
+        receiver: RtpReceiver,
+        stats: NetworkStats,
+        *,
+        is_allowed: Callable[[str], bool],
+        clock: Callable[[], float],
+        wall_time: Callable[[], float],
+        random32: Callable[[], int],
+        cname: str,
+    ) -> None:
+        self.due_at = inf
+        self._sender = sender
+        self._receiver = receiver
+        self._stats = stats
+        self._send_packet: Callable[[bytes, Address], None]
+        self._is_allowed = is_allowed
+        self._clock = clock
+        self._wall_offset = wall_time() - clock()
+        self._random32 = random32
+        self._cname = cname
+        self._terms: Terms | None = None
+        self._srtp: SrtpCodec | None = None
+        self._remote: Address = ("", 0)
+        self._reported_packets = -1
+
+    def attach(self, send: Callable[[bytes, Address], None]) -> None:
+        """Where reports go out; before anything is agreed on."""
+        self._send_packet = send
+
+    def agree(self, terms: Terms, srtp: SrtpCodec | None) -> None:
+        """Begin, or go on under other terms."""
+        before, self._terms = self._terms, terms
+        self._srtp = srtp
+        if before is None or before.remote != terms.remote:
+            self._remote = terms.remote_rtcp
+        if before is None:
+            self.due_at = self._clock() + RTCP_SECONDS / 2
+
+    def received(self, data: bytes, address: Address) -> None:
+        """A datagram on the RTCP port, or RTCP on the other one."""
+        if not self._is_allowed(address[0]):
+            self._stats.dropped["stranger"] += 1
+            return
+        try:
+            if self._srtp is not None:
+                data = self._srtp.unprotect_rtcp(data)
+            compound = rtcp.parse(data)
+        except (rtcp.RtcpError, SrtpError):
+            self._stats.dropped["rtcp"] += 1
+            return
+        now = self._clock()
+        receiver = self._receiver
+        receiver.heard_at = now
+        if compound.sender_ntp is not None and compound.ssrc == receiver.ssrc:
+            receiver.sender_report = compound.sender_ntp, now
+        for report in compound.reports:
+            if report.ssrc == self._sender.ssrc:
+                self._stats.remote_lost = max(0, report.lost)
+                round_trip = rtcp.round_trip(report, self._ntp_time())
+                if round_trip is not None:
+                    self._stats.round_trip_seconds = round_trip
+
+    def report(self, now: float) -> None:
+        """Send one, and say when the next is due."""
+        # Between half and one and a half times the interval, or the reports of
+        # many calls would fall together.
+        spread = 0.5 + self._random32() / 2**32
+        self.due_at = now + RTCP_SECONDS * spread
+        self._send(self._compound(now))
+
+    def stop(self) -> None:
+        """Say goodbye; the last report."""
+        goodbye = rtcp.goodbye(self._sender.ssrc)
+        self._send(self._compound(self._clock()) + goodbye)
+        self._terms = None
+
+    # -- inside ------------------------------------------------------------------
+
+    def _send(self, packet: bytes) -> None:
+        if self._srtp is not None:
+            packet = self._srtp.protect_rtcp(packet)
+        self._send_packet(packet, self._remote)
+
+    def _compound(self, now: float) -> bytes:
+        sender, receiver, stats = self._sender, self._receiver, self._stats
+        block = b""
+        if receiver.ssrc is not None:
+            ntp, came_at = receiver.sender_report
+            block = rtcp.report_block(
+                receiver.ssrc, receiver.reception, ntp, now - came_at
+            )
+        if stats.packets_out != self._reported_packets:
+            self._reported_packets = stats.packets_out
+            report = rtcp.sender_report(
+                sender.ssrc,
+                self._ntp_time(),
+                sender.timestamp,
+                stats.packets_out,
+                sender.bytes_out,
+                block,
+            )
+        else:
+            report = rtcp.receiver_report(sender.ssrc, block)
+        return report + rtcp.source_description(sender.ssrc, self._cname)
+
+    def _ntp_time(self) -> int:
+        """
+        What the wall clock said when the stream began, and what has passed since: a
+        clock that is set in between could measure no round trip.
+        """
+        return rtcp.ntp_time(self._wall_offset + self._clock())

@@ -1,0 +1,30 @@
+"""What the two sides of a stream agreed on; how they did is not known here."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from chime_gateway.audio import Codec
+from chime_gateway.rtp.ports import Address
+from chime_gateway.rtp.srtp import SrtpKeys
+
+
+@frozen(kw_only=True)
+class Terms:
+    """
+    Where audio goes, and as what.
+
+    @ivar remote: where RTP goes first; C{remote_rtcp}: where RTCP goes.
+    @ivar sends: we send; C{receives}: we listen.
+    """
+
+    codec: Codec
+    payload_type: int
+    telephone_event: int | None
+    comfort_noise: frozenset[int]
+    ptime_ms: int
+    remote: Address
+    remote_rtcp: Address
+    sends: bool = True
+    receives: bool = True
+    keys: SrtpKeys | None = None

@@ -1,0 +1,93 @@
+"""RTP that goes out, asserted by what is on the wire."""
+
+from __future__ import annotations
+
+import itertools
+
+from attrs import evolve
+
+from chime_gateway.wire.rtp import packet as rtp
+from tests.support.rtp_stream import REMOTE, TERMS, StreamTestCase
+
+
+class SendingTests(StreamTestCase):
+    def test_the_first_packet_does_not_wait_for_the_other_side(self) -> None:
+        self.tick()
+        self.assertEqual(self.sent[0][1], REMOTE)
+
+    def test_numbers_and_timestamps_go_on_over_silence_and_wrap(self) -> None:
+        self.tick(3)
+        for _ in range(4):
+            self.stream.play(b"\x20" * 160)
+        self.tick(300)
+        packets = self.packets()
+        for before, after in itertools.pairwise(packets):
+            self.assertEqual(
+                rtp.sequence_delta(after.sequence_number, before.sequence_number), 1
+            )
+            self.assertEqual(
+                rtp.timestamp_delta(after.timestamp, before.timestamp), 160
+            )
+            self.assertEqual(after.ssrc, before.ssrc)
+        self.assertLess(packets[-1].sequence_number, packets[0].sequence_number)
+        self.assertLess(packets[-1].timestamp, packets[0].timestamp)
+        marked = [n for n, packet in enumerate(packets) if packet.marker]
+        self.assertEqual(marked, [3])
+        spoken = [n for n, packet in enumerate(packets) if packet.payload[0] == 0x20]
+        self.assertEqual(spoken, [3, 4, 5, 6])
+
+    def test_a_late_tick_is_made_up(self) -> None:
+        self.tick(due=3)
+        self.assertEqual(len(self.sent), 3)
+
+    def test_clear_leaves_nothing_of_what_was_not_sent(self) -> None:
+        for _ in range(3):
+            self.stream.play(b"\x20" * 160)
+        self.tick()
+        self.stream.clear()
+        self.tick(3)
+        heard = [packet.payload[0] for packet in self.packets()]
+        self.assertEqual(heard, [0x20, 0xFF, 0xFF, 0xFF])
+
+    def test_any_ptime_carries_the_same_sound(self) -> None:
+        said = bytes(range(160)) + bytes(range(50, 210)) + b"\x33" * 160 * 4
+        for ptime in (10, 20, 30, 40, 60):
+            del self.sent[:]
+            self.stream = self.new_stream(evolve(TERMS, ptime_ms=ptime))
+            for at in range(0, len(said), 160):
+                self.stream.play(said[at : at + 160])
+                self.tick()
+            self.tick(6)
+            packets = self.packets()
+            self.assertEqual({len(p.payload) for p in packets}, {ptime * 8})
+            steps = {
+                rtp.timestamp_delta(b.timestamp, a.timestamp)
+                for a, b in itertools.pairwise(packets)
+            }
+            self.assertEqual(steps, {ptime * 8})
+            self.assertTrue(b"".join(p.payload for p in packets).startswith(said))
+
+    def test_keys_are_events_with_one_marker_and_three_ends(self) -> None:
+        self.tick()
+        self.assertTrue(self.stream.send_digits("5#"))
+        self.tick(60)
+        events = [p for p in self.packets() if p.payload_type == 101]
+        stamps = sorted(
+            {p.timestamp for p in events}, key=lambda s: (s - 2**31) % 2**32
+        )
+        self.assertEqual(len(stamps), 2)
+        for stamp, event in zip(stamps, (5, 11), strict=True):
+            group = [p for p in events if p.timestamp == stamp]
+            self.assertEqual([p.marker for p in group], [True] + [False] * 9)
+            self.assertEqual({p.payload[0] for p in group}, {event})
+            ends = [bool(p.payload[1] & 0x80) for p in group]
+            self.assertEqual(ends, [False] * 7 + [True] * 3)
+            durations = [int.from_bytes(p.payload[2:4]) for p in group]
+            self.assertEqual(durations, [*range(160, 1281, 160), 1280, 1280])
+        numbers = [p.sequence_number for p in self.packets()]
+        steps = {rtp.sequence_delta(b, a) for a, b in itertools.pairwise(numbers)}
+        self.assertEqual(steps, {1})
+
+    def test_without_events_there_are_no_keys(self) -> None:
+        self.stream.agree(evolve(TERMS, telephone_event=None))
+        self.assertFalse(self.stream.send_digits("1"))
