@@ -17,7 +17,8 @@ from chime_gateway.interfaces import CallLeg, LegEvents, OutboundLeg, Transfers
 from chime_gateway.media.metronome import Metronome
 from chime_gateway.rtp.ports import Address, NoPortFree
 from chime_gateway.settings.values import SipListener, SipSettings
-from chime_gateway.wire.sip.message import Request, Response, parse
+from chime_gateway.wire.sip.message import Request, Response
+from chime_gateway.wire.sip.parser import parse
 from tests.support.fakes import Log, RecordingCall, RecordingSwitchboard
 
 HOST = "192.0.2.10"  #: ours

@@ -46,8 +46,8 @@ from chime_gateway.wire.sip.message import (
     Request,
     Response,
     header_list,
-    parse,
 )
+from chime_gateway.wire.sip.parser import parse
 from chime_gateway.wire.sip.transactions import Timers
 
 #: Extensions that a caller may require of us.

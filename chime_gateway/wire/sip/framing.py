@@ -11,10 +11,10 @@ from typing import Final
 
 from sipmessage import Headers
 
-from chime_gateway.wire.sip.message import (
+from chime_gateway.wire.sip.message import BadMessage
+from chime_gateway.wire.sip.parser import (
     MAX_HEAD_BYTES,
     MAX_MESSAGE_BYTES,
-    BadMessage,
     read_headers,
     split_head,
 )

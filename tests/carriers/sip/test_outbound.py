@@ -173,7 +173,7 @@ class OutboundTests(SynchronousTestCase):
         self.assertEqual(world.log[-1][1].outcome, Outcome.CALLER_PROTOCOL_ERROR)
 
     def last_invite(self) -> Request:
-        from chime_gateway.wire.sip.message import parse
+        from chime_gateway.wire.sip.parser import parse
 
         message = parse(self.world.reactor.sent[-1][0])
         assert isinstance(message, Request)

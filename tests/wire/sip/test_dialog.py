@@ -11,7 +11,8 @@ from chime_gateway.wire.sip.dialog import (
     dialog_of_response,
     hop_of,
 )
-from chime_gateway.wire.sip.message import BadMessage, Request, Response, parse
+from chime_gateway.wire.sip.message import BadMessage, Request, Response
+from chime_gateway.wire.sip.parser import parse
 
 
 def invite(extra: str = "", contact: str = "Contact: <sip:c@h:5070>\r\n") -> Request:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.wire.sip.digest import Credentials, DigestClient
-from chime_gateway.wire.sip.message import Response, parse
+from chime_gateway.wire.sip.message import Response
+from chime_gateway.wire.sip.parser import parse
 
 URI = "/dir/index.html"
 

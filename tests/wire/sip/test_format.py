@@ -3,7 +3,8 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.wire.sip.format import answer_to_bad, format_response
-from chime_gateway.wire.sip.message import BadMessage, Response, parse
+from chime_gateway.wire.sip.message import BadMessage, Response
+from chime_gateway.wire.sip.parser import parse
 from tests.wire.sip.test_message import OPTIONS, request
 
 

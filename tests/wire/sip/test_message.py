@@ -8,8 +8,6 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.wire.sip.format import answer_to_bad, stamp_source
 from chime_gateway.wire.sip.message import (
-    MAX_HEADER_LINES,
-    MAX_MESSAGE_BYTES,
     BadMessage,
     Request,
     Source,
@@ -18,10 +16,10 @@ from chime_gateway.wire.sip.message import (
     content_type,
     header_list,
     parameter,
-    parse,
     parse_address,
     split_list,
 )
+from chime_gateway.wire.sip.parser import MAX_HEADER_LINES, MAX_MESSAGE_BYTES, parse
 
 OPTIONS = (
     b"OPTIONS sip:desk@192.0.2.10 SIP/2.0\r\n"

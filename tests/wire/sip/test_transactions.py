@@ -6,7 +6,8 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from chime_gateway.wire.sip.message import Request, Response, parse
+from chime_gateway.wire.sip.message import Request, Response
+from chime_gateway.wire.sip.parser import parse
 from chime_gateway.wire.sip.transactions import (
     Deliver,
     InviteClient,

@@ -1,0 +1,196 @@
+"""
+Bytes to SIP messages (RFC 3261 sections 7 and 18.3), within limits.
+
+What a message is good for is not known here, nor where one ends on a stream.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from sipmessage import URI, CSeq, Headers
+from sipmessage.message import COMPACT_FORMS
+
+from chime_gateway.wire.sip.message import (
+    BadMessage,
+    Request,
+    Response,
+    parameter,
+    parse_address,
+    parse_uri,
+    parse_via,
+    split_list,
+)
+
+#: One datagram holds no more, and no call set-up needs more on a stream.
+MAX_MESSAGE_BYTES: Final = 65535
+MAX_HEAD_BYTES: Final = 16384
+MAX_HEADER_LINES: Final = 160
+MAX_LINE_BYTES: Final = 4096
+
+#: RFC 3261 section 20.16: below 2**31.
+MAX_CSEQ: Final = 2**31 - 1
+
+_METHOD: Final = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]{1,32}\Z")
+_STATUS: Final = re.compile(r"SIP/2\.0 ([1-6]\d\d)(?: (.*))?\Z")
+_HEADER_NAME: Final = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]+\Z")
+_CALL_ID: Final = re.compile(r"[^\s\x00-\x1f\x7f]{1,512}\Z")
+
+
+def parse(data: bytes) -> Request | Response:
+    """
+    One whole message.
+
+    @raise BadMessage: it is none, is too large, or lacks what every message
+        has.
+    """
+    if len(data) > MAX_MESSAGE_BYTES:
+        raise BadMessage("the message is too large", 513)
+    head, separator, body = data.partition(b"\r\n\r\n")
+    if not separator:
+        raise BadMessage("no end of the headers")
+    lines = split_head(head)
+    start = lines.pop(0)
+    headers = read_headers(lines)
+    length = headers.get("Content-Length")
+    if length is not None:
+        if not length.isdecimal() or len(length) > 9:
+            raise BadMessage("Content-Length is no number", 400, headers)
+        if int(length) > len(body):
+            raise BadMessage("the body is shorter than Content-Length", 400, headers)
+        # RFC 3261 section 18.3: what follows in a datagram is discarded.
+        body = body[: int(length)]
+    if start.startswith("SIP/"):
+        return _response(start, headers, body)
+    return _request(start, headers, body)
+
+
+def split_head(head: bytes) -> list[str]:
+    """
+    The lines of a head, unfolded (RFC 3261 section 7.3.1).
+
+    @raise BadMessage: it is too large, or no text.
+    """
+    if len(head) > MAX_HEAD_BYTES:
+        raise BadMessage("the headers are too large", 513)
+    try:
+        text = head.decode("utf-8")
+    except UnicodeDecodeError as exc:
+        raise BadMessage("the headers are not UTF-8") from exc
+    lines: list[str] = []
+    # A lone line feed ends no line, but would end one for a careless reader of
+    # what is echoed; so would a NUL.
+    for line in text.lstrip("\r\n").split("\r\n"):
+        if "\n" in line or "\r" in line or "\0" in line:
+            raise BadMessage("a control character in the headers")
+        if line[:1] in (" ", "\t") and len(lines) > 1:
+            lines[-1] += " " + line.strip()
+        else:
+            lines.append(line)
+        if len(lines[-1]) > MAX_LINE_BYTES:
+            raise BadMessage("a header is too long", 513)
+    if len(lines) > MAX_HEADER_LINES:
+        raise BadMessage("too many headers", 513)
+    return lines
+
+
+def read_headers(lines: Iterable[str]) -> Headers:
+    """
+    @raise BadMessage: a line is no header; with those before it.
+    """
+    headers = Headers()
+    for line in lines:
+        name, colon, value = line.partition(":")
+        name = name.rstrip()
+        if not colon or not _HEADER_NAME.match(name):
+            raise BadMessage("a header line without a name", 400, headers)
+        headers.add(COMPACT_FORMS.get(name.lower(), name), value.strip())
+    return headers
+
+
+def _request(start: str, headers: Headers, body: bytes) -> Request:
+    words = start.split(" ")
+    if len(words) != 3 or not _METHOD.match(words[0]):
+        raise BadMessage("no request line", 400, headers)
+    method, uri_text, version = words
+    if version.upper() != "SIP/2.0":
+        status = 505 if version.upper().startswith("SIP/") else 400
+        raise BadMessage("not SIP/2.0", status, headers)
+    common = _common(headers)
+    uri = _request_uri(uri_text, headers)
+    if common["cseq_method"] != method:
+        raise BadMessage("CSeq names another method", 400, headers)
+    return Request(
+        headers=headers,
+        body=body,
+        method=method,
+        uri=uri,
+        uri_text=uri_text,
+        **common,  # type: ignore[arg-type]
+    )
+
+
+def _request_uri(text: str, headers: Headers) -> URI:
+    scheme = text.partition(":")[0].lower()
+    if scheme not in ("sip", "sips", "tel"):
+        is_scheme = re.match(r"[a-z][a-z0-9+\-.]*\Z", scheme)
+        raise BadMessage("not a SIP URI", 416 if is_scheme else 400, headers)
+    try:
+        return parse_uri(text)
+    except BadMessage as exc:
+        raise BadMessage(str(exc), 400, headers) from exc
+
+
+def _response(start: str, headers: Headers, body: bytes) -> Response:
+    found = _STATUS.match(start)
+    if found is None:
+        raise BadMessage("no status line", 400)
+    try:
+        common = _common(headers)
+    except BadMessage as exc:
+        # There is no answer to an answer.
+        raise BadMessage(str(exc)) from exc
+    return Response(
+        headers=headers,
+        body=body,
+        status=int(found[1]),
+        phrase=found[2] or "",
+        **common,  # type: ignore[arg-type]
+    )
+
+
+def _common(headers: Headers) -> dict[str, object]:
+    for name in ("Via", "From", "To", "Call-ID", "CSeq"):
+        count = len(headers.getlist(name))
+        if count == 0:
+            raise BadMessage(f"{name} is missing", 400, headers)
+        if count > 1 and name != "Via":
+            raise BadMessage(f"there are several {name}", 400, headers)
+    try:
+        via = parse_via(split_list(headers["Via"])[0])
+        from_address = parse_address(headers["From"])
+        to_address = parse_address(headers["To"])
+        cseq = CSeq.parse(headers["CSeq"])
+    except (ValueError, TypeError, IndexError) as exc:
+        raise BadMessage("Via, From, To or CSeq is malformed", 400, headers) from exc
+    except BadMessage as exc:
+        raise BadMessage(str(exc), 400, headers) from exc
+    if cseq.sequence > MAX_CSEQ:
+        raise BadMessage("CSeq is out of range", 400, headers)
+    if via.port is not None and not 0 < via.port < 65536:
+        raise BadMessage("Via has no such port", 400, headers)
+    if not _CALL_ID.match(headers["Call-ID"]):
+        raise BadMessage("Call-ID is malformed", 400, headers)
+    return {
+        "via": via,
+        "branch": parameter(via, "branch") or "",
+        "call_id": headers["Call-ID"],
+        "from_address": from_address,
+        "to_address": to_address,
+        "from_tag": parameter(from_address, "tag") or "",
+        "to_tag": parameter(to_address, "tag") or "",
+        "cseq": cseq.sequence,
+        "cseq_method": cseq.method,
+    }
