@@ -95,7 +95,6 @@ TOO_LONG: set[str] = {
     "chime_gateway/http/metrics.py",
     "chime_gateway/net/aws_api.py",
     "chime_gateway/store/database.py",
-    "chime_gateway/wire/sip/sdp.py",
     "tests/aws/test_sma.py",
     "tests/carriers/sip/test_carrier.py",
     "tests/integration/test_api.py",

@@ -22,20 +22,18 @@ from chime_gateway.carriers.sip.sdes import (
 )
 from chime_gateway.errors import RemoteProtocolError
 from chime_gateway.rtp.terms import Terms
-from chime_gateway.wire.sip.sdp import (
+from chime_gateway.wire.sip.audio_stream import (
     OFFERED_EVENT_TYPE,
     STATIC_TYPES,
-    Crypto,
-    Description,
     Direction,
     LocalAudio,
     RemoteAudio,
-    SdpError,
     format_answer,
     format_offer,
-    parse,
     read_audio,
 )
+from chime_gateway.wire.sip.sdes import Crypto
+from chime_gateway.wire.sip.sdp import Description, SdpError, parse
 
 #: Hosts that mean: nowhere.
 _HELD_HOSTS: Final = ("0.0.0.0", "::")

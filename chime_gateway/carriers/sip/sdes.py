@@ -18,9 +18,9 @@ from chime_gateway.rtp.srtp import (
     SrtpKeys,
     SrtpProfile,
 )
-from chime_gateway.wire.sip.sdp import Crypto
+from chime_gateway.wire.sip.sdes import Crypto
 
-#: By the names of L{chime_gateway.wire.sip.sdp.SUITES}.
+#: By the names of L{chime_gateway.wire.sip.sdes.SUITES}.
 PROFILES: Final[Mapping[str, SrtpProfile]] = {
     "AES_CM_128_HMAC_SHA1_80": AES_128_TAG_80,
     "AES_CM_128_HMAC_SHA1_32": AES_128_TAG_32,

@@ -1,24 +1,17 @@
 """
-Session descriptions of one audio stream (RFC 8866), offered and answered (RFC
-3264), with SRTP keys (RFC 4568).
+Session descriptions as lines: read and written (RFC 8866).
 
-What cannot be read of a description that is not about audio is passed over; of
-the audio stream everything must make sense.  It does not know which addresses
-are allowed, nor what carries the description.
+What cannot be read of one that is not about audio is passed over.  What its media
+lines mean is not known here, nor what carries it.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-import re
-from collections.abc import Mapping, Sequence
-from enum import Enum
+from collections.abc import Sequence
 from typing import Final
 
-from attrs import Factory, define, field, frozen
+from attrs import Factory, define
 
-from chime_gateway.audio import PCMA, PCMU, PTIME_MS, Codec
 from chime_gateway.errors import RemoteProtocolError
 
 CONTENT_TYPE: Final = "application/sdp"
@@ -26,80 +19,13 @@ CONTENT_TYPE: Final = "application/sdp"
 MAX_BYTES: Final = 16384
 _MAX_LINES: Final = 500
 
-#: Static payload types (RFC 3551 table 4) of what is spoken here.
-STATIC_TYPES: Final[Mapping[int, Codec]] = {0: PCMU, 8: PCMA}
-_COMFORT_NOISE: Final = 13
-_ENCODINGS: Final = {"PCMU": PCMU, "PCMA": PCMA}
-
-#: Master key and salt, in bytes (RFC 4568 section 6.2, RFC 6188).  The names
-#: with the size at the end are common, if not registered.
-SUITES: Final[Mapping[str, int]] = {
-    "AES_CM_128_HMAC_SHA1_80": 30,
-    "AES_CM_128_HMAC_SHA1_32": 30,
-    "AES_256_CM_HMAC_SHA1_80": 46,
-    "AES_256_CM_HMAC_SHA1_32": 46,
-    "AES_CM_256_HMAC_SHA1_80": 46,
-    "AES_CM_256_HMAC_SHA1_32": 46,
-}
-
-#: Where telephone-events go in an offer of ours.
-OFFERED_EVENT_TYPE: Final = 101
-
-#: ptimes that are sent when asked for, in milliseconds.
-_PTIMES: Final = range(10, 101, 10)
-
 
 class SdpError(RemoteProtocolError):
     """A description that cannot be understood, or not be answered."""
 
 
-class Direction(Enum):
-    """As seen by who says it."""
-
-    SENDRECV = "sendrecv"
-    SENDONLY = "sendonly"
-    RECVONLY = "recvonly"
-    INACTIVE = "inactive"
-
-    @property
-    def reverse(self) -> Direction:
-        """The same, as seen by the other side."""
-        return _REVERSE.get(self, self)
-
-    @property
-    def sends(self) -> bool:
-        return self in (Direction.SENDRECV, Direction.SENDONLY)
-
-    @property
-    def receives(self) -> bool:
-        return self in (Direction.SENDRECV, Direction.RECVONLY)
-
-
-_REVERSE: Final = {
-    Direction.SENDONLY: Direction.RECVONLY,
-    Direction.RECVONLY: Direction.SENDONLY,
-}
-
-
-@frozen
-class Crypto:
-    """
-    One C{a=crypto} line.
-
-    @ivar key: master key and salt together.
-    """
-
-    tag: int
-    suite: str
-    key: bytes = field(repr=False)
-
-    def __str__(self) -> str:
-        key = base64.b64encode(self.key).decode("ascii")
-        return f"{self.tag} {self.suite} inline:{key}"
-
-
 @define
-class _Media:
+class Media:
     """One m-line with what belongs to it."""
 
     kind: str
@@ -110,7 +36,11 @@ class _Media:
     attributes: list[tuple[str, str]] = Factory(list)
 
     def get(self, name: str) -> str | None:
-        return next((value for key, value in self.attributes if key == name), None)
+        return next(iter(self.values(name)), None)
+
+    def values(self, name: str) -> list[str]:
+        """Of an attribute that may be repeated."""
+        return [value for key, value in self.attributes if key == name]
 
 
 @define
@@ -120,54 +50,7 @@ class Description:
     origin: str = ""
     host: str | None = None
     attributes: list[tuple[str, str]] = Factory(list)
-    media: list[_Media] = Factory(list)
-
-
-@frozen
-class RemoteAudio:
-    """
-    The other side's audio stream.
-
-    @ivar index: of its m-line.
-    @ivar codecs: payload types with codecs that are spoken here, preferred
-        first.
-    @ivar telephone_event: payload type, or C{None}.
-    @ivar comfort_noise: payload types that carry comfort noise.
-    @ivar ptime_ms: what it wants to be sent.
-    @ivar direction: as it said it.
-    """
-
-    index: int
-    protocol: str
-    host: str
-    port: int
-    rtcp_host: str
-    rtcp_port: int
-    codecs: tuple[tuple[int, Codec], ...]
-    telephone_event: int | None
-    comfort_noise: frozenset[int]
-    ptime_ms: int
-    direction: Direction
-    cryptos: tuple[Crypto, ...]
-
-    @property
-    def is_secure(self) -> bool:
-        return self.protocol == "RTP/SAVP"
-
-
-@frozen(kw_only=True)
-class LocalAudio:
-    """Our audio stream."""
-
-    host: str
-    port: int
-    codecs: tuple[tuple[int, Codec], ...]
-    telephone_event: int | None
-    direction: Direction = Direction.SENDRECV
-    crypto: Crypto | None = None
-
-
-# -- reading -----------------------------------------------------------------
+    media: list[Media] = Factory(list)
 
 
 def parse(body: bytes) -> Description:
@@ -185,7 +68,7 @@ def parse(body: bytes) -> Description:
     if not lines or lines[0] != "v=0" or len(lines) > _MAX_LINES:
         raise SdpError("not a session description")
     description = Description()
-    media: _Media | None = None
+    media: Media | None = None
     for line in lines[1:]:
         if len(line) < 2 or line[1] != "=":
             raise SdpError("a line without a type")
@@ -208,7 +91,7 @@ def parse(body: bytes) -> Description:
     return description
 
 
-def _media(value: str) -> _Media:
+def _media(value: str) -> Media:
     words = value.split()
     if len(words) < 4:
         raise SdpError("a malformed m-line")
@@ -216,7 +99,7 @@ def _media(value: str) -> _Media:
     number = port.partition("/")[0]
     if not number.isdecimal() or int(number[:6]) > 65535:
         raise SdpError("an m-line without a port")
-    return _Media(kind, int(number), protocol, tuple(formats))
+    return Media(kind, int(number), protocol, tuple(formats))
 
 
 def _connection(value: str) -> str:
@@ -226,175 +109,14 @@ def _connection(value: str) -> str:
     return words[2].partition("/")[0]
 
 
-def read_audio(description: Description) -> RemoteAudio:
-    """
-    The first audio stream that can be spoken with.
-
-    @raise SdpError: there is none, or it makes no sense.
-    """
-    why = "there is no audio"
-    for index, media in enumerate(description.media):
-        if media.kind != "audio":
-            continue
-        if media.port == 0:
-            why = "the audio is switched off (port 0)"
-        elif media.protocol not in ("RTP/AVP", "RTP/SAVP"):
-            why = f"audio over {media.protocol[:20]} is not spoken here"
-        else:
-            return _audio(description, media, index)
-    raise SdpError(why)
-
-
-def _audio(description: Description, media: _Media, index: int) -> RemoteAudio:
-    host = media.host or description.host
-    if host is None:
-        raise SdpError("there is no c-line")
-    types = [int(t) for t in media.formats if t.isdecimal() and int(t[:4]) < 128]
-    names = _rtpmaps(media)
-    codecs: list[tuple[int, Codec]] = []
-    event: int | None = None
-    noise = {_COMFORT_NOISE}
-    for payload_type in types:
-        encoding, rate, channels = names.get(payload_type, ("", 0, 1))
-        if not encoding:
-            static = STATIC_TYPES.get(payload_type)
-            if static is not None:
-                codecs.append((payload_type, static))
-            continue
-        if rate != 8000 or channels != 1:
-            continue
-        if encoding == "TELEPHONE-EVENT":
-            event = payload_type if event is None else event
-        elif encoding == "CN":
-            noise.add(payload_type)
-        elif encoding in _ENCODINGS:
-            codecs.append((payload_type, _ENCODINGS[encoding]))
-    rtcp_host, rtcp_port = _rtcp(media, host)
-    return RemoteAudio(
-        index=index,
-        protocol=media.protocol,
-        host=host,
-        port=media.port,
-        rtcp_host=rtcp_host,
-        rtcp_port=rtcp_port,
-        codecs=tuple(codecs),
-        telephone_event=event,
-        comfort_noise=frozenset(noise),
-        ptime_ms=_ptime(media),
-        direction=_direction(description, media, host),
-        cryptos=tuple(_cryptos(media)) if media.protocol == "RTP/SAVP" else (),
-    )
-
-
-def _rtpmaps(media: _Media) -> dict[int, tuple[str, int, int]]:
-    """payload type -> (ENCODING, clock rate, channels)."""
-    maps = {}
-    for name, value in media.attributes:
-        if name != "rtpmap":
-            continue
-        found = re.match(r"(\d{1,3})\s+([^\s/]+)/(\d{1,6})(?:/(\d{1,2}))?\Z", value)
-        if found is not None:
-            channels = int(found[4] or 1)
-            maps[int(found[1])] = (found[2].upper(), int(found[3]), channels)
-    return maps
-
-
-def _rtcp(media: _Media, host: str) -> tuple[str, int]:
-    """RFC 3605; without C{a=rtcp} the next port."""
-    words = (media.get("rtcp") or "").split()
-    if words and words[0].isdecimal() and 0 < int(words[0][:6]) < 65536:
-        return (words[3] if len(words) >= 4 else host), int(words[0])
-    return host, media.port + 1
-
-
-def _ptime(media: _Media) -> int:
-    """What can be sent of what is asked for, in whole 10 ms."""
-    wanted, most = _milliseconds(media, "ptime"), _milliseconds(media, "maxptime")
-    ptime = wanted if wanted in _PTIMES else PTIME_MS
-    if 0 < most < ptime:
-        ptime = max(10, most // 10 * 10)
-    return ptime
-
-
-def _milliseconds(media: _Media, name: str) -> int:
-    text = (media.get(name) or "").strip()
-    return int(text) if text.isdecimal() and len(text) < 5 else 0
-
-
-def _direction(description: Description, media: _Media, host: str) -> Direction:
-    for attributes in (media.attributes, description.attributes):
-        for name, _ in attributes:
-            if name in Direction._value2member_map_:
-                direction = Direction(name)
-                break
-        else:
-            continue
-        break
-    else:
-        direction = Direction.SENDRECV
-    if host in ("0.0.0.0", "::"):
-        # How hold was said in RFC 2543.
-        return Direction.SENDONLY if direction.sends else Direction.INACTIVE
-    return direction
-
-
-def _cryptos(media: _Media) -> list[Crypto]:
-    """Those that can be used; one with parameters unknown here cannot."""
-    found = []
-    for name, value in media.attributes:
-        if name != "crypto":
-            continue
-        words = value.split()
-        if len(words) != 3 or not words[0].isdecimal() or len(words[0]) > 9:
-            continue
-        method, _, inline = words[2].partition(":")
-        key_text, *rest = inline.split("|")
-        # A lifetime of 2^n may follow, which is never reached; a master key
-        # identifier would have to be in every packet.
-        if method != "inline" or any(":" in part for part in rest):
-            continue
-        try:
-            key = base64.b64decode(key_text, validate=True)
-        except (binascii.Error, ValueError):
-            continue
-        if len(key) == SUITES.get(words[1]):
-            found.append(Crypto(int(words[0]), words[1], key))
-    return found
-
-
-# -- writing -----------------------------------------------------------------
-
-
-def format_offer(session_id: int, version: int, local: LocalAudio) -> bytes:
-    """An offer of one audio stream."""
-    return _format(session_id, version, local, [_media_lines(local)])
-
-
-def format_answer(
-    session_id: int,
-    version: int,
-    local: LocalAudio,
-    offer: Description,
-    index: int,
+def format_description(
+    session_id: int, version: int, host: str, sections: Sequence[list[str]]
 ) -> bytes:
     """
-    An answer has the m-lines of the offer, in their order; those that are not
-    used have port 0 (RFC 3264 section 6).
+    @param host: our address.
+    @param sections: of media, an m-line and its attributes each.
     """
-    sections = []
-    for number, media in enumerate(offer.media):
-        if number == index:
-            sections.append(_media_lines(local, media.protocol))
-        else:
-            formats = " ".join(media.formats)
-            sections.append([f"m={media.kind} 0 {media.protocol} {formats}"])
-    return _format(session_id, version, local, sections)
-
-
-def _format(
-    session_id: int, version: int, local: LocalAudio, sections: Sequence[list[str]]
-) -> bytes:
-    address = f"IN {'IP6' if ':' in local.host else 'IP4'} {local.host}"
+    address = f"IN {'IP6' if ':' in host else 'IP4'} {host}"
     lines = [
         "v=0",
         f"o=- {session_id} {version} {address}",
@@ -405,26 +127,3 @@ def _format(
     for section in sections:
         lines += section
     return ("\r\n".join(lines) + "\r\n").encode("ascii", "replace")
-
-
-def _media_lines(local: LocalAudio, protocol: str = "") -> list[str]:
-    protocol = protocol or ("RTP/SAVP" if local.crypto else "RTP/AVP")
-    types = [str(number) for number, _ in local.codecs]
-    lines = [
-        f"a=rtpmap:{number} {codec.name}/{codec.clock_rate}"
-        for number, codec in local.codecs
-    ]
-    if local.telephone_event is not None:
-        types.append(str(local.telephone_event))
-        lines += [
-            f"a=rtpmap:{local.telephone_event} telephone-event/8000",
-            f"a=fmtp:{local.telephone_event} 0-15",
-        ]
-    if local.crypto is not None:
-        lines.append(f"a=crypto:{local.crypto}")
-    return [
-        f"m=audio {local.port} {protocol} {' '.join(types)}",
-        *lines,
-        f"a={local.direction.value}",
-        f"a=ptime:{PTIME_MS}",
-    ]

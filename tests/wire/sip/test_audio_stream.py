@@ -7,18 +7,16 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.audio import PCMA, PCMU
-from chime_gateway.wire.sip.sdp import (
-    MAX_BYTES,
-    Crypto,
+from chime_gateway.wire.sip.audio_stream import (
     Direction,
     LocalAudio,
     RemoteAudio,
-    SdpError,
     format_answer,
     format_offer,
-    parse,
     read_audio,
 )
+from chime_gateway.wire.sip.sdes import Crypto
+from chime_gateway.wire.sip.sdp import MAX_BYTES, SdpError, parse
 
 HEAD = "v=0\r\no=- 1 1 IN IP4 h\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n"
 KEY30 = "inline:" + "A" * 40

@@ -1,0 +1,269 @@
+"""
+The audio stream of a session description: offered and answered (RFC 3264).
+
+Of the audio stream that is taken everything must make sense.  It does not know
+which addresses are allowed, nor who offers and who answers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from enum import Enum
+from typing import Final
+
+from attrs import frozen
+
+from chime_gateway.audio import PCMA, PCMU, PTIME_MS, Codec
+from chime_gateway.wire.sip.sdes import Crypto, read_cryptos
+from chime_gateway.wire.sip.sdp import Description, Media, SdpError, format_description
+
+#: Static payload types (RFC 3551 table 4) of what is spoken here.
+STATIC_TYPES: Final[Mapping[int, Codec]] = {0: PCMU, 8: PCMA}
+_COMFORT_NOISE: Final = 13
+_ENCODINGS: Final = {"PCMU": PCMU, "PCMA": PCMA}
+
+#: Where telephone-events go in an offer of ours.
+OFFERED_EVENT_TYPE: Final = 101
+
+#: ptimes that are sent when asked for, in milliseconds.
+_PTIMES: Final = range(10, 101, 10)
+
+
+class Direction(Enum):
+    """As seen by who says it."""
+
+    SENDRECV = "sendrecv"
+    SENDONLY = "sendonly"
+    RECVONLY = "recvonly"
+    INACTIVE = "inactive"
+
+    @property
+    def reverse(self) -> Direction:
+        """The same, as seen by the other side."""
+        return _REVERSE.get(self, self)
+
+    @property
+    def sends(self) -> bool:
+        return self in (Direction.SENDRECV, Direction.SENDONLY)
+
+    @property
+    def receives(self) -> bool:
+        return self in (Direction.SENDRECV, Direction.RECVONLY)
+
+
+_REVERSE: Final = {
+    Direction.SENDONLY: Direction.RECVONLY,
+    Direction.RECVONLY: Direction.SENDONLY,
+}
+
+
+@frozen
+class RemoteAudio:
+    """
+    The other side's audio stream.
+
+    @ivar index: of its m-line.
+    @ivar codecs: payload types with codecs that are spoken here, preferred
+        first.
+    @ivar telephone_event: payload type, or C{None}.
+    @ivar comfort_noise: payload types that carry comfort noise.
+    @ivar ptime_ms: what it wants to be sent.
+    @ivar direction: as it said it.
+    """
+
+    index: int
+    protocol: str
+    host: str
+    port: int
+    rtcp_host: str
+    rtcp_port: int
+    codecs: tuple[tuple[int, Codec], ...]
+    telephone_event: int | None
+    comfort_noise: frozenset[int]
+    ptime_ms: int
+    direction: Direction
+    cryptos: tuple[Crypto, ...]
+
+    @property
+    def is_secure(self) -> bool:
+        return self.protocol == "RTP/SAVP"
+
+
+@frozen(kw_only=True)
+class LocalAudio:
+    """Our audio stream."""
+
+    host: str
+    port: int
+    codecs: tuple[tuple[int, Codec], ...]
+    telephone_event: int | None
+    direction: Direction = Direction.SENDRECV
+    crypto: Crypto | None = None
+
+
+# -- reading -----------------------------------------------------------------
+
+
+def read_audio(description: Description) -> RemoteAudio:
+    """
+    The first audio stream that can be spoken with.
+
+    @raise SdpError: there is none, or it makes no sense.
+    """
+    why = "there is no audio"
+    for index, media in enumerate(description.media):
+        if media.kind != "audio":
+            continue
+        if media.port == 0:
+            why = "the audio is switched off (port 0)"
+        elif media.protocol not in ("RTP/AVP", "RTP/SAVP"):
+            why = f"audio over {media.protocol[:20]} is not spoken here"
+        else:
+            return _audio(description, media, index)
+    raise SdpError(why)
+
+
+def _audio(description: Description, media: Media, index: int) -> RemoteAudio:
+    host = media.host or description.host
+    if host is None:
+        raise SdpError("there is no c-line")
+    types = [int(t) for t in media.formats if t.isdecimal() and int(t[:4]) < 128]
+    names = _rtpmaps(media)
+    codecs: list[tuple[int, Codec]] = []
+    event: int | None = None
+    noise = {_COMFORT_NOISE}
+    for payload_type in types:
+        encoding, rate, channels = names.get(payload_type, ("", 0, 1))
+        if not encoding:
+            static = STATIC_TYPES.get(payload_type)
+            if static is not None:
+                codecs.append((payload_type, static))
+            continue
+        if rate != 8000 or channels != 1:
+            continue
+        if encoding == "TELEPHONE-EVENT":
+            event = payload_type if event is None else event
+        elif encoding == "CN":
+            noise.add(payload_type)
+        elif encoding in _ENCODINGS:
+            codecs.append((payload_type, _ENCODINGS[encoding]))
+    rtcp_host, rtcp_port = _rtcp(media, host)
+    is_secure = media.protocol == "RTP/SAVP"
+    cryptos = read_cryptos(media.values("crypto")) if is_secure else []
+    return RemoteAudio(
+        index=index,
+        protocol=media.protocol,
+        host=host,
+        port=media.port,
+        rtcp_host=rtcp_host,
+        rtcp_port=rtcp_port,
+        codecs=tuple(codecs),
+        telephone_event=event,
+        comfort_noise=frozenset(noise),
+        ptime_ms=_ptime(media),
+        direction=_direction(description, media, host),
+        cryptos=tuple(cryptos),
+    )
+
+
+def _rtpmaps(media: Media) -> dict[int, tuple[str, int, int]]:
+    """payload type -> (ENCODING, clock rate, channels)."""
+    maps = {}
+    for value in media.values("rtpmap"):
+        found = re.match(r"(\d{1,3})\s+([^\s/]+)/(\d{1,6})(?:/(\d{1,2}))?\Z", value)
+        if found is not None:
+            channels = int(found[4] or 1)
+            maps[int(found[1])] = (found[2].upper(), int(found[3]), channels)
+    return maps
+
+
+def _rtcp(media: Media, host: str) -> tuple[str, int]:
+    """RFC 3605; without C{a=rtcp} the next port."""
+    words = (media.get("rtcp") or "").split()
+    if words and words[0].isdecimal() and 0 < int(words[0][:6]) < 65536:
+        return (words[3] if len(words) >= 4 else host), int(words[0])
+    return host, media.port + 1
+
+
+def _ptime(media: Media) -> int:
+    """What can be sent of what is asked for, in whole 10 ms."""
+    wanted, most = _milliseconds(media, "ptime"), _milliseconds(media, "maxptime")
+    ptime = wanted if wanted in _PTIMES else PTIME_MS
+    if 0 < most < ptime:
+        ptime = max(10, most // 10 * 10)
+    return ptime
+
+
+def _milliseconds(media: Media, name: str) -> int:
+    text = (media.get(name) or "").strip()
+    return int(text) if text.isdecimal() and len(text) < 5 else 0
+
+
+def _direction(description: Description, media: Media, host: str) -> Direction:
+    for attributes in (media.attributes, description.attributes):
+        for name, _ in attributes:
+            if name in Direction._value2member_map_:
+                direction = Direction(name)
+                break
+        else:
+            continue
+        break
+    else:
+        direction = Direction.SENDRECV
+    if host in ("0.0.0.0", "::"):
+        # How hold was said in RFC 2543.
+        return Direction.SENDONLY if direction.sends else Direction.INACTIVE
+    return direction
+
+
+# -- writing -----------------------------------------------------------------
+
+
+def format_offer(session_id: int, version: int, local: LocalAudio) -> bytes:
+    """An offer of one audio stream."""
+    return format_description(session_id, version, local.host, [_media_lines(local)])
+
+
+def format_answer(
+    session_id: int,
+    version: int,
+    local: LocalAudio,
+    offer: Description,
+    index: int,
+) -> bytes:
+    """
+    An answer has the m-lines of the offer, in their order; those that are not
+    used have port 0 (RFC 3264 section 6).
+    """
+    sections = []
+    for number, media in enumerate(offer.media):
+        if number == index:
+            sections.append(_media_lines(local, media.protocol))
+        else:
+            formats = " ".join(media.formats)
+            sections.append([f"m={media.kind} 0 {media.protocol} {formats}"])
+    return format_description(session_id, version, local.host, sections)
+
+
+def _media_lines(local: LocalAudio, protocol: str = "") -> list[str]:
+    protocol = protocol or ("RTP/SAVP" if local.crypto else "RTP/AVP")
+    types = [str(number) for number, _ in local.codecs]
+    lines = [
+        f"a=rtpmap:{number} {codec.name}/{codec.clock_rate}"
+        for number, codec in local.codecs
+    ]
+    if local.telephone_event is not None:
+        types.append(str(local.telephone_event))
+        lines += [
+            f"a=rtpmap:{local.telephone_event} telephone-event/8000",
+            f"a=fmtp:{local.telephone_event} 0-15",
+        ]
+    if local.crypto is not None:
+        lines.append(f"a=crypto:{local.crypto}")
+    return [
+        f"m=audio {local.port} {protocol} {' '.join(types)}",
+        *lines,
+        f"a={local.direction.value}",
+        f"a=ptime:{PTIME_MS}",
+    ]

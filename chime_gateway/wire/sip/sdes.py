@@ -1,0 +1,64 @@
+"""
+Keys of SRTP in a session description: C{a=crypto} lines (RFC 4568).
+
+Which line is offered or chosen is not known here, nor what SRTP does with a key.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from attrs import field, frozen
+
+#: Master key and salt, in bytes (RFC 4568 section 6.2, RFC 6188).  The names
+#: with the size at the end are common, if not registered.
+SUITES: Final[Mapping[str, int]] = {
+    "AES_CM_128_HMAC_SHA1_80": 30,
+    "AES_CM_128_HMAC_SHA1_32": 30,
+    "AES_256_CM_HMAC_SHA1_80": 46,
+    "AES_256_CM_HMAC_SHA1_32": 46,
+    "AES_CM_256_HMAC_SHA1_80": 46,
+    "AES_CM_256_HMAC_SHA1_32": 46,
+}
+
+
+@frozen
+class Crypto:
+    """
+    One C{a=crypto} line.
+
+    @ivar key: master key and salt together.
+    """
+
+    tag: int
+    suite: str
+    key: bytes = field(repr=False)
+
+    def __str__(self) -> str:
+        key = base64.b64encode(self.key).decode("ascii")
+        return f"{self.tag} {self.suite} inline:{key}"
+
+
+def read_cryptos(values: Iterable[str]) -> list[Crypto]:
+    """Those that can be used; one with parameters unknown here cannot."""
+    found = []
+    for value in values:
+        words = value.split()
+        if len(words) != 3 or not words[0].isdecimal() or len(words[0]) > 9:
+            continue
+        method, _, inline = words[2].partition(":")
+        key_text, *rest = inline.split("|")
+        # A lifetime of 2^n may follow, which is never reached; a master key
+        # identifier would have to be in every packet.
+        if method != "inline" or any(":" in part for part in rest):
+            continue
+        try:
+            key = base64.b64decode(key_text, validate=True)
+        except (binascii.Error, ValueError):
+            continue
+        if len(key) == SUITES.get(words[1]):
+            found.append(Crypto(int(words[0]), words[1], key))
+    return found
