@@ -241,7 +241,7 @@ class InThread(Protocol):
 
 
 class AwsCalls(Protocol):
-    """L{chime_gateway.net.aws_api.AwsApi}, for those who only call operations."""
+    """L{chime_gateway.net.aws.api.AwsApi}, for those who only call operations."""
 
     async def call(
         self,

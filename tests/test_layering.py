@@ -93,7 +93,6 @@ TOO_LONG: set[str] = {
     "chime_gateway/app/gateway.py",
     "chime_gateway/carriers/kinesis/carrier.py",
     "chime_gateway/http/metrics.py",
-    "chime_gateway/net/aws_api.py",
     "chime_gateway/store/database.py",
     "tests/aws/test_sma.py",
     "tests/carriers/sip/test_carrier.py",

@@ -27,7 +27,7 @@ from chime_gateway.store.recordings.files import RecordingWriter
 from chime_gateway.store.store import Store
 
 if TYPE_CHECKING:
-    from chime_gateway.net.aws_api import AwsApi
+    from chime_gateway.net.aws.api import AwsApi
     from chime_gateway.store.recordings.uploads import Uploads
 
 #: What is slow at the end is waited for so long.

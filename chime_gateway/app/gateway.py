@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     from chime_gateway.carriers.call_control import SmaControl
     from chime_gateway.carriers.kinesis.carrier import KinesisCarrier
     from chime_gateway.carriers.sip.carrier import SipCarrier
-    from chime_gateway.net.aws_api import AwsApi
+    from chime_gateway.net.aws.api import AwsApi
 
 #: What SIGHUP does not change.
 _FIXED: Final = (
@@ -277,7 +277,7 @@ class GatewayService(MultiService):
 
     def _new_aws(self, in_thread: Callable[..., Deferred[Any]]) -> AwsApi:
         # Imported when used: botocore takes 5 MB and 130 ms of every start.
-        from chime_gateway.net.aws_api import AwsApi
+        from chime_gateway.net.aws.api import AwsApi
 
         return AwsApi(
             region=self._settings.aws.region,

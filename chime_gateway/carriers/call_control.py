@@ -20,7 +20,7 @@ from twisted.logger import Logger
 
 from chime_gateway.errors import CallRefused, TransferFailed
 from chime_gateway.interfaces import AwsCalls
-from chime_gateway.net.aws_api import AwsError
+from chime_gateway.net.aws.errors import AwsError
 from chime_gateway.net.rate_limit import Quota
 from chime_gateway.outcomes import CallerInfo
 from chime_gateway.settings.telephone import is_e164

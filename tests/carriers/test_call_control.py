@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.carriers.call_control import CallGone, SmaControl
 from chime_gateway.errors import CallRefused, TransferFailed
-from chime_gateway.net.aws_api import AwsError
+from chime_gateway.net.aws.errors import AwsError
 from chime_gateway.net.rate_limit import Quota
 from chime_gateway.outcomes import CallerInfo
 from chime_gateway.sim.aws.protocol import model_of

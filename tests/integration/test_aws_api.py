@@ -15,7 +15,8 @@ from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
 
-from chime_gateway.net.aws_api import AwsApi, AwsError
+from chime_gateway.net.aws.api import AwsApi
+from chime_gateway.net.aws.errors import AwsError
 from chime_gateway.settings.values import RecordingSettings
 from chime_gateway.sim.aws.protocol import Fault, Operation
 from chime_gateway.sim.caller.kinesis_line import BUCKET, QUEUE, KinesisWorld

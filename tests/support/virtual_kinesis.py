@@ -22,7 +22,7 @@ from chime_gateway.call.table import CallTable
 from chime_gateway.carriers.call_control import SmaControl
 from chime_gateway.carriers.kinesis.carrier import KinesisCarrier
 from chime_gateway.media.metronome import Metronome
-from chime_gateway.net.aws_api import AwsError
+from chime_gateway.net.aws.errors import AwsError
 from chime_gateway.settings.agent_profile import AgentProfile
 from chime_gateway.settings.values import KinesisSettings, Limits
 from chime_gateway.sim.aws.protocol import Fault, model_of
@@ -54,7 +54,7 @@ class _BodyTransport:
 
 class MemoryAws:
     """
-    What L{chime_gateway.net.aws_api.AwsApi} does, without the way there and back.
+    What L{chime_gateway.net.aws.api.AwsApi} does, without the way there and back.
 
     @ivar asked: every operation, with its parameters.
     @ivar trouble: asked about each of them.

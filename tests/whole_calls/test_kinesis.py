@@ -21,7 +21,7 @@ from chime_gateway.cli.demo import prepare_call
 from chime_gateway.codec.g711 import Samples
 from chime_gateway.codec.registry import decode
 from chime_gateway.errors import TransferFailed
-from chime_gateway.net.aws_api import AwsError
+from chime_gateway.net.aws.errors import AwsError
 from chime_gateway.outcomes import Outcome
 from chime_gateway.settings.agent_profile import AgentProfile
 from chime_gateway.sim.aws.sma import application

@@ -29,7 +29,7 @@ from chime_gateway.aws.setup.resource import (
     is_within,
 )
 from chime_gateway.errors import ConfigError
-from chime_gateway.net.aws_api import iam_action, is_denied
+from chime_gateway.net.aws.errors import iam_action, is_denied
 from chime_gateway.net.backoff import BackOff
 
 #: What is new may not be known everywhere for so long.

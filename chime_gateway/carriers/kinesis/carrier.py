@@ -29,7 +29,7 @@ from chime_gateway.carriers.kinesis.reply import Reply
 from chime_gateway.carriers.kinesis.source import StreamingAws
 from chime_gateway.errors import CallRefused, RemoteProtocolError, UnknownAgent
 from chime_gateway.interfaces import Switchboard
-from chime_gateway.net.aws_api import AwsError
+from chime_gateway.net.aws.errors import AwsError
 from chime_gateway.net.backoff import BackOff
 from chime_gateway.outcomes import CallerInfo, Ending, Outcome
 from chime_gateway.settings.values import KinesisSettings

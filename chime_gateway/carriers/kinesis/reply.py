@@ -26,7 +26,7 @@ from chime_gateway.carriers.call_control import CallGone, SmaControl
 from chime_gateway.carriers.kinesis.utterances import UtteranceCutter
 from chime_gateway.codec.g711 import decode_mu_law
 from chime_gateway.interfaces import AwsCalls
-from chime_gateway.net.aws_api import AwsError
+from chime_gateway.net.aws.errors import AwsError
 from chime_gateway.net.timer import Timer
 from chime_gateway.outcomes import Ending, Outcome
 

@@ -25,7 +25,7 @@ from chime_gateway.audio import PCMU
 from chime_gateway.codec.g711 import encode_mu_law
 from chime_gateway.errors import RemoteProtocolError
 from chime_gateway.interfaces import AwsCalls
-from chime_gateway.net.aws_api import AwsError
+from chime_gateway.net.aws.errors import AwsError
 from chime_gateway.net.backoff import BackOff
 from chime_gateway.net.timer import Timer
 from chime_gateway.outcomes import Ending, Outcome

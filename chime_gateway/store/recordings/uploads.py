@@ -19,7 +19,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chime_gateway.interfaces import AwsCalls, InThread
-from chime_gateway.net.aws_api import AwsError
+from chime_gateway.net.aws.errors import AwsError
 from chime_gateway.net.backoff import BackOff
 from chime_gateway.settings.values import RecordingSettings
 

@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from chime_gateway.net.aws_api import AwsError
+from chime_gateway.net.aws.errors import AwsError
 from chime_gateway.settings.values import RecordingSettings
 from chime_gateway.store.recordings.uploads import PART_BYTES, Uploads
 from tests.support.files import temporary_folder

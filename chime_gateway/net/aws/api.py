@@ -1,29 +1,20 @@
 """
 Requests to AWS: made and signed by botocore, sent by treq.
 
-botocore knows the models, the endpoints, the credentials and the signature, and
-blocks; so it builds each request to the last header in a thread of the pool, and
-stops there.  The bytes go through the reactor, which no answer can hold up, not
-even one that lasts as long as a call.
+botocore blocks, so a request is signed in a thread of the pool.  The bytes go
+through the reactor, which no answer can hold up, not even one that lasts as long
+as a call.
 
 What a service is good for is not known here.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
-from attrs import frozen
-from botocore import xform_name
 from botocore.awsrequest import HeadersDict
-from botocore.config import Config
-from botocore.exceptions import (
-    BotoCoreError,
-    NoCredentialsError,
-    ParamValidationError,
-)
+from botocore.exceptions import BotoCoreError, NoCredentialsError, ParamValidationError
 from botocore.model import OperationModel
 from botocore.parsers import ResponseParserFactory
 from botocore.session import Session
@@ -33,14 +24,11 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
-from twisted.web.client import (
-    Agent,
-    HTTPConnectionPool,
-    ResponseFailed,
-)
+from twisted.web.client import Agent, HTTPConnectionPool, ResponseFailed
 from twisted.web.http_headers import Headers
 
-from chime_gateway.errors import GatewayError
+from chime_gateway.net.aws.errors import AwsError
+from chime_gateway.net.aws.signer import SignedRequest, Signer
 from chime_gateway.net.backoff import BackOff
 from chime_gateway.net.http_body import BodyCutShort, BodyTooLong, read_body
 from chime_gateway.net.http_failures import UNANSWERED, was_cancelled
@@ -55,109 +43,12 @@ _BACK_OFF: Final = BackOff.doubling(0.2, 1.6, spread=(0.5, 1.5))
 #: Answers are small; only a stream is not.
 _MAX_ANSWER_BYTES: Final = 4 << 20
 
-_THROTTLED: Final = frozenset(
-    {
-        *("Throttling", "ThrottlingException", "ThrottledException", "SlowDown"),
-        *("ThrottledClientException", "RequestLimitExceeded", "RequestThrottled"),
-        *("TooManyRequestsException", "ClientLimitExceededException"),
-        "ProvisionedThroughputExceededException",
-    }
-)
-_DENIED: Final = (
-    *("AccessDenied", "Forbidden", "Unauthorized", "NotAuthorized"),
-    "AuthorizationError",
-)
-_EXPIRED: Final = frozenset(
-    {
-        *("ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId"),
-        *("UnrecognizedClientException", "InvalidAccessKeyId", "RequestExpired"),
-        *("SignatureDoesNotMatch", "InvalidSignatureException"),
-    }
-)
-
 #: How a request ends without an answer, or without all of it.
 _LOST: Final = (*UNANSWERED, ResponseFailed, BodyCutShort, CancelledError)
-
-#: What IAM calls a service, where it is not the name of its model.
-_IAM_PREFIX: Final[Mapping[str, str]] = {
-    "chime-sdk-voice": "chime",
-    "kinesis-video-media": "kinesisvideo",
-    "service-quotas": "servicequotas",
-}
-
-
-def iam_action(service: str, operation: str) -> str:
-    """The permission that an operation needs."""
-    return f"{_IAM_PREFIX.get(service, service)}:{operation}"
-
-
-def is_denied(code: str) -> bool:
-    """Services differ in what they put behind it."""
-    return code.startswith(_DENIED)
-
-
-class AwsError(GatewayError):
-    """
-    AWS did not do it; the text says why, and what to do about it.
-
-    @ivar code: as the service has it; empty: there was no answer.
-    """
-
-    def __init__(self, service: str, operation: str, code: str, text: str) -> None:
-        self.service = service
-        self.operation = operation
-        self.code = code
-        advice = ""
-        if self.is_denied:
-            advice = f" (allow {iam_action(service, operation)} to these credentials)"
-        elif self.is_expired:
-            advice = " (the credentials are wrong or have expired)"
-        elif self.is_throttled:
-            advice = " (over a quota of the account)"
-        super().__init__(f"{service} {operation}: {code or 'failed'}: {text}{advice}")
-
-    @property
-    def is_throttled(self) -> bool:
-        return self.code in _THROTTLED
-
-    @property
-    def is_denied(self) -> bool:
-        return is_denied(self.code)
-
-    @property
-    def is_expired(self) -> bool:
-        return self.code in _EXPIRED
-
-    @property
-    def is_passing(self) -> bool:
-        """The same request may well succeed in a moment."""
-        return self.is_throttled or not self.code or self.code.startswith("5")
 
 
 class InThread(Protocol):
     def __call__(self, function: Callable[..., Any], *args: Any) -> Deferred[Any]: ...
-
-
-@frozen
-class _Prepared:
-    """What is to be sent."""
-
-    method: str
-    url: str
-    headers: Mapping[str, str]
-    body: bytes
-    model: OperationModel
-
-
-class _ReadyToSend(Exception):
-    """botocore is done, and would send the request now."""
-
-    def __init__(self, request: Any) -> None:
-        self.request = request
-
-
-def _stop_here(request: Any, **_: Any) -> None:
-    raise _ReadyToSend(request)
 
 
 class AwsApi:
@@ -178,13 +69,10 @@ class AwsApi:
         jitter: Callable[[], float],
         session: Session | None = None,
     ) -> None:
-        self._session = session or Session()
-        self._region = region or None
+        self._signer = Signer(session or Session(), region)
         self._in_thread = in_thread
         self._clock = clock
         self._jitter = jitter
-        self._clients: dict[tuple[str, str], Any] = {}
-        self._lock = threading.Lock()
         self._parsers = ResponseParserFactory()
         self._pool = HTTPConnectionPool(reactor)
         self._pool.maxPersistentPerHost = 16
@@ -269,8 +157,8 @@ class AwsApi:
         @raise AwsError: it is a refusal, or there is none.
         """
         try:
-            prepared: _Prepared = await self._in_thread(
-                self._prepare, service, operation, dict(parameters), endpoint
+            request: SignedRequest = await self._in_thread(
+                self._signer.sign, service, operation, dict(parameters), endpoint
             )
         except NoCredentialsError as exc:
             text = "no credentials: give this machine a role, or set AWS_PROFILE"
@@ -280,17 +168,17 @@ class AwsApi:
         except BotoCoreError as exc:
             raise AwsError(service, operation, type(exc).__name__, str(exc)) from exc
         sending = self._http.request(
-            prepared.method,
-            prepared.url,
-            headers=Headers({name: [text] for name, text in prepared.headers.items()}),
-            data=prepared.body,
+            request.method,
+            request.url,
+            headers=Headers({name: [text] for name, text in request.headers.items()}),
+            data=request.body,
             unbuffered=True,
         )
         response = await self._in_time(sending, seconds, service, operation)
         if response.code >= 300:
-            refusal = await self._parsed(response, prepared.model, service, operation)
+            refusal = await self._parsed(response, request.model, service, operation)
             raise _refused(service, operation, response.code, refusal)
-        return response, prepared.model
+        return response, request.model
 
     async def _in_time(
         self, waiting: Deferred[Any], seconds: float, service: str, operation: str
@@ -308,45 +196,6 @@ class AwsApi:
             if was_cancelled(exc):
                 raise CancelledError from exc
             raise AwsError(service, operation, "", str(exc)[:200]) from exc
-
-    def _prepare(
-        self, service: str, operation: str, parameters: dict[str, Any], endpoint: str
-    ) -> _Prepared:
-        """In a thread: credentials may have to be fetched."""
-        client = self._client(service, endpoint)
-        try:
-            getattr(client, xform_name(operation))(**parameters)
-        except _ReadyToSend as ready:
-            request = ready.request
-        else:
-            raise AssertionError("botocore sent a request by itself")
-        body = request.body
-        if body is not None and not isinstance(body, (bytes, str)):
-            body = body.read()
-        headers = {
-            name: value if isinstance(value, str) else value.decode("latin-1")
-            for name, value in request.headers.items()
-            # Of these the sender takes care.
-            if name.lower() not in ("content-length", "expect", "host")
-        }
-        data = body.encode() if isinstance(body, str) else body or b""
-        model = client.meta.service_model.operation_model(operation)
-        return _Prepared(request.method, request.url, headers, data, model)
-
-    def _client(self, service: str, endpoint: str) -> Any:
-        key = (service, endpoint)
-        with self._lock:
-            client = self._clients.get(key)
-            if client is None:
-                client = self._session.create_client(
-                    service,
-                    region_name=self._region,
-                    endpoint_url=endpoint or None,
-                    config=Config(retries={"max_attempts": 1, "mode": "standard"}),
-                )
-                client.meta.events.register_last("before-send", _stop_here)
-                self._clients[key] = client
-            return client
 
     async def _body(self, service: str, operation: str, response: Any) -> bytes:
         reading = read_body(response, _MAX_ANSWER_BYTES)

@@ -1,0 +1,104 @@
+"""
+Requests to AWS as botocore makes and signs them; nothing is sent.
+
+botocore knows the models, the endpoints, the credentials and the signature.  It
+is let build each request to the last header, and is stopped there.  All of this
+blocks.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import frozen
+from botocore import xform_name
+from botocore.config import Config
+from botocore.model import OperationModel
+from botocore.session import Session
+
+
+@frozen
+class SignedRequest:
+    """
+    What is to be sent.
+
+    @ivar model: of the operation; its answer is read by that.
+    """
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes
+    model: OperationModel
+
+
+class _ReadyToSend(Exception):
+    """botocore is done, and would send the request now."""
+
+    def __init__(self, request: Any) -> None:
+        self.request = request
+
+
+def _stop_here(request: Any, **_: Any) -> None:
+    raise _ReadyToSend(request)
+
+
+class Signer:
+    """
+    For threads; several may use it at once.
+
+    @param region: empty: as botocore finds it (C{AWS_REGION}, its files).
+    """
+
+    def __init__(self, session: Session, region: str) -> None:
+        self._session = session
+        self._region = region
+        self._clients: dict[tuple[str, str], Any] = {}
+        self._lock = threading.Lock()
+
+    def sign(
+        self, service: str, operation: str, parameters: dict[str, Any], endpoint: str
+    ) -> SignedRequest:
+        """
+        One request, to the last header.
+
+        @param operation: as the model has it (C{ReceiveMessage}).
+        @param endpoint: empty: as the model has it.
+        @raise BotoCoreError: it cannot be made; there are no credentials.
+        """
+        client = self._client(service, endpoint)
+        try:
+            getattr(client, xform_name(operation))(**parameters)
+        except _ReadyToSend as ready:
+            request = ready.request
+        else:
+            raise AssertionError("botocore sent a request by itself")
+        body = request.body
+        if body is not None and not isinstance(body, (bytes, str)):
+            body = body.read()
+        headers = {
+            name: value if isinstance(value, str) else value.decode("latin-1")
+            for name, value in request.headers.items()
+            # Of these the sender takes care.
+            if name.lower() not in ("content-length", "expect", "host")
+        }
+        data = body.encode() if isinstance(body, str) else body or b""
+        model = client.meta.service_model.operation_model(operation)
+        return SignedRequest(request.method, request.url, headers, data, model)
+
+    def _client(self, service: str, endpoint: str) -> Any:
+        key = (service, endpoint)
+        with self._lock:
+            client = self._clients.get(key)
+            if client is None:
+                client = self._session.create_client(
+                    service,
+                    region_name=self._region or None,
+                    endpoint_url=endpoint or None,
+                    config=Config(retries={"max_attempts": 1, "mode": "standard"}),
+                )
+                client.meta.events.register_last("before-send", _stop_here)
+                self._clients[key] = client
+            return client
