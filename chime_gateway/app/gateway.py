@@ -1,20 +1,16 @@
 """
-The running gateway: who is joined to whom, what starts, in which order it stops.
+The life of the service: what starts, what is read again, and in which order it stops.
 
-The only module that knows everybody.
+Who is joined to whom is L{chime_gateway.app.compose}'s.
 """
 
 from __future__ import annotations
 
 import gc
-import json
-import random
 import secrets
 import signal
 import sys
 import threading
-import time
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from types import FrameType
@@ -27,40 +23,22 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import deferLater
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import ILogObserver, Logger
 
 from chime_gateway import __version__
-from chime_gateway.agents.credentials import credential_for
-from chime_gateway.agents.deployments import AzureFleet, Deployment, endpoint_for
 from chime_gateway.app.call_storage import Kept
+from chime_gateway.app.compose import Composition, roster_of
 from chime_gateway.app.log import json_log_observer
-from chime_gateway.call.routing import Roster
 from chime_gateway.call.table import CallTable
-from chime_gateway.carriers.media_stream.credentials import StreamAuth
-from chime_gateway.carriers.media_stream.listener import StreamListener, StreamResource
-from chime_gateway.errors import CallRefused, ConfigError, NoWayOut
-from chime_gateway.http.api.asked import ApiContext
-from chime_gateway.http.api.resource import Api
+from chime_gateway.errors import ConfigError
 from chime_gateway.http.metrics import Metrics
-from chime_gateway.http.site import build_site
-from chime_gateway.media.metronome import Metronome
-from chime_gateway.net.batch import BatchReader
-from chime_gateway.net.http_tools import HttpTools
-from chime_gateway.net.signed_post import SignedPost
 from chime_gateway.settings.agents import transcription_advice
 from chime_gateway.settings.retirements import retirement_notices
 from chime_gateway.settings.sip import advice
 from chime_gateway.settings.values import DeploymentSettings, GatewaySettings
-from chime_gateway.wire.media_stream.dialect import StreamDialect
-from chime_gateway.wire.media_stream.raw import RawStream
-from chime_gateway.wire.media_stream.twilio import TwilioStream
 
 if TYPE_CHECKING:
-    from chime_gateway.carriers.call_control import SmaControl
-    from chime_gateway.carriers.kinesis.carrier import KinesisCarrier
     from chime_gateway.carriers.sip.carrier import SipCarrier
-    from chime_gateway.net.aws.api import AwsApi
 
 #: What SIGHUP does not change.
 _FIXED: Final = (
@@ -72,14 +50,6 @@ _FIXED: Final = (
 _CLOSING_SECONDS = 0.3
 
 
-def _roster(settings: GatewaySettings) -> Roster:
-    return Roster(
-        agents=settings.agents,
-        routes=settings.routes,
-        header_routes=settings.header_routes,
-    )
-
-
 class GatewayService(MultiService):
     """
     Stop the way a telephone exchange does: refuse new calls, let the running
@@ -88,6 +58,7 @@ class GatewayService(MultiService):
     L{MultiService} alone stops all its children at the same moment.
 
     @ivar ports: what is listened on, once started.
+    @ivar composition: once started; C{calls}, C{kept} and C{sip} are of it.
     @param read_again: the settings as they are now, for SIGHUP.
     """
 
@@ -106,14 +77,10 @@ class GatewayService(MultiService):
         self._began = reactor.seconds()
         self.ports: list[IListeningPort] = []
         self.metrics = Metrics()
-        self._batch = BatchReader(reactor)
-        self.fleet: AzureFleet
-        self.aws: AwsApi | None = None
-        self.control: SmaControl | None = None
-        self.sip: SipCarrier | None = None
-        self.kinesis: KinesisCarrier | None = None
+        self.composition: Composition
         self.calls: CallTable
         self.kept: Kept
+        self.sip: SipCarrier | None = None
 
     # -- IService --------------------------------------------------------------
 
@@ -142,17 +109,21 @@ class GatewayService(MultiService):
         deployments: Sequence[DeploymentSettings] = settings.deployments
         if settings.simulate:
             deployments = [self._start_simulator()]
-        self._compose(deployments)
+        self.composition = composition = Composition(
+            settings, deployments, self._reactor, self.metrics
+        )
+        self.calls, self.kept = composition.calls, composition.kept
+        self.sip, kinesis = composition.sip, composition.kinesis
         self.kept.start()
-        self.site = site = self._site()
+        self.site = site = composition.site(self.health, self.ready)
         for description in settings.listen:
             port = self._listen(description, site)
             self.ports.append(port)
             self._log.info("listening on {address}", address=str(port.getHost()))
         if self.sip is not None:
             self._start_sip(self.sip)
-        if self.kinesis is not None:
-            self.kinesis.start()
+        if kinesis is not None:
+            kinesis.start()
             queue = settings.kinesis.queue_url
             self._log.info("taking calls from {queue}", queue=queue)
         for line in (
@@ -216,196 +187,6 @@ class GatewayService(MultiService):
             api_key=key,
         )
 
-    def _compose(self, deployments: Sequence[DeploymentSettings]) -> None:
-        settings, reactor, metrics = self._settings, self._reactor, self.metrics
-
-        def in_thread(function: Callable[..., Any], *args: Any) -> Deferred[Any]:
-            return deferToThreadPool(reactor, reactor.getThreadPool(), function, *args)
-
-        self.fleet = AzureFleet(
-            [Deployment(d, credential_for(d, in_thread)) for d in deployments],
-            reactor=reactor,
-            clock=reactor,
-            endpoint=lambda url: endpoint_for(reactor, url),
-            connect_seconds=settings.limits.agent_connect_seconds,
-            jitter=random.random,
-            measures=metrics,
-            batch=self._batch,
-        )
-        self._in_thread = in_thread
-        if settings.aws.sip_media_application_id or settings.recordings.is_s3:
-            self.aws = self._new_aws(in_thread)
-        post = SignedPost(reactor, reactor, time.time)
-        self.kept = Kept(settings, reactor, in_thread, post, self.aws)
-        metrics.kept = self.kept
-        metronome = Metronome(reactor, metrics.tick_was_late)
-        self.calls = CallTable(
-            self.fleet,
-            roster=_roster(settings),
-            limits=settings.limits,
-            clock=reactor,
-            metronome=metronome,
-            measures=metrics,
-            tools=HttpTools(post, reactor.seconds, metrics.tool_used),
-            wall_time=time.time,
-            new_id=lambda: uuid.uuid4().hex,
-            recordings=self.kept.recordings,
-            listeners=self.kept.listeners,
-            capture=self.kept.captures,
-        )
-        metrics.calls = self.calls.calls
-        if self.aws is not None and settings.aws.sip_media_application_id:
-            self._compose_aws(self.aws)
-        if settings.sip.listen:
-            self._compose_sip(metronome)
-
-    def _compose_sip(self, metronome: Metronome) -> None:
-        # With what it needs for SRTP it takes 5 MB.
-        from chime_gateway.carriers.sip.carrier import SipCarrier
-
-        self.sip = SipCarrier(
-            self._settings.sip,
-            self.calls,
-            reactor=self._reactor,
-            metronome=metronome,
-            wall_time=time.time,
-            batch=self._batch,
-            transfers=self.control,
-        )
-        self.metrics.sip = self.sip
-        self.metrics.carriers.add(self.sip.traits.name)
-
-    def _new_aws(self, in_thread: Callable[..., Deferred[Any]]) -> AwsApi:
-        # Imported when used: botocore takes 5 MB and 130 ms of every start.
-        from chime_gateway.net.aws.api import AwsApi
-
-        return AwsApi(
-            region=self._settings.aws.region,
-            in_thread=in_thread,
-            reactor=self._reactor,
-            clock=self._reactor,
-            jitter=random.random,
-        )
-
-    def _compose_aws(self, aws: AwsApi) -> None:
-        from chime_gateway.carriers.call_control import SmaControl
-        from chime_gateway.carriers.kinesis.carrier import KinesisCarrier
-
-        settings, reactor = self._settings, self._reactor
-        self.control = SmaControl(
-            aws,
-            settings.aws.sip_media_application_id,
-            reactor,
-            updates_per_second=settings.aws.updates_per_second,
-            calls_per_second=settings.aws.calls_per_second,
-        )
-        self.metrics.control = self.control
-        if settings.kinesis.queue_url:
-            self.kinesis = KinesisCarrier(
-                settings.kinesis,
-                self.calls,
-                aws=aws,
-                control=self.control,
-                clock=reactor,
-                observe_reply=self.metrics.replied,
-            )
-            self.metrics.kinesis = self.kinesis
-            self.metrics.carriers.add(self.kinesis.traits.name)
-
-    def _site(self) -> Any:
-        settings = self._settings
-        auth = StreamAuth(
-            settings.shared_secret,
-            settings.twilio_auth_token,
-            settings.public_address,
-            time.time,
-        )
-
-        def door(
-            new_dialect: Callable[[], StreamDialect], needs_credentials_early: bool
-        ) -> StreamResource:
-            listener = StreamListener(
-                new_dialect,
-                auth,
-                self.calls,
-                self._reactor,
-                settings.limits.start_seconds,
-                needs_credentials_early,
-                self._batch,
-            )
-            self.metrics.carriers.add(listener.traits.name)
-            return StreamResource(listener, self._reactor)
-
-        return build_site(
-            health=self.health,
-            ready=self.ready,
-            metrics=self.metrics.text,
-            stream=door(TwilioStream, False),
-            raw_stream=door(RawStream, True),
-            api=self._api(),
-            reactor=self._reactor,
-        )
-
-    def _api(self) -> Api:
-        store = self.kept.store
-        recordings = self.kept.recordings
-        context = ApiContext(
-            token=self._settings.admin_token,
-            instance="" if store is None else store.settings.instance,
-            calls=self.calls,
-            events=self.kept.live,
-            in_thread=self._in_thread,
-            originate=self._originate,
-            records=store,
-            guard=self.kept.guard,
-        )
-        if recordings is not None:
-            context.recording_path = recordings.path_of
-        return Api(context)
-
-    async def _originate(
-        self, to: str, agent: str, via: str, parameters: Mapping[str, str]
-    ) -> dict[str, Any]:
-        """
-        Have somebody called.
-
-        @raise CallRefused: there is no way, or no room.
-        """
-        settings = self._settings
-        has_trunk = self.sip is not None and settings.sip.trunk is not None
-        if via == "trunk" or (not via and has_trunk):
-            if self.sip is None:
-                raise NoWayOut("there is no SIP (CHIMEGW_SIP_LISTEN)")
-            leg = self.sip.dial(to, agent, parameters)
-            call_id = next(
-                (
-                    call.record.call_id
-                    for call in self.calls.calls()
-                    if call.record.info.carrier_call_id == leg.info.carrier_call_id
-                ),
-                None,
-            )
-            return {"call_id": call_id, "via": "trunk", "transaction_id": None}
-        number = settings.aws.from_number
-        if self.control is None or not number:
-            raise NoWayOut(
-                "there is neither a [sip.trunk] to dial through, nor a SIP media"
-                " application (CHIMEGW_SMA_ID) with [aws] from_number"
-            )
-        why = self.calls.refusal()
-        if why is not None:
-            raise CallRefused(why)
-        # Both come back as headers of the call.
-        arguments = {"agent": agent}
-        if parameters:
-            arguments["context"] = json.dumps(parameters)
-        transaction_id = await self.control.create_call(number, to, arguments)
-        return {
-            "call_id": None,
-            "via": "application",
-            "transaction_id": transaction_id,
-        }
-
     def _running(self) -> None:
         """The reactor runs: its own signal handlers are in place."""
         # What lives as long as the process need not be looked at again.
@@ -440,14 +221,14 @@ class GatewayService(MultiService):
         if self._read_again is None:
             return
         try:
-            settings = await self._in_thread(self._read_again)
+            settings = await self.composition.in_thread(self._read_again)
         except ConfigError as exc:
             self._log.error(
                 "the settings are as they were, because of the new ones: {why}",
                 why=str(exc),
             )
             return
-        self.calls.roster = _roster(settings)
+        self.calls.roster = roster_of(settings)
         self._log.info(
             "agents and routes were read again", agents=list(settings.agents)
         )
@@ -470,12 +251,12 @@ class GatewayService(MultiService):
             "version": __version__,
             "calls_active": len(self.calls.calls()),
             "uptime_seconds": round(self._reactor.seconds() - self._began, 1),
-            "deployments": self.fleet.states(),
+            "deployments": self.composition.fleet.states(),
             **self.kept.health(),
         }
 
     def ready(self) -> tuple[int, Mapping[str, Any]]:
-        why = self.calls.refusal() or self.fleet.fault()
+        why = self.calls.refusal() or self.composition.fleet.fault()
         if why is not None:
             return 503, {"status": "not ready", "reason": why}
         return 200, {"status": "ready"}
@@ -504,15 +285,16 @@ class GatewayService(MultiService):
                 self.calls.hang_up_all()
         if had_calls:
             await deferLater(self._reactor, _CLOSING_SECONDS)
-        if self.sip is not None:
-            await self.sip.stop()
-        if self.kinesis is not None:
-            await self.kinesis.stop()
-        if self.control is not None:
-            self.control.stop()
-        await self.kept.stop()
-        if self.aws is not None:
-            await self.aws.close()
+        composition = self.composition
+        if composition.sip is not None:
+            await composition.sip.stop()
+        if composition.kinesis is not None:
+            await composition.kinesis.stop()
+        if composition.control is not None:
+            composition.control.stop()
+        await composition.kept.stop()
+        if composition.aws is not None:
+            await composition.aws.close()
         for port in self.ports:
             await maybeDeferred(port.stopListening)
         self.ports.clear()

@@ -224,7 +224,8 @@ class OutboundTests(BaresipTestCase):
         # The parrot hears mu-law and speaks it; A-law is what travels here.
         control = await self.softphone("udp", self.softphone_port)
         # As the API has it.
-        placed = await self.gateway._originate("15550199", "default", "", {"o": "7"})
+        originate = self.gateway.composition.originator.originate
+        placed = await originate("15550199", "default", "", {"o": "7"})
         self.assertEqual(placed["via"], "trunk")
         (call,) = self.gateway.calls.calls()
         self.assertEqual(call.record.call_id, placed["call_id"])

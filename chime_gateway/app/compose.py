@@ -1,0 +1,236 @@
+"""
+Who is joined to whom in one gateway.
+
+The only module that knows everybody.  What only some gateways have is imported when
+it is joined.  When anything starts and stops is not known here.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThreadPool
+from twisted.web.server import Site
+
+from chime_gateway.agents.credentials import credential_for
+from chime_gateway.agents.deployments import AzureFleet, Deployment, endpoint_for
+from chime_gateway.app.call_storage import Kept
+from chime_gateway.app.originate import Originator
+from chime_gateway.call.routing import Roster
+from chime_gateway.call.table import CallTable
+from chime_gateway.carriers.media_stream.credentials import StreamAuth
+from chime_gateway.carriers.media_stream.listener import StreamListener, StreamResource
+from chime_gateway.http.api.asked import ApiContext
+from chime_gateway.http.api.resource import Api
+from chime_gateway.http.metrics import Metrics
+from chime_gateway.http.site import build_site
+from chime_gateway.media.metronome import Metronome
+from chime_gateway.net.batch import BatchReader
+from chime_gateway.net.http_tools import HttpTools
+from chime_gateway.net.signed_post import SignedPost
+from chime_gateway.settings.values import DeploymentSettings, GatewaySettings
+from chime_gateway.wire.media_stream.dialect import StreamDialect
+from chime_gateway.wire.media_stream.raw import RawStream
+from chime_gateway.wire.media_stream.twilio import TwilioStream
+
+if TYPE_CHECKING:
+    from chime_gateway.carriers.call_control import SmaControl
+    from chime_gateway.carriers.kinesis.carrier import KinesisCarrier
+    from chime_gateway.carriers.sip.carrier import SipCarrier
+    from chime_gateway.net.aws.api import AwsApi
+
+
+def roster_of(settings: GatewaySettings) -> Roster:
+    return Roster(
+        agents=settings.agents,
+        routes=settings.routes,
+        header_routes=settings.header_routes,
+    )
+
+
+class Composition:
+    """
+    @ivar aws: C{None}: nothing is asked of AWS; C{control}, C{sip} and C{kinesis}
+        likewise.
+    @param metrics: is told what there is to count.
+    @raise ConfigError: something cannot work.
+    """
+
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        deployments: Sequence[DeploymentSettings],
+        reactor: Any,
+        metrics: Metrics,
+    ) -> None:
+        self._settings = settings
+        self._reactor = reactor
+        self._metrics = metrics
+        self._batch = BatchReader(reactor)
+        self.aws: AwsApi | None = None
+        self.control: SmaControl | None = None
+        self.sip: SipCarrier | None = None
+        self.kinesis: KinesisCarrier | None = None
+        self.fleet = AzureFleet(
+            [Deployment(d, credential_for(d, self.in_thread)) for d in deployments],
+            reactor=reactor,
+            clock=reactor,
+            endpoint=lambda url: endpoint_for(reactor, url),
+            connect_seconds=settings.limits.agent_connect_seconds,
+            jitter=random.random,
+            measures=metrics,
+            batch=self._batch,
+        )
+        if settings.aws.sip_media_application_id or settings.recordings.is_s3:
+            self.aws = self._new_aws()
+        post = SignedPost(reactor, reactor, time.time)
+        self.kept = Kept(settings, reactor, self.in_thread, post, self.aws)
+        metrics.kept = self.kept
+        metronome = Metronome(reactor, metrics.tick_was_late)
+        self.calls = CallTable(
+            self.fleet,
+            roster=roster_of(settings),
+            limits=settings.limits,
+            clock=reactor,
+            metronome=metronome,
+            measures=metrics,
+            tools=HttpTools(post, reactor.seconds, metrics.tool_used),
+            wall_time=time.time,
+            new_id=lambda: uuid.uuid4().hex,
+            recordings=self.kept.recordings,
+            listeners=self.kept.listeners,
+            capture=self.kept.captures,
+        )
+        metrics.calls = self.calls.calls
+        if self.aws is not None and settings.aws.sip_media_application_id:
+            self._join_application(self.aws)
+        if settings.sip.listen:
+            self._join_sip(metronome)
+        self.originator = Originator(
+            self.calls,
+            sip=self.sip,
+            control=self.control,
+            has_trunk=settings.sip.trunk is not None,
+            from_number=settings.aws.from_number,
+        )
+
+    def in_thread(self, function: Callable[..., Any], *args: Any) -> Deferred[Any]:
+        pool = self._reactor.getThreadPool()
+        return deferToThreadPool(self._reactor, pool, function, *args)
+
+    def _new_aws(self) -> AwsApi:
+        # Imported when used: botocore takes 5 MB and 130 ms of every start.
+        from chime_gateway.net.aws.api import AwsApi
+
+        return AwsApi(
+            region=self._settings.aws.region,
+            in_thread=self.in_thread,
+            reactor=self._reactor,
+            clock=self._reactor,
+            jitter=random.random,
+        )
+
+    def _join_application(self, aws: AwsApi) -> None:
+        """The SIP media application, and with it the Kinesis carrier."""
+        from chime_gateway.carriers.call_control import SmaControl
+        from chime_gateway.carriers.kinesis.carrier import KinesisCarrier
+
+        settings, reactor = self._settings, self._reactor
+        self.control = SmaControl(
+            aws,
+            settings.aws.sip_media_application_id,
+            reactor,
+            updates_per_second=settings.aws.updates_per_second,
+            calls_per_second=settings.aws.calls_per_second,
+        )
+        self._metrics.control = self.control
+        if settings.kinesis.queue_url:
+            self.kinesis = KinesisCarrier(
+                settings.kinesis,
+                self.calls,
+                aws=aws,
+                control=self.control,
+                clock=reactor,
+                observe_reply=self._metrics.replied,
+            )
+            self._metrics.kinesis = self.kinesis
+            self._metrics.carriers.add(self.kinesis.traits.name)
+
+    def _join_sip(self, metronome: Metronome) -> None:
+        # With what it needs for SRTP it takes 5 MB.
+        from chime_gateway.carriers.sip.carrier import SipCarrier
+
+        self.sip = SipCarrier(
+            self._settings.sip,
+            self.calls,
+            reactor=self._reactor,
+            metronome=metronome,
+            wall_time=time.time,
+            batch=self._batch,
+            transfers=self.control,
+        )
+        self._metrics.sip = self.sip
+        self._metrics.carriers.add(self.sip.traits.name)
+
+    # -- over HTTP ---------------------------------------------------------------
+
+    def site(
+        self,
+        health: Callable[[], tuple[int, Mapping[str, Any]]],
+        ready: Callable[[], tuple[int, Mapping[str, Any]]],
+    ) -> Site:
+        """The media streams, the API, and what L{build_site} says."""
+        settings = self._settings
+        auth = StreamAuth(
+            settings.shared_secret,
+            settings.twilio_auth_token,
+            settings.public_address,
+            time.time,
+        )
+
+        def door(
+            new_dialect: Callable[[], StreamDialect], needs_credentials_early: bool
+        ) -> StreamResource:
+            listener = StreamListener(
+                new_dialect,
+                auth,
+                self.calls,
+                self._reactor,
+                settings.limits.start_seconds,
+                needs_credentials_early,
+                self._batch,
+            )
+            self._metrics.carriers.add(listener.traits.name)
+            return StreamResource(listener, self._reactor)
+
+        return build_site(
+            health=health,
+            ready=ready,
+            metrics=self._metrics.text,
+            stream=door(TwilioStream, False),
+            raw_stream=door(RawStream, True),
+            api=self._api(),
+            reactor=self._reactor,
+        )
+
+    def _api(self) -> Api:
+        store = self.kept.store
+        recordings = self.kept.recordings
+        context = ApiContext(
+            token=self._settings.admin_token,
+            instance="" if store is None else store.settings.instance,
+            calls=self.calls,
+            events=self.kept.live,
+            in_thread=self.in_thread,
+            originate=self.originator.originate,
+            records=store,
+            guard=self.kept.guard,
+        )
+        if recordings is not None:
+            context.recording_path = recordings.path_of
+        return Api(context)

@@ -1,0 +1,95 @@
+"""
+Calls that the gateway places: through the SIP trunk, or by the SIP media application.
+
+Who asks for them is not known here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from chime_gateway.call.table import CallTable
+from chime_gateway.errors import CallRefused, NoWayOut
+
+if TYPE_CHECKING:
+    from chime_gateway.carriers.call_control import SmaControl
+    from chime_gateway.carriers.sip.carrier import SipCarrier
+
+
+class Originator:
+    """
+    @ivar sip: C{None}: there is no SIP; C{control} likewise, of calls of the
+        application.
+    @param has_trunk: SIP calls may go out.
+    @param from_number: of the application's calls; empty: it places none.
+    """
+
+    def __init__(
+        self,
+        calls: CallTable,
+        *,
+        sip: SipCarrier | None,
+        control: SmaControl | None,
+        has_trunk: bool,
+        from_number: str,
+    ) -> None:
+        self.sip = sip
+        self.control = control
+        self._calls = calls
+        self._has_trunk = has_trunk
+        self._from_number = from_number
+
+    async def originate(
+        self, to: str, agent: str, via: str, parameters: Mapping[str, str]
+    ) -> dict[str, Any]:
+        """
+        Have somebody called.
+
+        @raise CallRefused: there is no way, or no room.
+        """
+        has_trunk = self.sip is not None and self._has_trunk
+        if via == "trunk" or (not via and has_trunk):
+            return self._by_trunk(to, agent, parameters)
+        return await self._by_application(to, agent, parameters)
+
+    def _by_trunk(
+        self, to: str, agent: str, parameters: Mapping[str, str]
+    ) -> dict[str, Any]:
+        if self.sip is None:
+            raise NoWayOut("there is no SIP (CHIMEGW_SIP_LISTEN)")
+        leg = self.sip.dial(to, agent, parameters)
+        call_id = next(
+            (
+                call.record.call_id
+                for call in self._calls.calls()
+                if call.record.info.carrier_call_id == leg.info.carrier_call_id
+            ),
+            None,
+        )
+        return {"call_id": call_id, "via": "trunk", "transaction_id": None}
+
+    async def _by_application(
+        self, to: str, agent: str, parameters: Mapping[str, str]
+    ) -> dict[str, Any]:
+        if self.control is None or not self._from_number:
+            raise NoWayOut(
+                "there is neither a [sip.trunk] to dial through, nor a SIP media"
+                " application (CHIMEGW_SMA_ID) with [aws] from_number"
+            )
+        why = self._calls.refusal()
+        if why is not None:
+            raise CallRefused(why)
+        # Both come back as headers of the call.
+        arguments = {"agent": agent}
+        if parameters:
+            arguments["context"] = json.dumps(parameters)
+        transaction_id = await self.control.create_call(
+            self._from_number, to, arguments
+        )
+        return {
+            "call_id": None,
+            "via": "application",
+            "transaction_id": transaction_id,
+        }

@@ -1,0 +1,240 @@
+"""The API of a running gateway, with calls in progress and calls that are over."""
+
+from __future__ import annotations
+
+import io
+import json
+import wave
+from typing import Any, cast
+
+import treq
+from attrs import evolve
+from twisted.internet.defer import Deferred
+from twisted.web.http_headers import Headers
+
+from chime_gateway.settings.values import AwsSettings, GatewaySettings
+from tests.integration.api_harness import TOKEN, ApiTestCase
+from tests.integration.harness import Peer
+
+
+class CallsTests(ApiTestCase):
+    def test_a_call_is_seen_while_it_lives_and_after(self) -> Deferred[None]:
+        async def scene() -> None:
+            peer, call_id = await self.call()
+            _, page, _ = await self.ask("GET", "/api/calls?state=live")
+            (shown,) = page["calls"]
+            self.assertEqual((shown["call_id"], shown["state"]), (call_id, "live"))
+            self.assertEqual(shown["caller"], "+15550001")
+            page = {"calls": []}
+            while not page["calls"]:
+                _, page, _ = await self.ask("GET", "/api/calls")
+            (shown,) = page["calls"]
+            self.assertEqual((shown["call_id"], shown["state"]), (call_id, "live"))
+            # More than the store knows of it.
+            self.assertGreater(shown["duration_seconds"], 0)
+            self.assertNotIn("transcript", shown)
+            _, call, _ = await self.ask("GET", f"/api/calls/{call_id}")
+            self.assertEqual(call["transcript"], [])
+            peer.say("stop")
+            call = await self.stored(call_id)
+            self.assertEqual(call["outcome"], "completed")
+            self.assertEqual(call["record"]["agent_profile"], "default")
+            _, page, _ = await self.ask("GET", "/api/calls?outcome=completed")
+            self.assertEqual([c["call_id"] for c in page["calls"]], [call_id])
+            status, audio, headers = await self.ask(
+                "GET", f"/api/calls/{call_id}/audio"
+            )
+            self.assertEqual((status, audio[:4], audio[8:12]), (200, b"RIFF", b"WAVE"))
+            self.assertEqual(headers.getRawHeaders("content-type"), ["audio/wav"])
+            with wave.open(io.BytesIO(audio)) as file:
+                self.assertEqual(file.getnchannels(), 2)
+                self.assertGreater(file.getnframes(), 0)
+
+        return Deferred.fromCoroutine(scene())
+
+    def test_pages_follow_each_other(self) -> Deferred[None]:
+        async def scene() -> None:
+            for _ in range(5):
+                peer, call_id = await self.call()
+                peer.say("stop")
+                await self.stored(call_id)
+            seen: list[str] = []
+            cursor = ""
+            while cursor is not None:
+                query = f"&cursor={cursor}" if cursor else ""
+                _, page, _ = await self.ask("GET", f"/api/calls?limit=2{query}")
+                seen += [call["call_id"] for call in page["calls"]]
+                cursor = page["next"]
+            self.assertEqual(len(seen), 5)
+            self.assertEqual(set(seen), self.known)
+
+        return Deferred.fromCoroutine(scene())
+
+    def test_hanging_up_twice_is_told(self) -> Deferred[None]:
+        async def scene() -> None:
+            peer, call_id = await self.call()
+            path = f"/api/calls/{call_id}/hang-up"
+            status, done, _ = await self.ask("POST", path, {"reason": "test"})
+            self.assertEqual((status, done["done"]), (200, "hung up"))
+            self.assertEqual(await peer.closed, (1000, "test"))
+            await self.stored(call_id)
+            status, problem, _ = await self.ask("POST", path, {})
+            self.assertEqual((status, problem["detail"]), (409, "the call has ended"))
+
+        return Deferred.fromCoroutine(scene())
+
+    def test_a_transfer_goes_through_the_carrier_and_says_how_it_went(
+        self,
+    ) -> Deferred[None]:
+        async def scene() -> None:
+            peer, call_id = await self.call("transfer", "hangup")
+            path = f"/api/calls/{call_id}/transfer"
+            waiting = Deferred.fromCoroutine(
+                self.ask("POST", path, {"target": "office"})
+            )
+            wanted = await self.message(peer, "transfer")
+            self.assertEqual(wanted["transfer"]["target"], "+15559999")
+            busy = {"id": wanted["transfer"]["id"], "ok": False, "reason": "busy"}
+            peer.say("transferred", transfer=busy)
+            status, problem, _ = await waiting
+            self.assertEqual(status, 409)
+            self.assertIn("busy", problem["detail"])
+            waiting = Deferred.fromCoroutine(
+                self.ask("POST", path, {"target": "+15551234"})
+            )
+            wanted = await self.message(peer, "transfer")
+            gone = {"id": wanted["transfer"]["id"], "ok": True}
+            peer.say("transferred", transfer=gone)
+            status, done, _ = await waiting
+            self.assertEqual((status, done["done"]), (200, "transferred"))
+            hangup = await self.message(peer, "hangup")
+            self.assertEqual(hangup["hangup"]["outcome"], "transferred")
+            call = await self.stored(call_id)
+            self.assertEqual(call["outcome"], "transferred")
+            outcomes = [t["outcome"] for t in call["record"]["transfers"]]
+            self.assertEqual(outcomes, ["failed", "transferred"])
+
+        return Deferred.fromCoroutine(scene())
+
+    async def message(self, peer: Peer, event: str) -> Any:
+        def found() -> list[Any]:
+            return [m for m in peer.messages if m.get("event") == event]
+
+        await self.until(found)
+        message = found()[0]
+        peer.messages.clear()
+        return message
+
+    def test_a_target_that_does_not_exist(self) -> Deferred[None]:
+        async def scene() -> None:
+            _, call_id = await self.call()
+            status, problem, _ = await self.ask(
+                "POST", f"/api/calls/{call_id}/transfer", {"target": "the moon"}
+            )
+            self.assertEqual(status, 404)
+            self.assertIn("office", problem["detail"])
+
+        return Deferred.fromCoroutine(scene())
+
+    def test_the_agent_is_told_and_speaks(self) -> Deferred[None]:
+        async def scene() -> None:
+            peer, call_id = await self.call()
+            status, _, _ = await self.ask(
+                "POST", f"/api/calls/{call_id}/say", {"text": "We close soon."}
+            )
+            self.assertEqual(status, 200)
+            await self.message(peer, "media")
+            status, _, _ = await self.ask(
+                "POST", f"/api/calls/{call_id}/instruct", {"text": "Be brief."}
+            )
+            self.assertEqual(status, 200)
+            log = self.simulator.sessions[0].log
+            await self.until(lambda: "conversation.item.create" in log.commands)
+            status, _, _ = await self.ask(
+                "POST", f"/api/calls/{call_id}/digits", {"digits": "1"}
+            )
+            self.assertEqual(status, 409)
+            for action in ("pause", "resume"):
+                status, _, _ = await self.ask(
+                    "POST", f"/api/calls/{call_id}/recording", {"action": action}
+                )
+                self.assertEqual(status, 200)
+
+        return Deferred.fromCoroutine(scene())
+
+    def test_events_come_live_and_those_missed_again(self) -> Deferred[None]:
+        async def scene() -> None:
+            peer, call_id = await self.call()
+            response = await treq.get(
+                f"http://127.0.0.1:{self.port}/api/events?call_id={call_id}&after=0",
+                headers=Headers({"Authorization": [f"Bearer {TOKEN}"]}),
+                pool=self.pool,
+                unbuffered=True,
+            )
+            text: list[bytes] = []
+            over = treq.collect(response, text.append)
+            await self.until(lambda: b"call.answered" in b"".join(text))
+            peer.say("stop")
+            await self.until(lambda: b"call.ended" in b"".join(text))
+            lines = b"".join(text).decode().splitlines()
+            kinds = [line[7:] for line in lines if line.startswith("event: ")]
+            self.assertEqual(kinds, ["call.started", "call.answered", "call.ended"])
+            data = [json.loads(line[6:]) for line in lines if line.startswith("data: ")]
+            self.assertEqual({d["call_id"] for d in data}, {call_id})
+            self.gateway.kept.live.close()
+            await over
+
+        return Deferred.fromCoroutine(scene())
+
+    def test_a_store_that_is_away_is_told_and_live_calls_are_seen(
+        self,
+    ) -> Deferred[None]:
+        async def scene() -> None:
+            from sqlalchemy.exc import OperationalError
+
+            def away(*_: Any) -> None:
+                raise OperationalError("select", {}, ConnectionError("away"))
+
+            _, call_id = await self.call()
+            assert self.gateway.kept.store is not None
+            self.patch(self.gateway.kept.store.database, "calls", away)
+            status, _, headers = await self.ask("GET", "/api/calls")
+            self.assertEqual(status, 503)
+            self.assertEqual(headers.getRawHeaders("retry-after"), ["5"])
+            status, page, _ = await self.ask("GET", "/api/calls?state=live")
+            self.assertEqual([c["call_id"] for c in page["calls"]], [call_id])
+
+        return Deferred.fromCoroutine(scene())
+
+
+class OriginateTests(ApiTestCase):
+    def gateway_settings(self, endpoint: str) -> GatewaySettings:
+        aws = AwsSettings(from_number="+12065550100")
+        return evolve(super().gateway_settings(endpoint), aws=aws)
+
+    def test_a_call_is_placed_once_by_the_application(self) -> Deferred[None]:
+        placed: list[Any] = []
+
+        class Control:
+            async def create_call(self, *arguments: Any) -> str:
+                placed.append(arguments)
+                return f"tx-{len(placed)}"
+
+        async def scene() -> None:
+            self.gateway.composition.originator.control = cast(Any, Control())
+            body = {"to": "+15551234", "parameters": {"order": "7"}}
+            for _ in range(2):
+                status, answer, _ = await self.ask(
+                    "POST", "/api/calls", body, Idempotency_Key="once"
+                )
+                self.assertEqual(status, 202)
+                self.assertEqual(answer["transaction_id"], "tx-1")
+            ((number, to, arguments),) = placed
+            self.assertEqual((number, to), ("+12065550100", "+15551234"))
+            self.assertEqual(arguments["agent"], "default")
+            self.assertEqual(json.loads(arguments["context"]), {"order": "7"})
+            self.gateway.calls.drain()
+            status, problem, _ = await self.ask("POST", "/api/calls", body)
+            self.assertEqual((status, problem["detail"]), (503, "draining"))
+
+        return Deferred.fromCoroutine(scene())
