@@ -1,5 +1,5 @@
 """
-Prometheus metrics.
+What the gateway reports, and what C{/metrics} says of it.
 
 Calls count for themselves while they run; here those counts are summed when
 somebody asks, so that a frame costs no metric.  No call ids in labels.
@@ -8,8 +8,8 @@ somebody asks, so that a frame costs no metric.  No call ids in labels.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
 
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -17,14 +17,19 @@ from prometheus_client.registry import Collector
 
 from chime_gateway.call.call import Call
 from chime_gateway.call.reports.record import CallRecord
-from chime_gateway.media.stats import MediaStats, NetworkStats
+from chime_gateway.http.families import (
+    ControlCounts,
+    KeptCounts,
+    KinesisCounts,
+    SipCounts,
+    by_label,
+    control_families,
+    kept_families,
+    kinesis_families,
+    sip_families,
+)
+from chime_gateway.media.stats import MediaStats
 from chime_gateway.outcomes import Outcome
-
-if TYPE_CHECKING:
-    from chime_gateway.net.worker import WorkerThread
-    from chime_gateway.store.recordings.files import RecordingWriter
-    from chime_gateway.store.recordings.uploads import Uploads
-    from chime_gateway.store.store import Store
 
 #: How what a caller says may fail to be written down.
 _TEXTS_MISSED: Final = ("refused", "failed", "silent")
@@ -39,46 +44,6 @@ _REPLY_BUCKETS: Final = (
 )
 _TOOL_BUCKETS: Final = (0.01, 0.03, 0.1, 0.3, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0)
 _CONNECT_BUCKETS: Final = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0)
-
-
-class SipCounts(Protocol):
-    """What the SIP carrier counts for itself."""
-
-    requests: Counter[str]
-
-    def dropped(self) -> Counter[str]: ...
-    def counts(self) -> Mapping[str, int]: ...
-    def network_stats(self) -> NetworkStats: ...
-
-
-class KinesisCounts(Protocol):
-    """What the Kinesis carrier counts for itself."""
-
-    notices: Counter[str]
-
-
-class ControlCounts(Protocol):
-    """What is counted of the control of calls from outside."""
-
-    counts: Counter[str]
-
-
-class KeptCounts(Protocol):
-    """What is counted of what is kept of calls."""
-
-    store: Store | None
-    recordings: RecordingWriter | None
-    uploads: Uploads | None
-
-    @property
-    def captures(self) -> CaptureCounts | None: ...
-    def workers(self) -> Iterable[WorkerThread[Any]]: ...
-
-
-class CaptureCounts(Protocol):
-    """What is counted of captures."""
-
-    counts: Counter[str]
 
 
 class Metrics(Collector):
@@ -240,7 +205,7 @@ class Metrics(Collector):
         for outcome in sorted({"opened", "failed", "misconfigured", *self._sessions}):
             sessions.add_metric([outcome], self._sessions[outcome])
         yield sessions
-        yield _by_label(
+        yield by_label(
             "chimegw_transcription_failures",
             "Turns of callers that were not written down: the transcriber was refused"
             " with the session's settings, failed, or was silent.",
@@ -258,153 +223,13 @@ class Metrics(Collector):
         queued.add_metric(["max"], max(queues, default=0.0))
         yield queued
         if self.sip is not None:
-            yield from _sip_metrics(self.sip)
+            yield from sip_families(self.sip)
         if self.kept is not None:
-            yield from _kept_metrics(self.kept)
+            yield from kept_families(self.kept)
         if self.control is not None:
-            yield _by_label(
-                "chimegw_sma_updates",
-                "Requests to the SIP media application about calls.",
-                "outcome",
-                self.control.counts,
-            )
+            yield from control_families(self.control)
         if self.kinesis is not None:
-            yield _by_label(
-                "chimegw_kinesis_notices",
-                "Streaming notifications of the Voice Connector.",
-                "result",
-                self.kinesis.notices,
-            )
-
-
-def _kept_metrics(kept: KeptCounts) -> Iterator[Metric]:
-    store = kept.store
-    if store is not None:
-        yield GaugeMetricFamily(
-            "chimegw_store_backlog_bytes",
-            "Records on this machine that the database has not taken yet.",
-            value=store.keeper.backlog_bytes,
-        )
-        yield GaugeMetricFamily(
-            "chimegw_store_up",
-            "1 while the database takes records.",
-            value=0 if store.keeper.fault else 1,
-        )
-        yield _by_label(
-            "chimegw_store_entries",
-            "What was written down, or was not.",
-            "outcome",
-            store.keeper.counts,
-        )
-        yield _by_label(
-            "chimegw_webhooks",
-            "Deliveries to webhooks that were tried.",
-            "outcome",
-            store.webhooks.counts,
-        )
-    if kept.recordings is not None:
-        yield _by_label(
-            "chimegw_recordings", "Recordings.", "outcome", kept.recordings.counts
-        )
-    if kept.uploads is not None:
-        yield _by_label(
-            "chimegw_uploads", "Recordings to S3.", "outcome", kept.uploads.counts
-        )
-        yield GaugeMetricFamily(
-            "chimegw_uploads_waiting",
-            "Recordings on this machine that S3 has not taken yet.",
-            value=kept.uploads.waiting,
-        )
-    if kept.captures is not None:
-        yield _by_label(
-            "chimegw_capture_entries_missing",
-            "Entries that captures have not.",
-            "reason",
-            kept.captures.counts,
-        )
-    yield from _worker_metrics(list(kept.workers()))
-
-
-def _worker_metrics(workers: Iterable[WorkerThread[Any]]) -> Iterator[Metric]:
-    up = GaugeMetricFamily(
-        "chimegw_worker_up", "1 while the thread runs.", labels=["worker"]
-    )
-    waiting = GaugeMetricFamily(
-        "chimegw_worker_waiting", "Jobs that wait for the thread.", labels=["worker"]
-    )
-    bugs = CounterMetricFamily(
-        "chimegw_worker_bugs", "Jobs that met a bug.", labels=["worker"]
-    )
-    refused = CounterMetricFamily(
-        "chimegw_worker_refused",
-        "Jobs that the thread had no room for.",
-        labels=["worker"],
-    )
-    for worker in workers:
-        up.add_metric([worker.name], int(worker.is_alive))
-        waiting.add_metric([worker.name], worker.waiting)
-        bugs.add_metric([worker.name], worker.bugs)
-        refused.add_metric([worker.name], worker.refused)
-    yield from (up, waiting, bugs, refused)
-
-
-def _sip_metrics(sip: SipCounts) -> Iterator[Metric]:
-    network = sip.network_stats()
-    packets = CounterMetricFamily(
-        "chimegw_rtp_packets", "RTP packets taken and sent.", labels=["direction"]
-    )
-    packets.add_metric(["in"], network.packets_in)
-    packets.add_metric(["out"], network.packets_out)
-    yield packets
-    for name, text, value in (
-        ("lost", "RTP packets that never came, or too late.", network.lost),
-        ("late", "RTP packets that came after their gap was filled.", network.late),
-        ("reordered", "RTP packets that were put in order.", network.reordered),
-        ("duplicates", "RTP packets that came twice.", network.duplicates),
-        ("concealed", "Lost packets that were made up for.", network.concealed),
-    ):
-        yield CounterMetricFamily(f"chimegw_rtp_{name}", text, value=value)
-    yield _by_label(
-        "chimegw_rtp_dropped",
-        "RTP and RTCP packets not taken or not sent.",
-        "reason",
-        network.dropped,
-    )
-    yield GaugeMetricFamily(
-        "chimegw_rtp_jitter_seconds",
-        "Of the live call with the most (RFC 3550).",
-        value=network.jitter_seconds,
-    )
-    yield GaugeMetricFamily(
-        "chimegw_rtp_remote_lost",
-        "Packets of ours that the other sides say they lost.",
-        value=network.remote_lost,
-    )
-    if network.round_trip_seconds is not None:
-        yield GaugeMetricFamily(
-            "chimegw_rtp_round_trip_seconds",
-            "Of the live call with the longest.",
-            value=network.round_trip_seconds,
-        )
-    yield _by_label(
-        "chimegw_sip_requests", "Requests that came.", "method", sip.requests
-    )
-    yield _by_label(
-        "chimegw_sip_dropped", "Messages not looked at.", "reason", sip.dropped()
-    )
-    held = GaugeMetricFamily("chimegw_sip_held", "Held now.", labels=["what"])
-    for what, count in sip.counts().items():
-        held.add_metric([what], count)
-    yield held
-
-
-def _by_label(
-    name: str, text: str, label: str, counts: Mapping[str, int]
-) -> CounterMetricFamily:
-    family = CounterMetricFamily(name, text, labels=[label])
-    for value, count in sorted(counts.items()):
-        family.add_metric([value], count)
-    return family
+            yield from kinesis_families(self.kinesis)
 
 
 def _add(total: MediaStats, stats: MediaStats) -> None:
