@@ -7,30 +7,22 @@ after a crash; the result is the same.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import (
     URL,
-    Column,
     Connection,
     Engine,
-    MetaData,
-    String,
-    Table,
     and_,
     create_engine,
     delete,
     event,
     func,
-    inspect,
     make_url,
     or_,
     select,
-    text,
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
@@ -50,29 +42,20 @@ from chime_gateway.store.entries import (
 )
 from chime_gateway.store.queries import CallQuery
 from chime_gateway.store.rows import CallRow, DeliveryRow, StoredCall
+from chime_gateway.store.schema import bring_up_to_date
 from chime_gateway.store.tables import (
     CALLS,
     DELIVERIES,
     INSTANCES,
     LIVE,
-    METADATA,
     OVER,
     PENDING,
-    REVISION,
     TURNS,
 )
 
 #: A locked SQLite file is waited for so long; in a thread of its own.
 _BUSY_SECONDS: Final = 3.0
 _CONNECT_SECONDS: Final = 5
-
-#: Any number: who holds this lock in PostgreSQL makes the tables.
-_MIGRATION_LOCK: Final = 0x6368696D65
-
-#: Alembic's own table.
-_VERSIONS: Final = Table(
-    "alembic_version", MetaData(), Column("version_num", String(32), primary_key=True)
-)
 
 #: An instance that was not seen for so long is gone, and its calls with it.
 GONE_SECONDS: Final = 600.0
@@ -95,8 +78,8 @@ class Database:
             name = getattr(exc, "name", "")
             hint = " (install chime-gateway[postgresql])" if name == "psycopg" else ""
             raise ConfigError(f"CHIMEGW_DATABASE_URL: {exc}{hint}") from exc
-        self._is_sqlite = self._engine.dialect.name == "sqlite"
-        self._insert: Any = sqlite.insert if self._is_sqlite else postgresql.insert
+        is_sqlite = self._engine.dialect.name == "sqlite"
+        self._insert: Any = sqlite.insert if is_sqlite else postgresql.insert
 
     def _new_engine(self) -> Engine:
         """Rows are in no traceback: there are numbers and speech in them."""
@@ -138,21 +121,7 @@ class Database:
 
         @raise Trouble: the database cannot be used now.
         """
-        if self._is_sqlite and self._url.database:
-            Path(self._url.database).parent.mkdir(parents=True, exist_ok=True)
-        with self._one_at_a_time(), self._engine.begin() as connection:
-            if not self._is_sqlite:
-                lock = text("SELECT pg_advisory_xact_lock(:key)")
-                connection.execute(lock, {"key": _MIGRATION_LOCK})
-            _bring_up_to_date(connection)
-
-    @contextlib.contextmanager
-    def _one_at_a_time(self) -> Iterator[None]:
-        """Instances of one machine that share a SQLite file."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        with open(self._folder / "migrate.lock", "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+        bring_up_to_date(self._engine, self._folder)
 
     # -- writing -----------------------------------------------------------------
 
@@ -378,31 +347,6 @@ class Database:
             for table in (TURNS, DELIVERIES, CALLS):
                 connection.execute(delete(table).where(table.c.call_id.in_(ids)))
         return [(row[0], row[1]) for row in rows]
-
-
-def _bring_up_to_date(connection: Connection) -> None:
-    """Alembic takes 15 MB of memory, and most starts have nothing for it to do."""
-    there_are = inspect(connection)
-    if there_are.has_table(_VERSIONS.name):
-        if connection.scalars(select(_VERSIONS.c.version_num)).all() != [REVISION]:
-            _upgrade(connection)
-    elif there_are.has_table(CALLS.name):
-        _upgrade(connection)
-    else:
-        METADATA.create_all(connection)
-        _VERSIONS.create(connection)
-        connection.execute(_VERSIONS.insert().values(version_num=REVISION))
-
-
-def _upgrade(connection: Connection) -> None:
-    from alembic import command
-    from alembic.config import Config
-
-    config = Config()
-    folder = Path(__file__).parent / "migrations"
-    config.set_main_option("script_location", str(folder).replace("%", "%%"))
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")
 
 
 _APPLY: Final[Mapping[str, Callable[[Database, Connection, dict[str, Any]], None]]] = {

@@ -1,7 +1,7 @@
 """
 Read by Alembic, not imported.
 
-The connection comes with the configuration; see L{chime_gateway.store.database}.
+The connection comes with the configuration; see L{chime_gateway.store.schema}.
 """
 
 from alembic import context
