@@ -94,7 +94,6 @@ TOO_LONG: set[str] = {
     "tests/aws/test_sma.py",
     "tests/carriers/sip/test_carrier.py",
     "tests/integration/test_aws_setup.py",
-    "tests/settings/test_load.py",
     "tests/whole_calls/test_kinesis.py",
 }
 

@@ -8,7 +8,7 @@ from ipaddress import ip_network
 from chime_gateway.settings.load import describe
 from chime_gateway.settings.sip import advice, networks
 from chime_gateway.settings.values import SipListener
-from tests.settings.test_load import AZURE, ConfigTestCase
+from tests.support.settings import AZURE, ConfigTestCase
 
 SIP = {
     **AZURE,
