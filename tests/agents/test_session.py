@@ -258,3 +258,31 @@ class AzureSessionTests(SessionTestCase):
         self.session.ready.cancel()
         self.session.opened(self.socket)
         self.assertEqual(self.log, [("close", 1000)])
+
+    def test_an_event_that_no_call_needs_may_look_otherwise(self) -> None:
+        """Nobody asks what it says, so it is no reason to hang up."""
+        self.open()
+        for kind, members in (
+            ("input_audio_buffer.committed", {}),
+            ("input_audio_buffer.committed", {"item_id": None}),
+            ("conversation.item.added", {"item": {"id": None, "content": "text"}}),
+            ("conversation.item.truncated", {}),
+            ("response.output_text.done", {"response_id": "r"}),
+            (
+                "conversation.item.input_audio_transcription.failed",
+                {"item_id": "u", "error": {"code": 404}},
+            ),
+        ):
+            with self.subTest(kind):
+                self.log.clear()
+                self.receive(kind, **members)
+                self.assertEqual(self.log, [("oddity_seen", kind)])
+
+    def test_what_else_an_error_or_a_response_says_may_look_otherwise(self) -> None:
+        self.open()
+        error = {"code": "invalid_value", "param": 3, "event_id": ["cmd_1"]}
+        self.receive("error", error=error)
+        self.receive("response.created", response={"id": "r", "metadata": "none"})
+        self.assertEqual(
+            self.log, [("oddity_seen", "invalid_value"), ("response_started", "r")]
+        )

@@ -130,8 +130,8 @@ class _Error(msgspec.Struct):
     message: str | None = None
     code: str | None = None
     type: str | None = None
-    param: str | None = None
-    event_id: str | None = None
+    param: Any = None
+    event_id: Any = None
 
 
 class _StatusDetails(msgspec.Struct):
@@ -144,7 +144,7 @@ class _Response(msgspec.Struct):
     status: str | None = None
     status_details: _StatusDetails | None = None
     usage: _Usage | None = None
-    metadata: dict[str, Any] | None = None
+    metadata: Any = None
 
 
 class _ResponseEvent(msgspec.Struct):
@@ -217,6 +217,10 @@ def _audio_delta(message: _Delta) -> Event:
     )
 
 
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
 def _usage(usage: _Usage | None) -> Usage:
     if usage is None:
         return Usage()
@@ -242,11 +246,9 @@ def _response_done(message: _ResponseEvent) -> Event:
 
 
 def _response_started(message: _ResponseEvent) -> Event:
-    metadata = message.response.metadata or {}
-    item_id = metadata.get(TRANSCRIPT_OF)
-    return ResponseStarted(
-        message.response.id, item_id if isinstance(item_id, str) else ""
-    )
+    metadata = message.response.metadata
+    item_id = metadata.get(TRANSCRIPT_OF) if isinstance(metadata, dict) else None
+    return ResponseStarted(message.response.id, _text(item_id))
 
 
 def _transcription_failed(message: _TranscriptionFailed) -> Event:
@@ -281,8 +283,8 @@ def _error(message: _ErrorEvent) -> Event:
         message=text,
         benign=code in BENIGN_ERRORS or _BENIGN_TEXT in text,
         fatal=code in FATAL_ERRORS,
-        param=message.error.param or "",
-        command_id=message.error.event_id or "",
+        param=_text(message.error.param),
+        command_id=_text(message.error.event_id),
     )
 
 
@@ -344,6 +346,20 @@ _PARSERS: Final[Mapping[str, Callable[[bytes], Event]]] = {
     "error": _parser(_ErrorEvent, _error),
 }
 
+#: A call does without these: one that looks otherwise than expected means nothing.
+_DISPENSABLE: Final = frozenset(
+    {
+        "conversation.item.added",
+        "conversation.item.created",
+        "conversation.item.truncated",
+        "conversation.item.audio_transcription.completed",
+        "conversation.item.input_audio_transcription.failed",
+        "input_audio_buffer.committed",
+        "response.output_text.done",
+        "response.text.done",
+    }
+)
+
 
 class RealtimeReader:
     """Parse what one session says."""
@@ -367,9 +383,12 @@ class RealtimeReader:
         """
         if is_binary:
             raise RemoteProtocolError("binary message")
+        kind = ""
         try:
             kind = _decode_head(payload).type
             parse = self._parsers.get(kind)
             return Unrecognized(kind) if parse is None else parse(payload)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as exc:
+            if kind in _DISPENSABLE and isinstance(exc, msgspec.ValidationError):
+                return Unrecognized(kind)
             raise RemoteProtocolError(f"malformed event: {exc}") from exc
