@@ -286,3 +286,12 @@ class AzureSessionTests(SessionTestCase):
         self.assertEqual(
             self.log, [("oddity_seen", "invalid_value"), ("response_started", "r")]
         )
+
+    def test_an_item_may_be_added_by_its_old_name(self) -> None:
+        self.open()
+        self.session.tool_result("call_1", "{}")
+        item = {"type": "function_call_output", "call_id": "call_1"}
+        self.receive("conversation.item.created", item=item)
+        self.now += 60.0
+        self.session.respond()
+        self.assertNotIn("oddity_seen", {entry[0] for entry in self.log})

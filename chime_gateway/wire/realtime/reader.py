@@ -300,6 +300,8 @@ _caller_transcript: Final = _parser(
     _Transcript, lambda m: CallerTranscript(m.item_id, m.transcript)
 )
 
+_item_added_parser: Final = _parser(_ConversationItemEvent, _item_added)
+
 _decode_head: Final = msgspec.json.Decoder(_Head).decode
 
 _PARSERS: Final[Mapping[str, Callable[[bytes], Event]]] = {
@@ -333,7 +335,9 @@ _PARSERS: Final[Mapping[str, Callable[[bytes], Event]]] = {
     "response.output_text.done": _parser(
         _Text, lambda m: ResponseText(m.response_id, m.text)
     ),
-    "conversation.item.added": _parser(_ConversationItemEvent, _item_added),
+    "conversation.item.added": _item_added_parser,
+    # A GA service may still say it so.
+    "conversation.item.created": _item_added_parser,
     "conversation.item.truncated": _parser(_Item, lambda m: ItemTruncated(m.item_id)),
     "response.function_call_arguments.done": _parser(
         _ToolCall,
