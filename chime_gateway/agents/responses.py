@@ -42,6 +42,7 @@ class Responses:
     def create(self, command: Command) -> None:
         """One at a time: it waits until the active one is done."""
         if not self._active and not self._commands.is_waiting(Kind.RESPONSE):
+            self._wanted = None
             self._commands.ask(Kind.RESPONSE, command)
         else:
             self._wanted = command
@@ -78,6 +79,11 @@ class Responses:
             asked = self._commands.answer(Kind.RESPONSE)
         if asked is not None and asked.kind is Kind.RESPONSE:
             self._wanted = self._wanted or asked.command
+
+    def was_refused(self) -> None:
+        """One that was asked for will not be made: what waits has its turn."""
+        if self._wanted is not None and not self._active:
+            self.create(self._wanted)
 
     def started(self, event: ResponseStarted) -> None:
         if event.transcript_of:

@@ -234,6 +234,8 @@ class AzureSession:
             if asked is None:
                 # What it is about is not said; what waits the longest is given up.
                 self._commands.answer(Kind.RESPONSE)
+            elif asked.kind is Kind.RESPONSE:
+                self._responses.was_refused()
             self._events.oddity_seen(event.code)
             self._log.warn("the agent's service reports {error}", error=text)
 

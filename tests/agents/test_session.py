@@ -295,3 +295,24 @@ class AzureSessionTests(SessionTestCase):
         self.now += 60.0
         self.session.respond()
         self.assertNotIn("oddity_seen", {entry[0] for entry in self.log})
+
+    def test_what_waits_follows_a_response_that_is_refused(self) -> None:
+        self.open()
+        self.session.respond()
+        self.session.say("Hello")
+        error = {"code": "invalid_value", "event_id": self.socket.ids[-1]}
+        self.receive("error", error=error)
+        create = {"type": "response.create", "response": {"instructions": "Hello"}}
+        sent = [entry[1] for entry in self.log if entry[0] == "send"]
+        self.assertEqual(sent[1:], [create])
+
+    def test_nothing_older_follows_what_was_asked_for_last(self) -> None:
+        self.open()
+        self.session.respond()
+        self.session.say("Hello")
+        self.now += 15.0
+        self.session.say("Hello again")
+        self.log.clear()
+        self.receive("response.created", response={"id": "r"})
+        self.receive("response.done", response={"id": "r", "status": "completed"})
+        self.assertEqual(self.sent(), [])
