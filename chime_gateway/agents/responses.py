@@ -36,6 +36,7 @@ class Responses:
         self._active: set[str] = set()
         self._wanted: Command | None = None
         self._transcripts: dict[str, str] = {}  # response -> the item it writes down
+        self._written: set[str] = set()  # those of which the text has come
 
     # -- wanted ------------------------------------------------------------------
 
@@ -97,6 +98,7 @@ class Responses:
     def text(self, event: ResponseText) -> None:
         item_id = self._transcripts.get(event.response_id)
         if item_id is not None:
+            self._written.add(event.response_id)
             self._events.caller_said(item_id, event.text.strip())
 
     def done(self, event: ResponseDone) -> None:
@@ -118,7 +120,12 @@ class Responses:
         self.create(wanted)
 
     def _transcript_done(self, item_id: str, event: ResponseDone) -> None:
+        has_text = event.response_id in self._written
+        self._written.discard(event.response_id)
         self._events.tokens_used(asdict(event.usage))
-        if event.status != "completed":
+        if event.status == "completed" and not has_text:
+            # Nothing is said in it, so the model wrote nothing.
+            self._events.caller_said(item_id, "")
+        elif event.status != "completed":
             text = f"{event.status}: {event.detail}"
             self._events.transcription_failed(item_id, "failed", text)

@@ -148,3 +148,10 @@ class TranscriptByTheModelTests(SessionTestCase):
         self.open()
         self.receive("response.output_text.done", response_id="x", text="Hello.")
         self.assertEqual(self.log, [])
+
+    def test_a_turn_in_which_nothing_is_said_has_an_empty_text(self) -> None:
+        """The model was told to write nothing then, and some write no part at all."""
+        self.started()
+        self.done()
+        self.assertIn(("caller_said", "u", ""), self.log)
+        self.assertNotIn("transcription_failed", {entry[0] for entry in self.log})
