@@ -276,7 +276,10 @@ class AzureSession:
 
     def _turn_committed(self, event: TurnCommitted) -> None:
         transcription = self._profile.transcription
-        if transcription is not None and transcription.is_by_the_model:
+        if transcription is None or not transcription.is_by_the_model:
+            return
+        # Without an item's name, the transcript could not be told from an answer.
+        if event.item_id:
             self._responses.write_down(self._dialect, event.item_id, transcription)
 
     def _item_added(self, event: ItemAdded) -> None:

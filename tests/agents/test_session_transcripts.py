@@ -155,3 +155,8 @@ class TranscriptByTheModelTests(SessionTestCase):
         self.done()
         self.assertIn(("caller_said", "u", ""), self.log)
         self.assertNotIn("transcription_failed", {entry[0] for entry in self.log})
+
+    def test_a_turn_without_an_item_is_not_asked_for(self) -> None:
+        self.open()
+        self.receive("input_audio_buffer.committed", item_id="")
+        self.assertEqual(self.log, [])
