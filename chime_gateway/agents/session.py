@@ -220,7 +220,9 @@ class AzureSession:
     def _service_error(self, event: ServiceError) -> None:
         text = f"{event.code}: {event.message}"
         asked = self._commands.refuse(event.command_id)
-        if asked is not None and asked.kind is Kind.TRANSCRIPT:
+        if event.fatal and self._state is not _State.CONFIGURING:
+            self._give_up(text, CLOSE_NORMAL)
+        elif asked is not None and asked.kind is Kind.TRANSCRIPT:
             self._events.transcription_failed(asked.about, "failed", text)
         elif event.benign:
             if event.code == "conversation_already_has_active_response":
@@ -228,8 +230,6 @@ class AzureSession:
             self._events.oddity_seen(event.code)
         elif self._state is _State.CONFIGURING:
             self._settings_refused(event, text)
-        elif event.fatal:
-            self._give_up(text, CLOSE_NORMAL)
         else:
             if asked is None:
                 # What it is about is not said; what waits the longest is given up.

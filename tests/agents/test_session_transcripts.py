@@ -160,3 +160,9 @@ class TranscriptByTheModelTests(SessionTestCase):
         self.open()
         self.receive("input_audio_buffer.committed", item_id="")
         self.assertEqual(self.log, [])
+
+    def test_what_ends_the_session_ends_it_whoever_hears_of_it(self) -> None:
+        self.committed()
+        fatal = {"code": "insufficient_quota", "event_id": self.socket.ids[-1]}
+        self.receive("error", error=fatal)
+        self.assertIn("agent_lost", {entry[0] for entry in self.log})
