@@ -245,13 +245,15 @@ class AzureSession:
         better than none; other settings will not get better by asking again.
         """
         about = event.param or event.message
+        transcription = self._profile.transcription
         is_about_others = "session." in about and "transcription" not in about
         if (
             event.code == "server_error"
             or event.fatal
             or is_about_others
             or self._refused_transcription
-            or self._profile.transcription is None
+            or transcription is None
+            or transcription.is_by_the_model
         ):
             why = AgentUnavailable(
                 f"the service refused the session's settings: {text}",

@@ -166,3 +166,10 @@ class TranscriptByTheModelTests(SessionTestCase):
         fatal = {"code": "insufficient_quota", "event_id": self.socket.ids[-1]}
         self.receive("error", error=fatal)
         self.assertIn("agent_lost", {entry[0] for entry in self.log})
+
+    def test_settings_without_a_transcriber_are_not_tried_twice(self) -> None:
+        self.session.opened(self.socket)
+        self.receive("session.created", session={"id": "s"})
+        self.receive("error", error={"code": "invalid_value", "message": "no"})
+        self.failureResultOf(self.session.ready, AgentUnavailable)
+        self.assertEqual(self.sent(), ["session.update"])
