@@ -66,6 +66,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self._items: dict[ItemKey, Item] = {}
+        self._past: list[Item] = []  # of sessions that are gone
 
     def item(self, response_id: str, key: ItemKey) -> Item:
         """The item of that key; entered when it is new."""
@@ -87,9 +88,12 @@ class Ledger:
 
         @return: items of which more was expected.
         """
-        for item in self._items.values():
+        ended = list(self._items.values())
+        for item in ended:
             item.is_of_past_session = True
-        return [item for item in self._items.values() if not item.is_complete]
+        self._past += ended
+        self._items.clear()
+        return [item for item in ended if not item.is_complete]
 
     def add(self, item: Item) -> None:
         self._items[item.key] = item
@@ -98,11 +102,14 @@ class Ledger:
         """What is complete and was heard to its end; it is forgotten here."""
         heard = [
             item
-            for item in self._items.values()
+            for item in (*self._past, *self._items.values())
             if item.is_complete and item.heard(head) >= item.owed
         ]
         for item in heard:
-            del self._items[item.key]
+            if item.is_of_past_session:
+                self._past.remove(item)
+            else:
+                del self._items[item.key]
         return heard
 
     def cut(self, head: int) -> list[Cut]:
@@ -112,8 +119,9 @@ class Ledger:
         """
         cuts = [
             Cut(item, item.heard(head))
-            for item in self._items.values()
+            for item in (*self._past, *self._items.values())
             if not item.is_complete or item.heard(head) < item.owed
         ]
+        self._past.clear()
         self._items.clear()
         return cuts

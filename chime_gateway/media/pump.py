@@ -147,6 +147,8 @@ class MediaPump:
         self._agent = None
         self._play_queue.session_ended(self._clock())
         self._active_responses.clear()
+        self._cut_responses.clear()
+        self._cut_items.clear()
 
     def stop(self) -> None:
         """Nothing is played, sent or reported any more."""

@@ -378,3 +378,15 @@ class NextSessionTests(PumpTestCase):
         self.assertTrue(self.pump.interrupt())
         self.assertEqual(self.truncations(), [])
         self.assertEqual(len(self.entries("leg.clear")), 1)
+
+    def test_an_id_of_the_past_session_names_another_item_in_the_next(self) -> None:
+        self.speak("i1", FRAME * 100)
+        self.run_for(0.5)
+        self.pump.interrupt()
+        self.speak("i2", FRAME * 100, "r2")
+        self.pump.join(self.next)
+        self.speak("i1", tone(L16_24000, 500, 1.0))
+        self.speak("i2", tone(L16_24000, 500, 1.0))
+        self.run_for(2.5)
+        self.pump.interrupt()
+        self.assertEqual(self.truncations(), [("i1", 500), ("i1", 500), ("i2", 0)])
