@@ -82,7 +82,11 @@ class Responses:
             self._wanted = self._wanted or asked.command
 
     def was_refused(self) -> None:
-        """One that was asked for will not be made: what waits has its turn."""
+        """One that was asked for will not be made."""
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """What waits has its turn, unless another one is being made."""
         if self._wanted is not None and not self._active:
             self.create(self._wanted)
 
@@ -105,6 +109,8 @@ class Responses:
         transcript_of = self._transcripts.pop(event.response_id, None)
         if transcript_of is not None:
             self._transcript_done(transcript_of, event)
+            # Where a service makes one response at a time, it was in the way.
+            self._go_on()
             return
         self._active.discard(event.response_id)
         if event.status == "cancelled":

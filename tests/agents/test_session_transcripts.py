@@ -173,3 +173,14 @@ class TranscriptByTheModelTests(SessionTestCase):
         self.receive("error", error={"code": "invalid_value", "message": "no"})
         self.failureResultOf(self.session.ready, AgentUnavailable)
         self.assertEqual(self.sent(), ["session.update"])
+
+    def test_an_answer_that_it_was_in_the_way_of_follows(self) -> None:
+        """Some services make one response at a time, of whatever kind."""
+        self.started()
+        self.session.say("Hello")
+        code = "conversation_already_has_active_response"
+        self.receive("error", error={"code": code, "event_id": self.socket.ids[-1]})
+        self.log.clear()
+        self.done()
+        create = {"type": "response.create", "response": {"instructions": "Hello"}}
+        self.assertIn(("send", create), self.log)
