@@ -1,0 +1,135 @@
+"""C{chimegw aws} as it is typed, against an account on loopback."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from functools import partial
+from pathlib import Path
+
+from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import SkipTest
+
+from chime_gateway.aws.package import package_lambda
+from chime_gateway.aws.setup.commands import script
+from chime_gateway.aws.setup.installation import resources
+from chime_gateway.aws.setup.provision import plan
+from tests.integration.aws_harness import NUMBER, AccountTestCase, actions, wishes
+
+BIN = str(Path(sys.executable).parent)
+
+
+class CommandLineTests(AccountTestCase):
+    """The tools as they are typed."""
+
+    async def run_tool(self, *words: str, status: int = 0) -> str:
+        def work() -> subprocess.CompletedProcess[str]:
+            return subprocess.run(
+                words,
+                capture_output=True,
+                text=True,
+                env={**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}"},
+                cwd=self.folder,
+                timeout=300,
+            )
+
+        done: subprocess.CompletedProcess[str] = await deferToThread(work)
+        self.assertEqual(done.returncode, status, done.stdout + done.stderr)
+        return done.stdout + done.stderr
+
+    timeout = 300
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.folder = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, self.folder)
+
+    async def test_plan_apply_verify_and_destroy_as_they_are_typed(self) -> None:
+        options = ["--region", "us-east-1", "--gateway", "127.0.0.1:9/udp"]
+        options += ["--order", NUMBER, "--confirm-order"]
+        tool = [f"{BIN}/chimegw", "aws"]
+        told = await self.run_tool(*tool, "plan", *options)
+        self.assertIn("+ create   Voice Connector", told)
+        self.assertIn("nothing was changed", told)
+        told = await self.run_tool(*tool, "apply", *options)
+        self.assertRegex(told, r"CHIMEGW_SMA_ID=[0-9a-f-]{36}")
+        told = await self.run_tool(*tool, "apply", *options, "--json")
+        changes = json.loads(told)["changes"]
+        self.assertEqual({change["action"] for change in changes}, {"keep"})
+        told = await self.run_tool(*tool, "verify", *options, status=1)
+        self.assertIn("OPTIONS is not answered from here", told)
+        self.assertIn("mend it:", told)
+        told = await self.run_tool(*tool, "destroy", *options)
+        self.assertIn("nothing was changed: say --yes", told)
+        await self.run_tool(*tool, "destroy", *options, "--yes")
+        self.assertEqual(self.account.left(), ["role gateway-machine"])
+
+    async def test_the_cli_of_aws_accepts_every_printed_command(self) -> None:
+        if not Path(BIN, "aws").exists():
+            raise SkipTest("the AWS CLI is not installed")
+        for mode in ("bridge", "kinesis"):
+            wanted = wishes(mode=mode, name=f"by-{mode}", order=(), numbers=(NUMBER,))
+            self.account.chime.numbers[NUMBER] = {"PhoneNumberId": NUMBER}
+            lines = "\n".join(script(wanted, resources(wanted)))
+            Path(self.folder, "setup.sh").write_text(lines, encoding="utf-8")
+            around = (
+                'CREDENTIALS=\'[{"Username":"gateway","Password":"p"}]\'\n'
+                'aws() { command aws --endpoint-url "$AWS_ENDPOINT_URL" "$@"; }\n'
+            )
+            Path(self.folder, "env.sh").write_text(around, encoding="utf-8")
+            await self.run_tool(
+                "bash", "-c", "export SETTLE_SECONDS=0; . ./env.sh; . ./setup.sh"
+            )
+            # The same as apply would have made.
+            changes = await self.run_in_thread(
+                partial(
+                    lambda wanted: list(plan(self.cloud, resources(wanted))), wanted
+                )
+            )
+            self.assertEqual(actions(changes), {"keep"}, [str(c) for c in changes])
+
+    async def test_the_streaming_command_has_the_id_and_the_truth(self) -> None:
+        told = await self.run_tool(
+            *(f"{BIN}/chimegw", "aws", "commands", "--region", "eu-central-1"),
+            *("--voice-connector-id", "abcdef1ghij2klmno3pqr4"),
+        )
+        flat = " ".join(told.replace("\\\n#", "").split())
+        self.assertIn(
+            "put-voice-connector-streaming-configuration --voice-connector-id"
+            " abcdef1ghij2klmno3pqr4",
+            flat,
+        )
+        self.assertIn("no WebSocket target", told)
+
+    async def test_a_wrong_option_is_one_line(self) -> None:
+        wrong = (
+            ["plan", "--region", "mars-1"],
+            ["plan", "--region", "us-east-1", "--gateway", "a b"],
+            ["plan", "--region", "us-east-1", "--number", "911"],
+            ["plan", "--region", "us-east-1", "--mode", "loud"],
+            ["plan", "--region", "us-east-1", "--fallback-number", "911"],
+            ["dance"],
+        )
+        for words in wrong:
+            told = await self.run_tool(f"{BIN}/chimegw", "aws", *words, status=1)
+            self.assertEqual(len(told.strip().splitlines()), 1, told)
+            self.assertTrue(told.startswith("chimegw: "), told)
+
+    async def test_the_package_is_the_same_every_time(self) -> None:
+        tool = (f"{BIN}/chimegw", "aws", "package-lambda")
+        first = await self.run_tool(*tool, "--output", "a.zip", "--json")
+        await self.run_tool(*tool, "--output", "b.zip")
+        a, b = (Path(self.folder, name).read_bytes() for name in ("a.zip", "b.zip"))
+        self.assertEqual(a, b)
+        self.assertEqual(a, package_lambda().content)
+        self.assertEqual(json.loads(first)["sha256"], package_lambda().sha256)
+        code = (
+            "import sys; sys.path.insert(0, 'a.zip'); import sma;"
+            "print(sma.handler.__name__)"
+        )
+        told = await self.run_tool(sys.executable, "-I", "-c", code)
+        self.assertEqual(told.strip(), "handler")

@@ -1,0 +1,175 @@
+"""Checking an installation at AWS, over HTTP, against the same account."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from twisted.internet.threads import deferToThread
+
+from chime_gateway.aws.setup.installation import resources
+from chime_gateway.aws.setup.probes import from_here
+from chime_gateway.aws.setup.provision import apply
+from chime_gateway.aws.setup.request import Gateway, Wishes
+from chime_gateway.aws.setup.verify import Finding, Probes, verify
+from chime_gateway.sim.aws.protocol import Fault, Operation
+from tests.integration.aws_harness import AccountTestCase, wishes
+
+
+class VerifyTests(AccountTestCase):
+    async def verify(self, wanted: Wishes, **changes: Any) -> list[Finding]:
+        told: dict[str, Any] = {
+            "options": lambda host, port, protocol: 200,
+            "ready": lambda url: 200,
+            "addresses": lambda host: [host],
+        }
+        expected = changes.pop("expected_calls", 5)
+        allowed = changes.pop("allowed", ["us-east-1"])
+        probes = Probes(**{**told, **changes})
+
+        def work() -> list[Finding]:
+            return list(
+                verify(
+                    self.cloud,
+                    wanted,
+                    resources(wanted),
+                    probes,
+                    expected_calls=expected,
+                    allowed=allowed,
+                )
+            )
+
+        found: list[Finding] = await self.run_in_thread(work)
+        return found
+
+    async def installed(self, **changes: Any) -> Wishes:
+        public = Gateway(host="198.51.100.7")
+        wanted = wishes(
+            **{
+                "mode": "bridge",
+                "gateways": (public,),
+                "termination_cidrs": (),
+                **changes,
+            }
+        )
+        await self.run_in_thread(lambda: list(apply(self.cloud, resources(wanted))))
+        return wanted
+
+    def wrong(self, findings: list[Finding]) -> list[Finding]:
+        wrong = [finding for finding in findings if not finding.is_good]
+        for finding in wrong:
+            self.assertTrue(finding.mend, finding)
+        return wrong
+
+    async def test_a_finished_installation_is_found_good(self) -> None:
+        # 198.51.100.0/24 is for documentation, which is not global.
+        wanted = await self.installed()
+        findings = await self.verify(wanted, addresses=lambda host: ["3.80.17.1"])
+        self.assertEqual(self.wrong(findings), [])
+        self.assertGreater(len(findings), 12)
+
+    async def test_an_empty_account_is_told_to_apply(self) -> None:
+        findings = self.wrong(await self.verify(wishes()))
+        self.assertGreater(len(findings), 8)
+        self.assertEqual({f.mend for f in findings[:8]}, {"chimegw aws apply"})
+
+    async def finding(self, words: str, wanted: Wishes, **changes: Any) -> Finding:
+        changes.setdefault("addresses", lambda host: ["3.80.17.1"])
+        wrong = self.wrong(await self.verify(wanted, **changes))
+        found = [f for f in wrong if words in f"{f.what}: {f.detail}"]
+        self.assertEqual(len(found), 1, [str(one) for one in wrong])
+        return found[0]
+
+    async def test_a_route_to_the_voice_connector_itself_is_a_circle(self) -> None:
+        wanted = await self.installed()
+        chime = self.account.chime
+        (connector,) = chime.connectors.values()
+        host = connector["OutboundHostName"]
+        route = {"Host": host, "Port": 5060, "Protocol": "UDP"}
+        key = (connector["VoiceConnectorId"], "Origination")
+        chime._of_connector[key] = {"Routes": [route]}
+        await self.finding("leads to the Voice Connector itself", wanted)
+
+    async def test_a_route_elsewhere_is_found(self) -> None:
+        await self.installed()
+        wanted = wishes(
+            mode="bridge",
+            gateways=(Gateway(host="203.0.113.9"),),
+            termination_cidrs=(),
+        )
+        await self.finding("not one of 203.0.113.9", wanted)
+
+    async def test_a_private_address_is_found(self) -> None:
+        wanted = await self.installed()
+        await self.finding("private", wanted, addresses=lambda host: ["10.0.0.7"])
+
+    async def test_a_gateway_that_does_not_answer_is_found(self) -> None:
+        wanted = await self.installed()
+        await self.finding("OPTIONS is not answered", wanted, options=lambda *_: 0)
+        found = await self.finding("with 503", wanted, options=lambda *_: 503)
+        self.assertIn("/ready", found.mend)
+
+    async def test_a_rule_that_makes_a_circle_is_found(self) -> None:
+        wanted = await self.installed()
+        (connector,) = self.account.chime.connectors.values()
+        self.account.chime.rules["circle"] = {
+            "SipRuleId": "circle",
+            "Name": "circle",
+            "TriggerType": "RequestUriHostname",
+            "TriggerValue": connector["OutboundHostName"],
+            "TargetApplications": [
+                {"SipMediaApplicationId": "x", "Priority": 1, "AwsRegion": "us-east-1"}
+            ],
+            "Disabled": False,
+        }
+        await self.finding("a circle", wanted)
+
+    async def test_a_region_that_the_gateway_does_not_answer_is_found(self) -> None:
+        wanted = await self.installed()
+        found = await self.finding("not answered", wanted, allowed=["eu-west-1"])
+        self.assertEqual(found.mend, "add us-east-1")
+
+    async def test_quotas_are_held_against_the_calls_that_are_expected(self) -> None:
+        wanted = await self.installed()
+        self.account.quotas["Voice Connector active calls"] = 100.0
+        await self.finding(
+            "SIP media application: active calls", wanted, expected_calls=30
+        )
+
+    async def test_a_page_of_readiness_that_is_not_there_is_found(self) -> None:
+        wanted = await self.installed(
+            function={"READY_URL": "https://gw.example/ready"}
+        )
+        await self.finding("READY_URL", wanted, ready=lambda url: 0)
+
+    async def test_termination_must_allow_the_gateway(self) -> None:
+        wanted = await self.installed(termination_cidrs=("203.0.113.0/28",))
+        wrong = self.wrong(
+            await self.verify(wanted, addresses=lambda host: ["3.80.17.1"])
+        )
+        self.assertIn("allow-list has the gateway 3.80.17.1", str(wrong[0]))
+
+    async def test_a_check_that_is_forbidden_names_the_permission(self) -> None:
+        wanted = await self.installed()
+
+        def denied(operation: Operation) -> Fault | None:
+            if operation.name == "GetVoiceConnectorTermination":
+                return Fault("ForbiddenException", "no", 403)
+            return None
+
+        self.account.aws.trouble = denied
+        await self.finding("chime:GetVoiceConnectorTermination", wanted)
+
+
+class ProbeTests(AccountTestCase):
+    async def test_nobody_at_home_is_zero(self) -> None:
+        probes = from_here()
+
+        def work() -> Iterator[int]:
+            yield probes.options("127.0.0.1", 9, "TCP")
+            yield probes.ready("http://127.0.0.1:9/ready")
+            yield probes.ready("ftp://127.0.0.1/")
+
+        found = await deferToThread(lambda: list(work()))
+        self.assertEqual(found, [0, 0, 0])
+        self.assertEqual(probes.addresses("127.0.0.1"), ["127.0.0.1"])
