@@ -201,5 +201,5 @@ class NoticeTests(KinesisTestCase):
         self.assertEqual(len(second.records), 1)
         # The queue of the broken one stays: nobody else may take it away.
         self.network.world.media.queues.queues.pop(
-            broken.carrier._events.rpartition("/")[2]
+            broken.carrier._reports.url.rpartition("/")[2]
         )

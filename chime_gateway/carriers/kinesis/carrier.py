@@ -16,7 +16,6 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-import msgspec
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall, deferLater
@@ -25,32 +24,27 @@ from twisted.python.failure import Failure
 
 from chime_gateway.carriers.call_control import CallGone, SmaControl
 from chime_gateway.carriers.kinesis.leg import KinesisLeg
+from chime_gateway.carriers.kinesis.queue import BACK_OFF, VISIBLE_SECONDS, MessageQueue
 from chime_gateway.carriers.kinesis.reply import Reply
+from chime_gateway.carriers.kinesis.reports import LambdaReports
 from chime_gateway.carriers.kinesis.source import StreamingAws
 from chime_gateway.errors import CallRefused, RemoteProtocolError, UnknownAgent
 from chime_gateway.interfaces import Switchboard
 from chime_gateway.net.aws.errors import AwsError
-from chime_gateway.net.backoff import BackOff
 from chime_gateway.outcomes import CallerInfo, Ending, Outcome
 from chime_gateway.settings.values import KinesisSettings
 from chime_gateway.wire.kinesis.stream_notice import Status, StreamNotice, parse_notice
 
-#: A message is nobody else's for so long; while its call runs it is renewed.
-VISIBLE_SECONDS: Final = 40
+#: While a call runs its message is held on to.
 RENEW_SECONDS: Final = 15.0
 
-_POLL_SECONDS: Final = 20
 _FULL_PAUSE_SECONDS: Final = 1.0
-_BACK_OFF: Final = BackOff.doubling(1.0, 30.0)
 
 #: A message about another gateway's call is passed on so often.
 _MOST_RECEIVES: Final = 4
 
 #: Calls that are over are remembered, as their messages may come late.
 _MAX_ENDED: Final = 10_000
-
-#: What the Lambda reports is of no use later.
-_REPORT_SECONDS: Final = 300
 
 
 class KinesisCarrier:
@@ -83,7 +77,15 @@ class KinesisCarrier:
         self._switchboard = switchboard
         self._new_token = new_token
         self._observe_reply = observe_reply
-        self._events = ""
+        self._queue = MessageQueue(aws, settings.queue_url)
+        self._reports = LambdaReports(
+            aws,
+            clock,
+            settings.events_prefix,
+            reported=self._reported,
+            do=self._do,
+            counts=self.notices,
+        )
         self._legs: dict[KinesisLeg, str] = {}
         self._by_call: dict[str, KinesisLeg] = {}
         self._by_control: dict[str, KinesisLeg] = {}
@@ -97,7 +99,7 @@ class KinesisCarrier:
 
     def start(self) -> None:
         self._renewing.start(RENEW_SECONDS, now=False)
-        self._loop(self._take_reports())
+        self._loop(self._reports.take())
         self._loop(self._take_notices())
 
     async def stop(self) -> None:
@@ -111,8 +113,7 @@ class KinesisCarrier:
         for doing in tuple(self._doing):
             # Messages are given back, callers are hung up.
             await doing
-        if self._events:
-            await self._attempt("DeleteQueue", {"QueueUrl": self._events})
+        await self._reports.stop()
 
     def _loop(self, coroutine: Any) -> None:
         loop: Deferred[None] = Deferred.fromCoroutine(coroutine)
@@ -140,14 +141,15 @@ class KinesisCarrier:
             leg,
             transaction_id=control_id,
             bucket=settings.bucket,
-            events=lambda: self._events,
+            events=lambda: self._reports.url,
             new_key=lambda: f"{settings.prefix}{self._new_token()}.wav",
             observe=self._observe_reply,
         )
 
     def transfer(self, info: CallerInfo, target: str) -> Deferred[None]:
         """L{SmaControl.transfer}, with reports of how it goes."""
-        events = {"Events": self._events} if self._events else {}
+        url = self._reports.url
+        events = {"Events": url} if url else {}
         return self.control.transfer(info, target, events)
 
     def dismiss(self, control_id: str, *, apologise: bool) -> None:
@@ -167,7 +169,7 @@ class KinesisCarrier:
         receipt = self._forget(leg)
         if receipt is not None:
             self._remember(leg.call_id)
-            self._do(self._delete(receipt))
+            self._do(self._queue.delete(receipt))
 
     # -- notices of the Voice Connector ----------------------------------------
 
@@ -179,34 +181,15 @@ class KinesisCarrier:
                 await deferLater(self.clock, _FULL_PAUSE_SECONDS)
                 continue
             try:
-                messages = await self._receive(
-                    self._settings.queue_url, VISIBLE_SECONDS
-                )
+                messages = await self._queue.receive()
             except AwsError as exc:
                 self._log.warn("no calls are taken: {why}", why=str(exc))
                 failures += 1
-                await deferLater(self.clock, _BACK_OFF.pause(failures))
+                await deferLater(self.clock, BACK_OFF.pause(failures))
                 continue
             failures = 0
             for message in messages:
                 self._notified(message)
-
-    async def _receive(self, queue: str, visible: int) -> list[dict[str, Any]]:
-        answer = await self.aws.call(
-            "sqs",
-            "ReceiveMessage",
-            {
-                "QueueUrl": queue,
-                "MaxNumberOfMessages": 10,
-                "WaitTimeSeconds": _POLL_SECONDS,
-                "VisibilityTimeout": visible,
-                "MessageSystemAttributeNames": ["ApproximateReceiveCount"],
-            },
-            seconds=_POLL_SECONDS + 10.0,
-            attempts=1,
-        )
-        messages: list[dict[str, Any]] = answer.get("Messages", [])
-        return messages
 
     def _notified(self, message: Mapping[str, Any]) -> None:
         receipt = message["ReceiptHandle"]
@@ -251,7 +234,7 @@ class KinesisCarrier:
             return
         self.notices["resumed"] += 1
         before, self._legs[leg] = self._legs[leg], receipt
-        self._do(self._delete(before))
+        self._do(self._queue.delete(before))
         self._by_call.pop(leg.call_id, None)
         self._by_call[notice.call_id] = leg
         leg.listen(notice)
@@ -279,7 +262,7 @@ class KinesisCarrier:
     def _give_back(self, leg: KinesisLeg) -> None:
         receipt = self._forget(leg)
         assert receipt is not None
-        self._do(self._change_visibility(receipt, 0))
+        self._do(self._queue.hold(receipt, 0))
 
     def _forget(self, leg: KinesisLeg) -> str | None:
         """@return: the receipt of its notice, the first time."""
@@ -297,14 +280,14 @@ class KinesisCarrier:
         elif receives < _MOST_RECEIVES:
             # Another gateway's call, or its start is still on the way.
             self.notices["passed_on"] += 1
-            self._do(self._change_visibility(receipt, 1))
+            self._do(self._queue.hold(receipt, 1))
         else:
             self._done("of_nobody", receipt)
             self._remember(notice.call_id)
 
     def _done(self, what: str, receipt: str) -> None:
         self.notices[what] += 1
-        self._do(self._delete(receipt))
+        self._do(self._queue.delete(receipt))
 
     def _remember(self, call_id: str) -> None:
         self._ended[call_id] = None
@@ -313,82 +296,16 @@ class KinesisCarrier:
 
     # -- reports of the Lambda -------------------------------------------------
 
-    async def _take_reports(self) -> None:
-        """In a queue of our own, as only we know what they are about."""
-        failures = 0
-        while True:
-            try:
-                if not self._events:
-                    self._events = await self._create_events()
-                messages = await self._receive(self._events, VISIBLE_SECONDS)
-            except AwsError as exc:
-                if exc.code.endswith("QueueDoesNotExist"):
-                    self._events = ""
-                self._log.warn(
-                    "what callers hear is guessed by the clock: {why}", why=str(exc)
-                )
-                failures += 1
-                await deferLater(self.clock, _BACK_OFF.pause(failures))
-                continue
-            failures = 0
-            for message in messages:
-                self._report(message["Body"])
-            if messages:
-                entries = [
-                    {"Id": str(at), "ReceiptHandle": message["ReceiptHandle"]}
-                    for at, message in enumerate(messages)
-                ]
-                parameters = {"QueueUrl": self._events, "Entries": entries}
-                self._do(self._attempt("DeleteMessageBatch", parameters))
-
-    async def _create_events(self) -> str:
-        answer = await self.aws.call(
-            "sqs",
-            "CreateQueue",
-            {
-                "QueueName": f"{self._settings.events_prefix}{secrets.token_hex(8)}",
-                "Attributes": {"MessageRetentionPeriod": str(_REPORT_SECONDS)},
-                "tags": {"chime-gateway": "events"},
-            },
-        )
-        url: str = answer["QueueUrl"]
-        return url
-
-    def _report(self, body: str) -> None:
-        try:
-            report = msgspec.json.decode(body)
-            transaction, what = report["Transaction"], report["Event"]
-            key = report.get("Key", "")
-        except (msgspec.DecodeError, LookupError, TypeError, AttributeError) as exc:
-            self.notices["malformed_report"] += 1
-            self._log.warn("a report that is not understood: {why}", why=repr(exc))
-            return
-        leg = self._by_control.get(transaction)
+    def _reported(self, control_id: str, what: str, key: str) -> None:
+        leg = self._by_control.get(control_id)
         if leg is not None:
-            leg.reported(str(what), str(key))
+            leg.reported(what, key)
 
     # -- requests that nobody waits for ----------------------------------------
 
     def _renew(self) -> None:
         for receipt in tuple(self._legs.values()):
-            self._do(self._change_visibility(receipt, VISIBLE_SECONDS))
-
-    async def _change_visibility(self, receipt: str, seconds: int) -> None:
-        parameters = {"ReceiptHandle": receipt, "VisibilityTimeout": seconds}
-        await self._in_queue("ChangeMessageVisibility", parameters)
-
-    async def _delete(self, receipt: str) -> None:
-        await self._in_queue("DeleteMessage", {"ReceiptHandle": receipt})
-
-    async def _in_queue(self, operation: str, parameters: Mapping[str, Any]) -> None:
-        queue = {"QueueUrl": self._settings.queue_url}
-        await self._attempt(operation, {**queue, **parameters})
-
-    async def _attempt(self, operation: str, parameters: Mapping[str, Any]) -> None:
-        try:
-            await self.aws.call("sqs", operation, parameters)
-        except AwsError as exc:
-            self._log.warn("{why}", why=str(exc))
+            self._do(self._queue.hold(receipt, VISIBLE_SECONDS))
 
     def _do(self, coroutine: Any) -> None:
         doing: Deferred[Any] = Deferred.fromCoroutine(coroutine)

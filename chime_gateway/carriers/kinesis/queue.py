@@ -1,0 +1,89 @@
+"""
+A queue of SQS: its messages are taken, held and deleted.
+
+A request that only tidies up is tried and not missed; that it failed is logged.
+What the messages say is not known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from twisted.logger import Logger
+
+from chime_gateway.interfaces import AwsCalls
+from chime_gateway.net.aws.errors import AwsError
+from chime_gateway.net.backoff import BackOff
+
+#: A message is nobody else's for so long.
+VISIBLE_SECONDS: Final = 40
+
+#: A queue that cannot be asked is asked again after so long.
+BACK_OFF: Final = BackOff.doubling(1.0, 30.0)
+
+_POLL_SECONDS: Final = 20
+
+
+class MessageQueue:
+    """
+    @ivar url: its name, as SQS has it.
+    """
+
+    _log = Logger()
+
+    def __init__(self, aws: AwsCalls, url: str) -> None:
+        self.url = url
+        self._aws = aws
+
+    async def receive(self) -> list[dict[str, Any]]:
+        """
+        What there is, or what comes soon; none: nothing came.
+
+        @raise AwsError: it cannot be asked.
+        """
+        answer = await self._aws.call(
+            "sqs",
+            "ReceiveMessage",
+            {
+                "QueueUrl": self.url,
+                "MaxNumberOfMessages": 10,
+                "WaitTimeSeconds": _POLL_SECONDS,
+                "VisibilityTimeout": VISIBLE_SECONDS,
+                "MessageSystemAttributeNames": ["ApproximateReceiveCount"],
+            },
+            seconds=_POLL_SECONDS + 10.0,
+            attempts=1,
+        )
+        messages: list[dict[str, Any]] = answer.get("Messages", [])
+        return messages
+
+    async def hold(self, receipt: str, seconds: int) -> None:
+        """Nobody else gets this message for so long; 0: it is given back."""
+        await self._attempt(
+            "ChangeMessageVisibility",
+            {"ReceiptHandle": receipt, "VisibilityTimeout": seconds},
+        )
+
+    async def delete(self, receipt: str) -> None:
+        await self._attempt("DeleteMessage", {"ReceiptHandle": receipt})
+
+    async def delete_all(self, receipts: Iterable[str]) -> None:
+        """
+        @param receipts: ten at most.
+        """
+        entries = [
+            {"Id": str(at), "ReceiptHandle": receipt}
+            for at, receipt in enumerate(receipts)
+        ]
+        await self._attempt("DeleteMessageBatch", {"Entries": entries})
+
+    async def remove(self) -> None:
+        """The queue itself."""
+        await self._attempt("DeleteQueue", {})
+
+    async def _attempt(self, operation: str, parameters: Mapping[str, Any]) -> None:
+        try:
+            await self._aws.call("sqs", operation, {"QueueUrl": self.url, **parameters})
+        except AwsError as exc:
+            self._log.warn("{why}", why=str(exc))

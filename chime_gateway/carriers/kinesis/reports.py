@@ -1,0 +1,111 @@
+"""
+Reports of the Lambda: what callers hear by now, and how transfers go.
+
+They come by a queue of our own, as only we know what they are about.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+import msgspec
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from chime_gateway.carriers.kinesis.queue import BACK_OFF, MessageQueue
+from chime_gateway.interfaces import AwsCalls
+from chime_gateway.net.aws.errors import AwsError
+
+#: What the Lambda reports is of no use later.
+_KEPT_SECONDS: Final = 300
+
+
+class LambdaReports:
+    """
+    @param prefix: of the queue's name.
+    @param reported: told the id that controls the call, what happened, and the key
+        of what was played, or an empty one.
+    @param do: runs a request that nobody waits for.
+    @param counts: of notices; what is not understood is counted there.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        aws: AwsCalls,
+        clock: IReactorTime,
+        prefix: str,
+        *,
+        reported: Callable[[str, str, str], None],
+        do: Callable[[Coroutine[Any, Any, None]], None],
+        counts: Counter[str],
+    ) -> None:
+        self._aws = aws
+        self._clock = clock
+        self._prefix = prefix
+        self._reported = reported
+        self._do = do
+        self._counts = counts
+        self._queue: MessageQueue | None = None
+
+    @property
+    def url(self) -> str:
+        """Where reports are to be sent; empty: there is no queue yet."""
+        return "" if self._queue is None else self._queue.url
+
+    async def take(self) -> None:
+        """Until it is cancelled."""
+        failures = 0
+        while True:
+            try:
+                if self._queue is None:
+                    self._queue = await self._new_queue()
+                messages = await self._queue.receive()
+            except AwsError as exc:
+                if exc.code.endswith("QueueDoesNotExist"):
+                    self._queue = None
+                self._log.warn(
+                    "what callers hear is guessed by the clock: {why}", why=str(exc)
+                )
+                failures += 1
+                await deferLater(self._clock, BACK_OFF.pause(failures))
+                continue
+            failures = 0
+            for message in messages:
+                self._read(message["Body"])
+            if messages:
+                receipts = [message["ReceiptHandle"] for message in messages]
+                self._do(self._queue.delete_all(receipts))
+
+    async def stop(self) -> None:
+        """The queue is needed no more."""
+        if self._queue is not None:
+            await self._queue.remove()
+
+    async def _new_queue(self) -> MessageQueue:
+        answer = await self._aws.call(
+            "sqs",
+            "CreateQueue",
+            {
+                "QueueName": f"{self._prefix}{secrets.token_hex(8)}",
+                "Attributes": {"MessageRetentionPeriod": str(_KEPT_SECONDS)},
+                "tags": {"chime-gateway": "events"},
+            },
+        )
+        return MessageQueue(self._aws, answer["QueueUrl"])
+
+    def _read(self, body: str) -> None:
+        try:
+            report = msgspec.json.decode(body)
+            control_id, what = report["Transaction"], report["Event"]
+            key = report.get("Key", "")
+        except (msgspec.DecodeError, LookupError, TypeError, AttributeError) as exc:
+            self._counts["malformed_report"] += 1
+            self._log.warn("a report that is not understood: {why}", why=repr(exc))
+            return
+        self._reported(str(control_id), str(what), str(key))
