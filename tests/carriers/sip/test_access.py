@@ -30,3 +30,11 @@ class AccessTests(SynchronousTestCase):
             access.offended("10.0.0.1")
         self.assertFalse(access.admits("10.0.0.1"))
         self.assertTrue(access.admits("10.0.0.2"))
+
+    def test_ipv6_and_mapped_addresses_are_judged(self) -> None:
+        networks = [ip_network("2001:db8::/32"), ip_network("10.0.0.0/8")]
+        allows = Access(networks, lambda: 0.0).allows
+        self.assertTrue(allows("2001:db8::1"))
+        self.assertTrue(allows("::ffff:10.1.2.3"))
+        self.assertFalse(allows("2001:db9::1"))
+        self.assertFalse(allows("example.com"))
