@@ -157,7 +157,7 @@ class Kept:
     def workers(self) -> Iterator[WorkerThread[Any]]:
         """The threads that write."""
         if self.store is not None:
-            yield self.store.keeper.worker
+            yield self.store.writer.worker
         if self.recordings is not None:
             yield self.recordings.worker
         if self.captures is not None:
@@ -166,5 +166,5 @@ class Kept:
     def health(self) -> Mapping[str, Any]:
         if self.store is None:
             return {}
-        fault = self.store.keeper.fault
+        fault = self.store.writer.fault
         return {"store": f"away: {fault}" if fault else "ok"}

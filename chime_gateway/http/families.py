@@ -67,18 +67,18 @@ def kept_families(kept: KeptCounts) -> Iterator[Metric]:
         yield GaugeMetricFamily(
             "chimegw_store_backlog_bytes",
             "Records on this machine that the database has not taken yet.",
-            value=store.keeper.backlog_bytes,
+            value=store.writer.backlog_bytes,
         )
         yield GaugeMetricFamily(
             "chimegw_store_up",
             "1 while the database takes records.",
-            value=0 if store.keeper.fault else 1,
+            value=0 if store.writer.fault else 1,
         )
         yield by_label(
             "chimegw_store_entries",
             "What was written down, or was not.",
             "outcome",
-            store.keeper.counts,
+            store.writer.counts,
         )
         yield by_label(
             "chimegw_webhooks",

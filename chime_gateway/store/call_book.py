@@ -1,7 +1,7 @@
 """
 What is written down of a call: its record, its turns, and who is to be told.
 
-It turns events of calls into entries for the keeper; numbers are kept as the
+It turns events of calls into entries for the writer; numbers are kept as the
 operator wants them.  How entries get into a database is not known here.
 """
 

@@ -26,7 +26,7 @@ from chime_gateway.store.queries import CallQuery
 from chime_gateway.store.recordings.files import RecordingWriter
 from chime_gateway.store.rows import CallRow, StoredCall, columns
 from chime_gateway.store.webhooks import Webhooks
-from chime_gateway.store.writer import Keeper, journal_path
+from chime_gateway.store.writer import Writer, journal_path
 
 #: What is slow at the end is waited for so long.
 _STOP_SECONDS: Final = 10.0
@@ -73,19 +73,19 @@ class Store:
         self._in_thread = in_thread
         self._in_reactor = in_reactor
         self._retention_at = 0.0
-        self.keeper = Keeper(
+        self.writer = Writer(
             self.database,
             self.journal,
             ready=self._sweep,
             wrote=self._wake,
             upkeep=self._keep_up,
         )
-        self.book = CallBook(settings.instance, self.guard, webhooks, self.keeper.put)
+        self.book = CallBook(settings.instance, self.guard, webhooks, self.writer.put)
         self.webhooks = Webhooks(
             webhooks,
             settings.instance,
             waiting=self.database,
-            put=self.keeper.put,
+            put=self.writer.put,
             post=post,
             in_thread=in_thread,
             clock=clock,
@@ -94,12 +94,12 @@ class Store:
         )
 
     def start(self) -> None:
-        self.keeper.start()
+        self.writer.start()
         self.webhooks.wake()
 
     async def stop(self) -> None:
         await self.webhooks.stop()
-        await self._in_thread(self.keeper.stop, _STOP_SECONDS)
+        await self._in_thread(self.writer.stop, _STOP_SECONDS)
         self.database.close()
 
     # -- asked, in threads of the pool ---------------------------------------------
@@ -111,7 +111,7 @@ class Store:
     def call(self, call_id: str) -> StoredCall | None:
         return self.database.call(call_id)
 
-    # -- in the keeper's thread ------------------------------------------------------
+    # -- in the writer's thread ------------------------------------------------------
 
     def _wake(self) -> None:
         """There may be something to deliver."""

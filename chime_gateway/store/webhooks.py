@@ -133,7 +133,7 @@ class Webhooks:
                 self._waiting.due_deliveries, self._instance, now, 10 * _AT_ONCE
             )
         except Trouble:
-            self._look_in(_LOOK_SECONDS)  # the keeper says why
+            self._look_in(_LOOK_SECONDS)  # the writer says why
             return
         if self._is_stopped:
             return
@@ -211,7 +211,7 @@ class Webhooks:
         self, row: DeliveryRow, state: str, why: str, next_try_at: float = 0.0
     ) -> None:
         self.counts["failed" if state == PENDING else state] += 1
-        # A minute is more than the keeper takes; should it take longer, a delivery
+        # A minute is more than the writer takes; should it take longer, a delivery
         # is repeated, which its id tells.
         until = next_try_at if state == PENDING else self._wall_time() + 60.0
         self._settled[row.delivery_id] = until

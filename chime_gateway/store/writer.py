@@ -18,6 +18,7 @@ from typing import Final
 from sqlalchemy.exc import DataError, IntegrityError
 from twisted.logger import Logger
 
+from chime_gateway.net.backoff import BackOff
 from chime_gateway.net.worker import WorkerThread
 from chime_gateway.store.database import Database, Trouble
 from chime_gateway.store.entries import DELIVERY, TRIED, Entry
@@ -26,9 +27,8 @@ from chime_gateway.store.journal import Journal
 #: So many entries are taken together.
 _BATCH: Final = 200
 
-#: A database that is away is tried again after so long, doubled up to the longest.
-_FIRST_PAUSE_SECONDS: Final = 0.5
-_LONGEST_PAUSE_SECONDS: Final = 10.0
+#: A database that is away is tried again after so long.
+_BACK_OFF: Final = BackOff.doubling(0.5, 10.0)
 
 #: Entries that are kept in memory: on their way to the thread, and in it when
 #: neither can be written to.
@@ -38,7 +38,7 @@ _MAX_HELD: Final = 50_000
 _REFUSALS: Final = (IntegrityError, DataError)
 
 
-class Keeper:
+class Writer:
     """
     @param ready: run in the thread, when the database can be used and what an
         earlier run has left is in it.
@@ -71,10 +71,11 @@ class Keeper:
         self._is_open = False
         self._fault = ""
         self._retry_at = 0.0
-        self._pause = _FIRST_PAUSE_SECONDS
+        self._failures = 0
         self.worker: WorkerThread[Entry] = WorkerThread(
             "keeper",
             self._work,
+            thread_name="writer",
             max_jobs=_MAX_HELD,
             batch=_BATCH,
             wait_seconds=lambda: 0.2 if self._fault or not self._is_open else 1.0,
@@ -189,7 +190,7 @@ class Keeper:
         if self._fault:
             self._log.info("the database is back, and has all records")
         self._fault = ""
-        self._pause = _FIRST_PAUSE_SECONDS
+        self._failures = 0
 
     def _empty(self) -> None:
         has_deliveries = False
@@ -266,8 +267,8 @@ class Keeper:
 
     def _wait_because(self, why: str) -> None:
         self._fault = why
-        self._retry_at = time.monotonic() + self._pause
-        self._pause = min(self._pause * 2, _LONGEST_PAUSE_SECONDS)
+        self._failures += 1
+        self._retry_at = time.monotonic() + _BACK_OFF.pause(self._failures)
 
 
 def _first_line(exc: Exception) -> str:

@@ -84,7 +84,7 @@ class ApiTestCase(GatewayTestCase):
     async def call(self, *capabilities: str) -> tuple[Peer, str]:
         store = self.gateway.kept.store
         assert store is not None
-        await self.until(lambda: store.keeper.is_open)
+        await self.until(lambda: store.writer.is_open)
         peer = await self.dial()
         parameters = {"from": "+15550001", "to": "+15550002"}
         peer.start(customParameters=parameters, capabilities=list(capabilities))

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from chime_gateway.store.database import Database
 from chime_gateway.store.entries import CLOSED, DELIVERY, OPENED, Entry
 from chime_gateway.store.journal import Journal
 from chime_gateway.store.queries import CallQuery
-from chime_gateway.store.writer import Keeper, journal_path
+from chime_gateway.store.writer import Writer, journal_path
 from tests.support.entries import closed, delivery, opened
 from tests.support.files import temporary_folder
 from tests.support.threads import ThreadTestCase
@@ -47,42 +49,42 @@ class FakeDatabase:
         return [values["call_id"] for _, values in self.entries]
 
 
-class KeeperTests(ThreadTestCase):
+class WriterTests(ThreadTestCase):
     def setUp(self) -> None:
         self.folder = temporary_folder(self)
         self.database = FakeDatabase()
         self.calls: list[str] = []
-        self.keeper = self.new_keeper()
+        self.writer = self.new_writer()
 
-    def new_keeper(self) -> Keeper:
+    def new_writer(self) -> Writer:
         path = journal_path(self.folder, "me:8080")
         self.journal = Journal(path)
         database: Any = self.database
-        keeper = Keeper(
+        writer = Writer(
             database,
             self.journal,
             ready=lambda: self.calls.append("ready"),
             wrote=lambda: self.calls.append("wrote"),
         )
         self.addCleanup(self.journal.close)
-        return keeper
+        return writer
 
     def start(self) -> None:
-        self.keeper.start()
-        self.addCleanup(self.keeper.stop, 5.0)
+        self.writer.start()
+        self.addCleanup(self.writer.stop, 5.0)
 
     def test_entries_come_into_the_database_in_their_order(self) -> None:
         self.start()
         for number in range(500):
-            self.keeper.put((OPENED, {"call_id": str(number)}))
+            self.writer.put((OPENED, {"call_id": str(number)}))
         self.until(lambda: len(self.database.entries) == 500)
         self.assertEqual(self.database.ids(), [str(n) for n in range(500)])
-        self.until(lambda: self.keeper.backlog_bytes == 0)
+        self.until(lambda: self.writer.backlog_bytes == 0)
 
     def test_what_an_earlier_run_left_comes_first(self) -> None:
         self.journal.append([(OPENED, {"call_id": "left"})])
         self.start()
-        self.keeper.put((OPENED, {"call_id": "new"}))
+        self.writer.put((OPENED, {"call_id": "new"}))
         self.until(lambda: "new" in self.database.ids())
         # The new one may be in the journal before the old one was read.
         self.assertEqual(self.database.ids(), ["left", "new"])
@@ -93,27 +95,27 @@ class KeeperTests(ThreadTestCase):
     ) -> None:
         self.database.is_away = True
         self.start()
-        self.keeper.put((OPENED, {"call_id": "a"}))
-        self.until(lambda: self.keeper.fault)
-        self.assertIn("it is away", self.keeper.fault)
-        self.keeper.put((OPENED, {"call_id": "b"}))
+        self.writer.put((OPENED, {"call_id": "a"}))
+        self.until(lambda: self.writer.fault)
+        self.assertIn("it is away", self.writer.fault)
+        self.writer.put((OPENED, {"call_id": "b"}))
         self.until(lambda: self.journal._path.read_bytes().count(b"\n") == 2)
         self.assertEqual(self.calls, [])
         self.database.is_away = False
         self.until(lambda: self.database.ids() == ["a", "b"])
-        self.until(lambda: not self.keeper.fault)
+        self.until(lambda: not self.writer.fault)
         self.assertEqual(self.calls, ["ready"])
-        self.assertEqual(self.keeper.backlog_bytes, 0)
+        self.assertEqual(self.writer.backlog_bytes, 0)
         self.flushLoggedErrors()
 
     def test_one_that_cannot_be_does_not_hold_back_the_others(self) -> None:
         self.database.refuses = "bad"
         self.start()
         for call_id in ("a", "bad", "b"):
-            self.keeper.put((OPENED, {"call_id": call_id}))
-        self.until(lambda: self.keeper.counts["refused"] == 1)
+            self.writer.put((OPENED, {"call_id": call_id}))
+        self.until(lambda: self.writer.counts["refused"] == 1)
         self.until(lambda: self.database.ids() == ["a", "b"])
-        self.assertEqual(self.keeper.fault, "")
+        self.assertEqual(self.writer.fault, "")
 
     def test_a_journal_that_cannot_be_written_holds_nothing_up(self) -> None:
         def full(entries: Any) -> None:
@@ -121,9 +123,9 @@ class KeeperTests(ThreadTestCase):
 
         self.patch(self.journal, "append", full)
         self.start()
-        self.keeper.put((OPENED, {"call_id": "a"}))
+        self.writer.put((OPENED, {"call_id": "a"}))
         self.until(lambda: self.database.ids() == ["a"])
-        self.assertEqual(self.keeper.counts["not_journaled"], 1)
+        self.assertEqual(self.writer.counts["not_journaled"], 1)
 
     def test_with_both_gone_entries_wait_in_memory(self) -> None:
         real = self.journal.append
@@ -134,36 +136,58 @@ class KeeperTests(ThreadTestCase):
 
         self.patch(self.journal, "append", full)
         self.start()
-        self.keeper.put((OPENED, {"call_id": "a"}))
-        self.until(lambda: self.keeper.counts["not_journaled"] == 1)
+        self.writer.put((OPENED, {"call_id": "a"}))
+        self.until(lambda: self.writer.counts["not_journaled"] == 1)
         self.patch(self.journal, "append", real)
-        self.keeper.put((OPENED, {"call_id": "b"}))
-        self.until(lambda: self.keeper.backlog_bytes > 0)
+        self.writer.put((OPENED, {"call_id": "b"}))
+        self.until(lambda: self.writer.backlog_bytes > 0)
         self.database.is_away = False
         self.until(lambda: self.database.ids() == ["a", "b"])
-        self.assertEqual(self.keeper.counts["lost"], 0)
+        self.assertEqual(self.writer.counts["lost"], 0)
 
     def test_deliveries_wake_whoever_delivers(self) -> None:
         self.start()
-        self.keeper.put((DELIVERY, {"call_id": "a"}))
+        self.writer.put((DELIVERY, {"call_id": "a"}))
         self.until(lambda: "wrote" in self.calls)
 
     def test_stopping_writes_what_there_is(self) -> None:
-        self.keeper.start()
+        self.writer.start()
         for number in range(50):
-            self.keeper.put((OPENED, {"call_id": str(number)}))
-        self.keeper.stop(5.0)
+            self.writer.put((OPENED, {"call_id": str(number)}))
+        self.writer.stop(5.0)
         self.assertEqual(len(self.database.entries), 50)
 
     def test_stopping_does_not_wait_for_a_database_that_is_away(self) -> None:
         self.database.is_away = True
-        self.keeper.start()
-        self.keeper.put((OPENED, {"call_id": "a"}))
-        self.keeper.stop(5.0)
+        self.writer.start()
+        self.writer.put((OPENED, {"call_id": "a"}))
+        self.writer.stop(5.0)
         self.database.is_away = False
-        self.keeper = self.new_keeper()
+        self.writer = self.new_writer()
         self.start()
         self.until(lambda: self.database.ids() == ["a"])
+
+    def test_a_database_that_stays_away_is_tried_ever_more_seldom(self) -> None:
+        pauses = []
+        self.patch(time, "monotonic", lambda: 0.0)
+        self.database.is_away = True
+        for _ in range(7):
+            self.writer._retry_at = 0.0
+            self.writer._work([])
+            pauses.append(self.writer._retry_at)
+        self.assertEqual(pauses, [0.5, 1, 2, 4, 8, 10, 10])
+        self.database.is_away = False
+        self.writer._retry_at = 0.0
+        self.writer._work([])
+        self.database.is_away = True
+        self.writer._work([(OPENED, {"call_id": "a"})])
+        self.assertEqual(self.writer._retry_at, 0.5)
+
+    def test_its_thread_has_its_name_and_metrics_another(self) -> None:
+        self.start()
+        names = [thread.name for thread in threading.enumerate()]
+        self.assertIn("chimegw-writer", names)
+        self.assertEqual(self.writer.worker.name, "keeper")
 
     # -- bugs ----------------------------------------------------------------------
 
@@ -171,21 +195,21 @@ class KeeperTests(ThreadTestCase):
         self.database.breaks = "bad"
         self.start()
         for call_id in ("a", "bad", "b"):
-            self.keeper.put((OPENED, {"call_id": call_id}))
+            self.writer.put((OPENED, {"call_id": call_id}))
         self.until(lambda: self.database.ids() == ["a", "b"])
-        self.keeper.put((OPENED, {"call_id": "c"}))
+        self.writer.put((OPENED, {"call_id": "c"}))
         self.until(lambda: self.database.ids() == ["a", "b", "c"])
-        self.until(lambda: self.keeper.backlog_bytes == 0)
-        self.assertEqual(self.keeper.counts["refused"], 1)
-        self.assertEqual(self.keeper.fault, "")
+        self.until(lambda: self.writer.backlog_bytes == 0)
+        self.assertEqual(self.writer.counts["refused"], 1)
+        self.assertEqual(self.writer.fault, "")
         self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
 
     def test_an_entry_that_is_no_json_does_not_hold_back_the_others(self) -> None:
         self.start()
-        self.keeper.put((OPENED, {"call_id": "bad", "record": object()}))
-        self.keeper.put((OPENED, {"call_id": "a"}))
+        self.writer.put((OPENED, {"call_id": "bad", "record": object()}))
+        self.writer.put((OPENED, {"call_id": "a"}))
         self.until(lambda: self.database.ids() == ["a"])
-        self.assertEqual(self.keeper.counts["refused"], 1)
+        self.assertEqual(self.writer.counts["refused"], 1)
         self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
 
     def test_a_bug_in_what_is_done_beside_leaves_the_store_open(self) -> None:
@@ -193,14 +217,14 @@ class KeeperTests(ThreadTestCase):
             raise KeyError("a bug")
 
         for name in ("_ready", "_wrote", "_upkeep"):
-            self.patch(self.keeper, name, broken)
+            self.patch(self.writer, name, broken)
         self.start()
-        self.keeper.put((DELIVERY, {"call_id": "a"}))
-        self.until(lambda: self.keeper.is_open)
-        self.keeper.put((DELIVERY, {"call_id": "b"}))
+        self.writer.put((DELIVERY, {"call_id": "a"}))
+        self.until(lambda: self.writer.is_open)
+        self.writer.put((DELIVERY, {"call_id": "b"}))
         self.until(lambda: self.database.ids() == ["a", "b"])
-        self.until(lambda: self.keeper.backlog_bytes == 0)
-        self.assertEqual(self.keeper.fault, "")
+        self.until(lambda: self.writer.backlog_bytes == 0)
+        self.assertEqual(self.writer.fault, "")
         self.assertGreater(len(self.flushLoggedErrors(KeyError)), 1)
 
     def test_tables_that_cannot_be_made_are_tried_again_at_leisure(self) -> None:
@@ -209,19 +233,19 @@ class KeeperTests(ThreadTestCase):
 
         self.patch(self.database, "migrate", broken)
         self.start()
-        self.keeper.put((OPENED, {"call_id": "a"}))
-        self.until(lambda: self.keeper.fault)
+        self.writer.put((OPENED, {"call_id": "a"}))
+        self.until(lambda: self.writer.fault)
         for _ in range(20):
-            self.keeper.put((OPENED, {"call_id": "b"}))
-            self.until(lambda: not self.keeper.worker.waiting)
-        self.assertLess(self.keeper.worker.bugs, 5)
-        self.keeper.stop(5.0)
+            self.writer.put((OPENED, {"call_id": "b"}))
+            self.until(lambda: not self.writer.worker.waiting)
+        self.assertLess(self.writer.worker.bugs, 5)
+        self.writer.stop(5.0)
         self.flushLoggedErrors(KeyError)
 
     def test_a_thread_that_takes_nothing_does_not_fill_the_memory(self) -> None:
         for number in range(60_000):  # the thread does not run
-            self.keeper.put((OPENED, {"call_id": str(number)}))
-        self.assertEqual(self.keeper.counts["lost"], 10_000)
+            self.writer.put((OPENED, {"call_id": str(number)}))
+        self.assertEqual(self.writer.counts["lost"], 10_000)
         self.start()
         self.until(lambda: len(self.database.entries) == 50_000)
 
@@ -237,18 +261,18 @@ class LockedTests(ThreadTestCase):
         database = Database(f"sqlite:///{path}", folder)
         database.migrate()
         self.patch(database, "_engine", _impatient(path))
-        keeper = Keeper(database, Journal(folder / "journal.jsonl"))
+        writer = Writer(database, Journal(folder / "journal.jsonl"))
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN EXCLUSIVE")
         self.addCleanup(other.close)
-        keeper.start()
-        keeper.put((OPENED, opened("a")))
-        keeper.put((CLOSED, closed("a", turns=[])))
-        keeper.put((DELIVERY, delivery("a", 1)))
-        self.until(lambda: keeper.fault)
-        self.assertIn("locked", keeper.fault)
+        writer.start()
+        writer.put((OPENED, opened("a")))
+        writer.put((CLOSED, closed("a", turns=[])))
+        writer.put((DELIVERY, delivery("a", 1)))
+        self.until(lambda: writer.fault)
+        self.assertIn("locked", writer.fault)
         other.execute("ROLLBACK")
-        keeper.stop(10.0)
+        writer.stop(10.0)
         (row,) = database.calls(CallQuery())
         self.assertEqual((row.call_id, row.state), ("a", "ended"))
         database.close()
@@ -270,15 +294,15 @@ class FullTests(ThreadTestCase):
         def limited(connection: Any) -> None:
             connection.exec_driver_sql(f"PRAGMA max_page_count={pages[0]}")
 
-        keeper = Keeper(database, Journal(folder / "journal.jsonl"))
-        keeper.start()
+        writer = Writer(database, Journal(folder / "journal.jsonl"))
+        writer.start()
         for number in range(50):
             row = opened(f"c{number}", record={"padding": "x" * 5000})
-            keeper.put((OPENED, row))
-        self.until(lambda: keeper.fault)
-        self.assertIn("full", keeper.fault)
+            writer.put((OPENED, row))
+        self.until(lambda: writer.fault)
+        self.assertIn("full", writer.fault)
         pages[0] = 1_000_000
-        keeper.stop(15.0)
+        writer.stop(15.0)
         self.assertEqual(len(database.calls(CallQuery(limit=100))), 50)
 
 
@@ -296,8 +320,8 @@ class SpaceTests(SynchronousTestCase):
         folder = temporary_folder(self)
         os.symlink("/dev/full", folder / "journal.jsonl")
         database: Any = FakeDatabase()
-        keeper = Keeper(database, Journal(folder / "journal.jsonl"))
-        keeper.start()
-        keeper.put((OPENED, {"call_id": "a"}))
-        keeper.stop(5.0)
+        writer = Writer(database, Journal(folder / "journal.jsonl"))
+        writer.start()
+        writer.put((OPENED, {"call_id": "a"}))
+        writer.stop(5.0)
         self.assertEqual(database.ids(), ["a"])
