@@ -21,7 +21,6 @@ _Job = TypeVar("_Job")
 class WorkerThread(Generic[_Job]):
     """
     @param name: in the log and in metrics.
-    @param thread_name: what the thread is called, if not the same.
     @param work: does what was offered, in its order: one job, or up to C{batch} of
         them; none if it was woken by time.  A bug that leaves it ends the whole
         batch: who takes several tells L{note_bug} of the one that is bad.
@@ -45,7 +44,6 @@ class WorkerThread(Generic[_Job]):
         batch: int = 1,
         wait_seconds: Callable[[], float] | None = None,
         last: Callable[[], None] = lambda: None,
-        thread_name: str = "",
     ) -> None:
         self.name = name
         self.bugs = 0
@@ -61,7 +59,7 @@ class WorkerThread(Generic[_Job]):
         self._is_stopping = False
         self._changed = threading.Condition(threading.Lock())
         self._thread = threading.Thread(
-            target=self._run, name=f"chimegw-{thread_name or name}", daemon=True
+            target=self._run, name=f"chimegw-{name}", daemon=True
         )
 
     # -- from the reactor --------------------------------------------------------

@@ -73,9 +73,8 @@ class Writer:
         self._retry_at = 0.0
         self._failures = 0
         self.worker: WorkerThread[Entry] = WorkerThread(
-            "keeper",
+            "writer",
             self._work,
-            thread_name="writer",
             max_jobs=_MAX_HELD,
             batch=_BATCH,
             wait_seconds=lambda: 0.2 if self._fault or not self._is_open else 1.0,

@@ -187,7 +187,7 @@ class WriterTests(ThreadTestCase):
         self.start()
         names = [thread.name for thread in threading.enumerate()]
         self.assertIn("chimegw-writer", names)
-        self.assertEqual(self.writer.worker.name, "keeper")
+        self.assertEqual(self.writer.worker.name, "writer")
 
     # -- bugs ----------------------------------------------------------------------
 

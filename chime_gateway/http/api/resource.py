@@ -21,11 +21,11 @@ from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
-from chime_gateway.http.api import ENTRIES
 from chime_gateway.http.api.asked import ApiContext, Asked
 from chime_gateway.http.api.entry import Entry
 from chime_gateway.http.api.openapi import description
 from chime_gateway.http.api.problem import Problem, read_body, read_query, refuse, reply
+from chime_gateway.http.api.requests import ENTRIES
 from chime_gateway.http.api.schema import CALL_ID
 
 

@@ -14,11 +14,11 @@ from twisted.web.http_headers import Headers
 from twisted.web.test.requesthelper import DummyRequest
 
 from chime_gateway.call.routing import Roster
-from chime_gateway.http import api
-from chime_gateway.http.api import ENTRIES
+from chime_gateway.http.api import requests
 from chime_gateway.http.api.asked import ApiContext, Asked
 from chime_gateway.http.api.entry import Answer, Entry, Reply, act
 from chime_gateway.http.api.live_events import LiveEvents
+from chime_gateway.http.api.requests import ENTRIES
 from chime_gateway.http.api.resource import Api
 from chime_gateway.http.api.schema import Schema
 from chime_gateway.settings.agent_profile import AgentProfile
@@ -138,9 +138,9 @@ class NewEntryTests(SynchronousTestCase):
 class EntriesTests(SynchronousTestCase):
     def test_each_entry_of_a_module_is_listed(self) -> None:
         found = []
-        for path in Path(api.__file__).parent.glob("*.py"):
+        for path in Path(requests.__file__).parent.glob("*.py"):
             if path.stem != "__init__":
-                module = importlib.import_module(f"{api.__name__}.{path.stem}")
+                module = importlib.import_module(f"{requests.__name__}.{path.stem}")
                 found += [v for v in vars(module).values() if isinstance(v, Entry)]
         self.assertEqual(
             {entry.operation for entry in found}, {entry.operation for entry in ENTRIES}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from chime_gateway.http.api import ENTRIES
 from chime_gateway.http.api.problem import Problem, check
+from chime_gateway.http.api.requests import ENTRIES
 
 SCHEMAS = {e.body.name: e.body.definition for e in ENTRIES if e.body is not None}
 
