@@ -183,7 +183,7 @@ class WriterTests(ThreadTestCase):
         self.writer._work([(OPENED, {"call_id": "a"})])
         self.assertEqual(self.writer._retry_at, 0.5)
 
-    def test_its_thread_has_its_name_and_metrics_another(self) -> None:
+    def test_its_thread_and_its_metrics_have_its_name(self) -> None:
         self.start()
         names = [thread.name for thread in threading.enumerate()]
         self.assertIn("chimegw-writer", names)
