@@ -7,12 +7,15 @@ case $python in /*) ;; *) python=$PWD/$python ;; esac
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
+# What an earlier build left there would be in the wheel again.
+rm -rf build
 "$python" -m build --wheel --outdir "$work/dist" . >"$work/build.log" 2>&1 ||
     { cat "$work/build.log"; exit 1; }
 "$python" -m zipfile --list "$work"/dist/*.whl | awk '{print $1}' >"$work/files"
 grep -q '^twisted/plugins/chimegw_plugin.py$' "$work/files"
-grep -q '^chime_gateway/sim/data/hello.wav$' "$work/files"
-grep -q '^chime_gateway/settings/voice_connector_networks.toml$' "$work/files"
+# Everything that the rooms ship, and no room of an older version.
+find chime_gateway -type f ! -name '*.pyc' ! -name '.*' | sort >"$work/shipped"
+grep '^chime_gateway/' "$work/files" | sort | diff "$work/shipped" -
 if grep -E '^(tests|benchmarks|twisted/__init__|twisted/plugins/__init__|.*dropin|.*\.pyc$)' "$work/files"
 then
     echo "the wheel holds what it should not"

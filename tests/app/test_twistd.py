@@ -3,6 +3,8 @@ from __future__ import annotations
 import io
 import json
 import os
+import pickle
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,13 +12,17 @@ from typing import Any
 from attrs import evolve
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import ILogObserver
-from twisted.plugin import getPlugins
+from twisted.plugin import CachedDropin, CachedPlugin, IPlugin, getPlugins
 from twisted.python import usage
 from twisted.python.components import Componentized
 from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.app.gateway import GatewayService
 from chime_gateway.app.twistd import Options, makeService
+from tests.support.files import temporary_folder
+
+#: Where the checkout has its plugin.
+PLUGINS = Path(__file__).parents[2] / "twisted" / "plugins"
 
 AZURE = {
     "AZURE_OPENAI_ENDPOINT": "https://res.openai.azure.com",
@@ -107,14 +113,42 @@ class OptionsTests(SynchronousTestCase):
         self.assertIn("--listen nonsense:1", str(error))
         self.assertNotIn("\n", str(error))
 
-    def test_twistd_knows_the_command(self) -> None:
+
+class PluginTests(SynchronousTestCase):
+    def makers(self, folder: Path) -> Any:
+        """What C{twistd} finds in a folder, as a new process would."""
         import twisted.plugins
         from twisted.application.service import IServiceMaker
 
-        folder = str(Path(__file__).parents[2] / "twisted" / "plugins")
-        self.patch(twisted.plugins, "__path__", [folder, *twisted.plugins.__path__])
-        makers: Any = getPlugins(IServiceMaker)
-        self.assertIn("chimegw", [maker.tapname for maker in makers])
+        name = "twisted.plugins.chimegw_plugin"
+        loaded = sys.modules.pop(name, None)
+        self.patch(twisted.plugins, "__path__", [str(folder)])
+        makers = list(getPlugins(IServiceMaker))
+        sys.modules.pop(name)
+        if loaded is not None:
+            sys.modules[name] = loaded
+        return makers
+
+    def test_twistd_knows_the_command(self) -> None:
+        (maker,) = self.makers(PLUGINS)
+        self.assertEqual(maker.tapname, "chimegw")
+        self.assertIs(maker.options, Options)
+
+    def test_so_it_does_by_the_list_that_an_older_one_left(self) -> None:
+        from twisted.application.service import IServiceMaker
+
+        folder = temporary_folder(self)
+        plugin = shutil.copy(PLUGINS / "chimegw_plugin.py", folder)
+        # As 0.1.0 wrote it; Twisted believes it while the plugin is not newer.
+        listed = CachedDropin("twisted.plugins.chimegw_plugin", None)
+        CachedPlugin(listed, "chime_gateway", None, [IPlugin, IServiceMaker])
+        cache = folder / "dropin.cache"
+        cache.write_bytes(pickle.dumps({"chimegw_plugin": listed}))
+        later = os.stat(plugin).st_mtime + 3600
+        os.utime(cache, (later, later))
+        (maker,) = self.makers(folder)
+        self.assertEqual(maker.tapname, "chimegw")
+        self.assertIs(maker.options, Options)
 
 
 class _Parent:

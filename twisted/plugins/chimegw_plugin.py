@@ -2,6 +2,7 @@
 
 from twisted.application.service import ServiceMaker
 
+# Lists of plugins that older installations left (dropin.cache) have this name.
 chime_gateway = ServiceMaker(
     name="Chime voice gateway",
     module="chime_gateway.app.twistd",
