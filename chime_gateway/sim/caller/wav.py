@@ -25,7 +25,8 @@ def read_wav(path: str) -> tuple[Samples, int]:
             channels, width = file.getnchannels(), file.getsampwidth()
             rate, data = file.getframerate(), file.readframes(file.getnframes())
     except (OSError, EOFError, wave.Error) as exc:
-        raise ConfigError(f"{path}: not a PCM WAV file ({exc})") from exc
+        why = str(exc) or "it ends too early"
+        raise ConfigError(f"{path}: not a PCM WAV file ({why})") from exc
     samples = _to_16_bit(data, width, path)
     if channels > 1:
         whole = len(samples) - len(samples) % channels
