@@ -40,7 +40,7 @@ _REST: Final = BackOff.doubling(0.5, 30.0, spread=(0.5, 1.0))
 RECHECK_SECONDS: Final = 60.0
 
 
-class FleetMeasures(Protocol):
+class ConnectMeasures(Protocol):
     """Where attempts are counted."""
 
     def agent_connected(self, seconds: float) -> None: ...
@@ -79,7 +79,7 @@ def endpoint_for(reactor: Any, url: str) -> IStreamClientEndpoint:
     return endpoint
 
 
-class AzureFleet:
+class Deployments:
     """
     @param endpoint: from a URL to where it is dialled.
     @param jitter: a number from 0 to 1, a new one each time.
@@ -96,7 +96,7 @@ class AzureFleet:
         endpoint: Callable[[str], IStreamClientEndpoint],
         connect_seconds: float,
         jitter: Callable[[], float],
-        measures: FleetMeasures,
+        measures: ConnectMeasures,
         batch: BatchReader | None = None,
     ) -> None:
         self._deployments = sorted(deployments, key=lambda d: d.settings.priority)

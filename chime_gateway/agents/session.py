@@ -2,8 +2,8 @@
 The agent's session on Azure OpenAI Realtime, over WebSocket.
 
 It moves between the protocol's events and the seam of a call.  What messages
-look like is in L{chime_gateway.wire.realtime}; which deployment to try is the
-fleet's choice.
+look like is in L{chime_gateway.wire.realtime}; which deployment is tried is chosen
+in L{chime_gateway.agents.deployments}.
 """
 
 from __future__ import annotations

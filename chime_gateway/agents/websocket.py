@@ -161,7 +161,7 @@ class RealtimeFactory(WebSocketClientFactory):  # type: ignore[misc]
         self.setProtocolOptions(
             maxMessagePayloadSize=MAX_EVENT_BYTES,
             maxFramePayloadSize=MAX_EVENT_BYTES,
-            openHandshakeTimeout=0,  # the fleet's deadline covers all of it
+            openHandshakeTimeout=0,  # the deadline for connecting covers all of it
             autoPingInterval=20,
             autoPingTimeout=20,
             failByDrop=False,

@@ -18,7 +18,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.web.server import Site
 
 from chime_gateway.agents.credentials import credential_for
-from chime_gateway.agents.deployments import AzureFleet, Deployment, endpoint_for
+from chime_gateway.agents.deployments import Deployment, Deployments, endpoint_for
 from chime_gateway.app.call_storage import Kept
 from chime_gateway.app.originate import Originator
 from chime_gateway.call.routing import Roster
@@ -76,7 +76,7 @@ class Composition:
         self.control: SmaControl | None = None
         self.sip: SipCarrier | None = None
         self.kinesis: KinesisCarrier | None = None
-        self.fleet = AzureFleet(
+        self.agents = Deployments(
             [Deployment(d, credential_for(d, self.in_thread)) for d in deployments],
             reactor=reactor,
             clock=reactor,
@@ -93,7 +93,7 @@ class Composition:
         metrics.kept = self.kept
         metronome = Metronome(reactor, metrics.tick_was_late)
         self.calls = CallTable(
-            self.fleet,
+            self.agents,
             roster=roster_of(settings),
             limits=settings.limits,
             clock=reactor,

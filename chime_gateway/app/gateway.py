@@ -251,12 +251,12 @@ class GatewayService(MultiService):
             "version": __version__,
             "calls_active": len(self.calls.calls()),
             "uptime_seconds": round(self._reactor.seconds() - self._began, 1),
-            "deployments": self.composition.fleet.states(),
+            "deployments": self.composition.agents.states(),
             **self.kept.health(),
         }
 
     def ready(self) -> tuple[int, Mapping[str, Any]]:
-        why = self.calls.refusal() or self.composition.fleet.fault()
+        why = self.calls.refusal() or self.composition.agents.fault()
         if why is not None:
             return 503, {"status": "not ready", "reason": why}
         return 200, {"status": "ready"}
