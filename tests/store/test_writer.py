@@ -225,6 +225,8 @@ class WriterTests(ThreadTestCase):
         self.until(lambda: self.database.ids() == ["a", "b"])
         self.until(lambda: self.writer.backlog_bytes == 0)
         self.assertEqual(self.writer.fault, "")
+        # What it does behind the entries may still be under way.
+        self.writer.stop(5.0)
         self.assertGreater(len(self.flushLoggedErrors(KeyError)), 1)
 
     def test_tables_that_cannot_be_made_are_tried_again_at_leisure(self) -> None:
