@@ -10,6 +10,8 @@ the runners, just as it is typed by hand.  What waits for other programs and for
 calls in real time is in tests/integration, where every file is a part; all the rest
 is one part and gives way to it.  Each process has ports of its own
 (tests/support/ports.py).
+What asserts milliseconds on a real clock is in tests/integration/in_time and runs
+alone, after the others.
 """
 
 from __future__ import annotations
@@ -30,6 +32,9 @@ from attrs import frozen
 ROOT = Path(__file__).parent.parent
 TESTS = ROOT / "tests"
 INTEGRATION = TESTS / "integration"
+IN_TIME = INTEGRATION / "in_time"
+
+RUNNERS = ("trial", "pytest")
 
 #: Of trial, a folder for each process; _trial_temp itself is for whoever runs it
 #: by hand meanwhile.
@@ -53,6 +58,7 @@ class Part:
     name: str
     files: tuple[Path, ...]
     gives_way: bool = False
+    is_alone: bool = False
 
 
 @frozen
@@ -86,7 +92,10 @@ def parts(folders: Sequence[Path]) -> list[Part]:
     apart = [file for file in files if INTEGRATION in (ROOT / file).parents]
     apart.sort(key=lambda file: (ROOT / file).stat().st_size, reverse=True)
     rest = tuple(file for file in files if file not in apart)
-    found = [Part(str(file), (file,)) for file in apart]
+    found = [
+        Part(str(file), (file,), is_alone=IN_TIME in (ROOT / file).parents)
+        for file in apart
+    ]
     if rest:
         found.insert(0, Part("all but integration", rest, gives_way=True))
     return found
@@ -170,17 +179,22 @@ def show(result: Result) -> None:
 
 def run_all(chosen: Sequence[Part], at_once: int) -> list[Result]:
     results = []
+    beside = [part for part in chosen if not part.is_alone]
     with ThreadPoolExecutor(at_once) as pool:
         # From both ends: what keeps a processor busy is beside what waits.
         running = [
             pool.submit(run, runner, part)
-            for pair in zip(chosen, reversed(chosen), strict=True)
-            for runner, part in zip(("trial", "pytest"), pair, strict=True)
+            for pair in zip(beside, reversed(beside), strict=True)
+            for runner, part in zip(RUNNERS, pair, strict=True)
         ]
         for future in as_completed(running):
-            result = future.result()
-            show(result)
-            results.append(result)
+            results.append(future.result())
+            show(results[-1])
+    for part in chosen:
+        if part.is_alone:
+            for runner in RUNNERS:
+                results.append(run(runner, part))
+                show(results[-1])
     return results
 
 

@@ -185,7 +185,7 @@ class HttpToolTests(PostTestCase):
             self.factory.answer = lambda _: None
             began = self.reactor.seconds()
             self.assertIn("too long", await self.refusal(timeout_seconds=0.3))
-            self.assertLess(self.reactor.seconds() - began, 2.0)
+            self.assertLess(self.reactor.seconds() - began, 10.0)
             self.assertEqual(len(self.requests), 1)
 
         return Deferred.fromCoroutine(scene())
