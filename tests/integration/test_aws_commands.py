@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from chime_gateway.aws.setup.commands import script
 from chime_gateway.aws.setup.installation import resources
 from chime_gateway.aws.setup.provision import plan
 from tests.integration.aws_harness import NUMBER, AccountTestCase, actions, wishes
+from tests.support import aws_cli
 
 BIN = str(Path(sys.executable).parent)
 
@@ -71,6 +73,14 @@ class CommandLineTests(AccountTestCase):
     async def test_the_cli_of_aws_accepts_every_printed_command(self) -> None:
         if not Path(BIN, "aws").exists():
             raise SkipTest("the AWS CLI is not installed")
+        cli = [sys.executable, aws_cli.__file__]
+        serving = subprocess.Popen(
+            [*cli, "serve", f"{self.folder}/aws"], stdout=subprocess.PIPE
+        )
+        self.addCleanup(serving.communicate)
+        self.addCleanup(serving.kill)
+        assert serving.stdout is not None
+        await deferToThread(serving.stdout.readline)
         for mode in ("bridge", "kinesis"):
             wanted = wishes(mode=mode, name=f"by-{mode}", order=(), numbers=(NUMBER,))
             self.account.chime.numbers[NUMBER] = {"PhoneNumberId": NUMBER}
@@ -78,7 +88,8 @@ class CommandLineTests(AccountTestCase):
             Path(self.folder, "setup.sh").write_text(lines, encoding="utf-8")
             around = (
                 'CREDENTIALS=\'[{"Username":"gateway","Password":"p"}]\'\n'
-                'aws() { command aws --endpoint-url "$AWS_ENDPOINT_URL" "$@"; }\n'
+                f"aws() {{ {shlex.join([*cli, f'{self.folder}/aws'])}"
+                ' --endpoint-url "$AWS_ENDPOINT_URL" "$@"; }\n'
             )
             Path(self.folder, "env.sh").write_text(around, encoding="utf-8")
             await self.run_tool(

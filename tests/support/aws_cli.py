@@ -1,0 +1,70 @@
+"""
+The AWS CLI for many commands: it is imported once, and each command is a copy of that
+process.  To import it takes longer than all that a command does.
+
+C{python aws_cli.py serve SOCKET} is the first, C{python aws_cli.py SOCKET WORDS ...} a
+command, with the folder, the environment and the files of whoever asks.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+
+
+def serve(path: str) -> None:
+    from awscli.clidriver import create_clidriver
+
+    driver = create_clidriver()
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(path)
+    listening.listen(16)
+    # Who is waited for is not known here.
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    print("ready", flush=True)
+    while True:
+        asking, _ = listening.accept()
+        if os.fork() == 0:
+            listening.close()
+            os._exit(_command(asking, driver.main))
+        asking.close()
+
+
+def _command(asking: socket.socket, run: Callable[[list[str]], int]) -> int:
+    request, files, _, _ = socket.recv_fds(asking, 1 << 20, 3)
+    words, folder, environment = json.loads(request)
+    for number, file in enumerate(files):
+        os.dup2(file, number)
+    os.chdir(folder)
+    # What the CLI has added to its own when it was imported stays.
+    os.environ.update(environment)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    status = 255
+    try:
+        status = run(words)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        asking.sendall(bytes([status & 0xFF]))
+    return 0
+
+
+def ask(path: str, words: list[str]) -> int:
+    """@return: the status of the command."""
+    with socket.socket(socket.AF_UNIX) as server:
+        server.connect(path)
+        request = json.dumps([words, os.getcwd(), dict(os.environ)]).encode()
+        socket.send_fds(server, [request], [0, 1, 2])
+        answer = server.recv(1)
+    return answer[0] if answer else 255
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "serve":
+        serve(sys.argv[2])
+    else:
+        sys.exit(ask(sys.argv[1], sys.argv[2:]))
