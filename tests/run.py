@@ -6,12 +6,13 @@ round, without a word.
 
 Most of the time tests wait, for a call to be over or for a program to start.  So
 several processes run side by side: each takes a part of the suite and is one of
-the runners, just as it is typed by hand.  What waits for other programs and for
-calls in real time is in tests/integration, where every file is a part; all the rest
-is one part and gives way to it.  Each process has ports of its own
+the runners, just as it is typed by hand, with ports of its own
 (tests/support/ports.py).
-What asserts milliseconds on a real clock is in tests/integration/in_time and runs
-alone, after the others.
+
+In tests/integration calls are heard in real time, and what is heard has gaps where
+the processor is busy.  There each file is a part, and few run at the same time.  All
+the rest is one part that gives way to them.  A file there that says C{gives_way} or
+C{is_alone} gives way as well, or runs when the others are through.
 """
 
 from __future__ import annotations
@@ -32,7 +33,6 @@ from attrs import frozen
 ROOT = Path(__file__).parent.parent
 TESTS = ROOT / "tests"
 INTEGRATION = TESTS / "integration"
-IN_TIME = INTEGRATION / "in_time"
 
 RUNNERS = ("trial", "pytest")
 
@@ -52,7 +52,8 @@ class Part:
     """
     @ivar name: for the report.
     @ivar files: relative to the root.
-    @ivar gives_way: to whoever must be in time.
+    @ivar gives_way: to whoever must be in time; it waits for no clock.
+    @ivar is_alone: it asserts milliseconds.
     """
 
     name: str
@@ -93,12 +94,17 @@ def parts(folders: Sequence[Path]) -> list[Part]:
     apart.sort(key=lambda file: (ROOT / file).stat().st_size, reverse=True)
     rest = tuple(file for file in files if file not in apart)
     found = [
-        Part(str(file), (file,), is_alone=IN_TIME in (ROOT / file).parents)
+        Part(str(file), (file,), says(file, "gives_way"), says(file, "is_alone"))
         for file in apart
     ]
     if rest:
         found.insert(0, Part("all but integration", rest, gives_way=True))
     return found
+
+
+def says(file: Path, name: str) -> bool:
+    """The module has set it."""
+    return re.search(rf"^{name} = True$", (ROOT / file).read_text(), re.M) is not None
 
 
 def run(runner: str, part: Part) -> Result:
@@ -114,7 +120,7 @@ def run(runner: str, part: Part) -> Result:
     try:
         done = subprocess.run(
             [
-                *(["nice", "-n", "5"] if part.gives_way else []),
+                *(["nice", "-n", "10"] if part.gives_way else []),
                 sys.executable,
                 *command,
             ],
@@ -178,23 +184,28 @@ def show(result: Result) -> None:
 
 
 def run_all(chosen: Sequence[Part], at_once: int) -> list[Result]:
+    """
+    @param at_once: so many of those in real time, and so many that give way to them.
+    """
     results = []
-    beside = [part for part in chosen if not part.is_alone]
-    with ThreadPoolExecutor(at_once) as pool:
-        # From both ends: what keeps a processor busy is beside what waits.
+    alone = [part for part in chosen if part.is_alone]
+    busy = [part for part in chosen if part.gives_way and not part.is_alone]
+    rest = [part for part in chosen if part not in alone and part not in busy]
+    with ThreadPoolExecutor(at_once) as first, ThreadPoolExecutor(at_once) as second:
+        # The runners go from opposite ends, so that two of one part seldom meet.
         running = [
             pool.submit(run, runner, part)
-            for pair in zip(beside, reversed(beside), strict=True)
+            for pool, group in ((first, rest), (second, busy))
+            for pair in zip(group, reversed(group), strict=True)
             for runner, part in zip(RUNNERS, pair, strict=True)
         ]
         for future in as_completed(running):
             results.append(future.result())
             show(results[-1])
-    for part in chosen:
-        if part.is_alone:
-            for runner in RUNNERS:
-                results.append(run(runner, part))
-                show(results[-1])
+    for part in alone:
+        for runner in RUNNERS:
+            results.append(run(runner, part))
+            show(results[-1])
     return results
 
 
@@ -216,8 +227,9 @@ def main() -> None:
     parser.add_argument(
         *("-j", "--jobs"),
         type=int,
-        default=2 * (os.cpu_count() or 1),
-        help="processes at the same time, default: two for each processor",
+        default=os.cpu_count() or 1,
+        help="so many at a time in real time, and so many more that give way to them;"
+        " default: one for each processor",
     )
     options = parser.parse_args()
     began = time.monotonic()

@@ -22,6 +22,9 @@ from chime_gateway.aws.setup.provision import plan
 from tests.integration.aws_harness import NUMBER, AccountTestCase, actions, wishes
 from tests.support import aws_cli
 
+#: Nothing is heard here, and programs are started; see tests/run.py.
+gives_way = True
+
 BIN = str(Path(sys.executable).parent)
 
 

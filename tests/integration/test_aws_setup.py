@@ -16,6 +16,9 @@ from chime_gateway.errors import ConfigError
 from chime_gateway.sim.aws.protocol import Fault, Operation
 from tests.integration.aws_harness import NUMBER, AccountTestCase, actions, wishes
 
+#: Nothing is heard here, and programs are started; see tests/run.py.
+gives_way = True
+
 READS = ("Get", "List", "Describe", "Head", "Search")
 
 

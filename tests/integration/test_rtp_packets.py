@@ -13,6 +13,9 @@ from tests.integration.programs import Program, missing
 from tests.integration.test_sipp import SippTestCase
 from tests.support.ports import MEDIA
 
+#: It asserts milliseconds on a real clock; see tests/run.py.
+is_alone = True
+
 
 class WireTests(SippTestCase):
     skip = missing("sipp", "tshark")

@@ -1,1 +1,0 @@
-"""What is to be in time on a real clock: it runs alone, after all the rest."""
