@@ -43,6 +43,10 @@ LINGER_SECONDS = 36
 #: For records that are still being written.
 SETTLE_SECONDS = 15
 
+#: Threads open SQLite's files when they first need them; a leak would leave one for
+#: each call.
+FEW_DESCRIPTORS = 8
+
 #: The first calls fill what is kept of live events, SQLite's cache, and over SIP
 #: the half minute for which transactions are alive at any time.
 FIRST = {"sip": 1000, "websocket": 500}
@@ -148,7 +152,8 @@ async def soak(sip: int, websocket: int) -> bool:
         await asyncio.sleep(max(1.0, sip_over + LINGER_SECONDS - time.monotonic()))
         left = await loop.run_in_executor(None, held, gateway.port)
         pid = gateway.process.pid
-        await until(lambda: descriptors(pid) <= before, SETTLE_SECONDS)
+        few = before + FEW_DESCRIPTORS
+        await until(lambda: descriptors(pid) <= few, SETTLE_SECONDS)
         more = max(0, descriptors(pid) - before)
         await until(
             lambda: gateway.outcomes().total() >= gateway.placed, SETTLE_SECONDS
@@ -165,10 +170,10 @@ async def soak(sip: int, websocket: int) -> bool:
         "lost": gateway.lost,
         "records": outcomes.total(),
         "held": sum(left.values()),
-        "descriptors left": more,
+        "more descriptors": more,
     }
     print(json.dumps(counts))
-    good = not (gateway.lost or any(left.values()) or more)
+    good = not (gateway.lost or any(left.values())) and more <= FEW_DESCRIPTORS
     return good and outcomes.total() == gateway.placed and growth < MOST_GROWTH_MB
 
 
