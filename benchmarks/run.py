@@ -19,6 +19,7 @@ import asyncio
 import json
 import os
 import platform
+import random
 import resource
 import shutil
 import signal
@@ -87,6 +88,8 @@ def server_env(
     @param keeps: calls are recorded.
     """
     state = tempfile.mkdtemp(prefix="chimegw-bench-")
+    # Two gateways may run at once: each begins somewhere else.
+    rtp_port = 20_000 + 2 * random.randrange(3_000)
     return {
         **os.environ,
         "PYTHONPATH": str(ROOT),
@@ -97,6 +100,7 @@ def server_env(
         "AZURE_OPENAI_API_KEY": "benchmark",
         "CHIMEGW_SIP_LISTEN": f"udp:{sip_port}:interface=127.0.0.1",
         "CHIMEGW_SIP_ALLOW": "127.0.0.0/8",
+        "CHIMEGW_RTP_PORTS": f"{rtp_port}-{rtp_port + 3_999}",
     }
 
 

@@ -4,7 +4,7 @@ Ports that no other process of tests takes at the same time.
 A port that was only looked at, with port 0, may be somebody else's before its
 user binds it, and two runners at once would meet on any fixed range.  So each
 process that runs tests has a block of ports of its own.  All blocks lie below the
-ports that the system gives to whoever asks for any.
+ports that the system gives to whoever asks for any, and below the benchmarks'.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import socket
 from collections.abc import Iterator
 from typing import Final
 
-_FIRST: Final = 20_000
-_LAST: Final = 31_999
+_FIRST: Final = 10_000
+_LAST: Final = 19_999
 
 #: In each block: one port that says that it is taken, these for single users, and
 #: the rest for media.
