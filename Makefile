@@ -67,6 +67,7 @@ lint: $(VENV)/.dev
 
 types: $(VENV)/.dev
 	$(BIN)/mypy -p chime_gateway -p tests
+	MYPYPATH=benchmarks $(BIN)/mypy suites/*.py benchmarks/*.py
 
 # A wheel in an empty environment, used from another folder.
 package: $(VENV)/.dev

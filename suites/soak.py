@@ -124,7 +124,7 @@ class Gateway:
             rows = database.calls(CallQuery(limit=100_000, state="ended"))
         finally:
             database.close()
-        return Counter(row["outcome"] for row in rows)
+        return Counter(str(row.outcome) for row in rows)
 
 
 async def until(is_so: Callable[[], bool], seconds: float) -> None:
