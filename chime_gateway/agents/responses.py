@@ -28,6 +28,10 @@ from chime_gateway.wire.realtime.events import (
 #: The agent speaks to what it knows, without orders for this once.
 PLAIN_RESPONSE: Final = realtime_commands.create_response()
 
+#: Transcripts that are being made; one takes a second or two, but a service may never
+#: say that it is done.
+_MAX_TRANSCRIPTS: Final = 256
+
 
 class Responses:
     def __init__(self, commands: Commands, events: AgentEvents) -> None:
@@ -94,6 +98,10 @@ class Responses:
         if event.transcript_of:
             self._commands.answer(Kind.TRANSCRIPT, event.transcript_of)
             self._transcripts[event.response_id] = event.transcript_of
+            if len(self._transcripts) > _MAX_TRANSCRIPTS:
+                oldest = next(iter(self._transcripts))
+                del self._transcripts[oldest]
+                self._written.discard(oldest)
             return
         self._active.add(event.response_id)
         self._commands.answer(Kind.RESPONSE)

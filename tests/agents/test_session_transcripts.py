@@ -144,6 +144,18 @@ class TranscriptByTheModelTests(SessionTestCase):
         self.assertEqual(self.log[-1][:3], ("transcription_failed", "v", "failed"))
         self.assertNotIn("agent_lost", {entry[0] for entry in self.log})
 
+    def test_a_service_that_is_never_done_costs_no_memory(self) -> None:
+        self.open()
+        for number in range(2000):
+            response = {"id": f"t{number}", "metadata": {"transcript_of": f"u{number}"}}
+            self.receive("response.created", response=response)
+            if number % 2:
+                text = {"response_id": f"t{number}", "text": "Hello"}
+                self.receive("response.output_text.done", **text)
+        responses = self.session._responses
+        self.assertLessEqual(len(responses._transcripts), 256)
+        self.assertLessEqual(len(responses._written), 256)
+
     def test_a_text_of_some_other_response_is_nobody_s(self) -> None:
         self.open()
         self.receive("response.output_text.done", response_id="x", text="Hello.")
