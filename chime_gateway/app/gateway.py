@@ -26,15 +26,13 @@ from twisted.internet.task import deferLater
 from twisted.logger import ILogObserver, Logger
 
 from chime_gateway import __version__
+from chime_gateway.app.advice import advice
 from chime_gateway.app.call_storage import Kept
 from chime_gateway.app.compose import Composition, roster_of
 from chime_gateway.app.log import json_log_observer
 from chime_gateway.call.table import CallTable
 from chime_gateway.errors import ConfigError
 from chime_gateway.http.metrics import Metrics
-from chime_gateway.settings.agents import transcription_advice
-from chime_gateway.settings.retirements import retirement_notices
-from chime_gateway.settings.sip import advice
 from chime_gateway.settings.values import DeploymentSettings, GatewaySettings
 
 if TYPE_CHECKING:
@@ -126,10 +124,7 @@ class GatewayService(MultiService):
             kinesis.start()
             queue = settings.kinesis.queue_url
             self._log.info("taking calls from {queue}", queue=queue)
-        for line in (
-            *transcription_advice(settings.agents),
-            *retirement_notices(settings, date.today()),
-        ):
+        for line in advice(settings, date.today()):
             self._log.warn("{advice}", advice=line)
         if not settings.shared_secret and not settings.twilio_auth_token:
             self._log.warn(
@@ -152,8 +147,6 @@ class GatewayService(MultiService):
                 transport=listener.transport,
                 address=str(port.getHost()),
             )
-        for line in advice(self._settings):
-            self._log.warn("{advice}", advice=line)
 
     def _listen(self, description: str, site: Any) -> IListeningPort:
         try:

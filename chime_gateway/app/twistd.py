@@ -16,14 +16,12 @@ from attrs import evolve
 from twisted.application.service import IService
 from twisted.python import usage
 
+from chime_gateway.app.advice import advice
 from chime_gateway.call.tools import BUILT_IN_TOOLS
 from chime_gateway.errors import ConfigError
 from chime_gateway.net.clock import use_monotonic_clock
-from chime_gateway.settings.agents import transcription_advice
 from chime_gateway.settings.load import describe, load
 from chime_gateway.settings.public_address import resolve_public_address
-from chime_gateway.settings.retirements import retirement_notices
-from chime_gateway.settings.sip import advice
 from chime_gateway.settings.sources import process_environment
 from chime_gateway.settings.values import GatewaySettings
 
@@ -79,12 +77,7 @@ class Options(usage.Options):
         if self["check"]:
             json.dump(describe(self.settings), sys.stdout, indent=2)
             sys.stdout.write("\n")
-            today = date.today()
-            for line in (
-                *advice(self.settings),
-                *transcription_advice(self.settings.agents),
-                *retirement_notices(self.settings, today),
-            ):
+            for line in advice(self.settings, date.today()):
                 sys.stderr.write(f"note: {line}\n")
             raise SystemExit(0)
 

@@ -103,7 +103,7 @@ def check_sip(settings: SipSettings) -> None:
         )
 
 
-def advice(settings: GatewaySettings) -> Iterator[str]:
+def sip_advice(settings: GatewaySettings) -> Iterator[str]:
     """What works and may still not be what was wanted."""
     sip = settings.sip
     if not sip.listen:

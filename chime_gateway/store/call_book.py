@@ -26,8 +26,8 @@ from chime_gateway.call.reports.events import (
 from chime_gateway.settings.values import WebhookSettings
 from chime_gateway.store.entries import ANSWERED, CLOSED, DELIVERY, OPENED, TURN, Entry
 from chime_gateway.store.numbers import NumberGuard
-from chime_gateway.store.rows import CallRow, DeliveryRow, TurnRow, columns
-from chime_gateway.store.tables import LIVE, OVER
+from chime_gateway.store.rows import CallRow, DeliveryRow, TurnRow, columns, opened_row
+from chime_gateway.store.tables import OVER
 
 #: The outcome of a call whose gateway went away in the middle of it.
 GATEWAY_LOST = "gateway_lost"
@@ -67,7 +67,7 @@ class CallBook:
         data = payload_json(payload)
         match payload:
             case CallStarted(call):
-                row = self._row(event.call_id, call, data)
+                row = self._row(call, data)
                 self._put((OPENED, columns(row)))
             case CallAnswered(call):
                 answered = {
@@ -94,13 +94,9 @@ class CallBook:
         documents = record.pop("transcript")
         call = ended.call
         row = evolve(
-            self._row(event.call_id, call, record),
+            self._row(call, record),
             state=OVER,
-            answered_at=(
-                None
-                if call.answered_seconds is None
-                else call.started_at + call.answered_seconds
-            ),
+            answered_at=call.answered_at,
             ended_at=event.at,
             duration_seconds=call.duration_seconds,
             outcome=call.outcome,
@@ -112,20 +108,13 @@ class CallBook:
         ]
         return {**columns(row), "turns": turns}
 
-    def _row(self, call_id: str, call: CallFacts, record: Mapping[str, Any]) -> CallRow:
-        return CallRow(
-            call_id=call_id,
-            instance=self._instance,
-            state=LIVE,
-            carrier=call.carrier,
-            direction=call.direction,
-            agent=call.agent_profile[:_LONGEST_AGENT],
-            caller=call.caller[:_LONGEST_NUMBER],
-            called=call.called[:_LONGEST_NUMBER],
-            started_at=call.started_at,
-            recording=call.recording,
-            recording_fault=call.recording_fault,
-            record=record,
+    def _row(self, call: CallFacts, record: Mapping[str, Any]) -> CallRow:
+        row = opened_row(call, self._instance, record)
+        return evolve(
+            row,
+            agent=row.agent[:_LONGEST_AGENT],
+            caller=row.caller[:_LONGEST_NUMBER],
+            called=row.called[:_LONGEST_NUMBER],
         )
 
 

@@ -12,7 +12,8 @@ from typing import Any
 
 from attrs import AttrsInstance, asdict, field, frozen
 
-from chime_gateway.store.tables import PENDING
+from chime_gateway.call.reports.events import CallFacts
+from chime_gateway.store.tables import LIVE, PENDING
 
 
 @frozen(kw_only=True)
@@ -83,6 +84,28 @@ class StoredCall:
 
     row: CallRow
     transcript: Sequence[Mapping[str, Any]] = field(repr=False)
+
+
+def opened_row(call: CallFacts, instance: str, record: Mapping[str, Any]) -> CallRow:
+    """
+    The row of a call that has just begun.
+
+    @param record: C{call} as JSON.
+    """
+    return CallRow(
+        call_id=call.call_id,
+        instance=instance,
+        state=LIVE,
+        carrier=call.carrier,
+        direction=call.direction,
+        agent=call.agent_profile,
+        caller=call.caller,
+        called=call.called,
+        started_at=call.started_at,
+        recording=call.recording,
+        recording_fault=call.recording_fault,
+        record=record,
+    )
 
 
 def columns(row: AttrsInstance) -> dict[str, Any]:

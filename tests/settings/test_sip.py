@@ -6,7 +6,7 @@ import json
 from ipaddress import ip_network
 
 from chime_gateway.settings.load import describe
-from chime_gateway.settings.sip import advice, networks
+from chime_gateway.settings.sip import networks, sip_advice
 from chime_gateway.settings.values import SipListener
 from tests.support.settings import AZURE, ConfigTestCase
 
@@ -41,7 +41,7 @@ password = "in the file"
 class SipConfigTests(ConfigTestCase):
     def test_without_a_listener_there_is_no_sip(self) -> None:
         self.assertEqual(self.load().sip.listen, ())
-        self.assertEqual(list(advice(self.load())), [])
+        self.assertEqual(list(sip_advice(self.load())), [])
 
     def test_the_environment_is_enough(self) -> None:
         env = {
@@ -128,16 +128,16 @@ class SipConfigTests(ConfigTestCase):
             self.refused(word, toml=f"[sip]\n{line}\n")
 
     def test_advice_tells_what_works_and_may_not_be_meant(self) -> None:
-        notes = "\n".join(advice(self.load(SIP)))
+        notes = "\n".join(sip_advice(self.load(SIP)))
         self.assertIn("CHIMEGW_PUBLIC_ADDRESS is not set", notes)
         private = {**SIP, "CHIMEGW_PUBLIC_ADDRESS": "10.0.0.4"}
-        self.assertIn("private address", "\n".join(advice(self.load(private))))
+        self.assertIn("private address", "\n".join(sip_advice(self.load(private))))
         open_to_all = {**SIP, "CHIMEGW_SIP_ALLOW": "0.0.0.0/0"}
-        self.assertIn("anybody", "\n".join(advice(self.load(open_to_all))))
+        self.assertIn("anybody", "\n".join(sip_advice(self.load(open_to_all))))
         few = {**SIP, "CHIMEGW_RTP_PORTS": "20000-20009"}
-        self.assertIn("hold 5 calls", "\n".join(advice(self.load(few))))
+        self.assertIn("hold 5 calls", "\n".join(sip_advice(self.load(few))))
         local = {**SIP, "CHIMEGW_SIP_ALLOW": "127.0.0.0/8"}
-        self.assertEqual(list(advice(self.load(local))), [])
+        self.assertEqual(list(sip_advice(self.load(local))), [])
 
     def test_the_description_can_be_read_and_shows_no_secret(self) -> None:
         text = json.dumps(describe(self.load(toml=TOML)))

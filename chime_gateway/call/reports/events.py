@@ -116,6 +116,13 @@ class CallFacts:
     recording: str
     transfers: Sequence[TransferFacts]
 
+    @property
+    def answered_at(self) -> float | None:
+        """Unix seconds."""
+        if self.answered_seconds is None:
+            return None
+        return self.started_at + self.answered_seconds
+
 
 @frozen(kw_only=True)
 class LiveCall:

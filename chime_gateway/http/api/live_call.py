@@ -9,8 +9,7 @@ from attrs import evolve
 from chime_gateway.call.call import Call
 from chime_gateway.call.reports.event_json import live_call_json, turn_json
 from chime_gateway.http.api.asked import ApiContext
-from chime_gateway.store.rows import CallRow, StoredCall
-from chime_gateway.store.tables import LIVE
+from chime_gateway.store.rows import StoredCall, opened_row
 
 
 def live_call(context: ApiContext, call: Call) -> StoredCall:
@@ -18,21 +17,9 @@ def live_call(context: ApiContext, call: Call) -> StoredCall:
     live = call.snapshot()
     facts = context.guard.guard_record(live.call)
     live = evolve(live, call=facts)
-    answered = facts.answered_seconds
-    row = CallRow(
-        call_id=facts.call_id,
-        instance=context.instance,
-        state=LIVE,
-        carrier=facts.carrier,
-        direction=facts.direction,
-        agent=facts.agent_profile,
-        caller=facts.caller,
-        called=facts.called,
-        started_at=facts.started_at,
-        answered_at=None if answered is None else facts.started_at + answered,
+    row = evolve(
+        opened_row(facts, context.instance, live_call_json(live)),
+        answered_at=facts.answered_at,
         duration_seconds=facts.duration_seconds,
-        recording=facts.recording,
-        recording_fault=facts.recording_fault,
-        record=live_call_json(live),
     )
     return StoredCall(row=row, transcript=[turn_json(t) for t in live.transcript])
