@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -179,3 +181,14 @@ class RetirementTests(SynchronousTestCase):
         for kind in (REALTIME_MODEL, "gpt-transcribe"):
             text = self.notices(TODAY, transcription_kind=kind)
             self.assertEqual(text, "")
+
+    def test_the_document_has_the_same_days(self) -> None:
+        root = Path(__file__).parents[2]
+        text = (root / "docs" / "conversation.md").read_text(encoding="utf-8")
+        rows = [line for line in text.splitlines() if line.startswith("| `")]
+        for kind in TRANSCRIBERS:
+            with self.subTest(kind=kind):
+                (row,) = [r for r in rows if f"`{kind}`" in r.split("|")[1]]
+                days = re.findall(r"\d{4}-\d{2}-\d{2}", row)
+                known = [str(RETIREMENTS[kind])] if kind in RETIREMENTS else []
+                self.assertEqual(days, known)
