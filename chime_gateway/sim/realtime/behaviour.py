@@ -6,8 +6,11 @@ Nothing is done here.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from attrs import Factory, define, field, frozen
 
+from chime_gateway.sim.realtime.faults.responses import ResponseFault
 from chime_gateway.sim.realtime.transcription import ONE_OF_EACH, Transcription
 
 
@@ -30,6 +33,7 @@ class Behaviour:
     @ivar rate_limits: send C{rate_limits.updated}.
     @ivar obfuscation: pad deltas as the service does at times.
     @ivar unannounced_items: send the audio of an item and nothing before it.
+    @ivar responses: those that end otherwise; the first that fits counts.
     @ivar transcription: which transcribers there are, and how they refuse; unless
         it is said, one of each.
     """
@@ -49,6 +53,7 @@ class Behaviour:
     rate_limits: bool = True
     obfuscation: bool = False
     unannounced_items: bool = False
+    responses: Sequence[ResponseFault] = ()
     transcription: Transcription = Factory(
         lambda: Transcription(deployments=ONE_OF_EACH)
     )

@@ -20,21 +20,24 @@ class Refused(Exception):
     """
     A command that is answered with an C{error} event.
 
+    @ivar code: as it stands in JSON.
     @ivar is_correlated: the event says which command and what in it.
     """
 
     def __init__(
         self,
-        code: str,
+        code: Any,
         message: str,
         param: str | None = None,
         *,
         is_correlated: bool = True,
+        type: str = "invalid_request_error",
     ) -> None:
         super().__init__(message)
         self.code = code
         self.param = param if is_correlated else None
         self.is_correlated = is_correlated
+        self.type = type
 
 
 # --- the two dialects, as the service speaks them ---------------------------

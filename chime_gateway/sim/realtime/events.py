@@ -72,11 +72,11 @@ class ServerEvents:
 
     def refuse(self, refused: Refused, event_id: Any) -> None:
         """@param event_id: the client's, of the command that is refused."""
-        self._log.errors.append(refused.code)
+        self._log.errors.append(str(refused.code))
         self.emit(
             "error",
             error={
-                "type": "invalid_request_error",
+                "type": refused.type,
                 "code": refused.code,
                 "message": str(refused),
                 "param": refused.param,

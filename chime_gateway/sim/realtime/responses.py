@@ -24,6 +24,7 @@ from chime_gateway.sim.realtime.dialect import (
     refuse_unknown,
 )
 from chime_gateway.sim.realtime.events import ServerEvents, new_id
+from chime_gateway.sim.realtime.faults.errors import ServiceError
 
 #: Some ten tokens a second of a caller's audio, twenty of an agent's.
 CALLER_TOKENS: Final = 10
@@ -219,16 +220,21 @@ class ResponseEvents:
         self,
         response: Response,
         status: str,
-        reason: str | None,
+        reason: str | ServiceError | None,
         counted: Mapping[str, Any],
     ) -> None:
-        """@param counted: its L{usage}."""
+        """
+        @param reason: of a response that failed the error, or its name.
+        @param counted: its L{usage}.
+        """
         details: dict[str, Any] | None = None
         if status == "failed":
-            details = {
-                "type": "failed",
-                "error": {"type": "server_error", "code": reason, "message": reason},
-            }
+            error = (
+                reason
+                if isinstance(reason, ServiceError)
+                else ServiceError.named(reason or "server_error")
+            )
+            details = {"type": "failed", "error": error.in_response()}
         elif status != "completed":
             details = {"type": status, "reason": reason}
         self._events.emit(
@@ -248,6 +254,23 @@ class ResponseEvents:
             configuration.session,
             self._conversation.id,
         )
+
+
+def emit_text(events: ServerEvents, at: Mapping[str, Any], words: str) -> int:
+    """
+    One part of text, from its beginning to its end.
+
+    @param at: which part of which response.
+    @return: its tokens.
+    """
+    empty, whole = {"type": "text", "text": ""}, {"type": "text", "text": words}
+    events.emit("response.content_part.added", **at, part=empty)
+    pieces = re.findall(r"\s*\S+", words)
+    for piece in pieces:
+        events.emit("response.output_text.delta", **at, delta=piece)
+    events.emit("response.output_text.done", **at, text=words)
+    events.emit("response.content_part.done", **at, part=whole)
+    return len(pieces)
 
 
 class TextResponses:
@@ -301,22 +324,13 @@ class TextResponses:
         whole = {"response_id": response.id, "output_index": 0}
         at = response.members(item, content_index=0)
         self._events.emit("response.output_item.added", **whole, item=item.public())
-        self._events.emit(
-            "response.content_part.added", **at, part={"type": "text", "text": ""}
-        )
-        pieces = re.findall(r"\s*\S+", words)
-        for piece in pieces:
-            self._events.emit("response.output_text.delta", **at, delta=piece)
-        self._events.emit("response.output_text.done", **at, text=words)
-        self._events.emit(
-            "response.content_part.done", **at, part={"type": "text", "text": words}
-        )
+        tokens = emit_text(self._events, at, words)
         item.body["status"] = "completed"
         item.body["content"] = [{"type": self._text, "text": words}]
         self._events.emit("response.output_item.done", **whole, item=item.public())
         counted = usage(
             text_in=len(response.wanted.instructions) // 4,
             audio_in=audio_tokens,
-            text_out=len(pieces),
+            text_out=tokens,
         )
         self._about.done(response, "completed", None, counted)

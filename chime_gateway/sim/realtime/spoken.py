@@ -14,15 +14,24 @@ from chime_gateway.sim.realtime.behaviour import Behaviour, SessionLog
 from chime_gateway.sim.realtime.conversation import Conversation, Item
 from chime_gateway.sim.realtime.dialect import Configuration
 from chime_gateway.sim.realtime.events import ServerEvents, new_id
+from chime_gateway.sim.realtime.faults.errors import ServiceError
 from chime_gateway.sim.realtime.responses import (
     AGENT_TOKENS,
     CALLER_TOKENS,
     Response,
     ResponseEvents,
     Wanted,
+    emit_text,
     usage,
 )
-from chime_gateway.sim.realtime.voices import Failure, Speech, ToolCall, Turn, Voice
+from chime_gateway.sim.realtime.voices import (
+    Failure,
+    Speech,
+    ToolCall,
+    Turn,
+    Voice,
+    Words,
+)
 
 #: Lengths of audio deltas as the service was seen to send them; the last repeats.
 DELTA_MS: Final = (100, 150, 250)
@@ -59,6 +68,7 @@ class SpokenResponses:
         self._close = close
         self._ended = ended
         self._active: Response | None = None
+        self._count = 0
 
     @property
     def active_id(self) -> str | None:
@@ -90,11 +100,14 @@ class SpokenResponses:
         )
         response = self._active = Response(wanted)
         self._about.created(response)
-        self._in_response(
-            self._behaviour.first_delta_seconds,
-            self._speak_next,
-            list(self._voice.answer(turn)),
-        )
+        parts = list(self._voice.answer(turn))
+        if not wanted.is_aside:
+            self._count += 1
+            for fault in self._behaviour.responses:
+                if self._count in fault.which:
+                    parts = fault.parts(parts, turn.output_codec)
+                    break
+        self._in_response(self._behaviour.first_delta_seconds, self._speak_next, parts)
 
     def _in_response(
         self, seconds: float, function: Callable[..., None], *args: Any
@@ -113,6 +126,9 @@ class SpokenResponses:
             self._end(part.status, part.code)
         elif isinstance(part, ToolCall):
             self._call_tool(response, part)
+            self._speak_next(rest)
+        elif isinstance(part, Words):
+            self._write(response, part)
             self._speak_next(rest)
         else:
             self._open_speech(response, part)
@@ -176,7 +192,8 @@ class SpokenResponses:
         length_ms = DELTA_MS[min(count, len(DELTA_MS) - 1)]
         piece = speech.audio[sent : sent + length_ms * codec.bytes_per_second // 1000]
         if not piece:
-            self._close_speech(response, item, "completed")
+            if not (rest and isinstance(rest[0], Failure)):
+                self._close_speech(response, item, "completed")
             self._speak_next(rest)
             return
         item.sent_bytes += len(piece)
@@ -224,6 +241,16 @@ class SpokenResponses:
                 "conversation.item.done", previous_item_id=None, item=item.public()
             )
 
+    def _write(self, response: Response, words: Words) -> None:
+        item = self._open_item(
+            response, {"type": "message", "role": "assistant", "content": []}
+        )
+        emit_text(self._events, response.members(item, content_index=0), words.text)
+        text = self._configuration.dialect.text
+        item.body["content"] = [{"type": text, "text": words.text}]
+        item.body["status"] = "completed"
+        self._close_item(response, item)
+
     def _call_tool(self, response: Response, call: ToolCall) -> None:
         call_id = new_id("call", 16)
         item = self._open_item(
@@ -250,7 +277,7 @@ class SpokenResponses:
         )
         self._close_item(response, item)
 
-    def _end(self, status: str, reason: str | None) -> None:
+    def _end(self, status: str, reason: str | ServiceError | None) -> None:
         response, self._active = self._active, None
         assert response is not None
         for timer in response.timers:

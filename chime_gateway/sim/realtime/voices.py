@@ -19,6 +19,7 @@ from chime_gateway.codec.registry import decode
 from chime_gateway.codec.tone import tone
 from chime_gateway.errors import ConfigError
 from chime_gateway.sim.caller.wav import convert, read_wav
+from chime_gateway.sim.realtime.faults.errors import ServiceError
 
 
 @frozen
@@ -36,14 +37,25 @@ class ToolCall:
 
 
 @frozen
+class Words:
+    """An answer that is written and not spoken."""
+
+    text: str
+
+
+@frozen
 class Failure:
-    """The response ends with this status instead of C{completed}."""
+    """
+    The response ends with this status instead of C{completed}.
+
+    @ivar code: the reason; of C{failed} the error, or its name.
+    """
 
     status: str
-    code: str
+    code: str | ServiceError
 
 
-Part: TypeAlias = Speech | ToolCall | Failure
+Part: TypeAlias = Speech | Words | ToolCall | Failure
 
 
 @frozen

@@ -1,0 +1,1 @@
+"""Faults of the simulated Realtime service that a test or an operator selects."""

@@ -1,0 +1,45 @@
+"""Which of a series something happens to."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from attrs import frozen
+
+_TEXT: Final = re.compile(r"([0-9]{1,6})(-([0-9]{1,6})?)?\Z")
+
+
+@frozen
+class Which:
+    """
+    A range of numbers, counted from 1.
+
+    @ivar last: it belongs to them; None: there is no end.
+    """
+
+    first: int = 1
+    last: int | None = None
+
+    def __contains__(self, number: int) -> bool:
+        return self.first <= number and (self.last is None or number <= self.last)
+
+    @classmethod
+    def read(cls, text: str) -> Which:
+        """
+        @param text: C{3}, C{1-3}, C{2-}, or nothing for all.
+        @raise ValueError: it is none of these.
+        """
+        if not text:
+            return ALL
+        match = _TEXT.match(text)
+        if match is None:
+            raise ValueError(f"{text!r}: expected a number, as 2, 1-3 or 2-")
+        first, has_range, last = match.groups()
+        if not has_range:
+            last = first
+        return cls(int(first), int(last) if last else None)
+
+
+ALL: Final = Which()
+FIRST: Final = Which(1, 1)
