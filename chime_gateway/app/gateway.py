@@ -279,19 +279,24 @@ class GatewayService(MultiService):
         if had_calls:
             await deferLater(self._reactor, _CLOSING_SECONDS)
         composition = self.composition
+        steps: list[Callable[[], object]] = []
         if composition.sip is not None:
-            await composition.sip.stop()
+            steps.append(composition.sip.stop)
         if composition.kinesis is not None:
-            await composition.kinesis.stop()
+            steps.append(composition.kinesis.stop)
         if composition.control is not None:
-            composition.control.stop()
-        await composition.kept.stop()
+            steps.append(composition.control.stop)
+        steps.append(composition.kept.stop)
         if composition.aws is not None:
-            await composition.aws.close()
-        for port in self.ports:
-            await maybeDeferred(port.stopListening)
+            steps.append(composition.aws.close)
+        steps += [port.stopListening for port in self.ports]
         self.ports.clear()
-        await maybeDeferred(super().stopService)
+        for step in (*steps, super().stopService):
+            try:
+                await maybeDeferred(step)
+            except Exception:
+                # What calls left behind is written down whatever else fails.
+                self._log.failure("something did not stop as it should")
 
     async def _emptied(self, seconds: float) -> bool:
         try:

@@ -8,7 +8,7 @@ them is not its business.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from attrs import evolve
@@ -29,12 +29,7 @@ from chime_gateway.call.reports.record import CallRecord
 from chime_gateway.call.routing import limits_of
 from chime_gateway.call.transfer import CallTransfers
 from chime_gateway.errors import TransferFailed
-from chime_gateway.interfaces import (
-    Agents,
-    AgentSession,
-    CallLeg,
-    OutboundLeg,
-)
+from chime_gateway.interfaces import Agents, AgentSession, CallLeg, OutboundLeg
 from chime_gateway.media.pump import MediaPump
 from chime_gateway.outcomes import Ending, Outcome
 from chime_gateway.settings.agent_profile import AgentProfile
@@ -295,13 +290,20 @@ class Call:
         now = self._clock()
         record.duration_seconds = now - self._began
         self._context.metronome.remove(self._tick)
-        self._pump.stop()
-        self._give_up_opening()
-        self.conversation.close()
-        self._transfers.close()
+        close, settle = self.conversation.close, self.conversation.settle
+        steps: list[Callable[[], object]] = [self._pump.stop, self._give_up_opening]
+        steps += [close, self._transfers.close]
         if hang_up_leg:
-            self._leg.hang_up(ending)
-        self.conversation.settle(is_over=True)
+            steps.append(lambda: self._leg.hang_up(ending))
+        steps += [lambda: settle(is_over=True), lambda: self._close_record(now)]
+        for step in steps:
+            # Whatever fails in one, nothing is kept and nothing counted for ever.
+            with self._log.failuresHandled("call {id} ended badly", id=record.call_id):
+                step()
+        self._context.observer.call_ended(self)
+
+    def _close_record(self, now: float) -> None:
+        record = self.record
         if self.recording is not None:
             self.recording.finish(now)
             record.recording_fault = self.recording.fault
@@ -310,7 +312,6 @@ class Call:
         )
         turns = self.conversation.transcript.facts()
         self.happened(events.CallEnded(record.facts(), turns))
-        self._context.observer.call_ended(self)
 
     def discard(self, agent: AgentSession) -> None:
         agent.close()

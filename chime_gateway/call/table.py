@@ -175,11 +175,16 @@ class CallTable(CallObserver):
 
     def happened(self, event: CallEvent) -> None:
         for listener in self._listeners:
-            listener(event)
+            # Who looks on cannot end a call, nor keep others from looking.
+            with self._log.failuresHandled(
+                "a listener failed on {kind}", kind=event.kind
+            ):
+                listener(event)
 
     def call_ended(self, call: Call) -> None:
-        del self._calls[call.record.call_id]
-        self._measures.call_finished(call.record)
+        self._calls.pop(call.record.call_id, None)
+        with self._log.failuresHandled("a call was not counted"):
+            self._measures.call_finished(call.record)
         if not self._calls:
             waiting, self._emptied = self._emptied, []
             for emptied in waiting:
@@ -216,10 +221,13 @@ class CallTable(CallObserver):
         """The drain is over: every agent says goodbye and hangs up."""
         ending = Ending(Outcome.DRAINED, "the gateway is being stopped")
         for call in self.calls():
-            call.part(ending)
+            # A bug in one call is none of the others'.
+            with self._log.failuresHandled("a call did not say goodbye"):
+                call.part(ending)
 
     def hang_up_all(self) -> None:
         """End every call now."""
         ending = Ending(Outcome.DRAINED, "the gateway stopped")
         for call in self.calls():
-            call.hang_up(ending)
+            with self._log.failuresHandled("a call was not hung up"):
+                call.hang_up(ending)

@@ -42,7 +42,7 @@ class Metronome:
         """
         Call C{tick(now, due)} on every beat, C{due} being 1 or, after a late
         one, more.  Should it raise, it is removed and C{failed} is told: a bug
-        in one call must not silence the others.
+        in one call must not silence the others, nor must one in C{failed}.
         """
         self._ticked[tick] = failed
         if self._next is None:
@@ -70,7 +70,8 @@ class Metronome:
                 failure = Failure()
                 self._log.failure("a tick failed", failure)
                 self.remove(tick)
-                failed(failure)
+                with self._log.failuresHandled("to end a call whose tick failed"):
+                    failed(failure)
         if self._next is not None:
             return  # the last one left and a new first one came, within a tick
         self._due_at += due * PERIOD_SECONDS

@@ -7,11 +7,13 @@ sees as one descriptor.  What is written while the set is read goes out behind
 it, in one go: a peer that is woken for every single frame costs both sides more
 than the frames do.
 
-It does not know what is read or written.
+It does not know what is read or written.  What fails in one socket's owner is that
+one's: the reactor would drop the batch, and with it everybody's sockets.
 """
 
 from __future__ import annotations
 
+import contextlib
 import select
 from typing import Any, Final, Protocol
 
@@ -98,10 +100,13 @@ class BatchReader:
         fd = self._fds.pop(connection, None)
         if fd is None or self._epoll is None:
             return
-        del self._by_fd[fd]
-        if connection.connected:
-            self._epoll.unregister(fd)
-        # A closed descriptor has left the set by itself.
+        # One that was closed unseen has left the set by itself, and its number may
+        # be another's by now.
+        if self._by_fd.get(fd) is connection:
+            del self._by_fd[fd]
+            if connection.connected:
+                with contextlib.suppress(OSError):
+                    self._epoll.unregister(fd)
         if not self._fds:
             self._stop()
 
@@ -137,8 +142,7 @@ class BatchReader:
     def connectionLost(self, reason: Failure) -> None:
         """The reactor ends, and so do all its connections."""
         for connection in list(self._fds):
-            self.release(connection)
-            connection.connectionLost(reason)
+            self._lose(connection, reason)
 
     # -- inside ----------------------------------------------------------------
 
@@ -155,23 +159,34 @@ class BatchReader:
             connection = by_fd.get(fd)
             if connection is None:
                 continue  # closed by what was read before it
-            if connection.disconnecting:
-                self.release(connection)  # as the reactor, which reads no more
-                continue
             try:
+                if connection.disconnecting:
+                    self.release(connection)  # as the reactor, which reads no more
+                    continue
                 why = connection.doRead()
             except Exception:
                 # A bug in what reads it; the reactor, too, drops that connection.
                 self._log.failure("a connection failed while reading")
                 why = CONNECTION_LOST
             if why is not None:
-                self.release(connection)
-                connection.connectionLost(Failure(why))
+                self._lose(connection, Failure(why))
         self._is_reading = False
         unsent, self._unsent = self._unsent, {}
-        for connection, data in unsent.items():
-            write_at_once(connection, data)
+        for writer, data in unsent.items():
+            try:
+                write_at_once(writer, data)
+            except Exception:
+                self._log.failure("a connection failed while writing")
+                self._lose(writer, Failure(CONNECTION_LOST))
         return True
+
+    def _lose(self, connection: MediaSocket, reason: Failure) -> None:
+        """Read it no more, and tell it."""
+        try:
+            self.release(connection)
+            connection.connectionLost(reason)
+        except Exception:
+            self._log.failure("a connection failed as it was lost")
 
     def _stop(self) -> None:
         assert self._epoll is not None

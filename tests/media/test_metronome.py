@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
@@ -61,3 +63,32 @@ class MetronomeTests(SynchronousTestCase):
 
     def test_removing_twice_is_harmless(self) -> None:
         self.metronome.remove(self.tick)
+
+    @settings(max_examples=50, deadline=None)
+    @given(st.lists(st.sampled_from(("whole", "tick", "both")), max_size=6))
+    def test_whatever_fails_in_one_call_the_others_are_ticked(
+        self, schedule: list[str]
+    ) -> None:
+        """C{both}: even being told of it fails."""
+        counts = [0] * len(schedule)
+
+        def add(number: int, fault: str) -> None:
+            def tick(now: float, due: int) -> None:
+                counts[number] += 1
+                if fault != "whole":
+                    raise MemoryError(fault)
+
+            def failed(failure: Failure) -> None:
+                if fault == "both":
+                    raise OverflowError(fault)
+
+            metronome.add(tick, failed)
+
+        clock = Clock()
+        metronome = Metronome(clock)
+        for number, fault in enumerate(schedule):
+            add(number, fault)
+        clock.pump([0.02] * 3)
+        self.assertEqual(counts, [3 if f == "whole" else 1 for f in schedule])
+        self.assertEqual(bool(clock.getDelayedCalls()), "whole" in schedule)
+        self.flushLoggedErrors(MemoryError, OverflowError)

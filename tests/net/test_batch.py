@@ -1,10 +1,18 @@
 from __future__ import annotations
 
-from typing import Any
+import contextlib
+import socket
+import struct
+from typing import Any, cast
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint
+from twisted.internet.main import CONNECTION_LOST
 from twisted.internet.protocol import Factory, Protocol
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.net.batch import BatchReader
 from tests.support.base import ReactorTestCase
@@ -137,3 +145,128 @@ class BatchReaderTests(ReactorTestCase):
             self.assertEqual(self.batch.fileno(), -1)
 
         return Deferred.fromCoroutine(scene())
+
+
+class Member:
+    """
+    The socket of one call, which fails in whatever it is told to.
+
+    @ivar heard: what was read.
+    """
+
+    connected = True
+    disconnecting = False
+    dataBuffer = b""
+    _tempDataBuffer = ()
+
+    def __init__(self, batch: BatchReader, faults: dict[str, Exception]) -> None:
+        self.batch = batch
+        self.faults = faults
+        self.near, self.far = socket.socketpair()
+        for end in (self.near, self.far):
+            end.setblocking(False)
+        self.socket = self
+        self.heard = b""
+        batch.adopt(self)
+
+    def fileno(self) -> int:
+        return self.near.fileno()
+
+    def fail(self, where: str) -> None:
+        if where in self.faults:
+            raise self.faults[where]
+
+    def doRead(self) -> Exception | None:
+        data = self.near.recv(100)
+        self.heard += data
+        self.batch.write(cast(Any, self), data.upper())
+        if "close" in self.faults:
+            self.close()  # without a word to whoever reads it
+        self.fail("read")
+        return CONNECTION_LOST if "lost" in self.faults else None
+
+    def send(self, data: bytes) -> int:
+        self.fail("send")
+        return self.near.send(data)
+
+    def write(self, data: bytes) -> None:
+        self.fail("write")
+
+    def connectionLost(self, reason: Failure) -> None:
+        self.fail("connectionLost")
+        self.close()
+
+    def close(self) -> None:
+        self.connected = False
+        self.near.close()
+
+    def answered(self) -> bytes:
+        try:
+            return self.far.recv(100)
+        except BlockingIOError:
+            return b""
+
+
+class _Readers:
+    """As much of a reactor as the batch needs."""
+
+    def addReader(self, reader: Any) -> None: ...
+    def removeReader(self, reader: Any) -> None: ...
+
+
+#: What code may raise at any place.
+EXCEPTIONS = (OSError, OverflowError, ValueError, KeyError, MemoryError, struct.error)
+PLACES = ("read", "lost", "close", "send", "write", "connectionLost")
+
+
+class FaultTests(SynchronousTestCase):
+    """Whatever fails in one call, the others are read and answered."""
+
+    @settings(max_examples=60, deadline=None)
+    @given(
+        st.lists(
+            st.dictionaries(
+                st.sampled_from(PLACES), st.sampled_from(EXCEPTIONS), max_size=3
+            ),
+            min_size=2,
+            max_size=8,
+        )
+    )
+    def test_one_calls_exception_never_stops_the_others(
+        self, schedule: list[dict[str, type[Exception]]]
+    ) -> None:
+        batch = BatchReader(_Readers())
+        members = [
+            Member(batch, {where: kind(where) for where, kind in faults.items()})
+            for faults in [*schedule, {}]
+        ]
+        whole = [member for member in members if not member.faults]
+        for round_ in (b"a", b"b", b"c"):
+            for member in members:
+                with contextlib.suppress(OSError):
+                    member.far.send(round_)
+            batch.doRead()
+            self.assertEqual(
+                [m.answered() for m in whole], [round_.upper()] * len(whole)
+            )
+        batch.connectionLost(Failure(CONNECTION_LOST))
+        self.assertEqual([m.connected for m in whole], [False] * len(whole))
+        self.assertEqual((batch.fileno(), batch._by_fd, batch._fds), (-1, {}, {}))
+        for member in members:
+            member.near.close()
+            member.far.close()
+        self.flushLoggedErrors(*EXCEPTIONS)
+
+    def test_a_descriptor_that_is_used_again_is_the_new_ones(self) -> None:
+        batch = BatchReader(_Readers())
+        old = Member(batch, {})
+        old.near.close()  # behind the batch's back
+        new = Member(batch, {})
+        batch.release(cast(Any, old))
+        new.far.send(b"x")
+        batch.doRead()
+        self.assertEqual(new.heard, b"x")
+        batch.release(cast(Any, new))
+        for member in (old, new):
+            member.close()
+            member.far.close()

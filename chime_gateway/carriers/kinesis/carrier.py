@@ -105,7 +105,8 @@ class KinesisCarrier:
     async def stop(self) -> None:
         """After the last call."""
         for leg in list(self._legs):
-            leg.hang_up(Ending(Outcome.DRAINED, "the gateway stopped"))
+            with self._log.failuresHandled("a leg was not hung up"):
+                leg.hang_up(Ending(Outcome.DRAINED, "the gateway stopped"))
         if self._renewing.running:
             self._renewing.stop()
         for loop in self._loops:
@@ -189,7 +190,9 @@ class KinesisCarrier:
                 continue
             failures = 0
             for message in messages:
-                self._notified(message)
+                # A bug in one call must not keep the others out.
+                with self._log.failuresHandled("a notice was not taken"):
+                    self._notified(message)
 
     def _notified(self, message: Mapping[str, Any]) -> None:
         receipt = message["ReceiptHandle"]

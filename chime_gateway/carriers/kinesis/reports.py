@@ -77,7 +77,9 @@ class LambdaReports:
                 continue
             failures = 0
             for message in messages:
-                self._read(message["Body"])
+                # A bug in one call must not keep the others' from being read.
+                with self._log.failuresHandled("a report was not taken"):
+                    self._read(message["Body"])
             if messages:
                 receipts = [message["ReceiptHandle"] for message in messages]
                 self._do(self._queue.delete_all(receipts))

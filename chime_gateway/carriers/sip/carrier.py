@@ -138,7 +138,8 @@ class SipCarrier:
     async def stop(self) -> None:
         """After the last call."""
         for leg in list(self._legs):
-            leg.hang_up(Ending(Outcome.DRAINED, "the gateway stopped"))
+            with self._log.failuresHandled("a leg was not hung up"):
+                leg.hang_up(Ending(Outcome.DRAINED, "the gateway stopped"))
         self.transactions.stop()
         for stopping in self.transports.stop():
             if isinstance(stopping, Deferred):

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from twisted.internet.interfaces import IPushProducer, IReactorTime
+from twisted.logger import Logger
 from twisted.web.server import Request
 from zope.interface import implementer
 
@@ -37,6 +38,8 @@ class LiveEvents:
     @param shown: what may be seen of an event.
     """
 
+    _log = Logger()
+
     def __init__(
         self, clock: IReactorTime, shown: Callable[[CallEvent], dict[str, Any]]
     ) -> None:
@@ -52,7 +55,8 @@ class LiveEvents:
         message = f"id: {self._count}\nevent: {event.kind}\ndata: {text}\n\n".encode()
         self._kept.append((self._count, event.call_id, message))
         for listener in list(self._listeners):
-            listener.told(event.call_id, message)
+            with self._log.failuresHandled("a listener was not told"):
+                listener.told(event.call_id, message)
 
     @property
     def is_full(self) -> bool:
