@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
 
-import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
@@ -26,6 +25,7 @@ from chime_gateway.sim.aws.account import Account
 from chime_gateway.sim.caller.dial import SIP_SCHEMES, STREAM_SCHEMES, place_call
 from chime_gateway.sim.caller.meter import TerminalMeter
 from chime_gateway.sim.realtime.behaviour import Behaviour
+from chime_gateway.sim.realtime.faults.reading import with_fault
 from chime_gateway.sim.realtime.server import Door, SimulatorFactory
 from chime_gateway.sim.realtime.voices import Parrot, Prompt, Script, Voice
 
@@ -132,24 +132,6 @@ class DemoOptions(usage.Options):
         return Deferred.fromCoroutine(demo.run())
 
 
-def _fault(text: str) -> tuple[str, Any]:
-    name, _, value = text.partition("=")
-    kinds = {
-        a.name: a.default
-        for a in attrs.fields(Behaviour)
-        if a.default is None or isinstance(a.default, bool | int | float)
-    }
-    if name not in kinds:
-        raise usage.UsageError(f"--fault {name}: one of {', '.join(kinds)}")
-    if isinstance(kinds[name], bool):
-        return name, value in ("", "1", "true", "yes")
-    try:
-        number = float(value)
-    except ValueError as exc:
-        raise usage.UsageError(f"--fault {text}: expected {name}=NUMBER") from exc
-    return name, int(number) if name == "close_code" else number
-
-
 class SimulateOptions(usage.Options):
     synopsis = "[--port PORT] [--voice parrot|prompt:WAV|script:JSON]"
     longdesc = (
@@ -167,12 +149,14 @@ class SimulateOptions(usage.Options):
 
     def __init__(self) -> None:
         super().__init__()
-        self._faults: dict[str, Any] = {}
+        self._behaviour = Behaviour()
 
     def opt_fault(self, fault: str) -> None:
-        """Misbehave, e.g. drop_after_seconds=5 or unknown_events; repeatable."""
-        name, value = _fault(fault)
-        self._faults[name] = value
+        """Misbehave: drop_after_seconds=5, response=failed:server_error@1, ..."""
+        try:
+            self._behaviour = with_fault(self._behaviour, fault)
+        except ConfigError as exc:
+            raise usage.UsageError(str(exc)) from exc
 
     def postOptions(self) -> None:
         self._new_voice = self._voice()
@@ -199,7 +183,7 @@ class SimulateOptions(usage.Options):
         factory = SimulatorFactory(
             self._new_voice,
             reactor=reactor,
-            behaviour=Behaviour(**self._faults),
+            behaviour=self._behaviour,
             door=Door(
                 only["api-key"],
                 only["deployment"],

@@ -10,7 +10,10 @@ from collections.abc import Sequence
 
 from attrs import Factory, define, field, frozen
 
+from chime_gateway.sim.realtime.faults.commands import CommandFault
+from chime_gateway.sim.realtime.faults.errors import UnaskedError
 from chime_gateway.sim.realtime.faults.responses import ResponseFault
+from chime_gateway.sim.realtime.faults.which import ALL, Which
 from chime_gateway.sim.realtime.transcription import ONE_OF_EACH, Transcription
 
 
@@ -33,7 +36,12 @@ class Behaviour:
     @ivar rate_limits: send C{rate_limits.updated}.
     @ivar obfuscation: pad deltas as the service does at times.
     @ivar unannounced_items: send the audio of an item and nothing before it.
+    @ivar close_at_once: close with C{close_code} (0: break) before saying anything.
     @ivar responses: those that end otherwise; the first that fits counts.
+    @ivar refusals: commands that are not carried out; the first that fits counts.
+    @ivar errors: C{error} events that answer nothing.
+    @ivar sessions: of a server, which have these faults, counted from 1; the
+        others are L{healthy}.
     @ivar transcription: which transcribers there are, and how they refuse; unless
         it is said, one of each.
     """
@@ -53,10 +61,23 @@ class Behaviour:
     rate_limits: bool = True
     obfuscation: bool = False
     unannounced_items: bool = False
+    close_at_once: bool = False
     responses: Sequence[ResponseFault] = ()
+    refusals: Sequence[CommandFault] = ()
+    errors: Sequence[UnaskedError] = ()
+    sessions: Which = ALL
     transcription: Transcription = Factory(
         lambda: Transcription(deployments=ONE_OF_EACH)
     )
+
+    def healthy(self) -> Behaviour:
+        """As fast as this, and without its faults."""
+        return Behaviour(
+            speed=self.speed,
+            first_delta_seconds=self.first_delta_seconds,
+            rate_limits=self.rate_limits,
+            transcription=self.transcription,
+        )
 
 
 @define(eq=False)

@@ -109,9 +109,12 @@ class SimulatorProtocol(WebSocketServerProtocol):  # type: ignore[misc]
     def onOpen(self) -> None:
         self.transport.setTcpNoDelay(True)
         factory = self.factory
+        behaviour = factory.behaviour
+        if len(factory.sessions) + 1 not in behaviour.sessions:
+            behaviour = behaviour.healthy()
         self.session = SimulatedSession(
             factory.new_voice(),
-            factory.behaviour,
+            behaviour,
             is_preview=urlsplit(self._uri).path == PREVIEW_PATH,
             send=self._send,
             close=self._close,

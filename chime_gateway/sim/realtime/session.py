@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -59,6 +60,7 @@ class SimulatedSession:
     ) -> None:
         self.log = SessionLog()
         self._behaviour = behaviour
+        self._counts: Counter[str] = Counter()
         self._send = send
         self._close = close
         dialect = Preview if is_preview else Ga
@@ -119,10 +121,20 @@ class SimulatedSession:
 
     def start(self) -> None:
         """The connection is open."""
+        how = self._behaviour
+        if how.close_at_once:
+            self._close(how.close_code, "fault")
+            return
         self._events.emit(
             "session.created", session=copy.deepcopy(self._configuration.session)
         )
-        how = self._behaviour
+        for unasked in how.errors:
+            self._events.later(
+                unasked.after_seconds,
+                self._events.refuse,
+                unasked.error.refused(),
+                None,
+            )
         self._events.later(how.session_seconds, self._expire)
         if how.stall_after_seconds is not None:
             self._events.later(how.stall_after_seconds, self._fall_silent)
@@ -157,6 +169,7 @@ class SimulatedSession:
             command = self._commands.get(kind)
             if command is None:
                 raise Refused("invalid_value", f"Invalid value: '{kind}'.", "type")
+            self._refuse_by_fault(kind)
             command(message)
         except Refused as exc:
             self._events.refuse(exc, event_id if exc.is_correlated else None)
@@ -164,6 +177,13 @@ class SimulatedSession:
             self._events.refuse(
                 Refused("invalid_json", f"Could not parse: {exc}"), event_id
             )
+
+    def _refuse_by_fault(self, kind: str) -> None:
+        """@raise Refused: this one is."""
+        self._counts[kind] += 1
+        for fault in self._behaviour.refusals:
+            if fault.command == kind and self._counts[kind] in fault.which:
+                raise fault.error.refused(is_correlated=fault.is_correlated)
 
     def _expire(self) -> None:
         minutes = self._behaviour.session_seconds / 60

@@ -283,6 +283,8 @@ class GaSessionTests(SessionTestCase):
             (Behaviour(silent_start=True), []),
             (Behaviour(drop_after_seconds=1), [(0, "")]),
             (Behaviour(close_after_seconds=1, close_code=1011), [(1011, "fault")]),
+            (Behaviour(close_at_once=True, close_code=1011), [(1011, "fault")]),
+            (Behaviour(close_at_once=True, close_code=0), [(0, "fault")]),
         ):
             with self.subTest(behaviour=behaviour):
                 self.events.clear()
@@ -293,6 +295,7 @@ class GaSessionTests(SessionTestCase):
                 session.stop()
         self.events.clear()
         self.session(behaviour=Behaviour(silent_start=True))
+        self.session(behaviour=Behaviour(close_at_once=True))
         self.assertEqual(self.events, [])
 
     def test_nothing_is_scheduled_after_the_end(self) -> None:

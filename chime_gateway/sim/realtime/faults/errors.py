@@ -7,6 +7,7 @@ code stands for both.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -113,6 +114,6 @@ class UnaskedError:
         @raise ValueError: it is not.
         """
         name, _, seconds = text.rpartition(":")
-        if not name:
+        if not name or not 0.0 <= float(seconds) < math.inf:
             raise ValueError(f"{text!r}: expected ERROR:SECONDS")
         return cls(ServiceError.named(name), float(seconds))

@@ -1,0 +1,66 @@
+"""Faults as an operator writes them: C{NAME}, or C{NAME=VALUE}."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import attrs
+
+from chime_gateway.errors import ConfigError
+from chime_gateway.sim.realtime.behaviour import Behaviour
+from chime_gateway.sim.realtime.faults.commands import CommandFault
+from chime_gateway.sim.realtime.faults.errors import UnaskedError
+from chime_gateway.sim.realtime.faults.responses import ResponseFault
+from chime_gateway.sim.realtime.faults.which import Which
+
+#: Those of which there may be several: name -> (member, how one is read).
+_SEVERAL: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
+    "response": ("responses", ResponseFault.read),
+    "refuse": ("refusals", CommandFault.read),
+    "error": ("errors", UnaskedError.read),
+}
+
+#: Members that say to which something happens.
+_WHICH: Final = frozenset({"sessions"})
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(text)
+    return number
+
+
+def with_fault(behaviour: Behaviour, text: str) -> Behaviour:
+    """
+    The same, and this fault.
+
+    @raise ConfigError: there is no such fault.
+    """
+    name, _, value = text.partition("=")
+    single = {
+        a.name: a.default
+        for a in attrs.fields(Behaviour)
+        if a.default is None or isinstance(a.default, bool | int | float)
+    }
+    names = sorted({*single, *_SEVERAL, *_WHICH})
+    if name not in names:
+        raise ConfigError(f"--fault {name}: one of {', '.join(names)}")
+    member, read = _SEVERAL.get(name, (name, _number))
+    try:
+        if name in _SEVERAL:
+            found: Any = (*getattr(behaviour, member), read(value))
+        elif name in _WHICH:
+            found = Which.read(value)
+        elif isinstance(single[name], bool):
+            found = value in ("", "1", "true", "yes")
+        else:
+            found = _number(value)
+            if name == "close_code":
+                found = int(found)
+    except ValueError as exc:
+        why = exc if name in _SEVERAL or name in _WHICH else "expected a number"
+        raise ConfigError(f"--fault {text}: {why}") from exc
+    return attrs.evolve(behaviour, **{member: found})

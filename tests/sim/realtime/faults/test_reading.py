@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import attrs
+from twisted.trial.unittest import SynchronousTestCase
+
+from chime_gateway.errors import ConfigError
+from chime_gateway.sim.realtime.behaviour import Behaviour
+from chime_gateway.sim.realtime.faults.commands import CommandFault
+from chime_gateway.sim.realtime.faults.errors import ServiceError, UnaskedError
+from chime_gateway.sim.realtime.faults.reading import with_fault
+from chime_gateway.sim.realtime.faults.responses import ResponseFault
+from chime_gateway.sim.realtime.faults.which import FIRST
+
+
+class ReadingTests(SynchronousTestCase):
+    def test_faults_add_up(self) -> None:
+        behaviour = Behaviour()
+        for text in (
+            "response=failed@1",
+            "response=completed",
+            "refuse=response.create:server_error",
+            "error=429:2.5",
+            "sessions=1",
+            "close_at_once",
+            "close_code=1011",
+            "drop_after_seconds=5",
+        ):
+            behaviour = with_fault(behaviour, text)
+        expected = Behaviour(
+            responses=(
+                ResponseFault("failed", "server_error", which=FIRST),
+                ResponseFault("completed"),
+            ),
+            refusals=(CommandFault.read("response.create:server_error"),),
+            errors=(UnaskedError(ServiceError.named("429"), 2.5),),
+            sessions=FIRST,
+            close_at_once=True,
+            close_code=1011,
+            drop_after_seconds=5.0,
+        )
+        self.assertEqual(
+            attrs.evolve(behaviour, transcription=expected.transcription), expected
+        )
+
+    def test_every_member_but_the_transcription_can_be_said(self) -> None:
+        values = {"responses": "response=failed", "refusals": "refuse=x:y"}
+        for member in attrs.fields_dict(Behaviour):
+            if member == "transcription":
+                continue
+            text = {**values, "errors": "error=x:1"}.get(member, f"{member}=1")
+            with self.subTest(text=text):
+                with_fault(Behaviour(), text)
+
+    def test_what_is_no_fault_is_refused_by_its_name(self) -> None:
+        for text in (
+            "gremlins",
+            "speed=fast",
+            "speed=nan",
+            "close_code=inf",
+            "response=lost",
+            "refuse=x",
+            "error=x",
+            "error=x:soon",
+            "error=x:nan",
+            "error=x:-1",
+            "sessions=all",
+        ):
+            name = text.partition("=")[0]
+            with self.subTest(text=text), self.assertRaisesRegex(ConfigError, name):
+                with_fault(Behaviour(), text)
