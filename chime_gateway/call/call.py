@@ -86,7 +86,7 @@ class Call:
             observe_turn=observer.turn_answered,
             observe_bridge=observer.bridged,
             observe_began=lambda *item: self.conversation.item_began(*item),
-            observe_heard=lambda *item: self.conversation.item_heard(*item),
+            observe_heard=lambda *item: self.conversation.turns.agent_heard(*item),
         )
         self.conversation = Conversation(
             self,
@@ -190,7 +190,7 @@ class Call:
         duration = round(self._clock() - self._began, 3)
         return LiveCall(
             call=evolve(self.record.facts(), duration_seconds=duration),
-            transcript=self.conversation.transcript.facts(),
+            transcript=self.conversation.turns.facts(),
             is_recording_paused=self.recording is not None and self.recording.is_paused,
         )
 
@@ -290,7 +290,7 @@ class Call:
         now = self._clock()
         record.duration_seconds = now - self._began
         self._context.metronome.remove(self._tick)
-        close, settle = self.conversation.close, self.conversation.settle
+        close, settle = self.conversation.close, self.conversation.turns.settle
         steps: list[Callable[[], object]] = [self._pump.stop, self._give_up_opening]
         steps += [close, self._transfers.close]
         if hang_up_leg:
@@ -310,8 +310,7 @@ class Call:
         self._log.info(
             "call.ended {call_id} {outcome}: {reason}", **record.log_fields()
         )
-        turns = self.conversation.transcript.facts()
-        self.happened(events.CallEnded(record.facts(), turns))
+        self.happened(events.CallEnded(record.facts(), self.conversation.turns.facts()))
 
     def discard(self, agent: AgentSession) -> None:
         agent.close()
@@ -361,15 +360,14 @@ class Call:
         self._pump.tick(now, due)
         self.conversation.tick(now)
         self._transfers.tick(now, self._pump.is_drained)
-        if self._parting.is_playing_out:
-            if not self._transfers.is_under_way and self._parting.take_heard(
-                now, self._pump.is_drained(now)
-            ):
-                if self._wants_fallback:
-                    self._fall_back()
-                else:
-                    self._machine.played_out()
-        elif now >= self._check_at:
+        if not self._transfers.is_under_way and self._parting.take_heard(
+            now, self._pump.is_drained
+        ):
+            if self._wants_fallback:
+                self._fall_back()
+            else:
+                self._machine.played_out()
+        if now >= self._check_at and not self._is_over:
             self._check_at = now + _CHECK_SECONDS
             self._check(now)
 
@@ -377,6 +375,8 @@ class Call:
         if self.recording is not None:
             self.recording.flush(now)
         self.conversation.check(now)
+        if self._parting.is_playing_out:
+            return
         if self._parting.is_saying_goodbye:
             if self._parting.is_goodbye_overdue(now):
                 self._machine.goodbye_said()

@@ -6,6 +6,8 @@ When that begins, and what comes after it, is not known here.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from chime_gateway.outcomes import Ending
 
 
@@ -49,9 +51,9 @@ class Parting:
         self._goodbye_by = None
         self._heard_by = by
 
-    def take_heard(self, now: float, is_drained: bool) -> bool:
+    def take_heard(self, now: float, is_drained: Callable[[float], bool]) -> bool:
         """All was heard, or it took too long; told once."""
-        if self._heard_by is None or not (is_drained or now >= self._heard_by):
+        if self._heard_by is None or not (now >= self._heard_by or is_drained(now)):
             return False
         self._heard_by = None
         return True

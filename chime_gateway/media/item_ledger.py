@@ -27,6 +27,7 @@ class Item:
     @ivar is_complete: no more will come.
     @ivar is_of_past_session: the session that said it is not the call's any more.
     @ivar spans: where it lies in the stream, as [start, end) positions.
+    @ivar padding: how much of that is silence of ours, for whole frames.
     """
 
     key: ItemKey
@@ -36,6 +37,7 @@ class Item:
     is_complete: bool = False
     is_of_past_session: bool = False
     spans: list[list[int]] = Factory(list)
+    padding: int = 0
 
     def own(self, start: int, end: int) -> None:
         """C{[start, end)} of the stream is this item's."""
@@ -51,6 +53,11 @@ class Item:
     @property
     def owed(self) -> int:
         return sum(end - start for start, end in self.spans)
+
+    @property
+    def spoken(self) -> int:
+        """The same without what is not the agent's."""
+        return self.owed - self.padding
 
 
 @frozen

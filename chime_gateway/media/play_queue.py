@@ -139,19 +139,24 @@ class PlayQueue:
             missing = self._frame_bytes - len(self._partial)
             frame = self._partial + self._codec.silence(missing)
             self._partial = b""
-            self._owe(self._current, frame, now)
+            if self._owe(self._current, frame, now):
+                self._current.padding += missing
 
     # -- to the leg ------------------------------------------------------------
 
-    def _owe(self, item: Item, audio: bytes, now: float) -> None:
-        """Whole frames, to be heard behind all that is owed already."""
+    def _owe(self, item: Item, audio: bytes, now: float) -> bool:
+        """
+        Whole frames, to be heard behind all that is owed already.
+
+        @return: C{False}: there is no room for them.
+        """
         playout = self._playout
         size = self._frame_bytes
         start = playout.sent + len(self._frames) * size
         waits = max(0.0, playout.dry_at - now) + len(self._frames) * FRAME_SECONDS
         if waits > self._max_seconds:
             self._stats.dropped["play_queue_full"] += len(audio) // size
-            return
+            return False
         item.own(start, start + len(audio))
         if self._is_paced:
             self._frames.extend(
@@ -159,6 +164,7 @@ class PlayQueue:
             )
         else:
             self._hand_over(item, audio, now)
+        return True
 
     def _hand_over(self, item: Item, audio: bytes, now: float) -> None:
         """To a leg with a playout buffer: all at once, with marks to follow it."""
@@ -235,6 +241,8 @@ class PlayQueue:
             self.recorder.cut(self._playout.sent - head)
         self._playout.clear(now)
         self._marked_at = self._playout.sent
+        # What was heard to its end just now is not cut, and is told of all the same.
+        self._report_heard(head)
         cuts = self._ledger.cut(head)
         if unheard:
             self._stats.dropped["barge_in"] += unheard
@@ -264,9 +272,10 @@ class PlayQueue:
 
     def _report(self, item: Item, heard_bytes: int, *, is_cut: bool) -> None:
         if not item.is_local:
-            heard_ms = self._codec.duration_ms(heard_bytes)
-            owed_ms = self._codec.duration_ms(item.owed)
-            self._observe_heard(item.key[0], heard_ms, owed_ms, is_cut)
+            spoken = item.spoken
+            heard_ms = self._codec.duration_ms(min(heard_bytes, spoken))
+            spoken_ms = self._codec.duration_ms(spoken)
+            self._observe_heard(item.key[0], heard_ms, spoken_ms, is_cut)
 
     def queued_seconds(self, now: float) -> float:
         """How much is not heard yet."""

@@ -5,12 +5,13 @@ transcriber, and each way in which the service refuses it.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.audio import PCMU
-from chime_gateway.call.reports.events import CallEnded
+from chime_gateway.call.reports.events import CallEnded, TurnCompleted
 from chime_gateway.outcomes import Outcome
 from chime_gateway.settings.agent_profile import AgentProfile
 from chime_gateway.settings.transcribers import REALTIME_MODEL, TRANSCRIBERS
@@ -21,6 +22,7 @@ from chime_gateway.sim.realtime.transcription import (
     Refusal,
     Transcription,
 )
+from chime_gateway.sim.realtime.voices import Script
 from tests.support.virtual import VirtualCall
 from tests.whole_calls.test_media_stream import SHORT, phrase
 
@@ -130,3 +132,37 @@ class VirtualTranscriptTests(SynchronousTestCase):
         )
         call = self.run_call(AgentProfile(), transcription)
         self.assertEqual([bool(text) for text in self.texts(call)], [True] * TURNS)
+
+
+class InterruptedReplyTests(SynchronousTestCase):
+    """An ordinary quick reply of a second, interrupted at every moment of it."""
+
+    def run_call(self, after_seconds: float, *, is_raw: bool) -> VirtualCall:
+        said = phrase(PCMU, *SHORT)
+        plan = CallPlan(
+            utterances=(said, said), interrupt_after_seconds=(after_seconds,)
+        )
+        reply = {"tone": 440, "seconds": 1.0, "say": "A quick reply."}
+        call = VirtualCall(plan, is_raw=is_raw, voice=Script([[reply]], Path(".")))
+        call.run()
+        return call
+
+    def test_each_turn_of_the_agent_is_told_at_once_in_order_and_with_its_sound(
+        self,
+    ) -> None:
+        for is_raw in (False, True):
+            for phase in range(28):
+                with self.subTest(is_raw=is_raw, phase=phase):
+                    call = self.run_call(phase * 0.05, is_raw=is_raw)
+                    told = [
+                        event.payload.turn
+                        for event in call.events
+                        if isinstance(event.payload, TurnCompleted)
+                        and event.payload.turn.speaker == "agent"
+                    ]
+                    self.assertEqual(len(told), 2)
+                    self.assertLess(told[0].number, told[1].number)
+                    for turn in told:
+                        assert turn.heard is not None
+                        assert turn.heard.heard_ms is not None
+                        self.assertLessEqual(turn.heard.heard_ms, 1000)

@@ -14,8 +14,8 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from chime_gateway.call.conversation.caller_texts import CallerTexts
-from chime_gateway.call.conversation.transcript import Speaker, Transcript
+from chime_gateway.call.conversation.transcript import Speaker
+from chime_gateway.call.conversation.turns import Turns
 from chime_gateway.call.limits import OwedAnswer
 from chime_gateway.call.reports import events
 from chime_gateway.call.reports.record import CallRecord
@@ -63,6 +63,7 @@ class Conversation:
 
     @param clock: seconds, monotonic.
     @ivar answer: whether the agent owes one.
+    @ivar turns: what was said so far.
     """
 
     _log = Logger()
@@ -81,14 +82,19 @@ class Conversation:
     ) -> None:
         self.agent: AgentSession | None = None
         self.answer = OwedAnswer(clock, answer_seconds)
-        self.transcript = Transcript(has_caller_text=profile.transcription is not None)
-        self._texts = CallerTexts(self.transcript, record.call_id, self._text_missed)
+        self.turns = Turns(
+            record.call_id,
+            clock,
+            began,
+            has_caller_text=profile.transcription is not None,
+            happened=owner.happened,
+            text_missed=self._text_missed,
+        )
         self._owner = owner
         self._profile = profile
         self._record = record
         self._pump = pump
         self._clock = clock
-        self._began = began
         self._belt = ToolBelt(profile, self, tools, clock, owner.bug)
         self._keypad = Keypad(self._typed)
         self._is_caller_speaking = False
@@ -118,7 +124,7 @@ class Conversation:
         self._is_parting = True
         self.answer.settle()
         self._belt.close()
-        self._pump.interrupt()
+        self._silence_agent()
         self._pump.mute_caller()
         if self.agent is not None:
             self.agent.say(words)
@@ -128,6 +134,7 @@ class Conversation:
         self.answer.settle()
         self._belt.close()
         self._keypad.close()
+        self.turns.agent_silent(is_cut=False)
         agent, self.agent = self.agent, None
         if agent is not None:
             agent.close()
@@ -136,7 +143,7 @@ class Conversation:
         """Have the agent say this now; C{False}: there is none."""
         if self.agent is None or self._is_parting:
             return False
-        self._pump.interrupt()
+        self._silence_agent()
         self.agent.say(_VERBATIM + text)
         self.answer.expect()
         return True
@@ -158,10 +165,6 @@ class Conversation:
             respond=True,
         )
 
-    def at(self) -> float:
-        """Seconds since the start of the call."""
-        return self._clock() - self._began
-
     def tick(self, now: float) -> None:
         """Every 20 ms."""
         if self._keypad.is_waiting:
@@ -172,7 +175,7 @@ class Conversation:
     def check(self, now: float) -> None:
         """Twice a second."""
         self._pump.report_heard(now)
-        self.settle()
+        self.turns.settle()
         if (
             self._mcp_called_at is not None
             and now - self._mcp_called_at >= _MCP_SECONDS
@@ -181,25 +184,12 @@ class Conversation:
             self._mcp_called_at = None
             self._respond()
 
-    def settle(self, *, is_over: bool = False) -> None:
-        """Tell of turns that have become known."""
-        for turn in self.transcript.settle(self.at(), is_over=is_over):
-            if not is_over:
-                self._texts.settled(turn)
-            self._owner.happened(events.TurnCompleted(turn.facts()))
-
     # -- told by the pump ----------------------------------------------------------
 
     def item_began(self, item_id: str, heard_at: float) -> None:
         self._spoke_at = self._clock()
         self._mcp_called_at = None
-        self.transcript.agent_began(item_id, heard_at - self._began)
-
-    def item_heard(
-        self, item_id: str, heard_ms: int, spoken_ms: int, is_cut: bool
-    ) -> None:
-        at = self.at()
-        self.transcript.agent_heard(item_id, heard_ms, spoken_ms, is_cut, at)
+        self.turns.agent_began(item_id, heard_at)
 
     # -- told by the leg -------------------------------------------------------------
 
@@ -207,7 +197,7 @@ class Conversation:
         self._record.digits += 1
         now = self._clock()
         if self._profile.interruptible and not self._pump.is_drained(now):
-            self._pump.interrupt()
+            self._silence_agent()
             if self.agent is not None:
                 self.agent.cancel()
         self._keypad.press(digit, now)
@@ -215,9 +205,8 @@ class Conversation:
     def _typed(self, digits: str) -> None:
         """Nobody has asked for them."""
         text = f"[The caller pressed {digits} on the keypad]"
-        turn = self.transcript.note(Speaker.KEYPAD, self.at(), digits)
         self._owner.happened(events.KeysPressed(len(digits)))
-        self._owner.happened(events.TurnCompleted(turn.facts()))
+        self.turns.note(Speaker.KEYPAD, digits)
         if self.agent is not None and not self._is_parting:
             self.agent.tell(text)
             self._respond()
@@ -236,16 +225,16 @@ class Conversation:
     def speech_started(self, item_id: str) -> None:
         self._is_caller_speaking = True
         self.answer.settle()
-        self.transcript.caller_began(item_id, self.at())
         if self._profile.interruptible and not self._is_parting:
             self._owner.interrupted()
-            self._pump.interrupt()
+            self._silence_agent()
+        self.turns.caller_began(item_id)
 
     def speech_stopped(self, item_id: str) -> None:
         self._is_caller_speaking = False
         self._record.turns += 1
         self._turn_ended_at = self._clock()
-        self.transcript.caller_stopped(item_id, self.at())
+        self.turns.caller_stopped(item_id)
         self._pump.turn_ended()
         self.answer.expect()
 
@@ -273,6 +262,8 @@ class Conversation:
                 detail=detail,
             )
         self._pump.response_done(response_id)
+        if not self._responses:
+            self.turns.agent_silent(is_cut=status == "cancelled")
         self._belt.response_done(response_id)
         if self._is_parting:
             if response_id == self._goodbye_id:
@@ -281,16 +272,16 @@ class Conversation:
             self._leave(self._leaving[1])
 
     def caller_said(self, item_id: str, text: str) -> None:
-        self._texts.came(item_id, text)
+        self.turns.caller_said(item_id, text)
 
     def transcription_failed(self, item_id: str, form: str, reason: str) -> None:
-        self._texts.failed(item_id, form, reason)
+        self.turns.caller_text_failed(item_id, form, reason)
 
     def tokens_used(self, tokens: Mapping[str, int]) -> None:
         self._record.tokens.update(tokens)
 
     def agent_said(self, item_id: str, text: str, is_final: bool) -> None:
-        self.transcript.agent_said(item_id, text, is_final, self.at())
+        self.turns.agent_said(item_id, text, is_final)
 
     def tool_called(
         self, response_id: str, call_id: str, name: str, arguments: str
@@ -358,8 +349,7 @@ class Conversation:
                 fault=use.logged_fault,
             )
         facts = use.facts()
-        began = self.at() - use.seconds
-        self.transcript.note(Speaker.TOOL, began, use.name, facts)
+        self.turns.note(Speaker.TOOL, use.name, facts)
         self._owner.happened(events.ToolCalled(facts))
 
     def fill(self, filler: str) -> bool:
@@ -385,6 +375,11 @@ class Conversation:
     def _text_missed(self, form: str) -> None:
         self.oddity_seen(f"transcription_{form}")
         self._owner.text_missed(form)
+
+    def _silence_agent(self) -> None:
+        """At once; what it had to say it has said."""
+        self._pump.interrupt()
+        self.turns.agent_silent(is_cut=True)
 
     def _respond(self) -> None:
         if self.agent is not None and not self._is_parting:

@@ -42,6 +42,7 @@ class Turn:
     @ivar text: as far as it is known.
     @ivar is_interrupted: the caller cut it short.
     @ivar heard_ms: how much of C{spoken_ms} the caller heard (agent only).
+    @ivar has_sound: some of it is there to be heard (agent only).
     @ivar is_text_lost: it is known that no text will come.
     @ivar tool: what was used, if it is a tool's.
     """
@@ -54,11 +55,21 @@ class Turn:
     is_interrupted: bool = False
     heard_ms: int | None = None
     spoken_ms: int | None = None
+    has_sound: bool = False
     has_text: bool = False
     is_text_lost: bool = False
     settled_by: float | None = None
     is_settled: bool = False
     tool: ToolFacts | None = field(default=None, repr=False)
+
+    def is_overdue(self, at: float) -> bool:
+        """It is over, and its text is not waited for any more."""
+        return self.settled_by is not None and at >= self.settled_by
+
+    def is_known(self, at: float) -> bool:
+        """All that will be known of it is."""
+        has_all = self.has_text or self.is_text_lost
+        return self.ended is not None and (has_all or self.is_overdue(at))
 
     @property
     def heard_text(self) -> str:
@@ -66,6 +77,8 @@ class Turn:
         The part of the text that was heard, by its share of the sound: nobody says
         which word is when.
         """
+        if self.heard_ms == 0:
+            return ""
         if not self.is_interrupted or not self.spoken_ms:
             return self.text
         share = (self.heard_ms or 0) / self.spoken_ms
@@ -163,9 +176,12 @@ class Transcript:
         """Its sound begins to be heard."""
         turn = self._open.get(item_id)
         if turn is None:
-            self._open[item_id] = self._begin(Speaker.AGENT, at)
-        else:
+            if item_id in self._settled:
+                return
+            turn = self._open[item_id] = self._begin(Speaker.AGENT, at)
+        elif not turn.has_sound:
             turn.started = at
+        turn.has_sound = True
 
     def agent_said(self, item_id: str, text: str, is_final: bool, at: float) -> None:
         """The text may be ahead of the sound."""
@@ -183,15 +199,29 @@ class Transcript:
     def agent_heard(
         self, item_id: str, heard_ms: int, spoken_ms: int, is_cut: bool, at: float
     ) -> None:
-        """Its sound was heard to the end, or cut."""
+        """Its sound, or a part of it, was heard to the end, or cut."""
         turn = self._open.get(item_id)
-        if turn is None or turn.ended is not None:
+        if turn is None:
             return
         turn.ended = at
-        turn.heard_ms = heard_ms
-        turn.spoken_ms = spoken_ms
-        turn.is_interrupted = is_cut
+        turn.heard_ms = (turn.heard_ms or 0) + heard_ms
+        turn.spoken_ms = (turn.spoken_ms or 0) + spoken_ms
+        turn.is_interrupted = turn.is_interrupted or is_cut
         turn.settled_by = at + _TEXT_SECONDS
+
+    def agent_silent(self, at: float, *, is_cut: bool) -> None:
+        """What has no sound by now will have none, and was not heard."""
+        for turn in self._open.values():
+            if turn.speaker is Speaker.AGENT and turn.ended is None:
+                self._end_unheard(turn, at, is_cut)
+
+    @staticmethod
+    def _end_unheard(turn: Turn, at: float, is_cut: bool) -> None:
+        if not turn.has_sound:
+            turn.ended = at
+            turn.heard_ms = turn.spoken_ms = 0
+            turn.is_interrupted = is_cut
+            turn.settled_by = at + _TEXT_SECONDS
 
     # -- time ------------------------------------------------------------------
 
@@ -199,25 +229,53 @@ class Transcript:
         """
         Turns that have become known since the last time.
 
+        Those of the agent's come in their order.  One waits for those before it, but
+        not longer than it would wait for its own text.
+
         @param is_over: the call is; nothing more will come.
         """
         if not self._open:
             return []
+        if is_over:
+            self._end_all(at)
         settled = []
+        of_agent: list[tuple[str, Turn]] = []
         for item_id, turn in list(self._open.items()):
-            is_known = turn.ended is not None and (
-                turn.has_text
-                or turn.is_text_lost
-                or (turn.settled_by is not None and at >= turn.settled_by)
-            )
-            if not is_known and not is_over:
+            if turn.speaker is not Speaker.AGENT:
+                if is_over or turn.is_known(at):
+                    settled.append(self._settle(item_id, turn))
                 continue
+            of_agent.append((item_id, turn))
+            if is_over or turn.is_overdue(at):
+                settled += self._settle_agent(of_agent, at)
+                of_agent = []
+        for item_id, turn in of_agent:
+            if not turn.is_known(at):
+                break
+            settled.append(self._settle(item_id, turn))
+        return sorted(settled, key=lambda turn: turn.number)
+
+    def _settle_agent(self, turns: list[tuple[str, Turn]], at: float) -> list[Turn]:
+        """The last of these waits no longer, nor do those before it."""
+        settled = []
+        for item_id, turn in turns:
+            if turn.ended is None:
+                # One that comes later was heard before it.
+                self._end_unheard(turn, at, is_cut=False)
+            if turn.ended is not None:
+                settled.append(self._settle(item_id, turn))
+        return settled
+
+    def _settle(self, item_id: str, turn: Turn) -> Turn:
+        del self._open[item_id]
+        self._settled[item_id] = None
+        if len(self._settled) > _REMEMBERED:
+            del self._settled[next(iter(self._settled))]
+        turn.is_settled = True
+        return turn
+
+    def _end_all(self, at: float) -> None:
+        self.agent_silent(at, is_cut=False)
+        for turn in self._open.values():
             if turn.ended is None:
                 turn.ended = at
-            del self._open[item_id]
-            self._settled[item_id] = None
-            if len(self._settled) > _REMEMBERED:
-                del self._settled[next(iter(self._settled))]
-            turn.is_settled = True
-            settled.append(turn)
-        return settled
