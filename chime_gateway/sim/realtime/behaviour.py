@@ -13,7 +13,7 @@ from attrs import Factory, define, field, frozen
 from chime_gateway.sim.realtime.faults.commands import CommandFault
 from chime_gateway.sim.realtime.faults.errors import UnaskedError
 from chime_gateway.sim.realtime.faults.responses import ResponseFault
-from chime_gateway.sim.realtime.faults.which import ALL, Which
+from chime_gateway.sim.realtime.faults.which import ALL, NONE, Which
 from chime_gateway.sim.realtime.transcription import ONE_OF_EACH, Transcription
 
 
@@ -37,6 +37,12 @@ class Behaviour:
     @ivar obfuscation: pad deltas as the service does at times.
     @ivar unannounced_items: send the audio of an item and nothing before it.
     @ivar close_at_once: close with C{close_code} (0: break) before saying anything.
+    @ivar odd_deltas: audio is cut within samples: deltas have odd lengths.
+    @ivar vad_first: to which C{response.create} the voice activity's own response
+        comes first.
+    @ivar speech_after_create: after which C{response.create} the caller begins to
+        speak, before it is answered.
+    @ivar speech_seconds: for how long at least, by the caller's audio.
     @ivar responses: those that end otherwise; the first that fits counts.
     @ivar refusals: commands that are not carried out; the first that fits counts.
     @ivar errors: C{error} events that answer nothing.
@@ -62,6 +68,10 @@ class Behaviour:
     obfuscation: bool = False
     unannounced_items: bool = False
     close_at_once: bool = False
+    odd_deltas: bool = False
+    vad_first: Which = NONE
+    speech_after_create: Which = NONE
+    speech_seconds: float = 1.0
     responses: Sequence[ResponseFault] = ()
     refusals: Sequence[CommandFault] = ()
     errors: Sequence[UnaskedError] = ()

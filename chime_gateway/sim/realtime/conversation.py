@@ -13,7 +13,7 @@ from typing import Any
 from attrs import define
 
 from chime_gateway.sim.realtime.behaviour import SessionLog
-from chime_gateway.sim.realtime.dialect import Configuration, Refused
+from chime_gateway.sim.realtime.dialect import Configuration, Refused, missing
 from chime_gateway.sim.realtime.events import ServerEvents, new_id
 
 
@@ -63,20 +63,11 @@ class Conversation:
     def create(self, message: Mapping[str, Any]) -> None:
         body = message.get("item")
         if not isinstance(body, dict) or "type" not in body:
-            raise Refused(
-                "missing_required_parameter",
-                "Missing required parameter: 'item.type'.",
-                "item.type",
-            )
+            raise missing("item.type")
         text = self._configuration.dialect.text
         for index, part in enumerate(body.get("content") or ()):
             if body.get("role") == "assistant" and part.get("type") != text:
-                where = f"item.content[{index}].text"
-                raise Refused(
-                    "missing_required_parameter",
-                    f"Missing required parameter: '{where}'.",
-                    where,
-                )
+                raise missing(f"item.content[{index}].text")
         item_id = body.get("id") or new_id("item")
         if item_id in self.items:
             raise Refused(
@@ -90,6 +81,18 @@ class Conversation:
         item = self._named(message, "truncating", "item_truncate_invalid_item_id")
         if item.body.get("role") != "assistant":
             raise Refused("invalid_value", "Only assistant audio can be truncated.")
+        index = message.get("content_index")
+        if index is None:
+            raise missing("content_index")
+        parts = item.body.get("content") or []
+        if type(index) is not int or not 0 <= index < len(parts):
+            raise Refused(
+                "invalid_value", f"Invalid value: '{index}'.", "content_index"
+            )
+        if parts[index]["type"] != self._configuration.dialect.audio:
+            raise Refused("invalid_value", "Only assistant audio can be truncated.")
+        if "audio_end_ms" not in message:
+            raise missing("audio_end_ms")
         end_ms = message.get("audio_end_ms")
         if type(end_ms) is not int or end_ms < 0:
             raise Refused(
@@ -105,12 +108,13 @@ class Conversation:
                 f"Audio content of {generated}ms is already shorter than {end_ms}ms",
             )
         self._log.truncations.append((item.id, end_ms, generated))
-        audio = self._configuration.dialect.audio
-        item.body["content"] = [{"type": audio, "transcript": ""}]
+        # What was cut off cannot be cut again.
+        item.sent_bytes = end_ms * codec.bytes_per_second // 1000
+        parts[index] = {**parts[index], "transcript": ""}
         self._events.emit(
             "conversation.item.truncated",
             item_id=item.id,
-            content_index=message.get("content_index", 0),
+            content_index=index,
             audio_end_ms=end_ms,
         )
 
@@ -128,6 +132,8 @@ class Conversation:
         self._events.emit("conversation.item.retrieved", item=public)
 
     def _named(self, message: Mapping[str, Any], doing: str, code: str) -> Item:
+        if "item_id" not in message:
+            raise missing("item_id")
         item = self.items.get(str(message.get("item_id")))
         if item is None:
             raise Refused(

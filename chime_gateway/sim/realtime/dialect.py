@@ -8,7 +8,7 @@ with the service's own codes and words.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from attrs import frozen
@@ -70,6 +70,12 @@ _PREVIEW_FORMATS: Final[Mapping[str, Codec]] = {
     "g711_ulaw": PCMU,
     "g711_alaw": PCMA,
 }
+
+#: The voices that the service was seen to take, and no others.
+GA_VOICES: Final = (
+    *("alloy", "ash", "ballad", "cedar", "coral"),
+    *("echo", "marin", "sage", "shimmer", "verse"),
+)
 
 _VAD: Final = {
     "type": "server_vad",
@@ -177,14 +183,25 @@ def _preview_codec(value: Any, where: str) -> Codec:
 
 
 def _named_codec(name: Any, formats: Mapping[str, Codec], where: str) -> Codec:
-    if not isinstance(name, str) or name not in formats:
-        supported = ", ".join(f"'{known}'" for known in formats)
+    _refuse_other(name, formats, where)
+    return formats[name]
+
+
+def _ga_voice(value: Any) -> Any:
+    # A voice of one's own is an object with its id.
+    if not isinstance(value, dict):
+        _refuse_other(value, GA_VOICES, "session.audio.output.voice")
+    return value
+
+
+def _refuse_other(name: Any, known: Collection[str], where: str) -> None:
+    if not isinstance(name, str) or name not in known:
+        supported = ", ".join(f"'{one}'" for one in known)
         raise Refused(
             "invalid_value",
             f"Invalid value: '{name}'. Supported values are: {supported}.",
             where,
         )
-    return formats[name]
 
 
 def refuse_unknown(patch: Mapping[str, Any], known: frozenset[str], where: str) -> None:
@@ -251,7 +268,7 @@ class Ga:
             _ga_codec(into["format"], "session.audio.input.format"),
             _ga_codec(out["format"], "session.audio.output.format"),
             into["turn_detection"],
-            out["voice"],
+            _ga_voice(out["voice"]),
             _transcription(into["transcription"], Ga.transcription),
             session["instructions"],
         )
@@ -323,14 +340,14 @@ class Configuration:
         """
         patch = message.get("session")
         if not isinstance(patch, dict):
-            raise _missing("session")
+            raise missing("session")
         if self.dialect is Ga and "type" not in patch:
-            raise _missing("session.type")
+            raise missing("session.type")
         refuse_unknown(patch, self.dialect.keys, "session")
         session = merged(self.session, patch)
         return session, self.dialect.settings(session)
 
 
-def _missing(name: str) -> Refused:
+def missing(name: str) -> Refused:
     text = f"Missing required parameter: '{name}'."
     return Refused("missing_required_parameter", text, name)

@@ -18,7 +18,6 @@ from chime_gateway.sim.realtime.behaviour import SessionLog
 from chime_gateway.sim.realtime.conversation import Conversation, Item
 from chime_gateway.sim.realtime.dialect import Configuration, Refused
 from chime_gateway.sim.realtime.events import ServerEvents, new_id
-from chime_gateway.sim.realtime.responses import Wanted
 from chime_gateway.sim.realtime.spoken import SpokenResponses
 from chime_gateway.sim.realtime.transcription import Transcription
 from chime_gateway.sim.realtime.vad import EnergyVad
@@ -119,6 +118,28 @@ class InputBuffer:
         self._take(len(self._buffer))
         self._events.emit("input_audio_buffer.cleared")
 
+    # -- what a test wants at once ------------------------------------------------
+
+    def end_turn(self) -> None:
+        """The caller's turn ends here; nobody need have spoken."""
+        if self._vad is None:
+            return
+        now_ms = self._now_ms()
+        if not self._vad.is_speech:
+            self._speech_started(now_ms)
+        self._vad.end_speech()
+        self._speech_stopped(now_ms)
+
+    def begin_turn(self, least_ms: int) -> None:
+        """The caller begins to speak here, whatever is heard."""
+        if self._vad is not None and not self._vad.is_speech:
+            self._vad.begin_speech(least_ms)
+            self._speech_started(self._now_ms())
+
+    def _now_ms(self) -> int:
+        codec = self._configuration.settings.input_codec
+        return codec.duration_ms(self._start + len(self._buffer))
+
     # -- turns -------------------------------------------------------------------
 
     def _take(self, size: int) -> bytes:
@@ -202,14 +223,15 @@ class InputBuffer:
             self._events.forget(idle)
 
     def _idle_timed_out(self) -> None:
+        if self._responses.active_id is not None:
+            return  # the client asked for one meanwhile; its end starts this anew
         codec = self._configuration.settings.input_codec
-        end_ms = codec.duration_ms(self._start + len(self._buffer))
         item_id = new_id("item")
         self._events.emit(
             "input_audio_buffer.timeout_triggered",
             audio_start_ms=codec.duration_ms(self._start),
-            audio_end_ms=end_ms,
+            audio_end_ms=self._now_ms(),
             item_id=item_id,
         )
         self._commit(self._take(len(self._buffer)), item_id)
-        self._responses.begin(b"", Wanted())
+        self._responses.answer(b"")

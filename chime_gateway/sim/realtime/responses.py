@@ -191,6 +191,15 @@ def usage(
     }
 
 
+def active_response(response_id: str) -> Refused:
+    """There is one, so that there cannot be another."""
+    return Refused(
+        "conversation_already_has_active_response",
+        f"Conversation already has an active response in progress: {response_id}."
+        " Wait until the response is finished before creating a new one.",
+    )
+
+
 class ResponseEvents:
     """What is said of every response: that it was created, and that it is done."""
 

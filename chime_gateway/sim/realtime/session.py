@@ -34,6 +34,7 @@ from chime_gateway.sim.realtime.responses import (
     ResponseEvents,
     TextResponses,
     Wanted,
+    active_response,
 )
 from chime_gateway.sim.realtime.spoken import SpokenResponses
 from chime_gateway.sim.realtime.transcription import words_of
@@ -239,13 +240,13 @@ class SimulatedSession:
         if wanted.is_aside and wanted.is_text:
             self._write(wanted)
             return
+        how, number = self._behaviour, self._counts["response.create"]
+        if number in how.vad_first and self._spoken.active_id is None:
+            self._input.end_turn()
         if self._spoken.active_id is not None:
-            raise Refused(
-                "conversation_already_has_active_response",
-                "Conversation already has an active response in progress:"
-                f" {self._spoken.active_id}. Wait until the response is finished before"
-                " creating a new one.",
-            )
+            raise active_response(self._spoken.active_id)
+        if number in how.speech_after_create:
+            self._input.begin_turn(int(how.speech_seconds * 1000))
         self._spoken.begin(b"", wanted)
 
     def _write(self, wanted: Wanted) -> None:

@@ -21,6 +21,7 @@ from chime_gateway.sim.realtime.responses import (
     Response,
     ResponseEvents,
     Wanted,
+    active_response,
     emit_text,
     usage,
 )
@@ -76,9 +77,12 @@ class SpokenResponses:
         return self._active.id if self._active is not None else None
 
     def answer(self, utterance: bytes) -> None:
-        """The caller has spoken."""
+        """The caller has spoken; the service asks for a response by itself."""
         if self._active is None:
             self.begin(utterance, Wanted())
+        else:
+            # The error answers no command of the client's.
+            self._events.refuse(active_response(self._active.id), None)
 
     def interrupt(self) -> None:
         """The caller begins to speak."""
@@ -190,7 +194,10 @@ class SpokenResponses:
         item = response.open_item
         codec = self._configuration.settings.output_codec
         length_ms = DELTA_MS[min(count, len(DELTA_MS) - 1)]
-        piece = speech.audio[sent : sent + length_ms * codec.bytes_per_second // 1000]
+        size = length_ms * codec.bytes_per_second // 1000
+        if self._behaviour.odd_deltas:
+            size |= 1
+        piece = speech.audio[sent : sent + size]
         if not piece:
             if not (rest and isinstance(rest[0], Failure)):
                 self._close_speech(response, item, "completed")

@@ -42,6 +42,16 @@ class EnergyVad:
         self._run_ms = 0
         self.is_speech = False
 
+    def begin_speech(self, least_ms: int) -> None:
+        """Somebody speaks, whatever is heard; not for less than C{least_ms}."""
+        self.is_speech = True
+        self._run_ms = -least_ms
+
+    def end_speech(self) -> None:
+        """Nobody speaks any more; who goes on begins anew."""
+        self.is_speech = False
+        self._run_ms = 0
+
     def feed(self, audio: bytes) -> list[SpeechEdge]:
         edges: list[SpeechEdge] = []
         data = self._pending + audio

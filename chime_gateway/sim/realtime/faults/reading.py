@@ -23,7 +23,7 @@ _SEVERAL: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
 }
 
 #: Members that say to which something happens.
-_WHICH: Final = frozenset({"sessions"})
+_WHICH: Final = frozenset({"sessions", "speech_after_create", "vad_first"})
 
 
 def _number(text: str) -> float:

@@ -42,4 +42,5 @@ class Which:
 
 
 ALL: Final = Which()
+NONE: Final = Which(1, 0)
 FIRST: Final = Which(1, 1)
