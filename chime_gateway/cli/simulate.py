@@ -26,6 +26,7 @@ from chime_gateway.sim.caller.dial import SIP_SCHEMES, STREAM_SCHEMES, place_cal
 from chime_gateway.sim.caller.meter import TerminalMeter
 from chime_gateway.sim.realtime.behaviour import Behaviour
 from chime_gateway.sim.realtime.faults.reading import with_fault
+from chime_gateway.sim.realtime.faults.which import Which
 from chime_gateway.sim.realtime.server import Door, SimulatorFactory
 from chime_gateway.sim.realtime.voices import Parrot, Prompt, Script, Voice
 
@@ -143,7 +144,11 @@ class SimulateOptions(usage.Options):
         ["voice", "v", "parrot", "parrot, prompt:FILE.wav or script:FILE.json."],
         ["api-key", "k", None, "Accept this key only. [default: any]"],
         ["deployment", "d", None, "Know this deployment only. [default: any]"],
-        ["refuse", None, 0, "Refuse every handshake with this HTTP status.", int],
+        [
+            *("refuse", None, "0"),
+            "Refuse handshakes: an HTTP status, silence (never answer) or drop.",
+        ],
+        ["refuse-which", None, "", "Those only: 2, 1-3 or 2-. [default: all]"],
         ["retry-after", None, -1, "Retry-After that goes with --refuse.", int],
     ]
 
@@ -160,6 +165,27 @@ class SimulateOptions(usage.Options):
 
     def postOptions(self) -> None:
         self._new_voice = self._voice()
+        self._door = self._refusing()
+
+    def _refusing(self) -> Door:
+        known = {name: frozenset(filter(None, [self[name]])) for name in _DOOR_KEYS}
+        how = self["refuse"]
+        is_status = how == "0" or (how.isascii() and how.isdigit() and len(how) == 3)
+        if not is_status and how not in ("silence", "drop"):
+            raise usage.UsageError(f"--refuse {how}: an HTTP status, silence or drop")
+        try:
+            which = Which.read(self["refuse-which"])
+        except ValueError as exc:
+            raise usage.UsageError(f"--refuse-which {exc}") from exc
+        return Door(
+            known["api-key"],
+            known["deployment"],
+            int(how) if is_status else 0,
+            self["retry-after"],
+            is_silent=how == "silence",
+            breaks=how == "drop",
+            which=which,
+        )
 
     def _voice(self) -> Callable[[], Voice]:
         kind, _, path = self["voice"].partition(":")
@@ -179,17 +205,11 @@ class SimulateOptions(usage.Options):
         )
 
     def run(self, reactor: Any) -> Deferred[int]:
-        only = {name: frozenset(filter(None, [self[name]])) for name in _DOOR_KEYS}
         factory = SimulatorFactory(
             self._new_voice,
             reactor=reactor,
             behaviour=self._behaviour,
-            door=Door(
-                only["api-key"],
-                only["deployment"],
-                self["refuse"],
-                self["retry-after"],
-            ),
+            door=self._door,
         )
         return Deferred.fromCoroutine(self._serve(reactor, factory))
 

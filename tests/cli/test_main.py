@@ -22,6 +22,10 @@ class CliTests(SynchronousTestCase):
             (["simulate-azure", "--voice", "tenor"], "--voice tenor"),
             (["simulate-azure", "--voice", "prompt:/no.wav"], "/no.wav"),
             (["simulate-azure", "--fault", "gremlins"], "gremlins"),
+            (["simulate-azure", "--fault", "response=lost"], "response"),
+            (["simulate-azure", "--refuse", "loudly"], "--refuse loudly"),
+            (["simulate-azure", "--refuse", "-1"], "--refuse -1"),
+            (["simulate-azure", "--refuse-which", "x"], "--refuse-which"),
             (["simulate-azure", "--fault", "speed=fast"], "speed"),
             (["simulate-azure", "--fault", "transcription=1"], "transcription"),
         ):

@@ -25,6 +25,7 @@ class Behaviour:
     @ivar speed: times real time at which speech is generated.
     @ivar first_delta_seconds: from C{response.created} to the first audio.
     @ivar session_seconds: after which the session expires.
+    @ivar early_seconds: so much earlier than its C{expires_at} it does.
     @ivar update_delay_seconds: before C{session.updated}; negative: never.
     @ivar silent_start: accept the connection and never say anything.
     @ivar stall_after_seconds: from then on say nothing at all.
@@ -55,6 +56,7 @@ class Behaviour:
     speed: float = 5.0
     first_delta_seconds: float = 0.3
     session_seconds: float = 3600.0
+    early_seconds: float = 0.0
     update_delay_seconds: float = 0.0
     silent_start: bool = False
     stall_after_seconds: float | None = None

@@ -17,9 +17,11 @@ from urllib.parse import parse_qs, urlsplit
 from attrs import frozen
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
 from autobahn.websocket.types import ConnectionDeny
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from chime_gateway.sim.realtime.behaviour import Behaviour
+from chime_gateway.sim.realtime.faults.which import ALL, Which
 from chime_gateway.sim.realtime.session import SimulatedSession
 from chime_gateway.sim.realtime.transcription import DEPLOYMENT_NOT_FOUND
 from chime_gateway.sim.realtime.voices import Voice
@@ -53,15 +55,26 @@ class Door:
     @ivar deployments: known names; empty: any.
     @ivar refuse_status: refuse everybody with this status; 0: nobody.
     @ivar retry_after_seconds: goes with C{refuse_status}; negative: none.
+    @ivar is_silent: never answer a handshake; the connection stays open.
+    @ivar breaks: break the connection instead of answering.
+    @ivar which: of the handshakes, counted from 1, are treated so; the others as
+        their keys and deployments deserve.
     """
 
     api_keys: frozenset[str] = frozenset()
     deployments: frozenset[str] = frozenset()
     refuse_status: int = 0
     retry_after_seconds: int = -1
+    is_silent: bool = False
+    breaks: bool = False
+    which: Which = ALL
 
-    def refusal(self, uri: str, headers: Mapping[str, str]) -> int:
-        """An HTTP status, or 0 to let the client in."""
+    def refusal(self, uri: str, headers: Mapping[str, str], number: int = 1) -> int:
+        """
+        An HTTP status, or 0 to let the client in.
+
+        @param number: of the handshake.
+        """
         parts = urlsplit(uri)
         query = parse_qs(parts.query)
         if parts.path not in (GA_PATH, PREVIEW_PATH):
@@ -76,7 +89,7 @@ class Door:
         name = query.get("deployment" if is_preview else "model", [""])[0]
         if not name or (self.deployments and name not in self.deployments):
             return 404
-        return self.refuse_status
+        return self.refuse_status if number in self.which else 0
 
 
 class SimulatorProtocol(WebSocketServerProtocol):  # type: ignore[misc]
@@ -85,10 +98,18 @@ class SimulatorProtocol(WebSocketServerProtocol):  # type: ignore[misc]
     _log = Logger()
     session: SimulatedSession | None = None
 
-    def onConnect(self, request: Any) -> tuple[str | None, dict[str, str]]:
+    def onConnect(
+        self, request: Any
+    ) -> tuple[str | None, dict[str, str]] | Deferred[Any]:
         self._uri: str = self.http_request_uri
-        status = self.factory.door.refusal(self._uri, request.headers)
-        self.factory.handshakes.append((self._uri, dict(request.headers), status))
+        factory, door = self.factory, self.factory.door
+        number = len(factory.handshakes) + 1
+        status = door.refusal(self._uri, request.headers, number)
+        factory.handshakes.append((self._uri, dict(request.headers), status))
+        if (door.is_silent or door.breaks) and number in door.which:
+            if door.breaks:
+                self.dropConnection(abort=True)
+            return Deferred()  # of an answer that is never given
         if status:
             raise ConnectionDeny(status, "refused")
         return ("realtime" if "realtime" in request.protocols else None), {}
@@ -98,8 +119,10 @@ class SimulatorProtocol(WebSocketServerProtocol):  # type: ignore[misc]
     ) -> None:
         kind, message = _BODIES.get(code, (str(code), "The service is unavailable."))
         body = json.dumps({"error": {"code": kind, "message": message}}).encode()
-        wait = self.factory.door.retry_after_seconds
-        retry = f"Retry-After: {wait}\r\n" if wait >= 0 else ""
+        door = self.factory.door
+        wait = door.retry_after_seconds
+        has_wait = wait >= 0 and code == door.refuse_status
+        retry = f"Retry-After: {wait}\r\n" if has_wait else ""
         head = (
             f"HTTP/1.1 {code} {reason}\r\nContent-Type: application/json\r\n{retry}"
             f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
@@ -168,6 +191,8 @@ class SimulatorFactory(WebSocketServerFactory):  # type: ignore[misc]
         fragment_bytes: int | None = None,
     ) -> None:
         super().__init__(reactor=reactor, protocols=["realtime"])
+        # A door that is silent stays so.
+        self.setProtocolOptions(openHandshakeTimeout=0)
         self.new_voice = new_voice
         self.behaviour = behaviour or Behaviour()
         self.door = door or Door(api_keys=api_keys)

@@ -68,7 +68,9 @@ class SimulatedSession:
         self._configuration = configuration = Configuration(
             dialect,
             session_id=new_id("sess"),
-            expires_at=int(wall_time() + behaviour.session_seconds),
+            expires_at=int(
+                wall_time() + behaviour.session_seconds + behaviour.early_seconds
+            ),
         )
         self._events = events = ServerEvents(
             dialect, behaviour, self.log, send=send, clock=clock

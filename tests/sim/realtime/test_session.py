@@ -268,6 +268,13 @@ class GaSessionTests(SessionTestCase):
         text = "Your session hit the maximum duration of 1 minutes."
         self.assertEqual(self.closes, [(1001, text)])
 
+    def test_the_session_may_expire_before_it_said(self) -> None:
+        self.session(behaviour=Behaviour(session_seconds=60, early_seconds=1800))
+        expires_at = self.events[0]["session"]["expires_at"]
+        self.assertEqual(expires_at, 1_700_001_860)
+        self.run_for(60.1)
+        self.assertEqual(self.last_error()["code"], "session_expired")
+
     def test_a_silent_caller_is_asked_after_the_idle_time(self) -> None:
         voice = Answers([Speech(b"\xff" * 8000, "a")], [Speech(b"\xff" * 80, "b")])
         session = self.session(voice)
