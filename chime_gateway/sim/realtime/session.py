@@ -172,8 +172,8 @@ class SimulatedSession:
             command = self._commands.get(kind)
             if command is None:
                 raise Refused("invalid_value", f"Invalid value: '{kind}'.", "type")
-            self._refuse_by_fault(kind)
-            command(message)
+            if not self._is_ignored(kind):
+                command(message)
         except Refused as exc:
             self._events.refuse(exc, event_id if exc.is_correlated else None)
         except (ValueError, RecursionError) as exc:
@@ -181,12 +181,15 @@ class SimulatedSession:
                 Refused("invalid_json", f"Could not parse: {exc}"), event_id
             )
 
-    def _refuse_by_fault(self, kind: str) -> None:
-        """@raise Refused: this one is."""
+    def _is_ignored(self, kind: str) -> bool:
+        """@raise Refused: this one is refused by a fault."""
         self._counts[kind] += 1
         for fault in self._behaviour.refusals:
             if fault.command == kind and self._counts[kind] in fault.which:
+                if fault.error is None:
+                    return True
                 raise fault.error.refused(is_correlated=fault.is_correlated)
+        return False
 
     def _expire(self) -> None:
         minutes = self._behaviour.session_seconds / 60

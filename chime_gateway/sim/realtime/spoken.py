@@ -28,6 +28,7 @@ from chime_gateway.sim.realtime.responses import (
 from chime_gateway.sim.realtime.voices import (
     Failure,
     Speech,
+    Stuck,
     ToolCall,
     Turn,
     Voice,
@@ -128,6 +129,8 @@ class SpokenResponses:
         part, rest = parts[0], parts[1:]
         if isinstance(part, Failure):
             self._end(part.status, part.code)
+        elif isinstance(part, Stuck):
+            pass  # until it is cancelled
         elif isinstance(part, ToolCall):
             self._call_tool(response, part)
             self._speak_next(rest)
@@ -199,7 +202,7 @@ class SpokenResponses:
             size |= 1
         piece = speech.audio[sent : sent + size]
         if not piece:
-            if not (rest and isinstance(rest[0], Failure)):
+            if not (rest and isinstance(rest[0], Failure | Stuck)):
                 self._close_speech(response, item, "completed")
             self._speak_next(rest)
             return

@@ -55,7 +55,12 @@ class Failure:
     code: str | ServiceError
 
 
-Part: TypeAlias = Speech | Words | ToolCall | Failure
+@frozen
+class Stuck:
+    """The response goes no further, and does not end."""
+
+
+Part: TypeAlias = Speech | Words | ToolCall | Failure | Stuck
 
 
 @frozen

@@ -1,25 +1,31 @@
-"""Commands that the service refuses, though there is nothing wrong with them."""
+"""Commands that the service refuses or ignores, with nothing wrong about them."""
 
 from __future__ import annotations
+
+from typing import Final
 
 from attrs import frozen
 
 from chime_gateway.sim.realtime.faults.errors import ServiceError
 from chime_gateway.sim.realtime.faults.which import ALL, Which
 
+#: Instead of an error's name.
+SILENCE: Final = "silence"
+
 
 @frozen
 class CommandFault:
     """
-    A command is answered with an error and not carried out.
+    A command is not carried out.
 
     @ivar command: type of the client's event.
+    @ivar error: the answer; None: there is none.
     @ivar which: of the events of that type in a session.
     @ivar is_correlated: the error has the command's C{event_id}.
     """
 
     command: str
-    error: ServiceError
+    error: ServiceError | None
     which: Which = ALL
     is_correlated: bool = True
 
@@ -27,7 +33,7 @@ class CommandFault:
     def read(cls, text: str) -> CommandFault:
         """
         @param text: C{COMMAND:ERROR[:uncorrelated][@WHICH]}, for example
-            C{response.create:rate_limit_exceeded@1-2}.
+            C{response.create:rate_limit_exceeded@1-2}; C{silence} for no answer.
         @raise ValueError: it is not.
         """
         what, _, which = text.partition("@")
@@ -35,5 +41,5 @@ class CommandFault:
         is_correlated = rest[1:] != ["uncorrelated"]
         if not command or not rest or not rest[0] or (rest[1:] and is_correlated):
             raise ValueError(f"{text!r}: expected COMMAND:ERROR[:uncorrelated][@WHICH]")
-        error = ServiceError.named(rest[0])
+        error = None if rest[0] == SILENCE else ServiceError.named(rest[0])
         return cls(command, error, Which.read(which), is_correlated)

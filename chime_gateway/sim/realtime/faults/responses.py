@@ -10,9 +10,12 @@ from attrs import evolve, frozen
 from chime_gateway.audio import Codec
 from chime_gateway.sim.realtime.faults.errors import ServiceError
 from chime_gateway.sim.realtime.faults.which import ALL, Which
-from chime_gateway.sim.realtime.voices import Failure, Part, Speech, Words
+from chime_gateway.sim.realtime.voices import Failure, Part, Speech, Stuck, Words
 
-STATUSES: Final = ("completed", "failed", "incomplete", "cancelled")
+#: Not a status of the service's: the response never ends by itself.
+STUCK: Final = "stuck"
+
+STATUSES: Final = ("completed", "failed", "incomplete", "cancelled", STUCK)
 
 #: Instead of a reason: the response is completed, with words and no sound.
 TEXT_ONLY: Final = "text"
@@ -23,7 +26,7 @@ class ResponseFault:
     """
     How the service answers instead.
 
-    @ivar status: of C{response.done}.
+    @ivar status: of C{response.done}; L{STUCK}: there is none, unless it is cancelled.
     @ivar why: the reason, of C{failed} the error's name; for C{completed} empty or
         L{TEXT_ONLY}.
     @ivar after_ms: of audio; 0: there is none, and no item either.
@@ -45,6 +48,8 @@ class ResponseFault:
             if isinstance(part, Speech) and left > 0:
                 kept.append(evolve(part, audio=part.audio[:left]))
                 left -= len(part.audio)
+        if self.status == STUCK:
+            return [*kept, Stuck()]
         if self.status != "completed":
             return [*kept, Failure(self.status, self.why)]
         if self.why == TEXT_ONLY:
@@ -77,4 +82,5 @@ _WHY: Final = {
     "failed": "server_error",
     "incomplete": "max_output_tokens",
     "cancelled": "turn_detected",
+    STUCK: "",
 }

@@ -39,6 +39,7 @@ class CommandFaultTests(SessionTestCase):
             self.events.clear()
             self.say(session, command, event_id=f"e{count}")
             first = self.events[0]
+            assert fault.error is not None
             message = first.get("error", {}).get("message")
             self.assertEqual(message == fault.error.message, count == number)
             if count == number:
@@ -57,6 +58,16 @@ class CommandFaultTests(SessionTestCase):
         self.say(session, "session.update", session={"type": "realtime"})
         updated = self.events[-1]["session"]
         self.assertNotEqual(updated["instructions"], "changed")
+
+    def test_a_command_may_be_ignored(self) -> None:
+        fault = CommandFault.read("response.create:silence@1")
+        session = self.session(behaviour=Behaviour(refusals=[fault]))
+        self.events.clear()
+        self.say(session, "response.create")
+        self.run_for(60.0)
+        self.assertEqual(self.events, [])
+        self.say(session, "response.create")
+        self.assertEqual(self.kinds()[0], "response.created")
 
     def test_a_code_may_be_a_number(self) -> None:
         fault = CommandFault.read("response.create:429")

@@ -93,6 +93,21 @@ class ResponseFaultTests(SessionTestCase):
         self.assertEqual(done["output"][0]["status"], "incomplete")
         self.assertEqual(done["status_details"]["reason"], "content_filter")
 
+    def test_one_that_is_stuck_ends_when_it_is_cancelled(self) -> None:
+        for after_ms in (0, 300):
+            with self.subTest(after_ms=after_ms):
+                self.events.clear()
+                fault = ResponseFault("stuck", after_ms=after_ms)
+                session = self.session(Answers(ANSWER), Behaviour(responses=[fault]))
+                self.say(session, "response.create")
+                self.run_for(60.0)
+                self.assertNotIn("response.done", self.kinds())
+                self.say(session, "response.cancel")
+                done = self.events[-1]["response"]
+                self.assertEqual(done["status"], "cancelled")
+                self.assertEqual(len(done["output"]), bool(after_ms))
+                session.stop()
+
     def test_a_rate_limit_has_its_hint(self) -> None:
         fault = ResponseFault.read("failed:rate_limit_exceeded/350ms@1")
         self.respond(Behaviour(responses=[fault]), 1)
