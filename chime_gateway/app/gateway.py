@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import gc
 import secrets
-import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
-from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
 from autobahn.websocket import USES_NVX
@@ -30,6 +28,7 @@ from chime_gateway.app.advice import advice
 from chime_gateway.app.call_storage import Kept
 from chime_gateway.app.compose import Composition, roster_of
 from chime_gateway.app.log import json_log_observer
+from chime_gateway.app.signals import Signals
 from chime_gateway.call.table import CallTable
 from chime_gateway.errors import ConfigError
 from chime_gateway.http.metrics import Metrics
@@ -73,6 +72,7 @@ class GatewayService(MultiService):
         self._reactor = reactor
         self._read_again = read_again
         self._began = reactor.seconds()
+        self._signals = Signals(reactor, self._hurry, self.reload)
         self.ports: list[IListeningPort] = []
         self.metrics = Metrics()
         self.composition: Composition
@@ -137,6 +137,7 @@ class GatewayService(MultiService):
             deployments=[d.name for d in deployments],
             nvx=USES_NVX,
         )
+        self._signals.started()
         self._reactor.callWhenRunning(self._running)
 
     def _start_sip(self, sip: SipCarrier) -> None:
@@ -181,28 +182,12 @@ class GatewayService(MultiService):
         )
 
     def _running(self) -> None:
-        """The reactor runs: its own signal handlers are in place."""
+        """The reactor runs, and has put its own signal handlers in place."""
+        if threading.current_thread() is threading.main_thread():
+            self._signals.listen()
         # What lives as long as the process need not be looked at again.
         gc.collect()
         gc.freeze()
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
-                self._take_over(number)
-            signal.signal(
-                signal.SIGHUP, lambda *_: self._reactor.callFromThread(self.reload)
-            )
-
-    def _take_over(self, number: signal.Signals) -> None:
-        """The first signal drains, as Twisted has it; the second ends at once."""
-        stop = signal.getsignal(number)
-        if not callable(stop):
-            return
-
-        def signalled(signum: int, frame: FrameType | None) -> None:
-            signal.signal(number, lambda *_: self._reactor.callFromThread(self._hurry))
-            stop(signum, frame)
-
-        signal.signal(number, signalled)
 
     # -- read again ----------------------------------------------------------------
 

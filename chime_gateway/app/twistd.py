@@ -17,6 +17,7 @@ from twisted.application.service import IService
 from twisted.python import usage
 
 from chime_gateway.app.advice import advice
+from chime_gateway.app.signals import listen_while_starting
 from chime_gateway.call.tools import BUILT_IN_TOOLS
 from chime_gateway.errors import ConfigError
 from chime_gateway.net.clock import use_monotonic_clock
@@ -108,11 +109,13 @@ class Options(usage.Options):
 
 def makeService(options: Options, reactor: Any = None) -> IService:
     """Called by C{twistd} once the command line has been read."""
-    from chime_gateway.app.gateway import GatewayService
-
     if reactor is None:
+        # What is imported here takes a moment, in which the process may be stopped.
+        listen_while_starting()
         from twisted.internet import reactor
 
         use_monotonic_clock(reactor)
+    from chime_gateway.app.gateway import GatewayService
+
     service: IService = GatewayService(options.settings, reactor, options.read)
     return service

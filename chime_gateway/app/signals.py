@@ -1,0 +1,92 @@
+"""
+What the process is told by signals, from the moment that it can listen to them.
+
+Twisted's own handlers have the process end by the signal that stopped it, which
+supervisors other than systemd count as a crash.  Being told to stop is no fault: the
+status is 0.  PID 1 of a container gets no signal that it has no handler for, so there
+is one as early as possible.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, Final
+
+from twisted.internet.error import ReactorNotRunning
+from twisted.logger import Logger
+
+_STOPS: Final = (signal.SIGTERM, signal.SIGINT)
+
+
+def listen_while_starting() -> None:
+    """Nothing is under way yet: a stop is the end, and there is nothing to reload."""
+    for number in _STOPS:
+        signal.signal(number, _end)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
+def _end(number: int, _: FrameType | None) -> None:
+    _stop_no_more()
+    raise SystemExit(0)
+
+
+def _stop_no_more() -> None:
+    """It ends.  Python takes handlers away before it has: a signal would kill it."""
+    for number in _STOPS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+class Signals:
+    """
+    Signals while the reactor runs.
+
+    @param hurry: called when told to stop for a second time, and each time after.
+    @param reload: called for SIGHUP.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self, reactor: Any, hurry: Callable[[], object], reload: Callable[[], object]
+    ) -> None:
+        self._reactor = reactor
+        self._hurry = hurry
+        self._reload = reload
+
+    def started(self) -> None:
+        """
+        All has been started, and the reactor runs soon: a stop is its first task.
+
+        Whoever does not run the process keeps the handlers that there are.
+        """
+        if signal.getsignal(signal.SIGTERM) is _end:
+            self.listen()
+
+    def listen(self) -> None:
+        """In place of Twisted's handlers; called in the main thread."""
+        for number in (*_STOPS, signal.SIGHUP):
+            signal.signal(number, self._signalled)
+        # Twisted's may have been called before they were replaced.
+        self._reactor.addSystemEventTrigger("after", "shutdown", self._forget)
+
+    def _forget(self) -> None:
+        """There is no other way to tell twistd."""
+        self._reactor._exitSignal = None
+        _stop_no_more()
+
+    def _signalled(self, number: int, _: FrameType | None) -> None:
+        # The reactor may be in the middle of anything; a log line is, too.
+        self._reactor.callFromThread(self.told, number)
+
+    def told(self, number: int) -> None:
+        """In the reactor."""
+        if number == signal.SIGHUP:
+            self._reload()
+            return
+        self._log.info("told to stop: {name}", name=signal.Signals(number).name)
+        try:
+            self._reactor.stop()
+        except ReactorNotRunning:
+            self._hurry()  # it stops already
