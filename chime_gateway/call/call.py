@@ -98,6 +98,9 @@ class Call:
             answer_seconds=limits.agent_silence_seconds,
             tools=context.tools,
         )
+        # Called for every frame: nothing stands in between.
+        self.caller_audio: Callable[[bytes], None] = self._pump.caller_audio
+        self.gap_filled: Callable[[bytes], None] = self._pump.gap_filled
         self._machine = new_machine(self)
 
     # -- wanted from outside ---------------------------------------------------
@@ -195,9 +198,6 @@ class Call:
         )
 
     # -- LegEvents ---------------------------------------------------------------
-
-    def caller_audio(self, audio: bytes) -> None:
-        self._pump.caller_audio(audio)
 
     def digit_pressed(self, digit: str) -> None:
         self.conversation.digit_pressed(digit)

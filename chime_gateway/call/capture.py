@@ -32,7 +32,7 @@ Entry: TypeAlias = tuple[float, bool, int, str, list[Any]]
 LEG_REPORTS: Final = frozenset(
     {
         *("caller_audio", "digit_pressed", "mark_reached", "audio_dropped"),
-        *("oddity_seen", "leg_ended"),
+        *("gap_filled", "oddity_seen", "leg_ended"),
     }
 )
 AGENT_REPORTS: Final = frozenset(

@@ -1,5 +1,6 @@
 """
-Packet loss concealment for G.711: what might have been said in a lost frame.
+Packet loss concealment for G.711: what might have been said in a lost frame, and how
+a pause sounds.
 
 The last pitch period is repeated and fades, after the idea of ITU-T G.711
 appendix I.  It is asked for lost frames only and costs nothing otherwise.
@@ -7,6 +8,7 @@ appendix I.  It is asked for lost frames only and costs nothing otherwise.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -28,6 +30,22 @@ _FADE_TO: Final = 0.06
 
 _HISTORY_SECONDS: Final = 0.04
 
+#: A pause is not louder than this, in -dBov: a VAD must not take it for speech.
+_LOUDEST_NOISE: Final = 40
+
+#: Below this G.711 has no steps left.
+_SOFTEST_NOISE: Final = 78
+
+_NOISE_SECONDS: Final = 1
+
+
+@lru_cache(maxsize=128)
+def _noise(codec: Codec, level: int) -> bytes:
+    """White noise so far below the loudest there is, a second of it."""
+    count = codec.clock_rate * _NOISE_SECONDS
+    samples = np.random.default_rng(level).normal(0, 32768 * 10 ** (-level / 20), count)
+    return encode(codec, samples.astype(np.int16))
+
 
 class Concealment:
     """
@@ -39,6 +57,7 @@ class Concealment:
         self._history_bytes = int(_HISTORY_SECONDS * codec.bytes_per_second)
         self._history = b""
         self._made = 0
+        self._noise_at = 0
         self._period: Samples = np.zeros(1, np.int16)
 
     def heard(self, audio: bytes) -> None:
@@ -52,16 +71,35 @@ class Concealment:
     def conceal(self, byte_count: int) -> bytes:
         """What to play in place of so much."""
         codec = self._codec
-        if not self._history:
+        most = int(_FADE_TO * codec.clock_rate) - self._made
+        if not self._history or most <= 0:
             return codec.silence(byte_count)
         if self._made == 0:
             self._period = self._last_period()
-        at = np.arange(self._made, self._made + byte_count)
-        self._made += byte_count
+        count = min(byte_count, most)
+        at = np.arange(self._made, self._made + count)
+        self._made += count
         rate = codec.clock_rate
         fade = (_FADE_TO - at / rate) / (_FADE_TO - _FADE_FROM)
         samples = self._period[at % len(self._period)] * np.clip(fade, 0.0, 1.0)
-        return encode(codec, samples.astype(np.int16))
+        made = encode(codec, samples.astype(np.int16))
+        return made + codec.silence(byte_count - count)
+
+    def silence(self, byte_count: int, noise: int | None) -> bytes:
+        """
+        What a pause sounds like.
+
+        @param noise: its level, in -dBov (RFC 3389 section 3); C{None}, or less than
+            can be heard: nothing.
+        """
+        if noise is None or noise >= _SOFTEST_NOISE:
+            return self._codec.silence(byte_count)
+        second = _noise(self._codec, max(_LOUDEST_NOISE, noise))
+        start = self._noise_at
+        self._noise_at = (start + byte_count) % len(second)
+        if start + byte_count <= len(second):
+            return second[start : start + byte_count]
+        return (second * (2 + byte_count // len(second)))[start : start + byte_count]
 
     def _last_period(self) -> Samples:
         samples = decode(self._codec, self._history)

@@ -146,6 +146,11 @@ def sip_families(sip: SipCounts) -> Iterator[Metric]:
         ("reordered", "RTP packets that were put in order.", network.reordered),
         ("duplicates", "RTP packets that came twice.", network.duplicates),
         ("concealed", "Lost packets that were made up for.", network.concealed),
+        (
+            "clock_resets",
+            "RTP clocks of callers that made no sense and were followed anew.",
+            network.clock_resets,
+        ),
     ):
         yield CounterMetricFamily(f"chimegw_rtp_{name}", text, value=value)
     yield by_label(

@@ -4,17 +4,19 @@ The jitter buffer: a caller's packets in their order, gaps filled.
 The listener is a model, not an ear: it needs every frame, in order, as soon as
 possible, and no steady clock.  So a packet in its turn is passed on at once and
 costs no delay.  Only where one is missing are those behind it held back, for as
-long as late ones have been late lately; then the gap is concealed.
+long as late ones have been late lately; then it is given up.  What is put in its
+place is the L{Timeline}'s.
 
 It owns no timer and knows no sockets.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeAlias
 
 from attrs import define
+
+from chime_gateway.media.timeline import Timeline
 
 #: How long a missing packet is waited for, in seconds.
 MIN_WAIT_SECONDS: Final = 0.02
@@ -23,16 +25,19 @@ MAX_WAIT_SECONDS: Final = 0.12
 #: What was learnt of late packets is forgotten by so much a second.
 _FORGET_PER_SECOND: Final = 0.005
 
-#: A gap longer than this is a pause in the network, which whoever keeps the
-#: time fills; inventing sound for it would help nobody.
-MAX_CONCEALED_FRAMES: Final = 5
-
 #: Steps that a stream does not make by itself (RFC 3550 appendix A.1).
 MAX_DROPOUT: Final = 3000
 MAX_MISORDER: Final = 100
 
 #: Packets held back at most.
 _MAX_HELD: Final = 64
+
+#: What a packet that is no audio has in place of a level of noise.
+NO_NOISE: Final = -1
+
+#: (timestamp, audio, level of noise in -dBov): without audio it is a pause, and
+#: without both it has a number and nothing else.
+_Packet: TypeAlias = tuple[int, bytes, int]
 
 
 @define
@@ -49,125 +54,139 @@ class JitterStats:
 
 class JitterBuffer:
     """
-    @param conceal: makes so many bytes in place of a lost packet.
-    @param heard: is told of every payload that is passed on.
     @ivar wait_seconds: how long a missing packet is waited for now.
+    @ivar held: what is held back, by number.
     """
 
-    def __init__(
-        self,
-        conceal: Callable[[int], bytes],
-        heard: Callable[[bytes], None],
-        stats: JitterStats | None = None,
-    ) -> None:
+    def __init__(self, timeline: Timeline, stats: JitterStats | None = None) -> None:
         self.stats = stats or JitterStats()
         self.wait_seconds = MIN_WAIT_SECONDS
-        self._conceal = conceal
-        self._heard = heard
+        self.held: dict[int, _Packet] = {}
+        self._timeline = timeline
         self._next: int | None = None
-        self._next_timestamp = 0
-        self._held: dict[int, tuple[int, bytes]] = {}
         self._held_since = 0.0
         self._given_up: dict[int, float] = {}
-        self._suspect: int | None = None
+        self._suspect: tuple[int, _Packet, float] | None = None
         self._learnt_at = 0.0
-
-    @property
-    def is_waiting(self) -> bool:
-        """Something is held back: L{due} wants to be called."""
-        return bool(self._held)
 
     def put(
         self, sequence_number: int, timestamp: int, payload: bytes, now: float
     ) -> list[bytes]:
         """
-        A packet came.
+        Audio came.
 
         @return: what can be passed on, in order.
         """
-        expected = self._next
-        if sequence_number == expected and not self._held:
+        timeline = self._timeline
+        if (
+            sequence_number == self._next
+            and timestamp == timeline.head
+            and not self.held
+        ):
             # The usual, and the only thing that must be fast.
             self._next = (sequence_number + 1) & 0xFFFF
-            self._next_timestamp = timestamp + len(payload)
-            self._heard(payload)
+            timeline.head = (timestamp + len(payload)) & 0xFFFFFFFF
+            timeline.arrived = now
+            timeline.pause = None
+            timeline.heard(payload)
             return [payload]
-        if expected is None:
-            return self._restart(sequence_number, timestamp, payload)
-        ahead = ((sequence_number - expected + 0x8000) & 0xFFFF) - 0x8000
-        if ahead < 0:
-            return self._late(sequence_number, timestamp, payload, ahead, now)
-        if ahead > MAX_DROPOUT:
-            return self._jumped(sequence_number, timestamp, payload)
-        self._suspect = None
-        if sequence_number in self._held:
-            self.stats.duplicates += 1
-            return []
-        if not self._held:
-            self._held_since = now
-        elif ahead < min(self._ahead(number) for number in self._held):
-            self.stats.reordered += 1
-        self._held[sequence_number] = (timestamp, payload)
-        return self._release(now)
+        return self._put(sequence_number, (timestamp, payload, NO_NOISE), now)
+
+    def put_other(
+        self, sequence_number: int, timestamp: int, noise: int, now: float
+    ) -> list[bytes]:
+        """
+        A packet that is no audio.
+
+        @param noise: of comfort noise its level, in -dBov; L{NO_NOISE}: what it is
+            does not matter, but its number is in turn.
+        """
+        return self._put(sequence_number, (timestamp, b"", noise), now)
 
     def due(self, now: float) -> list[bytes]:
         """Time has passed: what is not waited for any longer."""
-        return self._release(now) if self._held else []
+        return self._release(now) if self.held else []
+
+    def keep(self, now: float) -> bytes:
+        """Time has passed and nothing came: what stands for it; see L{Timeline}."""
+        return b"" if self.held else self._timeline.keep(now, self._wait(now))
 
     def reset(self) -> None:
         """Another stream begins."""
         self._next = None
-        self._held.clear()
+        self._suspect = None
+        self.held.clear()
         self._given_up.clear()
 
     # -- inside ----------------------------------------------------------------
+
+    def _put(self, sequence_number: int, packet: _Packet, now: float) -> list[bytes]:
+        expected = self._next
+        if expected is None:
+            return self._restart(sequence_number, [(packet, now)])
+        ahead = ((sequence_number - expected + 0x8000) & 0xFFFF) - 0x8000
+        if ahead < -MAX_MISORDER or ahead > MAX_DROPOUT:
+            return self._jumped(sequence_number, packet, now)
+        if ahead < 0:
+            self._came_late(sequence_number, now)
+            return []
+        self._suspect = None
+        if ahead == 0 and not self.held:
+            ready: list[bytes] = []
+            self._next = (sequence_number + 1) & 0xFFFF
+            self._place(packet, now, ready)
+            return ready
+        if sequence_number in self.held:
+            self.stats.duplicates += 1
+            return []
+        if not self.held:
+            self._held_since = now
+        elif ahead < min(self._ahead(number) for number in self.held):
+            self.stats.reordered += 1
+        self.held[sequence_number] = packet
+        return self._release(now)
 
     def _ahead(self, sequence_number: int) -> int:
         assert self._next is not None
         return (sequence_number - self._next) & 0xFFFF
 
     def _restart(
-        self, sequence_number: int, timestamp: int, payload: bytes
+        self, sequence_number: int, packets: list[tuple[_Packet, float]]
     ) -> list[bytes]:
-        self._held.clear()
-        self._given_up.clear()
-        self._suspect = None
+        """
+        @param packets: and when each came.
+        """
+        self.reset()
         self._next = (sequence_number + 1) & 0xFFFF
-        self._next_timestamp = timestamp + len(payload)
-        self._heard(payload)
-        return [payload]
+        ready: list[bytes] = []
+        for packet, came_at in packets:
+            self._place(packet, came_at, ready)
+        return ready
 
-    def _jumped(
-        self, sequence_number: int, timestamp: int, payload: bytes
-    ) -> list[bytes]:
+    def _jumped(self, sequence_number: int, packet: _Packet, now: float) -> list[bytes]:
         """A wild step is believed when the next packet makes it again."""
-        if self._suspect == sequence_number:
-            self.stats.resets += 1
-            return self._restart(sequence_number, timestamp, payload)
-        self._suspect = (sequence_number + 1) & 0xFFFF
-        self.stats.late += 1
+        suspect = self._suspect
+        if suspect is not None:
+            if suspect[0] == sequence_number:
+                self.stats.resets += 1
+                return self._restart(sequence_number, [suspect[1:], (packet, now)])
+            self.stats.late += 1
+        self._suspect = (sequence_number + 1) & 0xFFFF, packet, now
         return []
 
-    def _late(
-        self,
-        sequence_number: int,
-        timestamp: int,
-        payload: bytes,
-        ahead: int,
-        now: float,
-    ) -> list[bytes]:
-        if ahead < -MAX_MISORDER:
-            return self._jumped(sequence_number, timestamp, payload)
+    def _came_late(self, sequence_number: int, now: float) -> None:
         given_up_at = self._given_up.pop(sequence_number, None)
         if given_up_at is None:
             self.stats.duplicates += 1
-            return []
+            return
         self.stats.late += 1
         self.stats.lost -= 1
         # Had it been waited for so much longer, it would have been heard.
-        wait = self._wait(now) + (now - given_up_at) + 0.005
-        self.wait_seconds = min(MAX_WAIT_SECONDS, wait)
-        return []
+        self._learn(now, self._wait(now) + (now - given_up_at))
+
+    def _learn(self, now: float, seconds: float) -> None:
+        self._learnt_at = now
+        self.wait_seconds = min(MAX_WAIT_SECONDS, seconds + 0.005)
 
     def _wait(self, now: float) -> float:
         passed = max(0.0, now - self._learnt_at)
@@ -176,42 +195,49 @@ class JitterBuffer:
         self.wait_seconds = max(MIN_WAIT_SECONDS, wait)
         return self.wait_seconds
 
+    def _place(
+        self, packet: _Packet, now: float, ready: list[bytes], *, lost: bool = False
+    ) -> None:
+        timestamp, payload, noise = packet
+        timeline = self._timeline
+        if payload:
+            late = timeline.place(timestamp, payload, now, ready, lost=lost)
+            if late:
+                self._learn(now, self._wait(now) + late)
+        elif noise != NO_NOISE:
+            timeline.paused(timestamp, noise, now, ready, lost=lost)
+        # Keys of one event have one timestamp, of a clock that may be another.
+
     def _release(self, now: float) -> list[bytes]:
         ready: list[bytes] = []
-        self._in_turn(ready)
-        while self._held and (
-            now - self._held_since >= self._wait(now) or len(self._held) > _MAX_HELD
+        self._in_turn(ready, now)
+        while self.held and (
+            now - self._held_since >= self._wait(now) or len(self.held) > _MAX_HELD
         ):
             self._give_up(ready, now)
-            self._in_turn(ready)
+            self._in_turn(ready, now)
             # What is held behind another gap has waited since it came; to keep
             # the time of each packet for that would be more than it is worth.
         return ready
 
-    def _in_turn(self, ready: list[bytes]) -> None:
-        held = self._held
-        while (entry := held.pop(self._next, None)) is not None:  # type: ignore[arg-type]
+    def _in_turn(self, ready: list[bytes], now: float) -> None:
+        held = self.held
+        while (packet := held.pop(self._next, None)) is not None:  # type: ignore[arg-type]
             assert self._next is not None
             self._next = (self._next + 1) & 0xFFFF
-            self._next_timestamp = entry[0] + len(entry[1])
-            self._heard(entry[1])
-            ready.append(entry[1])
+            self._place(packet, now, ready)
 
     def _give_up(self, ready: list[bytes], now: float) -> None:
         """What is missing before the first one held is lost."""
-        gap, first = min((self._ahead(number), number) for number in self._held)
-        timestamp, payload = self._held[first]
+        gap, first = min((self._ahead(number), number) for number in self.held)
         assert self._next is not None
         for number in range(gap):
             self._given_up[(self._next + number) & 0xFFFF] = now
         while len(self._given_up) > 2 * MAX_MISORDER:
             del self._given_up[next(iter(self._given_up))]
         self.stats.lost += gap
-        size = len(payload)
-        # Where the stream paused (DTX) less is missing than the numbers say.
-        missing = (timestamp - self._next_timestamp) & 0xFFFFFFFF
-        frames = min(gap, missing // size) if size and missing < 2**31 else 0
-        if 0 < frames <= MAX_CONCEALED_FRAMES:
-            self.stats.concealed += frames
-            ready.extend(self._conceal(size) for _ in range(frames))
-        self._next = first
+        self._next = (first + 1) & 0xFFFF
+        before = len(ready)
+        self._place(self.held.pop(first), now, ready, lost=True)
+        if len(ready) - before > 1:
+            self.stats.concealed += gap

@@ -21,6 +21,10 @@ Failed: TypeAlias = Callable[[Failure], None]
 
 PERIOD_SECONDS: Final = PTIME_MS / 1000
 
+#: So many frames of a late tick are made up: what a buffer at the other end bridges.
+#: What became due beyond them nobody waits for any more.
+MAX_MADE_UP: Final = 5
+
 
 class Metronome:
     """

@@ -105,7 +105,7 @@ class MediaPump:
         self._tone: bytes | None = None
 
         self._gap_seconds = GAP_SECONDS + leg.traits.lag_seconds
-        self._heard_caller_at = clock()
+        self._heard_caller_at = self._quiet_since = clock()
         self._filled = 0
         self._probe_at = 0.0
 
@@ -128,7 +128,7 @@ class MediaPump:
         owed to the caller, and nobody is told any more how much of it was heard.
         """
         if self._agent is None:
-            self._heard_caller_at = self._clock()
+            self._heard_caller_at = self._quiet_since = self._clock()
         self._part_with_agent()
         codec = agent.traits.codec
         self._to_agent = transcoder(self._codec, codec)
@@ -161,7 +161,7 @@ class MediaPump:
 
     def caller_audio(self, audio: bytes) -> None:
         """Any length, in the leg's codec."""
-        now = self._heard_caller_at = self._clock()
+        now = self._heard_caller_at = self._quiet_since = self._clock()
         self._filled = 0
         self._stats.frames_in += len(audio) / self._frame_bytes
         recorder = self._play_queue.recorder
@@ -179,6 +179,19 @@ class MediaPump:
         if now >= self._probe_at:
             self._probe_at = now + 1.0
             self._observe_bridge(self._clock() - now)
+
+    def gap_filled(self, audio: bytes) -> None:
+        """The leg has filled a gap by itself: nothing came from the caller."""
+        self._quiet_since = self._clock()
+        self._filled = 0
+        self._stats.frames_filled += len(audio) // self._frame_bytes
+        agent = self._agent
+        if agent is not None:
+            if self._is_muted:
+                audio = self._codec.silence(len(audio))
+            self._send(agent, audio)
+        elif self._early is not None:
+            self._keep_early(audio)
 
     def mute_caller(self) -> None:
         """From now on the agent hears silence, and cannot be interrupted."""
@@ -201,7 +214,7 @@ class MediaPump:
             self.drop("agent_not_ready", len(oldest))
 
     def _fill_gap(self, now: float) -> None:
-        gap = now - self._heard_caller_at
+        gap = now - self._quiet_since
         if gap < self._gap_seconds or self._agent is None:
             return
         missing = int(gap / FRAME_SECONDS + 1e-6) - self._filled

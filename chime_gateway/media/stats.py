@@ -43,6 +43,7 @@ class NetworkStats:
     @ivar dropped: RTP and RTCP not taken or not sent, by reason.
     @ivar lost: packets that never came, or too late.
     @ivar concealed: of those, how many were made up for.
+    @ivar clock_resets: how often the other side's clock was followed anew.
     @ivar jitter_seconds: of what comes, smoothed (RFC 3550 section 6.4.1).
     @ivar remote_lost: packets of ours that the other side says it lost.
     @ivar round_trip_seconds: C{None}: not known.
@@ -56,6 +57,7 @@ class NetworkStats:
     reordered: int = 0
     duplicates: int = 0
     concealed: int = 0
+    clock_resets: int = 0
     jitter_seconds: float = 0.0
     remote_lost: int = 0
     round_trip_seconds: float | None = None
@@ -70,6 +72,7 @@ class NetworkStats:
         self.reordered += other.reordered
         self.duplicates += other.duplicates
         self.concealed += other.concealed
+        self.clock_resets += other.clock_resets
         self.jitter_seconds = max(self.jitter_seconds, other.jitter_seconds)
         self.remote_lost += other.remote_lost
         if other.round_trip_seconds is not None:

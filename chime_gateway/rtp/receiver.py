@@ -1,5 +1,5 @@
 """
-RTP that comes in: what comes from the right place, in order, gaps concealed.
+RTP that comes in: what comes from the right place, in order and in its time.
 
 Where that is may change in a call; whoever comes must be allowed, make sense, and
 not talk into what somebody else says.  What is sent is not known here.
@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from chime_gateway.audio import Codec
+from chime_gateway.audio import PTIME_MS, Codec
 from chime_gateway.codec.conceal import Concealment
 from chime_gateway.codec.registry import transcoder
-from chime_gateway.media.jitter import JitterBuffer, JitterStats
+from chime_gateway.media.jitter import NO_NOISE, JitterBuffer, JitterStats
+from chime_gateway.media.metronome import MAX_MADE_UP
 from chime_gateway.media.stats import NetworkStats
+from chime_gateway.media.timeline import PAUSE_SECONDS, Timeline
 from chime_gateway.rtp.ports import Address, Received
 from chime_gateway.rtp.srtp import SrtpCodec, SrtpError
 from chime_gateway.rtp.terms import Terms
@@ -40,8 +42,9 @@ class RtpReceiver:
     @param is_allowed: whether media may come from an address.
     @param moved: told where the other side is, when it is not where it was.
     @param rtcp_received: gets RTCP that comes to this port (RFC 5761).
+    @param gap_filled: gets what stands for audio of which nothing came.
     @ivar heard_at: when something valid last came.
-    @ivar jitter: the buffer; while it waits, L{release} wants to be called.
+    @ivar jitter: the buffer.
     @ivar ssrc: of the other side; C{None}: nothing came yet.
     @ivar reception: what came of it.
     @ivar sender_report: NTP time of its last one, and when that came; 0: none did.
@@ -57,9 +60,9 @@ class RtpReceiver:
         clock: Callable[[], float],
         moved: Callable[[Address], None],
         rtcp_received: Received,
+        gap_filled: Callable[[bytes], None],
     ) -> None:
         self.heard_at = clock()
-        self.jitter: JitterBuffer
         self.ssrc: int | None = None
         self.reception = Reception(0)
         self.sender_report = (0, 0.0)
@@ -70,6 +73,7 @@ class RtpReceiver:
         self._clock = clock
         self._moved = moved
         self._rtcp_received = rtcp_received
+        self._gap_filled = gap_filled
         self._terms: Terms | None = None
         self._srtp: SrtpCodec | None = None
         self._decode: Callable[[bytes], bytes] | None = None
@@ -77,7 +81,8 @@ class RtpReceiver:
         self._other_ssrc: tuple[int, int] = (0, -1)
         self._keypad = Keypad()
         self._jitter_stats = JitterStats()
-        self._listen_to(codec)
+        self._timeline = Timeline(Concealment(codec), codec.clock_rate)
+        self.jitter = JitterBuffer(self._timeline, self._jitter_stats)
 
     def speak(self, codec: Codec) -> None:
         """Report this one; before anything is agreed on."""
@@ -90,9 +95,13 @@ class RtpReceiver:
         if before is None or before.remote != terms.remote:
             self._source = None
         if before is None or before.codec != terms.codec:
-            self._listen_to(terms.codec)
+            self._timeline.speak(Concealment(terms.codec))
             self._decode = transcoder(terms.codec, self._codec)
-        self.heard_at = self._clock()
+        if before is not None and before.receives != terms.receives:
+            # Numbers went by while nobody listened.
+            self.jitter.reset()
+        self.heard_at = now = self._clock()
+        self._timeline.expect(now)
 
     def stop(self) -> None:
         """Listen no more."""
@@ -141,38 +150,48 @@ class RtpReceiver:
         if is_audio:
             arrived = int(now * self._codec.clock_rate) & 0xFFFFFFFF
             self.reception.packet(number, timestamp, arrived)
+            if terms.receives:
+                ready = self.jitter.put(number, timestamp, payload, now)
+                if ready:
+                    self._pass_on(ready)
+            return
+        self.reception.packet(number, timestamp, None)
+        noise = NO_NOISE
+        if payload_type == terms.telephone_event:
+            digit = self._keypad.event_received(timestamp, payload)
+            if digit is not None:
+                self._listener.digit_pressed(digit)
         else:
-            self.reception.packet(number, timestamp, None)
-            if payload_type == terms.telephone_event:
-                digit = self._keypad.event_received(timestamp, payload)
-                if digit is not None:
-                    self._listener.digit_pressed(digit)
-            # Its number is in turn, but there is nothing to hear.
-            payload = b""
-        ready = self.jitter.put(number, timestamp, payload, now)
-        if ready and terms.receives:
-            self._pass_on(ready)
+            # RFC 3389 section 3: the first byte; what is reserved in it is no level.
+            noise = payload[0] & 0x7F if payload else 0x7F
+        if terms.receives:
+            self._pass_on(self.jitter.put_other(number, timestamp, noise, now))
 
-    def release(self, now: float) -> None:
-        """Pass on what is not waited for any longer."""
-        self._pass_on(self.jitter.due(now))
+    def tick(self, now: float, due: int) -> None:
+        """Pass on what is not waited for any longer, and fill what did not come."""
+        jitter, timeline = self.jitter, self._timeline
+        if due > MAX_MADE_UP:
+            timeline.stalled(now, (due - 1) * PTIME_MS / 1000)
+        if jitter.held:
+            self._pass_on(jitter.due(now))
+        elif timeline.pause is not None or (
+            timeline.arrived is not None and now - timeline.arrived >= PAUSE_SECONDS
+        ):
+            audio = jitter.keep(now)
+            if audio:
+                decode = self._decode
+                self._gap_filled(audio if decode is None else decode(audio))
 
     def refresh_stats(self) -> None:
         """What is not counted packet by packet."""
         stats, jitter = self._stats, self._jitter_stats
-        stats.lost, stats.late = jitter.lost, jitter.late
+        stats.lost, stats.late = jitter.lost, jitter.late + self._timeline.late
+        stats.clock_resets = self._timeline.resets
         stats.reordered, stats.duplicates = jitter.reordered, jitter.duplicates
         stats.concealed = jitter.concealed
         stats.jitter_seconds = self.reception.jitter / self._codec.clock_rate
 
     # -- inside ------------------------------------------------------------------
-
-    def _listen_to(self, codec: Codec) -> None:
-        """Another codec: what was heard before helps to conceal nothing."""
-        concealment = Concealment(codec)
-        self.jitter = JitterBuffer(
-            concealment.conceal, concealment.heard, self._jitter_stats
-        )
 
     def _pass_on(self, ready: list[bytes]) -> None:
         decode = self._decode

@@ -26,6 +26,7 @@ class RtpStream:
     @param is_allowed: whether media may come from an address.
     @param random32: for SSRC and the first counters (RFC 3550 section 5.1).
     @param wall_time: Unix seconds, for sender reports.
+    @param gap_filled: gets what stands for audio of which nothing came.
     @ivar play: takes one frame, sent with the next tick.
     @ivar clear: forgets what was played and is not sent.
     @ivar send_digits: presses keys; C{False}: the other side takes none.
@@ -43,6 +44,7 @@ class RtpStream:
         wall_time: Callable[[], float],
         random32: Callable[[], int],
         cname: str,
+        gap_filled: Callable[[bytes], None],
     ) -> None:
         self.stats = NetworkStats()
         self._terms: Terms | None = None
@@ -56,6 +58,7 @@ class RtpStream:
             clock=clock,
             moved=self._sender.follow,
             rtcp_received=lambda data, address: self.rtcp_received(data, address),
+            gap_filled=gap_filled,
         )
         self._reports = RtcpReports(
             self._sender,
@@ -103,8 +106,7 @@ class RtpStream:
         sender, receiver, reports = self._sender, self._receiver, self._reports
         for _ in range(due):
             sender.next_frame()
-        if receiver.jitter.is_waiting:
-            receiver.release(now)
+        receiver.tick(now, due)
         if now >= reports.due_at:
             reports.report(now)
 

@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.media.jitter import MAX_WAIT_SECONDS, MIN_WAIT_SECONDS, JitterBuffer
+from chime_gateway.media.timeline import Timeline
+from tests.support.fakes import PlainFilling
 
 
 def frame(number: int) -> bytes:
@@ -18,7 +20,7 @@ LOST = b"\xee" * 160
 
 class JitterTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.buffer = JitterBuffer(lambda size: b"\xee" * size, lambda _: None)
+        self.buffer = JitterBuffer(Timeline(PlainFilling(), 8000))
         self.now = 0.0
 
     def put(self, number: int, after: float = 0.02) -> list[bytes]:
@@ -34,7 +36,7 @@ class JitterTests(SynchronousTestCase):
     def test_in_order_nothing_waits(self) -> None:
         for number in range(65530, 65545):
             self.assertEqual(self.put(number), [frame(number)])
-        self.assertFalse(self.buffer.is_waiting)
+        self.assertFalse(self.buffer.held)
 
     def test_a_late_one_in_time_is_put_in_its_place(self) -> None:
         self.put(1)
@@ -71,17 +73,18 @@ class JitterTests(SynchronousTestCase):
         self.assertEqual(self.put(3), [])
         self.assertEqual(self.buffer.stats.duplicates, 2)
 
-    def test_a_long_gap_is_left_to_who_keeps_the_time(self) -> None:
+    def test_a_gap_of_any_length_is_filled_to_the_sample(self) -> None:
         self.put(1)
         self.put(20)
-        self.assertEqual(self.wait(0.2), [frame(20)])
+        self.assertEqual(self.wait(0.2), [LOST * 18, frame(20)])
         self.assertEqual(self.buffer.stats.lost, 18)
 
-    def test_a_pause_with_a_loss_in_it_conceals_what_was_sent_at_most(self) -> None:
+    def test_numbers_without_audio_are_in_turn(self) -> None:
         self.put(1)
-        self.now += 1
-        self.assertEqual(self.buffer.put(3, 160 * 2, frame(3), self.now), [])
-        self.assertEqual(self.wait(0.2), [frame(3)])
+        for number in (2, 3, 4):
+            self.assertEqual(self.buffer.put_other(number, 320, -1, self.now), [])
+        self.assertEqual(self.buffer.put(5, 320, frame(5), self.now), [frame(5)])
+        self.assertEqual(self.buffer.stats.lost, 0)
 
     def test_two_gaps_are_two_losses(self) -> None:
         self.put(1)
@@ -92,7 +95,7 @@ class JitterTests(SynchronousTestCase):
     def test_a_step_back_or_far_ahead_must_be_made_twice(self) -> None:
         self.put(1000)
         self.assertEqual(self.put(500), [])
-        self.assertEqual(self.put(501), [frame(501)])
+        self.assertEqual(self.put(501), [frame(500), frame(501)])
         self.assertEqual(self.put(20000), [])
         self.assertEqual(self.put(502), [frame(502)])
         self.assertEqual(self.buffer.stats.resets, 1)
@@ -106,12 +109,15 @@ class JitterTests(SynchronousTestCase):
     def test_anything_may_come_and_nothing_piles_up(
         self, packets: list[tuple[int, float]]
     ) -> None:
-        buffer = JitterBuffer(lambda size: b"\xee" * size, lambda _: None)
+        buffer = JitterBuffer(Timeline(PlainFilling(), 8000))
         now = 0.0
         given_out = 0
         for number, after in packets:
             now += after
-            given_out += len(buffer.put(number, number * 160, frame(number), now))
-        given_out += len(buffer.due(now + 1))
-        self.assertFalse(buffer.is_waiting)
-        self.assertLessEqual(given_out, len(packets) + buffer.stats.concealed)
+            ready = buffer.put(number, number * 160, frame(number), now)
+            given_out += len(b"".join(ready))
+        given_out += len(b"".join(buffer.due(now + 1)))
+        self.assertFalse(buffer.held)
+        # What is made up is bounded by the time that passed.
+        most = len(packets) * 160 + (now + 2.1) * 8000
+        self.assertLessEqual(given_out, most)

@@ -116,6 +116,19 @@ class RecordingAgent:
         self.log.append(("agent.close",))
 
 
+class PlainFilling:
+    """What was lost is C{EE}; a pause is C{FF}, or the level of its noise."""
+
+    def heard(self, audio: bytes) -> None:
+        """It makes no difference."""
+
+    def conceal(self, byte_count: int) -> bytes:
+        return b"\xee" * byte_count
+
+    def silence(self, byte_count: int, noise: int | None) -> bytes:
+        return (b"\xff" if noise is None else bytes([noise])) * byte_count
+
+
 class RecordingAgents:
     """Where sessions come from; a test decides when and whether."""
 

@@ -41,10 +41,15 @@ def speech(seconds: float) -> bytes:
 class Ear:
     def __init__(self) -> None:
         self.audio = b""
+        self.filled = 0
         self.digits = ""
 
     def caller_audio(self, audio: bytes) -> None:
         self.audio += audio
+
+    def gap_filled(self, audio: bytes) -> None:
+        self.audio += audio
+        self.filled += len(audio)
 
     def digit_pressed(self, digit: str) -> None:
         self.digits += digit
@@ -69,6 +74,7 @@ class StreamTestCase(SynchronousTestCase):
             wall_time=lambda: self.wall_ahead + self.clock.seconds(),
             random32=lambda: 0xFFFFFF00,
             cname="us@192.0.2.1",
+            gap_filled=self.ear.gap_filled,
         )
         stream.attach(
             lambda data, to: self.sent.append((data, to)),
@@ -84,6 +90,8 @@ class StreamTestCase(SynchronousTestCase):
 
     def packets(self) -> list[rtp.RtpPacket]:
         return [rtp.parse(data) for data, _ in self.sent]
+
+    remote = REMOTE
 
     def come(
         self,

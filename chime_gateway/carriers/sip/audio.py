@@ -28,6 +28,7 @@ class AudioUser(Protocol):
     """Who listens, and is told what goes wrong."""
 
     def caller_audio(self, audio: bytes) -> None: ...
+    def gap_filled(self, audio: bytes) -> None: ...
     def digit_pressed(self, digit: str) -> None: ...
     def audio_lost(self, byte_count: int) -> None: ...
     def audio_held(self, is_held: bool) -> None: ...
@@ -65,6 +66,7 @@ class LegAudio:
             wall_time=context.wall_time,
             random32=context.random32,
             cname=f"{context.new_token()}@{host}",
+            gap_filled=self._gap_filled,
         )
         self._port = context.ports.lend(
             self._stream.rtp_received, self._stream.rtcp_received
@@ -134,13 +136,14 @@ class LegAudio:
 
     def _tick(self, now: float, due: int) -> None:
         self._stream.tick(now, due)
-        if self._is_held:
-            # A held line is not a dead one, and the model wants to hear it.
-            silence = self._codec.silence(self._codec.frame_bytes * due)
-            self._user.caller_audio(silence)
         if now >= self._check_at:
             self._check_at = now + _CHECK_SECONDS
             self._check(now)
+
+    def _gap_filled(self, audio: bytes) -> None:
+        # A held line is not a dead one.
+        take = self._user.caller_audio if self._is_held else self._user.gap_filled
+        take(audio)
 
     def _check(self, now: float) -> None:
         lost = self.stats().lost - self._lost_reported

@@ -149,6 +149,10 @@ class SipLeg:
         if self._call is not None:
             self._call.caller_audio(audio)
 
+    def gap_filled(self, audio: bytes) -> None:
+        if self._call is not None:
+            self._call.gap_filled(audio)
+
     def digit_pressed(self, digit: str) -> None:
         if self._call is not None:
             self._call.digit_pressed(digit)

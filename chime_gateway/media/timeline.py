@@ -1,0 +1,256 @@
+"""
+The caller's audio on its RTP clock: what is missing is filled, to the sample.
+
+A timestamp says where a packet's audio belongs (RFC 3550 section 5.1), so it says
+what is missing before it: lost packets, a pause of the sender's (DTX).  The model is
+given a stream without holes, as long as the clock says; its VAD lives on that.
+
+While nothing comes the stream goes on in real time, a little behind.  What comes for a
+time that was filled already is too late.  A clock that makes no sense is followed
+anew, and nothing is filled but what has passed here.
+
+Order is not known here, nor when a missing packet is given up.  Audio is G.711: a byte
+is a sample, and a sample is one unit of the timestamp.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+from attrs import define
+
+from chime_gateway.audio import PTIME_MS
+
+#: Nothing has come for so long: the stream goes on by itself.  Longer than most
+#: hiccups, so that they put no holes into words.
+PAUSE_SECONDS: Final = 0.2
+
+#: The sender's clock may be ahead of ours by so much, and more by one part in 2,000:
+#: of a timestamp beyond that nothing is believed.
+_MAX_AHEAD_SECONDS: Final = 1.0
+_MAX_SKEW: Final = 0.0005
+
+#: Timestamps taken from a wall clock tremble; what is off by less is not corrected.
+_TOLERANCE_SECONDS: Final = 0.005
+
+#: Where a clock begins anew, so much of what has passed here is filled at most; a
+#: longer pause was filled while it lasted.
+_MAX_REJOIN_SECONDS: Final = 0.4
+
+#: Packets that are late for so long, and do not come faster than they are spoken, are
+#: not late: the sender's clock stood still in a pause.
+_MAX_LATE_SECONDS: Final = 0.2
+
+#: More than this is never filled at once, whatever a timestamp says.
+_MAX_FILL_SECONDS: Final = 30.0
+
+_FRAME_SECONDS: Final = PTIME_MS / 1000
+
+
+class Filling(Protocol):
+    """What stands for audio that is missing."""
+
+    def heard(self, audio: bytes) -> None:
+        """What was not missing."""
+
+    def conceal(self, byte_count: int) -> bytes:
+        """In place of lost audio: what might have been said, fading."""
+
+    def silence(self, byte_count: int, noise: int | None) -> bytes:
+        """
+        In a pause.
+
+        @param noise: its level, in -dBov (RFC 3389 section 3); C{None}: it is digital
+            silence.
+        """
+
+
+@define
+class Pause:
+    """
+    No audio has come since the last.
+
+    @ivar noise: the sender said that it is a pause, and how loud its noise is.
+    @ivar invented: samples that were put in since then, in real time.
+    """
+
+    noise: int | None = None
+    invented: int = 0
+
+
+class Timeline:
+    """
+    @param rate: of the timestamps, per second.
+    @ivar head: the timestamp up to which audio was passed on.
+    @ivar arrived: when the last audio came; C{None}: none is expected yet.
+    @ivar pause: C{None}: there is none, as far as is known.
+    @ivar heard: is told of audio that was passed on, by whoever does so past L{place}.
+    @ivar late: packets that came when their time was filled already.
+    @ivar resets: how often the sender's clock was followed anew.
+    """
+
+    def __init__(self, filling: Filling, rate: int) -> None:
+        self.head = 0
+        self.arrived: float | None = None
+        self.pause: Pause | None = None
+        self.late = 0
+        self.resets = 0
+        self.heard = filling.heard
+        self._filling = filling
+        self._rate = rate
+        self._tolerance = int(_TOLERANCE_SECONDS * rate)
+        self._frame = int(_FRAME_SECONDS * rate)
+        self._began: float | None = None  # when the first audio came
+        self._origin = 0  # the timestamp of then, as the sender counts now
+        self._late_since: float | None = None
+
+    def expect(self, now: float) -> None:
+        """Audio may come from now on; until it does there is a pause."""
+        if self.arrived is None:
+            self.arrived = now
+
+    def speak(self, filling: Filling) -> None:
+        """Another codec: what was heard before helps to conceal nothing."""
+        self._filling = filling
+        self.heard = filling.heard
+
+    def place(
+        self,
+        timestamp: int,
+        payload: bytes,
+        now: float,
+        ready: list[bytes],
+        *,
+        lost: bool,
+    ) -> float:
+        """
+        Audio, in its turn.
+
+        @param ready: what is to be passed on is put there.
+        @param lost: packets before it were given up.
+        @return: how late it was, in seconds; 0: it was not.
+        """
+        gap = ((timestamp - self.head + 0x80000000) & 0xFFFFFFFF) - 0x80000000
+        pause = self.pause
+        invented = 0 if pause is None else pause.invented
+        late = 0
+        if self._began is None:
+            self._began = now
+            self._origin = timestamp
+        elif gap == 0:
+            pass
+        elif not lost and not invented and -self._tolerance <= gap <= self._tolerance:
+            timestamp = self.head
+        elif gap > 0 and self._is_believed(gap, now):
+            self._fill(gap, ready, lost=lost)
+        elif gap < 0 and -gap <= invented + self._tolerance and self._may_be_late(now):
+            late = -gap
+            if pause is not None and late >= len(payload):
+                self.late += 1
+                self.arrived = now
+                pause.invented = late - len(payload)
+                return late / self._rate
+            payload = payload[late:]
+            timestamp = self.head
+        else:
+            self._rejoin(timestamp, len(payload), now, ready)
+        self.head = (timestamp + len(payload)) & 0xFFFFFFFF
+        self.arrived = now
+        self.pause = None
+        self._late_since = None
+        self.heard(payload)
+        ready.append(payload)
+        return late / self._rate
+
+    def paused(
+        self, timestamp: int, noise: int, now: float, ready: list[bytes], *, lost: bool
+    ) -> None:
+        """The sender says that it will be silent from then on (RFC 3389)."""
+        if self._began is None:
+            self._began = now
+            self._origin = self.head = timestamp
+        gap = ((timestamp - self.head + 0x80000000) & 0xFFFFFFFF) - 0x80000000
+        invented = 0
+        if gap > 0 and self._is_believed(gap, now):
+            self._fill(gap, ready, lost=lost)
+            self.head = timestamp
+        elif gap < 0 and self.pause is not None and -gap <= self.pause.invented:
+            invented = -gap
+        self.arrived = now
+        self.pause = Pause(noise, invented)
+
+    def keep(self, now: float, behind: float) -> bytes:
+        """
+        Nothing came: the stream goes on without.
+
+        @param behind: seconds for which a packet may still be on its way.
+        @return: what stands for the time that has passed; it may be empty.
+        """
+        arrived, pause = self.arrived, self.pause
+        if arrived is None:
+            return b""
+        passed = now - arrived
+        is_announced = pause is not None and pause.noise is not None
+        if passed < PAUSE_SECONDS and not is_announced:
+            return b""
+        if pause is None:
+            pause = self.pause = Pause()
+        owed = int((passed - behind) / _FRAME_SECONDS + 1e-6) * self._frame
+        missing = owed - pause.invented
+        if missing <= 0:
+            return b""
+        ready: list[bytes] = []
+        self._fill(missing, ready, lost=not is_announced)
+        pause.invented += missing
+        self.head = (self.head + missing) & 0xFFFFFFFF
+        return b"".join(ready)
+
+    def stalled(self, now: float, seconds: float) -> None:
+        """
+        It was we who did nothing for so long: what came meanwhile is not read yet, and
+        that it was not says nothing.
+        """
+        if self.arrived is not None:
+            self.arrived = min(now, self.arrived + seconds)
+
+    # -- inside ----------------------------------------------------------------
+
+    def _is_believed(self, gap: int, now: float) -> bool:
+        """Whether so much may have passed at the sender."""
+        assert self._began is not None
+        passed = now - self._began
+        given = (self.head - self._origin) & 0xFFFFFFFF
+        most = passed * (1 + _MAX_SKEW) + _MAX_AHEAD_SECONDS
+        return (
+            given + gap <= most * self._rate and gap <= _MAX_FILL_SECONDS * self._rate
+        )
+
+    def _may_be_late(self, now: float) -> bool:
+        if self._late_since is None:
+            self._late_since = now
+        return now - self._late_since < _MAX_LATE_SECONDS
+
+    def _rejoin(
+        self, timestamp: int, byte_count: int, now: float, ready: list[bytes]
+    ) -> None:
+        """The clock makes no sense: what has passed is what has passed here."""
+        self.resets += 1
+        invented = 0 if self.pause is None else self.pause.invented
+        passed = 0.0 if self.arrived is None else now - self.arrived
+        missing = int(passed * self._rate) - invented - byte_count
+        missing = min(missing, int(_MAX_REJOIN_SECONDS * self._rate))
+        given = (self.head - self._origin) & 0xFFFFFFFF
+        assert self._began is not None
+        in_all = int((now - self._began) * self._rate) - given
+        missing = min(missing, in_all)
+        if missing > self._tolerance:
+            self._fill(missing, ready, lost=True)
+            given += missing
+        self._origin = (timestamp - given) & 0xFFFFFFFF
+
+    def _fill(self, byte_count: int, ready: list[bytes], *, lost: bool) -> None:
+        noise = None if self.pause is None else self.pause.noise
+        if lost and noise is None:
+            ready.append(self._filling.conceal(byte_count))
+        else:
+            ready.append(self._filling.silence(byte_count, noise))
