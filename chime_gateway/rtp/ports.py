@@ -13,9 +13,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol, TypeAlias
 
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chime_gateway.errors import GatewayError
+from chime_gateway.wire.address import canonical, mapped
 
 Address: TypeAlias = tuple[str, int]
 Received: TypeAlias = Callable[[bytes, Address], None]
@@ -27,6 +29,13 @@ _MAX_DATAGRAM: Final = 2048
 
 #: Ports that another program has may be met; so many are passed over.
 _MAX_TRIES: Final = 50
+
+#: All addresses of IPv6, and on a socket that takes both those of IPv4 as well.
+DUAL_STACK: Final = "::"
+
+
+def _ignore() -> None:
+    """There is nobody to tell."""
 
 
 class NoPortFree(GatewayError):
@@ -44,25 +53,33 @@ class DatagramSocket:
     """
     One UDP socket, as the batch reads it.
 
-    @ivar failures: sends that the system refused.
+    @ivar failures: sends that did not go out.
+    @ivar broken: called when whoever receives has failed and it is closed.
     """
 
     connected = True
     disconnecting = False
 
     def __init__(self, host: str, port: int, received: Received) -> None:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        is_ipv6 = ":" in host
+        family = socket.AF_INET6 if is_ipv6 else socket.AF_INET
         self._socket = socket.socket(family, socket.SOCK_DGRAM)
         self._received = received
         self.failures = 0
+        self.broken: Callable[[], None] = _ignore
         try:
             self._socket.setblocking(False)
+            if host == DUAL_STACK:
+                self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
             self._socket.bind((host, port))
-        except OSError:
+        except BaseException:
             self._socket.close()
             raise
         self._receive = self._socket.recvfrom
         self._send = self._socket.sendto
+        if is_ipv6:
+            self.doRead = self._read_ipv6  # type: ignore[method-assign]
+            self.send = self._send_ipv6  # type: ignore[method-assign]
 
     def fileno(self) -> int:
         return self._socket.fileno()
@@ -73,17 +90,33 @@ class DatagramSocket:
             data, address = self._receive(_MAX_DATAGRAM)
         except OSError:
             return  # nothing there, or an ICMP error of an earlier send
-        self._received(data, address[:2])
+        self._received(data, address)
 
     def send(self, data: bytes, address: Address) -> None:
+        """It never raises: neither a tick nor the end of a call stops at a packet."""
         try:
             self._send(data, address)
+        except Exception:
+            # Full, unreachable or no address: lost, as on the network.
+            self.failures += 1
+
+    def _read_ipv6(self) -> None:
+        try:
+            data, address = self._receive(_MAX_DATAGRAM)
         except OSError:
-            # Full or unreachable: what is late is lost, as on the network.
+            return
+        self._received(data, (canonical(address[0]), address[1]))
+
+    def _send_ipv6(self, data: bytes, address: Address) -> None:
+        try:
+            self._send(data, (mapped(address[0]), address[1]))
+        except Exception:
             self.failures += 1
 
     def connectionLost(self, reason: Failure) -> None:
+        """The batch reads it no more, for what was received has met a bug."""
         self.close()
+        self.broken()
 
     def close(self) -> None:
         self.connected = False
@@ -96,6 +129,8 @@ class RtpPort:
 
     @ivar number: of the RTP port.
     """
+
+    _log = Logger()
 
     def __init__(
         self,
@@ -110,14 +145,23 @@ class RtpPort:
         self._rtp = DatagramSocket(host, number, rtp_received)
         try:
             self._rtcp = DatagramSocket(host, number + 1, rtcp_received)
-        except OSError:
+        except BaseException:
             self._rtp.close()
             raise
         self.send_rtp = self._rtp.send
         self.send_rtcp = self._rtcp.send
-        if batch is not None:
+        if batch is None:
+            return
+        try:
             batch.adopt(self._rtp)
             batch.adopt(self._rtcp)
+        except BaseException:
+            self.close()
+            raise
+
+    def tell_if_broken(self, broken: Callable[[], None]) -> None:
+        """Whoever receives has failed: nothing comes any more."""
+        self._rtp.broken = self._rtcp.broken = broken
 
     @property
     def failures(self) -> int:
@@ -125,9 +169,12 @@ class RtpPort:
 
     def close(self) -> None:
         for one in (self._rtp, self._rtcp):
-            if self._batch is not None and one.connected:
-                self._batch.release(one)
-            one.close()
+            one.broken = _ignore
+            with self._log.failuresHandled("a media port was not released"):
+                if self._batch is not None and one.connected:
+                    self._batch.release(one)
+            with self._log.failuresHandled("a media port was not closed"):
+                one.close()
 
 
 class PortPool:
@@ -156,6 +203,10 @@ class PortPool:
         self._resting: deque[tuple[float, int]] = deque()
         self.in_use = 0
 
+    def reaches(self, host: str) -> bool:
+        """Whether an address is of a family that the ports can send to."""
+        return self._host == DUAL_STACK or (":" in host) == (":" in self._host)
+
     @property
     def size(self) -> int:
         return len(self._free) + len(self._resting) + self.in_use
@@ -176,6 +227,9 @@ class PortPool:
             except OSError:
                 self._free.append(number)
                 continue
+            except BaseException:
+                self._free.append(number)
+                raise
             self.in_use += 1
             return port
         raise NoPortFree("no media port is free")

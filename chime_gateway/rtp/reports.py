@@ -17,6 +17,7 @@ from chime_gateway.rtp.receiver import RtpReceiver
 from chime_gateway.rtp.sender import RtpSender
 from chime_gateway.rtp.srtp import SrtpCodec, SrtpError
 from chime_gateway.rtp.terms import Terms
+from chime_gateway.wire.address import is_destination
 from chime_gateway.wire.rtp import rtcp
 
 #: Reports go out about every so often (RFC 3550 section 6.2).
@@ -114,6 +115,8 @@ class RtcpReports:
     # -- inside ------------------------------------------------------------------
 
     def _send(self, packet: bytes) -> None:
+        if not is_destination(self._remote[0]):
+            return  # held from the start: there is nowhere to send to yet
         if self._srtp is not None:
             packet = self._srtp.protect_rtcp(packet)
         self._send_packet(packet, self._remote)

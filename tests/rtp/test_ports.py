@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import socket
+import struct
 from typing import Any
 
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.rtp import ports as rtp_port
@@ -29,11 +31,27 @@ class FakeSocket:
     def recvfrom(self, size: int) -> tuple[bytes, tuple[str, int]]:
         raise BlockingIOError
 
+    fault: Exception = OSError("full")
+
     def sendto(self, data: bytes, address: tuple[str, int]) -> None:
-        raise OSError("full")
+        raise self.fault
 
     def fileno(self) -> int:
         return 99
+
+
+class FaultyBatch:
+    fault = ""
+
+    def adopt(self, connection: rtp_port.DatagramSocket) -> None:
+        self._fail("adopt")
+
+    def release(self, connection: rtp_port.DatagramSocket) -> None:
+        self._fail("release")
+
+    def _fail(self, where: str) -> None:
+        if self.fault == where:
+            raise ZeroDivisionError(where)
 
 
 class PortTests(SynchronousTestCase):
@@ -76,8 +94,44 @@ class PortTests(SynchronousTestCase):
 
     def test_what_the_system_does_not_take_is_counted(self) -> None:
         port = self.lend()
-        port.send_rtp(b"x", ("127.0.0.1", 1))
-        port.send_rtcp(b"x", ("127.0.0.1", 1))
-        self.assertEqual(port.failures, 2)
+        faults = OSError(), OverflowError(), ValueError(), TypeError(), struct.error()
+        for fault in faults:
+            self.patch(FakeSocket, "fault", fault)
+            port.send_rtp(b"x", ("127.0.0.1", 1))
+            port.send_rtcp(b"x", ("127.0.0.1", 1))
+        self.assertEqual(port.failures, 2 * len(faults))
         port._rtp.doRead()  # nothing there is nothing wrong
         self.assertTrue(port._rtp.connected)
+
+    def test_whatever_the_batch_does_a_port_comes_back(self) -> None:
+        batch = FaultyBatch()
+        pool = PortPool(5002, 5005, "127.0.0.1", batch, lambda: self.now, 0.0)
+        for fault in ("adopt", "", "release"):
+            batch.fault = fault
+            try:
+                port = pool.lend(lambda d, a: None, lambda d, a: None)
+            except ZeroDivisionError:
+                continue
+            pool.take_back(port)
+            self.assertFalse(port._rtp.connected or port._rtcp.connected)
+        self.assertEqual((pool.in_use, pool.size), (0, 2))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
+
+    def test_who_listens_is_told_that_nothing_comes_any_more(self) -> None:
+        port = self.lend()
+        told: list[bool] = []
+        port.tell_if_broken(lambda: told.append(True))
+        port._rtp.connectionLost(Failure(ZeroDivisionError()))
+        self.assertEqual(told, [True])
+        self.pool.take_back(port)
+        self.assertEqual(told, [True])
+
+    def test_families_that_can_be_sent_to(self) -> None:
+        for host, reached in (
+            ("127.0.0.1", ["192.0.2.1"]),
+            ("::1", ["2001:db8::1"]),
+            ("::", ["192.0.2.1", "2001:db8::1"]),
+        ):
+            pool = PortPool(5002, 5005, host, None, lambda: 0.0)
+            found = [h for h in ("192.0.2.1", "2001:db8::1") if pool.reaches(h)]
+            self.assertEqual(found, reached)

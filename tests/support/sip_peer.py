@@ -85,6 +85,9 @@ class FakePort:
         self.sent: list[tuple[bytes, Address]] = []
         self.sent_rtcp: list[tuple[bytes, Address]] = []
 
+    def tell_if_broken(self, broken: Callable[[], None]) -> None:
+        self.broken = broken
+
     def send_rtp(self, data: bytes, address: Address) -> None:
         self.sent.append((data, address))
 
@@ -109,6 +112,9 @@ class FakePorts:
 
     def take_back(self, port: FakePort) -> None:
         self.in_use -= 1
+
+    def reaches(self, host: str) -> bool:
+        return True
 
 
 class Switchboard(RecordingSwitchboard):

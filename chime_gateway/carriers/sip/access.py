@@ -15,6 +15,7 @@ from typing import Final
 
 from chime_gateway.net.rate_limit import TokenBucket
 from chime_gateway.settings.values import Network
+from chime_gateway.wire.address import canonical
 
 #: Malformed messages that one address may send at once, and then per second.
 OFFENCE_BURST: Final = 20.0
@@ -44,11 +45,9 @@ class Access:
     def _allows(self, host: str) -> bool:
         """Whether an address is in an allowed network."""
         try:
-            address = ip_address(host.partition("%")[0])
+            address = ip_address(canonical(host).partition("%")[0])
         except ValueError:
             return False
-        mapped = getattr(address, "ipv4_mapped", None)
-        address = mapped or address
         return any(address in network for network in self._networks)
 
     def admits(self, host: str) -> bool:

@@ -72,12 +72,13 @@ class LegAudio:
             self._stream.rtp_received, self._stream.rtcp_received
         )
         self._stream.attach(self._port.send_rtp, self._port.send_rtcp)
+        self._port.tell_if_broken(self._broken)
         self.descriptions = SessionDescriptions(
             host=host,
             port=self._port.number,
             codecs=[CODECS[name] for name in settings.codecs],
             requires_srtp=settings.requires_srtp,
-            is_allowed=context.access.allows,
+            is_allowed=context.may_send_media,
             session_id=context.random32(),
         )
         self.play: Callable[[bytes], None] = self._stream.play
@@ -112,11 +113,13 @@ class LegAudio:
     def close(self, carrier_call_id: str) -> None:
         """Give the ports back and say what it was like."""
         self.pause()
-        stats = self.stats()
-        self._stream.stop()
-        if self._port.failures:
-            stats.dropped["not_sent"] += self._port.failures
-        self._context.ports.take_back(self._port)
+        try:
+            stats = self.stats()
+            self._stream.stop()
+            if self._port.failures:
+                stats.dropped["not_sent"] += self._port.failures
+        finally:
+            self._context.ports.take_back(self._port)
         self._context.finished.add(stats)
         round_trip = stats.round_trip_seconds
         self._log.info(
@@ -155,4 +158,7 @@ class LegAudio:
 
     def _tick_failed(self, failure: Failure) -> None:
         self._is_ticking = False
+        self._broken()
+
+    def _broken(self) -> None:
         self._user.audio_failed()

@@ -35,7 +35,7 @@ from chime_gateway.media.metronome import Metronome
 from chime_gateway.media.stats import NetworkStats
 from chime_gateway.net.rate_limit import TokenBucket
 from chime_gateway.outcomes import Ending, Outcome
-from chime_gateway.rtp.ports import Batch, PortPool
+from chime_gateway.rtp.ports import DUAL_STACK, Batch, PortPool
 from chime_gateway.settings.telephone import is_number
 from chime_gateway.settings.values import SipSettings
 from chime_gateway.wire.sip.dialog import Dialog, DialogKey
@@ -123,9 +123,14 @@ class SipCarrier:
         )
 
     def _media_interface(self) -> str:
-        """One interface for signalling is one for media; else all of them."""
+        """
+        One interface for signalling is one for media; else all of them, of IPv6 as
+        well if one is of that.
+        """
         interfaces = {listener.interface for listener in self._settings.listen}
-        return interfaces.pop() or "0.0.0.0" if len(interfaces) == 1 else "0.0.0.0"
+        if len(interfaces) == 1:
+            return interfaces.pop() or "0.0.0.0"
+        return DUAL_STACK if any(":" in one for one in interfaces) else "0.0.0.0"
 
     # -- life ------------------------------------------------------------------
 
@@ -243,10 +248,23 @@ class SipCarrier:
         incoming = transactions.receive(request, flow)
         if incoming is None:
             return
-        leg = None
-        if request.to_tag:
-            key = (request.call_id, request.to_tag, request.from_tag)
-            leg = self._dialogs.get(key)
+        leg = self._leg(request) if request.to_tag else None
+        try:
+            self._dispatch(incoming, leg)
+        except Exception:
+            # One connection carries many calls: what fails in one is its own.
+            self._log.failure("a bug in the answer to {method}", method=request.method)
+            incoming.respond(500)
+            if leg is not None:
+                leg.failed()
+
+    def _leg(self, request: Request) -> Leg | None:
+        """Whose dialog a request belongs to."""
+        key = (request.call_id, request.to_tag, request.from_tag)
+        return self._dialogs.get(key)
+
+    def _dispatch(self, incoming: Incoming, leg: Leg | None) -> None:
+        request = incoming.request
         if request.method == "CANCEL":
             self._cancel(incoming)
         elif (fault := self._fault(incoming)) is not None:
@@ -284,11 +302,15 @@ class SipCarrier:
         return None
 
     def _ack(self, request: Request, flow: Flow) -> None:
-        leg = self._dialogs.get((request.call_id, request.to_tag, request.from_tag))
+        leg = self._leg(request)
         if leg is None:
             self.access.dropped["stray_ack"] += 1
-        else:
+            return
+        try:
             leg.ack_received(request, flow)
+        except Exception:
+            self._log.failure("a bug in taking an ACK")
+            leg.failed()
 
     def _cancel(self, incoming: Incoming) -> None:
         invite = self.transactions.cancelled(incoming.request)
@@ -319,7 +341,11 @@ class SipCarrier:
             return
         leg = InboundLeg(self.context, incoming)
         self._legs[leg] = None
-        leg.begin()
+        try:
+            leg.begin()
+        except Exception:
+            self._log.failure("a bug in taking a call")
+            leg.failed()
 
     def _refusal(self, request: Request) -> tuple[Any, ...] | None:
         """Why a call is not taken, before anything is spent on it."""

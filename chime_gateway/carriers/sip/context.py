@@ -18,6 +18,7 @@ from chime_gateway.media.stats import NetworkStats
 from chime_gateway.outcomes import Ending
 from chime_gateway.rtp.ports import PortPool
 from chime_gateway.settings.values import SipSettings
+from chime_gateway.wire.address import is_destination
 from chime_gateway.wire.sip import sdp
 from chime_gateway.wire.sip.dialog import Dialog
 from chime_gateway.wire.sip.format import host_port
@@ -47,6 +48,9 @@ class Leg(Protocol):
     def request_received(self, incoming: Incoming) -> None: ...
     def ack_received(self, request: Request, flow: Flow) -> None: ...
     def hang_up(self, ending: Ending) -> None: ...
+    def failed(self) -> None:
+        """A bug of ours ends it."""
+
     def network_stats(self) -> NetworkStats: ...
 
 
@@ -84,6 +88,14 @@ class SipContext:
     transfers: Transfers | None = None
     owner: LegOwner
     finished: NetworkStats = Factory(NetworkStats)
+
+    def may_send_media(self, host: str) -> bool:
+        """Whether media may go to, and can arrive at, what somebody gives as his."""
+        return (
+            is_destination(host)
+            and self.access.allows(host)
+            and self.ports.reaches(host)
+        )
 
     def via(self, transport: str, remote_host: str, branch: str) -> str:
         host, port = self.transports.address(transport, remote_host)

@@ -16,6 +16,7 @@ from chime_gateway.carriers.sip.transport.connections import Flow
 from chime_gateway.carriers.sip.transport.transactions import Incoming
 from chime_gateway.net.timer import Timer
 from chime_gateway.outcomes import Ending, Outcome
+from chime_gateway.wire.address import is_destination
 from chime_gateway.wire.sip.dialog import Dialog, Hop
 from chime_gateway.wire.sip.digest import DigestClient
 from chime_gateway.wire.sip.message import Header, Response
@@ -117,7 +118,8 @@ class LiveDialog:
         if is_same and transports.send(data, flow):
             return
         # A Contact in a private network, or a name: the way it came leads there.
-        if self._context.access.allows(hop.host):
+        is_near = is_destination(hop.host) and transports.reaches(transport, hop.host)
+        if is_near and self._context.access.allows(hop.host):
             target = Hop(hop.host, hop.port, transport)
         elif transport == flow.transport == "udp":
             target = Hop(flow.source.host, flow.source.port, transport)

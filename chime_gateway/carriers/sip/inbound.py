@@ -6,6 +6,7 @@ The caller hears ringing until the agent is ready, so nobody hears dead air.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from enum import Enum
 from typing import Final
@@ -21,11 +22,11 @@ from chime_gateway.carriers.sip.context import (
     warning,
 )
 from chime_gateway.carriers.sip.dialog import LiveDialog
-from chime_gateway.carriers.sip.leg import SipLeg, caller_info
+from chime_gateway.carriers.sip.leg import SipLeg
 from chime_gateway.carriers.sip.offer_answer import NotAcceptable
 from chime_gateway.carriers.sip.transport.transactions import Incoming
 from chime_gateway.errors import CallRefused, UnknownAgent
-from chime_gateway.outcomes import Ending, Outcome
+from chime_gateway.outcomes import CallerInfo, Ending, Outcome
 from chime_gateway.rtp.ports import NoPortFree
 from chime_gateway.rtp.terms import Terms
 from chime_gateway.wire.sip import sdp
@@ -50,6 +51,32 @@ _STATUS: Final[Mapping[Outcome, int]] = {
 
 #: A refused caller may try again after so many seconds.
 _RETRY_AFTER: Final[Header] = ("Retry-After", "10")
+
+#: Headers of the caller's side that are kept in the record; they say who calls
+#: and by which way, and prove nothing.
+_KEPT_HEADERS: Final = re.compile(
+    r"(x-.{1,60}|user-to-user|diversion|p-asserted-identity|privacy)\Z", re.IGNORECASE
+)
+_MAX_KEPT: Final = 40
+_MAX_KEPT_CHARS: Final = 2048
+
+
+def caller_info(request: Request) -> CallerInfo:
+    """What an INVITE says of itself."""
+    parameters: dict[str, str] = {}
+    for name in request.headers.keys():  # noqa: SIM118
+        if _KEPT_HEADERS.match(name) and len(parameters) < _MAX_KEPT:
+            value = request.headers.get(name) or ""
+            parameters[name] = value[:_MAX_KEPT_CHARS]
+    lower = {name.lower(): value for name, value in parameters.items()}
+    return CallerInfo(
+        carrier_call_id=request.call_id,
+        stream_id=lower.get("x-transaction-id", ""),
+        caller=request.from_address.uri.user or "",
+        called=request.uri.user or lower.get("x-dialed-number", ""),
+        agent=lower.get("x-agent", ""),
+        parameters=parameters,
+    )
 
 
 class _State(Enum):
@@ -197,6 +224,15 @@ class InboundLeg(SipLeg):
             return
         self._respond(487)
         self._end(Ending(Outcome.COMPLETED, "the caller cancelled"), says_bye=False)
+
+    def failed(self) -> None:
+        if self._state is _State.RINGING:
+            # There is no session to end with a BYE.
+            self._incoming.respond(500, to_tag=self._context.new_token())
+            why = Ending(Outcome.INTERNAL_ERROR, "internal error")
+            self._end(why, says_bye=False)
+        else:
+            super().failed()
 
     def request_received(self, incoming: Incoming) -> None:
         method = incoming.request.method

@@ -7,11 +7,11 @@ L{chime_gateway.carriers.sip.outbound}; what becomes of the audio is not known.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
-from typing import Final
+from contextlib import suppress
 
 from twisted.internet.defer import Deferred, fail
+from twisted.logger import Logger
 
 from chime_gateway.audio import PCMU, Codec
 from chime_gateway.carriers.sip.audio import LegAudio
@@ -41,35 +41,10 @@ from chime_gateway.wire.sip.message import (
     Message,
     Request,
     Response,
+    contact_uri,
     content_type,
 )
 from chime_gateway.wire.sip.session_timer import SessionTimer, TooSmall, answer_timer
-
-#: Headers of the caller's side that are kept in the record; they say who calls
-#: and by which way, and prove nothing.
-_KEPT_HEADERS: Final = re.compile(
-    r"(x-.{1,60}|user-to-user|diversion|p-asserted-identity|privacy)\Z", re.IGNORECASE
-)
-_MAX_KEPT: Final = 40
-_MAX_KEPT_CHARS: Final = 2048
-
-
-def caller_info(request: Request) -> CallerInfo:
-    """What an INVITE says of itself."""
-    parameters: dict[str, str] = {}
-    for name in request.headers.keys():  # noqa: SIM118
-        if _KEPT_HEADERS.match(name) and len(parameters) < _MAX_KEPT:
-            value = request.headers.get(name) or ""
-            parameters[name] = value[:_MAX_KEPT_CHARS]
-    lower = {name.lower(): value for name, value in parameters.items()}
-    return CallerInfo(
-        carrier_call_id=request.call_id,
-        stream_id=lower.get("x-transaction-id", ""),
-        caller=request.from_address.uri.user or "",
-        called=request.uri.user or lower.get("x-dialed-number", ""),
-        agent=lower.get("x-agent", ""),
-        parameters=parameters,
-    )
 
 
 class SipLeg:
@@ -77,6 +52,7 @@ class SipLeg:
 
     traits = CarrierTraits(name="sip", buffers=False, reports_playback=False)
     codec: Codec = PCMU
+    _log = Logger()
 
     def __init__(self, context: SipContext, info: CallerInfo) -> None:
         self.info = info
@@ -170,10 +146,14 @@ class SipLeg:
         self._end(Ending(Outcome.CALLER_LOST, why), says_bye=True)
 
     def audio_failed(self) -> None:
-        self._end(Ending(Outcome.INTERNAL_ERROR, "internal error"), says_bye=True)
+        self.failed()
 
     def network_stats(self) -> NetworkStats:
         return NetworkStats() if self._audio is None else self._audio.stats()
+
+    def failed(self) -> None:
+        """A bug of ours ends this call, and no other."""
+        self._end(Ending(Outcome.INTERNAL_ERROR, "internal error"), says_bye=True)
 
     # -- requests from the other side -------------------------------------------
 
@@ -284,6 +264,7 @@ class SipLeg:
         """A new offer in the dialog; C{None}: it was refused, all is as before."""
         request = incoming.request
         assert self._dialog is not None and self._audio is not None
+        contact_uri(request)  # if it is malformed, nothing is agreed to
         timer, timer_headers = answer_timer(
             request, self._context.settings.min_se_seconds
         )
@@ -314,6 +295,10 @@ class SipLeg:
         self, incoming: Incoming, headers: tuple[Header, ...], body: bytes
     ) -> None:
         assert self._dialog is not None
+        cseq = incoming.request.cseq
+        if cseq in self._unacknowledged:
+            # One number for two requests: their ACKs cannot be told apart.
+            self._unacknowledged.pop(cseq).stop()
         answer = ReliableAnswer(
             self._context,
             incoming,
@@ -322,7 +307,7 @@ class SipLeg:
             body,
             self._never_acknowledged,
         )
-        self._unacknowledged[incoming.request.cseq] = answer
+        self._unacknowledged[cseq] = answer
         answer.send()
 
     def _never_acknowledged(self) -> None:
@@ -363,7 +348,8 @@ class SipLeg:
             self._session.refused()
         else:
             assert self._dialog is not None
-            self._dialog.dialog.refresh_target(response)
+            with suppress(BadMessage):  # then it is where it was
+                self._dialog.dialog.refresh_target(response)
             self._session.refreshed()
             if response.cseq_method == "INVITE":
                 self._take_answer(response)
@@ -371,30 +357,36 @@ class SipLeg:
     # -- the end ----------------------------------------------------------------
 
     def _end(self, ending: Ending, *, says_bye: bool) -> None:
-        """This side is over: tell the call."""
+        """This side is over: free what it holds, tell the call, send the BYE."""
         if self._is_over:
             return
         call = self._call
+        self._release()
+        with self._log.failuresHandled("a call was not told of its leg's end"):
+            if call is not None:
+                call.leg_ended(ending)
         if says_bye and self._dialog is not None:
             self._dialog.say_bye(ending)
-        self._release()
-        if call is not None:
-            call.leg_ended(ending)
 
     def _release(self) -> None:
-        """Ports, timers and the dialog go; transactions end by themselves."""
+        """
+        Ports, timers and the dialog go, whatever fails in it; transactions end by
+        themselves.
+        """
         if self._is_over:
             return
         self._is_over = True
         self._call = None
+        dialog = None if self._dialog is None else self._dialog.dialog
+        self._context.owner.leg_over(self, dialog)
         for answer in self._unacknowledged.values():
             answer.stop()
         self._unacknowledged.clear()
         self._session.stop()
-        if self._transfer is not None:
-            self._transfer.fail("the transfer was cut short: the call is over")
         audio, self._audio = self._audio, None
-        if audio is not None:
-            audio.close(self.info.carrier_call_id)
-        dialog = None if self._dialog is None else self._dialog.dialog
-        self._context.owner.leg_over(self, dialog)
+        with self._log.failuresHandled("the audio of a leg was not closed"):
+            if audio is not None:
+                audio.close(self.info.carrier_call_id)
+        with self._log.failuresHandled("a transfer was not told of its leg's end"):
+            if self._transfer is not None:
+                self._transfer.fail("the transfer was cut short: the call is over")

@@ -15,8 +15,15 @@ from typing import Final
 from attrs import frozen
 
 from chime_gateway.audio import PCMA, PCMU, PTIME_MS, Codec
+from chime_gateway.wire.address import canonical
 from chime_gateway.wire.sip.sdes import Crypto, read_cryptos
-from chime_gateway.wire.sip.sdp import Description, Media, SdpError, format_description
+from chime_gateway.wire.sip.sdp import (
+    Description,
+    Media,
+    SdpError,
+    decimal,
+    format_description,
+)
 
 #: Static payload types (RFC 3551 table 4) of what is spoken here.
 STATIC_TYPES: Final[Mapping[int, Codec]] = {0: PCMU, 8: PCMA}
@@ -128,7 +135,9 @@ def _audio(description: Description, media: Media, index: int) -> RemoteAudio:
     host = media.host or description.host
     if host is None:
         raise SdpError("there is no c-line")
-    types = [int(t) for t in media.formats if t.isdecimal() and int(t[:4]) < 128]
+    host = canonical(host)
+    numbers = [decimal(text, 127) for text in media.formats]
+    types = [number for number in numbers if number is not None]
     names = _rtpmaps(media)
     codecs: list[tuple[int, Codec]] = []
     event: int | None = None
@@ -179,10 +188,13 @@ def _rtpmaps(media: Media) -> dict[int, tuple[str, int, int]]:
 
 
 def _rtcp(media: Media, host: str) -> tuple[str, int]:
-    """RFC 3605; without C{a=rtcp} the next port."""
+    """RFC 3605; without C{a=rtcp} the next port, which there must be."""
     words = (media.get("rtcp") or "").split()
-    if words and words[0].isdecimal() and 0 < int(words[0][:6]) < 65536:
-        return (words[3] if len(words) >= 4 else host), int(words[0])
+    port = decimal(words[0], 65535) if words else None
+    if port:
+        return (canonical(words[3]) if len(words) >= 4 else host), port
+    if media.port == 65535:
+        raise SdpError("there is no port for RTCP behind 65535")
     return host, media.port + 1
 
 

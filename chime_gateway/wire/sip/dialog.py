@@ -14,6 +14,7 @@ from typing import TypeAlias
 from attrs import define, frozen
 from sipmessage import URI
 
+from chime_gateway.wire.address import canonical
 from chime_gateway.wire.sip.format import format_request
 from chime_gateway.wire.sip.message import (
     DEFAULT_PORT,
@@ -57,7 +58,7 @@ def hop_of(uri_text: str) -> Hop:
     if uri.scheme == "sips":
         transport = "tls"
     default = DEFAULT_TLS_PORT if transport == "tls" else DEFAULT_PORT
-    return Hop(uri.host.strip("[]"), uri.port or default, transport)
+    return Hop(canonical(uri.host.strip("[]")), uri.port or default, transport)
 
 
 def _is_loose(uri: URI) -> bool:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
 from sipmessage import Headers
 
+from chime_gateway.wire.address import canonical
 from chime_gateway.wire.sip.message import (
     BadMessage,
     Header,
@@ -15,7 +15,6 @@ from chime_gateway.wire.sip.message import (
     Source,
     parameter,
     parse_address,
-    parse_via,
     split_list,
 )
 
@@ -55,9 +54,6 @@ PHRASES: Final = {
     513: "Message Too Large",
     603: "Decline",
 }
-
-_RPORT: Final = re.compile(r";\s*rport\s*(?==?\s*(?:;|\Z))=?", re.IGNORECASE)
-_RECEIVED: Final = re.compile(r";\s*received\s*=\s*[^;,\s]*", re.IGNORECASE)
 
 
 def format_request(
@@ -120,14 +116,16 @@ def stamp_source(request: Request, source: Source) -> None:
     section 18.2.1, RFC 3581): answers then find their way through NAT.
     """
     values = request.headers.getlist("Via")
-    top, *others = split_list(values[0])
-    wants_rport = parameter(request.via, "rport") is not None
-    if wants_rport:
-        top = _RPORT.sub("", top) + f";rport={source.port}"
-    if wants_rport or request.via.host.strip("[]") != source.host:
-        top = _RECEIVED.sub("", top) + f";received={source.host}"
-    request.headers.setlist("Via", [top, *others, *values[1:]])
-    request.via = parse_via(top)
+    _, *others = split_list(values[0])
+    via = request.via
+    # Without brackets, and a zone is nobody else's business.
+    received = source.host.partition("%")[0]
+    if parameter(via, "rport") is not None:
+        via = via.stamped(rport=str(source.port), received=received)
+    elif canonical(via.host.strip("[]")) != source.host:
+        via = via.stamped(received=received)
+    request.headers.setlist("Via", [str(via), *others, *values[1:]])
+    request.via = via
 
 
 def host_port(host: str, port: int) -> str:

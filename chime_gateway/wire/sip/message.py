@@ -11,12 +11,12 @@ comes out of bytes.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final, TypeAlias, TypeVar
 
-from attrs import define, frozen
-from sipmessage import URI, Address, Headers, MediaType, Via
+from attrs import define, evolve, frozen
+from sipmessage import URI, Address, Headers, MediaType
 
 from chime_gateway.errors import RemoteProtocolError
 
@@ -31,7 +31,14 @@ _T = TypeVar("_T")
 
 _HOST: Final = r"([A-Za-z0-9][A-Za-z0-9._\-]*)(?=[:;?>\s,]|\Z)"
 _URI_HOST: Final = re.compile(rf"sips?:(?:[^@<>\s]*@)?{_HOST}", re.IGNORECASE)
-_VIA_HOST: Final = re.compile(rf"SIP\s*/\s*2\.0\s*/\s*[^\s/;]+\s+{_HOST}")
+
+_TOKEN: Final = r"[A-Za-z0-9\-.!%*_+`'~]+"
+_SENT_BY: Final = re.compile(
+    rf"SIP\s*/\s*2\.0\s*/\s*({_TOKEN})\s+"
+    r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9][A-Za-z0-9._\-]*)\s*(?::\s*([0-9]{1,5}))?\s*\Z",
+    re.IGNORECASE,
+)
+_PARAMETER: Final = re.compile(rf"\s*{_TOKEN}\s*(?:=|\Z)")
 
 
 class BadMessage(RemoteProtocolError):
@@ -57,6 +64,45 @@ class Source:
 
     host: str
     port: int
+
+
+@frozen
+class Via:
+    """
+    Where a request came by, and so where its answer goes (RFC 3261 section 20.42).
+
+    @ivar host: an address of IPv6 in brackets.
+    @ivar sent_by: protocol, host and port, as they were written.
+    @ivar pieces: parameters as they were written: a quoted one may hold anything.
+    """
+
+    transport: str
+    host: str
+    port: int | None
+    sent_by: str
+    pieces: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return ";".join((self.sent_by, *self.pieces))
+
+    @property
+    def parameters(self) -> Mapping[str, str | None]:
+        """With names in lower case."""
+        found: dict[str, str | None] = {}
+        for piece in self.pieces:
+            name, is_set, value = piece.partition("=")
+            found[name.strip().lower()] = value.strip() if is_set else None
+        return found
+
+    def stamped(self, **parameters: str) -> Via:
+        """With these, and not with what it said under their names."""
+        kept = [
+            piece
+            for piece in self.pieces
+            if piece.partition("=")[0].strip().lower() not in parameters
+        ]
+        kept += [f"{name}={value}" for name, value in parameters.items()]
+        return evolve(self, pieces=tuple(kept))
 
 
 @define
@@ -116,7 +162,10 @@ def parse_address(text: str) -> Address:
     try:
         address, host = _with_any_host(Address.parse, text, _URI_HOST)
     except (ValueError, TypeError) as exc:
-        raise BadMessage("an address is malformed") from exc
+        # C{sipmessage} raises one and the same each time: its traceback grows, and
+        # keeps what was parsed.
+        exc.__traceback__ = None
+        raise BadMessage("an address is malformed") from None
     if host is None:
         return address
     return replace(address, uri=replace(address.uri, host=host))
@@ -130,7 +179,8 @@ def parse_uri(text: str) -> URI:
     try:
         uri, host = _with_any_host(URI.parse, f"{scheme.lower()}:{rest}", _URI_HOST)
     except (ValueError, TypeError) as exc:
-        raise BadMessage("a URI is malformed") from exc
+        exc.__traceback__ = None
+        raise BadMessage("a URI is malformed") from None
     if host is not None:
         uri = replace(uri, host=host)
     if uri.port is not None and not 0 < uri.port < 65536:
@@ -140,10 +190,28 @@ def parse_uri(text: str) -> URI:
 
 def parse_via(text: str) -> Via:
     """
-    @raise ValueError: it is none.
+    @raise BadMessage: it is none.
     """
-    via, host = _with_any_host(Via.parse, text, _VIA_HOST)
-    return via if host is None else replace(via, host=host)
+    sent_by, *pieces = _split_parameters(text)
+    found = _SENT_BY.match(sent_by)
+    if found is None or not all(_PARAMETER.match(piece) for piece in pieces):
+        raise BadMessage("Via is malformed")
+    port = None if found[3] is None else int(found[3])
+    return Via(found[1], found[2], port, sent_by.strip(), tuple(pieces))
+
+
+def _split_parameters(text: str) -> list[str]:
+    """Cut at semicolons outside of quotes."""
+    parts, quoted, start, previous = [], False, 0, ""
+    for at, char in enumerate(text):
+        if char == '"' and previous != "\\":
+            quoted = not quoted
+        elif char == ";" and not quoted:
+            parts.append(text[start:at])
+            start = at + 1
+        previous = "" if previous == "\\" else char
+    parts.append(text[start:])
+    return parts
 
 
 def _with_any_host(

@@ -174,7 +174,8 @@ def _common(headers: Headers) -> dict[str, object]:
         to_address = parse_address(headers["To"])
         cseq = CSeq.parse(headers["CSeq"])
     except (ValueError, TypeError, IndexError) as exc:
-        raise BadMessage("Via, From, To or CSeq is malformed", 400, headers) from exc
+        exc.__traceback__ = None
+        raise BadMessage("Via, From, To or CSeq is malformed", 400, headers) from None
     except BadMessage as exc:
         raise BadMessage(str(exc), 400, headers) from exc
     if cseq.sequence > MAX_CSEQ:

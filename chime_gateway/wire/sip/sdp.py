@@ -96,10 +96,21 @@ def _media(value: str) -> Media:
     if len(words) < 4:
         raise SdpError("a malformed m-line")
     kind, port, protocol, *formats = words
-    number = port.partition("/")[0]
-    if not number.isdecimal() or int(number[:6]) > 65535:
+    number = decimal(port.partition("/")[0], 65535)
+    if number is None:
         raise SdpError("an m-line without a port")
-    return Media(kind, int(number), protocol, tuple(formats))
+    return Media(kind, number, protocol, tuple(formats))
+
+
+def decimal(text: str, most: int) -> int | None:
+    """
+    A number that is not greater, or C{None}.  Its length is looked at first: zeros
+    may stand in front of anything.
+    """
+    if not (text.isascii() and text.isdecimal() and len(text) <= len(str(most))):
+        return None
+    number = int(text)
+    return number if number <= most else None
 
 
 def _connection(value: str) -> str:

@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.errors import CallRefused, UnknownAgent
 from chime_gateway.settings.values import SipListener
-from chime_gateway.wire.sip.message import Response
+from chime_gateway.wire.sip.message import Request, Response
 from tests.support.sip_peer import SDP, SETTINGS, SipWorld
 
 
@@ -185,3 +185,48 @@ class RefusalTests(SynchronousTestCase):
         self.assertFalse(SETTINGS.requires_srtp)
         world = SipWorld(srtp="required")
         self.assertEqual(self.refused(world).status, 488)
+
+
+class BugTests(SynchronousTestCase):
+    """Of ours, wherever: it ends its own call and leaves nothing."""
+
+    def test_in_any_request_of_a_dialog(self) -> None:
+        for method in ("BYE", "INFO", "INVITE", "UPDATE", "OPTIONS"):
+            world = SipWorld()
+            other = world.established(call_id="other", branch="z9hG4bKother")
+            tag = world.established(call_id="this", branch="z9hG4bKthis")
+
+            def bug(*_: object) -> None:
+                raise ZeroDivisionError("a bug")
+
+            world.leg._responders = {method: bug}
+            answer = world.asks(method, tag, call_id="this")
+            self.assertEqual(answer.status, 500)
+            self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+            self.assertEqual(world.carrier.counts()["legs"], 1)
+            self.assertEqual(world.asks("BYE", other, call_id="other").status, 200)
+            self.assertEqual(world.ports.in_use, 0)
+
+    def test_in_a_new_call(self) -> None:
+        for where in ("incoming", "turned_away"):
+            world = SipWorld()
+            self.patch(world.switchboard, where, None)  # calling it is the bug
+            body = SDP if where == "incoming" else "v=1"
+            world.invite(body=body)
+            status = world.statuses()[-1]
+            self.assertEqual(status, 500 if where == "incoming" else 488)
+            self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
+            world.advance(140, 0.5)
+            self.assertEqual(set(world.carrier.counts().values()), {0})
+            self.assertEqual(world.reactor.getDelayedCalls(), [])
+
+    def test_in_what_packets_bring(self) -> None:
+        """The batch drops a socket whose reader fails; the call must not go on deaf."""
+        world = SipWorld()
+        world.established()
+        world.port.broken()
+        self.assertIn(
+            "BYE", [m.method for m in world.heard() if isinstance(m, Request)]
+        )
+        self.assertEqual(world.ports.in_use, 0)
+        self.assertIn("leg_ended", [entry[0] for entry in world.log])

@@ -23,6 +23,14 @@ KEY30 = "inline:" + "A" * 40
 KEY46 = "inline:" + "A" * 62 + "=="
 
 
+#: As they are written, and may not be meant.
+NUMBERS = st.one_of(
+    st.integers(-2, 70000).map(str),
+    st.sampled_from(("65535", "65536", "00000070000", "0" * 5000 + "9", "", "x")),
+    st.text("0123456789\N{ARABIC-INDIC DIGIT THREE}-+ ", max_size=12),
+)
+
+
 def read(audio: str, head: str = HEAD) -> RemoteAudio:
     return read_audio(parse((head + audio).encode()))
 
@@ -129,6 +137,21 @@ class ReadingTests(SynchronousTestCase):
                 read_audio(parse(text.encode()))
         with self.assertRaises(SdpError):
             parse(b"v=0\r\n\xff")
+
+    @settings(max_examples=150, deadline=None)
+    @given(NUMBERS, NUMBERS, st.lists(NUMBERS, min_size=1, max_size=4))
+    def test_what_is_read_can_be_sent_to(
+        self, port: str, rtcp: str, formats: list[str]
+    ) -> None:
+        text = f"m=audio {port} RTP/AVP {' '.join(formats)}\r\na=rtcp:{rtcp}\r\n"
+        try:
+            audio = read(text)
+        except SdpError:
+            return
+        self.assertIn(audio.port, range(1, 65536))
+        self.assertIn(audio.rtcp_port, range(1, 65536))
+        for payload_type, _ in audio.codecs:
+            self.assertIn(payload_type, range(128))
 
     @settings(max_examples=300, deadline=None)
     @given(st.text(max_size=300))

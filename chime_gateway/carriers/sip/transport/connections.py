@@ -18,6 +18,7 @@ from twisted.protocols.policies import TimeoutMixin
 from twisted.python.failure import Failure
 
 from chime_gateway.carriers.sip.access import Access
+from chime_gateway.wire.address import canonical, mapped
 from chime_gateway.wire.sip.framing import StreamFramer
 from chime_gateway.wire.sip.message import BadMessage, Source
 
@@ -59,17 +60,24 @@ class Receiver(Protocol):
 
 
 class Datagrams(DatagramProtocol):
-    """One UDP socket."""
+    """
+    One UDP socket.
+
+    @param is_ipv6: of that family; IPv4 then travels in mapped addresses.
+    """
 
     noisy = False
     transport: Any
 
-    def __init__(self, receiver: Receiver, access: Access) -> None:
+    def __init__(
+        self, receiver: Receiver, access: Access, is_ipv6: bool = False
+    ) -> None:
         self._receiver = receiver
         self._access = access
+        self._is_ipv6 = is_ipv6
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
-        host, port = addr[0], addr[1]
+        host, port = canonical(addr[0]), addr[1]
         if not self._access.admits(host):
             return
         if not datagram.strip(b"\r\n\0"):
@@ -78,10 +86,13 @@ class Datagrams(DatagramProtocol):
         self._receiver.message_received(datagram, flow)
 
     def send(self, data: bytes, source: Source) -> None:
+        """It never raises: the end of a call does not stop at a datagram."""
+        host = mapped(source.host) if self._is_ipv6 else source.host
         try:
-            self.transport.write(data, (source.host, source.port))
-        except OSError:
-            # Unreachable for now; the transaction sends it again or gives up.
+            self.transport.write(data, (host, source.port))
+        except Exception:
+            # Unreachable for now, too large, or no address; the transaction sends
+            # it again or gives up.
             self._access.dropped["not_sent"] += 1
 
 
@@ -102,7 +113,8 @@ class Connection(StreamProtocol, TimeoutMixin):
 
     def connectionMade(self) -> None:
         peer = self.transport.getPeer()
-        self.flow = Flow(self._transport_name, Source(peer.host, peer.port), self)
+        source = Source(canonical(peer.host), peer.port)
+        self.flow = Flow(self._transport_name, source, self)
         self.is_open = True
         self.transport.setTcpNoDelay(True)
         self._streams.opened(self)
@@ -137,8 +149,12 @@ class Connection(StreamProtocol, TimeoutMixin):
             self._streams.closed(self)
 
     def send(self, data: bytes) -> None:
+        """It never raises, as over UDP."""
         self.setTimeout(IDLE_SECONDS)
-        self.transport.write(data)
+        try:
+            self.transport.write(data)
+        except Exception:
+            self._streams.access.dropped["not_sent"] += 1
 
 
 @define(eq=False)
@@ -182,6 +198,18 @@ class Streams:
         return None
 
 
+class _Refusal(StreamProtocol):
+    """
+    Closes at once.  Without a protocol Twisted would do so, but under TLS it logs a
+    traceback and leaves the descriptor open.
+    """
+
+    transport: Any
+
+    def connectionMade(self) -> None:
+        self.transport.abortConnection()
+
+
 class ClientFactory(Factory):
     """Connections of ours."""
 
@@ -191,15 +219,14 @@ class ClientFactory(Factory):
         self._transport_name = transport_name
         self._streams = streams
 
-    def buildProtocol(self, addr: Any) -> Connection | None:
+    def buildProtocol(self, addr: Any) -> StreamProtocol:
         return Connection(self._transport_name, self._streams)
 
 
 class ServerFactory(ClientFactory):
     """Connections that others make."""
 
-    def buildProtocol(self, addr: Any) -> Connection | None:
-        # Without a protocol Twisted closes the connection at once.
-        if not self._streams.may_open(addr.host):
-            return None
+    def buildProtocol(self, addr: Any) -> StreamProtocol:
+        if not self._streams.may_open(canonical(addr.host)):
+            return _Refusal()
         return super().buildProtocol(addr)

@@ -10,6 +10,7 @@ import socket
 from collections.abc import Callable
 from typing import Any, Final
 
+from twisted.internet.defer import maybeDeferred
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
@@ -44,7 +45,8 @@ def local_address_to(host: str) -> str:
         except OSError:
             return "::1" if family == socket.AF_INET6 else "127.0.0.1"
         address: str = probe.getsockname()[0]
-        return address
+        # A zone means something on this machine only.
+        return address.partition("%")[0]
 
 
 class SipTransports:
@@ -87,7 +89,9 @@ class SipTransports:
         interface = listener.interface
         port: IListeningPort
         if listener.transport == "udp":
-            self._datagrams = Datagrams(self._receiver, self._access)
+            self._datagrams = Datagrams(
+                self._receiver, self._access, is_ipv6=":" in interface
+            )
             port = reactor.listenUDP(
                 number, self._datagrams, interface=interface, maxPacketSize=65535
             )
@@ -123,12 +127,22 @@ class SipTransports:
         return self.host(remote_host), 5060
 
     def host(self, remote_host: str, interface: str = "") -> str:
-        """Our address as the other side knows it."""
-        if self._settings.public_address:
-            return self._settings.public_address
-        if interface and interface not in ("0.0.0.0", "::"):
-            return interface
+        """Our address as the other side knows it, of its own family."""
+        for address in (self._settings.public_address, interface):
+            is_one = address and address not in ("0.0.0.0", "::")
+            if is_one and (":" in address) == (":" in remote_host):
+                return address.partition("%")[0]
         return local_address_to(remote_host)
+
+    def reaches(self, transport: str, host: str) -> bool:
+        """Whether C{host} is of a family that a request over C{transport} gets to."""
+        if transport != "udp":
+            return True  # a connection of its own
+        interfaces = [one.interface for one, _ in self.ports if one.transport == "udp"]
+        return any(
+            interface == "::" or (":" in interface) == (":" in host)
+            for interface in interfaces
+        )
 
     @property
     def connection_count(self) -> int:
@@ -179,11 +193,6 @@ class SipTransports:
             return
         if self._is_stopped:
             return
-        endpoint: Any = HostnameEndpoint(
-            self._reactor, hop.host, hop.port, timeout=_CONNECT_SECONDS
-        )
-        if hop.transport == "tls":
-            endpoint = wrapClientTLS(client_tls(tls_name or hop.host), endpoint)
 
         def opened(connection: Connection) -> None:
             connection.send(data)
@@ -195,10 +204,19 @@ class SipTransports:
                 port=hop.port,
                 why=failure.getErrorMessage(),
             )
-            failed()
+            # Never while whoever sends is still at it.
+            self._reactor.callLater(0, failed)
 
-        factory = ClientFactory(hop.transport, self._streams)
-        endpoint.connect(factory).addCallbacks(opened, refused)
+        maybeDeferred(self._open, hop, tls_name).addCallbacks(opened, refused)
+
+    def _open(self, hop: Hop, tls_name: str) -> Any:
+        """A name that is none raises here already."""
+        endpoint: Any = HostnameEndpoint(
+            self._reactor, hop.host, hop.port, timeout=_CONNECT_SECONDS
+        )
+        if hop.transport == "tls":
+            endpoint = wrapClientTLS(client_tls(tls_name or hop.host), endpoint)
+        return endpoint.connect(ClientFactory(hop.transport, self._streams))
 
 
 def _ignore() -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 
 from chime_gateway.carriers.sip.transport.connections import Flow
 from chime_gateway.net.timer import Timer
@@ -54,7 +55,12 @@ def _ignore() -> None:
 
 
 class Runner:
-    """One machine with its timers."""
+    """
+    One machine with its timers.  What it tells may fail and is logged then: a
+    transaction ends by its timers, whatever becomes of the call.
+    """
+
+    _log = Logger()
 
     def __init__(
         self,
@@ -85,9 +91,11 @@ class Runner:
                     self._timers[output.name].stop()
             elif isinstance(output, Deliver):
                 assert isinstance(output.message, Response)
-                self._deliver(output.message)
+                with self._log.failuresHandled("a response was not dealt with"):
+                    self._deliver(output.message)
             elif isinstance(output, TimedOut):
-                self._timed_out()
+                with self._log.failuresHandled("a time-out was not dealt with"):
+                    self._timed_out()
             elif isinstance(output, Terminated):
                 self.stop()
                 self._terminated()

@@ -68,6 +68,21 @@ class TransportTests(SynchronousTestCase):
         reactor.advance(1)
         self.assertEqual(failed, [True])
 
+    def test_a_name_that_is_none_is_told_like_one_that_does_not_answer(self) -> None:
+        transports, reactor = self.new()
+        failed: list[bool] = []
+        for transport, name in (("tls", "a_b"), ("tcp", "x" * 300), ("tls", "")):
+            hop = Hop(name, 5061, transport)
+            transports.connect(b"BYE", hop, lambda: failed.append(True), tls_name=name)
+        # Never while whoever sends is still at it.
+        self.assertEqual(failed, [])
+        reactor.advance(1)
+        for one in reactor.tcpClients:
+            factory: Any = one[2]
+            factory.clientConnectionFailed(None, Failure(OSError("no")))
+        reactor.advance(20)
+        self.assertEqual(failed, [True] * 3)
+
     def test_addresses_that_are_told(self) -> None:
         transports, _ = self.new()
         self.assertEqual(transports.host("10.0.0.1", "10.0.0.9"), "10.0.0.9")

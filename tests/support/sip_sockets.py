@@ -1,0 +1,161 @@
+"""
+Sockets for a SIP carrier in memory: they judge addresses as the system does, and fail
+when they are told to.
+"""
+
+from __future__ import annotations
+
+import random
+import socket
+from collections import Counter
+from collections.abc import Callable
+from ipaddress import ip_address
+from typing import Any
+
+from twisted.internet.error import InvalidAddressError
+from twisted.trial.unittest import SynchronousTestCase
+
+from chime_gateway.rtp import ports as rtp_ports
+from chime_gateway.rtp.ports import Address, DatagramSocket, PortPool
+from tests.support.sip_peer import SipWorld
+
+
+def check(family: int, address: tuple[Any, ...]) -> None:
+    """What sendto() raises."""
+    host, port = address[:2]
+    if not 0 <= port <= 65535:
+        raise OverflowError("sendto(): port must be 0-65535.")
+    try:
+        version = ip_address(host).version
+    except ValueError:
+        raise socket.gaierror(-2, "Name or service not known") from None
+    if version != (6 if family == socket.AF_INET6 else 4):
+        raise socket.gaierror(-9, "Address family for hostname not supported")
+
+
+class FaultySockets:
+    """
+    What C{socket} is for L{chime_gateway.rtp.ports}.
+
+    @ivar fault: called with the port for each send; may raise.
+    @ivar misused: sends to what is no address, by what was raised.
+    @ivar open: by port.
+    """
+
+    AF_INET, AF_INET6 = socket.AF_INET, socket.AF_INET6
+    SOCK_DGRAM = socket.SOCK_DGRAM
+    IPPROTO_IPV6, IPV6_V6ONLY = socket.IPPROTO_IPV6, socket.IPV6_V6ONLY
+
+    def __init__(self) -> None:
+        self.fault: Callable[[int], None] = lambda port: None
+        self.misused: Counter[str] = Counter()
+        self.sent: Counter[int] = Counter()
+        self.open: dict[int, Any] = {}
+        self.adopted: dict[DatagramSocket, None] = {}
+
+    # -- the batch -------------------------------------------------------------------
+
+    def adopt(self, connection: DatagramSocket) -> None:
+        self.adopted[connection] = None
+
+    def release(self, connection: DatagramSocket) -> None:
+        self.adopted.pop(connection, None)
+
+    def deliver(self, data: bytes, source: Address) -> None:
+        """One datagram to every socket that is open."""
+        for one in list(self.adopted):
+            if one.connected:
+                fake: Any = one._socket
+                fake.inbox.append((data, source))
+                one.doRead()
+
+    # -- the module ------------------------------------------------------------------
+
+    def socket(self, family: int, kind: int) -> Any:
+        sockets = self
+
+        class Socket:
+            port = 0
+            inbox: list[tuple[bytes, Address]]
+
+            def __init__(self) -> None:
+                self.inbox = []
+
+            def setblocking(self, _: bool) -> None: ...
+            def setsockopt(self, *_: int) -> None: ...
+            def fileno(self) -> int:
+                return self.port
+
+            def bind(self, address: tuple[Any, ...]) -> None:
+                self.port = address[1]
+                sockets.open[self.port] = self
+
+            def close(self) -> None:
+                sockets.open.pop(self.port, None)
+
+            def recvfrom(self, size: int) -> tuple[bytes, Address]:
+                if not self.inbox:
+                    raise BlockingIOError
+                return self.inbox.pop()
+
+            def sendto(self, data: bytes, address: tuple[Any, ...]) -> None:
+                sockets.fault(self.port)
+                try:
+                    check(family, address)
+                except (OSError, OverflowError) as exc:
+                    sockets.misused[f"{type(exc).__name__} {address}"] += 1
+                    raise
+                sockets.sent[self.port] += 1
+
+        return Socket()
+
+
+class SocketWorld(SipWorld):
+    """
+    The carrier with the real pool of ports.
+
+    @ivar sip_fault: called for each datagram that is sent over SIP; may raise.
+    """
+
+    media_host = "0.0.0.0"
+
+    def __init__(self, test: SynchronousTestCase, **changes: Any) -> None:
+        super().__init__(**changes)
+        self.sockets = sockets = FaultySockets()
+        test.patch(rtp_ports, "socket", sockets)
+        pool = PortPool(
+            40000, 40200, self.media_host, sockets, self.reactor.seconds, 0.0
+        )
+        self.carrier.ports = self.carrier.context.ports = pool
+        self.sip_fault: Callable[[], None] = lambda: None
+        write = self.reactor.write
+
+        def checked(data: bytes, address: Address) -> None:
+            self.sip_fault()
+            try:
+                check(socket.AF_INET, address)
+            except OverflowError:
+                sockets.misused[f"OverflowError {address}"] += 1
+                raise
+            except OSError as exc:
+                sockets.misused[f"InvalidAddressError {address}"] += 1
+                raise InvalidAddressError(address[0], str(exc)) from exc
+            write(data, address)
+
+        self.reactor.write = checked  # type: ignore[method-assign]
+
+    def held(self) -> dict[str, int]:
+        """What is there that should be gone when all is over; nothing is nothing."""
+        counts = {
+            **self.carrier.counts(),
+            "sockets": len(self.sockets.open),
+            "adopted": len(self.sockets.adopted),
+            "ticks": len(self.metronome._ticked),
+            "timers": len(self.reactor.getDelayedCalls()),
+            "merged": len(self.carrier.transactions._merged),
+        }
+        return {name: count for name, count in counts.items() if count}
+
+
+def any_of(rng: random.Random, kinds: tuple[type[Exception], ...]) -> Exception:
+    return rng.choice(kinds)("a fault")
