@@ -21,6 +21,7 @@ from chime_gateway.settings.values import SipSettings
 from chime_gateway.wire.address import is_destination
 from chime_gateway.wire.sip import sdp
 from chime_gateway.wire.sip.dialog import Dialog
+from chime_gateway.wire.sip.digest import Credentials, DigestClient
 from chime_gateway.wire.sip.format import host_port
 from chime_gateway.wire.sip.message import MAGIC_COOKIE, Header, Request
 
@@ -106,6 +107,14 @@ class SipContext:
         host, port = self.transports.address(transport, remote_host)
         parameter = "" if transport == "udp" else f";transport={transport}"
         return "Contact", f"<sip:chimegw@{host_port(host, port)}{parameter}>"
+
+    def new_digest(self) -> DigestClient | None:
+        """For one dialog; C{None}: nobody gave us a password."""
+        trunk = self.settings.trunk
+        if trunk is None or not trunk.username:
+            return None
+        credentials = Credentials(trunk.username, trunk.password)
+        return DigestClient(credentials, self.new_token)
 
     def new_branch(self) -> str:
         return MAGIC_COOKIE + self.new_token()

@@ -11,6 +11,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from attrs import frozen
+
 from chime_gateway.carriers.sip.context import SipContext
 from chime_gateway.carriers.sip.transport.connections import Flow
 from chime_gateway.carriers.sip.transport.transactions import Incoming
@@ -18,8 +20,35 @@ from chime_gateway.net.timer import Timer
 from chime_gateway.outcomes import Ending, Outcome
 from chime_gateway.wire.address import is_destination
 from chime_gateway.wire.sip.dialog import Dialog, Hop
-from chime_gateway.wire.sip.digest import DigestClient
+from chime_gateway.wire.sip.digest import DigestClient, Exchange
 from chime_gateway.wire.sip.message import Header, Response
+
+
+@frozen
+class _Asked:
+    """
+    A request of ours, however often it is sent.
+
+    @ivar exchange: C{None}: there is no password.
+    """
+
+    method: str
+    headers: tuple[Header, ...]
+    body: bytes
+    answered: Callable[[Response | None], None]
+    exchange: Exchange | None
+
+    def credentials(self, uri: str) -> tuple[Header, ...]:
+        return () if self.exchange is None else self.exchange.headers(uri)
+
+    def is_worth_another(self, response: Response) -> bool:
+        """Take note of what a final answer says of our credentials."""
+        if self.exchange is None:
+            return False
+        if response.status in (401, 407):
+            return self.exchange.challenged(response)
+        self.exchange.accepted(response)
+        return False
 
 
 class LiveDialog:
@@ -63,28 +92,37 @@ class LiveDialog:
 
         @param answered: told the final answer; C{None}: there was none.
         """
-        context, dialog = self._context, self.dialog
+        exchange = None if self._digest is None else self._digest.exchange(method)
+        self._send_request(_Asked(method, headers, body, answered, exchange))
+
+    def _send_request(self, asked: _Asked) -> None:
+        context, dialog, method = self._context, self.dialog, asked.method
         transport = self.transport
         branch = context.new_branch()
         via = context.via(transport, self.flow.source.host, branch)
-        data = dialog.request(method, via, headers, body)
+        credentials = asked.credentials(dialog.request_uri)
+        data = dialog.request(method, via, (*credentials, *asked.headers), asked.body)
         cseq = dialog.local_cseq
+        finals = 0
 
         def response_received(response: Response) -> None:
+            nonlocal finals
             if response.status < 200:
                 return
-            if response.status in (401, 407) and self._digest is not None:
-                uri = dialog.remote_target
-                again = self._digest.answer(response, method, uri)
-                if again is not None:
-                    self.request(method, (*headers, again), body, answered)
-                    return
+            finals += 1
+            if finals > 1:
+                # A 2xx to INVITE again: our ACK was lost.
+                self.acknowledge(cseq, credentials)
+                return
+            if asked.is_worth_another(response):
+                self._send_request(asked)
+                return
             if method == "INVITE" and response.status < 300:
-                self.acknowledge(cseq)
-            answered(response)
+                self.acknowledge(cseq, credentials)
+            asked.answered(response)
 
         def ack(response: Response) -> bytes:
-            return dialog.request("ACK", via, cseq=cseq)
+            return dialog.request("ACK", via, credentials, cseq=cseq)
 
         runner = context.transactions.start(
             data,
@@ -93,15 +131,20 @@ class LiveDialog:
             is_reliable=transport != "udp",
             send=lambda data: self._send(data, lambda: runner.transport_failed()),
             answered=response_received,
-            timed_out=lambda: answered(None),
+            timed_out=lambda: asked.answered(None),
             ack=ack if method == "INVITE" else None,
         )
 
-    def acknowledge(self, cseq: int) -> None:
-        """The ACK of a 2xx."""
+    def acknowledge(self, cseq: int, credentials: tuple[Header, ...] = ()) -> None:
+        """
+        The ACK of a 2xx.
+
+        @param credentials: those of the INVITE (RFC 3261 section 22.1).
+        """
         context = self._context
         via = context.via(self.transport, self.flow.source.host, context.new_branch())
-        self._send(self.dialog.request("ACK", via, cseq=cseq), lambda: None)
+        ack = self.dialog.request("ACK", via, credentials, cseq=cseq)
+        self._send(ack, lambda: None)
 
     def say_bye(self, ending: Ending) -> None:
         """With the reason (RFC 3326)."""

@@ -119,7 +119,9 @@ class InboundLeg(SipLeg):
         except NoPortFree as exc:
             self._refuse(self._context.settings.full_status, str(exc), _RETRY_AFTER)
             return
-        self._dialog = LiveDialog(self._context, dialog, self._incoming.flow)
+        # A proxy of the trunk may challenge our BYE, whoever called.
+        digest = self._context.new_digest()
+        self._dialog = LiveDialog(self._context, dialog, self._incoming.flow, digest)
         self._context.owner.dialog_made(self, dialog)
         self._come_in()
 

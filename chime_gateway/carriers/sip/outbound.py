@@ -28,7 +28,7 @@ from chime_gateway.rtp.ports import NoPortFree
 from chime_gateway.settings.values import SipTrunk
 from chime_gateway.wire.sip import sdp
 from chime_gateway.wire.sip.dialog import Dialog, Hop, dialog_of_response
-from chime_gateway.wire.sip.digest import Credentials, DigestClient
+from chime_gateway.wire.sip.digest import Exchange
 from chime_gateway.wire.sip.format import format_request, host_port
 from chime_gateway.wire.sip.message import (
     BadMessage,
@@ -83,6 +83,7 @@ class OutboundLeg(SipLeg):
         self._tag = context.new_token()
         self._cseq = 0
         self._interval = context.settings.session_expires_seconds
+        self._min_se: int | None = None
         self._answered: Deferred[None] | None = None
         self._target: Hop
         self._offer = b""
@@ -91,10 +92,9 @@ class OutboundLeg(SipLeg):
         self._invite: Runner | None = None
         self._ringing = Timer(context.clock)
         self._has_answer = False
-        credentials = Credentials(trunk.username, trunk.password)
-        self._digest = (
-            DigestClient(credentials, context.new_token) if trunk.username else None
-        )
+        self._digest = context.new_digest()
+        self._exchange: Exchange | None = None
+        self._credentials: tuple[Header, ...] = ()
 
     def reports_to(self, call: LegEvents) -> None:
         """Whom to tell."""
@@ -146,6 +146,8 @@ class OutboundLeg(SipLeg):
             return
         self._offer = self._audio.descriptions.make_offer()
         self._ringing.start(RING_SECONDS, self._rang_out)
+        if self._digest is not None:
+            self._exchange = self._digest.exchange("INVITE")
         self._send_invite()
 
     def _uri(self) -> str:
@@ -169,8 +171,11 @@ class OutboundLeg(SipLeg):
             ("CSeq", f"{self._cseq} {method}"),
         ]
 
-    def _send_invite(self, *extra: Header) -> None:
+    def _send_invite(self) -> None:
         context, trunk = self._context, self._trunk
+        exchange = self._exchange
+        credentials = () if exchange is None else exchange.headers(self._uri())
+        self._credentials = credentials
         self._cseq += 1
         self._branch = context.new_branch()
         self._is_proceeding = False
@@ -182,7 +187,8 @@ class OutboundLeg(SipLeg):
             ALLOW,
             SUPPORTED,
             ("Session-Expires", str(self._interval)),
-            *extra,
+            *(() if self._min_se is None else (("Min-SE", str(self._min_se)),)),
+            *credentials,
             SDP_TYPE,
         ]
         data = format_request("INVITE", self._uri(), headers, self._offer)
@@ -191,7 +197,8 @@ class OutboundLeg(SipLeg):
             # RFC 3261 section 17.1.1.3: as the INVITE, with the To of the answer.
             lines = [*head[:3], ("To", response.headers["To"]), head[4]]
             cseq = head[5][1].partition(" ")[0]
-            return format_request("ACK", self._uri(), [*lines, ("CSeq", f"{cseq} ACK")])
+            lines += [("CSeq", f"{cseq} ACK"), *credentials]
+            return format_request("ACK", self._uri(), lines)
 
         self._invite = runner = context.transactions.start(
             data,
@@ -243,19 +250,22 @@ class OutboundLeg(SipLeg):
 
     def _refused(self, response: Response) -> None:
         status = response.status
-        if status in (401, 407) and self._digest is not None:
-            again = self._digest.answer(response, "INVITE", self._uri())
-            if again is not None:
-                self._send_invite(again)
-                return
+        if status in (401, 407) and self._is_answerable(response):
+            self._send_invite()
+            return
         least = min_se(response)
         if status == 422 and least is not None and least > self._interval:
-            self._interval = least
-            self._send_invite(("Min-SE", str(least)))
+            self._interval = self._min_se = least
+            self._send_invite()
             return
         self._failed(f"{status} {response.phrase[:80]}")
 
+    def _is_answerable(self, challenge: Response) -> bool:
+        return self._exchange is not None and self._exchange.challenged(challenge)
+
     def _accepted(self, response: Response, local: str) -> None:
+        if self._exchange is not None:
+            self._exchange.accepted(response)
         try:
             dialog = dialog_of_response(response, local)
         except BadMessage as exc:
@@ -265,7 +275,7 @@ class OutboundLeg(SipLeg):
         if mine is not None:
             # The same answer again, or that of another branch of a fork.
             if dialog.key == mine.dialog.key:
-                mine.acknowledge(response.cseq)
+                mine.acknowledge(response.cseq, self._credentials)
             else:
                 self._dismiss(dialog, response.cseq)
             return
@@ -275,7 +285,7 @@ class OutboundLeg(SipLeg):
         self._ringing.stop()
         self._dialog = self._live(dialog)
         self._context.owner.dialog_made(self, dialog)
-        self._dialog.acknowledge(response.cseq)
+        self._dialog.acknowledge(response.cseq, self._credentials)
         self._peer_allows = tokens(response, "Allow")
         self._state = _State.CONFIRMED
         if not self._settle(response):
@@ -306,7 +316,7 @@ class OutboundLeg(SipLeg):
     def _dismiss(self, dialog: Dialog, cseq: int) -> None:
         """An answer nobody waits for: acknowledge it and hang up."""
         unwanted = self._live(dialog)
-        unwanted.acknowledge(cseq)
+        unwanted.acknowledge(cseq, self._credentials)
         unwanted.request("BYE")
 
     # -- giving up -----------------------------------------------------------------

@@ -112,6 +112,11 @@ class Dialog:
         route = self.route_set[0] if self.route_set else ""
         return hop_of(address_uri(route) if route else self.remote_target)
 
+    @property
+    def request_uri(self) -> str:
+        """What the request line of our requests has."""
+        return self._routing()[0]
+
     def request(
         self,
         method: str,

@@ -8,20 +8,64 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Callable, Iterator
+from typing import Any, Final, TypeAlias
 
 from attrs import define, field, frozen
 
 from chime_gateway.wire.sip.message import Header, Response
 
+_Hash: TypeAlias = Callable[[bytes], Any]
+
+
+def _sha512_256(data: bytes) -> Any:
+    return hashlib.new("sha512_256", data)
+
+
 #: By preference.
-_ALGORITHMS: Final[dict[str, Callable[[bytes], Any]]] = {
+_ALGORITHMS: Final[dict[str, _Hash]] = {
+    **(
+        {"SHA-512-256": _sha512_256}
+        if "sha512_256" in hashlib.algorithms_available
+        else {}
+    ),
     "SHA-256": hashlib.sha256,
     "MD5": hashlib.md5,
 }
 
-_PARAMETER: Final = re.compile(r'([\w-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
+#: Of an algorithm that hashes the first nonces into the secret (RFC 7616 3.4.2).
+_SESSION: Final = "-SESS"
+
+#: Challenge -> what answers it.
+_ANSWERS: Final = {
+    "WWW-Authenticate": "Authorization",
+    "Proxy-Authenticate": "Proxy-Authorization",
+}
+
+#: Where the next nonce is told (RFC 7616 section 3.5, RFC 7615 section 4).
+_NEXT: Final = {
+    "Authentication-Info": "WWW-Authenticate",
+    "Proxy-Authentication-Info": "Proxy-Authenticate",
+}
+
+#: Proxies on the way, and who is called: nobody has more of them.
+_MOST_REALMS: Final = 8
+
+#: A request is not sent more often, whatever is said of its credentials.
+_MOST_TRIES: Final = 2 * _MOST_REALMS
+
+#: How often one realm is answered in one request unless it says that the password
+#: is right (stale=true).
+_MOST_ANSWERS: Final = 2
+
+#: A scheme, or a parameter; begun only where a word begins, so that time goes with
+#: length.
+_PART: Final = re.compile(
+    r"(?<![\w-])([\w-]+)"
+    r'(?:\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))|(?=[\s,]|\Z))'
+)
+
+_Realm: TypeAlias = tuple[str, str]
 
 
 @frozen
@@ -31,90 +75,202 @@ class Credentials:
 
 
 @define
+class _Challenge:
+    """
+    One nonce and the credentials made for it.
+
+    @ivar parameters: as they came.
+    @ivar cnonce: one for all requests, so that the secret of a C{-sess} algorithm
+        is the same for those who compute it once and those who do it each time.
+    @ivar count: of requests with this nonce (C{nc}).
+    """
+
+    parameters: dict[str, str]
+    cnonce: str
+    count: int = 0
+
+    @property
+    def nonce(self) -> str:
+        return self.parameters["nonce"]
+
+    def answer(self, credentials: Credentials, method: str, uri: str) -> str:
+        given = self.parameters
+        algorithm = given.get("algorithm", "MD5").upper()
+        is_session = algorithm.endswith(_SESSION)
+        function = _ALGORITHMS[algorithm.removesuffix(_SESSION)]
+
+        def digest(text: str) -> str:
+            return str(function(text.encode("utf-8")).hexdigest())
+
+        realm, nonce, user = given["realm"], self.nonce, credentials.username
+        self.count += 1
+        secret = digest(f"{user}:{realm}:{credentials.password}")
+        if is_session:
+            secret = digest(f"{secret}:{nonce}:{self.cnonce}")
+        request = digest(f"{method}:{uri}")
+        quoted = {"username": user, "realm": realm, "nonce": nonce, "uri": uri}
+        bare = {}
+        if _qops(given):
+            count = f"{self.count:08x}"
+            bare = {"qop": "auth", "nc": count}
+            result = digest(f"{secret}:{nonce}:{count}:{self.cnonce}:auth:{request}")
+        else:
+            result = digest(f"{secret}:{nonce}:{request}")
+        if bare or is_session:
+            quoted["cnonce"] = self.cnonce
+        quoted["response"] = result
+        if "opaque" in given:
+            quoted["opaque"] = given["opaque"]
+        if "algorithm" in given:
+            bare["algorithm"] = given["algorithm"]
+        parts = [f'{key}="{_escaped(value)}"' for key, value in quoted.items()]
+        parts += [f"{key}={value}" for key, value in bare.items()]
+        return f"Digest {', '.join(parts)}"
+
+
+@define
 class DigestClient:
     """
+    What is known of the realms that have asked, for as long as a dialog lives.
+
     @param new_cnonce: a fresh random text each time.
     """
 
     credentials: Credentials
     new_cnonce: Callable[[], str]
-    _tried: set[str] = field(factory=set, init=False)
-    _count: int = field(default=0, init=False)
+    _realms: dict[_Realm, _Challenge] = field(factory=dict, init=False)
 
-    def answer(self, response: Response, method: str, uri: str) -> Header | None:
+    def exchange(self, method: str) -> Exchange:
+        """For one request."""
+        return Exchange(self, self._realms, method)
+
+
+@define
+class Exchange:
+    """
+    One request, which may be sent several times, each time with credentials for
+    all realms that are known (RFC 3261 section 22.3).
+    """
+
+    _client: DigestClient
+    _realms: dict[_Realm, _Challenge]
+    _method: str
+    _answered: dict[_Realm, set[str]] = field(factory=dict, init=False)
+    _tries: int = field(default=0, init=False)
+
+    def headers(self, uri: str) -> tuple[Header, ...]:
         """
-        The header to send the request again with.
+        For the request as it is sent now.
 
-        @return: C{None}: nothing can be answered, or the same was refused.
+        @param uri: of the request line.
         """
-        is_proxy = response.status == 407
-        name = "Proxy-Authenticate" if is_proxy else "WWW-Authenticate"
-        challenge = self._choose(response.headers.getlist(name))
-        if challenge is None:
-            return None
-        nonce = challenge["nonce"]
-        if nonce in self._tried:
-            return None
-        if self._tried and challenge.get("stale", "").lower() != "true":
-            return None  # the password is wrong
-        self._tried.add(nonce)
-        value = f"Digest {self._compute(challenge, method, uri)}"
-        return ("Proxy-Authorization" if is_proxy else "Authorization"), value
-
-    def _choose(self, values: list[str]) -> dict[str, str] | None:
-        by_algorithm: dict[str, dict[str, str]] = {}
-        for value in values:
-            scheme, _, rest = value.strip().partition(" ")
-            if scheme.lower() != "digest":
-                continue
-            parameters = _parameters(rest)
-            algorithm = parameters.get("algorithm", "MD5").upper()
-            if "realm" in parameters and "nonce" in parameters:
-                by_algorithm.setdefault(algorithm, parameters)
-        return next(
-            (by_algorithm[name] for name in _ALGORITHMS if name in by_algorithm), None
+        credentials = self._client.credentials
+        return tuple(
+            (_ANSWERS[kind], challenge.answer(credentials, self._method, uri))
+            for (kind, _), challenge in self._realms.items()
         )
 
-    def _compute(self, challenge: dict[str, str], method: str, uri: str) -> str:
-        algorithm = challenge.get("algorithm", "MD5").upper()
-        function = _ALGORITHMS[algorithm]
+    def challenged(self, response: Response) -> bool:
+        """
+        Take a 401 or 407, which may bring the challenges of several realms and of
+        both kinds (RFC 3261 section 22.3).
 
-        def digest(text: str) -> str:
-            return str(function(text.encode("utf-8")).hexdigest())
+        @return: the request is worth sending again.
+        """
+        self._tries += 1
+        found = {
+            (kind, parameters["realm"]): parameters
+            for kind in _ANSWERS
+            for parameters in _by_realm(response.headers.getlist(kind))
+        }
+        if not found or self._tries > _MOST_TRIES:
+            return False
+        # Each realm is asked, so that what is refused is forgotten in any case.
+        return all([self._take(realm, found[realm]) for realm in found])
 
-        realm, nonce = challenge["realm"], challenge["nonce"]
-        user = self.credentials.username
-        secret = digest(f"{user}:{realm}:{self.credentials.password}")
-        request = digest(f"{method}:{uri}")
-        quoted = {"username": user, "realm": realm, "nonce": nonce, "uri": uri}
-        bare = {}
-        offered = [q.strip() for q in challenge.get("qop", "").split(",")]
-        if "auth" in offered:
-            self._count += 1
-            count, cnonce = f"{self._count:08x}", self.new_cnonce()
-            quoted["cnonce"] = cnonce
-            bare = {"qop": "auth", "nc": count}
-            result = digest(f"{secret}:{nonce}:{count}:{cnonce}:auth:{request}")
+    def accepted(self, response: Response) -> None:
+        """Take note of the nonce that the next request is to have."""
+        for name, kind in _NEXT.items():
+            known = [realm for realm in self._realms if realm[0] == kind]
+            given = next(_schemes(response.headers.get(name) or ""), ("", {}))[1]
+            nonce = given.get("nextnonce")
+            if nonce and len(known) == 1:
+                before = self._realms[known[0]].parameters
+                self._realms[known[0]] = self._new({**before, "nonce": nonce})
+
+    def _take(self, realm: _Realm, parameters: dict[str, str]) -> bool:
+        """
+        Whether to answer.  A nonce that ran out is replaced by another, which not
+        everybody calls stale; a password that is wrong gets the same one again, or
+        another one right after that.
+        """
+        nonce = parameters["nonce"]
+        answered = self._answered.setdefault(realm, set())
+        is_stale = parameters.get("stale", "").lower() == "true"
+        is_over = nonce in answered or (len(answered) >= _MOST_ANSWERS and not is_stale)
+        known = self._realms.get(realm)
+        if is_over or (known is None and len(self._realms) >= _MOST_REALMS):
+            self._realms.pop(realm, None)
+            return False
+        answered.add(nonce)
+        if known is None or known.nonce != nonce:
+            self._realms[realm] = self._new(parameters)
         else:
-            result = digest(f"{secret}:{nonce}:{request}")
-        quoted["response"] = result
-        if "opaque" in challenge:
-            quoted["opaque"] = challenge["opaque"]
-        if "algorithm" in challenge:
-            bare["algorithm"] = challenge["algorithm"]
-        parts = [f'{key}="{_escaped(value)}"' for key, value in quoted.items()]
-        parts += [f"{key}={value}" for key, value in bare.items()]
-        return ", ".join(parts)
+            known.parameters = parameters  # the same nonce goes on counting
+        return True
+
+    def _new(self, parameters: dict[str, str]) -> _Challenge:
+        return _Challenge(parameters, self._client.new_cnonce())
 
 
-def _parameters(text: str) -> dict[str, str]:
-    """Quoted values may hold commas, as qop's do; the first of a name counts."""
-    found: dict[str, str] = {}
-    for match in _PARAMETER.finditer(text):
-        quoted, bare = match[2], match[3]
-        value = bare if quoted is None else re.sub(r"\\(.)", r"\1", quoted)
-        found.setdefault(match[1].lower(), value)
-    return found
+def _by_realm(values: list[str]) -> list[dict[str, str]]:
+    """For each realm the best challenge that can be answered."""
+    best: dict[str, tuple[int, dict[str, str]]] = {}
+    for value in values:
+        for scheme, parameters in _schemes(value):
+            rank = _rank(scheme, parameters)
+            if rank is None:
+                continue
+            before = best.get(parameters["realm"])
+            if before is None or rank < before[0]:
+                best[parameters["realm"]] = rank, parameters
+    return [parameters for _, parameters in best.values()]
+
+
+def _rank(scheme: str, parameters: dict[str, str]) -> int | None:
+    """The less the better; C{None}: it cannot be answered."""
+    if scheme != "digest" or not {"realm", "nonce"} <= parameters.keys():
+        return None
+    algorithm = parameters.get("algorithm", "MD5").upper().removesuffix(_SESSION)
+    qops = _qops(parameters)
+    if algorithm not in _ALGORITHMS or (qops and "auth" not in qops):
+        return None
+    return list(_ALGORITHMS).index(algorithm)
+
+
+def _qops(parameters: dict[str, str]) -> list[str]:
+    words = parameters.get("qop", "").split(",")
+    return [word.strip().lower() for word in words if word.strip()]
+
+
+def _schemes(value: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """
+    The challenges of one header line, of which there may be several.
+
+    Quoted values may hold commas, as qop's do; the first of a name counts.
+    """
+    scheme, parameters = "", dict[str, str]()
+    for match in _PART.finditer(value):
+        name, quoted, bare = match[1].lower(), match[2], match[3]
+        if quoted is None and bare is None:
+            if scheme or parameters:
+                yield scheme, parameters
+            scheme, parameters = name, {}
+        else:
+            value = bare if quoted is None else re.sub(r"\\(.)", r"\1", quoted)
+            parameters.setdefault(name, value)
+    if scheme or parameters:
+        yield scheme, parameters
 
 
 def _escaped(value: str) -> str:

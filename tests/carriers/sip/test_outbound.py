@@ -66,7 +66,7 @@ class OutboundTests(SynchronousTestCase):
         world.answer(invite, 200, body=SDP)
         self.assertEqual(self.request("ACK").cseq, invite.cseq)
 
-    def test_a_challenge_is_answered_once(self) -> None:
+    def test_a_challenge_is_answered_and_a_second_one_at_most(self) -> None:
         world = self.world
         _, _, invite = self.dialled()
         world.answer(invite, 407, headers=CHALLENGE)
@@ -79,6 +79,9 @@ class OutboundTests(SynchronousTestCase):
         self.assertIn("nc=00000001", credentials)
         self.assertNotIn("secret", credentials)
         world.answer(again, 407, headers=CHALLENGE.replace("n0nce", "other"))
+        world.answer(
+            self.request("INVITE"), 407, headers=CHALLENGE.replace("n0nce", "third")
+        )
         self.assertEqual(world.log[-1][1].outcome, Outcome.UNANSWERED)
         self.assertEqual(world.ports.in_use, 0)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from chime_gateway.wire.sip.digest import Credentials, DigestClient
-from chime_gateway.wire.sip.message import Response
+from chime_gateway.wire.sip.digest import Credentials, DigestClient, Exchange
+from chime_gateway.wire.sip.message import Header, Response
 from chime_gateway.wire.sip.parser import parse
 
 URI = "/dir/index.html"
@@ -24,8 +26,14 @@ def challenge(*values: str, status: int = 401) -> Response:
 
 
 class DigestTests(SynchronousTestCase):
-    def client(self, cnonce: str) -> DigestClient:
-        return DigestClient(Credentials("Mufasa", "Circle of Life"), lambda: cnonce)
+    def exchange(self, cnonce: str = "x", method: str = "GET") -> Exchange:
+        credentials = Credentials("Mufasa", "Circle of Life")
+        return DigestClient(credentials, lambda: cnonce).exchange(method)
+
+    def answer(self, exchange: Exchange, response: Response) -> Header:
+        self.assertTrue(exchange.challenged(response))
+        (header,) = exchange.headers(URI)
+        return header
 
     def test_the_examples_of_rfc_7616(self) -> None:
         nonce = "7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v"
@@ -37,11 +45,10 @@ class DigestTests(SynchronousTestCase):
                 "753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1",
             ),
         ):
-            client = self.client("f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ")
-            header = client.answer(
-                challenge(f"Digest {rest}, algorithm={algorithm}"), "GET", URI
+            exchange = self.exchange("f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ")
+            header = self.answer(
+                exchange, challenge(f"Digest {rest}, algorithm={algorithm}")
             )
-            assert header is not None
             self.assertEqual(header[0], "Authorization")
             self.assertIn(f'response="{expected}"', header[1])
 
@@ -49,36 +56,66 @@ class DigestTests(SynchronousTestCase):
         client = DigestClient(Credentials("Mufasa", "CircleOfLife"), lambda: "x")
         nonce = "dcd98b7102dd2f0e8b11d0f600bfb0c093"
         value = f'Digest realm="testrealm@host.com", nonce="{nonce}"'
-        header = client.answer(challenge(value, status=407), "GET", URI)
-        assert header is not None
+        header = self.answer(client.exchange("GET"), challenge(value, status=407))
         self.assertEqual(header[0], "Proxy-Authorization")
         self.assertNotIn("cnonce", header[1])
         self.assertIn('response="1949323746fe6a43ef61f9606e7febea"', header[1])
 
     def test_the_strongest_that_is_known_is_answered(self) -> None:
-        header = self.client("x").answer(
-            challenge(
+        for values in (
+            (
                 'Digest realm="r", nonce="1", algorithm=MD5',
                 'Digest realm="r", nonce="2", algorithm=SHA-256',
-                'Digest realm="r", nonce="3", algorithm=SHA-512-256',
+                'Digest realm="r", nonce="3", algorithm=SHA-3',
+                'Digest realm="r", nonce="4", algorithm=SHA-512-256, qop="auth-int"',
                 'Basic realm="r"',
             ),
-            "GET",
-            URI,
-        )
-        assert header is not None
-        self.assertIn("algorithm=SHA-256", header[1])
+            # All in one line, which commas do not make less clear.
+            (
+                'Basic realm="r", Digest realm="r", nonce="1", qop="auth,auth-int",'
+                ' Digest algorithm=SHA-256, realm="r", nonce="2"',
+            ),
+        ):
+            header = self.answer(self.exchange(), challenge(*values))
+            self.assertIn("algorithm=SHA-256", header[1])
+            self.assertIn('nonce="2"', header[1])
 
-    def test_a_wrong_password_is_not_tried_for_ever(self) -> None:
-        client = self.client("x")
+    def test_a_wrong_password_is_tried_twice_at_most(self) -> None:
+        exchange = self.exchange()
         first = challenge('Digest realm="r", nonce="1"')
-        self.assertIsNotNone(client.answer(first, "GET", URI))
-        self.assertIsNone(client.answer(first, "GET", URI))
-        self.assertIsNone(
-            client.answer(challenge('Digest realm="r", nonce="2"'), "GET", URI)
-        )
-        stale = challenge('Digest realm="r", nonce="3", stale=true')
-        self.assertIsNotNone(client.answer(stale, "GET", URI))
+        self.assertTrue(exchange.challenged(first))
+        self.assertFalse(exchange.challenged(first))
+        self.assertEqual(exchange.headers(URI), ())
+        exchange = self.exchange()
+        answers = [
+            exchange.challenged(challenge(f'Digest realm="r", nonce="{number}"'))
+            for number in range(3)
+        ]
+        self.assertEqual(answers, [True, True, False])
+
+    def test_a_stale_nonce_says_that_the_password_is_right_but_not_for_ever(
+        self,
+    ) -> None:
+        exchange = self.exchange()
+        answers = [
+            exchange.challenged(challenge(f'Digest realm="r", nonce="{n}", stale=TRUE'))
+            for n in range(100)
+        ]
+        self.assertEqual(answers[:3], [True] * 3)
+        self.assertFalse(answers[-1])
+
+    def test_the_next_nonce_is_used_next(self) -> None:
+        client = DigestClient(Credentials("u", "p"), lambda: "x")
+        exchange = client.exchange("BYE")
+        value = 'Digest realm="r", nonce="1", qop=auth'
+        self.assertTrue(exchange.challenged(challenge(value)))
+        exchange.headers(URI)
+        told = challenge("", status=200)
+        told.headers.add("Authentication-Info", 'nextnonce="2", qop=auth')
+        exchange.accepted(told)
+        (header,) = client.exchange("BYE").headers(URI)
+        self.assertIn('nonce="2"', header[1])
+        self.assertIn("nc=00000001", header[1])
 
     def test_what_cannot_be_answered(self) -> None:
         for value in (
@@ -86,8 +123,16 @@ class DigestTests(SynchronousTestCase):
             "Digest",
             'Digest realm="r"',
             "Digest self=1, nonce=2",
+            'Digest realm="r", nonce="1", qop="auth-int"',
         ):
-            self.assertIsNone(self.client("x").answer(challenge(value), "GET", URI))
+            self.assertFalse(self.exchange().challenged(challenge(value)))
 
     def test_the_password_is_not_shown(self) -> None:
-        self.assertNotIn("Circle", repr(self.client("x")))
+        self.assertNotIn("Circle", repr(self.exchange()))
+
+    @given(st.lists(st.text('"\\,= \taDigest0:', max_size=60), max_size=4))
+    def test_any_challenge_is_read(self, values: list[str]) -> None:
+        exchange = self.exchange()
+        head = 'Digest realm="r", nonce="'
+        exchange.challenged(challenge(*values, *(head + value for value in values)))
+        exchange.headers(URI)
