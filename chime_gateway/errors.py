@@ -9,6 +9,7 @@ Exceptions raised by the gateway.
         * L{UnknownAgent} -- nor ever, as it asks for nobody
         * L{NoWayOut} -- nor ever, as there is nothing to dial through
     * L{AgentUnavailable} -- no agent session could be opened
+        * L{ProfileRefused} -- with the settings of this agent; others may be
     * L{TransferFailed} -- the caller is still here
     * L{ToolFailed} -- a tool of the agent has no result; the agent is told why
     * L{NoSuchCall} -- a request about a call that is not here
@@ -50,11 +51,32 @@ class AgentUnavailable(GatewayError):
 
     @ivar misconfigured: trying again will not help until the operator changes
         something (a key, a deployment name, a role).
+    @ivar retry_after_seconds: as the service asks, or C{None}.
     """
 
-    def __init__(self, reason: str, *, misconfigured: bool = False) -> None:
+    def __init__(
+        self,
+        reason: str,
+        *,
+        misconfigured: bool = False,
+        retry_after_seconds: float | None = None,
+    ) -> None:
         super().__init__(reason)
         self.misconfigured = misconfigured
+        self.retry_after_seconds = retry_after_seconds
+
+
+class ProfileRefused(AgentUnavailable):
+    """
+    The service is there and refuses the settings of this call's agent profile.
+
+    @ivar is_of_call: what is refused may have come from the call: another call of
+        the profile may be served.
+    """
+
+    def __init__(self, reason: str, *, is_of_call: bool = False) -> None:
+        super().__init__(reason, misconfigured=True)
+        self.is_of_call = is_of_call
 
 
 class TransferFailed(GatewayError):

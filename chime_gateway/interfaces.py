@@ -303,6 +303,12 @@ class Switchboard(Protocol):
     def refusal(self) -> str | None:
         """Why a call would be refused now, or C{None}."""
 
+    def fault(self) -> str | None:
+        """
+        Why a call had better go elsewhere, or C{None}: it would be refused, or there
+        is no agent for it.  A call that comes all the same may wait for one.
+        """
+
     def incoming(self, leg: CallLeg) -> LegEvents:
         """
         Take the call.

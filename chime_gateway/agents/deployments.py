@@ -1,71 +1,46 @@
 """
-Which deployment serves the next call.
+Where sessions come from: several deployments of Azure OpenAI Realtime.
 
-Deployments are tried in the order of their priority.  One whose settings are
-wrong is left alone and says why in C{/ready}; one that is throttled or away
-rests for a while, each time longer, and the next takes the call.
+Which is tried when is L{chime_gateway.agents.race}'s, what the end of an attempt says
+of whom is L{chime_gateway.agents.health}'s; here attempts are made.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any
 from urllib.parse import urlsplit
 
-from attrs import Factory, define
-from twisted.internet.defer import Deferred
+from attrs import frozen
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.ssl import optionsForClientTLS
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
+from chime_gateway.agents.breaker import Permit
+from chime_gateway.agents.choice import Candidate, Choice
 from chime_gateway.agents.credentials import Credential
+from chime_gateway.agents.health import ConnectMeasures, Health
+from chime_gateway.agents.race import Attempt, Race
 from chime_gateway.agents.session import AzureSession, session_url
-from chime_gateway.agents.websocket import HandshakeRefused, connect
+from chime_gateway.agents.websocket import connect
 from chime_gateway.audio import Codec
 from chime_gateway.errors import AgentUnavailable
 from chime_gateway.interfaces import AgentEvents, AgentSession
-from chime_gateway.net.backoff import BackOff, FailedRounds
 from chime_gateway.net.batch import BatchReader
 from chime_gateway.settings.agent_profile import AgentProfile
-from chime_gateway.settings.values import DeploymentSettings
+from chime_gateway.settings.values import DeploymentSettings, Limits
 from chime_gateway.wire.realtime.dialects import GA, PREVIEW
 
-#: How long a deployment rests that failed.
-_REST: Final = BackOff.doubling(0.5, 30.0, spread=(0.5, 1.0))
 
-#: A wrong setting is tried again so often, because the mending may happen in
-#: Azure (a role, a deployment that was still being made) without our knowing.
-RECHECK_SECONDS: Final = 60.0
-
-
-class ConnectMeasures(Protocol):
-    """Where attempts are counted."""
-
-    def agent_connected(self, seconds: float) -> None: ...
-    def agent_session(self, outcome: str) -> None: ...
-
-
-@define(eq=False)
+@frozen(eq=False)
 class Deployment:
-    """
-    One deployment and what is known of its health.
-
-    @ivar fault: why its settings cannot work; empty while they may.
-    @ivar rests_until: it is not tried before this time (of the clock); then a
-        fault may have been mended.
-    """
+    """One deployment and how we prove to it who we are."""
 
     settings: DeploymentSettings
     credential: Credential
-    fault: str = ""
-    rounds: FailedRounds = Factory(FailedRounds)
-    rests_until: float = 0.0
-
-
-def _is_faulty(deployment: Deployment, now: float) -> bool:
-    return bool(deployment.fault) and now < deployment.rests_until
 
 
 def endpoint_for(reactor: Any, url: str) -> IStreamClientEndpoint:
@@ -82,7 +57,9 @@ def endpoint_for(reactor: Any, url: str) -> IStreamClientEndpoint:
 class Deployments:
     """
     @param endpoint: from a URL to where it is dialled.
-    @param jitter: a number from 0 to 1, a new one each time.
+    @param chance: a number from 0 up to 1, a new one each time.
+    @param shortage: what this machine has not to open a connection, or C{None}.
+    @ivar health: of the deployments, as far as it is known.
     """
 
     _log = Logger()
@@ -94,38 +71,21 @@ class Deployments:
         reactor: Any,
         clock: IReactorTime,
         endpoint: Callable[[str], IStreamClientEndpoint],
-        connect_seconds: float,
-        jitter: Callable[[], float],
+        limits: Limits,
+        chance: Callable[[], float],
         measures: ConnectMeasures,
         batch: BatchReader | None = None,
+        shortage: Callable[[], str | None] = lambda: None,
     ) -> None:
-        self._deployments = sorted(deployments, key=lambda d: d.settings.priority)
+        self._credentials = {Candidate(d.settings): d.credential for d in deployments}
+        self._choice = Choice(self._credentials, clock.seconds, chance)
+        self.health = Health(self._choice, clock, chance, measures, shortage)
         self._reactor = reactor
         self._clock = clock
         self._endpoint = endpoint
-        self._connect_seconds = connect_seconds
-        self._jitter = jitter
-        self._measures = measures
+        self._limits = limits
         self._batch = batch
-
-    def fault(self) -> str | None:
-        """Why no deployment is usable, or C{None}."""
-        now = self._clock.seconds()
-        if self._deployments and all(_is_faulty(d, now) for d in self._deployments):
-            return "; ".join(f"{d.settings.name}: {d.fault}" for d in self._deployments)
-        return None
-
-    def states(self) -> Mapping[str, str]:
-        """Each deployment's health in a word, by name."""
-        now = self._clock.seconds()
-        return {
-            d.settings.name: "misconfigured"
-            if _is_faulty(d, now)
-            else "resting"
-            if d.rests_until > now
-            else "usable"
-            for d in self._deployments
-        }
+        self._watched: dict[Deferred[AgentSession], Candidate] = {}
 
     # -- Agents --------------------------------------------------------------
 
@@ -138,102 +98,141 @@ class Deployments:
         The Deferred fails with L{AgentUnavailable} when none had within the
         time for connecting.
         """
-        return Deferred.fromCoroutine(self._open(profile, leg_codec, events))
+        race = Race(
+            self._choice,
+            _Search(self, profile, leg_codec, events),
+            self._clock,
+            self._limits.agent_connect_seconds,
+            self._limits.agent_hedge_seconds,
+        )
+        race.begin()
+        return race.result
 
-    async def _open(
-        self, profile: AgentProfile, leg_codec: Codec, events: AgentEvents
-    ) -> AgentSession:
-        deadline = self._clock.seconds() + self._connect_seconds
-        why: AgentUnavailable | None = None
-        while True:
-            now = self._clock.seconds()
-            deployment = self._next(now)
-            if deployment is None:
-                reason = self.fault() or "no deployment is configured"
-                raise AgentUnavailable(reason, misconfigured=True)
-            wait = deployment.rests_until - now
-            if now + max(0.0, wait) >= deadline:
-                raise why or AgentUnavailable(
-                    f"every deployment is resting after failures"
-                    f" ({deployment.settings.name} for {wait:.1f} s more)"
-                )
-            if wait > 0:
-                await deferLater(self._clock, wait)
-                continue
-            try:
-                return await self._connect(
-                    deployment, deadline - now, profile, leg_codec, events
-                )
-            except AgentUnavailable as exc:
-                self._failed(deployment, exc, now)
-                why = exc
+    def stop(self) -> None:
+        """Close what nobody waits for."""
+        for ready in list(self._watched):
+            ready.cancel()
 
-    def _next(self, now: float) -> Deployment | None:
-        """The best one that may be tried now, else the one that may be soonest."""
-        candidates = [d for d in self._deployments if not _is_faulty(d, now)]
-        for deployment in candidates:
-            if deployment.rests_until <= now:
-                return deployment
-        return min(candidates, key=lambda d: d.rests_until, default=None)
+    # -- of a search -----------------------------------------------------------
 
-    async def _connect(
+    def attempt(
         self,
-        deployment: Deployment,
-        timeout_seconds: float,
+        candidate: Candidate,
+        seconds: float,
         profile: AgentProfile,
         leg_codec: Codec,
         events: AgentEvents,
-    ) -> AgentSession:
-        settings = deployment.settings
-        began = self._clock.seconds()
-        headers = await deployment.credential.headers()
-        url = session_url(settings)
-        dialect = PREVIEW if settings.api_version else GA
+    ) -> _Attempt:
+        dialect = PREVIEW if candidate.settings.api_version else GA
         session = AzureSession(dialect, profile, leg_codec, events, self._clock.seconds)
-        ready = await connect(
-            url,
-            headers,
-            session,
-            self._endpoint(url),
-            self._reactor,
-            timeout_seconds,
-            self._batch,
-        )
-        deployment.rounds.succeeded()
-        deployment.fault = ""
-        self._measures.agent_connected(self._clock.seconds() - began)
-        self._measures.agent_session("opened")
-        return ready
 
-    def _failed(
-        self, deployment: Deployment, why: AgentUnavailable, began: float
-    ) -> None:
-        name = deployment.settings.name
-        now = self._clock.seconds()
-        if why.misconfigured:
-            deployment.fault = str(why)
-            deployment.rests_until = now + RECHECK_SECONDS
-            self._measures.agent_session("misconfigured")
-            self._log.error(
-                "deployment {deployment} cannot work: {reason}",
-                deployment=name,
-                reason=str(why),
-            )
-            return
-        deployment.rounds.failed(began, now)
-        rest = _REST.pause(deployment.rounds.count, self._jitter())
-        if isinstance(why, HandshakeRefused) and why.retry_after_seconds is not None:
-            rest = max(rest, why.retry_after_seconds)
-        until = now + rest
-        if not deployment.fault:
-            # Another attempt of the same round may have been asked to wait longer.
-            until = max(until, deployment.rests_until)
-        deployment.fault = ""
-        deployment.rests_until = until
-        self._measures.agent_session("failed")
-        self._log.warn(
-            "deployment {deployment} failed and rests for {rest_seconds} s: {reason}",
-            deployment=name,
-            rest_seconds=round(rest, 1),
-            reason=str(why),
+        def late(result: AgentSession | Failure, seconds: float) -> AgentSession:
+            if not isinstance(result, Failure):
+                return result
+            result.trap(CancelledError, AgentUnavailable)
+            raise AgentUnavailable(f"the agent was not ready within {seconds:.1f} s")
+
+        ready = Deferred.fromCoroutine(self._connect(candidate, session))
+        return _Attempt(session, ready.addTimeout(seconds, self._clock, late))
+
+    async def _connect(
+        self, candidate: Candidate, session: AzureSession
+    ) -> AgentSession:
+        url = session_url(candidate.settings)
+        headers = await self._credentials[candidate].headers()
+        try:
+            endpoint = self._endpoint(url)
+        except OSError as exc:
+            raise AgentUnavailable(f"no connection to the agent: {exc}") from exc
+        return await connect(
+            url, headers, session, endpoint, self._reactor, self._batch
         )
+
+    def watch(
+        self, candidate: Candidate, permit: Permit, profile: str, attempt: Attempt
+    ) -> bool:
+        """
+        See an attempt to its end that nobody waits for: a silent deployment would
+        never be found out otherwise.  Of one deployment one is enough, and a probe.
+
+        @return: C{False}: it is not worth it.
+        """
+        if candidate in self._watched.values() and not permit.is_probe:
+            return False
+        ready = attempt.ready
+        self._watched[ready] = candidate
+
+        def opened(session: AgentSession) -> None:
+            session.close()
+            self.health.was_there(candidate, permit)
+
+        def failed(failure: Failure) -> None:
+            why = failure.value
+            if isinstance(why, AgentUnavailable):
+                self.health.failed(candidate, permit, profile, why)
+                return
+            self.health.dropped(candidate, permit)
+            failure.trap(CancelledError)
+
+        def over(result: Any) -> Any:
+            del self._watched[ready]
+            return result
+
+        ready.addBoth(over).addCallbacks(opened, failed)
+        ready.addErrback(
+            lambda failure: self._log.failure("a bug in an attempt", failure)
+        )
+        return True
+
+
+class _Attempt:
+    """See L{Attempt}."""
+
+    def __init__(self, session: AzureSession, ready: Deferred[AgentSession]) -> None:
+        self.ready = ready
+        self.leave = session.forget_call
+
+
+class _Search:
+    """The attempts of one call (L{chime_gateway.agents.race.Attempts})."""
+
+    def __init__(
+        self,
+        deployments: Deployments,
+        profile: AgentProfile,
+        leg_codec: Codec,
+        events: AgentEvents,
+    ) -> None:
+        self._deployments = deployments
+        self._health = deployments.health
+        self._profile = profile
+        self._leg_codec = leg_codec
+        self._events = events
+
+    def begin(self, candidate: Candidate, seconds: float) -> Attempt:
+        return self._deployments.attempt(
+            candidate, seconds, self._profile, self._leg_codec, self._events
+        )
+
+    def hedged(self, candidate: Candidate) -> None:
+        self._health.hedged(candidate)
+
+    def opened(self, candidate: Candidate, permit: Permit, seconds: float) -> None:
+        self._health.opened(candidate, permit, self._profile.name, seconds)
+
+    def failed(
+        self, candidate: Candidate, permit: Permit, why: AgentUnavailable
+    ) -> None:
+        self._health.failed(candidate, permit, self._profile.name, why)
+
+    def overtaken(self, candidate: Candidate, permit: Permit, attempt: Attempt) -> None:
+        attempt.leave()
+        if not self._deployments.watch(candidate, permit, self._profile.name, attempt):
+            self.dropped(candidate, permit, attempt)
+
+    def dropped(self, candidate: Candidate, permit: Permit, attempt: Attempt) -> None:
+        attempt.ready.addErrback(
+            lambda failure: failure.trap(CancelledError, AgentUnavailable)
+        )
+        attempt.ready.cancel()
+        self._health.dropped(candidate, permit)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from enum import Enum
-from typing import Any, Final
+from typing import Any, Final, cast
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from attrs import evolve
@@ -21,7 +21,7 @@ from chime_gateway.agents.commands import Commands, Kind
 from chime_gateway.agents.responses import PLAIN_RESPONSE, Responses
 from chime_gateway.agents.websocket import RealtimeProtocol
 from chime_gateway.audio import Codec
-from chime_gateway.errors import AgentUnavailable, RemoteProtocolError
+from chime_gateway.errors import AgentUnavailable, ProfileRefused, RemoteProtocolError
 from chime_gateway.interfaces import AgentEvents, AgentSession, AgentTraits
 from chime_gateway.net.lean_websocket import CLOSE_NORMAL
 from chime_gateway.settings.agent_profile import AgentProfile
@@ -69,6 +69,13 @@ def session_url(deployment: DeploymentSettings) -> str:
     return urlunsplit((scheme, parts.netloc, path, query, ""))
 
 
+class _Nobody:
+    """Is told everything and does nothing."""
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *_: None
+
+
 class _State(Enum):
     CONNECTING = "connecting"
     CONFIGURING = "configuring"
@@ -107,7 +114,9 @@ class AzureSession:
         self._socket: RealtimeProtocol | None = None
         self._commands = Commands(
             clock,
-            lambda asked: events.oddity_seen(f"unanswered.{asked.kind.name.lower()}"),
+            lambda asked: self._events.oddity_seen(
+                f"unanswered.{asked.kind.name.lower()}"
+            ),
         )
         self._responses = Responses(self._commands, events)
         self._refused_transcription = ""
@@ -187,6 +196,13 @@ class AzureSession:
             Kind.ITEM, commands.create_tool_output(call_id, output), call_id
         )
 
+    def forget_call(self) -> None:
+        """
+        The call has another session.  Whoever is interested in this one may wait
+        for L{ready}; the call is told nothing more.
+        """
+        self._events = cast(AgentEvents, _Nobody())
+
     def close(self) -> None:
         self._state = _State.CLOSED
         self._commands.socket = None
@@ -247,17 +263,20 @@ class AzureSession:
         about = event.param or event.message
         transcription = self._profile.transcription
         is_about_others = "session." in about and "transcription" not in about
+        if event.fatal or not event.is_about_request:
+            # Throttled or broken, whatever was asked; or the key's account.
+            self._lose(AgentUnavailable(text, misconfigured=event.is_of_account))
+            return
         if (
-            event.code == "server_error"
-            or event.fatal
-            or is_about_others
+            is_about_others
             or self._refused_transcription
             or transcription is None
             or transcription.is_by_the_model
         ):
-            why = AgentUnavailable(
+            why = ProfileRefused(
                 f"the service refused the session's settings: {text}",
-                misconfigured=event.code != "server_error",
+                # The only ones in which values of a call may stand.
+                is_of_call=event.param.startswith("session.instructions"),
             )
             self._lose(why)
             return

@@ -7,12 +7,17 @@ they say is the session's business (L{chime_gateway.agents.session}).
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Mapping
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from typing import Any, Final, Protocol
 
 import msgspec
 from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientProtocol
-from twisted.internet.defer import CancelledError, Deferred
+from autobahn.websocket.protocol import WebSocketProtocol
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.python.failure import Failure
 
@@ -20,7 +25,7 @@ from chime_gateway import __version__
 from chime_gateway.errors import AgentUnavailable
 from chime_gateway.interfaces import AgentSession
 from chime_gateway.net.batch import BatchReader
-from chime_gateway.net.lean_websocket import LeanWebSocket
+from chime_gateway.net.lean_websocket import CLOSE_NORMAL, LeanWebSocket
 from chime_gateway.wire.realtime.reader import MAX_EVENT_BYTES
 
 #: 400, 401, 403 and 404 are answered the same way until somebody changes a
@@ -37,19 +42,24 @@ _HINTS: Final[Mapping[int, str]] = {
 }
 
 
-class HandshakeRefused(AgentUnavailable):
-    """
-    The service answered the upgrade with an HTTP status.
+#: Numbers and dates are shorter.
+_MAX_WAIT_CHARS: Final = 64
 
-    @ivar retry_after_seconds: as the service asks, or C{None}.
-    """
+_NUMBER: Final = re.compile(r"[0-9]{1,15}(\.[0-9]{1,15})?")
+
+
+class HandshakeRefused(AgentUnavailable):
+    """The service answered the upgrade with an HTTP status."""
 
     def __init__(
         self, status: int, text: str, retry_after_seconds: float | None
     ) -> None:
-        super().__init__(text, misconfigured=status in MISCONFIGURED_STATUS)
+        super().__init__(
+            text,
+            misconfigured=status in MISCONFIGURED_STATUS,
+            retry_after_seconds=retry_after_seconds,
+        )
         self.status = status
-        self.retry_after_seconds = retry_after_seconds
 
 
 class SocketEvents(Protocol):
@@ -108,7 +118,7 @@ class RealtimeProtocol(LeanWebSocket, WebSocketClientProtocol):  # type: ignore[
         if status in _HINTS:
             text += f"; {_HINTS[status]}"
         headers = getattr(self, "http_headers", None) or {}
-        return HandshakeRefused(status, text, _seconds(headers.get("retry-after")))
+        return HandshakeRefused(status, text, asked_wait(headers, time.time()))
 
 
 class _ErrorBody(msgspec.Struct):
@@ -129,11 +139,32 @@ def _error_text(body: bytes) -> str:
     return ": ".join(part[:200] for part in (error.code, error.message) if part)
 
 
-def _seconds(retry_after: str | None) -> float | None:
-    """Retry-After in its form as a number (RFC 9110 section 10.2.3)."""
-    if retry_after is None or not retry_after.strip().isdecimal():
+def asked_wait(headers: Mapping[str, str], now: float) -> float | None:
+    """
+    The seconds after which the service wants to be asked again: C{retry-after-ms} of
+    OpenAI's, or Retry-After as a number or a date (RFC 9110 section 10.2.3).
+
+    @param headers: names in lower case.
+    @param now: Unix time; used where the answer has no date of its own, which is
+        better, as both clocks are the service's then.
+    """
+    for name, unit in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
+        text = headers.get(name, "").strip()[:_MAX_WAIT_CHARS]
+        if _NUMBER.fullmatch(text):
+            return float(text) / unit
+    then = _unix_time(headers.get("retry-after", ""))
+    if then is None:
         return None
-    return float(retry_after)
+    return max(0.0, then - (_unix_time(headers.get("date", "")) or now))
+
+
+def _unix_time(date: str) -> float | None:
+    try:
+        then = parsedate_to_datetime(date[:_MAX_WAIT_CHARS])
+        # Without a zone it is UTC, as it always is in HTTP.
+        return (then if then.tzinfo else then.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError, TypeError):
+        return None
 
 
 class RealtimeFactory(WebSocketClientFactory):  # type: ignore[misc]
@@ -181,36 +212,32 @@ def connect(
     session: SocketEvents,
     endpoint: IStreamClientEndpoint,
     reactor: Any,
-    timeout_seconds: float,
     batch: BatchReader | None = None,
 ) -> Deferred[AgentSession]:
     """
     Open C{session} at C{url}.
 
-    @return: L{SocketEvents.ready}; it fails with L{AgentUnavailable}, also
-        when C{timeout_seconds} have passed without C{session.updated}.
+    @return: L{SocketEvents.ready}; it fails with L{AgentUnavailable}.  Who cancels it
+        gives the attempt up, at whatever point it is.
     """
     factory = RealtimeFactory(url, headers, session, reactor, batch)
     connecting = endpoint.connect(factory)
-    sockets: list[Any] = []
+    sockets: list[RealtimeProtocol] = []
 
     def failed(failure: Failure) -> None:
         session.handshake_failed(
             AgentUnavailable(f"no connection to the agent: {failure.getErrorMessage()}")
         )
 
-    def late(result: AgentSession | Failure, seconds: float) -> AgentSession:
-        if not isinstance(result, Failure):
-            return result
-        result.trap(CancelledError, AgentUnavailable)
-        raise AgentUnavailable(f"the agent was not ready within {seconds:.1f} s")
-
     def over(result: Any) -> Any:
         if isinstance(result, Failure):
             connecting.cancel()
             for socket in sockets:
-                socket.dropConnection(abort=True)
+                socket.close(CLOSE_NORMAL, "")
+                if socket.state == WebSocketProtocol.STATE_CONNECTING:
+                    # There is nobody yet to say goodbye to.
+                    socket.dropConnection(abort=True)
         return result
 
     connecting.addCallbacks(sockets.append, failed)
-    return session.ready.addTimeout(timeout_seconds, reactor, late).addBoth(over)
+    return session.ready.addBoth(over)

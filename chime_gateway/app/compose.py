@@ -81,11 +81,12 @@ class Composition:
             reactor=reactor,
             clock=reactor,
             endpoint=lambda url: endpoint_for(reactor, url),
-            connect_seconds=settings.limits.agent_connect_seconds,
-            jitter=random.random,
+            limits=settings.limits,
+            chance=random.random,
             measures=metrics,
             batch=self._batch,
         )
+        metrics.agents = self.agents.health
         if settings.aws.sip_media_application_id or settings.recordings.is_s3:
             self.aws = self._new_aws()
         post = SignedPost(reactor, reactor, time.time)
@@ -105,6 +106,7 @@ class Composition:
             recordings=self.kept.recordings,
             listeners=self.kept.listeners,
             capture=self.kept.captures,
+            agents_fault=self.agents.health.fault,
         )
         metrics.calls = self.calls.calls
         if self.aws is not None and settings.aws.sip_media_application_id:

@@ -207,6 +207,7 @@ class GatewayService(MultiService):
             )
             return
         self.calls.roster = roster_of(settings)
+        self.composition.agents.health.forget_profiles()
         self._log.info(
             "agents and routes were read again", agents=list(settings.agents)
         )
@@ -229,15 +230,17 @@ class GatewayService(MultiService):
             "version": __version__,
             "calls_active": len(self.calls.calls()),
             "uptime_seconds": round(self._reactor.seconds() - self._began, 1),
-            "deployments": self.composition.agents.states(),
+            "deployments": self.composition.agents.health.states(),
             **self.kept.health(),
         }
 
     def ready(self) -> tuple[int, Mapping[str, Any]]:
-        why = self.calls.refusal() or self.composition.agents.fault()
+        why = self.calls.fault()
+        refused = self.composition.agents.health.profile_faults()
+        about_agents = {"agents": refused} if refused else {}
         if why is not None:
-            return 503, {"status": "not ready", "reason": why}
-        return 200, {"status": "ready"}
+            return 503, {"status": "not ready", "reason": why, **about_agents}
+        return 200, {"status": "ready", **about_agents}
 
     # -- stopping ------------------------------------------------------------------
 

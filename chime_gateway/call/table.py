@@ -5,7 +5,7 @@ The calls in progress: who may come in, who is there, and how to empty the house
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 from attrs import evolve
@@ -53,6 +53,8 @@ class CallTable(CallObserver):
     @param new_id: a fresh call id.
     @param listeners: are told what happens in calls.
     @param capture: writes whole calls down, to run them again.
+    @param agents_fault: why calls for these profiles could have no agent.
+    @param shortage: what this machine has not that every call needs.
     """
 
     _log = Logger()
@@ -72,6 +74,8 @@ class CallTable(CallObserver):
         recordings: Recordings | None = None,
         listeners: Sequence[Callable[[CallEvent], None]] = (),
         capture: Capture | None = None,
+        agents_fault: Callable[[Collection[str]], str | None] = lambda _: None,
+        shortage: Callable[[], str | None] = lambda: None,
     ) -> None:
         self.roster = roster
         self._agents = agents
@@ -83,6 +87,8 @@ class CallTable(CallObserver):
         self._recordings = recordings
         self._listeners = listeners
         self._capture = capture
+        self._agents_fault = agents_fault
+        self._shortage = shortage
         self._wall_time = wall_time
         self._new_id = new_id
         self._calls: dict[str, Call] = {}
@@ -97,7 +103,11 @@ class CallTable(CallObserver):
             return "draining"
         if len(self._calls) >= self._limits.max_calls:
             return f"full: max_calls is {self._limits.max_calls}"
-        return None
+        return self._shortage()
+
+    def fault(self) -> str | None:
+        """Why C{/ready} and OPTIONS say no, or C{None}."""
+        return self.refusal() or self._agents_fault(self.roster.agents)
 
     def incoming(self, leg: CallLeg) -> LegEvents:
         """

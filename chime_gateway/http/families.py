@@ -31,6 +31,15 @@ class SipCounts(Protocol):
     def network_stats(self) -> NetworkStats: ...
 
 
+class AgentCounts(Protocol):
+    """What is counted of the deployments that have agents."""
+
+    attempts: Counter[tuple[str, str]]
+    hedges: Counter[str]
+
+    def states(self) -> Mapping[str, str]: ...
+
+
 class KinesisCounts(Protocol):
     """What the Kinesis carrier counts for itself."""
 
@@ -185,6 +194,36 @@ def sip_families(sip: SipCounts) -> Iterator[Metric]:
     for what, count in sip.counts().items():
         held.add_metric([what], count)
     yield held
+
+
+#: Shown before a deployment has been in them.
+_STATES = ("usable", "resting", "misconfigured", "half-open")
+
+
+def agent_families(agents: AgentCounts) -> Iterator[Metric]:
+    states = GaugeMetricFamily(
+        "chimegw_deployment_state",
+        "1 for the state that a deployment is in.",
+        labels=["deployment", "state"],
+    )
+    for name, now in agents.states().items():
+        for state in _STATES:
+            states.add_metric([name, state], int(state == now))
+    yield states
+    attempts = CounterMetricFamily(
+        "chimegw_deployment_attempts",
+        "Attempts to open a session, by how they ended.",
+        labels=["deployment", "outcome"],
+    )
+    for (name, outcome), count in sorted(agents.attempts.items()):
+        attempts.add_metric([name, outcome], count)
+    yield attempts
+    yield by_label(
+        "chimegw_deployment_hedges",
+        "Attempts beside one at another deployment that was slow.",
+        "deployment",
+        agents.hedges,
+    )
 
 
 def control_families(control: ControlCounts) -> Iterator[Metric]:

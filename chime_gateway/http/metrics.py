@@ -18,10 +18,12 @@ from prometheus_client.registry import Collector
 from chime_gateway.call.call import Call
 from chime_gateway.call.reports.record import CallRecord
 from chime_gateway.http.families import (
+    AgentCounts,
     ControlCounts,
     KeptCounts,
     KinesisCounts,
     SipCounts,
+    agent_families,
     by_label,
     control_families,
     kept_families,
@@ -30,6 +32,9 @@ from chime_gateway.http.families import (
 )
 from chime_gateway.media.stats import MediaStats
 from chime_gateway.outcomes import Outcome
+
+#: How attempts to open a session end, shown before any has.
+_SESSIONS: Final = ("opened", "failed", "misconfigured", "refused", "overtaken")
 
 #: How what a caller says may fail to be written down.
 _TEXTS_MISSED: Final = ("refused", "failed", "silent")
@@ -53,6 +58,7 @@ class Metrics(Collector):
     @ivar calls: the calls in progress; set once there is a table of them.
     @ivar carriers: names of those that this gateway has; they are shown before
         they have a call.
+    @ivar agents: where sessions come from.
     @ivar sip: the SIP carrier, if there is one; C{kinesis} likewise.
     @ivar kept: what is kept of calls.
     @ivar control: of calls, by the SIP media application, if there is one.
@@ -62,6 +68,7 @@ class Metrics(Collector):
         self.registry = CollectorRegistry()
         self.calls: Callable[[], Iterable[Call]] = list
         self.carriers: set[str] = set()
+        self.agents: AgentCounts | None = None
         self.sip: SipCounts | None = None
         self.kinesis: KinesisCounts | None = None
         self.control: ControlCounts | None = None
@@ -202,7 +209,7 @@ class Metrics(Collector):
         sessions = CounterMetricFamily(
             "chimegw_agent_sessions", "Attempts to open one.", labels=["outcome"]
         )
-        for outcome in sorted({"opened", "failed", "misconfigured", *self._sessions}):
+        for outcome in sorted({*_SESSIONS, *self._sessions}):
             sessions.add_metric([outcome], self._sessions[outcome])
         yield sessions
         yield by_label(
@@ -222,6 +229,8 @@ class Metrics(Collector):
         queued.add_metric(["all"], sum(queues))
         queued.add_metric(["max"], max(queues, default=0.0))
         yield queued
+        if self.agents is not None:
+            yield from agent_families(self.agents)
         if self.sip is not None:
             yield from sip_families(self.sip)
         if self.kept is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from math import inf
 
-from attrs import Attribute, define, field, frozen
+from attrs import Attribute, field, frozen
 
 
 @frozen
@@ -51,30 +51,3 @@ class BackOff:
         at = min(max(failures, 1), len(self.pauses)) - 1
         least, most = self.spread
         return self.pauses[at] * (least + (most - least) * jitter)
-
-
-@define
-class FailedRounds:
-    """
-    Failures in a row of something that many try at the same time.
-
-    When it goes away, all who were trying fail.  That is one failure and not as
-    many as there were: an attempt that began before the last failure was known
-    tells nothing new.
-
-    @ivar count: of rounds.
-    """
-
-    count: int = 0
-    _known_at: float = -inf
-
-    def failed(self, began: float, now: float) -> None:
-        """
-        @param began: when the attempt did.
-        """
-        if began > self._known_at or not self.count:
-            self.count += 1
-            self._known_at = now
-
-    def succeeded(self) -> None:
-        self.count = 0

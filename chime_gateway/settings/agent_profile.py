@@ -114,6 +114,7 @@ class AgentProfile:
     """
     Who answers: the settings of one agent.
 
+    @ivar name: of its table; those who call ask for it by this.
     @ivar greeting: what the agent says first; empty: the caller speaks first.
     @ivar language: a hint for the transcription (ISO 639-1).
     @ivar interruptible: whether the caller's speech stops the agent's.
@@ -135,6 +136,7 @@ class AgentProfile:
     @ivar recording_notice: said before the greeting of a call that is recorded.
     """
 
+    name: str = "default"
     instructions: str = DEFAULT_INSTRUCTIONS
     voice: str = "marin"
     speed: float | None = field(

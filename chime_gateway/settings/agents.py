@@ -83,7 +83,7 @@ def agents(
         chosen_targets = _chosen(rest, "targets", where, targets)
         chosen_servers = _chosen(rest, "mcp_servers", where, servers)
         profile = attrs.evolve(
-            structure(rest, AgentProfile, where),
+            structure({**rest, "name": name}, AgentProfile, where),
             tools=tuple(chosen_tools.values()),
             targets=chosen_targets,
             mcp_servers=tuple(chosen_servers.values()),

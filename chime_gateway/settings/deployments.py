@@ -49,7 +49,7 @@ def deployment_settings(
         raise ConfigError("deployments: write each as a table [deployments.NAME]")
     for name, table in tables.items():
         where = f"deployments.{name}"
-        named_table = {"name": name, **table} if isinstance(table, dict) else table
+        named_table = {**table, "name": name} if isinstance(table, dict) else table
         settings = structure(named_table, DeploymentSettings, where)
         _endpoint(settings.endpoint, f"{where}.endpoint")
         own_key = secret(settings.api_key, env, f"{where}.api_key")

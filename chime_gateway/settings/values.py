@@ -25,6 +25,8 @@ class DeploymentSettings:
     @ivar api_key: empty: Microsoft Entra ID.
     @ivar api_version: set: the preview dialect; empty: GA.
     @ivar priority: lower is tried first.
+    @ivar weight: of those with the same priority, one with twice the weight is tried
+        first twice as often.
     """
 
     name: str
@@ -33,6 +35,7 @@ class DeploymentSettings:
     api_key: str = field(default="", repr=False)
     api_version: str = ""
     priority: int = 1
+    weight: float = field(default=1.0, validator=(validators.gt(0), validators.le(1e6)))
     token_scope: str = "https://cognitiveservices.azure.com/.default"
 
 
@@ -46,6 +49,9 @@ class Limits:
     @ivar idle_seconds: no audio from the caller for so long ends the call.
     @ivar start_seconds: a stream must say C{start} within this time.
     @ivar agent_connect_seconds: the agent must be ready within this time.
+    @ivar agent_hedge_seconds: after so long without a session the next deployment is
+        tried as well, and the first that is ready has the call; 0: only when the
+        one before has failed.
     @ivar agent_silence_seconds: an agent that owes an answer and sends nothing
         for so long is given up.
     @ivar drain_seconds: how long running calls may go on after SIGTERM.
@@ -58,6 +64,7 @@ class Limits:
     idle_seconds: float = field(default=30.0, validator=validators.gt(0))
     start_seconds: float = field(default=5.0, validator=validators.gt(0))
     agent_connect_seconds: float = field(default=15.0, validator=validators.gt(0))
+    agent_hedge_seconds: float = field(default=2.0, validator=validators.ge(0))
     agent_silence_seconds: float = field(default=20.0, validator=validators.gt(0))
     drain_seconds: float = field(default=60.0, validator=validators.ge(0))
     goodbye_seconds: float = field(default=10.0, validator=validators.gt(0))

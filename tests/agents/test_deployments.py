@@ -7,14 +7,15 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.agents import deployments as module
+from chime_gateway.agents.breaker import RECHECK_SECONDS
 from chime_gateway.agents.credentials import ApiKey
-from chime_gateway.agents.deployments import RECHECK_SECONDS, Deployment, Deployments
+from chime_gateway.agents.deployments import Deployment, Deployments
 from chime_gateway.agents.websocket import HandshakeRefused
 from chime_gateway.audio import PCMU
-from chime_gateway.errors import AgentUnavailable
+from chime_gateway.errors import AgentUnavailable, ProfileRefused
 from chime_gateway.interfaces import AgentSession
 from chime_gateway.settings.agent_profile import AgentProfile
-from chime_gateway.settings.values import DeploymentSettings
+from chime_gateway.settings.values import DeploymentSettings, Limits
 from tests.support.fakes import RecordingAgent, RecordingCall, RecordingMeasures
 
 
@@ -49,8 +50,8 @@ class DeploymentsTests(SynchronousTestCase):
             reactor=self.clock,
             clock=self.clock,
             endpoint=lambda url: None,  # type: ignore[arg-type,return-value]
-            connect_seconds=15.0,
-            jitter=lambda: 1.0,
+            limits=Limits(),
+            chance=lambda: 0.999999,
             measures=self.measures,
         )
 
@@ -77,13 +78,14 @@ class DeploymentsTests(SynchronousTestCase):
         self.assertEqual(self.names(), ["a", "b"])
         self.pending[1].callback(RecordingAgent([]))
         self.successResultOf(opening)
-        self.assertEqual(agents.states(), {"a": "resting", "b": "usable"})
+        self.assertEqual(agents.health.states(), {"a": "resting", "b": "usable"})
         self.open(agents)
         self.assertEqual(self.names(), ["a", "b", "b"])
-        self.clock.advance(7.0)
+        self.pending[2].callback(RecordingAgent([]))
+        self.clock.advance(7.7)
+        self.assertEqual(agents.health.states(), {"a": "half-open", "b": "usable"})
         self.open(agents)
         self.assertEqual(self.names(), ["a", "b", "b", "a"])
-        self.assertIsNone(agents.fault())
 
     def test_the_only_one_is_tried_again_after_its_rest_each_longer(self) -> None:
         opening = self.open(self.agents("a"))
@@ -97,30 +99,29 @@ class DeploymentsTests(SynchronousTestCase):
         self.pending[-1].callback(RecordingAgent([]))
         self.successResultOf(opening)
 
-    def test_calls_that_fail_at_the_same_time_are_one_failure(self) -> None:
+    def test_when_the_rest_is_over_one_of_all_who_wait_finds_out(self) -> None:
         agents = self.agents("a")
         openings = [self.open(agents) for _ in range(40)]
         for attempt in self.pending[:40]:
             attempt.errback(AgentUnavailable("503"))
-        self.clock.advance(0.49)
-        self.assertEqual(agents.states(), {"a": "resting"})
-        self.clock.advance(0.02)
-        self.assertEqual(agents.states(), {"a": "usable"})
+        self.clock.advance(0.51)
+        self.assertEqual(len(self.pending), 41)
+        self.pending[40].callback(RecordingAgent([]))
+        self.successResultOf(openings[0])
         self.assertEqual(len(self.pending), 80)
-        for opening in openings:
-            opening.cancel()
-            self.failureResultOf(opening)
+        for attempt in self.pending[41:]:
+            attempt.callback(RecordingAgent([]))
+        for opening in openings[1:]:
+            self.successResultOf(opening)
 
-    def test_the_longest_rest_that_a_round_was_asked_for_stands(self) -> None:
-        agents = self.agents("a")
-        for _ in range(2):
-            self.open(agents).addErrback(lambda _: None)
-        self.pending[0].errback(HandshakeRefused(429, "429", 20.0))
-        self.pending[1].errback(AgentUnavailable("503"))
-        self.clock.advance(19.9)
-        self.assertEqual(agents.states(), {"a": "resting"})
-        self.clock.advance(0.2)
-        self.assertEqual(agents.states(), {"a": "usable"})
+    def test_where_there_is_another_nobody_waits_for_the_probe(self) -> None:
+        agents = self.agents("b", "a")
+        self.open(agents)
+        self.pending[0].errback(AgentUnavailable("503"))
+        self.clock.advance(0.6)
+        self.open(agents)
+        self.open(agents)
+        self.assertEqual(self.names(), ["a", "b", "a", "b"])
 
     def test_a_caller_does_not_wait_longer_than_the_time_for_connecting(self) -> None:
         opening = self.open(self.agents("a"))
@@ -129,26 +130,83 @@ class DeploymentsTests(SynchronousTestCase):
         self.assertEqual(str(failure.value), "slow down")
         self.assertEqual(self.flushWarnings(), [])
 
+    # -- beside each other -----------------------------------------------------
+
+    def test_a_silent_one_is_overtaken_and_found_out(self) -> None:
+        agents = self.agents("b", "a")
+        openings = [self.open(agents) for _ in range(24)]
+        self.clock.advance(2.0)
+        self.assertEqual(self.names(), ["a"] * 24 + ["b"] * 24)
+        for attempt in self.pending[24:]:
+            attempt.callback(RecordingAgent([]))
+        for opening in openings:
+            self.successResultOf(opening)
+        # One is left to see whether it is slow only; the others are closed.
+        self.assertEqual([a.called for a in self.pending[:24]], [False] + [True] * 23)
+        self.assertEqual(agents.health.states(), {"a": "usable", "b": "usable"})
+        self.clock.advance(5.5)
+        self.assertEqual(agents.health.states(), {"a": "resting", "b": "usable"})
+        self.assertEqual(agents.health.hedges, {"b": 24})
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_who_was_only_slow_is_closed_and_not_held_to_be_at_fault(self) -> None:
+        agents = self.agents("b", "a")
+        opening = self.open(agents)
+        self.clock.advance(2.0)
+        self.pending[1].callback(RecordingAgent([]))
+        self.successResultOf(opening)
+        log: list[Any] = []
+        self.pending[0].callback(RecordingAgent(log))
+        self.assertEqual(log, [("agent.close",)])
+        self.assertEqual(agents.health.states(), {"a": "usable", "b": "usable"})
+        self.assertEqual(self.measures.sessions, ["opened", "overtaken"])
+
+    def test_the_first_may_still_win(self) -> None:
+        agents = self.agents("b", "a")
+        opening = self.open(agents)
+        self.clock.advance(2.5)
+        agent = RecordingAgent([])
+        self.pending[0].callback(agent)
+        self.assertIs(self.successResultOf(opening), agent)
+        agents.stop()
+        self.assertTrue(self.pending[1].called)
+        self.assertEqual(agents.health.states(), {"a": "usable", "b": "usable"})
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_a_call_that_is_given_up_gives_the_attempts_up(self) -> None:
+        agents = self.agents("b", "a")
+        opening = self.open(agents)
+        opening.addErrback(lambda _: None)
+        self.clock.advance(2.0)
+        opening.cancel()
+        self.assertEqual([attempt.called for attempt in self.pending], [True, True])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertEqual(agents.health.states(), {"a": "usable", "b": "usable"})
+
+    def test_a_bug_in_an_attempt_ends_the_search(self) -> None:
+        agents = self.agents("b", "a")
+        opening = self.open(agents)
+        self.clock.advance(2.0)
+        self.pending[0].errback(ZeroDivisionError())
+        self.failureResultOf(opening, ZeroDivisionError)
+        self.assertTrue(self.pending[1].called)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    # -- what is at fault --------------------------------------------------------
+
     def test_wrong_settings_are_not_retried_and_said(self) -> None:
         agents = self.agents("a")
         opening = self.open(agents)
         self.pending[0].errback(HandshakeRefused(401, "check the key", None))
         failure = self.failureResultOf(opening, AgentUnavailable)
         self.assertTrue(failure.value.misconfigured)
-        self.assertEqual(agents.fault(), "a: check the key")
+        self.assertEqual(agents.health.fault(()), "a: check the key")
         self.failureResultOf(self.open(agents), AgentUnavailable)
         self.clock.advance(RECHECK_SECONDS - 1)
-        self.failureResultOf(self.open(agents), AgentUnavailable)
+        # It is worth the wait now.
+        self.assertNoResult(self.open(agents))
         self.assertEqual(self.names(), ["a"])
-
-    def test_after_a_while_a_mended_setting_is_found_out(self) -> None:
-        agents = self.agents("a")
-        opening = self.open(agents)
-        self.pending[0].errback(HandshakeRefused(404, "no such deployment", None))
-        self.failureResultOf(opening, AgentUnavailable)
-        self.clock.advance(RECHECK_SECONDS)
-        self.assertIsNone(agents.fault())
-        self.open(agents)
+        self.clock.advance(1)
         self.assertEqual(self.names(), ["a", "a"])
 
     def test_one_wrong_setting_leaves_the_others_ready(self) -> None:
@@ -156,11 +214,28 @@ class DeploymentsTests(SynchronousTestCase):
         self.open(agents)
         self.pending[0].errback(HandshakeRefused(401, "wrong", None))
         self.assertEqual(self.names(), ["a", "b"])
-        self.assertIsNone(agents.fault())
-        self.assertEqual(agents.states(), {"a": "misconfigured", "b": "usable"})
+        self.assertIsNone(agents.health.fault(()))
+        self.assertEqual(agents.health.states(), {"a": "misconfigured", "b": "usable"})
 
-    def test_a_call_that_is_given_up_gives_the_attempt_up(self) -> None:
-        opening = self.open(self.agents("a"))
-        opening.addErrback(lambda _: None)
-        opening.cancel()
-        self.assertTrue(self.pending[0].called)
+    def test_a_profile_that_is_refused_harms_no_deployment(self) -> None:
+        agents = self.agents("b", "a")
+        bad = AgentProfile(name="bad")
+        opening = agents.open(bad, PCMU, RecordingCall([]))
+        for attempt in (0, 1):
+            self.pending[attempt].errback(ProfileRefused("no such voice"))
+        failure = self.failureResultOf(opening, ProfileRefused)
+        self.assertEqual(str(failure.value), "no such voice")
+        self.assertEqual(self.names(), ["a", "b"])
+        self.assertEqual(agents.health.states(), {"a": "usable", "b": "usable"})
+        self.assertEqual(agents.health.profile_faults(), {"bad": "no such voice"})
+        good = self.open(agents)
+        self.pending[2].callback(RecordingAgent([]))
+        self.successResultOf(good)
+
+    def test_another_deployment_may_have_what_the_first_refuses(self) -> None:
+        agents = self.agents("b", "a")
+        opening = self.open(agents)
+        self.pending[0].errback(ProfileRefused("no such voice"))
+        self.pending[1].callback(RecordingAgent([]))
+        self.successResultOf(opening)
+        self.assertEqual(agents.health.profile_faults(), {})

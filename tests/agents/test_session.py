@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.agents.session import session_url
 from chime_gateway.audio import L16_16000, L16_24000, PCMU
-from chime_gateway.errors import AgentUnavailable
+from chime_gateway.errors import AgentUnavailable, ProfileRefused
 from tests.support.realtime_session import SessionTestCase, deployment
 
 
@@ -230,13 +230,46 @@ class AzureSessionTests(SessionTestCase):
         self.assertEqual(self.log[0], ("close", 4002))
         self.assertEqual([e[0] for e in self.log].count("agent_lost"), 1)
 
-    def test_settings_that_are_refused_are_a_configuration_error(self) -> None:
+    def test_settings_that_are_refused_are_the_profile_s_fault(self) -> None:
+        for param, is_of_call in (
+            ("session.audio.output.voice", False),
+            ("session.instructions", True),
+        ):
+            with self.subTest(param):
+                session = self.session = self.new_session(PCMU)
+                session.opened(self.socket)
+                self.receive("session.created", session={"id": "s"})
+                error = {"code": "invalid_value", "message": "No.", "param": param}
+                self.receive("error", error={**error, "type": "invalid_request_error"})
+                failure = self.failureResultOf(session.ready, ProfileRefused)
+                self.assertEqual(failure.value.is_of_call, is_of_call)
+                self.assertIn("invalid_value: No.", str(failure.value))
+
+    def test_what_passes_while_configuring_is_no_profile_s_fault(self) -> None:
+        for code, is_for_operators in (
+            ("rate_limit_exceeded", False),
+            ("server_error", False),
+            ("session_expired", False),
+            ("insufficient_quota", True),
+        ):
+            with self.subTest(code):
+                session = self.session = self.new_session(PCMU)
+                session.opened(self.socket)
+                self.receive("session.created", session={"id": "s"})
+                self.error(code, "Not now.")
+                failure = self.failureResultOf(session.ready, AgentUnavailable)
+                self.assertNotIsInstance(failure.value, ProfileRefused)
+                self.assertEqual(failure.value.misconfigured, is_for_operators)
+
+    def test_a_call_that_has_another_session_is_told_nothing_more(self) -> None:
         self.session.opened(self.socket)
+        self.session.forget_call()
         self.receive("session.created", session={"id": "s"})
-        self.error("unknown_parameter", "Unknown parameter: 'session.x'.")
-        failure = self.failureResultOf(self.session.ready, AgentUnavailable)
-        self.assertTrue(failure.value.misconfigured)
-        self.assertIn("Unknown parameter", str(failure.value))
+        self.error("response_cancel_not_active", "Not so.")
+        self.receive("session.updated", session={})
+        self.assertIs(self.successResultOf(self.session.ready), self.session)
+        self.receive("input_audio_buffer.speech_started", item_id="i")
+        self.assertEqual([e for e in self.log if e[0] not in ("send", "close")], [])
 
     def test_a_service_that_closes_early_is_not_misconfigured(self) -> None:
         ready = self.session.ready

@@ -59,6 +59,7 @@ NOT_CAPTURED: Mapping[tuple[type, str], str] = {
     (RecordingFile, "write"): _RECORDED,
     (RecordingFile, "finish"): _RECORDED,
     (Switchboard, "refusal"): "before there is a call",
+    (Switchboard, "fault"): "before there is a call",
     (Switchboard, "incoming"): "begins the capture; its head says of which leg",
     (Switchboard, "outgoing"): "begins the capture; its head says in which direction",
     (Switchboard, "turned_away"): "there is no call",

@@ -195,7 +195,9 @@ class ThrottlingServiceTests(GatewayTestCase):
             self.assertEqual(code, 4502)
             self.assertIn("HTTP 429", str(reason))
             self.assertGreaterEqual(len(self.simulator.handshakes), 3)
-            self.assertEqual((await self.get("/ready"))[0], 200)
+            status, body = await self.get("/ready")
+            self.assertEqual(status, 503)
+            self.assertIn("rests for", body)
 
         return Deferred.fromCoroutine(scene())
 

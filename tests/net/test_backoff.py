@@ -6,7 +6,7 @@ from math import inf, nan
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from chime_gateway.net.backoff import BackOff, FailedRounds
+from chime_gateway.net.backoff import BackOff
 
 
 class BackOffTests(SynchronousTestCase):
@@ -41,45 +41,3 @@ class BackOffTests(SynchronousTestCase):
         self.assertRaises(ValueError, BackOff, ())
         for first, longest in ((0, 1), (-1, 1), (2, 1), (1, inf), (nan, 1)):
             self.assertRaises(ValueError, BackOff.doubling, first, longest)
-
-
-class FailedRoundsTests(SynchronousTestCase):
-    def setUp(self) -> None:
-        self.rounds = FailedRounds()
-
-    def test_one_attempt_after_the_other_is_a_round_each(self) -> None:
-        for began in (1.0, 2.0, 3.0):
-            self.rounds.failed(began, began + 0.5)
-        self.assertEqual(self.rounds.count, 3)
-
-    def test_all_that_were_trying_are_one_round(self) -> None:
-        for number in range(50):
-            self.rounds.failed(0.0, 1.0 + number / 100)
-        self.assertEqual(self.rounds.count, 1)
-        self.rounds.failed(2.0, 2.1)
-        self.assertEqual(self.rounds.count, 2)
-
-    def test_one_that_began_before_the_last_failure_is_of_its_round(self) -> None:
-        self.rounds.failed(0.0, 1.0)
-        self.rounds.failed(2.0, 3.0)
-        self.rounds.failed(0.5, 9.0)
-        self.assertEqual(self.rounds.count, 2)
-
-    def test_at_the_same_moment_is_before(self) -> None:
-        self.rounds.failed(0.0, 0.0)
-        self.rounds.failed(0.0, 0.0)
-        self.assertEqual(self.rounds.count, 1)
-
-    def test_a_success_begins_anew(self) -> None:
-        self.rounds.failed(0.0, 1.0)
-        self.rounds.failed(2.0, 3.0)
-        self.rounds.succeeded()
-        self.assertEqual(self.rounds.count, 0)
-        self.rounds.failed(4.0, 5.0)
-        self.assertEqual(self.rounds.count, 1)
-
-    def test_a_late_failure_after_a_success_counts_once(self) -> None:
-        self.rounds.failed(0.0, 1.0)
-        self.rounds.succeeded()
-        self.rounds.failed(0.5, 9.0)
-        self.assertEqual(self.rounds.count, 1)

@@ -231,12 +231,16 @@ class RecordingSwitchboard:
     def __init__(self, log: Log, refusal: str | None = None) -> None:
         self.log = log
         self.why = refusal
+        self.agents_fault: str | None = None
         self.raises: Exception | None = None
         self.legs: list[CallLeg] = []
         self.call = RecordingCall(log)
 
     def refusal(self) -> str | None:
         return self.why
+
+    def fault(self) -> str | None:
+        return self.why or self.agents_fault
 
     def incoming(self, leg: CallLeg) -> LegEvents:
         self.legs.append(leg)

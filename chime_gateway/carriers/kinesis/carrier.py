@@ -177,8 +177,8 @@ class KinesisCarrier:
     async def _take_notices(self) -> None:
         failures = 0
         while True:
-            if self._switchboard.refusal() is not None:
-                # Another gateway may have room.
+            if self._switchboard.fault() is not None:
+                # Another gateway may have room, or an agent.
                 await deferLater(self.clock, _FULL_PAUSE_SECONDS)
                 continue
             try:

@@ -321,10 +321,10 @@ class SipCarrier:
         invite.cancelled()
 
     def _options(self, incoming: Incoming) -> None:
-        # As an INVITE would be answered (section 11.2): a route that is full or
-        # draining must not look healthy.
-        refusal = self.context.switchboard.refusal()
-        status = 200 if refusal is None else self._settings.full_status
+        # As an INVITE would be answered (section 11.2): a route that is full, draining
+        # or without an agent must not look healthy.
+        fault = self.context.switchboard.fault()
+        status = 200 if fault is None else self._settings.full_status
         self._respond(incoming, status, ALLOW, SUPPORTED, ACCEPT)
 
     def _invite(self, incoming: Incoming) -> None:

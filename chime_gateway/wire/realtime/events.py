@@ -195,6 +195,9 @@ class ServiceError:
     @ivar fatal: nothing more can be expected of this session.
     @ivar param: the member that is refused, if the service says so.
     @ivar command_id: of the command that is refused; empty: it is not said.
+    @ivar is_about_request: what was asked for cannot be had; otherwise the service is
+        throttled or broken, and the same may be had later.
+    @ivar is_of_account: of whoever the key belongs to; an operator must act.
     """
 
     code: str
@@ -203,6 +206,8 @@ class ServiceError:
     fatal: bool
     param: str = ""
     command_id: str = ""
+    is_about_request: bool = True
+    is_of_account: bool = False
 
 
 @frozen

@@ -20,6 +20,12 @@ import msgspec
 from chime_gateway.errors import RemoteProtocolError
 from chime_gateway.wire.realtime.commands import TRANSCRIPT_OF
 from chime_gateway.wire.realtime.dialects import Dialect
+from chime_gateway.wire.realtime.error_codes import (
+    ACCOUNT_ERRORS,
+    FATAL_ERRORS,
+    is_about_request,
+    is_benign,
+)
 from chime_gateway.wire.realtime.events import (
     AgentTranscript,
     AudioDelta,
@@ -47,34 +53,6 @@ from chime_gateway.wire.realtime.events import (
 #: A delta is at most some hundred ms of audio and C{session.updated} some tens
 #: of KB of instructions and tools; far above that is a fault.
 MAX_EVENT_BYTES: Final = 1 << 22
-
-
-#: Both sides may act at the same moment; the loser is told and goes on.
-BENIGN_ERRORS: Final = frozenset(
-    {
-        "response_cancel_not_active",
-        "conversation_already_has_active_response",
-        "input_audio_buffer_commit_empty",
-        "item_truncate_invalid_item_id",
-        "item_delete_invalid_item_id",
-        "item_retrieve_invalid_item_id",
-        "item_create_duplicate_item_id",
-    }
-)
-
-FATAL_ERRORS: Final = frozenset(
-    {
-        "session_expired",
-        "insufficient_quota",
-        "invalid_api_key",
-        "account_deactivated",
-        "billing_hard_limit_reached",
-    }
-)
-
-#: The code of this one is not documented, its wording is: our count of played
-#: audio and the service's count of generated audio may differ by a rounding.
-_BENIGN_TEXT: Final = "is already shorter than"
 
 
 # --- messages from the service ----------------------------------------------
@@ -276,15 +254,18 @@ def _output_item(message: _OutputItemEvent) -> Event:
 
 
 def _error(message: _ErrorEvent) -> Event:
-    code = message.error.code or message.error.type or "unknown"
+    kind = message.error.type or ""
+    code = message.error.code or kind or "unknown"
     text = message.error.message or ""
     return ServiceError(
         code=code,
         message=text,
-        benign=code in BENIGN_ERRORS or _BENIGN_TEXT in text,
+        benign=is_benign(code, text),
         fatal=code in FATAL_ERRORS,
         param=_text(message.error.param),
         command_id=_text(message.error.event_id),
+        is_about_request=is_about_request(code, kind),
+        is_of_account=code in ACCOUNT_ERRORS,
     )
 
 

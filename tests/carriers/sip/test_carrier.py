@@ -144,6 +144,14 @@ class RefusalTests(SynchronousTestCase):
         world.say(world.request("OPTIONS", cseq=7))
         self.assertEqual(world.statuses(), [503])
 
+    def test_options_says_no_where_there_is_no_agent_and_a_call_may_try(self) -> None:
+        world = SipWorld()
+        world.switchboard.agents_fault = "every deployment is resting"
+        world.say(world.request("OPTIONS"))
+        self.assertEqual(world.statuses(), [503])
+        world.say(world.request("INVITE"))
+        self.assertEqual(len(world.switchboard.calls), 1)
+
     def test_nobody_outside_the_allowed_networks_is_answered(self) -> None:
         world = SipWorld()
         for text in (world.request("OPTIONS"), "garbage", world.request("INVITE")):

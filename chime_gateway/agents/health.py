@@ -1,0 +1,217 @@
+"""
+What the end of an attempt says, and of whom.
+
+A deployment that is away, throttled or silent rests.  One whose settings are wrong
+rests as well and is for an operator to mend.  Settings of an agent profile that the
+service refuses are the profile's fault and no deployment's; and where this machine
+itself has no descriptor left, nobody else is at fault.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
+from typing import Final, Protocol
+
+from attrs import frozen
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger, LogLevel
+
+from chime_gateway.agents.breaker import RECHECK_SECONDS, Permit, State
+from chime_gateway.agents.choice import Candidate, Choice
+from chime_gateway.errors import AgentUnavailable, ProfileRefused
+
+_RESTS: Final = (State.OPEN, State.MISCONFIGURED)
+
+
+class ConnectMeasures(Protocol):
+    """Where attempts are counted."""
+
+    def agent_connected(self, seconds: float) -> None: ...
+    def agent_session(self, outcome: str) -> None: ...
+
+
+@frozen
+class _ProfileFault:
+    reason: str
+    until: float
+
+
+class Health:
+    """
+    @param chance: a number from 0 up to 1, a new one each time.
+    @param shortage: what this machine has not to open a connection, or C{None}.
+    @ivar attempts: by deployment and how they ended: C{opened}, C{failed},
+        C{misconfigured}, C{refused} (the profile), C{overtaken} (another one was ready
+        first, or the call was over).
+    @ivar hedges: how often a deployment was tried beside another one.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        choice: Choice,
+        clock: IReactorTime,
+        chance: Callable[[], float],
+        measures: ConnectMeasures,
+        shortage: Callable[[], str | None] = lambda: None,
+    ) -> None:
+        self.attempts: Counter[tuple[str, str]] = Counter()
+        self.hedges: Counter[str] = Counter()
+        self._choice = choice
+        self._clock = clock
+        self._chance = chance
+        self._measures = measures
+        self._shortage = shortage
+        self._profiles: dict[str, _ProfileFault] = {}
+
+    # -- asked -----------------------------------------------------------------
+
+    def fault(self, profiles: Collection[str]) -> str | None:
+        """
+        Why no new call could have an agent, or C{None}.
+
+        A deployment whose rest is over counts as one that may have: nobody would
+        ever find out otherwise, once a balancer sends no calls.
+
+        @param profiles: those that calls may ask for.
+        """
+        now = self._clock.seconds()
+        candidates = self._choice.candidates
+        if all(c.breaker.state(now) in _RESTS for c in candidates):
+            return "; ".join(_said_of(c, now) for c in candidates) or "no deployment"
+        faults = self.profile_faults()
+        if profiles and all(name in faults for name in profiles):
+            return "; ".join(f"agents.{name}: {faults[name]}" for name in profiles)
+        return None
+
+    def profile_faults(self) -> Mapping[str, str]:
+        """Why a profile's settings are refused, by its name."""
+        now = self._clock.seconds()
+        return {
+            name: fault.reason
+            for name, fault in self._profiles.items()
+            if now < fault.until
+        }
+
+    def states(self) -> Mapping[str, str]:
+        """In a word, by the deployment's name."""
+        now = self._clock.seconds()
+        return {c.name: c.breaker.state(now).value for c in self._choice.candidates}
+
+    # -- told ------------------------------------------------------------------
+
+    def hedged(self, candidate: Candidate) -> None:
+        self.hedges[candidate.name] += 1
+
+    def opened(
+        self, candidate: Candidate, permit: Permit, profile: str, seconds: float
+    ) -> None:
+        """
+        @param profile: its name.
+        @param seconds: it took.
+        """
+        self._measures.agent_connected(seconds)
+        self._count(candidate, "opened")
+        self._profiles.pop(profile, None)
+        self._is_there(candidate, permit)
+
+    def was_there(self, candidate: Candidate, permit: Permit) -> None:
+        """A session was opened, and nobody waited for it any more."""
+        self._count(candidate, "overtaken")
+        self._is_there(candidate, permit)
+
+    def failed(
+        self,
+        candidate: Candidate,
+        permit: Permit,
+        profile: str,
+        why: AgentUnavailable,
+    ) -> None:
+        if isinstance(why, ProfileRefused):
+            # Whoever refuses is there.
+            self._count(candidate, "refused")
+            self._profile_refused(candidate, profile, why)
+            self._is_there(candidate, permit)
+            return
+        self._count(candidate, "misconfigured" if why.misconfigured else "failed")
+        shortage = self._shortage()
+        if shortage is not None:
+            self._log.error(
+                "no session at {deployment}, this machine has {shortage}: {reason}",
+                deployment=candidate.name,
+                shortage=shortage,
+                reason=str(why),
+            )
+            self._settled(permit, permit.dropped() and permit.is_probe)
+            return
+        has_changed = permit.failed(
+            self._clock.seconds(),
+            self._chance(),
+            str(why),
+            misconfigured=why.misconfigured,
+            retry_after_seconds=why.retry_after_seconds,
+        )
+        if has_changed:
+            self._say_that_it_rests(candidate, why)
+        self._settled(permit, has_changed)
+
+    def dropped(self, candidate: Candidate, permit: Permit) -> None:
+        """It was given up and told nothing."""
+        self._count(candidate, "overtaken")
+        self._settled(permit, permit.dropped() and permit.is_probe)
+
+    def forget_profiles(self) -> None:
+        """They were read again, and may be mended."""
+        self._profiles.clear()
+
+    # -- inside ----------------------------------------------------------------
+
+    def _count(self, candidate: Candidate, outcome: str) -> None:
+        self.attempts[candidate.name, outcome] += 1
+        self._measures.agent_session(outcome)
+
+    def _is_there(self, candidate: Candidate, permit: Permit) -> None:
+        has_changed = permit.succeeded()
+        if has_changed:
+            self._log.info("deployment {deployment} is back", deployment=candidate.name)
+        self._settled(permit, has_changed)
+
+    def _settled(self, permit: Permit, may_matter: bool) -> None:
+        """Of attempts that change nothing, those who wait need not hear."""
+        if may_matter or permit.is_probe:
+            self._choice.changed()
+
+    def _say_that_it_rests(self, candidate: Candidate, why: AgentUnavailable) -> None:
+        self._log.emit(
+            LogLevel.error if why.misconfigured else LogLevel.warn,
+            "deployment {deployment} {what} and rests for {rest_seconds} s: {reason}",
+            deployment=candidate.name,
+            what="cannot work" if why.misconfigured else "failed",
+            rest_seconds=round(
+                candidate.breaker.rests_until - self._clock.seconds(), 1
+            ),
+            reason=str(why),
+        )
+
+    def _profile_refused(
+        self, candidate: Candidate, profile: str, why: ProfileRefused
+    ) -> None:
+        if not why.is_of_call:
+            until = self._clock.seconds() + RECHECK_SECONDS
+            self._profiles[profile] = _ProfileFault(str(why), until)
+        self._log.error(
+            "agent profile {agent} is refused by deployment {deployment}: {reason}",
+            agent=profile,
+            deployment=candidate.name,
+            reason=str(why),
+        )
+
+
+def _said_of(candidate: Candidate, now: float) -> str:
+    breaker = candidate.breaker
+    if breaker.state(now) is State.MISCONFIGURED:
+        return f"{candidate.name}: {breaker.why}"
+    rest = breaker.rests_until - now
+    return f"{candidate.name} rests for {rest:.1f} s more: {breaker.why}"

@@ -1,0 +1,233 @@
+"""
+One call's search for a session.
+
+A deployment is tried; after a while without a session the next is tried beside it,
+and the first that is ready has the call.  How an attempt is made, and what is known
+of a deployment besides, is not known here.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+from attrs import define
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+
+from chime_gateway.agents.breaker import Permit
+from chime_gateway.agents.choice import Candidate, Choice
+from chime_gateway.errors import AgentUnavailable, ProfileRefused
+from chime_gateway.interfaces import AgentSession
+from chime_gateway.net.timer import Timer
+
+#: No look at the clock comes sooner: a time that was reached is not missed by a
+#: rounding, again and again.
+_LEAST_WAIT_SECONDS: Final = 0.001
+
+
+class Attempt(Protocol):
+    """
+    One try at one deployment.
+
+    @ivar ready: fires with a session that may talk, fails with L{AgentUnavailable};
+        cancelling it closes everything.
+    """
+
+    ready: Deferred[AgentSession]
+
+    def leave(self) -> None:
+        """The call has another session and must hear nothing of this one."""
+
+
+class Attempts(Protocol):
+    """Who makes attempts, and is told how they end."""
+
+    def begin(self, candidate: Candidate, seconds: float) -> Attempt:
+        """All of it has to be done within so many seconds."""
+
+    def hedged(self, candidate: Candidate) -> None:
+        """It is tried beside another one."""
+
+    def opened(self, candidate: Candidate, permit: Permit, seconds: float) -> None:
+        """It is ready, after so many seconds."""
+
+    def failed(
+        self, candidate: Candidate, permit: Permit, why: AgentUnavailable
+    ) -> None: ...
+    def overtaken(self, candidate: Candidate, permit: Permit, attempt: Attempt) -> None:
+        """The call has another session; what it would have told is worth knowing."""
+
+    def dropped(self, candidate: Candidate, permit: Permit, attempt: Attempt) -> None:
+        """The call is over: close it."""
+
+
+@define(eq=False)
+class _Running:
+    permit: Permit
+    attempt: Attempt
+    began: float
+
+
+class Race:
+    """
+    @param seconds: the whole search may take.
+    @param hedge_seconds: after so long without a session the next one is tried as
+        well; 0: only when the first has failed, or used up its share of the time.
+    @ivar result: fires with the session; cancelling it gives the search up.
+    """
+
+    def __init__(
+        self,
+        choice: Choice,
+        attempts: Attempts,
+        clock: IReactorTime,
+        seconds: float,
+        hedge_seconds: float,
+    ) -> None:
+        self.result: Deferred[AgentSession] = Deferred(lambda _: self._give_up())
+        self._choice = choice
+        self._attempts = attempts
+        self._clock = clock
+        self._deadline = clock.seconds() + seconds
+        self._hedge_seconds = hedge_seconds
+        self._hedge_at = 0.0
+        self._timer = Timer(clock)
+        self._running: dict[Candidate, _Running] = {}
+        self._failed: set[Candidate] = set()
+        self._refused: set[Candidate] = set()
+        self._why: AgentUnavailable | None = None
+        self._is_over = False
+        self._is_looking = False
+        self._must_look = False
+
+    def begin(self) -> None:
+        self._choice.waiting[self._look] = None
+        self._look()
+
+    # -- inside ----------------------------------------------------------------
+
+    def _look(self) -> None:
+        """Begin what may be begun now, or wait for what may come."""
+        # An attempt may fail at once, and so look again from within.
+        self._must_look = True
+        if self._is_looking:
+            return
+        self._is_looking = True
+        while self._must_look and not self._is_over:
+            self._must_look = False
+            self._look_once()
+        self._is_looking = False
+
+    def _look_once(self) -> None:
+        now = self._clock.seconds()
+        if now >= self._deadline:
+            # What still runs has its own deadline, which is not later.
+            if not self._running:
+                self._unavailable(now)
+            return
+        if not self._running or now >= self._hedge_at:
+            taken = self._take()
+            if taken is not None:
+                self._try(*taken, now)
+                return
+        self._wait(now)
+
+    def _take(self) -> tuple[Candidate, Permit] | None:
+        """Those first that this call has not tried."""
+        passed = {*self._running, *self._refused}
+        return self._choice.take(passed | self._failed) or self._choice.take(passed)
+
+    def _try(self, candidate: Candidate, permit: Permit, now: float) -> None:
+        others = self._choice.usable({*self._running, *self._refused, candidate})
+        left = self._deadline - now
+        share = left / (1 + sum(1 for other in others if other not in self._failed))
+        patience = min(share, self._hedge_seconds) if self._hedge_seconds else share
+        self._hedge_at = now + patience
+        if self._running:
+            self._attempts.hedged(candidate)
+        attempt = self._attempts.begin(candidate, share)
+        self._running[candidate] = _Running(permit, attempt, now)
+        self._must_look = True
+        attempt.ready.addCallbacks(
+            self._ready,
+            self._not_ready,
+            callbackArgs=(candidate, permit),
+            errbackArgs=(candidate, permit),
+        ).addErrback(self._bug)
+
+    def _wait(self, now: float) -> None:
+        """
+        Until the next one may be tried beside what runs, or a rest ends.  What runs,
+        and the probes of others, tell by themselves.
+        """
+        passed = {*self._running, *self._refused}
+        rest_end = self._choice.next_rest_end(passed)
+        look_at = min(rest_end, self._deadline)
+        if self._running:
+            look_at = self._hedge_at if now < self._hedge_at else look_at
+        # A profile that one has refused is hardly worth the wait for another.
+        elif self._refused or not (
+            rest_end < self._deadline or self._choice.is_probed(passed)
+        ):
+            self._unavailable(now)
+            return
+        self._timer.start(max(_LEAST_WAIT_SECONDS, look_at - now), self._look)
+
+    def _ready(
+        self, session: AgentSession, candidate: Candidate, permit: Permit
+    ) -> AgentSession | None:
+        if self._is_over:
+            return session  # it is watched
+        took = self._clock.seconds() - self._running.pop(candidate).began
+        self._end()
+        self._attempts.opened(candidate, permit, took)
+        losers, self._running = self._running, {}
+        for loser, one in losers.items():
+            self._attempts.overtaken(loser, one.permit, one.attempt)
+        self.result.callback(session)
+        return None
+
+    def _not_ready(
+        self, failure: Failure, candidate: Candidate, permit: Permit
+    ) -> Failure | None:
+        why = failure.value
+        if self._is_over or not isinstance(why, AgentUnavailable):
+            return failure
+        del self._running[candidate]
+        self._why = why
+        where = self._refused if isinstance(why, ProfileRefused) else self._failed
+        where.add(candidate)
+        self._attempts.failed(candidate, permit, why)
+        self._look()
+        return None
+
+    def _unavailable(self, now: float) -> None:
+        why = self._why
+        if why is None:
+            soonest = min(self._choice.candidates, key=lambda c: c.breaker.rests_until)
+            wait = max(0.0, soonest.breaker.rests_until - now)
+            why = AgentUnavailable(
+                "every deployment is resting after failures"
+                f" ({soonest.name} for {wait:.1f} s more: {soonest.breaker.why})"
+            )
+        self._end()
+        self.result.errback(why)
+
+    def _bug(self, failure: Failure) -> Failure | None:
+        if self._is_over:
+            return failure
+        self._give_up()
+        self.result.errback(failure)
+        return None
+
+    def _give_up(self) -> None:
+        self._end()
+        running, self._running = self._running, {}
+        for candidate, one in running.items():
+            self._attempts.dropped(candidate, one.permit, one.attempt)
+
+    def _end(self) -> None:
+        self._is_over = True
+        self._timer.stop()
+        self._choice.waiting.pop(self._look, None)

@@ -1,0 +1,59 @@
+"""What the codes of the service's errors say, as far as they are known."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+#: Both sides may act at the same moment; the loser is told and goes on.
+BENIGN_ERRORS: Final = frozenset(
+    {
+        "response_cancel_not_active",
+        "conversation_already_has_active_response",
+        "input_audio_buffer_commit_empty",
+        "item_truncate_invalid_item_id",
+        "item_delete_invalid_item_id",
+        "item_retrieve_invalid_item_id",
+        "item_create_duplicate_item_id",
+    }
+)
+
+#: Somebody has to pay, or to set another key.
+ACCOUNT_ERRORS: Final = frozenset(
+    {
+        "insufficient_quota",
+        "invalid_api_key",
+        "account_deactivated",
+        "billing_hard_limit_reached",
+    }
+)
+
+FATAL_ERRORS: Final = ACCOUNT_ERRORS | {"session_expired"}
+
+#: Words of codes and types that say nothing of what was asked for: C{server_error},
+#: C{rate_limit_exceeded}, C{service_unavailable}, C{internal_error}, C{timeout} ...
+#: The type alone does not tell: that of C{rate_limit_exceeded} varies.
+_PASSING: Final = re.compile(
+    r"server_error|rate_limit|too_many|unavailable|internal|timeout|timed_out|overload"
+    r"|capacity|quota"
+)
+
+#: The code of this one is not documented, its wording is: our count of played
+#: audio and the service's count of generated audio may differ by a rounding.
+_BENIGN_TEXT: Final = "is already shorter than"
+
+
+def is_benign(code: str, message: str) -> bool:
+    """A race that both sides survive."""
+    return code in BENIGN_ERRORS or _BENIGN_TEXT in message
+
+
+def is_about_request(code: str, kind: str) -> bool:
+    """
+    What was asked for cannot be had; otherwise the service is throttled or broken,
+    and the same may be had later.
+
+    @param kind: the error's C{type}; empty: it has none.
+    """
+    is_request = kind in ("", "invalid_request_error")
+    return is_request and not _PASSING.search(code)

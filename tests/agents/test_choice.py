@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+from collections import Counter
+from math import inf
+from random import Random
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from chime_gateway.agents.choice import Candidate, Choice
+from chime_gateway.settings.values import DeploymentSettings
+
+
+def candidate(name: str, priority: int = 1, weight: float = 1.0) -> Candidate:
+    settings = DeploymentSettings(
+        name=name,
+        endpoint="https://x",
+        deployment=name,
+        priority=priority,
+        weight=weight,
+    )
+    return Candidate(settings)
+
+
+class ChoiceTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.now = 0.0
+        self.random = Random(1)
+
+    def choice(self, *candidates: Candidate) -> Choice:
+        return Choice(candidates, lambda: self.now, self.random.random)
+
+    def first(self, choice: Choice, *passed: Candidate) -> str:
+        taken = choice.take(passed)
+        assert taken is not None
+        taken[1].dropped()
+        return taken[0].name
+
+    def test_the_lowest_priority_number_is_taken_whatever_the_weights(self) -> None:
+        choice = self.choice(candidate("b", 2, 1000.0), candidate("a", 1, 0.001))
+        self.assertEqual({self.first(choice) for _ in range(100)}, {"a"})
+
+    def test_of_equals_weights_decide(self) -> None:
+        choice = self.choice(
+            *(candidate("a", weight=1), candidate("b", weight=2)),
+            *(candidate("c", weight=5), candidate("d", 2)),
+        )
+        found = Counter(self.first(choice) for _ in range(8000))
+        self.assertEqual(set(found), {"a", "b", "c"})
+        for name, share in (("a", 1000), ("b", 2000), ("c", 5000)):
+            self.assertTrue(0.85 * share < found[name] < 1.15 * share, found)
+
+    def test_chance_at_its_ends_chooses_somebody(self) -> None:
+        for chance in (0.0, 1.0 - 2**-53):
+            choice = Choice(
+                [candidate("a", weight=1e-9), candidate("b", weight=1e6)],
+                lambda: 0.0,
+                lambda chance=chance: chance,  # type: ignore[misc]
+            )
+            self.assertIsNotNone(choice.take(()))
+
+    def test_who_rests_or_is_probed_or_is_passed_over_is_not_taken(self) -> None:
+        a, b = candidate("a"), candidate("b", 2)
+        choice = self.choice(a, b)
+        a.breaker.take(0.0).failed(0.0, 1.0, "503")
+        self.assertEqual(self.first(choice), "b")
+        self.assertIsNone(choice.take((b,)))
+        self.assertEqual(choice.next_rest_end(()), 0.5)
+        self.assertEqual(choice.next_rest_end((a,)), inf)
+        self.now = 0.5
+        probe = choice.take(())
+        assert probe is not None and probe[0] is a
+        self.assertTrue(choice.is_probed(()))
+        self.assertEqual(self.first(choice), "b")
+
+    def test_who_waits_is_called_in_the_order_of_coming(self) -> None:
+        choice = self.choice(candidate("a"))
+        seen: list[str] = []
+
+        def first() -> None:
+            seen.append("first")
+            del choice.waiting[third]
+
+        def second() -> None:
+            seen.append("second")
+
+        def third() -> None:
+            seen.append("third")
+
+        for look in (first, second, third):
+            choice.waiting[look] = None
+        choice.changed()
+        self.assertEqual(seen, ["first", "second"])

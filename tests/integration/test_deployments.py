@@ -1,0 +1,165 @@
+"""Several deployments, some of which are ill: calls, and what is said of readiness."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from attrs import evolve
+from twisted.internet.defer import Deferred
+
+from chime_gateway.settings.agent_profile import AgentProfile
+from chime_gateway.settings.values import (
+    DeploymentSettings,
+    GatewaySettings,
+    Limits,
+)
+from chime_gateway.sim.realtime.behaviour import Behaviour
+from chime_gateway.sim.realtime.faults.commands import CommandFault
+from chime_gateway.sim.realtime.server import Door, SimulatorFactory
+from chime_gateway.sim.realtime.voices import Parrot
+from tests.integration.harness import KEY, GatewayTestCase, Peer
+
+
+class TwoDeploymentsTests(GatewayTestCase):
+    """
+    The one of the harness goes first.
+
+    @ivar second: the healthy one.
+    """
+
+    behaviour = Behaviour(silent_start=True)
+    limits = Limits(agent_connect_seconds=4.0, agent_hedge_seconds=0.3, idle_seconds=60)
+    settings = evolve(
+        GatewayTestCase.settings,
+        limits=limits,
+        agents={"default": AgentProfile(greeting="Hello.")},
+    )
+
+    def gateway_settings(self, endpoint: str) -> GatewaySettings:
+        self.second = SimulatorFactory(
+            Parrot, reactor=self.reactor, api_keys=frozenset({KEY})
+        )
+        port: Any = self.reactor.listenTCP(0, self.second, interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        second = DeploymentSettings(
+            name="second",
+            endpoint=f"http://127.0.0.1:{port.getHost().port}",
+            deployment="sim",
+            api_key=KEY,
+            priority=2,
+        )
+        settings = super().gateway_settings(endpoint)
+        return evolve(settings, deployments=(*settings.deployments, second))
+
+    async def media(self, peer: Peer) -> None:
+        """Until the caller hears the agent."""
+        await self.until(lambda: any(m["event"] == "media" for m in peer.messages))
+
+    async def states(self) -> Any:
+        return json.loads((await self.get("/health"))[1])["deployments"]
+
+    def test_calls_at_the_same_time_are_all_answered_beside_a_silent_one(
+        self,
+    ) -> Deferred[None]:
+        async def scene() -> None:
+            for _ in range(12):
+                (await self.dial()).start()
+            for peer in self.peers:
+                await self.media(peer)
+            self.assertEqual(len(self.second.sessions), 12)
+            # Found out: the next call does not ask there.
+            await self.until(lambda: len(self.gateway.calls.calls()) == 12)
+            while (await self.states())["sim"] == "usable":
+                await self.pause(0.05)
+            self.assertEqual((await self.get("/ready"))[0], 200)
+            asked = len(self.simulator.handshakes)
+            peer = await self.dial()
+            peer.start()
+            await self.media(peer)
+            self.assertLessEqual(len(self.simulator.handshakes) - asked, 1)
+            text = (await self.get("/metrics"))[1]
+            self.assertIn('chimegw_deployment_hedges_total{deployment="second"}', text)
+
+        return Deferred.fromCoroutine(scene())
+
+
+class RestingDeploymentTests(GatewayTestCase):
+    door = Door(refuse_status=429, retry_after_seconds=2)
+
+    def test_not_ready_while_the_only_one_rests_and_ready_again_then(
+        self,
+    ) -> Deferred[None]:
+        async def scene() -> None:
+            self.assertEqual((await self.get("/ready"))[0], 200)
+            (await self.dial()).start()
+            await self.until(lambda: self.simulator.handshakes)
+            while (await self.get("/ready"))[0] == 200:
+                await self.pause(0.01)
+            status, body = await self.get("/ready")
+            self.assertEqual(status, 503)
+            self.assertIn("sim rests for", body)
+            self.assertIn("HTTP 429", body)
+            # The same call finds it, once it lets callers in.
+            self.simulator.door = Door()
+            await self.until(lambda: self.simulator.sessions)
+            self.assertEqual((await self.get("/ready"))[0], 200)
+            self.assertEqual(len(self.simulator.handshakes), 2)
+
+        return Deferred.fromCoroutine(scene())
+
+
+class RefusedProfileTests(GatewayTestCase):
+    settings = evolve(
+        GatewayTestCase.settings,
+        agents={
+            "default": AgentProfile(),
+            "bad": AgentProfile(name="bad", voice="no-such-voice"),
+        },
+    )
+
+    async def call(self, agent: str) -> Peer:
+        peer = await self.dial()
+        peer.start(customParameters={"agent": agent})
+        return peer
+
+    def test_a_wrong_voice_touches_the_calls_of_its_profile_only(
+        self,
+    ) -> Deferred[None]:
+        async def scene() -> None:
+            for _ in range(3):
+                good = await self.call("default")
+                bad = await self.call("bad")
+                self.assertEqual((await bad.closed)[0], 4502)
+            await self.until(lambda: len(self.gateway.calls.calls()) == 3)
+            self.assertEqual(good.state, good.STATE_OPEN)
+            status, body = await self.get("/ready")
+            self.assertEqual(status, 200)
+            self.assertIn("no-such-voice", json.loads(body)["agents"]["bad"])
+            states = json.loads((await self.get("/health"))[1])["deployments"]
+            self.assertEqual(states, {"sim": "usable"})
+
+        return Deferred.fromCoroutine(scene())
+
+
+class PassingErrorTests(GatewayTestCase):
+    """The first session's settings are refused for a moment's reason."""
+
+    behaviour = Behaviour(
+        refusals=[CommandFault.read("session.update:rate_limit_exceeded@1")],
+    )
+
+    def test_it_is_asked_again_after_a_moment(self) -> Deferred[None]:
+        async def scene() -> None:
+            peer = await self.dial()
+            peer.start()
+            await self.until(lambda: self.simulator.sessions)
+            self.simulator.behaviour = Behaviour()
+            await self.until(lambda: len(self.simulator.sessions) == 2)
+            await self.until(
+                lambda: "session.update" in self.simulator.sessions[1].log.commands
+            )
+            self.assertEqual((await self.get("/ready"))[0], 200)
+            self.assertEqual(peer.state, peer.STATE_OPEN)
+
+        return Deferred.fromCoroutine(scene())
