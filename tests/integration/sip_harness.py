@@ -6,6 +6,7 @@ import datetime
 import socket
 from ipaddress import ip_network
 from typing import Any, ClassVar
+from unittest import SkipTest
 
 from attrs import evolve
 from cryptography import x509
@@ -18,7 +19,7 @@ from chime_gateway.carriers.sip.carrier import SipCarrier
 from chime_gateway.settings.values import GatewaySettings, SipListener, SipSettings
 from tests.integration.harness import GatewayTestCase
 from tests.support.files import temporary_file
-from tests.support.ports import MEDIA, free_port
+from tests.support.ports import MEDIA, free_port, has_ipv6
 
 
 def self_signed() -> bytes:
@@ -47,12 +48,17 @@ class SipTestCase(GatewayTestCase):
     """
     @ivar transports: what is listened on.
     @ivar sip_ports: by transport.
+    @ivar interface: where the gateway listens; C{host} is where callers are.
     """
 
     transports: tuple[str, ...] = ("udp", "tcp")
+    interface = "127.0.0.1"
+    host = "127.0.0.1"
     sip_changes: ClassVar[dict[str, Any]] = {}
 
     def gateway_settings(self, endpoint: str) -> GatewaySettings:
+        if ":" in self.interface and not has_ipv6():
+            raise SkipTest("no IPv6 here")
         self.sip_ports = {
             name: free_port(socket.SOCK_DGRAM if name == "udp" else socket.SOCK_STREAM)
             for name in self.transports
@@ -62,15 +68,19 @@ class SipTestCase(GatewayTestCase):
             certificate = temporary_file(self, self_signed())
         sip = SipSettings(
             listen=tuple(
-                SipListener(transport=name, port=port, interface="127.0.0.1")
+                SipListener(transport=name, port=port, interface=self.interface)
                 for name, port in self.sip_ports.items()
             ),
-            allow=(ip_network("127.0.0.0/8"),),
+            allow=(ip_network("127.0.0.0/8"), ip_network("::1/128")),
             rtp_ports=MEDIA,
             certificate=certificate,
         )
         sip = evolve(sip, **self.sip_changes)
         return evolve(super().gateway_settings(endpoint), sip=sip)
+
+    @property
+    def uri_host(self) -> str:
+        return f"[{self.host}]" if ":" in self.host else self.host
 
     @property
     def carrier(self) -> SipCarrier:

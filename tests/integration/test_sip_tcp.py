@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.endpoints import TCP4ClientEndpoint
+from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.protocol import Factory, Protocol
 
 from chime_gateway.outcomes import Ending, Outcome
 from tests.integration.sip_harness import SipTestCase
 
 SDP = (
-    "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
+    "v=0\r\no=- 1 1 IN {kind} {host}\r\ns=-\r\nc=IN {kind} {host}\r\nt=0 0\r\n"
     "m=audio 36488 RTP/AVP 0\r\n"
 )
 
@@ -35,7 +35,7 @@ class ConnectionTests(SipTestCase):
     transports = ("tcp",)
 
     async def line(self) -> Line:
-        endpoint = TCP4ClientEndpoint(self.reactor, "127.0.0.1", self.sip_ports["tcp"])
+        endpoint = HostnameEndpoint(self.reactor, self.host, self.sip_ports["tcp"])
         line = await endpoint.connect(Factory.forProtocol(Line))
         assert isinstance(line, Line)
         return line
@@ -44,13 +44,14 @@ class ConnectionTests(SipTestCase):
         self, line: Line, method: str, cseq: int, to_tag: str = "", body: str = ""
     ) -> None:
         tag = f";tag={to_tag}" if to_tag else ""
+        host = self.uri_host
         text = (
-            f"{method} sip:desk@127.0.0.1 SIP/2.0\r\n"
-            f"Via: SIP/2.0/TCP 127.0.0.1:{self.contact}"
+            f"{method} sip:desk@{host} SIP/2.0\r\n"
+            f"Via: SIP/2.0/TCP {host}:{self.contact}"
             f";branch=z9hG4bK{method}{cseq}\r\n"
-            f"From: <sip:a@127.0.0.1>;tag=t\r\nTo: <sip:desk@127.0.0.1>{tag}\r\n"
+            f"From: <sip:a@{host}>;tag=t\r\nTo: <sip:desk@{host}>{tag}\r\n"
             f"Call-ID: c\r\nCSeq: {cseq} {method}\r\nMax-Forwards: 70\r\n"
-            f"Contact: <sip:a@127.0.0.1:{self.contact};transport=tcp>\r\n"
+            f"Contact: <sip:a@{host}:{self.contact};transport=tcp>\r\n"
             "Content-Type: application/sdp\r\n"
             f"Content-Length: {len(body)}\r\n\r\n{body}"
         )
@@ -68,10 +69,11 @@ class ConnectionTests(SipTestCase):
             return protocol
 
         factory.buildProtocol = remember
-        port = self.reactor.listenTCP(0, factory, interface="127.0.0.1")
+        port = self.reactor.listenTCP(0, factory, interface=self.host)
         self.addCleanup(port.stopListening)
         self.contact = port.getHost().port
-        self.say(line, "INVITE", 1, body=SDP)
+        kind = "IP6" if ":" in self.host else "IP4"
+        self.say(line, "INVITE", 1, body=SDP.format(kind=kind, host=self.host))
         await self.until(lambda: "SIP/2.0 200" in line.text)
         answer = line.text.partition("SIP/2.0 200")[2]
         return answer.partition("To: ")[2].partition(";tag=")[2].partition("\r\n")[0]
@@ -103,7 +105,7 @@ class ConnectionTests(SipTestCase):
         for call in self.gateway.calls.calls():
             call.hang_up(Ending(Outcome.TIME_LIMIT, "over"))
         await self.until(lambda: self.came and "BYE " in self.came[0].text)
-        self.assertIn(f"sip:a@127.0.0.1:{self.contact}", self.came[0].text)
+        self.assertIn(f"sip:a@{self.uri_host}:{self.contact}", self.came[0].text)
         transport: Any = self.came[0].transport
         transport.loseConnection()
 

@@ -48,11 +48,11 @@ class SippTestCase(SipTestCase):
             self.reactor,
             [
                 *("sipp", "-sf", str(SCENARIOS / f"{scenario}.xml"), "-t", mode),
-                *("-i", "127.0.0.1", "-mi", "127.0.0.1", "-mp", str(free_port())),
+                *("-i", self.host, "-mi", self.host, "-mp", str(free_port())),
                 *("-m", str(calls), "-r", str(rate), "-l", "100", "-nostdin"),
                 *("-timeout", "60", "-timeout_error", "-recv_timeout", "10000"),
                 *("-trace_err", "-error_file", "errors.log", *options),
-                f"127.0.0.1:{self.sip_ports[transport]}",
+                f"{self.uri_host}:{self.sip_ports[transport]}",
             ],
             folder,
         )

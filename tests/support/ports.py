@@ -62,3 +62,13 @@ def free_port(kind: socket.SocketKind = socket.SOCK_DGRAM) -> int:
                 continue
             return number
     raise AssertionError("the numbers do not end")
+
+
+def has_ipv6() -> bool:
+    """Whether this machine has it on loopback."""
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind(("::1", 0))
+        except OSError:
+            return False
+        return True

@@ -20,6 +20,7 @@ from chime_gateway.settings.values import SipListener, SipSettings
 from chime_gateway.wire.sip.message import Request, Response
 from chime_gateway.wire.sip.parser import parse
 from tests.support.fakes import Log, RecordingCall, RecordingSwitchboard
+from tests.support.sip_network import Network
 
 HOST = "192.0.2.10"  #: ours
 PEER: Address = ("198.51.100.7", 5060)
@@ -53,8 +54,9 @@ class _UdpPort:
 class SipReactor(Clock):
     """A clock on which UDP can be listened to, and names be looked up."""
 
-    def __init__(self) -> None:
+    def __init__(self, network: Network) -> None:
         super().__init__()
+        self.network = network
         self.sent: list[tuple[bytes, Address]] = []
         self.protocol: Any = None
         self.names: dict[str, str] = {}
@@ -67,21 +69,23 @@ class SipReactor(Clock):
         return _UdpPort(port)
 
     def write(self, data: bytes, address: Address) -> None:
-        self.sent.append((data, address))
+        network = self.network
+        self.sent.append((network.back(data), network.address_back(address)))
 
     def resolve(self, name: str) -> Deferred[str]:
         if name in self.names:
-            return succeed(self.names[name])
+            return succeed(self.network.name(self.names[name]))
         return fail(LookupError(name))
 
 
 class FakePort:
     failures = 0
 
-    def __init__(self, number: int, rtp: Any, rtcp: Any) -> None:
+    def __init__(self, number: int, rtp: Any, rtcp: Any, network: Network) -> None:
         self.number = number
-        self.receive_rtp = rtp
-        self.receive_rtcp = rtcp
+        self.network = network
+        self.receive_rtp = lambda data, address: rtp(data, network.seen(address))
+        self.receive_rtcp = lambda data, address: rtcp(data, network.seen(address))
         self.sent: list[tuple[bytes, Address]] = []
         self.sent_rtcp: list[tuple[bytes, Address]] = []
 
@@ -89,16 +93,17 @@ class FakePort:
         self.broken = broken
 
     def send_rtp(self, data: bytes, address: Address) -> None:
-        self.sent.append((data, address))
+        self.sent.append((data, self.network.told(address)))
 
     def send_rtcp(self, data: bytes, address: Address) -> None:
-        self.sent_rtcp.append((data, address))
+        self.sent_rtcp.append((data, self.network.told(address)))
 
 
 class FakePorts:
     """A pool that opens nothing."""
 
-    def __init__(self) -> None:
+    def __init__(self, network: Network) -> None:
+        self._network = network
         self.lent: list[FakePort] = []
         self.in_use = 0
         self.is_empty = False
@@ -107,7 +112,8 @@ class FakePorts:
         if self.is_empty:
             raise NoPortFree("no media port is free")
         self.in_use += 1
-        self.lent.append(FakePort(40000 + 2 * len(self.lent), rtp, rtcp))
+        number = 40000 + 2 * len(self.lent)
+        self.lent.append(FakePort(number, rtp, rtcp, self._network))
         return self.lent[-1]
 
     def take_back(self, port: FakePort) -> None:
@@ -145,7 +151,10 @@ class SipWorld:
     The carrier and one peer.
 
     @ivar log: what the switchboard and the calls were told.
+    @ivar network: for those that are made from now on.
     """
+
+    network: Network = Network()
 
     def __init__(
         self,
@@ -156,12 +165,13 @@ class SipWorld:
         from attrs import evolve
 
         self.log: Log = []
-        self.reactor = SipReactor()
+        network = self.network
+        self.reactor = SipReactor(network)
         self.switchboard = Switchboard(self.log)
         self.metronome = Metronome(self.reactor)
         count = iter(range(1, 10**6))
         self.carrier = SipCarrier(
-            evolve(settings, **changes),
+            network.settings(evolve(settings, **changes)),
             self.switchboard,
             reactor=self.reactor,
             metronome=self.metronome,
@@ -171,7 +181,7 @@ class SipWorld:
             new_token=lambda: f"token{next(count)}",
             random32=lambda: 0x12345678,
         )
-        self.ports = FakePorts()
+        self.ports = FakePorts(network)
         self.carrier.context.ports = self.ports  # type: ignore[assignment]
         self.carrier.ports = self.ports  # type: ignore[assignment]
         self.carrier.start()
@@ -182,7 +192,10 @@ class SipWorld:
 
     def say(self, text: str | bytes, source: Address = PEER) -> None:
         data = text.encode() if isinstance(text, str) else text
-        self.reactor.protocol.datagramReceived(data, source)
+        network = self.reactor.network
+        self.reactor.protocol.datagramReceived(
+            network.there(data), network.address(source)
+        )
 
     def heard(self) -> list[Request | Response]:
         """What came since somebody looked."""

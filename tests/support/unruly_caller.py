@@ -64,6 +64,7 @@ _ALL = re.DOTALL | re.MULTILINE
 VIA_PARAMETERS = (
     *("rport", "rport=", "rport=1", "rport=99999", "received=192.0.2.1", "received="),
     *("maddr=224.0.0.1", "ttl=x", "alias", "RPORT", "Received=::1"),
+    *('x="a;received=b"', 'x="a;rport;b\\""', 'x="', 'received="::1"', "x=;y"),
 )
 
 

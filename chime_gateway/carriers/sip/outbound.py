@@ -26,10 +26,11 @@ from chime_gateway.net.timer import Timer
 from chime_gateway.outcomes import CallerInfo, Ending, Outcome
 from chime_gateway.rtp.ports import NoPortFree
 from chime_gateway.settings.values import SipTrunk
+from chime_gateway.wire.address import is_destination
 from chime_gateway.wire.sip import sdp
 from chime_gateway.wire.sip.dialog import Dialog, Hop, dialog_of_response
 from chime_gateway.wire.sip.digest import Exchange
-from chime_gateway.wire.sip.format import format_request, host_port
+from chime_gateway.wire.sip.format import format_request, host_port, uri_host
 from chime_gateway.wire.sip.message import (
     BadMessage,
     Header,
@@ -104,14 +105,18 @@ class OutboundLeg(SipLeg):
     # -- OutboundLeg -----------------------------------------------------------
 
     def dial(self) -> Deferred[None]:
-        self._answered = Deferred(lambda _: self._give_up())
+        answered = self._answered = Deferred(lambda _: self._give_up())
         self._state = _State.DIALLING
-        host = self._trunk.host
+        host = self._trunk.host.strip("[]")
+        if is_destination(host):
+            # What the reactor resolves is IPv4.
+            self._resolved(host)
+            return answered
         self._context.reactor.resolve(host).addCallbacks(
             self._resolved,
             lambda _: self._failed(f"there is no host {host}"),
         )
-        return self._answered
+        return answered
 
     def answer(self) -> None:
         """It was answered by the other side, or nobody would ask for this."""
@@ -152,7 +157,7 @@ class OutboundLeg(SipLeg):
 
     def _uri(self) -> str:
         trunk = self._trunk
-        host = host_port(trunk.host, trunk.port)
+        host = host_port(trunk.host.strip("[]"), trunk.port)
         parameter = "" if trunk.transport == "udp" else f";transport={trunk.transport}"
         return f"sip:{self._number}@{host}{parameter}"
 
@@ -165,8 +170,8 @@ class OutboundLeg(SipLeg):
         return [
             ("Via", via),
             ("Max-Forwards", "70"),
-            ("From", f"<sip:{user}{host}>;tag={self._tag}"),
-            ("To", f"<sip:{self._number}@{trunk.host}>"),
+            ("From", f"<sip:{user}{uri_host(host)}>;tag={self._tag}"),
+            ("To", f"<sip:{self._number}@{uri_host(trunk.host.strip('[]'))}>"),
             ("Call-ID", self._call_id),
             ("CSeq", f"{self._cseq} {method}"),
         ]

@@ -109,8 +109,9 @@ class SipCall:
 
     def invite(self) -> None:
         host, _ = self._local
+        address = f"IN {'IP6' if ':' in host else 'IP4'} {host}"
         body = (
-            f"v=0\r\no=- 1 1 IN IP4 {host}\r\ns=-\r\nc=IN IP4 {host}\r\nt=0 0\r\n"
+            f"v=0\r\no=- 1 1 {address}\r\ns=-\r\nc={address}\r\nt=0 0\r\n"
             f"m=audio {self._rtp_port} RTP/AVP {self._payload_type} 101\r\n"
             f"a=rtpmap:{self._payload_type} {self._codec.name}/8000\r\n"
             "a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\n"
@@ -127,6 +128,7 @@ class SipCall:
 
     def _new(self, method: str, body: bytes) -> Request:
         host, port = self._local
+        host = f"[{host}]" if ":" in host else host
         at = f"{host}:{port};transport={self._transport}"
         request = Request(method, URI.parse(self._target), body)
         headers = request.headers

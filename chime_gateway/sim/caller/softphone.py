@@ -85,8 +85,9 @@ def place_sip_call(
         done.callback(CallReport(codec, error=f"RTP carries no {codec.name} here"))
         return done
     transport = (uri.parameters.get("transport") or "udp").lower()
-    host, port = uri.host, uri.port or 5060
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+    host, port = uri.host.strip("[]"), uri.port or 5060
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
         probe.connect((host, port))
         local_host = probe.getsockname()[0]
     ports: list[Any] = []

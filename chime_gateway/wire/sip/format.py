@@ -128,9 +128,14 @@ def stamp_source(request: Request, source: Source) -> None:
     request.via = via
 
 
-def host_port(host: str, port: int) -> str:
+def uri_host(host: str) -> str:
     """As written in a URI: IPv6 in brackets."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return f"[{host}]" if ":" in host else host
+
+
+def host_port(host: str, port: int) -> str:
+    """The same with its port."""
+    return f"{uri_host(host)}:{port}"
 
 
 def answer_to_bad(bad: BadMessage, to_tag: str) -> bytes | None:

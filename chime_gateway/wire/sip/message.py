@@ -201,7 +201,11 @@ def parse_via(text: str) -> Via:
 
 
 def _split_parameters(text: str) -> list[str]:
-    """Cut at semicolons outside of quotes."""
+    """
+    Cut at semicolons outside of quotes.
+
+    @raise BadMessage: a quote has no end.
+    """
     parts, quoted, start, previous = [], False, 0, ""
     for at, char in enumerate(text):
         if char == '"' and previous != "\\":
@@ -210,6 +214,8 @@ def _split_parameters(text: str) -> list[str]:
             parts.append(text[start:at])
             start = at + 1
         previous = "" if previous == "\\" else char
+    if quoted:
+        raise BadMessage("a quote has no end")
     parts.append(text[start:])
     return parts
 

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from chime_gateway.wire.address import canonical
 from chime_gateway.wire.sip.format import answer_to_bad, stamp_source
 from chime_gateway.wire.sip.message import (
     BadMessage,
@@ -17,9 +18,16 @@ from chime_gateway.wire.sip.message import (
     header_list,
     parameter,
     parse_address,
+    parse_via,
     split_list,
 )
 from chime_gateway.wire.sip.parser import MAX_HEADER_LINES, MAX_MESSAGE_BYTES, parse
+
+#: Of a Via; what is odd in them is often met.
+VIA_PIECES = (
+    *("rport", "RPORT=", "rport=1", "received=192.0.2.1", "received=::1", "ttl=1"),
+    *('x="a;received=b"', 'x="a;rport"', 'x="a\\";rport"', 'x="', "alias", "a=b=c"),
+)
 
 OPTIONS = (
     b"OPTIONS sip:desk@192.0.2.10 SIP/2.0\r\n"
@@ -119,6 +127,47 @@ class ReadingTests(SynchronousTestCase):
         via = message.headers["Via"]
         self.assertEqual(via.count("received="), 1)
         self.assertIn("received=198.51.100.8", via)
+
+    def test_what_is_quoted_is_no_parameter(self) -> None:
+        data = OPTIONS.replace(b";rport", b';x="a;received=b;rport"')
+        message = request(data)
+        stamp_source(message, Source("198.51.100.8", 9))
+        self.assertEqual(
+            message.headers["Via"],
+            "SIP/2.0/UDP 198.51.100.7:5070;branch=z9hG4bKx"
+            ';x="a;received=b;rport";received=198.51.100.8',
+        )
+
+    @settings(max_examples=200, deadline=None)
+    @given(
+        st.sampled_from(
+            ("198.51.100.7", "[2001:DB8:0::7]", "[::FFFF:10.1.2.3]", "a_b")
+        ),
+        st.lists(st.sampled_from(VIA_PIECES) | st.text(max_size=12), max_size=4),
+        st.sampled_from(("198.51.100.7", "2001:db8::7", "10.1.2.3", "fe80::1%eth0")),
+    )
+    def test_any_via_takes_the_stamp_or_is_malformed(
+        self, sent_by: str, pieces: list[str], source: str
+    ) -> None:
+        text = ";".join((f"SIP/2.0/UDP {sent_by}:5070", "branch=z9hG4bKx", *pieces))
+        try:
+            message = request(OPTIONS)
+            message.via = before = parse_via(text)
+        except BadMessage:
+            return
+        message.headers.setlist("Via", [text])
+        stamp_source(message, Source(source, 4000))
+        via = parse_via(message.headers["Via"])
+        self.assertEqual(via, message.via)
+        host = source.partition("%")[0]
+        if "rport" in before.parameters:
+            self.assertEqual(via.parameters["rport"], "4000")
+            self.assertEqual(via.parameters["received"], host)
+        elif canonical(sent_by.strip("[]")) != source:
+            self.assertEqual(via.parameters["received"], host)
+        for name, value in before.parameters.items():
+            if name not in ("rport", "received"):
+                self.assertEqual(via.parameters[name], value)
 
     def test_limits(self) -> None:
         for data, status in (
