@@ -1,27 +1,64 @@
 """
 How a connection to Azure proves who we are: a key, or Microsoft Entra ID.
 
-Entra tokens come from azure-identity, which blocks, so it works in threads.
+Entra tokens come from azure-identity, which blocks, and for long where the token
+service is away.  One request serves all who wait for it, in a thread of its own.
 """
 
 from __future__ import annotations
 
+import logging
+import re
+import threading
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from math import inf
+from typing import Any, Final, Protocol
 
-from twisted.internet.defer import Deferred, succeed
+from attrs import frozen
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from chime_gateway.errors import AgentUnavailable
 from chime_gateway.settings.values import DeploymentSettings
 
-#: ``twisted.internet.threads.deferToThread``, or the like.
+#: Runs something that blocks, and may hang, in a thread.
 InThread = Callable[..., "Deferred[Any]"]
+
+#: Nobody waits longer for a token.
+DEADLINE_SECONDS: Final = 10.0
+
+#: A new token is asked for so long before the old one ends, or in the middle of its
+#: life if that is later.
+AHEAD_SECONDS: Final = 300.0
+
+#: The last moments of a token are not used: a handshake takes its time.
+SPARE_SECONDS: Final = 10.0
+
+#: While the old token is good, a request that failed is not repeated sooner.
+PAUSE_SECONDS: Final = 30.0
+
+#: azure-identity tries ten times, with minutes between, and waits five minutes for
+#: each answer.  It has to give up before nobody waits any more.
+_PATIENCE: Final[Mapping[str, Any]] = {
+    "connection_timeout": 3,
+    "read_timeout": 4,
+    "retry_total": 1,
+    "retry_backoff_max": 1,
+}
+
+#: A managed identity whose service answers so is not a wrong one, though azure-identity
+#: says that there is none.
+_PASSING_ANSWER: Final = re.compile(
+    r"Token request error: \([^)]*\) (?:408|410|429|5\d\d)\b"
+)
 
 
 class Credential(Protocol):
     def headers(self) -> Deferred[Mapping[str, str]]:
         """
-        Headers for one handshake.
+        Headers for one handshake; whoever cancels waits no more.
 
         The Deferred fails with L{AgentUnavailable} if there is no token.
         """
@@ -37,48 +74,252 @@ class ApiKey:
         return succeed(self._headers)
 
 
-class EntraToken:
+@frozen
+class Token:
+    """@ivar expires_at: Unix seconds."""
+
+    text: str
+    expires_at: float
+
+
+class TokenFailed(Exception):
     """
-    Whoever this process is to Entra: a managed identity, a workload identity,
-    a service principal from C{AZURE_CLIENT_ID} and the like, or C{az login}.
-
-    azure-identity keeps the token and renews it in good time.
+    @ivar is_passing: the token service is away; asking again may help.
+    @ivar is_without_identity: nothing was refused; this machine seems to have none.
     """
 
-    def __init__(self, scope: str, in_thread: InThread) -> None:
-        self._scope = scope
-        self._in_thread = in_thread
-        self._source: Any = None
+    def __init__(
+        self,
+        reason: str,
+        *,
+        is_passing: bool = False,
+        is_without_identity: bool = False,
+    ) -> None:
+        super().__init__(reason)
+        self.is_passing = is_passing
+        self.is_without_identity = is_without_identity
 
-    def headers(self) -> Deferred[Mapping[str, str]]:
-        return Deferred.fromCoroutine(self._get())
 
-    async def _get(self) -> Mapping[str, str]:
+class IdentityTokens:
+    """
+    Tokens of whoever this process is to Entra: a managed identity, a workload
+    identity, a service principal from C{AZURE_CLIENT_ID} and the like, or C{az login}.
+
+    Everything here blocks, and runs in threads.
+    """
+
+    def __init__(self) -> None:
+        self._chain: Any = None
+        #: How the links of the chain failed, by thread: one that hangs may come back.
+        self._seen = threading.local()
+
+    def ask(self, scope: str) -> Token:
+        """
+        @raise TokenFailed: there is none.
+        """
         # Imported when used: with a key nobody needs the 100 ms and the memory.
         from azure.core.exceptions import AzureError
 
+        faults: list[Exception] = []
+        self._seen.faults = faults
         try:
-            token = await self._in_thread(self._get_token)
-        except AzureError as exc:
-            first_line = str(exc).partition("\n")[0]
-            raise AgentUnavailable(
-                f"no Entra ID token for {self._scope}: {first_line}"
+            if self._chain is None:
+                self._chain = self._new_chain()
+            token = self._chain.get_token(scope)
+        except (AzureError, ValueError, OSError) as exc:
+            raise _token_failed(faults or [exc]) from exc
+        return Token(token.token, float(token.expires_on))
+
+    def _new_chain(self) -> Any:
+        from azure.identity import DefaultAzureCredential
+
+        # What it says is said by us, in one line of JSON.
+        logging.getLogger("azure.identity").setLevel(logging.CRITICAL)
+        chain = DefaultAzureCredential(**_PATIENCE)
+        chain.credentials = tuple(_Link(c, self._seen) for c in chain.credentials)
+        return chain
+
+
+class _Link:
+    """
+    One credential of the chain, and how it failed: of that the chain keeps a text.
+    """
+
+    def __init__(self, credential: Any, seen: Any) -> None:
+        self._credential = credential
+        self._credential_name = type(credential).__name__  # the chain says it
+        self._seen = seen
+
+    def get_token(self, *scopes: str, **options: Any) -> Any:
+        try:
+            return self._credential.get_token(*scopes, **options)
+        except Exception as exc:
+            self._seen.faults.append(exc)
+            raise
+
+
+def _token_failed(faults: list[Exception]) -> TokenFailed:
+    """The last one of those that were tried says what is wrong."""
+    from azure.identity import CredentialUnavailableError
+
+    tried = [fault for fault in faults if _PASSING_ANSWER.search(str(fault))]
+    if tried:
+        return TokenFailed(_first_line(tried[-1]), is_passing=True)
+    tried = [f for f in faults if not isinstance(f, CredentialUnavailableError)]
+    if tried:
+        return TokenFailed(_first_line(tried[-1]), is_passing=_is_passing(tried[-1]))
+    return TokenFailed(_first_line(faults[-1]), is_without_identity=True)
+
+
+def _is_passing(fault: BaseException) -> bool:
+    """Whoever answers 400 or 401 has made up his mind."""
+    from azure.core.exceptions import ServiceRequestError, ServiceResponseError
+
+    cause: BaseException | None = fault
+    while cause is not None:
+        status = getattr(getattr(cause, "response", None), "status_code", None)
+        if status is not None:
+            return bool(status in (408, 429) or status >= 500)
+        if isinstance(cause, FileNotFoundError | PermissionError):
+            return False
+        if isinstance(cause, ServiceRequestError | ServiceResponseError | OSError):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
+
+
+def _first_line(fault: Exception) -> str:
+    return str(fault).partition("\n")[0][:300]
+
+
+class EntraToken:
+    """
+    The token of one scope, which all deployments and calls share.
+
+    @param ask: for a new one; blocks, and raises L{TokenFailed}.
+    @param wall_time: Unix seconds.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        scope: str,
+        ask: Callable[[str], Token],
+        in_thread: InThread,
+        clock: IReactorTime,
+        wall_time: Callable[[], float],
+    ) -> None:
+        self._scope = scope
+        self._ask_service = ask
+        self._in_thread = in_thread
+        self._clock = clock
+        self._wall_time = wall_time
+        self._text = ""
+        self._good_until = self._renew_at = -inf
+        self._is_asking = False
+        self._waiting: dict[Deferred[Mapping[str, str]], None] = {}
+
+    def headers(self) -> Deferred[Mapping[str, str]]:
+        now = self._clock.seconds()
+        if now < self._good_until:
+            if now >= self._renew_at and not self._is_asking:
+                self._ask()
+            return succeed(self._headers())
+        waiting: Deferred[Mapping[str, str]] = Deferred(self._leave)
+        self._waiting[waiting] = None
+        if not self._is_asking:
+            self._ask()
+        return waiting
+
+    # -- inside ----------------------------------------------------------------
+
+    def _headers(self) -> Mapping[str, str]:
+        return {"Authorization": f"Bearer {self._text}"}
+
+    def _leave(self, waiting: Deferred[Mapping[str, str]]) -> None:
+        self._waiting.pop(waiting, None)
+
+    def _ask(self) -> None:
+        self._is_asking = True
+        asking = self._in_thread(self._ask_service, self._scope)
+        # What comes later is lost with its thread; the next who asks has another.
+        asking.addTimeout(DEADLINE_SECONDS, self._clock, self._late)
+        asking.addCallbacks(self._answered, self._failed)
+        asking.addErrback(lambda failure: self._log.failure("a bug in tokens", failure))
+
+    def _late(self, result: Token | Failure, seconds: float) -> Token:
+        if not isinstance(result, Failure):
+            return result
+        result.trap(CancelledError)
+        raise TokenFailed(f"no answer within {seconds:g} s", is_passing=True)
+
+    def _answered(self, token: Token) -> None:
+        self._is_asking = False
+        now = self._clock.seconds()
+        life = token.expires_at - self._wall_time()
+        # azure-identity gives the old one once more if there is no new one.
+        is_new = token.text != self._text
+        self._text = token.text
+        self._good_until = now + life - SPARE_SECONDS
+        renew_in = max(life - AHEAD_SECONDS, life / 2 if is_new else PAUSE_SECONDS)
+        self._renew_at = now + renew_in
+        for waiting in self._take_waiting():
+            waiting.callback(self._headers())
+
+    def _failed(self, failure: Failure) -> None:
+        self._is_asking = False
+        now = self._clock.seconds()
+        why = failure.value
+        is_misconfigured = isinstance(why, TokenFailed) and not (
+            # Whoever has had a token has an identity.
+            why.is_passing or (why.is_without_identity and self._text)
+        )
+        reason = f"no Entra ID token for {self._scope}: {why}"
+        if is_misconfigured:
+            reason += (
                 " (set AZURE_OPENAI_API_KEY, or give this machine an identity"
-                " with the role Cognitive Services OpenAI User)",
-                misconfigured=True,
-            ) from exc
-        return {"Authorization": f"Bearer {token}"}
+                " with the role Cognitive Services OpenAI User)"
+            )
+        self._renew_at = now + PAUSE_SECONDS
+        if now < self._good_until:
+            self._log.warn(
+                "{reason}; the old one is good for {seconds} s more",
+                reason=reason,
+                seconds=round(self._good_until - now),
+            )
+        for waiting in self._take_waiting():
+            waiting.errback(AgentUnavailable(reason, misconfigured=is_misconfigured))
 
-    def _get_token(self) -> str:
-        if self._source is None:
-            from azure.identity import DefaultAzureCredential
-
-            self._source = DefaultAzureCredential()
-        token: str = self._source.get_token(self._scope).token
-        return token
+    def _take_waiting(self) -> list[Deferred[Mapping[str, str]]]:
+        found = list(self._waiting)
+        self._waiting.clear()
+        return found
 
 
-def credential_for(deployment: DeploymentSettings, in_thread: InThread) -> Credential:
-    if deployment.api_key:
-        return ApiKey(deployment.api_key)
-    return EntraToken(deployment.token_scope, in_thread)
+class Credentials:
+    """
+    What each deployment proves itself with: its key, or a token of its scope.
+
+    @param ask: for a token; blocks, and raises L{TokenFailed}.
+    """
+
+    def __init__(
+        self,
+        ask: Callable[[str], Token],
+        in_thread: InThread,
+        clock: IReactorTime,
+        wall_time: Callable[[], float],
+    ) -> None:
+        self._new_token = lambda scope: EntraToken(
+            scope, ask, in_thread, clock, wall_time
+        )
+        self._tokens: dict[str, EntraToken] = {}
+
+    def of(self, deployment: DeploymentSettings) -> Credential:
+        if deployment.api_key:
+            return ApiKey(deployment.api_key)
+        scope = deployment.token_scope
+        if scope not in self._tokens:
+            self._tokens[scope] = self._new_token(scope)
+        return self._tokens[scope]

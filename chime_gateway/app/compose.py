@@ -11,13 +11,14 @@ import random
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.web.server import Site
 
-from chime_gateway.agents.credentials import credential_for
+from chime_gateway.agents.credentials import Credentials, IdentityTokens
 from chime_gateway.agents.deployments import Deployment, Deployments, endpoint_for
 from chime_gateway.app.call_storage import Kept
 from chime_gateway.app.originate import Originator
@@ -33,6 +34,12 @@ from chime_gateway.media.metronome import Metronome
 from chime_gateway.net.batch import BatchReader
 from chime_gateway.net.http_tools import HttpTools
 from chime_gateway.net.signed_post import SignedPost
+from chime_gateway.net.system.resolver import (
+    ReactorWithNames,
+    Resolver,
+    system_addresses,
+)
+from chime_gateway.net.system.threads import Threads
 from chime_gateway.settings.values import DeploymentSettings, GatewaySettings
 from chime_gateway.wire.media_stream.dialect import StreamDialect
 from chime_gateway.wire.media_stream.raw import RawStream
@@ -45,6 +52,13 @@ if TYPE_CHECKING:
     from chime_gateway.net.aws.api import AwsApi
 
 
+#: Names that nobody's deployment has: of webhooks, tools, trunks.
+_MOST_LOOKUPS: Final = 16
+
+#: One at a time, and those that hang.
+_MOST_TOKEN_REQUESTS: Final = 4
+
+
 def roster_of(settings: GatewaySettings) -> Roster:
     return Roster(
         agents=settings.agents,
@@ -55,6 +69,7 @@ def roster_of(settings: GatewaySettings) -> Roster:
 
 class Composition:
     """
+    @ivar names: resolves those of all but the deployments.
     @ivar aws: C{None}: nothing is asked of AWS; C{control}, C{sip} and C{kinesis}
         likewise.
     @param metrics: is told what there is to count.
@@ -76,11 +91,17 @@ class Composition:
         self.control: SmaControl | None = None
         self.sip: SipCarrier | None = None
         self.kinesis: KinesisCarrier | None = None
+        self.names = self._new_resolver(_MOST_LOOKUPS)
+        # Apart from each other, and from those of everybody else: a name that does
+        # not resolve, or a token service that is away, is nobody else's business.
+        names = self._new_resolver(2 * len(deployments) + 2)
+        tokens = Threads("tokens", _MOST_TOKEN_REQUESTS, reactor.callFromThread)
+        credentials = Credentials(IdentityTokens().ask, tokens.run, reactor, time.time)
         self.agents = Deployments(
-            [Deployment(d, credential_for(d, self.in_thread)) for d in deployments],
+            [Deployment(d, credentials.of(d)) for d in deployments],
             reactor=reactor,
             clock=reactor,
-            endpoint=lambda url: endpoint_for(reactor, url),
+            endpoint=lambda url: endpoint_for(ReactorWithNames(reactor, names), url),
             limits=settings.limits,
             chance=random.random,
             measures=metrics,
@@ -120,6 +141,10 @@ class Composition:
             has_trunk=settings.sip.trunk is not None,
             from_number=settings.aws.from_number,
         )
+
+    def _new_resolver(self, most_lookups: int) -> Resolver:
+        threads = Threads("names", most_lookups, self._reactor.callFromThread)
+        return Resolver(partial(threads.run, system_addresses), self._reactor)
 
     def in_thread(self, function: Callable[..., Any], *args: Any) -> Deferred[Any]:
         pool = self._reactor.getThreadPool()

@@ -112,6 +112,7 @@ class GatewayService(MultiService):
         )
         self.calls, self.kept = composition.calls, composition.kept
         self.sip, kinesis = composition.sip, composition.kinesis
+        self._names_before = self._reactor.installNameResolver(composition.names)
         self.kept.start()
         self.site = site = composition.site(self.health, self.ready)
         for description in settings.listen:
@@ -267,7 +268,7 @@ class GatewayService(MultiService):
         if had_calls:
             await deferLater(self._reactor, _CLOSING_SECONDS)
         composition = self.composition
-        steps: list[Callable[[], object]] = []
+        steps: list[Callable[[], object]] = [composition.agents.stop]
         if composition.sip is not None:
             steps.append(composition.sip.stop)
         if composition.kinesis is not None:
@@ -279,6 +280,8 @@ class GatewayService(MultiService):
             steps.append(composition.aws.close)
         steps += [port.stopListening for port in self.ports]
         self.ports.clear()
+        before = self._names_before
+        steps.append(lambda: self._reactor.installNameResolver(before))
         for step in (*steps, super().stopService):
             try:
                 await maybeDeferred(step)

@@ -1,60 +1,350 @@
 from __future__ import annotations
 
+import threading
+from random import Random
 from typing import Any
 
-from azure.core.exceptions import ClientAuthenticationError
-from twisted.internet.defer import Deferred, execute
+from azure.core.exceptions import (
+    ClientAuthenticationError,
+    ServiceRequestError,
+    ServiceResponseError,
+)
+from azure.identity import CredentialUnavailableError
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from chime_gateway.agents.credentials import ApiKey, EntraToken, credential_for
+from chime_gateway.agents.credentials import (
+    AHEAD_SECONDS,
+    DEADLINE_SECONDS,
+    PAUSE_SECONDS,
+    SPARE_SECONDS,
+    ApiKey,
+    Credentials,
+    EntraToken,
+    IdentityTokens,
+    Token,
+    TokenFailed,
+)
 from chime_gateway.errors import AgentUnavailable
+from chime_gateway.net.system.threads import NoThreadFree
 from chime_gateway.settings.values import DeploymentSettings
 
 SCOPE = "https://cognitiveservices.azure.com/.default"
+WALL = 1_700_000_000.0
 
 
-def at_once(function: Any, *args: Any) -> Deferred[Any]:
-    return execute(function, *args)
+class TokenTestCase(SynchronousTestCase):
+    """
+    @ivar asked: the requests that are in threads.
+    @ivar wall: how far the wall clock is from the other one.
+    """
 
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.wall = WALL
+        self.asked: list[Deferred[Token]] = []
+        self.token = self.new_token()
 
-class Token:
-    token = "eyJ"
-
-
-class Source:
-    def __init__(self, error: Exception | None = None) -> None:
-        self.error = error
-        self.scopes: list[str] = []
-
-    def get_token(self, scope: str) -> Token:
-        self.scopes.append(scope)
-        if self.error is not None:
-            raise self.error
-        return Token()
-
-
-class CredentialTests(SynchronousTestCase):
-    def settings(self, key: str) -> DeploymentSettings:
-        return DeploymentSettings(
-            name="d", endpoint="https://x", deployment="y", api_key=key
+    def new_token(self) -> EntraToken:
+        return EntraToken(
+            SCOPE,
+            lambda scope: Token("", 0.0),
+            self.in_thread,
+            self.clock,
+            lambda: self.wall + self.clock.seconds(),
         )
 
-    def test_a_key_is_preferred_to_entra(self) -> None:
-        credential = credential_for(self.settings("k"), at_once)
-        self.assertEqual(self.successResultOf(credential.headers()), {"api-key": "k"})
-        self.assertIsInstance(credential, ApiKey)
-        self.assertIsInstance(credential_for(self.settings(""), at_once), EntraToken)
+    def in_thread(self, function: Any, *arguments: Any) -> Deferred[Token]:
+        self.assertEqual(arguments, (SCOPE,))
+        self.asked.append(Deferred())
+        return self.asked[-1]
 
-    def test_an_entra_token_is_a_bearer(self) -> None:
-        credential = EntraToken(SCOPE, at_once)
-        source = credential._source = Source()
-        headers = self.successResultOf(credential.headers())
-        self.assertEqual(headers, {"Authorization": "Bearer eyJ"})
-        self.assertEqual(source.scopes, [SCOPE])
+    def answer(self, text: str, life: float = 3600.0) -> None:
+        self.asked[-1].callback(Token(text, self.wall + self.clock.seconds() + life))
 
-    def test_no_identity_is_a_configuration_error_that_says_what_to_do(self) -> None:
-        credential = EntraToken(SCOPE, at_once)
-        credential._source = Source(ClientAuthenticationError("no luck\nmany lines"))
-        failure = self.failureResultOf(credential.headers(), AgentUnavailable)
-        self.assertTrue(failure.value.misconfigured)
-        self.assertIn("no luck (set AZURE_OPENAI_API_KEY", str(failure.value))
+    def bearer(self) -> str:
+        headers = self.successResultOf(self.token.headers())
+        return headers["Authorization"].removeprefix("Bearer ")
+
+
+class EntraTokenTests(TokenTestCase):
+    def test_all_who_wait_share_one_request(self) -> None:
+        waiting = [self.token.headers() for _ in range(24)]
+        self.assertEqual(len(self.asked), 1)
+        self.answer("one")
+        for headers in waiting:
+            expected = {"Authorization": "Bearer one"}
+            self.assertEqual(self.successResultOf(headers), expected)
+        self.assertEqual(self.bearer(), "one")
+        self.assertEqual(len(self.asked), 1)
+
+    def test_one_who_leaves_takes_nobody_along(self) -> None:
+        first, second = self.token.headers(), self.token.headers()
+        first.cancel()
+        first.addErrback(lambda _: None)
+        self.answer("one")
+        self.successResultOf(second)
+
+    def test_nobody_waits_longer_than_the_deadline(self) -> None:
+        waiting = self.token.headers()
+        self.clock.advance(DEADLINE_SECONDS)
+        failure = self.failureResultOf(waiting, AgentUnavailable)
+        self.assertFalse(failure.value.misconfigured)
+        self.assertIn("no answer within 10 s", str(failure.value))
+        # The thread that hangs is nobody's business any more.
+        again = self.token.headers()
+        self.assertEqual(len(self.asked), 2)
+        self.answer("two")
+        self.successResultOf(again)
+        self.asked[0].callback(Token("late", 0.0))
+        self.assertEqual(self.bearer(), "two")
+
+    def test_a_new_one_is_asked_for_ahead_and_nobody_waits_for_it(self) -> None:
+        self.token.headers()
+        self.answer("one")
+        self.clock.advance(3600 - AHEAD_SECONDS - 1)
+        self.assertEqual(self.bearer(), "one")
+        self.assertEqual(len(self.asked), 1)
+        self.clock.advance(1)
+        self.assertEqual([self.bearer() for _ in range(3)], ["one"] * 3)
+        self.assertEqual(len(self.asked), 2)
+        self.answer("two")
+        self.assertEqual(self.bearer(), "two")
+
+    def test_the_old_one_is_kept_while_the_service_is_away(self) -> None:
+        self.token.headers()
+        self.answer("one")
+        self.clock.advance(3600 - AHEAD_SECONDS)
+        tries = 1
+        while self.clock.seconds() < 3600 - SPARE_SECONDS - 1:
+            self.assertEqual(self.bearer(), "one")
+            if len(self.asked) > tries:
+                tries += 1
+                self.asked[-1].errback(TokenFailed("away", is_passing=True))
+            self.clock.advance(1)
+        self.assertTrue(3 < tries < AHEAD_SECONDS / PAUSE_SECONDS + 2)
+        self.clock.advance(2)
+        self.assertNoResult(self.token.headers())
+
+    def test_a_step_of_the_wall_clock_changes_nothing(self) -> None:
+        self.token.headers()
+        self.answer("one")
+        for step in (3600.0, -7200.0, 1e9):
+            self.wall += step
+            self.clock.advance(10)
+            self.assertEqual(self.bearer(), "one")
+        self.assertEqual(len(self.asked), 1)
+
+    def test_a_token_that_is_over_by_our_clock_serves_who_asked(self) -> None:
+        waiting = self.token.headers()
+        self.answer("one", life=-7200.0)
+        self.successResultOf(waiting)
+        self.assertNoResult(self.token.headers())
+
+    def test_what_is_refused_is_for_an_operator_and_says_what_to_do(self) -> None:
+        for why, misconfigured in (
+            (TokenFailed("wrong secret"), True),
+            (TokenFailed("none", is_without_identity=True), True),
+            (TokenFailed("away", is_passing=True), False),
+            (NoThreadFree("4 tokens threads are busy"), False),
+        ):
+            with self.subTest(why=why):
+                self.token = self.new_token()
+                waiting = self.token.headers()
+                self.asked[-1].errback(why)
+                error = self.failureResultOf(waiting, AgentUnavailable).value
+                self.assertEqual(error.misconfigured, misconfigured)
+                self.assertEqual("(set AZURE_OPENAI" in str(error), misconfigured)
+
+    def test_who_has_had_a_token_has_an_identity(self) -> None:
+        self.token.headers()
+        self.answer("one", life=60.0)
+        self.clock.advance(60)
+        waiting = self.token.headers()
+        self.asked[-1].errback(TokenFailed("IMDS?", is_without_identity=True))
+        error = self.failureResultOf(waiting, AgentUnavailable).value
+        self.assertFalse(error.misconfigured)
+
+    def test_no_thread_at_once_is_no_answer(self) -> None:
+        self.patch(self, "in_thread", lambda *_: fail(NoThreadFree("busy")))
+        self.token = self.new_token()
+        self.failureResultOf(self.token.headers(), AgentUnavailable)
+
+
+class TokenScheduleTests(TokenTestCase):
+    """A token service that comes and goes, over a virtual day."""
+
+    def run_day(self, seed: int) -> None:
+        self.setUp()
+        random = Random(seed)
+        number = 0
+        answered: set[int] = set()
+        waiting: list[tuple[float, Deferred[Any]]] = []
+        good_until = 0.0
+        is_away = False
+        while self.clock.seconds() < 86400:
+            now = self.clock.seconds()
+            if random.random() < 0.05:
+                is_away = not is_away
+            self.wall += random.choice([0, 0, 0, 3600, -3600, 5])
+            headers = self.token.headers()
+            if now < good_until - SPARE_SECONDS:
+                self.assertTrue(headers.called, f"{seed}: waits with a good token")
+            waiting.append((now, headers))
+            headers.addErrback(lambda failure: failure.trap(AgentUnavailable))
+            pending = [a for i, a in enumerate(self.asked) if i not in answered]
+            self.assertLessEqual(sum(not a.called for a in pending), 1)
+            if len(self.asked) - 1 not in answered and not is_away:
+                answered.add(len(self.asked) - 1)
+                if not self.asked[-1].called:
+                    number += 1
+                    life = random.choice([20.0, 600.0, 3600.0, 86400.0])
+                    self.answer(str(number), life)
+                    good_until = now + life
+            elif is_away and not self.asked[-1].called and random.random() < 0.5:
+                self.asked[-1].errback(TokenFailed("away", is_passing=True))
+            self.clock.advance(random.choice([0.1, 1.0, 11.0, 60.0, 600.0]))
+            for began, one in waiting:
+                if self.clock.seconds() >= began + DEADLINE_SECONDS:
+                    self.assertTrue(one.called)
+            waiting = [(began, one) for began, one in waiting if not one.called]
+
+    def test_nobody_waits_with_a_good_token_nor_for_ever_without(self) -> None:
+        for seed in range(10):
+            self.run_day(seed)
+
+
+class _Response:
+    reason = "odd"
+
+    def __init__(self, status_code: int) -> None:
+        self.status_code = status_code
+
+
+def _wrapped(cause: Exception) -> Any:
+    """As azure-identity does."""
+    error = ClientAuthenticationError(message=f"Authentication failed: {cause}")
+    error.__cause__ = cause
+    return error
+
+
+def _answered(status: int) -> Any:
+    return ClientAuthenticationError(
+        message="Authentication failed: AADSTS7000215: Invalid client secret.\nTrace",
+        response=_Response(status),
+    )
+
+
+def _managed(status: int) -> Any:
+    return CredentialUnavailableError(
+        message="App Service managed identity configuration not found in environment."
+        f" Token request error: (invalid_scope) {status}, boo"
+    )
+
+
+NOT_HERE = CredentialUnavailableError(message="not on this machine")
+
+#: How the credentials of the chain fail, and whether it passes.
+FAULTS: tuple[tuple[Exception, bool], ...] = (
+    *((_answered(status), False) for status in (400, 401, 403)),
+    *((_answered(status), True) for status in (408, 429, 500, 503)),
+    *((_managed(status), True) for status in (410, 429, 500, 503)),
+    *((_managed(status), False) for status in (400, 403)),
+    (ServiceRequestError("refused"), True),
+    (ServiceResponseError("timed out"), True),
+    (_wrapped(ServiceRequestError("refused")), True),
+    (_wrapped(ConnectionResetError("reset")), True),
+    (_wrapped(ValueError("odd")), False),
+    (ValueError("invalid tenant"), False),
+    (FileNotFoundError("no certificate"), False),
+)
+
+
+class _Failing:
+    def __init__(self, fault: Exception | None) -> None:
+        self.fault = fault
+
+    def get_token(self, *scopes: str, **options: Any) -> Any:
+        if self.fault is not None:
+            raise self.fault
+        from azure.core.credentials import AccessToken
+
+        return AccessToken("eyJ", int(WALL))
+
+
+class IdentityTokensTests(SynchronousTestCase):
+    def failed(self, *faults: Exception | None) -> Any:
+        tokens = self.tokens(*faults)
+        return self.assertRaises(TokenFailed, tokens.ask, SCOPE)
+
+    def tokens(self, *faults: Exception | None) -> IdentityTokens:
+        import azure.identity
+
+        def chain(**patience: Any) -> Any:
+            links = [_Failing(fault) for fault in faults]
+            return azure.identity.ChainedTokenCredential(*links)
+
+        self.patch(azure.identity, "DefaultAzureCredential", chain)
+        return IdentityTokens()
+
+    def test_what_passes_is_told_from_what_an_operator_must_mend(self) -> None:
+        for fault, is_passing in FAULTS:
+            for before in ((), (NOT_HERE,), (NOT_HERE, NOT_HERE)):
+                with self.subTest(fault=fault, before=len(before)):
+                    why = self.failed(*before, fault)
+                    self.assertEqual(why.is_passing, is_passing)
+                    self.assertNotIn("\n", str(why))
+
+    def test_a_machine_without_an_identity_is_told(self) -> None:
+        why = self.failed(NOT_HERE, NOT_HERE)
+        self.assertTrue(why.is_without_identity)
+        self.assertIn("not on this machine", str(why))
+
+    def test_the_reason_is_of_what_was_tried(self) -> None:
+        why = self.failed(NOT_HERE, _answered(401))
+        self.assertIn("Invalid client secret", str(why))
+
+    def test_the_first_that_has_a_token_gives_it(self) -> None:
+        tokens = self.tokens(NOT_HERE, None)
+        self.assertEqual(tokens.ask(SCOPE), Token("eyJ", WALL))
+
+    def test_threads_know_each_their_own_faults(self) -> None:
+        tokens = self.tokens(_answered(401))
+        found: list[bool] = []
+
+        def ask() -> None:
+            try:
+                tokens.ask(SCOPE)
+            except TokenFailed as exc:
+                found.append(exc.is_passing)
+
+        threads = [threading.Thread(target=ask) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(found, [False] * 8)
+
+
+class CredentialsTests(SynchronousTestCase):
+    def settings(self, key: str, scope: str = SCOPE) -> DeploymentSettings:
+        return DeploymentSettings(
+            name="d",
+            endpoint="https://x",
+            deployment="y",
+            api_key=key,
+            token_scope=scope,
+        )
+
+    def test_a_key_goes_first_and_deployments_share_the_token_of_a_scope(self) -> None:
+        clock = Clock()
+        made = Credentials(
+            lambda scope: Token("", 0.0), lambda *_: Deferred(), clock, lambda: WALL
+        )
+        key = made.of(self.settings("k"))
+        self.assertIsInstance(key, ApiKey)
+        self.assertEqual(self.successResultOf(key.headers()), {"api-key": "k"})
+        one, two = made.of(self.settings("")), made.of(self.settings(""))
+        self.assertIs(one, two)
+        self.assertIsNot(one, made.of(self.settings("", "https://ai.azure.com")))

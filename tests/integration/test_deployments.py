@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import threading
 from typing import Any
 
 from attrs import evolve
@@ -21,14 +23,13 @@ from chime_gateway.sim.realtime.voices import Parrot
 from tests.integration.harness import KEY, GatewayTestCase, Peer
 
 
-class TwoDeploymentsTests(GatewayTestCase):
+class TwoDeployments(GatewayTestCase):
     """
     The one of the harness goes first.
 
     @ivar second: the healthy one.
     """
 
-    behaviour = Behaviour(silent_start=True)
     limits = Limits(agent_connect_seconds=4.0, agent_hedge_seconds=0.3, idle_seconds=60)
     settings = evolve(
         GatewayTestCase.settings,
@@ -58,6 +59,10 @@ class TwoDeploymentsTests(GatewayTestCase):
 
     async def states(self) -> Any:
         return json.loads((await self.get("/health"))[1])["deployments"]
+
+
+class SilentDeploymentTests(TwoDeployments):
+    behaviour = Behaviour(silent_start=True)
 
     def test_calls_at_the_same_time_are_all_answered_beside_a_silent_one(
         self,
@@ -161,5 +166,45 @@ class PassingErrorTests(GatewayTestCase):
             )
             self.assertEqual((await self.get("/ready"))[0], 200)
             self.assertEqual(peer.state, peer.STATE_OPEN)
+
+        return Deferred.fromCoroutine(scene())
+
+
+class UnresolvedNameTests(TwoDeployments):
+    """The first deployment's name has servers that never answer."""
+
+    def setUp(self) -> None:
+        released = threading.Event()
+        self.addCleanup(released.set)
+        of_system = socket.getaddrinfo
+
+        def getaddrinfo(host: Any, *rest: Any, **more: Any) -> Any:
+            if host == "silent.example":
+                released.wait()
+            return of_system(host, *rest, **more)
+
+        self.patch(socket, "getaddrinfo", getaddrinfo)
+        super().setUp()
+
+    def gateway_settings(self, endpoint: str) -> GatewaySettings:
+        settings = super().gateway_settings(endpoint)
+        first, second = settings.deployments
+        first = evolve(first, endpoint="http://silent.example")
+        return evolve(settings, deployments=(first, second))
+
+    def test_it_holds_neither_calls_nor_what_else_needs_a_thread(
+        self,
+    ) -> Deferred[None]:
+        async def scene() -> None:
+            for _ in range(12):
+                (await self.dial()).start()
+            for peer in self.peers:
+                await self.media(peer)
+            # More than the threads of the reactor, were they asked for names.
+            for _ in range(12):
+                await self.gateway.composition.in_thread(threading.get_ident)
+            self.assertLessEqual(
+                sum("names" in thread.name for thread in threading.enumerate()), 1
+            )
 
         return Deferred.fromCoroutine(scene())
