@@ -8,7 +8,7 @@ not talk into what somebody else says.  What is sent is not known here.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Protocol
 
 from chime_gateway.audio import PTIME_MS, Codec
 from chime_gateway.codec.conceal import Concealment
@@ -17,15 +17,13 @@ from chime_gateway.media.jitter import NO_NOISE, JitterBuffer, JitterStats
 from chime_gateway.media.metronome import MAX_MADE_UP
 from chime_gateway.media.stats import NetworkStats
 from chime_gateway.media.timeline import PAUSE_SECONDS, Timeline
+from chime_gateway.rtp.latch import Latch
 from chime_gateway.rtp.ports import Address, Received
 from chime_gateway.rtp.srtp import SrtpCodec, SrtpError
 from chime_gateway.rtp.terms import Terms
 from chime_gateway.wire.rtp import packet as rtp
 from chime_gateway.wire.rtp.dtmf import Keypad
 from chime_gateway.wire.rtp.rtcp import Reception
-
-#: Another source is believed when the one before was silent for so long.
-MOVE_SECONDS: Final = 1.0
 
 
 class Listener(Protocol):
@@ -77,8 +75,7 @@ class RtpReceiver:
         self._terms: Terms | None = None
         self._srtp: SrtpCodec | None = None
         self._decode: Callable[[bytes], bytes] | None = None
-        self._source: Address | None = None
-        self._other_ssrc: tuple[int, int] = (0, -1)
+        self._latch = Latch()
         self._keypad = Keypad()
         self._jitter_stats = JitterStats()
         self._timeline = Timeline(Concealment(codec), codec.clock_rate)
@@ -92,15 +89,15 @@ class RtpReceiver:
         """Begin, or go on under other terms."""
         before, self._terms = self._terms, terms
         self._srtp = srtp
+        self.heard_at = now = self._clock()
         if before is None or before.remote != terms.remote:
-            self._source = None
+            self._latch.expect(terms.remote, now)
         if before is None or before.codec != terms.codec:
             self._timeline.speak(Concealment(terms.codec))
             self._decode = transcoder(terms.codec, self._codec)
         if before is not None and before.receives != terms.receives:
             # Numbers went by while nobody listened.
             self.jitter.reset()
-        self.heard_at = now = self._clock()
         self._timeline.expect(now)
 
     def stop(self) -> None:
@@ -113,8 +110,8 @@ class RtpReceiver:
         if terms is None:
             self._stats.dropped["early"] += 1
             return
-        now = self._clock()
-        if address != self._source and not self._may_move(address, now):
+        latch = self._latch
+        if address != latch.source and not self._is_allowed(address[0]):
             self._stats.dropped["stranger"] += 1
             return
         if rtp.is_rtcp(data):
@@ -128,26 +125,40 @@ class RtpReceiver:
             self._stats.dropped[str(exc)] += 1
             return
         payload_type = packet.payload_type
-        is_audio = payload_type == terms.payload_type
         if not (
-            is_audio
+            payload_type == terms.payload_type
             or payload_type == terms.telephone_event
             or payload_type in terms.comfort_noise
         ):
             self._stats.dropped["payload_type"] += 1
             return
-        if packet.ssrc != self.ssrc and not self._is_new_source(packet):
-            self._stats.dropped["ssrc"] += 1
+        now = self._clock()
+        if packet.ssrc == latch.ssrc and address == latch.source:
+            latch.number, latch.heard_at = packet.sequence_number, now
+            if latch.is_contested:
+                latch.settle()
+            self._take(packet, terms, now)
             return
-        if address != self._source:
-            # Valid in every respect: from now on this is where the caller is.
-            self._source = address
-            self._moved(address)
+        believed = latch.consider(
+            packet, address, now, is_authentic=self._srtp is not None
+        )
+        if not believed:
+            is_place = address == latch.source
+            self._stats.dropped["ssrc" if is_place else "stranger"] += 1
+            return
+        if packet.ssrc != self.ssrc:
+            self._begin(believed[0])
+        self._moved(address)
+        for packet in believed:
+            self._take(packet, terms, now)
+
+    def _take(self, packet: rtp.RtpPacket, terms: Terms, now: float) -> None:
+        """One packet of the other side's."""
         self.heard_at = now
         self._stats.packets_in += 1
         number, timestamp = packet.sequence_number, packet.timestamp
-        payload = packet.payload
-        if is_audio:
+        payload_type, payload = packet.payload_type, packet.payload
+        if payload_type == terms.payload_type:
             arrived = int(now * self._codec.clock_rate) & 0xFFFFFFFF
             self.reception.packet(number, timestamp, arrived)
             if terms.receives:
@@ -158,7 +169,7 @@ class RtpReceiver:
         self.reception.packet(number, timestamp, None)
         noise = NO_NOISE
         if payload_type == terms.telephone_event:
-            digit = self._keypad.event_received(timestamp, payload)
+            digit = self._keypad.event_received(number, timestamp, payload)
             if digit is not None:
                 self._listener.digit_pressed(digit)
         else:
@@ -199,25 +210,10 @@ class RtpReceiver:
             if audio:
                 self._listener.caller_audio(audio if decode is None else decode(audio))
 
-    def _may_move(self, address: Address, now: float) -> bool:
-        """Whether media may come from another place than before."""
-        if not self._is_allowed(address[0]):
-            return False
-        if self._source is None:
-            return True
-        assert self._terms is not None
-        is_declared = address == self._terms.remote
-        return is_declared or now - self.heard_at > MOVE_SECONDS
-
-    def _is_new_source(self, packet: rtp.RtpPacket) -> bool:
-        """Another SSRC is believed at its second packet, the first one at once."""
-        ssrc, number = self._other_ssrc
-        is_first = self.ssrc is None
-        if not is_first and (packet.ssrc, packet.sequence_number) != (ssrc, number):
-            self._other_ssrc = packet.ssrc, (packet.sequence_number + 1) & 0xFFFF
-            return False
-        self.ssrc = packet.ssrc
-        self.reception = Reception(packet.sequence_number)
+    def _begin(self, first: rtp.RtpPacket) -> None:
+        """Another source is the voice from now on; its counters begin anywhere."""
+        self.ssrc = first.ssrc
+        self.reception = Reception(first.sequence_number)
         self.sender_report = (0, 0.0)
         self.jitter.reset()
-        return True
+        self._keypad.source_changed()

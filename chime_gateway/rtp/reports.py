@@ -88,7 +88,13 @@ class RtcpReports:
             return
         now = self._clock()
         receiver = self._receiver
-        receiver.heard_at = now
+        if (
+            self._srtp is not None
+            or compound.ssrc == receiver.ssrc
+            or address == self._remote
+        ):
+            # Whose it is is known: others cannot keep a dead call alive.
+            receiver.heard_at = now
         if compound.sender_ntp is not None and compound.ssrc == receiver.ssrc:
             receiver.sender_report = compound.sender_ntp, now
         for report in compound.reports:
@@ -135,7 +141,7 @@ class RtcpReports:
                 sender.ssrc,
                 self._ntp_time(),
                 sender.timestamp,
-                stats.packets_out,
+                stats.packets_out - sender.packets_before,
                 sender.bytes_out,
                 block,
             )

@@ -35,17 +35,17 @@ class RtpSender:
     @param random32: for SSRC and the first counters (RFC 3550 section 5.1).
     @ivar ssrc: ours.
     @ivar timestamp: of the next frame.
-    @ivar bytes_out: of payload.
+    @ivar bytes_out: of payload, since the SSRC is ours.
+    @ivar packets_before: that went out under another one.
     """
 
     def __init__(
         self, codec: Codec, stats: NetworkStats, random32: Callable[[], int]
     ) -> None:
-        self.ssrc = random32()
-        self._sequence_number = random32() & 0xFFFF
         self.timestamp = random32()
-        self.bytes_out = 0
+        self._random32 = random32
         self._stats = stats
+        self._begin()
         self._send_packet: Callable[[bytes, Address], None]
         self._remote: Address = ("", 0)
         self._terms: Terms | None = None
@@ -74,6 +74,11 @@ class RtpSender:
         """Begin, or go on under other terms."""
         before, self._terms = self._terms, terms
         self._srtp = srtp
+        if before is not None and srtp is not None and before.keys != terms.keys:
+            # Whether a new key counts rollovers anew is told differently by RFC 3711
+            # (section 3.3.1) and by those who use RFC 4568.  With a new source there
+            # is nothing to count yet.
+            self._begin()
         if before is None or before.remote != terms.remote:
             self._remote = terms.remote
         if before is None or before.codec != terms.codec:
@@ -143,6 +148,15 @@ class RtpSender:
             self._send(terms.payload_type, marker, self.timestamp, payload)
             self.timestamp = (self.timestamp + size) & 0xFFFFFFFF
             marker = False
+
+    def _begin(self) -> None:
+        """A source of its own, with its counters."""
+        self.ssrc = self._random32()
+        # RFC 3711 section 3.3.1: were it near its end, and the packets lost in which
+        # it begins anew, the other side would count rollovers wrongly for good.
+        self._sequence_number = self._random32() & 0x7FFF
+        self.packets_before = self._stats.packets_out
+        self.bytes_out = 0
 
     def _press(self, terms: Terms) -> bool:
         """Whether this frame's time goes to a key."""

@@ -88,6 +88,16 @@ def _policy(profile: SrtpProfile, key: bytes, ssrc_type: int) -> Policy:
     return policy
 
 
+#: What libsrtp says of a packet that was made with another key, or under another
+#: count of rollovers.
+_NOT_AUTHENTIC: Final = "authentication failure"
+
+#: A packet with this number brings a context to where the next rollover is due.  It
+#: is too far from it to be one that still comes.
+_BEFORE_ROLLOVER: Final = 0xFFFF - 256
+_DUMMY: Final = struct.Struct("!BBHII")
+
+
 class SrtpCodec:
     """Protect what goes out, check and open what comes in."""
 
@@ -98,15 +108,56 @@ class SrtpCodec:
         self.protect_rtcp: Callable[[bytes], bytes] = outbound.protect_rtcp
         self._unprotect = inbound.unprotect
         self._unprotect_rtcp = inbound.unprotect_rtcp
+        self._keys = keys
+        self._ssrc = b""
+        self._trial: tuple[Session, Session] | None = None
 
     def unprotect(self, packet: bytes) -> bytes:
         """
         @raise SrtpError: drop it.
         """
         try:
+            plain = bytes(self._unprotect(packet))
+        except (Error, ValueError) as exc:
+            if str(exc) != _NOT_AUTHENTIC or packet[8:12] == self._ssrc:
+                raise SrtpError("srtp") from exc
+            plain = self._unprotect_after_rollover(packet)
+        self._ssrc = packet[8:12]
+        return plain
+
+    def _unprotect_after_rollover(self, packet: bytes) -> bytes:
+        """
+        The first one of a source whose numbers began anew before anything of it
+        came (RFC 3711 section 3.3.1): its rollovers are counted from 1.
+
+        @raise SrtpError: that is not what is wrong with it.
+        """
+        number = int.from_bytes(packet[2:4])
+        if number >= 0x8000:
+            raise SrtpError("srtp")
+        sender, receiver = self._trial or self._new_trial()
+        ssrc = int.from_bytes(packet[8:12])
+        # As the other side would have made it.
+        dummy = sender.protect(_DUMMY.pack(0x80, 0, _BEFORE_ROLLOVER, 0, ssrc))
+        receiver.unprotect(dummy)
+        try:
+            receiver.unprotect(packet)
+            self._unprotect(dummy)
             return bytes(self._unprotect(packet))
         except (Error, ValueError) as exc:
             raise SrtpError("srtp") from exc
+        finally:
+            # Anybody can send any number of sources.
+            sender.remove_stream(ssrc)
+            receiver.remove_stream(ssrc)
+
+    def _new_trial(self) -> tuple[Session, Session]:
+        profile, key = self._keys.profile, self._keys.remote
+        self._trial = (
+            Session(_policy(profile, key, Policy.SSRC_ANY_OUTBOUND)),
+            Session(_policy(profile, key, Policy.SSRC_ANY_INBOUND)),
+        )
+        return self._trial
 
     def unprotect_rtcp(self, packet: bytes) -> bytes:
         """

@@ -5,7 +5,10 @@ from __future__ import annotations
 import itertools
 
 from attrs import evolve
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from chime_gateway.rtp.srtp import AES_128_TAG_80, SrtpCodec, SrtpKeys
 from chime_gateway.wire.rtp import packet as rtp
 from tests.support.rtp_stream import REMOTE, TERMS, StreamTestCase
 
@@ -20,6 +23,7 @@ class SendingTests(StreamTestCase):
         for _ in range(4):
             self.stream.play(b"\x20" * 160)
         self.tick(300)
+        self.tick(due=33000)
         packets = self.packets()
         for before, after in itertools.pairwise(packets):
             self.assertEqual(
@@ -35,6 +39,33 @@ class SendingTests(StreamTestCase):
         self.assertEqual(marked, [3])
         spoken = [n for n, packet in enumerate(packets) if packet.payload[0] == 0x20]
         self.assertEqual(spoken, [3, 4, 5, 6])
+
+    @settings(max_examples=30)
+    @given(st.lists(st.integers(0, 2**32 - 1), min_size=8, max_size=8, unique=True))
+    def test_every_source_of_ours_begins_in_the_lower_half(
+        self, numbers: list[int]
+    ) -> None:
+        self.setUp()
+        self.random32 = itertools.cycle(numbers).__next__
+        keys = SrtpKeys(AES_128_TAG_80, bytes(30), bytes(range(30)))
+        self.stream = self.new_stream(evolve(TERMS, keys=keys))
+        far = SrtpCodec(SrtpKeys(AES_128_TAG_80, keys.remote, keys.local))
+        self.tick(3)
+        for data, _ in self.sent:
+            self.assertLess(rtp.parse(far.unprotect(data)).sequence_number, 0x8010)
+        # Another key: whether rollovers are counted anew cannot matter.
+        before = self.packets()[0]
+        again = evolve(keys, local=bytes(range(1, 31)))
+        self.stream.agree(evolve(TERMS, keys=again))
+        del self.sent[:]
+        self.tick(3)
+        first = self.packets()[0]
+        self.assertLess(first.sequence_number, 0x8000)
+        self.assertNotEqual(first.ssrc, before.ssrc)
+        # The same key goes on as it was.
+        self.stream.agree(evolve(TERMS, keys=again))
+        self.tick()
+        self.assertEqual(self.packets()[-1].ssrc, first.ssrc)
 
     def test_a_late_tick_is_made_up(self) -> None:
         self.tick(due=3)

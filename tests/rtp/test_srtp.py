@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from attrs import evolve
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from chime_gateway.rtp.srtp import (
     AES_128_TAG_32,
     AES_128_TAG_80,
     AES_256_TAG_32,
     AES_256_TAG_80,
+    SrtpCodec,
+    SrtpError,
     SrtpKeys,
     SrtpProfile,
 )
 from chime_gateway.rtp.terms import Terms
 from chime_gateway.wire.rtp import packet as rtp
 from tests.support.rtp_stream import REMOTE, RTCP, TERMS, Ear, StreamTestCase
+
+_PROFILES = (AES_128_TAG_80, AES_128_TAG_32, AES_256_TAG_80, AES_256_TAG_32)
 
 
 class SrtpTests(StreamTestCase):
@@ -27,8 +33,7 @@ class SrtpTests(StreamTestCase):
         )
 
     def test_every_profile_carries_audio_and_reports_and_refuses_the_rest(self) -> None:
-        profiles = (AES_128_TAG_80, AES_128_TAG_32, AES_256_TAG_80, AES_256_TAG_32)
-        for profile in profiles:
+        for profile in _PROFILES:
             near, far = self.pair(profile)
             self.ear = Ear()
             a, b = self.new_stream(near), self.new_stream(far)
@@ -50,6 +55,37 @@ class SrtpTests(StreamTestCase):
             self.assertEqual(b.stats.dropped["rtcp"], 0)
             b.rtcp_received(b"\x80\xc9\0\1\0\0\0\1" * 4, RTCP)
             self.assertEqual(b.stats.dropped["rtcp"], 1)
+
+    @settings(max_examples=60, deadline=None)
+    @given(
+        st.integers(0, 0xFFFF), st.lists(st.integers(0, 300), max_size=60), st.data()
+    )
+    def test_whatever_comes_first_rollovers_are_counted_right(
+        self, first: int, came: list[int], data: st.DataObject
+    ) -> None:
+        near, far = self.pair(data.draw(st.sampled_from(_PROFILES)))
+        assert near.keys is not None and far.keys is not None
+        sender, receiver = SrtpCodec(near.keys), SrtpCodec(far.keys)
+        # From anywhere, near a rollover above all.
+        first = data.draw(st.sampled_from([first, 0xFFFF - first % 300, first % 300]))
+        packets = [
+            sender.protect(
+                rtp.serialize(0, False, (first + n) & 0xFFFF, n, 7, bytes(160))
+            )
+            for n in range(301)
+        ]
+        # Lost, reordered within what a window holds, and twice.
+        order = sorted(came, key=lambda n: n + data.draw(st.integers(0, 40)))
+        seen: set[int] = set()
+        for number in order:
+            if number in seen:
+                self.assertRaises(SrtpError, receiver.unprotect, packets[number])
+                continue
+            seen.add(number)
+            plain = rtp.parse(receiver.unprotect(packets[number]))
+            self.assertEqual(plain.timestamp, number)
+        forged = packets[0][:-1] + bytes([packets[0][-1] ^ 1])
+        self.assertRaises(SrtpError, receiver.unprotect, forged)
 
     def test_the_key_size_is_part_of_what_must_agree(self) -> None:
         near, _ = self.pair(AES_256_TAG_80)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -63,6 +64,7 @@ class StreamTestCase(SynchronousTestCase):
         self.ear = Ear()
         self.sent: list[tuple[bytes, Any]] = []
         self.reports: list[tuple[bytes, Any]] = []
+        self.random32: Callable[[], int] = lambda: 0xFFFFFF00
         self.stream = self.new_stream()
 
     def new_stream(self, terms: Terms = TERMS) -> RtpStream:
@@ -72,7 +74,7 @@ class StreamTestCase(SynchronousTestCase):
             is_allowed=lambda host: host.startswith("198.51.100."),
             clock=self.clock.seconds,
             wall_time=lambda: self.wall_ahead + self.clock.seconds(),
-            random32=lambda: 0xFFFFFF00,
+            random32=lambda: self.random32(),
             cname="us@192.0.2.1",
             gap_filled=self.ear.gap_filled,
         )

@@ -14,7 +14,7 @@ from typing import Final
 
 from attrs import define
 
-from chime_gateway.wire.rtp.packet import timestamp_delta
+from chime_gateway.wire.rtp.packet import sequence_delta, timestamp_delta
 
 #: The digit is the index of its event (RFC 4733 table 3).
 DIGITS: Final = "0123456789*#ABCD"
@@ -24,6 +24,13 @@ _VOLUME: Final = 10
 
 _EVENT: Final = struct.Struct("!BBH")
 _MAX_DURATION: Final = 0xFFFF
+
+#: In its second byte: the event is over.
+_END: Final = 0x80
+
+#: Steps that a source does not make unless it counts anew (RFC 3550 appendix A.1).
+_MAX_MISORDER: Final = 100
+_MAX_DROPOUT: Final = 3000
 
 #: The last packet of an event is said three times (section 2.5.1.4).
 END_REPEATS: Final = 3
@@ -38,36 +45,61 @@ class Keypad:
 
     A key is reported with its first packet: nobody waits for a long press, and
     an end that is lost costs nothing.
+
+    Counters tell one event from the other, and what is late, only as long as their
+    source counts on.
     """
 
     _digit: int = -1
+    _number: int = 0
     _timestamp: int = 0
     _duration: int = 0
+    _is_over: bool = True
+    _may_go_on: bool = False
 
-    def event_received(self, timestamp: int, payload: bytes) -> str | None:
+    def source_changed(self) -> None:
+        """What comes next has counters of its own."""
+        self._may_go_on = True
+
+    def event_received(
+        self, sequence_number: int, timestamp: int, payload: bytes
+    ) -> str | None:
         """
         @param timestamp: of the packet: when the key went down.
         @return: the key, if it is a new one.
         """
         if len(payload) < 4:
             return None
-        event, _, duration = _EVENT.unpack_from(payload)
+        event, flags, duration = _EVENT.unpack_from(payload)
         if event >= len(DIGITS):
             return None  # a tone or a line state, not a key
+        ahead = sequence_delta(sequence_number, self._number)
         since = timestamp_delta(timestamp, self._timestamp)
-        if self._digit >= 0 and since <= 0:
-            if since == 0:
-                self._duration = max(self._duration, duration)
-            return None  # the same key, or one from before, late
-        # A key held for more than 8 s goes on in a segment that begins where
-        # the one before ended (section 2.5.1.3).
-        is_held = (
-            event == self._digit
-            and self._duration >= _MAX_DURATION - 1600
-            and since == self._duration
-        )
-        self._digit, self._timestamp, self._duration = event, timestamp, duration
-        return None if is_held else DIGITS[event]
+        if not -_MAX_MISORDER <= ahead <= _MAX_DROPOUT:
+            self.source_changed()
+        is_end = bool(flags & _END)
+        if self._may_go_on:
+            # Pressed before the source changed, and held since then; or its end again.
+            is_same = event == self._digit and (
+                duration == self._duration
+                if self._is_over
+                else duration > self._duration or is_end
+            )
+        elif self._digit >= 0 and ahead <= 0 and since <= 0:
+            return None  # the same packet again, or one that is late
+        else:
+            is_same = event == self._digit and (since == 0 or self._is_segment(since))
+        self._may_go_on = False
+        self._digit, self._number, self._timestamp = event, sequence_number, timestamp
+        self._duration, self._is_over = duration, is_end
+        return None if is_same else DIGITS[event]
+
+    def _is_segment(self, since: int) -> bool:
+        """
+        A key held for more than 8 s goes on in a segment that begins where the one
+        before ended (section 2.5.1.3).
+        """
+        return self._duration >= _MAX_DURATION - 1600 and since == self._duration
 
 
 def key_packets(digit: str, duration: int, step: int) -> Iterator[tuple[bool, bytes]]:

@@ -1,0 +1,113 @@
+"""Who is believed: schedules of sources, and each rule by itself."""
+
+from __future__ import annotations
+
+from attrs import evolve
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chime_gateway.rtp.latch import STRANGER_SECONDS
+from chime_gateway.rtp.srtp import AES_128_TAG_80, SrtpKeys
+from tests.support.rtp_sources import PLACES, STRANGERS, Line, Phase
+from tests.support.rtp_stream import REMOTE, TERMS, StreamTestCase
+
+_KEYS = SrtpKeys(AES_128_TAG_80, bytes(range(30)), bytes(range(50, 80)))
+
+_phases = st.lists(
+    st.builds(
+        Phase,
+        kind=st.sampled_from(["talk", "rebind", "rebind", "anew", "mute", "reinvite"]),
+        frames=st.integers(0, 40),
+        place=st.integers(0, len(PLACES) - 1),
+        lost=st.integers(0, 8),
+        attackers=st.integers(0, 4),
+        is_steady=st.booleans(),
+    ),
+    max_size=10,
+)
+
+
+class LatchTests(StreamTestCase):
+    def advance(self, seconds: float) -> float:
+        self.clock.advance(seconds)
+        return self.clock.seconds()
+
+    def line(self, seed: int = 1, keys: SrtpKeys | None = None) -> Line:
+        self.setUp()
+        return Line(self.stream, self.ear, self.advance, seed, keys)
+
+    @settings(max_examples=60, deadline=None)
+    @given(_phases, st.integers(0, 2**32), st.booleans())
+    def test_the_rightful_side_is_heard_wherever_it_goes_and_nobody_else(
+        self, phases: list[Phase], seed: int, is_secure: bool
+    ) -> None:
+        line = self.line(seed, _KEYS if is_secure else None)
+        line.run(Phase("talk", 3))
+        muted = 0
+        for phase in phases:
+            muted = muted + phase.frames if phase.kind == "mute" else 0
+            if muted * 0.02 < STRANGER_SECONDS - 0.2:
+                line.run(phase)
+        line.run(Phase("talk", 12))
+        self.assertEqual(line.missing(), 0)
+        self.assertFalse(line.is_stranger_heard())
+        self.assertFalse({to for _, to in self.sent} & set(STRANGERS))
+        self.assertEqual(self.sent[-1][1], line.voice.place)
+
+    @settings(max_examples=30, deadline=None)
+    @given(st.integers(0, 400), st.sampled_from(STRANGERS), st.integers(0, 2**32))
+    def test_a_stranger_is_believed_after_long_silence_and_the_named_place_again(
+        self, silent_frames: int, place: tuple[str, int], seed: int
+    ) -> None:
+        line = self.line(seed)
+        line.run(Phase("talk", 20))
+        old, line.voice = line.voice, line.new_voice(place)
+        for _ in range(silent_frames):
+            self.tick()
+        heard = len(self.ear.audio) - self.ear.filled
+        line.run(Phase("talk", 4))
+        self.assertEqual(self.sent[-1][1], REMOTE)
+        self.assertEqual(len(self.ear.audio) - self.ear.filled, heard)
+        line.run(Phase("talk", 150))
+        self.assertEqual(self.sent[-1][1], place)
+        # The place that was named is back: it goes before a place that was learnt.
+        line.voice = old
+        line.run(Phase("talk", 3, attackers=1))
+        self.assertEqual(self.sent[-1][1], REMOTE)
+
+    def test_until_somebody_spoke_a_place_behind_nat_is_learnt_soon(self) -> None:
+        line = self.line()
+        line.voice.place = PLACES[2]
+        line.run(Phase("mute", 3))
+        line.run(Phase("talk", 9))
+        self.assertEqual(self.sent[-1][1], PLACES[2])
+        heard = len(self.ear.audio) - self.ear.filled
+        line.run(Phase("talk", 10))
+        self.assertEqual(len(self.ear.audio) - self.ear.filled, heard + 1600)
+
+    def test_who_left_by_a_new_description_is_not_followed(self) -> None:
+        line = self.line()
+        line.run(Phase("talk", 10))
+        self.stream.agree(evolve(TERMS, remote=PLACES[3]))
+        for _ in range(50):
+            line.run(Phase("talk", 1))
+            self.assertEqual(self.sent[-1][1], PLACES[3])
+
+    def test_numbers_that_cannot_follow_are_another_source(self) -> None:
+        line = self.line()
+        line.run(Phase("talk", 10))
+        line.voice.place = PLACES[1]
+        line.voice.number = (line.voice.number + 20000) & 0xFFFF
+        line.run(Phase("talk", 100))
+        self.assertEqual(self.sent[-1][1], REMOTE)
+
+    def test_what_goes_on_elsewhere_while_it_goes_on_here_moves_nothing(self) -> None:
+        line = self.line()
+        line.run(Phase("talk", 10))
+        for _ in range(50):
+            line.run(Phase("talk", 1))
+            copy = evolve(line.voice, place=PLACES[1])
+            for _ in range(3):
+                self.stream.rtp_received(copy.packet(b"\x22" * 160), copy.place)
+        self.assertEqual(self.sent[-1][1], REMOTE)
+        self.assertNotIn(b"\x22" * 40, self.ear.audio)
