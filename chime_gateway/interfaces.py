@@ -155,8 +155,14 @@ class AgentSession(Protocol):
     def truncate(self, item_id: str, content_index: int, played_ms: int) -> None:
         """Of this item the caller heard only so much."""
 
-    def say(self, instructions: str) -> None:
-        """Let the agent speak now, told by C{instructions} for this once."""
+    def say(self, instructions: str, *, is_last: bool = False) -> None:
+        """
+        Let the agent speak now, told by C{instructions} for this once.
+
+        @param is_last: these are its last words: nothing else is said before them or
+            after.  They are asked for again if somebody else is first, and if nothing
+            came of them.
+        """
 
     def interject(self, instructions: str) -> None:
         """The same beside the conversation: the agent will not know of it."""
@@ -190,6 +196,12 @@ class AgentEvents(Protocol):
     def speech_started(self, item_id: str) -> None: ...
     def speech_stopped(self, item_id: str) -> None: ...
     def response_started(self, response_id: str) -> None: ...
+    def last_words_start(self, response_id: str) -> None:
+        """
+        The response that starts next is the last words that were asked for, as far as
+        it is known; if that is said of another one later, it was not.
+        """
+
     def response_done(
         self, response_id: str, status: str, detail: str, tokens: Mapping[str, int]
     ) -> None: ...

@@ -39,6 +39,7 @@ class Responses:
         self._events = events
         self._active: set[str] = set()
         self._wanted: Command | None = None
+        self._last_words: Command | None = None
         self._transcripts: dict[str, str] = {}  # response -> the item it writes down
         self._written: set[str] = set()  # those of which the text has come
 
@@ -52,8 +53,10 @@ class Responses:
         else:
             self._wanted = command
 
-    def create_now(self, command: Command) -> None:
+    def create_now(self, command: Command, *, is_last: bool) -> None:
         """Instead of the one that is being made."""
+        if is_last:
+            self._last_words = command
         self._cancel_active()
         self.create(command)
 
@@ -84,6 +87,8 @@ class Responses:
             asked = self._commands.answer(Kind.RESPONSE)
         if asked is not None and asked.kind is Kind.RESPONSE:
             self._wanted = self._wanted or asked.command
+            if asked.command is self._last_words:
+                self._cancel_active()
 
     def was_refused(self) -> None:
         """One that was asked for will not be made."""
@@ -104,8 +109,13 @@ class Responses:
                 self._written.discard(oldest)
             return
         self._active.add(event.response_id)
-        self._commands.answer(Kind.RESPONSE)
+        asked = self._commands.answer(Kind.RESPONSE)
+        last_words = self._last_words
+        if last_words is not None and asked is not None and asked.command is last_words:
+            self._events.last_words_start(event.response_id)
         self._events.response_started(event.response_id)
+        if last_words is not None and self._wanted is last_words:
+            self._cancel_active()
 
     def text(self, event: ResponseText) -> None:
         item_id = self._transcripts.get(event.response_id)

@@ -175,8 +175,9 @@ class AzureSession:
         command = commands.truncate_item(item_id, content_index, played_ms)
         self._commands.ask(Kind.TRUNCATE, command, item_id)
 
-    def say(self, instructions: str) -> None:
-        self._responses.create_now(commands.create_response(instructions))
+    def say(self, instructions: str, *, is_last: bool = False) -> None:
+        command = commands.create_response(instructions)
+        self._responses.create_now(command, is_last=is_last)
 
     def interject(self, instructions: str) -> None:
         self._responses.create(commands.create_aside(self._dialect, instructions))

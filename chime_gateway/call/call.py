@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from attrs import evolve
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -36,9 +36,6 @@ from chime_gateway.settings.agent_profile import AgentProfile
 
 #: Limits are looked at this often.
 _CHECK_SECONDS: Final = 0.5
-
-#: A caller's speech right behind the agent's loss must not hold a call open.
-_PLAY_OUT_SLACK_SECONDS: Final = 2.0
 
 
 class Call:
@@ -95,7 +92,7 @@ class Call:
             self._pump,
             clock=clock,
             began=self._began,
-            answer_seconds=limits.agent_silence_seconds,
+            limits=limits,
             tools=context.tools,
         )
         # Called for every frame: nothing stands in between.
@@ -149,6 +146,8 @@ class Call:
 
         @param target: a number or a C{sip:} URI; C{name} is what records say.
         """
+        if self._parting.has_begun:
+            return fail(TransferFailed("the call is ending"))
         transferring = self._transfers.begin(name or target, target, self._clock())
         transferring.addErrback(self._transfer_failed_unasked)
         return transferring
@@ -271,15 +270,13 @@ class Call:
     def say_goodbye(self, ending: Ending) -> None:
         self._parting.say_goodbye(ending, self._clock() + self._limits.goodbye_seconds)
         self.conversation.say_goodbye(self._parting.farewell)
+        self._transfers.call_off("the call is ending")
 
     def play_out(self, ending: Ending | None) -> None:
         self.conversation.close()
         self._give_up_opening()
         self._pump.detach_agent()
-        now = self._clock()
-        owed = self._pump.queued_seconds(now)
-        slack = _PLAY_OUT_SLACK_SECONDS + 2 * self._leg.traits.lag_seconds
-        self._parting.play_out(ending, now + owed + slack)
+        self._parting.play_out(ending, self._pump.heard_by(self._clock()))
 
     def end(self, ending: Ending | None, *, hang_up_leg: bool) -> None:
         ending = ending or self._parting.ending
@@ -395,6 +392,6 @@ class Call:
         elif (too_long := time_ending(limits, now - self._began)) is not None:
             self.part(too_long)
         elif self.conversation.answer.is_overdue(now):
-            self.conversation.close()
             seconds = limits.agent_silence_seconds
-            self.agent_gone(f"the agent sent nothing for {seconds:g} s")
+            self.conversation.close()
+            self.conversation.agent_lost(f"the agent sent nothing for {seconds:g} s")

@@ -24,6 +24,10 @@ class Parting:
         self._heard_by: float | None = None
 
     @property
+    def has_begun(self) -> bool:
+        return self.ending is not None
+
+    @property
     def is_saying_goodbye(self) -> bool:
         return self._goodbye_by is not None
 

@@ -7,7 +7,7 @@ It knows neither the carrier nor what becomes of the call.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from attrs import define, field
 from twisted.internet.defer import Deferred, fail
@@ -17,6 +17,9 @@ from twisted.python.failure import Failure
 from chime_gateway.call.reports import events
 from chime_gateway.call.reports.events import TransferFacts
 from chime_gateway.errors import TransferFailed
+
+#: Carriers say before that how it went.
+_MOST_SECONDS: Final = 120.0
 
 
 @define(kw_only=True)
@@ -64,6 +67,7 @@ class TransferAttempt:
         self._begin = begin
         self._begin_by = begin_by
         self._has_begun = False
+        self._known_by = 0.0
 
     @property
     def has_begun(self) -> bool:
@@ -78,12 +82,18 @@ class TransferAttempt:
         """
         @param is_quiet: the agent has said what it had to say, and was heard.
         """
-        if not self.is_over and (is_quiet or now >= self._begin_by):
-            self.start()
+        if self.is_over:
+            return
+        if self._has_begun:
+            if now >= self._known_by:
+                self._fail("nothing was heard of it")
+        elif is_quiet or now >= self._begin_by:
+            self.start(now)
 
-    def start(self) -> None:
+    def start(self, now: float) -> None:
         """Do not wait."""
         self._has_begun = True
+        self._known_by = now + _MOST_SECONDS
         self._begin().addCallbacks(lambda _: self._transferred(), self._failed)
 
     def call_off(self, why: str) -> None:
@@ -181,7 +191,7 @@ class CallTransfers:
 
         attempt.done.addCallbacks(transferred, failed).addErrback(self._owner.bug)
         if wait_seconds is None:
-            attempt.start()
+            attempt.start(now)
         return told
 
     def tick(self, now: float, is_quiet: Callable[[float], bool]) -> None:
@@ -189,8 +199,8 @@ class CallTransfers:
         @param is_quiet: whether what the agent had to say was heard.
         """
         attempt = self._attempt
-        if attempt is not None and not attempt.has_begun:
-            attempt.tick(now, is_quiet(now))
+        if attempt is not None and not attempt.is_over:
+            attempt.tick(now, not attempt.has_begun and is_quiet(now))
 
     def call_off(self, why: str) -> None:
         """One that has not begun will not be."""

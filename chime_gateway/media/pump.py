@@ -36,6 +36,10 @@ EARLY_SECONDS: Final = 2.0
 #: Late audio of this many interrupted items and responses is recognised.
 _REMEMBERED_CUTS: Final = 64
 
+#: All that was said is heard so long after it should be, or never; a carrier that is
+#: late adds twice its lag.
+_HEARD_SLACK_SECONDS: Final = 2.0
+
 #: The sound of waiting: short, and 20 dB below speech.
 _TONE_HZ: Final = 425.0
 _TONE_SECONDS: Final = 0.3
@@ -104,7 +108,9 @@ class MediaPump:
         self._cut_responses: dict[str, None] = {}
         self._tone: bytes | None = None
 
-        self._gap_seconds = GAP_SECONDS + leg.traits.lag_seconds
+        lag = leg.traits.lag_seconds
+        self._gap_seconds = GAP_SECONDS + lag
+        self._heard_slack_seconds = _HEARD_SLACK_SECONDS + 2 * lag
         self._heard_caller_at = self._quiet_since = clock()
         self._filled = 0
         self._probe_at = 0.0
@@ -228,6 +234,10 @@ class MediaPump:
     def response_started(self, response_id: str) -> None:
         self._active_responses.add(response_id)
 
+    def refuse(self, response_id: str) -> None:
+        """Nothing of this response is to be heard."""
+        _remember(self._cut_responses, response_id)
+
     def response_done(self, response_id: str) -> None:
         """No more audio will come for any item of this response."""
         self._active_responses.discard(response_id)
@@ -332,6 +342,10 @@ class MediaPump:
     def queued_seconds(self, now: float) -> float:
         """The agent's audio that is not heard yet."""
         return self._play_queue.queued_seconds(now)
+
+    def heard_by(self, now: float) -> float:
+        """What is not heard by then of all that was said is not waited for."""
+        return now + self.queued_seconds(now) + self._heard_slack_seconds
 
     def is_drained(self, now: float) -> bool:
         """All that the agent said was heard."""

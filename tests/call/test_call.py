@@ -162,7 +162,8 @@ class CallTests(CallTestCase):
     def test_a_call_over_its_time_ends_with_a_goodbye(self) -> None:
         call = self.call()
         self.run_for(61, call)
-        self.assertEqual(self.log[-1][0], "agent.say")
+        self.assertEqual(self.log[-1][0], "agent.last_words")
+        call.conversation.last_words_start("bye")
         call.conversation.response_started("bye")
         call.conversation.agent_audio("bye", "i9", 0, b"b" * 8000)
         call.conversation.response_done("bye", "completed", "", {})
@@ -310,7 +311,7 @@ class TableTests(CallTestCase):
     def test_parting_with_all_lets_each_agent_say_goodbye(self) -> None:
         self.call()
         self.table.part_all()
-        self.assertEqual(self.log[-1][0], "agent.say")
+        self.assertEqual(self.log[-1][0], "agent.last_words")
 
     def test_hanging_up_on_all_ends_them_now(self) -> None:
         self.call()

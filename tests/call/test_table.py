@@ -37,7 +37,7 @@ class BrokenLeg(RecordingLeg):
 
 
 class BrokenAgent(RecordingAgent):
-    def say(self, instructions: str) -> None:
+    def say(self, instructions: str, *, is_last: bool = False) -> None:
         raise Broken("say")
 
     def close(self) -> None:
@@ -90,7 +90,7 @@ class FaultTests(SynchronousTestCase):
         if parts:
             table.part_all()
             self.assertEqual(
-                [name for name, *_ in self.log].count("agent.say"),
+                [name for name, *_ in self.log].count("agent.last_words"),
                 len(schedule) - schedule.count("agent"),
             )
         table.hang_up_all()

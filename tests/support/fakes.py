@@ -94,8 +94,8 @@ class RecordingAgent:
     def truncate(self, item_id: str, content_index: int, played_ms: int) -> None:
         self.log.append(("agent.truncate", item_id, content_index, played_ms))
 
-    def say(self, instructions: str) -> None:
-        self.log.append(("agent.say", instructions))
+    def say(self, instructions: str, *, is_last: bool = False) -> None:
+        self.log.append(("agent.last_words" if is_last else "agent.say", instructions))
 
     def interject(self, instructions: str) -> None:
         self.log.append(("agent.interject", instructions))

@@ -131,7 +131,7 @@ class VirtualCall:
         )
         self.measures = RecordingMeasures()
         self.closed: list[tuple[int, str]] = []
-        table = CallTable(
+        self.table = table = CallTable(
             self.agents,
             roster=Roster(agents={"default": profile or AgentProfile()}, routes={}),
             tools=tools or RecordingTools([]),

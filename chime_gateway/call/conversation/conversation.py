@@ -14,6 +14,8 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from chime_gateway.call.conversation import farewell
+from chime_gateway.call.conversation.farewell import Farewell
 from chime_gateway.call.conversation.transcript import Speaker
 from chime_gateway.call.conversation.turns import Turns
 from chime_gateway.call.limits import OwedAnswer
@@ -23,8 +25,8 @@ from chime_gateway.call.tools.belt import ToolBelt, ToolUse
 from chime_gateway.call.tools.keypad import Collected, Keypad
 from chime_gateway.interfaces import AgentSession, ToolRunner
 from chime_gateway.media.pump import MediaPump
-from chime_gateway.outcomes import Ending, Outcome
 from chime_gateway.settings.agent_profile import TONE, AgentProfile
+from chime_gateway.settings.values import Limits
 
 #: The service goes on by itself after a tool of its own; if it has not begun to
 #: by now, it waits to be told.
@@ -32,10 +34,9 @@ _MCP_SECONDS: Final = 1.5
 
 _VERBATIM: Final = "Say this to the caller, word for word and nothing else: "
 _GREETING: Final = "Greet the caller now, with these words and no others: "
-_FAREWELL: Final = "Say goodbye to the caller in one short sentence."
 
 
-class Owner(Protocol):
+class Owner(farewell.Owner, Protocol):
     """The call around the conversation."""
 
     def happened(self, payload: events.Payload) -> None: ...
@@ -45,9 +46,6 @@ class Owner(Protocol):
     def text_missed(self, form: str) -> None:
         """A turn of the caller's was not written down; C{form} says how."""
 
-    def goodbye_said(self) -> None: ...
-    def leave(self, ending: Ending) -> None: ...
-    def part(self, ending: Ending, farewell: str) -> None: ...
     def send_digits(self, digits: str) -> bool: ...
     def transfer_when_said(self, name: str, address: str) -> Deferred[None]: ...
     def interrupted(self) -> None:
@@ -77,11 +75,11 @@ class Conversation:
         *,
         clock: Callable[[], float],
         began: float,
-        answer_seconds: float,
+        limits: Limits,
         tools: ToolRunner,
     ) -> None:
         self.agent: AgentSession | None = None
-        self.answer = OwedAnswer(clock, answer_seconds)
+        self.answer = OwedAnswer(clock, limits.agent_silence_seconds)
         self.turns = Turns(
             record.call_id,
             clock,
@@ -98,9 +96,9 @@ class Conversation:
         self._belt = ToolBelt(profile, self, tools, clock, owner.bug)
         self._keypad = Keypad(self._typed)
         self._is_caller_speaking = False
-        self._is_parting = False
-        self._goodbye_id: str | None = None
-        self._leaving: tuple[str, Ending] | None = None
+        self._farewell = Farewell(
+            owner, pump, clock, limits.goodbye_seconds, may_stay=profile.interruptible
+        )
         self._responses: set[str] = set()
         self._turn_ended_at = began
         self._spoke_at = began - 1.0
@@ -121,13 +119,11 @@ class Conversation:
 
     def say_goodbye(self, words: str) -> None:
         """The last of the agent; the caller is not listened to any more."""
-        self._is_parting = True
         self.answer.settle()
         self._belt.close()
         self._silence_agent()
         self._pump.mute_caller()
-        if self.agent is not None:
-            self.agent.say(words)
+        self._farewell.say_goodbye(self.agent, words)
 
     def close(self) -> None:
         """The agent goes, if it is still there, and with it what it waits for."""
@@ -141,16 +137,16 @@ class Conversation:
 
     def say(self, text: str) -> bool:
         """Have the agent say this now; C{False}: there is none."""
-        if self.agent is None or self._is_parting:
+        if self.agent is None or self._farewell.is_goodbye:
             return False
-        self._silence_agent()
+        self._interrupted()
         self.agent.say(_VERBATIM + text)
         self.answer.expect()
         return True
 
     def instruct(self, text: str, *, respond: bool) -> bool:
         """Give the agent an order; C{False}: there is none."""
-        if self.agent is None or self._is_parting:
+        if self.agent is None or self._farewell.is_goodbye:
             return False
         self.agent.tell(text, is_order=True)
         if respond:
@@ -171,11 +167,16 @@ class Conversation:
             self._keypad.tick(now, not self._pump.is_drained(now))
         if self._belt.is_running:
             self._belt.tick(now)
+        if self._farewell.is_hang_up:
+            self._farewell.tick(now)
 
     def check(self, now: float) -> None:
         """Twice a second."""
         self._pump.report_heard(now)
         self.turns.settle()
+        if self.agent is not None and self._farewell.is_due_again(now):
+            self._silence_agent()
+            self._farewell.ask_again(self.agent)
         if (
             self._mcp_called_at is not None
             and now - self._mcp_called_at >= _MCP_SECONDS
@@ -196,8 +197,8 @@ class Conversation:
     def digit_pressed(self, digit: str) -> None:
         self._record.digits += 1
         now = self._clock()
-        if self._profile.interruptible and not self._pump.is_drained(now):
-            self._silence_agent()
+        if self._can_interrupt and not self._pump.is_drained(now):
+            self._interrupted()
             if self.agent is not None:
                 self.agent.cancel()
         self._keypad.press(digit, now)
@@ -207,7 +208,7 @@ class Conversation:
         text = f"[The caller pressed {digits} on the keypad]"
         self._owner.happened(events.KeysPressed(len(digits)))
         self.turns.note(Speaker.KEYPAD, digits)
-        if self.agent is not None and not self._is_parting:
+        if self.agent is not None and not self._farewell.is_goodbye:
             self.agent.tell(text)
             self._respond()
 
@@ -216,6 +217,8 @@ class Conversation:
     def agent_audio(
         self, response_id: str, item_id: str, content_index: int, audio: bytes
     ) -> None:
+        if not self._farewell.admits(response_id):
+            self._pump.refuse(response_id)
         self._pump.agent_audio(response_id, item_id, content_index, audio)
         self.answer.sign_of_life()
 
@@ -225,9 +228,9 @@ class Conversation:
     def speech_started(self, item_id: str) -> None:
         self._is_caller_speaking = True
         self.answer.settle()
-        if self._profile.interruptible and not self._is_parting:
+        if self._can_interrupt:
             self._owner.interrupted()
-            self._silence_agent()
+            self._interrupted()
         self.turns.caller_began(item_id)
 
     def speech_stopped(self, item_id: str) -> None:
@@ -238,13 +241,15 @@ class Conversation:
         self._pump.turn_ended()
         self.answer.expect()
 
+    def last_words_start(self, response_id: str) -> None:
+        if self._farewell.started(response_id):
+            self._silence_agent()
+
     def response_started(self, response_id: str) -> None:
         self._record.responses += 1
         self._responses.add(response_id)
         self._mcp_called_at = None
         self._pump.response_started(response_id)
-        if self._is_parting:
-            self._goodbye_id = response_id
         self.answer.expect()
 
     def response_done(
@@ -265,11 +270,8 @@ class Conversation:
         if not self._responses:
             self.turns.agent_silent(is_cut=status == "cancelled")
         self._belt.response_done(response_id)
-        if self._is_parting:
-            if response_id == self._goodbye_id:
-                self._owner.goodbye_said()
-        elif self._leaving is not None and self._leaving[0] == response_id:
-            self._leave(self._leaving[1])
+        has_spoken = self._spoke_at >= self._turn_ended_at
+        self._farewell.response_done(response_id, status, has_spoken)
 
     def caller_said(self, item_id: str, text: str) -> None:
         self.turns.caller_said(item_id, text)
@@ -307,15 +309,13 @@ class Conversation:
 
     def agent_lost(self, reason: str) -> None:
         self.agent = None
-        self._owner.agent_gone(reason)
+        if not self._farewell.agent_lost():
+            self._owner.agent_gone(reason)
 
     # -- ToolUser ----------------------------------------------------------------------
 
     def end_when_said(self, response_id: str) -> None:
-        self._leaving = (
-            response_id,
-            Ending(Outcome.COMPLETED, "the agent ended the call"),
-        )
+        self._farewell.hang_up(response_id)
 
     def transfer_when_said(self, name: str, address: str) -> Deferred[None]:
         return self._owner.transfer_when_said(name, address)
@@ -335,7 +335,7 @@ class Conversation:
 
     def tools_done(self) -> None:
         # Whoever is speaking now will be answered, and that answer knows.
-        if self._leaving is None and not self._is_caller_speaking:
+        if not self._farewell.is_hang_up and not self._is_caller_speaking:
             self._respond()
 
     def tool_used(self, use: ToolUse) -> None:
@@ -382,12 +382,17 @@ class Conversation:
         self.turns.agent_silent(is_cut=True)
 
     def _respond(self) -> None:
-        if self.agent is not None and not self._is_parting:
+        if self.agent is not None and not self._farewell.is_goodbye:
             self.agent.respond()
             self.answer.expect()
 
-    def _leave(self, ending: Ending) -> None:
-        if self._spoke_at >= self._turn_ended_at:
-            self._owner.leave(ending)  # it has said goodbye; let it be heard
-        else:
-            self._owner.part(ending, _FAREWELL)
+    @property
+    def _can_interrupt(self) -> bool:
+        """Whoever speaks now is listened to."""
+        is_heard = self.agent is not None and not self._farewell.is_goodbye
+        return self._profile.interruptible and is_heard
+
+    def _interrupted(self) -> None:
+        """Somebody has something to say."""
+        self._farewell.stay(self.agent)
+        self._silence_agent()

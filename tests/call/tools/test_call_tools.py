@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 
+from attrs import evolve
+
 from chime_gateway.call.reports.event_json import payload_json
 from chime_gateway.outcomes import Outcome
-from tests.support.conversation import GONE, SECOND, ConversationTestCase
+from tests.support.conversation import GONE, PROFILE, SECOND, ConversationTestCase
 
 
 class EndCallTests(ConversationTestCase):
@@ -26,8 +28,9 @@ class EndCallTests(ConversationTestCase):
         self.clock.advance(0.1)
         self.response(("end_call", {}))
         self.done()
-        ((_, words),) = self.called("agent.say")
+        ((_, words),) = self.called("agent.last_words")
         self.assertIn("goodbye", words)
+        self.talk.last_words_start("bye")
         self.talk.response_started("bye")
         self.talk.agent_audio("bye", "b", 0, SECOND)
         self.talk.response_done("bye", "completed", "", {})
@@ -41,6 +44,54 @@ class EndCallTests(ConversationTestCase):
         self.done()
         self.run_for(4.6)
         self.assertEqual(self.ending().outcome, Outcome.COMPLETED)
+
+    def test_a_caller_who_speaks_before_the_last_words_were_heard_stays(self) -> None:
+        self.response(("end_call", {}), speech=SECOND)
+        self.done()
+        self.run_for(0.5)
+        self.talk.speech_started("u")
+        self.assertEqual(self.called("agent.close", "leg.hang_up"), [])
+        self.assertEqual(len(self.called("agent.truncate")), 1)
+        ((_, order, is_order),) = self.called("agent.tell")
+        self.assertIn("goes on", order)
+        self.assertTrue(is_order)
+        self.run_for(1.0)
+        self.talk.speech_stopped("u")
+        self.run_for(1.0)
+        self.assertEqual(len(self.table.calls()), 1)
+
+    def test_so_does_one_who_presses_a_key(self) -> None:
+        self.response(("end_call", {}), speech=SECOND)
+        self.done()
+        self.run_for(0.5)
+        self.call.digit_pressed("1")
+        self.run_for(2.5)
+        self.assertEqual(len(self.table.calls()), 1)
+        self.assertEqual(self.called("agent.respond"), [("agent.respond",)])
+
+    def test_an_agent_that_is_lost_after_its_last_words_has_hung_up(self) -> None:
+        self.response(("end_call", {}), speech=SECOND)
+        self.done()
+        self.run_for(0.5)
+        self.talk.agent_lost("the session expired")
+        self.run_for(0.6)
+        self.assertEqual(self.ending().reason, "the agent ended the call")
+
+    def test_a_response_that_is_never_done_does_not_keep_the_line(self) -> None:
+        self.response(("end_call", {}), speech=SECOND)
+        self.run_for(5.1)
+        self.assertEqual(self.ending().reason, "the agent ended the call")
+
+
+class UninterruptedEndCallTests(ConversationTestCase):
+    profile = evolve(PROFILE, interruptible=False)
+
+    def test_the_last_words_stand(self) -> None:
+        self.response(("end_call", {}), speech=SECOND)
+        self.talk.speech_started("u")
+        self.done()
+        self.run_for(1.1)
+        self.assertEqual(self.ending().reason, "the agent ended the call")
 
 
 class DigitTests(ConversationTestCase):

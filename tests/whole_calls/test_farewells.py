@@ -1,0 +1,101 @@
+"""
+Whole calls that end: at any moment of a conversation one goodbye is heard, all of it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from chime_gateway.audio import PCMU
+from chime_gateway.call.reports.events import CallEnded, HeardFacts, TurnFacts
+from chime_gateway.codec.tone import tone
+from chime_gateway.outcomes import Outcome
+from chime_gateway.settings.agent_profile import AgentProfile
+from chime_gateway.sim.caller.caller import CallPlan
+from chime_gateway.sim.realtime.behaviour import Behaviour
+from chime_gateway.sim.realtime.faults.which import Which
+from chime_gateway.sim.realtime.voices import Part, Speech, Turn
+from tests.support.virtual import VirtualCall
+from tests.whole_calls.test_media_stream import LONG, SHORT, phrase
+
+#: Moments at which a call is told to end; the same ones each time.
+RUNS = 40
+
+PROFILE = AgentProfile(goodbye="Say goodbye.")
+
+
+class Polite:
+    """Says goodbye when it is told to, and something else otherwise."""
+
+    def answer(self, turn: Turn) -> Sequence[Part]:
+        if turn.instructions == PROFILE.goodbye:
+            return [Speech(tone(turn.output_codec, 900, 1.0), "Goodbye.")]
+        return [Speech(tone(turn.output_codec, 440, 2.0), "Something else.")]
+
+
+class FarewellTests(SynchronousTestCase):
+    def part_at(self, at: float, *, has_keys: bool = False, **more: Any) -> VirtualCall:
+        said = phrase(PCMU, *LONG), phrase(PCMU, *SHORT)
+        plan = CallPlan(
+            utterances=said * 4, interrupt_after_seconds=(0.4, None, 0.9, None)
+        )
+        call = VirtualCall(plan, voice=Polite(), profile=PROFILE, **more)
+        call.clock.callLater(at, call.table.part_all)
+        if has_keys:
+            for after in range(1, 20):
+                call.clock.callLater(at + after * 0.1, self.press, call)
+        call.run()
+        return call
+
+    @staticmethod
+    def press(call: VirtualCall) -> None:
+        for live in call.table.calls():
+            live.digit_pressed("1")
+
+    def hold(self, call: VirtualCall, at: float) -> None:
+        ended = call.events[-1].payload
+        assert isinstance(ended, CallEnded)
+        (record,) = call.measures.records
+        assert record.ending is not None
+        self.assertIs(record.ending.outcome, Outcome.DRAINED)
+        spoken = [turn for turn in ended.transcript if turn.speaker == "agent"]
+        self.assertEqual(self.heard(spoken[-1]), ("Goodbye.", 1000))
+        whole = [turn for turn in spoken if self.heard(turn) == ("Goodbye.", 1000)]
+        self.assertEqual(len(whole), 1)
+        self.assertLess(call.clock.seconds() - at, 10.0)
+
+    @staticmethod
+    def heard(turn: TurnFacts) -> tuple[str, int | None]:
+        heard = turn.heard or HeardFacts(
+            interrupted=False, heard_ms=None, spoken_ms=None, heard_text=""
+        )
+        return turn.text, heard.heard_ms
+
+    def test_one_goodbye_is_heard_whenever_the_call_is_told_to_end(self) -> None:
+        dice = random.Random(23)
+        for run in range(RUNS):
+            at = dice.uniform(0.1, 9.0)
+            with self.subTest(run=run, at=at):
+                call = self.part_at(
+                    at,
+                    has_keys=bool(run % 2),
+                    is_raw=dice.random() < 0.5,
+                    is_preview=dice.random() < 0.5,
+                )
+                self.hold(call, at)
+
+    def test_also_where_the_service_or_the_caller_is_first(self) -> None:
+        dice = random.Random(23)
+        twice = Which(1, 2)
+        for fault in (
+            Behaviour(vad_first=twice),
+            Behaviour(speech_after_create=twice),
+        ):
+            for run in range(10):
+                at = dice.uniform(0.1, 9.0)
+                with self.subTest(fault=fault, run=run, at=at):
+                    self.hold(self.part_at(at, behaviour=fault), at)
