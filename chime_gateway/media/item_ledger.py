@@ -106,18 +106,23 @@ class Ledger:
         self._items[item.key] = item
 
     def take_heard(self, head: int) -> list[Item]:
-        """What is complete and was heard to its end; it is forgotten here."""
-        heard = [
+        """
+        What is complete and was heard to its end; it is forgotten here.  So is what
+        was heard before that: nobody says any more that it is complete.
+        """
+        played = [
             item
             for item in (*self._past, *self._items.values())
-            if item.is_complete and item.heard(head) >= item.owed
+            if item.heard(head) >= item.owed
         ]
-        for item in heard:
+        while played and not played[-1].is_complete:
+            played.pop()
+        for item in played:
             if item.is_of_past_session:
                 self._past.remove(item)
             else:
                 del self._items[item.key]
-        return heard
+        return played
 
     def cut(self, head: int) -> list[Cut]:
         """

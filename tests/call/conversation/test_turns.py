@@ -159,6 +159,17 @@ class TurnsTests(SynchronousTestCase):
         how="speech",
         buffers=True,
     )
+    @example(
+        # Nobody says that the first item is complete, until long after the second.
+        answers=[
+            Answer(
+                [Spoken(2, [200], False, 0.0), Spoken(2, [200], True, 0.0)], 9.0, 0.0
+            )
+        ],
+        interrupt_at=0,
+        how="speech",
+        buffers=True,
+    )
     @given(
         answers=ANSWERS,
         interrupt_at=st.integers(0, 30),
