@@ -157,7 +157,7 @@ class Kept:
     def workers(self) -> Iterator[WorkerThread[Any]]:
         """The threads that write."""
         if self.store is not None:
-            yield self.store.writer.worker
+            yield from self.store.writer.workers
         if self.recordings is not None:
             yield self.recordings.worker
         if self.captures is not None:
@@ -166,5 +166,27 @@ class Kept:
     def health(self) -> Mapping[str, Any]:
         if self.store is None:
             return {}
-        fault = self.store.writer.fault
-        return {"store": f"away: {fault}" if fault else "ok"}
+        writer = self.store.writer
+        fault = writer.fault
+        return {
+            "store": f"away: {fault}" if fault else "ok",
+            "store_oldest_seconds": round(writer.oldest_seconds, 1),
+        }
+
+    def notes(self) -> Mapping[str, Any]:
+        """What is not all right, and keeps no call away."""
+        if self.store is None or not self.store.writer.fault:
+            return {}
+        return self.health()
+
+    def fault(self) -> str | None:
+        """
+        Why this gateway should get no calls, for what is kept of them.
+
+        Records wait on this machine while the database is away, and while a newer
+        gateway has it, as in the middle of an upgrade of many.  A program that was
+        started with a database that it does not know is a mistake, like a setting.
+        """
+        if self.store is None or self.store.writer.is_open:
+            return None
+        return self.store.writer.fault if self.store.writer.is_foreign else None

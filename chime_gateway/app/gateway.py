@@ -236,12 +236,13 @@ class GatewayService(MultiService):
         }
 
     def ready(self) -> tuple[int, Mapping[str, Any]]:
-        why = self.calls.fault()
+        why = self.calls.fault() or self.kept.fault()
         refused = self.composition.agents.health.profile_faults()
-        about_agents = {"agents": refused} if refused else {}
+        notes = {"agents": refused} if refused else {}
+        notes |= self.kept.notes()
         if why is not None:
-            return 503, {"status": "not ready", "reason": why, **about_agents}
-        return 200, {"status": "ready", **about_agents}
+            return 503, {"status": "not ready", "reason": why, **notes}
+        return 200, {"status": "ready", **notes}
 
     # -- stopping ------------------------------------------------------------------
 

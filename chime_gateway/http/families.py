@@ -83,6 +83,11 @@ def kept_families(kept: KeptCounts) -> Iterator[Metric]:
             "1 while the database takes records.",
             value=0 if store.writer.fault else 1,
         )
+        yield GaugeMetricFamily(
+            "chimegw_store_oldest_seconds",
+            "How long the oldest record has waited for the database; 0: there is none.",
+            value=store.writer.oldest_seconds,
+        )
         yield by_label(
             "chimegw_store_entries",
             "What was written down, or was not.",

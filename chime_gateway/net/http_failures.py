@@ -17,6 +17,7 @@ from twisted.internet.error import (
     DNSLookupError,
 )
 from twisted.web.client import (
+    RequestGenerationFailed,
     RequestTransmissionFailed,
     ResponseFailed,
     ResponseNeverReceived,
@@ -26,11 +27,15 @@ from twisted.web.client import (
 UNANSWERED: Final = (
     *(ConnectError, ConnectingCancelledError, ConnectionDone, ConnectionLost),
     *(DNSLookupError, RequestTransmissionFailed, ResponseNeverReceived),
+    # Cancelled while its body was being written.
+    RequestGenerationFailed,
 )
 
 
 def was_cancelled(exc: BaseException) -> bool:
     """A request that is cancelled fails in as many ways as one that breaks."""
-    if isinstance(exc, ResponseFailed | RequestTransmissionFailed):
+    if isinstance(
+        exc, ResponseFailed | RequestTransmissionFailed | RequestGenerationFailed
+    ):
         return any(reason.check(CancelledError) for reason in exc.reasons)
     return isinstance(exc, CancelledError | ConnectingCancelledError)

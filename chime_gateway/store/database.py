@@ -14,11 +14,8 @@ from typing import Any, Final
 from sqlalchemy import (
     URL,
     Connection,
-    Engine,
     and_,
-    create_engine,
     delete,
-    event,
     func,
     make_url,
     or_,
@@ -26,10 +23,18 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    ProgrammingError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from chime_gateway.errors import ConfigError
+from chime_gateway.store.engine import new_engine, writing
 from chime_gateway.store.entries import (
     ANSWERED,
     CLOSED,
@@ -42,7 +47,12 @@ from chime_gateway.store.entries import (
 )
 from chime_gateway.store.queries import CallQuery
 from chime_gateway.store.rows import CallRow, DeliveryRow, StoredCall
-from chime_gateway.store.schema import bring_up_to_date
+from chime_gateway.store.schema import (
+    SchemaChanges,
+    WrongSchema,
+    bring_up_to_date,
+    check,
+)
 from chime_gateway.store.tables import (
     CALLS,
     DELIVERIES,
@@ -53,15 +63,23 @@ from chime_gateway.store.tables import (
     TURNS,
 )
 
-#: A locked SQLite file is waited for so long; in a thread of its own.
-_BUSY_SECONDS: Final = 3.0
-_CONNECT_SECONDS: Final = 5
-
 #: An instance that was not seen for so long is gone, and its calls with it.
 GONE_SECONDS: Final = 600.0
 
-#: What a database that is away, locked or full raises.
-Trouble: Final = (DBAPIError, PoolTimeout, OSError)
+#: What a database that is away, locked, full or another's raises.
+Trouble: Final = (DBAPIError, PoolTimeout, OSError, WrongSchema, SchemaChanges)
+
+
+def is_refusal(exc: Exception) -> bool:
+    """The database has nothing against the rest: this entry can never be."""
+    if isinstance(exc, (IntegrityError, DataError)):
+        return True
+    # What a driver says by itself of a value, without having asked the server.
+    return (
+        isinstance(exc, (ProgrammingError, InterfaceError))
+        and not exc.connection_invalidated
+        and getattr(exc.orig, "sqlstate", None) is None
+    )
 
 
 class Database:
@@ -73,42 +91,14 @@ class Database:
         self._folder = folder
         try:
             self._url: URL = make_url(url)
-            self._engine = self._new_engine()
+            self._engine = new_engine(self._url)
         except (ArgumentError, ImportError, ValueError) as exc:
             name = getattr(exc, "name", "")
             hint = " (install chime-gateway[postgresql])" if name == "psycopg" else ""
             raise ConfigError(f"CHIMEGW_DATABASE_URL: {exc}{hint}") from exc
+        self._writing = writing(self._engine)
         is_sqlite = self._engine.dialect.name == "sqlite"
         self._insert: Any = sqlite.insert if is_sqlite else postgresql.insert
-
-    def _new_engine(self) -> Engine:
-        """Rows are in no traceback: there are numbers and speech in them."""
-        if self._url.get_backend_name() != "sqlite":
-            return create_engine(
-                self._url,
-                pool_pre_ping=True,
-                pool_size=5,
-                pool_timeout=_CONNECT_SECONDS,
-                hide_parameters=True,
-                # A database made without an encoding would answer in bytes.
-                connect_args={
-                    "connect_timeout": _CONNECT_SECONDS,
-                    "client_encoding": "utf8",
-                },
-            )
-        engine = create_engine(
-            self._url,
-            connect_args={"timeout": _BUSY_SECONDS},
-            hide_parameters=True,
-        )
-
-        @event.listens_for(engine, "connect")
-        def connected(connection: Any, _: Any) -> None:
-            # Readers and the one writer do not wait for each other.
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=NORMAL")
-
-        return engine
 
     def close(self) -> None:
         self._engine.dispose()
@@ -123,15 +113,25 @@ class Database:
         """
         bring_up_to_date(self._engine, self._folder)
 
+    def check(self) -> None:
+        """
+        Does it answer, and are the tables as they were?
+
+        @raise Trouble: no.
+        """
+        with self._engine.connect() as connection:
+            check(connection)
+
     # -- writing -----------------------------------------------------------------
 
     def apply(self, entries: Sequence[Entry]) -> None:
         """
-        All of them, or none.
+        All of them, or none, and into no tables but those that this program knows.
 
         @raise Trouble: the database cannot be used now.
         """
-        with self._engine.begin() as connection:
+        with self._writing.begin() as connection:
+            check(connection)
             for kind, values in entries:
                 _APPLY[kind](self, connection, values)
 
@@ -185,7 +185,7 @@ class Database:
     def seen(self, instance: str, now: float) -> None:
         """This gateway is alive."""
         insert = self._insert(INSTANCES).values(instance=instance, seen_at=now)
-        with self._engine.begin() as connection:
+        with self._writing.begin() as connection:
             connection.execute(
                 insert.on_conflict_do_update(
                     index_elements=["instance"], set_={"seen_at": now}
@@ -230,7 +230,7 @@ class Database:
             )
             .values(instance=instance)
         )
-        with self._engine.begin() as connection:
+        with self._writing.begin() as connection:
             return int(connection.execute(query).rowcount)
 
     # -- deliveries --------------------------------------------------------------
@@ -339,7 +339,7 @@ class Database:
         @return: their ids and recordings.
         """
         old = and_(CALLS.c.started_at < started_before, CALLS.c.state == OVER)
-        with self._engine.begin() as connection:
+        with self._writing.begin() as connection:
             rows = connection.execute(
                 select(CALLS.c.call_id, CALLS.c.recording).where(old).limit(1000)
             ).all()

@@ -20,13 +20,14 @@ from chime_gateway.settings.values import StoreSettings, WebhookSettings
 from chime_gateway.store.call_book import CallBook, Notice, deliveries, lost_row
 from chime_gateway.store.database import Database
 from chime_gateway.store.entries import CLOSED
-from chime_gateway.store.journal import Journal
 from chime_gateway.store.numbers import NumberGuard
 from chime_gateway.store.queries import CallQuery
 from chime_gateway.store.recordings.files import RecordingWriter
 from chime_gateway.store.rows import CallRow, StoredCall, columns
 from chime_gateway.store.webhooks import Webhooks
-from chime_gateway.store.writer import Writer, journal_path
+from chime_gateway.store.writing.aside import Aside
+from chime_gateway.store.writing.journal import Journal, journal_path
+from chime_gateway.store.writing.writer import Writer
 
 #: What is slow at the end is waited for so long.
 _STOP_SECONDS: Final = 10.0
@@ -60,7 +61,8 @@ class Store:
         self.settings = settings
         self.guard = NumberGuard(settings.numbers, settings.numbers_key)
         folder = Path(settings.state_directory)
-        self.journal = Journal(journal_path(folder, settings.instance))
+        path = journal_path(folder, settings.instance)
+        self.journal = Journal(path, time.monotonic(), wall_time())
         try:
             self.database = Database(settings.database_url, folder)
         except ConfigError:
@@ -76,9 +78,11 @@ class Store:
         self.writer = Writer(
             self.database,
             self.journal,
+            Aside(path.with_suffix(".aside.jsonl")),
             ready=self._sweep,
             wrote=self._wake,
             upkeep=self._keep_up,
+            wall_time=wall_time,
         )
         self.book = CallBook(settings.instance, self.guard, webhooks, self.writer.put)
         self.webhooks = Webhooks(
@@ -137,7 +141,8 @@ class Store:
             self._log.warn("{count} calls of an earlier run were lost", count=len(lost))
             self._wake()
 
-    def _keep_up(self) -> None:
+    def _keep_up(self) -> bool:
+        """@return: there is more to do at once."""
         self._sweep()
         now = self._wall_time()
         if self.database.adopt_deliveries(self.settings.instance, now):
@@ -152,6 +157,7 @@ class Store:
                     path.unlink(missing_ok=True)
             if gone:
                 self._log.info("{count} old calls were deleted", count=len(gone))
+        return False
 
 
 def _last_known(row: CallRow, turns: Sequence[Mapping[str, Any]]) -> float:

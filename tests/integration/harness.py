@@ -132,7 +132,7 @@ class GatewayTestCase(ReactorTestCase):
 
     async def get(self, path: str) -> tuple[int, str]:
         endpoint = TCP4ClientEndpoint(self.reactor, "127.0.0.1", self.port)
-        protocol: Any = await endpoint.connect(Factory.forProtocol(_Page))
+        protocol: Any = await endpoint.connect(Factory.forProtocol(Page))
         head = f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
         protocol.transport.write(head.encode())
         text = (await protocol.done).decode()
@@ -151,7 +151,7 @@ class GatewayTestCase(ReactorTestCase):
             await self.pause(0.005)
 
 
-class _Page(Protocol):
+class Page(Protocol):
     def __init__(self) -> None:
         self.data = b""
         self.done: Deferred[bytes] = Deferred()

@@ -9,11 +9,11 @@ from typing import Any
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway import store
+from chime_gateway.store import schema
 from chime_gateway.store.database import GONE_SECONDS, Database
 from chime_gateway.store.entries import (
     ANSWERED,
@@ -55,9 +55,7 @@ class _Tests:
         old = Database(self.new_url(), self.folder)
         self.addCleanup(old.close)  # type: ignore[attr-defined]
         with old._engine.begin() as connection:
-            # As a gateway of before the first migration would have left it.
-            connection.execute(text("CREATE TABLE alembic_version (version_num TEXT)"))
-        old.migrate()
+            schema._upgrade(connection)
         for database in (old, self.database):
             with database._engine.connect() as connection:
                 context = MigrationContext.configure(connection)

@@ -130,7 +130,7 @@ class StoreTests(SynchronousTestCase):
 class PathTests(SynchronousTestCase):
     def test_the_state_is_made_where_it_is_not(self) -> None:
         folder = temporary_folder(self) / "a" / "b"
-        from chime_gateway.store.journal import Journal
+        from chime_gateway.store.writing.journal import Journal
 
         journal = Journal(Path(folder) / "journal.jsonl")
         journal.close()

@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -89,6 +90,20 @@ class Postgres:
     def stop(self) -> None:
         self._run("pg_ctl", "-D", self._data, "-m", "immediate", "stop", check=False)
 
+    def _signal(self, number: signal.Signals) -> None:
+        """To all of its processes, as a machine that stands still would have it."""
+        first = int((self._folder / "data" / "postmaster.pid").read_text().split()[0])
+        children = Path(f"/proc/{first}/task/{first}/children").read_text().split()
+        for pid in (first, *map(int, children)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def freeze(self) -> None:
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._signal(signal.SIGCONT)
+
     def new_database(self) -> str:
         """The URL of an empty one."""
         self._databases += 1
@@ -98,6 +113,8 @@ class Postgres:
         return f"postgresql+psycopg://chimegw@127.0.0.1:{self.port}/{name}"
 
     def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self.thaw()
         self.stop()
         with contextlib.suppress(OSError):
             shutil.rmtree(self._folder)

@@ -23,7 +23,7 @@ from twisted.logger import Logger
 from chime_gateway.audio import Codec
 from chime_gateway.codec.registry import decode
 from chime_gateway.net.worker import WorkerThread
-from chime_gateway.store.journal import write_all
+from chime_gateway.store.writing.journal import write_all
 
 #: While it is written, and if a crash left it so.
 PART: Final = ".part"

@@ -1,0 +1,133 @@
+"""
+Connections to the database, with deadlines that hold whatever the other side does.
+
+A server that is stopped, or a network that is cut, answers nothing at all, and
+PostgreSQL's own timeouts are the server's: only the client can give up.  SQLite's
+transactions are begun here and not by its driver, which would leave out what makes
+tables.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+
+#: A locked SQLite file is waited for so long.
+_BUSY_SECONDS: Final = 3.0
+
+#: A server is reached within this time.
+_CONNECT_SECONDS: Final = 3
+
+#: A statement is answered within this time.
+STATEMENT_SECONDS: Final = 5.0
+
+#: One that changes tables.
+MIGRATION_SECONDS: Final = 600.0
+
+#: The option of an engine whose transactions write.
+_WRITES: Final = "chimegw_writes"
+
+
+def new_engine(url: URL) -> Engine:
+    """
+    Rows are in no traceback: there are numbers and speech in them.
+
+    @raise ImportError: the driver is not installed.
+    """
+    return _sqlite(url) if url.get_backend_name() == "sqlite" else _postgresql(url)
+
+
+def writing(engine: Engine) -> Engine:
+    """The same; who writes excludes other writers from the first statement on."""
+    return engine.execution_options(**{_WRITES: True})
+
+
+def _sqlite(url: URL) -> Engine:
+    engine = create_engine(
+        url, connect_args={"timeout": _BUSY_SECONDS}, hide_parameters=True
+    )
+
+    @event.listens_for(engine, "connect")
+    def connected(connection: Any, _: Any) -> None:
+        connection.isolation_level = None
+        # Readers and the one writer do not wait for each other.
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+
+    @event.listens_for(engine, "begin")
+    def begun(connection: Connection) -> None:
+        writes = connection.get_execution_options().get(_WRITES)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def _postgresql(url: URL) -> Engine:
+    engine = create_engine(
+        url,
+        pool_pre_ping=True,
+        pool_size=5,
+        pool_timeout=_CONNECT_SECONDS,
+        hide_parameters=True,
+        connect_args={
+            "connect_timeout": _CONNECT_SECONDS,
+            # A database made without an encoding would answer in bytes.
+            "client_encoding": "utf8",
+        },
+    )
+    connection_class = _impatient()
+
+    @event.listens_for(engine, "do_connect")
+    def connect(_: Any, __: Any, arguments: Any, options: Any) -> Any:
+        return connection_class.connect(*arguments, **options)
+
+    return engine
+
+
+def _impatient() -> Any:
+    """The driver's connection, which does not wait for ever."""
+    import psycopg
+
+    class Impatient(psycopg.Connection):  # type: ignore[misc]
+        #: Seconds.
+        patience = STATEMENT_SECONDS
+
+        def wait(self, generator: Any, *args: Any, **kwargs: Any) -> Any:
+            by = time.monotonic() + self.patience
+            return super().wait(self._until(generator, by), *args, **kwargs)
+
+        def _until(self, generator: Any, by: float) -> Generator[Any, Any, Any]:
+            """The same steps; the driver takes one some times a second."""
+            try:
+                wanted = next(generator)
+                while True:
+                    ready = yield wanted
+                    if not ready and time.monotonic() > by:
+                        # Nobody knows what will still come on it.
+                        self.close()
+                        raise psycopg.OperationalError(
+                            f"no answer within {self.patience:g} s"
+                        )
+                    wanted = generator.send(ready)
+            except StopIteration as end:
+                return end.value
+
+    return Impatient
+
+
+@contextmanager
+def patience(connection: Connection, seconds: float) -> Iterator[None]:
+    """Wait for statements for so long meanwhile."""
+    driver: Any = connection.connection.driver_connection
+    if not hasattr(driver, "patience"):
+        yield
+        return
+    before, driver.patience = driver.patience, seconds
+    try:
+        yield
+    finally:
+        driver.patience = before

@@ -1,0 +1,1 @@
+"""What happens comes into the database: by a journal, in threads of their own."""

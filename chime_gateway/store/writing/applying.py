@@ -1,0 +1,285 @@
+"""
+Brings the backlog into the database, in its order, in a thread of its own.
+
+A database that is away, locked, full, read-only or a newer program's is tried again;
+an entry that can never be is set aside, and holds up nothing.  What the entries mean
+is not known here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from twisted.logger import Logger
+
+from chime_gateway.net.backoff import BackOff
+from chime_gateway.net.worker import WorkerThread
+from chime_gateway.store.database import Database, Trouble, is_refusal
+from chime_gateway.store.entries import DELIVERY, TRIED, Entry
+from chime_gateway.store.schema import WrongSchema
+from chime_gateway.store.writing.aside import Aside
+from chime_gateway.store.writing.backlog import Backlog
+from chime_gateway.store.writing.journal import entry_of
+
+#: A database that is away is tried again after so long.
+_BACK_OFF: Final = BackOff.doubling(0.5, 5.0)
+
+#: One that nobody needs is asked so often whether it is there.
+_PING_SECONDS: Final = 5.0
+
+
+class Applying:
+    """
+    @ivar worker: the thread; its jobs only say that there is something to do.
+    @ivar fault: why the database takes nothing; empty: it does.
+    @ivar is_foreign: the fault is that its tables are not this program's.
+    @ivar is_open: it could be used, and what an earlier run has left is in it.
+    @ivar asking_since: a question that is to be answered at once is out; monotonic.
+    @param counts: of entries, by what became of them.
+    @param upkeep: returns whether there is more to do at once.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        database: Database,
+        backlog: Backlog,
+        aside: Aside,
+        counts: Counter[str],
+        *,
+        ready: Callable[[], None],
+        wrote: Callable[[], None],
+        upkeep: Callable[[], bool],
+        upkeep_seconds: float,
+    ) -> None:
+        self.fault = ""
+        self.is_foreign = False
+        self.is_open = False
+        self.asking_since: float | None = None
+        self._database = database
+        self._backlog = backlog
+        self._aside = aside
+        self._counts = counts
+        self._ready = ready
+        self._wrote = wrote
+        self._upkeep = upkeep
+        self._upkeep_seconds = upkeep_seconds
+        self._upkeep_at = 0.0
+        self._ping_at = 0.0
+        self._retry_at = 0.0
+        self._failures = 0
+        self._is_checked = False
+        self._has_tried_aside = False
+        self.worker: WorkerThread[None] = WorkerThread(
+            "writer",
+            self._work,
+            max_jobs=1_000_000,
+            batch=1_000_000,
+            wait_seconds=self._idle_seconds,
+            last=self._catch_up,
+        )
+
+    def wake(self) -> None:
+        """There is something to do; called in any thread."""
+        if not self.worker.waiting:
+            self.worker.offer(None)
+
+    # -- in the thread -----------------------------------------------------------
+
+    def _idle_seconds(self) -> float:
+        if self.fault or not self.is_open:
+            return 0.2
+        return 0.0 if time.monotonic() >= self._upkeep_at else 1.0
+
+    def _work(self, _: list[None]) -> None:
+        now = time.monotonic()
+        if now >= self._retry_at:
+            self._catch_up()
+        if self.is_open and not self.fault and now >= self._upkeep_at:
+            self._upkeep_at = now + self._upkeep_seconds
+
+            def keep_up() -> None:
+                if self._upkeep():
+                    self._upkeep_at = 0.0
+
+            self._done_beside(keep_up)
+
+    def _catch_up(self) -> None:
+        """Everything that is not in the database yet."""
+        try:
+            if not self._is_checked:
+                self._database.migrate()
+                self._is_checked = True
+            if not self._has_tried_aside:
+                # They are older than what is in the journal.
+                self._try_aside_again()
+                self._has_tried_aside = True
+            if self._backlog:
+                self._empty()
+            elif self.fault or time.monotonic() >= self._ping_at:
+                self._ping()
+        except Trouble as exc:
+            self._is_away(exc)
+            return
+        except Exception:
+            # The worker says so and goes on; this is not tried again at once.
+            self._wait_because("a bug; the log has a traceback")
+            raise
+        if not self.is_open:
+            self.is_open = self._done_beside(self._ready)
+            if not self.is_open:
+                return
+        if self.fault:
+            self._log.info("the database is back, and has all records")
+        self.fault = ""
+        self.is_foreign = False
+        self._failures = 0
+
+    def _ping(self) -> None:
+        self.asking_since = time.monotonic()
+        try:
+            self._database.check()
+        finally:
+            self.asking_since = None
+        self._ping_at = time.monotonic() + _PING_SECONDS
+
+    def _empty(self) -> None:
+        has_deliveries = False
+        while True:
+            for chunk in self._backlog.chunks():
+                if chunk.unreadable:
+                    self._set_aside(chunk.unreadable, "cannot be read")
+                if chunk.entries:
+                    has_deliveries |= self._apply(chunk.entries)
+                self._backlog.forget(chunk.upto)
+            with self._backlog.held() as held:
+                if held:
+                    has_deliveries |= self._apply(held)
+            if not self._backlog:
+                break
+        self._ping_at = time.monotonic() + _PING_SECONDS
+        if has_deliveries:
+            self._done_beside(self._wrote)
+
+    def _apply(self, entries: Sequence[Entry]) -> bool:
+        """@return: some of them are about deliveries: there is one more, or less."""
+        try:
+            self._database.apply(entries)
+            self._counts["written"] += len(entries)
+        except Exception as exc:
+            if isinstance(exc, Trouble) and not is_refusal(exc):
+                raise
+            # One of them cannot be: the others must not suffer for it.
+            for entry in entries:
+                if not self._apply_alone(entry):
+                    self._aside_entry(entry)
+        return any(kind in (DELIVERY, TRIED) for kind, _ in entries)
+
+    def _apply_alone(self, entry: Entry) -> bool:
+        """@return: it is in the database."""
+        try:
+            self._database.apply([entry])
+        except Trouble as exc:
+            if not is_refusal(exc):
+                raise
+            self._log.error(
+                "the database refuses an entry: {kind}: {why}",
+                kind=entry[0],
+                # The lines behind the first one quote the row.
+                why=_first_line(exc),
+            )
+            return False
+        except Exception:
+            self.worker.note_bug()
+            return False
+        self._counts["written"] += 1
+        return True
+
+    # -- set aside -----------------------------------------------------------------
+
+    def _aside_entry(self, entry: Entry) -> None:
+        self._counts["refused"] += 1
+        try:
+            is_kept = self._aside.add_entry(entry)
+        except OSError:
+            is_kept = False
+        self._counts["lost"] += not is_kept
+
+    def _set_aside(self, lines: Sequence[bytes], why: str) -> None:
+        self._counts["refused"] += len(lines)
+        try:
+            is_kept = self._aside.add(lines)
+        except OSError:
+            is_kept = False
+        if not is_kept:
+            self._counts["lost"] += len(lines)
+        self._log.error(
+            "{count} lines of the journal {why}; they are in {path}",
+            count=len(lines),
+            why=why,
+            path=str(self._aside.path),
+        )
+
+    def _try_aside_again(self) -> None:
+        """Once a run: it may have been another program that could not."""
+        try:
+            lines = self._aside.lines()
+            kept = []
+            for line in lines:
+                entry = entry_of(line)
+                if entry is None or not self._apply_alone(entry):
+                    kept.append(line)
+            if len(kept) < len(lines):
+                self._aside.replace(kept)
+        except OSError as exc:
+            self._log.error("what was set aside stays there: {why}", why=str(exc))
+            return
+        if kept:
+            self._log.warn(
+                "{count} entries wait for a program that knows them, in {path}",
+                count=len(kept),
+                path=str(self._aside.path),
+            )
+
+    # -- trouble -------------------------------------------------------------------
+
+    def _done_beside(self, do: Callable[[], None]) -> bool:
+        """
+        A bug in it does not keep records from being written.
+
+        @return: the database could be used.
+        """
+        try:
+            do()
+        except Trouble as exc:
+            self._is_away(exc)
+            return False
+        except Exception:
+            self.worker.note_bug()
+        return True
+
+    def _is_away(self, exc: Exception) -> None:
+        why = _first_line(exc) or type(exc).__name__
+        is_foreign = isinstance(exc, WrongSchema)
+        if not self.fault or is_foreign > self.is_foreign:
+            self._log.error(
+                "the database takes nothing; records wait on this machine: {why}",
+                why=why,
+            )
+        self.is_foreign = is_foreign
+        self._wait_because(why)
+
+    def _wait_because(self, why: str) -> None:
+        self.fault = why
+        # Whatever it was: it may be another database when it is back.
+        self._is_checked = False
+        self._failures += 1
+        self._retry_at = time.monotonic() + _BACK_OFF.pause(self._failures)
+
+
+def _first_line(exc: Exception) -> str:
+    return str(getattr(exc, "orig", None) or exc).strip().split("\n")[0][:300]

@@ -1,0 +1,68 @@
+"""
+Lines of the journal that this program cannot bring into the database, in a file
+beside it: of a newer program's kinds, spoilt ones, and what the database refuses.
+
+They hold numbers and speech like the journal; nobody else may read them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from chime_gateway.store.entries import Entry
+
+#: So much is kept for a program that can read it.
+MAX_BYTES: Final = 64 << 20
+
+
+class Aside:
+    """Used by one thread."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def add(self, lines: Sequence[bytes]) -> bool:
+        """
+        @return: there was room for them.
+        @raise OSError: they cannot be written.
+        """
+        data = b"".join(line.rstrip(b"\n") + b"\n" for line in lines)
+        with open(self.path, "ab", opener=_private) as file:
+            if file.tell() + len(data) > MAX_BYTES:
+                return False
+            file.write(data)
+        return True
+
+    def add_entry(self, entry: Entry) -> bool:
+        """As L{add}."""
+        return self.add([json.dumps(entry, separators=(",", ":")).encode()])
+
+    def lines(self) -> list[bytes]:
+        """@raise OSError: they cannot be read."""
+        try:
+            return self.path.read_bytes().splitlines()
+        except FileNotFoundError:
+            return []
+
+    def replace(self, lines: Sequence[bytes]) -> None:
+        """
+        Keep these alone.
+
+        @raise OSError: they cannot be written; all are kept.
+        """
+        if not lines:
+            self.path.unlink(missing_ok=True)
+            return
+        new = self.path.with_suffix(".new")
+        new.unlink(missing_ok=True)
+        with open(new, "wb", opener=_private) as file:
+            file.write(b"".join(line + b"\n" for line in lines))
+        os.replace(new, self.path)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

@@ -1,0 +1,137 @@
+"""
+What has happened and is not in the database: in the journal, or in memory while the
+disk takes nothing.
+
+One thread adds, another takes; neither waits for what the other does with it.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+from chime_gateway.store.entries import Entry
+from chime_gateway.store.writing.journal import Chunk, Journal
+
+#: Entries that are kept in memory while the disk takes nothing.
+MAX_HELD: Final = 50_000
+
+
+class Backlog:
+    """
+    @ivar disk_fault: why the journal cannot be written; empty: it can.
+    """
+
+    def __init__(self, journal: Journal) -> None:
+        self.disk_fault = ""
+        self._journal = journal
+        self._lock = threading.Lock()
+        self._held: deque[tuple[float, Entry]] = deque()
+        # So many of them are on their way into the database.
+        self._taken = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._journal.waiting or self._held)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """On the disk."""
+        return self._journal.waiting
+
+    @property
+    def oldest_at(self) -> float | None:
+        """As L{Journal.oldest_at}, of all."""
+        with self._lock:
+            found = self._journal.oldest_at
+            if found is None and self._held:
+                found = self._held[0][0]
+            return found
+
+    def add(self, entries: Sequence[Entry], at: float, wall_at: float) -> int:
+        """
+        To the journal; to memory if that cannot be.
+
+        @param at: when the first of them was made, monotonic.
+        @param wall_at: the same in Unix seconds.
+        @return: how many had to be left out, as there is no room.
+        @raise ValueError: one of them is no JSON; none is added.
+        """
+        with self._lock:
+            count = len(self._held)
+            self._held.extend((at, entry) for entry in entries)
+            if not self._held:
+                return 0
+            try:
+                waiting = [entry for _, entry in self._held]
+                if self._taken:
+                    json.dumps(waiting)
+                    return self._bounded()
+                oldest = self._held[0][0]
+                self._journal.append(waiting, oldest, wall_at - (at - oldest))
+            except (TypeError, ValueError) as exc:
+                while len(self._held) > count:
+                    self._held.pop()
+                raise ValueError("an entry is no JSON") from exc
+            except OSError as exc:
+                self.disk_fault = str(exc.strerror or exc)
+            else:
+                self.disk_fault = ""
+                self._held.clear()
+                return 0
+            return self._bounded()
+
+    def _bounded(self) -> int:
+        """@return: how many are lost, as too many wait: the youngest."""
+        lost = max(0, len(self._held) - MAX_HELD)
+        for _ in range(lost):
+            self._held.pop()
+        return lost
+
+    @property
+    def is_in_memory(self) -> bool:
+        """Some of it, as the disk takes nothing."""
+        return bool(self._held)
+
+    def chunks(self) -> Iterator[Chunk]:
+        return self._journal.chunks()
+
+    def forget(self, upto: int) -> None:
+        with self._lock:
+            self._journal.forget(upto)
+
+    @contextmanager
+    def held(self) -> Iterator[list[Entry]]:
+        """
+        Those in memory, which are forgotten if all goes well with them; none while
+        older ones are in the journal.
+
+        Meanwhile the others wait behind them.
+        """
+        with self._lock:
+            self._taken = 0 if self._journal.waiting else len(self._held)
+            taken = [entry for _, entry in self._held][: self._taken]
+        try:
+            yield taken
+        except BaseException:
+            with self._lock:
+                self._taken = 0
+            raise
+        with self._lock:
+            for _ in range(self._taken):
+                self._held.popleft()
+            self._taken = 0
+
+    def close(self) -> None:
+        self._journal.close()
+
+
+def is_json(entry: Entry) -> bool:
+    try:
+        json.dumps(entry)
+    except (TypeError, ValueError):
+        return False
+    return True

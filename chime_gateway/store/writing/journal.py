@@ -1,0 +1,228 @@
+"""
+What the database has not taken yet, in a file on this machine.
+
+One JSON document a line.  A list is an entry; anything else is left for programs
+that know it, as is a line that cannot be read.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections import deque
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from attrs import frozen
+
+from chime_gateway import __version__
+from chime_gateway.errors import ConfigError
+from chime_gateway.store.entries import Entry
+
+#: So many are read at a time, when there are many.
+CHUNK: Final = 500
+
+#: Places in the file whose time is known; when there are more, every other is
+#: forgotten.
+_MAX_MARKS: Final = 1000
+
+#: A journal's head is looked for so far into it.
+_HEAD_WITHIN: Final = 65_536
+
+
+@frozen
+class Chunk:
+    """
+    @ivar unreadable: lines that are no entries.
+    @ivar upto: where the next chunk begins.
+    """
+
+    entries: Sequence[Entry]
+    unreadable: Sequence[bytes]
+    upto: int
+
+
+class Journal:
+    """
+    Held by one process.  One thread appends, another reads and forgets; both under
+    a lock of theirs, but for reading.
+
+    @ivar size: of the file, in bytes.
+    @ivar begin: what stands before is in the database.
+    @param now: monotonic.
+    @param wall_now: Unix seconds.
+    @raise ConfigError: another gateway holds it, or the folder cannot be used.
+    """
+
+    def __init__(self, path: Path, now: float = 0.0, wall_now: float = 0.0) -> None:
+        self._path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Unbuffered: what could not be written must not come later.
+            self._file: BinaryIO = open(path, "a+b", buffering=0)  # noqa: SIM115
+        except OSError as exc:
+            raise ConfigError(f"CHIMEGW_STATE {path.parent}: {exc}") from exc
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as exc:
+            self._file.close()
+            raise ConfigError(
+                f"{path} belongs to a gateway that runs; give this one a name of its"
+                " own (CHIMEGW_INSTANCE)"
+            ) from exc
+        self.begin = 0
+        self.size = path.stat().st_size
+        # A crash may have cut the last line: the next one is not part of it.
+        self._is_torn = self.size > 0 and _last_byte(path) != b"\n"
+        self._needs_head = True
+        self._marks: deque[tuple[int, float]] = deque()
+        if self.size:
+            self._marks.append((0, now - max(0.0, wall_now - _since(path, wall_now))))
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that the database has not taken."""
+        return self.size - self.begin
+
+    @property
+    def oldest_at(self) -> float | None:
+        """When the oldest entry that waits was made, or a little before; monotonic."""
+        return self._marks[0][1] if self.waiting and self._marks else None
+
+    def append(
+        self, entries: Sequence[Entry], at: float = 0.0, wall_at: float = 0.0
+    ) -> None:
+        """
+        @param at: when the first of them was made, monotonic.
+        @param wall_at: the same, for a later run.
+        @raise OSError: they cannot be written; none of them is.
+        """
+        lines = b"".join(_line(entry) for entry in entries)
+        if self._needs_head or not self.size:
+            lines = _head(wall_at) + lines
+        if self._is_torn:
+            lines = b"\n" + lines
+        before = self.size
+        try:
+            write_all(self._file, lines)
+        except OSError:
+            # A part of it may be there.
+            self._is_torn = True
+            self._file.truncate(before)
+            self._is_torn = False
+            raise
+        self._is_torn = self._needs_head = False
+        self.size = before + len(lines)
+        self._marks.append((before, at))
+        if len(self._marks) > _MAX_MARKS:
+            self._marks = deque(list(self._marks)[::2])
+
+    def chunks(self) -> Iterator[Chunk]:
+        """All that waits now, some at a time."""
+        until = self.size
+        with open(self._path, "rb") as file:
+            file.seek(self.begin)
+            at = self.begin
+            entries: list[Entry] = []
+            unreadable: list[bytes] = []
+            while at < until:
+                line = file.readline()
+                if not line:
+                    break
+                at += len(line)
+                entry = entry_of(line)
+                if entry is not None:
+                    entries.append(entry)
+                elif not _is_head(line):
+                    unreadable.append(line)
+                if len(entries) >= CHUNK or len(unreadable) >= CHUNK:
+                    yield Chunk(entries, unreadable, at)
+                    entries, unreadable = [], []
+            if entries or unreadable or at > self.begin:
+                yield Chunk(entries, unreadable, at)
+
+    def forget(self, upto: int) -> None:
+        """What stood before C{upto} is in the database."""
+        self.begin = upto
+        if upto >= self.size:
+            self._file.truncate(0)
+            self.begin = self.size = 0
+            self._is_torn = False
+            self._marks.clear()
+        while len(self._marks) > 1 and self._marks[1][0] <= upto:
+            self._marks.popleft()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _line(entry: Entry) -> bytes:
+    return json.dumps(entry, separators=(",", ":")).encode() + b"\n"
+
+
+def _head(wall_at: float) -> bytes:
+    """Not an entry: who wrote those behind it, and since when they wait."""
+    head = {"journal": 1, "gateway": __version__, "since": round(wall_at, 3)}
+    return json.dumps(head, separators=(",", ":")).encode() + b"\n"
+
+
+def _document(line: bytes) -> object:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+
+
+def entry_of(line: bytes) -> Entry | None:
+    """C{None}: it is none."""
+    found = _document(line)
+    if not isinstance(found, list) or len(found) != 2:
+        return None
+    kind, values = found
+    if not isinstance(kind, str) or not isinstance(values, dict):
+        return None
+    return kind, values
+
+
+def _is_head(line: bytes) -> bool:
+    if not line.strip():
+        return True
+    found = _document(line)
+    return isinstance(found, dict) and found.get("journal") == 1
+
+
+def _since(path: Path, wall_now: float) -> float:
+    """Since when something waits in a file that an earlier run has left."""
+    with open(path, "rb") as file:
+        start = file.read(_HEAD_WITHIN)
+    for line in start.splitlines():
+        found = _document(line)
+        since = found.get("since") if isinstance(found, dict) else None
+        if isinstance(since, (int, float)) and 0 < since <= wall_now:
+            return float(since)
+    return os.path.getmtime(path)
+
+
+def _last_byte(path: Path) -> bytes:
+    with open(path, "rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1)
+
+
+def write_all(file: BinaryIO, data: bytes) -> None:
+    """
+    To a file without a buffer: a disk that is nearly full takes a part.
+
+    @raise OSError: it is full.
+    """
+    view = memoryview(data)
+    while view:
+        view = view[file.write(view) :]
+
+
+def journal_path(folder: Path, instance: str) -> Path:
+    """Where an instance keeps what waits."""
+    name = instance.replace(":", "-").replace("/", "-")
+    return folder / f"journal-{name}.jsonl"

@@ -1,0 +1,202 @@
+"""
+Writes down what happens: to the journal first, and from there to the database.
+
+Each has a thread, so that a database that does not answer keeps nothing from the
+journal, and the reactor waits for neither.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from typing import Any, Final
+
+from twisted.logger import Logger
+
+from chime_gateway.net.worker import WorkerThread
+from chime_gateway.store.database import Database
+from chime_gateway.store.entries import Entry
+from chime_gateway.store.writing.applying import Applying
+from chime_gateway.store.writing.aside import Aside
+from chime_gateway.store.writing.backlog import MAX_HELD, Backlog, is_json
+from chime_gateway.store.writing.journal import Journal
+
+#: So many entries are taken together.
+_BATCH: Final = 200
+
+#: A database that has not taken an entry for so long is not all right, whatever it
+#: says.
+LATE_SECONDS: Final = 5.0
+
+#: A question that is to be answered at once.
+_SILENT_SECONDS: Final = 3.0
+
+
+class Writer:
+    """
+    @param ready: run in the database's thread, when it can be used and what an
+        earlier run has left is in it.
+    @param wrote: likewise, when something of deliveries was written.
+    @param upkeep: likewise, now and then, while the database can be used; returns
+        whether there is more to do at once.
+    @param wall_time: Unix seconds.
+    @ivar worker: the journal's thread.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        database: Database,
+        journal: Journal,
+        aside: Aside,
+        *,
+        ready: Callable[[], None] = lambda: None,
+        wrote: Callable[[], None] = lambda: None,
+        upkeep: Callable[[], bool] = lambda: False,
+        upkeep_seconds: float = 30.0,
+        wall_time: Callable[[], float] = time.time,
+    ) -> None:
+        self._counts: Counter[str] = Counter()
+        self._wall_time = wall_time
+        # When each entry was put, of those that the thread has not done with.
+        self._put_at: deque[float] = deque()
+        self._backlog = Backlog(journal)
+        self._applying = Applying(
+            database,
+            self._backlog,
+            aside,
+            self._counts,
+            ready=ready,
+            wrote=wrote,
+            upkeep=upkeep,
+            upkeep_seconds=upkeep_seconds,
+        )
+        self.worker: WorkerThread[Entry] = WorkerThread(
+            "journal",
+            self._work,
+            max_jobs=MAX_HELD,
+            batch=_BATCH,
+            wait_seconds=lambda: 0.2 if self._backlog.is_in_memory else 60.0,
+        )
+
+    # -- from the reactor --------------------------------------------------------
+
+    def start(self) -> None:
+        self.worker.start()
+        self._applying.worker.start()
+
+    def put(self, entry: Entry) -> None:
+        """Write it down; returns at once."""
+        self._put_at.append(time.monotonic())
+        if not self.worker.offer(entry):
+            self._put_at.pop()
+            if self.worker.refused == 1:
+                self._log.error("records are lost: too many wait to be written down")
+
+    def stop(self, seconds: float) -> None:
+        """
+        Write what there is; called in a thread of the pool.
+
+        @param seconds: a database that is away is not waited for; this is for one
+            that is slow.
+        """
+        until = time.monotonic() + seconds
+        is_done = self.worker.stop(seconds)
+        is_done &= self._applying.worker.stop(max(0.0, until - time.monotonic()))
+        if is_done:
+            self._backlog.close()
+
+    @property
+    def workers(self) -> tuple[WorkerThread[Any], ...]:
+        return self.worker, self._applying.worker
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Entries, by what became of them."""
+        counts = Counter(self._counts)
+        counts["lost"] += self.worker.refused
+        return counts
+
+    @property
+    def is_open(self) -> bool:
+        """The database could be used, and what an earlier run has left is in it."""
+        return self._applying.is_open
+
+    @property
+    def is_foreign(self) -> bool:
+        """The database's tables are not those that this program knows."""
+        return self._applying.is_foreign
+
+    @property
+    def fault(self) -> str:
+        """Why the database takes nothing now; empty: it does."""
+        if self._applying.fault:
+            return self._applying.fault
+        asking = self._applying.asking_since
+        silent = 0.0 if asking is None else time.monotonic() - asking
+        if silent > _SILENT_SECONDS:
+            return f"no answer for {silent:.0f} s"
+        oldest = self.oldest_seconds
+        if oldest > LATE_SECONDS:
+            return f"the oldest record has waited for {oldest:.0f} s"
+        return ""
+
+    @property
+    def oldest_seconds(self) -> float:
+        """How long the oldest entry has waited for the database; 0: there is none."""
+        since = self._backlog.oldest_at
+        if since is None:
+            try:
+                since = self._put_at[0]
+            except IndexError:
+                return 0.0
+        return max(0.0, time.monotonic() - since)
+
+    @property
+    def backlog_bytes(self) -> int:
+        """What the database has not taken yet, on the disk."""
+        return self._backlog.waiting_bytes
+
+    # -- in the journal's thread -----------------------------------------------------
+
+    def _work(self, batch: list[Entry]) -> None:
+        try:
+            self._journal(batch)
+        finally:
+            for _ in batch:
+                self._put_at.popleft()
+        if self._backlog:
+            self._applying.wake()
+
+    def _journal(self, batch: list[Entry]) -> None:
+        if not batch and not self._backlog.is_in_memory:
+            return
+        now = time.monotonic()
+        at = self._put_at[0] if batch else now
+        wall_at = self._wall_time() - (now - at)
+        try:
+            lost = self._backlog.add(batch, at, wall_at)
+        except ValueError:
+            good = self._json_only(batch)
+            lost = self._backlog.add(good, at, wall_at)
+        self._counts["lost"] += lost
+        if batch and self._backlog.disk_fault:
+            if not self._counts["not_journaled"]:
+                self._log.error(
+                    "the journal cannot be written: {why}", why=self._backlog.disk_fault
+                )
+            self._counts["not_journaled"] += len(batch)
+
+    def _json_only(self, batch: list[Entry]) -> list[Entry]:
+        """One of them is no JSON: the others must not suffer for it."""
+        good = []
+        for entry in batch:
+            if is_json(entry):
+                good.append(entry)
+            else:
+                self._counts["refused"] += 1
+                self._counts["lost"] += 1
+                self._log.error("an entry is no JSON: {kind}", kind=entry[0])
+        return good

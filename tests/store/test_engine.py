@@ -1,0 +1,88 @@
+"""Deadlines, with a PostgreSQL server that is stopped by a signal."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from sqlalchemy import text
+from twisted.trial.unittest import SynchronousTestCase
+
+from chime_gateway.store import engine
+from chime_gateway.store.database import Database, Trouble
+from chime_gateway.store.entries import OPENED
+from chime_gateway.store.queries import CallQuery
+from tests.support import postgres
+from tests.support.entries import opened
+from tests.support.files import temporary_folder
+from tests.support.threads import ThreadTestCase
+
+
+class SqliteTests(SynchronousTestCase):
+    def test_who_writes_excludes_others_from_its_first_statement_on(self) -> None:
+        self.patch(engine, "_BUSY_SECONDS", 0.01)
+        folder = temporary_folder(self)
+        database = Database(f"sqlite:///{folder}/calls.sqlite", folder)
+        self.addCleanup(database.close)
+        database.migrate()
+        with database._writing.begin() as connection:
+            connection.execute(text("SELECT 1"))
+            self.assertRaises(Trouble, database.apply, [(OPENED, opened("a"))])
+            self.assertEqual(database.calls(CallQuery()), [])
+        database.apply([(OPENED, opened("a"))])
+
+    def test_it_has_no_patience_of_its_own(self) -> None:
+        folder = temporary_folder(self)
+        database = Database(f"sqlite:///{folder}/calls.sqlite", folder)
+        self.addCleanup(database.close)
+        with (
+            database._engine.connect() as connection,
+            engine.patience(connection, 9.0),
+        ):
+            self.assertEqual(connection.scalar(text("SELECT 1")), 1)
+
+
+class FrozenTests(ThreadTestCase):
+    if postgres.MISSING:
+        skip = postgres.MISSING
+
+    def setUp(self) -> None:
+        # One of its own: others would wait as well.
+        self.server = postgres.Postgres()
+        self.addCleanup(self.server.close)
+        self.patch(engine, "STATEMENT_SECONDS", 0.5)
+        self.patch(engine, "_CONNECT_SECONDS", 2)
+        folder = temporary_folder(self)
+        self.database = Database(self.server.new_database(), folder)
+        self.addCleanup(self.database.close)
+        self.database.migrate()
+
+    def test_a_server_that_is_stopped_is_given_up_and_taken_up_again(self) -> None:
+        self.database.apply([(OPENED, opened("a"))])
+        self.server.freeze()
+        for ask in (
+            lambda: self.database.apply([(OPENED, opened("b"))]),
+            lambda: self.database.calls(CallQuery()),
+        ):
+            began = time.monotonic()
+            self.assertRaises(Trouble, ask)
+            # It would be minutes, or for ever.
+            self.assertLess(time.monotonic() - began, 20.0)
+        self.server.thaw()
+
+        def is_back() -> Any:
+            try:
+                self.database.apply([(OPENED, opened("b"))])
+            except Trouble:
+                return False
+            return True
+
+        self.until(is_back)
+        ids = sorted(row.call_id for row in self.database.calls(CallQuery()))
+        self.assertEqual(ids, ["a", "b"])
+
+    def test_one_that_changes_tables_may_take_longer(self) -> None:
+        with self.database._engine.connect() as connection:
+            with engine.patience(connection, 5.0):
+                connection.execute(text("SELECT pg_sleep(1)"))
+            self.assertRaises(Trouble, connection.execute, text("SELECT pg_sleep(1)"))
