@@ -263,7 +263,9 @@ class SipWorld:
         self.leg.answer()
         answer = self.heard()[-1]
         assert isinstance(answer, Response) and answer.status == 200, answer
-        self.say(self.request("ACK", to_tag=answer.to_tag, cseq=self.cseq))
+        call_id = changes.get("call_id", "call-1")
+        ack = self.request("ACK", to_tag=answer.to_tag, cseq=self.cseq, call_id=call_id)
+        self.say(ack)
         return answer.to_tag
 
     def asks(self, method: str, to_tag: str, **changes: Any) -> Response:
@@ -289,13 +291,15 @@ class SipWorld:
         if tag and ";tag=" not in to:
             to += f";tag={tag}"
         kind = "Content-Type: application/sdp\r\n" if body else ""
+        contact = "Contact: <sip:callee@198.51.100.7:5060>\r\n"
+        if 300 <= status < 400:
+            contact = ""  # where else, and that is the test's
         self.say(
             f"SIP/2.0 {status} Whatever\r\n{via}"
             f"From: {request.headers['From']}\r\nTo: {to}\r\n"
             f"Call-ID: {request.call_id}\r\n"
             f"CSeq: {request.cseq} {request.cseq_method}\r\n"
-            f"Contact: <sip:callee@198.51.100.7:5060>\r\n"
-            f"{headers}{kind}Content-Length: {len(body)}\r\n\r\n{body}"
+            f"{contact}{headers}{kind}Content-Length: {len(body)}\r\n\r\n{body}"
         )
 
 

@@ -25,7 +25,7 @@ from chime_gateway.carriers.sip.context import (
     SipContext,
 )
 from chime_gateway.carriers.sip.inbound import InboundLeg
-from chime_gateway.carriers.sip.outbound import OutboundLeg
+from chime_gateway.carriers.sip.outbound.leg import OutboundLeg
 from chime_gateway.carriers.sip.transport.connections import Flow
 from chime_gateway.carriers.sip.transport.listeners import SipTransports
 from chime_gateway.carriers.sip.transport.transactions import Incoming, Transactions
@@ -182,6 +182,9 @@ class SipCarrier:
     def dialog_made(self, leg: Leg, dialog: Dialog) -> None:
         self._legs[leg] = None
         self._dialogs[dialog.key] = leg
+
+    def dialog_over(self, dialog: Dialog) -> None:
+        self._dialogs.pop(dialog.key, None)
 
     def leg_over(self, leg: Leg, dialog: Dialog | None) -> None:
         self._legs.pop(leg, None)

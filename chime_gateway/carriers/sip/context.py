@@ -59,6 +59,7 @@ class LegOwner(Protocol):
     """Who keeps the legs."""
 
     def dialog_made(self, leg: Leg, dialog: Dialog) -> None: ...
+    def dialog_over(self, dialog: Dialog) -> None: ...
     def leg_over(self, leg: Leg, dialog: Dialog | None) -> None: ...
 
 
@@ -103,8 +104,19 @@ class SipContext:
         sent_by = host_port(host, port)
         return f"SIP/2.0/{transport.upper()} {sent_by};branch={branch};rport"
 
-    def contact(self, transport: str, remote_host: str) -> Header:
+    def contact(
+        self, transport: str, remote_host: str, *, is_secure: bool = False
+    ) -> Header:
+        """
+        Where we want to be reached.
+
+        @param is_secure: over TLS only (RFC 3261 sections 8.1.1.8 and 12.1.1).
+        """
+        if is_secure and self.transports.has("tls"):
+            transport = "tls"
         host, port = self.transports.address(transport, remote_host)
+        if is_secure:
+            return "Contact", f"<sips:chimegw@{host_port(host, port)}>"
         parameter = "" if transport == "udp" else f";transport={transport}"
         return "Contact", f"<sip:chimegw@{host_port(host, port)}{parameter}>"
 

@@ -15,7 +15,7 @@ from attrs import frozen
 
 from chime_gateway.carriers.sip.context import SipContext
 from chime_gateway.carriers.sip.transport.connections import Flow
-from chime_gateway.carriers.sip.transport.transactions import Incoming
+from chime_gateway.carriers.sip.transport.transactions import Incoming, InviteParts
 from chime_gateway.net.timer import Timer
 from chime_gateway.outcomes import Ending, Outcome
 from chime_gateway.wire.address import is_destination
@@ -78,7 +78,9 @@ class LiveDialog:
         return self.flow.transport
 
     def contact(self) -> Header:
-        return self._context.contact(self.transport, self.flow.source.host)
+        return self._context.contact(
+            self.transport, self.flow.source.host, is_secure=self.dialog.is_secure
+        )
 
     def request(
         self,
@@ -124,6 +126,9 @@ class LiveDialog:
         def ack(response: Response) -> bytes:
             return dialog.request("ACK", via, credentials, cseq=cseq)
 
+        def cancel() -> bytes:
+            return dialog.request("CANCEL", via, cseq=cseq)
+
         runner = context.transactions.start(
             data,
             branch,
@@ -132,7 +137,7 @@ class LiveDialog:
             send=lambda data: self._send(data, lambda: runner.transport_failed()),
             answered=response_received,
             timed_out=lambda: asked.answered(None),
-            ack=ack if method == "INVITE" else None,
+            invite=InviteParts(ack, cancel) if method == "INVITE" else None,
         )
 
     def acknowledge(self, cseq: int, credentials: tuple[Header, ...] = ()) -> None:

@@ -26,6 +26,7 @@ from chime_gateway.carriers.sip.leg import SipLeg
 from chime_gateway.carriers.sip.offer_answer import NotAcceptable
 from chime_gateway.carriers.sip.transport.transactions import Incoming
 from chime_gateway.errors import CallRefused, UnknownAgent
+from chime_gateway.net.timer import Timer
 from chime_gateway.outcomes import CallerInfo, Ending, Outcome
 from chime_gateway.rtp.ports import NoPortFree
 from chime_gateway.rtp.terms import Terms
@@ -79,6 +80,11 @@ def caller_info(request: Request) -> CallerInfo:
     )
 
 
+#: A call that nobody answers ends before the proxies on the way lose patience
+#: (timer C, RFC 3261 section 16.6).
+_RING_SECONDS: Final = 180.0
+
+
 class _State(Enum):
     RINGING = "ringing"
     ANSWERED = "answered"  # the ACK is not here yet
@@ -98,6 +104,7 @@ class InboundLeg(SipLeg):
         self._timer_headers: tuple[Header, ...] = ()
         self._agreed_timer: SessionTimer | None = None
         self._leaving: Ending | None = None
+        self._ringing = Timer(context.clock)
 
     def begin(self) -> None:
         """Ring, and open an agent; or refuse."""
@@ -171,6 +178,7 @@ class InboundLeg(SipLeg):
             return  # the call ended while it began, and hung up
         self._call = call
         if self._state is _State.RINGING:
+            self._ringing.start(_RING_SECONDS, self._rang_out)
             self._respond(180)
 
     # -- CallLeg -----------------------------------------------------------------
@@ -178,6 +186,7 @@ class InboundLeg(SipLeg):
     def answer(self) -> None:
         if self._is_over or self._state is not _State.RINGING:
             return
+        self._ringing.stop()
         self._state = _State.ANSWERED
         if not self._incoming.request.body:
             self._offered_in.add(self._incoming.request.cseq)
@@ -205,18 +214,43 @@ class InboundLeg(SipLeg):
             self._respond(status, extra)
             self._release()
         elif self._state is _State.ANSWERED:
-            # RFC 3261 section 15: a callee's BYE must not overtake the ACK.
-            self._state, self._leaving = _State.LEAVING, ending
-            if self._audio is not None:
-                self._audio.pause()
+            self._leave(ending)
         elif self._state is _State.CONFIRMED:
             assert self._dialog is not None
             self._dialog.say_bye(ending)
             self._release()
 
+    def _leave(self, ending: Ending) -> None:
+        """
+        RFC 3261 section 15: a callee's BYE must not overtake the ACK, so it waits
+        for it, or until it is sure that none will come.
+        """
+        self._state, self._leaving = _State.LEAVING, ending
+        if self._audio is not None:
+            self._audio.pause()
+
+    def _is_answered(self) -> bool:
+        return super()._is_answered() and self._state is not _State.RINGING
+
+    def _end(self, ending: Ending, *, says_bye: bool) -> None:
+        if not says_bye or self._is_over or self._state is _State.CONFIRMED:
+            super()._end(ending, says_bye=says_bye)
+        elif self._state is _State.ANSWERED:
+            call, self._call = self._call, None
+            self._leave(ending)
+            if call is not None:
+                call.leg_ended(ending)
+
     def _release(self) -> None:
+        self._ringing.stop()
         self._incoming.forget()
         super()._release()
+
+    def _rang_out(self) -> None:
+        """Whoever had to answer did nothing at all."""
+        self._respond(480)
+        why = f"nobody answered within {_RING_SECONDS:g} s"
+        self._end(Ending(Outcome.AGENT_UNAVAILABLE, why), says_bye=False)
 
     # -- from the other side -------------------------------------------------------
 
@@ -246,6 +280,9 @@ class InboundLeg(SipLeg):
                 extra=(("Retry-After", "2"),) if is_offer else (),
             )
             return
+        if self._state is _State.LEAVING and method in ("INVITE", "UPDATE"):
+            incoming.respond(491)
+            return
         super().request_received(incoming)
 
     def _bye(self, incoming: Incoming) -> None:
@@ -256,10 +293,18 @@ class InboundLeg(SipLeg):
     def _acknowledged(self) -> None:
         if self._state is _State.ANSWERED:
             self._state = _State.CONFIRMED
-            self._session.run(self._agreed_timer)
+            self._run_session(self._agreed_timer)
         elif self._state is _State.LEAVING:
             assert self._leaving is not None
+            self._state = _State.CONFIRMED
             self._end(self._leaving, says_bye=True)
+
+    def _never_acknowledged(self) -> None:
+        if self._state is _State.LEAVING:
+            self._acknowledged()
+        else:
+            self._state = _State.CONFIRMED
+            super()._never_acknowledged()
 
     def _respond(self, status: int, extra: tuple[Header, ...] = ()) -> None:
         assert self._dialog is not None

@@ -33,7 +33,7 @@ from chime_gateway.errors import TransferFailed
 from chime_gateway.interfaces import CarrierTraits, LegEvents
 from chime_gateway.media.stats import NetworkStats
 from chime_gateway.outcomes import CallerInfo, Ending, Outcome
-from chime_gateway.wire.rtp.dtmf import info_digit
+from chime_gateway.wire.rtp.dtmf import INFO_TYPES, info_digit
 from chime_gateway.wire.sip import sdp
 from chime_gateway.wire.sip.message import (
     BadMessage,
@@ -52,6 +52,9 @@ class SipLeg:
 
     traits = CarrierTraits(name="sip", buffers=False, reports_playback=False)
     codec: Codec = PCMU
+
+    #: Whether we called.
+    owns_call_id = False
     _log = Logger()
 
     def __init__(self, context: SipContext, info: CallerInfo) -> None:
@@ -64,10 +67,13 @@ class SipLeg:
         self._peer_allows: frozenset[str] = frozenset()
         self._unacknowledged: dict[int, ReliableAnswer] = {}
         self._offered_in: set[int] = set()
-        self._is_inviting = False
         self._transfer: Transfer | None = None
         self._session = SessionRefresh(
-            context.clock, self._refresh, self._session_expired
+            context,
+            owns_call_id=self.owns_call_id,
+            offer=self._make_offer,
+            agreed=self._refreshed,
+            lost=self._session_lost,
         )
         self._responders: Mapping[str, Callable[[Incoming], None]] = {
             "BYE": self._bye,
@@ -105,7 +111,7 @@ class SipLeg:
         Hand the other side on: by REFER where it is understood, otherwise by
         who controls the call.
         """
-        if self._dialog is None or self._is_over:
+        if self._dialog is None or not self._is_answered():
             return fail(TransferFailed("the call is not connected"))
         if self._transfer is not None and not self._transfer.is_over:
             return fail(TransferFailed("a transfer is under way"))
@@ -118,6 +124,10 @@ class SipLeg:
         asking = transfers.transfer(self.info, target)
         self._transfer = HandOver(asking, self._context.clock)
         return self._transfer.done
+
+    def _is_answered(self) -> bool:
+        """An early dialog is no call yet."""
+        return not self._is_over
 
     # -- AudioUser --------------------------------------------------------------
 
@@ -185,11 +195,10 @@ class SipLeg:
         answer.stop()
         assert self._dialog is not None
         self._dialog.flow = flow
-        if request.cseq in self._offered_in:
-            self._offered_in.discard(request.cseq)
-            if not self._take_answer(request):
-                return
         self._acknowledged()
+        if request.cseq in self._offered_in and not self._is_over:
+            self._offered_in.discard(request.cseq)
+            self._take_answer(request)
 
     def _acknowledged(self) -> None:
         """A 2xx of ours has arrived."""
@@ -228,13 +237,13 @@ class SipLeg:
             self.digit_pressed(digit)
         elif not request.body:
             incoming.respond(200)
-        elif kind in ("application/dtmf-relay", "application/dtmf"):
+        elif kind in INFO_TYPES:
             incoming.respond(400, phrase="no digit in the body")
         else:
             incoming.respond(415, extra=(ACCEPT,))
 
     def _reinvite(self, incoming: Incoming) -> None:
-        if self._is_inviting:
+        if self._session.is_inviting:
             incoming.respond(491)
             return
         answered = self._answer_again(incoming)
@@ -249,7 +258,7 @@ class SipLeg:
 
     def _update(self, incoming: Incoming) -> None:
         """RFC 3311."""
-        if self._is_inviting and incoming.request.body:
+        if self._session.is_inviting and incoming.request.body:
             incoming.respond(491)
             return
         answered = self._answer_again(incoming)
@@ -317,42 +326,23 @@ class SipLeg:
 
     # -- session timer ----------------------------------------------------------
 
-    def _session_expired(self, timer: SessionTimer) -> None:
-        why = f"the session was not refreshed within {timer.interval} s"
+    def _run_session(self, timer: SessionTimer | None) -> None:
+        assert self._dialog is not None
+        self._session.begin(self._dialog, self._peer_allows, timer)
+
+    def _session_lost(self, why: str) -> None:
         self._end(Ending(Outcome.CALLER_LOST, why), says_bye=True)
 
-    def _refresh(self, timer: SessionTimer) -> None:
-        assert self._dialog is not None and self._audio is not None
-        headers: tuple[Header, ...] = (
-            self._dialog.contact(),
-            # In a request of ours we are the UAC, whoever called.
-            ("Session-Expires", f"{timer.interval};refresher=uac"),
-            SUPPORTED,
-            ALLOW,
-        )
-        if "UPDATE" in self._peer_allows:
-            self._dialog.request("UPDATE", headers, b"", self._refreshed)
-        else:
-            self._is_inviting = True
-            body = self._audio.descriptions.make_offer()
-            self._dialog.request("INVITE", (*headers, SDP_TYPE), body, self._refreshed)
+    def _make_offer(self) -> bytes:
+        assert self._audio is not None
+        return self._audio.descriptions.make_offer()
 
-    def _refreshed(self, response: Response | None) -> None:
-        self._is_inviting = False
-        if self._is_over:
-            return
-        if response is None or response.status in (408, 481):
-            why = "the other side does not know the session any more"
-            self._end(Ending(Outcome.CALLER_LOST, why), says_bye=True)
-        elif response.status >= 300:
-            self._session.refused()
-        else:
-            assert self._dialog is not None
-            with suppress(BadMessage):  # then it is where it was
-                self._dialog.dialog.refresh_target(response)
-            self._session.refreshed()
-            if response.cseq_method == "INVITE":
-                self._take_answer(response)
+    def _refreshed(self, response: Response) -> None:
+        assert self._dialog is not None
+        with suppress(BadMessage):  # then it is where it was
+            self._dialog.dialog.refresh_target(response)
+        if response.cseq_method == "INVITE":
+            self._take_answer(response)
 
     # -- the end ----------------------------------------------------------------
 

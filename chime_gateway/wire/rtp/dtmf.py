@@ -119,6 +119,10 @@ def key_packets(digit: str, duration: int, step: int) -> Iterator[tuple[bool, by
         yield False, _EVENT.pack(event, 0x80 | _VOLUME, duration)
 
 
+#: What L{info_digit} reads.
+INFO_TYPES: Final = ("application/dtmf-relay", "application/dtmf")
+
+
 def info_digit(content_type: str, body: bytes) -> str | None:
     """
     The key in the body of an INFO: C{application/dtmf-relay} or

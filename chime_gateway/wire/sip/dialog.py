@@ -74,6 +74,7 @@ class Dialog:
     @ivar route_set: C{Route} values, as they were written, nearest first.
     @ivar local_cseq: of our last request.
     @ivar remote_cseq: of the other's last one; C{None}: there was none.
+    @ivar is_secure: it began with a C{sips} URI, so our Contact is one.
     """
 
     call_id: str
@@ -85,6 +86,7 @@ class Dialog:
     route_set: tuple[str, ...]
     local_cseq: int
     remote_cseq: int | None
+    is_secure: bool = False
 
     @property
     def key(self) -> DialogKey:
@@ -174,6 +176,8 @@ def dialog_of_request(request: Request, local_tag: str) -> Dialog:
     routes = header_list(request, "Record-Route")
     for route in routes:
         address_uri(route)
+    # Section 12.1.1: the topmost route, or where there is none the Contact.
+    top = address_uri(routes[0]) if routes else target
     return Dialog(
         call_id=request.call_id,
         local_tag=local_tag,
@@ -184,14 +188,23 @@ def dialog_of_request(request: Request, local_tag: str) -> Dialog:
         route_set=tuple(routes),
         local_cseq=0,
         remote_cseq=request.cseq,
+        is_secure=any(_is_secure(uri) for uri in (request.uri_text, top)),
     )
 
 
-def dialog_of_response(response: Response, local: str) -> Dialog:
+def _is_secure(uri: str) -> bool:
+    return uri[:5].lower() == "sips:"
+
+
+def dialog_of_response(
+    response: Response, local: str, request_uri: str, *, is_secure: bool = False
+) -> Dialog:
     """
     The dialog that an answer to our INVITE makes (section 12.1.2).
 
     @param local: our C{From}.
+    @param request_uri: of the INVITE.
+    @param is_secure: whether it, or the first Route, was C{sips}.
     @raise BadMessage: C{Contact} or C{Record-Route} is malformed.
     """
     routes = header_list(response, "Record-Route")[::-1]
@@ -205,8 +218,9 @@ def dialog_of_response(response: Response, local: str) -> Dialog:
         remote_tag=response.to_tag,
         local=local,
         remote=response.headers["To"],
-        remote_target=target or address_uri(response.headers["To"]),
+        remote_target=target or request_uri,
         route_set=tuple(routes),
         local_cseq=response.cseq,
         remote_cseq=None,
+        is_secure=is_secure,
     )

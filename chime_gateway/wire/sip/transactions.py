@@ -1,21 +1,24 @@
 """
-SIP transactions as tables (RFC 3261 section 17, corrected by RFC 6026).
+SIP transactions as tables (RFC 3261 section 17, corrected by RFC 6026): what
+they are made of, and the two machines of requests that came in.
 
-Each of the four machines takes what happened and returns what is to be done: a
+Each machine takes what happened and returns what is to be done: a
 list of values.  Timers are values, too: whoever runs the machine starts them
 and says when they fire.  Nothing is known of sockets, clocks or dialogs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from enum import Enum
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from attrs import define, field, frozen
 
 from chime_gateway.wire.sip.format import host_port
 from chime_gateway.wire.sip.message import MAGIC_COOKIE, Message, Request, Response
+
+#: An INVITE that came in and is never answered is forgotten; its call ends before.
+UNANSWERED_SECONDS: Final = 240.0
 
 
 @frozen(kw_only=True)
@@ -66,6 +69,11 @@ class Deliver:
 
 
 @frozen
+class Cancel:
+    """Send a CANCEL of this INVITE; its answer is a transaction of its own."""
+
+
+@frozen
 class TimedOut:
     """The other side did not answer: tell the transaction user."""
 
@@ -75,7 +83,9 @@ class Terminated:
     """Forget the transaction."""
 
 
-Output: TypeAlias = Send | StartTimer | StopTimer | Deliver | TimedOut | Terminated
+Output: TypeAlias = (
+    Send | StartTimer | StopTimer | Deliver | Cancel | TimedOut | Terminated
+)
 Outputs: TypeAlias = list[Output]
 
 
@@ -99,6 +109,7 @@ class Transaction(Protocol):
 
 
 class ServerTransaction(Transaction, Protocol):
+    def start(self) -> Outputs: ...
     def request_received(self, request: Request) -> Outputs: ...
     def respond(self, status: int, data: bytes) -> Outputs: ...
 
@@ -162,6 +173,9 @@ class InviteServer:
     _last: bytes = field(init=False, default=b"")
     _interval: float = field(init=False, default=0.0)
 
+    def start(self) -> Outputs:
+        return [StartTimer("C", UNANSWERED_SECONDS)]
+
     def request_received(self, request: Request) -> Outputs:
         """The same INVITE again, or the ACK of a refusal."""
         if request.method == "ACK":
@@ -188,9 +202,11 @@ class InviteServer:
             return [Send(data)]
         if status < 300:
             self.state = State.ACCEPTED
-            return [Send(data), StartTimer("L", timers.give_up)]
+            return [StopTimer("C"), Send(data), StartTimer("L", timers.give_up)]
         self.state = State.COMPLETED
-        outputs: Outputs = [Send(data), StartTimer("H", timers.give_up)]
+        outputs: Outputs = [
+            *(StopTimer("C"), Send(data), StartTimer("H", timers.give_up))
+        ]
         if not self.is_reliable:
             self._interval = timers.t1
             outputs.append(StartTimer("G", timers.t1))
@@ -202,11 +218,12 @@ class InviteServer:
             return [Send(self._last), StartTimer("G", self._interval)]
         if name == "H" and self.state is State.COMPLETED:
             return [TimedOut(), *self._terminate()]
-        if (name == "I" and self.state is State.CONFIRMED) or (
-            name == "L" and self.state is State.ACCEPTED
-        ):
-            return self._terminate()
-        return []
+        expected = {
+            State.PROCEEDING: "C",  # whoever had to answer never did
+            State.CONFIRMED: "I",
+            State.ACCEPTED: "L",
+        }
+        return self._terminate() if expected.get(self.state) == name else []
 
     def transport_failed(self) -> Outputs:
         # RFC 6026 section 7.1: not the end of it; the request may come again.
@@ -225,6 +242,10 @@ class NonInviteServer:
     is_reliable: bool
     state: State = State.TRYING
     _last: bytes = field(init=False, default=b"")
+
+    def start(self) -> Outputs:
+        # RFC 4320 section 4.1: an answer that is later is no use to anybody.
+        return [StartTimer("J", self.timers.give_up)]
 
     def request_received(self, request: Request) -> Outputs:
         """The same request again."""
@@ -246,7 +267,7 @@ class NonInviteServer:
         return [Send(data), StartTimer("J", self.timers.give_up)]
 
     def timer_fired(self, name: str) -> Outputs:
-        if name == "J" and self.state is State.COMPLETED:
+        if name == "J" and self.state is not State.TERMINATED:
             self.state = State.TERMINATED
             return [Terminated()]
         return []
@@ -254,140 +275,3 @@ class NonInviteServer:
     def transport_failed(self) -> Outputs:
         self.state = State.TERMINATED
         return [TimedOut(), Terminated()]
-
-
-# -- client ------------------------------------------------------------------
-
-
-@define
-class InviteClient:
-    """
-    An INVITE of ours (figure 5 with RFC 6026 figure 3).
-
-    @ivar make_ack: makes the ACK of a refusal; that of a 2xx is not ours.
-    """
-
-    timers: Timers
-    is_reliable: bool
-    request: bytes
-    make_ack: Callable[[Response], bytes]
-    state: State = State.CALLING
-    _ack: bytes = field(init=False, default=b"")
-    _interval: float = field(init=False, default=0.0)
-
-    def start(self) -> Outputs:
-        outputs: Outputs = [
-            Send(self.request),
-            StartTimer("B", self.timers.give_up),
-        ]
-        if not self.is_reliable:
-            self._interval = self.timers.t1
-            outputs.append(StartTimer("A", self._interval))
-        return outputs
-
-    def response_received(self, response: Response) -> Outputs:
-        if self.state in (State.CALLING, State.PROCEEDING):
-            return self._first_final(response)
-        if self.state is State.COMPLETED and response.status >= 300:
-            return [Send(self._ack)]
-        if self.state is State.ACCEPTED and 200 <= response.status < 300:
-            # The same again, for which the ACK is repeated, or another branch's.
-            return [Deliver(response)]
-        return []
-
-    def _first_final(self, response: Response) -> Outputs:
-        stop: Outputs = [StopTimer("A"), StopTimer("B")]
-        if response.status < 200:
-            self.state = State.PROCEEDING
-            return [*stop, Deliver(response)]
-        if response.status < 300:
-            self.state = State.ACCEPTED
-            timer = StartTimer("M", self.timers.give_up)
-            return [*stop, timer, Deliver(response)]
-        self.state = State.COMPLETED
-        self._ack = self.make_ack(response)
-        outputs: Outputs = [*stop, Send(self._ack), Deliver(response)]
-        if self.is_reliable:
-            self.state = State.TERMINATED
-            return [*outputs, Terminated()]
-        # At least 32 s, whatever T1 (section 17.1.1.2).
-        return [*outputs, StartTimer("D", max(32.0, self.timers.give_up))]
-
-    def timer_fired(self, name: str) -> Outputs:
-        if name == "A" and self.state is State.CALLING:
-            self._interval *= 2
-            return [Send(self.request), StartTimer("A", self._interval)]
-        if name == "B" and self.state is State.CALLING:
-            return self._fail()
-        if (name == "D" and self.state is State.COMPLETED) or (
-            name == "M" and self.state is State.ACCEPTED
-        ):
-            self.state = State.TERMINATED
-            return [Terminated()]
-        return []
-
-    def transport_failed(self) -> Outputs:
-        if self.state in (State.CALLING, State.PROCEEDING):
-            return self._fail()
-        return []
-
-    def _fail(self) -> Outputs:
-        self.state = State.TERMINATED
-        return [StopTimer("A"), StopTimer("B"), TimedOut(), Terminated()]
-
-
-@define
-class NonInviteClient:
-    """Any other request of ours (figure 6)."""
-
-    timers: Timers
-    is_reliable: bool
-    request: bytes
-    state: State = State.TRYING
-    _interval: float = field(init=False, default=0.0)
-
-    def start(self) -> Outputs:
-        outputs: Outputs = [
-            Send(self.request),
-            StartTimer("F", self.timers.give_up),
-        ]
-        if not self.is_reliable:
-            self._interval = self.timers.t1
-            outputs.append(StartTimer("E", self._interval))
-        return outputs
-
-    def response_received(self, response: Response) -> Outputs:
-        if self.state not in (State.TRYING, State.PROCEEDING):
-            return []
-        if response.status < 200:
-            self.state = State.PROCEEDING
-            return [Deliver(response)]
-        self.state = State.COMPLETED
-        outputs: Outputs = [StopTimer("E"), StopTimer("F"), Deliver(response)]
-        if self.is_reliable:
-            self.state = State.TERMINATED
-            return [*outputs, Terminated()]
-        return [*outputs, StartTimer("K", self.timers.t4)]
-
-    def timer_fired(self, name: str) -> Outputs:
-        if name == "E" and self.state in (State.TRYING, State.PROCEEDING):
-            if self.state is State.PROCEEDING:
-                self._interval = self.timers.t2
-            else:
-                self._interval = min(2 * self._interval, self.timers.t2)
-            return [Send(self.request), StartTimer("E", self._interval)]
-        if name == "F" and self.state in (State.TRYING, State.PROCEEDING):
-            return self._fail()
-        if name == "K" and self.state is State.COMPLETED:
-            self.state = State.TERMINATED
-            return [Terminated()]
-        return []
-
-    def transport_failed(self) -> Outputs:
-        if self.state in (State.TRYING, State.PROCEEDING):
-            return self._fail()
-        return []
-
-    def _fail(self) -> Outputs:
-        self.state = State.TERMINATED
-        return [StopTimer("E"), StopTimer("F"), TimedOut(), Terminated()]

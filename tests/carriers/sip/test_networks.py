@@ -9,11 +9,12 @@ from tests.carriers.sip import (
     test_carrier,
     test_inbound,
     test_leg,
-    test_outbound,
     test_refer,
     test_session_refresh,
     test_voice_connector,
 )
+from tests.carriers.sip.outbound import test_early
+from tests.carriers.sip.outbound import test_leg as test_outbound
 from tests.support.sip_network import on_every_network
 from tests.whole_calls import test_sip
 
@@ -24,6 +25,7 @@ globals().update(
         test_inbound,
         test_leg,
         test_outbound,
+        test_early,
         test_refer,
         test_session_refresh,
         test_voice_connector,

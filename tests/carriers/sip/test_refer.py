@@ -30,6 +30,13 @@ class TransferTests(SynchronousTestCase):
         world.asks("NOTIFY", tag, body="SIP/2.0 200 OK", content_type=kind)
         self.assertIsNone(self.successResultOf(done))
 
+    def test_a_call_that_rings_is_not_handed_on(self) -> None:
+        world = SipWorld()
+        world.invite(headers="Allow: REFER\r\n")
+        world.heard()
+        self.failureResultOf(world.leg.transfer("+15550199"), TransferFailed)
+        self.assertEqual(world.heard(), [])
+
     def test_a_peer_that_leaves_has_gone_where_it_was_sent(self) -> None:
         world = SipWorld()
         tag = world.established(headers="Allow: REFER\r\n")

@@ -68,6 +68,32 @@ class SessionTimerTests(SynchronousTestCase):
         self.assertEqual(world.log[-1][1].outcome, Outcome.CALLER_LOST)
         self.assertEqual(world.ports.in_use, 0)
 
+    def test_an_interval_that_the_other_side_wants_longer_is_made_so(self) -> None:
+        world = SipWorld(media_timeout_seconds=1e6)
+        world.established(headers="Session-Expires: 100\r\nAllow: UPDATE\r\n")
+        world.advance(50.1, 0.1)
+        update = world.heard()[-1]
+        assert isinstance(update, Request)
+        world.answer(update, 422, headers="Min-SE: 400\r\n")
+        again = world.heard()[-1]
+        assert isinstance(again, Request)
+        self.assertEqual(again.headers["Session-Expires"], "400;refresher=uac")
+        self.assertEqual(again.headers["Min-SE"], "400")
+        world.answer(again, 200, headers="Session-Expires: 400;refresher=uac\r\n")
+        world.advance(199, 0.5)
+        self.assertEqual(world.heard(), [])
+        world.advance(1.2, 0.1)
+        self.assertEqual([m.cseq_method for m in world.heard()], ["UPDATE"])
+
+    def test_who_does_not_know_update_is_invited(self) -> None:
+        world = SipWorld(media_timeout_seconds=1e6)
+        world.established(headers="Session-Expires: 100\r\nAllow: UPDATE\r\n")
+        world.advance(50.1, 0.1)
+        update = world.heard()[-1]
+        assert isinstance(update, Request)
+        world.answer(update, 501)
+        self.assertEqual([m.cseq_method for m in world.heard()], ["INVITE"])
+
     def test_too_short_an_interval_is_refused_with_the_least(self) -> None:
         world = SipWorld()
         world.invite(headers="Supported: timer\r\nSession-Expires: 30\r\n")

@@ -67,10 +67,11 @@ class DialogTests(SynchronousTestCase):
         dialog = dialog_of_response(
             answer("Record-Route: <sip:p1;lr>, <sip:p2:5062;lr>\r\n"),
             "<sip:us@d>;tag=ours",
+            "sip:dialled@d",
         )
         self.assertEqual(dialog.next_hop(), Hop("p2", 5062))
         self.assertEqual(bye(dialog).cseq, 4)
-        plain = dialog_of_response(answer(), "<sip:us@d>;tag=ours")
+        plain = dialog_of_response(answer(), "<sip:us@d>;tag=ours", "sip:dialled@d")
         self.assertEqual(plain.next_hop(), Hop("h", 5060, "tcp"))
 
     def test_a_strict_router_gets_what_it_wants(self) -> None:

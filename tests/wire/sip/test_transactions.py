@@ -1,23 +1,17 @@
-"""The four machines of RFC 3261 section 17, by their tables."""
+"""The machines of requests that came in (RFC 3261 section 17.2), by their tables."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.wire.sip.message import Request, Response
 from chime_gateway.wire.sip.parser import parse
 from chime_gateway.wire.sip.transactions import (
-    Deliver,
-    InviteClient,
     InviteServer,
-    NonInviteClient,
     NonInviteServer,
     Outputs,
     Send,
     StartTimer,
-    State,
     StopTimer,
     Terminated,
     TimedOut,
@@ -103,6 +97,15 @@ class InviteServerTests(SynchronousTestCase):
 
 
 class NonInviteServerTests(SynchronousTestCase):
+    def test_what_nobody_answers_is_forgotten(self) -> None:
+        for machine, name, seconds in (
+            (InviteServer(TIMERS, False), "C", 240.0),
+            (NonInviteServer(TIMERS, False), "J", 32.0),
+        ):
+            self.assertEqual(timers(machine.start()), {name: seconds})
+            self.assertEqual(machine.timer_fired(name), [Terminated()])
+            self.assertEqual(machine.respond(200, b"late"), [])
+
     def test_the_answer_is_repeated_when_asked_again(self) -> None:
         tx = NonInviteServer(TIMERS, False)
         self.assertEqual(tx.request_received(request("BYE")), [])
@@ -115,76 +118,6 @@ class NonInviteServerTests(SynchronousTestCase):
     def test_over_a_stream_it_is_over_at_once(self) -> None:
         tx = NonInviteServer(TIMERS, True)
         self.assertIn(Terminated(), tx.respond(200, b"200"))
-
-
-class InviteClientTests(SynchronousTestCase):
-    def new(self, is_reliable: bool = False) -> InviteClient:
-        return InviteClient(TIMERS, is_reliable, b"INVITE", lambda _: b"ACK")
-
-    def test_it_is_sent_again_ever_more_rarely_until_somebody_answers(self) -> None:
-        tx = self.new()
-        self.assertEqual(timers(tx.start()), {"B": 32.0, "A": 0.5})
-        gaps = [timers(tx.timer_fired("A"))["A"] for _ in range(5)]
-        self.assertEqual(gaps, [1.0, 2.0, 4.0, 8.0, 16.0])
-        outputs = tx.response_received(response(180))
-        self.assertIn(StopTimer("A"), outputs)
-        self.assertEqual(tx.timer_fired("A"), [])
-        self.assertEqual(tx.timer_fired("B"), [])
-
-    def test_nobody_answers(self) -> None:
-        tx = self.new()
-        tx.start()
-        self.assertEqual(tx.timer_fired("B")[-2:], [TimedOut(), Terminated()])
-
-    def test_a_refusal_is_acknowledged_each_time_it_comes(self) -> None:
-        tx = self.new()
-        tx.start()
-        outputs = tx.response_received(response(486))
-        self.assertEqual(sent(outputs), [b"ACK"])
-        self.assertEqual(timers(outputs), {"D": 32.0})
-        self.assertEqual(tx.response_received(response(486)), [Send(b"ACK")])
-        self.assertEqual(tx.timer_fired("D"), [Terminated()])
-        self.assertEqual(self.new(True).state, State.CALLING)
-
-    def test_every_2xx_is_the_users(self) -> None:
-        tx = self.new()
-        tx.start()
-        outputs = tx.response_received(response(200))
-        self.assertEqual((sent(outputs), timers(outputs)), ([], {"M": 32.0}))
-        again: Any = tx.response_received(response(200))[0]
-        self.assertIsInstance(again, Deliver)
-        self.assertEqual(tx.response_received(response(180)), [])
-        self.assertEqual(tx.timer_fired("M"), [Terminated()])
-
-    def test_a_stream_neither_repeats_nor_lingers(self) -> None:
-        tx = self.new(True)
-        self.assertEqual(timers(tx.start()), {"B": 32.0})
-        self.assertIn(Terminated(), tx.response_received(response(486)))
-        broken = self.new(True)
-        broken.start()
-        self.assertIn(TimedOut(), broken.transport_failed())
-
-
-class NonInviteClientTests(SynchronousTestCase):
-    def test_the_interval_grows_to_t2_and_stays_there_while_it_proceeds(self) -> None:
-        tx = NonInviteClient(TIMERS, False, b"BYE")
-        self.assertEqual(timers(tx.start()), {"F": 32.0, "E": 0.5})
-        gaps = [timers(tx.timer_fired("E"))["E"] for _ in range(4)]
-        self.assertEqual(gaps, [1.0, 2.0, 4.0, 4.0])
-        tx.response_received(response(100, "BYE"))
-        self.assertEqual(timers(tx.timer_fired("E")), {"E": 4.0})
-        outputs = tx.response_received(response(200, "BYE"))
-        self.assertEqual(timers(outputs), {"K": 5.0})
-        self.assertEqual(tx.response_received(response(200, "BYE")), [])
-        self.assertEqual(tx.timer_fired("K"), [Terminated()])
-
-    def test_nobody_answers_or_the_connection_breaks(self) -> None:
-        for event in ("F", ""):
-            tx = NonInviteClient(TIMERS, False, b"BYE")
-            tx.start()
-            outputs = tx.timer_fired(event) if event else tx.transport_failed()
-            self.assertEqual(outputs[-2:], [TimedOut(), Terminated()])
-            self.assertEqual(tx.timer_fired("E"), [])
 
 
 class MatchingTests(SynchronousTestCase):

@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
+from attrs import frozen
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from chime_gateway.carriers.sip.transport.connections import Flow
 from chime_gateway.net.timer import Timer
+from chime_gateway.wire.sip.client_transactions import InviteClient, NonInviteClient
 from chime_gateway.wire.sip.format import format_response
 from chime_gateway.wire.sip.message import (
     DEFAULT_PORT,
@@ -26,11 +28,10 @@ from chime_gateway.wire.sip.message import (
     parameter,
 )
 from chime_gateway.wire.sip.transactions import (
+    Cancel,
     ClientTransaction,
     Deliver,
-    InviteClient,
     InviteServer,
-    NonInviteClient,
     NonInviteServer,
     Outputs,
     Send,
@@ -70,6 +71,7 @@ class Runner:
         deliver: Callable[[Response], None],
         timed_out: Callable[[], None],
         terminated: Callable[[], None],
+        send_cancel: Callable[[], None] = _ignore,
     ) -> None:
         self.machine = machine
         self._clock = clock
@@ -77,6 +79,7 @@ class Runner:
         self._deliver = deliver
         self._timed_out = timed_out
         self._terminated = terminated
+        self._send_cancel = send_cancel
         self._timers: dict[str, Timer] = {}
 
     def perform(self, outputs: Outputs) -> None:
@@ -93,6 +96,8 @@ class Runner:
                 assert isinstance(output.message, Response)
                 with self._log.failuresHandled("a response was not dealt with"):
                     self._deliver(output.message)
+            elif isinstance(output, Cancel):
+                self._send_cancel()
             elif isinstance(output, TimedOut):
                 with self._log.failuresHandled("a time-out was not dealt with"):
                     self._timed_out()
@@ -103,12 +108,28 @@ class Runner:
     def transport_failed(self) -> None:
         self.perform(self.machine.transport_failed())
 
+    def cancel(self) -> None:
+        """An INVITE of ours is not wanted any more."""
+        assert isinstance(self.machine, InviteClient)
+        self.perform(self.machine.cancel())
+
     def stop(self) -> None:
         for timer in self._timers.values():
             timer.stop()
 
     def _fired(self, name: str) -> None:
         self.perform(self.machine.timer_fired(name))
+
+
+@frozen
+class InviteParts:
+    """
+    @ivar make_ack: makes the ACK of a refusal.
+    @ivar make_cancel: makes the CANCEL, which has the branch of the INVITE.
+    """
+
+    make_ack: Callable[[Response], bytes]
+    make_cancel: Callable[[], bytes]
 
 
 class Incoming:
@@ -234,6 +255,7 @@ class Transactions:
         )
         self._servers[key] = (incoming, incoming._runner)
         self._merged.setdefault(_merge_key(request), key)
+        incoming._runner.perform(machine.start())
         return incoming
 
     # -- client ------------------------------------------------------------------
@@ -248,16 +270,30 @@ class Transactions:
         send: Callable[[bytes], None],
         answered: Callable[[Response], None],
         timed_out: Callable[[], None],
-        ack: Callable[[Response], bytes] | None = None,
+        invite: InviteParts | None = None,
     ) -> Runner:
         """
         Send a request and wait for its answers.
 
-        @param ack: for an INVITE: makes the ACK of a refusal.
+        @param invite: for an INVITE: what else may have to be said in it.
         """
         machine: ClientTransaction
-        if ack is not None:
-            machine = InviteClient(self.timers, is_reliable, data, ack)
+        send_cancel = _ignore
+        if invite is not None:
+            machine = InviteClient(self.timers, is_reliable, data, invite.make_ack)
+            make_cancel = invite.make_cancel
+
+            def send_cancel() -> None:
+                self.start(
+                    make_cancel(),
+                    branch,
+                    "CANCEL",
+                    is_reliable=is_reliable,
+                    send=send,
+                    answered=lambda _: None,
+                    timed_out=_ignore,
+                )
+
         else:
             machine = NonInviteClient(self.timers, is_reliable, data)
         key = (branch, method)
@@ -265,7 +301,9 @@ class Transactions:
         def forget() -> None:
             self._clients.pop(key, None)
 
-        runner = Runner(self._clock, machine, send, answered, timed_out, forget)
+        runner = Runner(
+            *(self._clock, machine, send, answered, timed_out, forget, send_cancel)
+        )
         self._clients[key] = runner
         runner.perform(machine.start())
         return runner

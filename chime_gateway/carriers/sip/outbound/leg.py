@@ -1,0 +1,307 @@
+"""
+Calls of ours over SIP: dial, answer a challenge, wait, or give up.
+
+The agent is there before anybody is called, so whoever answers is greeted at
+once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import Final
+
+from attrs import evolve
+from twisted.internet.defer import Deferred
+
+from chime_gateway.carriers.sip.audio import LegAudio
+from chime_gateway.carriers.sip.context import SipContext
+from chime_gateway.carriers.sip.dialog import LiveDialog
+from chime_gateway.carriers.sip.leg import SipLeg
+from chime_gateway.carriers.sip.offer_answer import NotAcceptable
+from chime_gateway.carriers.sip.outbound.early import EarlyDialogs
+from chime_gateway.carriers.sip.outbound.invitation import Invitation
+from chime_gateway.carriers.sip.outbound.target import (
+    MOST_REDIRECTIONS,
+    Target,
+    redirections,
+    trunk_target,
+)
+from chime_gateway.carriers.sip.transport.transactions import Incoming
+from chime_gateway.interfaces import LegEvents
+from chime_gateway.net.timer import Timer
+from chime_gateway.outcomes import CallerInfo, Ending, Outcome
+from chime_gateway.rtp.ports import NoPortFree
+from chime_gateway.settings.values import SipTrunk
+from chime_gateway.wire.address import is_destination
+from chime_gateway.wire.sip import sdp
+from chime_gateway.wire.sip.dialog import Dialog, DialogKey
+from chime_gateway.wire.sip.message import BadMessage, Response, content_type, tokens
+from chime_gateway.wire.sip.session_timer import accepted_timer
+
+#: Somebody may look for the telephone for so long.
+RING_SECONDS: Final = 60.0
+
+#: Answers of so many branches are hung up on; nobody forks more.
+_MOST_BRANCHES: Final = 20
+
+
+class _State(Enum):
+    WAITING = "waiting"  # for the agent
+    DIALLING = "dialling"
+    CONFIRMED = "confirmed"
+    OVER = "over"
+
+
+class OutboundLeg(SipLeg):
+    """
+    One call to C{number} through the trunk.
+
+    @param agent: name of the profile that talks.
+    """
+
+    owns_call_id = True
+
+    def __init__(
+        self,
+        context: SipContext,
+        trunk: SipTrunk,
+        number: str,
+        agent: str,
+        parameters: Mapping[str, str],
+    ) -> None:
+        call_id = context.new_token()
+        info = CallerInfo(
+            carrier_call_id=call_id,
+            caller=trunk.from_number,
+            called=number,
+            agent=agent,
+            parameters=parameters,
+        )
+        super().__init__(context, info)
+        self._trunk = trunk
+        self._number = number
+        self._state = _State.WAITING
+        self._answered: Deferred[None] | None = None
+        self._targets: list[Target] = []
+        self._tried: set[str] = set()
+        self._redirections = 0
+        self._offer = b""
+        self._ringing = Timer(context.clock)
+        self._early = EarlyDialogs(context, self, self._abandoned)
+        self._early_answer: str | None = None
+        self._dismissed: dict[DialogKey, LiveDialog] = {}
+        self._invitation = Invitation(
+            context,
+            trunk,
+            number,
+            call_id,
+            answered=self._response,
+            timed_out=self._timed_out,
+        )
+
+    def reports_to(self, call: LegEvents) -> None:
+        """Whom to tell."""
+        if self._state is not _State.OVER:
+            self._call = call
+
+    # -- OutboundLeg -----------------------------------------------------------
+
+    def dial(self) -> Deferred[None]:
+        self._answered = Deferred(lambda _: self._give_up())
+        self._state = _State.DIALLING
+        self._ringing.start(RING_SECONDS, self._rang_out)
+        answered = self._answered
+        self._aim(trunk_target(self._trunk, self._number))
+        return answered
+
+    def answer(self) -> None:
+        """It was answered by the other side, or nobody would ask for this."""
+
+    def hang_up(self, ending: Ending) -> None:
+        self._call = None
+        if self._state is _State.CONFIRMED:
+            assert self._dialog is not None
+            self._state = _State.OVER
+            self._dialog.say_bye(ending)
+            self._release()
+        else:
+            self._give_up()
+
+    # -- dialling ----------------------------------------------------------------
+
+    def _aim(self, target: Target) -> None:
+        """Call there, as soon as it is known where that is."""
+        self._tried.add(target.uri)
+        self._early_answer = None
+        if is_destination(target.name):
+            self._resolved(target.name, target)
+            return
+        self._context.reactor.resolve(target.name).addCallbacks(
+            self._resolved,
+            lambda _: self._go_on(f"there is no host {target.name}"),
+            callbackArgs=(target,),
+        )
+
+    def _resolved(self, address: str, target: Target) -> None:
+        if self._state is not _State.DIALLING:
+            return
+        context, transport = self._context, target.hop.transport
+        if not context.access.allows(address):
+            self._go_on(f"{target.name} is {address}, which sip.allow does not have")
+            return
+        if not context.transports.has(transport):
+            self._go_on(f"nothing listens on {transport} for the answers")
+            return
+        if self._audio is None:
+            try:
+                self._audio = LegAudio(context, self.codec, self, address)
+            except NoPortFree as exc:
+                self._failed(str(exc))
+                return
+            self._offer = self._audio.descriptions.make_offer()
+        self._invitation.send(target.at(address), self._offer)
+
+    def _go_on(self, why: str) -> None:
+        """It did not work there: where else, if anywhere?"""
+        if self._state is not _State.DIALLING:
+            return
+        while self._targets and self._redirections < MOST_REDIRECTIONS:
+            target = self._targets.pop(0)
+            if target.uri not in self._tried:
+                self._redirections += 1
+                self._aim(target)
+                return
+        self._failed(why)
+
+    def _response(self, response: Response) -> None:
+        status = response.status
+        if status < 200:
+            if self._state is _State.DIALLING and status > 100:
+                self._progress(response)
+        elif status < 300:
+            self._accepted(response)
+        elif self._state is _State.DIALLING:
+            self._refused(response)
+
+    def _progress(self, response: Response) -> None:
+        """Early media is received and thrown away: it is no caller speaking."""
+        dialog = self._invitation.early_dialog(response)
+        if dialog is not None:
+            self._early.add(self._invitation.live(dialog))
+        is_answer = content_type(response) == sdp.CONTENT_TYPE
+        if not is_answer or self._early_answer is not None:
+            return
+        assert self._audio is not None
+        try:
+            terms = self._audio.descriptions.take_answer(response.body)
+        except NotAcceptable:
+            return  # the 2xx has the last word
+        self._early_answer = response.to_tag
+        self._audio.agree(evolve(terms, receives=False))
+
+    def _refused(self, response: Response) -> None:
+        self._early.clear()
+        if self._invitation.sent_again(response):
+            return
+        if response.status >= 600:
+            self._targets.clear()  # nobody will take it, wherever
+        self._targets[:0] = redirections(response, self._trunk)
+        self._go_on(f"{response.status} {response.phrase[:80]}")
+
+    def _timed_out(self) -> None:
+        self._early.clear()
+        self._go_on("408 nobody answered")
+
+    def _accepted(self, response: Response) -> None:
+        invitation = self._invitation
+        dialog, fault = invitation.dialog(response)
+        known = self._dismissed.get(dialog.key)
+        if self._dialog is not None and self._dialog.dialog.key == dialog.key:
+            known = self._dialog
+        if known is not None:
+            # The same answer again: our ACK was lost.
+            known.acknowledge(response.cseq, invitation.credentials)
+        elif self._state is not _State.DIALLING or fault:
+            # Another branch of a fork, an answer to what we gave up, or one that
+            # nobody can talk with.
+            self._dismiss(dialog, response.cseq)
+            self._failed(f"the answer is malformed: {fault}")
+        else:
+            self._confirm(self._early.confirmed(dialog), response)
+
+    def _confirm(self, dialog: Dialog, response: Response) -> None:
+        self._ringing.stop()
+        self._dialog = self._invitation.live(dialog)
+        self._context.owner.dialog_made(self, dialog)
+        self._dialog.acknowledge(response.cseq, self._invitation.credentials)
+        self._peer_allows = tokens(response, "Allow")
+        self._state = _State.CONFIRMED
+        if not self._settle(response):
+            return
+        answered, self._answered = self._answered, None
+        if answered is not None:
+            answered.callback(None)
+
+    def _settle(self, response: Response) -> bool:
+        assert self._audio is not None
+        terms = self._audio.descriptions.terms
+        is_known = terms is not None and self._early_answer == response.to_tag
+        if content_type(response) != sdp.CONTENT_TYPE and is_known:
+            assert terms is not None
+            self._audio.agree(terms)  # it was in the 183
+        elif not self._take_answer(response):
+            return False
+        try:
+            self._run_session(accepted_timer(response))
+        except BadMessage as exc:
+            self._end(Ending(Outcome.CALLER_PROTOCOL_ERROR, str(exc)), says_bye=True)
+            return False
+        return True
+
+    def _dismiss(self, dialog: Dialog, cseq: int) -> None:
+        """An answer nobody waits for: acknowledge it and hang up."""
+        if len(self._dismissed) >= _MOST_BRANCHES:
+            return
+        unwanted = self._dismissed[dialog.key] = self._invitation.live(dialog)
+        unwanted.acknowledge(cseq, self._invitation.credentials)
+        unwanted.request("BYE")
+
+    # -- from the other side -------------------------------------------------------
+
+    def request_received(self, incoming: Incoming) -> None:
+        if self._dialog is None:
+            self._early.request_received(incoming)
+        else:
+            super().request_received(incoming)
+
+    # -- giving up -----------------------------------------------------------------
+
+    def _rang_out(self) -> None:
+        why = f"nobody answered within {RING_SECONDS:g} s"
+        self._failed(why)
+
+    def _abandoned(self) -> None:
+        self._failed("the other side hung up before it answered")
+
+    def _give_up(self) -> None:
+        self._state = _State.OVER
+        self._invitation.cancel()
+        self._answered = None
+        self._release()
+
+    def _failed(self, why: str) -> None:
+        if self._state is _State.DIALLING:
+            self._end(Ending(Outcome.UNANSWERED, why), says_bye=False)
+
+    def _end(self, ending: Ending, *, says_bye: bool) -> None:
+        if self._state is not _State.CONFIRMED:
+            self._invitation.cancel()
+            self._answered = None
+        self._state = _State.OVER
+        super()._end(ending, says_bye=says_bye)
+
+    def _release(self) -> None:
+        self._ringing.stop()
+        self._early.clear()
+        super()._release()

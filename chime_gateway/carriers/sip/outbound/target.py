@@ -1,0 +1,96 @@
+"""
+Where a call of ours goes: to the trunk, or where a 3xx sends it on
+(RFC 3261 sections 8.1.3.4 and 21.3).
+
+Who may be called there at all is not known here.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from attrs import evolve, frozen
+
+from chime_gateway.settings.values import SipTrunk
+from chime_gateway.wire.sip.dialog import Hop, hop_of
+from chime_gateway.wire.sip.format import host_port
+from chime_gateway.wire.sip.message import (
+    BadMessage,
+    Response,
+    address_uri,
+    header_list,
+)
+
+#: A call is sent on so often, by whomever, and then it has failed.
+MOST_REDIRECTIONS: Final = 2
+
+#: Nobody needs more of the Contacts of one answer.
+_MOST_CONTACTS: Final = 10
+
+#: 380 is no other place, and 305 asks for a proxy, which nobody does any more.
+_REDIRECTIONS: Final = (300, 301, 302)
+
+_Q: Final = re.compile(
+    r";\s*q\s*=\s*(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)\s*(?=[;,]|\Z)", re.IGNORECASE
+)
+
+
+@frozen
+class Target:
+    """
+    @ivar uri: for the request line.
+    @ivar name: of the host, as certificates know it.
+    @ivar hop: where to, with the address once it is known.
+    """
+
+    uri: str
+    name: str
+    hop: Hop
+
+    @property
+    def is_secure(self) -> bool:
+        return self.uri[:5].lower() == "sips:"
+
+    def at(self, address: str) -> Target:
+        """The same, now that its name was looked up."""
+        return evolve(self, hop=evolve(self.hop, host=address))
+
+
+def trunk_target(trunk: SipTrunk, number: str) -> Target:
+    host = host_port(trunk.host.strip("[]"), trunk.port)
+    parameter = "" if trunk.transport == "udp" else f";transport={trunk.transport}"
+    name = trunk.host.strip("[]")
+    hop = Hop(name, trunk.port, trunk.transport)
+    return Target(f"sip:{number}@{host}{parameter}", name, hop)
+
+
+def redirections(response: Response, trunk: SipTrunk) -> list[Target]:
+    """
+    Where an answer sends the call: the best first, as C{q} has it, and as they are
+    written among equals.
+    """
+    if response.status not in _REDIRECTIONS:
+        return []
+    found: list[tuple[float, Target]] = []
+    for value in header_list(response, "Contact")[:_MOST_CONTACTS]:
+        try:
+            uri = address_uri(value).partition("?")[0]
+            hop = hop_of(uri)
+        except BadMessage:
+            continue
+        if uri.partition(":")[0].lower() not in ("sip", "sips") or re.search(
+            r"\s", uri
+        ):
+            continue
+        hop = evolve(hop, transport=hop.transport or trunk.transport)
+        found.append((_q(value), Target(uri, hop.host, hop)))
+    found.sort(key=lambda pair: -pair[0])
+    return [target for _, target in found]
+
+
+def _q(contact: str) -> float:
+    """Its weight; who says nothing wants to be tried as much as anybody."""
+    parameters = contact.rpartition(">")[2] if "<" in contact else contact
+    given = _Q.search(parameters)
+    return 1.0 if given is None else float(given[1])
