@@ -303,7 +303,7 @@ class AzureSessionTests(SessionTestCase):
             ("response.output_text.done", {"response_id": "r"}),
             (
                 "conversation.item.input_audio_transcription.failed",
-                {"item_id": "u", "error": {"code": 404}},
+                {"item_id": ["u"], "error": {"code": 404}},
             ),
         ):
             with self.subTest(kind):

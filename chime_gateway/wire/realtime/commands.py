@@ -18,6 +18,9 @@ Command: TypeAlias = dict[str, Any]
 #: A member of the metadata of a response that is a transcript: of which item.
 TRANSCRIPT_OF: Final = "transcript_of"
 
+#: A member of the metadata of a response that is spoken: what it was asked for as.
+ASKED_AS: Final = "asked_as"
+
 _APPEND_HEAD: Final = b'{"type":"input_audio_buffer.append","audio":"'
 
 

@@ -97,10 +97,13 @@ class ItemTruncated:
 class ResponseStarted:
     """
     @ivar transcript_of: it is not spoken: it writes down this item of the caller's.
+    @ivar asked_as: what we called it when we asked for it; empty: the service does not
+        say, or began it by itself.
     """
 
     response_id: str
     transcript_of: str = ""
+    asked_as: str = ""
 
 
 @frozen
@@ -129,12 +132,14 @@ class ResponseDone:
 
     @ivar status: completed, cancelled, incomplete or failed.
     @ivar detail: why it is not completed, as the service words it.
+    @ivar retry_seconds: when it may be asked for again, if the service says so.
     """
 
     response_id: str
     status: str
     detail: str
     usage: Usage
+    retry_seconds: float | None = None
 
 
 @frozen
@@ -198,6 +203,7 @@ class ServiceError:
     @ivar is_about_request: what was asked for cannot be had; otherwise the service is
         throttled or broken, and the same may be had later.
     @ivar is_of_account: of whoever the key belongs to; an operator must act.
+    @ivar retry_seconds: when it may be asked again, if the service says so.
     """
 
     code: str
@@ -208,6 +214,7 @@ class ServiceError:
     command_id: str = ""
     is_about_request: bool = True
     is_of_account: bool = False
+    retry_seconds: float | None = None
 
 
 @frozen

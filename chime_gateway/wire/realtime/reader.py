@@ -18,14 +18,8 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from chime_gateway.errors import RemoteProtocolError
-from chime_gateway.wire.realtime.commands import TRANSCRIPT_OF
+from chime_gateway.wire.realtime.commands import ASKED_AS, TRANSCRIPT_OF
 from chime_gateway.wire.realtime.dialects import Dialect
-from chime_gateway.wire.realtime.error_codes import (
-    ACCOUNT_ERRORS,
-    FATAL_ERRORS,
-    is_about_request,
-    is_benign,
-)
 from chime_gateway.wire.realtime.events import (
     AgentTranscript,
     AudioDelta,
@@ -38,7 +32,6 @@ from chime_gateway.wire.realtime.events import (
     ResponseDone,
     ResponseStarted,
     ResponseText,
-    ServiceError,
     SessionCreated,
     SessionUpdated,
     SpeechStarted,
@@ -48,6 +41,14 @@ from chime_gateway.wire.realtime.events import (
     TurnCommitted,
     Unrecognized,
     Usage,
+)
+from chime_gateway.wire.realtime.faults import (
+    Error,
+    member,
+    retry_seconds,
+    service_error,
+    whole,
+    words,
 )
 
 #: A delta is at most some hundred ms of audio and C{session.updated} some tens
@@ -63,8 +64,8 @@ class _Head(msgspec.Struct):
 
 
 class _Session(msgspec.Struct):
-    id: str = ""
-    expires_at: int | None = None
+    id: Any = ""
+    expires_at: Any = None
 
 
 class _SessionEvent(msgspec.Struct):
@@ -73,9 +74,9 @@ class _SessionEvent(msgspec.Struct):
 
 class _Delta(msgspec.Struct):
     delta: str
-    item_id: str = ""
-    response_id: str = ""
-    content_index: int = 0
+    item_id: str | None = ""
+    response_id: str | None = ""
+    content_index: int | None = 0
 
 
 class _Item(msgspec.Struct):
@@ -83,45 +84,20 @@ class _Item(msgspec.Struct):
 
 
 class _Start(msgspec.Struct):
-    audio_start_ms: int = 0
-    item_id: str = ""
+    audio_start_ms: Any = 0
+    item_id: str | None = ""
 
 
 class _Stop(msgspec.Struct):
-    audio_end_ms: int = 0
-    item_id: str = ""
-
-
-class _TokenDetails(msgspec.Struct):
-    audio_tokens: int | None = None
-    cached_tokens: int | None = None
-
-
-class _Usage(msgspec.Struct):
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    input_token_details: _TokenDetails | None = None
-    output_token_details: _TokenDetails | None = None
-
-
-class _Error(msgspec.Struct):
-    message: str | None = None
-    code: str | None = None
-    type: str | None = None
-    param: Any = None
-    event_id: Any = None
-
-
-class _StatusDetails(msgspec.Struct):
-    reason: str | None = None
-    error: _Error | None = None
+    audio_end_ms: Any = 0
+    item_id: str | None = ""
 
 
 class _Response(msgspec.Struct):
     id: str = ""
-    status: str | None = None
-    status_details: _StatusDetails | None = None
-    usage: _Usage | None = None
+    status: Any = None
+    status_details: Any = None
+    usage: Any = None
     metadata: Any = None
 
 
@@ -136,7 +112,7 @@ class _Transcript(msgspec.Struct):
 
 class _TranscriptionFailed(msgspec.Struct):
     item_id: str = ""
-    error: _Error | None = None
+    error: Any = None
 
 
 class _Text(msgspec.Struct):
@@ -162,8 +138,8 @@ class _ConversationItemEvent(msgspec.Struct):
 class _ToolCall(msgspec.Struct):
     call_id: str
     arguments: str
-    name: str = ""
-    response_id: str = ""
+    name: str | None = ""
+    response_id: str | None = ""
 
 
 class _OutputItem(msgspec.Struct):
@@ -182,7 +158,7 @@ class _McpListFailed(msgspec.Struct):
 
 
 class _ErrorEvent(msgspec.Struct):
-    error: _Error
+    error: Any = None
 
 
 def _audio_delta(message: _Delta) -> Event:
@@ -191,48 +167,53 @@ def _audio_delta(message: _Delta) -> Event:
     except ValueError as exc:
         raise RemoteProtocolError(f"audio delta is not base64: {exc}") from exc
     return AudioDelta(
-        message.response_id, message.item_id, message.content_index, audio
+        message.response_id or "",
+        message.item_id or "",
+        message.content_index or 0,
+        audio,
     )
 
 
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _usage(usage: _Usage | None) -> Usage:
-    if usage is None:
-        return Usage()
-    into = usage.input_token_details or _TokenDetails()
-    out = usage.output_token_details or _TokenDetails()
+def _usage(usage: object) -> Usage:
+    into, out = (
+        member(usage, "input_token_details"),
+        member(usage, "output_token_details"),
+    )
     return Usage(
-        usage.input_tokens or 0,
-        usage.output_tokens or 0,
-        into.audio_tokens or 0,
-        out.audio_tokens or 0,
-        into.cached_tokens or 0,
+        whole(member(usage, "input_tokens")),
+        whole(member(usage, "output_tokens")),
+        whole(member(into, "audio_tokens")),
+        whole(member(out, "audio_tokens")),
+        whole(member(into, "cached_tokens")),
     )
 
 
 def _response_done(message: _ResponseEvent) -> Event:
     response = message.response
-    details = response.status_details or _StatusDetails()
-    error = details.error or _Error()
-    detail = error.code or error.message or error.type or details.reason or ""
+    details = response.status_details
+    error = Error.read(member(details, "error"))
+    code = words(error.code) or error.text or words(error.type)
     return ResponseDone(
-        response.id, response.status or "completed", detail, _usage(response.usage)
+        response.id,
+        words(response.status) or "completed",
+        code or words(member(details, "reason")),
+        _usage(response.usage),
+        retry_seconds(error.text),
     )
 
 
 def _response_started(message: _ResponseEvent) -> Event:
     metadata = message.response.metadata
-    item_id = metadata.get(TRANSCRIPT_OF) if isinstance(metadata, dict) else None
-    return ResponseStarted(message.response.id, _text(item_id))
+    return ResponseStarted(
+        message.response.id,
+        words(member(metadata, TRANSCRIPT_OF)),
+        words(member(metadata, ASKED_AS)),
+    )
 
 
 def _transcription_failed(message: _TranscriptionFailed) -> Event:
-    error = message.error or _Error()
-    code = error.code or error.type or "unknown"
-    return TranscriptionFailed(message.item_id, code, error.message or "")
+    error = Error.read(message.error)
+    return TranscriptionFailed(message.item_id, error.name or "unknown", error.text)
 
 
 def _item_added(message: _ConversationItemEvent) -> Event:
@@ -251,22 +232,6 @@ def _output_item(message: _OutputItemEvent) -> Event:
     name = f"{item.server_label}.{item.name}"
     text = "" if fault == b"null" else fault.decode("utf-8", "replace")[:300]
     return McpCalled(name, text)
-
-
-def _error(message: _ErrorEvent) -> Event:
-    kind = message.error.type or ""
-    code = message.error.code or kind or "unknown"
-    text = message.error.message or ""
-    return ServiceError(
-        code=code,
-        message=text,
-        benign=is_benign(code, text),
-        fatal=code in FATAL_ERRORS,
-        param=_text(message.error.param),
-        command_id=_text(message.error.event_id),
-        is_about_request=is_about_request(code, kind),
-        is_of_account=code in ACCOUNT_ERRORS,
-    )
 
 
 _T = TypeVar("_T")
@@ -289,19 +254,22 @@ _PARSERS: Final[Mapping[str, Callable[[bytes], Event]]] = {
     "response.output_audio.delta": _parser(_Delta, _audio_delta),
     "response.output_audio.done": _parser(_Item, lambda m: AudioDone(m.item_id)),
     "session.created": _parser(
-        _SessionEvent, lambda m: SessionCreated(m.session.id, m.session.expires_at)
+        _SessionEvent,
+        lambda m: SessionCreated(
+            words(m.session.id), whole(m.session.expires_at) or None
+        ),
     ),
     "session.updated": _parser(_SessionEvent, lambda m: SessionUpdated()),
     "input_audio_buffer.speech_started": _parser(
-        _Start, lambda m: SpeechStarted(m.audio_start_ms, m.item_id)
+        _Start, lambda m: SpeechStarted(whole(m.audio_start_ms), m.item_id or "")
     ),
     "input_audio_buffer.speech_stopped": _parser(
-        _Stop, lambda m: SpeechStopped(m.audio_end_ms, m.item_id)
+        _Stop, lambda m: SpeechStopped(whole(m.audio_end_ms), m.item_id or "")
     ),
     "response.created": _parser(_ResponseEvent, _response_started),
     "response.done": _parser(_ResponseEvent, _response_done),
     "response.output_audio_transcript.delta": _parser(
-        _Delta, lambda m: AgentTranscript(m.item_id, m.delta, False)
+        _Delta, lambda m: AgentTranscript(m.item_id or "", m.delta, False)
     ),
     "response.output_audio_transcript.done": _parser(
         _Transcript, lambda m: AgentTranscript(m.item_id, m.transcript, True)
@@ -322,13 +290,13 @@ _PARSERS: Final[Mapping[str, Callable[[bytes], Event]]] = {
     "conversation.item.truncated": _parser(_Item, lambda m: ItemTruncated(m.item_id)),
     "response.function_call_arguments.done": _parser(
         _ToolCall,
-        lambda m: ToolCalled(m.response_id, m.call_id, m.name, m.arguments),
+        lambda m: ToolCalled(m.response_id or "", m.call_id, m.name or "", m.arguments),
     ),
     "response.output_item.done": _parser(_OutputItemEvent, _output_item),
     "mcp_list_tools.failed": _parser(
         _McpListFailed, lambda m: McpCalled("list_tools", "its tools are not known")
     ),
-    "error": _parser(_ErrorEvent, _error),
+    "error": _parser(_ErrorEvent, lambda m: service_error(Error.read(m.error))),
 }
 
 #: A call does without these: one that looks otherwise than expected means nothing.

@@ -1,0 +1,107 @@
+"""
+What a service says when it refuses a command or fails, and when it may be asked again.
+
+What its codes mean is in L{chime_gateway.wire.realtime.error_codes}.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from attrs import frozen
+
+from chime_gateway.wire.realtime.error_codes import (
+    ACCOUNT_ERRORS,
+    FATAL_ERRORS,
+    is_about_request,
+    is_benign,
+)
+from chime_gateway.wire.realtime.events import ServiceError
+
+#: "Please try again in 1.2s", "in 6m0s", "in 20ms"; "Please retry after 3 seconds".
+_HINT: Final = re.compile(
+    r"(?:try again|retry)\s+(?:in|after)\s+((?:\d{1,9}(?:\.\d{1,9})?\s*[a-z]+\s*)+)",
+    re.IGNORECASE | re.ASCII,
+)
+_AMOUNT: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]+)", re.IGNORECASE | re.ASCII)
+_UNIT_SECONDS: Final = {"ms": 0.001, "mi": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+@frozen
+class Error:
+    """As it is on the wire; a member may be of any type, or missing."""
+
+    message: Any = None
+    code: Any = None
+    type: Any = None
+    param: Any = None
+    event_id: Any = None
+
+    @classmethod
+    def read(cls, value: object) -> Error:
+        """@param value: of any type; a text is a message."""
+        if isinstance(value, str):
+            return cls(message=value)
+        names = ("message", "code", "type", "param", "event_id")
+        return cls(**{name: member(value, name) for name in names})
+
+    @property
+    def text(self) -> str:
+        return words(self.message)
+
+    @property
+    def name(self) -> str:
+        """What it is called; empty: nothing that could be told."""
+        return words(self.code) or words(self.type)
+
+
+def words(value: object) -> str:
+    """What a member says; a number is a word as well, all else says nothing."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return str(value)
+    return value if isinstance(value, str) else ""
+
+
+def member(value: object, name: str) -> Any:
+    """Of an object; of something else C{None}."""
+    return value.get(name) if isinstance(value, dict) else None
+
+
+def whole(value: object) -> int:
+    """A count; 0 where it is none."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return 0
+    return int(value)
+
+
+def service_error(error: Error) -> ServiceError:
+    code = error.name or "unknown"
+    return ServiceError(
+        code=code,
+        message=error.text,
+        benign=is_benign(code, error.text),
+        fatal=code in FATAL_ERRORS,
+        param=words(error.param),
+        command_id=words(error.event_id),
+        is_about_request=is_about_request(code, words(error.type)),
+        is_of_account=code in ACCOUNT_ERRORS,
+        retry_seconds=retry_seconds(error.text),
+    )
+
+
+def retry_seconds(text: str) -> float | None:
+    """When the service wants to be asked again, as it words that; C{None}: not said."""
+    hint = _HINT.search(text)
+    if hint is None:
+        return None
+    total = 0.0
+    for amount, unit in _AMOUNT.findall(hint[1]):
+        unit = unit.lower()
+        # "min" is minutes, "milliseconds" are not.
+        known = "m" if unit.startswith("min") else unit[:2]
+        seconds = _UNIT_SECONDS.get(known) or _UNIT_SECONDS.get(known[:1])
+        if seconds is None:
+            break
+        total += float(amount) * seconds
+    return total

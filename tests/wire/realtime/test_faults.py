@@ -1,0 +1,125 @@
+"""Whatever type a member is of that nobody needs, the session lives."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from chime_gateway.wire.realtime.dialects import GA
+from chime_gateway.wire.realtime.events import ResponseDone, ServiceError
+from chime_gateway.wire.realtime.faults import retry_seconds
+from chime_gateway.wire.realtime.reader import RealtimeReader
+
+_ERROR = {
+    "type": "invalid_request_error",
+    "code": "invalid_value",
+    "message": "Bad.",
+    "param": "response.x",
+    "event_id": "cmd_1",
+}
+
+#: Events whose loss would be felt, with all that is read of them.
+_EVENTS: tuple[Mapping[str, Any], ...] = (
+    {"type": "error", "error": _ERROR},
+    {"type": "session.created", "session": {"id": "s", "expires_at": 1756324625}},
+    {
+        "type": "response.created",
+        "response": {"id": "r", "metadata": {"asked_as": "wanted_1"}},
+    },
+    {
+        "type": "response.done",
+        "response": {
+            "id": "r",
+            "status": "failed",
+            "status_details": {"type": "failed", "reason": "x", "error": _ERROR},
+            "usage": {
+                "input_tokens": 1,
+                "output_tokens": 2,
+                "input_token_details": {"audio_tokens": 1, "cached_tokens": 0},
+                "output_token_details": {"audio_tokens": 1},
+            },
+            "metadata": {"asked_as": "wanted_1"},
+        },
+    },
+    {
+        "type": "input_audio_buffer.speech_started",
+        "audio_start_ms": 7,
+        "item_id": "u",
+    },
+    {"type": "input_audio_buffer.speech_stopped", "audio_end_ms": 9, "item_id": "u"},
+    {
+        "type": "conversation.item.input_audio_transcription.failed",
+        "item_id": "u",
+        "error": _ERROR,
+    },
+)
+
+#: Without these nothing can be told of the rest.
+_NEEDED = {("type",), ("response",), ("response", "id"), ("session",), ("item_id",)}
+
+_ODD = st.sampled_from((429, 4.5, True, None, [], ["x"], {}, {"x": 1}, "", "text", -1))
+
+
+def _paths(value: Any, at: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    if isinstance(value, dict):
+        for name, member in value.items():
+            if (*at, name) not in _NEEDED:
+                yield (*at, name)
+            yield from _paths(member, (*at, name))
+
+
+class OddMembersTests(SynchronousTestCase):
+    def receive(self, message: Mapping[str, Any]) -> Any:
+        return RealtimeReader(GA).receive(json.dumps(message).encode(), False)
+
+    @given(st.data())
+    def test_a_member_may_be_of_any_type_or_missing(self, data: st.DataObject) -> None:
+        message = data.draw(st.sampled_from(_EVENTS))
+        event = self.receive(message)
+        path = data.draw(st.sampled_from(sorted(_paths(message))))
+        odd: Any = copy.deepcopy(dict(message))
+        parent = odd
+        for name in path[:-1]:
+            parent = parent[name]
+        if data.draw(st.booleans()):
+            parent[path[-1]] = data.draw(_ODD)
+        else:
+            del parent[path[-1]]
+        self.assertIs(type(self.receive(odd)), type(event))
+
+    def test_a_number_is_a_code(self) -> None:
+        event = self.receive({"type": "error", "error": {"code": 429}})
+        self.assertEqual(event.code, "429")
+        details = {"error": {"code": 500, "message": "Please try again in 2s."}}
+        response = {"id": "r", "status": "failed", "status_details": details}
+        event = self.receive({"type": "response.done", "response": response})
+        assert isinstance(event, ResponseDone)
+        self.assertEqual((event.detail, event.retry_seconds), ("500", 2.0))
+
+    def test_an_error_may_be_a_mere_text(self) -> None:
+        event = self.receive({"type": "error", "error": "out of order"})
+        assert isinstance(event, ServiceError)
+        self.assertEqual((event.code, event.message), ("unknown", "out of order"))
+
+
+class RetryHintTests(SynchronousTestCase):
+    def test_when_to_ask_again_is_read_as_the_service_words_it(self) -> None:
+        for text, seconds in (
+            ("Rate limit reached. Please try again in 1.2s. Visit", 1.2),
+            ("Please try again in 20ms.", 0.02),
+            ("Please try again in 6m0s", 360.0),
+            ("Please retry after 3 seconds.", 3.0),
+            ("Try again in 1 minute", 60.0),
+            ("try again in 100 milliseconds", 0.1),
+            ("try again in a moment", None),
+            ("We recommend you retry your request.", None),
+            ("", None),
+        ):
+            with self.subTest(text=text):
+                self.assertEqual(retry_seconds(text), seconds)
