@@ -62,6 +62,7 @@ from chime_gateway.store.tables import (
     PENDING,
     TURNS,
 )
+from chime_gateway.store.webhooks.waiting import due_deliveries
 
 #: An instance that was not seen for so long is gone, and its calls with it.
 GONE_SECONDS: Final = 600.0
@@ -236,43 +237,11 @@ class Database:
     # -- deliveries --------------------------------------------------------------
 
     def due_deliveries(
-        self, instance: str, now: float, limit: int
-    ) -> tuple[list[DeliveryRow], float | None]:
-        """
-        The first undelivered one of each call and webhook, if its time has come;
-        and when the next one is due.
-        """
-        table = DELIVERIES
-        mine = and_(table.c.instance == instance, table.c.state == PENDING)
-        first = (
-            select(
-                table.c.call_id,
-                table.c.webhook,
-                func.min(table.c.number).label("number"),
-            )
-            .where(mine)
-            .group_by(table.c.call_id, table.c.webhook)
-            .subquery()
-        )
-        heads = (
-            select(table)
-            .join(
-                first,
-                and_(
-                    table.c.call_id == first.c.call_id,
-                    table.c.webhook == first.c.webhook,
-                    table.c.number == first.c.number,
-                ),
-            )
-            .where(mine)
-            .order_by(table.c.next_try_at, table.c.created_at)
-            .limit(limit)
-        )
+        self, instance: str, wanted: Mapping[str, int]
+    ) -> dict[str, list[DeliveryRow]]:
+        """As L{due_deliveries}."""
         with self._engine.connect() as connection:
-            rows = [DeliveryRow(**row._mapping) for row in connection.execute(heads)]
-        due = [row for row in rows if row.next_try_at <= now]
-        later = [row.next_try_at for row in rows if row.next_try_at > now]
-        return due, min(later, default=None)
+            return due_deliveries(connection, instance, wanted)
 
     def count_deliveries(self, instance: str) -> dict[str, int]:
         """By state."""

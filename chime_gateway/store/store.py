@@ -16,6 +16,7 @@ from chime_gateway.call.reports import events
 from chime_gateway.errors import ConfigError
 from chime_gateway.interfaces import InThread
 from chime_gateway.net.signed_post import SignedPost
+from chime_gateway.net.system.threads import Threads
 from chime_gateway.settings.values import StoreSettings, WebhookSettings
 from chime_gateway.store.call_book import CallBook, Notice, deliveries, lost_row
 from chime_gateway.store.database import Database
@@ -24,7 +25,7 @@ from chime_gateway.store.numbers import NumberGuard
 from chime_gateway.store.queries import CallQuery
 from chime_gateway.store.recordings.files import RecordingWriter
 from chime_gateway.store.rows import CallRow, StoredCall, columns
-from chime_gateway.store.webhooks import Webhooks
+from chime_gateway.store.webhooks.webhooks import Webhooks
 from chime_gateway.store.writing.aside import Aside
 from chime_gateway.store.writing.journal import Journal, journal_path
 from chime_gateway.store.writing.writer import Writer
@@ -91,7 +92,7 @@ class Store:
             waiting=self.database,
             put=self.writer.put,
             post=post,
-            in_thread=in_thread,
+            in_thread=Threads("webhooks", 2, in_reactor).run,
             clock=clock,
             wall_time=wall_time,
             jitter=jitter,

@@ -172,7 +172,7 @@ class _Tests:
         self.assertEqual(self.database.adopt_deliveries("me", 160.0), 0)
         now = 151.0 + GONE_SECONDS
         self.assertEqual(self.database.adopt_deliveries("me", now), 1)
-        due, _ = self.database.due_deliveries("me", now, 10)
+        due = self.database.due_deliveries("me", {"crm": 10})["crm"]
         self.assertEqual([row.delivery_id for row in due], ["a.1.crm"])
 
     def test_only_the_first_delivery_of_each_call_and_webhook_is_due(self) -> None:
@@ -184,23 +184,29 @@ class _Tests:
                 (DELIVERY, delivery("b", 1)),
             ]
         )
-        due, later = self.database.due_deliveries("me", 100.0, 10)
-        ids = sorted(row.delivery_id for row in due)
-        self.assertEqual(ids, ["a.1.crm", "a.1.erp", "b.1.crm"])
-        self.assertIsNone(later)
+
+        def due(**wanted: int) -> list[str]:
+            found = self.database.due_deliveries("me", wanted)
+            return sorted(row.delivery_id for rows in found.values() for row in rows)
+
+        self.assertEqual(due(crm=10, erp=10), ["a.1.crm", "a.1.erp", "b.1.crm"])
+        self.assertEqual(len(due(crm=1, erp=10)), 2)
+        # One that has no place is not asked for; one that is unknown is.
+        self.assertEqual(due(crm=0), ["a.1.erp"])
         done = {"delivery_id": "a.1.crm", "state": DELIVERED, "attempts": 1}
         self.database.apply([(TRIED, done)])
-        due, _ = self.database.due_deliveries("me", 100.0, 10)
-        self.assertEqual("a.2.crm" in {row.delivery_id for row in due}, True)
+        self.assertEqual(due(crm=10, erp=0), ["a.2.crm", "b.1.crm"])
 
     def test_one_that_waits_for_its_time_holds_back_those_behind_it(self) -> None:
         self.database.apply(
             [
                 (DELIVERY, delivery("a", 1, next_try_at=500.0)),
                 (DELIVERY, delivery("a", 2)),
+                (DELIVERY, delivery("b", 1, created_at=600.0)),
             ]
         )
-        self.assertEqual(self.database.due_deliveries("me", 100.0, 10), ([], 500.0))
+        due = self.database.due_deliveries("me", {"crm": 10})["crm"]
+        self.assertEqual([row.delivery_id for row in due], ["a.1.crm", "b.1.crm"])
 
     def test_old_calls_are_forgotten_with_all_that_belongs_to_them(self) -> None:
         self.database.apply(

@@ -16,7 +16,7 @@ from chime_gateway.store.queries import CallQuery
 from chime_gateway.store.recordings.files import RecordingWriter
 from chime_gateway.store.store import Store
 from tests.store.test_numbers import RECORD
-from tests.store.test_webhooks import Post
+from tests.store.webhooks.test_webhooks import Post
 from tests.support.entries import closed, opened, turn
 from tests.support.files import temporary_folder
 
@@ -69,7 +69,7 @@ class StoreTests(SynchronousTestCase):
         (row,) = store.calls(CallQuery())
         self.assertEqual((row.state, row.outcome), ("ended", "gateway_lost"))
         self.assertEqual(row.duration_seconds, 7.5)
-        due, _ = store.database.due_deliveries("me", self.now, 10)
+        due = store.database.due_deliveries("me", {"crm": 10})["crm"]
         (delivery,) = due
         body = json.loads(delivery.body)
         self.assertEqual(body["type"], "call.ended")

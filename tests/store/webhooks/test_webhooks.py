@@ -10,7 +10,8 @@ from chime_gateway.net.signed_post import Answer, PostFailed
 from chime_gateway.settings.values import WebhookSettings
 from chime_gateway.store.database import Database
 from chime_gateway.store.entries import DELIVERY, Entry
-from chime_gateway.store.webhooks import BACK_OFF, Webhooks
+from chime_gateway.store.webhooks.receiver import BACK_OFF, PLACES
+from chime_gateway.store.webhooks.webhooks import Webhooks
 from tests.support.entries import delivery
 from tests.support.files import temporary_folder
 
@@ -172,8 +173,9 @@ class WebhookTests(SynchronousTestCase):
 
     def test_what_was_taken_is_not_sent_again_before_the_store_knows(self) -> None:
         entries: list[Entry] = []
-        self.webhooks._put = entries.append
         self.add("a", 1)
+        self.put = entries.append  # type: ignore[method-assign, assignment]
+        self.webhooks = self.new_webhooks()
         self.webhooks.wake()
         self.post.answer(200)
         self.clock.pump([1.0] * 40)
@@ -189,6 +191,6 @@ class WebhookTests(SynchronousTestCase):
         for number in range(100):
             self.add(f"c{number}", 1)
         self.webhooks.wake()
-        self.assertEqual(len(self.post.sent), 16)
+        self.assertEqual(len(self.post.sent), PLACES)
         self.post.answer(200, 0)
-        self.assertEqual(len(self.post.sent), 17)
+        self.assertEqual(len(self.post.sent), PLACES + 1)

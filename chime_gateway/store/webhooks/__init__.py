@@ -1,0 +1,1 @@
+"""Webhooks: receivers, and what waits for them."""

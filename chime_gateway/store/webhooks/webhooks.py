@@ -1,0 +1,144 @@
+"""
+Webhooks: deliver what waits in the store, in order for each call, until it is
+taken.
+
+A delivery is repeated with the same id until somebody answers with a 2xx, or for
+long enough in vain; then the next one of its call has its turn.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Protocol
+
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from chime_gateway.interfaces import InThread
+from chime_gateway.net.signed_post import SignedPost
+from chime_gateway.net.timer import Timer
+from chime_gateway.settings.values import WebhookSettings
+from chime_gateway.store.database import Trouble
+from chime_gateway.store.entries import Entry
+from chime_gateway.store.rows import DeliveryRow
+from chime_gateway.store.webhooks.receiver import Receiver
+
+#: The store is looked at at least this often: its database may have been away.
+_LOOK_SECONDS: Final = 15.0
+
+
+class Waiting(Protocol):
+    """Where deliveries wait."""
+
+    def due_deliveries(
+        self, instance: str, wanted: Mapping[str, int]
+    ) -> Mapping[str, list[DeliveryRow]]: ...
+
+
+class Webhooks:
+    """
+    @param put: takes entries that say what became of a delivery.
+    @param in_thread: of its own, as a database may take long to answer.
+    @param wall_time: Unix seconds.
+    @ivar counts: of tries, by what became of them.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        hooks: Sequence[WebhookSettings],
+        instance: str,
+        *,
+        waiting: Waiting,
+        put: Callable[[Entry], None],
+        post: SignedPost,
+        in_thread: InThread,
+        clock: IReactorTime,
+        wall_time: Callable[[], float],
+        jitter: Callable[[], float],
+    ) -> None:
+        self.counts: Counter[str] = Counter()
+        self._instance = instance
+        self._waiting = waiting
+        self._in_thread = in_thread
+
+        def receiver(settings: WebhookSettings | None) -> Receiver:
+            return Receiver(
+                settings,
+                put=put,
+                post=post,
+                counts=self.counts,
+                over=self.wake,
+                wall_time=wall_time,
+                jitter=jitter,
+            )
+
+        self._receivers = {hook.name: receiver(hook) for hook in hooks}
+        self._nobody = receiver(None)
+        self._look_due = Timer(clock)
+        self._looking: Deferred[None] | None = None
+        self._look_again = False
+        self._is_stopped = False
+
+    def wake(self) -> None:
+        """There may be something to deliver."""
+        if self._is_stopped:
+            return
+        if self._looking is not None:
+            self._look_again = True
+            return
+        self._look_due.stop()
+        looking = Deferred.fromCoroutine(self._look())
+        self._looking = looking
+        looking.addErrback(self._bug)
+        looking.addBoth(self._looked)
+
+    def stop(self) -> Deferred[Any]:
+        """What is under way is given up; it is repeated by the next run."""
+        self._is_stopped = True
+        self._look_due.stop()
+        running = [] if self._looking is None else [self._looking]
+        for receiver in (*self._receivers.values(), self._nobody):
+            running += receiver.under_way
+        for deferred in running:
+            deferred.cancel()
+        return DeferredList(running)
+
+    # -- inside ------------------------------------------------------------------
+
+    def _bug(self, failure: Any) -> None:
+        if not failure.check(CancelledError):
+            self._log.failure("webhooks", failure)
+        # Whatever it was: it is not looked for anew at once, nor never.
+        self._look_in(_LOOK_SECONDS)
+
+    def _looked(self, _: Any) -> None:
+        self._looking = None
+        if self._look_again:
+            self._look_again = False
+            self.wake()
+
+    def _look_in(self, seconds: float) -> None:
+        if not self._is_stopped:
+            self._look_due.start(max(0.05, seconds), self.wake)
+
+    async def _look(self) -> None:
+        wanted = {name: found.wanted for name, found in self._receivers.items()}
+        try:
+            due = await self._in_thread(
+                self._waiting.due_deliveries, self._instance, wanted
+            )
+        except Trouble:
+            self._look_in(_LOOK_SECONDS)  # the writer says why
+            return
+        if self._is_stopped:
+            return
+        wait = _LOOK_SECONDS
+        for name, rows in due.items():
+            receiver = self._receivers.get(name, self._nobody)
+            next_in = receiver.begin(rows, wanted.get(name, 0))
+            wait = wait if next_in is None else min(wait, next_in)
+        self._look_in(wait)
