@@ -137,11 +137,15 @@ class AgentTraits:
         heard are two things; otherwise its audio comes as it is to be heard.
     @ivar cuts_itself: on an interruption it forgets by itself what was not heard,
         and is not to be told.
+    @ivar expires_at: Unix seconds; the service says that it ends the session then.
+    @ivar most_seconds: it ends one that is so old, also if it does not say when.
     """
 
     codec: Codec
     is_ahead: bool = True
     cuts_itself: bool = False
+    expires_at: float | None = None
+    most_seconds: float | None = None
 
 
 class AgentSession(Protocol):

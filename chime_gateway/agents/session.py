@@ -52,6 +52,10 @@ from chime_gateway.wire.realtime.events import (
 
 CLOSE_PROTOCOL_ERROR: Final = 4002
 
+#: The longest session that the service is documented to allow; what it says itself of
+#: one (C{expires_at}) counts.
+MOST_SECONDS: Final = 3600.0
+
 
 def session_url(deployment: DeploymentSettings) -> str:
     """The WebSocket URL of a deployment in the dialect it is set to."""
@@ -90,7 +94,6 @@ class AzureSession:
     @param clock: seconds, monotonic.
     @ivar ready: fires with this object when audio may flow; fails with
         L{AgentUnavailable}.
-    @ivar expires_at: Unix seconds, as the service says.
     """
 
     _log = Logger()
@@ -103,9 +106,10 @@ class AzureSession:
         events: AgentEvents,
         clock: Callable[[], float],
     ) -> None:
-        self.traits = AgentTraits(codec=dialects.session_codec(dialect, leg_codec))
+        self.traits = AgentTraits(
+            codec=dialects.session_codec(dialect, leg_codec), most_seconds=MOST_SECONDS
+        )
         self.ready: Deferred[AgentSession] = Deferred(lambda _: self.close())
-        self.expires_at: int | None = None
         self._dialect = dialect
         self._profile = profile
         self._events = events
@@ -213,7 +217,7 @@ class AzureSession:
     # -- inside --------------------------------------------------------------------
 
     def _session_created(self, event: SessionCreated) -> None:
-        self.expires_at = event.expires_at
+        self.traits = evolve(self.traits, expires_at=event.expires_at)
         if self._state is _State.CONNECTING:
             self._state = _State.CONFIGURING
             self._configure()

@@ -264,7 +264,7 @@ class GatewayService(MultiService):
             self._log.warn("the time to drain is over: saying goodbye")
             self.calls.part_all()
             # The words, then the playing of them.
-            if not await self._emptied(limits.goodbye_seconds * 2):
+            if not await self._emptied(self.calls.goodbye_seconds() * 2):
                 self.calls.hang_up_all()
         if had_calls:
             await deferLater(self._reactor, _CLOSING_SECONDS)

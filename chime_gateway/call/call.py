@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 
 from chime_gateway.call.context import CallContext
 from chime_gateway.call.conversation.conversation import Conversation
-from chime_gateway.call.limits import idle_ending, time_ending
+from chime_gateway.call.limits import TimeLimit, idle_ending
 from chime_gateway.call.machine import new_machine
 from chime_gateway.call.opening import Opening
 from chime_gateway.call.parting import Parting
@@ -42,6 +42,7 @@ class Call:
     """
     @param profile: with this call's values filled in.
     @ivar record: grows with the call.
+    @ivar limits: everybody's, and the profile's own over them.
     @ivar conversation: what the agent's session reports to.
     """
 
@@ -60,13 +61,14 @@ class Call:
         self._profile = profile
         self._context = context
         self._clock = clock = context.clock
-        self._limits = limits = limits_of(profile, context.limits)
+        self.limits = limits = limits_of(profile, context.limits)
         self._opening: Opening | None = None
         self._is_over = False
         self._began = clock()
         self._events = EventSequence(record.call_id, record.started_at)
         self._check_at = self._began
         self._parting = Parting(profile.goodbye)
+        self._time_limit = TimeLimit(limits, record.started_at)
         self._transfers = CallTransfers(
             self, leg.transfer, record.transfers, record.call_id, self._began
         )
@@ -155,7 +157,7 @@ class Call:
     def transfer_when_said(self, name: str, address: str) -> Deferred[None]:
         """The same, for the agent, when it has said that it will."""
         now = self._clock()
-        wait_seconds = self._limits.goodbye_seconds + self._pump.queued_seconds(now)
+        wait_seconds = self.limits.goodbye_seconds + self._pump.queued_seconds(now)
         return self._transfers.begin(name, address, now, wait_seconds)
 
     def send_digits(self, digits: str) -> bool:
@@ -250,6 +252,7 @@ class Call:
         record = self.record
         now = self._clock()
         record.answered_seconds = now - self._began
+        self._time_limit.joined(agent.traits, record.answered_seconds)
         self._log.info(
             "call.answered {call_id}",
             call_id=record.call_id,
@@ -268,7 +271,7 @@ class Call:
         self.conversation.begin(agent, f"{notice} {self._profile.greeting}".strip())
 
     def say_goodbye(self, ending: Ending) -> None:
-        self._parting.say_goodbye(ending, self._clock() + self._limits.goodbye_seconds)
+        self._parting.say_goodbye(ending, self._clock() + self.limits.goodbye_seconds)
         self.conversation.say_goodbye(self._parting.farewell)
         self._transfers.call_off("the call is ending")
 
@@ -372,13 +375,11 @@ class Call:
         if self.recording is not None:
             self.recording.flush(now)
         self.conversation.check(now)
-        if self._parting.is_playing_out:
-            return
-        if self._parting.is_saying_goodbye:
+        if self._parting.has_begun:
             if self._parting.is_goodbye_overdue(now):
                 self._machine.goodbye_said()
             return
-        limits = self._limits
+        limits = self.limits
         is_listening = (
             # While it still rings there is nobody to hear.
             self.record.answered_seconds is not None
@@ -389,7 +390,9 @@ class Call:
         idle = idle_ending(limits, self._pump.idle_seconds(now))
         if is_listening and idle is not None:
             self._machine.hang_up(idle)
-        elif (too_long := time_ending(limits, now - self._began)) is not None:
+        elif not self._transfers.has_begun and (
+            too_long := self._time_limit.ending(now - self._began)
+        ):
             self.part(too_long)
         elif self.conversation.answer.is_overdue(now):
             seconds = limits.agent_silence_seconds

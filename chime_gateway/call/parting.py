@@ -25,16 +25,12 @@ class Parting:
 
     @property
     def has_begun(self) -> bool:
+        """The call is ending."""
         return self.ending is not None
 
     @property
     def is_saying_goodbye(self) -> bool:
         return self._goodbye_by is not None
-
-    @property
-    def is_playing_out(self) -> bool:
-        """What was said is still to be heard, and nothing more will be."""
-        return self._heard_by is not None
 
     def say_goodbye(self, ending: Ending, by: float) -> None:
         """

@@ -227,6 +227,10 @@ class CallTable(CallObserver):
         self._emptied.append(emptied)
         return emptied
 
+    def goodbye_seconds(self) -> float:
+        """How long the last words of a call in progress may take, at most."""
+        return max((call.limits.goodbye_seconds for call in self.calls()), default=0.0)
+
     def part_all(self) -> None:
         """The drain is over: every agent says goodbye and hangs up."""
         ending = Ending(Outcome.DRAINED, "the gateway is being stopped")

@@ -156,6 +156,12 @@ class CallTransfers:
         """One has been begun or waits, and it is not known how it went."""
         return self._attempt is not None and not self._attempt.is_over
 
+    @property
+    def has_begun(self) -> bool:
+        """The carrier was asked, and has not said how it went."""
+        attempt = self._attempt
+        return attempt is not None and attempt.has_begun and not attempt.is_over
+
     def begin(
         self, name: str, address: str, now: float, wait_seconds: float | None = None
     ) -> Deferred[None]:

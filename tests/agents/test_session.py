@@ -39,7 +39,7 @@ class AzureSessionTests(SessionTestCase):
         self.assertNoResult(self.session.ready)
         self.receive("session.updated", session={})
         self.assertIs(self.successResultOf(self.session.ready), self.session)
-        self.assertEqual(self.session.expires_at, 99)
+        self.assertEqual(self.session.traits.expires_at, 99)
 
     def test_the_codec_is_the_legs_where_the_service_speaks_it(self) -> None:
         self.assertIs(self.new_session(PCMU).traits.codec, PCMU)

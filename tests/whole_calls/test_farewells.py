@@ -38,14 +38,17 @@ class Polite:
 
 
 class FarewellTests(SynchronousTestCase):
-    def part_at(self, at: float, *, has_keys: bool = False, **more: Any) -> VirtualCall:
+    def part_at(
+        self, at: float | None, *, has_keys: bool = False, **more: Any
+    ) -> VirtualCall:
         said = phrase(PCMU, *LONG), phrase(PCMU, *SHORT)
         plan = CallPlan(
             utterances=said * 4, interrupt_after_seconds=(0.4, None, 0.9, None)
         )
         call = VirtualCall(plan, voice=Polite(), profile=PROFILE, **more)
-        call.clock.callLater(at, call.table.part_all)
-        if has_keys:
+        if at is not None:
+            call.clock.callLater(at, call.table.part_all)
+        if has_keys and at is not None:
             for after in range(1, 20):
                 call.clock.callLater(at + after * 0.1, self.press, call)
         call.run()
@@ -56,12 +59,14 @@ class FarewellTests(SynchronousTestCase):
         for live in call.table.calls():
             live.digit_pressed("1")
 
-    def hold(self, call: VirtualCall, at: float) -> None:
+    def hold(
+        self, call: VirtualCall, at: float, outcome: Outcome = Outcome.DRAINED
+    ) -> None:
         ended = call.events[-1].payload
         assert isinstance(ended, CallEnded)
         (record,) = call.measures.records
         assert record.ending is not None
-        self.assertIs(record.ending.outcome, Outcome.DRAINED)
+        self.assertIs(record.ending.outcome, outcome)
         spoken = [turn for turn in ended.transcript if turn.speaker == "agent"]
         self.assertEqual(self.heard(spoken[-1]), ("Goodbye.", 1000))
         whole = [turn for turn in spoken if self.heard(turn) == ("Goodbye.", 1000)]
@@ -99,3 +104,11 @@ class FarewellTests(SynchronousTestCase):
                 at = dice.uniform(0.1, 9.0)
                 with self.subTest(fault=fault, run=run, at=at):
                     self.hold(self.part_at(at, behaviour=fault), at)
+
+    def test_goodbye_is_said_before_the_service_ends_the_session(self) -> None:
+        for early in (0.0, 5.0):
+            for is_preview in (False, True):
+                with self.subTest(early=early, is_preview=is_preview):
+                    service = Behaviour(session_seconds=20.0, early_seconds=early)
+                    call = self.part_at(None, behaviour=service, is_preview=is_preview)
+                    self.hold(call, 10.0, Outcome.TIME_LIMIT)
