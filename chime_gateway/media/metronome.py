@@ -1,7 +1,8 @@
 """
-One beat for the whole process: every 20 ms all calls are ticked, in one go.
+One metronome for the whole process: every 20 ms all calls are ticked, in one go, and
+legs whose packets are longer or shorter in their own beat.
 
-The beat is absolute: a late tick says how many frames have become due instead
+A beat is absolute: a late tick says how many frames have become due instead
 of letting the stream slip.  It knows nothing of what a tick does.
 """
 
@@ -21,9 +22,22 @@ Failed: TypeAlias = Callable[[Failure], None]
 
 PERIOD_SECONDS: Final = PTIME_MS / 1000
 
-#: So many frames of a late tick are made up: what a buffer at the other end bridges.
-#: What became due beyond them nobody waits for any more.
+#: So many frames of a late tick are made up: a buffer at the other end bridges them.
+#: After a longer one that buffer is empty, and nobody waits for what was due.
 MAX_MADE_UP: Final = 5
+
+
+class _Beat:
+    """
+    Those who are ticked each so often.
+
+    @ivar due_at: when they are next.
+    """
+
+    def __init__(self, period: float, due_at: float) -> None:
+        self.period = period
+        self.due_at = due_at
+        self.ticked: dict[Tick, Failed] = {}
 
 
 class Metronome:
@@ -38,36 +52,80 @@ class Metronome:
     ) -> None:
         self._clock = clock
         self._late = late
-        self._ticked: dict[Tick, Failed] = {}
+        self._beats: dict[float, _Beat] = {}
+        self._began = 0.0
         self._next: IDelayedCall | None = None
-        self._due_at = 0.0
+
+    def __len__(self) -> int:
+        """How many are ticked."""
+        return sum(len(beat.ticked) for beat in self._beats.values())
 
     def add(self, tick: Tick, failed: Failed) -> None:
         """
-        Call C{tick(now, due)} on every beat, C{due} being 1 or, after a late
+        Call C{tick(now, due)} every 20 ms, C{due} being 1 or, after a late
         one, more.  Should it raise, it is removed and C{failed} is told: a bug
         in one call must not silence the others, nor must one in C{failed}.
         """
-        self._ticked[tick] = failed
-        if self._next is None:
-            self._due_at = self._clock.seconds() + PERIOD_SECONDS
-            self._next = self._clock.callLater(PERIOD_SECONDS, self._beat)
+        self.add_each(PERIOD_SECONDS, tick, failed)
+
+    def add_each(self, period: float, tick: Tick, failed: Failed) -> None:
+        """
+        The same each C{period} seconds.
+
+        All periods have their beats on one grid; of those that fall together the
+        one of 20 ms is first, at which calls say what is to be sent.
+        """
+        beat = self._beats.get(period)
+        if beat is None:
+            now = self._clock.seconds()
+            if not self._beats:
+                self._began = now
+            passed = int((now - self._began) / period + 1e-6)
+            beat = _Beat(period, self._began + (passed + 1) * period)
+            self._beats[period] = beat
+            if period == PERIOD_SECONDS:
+                others = [
+                    other for other in self._beats.items() if other[1] is not beat
+                ]
+                self._beats = {period: beat, **dict(others)}
+            self._schedule(beat.due_at)
+        beat.ticked[tick] = failed
 
     def remove(self, tick: Tick) -> None:
         """Stop ticking it; unknown ones are none."""
-        self._ticked.pop(tick, None)
-        if not self._ticked and self._next is not None:
+        for beat in self._beats.values():
+            if tick in beat.ticked:
+                del beat.ticked[tick]
+                if not beat.ticked:
+                    del self._beats[beat.period]
+                break
+        if not self._beats and self._next is not None:
             self._next.cancel()
             self._next = None
 
-    def _beat(self) -> None:
+    def _schedule(self, due_at: float) -> None:
+        wait = max(0.0, due_at - self._clock.seconds())
+        if self._next is None:
+            self._next = self._clock.callLater(wait, self._tick)
+        elif due_at < self._next.getTime():
+            self._next.reset(wait)
+
+    def _tick(self) -> None:
         self._next = None
         now = self._clock.seconds()
-        late = now - self._due_at
+        for beat in list(self._beats.values()):
+            # The tolerance keeps a rounding error from costing a whole period.
+            if beat.due_at <= now + 1e-6:
+                self._run(beat, now)
+        if self._beats and self._next is None:
+            self._schedule(min(beat.due_at for beat in self._beats.values()))
+
+    def _run(self, beat: _Beat, now: float) -> None:
+        late = now - beat.due_at
         self._late(late)
-        # The tolerance keeps a rounding error from costing a whole period.
-        due = 1 + max(0, int(late / PERIOD_SECONDS + 1e-6))
-        for tick, failed in list(self._ticked.items()):
+        due = 1 + max(0, int(late / beat.period + 1e-6))
+        beat.due_at += due * beat.period
+        for tick, failed in list(beat.ticked.items()):
             try:
                 tick(now, due)
             except Exception:
@@ -76,9 +134,3 @@ class Metronome:
                 self.remove(tick)
                 with self._log.failuresHandled("to end a call whose tick failed"):
                     failed(failure)
-        if self._next is not None:
-            return  # the last one left and a new first one came, within a tick
-        self._due_at += due * PERIOD_SECONDS
-        if self._ticked:
-            wait = max(0.0, self._due_at - self._clock.seconds())
-            self._next = self._clock.callLater(wait, self._beat)

@@ -3,7 +3,8 @@ What the agent has said and the caller has not heard yet.
 
 A leg with a playout buffer gets everything at once, with marks to follow it; one that
 is paced gets a frame each time it is due.  In both cases every byte belongs to an
-item, and its place in the stream says when it is heard.
+item, and its place in the stream says when it is heard.  What was not played in its
+time, and is not ahead of it either, does not make the rest of the call late.
 
 Where the audio comes from, and who is told what an interruption cut, is not known
 here.
@@ -11,13 +12,14 @@ here.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import Final
 
 from chime_gateway.audio import PTIME_MS
 from chime_gateway.interfaces import CallLeg
+from chime_gateway.media.frame_queue import FrameQueue
 from chime_gateway.media.item_ledger import Cut, Item, ItemKey, Ledger
+from chime_gateway.media.metronome import MAX_MADE_UP
 from chime_gateway.media.playout_clock import Playout
 from chime_gateway.media.recorder import Recorder
 from chime_gateway.media.stats import MediaStats
@@ -26,6 +28,10 @@ from chime_gateway.media.stats import MediaStats
 MARK_SECONDS: Final = 1.0
 
 FRAME_SECONDS: Final = PTIME_MS / 1000
+
+#: A leg with a buffer that ran dry for so long at most, within what is said, is given
+#: what comes at once.
+_HICCUP_FRAMES: Final = 2
 
 
 class PlayQueue:
@@ -70,7 +76,12 @@ class PlayQueue:
         self._marked_at = 0
         self._mark_count = 0
         self._ledger = Ledger()
-        self._frames: deque[bytes] = deque()
+        self._queue = FrameQueue(leg.codec)
+        self._waiting = self._queue.frames
+        self._late = self._queue.late
+        self._dry_until = 0.0
+        # A carrier that is late by nature takes what it is given, whenever.
+        self._is_timely = traits.lag_seconds == 0
         self._partial = b""
         self._current: Item | None = None
         self._ran_dry = False
@@ -86,7 +97,7 @@ class PlayQueue:
         self._report_heard(self._playout.head(now))
         self._current = self._ledger.item(response_id, key)
         if not self._current.spans:
-            waits = len(self._frames) * FRAME_SECONDS
+            waits = len(self._waiting) * FRAME_SECONDS
             self._observe_began(key[0], max(now, self._playout.dry_at) + waits)
         return self._current
 
@@ -152,19 +163,35 @@ class PlayQueue:
         """
         playout = self._playout
         size = self._frame_bytes
-        start = playout.sent + len(self._frames) * size
-        waits = max(0.0, playout.dry_at - now) + len(self._frames) * FRAME_SECONDS
+        start = playout.sent + len(self._waiting) * size
+        waits = max(0.0, playout.dry_at - now) + len(self._waiting) * FRAME_SECONDS
         if waits > self._max_seconds:
             self._stats.dropped["play_queue_full"] += len(audio) // size
             return False
         item.own(start, start + len(audio))
-        if self._is_paced:
-            self._frames.extend(
-                audio[at : at + size] for at in range(0, len(audio), size)
-            )
+        if self._is_paced or self._waiting or self._is_behind(item, now):
+            self._queue.add(audio)
         else:
             self._hand_over(item, audio, now)
         return True
+
+    def _is_behind(self, item: Item, now: float) -> bool:
+        """
+        A leg with a buffer ran dry within an item, and for long.  What comes next may
+        all be late, and once it is in that buffer it stays.
+        """
+        late = self._late
+        if self._is_timely and item.spans[0][0] < self._playout.sent:
+            self._was_dry(now)
+        return late.behind > _HICCUP_FRAMES
+
+    def _was_dry(self, now: float) -> None:
+        """A leg with a buffer is behind by the time for which it had nothing."""
+        since = max(self._dry_until, self._playout.dry_at)
+        dry = int((now - since) / FRAME_SECONDS)
+        if dry > 0:
+            self._dry_until = since + dry * FRAME_SECONDS
+            self._late.missed(dry)
 
     def _hand_over(self, item: Item, audio: bytes, now: float) -> None:
         """To a leg with a playout buffer: all at once, with marks to follow it."""
@@ -212,13 +239,48 @@ class PlayQueue:
 
     def tick(self, now: float, due: int) -> None:
         """Every 20 ms; C{due} frames have become due since the last time."""
-        if self._frames:
+        waiting = self._waiting
+        if waiting:
             self._ran_dry = False
-            for _ in range(min(due, len(self._frames))):
-                self._play(self._frames.popleft(), now)
-        elif self._is_paced and self._current is not None and not self._ran_dry:
-            self._ran_dry = True
-            self._stats.underruns += 1
+            if due > 1 or self._late.behind or not self._is_paced:
+                self._play_late(now, due)
+            else:
+                self._play(waiting.popleft(), now)
+        elif self._current is not None:
+            if self._is_paced:
+                if not self._ran_dry:
+                    self._ran_dry = True
+                    self._stats.underruns += 1
+                self._late.missed(due)
+        elif self._late.behind:
+            self._late.settle()
+
+    def _play_late(self, now: float, due: int) -> None:
+        """More is due than one frame, or something was before."""
+        queue, waiting, playout = self._queue, self._waiting, self._playout
+        count = due if due <= MAX_MADE_UP else 1
+        if self._late.behind:
+            skipped = queue.shorten(count if self._is_paced else 0)
+            if skipped:
+                playout.skip(skipped * self._frame_bytes)
+                self._stats.dropped["overdue"] += skipped
+        if self._is_paced:
+            count = min(count, len(waiting))
+            for made_up in range(count - 1, -1, -1):
+                # Each counts as heard when it was due.
+                self._play(waiting.popleft(), now - made_up * FRAME_SECONDS)
+            if count < due:
+                self._late.missed(due - count)
+            return
+        self._was_dry(now)
+        while waiting and playout.dry_at - now < FRAME_SECONDS:
+            self._play(waiting.popleft(), now)
+        if waiting and queue.is_decided:
+            # The agent is ahead, or what was late is gone: as ever.
+            self._play(b"".join(waiting), now)
+            queue.clear()
+        if self._wants_marks and playout.sent - self._marked_at >= self._mark_bytes:
+            self._mark()
 
     # -- what was heard --------------------------------------------------------
 
@@ -229,12 +291,12 @@ class PlayQueue:
         @return: every item not heard to its end, in order.
         """
         self.turn_ended_at = None
-        waiting = len(self._frames) + bool(self._partial)
+        waiting = len(self._waiting) + bool(self._partial)
         head = self._playout.head(now)
         unheard = (self._playout.sent - head) // self._frame_bytes + waiting
         if unheard or not self._playout.is_idle(now):
             self._leg.clear()
-        self._frames.clear()
+        self._queue.clear()
         self._partial = b""
         self._current = None
         if self.recorder is not None:
@@ -254,7 +316,7 @@ class PlayQueue:
 
     def stop(self, now: float) -> None:
         """The call is over: nothing more is played."""
-        self._frames.clear()
+        self._queue.clear()
         head = self._playout.head(now)
         self._report_heard(head)
         if self.recorder is not None:
@@ -280,9 +342,9 @@ class PlayQueue:
     def queued_seconds(self, now: float) -> float:
         """How much is not heard yet."""
         sent = self._playout.sent - self._playout.head(now)
-        owed = sent + len(self._frames) * self._frame_bytes
+        owed = sent + len(self._waiting) * self._frame_bytes
         return owed / self._codec.bytes_per_second
 
     def is_drained(self, now: float) -> bool:
         """All was heard."""
-        return not self._frames and self._playout.is_idle(now)
+        return not self._waiting and self._playout.is_idle(now)

@@ -21,6 +21,7 @@ from chime_gateway.codec.registry import transcoder
 from chime_gateway.codec.tone import tone
 from chime_gateway.interfaces import AgentSession, CallLeg
 from chime_gateway.media.item_ledger import Item, ItemKey
+from chime_gateway.media.metronome import MAX_MADE_UP
 from chime_gateway.media.play_queue import FRAME_SECONDS, PlayQueue
 from chime_gateway.media.recorder import Recorder
 from chime_gateway.media.stats import MediaStats
@@ -336,6 +337,10 @@ class MediaPump:
         """Every 20 ms; C{due} frames have become due since the last time."""
         if self._is_closed:
             return
+        if due > MAX_MADE_UP:
+            # It was we who did nothing: what came meanwhile is not read yet.
+            stood = (due - 1) * FRAME_SECONDS
+            self._quiet_since = min(now, self._quiet_since + stood)
         self._play_queue.tick(now, due)
         self._fill_gap(now)
 

@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from chime_gateway.audio import PTIME_MS, Codec
+from chime_gateway.audio import Codec
 from chime_gateway.codec.conceal import Concealment
 from chime_gateway.codec.registry import transcoder
 from chime_gateway.media.jitter import NO_NOISE, JitterBuffer, JitterStats
-from chime_gateway.media.metronome import MAX_MADE_UP
 from chime_gateway.media.stats import NetworkStats
 from chime_gateway.media.timeline import PAUSE_SECONDS, Timeline
 from chime_gateway.rtp.latch import Latch
@@ -178,11 +177,13 @@ class RtpReceiver:
         if terms.receives:
             self._pass_on(self.jitter.put_other(number, timestamp, noise, now))
 
-    def tick(self, now: float, due: int) -> None:
+    def stalled(self, now: float, seconds: float) -> None:
+        """It was we who did nothing for so long."""
+        self._timeline.stalled(now, seconds)
+
+    def tick(self, now: float) -> None:
         """Pass on what is not waited for any longer, and fill what did not come."""
         jitter, timeline = self.jitter, self._timeline
-        if due > MAX_MADE_UP:
-            timeline.stalled(now, (due - 1) * PTIME_MS / 1000)
         if jitter.held:
             self._pass_on(jitter.due(now))
         elif timeline.pause is not None or (

@@ -1,8 +1,10 @@
 """
 RTP that goes out: one packet each ptime, numbered and stamped, and keys.
 
-Where the agent has nothing to say there is silence, so that nobody on the way
-takes the line for dead.  What comes from the other side is not known here.
+Whoever beats the time does so once each ptime of what was agreed on; audio is played
+in frames of 20 ms, whatever that is.  Where the agent has nothing to say there is
+silence, so that nobody on the way takes the line for dead.  What comes from the other
+side is not known here.
 """
 
 from __future__ import annotations
@@ -11,8 +13,9 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from chime_gateway.audio import Codec
+from chime_gateway.audio import PTIME_MS, Codec
 from chime_gateway.codec.registry import transcoder
+from chime_gateway.media.metronome import MAX_MADE_UP
 from chime_gateway.media.stats import NetworkStats
 from chime_gateway.rtp.ports import Address
 from chime_gateway.rtp.srtp import SrtpCodec
@@ -24,8 +27,9 @@ from chime_gateway.wire.rtp.dtmf import key_packets
 KEY_MS: Final = 160
 KEY_PAUSE_MS: Final = 80
 
-#: Agent's frames that wait to be sent; more than these are a bug or a stall.
-_MAX_WAITING: Final = 25
+#: Agent's frames that wait to be sent: what a late beat makes up, and what a longer
+#: packet is gathered of.  More of them would stay, and all that follows be late.
+_MAX_WAITING: Final = MAX_MADE_UP + 3
 
 
 class RtpSender:
@@ -34,7 +38,7 @@ class RtpSender:
     @param stats: what is sent is counted there.
     @param random32: for SSRC and the first counters (RFC 3550 section 5.1).
     @ivar ssrc: ours.
-    @ivar timestamp: of the next frame.
+    @ivar timestamp: of the next packet.
     @ivar bytes_out: of payload, since the SSRC is ours.
     @ivar packets_before: that went out under another one.
     """
@@ -53,6 +57,7 @@ class RtpSender:
         self._encode: Callable[[bytes], bytes] | None = None
         self._waiting: deque[bytes] = deque()
         self._partial = b""
+        self._is_short = False
         self._is_silent = True
         self._keys: deque[str] = deque()
         self._key: Iterator[tuple[bool, bytes]] | None = None
@@ -67,6 +72,7 @@ class RtpSender:
     def speak(self, codec: Codec) -> None:
         """Play this one; before anything is agreed on."""
         self._codec = codec
+        self._ptime_ms = PTIME_MS
         self._samples = codec.frame_bytes // codec.sample_bytes
         self._silence = codec.silence(codec.frame_bytes)
 
@@ -83,13 +89,19 @@ class RtpSender:
             self._remote = terms.remote
         if before is None or before.codec != terms.codec:
             self._encode = transcoder(self._codec, terms.codec)
+        if before is None or before.ptime_ms != terms.ptime_ms:
+            self._ptime_ms = terms.ptime_ms
+            self._samples = self._codec.clock_rate * terms.ptime_ms // 1000
+            self._silence = self._codec.silence(
+                self._samples * self._codec.sample_bytes
+            )
 
     def follow(self, remote: Address) -> None:
         """The other side is there, whatever was agreed on."""
         self._remote = remote
 
     def play(self, frame: bytes) -> None:
-        """One frame, sent with the next tick."""
+        """One frame of 20 ms, sent with the next packet."""
         self._waiting.append(frame)
         if len(self._waiting) > _MAX_WAITING:
             self._waiting.popleft()
@@ -110,8 +122,8 @@ class RtpSender:
         self._keys.extend(digits)
         return True
 
-    def next_frame(self) -> None:
-        """The time of one frame has come."""
+    def next_packet(self) -> None:
+        """The time of one packet has come."""
         terms, waiting, samples = self._terms, self._waiting, self._samples
         if terms is None:
             return
@@ -125,29 +137,50 @@ class RtpSender:
             return
         if self._keys or self._key is not None:
             if waiting:
-                waiting.popleft()
+                self._gathered()
             if self._press(terms):
                 self.timestamp = (self.timestamp + samples) & 0xFFFFFFFF
                 return
-        if waiting:
-            frame = waiting.popleft()
+        frame: bytes | None
+        if self._ptime_ms == PTIME_MS:
+            frame = waiting.popleft() if waiting else None
+        else:
+            frame = self._gathered()
+        if frame is not None:
             marker, self._is_silent = self._is_silent, False
         else:
             frame = self._silence
             marker, self._is_silent = False, True
         if self._encode is not None:
             frame = self._encode(frame)
-        if terms.ptime_ms == 20:
-            self._send(terms.payload_type, marker, self.timestamp, frame)
-            self.timestamp = (self.timestamp + samples) & 0xFFFFFFFF
-            return
-        self._partial += frame
-        size = terms.codec.bytes_per_second * terms.ptime_ms // 1000
-        while len(self._partial) >= size:
-            payload, self._partial = self._partial[:size], self._partial[size:]
-            self._send(terms.payload_type, marker, self.timestamp, payload)
-            self.timestamp = (self.timestamp + size) & 0xFFFFFFFF
-            marker = False
+        self._send(terms.payload_type, marker, self.timestamp, frame)
+        self.timestamp = (self.timestamp + samples) & 0xFFFFFFFF
+
+    def pass_over(self, packets: int) -> None:
+        """
+        The time of so many packets has passed, and nobody waits for them any more:
+        the timestamp goes on (RFC 3550 section 5.1), the numbers do not.
+        """
+        self.timestamp = (self.timestamp + packets * self._samples) & 0xFFFFFFFF
+        self._is_silent = True
+
+    def _gathered(self) -> bytes | None:
+        """Audio for one packet, of frames and their parts; C{None}: there is none."""
+        waiting, size = self._waiting, len(self._silence)
+        audio = self._partial
+        while waiting and len(audio) < size:
+            audio += waiting.popleft()
+        if len(audio) < size:
+            if not audio or (self._is_silent and not self._is_short):
+                # It begins when a packet is full, and then never runs short: while
+                # one is sent as much comes in.
+                self._partial = audio
+                self._is_short = bool(audio)
+                return None
+            audio += self._silence[len(audio) :]
+        self._is_short = False
+        self._partial = audio[size:]
+        return audio[:size]
 
     def _begin(self) -> None:
         """A source of its own, with its counters."""
@@ -159,9 +192,9 @@ class RtpSender:
         self.bytes_out = 0
 
     def _press(self, terms: Terms) -> bool:
-        """Whether this frame's time goes to a key."""
-        if self._key_pause:
-            self._key_pause -= 1
+        """Whether this packet's time goes to a key."""
+        if self._key_pause > 0:
+            self._key_pause -= self._ptime_ms
             return False
         if self._key is None:
             duration = KEY_MS * self._codec.clock_rate // 1000
@@ -170,7 +203,7 @@ class RtpSender:
         packet = next(self._key, None)
         if packet is None:
             self._key = None
-            self._key_pause = KEY_PAUSE_MS // 20
+            self._key_pause = KEY_PAUSE_MS
             return False
         assert terms.telephone_event is not None
         marker, payload = packet

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from chime_gateway.audio import Codec
+from chime_gateway.audio import PTIME_MS, Codec
+from chime_gateway.media.metronome import MAX_MADE_UP
 from chime_gateway.media.stats import NetworkStats
 from chime_gateway.rtp.ports import Address, Received
 from chime_gateway.rtp.receiver import Listener, RtpReceiver
@@ -100,13 +101,21 @@ class RtpStream:
             part.agree(terms, self._srtp)
 
     def tick(self, now: float, due: int) -> None:
-        """Every 20 ms; C{due} frames have become due."""
-        if self._terms is None:
+        """Once each ptime; C{due} packets have become due."""
+        terms = self._terms
+        if terms is None:
             return
         sender, receiver, reports = self._sender, self._receiver, self._reports
-        for _ in range(due):
-            sender.next_frame()
-        receiver.tick(now, due)
+        if due == 1:
+            sender.next_packet()
+        else:
+            if due * terms.ptime_ms > MAX_MADE_UP * PTIME_MS:
+                receiver.stalled(now, (due - 1) * terms.ptime_ms / 1000)
+                sender.pass_over(due - 1)
+                due = 1
+            for _ in range(due):
+                sender.next_packet()
+        receiver.tick(now)
         if now >= reports.due_at:
             reports.report(now)
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
@@ -60,6 +62,65 @@ class MetronomeTests(SynchronousTestCase):
         self.metronome.add(self.tick, self.failures.append)
         self.clock.advance(0.02)
         self.assertEqual(self.ticks, [(0.08, 1)])
+
+    def test_each_period_has_its_beat_and_20_ms_is_first(self) -> None:
+        self.clock.advance(0.003)
+        order: list[tuple[int, str]] = []
+
+        def tick(name: str) -> Callable[[float, int], None]:
+            return lambda now, due: order.append(
+                (round(now * 1000) - 3, f"{name}{due}")
+            )
+
+        ticks = {period: tick(str(period)) for period in (30, 10, 20)}
+        self.metronome.add_each(0.03, ticks[30], self.failures.append)
+        self.metronome.add_each(0.01, ticks[10], self.failures.append)
+        self.metronome.add(ticks[20], self.failures.append)
+        self.clock.pump([0.002] * 30)
+        self.assertEqual(
+            sorted(order),
+            sorted(
+                [(t, "101") for t in range(10, 61, 10)]
+                + [(t, "201") for t in (20, 40, 60)]
+                + [(t, "301") for t in (30, 60)]
+            ),
+        )
+        together = [name for when, name in order if when == 60]
+        self.assertEqual(together[0], "201")
+        del order[:]
+        self.clock.advance(0.095)
+        self.assertEqual({name for _, name in order}, {"109", "204", "303"})
+        self.metronome.remove(ticks[30])
+        self.metronome.remove(ticks[20])
+        self.assertEqual(len(self.metronome), 1)
+        self.metronome.remove(ticks[10])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    @settings(max_examples=30, deadline=None)
+    @given(
+        st.lists(st.sampled_from((10, 20, 30, 40, 60)), min_size=1, max_size=4),
+        st.lists(st.floats(0.0, 0.5), min_size=1, max_size=30),
+    )
+    def test_whenever_it_comes_to_run_each_period_is_whole(
+        self, periods: list[int], steps: list[float]
+    ) -> None:
+        self.setUp()
+        counts = [0] * len(periods)
+
+        def tick(index: int) -> Callable[[float, int], None]:
+            def count(now: float, due: int) -> None:
+                counts[index] += due
+
+            return count
+
+        for index, period in enumerate(periods):
+            self.metronome.add_each(period / 1000, tick(index), self.failures.append)
+        for step in steps:
+            self.clock.advance(step)
+        self.clock.advance(0.0)
+        for period, count in zip(periods, counts, strict=True):
+            passed = self.clock.seconds() / (period / 1000)
+            self.assertApproximates(count, passed, 1.001)
 
     def test_removing_twice_is_harmless(self) -> None:
         self.metronome.remove(self.tick)

@@ -23,7 +23,7 @@ class SendingTests(StreamTestCase):
         for _ in range(4):
             self.stream.play(b"\x20" * 160)
         self.tick(300)
-        self.tick(due=33000)
+        self.tick(33000)
         packets = self.packets()
         for before, after in itertools.pairwise(packets):
             self.assertEqual(
@@ -71,6 +71,22 @@ class SendingTests(StreamTestCase):
         self.tick(due=3)
         self.assertEqual(len(self.sent), 3)
 
+    def test_of_a_tick_that_is_very_late_nothing_is_made_up(self) -> None:
+        self.tick()
+        self.tick(due=150)
+        self.stream.play(b"\x20" * 160)
+        self.tick()
+        packets = self.packets()
+        self.assertEqual(len(packets), 3)
+        steps = [
+            rtp.timestamp_delta(b.timestamp, a.timestamp) // 160
+            for a, b in itertools.pairwise(packets)
+        ]
+        self.assertEqual(steps, [150, 1])
+        numbers = [packet.sequence_number for packet in packets]
+        self.assertEqual((numbers[-1] - numbers[0]) & 0xFFFF, 2)
+        self.assertTrue(packets[-1].marker)
+
     def test_clear_leaves_nothing_of_what_was_not_sent(self) -> None:
         for _ in range(3):
             self.stream.play(b"\x20" * 160)
@@ -80,23 +96,51 @@ class SendingTests(StreamTestCase):
         heard = [packet.payload[0] for packet in self.packets()]
         self.assertEqual(heard, [0x20, 0xFF, 0xFF, 0xFF])
 
-    def test_any_ptime_carries_the_same_sound(self) -> None:
+    def test_any_ptime_carries_the_same_sound_evenly(self) -> None:
         said = bytes(range(160)) + bytes(range(50, 210)) + b"\x33" * 160 * 4
-        for ptime in (10, 20, 30, 40, 60):
-            del self.sent[:]
-            self.stream = self.new_stream(evolve(TERMS, ptime_ms=ptime))
-            for at in range(0, len(said), 160):
-                self.stream.play(said[at : at + 160])
-                self.tick()
-            self.tick(6)
-            packets = self.packets()
-            self.assertEqual({len(p.payload) for p in packets}, {ptime * 8})
-            steps = {
-                rtp.timestamp_delta(b.timestamp, a.timestamp)
-                for a, b in itertools.pairwise(packets)
-            }
-            self.assertEqual(steps, {ptime * 8})
-            self.assertTrue(b"".join(p.payload for p in packets).startswith(said))
+        for ptime in (10, 20, 30, 40, 50, 60):
+            for phase in range(0, ptime, 10):
+                self.beat(
+                    ptime, phase, [said[at : at + 160] for at in range(0, 960, 160)]
+                )
+                packets = self.packets()
+                self.assertEqual({len(p.payload) for p in packets}, {ptime * 8})
+                steps = {
+                    rtp.timestamp_delta(b.timestamp, a.timestamp)
+                    for a, b in itertools.pairwise(packets)
+                }
+                self.assertEqual(steps, {ptime * 8})
+                self.assertEqual(set(self.times), {ptime})
+                heard = b"".join(p.payload for p in packets)
+                self.assertEqual(heard.strip(b"\xff"), said)
+                self.assertEqual(sum(p.marker for p in packets), 1)
+                # Waiting for a whole packet, and for its beat.
+                began = heard.index(said) // 8
+                self.assertLessEqual(began, 100 + max(0, ptime - 20) + 2 * ptime)
+
+    def test_a_single_frame_is_sent_though_it_fills_no_packet(self) -> None:
+        for ptime in (30, 40, 60):
+            self.beat(ptime, 0, [b"\x20" * 160])
+            heard = b"".join(p.payload for p in self.packets())
+            self.assertEqual(heard.count(b"\x20"), 160)
+
+    def beat(self, ptime: int, phase: int, frames: list[bytes]) -> None:
+        """As the metronome does, frames from 100 ms on: 20 ms first."""
+        del self.sent[:]
+        self.times: list[int] = []
+        last = None
+        self.stream = self.new_stream(evolve(TERMS, ptime_ms=ptime))
+        waiting = list(frames)
+        for now in range(0, 600, 10):
+            if now >= 100 and now % 20 == 0 and waiting:
+                self.stream.play(waiting.pop(0))
+            if now >= phase and (now - phase) % ptime == 0:
+                before = len(self.sent)
+                self.stream.tick(now / 1000, 1)
+                self.assertEqual(len(self.sent) - before, 1)
+                if last is not None:
+                    self.times.append(now - last)
+                last = now
 
     def test_keys_are_events_with_one_marker_and_three_ends(self) -> None:
         self.tick()

@@ -150,7 +150,7 @@ class SocketWorld(SipWorld):
             **self.carrier.counts(),
             "sockets": len(self.sockets.open),
             "adopted": len(self.sockets.adopted),
-            "ticks": len(self.metronome._ticked),
+            "ticks": len(self.metronome),
             "timers": len(self.reactor.getDelayedCalls()),
             "merged": len(self.carrier.transactions._merged),
         }

@@ -13,7 +13,7 @@ from typing import Final, Protocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from chime_gateway.audio import CODECS, Codec
+from chime_gateway.audio import CODECS, PTIME_MS, Codec
 from chime_gateway.carriers.sip.context import SipContext
 from chime_gateway.carriers.sip.offer_answer import SessionDescriptions
 from chime_gateway.media.stats import NetworkStats
@@ -56,6 +56,7 @@ class LegAudio:
         self._timeout = settings.media_timeout_seconds
         self._is_held = False
         self._is_ticking = False
+        self._ptime_ms = PTIME_MS
         self._check_at = 0.0
         self._lost_reported = 0
         self._stream = RtpStream(
@@ -97,9 +98,13 @@ class LegAudio:
         if is_held != self._is_held:
             self._is_held = is_held
             self._user.audio_held(is_held)
+        if self._ptime_ms != terms.ptime_ms:
+            self.pause()
+            self._ptime_ms = terms.ptime_ms
         if not self._is_ticking:
             self._is_ticking = True
-            self._context.metronome.add(self._tick, self._tick_failed)
+            period = terms.ptime_ms / 1000
+            self._context.metronome.add_each(period, self._tick, self._tick_failed)
 
     def pause(self) -> None:
         """Send nothing any more."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.outcomes import Ending, Outcome
@@ -40,6 +42,20 @@ class InDialogTests(SynchronousTestCase):
             world.advance(0.1)
             self.assertGreater(len(world.port.sent), sent)
             self.assertIn(("oddity_seen", "resumed"), world.log)
+
+    def test_packets_go_out_evenly_each_ptime_also_of_another_offer(self) -> None:
+        world = SipWorld()
+        tag = world.established(body=SDP.replace("ptime:20", "ptime:10"))
+        for asked, ptime in ((10, 10), (30, 30), (20, 20), (60, 60), (7, 20)):
+            world.asks("INVITE", tag, body=SDP.replace("ptime:20", f"ptime:{asked}"))
+            world.say(world.request("ACK", to_tag=tag, cseq=world.cseq))
+            world.advance(0.2, 0.001)
+            times: list[int] = []
+            for now in range(600):
+                sent = len(world.port.sent)
+                world.advance(0.001, 0.001)
+                times += [now] * (len(world.port.sent) - sent)
+            self.assertEqual({b - a for a, b in itertools.pairwise(times)}, {ptime})
 
     def test_hold_of_old_is_a_zero_address(self) -> None:
         world = SipWorld()

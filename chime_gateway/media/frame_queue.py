@@ -1,0 +1,97 @@
+"""
+Frames that wait for their beat, and how a queue of them that is late gets short.
+
+A little is caught up: a frame of a pause is left out, or speech is played faster, by
+cuts where they are not heard.  What is beyond that is dropped.  Whose audio it is and
+where it goes is not known here.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+from chime_gateway.audio import Codec
+from chime_gateway.codec.splice import is_silence, join, shorten
+from chime_gateway.media.catch_up import CatchUp
+
+#: So many frames are caught up: in less than a second, half as fast again.
+CAUGHT_UP_FRAMES: Final = 15
+
+#: Between cuts: of three frames two are played.
+_BEATS_PER_CUT: Final = 3
+
+
+class FrameQueue:
+    """
+    @ivar frames: what waits, next first.
+    @ivar late: knows what of it is late.
+    """
+
+    def __init__(self, codec: Codec) -> None:
+        self.frames: deque[bytes] = deque()
+        self.late = CatchUp()
+        self._codec = codec
+        self._size = codec.frame_bytes
+        self._excess = 0
+        self._beats = 0
+
+    def add(self, audio: bytes) -> None:
+        """Whole frames."""
+        size = self._size
+        self.frames.extend(audio[at : at + size] for at in range(0, len(audio), size))
+
+    def clear(self) -> None:
+        """Nothing waits, so nothing is late."""
+        self.frames.clear()
+        self._excess = 0
+        self.late.settle()
+
+    @property
+    def is_decided(self) -> bool:
+        """It was seen whether what waits is late, and then it was got rid of."""
+        return self.late.has_decided and not self._excess
+
+    def shorten(self, taken: int) -> int:
+        """
+        A beat of a queue that is behind, before so many frames are taken.
+
+        @return: how many frames were left out.
+        """
+        frames = self.frames
+        if not self._excess:
+            self._excess = self.late.overdue(max(0, len(frames) - taken))
+            self._beats = 0
+            if not self._excess:
+                return 0
+        removed = min(self._shorten(), self._excess)
+        if removed:
+            self._excess -= removed
+            self.late.caught_up(removed)
+        if len(frames) <= max(1, taken):
+            self._excess = 0  # nothing stands any more
+        return removed
+
+    def _shorten(self) -> int:
+        frames, codec = self.frames, self._codec
+        count = self._excess - CAUGHT_UP_FRAMES
+        if count > 0:
+            before = frames[0]
+            for _ in range(min(count, len(frames) - 1)):
+                frames.popleft()
+            frames[0] = join(codec, before, frames[0])
+            return count
+        removed = 0
+        while (
+            removed < self._excess and len(frames) > 1 and is_silence(codec, frames[0])
+        ):
+            frames.popleft()
+            removed += 1
+        self._beats += 1
+        if removed or self._beats % _BEATS_PER_CUT or len(frames) < 2:
+            return removed
+        pieces = [frames.popleft() for _ in range(min(3, len(frames)))]
+        audio = shorten(codec, b"".join(pieces), self._size)
+        for at in range(len(audio) - self._size, -1, -self._size):
+            frames.appendleft(audio[at : at + self._size])
+        return 1

@@ -1,0 +1,49 @@
+"""What is taken out of speech is not heard as a gap or a click."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from chime_gateway.audio import L16_24000, PCMA, PCMU, Codec
+from chime_gateway.codec.registry import decode
+from chime_gateway.codec.splice import is_silence, join, shorten
+from chime_gateway.codec.tone import tone
+
+
+class SpliceTests(SynchronousTestCase):
+    @settings(max_examples=40, deadline=None)
+    @given(
+        st.sampled_from((PCMU, PCMA, L16_24000)),
+        st.floats(80, 900),
+        st.sampled_from((2, 3, 5)),
+    )
+    def test_a_tone_goes_on_without_a_click(
+        self, codec: Codec, hz: float, frames: int
+    ) -> None:
+        size = codec.frame_bytes
+        whole = tone(codec, hz, 0.2)[size * 2 : size * (2 + frames)]
+        short = shorten(codec, whole, size)
+        self.assertEqual(len(short), len(whole) - size)
+        steps = np.abs(np.diff(decode(codec, whole).astype(float)))
+        after = np.abs(np.diff(decode(codec, short).astype(float)))
+        self.assertLess(after.max(), 1.6 * steps.max() + 40)
+
+    def test_a_pause_is_cut_before_a_word(self) -> None:
+        word = tone(PCMU, 333, 0.06)[160:320]
+        for order in ((b"\xff" * 320, word), (word, b"\xff" * 320)):
+            self.assertIn(word[60:100], shorten(PCMU, b"".join(order), 160))
+
+    def test_a_joint_begins_as_the_one_and_ends_as_the_other(self) -> None:
+        old, new = tone(PCMU, 300, 0.06)[160:320], tone(PCMU, 500, 0.06)[160:320]
+        joined = join(PCMU, old, new)
+        self.assertEqual(joined[60:], new[60:])
+        first, expected = decode(PCMU, joined)[0], decode(PCMU, old)[0]
+        self.assertLess(abs(int(first) - int(expected)), 600)
+
+    def test_what_is_said_softly_is_no_silence(self) -> None:
+        self.assertTrue(is_silence(PCMU, PCMU.silence(160)))
+        self.assertTrue(is_silence(PCMA, PCMA.silence(160)))
+        self.assertFalse(is_silence(PCMU, tone(PCMU, 300, 0.02, 300)))

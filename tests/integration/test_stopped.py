@@ -1,0 +1,161 @@
+"""A process that stood still is on time again two seconds after it goes on."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import signal
+import socket
+import sys
+from typing import Any
+
+from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import deferLater
+from twisted.internet.utils import getProcessOutput
+
+from chime_gateway.audio import PCMU
+from chime_gateway.codec.registry import decode
+from chime_gateway.sim.caller.caller import CallPlan, CallReport
+from chime_gateway.sim.caller.compare import correlation
+from chime_gateway.sim.caller.dial import place_call
+from tests.integration.test_twistd import Twistd, arguments, environment
+from tests.support.base import ReactorTestCase
+from tests.support.files import temporary_folder
+from tests.support.ports import MEDIA, free_port
+
+#: It hears calls in real time; see tests/run.py.
+is_alone = True
+
+STOP_SECONDS = 3.0
+SAYS_SECONDS = 12.0
+
+
+class Echo(WebSocketServerProtocol):  # type: ignore[misc]
+    """A Realtime service that says what it hears, as it hears it."""
+
+    def onConnect(self, request: Any) -> None:
+        self.heard = 0
+
+    def onOpen(self) -> None:
+        self.factory.sessions.append(self)
+        self.say("session.created", session={"id": "s"})
+
+    def say(self, kind: str, **members: Any) -> None:
+        self.sendMessage(json.dumps({"type": kind, **members}).encode())
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:
+        event = json.loads(payload)
+        if event["type"] == "session.update":
+            self.say("session.updated", session={"id": "s"})
+        elif event["type"] == "input_audio_buffer.append":
+            audio = event["audio"]
+            self.heard += len(audio) * 3 // 4 - audio[-2:].count("=")
+            where = {"response_id": "r", "item_id": "i", "content_index": 0}
+            self.say("response.output_audio.delta", delta=audio, **where)
+
+
+class StoppedTests(ReactorTestCase):
+    def setUp(self) -> None:
+        from twisted.internet import reactor
+
+        self.reactor: Any = reactor
+
+    async def start(self, *words: str, **env: str) -> tuple[Twistd, Any]:
+        twistd = Twistd()
+        process = self.reactor.spawnProcess(
+            twistd,
+            sys.executable,
+            [sys.executable, *arguments(*words)],
+            {**environment(str(temporary_folder(self))), **env},
+        )
+        self.addCleanup(self.end, twistd, process)
+        while twistd.port() is None:
+            if twistd.ended.called:
+                self.fail(twistd.text)
+            await deferLater(self.reactor, 0.02)
+        return twistd, process
+
+    def end(self, twistd: Twistd, process: Any) -> Deferred[None] | None:
+        """One that a failed test has left."""
+        if twistd.ended.called:
+            return None
+        process.signalProcess("KILL")
+        return twistd.ended.addErrback(lambda _: None)
+
+    async def test_after_a_stop_audio_is_on_time_again(self) -> None:
+        factory = WebSocketServerFactory(reactor=self.reactor)
+        factory.protocol = Echo
+        factory.sessions = []
+        port = self.reactor.listenTCP(0, factory, interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        sip = free_port(socket.SOCK_DGRAM)
+        twistd, process = await self.start(
+            *("--port", "0", "--insecure"),
+            AZURE_OPENAI_ENDPOINT=f"http://127.0.0.1:{port.getHost().port}",
+            AZURE_OPENAI_DEPLOYMENT="echo",
+            AZURE_OPENAI_API_KEY="key",
+            CHIMEGW_SIP_LISTEN=f"udp:{sip}:interface=127.0.0.1",
+            CHIMEGW_SIP_ALLOW="127.0.0.0/8",
+            CHIMEGW_RTP_PORTS=f"{MEDIA[0]}-{MEDIA[1]}",
+        )
+        web = twistd.port()
+        said = random.Random(1).randbytes(int(SAYS_SECONDS * 8000))
+        plan = CallPlan(utterances=(said,), answer_seconds=0.5)
+        urls = (
+            f"ws://127.0.0.1:{web}/stream",
+            f"ws://127.0.0.1:{web}/stream/raw",
+            f"sip:echo@127.0.0.1:{sip}",
+        )
+        calls = gatherResults(
+            [place_call(url, plan, PCMU, reactor=self.reactor) for url in urls]
+        )
+        while len(factory.sessions) < 3 or min(s.heard for s in factory.sessions) < 1:
+            await deferLater(self.reactor, 0.01)
+        began = self.reactor.seconds()
+        await deferLater(self.reactor, 2.5)
+        process.signalProcess("STOP")
+        await deferLater(self.reactor, STOP_SECONDS)
+        process.signalProcess(signal.SIGCONT)
+        await deferLater(self.reactor, 5.0)
+        page = await self.page(web)
+        passed = self.reactor.seconds() - began
+        heard_by_model = [session.heard for session in factory.sessions]
+        for session in factory.sessions:
+            session.dropConnection(abort=True)
+        reports: list[CallReport] = await calls
+        process.signalProcess("TERM")
+        await twistd.ended.addErrback(lambda _: None)
+        for url, report in zip(urls, reports, strict=True):
+            with self.subTest(url):
+                self.assertEqual(report.error, "")
+                before = self.late_ms(report, 1.0)
+                after = self.late_ms(report, 0.3 + 2.5 + STOP_SECONDS + 2.5)
+                self.assertLess(abs(after - before), 100.0)
+        # All of it was heard by the model, and once.
+        for heard in heard_by_model:
+            self.assertLess(abs(heard / 8000 - passed), 0.5)
+        counted = re.search(r'frames_dropped_total\{reason="overdue"\} (\d+)', page)
+        assert counted is not None
+        self.assertGreater(int(counted[1]), 3 * 120)
+        self.assertNotIn("Traceback", twistd.text)
+
+    def late_ms(self, report: CallReport, at_seconds: float) -> float:
+        """How late the caller hears the echo of what it says then."""
+        start = int(at_seconds * 8000)
+        piece = decode(PCMU, bytes(report.said[start : start + 4000]))
+        whole = decode(PCMU, bytes(report.heard[start : start + 4000 + 4 * 8000]))
+        score, lag = correlation(piece, whole)
+        self.assertGreater(score, 0.6)
+        return lag / 8
+
+    async def page(self, port: int | None) -> str:
+        url = f"http://127.0.0.1:{port}/metrics"
+        read = f"print(u.urlopen({url!r}).read().decode())"
+        out: bytes = await getProcessOutput(
+            sys.executable,
+            ("-c", f"import urllib.request as u; {read}"),
+            reactor=self.reactor,
+        )
+        return out.decode()

@@ -1,0 +1,181 @@
+"""A queue that is late gets short again; one that is ahead is left alone."""
+
+from __future__ import annotations
+
+import random
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chime_gateway.codec.registry import decode
+from chime_gateway.codec.tone import tone
+from tests.media.test_pump import PumpTestCase
+
+_FRAME = 0.02
+
+
+class LateQueueTests(PumpTestCase):
+    """The agent speaks as it is heard: an echo, a person."""
+
+    def begin(self, *, buffers: bool, uneven: float = 0.0, seed: int = 0) -> None:
+        self.buffers = buffers
+        self.setUp()
+        self.pump.join(self.agent)
+        self.rng = random.Random(seed)
+        self.uneven = uneven
+        self.said = 0
+        self.beats = 0
+        self.next_at = self.comes_at()
+
+    def comes_at(self) -> float:
+        return (self.said + 0.3) * _FRAME + self.uneven * self.rng.random()
+
+    def stop(self, seconds: float, *, reads_first: bool = False) -> float:
+        """
+        The process does nothing for so long, then catches up with the clock.
+
+        @return: seconds of audio that wait then.
+        """
+        self.clock.advance(seconds)
+        if reads_first:
+            self.hear()
+        self.beat()
+        self.hear()
+        return self.pump.queued_seconds(self.clock.seconds())
+
+    def hear(self) -> None:
+        while self.next_at <= self.clock.seconds():
+            self.said += 1
+            self.speak("i1", self.rng.randbytes(160))
+            self.next_at = max(self.next_at, self.comes_at())
+
+    def beat(self) -> None:
+        due = int(self.clock.seconds() / _FRAME + 1e-6) - self.beats
+        if due > 0:
+            self.beats += due
+            self.pump.tick(self.clock.seconds(), due)
+
+    def pass_time(self, seconds: float) -> float:
+        """@return: the least that waited meanwhile, in the last second."""
+        least = 99.0
+        end = self.clock.seconds() + seconds
+        while self.clock.seconds() < end - 1e-9:
+            self.clock.advance(0.005)
+            self.hear()
+            self.beat()
+            if self.clock.seconds() > end - 1.0:
+                queued = self.pump.queued_seconds(self.clock.seconds())
+                least = min(least, queued)
+        return least
+
+    @settings(max_examples=40, deadline=None)
+    @given(
+        st.booleans(),
+        st.lists(
+            st.tuples(st.floats(0, 5), st.floats(0, 1.5), st.booleans()),
+            min_size=1,
+            max_size=4,
+        ),
+        st.sampled_from((0.0, 0.005, 0.03)),
+        st.integers(0, 2**32),
+    )
+    def test_two_seconds_after_any_stops_it_is_as_short_as_before(
+        self,
+        buffers: bool,
+        stops: list[tuple[float, float, bool]],
+        uneven: float,
+        seed: int,
+    ) -> None:
+        self.begin(buffers=buffers, uneven=uneven, seed=seed)
+        before = self.pass_time(2.0)
+        for seconds, between, reads_first in stops:
+            self.stop(seconds, reads_first=reads_first)
+            self.pass_time(between)
+        self.pass_time(max(0.0, 2.0 - stops[-1][1]))
+        # From here on it is not late any more.  What is two frames late at most is
+        # put into a buffer as it comes.
+        most = before + (4 if buffers else 1) * _FRAME + uneven
+        self.assertLessEqual(self.pass_time(1.0), most + 1e-6)
+
+    def test_what_is_left_out_is_counted(self) -> None:
+        for buffers in (False, True):
+            self.begin(buffers=buffers)
+            self.pass_time(1.0)
+            waits = self.stop(3.0)
+            self.assertGreater(waits, 2.8)
+            self.pass_time(2.0)
+            gone = self.stats.dropped["overdue"]
+            self.assertGreater(gone, 140)
+            queued = self.pump.queued_seconds(self.clock.seconds()) / _FRAME
+            heard = len(self.leg.played) // 160
+            self.assertLessEqual(abs(self.said - gone - heard), max(2.0, queued + 1))
+
+    def test_a_frame_that_stays_goes_within_two_seconds(self) -> None:
+        self.begin(buffers=False)
+        self.pass_time(1.0)
+        self.next_at += 0.06  # the network stalls
+        self.pass_time(0.08)
+        self.assertGreater(self.pump.queued_seconds(self.clock.seconds()), 0.05)
+        self.assertLessEqual(self.pass_time(1.8), _FRAME)
+        self.assertIn(self.stats.dropped["overdue"], (2, 3, 4))
+
+
+class AheadTests(PumpTestCase):
+    """The agent speaks faster than it is heard: what it said is not late."""
+
+    @settings(max_examples=30, deadline=None)
+    @given(
+        st.booleans(),
+        st.lists(st.tuples(st.floats(0, 5), st.floats(0, 3)), max_size=4),
+        st.sampled_from((1.5, 3.0, 100.0)),
+    )
+    def test_nothing_of_it_is_lost_whenever_the_process_stops(
+        self, buffers: bool, stops: list[tuple[float, float]], pace: float
+    ) -> None:
+        self.buffers = buffers
+        self.setUp()
+        self.pump.join(self.agent)
+        said = random.Random(1).randbytes(160 * 400)
+        given_out = beats = 0
+        due_at = [0.5 + sum(a + b for a, b in stops[:n]) for n in range(len(stops) + 1)]
+        lengths = [seconds for seconds, _ in stops] + [0.0]
+        while self.clock.seconds() < 40:
+            step = 0.02
+            if due_at and self.clock.seconds() >= due_at[0]:
+                due_at.pop(0)
+                step += lengths.pop(0)
+            self.clock.advance(step)
+            upto = min(400, int(self.clock.seconds() / _FRAME * pace)) * 160
+            if upto > given_out:
+                self.speak("i1", said[given_out:upto])
+                given_out = upto
+                if upto == len(said):
+                    self.pump.agent_audio_done("i1")
+            due = int(self.clock.seconds() / _FRAME + 1e-6) - beats
+            if due:
+                beats += due
+                self.pump.tick(self.clock.seconds(), due)
+        self.assertEqual(self.leg.played, said)
+
+    def test_a_steady_tone_has_no_click_where_a_frame_is_left_out(self) -> None:
+        self.buffers = False
+        self.setUp()
+        self.pump.join(self.agent)
+        audio = tone(self.codec, 440, 8.0)
+        frames = [audio[at : at + 160] for at in range(0, len(audio), 160)]
+        for n, frame in enumerate(frames):
+            if n not in range(50, 55):
+                self.run_for(0.02)
+            if n >= 55:
+                self.speak("i1", frame)
+            elif n == 54:
+                self.run_for(0.1)
+                self.speak("i1", b"".join(frames[50:55]))
+            elif n < 50:
+                self.speak("i1", frame)
+        self.run_for(0.2)
+        self.assertGreater(self.stats.dropped["overdue"], 2)
+        heard = decode(self.codec, self.leg.played).astype(float)
+        steps = abs(heard[1:] - heard[:-1])
+        whole = decode(self.codec, audio).astype(float)
+        self.assertLess(steps[200:-400].max(), 1.3 * abs(whole[1:] - whole[:-1]).max())
