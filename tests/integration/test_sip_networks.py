@@ -9,6 +9,7 @@ from typing import Any
 from unittest import SkipTest
 
 from attrs import evolve
+from twisted.internet.defer import gatherResults
 from twisted.internet.task import deferLater
 
 from chime_gateway.audio import PCMU
@@ -57,18 +58,20 @@ class SoftphoneTests(SipTestCase):
     interface = "::"
 
     async def test_both_families_are_heard_and_answered(self) -> None:
-        for host in ("127.0.0.1", "[::1]"):
-            for transport in ("udp", "tcp"):
-                port = self.sip_ports[transport]
-                report = await place_sip_call(
-                    f"sip:desk@{host}:{port};transport={transport}",
-                    prepare_call(None, PCMU, interrupt_after=None),
-                    PCMU,
-                    reactor=self.reactor,
-                )
-                self.assertEqual(report.error, "")
-                self.assertGreater(len(report.heard), 8000, f"{host} {transport}")
-                await self.until(self.nothing_is_left)
+        calls = [
+            place_sip_call(
+                f"sip:desk@{host}:{self.sip_ports[transport]};transport={transport}",
+                prepare_call(None, PCMU, interrupt_after=None),
+                PCMU,
+                reactor=self.reactor,
+            )
+            for host in ("127.0.0.1", "[::1]")
+            for transport in ("udp", "tcp")
+        ]
+        for report in await gatherResults(calls):
+            self.assertEqual(report.error, "")
+            self.assertGreater(len(report.heard), 8000)
+        await self.until(self.nothing_is_left)
 
 
 class TrunkTests(SipTestCase):

@@ -2,7 +2,8 @@
 Who may talk SIP and RTP with us at all.
 
 An address outside the allowed networks gets no answer: scanners learn nothing.
-An allowed one that sends nonsense is not listened to for a while.
+A flow that brings nonsense from an allowed one brings only what belongs to known
+calls for a while.
 """
 
 from __future__ import annotations
@@ -11,21 +12,25 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from ipaddress import ip_address
-from typing import Final
+from typing import Final, TypeAlias
 
 from chime_gateway.net.rate_limit import TokenBucket
 from chime_gateway.settings.values import Network
 from chime_gateway.wire.address import canonical
 
-#: Malformed messages that one address may send at once, and then per second.
+#: Malformed messages that may come by one flow at once, and then per second.
 OFFENCE_BURST: Final = 20.0
 OFFENCES_PER_SECOND: Final = 0.5
 
-#: How long an address that sent more is not listened to.
+#: How long a flow by which more came is not listened to.
 MUTE_SECONDS: Final = 30.0
 
 #: Offenders that are remembered.
 _MAX_OFFENDERS: Final = 1000
+
+#: An address may be shared, or stand in a forged packet: what offends is the way
+#: by which it came (transport, address, port; of a stream that is the connection).
+FlowKey: TypeAlias = tuple[str, str, int]
 
 
 class Access:
@@ -37,8 +42,8 @@ class Access:
         self.dropped: Counter[str] = Counter()
         self._networks = tuple(networks)
         self._clock = clock
-        self._offenders: OrderedDict[str, TokenBucket] = OrderedDict()
-        self._muted_until: dict[str, float] = {}
+        self._offenders: OrderedDict[FlowKey, TokenBucket] = OrderedDict()
+        self._muted_until: dict[FlowKey, float] = {}
         # Of media every packet from a new place asks.
         self.allows = lru_cache(4096)(self._allows)
 
@@ -51,30 +56,65 @@ class Access:
         return any(address in network for network in self._networks)
 
     def admits(self, host: str) -> bool:
-        """Whether to look at a message from there; if not, it is counted."""
+        """Whether to look at anything from there; if not, it is counted."""
         if not self.allows(host):
             self.dropped["not_allowed"] += 1
             return False
-        until = self._muted_until.get(host)
-        if until is None:
-            return True
-        if self._clock() < until:
-            self.dropped["muted"] += 1
-            return False
-        del self._muted_until[host]
         return True
 
-    def offended(self, host: str) -> None:
-        """Something malformed came from there."""
+    def is_muted(self, flow: FlowKey) -> bool:
+        """Whether that flow brings only what belongs to calls that are known."""
+        until = self._muted_until.get(flow)
+        if until is None:
+            return False
+        if self._clock() < until:
+            return True
+        del self._muted_until[flow]
+        return False
+
+    def offended(self, flow: FlowKey) -> None:
+        """Something malformed came that way."""
         self.dropped["malformed"] += 1
-        bucket = self._offenders.get(host)
+        bucket = self._offenders.get(flow)
         if bucket is None:
             bucket = TokenBucket(OFFENCES_PER_SECOND, OFFENCE_BURST)
-            self._offenders[host] = bucket
+            self._offenders[flow] = bucket
             if len(self._offenders) > _MAX_OFFENDERS:
                 gone, _ = self._offenders.popitem(last=False)
                 self._muted_until.pop(gone, None)
-        self._offenders.move_to_end(host)
+        self._offenders.move_to_end(flow)
         now = self._clock()
         if not bucket.take(now):
-            self._muted_until[host] = now + MUTE_SECONDS
+            self._muted_until[flow] = now + MUTE_SECONDS
+
+
+class KnownCalls:
+    """
+    Calls whose messages are looked at, whoever else uses their way: those that are
+    there, and those whose last transactions live on.
+
+    @param linger_seconds: for so long.
+    """
+
+    def __init__(self, clock: Callable[[], float], linger_seconds: float) -> None:
+        self._clock = clock
+        self._linger_seconds = linger_seconds
+        self._here: dict[str, int] = {}
+        self._over: OrderedDict[str, float] = OrderedDict()
+
+    def __contains__(self, call_id: str) -> bool:
+        return call_id in self._here or self._over.get(call_id, 0.0) > self._clock()
+
+    def begun(self, call_id: str) -> None:
+        """Legs of one Call-ID may be several."""
+        self._here[call_id] = self._here.get(call_id, 0) + 1
+
+    def ended(self, call_id: str) -> None:
+        left = self._here.pop(call_id, 0) - 1
+        if left > 0:
+            self._here[call_id] = left
+        now = self._clock()
+        self._over[call_id] = now + self._linger_seconds
+        self._over.move_to_end(call_id)
+        while next(iter(self._over.values())) <= now:
+            self._over.popitem(last=False)

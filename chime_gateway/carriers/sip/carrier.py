@@ -15,7 +15,7 @@ from typing import Any, Final
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from chime_gateway.carriers.sip.access import Access
+from chime_gateway.carriers.sip.access import Access, KnownCalls
 from chime_gateway.carriers.sip.context import (
     ACCEPT,
     ALLOW,
@@ -47,7 +47,7 @@ from chime_gateway.wire.sip.message import (
     Response,
     header_list,
 )
-from chime_gateway.wire.sip.parser import parse
+from chime_gateway.wire.sip.parser import call_id_of, parse
 from chime_gateway.wire.sip.transactions import Timers
 
 #: Extensions that a caller may require of us.
@@ -100,6 +100,7 @@ class SipCarrier:
         self._admission = TokenBucket(rate, max(1.0, rate))
         self.transports = SipTransports(settings, self, self.access, reactor)
         timers = Timers(t1=settings.t1_seconds)
+        self._known = KnownCalls(reactor.seconds, 2 * timers.give_up)
         self.transactions = Transactions(reactor, timers, self.transports.reply)
         first, last = settings.rtp_ports
         self.ports = PortPool(
@@ -169,25 +170,32 @@ class SipCarrier:
         if not is_number(number):
             raise CallRefused("that is no telephone number")
         leg = OutboundLeg(self.context, trunk, number, agent, parameters)
-        self._legs[leg] = None
+        self._keep(leg)
         try:
             leg.reports_to(self.context.switchboard.outgoing(leg))
         except CallRefused:
-            self._legs.pop(leg, None)
+            self.leg_over(leg, None)
             raise
         return leg
 
     # -- LegOwner --------------------------------------------------------------
 
+    def _keep(self, leg: Leg) -> None:
+        if leg not in self._legs:
+            self._legs[leg] = None
+            self._known.begun(leg.info.carrier_call_id)
+
     def dialog_made(self, leg: Leg, dialog: Dialog) -> None:
-        self._legs[leg] = None
+        self._keep(leg)
         self._dialogs[dialog.key] = leg
 
     def dialog_over(self, dialog: Dialog) -> None:
         self._dialogs.pop(dialog.key, None)
 
     def leg_over(self, leg: Leg, dialog: Dialog | None) -> None:
-        self._legs.pop(leg, None)
+        if leg in self._legs:
+            del self._legs[leg]
+            self._known.ended(leg.info.carrier_call_id)
         if dialog is not None:
             self._dialogs.pop(dialog.key, None)
 
@@ -219,6 +227,9 @@ class SipCarrier:
     # -- Receiver --------------------------------------------------------------
 
     def message_received(self, data: bytes, flow: Flow) -> None:
+        if self.access.is_muted(flow.key) and call_id_of(data) not in self._known:
+            self.access.dropped["muted"] += 1
+            return
         try:
             message = parse(data)
             if isinstance(message, Response):
@@ -235,7 +246,7 @@ class SipCarrier:
         self._request_received(message, flow)
 
     def stream_broken(self, bad: BadMessage, flow: Flow) -> None:
-        self.access.offended(flow.source.host)
+        self.access.offended(flow.key)
         answer = answer_to_bad(bad, self.context.new_token())
         if answer is not None:
             self.transports.send(answer, flow)
@@ -343,7 +354,7 @@ class SipCarrier:
             self.context.switchboard.turned_away("sip", Ending(outcome, why))
             return
         leg = InboundLeg(self.context, incoming)
-        self._legs[leg] = None
+        self._keep(leg)
         try:
             leg.begin()
         except Exception:

@@ -15,7 +15,7 @@ from chime_gateway.carriers.sip.transport.transactions import Incoming, Transact
 from chime_gateway.interfaces import Switchboard, Transfers
 from chime_gateway.media.metronome import Metronome
 from chime_gateway.media.stats import NetworkStats
-from chime_gateway.outcomes import Ending
+from chime_gateway.outcomes import CallerInfo, Ending
 from chime_gateway.rtp.ports import PortPool
 from chime_gateway.settings.values import SipSettings
 from chime_gateway.wire.address import is_destination
@@ -45,6 +45,8 @@ def warning(text: str) -> Header:
 
 class Leg(Protocol):
     """A leg, as those see it who keep it."""
+
+    info: CallerInfo
 
     def request_received(self, incoming: Incoming) -> None: ...
     def ack_received(self, request: Request, flow: Flow) -> None: ...

@@ -37,6 +37,7 @@ from chime_gateway.wire.sip.message import (
     Header,
     Request,
     content_type,
+    readable,
     tokens,
 )
 from chime_gateway.wire.sip.session_timer import SessionTimer, TooSmall, answer_timer
@@ -68,7 +69,7 @@ def caller_info(request: Request) -> CallerInfo:
     for name in request.headers.keys():  # noqa: SIM118
         if _KEPT_HEADERS.match(name) and len(parameters) < _MAX_KEPT:
             value = request.headers.get(name) or ""
-            parameters[name] = value[:_MAX_KEPT_CHARS]
+            parameters[name] = readable(value[:_MAX_KEPT_CHARS])
     lower = {name.lower(): value for name, value in parameters.items()}
     return CallerInfo(
         carrier_call_id=request.call_id,

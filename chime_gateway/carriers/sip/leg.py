@@ -43,6 +43,7 @@ from chime_gateway.wire.sip.message import (
     Response,
     contact_uri,
     content_type,
+    readable,
 )
 from chime_gateway.wire.sip.session_timer import SessionTimer, TooSmall, answer_timer
 
@@ -218,7 +219,7 @@ class SipLeg:
 
     def _bye(self, incoming: Incoming) -> None:
         incoming.respond(200)
-        reason = incoming.request.headers.get("Reason")
+        reason = readable(incoming.request.headers.get("Reason") or "")
         why = f"the caller hung up ({reason[:80]})" if reason else "the caller hung up"
         if self._transfer is not None:
             # It has gone where it was sent.

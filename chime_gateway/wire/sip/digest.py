@@ -100,7 +100,7 @@ class _Challenge:
         function = _ALGORITHMS[algorithm.removesuffix(_SESSION)]
 
         def digest(text: str) -> str:
-            return str(function(text.encode("utf-8")).hexdigest())
+            return str(function(text.encode("utf-8", "surrogateescape")).hexdigest())
 
         realm, nonce, user = given["realm"], self.nonce, credentials.username
         self.count += 1

@@ -66,7 +66,7 @@ def format_request(
 def _format(start: str, headers: Iterable[Header], body: bytes) -> bytes:
     lines = [start, *(f"{name}: {value}" for name, value in headers)]
     lines.append(f"Content-Length: {len(body)}\r\n\r\n")
-    return "\r\n".join(lines).encode("utf-8") + body
+    return "\r\n".join(lines).encode("utf-8", "surrogateescape") + body
 
 
 def format_response(
@@ -139,13 +139,17 @@ def host_port(host: str, port: int) -> str:
 
 
 def answer_to_bad(bad: BadMessage, to_tag: str) -> bytes | None:
-    """The answer to a malformed request; C{None}: it cannot be answered."""
+    """
+    The answer to a malformed request, with what it has of that which an answer
+    repeats; C{None}: it says not even by which way it came.
+    """
     headers = bad.headers
-    if headers is None:
+    if headers is None or not headers.getlist("Via"):
         return None
-    if (headers.get("CSeq") or "").rpartition(" ")[2].strip() == "ACK":
-        return None
-    try:
-        return format_response(headers, bad.status, to_tag=to_tag, phrase=str(bad))
-    except KeyError:
-        return None
+    lines: list[Header] = [("Via", via) for via in headers.getlist("Via")]
+    for name in ("From", "To", "Call-ID", "CSeq"):
+        value = headers.get(name)
+        if value is not None:
+            is_untagged = name == "To" and not _has_tag(value)
+            lines.append((name, f"{value};tag={to_tag}" if is_untagged else value))
+    return _format(f"SIP/2.0 {bad.status} {bad}", lines, b"")

@@ -9,16 +9,14 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from sipmessage import Headers
-
 from chime_gateway.wire.sip.message import BadMessage
 from chime_gateway.wire.sip.parser import (
     MAX_HEAD_BYTES,
     MAX_MESSAGE_BYTES,
-    read_headers,
-    split_head,
+    answerable,
 )
 
+_END: Final = b"\r\n\r\n"
 _LENGTH: Final = re.compile(
     rb"^(?:content-length|l)[ \t]*:[ \t]*(.*?)[ \t]*\r?$", re.IGNORECASE | re.MULTILINE
 )
@@ -78,25 +76,20 @@ class StreamFramer:
             raise BadMessage("the headers are too large", 513)
         lengths = {match.strip() for match in _LENGTH.findall(head)}
         if len(lengths) != 1:
-            raise BadMessage("no Content-Length, or several", 400, _readable(head))
+            raise BadMessage(
+                "no Content-Length, or several", 400, answerable(head + _END)
+            )
         text = lengths.pop()
         if not text.isdigit() or len(text) > 9:
-            raise BadMessage("Content-Length is no number", 400, _readable(head))
+            raise BadMessage(
+                "Content-Length is no number", 400, answerable(head + _END)
+            )
         size = end + 4 + int(text)
         if size > MAX_MESSAGE_BYTES:
-            raise BadMessage("the message is too large", 513, _readable(head))
+            raise BadMessage("the message is too large", 513, answerable(head + _END))
         if len(buffer) < size:
             return None
         message = bytes(buffer[:size])
         del buffer[:size]
         self._searched = 0
         return message
-
-
-def _readable(head: bytes) -> Headers | None:
-    """What of a request's headers can be read, to answer it; not of a response."""
-    try:
-        start, *lines = split_head(head)
-        return None if start.startswith("SIP/") else read_headers(lines)
-    except BadMessage:
-        return None

@@ -32,6 +32,11 @@ _T = TypeVar("_T")
 _HOST: Final = r"([A-Za-z0-9][A-Za-z0-9._\-]*)(?=[:;?>\s,]|\Z)"
 _URI_HOST: Final = re.compile(rf"sips?:(?:[^@<>\s]*@)?{_HOST}", re.IGNORECASE)
 
+_BEYOND_ASCII: Final = re.compile(r"[^\x00-\x7f]")
+
+#: A byte that is no UTF-8, as PEP 383 keeps it.
+_ESCAPED_BYTE: Final = re.compile("[\udc80-\udcff]")
+
 _TOKEN: Final = r"[A-Za-z0-9\-.!%*_+`'~]+"
 _SENT_BY: Final = re.compile(
     rf"SIP\s*/\s*2\.0\s*/\s*({_TOKEN})\s+"
@@ -154,10 +159,19 @@ def parameter(owner: Address | Via | URI | MediaType, name: str) -> str | None:
     return None
 
 
+def readable(text: str) -> str:
+    """What was written in ISO-8859-1, as it was meant; for records and logs."""
+    return _ESCAPED_BYTE.sub(lambda found: chr(ord(found[0]) - 0xDC00), text)
+
+
 def parse_address(text: str) -> Address:
     """
     @raise BadMessage: it is no name-addr or addr-spec of a kind known here.
     """
+    if not text.isascii():
+        # Names should be quoted then, and often are not.
+        name, bracket, rest = text.partition("<")
+        text = _BEYOND_ASCII.sub("_", name) + bracket + rest
     text = _without_uri_headers(text)
     try:
         address, host = _with_any_host(Address.parse, text, _URI_HOST)

@@ -21,6 +21,7 @@ from chime_gateway.wire.sip.message import (
     parse_address,
     parse_uri,
     parse_via,
+    readable,
     split_list,
 )
 
@@ -36,7 +37,12 @@ MAX_CSEQ: Final = 2**31 - 1
 _METHOD: Final = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]{1,32}\Z")
 _STATUS: Final = re.compile(r"SIP/2\.0 ([1-6]\d\d)(?: (.*))?\Z")
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]+\Z")
-_CALL_ID: Final = re.compile(r"[^\s\x00-\x1f\x7f]{1,512}\Z")
+_CALL_ID: Final = re.compile(r"[\x21-\x7e]{1,512}\Z")
+_CALL_ID_LINE: Final = re.compile(
+    rb"^(?:call-id|i)[ \t]*:[ \t]*([\x21-\x7e]{1,512})[ \t]*\r?$",
+    re.IGNORECASE | re.MULTILINE,
+)
+_CONTROL: Final = re.compile(r"[\r\n\0]")
 
 
 def parse(data: bytes) -> Request | Response:
@@ -46,6 +52,14 @@ def parse(data: bytes) -> Request | Response:
     @raise BadMessage: it is none, is too large, or lacks what every message
         has.
     """
+    try:
+        return _parse(data)
+    except BadMessage as bad:
+        bad.headers = answerable(data)
+        raise
+
+
+def _parse(data: bytes) -> Request | Response:
     if len(data) > MAX_MESSAGE_BYTES:
         raise BadMessage("the message is too large", 513)
     head, separator, body = data.partition(b"\r\n\r\n")
@@ -57,9 +71,9 @@ def parse(data: bytes) -> Request | Response:
     length = headers.get("Content-Length")
     if length is not None:
         if not length.isdecimal() or len(length) > 9:
-            raise BadMessage("Content-Length is no number", 400, headers)
+            raise BadMessage("Content-Length is no number")
         if int(length) > len(body):
-            raise BadMessage("the body is shorter than Content-Length", 400, headers)
+            raise BadMessage("the body is shorter than Content-Length")
         # RFC 3261 section 18.3: what follows in a datagram is discarded.
         body = body[: int(length)]
     if start.startswith("SIP/"):
@@ -75,15 +89,11 @@ def split_head(head: bytes) -> list[str]:
     """
     if len(head) > MAX_HEAD_BYTES:
         raise BadMessage("the headers are too large", 513)
-    try:
-        text = head.decode("utf-8")
-    except UnicodeDecodeError as exc:
-        raise BadMessage("the headers are not UTF-8") from exc
     lines: list[str] = []
     # A lone line feed ends no line, but would end one for a careless reader of
     # what is echoed; so would a NUL.
-    for line in text.lstrip("\r\n").split("\r\n"):
-        if "\n" in line or "\r" in line or "\0" in line:
+    for line in _text(head).split("\r\n"):
+        if _CONTROL.search(line):
             raise BadMessage("a control character in the headers")
         if line[:1] in (" ", "\t") and len(lines) > 1:
             lines[-1] += " " + line.strip()
@@ -98,30 +108,71 @@ def split_head(head: bytes) -> list[str]:
 
 def read_headers(lines: Iterable[str]) -> Headers:
     """
-    @raise BadMessage: a line is no header; with those before it.
+    @raise BadMessage: a line is no header.
     """
     headers = Headers()
     for line in lines:
-        name, colon, value = line.partition(":")
-        name = name.rstrip()
-        if not colon or not _HEADER_NAME.match(name):
-            raise BadMessage("a header line without a name", 400, headers)
-        headers.add(COMPACT_FORMS.get(name.lower(), name), value.strip())
+        if not _add(headers, line):
+            raise BadMessage("a header line without a name")
     return headers
+
+
+def _add(headers: Headers, line: str) -> bool:
+    name, colon, value = line.partition(":")
+    name = name.rstrip()
+    if not colon or not _HEADER_NAME.match(name):
+        return False
+    headers.add(COMPACT_FORMS.get(name.lower(), name), value.strip())
+    return True
+
+
+def answerable(data: bytes) -> Headers | None:
+    """
+    What can be read of a malformed request's headers, to answer it; C{None}: it is
+    a response or an ACK, which have no answer.
+    """
+    head, separator, _ = data.partition(b"\r\n\r\n")
+    start, *lines = _text(head[:MAX_HEAD_BYTES]).split("\r\n")
+    if start.startswith(("SIP/", "ACK ")):
+        return None
+    if not separator or len(head) > MAX_HEAD_BYTES:
+        del lines[-1:]  # it may be half a line
+    headers = Headers()
+    for line in lines[:MAX_HEADER_LINES]:
+        if len(line) <= MAX_LINE_BYTES and not _CONTROL.search(line):
+            _add(headers, line)
+    return headers
+
+
+def call_id_of(data: bytes) -> str:
+    """
+    Of a message that nobody has looked at yet, and perhaps nobody will; empty: it
+    has none.
+    """
+    found = _CALL_ID_LINE.search(data, 0, MAX_HEAD_BYTES)
+    return "" if found is None else found[1].decode("ascii", "replace")
+
+
+def _text(head: bytes) -> str:
+    """
+    Headers are UTF-8 (section 7.3.1), and names in ISO-8859-1 are met.  Every byte
+    comes out again as it was (PEP 383): what is echoed is compared.
+    """
+    return head.decode("utf-8", "surrogateescape").lstrip("\r\n")
 
 
 def _request(start: str, headers: Headers, body: bytes) -> Request:
     words = start.split(" ")
     if len(words) != 3 or not _METHOD.match(words[0]):
-        raise BadMessage("no request line", 400, headers)
+        raise BadMessage("no request line")
     method, uri_text, version = words
     if version.upper() != "SIP/2.0":
         status = 505 if version.upper().startswith("SIP/") else 400
-        raise BadMessage("not SIP/2.0", status, headers)
+        raise BadMessage("not SIP/2.0", status)
     common = _common(headers)
-    uri = _request_uri(uri_text, headers)
+    uri = _request_uri(uri_text)
     if common["cseq_method"] != method:
-        raise BadMessage("CSeq names another method", 400, headers)
+        raise BadMessage("CSeq names another method")
     return Request(
         headers=headers,
         body=body,
@@ -132,31 +183,24 @@ def _request(start: str, headers: Headers, body: bytes) -> Request:
     )
 
 
-def _request_uri(text: str, headers: Headers) -> URI:
+def _request_uri(text: str) -> URI:
     scheme = text.partition(":")[0].lower()
     if scheme not in ("sip", "sips", "tel"):
         is_scheme = re.match(r"[a-z][a-z0-9+\-.]*\Z", scheme)
-        raise BadMessage("not a SIP URI", 416 if is_scheme else 400, headers)
-    try:
-        return parse_uri(text)
-    except BadMessage as exc:
-        raise BadMessage(str(exc), 400, headers) from exc
+        raise BadMessage("not a SIP URI", 416 if is_scheme else 400)
+    return parse_uri(text)
 
 
 def _response(start: str, headers: Headers, body: bytes) -> Response:
     found = _STATUS.match(start)
     if found is None:
         raise BadMessage("no status line", 400)
-    try:
-        common = _common(headers)
-    except BadMessage as exc:
-        # There is no answer to an answer.
-        raise BadMessage(str(exc)) from exc
+    common = _common(headers)
     return Response(
         headers=headers,
         body=body,
         status=int(found[1]),
-        phrase=found[2] or "",
+        phrase=readable(found[2] or ""),
         **common,  # type: ignore[arg-type]
     )
 
@@ -165,9 +209,9 @@ def _common(headers: Headers) -> dict[str, object]:
     for name in ("Via", "From", "To", "Call-ID", "CSeq"):
         count = len(headers.getlist(name))
         if count == 0:
-            raise BadMessage(f"{name} is missing", 400, headers)
+            raise BadMessage(f"{name} is missing")
         if count > 1 and name != "Via":
-            raise BadMessage(f"there are several {name}", 400, headers)
+            raise BadMessage(f"there are several {name}")
     try:
         via = parse_via(split_list(headers["Via"])[0])
         from_address = parse_address(headers["From"])
@@ -175,15 +219,13 @@ def _common(headers: Headers) -> dict[str, object]:
         cseq = CSeq.parse(headers["CSeq"])
     except (ValueError, TypeError, IndexError) as exc:
         exc.__traceback__ = None
-        raise BadMessage("Via, From, To or CSeq is malformed", 400, headers) from None
-    except BadMessage as exc:
-        raise BadMessage(str(exc), 400, headers) from exc
+        raise BadMessage("Via, From, To or CSeq is malformed") from None
     if cseq.sequence > MAX_CSEQ:
-        raise BadMessage("CSeq is out of range", 400, headers)
+        raise BadMessage("CSeq is out of range")
     if via.port is not None and not 0 < via.port < 65536:
-        raise BadMessage("Via has no such port", 400, headers)
+        raise BadMessage("Via has no such port")
     if not _CALL_ID.match(headers["Call-ID"]):
-        raise BadMessage("Call-ID is malformed", 400, headers)
+        raise BadMessage("Call-ID is malformed")
     return {
         "via": via,
         "branch": parameter(via, "branch") or "",

@@ -59,10 +59,8 @@ def parse(body: bytes) -> Description:
     """
     if len(body) > MAX_BYTES:
         raise SdpError("the session description is too large")
-    try:
-        text = body.decode("utf-8")
-    except UnicodeDecodeError as exc:
-        raise SdpError("the session description is not UTF-8") from exc
+    # What is not UTF-8 is in lines that only people read.
+    text = body.decode("utf-8", "replace")
     # Some end lines with a bare LF (RFC 8866 section 5 asks to accept that).
     lines = [line for line in text.replace("\r\n", "\n").split("\n") if line]
     if not lines or lines[0] != "v=0" or len(lines) > _MAX_LINES:

@@ -166,8 +166,11 @@ class RefusalTests(SynchronousTestCase):
         world.say(world.request("OPTIONS"))
         self.assertEqual(world.heard(), [])
         self.assertGreater(world.carrier.dropped()["muted"], 0)
-        world.say(world.request("OPTIONS"), ("198.51.100.8", 5060))
-        self.assertEqual(world.statuses(), [200])
+        for source in (("198.51.100.8", 5064), ("198.51.100.7", 5061)):
+            number = str(source[1])
+            text = world.request("OPTIONS", call_id=number, branch=f"z9hG4bK{number}")
+            world.say(text, source)
+            self.assertEqual(world.statuses(), [200])
         world.advance(31, 1)
         world.say(world.request("OPTIONS", cseq=3))
         self.assertEqual(world.statuses(), [200])

@@ -17,7 +17,7 @@ from twisted.internet.protocol import Protocol as StreamProtocol
 from twisted.protocols.policies import TimeoutMixin
 from twisted.python.failure import Failure
 
-from chime_gateway.carriers.sip.access import Access
+from chime_gateway.carriers.sip.access import Access, FlowKey
 from chime_gateway.wire.address import canonical, mapped
 from chime_gateway.wire.sip.framing import StreamFramer
 from chime_gateway.wire.sip.message import BadMessage, Source
@@ -49,6 +49,11 @@ class Flow:
     @property
     def is_reliable(self) -> bool:
         return self.transport != "udp"
+
+    @property
+    def key(self) -> FlowKey:
+        """Who has offended, if somebody has."""
+        return self.transport, self.source.host, self.source.port
 
 
 class Receiver(Protocol):
@@ -121,9 +126,6 @@ class Connection(StreamProtocol, TimeoutMixin):
         self.setTimeout(FIRST_SECONDS)
 
     def dataReceived(self, data: bytes) -> None:
-        if not self._streams.access.admits(self.flow.source.host):
-            self.transport.abortConnection()
-            return
         try:
             messages = self._framer.feed(data)
         except BadMessage as bad:
