@@ -78,7 +78,7 @@ class Kept:
             self.guard = self.store.guard
         if settings.capture_directory:
             self.captures = CaptureFiles(Path(settings.capture_directory))
-        self.live = LiveEvents(reactor, self._shown)
+        self.live = LiveEvents(reactor, self._shown, time.time, random.random)
         self.listeners: list[Callable[[CallEvent], None]] = [self.live.happened]
         if self.store is not None:
             self.listeners.insert(0, self.store.book.happened)

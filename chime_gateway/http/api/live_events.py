@@ -29,31 +29,47 @@ _KEEP_ALIVE_SECONDS: Final = 15.0
 #: Events that wait for a listener that does not read.
 _MAX_WAITING: Final = 1000
 
+#: So many events a second, for as long as a run lasts, and ids go up over restarts.
+_EPOCH_BITS: Final = 20
+
 #: Listeners at the same time.
 MAX_LISTENERS: Final = 50
 
 
 class LiveEvents:
     """
+    Ids go up over restarts, and tell one run, and one gateway of many, from another.
+
     @param shown: what may be seen of an event.
+    @param wall_time: Unix seconds.
+    @param chance: from 0 to 1.
     """
 
     _log = Logger()
 
     def __init__(
-        self, clock: IReactorTime, shown: Callable[[CallEvent], dict[str, Any]]
+        self,
+        clock: IReactorTime,
+        shown: Callable[[CallEvent], dict[str, Any]],
+        wall_time: Callable[[], float],
+        chance: Callable[[], float],
     ) -> None:
         self._clock = clock
         self._shown = shown
         self._kept: deque[tuple[int, str, bytes]] = deque(maxlen=KEPT)
-        self._count = 0
+        # Those that begin in the same second begin apart from each other.  A browser
+        # can hold such a number exactly.
+        self._first = (int(wall_time()) << _EPOCH_BITS) + int(
+            chance() * (1 << _EPOCH_BITS)
+        )
+        self._last = self._first
         self._listeners: set[_Listener] = set()
 
     def happened(self, event: CallEvent) -> None:
-        self._count += 1
+        self._last += 1
         text = json.dumps(self._shown(event), separators=(",", ":"))
-        message = f"id: {self._count}\nevent: {event.kind}\ndata: {text}\n\n".encode()
-        self._kept.append((self._count, event.call_id, message))
+        message = f"id: {self._last}\nevent: {event.kind}\ndata: {text}\n\n".encode()
+        self._kept.append((self._last, event.call_id, message))
         for listener in list(self._listeners):
             with self._log.failuresHandled("a listener was not told"):
                 listener.told(event.call_id, message)
@@ -67,7 +83,8 @@ class LiveEvents:
         Send events until the other side leaves.
 
         @param call_id: empty: of all calls.
-        @param after: begin behind this id, as far as it is kept.
+        @param after: begin behind this id, as far as it is kept; one of another run
+            or of another gateway: behind nothing.
         """
         request.setHeader(b"Content-Type", b"text/event-stream")
         request.setHeader(b"Cache-Control", b"no-store")
@@ -78,6 +95,8 @@ class LiveEvents:
         self._listeners.add(listener)
         request.write(b": live events\n\n")
         if after is not None:
+            if not self._first <= after <= self._last:
+                after = self._first
             for number, of_call, message in self._kept:
                 if number > after:
                     listener.told(of_call, message)

@@ -75,7 +75,7 @@ class NewEntryTests(SynchronousTestCase):
             token=TOKEN,
             instance="me",
             calls=_Calls(),
-            events=LiveEvents(Clock(), lambda event: {}),
+            events=LiveEvents(Clock(), lambda event: {}, lambda: 0.0, lambda: 0.0),
             in_thread=lambda function, *arguments: function(*arguments),
             originate=lambda *arguments: self.fail("nobody is called"),
         )

@@ -15,9 +15,12 @@ async def _listen(asked: Asked) -> Answer:
     events = asked.context.events
     if events.is_full:
         raise Problem(429, "too many listen already")
-    last = request.getHeader("last-event-id") or ""
-    after = int(last) if last.isdecimal() and len(last) < 16 else None
-    events.listen(request, given.get("call_id", ""), given.get("after", after))
+    after = given.get("after")
+    # It is younger: a browser that comes back asks for the same address again.
+    if last := request.getHeader("last-event-id"):
+        is_id = last.isascii() and last.isdecimal() and len(last) < 20
+        after = int(last) if is_id else 0
+    events.listen(request, given.get("call_id", ""), after)
     return None
 
 

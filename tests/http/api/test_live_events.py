@@ -1,0 +1,130 @@
+"""What a listener sees that comes back, again and again, over restarts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from chime_gateway.http.api.live_events import KEPT, LiveEvents
+
+
+class Event:
+    """As much of a call's event as is looked at."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.call_id = "c"
+        self.kind = "turn.completed"
+
+
+class Request:
+    """A stream, and what was read of it."""
+
+    def __init__(self) -> None:
+        self.data = b""
+        self.channel = self
+        self.gone: Deferred[None] = Deferred()
+
+    def setHeader(self, *_: Any) -> None: ...
+    def setTimeout(self, _: Any) -> None: ...
+    def registerProducer(self, *_: Any) -> None: ...
+    def unregisterProducer(self) -> None: ...
+    def finish(self) -> None: ...
+
+    def notifyFinish(self) -> Deferred[None]:
+        return self.gone
+
+    def write(self, data: bytes) -> None:
+        self.data += data
+
+    def seen(self) -> list[tuple[int, int]]:
+        """(id, number of the event)."""
+        found = []
+        for message in self.data.decode().split("\n\n"):
+            lines = dict(
+                line.split(": ", 1) for line in message.split("\n") if ": " in line
+            )
+            if "id" in lines:
+                found.append((int(lines["id"]), int(lines["data"])))
+        return found
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("happen"), st.integers(1, 30)),
+        st.tuples(st.just("leave"), st.just(0)),
+        st.tuples(st.just("come back"), st.just(0)),
+        # So many seconds later, and the clock may have been set.
+        st.tuples(st.just("restart"), st.sampled_from((0, 1, 60, -3600))),
+    ),
+    max_size=25,
+)
+
+
+class LiveEventTests(SynchronousTestCase):
+    @settings(max_examples=150, deadline=None)
+    @given(STEPS, st.randoms(use_true_random=False))
+    def test_who_comes_back_misses_nothing_that_was_kept(
+        self, steps: list[tuple[str, int]], chance: Any
+    ) -> None:
+        clock = Clock()
+        now = 1_795_000_000.0
+
+        def restarted() -> LiveEvents:
+            shown: Any = lambda event: event.number  # noqa: E731
+            return LiveEvents(clock, shown, lambda: now, chance.random)
+
+        live, request = restarted(), Request()
+        live.listen(request, "", None)  # type: ignore[arg-type]
+        kept: list[int] = []
+        last: int | None = None
+        seen: set[int] = set()
+
+        def read() -> None:
+            nonlocal last
+            for event_id, number in request.seen():
+                last = event_id
+                seen.add(number)
+            request.data = b""
+
+        count = 0
+        is_here = True
+        for name, value in (*steps, ("come back", 0)):
+            if name == "happen":
+                for _ in range(value):
+                    count += 1
+                    live.happened(Event(count))  # type: ignore[arg-type]
+                    kept.append(count)
+                kept = kept[-KEPT:]
+            elif name == "restart":
+                read()
+                now += value
+                live, kept, is_here = restarted(), [], False
+            elif is_here and name == "leave":
+                read()
+                request.gone.callback(None)
+                is_here = False
+            elif not is_here and name == "come back":
+                request = Request()
+                # As a browser does it; who has seen nothing asks for all.
+                live.listen(request, "", last or 0)  # type: ignore[arg-type]
+                is_here = True
+            read()
+            if is_here:
+                missed = set(kept) - seen
+                self.assertEqual(missed, set())
+
+    def test_ids_go_up_over_restarts_and_fit_into_a_browser_s_numbers(self) -> None:
+        last = 0
+        for seconds in (1_795_000_000, 1_795_000_001, 1_795_000_060):
+            live = LiveEvents(Clock(), lambda _: {}, lambda s=seconds: s, lambda: 0.5)  # type: ignore[misc]
+            for number in range(5):
+                live.happened(Event(number))  # type: ignore[arg-type]
+                self.assertGreater(live._last, last)
+                last = live._last
+        self.assertLess(last, 1 << 53)
