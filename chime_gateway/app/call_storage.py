@@ -23,7 +23,8 @@ from chime_gateway.net.signed_post import SignedPost
 from chime_gateway.net.worker import WorkerThread
 from chime_gateway.settings.values import GatewaySettings
 from chime_gateway.store.numbers import NumberGuard
-from chime_gateway.store.recordings.files import RecordingWriter
+from chime_gateway.store.recordings.endings import Endings
+from chime_gateway.store.recordings.files import RecordingWriter, WavFile
 from chime_gateway.store.store import Store
 
 if TYPE_CHECKING:
@@ -79,9 +80,14 @@ class Kept:
         if settings.capture_directory:
             self.captures = CaptureFiles(Path(settings.capture_directory))
         self.live = LiveEvents(reactor, self._shown, time.time, random.random)
-        self.listeners: list[Callable[[CallEvent], None]] = [self.live.happened]
+        self._told: list[Callable[[CallEvent], None]] = [self.live.happened]
         if self.store is not None:
-            self.listeners.insert(0, self.store.book.happened)
+            self._told.insert(0, self.store.book.happened)
+        self.listeners = self._told
+        self._endings: Endings | None = None
+        if self.recordings is not None:
+            self._endings = Endings(self.recordings, reactor, self._tell)
+            self.listeners = [self._endings.happened]
 
     def _compose_recordings(
         self, settings: GatewaySettings, aws: AwsApi | None
@@ -101,7 +107,19 @@ class Kept:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as exc:
             raise ConfigError(f"CHIMEGW_RECORDINGS {folder}: {exc}") from exc
-        self.recordings = RecordingWriter(folder, self._location_of, self._finished)
+        self.recordings = RecordingWriter(
+            folder, self._location_of, self._finished, self._written
+        )
+
+    def _tell(self, event: CallEvent) -> None:
+        for listener in self._told:
+            with self._log.failuresHandled("an event was not told"):
+                listener(event)
+
+    def _written(self, wav: WavFile) -> None:
+        """In any thread."""
+        if self._endings is not None:
+            self._reactor.callFromThread(self._endings.written, wav)
 
     def _location_of(self, name: str) -> str:
         return f"{self._location}/{name}"
@@ -139,9 +157,11 @@ class Kept:
 
     async def stop(self) -> None:
         """After the last call."""
-        self.live.close()
         if self.recordings is not None:
             await self._in_thread(self.recordings.stop, _STOP_SECONDS)
+            assert self._endings is not None
+            self._endings.close()
+        self.live.close()
         if self.uploads is not None:
             await self.uploads.stop()
         if self.store is not None:

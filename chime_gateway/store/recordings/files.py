@@ -97,6 +97,10 @@ class RecordingWriter:
     @param folder: where files are made.
     @param location_of: how records name a file, by its path below the folder.
     @param finished: run in the thread with each file that is finished.
+    @param written: run in the thread, and where there is no room for the end of a
+        file in the reactor, with each recording that is over, well or not.
+    @ivar unwritten: those that are not over, by where they go; who is told that one
+        is takes it out.
     @ivar counts: of files, by what became of them.
     @ivar worker: the thread.
     """
@@ -108,11 +112,14 @@ class RecordingWriter:
         folder: Path,
         location_of: Callable[[str], str],
         finished: Callable[[Path, str], None] = lambda *_: None,
+        written: Callable[[WavFile], None] = lambda _: None,
     ) -> None:
+        self.unwritten: dict[str, WavFile] = {}
         self.counts: Counter[str] = Counter()
         self._folder = folder
         self._location_of = location_of
         self._finished = finished
+        self._written = written
         self.worker: WorkerThread[_Piece] = WorkerThread(
             "recordings",
             self._work,
@@ -132,15 +139,20 @@ class RecordingWriter:
     def open(self, call_id: str, codec: Codec, started_at: float) -> WavFile:
         day = time.strftime("%Y-%m-%d", time.gmtime(started_at))
         name = f"{day}/{call_id}.wav"
-        return WavFile(self, self._folder / name, self._location_of(name), codec)
+        wav = WavFile(self, self._folder / name, self._location_of(name), codec)
+        self.unwritten[wav.location] = wav
+        return wav
 
     def put(self, wav: WavFile, sides: tuple[bytes, bytes] | None) -> None:
         """@param sides: caller's and agent's; C{None}: that was all."""
         size = 0 if sides is None else sum(map(len, sides)) + _PIECE_BYTES
-        if not self.worker.offer((wav, sides), size) and not wav.fault:
+        is_refused = not self.worker.offer((wav, sides), size)
+        if is_refused and not wav.fault:
             wav.fault = "the disk is too slow"
             self.counts["too_slow"] += 1
             self._log.error("a recording is cut short: {why}", why=wav.fault)
+        if sides is None and is_refused:
+            self._written(wav)
 
     def path_of(self, location: str) -> Path | None:
         """The file of a recording, if it is on this machine."""
@@ -164,6 +176,9 @@ class RecordingWriter:
             except Exception:
                 self._failed(wav, "a bug; the log has a traceback")
                 raise
+            finally:
+                if sides is None:
+                    self._written(wav)
 
     def _write(self, wav: WavFile, caller: bytes, agent: bytes) -> None:
         if wav.fault:

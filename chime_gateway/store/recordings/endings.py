@@ -1,0 +1,78 @@
+"""
+The end of a call is told when its recording is written, so that the record says what
+became of it.
+
+A disk that does not take it holds the end back for a while and no longer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from attrs import evolve
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from chime_gateway.call.reports.events import CallEnded, CallEvent
+from chime_gateway.net.timer import Timer
+from chime_gateway.store.recordings.files import RecordingWriter, WavFile
+
+#: An end is held back for so long.
+_LONGEST_SECONDS: Final = 10.0
+
+#: Of a recording that may still become whole.
+NOT_YET: Final = "the disk has not taken all of it yet"
+
+
+class Endings:
+    """
+    Listens to what happens in calls, in the place of others.
+
+    @param tell: those others.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        recordings: RecordingWriter,
+        clock: IReactorTime,
+        tell: Callable[[CallEvent], None],
+    ) -> None:
+        self._recordings = recordings
+        self._clock = clock
+        self._tell = tell
+        self._held: dict[WavFile, tuple[CallEvent, Timer]] = {}
+
+    def happened(self, event: CallEvent) -> None:
+        wav = None
+        if isinstance(event.payload, CallEnded):
+            wav = self._recordings.unwritten.get(event.payload.call.recording)
+        if wav is None:
+            self._tell(event)
+            return
+        timer = Timer(self._clock)
+        self._held[wav] = event, timer
+        timer.start(_LONGEST_SECONDS, lambda: self._over(wav, NOT_YET))
+
+    def written(self, wav: WavFile) -> None:
+        """All of it, or it never will be; in the reactor."""
+        self._recordings.unwritten.pop(wav.location, None)
+        self._over(wav, "")
+
+    def close(self) -> None:
+        """What is not written now is not written by this process."""
+        for wav in list(self._held):
+            self._over(wav, NOT_YET)
+
+    def _over(self, wav: WavFile, fault: str) -> None:
+        held = self._held.pop(wav, None)
+        if held is None:
+            return
+        event, timer = held
+        timer.stop()
+        payload = event.payload
+        assert isinstance(payload, CallEnded)
+        call = evolve(payload.call, recording_fault=wav.fault or fault)
+        self._tell(evolve(event, payload=evolve(payload, call=call)))
