@@ -38,6 +38,7 @@ from chime_gateway.outcomes import Ending, Outcome
 from chime_gateway.rtp.ports import DUAL_STACK, Batch, PortPool
 from chime_gateway.settings.telephone import is_number
 from chime_gateway.settings.values import SipSettings
+from chime_gateway.wire.sip.bodies import must_be_understood
 from chime_gateway.wire.sip.dialog import Dialog, DialogKey
 from chime_gateway.wire.sip.format import answer_to_bad, stamp_source
 from chime_gateway.wire.sip.message import (
@@ -311,7 +312,7 @@ class SipCarrier:
         if unknown:
             return 420, ("Unsupported", ", ".join(sorted(unknown)))
         encoding = (request.headers.get("Content-Encoding") or "identity").strip()
-        if request.body and encoding.lower() != "identity":
+        if must_be_understood(request) and encoding.lower() != "identity":
             return 415, ("Accept-Encoding", "identity"), ACCEPT
         return None
 

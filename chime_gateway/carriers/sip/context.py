@@ -19,7 +19,7 @@ from chime_gateway.outcomes import CallerInfo, Ending
 from chime_gateway.rtp.ports import PortPool
 from chime_gateway.settings.values import SipSettings
 from chime_gateway.wire.address import is_destination
-from chime_gateway.wire.sip import sdp
+from chime_gateway.wire.sdp.description import CONTENT_TYPE
 from chime_gateway.wire.sip.dialog import Dialog
 from chime_gateway.wire.sip.digest import Credentials, DigestClient
 from chime_gateway.wire.sip.format import host_port
@@ -33,9 +33,9 @@ ALLOW: Final[Header] = ("Allow", ", ".join(METHODS))
 SUPPORTED: Final[Header] = ("Supported", "timer")
 ACCEPT: Final[Header] = (
     "Accept",
-    f"{sdp.CONTENT_TYPE}, application/dtmf-relay, application/dtmf",
+    f"{CONTENT_TYPE}, multipart/mixed, application/dtmf-relay, application/dtmf",
 )
-SDP_TYPE: Final[Header] = ("Content-Type", sdp.CONTENT_TYPE)
+SDP_TYPE: Final[Header] = ("Content-Type", CONTENT_TYPE)
 
 
 def warning(text: str) -> Header:

@@ -30,13 +30,12 @@ from chime_gateway.net.timer import Timer
 from chime_gateway.outcomes import CallerInfo, Ending, Outcome
 from chime_gateway.rtp.ports import NoPortFree
 from chime_gateway.rtp.terms import Terms
-from chime_gateway.wire.sip import sdp
+from chime_gateway.wire.sip.bodies import session_body
 from chime_gateway.wire.sip.dialog import Dialog, dialog_of_request
 from chime_gateway.wire.sip.message import (
     BadMessage,
     Header,
     Request,
-    content_type,
     readable,
     tokens,
 )
@@ -136,9 +135,7 @@ class InboundLeg(SipLeg):
     def _prepare(self, request: Request) -> Dialog:
         """Everything that can be wrong with it, before anybody is bothered."""
         context = self._context
-        kind = content_type(request)
-        if request.body and kind != sdp.CONTENT_TYPE:
-            raise BadMessage("the body is no session description", 415)
+        body = session_body(request)
         dialog = dialog_of_request(request, context.new_token())
         self._peer_allows = tokens(request, "Allow")
         self._agreed_timer, self._timer_headers = answer_timer(
@@ -146,14 +143,14 @@ class InboundLeg(SipLeg):
         )
         source = self._incoming.flow.source
         audio = self._audio = LegAudio(context, self.codec, self, source.host)
-        if request.body:
-            self._terms, self._answer = audio.descriptions.take_offer(request.body)
+        if body:
+            self._terms, self._answer = audio.descriptions.take_offer(body)
             self.codec = self._terms.codec
         else:
-            # The answer comes with the ACK; until then it must be sure what is
-            # spoken, so one codec is offered.
+            # The answer comes with the ACK.  Whatever it takes, the call has what we
+            # like best.
             self.codec = CODECS[context.settings.codecs[0]]
-            self._answer = audio.descriptions.make_offer([self.codec])
+            self._answer = audio.descriptions.make_offer()
         audio.speak(self.codec)
         return dialog
 
@@ -189,7 +186,7 @@ class InboundLeg(SipLeg):
             return
         self._ringing.stop()
         self._state = _State.ANSWERED
-        if not self._incoming.request.body:
+        if self._terms is None:
             self._offered_in.add(self._incoming.request.cseq)
         assert self._dialog is not None and self._audio is not None
         contact = self._dialog.contact()

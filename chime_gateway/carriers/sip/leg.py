@@ -34,7 +34,7 @@ from chime_gateway.interfaces import CarrierTraits, LegEvents
 from chime_gateway.media.stats import NetworkStats
 from chime_gateway.outcomes import CallerInfo, Ending, Outcome
 from chime_gateway.wire.rtp.dtmf import INFO_TYPES, info_digit
-from chime_gateway.wire.sip import sdp
+from chime_gateway.wire.sip.bodies import must_be_understood, session_body
 from chime_gateway.wire.sip.message import (
     BadMessage,
     Header,
@@ -72,7 +72,7 @@ class SipLeg:
         self._session = SessionRefresh(
             context,
             owns_call_id=self.owns_call_id,
-            offer=self._make_offer,
+            offer=self._repeat_offer,
             agreed=self._refreshed,
             lost=self._session_lost,
         )
@@ -186,7 +186,8 @@ class SipLeg:
             least = str(self._context.settings.min_se_seconds)
             incoming.respond(422, extra=(("Min-SE", least),))
         except BadMessage as exc:
-            incoming.respond(exc.status, phrase=str(exc))
+            extra = (ACCEPT,) if exc.status == 415 else ()
+            incoming.respond(exc.status, phrase=str(exc), extra=extra)
 
     def ack_received(self, request: Request, flow: Flow) -> None:
         """The ACK of one of our 2xx."""
@@ -208,10 +209,11 @@ class SipLeg:
         """To an offer of ours; if it cannot be agreed to, the call is over."""
         assert self._audio is not None
         try:
-            if content_type(message) != sdp.CONTENT_TYPE:
+            body = session_body(message)
+            if not body:
                 raise NotAcceptable("there is no answer to our offer")
-            self._audio.agree(self._audio.descriptions.take_answer(message.body))
-        except NotAcceptable as exc:
+            self._audio.agree(self._audio.descriptions.take_answer(body))
+        except (NotAcceptable, BadMessage) as exc:
             ending = Ending(Outcome.CALLER_PROTOCOL_ERROR, str(exc))
             self._end(ending, says_bye=True)
             return False
@@ -236,7 +238,7 @@ class SipLeg:
         if digit is not None:
             incoming.respond(200)
             self.digit_pressed(digit)
-        elif not request.body:
+        elif not must_be_understood(request):
             incoming.respond(200)
         elif kind in INFO_TYPES:
             incoming.respond(400, phrase="no digit in the body")
@@ -278,13 +280,10 @@ class SipLeg:
         timer, timer_headers = answer_timer(
             request, self._context.settings.min_se_seconds
         )
-        body = b""
-        if request.body:
-            if content_type(request) != sdp.CONTENT_TYPE:
-                incoming.respond(415, extra=(ACCEPT,))
-                return None
+        body = session_body(request)
+        if body:
             try:
-                terms, body = self._audio.descriptions.take_offer(request.body)
+                terms, body = self._audio.descriptions.take_offer(body)
             except NotAcceptable as exc:
                 incoming.respond(488, extra=(warning(str(exc)),))
                 return None
@@ -334,9 +333,9 @@ class SipLeg:
     def _session_lost(self, why: str) -> None:
         self._end(Ending(Outcome.CALLER_LOST, why), says_bye=True)
 
-    def _make_offer(self) -> bytes:
+    def _repeat_offer(self) -> bytes:
         assert self._audio is not None
-        return self._audio.descriptions.make_offer()
+        return self._audio.descriptions.repeat_offer()
 
     def _refreshed(self, response: Response) -> None:
         assert self._dialog is not None

@@ -15,25 +15,29 @@ from attrs import evolve
 
 from chime_gateway.audio import Codec
 from chime_gateway.carriers.sip.sdes import (
-    choose_crypto,
     new_crypto,
     offer_crypto,
     srtp_keys,
 )
 from chime_gateway.errors import RemoteProtocolError
 from chime_gateway.rtp.terms import Terms
-from chime_gateway.wire.sip.audio_stream import (
+from chime_gateway.wire.sdp.audio_stream import (
     OFFERED_EVENT_TYPE,
     STATIC_TYPES,
     Direction,
     LocalAudio,
     RemoteAudio,
-    format_answer,
-    format_offer,
+    audio_lines,
     read_audio,
+    unused_lines,
 )
-from chime_gateway.wire.sip.sdes import Crypto
-from chime_gateway.wire.sip.sdp import Description, SdpError, parse
+from chime_gateway.wire.sdp.description import (
+    Description,
+    SdpError,
+    format_description,
+    parse,
+)
+from chime_gateway.wire.sdp.sdes import Crypto
 
 #: Hosts that mean: nowhere.
 _HELD_HOSTS: Final = ("0.0.0.0", "::")
@@ -69,7 +73,10 @@ class SessionDescriptions:
         self._is_allowed = is_allowed
         self._session_id = session_id
         self._version = 0
-        self._last = b""
+        self._sections: list[list[str]] = []
+        self._index = 0
+        self._protocol = "RTP/SAVP" if requires_srtp else "RTP/AVP"
+        self._offered: tuple[tuple[int, Codec], ...] = ()
         self._offered_crypto: Crypto | None = None
         self._crypto: tuple[Crypto, Crypto] | None = None
         self.terms: Terms | None = None
@@ -81,34 +88,44 @@ class SessionDescriptions:
         @return: what is agreed on, and the answer that says so.
         @raise NotAcceptable: nothing can be agreed on; what was, still holds.
         """
-        description, remote = self._read(body)
+        description, remote = self._read(body, self._check)
         payload_type, codec = self._choose(remote)
         crypto = self._answer_crypto(remote)
-        direction = remote.direction.reverse
         terms = self._terms(remote, payload_type, codec, crypto)
         local = LocalAudio(
-            host=self._host,
             port=self._port,
+            protocol=remote.protocol,
             codecs=((payload_type, codec),),
             telephone_event=remote.telephone_event,
-            direction=direction,
+            direction=remote.direction.reverse,
             crypto=None if crypto is None else crypto[0],
         )
-        self._version += 1
-        answer = format_answer(
-            self._session_id, self._version, local, description, remote.index
-        )
+        sections = [unused_lines(media) for media in description.media]
+        sections[remote.index] = audio_lines(local)
+        self._index, self._protocol = remote.index, remote.protocol
         self._crypto = crypto
         self.terms = terms
-        return terms, answer
+        return terms, self._written(sections)
+
+    def _check(self, remote: RemoteAudio) -> None:
+        """
+        @raise SdpError: nothing can be agreed on about that stream.
+        """
+        if self._requires_srtp and not remote.is_secure:
+            raise SdpError("SRTP is required here (RTP/SAVP)")
+        if remote.host not in _HELD_HOSTS and not self._is_allowed(remote.host):
+            raise SdpError("the media address is not allowed")
+        if not self._usable(remote):
+            raise SdpError("no codec in common")
+        if remote.is_secure and not remote.cryptos:
+            raise SdpError("no SRTP suite in common")
 
     def _answer_crypto(self, remote: RemoteAudio) -> tuple[Crypto, Crypto] | None:
         """Our line, and the one of the offer that it answers."""
         if not remote.is_secure:
             return None
-        offered = choose_crypto(remote.cryptos)
-        if offered is None:
-            raise NotAcceptable("no SRTP suite in common")
+        # The order is the other side's preference.
+        offered = remote.cryptos[0]
         before = self._crypto
         if before is not None and before[1] == offered:
             return before  # offered again as it was: the keys go on
@@ -116,67 +133,102 @@ class SessionDescriptions:
 
     # -- we offer --------------------------------------------------------------------
 
-    def make_offer(self, codecs: Sequence[Codec] | None = None) -> bytes:
+    def make_offer(self) -> bytes:
         """
-        What we would like; in a session that is agreed on, the same again.
-
-        @param codecs: only these.
+        All that we have.  In a session that is agreed on what is in use comes first
+        (RFC 3261 section 14.2), and what it calls things goes on to be called so.
         """
         terms = self.terms
+        static = {codec: number for number, codec in STATIC_TYPES.items()}
+        choices = {codec: static[codec] for codec in self._codecs}
+        event: int | None = OFFERED_EVENT_TYPE
         if terms is not None:
-            choices: tuple[tuple[int, Codec], ...] = (
-                (terms.payload_type, terms.codec),
-            )
+            in_use = {terms.codec: terms.payload_type}
+            choices = in_use | {
+                codec: number
+                for codec, number in choices.items()
+                if codec not in in_use and number != terms.payload_type
+            }
             event = terms.telephone_event
-            crypto = None if self._crypto is None else self._crypto[0]
-        else:
-            static = {codec: number for number, codec in STATIC_TYPES.items()}
-            wanted = codecs or self._codecs
-            choices = tuple((static[codec], codec) for codec in wanted)
-            event = OFFERED_EVENT_TYPE
-            crypto = offer_crypto() if self._requires_srtp else None
-            self._version += 1
-        self._offered_crypto = crypto
+            if event is None and terms.payload_type != OFFERED_EVENT_TYPE:
+                event = OFFERED_EVENT_TYPE
+        codecs = tuple((number, codec) for codec, number in choices.items())
+        return self._offer(codecs, event)
+
+    def repeat_offer(self) -> bytes:
+        """The session as it is agreed on, to refresh it."""
+        terms = self.terms
+        assert terms is not None
+        return self._offer(((terms.payload_type, terms.codec),), terms.telephone_event)
+
+    def _offer(self, codecs: tuple[tuple[int, Codec], ...], event: int | None) -> bytes:
+        crypto = self._crypto[0] if self._crypto is not None else None
+        if self.terms is None and self._requires_srtp:
+            crypto = offer_crypto()
+        self._offered, self._offered_crypto = codecs, crypto
         local = LocalAudio(
-            host=self._host,
             port=self._port,
-            codecs=choices,
+            protocol=self._protocol,
+            codecs=codecs,
             telephone_event=event,
             crypto=crypto,
         )
-        return format_offer(self._session_id, self._version, local)
+        # An m-line that was there once stays there (RFC 3264 section 8).
+        sections = list(self._sections) or [[]]
+        sections[self._index] = audio_lines(local)
+        return self._written(sections)
+
+    def _written(self, sections: list[list[str]]) -> bytes:
+        if sections != self._sections:
+            self._version += 1
+            self._sections = sections
+        return format_description(self._session_id, self._version, self._host, sections)
 
     def take_answer(self, body: bytes) -> Terms:
         """
         @raise NotAcceptable: it does not answer what was offered.
         """
-        _, remote = self._read(body)
+        description, remote = self._read(body, self._check_answer)
+        if len(description.media) > len(self._sections):
+            raise NotAcceptable("the answer has more streams than the offer")
         payload_type, codec = self._choose(remote)
         crypto = None
         local = self._offered_crypto
         if local is not None:
-            chosen = next((c for c in remote.cryptos if c.tag == local.tag), None)
-            if not remote.is_secure or chosen is None or chosen.suite != local.suite:
-                raise NotAcceptable("the answer takes no SRTP key")
+            chosen = next(c for c in remote.cryptos if _answers(c, local))
             crypto = local, chosen
-        elif remote.is_secure:
-            raise NotAcceptable("the answer is SRTP, the offer was not")
         self._crypto = crypto
         self.terms = self._terms(remote, payload_type, codec, crypto)
         return self.terms
 
+    def _check_answer(self, remote: RemoteAudio) -> None:
+        """
+        @raise SdpError: it is not what was offered.
+        """
+        if remote.index != self._index:
+            raise SdpError("the answer takes a stream that was not offered")
+        local = self._offered_crypto
+        if local is None and remote.is_secure:
+            raise SdpError("the answer is SRTP, the offer was not")
+        if local is not None and not (
+            remote.is_secure and any(_answers(c, local) for c in remote.cryptos)
+        ):
+            raise SdpError("the answer takes no SRTP key")
+        self._check(remote)
+        offered = [codec for _, codec in self._offered]
+        if not any(codec in offered for _, codec in remote.codecs):
+            raise SdpError("the answer takes no codec that was offered")
+
     # -- inside ------------------------------------------------------------------------
 
-    def _read(self, body: bytes) -> tuple[Description, RemoteAudio]:
+    def _read(
+        self, body: bytes, check: Callable[[RemoteAudio], None]
+    ) -> tuple[Description, RemoteAudio]:
         try:
             description = parse(body)
-            remote = read_audio(description)
+            remote = read_audio(description, check, self._index)
         except SdpError as exc:
             raise NotAcceptable(str(exc)) from exc
-        if self._requires_srtp and not remote.is_secure:
-            raise NotAcceptable("SRTP is required here (RTP/SAVP)")
-        if remote.host not in _HELD_HOSTS and not self._is_allowed(remote.host):
-            raise NotAcceptable("the media address is not allowed")
         if remote.host in _HELD_HOSTS and self.terms is not None:
             # Held as of old: where the media went before is still there.
             host, port = self.terms.remote
@@ -186,11 +238,12 @@ class SessionDescriptions:
             )
         return description, remote
 
+    def _usable(self, remote: RemoteAudio) -> list[tuple[int, Codec]]:
+        return [pair for pair in remote.codecs if pair[1] in self._codecs]
+
     def _choose(self, remote: RemoteAudio) -> tuple[int, Codec]:
         """In the other side's order; what is in use stays in use."""
-        usable = [pair for pair in remote.codecs if pair[1] in self._codecs]
-        if not usable:
-            raise NotAcceptable("no codec in common")
+        usable = self._usable(remote)
         in_use = None if self.terms is None else self.terms.codec
         return next((pair for pair in usable if pair[1] == in_use), usable[0])
 
@@ -218,3 +271,9 @@ class SessionDescriptions:
             receives=is_talk,
             keys=None if crypto is None else srtp_keys(*crypto),
         )
+
+
+def _answers(crypto: Crypto, ours: Crypto) -> bool:
+    """Whether a line of an answer takes the one that we offered (RFC 4568 5.1.2)."""
+    is_suite = crypto.suite.upper() == ours.suite.upper()
+    return crypto.tag == ours.tag and is_suite

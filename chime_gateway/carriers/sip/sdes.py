@@ -7,7 +7,7 @@ Which lines are offered and chosen, and what they mean to SRTP.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final
 
 from chime_gateway.rtp.srtp import (
@@ -18,9 +18,9 @@ from chime_gateway.rtp.srtp import (
     SrtpKeys,
     SrtpProfile,
 )
-from chime_gateway.wire.sip.sdes import Crypto
+from chime_gateway.wire.sdp.sdes import Crypto
 
-#: By the names of L{chime_gateway.wire.sip.sdes.SUITES}.
+#: By the names of L{chime_gateway.wire.sdp.sdes.SUITES}.
 PROFILES: Final[Mapping[str, SrtpProfile]] = {
     "AES_CM_128_HMAC_SHA1_80": AES_128_TAG_80,
     "AES_CM_128_HMAC_SHA1_32": AES_128_TAG_32,
@@ -33,7 +33,7 @@ PROFILES: Final[Mapping[str, SrtpProfile]] = {
 
 def new_crypto(offered: Crypto) -> Crypto:
     """Our key, for the same suite under the same tag."""
-    key = secrets.token_bytes(PROFILES[offered.suite].key_bytes)
+    key = secrets.token_bytes(PROFILES[offered.suite.upper()].key_bytes)
     return Crypto(offered.tag, offered.suite, key)
 
 
@@ -43,11 +43,6 @@ def offer_crypto() -> Crypto:
     return Crypto(1, suite, secrets.token_bytes(PROFILES[suite].key_bytes))
 
 
-def choose_crypto(cryptos: Sequence[Crypto]) -> Crypto | None:
-    """The first one offered: the order is the other side's preference."""
-    return cryptos[0] if cryptos else None
-
-
 def srtp_keys(local: Crypto, remote: Crypto) -> SrtpKeys:
     """What two lines of the same suite agree on."""
-    return SrtpKeys(PROFILES[local.suite], local.key, remote.key)
+    return SrtpKeys(PROFILES[local.suite.upper()], local.key, remote.key)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.outcomes import Ending, Outcome
+from chime_gateway.wire.rtp import packet as rtp
 from chime_gateway.wire.sip.message import Request, Response
 from tests.support.sip_peer import MEDIA, SDP, SipWorld
 
@@ -165,19 +166,94 @@ class AnswerTests(SynchronousTestCase):
         self.assertEqual(world.statuses(), [503])
         self.assertEqual(world.ports.in_use, 0)
 
-    def test_an_offerless_invite_is_offered_one_codec_and_answered_in_the_ack(
+    def test_an_offerless_invite_is_offered_everything_and_answered_in_the_ack(
         self,
     ) -> None:
-        world = SipWorld()
+        for taken, number in (("RTP/AVP 0 101", 0), ("RTP/AVP 8 101", 8)):
+            world = SipWorld()
+            world.invite(body="")
+            world.leg.answer()
+            answer = world.heard()[-1]
+            self.assertIn(b"m=audio 40000 RTP/AVP 0 8 101\r\n", answer.body)
+            self.assertIn(b"a=rtpmap:101 telephone-event/8000\r\n", answer.body)
+            world.advance(0.1)
+            self.assertEqual(world.port.sent, [])
+            body = SDP.replace("RTP/AVP 0 101", taken)
+            world.say(world.request("ACK", to_tag=answer.to_tag, cseq=1, body=body))
+            world.leg.play(b"\xff" * 160)
+            world.advance(0.1)
+            self.assertEqual({address for _, address in world.port.sent}, {MEDIA})
+            sent = {rtp.parse(data).payload_type for data, _ in world.port.sent}
+            self.assertEqual(sent, {number})
+            # Whatever it took, the call has the codec that it was told of.
+            data = rtp.serialize(number, False, 1, 160, 7, b"\x55" * 160)
+            world.port.receive_rtp(data, MEDIA)
+            heard = world.switchboard.calls[-1].audio
+            self.assertEqual(heard[-160:] == b"\x55" * 160, number == 0)
+            self.assertIn(("caller_audio", 160), world.log)
+
+    def test_an_offerless_invite_is_offered_srtp_where_it_is_required(self) -> None:
+        world = SipWorld(srtp="required")
         world.invite(body="")
         world.leg.answer()
         answer = world.heard()[-1]
-        self.assertIn(b"m=audio 40000 RTP/AVP 0 101\r\n", answer.body)
+        self.assertIn(b"m=audio 40000 RTP/SAVP 0 8 101\r\n", answer.body)
+        key = "inline:" + "A" * 40
+        body = SDP.replace("RTP/AVP", "RTP/SAVP")
+        body += f"a=crypto:1 aes_cm_128_hmac_sha1_80 {key}\r\n"
+        world.say(world.request("ACK", to_tag=answer.to_tag, cseq=1, body=body))
         world.advance(0.1)
-        self.assertEqual(world.port.sent, [])
-        world.say(world.request("ACK", to_tag=answer.to_tag, cseq=1, body=SDP))
-        world.advance(0.1)
-        self.assertEqual({address for _, address in world.port.sent}, {MEDIA})
+        self.assertEqual(len(world.port.sent[0][0]), 172 + 10)
+
+    def test_an_answer_in_the_ack_that_does_not_fit_ends_the_call(self) -> None:
+        other = SDP.replace("RTP/AVP 0 101", "RTP/AVP 18")
+        for body in (
+            other,
+            SDP.replace("RTP/AVP 0", "RTP/SAVP 0"),
+            SDP.replace("m=audio 36488", "m=audio 0"),
+            SDP.replace("m=audio", "m=video 9 RTP/AVP 31\r\nm=audio"),
+            SDP + "m=audio 4 RTP/AVP 0\r\n",
+            "nonsense",
+        ):
+            world = SipWorld()
+            world.invite(body="")
+            world.leg.answer()
+            tag = world.heard()[-1].to_tag
+            world.say(world.request("ACK", to_tag=tag, cseq=1, body=body))
+            self.assertEqual([m.cseq_method for m in world.heard()], ["BYE"], body)
+            self.assertEqual(world.log[-1][1].outcome, Outcome.CALLER_PROTOCOL_ERROR)
+            self.assertEqual(world.ports.in_use, 0)
+
+    def test_what_else_an_invite_carries_is_passed_over_if_it_may_be(self) -> None:
+        mixed = 'multipart/mixed;boundary="a b\'(9"'
+        for handling, statuses in (("optional", [100, 180]), ("required", [100, 415])):
+            other = (
+                "Content-Type: application/isup;version=x\r\n"
+                f"Content-Disposition: signal;handling={handling}\r\n"
+            )
+            body = (
+                f"--a b'(9\r\n{other}\r\nabc\r\n"
+                f"--a b'(9\r\nContent-Type: application/sdp\r\n\r\n{SDP}\r\n--a b'(9--"
+            )
+            world = SipWorld()
+            world.invite(body=body, content_type=mixed)
+            answers = world.heard()
+            self.assertEqual([m.status for m in answers], statuses)  # type: ignore[union-attr]
+            if handling == "required":
+                self.assertIn("application/sdp", answers[-1].headers["Accept"])
+                self.assertIn("multipart/mixed", answers[-1].headers["Accept"])
+                self.assertEqual(world.ports.in_use, 0)
+            else:
+                world.leg.answer()
+                self.assertIn(b"RTP/AVP 0 101\r\n", world.heard()[-1].body)
+            # Without a description there is nothing to answer: we offer.
+            alone = f"Content-Disposition: signal;handling={handling}\r\n"
+            world = SipWorld()
+            world.invite(body="x", content_type="application/isup", headers=alone)
+            self.assertEqual(world.statuses(), statuses)
+            if handling == "optional":
+                world.leg.answer()
+                self.assertIn(b"RTP/AVP 0 8 101\r\n", world.heard()[-1].body)
 
     def test_an_ack_without_the_answer_it_owes_ends_the_call(self) -> None:
         world = SipWorld()

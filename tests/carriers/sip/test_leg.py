@@ -103,13 +103,31 @@ class InDialogTests(SynchronousTestCase):
         self.assertEqual(packet.payload, b"\xd5" * 160)
         self.assertEqual(world.port.sent[-1][1], ("198.51.100.9", 36500))
 
-    def test_an_offerless_reinvite_is_offered_what_is_in_use(self) -> None:
-        world = SipWorld()
-        tag = world.established()
-        answer = world.asks("INVITE", tag)
-        self.assertIn(b"m=audio 40000 RTP/AVP 0 101", answer.body)
-        world.say(world.request("ACK", to_tag=tag, cseq=world.cseq, body=SDP))
-        self.assertEqual(world.ports.in_use, 1)
+    def test_an_offerless_reinvite_is_offered_everything_what_is_in_use_first(
+        self,
+    ) -> None:
+        for offer, formats in (("0 101", "0 8 101"), ("8 101", "8 0 101")):
+            world = SipWorld()
+            body = SDP.replace("RTP/AVP 0 101", f"RTP/AVP {offer}")
+            tag = world.established(body=body)
+            answer = world.asks("INVITE", tag)
+            self.assertIn(f"m=audio 40000 RTP/AVP {formats}\r\n", answer.body.decode())
+            world.say(world.request("ACK", to_tag=tag, cseq=world.cseq, body=body))
+            self.assertEqual(world.ports.in_use, 1)
+
+    def test_a_body_that_need_not_be_understood_is_passed_over(self) -> None:
+        optional = "Content-Disposition: info;handling=optional\r\n"
+        for method in ("INFO", "UPDATE", "INVITE"):
+            for headers, status in ((optional, 200), ("", 415)):
+                world = SipWorld()
+                tag = world.established()
+                answer = world.asks(
+                    method, tag, body="<x/>", content_type="a/xml", headers=headers
+                )
+                self.assertEqual(answer.status, status, method)
+                if status == 415:
+                    accepted = answer.headers.get("Accept") or ""
+                    self.assertIn("application/sdp", accepted)
 
     def test_a_request_out_of_order_is_refused(self) -> None:
         world = SipWorld()

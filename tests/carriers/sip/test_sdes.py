@@ -10,7 +10,7 @@ from chime_gateway.carriers.sip.sdes import (
     offer_crypto,
     srtp_keys,
 )
-from chime_gateway.wire.sip.sdes import SUITES, Crypto
+from chime_gateway.wire.sdp.sdes import SUITES, Crypto
 
 
 class SdesTests(SynchronousTestCase):

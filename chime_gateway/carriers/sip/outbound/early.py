@@ -17,6 +17,7 @@ from chime_gateway.carriers.sip.context import ACCEPT, ALLOW, SUPPORTED, Leg, Si
 from chime_gateway.carriers.sip.dialog import LiveDialog
 from chime_gateway.carriers.sip.transport.transactions import Incoming
 from chime_gateway.wire.rtp.dtmf import INFO_TYPES
+from chime_gateway.wire.sip.bodies import must_be_understood
 from chime_gateway.wire.sip.dialog import Dialog
 from chime_gateway.wire.sip.message import BadMessage, content_type
 
@@ -97,8 +98,8 @@ class EarlyDialogs:
             incoming.respond(200, extra=(ALLOW, SUPPORTED, ACCEPT))
         elif request.method == "INFO":
             # Keys before the answer are for nobody.
-            is_known = not request.body or content_type(request) in INFO_TYPES
-            if is_known:
+            is_known = content_type(request) in INFO_TYPES
+            if is_known or not must_be_understood(request):
                 incoming.respond(200)
             else:
                 incoming.respond(415, extra=(ACCEPT,))

@@ -34,9 +34,9 @@ from chime_gateway.outcomes import CallerInfo, Ending, Outcome
 from chime_gateway.rtp.ports import NoPortFree
 from chime_gateway.settings.values import SipTrunk
 from chime_gateway.wire.address import is_destination
-from chime_gateway.wire.sip import sdp
+from chime_gateway.wire.sip.bodies import session_body
 from chime_gateway.wire.sip.dialog import Dialog, DialogKey
-from chime_gateway.wire.sip.message import BadMessage, Response, content_type, tokens
+from chime_gateway.wire.sip.message import BadMessage, Response, tokens
 from chime_gateway.wire.sip.session_timer import accepted_timer
 
 #: Somebody may look for the telephone for so long.
@@ -189,12 +189,12 @@ class OutboundLeg(SipLeg):
         dialog = self._invitation.early_dialog(response)
         if dialog is not None:
             self._early.add(self._invitation.live(dialog))
-        is_answer = content_type(response) == sdp.CONTENT_TYPE
-        if not is_answer or self._early_answer is not None:
+        body = _description(response)
+        if not body or self._early_answer is not None:
             return
         assert self._audio is not None
         try:
-            terms = self._audio.descriptions.take_answer(response.body)
+            terms = self._audio.descriptions.take_answer(body)
         except NotAcceptable:
             return  # the 2xx has the last word
         self._early_answer = response.to_tag
@@ -247,7 +247,7 @@ class OutboundLeg(SipLeg):
         assert self._audio is not None
         terms = self._audio.descriptions.terms
         is_known = terms is not None and self._early_answer == response.to_tag
-        if content_type(response) != sdp.CONTENT_TYPE and is_known:
+        if is_known and not _description(response):
             assert terms is not None
             self._audio.agree(terms)  # it was in the 183
         elif not self._take_answer(response):
@@ -305,3 +305,11 @@ class OutboundLeg(SipLeg):
         self._ringing.stop()
         self._early.clear()
         super()._release()
+
+
+def _description(response: Response) -> bytes:
+    """In a response what must be understood and is not can only be passed over."""
+    try:
+        return session_body(response)
+    except BadMessage:
+        return b""

@@ -26,7 +26,11 @@ class SdpError(RemoteProtocolError):
 
 @define
 class Media:
-    """One m-line with what belongs to it."""
+    """
+    One m-line with what belongs to it.
+
+    @ivar host: of its own c-line; empty: that is not understood.
+    """
 
     kind: str
     port: int
@@ -112,9 +116,10 @@ def decimal(text: str, most: int) -> int | None:
 
 
 def _connection(value: str) -> str:
+    """Empty: it is not understood, which matters only to who needs it."""
     words = value.split()
     if len(words) != 3 or words[0] != "IN" or words[1] not in ("IP4", "IP6"):
-        raise SdpError("a malformed c-line")
+        return ""
     return words[2].partition("/")[0]
 
 

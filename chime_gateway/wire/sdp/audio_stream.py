@@ -8,7 +8,7 @@ which addresses are allowed, nor who offers and who answers.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Final
 
@@ -16,19 +16,17 @@ from attrs import frozen
 
 from chime_gateway.audio import PCMA, PCMU, PTIME_MS, Codec
 from chime_gateway.wire.address import canonical
-from chime_gateway.wire.sip.sdes import Crypto, read_cryptos
-from chime_gateway.wire.sip.sdp import (
-    Description,
-    Media,
-    SdpError,
-    decimal,
-    format_description,
-)
+from chime_gateway.wire.sdp.description import Description, Media, SdpError, decimal
+from chime_gateway.wire.sdp.sdes import Crypto, read_cryptos
 
 #: Static payload types (RFC 3551 table 4) of what is spoken here.
 STATIC_TYPES: Final[Mapping[int, Codec]] = {0: PCMU, 8: PCMA}
 _COMFORT_NOISE: Final = 13
 _ENCODINGS: Final = {"PCMU": PCMU, "PCMA": PCMA}
+
+#: Profiles of RTP that are spoken; who offers feedback (RFC 4585) need get none.
+_PLAIN: Final = ("RTP/AVP", "RTP/AVPF")
+_SECURE: Final = ("RTP/SAVP", "RTP/SAVPF")
 
 #: Where telephone-events go in an offer of ours.
 OFFERED_EVENT_TYPE: Final = 101
@@ -94,15 +92,15 @@ class RemoteAudio:
 
     @property
     def is_secure(self) -> bool:
-        return self.protocol == "RTP/SAVP"
+        return self.protocol in _SECURE
 
 
 @frozen(kw_only=True)
 class LocalAudio:
     """Our audio stream."""
 
-    host: str
     port: int
+    protocol: str
     codecs: tuple[tuple[int, Codec], ...]
     telephone_event: int | None
     direction: Direction = Direction.SENDRECV
@@ -112,29 +110,40 @@ class LocalAudio:
 # -- reading -----------------------------------------------------------------
 
 
-def read_audio(description: Description) -> RemoteAudio:
+def read_audio(
+    description: Description,
+    check: Callable[[RemoteAudio], None] = lambda audio: None,
+    preferred: int = 0,
+) -> RemoteAudio:
     """
     The first audio stream that can be spoken with.
 
-    @raise SdpError: there is none, or it makes no sense.
+    @param check: raises L{SdpError} for one that is not to be taken.
+    @param preferred: its index, if there are several.
+    @raise SdpError: there is none, and why.
     """
-    why = "there is no audio"
-    for index, media in enumerate(description.media):
-        if media.kind != "audio":
-            continue
-        if media.port == 0:
-            why = "the audio is switched off (port 0)"
-        elif media.protocol not in ("RTP/AVP", "RTP/SAVP"):
-            why = f"audio over {media.protocol[:20]} is not spoken here"
+    reasons = []
+    audios = [n for n, media in enumerate(description.media) if media.kind == "audio"]
+    for index in sorted(audios, key=lambda number: number != preferred):
+        try:
+            audio = _audio(description, description.media[index], index)
+            check(audio)
+        except SdpError as exc:
+            reasons.append(str(exc))
         else:
-            return _audio(description, media, index)
-    raise SdpError(why)
+            return audio
+    raise SdpError("; ".join(dict.fromkeys(reasons)) or "there is no audio")
 
 
 def _audio(description: Description, media: Media, index: int) -> RemoteAudio:
-    host = media.host or description.host
-    if host is None:
-        raise SdpError("there is no c-line")
+    if media.port == 0:
+        raise SdpError("the audio is switched off (port 0)")
+    is_secure = media.protocol in _SECURE
+    if not is_secure and media.protocol not in _PLAIN:
+        raise SdpError(f"audio over {media.protocol[:20]} is not spoken here")
+    host = description.host if media.host is None else media.host
+    if not host:
+        raise SdpError("there is no c-line that is understood")
     host = canonical(host)
     numbers = [decimal(text, 127) for text in media.formats]
     types = [number for number in numbers if number is not None]
@@ -158,7 +167,6 @@ def _audio(description: Description, media: Media, index: int) -> RemoteAudio:
         elif encoding in _ENCODINGS:
             codecs.append((payload_type, _ENCODINGS[encoding]))
     rtcp_host, rtcp_port = _rtcp(media, host)
-    is_secure = media.protocol == "RTP/SAVP"
     cryptos = read_cryptos(media.values("crypto")) if is_secure else []
     return RemoteAudio(
         index=index,
@@ -232,34 +240,9 @@ def _direction(description: Description, media: Media, host: str) -> Direction:
 # -- writing -----------------------------------------------------------------
 
 
-def format_offer(session_id: int, version: int, local: LocalAudio) -> bytes:
-    """An offer of one audio stream."""
-    return format_description(session_id, version, local.host, [_media_lines(local)])
-
-
-def format_answer(
-    session_id: int,
-    version: int,
-    local: LocalAudio,
-    offer: Description,
-    index: int,
-) -> bytes:
-    """
-    An answer has the m-lines of the offer, in their order; those that are not
-    used have port 0 (RFC 3264 section 6).
-    """
-    sections = []
-    for number, media in enumerate(offer.media):
-        if number == index:
-            sections.append(_media_lines(local, media.protocol))
-        else:
-            formats = " ".join(media.formats)
-            sections.append([f"m={media.kind} 0 {media.protocol} {formats}"])
-    return format_description(session_id, version, local.host, sections)
-
-
-def _media_lines(local: LocalAudio, protocol: str = "") -> list[str]:
-    protocol = protocol or ("RTP/SAVP" if local.crypto else "RTP/AVP")
+def audio_lines(local: LocalAudio) -> list[str]:
+    """Our audio stream: an m-line and what belongs to it."""
+    protocol = local.protocol
     types = [str(number) for number, _ in local.codecs]
     lines = [
         f"a=rtpmap:{number} {codec.name}/{codec.clock_rate}"
@@ -279,3 +262,12 @@ def _media_lines(local: LocalAudio, protocol: str = "") -> list[str]:
         f"a={local.direction.value}",
         f"a=ptime:{PTIME_MS}",
     ]
+
+
+def unused_lines(media: Media) -> list[str]:
+    """
+    An m-line that is there because it was offered, and is not used (RFC 3264
+    section 6).
+    """
+    formats = " ".join(media.formats)
+    return [f"m={media.kind} 0 {media.protocol} {formats}"]

@@ -30,6 +30,7 @@ class Crypto:
     """
     One C{a=crypto} line.
 
+    @ivar suite: as it was written: one of L{SUITES}, in any case.
     @ivar key: master key and salt together.
     """
 
@@ -47,18 +48,29 @@ def read_cryptos(values: Iterable[str]) -> list[Crypto]:
     found = []
     for value in values:
         words = value.split()
-        if len(words) != 3 or not words[0].isdecimal() or len(words[0]) > 9:
+        if len(words) < 3 or not words[0].isdecimal() or len(words[0]) > 9:
+            continue
+        if not all(_may_be_ignored(word) for word in words[3:]):
             continue
         method, _, inline = words[2].partition(":")
         key_text, *rest = inline.split("|")
         # A lifetime of 2^n may follow, which is never reached; a master key
         # identifier would have to be in every packet.
-        if method != "inline" or any(":" in part for part in rest):
+        if method.lower() != "inline" or any(":" in part for part in rest):
             continue
+        padding = "=" * (-len(key_text) % 4)
         try:
-            key = base64.b64decode(key_text, validate=True)
+            key = base64.b64decode(key_text + padding, validate=True)
         except (binascii.Error, ValueError):
             continue
-        if len(key) == SUITES.get(words[1]):
+        if len(key) == SUITES.get(words[1].upper()):
             found.append(Crypto(int(words[0]), words[1], key))
     return found
+
+
+def _may_be_ignored(parameter: str) -> bool:
+    """
+    Of the session parameters, a hint for the size of a window, and what says so of
+    itself (section 6.3.7).
+    """
+    return parameter.startswith("-") or parameter.upper().startswith("WSH=")

@@ -1,0 +1,1 @@
+"""Session descriptions: what media there is, where, as what, under which keys."""
