@@ -178,7 +178,10 @@ class AgentSession(Protocol):
         """
 
     def respond(self) -> None:
-        """Let the agent speak to what it knows by now."""
+        """
+        Let the agent speak to what it knows by now, once, when nobody else speaks.  It
+        is asked for again if nothing comes of it.
+        """
 
     def cancel(self) -> None:
         """Stop the answer that is being made, if there is one."""
@@ -208,7 +211,12 @@ class AgentEvents(Protocol):
 
     def response_done(
         self, response_id: str, status: str, detail: str, tokens: Mapping[str, int]
-    ) -> None: ...
+    ) -> None:
+        """
+        @param status: as the service says; C{empty}: it is completed, but nothing was
+            said in it and nothing done.
+        """
+
     def caller_said(self, item_id: str, text: str) -> None: ...
     def transcription_failed(self, item_id: str, form: str, reason: str) -> None:
         """

@@ -24,7 +24,7 @@ from chime_gateway.agents.choice import Candidate, Choice
 from chime_gateway.agents.credentials import Credential
 from chime_gateway.agents.health import ConnectMeasures, Health
 from chime_gateway.agents.race import Attempt, Race
-from chime_gateway.agents.session import AzureSession, session_url
+from chime_gateway.agents.session import AzureSession
 from chime_gateway.agents.websocket import connect
 from chime_gateway.audio import Codec
 from chime_gateway.errors import AgentUnavailable
@@ -32,7 +32,7 @@ from chime_gateway.interfaces import AgentEvents, AgentSession
 from chime_gateway.net.batch import BatchReader
 from chime_gateway.settings.agent_profile import AgentProfile
 from chime_gateway.settings.values import DeploymentSettings, Limits
-from chime_gateway.wire.realtime.dialects import GA, PREVIEW
+from chime_gateway.wire.realtime.dialects import GA, PREVIEW, session_url
 
 
 @frozen(eq=False)
@@ -124,7 +124,7 @@ class Deployments:
         events: AgentEvents,
     ) -> _Attempt:
         dialect = PREVIEW if candidate.settings.api_version else GA
-        session = AzureSession(dialect, profile, leg_codec, events, self._clock.seconds)
+        session = AzureSession(dialect, profile, leg_codec, events, self._clock)
 
         def late(result: AgentSession | Failure, seconds: float) -> AgentSession:
             if not isinstance(result, Failure):

@@ -1,8 +1,10 @@
 """
-The responses of one session: which are being made, and which is wanted next.
+The responses of one session: which are being made, and which is asked for next.
 
-One at a time is spoken; another waits until that one is done.  Beside them the model
-may write down what the caller said, in responses of which nobody hears.
+One at a time is spoken.  What is to be said waits until that one is done, and until
+the caller has spoken; it is asked for once more if it came to nothing.  The service's
+VAD asks for responses by itself, at the same time: what we asked for is known by its
+name, which the service repeats.
 
 What is said in a response, and when one is wanted, is not known here.
 """
@@ -11,145 +13,388 @@ from __future__ import annotations
 
 from typing import Final
 
-from attrs import asdict
+from attrs import Factory, asdict, define
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from chime_gateway.agents.commands import Asked, Commands, Kind
+from chime_gateway.agents.commands import OVERDUE_SECONDS, Asked, Commands, Kind
+from chime_gateway.agents.wanted import (
+    PLAIN_RESPONSE,
+    AskedFor,
+    Sort,
+    Wanted,
+    WantedQueue,
+)
 from chime_gateway.interfaces import AgentEvents
-from chime_gateway.settings.transcribers import Transcription
 from chime_gateway.wire.realtime import commands as realtime_commands
-from chime_gateway.wire.realtime import dialects
 from chime_gateway.wire.realtime.commands import Command
 from chime_gateway.wire.realtime.events import (
+    AudioDelta,
     ResponseDone,
     ResponseStarted,
-    ResponseText,
+    ServiceError,
 )
 
-#: The agent speaks to what it knows, without orders for this once.
-PLAIN_RESPONSE: Final = realtime_commands.create_response()
+#: What came to nothing is asked for again after this, if the service does not say when.
+PAUSE_SECONDS: Final = 1.5
 
-#: Transcripts that are being made; one takes a second or two, but a service may never
-#: say that it is done.
-_MAX_TRANSCRIPTS: Final = 256
+#: A service that wants to be left alone for longer is not: a caller is waiting.
+LONGEST_PAUSE_SECONDS: Final = 8.0
+
+#: The VAD's answer to a turn is created when the turn ends; if it has not come by now,
+#: none is coming that ours could be in the way of.
+VAD_SECONDS: Final = 1.0
+
+
+@define(eq=False)
+class _Response:
+    """
+    One that is being made.
+
+    @ivar wanted: what it was asked for as; C{None}: the VAD asked for it.
+    @ivar knows_until: it answers to all that was wanted until then.
+    @ivar has_begun: there is audio of it.
+    @ivar has_called: it called a tool.
+    @ivar is_unheard: it must not be: its audio is dropped.
+    @ivar is_put_off: words that somebody chose come first.
+    @ivar dropped: (item id, content index) of what was dropped of it.
+    """
+
+    wanted: Wanted | None
+    knows_until: int = 0
+    has_begun: bool = False
+    has_called: bool = False
+    is_unheard: bool = False
+    is_put_off: bool = False
+    is_cancelled: bool = False
+    dropped: dict[tuple[str, int], None] = Factory(dict)
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.has_begun or self.has_called or self.is_unheard)
 
 
 class Responses:
-    def __init__(self, commands: Commands, events: AgentEvents) -> None:
+    """
+    @param clock: for what waits.
+    @param is_interruptible: the agent is silent while the caller speaks.
+    """
+
+    def __init__(
+        self,
+        commands: Commands,
+        events: AgentEvents,
+        clock: IReactorTime,
+        *,
+        is_interruptible: bool,
+    ) -> None:
         self._commands = commands
         self._events = events
-        self._active: set[str] = set()
-        self._wanted: Command | None = None
-        self._last_words: Command | None = None
-        self._transcripts: dict[str, str] = {}  # response -> the item it writes down
-        self._written: set[str] = set()  # those of which the text has come
+        self._clock = clock
+        self._is_interruptible = is_interruptible
+        self._queue = WantedQueue()
+        self._asked = AskedFor()
+        self._active: dict[str, _Response] = {}
+        self._gives_names = True
+        self._is_caller_speaking = False
+        self._is_parting = False
+        self._vad_by = 0.0
+        self._is_vad_second = False
+        self._is_closed = False
+        self._timer: IDelayedCall | None = None
 
     # -- wanted ------------------------------------------------------------------
 
-    def create(self, command: Command) -> None:
-        """One at a time: it waits until the active one is done."""
-        if not self._active and not self._commands.is_waiting(Kind.RESPONSE):
-            self._wanted = None
-            self._commands.ask(Kind.RESPONSE, command)
-        else:
-            self._wanted = command
+    def respond(self) -> None:
+        """Speak to what the agent knows by now."""
+        if not self._is_parting:
+            self._queue.add_answer()
+            self._go_on()
 
-    def create_now(self, command: Command, *, is_last: bool) -> None:
+    def say(self, command: Command, *, is_last: bool) -> None:
         """Instead of the one that is being made."""
+        if self._is_parting and not (is_last and self._are_last_words_missing):
+            return
+        sort = Sort.WORDS
         if is_last:
-            self._last_words = command
-        self._cancel_active()
-        self.create(command)
+            self._is_parting = True
+            self._queue.clear()
+            sort = Sort.LAST_WORDS
+        self._queue.add(self._queue.new(sort, command))
+        for response in self._active.values():
+            response.is_put_off = True
+        self._silence_active()
+        self._go_on()
+
+    def interject(self, command: Command) -> None:
+        """Now, if nothing else is said or to be said."""
+        if not self._queue and self._is_free(self._clock.seconds()):
+            self._ask(self._queue.new(Sort.ASIDE, command))
 
     def cancel(self) -> None:
-        """Neither the one that is being made nor the one that waits."""
-        self._wanted = None
-        self._cancel_active()
+        """
+        Neither the one that is being made nor the answer that waits: another is asked
+        for soon.  Words that somebody chose are still to be said.
+        """
+        self._queue.drop_answer()
+        for wanted in (self._asked.out, *(r.wanted for r in self._active.values())):
+            if wanted is not None and wanted.sort is Sort.ANSWER:
+                wanted.is_dropped = True
+        self._silence_active()
 
-    def _cancel_active(self) -> None:
-        if self._active:
-            self._commands.ask(Kind.CANCEL, realtime_commands.cancel_response())
+    def _silence_active(self) -> None:
+        for response_id, response in self._active.items():
+            # Of what has begun the listener knows already that it is cut.
+            response.is_unheard |= not response.has_begun
+            self._cancel(response_id, response)
 
-    def write_down(
-        self, dialect: dialects.Dialect, item_id: str, transcription: Transcription
-    ) -> None:
-        """Have the model write down an item of the caller's."""
-        command = realtime_commands.create_transcript(dialect, item_id, transcription)
-        self._commands.ask(Kind.TRANSCRIPT, command, item_id)
+    def _cancel(self, response_id: str, response: _Response) -> None:
+        if not response.is_cancelled:
+            response.is_cancelled = True
+            command = realtime_commands.cancel_response(response_id)
+            self._commands.ask(Kind.CANCEL, command, response_id)
 
-    # -- told by the service -------------------------------------------------------
+    def close(self) -> None:
+        """Nothing is said any more."""
+        self._is_closed = True
+        self._queue.clear()
+        self._stop_waiting()
+
+    # -- the caller ----------------------------------------------------------------
+
+    def caller_began(self) -> None:
+        """Whatever is being made the service stops by itself."""
+        self._is_caller_speaking = True
+        if self._is_interruptible and not self._is_parting:
+            for response in self._active.values():
+                response.is_unheard |= not response.has_begun
+
+    def caller_stopped(self) -> None:
+        """The VAD asks for an answer now, unless there is a response in its way."""
+        self._is_caller_speaking = False
+        self._vad_by = self._clock.seconds() + VAD_SECONDS
+        self._is_vad_second = bool(self._active)
+        if self._is_vad_second and not self._is_parting:
+            self._queue.add_answer()
+        self._go_on()
+
+    # -- asking ----------------------------------------------------------------------
+
+    def _go_on(self) -> None:
+        """What waits has its turn, if it is its turn."""
+        self._stop_waiting()
+        now = self._clock.seconds()
+        if not self._is_free(now):
+            return
+        wanted = self._queue.take_due(now)
+        if wanted is not None:
+            self._ask(wanted)
+        elif (at := self._queue.next_at()) is not None:
+            self._wait_until(at)
+
+    def _is_free(self, now: float) -> bool:
+        """Whether something may be asked for; if not, it is known until when."""
+        if self._is_closed or self._active:
+            return False
+        if self._commands.is_waiting(Kind.RESPONSE):
+            # It looks again when that is overdue.
+            self._wait_until(now + OVERDUE_SECONDS)
+            return False
+        self._asked.out = None
+        if self._is_parting:
+            return True
+        if self._is_caller_speaking and self._is_interruptible:
+            return False
+        if now < self._vad_by and self._queue:
+            self._wait_until(self._vad_by)
+            return False
+        return True
+
+    def _ask(self, wanted: Wanted) -> None:
+        self._asked.ask(wanted)
+        command = wanted.command
+        if self._gives_names:
+            command = realtime_commands.named(command, wanted.name)
+        self._commands.ask(Kind.RESPONSE, command, wanted.name)
+        self._wait_until(self._clock.seconds() + OVERDUE_SECONDS)
+
+    def _wait_until(self, at: float) -> None:
+        self._stop_waiting()
+        seconds = max(0.0, at - self._clock.seconds())
+        self._timer = self._clock.callLater(seconds, self._woken)
+
+    def _stop_waiting(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+
+    def _woken(self) -> None:
+        self._timer = None
+        self._go_on()
+
+    # -- refused by the service --------------------------------------------------------
 
     def was_second(self, asked: Asked | None) -> None:
         """
-        The VAD was first; ours follows when that one is done, unless something
-        newer waits already.
-        """
-        if asked is None:
-            asked = self._commands.answer(Kind.RESPONSE)
-        if asked is not None and asked.kind is Kind.RESPONSE:
-            self._wanted = self._wanted or asked.command
-            if asked.command is self._last_words:
-                self._cancel_active()
+        Another response is being made, most often the VAD's; ours follows when that
+        one is done.
 
-    def was_refused(self) -> None:
-        """One that was asked for will not be made."""
+        @param asked: C{None}: the service does not say which command was second.
+        """
+        if asked is None and self._is_vad_second:
+            self._is_vad_second = False  # it was not ours
+            return
+        wanted = self._take_out(asked) or self._take_mistaken(asked)
+        if wanted is not None and not wanted.is_moot:
+            # If we know of no other, it is one that nobody told us of.
+            pause = 0.0 if self._active else PAUSE_SECONDS
+            self._queue.put_back(wanted, self._clock.seconds() + pause)
         self._go_on()
 
-    def _go_on(self) -> None:
-        """What waits has its turn, unless another one is being made."""
-        if self._wanted is not None and not self._active:
-            self.create(self._wanted)
+    def way_is_free(self) -> None:
+        """A response beside the conversation is done, which may have been first."""
+        self._queue.hurry()
+        self._go_on()
+
+    def was_refused(self, asked: Asked | None, error: ServiceError) -> None:
+        """
+        One that was asked for will not be made.
+
+        @param asked: C{None}: the service does not say what it refuses.
+        """
+        if "metadata" in f"{error.param} {error.message}":
+            self._gives_names = False
+        wanted = self._take_out(asked)
+        if wanted is None and asked is not None:
+            wanted = self._take_mistaken(asked)
+        if wanted is not None:
+            self._try_again(wanted, error.retry_seconds)
+        self._go_on()
+
+    def _take_out(self, asked: Asked | None) -> Wanted | None:
+        if asked is None:
+            asked = self._commands.answer(Kind.RESPONSE)
+        return None if asked is None else self._asked.refused(asked.about)
+
+    def _take_mistaken(self, asked: Asked | None) -> Wanted | None:
+        wanted = self._asked.mistaken(None if asked is None else asked.about)
+        for response_id, response in self._active.items():
+            if wanted is not None and response.wanted is wanted:
+                response.wanted = None
+                self._queue.drop_answer(response.knows_until)
+                if self._is_parting:
+                    response.is_unheard = True
+                    self._cancel(response_id, response)
+        return wanted
+
+    def _try_again(self, wanted: Wanted, retry_seconds: float | None) -> None:
+        """It came to nothing; once more, and then it is given up."""
+        if wanted.is_moot:
+            return
+        if wanted.is_again:
+            self._events.oddity_seen(f"unspoken.{wanted.sort.name.lower()}")
+            return
+        pause = PAUSE_SECONDS if retry_seconds is None else retry_seconds
+        at = self._clock.seconds() + min(pause, LONGEST_PAUSE_SECONDS)
+        wanted.is_again = True
+        self._events.oddity_seen(f"asked_again.{wanted.sort.name.lower()}")
+        self._queue.put_back(wanted, at)
+
+    # -- told by the service -------------------------------------------------------
 
     def started(self, event: ResponseStarted) -> None:
-        if event.transcript_of:
-            self._commands.answer(Kind.TRANSCRIPT, event.transcript_of)
-            self._transcripts[event.response_id] = event.transcript_of
-            if len(self._transcripts) > _MAX_TRANSCRIPTS:
-                oldest = next(iter(self._transcripts))
-                del self._transcripts[oldest]
-                self._written.discard(oldest)
-            return
-        self._active.add(event.response_id)
-        asked = self._commands.answer(Kind.RESPONSE)
-        last_words = self._last_words
-        if last_words is not None and asked is not None and asked.command is last_words:
+        self._stop_waiting()
+        wanted = self._asked.made(event.asked_as)
+        if wanted is not None:
+            self._queue.discard(wanted)
+            self._commands.answer(Kind.RESPONSE, wanted.name)
+        response = self._active[event.response_id] = _Response(wanted)
+        if not self._commands.is_waiting(Kind.ITEM):
+            # It knows all that the agent was given.
+            response.knows_until = self._queue.count
+        if wanted is None or wanted.sort is Sort.ANSWER:
+            self._queue.drop_answer(response.knows_until)
+        self._vad_by, self._is_vad_second = 0.0, False
+        if wanted is not None and wanted.is_last:
             self._events.last_words_start(event.response_id)
         self._events.response_started(event.response_id)
-        if last_words is not None and self._wanted is last_words:
-            self._cancel_active()
+        if self._is_unwelcome(wanted):
+            response.is_unheard = True
+            self._cancel(event.response_id, response)
 
-    def text(self, event: ResponseText) -> None:
-        item_id = self._transcripts.get(event.response_id)
-        if item_id is not None:
-            self._written.add(event.response_id)
-            self._events.caller_said(item_id, event.text.strip())
+    def _is_unwelcome(self, wanted: Wanted | None) -> bool:
+        if wanted is not None and (wanted.is_last or wanted.is_dropped):
+            return wanted.is_dropped
+        if self._is_parting:
+            # It would be in the way of the last words; or it is them, late, from a
+            # service that does not say so.
+            are_due = self._asked.out is not None or len(self._queue) > 0
+            return are_due or self._asked.repeats_names
+        return self._is_caller_speaking and self._is_interruptible
+
+    @property
+    def _are_last_words_missing(self) -> bool:
+        made = [response.wanted for response in self._active.values()]
+        are_made = any(wanted is not None and wanted.is_last for wanted in made)
+        return not (are_made or self._asked.out or self._queue)
+
+    def audio_came(self, event: AudioDelta) -> bool:
+        """Whether it is to be heard."""
+        response = self._active.get(event.response_id)
+        if response is None:
+            if event.response_id or len(self._active) != 1:
+                return True
+            (response,) = self._active.values()
+        if response.is_unheard:
+            response.dropped[event.item_id, event.content_index] = None
+            return False
+        if event.audio:
+            response.has_begun = True
+        return True
+
+    def tool_called(self, response_id: str) -> None:
+        """@param response_id: empty: it is not said which."""
+        for active_id, response in self._active.items():
+            if response_id in ("", active_id):
+                response.has_called = True
 
     def done(self, event: ResponseDone) -> None:
-        transcript_of = self._transcripts.pop(event.response_id, None)
-        if transcript_of is not None:
-            self._transcript_done(transcript_of, event)
-            # Where a service makes one response at a time, it was in the way.
-            self._go_on()
-            return
-        self._active.discard(event.response_id)
+        response = self._active.pop(event.response_id, None)
         if event.status == "cancelled":
-            self._commands.answer(Kind.CANCEL)
-        wanted, self._wanted = self._wanted, None
-        self._events.response_done(
-            event.response_id, event.status, event.detail, asdict(event.usage)
-        )
-        if wanted is None or self._wanted is not None:
-            return  # something newer was asked for just now
-        if wanted == PLAIN_RESPONSE and self._commands.is_waiting(Kind.RESPONSE):
-            return  # the one just asked for knows all that this one would
-        self.create(wanted)
+            self._commands.answer(Kind.CANCEL, event.response_id)
+        status = event.status
+        if response is not None:
+            self._judge(response, event)
+            if status == "completed" and response.is_empty:
+                status = "empty"
+        tokens = asdict(event.usage)
+        self._events.response_done(event.response_id, status, event.detail, tokens)
+        self._go_on()
 
-    def _transcript_done(self, item_id: str, event: ResponseDone) -> None:
-        has_text = event.response_id in self._written
-        self._written.discard(event.response_id)
-        self._events.tokens_used(asdict(event.usage))
-        if event.status == "completed" and not has_text:
-            # Nothing is said in it, so the model wrote nothing.
-            self._events.caller_said(item_id, "")
-        elif event.status != "completed":
-            text = f"{event.status}: {event.detail}"
-            self._events.transcription_failed(item_id, "failed", text)
+    def _judge(self, response: _Response, event: ResponseDone) -> None:
+        """Whether what was wanted has been said."""
+        wanted = response.wanted
+        if response.is_unheard or response.is_cancelled:
+            if not response.has_begun:
+                self._was_stopped(response)
+        elif response.has_called or (response.has_begun and event.status != "failed"):
+            return  # it was said, or is going on
+        elif wanted is not None:
+            self._try_again(wanted, event.retry_seconds)
+        elif not self._is_parting:
+            answer = self._queue.new(Sort.ANSWER, PLAIN_RESPONSE)
+            self._try_again(answer, event.retry_seconds)
+
+    def _was_stopped(self, response: _Response) -> None:
+        """Nothing of it was heard, whatever the agent thinks that it has said."""
+        for item_id, content_index in response.dropped:
+            command = realtime_commands.truncate_item(item_id, content_index, 0)
+            self._commands.ask(Kind.TRUNCATE, command, item_id)
+        wanted = response.wanted
+        if wanted is not None and wanted.is_last:
+            self._queue.put_back(wanted)
+        elif self._is_parting:
+            return
+        elif wanted is not None and not wanted.is_moot:
+            self._queue.put_back(wanted)
+        elif wanted is None and response.is_put_off:
+            self._queue.add_answer()

@@ -11,21 +11,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any, Final, cast
-from urllib.parse import quote, urlsplit, urlunsplit
 
 from attrs import evolve
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from chime_gateway.agents.commands import Commands, Kind
-from chime_gateway.agents.responses import PLAIN_RESPONSE, Responses
+from chime_gateway.agents.responses import Responses
+from chime_gateway.agents.transcripts import Transcripts
 from chime_gateway.agents.websocket import RealtimeProtocol
 from chime_gateway.audio import Codec
 from chime_gateway.errors import AgentUnavailable, ProfileRefused, RemoteProtocolError
 from chime_gateway.interfaces import AgentEvents, AgentSession, AgentTraits
 from chime_gateway.net.lean_websocket import CLOSE_NORMAL
 from chime_gateway.settings.agent_profile import AgentProfile
-from chime_gateway.settings.values import DeploymentSettings
 from chime_gateway.wire.realtime import commands, dialects, reader
 from chime_gateway.wire.realtime.events import (
     EXPECTED,
@@ -57,22 +57,6 @@ CLOSE_PROTOCOL_ERROR: Final = 4002
 MOST_SECONDS: Final = 3600.0
 
 
-def session_url(deployment: DeploymentSettings) -> str:
-    """The WebSocket URL of a deployment in the dialect it is set to."""
-    parts = urlsplit(deployment.endpoint)
-    scheme = "wss" if parts.scheme == "https" else "ws"
-    base = parts.path.rstrip("/").removesuffix("/openai/v1").removesuffix("/openai")
-    name = quote(deployment.deployment, safe="")
-    if deployment.api_version:
-        path = f"{base}/openai/realtime"
-        version = quote(deployment.api_version, safe="")
-        query = f"api-version={version}&deployment={name}"
-    else:
-        path = f"{base}/openai/v1/realtime"
-        query = f"model={name}"
-    return urlunsplit((scheme, parts.netloc, path, query, ""))
-
-
 class _Nobody:
     """Is told everything and does nothing."""
 
@@ -91,7 +75,7 @@ class AzureSession:
     """
     One session, from its handshake to its end.
 
-    @param clock: seconds, monotonic.
+    @param clock: for what is not answered, and what is to be asked again.
     @ivar ready: fires with this object when audio may flow; fails with
         L{AgentUnavailable}.
     """
@@ -104,7 +88,7 @@ class AzureSession:
         profile: AgentProfile,
         leg_codec: Codec,
         events: AgentEvents,
-        clock: Callable[[], float],
+        clock: IReactorTime,
     ) -> None:
         self.traits = AgentTraits(
             codec=dialects.session_codec(dialect, leg_codec), most_seconds=MOST_SECONDS
@@ -117,12 +101,15 @@ class AzureSession:
         self._state = _State.CONNECTING
         self._socket: RealtimeProtocol | None = None
         self._commands = Commands(
-            clock,
+            clock.seconds,
             lambda asked: self._events.oddity_seen(
                 f"unanswered.{asked.kind.name.lower()}"
             ),
         )
-        self._responses = Responses(self._commands, events)
+        self._responses = Responses(
+            self._commands, events, clock, is_interruptible=profile.interruptible
+        )
+        self._transcripts = Transcripts(self._commands, events)
         self._refused_transcription = ""
 
     # -- from the socket -------------------------------------------------------
@@ -144,9 +131,12 @@ class AzureSession:
             return
         events = self._events
         if type(event) is AudioDelta:
-            events.agent_audio(
-                event.response_id, event.item_id, event.content_index, event.audio
-            )
+            if self._responses.audio_came(event):
+                events.agent_audio(
+                    event.response_id, event.item_id, event.content_index, event.audio
+                )
+            else:
+                events.audio_dropped("stale", len(event.audio))
             return
         _HANDLERS[type(event)](self, event)
         if self._state is _State.READY:
@@ -181,17 +171,17 @@ class AzureSession:
 
     def say(self, instructions: str, *, is_last: bool = False) -> None:
         command = commands.create_response(instructions)
-        self._responses.create_now(command, is_last=is_last)
+        self._responses.say(command, is_last=is_last)
 
     def interject(self, instructions: str) -> None:
-        self._responses.create(commands.create_aside(self._dialect, instructions))
+        self._responses.interject(commands.create_aside(self._dialect, instructions))
 
     def tell(self, text: str, *, is_order: bool = False) -> None:
         role = "system" if is_order else "user"
         self._commands.ask(Kind.ITEM, commands.create_text(text, role))
 
     def respond(self) -> None:
-        self._responses.create(PLAIN_RESPONSE)
+        self._responses.respond()
 
     def cancel(self) -> None:
         self._responses.cancel()
@@ -211,6 +201,7 @@ class AzureSession:
     def close(self) -> None:
         self._state = _State.CLOSED
         self._commands.socket = None
+        self._responses.close()
         if self._socket is not None:
             self._socket.close(CLOSE_NORMAL, "")
 
@@ -252,11 +243,8 @@ class AzureSession:
         elif self._state is _State.CONFIGURING:
             self._settings_refused(event, text)
         else:
-            if asked is None:
-                # What it is about is not said; what waits the longest is given up.
-                self._commands.answer(Kind.RESPONSE)
-            elif asked.kind is Kind.RESPONSE:
-                self._responses.was_refused()
+            if asked is None or asked.kind is Kind.RESPONSE:
+                self._responses.was_refused(asked, event)
             self._events.oddity_seen(event.code)
             self._log.warn("the agent's service reports {error}", error=text)
 
@@ -292,13 +280,18 @@ class AzureSession:
         self._configure()
 
     def _response_started(self, event: ResponseStarted) -> None:
-        self._responses.started(event)
+        if not self._transcripts.started(event):
+            self._responses.started(event)
 
     def _response_text(self, event: ResponseText) -> None:
-        self._responses.text(event)
+        self._transcripts.text(event)
 
     def _response_done(self, event: ResponseDone) -> None:
-        self._responses.done(event)
+        if self._transcripts.done(event):
+            # Where a service makes one response at a time, it was in the way.
+            self._responses.way_is_free()
+        else:
+            self._responses.done(event)
 
     def _turn_committed(self, event: TurnCommitted) -> None:
         transcription = self._profile.transcription
@@ -306,7 +299,7 @@ class AzureSession:
             return
         # Without an item's name, the transcript could not be told from an answer.
         if event.item_id:
-            self._responses.write_down(self._dialect, event.item_id, transcription)
+            self._transcripts.write_down(self._dialect, event.item_id, transcription)
 
     def _item_added(self, event: ItemAdded) -> None:
         if event.is_given:
@@ -324,25 +317,32 @@ class AzureSession:
 
     def _speech_started(self, event: SpeechStarted) -> None:
         self._events.speech_started(event.item_id)
+        self._responses.caller_began()
 
     def _speech_stopped(self, event: SpeechStopped) -> None:
         self._events.speech_stopped(event.item_id)
+        self._responses.caller_stopped()
 
     def _caller_transcript(self, event: CallerTranscript) -> None:
         self._events.caller_said(event.item_id, event.text)
 
     def _tool_called(self, event: ToolCalled) -> None:
+        self._responses.tool_called(event.response_id)
         self._events.tool_called(
             event.response_id, event.call_id, event.name, event.arguments
         )
 
     def _mcp_called(self, event: McpCalled) -> None:
+        self._responses.tool_called("")
         self._events.mcp_called(event.name, event.fault)
 
     def _agent_transcript(self, event: AgentTranscript) -> None:
         self._events.agent_said(event.item_id, event.text, event.final)
 
     def _unrecognized(self, event: Unrecognized) -> None:
+        if event.type.startswith("response.mcp_call"):
+            # The service calls a tool itself, and goes on by itself.
+            self._responses.tool_called("")
         if event.type not in EXPECTED:
             self._events.oddity_seen(event.type)
 
@@ -355,6 +355,7 @@ class AzureSession:
         """The end that we did not ask for; told once."""
         state, self._state = self._state, _State.CLOSED
         self._commands.socket = None
+        self._responses.close()
         if state is _State.CLOSED:
             return
         if self._socket is not None:

@@ -1,13 +1,12 @@
 """
-What ends a call by itself: a caller of whom nothing comes, its length, an agent that
-owes an answer.
+What ends a call by itself: a caller of whom nothing comes, its length, and the end of
+its agent's session.
 
 What is done then is the call's decision.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
 from chime_gateway.interfaces import AgentTraits
@@ -20,36 +19,6 @@ _SESSION_SLACK_SECONDS: Final = 10.0
 
 #: A session that is said to last for longer is the word of a wrong clock.
 _MOST_SESSION_SECONDS: Final = 86_400.0
-
-
-class OwedAnswer:
-    """
-    Whether the agent owes the caller something, and until when.
-
-    @param clock: seconds, monotonic.
-    @param seconds: after which an agent that gives no sign is given up.
-    """
-
-    def __init__(self, clock: Callable[[], float], seconds: float) -> None:
-        self.seconds = seconds
-        self._clock = clock
-        self._due_at: float | None = None
-
-    def expect(self) -> None:
-        """From now on, or anew."""
-        self._due_at = self._clock() + self.seconds
-
-    def sign_of_life(self) -> None:
-        """It is on its way: whoever waits, waits on."""
-        if self._due_at is not None:
-            self.expect()
-
-    def settle(self) -> None:
-        """Nothing is owed."""
-        self._due_at = None
-
-    def is_overdue(self, now: float) -> bool:
-        return self._due_at is not None and now >= self._due_at
 
 
 def idle_ending(limits: Limits, idle_seconds: float) -> Ending | None:

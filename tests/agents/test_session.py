@@ -1,33 +1,8 @@
 from __future__ import annotations
 
-import base64
-
-from twisted.trial.unittest import SynchronousTestCase
-
-from chime_gateway.agents.session import session_url
 from chime_gateway.audio import L16_16000, L16_24000, PCMU
 from chime_gateway.errors import AgentUnavailable, ProfileRefused
-from tests.support.realtime_session import SessionTestCase, deployment
-
-
-class SessionUrlTests(SynchronousTestCase):
-    def test_the_path_selects_the_dialect(self) -> None:
-        self.assertEqual(
-            session_url(deployment()),
-            "wss://res.openai.azure.com/openai/v1/realtime?model=gpt%20realtime",
-        )
-        self.assertEqual(
-            session_url(deployment(api_version="2025-04-01-preview")),
-            "wss://res.openai.azure.com/openai/realtime"
-            "?api-version=2025-04-01-preview&deployment=gpt%20realtime",
-        )
-
-    def test_an_endpoint_may_be_copied_with_its_path(self) -> None:
-        for tail in ("/", "/openai", "/openai/v1", "/openai/v1/"):
-            endpoint = f"http://127.0.0.1:8090{tail}"
-            with self.subTest(endpoint=endpoint):
-                url = session_url(deployment(endpoint=endpoint, deployment="x"))
-                self.assertEqual(url, "ws://127.0.0.1:8090/openai/v1/realtime?model=x")
+from tests.support.realtime_session import SessionTestCase
 
 
 class AzureSessionTests(SessionTestCase):
@@ -50,13 +25,7 @@ class AzureSessionTests(SessionTestCase):
         self.session.send_audio(b"abc")
         append = {"type": "input_audio_buffer.append", "audio": "YWJj"}
         self.assertEqual(self.log, [("send", append)])
-        self.receive(
-            "response.output_audio.delta",
-            response_id="r",
-            item_id="i",
-            content_index=0,
-            delta=base64.b64encode(b"xyz").decode(),
-        )
+        self.audio("r", "i")
         self.assertEqual(self.events.audio, b"xyz")
 
     def test_audio_that_a_slow_service_cannot_take_is_counted(self) -> None:
@@ -70,6 +39,7 @@ class AzureSessionTests(SessionTestCase):
         self.receive("input_audio_buffer.speech_started", audio_start_ms=1, item_id="u")
         self.receive("input_audio_buffer.speech_stopped", audio_end_ms=2, item_id="u")
         self.receive("response.created", response={"id": "r"})
+        self.audio("r", "i")
         self.receive("response.output_audio.done", item_id="i")
         self.receive(
             "response.output_audio_transcript.done", item_id="i", transcript="Hi"
@@ -88,6 +58,7 @@ class AzureSessionTests(SessionTestCase):
                 ("speech_started", "u"),
                 ("speech_stopped", "u"),
                 ("response_started", "r"),
+                ("agent_audio", "r", "i", 0, 3),
                 ("agent_audio_done", "i"),
                 ("agent_said", "i", "Hi", True),
                 ("caller_said", "u", "Hello"),
@@ -166,10 +137,9 @@ class AzureSessionTests(SessionTestCase):
         self.open()
         self.session.say("Hello")
         self.receive("response.created", response={"id": "vad"})
-        self.session.say("Goodbye")
         self.error("conversation_already_has_active_response")
         self.receive("response.done", response={"id": "vad", "status": "cancelled"})
-        create = {"type": "response.create", "response": {"instructions": "Goodbye"}}
+        create = {"type": "response.create", "response": {"instructions": "Hello"}}
         self.assertEqual(self.log[-1], ("send", create))
 
     def test_a_response_that_was_second_is_found_by_its_id(self) -> None:
@@ -189,7 +159,7 @@ class AzureSessionTests(SessionTestCase):
         self.session.respond()
         self.session.say("Hello")
         self.assertEqual(self.sent(), ["response.create"])
-        self.now += 15.0
+        self.clock.advance(15.0)
         self.session.say("Hello again")
         self.assertEqual(self.sent(), ["response.create"] * 2)
         self.assertIn(("oddity_seen", "unanswered.response"), self.log)
@@ -205,7 +175,7 @@ class AzureSessionTests(SessionTestCase):
         for item in (audio, text, result, {"type": "message", "content": None}):
             self.receive("conversation.item.added", item=item)
         self.receive("conversation.item.truncated", item_id="i")
-        self.now += 60.0
+        self.clock.advance(60.0)
         self.session.respond()
         self.assertNotIn("oddity_seen", {entry[0] for entry in self.log})
 
@@ -325,7 +295,7 @@ class AzureSessionTests(SessionTestCase):
         self.session.tool_result("call_1", "{}")
         item = {"type": "function_call_output", "call_id": "call_1"}
         self.receive("conversation.item.created", item=item)
-        self.now += 60.0
+        self.clock.advance(60.0)
         self.session.respond()
         self.assertNotIn("oddity_seen", {entry[0] for entry in self.log})
 
@@ -339,13 +309,18 @@ class AzureSessionTests(SessionTestCase):
         sent = [entry[1] for entry in self.log if entry[0] == "send"]
         self.assertEqual(sent[1:], [create])
 
-    def test_nothing_older_follows_what_was_asked_for_last(self) -> None:
+    def test_nothing_follows_the_last_words(self) -> None:
         self.open()
         self.session.respond()
         self.session.say("Hello")
-        self.now += 15.0
-        self.session.say("Hello again")
-        self.log.clear()
+        self.session.say("Goodbye", is_last=True)
+        self.session.say("One more thing")
+        self.session.respond()
         self.receive("response.created", response={"id": "r"})
-        self.receive("response.done", response={"id": "r", "status": "completed"})
-        self.assertEqual(self.sent(), [])
+        self.receive("response.done", response={"id": "r", "status": "cancelled"})
+        self.receive("response.created", response={"id": "bye"})
+        self.receive("response.done", response={"id": "bye", "status": "completed"})
+        self.clock.advance(1.0)
+        goodbye = {"type": "response.create", "response": {"instructions": "Goodbye"}}
+        creates = [e[1] for e in self.log if e[0] == "send" and "create" in str(e[1])]
+        self.assertEqual(creates[1:], [goodbye])

@@ -152,9 +152,9 @@ class TranscriptByTheModelTests(SessionTestCase):
             if number % 2:
                 text = {"response_id": f"t{number}", "text": "Hello"}
                 self.receive("response.output_text.done", **text)
-        responses = self.session._responses
-        self.assertLessEqual(len(responses._transcripts), 256)
-        self.assertLessEqual(len(responses._written), 256)
+        transcripts = self.session._transcripts
+        self.assertLessEqual(len(transcripts._items), 256)
+        self.assertLessEqual(len(transcripts._written), 256)
 
     def test_a_text_of_some_other_response_is_nobody_s(self) -> None:
         self.open()

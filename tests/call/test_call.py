@@ -189,6 +189,7 @@ class CallTests(CallTestCase):
     def test_an_agent_that_owes_an_answer_and_is_silent_is_given_up(self) -> None:
         call = self.call()
         call.conversation.speech_stopped("s1")
+        call.conversation.response_started("r")
         self.run_for(7, call)
         call.conversation.agent_active()
         self.run_for(7, call)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.agents.session import AzureSession
@@ -15,10 +17,27 @@ from chime_gateway.wire.realtime.dialects import GA
 from tests.support.fakes import Log, RecordingCall
 
 
+def _name_taken(command: dict[str, Any]) -> str:
+    """What a response is asked for as; the command is as if it had no name."""
+    response = command.get("response", {})
+    name = response.get("metadata", {}).pop("asked_as", "")
+    if name and not response["metadata"]:
+        del response["metadata"]
+        if not response:
+            del command["response"]
+    return str(name)
+
+
 class Socket:
+    """
+    @ivar ids: of all commands; empty: it has none.
+    @ivar names: by which responses are asked for; empty: it is something else.
+    """
+
     def __init__(self, log: Log) -> None:
         self.log = log
         self.ids: list[str] = []
+        self.names: list[str] = []
         self.is_full = False
 
     def send_message(self, payload: bytes, is_binary: bool = False) -> bool:
@@ -28,6 +47,7 @@ class Socket:
             event_id = command.pop("event_id", "")
             assert bool(event_id) != (command["type"] == "input_audio_buffer.append")
             self.ids.append(event_id)
+            self.names.append(_name_taken(command))
             self.log.append(("send", command))
         return not self.is_full
 
@@ -44,14 +64,14 @@ class SessionTestCase(SynchronousTestCase):
     profile = AgentProfile()
 
     def setUp(self) -> None:
-        self.now = 0.0
+        self.clock = Clock()
         self.log: Log = []
         self.events = RecordingCall(self.log)
         self.session = self.new_session()
         self.socket: Any = Socket(self.log)
 
     def new_session(self, codec: Any = PCMU) -> AzureSession:
-        return AzureSession(GA, self.profile, codec, self.events, lambda: self.now)
+        return AzureSession(GA, self.profile, codec, self.events, self.clock)
 
     def receive(self, kind: str, **members: Any) -> None:
         payload = json.dumps({"type": kind, **members}).encode()
@@ -63,6 +83,16 @@ class SessionTestCase(SynchronousTestCase):
         self.receive("session.updated", session={})
         self.successResultOf(self.session.ready)
         self.log.clear()
+
+    def audio(self, response_id: str, item_id: str) -> None:
+        """Three bytes of it."""
+        self.receive(
+            "response.output_audio.delta",
+            response_id=response_id,
+            item_id=item_id,
+            content_index=0,
+            delta=base64.b64encode(b"xyz").decode(),
+        )
 
     def sent(self) -> list[str]:
         return [entry[1]["type"] for entry in self.log if entry[0] == "send"]

@@ -81,7 +81,7 @@ class VirtualAgents:
         self, profile: AgentProfile, leg_codec: Codec, events: AgentEvents
     ) -> Deferred[AgentSession]:
         dialect = PREVIEW if self._is_preview else GA
-        azure = AzureSession(dialect, profile, leg_codec, events, self._clock.seconds)
+        azure = AzureSession(dialect, profile, leg_codec, events, self._clock)
 
         def send(event: Mapping[str, Any]) -> None:
             self.server_events.append(event)

@@ -16,9 +16,9 @@ from twisted.python.failure import Failure
 
 from chime_gateway.call.conversation import farewell
 from chime_gateway.call.conversation.farewell import Farewell
+from chime_gateway.call.conversation.owed_answer import OwedAnswer
 from chime_gateway.call.conversation.transcript import Speaker
 from chime_gateway.call.conversation.turns import Turns
-from chime_gateway.call.limits import OwedAnswer
 from chime_gateway.call.reports import events
 from chime_gateway.call.reports.record import CallRecord
 from chime_gateway.call.tools.belt import ToolBelt, ToolUse
@@ -95,7 +95,6 @@ class Conversation:
         self._clock = clock
         self._belt = ToolBelt(profile, self, tools, clock, owner.bug)
         self._keypad = Keypad(self._typed)
-        self._is_caller_speaking = False
         self._farewell = Farewell(
             owner, pump, clock, limits.goodbye_seconds, may_stay=profile.interruptible
         )
@@ -199,6 +198,7 @@ class Conversation:
         now = self._clock()
         if self._can_interrupt and not self._pump.is_drained(now):
             self._interrupted()
+            self.answer.settle()
             if self.agent is not None:
                 self.agent.cancel()
         self._keypad.press(digit, now)
@@ -220,26 +220,24 @@ class Conversation:
         if not self._farewell.admits(response_id):
             self._pump.refuse(response_id)
         self._pump.agent_audio(response_id, item_id, content_index, audio)
-        self.answer.sign_of_life()
+        self.answer.audio_came(response_id)
 
     def agent_audio_done(self, item_id: str) -> None:
         self._pump.agent_audio_done(item_id)
 
     def speech_started(self, item_id: str) -> None:
-        self._is_caller_speaking = True
-        self.answer.settle()
+        self.answer.caller_began()
         if self._can_interrupt:
             self._owner.interrupted()
             self._interrupted()
         self.turns.caller_began(item_id)
 
     def speech_stopped(self, item_id: str) -> None:
-        self._is_caller_speaking = False
         self._record.turns += 1
         self._turn_ended_at = self._clock()
         self.turns.caller_stopped(item_id)
         self._pump.turn_ended()
-        self.answer.expect()
+        self.answer.caller_stopped()
 
     def last_words_start(self, response_id: str) -> None:
         if self._farewell.started(response_id):
@@ -250,15 +248,15 @@ class Conversation:
         self._responses.add(response_id)
         self._mcp_called_at = None
         self._pump.response_started(response_id)
-        self.answer.expect()
+        self.answer.response_started(response_id)
 
     def response_done(
         self, response_id: str, status: str, detail: str, tokens: Mapping[str, int]
     ) -> None:
-        self.answer.settle()
+        self.answer.response_done(response_id, status)
         self._responses.discard(response_id)
         self._record.tokens.update(tokens)
-        if status in ("failed", "incomplete"):
+        if status in ("failed", "incomplete", "empty"):
             self._record.failed_responses += 1
             self._log.warn(
                 "the agent's response is {status}: {detail}",
@@ -288,9 +286,11 @@ class Conversation:
     def tool_called(
         self, response_id: str, call_id: str, name: str, arguments: str
     ) -> None:
+        self.answer.tool_called()
         self._belt.called(response_id, call_id, name, arguments)
 
     def mcp_called(self, name: str, fault: str) -> None:
+        self.answer.tool_called()
         self._mcp_called_at = self._clock()
         self.tool_used(
             ToolUse(
@@ -334,8 +334,8 @@ class Conversation:
             self.agent.tool_result(call_id, output)
 
     def tools_done(self) -> None:
-        # Whoever is speaking now will be answered, and that answer knows.
-        if not self._farewell.is_hang_up and not self._is_caller_speaking:
+        # If the caller is speaking, an answer that knows comes after that.
+        if not self._farewell.is_hang_up:
             self._respond()
 
     def tool_used(self, use: ToolUse) -> None:
@@ -357,7 +357,7 @@ class Conversation:
         if (
             self.agent is None
             or not is_quiet
-            or self._is_caller_speaking
+            or self.answer.is_caller_speaking
             or self._responses
         ):
             return False

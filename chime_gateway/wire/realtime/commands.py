@@ -51,8 +51,14 @@ def truncate_item(item_id: str, content_index: int, played_ms: int) -> Command:
     }
 
 
-def cancel_response() -> Command:
-    return {"type": "response.cancel"}
+def cancel_response(response_id: str) -> Command:
+    """
+    @param response_id: empty: the one that is being made.
+    """
+    command: Command = {"type": "response.cancel"}
+    if response_id:
+        command["response_id"] = response_id
+    return command
 
 
 def create_response(instructions: str = "") -> Command:
@@ -61,6 +67,15 @@ def create_response(instructions: str = "") -> Command:
     if instructions:
         command["response"] = {"instructions": instructions}
     return command
+
+
+def named(command: Command, name: str) -> Command:
+    """
+    The same request for a response with a name, which the service repeats in
+    C{response.created}: that tells it from the ones that the VAD asks for.
+    """
+    response = {**command.get("response", {}), "metadata": {ASKED_AS: name}}
+    return {**command, "response": response}
 
 
 def create_aside(dialect: Dialect, instructions: str) -> Command:

@@ -1,17 +1,19 @@
 """
-The two forms of the protocol, GA and preview: names, codecs, and the settings of
-a session.
+The two forms of the protocol, GA and preview: names, codecs, the settings of a session,
+and where it is opened.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from attrs import frozen
 
 from chime_gateway.audio import L16_24000, PCMA, PCMU, Codec
 from chime_gateway.settings.agent_profile import AgentProfile
+from chime_gateway.settings.values import DeploymentSettings
 
 
 @frozen
@@ -184,3 +186,19 @@ def session_codec(dialect: Dialect, leg_codec: Codec) -> Codec:
     the bytes pass untouched; linear 24 kHz otherwise.
     """
     return leg_codec if leg_codec in dialect.formats else L16_24000
+
+
+def session_url(deployment: DeploymentSettings) -> str:
+    """The WebSocket URL of a deployment in the dialect it is set to."""
+    parts = urlsplit(deployment.endpoint)
+    scheme = "wss" if parts.scheme == "https" else "ws"
+    base = parts.path.rstrip("/").removesuffix("/openai/v1").removesuffix("/openai")
+    name = quote(deployment.deployment, safe="")
+    if deployment.api_version:
+        path = f"{base}/openai/realtime"
+        version = quote(deployment.api_version, safe="")
+        query = f"api-version={version}&deployment={name}"
+    else:
+        path = f"{base}/openai/v1/realtime"
+        query = f"model={name}"
+    return urlunsplit((scheme, parts.netloc, path, query, ""))

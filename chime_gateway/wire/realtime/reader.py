@@ -256,7 +256,7 @@ _PARSERS: Final[Mapping[str, Callable[[bytes], Event]]] = {
     "session.created": _parser(
         _SessionEvent,
         lambda m: SessionCreated(
-            words(m.session.id), whole(m.session.expires_at) or None
+            words(m.session.id), max(0, whole(m.session.expires_at)) or None
         ),
     ),
     "session.updated": _parser(_SessionEvent, lambda m: SessionUpdated()),

@@ -87,7 +87,7 @@ class CommandTests(SynchronousTestCase):
         self.assertEqual(
             (cut.item_id, cut.content_index, cut.audio_end_ms), ("item_1", 0, 1500)
         )
-        self.check(ResponseCancelEvent, commands.cancel_response())
+        self.check(ResponseCancelEvent, commands.cancel_response("resp_1"))
         self.check(ResponseCreateEvent, commands.create_response())
         said = self.check(ResponseCreateEvent, commands.create_response("Say hello"))
         self.assertEqual(said.response.instructions, "Say hello")

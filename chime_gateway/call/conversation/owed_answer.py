@@ -1,0 +1,105 @@
+"""
+Whether the agent owes the caller an answer, and until when.
+
+What is done with an agent that does not give it is not known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from attrs import define
+
+
+@define(eq=False)
+class _Making:
+    """
+    A response that is being made.
+
+    @ivar debts: how many answers were owed when it began: those it may give.
+    @ivar has_come: there is audio of it, or it called a tool.
+    """
+
+    debts: int
+    has_come: bool = False
+
+
+class OwedAnswer:
+    """
+    An answer is owed until it has come, not until some response is over: one that
+    fails, says nothing, or was begun before something else was asked gives none.
+
+    @param clock: seconds, monotonic.
+    @param seconds: after which an agent that gives no sign is given up.
+    @ivar is_caller_speaking: then nothing is overdue.
+    """
+
+    def __init__(self, clock: Callable[[], float], seconds: float) -> None:
+        self.seconds = seconds
+        self._clock = clock
+        self._due_at: float | None = None
+        self._debts = 0
+        self._making: dict[str, _Making] = {}
+        self.is_caller_speaking = False
+
+    def expect(self) -> None:
+        """One more, from now on."""
+        self._debts += 1
+        self._wait()
+
+    def settle(self) -> None:
+        """Nothing is owed."""
+        self._due_at = None
+
+    def is_overdue(self, now: float) -> bool:
+        return self._due_at is not None and now >= self._due_at
+
+    def _wait(self) -> None:
+        if not self.is_caller_speaking:
+            self._due_at = self._clock() + self.seconds
+
+    # -- the caller ----------------------------------------------------------------
+
+    def caller_began(self) -> None:
+        self.is_caller_speaking = True
+        self.settle()
+
+    def caller_stopped(self) -> None:
+        self.is_caller_speaking = False
+        self.expect()
+
+    # -- the agent -----------------------------------------------------------------
+
+    def response_started(self, response_id: str) -> None:
+        self._making[response_id] = _Making(self._debts)
+        self._wait()
+
+    def audio_came(self, response_id: str) -> None:
+        making = self._making.get(response_id)
+        if making is not None:
+            making.has_come = True
+        self._go_on()
+
+    def tool_called(self) -> None:
+        for making in self._making.values():
+            making.has_come = True
+
+    def sign_of_life(self) -> None:
+        """It is on its way; without a response, other things are."""
+        if self._making:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        if self._due_at is not None:
+            self._wait()
+
+    def response_done(self, response_id: str, status: str) -> None:
+        making = self._making.pop(response_id, None)
+        if making is None or status == "failed":
+            return
+        if not making.has_come and status != "completed":
+            return
+        if making.debts == self._debts:
+            self.settle()
+        else:
+            self._go_on()

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from chime_gateway.call.conversation.owed_answer import OwedAnswer
+
+_SECONDS = 20.0
+
+_EVENTS = st.lists(
+    st.tuples(
+        st.sampled_from((0.0, 1.0, 15.0)),
+        st.sampled_from(
+            (
+                *("asked", "turn", "started", "audio", "tool", "sign"),
+                *("completed", "empty", "failed", "incomplete", "cancelled"),
+            )
+        ),
+    ),
+    max_size=14,
+)
+
+
+class OwedAnswerTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.now = 100.0
+        self.answer = OwedAnswer(lambda: self.now, _SECONDS)
+
+    def is_overdue_after(self, seconds: float) -> bool:
+        return self.answer.is_overdue(self.now + seconds)
+
+    @given(_EVENTS)
+    def test_it_is_owed_until_it_has_come(
+        self, schedule: Sequence[tuple[float, str]]
+    ) -> None:
+        """Responses are made one after the other, as the service does."""
+        self.setUp()
+        making, number, has_come = False, 0, False
+        is_owed, is_new = False, False
+        for seconds, what in schedule:
+            self.now += seconds
+            if what == "asked":
+                self.answer.expect()
+                is_owed = is_new = True
+            elif what == "turn":
+                self.answer.caller_began()
+                self.assertFalse(self.is_overdue_after(1e6))
+                self.answer.caller_stopped()
+                is_owed = is_new = True
+            elif what == "started" and not making:
+                number += 1
+                self.answer.response_started(f"r{number}")
+                making, is_new, has_come, is_owed = True, False, False, True
+            elif what == "audio" and making:
+                self.answer.audio_came(f"r{number}")
+                has_come = True
+            elif what == "tool" and making:
+                self.answer.tool_called()
+                has_come = True
+            elif what == "sign":
+                self.answer.sign_of_life()
+            elif making and what not in ("started", "audio", "tool"):
+                self.answer.response_done(f"r{number}", what)
+                making = False
+                gives = what == "completed" or (has_come and what != "failed")
+                is_owed = is_owed and (is_new or not gives)
+        self.assertIs(self.is_overdue_after(_SECONDS), is_owed)
+
+    def test_signs_of_life_put_it_off_while_a_response_is_made(self) -> None:
+        self.answer.expect()
+        self.now += 15.0
+        self.answer.sign_of_life()
+        self.assertTrue(self.is_overdue_after(5.0))
+        self.answer.response_started("r")
+        self.now += 15.0
+        self.answer.sign_of_life()
+        self.assertFalse(self.is_overdue_after(19.0))
+
+    def test_who_speaks_for_long_is_owed_nothing_meanwhile(self) -> None:
+        self.answer.caller_began()
+        self.answer.expect()
+        self.answer.response_started("r")
+        self.assertFalse(self.is_overdue_after(1e6))
+        self.answer.caller_stopped()
+        self.assertTrue(self.is_overdue_after(_SECONDS))
+
+    def test_what_was_begun_before_something_else_was_asked_does_not_settle(
+        self,
+    ) -> None:
+        self.answer.caller_stopped()
+        self.answer.response_started("to the turn")
+        self.answer.expect()
+        self.answer.audio_came("to the turn")
+        self.answer.response_done("to the turn", "completed")
+        self.assertTrue(self.is_overdue_after(_SECONDS))

@@ -1,0 +1,237 @@
+"""
+A service as the reference has it, at the end of a slow line.
+
+It makes one response at a time, asks for answers to turns by itself, refuses what
+comes second, and may fail.  What it says and what it is told take their time, so both
+sides act on what is not true any more.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from attrs import Factory, define, frozen
+from twisted.internet.task import Clock
+
+
+@frozen(kw_only=True)
+class Manners:
+    """
+    How the service behaves.
+
+    @ivar names: it repeats what a response is asked for as.
+    @ivar tells_command: an error names the command.
+    @ivar interrupts: the caller's voice stops a response.
+    @ivar complains: of an answer of its own that a response is in the way of.
+    @ivar up: seconds that commands take, in turn; C{down}: that events take.
+    @ivar outcomes: of responses, in turn; all others are spoken.
+    @ivar refusals: of C{response.create}, in turn; an empty one: it is taken.
+    """
+
+    names: bool = True
+    tells_command: bool = True
+    interrupts: bool = True
+    complains: bool = False
+    up: Sequence[float] = (0.05,)
+    down: Sequence[float] = (0.05,)
+    outcomes: Sequence[str] = ()
+    refusals: Sequence[str] = ()
+
+
+@define(eq=False)
+class Made:
+    """
+    A response that was made.
+
+    @ivar said: which words it was told to say; empty: an answer.
+    @ivar knows: what was in the conversation when it began.
+    @ivar is_asked_for: it is none of the VAD's.
+    @ivar was_overtaken: whoever asked for it did not know of one that had begun.
+    """
+
+    id: str
+    said: str
+    knows: frozenset[str]
+    is_asked_for: bool
+    was_overtaken: bool
+    timers: list[Any] = Factory(list)
+
+
+def _name(asked: dict[str, Any]) -> str:
+    return str((asked.get("metadata") or {}).get("asked_as", ""))
+
+
+class RacingService:
+    """
+    @param receive: takes an event.
+    @ivar made: every response.
+    @ivar turns: of the caller.
+    """
+
+    def __init__(
+        self, clock: Clock, manners: Manners, receive: Callable[[bytes], None]
+    ) -> None:
+        self.made: list[Made] = []
+        self._clock = clock
+        self._manners = manners
+        self._receive = receive
+        self._items: set[str] = set()
+        self._overtaken: set[str] = set()
+        self._active: Made | None = None
+        self.turns = 0
+        self._told = 0  # of how many responses the other side knows
+        self._counts = {"up": 0, "down": 0, "outcomes": 0, "refusals": 0}
+        self._free_at = {"up": 0.0, "down": 0.0}
+
+    # -- the line ------------------------------------------------------------------
+
+    def _next(self, what: str, default: Any) -> Any:
+        values = getattr(self._manners, what)
+        count = self._counts[what]
+        self._counts[what] += 1
+        if what in ("up", "down"):
+            return values[count % len(values)]
+        return values[count] if count < len(values) else default
+
+    def _travel(self, way: str, arrive: Callable[..., None], *args: Any) -> None:
+        """Messages arrive in the order in which they were sent."""
+        now = self._clock.seconds()
+        at = max(now + self._next(way, 0.0), self._free_at[way])
+        self._free_at[way] = at
+        self._clock.callLater(at - now, arrive, *args)
+
+    def send_message(self, payload: bytes, is_binary: bool = False) -> bool:
+        self._travel("up", self._command, json.loads(payload), self._told)
+        return True
+
+    def close(self, code: int, reason: str) -> None:
+        raise AssertionError(reason)
+
+    def emit(self, kind: str, **members: Any) -> None:
+        payload = json.dumps({"type": kind, **members}).encode()
+        self._travel("down", self._arrive, payload, kind == "response.created")
+
+    def _arrive(self, payload: bytes, is_response: bool) -> None:
+        self._told += is_response
+        self._receive(payload)
+
+    # -- the caller ------------------------------------------------------------------
+
+    def caller_begins(self) -> None:
+        self.turns += 1
+        self.emit("input_audio_buffer.speech_started", item_id=f"turn {self.turns}")
+        if self._active is not None and self._manners.interrupts:
+            self._end("cancelled")
+
+    def caller_stops(self) -> None:
+        turn = f"turn {self.turns}"
+        self.emit("input_audio_buffer.speech_stopped", item_id=turn)
+        self._items.add(turn)
+        self.emit("input_audio_buffer.committed", item_id=turn)
+        if self._active is None:
+            self._begin(None)
+        elif self._manners.complains:
+            self._refuse("conversation_already_has_active_response", "", None)
+
+    # -- commands --------------------------------------------------------------------
+
+    def _command(self, command: dict[str, Any], told: int) -> None:
+        kind, event_id = command["type"], command.get("event_id")
+        if kind == "conversation.item.create":
+            item = command["item"]
+            self._items.add(item["output"])
+            self.emit("conversation.item.added", item={**item, "id": "i"})
+        elif kind == "response.create":
+            asked = command.get("response", {})
+            if len(self.made) > told:
+                self._overtaken.add(_name(asked))
+            self._create(asked, str(event_id))
+        elif kind == "response.cancel":
+            wanted = command.get("response_id")
+            if self._active is None or wanted not in (None, self._active.id):
+                self._refuse("response_cancel_not_active", "", event_id)
+            else:
+                self._end("cancelled")
+
+    def _create(self, asked: dict[str, Any], event_id: str) -> None:
+        if self._active is not None:
+            self._overtaken.add(_name(asked))
+            code = "conversation_already_has_active_response"
+            self._refuse(code, "", event_id)
+            return
+        refusal = self._next("refusals", "")
+        if refusal:
+            self._refuse("server_error", refusal, event_id)
+        else:
+            self._begin(asked)
+
+    def _refuse(self, code: str, text: str, event_id: str | None) -> None:
+        error: dict[str, Any] = {"code": code, "message": text, "event_id": None}
+        if self._manners.tells_command:
+            error["event_id"] = event_id
+        self.emit("error", error=error)
+
+    # -- responses -------------------------------------------------------------------
+
+    def _begin(self, asked: dict[str, Any] | None) -> None:
+        """@param asked: C{None}: the VAD asks for it."""
+        made = Made(
+            f"resp {len(self.made)}",
+            (asked or {}).get("instructions", ""),
+            frozenset(self._items),
+            asked is not None,
+            asked is not None and _name(asked) in self._overtaken,
+        )
+        more = {}
+        if asked is not None and self._manners.names:
+            more["metadata"] = asked.get("metadata")
+        self.made.append(made)
+        self._active = made
+        self.emit("response.created", response={"id": made.id, **more})
+        outcome = self._next("outcomes", "spoken")
+        if outcome == "calls" and made.said:
+            outcome = "spoken"  # a model that is told what to say calls nothing
+        if outcome in ("spoken", "cut short"):
+            for number in range(4):
+                made.timers.append(
+                    self._clock.callLater(0.2 + 0.1 * number, self._speak, made)
+                )
+        if outcome == "calls":
+            made.timers.append(self._clock.callLater(0.2, self._call, made))
+        status = {"cut short": "incomplete", "fails": "failed"}.get(
+            outcome, "completed"
+        )
+        made.timers.append(self._clock.callLater(0.6, self._end, status))
+
+    def _speak(self, made: Made) -> None:
+        self.emit(
+            "response.output_audio.delta",
+            response_id=made.id,
+            item_id=f"item of {made.id}",
+            content_index=0,
+            delta=base64.b64encode(b"audio").decode(),
+        )
+
+    def _call(self, made: Made) -> None:
+        self.emit(
+            "response.function_call_arguments.done",
+            response_id=made.id,
+            call_id=f"call of {made.id}",
+            name="order",
+            arguments="{}",
+        )
+
+    def _end(self, status: str) -> None:
+        made, self._active = self._active, None
+        assert made is not None
+        for timer in made.timers:
+            if timer.active():
+                timer.cancel()
+        details = {"error": {"message": "Please try again in 0.4s"}}
+        self.emit(
+            "response.done",
+            response={"id": made.id, "status": status, "status_details": details},
+        )

@@ -1,0 +1,123 @@
+"""Whatever the service makes of an answer, the caller gets one, or the call ends."""
+
+from __future__ import annotations
+
+from hypothesis import given, note, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from chime_gateway.audio import PCMU
+from chime_gateway.codec.registry import decode
+from chime_gateway.outcomes import Outcome
+from chime_gateway.settings.agent_profile import AgentProfile
+from chime_gateway.sim.caller.caller import CallPlan
+from chime_gateway.sim.realtime.behaviour import Behaviour
+from chime_gateway.sim.realtime.faults.commands import CommandFault
+from chime_gateway.sim.realtime.faults.responses import ResponseFault
+from tests.support.virtual import VirtualCall
+from tests.whole_calls.test_conversations import ORDER, Server, script
+from tests.whole_calls.test_media_stream import SHORT, phrase
+
+#: What a response may come to, as C{simulate-azure --fault} has it.
+_RESPONSES = st.sampled_from(
+    (
+        *("failed:server_error", "failed:rate_limit_exceeded/2.5s", "failed:429"),
+        *("incomplete:content_filter", "completed", "completed:text"),
+        "cancelled:turn_detected",
+    )
+)
+
+_REFUSALS = st.sampled_from(
+    (
+        *("server_error", "rate_limit_exceeded/0.9s", "429", "invalid_value"),
+        *("server_error:uncorrelated", "conversation_already_has_active_response"),
+    )
+)
+
+#: The longest pause that a service is granted, and what it takes around that.
+_AT_MOST_SECONDS = 15.0
+
+
+def _response_faults(which: str) -> st.SearchStrategy[ResponseFault]:
+    return _RESPONSES.map(lambda what: ResponseFault.read(f"{what}{which}"))
+
+
+def _refusals(which: str) -> st.SearchStrategy[CommandFault]:
+    return _REFUSALS.map(lambda e: CommandFault.read(f"response.create:{e}{which}"))
+
+
+class DeadAirTests(SynchronousTestCase):
+    """The greeting, the answer that calls a tool, and the answer to its result."""
+
+    def run_call(self, behaviour: Behaviour) -> VirtualCall:
+        server = Server(0.2)
+        voice = script(
+            {"tone": 500, "seconds": 0.5, "say": "Welcome."},
+            {"call": "order", "arguments": {"number": 1}},
+            {"tone": 440, "seconds": 0.5, "say": "It was sent."},
+        )
+        plan = CallPlan(
+            utterances=(phrase(PCMU, *SHORT),),
+            wait_for_greeting=True,
+            answer_seconds=60.0,
+        )
+        call = VirtualCall(
+            plan,
+            voice=voice,
+            profile=AgentProfile(greeting="Welcome.", tools=(ORDER,)),
+            behaviour=behaviour,
+            tools=server,
+        )
+        server.clock = call.clock
+        self.report = call.run(90.0)
+        return call
+
+    @settings(max_examples=10, deadline=None)
+    @given(
+        st.integers(1, 3),
+        st.sampled_from((_response_faults, _refusals)),
+        st.data(),
+    )
+    def test_what_comes_to_nothing_once_is_asked_for_again(
+        self, number: int, faults: object, data: st.DataObject
+    ) -> None:
+        if faults is _refusals:
+            fault = data.draw(_refusals(f"@{min(number, 2)}"))
+            behaviour = Behaviour(refusals=[fault])
+        else:
+            behaviour = Behaviour(responses=[data.draw(_response_faults(f"@{number}"))])
+        call = self.run_call(behaviour)
+        note(str(call.agents.sessions[0].log.commands))
+        (record,) = call.measures.records
+        assert record.ending is not None
+        self.assertIs(record.ending.outcome, Outcome.COMPLETED)
+        (latency,) = self.report.answer_latencies
+        self.assertLess(latency, _AT_MOST_SECONDS)
+        heard = abs(decode(PCMU, bytes(self.report.heard)).astype(int)) > 1000
+        self.assertApproximates(heard.sum() / 8000, 1.0, 0.25)
+
+    @settings(max_examples=8, deadline=None)
+    @given(
+        _response_faults("@2-")
+        | _refusals("")
+        | st.builds(CommandFault, st.just("response.create"), st.none())
+    )
+    def test_what_comes_to_nothing_for_ever_ends_the_call(
+        self, fault: ResponseFault | CommandFault
+    ) -> None:
+        if isinstance(fault, ResponseFault):
+            has_answer, behaviour = True, Behaviour(responses=[fault])
+        else:
+            has_answer = fault.error is not None
+            behaviour = Behaviour(refusals=[fault])
+        call = self.run_call(behaviour)
+        (session,) = call.agents.sessions
+        self.assertLess(session.log.commands.count("response.create"), 20)
+        (record,) = call.measures.records
+        assert record.ending is not None
+        self.assertIs(record.ending.outcome, Outcome.AGENT_LOST)
+        self.assertLess(record.duration_seconds, 45.0)
+        self.assertEqual(
+            {note for note in record.protocol_notes if "unanswered" in note},
+            set() if has_answer else {"unanswered.response"},
+        )
