@@ -82,6 +82,13 @@ class Permit:
             self._round, now, jitter, why, misconfigured, retry_after_seconds
         )
 
+    def could_not_begin(self, now: float, jitter: float, why: str) -> bool:
+        """
+        It is our own fault.  The deployment is not tried for a moment, and its rests
+        do not become longer.
+        """
+        return self._settle() and self._breaker._paused(self._round, now, jitter, why)
+
     def dropped(self) -> bool:
         """It was given up before it told anything."""
         return self._settle()
@@ -164,6 +171,16 @@ class Breaker:
         self._misconfigured = misconfigured
         rest = RECHECK_SECONDS if misconfigured else _REST.pause(self.failures, jitter)
         self.rests_until = now + max(rest, asked or 0.0)
+        return True
+
+    def _paused(self, number: int, now: float, jitter: float, why: str) -> bool:
+        if number != self._round:
+            return False
+        self._round += 1
+        self.failures = max(1, self.failures)
+        self.why = why
+        self._misconfigured = False
+        self.rests_until = now + _REST.pause(1, jitter)
         return True
 
 

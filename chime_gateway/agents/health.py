@@ -136,18 +136,21 @@ class Health:
             self._is_there(candidate, permit)
             return
         self._count(candidate, "misconfigured" if why.misconfigured else "failed")
+        now = self._clock.seconds()
         shortage = self._shortage()
         if shortage is not None:
-            self._log.error(
-                "no session at {deployment}, this machine has {shortage}: {reason}",
-                deployment=candidate.name,
-                shortage=shortage,
-                reason=str(why),
-            )
-            self._settled(permit, permit.dropped() and permit.is_probe)
+            has_changed = permit.could_not_begin(now, self._chance(), shortage)
+            if has_changed:
+                self._log.error(
+                    "no session at {deployment}, this machine is {shortage}: {reason}",
+                    deployment=candidate.name,
+                    shortage=shortage,
+                    reason=str(why),
+                )
+            self._settled(permit, has_changed)
             return
         has_changed = permit.failed(
-            self._clock.seconds(),
+            now,
             self._chance(),
             str(why),
             misconfigured=why.misconfigured,

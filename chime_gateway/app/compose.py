@@ -34,6 +34,7 @@ from chime_gateway.media.metronome import Metronome
 from chime_gateway.net.batch import BatchReader
 from chime_gateway.net.http_tools import HttpTools
 from chime_gateway.net.signed_post import SignedPost
+from chime_gateway.net.system.descriptors import shortage
 from chime_gateway.net.system.resolver import (
     ReactorWithNames,
     Resolver,
@@ -106,6 +107,7 @@ class Composition:
             chance=random.random,
             measures=metrics,
             batch=self._batch,
+            shortage=shortage,
         )
         metrics.agents = self.agents.health
         if settings.aws.sip_media_application_id or settings.recordings.is_s3:
@@ -128,6 +130,7 @@ class Composition:
             listeners=self.kept.listeners,
             capture=self.kept.captures,
             agents_fault=self.agents.health.fault,
+            shortage=shortage,
         )
         metrics.calls = self.calls.calls
         if self.aws is not None and settings.aws.sip_media_application_id:

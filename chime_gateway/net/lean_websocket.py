@@ -138,8 +138,13 @@ class LeanWebSocket:
             return write
         if self.batch is None:
             return partial(write_at_once, transport)
+        try:
+            self.batch.adopt(transport)
+        except OSError:
+            # No descriptor for the set, or no room in it: the reactor reads it.
+            self.batch = None
+            return partial(write_at_once, transport)
         transport.stopReading()
-        self.batch.adopt(transport)
         return partial(self.batch.write, transport)
 
     # -- receiving -----------------------------------------------------------

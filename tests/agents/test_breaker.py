@@ -148,3 +148,13 @@ class BreakerTests(SynchronousTestCase):
             self.assertLessEqual(len(probes), 1)
             if breaker.state(now) is State.HALF_OPEN:
                 self.assertEqual(breaker.may_be_tried(now), not breaker.is_probed)
+
+    def test_our_own_fault_is_a_moment_and_no_longer_rest(self) -> None:
+        now = 0.0
+        for _ in range(2000):
+            permit = self.breaker.take(now)
+            self.assertTrue(permit.could_not_begin(now, 1.0, "out of descriptors"))
+            self.assertEqual(self.breaker.rests_until, now + 0.5)
+            now = self.breaker.rests_until
+        self.breaker.take(now).succeeded()
+        self.assertEqual(self.breaker.state(now), State.CLOSED)

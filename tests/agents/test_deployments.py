@@ -25,6 +25,7 @@ class DeploymentsTests(SynchronousTestCase):
         self.attempts: list[tuple[str, dict[str, str]]] = []
         self.pending: list[Deferred[AgentSession]] = []
         self.measures = RecordingMeasures()
+        self.shortage: str | None = None
         self.patch(module, "connect", self.connect)
 
     def connect(self, url: str, headers: Any, *args: Any) -> Deferred[AgentSession]:
@@ -53,6 +54,7 @@ class DeploymentsTests(SynchronousTestCase):
             limits=Limits(),
             chance=lambda: 0.999999,
             measures=self.measures,
+            shortage=lambda: self.shortage,
         )
 
     def open(self, agents: Deployments) -> Deferred[AgentSession]:
@@ -239,3 +241,18 @@ class DeploymentsTests(SynchronousTestCase):
         self.pending[1].callback(RecordingAgent([]))
         self.successResultOf(opening)
         self.assertEqual(agents.health.profile_faults(), {})
+
+    def test_what_this_machine_has_not_is_no_deployment_s_fault(self) -> None:
+        agents = self.agents("b", "a")
+        self.shortage = "out of file descriptors"
+        opening = self.open(agents)
+        for _ in range(5):
+            for _ in "ab":
+                self.pending[-1].errback(AgentUnavailable("Too many open files"))
+            self.assertIn("out of file", str(agents.health.fault(())))
+            self.clock.advance(0.51)
+        # Five rounds of both, each after the same moment.
+        self.assertEqual(self.names(), ["a", "b"] * 5 + ["a"])
+        self.shortage = None
+        self.pending[-1].callback(RecordingAgent([]))
+        self.successResultOf(opening)

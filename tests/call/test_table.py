@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
@@ -10,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from chime_gateway.call.reports.events import CallEvent
 from chime_gateway.call.routing import Roster
 from chime_gateway.call.table import CallTable
+from chime_gateway.errors import CallRefused
 from chime_gateway.media.metronome import Metronome
 from chime_gateway.outcomes import Ending
 from chime_gateway.settings.agent_profile import AgentProfile
@@ -101,3 +104,43 @@ class FaultTests(SynchronousTestCase):
         self.assertEqual(kinds.count("call.ended"), len(schedule))
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.flushLoggedErrors(Broken)
+
+
+class ReadinessTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.agents_fault: str | None = None
+        self.shortage: str | None = None
+        self.asked: list[list[str]] = []
+        clock = Clock()
+        self.table = CallTable(
+            RecordingAgents([]),
+            roster=Roster(agents={"default": AgentProfile(), "b": AgentProfile()}),
+            limits=Limits(max_calls=1),
+            clock=clock,
+            metronome=Metronome(clock),
+            measures=RecordingMeasures(),
+            tools=RecordingTools([]),
+            wall_time=lambda: 0.0,
+            new_id=lambda: "call",
+            agents_fault=self.fault_of,
+            shortage=lambda: self.shortage,
+        )
+
+    def fault_of(self, profiles: Collection[str]) -> str | None:
+        self.asked.append(list(profiles))
+        return self.agents_fault
+
+    def test_without_an_agent_it_is_not_ready_and_refuses_nobody(self) -> None:
+        self.assertIsNone(self.table.fault())
+        self.agents_fault = "every deployment is resting"
+        self.assertEqual(self.table.fault(), "every deployment is resting")
+        self.assertEqual(self.asked, [["default", "b"]] * 2)
+        self.table.incoming(RecordingLeg([]))
+        self.assertEqual(self.table.fault(), "full: max_calls is 1")
+
+    def test_without_descriptors_calls_are_refused(self) -> None:
+        self.shortage = "out of file descriptors"
+        self.assertEqual(self.table.fault(), "out of file descriptors")
+        self.assertRaises(CallRefused, self.table.incoming, RecordingLeg([]))
+        self.shortage = None
+        self.table.incoming(RecordingLeg([]))

@@ -1,0 +1,153 @@
+"""A gateway that has no descriptors left, and gets them back."""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from autobahn.twisted.websocket import WebSocketClientFactory
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ClientEndpoint
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import deferLater
+
+from chime_gateway.net.system.descriptors import SPARE
+from tests.integration.harness import Peer
+from tests.integration.test_twistd import Twistd, arguments, environment
+from tests.support.base import ReactorTestCase
+from tests.support.files import temporary_folder
+
+CONFIG = """
+[store]
+[agents.default]
+greeting = "Hello."
+"""
+
+
+class _Pages(Protocol):
+    """One connection for several requests: a new one may not be accepted."""
+
+    def __init__(self) -> None:
+        self.data = b""
+        self.waiting: Deferred[str] | None = None
+
+    def get(self, path: str) -> Deferred[str]:
+        self.waiting = Deferred()
+        assert self.transport is not None
+        self.transport.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        return self.waiting
+
+    def dataReceived(self, data: bytes) -> None:
+        self.data += data
+        if self.data.endswith(b"}\n") and self.waiting is not None:
+            text, self.data = self.data.decode(), b""
+            self.waiting.callback(text)
+
+
+class ExhaustedProcessTests(ReactorTestCase):
+    """
+    @ivar port: of the gateway.
+    """
+
+    def setUp(self) -> None:
+        from twisted.internet import reactor
+
+        self.reactor: Any = reactor
+        self.peers: list[Peer] = []
+
+    async def start(self) -> None:
+        folder = Path(temporary_folder(self))
+        (folder / "gw.toml").write_text(CONFIG)
+        self.twistd = Twistd()
+        words = arguments(
+            *("--port", "0", "--simulate", "--config", str(folder / "gw.toml"))
+        )
+        env = environment(str(folder))
+        env["CHIMEGW_RECORDINGS"] = str(folder / "recordings")
+        self.process = self.reactor.spawnProcess(
+            self.twistd, sys.executable, [sys.executable, *words], env
+        )
+        self.addCleanup(self.stop)
+        await self.until(lambda: "is ready for calls" in self.twistd.text)
+        port = self.twistd.port()
+        assert port is not None
+        endpoint = TCP4ClientEndpoint(self.reactor, "127.0.0.1", port)
+        self.port = port
+        self.pages: Any = await endpoint.connect(Factory.forProtocol(_Pages))
+
+    async def until(self, is_so: Any, seconds: float = 20.0) -> None:
+        deadline = self.reactor.seconds() + seconds
+        while not is_so():
+            if self.reactor.seconds() > deadline:
+                self.fail(f"not within {seconds} s: {self.twistd.text[-2000:]}")
+            await deferLater(self.reactor, 0.01)
+
+    def stop(self) -> Deferred[Any]:
+        for peer in self.peers:
+            peer.dropConnection(abort=True)
+        self.pages.transport.loseConnection()
+        self.process.signalProcess("KILL")
+        return self.twistd.ended.addErrback(lambda _: None)
+
+    def leave(self, spare: int | None) -> None:
+        """The gateway may open so many more; C{None}: as many as it likes."""
+        pid = self.process.pid
+        _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        used = {int(name) for name in os.listdir(f"/proc/{pid}/fd")}
+        free = (number for number in range(10**6) if number not in used)
+        limit = hard
+        if spare is not None:
+            for _ in range(spare + 1):
+                limit = next(free)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit, hard))
+
+    async def call(self) -> bool:
+        """Whether the caller hears an agent."""
+        factory = WebSocketClientFactory(
+            f"ws://127.0.0.1:{self.port}/stream", reactor=self.reactor
+        )
+        factory.protocol = Peer
+        factory.opened = Deferred()
+        endpoint = TCP4ClientEndpoint(self.reactor, "127.0.0.1", self.port)
+        try:
+            await endpoint.connect(factory)
+            peer: Peer = await factory.opened
+        except ConnectionRefusedError:
+            return False
+        self.peers.append(peer)
+        peer.start()
+
+        def is_over() -> bool:
+            return peer.closed.called or "media" in [m["event"] for m in peer.messages]
+
+        await self.until(is_over)
+        is_answered = not peer.closed.called
+        peer.dropConnection(abort=True)
+        return is_answered
+
+    def test_it_says_that_it_is_not_ready_and_works_again_afterwards(
+        self,
+    ) -> Deferred[None]:
+        async def scene() -> None:
+            await self.start()
+            random = Random(58)
+            # The first time nothing was ever opened; then much is open already.
+            for spare in (2, random.randrange(3, SPARE), 0, random.randrange(3, SPARE)):
+                self.leave(spare)
+                ready = await self.pages.get("/ready")
+                self.assertIn(" 503 ", ready, spare)
+                self.assertIn("out of file descriptors", ready)
+                for _ in range(2):
+                    self.assertFalse(await self.call())
+                self.leave(None)
+                self.assertIn(" 200 ", await self.pages.get("/ready"))
+                for _ in range(2):
+                    self.assertTrue(await self.call(), spare)
+            await self.until(lambda: self.twistd.text.count("call.ended") >= 8)
+            self.assertNotIn("Traceback", self.twistd.text)
+
+        return Deferred.fromCoroutine(scene())
