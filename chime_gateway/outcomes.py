@@ -7,6 +7,8 @@ from enum import Enum
 
 from attrs import Factory, field, frozen
 
+from chime_gateway.settings.telephone import normalised
+
 
 class Outcome(Enum):
     """How a call ended, as records and metrics name it."""
@@ -40,12 +42,14 @@ class CallerInfo:
     """
     What the carrier said about a call.  Phone numbers never reach an info log.
 
+    @ivar caller: however the carrier wrote it, a number is L{normalised}; so is
+        C{called}.
     @ivar parameters: everything the carrier passed along.
     """
 
     carrier_call_id: str = ""
     stream_id: str = ""
-    caller: str = field(default="", repr=False)
-    called: str = field(default="", repr=False)
+    caller: str = field(default="", repr=False, converter=normalised)
+    called: str = field(default="", repr=False, converter=normalised)
     agent: str = ""
     parameters: Mapping[str, str] = field(default=Factory(dict), repr=False)

@@ -7,14 +7,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import Factory, evolve, frozen
+from attrs import evolve, field, frozen
 
 from chime_gateway.errors import UnknownAgent
 from chime_gateway.outcomes import CallerInfo
 from chime_gateway.settings.agent_profile import TEMPLATE_HEADER, AgentProfile, fill_in
+from chime_gateway.settings.telephone import normalised, numbers_in
 from chime_gateway.settings.values import Limits
 
 DEFAULT = "default"
+
+
+def _by_number(routes: Mapping[str, str]) -> dict[str, str]:
+    return {normalised(number): name for number, name in routes.items()}
+
+
+def _by_header(
+    routes: Mapping[str, Mapping[str, str]],
+) -> dict[str, dict[str, str]]:
+    """A value as it is written, and if it is a number, however it is written."""
+    return {
+        header: {**_by_number(by_value), **by_value}
+        for header, by_value in routes.items()
+    }
 
 
 @frozen(kw_only=True)
@@ -24,13 +39,16 @@ class Roster:
     number, or the default, in this order.
 
     @ivar agents: by name.
-    @ivar routes: dialled number -> name.
-    @ivar header_routes: header in lower case -> value -> name.
+    @ivar routes: dialled number -> name, whoever writes it how.
+    @ivar header_routes: header in lower case -> value -> name; a number in it may
+        be written, and stand in an address, as anybody likes.
     """
 
     agents: Mapping[str, AgentProfile]
-    routes: Mapping[str, str] = Factory(dict)
-    header_routes: Mapping[str, Mapping[str, str]] = Factory(dict)
+    routes: Mapping[str, str] = field(factory=dict, converter=_by_number)
+    header_routes: Mapping[str, Mapping[str, str]] = field(
+        factory=dict, converter=_by_header
+    )
 
     def choose(self, info: CallerInfo) -> tuple[str, AgentProfile]:
         """
@@ -49,9 +67,10 @@ class Roster:
     def _by_header(self, info: CallerInfo) -> str:
         if self.header_routes:
             for name, value in info.parameters.items():
-                agent = self.header_routes.get(name.lower(), {}).get(value.strip())
-                if agent is not None:
-                    return agent
+                choices = self.header_routes.get(name.lower(), {})
+                for written in (value.strip(), *numbers_in(value)):
+                    if written in choices:
+                        return choices[written]
         return ""
 
 

@@ -23,7 +23,7 @@ from chime_gateway.interfaces import AwsCalls
 from chime_gateway.net.aws.errors import AwsError
 from chime_gateway.net.rate_limit import Quota
 from chime_gateway.outcomes import CallerInfo
-from chime_gateway.settings.telephone import is_e164
+from chime_gateway.settings.telephone import is_e164, normalised
 
 #: An extension of the Voice Connector.
 _EXTENSION: Final = re.compile(r"sip:[^\s@]{1,36}")
@@ -126,6 +126,8 @@ class SmaControl:
                 "the call did not come through a SIP media application"
                 " (it has no X-Transaction-Id)"
             )
+        if not target.lower().startswith("sip"):
+            target = normalised(target)
         if not is_e164(target) and not _EXTENSION.fullmatch(target):
             raise TransferFailed(
                 "the target is neither a number (+12065550100) nor sip:EXTENSION"

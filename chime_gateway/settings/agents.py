@@ -23,7 +23,7 @@ from chime_gateway.settings.agent_profile import (
     unknown_variables,
 )
 from chime_gateway.settings.convert import check_url, secret, strings, structure, table
-from chime_gateway.settings.telephone import is_address
+from chime_gateway.settings.telephone import dialled, is_address, normalised
 from chime_gateway.settings.tools import BuiltInTool, HttpTool, McpServer, Target, Tool
 from chime_gateway.settings.transcribers import (
     DELAY,
@@ -124,6 +124,7 @@ def routes(value: object, profiles: Mapping[str, AgentProfile]) -> dict[str, str
     by_number = structure(table(value, "routes"), dict[str, str], "routes")
     for number, name in by_number.items():
         _known_agent(name, profiles, f"routes.{number}")
+    _unambiguous(by_number, "routes")
     return by_number
 
 
@@ -137,8 +138,17 @@ def header_routes(
         by_value = structure(table(choices, where), dict[str, str], where)
         for text, name in by_value.items():
             _known_agent(name, profiles, f"{where}.{text}")
+        _unambiguous(by_value, where)
         found[header.lower()] = by_value
     return found
+
+
+def _unambiguous(routes: Mapping[str, str], where: str) -> None:
+    """One number in two writings leads to one agent."""
+    found: dict[str, str] = {}
+    for number, name in routes.items():
+        if found.setdefault(normalised(number), name) != name:
+            raise ConfigError(f"{where}.{number}: the same number leads elsewhere, too")
 
 
 def _known_agent(name: str, profiles: Mapping[str, AgentProfile], where: str) -> None:
@@ -266,6 +276,7 @@ def _targets(value: object) -> Iterator[tuple[str, Target]]:
     for name, entry in table(value, "targets").items():
         where = f"targets.{name}"
         target = structure(table(entry, where), Target, where)
+        target = attrs.evolve(target, address=dialled(target.address))
         if not is_address(target.address):
             raise ConfigError(
                 f"{where}.address: expected a number (+12065550100) or sip:..."

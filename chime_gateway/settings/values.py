@@ -14,6 +14,7 @@ from typing import Final, TypeAlias
 from attrs import Factory, field, frozen, validators
 
 from chime_gateway.settings.agent_profile import AgentProfile
+from chime_gateway.settings.telephone import normalised
 
 
 @frozen(kw_only=True)
@@ -101,7 +102,7 @@ class SipTrunk:
     transport: str = field(
         default="udp", validator=validators.in_(("udp", "tcp", "tls"))
     )
-    from_number: str = field(default="", repr=False)
+    from_number: str = field(default="", repr=False, converter=normalised)
     username: str = ""
     password: str = field(default="", repr=False)
 
@@ -170,7 +171,7 @@ class AwsSettings:
 
     region: str = ""
     sip_media_application_id: str = ""
-    from_number: str = field(default="", repr=False)
+    from_number: str = field(default="", repr=False, converter=normalised)
     updates_per_second: float = field(default=5.0, validator=validators.gt(0))
     calls_per_second: float = field(default=1.0, validator=validators.gt(0))
 

@@ -17,9 +17,13 @@ from chime_gateway.call.reports.events import (
     CallStarted,
     Payload,
 )
+from chime_gateway.settings.telephone import is_number, normalised
 
 #: What looks like a telephone number in a text of any kind.
-_NUMBER: Final = re.compile(r"\+?\d[\d\s()/-]{5,}\d")
+_NUMBER: Final = re.compile(r"\+\d[\d\s().\-/]{5,}\d|\d[\d\s()/-]{5,}\d")
+
+#: What may stand between its digits.
+_BETWEEN: Final = r"[\s().\-/]*"
 
 #: So many digits at the end are left when a number is masked.
 _LEFT: Final = 2
@@ -37,7 +41,8 @@ class NumberGuard:
     key: str = field(default="", repr=False)
 
     def guard(self, number: str) -> str:
-        """One number; the same one always becomes the same."""
+        """One number; the same one always becomes the same, however it is written."""
+        number = normalised(number)
         if self.how == "plain" or not number:
             return number
         if self.how == "hashed":
@@ -79,7 +84,7 @@ class NumberGuard:
         if isinstance(payload, CallStarted | CallAnswered | CallEnded):
             payload = evolve(payload, call=self.guard_record(payload.call))
         known = {
-            number: self.guard(number)
+            _writings(number): self.guard(number)
             for number in sorted(own, key=len, reverse=True)
             if len(number) > 4
         }
@@ -90,11 +95,21 @@ class NumberGuard:
         return _NUMBER.sub(lambda found: self.guard(found[0]), text)
 
 
-def _replaced(value: Any, known: Mapping[str, str]) -> Any:
+def _writings(number: str) -> re.Pattern[str]:
+    """A number in whatever writing; anything else as it is."""
+    digits = number.removeprefix("+")
+    if not is_number(number):
+        return re.compile(re.escape(number))
+    plus = r"(?:(?:\+|%2[Bb])\s*)?" if number != digits else ""
+    return re.compile(plus + _BETWEEN.join(digits))
+
+
+def _replaced(value: Any, known: Mapping[re.Pattern[str], str]) -> Any:
     """The same with other texts; numbers that are no texts are never one's own."""
     if isinstance(value, str):
-        for number, guarded in known.items():
-            value = value.replace(number, guarded)
+        for writings, guarded in known.items():
+            # A hash has no backslashes, but a name that is masked might.
+            value = writings.sub(guarded.replace("\\", r"\\"), value)
         return value
     if has(type(value)):
         return evolve(

@@ -125,7 +125,16 @@ class TransferTests(SynchronousTestCase):
         self.assertIn("X-Transaction-Id", told)
 
     def test_only_numbers_and_extensions_are_targets(self) -> None:
-        for target in ("", "911", "+1 206", "sip:", "sip:a@b", "http://x", "+1;x=y"):
+        for target in (
+            "",
+            "911",
+            "+1 2o6",
+            "sip:",
+            "sip:a@b",
+            "sip:+12065550100@b",
+            "http://x",
+            "+1;x=y",
+        ):
             self.failing(self.info, target)
         self.assertEqual(self.aws.asked, [])
         self.successResultOf(self.control.transfer(self.info, "sip:desk7"))

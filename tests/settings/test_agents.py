@@ -117,6 +117,11 @@ class AgentTests(ConfigTestCase):
             ("[webhooks.w]\nurl = 'ftp://x'", "webhooks.w.url"),
             ("[header_routes.X-A]\nb = 'nobody'", "header_routes.X-A.b"),
             ("header_routes = 5", "header_routes"),
+            (
+                "[agents.default]\n[agents.b]\n"
+                "[routes]\n'+1-555' = 'b'\n'tel:+1555' = 'default'",
+                "routes.tel:+1555",
+            ),
             ("[store]\nnumbers = 'hashed'", "CHIMEGW_NUMBERS_KEY"),
             ("[store]\nnumbers = 'eaten'", "numbers"),
             ("[store]\nretention_days = -1", "retention_days"),

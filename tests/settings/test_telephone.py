@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from chime_gateway.settings.telephone import is_address, is_e164, is_number
+from chime_gateway.settings.telephone import (
+    dialled,
+    is_address,
+    is_e164,
+    is_number,
+    normalised,
+    numbers_in,
+)
 
 #: None of anything: what is behind or before a number would go into a header.
 NONE = (
@@ -40,3 +49,30 @@ class TelephoneTests(SynchronousTestCase):
         ):
             self.assertTrue(is_address(address), address)
         self.assertNone(is_address, "1", *NONE)
+
+    def test_what_is_no_number_stays_as_it_is(self) -> None:
+        for text in (
+            "",
+            "+",
+            "alice",
+            "alice.smith;x=y",
+            "sip:alice@b",
+            "12 34x",
+            "()",
+        ):
+            self.assertEqual(normalised(text), text)
+        # A URI says where, too.
+        self.assertEqual(dialled("sip:+1-555@b"), "sip:+1-555@b")
+        self.assertEqual(normalised("sip:+1-555:pass@b;x=y"), "+1555")
+        self.assertEqual(normalised("*67"), "*67")
+
+    def test_a_header_may_name_several(self) -> None:
+        value = '"A, <sip:1@x>" <sip:+1-555;cpc=x@h>, <tel:+49.30;npdi>, <sip:alice@h>'
+        self.assertEqual(list(numbers_in(value))[-2:], ["+1555", "+4930"])
+        self.assertEqual(list(numbers_in(" 030/12 ")), ["03012"])
+
+    @given(st.text("+-.();:%2B0159 @<>tel,sip", max_size=40))
+    def test_any_text_is_normalised_once_and_for_all(self, text: str) -> None:
+        self.assertEqual(normalised(normalised(text)), normalised(text))
+        for number in numbers_in(text):
+            self.assertEqual(normalised(number), number)

@@ -7,7 +7,7 @@ from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.call.reports.event_json import call_json
-from chime_gateway.call.reports.events import CallFacts
+from chime_gateway.call.reports.events import CallFacts, TurnCompleted, TurnFacts
 from chime_gateway.call.reports.record import CallRecord
 from chime_gateway.call.transfer import TransferNote
 from chime_gateway.outcomes import CallerInfo, Ending, Outcome
@@ -60,3 +60,20 @@ class NumberTests(SynchronousTestCase):
             self.assertNotIn("123456", guarded)
             self.assertNotIn("15559999", guarded)
         self.assertEqual(NumberGuard().guard_record(facts()), facts())
+
+    def test_a_number_in_another_writing_is_masked_as_well(self) -> None:
+        guard = NumberGuard("masked")
+        for written in ("+49 (30) 123-456", "+49.30.123456", "%2B4930123456"):
+            header = {"P-Asserted-Identity": f"<tel:{written}>"}
+            record = guard.guard_record(facts(parameters=header))
+            self.assertNotRegex(json.dumps(call_json(record)), r"12\D?3\D?4\D?56")
+            turn = TurnFacts(
+                number=1,
+                speaker="caller",
+                started=0.0,
+                ended=1.0,
+                text=f"I am at {written}, call me",
+            )
+            said = TurnCompleted(turn)
+            guarded: Any = guard.guard_payload(said, frozenset({NUMBER}))
+            self.assertEqual(guarded.turn.text, "I am at +49******56, call me")

@@ -36,7 +36,7 @@ from chime_gateway.media.stats import NetworkStats
 from chime_gateway.net.rate_limit import TokenBucket
 from chime_gateway.outcomes import Ending, Outcome
 from chime_gateway.rtp.ports import DUAL_STACK, Batch, PortPool
-from chime_gateway.settings.telephone import is_number
+from chime_gateway.settings.telephone import is_number, normalised
 from chime_gateway.settings.values import SipSettings
 from chime_gateway.wire.sip.bodies import must_be_understood
 from chime_gateway.wire.sip.dialog import Dialog, DialogKey
@@ -168,6 +168,7 @@ class SipCarrier:
         trunk = self._settings.trunk
         if trunk is None:
             raise NoWayOut("there is no [sip.trunk] to dial through")
+        number = normalised(number)
         if not is_number(number):
             raise CallRefused("that is no telephone number")
         leg = OutboundLeg(self.context, trunk, number, agent, parameters)

@@ -67,7 +67,8 @@ def caller_info(request: Request) -> CallerInfo:
     parameters: dict[str, str] = {}
     for name in request.headers.keys():  # noqa: SIM118
         if _KEPT_HEADERS.match(name) and len(parameters) < _MAX_KEPT:
-            value = request.headers.get(name) or ""
+            # Two lines are one list (RFC 3261 section 7.3.1).
+            value = ", ".join(request.headers.getlist(name))
             parameters[name] = readable(value[:_MAX_KEPT_CHARS])
     lower = {name.lower(): value for name, value in parameters.items()}
     return CallerInfo(

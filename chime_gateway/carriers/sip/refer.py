@@ -15,6 +15,7 @@ from twisted.python.failure import Failure
 from chime_gateway.carriers.pending_transfer import PendingTransfer
 from chime_gateway.carriers.sip.dialog import LiveDialog
 from chime_gateway.errors import TransferFailed
+from chime_gateway.settings.telephone import dialled
 from chime_gateway.wire.sip.format import uri_host
 from chime_gateway.wire.sip.message import Header, Response
 
@@ -62,7 +63,7 @@ class Referral(Transfer):
     def __init__(self, dialog: LiveDialog, target: str, clock: IReactorTime) -> None:
         super().__init__(clock, _REFER_SECONDS)
         host = uri_host(dialog.flow.source.host)
-        uri = target if ":" in target else f"sip:{target}@{host}"
+        uri = target if ":" in target else f"sip:{dialled(target)}@{host}"
         refer_to: Header = ("Refer-To", f"<{uri}>")
         headers = (dialog.contact(), refer_to)
         dialog.request("REFER", headers, b"", self._answered)

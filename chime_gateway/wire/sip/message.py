@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final, TypeAlias, TypeVar
+from urllib.parse import unquote
 
 from attrs import define, evolve, frozen
 from sipmessage import URI, Address, Headers, MediaType
@@ -30,6 +31,7 @@ Header: TypeAlias = tuple[str, str]
 _T = TypeVar("_T")
 
 _HOST: Final = r"([A-Za-z0-9][A-Za-z0-9._\-]*)(?=[:;?>\s,]|\Z)"
+_SCHEMES: Final = re.compile(r"(\A\s*|<\s*)(sips?:|tel:)([^;?>@\s]*)", re.IGNORECASE)
 _URI_HOST: Final = re.compile(rf"sips?:(?:[^@<>\s]*@)?{_HOST}", re.IGNORECASE)
 
 _BEYOND_ASCII: Final = re.compile(r"[^\x00-\x7f]")
@@ -172,7 +174,7 @@ def parse_address(text: str) -> Address:
         # Names should be quoted then, and often are not.
         name, bracket, rest = text.partition("<")
         text = _BEYOND_ASCII.sub("_", name) + bracket + rest
-    text = _without_uri_headers(text)
+    text = _SCHEMES.sub(_scheme, _without_uri_headers(text))
     try:
         address, host = _with_any_host(Address.parse, text, _URI_HOST)
     except (ValueError, TypeError) as exc:
@@ -189,9 +191,9 @@ def parse_uri(text: str) -> URI:
     """
     @raise BadMessage: it is no sip, sips or tel URI.
     """
-    scheme, _, rest = text.partition(":")
+    text = _SCHEMES.sub(_scheme, text)
     try:
-        uri, host = _with_any_host(URI.parse, f"{scheme.lower()}:{rest}", _URI_HOST)
+        uri, host = _with_any_host(URI.parse, text, _URI_HOST)
     except (ValueError, TypeError) as exc:
         exc.__traceback__ = None
         raise BadMessage("a URI is malformed") from None
@@ -232,6 +234,13 @@ def _split_parameters(text: str) -> list[str]:
         raise BadMessage("a quote has no end")
     parts.append(text[start:])
     return parts
+
+
+def _scheme(found: re.Match[str]) -> str:
+    """C{sipmessage} knows none in upper case, and no escapes in a number."""
+    before, scheme, rest = found.groups()
+    scheme = scheme.lower()
+    return before + scheme + (unquote(rest) if scheme == "tel:" else rest)
 
 
 def _with_any_host(

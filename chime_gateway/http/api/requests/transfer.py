@@ -9,7 +9,7 @@ from chime_gateway.http.api.asked import Asked
 from chime_gateway.http.api.entry import Answer, act, done
 from chime_gateway.http.api.problem import Problem
 from chime_gateway.http.api.schema import Schema, text_schema
-from chime_gateway.settings.telephone import is_address
+from chime_gateway.settings.telephone import dialled, is_address
 from chime_gateway.settings.tools import object_schema
 
 _REQUEST: Final = Schema(
@@ -28,8 +28,10 @@ _REQUEST: Final = Schema(
 async def _transfer(asked: Asked) -> Answer:
     target = asked.body["target"]
     call = await asked.live_call()
-    address = call.targets.get(target, target)
-    if address == target and not is_address(target):
+    address = call.targets.get(target)
+    if address is None:
+        address = dialled(target)
+    if target not in call.targets and not is_address(address):
         known = ", ".join(call.targets) or "none"
         raise Problem(404, f"neither a number, nor a URI, nor a target ({known})")
     try:
