@@ -246,7 +246,7 @@ class Transcript:
                     settled.append(self._settle(item_id, turn))
                 continue
             of_agent.append((item_id, turn))
-            if is_over or turn.is_overdue(at):
+            if is_over or (turn.has_sound and turn.is_overdue(at)):
                 settled += self._settle_agent(of_agent, at)
                 of_agent = []
         for item_id, turn in of_agent:

@@ -170,6 +170,23 @@ class TurnsTests(SynchronousTestCase):
         how="speech",
         buffers=True,
     )
+    @example(
+        # The last one has words only, and is over while the others are still heard.
+        answers=[
+            Answer(
+                [
+                    Spoken(2, [1000] * 3, True, 0.0),
+                    Spoken(2, [1000] * 3, True, 0.0),
+                    Spoken(1, [], False, 0.0),
+                ],
+                0.0,
+                0.0,
+            )
+        ],
+        interrupt_at=0,
+        how="speech",
+        buffers=True,
+    )
     @given(
         answers=ANSWERS,
         interrupt_at=st.integers(0, 30),
