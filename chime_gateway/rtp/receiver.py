@@ -7,7 +7,7 @@ not talk into what somebody else says.  What is sent is not known here.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from chime_gateway.audio import Codec
@@ -75,6 +75,8 @@ class RtpReceiver:
         self._srtp: SrtpCodec | None = None
         self._decode: Callable[[bytes], bytes] | None = None
         self._latch = Latch()
+        self._events: frozenset[int | None] = frozenset()
+        self._others: Mapping[int, Callable[[bytes], bytes]] = {}
         self._keypad = Keypad()
         self._jitter_stats = JitterStats()
         self._timeline = Timeline(Concealment(codec), codec.clock_rate)
@@ -94,6 +96,11 @@ class RtpReceiver:
         if before is None or before.codec != terms.codec:
             self._timeline.speak(Concealment(terms.codec))
             self._decode = transcoder(terms.codec, self._codec)
+        self._events = terms.other_events | {terms.telephone_event}
+        self._others = {
+            payload_type: transcoder(codec, terms.codec) or bytes
+            for payload_type, codec in terms.other_codecs.items()
+        }
         if before is not None and before.receives != terms.receives:
             # Numbers went by while nobody listened.
             self.jitter.reset()
@@ -126,8 +133,9 @@ class RtpReceiver:
         payload_type = packet.payload_type
         if not (
             payload_type == terms.payload_type
-            or payload_type == terms.telephone_event
+            or payload_type in self._events
             or payload_type in terms.comfort_noise
+            or payload_type in self._others
         ):
             self._stats.dropped["payload_type"] += 1
             return
@@ -157,6 +165,9 @@ class RtpReceiver:
         self._stats.packets_in += 1
         number, timestamp = packet.sequence_number, packet.timestamp
         payload_type, payload = packet.payload_type, packet.payload
+        if payload_type in self._others:
+            payload = self._others[payload_type](payload)
+            payload_type = terms.payload_type
         if payload_type == terms.payload_type:
             arrived = int(now * self._codec.clock_rate) & 0xFFFFFFFF
             self.reception.packet(number, timestamp, arrived)
@@ -167,7 +178,7 @@ class RtpReceiver:
             return
         self.reception.packet(number, timestamp, None)
         noise = NO_NOISE
-        if payload_type == terms.telephone_event:
+        if payload_type in self._events:
             digit = self._keypad.event_received(number, timestamp, payload)
             if digit is not None:
                 self._listener.digit_pressed(digit)

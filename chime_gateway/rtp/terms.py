@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from attrs import frozen
+from collections.abc import Mapping
+
+from attrs import Factory, frozen
 
 from chime_gateway.audio import Codec
 from chime_gateway.rtp.ports import Address
@@ -14,6 +16,10 @@ class Terms:
     """
     Where audio goes, and as what.
 
+    @ivar payload_type: what we send, and are sent as a rule.
+    @ivar telephone_event: as what we send keys; C{None}: the other side takes none.
+    @ivar other_codecs: what else we may be sent at any time, by its payload type.
+    @ivar other_events: as what else keys may come.
     @ivar remote: where RTP goes first; C{remote_rtcp}: where RTCP goes.
     @ivar sends: we send; C{receives}: we listen.
     """
@@ -28,3 +34,5 @@ class Terms:
     sends: bool = True
     receives: bool = True
     keys: SrtpKeys | None = None
+    other_codecs: Mapping[int, Codec] = Factory(dict)
+    other_events: frozenset[int] = frozenset()

@@ -77,6 +77,7 @@ class SessionDescriptions:
         self._index = 0
         self._protocol = "RTP/SAVP" if requires_srtp else "RTP/AVP"
         self._offered: tuple[tuple[int, Codec], ...] = ()
+        self._offered_event: int | None = None
         self._offered_crypto: Crypto | None = None
         self._crypto: tuple[Crypto, Crypto] | None = None
         self.terms: Terms | None = None
@@ -166,6 +167,7 @@ class SessionDescriptions:
         if self.terms is None and self._requires_srtp:
             crypto = offer_crypto()
         self._offered, self._offered_crypto = codecs, crypto
+        self._offered_event = event
         local = LocalAudio(
             port=self._port,
             protocol=self._protocol,
@@ -198,7 +200,16 @@ class SessionDescriptions:
             chosen = next(c for c in remote.cryptos if _answers(c, local))
             crypto = local, chosen
         self._crypto = crypto
-        self.terms = self._terms(remote, payload_type, codec, crypto)
+        terms = self._terms(remote, payload_type, codec, crypto)
+        # The answer says what things are called on the way to the other side.  On the
+        # way to us the offer did (RFC 3264 section 6.1).
+        others = {**dict(self._offered), **terms.other_codecs}
+        others.pop(payload_type, None)
+        event = self._offered_event
+        events = frozenset() if event is None else frozenset({event})
+        if terms.telephone_event is not None:
+            terms = evolve(terms, other_events=events)
+        self.terms = evolve(terms, other_codecs=others)
         return self.terms
 
     def _check_answer(self, remote: RemoteAudio) -> None:
@@ -270,6 +281,11 @@ class SessionDescriptions:
             # Music on hold is not for the agent.
             receives=is_talk,
             keys=None if crypto is None else srtp_keys(*crypto),
+            other_codecs={
+                number: other
+                for number, other in self._usable(remote)
+                if number != payload_type
+            },
         )
 
 

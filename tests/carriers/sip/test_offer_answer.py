@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.audio import PCMA, PCMU
 from chime_gateway.carriers.sip.offer_answer import NotAcceptable, SessionDescriptions
+from chime_gateway.codec.registry import decode, encode
+from chime_gateway.sim.caller.compare import correlation
+from chime_gateway.wire.rtp.dtmf import key_packets
+from chime_gateway.wire.sdp.audio_stream import OFFERED_EVENT_TYPE
 from tests.support.rfc3264 import (
     answer_faults,
     change_faults,
     read,
     reoffer_faults,
 )
+from tests.support.rtp_stream import REMOTE, StreamTestCase, speech
 from tests.support.sdp_offers import ALLOWED, KEY30, Offer, offers
 
 _HEAD = f"v=0\r\no=- 1 1 IN IP4 {ALLOWED}\r\ns=-\r\nc=IN IP4 {ALLOWED}\r\nt=0 0\r\n"
@@ -107,3 +113,62 @@ class OfferAnswerTests(SynchronousTestCase):
         ours = descriptions()
         with self.assertRaisesRegex(NotAcceptable, r"switched off \(port 0\)\Z"):
             ours.take_offer(f"{_HEAD}m=audio 0 RTP/AVP 0\r\n".encode())
+
+
+class HearingTests(StreamTestCase):
+    @settings(max_examples=60, deadline=None)
+    @given(
+        st.permutations([(0, "PCMU"), (8, "PCMA")]),
+        st.integers(1, 2),
+        st.one_of(st.none(), st.integers(96, 127)),
+        st.booleans(),
+    )
+    def test_whatever_was_agreed_on_is_heard_at_any_time(
+        self,
+        order: list[tuple[int, str]],
+        count: int,
+        event: int | None,
+        is_offered_by_us: bool,
+    ) -> None:
+        self.setUp()
+        formats = [str(number) for number, _ in order[:count]]
+        lines = [f"a=rtpmap:{number} {name}/8000" for number, name in order[:count]]
+        if event is not None:
+            formats.append(str(event))
+            lines.append(f"a=rtpmap:{event} telephone-event/8000")
+        text = f"{_HEAD}m=audio {REMOTE[1]} RTP/AVP {' '.join(formats)}\r\n"
+        body = (text + "\r\n".join(lines) + "\r\n").encode()
+        ours = descriptions()
+        if is_offered_by_us:
+            ours.make_offer()
+            terms = ours.take_answer(body)
+        else:
+            terms, _ = ours.take_offer(body)
+        self.stream.agree(terms)
+        self.stream.agree(evolve(terms, remote=("198.51.100.1", 2)))
+        self.stream.agree(terms)
+        self.assertEqual(
+            (terms.payload_type, terms.telephone_event), (order[0][0], event)
+        )
+        said = speech(0.4)[:2880]
+        for number in range(18):
+            kind, _ = order[number % count]
+            frame = said[number * 160 : number * 160 + 160]
+            if kind == 8:
+                frame = encode(PCMA, decode(PCMU, frame))
+            self.come(number, frame, payload_type=kind)
+        score, lag = correlation(decode(PCMU, said), decode(PCMU, self.ear.audio))
+        self.assertGreater(score, 0.99)
+        self.assertEqual((lag, len(self.ear.audio)), (0, 2880))
+        events = {event, OFFERED_EVENT_TYPE} if is_offered_by_us else {event}
+        if event is None:
+            return
+        for number, kind in enumerate(sorted(e for e in events if e is not None)):
+            for at, (_, payload) in enumerate(key_packets("7", 800, 160)):
+                self.come(
+                    18 + 7 * number + at,
+                    payload,
+                    payload_type=kind,
+                    timestamp=2880 + 2000 * number,
+                )
+        self.assertEqual(self.ear.digits, "7" * len(events))
