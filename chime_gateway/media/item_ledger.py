@@ -24,6 +24,7 @@ class Item:
 
     @ivar is_local: the gateway's own sound, of which the agent knows nothing.
     @ivar received_bytes: its length so far, in its session's codec.
+    @ivar half: the beginning of a sample of which the rest is still to come.
     @ivar is_complete: no more will come.
     @ivar is_of_past_session: the session that said it is not the call's any more.
     @ivar spans: where it lies in the stream, as [start, end) positions.
@@ -34,10 +35,21 @@ class Item:
     response_id: str
     is_local: bool = False
     received_bytes: int = 0
+    half: bytes = b""
     is_complete: bool = False
     is_of_past_session: bool = False
     spans: list[list[int]] = Factory(list)
     padding: int = 0
+
+    def whole_samples(self, audio: bytes, sample_bytes: int) -> bytes:
+        """
+        Its next piece, in whole samples.  The half belongs to this item: whatever is
+        said next begins with a sample of its own.
+        """
+        audio = self.half + audio
+        whole = len(audio) - len(audio) % sample_bytes
+        self.half = audio[whole:]
+        return audio[:whole]
 
     def own(self, start: int, end: int) -> None:
         """C{[start, end)} of the stream is this item's."""

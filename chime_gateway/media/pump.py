@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from chime_gateway.codec.registry import transcoder
+from chime_gateway.codec.registry import Aligner, transcoder
 from chime_gateway.codec.tone import tone
 from chime_gateway.interfaces import AgentSession, CallLeg
 from chime_gateway.media.item_ledger import Item, ItemKey
@@ -88,6 +88,9 @@ class MediaPump:
         self._observe_bridge = observe_bridge
         self._codec = leg.codec
         self._frame_bytes = leg.codec.frame_bytes
+        # What is not passed on is whole samples, too.
+        is_wide = leg.codec.sample_bytes > 1
+        self._align = Aligner(leg.codec.sample_bytes).align if is_wide else None
         self._play_queue = PlayQueue(
             leg,
             stats,
@@ -171,6 +174,8 @@ class MediaPump:
         now = self._heard_caller_at = self._quiet_since = self._clock()
         self._filled = 0
         self._stats.frames_in += len(audio) / self._frame_bytes
+        if self._align is not None:
+            audio = self._align(audio)
         recorder = self._play_queue.recorder
         if recorder is not None:
             recorder.caller(audio, now)
@@ -262,6 +267,9 @@ class MediaPump:
             return
         item = self._play_queue.item(response_id, key, now)
         item.received_bytes += len(audio)
+        sample_bytes = self._agent.traits.codec.sample_bytes
+        if sample_bytes > 1:
+            audio = item.whole_samples(audio, sample_bytes)
         if self._to_leg is not None:
             audio = self._to_leg(audio)
         self._play_queue.add(item, audio, now)
