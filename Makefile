@@ -15,7 +15,7 @@ CARRIER ?= websocket
 
 SOURCES = setup.cfg pyproject.toml $(shell find chime_gateway twisted -type f ! -name '*.pyc' ! -name dropin.cache)
 
-.PHONY: environment demo test check lint types package bench bench-kinesis bench-tools long short soak kept clean
+.PHONY: environment demo test check lint types package bench bench-kinesis bench-tools long short soak dialogs kept clean
 
 # The package is installed as its users have it, so that twistd finds the plugin.
 # What an earlier build left in build/ would be installed again.
@@ -99,6 +99,9 @@ short: $(VENV)/.long
 
 soak: $(VENV)/.long
 	PYTHONPATH=benchmarks:. $(BIN)/python suites/soak.py $(SOAK)
+
+dialogs: $(VENV)/.long
+	PYTHONPATH=benchmarks:. $(BIN)/python suites/dialogs.py $(DIALOGS)
 
 kept: $(VENV)/.long
 	PYTHONPATH=benchmarks:. $(BIN)/python suites/kept.py $(KEPT)

@@ -28,6 +28,8 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +126,20 @@ def stolen_and_all() -> tuple[int, int]:
     first = Path("/proc/stat").read_text().splitlines()[0].split()
     ticks = [int(value) for value in first[1:9]]
     return ticks[7], sum(ticks)
+
+
+def held(port: int) -> dict[str, int]:
+    """What the gateway says it holds."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as page:
+        text = page.read().decode()
+    found: Counter[str] = Counter()
+    for line in text.splitlines():
+        name, _, value = line.rpartition(" ")
+        if name.startswith("chimegw_sip_held{"):
+            found[name.split('"')[1]] += int(float(value))
+        elif name.startswith("chimegw_calls_active"):
+            found["calls"] += int(float(value))
+    return dict(found)
 
 
 def wait_for(port: int, seconds: float = 20.0) -> None:

@@ -34,6 +34,7 @@ ROOT = HERE.parent
 #: By the name of the file.
 SUITES = {
     "soak": "thousands of short calls: all comes back",
+    "dialogs": "random SIP dialogs: all comes back, and no traceback",
     "kept": "kill -9, and a database that goes away: nothing is lost",
 }
 

@@ -21,7 +21,6 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.request
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -29,7 +28,7 @@ from pathlib import Path
 import uvloop
 from load import Load, start_service
 from load_sip import SipLoad
-from run import command, free_port, rss_mb, server_env, wait_for
+from run import command, free_port, held, rss_mb, server_env, wait_for
 
 from chime_gateway.store.database import Database
 from chime_gateway.store.queries import CallQuery
@@ -51,20 +50,6 @@ FEW_DESCRIPTORS = 8
 #: the half minute for which transactions are alive at any time.
 FIRST = {"sip": 1000, "websocket": 500}
 MOST_GROWTH_MB = 5.0
-
-
-def held(port: int) -> dict[str, int]:
-    """What the gateway says it holds."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as page:
-        text = page.read().decode()
-    found: Counter[str] = Counter()
-    for line in text.splitlines():
-        name, _, value = line.rpartition(" ")
-        if name.startswith("chimegw_sip_held{"):
-            found[name.split('"')[1]] += int(float(value))
-        elif name.startswith("chimegw_calls_active"):
-            found["calls"] += int(float(value))
-    return dict(found)
 
 
 def descriptors(pid: int) -> int:
