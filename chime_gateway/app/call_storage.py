@@ -75,6 +75,7 @@ class Kept:
                 wall_time=time.time,
                 jitter=random.random,
                 recordings=self.recordings,
+                captures=_folder(settings.capture_directory),
             )
             self.guard = self.store.guard
         if settings.capture_directory:
@@ -210,3 +211,7 @@ class Kept:
         if self.store is None or self.store.writer.is_open:
             return None
         return self.store.writer.fault if self.store.writer.is_foreign else None
+
+
+def _folder(name: str) -> Path | None:
+    return Path(name) if name else None

@@ -15,7 +15,6 @@ from sqlalchemy import (
     URL,
     Connection,
     and_,
-    delete,
     func,
     make_url,
     or_,
@@ -46,6 +45,11 @@ from chime_gateway.store.entries import (
     Entry,
 )
 from chime_gateway.store.queries import CallQuery
+from chime_gateway.store.retention.rows import (
+    forget_calls,
+    forget_deliveries,
+    forget_instances,
+)
 from chime_gateway.store.rows import CallRow, DeliveryRow, StoredCall
 from chime_gateway.store.schema import (
     SchemaChanges,
@@ -58,7 +62,6 @@ from chime_gateway.store.tables import (
     DELIVERIES,
     INSTANCES,
     LIVE,
-    OVER,
     PENDING,
     TURNS,
 )
@@ -301,21 +304,23 @@ class Database:
 
     # -- retention ---------------------------------------------------------------
 
-    def delete_before(self, started_before: float) -> list[tuple[str, str]]:
-        """
-        Forget calls that are over and old, with all that belongs to them.
-
-        @return: their ids and recordings.
-        """
-        old = and_(CALLS.c.started_at < started_before, CALLS.c.state == OVER)
+    def forget_calls(self, before: float, limit: int) -> list[str]:
+        """As L{forget_calls}."""
         with self._writing.begin() as connection:
-            rows = connection.execute(
-                select(CALLS.c.call_id, CALLS.c.recording).where(old).limit(1000)
-            ).all()
-            ids = [row[0] for row in rows]
-            for table in (TURNS, DELIVERIES, CALLS):
-                connection.execute(delete(table).where(table.c.call_id.in_(ids)))
-        return [(row[0], row[1]) for row in rows]
+            check(connection)
+            return forget_calls(connection, before, limit)
+
+    def forget_deliveries(self, before: float, limit: int) -> int:
+        """As L{forget_deliveries}."""
+        with self._writing.begin() as connection:
+            check(connection)
+            return forget_deliveries(connection, before, limit)
+
+    def forget_instances(self, before: float, limit: int) -> int:
+        """As L{forget_instances}."""
+        with self._writing.begin() as connection:
+            check(connection)
+            return forget_instances(connection, before, limit)
 
 
 _APPLY: Final[Mapping[str, Callable[[Database, Connection, dict[str, Any]], None]]] = {

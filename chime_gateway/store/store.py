@@ -24,6 +24,7 @@ from chime_gateway.store.entries import CLOSED
 from chime_gateway.store.numbers import NumberGuard
 from chime_gateway.store.queries import CallQuery
 from chime_gateway.store.recordings.files import RecordingWriter
+from chime_gateway.store.retention.retention import Retention
 from chime_gateway.store.rows import CallRow, StoredCall, columns
 from chime_gateway.store.webhooks.webhooks import Webhooks
 from chime_gateway.store.writing.aside import Aside
@@ -33,14 +34,12 @@ from chime_gateway.store.writing.writer import Writer
 #: What is slow at the end is waited for so long.
 _STOP_SECONDS: Final = 10.0
 
-#: Old calls are looked for this often.
-_RETENTION_SECONDS: Final = 3600.0
-
 
 class Store:
     """
     @param in_reactor: has something run in the reactor's thread.
     @param recordings: C{None}: none are made here.
+    @param captures: the folder of captures; C{None}: none are made here.
     @raise ConfigError: the state's folder or the database's URL cannot be used.
     """
 
@@ -58,6 +57,7 @@ class Store:
         wall_time: Callable[[], float],
         jitter: Callable[[], float],
         recordings: RecordingWriter | None = None,
+        captures: Path | None = None,
     ) -> None:
         self.settings = settings
         self.guard = NumberGuard(settings.numbers, settings.numbers_key)
@@ -72,10 +72,16 @@ class Store:
         self._webhook_settings = webhooks
         self._wall_time = wall_time
         self._began_at = wall_time()
-        self._recordings = recordings
         self._in_thread = in_thread
         self._in_reactor = in_reactor
-        self._retention_at = 0.0
+        self._retention = Retention(
+            self.database,
+            settings.retention_days,
+            path_of=_nowhere if recordings is None else recordings.path_of,
+            recordings=None if recordings is None else recordings.folder,
+            captures=captures,
+            wall_time=wall_time,
+        )
         self.writer = Writer(
             self.database,
             self.journal,
@@ -144,21 +150,13 @@ class Store:
 
     def _keep_up(self) -> bool:
         """@return: there is more to do at once."""
+        if self._retention.is_under_way:
+            return self._retention.step()
         self._sweep()
         now = self._wall_time()
         if self.database.adopt_deliveries(self.settings.instance, now):
             self._wake()
-        days = self.settings.retention_days
-        if days and time.monotonic() >= self._retention_at:
-            self._retention_at = time.monotonic() + _RETENTION_SECONDS
-            gone = self.database.delete_before(now - days * 86_400)
-            for _, location in gone:
-                path = self._recordings and self._recordings.path_of(location)
-                if path:
-                    path.unlink(missing_ok=True)
-            if gone:
-                self._log.info("{count} old calls were deleted", count=len(gone))
-        return False
+        return self._retention.step()
 
 
 def _last_known(row: CallRow, turns: Sequence[Mapping[str, Any]]) -> float:
@@ -168,3 +166,7 @@ def _last_known(row: CallRow, turns: Sequence[Mapping[str, Any]]) -> float:
         ended = turn.get("ended") or turn.get("started") or 0.0
         last = max(last, row.started_at + ended)
     return float(last)
+
+
+def _nowhere(_: str) -> None:
+    """No recording is on this machine."""

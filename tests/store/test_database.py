@@ -208,6 +208,16 @@ class _Tests:
         due = self.database.due_deliveries("me", {"crm": 10})["crm"]
         self.assertEqual([row.delivery_id for row in due], ["a.1.crm", "b.1.crm"])
 
+    def test_deliveries_of_nobody_are_forgotten_once_they_are_done(self) -> None:
+        rows = [delivery(f"c{n}", 1, created_at=100.0) for n in range(3)]
+        rows[1]["state"] = DELIVERED
+        rows[2]["created_at"], rows[2]["state"] = 900.0, DELIVERED
+        self.database.apply([(DELIVERY, row) for row in rows])
+        self.assertEqual(self.database.forget_deliveries(500.0, 10), 1)
+        self.assertEqual(
+            self.database.count_deliveries("me"), {"pending": 1, "delivered": 1}
+        )
+
     def test_old_calls_are_forgotten_with_all_that_belongs_to_them(self) -> None:
         self.database.apply(
             [
@@ -218,8 +228,10 @@ class _Tests:
                 (RECORDED, {"call_id": "old", "recording": "/r/old.wav"}),
             ]
         )
-        gone = self.database.delete_before(500.0)
-        self.assertEqual(gone, [("old", "/r/old.wav")])
+        self.database.seen("gone", 100.0)
+        self.assertEqual(self.database.forget_calls(500.0, 10), ["/r/old.wav"])
+        self.assertEqual(self.database.forget_calls(500.0, 10), [])
+        self.assertEqual(self.database.forget_instances(500.0, 10), 1)
         self.assertEqual(self.ids(), ["new", "live"])
         self.assertEqual(self.database.count_deliveries("me"), {})
 

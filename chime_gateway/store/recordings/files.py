@@ -94,7 +94,7 @@ class RecordingWriter:
     """
     Implements L{chime_gateway.interfaces.Recordings}.
 
-    @param folder: where files are made.
+    @ivar folder: where files are made.
     @param location_of: how records name a file, by its path below the folder.
     @param finished: run in the thread with each file that is finished.
     @param written: run in the thread, and where there is no room for the end of a
@@ -116,7 +116,7 @@ class RecordingWriter:
     ) -> None:
         self.unwritten: dict[str, WavFile] = {}
         self.counts: Counter[str] = Counter()
-        self._folder = folder
+        self.folder = folder
         self._location_of = location_of
         self._finished = finished
         self._written = written
@@ -139,7 +139,7 @@ class RecordingWriter:
     def open(self, call_id: str, codec: Codec, started_at: float) -> WavFile:
         day = time.strftime("%Y-%m-%d", time.gmtime(started_at))
         name = f"{day}/{call_id}.wav"
-        wav = WavFile(self, self._folder / name, self._location_of(name), codec)
+        wav = WavFile(self, self.folder / name, self._location_of(name), codec)
         self.unwritten[wav.location] = wav
         return wav
 
@@ -157,7 +157,7 @@ class RecordingWriter:
     def path_of(self, location: str) -> Path | None:
         """The file of a recording, if it is on this machine."""
         name = "/".join(location.rsplit("/", 2)[-2:])
-        path = self._folder / name
+        path = self.folder / name
         if self._location_of(name) != location or not path.is_file():
             return None
         return path
@@ -226,7 +226,7 @@ class RecordingWriter:
         @return: how many files.
         """
         count = 0
-        for part in sorted(self._folder.glob(f"*/*.wav{PART}")):
+        for part in sorted(self.folder.glob(f"*/*.wav{PART}")):
             path = part.with_suffix("")
             try:
                 mend(part)
@@ -247,7 +247,7 @@ class RecordingWriter:
         """Finished files that are here, with how records name them."""
         return [
             (path, self._location_at(path))
-            for path in sorted(self._folder.glob("*/*.wav"))
+            for path in sorted(self.folder.glob("*/*.wav"))
         ]
 
     def _location_at(self, path: Path) -> str:

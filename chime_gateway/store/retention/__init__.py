@@ -1,0 +1,1 @@
+"""What is old enough goes: rows and files."""

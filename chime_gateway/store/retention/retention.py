@@ -1,0 +1,121 @@
+"""
+Retention: what is older than the operator wants goes, until nothing is left of it.
+
+It goes some at a time, so that what is written down meanwhile has its turn between.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from itertools import chain, islice
+from pathlib import Path
+from typing import Final, Protocol
+
+from twisted.logger import Logger
+
+from chime_gateway.store.retention.files import old_captures, old_recordings
+
+#: Old ones are looked for this often.
+_EVERY_SECONDS: Final = 3600.0
+
+#: So many rows, or files, at a time: some 50 ms.
+BATCH: Final = 500
+
+_DAY_SECONDS: Final = 86_400.0
+
+
+class Rows(Protocol):
+    """What a database forgets, C{limit} at a time."""
+
+    def forget_calls(self, before: float, limit: int) -> list[str]: ...
+    def forget_deliveries(self, before: float, limit: int) -> int: ...
+    def forget_instances(self, before: float, limit: int) -> int: ...
+
+
+class Retention:
+    """
+    @param days: older ones go; 0: none.
+    @param path_of: the file of a recording, if it is on this machine.
+    @param recordings: the folder where they are made; C{captures} likewise.
+    @param wall_time: Unix seconds.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        rows: Rows,
+        days: float,
+        *,
+        path_of: Callable[[str], Path | None],
+        recordings: Path | None,
+        captures: Path | None,
+        wall_time: Callable[[], float],
+    ) -> None:
+        self._rows = rows
+        self._days = days
+        self._path_of = path_of
+        self._recordings = recordings
+        self._captures = captures
+        self._wall_time = wall_time
+        self._steps: Iterator[int] | None = None
+        self._due_at = 0.0
+        self._count = 0
+
+    @property
+    def is_under_way(self) -> bool:
+        return self._steps is not None
+
+    def step(self) -> bool:
+        """
+        Some of it, if its time has come.
+
+        @return: there is more to do at once.
+        @raise Trouble: the database cannot be used now; it is begun again later.
+        """
+        if self._steps is None:
+            if not self._days or time.monotonic() < self._due_at:
+                return False
+            self._count = 0
+            self._steps = self._all(self._wall_time() - self._days * _DAY_SECONDS)
+        steps, self._steps = self._steps, None
+        count = next(steps, None)
+        if count is not None:
+            self._count += count
+            self._steps = steps
+            return True
+        self._due_at = time.monotonic() + _EVERY_SECONDS
+        if self._count:
+            self._log.info("{count} old rows and files are gone", count=self._count)
+        return False
+
+    def _all(self, before: float) -> Iterator[int]:
+        """How many went, after each batch."""
+        found = BATCH
+        while found >= BATCH:
+            recordings = self._rows.forget_calls(before, BATCH)
+            for path in map(self._path_of, filter(None, recordings)):
+                if path is not None:
+                    self._remove(path)
+            found = len(recordings)
+            yield found
+        for forget in (self._rows.forget_deliveries, self._rows.forget_instances):
+            found = BATCH
+            while found >= BATCH:
+                found = forget(before, BATCH)
+                yield found
+        files = chain(
+            old_recordings(self._recordings, before) if self._recordings else (),
+            old_captures(self._captures, before) if self._captures else (),
+        )
+        while batch := list(islice(files, BATCH)):
+            yield sum(map(self._remove, batch))
+
+    def _remove(self, path: Path) -> bool:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as exc:
+            self._log.error("an old file stays: {why}", why=str(exc))
+            return False
+        return True
