@@ -94,6 +94,8 @@ class CatchUp:
             return 0
         self.has_decided = True
         self._unsteady = self._windows = 0
+        if not self._floor:
+            self.behind = 0  # all that waits is needed on some beat
         return min(self._floor, self.behind)
 
     def caught_up(self, frames: int) -> None:
