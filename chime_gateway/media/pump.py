@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from math import inf
 from typing import Final, TypeVar
 
 from chime_gateway.codec.registry import Aligner, transcoder
@@ -113,7 +114,7 @@ class MediaPump:
         self._tone: bytes | None = None
 
         lag = leg.traits.lag_seconds
-        self._gap_seconds = GAP_SECONDS + lag
+        self._gap_seconds = inf if leg.traits.keeps_time else GAP_SECONDS + lag
         self._heard_slack_seconds = _HEARD_SLACK_SECONDS + 2 * lag
         self._heard_caller_at = self._quiet_since = clock()
         self._filled = 0

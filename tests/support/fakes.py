@@ -35,12 +35,19 @@ class RecordingLeg:
     """A caller's leg."""
 
     def __init__(
-        self, log: Log, *, buffers: bool = True, codec: Codec = PCMU, agent: str = ""
+        self,
+        log: Log,
+        *,
+        buffers: bool = True,
+        codec: Codec = PCMU,
+        agent: str = "",
+        keeps_time: bool = False,
     ) -> None:
         self.traits = CarrierTraits(
             name="websocket" if buffers else "websocket-raw",
             buffers=buffers,
             reports_playback=buffers,
+            keeps_time=keeps_time,
         )
         self.codec = codec
         self.info = CallerInfo(agent=agent, caller="+15550001", called="+15550002")

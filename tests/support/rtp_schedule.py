@@ -11,9 +11,13 @@ import random
 from collections.abc import Iterator
 
 from attrs import Factory, frozen
+from twisted.internet.task import Clock
 
+from chime_gateway.media.pump import MediaPump
+from chime_gateway.media.stats import MediaStats
 from chime_gateway.wire.rtp import packet as rtp
 from chime_gateway.wire.rtp.dtmf import key_packets
+from tests.support.fakes import RecordingAgent, RecordingLeg
 from tests.support.rtp_stream import StreamTestCase
 
 
@@ -137,7 +141,39 @@ def _sent(pattern: Pattern, rng: random.Random) -> Iterator[Sent]:
         start += size
 
 
+class _Model:
+    """What hears the caller: over the pump of a call, as it is."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._agent = RecordingAgent([])
+        self.pump = MediaPump(
+            RecordingLeg([], buffers=False, keeps_time=True),
+            MediaStats(),
+            clock.seconds,
+            keep_early=True,
+            max_queue_seconds=10.0,
+        )
+        self.pump.join(self._agent)
+        self.caller_audio = self.pump.caller_audio
+        self.gap_filled = self.pump.gap_filled
+
+    @property
+    def audio(self) -> bytes:
+        return self._agent.heard
+
+    def digit_pressed(self, digit: str) -> None:
+        """It is heard as time."""
+
+
 class ScheduleTestCase(StreamTestCase):
+    def new_ear(self) -> _Model:
+        return _Model(self.clock)
+
+    def _tick(self, when: float) -> None:
+        self._advance(when)
+        self.ear.pump.tick(when, 1)
+        self.stream.tick(when, 1)
+
     def hear(self, pattern: Pattern) -> tuple[float, int, int]:
         """
         Run it on a clock.
@@ -151,14 +187,12 @@ class ScheduleTestCase(StreamTestCase):
         tick_at = began + 0.013
         for one in came:
             while tick_at <= began + one.at:
-                self._advance(tick_at)
-                self.stream.tick(tick_at, 1)
+                self._tick(tick_at)
                 tick_at += 0.02
             self._advance(began + one.at)
             self.stream.rtp_received(one.data, self.remote)
         for _ in range(8):  # what is held back
-            self._advance(tick_at)
-            self.stream.tick(tick_at, 1)
+            self._tick(tick_at)
             tick_at += 0.02
         audio = self.ear.audio
         worst = missing = 0

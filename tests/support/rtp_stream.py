@@ -61,11 +61,15 @@ class StreamTestCase(SynchronousTestCase):
         self.clock = Clock()
         self.clock.advance(100)
         self.wall_ahead = 1_700_000_000.0
-        self.ear = Ear()
+        self.ear: Any = self.new_ear()
         self.sent: list[tuple[bytes, Any]] = []
         self.reports: list[tuple[bytes, Any]] = []
         self.random32: Callable[[], int] = lambda: 0xFFFFFF00
         self.stream = self.new_stream()
+
+    def new_ear(self) -> Any:
+        """Who listens."""
+        return Ear()
 
     def new_stream(self, terms: Terms = TERMS) -> RtpStream:
         stream = RtpStream(

@@ -51,7 +51,9 @@ from chime_gateway.wire.sip.session_timer import SessionTimer, TooSmall, answer_
 class SipLeg:
     """One side of one call (L{chime_gateway.interfaces.CallLeg})."""
 
-    traits = CarrierTraits(name="sip", buffers=False, reports_playback=False)
+    traits = CarrierTraits(
+        name="sip", buffers=False, reports_playback=False, keeps_time=True
+    )
     codec: Codec = PCMU
 
     #: Whether we called.
