@@ -270,8 +270,12 @@ class InboundLeg(SipLeg):
             super().failed()
 
     def request_received(self, incoming: Incoming) -> None:
-        method = incoming.request.method
-        if self._state is _State.RINGING and method not in ("BYE", "OPTIONS", "INFO"):
+        method, has_body = incoming.request.method, bool(incoming.request.body)
+        is_ringing = self._state is _State.RINGING
+        if is_ringing and method == "UPDATE" and not has_body:
+            self._update_early(incoming)
+            return
+        if is_ringing and method not in ("BYE", "OPTIONS", "INFO"):
             is_offer = method in ("INVITE", "UPDATE")
             incoming.respond(
                 500 if is_offer else 481,
@@ -283,6 +287,19 @@ class InboundLeg(SipLeg):
             incoming.respond(491)
             return
         super().request_received(incoming)
+
+    def _update_early(self, incoming: Incoming) -> None:
+        """Without an offer it moves the caller's Contact, and that is all."""
+        live, request = self._dialog, incoming.request
+        assert live is not None
+        try:
+            if not live.dialog.in_order(request):
+                raise BadMessage("CSeq is out of order", 500)
+            live.dialog.refresh_target(request)
+        except BadMessage as exc:
+            incoming.respond(exc.status, phrase=str(exc))
+            return
+        incoming.respond(200, extra=(live.contact(), ALLOW, SUPPORTED))
 
     def _bye(self, incoming: Incoming) -> None:
         if self._state is _State.RINGING:

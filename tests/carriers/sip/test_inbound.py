@@ -29,6 +29,18 @@ class AnswerTests(SynchronousTestCase):
         self.assertIn(b"c=IN IP4 192.0.2.10\r\n", answer.body)
         self.assertIn("sip:chimegw@192.0.2.10:5060", answer.headers["Contact"])
 
+    def test_what_is_asked_while_it_rings(self) -> None:
+        world = SipWorld()
+        world.invite()
+        tag = world.heard()[-1].to_tag
+        for method, body, status in (
+            *(("UPDATE", "", 200), ("UPDATE", SDP, 500), ("INVITE", SDP, 500)),
+            *(("OPTIONS", "", 200), ("INFO", "", 200), ("NOTIFY", "", 481)),
+        ):
+            self.assertEqual(world.asks(method, tag, body=body).status, status)
+        answer = world.asks("UPDATE", tag, cseq=1)
+        self.assertEqual(answer.status, 500)
+
     def test_an_agent_that_is_there_at_once_answers_at_once(self) -> None:
         world = SipWorld()
         world.switchboard.answers = True
