@@ -31,6 +31,19 @@ AZURE = {
 }
 
 
+class Reactor(MemoryReactorClock):
+    """As much of a reactor with threads and names as a start asks for."""
+
+    nameResolver: Any = None
+
+    def callFromThread(self, function: Any, *arguments: Any) -> None:
+        self.callLater(0, function, *arguments)
+
+    def installNameResolver(self, resolver: Any) -> Any:
+        before, self.nameResolver = self.nameResolver, resolver
+        return before
+
+
 class OptionsTests(SynchronousTestCase):
     def setUp(self) -> None:
         for name in list(os.environ):
@@ -88,7 +101,7 @@ class OptionsTests(SynchronousTestCase):
 
     def test_the_service_listens_and_its_log_is_json(self) -> None:
         self.azure()
-        reactor = MemoryReactorClock()
+        reactor = Reactor()
         options = self.parse("--port", "1234")
         options.settings = evolve(options.settings, store=None)
         service: Any = makeService(options, reactor)
@@ -108,7 +121,7 @@ class OptionsTests(SynchronousTestCase):
         self.azure()
         options = self.parse("--insecure", "--listen", "nonsense:1")
         options.settings = evolve(options.settings, store=None)
-        service = makeService(options, MemoryReactorClock())
+        service = makeService(options, Reactor())
         error = self.assertRaises(SystemExit, service.startService)
         self.assertIn("--listen nonsense:1", str(error))
         self.assertNotIn("\n", str(error))
