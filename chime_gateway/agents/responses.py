@@ -13,13 +13,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from attrs import Factory, asdict, define
+from attrs import asdict
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from chime_gateway.agents.commands import OVERDUE_SECONDS, Asked, Commands, Kind
 from chime_gateway.agents.wanted import (
     PLAIN_RESPONSE,
     AskedFor,
+    Response,
     Sort,
     Wanted,
     WantedQueue,
@@ -37,40 +38,15 @@ from chime_gateway.wire.realtime.events import (
 #: What came to nothing is asked for again after this, if the service does not say when.
 PAUSE_SECONDS: Final = 1.5
 
+#: Who is always second is not asked for any more.
+_MOST_TIMES_SECOND: Final = 10
+
 #: A service that wants to be left alone for longer is not: a caller is waiting.
 LONGEST_PAUSE_SECONDS: Final = 8.0
 
 #: The VAD's answer to a turn is created when the turn ends; if it has not come by now,
 #: none is coming that ours could be in the way of.
 VAD_SECONDS: Final = 1.0
-
-
-@define(eq=False)
-class _Response:
-    """
-    One that is being made.
-
-    @ivar wanted: what it was asked for as; C{None}: the VAD asked for it.
-    @ivar knows_until: it answers to all that was wanted until then.
-    @ivar has_begun: there is audio of it.
-    @ivar has_called: it called a tool.
-    @ivar is_unheard: it must not be: its audio is dropped.
-    @ivar is_put_off: words that somebody chose come first.
-    @ivar dropped: (item id, content index) of what was dropped of it.
-    """
-
-    wanted: Wanted | None
-    knows_until: int = 0
-    has_begun: bool = False
-    has_called: bool = False
-    is_unheard: bool = False
-    is_put_off: bool = False
-    is_cancelled: bool = False
-    dropped: dict[tuple[str, int], None] = Factory(dict)
-
-    @property
-    def is_empty(self) -> bool:
-        return not (self.has_begun or self.has_called or self.is_unheard)
 
 
 class Responses:
@@ -93,7 +69,7 @@ class Responses:
         self._is_interruptible = is_interruptible
         self._queue = WantedQueue()
         self._asked = AskedFor()
-        self._active: dict[str, _Response] = {}
+        self._active: dict[str, Response] = {}
         self._gives_names = True
         self._is_caller_speaking = False
         self._is_parting = False
@@ -147,7 +123,7 @@ class Responses:
             response.is_unheard |= not response.has_begun
             self._cancel(response_id, response)
 
-    def _cancel(self, response_id: str, response: _Response) -> None:
+    def _cancel(self, response_id: str, response: Response) -> None:
         if not response.is_cancelled:
             response.is_cancelled = True
             command = realtime_commands.cancel_response(response_id)
@@ -245,9 +221,14 @@ class Responses:
             return
         wanted = self._take_out(asked) or self._take_mistaken(asked)
         if wanted is not None and not wanted.is_moot:
-            # If we know of no other, it is one that nobody told us of.
-            pause = 0.0 if self._active else PAUSE_SECONDS
-            self._queue.put_back(wanted, self._clock.seconds() + pause)
+            wanted.times_second += 1
+            is_known = any(made.knows(wanted) for made in self._active.values())
+            if wanted.times_second > _MOST_TIMES_SECOND:
+                self._events.oddity_seen(f"unspoken.{wanted.sort.name.lower()}")
+            elif wanted.times_second == 1 or not is_known:
+                # If we know of no other, it is one that nobody told us of.
+                pause = 0.0 if self._active else PAUSE_SECONDS
+                self._queue.put_back(wanted, self._clock.seconds() + pause)
         self._go_on()
 
     def way_is_free(self) -> None:
@@ -307,7 +288,7 @@ class Responses:
         if wanted is not None:
             self._queue.discard(wanted)
             self._commands.answer(Kind.RESPONSE, wanted.name)
-        response = self._active[event.response_id] = _Response(wanted)
+        response = self._active[event.response_id] = Response(wanted)
         if not self._commands.is_waiting(Kind.ITEM):
             # It knows all that the agent was given.
             response.knows_until = self._queue.count
@@ -370,7 +351,7 @@ class Responses:
         self._events.response_done(event.response_id, status, event.detail, tokens)
         self._go_on()
 
-    def _judge(self, response: _Response, event: ResponseDone) -> None:
+    def _judge(self, response: Response, event: ResponseDone) -> None:
         """Whether what was wanted has been said."""
         wanted = response.wanted
         if response.is_unheard or response.is_cancelled:
@@ -384,7 +365,7 @@ class Responses:
             answer = self._queue.new(Sort.ANSWER, PLAIN_RESPONSE)
             self._try_again(answer, event.retry_seconds)
 
-    def _was_stopped(self, response: _Response) -> None:
+    def _was_stopped(self, response: Response) -> None:
         """Nothing of it was heard, whatever the agent thinks that it has said."""
         for item_id, content_index in response.dropped:
             command = realtime_commands.truncate_item(item_id, content_index, 0)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import Final
 
-from attrs import define, field
+from attrs import Factory, define, field
 
 from chime_gateway.wire.realtime import commands as realtime_commands
 from chime_gateway.wire.realtime.commands import Command
@@ -39,6 +39,7 @@ class Wanted:
 
     @ivar number: in the order in which things were wanted.
     @ivar is_again: it came to nothing once.
+    @ivar times_second: how often another response was first.
     @ivar not_before: when it may be asked for; seconds, monotonic.
     @ivar is_dropped: it was asked for, and is not wanted any more.
     """
@@ -47,6 +48,7 @@ class Wanted:
     sort: Sort
     command: Command = field(repr=False)
     is_again: bool = False
+    times_second: int = 0
     not_before: float = 0.0
     is_dropped: bool = False
 
@@ -63,6 +65,38 @@ class Wanted:
     def is_moot(self) -> bool:
         """If it comes to nothing, nothing is lost."""
         return self.is_dropped or self.sort is Sort.ASIDE
+
+
+@define(eq=False)
+class Response:
+    """
+    One that is being made.
+
+    @ivar wanted: what it was asked for as; C{None}: the VAD asked for it.
+    @ivar knows_until: it answers to all that was wanted until then.
+    @ivar has_begun: there is audio of it.
+    @ivar has_called: it called a tool.
+    @ivar is_unheard: it must not be: its audio is dropped.
+    @ivar is_put_off: words that somebody chose come first.
+    @ivar dropped: (item id, content index) of what was dropped of it.
+    """
+
+    wanted: Wanted | None
+    knows_until: int = 0
+    has_begun: bool = False
+    has_called: bool = False
+    is_unheard: bool = False
+    is_put_off: bool = False
+    is_cancelled: bool = False
+    dropped: dict[tuple[str, int], None] = Factory(dict)
+
+    def knows(self, wanted: Wanted) -> bool:
+        """It answers to this, too."""
+        return wanted.sort is Sort.ANSWER and wanted.number <= self.knows_until
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.has_begun or self.has_called or self.is_unheard)
 
 
 #: A response may come late that we asked for.

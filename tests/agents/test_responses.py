@@ -336,6 +336,22 @@ class ResponsesTests(SessionTestCase):
         self.done("to the turn", "completed")
         self.assertEqual(self.creates(), [""])
 
+    def test_who_is_second_for_ever_is_given_up_in_the_end(self) -> None:
+        for ask, most in (("say", 11), ("respond", 2)):
+            with self.subTest(ask):
+                self.setUp()
+                self.open()
+                for number in range(20):
+                    if number == 0:
+                        getattr(self.session, ask)(*(["Hello"] if ask == "say" else []))
+                    event_id = self.socket.ids[-1]
+                    self.started(f"r{number}", metadata={"asked_as": "another"})
+                    self.audio(f"r{number}", "i")
+                    code = "conversation_already_has_active_response"
+                    self.receive("error", error={"code": code, "event_id": event_id})
+                    self.done(f"r{number}", "completed")
+                self.assertEqual(len(self.creates()), most)
+
     def test_a_service_that_wants_no_names_is_given_none(self) -> None:
         self.open()
         self.session.respond()

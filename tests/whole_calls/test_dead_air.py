@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -14,6 +16,7 @@ from chime_gateway.sim.caller.caller import CallPlan
 from chime_gateway.sim.realtime.behaviour import Behaviour
 from chime_gateway.sim.realtime.faults.commands import CommandFault
 from chime_gateway.sim.realtime.faults.responses import ResponseFault
+from chime_gateway.sim.realtime.faults.which import Which
 from tests.support.virtual import VirtualCall
 from tests.whole_calls.test_conversations import ORDER, Server, script
 from tests.whole_calls.test_media_stream import SHORT, phrase
@@ -121,3 +124,23 @@ class DeadAirTests(SynchronousTestCase):
             {note for note in record.protocol_notes if "unanswered" in note},
             set() if has_answer else {"unanswered.response"},
         )
+
+    def test_a_race_with_the_caller_loses_nothing(self) -> None:
+        """Creates: the greeting and the answer to the tool's result, once each."""
+        for name, number, creates in (
+            ("vad_first", 1, 3),  # the greeting, again
+            ("vad_first", 2, 3),  # the answer, again
+            ("speech_after_create", 1, 3),  # the greeting, again after the turn
+            ("speech_after_create", 2, 2),  # the turn's own answer knows the result
+        ):
+            with self.subTest(name, number=number):
+                behaviour: Any = {name: Which(number, number)}
+                call = self.run_call(Behaviour(**behaviour))
+                commands = call.agents.sessions[0].log.commands
+                self.assertEqual(commands.count("response.create"), creates)
+                self.assertEqual(
+                    commands.count("response.cancel"), int(name != "vad_first")
+                )
+                (record,) = call.measures.records
+                assert record.ending is not None
+                self.assertIs(record.ending.outcome, Outcome.COMPLETED)
