@@ -92,16 +92,23 @@ def _policy(profile: SrtpProfile, key: bytes, ssrc_type: int) -> Policy:
 #: count of rollovers.
 _NOT_AUTHENTIC: Final = "authentication failure"
 
-#: A packet with this number brings a context to where the next rollover is due.  It
-#: is too far from it to be one that still comes.
-_BEFORE_ROLLOVER: Final = 0xFFFF - 256
+#: Packets that bring a context to a count of rollovers: so far from one to the next,
+#: and the last so far from the one that is looked at that it is none that still comes.
+_STEP: Final = 0x7000
+_BEFORE: Final = 256
 _DUMMY: Final = struct.Struct("!BBHII")
 
 
 class SrtpCodec:
-    """Protect what goes out, check and open what comes in."""
+    """
+    Protect what goes out, check and open what comes in.
 
-    def __init__(self, keys: SrtpKeys) -> None:
+    @param ssrc: a source that came under another key before, and C{rollovers} of it.
+    """
+
+    def __init__(
+        self, keys: SrtpKeys, ssrc: int | None = None, rollovers: int = 0
+    ) -> None:
         outbound = Session(_policy(keys.profile, keys.local, Policy.SSRC_ANY_OUTBOUND))
         inbound = Session(_policy(keys.profile, keys.remote, Policy.SSRC_ANY_INBOUND))
         self.protect: Callable[[bytes], bytes] = outbound.protect
@@ -110,6 +117,7 @@ class SrtpCodec:
         self._unprotect_rtcp = inbound.unprotect_rtcp
         self._keys = keys
         self._ssrc = b""
+        self._known = ssrc, rollovers
         self._trial: tuple[Session, Session] | None = None
 
     def unprotect(self, packet: bytes) -> bytes:
@@ -121,31 +129,48 @@ class SrtpCodec:
         except (Error, ValueError) as exc:
             if str(exc) != _NOT_AUTHENTIC or packet[8:12] == self._ssrc:
                 raise SrtpError("srtp") from exc
-            plain = self._unprotect_after_rollover(packet)
+            plain = self._unprotect_first(packet)
         self._ssrc = packet[8:12]
         return plain
 
-    def _unprotect_after_rollover(self, packet: bytes) -> bytes:
+    def _unprotect_first(self, packet: bytes) -> bytes:
         """
-        The first one of a source whose numbers began anew before anything of it
-        came (RFC 3711 section 3.3.1): its rollovers are counted from 1.
+        The first one of a source that has rollovers behind it, of which nothing came:
+        one that began near the end of its numbers, or one that counts on under a new
+        key (RFC 3711 section 3.3.1).
 
         @raise SrtpError: that is not what is wrong with it.
         """
         number = int.from_bytes(packet[2:4])
-        if number >= 0x8000:
-            raise SrtpError("srtp")
+        ssrc, rollovers = self._known
+        counts = {1} if number < 0x8000 else set()
+        if ssrc == int.from_bytes(packet[8:12]):
+            counts.update((rollovers, rollovers + 1))
+        for count in sorted(counts - {0}):
+            plain = self._unprotect_counted(packet, count * 0x10000 + number)
+            if plain is not None:
+                return plain
+        raise SrtpError("srtp")
+
+    def _unprotect_counted(self, packet: bytes, index: int) -> bytes | None:
+        """On trial first: a context that has been there cannot go back."""
         sender, receiver = self._trial or self._new_trial()
         ssrc = int.from_bytes(packet[8:12])
-        # As the other side would have made it.
-        dummy = sender.protect(_DUMMY.pack(0x80, 0, _BEFORE_ROLLOVER, 0, ssrc))
-        receiver.unprotect(dummy)
+        last = index - _BEFORE
+        # As the other side would have made them.
+        dummies = [
+            sender.protect(_DUMMY.pack(0x80, 0, at & 0xFFFF, 0, ssrc))
+            for at in (*range(last % _STEP, last, _STEP), last)
+        ]
         try:
+            for dummy in dummies:
+                receiver.unprotect(dummy)
             receiver.unprotect(packet)
-            self._unprotect(dummy)
+            for dummy in dummies:
+                self._unprotect(dummy)
             return bytes(self._unprotect(packet))
-        except (Error, ValueError) as exc:
-            raise SrtpError("srtp") from exc
+        except (Error, ValueError):
+            return None
         finally:
             # Anybody can send any number of sources.
             sender.remove_stream(ssrc)

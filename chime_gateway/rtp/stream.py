@@ -17,7 +17,7 @@ from chime_gateway.rtp.ports import Address, Received
 from chime_gateway.rtp.receiver import Listener, RtpReceiver
 from chime_gateway.rtp.reports import RtcpReports
 from chime_gateway.rtp.sender import RtpSender
-from chime_gateway.rtp.srtp import SrtpCodec
+from chime_gateway.rtp.srtp import SrtpCodec, SrtpKeys
 from chime_gateway.rtp.terms import Terms
 
 
@@ -96,9 +96,13 @@ class RtpStream:
         """Begin, or go on under other terms (a re-INVITE)."""
         before, self._terms = self._terms, terms
         if before is None or before.keys != terms.keys:
-            self._srtp = None if terms.keys is None else SrtpCodec(terms.keys)
+            self._srtp = None if terms.keys is None else self._new_srtp(terms.keys)
         for part in (self._sender, self._receiver, self._reports):
             part.agree(terms, self._srtp)
+
+    def _new_srtp(self, keys: SrtpKeys) -> SrtpCodec:
+        receiver = self._receiver
+        return SrtpCodec(keys, receiver.ssrc, receiver.reception.highest >> 16)
 
     def tick(self, now: float, due: int) -> None:
         """Once each ptime; C{due} packets have become due."""

@@ -87,6 +87,46 @@ class SrtpTests(StreamTestCase):
         forged = packets[0][:-1] + bytes([packets[0][-1] ^ 1])
         self.assertRaises(SrtpError, receiver.unprotect, forged)
 
+    @settings(max_examples=40, deadline=None)
+    @given(st.integers(0, 6), st.integers(0, 0xFFFF), st.booleans())
+    def test_rollovers_may_be_counted_on_or_anew_under_another_key(
+        self, rollovers: int, number: int, counts_on: bool
+    ) -> None:
+        near, far = self.pair(AES_128_TAG_80)
+        assert near.keys is not None and far.keys is not None
+        sender = SrtpCodec(near.keys)
+        at = rollovers * 0x10000 + number
+        if counts_on:
+            # So that its count is what it was under the key before.
+            for passed in range(at % 0x6000, at, 0x6000):
+                sender.protect(rtp.serialize(0, False, passed & 0xFFFF, 0, 7, b""))
+        receiver = SrtpCodec(far.keys, 7, rollovers)
+        for step in range(1, 70):
+            packet = rtp.serialize(0, False, (at + step) & 0xFFFF, step, 7, bytes(160))
+            plain = receiver.unprotect(sender.protect(packet))
+            self.assertEqual(plain, packet)
+
+    def test_a_source_that_counts_on_under_a_new_key_is_heard(self) -> None:
+        near, far = self.pair(AES_128_TAG_80)
+        assert near.keys is not None and far.keys is not None
+        stream = self.new_stream(far)
+        sender = SrtpCodec(near.keys)
+        number = 0
+        for number in range(0x7000, 0x38000, 1000):
+            data = rtp.serialize(0, False, number & 0xFFFF, number * 160, 7, bytes(160))
+            stream.rtp_received(sender.protect(data), REMOTE)
+        again = SrtpKeys(AES_128_TAG_80, near.keys.remote, near.keys.local)
+        sender = SrtpCodec(evolve(again, local=bytes(30)))
+        for passed in range(0, number, 0x6000):
+            sender.protect(rtp.serialize(0, False, passed & 0xFFFF, 0, 7, b""))
+        keys = SrtpKeys(AES_128_TAG_80, near.keys.local, bytes(30))
+        stream.agree(evolve(TERMS, keys=keys))
+        before = stream.stats.packets_in
+        for at in range(number + 1, number + 11):
+            data = rtp.serialize(0, False, at & 0xFFFF, at * 160, 7, bytes(160))
+            stream.rtp_received(sender.protect(data), REMOTE)
+        self.assertEqual(stream.stats.packets_in, before + 10)
+
     def test_the_key_size_is_part_of_what_must_agree(self) -> None:
         near, _ = self.pair(AES_256_TAG_80)
         _, far = self.pair(AES_128_TAG_80)
