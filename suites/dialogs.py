@@ -44,9 +44,6 @@ GAP_SECONDS = 0.15
 T1_SECONDS = 0.05
 MEDIA_TIMEOUT_SECONDS = 3.0
 
-#: Ends a call whose caller went on hold and vanished: silence is no sign then.
-MOST_SECONDS = 20.0
-
 #: For the last transactions, media time-outs and BYEs; that of a refused INVITE of
 #: ours lives 32 s whatever T1 is (RFC 3261 section 17.1.1.2).
 LINGER_SECONDS = 60.0
@@ -54,8 +51,6 @@ LINGER_SECONDS = 60.0
 SETTINGS = f"""
 [limits]
 max_calls = 1000
-max_call_seconds = {MOST_SECONDS}
-goodbye_seconds = 1.0
 
 [sip]
 calls_per_second = 1000.0

@@ -33,6 +33,9 @@ class AudioUser(Protocol):
     def audio_lost(self, byte_count: int) -> None: ...
     def audio_held(self, is_held: bool) -> None: ...
     def audio_timed_out(self, seconds: float) -> None: ...
+    def hold_unheard(self) -> None:
+        """A held line is silent, and so is one at whose end nobody is."""
+
     def audio_failed(self) -> None:
         """A bug of ours."""
 
@@ -58,6 +61,7 @@ class LegAudio:
         self._is_ticking = False
         self._ptime_ms = PTIME_MS
         self._check_at = 0.0
+        self._asked_at = 0.0
         self._lost_reported = 0
         self._stream = RtpStream(
             codec,
@@ -158,8 +162,13 @@ class LegAudio:
         if lost > 0:
             self._lost_reported += lost
             self._user.audio_lost(lost * self._codec.frame_bytes)
-        if not self._is_held and now - self._stream.heard_at >= self._timeout:
-            self._user.audio_timed_out(self._timeout)
+        heard_at = self._stream.heard_at
+        if not self._is_held:
+            if now - heard_at >= self._timeout:
+                self._user.audio_timed_out(self._timeout)
+        elif now - max(heard_at, self._asked_at) >= self._timeout:
+            self._asked_at = now
+            self._user.hold_unheard()
 
     def _tick_failed(self, failure: Failure) -> None:
         self._is_ticking = False

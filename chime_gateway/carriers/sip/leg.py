@@ -158,6 +158,16 @@ class SipLeg:
         why = f"no media from the other side for {seconds:g} s"
         self._end(Ending(Outcome.CALLER_LOST, why), says_bye=True)
 
+    def hold_unheard(self) -> None:
+        """OPTIONS tells whether the dialog is still known (RFC 3261 section 11)."""
+        if self._dialog is not None and self._is_answered():
+            self._dialog.request("OPTIONS", answered=self._is_there)
+
+    def _is_there(self, response: Response | None) -> None:
+        if response is None or response.status in (408, 481):
+            why = "nobody is there any more, on hold"
+            self._end(Ending(Outcome.CALLER_LOST, why), says_bye=True)
+
     def audio_failed(self) -> None:
         self.failed()
 

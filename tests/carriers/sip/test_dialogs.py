@@ -139,6 +139,20 @@ class RandomDialogTests(SynchronousTestCase):
 
     @settings(max_examples=50, deadline=None)
     @given(st.integers(0, 2**32))
+    def test_who_vanishes_is_not_waited_for_without_end(self, seed: int) -> None:
+        rng = random.Random(seed)
+        world = self.world()
+        world.switchboard.answers = True
+        callers = [self.caller(rng, name) for name in ("a", "b")]
+        for caller in callers:
+            world.say(caller.opening())
+        self.converse(world, rng, callers)
+        world.advance(200, 0.5)
+        self.assertEqual(world.held(), {})
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+    @settings(max_examples=50, deadline=None)
+    @given(st.integers(0, 2**32))
     def test_a_write_that_fails_is_its_own_calls_matter(self, seed: int) -> None:
         rng = random.Random(seed)
         world = self.world()
