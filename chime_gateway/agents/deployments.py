@@ -1,8 +1,9 @@
 """
 Where sessions come from: several deployments of Azure OpenAI Realtime.
 
-Which is tried when is L{chime_gateway.agents.race}'s, what the end of an attempt says
-of whom is L{chime_gateway.agents.health}'s; here attempts are made.
+Which is tried when is L{chime_gateway.agents.chooser.race}'s, what the end of an
+attempt says of whom is L{chime_gateway.agents.chooser.health}'s; here attempts are
+made.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from twisted.internet.ssl import optionsForClientTLS
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from chime_gateway.agents.breaker import Permit
-from chime_gateway.agents.choice import Candidate, Choice
+from chime_gateway.agents.chooser.breaker import Permit
+from chime_gateway.agents.chooser.choice import Candidate, Choice
+from chime_gateway.agents.chooser.health import ConnectMeasures, Health
+from chime_gateway.agents.chooser.race import Attempt, Race
 from chime_gateway.agents.credentials import Credential
-from chime_gateway.agents.health import ConnectMeasures, Health
-from chime_gateway.agents.race import Attempt, Race
 from chime_gateway.agents.session import AzureSession
 from chime_gateway.agents.websocket import connect
 from chime_gateway.audio import Codec
@@ -194,7 +195,7 @@ class _Attempt:
 
 
 class _Search:
-    """The attempts of one call (L{chime_gateway.agents.race.Attempts})."""
+    """The attempts of one call (L{chime_gateway.agents.chooser.race.Attempts})."""
 
     def __init__(
         self,

@@ -18,11 +18,12 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from chime_gateway.agents.commands import Commands, Kind
+from chime_gateway.agents.refusals import refused_session, refused_settings
 from chime_gateway.agents.responses import Responses
 from chime_gateway.agents.transcripts import Transcripts
 from chime_gateway.agents.websocket import RealtimeProtocol
 from chime_gateway.audio import Codec
-from chime_gateway.errors import AgentUnavailable, ProfileRefused, RemoteProtocolError
+from chime_gateway.errors import AgentUnavailable, RemoteProtocolError
 from chime_gateway.interfaces import AgentEvents, AgentSession, AgentTraits
 from chime_gateway.net.lean_websocket import CLOSE_NORMAL
 from chime_gateway.settings.agent_profile import AgentProfile
@@ -232,7 +233,9 @@ class AzureSession:
     def _service_error(self, event: ServiceError) -> None:
         text = f"{event.code}: {event.message}"
         asked = self._commands.refuse(event.command_id)
-        if event.fatal and self._state is not _State.CONFIGURING:
+        if self._state is _State.CONNECTING:
+            self._lose(refused_session(event, text))
+        elif event.fatal and self._state is not _State.CONFIGURING:
             self._give_up(text, CLOSE_NORMAL)
         elif asked is not None and asked.kind is Kind.TRANSCRIPT:
             self._events.transcription_failed(asked.about, "failed", text)
@@ -256,22 +259,15 @@ class AzureSession:
         about = event.param or event.message
         transcription = self._profile.transcription
         is_about_others = "session." in about and "transcription" not in about
-        if event.fatal or not event.is_about_request:
-            # Throttled or broken, whatever was asked; or the key's account.
-            self._lose(AgentUnavailable(text, misconfigured=event.is_of_account))
-            return
         if (
-            is_about_others
+            event.fatal
+            or not event.is_about_request
+            or is_about_others
             or self._refused_transcription
             or transcription is None
             or transcription.is_by_the_model
         ):
-            why = ProfileRefused(
-                f"the service refused the session's settings: {text}",
-                # The only ones in which values of a call may stand.
-                is_of_call=event.param.startswith("session.instructions"),
-            )
-            self._lose(why)
+            self._lose(refused_settings(event, text))
             return
         self._refused_transcription = text
         self._profile = evolve(

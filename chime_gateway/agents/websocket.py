@@ -26,6 +26,7 @@ from chime_gateway.errors import AgentUnavailable
 from chime_gateway.interfaces import AgentSession
 from chime_gateway.net.batch import BatchReader
 from chime_gateway.net.lean_websocket import CLOSE_NORMAL, LeanWebSocket
+from chime_gateway.wire.realtime.faults import retry_seconds
 from chime_gateway.wire.realtime.reader import MAX_EVENT_BYTES
 
 #: 400, 401, 403 and 404 are answered the same way until somebody changes a
@@ -118,7 +119,10 @@ class RealtimeProtocol(LeanWebSocket, WebSocketClientProtocol):  # type: ignore[
         if status in _HINTS:
             text += f"; {_HINTS[status]}"
         headers = getattr(self, "http_headers", None) or {}
-        return HandshakeRefused(status, text, asked_wait(headers, time.time()))
+        wait = asked_wait(headers, time.time())
+        return HandshakeRefused(
+            status, text, retry_seconds(detail) if wait is None else wait
+        )
 
 
 class _ErrorBody(msgspec.Struct):

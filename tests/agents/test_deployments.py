@@ -7,7 +7,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.agents import deployments as module
-from chime_gateway.agents.breaker import RECHECK_SECONDS
+from chime_gateway.agents.chooser.breaker import RECHECK_SECONDS
 from chime_gateway.agents.credentials import ApiKey
 from chime_gateway.agents.deployments import Deployment, Deployments
 from chime_gateway.agents.websocket import HandshakeRefused

@@ -17,8 +17,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.agents import deployments as module
-from chime_gateway.agents.breaker import LONGEST_REST_SECONDS
-from chime_gateway.agents.choice import Candidate
+from chime_gateway.agents.chooser.breaker import LONGEST_REST_SECONDS
+from chime_gateway.agents.chooser.choice import Candidate
 from chime_gateway.agents.credentials import ApiKey
 from chime_gateway.agents.deployments import Deployment, Deployments
 from chime_gateway.agents.websocket import HandshakeRefused

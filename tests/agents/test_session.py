@@ -231,6 +231,21 @@ class AzureSessionTests(SessionTestCase):
                 self.assertNotIsInstance(failure.value, ProfileRefused)
                 self.assertEqual(failure.value.misconfigured, is_for_operators)
 
+    def test_an_error_instead_of_a_session_is_not_waited_out(self) -> None:
+        for code, is_for_operators in (
+            ("rate_limit_exceeded", False),
+            ("server_error", False),
+            ("invalid_api_key", True),
+            ("model_not_found", True),
+        ):
+            with self.subTest(code):
+                session = self.session = self.new_session(PCMU)
+                session.opened(self.socket)
+                self.error(code, "No.")
+                failure = self.failureResultOf(session.ready, AgentUnavailable)
+                self.assertNotIsInstance(failure.value, ProfileRefused)
+                self.assertEqual(failure.value.misconfigured, is_for_operators)
+
     def test_a_call_that_has_another_session_is_told_nothing_more(self) -> None:
         self.session.opened(self.socket)
         self.session.forget_call()

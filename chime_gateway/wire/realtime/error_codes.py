@@ -32,10 +32,11 @@ FATAL_ERRORS: Final = ACCOUNT_ERRORS | {"session_expired"}
 
 #: Words of codes and types that say nothing of what was asked for: C{server_error},
 #: C{rate_limit_exceeded}, C{service_unavailable}, C{internal_error}, C{timeout} ...
-#: The type alone does not tell: that of C{rate_limit_exceeded} varies.
+#: The type alone does not tell: that of C{rate_limit_exceeded} varies.  A number is
+#: the status that HTTP has for it.
 _PASSING: Final = re.compile(
     r"server_error|rate_limit|too_many|unavailable|internal|timeout|timed_out|overload"
-    r"|capacity|quota"
+    r"|capacity|quota|\A(?:408|429|5\d\d)\Z"
 )
 
 #: The code of this one is not documented, its wording is: our count of played

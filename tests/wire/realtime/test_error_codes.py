@@ -18,7 +18,7 @@ REQUEST = (
 PASSING = (
     *("server_error", "internal_server_error", "rate_limit_exceeded", "rate_limited"),
     *("too_many_requests", "service_unavailable", "timeout", "request_timed_out"),
-    *("engine_overloaded", "insufficient_quota"),
+    *("engine_overloaded", "insufficient_quota", 408, 429, 500, "503"),
 )
 
 

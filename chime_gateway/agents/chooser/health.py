@@ -17,8 +17,8 @@ from attrs import frozen
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger, LogLevel
 
-from chime_gateway.agents.breaker import RECHECK_SECONDS, Permit, State
-from chime_gateway.agents.choice import Candidate, Choice
+from chime_gateway.agents.chooser.breaker import RECHECK_SECONDS, Permit, State
+from chime_gateway.agents.chooser.choice import Candidate, Choice
 from chime_gateway.errors import AgentUnavailable, ProfileRefused
 
 _RESTS: Final = (State.OPEN, State.MISCONFIGURED)

@@ -12,7 +12,7 @@ from math import inf
 
 from attrs import Factory, define
 
-from chime_gateway.agents.breaker import Breaker, Permit
+from chime_gateway.agents.chooser.breaker import Breaker, Permit
 from chime_gateway.settings.values import DeploymentSettings
 
 

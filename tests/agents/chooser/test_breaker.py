@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from chime_gateway.agents.breaker import (
+from chime_gateway.agents.chooser.breaker import (
     LONGEST_REST_SECONDS,
     RECHECK_SECONDS,
     Breaker,

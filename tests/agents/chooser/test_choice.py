@@ -6,7 +6,7 @@ from random import Random
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from chime_gateway.agents.choice import Candidate, Choice
+from chime_gateway.agents.chooser.choice import Candidate, Choice
 from chime_gateway.settings.values import DeploymentSettings
 
 

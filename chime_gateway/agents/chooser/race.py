@@ -15,8 +15,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from chime_gateway.agents.breaker import Permit
-from chime_gateway.agents.choice import Candidate, Choice
+from chime_gateway.agents.chooser.breaker import Permit
+from chime_gateway.agents.chooser.choice import Candidate, Choice
 from chime_gateway.errors import AgentUnavailable, ProfileRefused
 from chime_gateway.interfaces import AgentSession
 from chime_gateway.net.timer import Timer

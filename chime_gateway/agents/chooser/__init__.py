@@ -1,0 +1,1 @@
+"""Which deployment has a call."""
