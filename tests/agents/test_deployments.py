@@ -151,6 +151,19 @@ class DeploymentsTests(SynchronousTestCase):
         self.assertEqual(agents.health.hedges, {"b": 24})
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_who_keeps_somebody_waiting_is_not_asked_first(self) -> None:
+        agents = self.agents("c", "b", "a")
+        first = self.open(agents)
+        self.clock.advance(2.0)
+        self.open(agents)
+        self.assertEqual(self.names(), ["a", "b", "b"])
+        self.pending[1].callback(RecordingAgent([]))
+        self.successResultOf(first)
+        self.open(agents)
+        self.pending[0].callback(RecordingAgent([]))
+        self.open(agents)
+        self.assertEqual(self.names(), ["a", "b", "b", "b", "a"])
+
     def test_who_was_only_slow_is_closed_and_not_held_to_be_at_fault(self) -> None:
         agents = self.agents("b", "a")
         opening = self.open(agents)

@@ -256,6 +256,7 @@ class FaultSchedule:
         for service in self.services.values():
             self.test.assertEqual(service.running, set())
             self.test.assertFalse(self.candidate(service.name).breaker.is_probed)
+            self.test.assertEqual(self.candidate(service.name).breaker.overdue, 0)
 
 
 class FaultScheduleTests(SynchronousTestCase):

@@ -45,19 +45,26 @@ class State(Enum):
 
 class Permit:
     """
-    One attempt that is under way.  It is settled once: by L{succeeded}, L{failed} or
-    L{dropped}.
+    One attempt that is under way.  It is settled once: by L{succeeded}, L{failed},
+    L{could_not_begin} or L{dropped}.
 
     @ivar is_probe: it finds out for all.
     """
 
-    __slots__ = ("_breaker", "_is_settled", "_round", "is_probe")
+    __slots__ = ("_breaker", "_is_overdue", "_is_settled", "_round", "is_probe")
 
     def __init__(self, breaker: Breaker, number: int, is_probe: bool) -> None:
         self.is_probe = is_probe
         self._breaker = breaker
         self._round = number
         self._is_settled = False
+        self._is_overdue = False
+
+    def note_overdue(self) -> None:
+        """Another deployment is tried beside it: the next call need not wait here."""
+        if not self._is_settled and not self._is_overdue:
+            self._is_overdue = True
+            self._breaker.overdue += 1
 
     def succeeded(self) -> bool:
         """@return: the state has changed; of the others likewise."""
@@ -97,6 +104,7 @@ class Permit:
         if self._is_settled:
             return False
         self._is_settled = True
+        self._breaker.overdue -= self._is_overdue
         if self._breaker._probe is self:
             self._breaker._probe = None
         return True
@@ -107,9 +115,11 @@ class Breaker:
     @ivar rests_until: it is not tried before this time (of the clock).
     @ivar why: of the last failure; empty while it is closed.
     @ivar failures: rounds in a row that failed.
+    @ivar overdue: attempts that take too long and have no end yet.
     """
 
     def __init__(self) -> None:
+        self.overdue = 0
         self.rests_until = 0.0
         self.why = ""
         self.failures = 0

@@ -2,7 +2,8 @@
 Which of several deployments is tried next.
 
 Those of the lowest priority number first, and of these by chance, as their weights
-say.  Time and chance are arguments, what an attempt is is not known here.
+say; but whoever keeps somebody waiting just now goes behind the others.  Time and
+chance are arguments, what an attempt is is not known here.
 """
 
 from __future__ import annotations
@@ -58,8 +59,8 @@ class Choice:
         usable = self.usable(passed)
         if not usable:
             return None
-        best = usable[0].settings.priority
-        chosen = self._draw([c for c in usable if c.settings.priority == best])
+        best = min(_rank(candidate) for candidate in usable)
+        chosen = self._draw([c for c in usable if _rank(c) == best])
         return chosen, chosen.breaker.take(self._clock())
 
     def next_rest_end(self, passed: Collection[Candidate]) -> float:
@@ -88,3 +89,7 @@ class Choice:
             if point < 0:
                 return candidate
         return equals[-1]
+
+
+def _rank(candidate: Candidate) -> tuple[bool, int]:
+    return candidate.breaker.overdue > 0, candidate.settings.priority

@@ -144,6 +144,8 @@ class Race:
         share = left / (1 + sum(1 for other in others if other not in self._failed))
         patience = min(share, self._hedge_seconds) if self._hedge_seconds else share
         self._hedge_at = now + patience
+        for one in self._running.values():
+            one.permit.note_overdue()
         if self._running:
             self._attempts.hedged(candidate)
         attempt = self._attempts.begin(candidate, share)
