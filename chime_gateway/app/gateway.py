@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gc
 import secrets
-import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
@@ -27,7 +26,7 @@ from chime_gateway import __version__
 from chime_gateway.app.advice import advice
 from chime_gateway.app.call_storage import Kept
 from chime_gateway.app.compose import Composition, roster_of
-from chime_gateway.app.log import json_log_observer
+from chime_gateway.app.log_destination import ProcessLog
 from chime_gateway.app.signals import Signals
 from chime_gateway.call.table import CallTable
 from chime_gateway.errors import ConfigError
@@ -57,6 +56,7 @@ class GatewayService(MultiService):
     @ivar ports: what is listened on, once started.
     @ivar composition: once started; C{calls}, C{kept} and C{sip} are of it.
     @param read_again: the settings as they are now, for SIGHUP.
+    @param log: the application's, if it asks for one.
     """
 
     _log = Logger()
@@ -66,8 +66,10 @@ class GatewayService(MultiService):
         settings: GatewaySettings,
         reactor: Any,
         read_again: Callable[[], GatewaySettings] | None = None,
+        log: ProcessLog | None = None,
     ) -> None:
         super().__init__()
+        self._process_log = log
         self._settings = settings
         self._reactor = reactor
         self._read_again = read_again
@@ -75,6 +77,7 @@ class GatewayService(MultiService):
         self._signals = Signals(reactor, self._hurry, self.reload)
         self.ports: list[IListeningPort] = []
         self.metrics = Metrics()
+        self.metrics.log = None if log is None else log.thread
         self.composition: Composition
         self.calls: CallTable
         self.kept: Kept
@@ -85,12 +88,15 @@ class GatewayService(MultiService):
     def setServiceParent(self, parent: Any) -> None:
         super().setServiceParent(parent)
         # The application of twistd chooses its log by this component, unless
-        # --logger or --logfile says otherwise.
-        if hasattr(parent, "setComponent"):
-            parent.setComponent(ILogObserver, json_log_observer(sys.stdout))
+        # --logger says otherwise.
+        if self._process_log is not None and hasattr(parent, "setComponent"):
+            parent.setComponent(ILogObserver, self._process_log.observer)
 
     def startService(self) -> None:
         super().startService()
+        if self._process_log is not None:
+            # Here, as this is the process that stays: a daemon has left its parent.
+            self._process_log.thread.start()
         try:
             self._start()
         except ConfigError as exc:

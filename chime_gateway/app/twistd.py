@@ -7,6 +7,7 @@ install one.
 
 from __future__ import annotations
 
+import atexit
 import json
 import sys
 from datetime import date
@@ -116,6 +117,12 @@ def makeService(options: Options, reactor: Any = None) -> IService:
 
         use_monotonic_clock(reactor)
     from chime_gateway.app.gateway import GatewayService
+    from chime_gateway.app.log_destination import log_of
 
-    service: IService = GatewayService(options.settings, reactor, options.read)
+    try:
+        log = log_of({} if options.parent is None else options.parent, reactor)
+    except ConfigError as exc:
+        raise SystemExit(f"chimegw: {exc}") from exc
+    atexit.register(log.thread.close)
+    service: IService = GatewayService(options.settings, reactor, options.read, log)
     return service

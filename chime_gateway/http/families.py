@@ -70,6 +70,28 @@ class CaptureCounts(Protocol):
     counts: Counter[str]
 
 
+class LogCounts(Protocol):
+    """What is counted of the log."""
+
+    lost: int
+
+    @property
+    def waiting(self) -> int: ...
+
+
+def log_families(log: LogCounts) -> Iterator[Metric]:
+    yield GaugeMetricFamily(
+        "chimegw_log_lines_waiting",
+        "Lines that nobody has taken from the log yet.",
+        value=log.waiting,
+    )
+    yield CounterMetricFamily(
+        "chimegw_log_lines_lost",
+        "Lines that nobody took from the log in time, or that could not be written.",
+        value=log.lost,
+    )
+
+
 def kept_families(kept: KeptCounts) -> Iterator[Metric]:
     store = kept.store
     if store is not None:

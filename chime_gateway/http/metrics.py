@@ -22,12 +22,14 @@ from chime_gateway.http.families import (
     ControlCounts,
     KeptCounts,
     KinesisCounts,
+    LogCounts,
     SipCounts,
     agent_families,
     by_label,
     control_families,
     kept_families,
     kinesis_families,
+    log_families,
     sip_families,
 )
 from chime_gateway.media.stats import MediaStats
@@ -61,6 +63,7 @@ class Metrics(Collector):
     @ivar agents: where sessions come from.
     @ivar sip: the SIP carrier, if there is one; C{kinesis} likewise.
     @ivar kept: what is kept of calls.
+    @ivar log: the process's, if a thread writes it.
     @ivar control: of calls, by the SIP media application, if there is one.
     """
 
@@ -73,6 +76,7 @@ class Metrics(Collector):
         self.kinesis: KinesisCounts | None = None
         self.control: ControlCounts | None = None
         self.kept: KeptCounts | None = None
+        self.log: LogCounts | None = None
         self._finished = MediaStats()
         self._outcomes: Counter[tuple[str, str]] = Counter()
         self._sessions: Counter[str] = Counter()
@@ -235,6 +239,8 @@ class Metrics(Collector):
             yield from sip_families(self.sip)
         if self.kept is not None:
             yield from kept_families(self.kept)
+        if self.log is not None:
+            yield from log_families(self.log)
         if self.control is not None:
             yield from control_families(self.control)
         if self.kinesis is not None:

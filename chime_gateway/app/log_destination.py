@@ -1,0 +1,111 @@
+"""
+Where the log goes, as the options of C{twistd} or C{twist} have it; a thread writes
+it wherever that is.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any, Final
+
+from attrs import frozen
+from twisted.internet.interfaces import IReactorFromThreads
+from twisted.logger import ILogObserver, LegacyLogObserverWrapper
+from twisted.python.logfile import LogFile
+
+from chime_gateway.app.log import json_log_observer
+from chime_gateway.app.log_thread import (
+    LogThread,
+    Output,
+    QueuedObserver,
+    QueuedOutput,
+    RawOutput,
+)
+from chime_gateway.errors import ConfigError
+
+#: Where a daemon of twistd logs if nothing is said.
+_DAEMONS_FILE: Final = "twistd.log"
+
+
+@frozen
+class ProcessLog:
+    """
+    @ivar observer: takes what is logged, and never waits.
+    @ivar thread: to be started in the process that stays.
+    """
+
+    observer: ILogObserver
+    thread: LogThread
+
+
+def log_to(
+    output: Output, new_observer: Callable[[Any], Any] = json_log_observer
+) -> ProcessLog:
+    """
+    @param new_observer: of something that can be written to.
+    """
+    thread = LogThread(new_observer(output))
+    return ProcessLog(new_observer(QueuedOutput(thread, output)), thread)
+
+
+def log_by(observer: Any) -> ProcessLog:
+    """
+    @param observer: one of Twisted's, of either kind, which may block.
+    """
+    if not ILogObserver.providedBy(observer):
+        observer = LegacyLogObserverWrapper(observer)
+    thread = LogThread(observer)
+    return ProcessLog(QueuedObserver(thread, observer), thread)
+
+
+def standard_output(stream: Any) -> Output:
+    """
+    @param stream: C{sys.stdout}, or what stands in its place.
+    """
+    try:
+        return RawOutput(stream.fileno())
+    except (AttributeError, OSError):
+        # None where there is no standard output; in memory in tests.
+        return RawOutput(os.open(os.devnull, os.O_WRONLY)) if stream is None else stream
+
+
+def log_of(options: Any, reactor: IReactorFromThreads) -> ProcessLog:
+    """
+    The log that the options of C{twistd} or C{twist} ask for.  An observer of the
+    operator's own (C{--logger}) comes before it, and is called as Twisted does.
+
+    @param options: changed if the program makes its log of them.
+
+    @raise ConfigError: there can be none there.
+    """
+    if "fileLogObserverFactory" in options:
+        output = standard_output(options["logFile"])
+        log = log_to(output, options["fileLogObserverFactory"])
+        options["fileLogObserverFactory"] = lambda _: log.observer
+        return log
+    if options.get("syslog"):
+        from twisted.python import syslog
+
+        return log_by(syslog.SyslogObserver(options.get("prefix", "")).emit)
+    name, stays = options.get("logfile"), options.get("nodaemon", True)
+    if name == "-" and not stays:
+        raise ConfigError("--logfile -: a daemon has no standard output")
+    if name == "-" or (stays and not name):
+        return log_to(standard_output(sys.stdout))
+    try:
+        file = LogFile.fromFullPath(name or _DAEMONS_FILE)
+    except OSError as exc:
+        raise ConfigError(f"--logfile {name or _DAEMONS_FILE}: {exc}") from exc
+    log = log_to(file)
+    # As twistd has it: unless somebody else wants that signal.
+    if not signal.getsignal(signal.SIGUSR1):
+
+        def rotate(*_: object) -> None:
+            # The thread writes it, so the thread has it rotated.
+            reactor.callFromThread(log.thread.put, file.rotate)
+
+        signal.signal(signal.SIGUSR1, rotate)
+    return log

@@ -1,0 +1,192 @@
+"""The log as the process writes it: to whom does not read, to files, at the end."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.error import ProcessDone
+from twisted.internet.task import deferLater
+from twisted.internet.utils import getProcessOutput
+
+from chime_gateway.audio import PCMU
+from chime_gateway.sim.caller.caller import CallPlan, CallReport
+from chime_gateway.sim.caller.dial import place_call
+from tests.integration.test_twistd import RUN, Twistd, environment
+from tests.support.base import ReactorTestCase
+from tests.support.files import temporary_folder
+from tests.whole_calls.test_media_stream import SHORT, phrase
+
+#: The same with room for so few lines that calls alone fill it.
+RUN_WITH_LITTLE_ROOM = f"""
+from functools import partial
+import chime_gateway.app.log_destination as log
+log.LogThread = partial(log.LogThread, max_lines=12)
+{RUN}
+"""
+
+#: A pipe holds a page at least; the log of two calls is longer.
+PIPE_BYTES = 4096
+
+
+class LogTests(ReactorTestCase):
+    timeout = 60
+
+    def setUp(self) -> None:
+        from twisted.internet import reactor
+
+        self.reactor: Any = reactor
+        self.folder = temporary_folder(self)
+
+    async def start(self, *before: str, run: str = RUN) -> tuple[Twistd, Any]:
+        """
+        @param before: options of twistd itself.
+        """
+        twistd = Twistd()
+        words = ["-c", run, "-n", "--pidfile=", *before, "chimegw"]
+        process = self.reactor.spawnProcess(
+            twistd,
+            sys.executable,
+            [sys.executable, *words, "--simulate", "--port", "0"],
+            environment(str(self.folder)),
+        )
+        self.addCleanup(self.end, twistd, process)
+        return twistd, process
+
+    def end(self, twistd: Twistd, process: Any) -> Deferred[None] | None:
+        """One that a failed test has left."""
+        if twistd.ended.called:
+            return None
+        process.resumeProducing()
+        process.signalProcess("KILL")
+        return twistd.ended.addErrback(lambda _: None)
+
+    async def until(self, twistd: Twistd, text: str) -> None:
+        while text not in twistd.text:
+            if twistd.ended.called:
+                self.fail(twistd.text)
+            await deferLater(self.reactor, 0.02)
+
+    async def unread(self, run: str = RUN) -> tuple[Twistd, Any]:
+        """A gateway that is ready, and whose log nobody reads from now on."""
+        twistd, process = await self.start(run=run)
+        await self.until(twistd, "is ready for calls")
+        process.pauseProducing()
+        fcntl.fcntl(process.pipes[1].fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        return twistd, process
+
+    async def calls(self, port: int | None, count: int) -> list[CallReport]:
+        """So many at once."""
+        plan = CallPlan(utterances=(phrase(PCMU, *SHORT),), answer_seconds=5.0)
+        url = f"ws://127.0.0.1:{port}/stream"
+        return await gatherResults(
+            [place_call(url, plan, PCMU, reactor=self.reactor) for _ in range(count)]
+        )
+
+    async def page(self, port: int | None, path: str) -> str:
+        url = f"http://127.0.0.1:{port}{path}"
+        read = f"print(u.urlopen({url!r}, timeout=5).read().decode())"
+        out: bytes = await getProcessOutput(
+            sys.executable,
+            ("-c", f"import urllib.request as u; {read}"),
+            reactor=self.reactor,
+        )
+        return out.decode()
+
+    async def lines_lost(self, port: int | None) -> int:
+        page = await self.page(port, "/metrics")
+        found = re.search(r"^chimegw_log_lines_lost_total (\d+)", page, re.MULTILINE)
+        assert found is not None, page
+        return int(found[1])
+
+    async def test_calls_go_on_while_nobody_reads_and_nothing_is_lost(self) -> None:
+        twistd, process = await self.unread()
+        port = twistd.port()
+        reports = await self.calls(port, 6)
+        self.assertEqual([r.error for r in reports], [""] * 6)
+        self.assertEqual([r.unanswered for r in reports], [0] * 6)
+        health = json.loads(await self.page(port, "/health"))
+        self.assertEqual((health["status"], health["calls_active"]), ("ok", 0))
+        self.assertEqual(await self.lines_lost(port), 0)
+        process.resumeProducing()
+        process.signalProcess("TERM")
+        end = await twistd.ended.addErrback(lambda failure: failure.value)
+        self.assertIsInstance(end, ProcessDone)
+        names = [e["event"].split()[0] for e in twistd.events()]
+        self.assertEqual(names.count("call.started"), 6)
+        self.assertEqual(names.count("call.ended"), 6)
+        self.assertEqual(twistd.events()[-1]["event"], "Server Shut Down.")
+
+    async def test_what_was_lost_is_counted_and_told_of(self) -> None:
+        twistd, process = await self.unread(RUN_WITH_LITTLE_ROOM)
+        port = twistd.port()
+        reports = await self.calls(port, 12)
+        self.assertEqual([r.error for r in reports], [""] * 12)
+        lost = await self.lines_lost(port)
+        self.assertGreater(lost, 0)
+        process.resumeProducing()
+        await self.until(twistd, "lines were lost")
+        process.signalProcess("TERM")
+        await twistd.ended.addErrback(lambda failure: failure.value)
+        told = sum(e["lost"] for e in twistd.events() if "were lost" in e["event"])
+        self.assertEqual(told, lost)
+
+    async def test_an_end_that_nobody_reads_of_is_an_end(self) -> None:
+        twistd, process = await self.unread()
+        await self.calls(twistd.port(), 6)
+        process.signalProcess("TERM")
+        # Its pipe is at its end only when it was read to that.
+        while process.pid is not None:
+            await deferLater(self.reactor, 0.02)
+        process.resumeProducing()
+        end = await twistd.ended.addErrback(lambda failure: failure.value)
+        self.assertIsInstance(end, ProcessDone)
+        self.assertNotIn("Fatal", twistd.text)
+
+    async def test_a_file_is_written_and_rotated_by_signal(self) -> None:
+        path = self.folder / "gateway.log"
+        twistd, process = await self.start(f"--logfile={path}")
+        await self.until_in(path, "is ready for calls")
+        process.signalProcess(signal.SIGUSR1)
+        await self.until_in(self.folder / "gateway.log.1", "is ready for calls")
+        process.signalProcess("TERM")
+        end = await twistd.ended.addErrback(lambda failure: failure.value)
+        self.assertIsInstance(end, ProcessDone)
+        self.assertEqual(twistd.text, "")
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        self.assertEqual(lines[-1]["event"], "Server Shut Down.")
+
+    async def test_a_daemon_has_its_log_in_a_file(self) -> None:
+        path, pid = self.folder / "twistd.log", self.folder / "pid"
+        words = ["-c", RUN, f"--pidfile={pid}", f"--rundir={self.folder}"]
+        words += [f"--logfile={path}", "chimegw", "--simulate", "--port", "0"]
+        await getProcessOutput(
+            sys.executable,
+            words,
+            env=environment(str(self.folder)),
+            reactor=self.reactor,
+            errortoo=True,
+        )
+        self.addCleanup(self.end_daemon, pid)
+        await self.until_in(path, "is ready for calls")
+        os.kill(int(pid.read_text()), signal.SIGTERM)
+        await self.until_in(path, "Server Shut Down.")
+        text = path.read_text()
+        self.assertEqual(text.count("starting up"), 1)
+        self.assertEqual(text.count("is ready for calls"), 1)
+
+    def end_daemon(self, pid: Path) -> None:
+        """One that a failed test has left."""
+        if pid.exists():
+            os.kill(int(pid.read_text()), signal.SIGKILL)
+
+    async def until_in(self, path: Path, text: str) -> None:
+        while not path.exists() or text not in path.read_text():
+            await deferLater(self.reactor, 0.02)
