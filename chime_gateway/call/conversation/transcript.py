@@ -191,7 +191,8 @@ class Transcript:
                 return
             turn = self._open[item_id] = self._begin(Speaker.AGENT, at)
         if is_final:
-            turn.text = text
+            # A service forgets the text of what was truncated.
+            turn.text = text or turn.text
             turn.has_text = True
         elif not turn.has_text:
             turn.text += text
@@ -204,6 +205,8 @@ class Transcript:
         if turn is None:
             return
         turn.ended = at
+        # It may have been cut before its turn to be heard came.
+        turn.started = min(turn.started, at)
         turn.heard_ms = (turn.heard_ms or 0) + heard_ms
         turn.spoken_ms = (turn.spoken_ms or 0) + spoken_ms
         turn.is_interrupted = turn.is_interrupted or is_cut

@@ -79,6 +79,14 @@ class TranscriptTests(SynchronousTestCase):
         (turn,) = self.transcript.settle(3.4)
         self.assertEqual(turn.text, "Good mor")
 
+    def test_they_are_kept_if_the_service_has_forgotten_its_text(self) -> None:
+        self.transcript.agent_began("i", 1.0)
+        self.transcript.agent_said("i", "Good mor", False, 1.0)
+        self.transcript.agent_heard("i", 200, 400, True, 1.4)
+        self.transcript.agent_said("i", "", True, 1.5)
+        (turn,) = self.transcript.settle(1.6)
+        self.assertEqual(turn.text, "Good mor")
+
     def test_turns_are_numbered_by_their_beginnings(self) -> None:
         self.transcript.caller_began("u1", 0.0)
         self.transcript.note(Speaker.KEYPAD, 0.5, "1")

@@ -137,7 +137,8 @@ class SpokenCall(ConversationTestCase):
         self.assertEqual(numbers, sorted(set(numbers)))
         # The agent speaks its items in order, so turns and items match one by one.
         for turn, ms in zip(told, sent.values(), strict=True):
-            assert turn.heard is not None
+            assert turn.heard is not None and turn.ended is not None
+            self.assertLessEqual(turn.started, turn.ended)
             assert turn.heard.heard_ms is not None, turn
             assert turn.heard.spoken_ms is not None, turn
             self.assertLessEqual(0, turn.heard.heard_ms)
