@@ -20,6 +20,7 @@ from chime_gateway.agents.commands import OVERDUE_SECONDS, Asked, Commands, Kind
 from chime_gateway.agents.wanted import (
     PLAIN_RESPONSE,
     AskedFor,
+    Begun,
     Response,
     Sort,
     Wanted,
@@ -70,6 +71,7 @@ class Responses:
         self._queue = WantedQueue()
         self._asked = AskedFor()
         self._active: dict[str, Response] = {}
+        self._begun = Begun()
         self._gives_names = True
         self._is_caller_speaking = False
         self._is_parting = False
@@ -328,9 +330,23 @@ class Responses:
         if response.is_unheard:
             response.dropped[event.item_id, event.content_index] = None
             return False
-        if event.audio:
+        if event.audio and not response.has_begun:
             response.has_begun = True
+            self._begun.add((event.item_id, event.content_index), response)
         return True
+
+    def unheard(self, item_id: str, content_index: int) -> None:
+        """It was cut before anything of it was heard."""
+        response = self._begun.take((item_id, content_index))
+        if response is None or self._is_closed:
+            return
+        # As if no audio of it had come.
+        response.has_begun = False
+        response.is_unheard = True
+        if response not in self._active.values():
+            self._was_stopped(response)
+            # Whoever has cut it has more to say first.
+            self._wait_until(self._clock.seconds())
 
     def tool_called(self, response_id: str) -> None:
         """@param response_id: empty: it is not said which."""

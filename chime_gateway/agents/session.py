@@ -169,6 +169,8 @@ class AzureSession:
     def truncate(self, item_id: str, content_index: int, played_ms: int) -> None:
         command = commands.truncate_item(item_id, content_index, played_ms)
         self._commands.ask(Kind.TRUNCATE, command, item_id)
+        if played_ms == 0:
+            self._responses.unheard(item_id, content_index)
 
     def say(self, instructions: str, *, is_last: bool = False) -> None:
         command = commands.create_response(instructions)

@@ -74,7 +74,7 @@ class Response:
 
     @ivar wanted: what it was asked for as; C{None}: the VAD asked for it.
     @ivar knows_until: it answers to all that was wanted until then.
-    @ivar has_begun: there is audio of it.
+    @ivar has_begun: there is audio of it, which was not cut before it was heard.
     @ivar has_called: it called a tool.
     @ivar is_unheard: it must not be: its audio is dropped.
     @ivar is_put_off: words that somebody chose come first.
@@ -99,8 +99,24 @@ class Response:
         return not (self.has_begun or self.has_called or self.is_unheard)
 
 
-#: A response may come late that we asked for.
+#: A response may come late that we asked for, or wait behind others to be heard.
 _REMEMBERED: Final = 32
+
+
+class Begun:
+    """Responses by what begins them: (item id, content index) of their first audio."""
+
+    def __init__(self) -> None:
+        self._responses: dict[tuple[str, int], Response] = {}
+
+    def add(self, part: tuple[str, int], response: Response) -> None:
+        self._responses[part] = response
+        if len(self._responses) > _REMEMBERED:
+            del self._responses[next(iter(self._responses))]
+
+    def take(self, part: tuple[str, int]) -> Response | None:
+        """The one that begins with this."""
+        return self._responses.pop(part, None)
 
 
 class AskedFor:
@@ -198,13 +214,17 @@ class WantedQueue:
 
     def put_back(self, wanted: Wanted, not_before: float = 0.0) -> None:
         """
-        It was asked for and came to nothing; it keeps its place.
+        It was asked for and came to nothing; it keeps its place among words.
 
         @param not_before: when it may be asked for again.
         """
         wanted.not_before = not_before
         if wanted.sort is not Sort.ANSWER:
-            self._wanted.insert(0, wanted)
+            index = sum(
+                other.sort is not Sort.ANSWER and other.number < wanted.number
+                for other in self._wanted
+            )
+            self._wanted.insert(index, wanted)
         elif not any(other.sort is Sort.ANSWER for other in self._wanted):
             self._wanted.append(wanted)
 
