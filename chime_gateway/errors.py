@@ -8,6 +8,7 @@ Exceptions raised by the gateway.
     * L{CallRefused} -- a new call cannot be taken now
         * L{UnknownAgent} -- nor ever, as it asks for nobody
         * L{NoWayOut} -- nor ever, as there is nothing to dial through
+        * L{CallInDoubt} -- or it was, and its telephone rings
     * L{AgentUnavailable} -- no agent session could be opened
         * L{ProfileRefused} -- with the settings of this agent; others may be
     * L{TransferFailed} -- the caller is still here
@@ -43,6 +44,10 @@ class UnknownAgent(CallRefused):
 
 class NoWayOut(CallRefused):
     """A call of ours has no way to go; the text names what to set."""
+
+
+class CallInDoubt(CallRefused):
+    """Nobody knows whether a call of ours was placed; again, it may ring twice."""
 
 
 class AgentUnavailable(GatewayError):

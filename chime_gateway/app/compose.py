@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred
@@ -27,6 +28,8 @@ from chime_gateway.call.table import CallTable
 from chime_gateway.carriers.media_stream.credentials import StreamAuth
 from chime_gateway.carriers.media_stream.listener import StreamListener, StreamResource
 from chime_gateway.http.api.asked import ApiContext
+from chime_gateway.http.api.idempotency import IdempotencyKeys
+from chime_gateway.http.api.key_file import KeyFile, keys_path
 from chime_gateway.http.api.resource import Api
 from chime_gateway.http.metrics import Metrics
 from chime_gateway.http.site import build_site
@@ -263,4 +266,10 @@ class Composition:
         )
         if recordings is not None:
             context.recording_path = recordings.path_of
+        if store is not None:
+            threads = Threads("keys", 16, self._reactor.callFromThread)
+            path = keys_path(
+                Path(store.settings.state_directory), store.settings.instance
+            )
+            context.keys = IdempotencyKeys(time.time, KeyFile(path, threads.run))
         return Api(context)

@@ -27,7 +27,7 @@ from chime_gateway.call.reports import events
 from chime_gateway.call.reports.events import EventSequence, LiveCall, Payload
 from chime_gateway.call.reports.record import CallRecord
 from chime_gateway.call.routing import limits_of
-from chime_gateway.call.transfer import CallTransfers
+from chime_gateway.call.transfer import CallTransfers, apart
 from chime_gateway.errors import TransferFailed
 from chime_gateway.interfaces import Agents, AgentSession, CallLeg, OutboundLeg
 from chime_gateway.media.pump import MediaPump
@@ -152,7 +152,7 @@ class Call:
             return fail(TransferFailed("the call is ending"))
         transferring = self._transfers.begin(name or target, target, self._clock())
         transferring.addErrback(self._transfer_failed_unasked)
-        return transferring
+        return apart(transferring)
 
     def transfer_when_said(self, name: str, address: str) -> Deferred[None]:
         """The same, for the agent, when it has said that it will."""

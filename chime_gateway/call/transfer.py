@@ -116,6 +116,13 @@ class TransferAttempt:
             self.done.errback(TransferFailed(why))
 
 
+def apart(waiting: Deferred[None]) -> Deferred[None]:
+    """The same, for somebody who may cancel it: nobody else is told of that."""
+    told: Deferred[None] = Deferred()
+    waiting.addCallbacks(told.callback, told.errback)
+    return told
+
+
 class Owner(Protocol):
     """The call whose caller is handed on."""
 

@@ -18,7 +18,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from chime_gateway.errors import CallRefused, TransferFailed
+from chime_gateway.errors import CallInDoubt, CallRefused, TransferFailed
 from chime_gateway.interfaces import AwsCalls
 from chime_gateway.net.aws.errors import AwsError
 from chime_gateway.net.rate_limit import Quota
@@ -152,7 +152,8 @@ class SmaControl:
         @param from_number: a number of the account.
         @param arguments: C{agent} and C{context} come back as headers.
         @return: the transaction's id.
-        @raise CallRefused: it was not taken; the text says why.
+        @raise CallRefused: it was not taken, or (L{CallInDoubt}) nobody knows; the
+            text says why.
         """
         for number in (from_number, to_number):
             if not is_e164(number):
@@ -172,6 +173,7 @@ class SmaControl:
                 attempts=1,
             )
         except AwsError as exc:
-            raise CallRefused(str(exc)) from exc
+            refused = CallInDoubt if exc.is_in_doubt else CallRefused
+            raise refused(str(exc)) from exc
         transaction_id: str = answer["SipMediaApplicationCall"]["TransactionId"]
         return transaction_id

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from chime_gateway.errors import TransferFailed
 from chime_gateway.outcomes import Ending, Outcome
 from chime_gateway.settings.agent_profile import AgentProfile
@@ -84,6 +87,34 @@ class TransferTests(ConversationTestCase):
         self.assertIn("no answer", text)
         self.assertTrue(is_order)
         self.assertEqual(self.log[-1], ("agent.respond",))
+
+    @settings(max_examples=25, deadline=None)
+    @given(
+        st.lists(st.sampled_from(("leave", "wait", "busy", "taken")), max_size=6),
+    )
+    def test_an_operator_who_leaves_changes_nothing(self, steps: list[str]) -> None:
+        self.setUp()
+        told: list[Any] = []
+        done = self.call.transfer("+15551111")
+        done.addBoth(told.append)
+        before = len(self.called("agent.tell"))
+        outcome = ""
+        for step in steps:
+            if step == "leave":
+                done.cancel()
+            elif step == "wait":
+                self.run_for(0.5)
+            elif not outcome and step == "busy":
+                outcome = step
+                self.leg.transferring.errback(TransferFailed("busy"))
+            elif not outcome:
+                outcome = step
+                self.leg.transferring.callback(None)
+        # The agent knows of what became of it, and of nothing else.
+        told_agent = len(self.called("agent.tell")) - before
+        self.assertEqual(told_agent, int(outcome == "busy"))
+        self.assertEqual(len(self.table.calls()), int(outcome != "taken"))
+        self.assertEqual(len(self.call.record.transfers), 1)
 
 
 class FallbackTests(ConversationTestCase):

@@ -4,6 +4,7 @@ One request of the API as its entry sees it: checked, and with what the API work
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
@@ -66,7 +67,7 @@ class ApiContext:
     records: Records | None = None
     guard: NumberGuard = field(factory=NumberGuard)
     recording_path: Callable[[str], Path | None] = lambda _: None
-    keys: IdempotencyKeys = field(factory=IdempotencyKeys)
+    keys: IdempotencyKeys = field(factory=lambda: IdempotencyKeys(time.time))
 
 
 @frozen(kw_only=True)

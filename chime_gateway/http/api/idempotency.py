@@ -1,50 +1,185 @@
 """
 The same request, sent again, does nothing again (C{Idempotency-Key}).
+
+A key is kept before anything is done for it, and as long as it is kept nothing is
+done for it a second time, whatever became of whoever asked, of the answer, or of the
+process.  Where keys are kept is not known here.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable
-from typing import Any, Final
+import hashlib
+import hmac
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final, Protocol
 
+from attrs import asdict, define
+from twisted.logger import Logger
+
+from chime_gateway.errors import CallInDoubt, CallRefused
 from chime_gateway.http.api.problem import Problem
 
-#: Keys are remembered for this many calls that were placed.
-_MAX_KEYS: Final = 1000
+#: So long the same key is the same request.
+KEPT_SECONDS: Final = 24 * 3600.0
+
+#: More than any account may place in that time.
+MAX_KEYS: Final = 100_000
+
+
+@define
+class KeptKey:
+    """
+    @ivar fingerprint: of the request.
+    @ivar at: when it came, in Unix seconds.
+    @ivar answer: C{None}: it is not known whether it was done.
+    @ivar is_released: it was not done; the key may be used again.
+    """
+
+    key: str
+    fingerprint: str
+    at: float
+    answer: Mapping[str, Any] | None = None
+    is_released: bool = False
+
+
+class KeyStore(Protocol):
+    """Where keys outlive the process."""
+
+    def read(self) -> Sequence[KeptKey]: ...
+
+    async def write(self, kept: KeptKey) -> None:
+        """@raise OSError: it is not kept."""
+
+
+def fingerprint(secret: str, request: Mapping[str, Any]) -> str:
+    """
+    What says that a request is the same, and nothing else of it.
+
+    @param secret: without it nobody can try all telephone numbers.
+    """
+    text = json.dumps(request, sort_keys=True)
+    return hmac.new(secret.encode(), text.encode(), hashlib.sha256).hexdigest()
 
 
 class IdempotencyKeys:
-    def __init__(self) -> None:
-        self._answers: OrderedDict[str, dict[str, Any]] = OrderedDict()
+    """
+    @param wall_time: Unix seconds.
+    @param store: C{None}: keys are kept as long as the process lives.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self, wall_time: Callable[[], float], store: KeyStore | None = None
+    ) -> None:
+        self._wall_time = wall_time
+        self._store = store
+        self._kept: dict[str, KeptKey] = {}
         self._under_way: set[str] = set()
+        for kept in () if store is None else store.read():
+            # The last word on a key counts, and the oldest key is the first.
+            self._kept.pop(kept.key, None)
+            if not kept.is_released:
+                self._kept[kept.key] = kept
+        self._forget()
 
-    def answer_of(self, key: str) -> dict[str, Any] | None:
-        """
-        What was answered the first time; C{None}: this is it.
-
-        @raise Problem: that one is not answered yet.
-        """
-        if key in self._under_way:
-            raise Problem(409, "a call with this Idempotency-Key is being placed")
-        return self._answers.get(key)
+    def __len__(self) -> int:
+        return len(self._kept)
 
     async def answer(
-        self, key: str, find: Callable[[], Awaitable[dict[str, Any]]]
-    ) -> dict[str, Any]:
+        self, key: str, request: str, do: Callable[[], Awaitable[dict[str, Any]]]
+    ) -> Mapping[str, Any]:
         """
-        Answer, and remember it.
+        Answer as the first time; if this is it, do it.
 
-        @param key: empty: there is none.
+        @param request: its fingerprint.
+        @raise Problem: it is another request, is under way, or nobody knows whether
+            it was done; it cannot be kept.
+        @raise CallRefused: as C{do}; if not L{CallInDoubt}, it may be tried again.
         """
-        if not key:
-            return await find()
+        self._forget()
+        kept = self._kept.get(key)
+        if kept is not None:
+            return self._answered(kept, request)
+        kept = KeptKey(key, request, self._wall_time())
+        self._kept[key] = kept
         self._under_way.add(key)
         try:
-            answer = await find()
+            await self._write_first(kept)
+            try:
+                answer = await do()
+            except CallInDoubt:
+                raise
+            except CallRefused:
+                kept.is_released = True
+                await self._write(kept)
+                raise
+            kept.answer = answer
+            await self._write(kept)
         finally:
             self._under_way.discard(key)
-        self._answers[key] = answer
-        if len(self._answers) > _MAX_KEYS:
-            self._answers.popitem(last=False)
+            if kept.is_released:
+                self._kept.pop(key, None)
         return answer
+
+    def _answered(self, kept: KeptKey, request: str) -> Mapping[str, Any]:
+        if not hmac.compare_digest(kept.fingerprint, request):
+            raise Problem(422, "this Idempotency-Key was used for another request")
+        if kept.answer is not None:
+            return kept.answer
+        if kept.key in self._under_way:
+            raise Problem(
+                409,
+                "a call with this Idempotency-Key is being placed",
+                Retry_After="1",
+            )
+        raise Problem(
+            409,
+            "it is not known whether the call with this Idempotency-Key was placed;"
+            " look at the calls, then use another key",
+        )
+
+    async def _write_first(self, kept: KeptKey) -> None:
+        """@raise Problem: nothing may be done, as the key would not be known."""
+        if self._store is None:
+            return
+        try:
+            await self._store.write(kept)
+        except OSError as exc:
+            kept.is_released = True
+            self._log.error("an Idempotency-Key was not kept: {why}", why=str(exc))
+            raise Problem(
+                503, "the Idempotency-Key cannot be kept now", Retry_After="5"
+            ) from exc
+
+    async def _write(self, kept: KeptKey) -> None:
+        if self._store is None:
+            return
+        try:
+            await self._store.write(kept)
+        except OSError as exc:
+            # After a restart it is not known how it went, and nothing is done again.
+            self._log.error("an Idempotency-Key was not kept: {why}", why=str(exc))
+
+    def _forget(self) -> None:
+        before = self._wall_time() - KEPT_SECONDS
+        while self._kept:
+            oldest = next(iter(self._kept.values()))
+            if oldest.key in self._under_way or (
+                oldest.at >= before and len(self._kept) <= MAX_KEYS
+            ):
+                return
+            del self._kept[oldest.key]
+
+
+def key_line(kept: KeptKey) -> str:
+    return json.dumps(asdict(kept), separators=(",", ":")) + "\n"
+
+
+def read_key_line(line: str) -> KeptKey | None:
+    """C{None}: it is none, as one that was cut off by the end of the process."""
+    try:
+        return KeptKey(**json.loads(line))
+    except (ValueError, TypeError):
+        return None

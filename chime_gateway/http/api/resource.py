@@ -49,8 +49,12 @@ class Api(Resource):
             return self._description
         gone = request.notifyFinish()
         answering = Deferred.fromCoroutine(self._answer(request, method, path))
-        gone.addErrback(lambda _: answering.cancel())
         answering.addErrback(self._bug, request)
+        if method in ("GET", "HEAD"):
+            gone.addErrback(lambda _: answering.cancel())
+        else:
+            # What was begun for whoever has left goes on, and is known to all others.
+            gone.addErrback(lambda _: None)
         return NOT_DONE_YET
 
     async def _answer(self, request: Request, method: str, path: str) -> None:
@@ -66,11 +70,12 @@ class Api(Resource):
                 )
             answer = await entry.run(self._asked(request, entry, call_id))
             status = entry.reply.status
-            if answer is not None:
+            if answer is not None and not request._disconnected:
                 reply(request, status, answer)
         except Problem as exc:
             status = exc.status
-            refuse(request, exc)
+            if not request._disconnected:
+                refuse(request, exc)
         if method not in ("GET", "HEAD") or (entry is not None and entry.is_audited):
             self._audit(request, method, path, status)
 

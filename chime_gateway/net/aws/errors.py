@@ -85,3 +85,8 @@ class AwsError(GatewayError):
     def is_passing(self) -> bool:
         """The same request may well succeed in a moment."""
         return self.is_throttled or not self.code or self.code.startswith("5")
+
+    @property
+    def is_in_doubt(self) -> bool:
+        """It may have been done all the same: nothing was heard, or of a failure."""
+        return not self.code or self.code.startswith("5") or self.code == "TooLong"

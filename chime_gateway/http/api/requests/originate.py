@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from chime_gateway.errors import CallRefused, NoWayOut, UnknownAgent
+from chime_gateway.errors import CallInDoubt, CallRefused, NoWayOut, UnknownAgent
 from chime_gateway.http.api.asked import Asked
 from chime_gateway.http.api.entry import ACTING, Answer, Entry, Reply
+from chime_gateway.http.api.idempotency import fingerprint
 from chime_gateway.http.api.problem import Problem
 from chime_gateway.http.api.schema import Schema, text_schema
 from chime_gateway.settings.telephone import E164
@@ -61,23 +62,27 @@ async def _originate(asked: Asked) -> Answer:
     key = asked.request.getHeader("idempotency-key") or ""
     if key and not re.fullmatch(_KEY, key):
         raise Problem(422, "Idempotency-Key: letters, digits, _ and - only")
-    placed = context.keys.answer_of(key)
-    if placed is not None:
-        return placed
+    via, parameters = body.get("via", ""), body.get("parameters", {})
     agent = body.get("agent", "default")
-    if agent not in context.calls.roster.agents:
-        raise Problem(404, f"there is no agent {agent!r}")
 
     async def place() -> dict[str, Any]:
-        via, parameters = body.get("via", ""), body.get("parameters", {})
+        if agent not in context.calls.roster.agents:
+            raise UnknownAgent(f"there is no agent {agent!r}")
         return await context.originate(body["to"], agent, via, parameters)
 
     try:
-        return await context.keys.answer(key, place)
+        if not key:
+            return await place()
+        same = fingerprint(context.token, body)
+        return await context.keys.answer(key, same, place)
     except UnknownAgent as exc:
         raise Problem(404, str(exc)) from exc
     except NoWayOut as exc:
         raise Problem(409, str(exc)) from exc
+    except CallInDoubt as exc:
+        raise Problem(
+            503, f"it is not known whether the call was placed: {exc}"
+        ) from exc
     except CallRefused as exc:
         raise Problem(503, str(exc)) from exc
 
@@ -95,7 +100,9 @@ ORIGINATE: Final = Entry(
             "in": "header",
             "required": False,
             "schema": {"type": "string", "pattern": _KEY},
-            "description": "The same key places one call only.",
+            "description": "The same key places one call only, for 24 hours. While it"
+            " is being placed, or nobody knows whether it was: 409. With another"
+            " request: 422.",
         },
     ),
     reply=Reply(status=202, description="It is being placed.", schema=_ORIGINATED),

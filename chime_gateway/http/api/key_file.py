@@ -1,0 +1,132 @@
+"""
+A file of C{Idempotency-Key}s, a line each time that more is known of one.
+
+The last line of a key counts.  It is written anew at each start, without what is old.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from chime_gateway.errors import ConfigError
+from chime_gateway.http.api.idempotency import (
+    KEPT_SECONDS,
+    KeptKey,
+    key_line,
+    read_key_line,
+)
+from chime_gateway.interfaces import InThread
+from chime_gateway.net.system.threads import NoThreadFree
+
+#: After so many lines it is written anew in the middle of a run.
+_MAX_LINES: Final = 300_000
+
+
+def keys_path(folder: Path, instance: str) -> Path:
+    """Where an instance keeps them, beside its journal."""
+    name = instance.replace(":", "-").replace("/", "-")
+    return folder / f"keys-{name}.jsonl"
+
+
+class KeyFile:
+    """
+    @param in_thread: where files are written.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        in_thread: InThread,
+        wall_time: Callable[[], float] = time.time,
+        max_lines: int = _MAX_LINES,
+    ) -> None:
+        self._path = path
+        self._in_thread = in_thread
+        self._wall_time = wall_time
+        self._max_lines = max_lines
+        self._lines = 0
+        self._writing = threading.Lock()
+
+    def read(self) -> list[KeptKey]:
+        """
+        At the start; blocks.
+
+        @raise ConfigError: keys are there and cannot be read: what they have done
+            would be done again.
+        """
+        try:
+            keys = self._last_words()
+        except OSError as exc:
+            raise ConfigError(f"CHIMEGW_STATE: {self._path}: {exc}") from exc
+        try:
+            self._rewrite(keys)
+        except OSError:
+            # A key that cannot be written is refused when it comes.
+            self._lines = len(keys)
+        return keys
+
+    async def write(self, kept: KeptKey) -> None:
+        """
+        It is on the disk when this is done.
+
+        @raise OSError: it is not.
+        """
+        try:
+            await self._in_thread(self._append, key_line(kept))
+        except NoThreadFree as exc:
+            raise OSError(str(exc)) from exc
+
+    # -- in a thread -----------------------------------------------------------------
+
+    def _append(self, line: str) -> None:
+        with self._writing:
+            self._append_alone(line)
+
+    def _append_alone(self, line: str) -> None:
+        if self._lines >= self._max_lines:
+            self._rewrite(self._last_words())
+        descriptor = os.open(
+            self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, mode=0o600
+        )
+        try:
+            data = line.encode()
+            if os.write(descriptor, data) != len(data):
+                # The rest of the line may follow; it is none by itself.
+                os.write(descriptor, b"\n")
+                raise OSError("no room for all of it")
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        self._lines += 1
+
+    def _last_words(self) -> list[KeptKey]:
+        try:
+            text = self._path.read_text("utf-8", "replace")
+        except FileNotFoundError:
+            return []
+        last: dict[str, KeptKey] = {}
+        for line in text.splitlines():
+            kept = read_key_line(line)
+            if kept is not None:
+                last.pop(kept.key, None)
+                last[kept.key] = kept
+        before = self._wall_time() - KEPT_SECONDS
+        return sorted(
+            (k for k in last.values() if k.at >= before and not k.is_released),
+            key=lambda kept: kept.at,
+        )
+
+    def _rewrite(self, keys: list[KeptKey]) -> None:
+        beside = self._path.with_suffix(".part")
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode=0o600)
+        with open(descriptor, "w", encoding="utf-8") as out:
+            out.writelines(map(key_line, keys))
+            out.flush()
+            os.fsync(out.fileno())
+        os.replace(beside, self._path)
+        self._lines = len(keys)
