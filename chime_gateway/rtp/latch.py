@@ -85,6 +85,7 @@ class Latch:
         self._named: Address | None = None
         self._named_runs: OrderedDict[_Key, _Run] = OrderedDict()
         self._left: Address | None = None
+        self._before: _Key | None = None
 
     def expect(self, address: Address, now: float) -> None:
         """A description names another place: what was learnt before is void."""
@@ -92,6 +93,8 @@ class Latch:
         # a new description knows of the NAT as little as the one before.
         self._left = self.source if self.source == self._named else None
         self._named = address
+        if self.source is not None and self.ssrc is not None:
+            self._before = self.source, self.ssrc
         self.source = self.ssrc = None
         self.heard_at = now
         self._named_runs.clear()
@@ -141,9 +144,19 @@ class Latch:
             return ()
         self.source, self.ssrc = address, packet.ssrc
         self.number, self.heard_at = packet.sequence_number, now
+        if self._before == (address, packet.ssrc):
+            packets = [packet]  # those before it were heard
+        self._before = None
         self._named_runs.clear()
         self.settle()
         return packets
+
+    def is_still_heard(self, packet: RtpPacket, address: Address) -> bool:
+        """
+        Whether it is the voice of before the last description, which is the rightful
+        one until another is believed.  It is not sent to any more.
+        """
+        return self.source is None and self._before == (address, packet.ssrc)
 
     # -- inside ------------------------------------------------------------------
 

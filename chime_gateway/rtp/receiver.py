@@ -149,6 +149,9 @@ class RtpReceiver:
         believed = latch.consider(
             packet, address, now, is_authentic=self._srtp is not None
         )
+        if not believed and latch.is_still_heard(packet, address):
+            self._take(packet, terms, now)
+            return
         if not believed:
             is_place = address == latch.source
             self._stats.dropped["ssrc" if is_place else "stranger"] += 1

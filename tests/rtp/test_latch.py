@@ -85,13 +85,21 @@ class LatchTests(StreamTestCase):
         line.run(Phase("talk", 10))
         self.assertEqual(len(self.ear.audio) - self.ear.filled, heard + 1600)
 
-    def test_who_left_by_a_new_description_is_not_followed(self) -> None:
+    def test_who_left_by_a_new_description_is_heard_on_and_not_followed(self) -> None:
         line = self.line()
         line.run(Phase("talk", 10))
         self.stream.agree(evolve(TERMS, remote=PLACES[3]))
+        heard = len(self.ear.audio) - self.ear.filled
         for _ in range(50):
             line.run(Phase("talk", 1))
             self.assertEqual(self.sent[-1][1], PLACES[3])
+        self.assertEqual(len(self.ear.audio) - self.ear.filled, heard + 50 * 160)
+        received = self.stream.stats.packets_in
+        line.run(Phase("talk", 150))
+        # Nobody else came: it is where it was, and nothing is counted twice.
+        self.assertEqual(self.sent[-1][1], REMOTE)
+        self.assertEqual(self.stream.stats.packets_in, received + 150)
+        self.assertEqual(self.stream.refresh_stats().duplicates, 0)
 
     def test_numbers_that_cannot_follow_are_another_source(self) -> None:
         line = self.line()

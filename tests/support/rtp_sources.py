@@ -168,9 +168,14 @@ class Line:
         self._stream.rtp_received(voice.packet(_FOREIGN), voice.place)
 
     def _drag_on(self, stale: Voice, frames: int) -> None:
-        """The one before goes on a little, as if nothing had happened."""
+        """
+        The one before goes on a little, as if nothing had happened: it is heard until
+        the new one speaks.
+        """
         for _ in range(frames):
-            data = stale.packet(_FOREIGN)
+            payload = self.rng.randbytes(160)
+            self._wanted.append(payload)
+            data = stale.packet(payload)
             if self._far is not None:
                 data = self._far.protect(data)
             self._stream.rtp_received(data, stale.place)
