@@ -106,6 +106,12 @@ class RtpReceiver:
             self.jitter.reset()
         self._timeline.expect(now)
 
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether the voice comes from another place than the description names."""
+        terms, source = self._terms, self._latch.source
+        return terms is not None and source is not None and source != terms.remote
+
     def stop(self) -> None:
         """Listen no more."""
         self._terms = None

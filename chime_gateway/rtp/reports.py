@@ -69,7 +69,7 @@ class RtcpReports:
         """Begin, or go on under other terms."""
         before, self._terms = self._terms, terms
         self._srtp = srtp
-        if before is None or before.remote != terms.remote:
+        if before is None or _places(before) != _places(terms):
             self._remote = terms.remote_rtcp
         if before is None:
             self.due_at = self._clock() + RTCP_SECONDS / 2
@@ -88,13 +88,14 @@ class RtcpReports:
             return
         now = self._clock()
         receiver = self._receiver
-        if (
-            self._srtp is not None
-            or compound.ssrc == receiver.ssrc
-            or address == self._remote
-        ):
+        is_voice = self._srtp is not None or compound.ssrc == receiver.ssrc
+        if is_voice or address == self._remote:
             # Whose it is is known: others cannot keep a dead call alive.
             receiver.heard_at = now
+        if is_voice and self._terms is not None:
+            # Behind NAT reports, too, are reached where they come from.
+            named = self._terms.remote_rtcp
+            self._remote = address if receiver.is_elsewhere else named
         if compound.sender_ntp is not None and compound.ssrc == receiver.ssrc:
             receiver.sender_report = compound.sender_ntp, now
         for report in compound.reports:
@@ -155,3 +156,7 @@ class RtcpReports:
         clock that is set in between could measure no round trip.
         """
         return rtcp.ntp_time(self._wall_offset + self._clock())
+
+
+def _places(terms: Terms) -> tuple[Address, Address]:
+    return terms.remote, terms.remote_rtcp

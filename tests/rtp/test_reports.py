@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+from attrs import evolve
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from chime_gateway.wire.rtp import rtcp
-from tests.support.rtp_stream import REMOTE, RTCP, StreamTestCase
+from tests.support.rtp_stream import REMOTE, RTCP, TERMS, StreamTestCase
+
+_Place = tuple[str, int]
+_places = st.tuples(
+    st.sampled_from([REMOTE[0], "198.51.100.77"]), st.integers(1024, 65535)
+)
 
 
 class ReportTests(StreamTestCase):
@@ -71,3 +80,38 @@ class ReportTests(StreamTestCase):
         self.stream.rtcp_received(b"\x80\xc9\0\1\0\0\0\1", ("203.0.113.1", 1))
         self.assertEqual(self.stream.stats.dropped["rtcp"], 1)
         self.assertEqual(self.stream.stats.dropped["stranger"], 1)
+
+    @settings(max_examples=25, deadline=None)
+    @given(
+        st.lists(
+            st.one_of(
+                st.tuples(st.just("moves"), _places, _places),
+                st.tuples(st.just("is back"), st.just(REMOTE), st.just(RTCP)),
+                st.tuples(st.just("names"), _places, _places),
+            ),
+            max_size=5,
+        )
+    )
+    def test_reports_go_where_those_of_the_voice_come_from(
+        self, steps: list[tuple[str, _Place, _Place]]
+    ) -> None:
+        self.setUp()
+        terms, number = TERMS, 0
+        for what, media, control in [("moves", REMOTE, RTCP), *steps]:
+            if what == "names":
+                terms = evolve(terms, remote=media, remote_rtcp=control)
+                self.stream.agree(terms)
+            elif what == "is back":
+                media, control = terms.remote, terms.remote_rtcp
+            elif media == terms.remote:
+                control = terms.remote_rtcp
+            for _ in range(20):
+                self.tick()
+                number += 1
+                self.come(number, source=media)
+            self.stream.rtcp_received(rtcp.receiver_report(7, b""), control)
+            # Whoever is not heard moves nothing.
+            stranger = rtcp.receiver_report(8, b"")
+            self.stream.rtcp_received(stranger, ("198.51.100.66", 5000))
+            self.tick(400)
+            self.assertEqual(self.reports[-1][1], control)
