@@ -344,6 +344,7 @@ class Responses:
         response.has_begun = False
         response.is_unheard = True
         if response not in self._active.values():
+            response.is_put_off = True
             self._was_stopped(response)
             # Whoever has cut it has more to say first.
             self._wait_until(self._clock.seconds())

@@ -77,7 +77,7 @@ class Response:
     @ivar has_begun: there is audio of it, which was not cut before it was heard.
     @ivar has_called: it called a tool.
     @ivar is_unheard: it must not be: its audio is dropped.
-    @ivar is_put_off: words that somebody chose come first.
+    @ivar is_put_off: what was said instead does not answer to what it would have.
     @ivar dropped: (item id, content index) of what was dropped of it.
     """
 

@@ -1,6 +1,6 @@
 """
-Whole calls into which an operator has the agent say something: each text is heard,
-whoever speaks when.
+Whole calls into which an operator has the agent say something: each text is heard, and
+an answer to the caller, whoever speaks when.
 """
 
 from __future__ import annotations
@@ -21,21 +21,23 @@ from tests.support.virtual import VirtualCall
 from tests.whole_calls.test_media_stream import LONG, SHORT, phrase
 
 #: Calls, the same ones each time.
-RUNS = 20
+RUNS = 14
+
+ANSWER = "An answer."
 
 
 class Obedient:
     """Says what it is told to, at length."""
 
     def answer(self, turn: Turn) -> Sequence[Part]:
-        words = turn.instructions.rpartition(": ")[2] or "An answer."
+        words = turn.instructions.rpartition(": ")[2]
         return [Speech(tone(turn.output_codec, 440, 3.0), words)]
 
 
 class OperatorsWordsTests(SynchronousTestCase):
     def run_call(self, dice: random.Random) -> list[str]:
         """
-        @return: what the operator has had said.
+        @return: what was not heard.
         """
         plan = CallPlan(
             # Whoever waits for the rest says nothing meanwhile.
@@ -50,7 +52,11 @@ class OperatorsWordsTests(SynchronousTestCase):
             is_raw=dice.random() < 0.5,
             is_preview=dice.random() < 0.5,
             voice=Obedient(),
-            profile=AgentProfile(greeting="Hello."),
+            profile=AgentProfile(
+                instructions=ANSWER,
+                greeting="Hello.",
+                interruptible=dice.random() < 0.6,
+            ),
             behaviour=Behaviour(speed=dice.choice([1.2, 5.0, 50.0])),
         )
         words = [f"Words {number}." for number in range(4)]
@@ -65,15 +71,19 @@ class OperatorsWordsTests(SynchronousTestCase):
         call.run(90.0)
         ended = call.events[-1].payload
         assert isinstance(ended, CallEnded)
-        heard = [
-            turn.text.strip()
+        heard = {
+            turn.text.strip(): turn.number
             for turn in ended.transcript
             if turn.heard and turn.heard.heard_ms
-        ]
-        return [text for text in words if text not in heard]
+        }
+        missing = [text for text in words if text not in heard]
+        turns = [t.number for t in ended.transcript if t.speaker == "caller"]
+        if heard.get(ANSWER, 0) < turns[-1]:
+            missing.append(ANSWER)
+        return missing
 
-    def test_each_text_is_heard(self) -> None:
-        dice = random.Random(4)
+    def test_each_text_is_heard_and_an_answer(self) -> None:
+        dice = random.Random(6)
         for run in range(RUNS):
             with self.subTest(run=run):
                 self.assertEqual(self.run_call(dice), [])
