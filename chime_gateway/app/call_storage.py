@@ -22,7 +22,7 @@ from chime_gateway.http.api.live_events import LiveEvents
 from chime_gateway.net.signed_post import SignedPost
 from chime_gateway.net.worker import WorkerThread
 from chime_gateway.settings.values import GatewaySettings
-from chime_gateway.store.numbers import NumberGuard
+from chime_gateway.store.numbers import CallNumbers, NumberGuard
 from chime_gateway.store.recordings.endings import Endings
 from chime_gateway.store.recordings.files import RecordingWriter, WavFile
 from chime_gateway.store.store import Store
@@ -80,6 +80,7 @@ class Kept:
             self.guard = self.store.guard
         if settings.capture_directory:
             self.captures = CaptureFiles(Path(settings.capture_directory))
+        self._numbers = CallNumbers(self.guard)
         self.live = LiveEvents(reactor, self._shown, time.time, random.random)
         self._told: list[Callable[[CallEvent], None]] = [self.live.happened]
         if self.store is not None:
@@ -131,7 +132,7 @@ class Kept:
             self._reactor.callFromThread(self.uploads.add, path, location)
 
     def _shown(self, event: CallEvent) -> dict[str, Any]:
-        payload = self.guard.guard_payload(event.payload)
+        payload = self._numbers.shown(event)
         if isinstance(payload, CallEnded):
             # Whoever listens has heard its turns; so many are kept for latecomers
             # that whole transcripts would be too much.

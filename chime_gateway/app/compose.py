@@ -133,6 +133,7 @@ class Composition:
             listeners=self.kept.listeners,
             capture=self.kept.captures,
             agents_fault=self.agents.health.fault,
+            shown=self.kept.guard.guard_record,
             shortage=shortage,
         )
         metrics.calls = self.calls.calls

@@ -110,9 +110,9 @@ class Call:
 
         @param outbound: the leg, if it must be dialled once the agent is there.
         """
-        record = self.record
-        self._log.info("call.started {call_id}", **record.start_fields())
-        self.happened(events.CallStarted(record.facts()))
+        fields = self.record.start_fields(self._context.shown)
+        self._log.info("call.started {call_id}", **fields)
+        self.happened(events.CallStarted(self.record.facts()))
         self._context.metronome.add(self._tick, self._tick_failed)
         self._opening = Opening(
             agents.open(self._profile, self._leg.codec, self.conversation),
@@ -307,9 +307,8 @@ class Call:
         if self.recording is not None:
             self.recording.finish(now)
             record.recording_fault = self.recording.fault
-        self._log.info(
-            "call.ended {call_id} {outcome}: {reason}", **record.log_fields()
-        )
+        fields = record.log_fields(self._context.shown)
+        self._log.info("call.ended {call_id} {outcome}: {reason}", **fields)
         self.happened(events.CallEnded(record.facts(), self.conversation.turns.facts()))
 
     def discard(self, agent: AgentSession) -> None:

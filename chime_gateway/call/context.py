@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from attrs import define
 
 from chime_gateway.call.reports.events import CallEvent
+from chime_gateway.call.reports.record import Shown
 from chime_gateway.interfaces import Recordings, ToolRunner
 from chime_gateway.media.metronome import Metronome
 from chime_gateway.settings.values import Limits
@@ -31,6 +32,7 @@ class CallContext:
     """
     @ivar clock: seconds, monotonic.
     @ivar recordings: C{None}: nothing is recorded.
+    @ivar shown: what the log may know of a record.
     """
 
     clock: Callable[[], float]
@@ -39,3 +41,4 @@ class CallContext:
     observer: CallObserver
     tools: ToolRunner
     recordings: Recordings | None = None
+    shown: Shown = lambda facts: facts

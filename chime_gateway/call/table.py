@@ -17,7 +17,7 @@ from chime_gateway.call.call import Call
 from chime_gateway.call.capture import Capture
 from chime_gateway.call.context import CallContext, CallObserver
 from chime_gateway.call.reports.events import CallEvent
-from chime_gateway.call.reports.record import CallRecord
+from chime_gateway.call.reports.record import CallRecord, Shown
 from chime_gateway.call.routing import Roster, personalise
 from chime_gateway.errors import CallRefused, NoSuchCall
 from chime_gateway.interfaces import (
@@ -55,6 +55,7 @@ class CallTable(CallObserver):
     @param capture: writes whole calls down, to run them again.
     @param agents_fault: why calls for these profiles could have no agent.
     @param shortage: what this machine has not that every call needs.
+    @param shown: what the log may know of a record.
     """
 
     _log = Logger()
@@ -76,6 +77,7 @@ class CallTable(CallObserver):
         capture: Capture | None = None,
         agents_fault: Callable[[Collection[str]], str | None] = lambda _: None,
         shortage: Callable[[], str | None] = lambda: None,
+        shown: Shown = lambda facts: facts,
     ) -> None:
         self.roster = roster
         self._agents = agents
@@ -89,6 +91,7 @@ class CallTable(CallObserver):
         self._capture = capture
         self._agents_fault = agents_fault
         self._shortage = shortage
+        self._shown = shown
         self._wall_time = wall_time
         self._new_id = new_id
         self._calls: dict[str, Call] = {}
@@ -148,6 +151,7 @@ class CallTable(CallObserver):
             observer=self,
             tools=self._tools,
             recordings=self._recordings,
+            shown=self._shown,
         )
         agents = self._agents
         if self._capture is not None:

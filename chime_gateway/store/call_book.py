@@ -25,7 +25,7 @@ from chime_gateway.call.reports.events import (
 )
 from chime_gateway.settings.values import WebhookSettings
 from chime_gateway.store.entries import ANSWERED, CLOSED, DELIVERY, OPENED, TURN, Entry
-from chime_gateway.store.numbers import NumberGuard
+from chime_gateway.store.numbers import CallNumbers, NumberGuard
 from chime_gateway.store.rows import CallRow, DeliveryRow, TurnRow, columns, opened_row
 from chime_gateway.store.tables import OVER
 
@@ -52,18 +52,12 @@ class CallBook:
         put: Callable[[Entry], None],
     ) -> None:
         self._instance = instance
-        self._guard = guard
         self._webhooks = webhooks
         self._put = put
-        self._numbers: dict[str, frozenset[str]] = {}
+        self._numbers = CallNumbers(guard)
 
     def happened(self, event: CallEvent) -> None:
-        payload = event.payload
-        if isinstance(payload, CallStarted):
-            own = {payload.call.caller, payload.call.called}
-            self._numbers[event.call_id] = frozenset(own - {""})
-        own_numbers = self._numbers.get(event.call_id, frozenset())
-        payload = self._guard.guard_payload(payload, own_numbers)
+        payload = self._numbers.shown(event)
         data = payload_json(payload)
         match payload:
             case CallStarted(call):
@@ -81,7 +75,6 @@ class CallBook:
                 self._put((TURN, columns(_turn_row(event.call_id, turn, data))))
             case CallEnded():
                 self._put((CLOSED, self._closed(event, payload, data)))
-                self._numbers.pop(event.call_id, None)
         notice = Notice(event.kind, event.call_id, event.number, event.at, data)
         for entry in deliveries(self._webhooks, self._instance, notice):
             self._put(entry)

@@ -1,33 +1,65 @@
-"""Telephone numbers as they may be kept: plain, masked, or hashed."""
+"""
+Telephone numbers as others may see them: plain, masked, or hashed.
+
+All that leaves the program of a call passes here: events, records, rows, webhooks, the
+API's answers about live calls, lines of the log.  Who gets them is not known here.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+import json
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeAlias
 
 from attrs import evolve, field, fields, frozen, has
 
 from chime_gateway.call.reports.events import (
     CallAnswered,
     CallEnded,
+    CallEvent,
     CallFacts,
     CallStarted,
+    CallTransferFailed,
+    CallTransferring,
+    LiveCall,
     Payload,
+    ToolCalled,
+    ToolFacts,
+    TransferFacts,
+    TurnCompleted,
+    TurnFacts,
 )
-from chime_gateway.settings.telephone import is_number, normalised
+from chime_gateway.settings.telephone import is_number, normalised, numbers_in
 
-#: What looks like a telephone number in a text of any kind.
-_NUMBER: Final = re.compile(r"\+\d[\d\s().\-/]{5,}\d|\d[\d\s()/-]{5,}\d")
+#: A hash has digits, and is none.
+_HASH: Final = r"hash:[0-9a-f]{24}"
+
+#: A telephone number for certain, in a text of any kind.
+_CERTAIN: Final = re.compile(_HASH + r"|(?:\+|%2[Bb])\s*\d[\d\s().\-/]{5,}\d")
+
+#: What looks like a telephone number, where there may well be one.
+_LIKELY: Final = re.compile(
+    _HASH + r"|(?:\+|%2[Bb])\s*\d[\d\s().\-/]{5,}\d|\d[\d\s()/-]{5,}\d"
+)
 
 #: What may stand between its digits.
-_BETWEEN: Final = r"[\s().\-/]*"
+_BETWEEN: Final = "[\\s().\\-/\u2010\u2011]*"
 
 #: So many digits at the end are left when a number is masked.
 _LEFT: Final = 2
 _HASH_CHARS: Final = 24
+
+#: Shorter ones are house numbers and hours, too.
+_SHORTEST: Final = 5
+
+#: Without its country code, which has three digits at most, it is still the number.
+_COUNTRY_DIGITS: Final = 3
+_SHORTEST_NATIONAL: Final = 7
+
+_Guard: TypeAlias = Callable[[str], str]
 
 
 @frozen
@@ -52,47 +84,146 @@ class NumberGuard:
         hidden = max(0, len(number) - len(shown) - _LEFT)
         return shown + "*" * hidden + number[len(number) - _LEFT :]
 
-    def guard_record(self, call: CallFacts) -> CallFacts:
-        """
-        A call's record: its two numbers, wherever they stand, and whatever looks
-        like one among what the carrier passed along.
-        """
+    def guard_record(
+        self, call: CallFacts, own: frozenset[str] = frozenset()
+    ) -> CallFacts:
+        """A call's record: its two numbers, and those in whatever else it says."""
         if self.how == "plain":
             return call
-        return evolve(
+        known = self._known(own | own_numbers(call))
+        likely = self._texts(known, _LIKELY)
+        rest = evolve(
             call,
+            caller="",
+            called="",
+            parameters={
+                likely(name): likely(value) for name, value in call.parameters.items()
+            },
+            transfers=tuple(self._transfer(each, likely) for each in call.transfers),
+        )
+        guarded: CallFacts = _replaced(rest, self._texts(known, _CERTAIN))
+        return evolve(
+            guarded,
+            # Ours, and the key of all that is known of the call.
+            call_id=call.call_id,
             caller=self.guard(call.caller),
             called=self.guard(call.called),
-            parameters={
-                name: self._guard_text(value) for name, value in call.parameters.items()
-            },
-            transfers=tuple(
-                evolve(transfer, target=self._guard_text(transfer.target))
-                for transfer in call.transfers
-            ),
         )
 
     def guard_payload(
         self, payload: Payload, own: frozenset[str] = frozenset()
     ) -> Payload:
         """
-        What happened: the record in it, and the call's own numbers in whatever
-        text they stand.
+        What happened.
+
+        @param own: the call's numbers, as far as they are not in C{payload}.
         """
         if self.how == "plain":
             return payload
-        if isinstance(payload, CallStarted | CallAnswered | CallEnded):
-            payload = evolve(payload, call=self.guard_record(payload.call))
-        known = {
-            _writings(number): self.guard(number)
-            for number in sorted(own, key=len, reverse=True)
-            if len(number) > 4
-        }
-        guarded: Payload = _replaced(payload, known) if known else payload
-        return guarded
+        known = self._known(own | _named_in(payload))
+        likely, certain = self._texts(known, _LIKELY), self._texts(known, _CERTAIN)
+        match payload:
+            case CallStarted(call) | CallAnswered(call):
+                return evolve(payload, call=self.guard_record(call, own))
+            case CallEnded(call, transcript):
+                return CallEnded(
+                    self.guard_record(call, own),
+                    tuple(_turn(turn, certain, likely) for turn in transcript),
+                )
+            case CallTransferring(transfer) | CallTransferFailed(transfer):
+                guarded = self._transfer(transfer, likely)
+                return evolve(payload, transfer=_replaced(guarded, certain))
+            case ToolCalled(tool):
+                return ToolCalled(_tool(tool, certain, likely))
+            case TurnCompleted(turn):
+                return TurnCompleted(_turn(turn, certain, likely))
+        return payload
 
-    def _guard_text(self, text: str) -> str:
-        return _NUMBER.sub(lambda found: self.guard(found[0]), text)
+    def guard_live(self, live: LiveCall) -> LiveCall:
+        """A call in progress."""
+        if self.how == "plain":
+            return live
+        known = self._known(own_numbers(live.call))
+        likely, certain = self._texts(known, _LIKELY), self._texts(known, _CERTAIN)
+        return evolve(
+            live,
+            call=self.guard_record(live.call),
+            transcript=tuple(_turn(turn, certain, likely) for turn in live.transcript),
+        )
+
+    # -- texts -------------------------------------------------------------------------
+
+    def _known(self, numbers: frozenset[str]) -> Mapping[re.Pattern[str], str]:
+        """What is written in place of them; the longest are looked for first."""
+        longest_first = sorted(numbers, key=lambda number: (-len(number), number))
+        return {_writings(number): self.guard(number) for number in longest_first}
+
+    def _texts(
+        self, known: Mapping[re.Pattern[str], str], others: re.Pattern[str]
+    ) -> _Guard:
+        def guard_other(found: re.Match[str]) -> str:
+            text = found[0]
+            return text if text.startswith("hash:") else self.guard(text)
+
+        def guard_text(text: str) -> str:
+            for writings, guarded in known.items():
+                text = writings.sub(lambda _, guarded=guarded: guarded, text)  # type: ignore[misc]
+            return others.sub(guard_other, text)
+
+        return guard_text
+
+    @staticmethod
+    def _transfer(transfer: TransferFacts, likely: _Guard) -> TransferFacts:
+        return evolve(
+            transfer, target=likely(transfer.target), reason=likely(transfer.reason)
+        )
+
+
+class CallNumbers:
+    """
+    The numbers of calls in progress, which may come up in whatever is said of them.
+
+    It is told of every event, in order.
+    """
+
+    def __init__(self, guard: NumberGuard) -> None:
+        self._guard = guard
+        self._own: dict[str, frozenset[str]] = {}
+
+    def __len__(self) -> int:
+        """Calls that are not over."""
+        return len(self._own)
+
+    def shown(self, event: CallEvent) -> Payload:
+        """What may be seen of an event."""
+        payload = event.payload
+        if self._guard.how == "plain":
+            return payload
+        own = self._own.get(event.call_id, frozenset()) | _named_in(payload)
+        self._own[event.call_id] = own
+        if isinstance(payload, CallEnded):
+            del self._own[event.call_id]
+        return self._guard.guard_payload(payload, own)
+
+
+def own_numbers(call: CallFacts) -> frozenset[str]:
+    """All that a call's record names."""
+    found = {call.caller, call.called}
+    for value in call.parameters.values():
+        found.update(numbers_in(value))
+    for transfer in call.transfers:
+        found.update(numbers_in(transfer.target))
+    return frozenset(n for n in map(normalised, found) if len(n) >= _SHORTEST)
+
+
+def _named_in(payload: Payload) -> frozenset[str]:
+    match payload:
+        case CallStarted(call) | CallAnswered(call) | CallEnded(call, _):
+            return own_numbers(call)
+        case CallTransferring(transfer) | CallTransferFailed(transfer):
+            found = numbers_in(transfer.target)
+            return frozenset(n for n in found if len(n) >= _SHORTEST)
+    return frozenset()
 
 
 def _writings(number: str) -> re.Pattern[str]:
@@ -100,30 +231,77 @@ def _writings(number: str) -> re.Pattern[str]:
     digits = number.removeprefix("+")
     if not is_number(number):
         return re.compile(re.escape(number))
-    plus = r"(?:(?:\+|%2[Bb])\s*)?" if number != digits else ""
-    return re.compile(plus + _BETWEEN.join(digits))
+    writings = [_BETWEEN.join(digits), "".join(f"3{digit}" for digit in digits)]
+    if number != digits:
+        writings[0] = r"(?:(?:\+|%2[Bb]|00)\s*)?" + writings[0]
+        # User-to-User (RFC 7433) has texts as hexadecimal octets.
+        writings[1] = "(?:2[Bb])?" + writings[1]
+        national = digits[_COUNTRY_DIGITS:]
+        if len(national) >= _SHORTEST_NATIONAL:
+            before = rf"(?<!\d)(?:\d{_BETWEEN}){{0,{_COUNTRY_DIGITS + 1}}}"
+            writings.append(before + _BETWEEN.join(national) + r"(?!\d)")
+    return re.compile("|".join(writings))
 
 
-def _replaced(value: Any, known: Mapping[re.Pattern[str], str]) -> Any:
+def _turn(turn: TurnFacts, certain: _Guard, likely: _Guard) -> TurnFacts:
+    tool = turn.tool and _tool(turn.tool, certain, likely)
+    rest: TurnFacts = _replaced(evolve(turn, tool=None), certain)
+    return evolve(rest, tool=tool)
+
+
+def _tool(tool: ToolFacts, certain: _Guard, likely: _Guard) -> ToolFacts:
+    return evolve(
+        tool,
+        name=certain(tool.name),
+        arguments=_in_json(tool.arguments, likely),
+        result=_in_json(tool.result, likely),
+        fault=likely(tool.fault),
+    )
+
+
+def _in_json(text: str, guard_text: _Guard) -> str:
+    """The same document, in which a number may be escaped, or be no text."""
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        return guard_text(text)
+    guarded = _in_document(document, guard_text)
+    return text if guarded == document else json.dumps(guarded, ensure_ascii=False)
+
+
+def _in_document(value: Any, guard_text: _Guard) -> Any:
+    if isinstance(value, str):
+        return guard_text(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        guarded = guard_text(str(value))
+        return value if guarded == str(value) else guarded
+    if isinstance(value, list):
+        return [_in_document(each, guard_text) for each in value]
+    if isinstance(value, dict):
+        return {
+            guard_text(name): _in_document(each, guard_text)
+            for name, each in value.items()
+        }
+    return value
+
+
+def _replaced(value: Any, guard_text: _Guard) -> Any:
     """The same with other texts; numbers that are no texts are never one's own."""
     if isinstance(value, str):
-        for writings, guarded in known.items():
-            # A hash has no backslashes, but a name that is masked might.
-            value = writings.sub(guarded.replace("\\", r"\\"), value)
-        return value
+        return guard_text(value)
     if has(type(value)):
         return evolve(
             value,
             **{
-                each.name: _replaced(getattr(value, each.name), known)
+                each.name: _replaced(getattr(value, each.name), guard_text)
                 for each in fields(type(value))
             },
         )
     if isinstance(value, Mapping):
         return {
-            _replaced(name, known): _replaced(each, known)
+            _replaced(name, guard_text): _replaced(each, guard_text)
             for name, each in value.items()
         }
     if isinstance(value, Sequence):
-        return tuple(_replaced(each, known) for each in value)
+        return tuple(_replaced(each, guard_text) for each in value)
     return value

@@ -58,7 +58,7 @@ class BookTests(SynchronousTestCase):
         self.assertEqual(delivery["delivery_id"], "c.4.crm")
         body = json.loads(delivery["body"])
         self.assertEqual(body["data"]["transcript"], [turn_json(TURN_FACTS)])
-        self.assertEqual(self.book._numbers, {})
+        self.assertEqual(len(self.book._numbers), 0)
 
     def test_a_row_has_a_value_for_each_column(self) -> None:
         self.happened(1, CallStarted(facts()))

@@ -7,8 +7,8 @@ Phone numbers are in it, so it goes to an info log only through L{log_fields}.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeAlias
 
 from attrs import Factory, asdict, define, field
 
@@ -21,6 +21,12 @@ from chime_gateway.outcomes import CallerInfo, Ending
 _PRIVATE: Final = frozenset(
     {"caller", "called", "parameters", "recording", "transfers"}
 )
+
+#: What a log knows at first.
+_OF_START: Final = ("call_id", "carrier", "carrier_call_id", "agent_profile", "codec")
+
+#: What others may see of a record.
+Shown: TypeAlias = Callable[[CallFacts], CallFacts]
 
 #: Kinds of oddities that are told apart.
 _MAX_NOTES: Final = 50
@@ -78,15 +84,10 @@ class CallRecord:
         notes = self.protocol_notes
         notes[kind[:64] if len(notes) < _MAX_NOTES else "other"] += 1
 
-    def start_fields(self) -> Mapping[str, Any]:
+    def start_fields(self, shown: Shown = lambda facts: facts) -> Mapping[str, Any]:
         """What an info log may know of a call that begins."""
-        return {
-            "call_id": self.call_id,
-            "carrier": self.carrier,
-            "carrier_call_id": self.info.carrier_call_id,
-            "agent_profile": self.agent_profile,
-            "codec": self.codec,
-        }
+        facts = asdict(shown(self.facts()))
+        return {name: facts[name] for name in _OF_START}
 
     def context(self) -> Mapping[str, Any]:
         """What the servers of tools are told of the call."""
@@ -143,9 +144,14 @@ class CallRecord:
             transfers=tuple(note.facts() for note in self.transfers),
         )
 
-    def log_fields(self) -> dict[str, Any]:
-        """Everything but phone numbers and parameters, flat, for one log event."""
-        return asdict(self.facts(), filter=lambda field, _: field.name not in _PRIVATE)
+    def log_fields(self, shown: Shown = lambda facts: facts) -> dict[str, Any]:
+        """
+        Everything but phone numbers and parameters, flat, for one log event.
+
+        @param shown: what may be seen of a record, as the other side chose some of it.
+        """
+        facts = shown(self.facts())
+        return asdict(facts, filter=lambda field, _: field.name not in _PRIVATE)
 
 
 def _rounded(value: float | None) -> float | None:

@@ -14,9 +14,8 @@ from chime_gateway.store.rows import StoredCall, opened_row
 
 def live_call(context: ApiContext, call: Call) -> StoredCall:
     """As it will be written down."""
-    live = call.snapshot()
-    facts = context.guard.guard_record(live.call)
-    live = evolve(live, call=facts)
+    live = context.guard.guard_live(call.snapshot())
+    facts = live.call
     row = evolve(
         opened_row(facts, context.instance, live_call_json(live)),
         answered_at=facts.answered_at,
