@@ -76,7 +76,8 @@ def answer_faults(offer_text: str, answer_text: str) -> list[str]:
     faults = _form_faults(answer_text)
     if len(offer.lines) != len(answer.lines):
         return [*faults, "another number of m-lines (section 6)"]
-    if not any(line.port for line in answer.lines):
+    is_wanted = any(line.port for line in offer.lines)
+    if is_wanted and not any(line.port for line in answer.lines):
         faults.append("every stream is refused: that is no answer but a 488")
     for index, (asked, told) in enumerate(zip(offer.lines, answer.lines, strict=True)):
         where = f"m-line {index}: "

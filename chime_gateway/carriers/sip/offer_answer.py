@@ -80,6 +80,7 @@ class SessionDescriptions:
         self._offered_event: int | None = None
         self._offered_crypto: Crypto | None = None
         self._crypto: tuple[Crypto, Crypto] | None = None
+        self._is_off = False
         self.terms: Terms | None = None
 
     # -- the other side offers -----------------------------------------------------
@@ -89,7 +90,13 @@ class SessionDescriptions:
         @return: what is agreed on, and the answer that says so.
         @raise NotAcceptable: nothing can be agreed on; what was, still holds.
         """
-        description, remote = self._read(body, self._check)
+        description = _parsed(body)
+        if self.terms is not None and (off := _audio_off(description)):
+            if self._index not in off:
+                self._index = off[0]
+            sections = [unused_lines(media) for media in description.media]
+            return self._held(self.terms), self._written(sections)
+        remote = self._remote(description, self._check)
         payload_type, codec = self._choose(remote)
         crypto = self._answer_crypto(remote)
         terms = self._terms(remote, payload_type, codec, crypto)
@@ -105,8 +112,13 @@ class SessionDescriptions:
         sections[remote.index] = audio_lines(local)
         self._index, self._protocol = remote.index, remote.protocol
         self._crypto = crypto
-        self.terms = terms
+        self.terms, self._is_off = terms, False
         return terms, self._written(sections)
+
+    def _held(self, terms: Terms) -> Terms:
+        """Every stream is off (RFC 3264 section 8.2): on hold until one is on."""
+        self.terms, self._is_off = evolve(terms, sends=False, receives=False), True
+        return self.terms
 
     def _check(self, remote: RemoteAudio) -> None:
         """
@@ -160,6 +172,8 @@ class SessionDescriptions:
         """The session as it is agreed on, to refresh it."""
         terms = self.terms
         assert terms is not None
+        if self._is_off:
+            return self._written(self._sections)
         return self._offer(((terms.payload_type, terms.codec),), terms.telephone_event)
 
     def _offer(self, codecs: tuple[tuple[int, Codec], ...], event: int | None) -> bytes:
@@ -168,6 +182,7 @@ class SessionDescriptions:
             crypto = offer_crypto()
         self._offered, self._offered_crypto = codecs, crypto
         self._offered_event = event
+        self._is_off = False
         local = LocalAudio(
             port=self._port,
             protocol=self._protocol,
@@ -190,9 +205,12 @@ class SessionDescriptions:
         """
         @raise NotAcceptable: it does not answer what was offered.
         """
-        description, remote = self._read(body, self._check_answer)
+        description = _parsed(body)
         if len(description.media) > len(self._sections):
             raise NotAcceptable("the answer has more streams than the offer")
+        if self.terms is not None and _audio_off(description):
+            return self._held(self.terms)
+        remote = self._remote(description, self._check_answer)
         payload_type, codec = self._choose(remote)
         crypto = None
         local = self._offered_crypto
@@ -232,11 +250,10 @@ class SessionDescriptions:
 
     # -- inside ------------------------------------------------------------------------
 
-    def _read(
-        self, body: bytes, check: Callable[[RemoteAudio], None]
-    ) -> tuple[Description, RemoteAudio]:
+    def _remote(
+        self, description: Description, check: Callable[[RemoteAudio], None]
+    ) -> RemoteAudio:
         try:
-            description = parse(body)
             remote = read_audio(description, check, self._index)
         except SdpError as exc:
             raise NotAcceptable(str(exc)) from exc
@@ -247,7 +264,7 @@ class SessionDescriptions:
             remote = evolve(
                 remote, host=host, port=port, rtcp_host=rtcp_host, rtcp_port=rtcp_port
             )
-        return description, remote
+        return remote
 
     def _usable(self, remote: RemoteAudio) -> list[tuple[int, Codec]]:
         return [pair for pair in remote.codecs if pair[1] in self._codecs]
@@ -287,6 +304,23 @@ class SessionDescriptions:
                 if number != payload_type
             },
         )
+
+
+def _parsed(body: bytes) -> Description:
+    try:
+        return parse(body)
+    except SdpError as exc:
+        raise NotAcceptable(str(exc)) from exc
+
+
+def _audio_off(description: Description) -> list[int]:
+    """
+    Which are the audio streams that are switched off; none where a stream of any
+    kind is wanted: a fax instead of audio is refused.
+    """
+    if any(media.port for media in description.media):
+        return []
+    return [n for n, media in enumerate(description.media) if media.kind == "audio"]
 
 
 def _answers(crypto: Crypto, ours: Crypto) -> bool:

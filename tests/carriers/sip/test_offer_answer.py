@@ -23,6 +23,14 @@ from tests.support.rtp_stream import REMOTE, StreamTestCase, speech
 from tests.support.sdp_offers import ALLOWED, KEY30, Offer, offers
 
 _HEAD = f"v=0\r\no=- 1 1 IN IP4 {ALLOWED}\r\ns=-\r\nc=IN IP4 {ALLOWED}\r\nt=0 0\r\n"
+_ON = "m=audio 4 RTP/AVP 0\r\n"
+_TURNS = (
+    *(_ON, "m=audio 0 RTP/AVP 0\r\n", "m=audio 0 RTP/AVP 8 0\r\nm=video 0 X 1\r\n"),
+    *(
+        "m=audio 0 RTP/AVP 0\r\nm=image 5 udptl t38\r\n",
+        "m=audio 4 RTP/AVP 0\r\na=inactive\r\n",
+    ),
+)
 
 
 def descriptions(*, requires_srtp: bool = False) -> SessionDescriptions:
@@ -109,10 +117,37 @@ class OfferAnswerTests(SynchronousTestCase):
         terms, _ = descriptions().take_offer(text.encode())
         self.assertEqual(terms.remote, (ALLOWED, 4))
 
-    def test_everything_off_is_refused_with_that_reason(self) -> None:
+    def test_a_call_that_begins_with_everything_off_is_refused(self) -> None:
         ours = descriptions()
         with self.assertRaisesRegex(NotAcceptable, r"switched off \(port 0\)\Z"):
             ours.take_offer(f"{_HEAD}m=audio 0 RTP/AVP 0\r\n".encode())
+
+    @settings(max_examples=60, deadline=None)
+    @given(st.lists(st.tuples(st.sampled_from(_TURNS), st.booleans()), max_size=6))
+    def test_audio_is_off_in_a_session_until_it_is_on(
+        self, turns: list[tuple[str, bool]]
+    ) -> None:
+        ours = descriptions()
+        ours.take_offer(f"{_HEAD}{_ON}".encode())
+        for lines, is_refreshed in [*turns, (_ON, False)]:
+            text = f"{_HEAD}{lines}"
+            if "image 5" in text:
+                # A fax wants more than that the audio ends.
+                with self.assertRaises(NotAcceptable):
+                    ours.take_offer(text.encode())
+                continue
+            terms, answer = ours.take_offer(text.encode())
+            self.assertEqual(answer_faults(text, answer.decode()), [])
+            is_on = lines == _ON
+            self.assertEqual((terms.sends, terms.receives), (is_on, is_on))
+            self.assertEqual(terms.remote, (ALLOWED, 4))
+            if is_refreshed:
+                # What refreshes a session turns nothing on in it.
+                again = read(ours.repeat_offer().decode())
+                before = [line.port for line in read(answer.decode()).lines]
+                self.assertEqual([line.port for line in again.lines], before)
+                same = ours.take_answer(text.encode())
+                self.assertEqual((same.sends, same.receives), (is_on, is_on))
 
 
 class HearingTests(StreamTestCase):
