@@ -217,7 +217,8 @@ class AgentEvents(Protocol):
     ) -> None:
         """
         @param status: as the service says; C{empty}: it is completed, but nothing was
-            said in it and nothing done.
+            said in it and nothing done; C{silent}: that is so again, the agent has
+            nothing to say to what it knows.
         """
 
     def caller_said(self, item_id: str, text: str) -> None: ...

@@ -39,9 +39,6 @@ from chime_gateway.wire.realtime.events import (
 #: What came to nothing is asked for again after this, if the service does not say when.
 PAUSE_SECONDS: Final = 1.5
 
-#: Who is always second is not asked for any more.
-_MOST_TIMES_SECOND: Final = 10
-
 #: A service that wants to be left alone for longer is not: a caller is waiting.
 LONGEST_PAUSE_SECONDS: Final = 8.0
 
@@ -92,11 +89,10 @@ class Responses:
         """Instead of the one that is being made."""
         if self._is_parting and not (is_last and self._are_last_words_missing):
             return
-        sort = Sort.WORDS
         if is_last:
             self._is_parting = True
             self._queue.clear()
-            sort = Sort.LAST_WORDS
+        sort = Sort.LAST_WORDS if is_last else Sort.WORDS
         self._queue.add(self._queue.new(sort, command))
         for response in self._active.values():
             response.is_put_off = True
@@ -225,7 +221,7 @@ class Responses:
         if wanted is not None and not wanted.is_moot:
             wanted.times_second += 1
             is_known = any(made.knows(wanted) for made in self._active.values())
-            if wanted.times_second > _MOST_TIMES_SECOND:
+            if wanted.is_hopeless:
                 self._events.oddity_seen(f"unspoken.{wanted.sort.name.lower()}")
             elif wanted.times_second == 1 or not is_known:
                 # If we know of no other, it is one that nobody told us of.
@@ -349,6 +345,11 @@ class Responses:
             # Whoever has cut it has more to say first.
             self._wait_until(self._clock.seconds())
 
+    def text_came(self, response_id: str) -> None:
+        response = self._active.get(response_id)
+        if response is not None:
+            response.has_text = True
+
     def tool_called(self, response_id: str) -> None:
         """@param response_id: empty: it is not said which."""
         for active_id, response in self._active.items():
@@ -361,9 +362,10 @@ class Responses:
             self._commands.answer(Kind.CANCEL, event.response_id)
         status = event.status
         if response is not None:
-            self._judge(response, event)
             if status == "completed" and response.is_empty:
-                status = "empty"
+                status = "silent" if response.is_silence_chosen else "empty"
+            if status != "silent":
+                self._judge(response, event)
         tokens = asdict(event.usage)
         self._events.response_done(event.response_id, status, event.detail, tokens)
         self._go_on()
@@ -376,11 +378,9 @@ class Responses:
                 self._was_stopped(response)
         elif response.has_called or (response.has_begun and event.status != "failed"):
             return  # it was said, or is going on
-        elif wanted is not None:
+        elif wanted is not None or not self._is_parting:
+            wanted = wanted or self._queue.new(Sort.ANSWER, PLAIN_RESPONSE)
             self._try_again(wanted, event.retry_seconds)
-        elif not self._is_parting:
-            answer = self._queue.new(Sort.ANSWER, PLAIN_RESPONSE)
-            self._try_again(answer, event.retry_seconds)
 
     def _was_stopped(self, response: Response) -> None:
         """Nothing of it was heard, whatever the agent thinks that it has said."""

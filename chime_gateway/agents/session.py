@@ -283,6 +283,7 @@ class AzureSession:
 
     def _response_text(self, event: ResponseText) -> None:
         self._transcripts.text(event)
+        self._responses.text_came(event.response_id)
 
     def _response_done(self, event: ResponseDone) -> None:
         if self._transcripts.done(event):

@@ -18,6 +18,8 @@ from chime_gateway.wire.realtime.commands import Command
 #: The agent speaks to what it knows, without orders for this once.
 PLAIN_RESPONSE: Final = realtime_commands.create_response()
 
+_MOST_TIMES_SECOND: Final = 10
+
 
 class Sort(Enum):
     """What is lost if it is not said, and who else may say it."""
@@ -62,6 +64,11 @@ class Wanted:
         return self.sort is Sort.LAST_WORDS
 
     @property
+    def is_hopeless(self) -> bool:
+        """Who is always second is not asked for any more."""
+        return self.times_second > _MOST_TIMES_SECOND
+
+    @property
     def is_moot(self) -> bool:
         """If it comes to nothing, nothing is lost."""
         return self.is_dropped or self.sort is Sort.ASIDE
@@ -76,6 +83,7 @@ class Response:
     @ivar knows_until: it answers to all that was wanted until then.
     @ivar has_begun: there is audio of it, which was not cut before it was heard.
     @ivar has_called: it called a tool.
+    @ivar has_text: it is written instead of spoken.
     @ivar is_unheard: it must not be: its audio is dropped.
     @ivar is_put_off: what was said instead does not answer to what it would have.
     @ivar dropped: (item id, content index) of what was dropped of it.
@@ -85,6 +93,7 @@ class Response:
     knows_until: int = 0
     has_begun: bool = False
     has_called: bool = False
+    has_text: bool = False
     is_unheard: bool = False
     is_put_off: bool = False
     is_cancelled: bool = False
@@ -97,6 +106,13 @@ class Response:
     @property
     def is_empty(self) -> bool:
         return not (self.has_begun or self.has_called or self.is_unheard)
+
+    @property
+    def is_silence_chosen(self) -> bool:
+        """If it is empty: an answer for which nobody will ask again."""
+        wanted = self.wanted
+        is_again = wanted is not None and wanted.sort is Sort.ANSWER and wanted.is_again
+        return is_again and not self.has_text
 
 
 #: A response may come late that we asked for, or wait behind others to be heard.

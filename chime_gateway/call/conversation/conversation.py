@@ -33,6 +33,7 @@ from chime_gateway.settings.values import Limits
 _MCP_SECONDS: Final = 1.5
 
 _VERBATIM: Final = "Say this to the caller, word for word and nothing else: "
+_STILL_THERE: Final = "Ask the caller in a few words whether they are still there."
 _GREETING: Final = "Greet the caller now, with these words and no others: "
 
 
@@ -176,6 +177,8 @@ class Conversation:
         if self.agent is not None and self._farewell.is_due_again(now):
             self._silence_agent()
             self._farewell.ask_again(self.agent)
+        if self.agent is not None and self.answer.take_silence(now):
+            self.agent.say(_STILL_THERE)
         if (
             self._mcp_called_at is not None
             and now - self._mcp_called_at >= _MCP_SECONDS
@@ -292,10 +295,9 @@ class Conversation:
     def mcp_called(self, name: str, fault: str) -> None:
         self.answer.tool_called()
         self._mcp_called_at = self._clock()
+        logged = "the service says so"
         self.tool_used(
-            ToolUse(
-                name=name, arguments="", fault=fault, logged_fault="the service says so"
-            )
+            ToolUse(name=name, arguments="", fault=fault, logged_fault=logged)
         )
 
     def agent_active(self) -> None:
@@ -354,12 +356,8 @@ class Conversation:
 
     def fill(self, filler: str) -> bool:
         is_quiet = self._pump.is_drained(self._clock())
-        if (
-            self.agent is None
-            or not is_quiet
-            or self.answer.is_caller_speaking
-            or self._responses
-        ):
+        is_busy = self._responses or self.answer.is_caller_speaking
+        if self.agent is None or is_busy or not is_quiet:
             return False
         if filler == TONE:
             self._pump.play_tone()

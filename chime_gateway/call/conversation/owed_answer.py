@@ -40,19 +40,33 @@ class OwedAnswer:
         self._due_at: float | None = None
         self._debts = 0
         self._making: dict[str, _Making] = {}
+        self._is_silence_chosen = False
         self.is_caller_speaking = False
 
     def expect(self) -> None:
         """One more, from now on."""
         self._debts += 1
+        self._is_silence_chosen = False
         self._wait()
 
     def settle(self) -> None:
         """Nothing is owed."""
         self._due_at = None
+        self._is_silence_chosen = False
 
     def is_overdue(self, now: float) -> bool:
         return self._due_at is not None and now >= self._due_at
+
+    def take_silence(self, now: float) -> bool:
+        """
+        Nobody speaks, as the agent has chosen to; told once.  It is no fault, but who
+        asks for a word now and gets none has found one.
+        """
+        is_long = self._is_silence_chosen and self.is_overdue(now)
+        if is_long:
+            self._is_silence_chosen = False
+            self._wait()
+        return is_long
 
     def _wait(self) -> None:
         if not self.is_caller_speaking:
@@ -96,6 +110,11 @@ class OwedAnswer:
     def response_done(self, response_id: str, status: str) -> None:
         making = self._making.pop(response_id, None)
         if making is None or status == "failed":
+            return
+        if status == "silent":
+            if self._due_at is not None and making.debts == self._debts:
+                self._is_silence_chosen = True
+                self._due_at = self._clock() + self.seconds / 2
             return
         if not making.has_come and status != "completed":
             return

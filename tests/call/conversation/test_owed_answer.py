@@ -16,7 +16,7 @@ _EVENTS = st.lists(
         st.sampled_from(
             (
                 *("asked", "turn", "started", "audio", "tool", "sign"),
-                *("completed", "empty", "failed", "incomplete", "cancelled"),
+                *("completed", "empty", "silent", "failed", "incomplete", "cancelled"),
             )
         ),
     ),
@@ -65,7 +65,9 @@ class OwedAnswerTests(SynchronousTestCase):
             elif making and what not in ("started", "audio", "tool"):
                 self.answer.response_done(f"r{number}", what)
                 making = False
-                gives = what == "completed" or (has_come and what != "failed")
+                # Who is silent has said nothing.
+                is_nothing = what in ("failed", "silent")
+                gives = what == "completed" or (has_come and not is_nothing)
                 is_owed = is_owed and (is_new or not gives)
         self.assertIs(self.is_overdue_after(_SECONDS), is_owed)
 
@@ -95,4 +97,28 @@ class OwedAnswerTests(SynchronousTestCase):
         self.answer.expect()
         self.answer.audio_came("to the turn")
         self.answer.response_done("to the turn", "completed")
+        self.assertTrue(self.is_overdue_after(_SECONDS))
+
+    def test_who_chooses_to_be_silent_is_asked_for_a_word_before_it_is_a_fault(
+        self,
+    ) -> None:
+        self.answer.caller_stopped()
+        for _ in range(2):
+            self.answer.response_started("r")
+            self.answer.response_done("r", "silent")
+            self.assertFalse(self.answer.take_silence(self.now + _SECONDS / 2 - 1.0))
+            self.now += _SECONDS / 2
+            self.assertTrue(self.answer.take_silence(self.now))
+            self.assertFalse(self.answer.take_silence(self.now))
+            self.assertFalse(self.is_overdue_after(_SECONDS - 1.0))
+            self.assertTrue(self.is_overdue_after(_SECONDS))
+            self.assertFalse(self.answer.take_silence(self.now + _SECONDS))
+
+    def test_the_caller_ends_a_silence(self) -> None:
+        self.answer.caller_stopped()
+        self.answer.response_started("r")
+        self.answer.response_done("r", "silent")
+        self.answer.caller_began()
+        self.answer.caller_stopped()
+        self.assertFalse(self.answer.take_silence(self.now + _SECONDS))
         self.assertTrue(self.is_overdue_after(_SECONDS))

@@ -1,0 +1,73 @@
+"""Whole calls with an agent that has nothing to say to a turn, as it may."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hypothesis import given, note, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from chime_gateway.audio import PCMU
+from chime_gateway.call.reports.events import CallEnded
+from chime_gateway.codec.tone import tone
+from chime_gateway.outcomes import Outcome
+from chime_gateway.settings.agent_profile import AgentProfile
+from chime_gateway.sim.caller.caller import CallPlan
+from chime_gateway.sim.realtime.behaviour import Behaviour
+from chime_gateway.sim.realtime.faults.responses import ResponseFault
+from chime_gateway.sim.realtime.voices import Part, Speech, Turn
+from tests.support.virtual import VirtualCall
+from tests.whole_calls.test_media_stream import SHORT, phrase
+
+ANSWER = "An answer."
+
+
+class Obedient:
+    def answer(self, turn: Turn) -> Sequence[Part]:
+        return [Speech(tone(turn.output_codec, 440, 0.5), turn.instructions)]
+
+
+class ChosenSilenceTests(SynchronousTestCase):
+    def run_call(self, fault: str, patience: float) -> VirtualCall:
+        """
+        @param patience: how long the caller waits for each answer, in seconds.
+        """
+        call = VirtualCall(
+            CallPlan(
+                utterances=(phrase(PCMU, *SHORT),) * 3,
+                wait_for_greeting=True,
+                answer_seconds=patience,
+            ),
+            voice=Obedient(),
+            profile=AgentProfile(instructions=ANSWER, greeting="Hello."),
+            behaviour=Behaviour(responses=[ResponseFault.read(fault)]),
+        )
+        call.run(200.0)
+        return call
+
+    @settings(max_examples=12, deadline=None)
+    @given(st.integers(0, 2), st.sampled_from((4.0, 8.0, 30.0)))
+    def test_the_call_goes_on(self, turn: int, patience: float) -> None:
+        """Each silence is two responses: it is asked for once more."""
+        note(f"{turn} {patience}")
+        call = self.run_call(f"completed@{2 + turn}-{3 + turn}", patience)
+        ended = call.events[-1].payload
+        assert isinstance(ended, CallEnded)
+        (record,) = call.measures.records
+        assert record.ending is not None
+        self.assertIs(record.ending.outcome, Outcome.COMPLETED)
+        self.assertEqual(set(record.protocol_notes), {"asked_again.answer"})
+        said = [turn.text for turn in ended.transcript if turn.speaker == "agent"]
+        self.assertEqual(said.count(ANSWER), 2)
+        # Who waits for long is asked whether they are there.
+        self.assertEqual(len(said), 4 if patience > 20.0 else 3)
+
+    @settings(max_examples=4, deadline=None)
+    @given(st.sampled_from(("completed@2-", "completed:text@2-", "incomplete@2-")))
+    def test_who_has_no_word_at_all_is_lost(self, fault: str) -> None:
+        call = self.run_call(fault, 100.0)
+        (record,) = call.measures.records
+        assert record.ending is not None
+        self.assertIs(record.ending.outcome, Outcome.AGENT_LOST)
+        self.assertLess(record.duration_seconds, 45.0)
