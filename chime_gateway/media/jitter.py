@@ -20,7 +20,7 @@ from chime_gateway.media.timeline import Timeline
 
 #: How long a missing packet is waited for, in seconds.
 MIN_WAIT_SECONDS: Final = 0.02
-MAX_WAIT_SECONDS: Final = 0.12
+MAX_WAIT_SECONDS: Final = 0.22
 
 #: What was learnt of late packets is forgotten by so much a second.
 _FORGET_PER_SECOND: Final = 0.005
@@ -55,16 +55,16 @@ class JitterStats:
 class JitterBuffer:
     """
     @ivar wait_seconds: how long a missing packet is waited for now.
-    @ivar held: what is held back, by number.
+    @ivar held: what is held back and when it came, by number, in the order in which
+        it came.
     """
 
     def __init__(self, timeline: Timeline, stats: JitterStats | None = None) -> None:
         self.stats = stats or JitterStats()
         self.wait_seconds = MIN_WAIT_SECONDS
-        self.held: dict[int, _Packet] = {}
+        self.held: dict[int, tuple[_Packet, float]] = {}
         self._timeline = timeline
         self._next: int | None = None
-        self._held_since = 0.0
         self._given_up: dict[int, float] = {}
         self._suspect: tuple[int, _Packet, float] | None = None
         self._learnt_at = 0.0
@@ -139,11 +139,9 @@ class JitterBuffer:
         if sequence_number in self.held:
             self.stats.duplicates += 1
             return []
-        if not self.held:
-            self._held_since = now
-        elif ahead < min(self._ahead(number) for number in self.held):
+        if self.held and ahead < min(self._ahead(number) for number in self.held):
             self.stats.reordered += 1
-        self.held[sequence_number] = packet
+        self.held[sequence_number] = packet, now
         return self._release(now)
 
     def _ahead(self, sequence_number: int) -> int:
@@ -211,21 +209,21 @@ class JitterBuffer:
     def _release(self, now: float) -> list[bytes]:
         ready: list[bytes] = []
         self._in_turn(ready, now)
-        while self.held and (
-            now - self._held_since >= self._wait(now) or len(self.held) > _MAX_HELD
-        ):
+        while self.held:
+            # What is missing was missed when the first of those behind it came.
+            _, missed_at = next(iter(self.held.values()))
+            if now - missed_at < self._wait(now) and len(self.held) <= _MAX_HELD:
+                break
             self._give_up(ready, now)
             self._in_turn(ready, now)
-            # What is held behind another gap has waited since it came; to keep
-            # the time of each packet for that would be more than it is worth.
         return ready
 
     def _in_turn(self, ready: list[bytes], now: float) -> None:
         held = self.held
-        while (packet := held.pop(self._next, None)) is not None:  # type: ignore[arg-type]
+        while (one := held.pop(self._next, None)) is not None:  # type: ignore[arg-type]
             assert self._next is not None
             self._next = (self._next + 1) & 0xFFFF
-            self._place(packet, now, ready)
+            self._place(one[0], now, ready)
 
     def _give_up(self, ready: list[bytes], now: float) -> None:
         """What is missing before the first one held is lost."""
@@ -238,6 +236,6 @@ class JitterBuffer:
         self.stats.lost += gap
         self._next = (first + 1) & 0xFFFF
         before = len(ready)
-        self._place(self.held.pop(first), now, ready, lost=True)
+        self._place(self.held.pop(first)[0], now, ready, lost=True)
         if len(ready) - before > 1:
             self.stats.concealed += gap

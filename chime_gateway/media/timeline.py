@@ -6,8 +6,8 @@ what is missing before it: lost packets, a pause of the sender's (DTX).  The mod
 given a stream without holes, as long as the clock says; its VAD lives on that.
 
 While nothing comes the stream goes on in real time, a little behind.  What comes for a
-time that was filled already is too late.  A clock that makes no sense is followed
-anew, and nothing is filled but what has passed here.
+time that was filled already is too late, if it is no clock that stood still.  A clock
+that makes no sense is followed anew, and nothing is filled but what has passed here.
 
 Order is not known here, nor when a missing packet is given up.  Audio is G.711: a byte
 is a sample, and a sample is one unit of the timestamp.
@@ -17,13 +17,14 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
-from attrs import define
+from attrs import Factory, define
 
 from chime_gateway.audio import PTIME_MS
 
-#: Nothing has come for so long: the stream goes on by itself.  Longer than most
-#: hiccups, so that they put no holes into words.
-PAUSE_SECONDS: Final = 0.2
+#: Nothing has come for so long: the stream goes on by itself.  What a network only held
+#: up so long is heard, every word of it.  A VAD counts the seconds that it hears, so it
+#: finds the end of a turn no later, if it waits for as much silence as this.
+PAUSE_SECONDS: Final = 0.5
 
 #: The sender's clock may be ahead of ours by so much, and more by one part in 2,000:
 #: of a timestamp beyond that nothing is believed.
@@ -35,11 +36,17 @@ _TOLERANCE_SECONDS: Final = 0.005
 
 #: Where a clock begins anew, so much of what has passed here is filled at most; a
 #: longer pause was filled while it lasted.
-_MAX_REJOIN_SECONDS: Final = 0.4
+_MAX_REJOIN_SECONDS: Final = PAUSE_SECONDS + 0.2
 
 #: Packets that are late for so long, and do not come faster than they are spoken, are
 #: not late: the sender's clock stood still in a pause.
 _MAX_LATE_SECONDS: Final = 0.2
+
+#: So much faster than it is spoken comes what was held up on its way.
+_HELD_UP_PACE: Final = 1.25
+
+#: Late packets that are kept until it is known what they are.
+_MAX_LATE_PACKETS: Final = 64
 
 #: More than this is never filled at once, whatever a timestamp says.
 _MAX_FILL_SECONDS: Final = 30.0
@@ -72,10 +79,12 @@ class Pause:
 
     @ivar noise: the sender said that it is a pause, and how loud its noise is.
     @ivar invented: samples that were put in since then, in real time.
+    @ivar late: what came for a time that was filled: timestamp, audio, and when.
     """
 
     noise: int | None = None
     invented: int = 0
+    late: list[tuple[int, bytes, float]] = Factory(list)
 
 
 class Timeline:
@@ -102,7 +111,6 @@ class Timeline:
         self._frame = int(_FRAME_SECONDS * rate)
         self._began: float | None = None  # when the first audio came
         self._origin = 0  # the timestamp of then, as the sender counts now
-        self._late_since: float | None = None
 
     def expect(self, now: float) -> None:
         """Audio may come from now on; until it does there is a pause."""
@@ -143,12 +151,10 @@ class Timeline:
             timestamp = self.head
         elif gap > 0 and self._is_believed(gap, now):
             self._fill(gap, ready, lost=lost)
-        elif gap < 0 and -gap <= invented + self._tolerance and self._may_be_late(now):
+        elif gap < 0 and -gap <= invented + self._tolerance:
             late = -gap
             if pause is not None and late >= len(payload):
-                self.late += 1
-                self.arrived = now
-                pause.invented = late - len(payload)
+                self._came_late(pause.late, (timestamp, payload, now), ready)
                 return late / self._rate
             payload = payload[late:]
             timestamp = self.head
@@ -157,7 +163,6 @@ class Timeline:
         self.head = (timestamp + len(payload)) & 0xFFFFFFFF
         self.arrived = now
         self.pause = None
-        self._late_since = None
         self.heard(payload)
         ready.append(payload)
         return late / self._rate
@@ -169,15 +174,18 @@ class Timeline:
         if self._began is None:
             self._began = now
             self._origin = self.head = timestamp
+            self.arrived = now
         gap = ((timestamp - self.head + 0x80000000) & 0xFFFFFFFF) - 0x80000000
-        invented = 0
         if gap > 0 and self._is_believed(gap, now):
             self._fill(gap, ready, lost=lost)
             self.head = timestamp
-        elif gap < 0 and self.pause is not None and -gap <= self.pause.invented:
-            invented = -gap
-        self.arrived = now
-        self.pause = Pause(noise, invented)
+            self.arrived = now
+            self.pause = None
+        # Else no time has passed but what is filled here since the last audio.
+        if self.pause is None:
+            self.pause = Pause(noise)
+        else:
+            self.pause.noise = noise
 
     def keep(self, now: float, behind: float) -> bytes:
         """
@@ -195,6 +203,10 @@ class Timeline:
             return b""
         if pause is None:
             pause = self.pause = Pause()
+        elif pause.late:
+            if now - pause.late[-1][2] < _MAX_LATE_SECONDS:
+                return b""  # it is not known yet whether these are heard
+            pause.late.clear()
         owed = int((passed - behind) / _FRAME_SECONDS + 1e-6) * self._frame
         missing = owed - pause.invented
         if missing <= 0:
@@ -225,10 +237,31 @@ class Timeline:
             given + gap <= most * self._rate and gap <= _MAX_FILL_SECONDS * self._rate
         )
 
-    def _may_be_late(self, now: float) -> bool:
-        if self._late_since is None:
-            self._late_since = now
-        return now - self._late_since < _MAX_LATE_SECONDS
+    def _came_late(
+        self,
+        late: list[tuple[int, bytes, float]],
+        packet: tuple[int, bytes, float],
+        ready: list[bytes],
+    ) -> None:
+        """All of its time was filled, as was that of those before it."""
+        self.late += 1
+        late.append(packet)
+        if len(late) > _MAX_LATE_PACKETS:
+            del late[0]
+        first, payload, since = late[0]
+        passed = packet[2] - since
+        if passed < _MAX_LATE_SECONDS:
+            return
+        spoken = (packet[0] - first) & 0xFFFFFFFF
+        if spoken > passed * self._rate * _HELD_UP_PACE:
+            del late[:-1]
+            return
+        self.late -= len(late)
+        self._rejoin(first, len(payload), since, ready)
+        self.head = first
+        self.pause = None
+        for timestamp, payload, came_at in late:
+            self.place(timestamp, payload, came_at, ready, lost=False)
 
     def _rejoin(
         self, timestamp: int, byte_count: int, now: float, ready: list[bytes]

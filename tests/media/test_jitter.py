@@ -56,7 +56,7 @@ class JitterTests(SynchronousTestCase):
         self.put(1)
         for number in range(2, 60, 3):
             self.put(number + 1, 0.02)
-            self.wait(0.13)
+            self.wait(MAX_WAIT_SECONDS)
             self.put(number, 0.03)
             self.put(number + 2, 0.001)
         self.assertEqual(self.buffer.wait_seconds, MAX_WAIT_SECONDS)

@@ -65,15 +65,62 @@ def patterns() -> st.SearchStrategy[Pattern]:
 
 
 class SendersClockTests(ScheduleTestCase):
-    def remain(self, pattern: Pattern) -> None:
-        error, worst, _ = self.hear(pattern)
+    def remain(self, pattern: Pattern, *, most_missing: int | None = None) -> None:
+        error, worst, missing = self.hear(pattern)
         self.assertLessEqual(abs(error), BOUND, pattern)
         self.assertLessEqual(worst, BOUND, pattern)
+        if most_missing is not None:
+            self.assertLessEqual(missing, most_missing, pattern)
 
     def test_over_a_minute_of_each_pattern(self) -> None:
         for name, pattern in PATTERNS.items():
             with self.subTest(name):
                 self.remain(pattern)
+
+    @settings(max_examples=6, deadline=None)
+    @given(
+        st.lists(st.integers(1, 470), min_size=1, max_size=6).map(tuple),
+        st.sampled_from((10, 20, 30, 60)),
+        st.integers(0, 2**32),
+    )
+    def test_what_the_network_held_up_for_a_moment_is_heard(
+        self, stalls: tuple[int, ...], ptime: int, seed: int
+    ) -> None:
+        self.remain(
+            Pattern(seconds=21.0, stalls=stalls, ptimes=(ptime,), seed=seed),
+            most_missing=0,
+        )
+
+    @settings(max_examples=4, deadline=None)
+    @given(st.sampled_from((10, 20, 30, 60)), st.integers(0, 2**32))
+    def test_what_comes_in_no_order_at_all_is_heard(
+        self, ptime: int, seed: int
+    ) -> None:
+        # At first it is not known for how long to wait.
+        self.remain(
+            Pattern(seconds=30.0, late=1.0, late_ms=200, ptimes=(ptime,), seed=seed),
+            most_missing=40,
+        )
+
+    @settings(max_examples=6, deadline=None)
+    @given(
+        st.lists(st.integers(560, 1500), min_size=1, max_size=3).map(tuple),
+        st.booleans(),
+        st.integers(0, 2**32),
+    )
+    def test_no_word_is_lost_where_the_clock_stands_in_a_pause(
+        self, pauses: tuple[int, ...], has_noise: bool, seed: int
+    ) -> None:
+        self.remain(
+            Pattern(
+                seconds=21.0,
+                pauses=pauses,
+                has_noise=has_noise,
+                stands=True,
+                seed=seed,
+            ),
+            most_missing=0,
+        )
 
     @settings(max_examples=12, deadline=None)
     @given(patterns())

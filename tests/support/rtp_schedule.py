@@ -28,6 +28,9 @@ class Pattern:
     @ivar bursts: lengths of losses in a row, in packets, one each 3 s in turn.
     @ivar pauses: lengths of pauses, in ms, one each 2 s in turn.
     @ivar has_noise: a pause is announced by comfort noise.
+    @ivar stands: the sender's clock stands still in a pause.
+    @ivar stalls: for how long the network holds all up, in ms, one each 3 s in turn;
+        then it comes at once.
     @ivar late: the share of packets that comes later than the rest.
     @ivar late_ms: by so much at most.
     @ivar twice: the share of packets that comes twice.
@@ -40,6 +43,8 @@ class Pattern:
     bursts: tuple[int, ...] = ()
     pauses: tuple[int, ...] = ()
     has_noise: bool = False
+    stands: bool = False
+    stalls: tuple[int, ...] = ()
     late: float = 0.0
     late_ms: float = 80.0
     twice: float = 0.0
@@ -78,6 +83,7 @@ def schedule(pattern: Pattern) -> tuple[list[Sent], int]:
     lost.update(n for n in range(len(sent)) if rng.random() < pattern.loss)
     # The first and the last second come whole: they are the rule that is measured by.
     lost = {n for n in lost if 1.0 < sent[n].at < pattern.seconds - 1.0}
+    stalls = list(_in_turn(pattern.stalls, 3.0, pattern.seconds - 3))
     came: list[Sent] = []
     for number, one in enumerate(sent):
         if number in lost:
@@ -87,7 +93,12 @@ def schedule(pattern: Pattern) -> tuple[list[Sent], int]:
             delay += pattern.late_ms / 1000 * rng.random()
         if number in (0, len(sent) - 1):
             delay = 0.0
-        came.append(_at(one, one.at + delay))
+        at = one.at + delay
+        for begins, milliseconds in stalls:
+            if begins <= at < begins + milliseconds / 1000:
+                # In their order still.
+                at = begins + milliseconds / 1000 + (at - begins) * 1e-3
+        came.append(_at(one, at))
         if rng.random() < pattern.twice:
             came.append(_at(one, one.at + delay + 0.05 * rng.random()))
     came.sort(key=lambda one: one.at)
@@ -107,11 +118,11 @@ def _in_turn(
 
 def _sent(pattern: Pattern, rng: random.Random) -> Iterator[Sent]:
     number = pattern.first_number
-    start = 0
+    start = stood = 0
 
     def packet(at: float, kind: int, payload: bytes, begins: int) -> Sent:
         nonlocal number
-        timestamp = (pattern.first_timestamp + begins) & 0xFFFFFFFF
+        timestamp = (pattern.first_timestamp + begins - stood) & 0xFFFFFFFF
         marker = rng.random() < 0.1
         data = rtp.serialize(kind, marker, number & 0xFFFF, timestamp, 7, payload)
         number += 1
@@ -126,8 +137,10 @@ def _sent(pattern: Pattern, rng: random.Random) -> Iterator[Sent]:
             if pattern.has_noise:
                 for passed in range(0, count, 1600):
                     at = (start + passed + 160) / 8000
-                    yield packet(at, 13, b"\x46", start + passed)
+                    stamp = start + passed * (not pattern.stands)
+                    yield packet(at, 13, b"\x46", stamp)
             start += count
+            stood += count * pattern.stands
             continue
         if keys and now >= keys[0][0]:
             keys.pop(0)
