@@ -22,6 +22,7 @@ from chime_gateway.app.signals import listen_while_starting
 from chime_gateway.call.tools import BUILT_IN_TOOLS
 from chime_gateway.errors import ConfigError
 from chime_gateway.net.clock import use_monotonic_clock
+from chime_gateway.net.system.standard_output import read_or_not
 from chime_gateway.settings.load import describe, load
 from chime_gateway.settings.public_address import resolve_public_address
 from chime_gateway.settings.sources import process_environment
@@ -69,6 +70,11 @@ class Options(usage.Options):
 
     opt_l = opt_listen
 
+    def opt_help(self) -> None:
+        """Display this help and exit."""
+        with read_or_not():
+            super().opt_help()
+
     def postOptions(self) -> None:
         # Here and not in makeService: an error raised here is one line and
         # exit status 1, an error raised there is a traceback.
@@ -77,10 +83,12 @@ class Options(usage.Options):
         except ConfigError as exc:
             raise usage.UsageError(str(exc)) from exc
         if self["check"]:
-            json.dump(describe(self.settings), sys.stdout, indent=2)
-            sys.stdout.write("\n")
-            for line in advice(self.settings, date.today()):
-                sys.stderr.write(f"note: {line}\n")
+            with read_or_not():
+                json.dump(describe(self.settings), sys.stdout, indent=2)
+                sys.stdout.write("\n")
+                sys.stdout.flush()
+                for line in advice(self.settings, date.today()):
+                    sys.stderr.write(f"note: {line}\n")
             raise SystemExit(0)
 
     def read(self) -> GatewaySettings:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -24,7 +25,7 @@ from chime_gateway.settings.sources import process_environment
 from chime_gateway.store.database import Database, Trouble
 from chime_gateway.store.numbers import NumberGuard
 from chime_gateway.store.queries import CallQuery
-from chime_gateway.store.rows import CallRow, columns, stored_call_json
+from chime_gateway.store.rows import CallRow, chronological, columns, stored_call_json
 
 #: So many are read at a time.
 _PAGE: Final = 500
@@ -74,6 +75,9 @@ class _StoreCommand(usage.Options):
         self._guard = NumberGuard(settings.numbers, settings.numbers_key)
         try:
             return self.read(database)
+        except BrokenPipeError:
+            # Nobody reads any more; the store has nothing to do with it.
+            raise
         except Trouble as exc:
             why = str(getattr(exc, "orig", None) or exc).strip().splitlines()[0]
             raise ConfigError(f"the store cannot be read: {why}") from exc
@@ -179,7 +183,7 @@ class ShowOptions(NameFirst, _StoreCommand):
                 f"{'transfer':18} {note['target']}: {note['outcome']} {note['reason']}"
             )
         print()
-        for turn in call.transcript:
+        for turn in chronological(call.transcript):
             for line in turn_lines(turn):
                 print(line)
         return 0
@@ -269,9 +273,20 @@ def _csv(out: TextIO) -> Callable[[CallRow], None]:
     return write
 
 
+#: What makes a cell a formula (OWASP, CSV Injection).
+_BEGINS_A_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+
+#: A number computes nothing, and other programs want it as it is.
+_PLAIN_NUMBER: Final = re.compile(r"[+-][0-9]+")
+
+
 def _harmless(value: Any) -> Any:
     """A spreadsheet must not take what a caller chose for a formula."""
-    if isinstance(value, str) and value[:1] in "=+-@\t\r" and not value[1:].isdecimal():
+    if (
+        isinstance(value, str)
+        and value.startswith(_BEGINS_A_FORMULA)
+        and not _PLAIN_NUMBER.fullmatch(value)
+    ):
         return "'" + value
     return value
 

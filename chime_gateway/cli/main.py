@@ -24,6 +24,7 @@ from chime_gateway.cli.calls import (
 )
 from chime_gateway.errors import ConfigError
 from chime_gateway.net.clock import use_monotonic_clock
+from chime_gateway.net.system.standard_output import read_or_not
 from chime_gateway.settings.sources import process_environment, read_secret
 
 
@@ -104,10 +105,11 @@ class Options(usage.Options):
 def main() -> None:
     """Entry point of the console script."""
     options = Options()
-    try:
-        options.parseOptions()
-    except usage.UsageError as exc:
-        raise SystemExit(f"chimegw: {exc}") from exc
+    with read_or_not():
+        try:
+            options.parseOptions()
+        except usage.UsageError as exc:
+            raise SystemExit(f"chimegw: {exc}") from exc
     react(_run, (options.subOptions,))
 
 
@@ -115,12 +117,13 @@ def _run(reactor: Any, command: _Command) -> Deferred[None]:
     use_monotonic_clock(reactor)
 
     async def run() -> None:
-        try:
-            status = command.run(reactor)
-            if isinstance(status, Deferred):
-                status = await status
-        except ConfigError as exc:
-            raise SystemExit(f"chimegw: {exc}") from exc
+        with read_or_not():
+            try:
+                status = command.run(reactor)
+                if isinstance(status, Deferred):
+                    status = await status
+            except ConfigError as exc:
+                raise SystemExit(f"chimegw: {exc}") from exc
         if status:
             raise SystemExit(status)
 

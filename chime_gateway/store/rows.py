@@ -113,5 +113,13 @@ def columns(row: AttrsInstance) -> dict[str, Any]:
     return asdict(row, recurse=False)
 
 
+def chronological(transcript: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Turns as they began; their numbers are in the order in which they were known."""
+    return sorted(
+        transcript,
+        key=lambda turn: (turn.get("started") or 0.0, turn.get("number") or 0),
+    )
+
+
 def stored_call_json(call: StoredCall) -> dict[str, Any]:
-    return {**columns(call.row), "transcript": list(call.transcript)}
+    return {**columns(call.row), "transcript": chronological(call.transcript)}

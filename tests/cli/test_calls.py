@@ -7,13 +7,22 @@ import os
 import sys
 from typing import Any
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 
+from chime_gateway.cli.calls import _csv, turn_lines
 from chime_gateway.cli.main import Options
 from chime_gateway.errors import ConfigError
 from chime_gateway.store.database import Database
 from chime_gateway.store.entries import CLOSED
+from chime_gateway.store.rows import (
+    CallRow,
+    StoredCall,
+    chronological,
+    stored_call_json,
+)
 from tests.support.entries import closed, turn
 from tests.support.files import temporary_file, temporary_folder
 
@@ -65,6 +74,51 @@ class CliTestCase(SynchronousTestCase):
         finally:
             self.patch(sys, "stdout", sys.__stdout__)
         return status, out.getvalue()
+
+
+#: What a cell may hold, with what makes formulas more often than elsewhere.
+CELLS = st.one_of(
+    st.text(st.sampled_from("=+-@\t\r\n',\"07 a"), max_size=6),
+    st.text(max_size=6),
+    st.integers(-999, 10**14).map(lambda number: f"{number:+}"),
+).filter(lambda text: not any("\ud800" <= c <= "\udfff" for c in text))
+
+
+class CsvTests(SynchronousTestCase):
+    @settings(max_examples=150, deadline=None)
+    @given(CELLS, CELLS, CELLS)
+    def test_what_could_be_a_formula_is_text_and_all_else_is_as_it_was(
+        self, caller: str, agent: str, reason: str
+    ) -> None:
+        row = CallRow(**closed("c", 1000.0, caller=caller, agent=agent, reason=reason))
+        out = io.StringIO(newline="")
+        _csv(out)(row)
+        (cells,) = csv.DictReader(io.StringIO(out.getvalue(), newline=""))
+        for name, value in (("caller", caller), ("agent", agent), ("reason", reason)):
+            number = value[:1] in ("+", "-") and value[1:].isascii()
+            number = number and value[1:].isdigit()
+            guarded = value[:1] in ("=", "+", "-", "@", "\t", "\r") and not number
+            self.assertEqual(cells[name], f"'{value}" if guarded else value)
+        self.assertEqual(cells["recording"], "")
+
+
+TIMES = st.lists(st.integers(0, 50), min_size=1, max_size=8, unique=True)
+
+
+class OrderTests(SynchronousTestCase):
+    @settings(max_examples=50, deadline=None)
+    @given(TIMES)
+    def test_turns_are_shown_as_they_began(self, times: list[int]) -> None:
+        turns = [
+            {"number": n, "speaker": "caller", "started": float(at), "text": f"at {at}"}
+            for n, at in enumerate(times, 1)
+        ]
+        call = StoredCall(row=CallRow(**closed("c", 1000.0)), transcript=turns)
+        shown = stored_call_json(call)["transcript"]
+        self.assertEqual([turn["started"] for turn in shown], sorted(times))
+        lines = [line for turn in chronological(turns) for line in turn_lines(turn)]
+        said = [int(line.rpartition(" ")[2]) for line in lines]
+        self.assertEqual(said, sorted(times))
 
 
 class CallsTests(CliTestCase):

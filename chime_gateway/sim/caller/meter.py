@@ -24,6 +24,7 @@ class TerminalMeter:
     def __init__(self, out: TextIO) -> None:
         self._out = out
         self._is_live = out.isatty()
+        self._is_read = True
         self._line_at = 0.0
         self._peaks = (_LOWEST_DBFS, _LOWEST_DBFS)
 
@@ -40,10 +41,17 @@ class TerminalMeter:
         line = (
             f"{seconds:6.1f} s  caller [{bar(caller)}]  agent [{bar(agent)}]  {state}"
         )
-        self._out.write(f"\r{line:<78}" if self._is_live else f"{line}\n")
-        self._out.flush()
+        self._write(f"\r{line:<78}" if self._is_live else f"{line}\n")
 
     def say(self, text: str) -> None:
         """A line of its own among the meters."""
-        self._out.write(f"\r{text:<78}\n" if self._is_live else f"{text}\n")
-        self._out.flush()
+        self._write(f"\r{text:<78}\n" if self._is_live else f"{text}\n")
+
+    def _write(self, text: str) -> None:
+        # The call goes on, whether anybody watches or not.
+        if self._is_read:
+            try:
+                self._out.write(text)
+                self._out.flush()
+            except BrokenPipeError:
+                self._is_read = False

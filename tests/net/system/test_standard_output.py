@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from chime_gateway.net.system.standard_output import UNREAD_STATUS, read_or_not
+
+
+class StandardOutputTests(SynchronousTestCase):
+    def output_to(self, descriptor: int) -> Any:
+        stream = os.fdopen(descriptor, "w")
+        self.addCleanup(stream.close)
+        self.patch(sys, "stdout", stream)
+        return stream
+
+    def unread(self) -> Any:
+        reader, writer = os.pipe()
+        os.close(reader)
+        return self.output_to(writer)
+
+    def status(self, *lines: str, code: Any = None) -> Any:
+        with self.assertRaises(SystemExit) as caught, read_or_not():
+            for line in lines:
+                print(line)
+            if code is not None:
+                raise SystemExit(code)
+        return caught.exception.code
+
+    def test_a_reader_that_left_is_an_end_of_its_own(self) -> None:
+        for lines in (("one",), ("x" * 100_000,) * 3):
+            for code in (None, 0, "a line"):
+                with self.subTest(lines=len(lines), code=code):
+                    stream = self.unread()
+                    self.assertEqual(self.status(*lines, code=code), UNREAD_STATUS)
+                    # What is left does not come up again at the end of the process.
+                    stream.flush()
+
+    def test_nothing_to_write_is_no_fault(self) -> None:
+        self.unread()
+        with read_or_not():
+            """A command that says nothing."""
+        self.assertEqual(self.status(code=3), 3)
+
+    def test_a_full_disk_is_said_in_a_line(self) -> None:
+        self.output_to(os.open("/dev/full", os.O_WRONLY))
+        self.assertIn("No space left", self.status("one"))
+
+    def test_other_ends_are_as_they_were(self) -> None:
+        self.output_to(os.open(os.devnull, os.O_WRONLY))
+        self.assertEqual(self.status("one", code="chimegw: no"), "chimegw: no")
+        with self.assertRaises(ZeroDivisionError), read_or_not():
+            raise ZeroDivisionError
