@@ -362,7 +362,9 @@ class Responses:
             self._commands.answer(Kind.CANCEL, event.response_id)
         status = event.status
         if response is not None:
-            if status == "completed" and response.is_empty:
+            if response.is_cancelled:
+                status = "cancelled"  # in time or not: nobody hears the rest
+            elif status == "completed" and response.is_empty:
                 status = "silent" if response.is_silence_chosen else "empty"
             if status != "silent":
                 self._judge(response, event)

@@ -67,6 +67,21 @@ class AzureSessionTests(SessionTestCase):
             ],
         )
 
+    def test_a_response_that_was_taken_for_the_goodbye_does_not_end_as_one(
+        self,
+    ) -> None:
+        """It was complete before it could be cancelled."""
+        self.open()
+        self.session.say("Goodbye.", is_last=True)
+        code = "conversation_already_has_active_response"
+        error = {"code": code, "event_id": self.socket.ids[-1]}
+        self.receive("response.created", response={"id": "r"})
+        self.audio("r", "i")
+        self.receive("error", error=error)
+        self.receive("response.done", response={"id": "r", "status": "completed"})
+        self.assertIn(("response_done", "r", "cancelled", ""), self.log)
+        self.assertEqual(self.sent().count("response.create"), 2)
+
     def test_to_speak_now_cancels_and_waits_for_the_active_response(self) -> None:
         self.open()
         self.receive("response.created", response={"id": "r"})
