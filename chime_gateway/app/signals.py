@@ -9,6 +9,7 @@ is one as early as possible.
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable
 from types import FrameType
@@ -28,14 +29,11 @@ def listen_while_starting() -> None:
 
 
 def _end(number: int, _: FrameType | None) -> None:
-    _stop_no_more()
-    raise SystemExit(0)
-
-
-def _stop_no_more() -> None:
-    """It ends.  Python takes handlers away before it has: a signal would kill it."""
-    for number in _STOPS:
-        signal.signal(number, signal.SIG_IGN)
+    """
+    At once: an exception would come up wherever the program is, also where Python
+    ignores them (weak references, C{__del__}) or somebody takes them for a failure.
+    """
+    os._exit(0)
 
 
 class Signals:
@@ -74,7 +72,9 @@ class Signals:
     def _forget(self) -> None:
         """There is no other way to tell twistd."""
         self._reactor._exitSignal = None
-        _stop_no_more()
+        # Python takes handlers away before it ends: a signal would kill it.
+        for number in _STOPS:
+            signal.signal(number, signal.SIG_IGN)
 
     def _signalled(self, number: int, _: FrameType | None) -> None:
         # The reactor may be in the middle of anything; a log line is, too.

@@ -76,6 +76,10 @@ class Options(usage.Options):
             super().opt_help()
 
     def postOptions(self) -> None:
+        if self.parent is not None:
+            # twistd's own: to read the settings and to import the rest takes a
+            # moment, in which the process may be told to stop.
+            listen_while_starting()
         # Here and not in makeService: an error raised here is one line and
         # exit status 1, an error raised there is a traceback.
         try:
@@ -119,8 +123,6 @@ class Options(usage.Options):
 def makeService(options: Options, reactor: Any = None) -> IService:
     """Called by C{twistd} once the command line has been read."""
     if reactor is None:
-        # What is imported here takes a moment, in which the process may be stopped.
-        listen_while_starting()
         from twisted.internet import reactor
 
         use_monotonic_clock(reactor)
