@@ -51,7 +51,7 @@ class CatchUp:
 
     def _begin(self) -> None:
         self.has_decided = False
-        self._unsteady = 0
+        self._played_down = 0
         self._beats = 0
         self._windows = 0
         self._least = self._floor = 0
@@ -84,16 +84,18 @@ class CatchUp:
         least = self._least
         self._windows += 1
         if self._windows > 1 and abs(least - self._floor) > _STEADY_FRAMES:
-            # Once, it may have begun to wait within a window.
-            self._unsteady += 1
-            self.has_decided = self._unsteady > 1
+            # One that grows may be of an agent that is ahead, or what was held up and
+            # comes by and by.  One that is played down is of an agent that is ahead;
+            # not at once, as it may have begun to be late within a window.
+            self._played_down += least < self._floor
+            self.has_decided = self._played_down > 1
             self._windows = 1
         if self._windows == 1 or least < self._floor:
             self._floor = least
         if self._windows < self._needed:
             return 0
         self.has_decided = True
-        self._unsteady = self._windows = 0
+        self._played_down = self._windows = 0
         if not self._floor:
             self.behind = 0  # all that waits is needed on some beat
         return min(self._floor, self.behind)

@@ -17,8 +17,16 @@ _FRAME = 0.02
 class LateQueueTests(PumpTestCase):
     """The agent speaks as it is heard: an echo, a person."""
 
-    def begin(self, *, buffers: bool, uneven: float = 0.0, seed: int = 0) -> None:
+    def begin(
+        self, *, buffers: bool, uneven: float = 0.0, pace: float = 1e6, seed: int = 0
+    ) -> None:
+        """
+        @param pace: so many times as fast as it is spoken comes what was held up.
+        """
         self.buffers = buffers
+        self.pace = pace
+        self.may_come = 0.0
+        self.heard_at = 0.0
         self.setUp()
         self.pump.join(self.agent)
         self.rng = random.Random(seed)
@@ -44,7 +52,12 @@ class LateQueueTests(PumpTestCase):
         return self.pump.queued_seconds(self.clock.seconds())
 
     def hear(self) -> None:
-        while self.next_at <= self.clock.seconds():
+        now = self.clock.seconds()
+        came = (now - self.heard_at) / _FRAME * self.pace
+        self.may_come = min(self.may_come + came, 3 + self.pace)
+        self.heard_at = now
+        while self.next_at <= now and self.may_come >= 1:
+            self.may_come -= 1
             self.said += 1
             self.speak("i1", self.rng.randbytes(160))
             self.next_at = max(self.next_at, self.comes_at())
@@ -77,6 +90,7 @@ class LateQueueTests(PumpTestCase):
             max_size=4,
         ),
         st.sampled_from((0.0, 0.005, 0.03)),
+        st.sampled_from((2.0, 6.0, 20.0, 1e6)),
         st.integers(0, 2**32),
     )
     def test_two_seconds_after_any_stops_it_is_as_short_as_before(
@@ -84,13 +98,16 @@ class LateQueueTests(PumpTestCase):
         buffers: bool,
         stops: list[tuple[float, float, bool]],
         uneven: float,
+        pace: float,
         seed: int,
     ) -> None:
-        self.begin(buffers=buffers, uneven=uneven, seed=seed)
+        self.begin(buffers=buffers, uneven=uneven, pace=pace, seed=seed)
         before = self.pass_time(2.0)
         for seconds, between, reads_first in stops:
             self.stop(seconds, reads_first=reads_first)
             self.pass_time(between)
+        # By then all has come.
+        self.pass_time(sum(seconds for seconds, _, _ in stops) / (pace - 1))
         self.pass_time(max(0.0, 2.0 - stops[-1][1]))
         # From here on it is not late any more.  What is two frames late at most is
         # put into a buffer as it comes.
