@@ -35,6 +35,7 @@ ROOT = HERE.parent
 SUITES = {
     "soak": "thousands of short calls: all comes back",
     "dialogs": "random SIP dialogs: all comes back, and no traceback",
+    "chaos": "faults from outside: other calls go on, and all comes back",
     "kept": "kill -9, and a database that goes away: nothing is lost",
 }
 

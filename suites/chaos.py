@@ -1,0 +1,135 @@
+"""
+Faults from outside: do other calls go on, and does all come back?
+
+Each scene starts a gateway as its users run it, puts calls of both carriers on, and
+lets something go wrong around it: a deployment, the process itself, its descriptors,
+its log, its database, a receiver of webhooks.  In every scene C{/health} answers,
+C{/ready} says the truth, calls that the fault is not about go on without loss, at
+the end nothing is held, the log has no traceback, and the status after SIGTERM is 0.
+Counted: calls that were not answered or were lost, frames that were lost, what is
+held, and what else did not hold.  Drawn from a seed and bounded; ends by itself.
+
+    make long SUITES=chaos
+    make chaos CHAOS="--seed 7 --scenes blip,stopped"
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import random
+import sys
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+
+import uvloop
+
+from suites.faults import deployments, machine, neighbours
+from suites.faults.scene import Scene
+
+#: Scenes side by side: more would measure the machine.
+AT_ONCE = 4
+
+SCENE_SECONDS = 240.0
+
+SCENES: dict[str, Callable[[Scene], Awaitable[None]]] = {
+    **{f"beside {name}": deployments.beside(name) for name in deployments.FAULTS},
+    **{f"alone {name}": deployments.alone(name) for name in deployments.FAULTS},
+    "blip": deployments.blip,
+    "flapping": deployments.flapping,
+    "profile": deployments.profile,
+    "stopped": machine.stopped,
+    "descriptors": machine.descriptors,
+    "log unread": machine.log_unread,
+    "log full": machine.log_full,
+    "told to stop": machine.told_to_stop,
+    "database frozen": neighbours.database_frozen,
+    "receiver stuck": neighbours.receiver_stuck,
+}
+
+
+async def play(name: str, seed: int, is_short: bool) -> Scene:
+    scene = Scene(name, random.Random(f"{seed} {name}"), is_short)
+    began = time.monotonic()
+    try:
+        async with asyncio.timeout(SCENE_SECONDS):
+            await SCENES[name](scene)
+    except Exception as error:  # one scene that breaks off is that one's result
+        scene.broken.append(f"broken off: {error!r}")
+    finally:
+        scene.close()
+    counts = ", ".join(f"{what} {count}" for what, count in scene.counts.items())
+    print(f"{name:24} {time.monotonic() - began:5.1f} s  {counts}", flush=True)
+    for what in scene.broken:
+        print(f"    BROKEN: {what[:1500]}", flush=True)
+    for gateway in scene.gateways if scene.broken else ():
+        print(f"    its log: {gateway.log_path}", flush=True)
+    return scene
+
+
+#: What the short form draws of each kind from its seed; the rest it plays in full.
+SHORT = {"beside": 2, "alone": 1}
+
+
+def drawn(seed: int) -> list[str]:
+    rng = random.Random(seed)
+    names = [name for name in SCENES if name.partition(" ")[0] not in SHORT]
+    for kind, count in SHORT.items():
+        rest = [name for name in SCENES if name.startswith(f"{kind} ")]
+        names += rng.sample(rest, count)
+    return names
+
+
+async def chaos(names: list[str], seed: int, is_short: bool) -> bool:
+    free = asyncio.Semaphore(AT_ONCE)
+    random.Random(seed).shuffle(names)
+
+    async def one(name: str) -> Scene:
+        async with free:
+            return await play(name, seed, is_short)
+
+    began = time.monotonic()
+    scenes = await asyncio.gather(*map(one, names))
+    counts = Counter({"unanswered": 0, "lost calls": 0, "frames lost": 0, "held": 0})
+    for scene in scenes:
+        counts.update(scene.counts)
+    broken = sum(len(scene.broken) for scene in scenes)
+    print(f"seed {seed}, {time.monotonic() - began:.0f} s")
+    print(
+        json.dumps(
+            {
+                "scenes": len(scenes),
+                "calls": counts["calls"],
+                "unanswered": counts["unanswered"],
+                "lost": counts["lost calls"],
+                "frames": counts["frames"],
+                "frames lost": counts["frames lost"],
+                "starved": counts["starved"],
+                "held": counts["held"],
+                "tracebacks": counts["tracebacks"],
+                "broken": broken,
+            }
+        )
+    )
+    return not broken
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[1])
+    parser.add_argument("--short", action="store_true", help="about a minute")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--scenes", default="", help=", ".join(SCENES))
+    options = parser.parse_args()
+    names = drawn(options.seed) if options.short else list(SCENES)
+    if options.scenes:
+        names = options.scenes.split(",")
+    if unknown := [name for name in names if name not in SCENES]:
+        parser.error(f"no scene is called {', '.join(unknown)}")
+    good = uvloop.run(chaos(names, options.seed, options.short))
+    sys.exit(0 if good else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What suites/chaos.py is made of."""

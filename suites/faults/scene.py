@@ -1,0 +1,231 @@
+"""One fault, its calls, and what has to hold all the time and afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import re
+import time
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from attrs import define, field
+
+from suites.faults.lines import Line, SipCall, Stream
+from suites.faults.processes import Gateway, page, until
+
+#: Of one call: a queue that was too long gets short again by a frame now and then,
+#: and at a hundredth of all nobody hears it.
+MOST_LOST_FRAMES = 4
+MOST_LOST_SHARE = 0.01
+
+#: Whoever is ready to run and waits for so long of each C{SAMPLE_SECONDS} has no
+#: machine: what is lost about then says nothing of the program.
+STARVED_SECONDS = 0.1
+SAMPLE_SECONDS = 0.2
+STARVED_BEFORE_SECONDS, STARVED_AFTER_SECONDS = 0.5, 2.0
+
+#: For frames that are under way when a caller stops to talk.
+UNDER_WAY_SECONDS = 3.0
+
+_BUG = re.compile(r'Traceback|"log_failure"|"name": "critical"')
+
+
+def waited(pid: int) -> float:
+    """
+    @return: how long its first thread was ready to run and did not, in seconds
+        (Documentation/scheduler/sched-stats.rst of Linux).
+    """
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+    except OSError:
+        return 0.0  # it is gone
+
+
+@define
+class Scene:
+    """
+    @ivar broken: what did not hold, in words.
+    @ivar may_be_closed: instead of an answer a connection is closed; never held.
+    @ivar gaps: from when to when frames may be lost, in ns.
+    """
+
+    name: str
+    rng: random.Random
+    is_short: bool
+    lines: list[Line] = field(factory=list)
+    counts: Counter[str] = field(factory=Counter)
+    broken: list[str] = field(factory=list)
+    gaps: list[tuple[int, int]] = field(factory=list)
+    gateways: list[Gateway] = field(factory=list)
+    others: list[Any] = field(factory=list)
+    may_be_closed: bool = False
+    _watching: list[asyncio.Task[None]] = field(factory=list)
+
+    def expect(self, is_so: object, what: str) -> None:
+        if not is_so:
+            self.broken.append(what)
+
+    async def start(self, gateway: Gateway) -> Gateway:
+        """It is watched from now on: C{/health} has to answer."""
+        self.gateways.append(gateway)
+        await gateway.listens()
+        self._watching.append(asyncio.create_task(self._watch(gateway)))
+        self._watching.append(asyncio.create_task(self._watch_machine(gateway)))
+        return gateway
+
+    async def run(self, other: Any) -> Any:
+        """A simulator, or whoever else is to be ended with the scene."""
+        self.others.append(other)
+        await (other.listens() if hasattr(other, "listens") else other.listen())
+        return other
+
+    async def _watch(self, gateway: Gateway) -> None:
+        while not gateway.is_told_to_stop:
+            status, text = await page(gateway.port, "/health")
+            self.counts["health asked"] += 1
+            is_closed = status == 0 and ("closed" in text or "reset" in text)
+            is_fine = status == 200 or (self.may_be_closed and is_closed)
+            if not is_fine and not gateway.is_told_to_stop:
+                self.counts["health failed"] += 1
+                self.expect(False, f"/health did not answer: {status} {text}")
+            await asyncio.sleep(0.5)
+
+    async def _watch_machine(self, gateway: Gateway) -> None:
+        pids = (gateway.process.pid, os.getpid())
+        before = [waited(pid) for pid in pids]
+        while not gateway.is_told_to_stop:
+            await asyncio.sleep(SAMPLE_SECONDS)
+            after = [waited(pid) for pid in pids]
+            longest = max(b - a for a, b in zip(before, after, strict=True))
+            before = after
+            if longest > STARVED_SECONDS:
+                now = time.monotonic_ns()
+                start = now - round(STARVED_BEFORE_SECONDS * 1e9)
+                self.gaps.append((start, now + round(STARVED_AFTER_SECONDS * 1e9)))
+                self.counts["starved"] += 1
+
+    def line(self, gateway: Gateway, carrier: str = "", agent: str = "") -> Line:
+        chosen = carrier or self.rng.choice(("stream", "raw", "sip", "sip"))
+        if chosen == "sip":
+            return SipCall(gateway.sip_port, agent=agent)
+        return Stream(gateway.port, is_raw=chosen == "raw", agent=agent)
+
+    async def call(
+        self,
+        gateway: Gateway,
+        calls: int,
+        within_seconds: float = 1.0,
+        agent: str = "",
+        *,
+        is_mute: bool = False,
+    ) -> list[Line]:
+        """So many calls of both carriers, all placed; some may be refused."""
+        carriers = ["sip", "stream", "sip", "raw"]
+        placed = [self.line(gateway, carriers[n % 4], agent) for n in range(calls)]
+        for line in placed:
+            line.is_mute = is_mute
+        self.rng.shuffle(placed)
+        self.lines += placed
+        self.counts["calls"] += calls
+
+        async def place(line: Line, after: float) -> None:
+            await asyncio.sleep(after)
+            await line.place()
+
+        await asyncio.gather(
+            *(place(line, self.rng.uniform(0, within_seconds)) for line in placed)
+        )
+        return placed
+
+    async def settled(self, lines: list[Line]) -> None:
+        """Until each is answered or over, or the time is."""
+        await until(lambda: all(line.frames or line.ended for line in lines), 30.0)
+
+    async def answered(self, lines: Iterable[Line], what: str) -> list[Line]:
+        """
+        All of them have to be.
+
+        @return: those that are.
+        """
+        lines = list(lines)
+        are = await asyncio.gather(*(line.is_answered() for line in lines))
+        silent = [line for line, is_so in zip(lines, are, strict=True) if not is_so]
+        self.counts["unanswered"] += len(silent)
+        why = Counter(f"{line.carrier}: {line.ended or 'silence'}" for line in silent)
+        self.expect(not silent, f"{len(silent)} of {len(lines)} {what}: {dict(why)}")
+        return [line for line, is_so in zip(lines, are, strict=True) if is_so]
+
+    async def refused(self, lines: Iterable[Line], what: str) -> None:
+        """All of them have to end by themselves, and say why."""
+        lines = list(lines)
+        await until(lambda: all(line.ended for line in lines), 40.0)
+        odd = [line for line in lines if line.frames or not line.ended]
+        self.expect(not odd, f"{len(odd)} of {len(lines)} {what}: not refused")
+        broken = [line for line in lines if "broke" in line.ended]
+        broken += [line for line in lines if "not connected" in line.ended]
+        why = Counter(f"{line.carrier}: {line.ended}" for line in broken)
+        self.expect(not broken, f"{what}: refused without a word: {dict(why)}")
+
+    async def go_on(self, lines: Iterable[Line], what: str) -> None:
+        """All of them have to be open and heard, now."""
+        lines = list(lines)
+        since = time.monotonic_ns()
+        await until(lambda: all(line.goes_on(since) for line in lines), 10.0)
+        over = [line for line in lines if not line.goes_on(since)]
+        self.counts["lost calls"] += len(over)
+        why = Counter(f"{line.carrier}: {line.ended or 'silence'}" for line in over)
+        self.expect(not over, f"{len(over)} of {len(lines)} {what}: {dict(why)}")
+
+    async def hush(self, lines: Iterable[Line]) -> None:
+        """They stop to talk; what is lost by then is lost."""
+        lines = [line for line in lines if line.sent]
+        for line in lines:
+            line.be_quiet()
+        await until(
+            lambda: not any(line.lost(self.gaps) for line in lines), UNDER_WAY_SECONDS
+        )
+        sent = sum(len(line.sent) for line in lines)
+        lost = {line: line.lost(self.gaps) for line in lines}
+        self.counts["frames"] += sent
+        self.counts["frames lost"] += sum(lost.values())
+        bad = [
+            f"{line.carrier} {count} of {len(line.sent)}"
+            for line, count in lost.items()
+            if count > MOST_LOST_FRAMES + MOST_LOST_SHARE * len(line.sent)
+        ]
+        self.expect(not bad, f"frames lost: {', '.join(bad)}")
+
+    async def hang_up(self, lines: Iterable[Line] | None = None) -> None:
+        chosen = list(self.lines if lines is None else lines)
+        await asyncio.gather(*(line.hang_up() for line in chosen))
+        mute = sum(line.ended == "BYE was not answered" for line in chosen)
+        self.expect(not mute, f"{mute} BYE without an answer")
+
+    async def finish(self, gateway: Gateway) -> None:
+        """Nothing is held, nothing was logged as a bug, and it ends as it is told."""
+        await self.hang_up()
+        left = await gateway.held()
+        self.counts["held"] += sum(left.values())
+        self.expect(not left, f"held at the end: {left}")
+        wrong = await gateway.stop()
+        self.expect(not wrong, wrong)
+        self.look_at_log(gateway.log)
+
+    def look_at_log(self, log: str) -> None:
+        bugs = [line for line in log.splitlines() if _BUG.search(line)]
+        self.counts["tracebacks"] += len(bugs)
+        self.expect(not bugs, f"{len(bugs)} tracebacks, the first: {bugs[:1]}")
+
+    def close(self) -> None:
+        for task in self._watching:
+            task.cancel()
+        for line in self.lines:
+            line.close()
+        for gateway in self.gateways:
+            gateway.kill()
+        for other in self.others:
+            (other.kill if hasattr(other, "kill") else other.close)()
