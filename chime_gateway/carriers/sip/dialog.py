@@ -72,10 +72,9 @@ class LiveDialog:
     @property
     def transport(self) -> str:
         """What our requests travel by: what the next hop names, or as it came."""
-        transport = self.dialog.next_hop().transport
-        if transport and self._context.transports.has(transport):
-            return transport
-        return self.flow.transport
+        usual = self.flow.transport
+        transport = self.dialog.next_hop(usual).transport
+        return transport if self._context.transports.has(transport) else usual
 
     def contact(self) -> Header:
         return self._context.contact(
@@ -161,7 +160,7 @@ class LiveDialog:
         """To the next hop; never to a network that is not allowed."""
         transports, flow = self._context.transports, self.flow
         transport = self.transport
-        hop = self.dialog.next_hop()
+        hop = self.dialog.next_hop(flow.transport)
         is_same = transport != "udp" and flow.transport == transport
         if is_same and transports.send(data, flow):
             return
@@ -169,9 +168,10 @@ class LiveDialog:
         is_near = is_destination(hop.host) and transports.reaches(transport, hop.host)
         if is_near and self._context.access.allows(hop.host):
             target = Hop(hop.host, hop.port, transport)
-        elif transport == flow.transport == "udp":
+        elif transport == flow.transport and flow.connection is None:
             target = Hop(flow.source.host, flow.source.port, transport)
         else:
+            # Nobody listens at the port that a connection was made from.
             target = Hop(flow.source.host, hop.port, transport)
         if transport == "udp":
             transports.send_datagram(data, target)

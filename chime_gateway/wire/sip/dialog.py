@@ -47,14 +47,15 @@ class Hop:
     transport: str = ""
 
 
-def hop_of(uri_text: str) -> Hop:
+def hop_of(uri_text: str, usual: str = "") -> Hop:
     """
     The host, port and transport that a URI names (RFC 3263 without DNS).
 
+    @param usual: the transport, if it names none; the port goes by it.
     @raise BadMessage: it is no SIP URI.
     """
     uri = parse_uri(uri_text.partition("?")[0])
-    transport = (parameter(uri, "transport") or "").lower()
+    transport = (parameter(uri, "transport") or usual).lower()
     if uri.scheme == "sips":
         transport = "tls"
     default = DEFAULT_TLS_PORT if transport == "tls" else DEFAULT_PORT
@@ -109,10 +110,10 @@ class Dialog:
         if target is not None:
             self.remote_target = target
 
-    def next_hop(self) -> Hop:
-        """Where our requests go first."""
+    def next_hop(self, usual: str = "") -> Hop:
+        """Where our requests go first; C{usual} is as for L{hop_of}."""
         route = self.route_set[0] if self.route_set else ""
-        return hop_of(address_uri(route) if route else self.remote_target)
+        return hop_of(address_uri(route) if route else self.remote_target, usual)
 
     @property
     def request_uri(self) -> str:

@@ -76,14 +76,13 @@ def redirections(response: Response, trunk: SipTrunk) -> list[Target]:
     for value in header_list(response, "Contact")[:_MOST_CONTACTS]:
         try:
             uri = address_uri(value).partition("?")[0]
-            hop = hop_of(uri)
+            hop = hop_of(uri, trunk.transport)
         except BadMessage:
             continue
         if uri.partition(":")[0].lower() not in ("sip", "sips") or re.search(
             r"\s", uri
         ):
             continue
-        hop = evolve(hop, transport=hop.transport or trunk.transport)
         found.append((_q(value), Target(uri, hop.host, hop)))
     found.sort(key=lambda pair: -pair[0])
     return [target for _, target in found]
