@@ -25,7 +25,16 @@ _HINT: Final = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 _AMOUNT: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]+)", re.IGNORECASE | re.ASCII)
-_UNIT_SECONDS: Final = {"ms": 0.001, "mi": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_UNIT_SECONDS: Final = {
+    "ms": 0.001,
+    "mi": 0.001,
+    "s": 1.0,
+    "m": 60.0,
+    "h": 3600.0,
+    "d": 86_400.0,
+}
+
+_MOST_WHOLE: Final = 2**53
 
 
 @frozen
@@ -69,10 +78,10 @@ def member(value: object, name: str) -> Any:
 
 
 def whole(value: object) -> int:
-    """A count; 0 where it is none."""
+    """A count; 0 where it is none, or more than numbers are exact (RFC 8259 6)."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return 0
-    return int(value)
+    return int(value) if abs(value) < _MOST_WHOLE else 0
 
 
 def service_error(error: Error) -> ServiceError:
@@ -95,7 +104,7 @@ def retry_seconds(text: str) -> float | None:
     hint = _HINT.search(text)
     if hint is None:
         return None
-    total = 0.0
+    total = None
     for amount, unit in _AMOUNT.findall(hint[1]):
         unit = unit.lower()
         # "min" is minutes, "milliseconds" are not.
@@ -103,5 +112,5 @@ def retry_seconds(text: str) -> float | None:
         seconds = _UNIT_SECONDS.get(known) or _UNIT_SECONDS.get(known[:1])
         if seconds is None:
             break
-        total += float(amount) * seconds
+        total = (total or 0.0) + float(amount) * seconds
     return total

@@ -306,8 +306,17 @@ _DISPENSABLE: Final = frozenset(
         "conversation.item.created",
         "conversation.item.truncated",
         "conversation.item.audio_transcription.completed",
+        "conversation.item.input_audio_transcription.completed",
         "conversation.item.input_audio_transcription.failed",
         "input_audio_buffer.committed",
+        "mcp_list_tools.failed",
+        "response.audio.done",
+        "response.audio_transcript.delta",
+        "response.audio_transcript.done",
+        "response.output_audio.done",
+        "response.output_audio_transcript.delta",
+        "response.output_audio_transcript.done",
+        "response.output_item.done",
         "response.output_text.done",
         "response.text.done",
     }
@@ -342,6 +351,9 @@ class RealtimeReader:
             parse = self._parsers.get(kind)
             return Unrecognized(kind) if parse is None else parse(payload)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as exc:
-            if kind in _DISPENSABLE and isinstance(exc, msgspec.ValidationError):
-                return Unrecognized(kind)
+            if isinstance(exc, msgspec.ValidationError):
+                if kind in _DISPENSABLE:
+                    return Unrecognized(kind)
+                if kind == "error":
+                    return service_error(Error())
             raise RemoteProtocolError(f"malformed event: {exc}") from exc

@@ -63,14 +63,59 @@ _EVENTS: tuple[Mapping[str, Any], ...] = (
 #: Without these nothing can be told of the rest.
 _NEEDED = {("type",), ("response",), ("response", "id"), ("session",), ("item_id",)}
 
-_ODD = st.sampled_from((429, 4.5, True, None, [], ["x"], {}, {"x": 1}, "", "text", -1))
+#: Events that a call does without.
+_DISPENSABLE: tuple[Mapping[str, Any], ...] = (
+    {"type": "response.output_audio.done", "item_id": "i"},
+    {
+        "type": "response.output_audio_transcript.delta",
+        "item_id": "i",
+        "response_id": "r",
+        "content_index": 0,
+        "delta": "Hel",
+    },
+    {
+        "type": "response.output_audio_transcript.done",
+        "item_id": "i",
+        "transcript": "Hello.",
+    },
+    {
+        "type": "conversation.item.input_audio_transcription.completed",
+        "item_id": "u",
+        "transcript": "Hello?",
+    },
+    {"type": "response.output_text.done", "response_id": "r", "text": "Hello?"},
+    {
+        "type": "conversation.item.added",
+        "item": {
+            "id": "i",
+            "type": "message",
+            "call_id": "c",
+            "content": [{"type": "input_text"}],
+        },
+    },
+    {"type": "conversation.item.truncated", "item_id": "i"},
+    {"type": "input_audio_buffer.committed", "item_id": "u"},
+    {
+        "type": "response.output_item.done",
+        "item": {
+            "type": "mcp_call",
+            "name": "find",
+            "server_label": "crm",
+            "error": None,
+        },
+    },
+    {"type": "mcp_list_tools.failed", "item_id": "m"},
+)
+
+_ODD = st.sampled_from(
+    (429, 4.5, True, None, [], ["x"], {}, {"x": 1}, "", "text", -1, 10**400)
+)
 
 
 def _paths(value: Any, at: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     if isinstance(value, dict):
         for name, member in value.items():
-            if (*at, name) not in _NEEDED:
-                yield (*at, name)
+            yield (*at, name)
             yield from _paths(member, (*at, name))
 
 
@@ -78,11 +123,10 @@ class OddMembersTests(SynchronousTestCase):
     def receive(self, message: Mapping[str, Any]) -> Any:
         return RealtimeReader(GA).receive(json.dumps(message).encode(), False)
 
-    @given(st.data())
-    def test_a_member_may_be_of_any_type_or_missing(self, data: st.DataObject) -> None:
-        message = data.draw(st.sampled_from(_EVENTS))
-        event = self.receive(message)
-        path = data.draw(st.sampled_from(sorted(_paths(message))))
+    def one_is_odd(
+        self, data: st.DataObject, message: Mapping[str, Any], needed: set[Any]
+    ) -> dict[str, Any]:
+        path = data.draw(st.sampled_from(sorted(set(_paths(message)) - needed)))
         odd: Any = copy.deepcopy(dict(message))
         parent = odd
         for name in path[:-1]:
@@ -91,7 +135,22 @@ class OddMembersTests(SynchronousTestCase):
             parent[path[-1]] = data.draw(_ODD)
         else:
             del parent[path[-1]]
+        return dict(odd)
+
+    @given(st.data())
+    def test_a_member_may_be_of_any_type_or_missing(self, data: st.DataObject) -> None:
+        message = data.draw(st.sampled_from(_EVENTS))
+        event = self.receive(message)
+        odd = self.one_is_odd(data, message, _NEEDED)
         self.assertIs(type(self.receive(odd)), type(event))
+
+    @given(st.data())
+    def test_an_event_that_a_call_does_without_ends_none(
+        self, data: st.DataObject
+    ) -> None:
+        message = data.draw(st.sampled_from(_DISPENSABLE))
+        self.receive(message)
+        self.receive(self.one_is_odd(data, message, {("type",)}))
 
     def test_a_number_is_a_code(self) -> None:
         event = self.receive({"type": "error", "error": {"code": 429}})
@@ -101,6 +160,19 @@ class OddMembersTests(SynchronousTestCase):
         event = self.receive({"type": "response.done", "response": response})
         assert isinstance(event, ResponseDone)
         self.assertEqual((event.detail, event.retry_seconds), ("500", 2.0))
+
+    def test_a_number_that_is_none_of_json_s_is_no_count(self) -> None:
+        """It would not go into a database."""
+        usage = {"input_tokens": 10**30, "output_tokens": 7}
+        event = self.receive(
+            {"type": "response.done", "response": {"id": "r", "usage": usage}}
+        )
+        assert isinstance(event, ResponseDone)
+        self.assertEqual((event.usage.input_tokens, event.usage.output_tokens), (0, 7))
+        code = b'{"type": "error", "error": {"code": 1e400}}'
+        event = RealtimeReader(GA).receive(code, False)
+        assert isinstance(event, ServiceError)
+        self.assertEqual(event.code, "unknown")
 
     def test_an_error_may_be_a_mere_text(self) -> None:
         event = self.receive({"type": "error", "error": "out of order"})
@@ -117,6 +189,10 @@ class RetryHintTests(SynchronousTestCase):
             ("Please retry after 3 seconds.", 3.0),
             ("Try again in 1 minute", 60.0),
             ("try again in 100 milliseconds", 0.1),
+            ("try again in 2 days", 172_800.0),
+            ("try again in 2 fortnights", None),
+            ("try again in 0s", 0.0),
+            ("retry after 3 seconds 4 times", 3.0),
             ("try again in a moment", None),
             ("We recommend you retry your request.", None),
             ("", None),
