@@ -41,18 +41,20 @@ class OwedAnswer:
         self._debts = 0
         self._making: dict[str, _Making] = {}
         self._is_silence_chosen = False
+        # One came to nothing, and nothing has come since: more of them are no sign.
+        self._is_fruitless = False
         self.is_caller_speaking = False
 
     def expect(self) -> None:
         """One more, from now on."""
         self._debts += 1
-        self._is_silence_chosen = False
+        self._is_silence_chosen = self._is_fruitless = False
         self._wait()
 
     def settle(self) -> None:
         """Nothing is owed."""
         self._due_at = None
-        self._is_silence_chosen = False
+        self._is_silence_chosen = self._is_fruitless = False
 
     def is_overdue(self, now: float) -> bool:
         return self._due_at is not None and now >= self._due_at
@@ -86,21 +88,24 @@ class OwedAnswer:
 
     def response_started(self, response_id: str) -> None:
         self._making[response_id] = _Making(self._debts)
-        self._wait()
+        if self._due_at is None or not self._is_fruitless:
+            self._wait()
 
     def audio_came(self, response_id: str) -> None:
         making = self._making.get(response_id)
         if making is not None:
             making.has_come = True
+        self._is_fruitless = False
         self._go_on()
 
     def tool_called(self) -> None:
+        self._is_fruitless = False
         for making in self._making.values():
             making.has_come = True
 
     def sign_of_life(self) -> None:
         """It is on its way; without a response, other things are."""
-        if self._making:
+        if self._making and not self._is_fruitless:
             self._go_on()
 
     def _go_on(self) -> None:
@@ -109,16 +114,16 @@ class OwedAnswer:
 
     def response_done(self, response_id: str, status: str) -> None:
         making = self._making.pop(response_id, None)
-        if making is None or status == "failed":
+        if making is None:
             return
-        if status == "silent":
-            if self._due_at is not None and making.debts == self._debts:
-                self._is_silence_chosen = True
-                self._due_at = self._clock() + self.seconds / 2
-            return
-        if not making.has_come and status != "completed":
-            return
-        if making.debts == self._debts:
+        is_all = making.debts == self._debts
+        gives = status == "completed" or (making.has_come and status != "failed")
+        if status == "silent" and is_all and self._due_at is not None:
+            self._is_silence_chosen = True
+            self._due_at = self._clock() + self.seconds / 2
+        elif not gives:
+            self._is_fruitless = True
+        elif is_all:
             self.settle()
         else:
             self._go_on()

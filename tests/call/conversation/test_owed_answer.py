@@ -71,6 +71,34 @@ class OwedAnswerTests(SynchronousTestCase):
                 is_owed = is_owed and (is_new or not gives)
         self.assertIs(self.is_overdue_after(_SECONDS), is_owed)
 
+    @given(
+        st.lists(
+            st.tuples(
+                st.floats(0.0, 15.0),
+                st.sampled_from(("empty", "failed", "incomplete", "cancelled")),
+                st.floats(0.0, 15.0),
+            ),
+            min_size=2,
+            max_size=12,
+        )
+    )
+    def test_responses_that_come_to_nothing_do_not_put_it_off_for_ever(
+        self, responses: Sequence[tuple[float, str, float]]
+    ) -> None:
+        """However many the service begins by itself."""
+        self.setUp()
+        self.answer.caller_stopped()
+        latest = None
+        for number, (pause, status, seconds) in enumerate(responses):
+            self.now += pause
+            self.answer.response_started(f"r{number}")
+            self.now += seconds
+            self.answer.sign_of_life()
+            self.answer.response_done(f"r{number}", status)
+            latest = latest or self.now + _SECONDS
+        assert latest is not None
+        self.assertTrue(self.answer.is_overdue(max(self.now, latest)))
+
     def test_signs_of_life_put_it_off_while_a_response_is_made(self) -> None:
         self.answer.expect()
         self.now += 15.0
