@@ -354,15 +354,20 @@ class AzureSession:
         """The end that we did not ask for; told once."""
         state, self._state = self._state, _State.CLOSED
         self._commands.socket = None
-        self._responses.close()
-        if state is _State.CLOSED:
-            return
-        if self._socket is not None:
-            self._socket.close(CLOSE_NORMAL, "")
-        if state is _State.READY:
-            self._events.agent_lost(str(why))
-        else:
-            self.ready.errback(why)
+        try:
+            self._responses.close()
+            if state is not _State.CLOSED and self._socket is not None:
+                self._socket.close(CLOSE_NORMAL, "")
+        finally:
+            # Nobody else tells the call.
+            if state is _State.READY:
+                try:
+                    self._events.agent_lost(str(why))
+                except Exception:
+                    self._log.failure("a call was not told at once")
+                    self._events.agent_lost(str(why))
+            elif state is not _State.CLOSED:
+                self.ready.errback(why)
 
 
 _READERS: Final[Mapping[str, reader.RealtimeReader]] = {

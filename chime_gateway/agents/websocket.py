@@ -102,6 +102,12 @@ class RealtimeProtocol(LeanWebSocket, WebSocketClientProtocol):  # type: ignore[
         self._session.handshake_failed(self._refusal(reason))
         super().failHandshake(reason)
 
+    def receiver_failed(self) -> None:
+        self._session.socket_closed("the agent's session failed here")
+
+    def socket_lost(self) -> None:
+        self._session.socket_closed("the agent's connection broke")
+
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
         detail = f" ({code}{': ' + reason if reason else ''})" if code else ""
         self._session.socket_closed(f"the agent's service closed the session{detail}")

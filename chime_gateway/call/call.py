@@ -21,7 +21,7 @@ from chime_gateway.call.conversation.conversation import Conversation
 from chime_gateway.call.limits import TimeLimit, idle_ending
 from chime_gateway.call.machine import new_machine
 from chime_gateway.call.opening import Opening
-from chime_gateway.call.parting import Parting
+from chime_gateway.call.parting import Parting, Release
 from chime_gateway.call.recording import CallRecording, begin_recording
 from chime_gateway.call.reports import events
 from chime_gateway.call.reports.events import EventSequence, LiveCall, Payload
@@ -33,6 +33,8 @@ from chime_gateway.interfaces import Agents, AgentSession, CallLeg, OutboundLeg
 from chime_gateway.media.pump import MediaPump
 from chime_gateway.outcomes import Ending, Outcome
 from chime_gateway.settings.agent_profile import AgentProfile
+
+_INTERNAL_ERROR: Final = Ending(Outcome.INTERNAL_ERROR, "internal error")
 
 #: Limits are looked at this often.
 _CHECK_SECONDS: Final = 0.5
@@ -63,7 +65,7 @@ class Call:
         self._clock = clock = context.clock
         self.limits = limits = limits_of(profile, context.limits)
         self._opening: Opening | None = None
-        self._is_over = False
+        self._is_over = self._hangs_up_leg = False
         self._began = clock()
         self._events = EventSequence(record.call_id, record.started_at)
         self._check_at = self._began
@@ -101,6 +103,13 @@ class Call:
         self.caller_audio: Callable[[bytes], None] = self._pump.caller_audio
         self.gap_filled: Callable[[bytes], None] = self._pump.gap_filled
         self._machine = new_machine(self)
+        self._release = Release(
+            *(self._stop_clock, self._pump.stop, self._give_up_opening),
+            *(self.conversation.close, self._transfers.close, self._let_go_of_leg),
+            lambda: self.conversation.turns.settle(is_over=True),
+            *(self._finish_recording, self._tell_end),
+            lambda: observer.call_ended(self),
+        )
 
     # -- wanted from outside ---------------------------------------------------
 
@@ -113,9 +122,9 @@ class Call:
         fields = self.record.start_fields(self._context.shown)
         self._log.info("call.started {call_id}", **fields)
         self.happened(events.CallStarted(self.record.facts()))
-        self._context.metronome.add(self._tick, self._tick_failed)
+        self._context.metronome.add(self._tick, lambda _: self.hang_up(_INTERNAL_ERROR))
         self._opening = Opening(
-            agents.open(self._profile, self._leg.codec, self.conversation),
+            lambda: agents.open(self._profile, self._leg.codec, self.conversation),
             outbound,
             dialling=self.conversation.wait_with,
             ready=self._machine.agent_ready,
@@ -125,7 +134,7 @@ class Call:
 
     def hang_up(self, ending: Ending) -> None:
         """End it now."""
-        self._machine.hang_up(ending)
+        self._release.by(self._machine.hang_up, self.end, ending, True)
 
     def part(self, ending: Ending, farewell: str = "") -> None:
         """
@@ -219,7 +228,7 @@ class Call:
             and self.conversation.agent is None
         ):
             ending = Ending(Outcome.ABANDONED, ending.reason)
-        self._machine.leg_ended(ending)
+        self._release.by(self._machine.leg_ended, self.end, ending, False)
 
     # -- Owner of the conversation -------------------------------------------------
 
@@ -241,10 +250,9 @@ class Call:
         self._transfers.call_off("the caller spoke before it began")
 
     def bug(self, failure: Failure) -> None:
-        self._log.failure(
-            "a bug ends call {call_id}", failure, call_id=self.record.call_id
-        )
-        self._machine.hang_up(Ending(Outcome.INTERNAL_ERROR, "internal error"))
+        self.hang_up(_INTERNAL_ERROR)
+        call_id = self.record.call_id
+        self._log.failure("a bug ended call {call_id}", failure, call_id=call_id)
 
     # -- CallEffects ---------------------------------------------------------------
 
@@ -281,35 +289,31 @@ class Call:
         self._pump.detach_agent()
         self._parting.play_out(ending, self._pump.heard_by(self._clock()))
 
-    def end(self, ending: Ending | None, *, hang_up_leg: bool) -> None:
-        ending = ending or self._parting.ending
-        assert ending is not None
-        self._is_over = True
-        record = self.record
-        record.ending = ending
-        now = self._clock()
-        record.duration_seconds = now - self._began
-        self._context.metronome.remove(self._tick)
-        close, settle = self.conversation.close, self.conversation.turns.settle
-        steps: list[Callable[[], object]] = [self._pump.stop, self._give_up_opening]
-        steps += [close, self._transfers.close]
-        if hang_up_leg:
-            steps.append(lambda: self._leg.hang_up(ending))
-        steps += [lambda: settle(is_over=True), lambda: self._close_record(now)]
-        for step in steps:
-            # Whatever fails in one, nothing is kept and nothing counted for ever.
-            with self._log.failuresHandled("call {id} ended badly", id=record.call_id):
-                step()
-        self._context.observer.call_ended(self)
+    def end(self, ending: Ending | None, hang_up_leg: bool = False) -> None:
+        if not self._is_over:
+            self._is_over = True
+            self.record.ending = ending or self._parting.ending or _INTERNAL_ERROR
+            self._hangs_up_leg = hang_up_leg
+        self._release.run()
 
-    def _close_record(self, now: float) -> None:
-        record = self.record
+    def _stop_clock(self) -> None:
+        self.record.duration_seconds = self._clock() - self._began
+        self._context.metronome.remove(self._tick)
+
+    def _let_go_of_leg(self) -> None:
+        if self._hangs_up_leg:
+            self._leg.hang_up(self.record.ending or _INTERNAL_ERROR)
+
+    def _finish_recording(self) -> None:
         if self.recording is not None:
-            self.recording.finish(now)
-            record.recording_fault = self.recording.fault
-        fields = record.log_fields(self._context.shown)
+            self.recording.finish(self._clock())
+            self.record.recording_fault = self.recording.fault
+
+    def _tell_end(self) -> None:
+        fields = self.record.log_fields(self._context.shown)
         self._log.info("call.ended {call_id} {outcome}: {reason}", **fields)
-        self.happened(events.CallEnded(record.facts(), self.conversation.turns.facts()))
+        turns = self.conversation.turns.facts()
+        self.happened(events.CallEnded(self.record.facts(), turns))
 
     def discard(self, agent: AgentSession) -> None:
         agent.close()
@@ -351,9 +355,6 @@ class Call:
         self._transfers.begin(name, address, self._clock()).addErrback(failed)
 
     # -- time ------------------------------------------------------------------------
-
-    def _tick_failed(self, failure: Failure) -> None:
-        self._machine.hang_up(Ending(Outcome.INTERNAL_ERROR, "internal error"))
 
     def _tick(self, now: float, due: int) -> None:
         self._pump.tick(now, due)

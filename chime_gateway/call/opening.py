@@ -16,7 +16,7 @@ from chime_gateway.interfaces import AgentSession, OutboundLeg
 
 class Opening:
     """
-    @param session: is being opened.
+    @param open_session: begins to open it.
     @param outbound: whom to call once it is there; the agent waits while it rings.
     @param dialling: told of the session that waits.
     @param ready: told of the session when both sides are there.
@@ -25,7 +25,7 @@ class Opening:
 
     def __init__(
         self,
-        session: Deferred[AgentSession],
+        open_session: Callable[[], Deferred[AgentSession]],
         outbound: OutboundLeg | None,
         *,
         dialling: Callable[[AgentSession], None],
@@ -34,6 +34,7 @@ class Opening:
         bug: Callable[[Failure], None],
     ) -> None:
         self._unavailable = unavailable
+        session = open_session()
         if outbound is not None:
 
             def dial(agent: AgentSession) -> Deferred[AgentSession]:
@@ -41,7 +42,18 @@ class Opening:
                 return outbound.dial().addCallback(lambda _: agent)
 
             session.addCallback(dial)
-        self._waiting: Deferred[None] | None = session.addCallbacks(ready, self._failed)
+
+        def joined(agent: AgentSession) -> None:
+            try:
+                ready(agent)
+            except Exception:
+                # Perhaps nobody has it yet who would close it.
+                agent.close()
+                raise
+
+        self._waiting: Deferred[None] | None = session.addCallbacks(
+            joined, self._failed
+        )
         self._waiting.addErrback(bug)
 
     def give_up(self) -> None:

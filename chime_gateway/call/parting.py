@@ -1,12 +1,16 @@
 """
-How a call ends politely: the agent says goodbye, and what was said is heard.
+How a call ends politely: the agent says goodbye, and what was said is heard; and
+how all that it has is let go, surely.
 
-When that begins, and what comes after it, is not known here.
+When that begins is not known here.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
+
+from twisted.logger import Logger
 
 from chime_gateway.outcomes import Ending
 
@@ -57,3 +61,67 @@ class Parting:
             return False
         self._heard_by = None
         return True
+
+
+class Release:
+    """
+    Letting go of all that a call has: whatever fails in one step, nothing is kept and
+    nothing counted for ever.
+
+    @param steps: each is done again, once, if it fails: out of memory, it may have
+        failed before it began.
+    @ivar is_done: there is nothing left.
+    """
+
+    _log = Logger()
+
+    def __init__(self, *steps: Callable[[], object]) -> None:
+        self._steps = steps
+        self._at = 0
+        self._is_running = False
+
+    @property
+    def is_done(self) -> bool:
+        return self._at >= len(self._steps)
+
+    def by(
+        self,
+        tell: Callable[[Ending], object],
+        end: Callable[[Ending, bool], object],
+        ending: Ending,
+        hang_up_leg: bool,
+    ) -> None:
+        """
+        Have it done by telling somebody, and surely.
+
+        @param end: does it, should they not.
+        """
+        try:
+            tell(ending)
+        finally:
+            if not self.is_done:
+                end(ending, hang_up_leg)
+
+    def run(self) -> None:
+        """Do what is left; a step may come back here."""
+        if self._is_running:
+            return
+        self._is_running = True
+        try:
+            while self._at < len(self._steps):
+                step = self._steps[self._at]
+                try:
+                    step()
+                except Exception:
+                    self._again(step)
+                self._at += 1
+        finally:
+            self._is_running = False
+
+    def _again(self, step: Callable[[], object]) -> None:
+        try:
+            self._log.failure("a call ended badly")
+            step()
+        except Exception:
+            with contextlib.suppress(Exception):
+                self._log.failure("a call ended badly, and again")

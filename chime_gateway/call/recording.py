@@ -60,11 +60,14 @@ class CallRecording:
     def finish(self, now: float) -> None:
         if self._is_over:
             return
-        self._is_over = True
-        caller, agent = self.recorder.take(now, is_over=True)
-        if caller:
-            self._file.write(caller, agent)
-        self._file.finish()
+        try:
+            caller, agent = self.recorder.take(now, is_over=True)
+            if caller:
+                self._file.write(caller, agent)
+        finally:
+            # Without its last moment, if need be.
+            self._file.finish()
+            self._is_over = True
 
 
 def begin_recording(
@@ -79,4 +82,9 @@ def begin_recording(
         return None
     file = recordings.open(record.call_id, codec, record.started_at)
     record.recording = file.location
-    return CallRecording(file, codec, now)
+    try:
+        return CallRecording(file, codec, now)
+    except Exception:
+        # Nobody else has it.
+        file.finish()
+        raise

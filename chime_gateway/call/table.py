@@ -12,6 +12,7 @@ from attrs import evolve
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from chime_gateway.call.call import Call
 from chime_gateway.call.capture import Capture
@@ -162,7 +163,11 @@ class CallTable(CallObserver):
         call = Call(leg, profile, record, context)
         is_captured = self._capture is not None
         self._calls[call_id] = take.operated(call) if is_captured else call
-        call.begin(agents, outbound)
+        try:
+            call.begin(agents, outbound)
+        except Exception:
+            # It has hung up, as whatever fails later.
+            call.bug(Failure())
         events: LegEvents = take.leg_events(call) if is_captured else call
         return events
 

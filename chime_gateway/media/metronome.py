@@ -8,6 +8,7 @@ of letting the stream slip.  It knows nothing of what a tick does.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
@@ -25,6 +26,10 @@ PERIOD_SECONDS: Final = PTIME_MS / 1000
 #: So many frames of a late tick are made up: a buffer at the other end bridges them.
 #: After a longer one that buffer is empty, and nobody waits for what was due.
 MAX_MADE_UP: Final = 5
+
+
+#: Why, where there is no memory to say it.
+_UNKNOWN: Final = Failure(MemoryError())
 
 
 class _Beat:
@@ -112,13 +117,16 @@ class Metronome:
 
     def _tick(self) -> None:
         self._next = None
-        now = self._clock.seconds()
-        for beat in list(self._beats.values()):
-            # The tolerance keeps a rounding error from costing a whole period.
-            if beat.due_at <= now + 1e-6:
-                self._run(beat, now)
-        if self._beats and self._next is None:
-            self._schedule(min(beat.due_at for beat in self._beats.values()))
+        try:
+            now = self._clock.seconds()
+            for beat in list(self._beats.values()):
+                # The tolerance keeps a rounding error from costing a whole period.
+                if beat.due_at <= now + 1e-6:
+                    self._run(beat, now)
+        finally:
+            # Whatever failed, there is a next one.
+            if self._beats and self._next is None:
+                self._schedule(min([beat.due_at for beat in self._beats.values()]))
 
     def _run(self, beat: _Beat, now: float) -> None:
         late = now - beat.due_at
@@ -129,8 +137,21 @@ class Metronome:
             try:
                 tick(now, due)
             except Exception:
-                failure = Failure()
-                self._log.failure("a tick failed", failure)
-                self.remove(tick)
-                with self._log.failuresHandled("to end a call whose tick failed"):
-                    failed(failure)
+                self._failed(tick, failed)
+
+    def _failed(self, tick: Tick, failed: Failed) -> None:
+        """Out of memory, any of it may fail: the others are ticked all the same."""
+        with contextlib.suppress(Exception):
+            self.remove(tick)
+        failure = _UNKNOWN
+        try:
+            failure = Failure()
+            failed(failure)
+            self._log.failure("a tick failed", failure)
+        except Exception:
+            try:
+                failed(failure)
+                self._log.failure("to end a call whose tick failed")
+            except Exception:
+                with contextlib.suppress(Exception):
+                    self._log.failure("to end a call whose tick failed, again")

@@ -21,6 +21,7 @@ from typing import Any, Final
 from autobahn.websocket.protocol import WebSocketProtocol
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.tcp import Connection
+from twisted.logger import Logger
 
 from chime_gateway.net.batch import BatchReader, write_at_once
 from chime_gateway.net.timer import Timer
@@ -48,6 +49,9 @@ MAX_UNSENT_BYTES: Final = 4 << 20
 #: Masking keys must not be guessable (RFC 6455 section 5.3), and a system call
 #: for each would cost more than the masking.
 _KEY_POOL_BYTES: Final = 4096
+
+
+_log = Logger()
 
 
 class _Keys:
@@ -99,6 +103,14 @@ class LeanWebSocket:
 
     def peer_stalled(self) -> None:
         """The peer did not read for L{STALL_SECONDS}."""
+        raise NotImplementedError
+
+    def receiver_failed(self) -> None:
+        """What was to receive a message has raised: it is to end what it is of."""
+        raise NotImplementedError
+
+    def socket_lost(self) -> None:
+        """It is gone, whether C{onClose} could say so or not."""
         raise NotImplementedError
 
     def open_lean_path(
@@ -161,12 +173,23 @@ class LeanWebSocket:
             if opcode == NOT_PLAIN:
                 super().dataReceived(payload)  # type: ignore[misc]
             elif self.state == WebSocketProtocol.STATE_OPEN:
-                self._receive(payload, opcode == OPCODE_BINARY)
+                try:
+                    self._receive(payload, opcode == OPCODE_BINARY)
+                except Exception:
+                    self._failed()
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         """Autobahn put the fragments of a message together."""
         if self.state == WebSocketProtocol.STATE_OPEN:
-            self._receive(payload, isBinary)
+            try:
+                self._receive(payload, isBinary)
+            except Exception:
+                self._failed()
+
+    def _failed(self) -> None:
+        """A bug, or no memory: the end, with a close code if it can be sent."""
+        self.receiver_failed()
+        _log.failure("what a message has come to failed")
 
     # -- sending -------------------------------------------------------------
 
@@ -239,7 +262,11 @@ class LeanWebSocket:
         self._forget_stall()
         if self.batch is not None:
             self.batch.release(self.transport)
-        super().connectionLost(reason)  # type: ignore[misc]
+        try:
+            super().connectionLost(reason)  # type: ignore[misc]
+        finally:
+            if self._reader is not None:
+                self.socket_lost()
         # Whoever received is let go with the socket, not with the garbage; and
         # Autobahn keeps Deferreds whose result is the protocol itself.
         self._receive = _ignore

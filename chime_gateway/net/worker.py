@@ -8,6 +8,7 @@ the thread.  What the jobs are is not known here.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -132,8 +133,10 @@ class WorkerThread(Generic[_Job]):
         try:
             do(*arguments)
         except Exception:
-            # Whatever it is: the jobs behind it have nothing to do with it.
-            self.note_bug()
+            # Whatever it is: the jobs behind it have nothing to do with it; and where
+            # there is no memory there may be none to say so.
+            with contextlib.suppress(Exception):
+                self.note_bug()
 
     def _next(self) -> list[_Job] | None:
         """C{None}: there are no more."""

@@ -34,11 +34,19 @@ class Lean(LeanWebSocket):
     received: list[tuple[bytes, bool]]
     closed: Any = None
     stalled = False
+    failures = 0
 
     def onOpen(self) -> None:
         self.received = []
         self.clock = self.factory.reactor
         self.open_lean_path(lambda *message: self.received.append(message), LIMIT)
+
+    def receiver_failed(self) -> None:
+        self.failures += 1
+        self.close(4500, "")
+
+    def socket_lost(self) -> None:
+        """Whoever reads is told by C{onClose}."""
 
     def peer_stalled(self) -> None:
         self.stalled = True
@@ -224,6 +232,23 @@ class LeanServerTests(PairTestCase):
         self.patch(self.lean, "_unsent_bytes", lambda: MAX_UNSENT_BYTES + 1)
         self.assertFalse(self.lean.send_message(b"lost"))
         self.assertEqual(self.transports[1].value(), b"")
+
+    def test_a_receiver_that_fails_ends_it_with_a_close_code(self) -> None:
+        def fail(*_: object) -> None:
+            raise MemoryError
+
+        for parts in (1, 2):
+            with self.subTest(parts=parts):
+                self.setUp()
+                self.lean._receive = fail
+                if parts == 1:
+                    self.plain.sendMessage(b"x")
+                else:
+                    self.plain.sendMessage(b"xy" * 4, fragmentSize=4)
+                self.flow()
+                self.assertEqual(self.lean.failures, 1)
+                self.assertEqual(self.plain.remoteCloseCode, 4500)
+                self.assertEqual(len(self.flushLoggedErrors(MemoryError)), 1)
 
     def test_no_timer_is_left_behind(self) -> None:
         self.lean.pauseProducing()

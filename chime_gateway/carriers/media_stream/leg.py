@@ -14,6 +14,7 @@ from typing import Final, Protocol
 
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 
 from chime_gateway.audio import PTIME_MS
 from chime_gateway.carriers.pending_transfer import PendingTransfer
@@ -114,6 +115,8 @@ class StreamLeg:
         C{check_token} must accept the one in C{start}.
     """
 
+    _log = Logger()
+
     def __init__(
         self,
         dialect: StreamDialect,
@@ -191,6 +194,10 @@ class StreamLeg:
 
     def socket_stalled(self) -> None:
         self._end(Ending(Outcome.CALLER_LOST, "the carrier stopped reading"))
+
+    def failed(self) -> None:
+        """A bug, or no memory, in what its messages have come to."""
+        self._end(Ending(Outcome.INTERNAL_ERROR, "internal error"))
 
     # -- CallLeg -----------------------------------------------------------------
 
@@ -333,12 +340,23 @@ class StreamLeg:
         """This side is over: tell the call, or count who never became one."""
         if self._is_over:
             return
-        call, self._call = self._call, None
-        self._close(ending, code or CLOSE_CODES[ending.outcome])
-        if call is not None:
-            call.leg_ended(ending)
-        else:
-            self._switchboard.turned_away(self.traits.name, ending)
+        call = self._call
+        try:
+            self._close(ending, code or CLOSE_CODES[ending.outcome])
+        except Exception:
+            # Out of memory, it may not even have begun.
+            self._log.failure("a stream was not closed at once")
+            self._close(ending, CLOSE_CODES[ending.outcome])
+        finally:
+            self._is_over, self._call = True, None
+            if call is not None:
+                try:
+                    call.leg_ended(ending)
+                except Exception:
+                    self._log.failure("a call was not told at once")
+                    call.leg_ended(ending)
+            else:
+                self._switchboard.turned_away(self.traits.name, ending)
 
     def _close(self, ending: Ending, code: int) -> None:
         self._release()

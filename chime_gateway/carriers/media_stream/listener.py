@@ -96,6 +96,14 @@ class StreamProtocol(LeanWebSocket, WebSocketServerProtocol):  # type: ignore[mi
         # It will not read our close either.
         self.dropConnection(abort=True)
 
+    def receiver_failed(self) -> None:
+        if self.leg is not None:
+            self.leg.failed()
+
+    def socket_lost(self) -> None:
+        if self.leg is not None:
+            self.leg.socket_closed(None, False)
+
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
         if self.leg is not None:
             self.leg.socket_closed(self.localCloseCode or code, wasClean)

@@ -8,6 +8,7 @@ after a crash.  It has its final name when it is finished.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import struct
@@ -204,7 +205,9 @@ class RecordingWriter:
         if not wav.fault:
             wav.fault = f"it could not be written: {why}"
             self.counts["failed"] += 1
-            self._log.error("a recording could not be written: {why}", why=why)
+            # The file is closed, whether there is memory to say so or not.
+            with contextlib.suppress(MemoryError):
+                self._log.error("a recording could not be written: {why}", why=why)
         file, wav.file = wav.file, None
         if file is None:
             return
