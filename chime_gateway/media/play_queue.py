@@ -258,7 +258,10 @@ class PlayQueue:
     def _play_late(self, now: float, due: int) -> None:
         """More is due than one frame, or something was before."""
         queue, waiting, playout = self._queue, self._waiting, self._playout
-        count = due if due <= MAX_MADE_UP else 1
+        # Who heard nothing in a stop has nothing that bridges a late beat either, and
+        # what is made up makes it late; not any more when that stop is over.
+        is_bridged = not self._late.behind or queue.is_decided
+        count = due if due <= MAX_MADE_UP and is_bridged else 1
         if self._late.behind:
             skipped = queue.shorten(count if self._is_paced else 0)
             if skipped:

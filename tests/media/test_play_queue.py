@@ -27,6 +27,7 @@ class LateQueueTests(PumpTestCase):
         self.pace = pace
         self.may_come = 0.0
         self.heard_at = 0.0
+        self.ear_dry_at = 0.0
         self.setUp()
         self.pump.join(self.agent)
         self.rng = random.Random(seed)
@@ -66,7 +67,11 @@ class LateQueueTests(PumpTestCase):
         due = int(self.clock.seconds() / _FRAME + 1e-6) - self.beats
         if due > 0:
             self.beats += due
+            before = len(self.leg.played)
             self.pump.tick(self.clock.seconds(), due)
+            played = (len(self.leg.played) - before) // 160
+            dry_at = max(self.clock.seconds(), self.ear_dry_at)
+            self.ear_dry_at = dry_at + played * _FRAME
 
     def pass_time(self, seconds: float) -> float:
         """@return: the least that waited meanwhile, in the last second."""
@@ -113,6 +118,26 @@ class LateQueueTests(PumpTestCase):
         # put into a buffer as it comes.
         most = before + (4 if buffers else 1) * _FRAME + uneven
         self.assertLessEqual(self.pass_time(1.0), most + 1e-6)
+
+    @settings(max_examples=20, deadline=None)
+    @given(
+        st.floats(0.15, 4),
+        st.lists(st.floats(0.0, 0.119), min_size=1, max_size=8),
+    )
+    def test_late_beats_behind_a_stop_do_not_pile_up_at_an_ear(
+        self, stop: float, beats: list[float]
+    ) -> None:
+        """It plays what it gets, as soon as it has nothing else."""
+        self.begin(buffers=False)
+        self.pass_time(2.0)
+        self.stop(stop)
+        for late in beats:
+            self.clock.advance(_FRAME + late)
+            self.hear()
+            self.beat()
+        self.pass_time(2.0)
+        waits = self.ear_dry_at - self.clock.seconds()
+        self.assertLessEqual(waits, 1.5 * _FRAME)
 
     def test_what_is_left_out_is_counted(self) -> None:
         for buffers in (False, True):
