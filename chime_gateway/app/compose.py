@@ -43,7 +43,7 @@ from chime_gateway.net.system.resolver import (
     Resolver,
     system_addresses,
 )
-from chime_gateway.net.system.threads import Threads
+from chime_gateway.net.system.threads import ThreadQueue, Threads
 from chime_gateway.settings.values import DeploymentSettings, GatewaySettings
 from chime_gateway.wire.media_stream.dialect import StreamDialect
 from chime_gateway.wire.media_stream.raw import RawStream
@@ -55,6 +55,11 @@ if TYPE_CHECKING:
     from chime_gateway.carriers.sip.carrier import SipCarrier
     from chime_gateway.net.aws.api import AwsApi
 
+
+#: What the API reads, of the database and of files, and how long one waits for it: as
+#: long as for any statement.
+_MOST_READS: Final = 10
+_READ_SECONDS: Final = 5.0
 
 #: Names that nobody's deployment has: of webhooks, tools, trunks.
 _MOST_LOOKUPS: Final = 16
@@ -255,12 +260,16 @@ class Composition:
     def _api(self) -> Api:
         store = self.kept.store
         recordings = self.kept.recordings
+        in_reactor = self._reactor.callFromThread
+        reads = ThreadQueue(
+            "api", _MOST_READS, in_reactor, self._reactor, _READ_SECONDS
+        )
         context = ApiContext(
             token=self._settings.admin_token,
             instance="" if store is None else store.settings.instance,
             calls=self.calls,
             events=self.kept.live,
-            in_thread=self.in_thread,
+            in_thread=reads.run,
             originate=self.originator.originate,
             records=store,
             guard=self.kept.guard,
@@ -268,7 +277,7 @@ class Composition:
         if recordings is not None:
             context.recording_path = recordings.path_of
         if store is not None:
-            threads = Threads("keys", 16, self._reactor.callFromThread)
+            threads = Threads("keys", 16, in_reactor)
             path = keys_path(
                 Path(store.settings.state_directory), store.settings.instance
             )

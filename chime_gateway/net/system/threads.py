@@ -1,8 +1,7 @@
 """
 Threads for calls that may hang, apart from everybody else's.
 
-A call that never returns keeps its thread, and nothing of the reactor's pool, which
-reads files for the API meanwhile.  There are so many at the most; where all of them
+A call that never returns keeps its thread, and nothing of the reactor's pool.  There are so many at the most; where all of them
 hang, the next call is told so at once.
 """
 
@@ -12,7 +11,9 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred, fail
+from twisted.internet import defer
+from twisted.internet.defer import Deferred, DeferredSemaphore, fail
+from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from chime_gateway.errors import GatewayError
@@ -77,3 +78,41 @@ class Threads:
             return fail(NoThreadFree(f"no thread for {self._name}: {exc}"))
         self.busy += 1
         return done
+
+
+class ThreadQueue:
+    """
+    Threads for many calls that are short as a rule: those that find no thread wait
+    for one.  Nobody waits for longer than is said here, whatever hangs.
+
+    @param seconds: from being asked to the answer.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        most: int,
+        in_reactor: Callable[..., object],
+        clock: IReactorTime,
+        seconds: float,
+    ) -> None:
+        self._threads = Threads(name, most, in_reactor)
+        self._places = DeferredSemaphore(most)
+        self._clock = clock
+        self._seconds = seconds
+
+    def run(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
+        """
+        As L{Threads.run}; the Deferred fails with the C{TimeoutError} of Python, an
+        C{OSError}, where no answer came in time, or where all threads hang.
+        """
+        running: Deferred[Any] = self._places.run(
+            self._threads.run, function, *arguments
+        )
+        return running.addTimeout(self._seconds, self._clock).addErrback(_too_late)
+
+
+def _too_late(failure: Failure) -> Failure:
+    if failure.check(NoThreadFree, defer.TimeoutError):
+        return Failure(TimeoutError(failure.getErrorMessage()))
+    return failure
