@@ -87,13 +87,20 @@ class Latch:
         self._left: Address | None = None
         self._before: _Key | None = None
 
-    def expect(self, address: Address, now: float) -> None:
-        """A description names another place: what was learnt before is void."""
+    def expect(self, address: Address, now: float, *, was_heard: bool) -> None:
+        """
+        A description names another place: what was learnt before is void.
+
+        @param was_heard: the voice of before was listened to; one that was not, as
+            music on hold, is not heard now.
+        """
         # Where it was as named it is no more.  Where it was learnt it may still be:
         # a new description knows of the NAT as little as the one before.
         self._left = self.source if self.source == self._named else None
         self._named = address
-        if self.source is not None and self.ssrc is not None:
+        if not was_heard:
+            self._before = None
+        elif self.source is not None and self.ssrc is not None:
             self._before = self.source, self.ssrc
         self.source = self.ssrc = None
         self.heard_at = now

@@ -92,7 +92,8 @@ class RtpReceiver:
         self._srtp = srtp
         self.heard_at = now = self._clock()
         if before is None or before.remote != terms.remote:
-            self._latch.expect(terms.remote, now)
+            was_heard = before is not None and before.receives
+            self._latch.expect(terms.remote, now, was_heard=was_heard)
         if before is None or before.codec != terms.codec:
             self._timeline.speak(Concealment(terms.codec))
             self._decode = transcoder(terms.codec, self._codec)

@@ -101,6 +101,31 @@ class LatchTests(StreamTestCase):
         self.assertEqual(self.stream.stats.packets_in, received + 150)
         self.assertEqual(self.stream.refresh_stats().duplicates, 0)
 
+    @settings(max_examples=20, deadline=None)
+    @given(st.booleans(), st.integers(0, 30), st.integers(0, 30))
+    def test_music_on_hold_is_never_heard(
+        self, is_elsewhere: bool, held: int, late: int
+    ) -> None:
+        line = self.line()
+        line.run(Phase("talk", 10))
+        music = PLACES[1] if is_elsewhere else REMOTE
+        player = line.new_voice(music)
+
+        def play(frames: int) -> None:
+            for _ in range(frames):
+                self.stream.rtp_received(player.packet(b"\x22" * 160), music)
+                self.tick()
+
+        self.stream.agree(evolve(TERMS, remote=music, receives=False))
+        play(held)
+        # It is there again, at another place, and the player is slow to end.
+        self.stream.agree(evolve(TERMS, remote=PLACES[3]))
+        play(late)
+        line.voice = line.new_voice(PLACES[3])
+        line.run(Phase("talk", 10))
+        self.assertNotIn(b"\x22" * 40, self.ear.audio)
+        self.assertEqual(self.sent[-1][1], PLACES[3])
+
     def test_numbers_that_cannot_follow_are_another_source(self) -> None:
         line = self.line()
         line.run(Phase("talk", 10))
