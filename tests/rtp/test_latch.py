@@ -102,7 +102,7 @@ class LatchTests(StreamTestCase):
         self.assertEqual(self.stream.refresh_stats().duplicates, 0)
 
     @settings(max_examples=20, deadline=None)
-    @given(st.booleans(), st.integers(0, 30), st.integers(0, 30))
+    @given(st.booleans(), st.integers(1, 30), st.integers(0, 30))
     def test_music_on_hold_is_never_heard(
         self, is_elsewhere: bool, held: int, late: int
     ) -> None:
