@@ -67,8 +67,9 @@ def load(
     @param built_in: tools that the gateway itself has.
     @raise ConfigError: something cannot work.
     """
-    file = read_config_file(config_path) if config_path else {}
     env = {**(read_env_file(env_path) if env_path else {}), **environ}
+    config_path = config_path or env.get("CHIMEGW_CONFIG")
+    file = read_config_file(config_path) if config_path else {}
     unknown = sorted(set(file) - _TABLES)
     if unknown:
         raise ConfigError(
@@ -130,8 +131,9 @@ def load_store(
 
     @raise ConfigError: something cannot work.
     """
-    file = read_config_file(config_path) if config_path else {}
     env = {**(read_env_file(env_path) if env_path else {}), **environ}
+    config_path = config_path or env.get("CHIMEGW_CONFIG")
+    file = read_config_file(config_path) if config_path else {}
     return store_settings(file.get("store", {}), env, "")
 
 

@@ -6,6 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.settings.load import describe
 from chime_gateway.settings.sources import VARIABLES
+from tests.support.files import temporary_file
 from tests.support.settings import AZURE, ConfigTestCase
 
 SECRET = "0123456789abcdef"
@@ -91,6 +92,21 @@ class LoadTests(ConfigTestCase):
 
 
 class FileTests(ConfigTestCase):
+    def test_the_environment_may_name_it_and_the_flag_wins(self) -> None:
+        """Also the environment of a file."""
+        named = temporary_file(self, "[limits]\nmax_calls = 7\n")
+        texts: dict[str, dict[str, str]] = {
+            "environment": {},
+            "file": {"env_file": f"CHIMEGW_CONFIG={named}\n"},
+        }
+        for where, more in texts.items():
+            with self.subTest(where):
+                env = AZURE if more else {**AZURE, "CHIMEGW_CONFIG": named}
+                self.assertEqual(self.load(env, **more).limits.max_calls, 7)
+                settings = self.load(env, toml="[limits]\nmax_calls = 8\n", **more)
+                self.assertEqual(settings.limits.max_calls, 8)
+        self.refused("/nonexistent", env={**AZURE, "CHIMEGW_CONFIG": "/nonexistent"})
+
     def test_profiles_routes_limits_and_deployments(self) -> None:
         settings = self.load(
             toml="""
