@@ -104,7 +104,7 @@ class Composition:
         # Apart from each other, and from those of everybody else: a name that does
         # not resolve, or a token service that is away, is nobody else's business.
         names = self._new_resolver(2 * len(deployments) + 2)
-        tokens = Threads("tokens", _MOST_TOKEN_REQUESTS, reactor.callFromThread)
+        tokens = self._threads("tokens", _MOST_TOKEN_REQUESTS)
         credentials = Credentials(IdentityTokens().ask, tokens.run, reactor, time.time)
         self.agents = Deployments(
             [Deployment(d, credentials.of(d)) for d in deployments],
@@ -154,8 +154,11 @@ class Composition:
             from_number=settings.aws.from_number,
         )
 
+    def _threads(self, name: str, most: int) -> Threads:
+        return Threads(name, most, self._reactor.callFromThread, self._reactor)
+
     def _new_resolver(self, most_lookups: int) -> Resolver:
-        threads = Threads("names", most_lookups, self._reactor.callFromThread)
+        threads = self._threads("names", most_lookups)
         return Resolver(partial(threads.run, system_addresses), self._reactor)
 
     def in_thread(self, function: Callable[..., Any], *args: Any) -> Deferred[Any]:
@@ -277,7 +280,7 @@ class Composition:
         if recordings is not None:
             context.recording_path = recordings.path_of
         if store is not None:
-            threads = Threads("keys", 16, in_reactor)
+            threads = self._threads("keys", 16)
             path = keys_path(
                 Path(store.settings.state_directory), store.settings.instance
             )

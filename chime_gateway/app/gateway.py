@@ -119,6 +119,10 @@ class GatewayService(MultiService):
         self.calls, self.kept = composition.calls, composition.kept
         self.sip, kinesis = composition.sip, composition.kinesis
         self._names_before = self._reactor.installNameResolver(composition.names)
+        # All of them now: where a new thread has no memory to begin, who starts it,
+        # the reactor, would wait for it for ever.
+        pool = self._reactor.getThreadPool()
+        pool.adjustPoolsize(minthreads=pool.max)
         self.kept.start()
         self.site = site = composition.site(self.health, self.ready)
         for description in settings.listen:

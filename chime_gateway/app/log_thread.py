@@ -22,6 +22,8 @@ from typing import Final, Protocol, TypeAlias
 from twisted.logger import ILogObserver, LogEvent, LogLevel
 from zope.interface import implementer
 
+from chime_gateway.net.worker import NO_MEMORY_SECONDS
+
 #: So much waits: an hour of a quiet gateway, seconds of a storm.
 MAX_LINES: Final = 10_000
 MAX_CHARS: Final = 4_000_000
@@ -172,7 +174,12 @@ class LogThread:
 
     def _run(self) -> None:
         while True:
-            job = self._next()
+            try:
+                job = self._next()
+            except MemoryError:
+                # Waiting takes a lock of its own, for which there may be no memory.
+                time.sleep(NO_MEMORY_SECONDS)
+                continue
             if job is None:
                 return
             self._do(job)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
@@ -17,6 +18,9 @@ from typing import Any, Generic, TypeVar
 from twisted.logger import Logger
 
 _Job = TypeVar("_Job")
+
+#: Until a thread that had no memory to wait looks again.
+NO_MEMORY_SECONDS = 0.2
 
 
 class WorkerThread(Generic[_Job]):
@@ -123,7 +127,12 @@ class WorkerThread(Generic[_Job]):
 
     def _run(self) -> None:
         while True:
-            jobs = self._next()
+            try:
+                jobs = self._next()
+            except MemoryError:
+                # Waiting takes a lock of its own, for which there may be no memory.
+                time.sleep(NO_MEMORY_SECONDS)
+                continue
             if jobs is None:
                 break
             self._guarded(self._work, jobs)

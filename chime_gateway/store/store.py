@@ -98,7 +98,7 @@ class Store:
             waiting=self.database,
             put=self.writer.put,
             post=post,
-            in_thread=Threads("webhooks", 2, in_reactor).run,
+            in_thread=Threads("webhooks", 2, in_reactor, clock).run,
             clock=clock,
             wall_time=wall_time,
             jitter=jitter,

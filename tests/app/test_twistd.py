@@ -15,6 +15,7 @@ from twisted.logger import ILogObserver
 from twisted.plugin import CachedDropin, CachedPlugin, IPlugin, getPlugins
 from twisted.python import usage
 from twisted.python.components import Componentized
+from twisted.python.threadpool import ThreadPool
 from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.app.gateway import GatewayService
@@ -35,6 +36,13 @@ class Reactor(MemoryReactorClock):
     """As much of a reactor with threads and names as a start asks for."""
 
     nameResolver: Any = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.threads = ThreadPool(0, 10)
+
+    def getThreadPool(self) -> ThreadPool:
+        return self.threads
 
     def callFromThread(self, function: Any, *arguments: Any) -> None:
         self.callLater(0, function, *arguments)
@@ -112,6 +120,8 @@ class OptionsTests(SynchronousTestCase):
         self.assertIsNotNone(application.getComponent(ILogObserver))
         service.startService()
         self.assertEqual(reactor.tcpServers[0][0], 1234)
+        # Who starts a thread that has no memory to begin waits for it for ever.
+        self.assertEqual(reactor.threads.min, reactor.threads.max)
         self.assertEqual(service.health()[0], 200)
         self.assertEqual(service.ready(), (200, {"status": "ready"}))
         service.calls.drain()

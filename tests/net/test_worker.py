@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
+from chime_gateway.net import worker as module
 from chime_gateway.net.worker import WorkerThread
 from tests.support.threads import ThreadTestCase
 
@@ -48,6 +50,24 @@ class WorkerThreadTests(ThreadTestCase):
         failures = self.flushLoggedErrors(ValueError)
         self.assertEqual(len(failures), 2)
         self.assertIn("in work", failures[0].getTraceback())
+        worker.stop(5.0)
+
+    def test_no_memory_to_wait_costs_a_moment_and_not_the_thread(self) -> None:
+        worker = WorkerThread("test", self.work, max_jobs=10)
+        wait_for, misses = worker._changed.wait_for, [MemoryError()] * 3
+
+        def wait(*arguments: Any) -> bool:
+            if misses:
+                raise misses.pop()
+            return bool(wait_for(*arguments))
+
+        self.patch(worker._changed, "wait_for", wait)
+        self.patch(module, "NO_MEMORY_SECONDS", 0.001)
+        worker.start()
+        worker.offer(1)
+        self.until(lambda: self.done == [[1]])
+        self.assertTrue(worker.is_alive)
+        self.assertEqual((worker.bugs, misses), (0, []))
         worker.stop(5.0)
 
     def test_what_there_is_no_room_for_is_refused_and_counted(self) -> None:

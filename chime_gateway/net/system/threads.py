@@ -1,12 +1,13 @@
 """
 Threads for calls that may hang, apart from everybody else's.
 
-A call that never returns keeps its thread, and nothing of the reactor's pool.  There are so many at the most; where all of them
-hang, the next call is told so at once.
+A call that never returns keeps its thread, and nothing of the reactor's pool.  There
+are so many at the most; where all of them hang, the next call is told so at once.
 """
 
 from __future__ import annotations
 
+import _thread
 import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -18,6 +19,9 @@ from twisted.python.failure import Failure
 
 from chime_gateway.errors import GatewayError
 
+#: A thread that has not begun by then never does.
+BEGIN_SECONDS = 5.0
+
 _Result = TypeVar("_Result")
 
 
@@ -27,16 +31,23 @@ class NoThreadFree(GatewayError):
 
 class Threads:
     """
-    @param name: of the threads.
+    @param name: for what, in words.
     @param most: so many at the same time.
     @param in_reactor: calls a function there, from any thread.
     @ivar busy: calls that have not returned.
     """
 
-    def __init__(self, name: str, most: int, in_reactor: Callable[..., object]) -> None:
+    def __init__(
+        self,
+        name: str,
+        most: int,
+        in_reactor: Callable[..., object],
+        clock: IReactorTime,
+    ) -> None:
         self._name = name
         self._most = most
         self._in_reactor = in_reactor
+        self._clock = clock
         self.busy = 0
 
     def run(
@@ -46,13 +57,18 @@ class Threads:
         What C{function} returns or raises.  Whoever cancels waits no more; the call
         itself goes on.
 
-        The Deferred fails with L{NoThreadFree} where there is no room.
+        The Deferred fails with L{NoThreadFree} where there is no room, or no memory
+        for a thread to begin.
         """
         if self.busy >= self._most:
             return fail(NoThreadFree(f"{self.busy} {self._name} threads are busy"))
         done: Deferred[_Result] = Deferred()
+        # Whoever takes it has the call: its thread, or who gives the thread up.
+        claim = threading.Lock()
 
         def returned(result: _Result | Failure) -> None:
+            if timer.active():
+                timer.cancel()
             self.busy -= 1
             # One that was cancelled takes no notice, once.
             if isinstance(result, Failure):
@@ -61,6 +77,8 @@ class Threads:
                 done.callback(result)
 
         def work() -> None:
+            if not claim.acquire(blocking=False):
+                return
             try:
                 result: _Result | Failure = function(*arguments)
             except BaseException:
@@ -68,15 +86,18 @@ class Threads:
                 result = Failure()
             self._in_reactor(returned, result)
 
-        # A daemon: what hangs must not hold the end of the process.
-        thread = threading.Thread(
-            target=work, name=f"chimegw-{self._name}", daemon=True
-        )
+        def give_up() -> None:
+            if claim.acquire(blocking=False):
+                returned(Failure(NoThreadFree(f"a {self._name} thread never began")))
+
         try:
-            thread.start()
-        except RuntimeError as exc:
+            # Not Thread.start, which waits until the thread has begun: one that has
+            # no memory for that dies first, and the reactor would wait for ever.
+            _thread.start_new_thread(work, ())
+        except (RuntimeError, MemoryError) as exc:
             return fail(NoThreadFree(f"no thread for {self._name}: {exc}"))
         self.busy += 1
+        timer = self._clock.callLater(BEGIN_SECONDS, give_up)
         return done
 
 
@@ -96,7 +117,7 @@ class ThreadQueue:
         clock: IReactorTime,
         seconds: float,
     ) -> None:
-        self._threads = Threads(name, most, in_reactor)
+        self._threads = Threads(name, most, in_reactor, clock)
         self._places = DeferredSemaphore(most)
         self._clock = clock
         self._seconds = seconds

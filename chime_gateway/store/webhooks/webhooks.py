@@ -18,6 +18,7 @@ from twisted.logger import Logger
 
 from chime_gateway.interfaces import InThread
 from chime_gateway.net.signed_post import SignedPost
+from chime_gateway.net.system.threads import NoThreadFree
 from chime_gateway.net.timer import Timer
 from chime_gateway.settings.values import WebhookSettings
 from chime_gateway.store.database import Trouble
@@ -131,8 +132,9 @@ class Webhooks:
             due = await self._in_thread(
                 self._waiting.due_deliveries, self._instance, wanted
             )
-        except Trouble:
-            self._look_in(_LOOK_SECONDS)  # the writer says why
+        except (*Trouble, NoThreadFree):
+            # The writer says why the database is away; threads come back by themselves.
+            self._look_in(_LOOK_SECONDS)
             return
         if self._is_stopped:
             return

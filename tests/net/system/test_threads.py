@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import _thread
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +12,12 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.net.system import threads as threads_module
-from chime_gateway.net.system.threads import NoThreadFree, ThreadQueue, Threads
+from chime_gateway.net.system.threads import (
+    BEGIN_SECONDS,
+    NoThreadFree,
+    ThreadQueue,
+    Threads,
+)
 
 
 class ThreadsTests(SynchronousTestCase):
@@ -22,7 +28,7 @@ class ThreadsTests(SynchronousTestCase):
         self.arrived = threading.Semaphore(0)
         self.released = threading.Event()
         self.addCleanup(self.released.set)
-        self.threads = Threads("test", 3, self.in_reactor)
+        self.threads = Threads("test", 3, self.in_reactor, Clock())
 
     def in_reactor(self, function: Callable[..., object], *arguments: Any) -> None:
         self.handed.append((function, arguments))
@@ -67,19 +73,90 @@ class ThreadsTests(SynchronousTestCase):
         self.turn()
         self.assertEqual(self.threads.busy, 0)
 
-    def test_a_system_that_has_no_thread_is_told_like_none_free(self) -> None:
-        def start(thread: object) -> None:
-            raise RuntimeError("can't start new thread")
 
-        self.patch(threading.Thread, "start", start)
-        self.failureResultOf(self.threads.run(self.hang), NoThreadFree)
-        self.assertEqual(self.threads.busy, 0)
+#: What becomes of a thread that is to be started.
+FATES = ("refused", "no memory", "works", "raises", "never begins", "begins late")
+
+
+class FatesTests(SynchronousTestCase):
+    """Threads that are refused, die before they begin, or come late."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.begun: list[Callable[[], None]] = []
+        self.fate = ""
+
+    def start(self, work: Callable[[], None], arguments: tuple[()]) -> int:
+        if self.fate == "refused":
+            raise RuntimeError("can't start new thread")
+        if self.fate == "no memory":
+            raise MemoryError
+        self.begun.append(work)
+        return 1
+
+    def outcome(self, threads: Threads, fate: str) -> tuple[list[Any], list[str]]:
+        """Of one call: how often it came back and with what, and what it did."""
+        did: list[str] = []
+
+        def function() -> str:
+            did.append("called")
+            if fate == "raises":
+                raise ValueError(fate)
+            return fate
+
+        self.fate = fate
+        came: list[Any] = []
+        done = threads.run(function)
+        done.addBoth(came.append)
+        work = self.begun.pop() if self.begun else None
+        if fate in ("works", "raises"):
+            assert work is not None
+            work()
+        elif work is not None:
+            self.assertEqual(threads.busy, 1)
+            self.clock.advance(BEGIN_SECONDS)
+            if fate == "begins late":
+                work()
+        return came, did
+
+    @settings(deadline=None)
+    @given(st.lists(st.sampled_from(FATES), max_size=12))
+    def test_each_call_comes_back_once_and_keeps_no_room(
+        self, fates: list[str]
+    ) -> None:
+        self.patch(_thread, "start_new_thread", self.start)
+        threads = Threads("test", 1, lambda f, *a: f(*a), self.clock)
+        for fate in fates:
+            came, did = self.outcome(threads, fate)
+            self.assertEqual(len(came), 1, fate)
+            self.assertEqual(threads.busy, 0, fate)
+            if fate == "works":
+                self.assertEqual(came, ["works"])
+            elif fate == "raises":
+                came[0].trap(ValueError)
+            else:
+                came[0].trap(NoThreadFree)
+                self.assertEqual(did, [])
+            self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_one_that_takes_long_is_not_given_up(self) -> None:
+        self.patch(_thread, "start_new_thread", self.start)
+        handed: list[tuple[Callable[..., object], Any]] = []
+        threads = Threads("test", 1, lambda f, *a: handed.append((f, a)), self.clock)
+        done = threads.run(lambda: "late")
+        self.begun.pop()()
+        self.clock.advance(100 * BEGIN_SECONDS)
+        self.assertNoResult(done)
+        function, arguments = handed.pop()
+        function(*arguments)
+        self.assertEqual(self.successResultOf(done), "late")
+        self.assertEqual(threads.busy, 0)
 
 
 class FewThreads:
     """In the place of L{Threads}: each call takes as long as it says."""
 
-    def __init__(self, _: str, most: int, clock: Any) -> None:
+    def __init__(self, _: str, most: int, clock: Any, __: Any) -> None:
         self.most = most
         self.clock = clock
         self.busy = 0
@@ -129,7 +206,8 @@ class ThreadQueueTests(SynchronousTestCase):
                 waited.append(clock.seconds() - began)
                 return result
 
-            return queue.run(seconds).addBoth(answered)
+            asking: Deferred[Any] = queue.run(seconds)
+            return asking.addBoth(answered)
 
         asking = []
         for seconds, pause in calls:

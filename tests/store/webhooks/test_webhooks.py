@@ -7,6 +7,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.net.signed_post import Answer, PostFailed
+from chime_gateway.net.system.threads import NoThreadFree
 from chime_gateway.settings.values import WebhookSettings
 from chime_gateway.store.database import Database
 from chime_gateway.store.entries import DELIVERY, Entry
@@ -159,8 +160,14 @@ class WebhookTests(SynchronousTestCase):
     def test_a_store_that_is_away_is_asked_again(self) -> None:
         from sqlalchemy.exc import OperationalError
 
+        self.is_asked_again(OperationalError("select", {}, ConnectionError("away")))
+
+    def test_without_a_thread_it_is_asked_again(self) -> None:
+        self.is_asked_again(NoThreadFree("a webhooks thread never began"))
+
+    def is_asked_again(self, trouble: Exception) -> None:
         def away(*_: Any) -> None:
-            raise OperationalError("select", {}, ConnectionError("away"))
+            raise trouble
 
         real = self.database.due_deliveries
         self.patch(self.database, "due_deliveries", away)
