@@ -148,7 +148,9 @@ class OutboundLeg(SipLeg):
             return
         context, transport = self._context, target.hop.transport
         if not context.access.allows(address):
-            self._go_on(f"{target.name} is {address}, which sip.allow does not have")
+            is_name = address != target.name
+            where = f"{target.name} ({address})" if is_name else address
+            self._go_on(f"sip.allow does not have {where}")
             return
         if not context.transports.has(transport):
             self._go_on(f"nothing listens on {transport} for the answers")
