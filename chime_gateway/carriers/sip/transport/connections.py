@@ -68,6 +68,7 @@ class Datagrams(DatagramProtocol):
     """
     One UDP socket.
 
+    @param lost: called when it is closed, by whomever.
     @param is_ipv6: of that family; IPv4 then travels in mapped addresses.
     """
 
@@ -75,11 +76,19 @@ class Datagrams(DatagramProtocol):
     transport: Any
 
     def __init__(
-        self, receiver: Receiver, access: Access, is_ipv6: bool = False
+        self,
+        receiver: Receiver,
+        access: Access,
+        lost: Callable[[], None],
+        is_ipv6: bool = False,
     ) -> None:
         self._receiver = receiver
         self._access = access
+        self._lost = lost
         self._is_ipv6 = is_ipv6
+
+    def stopProtocol(self) -> None:
+        self._lost()
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
         host, port = canonical(addr[0]), addr[1]

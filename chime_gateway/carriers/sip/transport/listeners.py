@@ -35,6 +35,9 @@ from chime_gateway.wire.sip.message import Source
 
 _CONNECT_SECONDS: Final = 10.0
 
+#: From the loss of the UDP port, or a vain try, until it is opened again.
+REOPEN_SECONDS: Final = 0.25
+
 
 def local_address_to(host: str) -> str:
     """The address of ours that packets to C{host} leave from; nothing is sent."""
@@ -69,6 +72,7 @@ class SipTransports:
         self._datagrams: Datagrams | None = None
         self._is_stopped = False
         self.ports: list[tuple[SipListener, IListeningPort]] = []
+        self._numbers: dict[SipListener, int] = {}
 
     # -- life ------------------------------------------------------------------
 
@@ -79,18 +83,37 @@ class SipTransports:
         for listener in self._settings.listen:
             name = f"{listener.transport}:{listener.port}"
             try:
-                port = self._listen(listener)
+                port = self._listen(listener, listener.port)
             except (CannotListenError, OSError, ValueError) as exc:
                 raise ConfigError(f"CHIMEGW_SIP_LISTEN {name}: {exc}") from exc
             self.ports.append((listener, port))
+            self._numbers[listener] = port.getHost().port  # type: ignore[attr-defined]
 
-    def _listen(self, listener: SipListener) -> IListeningPort:
-        reactor, number = self._reactor, listener.port
+    def _lost(self) -> None:
+        """Twisted closes a UDP port for whatever fails as it is read, as memory."""
+        if not self._is_stopped:
+            self._log.error("the UDP port of SIP was lost; it is opened again")
+            self._reactor.callLater(REOPEN_SECONDS, self._reopen)
+
+    def _reopen(self) -> None:
+        if self._is_stopped:
+            return
+        for at, (listener, _) in enumerate(self.ports):
+            if listener.transport == "udp":
+                try:
+                    port = self._listen(listener, self._numbers[listener])
+                except (CannotListenError, OSError, MemoryError):
+                    self._reactor.callLater(REOPEN_SECONDS, self._reopen)
+                else:
+                    self.ports[at] = (listener, port)
+
+    def _listen(self, listener: SipListener, number: int) -> IListeningPort:
+        reactor = self._reactor
         interface = listener.interface
         port: IListeningPort
         if listener.transport == "udp":
             self._datagrams = Datagrams(
-                self._receiver, self._access, is_ipv6=":" in interface
+                self._receiver, self._access, self._lost, is_ipv6=":" in interface
             )
             port = reactor.listenUDP(
                 number, self._datagrams, interface=interface, maxPacketSize=65535
@@ -120,9 +143,8 @@ class SipTransports:
 
     def address(self, transport: str, remote_host: str) -> tuple[str, int]:
         """Where the other side can reach us: for Via and Contact."""
-        for listener, port in self.ports:
+        for listener, number in self._numbers.items():
             if listener.transport == transport:
-                number: int = port.getHost().port  # type: ignore[attr-defined]
                 return self.host(remote_host, listener.interface), number
         return self.host(remote_host), 5060
 

@@ -2,7 +2,11 @@ from __future__ import annotations
 
 from ipaddress import ip_network
 from typing import Any
+from unittest.mock import Mock
 
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.error import CannotListenError
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
@@ -10,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from chime_gateway.carriers.sip.access import Access
 from chime_gateway.carriers.sip.transport.connections import Flow
 from chime_gateway.carriers.sip.transport.listeners import (
+    REOPEN_SECONDS,
     SipTransports,
     local_address_to,
 )
@@ -21,6 +26,66 @@ from chime_gateway.wire.sip.message import Source
 from tests.carriers.sip.transport.test_connections import Receiver, Wire
 from tests.integration.sip_harness import self_signed
 from tests.support.files import temporary_file
+
+
+class UdpReactor(MemoryReactorClock):
+    """
+    One on which UDP can be listened to.
+
+    @ivar refusals: what the next ones who want to listen get.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.refusals: list[Exception] = []
+        self.listening: list[tuple[int, str, Any]] = []
+
+    def listenUDP(
+        self, port: int, protocol: Any, interface: str = "", maxPacketSize: int = 0
+    ) -> Any:
+        if self.refusals:
+            raise self.refusals.pop()
+        self.listening.append((port or 40_000, interface, protocol))
+        host = Hop(interface, port or 40_000, "udp")
+        return Mock(getHost=lambda: host, stopListening=protocol.stopProtocol)
+
+
+#: Why a port cannot be opened for a while.
+REFUSALS = (
+    CannotListenError("10.0.0.9", 5060, OSError("in use")),
+    OSError(24, "Too many open files"),
+    MemoryError(),
+)
+
+
+class LostPortTests(SynchronousTestCase):
+    @given(
+        st.sampled_from((0, 5060)),
+        st.lists(st.lists(st.sampled_from(REFUSALS), max_size=4), max_size=4),
+    )
+    def test_whatever_closes_it_it_is_opened_again(
+        self, number: int, losses: list[list[Exception]]
+    ) -> None:
+        """Each loss with what stands in the way of opening it again."""
+        reactor = UdpReactor()
+        listener = SipListener(transport="udp", port=number, interface="10.0.0.9")
+        settings = SipSettings(listen=(listener,), allow=(ip_network("10.0.0.0/8"),))
+        access = Access(settings.allow, reactor.seconds)
+        transports = SipTransports(settings, Receiver(), access, reactor)
+        transports.start()
+        first = reactor.listening[-1]
+        for n, refusals in enumerate(losses, 1):
+            reactor.refusals = list(refusals)
+            reactor.listening[-1][2].stopProtocol()
+            # A call that ends meanwhile says where it was to be reached.
+            self.assertEqual(transports.address("udp", "10.0.0.1")[1], first[0])
+            reactor.pump([REOPEN_SECONDS] * (len(refusals) + 1))
+            self.assertEqual(len(reactor.listening), 1 + n)
+            self.assertEqual(reactor.listening[-1][:2], first[:2])
+        self.assertEqual(len(transports.ports), 1)
+        transports.stop()
+        reactor.advance(100 * REOPEN_SECONDS)
+        self.assertEqual(len(reactor.listening), 1 + len(losses))
 
 
 class TransportTests(SynchronousTestCase):
