@@ -174,6 +174,11 @@ class Kept:
         if closing is not None:
             await closing
 
+    def hurry(self) -> None:
+        """A stop, now or later, waits for nobody that it need not wait for."""
+        if self.store is not None:
+            self.store.writer.hurry()
+
     # -- asked -----------------------------------------------------------------------
 
     def workers(self) -> Iterator[WorkerThread[Any]]:

@@ -259,6 +259,7 @@ class GatewayService(MultiService):
     def _hurry(self) -> None:
         self._log.warn("told to stop again: ending all calls now")
         self.calls.hang_up_all()
+        self.kept.hurry()
 
     async def _stop(self) -> None:
         limits = self._settings.limits

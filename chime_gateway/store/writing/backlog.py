@@ -92,9 +92,9 @@ class Backlog:
         return lost
 
     @property
-    def is_in_memory(self) -> bool:
-        """Some of it, as the disk takes nothing."""
-        return bool(self._held)
+    def in_memory(self) -> int:
+        """How many entries, as the disk takes nothing."""
+        return len(self._held)
 
     def chunks(self) -> Iterator[Chunk]:
         return self._journal.chunks()

@@ -29,6 +29,9 @@ _BATCH: Final = 200
 #: says.
 LATE_SECONDS: Final = 5.0
 
+#: A stop waits for the database at least for so long, and is told to hurry this often.
+_HURRIED_SECONDS: Final = 0.3
+
 #: A question that is to be answered at once.
 _SILENT_SECONDS: Final = 3.0
 
@@ -59,6 +62,7 @@ class Writer:
         wall_time: Callable[[], float] = time.time,
     ) -> None:
         self._counts: Counter[str] = Counter()
+        self._is_hurried = False
         self._wall_time = wall_time
         # When each entry was put, of those that the thread has not done with.
         self._put_at: deque[float] = deque()
@@ -78,7 +82,7 @@ class Writer:
             self._work,
             max_jobs=MAX_HELD,
             batch=_BATCH,
-            wait_seconds=lambda: 0.2 if self._backlog.is_in_memory else 60.0,
+            wait_seconds=lambda: 0.2 if self._backlog.in_memory else 60.0,
         )
 
     # -- from the reactor --------------------------------------------------------
@@ -104,9 +108,29 @@ class Writer:
         """
         until = time.monotonic() + seconds
         is_done = self.worker.stop(seconds)
-        is_done &= self._applying.worker.stop(max(0.0, until - time.monotonic()))
+        is_done &= self._stop_applying(until)
+        lost = self._backlog.in_memory
+        if lost:
+            self._counts["lost"] += lost
+            self._log.error(
+                "{count} records are lost at the end, as neither the journal nor the"
+                " database takes them: {why}",
+                count=lost,
+                why=self._backlog.disk_fault,
+            )
         if is_done:
             self._backlog.close()
+
+    def hurry(self) -> None:
+        """A stop waits for the database no longer: the journal has what it has not."""
+        self._is_hurried = True
+
+    def _stop_applying(self, until: float) -> bool:
+        """@return: the database has all."""
+        while not self._applying.worker.stop(_HURRIED_SECONDS):
+            if self._is_hurried or time.monotonic() >= until:
+                return False
+        return True
 
     @property
     def workers(self) -> tuple[WorkerThread[Any], ...]:
@@ -171,7 +195,7 @@ class Writer:
             self._applying.wake()
 
     def _journal(self, batch: list[Entry]) -> None:
-        if not batch and not self._backlog.is_in_memory:
+        if not batch and not self._backlog.in_memory:
             return
         now = time.monotonic()
         at = self._put_at[0] if batch else now

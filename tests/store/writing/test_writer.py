@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy.exc import IntegrityError, OperationalError
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.store import engine
@@ -52,6 +53,10 @@ class FakeDatabase:
 
     def ids(self) -> list[str]:
         return [values["call_id"] for _, values in self.entries]
+
+
+def full(*_: Any) -> None:
+    raise OSError(28, "No space left on device")
 
 
 class WriterTests(ThreadTestCase):
@@ -124,9 +129,6 @@ class WriterTests(ThreadTestCase):
         self.assertEqual(self.writer.fault, "")
 
     def test_a_journal_that_cannot_be_written_holds_nothing_up(self) -> None:
-        def full(*_: Any) -> None:
-            raise OSError(28, "No space left on device")
-
         self.patch(self.journal, "append", full)
         self.start()
         self.writer.put((OPENED, {"call_id": "a"}))
@@ -136,9 +138,6 @@ class WriterTests(ThreadTestCase):
     def test_with_both_gone_entries_wait_in_memory(self) -> None:
         real = self.journal.append
         self.database.is_away = True
-
-        def full(*_: Any) -> None:
-            raise OSError(28, "No space left on device")
 
         self.patch(self.journal, "append", full)
         self.start()
@@ -172,6 +171,52 @@ class WriterTests(ThreadTestCase):
         self.writer = self.new_writer()
         self.start()
         self.until(lambda: self.database.ids() == ["a"])
+
+    def test_a_stop_that_is_to_hurry_leaves_to_the_journal_what_hangs(self) -> None:
+        """Told to before it stops, or meanwhile."""
+        answer = threading.Event()
+        self.addCleanup(answer.set)
+        asked = threading.Event()
+
+        def hang() -> None:
+            asked.set()
+            answer.wait()
+            raise OperationalError("connect", {}, ConnectionError("it is away"))
+
+        self.patch(self.database, "_answer", hang)
+        hanging: list[Any] = []
+        for is_told_before in (True, False):
+            self.journal.close()
+            self.writer = self.new_writer()
+            hanging += self.writer.workers
+            self.writer.start()
+            self.writer.put((OPENED, {"call_id": "a"}))
+            self.until(lambda: self.writer.backlog_bytes and asked.is_set())
+            stopping = threading.Thread(target=self.writer.stop, args=(600.0,))
+            if is_told_before:
+                self.writer.hurry()
+                stopping.start()
+            else:
+                stopping.start()
+                self.writer.hurry()
+            stopping.join(20.0)
+            self.assertFalse(stopping.is_alive())
+            self.assertGreater(self.writer.backlog_bytes, 0)
+        answer.set()
+        self.until(lambda: not any(worker.is_alive for worker in hanging))
+
+    def test_what_only_memory_has_at_the_end_is_told_of(self) -> None:
+        self.database.is_away = True
+        self.patch(self.journal, "append", full)
+        self.writer.start()
+        for number in range(3):
+            self.writer.put((OPENED, {"call_id": str(number)}))
+        with capturedLogs() as events:
+            self.writer.stop(5.0)
+        (lost,) = [formatEvent(e) for e in events if "at the end" in formatEvent(e)]
+        self.assertIn("3 records are lost", lost)
+        self.assertIn("No space left", lost)
+        self.assertEqual(self.writer.counts["lost"], 3)
 
     def test_a_database_that_stays_away_is_tried_ever_more_seldom(self) -> None:
         pauses = []
