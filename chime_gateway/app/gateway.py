@@ -31,6 +31,7 @@ from chime_gateway.app.signals import Signals
 from chime_gateway.call.table import CallTable
 from chime_gateway.errors import ConfigError
 from chime_gateway.http.metrics import Metrics
+from chime_gateway.net.system.waker import keep
 from chime_gateway.settings.values import DeploymentSettings, GatewaySettings
 
 if TYPE_CHECKING:
@@ -123,6 +124,7 @@ class GatewayService(MultiService):
         # the reactor, would wait for it for ever.
         pool = self._reactor.getThreadPool()
         pool.adjustPoolsize(minthreads=pool.max)
+        keep(self._reactor.waker)
         self.kept.start()
         self.site = site = composition.site(self.health, self.ready)
         for description in settings.listen:

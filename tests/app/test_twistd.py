@@ -8,6 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 from attrs import evolve
 from twisted.internet.testing import MemoryReactorClock
@@ -40,6 +41,7 @@ class Reactor(MemoryReactorClock):
     def __init__(self) -> None:
         super().__init__()
         self.threads = ThreadPool(0, 10)
+        self.waker = Mock()
 
     def getThreadPool(self) -> ThreadPool:
         return self.threads
