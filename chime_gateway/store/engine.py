@@ -9,6 +9,7 @@ tables.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -51,19 +52,44 @@ def _sqlite(url: URL) -> Engine:
         url, connect_args={"timeout": _BUSY_SECONDS}, hide_parameters=True
     )
 
+    opened: list[tuple[int, int]] = []
+
+    def must_be_the_same() -> None:
+        if opened and opened != _files(url.database):
+            # Nobody would ever find what is written to one that was taken away.  The
+            # other one is not opened beside it: SQLite's log, which goes by the name,
+            # may be of either.
+            raise OSError(
+                "the file of the database was taken away, or replaced: put it back, or"
+                " restart"
+            )
+
     @event.listens_for(engine, "connect")
     def connected(connection: Any, _: Any) -> None:
+        must_be_the_same()
         connection.isolation_level = None
         # Readers and the one writer do not wait for each other.
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=NORMAL")
+        if not opened:
+            opened.extend(_files(url.database))
 
     @event.listens_for(engine, "begin")
     def begun(connection: Connection) -> None:
+        must_be_the_same()
         writes = connection.get_execution_options().get(_WRITES)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+def _files(path: str | None) -> list[tuple[int, int]]:
+    """Which file has that name, if any: its device and number."""
+    try:
+        found = os.stat(path or "")
+    except OSError:
+        return []
+    return [(found.st_dev, found.st_ino)]
 
 
 def _postgresql(url: URL) -> Engine:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from typing import Any
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sqlalchemy import text
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -30,6 +33,42 @@ class SqliteTests(SynchronousTestCase):
             self.assertRaises(Trouble, database.apply, [(OPENED, opened("a"))])
             self.assertEqual(database.calls(CallQuery()), [])
         database.apply([(OPENED, opened("a"))])
+
+    @settings(max_examples=12, deadline=None)
+    @given(st.lists(st.sampled_from(("apply", "take away", "replace")), max_size=8))
+    def test_what_it_takes_is_in_the_file_that_has_the_name(
+        self, steps: list[str]
+    ) -> None:
+        """
+        A file is taken away or replaced by an older copy while it is open, and put
+        back: what was taken is there, and nothing is taken in between.
+        """
+        folder = temporary_folder(self)
+        path, away = folder / "calls.sqlite", folder / "away"
+        database = Database(f"sqlite:///{path}", folder)
+        database.migrate()
+        database.close()  # there is no log beside it
+        shutil.copy(path, folder / "copy")
+        taken = []
+        for number, step in enumerate(steps):
+            if step != "apply":
+                if not away.exists():
+                    path.rename(away)
+                path.unlink(missing_ok=True)
+                if step == "replace":
+                    shutil.copy(folder / "copy", path)
+                row = opened(f"lost{number}")
+                self.assertRaises(Trouble, database.apply, [(OPENED, row)])
+                self.assertRaises(Trouble, database.calls, CallQuery())
+            if away.exists():
+                away.rename(path)
+            database.apply([(OPENED, opened(f"c{number}"))])
+            taken.append(f"c{number}")
+        database.close()
+        again = Database(f"sqlite:///{path}", folder)
+        found = [row.call_id for row in again.calls(CallQuery())]
+        again.close()
+        self.assertEqual(sorted(found), sorted(taken))
 
     def test_it_has_no_patience_of_its_own(self) -> None:
         folder = temporary_folder(self)
