@@ -49,13 +49,18 @@ SCENES: dict[str, Callable[[Scene], Awaitable[None]]] = {
     "receiver stuck": neighbours.receiver_stuck,
 }
 
+#: Not held yet, and played by name only.  Of a hundred calls that come while no page is
+#: to be had some hang (no sound, and no end), a leg of SIP may stay with its dialog and
+#: port, and where Twisted's main loop has no memory to log, the process ends.
+OPEN: dict[str, Callable[[Scene], Awaitable[None]]] = {"memory": machine.memory}
+
 
 async def play(name: str, seed: int, is_short: bool) -> Scene:
     scene = Scene(name, random.Random(f"{seed} {name}"), is_short)
     began = time.monotonic()
     try:
         async with asyncio.timeout(SCENE_SECONDS):
-            await SCENES[name](scene)
+            await {**SCENES, **OPEN}[name](scene)
     except Exception as error:  # one scene that breaks off is that one's result
         scene.broken.append(f"broken off: {error!r}")
     finally:
@@ -120,12 +125,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[1])
     parser.add_argument("--short", action="store_true", help="about a minute")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--scenes", default="", help=", ".join(SCENES))
+    parser.add_argument("--scenes", default="", help=", ".join((*SCENES, *OPEN)))
     options = parser.parse_args()
     names = drawn(options.seed) if options.short else list(SCENES)
     if options.scenes:
         names = options.scenes.split(",")
-    if unknown := [name for name in names if name not in SCENES]:
+    if unknown := [name for name in names if name not in {**SCENES, **OPEN}]:
         parser.error(f"no scene is called {', '.join(unknown)}")
     good = uvloop.run(chaos(names, options.seed, options.short))
     sys.exit(0 if good else 1)

@@ -9,6 +9,7 @@ import json
 import os
 import resource
 import signal
+import tempfile
 import time
 from collections import Counter
 from pathlib import Path
@@ -21,6 +22,8 @@ STOP_SECONDS = 3.0
 
 #: Before a stop a frame is under way; after it, what is late is left out.
 BEFORE_SECONDS, AFTER_SECONDS = 1.0, 3.0
+
+WITHOUT_MEMORY_SECONDS = 6.0
 
 #: The smallest that Linux makes.
 PIPE_BYTES = 4096
@@ -80,7 +83,7 @@ async def descriptors(scene: Scene) -> None:
         )
         await scene.go_on(lines, "calls beside few descriptors")
         # docs/operations.md: when even the last are gone, connections are closed.
-        scene.may_be_closed = True
+        scene.excused = ("closed", "reset")
         idle = []
         with contextlib.suppress(OSError):
             for _ in range(60):
@@ -93,12 +96,47 @@ async def descriptors(scene: Scene) -> None:
         scene.expect(
             await until(gateway.is_ready, 15.0), "not ready though some are free again"
         )
-        scene.may_be_closed = False
+        scene.excused = ()
         after = await scene.call(gateway, 8)
         await scene.answered(after, "calls once some are free again")
         await scene.hang_up(after)
     await scene.go_on(lines, "calls at last")
     await scene.hush(lines)
+    await scene.finish(gateway)
+
+
+async def memory(scene: Scene) -> None:
+    """Address space runs out under new calls, and comes back."""
+    # docs/operations.md, C{internal_error}: a call that ends by it has a traceback.
+    scene.may_lack = "MemoryError"
+    gateway = await with_echoes(
+        scene, "memory", CHIMEGW_RECORDINGS=tempfile.mkdtemp(prefix="chimegw-chaos-")
+    )
+    pid = gateway.process.pid
+    lines = await scene.call(gateway, 8)
+    await scene.answered(lines, "calls before")
+    usual = resource.prlimit(pid, resource.RLIMIT_AS)
+    for _ in range(1 if scene.is_short else 4):
+        # No page more than there are, until Python's own free ones are used up.
+        scene.excused = ("closed", "reset", "Timeout")
+        resource.prlimit(pid, resource.RLIMIT_AS, (0, usual[1]))
+        calling = asyncio.create_task(scene.call(gateway, 100, 3.0))
+        await asyncio.sleep(WITHOUT_MEMORY_SECONDS)
+        resource.prlimit(pid, resource.RLIMIT_AS, usual)
+        # Each is taken, or ends and is freed; whose memory is short is chance.
+        more = await calling
+        await scene.settled(more)
+        scene.excused = ()
+        odd = [line for line in more if not line.frames and not line.ended]
+        why = Counter(f"{line.carrier}, {'open' * line.is_open}" for line in odd)
+        scene.expect(not odd, f"{len(odd)} calls are left hanging: {dict(why)}")
+        scene.counts["without memory"] += sum(not line.frames for line in more)
+        await scene.hang_up(more)
+        scene.expect(await until(gateway.is_ready, 15.0), "not ready with memory again")
+        after = await scene.call(gateway, 8)
+        await scene.answered(after, "calls with memory again")
+        await scene.hang_up(after)
+    await scene.hang_up()
     await scene.finish(gateway)
 
 
