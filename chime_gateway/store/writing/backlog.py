@@ -12,10 +12,11 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from typing import Final
 
 from chime_gateway.store.entries import Entry
-from chime_gateway.store.writing.journal import Chunk, Journal
+from chime_gateway.store.writing.journal import CHUNK, Chunk, Journal
 
 #: Entries that are kept in memory while the disk takes nothing.
 MAX_HELD: Final = 50_000
@@ -60,29 +61,32 @@ class Backlog:
         @return: how many had to be left out, as there is no room.
         @raise ValueError: one of them is no JSON; none is added.
         """
+        if not all(is_json(entry) for entry in entries):
+            raise ValueError("an entry is no JSON")
         with self._lock:
-            count = len(self._held)
             self._held.extend((at, entry) for entry in entries)
-            if not self._held:
-                return 0
+            if not self._taken:
+                self._to_disk(at, wall_at)
+            return self._bounded()
+
+    def _to_disk(self, at: float, wall_at: float) -> None:
+        """
+        As much as it takes.  What is in memory may be much: a part at a time, so
+        that a disk that takes nothing costs no more each time it is tried.
+        """
+        while self._held:
+            part = list(islice(self._held, CHUNK))
+            oldest = part[0][0]
             try:
-                waiting = [entry for _, entry in self._held]
-                if self._taken:
-                    json.dumps(waiting)
-                    return self._bounded()
-                oldest = self._held[0][0]
-                self._journal.append(waiting, oldest, wall_at - (at - oldest))
-            except (TypeError, ValueError) as exc:
-                while len(self._held) > count:
-                    self._held.pop()
-                raise ValueError("an entry is no JSON") from exc
+                self._journal.append(
+                    [entry for _, entry in part], oldest, wall_at - (at - oldest)
+                )
             except OSError as exc:
                 self.disk_fault = str(exc.strerror or exc)
-            else:
-                self.disk_fault = ""
-                self._held.clear()
-                return 0
-            return self._bounded()
+                return
+            self.disk_fault = ""
+            for _ in part:
+                self._held.popleft()
 
     def _bounded(self) -> int:
         """@return: how many are lost, as too many wait: the youngest."""

@@ -123,8 +123,8 @@ class Journal:
         """All that waits now, some at a time."""
         until = self.size
         with open(self._path, "rb") as file:
-            file.seek(self.begin)
-            at = self.begin
+            at = told = self.begin
+            file.seek(at)
             entries: list[Entry] = []
             unreadable: list[bytes] = []
             while at < until:
@@ -139,8 +139,9 @@ class Journal:
                     unreadable.append(line)
                 if len(entries) >= CHUNK or len(unreadable) >= CHUNK:
                     yield Chunk(entries, unreadable, at)
-                    entries, unreadable = [], []
-            if entries or unreadable or at > self.begin:
+                    entries, unreadable, told = [], [], at
+            # A place is told once: behind it others may stand when it is forgotten.
+            if at > told:
                 yield Chunk(entries, unreadable, at)
 
     def forget(self, upto: int) -> None:

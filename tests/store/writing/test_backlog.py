@@ -2,11 +2,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from chime_gateway.store.entries import Entry
 from chime_gateway.store.writing import backlog as module
+from chime_gateway.store.writing import journal as journal_module
 from chime_gateway.store.writing.backlog import Backlog
-from chime_gateway.store.writing.journal import Journal
+from chime_gateway.store.writing.journal import Journal, write_all
 from tests.support.files import temporary_folder
 
 
@@ -21,6 +25,60 @@ class BacklogTests(SynchronousTestCase):
             raise OSError(28, "No space left on device")
 
         self.patch(self.journal, "append", full)
+
+    @settings(max_examples=200, deadline=None)
+    @given(st.lists(st.tuples(st.integers(0, 9), st.booleans()), max_size=40))
+    def test_each_is_taken_once_in_order_whenever_others_come(
+        self, comings: list[tuple[int, bool]]
+    ) -> None:
+        """The disk is full now and then; the other thread comes at any moment."""
+        self.setUp()
+        self.patch(journal_module, "CHUNK", 4)
+        self.patch(module, "CHUNK", 3)
+        added: list[Entry] = []
+        taken: list[Entry] = []
+        coming = iter(comings)
+
+        def come() -> None:
+            count, is_full = next(coming, (0, False))
+            new: list[Entry] = [("a", {"n": len(added) + n}) for n in range(count)]
+            added.extend(new)
+
+            def write(file: Any, data: bytes) -> None:
+                if is_full:
+                    file.write(data[: len(data) // 2])
+                    raise OSError(28, "No space left on device")
+                write_all(file, data)
+
+            self.patch(journal_module, "write_all", write)
+            self.backlog.add(new, 1.0, 1.0)
+
+        for _ in range(len(comings) + 2):
+            come()
+            for chunk in self.backlog.chunks():
+                self.assertEqual(chunk.unreadable, [])
+                taken.extend(chunk.entries)
+                come()
+                self.backlog.forget(chunk.upto)
+                come()
+            with self.backlog.held() as held:
+                come()
+                taken.extend(held)
+        self.assertEqual(taken, added)
+        self.assertFalse(self.backlog)
+
+    def test_a_full_disk_costs_no_more_the_more_there_is(self) -> None:
+        tried: list[int] = []
+
+        def full(entries: Any, *_: Any) -> None:
+            tried.append(len(entries))
+            raise OSError(28, "No space left on device")
+
+        self.patch(self.journal, "append", full)
+        for _ in range(20):
+            self.backlog.add([("a", {})] * 200, 1.0, 1.0)
+        self.assertEqual(self.backlog.in_memory, 4000)
+        self.assertLessEqual(max(tried), 500)
 
     def test_what_comes_while_others_are_on_their_way_stays_behind_them(self) -> None:
         real = self.journal.append
