@@ -7,7 +7,8 @@ after a crash; the result is the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -128,14 +129,20 @@ class Database:
 
     # -- writing -----------------------------------------------------------------
 
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        """Into no tables but those that this program knows."""
+        with self._writing.begin() as connection:
+            check(connection)
+            yield connection
+
     def apply(self, entries: Sequence[Entry]) -> None:
         """
-        All of them, or none, and into no tables but those that this program knows.
+        All of them, or none.
 
         @raise Trouble: the database cannot be used now.
         """
-        with self._writing.begin() as connection:
-            check(connection)
+        with self._transaction() as connection:
             for kind, values in entries:
                 _APPLY[kind](self, connection, values)
 
@@ -189,7 +196,7 @@ class Database:
     def seen(self, instance: str, now: float) -> None:
         """This gateway is alive."""
         insert = self._insert(INSTANCES).values(instance=instance, seen_at=now)
-        with self._writing.begin() as connection:
+        with self._transaction() as connection:
             connection.execute(
                 insert.on_conflict_do_update(
                     index_elements=["instance"], set_={"seen_at": now}
@@ -234,7 +241,7 @@ class Database:
             )
             .values(instance=instance)
         )
-        with self._writing.begin() as connection:
+        with self._transaction() as connection:
             return int(connection.execute(query).rowcount)
 
     # -- deliveries --------------------------------------------------------------
@@ -306,20 +313,17 @@ class Database:
 
     def forget_calls(self, before: float, limit: int) -> list[str]:
         """As L{forget_calls}."""
-        with self._writing.begin() as connection:
-            check(connection)
+        with self._transaction() as connection:
             return forget_calls(connection, before, limit)
 
     def forget_deliveries(self, before: float, limit: int) -> int:
         """As L{forget_deliveries}."""
-        with self._writing.begin() as connection:
-            check(connection)
+        with self._transaction() as connection:
             return forget_deliveries(connection, before, limit)
 
     def forget_instances(self, before: float, limit: int) -> int:
         """As L{forget_instances}."""
-        with self._writing.begin() as connection:
-            check(connection)
+        with self._transaction() as connection:
             return forget_instances(connection, before, limit)
 
 

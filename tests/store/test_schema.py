@@ -101,6 +101,11 @@ class SchemaTests(SynchronousTestCase):
             # Found later: the tables were changed under a program that runs.
             self.assertRaises(WrongSchema, database.apply, [(OPENED, opened("a"))])
             self.assertRaises(WrongSchema, database.check)
+            self.assertRaises(WrongSchema, database.seen, "me", 1.0)
+            self.assertRaises(WrongSchema, database.adopt_deliveries, "me", 1e9)
+            self.assertRaises(WrongSchema, database.forget_calls, 1e9, 10)
+            self.assertRaises(WrongSchema, database.forget_deliveries, 1e9, 10)
+            self.assertRaises(WrongSchema, database.forget_instances, 1e9, 10)
 
     def test_tables_that_a_crash_made_by_halves_are_completed(self) -> None:
         database = self.new_database()
