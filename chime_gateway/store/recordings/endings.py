@@ -74,5 +74,11 @@ class Endings:
         timer.stop()
         payload = event.payload
         assert isinstance(payload, CallEnded)
+        if fault and not wav.fault:
+            self._log.error(
+                "a recording is not told of as a whole one: {why}",
+                why=fault,
+                call_id=event.call_id,
+            )
         call = evolve(payload.call, recording_fault=wav.fault or fault)
         self._tell(evolve(event, payload=evolve(payload, call=call)))

@@ -79,6 +79,10 @@ class WavFile:
         self.file: BinaryIO | None = None
         self.data_bytes = 0
 
+    @property
+    def call_id(self) -> str:
+        return self.path.stem
+
     def write(self, caller: bytes, agent: bytes) -> None:
         if not self.fault:
             self._writer.put(self, (caller, agent))
@@ -151,7 +155,9 @@ class RecordingWriter:
         if is_refused and not wav.fault:
             wav.fault = "the disk is too slow"
             self.counts["too_slow"] += 1
-            self._log.error("a recording is cut short: {why}", why=wav.fault)
+            self._log.error(
+                "a recording is cut short: {why}", why=wav.fault, call_id=wav.call_id
+            )
         if sides is None and is_refused:
             self._written(wav)
 
@@ -207,7 +213,11 @@ class RecordingWriter:
             self.counts["failed"] += 1
             # The file is closed, whether there is memory to say so or not.
             with contextlib.suppress(MemoryError):
-                self._log.error("a recording could not be written: {why}", why=why)
+                self._log.error(
+                    "a recording could not be written: {why}",
+                    why=why,
+                    call_id=wav.call_id,
+                )
         file, wav.file = wav.file, None
         if file is None:
             return

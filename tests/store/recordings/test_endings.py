@@ -8,6 +8,7 @@ from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.audio import PCMU
@@ -93,6 +94,15 @@ class EndingTests(SynchronousTestCase):
         self, steps: list[tuple[str, int]]
     ) -> None:
         self.begin()
+        with capturedLogs() as lines:
+            self.tell_of_all(steps)
+        said = {line.get("call_id") for line in lines}
+        # Whoever reads the log alone finds out as well.
+        self.assertLessEqual({e.call_id for e in self.told if self.fault(e)}, said)
+        self.flushLoggedErrors()
+        self.close_files()
+
+    def tell_of_all(self, steps: list[tuple[str, int]]) -> None:
         for name, value in (*steps, ("the thread works", 999), ("wait", 0)):
             self.step(name, value)
             faults = [(e.call_id, self.fault(e)) for e in self.told]
@@ -111,8 +121,6 @@ class EndingTests(SynchronousTestCase):
         self.assertEqual({e.call_id for e in self.told}, set(self.ended))
         still_open = {wav.path.stem for wav in self.writer.unwritten.values()}
         self.assertEqual(still_open, set(self.open) - set(self.ended))
-        self.flushLoggedErrors()
-        self.close_files()
 
     def close_files(self) -> None:
         for wav in self.open.values():
@@ -136,7 +144,9 @@ class EndingTests(SynchronousTestCase):
         self.begin()
         for name in ("open", "write", "end"):
             self.step(name, 0)
-        self.endings.close()
+        with capturedLogs() as events:
+            self.endings.close()
+        self.assertEqual([event["call_id"] for event in events], ["c0"])
         self.assertEqual([self.fault(event) for event in self.told], [NOT_YET])
         self.clock.advance(60)
         self.assertEqual(len(self.told), 1)
