@@ -27,9 +27,6 @@ BACK_OFF: Final = BackOff(
     (2.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0), spread=(0.75, 1.25)
 )
 
-#: No pause is longer: a time behind it is one of a clock that was set since.
-_LONGEST_SECONDS: Final = 3600.0 * 1.25
-
 #: Deliveries under way at the same time.
 PLACES: Final = 4
 
@@ -136,7 +133,10 @@ class Receiver:
                 return None
             try_at = max(try_at, settled)
         due_in = try_at - now
-        return 0.0 if due_in > _LONGEST_SECONDS else max(0.0, due_in)
+        # A time behind the longest pause is one of a clock that was set since; the
+        # database may not know of the last try.
+        longest = BACK_OFF.pause(row.attempts + 1, 1.0)
+        return 0.0 if due_in > longest else max(0.0, due_in)
 
     def _begin(self, row: DeliveryRow) -> None:
         delivering = Deferred.fromCoroutine(self._deliver(row))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from typing import Any
 
 from hypothesis import example, given, settings
@@ -15,7 +16,8 @@ from chime_gateway.net.signed_post import Answer, PostFailed
 from chime_gateway.settings.values import WebhookSettings
 from chime_gateway.store.database import Database
 from chime_gateway.store.entries import DELIVERY, Entry
-from chime_gateway.store.webhooks.receiver import PLACES
+from chime_gateway.store.rows import DeliveryRow
+from chime_gateway.store.webhooks.receiver import BACK_OFF, PLACES, Receiver
 from chime_gateway.store.webhooks.webhooks import Webhooks
 from tests.support.entries import delivery
 from tests.support.files import temporary_folder
@@ -145,3 +147,30 @@ class ReceiverTests(SynchronousTestCase):
         found = self.deliver({"a": "stuck"}, 10, 1)
         self.assertEqual(found.most["a"], PLACES)
         self.assertLessEqual(found.open["a"], 1)
+
+    @settings(max_examples=100, deadline=None)
+    @given(
+        st.integers(1, 9), st.floats(0, 1), st.sampled_from((0.0, 5.0, 35.0, 3600.0))
+    )
+    def test_a_clock_that_is_set_back_keeps_nobody_waiting(
+        self, attempts: int, jitter: float, step: float
+    ) -> None:
+        """The longest wait is the longest pause behind the next try, not the step."""
+        nothing: Any = None
+        receiver = Receiver(
+            None,
+            put=nothing,
+            post=nothing,
+            counts=Counter(),
+            over=nothing,
+            wall_time=nothing,
+            jitter=nothing,
+        )
+        pause = BACK_OFF.pause(attempts, jitter)
+        at = 1_000_000.0 + pause
+        row = DeliveryRow(**delivery("a", 1, attempts=attempts, next_try_at=at))
+        due_in = receiver._due_in(row, 1_000_000.0 - step)
+        assert due_in is not None
+        self.assertLessEqual(due_in, BACK_OFF.pause(attempts + 1, 1.0))
+        if not step:
+            self.assertAlmostEqual(due_in, pause)
