@@ -110,8 +110,13 @@ class Journal:
         except OSError:
             # A part of it may be there.
             self._is_torn = True
-            self._file.truncate(before)
-            self._is_torn = False
+            try:
+                self._file.truncate(before)
+            except OSError:
+                # And stays: what comes next stands behind it.
+                self.size = os.fstat(self._file.fileno()).st_size
+            else:
+                self._is_torn = False
             raise
         self._is_torn = self._needs_head = False
         self.size = before + len(lines)

@@ -54,6 +54,35 @@ class JournalTests(SynchronousTestCase):
         journal.forget(journal.size)
         self.assertEqual((self.entries(journal), journal.size), ([], 0))
 
+    def test_what_a_broken_disk_left_half_written_cuts_nothing_behind_it(self) -> None:
+        journal = self.journal()
+        file = journal._file
+
+        class Broken:
+            """It takes a part, and cannot be made shorter."""
+
+            def write(self, data: bytes) -> int:
+                file.write(bytes(data)[: len(data) // 2])
+                raise OSError(5, "Input/output error")
+
+            def truncate(self, size: int) -> None:
+                raise OSError(5, "Input/output error")
+
+            def fileno(self) -> int:
+                return file.fileno()
+
+        journal._file = Broken()  # type: ignore[assignment]
+        self.assertRaises(OSError, journal.append, [("lost", {"a": 1})])
+        journal._file = file
+        journal.append([("a", {})])
+        journal.append([("b", {})])
+        taken: list[Any] = []
+        for chunk in journal.chunks():
+            taken += chunk.entries
+            journal.forget(chunk.upto)
+        self.assertEqual(taken, [("a", {}), ("b", {})])
+        self.assertEqual((journal.waiting, self.path.stat().st_size), (0, 0))
+
     def test_two_gateways_of_one_name_are_told(self) -> None:
         self.journal()
         error = self.assertRaises(ConfigError, Journal, self.path)
