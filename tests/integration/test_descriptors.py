@@ -12,8 +12,9 @@ from typing import Any
 from autobahn.twisted.websocket import WebSocketClientFactory
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
 
 from chime_gateway.net.system.descriptors import SPARE
 from tests.integration.harness import Peer
@@ -40,6 +41,10 @@ class _Pages(Protocol):
         assert self.transport is not None
         self.transport.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         return self.waiting
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self.waiting is not None and not self.waiting.called:
+            self.waiting.errback(reason)
 
     def dataReceived(self, data: bytes) -> None:
         self.data += data
@@ -77,7 +82,10 @@ class ExhaustedProcessTests(ReactorTestCase):
         assert port is not None
         endpoint = TCP4ClientEndpoint(self.reactor, "127.0.0.1", port)
         self.port = port
-        self.pages: Any = await endpoint.connect(Factory.forProtocol(_Pages))
+        pages: Any = await endpoint.connect(Factory.forProtocol(_Pages))
+        self.pages = pages
+        # Taken in by the gateway, and not only by the system, before there is a lack.
+        self.assertIn(" 200 ", await self.pages.get("/ready"))
 
     async def until(self, is_so: Any, seconds: float = 20.0) -> None:
         deadline = self.reactor.seconds() + seconds
