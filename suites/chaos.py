@@ -50,8 +50,8 @@ SCENES: dict[str, Callable[[Scene], Awaitable[None]]] = {
 }
 
 #: Not held yet, and played by name only.  Of a hundred calls that come while no page is
-#: to be had some hang (no sound, and no end), a leg of SIP may stay with its dialog and
-#: port, and where Twisted's main loop has no memory to log, the process ends.
+#: to be had some hang (no sound, and no end), and a leg of SIP may stay with its dialog
+#: and port.
 OPEN: dict[str, Callable[[Scene], Awaitable[None]]] = {"memory": machine.memory}
 
 

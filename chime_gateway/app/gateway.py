@@ -31,6 +31,7 @@ from chime_gateway.app.signals import Signals
 from chime_gateway.call.table import CallTable
 from chime_gateway.errors import ConfigError
 from chime_gateway.http.metrics import Metrics
+from chime_gateway.net.system.main_loop import keep_going
 from chime_gateway.net.system.waker import keep
 from chime_gateway.settings.values import DeploymentSettings, GatewaySettings
 
@@ -125,6 +126,7 @@ class GatewayService(MultiService):
         pool = self._reactor.getThreadPool()
         pool.adjustPoolsize(minthreads=pool.max)
         keep(self._reactor.waker)
+        keep_going(self._reactor)
         self.kept.start()
         self.site = site = composition.site(self.health, self.ready)
         for description in settings.listen:

@@ -41,7 +41,7 @@ class Reactor(MemoryReactorClock):
     def __init__(self) -> None:
         super().__init__()
         self.threads = ThreadPool(0, 10)
-        self.waker = Mock()
+        self.waker, self.mainLoop = Mock(), Mock()
 
     def getThreadPool(self) -> ThreadPool:
         return self.threads
