@@ -147,6 +147,10 @@ class Stream(Line, Caller):
         except Exception as error:  # whatever it is, there is no connection
             self.ended = f"not connected: {error!r}"
             return
+        if not self.is_open and not self.ended:
+            # picows returns all the same, and tells nobody that it was closed.
+            self.ended = "not connected: closed during the handshake"
+            return
         self.talk()
 
     def on_ws_connected(self, transport: WSTransport) -> None:
