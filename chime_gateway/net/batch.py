@@ -135,14 +135,22 @@ class BatchReader:
     def doRead(self) -> None:
         # While this was read more has come: looking again costs less than a
         # round through the reactor, which must get its turn all the same.
-        for _ in range(_MAX_PASSES):
-            if not self._read():
-                break
+        try:
+            for _ in range(_MAX_PASSES):
+                if not self._read():
+                    break
+        except MemoryError:
+            # The reactor would drop everybody.  What is readable is so the next time.
+            return
 
     def connectionLost(self, reason: Failure) -> None:
         """The reactor ends, and so do all its connections."""
         for connection in list(self._fds):
-            self._lose(connection, reason)
+            self._lose(connection, reason.value or CONNECTION_LOST)
+        self._by_fd.clear()
+        self._fds.clear()
+        if self._epoll is not None:
+            self._stop()
 
     # -- inside ----------------------------------------------------------------
 
@@ -155,38 +163,52 @@ class BatchReader:
         if not ready:
             return False
         self._is_reading = True
-        for fd, _ in ready:
-            connection = by_fd.get(fd)
-            if connection is None:
-                continue  # closed by what was read before it
-            try:
-                if connection.disconnecting:
-                    self.release(connection)  # as the reactor, which reads no more
-                    continue
-                why = connection.doRead()
-            except Exception:
-                # A bug in what reads it; the reactor, too, drops that connection.
-                self._log.failure("a connection failed while reading")
-                why = CONNECTION_LOST
-            if why is not None:
-                self._lose(connection, Failure(why))
-        self._is_reading = False
+        try:
+            for fd, _ in ready:
+                connection = by_fd.get(fd)
+                if connection is not None:  # not closed by what was read before it
+                    self._read_one(connection)
+        finally:
+            # Left as it was, nothing would ever be written again.
+            self._is_reading = False
         unsent, self._unsent = self._unsent, {}
         for writer, data in unsent.items():
             try:
                 write_at_once(writer, data)
             except Exception:
-                self._log.failure("a connection failed while writing")
-                self._lose(writer, Failure(CONNECTION_LOST))
+                self._tell("a connection failed while writing")
+                self._lose(writer, CONNECTION_LOST)
         return True
 
-    def _lose(self, connection: MediaSocket, reason: Failure) -> None:
-        """Read it no more, and tell it."""
+    def _read_one(self, connection: MediaSocket) -> None:
+        why: Exception | None = None
         try:
-            self.release(connection)
-            connection.connectionLost(reason)
+            if connection.disconnecting:
+                self.release(connection)  # as the reactor, which reads no more
+            else:
+                why = connection.doRead()
         except Exception:
-            self._log.failure("a connection failed as it was lost")
+            # A bug in what reads it; the reactor, too, drops that connection.
+            why = CONNECTION_LOST
+            self._tell("a connection failed while reading")
+        if why is not None:
+            self._lose(connection, why)
+
+    def _lose(self, connection: MediaSocket, why: BaseException) -> None:
+        """Tell it, and read it no more."""
+        try:
+            connection.connectionLost(Failure(why))
+        except MemoryError:
+            # Not told, or not of all: it stays, and is lost when it is read next.
+            return
+        except Exception:
+            self._tell("a connection failed as it was lost")
+        self.release(connection)
+
+    def _tell(self, what: str) -> None:
+        """Of a failure, if there is memory to: it stays the one connection's."""
+        with contextlib.suppress(MemoryError):
+            self._log.failure(what)
 
     def _stop(self) -> None:
         assert self._epoll is not None

@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
+from collections.abc import Collection
 from typing import Any, cast
 
 from hypothesis import given, settings
@@ -14,6 +15,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from chime_gateway.net import batch as module
 from chime_gateway.net.batch import BatchReader
 from tests.support.base import ReactorTestCase
 
@@ -219,6 +221,32 @@ EXCEPTIONS = (OSError, OverflowError, ValueError, KeyError, MemoryError, struct.
 PLACES = ("read", "lost", "close", "send", "write", "connectionLost")
 
 
+class _Lacking:
+    """
+    The log of a batch and its epoll set, where there is no memory for them.
+
+    @ivar lacks: what there is none for now.
+    """
+
+    def __init__(self) -> None:
+        self.lacks: Collection[str] = ()
+        self.epoll: Any = None
+
+    def fail(self, what: str) -> None:
+        if what in self.lacks:
+            raise MemoryError
+
+    def failure(self, *_: Any) -> None:
+        self.fail("log")
+
+    def poll(self, *arguments: Any) -> Any:
+        self.fail("poll")
+        return self.epoll.poll(*arguments)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.epoll, name)
+
+
 class FaultTests(SynchronousTestCase):
     """Whatever fails in one call, the others are read and answered."""
 
@@ -256,6 +284,52 @@ class FaultTests(SynchronousTestCase):
             member.near.close()
             member.far.close()
         self.flushLoggedErrors(*EXCEPTIONS)
+
+    @settings(max_examples=60, deadline=None)
+    @given(
+        st.lists(
+            st.tuples(
+                st.sets(st.sampled_from(("log", "poll", "failure"))),
+                st.sets(st.sampled_from(sorted({*PLACES} - {"close"}))),
+            ),
+            min_size=1,
+            max_size=4,
+        )
+    )
+    def test_without_memory_no_socket_is_left_unread(
+        self, rounds: list[tuple[set[str], set[str]]]
+    ) -> None:
+        """Each round lacks memory for what it draws, and again has it at its end."""
+        batch = BatchReader(_Readers())
+        lacking = _Lacking()
+        batch._log = cast(Any, lacking)
+
+        def failure(why: BaseException) -> Failure:
+            lacking.fail("failure")
+            return Failure(why)
+
+        restore = self.patch(module, "Failure", failure)
+        whole = Member(batch, {})
+        lacking.epoll, batch._epoll = batch._epoll, cast(Any, lacking)
+        for lacks, places in rounds:
+            lacking.lacks = lacks
+            faulty = Member(batch, {where: MemoryError() for where in places})
+            for member in (faulty, whole):
+                member.far.send(b"a")
+            batch.doRead()
+            lacking.lacks = ()
+            faulty.faults.clear()
+            batch.doRead()
+            self.assertEqual((whole.answered(), batch._is_reading), (b"A", False))
+            # It is read on, or was told that it is lost.
+            self.assertEqual(faulty in batch._fds, faulty.connected)
+            for end in (faulty.near, faulty.far):
+                batch.release(faulty)
+                end.close()
+        batch.connectionLost(Failure(CONNECTION_LOST))
+        self.assertEqual((whole.connected, batch.fileno()), (False, -1))
+        whole.far.close()
+        restore.restore()
 
     def test_a_descriptor_that_is_used_again_is_the_new_ones(self) -> None:
         batch = BatchReader(_Readers())
