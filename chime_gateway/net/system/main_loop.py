@@ -1,21 +1,18 @@
 """
-The loop of the reactor, which no lack of memory ends.
+The loop of the reactor, which ends when it is told to.
 
-Twisted's logs what fails in it, and goes on; where there is no memory for that either,
-the C{MemoryError} leaves C{reactor.run}, and the process is over with all its calls.
+Twisted's logs what fails in it, and goes on; where that fails as well, without memory
+say, the error leaves C{reactor.run}: calls are over, and the process is not, as it
+waits for its threads, which nobody tells to end.  A supervisor would see nothing.
 """
 
 from __future__ import annotations
 
 import contextlib
 from types import TracebackType
-from typing import Any, Final
+from typing import Any
 
 from twisted.internet import base
-
-#: CPython's own paths without memory are not all sound: "error return without exception
-#: set" has been seen to leave the loop.
-_LACKING: Final = (MemoryError, SystemError)
 
 
 class _Handler:
@@ -33,14 +30,14 @@ class _Handler:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool:
-        with contextlib.suppress(*_LACKING):  # of the log itself
+        with contextlib.suppress(Exception):  # of the log itself
             self._handler.__exit__(kind, error, traceback)
         return True
 
 
 def keep_going(reactor: Any) -> None:
     """
-    Have its loop outlive a lack of memory; before it runs.
+    Have its loop outlive what cannot be logged; before it runs.
 
     @param reactor: one of Twisted's.
     """
@@ -50,7 +47,7 @@ def keep_going(reactor: Any) -> None:
         while True:
             try:
                 loop()
-            except _LACKING:
+            except Exception:
                 # No word of it: that is what failed.  Timed calls that are due, and
                 # descriptors that are ready, are still so in the next round.
                 continue

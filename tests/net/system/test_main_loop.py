@@ -11,10 +11,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.net.system.main_loop import keep_going
 
-#: For the log as well.  The second is CPython's, without memory for an exception.
+#: For the log as well.  The second is CPython's, without memory for an exception; the
+#: others are what a log or a C{repr} may come to.
 LACKS: dict[str, type[Exception]] = {
     "no memory": MemoryError,
     "no memory, oddly": SystemError,
+    "no stack": RecursionError,
+    "no descriptor": OSError,
 }
 FATES = ("well", "a bug", *LACKS)
 
@@ -27,7 +30,7 @@ class MainLoopTests(SynchronousTestCase):
             max_size=8,
         )
     )
-    def test_whatever_lacks_memory_the_rest_is_called_once(
+    def test_whatever_cannot_be_logged_the_rest_is_called_once(
         self, calls: list[tuple[str, str]]
     ) -> None:
         reactor: Any = EPollReactor()
