@@ -49,9 +49,9 @@ SCENES: dict[str, Callable[[Scene], Awaitable[None]]] = {
     "receiver stuck": neighbours.receiver_stuck,
 }
 
-#: Not held yet, and played by name only.  Of a hundred calls that come while no page is
-#: to be had some hang (no sound, and no end), and a leg of SIP may stay with its dialog
-#: and port.
+#: Not held yet, and played by name only.  Without a page to be had a leg of SIP whose
+#: refusal cannot be sent stays with its dialog and port, all calls are silent until the
+#: next one comes if the metronome had no memory for its beat, and CPython may crash.
 OPEN: dict[str, Callable[[Scene], Awaitable[None]]] = {"memory": machine.memory}
 
 

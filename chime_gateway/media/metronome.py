@@ -60,6 +60,7 @@ class Metronome:
         self._beats: dict[float, _Beat] = {}
         self._began = 0.0
         self._next: IDelayedCall | None = None
+        self._is_ticking = False
 
     def __len__(self) -> int:
         """How many are ticked."""
@@ -94,6 +95,9 @@ class Metronome:
                 ]
                 self._beats = {period: beat, **dict(others)}
             self._schedule(beat.due_at)
+        elif self._next is None and not self._is_ticking:
+            # For the last one there was no memory.
+            self._schedule(beat.due_at)
         beat.ticked[tick] = failed
 
     def remove(self, tick: Tick) -> None:
@@ -117,6 +121,7 @@ class Metronome:
 
     def _tick(self) -> None:
         self._next = None
+        self._is_ticking = True
         try:
             now = self._clock.seconds()
             for beat in list(self._beats.values()):
@@ -124,6 +129,7 @@ class Metronome:
                 if beat.due_at <= now + 1e-6:
                     self._run(beat, now)
         finally:
+            self._is_ticking = False
             # Whatever failed, there is a next one.
             if self._beats and self._next is None:
                 self._schedule(min([beat.due_at for beat in self._beats.values()]))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,6 +10,49 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.media.metronome import Metronome
+
+
+class ForgetfulClock(Clock):
+    """
+    One without memory for a timed call, now and then.
+
+    @ivar lacks: there is none.
+    """
+
+    lacks = False
+
+    def callLater(self, *arguments: Any, **named: Any) -> Any:
+        if self.lacks:
+            raise MemoryError
+        return super().callLater(*arguments, **named)
+
+
+class MemoryTests(SynchronousTestCase):
+    @settings(max_examples=50, deadline=None)
+    @given(st.lists(st.booleans(), max_size=6), st.sampled_from((0.02, 0.25)))
+    def test_a_beat_that_had_no_memory_begins_again_with_the_next_call(
+        self, lacks: list[bool], period: float
+    ) -> None:
+        """Of each call, whether there was none for the beat after it had come."""
+        clock = ForgetfulClock()
+        metronome = Metronome(clock, lambda _: None)
+        ticked: list[int] = []
+        for number, is_lacking in enumerate([*lacks, False]):
+
+            def tick(now: float, due: int, number: int = number) -> None:
+                ticked.append(number)
+
+            metronome.add_each(period, tick, lambda _: None)
+            clock.lacks = is_lacking
+            try:
+                clock.advance(period)
+            except MemoryError:
+                self.assertTrue(is_lacking)
+            clock.lacks = False
+        ticked.clear()
+        clock.pump([period] * 2)
+        self.assertEqual(set(ticked), set(range(len(lacks) + 1)))
+        self.assertEqual(len(clock.getDelayedCalls()), 1)
 
 
 class MetronomeTests(SynchronousTestCase):
