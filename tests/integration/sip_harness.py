@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import socket
 from ipaddress import ip_network
 from typing import Any, ClassVar
 from unittest import SkipTest
@@ -59,10 +58,7 @@ class SipTestCase(GatewayTestCase):
     def gateway_settings(self, endpoint: str) -> GatewaySettings:
         if ":" in self.interface and not has_ipv6():
             raise SkipTest("no IPv6 here")
-        self.sip_ports = {
-            name: free_port(socket.SOCK_DGRAM if name == "udp" else socket.SOCK_STREAM)
-            for name in self.transports
-        }
+        self.sip_ports = {name: free_port() for name in self.transports}
         certificate = ""
         if "tls" in self.transports:
             certificate = temporary_file(self, self_signed())

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import tempfile
 import wave
 from pathlib import Path
@@ -112,7 +111,7 @@ class BaresipTestCase(SipTestCase):
             file.setsampwidth(2)
             file.setframerate(8000)
             file.writeframes(whole.astype("<i2").tobytes())
-        port = free_port(socket.SOCK_STREAM)
+        port = free_port()
         config = _CONFIG.format(
             folder=folder, modules=_MODULES, port=port, sip_port=sip_port
         )

@@ -6,7 +6,6 @@ import json
 import random
 import re
 import signal
-import socket
 import sys
 from typing import Any
 
@@ -90,7 +89,7 @@ class StoppedTests(ReactorTestCase):
         factory.sessions = []
         port = self.reactor.listenTCP(0, factory, interface="127.0.0.1")
         self.addCleanup(port.stopListening)
-        sip = free_port(socket.SOCK_DGRAM)
+        sip = free_port()
         twistd, process = await self.start(
             *("--port", "0", "--insecure"),
             AZURE_OPENAI_ENDPOINT=f"http://127.0.0.1:{port.getHost().port}",

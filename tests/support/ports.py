@@ -52,15 +52,19 @@ _numbers = _singles()
 MEDIA: Final = (_first + _SINGLE, _first + _BLOCK - 1)
 
 
-def free_port(kind: socket.SocketKind = socket.SOCK_DGRAM) -> int:
-    """Free now; it is not given away a second time soon."""
+def free_port() -> int:
+    """
+    Free now, for UDP and TCP, as SIP has both under one number; it is not given away
+    a second time soon.
+    """
     for number in _numbers:
-        with socket.socket(socket.AF_INET, kind) as probe:
-            try:
-                probe.bind(("127.0.0.1", number))
-            except OSError:
-                continue
-            return number
+        try:
+            for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+                with socket.socket(socket.AF_INET, kind) as probe:
+                    probe.bind(("127.0.0.1", number))
+        except OSError:
+            continue
+        return number
     raise AssertionError("the numbers do not end")
 
 

@@ -7,7 +7,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -47,7 +46,7 @@ class Postgres:
         if os.getuid() == 0:
             shutil.chown(self._folder, "postgres", "postgres")
             self._who = {"user": "postgres", "group": "postgres"}
-        self.port = free_port(socket.SOCK_STREAM)
+        self.port = free_port()
         self._run(
             "initdb",
             "-D",
