@@ -15,7 +15,7 @@ CARRIER ?= websocket
 
 SOURCES = setup.cfg pyproject.toml $(shell find chime_gateway twisted -type f ! -name '*.pyc' ! -name dropin.cache)
 
-.PHONY: environment demo test check lint types package bench bench-kinesis bench-tools long short soak dialogs chaos kept clean
+.PHONY: environment demo test check lint types package bench bench-kinesis bench-tools long short soak dialogs chaos attack kept clean
 
 # The package is installed as its users have it, so that twistd finds the plugin.
 # What an earlier build left in build/ would be installed again.
@@ -105,6 +105,9 @@ dialogs: $(VENV)/.long
 
 chaos: $(VENV)/.long
 	PYTHONPATH=benchmarks:. $(BIN)/python suites/chaos.py $(CHAOS)
+
+attack: $(VENV)/.long
+	PYTHONPATH=benchmarks:. $(BIN)/python suites/attack.py $(ATTACK)
 
 kept: $(VENV)/.long
 	PYTHONPATH=benchmarks:. $(BIN)/python suites/kept.py $(KEPT)

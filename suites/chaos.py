@@ -16,25 +16,21 @@ held, and what else did not hold.  Drawn from a seed and bounded; ends by itself
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import random
 import sys
-import time
-from collections import Counter
-from collections.abc import Awaitable, Callable
 
 import uvloop
 
 from suites.faults import deployments, machine, neighbours
-from suites.faults.scene import Scene
+from suites.faults.playing import Play, play_all
 
 #: Scenes side by side: more would measure the machine.
 AT_ONCE = 4
 
 SCENE_SECONDS = 240.0
 
-SCENES: dict[str, Callable[[Scene], Awaitable[None]]] = {
+SCENES: dict[str, Play] = {
     **{f"beside {name}": deployments.beside(name) for name in deployments.FAULTS},
     **{f"alone {name}": deployments.alone(name) for name in deployments.FAULTS},
     "blip": deployments.blip,
@@ -52,26 +48,7 @@ SCENES: dict[str, Callable[[Scene], Awaitable[None]]] = {
 #: Not held yet, and played by name only.  Without a page to be had a leg of SIP whose
 #: refusal cannot be sent stays with its dialog and port, all calls are silent until the
 #: next one comes if the metronome had no memory for its beat, and CPython may crash.
-OPEN: dict[str, Callable[[Scene], Awaitable[None]]] = {"memory": machine.memory}
-
-
-async def play(name: str, seed: int, is_short: bool) -> Scene:
-    scene = Scene(name, random.Random(f"{seed} {name}"), is_short)
-    began = time.monotonic()
-    try:
-        async with asyncio.timeout(SCENE_SECONDS):
-            await {**SCENES, **OPEN}[name](scene)
-    except Exception as error:  # one scene that breaks off is that one's result
-        scene.broken.append(f"broken off: {error!r}")
-    finally:
-        scene.close()
-    counts = ", ".join(f"{what} {count}" for what, count in scene.counts.items())
-    print(f"{name:24} {time.monotonic() - began:5.1f} s  {counts}", flush=True)
-    for what in scene.broken:
-        print(f"    BROKEN: {what[:1500]}", flush=True)
-    for gateway in scene.gateways if scene.broken else ():
-        print(f"    its log: {gateway.log_path}", flush=True)
-    return scene
+OPEN: dict[str, Play] = {"memory": machine.memory}
 
 
 #: What the short form draws of each kind from its seed; the rest it plays in full.
@@ -88,24 +65,18 @@ def drawn(seed: int) -> list[str]:
 
 
 async def chaos(names: list[str], seed: int, is_short: bool) -> bool:
-    free = asyncio.Semaphore(AT_ONCE)
-    random.Random(seed).shuffle(names)
-
-    async def one(name: str) -> Scene:
-        async with free:
-            return await play(name, seed, is_short)
-
-    began = time.monotonic()
-    scenes = await asyncio.gather(*map(one, names))
-    counts = Counter({"unanswered": 0, "lost calls": 0, "frames lost": 0, "held": 0})
-    for scene in scenes:
-        counts.update(scene.counts)
-    broken = sum(len(scene.broken) for scene in scenes)
-    print(f"seed {seed}, {time.monotonic() - began:.0f} s")
+    counts, broken = await play_all(
+        {**SCENES, **OPEN},
+        names,
+        seed,
+        at_once=AT_ONCE,
+        seconds=SCENE_SECONDS,
+        is_short=is_short,
+    )
     print(
         json.dumps(
             {
-                "scenes": len(scenes),
+                "scenes": counts["scenes"],
                 "calls": counts["calls"],
                 "unanswered": counts["unanswered"],
                 "lost": counts["lost calls"],

@@ -46,6 +46,8 @@ class Line:
     @ivar sent: when each of its frames was sent, in ns of the monotonic clock.
     @ivar heard: those of them that came back.
     @ivar frames: what came in all, the agent's own speech included.
+    @ivar stall_seconds: the longest time between two frames that came back, since
+        somebody set it to 0; what others did to the machine included.
     @ivar is_mute: silence is sent, which interrupts nobody.
     @ivar ended: why it is over, as the other side said; empty: it said nothing.
     """
@@ -56,6 +58,8 @@ class Line:
         self.sent: list[int] = []
         self.heard: set[int] = set()
         self.frames = 0
+        self.stall_seconds = 0.0
+        self._came_at = 0.0
         self.is_mute = False
         self.is_open = False
         self.ended = ""
@@ -97,6 +101,10 @@ class Line:
             self._talking.cancel()
 
     def hear(self, audio: bytes) -> None:
+        now = time.monotonic()
+        if self._came_at:
+            self.stall_seconds = max(self.stall_seconds, now - self._came_at)
+        self._came_at = now
         for at in range(0, len(audio) - FRAME_BYTES + 1, FRAME_BYTES):
             self.frames += 1
             self.heard.add(_STAMP.unpack_from(audio, at)[0])

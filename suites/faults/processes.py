@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -94,6 +94,7 @@ class Gateway:
     """
     A gateway as its users run it.
 
+    @param options: of the command line; nobody needs a secret by default.
     @ivar log: all it wrote; empty where standard output is somebody else's matter.
     """
 
@@ -103,6 +104,7 @@ class Gateway:
         settings: str,
         *,
         connect_seconds: float = 15.0,
+        options: Sequence[str] = ("--insecure",),
         out: int | IO[bytes] | None = None,
         **env: str,
     ) -> None:
@@ -120,7 +122,7 @@ class Gateway:
             self.process = subprocess.Popen(
                 [
                     *(sys.executable, str(Path(sys.executable).with_name("twistd"))),
-                    *("-n", "--pidfile=", "chimegw", "--insecure"),
+                    *("-n", "--pidfile=", "chimegw", *options),
                     *("--port", str(self.port), "--config", str(config)),
                 ],
                 env=self._env,

@@ -1,0 +1,77 @@
+"""
+Attacks from outside: do the calls of others go on, and is nothing kept of them?
+
+Each scene starts a gateway as the README has it set up, puts calls on, and attacks it
+in one way.  The calls go on without loss, C{/health} answers, legitimate peers at ten
+times their normal load, or behind one shared address, are served, at the end nothing
+is held, and the log has no traceback.  The longest stall of a call is printed, and
+what was lost is counted.  Drawn from a seed and bounded; ends by itself.
+
+    make attack
+    make attack ATTACK="--seed 7 --scenes 'pipelined requests'"
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+import uvloop
+
+from suites.attacks import web
+from suites.faults.playing import Play, play_all
+
+#: Scenes side by side: more would measure the machine.
+AT_ONCE = 2
+
+SCENE_SECONDS = 120.0
+
+#: Each room of L{suites.attacks} has its own.
+SCENES: dict[str, Play] = {**web.SCENES}
+
+
+async def attack(names: list[str], seed: int, is_short: bool) -> bool:
+    counts, broken = await play_all(
+        SCENES,
+        names,
+        seed,
+        at_once=AT_ONCE,
+        seconds=SCENE_SECONDS,
+        is_short=is_short,
+    )
+    print(
+        json.dumps(
+            {
+                "scenes": counts["scenes"],
+                "calls": counts["calls"],
+                "lost": counts["lost calls"] + counts["unanswered"],
+                "frames": counts["frames"],
+                "frames lost": counts["frames lost"],
+                "starved": counts["starved"],
+                "legitimate": counts["legitimate"],
+                "legitimate refused": counts["legitimate refused"],
+                "held": counts["held"],
+                "tracebacks": counts["tracebacks"],
+                "broken": broken,
+            }
+        )
+    )
+    return not broken
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[1])
+    parser.add_argument("--short", action="store_true", help="about a minute")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--scenes", default="", help=", ".join(SCENES))
+    options = parser.parse_args()
+    names = options.scenes.split(",") if options.scenes else list(SCENES)
+    if unknown := [name for name in names if name not in SCENES]:
+        parser.error(f"no scene is called {', '.join(unknown)}")
+    good = uvloop.run(attack(names, options.seed, options.short))
+    sys.exit(0 if good else 1)
+
+
+if __name__ == "__main__":
+    main()

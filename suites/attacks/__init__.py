@@ -1,0 +1,1 @@
+"""What suites/attack.py is made of."""

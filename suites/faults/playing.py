@@ -1,0 +1,67 @@
+"""Scenes side by side, each with a gateway of its own and a time that it may take."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from suites.faults.scene import Scene
+
+Play = Callable[[Scene], Awaitable[None]]
+
+
+async def play(
+    name: str, scene_of: Play, seed: int, seconds: float, *, is_short: bool
+) -> Scene:
+    """It ends whatever it started, and is over after so many seconds."""
+    scene = Scene(name, random.Random(f"{seed} {name}"), is_short)
+    began = time.monotonic()
+    try:
+        async with asyncio.timeout(seconds):
+            await scene_of(scene)
+    except Exception as error:  # one scene that breaks off is that one's result
+        scene.broken.append(f"broken off: {error!r}")
+    finally:
+        scene.close()
+    counts = ", ".join(f"{what} {count}" for what, count in scene.counts.items())
+    print(f"{name:24} {time.monotonic() - began:5.1f} s  {counts}", flush=True)
+    for what in scene.broken:
+        print(f"    BROKEN: {what[:1500]}", flush=True)
+    for gateway in scene.gateways if scene.broken else ():
+        print(f"    its log: {gateway.log_path}", flush=True)
+    return scene
+
+
+async def play_all(
+    scenes: Mapping[str, Play],
+    names: Sequence[str],
+    seed: int,
+    *,
+    at_once: int,
+    seconds: float,
+    is_short: bool,
+) -> tuple[Counter[str], int]:
+    """
+    In an order drawn from the seed.
+
+    @param seconds: what each may take.
+    @return: all that was counted, and how much did not hold.
+    """
+    free = asyncio.Semaphore(at_once)
+    names = list(names)
+    random.Random(seed).shuffle(names)
+
+    async def one(name: str) -> Scene:
+        async with free:
+            return await play(name, scenes[name], seed, seconds, is_short=is_short)
+
+    began = time.monotonic()
+    played = await asyncio.gather(*map(one, names))
+    print(f"seed {seed}, {time.monotonic() - began:.0f} s")
+    counts = Counter({"scenes": len(played)})
+    for scene in played:
+        counts.update(scene.counts)
+    return counts, sum(len(scene.broken) for scene in played)
