@@ -15,7 +15,7 @@ from chime_gateway.store.database import Database
 from chime_gateway.store.queries import CallQuery
 from tests.integration.harness import Page
 from tests.integration.test_kept import KeptTestCase
-from tests.integration.test_twistd import Twistd
+from tests.integration.twistd import Twistd
 from tests.support import postgres
 from tests.whole_calls.test_media_stream import SHORT, phrase
 

@@ -57,6 +57,13 @@ class TwoDeployments(GatewayTestCase):
         """Until the caller hears the agent."""
         await self.until(lambda: any(m["event"] == "media" for m in peer.messages))
 
+    async def twelve_calls(self) -> None:
+        """All of them hear the agent."""
+        for _ in range(12):
+            (await self.dial()).start()
+        for peer in self.peers:
+            await self.media(peer)
+
     async def states(self) -> Any:
         return json.loads((await self.get("/health"))[1])["deployments"]
 
@@ -68,10 +75,7 @@ class SilentDeploymentTests(TwoDeployments):
         self,
     ) -> Deferred[None]:
         async def scene() -> None:
-            for _ in range(12):
-                (await self.dial()).start()
-            for peer in self.peers:
-                await self.media(peer)
+            await self.twelve_calls()
             self.assertEqual(len(self.second.sessions), 12)
             # Found out: the next call does not ask there.
             await self.until(lambda: len(self.gateway.calls.calls()) == 12)
@@ -196,10 +200,7 @@ class UnresolvedNameTests(TwoDeployments):
         self,
     ) -> Deferred[None]:
         async def scene() -> None:
-            for _ in range(12):
-                (await self.dial()).start()
-            for peer in self.peers:
-                await self.media(peer)
+            await self.twelve_calls()
             # More than the threads of the reactor, were they asked for names.
             for _ in range(12):
                 await self.gateway.composition.in_thread(threading.get_ident)

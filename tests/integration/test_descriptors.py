@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import resource
-import sys
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -18,9 +16,7 @@ from twisted.python.failure import Failure
 
 from chime_gateway.net.system.descriptors import SPARE
 from tests.integration.harness import Peer
-from tests.integration.test_twistd import Twistd, arguments, environment
-from tests.support.base import ReactorTestCase
-from tests.support.files import temporary_folder
+from tests.integration.twistd import TwistdTestCase
 
 CONFIG = """
 [store]
@@ -53,30 +49,21 @@ class _Pages(Protocol):
             self.waiting.callback(text)
 
 
-class ExhaustedProcessTests(ReactorTestCase):
+class ExhaustedProcessTests(TwistdTestCase):
     """
     @ivar port: of the gateway.
     """
 
     def setUp(self) -> None:
-        from twisted.internet import reactor
-
-        self.reactor: Any = reactor
+        super().setUp()
         self.peers: list[Peer] = []
 
     async def start(self) -> None:
-        folder = Path(temporary_folder(self))
-        (folder / "gw.toml").write_text(CONFIG)
-        self.twistd = Twistd()
-        words = arguments(
-            *("--port", "0", "--simulate", "--config", str(folder / "gw.toml"))
+        (self.state / "gw.toml").write_text(CONFIG)
+        words = ("--port", "0", "--simulate", "--config", str(self.state / "gw.toml"))
+        self.twistd, self.process = await self.run_twistd(
+            *words, CHIMEGW_RECORDINGS=str(self.state / "recordings")
         )
-        env = environment(str(folder))
-        env["CHIMEGW_RECORDINGS"] = str(folder / "recordings")
-        self.process = self.reactor.spawnProcess(
-            self.twistd, sys.executable, [sys.executable, *words], env
-        )
-        self.addCleanup(self.stop)
         await self.until(lambda: "is ready for calls" in self.twistd.text)
         port = self.twistd.port()
         assert port is not None
@@ -84,6 +71,7 @@ class ExhaustedProcessTests(ReactorTestCase):
         self.port = port
         pages: Any = await endpoint.connect(Factory.forProtocol(_Pages))
         self.pages = pages
+        self.addCleanup(self.hang_up)
         # Taken in by the gateway, and not only by the system, before there is a lack.
         self.assertIn(" 200 ", await self.pages.get("/ready"))
 
@@ -94,12 +82,10 @@ class ExhaustedProcessTests(ReactorTestCase):
                 self.fail(f"not within {seconds} s: {self.twistd.text[-2000:]}")
             await deferLater(self.reactor, 0.01)
 
-    def stop(self) -> Deferred[Any]:
+    def hang_up(self) -> None:
         for peer in self.peers:
             peer.dropConnection(abort=True)
         self.pages.transport.loseConnection()
-        self.process.signalProcess("KILL")
-        return self.twistd.ended.addErrback(lambda _: None)
 
     def leave(self, spare: int | None) -> None:
         """The gateway may open so many more; C{None}: as many as it likes."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sys
 import wave
 from pathlib import Path
 from typing import Any, cast
@@ -23,9 +22,8 @@ from chime_gateway.sim.caller.dial import place_call
 from chime_gateway.store.database import Database
 from chime_gateway.store.queries import CallQuery
 from chime_gateway.store.rows import CallRow
-from tests.integration.test_twistd import Twistd, arguments, environment
+from tests.integration.twistd import Twistd, TwistdTestCase
 from tests.support import postgres
-from tests.support.base import ReactorTestCase
 from tests.support.files import temporary_folder
 from tests.whole_calls.test_media_stream import LONG, SHORT, phrase
 
@@ -54,18 +52,14 @@ class Receiver(Protocol):
         self.transport.write(b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\n\r\n")
 
 
-class KeptTestCase(ReactorTestCase):
+class KeptTestCase(TwistdTestCase):
     timeout = 120
 
     def setUp(self) -> None:
-        from twisted.internet import reactor
-
-        self.reactor = cast(Any, reactor)
-        self.state = temporary_folder(self)
+        super().setUp()
         self.recordings = temporary_folder(self)
         self.config = self.state / "gateway.toml"
         self.env = {
-            **environment(str(self.state)),
             "CHIMEGW_RECORDINGS": str(self.recordings),
             "CHIMEGW_INSTANCE": "test",
         }
@@ -83,25 +77,8 @@ class KeptTestCase(ReactorTestCase):
         )
 
     async def start(self) -> tuple[Twistd, Any]:
-        twistd = Twistd()
         words = ("--simulate", "--port", "0", "--config", str(self.config))
-        process = self.reactor.spawnProcess(
-            twistd, sys.executable, [sys.executable, *arguments(*words)], self.env
-        )
-        self.addCleanup(self.end, twistd, process)
-        while twistd.port() is None:
-            if twistd.ended.called:
-                self.fail(twistd.text)
-            await deferLater(self.reactor, 0.02)
-        return twistd, process
-
-    async def _end(self, twistd: Twistd, process: Any) -> None:
-        if not twistd.ended.called:
-            process.signalProcess("KILL")
-            await twistd.ended.addErrback(lambda _: None)
-
-    def end(self, twistd: Twistd, process: Any) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._end(twistd, process))
+        return await self.run_twistd(*words, **self.env)
 
     async def stop(self, twistd: Twistd, process: Any) -> None:
         process.signalProcess("TERM")

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import gatherResults
 from twisted.internet.error import ProcessDone
 from twisted.internet.task import deferLater
 from twisted.internet.utils import getProcessOutput
@@ -19,9 +19,7 @@ from twisted.internet.utils import getProcessOutput
 from chime_gateway.audio import PCMU
 from chime_gateway.sim.caller.caller import CallPlan, CallReport
 from chime_gateway.sim.caller.dial import place_call
-from tests.integration.test_twistd import RUN, Twistd, environment
-from tests.support.base import ReactorTestCase
-from tests.support.files import temporary_folder
+from tests.integration.twistd import RUN, Twistd, TwistdTestCase, environment
 from tests.whole_calls.test_media_stream import SHORT, phrase
 
 #: The same with room for so few lines that calls alone fill it.
@@ -36,48 +34,20 @@ log.LogThread = partial(log.LogThread, max_lines=12)
 PIPE_BYTES = 4096
 
 
-class LogTests(ReactorTestCase):
+class LogTests(TwistdTestCase):
     timeout = 60
 
-    def setUp(self) -> None:
-        from twisted.internet import reactor
-
-        self.reactor: Any = reactor
-        self.folder = temporary_folder(self)
-
-    async def start(self, *before: str, run: str = RUN) -> tuple[Twistd, Any]:
+    def gateway(self, *before: str, run: str = RUN) -> tuple[Twistd, Any]:
         """
         @param before: options of twistd itself.
         """
-        twistd = Twistd()
         words = ["-c", run, "-n", "--pidfile=", *before, "chimegw"]
-        process = self.reactor.spawnProcess(
-            twistd,
-            sys.executable,
-            [sys.executable, *words, "--simulate", "--port", "0"],
-            environment(str(self.folder)),
-        )
-        self.addCleanup(self.end, twistd, process)
-        return twistd, process
-
-    def end(self, twistd: Twistd, process: Any) -> Deferred[None] | None:
-        """One that a failed test has left."""
-        if twistd.ended.called:
-            return None
-        process.resumeProducing()
-        process.signalProcess("KILL")
-        return twistd.ended.addErrback(lambda _: None)
-
-    async def until(self, twistd: Twistd, text: str) -> None:
-        while text not in twistd.text:
-            if twistd.ended.called:
-                self.fail(twistd.text)
-            await deferLater(self.reactor, 0.02)
+        return self.spawn([*words, "--simulate", "--port", "0"])
 
     async def unread(self, run: str = RUN) -> tuple[Twistd, Any]:
         """A gateway that is ready, and whose log nobody reads from now on."""
-        twistd, process = await self.start(run=run)
-        await self.until(twistd, "is ready for calls")
+        twistd, process = self.gateway(run=run)
+        await self.until_it_says(twistd, "is ready for calls")
         process.pauseProducing()
         fcntl.fcntl(process.pipes[1].fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         return twistd, process
@@ -132,7 +102,7 @@ class LogTests(ReactorTestCase):
         lost = await self.lines_lost(port)
         self.assertGreater(lost, 0)
         process.resumeProducing()
-        await self.until(twistd, "lines were lost")
+        await self.until_it_says(twistd, "lines were lost")
         process.signalProcess("TERM")
         await twistd.ended.addErrback(lambda failure: failure.value)
         told = sum(e["lost"] for e in twistd.events() if "were lost" in e["event"])
@@ -151,11 +121,11 @@ class LogTests(ReactorTestCase):
         self.assertNotIn("Fatal", twistd.text)
 
     async def test_a_file_is_written_and_rotated_by_signal(self) -> None:
-        path = self.folder / "gateway.log"
-        twistd, process = await self.start(f"--logfile={path}")
+        path = self.state / "gateway.log"
+        twistd, process = self.gateway(f"--logfile={path}")
         await self.until_in(path, "is ready for calls")
         process.signalProcess(signal.SIGUSR1)
-        await self.until_in(self.folder / "gateway.log.1", "is ready for calls")
+        await self.until_in(self.state / "gateway.log.1", "is ready for calls")
         process.signalProcess("TERM")
         end = await twistd.ended.addErrback(lambda failure: failure.value)
         self.assertIsInstance(end, ProcessDone)
@@ -164,13 +134,13 @@ class LogTests(ReactorTestCase):
         self.assertEqual(lines[-1]["event"], "Server Shut Down.")
 
     async def test_a_daemon_has_its_log_in_a_file(self) -> None:
-        path, pid = self.folder / "twistd.log", self.folder / "pid"
-        words = ["-c", RUN, f"--pidfile={pid}", f"--rundir={self.folder}"]
+        path, pid = self.state / "twistd.log", self.state / "pid"
+        words = ["-c", RUN, f"--pidfile={pid}", f"--rundir={self.state}"]
         words += [f"--logfile={path}", "chimegw", "--simulate", "--port", "0"]
         await getProcessOutput(
             sys.executable,
             words,
-            env=environment(str(self.folder)),
+            env=environment(str(self.state)),
             reactor=self.reactor,
             errortoo=True,
         )

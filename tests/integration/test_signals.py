@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import signal
-import sys
 from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults
@@ -14,8 +13,7 @@ from twisted.internet.task import deferLater
 from chime_gateway.audio import PCMU
 from chime_gateway.sim.caller.caller import CallPlan
 from chime_gateway.sim.caller.dial import place_call
-from tests.integration.test_twistd import RUN, Twistd, arguments, environment
-from tests.support.base import ReactorTestCase
+from tests.integration.twistd import RUN, TwistdTestCase, arguments
 from tests.support.files import temporary_folder
 from tests.whole_calls.test_media_stream import LONG, phrase
 
@@ -36,7 +34,7 @@ plugin.listen_while_starting = listen
 PHASES = ("starting", "listening on", "is ready for calls", "call.answered")
 
 
-class SignalTests(ReactorTestCase):
+class SignalTests(TwistdTestCase):
     timeout = 60
 
     async def run_until(
@@ -47,13 +45,8 @@ class SignalTests(ReactorTestCase):
 
         @return: how the process ended.
         """
-        twistd = Twistd()
         words = arguments("--simulate", "--port", "0", run=RUN_AND_SAY)
-        env = environment(str(temporary_folder(self)))
-        process = self.reactor.spawnProcess(
-            twistd, sys.executable, [sys.executable, *words], env
-        )
-        self.addCleanup(self.end, twistd, process)
+        twistd, process = self.spawn(words, CHIMEGW_STATE=str(temporary_folder(self)))
         while "listening on" not in twistd.text and phase not in twistd.text:
             await self.pause(twistd)
         calling: Deferred[Any] | None = None
@@ -72,16 +65,6 @@ class SignalTests(ReactorTestCase):
             await calling
         self.assertNotIn("Traceback", twistd.text)
         return end
-
-    async def pause(self, twistd: Twistd) -> None:
-        if twistd.ended.called:
-            self.fail(twistd.text)
-        await deferLater(self.reactor, 0.01)
-
-    def end(self, twistd: Twistd, process: Any) -> None:
-        """One that a failed test has left."""
-        if not twistd.ended.called:
-            process.signalProcess("KILL")
 
     def test_told_to_stop_at_any_time_it_ends_with_0(self) -> Deferred[None]:
         from twisted.internet import reactor

@@ -10,7 +10,7 @@ import sys
 from typing import Any
 
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import gatherResults
 from twisted.internet.task import deferLater
 from twisted.internet.utils import getProcessOutput
 
@@ -19,9 +19,7 @@ from chime_gateway.codec.registry import decode
 from chime_gateway.sim.caller.caller import CallPlan, CallReport
 from chime_gateway.sim.caller.compare import correlation
 from chime_gateway.sim.caller.dial import place_call
-from tests.integration.test_twistd import Twistd, arguments, environment
-from tests.support.base import ReactorTestCase
-from tests.support.files import temporary_folder
+from tests.integration.twistd import TwistdTestCase
 from tests.support.ports import MEDIA, free_port
 
 #: It hears calls in real time; see tests/run.py.
@@ -55,34 +53,7 @@ class Echo(WebSocketServerProtocol):  # type: ignore[misc]
             self.say("response.output_audio.delta", delta=audio, **where)
 
 
-class StoppedTests(ReactorTestCase):
-    def setUp(self) -> None:
-        from twisted.internet import reactor
-
-        self.reactor: Any = reactor
-
-    async def start(self, *words: str, **env: str) -> tuple[Twistd, Any]:
-        twistd = Twistd()
-        process = self.reactor.spawnProcess(
-            twistd,
-            sys.executable,
-            [sys.executable, *arguments(*words)],
-            {**environment(str(temporary_folder(self))), **env},
-        )
-        self.addCleanup(self.end, twistd, process)
-        while twistd.port() is None:
-            if twistd.ended.called:
-                self.fail(twistd.text)
-            await deferLater(self.reactor, 0.02)
-        return twistd, process
-
-    def end(self, twistd: Twistd, process: Any) -> Deferred[None] | None:
-        """One that a failed test has left."""
-        if twistd.ended.called:
-            return None
-        process.signalProcess("KILL")
-        return twistd.ended.addErrback(lambda _: None)
-
+class StoppedTests(TwistdTestCase):
     async def test_after_a_stop_audio_is_on_time_again(self) -> None:
         factory = WebSocketServerFactory(reactor=self.reactor)
         factory.protocol = Echo
@@ -90,7 +61,7 @@ class StoppedTests(ReactorTestCase):
         port = self.reactor.listenTCP(0, factory, interface="127.0.0.1")
         self.addCleanup(port.stopListening)
         sip = free_port()
-        twistd, process = await self.start(
+        twistd, process = await self.run_twistd(
             *("--port", "0", "--insecure"),
             AZURE_OPENAI_ENDPOINT=f"http://127.0.0.1:{port.getHost().port}",
             AZURE_OPENAI_DEPLOYMENT="echo",

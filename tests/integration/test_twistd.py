@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import sys
-from pathlib import Path
-from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.protocol import ProcessProtocol
 from twisted.internet.task import deferLater
 from twisted.internet.utils import getProcessOutputAndValue
 
 from chime_gateway.audio import PCMU
 from chime_gateway.sim.caller.caller import CallPlan
 from chime_gateway.sim.caller.dial import place_call
-from tests.support.base import ReactorTestCase
-from tests.support.files import temporary_folder
+from tests.integration.twistd import (
+    RUN,
+    TwistdTestCase,
+    arguments,
+    environment,
+)
 from tests.whole_calls.test_media_stream import LONG, SHORT, phrase
-
-ROOT = str(Path(__file__).parent.parent.parent)
-RUN = "from twisted.scripts.twistd import run; run()"
 
 #: The same on a machine whose clock can be set: an hour ahead by one signal, an hour
 #: back by another.
@@ -65,84 +62,15 @@ NOT_FOR_ALL = {
 }
 
 
-def environment(state: str) -> dict[str, str]:
-    """Without anybody's settings, and with the checkout's plugin."""
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("AZURE_", "CHIMEGW_"))
-    }
-    return {**kept, "PYTHONPATH": ROOT, "CHIMEGW_STATE": state}
-
-
-def arguments(*words: str, run: str = RUN) -> list[str]:
-    return ["-c", run, "-n", "--pidfile=", "chimegw", *words]
-
-
-class Twistd(ProcessProtocol):
-    def __init__(self) -> None:
-        self.text = ""
-        self.ended: Deferred[Any] = Deferred()
-
-    def outReceived(self, data: bytes) -> None:
-        self.text += data.decode()
-
-    def errReceived(self, data: bytes) -> None:
-        self.text += data.decode()
-
-    def processEnded(self, reason: Any) -> None:
-        self.ended.callback(reason.value)
-
-    def events(self) -> list[dict[str, Any]]:
-        lines = self.text.split("\n")[:-1]
-        return [json.loads(line) for line in lines]
-
-    def port(self) -> int | None:
-        for event in self.events():
-            if event["event"].startswith("listening on"):
-                return int(event["address"].partition("port=")[2].rstrip(")"))
-        return None
-
-
-class TwistdTests(ReactorTestCase):
-    def setUp(self) -> None:
-        from twisted.internet import reactor
-
-        self.reactor: Any = reactor
-        self.state = str(temporary_folder(self))
-
+class TwistdTests(TwistdTestCase):
     async def run_to_end(self, *words: str, **env: str) -> tuple[str, int]:
         out, err, status = await getProcessOutputAndValue(
             sys.executable,
             arguments(*words),
-            env={**environment(self.state), **env},
+            env={**environment(str(self.state)), **env},
             reactor=self.reactor,
         )
         return (out + err).decode(), status
-
-    async def start(
-        self, *words: str, run: str = RUN, **env: str
-    ) -> tuple[Twistd, Any]:
-        twistd = Twistd()
-        process = self.reactor.spawnProcess(
-            twistd,
-            sys.executable,
-            [sys.executable, *arguments(*words, run=run)],
-            {**environment(self.state), **env},
-        )
-        self.addCleanup(self.end, twistd, process)
-        while twistd.port() is None:
-            if twistd.ended.called:
-                self.fail(twistd.text)
-            await deferLater(self.reactor, 0.02)
-        return twistd, process
-
-    def end(self, twistd: Twistd, process: Any) -> Deferred[None] | None:
-        """One that a failed test has left."""
-        if twistd.ended.called:
-            return None
-        process.signalProcess("KILL")
-        return twistd.ended.addErrback(lambda _: None)
 
     def test_a_missing_setting_is_named_and_the_status_is_one(self) -> Deferred[None]:
         async def scene() -> None:
@@ -185,7 +113,7 @@ class TwistdTests(ReactorTestCase):
 
     def test_a_production_start_imports_only_what_it_needs(self) -> Deferred[None]:
         async def modules(*words: str) -> list[str]:
-            twistd, process = await self.start(
+            twistd, process = await self.run_twistd(
                 *("--listen", "tcp:0:interface=127.0.0.1", *words),
                 run=RUN_AND_TELL,
                 AZURE_OPENAI_ENDPOINT="https://r.openai.azure.com",
@@ -217,7 +145,7 @@ class TwistdTests(ReactorTestCase):
 
     def test_a_call_is_logged_as_json_and_sigterm_drains(self) -> Deferred[None]:
         async def scene() -> None:
-            twistd, process = await self.start("--simulate", "--port", "0")
+            twistd, process = await self.run_twistd("--simulate", "--port", "0")
             plan = CallPlan(utterances=(phrase(PCMU, *SHORT),))
             url = f"ws://127.0.0.1:{twistd.port()}/stream"
             calling = place_call(url, plan, PCMU, reactor=self.reactor)
@@ -239,7 +167,7 @@ class TwistdTests(ReactorTestCase):
 
     def test_a_second_sigterm_ends_at_once(self) -> Deferred[None]:
         async def scene() -> None:
-            twistd, process = await self.start("--simulate", "--port", "0")
+            twistd, process = await self.run_twistd("--simulate", "--port", "0")
             plan = CallPlan(utterances=(phrase(PCMU, *LONG),) * 20)
             url = f"ws://127.0.0.1:{twistd.port()}/stream"
             calling = place_call(url, plan, PCMU, reactor=self.reactor)
@@ -259,7 +187,7 @@ class TwistdTests(ReactorTestCase):
 
     def test_a_wall_clock_that_is_set_ends_and_freezes_no_call(self) -> Deferred[None]:
         async def scene() -> None:
-            twistd, process = await self.start(
+            twistd, process = await self.run_twistd(
                 "--simulate", "--port", "0", run=RUN_WITH_A_CLOCK
             )
             plan = CallPlan(utterances=(phrase(PCMU, *SHORT),) * 2)

@@ -15,7 +15,7 @@ from twisted.internet.threads import deferToThread
 from chime_gateway.net.system.standard_output import UNREAD_STATUS
 from chime_gateway.store.database import Database
 from chime_gateway.store.entries import CLOSED
-from tests.integration.test_twistd import environment
+from tests.integration.twistd import environment
 from tests.support.base import ReactorTestCase
 from tests.support.entries import closed
 from tests.support.files import temporary_folder

@@ -111,7 +111,7 @@ class LossyPeer:
             at += rng.choice((0.1, 2.0, 20.0))
             status, tag = rng.choice((180, 183)), rng.choice(tags)
             body = SDP if status == 183 and rng.random() < 0.5 else ""
-            self._later_reply(at, invite, status, tag, contact, body)
+            self.later(at, partial(self._reply, invite, status, tag, contact, body))
             if rng.random() < 0.5:
                 self._later_request(at + 0.1, invite, tag)
         for _ in range(rng.choice((0, 1, 1, 1, 2))):
@@ -134,17 +134,6 @@ class LossyPeer:
             self._repeat_final(at, invite, status, rng.choice(tags), headers, body)
             if status >= 300:
                 break
-
-    def _later_reply(
-        self,
-        at: float,
-        invite: Request,
-        status: int,
-        tag: str,
-        headers: str,
-        body: str,
-    ) -> None:
-        self.later(at, lambda: self._reply(invite, status, tag, headers, body))
 
     def _repeat_final(
         self,
