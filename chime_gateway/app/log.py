@@ -91,4 +91,7 @@ def json_log_observer(out: TextIO, level: LogLevel = LogLevel.info) -> ILogObser
     predicate = LogLevelFilterPredicate(defaultLogLevel=level)
     # Autobahn says at info when it fails a handshake; we say it ourselves.
     predicate.setLogLevelForNamespace("autobahn", LogLevel.warn)
+    # Twisted says at info each interim answer of an HTTP server, which may send any
+    # number.
+    predicate.setLogLevelForNamespace("twisted.web._newclient", LogLevel.warn)
     return FilteringLogObserver(JsonLines(out), [predicate])

@@ -46,6 +46,9 @@ STALL_SECONDS: Final = 10.0
 #: What may wait for a peer that reads slowly: some minutes of audio.
 MAX_UNSENT_BYTES: Final = 4 << 20
 
+#: All that may come before the opening handshake is complete.
+MAX_OPENING_BYTES: Final = 32_768
+
 #: Masking keys must not be guessable (RFC 6455 section 5.3), and a system call
 #: for each would cost more than the masking.
 _KEY_POOL_BYTES: Final = 4096
@@ -93,8 +96,10 @@ class LeanWebSocket:
     factory: Any
     data: bytes
     remoteCloseCode: int | None
+    failHandshake: Callable[[str], None]
 
     _reader: FrameReader | None = None
+    _opening_bytes = 0
     _early = b""
     _receive: Callable[[bytes, bool], None]
     _write: Callable[[bytes], None]
@@ -164,8 +169,17 @@ class LeanWebSocket:
     def dataReceived(self, data: bytes) -> None:
         reader = self._reader
         if reader is None:
+            self._opening_bytes += len(data)
             super().dataReceived(data)  # type: ignore[misc]
             reader = self._reader
+            if (
+                self._opening_bytes > MAX_OPENING_BYTES
+                and self.state == WebSocketProtocol.STATE_CONNECTING
+            ):
+                # Autobahn keeps all of it, and searches all of it each time.
+                self.data = b""
+                self.failHandshake(f"it is longer than {MAX_OPENING_BYTES} bytes")
+                return
             data, self._early = self._early, b""
             if reader is None or not data:
                 return

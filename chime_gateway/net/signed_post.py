@@ -18,20 +18,24 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from attrs import field, frozen
-from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
-from twisted.web.client import Agent, HTTPConnectionPool, ResponseFailed
-from twisted.web.http_headers import Headers
+from twisted.web.client import ResponseFailed
 
 from chime_gateway import __version__
 from chime_gateway.errors import GatewayError
-from chime_gateway.net.http_body import BodyCutShort, BodyTooLong, read_body
+from chime_gateway.net.http_body import (
+    BodyCutShort,
+    BodyTooLong,
+    BodyUnreadable,
+    read_body,
+)
+from chime_gateway.net.http_client import HttpClient
 from chime_gateway.net.http_failures import UNANSWERED, was_cancelled
 
-#: A host is reached within this time, or not at all.
-_CONNECT_SECONDS: Final = 5.0
+#: Connections to one host that are kept for the next request.
+_IDLE_CONNECTIONS: Final = 8
 
 #: A connection that fails before there is an answer is tried anew so often.
 _ATTEMPTS: Final = 2
@@ -80,22 +84,13 @@ class SignedPost:
         reactor: Any,
         clock: IReactorTime,
         wall_time: Callable[[], float],
-        http: HTTPClient | None = None,
     ) -> None:
         self._clock = clock
         self._wall_time = wall_time
-        self._pool: HTTPConnectionPool | None = None
-        if http is None:
-            self._pool = HTTPConnectionPool(reactor)
-            self._pool.maxPersistentPerHost = 8
-            # What is tried again here must not be tried again below as well.
-            self._pool.retryAutomatically = False
-            agent = Agent(reactor, connectTimeout=_CONNECT_SECONDS, pool=self._pool)
-            http = HTTPClient(agent)
-        self._http = http
+        self._http = HttpClient(reactor, _IDLE_CONNECTIONS)
 
-    def close(self) -> Deferred[None] | None:
-        return None if self._pool is None else self._pool.closeCachedConnections()
+    def close(self) -> Deferred[None]:
+        return self._http.close()
 
     async def send(
         self,
@@ -162,14 +157,7 @@ class SignedPost:
         self, url: str, headers: Mapping[str, str], body: bytes, max_bytes: int
     ) -> Answer:
         try:
-            response = await self._http.request(
-                "POST",
-                url,
-                headers=Headers({name: [text] for name, text in headers.items()}),
-                data=body,
-                allow_redirects=False,
-                unbuffered=True,
-            )
+            answer = await self._http.request("POST", url, headers, body)
         except UNANSWERED as exc:
             if was_cancelled(exc):
                 raise CancelledError from exc
@@ -177,14 +165,16 @@ class SignedPost:
         except ResponseFailed as exc:
             raise PostFailed(f"its answer is broken: {_why(exc)}") from exc
         try:
-            content = await read_body(response, max_bytes)
+            content = await read_body(answer, max_bytes)
         except BodyTooLong as exc:
             raise PostFailed(f"its answer is larger than {max_bytes} bytes") from exc
         except BodyCutShort as exc:
             raise PostFailed("its answer is shorter than it says") from exc
-        kinds = response.headers.getRawHeaders("content-type") or [""]
+        except BodyUnreadable as exc:
+            raise PostFailed(str(exc)) from exc
+        kinds = answer.headers.getRawHeaders("content-type") or [""]
         kind = kinds[-1].partition(";")[0].strip().lower()
-        return Answer(response.code, kind, content)
+        return Answer(answer.code, kind, content)
 
 
 class _NoConnection(Exception):

@@ -38,6 +38,13 @@ class LogTests(SynchronousTestCase):
             log.debug("the caller said {text}", text="hello")
             self.assertEqual(len(out.getvalue().splitlines()), count)
 
+    def test_interim_answers_of_somebodys_server_are_no_lines(self) -> None:
+        out = io.StringIO()
+        publisher = LogPublisher(json_log_observer(out))
+        log = Logger("twisted.web._newclient.HTTPClientParser", observer=publisher)
+        log.info("Ignoring unexpected {code} response", code=102)
+        self.assertEqual(out.getvalue(), "")
+
     def test_a_failure_brings_its_traceback(self) -> None:
         log, out = self.lines()
         try:

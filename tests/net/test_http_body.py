@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
-
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionLost
 from twisted.internet.protocol import Protocol
@@ -12,8 +10,10 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.client import ResponseDone, ResponseFailed
 from twisted.web.http import PotentialDataLoss
+from twisted.web.http_headers import Headers
 
 from chime_gateway.net.http_body import BodyCutShort, BodyTooLong, read_body
+from chime_gateway.net.http_client import Answer
 
 
 class Connection(StringTransport):
@@ -33,7 +33,11 @@ class Response:
     def __init__(self) -> None:
         self.connection = Connection()
 
-    def deliverBody(self, protocol: Protocol) -> None:
+    def answer(self) -> Answer:
+        abort = self.connection.abortConnection
+        return Answer(200, Headers(), self.deliver, lambda *_: None, abort)
+
+    def deliver(self, protocol: Protocol) -> None:
         self.protocol = self.connection.protocol = protocol
         protocol.makeConnection(self.connection)
 
@@ -44,7 +48,7 @@ class Response:
 class ReadBodyTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.response = Response()
-        self.reading: Deferred[bytes] = read_body(cast(Any, self.response), 10)
+        self.reading: Deferred[bytes] = read_body(self.response.answer(), 10)
 
     def come(self, *parts: bytes) -> None:
         for part in parts:
@@ -86,7 +90,7 @@ class ReadBodyTests(SynchronousTestCase):
     def test_a_connection_that_breaks_is_told(self) -> None:
         for reason in (ConnectionLost("gone"), ResponseFailed([])):
             response = Response()
-            reading = read_body(cast(Any, response), 10)
+            reading = read_body(response.answer(), 10)
             response.protocol.dataReceived(b"one")
             response.end(reason)
             self.failureResultOf(reading, BodyCutShort)

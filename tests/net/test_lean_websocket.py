@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.net.lean_websocket import (
+    MAX_OPENING_BYTES,
     MAX_UNSENT_BYTES,
     STALL_SECONDS,
     LeanWebSocket,
@@ -298,3 +299,26 @@ class EagerPeerTests(PairTestCase):
         server.dataReceived(handshake + frame + frame[:4])
         server.dataReceived(frame[4:])
         self.assertEqual(server.received, [(b"Hello", False)] * 2)
+
+
+class EndlessOpeningTests(PairTestCase):
+    """A service whose answer to the handshake has no end."""
+
+    def test_it_is_given_up_whatever_it_says_and_nothing_of_it_is_kept(self) -> None:
+        for size in (1, 100, 4096, 65_536):
+            with self.subTest(size=size):
+                factory = WebSocketClientFactory("ws://gw.test/", reactor=self.clock)
+                factory.protocol = LeanClient
+                client: Any = factory.buildProtocol(None)
+                transport = Transport()
+                client.makeConnection(transport)
+                client.dataReceived(b"HTTP/1.1 101 Switching Protocols\r\n")
+                taken = 0
+                while not transport.disconnecting and taken < 1 << 20:
+                    client.dataReceived(b"a" * size)
+                    taken += size
+                self.assertLessEqual(taken, MAX_OPENING_BYTES + size)
+                self.assertTrue(transport.aborting)
+                client.dataReceived(b"a" * 65_536)
+                self.assertLess(len(client.data or b""), 1 << 17)
+                client.connectionLost(Failure(ConnectionDone()))

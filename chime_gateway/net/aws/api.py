@@ -1,5 +1,5 @@
 """
-Requests to AWS: made and signed by botocore, sent by treq.
+Requests to AWS: made and signed by botocore, sent by the reactor.
 
 botocore blocks, so a request is signed in a thread of the pool.  The bytes go
 through the reactor, which no answer can hold up, not even one that lasts as long
@@ -11,30 +11,38 @@ What a service is good for is not known here.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 from botocore.awsrequest import HeadersDict
 from botocore.exceptions import BotoCoreError, NoCredentialsError, ParamValidationError
 from botocore.model import OperationModel
-from botocore.parsers import ResponseParserFactory
+from botocore.parsers import ResponseParserError, ResponseParserFactory
 from botocore.session import Session
-from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
-from twisted.web.client import Agent, HTTPConnectionPool, ResponseFailed
-from twisted.web.http_headers import Headers
+from twisted.web.client import ResponseFailed
 
 from chime_gateway.net.aws.errors import AwsError
 from chime_gateway.net.aws.signer import SignedRequest, Signer
 from chime_gateway.net.backoff import BackOff
-from chime_gateway.net.http_body import BodyCutShort, BodyTooLong, read_body
+from chime_gateway.net.http_body import (
+    BodyCutShort,
+    BodyTooLong,
+    BodyUnreadable,
+    encodings,
+    read_body,
+)
+from chime_gateway.net.http_client import Answer, HttpClient
 from chime_gateway.net.http_failures import UNANSWERED, was_cancelled
 
 #: An answer takes no longer, unless the request says so.
 REQUEST_SECONDS: Final = 10.0
+
+#: Connections to one host that are kept for the next request.
+_IDLE_CONNECTIONS: Final = 16
 
 #: Throttling and passing trouble are tried again so often, after so long.
 _ATTEMPTS: Final = 4
@@ -45,6 +53,9 @@ _MAX_ANSWER_BYTES: Final = 4 << 20
 
 #: How a request ends without an answer, or without all of it.
 _LOST: Final = (*UNANSWERED, ResponseFailed, BodyCutShort, CancelledError)
+
+
+_T = TypeVar("_T")
 
 
 class InThread(Protocol):
@@ -74,15 +85,10 @@ class AwsApi:
         self._clock = clock
         self._jitter = jitter
         self._parsers = ResponseParserFactory()
-        self._pool = HTTPConnectionPool(reactor)
-        self._pool.maxPersistentPerHost = 16
-        # What is tried again here must not be tried again below as well.
-        self._pool.retryAutomatically = False
-        self._http = HTTPClient(Agent(reactor, connectTimeout=5, pool=self._pool))
+        self._http = HttpClient(reactor, _IDLE_CONNECTIONS)
 
     def close(self) -> Deferred[None]:
-        closing: Deferred[None] = self._pool.closeCachedConnections()
-        return closing
+        return self._http.close()
 
     async def call(
         self,
@@ -125,11 +131,15 @@ class AwsApi:
         @return: the answer's headers, before its body.
         @raise AwsError: it was refused, or no answer came.
         """
-        response, _ = await self._send(
+        answer, _, _ = await self._send(
             service, operation, parameters, seconds, endpoint
         )
-        response.deliverBody(receiver)
-        return _headers(response)
+        if encoded := encodings(answer):
+            answer.abort()
+            why = f"it is encoded as {', '.join(encoded)[:80]!r}"
+            raise AwsError(service, operation, "Unreadable", why)
+        answer.deliver(receiver)
+        return _headers(answer)
 
     # -- inside ------------------------------------------------------------------
 
@@ -140,8 +150,12 @@ class AwsApi:
         parameters: Mapping[str, Any],
         seconds: float,
     ) -> dict[str, Any]:
-        response, model = await self._send(service, operation, parameters, seconds, "")
-        parsed: dict[str, Any] = await self._parsed(response, model, service, operation)
+        answer, model, until = await self._send(
+            service, operation, parameters, seconds, ""
+        )
+        parsed: dict[str, Any] = await self._parsed(
+            answer, model, until, service, operation
+        )
         return parsed
 
     async def _send(
@@ -151,9 +165,10 @@ class AwsApi:
         parameters: Mapping[str, Any],
         seconds: float,
         endpoint: str,
-    ) -> tuple[Any, OperationModel]:
+    ) -> tuple[Answer, OperationModel, float]:
         """
-        @return: an answer that has begun, and what it should be.
+        @return: an answer that has begun, what it should be, and until when it has
+            to be there.
         @raise AwsError: it is a refusal, or there is none.
         """
         try:
@@ -167,60 +182,67 @@ class AwsApi:
             raise  # ours
         except BotoCoreError as exc:
             raise AwsError(service, operation, type(exc).__name__, str(exc)) from exc
+        until = self._clock.seconds() + seconds
         sending = self._http.request(
-            request.method,
-            request.url,
-            headers=Headers({name: [text] for name, text in request.headers.items()}),
-            data=request.body,
-            unbuffered=True,
+            request.method, request.url, request.headers, request.body or b""
         )
-        response = await self._in_time(sending, seconds, service, operation)
-        if response.code >= 300:
-            refusal = await self._parsed(response, request.model, service, operation)
-            raise _refused(service, operation, response.code, refusal)
-        return response, request.model
+        answer = await self._in_time(sending, until, service, operation)
+        if answer.code >= 300:
+            refusal = await self._parsed(
+                answer, request.model, until, service, operation
+            )
+            raise _refused(service, operation, answer.code, refusal)
+        return answer, request.model, until
 
     async def _in_time(
-        self, waiting: Deferred[Any], seconds: float, service: str, operation: str
-    ) -> Any:
+        self, waiting: Deferred[_T], until: float, service: str, operation: str
+    ) -> _T:
         """
+        @param until: by the clock.
         @raise AwsError: it failed, or took too long.
         @raise CancelledError: whoever waits was cancelled.
         """
+        left = max(0.0, until - self._clock.seconds())
         try:
-            return await waiting.addTimeout(seconds, self._clock, _too_late)
+            return await waiting.addTimeout(left, self._clock, _too_late)
         except TimeoutError as exc:
-            why = f"nothing came in {seconds:g} s"
+            why = "it took too long to answer"
             raise AwsError(service, operation, "", why) from exc
         except _LOST as exc:
             if was_cancelled(exc):
                 raise CancelledError from exc
             raise AwsError(service, operation, "", str(exc)[:200]) from exc
 
-    async def _body(self, service: str, operation: str, response: Any) -> bytes:
-        reading = read_body(response, _MAX_ANSWER_BYTES)
+    async def _body(
+        self, service: str, operation: str, answer: Answer, until: float
+    ) -> bytes:
+        reading = read_body(answer, _MAX_ANSWER_BYTES)
         try:
-            body: bytes = await self._in_time(
-                reading, REQUEST_SECONDS, service, operation
-            )
+            return await self._in_time(reading, until, service, operation)
         except BodyTooLong as exc:
             why = f"an answer of {exc}"
             raise AwsError(service, operation, "TooLong", why) from exc
-        return body
+        except BodyUnreadable as exc:
+            raise AwsError(service, operation, "Unreadable", str(exc)) from exc
 
     async def _parsed(
-        self, response: Any, model: OperationModel, service: str, operation: str
+        self,
+        answer: Answer,
+        model: OperationModel,
+        until: float,
+        service: str,
+        operation: str,
     ) -> Any:
         """In botocore's shapes; a refusal has an C{Error}."""
-        body = await self._body(service, operation, response)
-        answer = {
-            "status_code": response.code,
-            "headers": _headers(response),
-            "body": body,
-        }
+        body = await self._body(service, operation, answer, until)
+        said = {"status_code": answer.code, "headers": _headers(answer), "body": body}
         parser = self._parsers.create_parser(model.service_model.resolved_protocol)
-        parsed = parser.parse(answer, model.output_shape)
-        if response.code >= 300:
+        try:
+            parsed = parser.parse(said, model.output_shape)
+        except (ResponseParserError, RecursionError) as exc:
+            why = f"its answer is broken: {str(exc)[:200]}"
+            raise AwsError(service, operation, "Unreadable", why) from exc
+        if answer.code >= 300:
             error = parsed.setdefault("Error", {})
             # A proxy's refusal is none of the service's.
             error["Message"] = error.get("Message") or body[:200].decode(
@@ -251,12 +273,12 @@ def _refused(
     return AwsError(service, operation, code, str(error["Message"]))
 
 
-def _headers(response: Any) -> Mapping[str, str]:
+def _headers(answer: Answer) -> Mapping[str, str]:
     """By name in any case, as botocore's models write it (C{ETag})."""
     headers: Mapping[str, str] = HeadersDict(
         {
             name.decode("latin-1"): values[-1].decode("latin-1")
-            for name, values in response.headers.getAllRawHeaders()
+            for name, values in answer.headers.getAllRawHeaders()
         }
     )
     return headers

@@ -89,4 +89,5 @@ class AwsError(GatewayError):
     @property
     def is_in_doubt(self) -> bool:
         """It may have been done all the same: nothing was heard, or of a failure."""
-        return not self.code or self.code.startswith("5") or self.code == "TooLong"
+        is_unread = self.code in ("TooLong", "Unreadable")
+        return not self.code or self.code.startswith("5") or is_unread
