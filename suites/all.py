@@ -36,6 +36,7 @@ SUITES = {
     "soak": "thousands of short calls: all comes back",
     "dialogs": "random SIP dialogs: all comes back, and no traceback",
     "chaos": "faults from outside: other calls go on, and all comes back",
+    "attack": "strangers and rogue peers: calls go on, nothing is kept of them",
     "kept": "kill -9, and a database that goes away: nothing is lost",
 }
 

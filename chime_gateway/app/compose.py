@@ -31,6 +31,7 @@ from chime_gateway.http.api.asked import ApiContext
 from chime_gateway.http.api.idempotency import IdempotencyKeys
 from chime_gateway.http.api.key_file import KeyFile, keys_path
 from chime_gateway.http.api.resource import Api
+from chime_gateway.http.credentials import AdminToken
 from chime_gateway.http.metrics import Metrics
 from chime_gateway.http.site import build_site
 from chime_gateway.media.metronome import Metronome
@@ -258,6 +259,7 @@ class Composition:
             raw_stream=door(RawStream, True),
             api=self._api(),
             reactor=self._reactor,
+            token=AdminToken(settings.admin_token),
         )
 
     def _api(self) -> Api:

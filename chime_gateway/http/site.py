@@ -11,13 +11,23 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from twisted.internet.interfaces import IReactorTime
 from twisted.web.http import Request as HTTPRequest
 from twisted.web.pages import notFound
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import Request, Site
 
-#: Of a request's body: more than any request of ours has.
-MAX_KEPT_BYTES: Final = 128 * 1024
+from chime_gateway.http.channel import BoundedRequest, Channel
+from chime_gateway.http.credentials import AdminToken, Shown, is_local
+from chime_gateway.http.turns import Turns
+
+#: Balancers keep connections for 60 s; the one who closes first must be them.
+IDLE_SECONDS: Final = 75
+
+#: How old what C{/metrics} says may be.
+METRICS_SECONDS: Final = 1.0
+
+_METRICS_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
 
 
 class JsonPage(Resource):
@@ -41,41 +51,75 @@ class JsonPage(Resource):
         return json.dumps(content).encode() + b"\n"
 
 
-class TextPage(Resource):
+class MetricsPage(Resource):
     """
-    @param content: gives the text.
+    With an admin token for whoever shows it, as Prometheus does with
+    C{authorization}; without one for this machine only.
+
+    @param content: gives the text; asked once a second at most.
     """
 
     isLeaf = True
 
-    def __init__(self, content: Callable[[], bytes], content_type: str) -> None:
+    def __init__(
+        self, content: Callable[[], bytes], token: AdminToken, clock: IReactorTime
+    ) -> None:
         super().__init__()
         self._content = content
-        self._content_type = content_type.encode()
+        self._token = token
+        self._clock = clock
+        self._text = b""
+        self._made_at: float | None = None
 
     def render_GET(self, request: Request) -> bytes:
-        request.setHeader(b"Content-Type", self._content_type)
-        return self._content()
+        shown = self._token.shown(request)
+        if shown is Shown.MALFORMED:
+            return _refused(request, 400, "Authorization has bytes beyond ASCII")
+        if self._token.is_set and shown is not Shown.RIGHT:
+            request.setHeader(b"WWW-Authenticate", b"Bearer")
+            return _refused(request, 401, "Authorization: Bearer and the admin token")
+        if not self._token.is_set and not is_local(request):
+            return _refused(
+                request, 403, "set CHIMEGW_ADMIN_TOKEN to read metrics from elsewhere"
+            )
+        now = self._clock.seconds()
+        if self._made_at is None or now - self._made_at >= METRICS_SECONDS:
+            self._text, self._made_at = self._content(), now
+        request.setHeader(b"Content-Type", _METRICS_TYPE)
+        return self._text
 
 
-class _Request(Request):
-    """A request whose body is kept up to a size, whoever sends it."""
-
-    def handleContentChunk(self, data: bytes) -> None:
-        assert self.content is not None
-        room = MAX_KEPT_BYTES - self.content.tell()
-        if room > 0:
-            super().handleContentChunk(data[:room])
+def _refused(request: Request, status: int, why: str) -> bytes:
+    request.setResponseCode(status)
+    request.setHeader(b"Content-Type", b"text/plain; charset=utf-8")
+    return f"{why}\n".encode()
 
 
 class GatewaySite(Site):
-    """
-    A site that does not put every health check into the log, nor the bodies of
-    strangers onto the disk.
-    """
+    """A site that does not put every health check into the log."""
 
     noisy = False
-    requestFactory = _Request
+    protocol = Channel  # type: ignore[assignment]
+    requestFactory = BoundedRequest
+
+    def __init__(self, root: IResource, reactor: Any) -> None:
+        # Nothing of ours takes a form, so nobody's is parsed.
+        super().__init__(
+            root,
+            timeout=IDLE_SECONDS,
+            reactor=reactor,
+            parsePOSTFormSubmission=False,
+        )
+        self.turns = Turns(reactor)
+
+    def buildProtocol(self, addr: Any) -> Any:
+        channel: Any = super().buildProtocol(addr)
+        channel.turns = self.turns
+        return channel
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """Not HTTP/2: its frames would be read past L{Channel}."""
+        return [b"http/1.1"]
 
     def log(self, request: HTTPRequest) -> None:
         """Calls are logged by themselves; pages are not."""
@@ -90,15 +134,18 @@ def build_site(
     raw_stream: IResource,
     api: IResource,
     reactor: Any,
-) -> Site:
+    token: AdminToken,
+) -> GatewaySite:
+    """
+    @param token: opens C{/metrics}, and more than strangers see.
+    """
     root = _Folder()
     root.putChild(b"health", JsonPage(health))
     root.putChild(b"ready", JsonPage(ready))
-    content_type = "text/plain; version=0.0.4; charset=utf-8"
-    root.putChild(b"metrics", TextPage(metrics, content_type))
+    root.putChild(b"metrics", MetricsPage(metrics, token, reactor))
     root.putChild(b"stream", _Stream(stream, raw_stream))
     root.putChild(b"api", api)
-    return GatewaySite(root, timeout=60, reactor=reactor)
+    return GatewaySite(root, reactor)
 
 
 class _Folder(Resource):

@@ -1,76 +1,89 @@
 from __future__ import annotations
 
-from typing import Any
+from itertools import pairwise
 
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
-from twisted.web.resource import Resource
 
-from chime_gateway.http.site import MAX_KEPT_BYTES, build_site
-
-
-class BodyTests(SynchronousTestCase):
-    def test_the_body_of_a_stranger_is_kept_up_to_a_size(self) -> None:
-        sizes: list[int] = []
-
-        class Page(Resource):
-            isLeaf = True
-
-            def render_POST(self, request: Any) -> bytes:
-                sizes.append(len(request.content.read()))
-                return b"read"
-
-        site = build_site(
-            health=lambda: (200, {}),
-            ready=lambda: (200, {}),
-            metrics=lambda: b"",
-            stream=Resource(),
-            raw_stream=Resource(),
-            api=Page(),
-            reactor=Clock(),
-        )
-        chunk = b"x" * 10_000
-        for count, kept in ((5, 50_000), (100, MAX_KEPT_BYTES)):
-            channel = site.buildProtocol(None)
-            assert channel is not None
-            channel.makeConnection(StringTransport())
-            length = count * len(chunk)
-            head = f"POST /api/x HTTP/1.1\r\nHost: x\r\nContent-Length: {length}"
-            channel.dataReceived(head.encode() + b"\r\n\r\n")
-            for _ in range(count):
-                channel.dataReceived(chunk)
-            self.assertEqual(sizes.pop(), kept)
-            channel.connectionLost(None)
+from tests.support.http_peers import TOKEN, HttpPeer, ask, request, site_of
 
 
 class SiteTests(SynchronousTestCase):
-    def get(self, path: str, ready: tuple[int, dict[str, Any]]) -> tuple[int, str]:
-        site = build_site(
-            health=lambda: (200, {"status": "ok"}),
-            ready=lambda: ready,
-            metrics=lambda: b"chimegw_calls_active 0\n",
-            stream=Resource(),
-            raw_stream=Resource(),
-            api=Resource(),
-            reactor=Clock(),
-        )
-        channel = site.buildProtocol(None)
-        assert channel is not None
-        transport = StringTransport()
-        channel.makeConnection(transport)
-        channel.dataReceived(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-        head, _, body = transport.value().decode().partition("\r\n\r\n")
-        channel.connectionLost(None)
-        return int(head.split()[1]), body
-
     def test_pages(self) -> None:
-        good = (200, {"status": "ready"})
-        bad = (503, {"reason": "draining"})
-        self.assertEqual(self.get("/health", good), (200, '{"status": "ok"}\n'))
-        self.assertEqual(self.get("/ready", good), (200, '{"status": "ready"}\n'))
-        self.assertEqual(self.get("/ready", bad), (503, '{"reason": "draining"}\n'))
-        status, body = self.get("/metrics", good)
-        self.assertEqual((status, body), (200, "chimegw_calls_active 0\n"))
-        self.assertEqual(self.get("/nothing", good)[0], 404)
-        self.assertEqual(self.get("/stream/other", good)[0], 404)
+        site = site_of(Clock(), ready=(503, {"reason": "draining"}))
+        self.assertEqual(ask(site, request("/health")), (200, '{"status": "ok"}\n'))
+        self.assertEqual(
+            ask(site, request("/ready")), (503, '{"reason": "draining"}\n')
+        )
+        metrics = ask(site, request("/metrics"))
+        self.assertEqual(metrics, (200, "chimegw_calls_active 0\n"))
+        self.assertEqual(ask(site, request("/nothing"))[0], 404)
+        self.assertEqual(ask(site, request("/stream/other"))[0], 404)
+
+    def test_there_is_no_second_protocol_beside_this_one(self) -> None:
+        self.assertEqual(site_of(Clock()).acceptableProtocols(), [b"http/1.1"])
+
+
+class MetricsTests(SynchronousTestCase):
+    @given(st.lists(st.floats(0, 3), max_size=30))
+    def test_they_are_made_once_a_second_at_most(self, pauses: list[float]) -> None:
+        clock = Clock()
+        made: list[float] = []
+
+        def make() -> bytes:
+            made.append(clock.seconds())
+            return b"%d" % len(made)
+
+        site = site_of(clock, metrics=make)
+        for pause in pauses:
+            clock.advance(pause)
+            before = clock.seconds()
+            _, text = ask(site, request("/metrics"))
+            self.assertLess(before - made[int(text) - 1], 1.0)
+        gaps = [b - a for a, b in pairwise(made)]
+        self.assertTrue(all(gap >= 1.0 for gap in gaps), gaps)
+
+    @given(
+        token=st.sampled_from(("", TOKEN)),
+        address=st.sampled_from(("127.0.0.1", "127.8.8.8", "203.0.113.7", "10.0.0.1")),
+        forwarded=st.sampled_from(("", "Forwarded", "X_Forwarded_For", "Via")),
+        shown=st.sampled_from(
+            ("", "Bearer x", f"Bearer {TOKEN}", TOKEN, f"Basic {TOKEN}", "Bearer \xff")
+        ),
+    )
+    def test_they_are_for_whoever_shows_the_token_or_else_for_this_machine(
+        self, token: str, address: str, forwarded: str, shown: str
+    ) -> None:
+        headers = {forwarded: "203.0.113.9"} if forwarded else {}
+        if shown:
+            headers["Authorization"] = shown
+        sent = request("/metrics", "GET", b"", **headers)
+        status, _ = ask(site_of(Clock(), token=token), sent, address)
+        if not shown.isascii():
+            self.assertEqual(status, 400)
+        elif token:
+            self.assertEqual(status, 200 if shown == f"Bearer {TOKEN}" else 401)
+        else:
+            is_ours = address.startswith("127.") and not forwarded
+            self.assertEqual(status, 200 if is_ours else 403)
+
+    def test_this_machine_has_more_than_one_address(self) -> None:
+        for address, status in (
+            ("::1", 200),
+            ("::ffff:127.0.0.1", 200),
+            ("::ffff:203.0.113.7", 403),
+            ("fe80::1%eth0", 403),
+            ("", 403),
+        ):
+            site = site_of(Clock())
+            self.assertEqual(ask(site, request("/metrics"), address)[0], status)
+
+    def test_a_question_leaves_nothing_behind(self) -> None:
+        clock = Clock()
+        peer = HttpPeer(site_of(clock))
+        peer.say(request("/metrics"))
+        clock.advance(0)
+        peer.close()
+        self.assertEqual(clock.getDelayedCalls(), [])

@@ -1,0 +1,107 @@
+"""
+A connection of HTTP that anybody may open: what it says is read a little at a time,
+and none of it is written to the disk.
+"""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import Any, Final
+
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+from twisted.web.http import HTTPChannel
+from twisted.web.server import Request
+
+from chime_gateway.http.turns import Turns
+
+#: Of a request's body: more than any request of ours has.
+MAX_KEPT_BYTES: Final = 128 * 1024
+
+#: What is read in one turn of the reactor.
+MAX_PIECE_BYTES: Final = 4096
+
+_TOO_OLD: Final = b" \t"
+
+
+class BoundedRequest(Request):
+    """A request whose body is kept in memory, up to a size, whoever sends it."""
+
+    def gotLength(self, length: int | None) -> None:
+        # Twisted would make a file of a body that is long, or of unknown length.
+        self.content = BytesIO()
+
+    def handleContentChunk(self, data: bytes) -> None:
+        assert self.content is not None
+        room = MAX_KEPT_BYTES - self.content.tell()
+        if room > 0:
+            super().handleContentChunk(data[:room])
+
+
+class Channel(HTTPChannel):
+    """
+    One request at a time: what a peer sends behind a request, before it has the
+    answer, is not read, and the connection is closed with that answer (RFC 9112
+    section 9.3.2: whoever sends requests in advance sends the others again).  So
+    nothing can be hidden behind a request, either.
+
+    @ivar turns: of all connections.
+    """
+
+    turns: Turns
+
+    _unread = b""
+    _is_waiting = False
+    persistent: Any
+    transport: Any
+
+    def dataReceived(self, data: bytes) -> None:
+        self._unread += data
+        if self._is_waiting:
+            return
+        if self.turns.take():
+            self._read()
+        else:
+            self._wait()
+
+    def _wait(self) -> None:
+        self._is_waiting = True
+        self._networkProducer.pauseProducing()
+        self.turns.wait(self._go_on)
+
+    def _go_on(self) -> None:
+        self._is_waiting = False
+        if not self._unread:
+            return  # the connection is gone
+        if not self._waitingForTransport:
+            self._networkProducer.resumeProducing()
+        self._read()
+
+    def _read(self) -> None:
+        piece = self._unread[:MAX_PIECE_BYTES]
+        self._unread = self._unread[MAX_PIECE_BYTES:]
+        super().dataReceived(piece)
+        if self._unread and not self._is_waiting:
+            self._wait()
+
+    def lineReceived(self, line: bytes) -> None:
+        if line[:1] and line[:1] in _TOO_OLD:
+            # A header over several lines (RFC 9112 section 5.2): nobody sends that,
+            # and putting them together takes the square of their number.
+            self._respondToBadRequestAndDisconnect()
+            return
+        super().lineReceived(line)
+
+    def allContentReceived(self) -> None:
+        behind = b"".join((*self._dataBuffer, self.clearLineBuffer(), self._unread))
+        self._dataBuffer.clear()
+        self._unread = b""
+        if behind.strip(b"\r\n"):
+            self.persistent = False
+            headers = self.requests[-1].responseHeaders
+            headers.setRawHeaders(b"Connection", [b"close"])
+        super().allContentReceived()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._unread = b""
+        super().connectionLost(reason)

@@ -1,0 +1,65 @@
+"""
+Who asks: somebody with the admin token, somebody on this machine, or a stranger.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from enum import Enum
+from ipaddress import ip_address
+from typing import Final
+
+from twisted.internet.address import UNIXAddress
+from twisted.web.server import Request
+
+#: What a proxy adds: whoever it speaks for is not on this machine because it is.
+_FORWARDED: Final = (b"forwarded", b"x-forwarded-for", b"x-real-ip", b"via")
+
+
+class Shown(Enum):
+    """What a request has in C{Authorization}."""
+
+    RIGHT = "right"
+    WRONG = "wrong"
+    NOTHING = "nothing"
+    #: Bytes that no credentials have (RFC 9110 section 11.4).
+    MALFORMED = "malformed"
+
+
+class AdminToken:
+    """
+    @param token: empty: there is none, and nobody shows it.
+    """
+
+    def __init__(self, token: str) -> None:
+        self._digest = hashlib.sha256(token.encode()).digest()
+        self.is_set = bool(token)
+
+    def shown(self, request: Request) -> Shown:
+        given = request.getHeader(b"authorization")
+        if not given:
+            return Shown.NOTHING
+        if not given.isascii():
+            return Shown.MALFORMED
+        scheme, _, token = given.partition(b" ")
+        # Digests: the comparison says nothing, not even how long the token is.
+        digest = hashlib.sha256(token.strip()).digest()
+        is_same = hmac.compare_digest(digest, self._digest)
+        is_right = self.is_set and scheme.lower() == b"bearer" and is_same
+        return Shown.RIGHT if is_right else Shown.WRONG
+
+
+def is_local(request: Request) -> bool:
+    """Whether it comes from this machine, and not by a proxy on it."""
+    if any(request.getHeader(name) is not None for name in _FORWARDED):
+        return False
+    address = request.getClientAddress()
+    if isinstance(address, UNIXAddress):
+        return True
+    try:
+        found = ip_address(getattr(address, "host", "").partition("%")[0])
+    except ValueError:
+        return False
+    mapped = getattr(found, "ipv4_mapped", None)
+    return bool((mapped or found).is_loopback)

@@ -1,0 +1,60 @@
+"""
+What HTTP may take of one turn of the reactor.
+
+Media is read and sent once a turn, so a turn must be short, however many connections
+have something to say in it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from twisted.internet.interfaces import IReactorTime
+
+from chime_gateway.net.timer import Timer
+
+#: Pieces of requests, of all connections: each takes some tenths of a millisecond.
+MOST: Final = 8
+
+
+class Turns:
+    """So many pieces of work in a turn; what is more waits in line for the next."""
+
+    def __init__(self, clock: IReactorTime, most: int = MOST) -> None:
+        self._most = most
+        self._taken = 0
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._next = Timer(clock)
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    def take(self) -> bool:
+        """
+        @return: whether it may be done now; otherwise it is to L{wait}.
+        """
+        if self._waiting or self._taken >= self._most:
+            return False
+        self._taken += 1
+        self._begin()
+        return True
+
+    def wait(self, work: Callable[[], None]) -> None:
+        """It is done when it is its turn."""
+        self._waiting.append(work)
+        self._begin()
+
+    def _begin(self) -> None:
+        if not self._next.is_running:
+            self._next.start(0, self._turn)
+
+    def _turn(self) -> None:
+        self._taken = min(self._most, len(self._waiting))
+        if self._taken:
+            # Before the work: one that fails does not stop the line.
+            self._begin()
+        for _ in range(self._taken):
+            self._waiting.popleft()()

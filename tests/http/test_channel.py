@@ -1,0 +1,137 @@
+"""However many requests come at once, calls have their turn."""
+
+from __future__ import annotations
+
+import tempfile
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.resource import Resource
+
+from chime_gateway.http.channel import MAX_KEPT_BYTES
+from chime_gateway.http.turns import MOST
+from tests.support.http_peers import HttpPeer, TurningClock, request, site_of
+
+REQUESTS = st.sampled_from(
+    (
+        request("/metrics"),
+        request("/health"),
+        request("/api/x", "POST", b"x" * 300),
+        request("/nothing", X=5000 * "y"),
+        b"POST /api/x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        + 40 * b"1\r\nx\r\n"
+        + b"0\r\n\r\n",
+    )
+)
+STREAMS = st.lists(st.lists(REQUESTS, min_size=1, max_size=9), min_size=1, max_size=20)
+
+
+class CountingPage(Resource):
+    """
+    @ivar rendered: sizes of bodies.
+    """
+
+    isLeaf = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rendered: list[int] = []
+
+    def render(self, request: Any) -> bytes:
+        self.rendered.append(len(request.content.read()))
+        return b"read"
+
+
+class PipeliningTests(SynchronousTestCase):
+    @settings(max_examples=15, deadline=None)
+    @given(STREAMS, st.integers(300, 70_000))
+    def test_a_turn_has_few_requests_and_each_peer_its_first_answer(
+        self, streams: list[list[bytes]], size: int
+    ) -> None:
+        clock = TurningClock()
+        made: list[float] = []
+
+        def make() -> bytes:
+            made.append(clock.seconds())
+            return b"text"
+
+        site = site_of(clock, metrics=make, api=CountingPage())
+        peers = [HttpPeer(site) for _ in streams]
+
+        def answers() -> int:
+            return sum(peer.heard.count(b"HTTP/1.1 ") for peer in peers)
+
+        waiting = [b"".join(stream) for stream in streams]
+        while any(waiting) or site.turns.waiting:
+            before = answers()
+            for number, peer in enumerate(peers):
+                if peer.transport.producerState == "producing":
+                    peer.say(waiting[number][:size])
+                    waiting[number] = waiting[number][size:]
+                if peer.is_over:
+                    waiting[number] = b""
+            self.assertLessEqual(answers() - before, MOST)
+            before = answers()
+            clock.turn()
+            self.assertLessEqual(answers() - before, MOST)
+        for peer, stream in zip(peers, streams, strict=True):
+            self.assertGreaterEqual(peer.heard.count(b"HTTP/1.1 "), 1)
+            # What is not answered is refused in a way that every client knows.
+            if peer.heard.count(b"HTTP/1.1 ") < len(stream):
+                self.assertIn(b"Connection: close", peer.heard)
+                self.assertTrue(peer.is_over)
+            peer.close()
+        self.assertLessEqual(len(made), 1)
+
+    def test_a_peer_that_waits_for_each_answer_keeps_its_connection(self) -> None:
+        clock = TurningClock()
+        peer = HttpPeer(site_of(clock))
+        for count in range(1, 100):
+            peer.say(request("/health"))
+            clock.turn()
+            self.assertEqual(peer.heard.count(b"200 OK"), count)
+        self.assertFalse(peer.is_over)
+        peer.close()
+
+    def test_a_header_over_several_lines_is_refused(self) -> None:
+        peer = HttpPeer(site_of(TurningClock()))
+        peer.say(b"GET /health HTTP/1.1\r\nX: a\r\n b\r\n\r\n")
+        self.assertTrue(peer.heard.startswith(b"HTTP/1.1 400 "))
+        peer.close()
+
+
+class BodyTests(SynchronousTestCase):
+    def test_the_body_of_a_stranger_is_kept_up_to_a_size_and_not_on_the_disk(
+        self,
+    ) -> None:
+        def no_file(*_: Any, **__: Any) -> Any:
+            self.fail("a file was made of it")
+
+        self.patch(tempfile, "TemporaryFile", no_file)
+        chunk = b"x" * 10_000
+        chunked = b"%x\r\n%s\r\n" % (len(chunk), chunk)
+        for count, kept in ((5, 50_000), (100, MAX_KEPT_BYTES)):
+            for head, piece, end in (
+                (f"Content-Length: {count * len(chunk)}", chunk, b""),
+                ("Transfer-Encoding: chunked", chunked, b"0\r\n\r\n"),
+            ):
+                clock = TurningClock()
+                page = CountingPage()
+                peer = HttpPeer(site_of(clock, api=page))
+                peer.say(f"POST /api/x HTTP/1.1\r\nHost: x\r\n{head}\r\n\r\n".encode())
+                for sent in (*[piece] * count, end):
+                    peer.say(sent)
+                    for _ in range(4):
+                        clock.turn()
+                self.assertEqual(page.rendered, [kept])
+                peer.close()
+
+    def test_a_form_is_not_parsed(self) -> None:
+        page = CountingPage()
+        peer = HttpPeer(site_of(TurningClock(), api=page))
+        kind = "application/x-www-form-urlencoded"
+        peer.say(request("/api/x", "POST", b"a=1&" * 100, Content_Type=kind))
+        self.assertEqual(page.rendered, [400])
+        peer.close()

@@ -1,0 +1,97 @@
+"""Strangers who talk HTTP to a site, without sockets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from twisted.internet.address import IPv4Address
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+from twisted.web.resource import Resource
+
+from chime_gateway.http.credentials import AdminToken
+from chime_gateway.http.site import GatewaySite, build_site
+
+TOKEN = "admin-token-0123456789"
+
+
+class TurningClock(Clock):
+    """As the reactor: what is put off in a turn is for the next one."""
+
+    def turn(self) -> None:
+        for call in list(self.calls):
+            if call.active() and call.getTime() <= self.seconds():
+                self.calls.remove(call)
+                call.called = 1
+                call.func(*call.args, **call.kw)
+
+
+class HttpPeer:
+    """One connection."""
+
+    def __init__(self, site: GatewaySite, address: str = "127.0.0.1") -> None:
+        self.transport = StringTransport(peerAddress=IPv4Address("TCP", address, 40000))
+        self.transport.abortConnection = self._aborted  # type: ignore[method-assign]
+        self.is_aborted = False
+        self.channel: Any = site.buildProtocol(self.transport.getPeer())
+        self.channel.makeConnection(self.transport)
+
+    def _aborted(self) -> None:
+        self.is_aborted = True
+        self.close()
+
+    def say(self, data: bytes) -> None:
+        if not self.is_over:
+            self.channel.dataReceived(data)
+
+    @property
+    def heard(self) -> bytes:
+        heard: bytes = self.transport.value()
+        return heard
+
+    @property
+    def is_over(self) -> bool:
+        return self.is_aborted or self.transport.disconnecting
+
+    def close(self) -> None:
+        self.channel.connectionLost(Failure(ConnectionError()))
+
+
+def request(path: str, method: str = "GET", body: bytes = b"", **headers: str) -> bytes:
+    lines = [f"{method} {path} HTTP/1.1", "Host: 127.0.0.1"]
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    if body:
+        lines.append(f"Content-Length: {len(body)}")
+    return "\r\n".join((*lines, "", "")).encode("latin-1") + body
+
+
+def site_of(
+    clock: Clock,
+    *,
+    metrics: Callable[[], bytes] = lambda: b"chimegw_calls_active 0\n",
+    health: tuple[int, Mapping[str, Any]] = (200, {"status": "ok"}),
+    ready: tuple[int, Mapping[str, Any]] = (200, {"status": "ready"}),
+    api: Any = None,
+    token: str = "",
+) -> GatewaySite:
+    return build_site(
+        health=lambda: health,
+        ready=lambda: ready,
+        metrics=metrics,
+        stream=Resource(),
+        raw_stream=Resource(),
+        api=api or Resource(),
+        reactor=clock,
+        token=AdminToken(token),
+    )
+
+
+def ask(site: GatewaySite, sent: bytes, address: str = "127.0.0.1") -> tuple[int, str]:
+    """Status and body of one answer."""
+    peer = HttpPeer(site, address)
+    peer.say(sent)
+    head, _, body = peer.heard.decode().partition("\r\n\r\n")
+    peer.close()
+    return int(head.split()[1]), body
