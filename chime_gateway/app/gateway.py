@@ -33,6 +33,7 @@ from chime_gateway.errors import ConfigError
 from chime_gateway.http.metrics import Metrics
 from chime_gateway.net.system.main_loop import keep_going
 from chime_gateway.net.system.waker import keep
+from chime_gateway.settings.sip import open_door
 from chime_gateway.settings.values import DeploymentSettings, GatewaySettings
 
 if TYPE_CHECKING:
@@ -252,8 +253,10 @@ class GatewayService(MultiService):
     def ready(self) -> tuple[int, Mapping[str, Any]]:
         why = self.calls.fault() or self.kept.fault()
         refused = self.composition.agents.health.profile_faults()
-        notes = {"agents": refused} if refused else {}
+        notes: dict[str, Any] = {"agents": refused} if refused else {}
         notes |= self.kept.notes()
+        if line := open_door(self._settings.sip):
+            notes["open"] = line
         if why is not None:
             return 503, {"status": "not ready", "reason": why, **notes}
         return 200, {"status": "ready", **notes}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import resources
 from ipaddress import ip_address, ip_network
 from typing import Any, Final
@@ -18,14 +18,24 @@ import attrs
 from chime_gateway.audio import PCMA, PCMU
 from chime_gateway.errors import ConfigError
 from chime_gateway.settings.convert import strings, structure, table
+from chime_gateway.settings.telephone import is_number, normalised
 from chime_gateway.settings.values import (
     GatewaySettings,
+    Limits,
     Network,
     SipListener,
     SipSettings,
 )
 
 _LISTENER: Final = re.compile(r"(udp|tcp|tls):(\d{1,5})(?::interface=(.+))?\Z")
+
+#: A Voice Connector, or a group of them, as its id or its ARN.
+_VOICE_CONNECTOR: Final = re.compile(
+    r"(arn:[\w-]+:chime:[\w-]+:\d{12}:vcg?/)?([a-z0-9]{20,22}|[0-9a-f-]{36})\Z"
+)
+
+#: Texts in the environment that can be guessed are shorter.
+_SECRET_LENGTH: Final = 16
 
 #: What can be spoken over RTP.
 _CODECS: Final = (PCMU.name, PCMA.name)
@@ -53,17 +63,30 @@ def networks(text: str) -> tuple[Network, ...]:
 
     @raise ConfigError: it is neither.
     """
-    data = resources.files("chime_gateway.settings") / "voice_connector_networks.toml"
-    regions = tomllib.loads(data.read_text(encoding="utf-8"))
-    if text in regions:
-        return tuple(ip_network(network) for network in regions[text])
+    known = _regions()
+    if text in known:
+        return tuple(ip_network(network) for network in known[text])
     try:
         return (ip_network(text),)
     except ValueError as exc:
         raise ConfigError(
             f"CHIMEGW_SIP_ALLOW {text}: neither a network such as 198.51.100.0/24"
-            f" ({exc}) nor one of {', '.join(regions)}"
+            f" ({exc}) nor one of {', '.join(known)}"
         ) from exc
+
+
+def regions(allowed: Iterable[Network]) -> Iterator[tuple[Network, ...]]:
+    """Allowed networks that are of one region, by region."""
+    allowed = set(allowed)
+    for names in _regions().values():
+        found = tuple(one for one in map(ip_network, names) if one in allowed)
+        if found:
+            yield found
+
+
+def _regions() -> dict[str, list[str]]:
+    data = resources.files("chime_gateway.settings") / "voice_connector_networks.toml"
+    return tomllib.loads(data.read_text(encoding="utf-8"))
 
 
 def port_range(text: str) -> tuple[int, int]:
@@ -86,6 +109,27 @@ def check_sip(settings: SipSettings) -> None:
             raise ConfigError(f"sip.codecs: {name[:40]!r} is none of {known}")
     if not settings.codecs:
         raise ConfigError("sip.codecs: at least one of " + ", ".join(_CODECS))
+    if len(settings.call_secrets) > 2:
+        raise ConfigError(
+            "CHIMEGW_CALL_SECRET: one secret, or two with a comma while the second"
+            " takes the place of the first"
+        )
+    if any(len(one) < _SECRET_LENGTH for one in settings.call_secrets):
+        raise ConfigError(
+            f"CHIMEGW_CALL_SECRET is shorter than {_SECRET_LENGTH} characters; chimegw"
+            " aws apply makes one"
+        )
+    for one in settings.voice_connectors:
+        if not _VOICE_CONNECTOR.match(one):
+            raise ConfigError(
+                f"CHIMEGW_VOICE_CONNECTORS {one[:80]!r}: expected a Voice Connector's"
+                " id, or its ARN"
+            )
+    for one in settings.numbers:
+        if not is_number(one):
+            raise ConfigError(
+                "CHIMEGW_SIP_NUMBERS: one of them is no number as +12065550100"
+            )
     if not settings.listen:
         return
     if not settings.allow:
@@ -128,17 +172,54 @@ def sip_advice(settings: GatewaySettings) -> Iterator[str]:
             f"sip: rtp_ports hold {calls} calls, limits.max_calls is"
             f" {settings.limits.max_calls}"
         )
+    yield from _open_doors(sip)
     if "tls" in {one.transport for one in sip.listen} and not sip.requires_srtp:
         yield ("sip: SRTP is offered, not required, as there are listeners without TLS")
 
 
+def open_door(settings: SipSettings) -> str:
+    """What is open to strangers, and the command that closes it; empty: nothing."""
+    if not settings.listen or settings.call_secrets or settings.numbers:
+        return ""
+    return (
+        "sip: CHIMEGW_CALL_SECRET is not set: whoever can send from the allowed"
+        " networks (a region's are shared by all Voice Connectors in it) may call, name"
+        " a transaction and choose the agent; chimegw aws apply makes the secret, for"
+        " the Lambda and for here"
+    )
+
+
+def _open_doors(sip: SipSettings) -> Iterator[str]:
+    if line := open_door(sip):
+        yield line
+    if sip.numbers and not sip.voice_connectors:
+        yield (
+            "sip: CHIMEGW_VOICE_CONNECTORS is not set: whoever can send from the"
+            " allowed networks may call the numbers of CHIMEGW_SIP_NUMBERS; chimegw aws"
+            " apply --direct tells the Voice Connector's id"
+        )
+
+
 def sip_settings(
-    value: object, env: Mapping[str, str], public_address: str
+    value: object, env: Mapping[str, str], public_address: str, limits: Limits
 ) -> SipSettings:
     """The environment over the table [sip]."""
     rest = table(value, "sip")
+    if "call_secrets" in rest:
+        raise ConfigError("sip.call_secrets: it is set by CHIMEGW_CALL_SECRET alone")
     listen = _from_list(rest, "listen", env, "CHIMEGW_SIP_LISTEN")
     allow = _from_list(rest, "allow", env, "CHIMEGW_SIP_ALLOW")
+    numbers = _from_list(rest, "numbers", env, "CHIMEGW_SIP_NUMBERS")
+    connectors = _from_list(rest, "voice_connectors", env, "CHIMEGW_VOICE_CONNECTORS")
+    secrets = _from_list({}, "call_secrets", env, "CHIMEGW_CALL_SECRET")
+    for variable, found in (
+        ("CHIMEGW_SIP_NUMBERS", numbers),
+        ("CHIMEGW_VOICE_CONNECTORS", connectors),
+        ("CHIMEGW_CALL_SECRET", secrets),
+    ):
+        if env.get(variable) and not found:
+            # Who writes it wants a door closed, and it would be open.
+            raise ConfigError(f"{variable} is set, and nothing is in it")
     ports = env.get("CHIMEGW_RTP_PORTS") or rest.pop("rtp_ports", None)
     rest.pop("rtp_ports", None)
     settings = structure(rest, SipSettings, "sip")
@@ -146,6 +227,13 @@ def sip_settings(
         settings,
         listen=tuple(sip_listener(text) for text in listen),
         allow=tuple(network for text in allow for network in networks(text)),
+        numbers=tuple(normalised(number) for number in numbers),
+        voice_connectors=tuple(connectors),
+        call_secrets=tuple(secrets),
+        unacknowledged_calls=settings.unacknowledged_calls
+        or max(1, limits.max_calls * 3 // 4),
+        unacknowledged_per_source=settings.unacknowledged_per_source
+        or max(1, limits.max_calls // 2),
         public_address=settings.public_address or public_address,
         certificate=env.get("CHIMEGW_SIP_CERTIFICATE") or settings.certificate,
         private_key=env.get("CHIMEGW_SIP_PRIVATE_KEY") or settings.private_key,

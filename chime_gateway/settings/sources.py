@@ -33,6 +33,9 @@ VARIABLES: Final = (
     "CHIMEGW_PUBLIC_ADDRESS",
     "CHIMEGW_SIP_LISTEN",
     "CHIMEGW_SIP_ALLOW",
+    "CHIMEGW_CALL_SECRET",
+    "CHIMEGW_VOICE_CONNECTORS",
+    "CHIMEGW_SIP_NUMBERS",
     "CHIMEGW_RTP_PORTS",
     "CHIMEGW_SIP_CERTIFICATE",
     "CHIMEGW_SIP_PRIVATE_KEY",
@@ -84,6 +87,11 @@ def read_config_file(path: str) -> dict[str, Any]:
 def read_secret(environ: Mapping[str, str]) -> str:
     """The shared secret, for tools that call a gateway."""
     return environ.get("CHIMEGW_SHARED_SECRET", "")
+
+
+def read_call_secret(environ: Mapping[str, str]) -> str:
+    """Of calls that prove whose they are, for tools that place or admit them."""
+    return environ.get("CHIMEGW_CALL_SECRET", "")
 
 
 def read_trunk_password(environ: Mapping[str, str]) -> str:

@@ -128,6 +128,17 @@ class SipSettings:
     @ivar session_expires_seconds: asked for in calls of ours; C{min_se_seconds}
         is the least that is agreed to (RFC 4028).
     @ivar t1_seconds: estimate of a round trip, the base of all SIP timers.
+    @ivar call_secrets: who calls has to know one of them (C{X-Gw-Auth}); none: nobody
+        has to.
+    @ivar proof_seconds: so old may a proof be; a greeting of the Lambda's is spoken
+        between it and its call.
+    @ivar voice_connectors: ids or ARNs of those whose calls are taken; empty: of all
+        that are in C{allow}.
+    @ivar numbers: that may be called without a proof, as no Lambda is before them;
+        others may not then.
+    @ivar unacknowledged_calls: calls whose ACK is not here yet, each with an agent
+        session; C{unacknowledged_per_source} of one address.  0: three quarters, and
+        half, of C{limits.max_calls}.
     """
 
     listen: tuple[SipListener, ...] = ()
@@ -146,6 +157,12 @@ class SipSettings:
     session_expires_seconds: int = field(default=1800, validator=validators.ge(90))
     min_se_seconds: int = field(default=90, validator=validators.ge(90))
     t1_seconds: float = field(default=0.5, validator=validators.gt(0))
+    call_secrets: tuple[str, ...] = field(default=(), repr=False)
+    proof_seconds: float = field(default=300.0, validator=validators.ge(30.0))
+    voice_connectors: tuple[str, ...] = ()
+    numbers: tuple[str, ...] = field(default=(), repr=False)
+    unacknowledged_calls: int = field(default=0, validator=validators.ge(0))
+    unacknowledged_per_source: int = field(default=0, validator=validators.ge(0))
     trunk: SipTrunk | None = None
 
     @property

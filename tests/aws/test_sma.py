@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from chime_gateway.aws import sma
+from chime_gateway.wire.sip.call_proof import CallProofs
 from tests.aws.decisions import (
     BOTH,
     BRIDGE,
@@ -91,6 +92,28 @@ class NewCallTests(SmaTestCase):
         self.assertRegex(
             parameters["Endpoints"][0]["Uri"], r"\A[a-zA-Z0-9&=+$/%\-_!~*().]{1,36}\Z"
         )
+
+    def test_with_a_secret_every_bridge_proves_whose_call_it_is(self) -> None:
+        settings = BRIDGE._replace(call_secret="0123456789abcdef")
+        proofs = CallProofs(["0123456789abcdef"], 300.0)
+        happened = [
+            event("NEW_INBOUND_CALL"),
+            failed("CallAndBridge", "CallNotAnswered", "x"),
+            event("CALL_ANSWERED", attributes={"agent": " sales\r\n", "context": "c"}),
+            event("NEW_INBOUND_CALL", legs=[leg_a(SipHeaders={"X-Agent": "boss"})]),
+        ]
+        for number, one in enumerate(happened):
+            now = 1_764_000_000.0 + number / 1000
+            headers = only(self.decide(one, settings, now=now))["SipHeaders"]
+            self.assertLessEqual(len(headers), 20)
+            signed = headers["X-Transaction-Id"], headers.get("X-Agent", "")
+            proof = headers["X-Gw-Auth"]
+            # Each is used once, also when one call is sent twice within a moment.
+            self.assertEqual(proofs.fault(proof, *signed, f"c{number}", now), "")
+            proofs.use(proof, *signed, f"c{number}", now)
+        self.assertNotIn("X-Agent", headers)
+        without = only(self.decide(happened[0], now=now))["SipHeaders"]
+        self.assertNotIn("X-Gw-Auth", without)
 
     def test_an_anonymous_caller_is_shown_as_a_number_of_ours(self) -> None:
         for shown in ("anonymous", "Restricted", "", "+266696687", "sip:x@y"):

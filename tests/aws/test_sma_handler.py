@@ -40,6 +40,7 @@ class SettingsTests(SynchronousTestCase):
             "APOLOGY_TEXT": "Sorry",
             "READY_URL": "https://gw.example.com/ready",
             "MODE": "bridge",
+            "CALL_SECRET": "0123456789abcdef,fedcba9876543210",
         }
         self.assertEqual(list(read_settings(environ)), list(environ.values()))
 
@@ -49,6 +50,8 @@ class SettingsTests(SynchronousTestCase):
             ({"MODE": "loud"}, "MODE"),
             ({"VOICE_CONNECTOR_ARN": "x.voiceconnector.chime.aws"}, "ARN"),
             ({"VOICE_CONNECTOR_ARN": VC, "FALLBACK_NUMBER": "911"}, "FALLBACK_NUMBER"),
+            ({"VOICE_CONNECTOR_ARN": VC, "CALL_SECRET": "short"}, "CALL_SECRET"),
+            ({"VOICE_CONNECTOR_ARN": VC, "CALL_SECRET": "x" * 16 + ","}, "CALL_SECRET"),
         ]
         for environ, name in wrong:
             with self.assertRaisesRegex(ValueError, name):

@@ -6,7 +6,7 @@ import json
 from ipaddress import ip_network
 
 from chime_gateway.settings.load import describe
-from chime_gateway.settings.sip import networks, sip_advice
+from chime_gateway.settings.sip import networks, open_door, sip_advice
 from chime_gateway.settings.values import SipListener
 from tests.support.settings import AZURE, ConfigTestCase
 
@@ -15,6 +15,8 @@ SIP = {
     "CHIMEGW_SIP_LISTEN": "udp:5060,tcp:5060",
     "CHIMEGW_SIP_ALLOW": "eu-central-1, 198.51.100.0/24",
 }
+
+SECRET = {"CHIMEGW_CALL_SECRET": "0123456789abcdef"}
 
 TOML = """
 [sip]
@@ -136,8 +138,58 @@ class SipConfigTests(ConfigTestCase):
         self.assertIn("anybody", "\n".join(sip_advice(self.load(open_to_all))))
         few = {**SIP, "CHIMEGW_RTP_PORTS": "20000-20009"}
         self.assertIn("hold 5 calls", "\n".join(sip_advice(self.load(few))))
-        local = {**SIP, "CHIMEGW_SIP_ALLOW": "127.0.0.0/8"}
+        local = {**SIP, "CHIMEGW_SIP_ALLOW": "127.0.0.0/8", **SECRET}
         self.assertEqual(list(sip_advice(self.load(local))), [])
+
+    def test_what_is_open_to_strangers_is_said_in_a_line_with_its_remedy(self) -> None:
+        line = open_door(self.load(SIP).sip)
+        self.assertIn(line, list(sip_advice(self.load(SIP))))
+        for word in ("CHIMEGW_CALL_SECRET", "chimegw aws apply"):
+            self.assertIn(word, line)
+        self.assertNotIn("\n", line)
+        self.assertEqual(open_door(self.load({**SIP, **SECRET}).sip), "")
+        self.assertEqual(open_door(self.load().sip), "")
+        numbers = self.load({**SIP, "CHIMEGW_SIP_NUMBERS": "+12065550100"})
+        self.assertEqual(open_door(numbers.sip), "")
+        self.assertIn("CHIMEGW_VOICE_CONNECTORS", "\n".join(sip_advice(numbers)))
+
+    def test_whose_calls_are_taken(self) -> None:
+        connector = "abcdef1ghij2klmno3pqr4"
+        arn = f"arn:aws:chime:us-east-1:111122223333:vc/{connector}"
+        env = {
+            **SIP,
+            "CHIMEGW_CALL_SECRET": "0123456789abcdef, fedcba9876543210",
+            "CHIMEGW_VOICE_CONNECTORS": f"{connector},{arn}",
+            "CHIMEGW_SIP_NUMBERS": "+1 206 555-0100",
+        }
+        loaded = self.load(env, toml="[limits]\nmax_calls = 100\n")
+        sip = loaded.sip
+        self.assertEqual(sip.call_secrets, ("0123456789abcdef", "fedcba9876543210"))
+        self.assertEqual(sip.voice_connectors, (connector, arn))
+        self.assertEqual(sip.numbers, ("+12065550100",))
+        self.assertEqual(
+            (sip.unacknowledged_calls, sip.unacknowledged_per_source), (75, 50)
+        )
+        self.assertNotIn(
+            "0123456789abcdef", repr(loaded) + json.dumps(describe(loaded))
+        )
+        table = f"[sip]\nnumbers = ['+1206']\nvoice_connectors = ['{connector}']\n"
+        self.assertEqual(self.load(SIP, toml=table).sip.numbers, ("+1206",))
+
+    def test_a_lock_that_is_none_stops_the_start(self) -> None:
+        for variable, value in (
+            ("CHIMEGW_CALL_SECRET", "short"),
+            ("CHIMEGW_CALL_SECRET", ","),
+            ("CHIMEGW_CALL_SECRET", " "),
+            ("CHIMEGW_CALL_SECRET", "0123456789abcdef,short"),
+            ("CHIMEGW_CALL_SECRET", ",".join(["0123456789abcdef"] * 3)),
+            ("CHIMEGW_SIP_NUMBERS", ","),
+            ("CHIMEGW_SIP_NUMBERS", "reception"),
+            ("CHIMEGW_VOICE_CONNECTORS", "abc.voiceconnector.chime.aws"),
+            ("CHIMEGW_VOICE_CONNECTORS", " , "),
+        ):
+            self.refused(variable, env={**SIP, variable: value})
+        self.refused("CHIMEGW_CALL_SECRET", toml="[sip]\ncall_secrets = ['x']\n")
 
     def test_the_description_can_be_read_and_shows_no_secret(self) -> None:
         text = json.dumps(describe(self.load(toml=TOML)))

@@ -15,6 +15,7 @@ from ipaddress import ip_address
 from typing import Final, TypeAlias
 
 from chime_gateway.net.rate_limit import TokenBucket
+from chime_gateway.settings.sip import regions
 from chime_gateway.settings.values import Network
 from chime_gateway.wire.address import canonical
 
@@ -41,6 +42,8 @@ class Access:
     def __init__(self, networks: Sequence[Network], clock: Callable[[], float]) -> None:
         self.dropped: Counter[str] = Counter()
         self._networks = tuple(networks)
+        # What one entry of sip.allow stands for: a network, or a region's.
+        self._entries = (*((one,) for one in self._networks), *regions(networks))
         self._clock = clock
         self._offenders: OrderedDict[FlowKey, TokenBucket] = OrderedDict()
         self._muted_until: dict[FlowKey, float] = {}
@@ -49,11 +52,13 @@ class Access:
 
     def _allows(self, host: str) -> bool:
         """Whether an address is in an allowed network."""
-        try:
-            address = ip_address(canonical(host).partition("%")[0])
-        except ValueError:
-            return False
-        return any(address in network for network in self._networks)
+        return _is_in(host, self._networks)
+
+    def are_together(self, one: str, other: str) -> bool:
+        """Whether two addresses are in the same entry of C{sip.allow}."""
+        return any(
+            _is_in(one, entry) and _is_in(other, entry) for entry in self._entries
+        )
 
     def admits(self, host: str) -> bool:
         """Whether to look at anything from there; if not, it is counted."""
@@ -86,6 +91,14 @@ class Access:
         now = self._clock()
         if not bucket.take(now):
             self._muted_until[flow] = now + MUTE_SECONDS
+
+
+def _is_in(host: str, networks: Sequence[Network]) -> bool:
+    try:
+        address = ip_address(canonical(host).partition("%")[0])
+    except ValueError:
+        return False
+    return any(address in network for network in networks)
 
 
 class KnownCalls:

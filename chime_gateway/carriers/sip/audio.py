@@ -43,19 +43,31 @@ class AudioUser(Protocol):
 class LegAudio:
     """
     @ivar descriptions: offers and answers.
+    @param is_confirmed: the other side has shown that it hears us.  Before that media
+        goes, and comes, only where it is in the same entry of C{sip.allow} as
+        C{remote_host}: who sends an INVITE aims at nobody else.
     @raise NoPortFree: there is no port for it.
     """
 
     _log = Logger()
 
     def __init__(
-        self, context: SipContext, codec: Codec, user: AudioUser, remote_host: str
+        self,
+        context: SipContext,
+        codec: Codec,
+        user: AudioUser,
+        remote_host: str,
+        *,
+        is_confirmed: bool = True,
     ) -> None:
         settings = context.settings
         host = context.transports.host(remote_host)
         self._context = context
         self._codec = codec
         self._user = user
+        self._remote_host = remote_host
+        self._is_confirmed = is_confirmed
+        self._waiting: Terms | None = None
         self._timeout = settings.media_timeout_seconds
         self._is_held = False
         self._is_ticking = False
@@ -66,7 +78,7 @@ class LegAudio:
         self._stream = RtpStream(
             codec,
             user,
-            is_allowed=context.access.allows,
+            is_allowed=self._may_come_from,
             clock=context.clock.seconds,
             wall_time=context.wall_time,
             random32=context.random32,
@@ -95,8 +107,28 @@ class LegAudio:
         self._codec = codec
         self._stream.speak(codec)
 
+    def confirm(self) -> None:
+        """The ACK is here."""
+        self._is_confirmed = True
+        terms, self._waiting = self._waiting, None
+        if terms is not None:
+            self.agree(terms)
+
+    def _may_come_from(self, host: str) -> bool:
+        access = self._context.access
+        return access.allows(host) and (
+            self._is_confirmed or access.are_together(self._remote_host, host)
+        )
+
     def agree(self, terms: Terms) -> None:
-        """Send and listen under these terms."""
+        """Send and listen under these terms, as soon as media may go there."""
+        if not self._is_confirmed:
+            places = (terms.remote, terms.remote_rtcp)
+            if not all(self._may_come_from(host) for host, _ in places):
+                self._waiting = terms
+                self.pause()
+                return
+            self._waiting = None
         self._stream.agree(terms)
         is_held = not (terms.sends and terms.receives)
         if is_held != self._is_held:

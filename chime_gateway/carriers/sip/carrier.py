@@ -16,6 +16,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from chime_gateway.carriers.sip.access import Access, KnownCalls
+from chime_gateway.carriers.sip.admission import Admission, Refusal
 from chime_gateway.carriers.sip.context import (
     ACCEPT,
     ALLOW,
@@ -33,7 +34,6 @@ from chime_gateway.errors import CallRefused, NoWayOut
 from chime_gateway.interfaces import Switchboard, Transfers
 from chime_gateway.media.metronome import Metronome
 from chime_gateway.media.stats import NetworkStats
-from chime_gateway.net.rate_limit import TokenBucket
 from chime_gateway.outcomes import Ending, Outcome
 from chime_gateway.rtp.ports import DUAL_STACK, Batch, PortPool
 from chime_gateway.settings.telephone import is_number, normalised
@@ -60,11 +60,6 @@ _KNOWN_METHODS: Final = frozenset(
 )
 
 _NOTHING: Final[Mapping[str, str]] = {}
-
-#: Our mark on calls that the Lambda bridges; a second one means a loop.
-_HOP_HEADER: Final = "X-Gw-Hop"
-_SMA_HOPS_HEADER: Final = "X-SMA-Max-Forwards"
-_VOICE_CONNECTOR: Final = ".voiceconnector.chime.aws"
 
 
 class SipCarrier:
@@ -97,8 +92,7 @@ class SipCarrier:
         self._clock = reactor
         self._dialogs: dict[DialogKey, Leg] = {}
         self._legs: dict[Leg, None] = {}
-        rate = settings.calls_per_second
-        self._admission = TokenBucket(rate, max(1.0, rate))
+        self.admission = Admission(settings, reactor.seconds, wall_time)
         self.transports = SipTransports(settings, self, self.access, reactor)
         timers = Timers(t1=settings.t1_seconds)
         self._known = KnownCalls(reactor.seconds, 2 * timers.give_up)
@@ -194,7 +188,11 @@ class SipCarrier:
     def dialog_over(self, dialog: Dialog) -> None:
         self._dialogs.pop(dialog.key, None)
 
+    def acknowledged(self, leg: Leg) -> None:
+        self.admission.acknowledged(leg)
+
     def leg_over(self, leg: Leg, dialog: Dialog | None) -> None:
+        self.admission.acknowledged(leg)
         if leg in self._legs:
             del self._legs[leg]
             self._known.ended(leg.info.carrier_call_id)
@@ -205,12 +203,15 @@ class SipCarrier:
 
     def dropped(self) -> Counter[str]:
         """Messages not looked at, by reason."""
-        return self.access.dropped
+        strangers = self.admission.strangers
+        refused = {f"stranger_{why}": count for why, count in strangers.items()}
+        return self.access.dropped + Counter(refused)
 
     def counts(self) -> Mapping[str, int]:
         """What is held at this moment."""
         return {
             "legs": len(self._legs),
+            "unacknowledged": self.admission.waiting,
             "dialogs": len(self._dialogs),
             "transactions": self.transactions.count,
             "ports": self.ports.in_use,
@@ -344,39 +345,19 @@ class SipCarrier:
         self._respond(incoming, status, ALLOW, SUPPORTED, ACCEPT)
 
     def _invite(self, incoming: Incoming) -> None:
-        refusal = self._refusal(incoming.request)
-        if refusal is not None:
-            status, why, *extra = refusal
-            self._respond(incoming, status, *extra)
-            outcome = (
-                Outcome.REFUSED
-                if status == self._settings.full_status
-                else Outcome.CALLER_PROTOCOL_ERROR
-            )
-            self.context.switchboard.turned_away("sip", Ending(outcome, why))
+        host = incoming.flow.source.host
+        taken = self.admission.take(incoming.request, host)
+        if isinstance(taken, Refusal):
+            self._respond(incoming, taken.status, *taken.extra)
+            if taken.outcome is not None:
+                ending = Ending(taken.outcome, taken.why)
+                self.context.switchboard.turned_away("sip", ending)
             return
-        leg = InboundLeg(self.context, incoming)
+        leg = InboundLeg(self.context, incoming, taken)
+        self.admission.begun(leg, host)
         self._keep(leg)
         try:
             leg.begin()
         except Exception:
             self._log.failure("a bug in taking a call")
             leg.failed()
-
-    def _refusal(self, request: Request) -> tuple[Any, ...] | None:
-        """Why a call is not taken, before anything is spent on it."""
-        headers = request.headers
-        for name in ("Max-Forwards", _SMA_HOPS_HEADER):
-            # The call would go on from here, to the agent: one hop more.
-            if (headers.get(name) or "").strip() == "0":
-                return 483, f"{name} is used up"
-        hops = (headers.get(_HOP_HEADER) or "").strip()
-        if hops.isdecimal() and int(hops[:9]) > 1:
-            return 482, f"{_HOP_HEADER} is {hops[:9]}: the call goes in a circle"
-        if request.uri.host.lower().endswith(_VOICE_CONNECTOR):
-            return 482, "the Voice Connector's route leads to itself"
-        if not self._admission.take(self._clock.seconds()):
-            rate = self._settings.calls_per_second
-            why = f"more than calls_per_second = {rate:g} new calls"
-            return self._settings.full_status, why, ("Retry-After", "1")
-        return None

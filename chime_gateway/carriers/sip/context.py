@@ -62,6 +62,9 @@ class LegOwner(Protocol):
 
     def dialog_made(self, leg: Leg, dialog: Dialog) -> None: ...
     def dialog_over(self, dialog: Dialog) -> None: ...
+    def acknowledged(self, leg: Leg) -> None:
+        """The caller has shown that it hears us."""
+
     def leg_over(self, leg: Leg, dialog: Dialog | None) -> None: ...
 
 

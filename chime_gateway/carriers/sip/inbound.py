@@ -53,10 +53,11 @@ _STATUS: Final[Mapping[Outcome, int]] = {
 #: A refused caller may try again after so many seconds.
 _RETRY_AFTER: Final[Header] = ("Retry-After", "10")
 
-#: Headers of the caller's side that are kept in the record; they say who calls
-#: and by which way, and prove nothing.
+#: Headers of the caller's side that are kept in the record; they say who calls and by
+#: which way, and prove nothing.  The one that does is kept nowhere.
 _KEPT_HEADERS: Final = re.compile(
-    r"(x-.{1,60}|user-to-user|diversion|p-asserted-identity|privacy)\Z", re.IGNORECASE
+    r"(x-(?!gw-auth\Z).{1,60}|user-to-user|diversion|p-asserted-identity|privacy)\Z",
+    re.IGNORECASE,
 )
 _MAX_KEPT: Final = 40
 _MAX_KEPT_CHARS: Final = 2048
@@ -96,8 +97,10 @@ class _State(Enum):
 class InboundLeg(SipLeg):
     """One INVITE and what becomes of it."""
 
-    def __init__(self, context: SipContext, incoming: Incoming) -> None:
-        super().__init__(context, caller_info(incoming.request))
+    def __init__(
+        self, context: SipContext, incoming: Incoming, info: CallerInfo
+    ) -> None:
+        super().__init__(context, info)
         self._incoming = incoming
         self._state = _State.RINGING
         self._terms: Terms | None = None
@@ -143,7 +146,9 @@ class InboundLeg(SipLeg):
             request, context.settings.min_se_seconds
         )
         source = self._incoming.flow.source
-        audio = self._audio = LegAudio(context, self.codec, self, source.host)
+        audio = self._audio = LegAudio(
+            context, self.codec, self, source.host, is_confirmed=False
+        )
         if body:
             self._terms, self._answer = audio.descriptions.take_offer(body)
             self.codec = self._terms.codec
@@ -307,8 +312,11 @@ class InboundLeg(SipLeg):
         super()._bye(incoming)
 
     def _acknowledged(self) -> None:
+        self._context.owner.acknowledged(self)
         if self._state is _State.ANSWERED:
             self._state = _State.CONFIRMED
+            if self._audio is not None:
+                self._audio.confirm()
             self._run_session(self._agreed_timer)
         elif self._state is _State.LEAVING:
             assert self._leaving is not None

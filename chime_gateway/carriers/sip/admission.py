@@ -1,0 +1,220 @@
+"""
+Which INVITE becomes a call, before anything is spent on it.
+
+The allowed networks of a region are those of everybody's Voice Connectors, so who
+may send may not yet call: first it is looked whose Voice Connector it says it is,
+then for the proof of our Lambda (docs/decisions/0028).  What a call needs beside
+that (a port, an agent) is not known here.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Final
+
+from attrs import evolve, frozen
+from twisted.logger import Logger
+
+from chime_gateway.carriers.sip.context import Leg
+from chime_gateway.carriers.sip.inbound import caller_info
+from chime_gateway.net.rate_limit import TokenBucket
+from chime_gateway.outcomes import CallerInfo, Outcome
+from chime_gateway.settings.values import SipSettings
+from chime_gateway.wire.sip.call_proof import HEADER, CallProofs
+from chime_gateway.wire.sip.message import Header, Request, header_list
+
+#: Our mark on calls that the Lambda bridges; a second one means a loop.
+_HOP_HEADER: Final = "X-Gw-Hop"
+_SMA_HOPS_HEADER: Final = "X-SMA-Max-Forwards"
+_VOICE_CONNECTOR: Final = ".voiceconnector.chime.aws"
+
+#: Set by AWS alone: customers cannot send headers that begin so.
+_FROM_HEADER: Final = "X-VoiceConnector-ID"
+_TARGET_HEADER: Final = "X-Amzn-TargetArn"
+
+#: What only our Lambda may say of a call.
+_OF_THE_LAMBDA: Final = frozenset(
+    {
+        *("x-transaction-id", "x-agent", "x-context", "x-leg-a-call-id"),
+        *("x-dialed-number", "x-caller-number", "x-direction", "x-transfer-failed"),
+    }
+)
+
+#: Strangers are told of together, as often as this.
+_SUMMARY_SECONDS: Final = 60.0
+
+
+@frozen
+class Refusal:
+    """
+    @ivar outcome: C{None}: it is a stranger's, whom nobody else hears of.
+    """
+
+    status: int
+    why: str
+    extra: tuple[Header, ...] = ()
+    outcome: Outcome | None = Outcome.CALLER_PROTOCOL_ERROR
+
+
+class Admission:
+    """
+    @param wall_time: Unix seconds, which the proofs go by.
+    @ivar strangers: INVITEs that were turned away as such, by reason.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        settings: SipSettings,
+        clock: Callable[[], float],
+        wall_time: Callable[[], float],
+    ) -> None:
+        self.strangers: Counter[str] = Counter()
+        self._settings = settings
+        self._clock = clock
+        self._wall_time = wall_time
+        rate = settings.calls_per_second
+        self._rate = TokenBucket(rate, max(1.0, rate))
+        self._proofs = CallProofs(settings.call_secrets, settings.proof_seconds)
+        self._connectors = frozenset(map(_id_of, settings.voice_connectors))
+        self._numbers = frozenset(settings.numbers)
+        self._is_open = not settings.call_secrets and not settings.numbers
+        # Calls whose ACK is not here yet, and how many there are of one address.
+        self._waiting: dict[Leg, str] = {}
+        self._by_source: Counter[str] = Counter()
+        self._untold = 0
+        self._told_at = -_SUMMARY_SECONDS
+
+    @property
+    def waiting(self) -> int:
+        """Calls whose ACK is not here yet."""
+        return len(self._waiting)
+
+    def take(self, request: Request, host: str) -> CallerInfo | Refusal:
+        """
+        What is known of a call, or why it is none.
+
+        @param host: where it came from.
+        """
+        why = self._foreign(request)
+        if why:
+            return self._stranger(why, "voice_connector")
+        info = caller_info(request)
+        proof = ",".join(request.headers.getlist(HEADER)).strip()
+        if not self._is_open:
+            why = self._unproven(info, proof)
+            if why and info.called not in self._numbers:
+                return self._stranger(f"{HEADER}: {why}", "proof")
+            if why:
+                info, proof = _without_claims(info), ""
+        refusal = self._loop(request) or self._crowd(host)
+        if refusal is not None:
+            return refusal
+        if not self._is_open and proof:
+            self._proofs.use(proof, *_signed(info), self._wall_time())
+        return info
+
+    # -- calls whose ACK is awaited -------------------------------------------------
+
+    def begun(self, leg: Leg, host: str) -> None:
+        self._waiting[leg] = host
+        self._by_source[host] += 1
+
+    def acknowledged(self, leg: Leg) -> None:
+        """Or over; may be told again."""
+        host = self._waiting.pop(leg, None)
+        if host is not None:
+            self._by_source[host] -= 1
+            if not self._by_source[host]:
+                del self._by_source[host]
+
+    # -- why not ----------------------------------------------------------------------
+
+    def _foreign(self, request: Request) -> str:
+        """A filter of what AWS itself says; it proves nothing."""
+        if not self._connectors:
+            return ""
+        ids = [one.lower() for one in header_list(request, _FROM_HEADER)]
+        if not ids or not self._connectors.issuperset(ids):
+            return f"{_FROM_HEADER} is not one of CHIMEGW_VOICE_CONNECTORS"
+        targets = header_list(request, _TARGET_HEADER)
+        if not self._connectors.issuperset(map(_id_of, targets)):
+            return f"{_TARGET_HEADER} is not one of CHIMEGW_VOICE_CONNECTORS"
+        return ""
+
+    def _unproven(self, info: CallerInfo, proof: str) -> str:
+        if not self._settings.call_secrets:
+            return "there is no CHIMEGW_CALL_SECRET, and the number is not one of ours"
+        return self._proofs.fault(proof, *_signed(info), self._wall_time())
+
+    def _loop(self, request: Request) -> Refusal | None:
+        headers = request.headers
+        for name in ("Max-Forwards", _SMA_HOPS_HEADER):
+            # The call would go on from here, to the agent: one hop more.
+            if (headers.get(name) or "").strip() == "0":
+                return Refusal(483, f"{name} is used up")
+        hops = (headers.get(_HOP_HEADER) or "").strip()
+        if hops.isdecimal() and int(hops[:9]) > 1:
+            return Refusal(
+                482, f"{_HOP_HEADER} is {hops[:9]}: the call goes in a circle"
+            )
+        if request.uri.host.lower().endswith(_VOICE_CONNECTOR):
+            return Refusal(482, "the Voice Connector's route leads to itself")
+        return None
+
+    def _crowd(self, host: str) -> Refusal | None:
+        settings = self._settings
+        most, most_here = (
+            settings.unacknowledged_calls,
+            settings.unacknowledged_per_source,
+        )
+        if most and self.waiting >= most:
+            return self._full(f"unacknowledged_calls = {most} calls wait for their ACK")
+        if most_here and self._by_source[host] >= most_here:
+            return self._full(
+                f"unacknowledged_per_source = {most_here} calls of one address wait for"
+                " their ACK"
+            )
+        if not self._rate.take(self._clock()):
+            rate = settings.calls_per_second
+            return self._full(f"more than calls_per_second = {rate:g} new calls")
+        return None
+
+    def _full(self, why: str) -> Refusal:
+        status = self._settings.full_status
+        return Refusal(status, why, (("Retry-After", "1"),), Outcome.REFUSED)
+
+    def _stranger(self, why: str, reason: str) -> Refusal:
+        """A line for each would be the stranger's to write."""
+        self.strangers[reason] += 1
+        self._untold += 1
+        now = self._clock()
+        if now - self._told_at >= _SUMMARY_SECONDS:
+            self._log.warn(
+                "{count} INVITE were refused with 403, the last one: {why}",
+                count=self._untold,
+                why=why,
+            )
+            self._untold, self._told_at = 0, now
+        return Refusal(403, why, (), None)
+
+
+def _signed(info: CallerInfo) -> tuple[str, str, str]:
+    return info.stream_id, info.agent, info.carrier_call_id
+
+
+def _id_of(connector: str) -> str:
+    """A Voice Connector's id, of its ARN as well."""
+    return connector.strip().rpartition("/")[2].lower()
+
+
+def _without_claims(info: CallerInfo) -> CallerInfo:
+    """Nothing that a Lambda of ours would have said."""
+    kept = {
+        name: value
+        for name, value in info.parameters.items()
+        if name.lower() not in _OF_THE_LAMBDA
+    }
+    return evolve(info, stream_id="", agent="", parameters=kept)

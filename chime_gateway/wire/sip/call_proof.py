@@ -1,0 +1,118 @@
+"""
+C{X-Gw-Auth}: the proof that a call was sent by our own Lambda.
+
+The networks of a region are shared by all who have a Voice Connector there, so an
+address proves nothing, and a header that anybody may write neither.  The Lambda
+(L{chime_gateway.aws.sma.prove}) signs when it was, the transaction and the agent
+with a secret that both ends have::
+
+    X-Gw-Auth: v1.MILLISECONDS.SIGNATURE[.SIGNATURE]
+
+A signature is the HMAC-SHA-256 of L{signed_text}, in base64url without padding; two
+are of two secrets, while one takes the place of the other.  Which time it is is told
+from outside.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import re
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Final
+
+HEADER: Final = "X-Gw-Auth"
+
+#: Clocks of two machines may differ by so much.
+SKEW_SECONDS: Final = 60.0
+
+#: Used proofs that are remembered one by one: more than come in their time.
+MAX_USED: Final = 100_000
+
+_FORM: Final = re.compile(r"v1\.([0-9]{1,15})((?:\.[A-Za-z0-9_-]{43}){1,2})\Z")
+
+#: Longer than any that is well formed.
+_MAX_LENGTH: Final = 120
+
+
+def signed_text(milliseconds: str, transaction_id: str, agent: str) -> bytes:
+    """No part can be taken for another: a header's value holds no line end."""
+    text = "\n".join(("chimegw-call-v1", milliseconds, transaction_id, agent))
+    return text.encode("utf-8", "surrogateescape")
+
+
+def signature(secret: str, text: bytes) -> bytes:
+    digest = hmac.new(secret.encode(), text, hashlib.sha256).digest()
+    return base64.urlsafe_b64encode(digest).rstrip(b"=")
+
+
+class CallProofs:
+    """
+    Judges proofs, and remembers those that were used.
+
+    What is remembered is forgotten some day, and a clock may be set back then.  So
+    no proof is good any more that is as old as one that was forgotten.
+
+    @param secrets: each of them is good.
+    @param valid_seconds: from when it was signed.
+    """
+
+    def __init__(
+        self, secrets: Sequence[str], valid_seconds: float, most: int = MAX_USED
+    ) -> None:
+        self._secrets = tuple(secrets)
+        self._valid_seconds = valid_seconds
+        self._most = most
+        # Digest of what was signed -> the Call-ID that used it, and when it was signed.
+        self._used: OrderedDict[bytes, tuple[str, int]] = OrderedDict()
+        self._forgotten = 0
+
+    def __len__(self) -> int:
+        return len(self._used)
+
+    def fault(
+        self, proof: str, transaction_id: str, agent: str, call_id: str, now: float
+    ) -> str:
+        """
+        What is wrong with a proof; empty: nothing.
+
+        @param proof: the value of the header.
+        @param call_id: of the INVITE.  The same one may come again with its proof: by
+            another way, or because a proxy tries again what was refused.
+        @param now: Unix seconds.
+        """
+        found = _FORM.match(proof) if len(proof) <= _MAX_LENGTH else None
+        if found is None:
+            return "malformed" if proof else "missing"
+        text = signed_text(found[1], transaction_id, agent)
+        given = [part.encode() for part in found[2].split(".")[1:]]
+        wanted = [signature(secret, text) for secret in self._secrets]
+        # All are compared, whichever is right.
+        if not sum(hmac.compare_digest(a, b) for a in given for b in wanted):
+            return "not of our secret, or of another call"
+        signed = int(found[1])
+        age = now - signed / 1000
+        if age < -SKEW_SECONDS:
+            return "of the future: compare the clocks"
+        used = self._used.get(hashlib.sha256(text).digest())
+        if used is not None and used[0] != call_id:
+            return "used before"
+        is_forgotten = used is None and signed <= self._forgotten
+        return "expired" if age > self._valid_seconds or is_forgotten else ""
+
+    def use(
+        self, proof: str, transaction_id: str, agent: str, call_id: str, now: float
+    ) -> None:
+        """Of a proof without L{fault}: it is this call's from now on."""
+        signed = proof.split(".")[1]
+        text = signed_text(signed, transaction_id, agent)
+        self._used[hashlib.sha256(text).digest()] = (call_id, int(signed))
+        oldest = (now - self._valid_seconds) * 1000
+        while self._used:
+            _, first = next(iter(self._used.values()))
+            if first >= oldest and len(self._used) <= self._most:
+                break
+            self._used.popitem(last=False)
+            self._forgotten = max(self._forgotten, first)

@@ -1,0 +1,266 @@
+"""Whose INVITE becomes a call: ours, with a proof, and not too many at once."""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.logger import (
+    ILogObserver,
+    LogEvent,
+    formatEvent,
+    globalLogPublisher,
+)
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+
+from chime_gateway.aws.sma import prove
+from chime_gateway.errors import CallRefused
+from chime_gateway.outcomes import Ending, Outcome
+from tests.support.sip_peer import SDP, SipWorld
+
+SECRET = "0123456789abcdef"
+BEFORE = "the-one-before-it"
+VC = "abcdef1ghij2klmno3pqr4"
+ARN = f"arn:aws:chime:us-east-1:111122223333:vc/{VC}"
+OTHER_VC = "zyxwvu1ghij2klmno3pqr4"
+DIALLED = "+16185558387"
+DONE = Ending(Outcome.COMPLETED, "done")
+
+
+class Door(SipWorld):
+    """@ivar numbers: of the INVITEs, each of a call of its own."""
+
+    def __init__(self, **changes: Any) -> None:
+        super().__init__(**{"calls_per_second": 1000.0, **changes})
+        self.numbers = count()
+
+    def proof(
+        self, transaction: str = "t", agent: str = "", secret: str = SECRET
+    ) -> str:
+        return prove(secret, transaction, agent, self.carrier.context.wall_time())
+
+    def calls(self, call_id: str = "", **headers: str) -> int:
+        """
+        An INVITE with these headers.
+
+        @return: its last status.
+        """
+        number = next(self.numbers)
+        self.heard()
+        lines = "".join(
+            f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items()
+        )
+        self.invite(
+            headers=lines,
+            call_id=call_id or f"call-{number}",
+            branch=f"z9hG4bK-{number}",
+            from_tag=f"from-{number}",
+        )
+        return self.statuses()[-1]
+
+
+class ProofTests(SynchronousTestCase):
+    def test_without_a_secret_calls_are_as_before(self) -> None:
+        world = Door()
+        self.assertEqual(world.calls(X_Transaction_Id="t", X_Agent="sales"), 180)
+        self.assertEqual(world.leg.info.agent, "sales")
+        self.assertEqual(world.leg.info.stream_id, "t")
+
+    def test_with_one_who_has_no_proof_is_forbidden(self) -> None:
+        world = Door(call_secrets=(SECRET,))
+        proof = world.proof("t", "sales")
+        for headers in (
+            {},
+            {"X_Agent": "sales"},
+            {"X_Transaction_Id": "t", "X_Agent": "sales", "X_Gw_Auth": ""},
+            {"X_Transaction_Id": "t", "X_Agent": "other", "X_Gw_Auth": proof},
+            {"X_Transaction_Id": "u", "X_Agent": "sales", "X_Gw_Auth": proof},
+            {"X_Transaction_Id": "t", "X_Gw_Auth": proof},
+            {"X_Transaction_Id": "t", "X_Agent": "sales", "x_gw_auth": proof + "x"},
+        ):
+            self.assertEqual(world.calls(**headers), 403, headers)
+        self.assertEqual(world.ports.lent, [])
+        self.assertEqual(world.switchboard.legs, [])
+        self.assertEqual(world.carrier.dropped()["stranger_proof"], 7)
+        # What was shown to strangers was not used up by them.
+        said = {"X_Transaction_Id": "t", "X_Agent": "sales", "X_Gw_Auth": proof}
+        self.assertEqual(world.calls(**said), 180)
+        info = world.leg.info
+        self.assertEqual((info.agent, info.stream_id), ("sales", "t"))
+        self.assertNotIn("X-Gw-Auth", info.parameters)
+
+    def test_a_proof_is_of_one_call_and_of_a_time(self) -> None:
+        world = Door(call_secrets=(SECRET,))
+        said = {"X_Transaction_Id": "t", "X_Gw_Auth": world.proof()}
+        self.assertEqual(world.calls("one", **said), 180)
+        self.assertEqual(world.calls("another", **said), 403)
+        fresh = {"X_Transaction_Id": "t", "X_Gw_Auth": world.proof()}
+        world.advance(301, 1.0)
+        self.assertEqual(world.calls("late", **fresh), 403)
+
+    def test_the_same_call_may_come_again_with_it(self) -> None:
+        """Again by the network, by another way, and after it was refused for now."""
+        world = Door(call_secrets=(SECRET,))
+        said = {"X_Transaction_Id": "t", "X_Gw_Auth": world.proof()}
+        world.switchboard.raises = CallRefused("full")
+        self.assertEqual(world.calls("one", **said), 503)
+        world.switchboard.raises = None
+        self.assertEqual(world.calls("one", **said), 180)
+        headers = "".join(f"{k.replace('_', '-')}: {v}\r\n" for k, v in said.items())
+        changes: dict[str, Any] = {"call_id": "one", "from_tag": "from-1"}
+        changes["headers"] = headers
+        world.invite(branch="z9hG4bK-1", **changes)
+        self.assertEqual(world.statuses(), [180])
+        world.leg.answer()
+        tag = world.heard()[-1].to_tag
+        world.say(world.request("ACK", to_tag=tag, **changes))
+        again = world.asks("INVITE", tag, call_id="one", from_tag="from-1", body=SDP)
+        self.assertEqual(again.status, 200)
+
+    def test_a_refusal_for_the_moment_uses_up_nothing(self) -> None:
+        world = Door(call_secrets=(SECRET,), unacknowledged_calls=1)
+        first = {"X_Transaction_Id": "t", "X_Gw_Auth": world.proof()}
+        self.assertEqual(world.calls(**first), 180)
+        world.advance(1)
+        second = {"X_Transaction_Id": "t", "X_Gw_Auth": world.proof()}
+        self.assertEqual(world.calls("two", **second), 503)
+        world.leg.hang_up(DONE)
+        self.assertEqual(world.calls("on-the-next-route", **second), 180)
+
+    def test_while_a_secret_is_changed_either_end_may_be_first(self) -> None:
+        both = f"{SECRET},{BEFORE}"
+        for known, signed in (
+            ((BEFORE,), both),
+            ((SECRET,), both),
+            ((SECRET, BEFORE), BEFORE),
+            ((SECRET, BEFORE), SECRET),
+        ):
+            world = Door(call_secrets=known)
+            said = {"X_Transaction_Id": "t", "X_Gw_Auth": world.proof(secret=signed)}
+            self.assertEqual(world.calls("a", **said), 180)
+            self.assertEqual(world.calls("b", **said), 403)
+
+    def test_strangers_are_told_of_together(self) -> None:
+        world = Door(call_secrets=(SECRET,))
+        lines: list[str] = []
+
+        @implementer(ILogObserver)
+        def observe(event: LogEvent) -> None:
+            if event.get("log_source") is world.carrier.admission:
+                lines.append(formatEvent(event))
+
+        globalLogPublisher.addObserver(observe)
+        self.addCleanup(globalLogPublisher.removeObserver, observe)
+        for _ in range(100):
+            world.calls()
+        world.advance(60)
+        world.calls()
+        self.assertEqual(len(lines), 2)
+        self.assertIn("100 INVITE", lines[1])
+        # They take nobody's turn.
+        slow = Door(call_secrets=(SECRET,), calls_per_second=1.0)
+        for _ in range(50):
+            slow.calls()
+        said = {"X_Transaction_Id": "t", "X_Gw_Auth": slow.proof()}
+        self.assertEqual(slow.calls(**said), 180)
+
+
+class WhoseTests(SynchronousTestCase):
+    def test_other_voice_connectors_are_not_ours(self) -> None:
+        for ours in (VC, ARN):
+            world = Door(voice_connectors=(ours,))
+            for headers, status in (
+                ({"X_VoiceConnector_ID": VC}, 180),
+                ({"X_VoiceConnector_ID": VC, "X_Amzn_TargetArn": ARN}, 180),
+                ({}, 403),
+                ({"X_VoiceConnector_ID": ""}, 403),
+                ({"X_VoiceConnector_ID": OTHER_VC}, 403),
+                ({"X_VoiceConnector_ID": f"{VC}, {OTHER_VC}"}, 403),
+                ({"X_VoiceConnector_ID": VC, "x_voiceconnector_id": OTHER_VC}, 403),
+                (
+                    {
+                        "X_VoiceConnector_ID": VC,
+                        "X_Amzn_TargetArn": ARN.replace(VC, OTHER_VC),
+                    },
+                    403,
+                ),
+                ({"X_Amzn_TargetArn": ARN}, 403),
+            ):
+                self.assertEqual(world.calls(**headers), status, headers)
+
+    def test_a_number_of_ours_needs_no_lambda_and_has_no_claims(self) -> None:
+        for secrets in ((), (SECRET,)):
+            world = Door(call_secrets=secrets, numbers=(DIALLED,))
+            said = {
+                "X_Transaction_Id": "t",
+                "X_Agent": "sales",
+                "X_Context": "obey",
+                "X_VoiceConnector_ID": VC,
+            }
+            self.assertEqual(world.calls(**said), 180)
+            info = world.leg.info
+            self.assertEqual((info.agent, info.stream_id), ("", ""))
+            self.assertEqual(set(info.parameters), {"X-VoiceConnector-ID"})
+            elsewhere = Door(call_secrets=secrets, numbers=("+12065550100",))
+            self.assertEqual(elsewhere.calls(**said), 403)
+        said |= {"X_Gw_Auth": elsewhere.proof("t", "sales")}
+        self.assertEqual(elsewhere.calls(**said), 180)
+        self.assertEqual(elsewhere.leg.info.agent, "sales")
+
+
+class CrowdTests(SynchronousTestCase):
+    @settings(max_examples=8, deadline=None)
+    @given(st.data())
+    def test_sessions_that_nobody_acknowledges_have_a_bound(
+        self, data: st.DataObject
+    ) -> None:
+        """However calls come, end, and are acknowledged, from several addresses."""
+        world = Door(unacknowledged_calls=6, unacknowledged_per_source=3)
+        world.switchboard.answers = True
+        waiting: list[tuple[str, str, str, str]] = []
+        talking = 0
+        for number in range(40):
+            act = data.draw(st.sampled_from(("invite", "invite", "ack", "wait")))
+            if act == "invite":
+                host = data.draw(st.sampled_from(("198.51.100.7", "198.51.100.8")))
+                world.heard()
+                text = world.request(
+                    "INVITE",
+                    call_id=f"c{number}",
+                    branch=f"z9hG4bK{number}",
+                    from_tag=f"f{number}",
+                    body=SDP,
+                )
+                world.say(text, (host, 5060))
+                answer = [m for m in world.heard() if m.to_tag][-1]
+                here = sum(one[0] == host for one in waiting)
+                is_full = len(waiting) >= 6 or here >= 3
+                self.assertEqual(answer.status, 503 if is_full else 200)  # type: ignore[union-attr]
+                if not is_full:
+                    waiting.append((host, f"c{number}", f"f{number}", answer.to_tag))
+            elif act == "ack" and waiting:
+                at = data.draw(st.integers(0, len(waiting) - 1))
+                _, call_id, from_tag, tag = waiting.pop(at)
+                talking += 1
+                changes: dict[str, Any] = {"call_id": call_id, "from_tag": from_tag}
+                world.say(world.request("ACK", to_tag=tag, **changes))
+            elif act == "wait" and data.draw(st.booleans()):
+                world.advance(33, 1.0)  # nobody's ACK comes any more
+                waiting.clear()
+            self.assertEqual(world.carrier.counts()["unacknowledged"], len(waiting))
+        for leg in list(world.carrier._legs):
+            leg.hang_up(DONE)
+        world.advance(33, 1.0)
+        self.assertEqual(world.carrier.counts()["unacknowledged"], 0)
+        self.assertEqual(world.carrier.admission._by_source, {})
+
+    def test_calls_that_are_acknowledged_are_as_many_as_they_like(self) -> None:
+        world = Door(unacknowledged_calls=2, unacknowledged_per_source=1)
+        for number in range(30):
+            world.established(
+                call_id=f"c{number}", branch=f"z9hG4bK{number}", from_tag="theirs"
+            )
+        self.assertEqual(world.carrier.counts()["legs"], 30)

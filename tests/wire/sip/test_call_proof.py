@@ -1,0 +1,145 @@
+"""Proofs of whose call it is: as our Lambda signs them, and as strangers bend them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, rule
+from twisted.trial.unittest import SynchronousTestCase
+
+from chime_gateway.aws.sma import prove
+from chime_gateway.wire.sip.call_proof import SKEW_SECONDS, CallProofs
+
+SECRET = "0123456789abcdef"
+OTHER = "fedcba9876543210"
+NOW = 1_764_000_000.0
+VALID = 300.0
+
+#: What may stand in a header.
+values = st.text(st.characters(exclude_categories=("C", "Z")), max_size=40)
+
+
+class CallProofTests(SynchronousTestCase):
+    def fault(self, proof: str, **changes: str | float) -> str:
+        asked: dict[str, str | float] = {
+            "transaction_id": "t",
+            "agent": "a",
+            "call_id": "c",
+            "now": NOW,
+            **changes,
+        }
+        proofs = CallProofs([SECRET], VALID)
+        return proofs.fault(proof, **asked)  # type: ignore[arg-type]
+
+    @settings(max_examples=60)
+    @given(values, values, st.floats(-SKEW_SECONDS + 1, VALID - 1))
+    def test_what_the_lambda_signed_is_good(
+        self, transaction: str, agent: str, age: float
+    ) -> None:
+        for secret in (SECRET, f"{OTHER},{SECRET}", f"{SECRET},{OTHER}"):
+            proof = prove(secret, transaction, agent, NOW)
+            self.assertLess(len(proof), 120)
+            self.assertEqual(
+                self.fault(
+                    proof, transaction_id=transaction, agent=agent, now=NOW + age
+                ),
+                "",
+            )
+
+    @settings(max_examples=100)
+    @given(st.data())
+    def test_nothing_else_is(self, data: st.DataObject) -> None:
+        """Another call, secret or time, and every change of a character."""
+        proof = prove(SECRET, "t", "a", NOW)
+        for changes in (
+            {"transaction_id": data.draw(values.filter(lambda v: v != "t"))},
+            {"agent": data.draw(values.filter(lambda v: v != "a"))},
+            {"transaction_id": "t\na", "agent": ""},
+            {"now": NOW + VALID + data.draw(st.floats(0.01, 1e9))},
+            {"now": NOW - SKEW_SECONDS - data.draw(st.floats(0.01, 1e9))},
+        ):
+            self.assertNotEqual(self.fault(proof, **changes), "", changes)
+        at = data.draw(st.integers(0, len(proof) - 1))
+        other = data.draw(st.characters().filter(lambda c: c != proof[at]))
+        bent = proof[:at] + other + proof[at + 1 :]
+        cut = proof[: data.draw(st.integers(0, len(proof) - 1))]
+        foreign = prove(OTHER, "t", "a", NOW)
+        for wrong in (
+            bent,
+            cut,
+            foreign,
+            proof + "\n",
+            proof * 2,
+            data.draw(st.text()),
+        ):
+            self.assertNotEqual(self.fault(wrong), "", wrong)
+
+    def test_its_size_and_its_time_have_bounds(self) -> None:
+        for proof in ("v1." + "9" * 5000 + ".x", "v1.\u0661.x", "." * 10**6):
+            self.assertEqual(self.fault(proof), "malformed")
+        self.assertEqual(self.fault(""), "missing")
+
+
+class ProofMachine(RuleBasedStateMachine):
+    """
+    Proofs of several calls are shown by whoever has them, while the clock goes on,
+    and is set.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = NOW
+        self.proofs = CallProofs([SECRET], VALID, most=5)
+        self.signed: list[tuple[str, str]] = []
+        self.taken: dict[str, str] = {}
+        self.was_set_back = False
+
+    @rule(transaction=st.integers(0, 3))
+    def sign(self, transaction: int) -> None:
+        self.now += 0.01
+        self.signed.append(
+            (prove(SECRET, str(transaction), "", self.now), str(transaction))
+        )
+
+    @rule(seconds=st.sampled_from((0.0, 1.0, 100.0, VALID, 1000.0)))
+    def go_on(self, seconds: float) -> None:
+        self.now += seconds
+
+    @rule(seconds=st.sampled_from((1.0, 200.0, 1000.0)))
+    def set_back(self, seconds: float) -> None:
+        self.now -= seconds
+        self.was_set_back = True
+
+    @rule(which=st.integers(0, 50), call_id=st.sampled_from("abc"))
+    def show(self, which: int, call_id: str) -> None:
+        if not self.signed:
+            return
+        proof, transaction = self.signed[which % len(self.signed)]
+        fault = self.proofs.fault(proof, transaction, "", call_id, self.now)
+        if fault:
+            return
+        # Whatever the clock did: one proof, one call.
+        assert self.taken.setdefault(proof, call_id) == call_id, "used twice"
+        self.proofs.use(proof, transaction, "", call_id, self.now)
+        assert len(self.proofs) <= 5
+
+    @rule()
+    def call(self) -> None:
+        """A call of our own is let in, and so is a repetition of it."""
+        self.now += 0.01
+        proof = prove(SECRET, "own", "", self.now)
+        if self.was_set_back:
+            return  # it may have to wait until the clock is where it was
+        for _ in range(2):
+            assert self.proofs.fault(proof, "own", "", "own", self.now) == ""
+            self.proofs.use(proof, "own", "", "own", self.now)
+        assert self.proofs.fault(proof, "own", "", "other", self.now) == "used before"
+
+
+class ProofMachineTests(SynchronousTestCase):
+    def test_one_proof_is_one_call_whatever_the_clock_does(self) -> None:
+        machine: Any = ProofMachine.TestCase()
+        machine.settings = settings(max_examples=60, stateful_step_count=30)
+        machine.runTest()
