@@ -207,11 +207,12 @@ def _inner(lines: list[bytes]) -> _Part:
         if not text.strip():
             break
         if text[0] in " \t":
-            headers[name] = f"{headers.get(name, '')} {text.strip()}"
+            # Not more than is read of it: whoever folds often must not cost the square.
+            headers[name] = f"{headers.get(name, '')} {text.strip()}"[:_MAX_HEADER]
             continue
         name, _, value = text.partition(":")
         name = name.strip().lower()
-        headers.setdefault(name, value.strip())
+        headers.setdefault(name, value.strip()[:_MAX_HEADER])
     body = b"\n".join(lines[at + 1 :])
     # The line end before a boundary belongs to it.
     return _part(headers, body.removesuffix(b"\r"))

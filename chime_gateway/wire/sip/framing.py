@@ -18,7 +18,7 @@ from chime_gateway.wire.sip.parser import (
 
 _END: Final = b"\r\n\r\n"
 _LENGTH: Final = re.compile(
-    rb"^(?:content-length|l)[ \t]*:[ \t]*(.*?)[ \t]*\r?$", re.IGNORECASE | re.MULTILINE
+    rb"^(?:content-length|l)[ \t]*:(.*)$", re.IGNORECASE | re.MULTILINE
 )
 
 
@@ -33,6 +33,7 @@ class StreamFramer:
     def __init__(self) -> None:
         self._buffer = bytearray()
         self._searched = 0
+        self._size = 0
         self.pings = 0
 
     def feed(self, data: bytes) -> list[bytes]:
@@ -64,13 +65,26 @@ class StreamFramer:
 
     def _cut(self) -> bytes | None:
         buffer = self._buffer
-        end = buffer.find(b"\r\n\r\n", max(0, self._searched - 3))
+        # Read once for a message, in however many pieces it comes.
+        size = self._size = self._size or self._read_size()
+        if not size or len(buffer) < size:
+            return None
+        message = bytes(buffer[:size])
+        del buffer[:size]
+        self._searched = self._size = 0
+        return message
+
+    def _read_size(self) -> int:
+        """
+        @return: of the message that begins the buffer; 0: its headers go on.
+        """
+        buffer = self._buffer
+        end = buffer.find(_END, max(0, self._searched - 3))
         if end < 0:
             self._searched = len(buffer)
             if len(buffer) > MAX_HEAD_BYTES:
                 raise BadMessage("the headers have no end", 513)
-            return None
-        self._searched = end
+            return 0
         head = bytes(buffer[:end])
         if len(head) > MAX_HEAD_BYTES:
             raise BadMessage("the headers are too large", 513)
@@ -84,12 +98,7 @@ class StreamFramer:
             raise BadMessage(
                 "Content-Length is no number", 400, answerable(head + _END)
             )
-        size = end + 4 + int(text)
+        size = end + len(_END) + int(text)
         if size > MAX_MESSAGE_BYTES:
             raise BadMessage("the message is too large", 513, answerable(head + _END))
-        if len(buffer) < size:
-            return None
-        message = bytes(buffer[:size])
-        del buffer[:size]
-        self._searched = 0
-        return message
+        return size

@@ -11,13 +11,13 @@ comes out of bytes.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, TypeAlias
 from urllib.parse import unquote
 
 from attrs import define, evolve, frozen
-from sipmessage import URI, Address, Headers, MediaType
+from sipmessage import URI, Address, Headers, Parameters, grammar
 
 from chime_gateway.errors import RemoteProtocolError
 
@@ -28,11 +28,20 @@ DEFAULT_PORT: Final = 5060
 DEFAULT_TLS_PORT: Final = 5061
 
 Header: TypeAlias = tuple[str, str]
-_T = TypeVar("_T")
+
+#: Nobody's URI is longer; what is longer is put before no pattern.
+MAX_URI_CHARS: Final = 1024
+
+#: E.164 has 15 digits, and separators stand between them.
+MAX_NUMBER_CHARS: Final = 64
 
 _HOST: Final = r"([A-Za-z0-9][A-Za-z0-9._\-]*)(?=[:;?>\s,]|\Z)"
-_SCHEMES: Final = re.compile(r"(\A\s*|<\s*)(sips?:|tel:)([^;?>@\s]*)", re.IGNORECASE)
-_URI_HOST: Final = re.compile(rf"sips?:(?:[^@<>\s]*@)?{_HOST}", re.IGNORECASE)
+_URI_HOST: Final = re.compile(rf"sips?:(?:[^@<>\s]*@)?{_HOST}")
+
+#: A name in quotes, which some forget to escape in it, or words.
+_NAME: Final = re.compile(
+    r"""("(?:[^"\\]|\\.|"(?!\s*<))*"|[A-Za-z0-9\-.!%*_+`'~\s]*)\s*<""", re.DOTALL
+)
 
 _BEYOND_ASCII: Final = re.compile(r"[^\x00-\x7f]")
 
@@ -46,6 +55,10 @@ _SENT_BY: Final = re.compile(
     re.IGNORECASE,
 )
 _PARAMETER: Final = re.compile(rf"\s*{_TOKEN}\s*(?:=|\Z)")
+
+#: Of an address.  Whether they are all is asked of what it matched: to have it look
+#: for the end would have it try every way there.
+_PARAMETERS: Final = re.compile(f"(?:{grammar.SEMI}{grammar.GENERIC_PARAM})*")
 
 
 class BadMessage(RemoteProtocolError):
@@ -153,7 +166,7 @@ class Response(Message):
     phrase: str
 
 
-def parameter(owner: Address | Via | URI | MediaType, name: str) -> str | None:
+def parameter(owner: Address | Via | URI, name: str) -> str | None:
     """A parameter by its name, in any case; without a value it is empty."""
     for key, value in owner.parameters.items():
         if key.lower() == name:
@@ -174,34 +187,73 @@ def parse_address(text: str) -> Address:
         # Names should be quoted then, and often are not.
         name, bracket, rest = text.partition("<")
         text = _BEYOND_ASCII.sub("_", name) + bracket + rest
-    text = _SCHEMES.sub(_scheme, _without_uri_headers(text))
+    text = " ".join(text.split())
+    named = _NAME.match(text)
+    if named is None:
+        name = ""
+        uri_text = text.partition(";")[0].rstrip()
+        rest = text[len(uri_text) :]
+    else:
+        name = named[1].strip()
+        uri_text, bracket, rest = text[named.end() :].partition(">")
+        uri_text = uri_text.partition("?")[0]
+        if not bracket:
+            raise BadMessage("an address is malformed")
+    if name.startswith('"'):
+        name = re.sub(r"\\(.)", r"\1", name[1:-1])
     try:
-        address, host = _with_any_host(Address.parse, text, _URI_HOST)
-    except (ValueError, TypeError) as exc:
-        # C{sipmessage} raises one and the same each time: its traceback grows, and
-        # keeps what was parsed.
-        exc.__traceback__ = None
+        return Address(_uri(uri_text), name, _parameters(rest))
+    except (ValueError, TypeError):
         raise BadMessage("an address is malformed") from None
-    if host is None:
-        return address
-    return replace(address, uri=replace(address.uri, host=host))
 
 
 def parse_uri(text: str) -> URI:
     """
     @raise BadMessage: it is no sip, sips or tel URI.
     """
-    text = _SCHEMES.sub(_scheme, text)
     try:
-        uri, host = _with_any_host(URI.parse, text, _URI_HOST)
-    except (ValueError, TypeError) as exc:
-        exc.__traceback__ = None
+        uri = _uri(text)
+    except (ValueError, TypeError):
         raise BadMessage("a URI is malformed") from None
-    if host is not None:
-        uri = replace(uri, host=host)
     if uri.port is not None and not 0 < uri.port < 65536:
         raise BadMessage("a URI has no such port")
     return uri
+
+
+def _uri(text: str) -> URI:
+    """
+    C{sipmessage} knows no scheme in upper case, no escapes in a number, and no host
+    names that end in a digit or hold an underscore, which many do.
+
+    @raise ValueError: it is none; a C{TypeError}: it has a parameter C{self}.
+    """
+    if len(text) > MAX_URI_CHARS:
+        raise BadMessage("a URI is too long")
+    scheme, _, rest = text.partition(":")
+    scheme = scheme.lower()
+    if scheme == "tel":
+        number, semicolon, parameters = rest.partition(";")
+        number = unquote(number)
+        if len(number) > MAX_NUMBER_CHARS:
+            raise BadMessage("a number is too long")
+        return URI.parse(f"tel:{number}{semicolon}{parameters}")
+    text = f"{scheme}:{rest}"
+    try:
+        return URI.parse(text)
+    except ValueError:
+        found = _URI_HOST.match(text)
+        if found is None:
+            raise
+    start, end = found.span(1)
+    return replace(URI.parse(f"{text[:start]}host{text[end:]}"), host=found[1])
+
+
+def _parameters(text: str) -> Parameters:
+    """Of an address, with single spaces."""
+    found = _PARAMETERS.match(text)
+    if found is None or found.end() < len(text.rstrip()):
+        raise ValueError("no parameters")
+    return Parameters.parse(text)
 
 
 def parse_via(text: str) -> Via:
@@ -234,39 +286,6 @@ def _split_parameters(text: str) -> list[str]:
         raise BadMessage("a quote has no end")
     parts.append(text[start:])
     return parts
-
-
-def _scheme(found: re.Match[str]) -> str:
-    """C{sipmessage} knows none in upper case, and no escapes in a number."""
-    before, scheme, rest = found.groups()
-    scheme = scheme.lower()
-    return before + scheme + (unquote(rest) if scheme == "tel:" else rest)
-
-
-def _with_any_host(
-    parse: Callable[[str], _T], text: str, where: re.Pattern[str]
-) -> tuple[_T, str | None]:
-    """
-    C{sipmessage} knows no host names that end in a digit or hold an underscore,
-    which many do.
-
-    @return: what was parsed, and the host to put in, if it was such a one.
-    """
-    try:
-        return parse(text), None
-    except ValueError:
-        found = where.search(text)
-        if found is None:
-            raise
-        start, end = found.span(1)
-        return parse(text[:start] + "host" + text[end:]), found[1]
-
-
-def _without_uri_headers(text: str) -> str:
-    """C{sipmessage} knows no C{?header=value} at the end of a URI."""
-    if "?" not in text:
-        return text
-    return re.sub(r"(<[^>?]*)\?[^>]*(?=>)", r"\1", text)
 
 
 def split_list(value: str) -> list[str]:

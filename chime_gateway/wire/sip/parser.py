@@ -10,10 +10,11 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from sipmessage import URI, CSeq, Headers
+from sipmessage import URI, Headers
 from sipmessage.message import COMPACT_FORMS
 
 from chime_gateway.wire.sip.message import (
+    MAX_URI_CHARS,
     BadMessage,
     Request,
     Response,
@@ -42,6 +43,8 @@ _CALL_ID_LINE: Final = re.compile(
     rb"^(?:call-id|i)[ \t]*:[ \t]*([\x21-\x7e]{1,512})[ \t]*\r?$",
     re.IGNORECASE | re.MULTILINE,
 )
+#: RFC 3261 section 20.16; zeros may stand in front.
+_CSEQ: Final = re.compile(r"0*([0-9]{1,10})[ \t]+([A-Za-z0-9\-.!%*_+`'~]{1,32})\Z")
 _CONTROL: Final = re.compile(r"[\r\n\0]")
 
 
@@ -184,6 +187,8 @@ def _request(start: str, headers: Headers, body: bytes) -> Request:
 
 
 def _request_uri(text: str) -> URI:
+    if len(text) > MAX_URI_CHARS:
+        raise BadMessage("the URI is too long", 414)
     scheme = text.partition(":")[0].lower()
     if scheme not in ("sip", "sips", "tel"):
         is_scheme = re.match(r"[a-z][a-z0-9+\-.]*\Z", scheme)
@@ -216,11 +221,12 @@ def _common(headers: Headers) -> dict[str, object]:
         via = parse_via(split_list(headers["Via"])[0])
         from_address = parse_address(headers["From"])
         to_address = parse_address(headers["To"])
-        cseq = CSeq.parse(headers["CSeq"])
-    except (ValueError, TypeError, IndexError) as exc:
-        exc.__traceback__ = None
-        raise BadMessage("Via, From, To or CSeq is malformed") from None
-    if cseq.sequence > MAX_CSEQ:
+    except IndexError:
+        raise BadMessage("Via is empty") from None
+    cseq = _CSEQ.match(headers["CSeq"])
+    if cseq is None:
+        raise BadMessage("CSeq is malformed")
+    if int(cseq[1]) > MAX_CSEQ:
         raise BadMessage("CSeq is out of range")
     if via.port is not None and not 0 < via.port < 65536:
         raise BadMessage("Via has no such port")
@@ -234,6 +240,6 @@ def _common(headers: Headers) -> dict[str, object]:
         "to_address": to_address,
         "from_tag": parameter(from_address, "tag") or "",
         "to_tag": parameter(to_address, "tag") or "",
-        "cseq": cseq.sequence,
-        "cseq_method": cseq.method,
+        "cseq": int(cseq[1]),
+        "cseq_method": cseq[2],
     }

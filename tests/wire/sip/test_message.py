@@ -18,6 +18,7 @@ from chime_gateway.wire.sip.message import (
     header_list,
     parameter,
     parse_address,
+    parse_uri,
     parse_via,
     split_list,
 )
@@ -95,6 +96,30 @@ class ReadingTests(SynchronousTestCase):
     def test_a_parameter_named_like_pythons_is_a_parameter_refused(self) -> None:
         with self.assertRaises(BadMessage):
             parse_address("<sip:a@b>;self=1")
+
+    def test_a_name_may_hold_quotes_and_brackets(self) -> None:
+        for name, meant in (
+            ('"A"', "A"),
+            ('"a \\"b\\" <c>"', 'a "b" <c>'),
+            ('"a"b"', 'a"b'),
+            ("A. B", "A. B"),
+            ("", ""),
+        ):
+            for space in ("", " ", "\t "):
+                address = parse_address(f"{name}{space}<sip:x@pbx1;lr>;tag=1")
+                self.assertEqual((address.name, address.uri.host), (meant, "pbx1"))
+                self.assertEqual(parameter(address, "tag"), "1")
+
+    def test_what_is_longer_than_anybodys_is_refused(self) -> None:
+        self.assertEqual(parse_uri(f"TEL:+{'1' * 63};x=1").user, f"+{'1' * 63}")
+        for text in (f"tel:{'1' * 65}", f"tel:{'%31' * 65}", f"sip:{'a' * 1024}@b"):
+            with self.assertRaises(BadMessage):
+                parse_uri(text)
+            with self.assertRaises(BadMessage):
+                parse_address(f"<{text}>")
+        with self.assertRaises(BadMessage) as caught:
+            request(OPTIONS.replace(b"sip:desk", b"sip:" + b"a" * 1024, 1))
+        self.assertEqual(caught.exception.status, 414)
 
     def test_several_vias_in_one_header_are_several(self) -> None:
         data = OPTIONS.replace(
