@@ -110,6 +110,13 @@ class Transfers(Protocol):
         """The Deferred fails with L{chime_gateway.errors.TransferFailed}."""
 
 
+class Destinations(Protocol):
+    """Where calls may be sent, and how many of them."""
+
+    def take(self, address: str) -> str:
+        """One more is to be sent there; why it is not, or an empty text."""
+
+
 class LegEvents(Protocol):
     """What a leg reports."""
 

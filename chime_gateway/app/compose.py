@@ -141,8 +141,10 @@ class Composition:
             agents_fault=self.agents.health.fault,
             shown=self.kept.guard.guard_record,
             shortage=shortage,
+            transfer=settings.transfer,
         )
         metrics.calls = self.calls.calls
+        metrics.destinations = self.calls.destinations
         if self.aws is not None and settings.aws.sip_media_application_id:
             self._join_application(self.aws)
         if settings.sip.listen:
@@ -216,6 +218,7 @@ class Composition:
             wall_time=time.time,
             batch=self._batch,
             transfers=self.control,
+            destinations=self.calls.destinations,
         )
         self._metrics.sip = self.sip
         self._metrics.carriers.add(self.sip.traits.name)

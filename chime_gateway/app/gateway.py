@@ -223,6 +223,7 @@ class GatewayService(MultiService):
             )
             return
         self.calls.roster = roster_of(settings)
+        self.calls.destinations.settings = settings.transfer
         self.composition.agents.health.forget_profiles()
         self._log.info(
             "agents and routes were read again", agents=list(settings.agents)

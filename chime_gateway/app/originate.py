@@ -54,11 +54,17 @@ class Originator:
             return self._by_trunk(to, agent, parameters)
         return await self._by_application(to, agent, parameters)
 
+    def _bound(self, to: str) -> None:
+        why = self._calls.destinations.take(to)
+        if why:
+            raise NoWayOut(why)
+
     def _by_trunk(
         self, to: str, agent: str, parameters: Mapping[str, str]
     ) -> dict[str, Any]:
         if self.sip is None:
             raise NoWayOut("there is no SIP (CHIMEGW_SIP_LISTEN)")
+        self._bound(to)
         leg = self.sip.dial(to, agent, parameters)
         call_id = next(
             (
@@ -81,6 +87,7 @@ class Originator:
         why = self._calls.refusal()
         if why is not None:
             raise CallRefused(why)
+        self._bound(to)
         # Both come back as headers of the call.
         arguments = {"agent": agent}
         if parameters:

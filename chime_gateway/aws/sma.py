@@ -17,8 +17,9 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 #: An action list may be so long, a Pause so many milliseconds.
 MAX_ACTIONS = 10
@@ -54,8 +55,8 @@ _NUMBER = re.compile(r"\+[1-9][0-9]{1,14}\Z")
 _USER_PART = re.compile(r"[^a-zA-Z0-9&=+$/%\-_!~*().]")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z", re.IGNORECASE)
 _QUEUE = re.compile(
-    r"https://[\w.-]+\.(amazonaws\.com|amazonaws\.com\.cn|api\.aws)/"
-    r"|http://(127\.0\.0\.1|localhost):"
+    r"https://sqs[\w.-]*\.(amazonaws\.com|amazonaws\.com\.cn|api\.aws)/"
+    r"|http://(127\.0\.0\.1|localhost)[:/]"
 )
 _S3_AUDIO = re.compile(r"s3://([^/]+)/(.+)\Z")
 
@@ -77,6 +78,25 @@ class Settings(NamedTuple):
     ready_url: str = ""
     mode: str = "bridge"
     call_secret: str = ""
+    transfer_allow: str = ""
+    events_queue: str = ""
+
+    @property
+    def allowed(self) -> list[str]:
+        """What destinations begin with; see L{destination_fault}."""
+        entries = (entry.strip() for entry in self.transfer_allow.split(","))
+        return [entry for entry in entries if entry]
+
+    def is_our_queue(self, url: str) -> bool:
+        """
+        Whether reports may go there: C{EVENTS_QUEUE} is a queue, or, ending in C{-},
+        what the names of the gateways' queues begin with.
+        """
+        ours = self.events_queue
+        if not ours.endswith("-"):
+            return bool(ours) and url == ours
+        name = url.removeprefix(ours)
+        return name != url and re.fullmatch(r"[A-Za-z0-9_-]{1,80}", name) is not None
 
 
 class Decision(NamedTuple):
@@ -120,6 +140,16 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         raise ValueError(
             "CALL_SECRET is one text of 16 characters or more, or two with a comma"
         )
+    for entry in settings.allowed:
+        if not is_destination_prefix(entry):
+            raise ValueError(f"TRANSFER_ALLOW has {entry[:80]!r}: it is +49 or sip:..")
+    why = settings.fallback_number and destination_fault(
+        settings.fallback_number, settings.allowed
+    )
+    if why:
+        raise ValueError(f"FALLBACK_NUMBER: {why} (TRANSFER_ALLOW)")
+    if settings.events_queue and not _QUEUE.match(settings.events_queue):
+        raise ValueError(f"EVENTS_QUEUE is no queue: {settings.events_queue[:80]!r}")
     return settings
 
 
@@ -167,8 +197,180 @@ def _user_part(text: str) -> str:
     return _USER_PART.sub("", text)[:36] or "agent"
 
 
+def _extension(uri: str) -> str:
+    return _user_part(uri.removeprefix("sip:").partition("@")[0])
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _text(value: object) -> str:
+    """What is no text where one belongs is as if it were not there."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)[:20]
+    return value if isinstance(value, str) else ""
+
+
+def _texts(value: object) -> dict[str, str]:
+    return {name: _text(one) for name, one in _mapping(value).items()}
+
+
+def _whole(text: str, otherwise: int = 0) -> int:
+    is_whole = text.isascii() and text.isdecimal() and len(text) <= 15
+    return int(text) if is_whole else otherwise
+
+
+def _leg(value: object) -> dict[str, Any]:
+    headers = _texts(_mapping(value).get("SipHeaders"))
+    return {**_texts(value), "SipHeaders": headers}
+
+
+# -- the same in both files ------------------------------------------------------
+
+#: Numbers that cost whoever calls them more than the call, as ITU-T E.164 and the
+#: numbering plans have them: shared-revenue, premium and personal numbers,
+#: international networks and satellites.  No list is whole; a list of one's own
+#: countries is.
+PREMIUM = re.compile(
+    r"\+(?:979|87[08]|88[1-3]"
+    r"|1(?:900|[2-9][0-9]{2}976)"
+    r"|780[39]|20900|2786[2-9]|3090[019]|3190[069]|3290"
+    r"|3389|34(?:80[367]|905)|351(?:60|76[0-2])|358[67]00|35990"
+    r"|369[01]|37190|372900|380900|381900|38560|38690|39(?:89|199|178|16[46])"
+    r"|4090[0369]|4190[016]|420(?:90[069]|976)|421900|43(?:90[01]|93[019])"
+    r"|44(?:9|87[1-3]|70)|4590|46(?:900|939|944)|4782|4870"
+    r"|49(?:900|190|137)|52900|550?900|61190|64900|651900"
+    r"|661900|81990|8260|852900|88620[49]|90900|97219)"
+)
+
+#: The same as they are dialled within a country, as far as that tells.
+_LOCAL_PREMIUM = re.compile(r"(?:1?900[0-9]{7}|976[0-9]{4})\Z|0(?:900|190|137)")
+
+#: What is dialled before a country code.
+_ABROAD = ("0011", "011", "010", "00")
+
+#: Fewer digits are an extension's or a short code's.
+_EXTENSION_DIGITS = 6
+
+_SEPARATORS = str.maketrans("", "", " -.()/\u00a0\u2010\u2011")
+_DIGITS = re.compile(r"\+?[0-9*#]+(?:\+[0-9]+)?\Z")
+_CONTEXT = re.compile(r";phone-context=(\+[0-9().-]+)", re.IGNORECASE)
+_SIP = re.compile(r"(sips?):([^@]*)(?:@(.*))?\Z", re.IGNORECASE | re.DOTALL)
+_TEL = re.compile(r"tel:", re.IGNORECASE)
+_HOST = re.compile(
+    r"([^;?]*?)(?:;(?:transport|user)=[a-z]+)*\Z", re.IGNORECASE | re.DOTALL
+)
+_ENTRY = re.compile(
+    r"\+|(?:tel:)?\+?[0-9]{1,15}|sips?:[^\s@;?:,]*(?:@[^\s@;?,]+)?", re.IGNORECASE
+)
+_LONGEST_ADDRESS = 300
+
+
+def is_destination_prefix(text: str) -> bool:
+    """Whether it can stand in a list of what is allowed."""
+    return _ENTRY.fullmatch(text) is not None
+
+
+def destination_fault(address: str, allow: Sequence[str]) -> str:
+    """
+    Why no call is sent there; empty: it may be.
+
+    @param address: a number, however it is written, or a C{sip}, C{sips} or C{tel}
+        URI.
+    @param allow: what addresses begin with (C{+49}, C{sip:}, C{sip:1}), or who they
+        are (C{sip:office@pbx.example}, C{sip:@pbx.example}: everybody there); empty:
+        all but premium rates.  Those have to be named (C{+1900}).
+    """
+    if len(address) > _LONGEST_ADDRESS:
+        return "the address is too long"
+    uri = _SIP.match(address)
+    user = uri[2] if uri else _TEL.sub("", address, count=1)
+    readings = _readings(user)
+    covering = [entry for entry in allow if _covers(entry, address, readings)]
+    if any(PREMIUM.match(n) or _LOCAL_PREMIUM.match(n) for n in readings):
+        if not any(_names_premium(entry) for entry in covering):
+            return "a premium rate is not called unless the list names it"
+    elif allow and not covering:
+        return "the list of allowed destinations does not have it"
+    return ""
+
+
+def _names_premium(entry: str) -> bool:
+    uri = _SIP.match(entry)
+    numbers = _readings(uri[2] if uri else _TEL.sub("", entry, count=1))
+    return any(PREMIUM.match(n) or _LOCAL_PREMIUM.match(n) for n in numbers)
+
+
+def _readings(user: str) -> list[str]:
+    """
+    The numbers that a network may take it for, the likeliest first; none if it is
+    a name.
+    """
+    context = _CONTEXT.search(unquote(user))
+    digits = unquote(user.partition(":")[0]).partition(";")[0].translate(_SEPARATORS)
+    if not _DIGITS.match(digits):
+        return []
+    found = []
+    # Behind the code of a service (*67, *31#) there may be another number.
+    for part in re.split(r"[*#]|(?=\+)", digits):
+        found += _abroad(part)
+        if "*" in digits or "#" in digits:
+            found += _abroad(part[2:])
+    if context is not None:
+        found.append(context[1].translate(_SEPARATORS) + digits.lstrip("+"))
+    return found or [digits]
+
+
+def _abroad(digits: str) -> list[str]:
+    if not digits:
+        return []
+    if digits.startswith("+"):
+        return [digits]
+    found = [f"+{digits[len(p) :]}" for p in _ABROAD if digits.startswith(p)]
+    if not found and len(digits) >= 10:
+        # Some trunks take the plus for granted.
+        return [digits, f"+{digits}"]
+    return [*found, digits]
+
+
+def _covers(entry: str, address: str, readings: Sequence[str]) -> bool:
+    uri, named = _SIP.match(address), _SIP.match(entry)
+    if named is None:
+        prefix = _TEL.sub("", entry, count=1)
+        if uri is not None and uri[3] is not None:
+            return False  # that host is anybody's
+        return bool(readings) and readings[0].startswith(prefix)
+    if uri is None or (named[1].lower() == "sips" != uri[1].lower()):
+        return False
+    if named[3] is not None:
+        host = None if uri[3] is None else _HOST.match(uri[3])
+        return (
+            host is not None
+            and _is_host(host[1], named[3])
+            and named[2] in ("", uri[2])
+        )
+    if named[2]:
+        return (readings[0] if readings else unquote(uri[2])).startswith(named[2])
+    # All of them, but telephone numbers, which other entries are for.
+    return not readings or (
+        readings[0].isdecimal() and len(readings[0]) <= _EXTENSION_DIGITS
+    )
+
+
+def _is_host(given: str, allowed: str) -> bool:
+    given, allowed = given.lower(), allowed.lower()
+    if given == allowed:
+        return True
+    host, colon, port = given.rpartition(":")
+    return bool(colon) and host == allowed and port.isdecimal()
+
+
+# -- until here ------------------------------------------------------------------
+
+
 def decide(
-    event: Mapping[str, Any],
+    event: object,
     settings: Settings,
     is_ready: Callable[[str], bool] = lambda url: True,
     now: float = 0.0,
@@ -176,12 +378,13 @@ def decide(
     """
     What to do next.  The same event has the same answer: it may come twice.
 
-    @param event: as the application sends it.
+    @param event: as the application sends it; what is not as it should be is passed
+        over.
     @param is_ready: asked for a readiness page, where one is configured.
     @param now: Unix seconds, for the proof of a call that is bridged.
     """
-    call = _Call(event, settings, is_ready, now)
-    answer = _ANSWERS.get(str(event.get("InvocationEventType")), _Call.unknown)
+    call = _Call(_mapping(event), settings, is_ready, now)
+    answer = _ANSWERS.get(_text(call.event.get("InvocationEventType")), _Call.unknown)
     return Decision(answer(call), call.attributes, call.reports)
 
 
@@ -195,19 +398,18 @@ class _Call:
         is_ready: Callable[[str], bool],
         now: float,
     ) -> None:
-        details = event.get("CallDetails") or {}
+        details = _mapping(event.get("CallDetails"))
         self.event = event
         self.settings = settings
         self.is_ready = is_ready
         self.now = now
-        self.transaction_id = str(details.get("TransactionId") or "")
-        self.data: Mapping[str, Any] = event.get("ActionData") or {}
-        self.parameters: Mapping[str, Any] = self.data.get("Parameters") or {}
-        self.attributes: dict[str, str] = {
-            str(name): str(value)
-            for name, value in (details.get("TransactionAttributes") or {}).items()
-        }
-        self.legs: list[Mapping[str, Any]] = details.get("Participants") or []
+        self.transaction_id = _text(details.get("TransactionId"))
+        self.data = _mapping(event.get("ActionData"))
+        self.parameters = _mapping(self.data.get("Parameters"))
+        self.arguments = _texts(self.parameters.get("Arguments"))
+        self.attributes = _texts(details.get("TransactionAttributes"))
+        legs = details.get("Participants")
+        self.legs = [_leg(leg) for leg in legs] if isinstance(legs, list) else []
         self.reports: list[dict[str, str]] = []
 
     # -- what is known -----------------------------------------------------------
@@ -220,7 +422,7 @@ class _Call:
         """The latest leg of that tag; there may have been another before."""
         found: Mapping[str, Any] = {}
         for leg in self.legs:
-            if str(leg.get("ParticipantTag", "")).upper() == tag:
+            if leg.get("ParticipantTag", "").upper() == tag:
                 found = leg
         return found
 
@@ -235,10 +437,15 @@ class _Call:
         return {"CallId": call_id} if call_id else {"ParticipantTag": "LEG-A"}
 
     def header(self, name: str) -> str:
-        for key, value in (self.caller.get("SipHeaders") or {}).items():
+        for key, value in _texts(self.caller.get("SipHeaders")).items():
             if key.lower() == name.lower():
-                return str(value)
+                return value
         return ""
+
+    @property
+    def kind(self) -> str:
+        """Of the action that the event is about."""
+        return _text(self.data.get("Type"))
 
     @property
     def is_bridged(self) -> bool:
@@ -248,7 +455,7 @@ class _Call:
 
     def new_inbound(self) -> list[Action]:
         caller = self.caller
-        numbers = {str(caller.get(key, "")) for key in ("From", "To")}
+        numbers = {caller.get(key, "") for key in ("From", "To")}
         if self.header(HOP_HEADER) or (len(numbers) == 1 and numbers != {""}):
             _log(self, "refused: the call goes in a circle")
             self.attributes["state"] = "ended"
@@ -265,13 +472,12 @@ class _Call:
         self.keep_arguments()
 
     def keep_arguments(self) -> None:
-        arguments = self.parameters.get("Arguments") or {}
         for name in ("agent", "context"):
-            if arguments.get(name):
-                self.attributes[name] = str(arguments[name])[:MAX_HEADER]
+            if self.arguments.get(name):
+                self.attributes[name] = self.arguments[name][:MAX_HEADER]
 
     def succeeded(self) -> list[Action] | None:
-        kind = self.data.get("Type")
+        kind = self.kind
         state = self.state
         if kind == "CallAndBridge":
             self.attributes["state"] = "bridged"
@@ -295,7 +501,7 @@ class _Call:
         return []
 
     def failed(self) -> list[Action] | None:
-        kind = self.data.get("Type")
+        kind = self.kind
         why = f"{self.fault('ErrorType')}: {self.fault('ErrorMessage')}"
         _log(self, f"{kind} failed: {why}")
         if self.state == "talking":
@@ -325,18 +531,18 @@ class _Call:
         return [] if self.state in ("bridged", "transferred") else self.bridge()
 
     def interrupted(self) -> None:
-        if self.data.get("Type") == "PlayAudio":
+        if self.kind == "PlayAudio":
             self.played("interrupted")
 
     def hung_up(self) -> list[Action] | None:
-        gone = self.parameters.get("CallId")
+        gone = _text(self.parameters.get("CallId"))
         if gone and gone == self.attributes.get("left"):
             # Our own doing: that leg makes room for another.
             return self.forward() if self.state == "handing_over" else None
         self.report("hangup")
         self.attributes["state"] = "ended"
-        tag = self.parameters.get("ParticipantTag")
-        return [
+        tag = _text(self.parameters.get("ParticipantTag"))
+        connected = [
             self.hang_up({"CallId": leg["CallId"]})
             for leg in self.legs
             if leg.get("Status") == "Connected"
@@ -344,21 +550,25 @@ class _Call:
             and leg.get("CallId") != gone
             and (gone or leg.get("ParticipantTag") != tag)
         ]
+        return connected[:MAX_ACTIONS]
 
     def update_requested(self) -> list[Action] | None:
-        arguments = self.parameters.get("Arguments") or {}
-        wanted = str(arguments.get("Action", "")).lower()
-        if arguments.get("Events"):
-            self.attributes["events"] = str(arguments["Events"])
+        arguments = self.arguments
+        wanted = arguments.get("Action", "").lower()
+        queue = arguments.get("Events", "")
+        if self.settings.is_our_queue(queue):
+            self.attributes["events"] = queue
+        elif queue:
+            _log(self, "reports are wanted where EVENTS_QUEUE is not")
         if wanted == "hangup":
             self.attributes["state"] = "ended"
             return self.hang_up_all()
         if wanted == "apologise":
             return self.apologise()
         if wanted == "transfer":
-            return self.transfer(str(arguments.get("Target", "")))
+            return self.transfer(arguments.get("Target", ""))
         if wanted == "say" and arguments.get("Text"):
-            return [self.words(str(arguments["Text"]))]
+            return [self.words(arguments["Text"])]
         if wanted in ("play", "clear") and self.state in _AWAY:
             return None  # the agent's words are for nobody now
         if wanted == "play" and arguments.get("Keys") and arguments.get("Bucket"):
@@ -384,14 +594,14 @@ class _Call:
 
     def fault(self, name: str) -> str:
         """Where the error stands differs from event to event."""
-        return str(self.data.get(name) or self.event.get(name) or "")
+        return _text(self.data.get(name)) or _text(self.event.get(name))
 
     # -- bringing caller and agent together ----------------------------------------
 
     def ring(self) -> list[Action]:
         """Let it ring until the gateway takes calls, then connect."""
         url = self.settings.ready_url
-        waited = int(self.attributes.get("rung", "0"))
+        waited = _whole(self.attributes.get("rung", ""))
         if url and waited < MAX_RINGING_MS and not self.is_ready(url):
             self.attributes["rung"] = str(waited + POLL_MS)
             return [self.pause(POLL_MS)]
@@ -418,7 +628,7 @@ class _Call:
 
     @property
     def attempt(self) -> int:
-        return int(self.attributes.get("attempt", "0"))
+        return _whole(self.attributes.get("attempt", ""))
 
     def bridge(self) -> list[Action]:
         """The first way that was not tried yet, or an apology."""
@@ -436,10 +646,10 @@ class _Call:
         return [self.bridge_to(*ways[self.attempt])]
 
     def bridge_to(self, kind: str, where: str, uri: str = "") -> Action:
-        caller_id = str(self.caller.get("From", ""))
+        caller_id = self.caller.get("From", "")
         if not _NUMBER.match(caller_id) or "owned" in self.attributes:
             # Anonymous, or not allowed: show a number of this account.
-            caller_id = self.settings.caller_id_number or str(self.caller.get("To", ""))
+            caller_id = self.settings.caller_id_number or self.caller.get("To", "")
         parameters: dict[str, Any] = {
             "CallTimeoutSeconds": BRIDGE_SECONDS,
             "CallerIdNumber": caller_id,
@@ -458,18 +668,18 @@ class _Call:
         return {"Type": "CallAndBridge", "Parameters": parameters}
 
     def called_user(self) -> str:
-        dialled = str(self.caller.get("To", ""))
+        dialled = self.caller.get("To", "")
         if self.settings.mode == "kinesis":
             return source_uri(self.transaction_id, dialled)
         return _user_part(dialled)
 
     def headers(self) -> dict[str, str]:
-        is_outbound = str(self.caller.get("Direction", "")).lower() == "outbound"
+        is_outbound = self.caller.get("Direction", "").lower() == "outbound"
         headers = {
             "X-Transaction-Id": self.transaction_id,
-            "X-Leg-A-Call-Id": str(self.caller.get("CallId", "")),
-            "X-Dialed-Number": str(self.caller.get("To", "")),
-            "X-Caller-Number": str(self.caller.get("From", "")),
+            "X-Leg-A-Call-Id": self.caller.get("CallId", ""),
+            "X-Dialed-Number": self.caller.get("To", ""),
+            "X-Caller-Number": self.caller.get("From", ""),
             "X-Direction": "outbound" if is_outbound else "inbound",
             "X-Agent": self.attributes.get("agent", ""),
             "X-Context": self.attributes.get("context", ""),
@@ -501,8 +711,9 @@ class _Call:
     # -- handing the caller on -----------------------------------------------------
 
     def transfer(self, target: str) -> list[Action] | None:
-        if not _NUMBER.match(target) and not target.startswith("sip:"):
-            _log(self, "a transfer to what is no number")
+        why = self.destination_fault(target)
+        if why:
+            _log(self, f"a transfer is refused: {why}")
             self.report("transfer_failed")
             return None
         self.attributes["target"] = target
@@ -510,9 +721,20 @@ class _Call:
         if agent.get("Status") == "Connected" and agent.get("CallId"):
             # The agent's leg first; its HANGUP brings the caller to the target.
             self.attributes["state"] = "handing_over"
-            self.attributes["left"] = str(agent["CallId"])
+            self.attributes["left"] = agent["CallId"]
             return [self.hang_up({"CallId": agent["CallId"]})]
         return self.forward()
+
+    def destination_fault(self, target: str) -> str:
+        """Why nobody is sent there; empty: it may be."""
+        allowed = self.settings.allowed
+        if target.startswith("sip:"):
+            # The Voice Connector is told the user alone, and that cleaned.
+            user = f"sip:{_extension(target)}"
+            return destination_fault(target, allowed) or destination_fault(user, ())
+        if not _NUMBER.match(target):
+            return "it is no number"
+        return destination_fault(target, allowed)
 
     def forward(self) -> list[Action]:
         self.attributes["state"] = "transferring"
@@ -522,8 +744,7 @@ class _Call:
                 self.settings.fallback_voice_connector_arn
                 or self.settings.voice_connector_arn
             )
-            user = _user_part(target.removeprefix("sip:").partition("@")[0])
-            return [self.bridge_to("AWS", arn, user)]
+            return [self.bridge_to("AWS", arn, _extension(target))]
         return [self.bridge_to("PSTN", target)]
 
     # -- the agent's voice, in kinesis mode ------------------------------------------
@@ -532,16 +753,16 @@ class _Call:
     def queue(self) -> list[str]:
         return self.attributes.get("queue", "").split()
 
-    def queue_up(self, arguments: Mapping[str, Any]) -> list[Action] | None:
+    def queue_up(self, arguments: Mapping[str, str]) -> list[Action] | None:
         epoch, current = self.epochs(arguments)
         if epoch < current:
             return None  # said before an interruption, delivered after it
         queue = self.queue if epoch == current else []
         busy = bool(self.attributes.get("playing")) and epoch == current
         self.attributes["epoch"] = str(epoch)
-        self.attributes["bucket"] = str(arguments["Bucket"])
+        self.attributes["bucket"] = arguments["Bucket"]
         known = {*queue, self.attributes.get("playing", "")}
-        queue += [key for key in str(arguments["Keys"]).split() if key not in known]
+        queue += [key for key in arguments["Keys"].split() if key not in known]
         self.attributes["queue"] = " ".join(queue[:MAX_QUEUE])
         # An answer with actions would cut short what is being played, or stand
         # behind a bridge that is being made.
@@ -559,7 +780,7 @@ class _Call:
         self.report("playing", key)
         return [self.audio(self.attributes.get("bucket", ""), key)]
 
-    def clear(self, arguments: Mapping[str, Any]) -> list[Action] | None:
+    def clear(self, arguments: Mapping[str, str]) -> list[Action] | None:
         epoch, current = self.epochs(arguments)
         if epoch <= current and self.attributes.get("epoch"):
             return None
@@ -570,14 +791,13 @@ class _Call:
         # Whatever is answered interrupts the audio that plays.
         return [self.pause(100)] if self.is_bridged else [self.pause()] * MAX_ACTIONS
 
-    def epochs(self, arguments: Mapping[str, Any]) -> tuple[int, int]:
-        told = str(arguments.get("Epoch", "0"))
-        current = int(self.attributes.get("epoch") or "0")
-        return int(told) if told.isdecimal() else current, current
+    def epochs(self, arguments: Mapping[str, str]) -> tuple[int, int]:
+        current = _whole(self.attributes.get("epoch", ""))
+        return _whole(arguments.get("Epoch", "0"), current), current
 
     def played(self, how: str) -> None:
-        source = self.parameters.get("AudioSource") or {}
-        key = str(source.get("Key") or self.attributes.get("playing", ""))
+        source = _mapping(self.parameters.get("AudioSource"))
+        key = _text(source.get("Key")) or self.attributes.get("playing", "")
         self.report(how, key)
 
     def report(self, what: str, key: str = "") -> None:
@@ -607,11 +827,12 @@ class _Call:
         return {"Type": "Hangup", "Parameters": {"SipResponseCode": code, **leg}}
 
     def hang_up_all(self) -> list[Action]:
-        return [
+        legs = [
             self.hang_up({"CallId": leg["CallId"]})
             for leg in self.legs
             if leg.get("Status") != "Disconnected" and leg.get("CallId")
-        ] or [self.hang_up({"ParticipantTag": "LEG-A"})]
+        ]
+        return legs[:MAX_ACTIONS] or [self.hang_up({"ParticipantTag": "LEG-A"})]
 
 
 _ANSWERS: dict[str, Callable[[_Call], list[Action] | None]] = {
@@ -638,7 +859,7 @@ def _log(call: _Call, text: str) -> None:
 # -- the function itself ---------------------------------------------------------
 
 
-def handler(event: Mapping[str, Any], context: object = None) -> dict[str, Any]:
+def handler(event: object, context: object = None) -> dict[str, Any]:
     """
     Called by AWS Lambda.
 
@@ -647,15 +868,17 @@ def handler(event: Mapping[str, Any], context: object = None) -> dict[str, Any]:
     return answer(event, os.environ)
 
 
-def answer(event: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:
+def answer(event: object, environ: Mapping[str, str]) -> dict[str, Any]:
     """
     Decide, tell the gateway, and put it into the form that is expected.
 
     @raise ValueError: the environment cannot work.
     """
-    decision = decide(event, read_settings(environ), gateway_is_ready, time.time())
+    settings = read_settings(environ)
+    decision = decide(event, settings, gateway_is_ready, time.time())
     queue = decision.attributes.get("events", "")
-    for report in decision.reports if queue else ():
+    # It may have been kept by a function that had other settings.
+    for report in decision.reports if settings.is_our_queue(queue) else ():
         try:
             send_report(queue, report, environ)
         except OSError as exc:
@@ -759,5 +982,5 @@ def _fetch(
             return status
     except urllib.error.HTTPError as exc:
         return exc.code
-    except (OSError, http.client.HTTPException):
-        return 0
+    except (OSError, http.client.HTTPException, ValueError):
+        return 0  # ValueError: no name of a host

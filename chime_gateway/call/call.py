@@ -72,7 +72,7 @@ class Call:
         self._parting = Parting(profile.goodbye)
         self._time_limit = TimeLimit(limits, record.started_at)
         self._transfers = CallTransfers(
-            self, leg.transfer, record.transfers, record.call_id, self._began
+            self, leg.transfer, context.destinations, record, self._began
         )
         self._wants_fallback = False
         observer = context.observer

@@ -64,6 +64,9 @@ AGENT_REQUESTS: Final = frozenset(
     }
 )
 
+#: How many may go where is known to the whole gateway, and not to a replay.
+DESTINATION_REQUESTS: Final = frozenset({"take"})
+
 _T = TypeVar("_T")
 
 
@@ -93,6 +96,9 @@ class Take:
             clock=lambda: self.now,
             metronome=_Beats(self, context.metronome),
             tools=_CapturedTools(self, context.tools),
+            destinations=_CapturedSide(
+                self, "destinations", context.destinations, DESTINATION_REQUESTS
+            ),
         )
 
     # -- what the call is given --------------------------------------------------
@@ -224,7 +230,7 @@ class _Watched:
 
 
 class _CapturedSide(_Watched):
-    """A leg or a session; requests to it are outputs."""
+    """Somebody asked by the call; requests are outputs, what is answered inputs."""
 
     def _watched(self, what: str, method: Callable[..., Any]) -> Callable[..., Any]:
         def request(*arguments: Any, **options: Any) -> Any:

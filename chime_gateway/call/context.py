@@ -9,7 +9,7 @@ from attrs import define
 
 from chime_gateway.call.reports.events import CallEvent
 from chime_gateway.call.reports.record import Shown
-from chime_gateway.interfaces import Recordings, ToolRunner
+from chime_gateway.interfaces import Destinations, Recordings, ToolRunner
 from chime_gateway.media.metronome import Metronome
 from chime_gateway.settings.values import Limits
 
@@ -40,5 +40,6 @@ class CallContext:
     limits: Limits
     observer: CallObserver
     tools: ToolRunner
+    destinations: Destinations
     recordings: Recordings | None = None
     shown: Shown = lambda facts: facts

@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from chime_gateway.call.call import Call
 from chime_gateway.call.capture import Capture
 from chime_gateway.call.context import CallContext, CallObserver
+from chime_gateway.call.destinations import Destinations
 from chime_gateway.call.reports.events import CallEvent
 from chime_gateway.call.reports.record import CallRecord, Shown
 from chime_gateway.call.routing import Roster, personalise
@@ -31,7 +32,7 @@ from chime_gateway.interfaces import (
 )
 from chime_gateway.media.metronome import Metronome
 from chime_gateway.outcomes import Ending, Outcome
-from chime_gateway.settings.values import Limits
+from chime_gateway.settings.values import Limits, TransferSettings
 
 
 class Measures(Protocol):
@@ -57,6 +58,7 @@ class CallTable(CallObserver):
     @param agents_fault: why calls for these profiles could have no agent.
     @param shortage: what this machine has not that every call needs.
     @param shown: what the log may know of a record.
+    @ivar destinations: where callers may be handed on to, and calls may go.
     """
 
     _log = Logger()
@@ -79,6 +81,7 @@ class CallTable(CallObserver):
         agents_fault: Callable[[Collection[str]], str | None] = lambda _: None,
         shortage: Callable[[], str | None] = lambda: None,
         shown: Shown = lambda facts: facts,
+        transfer: TransferSettings | None = None,
     ) -> None:
         self.roster = roster
         self._agents = agents
@@ -93,6 +96,7 @@ class CallTable(CallObserver):
         self._agents_fault = agents_fault
         self._shortage = shortage
         self._shown = shown
+        self.destinations = Destinations(transfer or TransferSettings(), clock.seconds)
         self._wall_time = wall_time
         self._new_id = new_id
         self._calls: dict[str, Call] = {}
@@ -151,6 +155,7 @@ class CallTable(CallObserver):
             limits=self._limits,
             observer=self,
             tools=self._tools,
+            destinations=self.destinations,
             recordings=self._recordings,
             shown=self._shown,
         )

@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from chime_gateway.call.reports import events
 from chime_gateway.call.reports.events import TransferFacts
 from chime_gateway.errors import TransferFailed
+from chime_gateway.interfaces import Destinations
 
 #: Carriers say before that how it went.
 _MOST_SECONDS: Final = 120.0
@@ -131,12 +132,19 @@ class Owner(Protocol):
     def bug(self, failure: Failure) -> None: ...
 
 
+class Noted(Protocol):
+    """The record of a call, as far as it is of transfers."""
+
+    call_id: str
+    transfers: list[TransferNote]
+
+
 class CallTransfers:
     """
     The attempts of one call, one at a time.
 
     @param ask: asks the carrier to hand the caller on to an address.
-    @param notes: of all attempts, in order.
+    @param record: has the notes of all attempts, in order.
     @param began: when the call did, by the clock of C{now} everywhere.
     """
 
@@ -146,14 +154,14 @@ class CallTransfers:
         self,
         owner: Owner,
         ask: Callable[[str], Deferred[None]],
-        notes: list[TransferNote],
-        call_id: str,
+        destinations: Destinations,
+        record: Noted,
         began: float,
     ) -> None:
         self._owner = owner
         self._ask = ask
-        self._notes = notes
-        self._call_id = call_id
+        self._destinations = destinations
+        self._record = record
         self._began = began
         self._attempt: TransferAttempt | None = None
         self._is_closed = False
@@ -184,9 +192,19 @@ class CallTransfers:
             return fail(TransferFailed("a transfer is under way"))
         if self._is_closed:
             return fail(TransferFailed("the call is over"))
-        self._log.info("call.transferring {call_id}", call_id=self._call_id)
+        call_id = self._record.call_id
         note = TransferNote(target=name, at=now - self._began)
-        self._notes.append(note)
+        why = self._destinations.take(address)
+        if why:
+            self._log.info(
+                "call.transfer_refused {call_id}: {why}", call_id=call_id, why=why
+            )
+            note.outcome, note.reason = "failed", why
+            self._record.transfers.append(note)
+            self._owner.happened(events.CallTransferFailed(note.facts()))
+            return fail(TransferFailed(why))
+        self._log.info("call.transferring {call_id}", call_id=call_id)
+        self._record.transfers.append(note)
         self._owner.happened(events.CallTransferring(note.facts()))
         attempt = TransferAttempt(
             note, lambda: self._ask(address), now + (wait_seconds or 0.0)

@@ -30,8 +30,8 @@ from chime_gateway.outcomes import Ending
 from chime_gateway.settings.agent_profile import AgentProfile
 from chime_gateway.settings.tools import BuiltInTool
 
-#: 2: with the traits of both sides, what requests return, and whether it is recorded.
-VERSION: Final = 2
+#: 3: with whether a caller may be handed on to where it is asked for.
+VERSION: Final = 3
 
 #: Entries that wait for a disk that does not take them.
 _MAX_WAITING: Final = 200_000

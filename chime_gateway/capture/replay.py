@@ -35,7 +35,7 @@ from chime_gateway.settings.values import Limits
 
 #: Requests that are answered, later or at once; a test compares them with the seams.
 WAITED_FOR: Final = frozenset({"transfer", "dial"})
-ANSWERED: Final = frozenset({"send_digits"})
+ANSWERED: Final = frozenset({"send_digits", "take"})
 
 #: After a difference, the same output is looked for so far ahead.
 _LOOK_AHEAD: Final = 50
@@ -164,12 +164,14 @@ class Replay:
             direction=head["direction"],
         )
         self.report.record = record
+        destinations: Any = _Side(self, "destinations")
         context = CallContext(
             clock=lambda: self.now,
             metronome=_Beats(self),
             limits=Limits(**head["limits"]),
             observer=_Observer(),
             tools=_Tools(self),
+            destinations=destinations,
             recordings=_Recordings() if head["is_recorded"] else None,
         )
         self._codec = CODECS[head["codec"]]

@@ -46,6 +46,7 @@ _FUNCTION: Final = {
     "fallback-number": "FALLBACK_NUMBER",
     "fallback-voice-connector-arn": "FALLBACK_VOICE_CONNECTOR_ARN",
     "caller-id-number": "CALLER_ID_NUMBER",
+    "transfer-allow": "TRANSFER_ALLOW",
 }
 
 
@@ -89,6 +90,7 @@ class _AwsCommand(usage.Options):
         ["fallback-number", None, None, "Called when no gateway answers."],
         ["fallback-voice-connector-arn", None, None, "Tried second."],
         ["caller-id-number", None, None, "Of this account, for anonymous callers."],
+        ["transfer-allow", None, None, "Where callers may be sent: +49,sip:"],
         ["termination-user", None, "", "User for calls out; its password is read"],
         ["gateway-role", None, "", "IAM role of the gateway, gets the policy."],
     ]
@@ -96,6 +98,7 @@ class _AwsCommand(usage.Options):
         ["json", None, "For machines."],
         ["encrypted", None, "Require TLS and SRTP (a /tls gateway does so, too)."],
         ["direct", None, "Numbers at the Voice Connector itself, without Lambda (US)."],
+        ["outbound", None, "The gateway may have the application call people."],
         ["confirm-order", None, "Yes, buy the numbers of --order."],
     ]
 
@@ -179,6 +182,7 @@ class _AwsCommand(usage.Options):
             termination_password=password,
             is_encrypted=bool(self["encrypted"]) or self._has_tls,
             is_direct=bool(self["direct"]),
+            is_outbound=bool(self["outbound"]),
             mode=self["mode"],
             function=function,
             gateway_role=self["gateway-role"],

@@ -52,6 +52,12 @@ class ControlCounts(Protocol):
     counts: Counter[str]
 
 
+class DestinationCounts(Protocol):
+    """What is counted of where calls are sent."""
+
+    refused: Counter[str]
+
+
 class KeptCounts(Protocol):
     """What is counted of what is kept of calls."""
 
@@ -259,6 +265,15 @@ def control_families(control: ControlCounts) -> Iterator[Metric]:
         "Requests to the SIP media application about calls.",
         "outcome",
         control.counts,
+    )
+
+
+def destination_families(destinations: DestinationCounts) -> Iterator[Metric]:
+    yield by_label(
+        "chimegw_destinations_refused",
+        "Calls that were not sent on or placed, by the bound that they met.",
+        "by",
+        destinations.refused,
     )
 
 

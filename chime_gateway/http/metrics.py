@@ -20,6 +20,7 @@ from chime_gateway.call.reports.record import CallRecord
 from chime_gateway.http.families import (
     AgentCounts,
     ControlCounts,
+    DestinationCounts,
     KeptCounts,
     KinesisCounts,
     LogCounts,
@@ -27,6 +28,7 @@ from chime_gateway.http.families import (
     agent_families,
     by_label,
     control_families,
+    destination_families,
     kept_families,
     kinesis_families,
     log_families,
@@ -64,6 +66,7 @@ class Metrics(Collector):
     @ivar sip: the SIP carrier, if there is one; C{kinesis} likewise.
     @ivar kept: what is kept of calls.
     @ivar log: the process's, if a thread writes it.
+    @ivar destinations: where calls may be sent.
     @ivar control: of calls, by the SIP media application, if there is one.
     """
 
@@ -75,6 +78,7 @@ class Metrics(Collector):
         self.sip: SipCounts | None = None
         self.kinesis: KinesisCounts | None = None
         self.control: ControlCounts | None = None
+        self.destinations: DestinationCounts | None = None
         self.kept: KeptCounts | None = None
         self.log: LogCounts | None = None
         self._finished = MediaStats()
@@ -241,6 +245,8 @@ class Metrics(Collector):
             yield from kept_families(self.kept)
         if self.log is not None:
             yield from log_families(self.log)
+        if self.destinations is not None:
+            yield from destination_families(self.destinations)
         if self.control is not None:
             yield from control_families(self.control)
         if self.kinesis is not None:

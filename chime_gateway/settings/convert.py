@@ -34,6 +34,8 @@ def _converter() -> Converter:
     converter.register_structure_hook(int, _exactly(int))
     converter.register_structure_hook(bool, _exactly(bool))
     converter.register_structure_hook(float, _number)
+    # A text is a sequence of texts, too: "+49" would be "+", "4", "9".
+    converter.register_structure_hook_func(lambda kind: kind == tuple[str, ...], _texts)
     converter.register_structure_hook_factory(
         attrs.has,
         lambda kind: make_dict_structure_fn(
@@ -50,6 +52,12 @@ def _exactly(kind: type[_T]) -> Any:
         return value
 
     return exact
+
+
+def _texts(value: object, _: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(type(one) is str for one in value):
+        raise ValueError(f'expected a list, ["..."], got {value!r:.40}')
+    return tuple(value)
 
 
 def _number(value: object, _: object) -> float:

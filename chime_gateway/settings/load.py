@@ -30,6 +30,7 @@ from chime_gateway.settings.store import (
     webhook_settings,
 )
 from chime_gateway.settings.tools import BuiltInTool
+from chime_gateway.settings.transfer import transfer_settings
 from chime_gateway.settings.values import GatewaySettings, Limits, StoreSettings
 
 DEFAULT_PORT: Final = 8080
@@ -39,7 +40,7 @@ _TABLES: Final = frozenset(
     {
         *("agents", "targets", "tools", "mcp_servers", "routes", "header_routes"),
         *("deployments", "limits", "listen", "public_address", "sip", "aws"),
-        *("kinesis", "store", "recordings", "webhooks"),
+        *("kinesis", "store", "recordings", "webhooks", "transfer"),
     }
 )
 
@@ -117,6 +118,7 @@ def load(
         sip=sip_settings(file.get("sip", {}), env, public_address, limits),
         aws=(aws := aws_settings(file.get("aws", {}), env)),
         kinesis=kinesis_settings(file.get("kinesis", {}), env, aws),
+        transfer=transfer_settings(file.get("transfer", {}), profiles),
     )
 
 

@@ -216,6 +216,22 @@ class KinesisSettings:
 
 
 @frozen(kw_only=True)
+class TransferSettings:
+    """
+    Where callers may be handed on to, and calls of ours may go.
+
+    @ivar allow: what an address begins with (L{destination_fault}); empty: all but
+        premium rates.
+    @ivar per_hour: so many calls are sent somewhere; the next is refused.
+    @ivar per_target_per_hour: the same, of one number or address.
+    """
+
+    allow: tuple[str, ...] = ()
+    per_hour: int = field(default=6000, validator=validators.ge(1))
+    per_target_per_hour: int = field(default=3000, validator=validators.ge(1))
+
+
+@frozen(kw_only=True)
 class StoreSettings:
     """
     Where calls are written down.
@@ -322,3 +338,4 @@ class GatewaySettings:
     sip: SipSettings = Factory(SipSettings)
     aws: AwsSettings = Factory(AwsSettings)
     kinesis: KinesisSettings = Factory(KinesisSettings)
+    transfer: TransferSettings = Factory(TransferSettings)

@@ -34,13 +34,15 @@ class SettingsTests(SynchronousTestCase):
         environ = {
             "VOICE_CONNECTOR_ARN": VC,
             "FALLBACK_VOICE_CONNECTOR_ARN": OTHER_VC,
-            "FALLBACK_NUMBER": "+12065550123",
+            "FALLBACK_NUMBER": "+4930550123",
             "CALLER_ID_NUMBER": "+12065550100",
             "GREETING_TEXT": "Hello",
             "APOLOGY_TEXT": "Sorry",
             "READY_URL": "https://gw.example.com/ready",
             "MODE": "bridge",
             "CALL_SECRET": "0123456789abcdef,fedcba9876543210",
+            "TRANSFER_ALLOW": "+49,sip:",
+            "EVENTS_QUEUE": "https://sqs.eu-central-1.amazonaws.com/1/gw-events-",
         }
         self.assertEqual(list(read_settings(environ)), list(environ.values()))
 
@@ -99,7 +101,11 @@ class HandlerTests(SynchronousTestCase):
             "playing": "k1",
             "events": "http://127.0.0.1:9/queue",
         }
-        environ = {"MODE": "kinesis", "AWS_REGION": "us-east-1"}
+        environ = {
+            "MODE": "kinesis",
+            "AWS_REGION": "us-east-1",
+            "EVENTS_QUEUE": "http://127.0.0.1:9/queue",
+        }
         printed = io.StringIO()
         with (
             mock.patch.dict("os.environ", environ),

@@ -32,6 +32,7 @@ from chime_gateway.interfaces import (
     AgentTraits,
     AwsCalls,
     CallLeg,
+    Destinations,
     InThread,
     LegEvents,
     OutboundLeg,
@@ -175,6 +176,7 @@ class CaptureTests(SynchronousTestCase):
                 limits=Limits(),
                 observer=anybody,
                 tools=waiting,
+                destinations=anybody,
             ),
             self.entries.append,
         )
@@ -192,6 +194,7 @@ class CaptureTests(SynchronousTestCase):
             AgentEvents: ("agent", waiting.events[0]),
             Agents: ("agents", agents),
             ToolRunner: ("tool", self.take.context.tools),
+            Destinations: ("destinations", self.take.context.destinations),
         }
         self.entries.clear()
 
@@ -276,7 +279,7 @@ class CaptureTests(SynchronousTestCase):
 
     def test_a_replay_knows_which_requests_are_answered(self) -> None:
         waited, answered = set(), set()
-        for seam in (CallLeg, OutboundLeg, AgentSession):
+        for seam in (CallLeg, OutboundLeg, AgentSession, Destinations):
             for name in methods(seam):
                 hint = get_type_hints(getattr(seam, name))["return"]
                 if get_origin(hint) is Deferred:

@@ -48,6 +48,17 @@ class TransferTests(ConversationTestCase):
         self.run_for(1)
         self.assertEqual(self.called("leg.transfer"), [])
 
+    def test_one_who_may_not_go_there_stays_and_the_agent_is_told(self) -> None:
+        refused = self.failureResultOf(self.call.transfer("+19005551234"))
+        self.assertIn("premium", refused.getErrorMessage())
+        said = self.call.transfer_when_said("x", "sip:+19005551234@pbx.example")
+        self.assertIn("premium", self.failureResultOf(said).getErrorMessage())
+        self.run_for(5)
+        self.assertEqual(self.called("leg.transfer"), [])
+        self.assertEqual(self.kinds().count("call.transfer_failed"), 2)
+        self.assertEqual(self.call.record.transfers[0].outcome, "failed")
+        self.assertEqual(len(self.table.calls()), 1)
+
     def test_a_caller_who_speaks_first_stays(self) -> None:
         self.transfer()
         self.run_for(0.5)

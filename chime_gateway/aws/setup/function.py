@@ -114,6 +114,12 @@ def function_environment(wishes: Wishes) -> dict[str, str]:
     environment = {"MODE": wishes.mode, "VOICE_CONNECTOR_ARN": "${VOICE_CONNECTOR_ARN}"}
     if wishes.numbers:
         environment["CALLER_ID_NUMBER"] = wishes.numbers[0]
+    if wishes.mode == "kinesis":
+        # What the names of the gateways' queues begin with; the role has no others.
+        environment["EVENTS_QUEUE"] = (
+            f"https://sqs.{wishes.region}.amazonaws.com/${{ACCOUNT_ID}}/"
+            f"{wishes.name}-events-"
+        )
     return {**environment, **wishes.function}
 
 

@@ -78,15 +78,10 @@ def gateway_statements(wishes: Wishes) -> list[dict[str, Any]]:
     """The least that a gateway needs."""
     region = wishes.region
     account = "${ACCOUNT_ID}"
-    statements = [
-        allow(
-            [
-                "chime:UpdateSipMediaApplicationCall",
-                "chime:CreateSipMediaApplicationCall",
-            ],
-            "${SMA_ARN}",
-        )
-    ]
+    control = ["chime:UpdateSipMediaApplicationCall"]
+    if wishes.is_outbound:
+        control.append("chime:CreateSipMediaApplicationCall")
+    statements = [allow(control, "${SMA_ARN}")]
     if wishes.mode == "kinesis":
         sqs = f"arn:aws:sqs:{region}:{account}:"
         take = [

@@ -50,6 +50,7 @@ class Wishes:
     @ivar is_direct: the numbers belong to the Voice Connector itself (in the US
         only); there is no application and no Lambda.
     @ivar mode: C{bridge}, or C{kinesis}.
+    @ivar is_outbound: the gateway has the application call people.
     @ivar function: more of the Lambda's environment.
     @ivar gateway_role: IAM role of the gateway's machine; empty: the policy is made
         and attached by somebody else.
@@ -68,6 +69,7 @@ class Wishes:
     termination_password: str = field(default="", repr=False)
     is_encrypted: bool = False
     is_direct: bool = False
+    is_outbound: bool = False
     mode: str = "bridge"
     function: Mapping[str, str] = Factory(dict)
     gateway_role: str = ""

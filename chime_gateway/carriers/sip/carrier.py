@@ -31,7 +31,7 @@ from chime_gateway.carriers.sip.transport.connections import Flow
 from chime_gateway.carriers.sip.transport.listeners import SipTransports
 from chime_gateway.carriers.sip.transport.transactions import Incoming, Transactions
 from chime_gateway.errors import CallRefused, NoWayOut
-from chime_gateway.interfaces import Switchboard, Transfers
+from chime_gateway.interfaces import Destinations, Switchboard, Transfers
 from chime_gateway.media.metronome import Metronome
 from chime_gateway.media.stats import NetworkStats
 from chime_gateway.outcomes import Ending, Outcome
@@ -67,6 +67,7 @@ class SipCarrier:
     Start it, give it a switchboard, and calls come in.
 
     @param transfers: hands calls on where the peer takes no REFER.
+    @param destinations: where redirections may lead; C{None}: anywhere.
     @ivar requests: that came, by method.
     """
 
@@ -83,6 +84,7 @@ class SipCarrier:
         wall_time: Callable[[], float],
         batch: Batch | None,
         transfers: Transfers | None = None,
+        destinations: Destinations | None = None,
         new_token: Callable[[], str] = lambda: secrets.token_hex(10),
         random32: Callable[[], int] = lambda: secrets.randbits(32),
     ) -> None:
@@ -115,6 +117,7 @@ class SipCarrier:
             new_token=new_token,
             random32=random32,
             transfers=transfers,
+            destinations=destinations,
             owner=self,
         )
 

@@ -12,11 +12,12 @@ from chime_gateway.carriers.sip.access import Access
 from chime_gateway.carriers.sip.transport.connections import Flow
 from chime_gateway.carriers.sip.transport.listeners import SipTransports
 from chime_gateway.carriers.sip.transport.transactions import Incoming, Transactions
-from chime_gateway.interfaces import Switchboard, Transfers
+from chime_gateway.interfaces import Destinations, Switchboard, Transfers
 from chime_gateway.media.metronome import Metronome
 from chime_gateway.media.stats import NetworkStats
 from chime_gateway.outcomes import CallerInfo, Ending
 from chime_gateway.rtp.ports import PortPool
+from chime_gateway.settings.telephone import is_number, normalised
 from chime_gateway.settings.values import SipSettings
 from chime_gateway.wire.address import is_destination
 from chime_gateway.wire.sdp.description import CONTENT_TYPE
@@ -77,6 +78,7 @@ class SipContext:
     @ivar random32: a fresh random number.
     @ivar wall_time: Unix seconds.
     @ivar transfers: how calls are handed on where the peer does not take REFER.
+    @ivar destinations: where redirections may lead; C{None}: anywhere.
     @ivar finished: what was counted of legs that are over.
     """
 
@@ -93,6 +95,7 @@ class SipContext:
     new_token: Callable[[], str]
     random32: Callable[[], int]
     transfers: Transfers | None = None
+    destinations: Destinations | None = None
     owner: LegOwner
     finished: NetworkStats = Factory(NetworkStats)
 
@@ -103,6 +106,17 @@ class SipContext:
             and self.access.allows(host)
             and self.ports.reaches(host)
         )
+
+    def redirection_fault(self, uri: str) -> str:
+        """
+        Why a call is not sent on to where an answer says; empty: it may be, and has
+        been counted.
+        """
+        if self.destinations is None:
+            return ""
+        # Which hosts may be called is bounded as for all signalling.
+        number = normalised(uri)
+        return self.destinations.take(f"sip:{number}" if is_number(number) else uri)
 
     def via(self, transport: str, remote_host: str, branch: str) -> str:
         host, port = self.transports.address(transport, remote_host)

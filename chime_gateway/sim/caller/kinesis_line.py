@@ -37,6 +37,9 @@ VOICE_CONNECTOR_ARN: Final = f"arn:aws:chime:{REGION}:{ACCOUNT}:vc/{VOICE_CONNEC
 OWNED_NUMBER: Final = "+12065550100"
 CALLER_NUMBER: Final = "+15105550101"
 
+#: How gateways name those for the Lambda's reports.
+_EVENT_QUEUES: Final = QUEUE.removesuffix("notices") + "events-"
+
 #: Events are a moment behind what they tell.
 _NOTICE_SECONDS: Final = 0.1
 
@@ -84,6 +87,7 @@ class KinesisWorld:
             "MODE": "kinesis",
             "VOICE_CONNECTOR_ARN": VOICE_CONNECTOR_ARN,
             "CALLER_ID_NUMBER": OWNED_NUMBER,
+            "EVENTS_QUEUE": self.media.queues.url_of(_EVENT_QUEUES),
         }
 
     def stream(self) -> Stream:

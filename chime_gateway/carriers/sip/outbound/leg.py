@@ -170,10 +170,16 @@ class OutboundLeg(SipLeg):
             return
         while self._targets and self._redirections < MOST_REDIRECTIONS:
             target = self._targets.pop(0)
-            if target.uri not in self._tried:
-                self._redirections += 1
-                self._aim(target)
-                return
+            if target.uri in self._tried:
+                continue
+            fault = self._context.redirection_fault(target.uri)
+            if fault:
+                self._tried.add(target.uri)
+                why = f"a redirection is not followed: {fault}"
+                continue
+            self._redirections += 1
+            self._aim(target)
+            return
         self._failed(why)
 
     def _response(self, response: Response) -> None:

@@ -6,10 +6,12 @@ import random
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from chime_gateway.call.destinations import Destinations
 from chime_gateway.outcomes import Outcome
-from chime_gateway.settings.values import SipTrunk
+from chime_gateway.settings.values import SipTrunk, TransferSettings
 from chime_gateway.wire.sip.message import Request
 from chime_gateway.wire.sip.parser import parse
 from tests.support.sip_peer import PEER, SDP, SipWorld
@@ -71,6 +73,26 @@ class RedirectionTests(SynchronousTestCase):
         # Over TLS, which is not spoken here.
         self.assertEqual(self.invites(), [])
         self.assertIn("tls", self.world.log[-1][1].reason)
+
+    def test_a_redirection_goes_where_calls_may_go_and_counts(self) -> None:
+        bounds = TransferSettings(allow=("+49", "sip:"), per_target_per_hour=1)
+        world = self.world
+        world.carrier.context.destinations = Destinations(bounds, Clock().seconds)
+        ((first, _),) = self.invites()
+        contacts = (
+            "Contact: <sip:+19005551234@near.test>;q=1\r\n"
+            "Contact: <sip:%2b1900-5551234@near.test;user=phone>;q=1\r\n"
+            "Contact: <sip:+442071234@near.test>;q=0.9\r\n"
+            "Contact: <sip:+49301234@near.test>;q=0.8\r\n"
+            "Contact: <sip:+4930-1234@198.51.100.8>;q=0.7\r\n"
+        )
+        world.answer(first, 302, headers=contacts)
+        ((second, _),) = self.invites()
+        self.assertEqual(second.uri_text, "sip:+49301234@near.test")
+        world.answer(second, 486)
+        # The same number again, at another host.
+        self.assertEqual(self.invites(), [])
+        self.assertIn("per_target_per_hour", world.log[-1][1].reason)
 
     @settings(max_examples=60, deadline=None)
     @given(st.integers(0, 2**32))
