@@ -1,0 +1,92 @@
+"""Nothing is kept of a message that was read, good or bad."""
+
+from __future__ import annotations
+
+import gc
+import random
+import sys
+import tracemalloc
+from collections.abc import Iterator
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from chime_gateway.wire.sip.format import answer_to_bad
+from chime_gateway.wire.sip.message import BadMessage
+from chime_gateway.wire.sip.parser import parse
+
+#: What From, To and Contact may be; who is named C{sbc1} means no harm.
+ADDRESSES = (
+    *("<sip:a@b>;tag=a", "<sip:a@sbc1>;tag=a", "sip:a@sbc_1;tag=a", '"A" <sip:a@b>'),
+    *("<sip:a@b", "nobody", "<tel:x>", "<sip:a@b>;", '"', "<>", "sip:sbc1;x=(", "@"),
+    *("<sip:a@sbc1>;x=(", "tel:sbc1", "<urn:a>", "<sip:a@b>;self=1", ",<sip:a@sbc1>"),
+)
+VIAS = (
+    *("SIP/2.0/UDP sbc1;branch=z9hG4bKx", "SIP/2.0/UDP a;branch=z9hG4bKx;x=(", "SIP/"),
+    *('SIP/2.0/UDP a;x="', "SIP/2.0/UDP a:99999;branch=z9hG4bKx", ""),
+)
+CSEQS = ("1 INVITE", "x INVITE", "1", "99999999999 INVITE", f"{'9' * 4000} INVITE", "")
+MESSAGES = st.builds(
+    lambda uri, via, sender, to, cseq: (
+        f"INVITE {uri} SIP/2.0\r\nVia: {via}\r\nFrom: {sender}\r\nTo: {to}\r\n"
+        f"Call-ID: c\r\nCSeq: {cseq}\r\nContact: {to}\r\n\r\n"
+    ).encode(),
+    *(st.sampled_from(ADDRESSES), st.sampled_from(VIAS), st.sampled_from(ADDRESSES)),
+    *(st.sampled_from(ADDRESSES), st.sampled_from(CSEQS)),
+)
+
+MANY = 1000
+
+#: What a dictionary that grows or a cache takes once is no leak.
+MOST_KEPT_BYTES = 32_768
+
+
+def read(data: bytes) -> None:
+    try:
+        parse(data)
+    except BadMessage as bad:
+        answer_to_bad(bad, "t")
+
+
+def exceptions_of_modules() -> Iterator[tuple[str, BaseException]]:
+    """Those that a module raises again and again."""
+    for name, module in list(sys.modules.items()):
+        for key, value in list(getattr(module, "__dict__", {}).items()):
+            if isinstance(value, BaseException):
+                yield f"{name}.{key}", value
+
+
+class MemoryTests(SynchronousTestCase):
+    @settings(max_examples=100, deadline=None)
+    @given(MESSAGES)
+    def test_no_exception_keeps_the_frames_it_was_raised_in(self, data: bytes) -> None:
+        read(data)
+        kept = [
+            name
+            for name, exception in exceptions_of_modules()
+            if exception.__traceback__ is not None or exception.__context__ is not None
+        ]
+        self.assertEqual(kept, [])
+
+    def test_many_messages_take_no_more_than_one(self) -> None:
+        rng = random.Random(1)
+
+        def read_many() -> int:
+            for _ in range(MANY):
+                sender, to = rng.choice(ADDRESSES), rng.choice(ADDRESSES)
+                head = (
+                    f"INVITE {rng.choice(('sip:a@sbc1', 'sip:a@b', to))} SIP/2.0\r\n"
+                    f"Via: {rng.choice(VIAS)}\r\nFrom: {sender}\r\nTo: {to}\r\n"
+                    f"Call-ID: c\r\nCSeq: {rng.choice(CSEQS)}\r\n\r\n"
+                )
+                read(head.encode())
+            gc.collect()
+            return tracemalloc.get_traced_memory()[0]
+
+        tracemalloc.start()
+        try:
+            before = read_many()
+            self.assertLess(read_many() - before, MOST_KEPT_BYTES)
+        finally:
+            tracemalloc.stop()
