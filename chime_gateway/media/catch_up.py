@@ -47,9 +47,10 @@ class CatchUp:
         self.behind = 0
         self._needed = _LEAST_WINDOWS
         self._dry = 0
-        self._begin()
+        self.begin()
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
+        """Whether the queue stands is seen from now on."""
         self.has_decided = False
         self._played_down = 0
         self._beats = 0
@@ -60,7 +61,7 @@ class CatchUp:
         """So many were due, and nothing was there or nobody played them."""
         self.behind += frames
         self._dry += frames
-        self._begin()
+        self.begin()
 
     def overdue(self, waiting: int) -> int:
         """
@@ -103,4 +104,4 @@ class CatchUp:
     def caught_up(self, frames: int) -> None:
         """So many are not late any more."""
         self.behind = max(0, self.behind - frames)
-        self._begin()
+        self.begin()

@@ -33,6 +33,10 @@ FRAME_SECONDS: Final = PTIME_MS / 1000
 #: what comes at once.
 _HICCUP_FRAMES: Final = 2
 
+#: After longer, what comes while it has less than this: so much an agent that speaks
+#: as it is heard needs there, whose audio comes up to 20 ms early or late.
+_UNEVEN_SECONDS: Final = 3 * FRAME_SECONDS
+
 
 class PlayQueue:
     """
@@ -169,7 +173,10 @@ class PlayQueue:
             self._stats.dropped["play_queue_full"] += len(audio) // size
             return False
         item.own(start, start + len(audio))
-        if self._is_paced or self._waiting or self._is_behind(item, now):
+        if self._is_paced or self._waiting:
+            self._queue.add(audio)
+        elif self._is_behind(item, now):
+            self._late.begin()
             self._queue.add(audio)
         else:
             self._hand_over(item, audio, now)
@@ -177,17 +184,23 @@ class PlayQueue:
 
     def _is_behind(self, item: Item, now: float) -> bool:
         """
-        A leg with a buffer ran dry within an item, and for long.  What comes next may
-        all be late, and once it is in that buffer it stays.
+        A leg with a buffer ran dry within an item, for long, and now has more than it
+        needs.  What comes may all be late, and once it is in that buffer it stays.
         """
-        late = self._late
-        if self._is_timely and item.spans[0][0] < self._playout.sent:
+        playout = self._playout
+        ahead = playout.soonest_dry_at - now
+        if ahead <= -FRAME_SECONDS and item.spans[0][0] < playout.sent:
             self._was_dry(now)
-        return late.behind > _HICCUP_FRAMES
+        return ahead >= _UNEVEN_SECONDS and self._late.behind > _HICCUP_FRAMES
 
     def _was_dry(self, now: float) -> None:
-        """A leg with a buffer is behind by the time for which it had nothing."""
-        since = max(self._dry_until, self._playout.dry_at)
+        """
+        A leg with a buffer is behind by the time for which it had nothing, by the
+        clock: marks of a carrier say how late it is itself.
+        """
+        if not self._is_timely:
+            return
+        since = max(self._dry_until, self._playout.soonest_dry_at)
         dry = int((now - since) / FRAME_SECONDS)
         if dry > 0:
             self._dry_until = since + dry * FRAME_SECONDS
@@ -242,7 +255,9 @@ class PlayQueue:
         waiting = self._waiting
         if waiting:
             self._ran_dry = False
-            if due > 1 or self._late.behind or not self._is_paced:
+            if not self._is_paced:
+                self._feed_late(now)
+            elif due > 1 or self._late.behind:
                 self._play_late(now, due)
             else:
                 self._play(waiting.popleft(), now)
@@ -257,33 +272,43 @@ class PlayQueue:
 
     def _play_late(self, now: float, due: int) -> None:
         """More is due than one frame, or something was before."""
-        queue, waiting, playout = self._queue, self._waiting, self._playout
+        waiting = self._waiting
         # Who heard nothing in a stop has nothing that bridges a late beat either, and
         # what is made up makes it late; not any more when that stop is over.
-        is_bridged = not self._late.behind or queue.is_decided
+        is_bridged = not self._late.behind or self._queue.is_decided
         count = due if due <= MAX_MADE_UP and is_bridged else 1
         if self._late.behind:
-            skipped = queue.shorten(count if self._is_paced else 0)
-            if skipped:
-                playout.skip(skipped * self._frame_bytes)
-                self._stats.dropped["overdue"] += skipped
-        if self._is_paced:
-            count = min(count, len(waiting))
-            for made_up in range(count - 1, -1, -1):
-                # Each counts as heard when it was due.
-                self._play(waiting.popleft(), now - made_up * FRAME_SECONDS)
-            if count < due:
-                self._late.missed(due - count)
-            return
+            self._shorten(count)
+        count = min(count, len(waiting))
+        for made_up in range(count - 1, -1, -1):
+            # Each counts as heard when it was due.
+            self._play(waiting.popleft(), now - made_up * FRAME_SECONDS)
+        if count < due:
+            self._late.missed(due - count)
+
+    def _feed_late(self, now: float) -> None:
+        """A leg with a buffer gets what may be late as it is heard."""
+        playout, queue, waiting = self._playout, self._queue, self._waiting
+        if playout.soonest_dry_at - now >= FRAME_SECONDS:
+            return  # it plays what it has: a queue that does not move says nothing
         self._was_dry(now)
-        while waiting and playout.dry_at - now < FRAME_SECONDS:
+        if self._late.behind:
+            self._shorten(0)
+        while waiting and playout.soonest_dry_at - now < FRAME_SECONDS:
             self._play(waiting.popleft(), now)
-        if waiting and queue.is_decided:
+        if waiting and (queue.is_decided or not self._late.behind):
             # The agent is ahead, or what was late is gone: as ever.
             self._play(b"".join(waiting), now)
             queue.clear()
         if self._wants_marks and playout.sent - self._marked_at >= self._mark_bytes:
             self._mark()
+
+    def _shorten(self, taken: int) -> None:
+        """Of what waits, some may be late; so many frames are taken now."""
+        skipped = self._queue.shorten(taken)
+        if skipped:
+            self._playout.skip(skipped * self._frame_bytes)
+            self._stats.dropped["overdue"] += skipped
 
     # -- what was heard --------------------------------------------------------
 

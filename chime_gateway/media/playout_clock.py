@@ -40,12 +40,13 @@ class Playout:
         until it does nothing of it is believed to be heard.
     @ivar sent: the position up to which audio was handed over.
     @ivar dry_at: when all of it will have been heard.
+    @ivar soonest_dry_at: the same by the clock alone.
     """
 
     def __init__(self, bytes_per_second: int, lag_seconds: float = 0.0) -> None:
         self.sent = 0
         self.dry_at = 0.0
-        self._soonest_dry_at = 0.0  # by the clock alone
+        self.soonest_dry_at = 0.0
         self._rate = bytes_per_second
         self._marks: OrderedDict[str, int] = OrderedDict()
         self._marks_returned = lag_seconds > 0
@@ -77,7 +78,7 @@ class Playout:
         # A carrier that had run dry plays from now on.
         seconds = byte_count / self._rate
         self.dry_at = max(now, self.dry_at) + seconds
-        self._soonest_dry_at = max(now, self._soonest_dry_at) + seconds
+        self.soonest_dry_at = max(now, self.soonest_dry_at) + seconds
         self.sent += byte_count
 
     def skip(self, byte_count: int) -> None:
@@ -104,8 +105,8 @@ class Playout:
             pass
         self._marks_returned = True
         dry_at = now + (self.sent - position) / self._rate
-        if dry_at > self._soonest_dry_at - _UNTRUE_MARK_SECONDS:
-            self.dry_at = dry_at
+        if dry_at > self.soonest_dry_at - _UNTRUE_MARK_SECONDS:
+            self.dry_at = max(dry_at, self.soonest_dry_at)
         return True
 
     def clear(self, now: float) -> None:
@@ -114,5 +115,5 @@ class Playout:
         having been heard, so they are forgotten.
         """
         self.sent = self.head(now)
-        self.dry_at = self._soonest_dry_at = now
+        self.dry_at = self.soonest_dry_at = now
         self._marks.clear()

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import random
+from heapq import heappop, heappush
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chime_gateway.codec.registry import decode
 from chime_gateway.codec.tone import tone
-from tests.media.test_pump import PumpTestCase
+from tests.media.test_pump import FRAME, PumpTestCase
 
 _FRAME = 0.02
+
+#: How often it is looked at what waits.
+_STEP = 0.005
 
 
 class LateQueueTests(PumpTestCase):
@@ -78,7 +82,7 @@ class LateQueueTests(PumpTestCase):
         least = 99.0
         end = self.clock.seconds() + seconds
         while self.clock.seconds() < end - 1e-9:
-            self.clock.advance(0.005)
+            self.clock.advance(_STEP)
             self.hear()
             self.beat()
             if self.clock.seconds() > end - 1.0:
@@ -114,9 +118,27 @@ class LateQueueTests(PumpTestCase):
         # By then all has come.
         self.pass_time(sum(seconds for seconds, _, _ in stops) / (pace - 1))
         self.pass_time(max(0.0, 2.0 - stops[-1][1]))
-        # From here on it is not late any more.  What is two frames late at most is
-        # put into a buffer as it comes.
-        most = before + (4 if buffers else 1) * _FRAME + uneven
+        # From here on it is not late any more.  What unevenness needs is put into a
+        # buffer as it comes.
+        most = before + (4 if buffers else 1) * _FRAME + uneven + _STEP
+        self.assertLessEqual(self.pass_time(1.0), most + 1e-6)
+
+    @settings(max_examples=20, deadline=None)
+    @given(
+        st.booleans(),
+        st.floats(0, 1),
+        st.sampled_from((0.0, 0.005, 0.03)),
+        st.sampled_from((1.05, 1.3, 10.0)),
+        st.integers(0, 2**32),
+    )
+    def test_what_a_network_held_up_is_late_however_slowly_it_comes(
+        self, buffers: bool, seconds: float, uneven: float, pace: float, seed: int
+    ) -> None:
+        self.begin(buffers=buffers, uneven=uneven, pace=pace, seed=seed)
+        before = self.pass_time(2.0)
+        self.next_at += seconds
+        self.pass_time(seconds + seconds / (pace - 1) + 2.0)
+        most = before + (4 if buffers else 1) * _FRAME + uneven + _STEP
         self.assertLessEqual(self.pass_time(1.0), most + 1e-6)
 
     @settings(max_examples=20, deadline=None)
@@ -160,6 +182,59 @@ class LateQueueTests(PumpTestCase):
         self.assertGreater(self.pump.queued_seconds(self.clock.seconds()), 0.05)
         self.assertLessEqual(self.pass_time(1.8), _FRAME)
         self.assertIn(self.stats.dropped["overdue"], (2, 3, 4))
+
+
+class AtPaceTests(PumpTestCase):
+    """The agent sends a frame each 20 ms, as it is heard: nothing of it is late."""
+
+    @settings(max_examples=60, deadline=None)
+    @given(
+        st.floats(0, 0.02),
+        st.sampled_from((0.0, 0.001, 0.02, 0.04)),
+        st.lists(st.tuples(st.integers(1, 100), st.floats(0, 0.5)), max_size=5),
+        st.sampled_from((0.0, 0.001, 0.02, 0.1, 0.3)),
+        st.integers(0, 2**32),
+    )
+    def test_each_frame_goes_out_as_it_comes_and_none_is_overdue(
+        self,
+        phase: float,
+        uneven: float,
+        pauses: list[tuple[int, float]],
+        marked: float,
+        seed: int,
+    ) -> None:
+        """
+        @param uneven: each comes up to so much later than the first could have.
+        @param pauses: of the agent, which then goes on at pace: it owes nothing.
+        @param marked: so long after it was sent each mark is back.
+        """
+        self.setUp()
+        self.pump.join(self.agent)
+        rng = random.Random(seed)
+        start = comes_at = phase
+        events: list[tuple[float, int, str]] = []
+        for n in range(250):
+            start += sum(pause for at, pause in pauses if at == n)
+            comes_at = max(comes_at, start + n * _FRAME + uneven * rng.random())
+            heappush(events, (comes_at, 1, ""))
+        for n in range(1, int(comes_at / _FRAME)):
+            heappush(events, (n * _FRAME, 0, ""))
+        said = marks = 0
+        while events:
+            at, frames, mark = heappop(events)
+            self.clock.advance(max(0.0, at - self.clock.seconds()))
+            if mark:
+                self.pump.mark_reached(mark)
+            elif frames:
+                said += 1
+                self.speak("i1", FRAME)
+                self.assertEqual(len(self.leg.played), 160 * said)
+            else:
+                self.pump.tick(self.clock.seconds(), 1)
+            for _, name in self.entries("leg.mark")[marks:]:
+                marks += 1
+                heappush(events, (at + marked, 0, name))
+        self.assertEqual(self.stats.dropped["overdue"], 0)
 
 
 class AheadTests(PumpTestCase):

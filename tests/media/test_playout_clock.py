@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.media.playout_clock import Playout
@@ -48,6 +50,22 @@ class PlayoutTests(SynchronousTestCase):
         self.playout.mark_sent("m1")
         self.playout.mark_reached("m1", 0.01)
         self.assertEqual(self.playout.head(0.5), 4000)
+
+    @given(st.lists(st.tuples(st.floats(0, 0.1), st.floats(0, 0.1)), max_size=20))
+    def test_no_mark_makes_a_carrier_faster_than_the_clock(
+        self, frames: list[tuple[float, float]]
+    ) -> None:
+        """A frame comes so long after the last, its mark is back so long after it."""
+        self.playout = Playout(RATE)
+        now = dry_at = 0.0
+        for wait, back in frames:
+            now += wait
+            dry_at = max(now, dry_at) + 0.02
+            self.playout.play(160, now)
+            self.playout.mark_sent("m")
+            now += back
+            self.playout.mark_reached("m", now)
+            self.assertGreaterEqual(self.playout.dry_at, dry_at - 1e-6)
 
     def test_a_carrier_that_stalls_holds_its_mark_back(self) -> None:
         self.playout.play(160, 0.0)
