@@ -87,6 +87,10 @@ class RtpSender:
             self._begin()
         if before is None or before.remote != terms.remote:
             self._remote = terms.remote
+        if terms.telephone_event is None:
+            # What has not been pressed yet nobody takes any more.
+            self._keys.clear()
+            self._key = None
         if before is None or before.codec != terms.codec:
             self._encode = transcoder(self._codec, terms.codec)
         if before is None or before.ptime_ms != terms.ptime_ms:
