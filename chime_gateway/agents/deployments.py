@@ -26,7 +26,7 @@ from chime_gateway.agents.chooser.health import ConnectMeasures, Health
 from chime_gateway.agents.chooser.race import Attempt, Race
 from chime_gateway.agents.credentials import Credential
 from chime_gateway.agents.session import AzureSession
-from chime_gateway.agents.websocket import connect
+from chime_gateway.agents.websocket import RealtimeSockets, connect
 from chime_gateway.audio import Codec
 from chime_gateway.errors import AgentUnavailable
 from chime_gateway.interfaces import AgentEvents, AgentSession
@@ -81,7 +81,7 @@ class Deployments:
         self._credentials = {Candidate(d.settings): d.credential for d in deployments}
         self._choice = Choice(self._credentials, clock.seconds, chance)
         self.health = Health(self._choice, clock, chance, measures, shortage)
-        self._reactor = reactor
+        self._sockets = RealtimeSockets(reactor)
         self._clock = clock
         self._endpoint = endpoint
         self._limits = limits
@@ -146,7 +146,7 @@ class Deployments:
         except OSError as exc:
             raise AgentUnavailable(f"no connection to the agent: {exc}") from exc
         return await connect(
-            url, headers, session, endpoint, self._reactor, self._batch
+            url, headers, session, endpoint, self._sockets, self._batch
         )
 
     def watch(

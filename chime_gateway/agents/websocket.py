@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, Protocol
@@ -17,8 +17,11 @@ from typing import Any, Final, Protocol
 import msgspec
 from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientProtocol
 from autobahn.websocket.protocol import WebSocketProtocol
+from autobahn.websocket.types import ConnectingRequest
+from autobahn.websocket.util import parse_url
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
+from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
 from chime_gateway import __version__
@@ -83,14 +86,24 @@ class RealtimeProtocol(LeanWebSocket, WebSocketClientProtocol):  # type: ignore[
     """The socket of one L{SocketEvents}."""
 
     def __init__(
-        self, session: SocketEvents, clock: IReactorTime, batch: BatchReader | None
+        self,
+        session: SocketEvents,
+        request: ConnectingRequest,
+        sockets: RealtimeSockets,
+        batch: BatchReader | None,
     ) -> None:
         super().__init__()
-        self.clock = clock
+        self.factory = sockets
+        self.clock = sockets.reactor
         self.batch = batch
         self._session = session
+        self._request = request
+
+    def onConnecting(self, transport_details: object) -> ConnectingRequest:
+        return self._request
 
     def onOpen(self) -> None:
+        del self._request
         self.open_lean_path(self._session.message_received, MAX_EVENT_BYTES)
         self._session.opened(self)
 
@@ -177,28 +190,15 @@ def _unix_time(date: str) -> float | None:
         return None
 
 
-class RealtimeFactory(WebSocketClientFactory):  # type: ignore[misc]
-    """Build the L{RealtimeProtocol} of one session, once."""
+class RealtimeSockets(WebSocketClientFactory):  # type: ignore[misc]
+    """
+    What the sockets of all sessions have in common: Autobahn's options, and the timer
+    of its pings.
+    """
 
-    noisy = False
-
-    def __init__(
-        self,
-        url: str,
-        headers: Mapping[str, str],
-        session: SocketEvents,
-        reactor: Any,
-        batch: BatchReader | None,
-    ) -> None:
-        super().__init__(
-            url,
-            headers=dict(headers),
-            useragent=f"chime-gateway/{__version__}",
-            # Without it Autobahn imports the global one.
-            reactor=reactor,
-        )
-        self._session: SocketEvents | None = session
-        self._batch = batch
+    def __init__(self, reactor: Any) -> None:
+        # Without a reactor Autobahn imports the global one.
+        super().__init__(reactor=reactor)
         self.setProtocolOptions(
             maxMessagePayloadSize=MAX_EVENT_BYTES,
             maxFramePayloadSize=MAX_EVENT_BYTES,
@@ -208,12 +208,19 @@ class RealtimeFactory(WebSocketClientFactory):  # type: ignore[misc]
             failByDrop=False,
         )
 
+
+class _OneSocket(Factory):
+    """Build the L{RealtimeProtocol} of one session, once."""
+
+    noisy = False
+
+    def __init__(self, make: Callable[[], RealtimeProtocol]) -> None:
+        self._make: Callable[[], RealtimeProtocol] | None = make
+
     def buildProtocol(self, addr: object) -> RealtimeProtocol:
-        session, self._session = self._session, None
-        assert session is not None
-        protocol = RealtimeProtocol(session, self.reactor, self._batch)
-        protocol.factory = self
-        return protocol
+        make, self._make = self._make, None
+        assert make is not None
+        return make()
 
 
 def connect(
@@ -221,7 +228,7 @@ def connect(
     headers: Mapping[str, str],
     session: SocketEvents,
     endpoint: IStreamClientEndpoint,
-    reactor: Any,
+    sockets: RealtimeSockets,
     batch: BatchReader | None = None,
 ) -> Deferred[AgentSession]:
     """
@@ -230,9 +237,13 @@ def connect(
     @return: L{SocketEvents.ready}; it fails with L{AgentUnavailable}.  Who cancels it
         gives the attempt up, at whatever point it is.
     """
-    factory = RealtimeFactory(url, headers, session, reactor, batch)
+    _, host, port, resource, _, _ = parse_url(url)
+    request = ConnectingRequest(
+        host, port, resource, dict(headers), f"chime-gateway/{__version__}"
+    )
+    factory = _OneSocket(lambda: RealtimeProtocol(session, request, sockets, batch))
     connecting = endpoint.connect(factory)
-    sockets: list[RealtimeProtocol] = []
+    opened: list[RealtimeProtocol] = []
 
     def failed(failure: Failure) -> None:
         session.handshake_failed(
@@ -242,12 +253,12 @@ def connect(
     def over(result: Any) -> Any:
         if isinstance(result, Failure):
             connecting.cancel()
-            for socket in sockets:
+            for socket in opened:
                 socket.close(CLOSE_NORMAL, "")
                 if socket.state == WebSocketProtocol.STATE_CONNECTING:
                     # There is nobody yet to say goodbye to.
                     socket.dropConnection(abort=True)
         return result
 
-    connecting.addCallbacks(sockets.append, failed)
+    connecting.addCallbacks(opened.append, failed)
     return session.ready.addBoth(over)

@@ -65,7 +65,7 @@ class Call:
         self._clock = clock = context.clock
         self.limits = limits = limits_of(profile, context.limits)
         self._opening: Opening | None = None
-        self._is_over = self._hangs_up_leg = False
+        self._is_over = self._hangs_up_leg = self._wants_fallback = False
         self._began = clock()
         self._events = EventSequence(record.call_id, record.started_at)
         self._check_at = self._began
@@ -74,8 +74,6 @@ class Call:
         self._transfers = CallTransfers(
             self, leg.transfer, context.destinations, record, self._began
         )
-        self._wants_fallback = False
-        observer = context.observer
         self._pump = MediaPump(
             leg,
             record.media,
@@ -84,8 +82,8 @@ class Call:
             # was said into the ringing would only cut it short.
             keep_early=not profile.greeting,
             max_queue_seconds=limits.play_queue_seconds,
-            observe_turn=observer.turn_answered,
-            observe_bridge=observer.bridged,
+            observe_turn=context.observer.turn_answered,
+            observe_bridge=context.observer.bridged,
             observe_began=lambda *item: self.conversation.item_began(*item),
             observe_heard=lambda *item: self.conversation.turns.agent_heard(*item),
         )
@@ -103,13 +101,7 @@ class Call:
         self.caller_audio: Callable[[bytes], None] = self._pump.caller_audio
         self.gap_filled: Callable[[bytes], None] = self._pump.gap_filled
         self._machine = new_machine(self)
-        self._release = Release(
-            *(self._stop_clock, self._pump.stop, self._give_up_opening),
-            *(self.conversation.close, self._transfers.close, self._let_go_of_leg),
-            lambda: self.conversation.turns.settle(is_over=True),
-            *(self._finish_recording, self._tell_end),
-            lambda: observer.call_ended(self),
-        )
+        self._release = Release(self, _ENDING)
 
     # -- wanted from outside ---------------------------------------------------
 
@@ -259,14 +251,11 @@ class Call:
     def join(self, agent: AgentSession) -> None:
         record = self.record
         now = self._clock()
+        self._opening = None
         record.answered_seconds = now - self._began
         self._time_limit.joined(agent.traits, record.answered_seconds)
-        self._log.info(
-            "call.answered {call_id}",
-            call_id=record.call_id,
-            answered_seconds=round(record.answered_seconds, 3),
-            agent_codec=agent.traits.codec.name,
-        )
+        fields = record.answered_fields(agent.traits.codec.name)
+        self._log.info("call.answered {call_id}", **fields)
         self.recording = begin_recording(
             self._context.recordings, self._profile, record, self._leg.codec, now
         )
@@ -398,3 +387,14 @@ class Call:
             seconds = limits.agent_silence_seconds
             self.conversation.close()
             self.conversation.agent_lost(f"the agent sent nothing for {seconds:g} s")
+
+
+#: What a call lets go of, in this order.
+_ENDING: Final[tuple[Callable[[Call], object], ...]] = (
+    *(Call._stop_clock, lambda call: call._pump.stop(), Call._give_up_opening),
+    lambda call: call.conversation.close(),
+    *(lambda call: call._transfers.close(), Call._let_go_of_leg),
+    lambda call: call.conversation.turns.settle(is_over=True),
+    *(Call._finish_recording, Call._tell_end),
+    lambda call: call._context.observer.call_ended(call),
+)

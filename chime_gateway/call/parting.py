@@ -8,11 +8,14 @@ When that begins is not known here.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
 
 from twisted.logger import Logger
 
 from chime_gateway.outcomes import Ending
+
+_Owner = TypeVar("_Owner")
 
 
 class Parting:
@@ -63,11 +66,12 @@ class Parting:
         return True
 
 
-class Release:
+class Release(Generic[_Owner]):
     """
     Letting go of all that a call has: whatever fails in one step, nothing is kept and
     nothing counted for ever.
 
+    @param owner: whose all that is.
     @param steps: each is done again, once, if it fails: out of memory, it may have
         failed before it began.
     @ivar is_done: there is nothing left.
@@ -75,7 +79,10 @@ class Release:
 
     _log = Logger()
 
-    def __init__(self, *steps: Callable[[], object]) -> None:
+    def __init__(
+        self, owner: _Owner, steps: Sequence[Callable[[_Owner], object]]
+    ) -> None:
+        self._owner = owner
         self._steps = steps
         self._at = 0
         self._is_running = False
@@ -111,17 +118,17 @@ class Release:
             while self._at < len(self._steps):
                 step = self._steps[self._at]
                 try:
-                    step()
+                    step(self._owner)
                 except Exception:
                     self._again(step)
                 self._at += 1
         finally:
             self._is_running = False
 
-    def _again(self, step: Callable[[], object]) -> None:
+    def _again(self, step: Callable[[_Owner], object]) -> None:
         try:
             self._log.failure("a call ended badly")
-            step()
+            step(self._owner)
         except Exception:
             with contextlib.suppress(Exception):
                 self._log.failure("a call ended badly, and again")

@@ -5,7 +5,7 @@ Which agent takes a call, and what it is told about it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from attrs import evolve, field, frozen
 
@@ -16,6 +16,9 @@ from chime_gateway.settings.telephone import normalised, numbers_in
 from chime_gateway.settings.values import Limits
 
 DEFAULT = "default"
+
+#: Texts of a profile that may have values of a call in them.
+_TEMPLATES: Final = ("instructions", "greeting", "goodbye", "recording_notice")
 
 
 def _by_number(routes: Mapping[str, str]) -> dict[str, str]:
@@ -88,13 +91,12 @@ def personalise(
             for header, value in info.parameters.items()
         },
     }
-    return evolve(
-        profile,
-        instructions=fill_in(profile.instructions, values),
-        greeting=fill_in(profile.greeting, values),
-        goodbye=fill_in(profile.goodbye, values),
-        recording_notice=fill_in(profile.recording_notice, values),
-    )
+    texts: dict[str, Any] = {name: getattr(profile, name) for name in _TEMPLATES}
+    filled: dict[str, Any] = {
+        name: fill_in(text, values) for name, text in texts.items()
+    }
+    # Most have no values in them, and all their calls share one.
+    return profile if filled == texts else evolve(profile, **filled)
 
 
 def limits_of(profile: AgentProfile, limits: Limits) -> Limits:

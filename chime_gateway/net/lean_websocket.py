@@ -53,6 +53,11 @@ MAX_OPENING_BYTES: Final = 32_768
 #: for each would cost more than the masking.
 _KEY_POOL_BYTES: Final = 4096
 
+#: Attributes of Autobahn's that nothing reads when the handshake is over.
+_OF_HANDSHAKE: Final = (
+    *("http_request_data", "http_response_data", "http_status_line", "http_headers"),
+    *("websocket_key", "send_queue"),
+)
 
 _log = Logger()
 
@@ -143,6 +148,10 @@ class LeanWebSocket:
         # What came with the handshake must not be parsed by Autobahn: half a
         # frame would stay there.
         self._early, self.data = self.data, b""
+        # Autobahn keeps the handshake, and a queue that is passed by from here on.
+        attributes = vars(self)
+        for name in _OF_HANDSHAKE:
+            attributes.pop(name, None)
         # Under twisted.web the HTTP channel has registered itself.
         self.transport.unregisterProducer()
         self.transport.registerProducer(self, True)

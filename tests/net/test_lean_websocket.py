@@ -280,6 +280,15 @@ class LeanClientTests(LeanServerTests):
         self.assertGreater(len(keys), 1990)
 
 
+class ClientMemoryTests(PairTestCase):
+    client_class = LeanClient
+
+    def test_the_handshake_is_not_kept(self) -> None:
+        for end in (self.client, self.server):
+            kept = [name for name, value in vars(end).items() if "pgrade" in str(value)]
+            self.assertEqual(kept, [])
+
+
 class EagerPeerTests(PairTestCase):
     client_class = PlainClient
     server_class = LeanServer

@@ -58,7 +58,7 @@ class VirtualSipCall:
         voice = voice or Parrot()
         self.agents = VirtualAgents(self.clock, voice, Behaviour(), False)
         self.measures = RecordingMeasures()
-        table = CallTable(
+        self.table = CallTable(
             self.agents,
             roster=Roster(agents={"default": profile or AgentProfile()}),
             recordings=recordings,
@@ -70,7 +70,7 @@ class VirtualSipCall:
             wall_time=lambda: 1_000_000.0,
             new_id=lambda: "call",
         )
-        self.world.carrier.context.switchboard = table
+        self.world.carrier.context.switchboard = self.table
         self.plan = prepare_call(None, codec, interrupt_after=interrupt_after)
         self.reports: list[CallReport] = []
         self._to_gateway = to_gateway
@@ -98,17 +98,21 @@ class VirtualSipCall:
     def run(self, most_seconds: float = 60.0) -> CallReport:
         self.call.invite()
         while not self.reports and self.clock.seconds() < most_seconds:
-            self.clock.advance(STEP_SECONDS)
-            sent = self.clock.sent
-            while self._seen < len(sent):
-                self._seen += 1
-                self.call.message_received(sent[self._seen - 1][0])
-            if self.world.ports.lent:
-                packets = self.world.port.sent
-                while self._seen_rtp < len(packets):
-                    self._seen_rtp += 1
-                    self.call.rtp_received(packets[self._seen_rtp - 1][0])
+            self.step()
         return self.reports[0]
+
+    def step(self) -> None:
+        """A moment passes, and what the gateway has sent is heard."""
+        self.clock.advance(STEP_SECONDS)
+        sent = self.clock.sent
+        while self._seen < len(sent):
+            self._seen += 1
+            self.call.message_received(sent[self._seen - 1][0])
+        if self.world.ports.lent:
+            packets = self.world.port.sent
+            while self._seen_rtp < len(packets):
+                self._seen_rtp += 1
+                self.call.rtp_received(packets[self._seen_rtp - 1][0])
 
     def answer_score(self, report: CallReport) -> float:
         codec = report.codec

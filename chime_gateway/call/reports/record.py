@@ -89,6 +89,15 @@ class CallRecord:
         facts = asdict(shown(self.facts()))
         return {name: facts[name] for name in _OF_START}
 
+    def answered_fields(self, agent_codec: str) -> Mapping[str, Any]:
+        """What one may know of a call that its agent has."""
+        seconds = self.answered_seconds
+        return {
+            "call_id": self.call_id,
+            "answered_seconds": None if seconds is None else round(seconds, 3),
+            "agent_codec": agent_codec,
+        }
+
     def context(self) -> Mapping[str, Any]:
         """What the servers of tools are told of the call."""
         info = self.info

@@ -19,6 +19,7 @@ from chime_gateway.carriers.sip.transport.transactions import Incoming, InvitePa
 from chime_gateway.net.timer import Timer
 from chime_gateway.outcomes import Ending, Outcome
 from chime_gateway.wire.address import is_destination
+from chime_gateway.wire.sip.bodies import session_body
 from chime_gateway.wire.sip.dialog import Dialog, Hop
 from chime_gateway.wire.sip.digest import DigestClient, Exchange
 from chime_gateway.wire.sip.message import Header, Response
@@ -185,6 +186,7 @@ class ReliableAnswer:
     13.3.1.4), over every transport.
 
     @param gave_up: called when it never came.
+    @ivar is_offer: the INVITE had none, so the ACK brings the answer.
     """
 
     def __init__(
@@ -196,6 +198,7 @@ class ReliableAnswer:
         body: bytes,
         gave_up: Callable[[], None],
     ) -> None:
+        self.is_offer = not session_body(incoming.request)
         self._timers = context.transactions.timers
         self._incoming = incoming
         self._to_tag = to_tag
@@ -214,6 +217,10 @@ class ReliableAnswer:
 
     def stop(self) -> None:
         self._due.stop()
+
+    def acknowledged(self) -> None:
+        self.stop()
+        self._incoming.acknowledged()
 
     def _again(self) -> None:
         timers = self._timers

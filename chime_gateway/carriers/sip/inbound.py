@@ -192,8 +192,6 @@ class InboundLeg(SipLeg):
             return
         self._ringing.stop()
         self._state = _State.ANSWERED
-        if self._terms is None:
-            self._offered_in.add(self._incoming.request.cseq)
         assert self._dialog is not None and self._audio is not None
         contact = self._dialog.contact()
         self._answer_reliably(
@@ -201,6 +199,8 @@ class InboundLeg(SipLeg):
             (contact, ALLOW, SUPPORTED, *self._timer_headers, SDP_TYPE),
             self._answer,
         )
+        # Who repeats it has it.
+        self._answer, self._timer_headers = b"", ()
         if self._terms is not None:
             # Whoever waits for the first packet of the other side loses the
             # beginning of the greeting.

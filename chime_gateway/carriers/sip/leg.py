@@ -7,8 +7,9 @@ L{chime_gateway.carriers.sip.outbound}; what becomes of the audio is not known.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
+from typing import Final
 
 from twisted.internet.defer import Deferred, fail
 from twisted.logger import Logger
@@ -47,6 +48,16 @@ from chime_gateway.wire.sip.message import (
 )
 from chime_gateway.wire.sip.session_timer import SessionTimer, TooSmall, answer_timer
 
+#: The method of a leg that sees to a request.
+_RESPONDERS: Final[Mapping[str, str]] = {
+    "BYE": "_bye",
+    "OPTIONS": "_options",
+    "INFO": "_info",
+    "INVITE": "_reinvite",
+    "UPDATE": "_update",
+    "NOTIFY": "_notify",
+}
+
 
 class SipLeg:
     """One side of one call (L{chime_gateway.interfaces.CallLeg})."""
@@ -69,7 +80,6 @@ class SipLeg:
         self._audio: LegAudio | None = None
         self._peer_allows: frozenset[str] = frozenset()
         self._unacknowledged: dict[int, ReliableAnswer] = {}
-        self._offered_in: set[int] = set()
         self._transfer: Transfer | None = None
         self._session = SessionRefresh(
             context,
@@ -78,14 +88,6 @@ class SipLeg:
             agreed=self._refreshed,
             lost=self._session_lost,
         )
-        self._responders: Mapping[str, Callable[[Incoming], None]] = {
-            "BYE": self._bye,
-            "OPTIONS": self._options,
-            "INFO": self._info,
-            "INVITE": self._reinvite,
-            "UPDATE": self._update,
-            "NOTIFY": self._notify,
-        }
 
     # -- CallLeg ----------------------------------------------------------------
 
@@ -188,12 +190,12 @@ class SipLeg:
             incoming.respond(500, phrase="CSeq is out of order")
             return
         self._dialog.flow = incoming.flow
-        respond = self._responders.get(request.method)
-        if respond is None:
+        responder = _RESPONDERS.get(request.method)
+        if responder is None:
             incoming.respond(405, extra=(ALLOW,))
             return
         try:
-            respond(incoming)
+            getattr(self, responder)(incoming)
         except TooSmall:
             least = str(self._context.settings.min_se_seconds)
             incoming.respond(422, extra=(("Min-SE", least),))
@@ -206,12 +208,11 @@ class SipLeg:
         answer = self._unacknowledged.pop(request.cseq, None)
         if answer is None:
             return  # again, or of nothing
-        answer.stop()
+        answer.acknowledged()
         assert self._dialog is not None
         self._dialog.flow = flow
         self._acknowledged()
-        if request.cseq in self._offered_in and not self._is_over:
-            self._offered_in.discard(request.cseq)
+        if answer.is_offer and not self._is_over:
             self._take_answer(request)
 
     def _acknowledged(self) -> None:
@@ -268,7 +269,6 @@ class SipLeg:
         if not body:
             assert self._audio is not None
             body = self._audio.descriptions.make_offer()
-            self._offered_in.add(incoming.request.cseq)
         self._answer_reliably(incoming, (*headers, SDP_TYPE), body)
 
     def _update(self, incoming: Incoming) -> None:

@@ -197,12 +197,14 @@ class InviteServer:
             return [Send(data)] if 200 <= status < 300 else []
         if self.state is not State.PROCEEDING:
             return []
+        if 200 <= status < 300:
+            # Whoever answers says it again, so it is not kept here.
+            self._last = b""
+            self.state = State.ACCEPTED
+            return [StopTimer("C"), Send(data), StartTimer("L", timers.give_up)]
         self._last = data
         if status < 200:
             return [Send(data)]
-        if status < 300:
-            self.state = State.ACCEPTED
-            return [StopTimer("C"), Send(data), StartTimer("L", timers.give_up)]
         self.state = State.COMPLETED
         outputs: Outputs = [
             *(StopTimer("C"), Send(data), StartTimer("H", timers.give_up))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
+from chime_gateway.carriers.sip.leg import _RESPONDERS
 from chime_gateway.errors import CallRefused, UnknownAgent
 from chime_gateway.settings.values import SipListener
 from chime_gateway.wire.sip.message import Request, Response
@@ -202,7 +203,7 @@ class BugTests(SynchronousTestCase):
     """Of ours, wherever: it ends its own call and leaves nothing."""
 
     def test_in_any_request_of_a_dialog(self) -> None:
-        for method in ("BYE", "INFO", "INVITE", "UPDATE", "OPTIONS"):
+        for method, responder in _RESPONDERS.items():
             world = SipWorld()
             other = world.established(call_id="other", branch="z9hG4bKother")
             tag = world.established(call_id="this", branch="z9hG4bKthis")
@@ -210,7 +211,7 @@ class BugTests(SynchronousTestCase):
             def bug(*_: object) -> None:
                 raise ZeroDivisionError("a bug")
 
-            world.leg._responders = {method: bug}
+            setattr(world.leg, responder, bug)
             answer = world.asks(method, tag, call_id="this")
             self.assertEqual(answer.status, 500)
             self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)

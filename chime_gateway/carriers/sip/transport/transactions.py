@@ -136,6 +136,7 @@ class Incoming:
     """
     A request that wants an answer.
 
+    @ivar request: until its answer has been L{acknowledged}.
     @ivar cancelled: called when the other side takes an INVITE back.  It lives
         as long as the transaction, so L{forget} it with the call.
     """
@@ -173,6 +174,15 @@ class Incoming:
     def forget(self) -> None:
         """Nobody wants to know of it any more."""
         self.cancelled = _ignore
+
+    def acknowledged(self) -> None:
+        """
+        The ACK of its 2xx is here, so nothing is answered to it any more.  The
+        transaction stays for a while, and takes in what comes again (RFC 6026); what
+        was said does not.
+        """
+        self.forget()
+        del self.request
 
 
 class Transactions:
@@ -246,15 +256,17 @@ class Transactions:
         def send(data: bytes) -> None:
             self._reply(data, way, via_port)
 
+        merge_key = _merge_key(request)
+
         def forget() -> None:
             self._servers.pop(key, None)
-            self._merged.pop(_merge_key(request), None)
+            self._merged.pop(merge_key, None)
 
         incoming._runner = Runner(
             self._clock, machine, send, _not_delivered, _ignore, forget
         )
         self._servers[key] = (incoming, incoming._runner)
-        self._merged.setdefault(_merge_key(request), key)
+        self._merged.setdefault(merge_key, key)
         incoming._runner.perform(machine.start())
         return incoming
 

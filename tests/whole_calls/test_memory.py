@@ -1,0 +1,73 @@
+"""
+What an answered call holds, in bytes: counted, so it is the same each time.
+
+The bounds are close: whatever is kept longer than it is needed, and whatever each call
+makes for itself though all could have it together, is found here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sipmessage import Headers
+from twisted.trial.unittest import SynchronousTestCase
+
+from chime_gateway.audio import PCMU
+from chime_gateway.sim.caller.caller import CallPlan
+from chime_gateway.wire.sip.message import Message
+from tests.support.held import by_type, held_bytes, reachable
+from tests.support.virtual import STEP_SECONDS, VirtualCall
+from tests.whole_calls.test_sip import VirtualSipCall
+
+#: What a call may hold, besides its sockets and audio that waits to be heard.
+MOST_SIP_BYTES = 26_000
+MOST_STREAM_BYTES = 14_000
+
+#: Whoever holds, and what.
+Held = tuple[object, list[object]]
+
+
+def sip_call() -> Held:
+    """After a second; the transaction of its INVITE is still there."""
+    call = VirtualSipCall()
+    carrier, table = call.world.carrier, call.table
+    before = reachable([carrier, table])
+    call.call.invite()
+    while call.clock.seconds() < 1.0:
+        call.step()
+    transactions = carrier.transactions._servers.values()
+    return call, reachable([*table.calls(), *transactions], before)
+
+
+def stream_call() -> Held:
+    call = VirtualCall(CallPlan(utterances=(PCMU.silence(16_000),)))
+    before = reachable([call.table])
+    call.caller.start()
+    while call.clock.seconds() < 1.0:
+        call.clock.advance(STEP_SECONDS)
+    return call, reachable(call.table.calls(), before)
+
+
+class HeldMemoryTests(SynchronousTestCase):
+    def of_one(self, make: Callable[[], Held]) -> list[object]:
+        """What two that know nothing of each other both hold is the program's."""
+        (_other, theirs), (_, held) = make(), make()
+        shared = {id(thing) for thing in theirs}
+        return [thing for thing in held if id(thing) not in shared]
+
+    def assert_small(self, make: Callable[[], Held], most_bytes: int) -> None:
+        held = self.of_one(make)
+        self.assertLessEqual(held_bytes(held), most_bytes, by_type(held).most_common())
+        # Or what a call holds would not be found any more.
+        self.assertGreater(held_bytes(held), 0.8 * most_bytes)
+
+    def test_a_call_over_sip_is_small(self) -> None:
+        self.assert_small(sip_call, MOST_SIP_BYTES)
+
+    def test_a_call_over_a_media_stream_is_small(self) -> None:
+        self.assert_small(stream_call, MOST_STREAM_BYTES)
+
+    def test_no_message_of_sip_outlives_the_ack_of_its_answer(self) -> None:
+        held = self.of_one(sip_call)
+        messages = [thing for thing in held if isinstance(thing, Message | Headers)]
+        self.assertEqual(messages, [])
