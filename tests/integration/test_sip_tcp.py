@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.protocol import Factory, Protocol
 
+from chime_gateway.carriers.sip.transport.tls import client_tls, server_tls
 from chime_gateway.outcomes import Ending, Outcome
-from tests.integration.sip_harness import SipTestCase
+from chime_gateway.settings.values import SipSettings
+from tests.integration.sip_harness import SipTestCase, self_signed
+from tests.support.files import temporary_file
+from tests.support.sdp_offers import KEY30
 
 SDP = (
     "v=0\r\no=- 1 1 IN {kind} {host}\r\ns=-\r\nc=IN {kind} {host}\r\nt=0 0\r\n"
-    "m=audio 36488 RTP/AVP 0\r\n"
+    "m=audio 36488 {media}\r\n"
 )
 
 
@@ -33,9 +37,17 @@ class Line(Protocol):
 
 class ConnectionTests(SipTestCase):
     transports = ("tcp",)
+    media = "RTP/AVP 0"
+
+    def way(self, endpoint: Any) -> Any:
+        return endpoint
+
+    def listen(self, factory: Any) -> Any:
+        return self.reactor.listenTCP(0, factory, interface=self.host)
 
     async def line(self) -> Line:
-        endpoint = HostnameEndpoint(self.reactor, self.host, self.sip_ports["tcp"])
+        (port,) = self.sip_ports.values()
+        endpoint = self.way(HostnameEndpoint(self.reactor, self.host, port))
         line = await endpoint.connect(Factory.forProtocol(Line))
         assert isinstance(line, Line)
         return line
@@ -47,11 +59,11 @@ class ConnectionTests(SipTestCase):
         host = self.uri_host
         text = (
             f"{method} sip:desk@{host} SIP/2.0\r\n"
-            f"Via: SIP/2.0/TCP {host}:{self.contact}"
+            f"Via: SIP/2.0/{self.transports[0].upper()} {host}:{self.contact}"
             f";branch=z9hG4bK{method}{cseq}\r\n"
             f"From: <sip:a@{host}>;tag=t\r\nTo: <sip:desk@{host}>{tag}\r\n"
             f"Call-ID: c\r\nCSeq: {cseq} {method}\r\nMax-Forwards: 70\r\n"
-            f"Contact: <sip:a@{host}:{self.contact};transport=tcp>\r\n"
+            f"Contact: <sip:a@{host}:{self.contact};transport={self.transports[0]}>\r\n"
             "Content-Type: application/sdp\r\n"
             f"Content-Length: {len(body)}\r\n\r\n{body}"
         )
@@ -69,11 +81,12 @@ class ConnectionTests(SipTestCase):
             return protocol
 
         factory.buildProtocol = remember
-        port = self.reactor.listenTCP(0, factory, interface=self.host)
+        port = self.listen(factory)
         self.addCleanup(port.stopListening)
         self.contact = port.getHost().port
         kind = "IP6" if ":" in self.host else "IP4"
-        self.say(line, "INVITE", 1, body=SDP.format(kind=kind, host=self.host))
+        sdp = SDP.format(kind=kind, host=self.host, media=self.media)
+        self.say(line, "INVITE", 1, body=sdp)
         await self.until(lambda: "SIP/2.0 200" in line.text)
         answer = line.text.partition("SIP/2.0 200")[2]
         return answer.partition("To: ")[2].partition(";tag=")[2].partition("\r\n")[0]
@@ -123,3 +136,18 @@ class ConnectionTests(SipTestCase):
         await self.until(self.nothing_is_left)
         assert line.transport is not None
         line.transport.loseConnection()
+
+
+class TlsConnectionTests(ConnectionTests):
+    """The same over TLS, to an address, behind which there is no name to check."""
+
+    transports = ("tls",)
+    media = f"RTP/SAVP 0\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{KEY30}"
+
+    def way(self, endpoint: Any) -> Any:
+        return wrapClientTLS(client_tls(self.host), endpoint)
+
+    def listen(self, factory: Any) -> Any:
+        path = temporary_file(self, self_signed())
+        tls = server_tls(SipSettings(certificate=path))
+        return self.reactor.listenSSL(0, factory, tls, interface=self.host)

@@ -14,7 +14,9 @@ from typing import Any, Final, Protocol
 from attrs import define, field, frozen
 from twisted.internet.protocol import DatagramProtocol, Factory
 from twisted.internet.protocol import Protocol as StreamProtocol
+from twisted.internet.ssl import CertificateOptions
 from twisted.protocols.policies import TimeoutMixin
+from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 
 from chime_gateway.carriers.sip.access import Access, FlowKey
@@ -28,6 +30,10 @@ IDLE_SECONDS: Final = 300.0
 
 #: A connection must bring its first message within this time.
 FIRST_SECONDS: Final = 20.0
+
+#: Whoever does not close a connection with us, nor read what was last said on it,
+#: has it cut.
+CLOSE_SECONDS: Final = 5.0
 
 MAX_CONNECTIONS: Final = 1000
 MAX_CONNECTIONS_PER_HOST: Final = 100
@@ -111,10 +117,15 @@ class Datagrams(DatagramProtocol):
 
 
 class Connection(StreamProtocol, TimeoutMixin):
-    """One TCP or TLS connection, whoever made it."""
+    """
+    One TCP or TLS connection, whoever made it.
+
+    @ivar is_open: what is sent goes out.
+    """
 
     transport: Any
     is_open = False
+    _is_closing = False
 
     def __init__(self, transport_name: str, streams: Streams) -> None:
         self._streams = streams
@@ -135,11 +146,13 @@ class Connection(StreamProtocol, TimeoutMixin):
         self.setTimeout(FIRST_SECONDS)
 
     def dataReceived(self, data: bytes) -> None:
+        if self._is_closing:
+            return
         try:
             messages = self._framer.feed(data)
         except BadMessage as bad:
             self._streams.receiver.stream_broken(bad, self.flow)
-            self.transport.loseConnection()
+            self.close()
             return
         if self._framer.pings:
             self._framer.pings = 0
@@ -150,18 +163,27 @@ class Connection(StreamProtocol, TimeoutMixin):
             self.setTimeout(IDLE_SECONDS)
             self._streams.receiver.message_received(message, self.flow)
 
-    def timeoutConnection(self) -> None:
+    def close(self) -> None:
+        """Under TLS it takes two for that, and a silent peer must not keep it."""
+        self.is_open, self._is_closing = False, True
+        self.setTimeout(CLOSE_SECONDS)
         self.transport.loseConnection()
+
+    def timeoutConnection(self) -> None:
+        if self._is_closing:
+            self.transport.abortConnection()
+        else:
+            self.close()
 
     def connectionLost(self, reason: Failure | None = None) -> None:
         self.setTimeout(None)
-        if self.is_open:
-            self.is_open = False
-            self._streams.closed(self)
+        self.is_open = False
+        self._streams.closed(self)
 
     def send(self, data: bytes) -> None:
         """It never raises, as over UDP."""
-        self.setTimeout(IDLE_SECONDS)
+        if not self._is_closing:
+            self.setTimeout(IDLE_SECONDS)
         try:
             self.transport.write(data)
         except Exception:
@@ -194,6 +216,8 @@ class Streams:
         self._by_host[connection.flow.source.host] += 1
 
     def closed(self, connection: Connection) -> None:
+        if connection not in self.connections:
+            return
         self.connections.discard(connection)
         host = connection.flow.source.host
         self._by_host[host] -= 1
@@ -204,15 +228,16 @@ class Streams:
         """An open connection that leads there."""
         for connection in self.connections:
             flow = connection.flow
-            if flow.transport == transport and flow.source == Source(host, port):
+            is_there = flow.transport == transport and flow.source == Source(host, port)
+            if is_there and connection.is_open:
                 return connection
         return None
 
 
 class _Refusal(StreamProtocol):
     """
-    Closes at once.  Without a protocol Twisted would do so, but under TLS it logs a
-    traceback and leaves the descriptor open.
+    Closes at once.  Without a protocol Twisted would do so, too, but under TLS it logs
+    a traceback and leaves the descriptor open.
     """
 
     transport: Any
@@ -235,9 +260,24 @@ class ClientFactory(Factory):
 
 
 class ServerFactory(ClientFactory):
-    """Connections that others make."""
+    """
+    Connections that others make.  Who is refused is so before anything is made for
+    him, and TLS least of all: its handshake is work.
+
+    @param tls: of which the connections are; C{None}: TCP alone.
+    """
+
+    def __init__(
+        self, transport_name: str, streams: Streams, tls: CertificateOptions | None
+    ) -> None:
+        super().__init__(transport_name, streams)
+        made: Any = ClientFactory(transport_name, streams)
+        if tls is not None:
+            made = TLSMemoryBIOFactory(tls, False, made, streams.reactor)
+        self._made = made
 
     def buildProtocol(self, addr: Any) -> StreamProtocol:
         if not self._streams.may_open(canonical(addr.host)):
             return _Refusal()
-        return super().buildProtocol(addr)
+        protocol: StreamProtocol = self._made.buildProtocol(addr)
+        return protocol

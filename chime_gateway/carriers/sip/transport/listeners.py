@@ -119,12 +119,9 @@ class SipTransports:
                 number, self._datagrams, interface=interface, maxPacketSize=65535
             )
             return port
-        factory = ServerFactory(listener.transport, self._streams)
-        if listener.transport == "tcp":
-            port = reactor.listenTCP(number, factory, interface=interface)
-        else:
-            options = server_tls(self._settings)
-            port = reactor.listenSSL(number, factory, options, interface=interface)
+        tls = server_tls(self._settings) if listener.transport == "tls" else None
+        factory = ServerFactory(listener.transport, self._streams, tls)
+        port = reactor.listenTCP(number, factory, interface=interface)
         return port
 
     def stop(self) -> list[Any]:
@@ -133,7 +130,7 @@ class SipTransports:
         waiting = [port.stopListening() for _, port in self.ports]
         self.ports.clear()
         for connection in list(self._streams.connections):
-            connection.transport.loseConnection()
+            connection.close()
         return waiting
 
     # -- addresses -------------------------------------------------------------

@@ -9,7 +9,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL.SSL import Connection
 from OpenSSL.SSL import Error as SSLError
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.internet.ssl import CertificateOptions, TLSVersion, optionsForClientTLS
+from zope.interface import implementer
 
 from chime_gateway.errors import ConfigError
 from chime_gateway.settings.values import SipSettings
@@ -28,8 +30,9 @@ def client_tls(host: str) -> Any:
     return _AddressTls()
 
 
+@implementer(IOpenSSLClientConnectionCreator)
 class _AddressTls:
-    """TLS without a host name (implements C{IOpenSSLClientConnectionCreator})."""
+    """TLS without a host name."""
 
     def __init__(self) -> None:
         self._options = CertificateOptions(verify=False)

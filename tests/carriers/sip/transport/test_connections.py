@@ -3,13 +3,17 @@ from __future__ import annotations
 from ipaddress import ip_network
 from typing import Any
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.carriers.sip.access import Access
 from chime_gateway.carriers.sip.transport.connections import (
+    CLOSE_SECONDS,
     FIRST_SECONDS,
     IDLE_SECONDS,
     MAX_CONNECTIONS_PER_HOST,
@@ -18,7 +22,11 @@ from chime_gateway.carriers.sip.transport.connections import (
     ServerFactory,
     Streams,
 )
+from chime_gateway.carriers.sip.transport.tls import server_tls
+from chime_gateway.settings.values import SipSettings
 from chime_gateway.wire.sip.message import BadMessage
+from tests.integration.sip_harness import self_signed
+from tests.support.files import temporary_file
 
 MESSAGE = b"OPTIONS sip:a SIP/2.0\r\nContent-Length: 3\r\n\r\nabc"
 
@@ -97,16 +105,14 @@ class StreamTests(SynchronousTestCase):
         self.clock.advance(IDLE_SECONDS)
         self.assertTrue(wire.disconnecting)
 
-    def test_strangers_and_too_many_are_not_let_in(self) -> None:
-        factory = ServerFactory("tcp", self.streams)
+    def test_too_many_are_not_let_in(self) -> None:
+        factory = ServerFactory("tcp", self.streams, None)
 
         def is_let_in(host: str) -> bool:
             wire = Wire(host)
-            # A protocol there must be: without one TLS leaves the descriptor open.
             factory.buildProtocol(wire).makeConnection(wire)
             return not wire.aborted
 
-        self.assertFalse(is_let_in("192.0.2.1"))
         for _ in range(MAX_CONNECTIONS_PER_HOST):
             self.assertTrue(is_let_in("10.0.0.1"))
         self.assertFalse(is_let_in("10.0.0.1"))
@@ -121,3 +127,84 @@ class StreamTests(SynchronousTestCase):
         self.assertIsNone(self.streams.to("tcp", "10.0.0.1", 4000))
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.assertFalse(connection.flow.connection.is_open)  # type: ignore[union-attr]
+
+
+class SilentPeerTests(SynchronousTestCase):
+    """Whatever a peer leaves undone, no descriptor and no timer stays."""
+
+    @settings(max_examples=40, deadline=None)
+    @given(
+        st.sampled_from(("tcp", "tls")),
+        st.lists(
+            st.sampled_from((MESSAGE, MESSAGE[:9], b"\r\n\r\n", b"x" * 20_000, b"")),
+            max_size=4,
+        ),
+        st.booleans(),
+    )
+    def test_who_does_not_close_with_us_is_cut_off(
+        self, transport: str, said: list[bytes], has_answered: bool
+    ) -> None:
+        clock, receiver = Clock(), Receiver()
+        access = Access([ip_network("10.0.0.0/8")], clock.seconds)
+        streams = Streams(receiver, access, clock)
+        connection, wire = Connection(transport, streams), Wire()
+        connection.makeConnection(wire)
+        for data in said:
+            connection.dataReceived(data)
+            if has_answered:
+                connection.send(b"SIP/2.0 200 OK\r\n\r\n")
+        clock.pump([1.0] * int(IDLE_SECONDS + CLOSE_SECONDS + 1))
+        self.assertTrue(wire.aborted)
+        # What has to be said now wants a way that is open.
+        self.assertIsNone(streams.to(transport, wire.host, wire.port))
+        heard = len(receiver.messages)
+        connection.dataReceived(MESSAGE)
+        self.assertEqual(len(receiver.messages), heard)
+        connection.connectionLost()
+        self.assertEqual(clock.getDelayedCalls(), [])
+        self.assertEqual(streams.connections, set())
+
+
+class StrangerTests(SynchronousTestCase):
+    """Who is not let in costs a connection, for a moment, and nothing else."""
+
+    def setUp(self) -> None:
+        path = temporary_file(self, self_signed())
+        self.tls = server_tls(SipSettings(certificate=path))
+
+    @settings(max_examples=40, deadline=None)
+    @given(
+        st.sampled_from(("tcp", "tls")),
+        st.lists(
+            st.sampled_from(
+                ("10.0.0.1", "::ffff:10.0.0.2", "192.0.2.1", "2001:db8::1", "10.0.0.x")
+            )
+        ),
+        st.binary(max_size=40),
+    )
+    def test_strangers_are_gone_before_the_handshake(
+        self, transport: str, hosts: list[str], said: bytes
+    ) -> None:
+        clock = Clock()
+        access = Access([ip_network("10.0.0.0/8")], clock.seconds)
+        streams = Streams(Receiver(), access, clock)
+        factory = ServerFactory(
+            transport, streams, self.tls if transport == "tls" else None
+        )
+        for host in hosts:
+            wire = Wire(host)
+            protocol = factory.buildProtocol(wire)
+            protocol.makeConnection(wire)
+            is_friend = access.allows(host)
+            self.assertEqual(wire.aborted, not is_friend)
+            self.assertEqual(
+                isinstance(protocol, TLSMemoryBIOProtocol),
+                is_friend and transport == "tls",
+            )
+            if not is_friend:
+                protocol.dataReceived(said)
+                self.assertEqual(wire.value(), b"")
+        strangers = [host for host in hosts if not access.allows(host)]
+        self.assertEqual(len(streams.connections), len(hosts) - len(strangers))
+        self.assertEqual(access.dropped["not_allowed"], len(strangers))
+        self.assertEqual(self.flushLoggedErrors(), [])

@@ -6,7 +6,7 @@ from unittest.mock import Mock
 
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.internet.error import CannotListenError
+from twisted.internet.error import CannotListenError, ConnectionLost
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
@@ -117,6 +117,36 @@ class TransportTests(SynchronousTestCase):
         self.assertEqual(wire.value(), b"BYEACK")
         self.assertEqual(len(reactor.tcpClients), 1)
         self.assertEqual(failed, [])
+
+    @given(
+        st.sampled_from(("tcp", "tls")),
+        st.sampled_from(("10.0.0.1", "2001:db8::1", "127.0.0.1")),
+        st.integers(1, 65535),
+        st.booleans(),
+    )
+    def test_a_stream_that_is_gone_is_made_anew(
+        self, transport: str, host: str, port: int, is_named: bool
+    ) -> None:
+        """To hang up, where the other side has closed what the call began on."""
+        transports, reactor = self.new()
+        failed: list[bool] = []
+        transports.connect(
+            b"BYE",
+            Hop(host, port, transport),
+            lambda: failed.append(True),
+            tls_name="sbc.example" if is_named else "",
+        )
+        reactor.advance(1)
+        self.assertEqual(failed, [])
+        (client,) = reactor.tcpClients
+        self.assertEqual(client[1], port)
+        protocol: Any = client[2].buildProtocol(None)
+        wire = Wire(host, port)
+        protocol.makeConnection(wire)
+        # RFC 8446 section 5.1: a handshake, and the hello in it.
+        sent = b"BYE" if transport == "tcp" else b"\x16\x03\x01"
+        self.assertTrue(wire.value().startswith(sent), wire.value())
+        protocol.connectionLost(Failure(ConnectionLost()))
 
     def test_what_belongs_on_a_stream_never_goes_out_as_a_datagram(self) -> None:
         transports, _ = self.new()
