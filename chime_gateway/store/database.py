@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,7 +23,6 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import (
     ArgumentError,
     DataError,
@@ -102,8 +102,9 @@ class Database:
             hint = " (install chime-gateway[postgresql])" if name == "psycopg" else ""
             raise ConfigError(f"CHIMEGW_DATABASE_URL: {exc}{hint}") from exc
         self._writing = writing(self._engine)
-        is_sqlite = self._engine.dialect.name == "sqlite"
-        self._insert: Any = sqlite.insert if is_sqlite else postgresql.insert
+        # The engine has imported it.  The other one is large, and needed by nobody.
+        dialect = import_module(f"sqlalchemy.dialects.{self._engine.dialect.name}")
+        self._insert: Any = dialect.insert
 
     def close(self) -> None:
         self._engine.dispose()

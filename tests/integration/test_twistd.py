@@ -59,6 +59,7 @@ NOT_FOR_ALL = {
     "botocore": "CHIMEGW_SMA_ID, recordings in S3",
     "azure.identity": "a deployment without a key",
     "alembic": "a database of an older gateway",
+    "sqlalchemy.dialects.postgresql": "a database in PostgreSQL",
 }
 
 
