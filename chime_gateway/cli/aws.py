@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, Final
 
 import attrs
@@ -17,26 +16,30 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.python import usage
 
-from chime_gateway.aws.package import package_lambda
 from chime_gateway.aws.setup.commands import script
+from chime_gateway.aws.setup.gateway_settings import gateway_settings
 from chime_gateway.aws.setup.installation import resources
 from chime_gateway.aws.setup.probes import from_here
 from chime_gateway.aws.setup.provision import Change, Cloud, apply, destroy, plan
-from chime_gateway.aws.setup.request import ZIP_FILE, Gateway, Wishes, bucket_name
-from chime_gateway.aws.setup.resource import Request, fill
+from chime_gateway.aws.setup.request import Gateway, Wishes
+from chime_gateway.aws.setup.resource import Request
 from chime_gateway.aws.setup.verify import verify
 from chime_gateway.aws.sma import read_settings
+from chime_gateway.cli.package import PackageOptions
 from chime_gateway.errors import ConfigError
 from chime_gateway.settings.sources import (
     process_environment,
     read_sip_allow,
     read_trunk_password,
+    update_env_file,
 )
 from chime_gateway.settings.telephone import is_e164
 
 _GATEWAY: Final = re.compile(
     r"(?P<host>\[[0-9a-fA-F:]+\]|[^:/\s]+)(:(?P<port>\d{1,5}))?(/(?P<protocol>\w+))?\Z"
 )
+
+_NOTHING: Final[Mapping[str, Any]] = {}
 
 #: Of the Lambda's environment, what has an option here.
 _FUNCTION: Final = {
@@ -197,15 +200,22 @@ class _AwsCommand(usage.Options):
         """In a thread; the exit status."""
         raise NotImplementedError
 
-    def show(self, items: Iterator[Any], key: str) -> list[Any]:
-        """Each as it comes for people, all at the end for machines."""
+    def show(
+        self, items: Iterator[Any], key: str, more: Mapping[str, Any] = _NOTHING
+    ) -> list[Any]:
+        """
+        Each as it comes for people, all at the end for machines.
+
+        @param more: told to machines as well, as it is then.
+        """
         found = []
         for item in items:
             found.append(item)
             if not self["json"]:
                 print(item, flush=True)
         if self["json"]:
-            print(json.dumps({key: [attrs.asdict(one) for one in found]}, indent=2))
+            told = {key: [attrs.asdict(one) for one in found], **more}
+            print(json.dumps(told, indent=2))
         return found
 
 
@@ -252,26 +262,50 @@ class ApplyOptions(_AwsCommand):
         "Make what is missing and set what differs. May be run again at any time,"
         " also after it broke off."
     )
+    optParameters: ClassVar = [
+        ["env-file", "e", None, "Write what the gateway wants to know in there."],
+    ]
+    optFlags: ClassVar = [
+        ["rotate-call-secret", None, "A new one; the old one is good until it is"],
+        ["retire-call-secret", None, "retired, when all gateways have the new one."],
+    ]
+
+    def postOptions(self) -> None:
+        super().postOptions()
+        if self["rotate-call-secret"] and self["retire-call-secret"]:
+            raise usage.UsageError("--rotate-call-secret, and later --retire-..")
+
+    def wishes(self) -> Wishes:
+        chosen = [what for what in ("rotate", "retire") if self[f"{what}-call-secret"]]
+        return attrs.evolve(super().wishes(), call_secret=(*chosen, "keep")[0])
 
     def work(self, wishes: Wishes, cloud: Cloud) -> int:
-        changes = self.show(apply(cloud, resources(wishes)), "changes")
+        told: dict[str, Any] = {}
+        changes = self.show(self._apply(wishes, cloud, told), "changes", told)
         if not self["json"]:
-            print("done. The gateway wants to know:")
-            for line in _gateway_settings(wishes, cloud):
-                print(f"  {line}")
+            if self["env-file"]:
+                print(f"done. What the gateway wants to know is in {self['env-file']}.")
+            else:
+                print("done. The gateway wants to know:")
+            for name, value in told["gateway"].items():
+                print(f"  {name}={value}")
+            if "," in cloud.references.get("CALL_SECRET", ""):
+                print(
+                    "The call secret of before is good as well. When all gateways have"
+                    " the new one: chimegw aws apply --retire-call-secret"
+                )
         return 1 if any(change.action == "confirm" for change in changes) else 0
 
-
-def _gateway_settings(wishes: Wishes, cloud: Cloud) -> Iterator[str]:
-    yield f"AWS_REGION={wishes.region}"
-    if not wishes.is_direct:
-        yield f"CHIMEGW_SMA_ID={cloud.references['SMA_ID']}"
-    if wishes.mode == "kinesis":
-        known = cloud.references
-        yield f"CHIMEGW_KINESIS_QUEUE={known['NOTICES_QUEUE_URL']}"
-        yield f"CHIMEGW_KINESIS_BUCKET={fill(bucket_name(wishes), known)}"
-    else:
-        yield f"CHIMEGW_SIP_ALLOW={wishes.region}"
+    def _apply(
+        self, wishes: Wishes, cloud: Cloud, told: dict[str, Any]
+    ) -> Iterator[Change]:
+        yield from apply(cloud, resources(wishes))
+        known = gateway_settings(wishes, cloud.references)
+        if self["env-file"]:
+            # What stands in a file of 0600 need not stand on a screen.
+            update_env_file(self["env-file"], known, kept=("CHIMEGW_SIP_ALLOW",))
+            known.pop("CHIMEGW_CALL_SECRET", None)
+        told["gateway"] = known
 
 
 class VerifyOptions(_AwsCommand):
@@ -328,38 +362,6 @@ class CommandsOptions(_AwsCommand):
             print(json.dumps({"script": lines}, indent=2))
         else:
             print("\n".join(lines))
-        return 0
-
-
-class PackageOptions(usage.Options):
-    synopsis = "[--output FILE.zip]"
-    longdesc = "Build the Lambda's zip file; the same bytes every time."
-    optParameters: ClassVar = [
-        ["output", "o", ZIP_FILE, "Where to write it."],
-        ["region", "r", None, "Not needed."],
-        ["voice-connector-id", "v", None, "Not needed."],
-    ]
-    optFlags: ClassVar = [["json", None, "For machines."]]
-
-    def run(self, reactor: Any) -> int:
-        package = package_lambda()
-        try:
-            Path(self["output"]).write_bytes(package.content)
-        except OSError as exc:
-            raise ConfigError(f"--output {self['output']}: {exc}") from exc
-        told = {
-            "file": self["output"],
-            "bytes": len(package.content),
-            "sha256": package.sha256,
-            "handler": "sma.handler",
-        }
-        if self["json"]:
-            print(json.dumps(told))
-        else:
-            print(
-                f"{told['file']}: {told['bytes']} bytes, handler sma.handler,"
-                f" CodeSha256 {package.sha256}"
-            )
         return 0
 
 

@@ -1,14 +1,16 @@
 """
 Where settings come from: the environment, an env file, a TOML file.
 
-The only module that reads any of them.
+The only module that reads any of them, or writes one.
 """
 
 from __future__ import annotations
 
 import os
+import tempfile
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -71,6 +73,48 @@ def read_env_file(path: str) -> dict[str, str]:
             value = value[1:-1]
         values[name.strip()] = value
     return values
+
+
+def update_env_file(
+    path: str, values: Mapping[str, str], kept: Container[str] = ()
+) -> None:
+    """
+    Put values into an env file; all else in it stays.  It is its owner's alone then,
+    and at no moment half written.
+
+    @param kept: names whose values there are left as they are.
+    @raise ConfigError: it cannot be read or written.
+    """
+    file = Path(path)
+    is_there = file.exists()
+    there = read_env_file(path) if is_there else {}
+    values = {
+        name: value
+        for name, value in values.items()
+        if name not in kept or name not in there
+    }
+    new = ""
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines() if is_there else []
+        left = [line for line in lines if _name_in(line) not in values]
+        lines = [*left, *(f"{name}={value}" for name, value in values.items())]
+        # Made with 0600, whatever the umask is.
+        descriptor, new = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+        with open(descriptor, "w", encoding="utf-8") as writing:
+            writing.write("\n".join(lines) + "\n")
+        if is_there:
+            owner = file.stat()
+            with suppress(PermissionError):
+                os.chown(new, owner.st_uid, owner.st_gid)
+        os.replace(new, path)
+    except OSError as exc:
+        if new:
+            Path(new).unlink(missing_ok=True)
+        raise ConfigError(f"--env-file {path}: {exc}") from exc
+
+
+def _name_in(line: str) -> str:
+    return line.strip().removeprefix("export ").partition("=")[0].strip()
 
 
 def read_config_file(path: str) -> dict[str, Any]:

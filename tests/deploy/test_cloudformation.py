@@ -113,11 +113,39 @@ class GatewayTemplateTests(SynchronousTestCase):
         )
 
     def test_nobody_else_gets_in_by_sip(self) -> None:
-        group = self.template["Resources"]["SecurityGroup"]["Properties"]
-        for rule in group["SecurityGroupIngress"]:
+        for rule in self.ingress(names_udp=True):
             self.assertNotIn(rule["CidrIp"], ("0.0.0.0/0", "::/0"))
             if rule["FromPort"] != 8080:
                 self.assertIn("Fn::FindInMap", rule["CidrIp"])
+
+    def ingress(self, *, names_udp: bool) -> list[Any]:
+        group = self.template["Resources"]["SecurityGroup"]["Properties"]
+        rules = []
+        for rule in group["SecurityGroupIngress"]:
+            if "Fn::If" in rule:
+                self.assertEqual(rule["Fn::If"][0], "SpeaksUdp")
+                rule = rule["Fn::If"][1 if names_udp else 2]
+            if rule != {"Ref": "AWS::NoValue"}:
+                rules.append(rule)
+        return rules
+
+    def test_udp_is_off_unless_it_is_named(self) -> None:
+        listen = self.template["Parameters"]["SipListen"]
+        self.assertEqual(listen["Default"], "tcp:5060")
+        for names_udp in (False, True):
+            sip = [
+                rule["IpProtocol"]
+                for rule in self.ingress(names_udp=names_udp)
+                if rule["FromPort"] == 5060
+            ]
+            self.assertEqual(sorted(sip), ["tcp", "udp"] if names_udp else ["tcp"])
+        data = json.dumps(self.template["Resources"]["Instance"])
+        self.assertIn("CHIMEGW_SIP_LISTEN=${SipListen}", data)
+        self.assertNotIn("udp:", data)
+        unit = FOLDER.parent / "systemd" / "chimegw@.service"
+        lines = unit.read_text(encoding="utf-8").splitlines()
+        examples = [line for line in lines if "CHIMEGW_SIP_LISTEN" in line]
+        self.assertEqual(examples, ["#   CHIMEGW_SIP_LISTEN=tcp:5062"])
 
     def test_the_machines_settings_exist(self) -> None:
         data = self.template["Resources"]["Instance"]["Properties"]["UserData"]

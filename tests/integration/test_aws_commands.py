@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -53,6 +54,12 @@ class CommandLineTests(AccountTestCase):
         self.folder = tempfile.mkdtemp()
         self.addCleanup(shutil.rmtree, self.folder)
 
+    def call_secret(self) -> str:
+        """The Lambda's."""
+        configuration = self.account.functions.functions["chimegw-sma"]["configuration"]
+        secret: str = configuration["Environment"]["Variables"]["CALL_SECRET"]
+        return secret
+
     async def test_plan_apply_verify_and_destroy_as_they_are_typed(self) -> None:
         options = ["--region", "us-east-1", "--gateway", "127.0.0.1:9/udp"]
         options += ["--order", NUMBER, "--confirm-order"]
@@ -62,9 +69,32 @@ class CommandLineTests(AccountTestCase):
         self.assertIn("nothing was changed", told)
         told = await self.run_tool(*tool, "apply", *options)
         self.assertRegex(told, r"CHIMEGW_SMA_ID=[0-9a-f-]{36}")
+        found = re.search("CHIMEGW_CALL_SECRET=([0-9a-f]{64})\n", told)
+        assert found is not None, told
+        self.assertEqual(self.call_secret(), found[1])
         told = await self.run_tool(*tool, "apply", *options, "--json")
         changes = json.loads(told)["changes"]
         self.assertEqual({change["action"] for change in changes}, {"keep"})
+        gateway = json.loads(told)["gateway"]
+        self.assertEqual(gateway["CHIMEGW_CALL_SECRET"], found[1])
+        (connector_id,) = self.account.chime.connectors
+        self.assertEqual(gateway["CHIMEGW_VOICE_CONNECTORS"], connector_id)
+        for _ in range(2):
+            told = await self.run_tool(*tool, "apply", *options, "--rotate-call-secret")
+        self.assertIn("--retire-call-secret", told)
+        newest, before = self.call_secret().split(",")
+        self.assertEqual(before, found[1])
+        env_file = Path(self.folder, "chimegw.env")
+        env_file.write_text("# ours\nCHIMEGW_SIP_ALLOW=a\nCHIMEGW_CALL_SECRET=old\n")
+        words = (*options, "--retire-call-secret", "--env-file", str(env_file))
+        told = await self.run_tool(*tool, "apply", *words)
+        self.assertEqual(self.call_secret(), newest)
+        self.assertNotIn(newest, told)
+        self.assertEqual(env_file.stat().st_mode & 0o777, 0o600)
+        lines = env_file.read_text().splitlines()
+        self.assertEqual(lines[:2], ["# ours", "CHIMEGW_SIP_ALLOW=a"])
+        self.assertIn(f"CHIMEGW_CALL_SECRET={newest}", lines)
+        self.assertNotIn("CHIMEGW_CALL_SECRET=old", lines)
         told = await self.run_tool(*tool, "verify", *options, status=1)
         self.assertIn("OPTIONS is not answered from here", told)
         self.assertIn("mend it:", told)

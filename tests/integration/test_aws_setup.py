@@ -231,6 +231,25 @@ class SetupTests(AccountTestCase):
         )
         self.assertNotIn("secret-of-the-trunk", text + repr(wishes()))
 
+    async def test_the_call_secret_is_made_once_and_shown_nowhere(self) -> None:
+        wanted = wishes(mode="bridge")
+        told = [*await self.plan(wanted), *await self.apply(wanted)]
+        functions = self.account.functions.functions
+        variables = functions["chimegw-sma"]["configuration"]["Environment"]
+        secret = variables["Variables"]["CALL_SECRET"]
+        self.assertRegex(secret, "[0-9a-f]{64}")
+        self.assertEqual(actions(await self.apply(wanted)), {"keep"})
+        self.assertEqual(self.cloud.references["CALL_SECRET"], secret)
+        # A Lambda of before gets one, and what it had stays as long.
+        del variables["Variables"]["CALL_SECRET"]
+        changed = await self.plan(wanted)
+        self.assertEqual([c.what for c in changed if c.action == "set"], ["Lambda"])
+        told += [*changed, *await self.apply(wanted)]
+        again = functions["chimegw-sma"]["configuration"]["Environment"]["Variables"]
+        self.assertNotIn(again["CALL_SECRET"], ("", secret))
+        for one in (secret, again["CALL_SECRET"]):
+            self.assertNotIn(one, "".join(map(str, told)))
+
     async def test_the_policies_allow_what_is_needed_and_no_more(self) -> None:
         await self.apply()
         policy = next(iter(self.account.iam.policies.values()))

@@ -78,6 +78,7 @@ def script(wishes: Wishes, resources: Iterable[Resource]) -> Iterator[str]:
     yield ""
     yield "# The Lambda's code:"
     yield f"chimegw aws package-lambda --output {ZIP_FILE}"
+    secrets: list[str] = []
     for resource in resources:
         yield ""
         yield f"# {resource.what}"
@@ -85,6 +86,9 @@ def script(wishes: Wishes, resources: Iterable[Resource]) -> Iterator[str]:
             yield f"# {resource.needs_confirmation}"
             yield from (f"# {command(one)}" for one in resource.create)
             continue
+        for name in resource.secrets:
+            yield f'{name}="${{{name}:-$(openssl rand -hex 32)}}"'
+            secrets.append(name)
         if resource.create:
             if resource.what == "Lambda":
                 yield "# The role is not known everywhere at once."
@@ -104,6 +108,10 @@ def script(wishes: Wishes, resources: Iterable[Resource]) -> Iterator[str]:
                     yield from _streaming_truth()
                 yield command(request)
     if wishes.mode != "kinesis":
+        for name in secrets:
+            yield ""
+            yield f"# The gateway wants to know CHIMEGW_{name}:"
+            yield f'echo "CHIMEGW_{name}=${{{name}}}"'
         yield ""
         yield from _streaming_advice(wishes)
 

@@ -4,6 +4,9 @@ The Lambda: role, log group, code, permission.
 
 from __future__ import annotations
 
+import secrets
+from functools import partial
+
 from chime_gateway.aws.package import package_lambda
 from chime_gateway.aws.setup.request import (
     CHIME,
@@ -112,6 +115,8 @@ def function_environment(wishes: Wishes) -> dict[str, str]:
     As L{chime_gateway.aws.sma} reads it.
     """
     environment = {"MODE": wishes.mode, "VOICE_CONNECTOR_ARN": "${VOICE_CONNECTOR_ARN}"}
+    if wishes.mode == "bridge":
+        environment["CALL_SECRET"] = "${CALL_SECRET}"
     if wishes.numbers:
         environment["CALLER_ID_NUMBER"] = wishes.numbers[0]
     if wishes.mode == "kinesis":
@@ -121,6 +126,24 @@ def function_environment(wishes: Wishes) -> dict[str, str]:
             f"{wishes.name}-events-"
         )
     return {**environment, **wishes.function}
+
+
+def call_secret(what: str, found: str) -> str:
+    """
+    What the Lambda signs calls with, next.  Its environment is where it is kept.
+
+    @param what: C{keep}, C{rotate} or C{retire}.
+    @param found: what it is now: one, or a new one and the one before it.
+    @return: found, if that is what is wanted already: it may be asked for again.
+    """
+    newest, _, before = found.partition(",")
+    if what == "retire":
+        found = newest
+    if not found:
+        return secrets.token_hex(32)
+    if what == "rotate" and not before:
+        return f"{secrets.token_hex(32)},{newest}"
+    return found
 
 
 def function(wishes: Wishes) -> Resource:
@@ -152,7 +175,10 @@ def function(wishes: Wishes) -> Resource:
         what="Lambda",
         lookup=Lookup(
             get,
-            {"FUNCTION_ARN": "Configuration.FunctionArn"},
+            {
+                "FUNCTION_ARN": "Configuration.FunctionArn",
+                "CALL_SECRET": "Configuration.Environment.Variables.CALL_SECRET",
+            },
             absent=("ResourceNotFoundException",),
         ),
         create=(
@@ -207,4 +233,5 @@ def function(wishes: Wishes) -> Resource:
         ),
         tags=Request("lambda", "ListTags", {"Resource": _function_arn(wishes)}),
         delete=(Request("lambda", "DeleteFunction", name),),
+        secrets={"CALL_SECRET": partial(call_secret, wishes.call_secret)},
     )

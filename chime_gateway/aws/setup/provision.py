@@ -272,6 +272,8 @@ def _go_through(
 ) -> Iterator[Change]:
     for resource in resources:
         is_there = cloud.find(resource)
+        for name, wanted in resource.secrets.items():
+            cloud.references[name] = wanted(cloud.references.get(name, ""))
         if not is_there:
             if resource.needs_confirmation:
                 yield Change("confirm", resource.what, resource.needs_confirmation)
@@ -303,7 +305,8 @@ def _go_through(
 
 def _named(resource: Resource, cloud: Cloud) -> str:
     names = {**resource.lookup.references, **resource.created}
-    known = [cloud.references[name] for name in names if name in cloud.references]
+    shown = [name for name in names if name not in resource.secrets]
+    known = [cloud.references[name] for name in shown if name in cloud.references]
     return known[0] if known else ""
 
 

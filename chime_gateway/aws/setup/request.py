@@ -52,6 +52,8 @@ class Wishes:
     @ivar mode: C{bridge}, or C{kinesis}.
     @ivar is_outbound: the gateway has the application call people.
     @ivar function: more of the Lambda's environment.
+    @ivar call_secret: of calls to the gateway: C{keep} the one there is (or make it),
+        C{rotate}: a new one beside it, C{retire} the old one.
     @ivar gateway_role: IAM role of the gateway's machine; empty: the policy is made
         and attached by somebody else.
     """
@@ -72,6 +74,7 @@ class Wishes:
     is_outbound: bool = False
     mode: str = "bridge"
     function: Mapping[str, str] = Factory(dict)
+    call_secret: str = "keep"
     gateway_role: str = ""
 
 

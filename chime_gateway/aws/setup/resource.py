@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 from urllib.parse import unquote
 
@@ -89,6 +89,8 @@ class Resource:
     @ivar kept: it is used as it is, and neither made nor removed.
     @ivar hint: what to do where it is not there and cannot be made.
     @ivar needs_confirmation: why it is not made without being asked once more.
+    @ivar secrets: name of a reference -> what it should be, told what it is now
+        (empty: nothing).  They are never shown.
     """
 
     what: str
@@ -101,6 +103,7 @@ class Resource:
     delete: tuple[Request, ...] = ()
     kept: str = ""
     needs_confirmation: str = ""
+    secrets: Mapping[str, Callable[[str], str]] = Factory(dict)
     hint: str = ""
 
 
