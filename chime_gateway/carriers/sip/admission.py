@@ -156,7 +156,7 @@ class Admission:
             if (headers.get(name) or "").strip() == "0":
                 return Refusal(483, f"{name} is used up")
         hops = (headers.get(_HOP_HEADER) or "").strip()
-        if hops.isdecimal() and int(hops[:9]) > 1:
+        if hops.isascii() and hops.isdecimal() and hops.lstrip("0") not in ("", "1"):
             return Refusal(
                 482, f"{_HOP_HEADER} is {hops[:9]}: the call goes in a circle"
             )

@@ -26,6 +26,7 @@ from chime_gateway.wire.media_stream.dialect import (
     Stopped,
     Transferred,
 )
+from chime_gateway.wire.number import decimal
 
 #: customParameters end up in records and logs, so their size is bounded.
 MAX_PARAMETERS: Final = 64
@@ -113,15 +114,16 @@ _FORMATS: Final[Mapping[tuple[str, int], Codec]] = {
     },
 }
 
+_MOST_HERTZ: Final = 999_999
+
 _DIGITS: Final = frozenset("0123456789*#ABCD")
 
 
 def _codec(media_format: _MediaFormat) -> Codec:
-    try:
-        rate = int(media_format.sampleRate)
-        channels = int(media_format.channels)
-    except ValueError as exc:
-        raise RemoteProtocolError(f"malformed mediaFormat: {exc}") from exc
+    rate = decimal(str(media_format.sampleRate), _MOST_HERTZ)
+    channels = decimal(str(media_format.channels), _MOST_HERTZ)
+    if rate is None or channels is None:
+        raise RemoteProtocolError("malformed mediaFormat: numbers that are none")
     codec = _FORMATS.get((media_format.encoding.lower(), rate))
     if codec is None or channels != 1:
         raise RemoteProtocolError(

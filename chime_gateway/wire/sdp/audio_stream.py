@@ -16,7 +16,8 @@ from attrs import frozen
 
 from chime_gateway.audio import PCMA, PCMU, PTIME_MS, Codec
 from chime_gateway.wire.address import canonical
-from chime_gateway.wire.sdp.description import Description, Media, SdpError, decimal
+from chime_gateway.wire.number import decimal
+from chime_gateway.wire.sdp.description import Description, Media, SdpError
 from chime_gateway.wire.sdp.sdes import Crypto, read_cryptos
 
 #: Static payload types (RFC 3551 table 4) of what is spoken here.
@@ -33,6 +34,11 @@ OFFERED_EVENT_TYPE: Final = 101
 
 #: ptimes that are sent when asked for, in milliseconds.
 _PTIMES: Final = range(10, 101, 10)
+
+
+_RTPMAP: Final = re.compile(
+    r"([0-9]{1,3})\s+([^\s/]+)/([0-9]{1,6})(?:/([0-9]{1,2}))?\Z"
+)
 
 
 class Direction(Enum):
@@ -188,7 +194,7 @@ def _rtpmaps(media: Media) -> dict[int, tuple[str, int, int]]:
     """payload type -> (ENCODING, clock rate, channels)."""
     maps = {}
     for value in media.values("rtpmap"):
-        found = re.match(r"(\d{1,3})\s+([^\s/]+)/(\d{1,6})(?:/(\d{1,2}))?\Z", value)
+        found = _RTPMAP.match(value)
         if found is not None:
             channels = int(found[4] or 1)
             maps[int(found[1])] = (found[2].upper(), int(found[3]), channels)
@@ -217,7 +223,7 @@ def _ptime(media: Media) -> int:
 
 def _milliseconds(media: Media, name: str) -> int:
     text = (media.get(name) or "").strip()
-    return int(text) if text.isdecimal() and len(text) < 5 else 0
+    return decimal(text, 9999) or 0
 
 
 def _direction(description: Description, media: Media, host: str) -> Direction:

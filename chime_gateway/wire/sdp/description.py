@@ -13,6 +13,7 @@ from typing import Final
 from attrs import Factory, define
 
 from chime_gateway.errors import RemoteProtocolError
+from chime_gateway.wire.number import decimal
 
 CONTENT_TYPE: Final = "application/sdp"
 
@@ -102,17 +103,6 @@ def _media(value: str) -> Media:
     if number is None:
         raise SdpError("an m-line without a port")
     return Media(kind, number, protocol, tuple(formats))
-
-
-def decimal(text: str, most: int) -> int | None:
-    """
-    A number that is not greater, or C{None}.  Its length is looked at first: zeros
-    may stand in front of anything.
-    """
-    if not (text.isascii() and text.isdecimal() and len(text) <= len(str(most))):
-        return None
-    number = int(text)
-    return number if number <= most else None
 
 
 def _connection(value: str) -> str:

@@ -13,6 +13,11 @@ from typing import Final
 
 from attrs import field, frozen
 
+from chime_gateway.wire.number import decimal
+
+#: RFC 4568 section 9.1: nine digits.
+_MOST_TAG: Final = 999_999_999
+
 #: Master key and salt, in bytes (RFC 4568 section 6.2, RFC 6188).  The names
 #: with the size at the end are common, if not registered.
 SUITES: Final[Mapping[str, int]] = {
@@ -48,7 +53,8 @@ def read_cryptos(values: Iterable[str]) -> list[Crypto]:
     found = []
     for value in values:
         words = value.split()
-        if len(words) < 3 or not words[0].isdecimal() or len(words[0]) > 9:
+        tag = decimal(words[0], _MOST_TAG) if len(words) >= 3 else None
+        if tag is None:
             continue
         if not all(_may_be_ignored(word) for word in words[3:]):
             continue
@@ -64,7 +70,7 @@ def read_cryptos(values: Iterable[str]) -> list[Crypto]:
         except (binascii.Error, ValueError):
             continue
         if len(key) == SUITES.get(words[1].upper()):
-            found.append(Crypto(int(words[0]), words[1], key))
+            found.append(Crypto(tag, words[1], key))
     return found
 
 

@@ -215,7 +215,7 @@ def parse_uri(text: str) -> URI:
         uri = _uri(text)
     except (ValueError, TypeError):
         raise BadMessage("a URI is malformed") from None
-    if uri.port is not None and not 0 < uri.port < 65536:
+    if uri.port == 0:
         raise BadMessage("a URI has no such port")
     return uri
 
@@ -231,21 +231,26 @@ def _uri(text: str) -> URI:
         raise BadMessage("a URI is too long")
     scheme, _, rest = text.partition(":")
     scheme = scheme.lower()
+    if not text.isascii():
+        raise BadMessage("a URI is not in ASCII")
     if scheme == "tel":
         number, semicolon, parameters = rest.partition(";")
         number = unquote(number)
-        if len(number) > MAX_NUMBER_CHARS:
-            raise BadMessage("a number is too long")
+        if len(number) > MAX_NUMBER_CHARS or not number.isascii():
+            raise BadMessage("a number is too long, or none")
         return URI.parse(f"tel:{number}{semicolon}{parameters}")
     text = f"{scheme}:{rest}"
     try:
-        return URI.parse(text)
+        uri = URI.parse(text)
     except ValueError:
         found = _URI_HOST.match(text)
         if found is None:
             raise
-    start, end = found.span(1)
-    return replace(URI.parse(f"{text[:start]}host{text[end:]}"), host=found[1])
+        start, end = found.span(1)
+        uri = replace(URI.parse(f"{text[:start]}host{text[end:]}"), host=found[1])
+    if uri.port is not None and uri.port > 65535:
+        raise BadMessage("a URI has no such port")
+    return uri
 
 
 def _parameters(text: str) -> Parameters:

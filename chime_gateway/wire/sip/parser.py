@@ -13,6 +13,7 @@ from typing import Final
 from sipmessage import URI, Headers
 from sipmessage.message import COMPACT_FORMS
 
+from chime_gateway.wire.number import decimal
 from chime_gateway.wire.sip.message import (
     MAX_URI_CHARS,
     BadMessage,
@@ -32,11 +33,14 @@ MAX_HEAD_BYTES: Final = 16384
 MAX_HEADER_LINES: Final = 160
 MAX_LINE_BYTES: Final = 4096
 
+#: Above all that is taken, with room for zeros in front.
+_MOST_LENGTH: Final = 999_999_999
+
 #: RFC 3261 section 20.16: below 2**31.
 MAX_CSEQ: Final = 2**31 - 1
 
 _METHOD: Final = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]{1,32}\Z")
-_STATUS: Final = re.compile(r"SIP/2\.0 ([1-6]\d\d)(?: (.*))?\Z")
+_STATUS: Final = re.compile(r"SIP/2\.0 ([1-6][0-9][0-9])(?: (.*))?\Z")
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]+\Z")
 _CALL_ID: Final = re.compile(r"[\x21-\x7e]{1,512}\Z")
 _CALL_ID_LINE: Final = re.compile(
@@ -71,14 +75,15 @@ def _parse(data: bytes) -> Request | Response:
     lines = split_head(head)
     start = lines.pop(0)
     headers = read_headers(lines)
-    length = headers.get("Content-Length")
-    if length is not None:
-        if not length.isdecimal() or len(length) > 9:
+    given = headers.get("Content-Length")
+    if given is not None:
+        length = decimal(given, _MOST_LENGTH)
+        if length is None:
             raise BadMessage("Content-Length is no number")
-        if int(length) > len(body):
+        if length > len(body):
             raise BadMessage("the body is shorter than Content-Length")
         # RFC 3261 section 18.3: what follows in a datagram is discarded.
-        body = body[: int(length)]
+        body = body[:length]
     if start.startswith("SIP/"):
         return _response(start, headers, body)
     return _request(start, headers, body)

@@ -17,7 +17,7 @@ OPTION: Final = "timer"
 #: Section 4: nothing below this may be asked for.
 LEAST_SECONDS: Final = 90
 
-_SECONDS: Final = re.compile(r"(\d{1,9})\s*(?:;|\Z)")
+_SECONDS: Final = re.compile(r"([0-9]{1,9})\s*(?:;|\Z)")
 _REFRESHER: Final = re.compile(r";\s*refresher\s*=\s*(uac|uas)\b", re.IGNORECASE)
 
 

@@ -32,7 +32,7 @@ _MOST_CONTACTS: Final = 10
 _REDIRECTIONS: Final = (300, 301, 302)
 
 _Q: Final = re.compile(
-    r";\s*q\s*=\s*(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)\s*(?=[;,]|\Z)", re.IGNORECASE
+    r";\s*q\s*=\s*(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)\s*(?=[;,]|\Z)", re.IGNORECASE
 )
 
 
