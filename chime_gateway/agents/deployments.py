@@ -16,7 +16,6 @@ from attrs import frozen
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
-from twisted.internet.ssl import optionsForClientTLS
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -31,6 +30,7 @@ from chime_gateway.audio import Codec
 from chime_gateway.errors import AgentUnavailable
 from chime_gateway.interfaces import AgentEvents, AgentSession
 from chime_gateway.net.batch import BatchReader
+from chime_gateway.net.system.tls import client_tls
 from chime_gateway.settings.agent_profile import AgentProfile
 from chime_gateway.settings.values import DeploymentSettings, Limits
 from chime_gateway.wire.realtime.dialects import GA, PREVIEW, session_url
@@ -51,7 +51,7 @@ def endpoint_for(reactor: Any, url: str) -> IStreamClientEndpoint:
     is_secure = parts.scheme == "wss"
     endpoint = HostnameEndpoint(reactor, host, parts.port or (443 if is_secure else 80))
     if is_secure:
-        return wrapClientTLS(optionsForClientTLS(host), endpoint)
+        return wrapClientTLS(client_tls(host), endpoint)
     return endpoint
 
 

@@ -32,6 +32,7 @@ from chime_gateway.call.table import CallTable
 from chime_gateway.errors import ConfigError
 from chime_gateway.http.metrics import Metrics
 from chime_gateway.net.system.main_loop import keep_going
+from chime_gateway.net.system.tls import TlsReactor
 from chime_gateway.net.system.waker import keep
 from chime_gateway.settings.sip import open_door
 from chime_gateway.settings.values import DeploymentSettings, GatewaySettings
@@ -167,7 +168,8 @@ class GatewayService(MultiService):
 
     def _listen(self, description: str, site: Any) -> IListeningPort:
         try:
-            listening = serverFromString(self._reactor, description).listen(site)
+            endpoint = serverFromString(TlsReactor(self._reactor), description)
+            listening = endpoint.listen(site)
         except (ValueError, TypeError, KeyError, OSError) as exc:
             raise ConfigError(f"--listen {description}: {exc}") from exc
         found: list[IListeningPort] = []

@@ -26,6 +26,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IBodyProducer, IResponse
 from zope.interface import implementer
 
+from chime_gateway.net.system.tls import HttpsPolicy
 from chime_gateway.net.timer import Timer
 
 #: A host is reached within this time, or not at all.
@@ -76,7 +77,9 @@ class HttpClient:
         self._pool.maxPersistentPerHost = idle_connections
         # What is tried again by whoever asks must not be tried again here.
         self._pool.retryAutomatically = False
-        self._agent = Agent(reactor, connectTimeout=_CONNECT_SECONDS, pool=self._pool)
+        self._agent = Agent(
+            reactor, HttpsPolicy(), connectTimeout=_CONNECT_SECONDS, pool=self._pool
+        )
 
     def close(self) -> Deferred[None]:
         closing: Deferred[None] = self._pool.closeCachedConnections()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from importlib import resources as files
 from pathlib import Path
@@ -112,46 +113,79 @@ class GatewayTemplateTests(SynchronousTestCase):
             },
         )
 
+    def rules(self) -> list[Any]:
+        group = self.template["Resources"]["SecurityGroup"]["Properties"]
+        return [rule["Fn::If"] for rule in group["SecurityGroupIngress"]]
+
     def test_nobody_else_gets_in_by_sip(self) -> None:
-        for rule in self.ingress(names_udp=True):
-            self.assertNotIn(rule["CidrIp"], ("0.0.0.0/0", "::/0"))
-            if rule["FromPort"] != 8080:
+        for _, rule, otherwise in self.rules():
+            self.assertEqual(otherwise, {"Ref": "AWS::NoValue"})
+            self.assertNotIn(rule.get("CidrIp"), ("0.0.0.0/0", "::/0"))
+            if rule["FromPort"] not in (8080, 8443):
                 self.assertIn("Fn::FindInMap", rule["CidrIp"])
 
-    def ingress(self, *, names_udp: bool) -> list[Any]:
-        group = self.template["Resources"]["SecurityGroup"]["Properties"]
-        rules = []
-        for rule in group["SecurityGroupIngress"]:
-            if "Fn::If" in rule:
-                self.assertEqual(rule["Fn::If"][0], "SpeaksUdp")
-                rule = rule["Fn::If"][1 if names_udp else 2]
-            if rule != {"Ref": "AWS::NoValue"}:
-                rules.append(rule)
-        return rules
+    def test_it_listens_with_tls_or_behind_a_balancer_only(self) -> None:
+        ports = {rule["FromPort"]: (when, rule) for when, rule, _ in self.rules()}
+        self.assertEqual(set(ports), {5061, 8443, 16384, 8080})
+        for port in (5061, 8443, 16384):
+            self.assertEqual(ports[port][0], "HasCertificate")
+        when, rule = ports[8080]
+        self.assertEqual(when, "HasBalancer")
+        self.assertEqual(
+            rule["SourceSecurityGroupId"], {"Ref": "BalancerSecurityGroupId"}
+        )
+        self.assertNotIn("CidrIp", rule)
+        text, values = self.user_data()
+        self.assertEqual(
+            values["Interface"], {"Fn::If": ["HasBalancer", "", ":interface=127.0.0.1"]}
+        )
+        listening = re.findall(r"(?:tcp|ssl|udp|tls):[0-9]+[^ \n'\"]*", text)
+        self.assertEqual(
+            listening,
+            [
+                "tcp:8080${Interface}",
+                "tls:5061",
+                "ssl:8443:privateKey=$pem:certKey=$pem",
+            ],
+        )
+        (rule,) = self.template["Rules"].values()
+        self.assertIn("CertificateSecretArn", str(rule["Assertions"][0]["Assert"]))
 
-    def test_udp_is_off_unless_it_is_named(self) -> None:
-        listen = self.template["Parameters"]["SipListen"]
-        self.assertEqual(listen["Default"], "tcp:5060")
-        for names_udp in (False, True):
-            sip = [
-                rule["IpProtocol"]
-                for rule in self.ingress(names_udp=names_udp)
-                if rule["FromPort"] == 5060
-            ]
-            self.assertEqual(sorted(sip), ["tcp", "udp"] if names_udp else ["tcp"])
-        data = json.dumps(self.template["Resources"]["Instance"])
-        self.assertIn("CHIMEGW_SIP_LISTEN=${SipListen}", data)
-        self.assertNotIn("udp:", data)
+    def test_udp_is_named_nowhere(self) -> None:
+        self.assertNotIn("udp:", json.dumps(self.template))
         unit = FOLDER.parent / "systemd" / "chimegw@.service"
         lines = unit.read_text(encoding="utf-8").splitlines()
         examples = [line for line in lines if "CHIMEGW_SIP_LISTEN" in line]
-        self.assertEqual(examples, ["#   CHIMEGW_SIP_LISTEN=tcp:5062"])
+        self.assertEqual(examples, ["#   CHIMEGW_SIP_LISTEN=tls:5062"])
+
+    def user_data(self) -> tuple[str, Any]:
+        data = self.template["Resources"]["Instance"]["Properties"]["UserData"]
+        text, values = data["Fn::Base64"]["Fn::Sub"]
+        # A limit of EC2, before base64.
+        self.assertLess(len(text), 16_000)
+        return text, values
 
     def test_the_machines_settings_exist(self) -> None:
-        data = self.template["Resources"]["Instance"]["Properties"]["UserData"]
-        text = data["Fn::Base64"]["Fn::Sub"]
+        text, _ = self.user_data()
         part = text.split("/etc/chimegw.env <<END")[1].split("\nEND")[0]
         names = [line.partition("=")[0].strip() for line in part.split("\n")]
+        names += re.findall(r'echo "(\w+)=', text)
         names = [name for name in names if name]
         self.assertGreater(len(names), 6)
         self.assertEqual(set(names) - set(VARIABLES), set())
+
+    def test_the_unit_is_that_of_systemd(self) -> None:
+        source = (FOLDER.parent / "systemd" / "chimegw@.service").read_text("utf-8")
+        lines = [
+            line for line in source.splitlines() if line and not line.startswith("#")
+        ]
+        text, _ = self.user_data()
+        begin = "cat >/etc/systemd/system/chimegw@.service <<'END'\n"
+        made = text.split(begin)[1].split("\nEND\n")[0]
+        self.assertEqual(made.splitlines(), lines, "run deploy/cloudformation/embed.py")
+        # A machine adds how it listens and where its log goes, and nothing else.
+        added = text.split("machine.conf <<END\n")[1].split("\nEND\n")[0]
+        self.assertEqual(
+            {line.partition("=")[0] for line in added.splitlines()},
+            {"[Service]", "ExecStart", "StandardOutput"},
+        )

@@ -2,45 +2,19 @@
 
 from __future__ import annotations
 
-import datetime
 from ipaddress import ip_network
 from typing import Any, ClassVar
 from unittest import SkipTest
 
 from attrs import evolve
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from twisted.internet.base import DelayedCall
 
 from chime_gateway.carriers.sip.carrier import SipCarrier
 from chime_gateway.settings.values import GatewaySettings, SipListener, SipSettings
 from tests.integration.harness import GatewayTestCase
+from tests.support.certificates import self_signed
 from tests.support.files import temporary_file
 from tests.support.ports import MEDIA, free_port, has_ipv6
-
-
-def self_signed() -> bytes:
-    """A certificate and its key, PEM."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .sign(key, hashes.SHA256())
-    )
-    return certificate.public_bytes(serialization.Encoding.PEM) + key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
 
 
 class SipTestCase(GatewayTestCase):

@@ -10,7 +10,8 @@ from twisted.internet.protocol import Factory, Protocol
 from chime_gateway.carriers.sip.transport.tls import client_tls, server_tls
 from chime_gateway.outcomes import Ending, Outcome
 from chime_gateway.settings.values import SipSettings
-from tests.integration.sip_harness import SipTestCase, self_signed
+from tests.integration.sip_harness import SipTestCase
+from tests.support.certificates import self_signed
 from tests.support.files import temporary_file
 from tests.support.sdp_offers import KEY30
 

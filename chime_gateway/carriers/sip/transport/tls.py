@@ -10,10 +10,12 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL.SSL import Connection
 from OpenSSL.SSL import Error as SSLError
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
-from twisted.internet.ssl import CertificateOptions, TLSVersion, optionsForClientTLS
+from twisted.internet.ssl import CertificateOptions, TLSVersion
 from zope.interface import implementer
 
 from chime_gateway.errors import ConfigError
+from chime_gateway.net.system.tls import CIPHERS
+from chime_gateway.net.system.tls import client_tls as named_tls
 from chime_gateway.settings.values import SipSettings
 
 
@@ -26,7 +28,7 @@ def client_tls(host: str) -> Any:
     try:
         socket.inet_pton(socket.AF_INET6 if ":" in host else socket.AF_INET, host)
     except OSError:
-        return optionsForClientTLS(host)
+        return named_tls(host)
     return _AddressTls()
 
 
@@ -35,7 +37,7 @@ class _AddressTls:
     """TLS without a host name."""
 
     def __init__(self) -> None:
-        self._options = CertificateOptions(verify=False)
+        self._options = CertificateOptions(verify=False, acceptableCiphers=CIPHERS)
 
     def clientConnectionForTLS(self, protocol: Any) -> Any:
         return Connection(self._options.getContext(), None)
@@ -65,6 +67,7 @@ def server_tls(settings: SipSettings) -> CertificateOptions:
         certificate=chain[0],
         extraCertChain=chain[1:],
         raiseMinimumTo=TLSVersion.TLSv1_2,
+        acceptableCiphers=CIPHERS,
     )
     try:
         options.getContext()

@@ -25,7 +25,7 @@ from chime_gateway.carriers.sip.transport.connections import (
 from chime_gateway.carriers.sip.transport.tls import server_tls
 from chime_gateway.settings.values import SipSettings
 from chime_gateway.wire.sip.message import BadMessage
-from tests.integration.sip_harness import self_signed
+from tests.support.certificates import self_signed
 from tests.support.files import temporary_file
 
 MESSAGE = b"OPTIONS sip:a SIP/2.0\r\nContent-Length: 3\r\n\r\nabc"

@@ -24,7 +24,7 @@ from chime_gateway.settings.values import SipListener, SipSettings
 from chime_gateway.wire.sip.dialog import Hop
 from chime_gateway.wire.sip.message import Source
 from tests.carriers.sip.transport.test_connections import Receiver, Wire
-from tests.integration.sip_harness import self_signed
+from tests.support.certificates import self_signed
 from tests.support.files import temporary_file
 
 
