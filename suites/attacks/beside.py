@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from suites.faults.playing import Play
 from suites.faults.processes import Echoes, Gateway, deployment
@@ -14,17 +15,19 @@ CALLS = 12
 Attack = Callable[[Scene, Gateway], Awaitable[None]]
 
 
-def beside(attack: Attack, settings: str = "") -> Play:
+def beside(attack: Attack, settings: str = "", sip: str = "", **env: Any) -> Play:
     """
     Calls of all carriers go on beside it, and after it a new one is answered.
 
     @param settings: what goes into the TOML file beside the deployment.
+    @param sip: what goes into its table [sip].
+    @param env: more of the gateway's environment.
     """
 
     async def scene_of(scene: Scene) -> None:
         echoes = await scene.run(Echoes())
         only = deployment("only", echoes.url, 1)
-        gateway = await scene.start(Gateway("attack", only + settings))
+        gateway = await scene.start(Gateway("attack", sip + only + settings, **env))
         lines = await scene.answered(await scene.call(gateway, CALLS), "calls before")
         await asyncio.sleep(1.0)
         for line in lines:

@@ -28,6 +28,8 @@ from load import (
 from load_sip import _RTP
 from picows import WSFrame, WSMsgType, WSTransport, ws_connect
 
+from chime_gateway.aws.sma import prove
+
 #: Until a call is answered or refused; the gateway's own time for it is shorter.
 ANSWER_SECONDS = 40.0
 
@@ -224,11 +226,16 @@ class SipCall(Line, asyncio.DatagramProtocol):
 
     carrier = "sip"
 
-    def __init__(self, sip_port: int, *, agent: str = "") -> None:
+    def __init__(self, sip_port: int, *, agent: str = "", secret: str = "") -> None:
+        """@param secret: with which the call proves whose it is; empty: it does not."""
         super().__init__()
         self._gateway = ("127.0.0.1", sip_port)
-        self._agent = agent
         self._call_id = f"chaos-{next(_numbers)}-{random.getrandbits(32):x}"
+        self._headers = f"X-Agent: {agent}\r\n" if agent else ""
+        if secret:
+            proof = prove(secret, self._call_id, agent, time.time())
+            self._headers += f"X-Transaction-Id: {self._call_id}\r\n"
+            self._headers += f"X-Gw-Auth: {proof}\r\n"
         self._to = "<sip:bench@127.0.0.1>"
         self._answers: dict[str, asyncio.Future[str]] = {}
         self._heard_of: set[str] = set()
@@ -268,7 +275,6 @@ class SipCall(Line, asyncio.DatagramProtocol):
         self.talk()
 
     def _message(self, method: str, cseq: int, body: str = "", branch: str = "") -> str:
-        agent = f"X-Agent: {self._agent}\r\n" if self._agent else ""
         host, port = self._gateway
         return (
             f"{method} sip:bench@{host}:{port} SIP/2.0\r\n"
@@ -276,7 +282,7 @@ class SipCall(Line, asyncio.DatagramProtocol):
             f";branch=z9hG4bK{self._call_id}{branch or method}{cseq};rport\r\n"
             f"Max-Forwards: 70\r\nFrom: <sip:load@127.0.0.1>;tag={self._call_id}\r\n"
             f"To: {self._to}\r\nCall-ID: {self._call_id}\r\nCSeq: {cseq} {method}\r\n"
-            f"Contact: <sip:load@127.0.0.1:{self._port}>\r\n{agent}"
+            f"Contact: <sip:load@127.0.0.1:{self._port}>\r\n{self._headers}"
             "Content-Type: application/sdp\r\n"
             f"Content-Length: {len(body)}\r\n\r\n{body}"
         )

@@ -95,6 +95,7 @@ class Gateway:
     A gateway as its users run it.
 
     @param options: of the command line; nobody needs a secret by default.
+    @ivar call_secret: what calls over SIP have to prove themselves with, if anything.
     @ivar log: all it wrote; empty where standard output is somebody else's matter.
     """
 
@@ -113,6 +114,7 @@ class Gateway:
         for left_out in _LEFT_OUT:
             del self._env[left_out]
         self.state = Path(self._env["CHIMEGW_STATE"])
+        self.call_secret = self._env.get("CHIMEGW_CALL_SECRET", "")
         folder = Path(tempfile.mkdtemp(prefix=f"chimegw-chaos-{name}-"))
         config = folder / "gateway.toml"
         common = SETTINGS.format(connect_seconds=connect_seconds)

@@ -112,7 +112,8 @@ class Scene:
     def line(self, gateway: Gateway, carrier: str = "", agent: str = "") -> Line:
         chosen = carrier or self.rng.choice(("stream", "raw", "sip", "sip"))
         if chosen == "sip":
-            return SipCall(gateway.sip_port, agent=agent)
+            secret = gateway.call_secret
+            return SipCall(gateway.sip_port, agent=agent, secret=secret)
         return Stream(gateway.port, is_raw=chosen == "raw", agent=agent)
 
     async def call(
