@@ -38,7 +38,9 @@ from chime_gateway.media.metronome import Metronome
 from chime_gateway.net.batch import BatchReader
 from chime_gateway.net.http_tools import HttpTools
 from chime_gateway.net.signed_post import SignedPost
-from chime_gateway.net.system.descriptors import shortage
+from chime_gateway.net.strangers.connections import Connections
+from chime_gateway.net.strangers.summary import Summary
+from chime_gateway.net.system.descriptors import room_for, shortage
 from chime_gateway.net.system.resolver import (
     ReactorWithNames,
     Resolver,
@@ -69,6 +71,10 @@ _MOST_LOOKUPS: Final = 16
 _MOST_TOKEN_REQUESTS: Final = 4
 
 
+#: Its own connection or two media ports, the agent's, a recording.
+_DESCRIPTORS_OF_A_CALL: Final = 4
+
+
 def roster_of(settings: GatewaySettings) -> Roster:
     return Roster(
         agents=settings.agents,
@@ -97,6 +103,12 @@ class Composition:
         self._reactor = reactor
         self._metrics = metrics
         self._batch = BatchReader(reactor)
+        self.summary = Summary(reactor)
+        limits = settings.limits
+        needed = _DESCRIPTORS_OF_A_CALL * limits.max_calls
+        room = room_for(limits.max_strangers, needed)
+        self.connections = Connections(reactor, room, self.summary)
+        metrics.strangers = self.connections
         self.aws: AwsApi | None = None
         self.control: SmaControl | None = None
         self.sip: SipCarrier | None = None
@@ -142,6 +154,7 @@ class Composition:
             shown=self.kept.guard.guard_record,
             shortage=shortage,
             transfer=settings.transfer,
+            is_told=self.summary.allows,
         )
         metrics.calls = self.calls.calls
         metrics.destinations = self.calls.destinations
@@ -249,6 +262,7 @@ class Composition:
                 self._reactor,
                 settings.limits.start_seconds,
                 needs_credentials_early,
+                self.connections,
                 self._batch,
             )
             self._metrics.carriers.add(listener.traits.name)
@@ -263,6 +277,7 @@ class Composition:
             api=self._api(),
             reactor=self._reactor,
             token=AdminToken(settings.admin_token),
+            connections=self.connections,
         )
 
     def _api(self) -> Api:
@@ -281,6 +296,8 @@ class Composition:
             originate=self.originator.originate,
             records=store,
             guard=self.kept.guard,
+            known=lambda request: self.connections.known(request.channel.transport),
+            is_told=self.summary.allows,
         )
         if recordings is not None:
             context.recording_path = recordings.path_of

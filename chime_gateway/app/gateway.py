@@ -303,6 +303,7 @@ class GatewayService(MultiService):
         steps += [port.stopListening for port in self.ports]
         self.ports.clear()
         before = self._names_before
+        steps.append(composition.summary.stop)
         steps.append(lambda: self._reactor.installNameResolver(before))
         for step in (*steps, super().stopService):
             try:

@@ -59,6 +59,7 @@ class CallTable(CallObserver):
     @param shortage: what this machine has not that every call needs.
     @param shown: what the log may know of a record.
     @ivar destinations: where callers may be handed on to, and calls may go.
+    @param is_told: whether one more refusal of a kind is logged by itself.
     """
 
     _log = Logger()
@@ -82,6 +83,7 @@ class CallTable(CallObserver):
         shortage: Callable[[], str | None] = lambda: None,
         shown: Shown = lambda facts: facts,
         transfer: TransferSettings | None = None,
+        is_told: Callable[[str], bool] = lambda _: True,
     ) -> None:
         self.roster = roster
         self._agents = agents
@@ -97,6 +99,7 @@ class CallTable(CallObserver):
         self._shortage = shortage
         self._shown = shown
         self.destinations = Destinations(transfer or TransferSettings(), clock.seconds)
+        self._is_told = is_told
         self._wall_time = wall_time
         self._new_id = new_id
         self._calls: dict[str, Call] = {}
@@ -179,10 +182,13 @@ class CallTable(CallObserver):
     def turned_away(self, carrier: str, ending: Ending) -> None:
         """A peer was sent off before there was a call."""
         self._measures.turned_away(carrier, ending.outcome)
+        outcome = ending.outcome.value
+        if not self._is_told(f"call.refused ({carrier}, {outcome})"):
+            return
         self._log.info(
             "call.refused {outcome}: {reason}",
             carrier=carrier,
-            outcome=ending.outcome.value,
+            outcome=outcome,
             reason=ending.reason,
         )
 

@@ -14,9 +14,14 @@ from twisted.web.http import HTTPChannel
 from twisted.web.server import Request
 
 from chime_gateway.http.turns import Turns
+from chime_gateway.net.strangers.connections import Connections
+from chime_gateway.net.timer import Timer
 
 #: Of a request's body: more than any request of ours has.
 MAX_KEPT_BYTES: Final = 128 * 1024
+
+#: From the first byte of a request, or from the connection, to its last.
+REQUEST_SECONDS: Final = 20.0
 
 #: What is read in one turn of the reactor.
 MAX_PIECE_BYTES: Final = 4096
@@ -46,16 +51,31 @@ class Channel(HTTPChannel):
     nothing can be hidden behind a request, either.
 
     @ivar turns: of all connections.
+    @ivar connections: of those of whom nothing is known.
+    @ivar request_due: a request must be whole by then, however busily its bytes
+        drip in.
     """
 
+    #: How long Twisted waits for a peer to take what is left, then aborts.
+    abortTimeout = 5
+
     turns: Turns
+    connections: Connections
+    request_due: Timer
 
     _unread = b""
     _is_waiting = False
     persistent: Any
     transport: Any
 
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        self.request_due.start(REQUEST_SECONDS, self._too_slow)
+        self.connections.came(self.transport)
+
     def dataReceived(self, data: bytes) -> None:
+        if not self.request_due.is_running and not self._handlingRequest:
+            self.request_due.start(REQUEST_SECONDS, self._too_slow)
         self._unread += data
         if self._is_waiting:
             return
@@ -92,7 +112,28 @@ class Channel(HTTPChannel):
             return
         super().lineReceived(line)
 
+    def _too_slow(self) -> None:
+        if self.requests:
+            head = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n"
+            self.transport.write(head)
+        self.timeoutConnection()
+
+    def timeoutConnection(self) -> None:
+        self.connections.tell("slow", self.transport)
+        self._abortingCall = self.callLater(self.abortTimeout, self.forceAbortClient)
+        self.loseConnection()
+
+    def forceAbortClient(self) -> None:
+        # Twisted would log a line for each.
+        self._abortingCall = None
+        self.transport.abortConnection()
+
+    def requestDone(self, request: Request) -> None:
+        self.connections.answered(self.transport)
+        super().requestDone(request)
+
     def allContentReceived(self) -> None:
+        self.request_due.stop()
         behind = b"".join((*self._dataBuffer, self.clearLineBuffer(), self._unread))
         self._dataBuffer.clear()
         self._unread = b""
@@ -104,4 +145,6 @@ class Channel(HTTPChannel):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._unread = b""
+        self.request_due.stop()
+        self.connections.left(self.transport)
         super().connectionLost(reason)

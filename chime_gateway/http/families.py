@@ -31,6 +31,14 @@ class SipCounts(Protocol):
     def network_stats(self) -> NetworkStats: ...
 
 
+class StrangerCounts(Protocol):
+    """What is counted of connections of whom nothing is known."""
+
+    closed: Counter[str]
+
+    def __len__(self) -> int: ...
+
+
 class AgentCounts(Protocol):
     """What is counted of the deployments that have agents."""
 
@@ -256,6 +264,20 @@ def agent_families(agents: AgentCounts) -> Iterator[Metric]:
         "Attempts beside one at another deployment that was slow.",
         "deployment",
         agents.hedges,
+    )
+
+
+def stranger_families(strangers: StrangerCounts) -> Iterator[Metric]:
+    yield GaugeMetricFamily(
+        "chimegw_http_strangers",
+        "Connections that have neither a call nor shown the admin token.",
+        value=len(strangers),
+    )
+    yield by_label(
+        "chimegw_http_closed",
+        "Such connections that were closed, by why.",
+        "reason",
+        strangers.closed,
     )
 
 

@@ -25,6 +25,7 @@ from chime_gateway.http.families import (
     KinesisCounts,
     LogCounts,
     SipCounts,
+    StrangerCounts,
     agent_families,
     by_label,
     control_families,
@@ -33,6 +34,7 @@ from chime_gateway.http.families import (
     kinesis_families,
     log_families,
     sip_families,
+    stranger_families,
 )
 from chime_gateway.media.stats import MediaStats
 from chime_gateway.outcomes import Outcome
@@ -65,6 +67,7 @@ class Metrics(Collector):
     @ivar agents: where sessions come from.
     @ivar sip: the SIP carrier, if there is one; C{kinesis} likewise.
     @ivar kept: what is kept of calls.
+    @ivar strangers: connections of whom nothing is known.
     @ivar log: the process's, if a thread writes it.
     @ivar destinations: where calls may be sent.
     @ivar control: of calls, by the SIP media application, if there is one.
@@ -81,6 +84,7 @@ class Metrics(Collector):
         self.destinations: DestinationCounts | None = None
         self.kept: KeptCounts | None = None
         self.log: LogCounts | None = None
+        self.strangers: StrangerCounts | None = None
         self._finished = MediaStats()
         self._outcomes: Counter[tuple[str, str]] = Counter()
         self._sessions: Counter[str] = Counter()
@@ -247,6 +251,8 @@ class Metrics(Collector):
             yield from log_families(self.log)
         if self.destinations is not None:
             yield from destination_families(self.destinations)
+        if self.strangers is not None:
+            yield from stranger_families(self.strangers)
         if self.control is not None:
             yield from control_families(self.control)
         if self.kinesis is not None:

@@ -20,6 +20,8 @@ from twisted.web.server import Request, Site
 from chime_gateway.http.channel import BoundedRequest, Channel
 from chime_gateway.http.credentials import AdminToken, Shown, is_local
 from chime_gateway.http.turns import Turns
+from chime_gateway.net.strangers.connections import Connections
+from chime_gateway.net.timer import Timer
 
 #: Balancers keep connections for 60 s; the one who closes first must be them.
 IDLE_SECONDS: Final = 75
@@ -102,7 +104,7 @@ class GatewaySite(Site):
     protocol = Channel  # type: ignore[assignment]
     requestFactory = BoundedRequest
 
-    def __init__(self, root: IResource, reactor: Any) -> None:
+    def __init__(self, root: IResource, reactor: Any, connections: Connections) -> None:
         # Nothing of ours takes a form, so nobody's is parsed.
         super().__init__(
             root,
@@ -111,10 +113,13 @@ class GatewaySite(Site):
             parsePOSTFormSubmission=False,
         )
         self.turns = Turns(reactor)
+        self.connections = connections
 
     def buildProtocol(self, addr: Any) -> Any:
         channel: Any = super().buildProtocol(addr)
         channel.turns = self.turns
+        channel.connections = self.connections
+        channel.request_due = Timer(self.reactor)
         return channel
 
     def acceptableProtocols(self) -> list[bytes]:
@@ -135,6 +140,7 @@ def build_site(
     api: IResource,
     reactor: Any,
     token: AdminToken,
+    connections: Connections,
 ) -> GatewaySite:
     """
     @param token: opens C{/metrics}, and more than strangers see.
@@ -145,7 +151,7 @@ def build_site(
     root.putChild(b"metrics", MetricsPage(metrics, token, reactor))
     root.putChild(b"stream", _Stream(stream, raw_stream))
     root.putChild(b"api", api)
-    return GatewaySite(root, reactor)
+    return GatewaySite(root, reactor, connections)
 
 
 class _Folder(Resource):

@@ -26,6 +26,7 @@ from zope.interface import implementer
 
 #: Passes over the set before the reactor gets its turn: some milliseconds.
 _MAX_PASSES: Final = 16
+_MAX_SECONDS: Final = 0.005
 
 
 def write_at_once(connection: Connection, data: bytes) -> None:
@@ -136,8 +137,9 @@ class BatchReader:
         # While this was read more has come: looking again costs less than a
         # round through the reactor, which must get its turn all the same.
         try:
+            until = self._reactor.seconds() + _MAX_SECONDS
             for _ in range(_MAX_PASSES):
-                if not self._read():
+                if not self._read() or self._reactor.seconds() > until:
                     break
         except MemoryError:
             # The reactor would drop everybody.  What is readable is so the next time.

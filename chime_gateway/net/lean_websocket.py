@@ -115,6 +115,10 @@ class LeanWebSocket:
         """The peer did not read for L{STALL_SECONDS}."""
         raise NotImplementedError
 
+    def is_odd_frame_allowed(self) -> bool:
+        """Whether one more control frame, or fragment, is to be looked at at all."""
+        return True
+
     def receiver_failed(self) -> None:
         """What was to receive a message has raised: it is to end what it is of."""
         raise NotImplementedError
@@ -194,6 +198,9 @@ class LeanWebSocket:
                 return
         for opcode, payload in reader.feed(data):
             if opcode == NOT_PLAIN:
+                if not self.is_odd_frame_allowed():
+                    self.dropConnection(abort=True)
+                    return
                 super().dataReceived(payload)  # type: ignore[misc]
             elif self.state == WebSocketProtocol.STATE_OPEN:
                 try:

@@ -27,16 +27,16 @@ class TokenBucket:
     _tokens: float = -1.0
     _at: float = 0.0
 
-    def take(self, now: float) -> bool:
-        """Whether there was a token."""
+    def take(self, now: float, tokens: int = 1) -> bool:
+        """Whether there were so many tokens."""
         if self._tokens < 0:
             self._tokens, self._at = self.burst, now
         passed = max(0.0, now - self._at)
         self._tokens = min(self.burst, self._tokens + passed * self.rate)
         self._at = now
-        if self._tokens < 1:
+        if self._tokens < tokens:
             return False
-        self._tokens -= 1
+        self._tokens -= tokens
         return True
 
 

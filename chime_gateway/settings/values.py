@@ -58,6 +58,8 @@ class Limits:
     @ivar drain_seconds: how long running calls may go on after SIGTERM.
     @ivar goodbye_seconds: how long the agent's last words may take.
     @ivar play_queue_seconds: agent's audio kept for one call; more is dropped.
+    @ivar max_strangers: connections over HTTP that have neither a call nor shown the
+        admin token; half of them from one address.
     """
 
     max_calls: int = field(default=200, validator=validators.ge(1))
@@ -70,6 +72,7 @@ class Limits:
     drain_seconds: float = field(default=60.0, validator=validators.ge(0))
     goodbye_seconds: float = field(default=10.0, validator=validators.gt(0))
     play_queue_seconds: float = field(default=300.0, validator=validators.gt(0))
+    max_strangers: int = field(default=2000, validator=validators.ge(32))
 
 
 Network: TypeAlias = IPv4Network | IPv6Network

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 
 from suites.attacks.beside import beside
+from suites.faults.lines import Stream
 from suites.faults.playing import Play
-from suites.faults.processes import Gateway
+from suites.faults.processes import Gateway, page
 from suites.faults.scene import Scene
 
 CONNECTIONS = 10
@@ -84,4 +86,140 @@ async def pipelined_requests(scene: Scene, gateway: Gateway) -> None:
     )
 
 
-SCENES: dict[str, Play] = {"pipelined requests": beside(pipelined_requests)}
+async def drip(port: int, until: float) -> None:
+    """A connection that says its request a byte at a time, and then another one."""
+    while time.monotonic() < until:
+        writer = None
+        with contextlib.suppress(OSError):
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            for byte in request("/health", "X-Pad: " + 200 * "x"):
+                if time.monotonic() > until or writer.is_closing():
+                    break
+                writer.write(bytes((byte,)))
+                await asyncio.sleep(0.05)
+        if writer is not None:
+            writer.close()
+
+
+async def balancer(scene: Scene, gateway: Gateway, until: float) -> None:
+    """A legitimate peer: health checks, and all calls of one address, ten a second."""
+
+    async def call() -> None:
+        line = Stream(gateway.port)
+        scene.lines.append(line)
+        await line.place()
+        is_answered = await line.is_answered()
+        scene.counts["legitimate refused"] += not is_answered
+        scene.expect(is_answered, f"a call was not answered: {line.ended}")
+        await line.hang_up()
+
+    calls = []
+    while time.monotonic() < until:
+        status, text = await page(gateway.port, "/ready")
+        scene.counts["legitimate"] += 2
+        scene.counts["legitimate refused"] += status != 200
+        scene.expect(status == 200, f"/ready did not answer: {status} {text}")
+        calls.append(asyncio.create_task(call()))
+        await asyncio.sleep(0.1)
+    await asyncio.gather(*calls)
+
+
+async def slow_connections(scene: Scene, gateway: Gateway) -> None:
+    """More than there is room for, of those that say little or nothing."""
+    silent: list[socket.socket] = []
+
+    async def keep_silent() -> None:
+        while time.monotonic() < until:
+            for _ in range(40):
+                one = socket.socket()
+                one.setblocking(False)
+                one.connect_ex(("127.0.0.1", gateway.port))
+                silent.append(one)
+            await asyncio.sleep(0.05)
+
+    until = deadline(scene)
+    await asyncio.gather(
+        keep_silent(),
+        *(drip(gateway.port, until) for _ in range(100)),
+        balancer(scene, gateway, until),
+    )
+    for one in silent:
+        one.close()
+
+
+async def refused_strangers(scene: Scene, gateway: Gateway) -> None:
+    """Whoever may not come in, as fast as it can be said; the log stays short."""
+
+    async def once(path: str, method: str) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        try:
+            for _ in range(20):
+                # A page of somebody else's, and no token.
+                lines = ("Origin: https://elsewhere.example", "Content-Length: 0")
+                asked = request(path, *lines).replace(b"GET", method.encode(), 1)
+                writer.write(asked)
+                head = (await reader.readuntil(b"\r\n\r\n")).lower()
+                size = head.partition(b"content-length:")[2].split()
+                await reader.readexactly(int(size[0]) if size else 0)
+                scene.counts["strangers refused"] += 1
+        except asyncio.IncompleteReadError:
+            pass
+        finally:
+            writer.close()
+
+    until = deadline(scene)
+    before = len(gateway.log)
+    paths = (("/stream", "GET"), ("/stream/raw", "GET"), ("/api/calls", "POST"))
+    await asyncio.gather(
+        *(repeated(until, partial(once, *paths[n % len(paths)])) for n in range(12))
+    )
+    written = len(gateway.log) - before
+    print(f"{scene.name:24} {written} bytes of log", flush=True)
+    scene.expect(written < MOST_LOGGED, f"{written} bytes of log")
+
+
+#: Some lines of each kind.
+MOST_LOGGED = 30_000
+
+FRAMES = {
+    "ping": b"\x89\x80\1\2\3\4",
+    "fragment": b"\x01\x80\1\2\3\4\x80\x80\1\2\3\4",
+    "empty": b"\x81\x80\1\2\3\4",
+}
+
+
+async def frames_of_nothing(scene: Scene, gateway: Gateway) -> None:
+    """Pings, fragments and empty messages as fast as they go, before any start."""
+
+    async def once(frame: bytes) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        drain = asyncio.create_task(asyncio.sleep(0, b""))
+        try:
+            key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
+            lines = ("Upgrade: websocket", "Connection: Upgrade", key)
+            writer.write(request("/stream", *lines, "Sec-WebSocket-Version: 13"))
+            await reader.readuntil(b"\r\n\r\n")
+            drain = asyncio.create_task(reader.read(-1))
+            while not drain.done():
+                writer.write(frame * 500)
+                await writer.drain()
+                await asyncio.sleep(0)
+        finally:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await drain
+
+    until = deadline(scene)
+    frames = list(FRAMES.values())
+    await asyncio.gather(
+        *(repeated(until, partial(once, frames[n % len(frames)])) for n in range(6)),
+        balancer(scene, gateway, until),
+    )
+
+
+SCENES: dict[str, Play] = {
+    "pipelined requests": beside(pipelined_requests),
+    "slow connections": beside(slow_connections),
+    "refused strangers": beside(refused_strangers),
+    "frames of nothing": beside(frames_of_nothing),
+}

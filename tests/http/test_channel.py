@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 
-from chime_gateway.http.channel import MAX_KEPT_BYTES
+from chime_gateway.http.channel import MAX_KEPT_BYTES, REQUEST_SECONDS
 from chime_gateway.http.turns import MOST
+from chime_gateway.net.strangers.connections import Connections
+from chime_gateway.net.strangers.summary import SECONDS
 from tests.support.http_peers import HttpPeer, TurningClock, request, site_of
 
 REQUESTS = st.sampled_from(
@@ -99,6 +101,55 @@ class PipeliningTests(SynchronousTestCase):
         peer = HttpPeer(site_of(TurningClock()))
         peer.say(b"GET /health HTTP/1.1\r\nX: a\r\n b\r\n\r\n")
         self.assertTrue(peer.heard.startswith(b"HTTP/1.1 400 "))
+        peer.close()
+
+
+class SlowPeerTests(SynchronousTestCase):
+    @settings(max_examples=50, deadline=None)
+    @given(
+        requests=st.lists(REQUESTS, min_size=1, max_size=3),
+        size=st.integers(1, 500),
+        pause=st.floats(0.01, 30),
+    )
+    def test_a_request_has_a_total_time_however_busily_it_drips(
+        self, requests: list[bytes], size: int, pause: float
+    ) -> None:
+        clock = TurningClock()
+        connections = Connections(clock, 100, is_scarce=lambda _: False)
+        site = site_of(clock, api=CountingPage(), connections=connections)
+        peer = HttpPeer(site)
+        for sent in requests:
+            began = clock.seconds()
+            answered = peer.heard.count(b"HTTP/1.1 ")
+            for at in range(0, len(sent), size):
+                peer.say(sent[at : at + size])
+                clock.turn()
+                if peer.is_over or at + size >= len(sent):
+                    break
+                clock.advance(pause)
+                self.assertTrue(
+                    peer.is_over or clock.seconds() - began < REQUEST_SECONDS
+                )
+            if peer.is_over:
+                break
+            if clock.seconds() - began < REQUEST_SECONDS:
+                self.assertEqual(peer.heard.count(b"HTTP/1.1 "), answered + 1)
+        if peer.is_over:
+            self.assertEqual(connections.closed["slow"], 1)
+            clock.advance(5)
+            self.assertTrue(peer.is_aborted)
+        else:
+            peer.close()
+        self.assertEqual(len(connections), 0)
+        clock.advance(SECONDS)  # when it is said in the log
+        self.assertEqual(clock.getDelayedCalls(), [])
+
+    def test_whoever_says_nothing_is_no_exception(self) -> None:
+        clock = TurningClock()
+        peer = HttpPeer(site_of(clock))
+        clock.advance(REQUEST_SECONDS)
+        self.assertTrue(peer.is_over)
+        self.assertEqual(peer.heard, b"")
         peer.close()
 
 

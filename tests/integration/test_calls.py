@@ -116,7 +116,7 @@ class BadInputTests(GatewayTestCase):
                 "second start": (lambda p: p.start(), 4400),
                 "binary": (lambda p: p.sendMessage(b"\0", isBinary=True), 4400),
                 "huge": (lambda p: p.sendMessage(b"x" * 300_000), 1009),
-                "flood": (lambda p: [p.say("x") for _ in range(3000)], 4400),
+                "flood": (lambda p: [p.say("x") for _ in range(6000)], 4400),
                 "stop": (lambda p: p.say("stop"), 1000),
             }
             for name, (act, code) in cases.items():

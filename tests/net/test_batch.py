@@ -212,6 +212,9 @@ class Member:
 class _Readers:
     """As much of a reactor as the batch needs."""
 
+    def seconds(self) -> float:
+        return 0.0
+
     def addReader(self, reader: Any) -> None: ...
     def removeReader(self, reader: Any) -> None: ...
 

@@ -13,6 +13,7 @@ from twisted.web.resource import Resource
 
 from chime_gateway.http.credentials import AdminToken
 from chime_gateway.http.site import GatewaySite, build_site
+from chime_gateway.net.strangers.connections import Connections
 
 TOKEN = "admin-token-0123456789"
 
@@ -75,7 +76,10 @@ def site_of(
     ready: tuple[int, Mapping[str, Any]] = (200, {"status": "ready"}),
     api: Any = None,
     token: str = "",
+    connections: Connections | None = None,
 ) -> GatewaySite:
+    if connections is None:
+        connections = Connections(clock, 1000, is_scarce=lambda _: False)
     return build_site(
         health=lambda: health,
         ready=lambda: ready,
@@ -85,6 +89,7 @@ def site_of(
         api=api or Resource(),
         reactor=clock,
         token=AdminToken(token),
+        connections=connections,
     )
 
 

@@ -17,6 +17,11 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from chime_gateway.audio import PTIME_MS
+from chime_gateway.carriers.media_stream.close_codes import (
+    CLOSE_CODES,
+    CLOSE_UNKNOWN_AGENT,
+    VIOLATION_CODES,
+)
 from chime_gateway.carriers.pending_transfer import PendingTransfer
 from chime_gateway.errors import (
     CallRefused,
@@ -25,7 +30,7 @@ from chime_gateway.errors import (
     UnknownAgent,
 )
 from chime_gateway.interfaces import CarrierTraits, LegEvents, Switchboard
-from chime_gateway.net.lean_websocket import CLOSE_NORMAL
+from chime_gateway.net.rate_limit import TokenBucket
 from chime_gateway.net.timer import Timer
 from chime_gateway.outcomes import CallerInfo, Ending, Outcome
 from chime_gateway.wire.media_stream.dialect import (
@@ -46,9 +51,17 @@ from chime_gateway.wire.media_stream.dialect import (
 EARLY_SECONDS: Final = 0.2
 
 #: Messages a carrier may send beyond L{MAX_MESSAGES_PER_SECOND}: half a minute
-#: of audio at once, as after a stalled link.
+#: of audio at once, as after a stalled link.  A second has fifty of them, of some
+#: carriers a hundred.
 MESSAGE_BURST: Final = 2000
-MAX_MESSAGES_PER_SECOND: Final = 200
+MAX_MESSAGES_PER_SECOND: Final = 1000
+
+#: Likewise before there is a call, of whoever it may be.
+EARLY_MESSAGE_BURST: Final = 500
+EARLY_MESSAGES_PER_SECOND: Final = 100
+
+#: Control frames and fragments take so many times as long as a message.
+ODD_FRAME_WEIGHT: Final = 4
 
 #: A carrier that was told to hang up does so within this time, or we do.
 HANG_UP_SECONDS: Final = 5.0
@@ -58,33 +71,6 @@ TRANSFER_SECONDS: Final = 30.0
 
 #: How often the rate is looked at, in messages.
 _RATE_CHECK: Final = 64
-
-CLOSE_MALFORMED: Final = 4400
-CLOSE_UNAUTHORIZED: Final = 4401
-CLOSE_UNKNOWN_AGENT: Final = 4404
-CLOSE_FULL: Final = 4429
-
-#: docs/protocols/media-stream.md publishes these.
-CLOSE_CODES: Final[Mapping[Outcome, int]] = {
-    Outcome.COMPLETED: CLOSE_NORMAL,
-    Outcome.ABANDONED: CLOSE_NORMAL,
-    Outcome.REFUSED: CLOSE_FULL,
-    Outcome.UNAUTHORIZED: CLOSE_UNAUTHORIZED,
-    Outcome.CALLER_PROTOCOL_ERROR: CLOSE_MALFORMED,
-    Outcome.IDLE: 4408,
-    Outcome.CALLER_LOST: 4408,
-    Outcome.TIME_LIMIT: 4410,
-    Outcome.TRANSFERRED: CLOSE_NORMAL,
-    Outcome.UNANSWERED: CLOSE_NORMAL,
-    Outcome.DRAINED: 4412,
-    Outcome.INTERNAL_ERROR: 4500,
-    Outcome.AGENT_UNAVAILABLE: 4502,
-    Outcome.AGENT_LOST: 4503,
-}
-
-#: Close codes with which a WebSocket implementation refuses what it got
-#: (RFC 6455 section 7.4.1).
-_VIOLATION_CODES: Final = frozenset({1002, 1003, 1007, 1009})
 
 #: How customParameters name the two numbers.
 _CALLER_NAMES: Final = ("from", "caller", "From")
@@ -96,6 +82,7 @@ class MessageSink(Protocol):
 
     def send_message(self, payload: bytes, is_binary: bool = False) -> bool: ...
     def close(self, code: int, reason: str) -> None: ...
+    def accepted(self) -> None: ...
 
 
 def traits_of(dialect: StreamDialect) -> CarrierTraits:
@@ -145,8 +132,8 @@ class StreamLeg:
         self._closing = Timer(clock)
         self._early: deque[tuple[float, bytes]] = deque()
         self._early_dropped = 0
-        self._message_count = 0
-        self._opened_at = clock.seconds()
+        self._unweighed = 0
+        self._rate = TokenBucket(EARLY_MESSAGES_PER_SECOND, EARLY_MESSAGE_BURST)
         self._start_due = Timer(clock)
         self._start_due.start(start_seconds, self._start_missing)
         # Refused before it says a word: nothing of a full house is spent on it.
@@ -161,8 +148,8 @@ class StreamLeg:
             if self._closing.is_running:
                 self._wait_for_stop(payload, is_binary)
             return
-        self._message_count += 1
-        if self._message_count % _RATE_CHECK == 0 and self._is_flooded():
+        self._unweighed += 1
+        if self._unweighed >= _RATE_CHECK and self._is_flooded():
             self._break("too many messages")
             return
         try:
@@ -178,10 +165,23 @@ class StreamLeg:
         else:
             self._dispatch(event)  # type: ignore[arg-type]
 
+    def frame_received(self) -> bool:
+        """
+        One that is no whole message: a ping, a fragment.
+
+        @return: C{False}: there are too many, though we have said so.
+        """
+        self._unweighed += ODD_FRAME_WEIGHT
+        if self._unweighed >= _RATE_CHECK and self._is_flooded():
+            if self._is_over:
+                return False
+            self._break("too many messages")
+        return True
+
     def socket_closed(self, code: int | None, was_clean: bool) -> None:
         """The connection is gone, whoever began it."""
         self._closing.stop()
-        if code in _VIOLATION_CODES:
+        if code in VIOLATION_CODES:
             ending = Ending(
                 Outcome.CALLER_PROTOCOL_ERROR, f"WebSocket violation ({code})"
             )
@@ -308,6 +308,8 @@ class StreamLeg:
             return
         if self._is_over:
             return  # the call ended while it began, and hung up
+        self._socket.accepted()
+        self._rate = TokenBucket(MAX_MESSAGES_PER_SECOND, MESSAGE_BURST)
         self._call = call
         if self._early_dropped:
             call.audio_dropped("before_start", self._early_dropped)
@@ -323,9 +325,8 @@ class StreamLeg:
             self._early_dropped += len(self._early.popleft()[1])
 
     def _is_flooded(self) -> bool:
-        lasted = self._clock.seconds() - self._opened_at
-        allowed = MESSAGE_BURST + MAX_MESSAGES_PER_SECOND * lasted
-        return self._message_count > allowed
+        unweighed, self._unweighed = self._unweighed, 0
+        return not self._rate.take(self._clock.seconds(), unweighed)
 
     def _start_missing(self) -> None:
         if not self._is_authorized:

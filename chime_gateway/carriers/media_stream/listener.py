@@ -26,6 +26,7 @@ from chime_gateway.carriers.media_stream.leg import StreamLeg, traits_of
 from chime_gateway.interfaces import CarrierTraits, Switchboard
 from chime_gateway.net.batch import BatchReader
 from chime_gateway.net.lean_websocket import LeanWebSocket
+from chime_gateway.net.strangers.connections import Connections
 from chime_gateway.outcomes import Ending, Outcome
 from chime_gateway.wire.media_stream.dialect import MAX_MESSAGE_BYTES, StreamDialect
 
@@ -35,6 +36,7 @@ class StreamListener:
     """
     What all streams of one path share.
 
+    @ivar connections: of those that are no calls yet.
     @ivar needs_credentials_early: a peer without credentials is refused at the
         upgrade; otherwise its C{start} may still bring a token.
     """
@@ -45,6 +47,7 @@ class StreamListener:
     clock: IReactorTime
     start_seconds: float
     needs_credentials_early: bool
+    connections: Connections
     batch: BatchReader | None = None
 
     @property
@@ -89,6 +92,17 @@ class StreamProtocol(LeanWebSocket, WebSocketServerProtocol):  # type: ignore[mi
         assert self.leg is not None
         self._receive = self.leg.message_received
         self._receive(payload, is_binary)
+
+    def is_odd_frame_allowed(self) -> bool:
+        return self.leg is None or self.leg.frame_received()
+
+    def accepted(self) -> None:
+        """It is a call's: no stranger's any more."""
+        self._listener.connections.known(self.transport)
+
+    def connectionLost(self, reason: Any) -> None:
+        self._listener.connections.left(self.transport)
+        super().connectionLost(reason)
 
     def peer_stalled(self) -> None:
         assert self.leg is not None

@@ -55,6 +55,8 @@ class ApiContext:
 
     @ivar token: empty: nobody gets in.
     @ivar records: C{None}: nothing is written down.
+    @ivar known: is told of each request that has shown the token.
+    @ivar is_told: whether one more line of a kind goes into the log.
     @ivar recording_path: from a recording's location to its file here, if any.
     """
 
@@ -67,6 +69,8 @@ class ApiContext:
     records: Records | None = None
     guard: NumberGuard = field(factory=NumberGuard)
     recording_path: Callable[[str], Path | None] = lambda _: None
+    known: Callable[[Request], None] = lambda _: None
+    is_told: Callable[[str], bool] = lambda _: True
     keys: IdempotencyKeys = field(factory=lambda: IdempotencyKeys(time.time))
 
 

@@ -60,8 +60,10 @@ class Api(Resource):
     async def _answer(self, request: Request, method: str, path: str) -> None:
         status = 500
         entry, call_id, allowed = self._find(method, path)
+        is_known = False
         try:
             self._check_token(request)
+            is_known = True
             if entry is None and allowed:
                 raise Problem(405, f"{method} is not for this", Allow=allowed)
             if entry is None:
@@ -76,7 +78,11 @@ class Api(Resource):
             status = exc.status
             if not request._disconnected:
                 refuse(request, exc)
-        if method not in ("GET", "HEAD") or (entry is not None and entry.is_audited):
+        is_audited = entry is not None and entry.is_audited
+        if method in ("GET", "HEAD") and not is_audited:
+            return
+        # Strangers may ask as often as they like.
+        if is_known or self._context.is_told(f"api.audit ({status})"):
             self._audit(request, method, path, status)
 
     def _find(self, method: str, path: str) -> tuple[Entry | None, str, str]:
@@ -119,6 +125,7 @@ class Api(Resource):
                 "Authorization: Bearer and the admin token",
                 WWW_Authenticate="Bearer",
             )
+        self._context.known(request)
 
     def _bug(self, failure: Failure, request: Request) -> None:
         if failure.check(CancelledError):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import resource
 from typing import Final
 
 #: A call takes up to four (its own connection or two media ports, the agent's, a
@@ -17,8 +18,35 @@ from typing import Final
 #: A few calls may begin at once, and a page must be there to say that no more can.
 SPARE: Final = 24
 
+#: The last ones of the process, which nobody has of whom nothing is known: more than
+#: L{SPARE}, so that calls are not refused for strangers.
+RESERVE: Final = 64
+
 #: What the system says that has no more; with the last two it is memory.
 EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+
+def room_for(connections: int, needed: int) -> int:
+    """
+    How many connections there may be beside what is needed.
+
+    @param connections: that are wanted.
+    @param needed: descriptors of calls.
+    """
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return connections
+    return min(connections, soft - needed - RESERVE)
+
+
+def is_in_reserve(descriptor: int) -> bool:
+    """
+    Whether a new descriptor is one of the last.
+
+    The system gives the lowest that is free, so this one says how many there are.
+    """
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return soft != resource.RLIM_INFINITY and descriptor >= soft - RESERVE
 
 
 def shortage() -> str | None:

@@ -7,11 +7,8 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from chime_gateway.carriers.media_stream.leg import (
-    CLOSE_CODES,
-    MESSAGE_BURST,
-    StreamLeg,
-)
+from chime_gateway.carriers.media_stream.close_codes import CLOSE_CODES
+from chime_gateway.carriers.media_stream.leg import MESSAGE_BURST, StreamLeg
 from chime_gateway.errors import CallRefused, TransferFailed, UnknownAgent
 from chime_gateway.outcomes import Ending, Outcome
 from chime_gateway.wire.media_stream.raw import RawStream
@@ -36,6 +33,9 @@ class Socket:
 
     def close(self, code: int, reason: str) -> None:
         self.log.append(("close", code, reason))
+
+    def accepted(self) -> None:
+        """It is not asked about here."""
 
 
 class LegTestCase(SynchronousTestCase):

@@ -1,0 +1,1 @@
+"""Whoever reaches a port: what is kept of them, and what the log says of them."""

@@ -1,0 +1,142 @@
+"""The socket of a stream: what counts as traffic of a peer, and when it is too much."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import txaio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.internet.error import ConnectionDone
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from chime_gateway.carriers.media_stream.credentials import StreamAuth
+from chime_gateway.carriers.media_stream.listener import StreamFactory, StreamListener
+from chime_gateway.net.strangers.connections import Connections
+from chime_gateway.wire.media_stream.twilio import TwilioStream
+from chime_gateway.wire.websocket_frame import encode_frame
+from tests.support.fakes import Log, RecordingSwitchboard
+
+#: Of ten thousand a second, until the time for C{start} is over.
+MOST_TAKEN = 4000
+
+KEY = b"\1\2\3\4"
+_HANDSHAKE = (
+    b"GET /stream HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n"
+    b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+
+
+def said(event: str, **members: Any) -> bytes:
+    return encode_frame(1, json.dumps({"event": event, **members}).encode(), KEY)
+
+
+MEDIA = said("media", media={"payload": base64.b64encode(bytes(160)).decode()})
+PING = b"\x89\x80" + KEY
+ODD = {
+    "ping": PING,
+    "pong": b"\x8a\x80" + KEY,
+    "fragment": b"\x01\x80" + KEY + b"\x80\x80" + KEY,
+    "empty message": encode_frame(1, b"", KEY),
+    "tiny message": encode_frame(2, b"x", KEY),
+    "nonsense": said("x"),
+}
+
+
+class Transport(StringTransport):
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_gone = False
+
+    def abortConnection(self) -> None:
+        self.is_gone = True
+        self.loseConnection()
+
+    def unregisterProducer(self) -> None:
+        self.producer = None
+
+
+class TrafficTests(SynchronousTestCase):
+    def open(self) -> None:
+        self.clock = Clock()
+        self.patch(txaio.config, "loop", self.clock)
+        self.log: Log = []
+        connections = Connections(self.clock, 100)
+        listener = StreamListener(
+            TwilioStream,
+            StreamAuth("", "", "", self.clock.seconds),
+            RecordingSwitchboard(self.log),
+            self.clock,
+            5.0,
+            False,
+            connections,
+        )
+        self.connections = connections
+        factory = StreamFactory(listener, self.clock)
+        self.socket = factory.buildProtocol(None)
+        self.transport = Transport()
+        self.connections.came(self.transport)
+        self.socket.makeConnection(self.transport)
+        self.socket.dataReceived(_HANDSHAKE)
+        self.transport.clear()
+
+    def close(self) -> None:
+        self.socket.connectionLost(Failure(ConnectionDone()))
+
+    @settings(max_examples=20, deadline=None)
+    @given(
+        kind=st.sampled_from(sorted(ODD)),
+        is_started=st.booleans(),
+        at_once=st.integers(1, 700),
+        pause=st.floats(0, 0.01),
+    )
+    def test_whatever_floods_is_ended(
+        self, kind: str, is_started: bool, at_once: int, pause: float
+    ) -> None:
+        self.open()
+        if is_started:
+            self.socket.dataReceived(said("start", start={"streamSid": "MZ"}))
+        frame, sent = ODD[kind], 0
+        pause *= at_once / 100  # ten thousand a second at least
+        # A close frame, and why: 4400.
+        while b"\x11\x30" not in self.transport.value()[-128:]:
+            self.assertLess(sent, MOST_TAKEN, "so many frames were taken")
+            self.socket.dataReceived(frame * at_once)
+            sent += at_once
+            self.clock.advance(pause)
+        # It goes on, and is not listened to for long.
+        for _ in range(30):
+            self.socket.dataReceived(frame * 50)
+            self.clock.advance(0.1)
+        self.assertTrue(self.transport.disconnecting)
+        self.close()
+
+    @settings(max_examples=10, deadline=None)
+    @given(st.lists(st.integers(1, 10), min_size=1, max_size=20))
+    def test_a_carrier_may_have_ten_times_its_rate(self, factors: list[int]) -> None:
+        self.open()
+        self.socket.dataReceived(said("start", start={"streamSid": "MZ"}))
+        for factor in factors:
+            for _ in range(50):
+                self.socket.dataReceived(MEDIA * factor)
+                self.clock.advance(0.02)
+            self.socket.dataReceived(PING * factor)
+        self.assertFalse(self.transport.disconnecting)
+        self.assertEqual([entry for entry in self.log if entry[0] == "ended"], [])
+        self.close()
+
+    def test_a_stream_is_a_strangers_until_it_has_a_call(self) -> None:
+        self.open()
+        self.assertEqual(len(self.connections), 1)
+        self.socket.dataReceived(said("start", start={"streamSid": "MZ"}))
+        self.assertEqual(len(self.connections), 0)
+        self.close()
+        self.open()
+        self.close()
+        self.assertEqual(len(self.connections), 0)

@@ -1,0 +1,128 @@
+"""Whoever says at once what he wants finds room, however many others wait."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from chime_gateway.net.strangers.connections import FEW, Connections, place_of
+
+MOST = 40
+HOSTS = st.sampled_from(
+    ("10.0.0.1", "203.0.113.7", "::ffff:203.0.113.7", "2001:db8::1", "2001:db8::2")
+)
+
+
+class Peer:
+    def __init__(self, host: str, descriptor: int) -> None:
+        self.host = host
+        self.descriptor = descriptor
+        self.is_aborted = False
+        self.place = place_of(host)
+
+    def getPeer(self) -> Any:
+        family = IPv6Address if ":" in self.host else IPv4Address
+        return family("TCP", self.host, 40000)
+
+    def fileno(self) -> int:
+        return self.descriptor
+
+    def abortConnection(self) -> None:
+        self.is_aborted = True
+
+
+class ConnectionsMachine(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.connections = Connections(
+            Clock(), MOST, is_scarce=lambda descriptor: descriptor > 100
+        )
+        # By age of what they said last.
+        self.waiting: list[Peer] = []
+        self.known: list[Peer] = []
+
+    @rule(host=HOSTS, count=st.integers(1, 15), is_scarce=st.sampled_from((0, 0, 0, 1)))
+    def come(self, host: str, count: int, is_scarce: int) -> None:
+        for _ in range(count):
+            peer = Peer(host, 200 if is_scarce else 50)
+            before = list(self.waiting)
+            self.waiting.append(peer)
+            self.connections.came(peer)
+            assert not peer.is_aborted, "whoever comes is let in"
+            for one in (p for p in before if p.is_aborted):
+                older = before[: before.index(one)]
+                same = [p for p in older if p.place == one.place]
+                assert all(p.is_aborted for p in same), "the oldest goes"
+            self.waiting = [p for p in self.waiting if not p.is_aborted]
+
+    @rule(at=st.integers(0, MOST))
+    def answered(self, at: int) -> None:
+        for peer in self.waiting[at : at + 1]:
+            self.connections.answered(peer)
+            self.waiting.remove(peer)
+            self.waiting.append(peer)
+
+    @rule(at=st.integers(0, MOST), is_known=st.booleans())
+    def leave(self, at: int, is_known: bool) -> None:
+        for peer in self.waiting[at : at + 1]:
+            self.waiting.remove(peer)
+            if is_known:
+                self.connections.known(peer)
+                self.known.append(peer)
+            else:
+                self.connections.left(peer)
+                self.connections.left(peer)
+                self.connections.answered(peer)
+
+    @invariant()
+    def nobody_has_too_much(self) -> None:
+        assert len(self.connections) == len(self.waiting) <= MOST
+        places = [peer.place for peer in self.waiting]
+        assert all(places.count(place) <= MOST // 2 for place in places)
+
+    @invariant()
+    def whoever_is_known_stays(self) -> None:
+        assert not any(peer.is_aborted for peer in self.known)
+
+
+class ConnectionsMachineTests(SynchronousTestCase):
+    def test_there_is_room_for_whoever_speaks(self) -> None:
+        limits = settings(max_examples=15, stateful_step_count=12, deadline=None)
+        run_state_machine_as_test(ConnectionsMachine, settings=limits)
+
+
+class ConnectionsTests(SynchronousTestCase):
+    def test_one_address_takes_no_room_of_others(self) -> None:
+        connections = Connections(Clock(), MOST, is_scarce=lambda _: False)
+        quiet = Peer("10.0.0.1", 5)
+        connections.came(quiet)
+        for number in range(10 * MOST):
+            connections.came(Peer(f"2001:db8::{number:x}", 5))
+        self.assertFalse(quiet.is_aborted)
+        self.assertEqual(connections.closed["crowded"], 10 * MOST - MOST // 2)
+
+    def test_the_last_descriptors_are_for_few(self) -> None:
+        connections = Connections(Clock(), 1000, is_scarce=lambda fd: fd >= 60)
+        for descriptor in range(5, 70):
+            connections.came(Peer("10.0.0.1", descriptor))
+        self.assertEqual(len(connections), FEW)
+
+    def test_a_stranger_who_is_not_on_the_internet_has_a_place_too(self) -> None:
+        for host, place in (
+            ("", ""),
+            ("/run/gateway.sock", "/run/gateway.sock"),
+            ("::ffff:10.0.0.1", "10.0.0.1"),
+            ("fe80::1%eth0", place_of("fe80::2")),
+        ):
+            self.assertEqual(place_of(host), place)
