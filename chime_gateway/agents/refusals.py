@@ -7,6 +7,7 @@ Codes and types are read in L{chime_gateway.wire.realtime.faults}.
 from __future__ import annotations
 
 from chime_gateway.errors import AgentUnavailable, ProfileRefused
+from chime_gateway.settings.transcribers import Transcription
 from chime_gateway.wire.realtime.events import ServiceError
 
 
@@ -16,6 +17,21 @@ def refused_session(event: ServiceError, text: str) -> AgentUnavailable:
         text,
         misconfigured=event.is_of_account or event.is_about_request,
         retry_after_seconds=event.retry_seconds,
+    )
+
+
+def is_about_transcription(
+    event: ServiceError, transcription: Transcription | None
+) -> bool:
+    """Whether settings that were refused may be taken without a transcriber."""
+    about = event.param or event.message
+    is_about_others = "session." in about and "transcription" not in about
+    return not (
+        event.fatal
+        or not event.is_about_request
+        or is_about_others
+        or transcription is None
+        or transcription.is_by_the_model
     )
 
 

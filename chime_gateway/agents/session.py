@@ -18,7 +18,12 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from chime_gateway.agents.commands import Commands, Kind
-from chime_gateway.agents.refusals import refused_session, refused_settings
+from chime_gateway.agents.intake import Intake
+from chime_gateway.agents.refusals import (
+    is_about_transcription,
+    refused_session,
+    refused_settings,
+)
 from chime_gateway.agents.responses import Responses
 from chime_gateway.agents.transcripts import Transcripts
 from chime_gateway.agents.websocket import RealtimeProtocol
@@ -27,7 +32,7 @@ from chime_gateway.errors import AgentUnavailable, RemoteProtocolError
 from chime_gateway.interfaces import AgentEvents, AgentSession, AgentTraits
 from chime_gateway.net.lean_websocket import CLOSE_NORMAL
 from chime_gateway.settings.agent_profile import AgentProfile
-from chime_gateway.wire.realtime import commands, dialects, reader
+from chime_gateway.wire.realtime import commands, dialects
 from chime_gateway.wire.realtime.events import (
     EXPECTED,
     AgentTranscript,
@@ -50,6 +55,7 @@ from chime_gateway.wire.realtime.events import (
     TurnCommitted,
     Unrecognized,
 )
+from chime_gateway.wire.realtime.reader import READERS
 
 CLOSE_PROTOCOL_ERROR: Final = 4002
 
@@ -98,7 +104,8 @@ class AzureSession:
         self._dialect = dialect
         self._profile = profile
         self._events = events
-        self._receive = _READERS[dialect.name].receive
+        self._receive = READERS[dialect.name].receive
+        self._intake = Intake(clock, self.traits.codec)
         self._state = _State.CONNECTING
         self._socket: RealtimeProtocol | None = None
         self._commands = Commands(
@@ -127,6 +134,7 @@ class AzureSession:
             return
         try:
             event = self._receive(payload, is_binary)
+            self._intake.message(event, len(payload))
         except RemoteProtocolError as exc:
             self._give_up(f"the agent broke the protocol: {exc}", CLOSE_PROTOCOL_ERROR)
             return
@@ -142,6 +150,13 @@ class AzureSession:
         _HANDLERS[type(event)](self, event)
         if self._state is _State.READY:
             events.agent_active()
+
+    def frame_came(self) -> bool:
+        """One that is no message; C{False}: one too many."""
+        is_good = self._intake.frame()
+        if not is_good:
+            self._lose(AgentUnavailable("the agent sends too many frames"))
+        return is_good
 
     def socket_closed(self, reason: str) -> None:
         self._lose(AgentUnavailable(reason))
@@ -251,23 +266,16 @@ class AzureSession:
             if asked is None or asked.kind is Kind.RESPONSE:
                 self._responses.was_refused(asked, event)
             self._events.oddity_seen(event.code)
-            self._log.warn("the agent's service reports {error}", error=text)
+            if self._intake.may_log():
+                self._log.warn("the agent's service reports {error}", error=text[:300])
 
     def _settings_refused(self, event: ServiceError, text: str) -> None:
         """
         Nothing of our settings is in force.  An agent without transcripts is
         better than none; other settings will not get better by asking again.
         """
-        about = event.param or event.message
-        transcription = self._profile.transcription
-        is_about_others = "session." in about and "transcription" not in about
-        if (
-            event.fatal
-            or not event.is_about_request
-            or is_about_others
-            or self._refused_transcription
-            or transcription is None
-            or transcription.is_by_the_model
+        if self._refused_transcription or not is_about_transcription(
+            event, self._profile.transcription
         ):
             self._lose(refused_settings(event, text))
             return
@@ -369,11 +377,6 @@ class AzureSession:
             elif state is not _State.CLOSED:
                 self.ready.errback(why)
 
-
-_READERS: Final[Mapping[str, reader.RealtimeReader]] = {
-    dialect.name: reader.RealtimeReader(dialect)
-    for dialect in (dialects.GA, dialects.PREVIEW)
-}
 
 _HANDLERS: Final[Mapping[type, Callable[[AzureSession, Any], None]]] = {
     SessionCreated: AzureSession._session_created,

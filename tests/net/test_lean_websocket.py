@@ -36,11 +36,17 @@ class Lean(LeanWebSocket):
     closed: Any = None
     stalled = False
     failures = 0
+    frames = 0
+    most_frames = 1 << 20
 
     def onOpen(self) -> None:
         self.received = []
         self.clock = self.factory.reactor
         self.open_lean_path(lambda *message: self.received.append(message), LIMIT)
+
+    def is_odd_frame_allowed(self) -> bool:
+        self.frames += 1
+        return self.frames <= self.most_frames
 
     def receiver_failed(self) -> None:
         self.failures += 1
@@ -250,6 +256,21 @@ class LeanServerTests(PairTestCase):
                 self.assertEqual(self.lean.failures, 1)
                 self.assertEqual(self.plain.remoteCloseCode, 4500)
                 self.assertEqual(len(self.flushLoggedErrors(MemoryError)), 1)
+
+    def test_pings_and_pieces_are_told_and_end_where_there_are_too_many(self) -> None:
+        self.lean.most_frames = 3
+        self.plain.sendPing(b"1")
+        self.plain.beginMessage(isBinary=True)
+        self.plain.sendMessageFrame(b"half ")
+        self.flow()
+        self.assertEqual(self.lean.frames, 2)
+        for _ in range(5):
+            self.plain.sendPing(b"more")
+        self.plain.sendMessage(b"never", isBinary=True)
+        self.flow()
+        self.assertEqual(self.lean.frames, 4)
+        self.assertEqual(self.lean.received, [])
+        self.assertEqual(self.plain.pongs, [b"1", b"more"])
 
     def test_no_timer_is_left_behind(self) -> None:
         self.lean.pauseProducing()

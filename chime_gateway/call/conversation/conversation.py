@@ -15,6 +15,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chime_gateway.call.conversation import farewell
+from chime_gateway.call.conversation.failures import Failures
 from chime_gateway.call.conversation.farewell import Farewell
 from chime_gateway.call.conversation.owed_answer import OwedAnswer
 from chime_gateway.call.conversation.transcript import Speaker
@@ -92,6 +93,7 @@ class Conversation:
         self._owner = owner
         self._profile = profile
         self._record = record
+        self._failures = Failures(record)
         self._pump = pump
         self._clock = clock
         self._belt = ToolBelt(profile, self, tools, clock, owner.bug)
@@ -260,13 +262,7 @@ class Conversation:
         self._responses.discard(response_id)
         self._record.tokens.update(tokens)
         if status in ("failed", "incomplete", "empty"):
-            self._record.failed_responses += 1
-            self._log.warn(
-                "the agent's response is {status}: {detail}",
-                call_id=self._record.call_id,
-                status=status,
-                detail=detail,
-            )
+            self._failures.response_failed(status, detail)
         self._pump.response_done(response_id)
         if not self._responses:
             self.turns.agent_silent(is_cut=status == "cancelled")
@@ -343,13 +339,7 @@ class Conversation:
     def tool_used(self, use: ToolUse) -> None:
         self._record.tool_calls += 1
         if use.fault:
-            self._record.failed_tool_calls += 1
-            self._log.warn(
-                "the tool {tool} has no result: {fault}",
-                call_id=self._record.call_id,
-                tool=use.name,
-                fault=use.logged_fault,
-            )
+            self._failures.tool_failed(use.name, use.logged_fault)
         facts = use.facts()
         self.turns.note(Speaker.TOOL, use.name, facts)
         self._owner.happened(events.ToolCalled(facts))

@@ -26,6 +26,10 @@ _REMEMBERED: Final = 64
 #: Turns of a call that are kept; a call of hours has some hundred.
 MAX_TURNS: Final = 5000
 
+#: Characters of one turn, and of all: an hour of speech has some 60,000.
+MAX_TURN_CHARS: Final = 100_000
+MAX_CHARS: Final = 2_000_000
+
 
 class Speaker(Enum):
     CALLER = "caller"
@@ -121,6 +125,7 @@ class Transcript:
     _open: dict[str, Turn] = Factory(dict)
     _settled: dict[str, None] = Factory(dict)
     _count: int = 0
+    _chars: int = 0
 
     def _begin(self, speaker: Speaker, started: float) -> Turn:
         self._count += 1
@@ -144,6 +149,11 @@ class Transcript:
         """All turns, as far as they are known."""
         return tuple(turn.facts() for turn in self.turns)
 
+    def _write(self, turn: Turn, text: str) -> None:
+        others = self._chars - len(turn.text)
+        turn.text = text[: min(MAX_TURN_CHARS, max(0, MAX_CHARS - others))]
+        self._chars = others + len(turn.text)
+
     # -- the caller ------------------------------------------------------------
 
     def caller_began(self, item_id: str, at: float) -> None:
@@ -161,7 +171,7 @@ class Transcript:
     def caller_said(self, item_id: str, text: str) -> None:
         turn = self._open.get(item_id)
         if turn is not None:
-            turn.text = text
+            self._write(turn, text)
             turn.has_text = True
 
     def caller_text_lost(self, item_id: str) -> None:
@@ -192,10 +202,10 @@ class Transcript:
             turn = self._open[item_id] = self._begin(Speaker.AGENT, at)
         if is_final:
             # A service forgets the text of what was truncated.
-            turn.text = text or turn.text
+            self._write(turn, text or turn.text)
             turn.has_text = True
-        elif not turn.has_text:
-            turn.text += text
+        elif not turn.has_text and len(turn.text) < MAX_TURN_CHARS:
+            self._write(turn, turn.text + text)
 
     def agent_heard(
         self, item_id: str, heard_ms: int, spoken_ms: int, is_cut: bool, at: float

@@ -28,6 +28,9 @@ from chime_gateway.settings.tools import FunctionTool, HttpTool
 #: Arguments are some words; far above that the model has lost its way.
 _MAX_ARGUMENT_CHARS: Final = 65_536
 
+#: Servers that are asked at once, for one call.
+MAX_ASKED: Final = 32
+
 #: So much of arguments and results is kept with the call.
 _KEPT_CHARS: Final = 2000
 
@@ -123,6 +126,7 @@ class ToolBelt:
         self._functions = {f.name: f for f in profile.functions}
         self._tools = {tool.name: tool for tool in profile.tools}
         self._rounds: dict[str, _Round] = {}
+        self._asked = 0
         self._is_closed = False
 
     @property
@@ -140,6 +144,8 @@ class ToolBelt:
         is_http = isinstance(self._tools.get(name), HttpTool)
         running = _Running(self._clock(), use, is_http)
         this = self._rounds.setdefault(response_id, _Round())
+        if call_id in this.running:
+            return  # the same one again
         this.running[call_id] = running
         result = maybeDeferred(self._run, response_id, call_id, name, arguments)
         running.result = result
@@ -224,6 +230,8 @@ class ToolBelt:
             raise ToolFailed(f"there is no tool {name[:64]!r}; there are: {known}")
         given = _checked(self._functions[name], arguments)
         if isinstance(tool, HttpTool):
+            if self._asked >= MAX_ASKED:
+                raise ToolFailed(f"no more than {MAX_ASKED} tools may be asked at once")
             return self._ask(tool, call_id, given)
         assert isinstance(tool, CallTool), name
         return tool.run(self._user, Asked(response_id, given, self._targets))
@@ -234,7 +242,12 @@ class ToolBelt:
         body = {"tool": tool.name, "arguments": given, "tool_call_id": call_id}
         body["call"] = self._user.context()
         text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
-        return self._runner.run(tool, call_id, text.encode())
+        self._asked += 1
+        return self._runner.run(tool, call_id, text.encode()).addBoth(self._answered)
+
+    def _answered(self, result: Any) -> Any:
+        self._asked -= 1
+        return result
 
 
 def _checked(function: FunctionTool, arguments: str) -> dict[str, Any]:

@@ -36,6 +36,9 @@ _UNIT_SECONDS: Final = {
 
 _MOST_WHOLE: Final = 2**53
 
+#: What is said of a fault goes into logs and records.
+_MOST_WORDS: Final = 1000
+
 
 @frozen
 class Error:
@@ -69,7 +72,7 @@ def words(value: object) -> str:
     """What a member says; a number is a word as well, all else says nothing."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return str(value)
-    return value if isinstance(value, str) else ""
+    return value[:_MOST_WORDS] if isinstance(value, str) else ""
 
 
 def member(value: object, name: str) -> Any:

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import binascii
 from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 
 from chime_gateway.errors import RemoteProtocolError
 from chime_gateway.wire.realtime.commands import ASKED_AS, TRANSCRIPT_OF
-from chime_gateway.wire.realtime.dialects import Dialect
+from chime_gateway.wire.realtime.dialects import GA, PREVIEW, Dialect
 from chime_gateway.wire.realtime.events import (
     AgentTranscript,
     AudioDelta,
@@ -59,6 +59,11 @@ MAX_EVENT_BYTES: Final = 1 << 22
 # --- messages from the service ----------------------------------------------
 
 
+#: Ids have some tens of characters, and names of tools 64; what is kept of each event
+#: must not be a message.
+_Id = Annotated[str, msgspec.Meta(max_length=512)]
+
+
 class _Head(msgspec.Struct):
     type: str
 
@@ -74,27 +79,27 @@ class _SessionEvent(msgspec.Struct):
 
 class _Delta(msgspec.Struct):
     delta: str
-    item_id: str | None = ""
-    response_id: str | None = ""
+    item_id: _Id | None = ""
+    response_id: _Id | None = ""
     content_index: int | None = 0
 
 
 class _Item(msgspec.Struct):
-    item_id: str
+    item_id: _Id
 
 
 class _Start(msgspec.Struct):
     audio_start_ms: Any = 0
-    item_id: str | None = ""
+    item_id: _Id | None = ""
 
 
 class _Stop(msgspec.Struct):
     audio_end_ms: Any = 0
-    item_id: str | None = ""
+    item_id: _Id | None = ""
 
 
 class _Response(msgspec.Struct):
-    id: str = ""
+    id: _Id = ""
     status: Any = None
     status_details: Any = None
     usage: Any = None
@@ -106,17 +111,17 @@ class _ResponseEvent(msgspec.Struct):
 
 
 class _Transcript(msgspec.Struct):
-    item_id: str
+    item_id: _Id
     transcript: str
 
 
 class _TranscriptionFailed(msgspec.Struct):
-    item_id: str = ""
+    item_id: _Id = ""
     error: Any = None
 
 
 class _Text(msgspec.Struct):
-    response_id: str
+    response_id: _Id
     text: str
 
 
@@ -125,9 +130,9 @@ class _Content(msgspec.Struct):
 
 
 class _ConversationItem(msgspec.Struct):
-    id: str = ""
+    id: _Id = ""
     type: str = ""
-    call_id: str | None = None
+    call_id: _Id | None = None
     content: list[_Content] | None = None
 
 
@@ -136,16 +141,16 @@ class _ConversationItemEvent(msgspec.Struct):
 
 
 class _ToolCall(msgspec.Struct):
-    call_id: str
+    call_id: _Id
     arguments: str
-    name: str | None = ""
-    response_id: str | None = ""
+    name: _Id | None = ""
+    response_id: _Id | None = ""
 
 
 class _OutputItem(msgspec.Struct):
     type: str = ""
-    name: str = ""
-    server_label: str = ""
+    name: _Id = ""
+    server_label: _Id = ""
     error: msgspec.Raw = msgspec.Raw(b"null")
 
 
@@ -154,7 +159,7 @@ class _OutputItemEvent(msgspec.Struct):
 
 
 class _McpListFailed(msgspec.Struct):
-    item_id: str = ""
+    item_id: _Id = ""
 
 
 class _ErrorEvent(msgspec.Struct):
@@ -357,3 +362,8 @@ class RealtimeReader:
                 if kind == "error":
                     return service_error(Error())
             raise RemoteProtocolError(f"malformed event: {exc}") from exc
+
+
+READERS: Final[Mapping[str, RealtimeReader]] = {
+    dialect.name: RealtimeReader(dialect) for dialect in (GA, PREVIEW)
+}

@@ -1,8 +1,15 @@
 from __future__ import annotations
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from chime_gateway.call.conversation.transcript import Speaker, Transcript
+from chime_gateway.call.conversation.transcript import (
+    MAX_CHARS,
+    MAX_TURN_CHARS,
+    Speaker,
+    Transcript,
+)
 from chime_gateway.call.reports.event_json import turn_json
 from chime_gateway.call.tools.belt import ToolUse
 
@@ -112,3 +119,33 @@ class TranscriptTests(SynchronousTestCase):
         turn = self.transcript.note(Speaker.TOOL, 0.0, "secret words", use.facts())
         self.assertNotIn("secret", repr(turn))
         self.assertNotIn("secret", repr(turn.facts()))
+
+
+class TextOfAnyLengthTests(SynchronousTestCase):
+    """A service may send any number of characters."""
+
+    @settings(max_examples=30, deadline=None)
+    @given(
+        st.lists(
+            st.tuples(
+                st.integers(0, 40),
+                st.booleans(),
+                st.sampled_from([0, 5, 3000, 99_999, 400_000]),
+            ),
+            max_size=60,
+        )
+    )
+    def test_only_so_much_of_it_is_kept(
+        self, said: list[tuple[int, bool, int]]
+    ) -> None:
+        transcript = Transcript()
+        for item, is_final, size in said:
+            if item % 2:
+                transcript.agent_said(f"i{item}", "x" * size, is_final, 1.0)
+            else:
+                transcript.caller_began(f"i{item}", 1.0)
+                transcript.caller_said(f"i{item}", "x" * size)
+        sizes = [len(turn.text) for turn in transcript.turns]
+        self.assertLessEqual(max(sizes, default=0), MAX_TURN_CHARS)
+        self.assertLessEqual(sum(sizes), MAX_CHARS)
+        self.assertEqual(transcript._chars, sum(sizes))

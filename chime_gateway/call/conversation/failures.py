@@ -1,0 +1,47 @@
+"""
+What fails in a conversation and does not end it: counted, and told in the log.
+
+A service that fails all the time must not fill the log: of each kind some are told,
+and the record counts all.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from attrs import define
+from twisted.logger import Logger
+
+from chime_gateway.call.reports.record import CallRecord
+
+#: Lines of each kind in a call, and characters of what somebody else says in one.
+MAX_LINES: Final = 20
+_MAX_CHARS: Final = 300
+
+
+_log: Final = Logger()
+
+
+@define(eq=False)
+class Failures:
+    _record: CallRecord
+
+    def response_failed(self, status: str, detail: str) -> None:
+        self._record.failed_responses += 1
+        if self._record.failed_responses <= MAX_LINES:
+            _log.warn(
+                "the agent's response is {status}: {detail}",
+                call_id=self._record.call_id,
+                status=status,
+                detail=detail[:_MAX_CHARS],
+            )
+
+    def tool_failed(self, tool: str, fault: str) -> None:
+        self._record.failed_tool_calls += 1
+        if self._record.failed_tool_calls <= MAX_LINES:
+            _log.warn(
+                "the tool {tool} has no result: {fault}",
+                call_id=self._record.call_id,
+                tool=tool[:_MAX_CHARS],
+                fault=fault[:_MAX_CHARS],
+            )
