@@ -82,6 +82,11 @@ def load(
     public_address = env.get("CHIMEGW_PUBLIC_ADDRESS") or structure(
         file.get("public_address", ""), str, "public_address"
     )
+    if twilio and not public_address:
+        raise ConfigError(
+            "CHIMEGW_TWILIO_AUTH_TOKEN: what Twilio signs has the host name that it"
+            " dials: set CHIMEGW_PUBLIC_ADDRESS to that name"
+        )
     recordings = recording_settings(file.get("recordings", {}), env)
     deployments = () if simulate else deployment_settings(file, env)
     profiles = agents(

@@ -217,9 +217,29 @@ async def frames_of_nothing(scene: Scene, gateway: Gateway) -> None:
     )
 
 
+async def rebound_names(scene: Scene, gateway: Gateway) -> None:
+    """A page whose name has come to lead to this machine opens a stream."""
+    key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
+    upgrade = ("Upgrade: websocket", "Connection: Upgrade", key)
+    ours = ("localhost", "127.0.0.1", "[::1]")
+    for name in ("evil.test", "localhost.evil.test", "0.0.0.0", *ours):
+        host = f"{name}:{gateway.port}"
+        lines = (*upgrade, "Sec-WebSocket-Version: 13", f"Origin: http://{host}")
+        asked = request("/stream", *lines).replace(b"Host: 127.0.0.1", b"Host: %s")
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        writer.write(asked % host.encode())
+        status = (await reader.readuntil(b"\r\n")).split()[1]
+        writer.close()
+        is_ours = name in ours
+        scene.counts["legitimate"] += is_ours
+        scene.counts["legitimate refused"] += is_ours and status != b"101"
+        scene.expect(status == (b"101" if is_ours else b"403"), f"{name}: {status!r}")
+
+
 SCENES: dict[str, Play] = {
     "pipelined requests": beside(pipelined_requests),
     "slow connections": beside(slow_connections),
     "refused strangers": beside(refused_strangers),
+    "rebound names": beside(rebound_names),
     "frames of nothing": beside(frames_of_nothing),
 }

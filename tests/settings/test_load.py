@@ -74,6 +74,12 @@ class LoadTests(ConfigTestCase):
         env = {**AZURE, "CHIMEGW_SHARED_SECRET": "hunter2"}
         self.refused("CHIMEGW_SHARED_SECRET", "openssl rand", env=env)
 
+    def test_twilios_key_is_of_use_only_with_the_name_that_it_dials(self) -> None:
+        env = {**AZURE, "CHIMEGW_TWILIO_AUTH_TOKEN": "x" * 32}
+        self.refused("CHIMEGW_TWILIO_AUTH_TOKEN", "PUBLIC_ADDRESS", env=env)
+        named = {**env, "CHIMEGW_PUBLIC_ADDRESS": "gw.example.com"}
+        self.assertEqual(self.load(named).public_address, "gw.example.com")
+
     def test_env_file_lines(self) -> None:
         text = '# comment\n\nexport AZURE_OPENAI_ENDPOINT="https://f"\n'
         text += "AZURE_OPENAI_DEPLOYMENT = 'd'\n"

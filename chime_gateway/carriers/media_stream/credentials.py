@@ -14,8 +14,9 @@ import hashlib
 import hmac
 from collections.abc import Callable, Mapping
 from enum import Enum
+from ipaddress import ip_address
 from typing import Final
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from attrs import field, frozen
 
@@ -44,6 +45,14 @@ def _signature(secret: str, body: str) -> str:
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 
+def _name_in(host: str) -> str:
+    """The name or address in a C{Host}, without the port (RFC 9110 section 7.2)."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0].lower()
+    name = host.partition(":")[0] if host.count(":") == 1 else host
+    return name.lower().removesuffix(".")
+
+
 def _same(given: str, expected: str) -> bool:
     return hmac.compare_digest(given.encode(), expected.encode())
 
@@ -55,20 +64,23 @@ class UpgradeRequest:
 
     @ivar headers: by lower-case name.
     @ivar uri: path and query, as it stood in the request line.
+    @ivar reached_at: our own address on this connection.
     """
 
     headers: Mapping[str, str] = field(repr=False)
     uri: str = field(repr=False)
+    reached_at: str = ""
 
 
 @frozen
 class StreamAuth:
     """
-    @ivar shared_secret: empty: anybody may come in who reaches the port; then
-        only web pages of other origins are kept out.
+    @ivar shared_secret: empty: anybody may come in who reaches the port by a name
+        of this machine's; then only web pages of others are kept out.
     @ivar twilio_auth_token: key of C{X-Twilio-Signature}; empty: the shared
         secret is tried.
-    @ivar public_address: host name under which a proxy publishes us.
+    @ivar public_address: host name under which a proxy publishes us, and Twilio
+        dials us.
     @ivar wall_time: Unix seconds.
     """
 
@@ -79,14 +91,14 @@ class StreamAuth:
 
     def check_upgrade(self, request: UpgradeRequest) -> Verdict:
         if not self.shared_secret and not self.twilio_auth_token:
-            return self._check_origin(request)
+            return self._check_page(request)
         scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
             return self._verdict(self._is_secret(bearer.strip()))
         secret = request.headers.get("x-gateway-secret")
         if secret is not None:
             return self._verdict(self._is_secret(secret))
-        token = parse_qs(urlsplit(request.uri).query).get("token")
+        token = parse_qs(request.uri.partition("?")[2]).get("token")
         if token:
             return self._verdict(self.is_token(token[0]))
         signature = request.headers.get("x-twilio-signature")
@@ -121,29 +133,46 @@ class StreamAuth:
     def _verdict(granted: bool) -> Verdict:
         return Verdict.GRANTED if granted else Verdict.DENIED
 
-    def _check_origin(self, request: UpgradeRequest) -> Verdict:
+    def _check_page(self, request: UpgradeRequest) -> Verdict:
         """
         A browser says which page opens the socket.  Without a secret any page
         in the world could otherwise use a gateway on the visitor's machine.
+
+        What a page is called says nothing if its name leads to us: whoever has a
+        domain can let it point to this machine once the page is there (DNS
+        rebinding).  So it must be one of our own names.
         """
+        host = request.headers.get("host", "")
+        is_ours = self._is_our_name(_name_in(host), request.reached_at)
         origin = request.headers.get("origin")
-        if origin is None or urlsplit(origin).netloc == request.headers.get("host"):
-            return Verdict.GRANTED
-        return Verdict.DENIED
+        is_of_ours = origin is None or origin.partition("://")[2] == host
+        return self._verdict(is_ours and is_of_ours)
+
+    def _is_our_name(self, name: str, reached_at: str) -> bool:
+        if name == "localhost" or name.endswith(".localhost"):
+            return True  # RFC 6761 section 6.3
+        if name and name == _name_in(self.public_address):
+            return True
+        try:
+            address = ip_address(name)
+        except ValueError:
+            return False
+        # No name has led to an address that is written out.
+        return address.is_loopback or str(address) == reached_at
 
     def _is_signed_by_twilio(self, request: UpgradeRequest, signature: str) -> bool:
         """
         HMAC-SHA1 with the account's token over the URL that Twilio dialled.
 
-        Behind a proxy we see neither its scheme nor its host, so each that it
-        may have been is tried.
+        Behind a proxy we do not see its scheme, so each that it may have been is
+        tried.  Its host is the one that we were told: the request's is whatever
+        the request says, and a signature for another service of the account
+        would be good here.
         """
-        key = self.twilio_auth_token or self.shared_secret
-        hosts = {request.headers.get("host", ""), self.public_address} - {""}
-        return any(
+        key, host = self.twilio_auth_token or self.shared_secret, self.public_address
+        return bool(host) and any(
             _same(signature, self._twilio_signature(key, f"{scheme}://{host}{uri}"))
             for scheme in ("wss", "https", "ws", "http")
-            for host in hosts
             for uri in (request.uri, request.uri.rstrip("/") + "/")
         )
 

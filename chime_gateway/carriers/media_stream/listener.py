@@ -55,6 +55,11 @@ class StreamListener:
         return traits_of(self.new_dialect())
 
 
+def _address_of(connection: Any) -> str:
+    """Our own address on it; a Unix socket has none."""
+    return getattr(connection.getHost(), "host", "")
+
+
 class StreamProtocol(LeanWebSocket, WebSocketServerProtocol):  # type: ignore[misc]
     """The socket of one L{StreamLeg}."""
 
@@ -70,7 +75,9 @@ class StreamProtocol(LeanWebSocket, WebSocketServerProtocol):  # type: ignore[mi
     def onConnect(self, request: Any) -> None:
         # Asked again here rather than passed along: what let the request in is
         # all there is to know about it.
-        upgrade = UpgradeRequest(request.headers, self.http_request_uri)
+        upgrade = UpgradeRequest(
+            request.headers, self.http_request_uri, _address_of(self.transport)
+        )
         verdict = self._listener.auth.check_upgrade(upgrade)
         self._is_authorized = verdict is Verdict.GRANTED
 
@@ -165,6 +172,7 @@ class StreamResource(Resource):
                 for name, values in request.requestHeaders.getAllRawHeaders()
             },
             request.uri.decode("latin-1"),
+            _address_of(request),
         )
         verdict = listener.auth.check_upgrade(upgrade)
         is_missing = verdict is Verdict.MISSING and listener.needs_credentials_early

@@ -20,9 +20,23 @@ NOW = 1_800_000_000
 AUTH = StreamAuth(SECRET, "", "gw.example.com", lambda: NOW)
 
 
+#: Whether they are this machine's, which was reached at 10.0.0.1.
+NAMES = st.sampled_from(
+    (
+        *(("localhost", True), ("LOCALHOST", True), ("localhost.", True)),
+        *(("a.localhost", True), ("127.0.0.1", True), ("127.9.9.9", True)),
+        *(("[::1]", True), ("10.0.0.1", True), ("gw.example.com", True)),
+        *(("evil.test", False), ("localhost.evil.test", False), ("", False)),
+        *(("127.0.0.1.evil.test", False), ("10.0.0.2", False), ("0.0.0.0", False)),
+        *(("notlocalhost", False), ("[::2]", False), ("localhost@evil", False)),
+    )
+)
+
+
 def verdict(auth: StreamAuth = AUTH, uri: str = "/stream", **headers: str) -> Verdict:
     names = {name.replace("_", "-"): value for name, value in headers.items()}
-    return auth.check_upgrade(UpgradeRequest({"host": "10.0.0.1:80", **names}, uri))
+    request = UpgradeRequest({"host": "10.0.0.1:80", **names}, uri, "10.0.0.1")
+    return auth.check_upgrade(request)
 
 
 def twilio_signature(key: str, url: str) -> str:
@@ -58,9 +72,24 @@ class StreamAuthTests(SynchronousTestCase):
     def test_garbage_is_no_token(self, text: str) -> None:
         self.assertFalse(AUTH.is_token(text))
 
-    def test_twilios_signature_under_any_name_the_gateway_is_reached_by(self) -> None:
+    @given(
+        st.sampled_from(("10.0.0.1:80", "other.example.com", "gw.example.com")),
+        st.sampled_from(("10.0.0.1:80", "other.example.com", "gw.example.com")),
+        st.sampled_from(("wss", "https", "ws", "http")),
+        st.sampled_from(("", "gw.example.com")),
+    )
+    def test_twilio_has_signed_for_the_host_that_is_configured(
+        self, host: str, signed: str, scheme: str, configured: str
+    ) -> None:
+        auth = StreamAuth("", "twilio-account-token", configured, lambda: NOW)
+        signature = twilio_signature("twilio-account-token", f"{scheme}://{signed}/x")
+        found = verdict(auth, "/x", host=host, x_twilio_signature=signature)
+        is_good = bool(configured) and signed == configured
+        self.assertIs(found, Verdict.GRANTED if is_good else Verdict.DENIED)
+
+    def test_twilios_signature_is_over_all_of_the_url(self) -> None:
         auth = StreamAuth(SECRET, "twilio-account-token", "gw.example.com", lambda: NOW)
-        for url in ("wss://gw.example.com/stream", "https://10.0.0.1:80/stream"):
+        for url in ("wss://gw.example.com/stream", "https://gw.example.com/stream/"):
             with self.subTest(url=url):
                 good = twilio_signature("twilio-account-token", url)
                 self.assertIs(verdict(auth, x_twilio_signature=good), Verdict.GRANTED)
@@ -80,6 +109,31 @@ class StreamAuthTests(SynchronousTestCase):
         self.assertIs(verdict(auth), Verdict.GRANTED)
         self.assertIs(verdict(auth, origin="http://10.0.0.1:80"), Verdict.GRANTED)
         self.assertIs(verdict(auth, origin="https://evil.test"), Verdict.DENIED)
+
+    @given(
+        name=NAMES,
+        port=st.sampled_from(("", ":80", ":8080")),
+        page=st.sampled_from(("", "http://", "https://")),
+        is_same=st.booleans(),
+    )
+    def test_without_a_secret_only_names_of_this_machine_lead_to_it(
+        self, name: tuple[str, bool], port: str, page: str, is_same: bool
+    ) -> None:
+        auth = StreamAuth("", "", "gw.example.com", lambda: NOW)
+        host = name[0] + port
+        origin = page + (host if is_same else "evil.test")
+        headers = {"host": host, **({"origin": origin} if page else {})}
+        is_let_in = name[1] and (is_same or not page)
+        self.assertIs(
+            verdict(auth, **headers), Verdict.GRANTED if is_let_in else Verdict.DENIED
+        )
+
+    @given(st.text(), st.text())
+    def test_no_host_and_no_origin_is_a_bug(self, host: str, origin: str) -> None:
+        auth = StreamAuth("", "", "", lambda: NOW)
+        for uri in ("/stream", "//[", f"/stream?{host}"):
+            verdict(auth, uri, host=host, origin=origin)
+            verdict(AUTH, uri, host=host, origin=origin)
 
     def test_without_a_secret_nothing_is_a_token(self) -> None:
         auth = StreamAuth("", "", "", lambda: NOW)
