@@ -20,6 +20,7 @@ from chime_gateway.capture.files import CaptureFiles
 from chime_gateway.errors import ConfigError
 from chime_gateway.http.api.live_events import LiveEvents
 from chime_gateway.net.signed_post import SignedPost
+from chime_gateway.net.system.private_files import make_folder
 from chime_gateway.net.worker import WorkerThread
 from chime_gateway.settings.values import GatewaySettings
 from chime_gateway.store.numbers import CallNumbers, NumberGuard
@@ -106,7 +107,7 @@ class Kept:
                 settings.recordings, aws, self._in_thread, self._reactor, random.random
             )
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
         except OSError as exc:
             raise ConfigError(f"CHIMEGW_RECORDINGS {folder}: {exc}") from exc
         self.recordings = RecordingWriter(

@@ -9,6 +9,7 @@ phone numbers must not reach it at info level.
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, Final, TextIO
 
 from twisted.logger import (
@@ -49,6 +50,11 @@ _INTERNAL: Final = frozenset(
     }
 )
 
+#: DEL, C1, marks that turn the direction, line breaks of Unicode, halves.
+_UNPRINTABLE: Final = re.compile(
+    "[\x7f-\x9f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff]"
+)
+
 _PLAIN: Final = (str, int, float, bool, type(None), dict, list, tuple)
 
 
@@ -62,6 +68,8 @@ class JsonLines:
     def __call__(self, event: LogEvent) -> None:
         try:
             text = json.dumps(_members(event), default=repr, ensure_ascii=False)
+            # What JSON leaves as it is: a terminal, or a reader of lines, does not.
+            text = _UNPRINTABLE.sub(lambda c: f"\\u{ord(c[0]):04x}", text)
             self._out.write(text + "\n")
             self._out.flush()
         except OSError:

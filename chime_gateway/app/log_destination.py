@@ -25,6 +25,7 @@ from chime_gateway.app.log_thread import (
     RawOutput,
 )
 from chime_gateway.errors import ConfigError
+from chime_gateway.net.system.private_files import PRIVATE_FILE, make_private
 
 #: Where a daemon of twistd logs if nothing is said.
 _DAEMONS_FILE: Final = "twistd.log"
@@ -95,10 +96,17 @@ def log_of(options: Any, reactor: IReactorFromThreads) -> ProcessLog:
         raise ConfigError("--logfile -: a daemon has no standard output")
     if name == "-" or (stays and not name):
         return log_to(standard_output(sys.stdout))
+    path = name or _DAEMONS_FILE
+    # Callers' numbers are in it; a device is everybody's.
+    is_file = os.path.isfile(path) or not os.path.exists(path)
     try:
-        file = LogFile.fromFullPath(name or _DAEMONS_FILE)
+        if is_file:
+            make_private(path)
+        file = LogFile.fromFullPath(path)
     except OSError as exc:
-        raise ConfigError(f"--logfile {name or _DAEMONS_FILE}: {exc}") from exc
+        raise ConfigError(f"--logfile {path}: {exc}") from exc
+    if is_file:
+        file.defaultMode = PRIVATE_FILE  # of those that come when it is turned
     log = log_to(file)
     # As twistd has it: unless somebody else wants that signal.
     if not signal.getsignal(signal.SIGUSR1):

@@ -25,6 +25,7 @@ from chime_gateway.call.context import CallContext
 from chime_gateway.call.reports.record import CallRecord
 from chime_gateway.errors import ConfigError
 from chime_gateway.interfaces import CarrierTraits
+from chime_gateway.net.system.private_files import make_folder, private
 from chime_gateway.net.worker import WorkerThread
 from chime_gateway.outcomes import Ending
 from chime_gateway.settings.agent_profile import AgentProfile
@@ -93,7 +94,7 @@ class CaptureFiles:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
         except OSError as exc:
             raise ConfigError(f"--capture {folder}: {exc}") from exc
         self.counts: Counter[str] = Counter()
@@ -145,7 +146,7 @@ class CaptureFiles:
     def _append(self, path: Path, lines: Sequence[bytes]) -> None:
         taken, why = 0, ""
         try:
-            with FileIO(path, "a", opener=_private) as file:
+            with FileIO(path, "a", opener=private) as file:
                 taken, why = append_lines(file, lines)
         except OSError as exc:
             why = str(exc.strerror or exc)
@@ -160,10 +161,6 @@ class CaptureFiles:
                 count=self._missing,
             )
             self._missing = 0
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
 
 
 def _line(what: Any) -> bytes:

@@ -20,6 +20,8 @@ from twisted.internet.defer import Deferred
 from twisted.python import usage
 
 from chime_gateway.errors import ConfigError
+from chime_gateway.net.system.private_files import private
+from chime_gateway.net.system.standard_output import printable
 from chime_gateway.settings.load import load_store
 from chime_gateway.settings.sources import process_environment
 from chime_gateway.store.database import Database, Trouble
@@ -137,10 +139,11 @@ class CallsOptions(_QueryCommand):
         for row in rows:
             seconds = row.duration_seconds
             length = "" if seconds is None else f"{seconds:.0f} s"
+            caller = printable(row.caller)
             print(
-                f"{row.call_id}  {_local(row.started_at)}  {row.carrier:13}"
-                f" {row.agent[:16]:16} {row.caller[:18]:18} {length:>7}"
-                f"  {row.outcome or row.state}"
+                f"{printable(row.call_id)}  {_local(row.started_at)}"
+                f"  {printable(row.carrier):13} {printable(row.agent)[:16]:16}"
+                f" {caller[:18]:18} {length:>7}  {printable(row.outcome or row.state)}"
             )
         return 0
 
@@ -174,14 +177,13 @@ class ShowOptions(NameFirst, _StoreCommand):
             value = getattr(call.row, name)
             if name == "started_at":
                 value = _local(value)
-            print(f"{name:18} {'' if value is None else value}")
+            print(f"{name:18} {'' if value is None else printable(str(value))}")
         record = call.row.record
         for name in ("turns", "barge_ins", "turn_latency_p50", "tool_calls", "tokens"):
-            print(f"{name:18} {record.get(name)}")
+            print(f"{name:18} {printable(str(record.get(name)))}")
         for note in record.get("transfers", ()):
-            print(
-                f"{'transfer':18} {note['target']}: {note['outcome']} {note['reason']}"
-            )
+            said = f"{note['target']}: {note['outcome']} {note['reason']}"
+            print(f"{'transfer':18} {printable(said)}")
         print()
         for turn in chronological(call.transcript):
             for line in turn_lines(turn):
@@ -190,7 +192,11 @@ class ShowOptions(NameFirst, _StoreCommand):
 
 
 def turn_lines(turn: Mapping[str, Any]) -> Iterator[str]:
-    """A turn of a transcript, for people."""
+    """A turn of a transcript, for people: whatever was said is on one line."""
+    yield from map(printable, _turn_lines(turn))
+
+
+def _turn_lines(turn: Mapping[str, Any]) -> Iterator[str]:
     at = f"{turn['started']:8.1f} s"
     speaker = turn["speaker"]
     if speaker == "tool":
@@ -225,7 +231,7 @@ class ExportOptions(_QueryCommand):
         # Whole or not at all.
         beside = self["out"] + ".part"
         try:
-            with open(beside, "w", encoding="utf-8", newline="") as out:
+            with open(beside, "w", encoding="utf-8", newline="", opener=private) as out:
                 count = self._write(database, out)
             os.replace(beside, self["out"])
         except OSError as exc:
@@ -281,14 +287,15 @@ _PLAIN_NUMBER: Final = re.compile(r"[+-][0-9]+")
 
 
 def _harmless(value: Any) -> Any:
-    """A spreadsheet must not take what a caller chose for a formula."""
-    if (
-        isinstance(value, str)
-        and value.startswith(_BEGINS_A_FORMULA)
-        and not _PLAIN_NUMBER.fullmatch(value)
-    ):
-        return "'" + value
-    return value
+    """
+    A spreadsheet must not take what a caller chose for a formula, nor a terminal for
+    an order.
+    """
+    if not isinstance(value, str):
+        return value
+    begins = value.startswith(_BEGINS_A_FORMULA)
+    is_formula = begins and not _PLAIN_NUMBER.fullmatch(value)
+    return ("'" if is_formula else "") + printable(value)
 
 
 class ReplayOptions(NameFirst):
@@ -308,5 +315,5 @@ class ReplayOptions(NameFirst):
 
         report = replay_file(self["path"])
         for line in report_lines(report, self["most"]):
-            print(line)
+            print(printable(line))
         return 1 if report.differences else 0

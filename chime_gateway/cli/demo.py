@@ -31,6 +31,7 @@ from chime_gateway.cli.gateway_process import (
 from chime_gateway.codec.g711 import Samples
 from chime_gateway.codec.registry import decode
 from chime_gateway.errors import ConfigError
+from chime_gateway.net.system.standard_output import printable
 from chime_gateway.sim.caller.caller import CallPlan, CallReport
 from chime_gateway.sim.caller.compare import correlation, piecewise_correlation
 from chime_gateway.sim.caller.dial import place_call
@@ -113,7 +114,7 @@ def call_report_lines(report: CallReport) -> Iterator[str]:
         )
     if report.interruptions:
         yield f"stale audio after it  {report.stale_bytes} bytes"
-    yield f"closed                {report.close_code} {report.close_reason}"
+    yield f"closed                {report.close_code} {printable(report.close_reason)}"
 
 
 class Demo:
@@ -255,7 +256,7 @@ class Demo:
         shown = ("outcome", "turns", "barge_ins", "turn_latency_p50", "frames_in")
         for record in gateway.records:
             for name in (*shown, "frames_out", "frames_dropped", "tokens"):
-                say(f"{name:21} {record.get(name)}")
+                say(f"{name:21} {printable(str(record.get(name)))}")
         if len(gateway.records) != 1:
             faults.append(f"{len(gateway.records)} call records instead of one")
         say("")

@@ -24,7 +24,7 @@ from chime_gateway.cli.calls import (
 )
 from chime_gateway.errors import ConfigError
 from chime_gateway.net.clock import use_monotonic_clock
-from chime_gateway.net.system.standard_output import read_or_not
+from chime_gateway.net.system.standard_output import printable_output, read_or_not
 from chime_gateway.settings.sources import process_environment, read_secret
 
 
@@ -104,6 +104,11 @@ class Options(usage.Options):
 
 def main() -> None:
     """Entry point of the console script."""
+    with printable_output():
+        _main()
+
+
+def _main() -> None:
     options = Options()
     with read_or_not():
         try:

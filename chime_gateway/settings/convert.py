@@ -6,6 +6,7 @@ Which tables there are, and what they mean, is known elsewhere.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final, TypeVar
 from urllib.parse import SplitResult, urlsplit
@@ -22,6 +23,14 @@ from cattrs.gen import make_dict_structure_fn
 from chime_gateway.errors import ConfigError
 
 _T = TypeVar("_T")
+
+_URL: Final = re.compile(
+    r"([A-Za-z][A-Za-z0-9+.-]*://)(\S*@)?([^/?#\s@]*)(/[^?#\s]*)?"
+    r"(\?[^#\s]*)?(#\S*)?"
+)
+_VALUE: Final = re.compile(r"((?:[?&;])(?:[^=&;]*=)?)[^&;]+")
+#: Services that are told things by URL have their secrets there.
+_TOKEN: Final = re.compile(r"(?=[^/]*[0-9])[A-Za-z0-9_.~%=:+-]{20,}")
 
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -135,14 +144,35 @@ def split_url(url: str, where: str, expected: str = "https://...") -> SplitResul
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError as exc:
-        raise ConfigError(f"{where}: {exc}") from exc
+        # What urlsplit says may have a password in it.
+        raise ConfigError(f"{where}: this is no URL") from exc
     if parts.scheme not in ("https", "http") or not host:
-        raise ConfigError(f"{where}: expected {expected}, got {url[:80]!r}")
+        shown = without_secrets(url)[:80]
+        raise ConfigError(f"{where}: expected {expected}, got {shown!r}")
     if parts.scheme == "http" and host not in _LOOPBACK:
         raise ConfigError(
             f"{where}: http:// is allowed for this machine only; use https"
         )
     return parts
+
+
+def without_secrets(text: str) -> str:
+    """
+    The same with what opens doors in URLs left out: user and password, values of the
+    query, the fragment, and parts of the path that nobody made up.
+    """
+    return _URL.sub(_without_secrets, text)
+
+
+def _without_secrets(url: re.Match[str]) -> str:
+    scheme, user, host, path, query, fragment = url.groups("")
+    path = "/".join(
+        "***" if _TOKEN.fullmatch(part) else part for part in path.split("/")
+    )
+    query = _VALUE.sub(lambda found: f"{found[1]}***", query)
+    return f"{scheme}{'***@' if user else ''}{host}{path}{query}" + (
+        "#***" if fragment else ""
+    )
 
 
 def check_url(url: str, where: str) -> None:

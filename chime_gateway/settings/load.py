@@ -19,7 +19,7 @@ import attrs
 from chime_gateway.errors import ConfigError
 from chime_gateway.settings.agents import agents, header_routes, routes
 from chime_gateway.settings.aws import aws_settings, kinesis_settings
-from chime_gateway.settings.convert import strings, structure
+from chime_gateway.settings.convert import strings, structure, without_secrets
 from chime_gateway.settings.deployments import deployment_settings
 from chime_gateway.settings.sip import sip_settings
 from chime_gateway.settings.sources import read_config_file, read_env_file
@@ -46,7 +46,7 @@ _TABLES: Final = frozenset(
 
 #: Endpoints that only this machine can reach.
 _LOCAL_ENDPOINT: Final = re.compile(
-    r"unix:|.*:interface=(127\.\d+\.\d+\.\d+|localhost|\\:\\:1)(:|$)"
+    r"unix:|.*:interface=(127\.\d+\.\d+\.\d+|localhost|\\:\\:1)(:|\Z)"
 )
 
 
@@ -199,6 +199,6 @@ def describe(settings: GatewaySettings) -> dict[str, Any]:
             return str(value)
         if isinstance(value, BuiltInTool):
             return value.name
-        return value
+        return without_secrets(value) if isinstance(value, str) else value
 
     return attrs.asdict(settings, value_serializer=visible)

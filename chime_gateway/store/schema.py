@@ -28,6 +28,7 @@ from sqlalchemy import (
 
 from chime_gateway import __version__
 from chime_gateway.errors import GatewayError
+from chime_gateway.net.system.private_files import make_folder, make_private, private
 from chime_gateway.store.engine import MIGRATION_SECONDS, patience, writing
 from chime_gateway.store.tables import METADATA, REVISION
 
@@ -61,8 +62,11 @@ def bring_up_to_date(engine: Engine, folder: Path) -> None:
     @raise SchemaChanges: somebody else is at it.
     """
     is_sqlite = engine.dialect.name == "sqlite"
-    if is_sqlite and engine.url.database:
-        Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
+    name = engine.url.database
+    if is_sqlite and name and name != ":memory:" and not name.startswith("file:"):
+        make_folder(Path(name).parent)
+        # What SQLite puts beside it has the mode of it.
+        make_private(Path(name))
     with engine.begin() as connection:
         # Without a lock, which would keep others from writing.
         if _is_mine(connection):
@@ -97,9 +101,9 @@ def check(connection: Connection) -> None:
 @contextlib.contextmanager
 def _one_at_a_time(folder: Path) -> Iterator[None]:
     """Instances of one machine that share a SQLite file."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     until = time.monotonic() + _LOCK_SECONDS
-    with open(folder / "migrate.lock", "w") as lock:
+    with open(folder / "migrate.lock", "w", opener=private) as lock:
         while True:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

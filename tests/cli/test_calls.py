@@ -13,8 +13,9 @@ from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.cli.calls import _csv, turn_lines
-from chime_gateway.cli.main import Options
+from chime_gateway.cli.main import Options, main
 from chime_gateway.errors import ConfigError
+from chime_gateway.net.system.standard_output import printable
 from chime_gateway.store.database import Database
 from chime_gateway.store.entries import CLOSED
 from chime_gateway.store.rows import (
@@ -87,7 +88,7 @@ CELLS = st.one_of(
 class CsvTests(SynchronousTestCase):
     @settings(max_examples=150, deadline=None)
     @given(CELLS, CELLS, CELLS)
-    def test_what_could_be_a_formula_is_text_and_all_else_is_as_it_was(
+    def test_what_could_be_a_formula_is_text_and_nothing_is_an_order(
         self, caller: str, agent: str, reason: str
     ) -> None:
         row = CallRow(**closed("c", 1000.0, caller=caller, agent=agent, reason=reason))
@@ -98,8 +99,60 @@ class CsvTests(SynchronousTestCase):
             number = value[:1] in ("+", "-") and value[1:].isascii()
             number = number and value[1:].isdigit()
             guarded = value[:1] in ("=", "+", "-", "@", "\t", "\r") and not number
-            self.assertEqual(cells[name], f"'{value}" if guarded else value)
+            shown = printable(value)
+            self.assertEqual(cells[name], f"'{shown}" if guarded else shown)
         self.assertEqual(cells["recording"], "")
+
+
+#: What a terminal takes for orders, and what it does not.
+HOSTILE = st.text(
+    st.sampled_from(
+        "\x1b\x07\x9b\x90\x9c\x7f\x08\r\n\t\u2028\u2029\u202e\u2066a[2J;\\"
+    ),
+    min_size=1,
+    max_size=12,
+)
+
+
+class TerminalTests(CliTestCase):
+    @settings(max_examples=25, deadline=None)
+    @given(HOSTILE, HOSTILE, HOSTILE)
+    def test_what_others_have_written_does_nothing_to_a_terminal(
+        self, caller: str, reason: str, said: str
+    ) -> None:
+        path = self.folder / "chimegw.sqlite"
+        database = Database(f"sqlite:///{path}", self.folder)
+        turns = [turn("h", 1, said)]
+        turns[0]["turn"].update(speaker=said, started=1.0)
+        note = {"target": said, "outcome": reason, "reason": caller}
+        fields = closed(
+            "h",
+            *(3000.0,),
+            turns=turns,
+            agent=said,
+            caller=caller,
+            called=said,
+            reason=reason,
+            recording=said,
+            record={"transfers": [note], "tokens": said},
+        )
+        database.apply([(CLOSED, fields)])
+        lines = {}
+        for command in (("calls",), ("show", "h"), ("export",), ("calls", "--json")):
+            status, text = self.run_command(*command)
+            self.assertEqual(status, 0)
+            plain = text.replace("\r\n", "\n").split("\n")
+            self.assertEqual([line for line in plain if not line.isprintable()], [])
+            lines[command[0]] = len(plain)
+        # No line of a table is somebody else's.
+        self.assertEqual((lines["calls"], lines["export"]), (4, 5))
+        database.apply([(CLOSED, closed("h", 3000.0))])
+        database.close()
+
+    def test_nor_does_an_error_that_names_it(self) -> None:
+        self.patch(sys, "argv", ["chimegw", "show", "\x1b[2J\u2028x"])
+        caught = self.assertRaises(SystemExit, main)
+        self.assertIn("\\x1b[2J\\u2028x", str(caught.code))
 
 
 TIMES = st.lists(st.integers(0, 50), min_size=1, max_size=8, unique=True)

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from chime_gateway.errors import ConfigError
 from chime_gateway.settings.load import describe
 from chime_gateway.settings.sources import VARIABLES
 from tests.support.files import temporary_file
@@ -179,6 +183,38 @@ class DescribeTests(ConfigTestCase):
             self.assertNotIn("azure-key-1234", text)
         self.assertEqual(describe(settings)["shared_secret"], "***")
         self.assertEqual(describe(settings)["limits"]["max_calls"], 200)
+
+    @settings(max_examples=60, deadline=None)
+    @given(
+        st.sampled_from(("webhooks.crm", "tools.order", "mcp_servers.docs")),
+        st.lists(st.sampled_from(("token", "key", "x", "")), min_size=1, max_size=3),
+    )
+    def test_nor_are_those_in_urls(self, table: str, names: list[str]) -> None:
+        query = "&".join(f"{n}={SECRET}{n}" if n else SECRET for n in names)
+        url = f"https://h.example/{SECRET}{SECRET}?{query}"
+        more = 'description = "x"\n' if "tools" in table else ""
+        found = self.load(toml=f'[{table}]\nurl = "{url}"\n{more}')
+        agent = f'[agents.default]\ninstructions = "see {url}"\n'
+        if not table.startswith("webhooks"):
+            key = table.partition(".")[0]
+            agent += (
+                f'{key} = ["{table.partition(".")[2]}"]\n[{table}]\nurl = "{url}"\n'
+            )
+            found = self.load(toml=agent + more)
+        shown = json.dumps(describe(found))
+        self.assertIn("https://h.example/***?", shown)
+        self.assertNotIn(SECRET, shown)
+
+    def test_an_error_does_not_name_them_either(self) -> None:
+        for url in (
+            f"ftp://u:{SECRET}@h/?t={SECRET}",
+            f"https://u:{SECRET}@h/",
+            f"https://u:{SECRET}/x@h/",
+            f"https://h/#{SECRET}",
+        ):
+            toml = f'[webhooks.crm]\nurl = "{url}"\n'
+            error = self.assertRaises(ConfigError, self.load, toml=toml)
+            self.assertNotIn(SECRET, str(error))
 
 
 class ExampleTests(SynchronousTestCase):

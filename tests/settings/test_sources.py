@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.errors import ConfigError
 from chime_gateway.settings.sources import read_env_file, update_env_file
+from tests.support.files import temporary_folder
 
 names = st.sampled_from(("A", "B", "C", "CHIMEGW_X"))
 texts = st.text("abc =#'\"", max_size=8).map(lambda text: f"v{text}v")
@@ -29,8 +29,7 @@ class EnvFileTests(SynchronousTestCase):
         kept: set[str],
         is_exported: bool,
     ) -> None:
-        folder = Path(self.mktemp())
-        folder.mkdir()
+        folder = temporary_folder(self)
         path = folder / "gateway.env"
         if before is not None:
             word = "export " if is_exported else ""

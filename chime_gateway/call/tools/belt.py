@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
 from attrs import Factory, define
-from jsonschema import Draft202012Validator
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.python.failure import Failure
 
@@ -23,6 +22,7 @@ from chime_gateway.call.tools.call_tool import Asked, CallActions, CallTool, Out
 from chime_gateway.errors import ToolFailed, TransferFailed
 from chime_gateway.interfaces import ToolRunner
 from chime_gateway.settings.agent_profile import TONE, AgentProfile
+from chime_gateway.settings.json_schema import faults
 from chime_gateway.settings.tools import FunctionTool, HttpTool
 
 #: Arguments are some words; far above that the model has lost its way.
@@ -264,13 +264,12 @@ def _checked(function: FunctionTool, arguments: str) -> dict[str, Any]:
         raise ToolFailed(f"the arguments are not JSON: {exc}") from exc
     if not isinstance(given, dict):
         raise ToolFailed("the arguments are not a JSON object")
-    validator = Draft202012Validator(dict(function.parameters))
-    faults = []
-    for fault in validator.iter_errors(given):
+    told = []
+    for fault in faults(given, function.parameters):
         where = "/".join(str(part) for part in fault.absolute_path)
-        faults.append(f"{where or 'arguments'}: {fault.message[:200]}")
-        if len(faults) == 5:
+        told.append(f"{where or 'arguments'}: {fault.message[:200]}")
+        if len(told) == 5:
             break
-    if faults:
-        raise ToolFailed("the arguments do not fit", "; ".join(faults))
+    if told:
+        raise ToolFailed("the arguments do not fit", "; ".join(told))
     return given

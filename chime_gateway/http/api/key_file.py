@@ -21,6 +21,7 @@ from chime_gateway.http.api.idempotency import (
     read_key_line,
 )
 from chime_gateway.interfaces import InThread
+from chime_gateway.net.system.private_files import private
 from chime_gateway.net.system.threads import NoThreadFree
 
 #: After so many lines it is written anew in the middle of a run.
@@ -90,9 +91,7 @@ class KeyFile:
     def _append_alone(self, line: str) -> None:
         if self._lines >= self._max_lines:
             self._rewrite(self._last_words())
-        descriptor = os.open(
-            self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, mode=0o600
-        )
+        descriptor = private(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         try:
             data = line.encode()
             if os.write(descriptor, data) != len(data):
@@ -123,7 +122,7 @@ class KeyFile:
 
     def _rewrite(self, keys: list[KeptKey]) -> None:
         beside = self._path.with_suffix(".part")
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode=0o600)
+        descriptor = private(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         with open(descriptor, "w", encoding="utf-8") as out:
             out.writelines(map(key_line, keys))
             out.flush()

@@ -6,13 +6,12 @@ details (RFC 9457).  What they ask for is not known here.
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
-from jsonschema import Draft202012Validator, ValidationError
-from jsonschema.validators import extend
 from twisted.web.server import Request
+
+from chime_gateway.settings.json_schema import faults
 
 #: Requests are some words.
 _MAX_BODY_BYTES: Final = 65_536
@@ -60,21 +59,8 @@ def read_body(request: Request, schema: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _match(
-    _: Any, pattern: str, value: Any, schema: Mapping[str, Any]
-) -> Iterator[ValidationError]:
-    """C{$} is the end, as in JSON; in Python it is before a last line break, too."""
-    if isinstance(value, str):
-        ours = f"{pattern[:-1]}\\Z" if pattern.endswith("$") else pattern
-        if not re.search(ours, value):
-            yield ValidationError(f"{value!r} does not match {pattern!r}")
-
-
-_Validator: Final = extend(Draft202012Validator, {"pattern": _match})
-
-
 def check(value: Any, schema: Mapping[str, Any], what: str) -> None:
-    fault = next(_Validator(schema).iter_errors(value), None)
+    fault = next(faults(value, schema), None)
     if fault is not None:
         where = "/".join(str(part) for part in fault.absolute_path) or what
         raise Problem(422, f"{where}: {fault.message[:300]}")

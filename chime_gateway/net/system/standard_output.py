@@ -1,6 +1,9 @@
 """
-Standard output of a command whose reader may leave, as C{head} does when it has seen
-enough: that is the end of the command, and no fault of it.
+Standard output of a command.
+
+Its reader may leave, as C{head} does when it has seen enough: that is the end of the
+command, and no fault of it.  And it may be a terminal, which does what it is told by
+what others have written.
 """
 
 from __future__ import annotations
@@ -12,8 +15,66 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
+#: They move where a terminal writes, and no more; a command has them of its own.
+_LINES: Final = "\n\r\t"
+
 #: As shells have it for a program that was ended by that signal.
 UNREAD_STATUS: Final = 128 + signal.SIGPIPE
+
+
+def printable(text: str) -> str:
+    """
+    What somebody else has written, in one line that does nothing to a terminal:
+    control characters (ESC, BEL, C1), other line breaks (U+2028), marks that turn
+    the direction, and halves of characters become escapes.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else _escaped(c) for c in text)
+
+
+def printable_lines(text: str) -> str:
+    """The same of a text of our own, with its lines."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in _LINES else _escaped(c) for c in text)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
+
+
+class PrintableOutput:
+    """A stream to which nothing but L{printable_lines} is written."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        self._stream.write(printable_lines(text))
+        return len(text)
+
+
+@contextmanager
+def printable_output() -> Iterator[None]:
+    """
+    Whatever a command prints, an error that ends it included.
+
+    @raise SystemExit: as it was raised.
+    """
+    streams = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = (stream and PrintableOutput(stream) for stream in streams)
+    try:
+        yield
+    except SystemExit as exc:
+        if isinstance(exc.code, str):
+            raise SystemExit(printable_lines(exc.code)) from exc
+        raise
+    finally:
+        sys.stdout, sys.stderr = streams
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from chime_gateway.codec.g711 import Samples
 from chime_gateway.codec.registry import encode
 from chime_gateway.codec.resample import Resampler
 from chime_gateway.errors import ConfigError
+from chime_gateway.net.system.private_files import private
 
 
 def read_wav(path: str) -> tuple[Samples, int]:
@@ -78,7 +79,7 @@ def write_wav(path: str | Path, rate: int, *channels: Samples) -> None:
     frames = np.zeros((length, len(channels)), dtype="<i2")
     for index, channel in enumerate(channels):
         frames[: len(channel), index] = channel
-    with wave.open(str(path), "wb") as file:
+    with open(path, "wb", opener=private) as raw, wave.open(raw, "wb") as file:
         file.setnchannels(len(channels))
         file.setsampwidth(2)
         file.setframerate(rate)

@@ -23,6 +23,7 @@ from twisted.logger import Logger
 
 from chime_gateway.audio import Codec
 from chime_gateway.codec.registry import decode
+from chime_gateway.net.system.private_files import make_folder, private
 from chime_gateway.net.worker import WorkerThread
 from chime_gateway.store.writing.journal import write_all
 
@@ -273,9 +274,10 @@ def _part(path: Path) -> Path:
 
 def _begun(wav: WavFile) -> BinaryIO:
     """The file that it is written to, with a head and nothing else."""
-    wav.path.parent.mkdir(parents=True, exist_ok=True)
-    file = wav.file = open(_part(wav.path), "wb", buffering=0)  # noqa: SIM115
-    os.chmod(file.name, 0o600)
+    make_folder(wav.path.parent)
+    file = wav.file = open(  # noqa: SIM115
+        _part(wav.path), "wb", buffering=0, opener=private
+    )
     # Held while it is written, so that nobody mends it meanwhile.
     fcntl.flock(file, fcntl.LOCK_EX)
     file.write(head(wav.codec.clock_rate, 0))

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from chime_gateway.net.system.private_files import private
 from chime_gateway.store.entries import Entry
 
 #: So much is kept for a program that can read it.
@@ -31,7 +32,7 @@ class Aside:
         @raise OSError: they cannot be written.
         """
         data = b"".join(line.rstrip(b"\n") + b"\n" for line in lines)
-        with open(self.path, "ab", opener=_private) as file:
+        with open(self.path, "ab", opener=private) as file:
             if file.tell() + len(data) > MAX_BYTES:
                 return False
             file.write(data)
@@ -59,10 +60,6 @@ class Aside:
             return
         new = self.path.with_suffix(".new")
         new.unlink(missing_ok=True)
-        with open(new, "wb", opener=_private) as file:
+        with open(new, "wb", opener=private) as file:
             file.write(b"".join(line + b"\n" for line in lines))
         os.replace(new, self.path)
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

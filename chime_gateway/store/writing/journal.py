@@ -19,6 +19,7 @@ from attrs import frozen
 
 from chime_gateway import __version__
 from chime_gateway.errors import ConfigError
+from chime_gateway.net.system.private_files import make_folder, private
 from chime_gateway.store.entries import Entry
 
 #: So many are read at a time, when there are many.
@@ -59,9 +60,11 @@ class Journal:
     def __init__(self, path: Path, now: float = 0.0, wall_now: float = 0.0) -> None:
         self._path = path
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             # Unbuffered: what could not be written must not come later.
-            self._file: BinaryIO = open(path, "a+b", buffering=0)  # noqa: SIM115
+            self._file: BinaryIO = open(  # noqa: SIM115
+                path, "a+b", buffering=0, opener=private
+            )
         except OSError as exc:
             raise ConfigError(f"CHIMEGW_STATE {path.parent}: {exc}") from exc
         try:

@@ -35,7 +35,7 @@ _MAX_DROPOUT: Final = 3000
 #: The last packet of an event is said three times (section 2.5.1.4).
 END_REPEATS: Final = 3
 
-_RELAY_SIGNAL: Final = re.compile(r"^\s*Signal\s*=\s*(\S+)\s*$", re.IGNORECASE)
+_RELAY_SIGNAL: Final = re.compile(r"\s*Signal\s*=\s*(\S+)\s*\Z", re.IGNORECASE)
 
 
 @define

@@ -4,9 +4,29 @@ import os
 import sys
 from typing import Any
 
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from chime_gateway.net.system.standard_output import UNREAD_STATUS, read_or_not
+from chime_gateway.net.system.standard_output import (
+    UNREAD_STATUS,
+    printable,
+    printable_lines,
+    read_or_not,
+)
+
+
+class PrintableTests(SynchronousTestCase):
+    @given(st.text(max_size=30) | st.text("\x1b\x07\x9b\u2028\u202e\ud800\n\r\t\x7f a"))
+    def test_a_text_is_one_line_that_does_nothing(self, text: str) -> None:
+        shown = printable(text)
+        self.assertTrue(shown.isprintable(), repr(text))
+        if text.isprintable():
+            self.assertEqual(shown, text)
+        lines = printable_lines(text)
+        rest = lines.replace("\n", "").replace("\r", "").replace("\t", "")
+        self.assertTrue(rest.isprintable())
+        self.assertEqual(lines.count("\n"), text.count("\n"))
 
 
 class StandardOutputTests(SynchronousTestCase):

@@ -1,0 +1,59 @@
+"""
+Files and folders that hold what callers said, and their numbers: for nobody but who
+runs the program, whatever the umask is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from pathlib import Path
+from typing import Final
+
+PRIVATE_FILE: Final = 0o600
+_FOLDER: Final = 0o700
+
+
+def private(path: str | os.PathLike[str], flags: int) -> int:
+    """
+    The C{opener} of L{open}.  A file that was there, and is ours, becomes private.
+
+    @raise OSError: it cannot be opened.
+    """
+    descriptor = os.open(path, flags | os.O_CLOEXEC, PRIVATE_FILE)
+    found = os.fstat(descriptor)
+    if stat.S_ISREG(found.st_mode) and stat.S_IMODE(found.st_mode) != PRIVATE_FILE:
+        # Somebody else's is his business.
+        with contextlib.suppress(PermissionError):
+            os.fchmod(descriptor, PRIVATE_FILE)
+    return descriptor
+
+
+def make_private(path: str | os.PathLike[str]) -> None:
+    """
+    An empty file, unless there is one, for a library that would make it for everybody.
+
+    @raise OSError: it cannot be made.
+    """
+    os.close(private(path, os.O_RDWR | os.O_CREAT))
+
+
+def make_folder(path: Path) -> None:
+    """
+    A folder, and those that it is in.  What was there keeps its mode: it may be meant
+    for others as well.
+
+    @raise OSError: it cannot be made.
+    """
+    if path.is_dir():
+        return
+    if path.parent != path:
+        make_folder(path.parent)
+    try:
+        path.mkdir(mode=_FOLDER)
+    except FileExistsError:
+        if not path.is_dir():
+            raise
+    else:
+        path.chmod(_FOLDER)
