@@ -128,9 +128,11 @@ def stolen_and_all() -> tuple[int, int]:
     return ticks[7], sum(ticks)
 
 
-def held(port: int) -> dict[str, int]:
-    """What the gateway says it holds."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as page:
+def held(port: int, token: str = "") -> dict[str, int]:
+    """What the gateway says it holds; with an admin token only to who has it."""
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    url = f"http://127.0.0.1:{port}/metrics"
+    with urllib.request.urlopen(urllib.request.Request(url, headers=headers)) as page:
         text = page.read().decode()
     found: Counter[str] = Counter()
     for line in text.splitlines():

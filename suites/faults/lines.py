@@ -143,12 +143,14 @@ class Stream(Line, Caller):
 
     carrier = "stream"
 
-    def __init__(self, port: int, *, is_raw: bool = False, agent: str = "") -> None:
+    def __init__(
+        self, port: int, *, is_raw: bool = False, agent: str = "", **more: str
+    ) -> None:
         Line.__init__(self)
         Caller.__init__(self, Samples(), is_raw)
         self.is_open = False
         self._url = f"ws://127.0.0.1:{port}/stream{'/raw' if is_raw else ''}"
-        self._agent = agent
+        self._own = more | ({"agent": agent} if agent else {})
 
     async def place(self) -> None:
         try:
@@ -166,7 +168,6 @@ class Stream(Line, Caller):
     def on_ws_connected(self, transport: WSTransport) -> None:
         self.transport = transport
         self.is_open = True
-        own = {"agent": self._agent} if self._agent else {}
         start = {
             "streamSid": "MZ",
             "callSid": "CA",
@@ -176,7 +177,7 @@ class Stream(Line, Caller):
                 "sampleRate": 8000,
                 "channels": 1,
             },
-            "customParameters": own,
+            "customParameters": self._own,
         }
         event = {"event": "start", "streamSid": "MZ", "start": start}
         transport.send(WSMsgType.TEXT, json.dumps(event).encode())

@@ -114,6 +114,7 @@ class Gateway:
         for left_out in _LEFT_OUT:
             del self._env[left_out]
         self.state = Path(self._env["CHIMEGW_STATE"])
+        self._token = self._env.get("CHIMEGW_ADMIN_TOKEN", "")
         self.call_secret = self._env.get("CHIMEGW_CALL_SECRET", "")
         folder = Path(tempfile.mkdtemp(prefix=f"chimegw-chaos-{name}-"))
         config = folder / "gateway.toml"
@@ -163,7 +164,7 @@ class Gateway:
         async def is_nothing() -> bool:
             nonlocal found
             try:
-                found = await asyncio.to_thread(held, self.port)
+                found = await asyncio.to_thread(held, self.port, self._token)
             except OSError as error:
                 found = {f"no metrics: {error!r}": 1}
             return not any(found.values())
