@@ -7,20 +7,27 @@ They bring the simulator, so L{chime_gateway.cli.main} imports them when asked f
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
 
+from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.python import usage
 
 from chime_gateway.audio import CODECS
+from chime_gateway.aws.sma import prove
 from chime_gateway.cli.calls import NameFirst
 from chime_gateway.cli.demo import Demo, call_report_lines, prepare_call, save_recording
 from chime_gateway.errors import ConfigError
-from chime_gateway.settings.sources import process_environment, read_secret
+from chime_gateway.settings.sources import (
+    process_environment,
+    read_call_secret,
+    read_secret,
+)
 from chime_gateway.sim.aws.account import Account
 from chime_gateway.sim.caller.dial import SIP_SCHEMES, STREAM_SCHEMES, place_call
 from chime_gateway.sim.caller.meter import TerminalMeter
@@ -43,7 +50,8 @@ class CallOptions(NameFirst):
     synopsis = "WAV --to URL [options]"
     longdesc = (
         "Place a test call to a gateway: say WAV, listen to the answer, hang up."
-        " The shared secret is read from CHIMEGW_SHARED_SECRET."
+        " The shared secret is read from CHIMEGW_SHARED_SECRET, for SIP the secret of"
+        " calls from CHIMEGW_CALL_SECRET."
     )
     optParameters: ClassVar = [
         ["to", "t", None, "URL of /stream or /stream/raw, or sip:USER@HOST:PORT."],
@@ -80,6 +88,12 @@ class CallOptions(NameFirst):
             agent=self["agent"],
             wait_for_greeting=bool(self["greeting"]),
         )
+        call_secret = read_call_secret(process_environment())
+        if call_secret and urlsplit(self["to"]).scheme in SIP_SCHEMES:
+            # As the Lambda does.
+            proof = prove(call_secret, "", self["agent"], time.time())
+            proven = {**plan.parameters, "X-Gw-Auth": proof}
+            plan = evolve(plan, parameters=proven)
         secret = read_secret(process_environment())
         headers = {"Authorization": f"Bearer {secret}"} if secret else {}
         meter = TerminalMeter(sys.stdout)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 from unittest import mock
 
 from attrs import evolve
@@ -22,6 +23,7 @@ from chime_gateway.sim.aws.server import FakeAws
 from chime_gateway.sim.aws.sma.application import SmaSimulator
 from chime_gateway.sim.aws.sma.call import SmaCall
 from chime_gateway.sim.aws.sma.rules import InvalidAction
+from chime_gateway.sim.aws.sma.voice_connector import invite_headers
 from chime_gateway.sim.caller.caller import CallPlan, CallReport
 from chime_gateway.sim.caller.softphone import place_sip_call
 from tests.integration.sip_harness import SipTestCase
@@ -29,6 +31,7 @@ from tests.sim.aws.sma.test_call import RecordingPhone
 
 OWNED = "+12065550100"
 HUMAN = "+12065550177"
+SECRET = "0123456789abcdef"
 VC = "arn:aws:chime:us-east-1:111122223333:vc/abcdef1ghij2klmno3pqr4"
 
 
@@ -46,6 +49,13 @@ class Person:
 
 
 class SmaSipTests(SipTestCase):
+    """Both ends have the secret, as C{chimegw aws apply} leaves them."""
+
+    sip_changes: ClassVar = {
+        "call_secrets": (SECRET,),
+        "voice_connectors": (VC,),
+    }
+
     def gateway_settings(self, endpoint: str) -> GatewaySettings:
         self.environment: dict[str, str] = {}
         self.invocations = 0
@@ -65,6 +75,7 @@ class SmaSipTests(SipTestCase):
         )
         amazon = self.aws.environment(self.aws_port.getHost().port)
         self.environment.update(amazon, VOICE_CONNECTOR_ARN=VC, CALLER_ID_NUMBER=OWNED)
+        self.environment.update(CALL_SECRET=SECRET)
         patched = mock.patch.dict(os.environ, amazon)
         patched.start()
         self.addCleanup(patched.stop)
@@ -102,9 +113,8 @@ class SmaSipTests(SipTestCase):
     async def bridge_by_sip(self, user: str, headers: Mapping[str, str]) -> Any:
         """As the Voice Connector does it, with all of the Lambda's headers."""
         said = prepare_call(None, PCMU, interrupt_after=None).utterances
-        plan = CallPlan(
-            utterances=said * 9, answer_seconds=60, parameters=dict(headers)
-        )
+        headers = invite_headers(VC, headers)
+        plan = CallPlan(utterances=said * 9, answer_seconds=60, parameters=headers)
         before = len(self.gateway.calls.calls())
         calling = place_sip_call(
             f"sip:{user}@127.0.0.1:{self.sip_ports['udp']}",
@@ -171,12 +181,38 @@ class SmaSipTests(SipTestCase):
         call.hang_up()
         await self.until(lambda: call.is_over and not self.gateway.calls.calls())
 
+    def proof(self) -> dict[str, str]:
+        """Of a call without a transaction."""
+        return {"X-Gw-Auth": sma.prove(SECRET, "", "", time.time())}
+
+    async def test_a_stranger_is_forbidden_and_a_bridge_is_good_once(self) -> None:
+        call = await self.called()
+        (running,) = self.gateway.calls.calls()
+        kept = running.record.info.parameters
+        self.assertNotIn("X-Gw-Auth", kept)
+        decision = sma.decide(
+            {"InvocationEventType": "CALL_ANSWERED", "CallDetails": {}},
+            sma.read_settings(self.environment),
+            now=time.time(),
+        )
+        assert decision.actions is not None
+        used = decision.actions[0]["Parameters"]["SipHeaders"]
+        url = f"sip:agent@127.0.0.1:{self.sip_ports['tcp']};transport=tcp"
+        for headers, status in (({}, 403), (kept, 403), (used, 200), (used, 403)):
+            plan = prepare_call(None, PCMU, interrupt_after=None)
+            plan = evolve(plan, parameters=invite_headers(VC, headers))
+            report = await place_sip_call(url, plan, PCMU, reactor=self.reactor)
+            self.assertEqual(report.close_code, status, headers)
+        call.hang_up()
+        await self.until(lambda: call.is_over and not self.gateway.calls.calls())
+
     async def test_a_softphone_that_gives_up_leaves_no_call(self) -> None:
         """Whether the answer is still to come, on its way, or there."""
         sip = self.gateway.sip
         assert sip is not None
         for pause in (0.0, 0.02, 0.05, 0.1, 0.3):
             plan = prepare_call(None, PCMU, interrupt_after=None)
+            plan = evolve(plan, parameters=invite_headers(VC, self.proof()))
             url = f"sip:agent@127.0.0.1:{self.sip_ports['udp']}"
             calling = place_sip_call(url, plan, PCMU, reactor=self.reactor)
             calling.addErrback(lambda _: None)
@@ -197,7 +233,7 @@ class SmaSipTests(SipTestCase):
         self.assertEqual(self.outcome(running), Outcome.DRAINED)
 
     async def test_a_call_without_a_transaction_cannot_be_sent_on(self) -> None:
-        calling = Deferred.fromCoroutine(self.bridge_by_sip("agent", {}))
+        calling = Deferred.fromCoroutine(self.bridge_by_sip("agent", self.proof()))
         leg = await calling
         (running,) = self.gateway.calls.calls()
         with self.assertRaises(TransferFailed) as caught:

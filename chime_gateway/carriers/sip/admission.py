@@ -9,7 +9,7 @@ that (a port, an agent) is not known here.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Final
 
@@ -43,6 +43,16 @@ _OF_THE_LAMBDA: Final = frozenset(
 
 #: Strangers are told of together, as often as this.
 _SUMMARY_SECONDS: Final = 60.0
+
+
+@frozen
+class Admitted:
+    """
+    @ivar proof: names the proof that the call came with, if it did.
+    """
+
+    info: CallerInfo
+    proof: bytes = b""
 
 
 @frozen
@@ -84,6 +94,11 @@ class Admission:
         # Calls whose ACK is not here yet, and how many there are of one address.
         self._waiting: dict[Leg, str] = {}
         self._by_source: Counter[str] = Counter()
+        # Until when those count that were cancelled, and of which address they were.
+        self._cancelled: deque[tuple[float, str]] = deque()
+        self._proof_of: dict[Leg, bytes] = {}
+        # As long as an answer waits for its ACK (RFC 3261 section 13.3.1.4).
+        self._linger_seconds = 64 * settings.t1_seconds
         self._untold = 0
         self._told_at = -_SUMMARY_SECONDS
 
@@ -92,7 +107,7 @@ class Admission:
         """Calls whose ACK is not here yet."""
         return len(self._waiting)
 
-    def take(self, request: Request, host: str) -> CallerInfo | Refusal:
+    def take(self, request: Request, host: str) -> Admitted | Refusal:
         """
         What is known of a call, or why it is none.
 
@@ -112,23 +127,47 @@ class Admission:
         refusal = self._loop(request) or self._crowd(host)
         if refusal is not None:
             return refusal
-        if not self._is_open and proof:
-            self._proofs.use(proof, *_signed(info), self._wall_time())
-        return info
+        if self._is_open or not proof:
+            return Admitted(info)
+        return Admitted(
+            info, self._proofs.use(proof, *_signed(info), self._wall_time())
+        )
 
     # -- calls whose ACK is awaited -------------------------------------------------
 
-    def begun(self, leg: Leg, host: str) -> None:
+    def begun(self, leg: Leg, host: str, proof: bytes) -> None:
         self._waiting[leg] = host
         self._by_source[host] += 1
+        if proof:
+            self._proof_of[leg] = proof
+
+    def answered(self, leg: Leg) -> None:
+        proof = self._proof_of.pop(leg, None)
+        if proof is not None:
+            self._proofs.settle(proof, was_answered=True)
 
     def acknowledged(self, leg: Leg) -> None:
-        """Or over; may be told again."""
         host = self._waiting.pop(leg, None)
         if host is not None:
-            self._by_source[host] -= 1
-            if not self._by_source[host]:
-                del self._by_source[host]
+            self._leave(host)
+
+    def over(self, leg: Leg, *, was_cancelled: bool = False) -> None:
+        """However it ended; may be told again."""
+        host = self._waiting.pop(leg, None)
+        if host is not None and was_cancelled:
+            # An agent was called for it.  Who calls and cancels without end would
+            # have one after the other.
+            self._cancelled.append((self._clock() + self._linger_seconds, host))
+        elif host is not None:
+            self._leave(host)
+        proof = self._proof_of.pop(leg, None)
+        if proof is not None:
+            self._proofs.settle(proof, was_answered=False)
+
+    def _leave(self, host: str) -> None:
+        self._by_source[host] -= 1
+        if not self._by_source[host]:
+            del self._by_source[host]
 
     # -- why not ----------------------------------------------------------------------
 
@@ -170,14 +209,17 @@ class Admission:
             settings.unacknowledged_calls,
             settings.unacknowledged_per_source,
         )
-        if most and self.waiting >= most:
+        now = self._clock()
+        while self._cancelled and self._cancelled[0][0] <= now:
+            self._leave(self._cancelled.popleft()[1])
+        if most and self.waiting + len(self._cancelled) >= most:
             return self._full(f"unacknowledged_calls = {most} calls wait for their ACK")
         if most_here and self._by_source[host] >= most_here:
             return self._full(
                 f"unacknowledged_per_source = {most_here} calls of one address wait for"
                 " their ACK"
             )
-        if not self._rate.take(self._clock()):
+        if not self._rate.take(now):
             rate = settings.calls_per_second
             return self._full(f"more than calls_per_second = {rate:g} new calls")
         return None

@@ -194,8 +194,14 @@ class SipCarrier:
     def acknowledged(self, leg: Leg) -> None:
         self.admission.acknowledged(leg)
 
+    def answered(self, leg: Leg) -> None:
+        self.admission.answered(leg)
+
+    def cancelled(self, leg: Leg) -> None:
+        self.admission.over(leg, was_cancelled=True)
+
     def leg_over(self, leg: Leg, dialog: Dialog | None) -> None:
-        self.admission.acknowledged(leg)
+        self.admission.over(leg)
         if leg in self._legs:
             del self._legs[leg]
             self._known.ended(leg.info.carrier_call_id)
@@ -356,8 +362,8 @@ class SipCarrier:
                 ending = Ending(taken.outcome, taken.why)
                 self.context.switchboard.turned_away("sip", ending)
             return
-        leg = InboundLeg(self.context, incoming, taken)
-        self.admission.begun(leg, host)
+        leg = InboundLeg(self.context, incoming, taken.info)
+        self.admission.begun(leg, host, taken.proof)
         self._keep(leg)
         try:
             leg.begin()

@@ -63,6 +63,12 @@ class LegOwner(Protocol):
 
     def dialog_made(self, leg: Leg, dialog: Dialog) -> None: ...
     def dialog_over(self, dialog: Dialog) -> None: ...
+    def answered(self, leg: Leg) -> None:
+        """We took the call."""
+
+    def cancelled(self, leg: Leg) -> None:
+        """The caller left before that."""
+
     def acknowledged(self, leg: Leg) -> None:
         """The caller has shown that it hears us."""
 

@@ -192,6 +192,7 @@ class InboundLeg(SipLeg):
             return
         self._ringing.stop()
         self._state = _State.ANSWERED
+        self._context.owner.answered(self)
         assert self._dialog is not None and self._audio is not None
         contact = self._dialog.contact()
         self._answer_reliably(
@@ -262,6 +263,7 @@ class InboundLeg(SipLeg):
         """The caller gave up before we answered."""
         if self._is_over or self._state is not _State.RINGING:
             return
+        self._context.owner.cancelled(self)
         self._respond(487)
         self._end(Ending(Outcome.COMPLETED, "the caller cancelled"), says_bye=False)
 
@@ -308,6 +310,7 @@ class InboundLeg(SipLeg):
 
     def _bye(self, incoming: Incoming) -> None:
         if self._state is _State.RINGING:
+            self._context.owner.cancelled(self)
             self._respond(487)
         super()._bye(incoming)
 

@@ -33,6 +33,9 @@ MAX_USED: Final = 100_000
 
 _FORM: Final = re.compile(r"v1\.([0-9]{1,15})((?:\.[A-Za-z0-9_-]{43}){1,2})\Z")
 
+#: No Call-ID is empty.
+_NOBODY: Final = ""
+
 #: Longer than any that is well formed.
 _MAX_LENGTH: Final = 120
 
@@ -67,6 +70,7 @@ class CallProofs:
         self._most = most
         # Digest of what was signed -> the Call-ID that used it, and when it was signed.
         self._used: OrderedDict[bytes, tuple[str, int]] = OrderedDict()
+        self._under_way: set[bytes] = set()
         self._forgotten = 0
 
     def __len__(self) -> int:
@@ -79,8 +83,8 @@ class CallProofs:
         What is wrong with a proof; empty: nothing.
 
         @param proof: the value of the header.
-        @param call_id: of the INVITE.  The same one may come again with its proof: by
-            another way, or because a proxy tries again what was refused.
+        @param call_id: of the INVITE.  The same one may come again with its proof,
+            because a proxy tries again what was refused.
         @param now: Unix seconds.
         """
         found = _FORM.match(proof) if len(proof) <= _MAX_LENGTH else None
@@ -96,19 +100,26 @@ class CallProofs:
         age = now - signed / 1000
         if age < -SKEW_SECONDS:
             return "of the future: compare the clocks"
-        used = self._used.get(hashlib.sha256(text).digest())
-        if used is not None and used[0] != call_id:
+        digest = hashlib.sha256(text).digest()
+        used = self._used.get(digest)
+        if used is not None and (used[0] != call_id or digest in self._under_way):
             return "used before"
         is_forgotten = used is None and signed <= self._forgotten
         return "expired" if age > self._valid_seconds or is_forgotten else ""
 
     def use(
         self, proof: str, transaction_id: str, agent: str, call_id: str, now: float
-    ) -> None:
-        """Of a proof without L{fault}: it is this call's from now on."""
+    ) -> bytes:
+        """
+        Of a proof without L{fault}: it is this call's from now on.
+
+        @return: names it, for L{settle}, which has to be called.
+        """
         signed = proof.split(".")[1]
         text = signed_text(signed, transaction_id, agent)
-        self._used[hashlib.sha256(text).digest()] = (call_id, int(signed))
+        digest = hashlib.sha256(text).digest()
+        self._used[digest] = (call_id, int(signed))
+        self._under_way.add(digest)
         oldest = (now - self._valid_seconds) * 1000
         while self._used:
             _, first = next(iter(self._used.values()))
@@ -116,3 +127,14 @@ class CallProofs:
                 break
             self._used.popitem(last=False)
             self._forgotten = max(self._forgotten, first)
+        return digest
+
+    def settle(self, digest: bytes, *, was_answered: bool) -> None:
+        """
+        A call that was answered does not begin again, whoever knows its Call-ID; one
+        that was not may.
+        """
+        self._under_way.discard(digest)
+        used = self._used.get(digest)
+        if was_answered and used is not None:
+            self._used[digest] = (_NOBODY, used[1])

@@ -19,6 +19,7 @@ from zope.interface import implementer
 from chime_gateway.aws.sma import prove
 from chime_gateway.errors import CallRefused
 from chime_gateway.outcomes import Ending, Outcome
+from chime_gateway.wire.sip.message import Response
 from tests.support.sip_peer import SDP, SipWorld
 
 SECRET = "0123456789abcdef"
@@ -101,14 +102,15 @@ class ProofTests(SynchronousTestCase):
         world.advance(301, 1.0)
         self.assertEqual(world.calls("late", **fresh), 403)
 
-    def test_the_same_call_may_come_again_with_it(self) -> None:
-        """Again by the network, by another way, and after it was refused for now."""
+    def test_the_same_call_may_come_again_with_it_until_it_is_answered(self) -> None:
+        """After it was refused for now; not beside itself, and not afterwards."""
         world = Door(call_secrets=(SECRET,))
         said = {"X_Transaction_Id": "t", "X_Gw_Auth": world.proof()}
         world.switchboard.raises = CallRefused("full")
         self.assertEqual(world.calls("one", **said), 503)
         world.switchboard.raises = None
         self.assertEqual(world.calls("one", **said), 180)
+        self.assertEqual(world.calls("one", **said), 403)
         headers = "".join(f"{k.replace('_', '-')}: {v}\r\n" for k, v in said.items())
         changes: dict[str, Any] = {"call_id": "one", "from_tag": "from-1"}
         changes["headers"] = headers
@@ -119,6 +121,8 @@ class ProofTests(SynchronousTestCase):
         world.say(world.request("ACK", to_tag=tag, **changes))
         again = world.asks("INVITE", tag, call_id="one", from_tag="from-1", body=SDP)
         self.assertEqual(again.status, 200)
+        world.leg.hang_up(DONE)
+        self.assertEqual(world.calls("one", **said), 403)
 
     def test_a_refusal_for_the_moment_uses_up_nothing(self) -> None:
         world = Door(call_secrets=(SECRET,), unacknowledged_calls=1)
@@ -221,10 +225,12 @@ class CrowdTests(SynchronousTestCase):
         world = Door(unacknowledged_calls=6, unacknowledged_per_source=3)
         world.switchboard.answers = True
         waiting: list[tuple[str, str, str, str]] = []
-        talking = 0
-        for number in range(40):
-            act = data.draw(st.sampled_from(("invite", "invite", "ack", "wait")))
-            if act == "invite":
+        cancelled: list[str] = []
+        for number in range(30):
+            acts = ("invite", "invite", "cancel", "ack", "wait")
+            act = data.draw(st.sampled_from(acts))
+            if act in ("invite", "cancel"):
+                world.switchboard.answers = act == "invite"
                 host = data.draw(st.sampled_from(("198.51.100.7", "198.51.100.8")))
                 world.heard()
                 text = world.request(
@@ -236,26 +242,33 @@ class CrowdTests(SynchronousTestCase):
                 )
                 world.say(text, (host, 5060))
                 answer = [m for m in world.heard() if m.to_tag][-1]
-                here = sum(one[0] == host for one in waiting)
-                is_full = len(waiting) >= 6 or here >= 3
-                self.assertEqual(answer.status, 503 if is_full else 200)  # type: ignore[union-attr]
-                if not is_full:
+                hosts = [*(one[0] for one in waiting), *cancelled]
+                is_full = len(hosts) >= 6 or hosts.count(host) >= 3
+                taken = 200 if act == "invite" else 180
+                assert isinstance(answer, Response)
+                self.assertEqual(answer.status, 503 if is_full else taken)
+                if act == "cancel" and not is_full:
+                    cancelled.append(host)
+                    world.say(text.replace("INVITE", "CANCEL"), (host, 5060))
+                elif not is_full:
                     waiting.append((host, f"c{number}", f"f{number}", answer.to_tag))
             elif act == "ack" and waiting:
                 at = data.draw(st.integers(0, len(waiting) - 1))
                 _, call_id, from_tag, tag = waiting.pop(at)
-                talking += 1
                 changes: dict[str, Any] = {"call_id": call_id, "from_tag": from_tag}
                 world.say(world.request("ACK", to_tag=tag, **changes))
             elif act == "wait" and data.draw(st.booleans()):
                 world.advance(33, 1.0)  # nobody's ACK comes any more
                 waiting.clear()
+                cancelled.clear()
             self.assertEqual(world.carrier.counts()["unacknowledged"], len(waiting))
         for leg in list(world.carrier._legs):
             leg.hang_up(DONE)
         world.advance(33, 1.0)
         self.assertEqual(world.carrier.counts()["unacknowledged"], 0)
-        self.assertEqual(world.carrier.admission._by_source, {})
+        world.advance(33, 1.0)
+        world.invite(call_id="last", branch="z9hG4bKlast")  # what lingered is over
+        self.assertEqual(dict(world.carrier.admission._by_source), {"198.51.100.7": 1})
 
     def test_calls_that_are_acknowledged_are_as_many_as_they_like(self) -> None:
         world = Door(unacknowledged_calls=2, unacknowledged_per_source=1)

@@ -94,6 +94,8 @@ class ProofMachine(RuleBasedStateMachine):
         self.proofs = CallProofs([SECRET], VALID, most=5)
         self.signed: list[tuple[str, str]] = []
         self.taken: dict[str, str] = {}
+        self.under_way: dict[str, bytes] = {}
+        self.answered: set[str] = set()
         self.was_set_back = False
 
     @rule(transaction=st.integers(0, 3))
@@ -127,10 +129,21 @@ class ProofMachine(RuleBasedStateMachine):
         fault = self.proofs.fault(proof, transaction, "", call_id, self.now)
         if fault:
             return
-        # Whatever the clock did: one proof, one call.
+        # Whatever the clock did: one proof, one call, which is answered once.
         assert self.taken.setdefault(proof, call_id) == call_id, "used twice"
-        self.proofs.use(proof, transaction, "", call_id, self.now)
+        assert proof not in self.answered, "answered twice"
+        assert proof not in self.under_way, "twice at once"
+        digest = self.proofs.use(proof, transaction, "", call_id, self.now)
+        self.under_way[proof] = digest
         assert len(self.proofs) <= 5
+
+    @rule(is_answered=st.booleans())
+    def settle(self, is_answered: bool) -> None:
+        if self.under_way:
+            proof, digest = self.under_way.popitem()
+            self.proofs.settle(digest, was_answered=is_answered)
+            if is_answered:
+                self.answered.add(proof)
 
     @rule()
     def call(self) -> None:
@@ -140,11 +153,13 @@ class ProofMachine(RuleBasedStateMachine):
         if self.was_set_back:
             # It may have to wait until the clock is where it was.
             if not self.proofs.fault(proof, "own", "", "own", self.now):
-                self.proofs.use(proof, "own", "", "own", self.now)
+                digest = self.proofs.use(proof, "own", "", "own", self.now)
+                self.proofs.settle(digest, was_answered=True)
             return
-        for _ in range(2):
+        for was_answered in (False, True):
             assert self.proofs.fault(proof, "own", "", "own", self.now) == ""
-            self.proofs.use(proof, "own", "", "own", self.now)
+            digest = self.proofs.use(proof, "own", "", "own", self.now)
+            self.proofs.settle(digest, was_answered=was_answered)
         assert self.proofs.fault(proof, "own", "", "other", self.now) == "used before"
 
 
