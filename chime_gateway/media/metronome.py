@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeGuard
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
@@ -28,8 +28,15 @@ PERIOD_SECONDS: Final = PTIME_MS / 1000
 MAX_MADE_UP: Final = 5
 
 
+#: A beat that had no memory, to be scheduled or to begin, is made up so much later.
+SPARE_SECONDS: Final = MAX_MADE_UP * PERIOD_SECONDS
+
 #: Why, where there is no memory to say it.
 _UNKNOWN: Final = Failure(MemoryError())
+
+
+def _is_due(one: IDelayedCall | None) -> TypeGuard[IDelayedCall]:
+    return one is not None and bool(one.active())
 
 
 class _Beat:
@@ -60,6 +67,7 @@ class Metronome:
         self._beats: dict[float, _Beat] = {}
         self._began = 0.0
         self._next: IDelayedCall | None = None
+        self._spare: IDelayedCall | None = None
         self._is_ticking = False
 
     def __len__(self) -> int:
@@ -94,11 +102,14 @@ class Metronome:
                     other for other in self._beats.items() if other[1] is not beat
                 ]
                 self._beats = {period: beat, **dict(others)}
-            self._schedule(beat.due_at)
-        elif self._next is None and not self._is_ticking:
-            # For the last one there was no memory.
-            self._schedule(beat.due_at)
         beat.ticked[tick] = failed
+        if self._is_ticking:
+            return
+        try:
+            self._schedule(beat.due_at)
+        except BaseException:
+            self.remove(tick)
+            raise
 
     def remove(self, tick: Tick) -> None:
         """Stop ticking it; unknown ones are none."""
@@ -108,19 +119,25 @@ class Metronome:
                 if not beat.ticked:
                     del self._beats[beat.period]
                 break
-        if not self._beats and self._next is not None:
-            self._next.cancel()
-            self._next = None
+        if not self._beats:
+            for one in (self._next, self._spare):
+                if _is_due(one):
+                    one.cancel()
+            self._next = self._spare = None
 
     def _schedule(self, due_at: float) -> None:
         wait = max(0.0, due_at - self._clock.seconds())
-        if self._next is None:
+        # First, for what it is there for: no memory for the next one.
+        if _is_due(self._spare):
+            self._spare.reset(wait + SPARE_SECONDS)
+        else:
+            self._spare = self._clock.callLater(wait + SPARE_SECONDS, self._tick)
+        if not _is_due(self._next):
             self._next = self._clock.callLater(wait, self._tick)
         elif due_at < self._next.getTime():
             self._next.reset(wait)
 
     def _tick(self) -> None:
-        self._next = None
         self._is_ticking = True
         try:
             now = self._clock.seconds()
@@ -131,7 +148,7 @@ class Metronome:
         finally:
             self._is_ticking = False
             # Whatever failed, there is a next one.
-            if self._beats and self._next is None:
+            if self._beats:
                 self._schedule(min([beat.due_at for beat in self._beats.values()]))
 
     def _run(self, beat: _Beat, now: float) -> None:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import sys
-from collections.abc import Callable
-from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
@@ -15,13 +12,11 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-import chime_gateway
 from chime_gateway.audio import Codec
 from chime_gateway.call.reports.events import CallEnded, CallEvent
 from chime_gateway.call.routing import Roster
 from chime_gateway.call.table import CallTable
 from chime_gateway.carriers.media_stream.leg import StreamLeg
-from chime_gateway.media import metronome
 from chime_gateway.media.metronome import Metronome
 from chime_gateway.settings.agent_profile import AgentProfile
 from chime_gateway.settings.values import Limits
@@ -33,10 +28,7 @@ from tests.support.fakes import (
     RecordingMeasures,
     RecordingTools,
 )
-
-ROOT: Final = str(Path(chime_gateway.__file__).parent)
-#: Nobody's call: its beat is everybody's.
-BEAT: Final = metronome.__file__
+from tests.support.no_memory import NoMemory
 
 #: Between the service's hands and the call's, where nobody has the session.
 HANDING_OVER: Final = "joined"
@@ -44,32 +36,11 @@ HANDING_OVER: Final = "joined"
 FRAME: Final = b"\x7f" * 320
 
 #: More than the scene calls.
-MOST: Final = 2800
+MOST: Final = 3000
 
 
-class NoMemory:
-    """Fails the call of a function of the gateway's, once."""
-
-    def __init__(self, at: int) -> None:
-        self.count = 0
-        self._at = at
-        self.where = ""
-
-    def __call__(self, frame: FrameType, event: str, _: Any) -> None:
-        name = frame.f_code.co_filename
-        is_ours = name.startswith(ROOT) and name != BEAT
-        if event == "call" and is_ours and frame.f_code.co_name != HANDING_OVER:
-            self.count += 1
-            if self.count == self._at:
-                self.where = f"{frame.f_code.co_filename}:{frame.f_code.co_qualname}"
-                raise MemoryError(self.where)
-
-    def run(self, do: Callable[[], None]) -> None:
-        sys.setprofile(self)
-        try:
-            do()
-        finally:
-            sys.setprofile(None)
+def is_spared(frame: FrameType) -> bool:
+    return frame.f_code.co_name == HANDING_OVER
 
 
 class File:
@@ -238,7 +209,7 @@ class OutOfMemoryTests(SynchronousTestCase):
     def check_one(self, at: int) -> str:
         """@return: where memory was out; empty: the scene was over before."""
         world = World()
-        no_memory = NoMemory(at)
+        no_memory = NoMemory(at, is_spared)
         no_memory.run(world.scene)
         where = no_memory.where
         # Whatever is left takes its time.
