@@ -19,6 +19,7 @@ LAYERS = {
     "errors": 0,
     "audio": 0,
     "outcomes": 0,
+    "release": 0,
     "interfaces": 0,
     "settings": 0,
     "wire": 1,

@@ -21,7 +21,7 @@ from chime_gateway.call.conversation.conversation import Conversation
 from chime_gateway.call.limits import TimeLimit, idle_ending
 from chime_gateway.call.machine import new_machine
 from chime_gateway.call.opening import Opening
-from chime_gateway.call.parting import Parting, Release
+from chime_gateway.call.parting import CallRelease, Parting
 from chime_gateway.call.recording import CallRecording, begin_recording
 from chime_gateway.call.reports import events
 from chime_gateway.call.reports.events import EventSequence, LiveCall, Payload
@@ -101,7 +101,7 @@ class Call:
         self.caller_audio: Callable[[bytes], None] = self._pump.caller_audio
         self.gap_filled: Callable[[bytes], None] = self._pump.gap_filled
         self._machine = new_machine(self)
-        self._release = Release(self, _ENDING)
+        self._release = CallRelease(self, _ENDING)
 
     # -- wanted from outside ---------------------------------------------------
 

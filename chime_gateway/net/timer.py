@@ -57,7 +57,8 @@ class Timer:
     def stop(self) -> None:
         """Nothing is due any more; nothing may have been."""
         due, self._due = self._due, None
-        if due is not None:
+        # Out of memory, what was called may not have begun.
+        if due is not None and due.active():
             due.cancel()
 
     def _fire(

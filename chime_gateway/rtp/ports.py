@@ -201,11 +201,15 @@ class PortPool:
         # Longest unused first: every port rests as long as it can.
         self._free = deque(range(start, last, 2))
         self._resting: deque[tuple[float, int]] = deque()
-        self.in_use = 0
+        self._lent: set[RtpPort] = set()
 
     def reaches(self, host: str) -> bool:
         """Whether an address is of a family that the ports can send to."""
         return self._host == DUAL_STACK or (":" in host) == (":" in self._host)
+
+    @property
+    def in_use(self) -> int:
+        return len(self._lent)
 
     @property
     def size(self) -> int:
@@ -230,11 +234,14 @@ class PortPool:
             except BaseException:
                 self._free.append(number)
                 raise
-            self.in_use += 1
+            self._lent.add(port)
             return port
         raise NoPortFree("no media port is free")
 
     def take_back(self, port: RtpPort) -> None:
+        """May be done again, should it have failed."""
         port.close()
-        self.in_use -= 1
-        self._resting.append((self._clock() + self._rest_seconds, port.number))
+        rests = self._clock() + self._rest_seconds, port.number
+        if port in self._lent:
+            self._resting.append(rests)
+            self._lent.remove(port)

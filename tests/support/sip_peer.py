@@ -105,19 +105,23 @@ class FakePorts:
     def __init__(self, network: Network) -> None:
         self._network = network
         self.lent: list[FakePort] = []
-        self.in_use = 0
+        self.taken_back: list[FakePort] = []
         self.is_empty = False
+
+    @property
+    def in_use(self) -> int:
+        return len(self.lent) - len(self.taken_back)
 
     def lend(self, rtp: Any, rtcp: Any) -> FakePort:
         if self.is_empty:
             raise NoPortFree("no media port is free")
-        self.in_use += 1
         number = 40000 + 2 * len(self.lent)
         self.lent.append(FakePort(number, rtp, rtcp, self._network))
         return self.lent[-1]
 
     def take_back(self, port: FakePort) -> None:
-        self.in_use -= 1
+        if port not in self.taken_back:
+            self.taken_back.append(port)
 
     def reaches(self, host: str) -> bool:
         return True

@@ -88,16 +88,20 @@ class LegAudio:
         self._port = context.ports.lend(
             self._stream.rtp_received, self._stream.rtcp_received
         )
-        self._stream.attach(self._port.send_rtp, self._port.send_rtcp)
-        self._port.tell_if_broken(self._broken)
-        self.descriptions = SessionDescriptions(
-            host=host,
-            port=self._port.number,
-            codecs=[CODECS[name] for name in settings.codecs],
-            requires_srtp=settings.requires_srtp,
-            is_allowed=context.may_send_media,
-            session_id=context.random32(),
-        )
+        try:
+            self._stream.attach(self._port.send_rtp, self._port.send_rtcp)
+            self._port.tell_if_broken(self._broken)
+            self.descriptions = SessionDescriptions(
+                host=host,
+                port=self._port.number,
+                codecs=[CODECS[name] for name in settings.codecs],
+                requires_srtp=settings.requires_srtp,
+                is_allowed=context.may_send_media,
+                session_id=context.random32(),
+            )
+        except BaseException:
+            context.ports.take_back(self._port)
+            raise
         self.play: Callable[[bytes], None] = self._stream.play
         self.clear: Callable[[], None] = self._stream.clear
         self.send_digits: Callable[[str], bool] = self._stream.send_digits
@@ -145,14 +149,14 @@ class LegAudio:
     def pause(self) -> None:
         """Send nothing any more."""
         if self._is_ticking:
-            self._is_ticking = False
             self._context.metronome.remove(self._tick)
+            self._is_ticking = False
 
     def stats(self) -> NetworkStats:
         return self._stream.refresh_stats()
 
     def close(self, carrier_call_id: str) -> None:
-        """Give the ports back and say what it was like."""
+        """Give the ports back and say what it was like; again if it has failed."""
         self.pause()
         try:
             stats = self.stats()
@@ -161,7 +165,6 @@ class LegAudio:
                 stats.dropped["not_sent"] += self._port.failures
         finally:
             self._context.ports.take_back(self._port)
-        self._context.finished.add(stats)
         round_trip = stats.round_trip_seconds
         self._log.info(
             "media.ended {carrier_call_id}",
@@ -175,6 +178,7 @@ class LegAudio:
             remote_lost=stats.remote_lost,
             round_trip_ms=None if round_trip is None else round(round_trip * 1000, 1),
         )
+        self._context.finished.add(stats)
 
     # -- inside -----------------------------------------------------------------
 

@@ -169,10 +169,10 @@ class SipCarrier:
         if not is_number(number):
             raise CallRefused("that is no telephone number")
         leg = OutboundLeg(self.context, trunk, number, agent, parameters)
-        self._keep(leg)
         try:
+            self._keep(leg)
             leg.reports_to(self.context.switchboard.outgoing(leg))
-        except CallRefused:
+        except Exception:
             self.leg_over(leg, None)
             raise
         return leg
@@ -203,8 +203,8 @@ class SipCarrier:
     def leg_over(self, leg: Leg, dialog: Dialog | None) -> None:
         self.admission.over(leg)
         if leg in self._legs:
-            del self._legs[leg]
             self._known.ended(leg.info.carrier_call_id)
+            del self._legs[leg]
         if dialog is not None:
             self._dialogs.pop(dialog.key, None)
 
@@ -274,13 +274,24 @@ class SipCarrier:
         incoming = transactions.receive(request, flow)
         if incoming is None:
             return
-        leg = self._leg(request) if request.to_tag else None
+        leg = None
         try:
+            leg = self._leg(request)
             self._dispatch(incoming, leg)
         except Exception:
             # One connection carries many calls: what fails in one is its own.
-            self._log.failure("a bug in the answer to {method}", method=request.method)
-            incoming.respond(500)
+            self._failed(incoming, leg or self._leg(request))
+
+    def _failed(self, incoming: Incoming, leg: Leg | None) -> None:
+        """A request was not dealt with, for a bug or for want of memory."""
+        method = incoming.request.method
+        try:
+            self._log.failure("a bug in the answer to {method}", method=method)
+            if method == "CANCEL":
+                self._cancel(incoming)
+            else:
+                incoming.respond(500)
+        finally:
             if leg is not None:
                 leg.failed()
 
@@ -335,8 +346,10 @@ class SipCarrier:
         try:
             leg.ack_received(request, flow)
         except Exception:
-            self._log.failure("a bug in taking an ACK")
-            leg.failed()
+            try:
+                self._log.failure("a bug in taking an ACK")
+            finally:
+                leg.failed()
 
     def _cancel(self, incoming: Incoming) -> None:
         invite = self.transactions.cancelled(incoming.request)
@@ -363,10 +376,12 @@ class SipCarrier:
                 self.context.switchboard.turned_away("sip", ending)
             return
         leg = InboundLeg(self.context, incoming, taken.info)
-        self.admission.begun(leg, host, taken.proof)
-        self._keep(leg)
         try:
+            self.admission.begun(leg, host, taken.proof)
+            self._keep(leg)
             leg.begin()
         except Exception:
-            self._log.failure("a bug in taking a call")
-            leg.failed()
+            try:
+                self._log.failure("a bug in taking a call")
+            finally:
+                leg.failed()

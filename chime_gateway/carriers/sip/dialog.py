@@ -208,8 +208,12 @@ class ReliableAnswer:
         self._interval = self._timers.t1
         self._waited = 0.0
         self._due = Timer(context.clock)
+        self._deadline = Timer(context.clock)
 
     def send(self) -> None:
+        # Should one that is due be lost, out of memory, the other gives up.
+        left = self._timers.give_up + self._timers.t2 - self._waited
+        self._deadline.start(left, self._gave_up)
         self._due.start(self._interval, self._again)
         self._incoming.respond(
             200, to_tag=self._to_tag, extra=self._headers, body=self._body
@@ -217,6 +221,7 @@ class ReliableAnswer:
 
     def stop(self) -> None:
         self._due.stop()
+        self._deadline.stop()
 
     def acknowledged(self) -> None:
         self.stop()
@@ -231,3 +236,46 @@ class ReliableAnswer:
             return
         self._interval = min(2 * self._interval, timers.t2, left)
         self.send()
+
+
+class UnacknowledgedAnswers:
+    """
+    Those of one leg, by CSeq.
+
+    @param gave_up: called when the ACK of one never came.
+    """
+
+    __slots__ = ("_answers", "_context", "_gave_up")
+
+    def __init__(self, context: SipContext, gave_up: Callable[[], None]) -> None:
+        self._context = context
+        self._gave_up = gave_up
+        self._answers: dict[int, ReliableAnswer] = {}
+
+    def __len__(self) -> int:
+        return len(self._answers)
+
+    def send(
+        self, incoming: Incoming, to_tag: str, headers: tuple[Header, ...], body: bytes
+    ) -> None:
+        cseq = incoming.request.cseq
+        # One number for two requests: their ACKs cannot be told apart.
+        if cseq in self._answers:
+            self._answers.pop(cseq).stop()
+        answer = ReliableAnswer(
+            self._context, incoming, to_tag, headers, body, self._gave_up
+        )
+        self._answers[cseq] = answer
+        answer.send()
+
+    def acknowledged(self, cseq: int) -> ReliableAnswer | None:
+        """Which was waited for, if any."""
+        answer = self._answers.pop(cseq, None)
+        if answer is not None:
+            answer.acknowledged()
+        return answer
+
+    def stop(self) -> None:
+        for answer in self._answers.values():
+            answer.stop()
+        self._answers.clear()

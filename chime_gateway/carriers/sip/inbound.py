@@ -112,6 +112,8 @@ class InboundLeg(SipLeg):
 
     def begin(self) -> None:
         """Ring, and open an agent; or refuse."""
+        # Before all that may fail.
+        self._ringing.start(_RING_SECONDS, self._rang_out)
         self._incoming.respond(100)
         self._incoming.cancelled = self._cancelled
         request = self._incoming.request
@@ -182,7 +184,6 @@ class InboundLeg(SipLeg):
             return  # the call ended while it began, and hung up
         self._call = call
         if self._state is _State.RINGING:
-            self._ringing.start(_RING_SECONDS, self._rang_out)
             self._respond(180)
 
     # -- CallLeg -----------------------------------------------------------------
@@ -190,16 +191,16 @@ class InboundLeg(SipLeg):
     def answer(self) -> None:
         if self._is_over or self._state is not _State.RINGING:
             return
-        self._ringing.stop()
-        self._state = _State.ANSWERED
         self._context.owner.answered(self)
         assert self._dialog is not None and self._audio is not None
         contact = self._dialog.contact()
-        self._answer_reliably(
-            self._incoming,
-            (contact, ALLOW, SUPPORTED, *self._timer_headers, SDP_TYPE),
-            self._answer,
-        )
+        headers = (contact, ALLOW, SUPPORTED, *self._timer_headers, SDP_TYPE)
+        try:
+            self._answer_reliably(self._incoming, headers, self._answer)
+        finally:
+            if self._incoming.is_accepted:
+                self._state = _State.ANSWERED
+        self._ringing.stop()
         # Who repeats it has it.
         self._answer, self._timer_headers = b"", ()
         if self._terms is not None:
@@ -209,21 +210,17 @@ class InboundLeg(SipLeg):
 
     def hang_up(self, ending: Ending) -> None:
         self._call = None
-        if self._is_over:
-            return
         if self._state is _State.RINGING:
             status = _STATUS.get(ending.outcome, 480)
             if status == 503:
                 status = self._context.settings.full_status
             extra = (_RETRY_AFTER,) if status == 503 else ()
-            self._respond(status, extra)
-            self._release()
-        elif self._state is _State.ANSWERED:
-            self._leave(ending)
-        elif self._state is _State.CONFIRMED:
-            assert self._dialog is not None
-            self._dialog.say_bye(ending)
-            self._release()
+            try:
+                self._respond(status, extra)
+            finally:
+                self._release()
+        else:
+            self._end(ending, says_bye=True)
 
     def _leave(self, ending: Ending) -> None:
         """
@@ -238,24 +235,33 @@ class InboundLeg(SipLeg):
         return super()._is_answered() and self._state is not _State.RINGING
 
     def _end(self, ending: Ending, *, says_bye: bool) -> None:
-        if not says_bye or self._is_over or self._state is _State.CONFIRMED:
+        if not says_bye or not self._unacknowledged or self._state is _State.CONFIRMED:
             super()._end(ending, says_bye=says_bye)
         elif self._state is _State.ANSWERED:
             call, self._call = self._call, None
-            self._leave(ending)
-            if call is not None:
-                call.leg_ended(ending)
+            try:
+                self._leave(ending)
+            finally:
+                if call is not None:
+                    call.leg_ended(ending)
 
-    def _release(self) -> None:
+    def _stop(self) -> None:
         self._ringing.stop()
         self._incoming.forget()
-        super()._release()
+        super()._stop()
 
     def _rang_out(self) -> None:
         """Whoever had to answer did nothing at all."""
-        self._respond(480)
         why = f"nobody answered within {_RING_SECONDS:g} s"
-        self._end(Ending(Outcome.AGENT_UNAVAILABLE, why), says_bye=False)
+        ending = Ending(Outcome.AGENT_UNAVAILABLE, why)
+        self._surely(lambda: self._end_unanswered(480, ending))
+
+    def _end_unanswered(self, status: int, ending: Ending) -> None:
+        """There is no session to end with a BYE."""
+        try:
+            self._respond(status)
+        finally:
+            self._end(ending, says_bye=False)
 
     # -- from the other side -------------------------------------------------------
 
@@ -263,16 +269,17 @@ class InboundLeg(SipLeg):
         """The caller gave up before we answered."""
         if self._is_over or self._state is not _State.RINGING:
             return
+        self._surely(self._end_cancelled)
+
+    def _end_cancelled(self) -> None:
         self._context.owner.cancelled(self)
-        self._respond(487)
-        self._end(Ending(Outcome.COMPLETED, "the caller cancelled"), says_bye=False)
+        ending = Ending(Outcome.COMPLETED, "the caller cancelled")
+        self._end_unanswered(487, ending)
 
     def failed(self) -> None:
         if self._state is _State.RINGING:
-            # There is no session to end with a BYE.
-            self._incoming.respond(500, to_tag=self._context.new_token())
             why = Ending(Outcome.INTERNAL_ERROR, "internal error")
-            self._end(why, says_bye=False)
+            self._end_unanswered(500, why)
         else:
             super().failed()
 
@@ -334,8 +341,10 @@ class InboundLeg(SipLeg):
             super()._never_acknowledged()
 
     def _respond(self, status: int, extra: tuple[Header, ...] = ()) -> None:
-        assert self._dialog is not None
+        live = self._dialog
+        if live is None:
+            self._incoming.respond(status, to_tag=self._context.new_token())
+            return
         if status == 180:
-            extra = (self._dialog.contact(), ALLOW)
-        to_tag = self._dialog.dialog.local_tag
-        self._incoming.respond(status, to_tag=to_tag, extra=extra)
+            extra = (live.contact(), ALLOW)
+        self._incoming.respond(status, to_tag=live.dialog.local_tag, extra=extra)

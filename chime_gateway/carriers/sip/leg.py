@@ -7,7 +7,7 @@ L{chime_gateway.carriers.sip.outbound}; what becomes of the audio is not known.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Final
 
@@ -24,7 +24,7 @@ from chime_gateway.carriers.sip.context import (
     SipContext,
     warning,
 )
-from chime_gateway.carriers.sip.dialog import LiveDialog, ReliableAnswer
+from chime_gateway.carriers.sip.dialog import LiveDialog, UnacknowledgedAnswers
 from chime_gateway.carriers.sip.offer_answer import NotAcceptable
 from chime_gateway.carriers.sip.refer import HandOver, Referral, Transfer
 from chime_gateway.carriers.sip.session_refresh import SessionRefresh
@@ -34,6 +34,7 @@ from chime_gateway.errors import TransferFailed
 from chime_gateway.interfaces import CarrierTraits, LegEvents
 from chime_gateway.media.stats import NetworkStats
 from chime_gateway.outcomes import CallerInfo, Ending, Outcome
+from chime_gateway.release import Release
 from chime_gateway.wire.rtp.dtmf import INFO_TYPES, info_digit
 from chime_gateway.wire.sip.bodies import must_be_understood, session_body
 from chime_gateway.wire.sip.message import (
@@ -76,17 +77,18 @@ class SipLeg:
         self._context = context
         self._call: LegEvents | None = None
         self._is_over = False
+        self._farewell: Ending | None = None
         self._dialog: LiveDialog | None = None
         self._audio: LegAudio | None = None
         self._peer_allows: frozenset[str] = frozenset()
-        self._unacknowledged: dict[int, ReliableAnswer] = {}
+        self._unacknowledged = UnacknowledgedAnswers(context, self._never_acknowledged)
         self._transfer: Transfer | None = None
         self._session = SessionRefresh(
             context,
             owns_call_id=self.owns_call_id,
             offer=self._repeat_offer,
             agreed=self._refreshed,
-            lost=self._session_lost,
+            lost=self._lost,
         )
 
     # -- CallLeg ----------------------------------------------------------------
@@ -157,8 +159,7 @@ class SipLeg:
             self._call.oddity_seen("on_hold" if is_held else "resumed")
 
     def audio_timed_out(self, seconds: float) -> None:
-        why = f"no media from the other side for {seconds:g} s"
-        self._end(Ending(Outcome.CALLER_LOST, why), says_bye=True)
+        self._lost(f"no media from the other side for {seconds:g} s")
 
     def hold_unheard(self) -> None:
         """OPTIONS tells whether the dialog is still known (RFC 3261 section 11)."""
@@ -167,8 +168,7 @@ class SipLeg:
 
     def _is_there(self, response: Response | None) -> None:
         if response is None or response.status in (408, 481):
-            why = "nobody is there any more, on hold"
-            self._end(Ending(Outcome.CALLER_LOST, why), says_bye=True)
+            self._lost("nobody is there any more, on hold")
 
     def audio_failed(self) -> None:
         self.failed()
@@ -205,10 +205,9 @@ class SipLeg:
 
     def ack_received(self, request: Request, flow: Flow) -> None:
         """The ACK of one of our 2xx."""
-        answer = self._unacknowledged.pop(request.cseq, None)
+        answer = self._unacknowledged.acknowledged(request.cseq)
         if answer is None:
             return  # again, or of nothing
-        answer.acknowledged()
         assert self._dialog is not None
         self._dialog.flow = flow
         self._acknowledged()
@@ -316,34 +315,18 @@ class SipLeg:
         self, incoming: Incoming, headers: tuple[Header, ...], body: bytes
     ) -> None:
         assert self._dialog is not None
-        cseq = incoming.request.cseq
-        if cseq in self._unacknowledged:
-            # One number for two requests: their ACKs cannot be told apart.
-            self._unacknowledged.pop(cseq).stop()
-        answer = ReliableAnswer(
-            self._context,
-            incoming,
-            self._dialog.dialog.local_tag,
-            headers,
-            body,
-            self._never_acknowledged,
-        )
-        self._unacknowledged[cseq] = answer
-        answer.send()
+        to_tag = self._dialog.dialog.local_tag
+        self._unacknowledged.send(incoming, to_tag, headers, body)
 
     def _never_acknowledged(self) -> None:
         """RFC 3261 section 13.3.1.4: the session is ended."""
-        why = "our answer was never acknowledged (no ACK)"
-        self._end(Ending(Outcome.CALLER_LOST, why), says_bye=True)
+        self._lost("our answer was never acknowledged (no ACK)")
 
     # -- session timer ----------------------------------------------------------
 
     def _run_session(self, timer: SessionTimer | None) -> None:
         assert self._dialog is not None
         self._session.begin(self._dialog, self._peer_allows, timer)
-
-    def _session_lost(self, why: str) -> None:
-        self._end(Ending(Outcome.CALLER_LOST, why), says_bye=True)
 
     def _repeat_offer(self) -> bytes:
         assert self._audio is not None
@@ -358,37 +341,59 @@ class SipLeg:
 
     # -- the end ----------------------------------------------------------------
 
+    def _surely(self, do: Callable[[], None]) -> None:
+        """For what nobody does again: whatever fails in it ends this call."""
+        try:
+            do()
+        except Exception:
+            try:
+                self._log.failure("a bug in a call over SIP")
+            finally:
+                self.failed()
+
+    def _lost(self, why: str) -> None:
+        ending = Ending(Outcome.CALLER_LOST, why)
+        self._surely(lambda: self._end(ending, says_bye=True))
+
     def _end(self, ending: Ending, *, says_bye: bool) -> None:
         """This side is over: free what it holds, tell the call, send the BYE."""
-        if self._is_over:
-            return
         call = self._call
-        self._release()
-        with self._log.failuresHandled("a call was not told of its leg's end"):
+        try:
+            self._release(ending if says_bye else None)
+        finally:
             if call is not None:
                 call.leg_ended(ending)
-        if says_bye and self._dialog is not None:
-            self._dialog.say_bye(ending)
 
-    def _release(self) -> None:
+    def _release(self, farewell: Ending | None = None) -> None:
         """
-        Ports, timers and the dialog go, whatever fails in it; transactions end by
-        themselves.
+        All goes but transactions, which end by themselves; also what an earlier try
+        has left.
+
+        @param farewell: what a BYE is to say; C{None}: none is due.
         """
-        if self._is_over:
-            return
-        self._is_over = True
+        if not self._is_over:
+            self._is_over = True
+            self._farewell = farewell
         self._call = None
+        steps = SipLeg._leave_carrier, SipLeg._close_audio, type(self)._stop
+        Release(self, (*steps, SipLeg._say_bye)).run()
+
+    def _leave_carrier(self) -> None:
         dialog = None if self._dialog is None else self._dialog.dialog
         self._context.owner.leg_over(self, dialog)
-        for answer in self._unacknowledged.values():
-            answer.stop()
-        self._unacknowledged.clear()
+
+    def _close_audio(self) -> None:
+        if self._audio is not None:
+            self._audio.close(self.info.carrier_call_id)
+            self._audio = None
+
+    def _stop(self) -> None:
+        self._unacknowledged.stop()
         self._session.stop()
-        audio, self._audio = self._audio, None
-        with self._log.failuresHandled("the audio of a leg was not closed"):
-            if audio is not None:
-                audio.close(self.info.carrier_call_id)
-        with self._log.failuresHandled("a transfer was not told of its leg's end"):
-            if self._transfer is not None:
-                self._transfer.fail("the transfer was cut short: the call is over")
+        if self._transfer is not None:
+            self._transfer.fail("the transfer was cut short: the call is over")
+
+    def _say_bye(self) -> None:
+        if self._farewell is not None and self._dialog is not None:
+            self._dialog.say_bye(self._farewell)
+            self._farewell = None

@@ -61,12 +61,18 @@ class Referral(Transfer):
     """One REFER."""
 
     def __init__(self, dialog: LiveDialog, target: str, clock: IReactorTime) -> None:
-        super().__init__(clock, _REFER_SECONDS)
         host = uri_host(dialog.flow.source.host)
         uri = target if ":" in target else f"sip:{dialled(target)}@{host}"
         refer_to: Header = ("Refer-To", f"<{uri}>")
         headers = (dialog.contact(), refer_to)
-        dialog.request("REFER", headers, b"", self._answered)
+        super().__init__(clock, _REFER_SECONDS)
+        try:
+            dialog.request("REFER", headers, b"", self._answered)
+        except Exception:
+            # Nobody has it.
+            self.done.addErrback(lambda _: None)
+            self.fail("the REFER was not sent")
+            raise
 
     def notified(self, body: bytes) -> None:
         """A NOTIFY brought this C{message/sipfrag}."""

@@ -109,5 +109,5 @@ class EarlyDialogs:
             incoming.respond(405, extra=(ALLOW,))
 
     def _forget(self, tag: str) -> None:
-        live = self._dialogs.pop(tag)
-        self._context.owner.dialog_over(live.dialog)
+        self._context.owner.dialog_over(self._dialogs[tag].dialog)
+        del self._dialogs[tag]

@@ -13,6 +13,7 @@ from typing import Final
 
 from attrs import evolve
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from chime_gateway.carriers.sip.audio import LegAudio
 from chime_gateway.carriers.sip.context import SipContext
@@ -121,10 +122,7 @@ class OutboundLeg(SipLeg):
     def hang_up(self, ending: Ending) -> None:
         self._call = None
         if self._state is _State.CONFIRMED:
-            assert self._dialog is not None
-            self._state = _State.OVER
-            self._dialog.say_bye(ending)
-            self._release()
+            self._end(ending, says_bye=True)
         else:
             self._give_up()
 
@@ -141,7 +139,13 @@ class OutboundLeg(SipLeg):
             self._resolved,
             lambda _: self._go_on(f"there is no host {target.name}"),
             callbackArgs=(target,),
-        )
+        ).addErrback(self._not_sent)
+
+    def _not_sent(self, failure: Failure) -> None:
+        try:
+            self._log.failure("a bug in calling over SIP", failure)
+        finally:
+            self.failed()
 
     def _resolved(self, address: str, target: Target) -> None:
         if self._state is not _State.DIALLING:
@@ -183,6 +187,9 @@ class OutboundLeg(SipLeg):
         self._failed(why)
 
     def _response(self, response: Response) -> None:
+        self._surely(lambda: self._take_response(response))
+
+    def _take_response(self, response: Response) -> None:
         status = response.status
         if status < 200:
             if self._state is _State.DIALLING and status > 100:
@@ -218,6 +225,9 @@ class OutboundLeg(SipLeg):
         self._go_on(f"{response.status} {response.phrase[:80]}")
 
     def _timed_out(self) -> None:
+        self._surely(self._take_silence)
+
+    def _take_silence(self) -> None:
         self._early.clear()
         self._go_on("408 nobody answered")
 
@@ -287,32 +297,37 @@ class OutboundLeg(SipLeg):
 
     def _rang_out(self) -> None:
         why = f"nobody answered within {RING_SECONDS:g} s"
-        self._failed(why)
+        self._surely(lambda: self._failed(why))
 
     def _abandoned(self) -> None:
-        self._failed("the other side hung up before it answered")
+        why = "the other side hung up before it answered"
+        self._surely(lambda: self._failed(why))
 
     def _give_up(self) -> None:
         self._state = _State.OVER
-        self._invitation.cancel()
         self._answered = None
-        self._release()
+        try:
+            self._invitation.cancel()
+        finally:
+            self._release()
 
     def _failed(self, why: str) -> None:
         if self._state is _State.DIALLING:
             self._end(Ending(Outcome.UNANSWERED, why), says_bye=False)
 
     def _end(self, ending: Ending, *, says_bye: bool) -> None:
-        if self._state is not _State.CONFIRMED:
-            self._invitation.cancel()
-            self._answered = None
-        self._state = _State.OVER
-        super()._end(ending, says_bye=says_bye)
+        was, self._state = self._state, _State.OVER
+        try:
+            if was is not _State.CONFIRMED:
+                self._answered = None
+                self._invitation.cancel()
+        finally:
+            super()._end(ending, says_bye=says_bye)
 
-    def _release(self) -> None:
+    def _stop(self) -> None:
         self._ringing.stop()
         self._early.clear()
-        super()._release()
+        super()._stop()
 
 
 def _description(response: Response) -> bytes:

@@ -8,7 +8,7 @@ transport.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import TypeAlias, TypeVarTuple
 
 from attrs import frozen
 from twisted.internet.interfaces import IReactorTime
@@ -33,6 +33,7 @@ from chime_gateway.wire.sip.transactions import (
     Deliver,
     InviteServer,
     NonInviteServer,
+    Output,
     Outputs,
     Send,
     ServerTransaction,
@@ -47,6 +48,7 @@ from chime_gateway.wire.sip.transactions import (
     server_key,
 )
 
+_Arguments = TypeVarTuple("_Arguments")
 Key: TypeAlias = tuple[str, ...]
 Reply: TypeAlias = Callable[[bytes, Flow, int], None]
 
@@ -82,43 +84,59 @@ class Runner:
         self._send_cancel = send_cancel
         self._timers: dict[str, Timer] = {}
 
-    def perform(self, outputs: Outputs) -> None:
-        for output in outputs:
-            if isinstance(output, Send):
-                self._send(output.data)
-            elif isinstance(output, StartTimer):
-                timer = self._timers.setdefault(output.name, Timer(self._clock))
-                timer.start(output.seconds, self._fired, output.name)
-            elif isinstance(output, StopTimer):
-                if output.name in self._timers:
-                    self._timers[output.name].stop()
-            elif isinstance(output, Deliver):
-                assert isinstance(output.message, Response)
-                with self._log.failuresHandled("a response was not dealt with"):
-                    self._deliver(output.message)
-            elif isinstance(output, Cancel):
-                self._send_cancel()
-            elif isinstance(output, TimedOut):
-                with self._log.failuresHandled("a time-out was not dealt with"):
-                    self._timed_out()
-            elif isinstance(output, Terminated):
-                self.stop()
-                self._terminated()
+    def perform(
+        self, step: Callable[[*_Arguments], Outputs], *arguments: *_Arguments
+    ) -> None:
+        """
+        Have the machine take a step, and do what it says.
+
+        A transaction that cannot go on, out of memory, is over: half a step may
+        have left it without a timer.
+        """
+        try:
+            for output in step(*arguments):
+                self._do(output)
+        except Exception:
+            self.stop()
+            self._terminated()
+            raise
+
+    def _do(self, output: Output) -> None:
+        if isinstance(output, Send):
+            self._send(output.data)
+        elif isinstance(output, StartTimer):
+            timer = self._timers.setdefault(output.name, Timer(self._clock))
+            timer.start(output.seconds, self._fired, output.name)
+        elif isinstance(output, StopTimer):
+            if output.name in self._timers:
+                self._timers[output.name].stop()
+        elif isinstance(output, Deliver):
+            assert isinstance(output.message, Response)
+            with self._log.failuresHandled("a response was not dealt with"):
+                self._deliver(output.message)
+        elif isinstance(output, Cancel):
+            self._send_cancel()
+        elif isinstance(output, TimedOut):
+            with self._log.failuresHandled("a time-out was not dealt with"):
+                self._timed_out()
+        elif isinstance(output, Terminated):
+            self.stop()
+            self._terminated()
 
     def transport_failed(self) -> None:
-        self.perform(self.machine.transport_failed())
+        self.perform(self.machine.transport_failed)
 
     def cancel(self) -> None:
         """An INVITE of ours is not wanted any more."""
         assert isinstance(self.machine, InviteClient)
-        self.perform(self.machine.cancel())
+        self.perform(self.machine.cancel)
 
     def stop(self) -> None:
         for timer in self._timers.values():
             timer.stop()
 
     def _fired(self, name: str) -> None:
-        self.perform(self.machine.timer_fired(name))
+        self.perform(self.machine.timer_fired, name)
 
 
 @frozen
@@ -169,7 +187,12 @@ class Incoming:
             extra=extra,
             body=body,
         )
-        self._runner.perform(self._machine.respond(status, data))
+        self._runner.perform(self._machine.respond, status, data)
+
+    @property
+    def is_accepted(self) -> bool:
+        """Whether an INVITE has its 2xx."""
+        return self._machine.state is State.ACCEPTED
 
     def forget(self) -> None:
         """Nobody wants to know of it any more."""
@@ -214,7 +237,7 @@ class Transactions:
         known = self._servers.get(key)
         if known is not None:
             incoming, runner = known
-            runner.perform(incoming._machine.request_received(request))
+            runner.perform(incoming._machine.request_received, request)
             return None
         return self._new(request, flow, key)
 
@@ -225,7 +248,7 @@ class Transactions:
             return False
         incoming, runner = known
         is_refused = incoming._machine.state is not State.ACCEPTED
-        runner.perform(incoming._machine.request_received(request))
+        runner.perform(incoming._machine.request_received, request)
         return is_refused
 
     def is_merged(self, request: Request) -> bool:
@@ -265,9 +288,10 @@ class Transactions:
         incoming._runner = Runner(
             self._clock, machine, send, _not_delivered, _ignore, forget
         )
+        # Without its timer it would never be forgotten.
+        incoming._runner.perform(machine.start)
         self._servers[key] = (incoming, incoming._runner)
         self._merged.setdefault(merge_key, key)
-        incoming._runner.perform(machine.start())
         return incoming
 
     # -- client ------------------------------------------------------------------
@@ -317,7 +341,12 @@ class Transactions:
             *(self._clock, machine, send, answered, timed_out, forget, send_cancel)
         )
         self._clients[key] = runner
-        runner.perform(machine.start())
+        try:
+            runner.perform(machine.start)
+        except Exception:
+            # It may not even have begun.
+            forget()
+            raise
         return runner
 
     def response_received(self, response: Response) -> bool:
@@ -327,7 +356,7 @@ class Transactions:
             return False
         machine = runner.machine
         assert isinstance(machine, InviteClient | NonInviteClient)
-        runner.perform(machine.response_received(response))
+        runner.perform(machine.response_received, response)
         return True
 
     def stop(self) -> None:

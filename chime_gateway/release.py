@@ -1,0 +1,64 @@
+"""
+Letting go of what a call or a leg has, step by step and surely.
+
+What the steps are is not known here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+from twisted.logger import Logger
+
+_Owner = TypeVar("_Owner")
+
+
+class Release(Generic[_Owner]):
+    """
+    Whatever fails in one step, nothing is kept and nothing counted for ever.
+
+    @param owner: whose all that is.
+    @param steps: each is done again, once, if it fails: out of memory, it may have
+        failed before it began.
+    @ivar is_done: there is nothing left.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self, owner: _Owner, steps: Sequence[Callable[[_Owner], object]]
+    ) -> None:
+        self._owner = owner
+        self._steps = steps
+        self._at = 0
+        self._is_running = False
+
+    @property
+    def is_done(self) -> bool:
+        return self._at >= len(self._steps)
+
+    def run(self) -> None:
+        """Do what is left; a step may come back here."""
+        if self._is_running:
+            return
+        self._is_running = True
+        try:
+            while self._at < len(self._steps):
+                step = self._steps[self._at]
+                try:
+                    step(self._owner)
+                except Exception:
+                    self._again(step)
+                self._at += 1
+        finally:
+            self._is_running = False
+
+    def _again(self, step: Callable[[_Owner], object]) -> None:
+        try:
+            self._log.failure("a call ended badly")
+            step(self._owner)
+        except Exception:
+            with contextlib.suppress(Exception):
+                self._log.failure("a call ended badly, and again")
