@@ -27,7 +27,8 @@ QUIET_SECONDS: Final = 0.05
 #: As long the place that the description names goes before any other.
 START_SECONDS: Final = 0.2
 
-#: Somebody of whom nothing is known: so much silence, and packets in a row.
+#: Somebody of whom nothing is known but the named host: so much silence, and packets
+#: in a row.
 STRANGER_SECONDS: Final = 3.0
 STRANGER_PACKETS: Final = 5
 
@@ -143,8 +144,11 @@ class Latch:
             # What others say in between does not count.
             runs = self._named_runs
             count, seconds = KNOWN_PACKETS, 0.0
-        else:
+        elif self._named is not None and address[0] == self._named[0]:
             count, seconds = STRANGER_PACKETS, STRANGER_SECONDS
+        else:
+            # Only with its first packets is a caller learnt on a host nobody named.
+            return ()
         self.is_contested = True
         packets = self._run(runs, address, packet)
         if len(packets) < count or quiet < seconds:

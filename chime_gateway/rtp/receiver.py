@@ -108,6 +108,11 @@ class RtpReceiver:
         self._timeline.expect(now)
 
     @property
+    def source(self) -> Address | None:
+        """Where the voice comes from; C{None}: from nowhere yet."""
+        return self._latch.source
+
+    @property
     def is_elsewhere(self) -> bool:
         """Whether the voice comes from another place than the description names."""
         terms, source = self._terms, self._latch.source

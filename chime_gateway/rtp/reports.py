@@ -24,6 +24,10 @@ from chime_gateway.wire.rtp import rtcp
 RTCP_SECONDS: Final = 5.0
 
 
+#: A report that says nothing: RFC 3550 section 6.1 wants a description behind it.
+_BARE_BYTES: Final = 8
+
+
 class RtcpReports:
     """
     @param stats: what the other side says of ours is noted there.
@@ -59,6 +63,7 @@ class RtcpReports:
         self._terms: Terms | None = None
         self._srtp: SrtpCodec | None = None
         self._remote: Address = ("", 0)
+        self._ssrc: int | None = None
         self._reported_packets = -1
 
     def attach(self, send: Callable[[bytes, Address], None]) -> None:
@@ -71,6 +76,7 @@ class RtcpReports:
         self._srtp = srtp
         if before is None or _places(before) != _places(terms):
             self._remote = terms.remote_rtcp
+            self._ssrc = None
         if before is None:
             self.due_at = self._clock() + RTCP_SECONDS / 2
 
@@ -86,16 +92,19 @@ class RtcpReports:
         except (rtcp.RtcpError, SrtpError):
             self._stats.dropped["rtcp"] += 1
             return
+        terms = self._terms
+        if terms is None:
+            self._stats.dropped["early"] += 1
+            return
+        if self._srtp is None and not self._is_known(compound.ssrc, address, terms):
+            self._stats.dropped["stranger"] += 1
+            return
         now = self._clock()
         receiver = self._receiver
-        is_voice = self._srtp is not None or compound.ssrc == receiver.ssrc
-        if is_voice or address == self._remote:
-            # Whose it is is known: others cannot keep a dead call alive.
+        if len(data) > _BARE_BYTES and not compound.goodbye:
             receiver.heard_at = now
-        if is_voice and self._terms is not None:
-            # Behind NAT reports, too, are reached where they come from.
-            named = self._terms.remote_rtcp
-            self._remote = address if receiver.is_elsewhere else named
+        # Behind NAT reports, too, are reached where they come from.
+        self._remote = address if receiver.is_elsewhere else terms.remote_rtcp
         if compound.sender_ntp is not None and compound.ssrc == receiver.ssrc:
             receiver.sender_report = compound.sender_ntp, now
         for report in compound.reports:
@@ -104,6 +113,23 @@ class RtcpReports:
                 round_trip = rtcp.round_trip(report, self._ntp_time())
                 if round_trip is not None:
                     self._stats.round_trip_seconds = round_trip
+
+    def _is_known(self, ssrc: int | None, address: Address, terms: Terms) -> bool:
+        """
+        Whether address and source are those of the other side.  A carrier's host may
+        be that of many, so its port counts as well; only where a NAT chose that of
+        the voice, it chooses this one, too.
+        """
+        receiver = self._receiver
+        source = receiver.source
+        is_place = address in (terms.remote_rtcp, source or terms.remote) or (
+            receiver.is_elsewhere and source is not None and address[0] == source[0]
+        )
+        if not is_place or ssrc is None:
+            return False
+        if receiver.ssrc is None and self._ssrc is None:
+            self._ssrc = ssrc  # who only listens speaks here first
+        return ssrc == (self._ssrc if receiver.ssrc is None else receiver.ssrc)
 
     def report(self, now: float) -> None:
         """Send one, and say when the next is due."""

@@ -105,11 +105,14 @@ class ReportTests(StreamTestCase):
                 media, control = terms.remote, terms.remote_rtcp
             elif media == terms.remote:
                 control = terms.remote_rtcp
+            else:
+                control = media[0], control[1]  # a NAT has one address
             for _ in range(20):
                 self.tick()
                 number += 1
                 self.come(number, source=media)
-            self.stream.rtcp_received(rtcp.receiver_report(7, b""), control)
+            said = rtcp.receiver_report(7, b"") + rtcp.source_description(7, "x")
+            self.stream.rtcp_received(said, control)
             # Whoever is not heard moves nothing.
             stranger = rtcp.receiver_report(8, b"")
             self.stream.rtcp_received(stranger, ("198.51.100.66", 5000))
