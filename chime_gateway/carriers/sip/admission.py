@@ -235,7 +235,7 @@ class Admission:
         now = self._clock()
         if now - self._told_at >= _SUMMARY_SECONDS:
             self._log.warn(
-                "{count} INVITE were refused with 403, the last one: {why}",
+                "refused with 403: {count} INVITE, the last one: {why}",
                 count=self._untold,
                 why=why,
             )
