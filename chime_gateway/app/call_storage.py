@@ -191,23 +191,26 @@ class Kept:
         if self.captures is not None:
             yield self.captures.worker
 
-    def health(self) -> Mapping[str, Any]:
+    def health(self, *, in_detail: bool) -> Mapping[str, Any]:
+        """
+        @param in_detail: with what the database said: where it is, among others.
+        """
         if self.store is None:
             return {}
         writer = self.store.writer
         fault = writer.fault
         return {
-            "store": f"away: {fault}" if fault else "ok",
+            "store": _away(fault, in_detail=in_detail) if fault else "ok",
             "store_oldest_seconds": round(writer.oldest_seconds, 1),
         }
 
-    def notes(self) -> Mapping[str, Any]:
+    def notes(self, *, in_detail: bool) -> Mapping[str, Any]:
         """What is not all right, and keeps no call away."""
         if self.store is None or not self.store.writer.fault:
             return {}
-        return self.health()
+        return self.health(in_detail=in_detail)
 
-    def fault(self) -> str | None:
+    def fault(self, *, in_detail: bool) -> str | None:
         """
         Why this gateway should get no calls, for what is kept of them.
 
@@ -217,7 +220,13 @@ class Kept:
         """
         if self.store is None or self.store.writer.is_open:
             return None
-        return self.store.writer.fault if self.store.writer.is_foreign else None
+        if not self.store.writer.is_foreign:
+            return None
+        return self.store.writer.fault if in_detail else "the database is another's"
+
+
+def _away(fault: str, *, in_detail: bool) -> str:
+    return f"away: {fault}" if in_detail else "away"
 
 
 def _folder(name: str) -> Path | None:

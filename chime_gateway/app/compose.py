@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -33,7 +33,7 @@ from chime_gateway.http.api.key_file import KeyFile, keys_path
 from chime_gateway.http.api.resource import Api
 from chime_gateway.http.credentials import AdminToken
 from chime_gateway.http.metrics import Metrics
-from chime_gateway.http.site import build_site
+from chime_gateway.http.site import Content, build_site
 from chime_gateway.media.metronome import Metronome
 from chime_gateway.net.batch import BatchReader
 from chime_gateway.net.http_tools import HttpTools
@@ -240,8 +240,8 @@ class Composition:
 
     def site(
         self,
-        health: Callable[[], tuple[int, Mapping[str, Any]]],
-        ready: Callable[[], tuple[int, Mapping[str, Any]]],
+        health: Content,
+        ready: Content,
     ) -> Site:
         """The media streams, the API, and what L{build_site} says."""
         settings = self._settings

@@ -23,6 +23,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import ILogObserver, Logger
 
 from chime_gateway import __version__
+from chime_gateway.agents.chooser.health import REFUSED
 from chime_gateway.app.advice import advice
 from chime_gateway.app.call_storage import Kept
 from chime_gateway.app.compose import Composition, roster_of
@@ -243,21 +244,30 @@ class GatewayService(MultiService):
 
     # -- asked -------------------------------------------------------------------
 
-    def health(self) -> tuple[int, Mapping[str, Any]]:
+    def health(self, *, is_known: bool = False) -> tuple[int, Mapping[str, Any]]:
         return 200, {
             "status": "ok",
             "version": __version__,
             "calls_active": len(self.calls.calls()),
             "uptime_seconds": round(self._reactor.seconds() - self._began, 1),
             "deployments": self.composition.agents.health.states(),
-            **self.kept.health(),
+            **self.kept.health(in_detail=is_known),
         }
 
-    def ready(self) -> tuple[int, Mapping[str, Any]]:
-        why = self.calls.fault() or self.kept.fault()
-        refused = self.composition.agents.health.profile_faults()
+    def ready(self, *, is_known: bool = False) -> tuple[int, Mapping[str, Any]]:
+        """
+        @param is_known: strangers do not read what the service or the database said.
+        """
+        agents = self.composition.agents.health
+        why = (
+            self.calls.refusal()
+            or agents.fault(self.calls.roster.agents, in_detail=is_known)
+            or self.kept.fault(in_detail=is_known)
+        )
+        faults = agents.profile_faults()
+        refused = faults if is_known else dict.fromkeys(faults, REFUSED)
         notes: dict[str, Any] = {"agents": refused} if refused else {}
-        notes |= self.kept.notes()
+        notes |= self.kept.notes(in_detail=is_known)
         if line := open_door(self._settings.sip):
             notes["open"] = line
         if why is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.http import Request as HTTPRequest
@@ -32,19 +32,31 @@ METRICS_SECONDS: Final = 1.0
 _METRICS_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
 
 
+class Content(Protocol):
+    """What a page shows, and with which status."""
+
+    def __call__(self, *, is_known: bool) -> tuple[int, Mapping[str, Any]]: ...
+
+
 class JsonPage(Resource):
     """
+    For everybody; whoever shows the admin token sees more.
+
     @param content: gives the status code and the object to show.
     """
 
     isLeaf = True
 
-    def __init__(self, content: Callable[[], tuple[int, Mapping[str, Any]]]) -> None:
+    def __init__(self, content: Content, token: AdminToken) -> None:
         super().__init__()
         self._content = content
+        self._token = token
 
     def render_GET(self, request: Request) -> bytes:
-        status, content = self._content()
+        shown = self._token.shown(request)
+        if shown is Shown.MALFORMED:
+            return _refused(request, 400, "Authorization has bytes beyond ASCII")
+        status, content = self._content(is_known=shown is Shown.RIGHT)
         request.setResponseCode(status)
         request.setHeader(b"Content-Type", b"application/json")
         request.setHeader(b"Cache-Control", b"no-store")
@@ -132,8 +144,8 @@ class GatewaySite(Site):
 
 def build_site(
     *,
-    health: Callable[[], tuple[int, Mapping[str, Any]]],
-    ready: Callable[[], tuple[int, Mapping[str, Any]]],
+    health: Content,
+    ready: Content,
     metrics: Callable[[], bytes],
     stream: IResource,
     raw_stream: IResource,
@@ -146,8 +158,8 @@ def build_site(
     @param token: opens C{/metrics}, and more than strangers see.
     """
     root = _Folder()
-    root.putChild(b"health", JsonPage(health))
-    root.putChild(b"ready", JsonPage(ready))
+    root.putChild(b"health", JsonPage(health, token))
+    root.putChild(b"ready", JsonPage(ready, token))
     root.putChild(b"metrics", MetricsPage(metrics, token, reactor))
     root.putChild(b"stream", _Stream(stream, raw_stream))
     root.putChild(b"api", api)

@@ -236,10 +236,38 @@ async def rebound_names(scene: Scene, gateway: Gateway) -> None:
         scene.expect(status == (b"101" if is_ours else b"403"), f"{name}: {status!r}")
 
 
+async def odd_bytes(scene: Scene, gateway: Gateway) -> None:
+    """Headers, targets and cursors that are no text: no answer is a bug's."""
+    odd = [bytes((scene.rng.randrange(128, 256),)) for _ in range(20)]
+    odd += [b"%ed%a0%80", b"http://[", b"\xed\xa0\x80", b"*"]
+    places = (
+        b"GET /api/calls HTTP/1.1\r\nAuthorization: Bearer %s\r\n",
+        b"GET /stream HTTP/1.1\r\nAuthorization: Bearer %s\r\n",
+        b"GET /stream?token=%s HTTP/1.1\r\nOrigin: %s\r\n",
+        b"GET /metrics HTTP/1.1\r\nAuthorization: %s\r\n",
+        b"POST /api/calls HTTP/1.1\r\nContent-Type: %s\r\nContent-Length: 0\r\n",
+        b"GET /api/calls?cursor=%s HTTP/1.1\r\n",
+        b"GET %s HTTP/1.1\r\nHost: %s\r\n",
+    )
+    for place in places:
+        for text in odd:
+            head = place.replace(b"%s", text)
+            reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+            writer.write(head + b"Connection: close\r\n\r\n")
+            async with asyncio.timeout(8.0):
+                words = (await reader.read()).split()
+            writer.close()
+            scene.counts["odd requests"] += 1
+            # A line that is none is closed without an answer by Twisted.
+            status = words[1] if len(words) > 1 else b"400"
+            scene.expect(status[:1] in b"24", f"{head!r}: {status!r}")
+
+
 SCENES: dict[str, Play] = {
     "pipelined requests": beside(pipelined_requests),
     "slow connections": beside(slow_connections),
     "refused strangers": beside(refused_strangers),
+    "odd bytes": beside(odd_bytes),
     "rebound names": beside(rebound_names),
     "frames of nothing": beside(frames_of_nothing),
 }

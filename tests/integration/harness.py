@@ -22,6 +22,7 @@ from chime_gateway.sim.realtime.voices import Parrot, Voice
 from tests.support.base import ReactorTestCase
 
 KEY = "azure-key"
+ADMIN_TOKEN = "admin-token-of-the-harness"
 
 
 class Peer(WebSocketClientProtocol):  # type: ignore[misc]
@@ -60,7 +61,10 @@ class GatewayTestCase(ReactorTestCase):
     fragment_bytes: int | None = None
     limits = Limits(agent_connect_seconds=3.0, goodbye_seconds=2.0, drain_seconds=0.5)
     settings = GatewaySettings(
-        listen=("tcp:0:interface=127.0.0.1",), deployments=(), limits=limits
+        listen=("tcp:0:interface=127.0.0.1",),
+        deployments=(),
+        limits=limits,
+        admin_token=ADMIN_TOKEN,
     )
     new_voice: Callable[[], Voice] = staticmethod(Parrot)
 
@@ -130,10 +134,11 @@ class GatewayTestCase(ReactorTestCase):
         self.peers.append(peer)
         return peer
 
-    async def get(self, path: str) -> tuple[int, str]:
+    async def get(self, path: str, token: str = ADMIN_TOKEN) -> tuple[int, str]:
         endpoint = TCP4ClientEndpoint(self.reactor, "127.0.0.1", self.port)
         protocol: Any = await endpoint.connect(Factory.forProtocol(Page))
-        head = f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        shown = f"Authorization: Bearer {token}\r\n" if token else ""
+        head = f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{shown}\r\n"
         protocol.transport.write(head.encode())
         text = (await protocol.done).decode()
         head, _, body = text.partition("\r\n\r\n")

@@ -178,6 +178,11 @@ class RefusingServiceTests(GatewayTestCase):
             self.assertEqual(status, 503)
             self.assertIn("AZURE_OPENAI_API_KEY", body)
             self.assertIn("Access denied", body)
+            # What the service said is not for strangers.
+            status, body = await self.get("/ready", token="")
+            self.assertEqual((status, "is misconfigured" in body), (503, True))
+            for word in ("Access denied", "AZURE_OPENAI_API_KEY", "401"):
+                self.assertNotIn(word, body)
 
         return Deferred.fromCoroutine(scene())
 

@@ -13,7 +13,7 @@ from twisted.internet.protocol import Factory
 from chime_gateway.audio import PCMU
 from chime_gateway.store.database import Database
 from chime_gateway.store.queries import CallQuery
-from tests.integration.harness import Page
+from tests.integration.harness import ADMIN_TOKEN, Page
 from tests.integration.test_kept import KeptTestCase
 from tests.integration.twistd import Twistd
 from tests.support import postgres
@@ -21,10 +21,17 @@ from tests.whole_calls.test_media_stream import SHORT, phrase
 
 
 class FaultTestCase(KeptTestCase):
-    async def get(self, twistd: Twistd, path: str) -> tuple[int, dict[str, Any]]:
+    def setUp(self) -> None:
+        super().setUp()
+        self.env["CHIMEGW_ADMIN_TOKEN"] = ADMIN_TOKEN
+
+    async def get(
+        self, twistd: Twistd, path: str, token: str = ADMIN_TOKEN
+    ) -> tuple[int, dict[str, Any]]:
         endpoint = TCP4ClientEndpoint(self.reactor, "127.0.0.1", twistd.port() or 0)
         protocol: Any = await endpoint.connect(Factory.forProtocol(Page))
-        head = f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        shown = f"Authorization: Bearer {token}\r\n"
+        head = f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{shown}\r\n"
         protocol.transport.write(head.encode())
         text = (await protocol.done).decode()
         head, _, body = text.partition("\r\n\r\n")
@@ -68,6 +75,10 @@ class NewerTests(FaultTestCase):
             status, page = await self.says(twistd, "/ready", "0009")
             self.assertEqual(status, 503)
             self.assertIn("0001", page)
+            status, seen = await self.get(twistd, "/ready", token="wrong")
+            self.assertEqual(status, 503)
+            self.assertEqual(seen["reason"], "the database is another's")
+            self.assertEqual(seen["store"], "away")
             await self.talk(twistd)
             await self.until(lambda: "call.ended" in twistd.text)
             await self.stop(twistd, process)

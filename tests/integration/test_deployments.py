@@ -145,6 +145,8 @@ class RefusedProfileTests(GatewayTestCase):
             status, body = await self.get("/ready")
             self.assertEqual(status, 200)
             self.assertIn("no-such-voice", json.loads(body)["agents"]["bad"])
+            agents = json.loads((await self.get("/ready", token=""))[1])["agents"]
+            self.assertEqual(agents, {"bad": "its settings are refused"})
             states = json.loads((await self.get("/health"))[1])["deployments"]
             self.assertEqual(states, {"sim": "usable"})
 

@@ -78,11 +78,14 @@ def site_of(
     token: str = "",
     connections: Connections | None = None,
 ) -> GatewaySite:
+    def known(is_known: bool) -> dict[str, str]:
+        return {"more": "details"} if is_known else {}
+
     if connections is None:
         connections = Connections(clock, 1000, is_scarce=lambda _: False)
     return build_site(
-        health=lambda: health,
-        ready=lambda: ready,
+        health=lambda *, is_known: (health[0], {**health[1], **known(is_known)}),
+        ready=lambda *, is_known: (ready[0], {**ready[1], **known(is_known)}),
         metrics=metrics,
         stream=Resource(),
         raw_stream=Resource(),

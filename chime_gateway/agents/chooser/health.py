@@ -24,6 +24,10 @@ from chime_gateway.errors import AgentUnavailable, ProfileRefused
 _RESTS: Final = (State.OPEN, State.MISCONFIGURED)
 
 
+#: Of a profile, without what the service said.
+REFUSED: Final = "its settings are refused"
+
+
 class ConnectMeasures(Protocol):
     """Where attempts are counted."""
 
@@ -68,7 +72,7 @@ class Health:
 
     # -- asked -----------------------------------------------------------------
 
-    def fault(self, profiles: Collection[str]) -> str | None:
+    def fault(self, profiles: Collection[str], *, in_detail: bool = True) -> str | None:
         """
         Why no new call could have an agent, or C{None}.
 
@@ -76,14 +80,19 @@ class Health:
         ever find out otherwise, once a balancer sends no calls.
 
         @param profiles: those that calls may ask for.
+        @param in_detail: with what the service said; that is not for strangers.
         """
         now = self._clock.seconds()
         candidates = self._choice.candidates
         if all(c.breaker.state(now) in _RESTS for c in candidates):
-            return "; ".join(_said_of(c, now) for c in candidates) or "no deployment"
+            said = (_said_of(c, now, in_detail=in_detail) for c in candidates)
+            return "; ".join(said) or "no deployment"
         faults = self.profile_faults()
         if profiles and all(name in faults for name in profiles):
-            return "; ".join(f"agents.{name}: {faults[name]}" for name in profiles)
+            return "; ".join(
+                f"agents.{name}: {faults[name] if in_detail else REFUSED}"
+                for name in profiles
+            )
         return None
 
     def profile_faults(self) -> Mapping[str, str]:
@@ -212,9 +221,10 @@ class Health:
         )
 
 
-def _said_of(candidate: Candidate, now: float) -> str:
+def _said_of(candidate: Candidate, now: float, *, in_detail: bool) -> str:
     breaker = candidate.breaker
+    why = f": {breaker.why}" if in_detail else ""
     if breaker.state(now) is State.MISCONFIGURED:
-        return f"{candidate.name}: {breaker.why}"
+        return f"{candidate.name}{why or ' is misconfigured'}"
     rest = breaker.rests_until - now
-    return f"{candidate.name} rests for {rest:.1f} s more: {breaker.why}"
+    return f"{candidate.name} rests for {rest:.1f} s more{why}"

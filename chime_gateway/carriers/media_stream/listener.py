@@ -174,6 +174,9 @@ class StreamResource(Resource):
             request.uri.decode("latin-1"),
             _address_of(request),
         )
+        if not upgrade.headers.get("authorization", "").isascii():
+            request.setResponseCode(400)
+            return b"Authorization has bytes beyond ASCII\n"
         verdict = listener.auth.check_upgrade(upgrade)
         is_missing = verdict is Verdict.MISSING and listener.needs_credentials_early
         if verdict is Verdict.DENIED or is_missing:

@@ -18,7 +18,7 @@ from chime_gateway.http.api.schema import CALL_ID, DONE, PROBLEM, Schema
 Answer: TypeAlias = Mapping[str, Any] | None
 
 #: Problems of requests that read, and of those that act on a call.
-READING: Final = (401, 403, 404, 422, 503)
+READING: Final = (400, 401, 403, 404, 422, 503)
 ACTING: Final = (400, 401, 403, 404, 409, 413, 415, 422)
 
 _PROBLEMS: Final[Mapping[int, str]] = {

@@ -41,9 +41,21 @@ class Problem(Exception):
         self.headers = headers
 
 
+def header(request: Request, name: str) -> str:
+    """
+    What is in a header that is to be understood; empty: nothing.
+
+    @raise Problem: it has bytes beyond ASCII, which none of ours has.
+    """
+    value = request.getHeader(name.encode()) or b""
+    if not value.isascii():
+        raise Problem(400, f"{name} has bytes beyond ASCII")
+    return value.decode("ascii")
+
+
 def read_body(request: Request, schema: Mapping[str, Any]) -> dict[str, Any]:
     """@raise Problem: it is not JSON, or does not fit C{schema}."""
-    kind = (request.getHeader("content-type") or "").partition(";")[0].strip()
+    kind = header(request, "content-type").partition(";")[0].strip()
     if kind.lower() != "application/json":
         raise Problem(415, "send application/json")
     assert request.content is not None
@@ -52,6 +64,8 @@ def read_body(request: Request, schema: Mapping[str, Any]) -> dict[str, Any]:
         raise Problem(413, f"at most {_MAX_BODY_BYTES} bytes")
     try:
         body = json.loads(content)
+        # Half of a surrogate pair is no text: it can be neither kept nor sent.
+        json.dumps(body, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as exc:
         raise Problem(400, f"not JSON: {exc}") from exc
     check(body, schema, "the request")

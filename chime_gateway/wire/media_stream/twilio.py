@@ -28,6 +28,9 @@ from chime_gateway.wire.media_stream.dialect import (
 )
 from chime_gateway.wire.number import decimal
 
+#: Carriers' names of streams and calls have some tens.
+MAX_ID_CHARS: Final = 256
+
 #: customParameters end up in records and logs, so their size is bounded.
 MAX_PARAMETERS: Final = 64
 MAX_PARAMETER_CHARS: Final = 4096
@@ -181,6 +184,9 @@ class Stream:
         stream_id = start.streamSid or message.streamSid or ""
         if not isinstance(stream_id, str):
             raise RemoteProtocolError("streamSid is not text")
+        if max(len(stream_id), len(start.callSid or "")) > MAX_ID_CHARS:
+            # The one is said again with every frame, the other kept with the call.
+            raise RemoteProtocolError(f"an id of more than {MAX_ID_CHARS} characters")
         codec = _codec(start.mediaFormat or _MediaFormat())
         parameters = _parameters(start.customParameters)
         self._started = True

@@ -9,14 +9,20 @@ from typing import Any
 import txaio
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.test.requesthelper import DummyRequest
 
 from chime_gateway.carriers.media_stream.credentials import StreamAuth
-from chime_gateway.carriers.media_stream.listener import StreamFactory, StreamListener
+from chime_gateway.carriers.media_stream.listener import (
+    StreamFactory,
+    StreamListener,
+    StreamResource,
+)
 from chime_gateway.net.strangers.connections import Connections
 from chime_gateway.wire.media_stream.twilio import TwilioStream
 from chime_gateway.wire.websocket_frame import encode_frame
@@ -115,6 +121,18 @@ class TrafficTests(SynchronousTestCase):
             self.socket.dataReceived(frame * 50)
             self.clock.advance(0.1)
         self.assertTrue(self.transport.disconnecting)
+        self.close()
+
+    def test_credentials_beyond_ascii_are_malformed(self) -> None:
+        self.open()
+        for value in (b"\xff", b"Bearer \xff\xfe"):
+            door = StreamResource(self.socket._listener, self.clock)
+            request: Any = DummyRequest([b"stream"])
+            request.uri = b"/stream"
+            request.getHost = lambda: IPv4Address("TCP", "127.0.0.1", 80)
+            request.requestHeaders.setRawHeaders(b"Authorization", [value])
+            door.render(request)
+            self.assertEqual(request.responseCode, 400)
         self.close()
 
     @settings(max_examples=10, deadline=None)

@@ -19,7 +19,11 @@ from chime_gateway.wire.media_stream.dialect import (
     Stopped,
     Transferred,
 )
-from chime_gateway.wire.media_stream.twilio import MAX_PARAMETERS, TwilioStream
+from chime_gateway.wire.media_stream.twilio import (
+    MAX_ID_CHARS,
+    MAX_PARAMETERS,
+    TwilioStream,
+)
 
 #: As Twilio sends them: every number is a string.
 START: dict[str, Any] = {
@@ -227,6 +231,25 @@ class TwilioStreamTests(SynchronousTestCase):
         }.items():
             with self.subTest(name), self.assertRaises(RemoteProtocolError):
                 TwilioStream().receive(message, False)
+
+    @given(
+        st.sampled_from((0, 1, MAX_ID_CHARS, MAX_ID_CHARS + 1, 200_000)),
+        st.sampled_from((0, 1, MAX_ID_CHARS, MAX_ID_CHARS + 1, 200_000)),
+        st.booleans(),
+    )
+    def test_ids_are_as_long_as_ids_are(
+        self, stream: int, call: int, is_outside: bool
+    ) -> None:
+        start = {"callSid": "C" * call, "streamSid": "" if is_outside else "S" * stream}
+        message = {"event": "start", "streamSid": "S" * stream, "start": start}
+        dialect = TwilioStream()
+        if max(stream, call) > MAX_ID_CHARS:
+            self.assertRaises(
+                RemoteProtocolError, dialect.receive, text(message), False
+            )
+            return
+        dialect.receive(text(message), False)
+        self.assertLess(len(dialect.audio(AUDIO)[0]), 300 + MAX_ID_CHARS)
 
     def test_a_second_start_and_binary_are_refused(self) -> None:
         stream = started()

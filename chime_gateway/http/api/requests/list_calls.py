@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -13,12 +13,15 @@ from chime_gateway.http.api.asked import ApiContext, Asked
 from chime_gateway.http.api.entry import READING, Answer, Entry, Reply
 from chime_gateway.http.api.live_call import live_call
 from chime_gateway.http.api.problem import Problem
-from chime_gateway.http.api.schema import CALL, Schema, text_schema
+from chime_gateway.http.api.schema import CALL, CALL_ID, Schema, text_schema
 from chime_gateway.store.queries import CallQuery
 from chime_gateway.store.rows import CallRow, columns
 from chime_gateway.store.tables import LIVE, OVER
 
 _DEFAULT_LIMIT: Final = 50
+
+#: In Unix seconds, for whoever compares them.
+_END_OF_TIME: Final = 1e15
 
 _PAGE: Final = Schema(
     "CallPage",
@@ -102,9 +105,14 @@ def _cursor(row: CallRow) -> str:
 def _read_cursor(cursor: str) -> tuple[float, str]:
     try:
         at, call_id = json.loads(base64.urlsafe_b64decode(cursor))
-        return float(at), str(call_id)
-    except (ValueError, TypeError, binascii.Error) as exc:
+    except (ValueError, TypeError, RecursionError) as exc:
         raise Problem(404, "that is no cursor of this API") from exc
+    # Whatever was made to look like one does not reach the database: no half of a
+    # surrogate pair, and no number that is none.
+    is_time = type(at) in (int, float) and abs(at) < _END_OF_TIME
+    if not is_time or type(call_id) is not str or not re.fullmatch(CALL_ID, call_id):
+        raise Problem(400, "there is something else in this cursor than a call")
+    return float(at), call_id
 
 
 LIST_CALLS: Final = Entry(

@@ -6,7 +6,7 @@ from typing import Final
 
 from chime_gateway.http.api.asked import Asked
 from chime_gateway.http.api.entry import Answer, Entry, Reply
-from chime_gateway.http.api.problem import Problem
+from chime_gateway.http.api.problem import Problem, header
 from chime_gateway.http.api.schema import CALL_ID
 
 
@@ -17,7 +17,7 @@ async def _listen(asked: Asked) -> Answer:
         raise Problem(429, "too many listen already")
     after = given.get("after")
     # It is younger: a browser that comes back asks for the same address again.
-    if last := request.getHeader("last-event-id"):
+    if last := header(request, "last-event-id"):
         is_id = last.isascii() and last.isdecimal() and len(last) < 20
         after = int(last) if is_id else 0
     events.listen(request, given.get("call_id", ""), after)
@@ -43,5 +43,5 @@ LISTEN: Final = Entry(
         kind="text/event-stream",
         schema={"type": "string"},
     ),
-    problems=(401, 403, 422, 429),
+    problems=(400, 401, 403, 422, 429),
 )

@@ -9,7 +9,7 @@ from chime_gateway.errors import CallInDoubt, CallRefused, NoWayOut, UnknownAgen
 from chime_gateway.http.api.asked import Asked
 from chime_gateway.http.api.entry import ACTING, Answer, Entry, Reply
 from chime_gateway.http.api.idempotency import fingerprint
-from chime_gateway.http.api.problem import Problem
+from chime_gateway.http.api.problem import Problem, header
 from chime_gateway.http.api.schema import Schema, text_schema
 from chime_gateway.settings.telephone import E164
 from chime_gateway.settings.tools import object_schema
@@ -59,7 +59,7 @@ _ORIGINATED: Final = Schema(
 
 async def _originate(asked: Asked) -> Answer:
     context, body = asked.context, asked.body
-    key = asked.request.getHeader("idempotency-key") or ""
+    key = header(asked.request, "idempotency-key")
     if key and not re.fullmatch(_KEY, key):
         raise Problem(422, "Idempotency-Key: letters, digits, _ and - only")
     via, parameters = body.get("via", ""), body.get("parameters", {})
