@@ -211,9 +211,14 @@ class SipCarrier:
     # -- asked -----------------------------------------------------------------
 
     def dropped(self) -> Counter[str]:
-        """Messages not looked at, by reason."""
+        """Messages not looked at, or forgotten early, by reason."""
         strangers = self.admission.strangers
         refused = {f"stranger_{why}": count for why, count in strangers.items()}
+        places = self.transactions.places
+        refused |= {
+            "transactions_full": places.refused,
+            "transactions_evicted": places.evicted,
+        }
         return self.access.dropped + Counter(refused)
 
     def counts(self) -> Mapping[str, int]:
@@ -294,6 +299,7 @@ class SipCarrier:
         finally:
             if leg is not None:
                 leg.failed()
+        incoming.settled()
 
     def _leg(self, request: Request) -> Leg | None:
         """Whose dialog a request belongs to."""

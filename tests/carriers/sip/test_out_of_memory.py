@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from chime_gateway.carriers.sip.transport.transactions import Runner
+from chime_gateway.carriers.sip.transport.runner import Runner
 from chime_gateway.net.timer import Timer
 from chime_gateway.outcomes import Ending, Outcome
 from chime_gateway.settings.values import SipTrunk

@@ -14,7 +14,8 @@ from chime_gateway.carriers.sip.context import ALLOW, SDP_TYPE, SUPPORTED, SipCo
 from chime_gateway.carriers.sip.dialog import LiveDialog
 from chime_gateway.carriers.sip.outbound.target import Target
 from chime_gateway.carriers.sip.transport.connections import Flow
-from chime_gateway.carriers.sip.transport.transactions import InviteParts, Runner
+from chime_gateway.carriers.sip.transport.runner import Runner
+from chime_gateway.carriers.sip.transport.transactions import InviteParts
 from chime_gateway.settings.values import SipTrunk
 from chime_gateway.wire.sip.dialog import Dialog, dialog_of_response
 from chime_gateway.wire.sip.digest import Exchange

@@ -8,14 +8,20 @@ transport.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias, TypeVarTuple
+from typing import Final, TypeAlias
 
 from attrs import frozen
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
 
 from chime_gateway.carriers.sip.transport.connections import Flow
-from chime_gateway.net.timer import Timer
+from chime_gateway.carriers.sip.transport.places import (
+    IN_ALL,
+    OF_ONE_SOURCE,
+    Bound,
+    Key,
+    Places,
+)
+from chime_gateway.carriers.sip.transport.runner import Runner
 from chime_gateway.wire.sip.client_transactions import InviteClient, NonInviteClient
 from chime_gateway.wire.sip.format import format_response
 from chime_gateway.wire.sip.message import (
@@ -28,115 +34,31 @@ from chime_gateway.wire.sip.message import (
     parameter,
 )
 from chime_gateway.wire.sip.transactions import (
-    Cancel,
     ClientTransaction,
-    Deliver,
     InviteServer,
     NonInviteServer,
-    Output,
-    Outputs,
-    Send,
     ServerTransaction,
-    StartTimer,
     State,
-    StopTimer,
-    Terminated,
-    TimedOut,
     Timers,
     cancelled_key,
     client_key,
     server_key,
 )
 
-_Arguments = TypeVarTuple("_Arguments")
-Key: TypeAlias = tuple[str, ...]
 Reply: TypeAlias = Callable[[bytes, Flow, int], None]
+
+
+#: They have their answer, and only take in what comes again.  A 2xx to INVITE is one
+#: once it has been acknowledged.
+_FINISHED: Final = (State.COMPLETED, State.CONFIRMED, State.TERMINATED)
 
 
 def _ignore() -> None:
     """There is nobody to tell."""
 
 
-class Runner:
-    """
-    One machine with its timers.  What it tells may fail and is logged then: a
-    transaction ends by its timers, whatever becomes of the call.
-    """
-
-    _log = Logger()
-
-    def __init__(
-        self,
-        clock: IReactorTime,
-        machine: ServerTransaction | ClientTransaction,
-        send: Callable[[bytes], None],
-        deliver: Callable[[Response], None],
-        timed_out: Callable[[], None],
-        terminated: Callable[[], None],
-        send_cancel: Callable[[], None] = _ignore,
-    ) -> None:
-        self.machine = machine
-        self._clock = clock
-        self._send = send
-        self._deliver = deliver
-        self._timed_out = timed_out
-        self._terminated = terminated
-        self._send_cancel = send_cancel
-        self._timers: dict[str, Timer] = {}
-
-    def perform(
-        self, step: Callable[[*_Arguments], Outputs], *arguments: *_Arguments
-    ) -> None:
-        """
-        Have the machine take a step, and do what it says.
-
-        A transaction that cannot go on, out of memory, is over: half a step may
-        have left it without a timer.
-        """
-        try:
-            for output in step(*arguments):
-                self._do(output)
-        except Exception:
-            self.stop()
-            self._terminated()
-            raise
-
-    def _do(self, output: Output) -> None:
-        if isinstance(output, Send):
-            self._send(output.data)
-        elif isinstance(output, StartTimer):
-            timer = self._timers.setdefault(output.name, Timer(self._clock))
-            timer.start(output.seconds, self._fired, output.name)
-        elif isinstance(output, StopTimer):
-            if output.name in self._timers:
-                self._timers[output.name].stop()
-        elif isinstance(output, Deliver):
-            assert isinstance(output.message, Response)
-            with self._log.failuresHandled("a response was not dealt with"):
-                self._deliver(output.message)
-        elif isinstance(output, Cancel):
-            self._send_cancel()
-        elif isinstance(output, TimedOut):
-            with self._log.failuresHandled("a time-out was not dealt with"):
-                self._timed_out()
-        elif isinstance(output, Terminated):
-            self.stop()
-            self._terminated()
-
-    def transport_failed(self) -> None:
-        self.perform(self.machine.transport_failed)
-
-    def cancel(self) -> None:
-        """An INVITE of ours is not wanted any more."""
-        assert isinstance(self.machine, InviteClient)
-        self.perform(self.machine.cancel)
-
-    def stop(self) -> None:
-        for timer in self._timers.values():
-            timer.stop()
-
-    def _fired(self, name: str) -> None:
-        self.perform(self.machine.timer_fired, name)
+def _ignore_octets(octets: int) -> None:
+    """It holds no place."""
 
 
 @frozen
@@ -154,7 +76,7 @@ class Incoming:
     """
     A request that wants an answer.
 
-    @ivar request: until its answer has been L{acknowledged}.
+    @ivar request: until its answer has been L{acknowledged}, or is L{settled}.
     @ivar cancelled: called when the other side takes an INVITE back.  It lives
         as long as the transaction, so L{forget} it with the call.
     """
@@ -166,7 +88,9 @@ class Incoming:
         self.cancelled: Callable[[], None] = _ignore
         self.flow = flow
         self._machine = machine
+        self._is_settled = False
         self._runner: Runner
+        self._finished: Callable[[int], None] = _ignore_octets
 
     def respond(
         self,
@@ -179,6 +103,8 @@ class Incoming:
     ) -> None:
         """Once final, answers that follow are not sent; but a 2xx to INVITE may be
         said again."""
+        if self._machine.state in _FINISHED:
+            return
         data = format_response(
             self.request.headers,
             status,
@@ -188,6 +114,10 @@ class Incoming:
             body=body,
         )
         self._runner.perform(self._machine.respond, status, data)
+        if self._machine.state in _FINISHED:
+            self._finished(len(data))
+            if self._is_settled:
+                del self.request
 
     @property
     def is_accepted(self) -> bool:
@@ -206,18 +136,33 @@ class Incoming:
         """
         self.forget()
         del self.request
+        self._finished(0)
+
+    def settled(self) -> None:
+        """Whoever it is for has seen it; once it has its answer, it is let go."""
+        self._is_settled = True
+        if self._machine.state in _FINISHED:
+            del self.request
 
 
 class Transactions:
     """
     @param reply: sends a response: bytes, flow, port of the Via.
+    @param bounds: of server transactions: of one source, and in all.
     """
 
-    def __init__(self, clock: IReactorTime, timers: Timers, reply: Reply) -> None:
+    def __init__(
+        self,
+        clock: IReactorTime,
+        timers: Timers,
+        reply: Reply,
+        bounds: tuple[Bound, Bound] = (OF_ONE_SOURCE, IN_ALL),
+    ) -> None:
         self.timers = timers
         self._clock = clock
         self._reply = reply
         self._servers: dict[Key, tuple[Incoming, Runner]] = {}
+        self.places = Places(self._evict, *bounds)
         self._merged: dict[Key, Key] = {}
         self._clients: dict[Key, Runner] = {}
 
@@ -231,7 +176,8 @@ class Transactions:
         """
         A request came.
 
-        @return: C{None}: it belongs to a transaction, which saw to it.
+        @return: C{None}: it belongs to a transaction, which saw to it, or there is no
+            room for one.
         """
         key = server_key(request)
         known = self._servers.get(key)
@@ -239,7 +185,15 @@ class Transactions:
             incoming, runner = known
             runner.perform(incoming._machine.request_received, request)
             return None
-        return self._new(request, flow, key)
+        if not self.places.take(key, flow.source.host):
+            self._refuse(request, flow)
+            return None
+        try:
+            return self._new(request, flow, key)
+        except Exception:
+            # Out of memory it has not begun.
+            self.places.left(key)
+            raise
 
     def absorbs_ack(self, request: Request) -> bool:
         """Whether an ACK belongs to a refusal."""
@@ -263,10 +217,13 @@ class Transactions:
         known = self._servers.get(cancelled_key(request))
         return None if known is None else known[0]
 
-    def _new(self, request: Request, flow: Flow, key: Key) -> Incoming:
-        make = InviteServer if request.method == "INVITE" else NonInviteServer
-        machine: ServerTransaction = make(self.timers, flow.is_reliable)
-        incoming = Incoming(request, flow, machine)
+    def _refuse(self, request: Request, flow: Flow) -> None:
+        """Without a transaction, so the same tag each time (section 8.2.7)."""
+        extra = (("Retry-After", "1"),)
+        answer = format_response(request.headers, 503, to_tag="full", extra=extra)
+        self._way_back(request, flow)(answer)
+
+    def _way_back(self, request: Request, flow: Flow) -> Callable[[bytes], None]:
         via = request.via
         default = DEFAULT_TLS_PORT if flow.transport == "tls" else DEFAULT_PORT
         via_port = via.port or default
@@ -279,12 +236,25 @@ class Transactions:
         def send(data: bytes) -> None:
             self._reply(data, way, via_port)
 
+        return send
+
+    def _new(self, request: Request, flow: Flow, key: Key) -> Incoming:
+        make = InviteServer if request.method == "INVITE" else NonInviteServer
+        machine: ServerTransaction = make(self.timers, flow.is_reliable)
+        incoming = Incoming(request, flow, machine)
+        send = self._way_back(request, flow)
         merge_key = _merge_key(request)
 
         def forget() -> None:
             self._servers.pop(key, None)
-            self._merged.pop(merge_key, None)
+            self.places.left(key)
+            if self._merged.get(merge_key) == key:
+                del self._merged[merge_key]
 
+        def finished(octets: int) -> None:
+            self.places.finish(key, octets)
+
+        incoming._finished = finished
         incoming._runner = Runner(
             self._clock, machine, send, _not_delivered, _ignore, forget
         )
@@ -293,6 +263,10 @@ class Transactions:
         self._servers[key] = (incoming, incoming._runner)
         self._merged.setdefault(merge_key, key)
         return incoming
+
+    def _evict(self, key: Key) -> None:
+        """The oldest of those that have their answer makes room."""
+        self._servers[key][1].end()
 
     # -- client ------------------------------------------------------------------
 
@@ -366,6 +340,7 @@ class Transactions:
         for runner in self._clients.values():
             runner.stop()
         self._servers.clear()
+        self.places.clear()
         self._merged.clear()
         self._clients.clear()
 

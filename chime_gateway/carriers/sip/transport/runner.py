@@ -1,0 +1,121 @@
+"""
+One transaction's machine with a clock: its timers, and whom it tells what.
+
+Which message belongs to it is not known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVarTuple
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from chime_gateway.net.timer import Timer
+from chime_gateway.wire.sip.client_transactions import InviteClient
+from chime_gateway.wire.sip.message import Response
+from chime_gateway.wire.sip.transactions import (
+    Cancel,
+    ClientTransaction,
+    Deliver,
+    Output,
+    Outputs,
+    Send,
+    ServerTransaction,
+    StartTimer,
+    StopTimer,
+    Terminated,
+    TimedOut,
+)
+
+_Arguments = TypeVarTuple("_Arguments")
+
+
+def _ignore() -> None:
+    """There is nobody to tell."""
+
+
+class Runner:
+    """
+    One machine with its timers.  What it tells may fail and is logged then: a
+    transaction ends by its timers, whatever becomes of the call.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        machine: ServerTransaction | ClientTransaction,
+        send: Callable[[bytes], None],
+        deliver: Callable[[Response], None],
+        timed_out: Callable[[], None],
+        terminated: Callable[[], None],
+        send_cancel: Callable[[], None] = _ignore,
+    ) -> None:
+        self.machine = machine
+        self._clock = clock
+        self._send = send
+        self._deliver = deliver
+        self._timed_out = timed_out
+        self._terminated = terminated
+        self._send_cancel = send_cancel
+        self._timers: dict[str, Timer] = {}
+
+    def perform(
+        self, step: Callable[[*_Arguments], Outputs], *arguments: *_Arguments
+    ) -> None:
+        """
+        Have the machine take a step, and do what it says.
+
+        A transaction that cannot go on, out of memory, is over: half a step may
+        have left it without a timer.
+        """
+        try:
+            for output in step(*arguments):
+                self._do(output)
+        except Exception:
+            self.end()
+            raise
+
+    def _do(self, output: Output) -> None:
+        if isinstance(output, Send):
+            self._send(output.data)
+        elif isinstance(output, StartTimer):
+            timer = self._timers.setdefault(output.name, Timer(self._clock))
+            timer.start(output.seconds, self._fired, output.name)
+        elif isinstance(output, StopTimer):
+            if output.name in self._timers:
+                self._timers[output.name].stop()
+        elif isinstance(output, Deliver):
+            assert isinstance(output.message, Response)
+            with self._log.failuresHandled("a response was not dealt with"):
+                self._deliver(output.message)
+        elif isinstance(output, Cancel):
+            self._send_cancel()
+        elif isinstance(output, TimedOut):
+            with self._log.failuresHandled("a time-out was not dealt with"):
+                self._timed_out()
+        elif isinstance(output, Terminated):
+            self.end()
+
+    def transport_failed(self) -> None:
+        self.perform(self.machine.transport_failed)
+
+    def cancel(self) -> None:
+        """An INVITE of ours is not wanted any more."""
+        assert isinstance(self.machine, InviteClient)
+        self.perform(self.machine.cancel)
+
+    def end(self) -> None:
+        """As if it had come to its end."""
+        self.stop()
+        self._terminated()
+
+    def stop(self) -> None:
+        for timer in self._timers.values():
+            timer.stop()
+
+    def _fired(self, name: str) -> None:
+        self.perform(self.machine.timer_fired, name)
