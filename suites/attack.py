@@ -19,7 +19,7 @@ import sys
 
 import uvloop
 
-from suites.attacks import fraud, sip, web
+from suites.attacks import fraud, services, sip, web
 from suites.faults.playing import Play, play_all
 
 #: Scenes side by side: more would measure the machine.
@@ -28,7 +28,12 @@ AT_ONCE = 2
 SCENE_SECONDS = 120.0
 
 #: Each room of L{suites.attacks} has its own.
-SCENES: dict[str, Play] = {**web.SCENES, **sip.SCENES, **fraud.SCENES}
+SCENES: dict[str, Play] = {
+    **services.SCENES,
+    **web.SCENES,
+    **sip.SCENES,
+    **fraud.SCENES,
+}
 
 
 async def attack(names: list[str], seed: int, is_short: bool) -> bool:

@@ -24,10 +24,26 @@ def beside(attack: Attack, settings: str = "", sip: str = "", **env: Any) -> Pla
     @param env: more of the gateway's environment.
     """
 
+    def settings_of(echoes: Any) -> str:
+        return sip + deployment("only", echoes.url, 1) + settings
+
+    return beside_service(attack, Echoes, settings_of, **env)
+
+
+def beside_service(
+    attack: Attack,
+    service: Callable[[], Any],
+    settings_of: Callable[[Any], str],
+    **env: Any,
+) -> Play:
+    """
+    @param service: makes the service.
+    @param settings_of: what goes into the TOML file, with this service.
+    """
+
     async def scene_of(scene: Scene) -> None:
-        echoes = await scene.run(Echoes())
-        only = deployment("only", echoes.url, 1)
-        gateway = await scene.start(Gateway("attack", sip + only + settings, **env))
+        served = settings_of(await scene.run(service()))
+        gateway = await scene.start(Gateway("attack", served, **env))
         lines = await scene.answered(await scene.call(gateway, CALLS), "calls before")
         await asyncio.sleep(1.0)
         for line in lines:
