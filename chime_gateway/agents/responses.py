@@ -265,16 +265,18 @@ class Responses:
                     self._cancel(response_id, response)
         return wanted
 
-    def _try_again(self, wanted: Wanted, retry_seconds: float | None) -> None:
-        """It came to nothing; once more, and then it is given up."""
+    def _try_again(
+        self, wanted: Wanted, retry_seconds: float | None, is_silence: bool = False
+    ) -> None:
+        """It came to nothing; once more, and then it is given up, or is silence."""
         if wanted.is_moot:
             return
-        if wanted.is_again:
+        if wanted.is_again and not is_silence:
             self._events.oddity_seen(f"unspoken.{wanted.sort.name.lower()}")
             return
         pause = PAUSE_SECONDS if retry_seconds is None else retry_seconds
         at = self._clock.seconds() + min(pause, LONGEST_PAUSE_SECONDS)
-        wanted.is_again = True
+        wanted.is_again, wanted.was_silence = True, is_silence
         self._events.oddity_seen(f"asked_again.{wanted.sort.name.lower()}")
         self._queue.put_back(wanted, at)
 
@@ -291,7 +293,7 @@ class Responses:
             # It knows all that the agent was given.
             response.knows_until = self._queue.count
         if wanted is None or wanted.sort is Sort.ANSWER:
-            self._queue.drop_answer(response.knows_until)
+            self._queue.drop_answer(response.knows_until, wanted)
         self._vad_by, self._is_vad_second = 0.0, False
         if wanted is not None and wanted.is_last:
             self._events.last_words_start(event.response_id)
@@ -362,10 +364,7 @@ class Responses:
             self._commands.answer(Kind.CANCEL, event.response_id)
         status = event.status
         if response is not None:
-            if response.is_cancelled:
-                status = "cancelled"  # in time or not: nobody hears the rest
-            elif status == "completed" and response.is_empty:
-                status = "silent" if response.is_silence_chosen else "empty"
+            status = response.became(event.status)
             if status != "silent":
                 self._judge(response, event)
         tokens = asdict(event.usage)
@@ -382,7 +381,8 @@ class Responses:
             return  # it was said, or is going on
         elif wanted is not None or not self._is_parting:
             wanted = wanted or self._queue.new(Sort.ANSWER, PLAIN_RESPONSE)
-            self._try_again(wanted, event.retry_seconds)
+            is_silence = response.is_silence(event.status)
+            self._try_again(wanted, event.retry_seconds, is_silence)
 
     def _was_stopped(self, response: Response) -> None:
         """Nothing of it was heard, whatever the agent thinks that it has said."""

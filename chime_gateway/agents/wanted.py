@@ -41,6 +41,7 @@ class Wanted:
 
     @ivar number: in the order in which things were wanted.
     @ivar is_again: it came to nothing once.
+    @ivar was_silence: that was an answer that was whole and had nothing in it.
     @ivar times_second: how often another response was first.
     @ivar not_before: when it may be asked for; seconds, monotonic.
     @ivar is_dropped: it was asked for, and is not wanted any more.
@@ -50,6 +51,7 @@ class Wanted:
     sort: Sort
     command: Command = field(repr=False)
     is_again: bool = False
+    was_silence: bool = False
     times_second: int = 0
     not_before: float = 0.0
     is_dropped: bool = False
@@ -72,6 +74,11 @@ class Wanted:
     def is_moot(self) -> bool:
         """If it comes to nothing, nothing is lost."""
         return self.is_dropped or self.sort is Sort.ASIDE
+
+    def stand_for(self, other: Wanted) -> None:
+        """One answer for both: what came to nothing for one only did so for none."""
+        self.is_again &= other.is_again
+        self.was_silence &= other.was_silence
 
 
 @define(eq=False)
@@ -103,16 +110,32 @@ class Response:
         """It answers to this, too."""
         return wanted.sort is Sort.ANSWER and wanted.number <= self.knows_until
 
-    @property
-    def is_empty(self) -> bool:
-        return not (self.has_begun or self.has_called or self.is_unheard)
+    def became(self, status: str) -> str:
+        """
+        @param status: as the service tells it.
+        @return: also C{empty}: whole, with nothing to hear; and C{silent}: the answer
+            was silence before, and is again.
+        """
+        if self.is_cancelled:
+            return "cancelled"  # in time or not: nobody hears the rest
+        if (
+            status != "completed"
+            or self.has_begun
+            or self.has_called
+            or self.is_unheard
+        ):
+            return status
+        was_silence = self.wanted is not None and self.wanted.was_silence
+        return "silent" if was_silence and not self.has_text else "empty"
 
-    @property
-    def is_silence_chosen(self) -> bool:
-        """If it is empty: an answer for which nobody will ask again."""
-        wanted = self.wanted
-        is_again = wanted is not None and wanted.sort is Sort.ANSWER and wanted.is_again
-        return is_again and not self.has_text
+    def is_silence(self, status: str) -> bool:
+        """
+        An answer with nothing in it, for the first time.
+
+        @param status: as the service tells it.
+        """
+        is_answer = self.wanted is None or self.wanted.sort is Sort.ANSWER
+        return is_answer and not self.has_text and self.became(status) == "empty"
 
 
 #: A response may come late that we asked for, or wait behind others to be heard.
@@ -241,8 +264,14 @@ class WantedQueue:
                 for other in self._wanted
             )
             self._wanted.insert(index, wanted)
-        elif not any(other.sort is Sort.ANSWER for other in self._wanted):
+        elif (other := self._answer()) is not None:
+            other.stand_for(wanted)
+        else:
             self._wanted.append(wanted)
+
+    def _answer(self) -> Wanted | None:
+        answers = (wanted for wanted in self._wanted if wanted.sort is Sort.ANSWER)
+        return next(answers, None)
 
     def take_due(self, now: float) -> Wanted | None:
         """The first one that may be asked for now."""
@@ -267,18 +296,19 @@ class WantedQueue:
             if not wanted.is_again:
                 wanted.not_before = 0.0
 
-    def drop_answer(self, until: int | None = None) -> None:
+    def drop_answer(self, until: int | None = None, by: Wanted | None = None) -> None:
         """
         Somebody else gives it.
 
         @param until: only one that was wanted by then, as L{count} was.
+        @param by: what the answer that is given was asked for as.
         """
-        self._wanted = [
-            wanted
-            for wanted in self._wanted
-            if wanted.sort is not Sort.ANSWER
-            or (until is not None and wanted.number > until)
-        ]
+        answer = self._answer()
+        if answer is None or (until is not None and answer.number > until):
+            return
+        self._wanted.remove(answer)
+        if by is not None:
+            by.stand_for(answer)
 
     def clear(self) -> None:
         self._wanted.clear()

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import product
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.agents.wanted import AskedFor, Sort, Wanted, WantedQueue
@@ -53,6 +55,27 @@ class WantedQueueTests(SynchronousTestCase):
         self.assertEqual(len(self.queue), 1)
         self.queue.drop_answer(self.queue.count)
         self.assertEqual(len(self.queue), 0)
+
+    def test_one_answer_for_two_came_to_nothing_if_both_did(self) -> None:
+        for first, second in product((False, True), repeat=2):
+            for merge in ("put back", "given"):
+                with self.subTest(merge, first=first, second=second):
+                    self.setUp()
+                    wanted, other = (self.queue.new(Sort.ANSWER, {}) for _ in range(2))
+                    wanted.is_again = wanted.was_silence = first
+                    other.is_again = other.was_silence = second
+                    self.queue.put_back(wanted)
+                    if merge == "put back":
+                        self.queue.put_back(other)
+                        left = self.queue.take_due(0.0)
+                        self.assertIs(left, wanted)
+                    else:
+                        self.queue.drop_answer(by=other)
+                        left = other
+                    assert left is not None
+                    self.assertEqual(left.is_again, first and second)
+                    self.assertEqual(left.was_silence, first and second)
+                    self.assertEqual(len(self.queue), 0)
 
 
 class AskedForTests(SynchronousTestCase):

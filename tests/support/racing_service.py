@@ -50,6 +50,7 @@ class Made:
     @ivar knows: what was in the conversation when it began.
     @ivar is_asked_for: it is none of the VAD's.
     @ivar was_overtaken: whoever asked for it did not know of one that had begun.
+    @ivar is_empty: it is an answer with nothing in it.
     """
 
     id: str
@@ -57,6 +58,7 @@ class Made:
     knows: frozenset[str]
     is_asked_for: bool
     was_overtaken: bool
+    is_empty: bool = False
     timers: list[Any] = Factory(list)
 
 
@@ -194,11 +196,14 @@ class RacingService:
         outcome = self._next("outcomes", "spoken")
         if outcome == "calls" and made.said:
             outcome = "spoken"  # a model that is told what to say calls nothing
+        made.is_empty = outcome == "empty" and not made.said
         if outcome in ("spoken", "cut short"):
             for number in range(4):
                 made.timers.append(
                     self._clock.callLater(0.2 + 0.1 * number, self._speak, made)
                 )
+        if outcome == "written":
+            made.timers.append(self._clock.callLater(0.2, self._write, made))
         if outcome == "calls":
             made.timers.append(self._clock.callLater(0.2, self._call, made))
         status = {"cut short": "incomplete", "fails": "failed"}.get(
@@ -213,6 +218,16 @@ class RacingService:
             item_id=f"item of {made.id}",
             content_index=0,
             delta=base64.b64encode(b"audio").decode(),
+        )
+
+    def _write(self, made: Made) -> None:
+        self.emit(
+            "response.output_text.done",
+            response_id=made.id,
+            item_id=f"item of {made.id}",
+            output_index=0,
+            content_index=0,
+            text="text",
         )
 
     def _call(self, made: Made) -> None:

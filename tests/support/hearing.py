@@ -1,0 +1,59 @@
+"""What a call is told of an agent's responses, and what of them is heard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from tests.support.fakes import RecordingCall
+
+
+class Hearing(RecordingCall):
+    """
+    What the call is told.
+
+    @ivar heard: ids of responses of which there is audio.
+    @ivar answer_tool: called when a tool has its result.
+    @ivar over_caller: those that began while the caller spoke and are heard.
+    @ivar statuses: of responses that are done, by their id.
+    """
+
+    def __init__(self) -> None:
+        super().__init__([])
+        self.answer_tool: Callable[[], None] = lambda: None
+        self.heard: set[str] = set()
+        self.statuses: dict[str, str] = {}
+        self._calling: set[str] = set()
+        self.over_caller: set[str] = set()
+        self._late: set[str] = set()
+        self._is_caller_speaking = False
+
+    def speech_started(self, item_id: str) -> None:
+        self._is_caller_speaking = True
+
+    def speech_stopped(self, item_id: str) -> None:
+        self._is_caller_speaking = False
+
+    def response_started(self, response_id: str) -> None:
+        if self._is_caller_speaking:
+            self._late.add(response_id)
+
+    def agent_audio(self, response: str, item: str, index: int, audio: bytes) -> None:
+        self.heard.add(response)
+        if response in self._late:
+            self.over_caller.add(response)
+
+    def response_done(
+        self, response_id: str, status: str, detail: str, tokens: Mapping[str, int]
+    ) -> None:
+        self.statuses[response_id] = status
+        if response_id in self._calling:
+            self.answer_tool()
+
+    def tool_called(self, response_id: str, *_: str) -> None:
+        self._calling.add(response_id)
+
+    @property
+    def reports(self) -> list[str]:
+        """Of what is given up, as an operator reads them."""
+        kinds = [entry[1] for entry in self.log if entry[0] == "oddity_seen"]
+        return [kind for kind in kinds if kind.startswith(("unspoken", "unanswered"))]
