@@ -52,11 +52,15 @@ class _Track:
         if not pieces:
             self.end = max(self.end, self.taken)
 
-    def take(self, upto: int) -> bytes:
-        """Everything up to there; silence where there is nothing."""
+    def read(self, upto: int) -> tuple[bytes, deque[tuple[int, bytes]]]:
+        """
+        Everything up to there, silence where there is nothing; and what is left.
+
+        Nothing is changed by it: out of memory, it may fail half-way.
+        """
         parts: list[bytes] = []
         at = self.taken
-        pieces = self.pieces
+        pieces = self.pieces.copy()
         while pieces and pieces[0][0] < upto:
             start, audio = pieces.popleft()
             if start > at:
@@ -72,9 +76,7 @@ class _Track:
                 at += len(audio)
         if at < upto:
             parts.append(self._silence(upto - at))
-        self.taken = upto
-        self.end = max(self.end, upto)
-        return b"".join(parts)
+        return b"".join(parts), pieces
 
 
 class Recorder:
@@ -147,10 +149,17 @@ class Recorder:
         start = self._caller.taken
         if upto <= start:
             return b"", b""
-        caller, agent = self._caller.take(upto), self._agent.take(upto)
-        if self._blanks:
+        caller, callers_rest = self._caller.read(upto)
+        agent, agents_rest = self._agent.read(upto)
+        blanks = self._blanks
+        if blanks:
             caller, agent = self._blanked(caller, start), self._blanked(agent, start)
-            self._blanks = [b for b in self._blanks if b[1] is None or b[1] > upto]
+            blanks = [b for b in blanks if b[1] is None or b[1] > upto]
+        # Both sides or none are taken: from here on there is nothing to fail.
+        for track, rest in ((self._caller, callers_rest), (self._agent, agents_rest)):
+            track.pieces, track.taken = rest, upto
+            track.end = max(track.end, upto)
+        self._blanks = blanks
         return caller, agent
 
     def _blanked(self, audio: bytes, start: int) -> bytes:

@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from chime_gateway.audio import L16_16000, PCMU
 from chime_gateway.codec.tone import tone
 from chime_gateway.media.recorder import HOLD_SECONDS, Recorder
+from tests.support.no_memory import NoMemory
 
 FRAME = 160
 
@@ -150,3 +151,42 @@ class RecorderTests(SynchronousTestCase):
         caller, agent = recorder.take(now, is_over=True)
         self.assertEqual(len(caller), len(agent))
         self.assertEqual(size + len(caller), int(now * 8000))
+
+    @given(
+        st.lists(
+            st.tuples(
+                st.sampled_from(["caller", "agent", "pause", "resume", "take"]),
+                st.floats(0, 0.5),
+                st.integers(0, 4000),
+                st.integers(0, 8),
+            ),
+            max_size=40,
+        )
+    )
+    def test_what_had_no_memory_to_be_taken_is_taken_later(
+        self, steps: list[tuple[str, float, int, int]]
+    ) -> None:
+        """Of each piece that is taken, the call of a function that fails."""
+        recorder = Recorder(PCMU, 0.0)
+        now, size = 0.0, 0
+
+        def take(is_over: bool = False) -> None:
+            nonlocal size
+            caller, agent = recorder.take(now, is_over=is_over)
+            self.assertEqual(len(caller), len(agent))
+            size += len(caller)
+
+        for what, seconds, count, at in steps:
+            now += seconds
+            if what == "caller":
+                recorder.caller(bytes(count), now)
+            elif what == "agent":
+                recorder.agent(bytes(count), now)
+            elif what == "pause":
+                recorder.pause(now)
+            elif what == "resume":
+                recorder.resume(now)
+            else:
+                NoMemory(at).run(take)
+        take(is_over=True)
+        self.assertEqual(size, int(now * 8000))
