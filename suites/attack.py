@@ -19,7 +19,7 @@ import sys
 
 import uvloop
 
-from suites.attacks import fraud, services, sip, web
+from suites.attacks import fraud, services, sip, sip_wire, web
 from suites.faults.playing import Play, play_all
 
 #: Scenes side by side: more would measure the machine.
@@ -32,6 +32,7 @@ SCENES: dict[str, Play] = {
     **services.SCENES,
     **web.SCENES,
     **sip.SCENES,
+    **sip_wire.SCENES,
     **fraud.SCENES,
 }
 
