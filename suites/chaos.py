@@ -45,9 +45,7 @@ SCENES: dict[str, Play] = {
     "receiver stuck": neighbours.receiver_stuck,
 }
 
-#: Not held yet, and played by name only.  Without a page to be had a leg of SIP whose
-#: refusal cannot be sent stays with its dialog and port, all calls are silent until the
-#: next one comes if the metronome had no memory for its beat, and CPython may crash.
+#: Played by name only: without a page to be had CPython itself may crash.
 OPEN: dict[str, Play] = {"memory": machine.memory}
 
 
