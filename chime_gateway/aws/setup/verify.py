@@ -111,7 +111,7 @@ def _origination(cloud: Cloud, wishes: Wishes, probes: Probes) -> Iterator[Findi
     routes = origination.get("Routes") or []
     what = "origination route"
     if not routes or origination.get("Disabled"):
-        mend = "chimegw aws apply --gateway HOST:5060/udp"
+        mend = "chimegw aws apply --gateway HOST:5060/tcp"
         yield Finding(what, False, "calls go nowhere", mend)
     wanted = {route["Host"] for route in origination_routes(wishes)}
     for route in routes:
