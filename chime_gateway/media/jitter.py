@@ -111,8 +111,16 @@ class JitterBuffer:
         """Time has passed and nothing came: what stands for it; see L{Timeline}."""
         return b"" if self.held else self._timeline.keep(now, self._wait(now))
 
+    def rest(self, now: float) -> list[bytes]:
+        """What is missing will not come any more: all that is held back."""
+        ready: list[bytes] = []
+        while self.held:
+            self._give_up(ready, now)
+            self._in_turn(ready, now)
+        return ready
+
     def reset(self) -> None:
-        """Another stream begins."""
+        """Another stream begins; L{rest} comes first."""
         self._next = None
         self._suspect = None
         self.held.clear()
@@ -167,7 +175,9 @@ class JitterBuffer:
         if suspect is not None:
             if suspect[0] == sequence_number:
                 self.stats.resets += 1
-                return self._restart(sequence_number, [suspect[1:], (packet, now)])
+                rest = self.rest(now)
+                packets = [suspect[1:], (packet, now)]
+                return rest + self._restart(sequence_number, packets)
             self.stats.late += 1
         self._suspect = (sequence_number + 1) & 0xFFFF, packet, now
         return []

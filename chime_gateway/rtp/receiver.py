@@ -91,6 +91,9 @@ class RtpReceiver:
         before, self._terms = self._terms, terms
         self._srtp = srtp
         self.heard_at = now = self._clock()
+        if before is not None and _listening(before) != _listening(terms):
+            # What waits was said before, and in the old codec.
+            self._pass_on(self.jitter.rest(now))
         if before is None or before.remote != terms.remote:
             was_heard = before is not None and before.receives
             self._latch.expect(terms.remote, now, was_heard=was_heard)
@@ -169,7 +172,7 @@ class RtpReceiver:
             self._stats.dropped["ssrc" if is_place else "stranger"] += 1
             return
         if packet.ssrc != self.ssrc:
-            self._begin(believed[0])
+            self._begin(believed[0], now)
         self._moved(address)
         for packet in believed:
             self._take(packet, terms, now)
@@ -237,10 +240,15 @@ class RtpReceiver:
             if audio:
                 self._listener.caller_audio(audio if decode is None else decode(audio))
 
-    def _begin(self, first: rtp.RtpPacket) -> None:
+    def _begin(self, first: rtp.RtpPacket, now: float) -> None:
         """Another source is the voice from now on; its counters begin anywhere."""
+        self._pass_on(self.jitter.rest(now))
         self.ssrc = first.ssrc
         self.reception = Reception(first.sequence_number)
         self.sender_report = (0, 0.0)
         self.jitter.reset()
         self._keypad.source_changed()
+
+
+def _listening(terms: Terms) -> tuple[bool, Codec]:
+    return terms.receives, terms.codec

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import random
 
+from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chime_gateway.audio import PCMU
+from chime_gateway.audio import PCMA, PCMU
 from chime_gateway.codec.registry import decode
 from chime_gateway.sim.caller.compare import correlation
 from chime_gateway.wire.rtp import packet as rtp
 from chime_gateway.wire.rtp.dtmf import key_packets
-from tests.support.rtp_stream import REMOTE, StreamTestCase, speech
+from tests.support.rtp_stream import REMOTE, TERMS, StreamTestCase, speech
 
 
 class ReceivingTests(StreamTestCase):
@@ -20,6 +21,38 @@ class ReceivingTests(StreamTestCase):
         for number in range(65530, 65550):
             self.come(number, bytes([number & 0x7F]) * 160)
             self.assertEqual(len(self.ear.audio), (number - 65529) * 160)
+
+    @settings(max_examples=40, deadline=None)
+    @given(
+        st.sampled_from(["anew", "moved", "held", "codec", "jump"]),
+        st.integers(1, 8),
+        st.integers(1, 3),
+    )
+    def test_what_waits_for_a_lost_packet_is_heard_when_the_stream_changes(
+        self, change: str, lost: int, behind: int
+    ) -> None:
+        self.setUp()
+        self.come(100, b"\x10" * 160)
+        said = [bytes([0x31 + n]) * 160 for n in range(behind)]
+        for n, audio in enumerate(said):
+            self.come(101 + lost + n, audio)
+        if change == "anew":
+            for number in (7, 8):
+                self.come(number, ssrc=8)
+        elif change == "moved":
+            place = REMOTE[0], 4000
+            self.stream.agree(evolve(TERMS, remote=place))
+            self.come(7, ssrc=8, source=place)
+        elif change == "held":
+            self.stream.agree(evolve(TERMS, receives=False))
+        elif change == "codec":
+            self.stream.agree(evolve(TERMS, codec=PCMA, payload_type=8))
+        else:
+            for number in (30_000, 30_001):
+                self.come(number)
+        self.tick(20)
+        for audio in said:
+            self.assertEqual(self.ear.audio.count(audio), 1)
 
     def test_loss_reordering_and_duplicates_for_five_minutes(self) -> None:
         said = speech(10.0) * 30
