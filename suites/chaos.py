@@ -45,7 +45,8 @@ SCENES: dict[str, Play] = {
     "receiver stuck": neighbours.receiver_stuck,
 }
 
-#: Played by name only: without a page to be had CPython itself may crash.
+#: Played by name only: without a page to be had CPython itself may crash, or fail with
+#: a SystemError.
 OPEN: dict[str, Play] = {"memory": machine.memory}
 
 

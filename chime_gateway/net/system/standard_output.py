@@ -11,12 +11,16 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
 #: They move where a terminal writes, and no more; a command has them of its own.
 _LINES: Final = "\n\r\t"
+
+#: Persian, Hindi and emoji are written with them, and they do nothing else.
+_JOINERS: Final = "\u200c\u200d"
 
 #: As shells have it for a program that was ended by that signal.
 UNREAD_STATUS: Final = 128 + signal.SIGPIPE
@@ -26,18 +30,27 @@ def printable(text: str) -> str:
     """
     What somebody else has written, in one line that does nothing to a terminal:
     control characters (ESC, BEL, C1), other line breaks (U+2028), marks that turn
-    the direction, and halves of characters become escapes.
+    the direction, and halves of characters become escapes.  Spaces of all scripts
+    stay, as do the joiners within words.
     """
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() else _escaped(c) for c in text)
+    return "".join(c if _is_harmless(c) else _escaped(c) for c in text)
 
 
 def printable_lines(text: str) -> str:
     """The same of a text of our own, with its lines."""
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() or c in _LINES else _escaped(c) for c in text)
+    return "".join(c if _is_harmless(c) or c in _LINES else _escaped(c) for c in text)
+
+
+def _is_harmless(character: str) -> bool:
+    return (
+        character.isprintable()
+        or character in _JOINERS
+        or unicodedata.category(character) == "Zs"
+    )
 
 
 def _escaped(character: str) -> str:
