@@ -292,7 +292,8 @@ class ApplyOptions(_AwsCommand):
             if "," in cloud.references.get("CALL_SECRET", ""):
                 print(
                     "The call secret of before is good as well. When all gateways have"
-                    " the new one: chimegw aws apply --retire-call-secret"
+                    f" the new one: chimegw aws apply --region {wishes.region}"
+                    f" --name {wishes.name} --retire-call-secret"
                 )
         return 1 if any(change.action == "confirm" for change in changes) else 0
 

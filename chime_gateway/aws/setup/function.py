@@ -6,6 +6,9 @@ from __future__ import annotations
 
 import secrets
 from functools import partial
+from typing import Final
+
+from attrs import evolve
 
 from chime_gateway.aws.package import package_lambda
 from chime_gateway.aws.setup.request import (
@@ -19,7 +22,20 @@ from chime_gateway.aws.setup.request import (
     policy_of,
     tags,
 )
-from chime_gateway.aws.setup.resource import Blob, Lookup, Request, Resource, Setting
+from chime_gateway.aws.setup.resource import (
+    Blob,
+    Lookup,
+    Parameters,
+    Request,
+    Resource,
+    Setting,
+)
+from chime_gateway.aws.sma import read_settings
+from chime_gateway.errors import ConfigError
+
+_VARIABLES: Final = "Configuration.Environment.Variables"
+_KEEPS: Final = {"Environment": "Configuration.Environment"}
+_FALLBACK: Final = "FALLBACK_VOICE_CONNECTOR_ARN"
 
 
 def _function_arn(wishes: Wishes) -> str:
@@ -135,7 +151,12 @@ def call_secret(what: str, found: str) -> str:
     @param what: C{keep}, C{rotate} or C{retire}.
     @param found: what it is now: one, or a new one and the one before it.
     @return: found, if that is what is wanted already: it may be asked for again.
+    @raise ConfigError: there is none to exchange.
     """
+    if not found and what != "keep":
+        raise ConfigError(
+            "the Lambda has no call secret yet: chimegw aws apply makes it"
+        )
     newest, _, before = found.partition(",")
     if what == "retire":
         found = newest
@@ -144,6 +165,28 @@ def call_secret(what: str, found: str) -> str:
     if what == "rotate" and not before:
         return f"{secrets.token_hex(32)},{newest}"
     return found
+
+
+def _check(parameters: Parameters) -> None:
+    read_settings(parameters["Environment"]["Variables"])
+
+
+def call_secret_alone(wishes: Wishes) -> Resource:
+    """The Lambda that is there, of which nothing but its secret changes."""
+    name = {"FunctionName": function_name(wishes)}
+    variables = {"CALL_SECRET": "${CALL_SECRET}"}
+    parameters = {**name, "Environment": {"Variables": variables}}
+    secret = Setting(
+        "call secret",
+        (Request("lambda", "UpdateFunctionConfiguration", parameters),),
+        Request("lambda", "GetFunction", name),
+        _VARIABLES,
+        variables,
+        keeps=_KEEPS,
+        check=_check,
+    )
+    hint = f"{function_name(wishes)} (--region, --name)"
+    return evolve(function(wishes), create=(), settings=(secret,), hint=hint)
 
 
 def function(wishes: Wishes) -> Resource:
@@ -177,7 +220,9 @@ def function(wishes: Wishes) -> Resource:
             get,
             {
                 "FUNCTION_ARN": "Configuration.FunctionArn",
-                "CALL_SECRET": "Configuration.Environment.Variables.CALL_SECRET",
+                "CALL_SECRET": f"{_VARIABLES}.CALL_SECRET",
+                # It may have been named by another run.
+                _FALLBACK: f"{_VARIABLES}.{_FALLBACK}",
             },
             absent=("ResourceNotFoundException",),
         ),
@@ -208,6 +253,8 @@ def function(wishes: Wishes) -> Resource:
                 "Configuration",
                 configuration,
                 is_born_so=True,
+                keeps=_KEEPS,
+                check=_check,
             ),
             Setting(
                 "code",

@@ -16,7 +16,12 @@ from chime_gateway.aws.setup.application import (
     order,
     sip_rule,
 )
-from chime_gateway.aws.setup.function import function, function_role, log_group
+from chime_gateway.aws.setup.function import (
+    call_secret_alone,
+    function,
+    function_role,
+    log_group,
+)
 from chime_gateway.aws.setup.request import (
     REGIONS,
     Wishes,
@@ -43,6 +48,10 @@ def resources(wishes: Wishes) -> Iterator[Resource]:
             f"--region {wishes.region}: Voice Connectors are in {', '.join(REGIONS)}"
         )
     yield account()
+    if wishes.call_secret != "keep":
+        # Whatever else the installation was made with, it stays.
+        yield call_secret_alone(wishes)
+        return
     yield voice_connector(wishes)
     if wishes.mode == "kinesis":
         yield bucket(wishes)

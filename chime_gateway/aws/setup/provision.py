@@ -27,10 +27,13 @@ from chime_gateway.aws.setup.resource import (
     Unknown,
     fill,
     is_within,
+    with_what_is_there,
 )
 from chime_gateway.errors import ConfigError
 from chime_gateway.net.aws.errors import iam_action, is_denied
 from chime_gateway.net.backoff import BackOff
+
+_NOTHING: Final[Mapping[str, Any]] = {}
 
 #: What is new may not be known everywhere for so long.
 _SETTLE_SECONDS: Final = 60.0
@@ -100,23 +103,28 @@ class Cloud:
         for client in self._clients.values():
             client.close()
 
-    def ask(self, request: Request) -> dict[str, Any]:
+    def ask(
+        self, request: Request, more: Mapping[str, Any] = _NOTHING
+    ) -> dict[str, Any]:
         """
         All pages of the answer, in one.
 
+        @param more: parameters that take the place of the request's.
         @raise Refused: it was.
         @raise Unknown: the request means something that does not exist.
         """
-        answer = self._ask_slowly(request, {})
+        answer = self._ask_slowly(request, more)
         page = answer
         while page.get("NextToken") and "NextToken" not in request.parameters:
-            page = self._ask_slowly(request, {"NextToken": page["NextToken"]})
+            page = self._ask_slowly(request, {**more, "NextToken": page["NextToken"]})
             for key, value in page.items():
                 if isinstance(value, list):
                     answer[key] = [*answer.get(key, ()), *value]
         return answer
 
-    def ask_patiently(self, request: Request) -> dict[str, Any]:
+    def ask_patiently(
+        self, request: Request, more: Mapping[str, Any] = _NOTHING
+    ) -> dict[str, Any]:
         """
         The same, and again while AWS has not made up its mind.
 
@@ -125,7 +133,7 @@ class Cloud:
         waited = 0.0
         while True:
             try:
-                return self.ask(request)
+                return self.ask(request, more)
             except Refused as exc:
                 hint = _UNSETTLED.get(exc.code)
                 passes = hint is not None and hint in str(exc).lower()
@@ -151,7 +159,7 @@ class Cloud:
         try:
             client = self._client(request.service)
             method = getattr(client, xform_name(request.operation))
-            answer: dict[str, Any] = method(**parameters, **more)
+            answer: dict[str, Any] = method(**{**parameters, **more})
         except ClientError as exc:
             error = exc.response.get("Error", {})
             raise Refused(
@@ -235,6 +243,18 @@ class Cloud:
                 return False
             raise
 
+    def put(self, setting: Setting) -> None:
+        """
+        @raise ConfigError: it cannot work with what is there.
+        """
+        for request in setting.write:
+            if request.operation == "CreatePolicyVersion":
+                # Five are allowed.
+                _forget_versions(self, request)
+            found = self.ask(setting.read) if setting.read and setting.keeps else {}
+            kept = with_what_is_there(setting, request, found, self.references)
+            self.ask_patiently(request, kept)
+
     def create(self, resource: Resource) -> None:
         answers = [self.ask_patiently(request) for request in resource.create]
         self._learn(resource.created, answers[0])
@@ -292,11 +312,7 @@ def _go_through(
                 if cloud.is_set(setting):
                     continue
                 if is_real:
-                    for request in setting.write:
-                        if request.operation == "CreatePolicyVersion":
-                            # Five are allowed.
-                            _forget_versions(cloud, request)
-                        cloud.ask_patiently(request)
+                    cloud.put(setting)
             changed = True
             yield Change("set", resource.what, setting.what)
         if is_there and not changed:

@@ -14,7 +14,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 from urllib.parse import unquote
 
+import jmespath
 from attrs import Factory, field, frozen
+
+from chime_gateway.errors import ConfigError
 
 _REFERENCE: Final = re.compile(r"\$\{([A-Z][A-Z0-9_]*)\}")
 
@@ -66,6 +69,9 @@ class Setting:
     @ivar read: C{None}: it cannot be seen, so it is always put.
     @ivar path: JMESPath of the part of the answer that should be C{wanted}.
     @ivar is_born_so: the resource is made like that.
+    @ivar keeps: parameter of C{write} -> JMESPath of what it is now in C{read}: what is
+        not wanted otherwise stays there.
+    @ivar check: raises C{ValueError} where what C{write} would make cannot work.
     """
 
     what: str
@@ -74,6 +80,8 @@ class Setting:
     path: str = "@"
     wanted: Any = None
     is_born_so: bool = False
+    keeps: Mapping[str, str] = Factory(dict)
+    check: Callable[[Parameters], object] = bool
 
 
 @frozen(kw_only=True)
@@ -163,6 +171,36 @@ def is_within(wanted: Any, found: Any) -> bool:
     if isinstance(wanted, str) and wanted.startswith("{") and found != wanted:
         return bool(_meaning(wanted) == _meaning(found))
     return bool(wanted == found)
+
+
+def laid_over(found: Any, wanted: Any) -> Any:
+    """What is wanted, and what there is beside it; L{is_within} is true of it."""
+    if not isinstance(wanted, Mapping) or not isinstance(found, Mapping):
+        return wanted
+    laid = {key: laid_over(found.get(key), one) for key, one in wanted.items()}
+    return {**found, **laid}
+
+
+def with_what_is_there(
+    setting: Setting, request: Request, found: Any, references: References
+) -> dict[str, Any]:
+    """
+    The parameters of C{request} that keep what there is.
+
+    @param found: the answer to C{setting.read}.
+    @raise ConfigError: both together cannot work.
+    """
+    parameters = {
+        name: laid_over(
+            jmespath.search(path, found), fill(request.parameters[name], references)
+        )
+        for name, path in setting.keeps.items()
+    }
+    try:
+        setting.check(parameters)
+    except ValueError as exc:
+        raise ConfigError(f"{setting.what}, with what is there: {exc}") from exc
+    return parameters
 
 
 def _meaning(text: Any) -> Any:

@@ -62,7 +62,11 @@ def voice_connector(wishes: Wishes) -> Resource:
         ),
         create=(create,),
         created=inside,
-        settings=(encryption, *_voice_connector_settings(wishes)),
+        # Where calls go says how; who names no gateway leaves both as they are.
+        settings=(
+            *((encryption,) if wishes.gateways or wishes.is_encrypted else ()),
+            *_voice_connector_settings(wishes),
+        ),
         tags=chime("ListTagsForResource", ResourceARN="${VOICE_CONNECTOR_ARN}"),
         delete=(
             chime("DeleteVoiceConnector", VoiceConnectorId="${VOICE_CONNECTOR_ID}"),

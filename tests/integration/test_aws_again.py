@@ -1,0 +1,116 @@
+"""The set-up command is run again, with less said than before."""
+
+from __future__ import annotations
+
+import copy
+import random
+from typing import Any
+
+from attrs import evolve
+
+from chime_gateway.aws.setup.gateway_settings import gateway_settings
+from chime_gateway.aws.setup.installation import resources
+from chime_gateway.aws.setup.provision import apply, destroy
+from chime_gateway.aws.setup.request import Wishes
+from chime_gateway.errors import ConfigError
+from tests.integration.aws_harness import NUMBER, AccountTestCase, wishes
+
+#: Nothing is heard here, and programs are started; see tests/run.py.
+gives_way = True
+
+
+class AgainTests(AccountTestCase):
+    async def apply(self, wanted: Wishes) -> None:
+        await self.run_in_thread(lambda: list(apply(self.cloud, resources(wanted))))
+
+    async def destroy(self, wanted: Wishes) -> None:
+        await self.run_in_thread(
+            lambda: list(
+                destroy(self.cloud, resources(wanted), wanted.name, is_real=True)
+            )
+        )
+
+    async def test_exchanging_the_call_secret_changes_nothing_else(self) -> None:
+        """However the installation was made, and by whoever knows but its name."""
+        arn = "arn:aws:chime:us-east-1:111122223333:vc"
+        theirs = self.account.chime._create_connector(
+            {"Name": "theirs", "RequireEncryption": True}
+        )["VoiceConnector"]
+        options: dict[str, Any] = {
+            "is_encrypted": True,
+            "is_outbound": True,
+            "voice_connector_id": theirs["VoiceConnectorId"],
+            "gateway_role": "gateway-machine",
+            "function": {
+                "TRANSFER_ALLOW": "+1,sip:",
+                "FALLBACK_VOICE_CONNECTOR_ARN": f"{arn}/second",
+                "FALLBACK_NUMBER": "+12065550177",
+            },
+        }
+        chooser = random.Random(45)
+        for turn in range(4):
+            chosen = {
+                n: v for n, v in options.items() if turn and chooser.random() < 0.6
+            }
+            name = f"made-{turn}"
+            self.account.chime.numbers[NUMBER] = {"PhoneNumberId": NUMBER}
+            made = Wishes(**{"region": "us-east-1", "name": name, **chosen})
+            made = evolve(made, gateways=wishes().gateways, numbers=(NUMBER,))
+            await self.apply(made)
+            self.environment_of(name)["APOLOGY_TEXT"] = "By hand: ${NOTHING}"
+            before = self.state()
+            secrets = []
+            for what in ("rotate", "rotate", "retire", "retire"):
+                bare = Wishes(region="us-east-1", name=name, call_secret=what)
+                await self.apply(bare)
+                told = gateway_settings(bare, self.cloud.references)
+                self.assertEqual(list(told), ["CHIMEGW_CALL_SECRET"])
+                secrets.append(told["CHIMEGW_CALL_SECRET"])
+                environment = self.environment_of(name)
+                self.assertEqual(environment["CALL_SECRET"].split(",")[0], secrets[-1])
+                self.assertEqual(self.state(), before, chosen)
+            self.assertEqual(len(set(secrets)), 1)
+            # Run again with less said, a list stays, and the fallback is believed.
+            less = evolve(made, function={"GREETING_TEXT": "Yes"}, numbers=(NUMBER,))
+            await self.apply(less)
+            found = self.environment_of(name)
+            for variable, value in made.function.items():
+                self.assertEqual(found[variable], value)
+            told = gateway_settings(less, self.cloud.references)
+            self.assertEqual(
+                "second" in told["CHIMEGW_VOICE_CONNECTORS"], bool(made.function)
+            )
+            await self.destroy(made)
+
+    async def test_a_list_that_does_not_go_with_what_is_there_is_not_written(
+        self,
+    ) -> None:
+        """A Lambda that refuses its environment answers no call."""
+        await self.apply(
+            wishes(mode="bridge", function={"FALLBACK_NUMBER": "+12065550177"})
+        )
+        before = self.environment_of("chimegw")
+        with self.assertRaisesRegex(ConfigError, "FALLBACK_NUMBER.*TRANSFER_ALLOW"):
+            await self.apply(wishes(mode="bridge", function={"TRANSFER_ALLOW": "+49"}))
+        self.assertEqual(self.environment_of("chimegw"), before)
+
+    async def test_there_has_to_be_a_secret_to_exchange_it(self) -> None:
+        for what in ("rotate", "retire"):
+            with self.assertRaisesRegex(ConfigError, "aws apply"):
+                await self.apply(wishes(call_secret=what))
+        self.assertEqual(self.account.left(), ["role gateway-machine"])
+
+    def environment_of(self, name: str) -> dict[str, str]:
+        configuration = self.account.functions.functions[f"{name}-sma"]["configuration"]
+        variables: dict[str, str] = configuration["Environment"]["Variables"]
+        return variables
+
+    def state(self) -> str:
+        """All that there is, but the secret."""
+        account = self.account
+        functions = copy.deepcopy(account.functions.functions)
+        for function in functions.values():
+            function["configuration"]["Environment"]["Variables"].pop("CALL_SECRET", "")
+        chime = account.chime
+        parts = (functions, chime.connectors, chime._of_connector, chime.rules)
+        return repr((*parts, account.iam.policies, account.iam.roles, account.left()))
