@@ -48,6 +48,8 @@ _PATIENCE: Final[Mapping[str, Any]] = {
     "retry_backoff_max": 1,
 }
 
+_WAITS: Final = ("connection_timeout", "read_timeout")
+
 #: A managed identity whose service answers so is not a wrong one, though azure-identity
 #: says that there is none.
 _PASSING_ANSWER: Final = re.compile(
@@ -109,7 +111,8 @@ class IdentityTokens:
     """
 
     def __init__(self) -> None:
-        self._chain: Any = None
+        #: With the time that is left for it, which each thread has its own of.
+        self._chain: tuple[Any, Any] | None = None
         #: How the links of the chain failed, by thread: one that hangs may come back.
         self._seen = threading.local()
 
@@ -122,22 +125,32 @@ class IdentityTokens:
 
         faults: list[Exception] = []
         self._seen.faults = faults
+        left: Any = None
         try:
             if self._chain is None:
                 self._chain = self._new_chain()
-            token = self._chain.get_token(scope)
+            chain, left = self._chain
+            left.begin(DEADLINE_SECONDS)
+            token = chain.get_token(scope)
         except (AzureError, ValueError, OSError) as exc:
+            if left is not None and left.why:
+                raise TokenFailed(left.why, is_passing=True) from exc
             raise _token_failed(faults or [exc]) from exc
         return Token(token.token, float(token.expires_on))
 
-    def _new_chain(self) -> Any:
+    def _new_chain(self) -> tuple[Any, Any]:
         from azure.identity import DefaultAzureCredential
+
+        from chime_gateway.agents.token_transport import TimeLeft, TokenTransport
 
         # What it says is said by us, in one line of JSON.
         logging.getLogger("azure.identity").setLevel(logging.CRITICAL)
-        chain = DefaultAzureCredential(**_PATIENCE)
+        left = TimeLeft()
+        patience = {name: _PATIENCE[name] for name in _WAITS}
+        transport = TokenTransport(left, patience)
+        chain = DefaultAzureCredential(transport=transport, **_PATIENCE)
         chain.credentials = tuple(_Link(c, self._seen) for c in chain.credentials)
-        return chain
+        return chain, left
 
 
 class _Link:

@@ -1,0 +1,180 @@
+"""
+How azure-identity asks a token service: in so much time, and for so many bytes.
+
+requests, which it uses, bounds the time of one read, and neither the number of them
+nor what comes: a service that drips, or never ends, would keep a thread for good.  So
+time and bytes are looked at where bytes are read from the socket.  Imported when used,
+as azure-identity is.
+"""
+
+from __future__ import annotations
+
+import io
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+from http.client import HTTPException, HTTPResponse
+from typing import Any, Final
+
+import requests
+from azure.core.exceptions import ServiceResponseError
+from azure.core.pipeline.transport import RequestsTransport
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+#: Of one answer, head and body; a token has some thousand.
+MOST_BYTES: Final = 256 << 10
+
+#: No single wait is shorter: 0 would mean not to wait at all.
+_LEAST_SECONDS: Final = 0.001
+
+
+class TimeLeft(threading.local):
+    """
+    Until when this thread may work at its request.
+
+    @ivar why: it may no longer; empty: it may.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._until = self._given = float("inf")
+        self.why = ""
+
+    def begin(self, seconds: float) -> None:
+        self._given = seconds
+        self._until = self._clock() + seconds
+        self.why = ""
+
+    def end(self, why: str) -> None:
+        self._until = self._clock()
+        self.why = why
+
+    def seconds(self) -> float:
+        """@raise TimeoutError: there is none."""
+        left = self._until - self._clock()
+        if left <= 0:
+            self.why = self.why or f"no answer within {self._given:g} s"
+            raise TimeoutError(self.why)
+        return max(left, _LEAST_SECONDS)
+
+
+class _Incoming(io.RawIOBase):
+    """What one answer reads from its socket."""
+
+    def __init__(self, sock: socket.socket, left: TimeLeft) -> None:
+        self._sock = sock
+        self._left = left
+        self._patience = sock.gettimeout()
+        self._room = MOST_BYTES
+        # The socket lives as long as somebody reads from it.
+        self._held = sock.makefile("rb", buffering=0)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        left = self._left.seconds()
+        patience = self._patience
+        self._sock.settimeout(left if patience is None else min(left, patience))
+        count = self._sock.recv_into(buffer)
+        self._room -= count
+        if self._room < 0:
+            raise OSError(f"an answer of more than {MOST_BYTES} bytes")
+        return count
+
+    def close(self) -> None:
+        self._held.close()
+        super().close()
+
+
+def response_class(left: TimeLeft) -> type[HTTPResponse]:
+    """Answers that end when there is no time left for them, or no room."""
+
+    class Response(HTTPResponse):
+        def __init__(self, sock: socket.socket, *args: Any, **named: Any) -> None:
+            super().__init__(sock, *args, **named)
+            self.fp.close()
+            self.fp = io.BufferedReader(_Incoming(sock, left))
+
+        def begin(self) -> None:
+            super().begin()
+            if self.length is not None and self.length > MOST_BYTES:
+                # Room for all of it would be taken at once.
+                raise HTTPException(f"an answer of {self.length} bytes")
+            encoding = self.headers.get("Content-Encoding", "identity")
+            if encoding.strip().lower() != "identity":
+                # It was not asked for, and nothing bounds what comes out of it.
+                raise HTTPException(f"an answer in the encoding {encoding[:40]!r}")
+
+    return Response
+
+
+class _Adapter(HTTPAdapter):
+    """Connections whose answers are bounded, through a proxy as well."""
+
+    def __init__(self, left: TimeLeft) -> None:
+        answer = response_class(left)
+
+        class Plain(HTTPConnection):
+            response_class = answer
+
+        class Tls(HTTPSConnection):
+            response_class = answer
+
+        class PlainPool(HTTPConnectionPool):
+            ConnectionCls = Plain
+
+        class TlsPool(HTTPSConnectionPool):
+            ConnectionCls = Tls
+
+        self._pools = {"http": PlainPool, "https": TlsPool}
+        super().__init__(max_retries=0)
+
+    def init_poolmanager(self, *args: Any, **named: Any) -> None:
+        super().init_poolmanager(*args, **named)
+        self.poolmanager.pool_classes_by_scheme = self._pools
+
+    def proxy_manager_for(self, *args: Any, **named: Any) -> Any:
+        found = super().proxy_manager_for(*args, **named)
+        found.pool_classes_by_scheme = self._pools
+        return found
+
+
+class TokenTransport(RequestsTransport):  # type: ignore[misc]
+    """
+    All credentials of a chain share it, and none of them closes it.
+
+    @param left: L{TimeLeft.begin} comes before each request for a token.
+    @param patience: seconds for C{connection_timeout} and C{read_timeout}.
+    """
+
+    def __init__(self, left: TimeLeft, patience: Mapping[str, float]) -> None:
+        session = requests.Session()
+        session.headers["Accept-Encoding"] = "identity"
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, _Adapter(left))
+        super().__init__(session=session, session_owner=False)
+        self._left = left
+        self._patience = patience
+
+    def send(self, request: Any, **options: Any) -> Any:
+        try:
+            left = self._left.seconds()
+            for name, patience in self._patience.items():
+                options[name] = min(left, options.get(name, patience))
+            return super().send(request, **options)
+        except (OSError, HTTPException) as exc:
+            raise ServiceResponseError(str(exc), error=exc) from exc
+
+    def sleep(self, duration: float) -> None:
+        """Between two tries; a service may ask for days (C{Retry-After})."""
+        if duration < self._left.seconds():
+            super().sleep(duration)
+        else:
+            self._left.end(f"the token service wants to rest for {duration:g} s")
+
+    def close(self) -> None:
+        pass
