@@ -17,6 +17,7 @@ import json
 import os
 import re
 import time
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import unquote
@@ -253,7 +254,13 @@ _ABROAD = ("0011", "011", "010", "00")
 #: Fewer digits are an extension's or a short code's.
 _EXTENSION_DIGITS = 6
 
-_SEPARATORS = str.maketrans("", "", " -.()/\u00a0\u2010\u2011")
+#: A country code, and the zero that is dialled within the country; people write both.
+#: In Italy it is part of the number.
+_NATIONAL_ZERO = re.compile(
+    r"(\+(?:[17]|2[07]|3[0-46]|4[013-9]|5[1-8]|6[0-6]|8[1246]|9[0-58]"
+    r"|(?:2[1-689]|3[578]|42|5[09]|6[7-9]|8[0578]|9[679])[0-9]))0(?=[0-9])"
+)
+
 _DIGITS = re.compile(r"\+?[0-9*#]+(?:\+[0-9]+)?\Z")
 _CONTEXT = re.compile(r";phone-context=(\+[0-9().-]+)", re.IGNORECASE)
 _SIP = re.compile(r"(sips?):([^@]*)(?:@(.*))?\Z", re.IGNORECASE | re.DOTALL)
@@ -308,7 +315,7 @@ def _readings(user: str) -> list[str]:
     a name.
     """
     context = _CONTEXT.search(unquote(user))
-    digits = unquote(user.partition(":")[0]).partition(";")[0].translate(_SEPARATORS)
+    digits = _unseparated(unquote(user.partition(":")[0]).partition(";")[0])
     if not _DIGITS.match(digits):
         return []
     found = []
@@ -318,8 +325,19 @@ def _readings(user: str) -> list[str]:
         if "*" in digits or "#" in digits:
             found += _abroad(part[2:])
     if context is not None:
-        found.append(context[1].translate(_SEPARATORS) + digits.lstrip("+"))
+        found.append(_unseparated(context[1]) + digits.lstrip("+"))
+    zeros = [_NATIONAL_ZERO.match(number) for number in found]
+    found += [zero[1] + zero.string[zero.end() :] for zero in zeros if zero]
     return found or [digits]
+
+
+def _unseparated(text: str) -> str:
+    """Without what only the eye needs, whichever it is, and in the usual digits."""
+    plain = unicodedata.normalize("NFKC", text)
+    kept = (
+        character for character in plain if character.isalnum() or character in "+*#"
+    )
+    return "".join(str(unicodedata.decimal(one, one)) for one in kept)
 
 
 def _abroad(digits: str) -> list[str]:
@@ -513,14 +531,7 @@ class _Call:
         if self.state in ("apologising", "ended"):
             return [self.hang_up(self.caller_leg)]
         if self.state == "transferring":
-            # The caller goes back to the agent, who may be told.
-            self.attributes.pop("attempt", None)
-            self.attributes["transfer_failed"] = why[:200]
-            self.report("transfer_failed")
-            if self.is_unbridged_kinesis:
-                self.attributes["state"] = "talking"
-                return self.play_next()
-            return self.bridge()
+            return self.back_to_agent(why)
         if kind == "CallAndBridge":
             if "caller id" in why.lower() and "owned" not in self.attributes:
                 self.attributes["owned"] = "1"
@@ -729,6 +740,8 @@ class _Call:
         """Why nobody is sent there; empty: it may be."""
         allowed = self.settings.allowed
         if target.startswith("sip:"):
+            if not self.extensions:
+                return "there is no Voice Connector that has extensions"
             # The Voice Connector is told the user alone, and that cleaned.
             user = f"sip:{_extension(target)}"
             return destination_fault(target, allowed) or destination_fault(user, ())
@@ -736,16 +749,33 @@ class _Call:
             return "it is no number"
         return destination_fault(target, allowed)
 
-    def forward(self) -> list[Action]:
-        self.attributes["state"] = "transferring"
+    @property
+    def extensions(self) -> str:
+        """The ARN of whose C{sip:} targets are; empty: nobody's."""
+        settings = self.settings
+        return settings.fallback_voice_connector_arn or settings.voice_connector_arn
+
+    def forward(self) -> list[Action] | None:
         target = self.attributes.get("target", "")
+        # It may have been kept by a function that had other settings.
+        why = self.destination_fault(target)
+        if why:
+            _log(self, f"a transfer is refused: {why}")
+            return self.back_to_agent(why)
+        self.attributes["state"] = "transferring"
         if target.startswith("sip:"):
-            arn = (
-                self.settings.fallback_voice_connector_arn
-                or self.settings.voice_connector_arn
-            )
-            return [self.bridge_to("AWS", arn, _extension(target))]
+            return [self.bridge_to("AWS", self.extensions, _extension(target))]
         return [self.bridge_to("PSTN", target)]
+
+    def back_to_agent(self, why: str) -> list[Action] | None:
+        """The caller is with the agent again, who may be told why."""
+        self.attributes.pop("attempt", None)
+        self.attributes["transfer_failed"] = why[:200]
+        self.report("transfer_failed")
+        if self.is_unbridged_kinesis:
+            self.attributes["state"] = "talking"
+            return self.play_next()
+        return self.bridge()
 
     # -- the agent's voice, in kinesis mode ------------------------------------------
 

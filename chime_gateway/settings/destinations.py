@@ -8,6 +8,7 @@ standard library alone.  How many calls go there is not known here.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from urllib.parse import unquote
 
@@ -38,7 +39,13 @@ _ABROAD = ("0011", "011", "010", "00")
 #: Fewer digits are an extension's or a short code's.
 _EXTENSION_DIGITS = 6
 
-_SEPARATORS = str.maketrans("", "", " -.()/\u00a0\u2010\u2011")
+#: A country code, and the zero that is dialled within the country; people write both.
+#: In Italy it is part of the number.
+_NATIONAL_ZERO = re.compile(
+    r"(\+(?:[17]|2[07]|3[0-46]|4[013-9]|5[1-8]|6[0-6]|8[1246]|9[0-58]"
+    r"|(?:2[1-689]|3[578]|42|5[09]|6[7-9]|8[0578]|9[679])[0-9]))0(?=[0-9])"
+)
+
 _DIGITS = re.compile(r"\+?[0-9*#]+(?:\+[0-9]+)?\Z")
 _CONTEXT = re.compile(r";phone-context=(\+[0-9().-]+)", re.IGNORECASE)
 _SIP = re.compile(r"(sips?):([^@]*)(?:@(.*))?\Z", re.IGNORECASE | re.DOTALL)
@@ -93,7 +100,7 @@ def _readings(user: str) -> list[str]:
     a name.
     """
     context = _CONTEXT.search(unquote(user))
-    digits = unquote(user.partition(":")[0]).partition(";")[0].translate(_SEPARATORS)
+    digits = _unseparated(unquote(user.partition(":")[0]).partition(";")[0])
     if not _DIGITS.match(digits):
         return []
     found = []
@@ -103,8 +110,19 @@ def _readings(user: str) -> list[str]:
         if "*" in digits or "#" in digits:
             found += _abroad(part[2:])
     if context is not None:
-        found.append(context[1].translate(_SEPARATORS) + digits.lstrip("+"))
+        found.append(_unseparated(context[1]) + digits.lstrip("+"))
+    zeros = [_NATIONAL_ZERO.match(number) for number in found]
+    found += [zero[1] + zero.string[zero.end() :] for zero in zeros if zero]
     return found or [digits]
+
+
+def _unseparated(text: str) -> str:
+    """Without what only the eye needs, whichever it is, and in the usual digits."""
+    plain = unicodedata.normalize("NFKC", text)
+    kept = (
+        character for character in plain if character.isalnum() or character in "+*#"
+    )
+    return "".join(str(unicodedata.decimal(one, one)) for one in kept)
 
 
 def _abroad(digits: str) -> list[str]:

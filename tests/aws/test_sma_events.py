@@ -31,6 +31,7 @@ from tests.support.lambda_events import (
 BOTH = [leg_a(), leg_b()]
 STATES = ("new", "ringing", "bridging", "bridged", "talking", "handing_over")
 MORE_STATES = ("transferring", "transferred", "apologising", "ended")
+TARGETS = ("", "+19005551234", "+44(0)909", "tel:+1206555", "sip:desk7", "sip:+1900555")
 KEPT = {"attempt": "1", "rung": "2000", "epoch": "2", "queue": "a b", "left": LEG_B}
 PLAY = {"Action": "play", "Bucket": "b", "Keys": "k1 k2", "Epoch": "1", "Events": "q"}
 
@@ -82,7 +83,11 @@ def spoilt(draw: st.DrawFn) -> Any:
     """A real event of which members are missing, or are something else."""
     happened = copy.deepcopy(draw(st.sampled_from(REAL)))
     state = draw(st.sampled_from(STATES + MORE_STATES))
-    happened["CallDetails"]["TransactionAttributes"] = {**KEPT, "state": state}
+    happened["CallDetails"]["TransactionAttributes"] = {
+        **KEPT,
+        "state": state,
+        "target": draw(st.sampled_from((*TARGETS, "+12065550177"))),
+    }
     for _ in range(draw(st.integers(1, 4))):
         found = list(places(happened))
         if not found:
@@ -116,6 +121,10 @@ class MalformedEventTests(SynchronousTestCase):
             self.assertLessEqual(len(actions), 10)
             for action in actions:
                 self.assertEqual(set(action), {"Type", "Parameters"})
+                for endpoint in action["Parameters"].get("Endpoints", ()):
+                    # Nobody is sent where no call may go, or nowhere.
+                    self.assertNotIn(endpoint["Uri"], ("+1900555", *TARGETS))
+                    self.assertTrue(endpoint.get("Arn", "PSTN"), happened)
                 for name in ("CallId", "ParticipantTag", "CallerIdNumber", "Text"):
                     self.assertIsInstance(action["Parameters"].get(name, ""), str)
 

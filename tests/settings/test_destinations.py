@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Sequence
 
 from hypothesis import given, settings
@@ -25,7 +26,7 @@ PREMIUM = (
 LOCAL_PREMIUM = ("0900", "900555", "1900555", "0190")
 SAFE = ("+49301", "+44207", "+1212555", "+35191", "+7900", "+81901", "+421905")
 HOSTS = ("pbx.example", "evil.example", "pbx.example.evil.example", "10.0.0.1", "")
-SEPARATORS = ("", " ", "-", ".", "(", ")", "/", "\u00a0")
+SEPARATORS = ("", " ", "-", ".", "(", ")", "/", "\u00a0", "\u2013", "_", ",", "\u200b")
 
 digits = st.text("0123456789", min_size=4, max_size=7)
 
@@ -38,6 +39,11 @@ def writings(draw: st.DrawFn, number: str) -> str:
         number = abroad + number[1:]
     elif not number.startswith("+") and draw(st.booleans()):
         number = "%3" + number[0] + number[1:]
+    elif draw(st.booleans()):
+        number = re.sub(r"^\+(44|49|43|41|33|34)", r"+\1(0)", number)
+    if "%" not in number and draw(st.integers(0, 9)) == 0:
+        wide = {ord(one): 0xFEE0 + ord(one) for one in "+0123456789"}
+        number = number.translate(wide)
     at = draw(st.integers(3, len(number)))
     number = number[:at] + draw(st.sampled_from(SEPARATORS)) + number[at:]
     service = draw(st.sampled_from(("", "", "*67", "#31#", "*31#")))
@@ -75,6 +81,10 @@ class PremiumTests(SynchronousTestCase):
         number = prefix + rest
         for address in (number, f"sip:{number}@pbx.example", f"tel:{number}"):
             self.assertEqual(destination_fault(address, ()), "", address)
+
+    def test_a_zero_is_part_of_an_italian_number(self) -> None:
+        for number in ("+39089123456", "+390166123456", "+40782123456", "+4930900123"):
+            self.assertEqual(destination_fault(number, ()), "", number)
 
     def test_extensions_short_codes_and_names_are_no_premium_rates(self) -> None:
         for address in ("100", "1900", "900", "sip:desk7", "sip:alice@x.example"):
