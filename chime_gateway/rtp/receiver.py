@@ -116,6 +116,11 @@ class RtpReceiver:
         return self._latch.source
 
     @property
+    def voice(self) -> int | None:
+        """Its SSRC; C{None}: nobody spoke since a description named the place."""
+        return self._latch.ssrc
+
+    @property
     def is_elsewhere(self) -> bool:
         """Whether the voice comes from another place than the description names."""
         terms, source = self._terms, self._latch.source

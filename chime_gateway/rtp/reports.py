@@ -127,9 +127,11 @@ class RtcpReports:
         )
         if not is_place or ssrc is None:
             return False
-        if receiver.ssrc is None and self._ssrc is None:
-            self._ssrc = ssrc  # who only listens speaks here first
-        return ssrc == (self._ssrc if receiver.ssrc is None else receiver.ssrc)
+        # At a new place there may be another source, and it may only listen.
+        voice = receiver.voice
+        if voice is None and self._ssrc is None:
+            self._ssrc = ssrc
+        return ssrc == (self._ssrc if voice is None else voice)
 
     def report(self, now: float) -> None:
         """Send one, and say when the next is due."""

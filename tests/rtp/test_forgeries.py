@@ -145,6 +145,33 @@ class ForgeryTests(StreamTestCase):
                 self.stream.rtcp_received(data, RTCP)
                 self.assertEqual(self.stream.heard_at, self.clock.seconds())
 
+    @settings(max_examples=30, deadline=None)
+    @given(st.integers(0, 20), st.booleans(), st.booleans(), st.sampled_from([7, 8]))
+    def test_so_do_those_of_one_who_moves_and_is_mute_there(
+        self, talked: int, is_held: bool, is_muxed: bool, ssrc: int
+    ) -> None:
+        self.setUp()
+        self.talk(talked)
+        place = ("198.51.100.50", 5000)
+        control = place if is_muxed else ("198.51.100.50", 5001)
+        terms = evolve(TERMS, remote=place, remote_rtcp=control, receives=not is_held)
+        self.stream.agree(terms)
+
+        def say(ssrc: int, source: tuple[str, int]) -> None:
+            data = rtcp.receiver_report(ssrc, b"") + rtcp.source_description(ssrc, "x")
+            self.receive_rtcp(data, source)
+
+        for _ in range(4):
+            self.tick(250)
+            say(ssrc, control)
+            heard_at = self.clock.seconds()
+            self.assertEqual(self.stream.heard_at, heard_at)
+            self.tick()
+            # Nor at the place of before, nor another source at the new one.
+            for odd, source in ((7, RTCP), (9, control), (ssrc, ELSEWHERE[0])):
+                say(odd, source)
+                self.assertEqual(self.stream.heard_at, heard_at)
+
     def test_so_do_those_from_behind_nat(self) -> None:
         behind = ("198.51.100.80", 1024)
         for number in range(40):
