@@ -9,6 +9,7 @@ from io import BytesIO
 from typing import Any, Final
 
 from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 from twisted.web.server import Request
@@ -28,6 +29,23 @@ MAX_PIECE_BYTES: Final = 4096
 
 _TOO_OLD: Final = b" \t"
 
+#: More than any length has; of far more digits Python makes no number.
+_MAX_LENGTH_DIGITS: Final = 18
+
+
+class _WithoutBody:
+    """A page that is asked for by C{HEAD}: Twisted logs each that has a body."""
+
+    def __init__(self, page: Any) -> None:
+        self._page = page
+
+    def render(self, request: Request) -> Any:
+        body = self._page.render(request)
+        if not isinstance(body, bytes):
+            return body
+        request.setHeader(b"Content-Length", b"%d" % len(body))
+        return b""
+
 
 class BoundedRequest(Request):
     """A request whose body is kept in memory, up to a size, whoever sends it."""
@@ -41,6 +59,9 @@ class BoundedRequest(Request):
         room = MAX_KEPT_BYTES - self.content.tell()
         if room > 0:
             super().handleContentChunk(data[:room])
+
+    def render(self, resrc: Any) -> None:
+        super().render(_WithoutBody(resrc) if self.method == b"HEAD" else resrc)
 
 
 class Channel(HTTPChannel):
@@ -63,8 +84,11 @@ class Channel(HTTPChannel):
     connections: Connections
     request_due: Timer
 
+    _log = Logger()
+
     _unread = b""
     _is_waiting = False
+    _is_leaving = False
     persistent: Any
     transport: Any
 
@@ -74,6 +98,8 @@ class Channel(HTTPChannel):
         self.connections.came(self.transport)
 
     def dataReceived(self, data: bytes) -> None:
+        if self._is_leaving:
+            return
         if not self.request_due.is_running and not self._handlingRequest:
             self.request_due.start(REQUEST_SECONDS, self._too_slow)
         self._unread += data
@@ -100,7 +126,13 @@ class Channel(HTTPChannel):
     def _read(self) -> None:
         piece = self._unread[:MAX_PIECE_BYTES]
         self._unread = self._unread[MAX_PIECE_BYTES:]
-        super().dataReceived(piece)
+        try:
+            super().dataReceived(piece)
+        except Exception:
+            # No reactor is above us where it is our turn.
+            self._log.failure("a request was not read")
+            self._unread = b""
+            self.transport.abortConnection()
         if self._unread and not self._is_waiting:
             self._wait()
 
@@ -111,6 +143,24 @@ class Channel(HTTPChannel):
             self._respondToBadRequestAndDisconnect()
             return
         super().lineReceived(line)
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        self._respondToBadRequestAndDisconnect()
+
+    def headerReceived(self, line: bytes) -> bool:
+        name, _, value = line.partition(b":")
+        digits = value.strip(b" \t")
+        if name.lower() == b"content-length" and len(digits) > _MAX_LENGTH_DIGITS:
+            self._respondToBadRequestAndDisconnect()
+            return False
+        is_good: bool = super().headerReceived(line)
+        return is_good
+
+    def loseConnection(self) -> None:
+        # What is behind a request that was refused is none.
+        self._is_leaving = True
+        self._unread = b""
+        super().loseConnection()
 
     def _too_slow(self) -> None:
         if self.requests:

@@ -170,7 +170,11 @@ class _Folder(Resource):
     """Has children and is nothing itself."""
 
     def getChild(self, path: bytes, request: Request) -> Any:
-        return notFound()
+        nothing = notFound()
+        # Else Twisted asks it for every further part of the path, each of which takes
+        # the time of all that are left.
+        nothing.isLeaf = True
+        return nothing
 
 
 class _Stream(_Folder):

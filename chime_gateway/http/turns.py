@@ -18,13 +18,18 @@ from chime_gateway.net.timer import Timer
 #: Pieces of requests, of all connections: each takes some tenths of a millisecond.
 MOST: Final = 8
 
+#: Some take longer: once so many seconds are over the others wait as well.
+MOST_SECONDS: Final = 0.004
+
 
 class Turns:
     """So many pieces of work in a turn; what is more waits in line for the next."""
 
     def __init__(self, clock: IReactorTime, most: int = MOST) -> None:
+        self._clock = clock
         self._most = most
         self._taken = 0
+        self._over_at = 0.0
         self._waiting: deque[Callable[[], None]] = deque()
         self._next = Timer(clock)
 
@@ -37,6 +42,10 @@ class Turns:
         @return: whether it may be done now; otherwise it is to L{wait}.
         """
         if self._waiting or self._taken >= self._most:
+            return False
+        if not self._taken:
+            self._over_at = self._clock.seconds() + MOST_SECONDS
+        elif self._clock.seconds() >= self._over_at:
             return False
         self._taken += 1
         self._begin()
@@ -53,8 +62,11 @@ class Turns:
 
     def _turn(self) -> None:
         self._taken = min(self._most, len(self._waiting))
+        self._over_at = self._clock.seconds() + MOST_SECONDS
         if self._taken:
             # Before the work: one that fails does not stop the line.
             self._begin()
         for _ in range(self._taken):
             self._waiting.popleft()()
+            if self._clock.seconds() >= self._over_at:
+                break

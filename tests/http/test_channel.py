@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 
@@ -102,6 +104,65 @@ class PipeliningTests(SynchronousTestCase):
         peer.say(b"GET /health HTTP/1.1\r\nX: a\r\n b\r\n\r\n")
         self.assertTrue(peer.heard.startswith(b"HTTP/1.1 400 "))
         peer.close()
+
+
+NONE = st.sampled_from(
+    (
+        b"Content-Length: " + 5000 * b"9",
+        b"content-length : 1",
+        b"Content-Length: -1",
+        b"Content-Length: 1\r\nContent-Length: 2",
+        b"Transfer-Encoding: " + 5000 * b"9",
+        b"X: " + 20_000 * b"y",
+        b"X: \0",
+        b"no colon",
+        b"X: a\r\n b",
+        600 * b"X: y\r\n" + b"X: y",
+    )
+)
+
+
+class RefusedRequestTests(SynchronousTestCase):
+    @settings(max_examples=60, deadline=None)
+    @given(
+        NONE, st.integers(0, 9000), st.integers(1, 70_000), st.sampled_from((b"", b"x"))
+    )
+    def test_one_that_is_none_has_one_answer_and_nothing_behind_it(
+        self, header: bytes, padding: int, size: int, body: bytes
+    ) -> None:
+        clock = TurningClock()
+        page = CountingPage()
+        peer = HttpPeer(site_of(clock, api=page))
+        head = b"POST /api/x HTTP/1.1\r\nHost: x\r\nY: " + padding * b"z"
+        behind = request("/api/x", "POST", b"x") * 30
+        sent = b"\r\n".join((head, header, b"", body)) + behind
+        with capturedLogs() as logged:
+            for at in range(0, len(sent), size):
+                peer.say(sent[at : at + size])
+                clock.turn()
+            for _ in range(30):
+                clock.turn()
+        self.assertEqual(peer.heard, b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        self.assertTrue(peer.is_over)
+        self.assertEqual(page.rendered, [])
+        self.assertEqual(logged, [])
+        peer.close()
+
+    @given(st.sampled_from(("/health", "/ready", "/metrics", "/api/x", "/nothing")))
+    def test_a_head_has_the_length_and_no_body_and_no_line_in_the_log(
+        self, path: str
+    ) -> None:
+        lengths = []
+        for method in ("GET", "HEAD"):
+            peer = HttpPeer(site_of(TurningClock(), api=CountingPage()))
+            with capturedLogs() as logged:
+                peer.say(request(path, method))
+            self.assertEqual(logged, [])
+            head, _, body = peer.heard.partition(b"\r\n\r\n")
+            lengths.append(re.findall(rb"(?i)content-length: (\d+)", head))
+            self.assertEqual(bool(body), method == "GET")
+            peer.close()
+        self.assertEqual(lengths[0], lengths[1])
 
 
 class SlowPeerTests(SynchronousTestCase):

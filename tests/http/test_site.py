@@ -2,12 +2,22 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.resource import Resource
+from twisted.web.server import Request
 
-from tests.support.http_peers import TOKEN, HttpPeer, ask, request, site_of
+from chime_gateway.http import site as pages
+from tests.support.http_peers import (
+    TOKEN,
+    HttpPeer,
+    TurningClock,
+    ask,
+    request,
+    site_of,
+)
 
 
 class SiteTests(SynchronousTestCase):
@@ -21,6 +31,35 @@ class SiteTests(SynchronousTestCase):
         self.assertEqual(metrics, (200, "chimegw_calls_active 0\n"))
         self.assertEqual(ask(site, request("/nothing"))[0], 404)
         self.assertEqual(ask(site, request("/stream/other"))[0], 404)
+
+    @settings(max_examples=20, deadline=None)
+    @given(
+        start=st.sampled_from(("", "/nothing", "/stream/other", "/health")),
+        part=st.sampled_from(("/", "/a", "/%41", "//")),
+        count=st.integers(20, 3000),
+    )
+    def test_a_path_takes_no_time_for_each_of_its_parts(
+        self, start: str, part: str, count: int
+    ) -> None:
+        looked: list[bytes] = []
+
+        class Page(Resource):
+            def getChild(self, path: bytes, request: Request) -> Page:
+                looked.append(path)
+                return self
+
+            def render(self, request: Request) -> bytes:
+                return b""
+
+        self.patch(pages, "notFound", Page)
+        clock = TurningClock()
+        peer = HttpPeer(site_of(clock))
+        peer.say(request(start + part * count))
+        for _ in range(5):
+            clock.turn()
+        self.assertTrue(peer.heard)
+        peer.close()
+        self.assertLess(len(looked), 5)
 
     def test_there_is_no_second_protocol_beside_this_one(self) -> None:
         self.assertEqual(site_of(Clock()).acceptableProtocols(), [b"http/1.1"])

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from functools import partial
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from chime_gateway.http.turns import Turns
+from chime_gateway.http.turns import MOST_SECONDS, Turns
 from tests.support.http_peers import TurningClock
 
 MOST = 3
@@ -32,6 +34,34 @@ class TurnsTests(SynchronousTestCase):
             self.assertLessEqual(len(done) - before, MOST)
         self.assertEqual(done, list(range(asked)))
         self.assertEqual(clock.getDelayedCalls(), [])
+
+    @settings(max_examples=50, deadline=None)
+    @given(
+        st.lists(st.tuples(st.booleans(), st.floats(0, 0.05)), max_size=30),
+        st.integers(1, 20),
+    )
+    def test_work_that_takes_long_has_a_turn_of_its_own(
+        self, works: list[tuple[bool, float]], most: int
+    ) -> None:
+        clock = TurningClock()
+        turns = Turns(clock, most)
+        done: list[float] = []
+
+        def work(seconds: float) -> None:
+            done.append(seconds)
+            clock.rightNow += seconds
+
+        for ends_a_turn, seconds in [*works, *[(True, 0.0)] * 40]:
+            if ends_a_turn:
+                done.clear()
+                clock.turn()
+            elif turns.take():
+                work(seconds)
+            else:
+                turns.wait(partial(work, seconds))
+            # The last one was begun within the time.
+            self.assertLess(sum(done[:-1]), MOST_SECONDS)
+        self.assertEqual(turns.waiting, 0)
 
     def test_work_that_fails_does_not_stop_the_line(self) -> None:
         clock = TurningClock()
