@@ -9,9 +9,11 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.internet.task import Clock
 from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 
+from chime_gateway.cli import main as module
 from chime_gateway.cli.calls import _csv, turn_lines
 from chime_gateway.cli.main import Options, main
 from chime_gateway.errors import ConfigError
@@ -151,6 +153,12 @@ class TerminalTests(CliTestCase):
 
     def test_nor_does_an_error_that_names_it(self) -> None:
         self.patch(sys, "argv", ["chimegw", "show", "\x1b[2J\u2028x"])
+
+        # The reactor of the tests runs once only.
+        def react(run: Any, words: Any) -> None:
+            self.failureResultOf(run(Clock(), *words)).raiseException()
+
+        self.patch(module, "react", react)
         caught = self.assertRaises(SystemExit, main)
         self.assertIn("\\x1b[2J\\u2028x", str(caught.code))
 
