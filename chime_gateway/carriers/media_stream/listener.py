@@ -69,6 +69,7 @@ class StreamProtocol(LeanWebSocket, WebSocketServerProtocol):  # type: ignore[mi
         super().__init__()
         self.clock = listener.clock
         self.batch = listener.batch
+        self.log = listener.connections.log
         self._listener = listener
         self._is_authorized = False
 
@@ -146,6 +147,8 @@ class StreamFactory(WebSocketServerFactory):  # type: ignore[misc]
             autoPingTimeout=20,
             # A violation is answered with a close code, not a dropped line.
             failByDrop=False,
+            # A page of its own, which sends whoever asks on to any address.
+            webStatus=False,
         )
 
     def buildProtocol(self, addr: object) -> StreamProtocol:
@@ -188,4 +191,10 @@ class StreamResource(Resource):
             request.setHeader(b"WWW-Authenticate", b"Bearer")
             request.setHeader(b"Content-Type", b"text/plain; charset=utf-8")
             return f"{why}\n".encode()
+        if "upgrade" not in upgrade.headers:
+            request.setResponseCode(426)
+            request.setHeader(b"Upgrade", b"websocket")
+            request.setHeader(b"Connection", b"Upgrade")
+            request.setHeader(b"Content-Type", b"text/plain; charset=utf-8")
+            return b"a WebSocket only\n"
         return self._sockets.render(request)

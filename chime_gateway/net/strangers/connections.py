@@ -18,7 +18,7 @@ from typing import Any, Final
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from chime_gateway.net.strangers.summary import Summary
+from chime_gateway.net.strangers.summary import Summary, SummedLog
 from chime_gateway.net.system.descriptors import is_in_reserve
 
 #: Where descriptors run out: enough for whoever looks after the gateway.
@@ -44,6 +44,7 @@ def place_of(host: str) -> str:
 class Connections:
     """
     @ivar closed: how many were closed, by why.
+    @ivar log: where a library says what it thinks of them.
     @param most: of all; half of it from one place.
     @param is_scarce: whether this descriptor is one of the last.
     """
@@ -60,6 +61,7 @@ class Connections:
         self.most = max(most, FEW)
         self.closed = Counter({"crowded": 0, "descriptors": 0, "slow": 0})
         self._summary = summary or Summary(clock)
+        self.log = SummedLog(self._summary)
         self._is_scarce = is_scarce
         self._place_of: dict[Any, str] = {}
         # The oldest first.

@@ -7,7 +7,7 @@ Whoever is sent away costs us a moment; a line each would let them fill the disk
 from __future__ import annotations
 
 from collections import Counter
-from typing import Final
+from typing import Any, Final
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -54,3 +54,26 @@ class Summary:
                     kind=kind,
                     count=count - LINES,
                 )
+
+
+class SummedLog:
+    """
+    Takes the place of Autobahn's logger where a stranger is the other side: it would
+    write a line or two of each.
+    """
+
+    _log = Logger()
+
+    def __init__(self, summary: Summary) -> None:
+        self._summary = summary
+
+    def _tell(self, format: str, **values: Any) -> None:
+        if self._summary.allows("WebSocket of a stranger"):
+            self._log.info(format, **values)
+
+    info = warn = error = _tell
+
+    def debug(self, format: str, **values: Any) -> None:
+        """Nobody asks for that."""
+
+    trace = debug

@@ -13,6 +13,7 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.logger import capturedLogs
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.test.requesthelper import DummyRequest
@@ -24,6 +25,7 @@ from chime_gateway.carriers.media_stream.listener import (
     StreamResource,
 )
 from chime_gateway.net.strangers.connections import Connections
+from chime_gateway.net.strangers.summary import LINES, SECONDS
 from chime_gateway.wire.media_stream.twilio import TwilioStream
 from chime_gateway.wire.websocket_frame import encode_frame
 from tests.support.fakes import Log, RecordingSwitchboard
@@ -54,6 +56,29 @@ ODD = {
     "nonsense": said("x"),
 }
 
+#: A handshake, and what is said after it.
+BROKEN = (
+    (_HANDSHAKE, b"\x81\x02{}"),
+    (_HANDSHAKE, b"\x88\x81" + KEY + b"a"),
+    (_HANDSHAKE, b"\x88\x84" + b"\0\0\0\0\x03\xe8\xff\xff"),
+    (_HANDSHAKE, b"\xff\x80" + KEY),
+    (_HANDSHAKE.replace(b"13", b"0"), b""),
+    (_HANDSHAKE.replace(b"13", b"9" * 5000), b""),
+    (_HANDSHAKE.replace(b"Host: 127.0.0.1", b"Host: [::"), b""),
+    (_HANDSHAKE.replace(b"Host: 127.0.0.1", b"Host: a:" + b"9" * 5000), b""),
+    (_HANDSHAKE.replace(b"Upgrade: websocket", b"Upgrade: x"), b""),
+    (_HANDSHAKE.replace(b"Upgrade: websocket\r\n", b""), b""),
+    (_HANDSHAKE.replace(b"Key: dGhl", b"Key: \xff"), b""),
+    (_HANDSHAKE.replace(b"GET /stream", b"POST /stream"), b""),
+    (_HANDSHAKE.replace(b"/stream", b"/stream?redirect=http://evil.test"), b""),
+    (
+        _HANDSHAKE.replace(
+            b"/stream", b"/stream?redirect=http://evil.test&after=x"
+        ).replace(b"Upgrade: websocket\r\n", b""),
+        b"",
+    ),
+)
+
 
 class Transport(StringTransport):
     def __init__(self) -> None:
@@ -69,7 +94,7 @@ class Transport(StringTransport):
 
 
 class TrafficTests(SynchronousTestCase):
-    def open(self) -> None:
+    def open(self, handshake: bytes = _HANDSHAKE) -> None:
         self.clock = Clock()
         self.patch(txaio.config, "loop", self.clock)
         self.log: Log = []
@@ -89,8 +114,9 @@ class TrafficTests(SynchronousTestCase):
         self.transport = Transport()
         self.connections.came(self.transport)
         self.socket.makeConnection(self.transport)
-        self.socket.dataReceived(_HANDSHAKE)
-        self.transport.clear()
+        self.socket.dataReceived(handshake)
+        if handshake is _HANDSHAKE:
+            self.transport.clear()
 
     def close(self) -> None:
         self.socket.connectionLost(Failure(ConnectionDone()))
@@ -133,6 +159,45 @@ class TrafficTests(SynchronousTestCase):
             request.requestHeaders.setRawHeaders(b"Authorization", [value])
             door.render(request)
             self.assertEqual(request.responseCode, 400)
+        self.close()
+
+    @settings(max_examples=30, deadline=None)
+    @given(st.lists(st.sampled_from(BROKEN), min_size=1, max_size=60))
+    def test_what_breaks_is_some_lines_of_the_log(
+        self, broken: list[tuple[bytes, bytes]]
+    ) -> None:
+        with capturedLogs() as logged:
+            self.open()
+            listener = self.socket._listener
+            for handshake, frame in broken:
+                factory = StreamFactory(listener, self.clock)
+                self.socket = factory.buildProtocol(None)
+                self.transport = Transport()
+                self.socket.makeConnection(self.transport)
+                self.socket.dataReceived(handshake)
+                self.assertNotIn(b"Location", self.transport.value())
+                if frame:
+                    self.socket.dataReceived(frame)
+                self.close()
+            self.clock.advance(SECONDS)
+        self.assertLessEqual(len(logged), LINES + 1)
+
+    @given(
+        st.sampled_from(("", "?redirect=https://evil.test", "?redirect=x&after=1")),
+        st.sampled_from((b"GET", b"HEAD", b"POST")),
+    )
+    def test_whoever_wants_no_websocket_gets_none_and_is_sent_nowhere(
+        self, query: str, method: bytes
+    ) -> None:
+        self.open()
+        door = StreamResource(self.socket._listener, self.clock)
+        request: Any = DummyRequest([b"stream"])
+        request.method, request.uri = method, f"/stream{query}".encode()
+        request.getHost = lambda: IPv4Address("TCP", "127.0.0.1", 80)
+        request.requestHeaders.setRawHeaders(b"Host", [b"127.0.0.1"])
+        self.assertEqual(door.render(request), b"a WebSocket only\n")
+        self.assertEqual(request.responseCode, 426)
+        self.assertFalse(request.responseHeaders.hasHeader(b"Location"))
         self.close()
 
     @settings(max_examples=10, deadline=None)
