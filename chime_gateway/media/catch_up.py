@@ -14,19 +14,17 @@ from __future__ import annotations
 
 from typing import Final
 
-#: A queue is looked at in windows of so many beats: longer than the pieces in which
-#: an agent sends its speech.
-WINDOW_BEATS: Final = 12
+from chime_gateway.audio import PTIME_MS
+from chime_gateway.media.pace import Pace
 
-#: From one window to the next the least that waits may differ by so many frames in a
-#: queue that neither grows nor is played down.
-_STEADY_FRAMES: Final = 2
+#: A queue is looked at for so many beats before it is said what of it nobody needed;
+#: for more of them where what stood was needed again and again.
+_LEAST_BEATS: Final = 36
+_MOST_BEATS: Final = 60
+_MORE_BEATS: Final = 12
 
-#: So many windows alike say that it stands: two may be alike where a queue that grew
-#: begins to be played down.  More of them where what stood was needed again
-#: and again.
-_LEAST_WINDOWS: Final = 3
-_MOST_WINDOWS: Final = 5
+#: Behind so many windows with nothing to spare nothing more is to come.
+_EMPTY_WINDOWS: Final = 3
 
 #: A queue ran dry for so long because its audio comes unevenly.
 _UNEVEN_FRAMES: Final = 2
@@ -37,71 +35,97 @@ class CatchUp:
     @ivar behind: frames whose time passed while something was being said, and that
         were not played: no more can be late.
     @ivar has_decided: it was seen whether the queue stands.
+    @ivar is_ahead: it was seen that the agent is ahead.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, pace: Pace) -> None:
+        self._pace = pace
         self.settle()
 
     def settle(self) -> None:
         """Nothing is late any more."""
         self.behind = 0
-        self._needed = _LEAST_WINDOWS
-        self._dry = 0
+        self._needed = _LEAST_BEATS
+        self._dry = self._empty = self._most = 0
         self.begin()
 
     def begin(self) -> None:
-        """Whether the queue stands is seen from now on."""
-        self.has_decided = False
-        self._played_down = 0
+        """What of the queue nobody needs is seen from now on."""
+        self.has_decided = self.is_ahead = False
         self._beats = 0
-        self._windows = 0
-        self._least = self._floor = 0
+        self._least: int | None = None
+        self._said = self._pace.said
 
-    def missed(self, frames: int) -> None:
-        """So many were due, and nothing was there or nobody played them."""
+    def ran_dry(self, frames: int) -> None:
+        """So many were due, and nothing was there."""
         self.behind += frames
         self._dry += frames
         self.begin()
 
-    def overdue(self, waiting: int) -> int:
+    def stood_still(self, frames: int) -> None:
+        """
+        So many were due, and we played none of what was there.  As many more will
+        wait, of an agent at pace, as soon as they are read.
+        """
+        self.behind += frames
+        self.has_decided = self.is_ahead = False
+        if self._least is not None:
+            self._least += frames
+
+    def overdue(self, waiting: int | None, due: int, left_out: int) -> int:
         """
         On each beat while something waits and is behind.
 
-        @param waiting: frames that were not needed on this beat.
-        @return: how many of them are late for good; known at the end of a window.
+        @param waiting: frames that were not needed on this beat; C{None}: that is not
+            known, what came meanwhile is not read yet.
+        @param due: so many beats passed since the last one.
+        @param left_out: what was found to be late before, and is there still.
+        @return: how many of them are late for good, besides; known at the end of a
+            window.
         """
         if self._dry:
             is_uneven = self._dry <= _UNEVEN_FRAMES
             self._needed = (
-                min(_MOST_WINDOWS, self._needed + 1) if is_uneven else _LEAST_WINDOWS
+                min(_MOST_BEATS, self._needed + _MORE_BEATS)
+                if is_uneven
+                else _LEAST_BEATS
             )
             self._dry = 0
-        if not self._beats or waiting < self._least:
-            self._least = waiting
-        self._beats += 1
-        if self._beats < WINDOW_BEATS:
+        self._beats += due
+        if waiting is None:
+            return 0
+        least = self._least
+        if least is None or waiting < least:
+            self._least = least = waiting
+        if waiting > self._most:
+            self._most = waiting
+        if self._beats < self._needed:
+            return 0
+        pace = self._pace
+        if self._beats * PTIME_MS < pace.piece * 1000 + 2 * PTIME_MS:
+            return 0  # before each piece less waits than behind it
+        if pace.is_unsure:
             return 0
         self._beats = 0
-        least = self._least
-        self._windows += 1
-        if self._windows > 1 and abs(least - self._floor) > _STEADY_FRAMES:
-            # One that grows may be of an agent that is ahead, or what was held up and
-            # comes by and by.  One that is played down is of an agent that is ahead;
-            # not at once, as it may have begun to be late within a window.
-            self._played_down += least < self._floor
-            self.has_decided = self._played_down > 1
-            self._windows = 1
-        if self._windows == 1 or least < self._floor:
-            self._floor = least
-        if self._windows < self._needed:
+        self._least = None
+        said, self._said = self._said, pace.said
+        if said == pace.said:
+            # What is played down is not late: the agent is ahead, or has ended.  One
+            # that was at pace may be held up.
+            self.is_ahead = not pace.is_settled
+            self.has_decided = self.has_decided or self.is_ahead
+            return 0
+        if not pace.is_steady:
             return 0
         self.has_decided = True
-        self._played_down = self._windows = 0
-        if not self._floor:
-            self.behind = 0  # all that waits is needed on some beat
-        return min(self._floor, self.behind)
+        self._empty = 0 if least > 0 else self._empty + 1
+        if self._empty >= _EMPTY_WINDOWS:
+            # The rest was a pause of the agent's, but for what jitter needed.
+            most = self._most if self._most > _UNEVEN_FRAMES else 0
+            self.behind = min(self.behind, left_out + most)
+            self._empty = self._most = 0
+        return max(0, min(least, self.behind - left_out))
 
     def caught_up(self, frames: int) -> None:
         """So many are not late any more."""
         self.behind = max(0, self.behind - frames)
-        self.begin()

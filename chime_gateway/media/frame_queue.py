@@ -14,6 +14,7 @@ from typing import Final
 from chime_gateway.audio import Codec
 from chime_gateway.codec.splice import is_silence, join, shorten
 from chime_gateway.media.catch_up import CatchUp
+from chime_gateway.media.pace import Pace
 
 #: So many frames are caught up: in less than a second, half as fast again.
 CAUGHT_UP_FRAMES: Final = 15
@@ -28,9 +29,9 @@ class FrameQueue:
     @ivar late: knows what of it is late.
     """
 
-    def __init__(self, codec: Codec) -> None:
+    def __init__(self, codec: Codec, pace: Pace) -> None:
         self.frames: deque[bytes] = deque()
-        self.late = CatchUp()
+        self.late = CatchUp(pace)
         self._codec = codec
         self._size = codec.frame_bytes
         self._excess = 0
@@ -52,18 +53,23 @@ class FrameQueue:
         """It was seen whether what waits is late, and then it was got rid of."""
         return self.late.has_decided and not self._excess
 
-    def shorten(self, taken: int) -> int:
+    def shorten(self, taken: int, due: int, *, is_read: bool) -> int:
         """
         A beat of a queue that is behind, before so many frames are taken.
 
+        @param taken: less than none: so many wait elsewhere, before these.
+        @param due: so many beats passed since the last one.
+        @param is_read: what came meanwhile is read.
         @return: how many frames were left out.
         """
-        frames = self.frames
-        if not self._excess:
-            self._excess = self.late.overdue(max(0, len(frames) - taken))
+        frames, excess = self.frames, self._excess
+        waiting = max(0, len(frames) - taken - excess) if is_read else None
+        late = self.late.overdue(waiting, due, excess)
+        if not late and not excess:
+            return 0
+        if not excess:
             self._beats = 0
-            if not self._excess:
-                return 0
+        self._excess = excess + late
         removed = min(self._shorten(), self._excess)
         if removed:
             self._excess -= removed
@@ -77,7 +83,8 @@ class FrameQueue:
         count = self._excess - CAUGHT_UP_FRAMES
         if count > 0:
             before = frames[0]
-            for _ in range(min(count, len(frames) - 1)):
+            count = min(count, len(frames) - 1)
+            for _ in range(count):
                 frames.popleft()
             frames[0] = join(codec, before, frames[0])
             return count

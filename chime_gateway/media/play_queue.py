@@ -20,6 +20,7 @@ from chime_gateway.interfaces import CallLeg
 from chime_gateway.media.frame_queue import FrameQueue
 from chime_gateway.media.item_ledger import Cut, Item, ItemKey, Ledger
 from chime_gateway.media.metronome import MAX_MADE_UP
+from chime_gateway.media.pace import Pace
 from chime_gateway.media.playout_clock import Playout
 from chime_gateway.media.recorder import Recorder
 from chime_gateway.media.stats import MediaStats
@@ -80,10 +81,12 @@ class PlayQueue:
         self._marked_at = 0
         self._mark_count = 0
         self._ledger = Ledger()
-        self._queue = FrameQueue(leg.codec)
+        self._pace = Pace()
+        self._byte_seconds = 1 / leg.codec.bytes_per_second
+        self._queue = FrameQueue(leg.codec, self._pace)
         self._waiting = self._queue.frames
         self._late = self._queue.late
-        self._dry_until = 0.0
+        self._dry_until = self._dry_rest = 0.0
         # A carrier that is late by nature takes what it is given, whenever.
         self._is_timely = traits.lag_seconds == 0
         self._partial = b""
@@ -107,6 +110,7 @@ class PlayQueue:
 
     def add(self, item: Item, audio: bytes, now: float) -> None:
         """More of an item, of any length."""
+        self._pace.came(len(audio) * self._byte_seconds, now)
         if self._partial:
             audio = self._partial + audio
         whole = len(audio) - len(audio) % self._frame_bytes
@@ -168,7 +172,8 @@ class PlayQueue:
         playout = self._playout
         size = self._frame_bytes
         start = playout.sent + len(self._waiting) * size
-        waits = max(0.0, playout.dry_at - now) + len(self._waiting) * FRAME_SECONDS
+        ahead = playout.dry_at - now
+        waits = (ahead if ahead > 0 else 0) + len(self._waiting) * FRAME_SECONDS
         if waits > self._max_seconds:
             self._stats.dropped["play_queue_full"] += len(audio) // size
             return False
@@ -189,22 +194,27 @@ class PlayQueue:
         """
         playout = self._playout
         ahead = playout.soonest_dry_at - now
-        if ahead <= -FRAME_SECONDS and item.spans[0][0] < playout.sent:
-            self._was_dry(now)
+        if ahead < 0 and item.spans[0][0] < playout.sent:
+            dry = self._dry_frames(now)
+            if dry:
+                self._late.ran_dry(dry)
         return ahead >= _UNEVEN_SECONDS and self._late.behind > _HICCUP_FRAMES
 
-    def _was_dry(self, now: float) -> None:
+    def _dry_frames(self, now: float) -> int:
         """
         A leg with a buffer is behind by the time for which it had nothing, by the
         clock: marks of a carrier say how late it is itself.
+
+        @return: so many more than before.
         """
-        if not self._is_timely:
-            return
         since = max(self._dry_until, self._playout.soonest_dry_at)
-        dry = int((now - since) / FRAME_SECONDS)
-        if dry > 0:
-            self._dry_until = since + dry * FRAME_SECONDS
-            self._late.missed(dry)
+        if now <= since or not self._is_timely:
+            return 0
+        self._dry_until = now
+        dry = self._dry_rest + (now - since) / FRAME_SECONDS
+        frames = int(dry)
+        self._dry_rest = dry - frames
+        return frames
 
     def _hand_over(self, item: Item, audio: bytes, now: float) -> None:
         """To a leg with a playout buffer: all at once, with marks to follow it."""
@@ -252,11 +262,15 @@ class PlayQueue:
 
     def tick(self, now: float, due: int) -> None:
         """Every 20 ms; C{due} frames have become due since the last time."""
+        pace = self._pace
+        if due > 1:
+            pace.late_beat(now)
+        pace.beat_at = now
         waiting = self._waiting
         if waiting:
             self._ran_dry = False
             if not self._is_paced:
-                self._feed_late(now)
+                self._feed_late(now, due)
             elif due > 1 or self._late.behind:
                 self._play_late(now, due)
             else:
@@ -266,7 +280,7 @@ class PlayQueue:
                 if not self._ran_dry:
                     self._ran_dry = True
                     self._stats.underruns += 1
-                self._late.missed(due)
+                self._late.ran_dry(due)
         elif self._late.behind:
             self._late.settle()
 
@@ -277,35 +291,37 @@ class PlayQueue:
         # what is made up makes it late; not any more when that stop is over.
         is_bridged = not self._late.behind or self._queue.is_decided
         count = due if due <= MAX_MADE_UP and is_bridged else 1
+        stood = due - min(count, len(waiting))
+        if stood:
+            self._late.stood_still(stood)
         if self._late.behind:
-            self._shorten(count)
-        count = min(count, len(waiting))
-        for made_up in range(count - 1, -1, -1):
+            self._shorten(count, due, is_read=not stood)
+        for made_up in range(min(count, len(waiting)) - 1, -1, -1):
             # Each counts as heard when it was due.
             self._play(waiting.popleft(), now - made_up * FRAME_SECONDS)
-        if count < due:
-            self._late.missed(due - count)
 
-    def _feed_late(self, now: float) -> None:
+    def _feed_late(self, now: float, due: int) -> None:
         """A leg with a buffer gets what may be late as it is heard."""
         playout, queue, waiting = self._playout, self._queue, self._waiting
-        if playout.soonest_dry_at - now >= FRAME_SECONDS:
-            return  # it plays what it has: a queue that does not move says nothing
-        self._was_dry(now)
+        stood = self._dry_frames(now)
+        if stood:
+            self._late.stood_still(stood)
         if self._late.behind:
-            self._shorten(0)
+            has = max(0, int((playout.soonest_dry_at - now) / FRAME_SECONDS))
+            self._shorten(-has, due, is_read=not stood)
         while waiting and playout.soonest_dry_at - now < FRAME_SECONDS:
             self._play(waiting.popleft(), now)
-        if waiting and (queue.is_decided or not self._late.behind):
-            # The agent is ahead, or what was late is gone: as ever.
+        is_ahead = self._late.is_ahead and self._current is None
+        if waiting and (is_ahead or not self._late.behind):
+            # As ever.  Of one that is silent in the middle more may be held up.
             self._play(b"".join(waiting), now)
             queue.clear()
         if self._wants_marks and playout.sent - self._marked_at >= self._mark_bytes:
             self._mark()
 
-    def _shorten(self, taken: int) -> None:
+    def _shorten(self, taken: int, due: int, *, is_read: bool) -> None:
         """Of what waits, some may be late; so many frames are taken now."""
-        skipped = self._queue.shorten(taken)
+        skipped = self._queue.shorten(taken, due, is_read=is_read)
         if skipped:
             self._playout.skip(skipped * self._frame_bytes)
             self._stats.dropped["overdue"] += skipped

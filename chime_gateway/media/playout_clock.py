@@ -77,8 +77,9 @@ class Playout:
     def play(self, byte_count: int, now: float) -> None:
         # A carrier that had run dry plays from now on.
         seconds = byte_count / self._rate
-        self.dry_at = max(now, self.dry_at) + seconds
-        self.soonest_dry_at = max(now, self.soonest_dry_at) + seconds
+        dry_at, soonest = self.dry_at, self.soonest_dry_at
+        self.dry_at = (dry_at if dry_at > now else now) + seconds
+        self.soonest_dry_at = (soonest if soonest > now else now) + seconds
         self.sent += byte_count
 
     def skip(self, byte_count: int) -> None:

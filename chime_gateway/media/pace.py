@@ -1,0 +1,122 @@
+"""
+Does an agent speak as it is heard, or is it ahead of its listener?
+
+Of an agent at pace, what has come in is never more than the time that passed, but for
+the piece it says at once; whenever we stood still, or its link did, the last of what
+was held up has it back at that.  Of one that is ahead it is more and more.  So it is
+looked at how far what came in leads the clock when it comes, which neither our stops
+nor what we play have a part in: only that what is read behind a stop of ours may have
+come as much earlier.
+
+What waits to be played is not known here.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import Final
+
+#: The most by which what came leads the clock is looked at in windows of so long, each
+#: with something that came.
+_WINDOW_SECONDS: Final = 0.24
+
+#: It is steady when that differed by no more than this ...
+_STEADY_SECONDS: Final = 0.05
+
+#: ... for so long.
+_SETTLED_SECONDS: Final = 0.72
+
+#: A longer piece is a sentence.
+_LONGEST_PIECE_SECONDS: Final = 1.0
+
+
+class Pace:
+    """
+    @ivar said: seconds of audio that came.
+    @ivar beat_at: when the last beat of ours came.
+    @ivar piece: seconds of the longest piece that came lately.
+    """
+
+    def __init__(self) -> None:
+        self.said = 0.0
+        self.beat_at = self._late_at = 0.0
+        self._free_at = 0.0
+        self.piece = 0.0
+        self._longest = self._before = 0.0
+        self._ends_at = 0.0
+        self._lead = -inf
+        self._level = -inf
+        self._since = self._settled = 0.0
+        self._has_fallen = self._is_level = False
+        self._windows = 0
+
+    def late_beat(self, now: float) -> None:
+        """What came since the one before it may be read only behind it."""
+        self._free_at = self.beat_at
+        self._late_at = now
+
+    def came(self, seconds: float, now: float) -> None:
+        """So much audio, at once."""
+        self.said = said = self.said + seconds
+        lead = said - now
+        if lead > self._lead:
+            self._lead = lead
+        if seconds > self._longest:
+            self._longest = seconds
+        if now >= self._ends_at:
+            self._end_window(now)
+
+    def _end_window(self, now: float) -> None:
+        level = self._level
+        self._is_level = False
+        if self._lead > level + _STEADY_SECONDS:
+            self._rise(now)
+        elif self._lead >= level - _STEADY_SECONDS:
+            self._is_level = True
+            self._has_fallen = False
+            self._windows += 1
+            self._settled = now - self._since
+        elif (
+            max(self._lead, self.said - self._read_since())
+            < level - _STEADY_SECONDS - self.piece
+        ):
+            if self._has_fallen:
+                self._rise(now)
+            else:
+                # Of a link that was held up the last piece may be late itself.
+                self._has_fallen = True
+        self._ends_at = now + _WINDOW_SECONDS
+        self._lead = -inf
+        longest, self._longest = self._longest, 0.0
+        self.piece = min(_LONGEST_PIECE_SECONDS, max(longest, self._before))
+        self._before = longest
+
+    def _read_since(self) -> float:
+        """What came before that was read as soon as it came."""
+        is_late = self._late_at == self.beat_at
+        return self._free_at if is_late else self.beat_at
+
+    def _rise(self, now: float) -> None:
+        self._level, self._since = self._lead, now
+        self._has_fallen = False
+        self._windows = 0
+        self._settled = 0.0
+
+    @property
+    def is_settled(self) -> bool:
+        """What came in kept step with the clock for a while."""
+        return self._settled >= _SETTLED_SECONDS and self._windows > 2
+
+    @property
+    def is_unsure(self) -> bool:
+        """It was at pace, and what came last may have come earlier: the next tells."""
+        return not self._is_level and self.is_settled
+
+    @property
+    def is_steady(self) -> bool:
+        """It does now."""
+        return (
+            self._is_level
+            and self._lead <= self._level + _STEADY_SECONDS
+            and self.is_settled
+        )
