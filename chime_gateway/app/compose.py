@@ -278,6 +278,7 @@ class Composition:
             reactor=self._reactor,
             token=AdminToken(settings.admin_token),
             connections=self.connections,
+            public_address=settings.public_address,
         )
 
     def _api(self) -> Api:

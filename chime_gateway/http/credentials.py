@@ -13,6 +13,8 @@ from typing import Final
 from twisted.internet.address import UNIXAddress
 from twisted.web.server import Request
 
+from chime_gateway.net.strangers.own_names import is_own_name
+
 #: What a proxy adds: whoever it speaks for is not on this machine because it is.
 _FORWARDED: Final = (b"forwarded", b"x-forwarded-for", b"x-real-ip", b"via")
 
@@ -50,13 +52,20 @@ class AdminToken:
         return Shown.RIGHT if is_right else Shown.WRONG
 
 
-def is_local(request: Request) -> bool:
-    """Whether it comes from this machine, and not by a proxy on it."""
+def is_local(request: Request, public_address: str) -> bool:
+    """
+    Whether it comes from this machine, and neither by a proxy on it nor from a page
+    of somebody else's whose name has come to lead to it.
+    """
     if any(request.getHeader(name) is not None for name in _FORWARDED):
         return False
     address = request.getClientAddress()
     if isinstance(address, UNIXAddress):
-        return True
+        return True  # no page reaches that
+    host = (request.getHeader(b"host") or b"").decode("latin-1")
+    reached_at = getattr(request.getHost(), "host", "")
+    if not is_own_name(host, reached_at, public_address):
+        return False
     try:
         found = ip_address(getattr(address, "host", "").partition("%")[0])
     except ValueError:

@@ -56,6 +56,7 @@ class JsonPage(Resource):
         shown = self._token.shown(request)
         if shown is Shown.MALFORMED:
             return _refused(request, 400, "Authorization has bytes beyond ASCII")
+        _known(request, shown)
         status, content = self._content(is_known=shown is Shown.RIGHT)
         request.setResponseCode(status)
         request.setHeader(b"Content-Type", b"application/json")
@@ -76,11 +77,16 @@ class MetricsPage(Resource):
     isLeaf = True
 
     def __init__(
-        self, content: Callable[[], bytes], token: AdminToken, clock: IReactorTime
+        self,
+        content: Callable[[], bytes],
+        token: AdminToken,
+        clock: IReactorTime,
+        public_address: str,
     ) -> None:
         super().__init__()
         self._content = content
         self._token = token
+        self._public_address = public_address
         self._clock = clock
         self._text = b""
         self._made_at: float | None = None
@@ -92,15 +98,26 @@ class MetricsPage(Resource):
         if self._token.is_set and shown is not Shown.RIGHT:
             request.setHeader(b"WWW-Authenticate", b"Bearer")
             return _refused(request, 401, "Authorization: Bearer and the admin token")
-        if not self._token.is_set and not is_local(request):
+        if not self._token.is_set and not is_local(request, self._public_address):
             return _refused(
-                request, 403, "set CHIMEGW_ADMIN_TOKEN to read metrics from elsewhere"
+                request,
+                403,
+                "set CHIMEGW_ADMIN_TOKEN to read metrics from elsewhere, or under"
+                " another name than localhost",
             )
+        _known(request, shown)
         now = self._clock.seconds()
         if self._made_at is None or now - self._made_at >= METRICS_SECONDS:
             self._text, self._made_at = self._content(), now
         request.setHeader(b"Content-Type", _METRICS_TYPE)
         return self._text
+
+
+def _known(request: Request, shown: Shown) -> None:
+    """Who has shown the token is no stranger any more."""
+    if shown is Shown.RIGHT:
+        channel: Any = request.channel
+        channel.connections.known(channel.transport)
 
 
 def _refused(request: Request, status: int, why: str) -> bytes:
@@ -153,14 +170,16 @@ def build_site(
     reactor: Any,
     token: AdminToken,
     connections: Connections,
+    public_address: str,
 ) -> GatewaySite:
     """
     @param token: opens C{/metrics}, and more than strangers see.
+    @param public_address: what the operator says that we are called.
     """
     root = _Folder()
     root.putChild(b"health", JsonPage(health, token))
     root.putChild(b"ready", JsonPage(ready, token))
-    root.putChild(b"metrics", MetricsPage(metrics, token, reactor))
+    root.putChild(b"metrics", MetricsPage(metrics, token, reactor, public_address))
     root.putChild(b"stream", _Stream(stream, raw_stream))
     root.putChild(b"api", api)
     return GatewaySite(root, reactor, connections)

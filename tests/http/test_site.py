@@ -10,6 +10,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import Request
 
 from chime_gateway.http import site as pages
+from chime_gateway.net.strangers.connections import Connections
 from tests.support.http_peers import (
     TOKEN,
     HttpPeer,
@@ -18,6 +19,7 @@ from tests.support.http_peers import (
     request,
     site_of,
 )
+from tests.support.own_names import NAMES
 
 
 class SiteTests(SynchronousTestCase):
@@ -85,6 +87,8 @@ class MetricsTests(SynchronousTestCase):
         self.assertTrue(all(gap >= 1.0 for gap in gaps), gaps)
 
     @given(
+        name=NAMES,
+        port=st.sampled_from(("", ":8080")),
         token=st.sampled_from(("", TOKEN)),
         address=st.sampled_from(("127.0.0.1", "127.8.8.8", "203.0.113.7", "10.0.0.1")),
         forwarded=st.sampled_from(("", "Forwarded", "X_Forwarded_For", "Via")),
@@ -93,9 +97,17 @@ class MetricsTests(SynchronousTestCase):
         ),
     )
     def test_they_are_for_whoever_shows_the_token_or_else_for_this_machine(
-        self, token: str, address: str, forwarded: str, shown: str
+        self,
+        name: tuple[str, bool],
+        port: str,
+        token: str,
+        address: str,
+        forwarded: str,
+        shown: str,
     ) -> None:
-        headers = {forwarded: "203.0.113.9"} if forwarded else {}
+        headers = {"Host": name[0] + port}
+        if forwarded:
+            headers[forwarded] = "203.0.113.9"
         if shown:
             headers["Authorization"] = shown
         sent = request("/metrics", "GET", b"", **headers)
@@ -105,8 +117,23 @@ class MetricsTests(SynchronousTestCase):
         elif token:
             self.assertEqual(status, 200 if shown == f"Bearer {TOKEN}" else 401)
         else:
-            is_ours = address.startswith("127.") and not forwarded
+            is_ours = address.startswith("127.") and not forwarded and name[1]
             self.assertEqual(status, 200 if is_ours else 403)
+
+    @given(
+        path=st.sampled_from(("/metrics", "/health", "/ready")), is_right=st.booleans()
+    )
+    def test_whoever_shows_the_token_is_no_stranger(
+        self, path: str, is_right: bool
+    ) -> None:
+        connections = Connections(Clock(), 100, is_scarce=lambda _: False)
+        site = site_of(Clock(), token=TOKEN, connections=connections)
+        peer = HttpPeer(site)
+        token = TOKEN if is_right else "wrong"
+        peer.say(request(path, Authorization=f"Bearer {token}"))
+        self.assertEqual(len(connections), not is_right)
+        peer.close()
+        self.assertEqual(len(connections), 0)
 
     def test_this_machine_has_more_than_one_address(self) -> None:
         for address, status in (

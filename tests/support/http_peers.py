@@ -33,7 +33,10 @@ class HttpPeer:
     """One connection."""
 
     def __init__(self, site: GatewaySite, address: str = "127.0.0.1") -> None:
-        self.transport = StringTransport(peerAddress=IPv4Address("TCP", address, 40000))
+        self.transport = StringTransport(
+            hostAddress=IPv4Address("TCP", "10.0.0.1", 8080),
+            peerAddress=IPv4Address("TCP", address, 40000),
+        )
         self.transport.abortConnection = self._aborted  # type: ignore[method-assign]
         self.is_aborted = False
         self.channel: Any = site.buildProtocol(self.transport.getPeer())
@@ -61,7 +64,9 @@ class HttpPeer:
 
 
 def request(path: str, method: str = "GET", body: bytes = b"", **headers: str) -> bytes:
-    lines = [f"{method} {path} HTTP/1.1", "Host: 127.0.0.1"]
+    lines = [f"{method} {path} HTTP/1.1"]
+    if "Host" not in headers:
+        lines.append("Host: 127.0.0.1")
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     if body:
         lines.append(f"Content-Length: {len(body)}")
@@ -93,6 +98,7 @@ def site_of(
         reactor=clock,
         token=AdminToken(token),
         connections=connections,
+        public_address="gw.example.com",
     )
 
 

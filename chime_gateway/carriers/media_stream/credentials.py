@@ -14,11 +14,12 @@ import hashlib
 import hmac
 from collections.abc import Callable, Mapping
 from enum import Enum
-from ipaddress import ip_address
 from typing import Final
 from urllib.parse import parse_qs
 
 from attrs import field, frozen
+
+from chime_gateway.net.strangers.own_names import is_own_name
 
 #: The version of the token; signed with the rest.
 _TOKEN_PREFIX: Final = "v1"
@@ -43,14 +44,6 @@ def sign_token(secret: str, expires_at: int) -> str:
 def _signature(secret: str, body: str) -> str:
     digest = hmac.new(secret.encode(), body.encode(), hashlib.sha256).digest()
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
-
-
-def _name_in(host: str) -> str:
-    """The name or address in a C{Host}, without the port (RFC 9110 section 7.2)."""
-    if host.startswith("["):
-        return host[1:].partition("]")[0].lower()
-    name = host.partition(":")[0] if host.count(":") == 1 else host
-    return name.lower().removesuffix(".")
 
 
 def _same(given: str, expected: str) -> bool:
@@ -137,28 +130,12 @@ class StreamAuth:
         """
         A browser says which page opens the socket.  Without a secret any page
         in the world could otherwise use a gateway on the visitor's machine.
-
-        What a page is called says nothing if its name leads to us: whoever has a
-        domain can let it point to this machine once the page is there (DNS
-        rebinding).  So it must be one of our own names.
         """
         host = request.headers.get("host", "")
-        is_ours = self._is_our_name(_name_in(host), request.reached_at)
+        is_ours = is_own_name(host, request.reached_at, self.public_address)
         origin = request.headers.get("origin")
         is_of_ours = origin is None or origin.partition("://")[2] == host
         return self._verdict(is_ours and is_of_ours)
-
-    def _is_our_name(self, name: str, reached_at: str) -> bool:
-        if name == "localhost" or name.endswith(".localhost"):
-            return True  # RFC 6761 section 6.3
-        if name and name == _name_in(self.public_address):
-            return True
-        try:
-            address = ip_address(name)
-        except ValueError:
-            return False
-        # No name has led to an address that is written out.
-        return address.is_loopback or str(address) == reached_at
 
     def _is_signed_by_twilio(self, request: UpgradeRequest, signature: str) -> bool:
         """

@@ -14,23 +14,11 @@ from chime_gateway.carriers.media_stream.credentials import (
     Verdict,
     sign_token,
 )
+from tests.support.own_names import NAMES
 
 SECRET = "a-secret-of-good-length"
 NOW = 1_800_000_000
 AUTH = StreamAuth(SECRET, "", "gw.example.com", lambda: NOW)
-
-
-#: Whether they are this machine's, which was reached at 10.0.0.1.
-NAMES = st.sampled_from(
-    (
-        *(("localhost", True), ("LOCALHOST", True), ("localhost.", True)),
-        *(("a.localhost", True), ("127.0.0.1", True), ("127.9.9.9", True)),
-        *(("[::1]", True), ("10.0.0.1", True), ("gw.example.com", True)),
-        *(("evil.test", False), ("localhost.evil.test", False), ("", False)),
-        *(("127.0.0.1.evil.test", False), ("10.0.0.2", False), ("0.0.0.0", False)),
-        *(("notlocalhost", False), ("[::2]", False), ("localhost@evil", False)),
-    )
-)
 
 
 def verdict(auth: StreamAuth = AUTH, uri: str = "/stream", **headers: str) -> Verdict:

@@ -1,0 +1,45 @@
+"""
+Under which names this machine may be asked where nobody has to show a secret.
+
+What a web page is called says nothing if its name leads to us: whoever has a domain
+can let it point to this machine once the page is there (DNS rebinding).  So it must
+be a name that nobody else can have.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+
+def is_own_name(host: str, reached_at: str, public_address: str = "") -> bool:
+    """
+    @param host: a request's C{Host}, with its port (RFC 9110 section 7.2).
+    @param reached_at: our own address on its connection.
+    @param public_address: what the operator says that we are called.
+    """
+    name = _name_in(host)
+    if name == "localhost" or name.endswith(".localhost"):
+        return True  # RFC 6761 section 6.3
+    if name and name == _name_in(public_address):
+        return True
+    address = _address(name)
+    # No name has led to an address that is written out.
+    return address is not None and (
+        address.is_loopback or address == _address(reached_at)
+    )
+
+
+def _name_in(host: str) -> str:
+    if host.startswith("["):
+        return host[1:].partition("]")[0].lower()
+    name = host.partition(":")[0] if host.count(":") == 1 else host
+    return name.lower().removesuffix(".")
+
+
+def _address(text: str) -> IPv4Address | IPv6Address | None:
+    try:
+        found = ip_address(text)
+    except ValueError:
+        return None
+    # A port for both has IPv4 within IPv6 (RFC 4291 section 2.5.5.2).
+    return getattr(found, "ipv4_mapped", None) or found

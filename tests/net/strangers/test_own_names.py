@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv6Address
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from chime_gateway.net.strangers.own_names import is_own_name
+from tests.support.own_names import NAMES
+
+PORTS = st.sampled_from(("", ":80", ":8080"))
+
+
+class OwnNameTests(SynchronousTestCase):
+    @given(NAMES, PORTS, st.sampled_from(("10.0.0.1", "::ffff:10.0.0.1")))
+    def test_it_is_ours_whatever_the_port_is(
+        self, name: tuple[str, bool], port: str, reached_at: str
+    ) -> None:
+        self.assertEqual(
+            is_own_name(name[0] + port, reached_at, "gw.example.com:8443"), name[1]
+        )
+
+    @given(st.ip_addresses(), st.ip_addresses(), PORTS, st.booleans())
+    def test_an_address_is_ours_if_it_was_dialled_however_it_is_written(
+        self,
+        dialled: IPv4Address | IPv6Address,
+        other: IPv4Address | IPv6Address,
+        port: str,
+        is_long: bool,
+    ) -> None:
+        reached_at = str(dialled)
+        if dialled.version == 4 and is_long:
+            reached_at = f"::ffff:{dialled}"
+        for address in (dialled, other):
+            text = address.exploded if is_long else str(address)
+            host = (text if address.version == 4 else f"[{text}]") + port
+            mapped = getattr(address, "ipv4_mapped", None)
+            is_ours = address == dialled or (mapped or address).is_loopback
+            self.assertEqual(is_own_name(host, reached_at), is_ours)
+
+    @given(st.text(), st.text(), st.text())
+    def test_no_text_is_a_bug(self, host: str, reached_at: str, public: str) -> None:
+        is_own_name(host, reached_at, public)

@@ -1,0 +1,17 @@
+"""Names that a machine is asked under."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+
+#: Whether they are this machine's, which was reached at 10.0.0.1.
+NAMES = st.sampled_from(
+    (
+        *(("localhost", True), ("LOCALHOST", True), ("localhost.", True)),
+        *(("a.localhost", True), ("127.0.0.1", True), ("127.9.9.9", True)),
+        *(("[::1]", True), ("10.0.0.1", True), ("gw.example.com", True)),
+        *(("evil.test", False), ("localhost.evil.test", False), ("", False)),
+        *(("127.0.0.1.evil.test", False), ("10.0.0.2", False), ("0.0.0.0", False)),
+        *(("notlocalhost", False), ("[::2]", False), ("localhost@evil", False)),
+    )
+)
