@@ -57,10 +57,6 @@ def _ignore() -> None:
     """There is nobody to tell."""
 
 
-def _ignore_octets(octets: int) -> None:
-    """It holds no place."""
-
-
 @frozen
 class InviteParts:
     """
@@ -82,7 +78,12 @@ class Incoming:
     """
 
     def __init__(
-        self, request: Request, flow: Flow, machine: ServerTransaction
+        self,
+        request: Request,
+        flow: Flow,
+        machine: ServerTransaction,
+        places: Places,
+        key: Key,
     ) -> None:
         self.request = request
         self.cancelled: Callable[[], None] = _ignore
@@ -90,7 +91,8 @@ class Incoming:
         self._machine = machine
         self._is_settled = False
         self._runner: Runner
-        self._finished: Callable[[int], None] = _ignore_octets
+        self._places = places
+        self._key = key
 
     def respond(
         self,
@@ -115,7 +117,7 @@ class Incoming:
         )
         self._runner.perform(self._machine.respond, status, data)
         if self._machine.state in _FINISHED:
-            self._finished(len(data))
+            self._places.finish(self._key, len(data))
             if self._is_settled:
                 del self.request
 
@@ -136,7 +138,7 @@ class Incoming:
         """
         self.forget()
         del self.request
-        self._finished(0)
+        self._places.finish(self._key, 0)
 
     def settled(self) -> None:
         """Whoever it is for has seen it; once it has its answer, it is let go."""
@@ -241,7 +243,7 @@ class Transactions:
     def _new(self, request: Request, flow: Flow, key: Key) -> Incoming:
         make = InviteServer if request.method == "INVITE" else NonInviteServer
         machine: ServerTransaction = make(self.timers, flow.is_reliable)
-        incoming = Incoming(request, flow, machine)
+        incoming = Incoming(request, flow, machine, self.places, key)
         send = self._way_back(request, flow)
         merge_key = _merge_key(request)
 
@@ -251,10 +253,6 @@ class Transactions:
             if self._merged.get(merge_key) == key:
                 del self._merged[merge_key]
 
-        def finished(octets: int) -> None:
-            self.places.finish(key, octets)
-
-        incoming._finished = finished
         incoming._runner = Runner(
             self._clock, machine, send, _not_delivered, _ignore, forget
         )
