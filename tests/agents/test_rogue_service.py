@@ -111,8 +111,9 @@ class LogBytes:
 class RogueServiceTests(SessionTestCase):
     def setUp(self) -> None:
         super().setUp()
-        # A tenth of what is really allowed, so that the test is as short.
+        # A part of what is really allowed, so that the test is as short.
         self.patch(intake, "MESSAGES", intake.Bound(0, 50, 2000, "messages"))
+        self.patch(intake, "AUDIO", intake.Bound(2, 10, 90, "seconds of audio"))
         self.logged = LogBytes()
         globalLogPublisher.addObserver(self.logged)
         self.addCleanup(globalLogPublisher.removeObserver, self.logged)
