@@ -20,7 +20,7 @@ from chime_gateway.audio import PCMU
 from tests.support.realtime_session import SessionTestCase
 
 #: By then a session is over, whatever it was that came.
-MOST_EVENTS = 4000
+MOST_EVENTS = 6000
 MOST_BYTES = 32 << 20
 MOST_LOG_BYTES = 32_768
 
