@@ -110,7 +110,12 @@ class Gateway:
         **env: str,
     ) -> None:
         self.port, self.sip_port = free_port(), free_port()
-        self._env = server_env(0, self.sip_port) | env
+        listened = ",".join(
+            f"{way}:{self.sip_port}:interface=127.0.0.1" for way in ("udp", "tcp")
+        )
+        self._env = (
+            server_env(0, self.sip_port) | {"CHIMEGW_SIP_LISTEN": listened} | env
+        )
         for left_out in _LEFT_OUT:
             del self._env[left_out]
         self.state = Path(self._env["CHIMEGW_STATE"])

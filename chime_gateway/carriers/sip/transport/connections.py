@@ -7,6 +7,7 @@ How messages are cut from a stream, and who may bring them.
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final, Protocol
@@ -15,11 +16,13 @@ from attrs import define, field, frozen
 from twisted.internet.protocol import DatagramProtocol, Factory
 from twisted.internet.protocol import Protocol as StreamProtocol
 from twisted.internet.ssl import CertificateOptions
+from twisted.logger import Logger
 from twisted.protocols.policies import TimeoutMixin
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 
 from chime_gateway.carriers.sip.access import Access, FlowKey
+from chime_gateway.carriers.sip.transport.turns import PIECE_BYTES, Turns
 from chime_gateway.wire.address import canonical, mapped
 from chime_gateway.wire.sip.framing import StreamFramer
 from chime_gateway.wire.sip.message import BadMessage, Source
@@ -125,11 +128,14 @@ class Connection(StreamProtocol, TimeoutMixin):
 
     transport: Any
     is_open = False
+    _is_connected = False
     _is_closing = False
+    _log = Logger()
 
     def __init__(self, transport_name: str, streams: Streams) -> None:
         self._streams = streams
         self._framer = StreamFramer()
+        self._unread = bytearray()
         self._transport_name = transport_name
         self.flow: Flow
 
@@ -140,14 +146,46 @@ class Connection(StreamProtocol, TimeoutMixin):
         peer = self.transport.getPeer()
         source = Source(canonical(peer.host), peer.port)
         self.flow = Flow(self._transport_name, source, self)
-        self.is_open = True
+        self.is_open = self._is_connected = True
         self.transport.setTcpNoDelay(True)
         self._streams.opened(self)
         self.setTimeout(FIRST_SECONDS)
 
     def dataReceived(self, data: bytes) -> None:
-        if self._is_closing:
+        if self._unread:
+            self._unread += data
             return
+        for at in range(0, len(data), PIECE_BYTES):
+            if self._is_closing:
+                return
+            if not self._streams.turns.has_time():
+                self._unread += data[at:]
+                # What it says meanwhile stays with it.
+                self.transport.pauseProducing()
+                self._streams.turns.wait(self._read_piece)
+                return
+            self._read(data[at : at + PIECE_BYTES])
+
+    def _read_piece(self) -> bool:
+        """@return: whether there is more to be read."""
+        piece = bytes(self._unread[:PIECE_BYTES])
+        del self._unread[:PIECE_BYTES]
+        try:
+            if piece and not self._is_closing:
+                self._read(piece)
+            if self._is_closing:
+                self._unread.clear()
+            if not self._unread and self._is_connected:
+                self.transport.resumeProducing()
+        except Exception:
+            # As the reactor does with one that fails as it is read.
+            self._unread.clear()
+            self.transport.abortConnection()
+            with contextlib.suppress(MemoryError):
+                self._log.failure("a bug in reading a connection of SIP")
+        return bool(self._unread)
+
+    def _read(self, data: bytes) -> None:
         try:
             messages = self._framer.feed(data)
         except BadMessage as bad:
@@ -177,7 +215,9 @@ class Connection(StreamProtocol, TimeoutMixin):
 
     def connectionLost(self, reason: Failure | None = None) -> None:
         self.setTimeout(None)
-        self.is_open = False
+        self.is_open = self._is_connected = False
+        # Answers to what is left would want a new connection each.
+        self._unread.clear()
         self._streams.closed(self)
 
     def send(self, data: bytes) -> None:
@@ -198,7 +238,11 @@ class Streams:
     access: Access
     reactor: Any
     connections: set[Connection] = field(factory=set)
+    turns: Turns = field(init=False)
     _by_host: Counter[str] = field(factory=Counter)
+
+    def __attrs_post_init__(self) -> None:
+        self.turns = Turns(self.reactor)
 
     def may_open(self, host: str) -> bool:
         if not self.access.admits(host):

@@ -28,6 +28,7 @@ from chime_gateway.carriers.sip.transport.connections import (
     Streams,
 )
 from chime_gateway.carriers.sip.transport.tls import client_tls, server_tls
+from chime_gateway.carriers.sip.transport.turns import DatagramReading
 from chime_gateway.errors import ConfigError
 from chime_gateway.settings.values import SipListener, SipSettings
 from chime_gateway.wire.sip.dialog import Hop
@@ -115,10 +116,11 @@ class SipTransports:
             self._datagrams = Datagrams(
                 self._receiver, self._access, self._lost, is_ipv6=":" in interface
             )
-            port = reactor.listenUDP(
+            udp: Any = reactor.listenUDP(
                 number, self._datagrams, interface=interface, maxPacketSize=65535
             )
-            return port
+            udp.doRead = DatagramReading(udp, reactor)
+            return udp  # type: ignore[no-any-return]
         tls = server_tls(self._settings) if listener.transport == "tls" else None
         factory = ServerFactory(listener.transport, self._streams, tls)
         port = reactor.listenTCP(number, factory, interface=interface)

@@ -5,6 +5,7 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.internet.error import ConnectionLost
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.protocols.tls import TLSMemoryBIOProtocol
@@ -23,10 +24,12 @@ from chime_gateway.carriers.sip.transport.connections import (
     Streams,
 )
 from chime_gateway.carriers.sip.transport.tls import server_tls
+from chime_gateway.carriers.sip.transport.turns import PIECE_BYTES, TURN_SECONDS
 from chime_gateway.settings.values import SipSettings
 from chime_gateway.wire.sip.message import BadMessage
 from tests.support.certificates import self_signed
 from tests.support.files import temporary_file
+from tests.support.http_peers import TurningClock
 
 MESSAGE = b"OPTIONS sip:a SIP/2.0\r\nContent-Length: 3\r\n\r\nabc"
 
@@ -43,6 +46,34 @@ class Receiver:
         self.broken.append(bad)
 
 
+#: An OPTIONS takes about so long.
+MESSAGE_SECONDS = 0.00013
+
+
+def message(number: int, between: bytes = b"") -> bytes:
+    blank, body = (between, b"") if between.startswith(b"\r") else (b"", between)
+    head = f"OPTIONS sip:{number:09} SIP/2.0\r\nContent-Length: {len(body)}\r\n\r\n"
+    return blank + head.encode() + body
+
+
+SIZE = len(message(0))
+
+
+class SlowReceiver(Receiver):
+    """
+    @ivar failing: whose messages it cannot take.
+    """
+
+    clock: Clock
+    failing: Connection | None = None
+
+    def message_received(self, data: bytes, flow: Flow) -> None:
+        super().message_received(data, flow)
+        self.clock.rightNow += MESSAGE_SECONDS
+        if flow.connection is self.failing is not None:
+            raise ZeroDivisionError
+
+
 class Wire(StringTransport):
     """A connection's transport with an address."""
 
@@ -50,6 +81,13 @@ class Wire(StringTransport):
         super().__init__()
         self.host, self.port = host, port
         self.aborted = False
+        self.is_paused = False
+
+    def pauseProducing(self) -> None:
+        self.is_paused = True
+
+    def resumeProducing(self) -> None:
+        self.is_paused = False
 
     def getPeer(self) -> Any:
         return self
@@ -127,6 +165,87 @@ class StreamTests(SynchronousTestCase):
         self.assertIsNone(self.streams.to("tcp", "10.0.0.1", 4000))
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.assertFalse(connection.flow.connection.is_open)  # type: ignore[union-attr]
+
+
+class BusyPeersTests(SynchronousTestCase):
+    """However much comes over however many connections, a turn is short."""
+
+    @settings(max_examples=25, deadline=None)
+    @given(
+        st.lists(
+            st.lists(st.sampled_from((1, 30, 120)), max_size=3),
+            min_size=1,
+            max_size=6,
+        ),
+        st.sampled_from((b"", b"\r\n\r\n", b"i" * 5000)),
+        st.sets(st.integers(0, 5)),
+    )
+    def test_no_turn_is_long_and_nothing_is_lost(
+        self, reads: list[list[int]], between: bytes, lost: set[int]
+    ) -> None:
+        """
+        @param reads: of each connection, how many messages in each.
+        @param between: bytes of a body, or pings, in each message.
+        @param lost: connections that are so in the third turn.
+        """
+        clock, receiver = TurningClock(), SlowReceiver()
+        receiver.clock = clock
+        access = Access([ip_network("10.0.0.0/8")], clock.seconds)
+        streams = Streams(receiver, access, clock)
+        connections = [(Connection("tcp", streams), Wire(port=n)) for n in range(6)]
+        for connection, wire in connections:
+            connection.makeConnection(wire)
+        said = [0] * 6
+        for turn in range(200):
+            began = clock.seconds()
+            clock.turn()
+            for n, (connection, wire) in enumerate(connections[: len(reads)]):
+                if wire.is_paused or wire.aborted:
+                    continue
+                if turn == 3 and n in lost:
+                    connection.connectionLost(Failure(ConnectionLost()))
+                    wire.aborted = True
+                elif reads[n]:
+                    data = b""
+                    for _ in range(reads[n].pop()):
+                        data += message(said[n], between)
+                        said[n] += 1
+                    connection.dataReceived(data)
+            took = clock.seconds() - began
+            # The last look at the clock was before a piece, of each connection none.
+            most = TURN_SECONDS + MESSAGE_SECONDS * (1 + PIECE_BYTES // SIZE)
+            self.assertLessEqual(took, most, f"turn {turn}")
+            clock.rightNow += 1e-6
+        for n, (connection, wire) in enumerate(connections):
+            got = [m for m, flow in receiver.messages if flow.connection is connection]
+            self.assertEqual(
+                got, [message(i, between)[-len(m) :] for i, m in enumerate(got)]
+            )
+            if not wire.aborted:
+                self.assertEqual(len(got), said[n])
+                self.assertFalse(wire.is_paused)
+        for connection, _ in connections:
+            connection.connectionLost(Failure(ConnectionLost()))
+        clock.turn()
+        self.assertEqual(clock.getDelayedCalls(), [])
+
+    def test_one_that_fails_is_the_only_one_that_is_lost(self) -> None:
+        clock, receiver = TurningClock(), SlowReceiver()
+        receiver.clock = clock
+        access = Access([ip_network("10.0.0.0/8")], clock.seconds)
+        streams = Streams(receiver, access, clock)
+        ends = [(Connection("tcp", streams), Wire(port=n)) for n in range(3)]
+        for connection, wire in ends:
+            connection.makeConnection(wire)
+            connection.dataReceived(message(0) * 200)
+        receiver.failing = ends[1][0]
+        for _ in range(200):
+            clock.turn()
+        self.assertEqual([wire.aborted for _, wire in ends], [False, True, False])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        for connection, _ in (ends[0], ends[2]):
+            got = [m for m, flow in receiver.messages if flow.connection is connection]
+            self.assertEqual(len(got), 200)
 
 
 class SilentPeerTests(SynchronousTestCase):
