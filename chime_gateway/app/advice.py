@@ -8,12 +8,32 @@ from collections.abc import Iterator
 from datetime import date
 
 from chime_gateway.settings.agents import transcription_advice
+from chime_gateway.settings.load import is_of_this_machine
 from chime_gateway.settings.retirements import retirement_notices
-from chime_gateway.settings.sip import sip_advice
+from chime_gateway.settings.sip import open_door, sip_advice
 from chime_gateway.settings.values import GatewaySettings
 
 
 def advice(settings: GatewaySettings, today: date) -> Iterator[str]:
+    if line := open_stream(settings):
+        yield line
     yield from sip_advice(settings)
     yield from transcription_advice(settings.agents)
     yield from retirement_notices(settings, today)
+
+
+def open_stream(settings: GatewaySettings) -> str:
+    """What is missing for streams to be refused, and its remedy; empty: nothing."""
+    if settings.shared_secret or settings.twilio_auth_token:
+        return ""
+    return (
+        "CHIMEGW_SHARED_SECRET is not set: whoever reaches"
+        f" {' or '.join(settings.listen)} may call; make one with: openssl rand -hex 32"
+    )
+
+
+def open_doors(settings: GatewaySettings) -> str:
+    """What is open to others than this machine; empty: nothing."""
+    is_local = all(map(is_of_this_machine, settings.listen))
+    stream = "" if is_local else open_stream(settings)
+    return "; ".join(filter(None, (stream, open_door(settings.sip))))

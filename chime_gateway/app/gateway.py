@@ -24,7 +24,7 @@ from twisted.logger import ILogObserver, Logger
 
 from chime_gateway import __version__
 from chime_gateway.agents.chooser.health import REFUSED
-from chime_gateway.app.advice import advice
+from chime_gateway.app.advice import advice, open_doors
 from chime_gateway.app.call_storage import Kept
 from chime_gateway.app.compose import Composition, roster_of
 from chime_gateway.app.log_destination import ProcessLog
@@ -35,7 +35,6 @@ from chime_gateway.http.metrics import Metrics
 from chime_gateway.net.system.main_loop import keep_going
 from chime_gateway.net.system.tls import TlsReactor
 from chime_gateway.net.system.waker import keep
-from chime_gateway.settings.sip import open_door
 from chime_gateway.settings.values import DeploymentSettings, GatewaySettings
 
 if TYPE_CHECKING:
@@ -144,10 +143,6 @@ class GatewayService(MultiService):
             self._log.info("taking calls from {queue}", queue=queue)
         for line in advice(settings, date.today()):
             self._log.warn("{advice}", advice=line)
-        if not settings.shared_secret and not settings.twilio_auth_token:
-            self._log.warn(
-                "no CHIMEGW_SHARED_SECRET: whoever reaches the port may call"
-            )
         self._log.info(
             "chime-gateway {version} is ready for calls",
             version=__version__,
@@ -268,7 +263,7 @@ class GatewayService(MultiService):
         refused = faults if is_known else dict.fromkeys(faults, REFUSED)
         notes: dict[str, Any] = {"agents": refused} if refused else {}
         notes |= self.kept.notes(in_detail=is_known)
-        if line := open_door(self._settings.sip):
+        if line := open_doors(self._settings):
             notes["open"] = line
         if why is not None:
             return 503, {"status": "not ready", "reason": why, **notes}

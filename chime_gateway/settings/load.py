@@ -180,12 +180,17 @@ def _listen(
             f"tcp:{DEFAULT_PORT if port is None else port}{interface}",
         ]
     for endpoint in endpoints:
-        if not is_open and not _LOCAL_ENDPOINT.match(endpoint):
+        if not is_open and not is_of_this_machine(endpoint):
             raise ConfigError(
                 f"--listen {endpoint}: without CHIMEGW_SHARED_SECRET anybody could"
                 " call; set it, add :interface=127.0.0.1, or say --insecure"
             )
     return tuple(endpoints)
+
+
+def is_of_this_machine(endpoint: str) -> bool:
+    """Whether nobody else reaches it."""
+    return _LOCAL_ENDPOINT.match(endpoint) is not None
 
 
 def describe(settings: GatewaySettings) -> dict[str, Any]:
