@@ -105,8 +105,7 @@ class Composition:
         self._batch = BatchReader(reactor)
         self.summary = Summary(reactor)
         limits = settings.limits
-        needed = _DESCRIPTORS_OF_A_CALL * limits.max_calls
-        room = room_for(limits.max_strangers, needed)
+        room = room_for(limits.max_strangers, limits.max_calls, _DESCRIPTORS_OF_A_CALL)
         self.connections = Connections(reactor, room, self.summary)
         metrics.strangers = self.connections
         self.aws: AwsApi | None = None

@@ -26,17 +26,23 @@ RESERVE: Final = 64
 EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
-def room_for(connections: int, needed: int) -> int:
+def room_for(connections: int, calls: int, of_a_call: int) -> int:
     """
-    How many connections there may be beside what is needed.
+    How many connections there may be that are none of a call.
+
+    They are beside all calls where there are descriptors for both.  Where not, all
+    calls may still come at once, and from one address, which has half of the room:
+    none of them is a call yet, and none has the descriptors of one.
 
     @param connections: that are wanted.
-    @param needed: descriptors of calls.
+    @param calls: that there may be.
+    @param of_a_call: descriptors that each takes.
     """
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return connections
-    return min(connections, soft - needed - RESERVE)
+    usable = soft - RESERVE
+    return min(connections, max(usable - of_a_call * calls, min(2 * calls, usable)))
 
 
 def is_in_reserve(descriptor: int) -> bool:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import resource
 from typing import Any
 
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -17,6 +18,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.net.strangers.connections import FEW, Connections, place_of
+from chime_gateway.net.system.descriptors import RESERVE, room_for
 
 MOST = 40
 HOSTS = st.sampled_from(
@@ -111,6 +113,20 @@ class ConnectionsTests(SynchronousTestCase):
             connections.came(Peer(f"2001:db8::{number:x}", 5))
         self.assertFalse(quiet.is_aborted)
         self.assertEqual(connections.closed["crowded"], 10 * MOST - MOST // 2)
+
+    @settings(max_examples=30, deadline=None)
+    @given(calls=st.integers(1, 900), limit=st.integers(256, 8192))
+    def test_all_calls_may_come_at_once_from_one_address(
+        self, calls: int, limit: int
+    ) -> None:
+        calls = min(calls, (limit - RESERVE) // 4)  # there are descriptors for them
+        self.patch(resource, "getrlimit", lambda _: (limit, limit))
+        connections = Connections(Clock(), room_for(2000, calls, 4))
+        first = limit - RESERVE - calls  # of their descriptors
+        burst = [Peer("203.0.113.7", first + number) for number in range(calls)]
+        for peer in burst:
+            connections.came(peer)
+        self.assertEqual(sum(peer.is_aborted for peer in burst), 0)
 
     def test_the_last_descriptors_are_for_few(self) -> None:
         connections = Connections(Clock(), 1000, is_scarce=lambda fd: fd >= 60)
