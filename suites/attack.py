@@ -20,7 +20,7 @@ import sys
 
 import uvloop
 
-from suites.attacks import fraud, services, sip, sip_wire, web
+from suites.attacks import fraud, media, services, sip, sip_wire, web
 from suites.faults.playing import Play, play_all
 
 #: Scenes side by side: more would measure the machine.
@@ -30,7 +30,8 @@ SCENE_SECONDS = 120.0
 
 #: Each room of L{suites.attacks} has its own.
 ROOMS: tuple[dict[str, Play], ...] = (
-    *(services.SCENES, web.SCENES, sip.SCENES, sip_wire.SCENES, fraud.SCENES),
+    *(services.SCENES, media.SCENES, web.SCENES, sip.SCENES, sip_wire.SCENES),
+    fraud.SCENES,
 )
 SCENES: dict[str, Play] = {name: room[name] for room in ROOMS for name in room}
 

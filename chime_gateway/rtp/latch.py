@@ -87,6 +87,7 @@ class Latch:
         self._named_runs: OrderedDict[_Key, _Run] = OrderedDict()
         self._left: Address | None = None
         self._before: _Key | None = None
+        self._is_told_truth = False
 
     def expect(self, address: Address, now: float, *, was_heard: bool) -> None:
         """
@@ -98,6 +99,8 @@ class Latch:
         # Where it was as named it is no more.  Where it was learnt it may still be:
         # a new description knows of the NAT as little as the one before.
         self._left = self.source if self.source == self._named else None
+        if self.source is not None and self._named is not None:
+            self._is_told_truth = self.source[0] == self._named[0]
         self._named = address
         if not was_heard:
             self._before = None
@@ -132,6 +135,11 @@ class Latch:
                 count, seconds = 1, 0.0
             elif address == self._left:
                 count, seconds = STRANGER_PACKETS, STRANGER_SECONDS
+            elif (
+                self._is_told_truth and not is_authentic and not self._is_host(address)
+            ):
+                # Who was where he said will be, and need not be looked for.
+                return ()
             else:
                 count, seconds = KNOWN_PACKETS, START_SECONDS
         elif address == self.source:
@@ -144,7 +152,7 @@ class Latch:
             # What others say in between does not count.
             runs = self._named_runs
             count, seconds = KNOWN_PACKETS, 0.0
-        elif self._named is not None and address[0] == self._named[0]:
+        elif self._is_host(address):
             count, seconds = STRANGER_PACKETS, STRANGER_SECONDS
         else:
             # Only with its first packets is a caller learnt on a host nobody named.
@@ -170,6 +178,10 @@ class Latch:
         return self.source is None and self._before == (address, packet.ssrc)
 
     # -- inside ------------------------------------------------------------------
+
+    def _is_host(self, address: Address) -> bool:
+        """Whether the description names its host."""
+        return self._named is not None and address[0] == self._named[0]
 
     def _goes_on(self, packet: RtpPacket, quiet: float) -> bool:
         """Whether its number is one that the source can have got to."""

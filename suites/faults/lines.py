@@ -223,7 +223,12 @@ class _Media(asyncio.DatagramProtocol):
 
 
 class SipCall(Line, asyncio.DatagramProtocol):
-    """Over SIP and RTP, with sockets of its own."""
+    """
+    Over SIP and RTP, with sockets of its own.
+
+    @ivar ssrc: of its audio; C{sequence}: the next number.
+    @ivar media_place: where that goes.
+    """
 
     carrier = "sip"
 
@@ -240,13 +245,15 @@ class SipCall(Line, asyncio.DatagramProtocol):
         self._to = "<sip:bench@127.0.0.1>"
         self._answers: dict[str, asyncio.Future[str]] = {}
         self._heard_of: set[str] = set()
+        self._cseq = 1
         self._signalling: Any = None
         self._media: Any = None
-        self._remote = ("", 0)
+        self._left: list[Any] = []
+        self.media_place = ("", 0)
         self._port = 0
-        self._sequence = random.randrange(1 << 15)
+        self.sequence = random.randrange(1 << 15)
         self._timestamp = random.getrandbits(32)
-        self._ssrc = random.getrandbits(32)
+        self.ssrc = random.getrandbits(32)
 
     async def open(self) -> None:
         loop = asyncio.get_running_loop()
@@ -261,19 +268,52 @@ class SipCall(Line, asyncio.DatagramProtocol):
 
     async def place(self) -> None:
         await self.open()
-        rtp_port = self._media.get_extra_info("sockname")[1]
-        sdp = (
-            "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
-            f"m=audio {rtp_port} RTP/AVP 0 101\r\na=rtpmap:0 PCMU/8000\r\n"
-            "a=rtpmap:101 telephone-event/8000\r\na=ptime:20\r\n"
-        )
-        answer = await self.ask("INVITE", 1, sdp)
+        answer = await self.ask("INVITE", 1, self._description())
         if not answer.startswith("SIP/2.0 200"):
             self.ended = answer.partition("\r\n")[0] or "no answer"
             return
-        self._remote = ("127.0.0.1", int(answer.partition("m=audio ")[2].split()[0]))
+        self.media_place = (
+            "127.0.0.1",
+            int(answer.partition("m=audio ")[2].split()[0]),
+        )
         self.is_open = not self.ended
         self.talk()
+
+    def _description(self, direction: str = "sendrecv") -> str:
+        host, port = self._media.get_extra_info("sockname")
+        return (
+            f"v=0\r\no=- 1 {self._cseq} IN IP4 127.0.0.1\r\ns=-\r\n"
+            f"c=IN IP4 {host}\r\nt=0 0\r\n"
+            f"m=audio {port} RTP/AVP 0 101\r\na=rtpmap:0 PCMU/8000\r\n"
+            "a=rtpmap:101 telephone-event/8000\r\na=ptime:20\r\n"
+            f"a={direction}\r\n"
+        )
+
+    async def describe(self, direction: str = "sendrecv") -> bool:
+        """Say again where media is, with a re-INVITE; whether that was taken."""
+        self._cseq += 1
+        self._heard_of.discard("INVITE")
+        answer = await self.ask("INVITE", self._cseq, self._description(direction))
+        return answer.startswith("SIP/2.0 200")
+
+    async def move(self, host: str = "127.0.0.1", *, is_anew: bool = False) -> None:
+        """
+        Media comes from another port from now on; what comes to the old one is heard.
+
+        @param is_anew: from another source, too.
+        """
+        self._left.append(self._media)
+        self._media, _ = await asyncio.get_running_loop().create_datagram_endpoint(
+            lambda: _Media(self), local_addr=(host, 0)
+        )
+        if is_anew:
+            self.sequence = random.randrange(1 << 15)
+            self._timestamp = random.getrandbits(32)
+            self.ssrc = random.getrandbits(32)
+
+    def say_rtcp(self, packet: bytes) -> None:
+        """From the port of the audio, to that of the other side's."""
+        self._media.sendto(packet, self.media_place)
 
     def _message(self, method: str, cseq: int, body: str = "", branch: str = "") -> str:
         host, port = self._gateway
@@ -314,14 +354,15 @@ class SipCall(Line, asyncio.DatagramProtocol):
         if not text.startswith("SIP/2.0 "):
             self._asked(text)
             return
-        method = text.partition("CSeq: ")[2].partition("\r\n")[0].split()[1]
+        number, method = text.partition("CSeq: ")[2].partition("\r\n")[0].split()
         self._heard_of.add(method)
         if text[8] == "1":
             return
         if method == "INVITE":
             self._to = text.partition("\r\nTo: ")[2].partition("\r\n")[0]
             is_taken = text[8] == "2"
-            self._say(self._message("ACK", 1, branch="" if is_taken else "INVITE"))
+            branch = "" if is_taken else "INVITE"
+            self._say(self._message("ACK", int(number), branch=branch))
         future = self._answers.get(method)
         if future is not None and not future.done():
             future.set_result(text)
@@ -344,22 +385,22 @@ class SipCall(Line, asyncio.DatagramProtocol):
         self._say("\r\n".join(lines))
 
     def _send(self, audio: bytes) -> None:
-        header = _RTP.pack(0x80, 0, self._sequence, self._timestamp, self._ssrc)
-        self._sequence = (self._sequence + 1) & 0xFFFF
+        header = _RTP.pack(0x80, 0, self.sequence, self._timestamp, self.ssrc)
+        self.sequence = (self.sequence + 1) & 0xFFFF
         self._timestamp = (self._timestamp + FRAME_BYTES) & 0xFFFFFFFF
-        self._media.sendto(header + audio, self._remote)
+        self._media.sendto(header + audio, self.media_place)
 
     async def hang_up(self) -> None:
         self.be_quiet()
         if self.is_open:
             self.is_open = False
             self.ended = self.ended or "hung up"
-            if not await self.ask("BYE", 2):
+            if not await self.ask("BYE", self._cseq + 1):
                 self.ended = "BYE was not answered"
 
     def close(self) -> None:
         self.be_quiet()
-        for transport in (self._signalling, self._media):
+        for transport in (self._signalling, self._media, *self._left):
             if transport is not None:
                 transport.close()
 

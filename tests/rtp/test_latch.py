@@ -95,6 +95,36 @@ class LatchTests(StreamTestCase):
         self.assertEqual(self.sent[-1][1], old.place)
         self.assertEqual(len(self.ear.audio) - self.ear.filled, heard)
 
+    @settings(max_examples=30, deadline=None)
+    @given(
+        st.integers(0, 400),
+        st.integers(0, 2**32),
+        st.booleans(),
+        st.sampled_from([2, 3]),
+    )
+    def test_a_new_description_lets_nobody_in_where_the_last_one_was_true(
+        self, silent_frames: int, seed: int, is_behind_nat: bool, named: int
+    ) -> None:
+        line = self.line(seed)
+        line.voice.place = PLACES[2] if is_behind_nat else REMOTE
+        line.run(Phase("talk", 30))
+        self.stream.agree(evolve(TERMS, remote=PLACES[named]))
+        for _ in range(silent_frames):
+            self.tick()
+        # A new source, which is silent at first; others are not.
+        line.voice = line.new_voice(STRANGERS[1])
+        heard = len(self.ear.audio) - self.ear.filled
+        line.run(Phase("talk", 60))
+        if is_behind_nat:
+            # Whoever was learnt may have to be learnt again: the control.
+            self.assertEqual(self.sent[-1][1], STRANGERS[1])
+            return
+        self.assertEqual(len(self.ear.audio) - self.ear.filled, heard)
+        self.assertEqual(self.sent[-1][1], PLACES[named])
+        line.voice = line.new_voice(PLACES[named])
+        line.run(Phase("talk", 10))
+        self.assertEqual(len(self.ear.audio) - self.ear.filled, heard + 1600)
+
     def test_until_somebody_spoke_a_place_behind_nat_is_learnt_soon(self) -> None:
         line = self.line()
         line.voice.place = PLACES[2]
