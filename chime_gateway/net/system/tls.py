@@ -11,7 +11,10 @@ from __future__ import annotations
 from typing import Any, Final
 
 from OpenSSL.SSL import TLS1_2_VERSION
+from twisted.internet.protocol import connectionDone
 from twisted.internet.ssl import AcceptableCiphers, optionsForClientTLS
+from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory
+from twisted.python.failure import Failure
 from twisted.web.iweb import IPolicyForHTTPS
 from zope.interface import implementer
 
@@ -35,10 +38,45 @@ class HttpsPolicy:
         return client_tls(hostname.decode("ascii"))
 
 
+class PatientHandshake(BufferingTLSTransport):
+    """
+    Each step of its handshake, with a signature of up to some milliseconds, has its
+    turn among those of the factory that it is for.
+    """
+
+    factory: Any
+    transport: Any
+
+    _held = b""
+    _is_waiting = False
+
+    def dataReceived(self, bytes: bytes) -> None:
+        if self._handshakeDone:
+            super().dataReceived(bytes)
+        elif self._is_waiting:
+            self._held += bytes
+        elif self.factory.wrappedFactory.turns.take():
+            super().dataReceived(bytes)
+        else:
+            self._held, self._is_waiting = bytes, True
+            self.transport.pauseProducing()
+            self.factory.wrappedFactory.turns.wait(self._go_on)
+
+    def _go_on(self) -> None:
+        held, self._held, self._is_waiting = self._held, b"", False
+        if held:
+            self.transport.resumeProducing()
+            super().dataReceived(held)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._held = b""
+        super().connectionLost(reason)
+
+
 class TlsReactor:
     """
     A reactor for endpoints that are given as text: what listens with TLS (C{ssl:})
-    takes no other ciphers.
+    takes no other ciphers, and handshakes of a factory with C{turns} have theirs.
     """
 
     def __init__(self, reactor: Any) -> None:
@@ -53,4 +91,12 @@ class TlsReactor:
         context = contextFactory.getContext()
         context.set_cipher_list(_OPENSSL_NAMES.encode())
         context.set_min_proto_version(TLS1_2_VERSION)
-        return self._reactor.listenSSL(port, factory, contextFactory, *args, **options)
+        if not hasattr(factory, "turns"):
+            return self._reactor.listenSSL(
+                port, factory, contextFactory, *args, **options
+            )
+        over_tls = TLSMemoryBIOFactory(
+            contextFactory, False, factory, clock=self._reactor
+        )
+        over_tls.protocol = PatientHandshake
+        return self._reactor.listenTCP(port, over_tls, *args, **options)

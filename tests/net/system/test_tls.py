@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import ssl
+from collections.abc import Callable
 from typing import Any
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.carriers.sip.transport import tls as sip_tls
@@ -16,6 +23,9 @@ from chime_gateway.net.system.tls import HttpsPolicy, TlsReactor, client_tls
 from chime_gateway.settings.values import SipSettings
 from tests.support.certificates import self_signed
 from tests.support.files import temporary_file
+
+#: Handshakes that have a step in one turn.
+MOST = 3
 
 ALL = "ALL:COMPLEMENTOFALL:@SECLEVEL=0"
 
@@ -65,8 +75,56 @@ class Peer:
         return self._tls.cipher() is not None
 
 
-class Listened:
+class Caller:
+    """
+    @ivar manner: whether it goes on after its first words.
+    @ivar heard: what came through.
+    @ivar is_gone: it has closed the connection.
+    """
+
+    def __init__(
+        self, context: ssl.SSLContext, factory: Any, manner: str, size: int
+    ) -> None:
+        self.manner, self._size = manner, size
+        self.heard = b""
+        self._came, self._goes = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._came, self._goes)
+        self.transport = StringTransport()
+        self._ours = factory.buildProtocol(None)
+        self._ours.makeConnection(self.transport)
+        self.is_gone = False
+        self.listen()
+
+    def listen(self) -> None:
+        said = self.transport.value()
+        self.transport.clear()
+        if said and self.manner != "well":
+            return
+        self._came.write(said)
+        with contextlib.suppress(ssl.SSLWantReadError):
+            self._tls.do_handshake()
+            self.heard += self._tls.read()
+
+    def speak(self) -> None:
+        """A piece, if one is taken."""
+        if self.is_gone or self.transport.producerState != "producing":
+            return
+        if self._goes.pending:
+            self._ours.dataReceived(self._goes.read(self._size))
+        if self.manner == "gone":
+            self.is_gone = True
+            self.transport.clear()
+            self._ours.connectionLost(Failure(ConnectionDone()))
+
+
+class Listened(Clock):
     """Takes the place of the reactor."""
+
+    over_tls: Any = None
+
+    def listenTCP(self, port: int, factory: Any, *args: Any, **more: Any) -> Any:
+        self.over_tls = factory
+        return self
 
     def listenSSL(self, port: int, factory: Any, context: Any, **more: Any) -> Any:
         self.context = context
@@ -140,3 +198,68 @@ class CipherTests(SynchronousTestCase):
         # The certificates are nobody's.
         self.flushLoggedErrors()
         self.flushWarnings()
+
+
+class Turns:
+    """
+    @ivar taken: of this turn.
+    """
+
+    def __init__(self) -> None:
+        self.taken = 0
+        self.line: list[Callable[[], None]] = []
+
+    def take(self) -> bool:
+        is_free = not self.line and self.taken < MOST
+        self.taken += is_free
+        return is_free
+
+    def wait(self, work: Callable[[], None]) -> None:
+        self.line.append(work)
+
+    def turn(self) -> None:
+        now, self.line = self.line[:MOST], self.line[MOST:]
+        self.taken = len(now)
+        for work in now:
+            work()
+
+
+class Greeter(Protocol):
+    def connectionMade(self) -> None:
+        self.transport.write(b"hello")  # type: ignore[union-attr]
+
+
+class HandshakeTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        certificate = temporary_file(self, self_signed("ec"))
+        self.turns = Turns()
+        site: Any = Factory.forProtocol(Greeter)
+        site.turns = self.turns
+        reactor = Listened()
+        text = f"ssl:0:privateKey={certificate}:certKey={certificate}"
+        serverFromString(TlsReactor(reactor), text).listen(site)
+        self.flushWarnings()
+        self.clock, self.factory = reactor, reactor.over_tls
+
+    @settings(max_examples=15, deadline=None)
+    @given(
+        st.lists(st.sampled_from(("well", "silent", "gone")), min_size=1, max_size=30),
+        st.integers(20, 2000),
+    )
+    def test_few_of_all_have_a_step_in_one_turn_and_each_has_its_own(
+        self, manners: list[str], size: int
+    ) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        callers = [Caller(context, self.factory, manner, size) for manner in manners]
+        for _ in range(60 + 200 * len(manners) // MOST):
+            for caller in callers:
+                caller.speak()
+            self.turns.turn()
+            answered = [c for c in callers if c.transport.value() and not c.is_gone]
+            self.assertLessEqual(len(answered), 2 * MOST)
+            self.clock.advance(0)
+            for caller in callers:
+                caller.listen()
+        for caller in callers:
+            self.assertEqual(caller.heard, b"hello" if caller.manner == "well" else b"")
