@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
+import ssl
 import sys
 import time
 
 from suites.attacks.beside import beside
-from suites.attacks.sip import legitimate
+from suites.attacks.sip import STRANGER, legitimate
 from suites.faults.playing import Play
 from suites.faults.processes import Gateway
 from suites.faults.scene import Scene
+from tests.support.certificates import self_signed
 
 LONG_HEADERS = 200
 
@@ -20,6 +23,8 @@ LONG_HEADERS = 200
 MANY, BURST = 100_000, 50
 FLOOD_SECONDS = 8.0
 CONNECTIONS = 10
+
+STRANGERS = 2000
 
 
 def _message(number: object, uri: str = "sip:a@b", more: str = "") -> bytes:
@@ -98,7 +103,89 @@ async def many_requests(scene: Scene, gateway: Gateway) -> None:
     print(f"{scene.name:24} took {time.monotonic() - began:.1f} s", flush=True)
 
 
+async def strangers_at_tls(scene: Scene, gateway: Gateway) -> None:
+    """They begin a handshake and stay; whoever may come has his, and an answer."""
+    hello = _client_hello()
+    descriptors, lines = _descriptors(gateway), len(gateway.log.splitlines())
+    strangers = STRANGERS // 4 if scene.is_short else STRANGERS
+    answered = 0
+    kept: list[asyncio.StreamWriter] = []
+
+    async def stranger() -> None:
+        nonlocal answered
+        try:
+            async with asyncio.timeout(10.0):
+                reader, writer = await asyncio.open_connection(
+                    "127.0.0.1", gateway.tls_port, local_addr=(STRANGER, 0)
+                )
+                kept.append(writer)
+                writer.write(hello)
+                answered += bool(await reader.read(1))
+        except ConnectionError:
+            return
+        except TimeoutError:
+            scene.expect(False, "a stranger's connection stayed")
+
+    async def friend() -> None:
+        scene.counts["legitimate"] += 1
+        found = b""
+        with contextlib.suppress(OSError, TimeoutError):
+            async with asyncio.timeout(10.0):
+                reader, writer = await asyncio.open_connection(
+                    "127.0.0.1", gateway.tls_port, ssl=_unverified()
+                )
+                number = f"tls-{scene.counts['legitimate']}"
+                writer.write(_message(number, more="Content-Length: 0\r\n"))
+                found = await reader.readuntil(b"\r\n")
+                writer.close()
+        if not found.startswith(b"SIP/2.0 200"):
+            scene.counts["legitimate refused"] += 1
+            scene.expect(False, f"a friend over TLS got {found!r}")
+
+    for number in range(strangers):
+        await stranger()
+        if not number % 10:
+            await friend()
+    await legitimate(scene, gateway)
+    more = _descriptors(gateway) - descriptors
+    said = len(gateway.log.splitlines()) - lines
+    # The log tells of the legitimate calls, some lines each.
+    about = sum(STRANGER in line for line in gateway.log.splitlines()[lines:])
+    print(
+        f"{scene.name:24} {strangers} strangers, {more} descriptors, {said} lines",
+        flush=True,
+    )
+    scene.expect(not answered, f"{answered} strangers were answered")
+    scene.expect(more < 20, f"{more} descriptors stayed")
+    scene.expect(about <= 2, f"{about} lines about strangers")
+    for writer in kept:
+        writer.close()
+
+
+def _unverified() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+def _client_hello() -> bytes:
+    out = ssl.MemoryBIO()
+    with contextlib.suppress(ssl.SSLWantReadError):
+        _unverified().wrap_bio(ssl.MemoryBIO(), out).do_handshake()
+    return out.read()
+
+
+def _descriptors(gateway: Gateway) -> int:
+    return len(os.listdir(f"/proc/{gateway.process.pid}/fd"))
+
+
 SCENES: dict[str, Play] = {
+    "strangers at tls": beside(
+        strangers_at_tls,
+        CHIMEGW_SIP_ALLOW="127.0.0.1/32",
+        CHIMEGW_RTP_PORTS="16000-17999",
+        certificate=self_signed(),
+    ),
     "long headers": beside(long_headers),
     "many requests": beside(many_requests),
 }

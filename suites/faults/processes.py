@@ -95,6 +95,8 @@ class Gateway:
     A gateway as its users run it.
 
     @param options: of the command line; nobody needs a secret by default.
+    @param certificate: and its key, PEM: SIP is heard over TLS as well.
+    @ivar tls_port: then; else 0.
     @ivar call_secret: what calls over SIP have to prove themselves with, if anything.
     @ivar log: all it wrote; empty where standard output is somebody else's matter.
     """
@@ -107,21 +109,27 @@ class Gateway:
         connect_seconds: float = 15.0,
         options: Sequence[str] = ("--insecure",),
         out: int | IO[bytes] | None = None,
+        certificate: bytes = b"",
         **env: str,
     ) -> None:
         self.port, self.sip_port = free_port(), free_port()
-        listened = ",".join(
-            f"{way}:{self.sip_port}:interface=127.0.0.1" for way in ("udp", "tcp")
+        self.tls_port = free_port() if certificate else 0
+        folder = Path(tempfile.mkdtemp(prefix=f"chimegw-chaos-{name}-"))
+        ways = {"udp": self.sip_port, "tcp": self.sip_port}
+        sip = {}
+        if certificate:
+            ways["tls"] = self.tls_port
+            sip["CHIMEGW_SIP_CERTIFICATE"] = str(folder / "certificate.pem")
+            (folder / "certificate.pem").write_bytes(certificate)
+        sip["CHIMEGW_SIP_LISTEN"] = ",".join(
+            f"{way}:{port}:interface=127.0.0.1" for way, port in ways.items()
         )
-        self._env = (
-            server_env(0, self.sip_port) | {"CHIMEGW_SIP_LISTEN": listened} | env
-        )
+        self._env = server_env(0, self.sip_port) | sip | env
         for left_out in _LEFT_OUT:
             del self._env[left_out]
         self.state = Path(self._env["CHIMEGW_STATE"])
         self._token = self._env.get("CHIMEGW_ADMIN_TOKEN", "")
         self.call_secret = self._env.get("CHIMEGW_CALL_SECRET", "")
-        folder = Path(tempfile.mkdtemp(prefix=f"chimegw-chaos-{name}-"))
         config = folder / "gateway.toml"
         common = SETTINGS.format(connect_seconds=connect_seconds)
         config.write_text(common + settings)
