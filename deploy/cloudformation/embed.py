@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """
-Put the unit of systemd into the template of the machine: there is one text of it.
+Put the unit of systemd, and the versions that are installed, into the template of the
+machine: there is one text of each.
 
     python deploy/cloudformation/embed.py            write it
     python deploy/cloudformation/embed.py --check    is it the same?
@@ -12,29 +13,35 @@ import sys
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
-UNIT = FOLDER.parent / "systemd" / "chimegw@.service"
 TEMPLATE = FOLDER / "gateway.yaml"
 
-#: Where it stands, a line before and a line behind.
-BEGIN = "cat >/etc/systemd/system/chimegw@.service <<'END'"
+#: Each, and the line before it; one of L{END} is behind it.
+TEXTS = {
+    FOLDER.parent / "constraints.txt": "cat >/opt/chimegw/constraints.txt <<'END'",
+    FOLDER.parent / "systemd" / "chimegw@.service": (
+        "cat >/etc/systemd/system/chimegw@.service <<'END'"
+    ),
+}
 END = "END"
 
 
-def unit_lines() -> list[str]:
+def lines_of(text: Path) -> list[str]:
     """Without comments and empty lines: what a machine is given has a limit."""
-    lines = UNIT.read_text(encoding="utf-8").splitlines()
+    lines = text.read_text(encoding="utf-8").splitlines()
     return [line for line in lines if line and not line.startswith("#")]
 
 
 def embedded(template: str) -> str:
-    """The template with the unit in it as it is."""
-    before, begin, rest = template.partition(BEGIN + "\n")
-    if not begin:
-        raise SystemExit(f"{TEMPLATE}: no line {BEGIN}")
-    margin = before.rpartition("\n")[2]
-    _, end, behind = rest.partition(f"\n{margin}{END}\n")
-    unit = "\n".join(margin + line for line in unit_lines())
-    return before + begin + unit + end + behind
+    """The template with the texts in it as they are."""
+    for text, begin in TEXTS.items():
+        before, found, rest = template.partition(begin + "\n")
+        if not found:
+            raise SystemExit(f"{TEMPLATE}: no line {begin}")
+        margin = before.rpartition("\n")[2]
+        _, end, behind = rest.partition(f"{margin}{END}\n")
+        inner = "".join(f"{margin}{line}\n" for line in lines_of(text))
+        template = before + found + inner + end + behind
+    return template
 
 
 def main() -> None:
