@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -176,3 +179,38 @@ class ProbeTests(AccountTestCase):
         found = await deferToThread(lambda: list(work()))
         self.assertEqual(found, [0, 0, 0])
         self.assertEqual(probes.addresses("127.0.0.1"), ["127.0.0.1"])
+
+    async def test_whoever_answers_whatever_it_is_a_finding_and_no_fault(self) -> None:
+        chooser = random.Random(53)
+        pieces = (
+            b"HTTP/1.1 ",
+            b"SIP/2.0 ",
+            b"200",
+            b" OK",
+            b"\r\n",
+            b"\xff",
+            b"9" * 99,
+        )
+        more = (
+            b"302 F\r\nLocation: http://[::\r\n\r\n",
+            b"a: b\r\n" * 120,
+            b"x" * 70000,
+        )
+        for turn in range(30):
+            chosen = chooser.choices(pieces + more, k=turn % 5)
+            with socket.create_server(("127.0.0.1", 0)) as server:
+                port = server.getsockname()[1]
+                ready = deferToThread(from_here().ready, f"http://127.0.0.1:{port}/")
+                await deferToThread(answer_once, server, b"".join(chosen))
+                self.assertIn(await ready, (0, 200, 302), chosen)
+        for host in ("a" * 70, "x..y", "\u2028"):
+            self.assertEqual(from_here().options(host, 5060, "UDP"), 0)
+            self.assertEqual(from_here().addresses(host), [])
+            self.assertEqual(from_here().ready(f"http://{host}/"), 0)
+
+
+def answer_once(server: socket.socket, text: bytes) -> None:
+    peer, _ = server.accept()
+    with peer, contextlib.suppress(OSError):
+        peer.recv(4096)
+        peer.sendall(text)

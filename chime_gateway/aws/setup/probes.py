@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 import socket
 import ssl
+from http.client import HTTPException
 from typing import Final
 from urllib.error import HTTPError
 from urllib.request import urlopen
@@ -39,7 +40,7 @@ def options(host: str, port: int, protocol: str) -> int:
             local, local_port = peer.getsockname()[:2]
             peer.sendall(_request(host, port, transport, local, local_port))
             answer = peer.recv(4096)
-    except OSError:
+    except (OSError, ValueError):
         return 0
     words = answer.split(b" ", 2)
     is_answer = words[0] == b"SIP/2.0" and len(words) > 1 and words[1].isdigit()
@@ -75,7 +76,7 @@ def ready(url: str) -> int:
             return status
     except HTTPError as exc:
         return exc.code
-    except OSError:
+    except (OSError, ValueError, HTTPException):
         return 0
 
 
@@ -83,7 +84,7 @@ def addresses(host: str) -> list[str]:
     """Of a name, or the address itself."""
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)
-    except OSError:
+    except (OSError, ValueError):
         return []
     return sorted({str(entry[4][0]).partition("%")[0] for entry in found})
 
