@@ -19,6 +19,7 @@ from twisted.logger import Logger
 from chime_gateway.carriers.sip.context import Leg
 from chime_gateway.carriers.sip.inbound import caller_info
 from chime_gateway.net.rate_limit import TokenBucket
+from chime_gateway.net.strangers.connections import place_of
 from chime_gateway.outcomes import CallerInfo, Outcome
 from chime_gateway.settings.values import SipSettings
 from chime_gateway.wire.sip.call_proof import HEADER, CallProofs
@@ -91,7 +92,8 @@ class Admission:
         self._connectors = frozenset(map(_id_of, settings.voice_connectors))
         self._numbers = frozenset(settings.numbers)
         self._is_open = not settings.call_secrets and not settings.numbers
-        # Calls whose ACK is not here yet, and how many there are of one address.
+        # Calls whose ACK is not here yet, and how many there are of one address,
+        # or of one /64 of IPv6.
         self._waiting: dict[Leg, str] = {}
         self._by_source: Counter[str] = Counter()
         # Until when those count that were cancelled, and of which address they were.
@@ -124,7 +126,7 @@ class Admission:
                 return self._stranger(f"{HEADER}: {why}", "proof")
             if why:
                 info, proof = _without_claims(info), ""
-        refusal = self._loop(request) or self._crowd(host)
+        refusal = self._loop(request) or self._crowd(place_of(host))
         if refusal is not None:
             return refusal
         if self._is_open or not proof:
@@ -136,8 +138,9 @@ class Admission:
     # -- calls whose ACK is awaited -------------------------------------------------
 
     def begun(self, leg: Leg, host: str, proof: bytes) -> None:
-        self._waiting[leg] = host
-        self._by_source[host] += 1
+        place = place_of(host)
+        self._waiting[leg] = place
+        self._by_source[place] += 1
         if proof:
             self._proof_of[leg] = proof
 

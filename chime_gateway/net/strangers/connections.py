@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from typing import Any, Final
 
@@ -28,6 +29,7 @@ FEW: Final = 16
 _PREFIX_BITS: Final = 64
 
 
+@lru_cache(4096)
 def place_of(host: str) -> str:
     """Whose one address is; with IPv6 everybody has many."""
     try:

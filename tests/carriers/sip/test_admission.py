@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv6Address
 from itertools import count
 from typing import Any
 
@@ -17,9 +18,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from chime_gateway.aws.sma import prove
+from chime_gateway.carriers.sip.admission import Admitted
 from chime_gateway.errors import CallRefused
 from chime_gateway.outcomes import Ending, Outcome
-from chime_gateway.wire.sip.message import Response
+from chime_gateway.wire.sip.message import Request, Response
+from chime_gateway.wire.sip.parser import parse
 from tests.support.sip_peer import SDP, SipWorld
 
 SECRET = "0123456789abcdef"
@@ -277,3 +280,21 @@ class CrowdTests(SynchronousTestCase):
                 call_id=f"c{number}", branch=f"z9hG4bK{number}", from_tag="theirs"
             )
         self.assertEqual(world.carrier.counts()["legs"], 30)
+
+    @given(st.lists(st.integers(0, 2**64 - 1), min_size=4, max_size=4, unique=True))
+    def test_a_network_of_ipv6_is_one_source(self, hosts: list[int]) -> None:
+        world = Door(unacknowledged_calls=100, unacknowledged_per_source=3)
+        admission = world.carrier.admission
+        taken = []
+        legs: list[Any] = [object() for _ in hosts]
+        for number, host in enumerate(hosts):
+            invite = parse(world.request("INVITE", call_id=f"c{number}").encode())
+            assert isinstance(invite, Request)
+            address = str(IPv6Address((0x20010DB8 << 96) + host))
+            taken.append(isinstance(admission.take(invite, address), Admitted))
+            if taken[-1]:
+                admission.begun(legs[number], address, b"")
+        self.assertEqual(taken, [True, True, True, False])
+        for leg in legs:
+            admission.over(leg)
+        self.assertEqual(dict(admission._by_source), {})

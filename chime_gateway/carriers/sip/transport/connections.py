@@ -23,6 +23,7 @@ from twisted.python.failure import Failure
 
 from chime_gateway.carriers.sip.access import Access, FlowKey
 from chime_gateway.carriers.sip.transport.turns import PIECE_BYTES, Turns
+from chime_gateway.net.strangers.connections import place_of
 from chime_gateway.wire.address import canonical, mapped
 from chime_gateway.wire.sip.framing import StreamFramer
 from chime_gateway.wire.sip.message import BadMessage, Source
@@ -249,7 +250,7 @@ class Streams:
             return False
         full = (
             len(self.connections) >= MAX_CONNECTIONS
-            or self._by_host[host] >= MAX_CONNECTIONS_PER_HOST
+            or self._by_host[place_of(host)] >= MAX_CONNECTIONS_PER_HOST
         )
         if full:
             self.access.dropped["too_many_connections"] += 1
@@ -257,16 +258,16 @@ class Streams:
 
     def opened(self, connection: Connection) -> None:
         self.connections.add(connection)
-        self._by_host[connection.flow.source.host] += 1
+        self._by_host[place_of(connection.flow.source.host)] += 1
 
     def closed(self, connection: Connection) -> None:
         if connection not in self.connections:
             return
         self.connections.discard(connection)
-        host = connection.flow.source.host
-        self._by_host[host] -= 1
-        if not self._by_host[host]:
-            del self._by_host[host]
+        place = place_of(connection.flow.source.host)
+        self._by_host[place] -= 1
+        if not self._by_host[place]:
+            del self._by_host[place]
 
     def to(self, transport: str, host: str, port: int) -> Connection | None:
         """An open connection that leads there."""

@@ -22,6 +22,7 @@ from chime_gateway.carriers.sip.transport.places import (
     Places,
 )
 from chime_gateway.carriers.sip.transport.runner import Runner
+from chime_gateway.net.strangers.connections import place_of
 from chime_gateway.wire.sip.client_transactions import InviteClient, NonInviteClient
 from chime_gateway.wire.sip.format import format_response
 from chime_gateway.wire.sip.message import (
@@ -187,7 +188,7 @@ class Transactions:
             incoming, runner = known
             runner.perform(incoming._machine.request_received, request)
             return None
-        if not self.places.take(key, flow.source.host):
+        if not self.places.take(key, place_of(flow.source.host)):
             self._refuse(request, flow)
             return None
         try:

@@ -158,6 +158,25 @@ class StreamTests(SynchronousTestCase):
         self.assertTrue(is_let_in("10.0.0.2"))
         self.assertEqual(self.access.dropped["too_many_connections"], 2)
 
+    def test_a_network_of_ipv6_is_one_host(self) -> None:
+        access = Access([ip_network("2001:db8::/32")], self.clock.seconds)
+        streams = Streams(self.receiver, access, self.clock)
+        factory = ServerFactory("tcp", streams, None)
+        wires = [Wire(f"2001:db8::{n:x}") for n in range(MAX_CONNECTIONS_PER_HOST + 2)]
+        wires.append(Wire("2001:db8:0:1::1"))
+        ends = []
+        for wire in wires:
+            end = factory.buildProtocol(wire)
+            end.makeConnection(wire)
+            ends.append(end)
+        refused = [wire.aborted for wire in wires]
+        self.assertEqual(
+            refused, [False] * MAX_CONNECTIONS_PER_HOST + [True] * 2 + [False]
+        )
+        for end in ends:
+            end.connectionLost(Failure(ConnectionLost()))
+        self.assertEqual(streams._by_host, {})
+
     def test_a_connection_that_is_gone_leaves_nothing(self) -> None:
         connection, _ = self.connect()
         self.assertIs(self.streams.to("tcp", "10.0.0.1", 4000), connection)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv6Address
 from typing import Any
 
 from hypothesis import given, settings
@@ -150,3 +151,30 @@ class PlacesTests(SynchronousTestCase):
         self.assertEqual(
             self.transactions.places.evicted, max(0, flood - OF_ONE.transactions)
         )
+
+
+class ManyAddressesTests(SynchronousTestCase):
+    """Who has a network of IPv6 has no more room than who has one address."""
+
+    @settings(max_examples=25, deadline=None)
+    @given(
+        st.sets(
+            st.integers(0, 2**64 - 1), min_size=OF_ONE.transactions + 1, max_size=9
+        ),
+        st.booleans(),
+    )
+    def test_a_network_is_one_source(self, hosts: set[int], is_one: bool) -> None:
+        """@param is_one: all are of one /64, or each is of its own."""
+        most = Bound(1000, 1 << 20)
+        transactions = Transactions(Clock(), Timers(), _nowhere, (OF_ONE, most))
+        first = 0x20010DB8 << 96
+        taken = 0
+        for number, host in enumerate(hosts):
+            address = str(IPv6Address(first + (host if is_one else number << 64)))
+            came = request("OPTIONS", number, "sbc")
+            flow = Flow("udp", Source(address, 5060))
+            taken += transactions.receive(came, flow) is not None
+        self.assertEqual(taken, OF_ONE.transactions if is_one else len(hosts))
+
+
+def _nowhere(data: bytes, flow: Flow, port: int) -> None: ...
