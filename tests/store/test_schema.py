@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 from hypothesis import given, settings
@@ -153,3 +155,46 @@ class PostgresSchemaTests(SynchronousTestCase):
             self.assertRaises(SchemaChanges, database.apply, [entry])
         self.assertRaises(WrongSchema, database.apply, [entry])
         self.assertEqual(database.calls(CallQuery()), [])
+
+
+#: What an operator's C{chimegw calls} does, in a process of its own.
+READ = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1])
+print(*(row[0] for row in connection.execute("SELECT call_id FROM calls")))
+connection.close()
+"""
+
+
+class OtherProcessTests(SynchronousTestCase):
+    """
+    A process loses its locks on a file as it closes any descriptor of it (fcntl(2)):
+    of SQLite's file nobody else in it may have one, or a reader elsewhere takes itself
+    for the last and does away with what was written.
+    """
+
+    @settings(max_examples=4, deadline=None)
+    @given(st.permutations(["migrate", "read", "write", "migrate", "read", "write"]))
+    def test_what_is_written_is_seen_by_others_whenever_the_tables_were_looked_at(
+        self, steps: list[str]
+    ) -> None:
+        folder = temporary_folder(self)
+        path = folder / "chimegw.sqlite"
+        database = Database(f"sqlite:///{path}", folder)
+        database.migrate()
+        written = 0
+        for step in ["write", *steps, "read"]:
+            if step == "migrate":
+                database.migrate()
+            elif step == "write":
+                database.apply([(OPENED, opened(f"c{written}"))])
+                written += 1
+            else:
+                seen = subprocess.run(
+                    [sys.executable, "-I", "-S", "-c", READ, str(path)],
+                    capture_output=True,
+                    check=True,
+                    text=True,
+                ).stdout.split()
+                self.assertEqual(sorted(seen), [f"c{n}" for n in range(written)])
+        database.close()

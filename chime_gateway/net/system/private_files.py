@@ -33,10 +33,18 @@ def private(path: str | os.PathLike[str], flags: int) -> int:
 def make_private(path: str | os.PathLike[str]) -> None:
     """
     An empty file, unless there is one, for a library that would make it for everybody.
+    It is never opened: whoever closes a file loses all locks that his process has on
+    it (fcntl(2)), and so what SQLite relies on.
 
     @raise OSError: it cannot be made.
     """
-    os.close(private(path, os.O_RDWR | os.O_CREAT))
+    with contextlib.suppress(FileExistsError):
+        os.mknod(path, stat.S_IFREG | PRIVATE_FILE)
+    found = os.stat(path)
+    if stat.S_ISREG(found.st_mode) and stat.S_IMODE(found.st_mode) != PRIVATE_FILE:
+        # Somebody else's is his business.
+        with contextlib.suppress(PermissionError):
+            os.chmod(path, PRIVATE_FILE)
 
 
 def make_folder(path: Path) -> None:
