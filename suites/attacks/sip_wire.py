@@ -20,7 +20,7 @@ from tests.support.certificates import self_signed
 LONG_HEADERS = 200
 
 #: Requests that one source sends as fast as it can, in bursts, at most.
-MANY, BURST = 100_000, 50
+MANY, BURST = 20_000, 50
 FLOOD_SECONDS = 8.0
 CONNECTIONS = 10
 
