@@ -24,7 +24,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-#: Passes over the set before the reactor gets its turn: some milliseconds.
+#: Passes over the set before the reactor gets its turn, and the time that all of them
+#: may take: whoever is not read in it is the first in the next turn.
 _MAX_PASSES: Final = 16
 _MAX_SECONDS: Final = 0.005
 
@@ -84,6 +85,8 @@ class BatchReader:
         self._fds: dict[MediaSocket, int] = {}
         self._unsent: dict[Connection, bytes] = {}
         self._is_reading = False
+        # Readable ones for which a turn had no time.
+        self._waiting: list[tuple[int, MediaSocket]] = []
 
     def adopt(self, connection: MediaSocket) -> None:
         """Read this one from now on; the reactor must not."""
@@ -139,7 +142,7 @@ class BatchReader:
         try:
             until = self._reactor.seconds() + _MAX_SECONDS
             for _ in range(_MAX_PASSES):
-                if not self._read() or self._reactor.seconds() > until:
+                if not self._read(until) or self._reactor.seconds() > until:
                     break
         except MemoryError:
             # The reactor would drop everybody.  What is readable is so the next time.
@@ -156,20 +159,29 @@ class BatchReader:
 
     # -- inside ----------------------------------------------------------------
 
-    def _read(self) -> bool:
+    def _read(self, until: float) -> bool:
         """One pass over all that is readable: whether anything was."""
         if self._epoll is None:
             return False
         by_fd = self._by_fd
-        ready = self._epoll.poll(0, len(by_fd))
-        if not ready:
-            return False
+        ready = self._waiting
+        if ready:
+            self._waiting = []
+        else:
+            found = self._epoll.poll(0, len(by_fd))
+            if not found:
+                return False
+            ready = [(fd, by_fd[fd]) for fd, _ in found if fd in by_fd]
+        seconds = self._reactor.seconds
         self._is_reading = True
         try:
-            for fd, _ in ready:
-                connection = by_fd.get(fd)
-                if connection is not None:  # not closed by what was read before it
+            for at, (fd, connection) in enumerate(ready, 1):
+                # Not closed by what was read before it, nor is its number another's.
+                if by_fd.get(fd) is connection:
                     self._read_one(connection)
+                    if seconds() > until:
+                        self._waiting = ready[at:]
+                        break
         finally:
             # Left as it was, nothing would ever be written again.
             self._is_reading = False

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
@@ -144,8 +145,14 @@ class Database:
         @raise Trouble: the database cannot be used now.
         """
         with self._transaction() as connection:
-            for kind, values in entries:
-                _APPLY[kind](self, connection, values)
+            # Turns come in crowds; only those with the same columns go together.
+            for (kind, _), group in groupby(entries, key=lambda e: (e[0], [*e[1]])):
+                rows = [values for _, values in group]
+                if kind == TURN:
+                    self._turns(connection, rows)
+                    continue
+                for values in rows:
+                    _APPLY[kind](self, connection, values)
 
     def _opened(self, connection: Connection, values: dict[str, Any]) -> None:
         insert = self._insert(CALLS).values(values)
@@ -157,19 +164,19 @@ class Database:
         is_live = and_(CALLS.c.call_id == call_id, CALLS.c.state == LIVE)
         connection.execute(update(CALLS).where(is_live).values(rest))
 
-    def _turn(self, connection: Connection, values: dict[str, Any]) -> None:
-        insert = self._insert(TURNS).values(values)
-        connection.execute(
-            insert.on_conflict_do_update(
-                index_elements=["call_id", "number"],
-                set_={"turn": insert.excluded.turn, "started": insert.excluded.started},
-            )
+    def _turns(self, connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
+        """One statement for all: made for each, the reactor waits for that thread."""
+        insert = self._insert(TURNS)
+        keep = {name: insert.excluded[name] for name in ("turn", "started")}
+        update = insert.on_conflict_do_update(
+            index_elements=["call_id", "number"], set_=keep
         )
+        connection.execute(update, rows)
 
     def _closed(self, connection: Connection, values: dict[str, Any]) -> None:
         values = dict(values)
-        for turn in values.pop("turns", ()):
-            self._turn(connection, turn)
+        if turns := values.pop("turns", ()):
+            self._turns(connection, turns)
         insert = self._insert(CALLS).values(values)
         connection.execute(
             insert.on_conflict_do_update(
@@ -331,7 +338,6 @@ class Database:
 _APPLY: Final[Mapping[str, Callable[[Database, Connection, dict[str, Any]], None]]] = {
     OPENED: Database._opened,
     ANSWERED: Database._answered,
-    TURN: Database._turn,
     CLOSED: Database._closed,
     RECORDED: Database._recorded,
     DELIVERY: Database._delivery,

@@ -34,6 +34,7 @@ class RogueService:
         paths = f"{root}:{root / 'benchmarks'}"
         self._process = subprocess.Popen(
             [
+                *("nice", "-n", "10"),
                 *(sys.executable, "-m", "suites.attacks.rogue"),
                 *(str(self.port), str(self.tools_port)),
             ],

@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.main import CONNECTION_LOST
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -222,6 +223,48 @@ class _Readers:
 #: What code may raise at any place.
 EXCEPTIONS = (OSError, OverflowError, ValueError, KeyError, MemoryError, struct.error)
 PLACES = ("read", "lost", "close", "send", "write", "connectionLost")
+
+
+class _Slow(Member):
+    """What is read of it takes time."""
+
+    def __init__(self, batch: BatchReader, clock: Clock, seconds: float) -> None:
+        super().__init__(batch, {})
+        self.clock, self.seconds, self.reads = clock, seconds, 0
+
+    def doRead(self) -> Exception | None:
+        self.reads += 1
+        self.clock.advance(self.seconds)
+        return None  # it is not read: there is more, always
+
+
+class _Readable(Clock):
+    def addReader(self, reader: Any) -> None: ...
+    def removeReader(self, reader: Any) -> None: ...
+
+
+class FloodTests(SynchronousTestCase):
+    @settings(max_examples=40, deadline=None)
+    @given(st.lists(st.floats(0.0001, 0.02), min_size=1, max_size=12))
+    def test_a_turn_is_short_and_each_socket_has_its_own(
+        self, seconds: list[float]
+    ) -> None:
+        clock = _Readable()
+        batch = BatchReader(clock)
+        members = [_Slow(batch, clock, each) for each in seconds]
+        for member in members:
+            member.far.send(b"more")
+        for _ in range(3 * len(members)):
+            began = clock.seconds()
+            batch.doRead()
+            took = clock.seconds() - began
+            self.assertLess(took, module._MAX_SECONDS + max(seconds) + 1e-9)
+        # Each turn goes on where the last one had to stop.
+        self.assertGreaterEqual(min(member.reads for member in members), 3)
+        batch.connectionLost(Failure(CONNECTION_LOST))
+        for member in members:
+            member.near.close()
+            member.far.close()
 
 
 class _Lacking:

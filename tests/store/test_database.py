@@ -9,6 +9,7 @@ from typing import Any
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy import event
 from sqlalchemy.exc import IntegrityError
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -142,6 +143,22 @@ class _Tests:
             ({"carrier": "kinesis"}, []),
         ):
             self.assertEqual(self.ids(**query), expected, query)
+
+    def test_turns_are_written_by_one_statement_however_many_they_are(self) -> None:
+        turns = [turn("c1", number, "text") for number in range(1, 600)]
+        statements: list[str] = []
+
+        def executed(_: Any, __: Any, statement: str, *___: Any) -> None:
+            statements.append(statement)
+
+        event.listen(self.database._engine, "before_cursor_execute", executed)
+        self.database.apply([(TURN, each) for each in turns])
+        self.database.apply([(CLOSED, closed("c1", turns=turns))])
+        written = [each for each in statements if "INTO turns" in each]
+        self.assertEqual(len(written), 2)
+        call = self.database.call("c1")
+        assert call is not None
+        self.assertEqual(len(call.transcript), len(turns))
 
     def test_a_call_that_is_not_there(self) -> None:
         self.assertIsNone(self.database.call("nobody"))

@@ -27,8 +27,8 @@ _REMEMBERED: Final = 64
 MAX_TURNS: Final = 5000
 
 #: Characters of one turn, and of all: an hour of speech has some 60,000.
-MAX_TURN_CHARS: Final = 100_000
-MAX_CHARS: Final = 2_000_000
+MAX_TURN_CHARS: Final = 50_000
+MAX_CHARS: Final = 500_000
 
 
 class Speaker(Enum):
