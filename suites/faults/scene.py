@@ -51,6 +51,7 @@ class Scene:
     @ivar broken: what did not hold, in words.
     @ivar may_lack: tracebacks that name this are no bugs; empty: all are.
     @ivar excused: what may come instead of an answer of C{/health}.
+    @ivar most_lost: so many frames of a call, and L{MOST_LOST_SHARE}, may be lost.
     @ivar gaps: from when to when frames may be lost, in ns.
     """
 
@@ -61,6 +62,7 @@ class Scene:
     counts: Counter[str] = field(factory=Counter)
     broken: list[str] = field(factory=list)
     gaps: list[tuple[int, int]] = field(factory=list)
+    most_lost: int = MOST_LOST_FRAMES
     gateways: list[Gateway] = field(factory=list)
     others: list[Any] = field(factory=list)
     may_lack: str = ""
@@ -197,7 +199,7 @@ class Scene:
         bad = [
             f"{line.carrier} {count} of {len(line.sent)}"
             for line, count in lost.items()
-            if count > MOST_LOST_FRAMES + MOST_LOST_SHARE * len(line.sent)
+            if count > self.most_lost + MOST_LOST_SHARE * len(line.sent)
         ]
         self.expect(not bad, f"frames lost: {', '.join(bad)}")
 
