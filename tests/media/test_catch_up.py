@@ -191,6 +191,7 @@ class AheadTests(StarvedTestCase):
         reads_first: float,
         seed: int,
     ) -> None:
+        """Between stops of ours there is the time of a piece at least."""
         self.begin(buffers=buffers, reads_first=reads_first, seed=seed)
         count = int(seconds / _FRAME / frames) + 1
         rng = random.Random(seed)
@@ -199,7 +200,8 @@ class AheadTests(StarvedTestCase):
             [(0.1 + n * frames * _FRAME / pace, said[n]) for n in range(count)],
             _spaced(0.1, holds[:5]),
         )
-        ours = _spaced(0.1, stops)
-        end = seconds + 2 + sum(sum(span) for span in [*stops, *holds])
+        free = frames * _FRAME
+        ours = _spaced(0.1, [(free + between, stop) for between, stop in stops])
+        end = seconds + 2 + sum(sum(span) + free for span in [*stops, *holds])
         self.go_on(end, ours)
         self.assertEqual(self.leg.played, b"".join(said))

@@ -20,6 +20,9 @@ RECEIVER_REPORT: Final = 201
 SOURCE_DESCRIPTION: Final = 202
 GOODBYE: Final = 203
 
+#: Feedback and extended reports, too, begin with who sends them.
+_SENDERS: Final = range(SENDER_REPORT, 208)
+
 #: Between 1900, where NTP begins to count, and 1970.
 _NTP_EPOCH_SECONDS: Final = 2208988800
 
@@ -107,6 +110,7 @@ class Compound:
     """
     What one RTCP packet said.
 
+    @ivar ssrc: who sent it; C{None}: it does not say.
     @ivar sender_ntp: NTP time of a sender report, 64 bit; C{None}: there was
         none.
     @ivar goodbye: the source has left.
@@ -138,6 +142,10 @@ def parse(data: bytes) -> Compound:
             raise RtcpError("malformed")
         body = data[at + 4 : end]
         count = first & 0x1F
+        # Of all that are known the first word names the sender: reports, what describes
+        # a source or takes leave, an application's, feedback (RFC 3550, 4585, 3611).
+        if compound.ssrc is None and len(body) >= 4 and kind in _SENDERS:
+            compound.ssrc = struct.unpack_from("!I", body)[0]
         if kind in (SENDER_REPORT, RECEIVER_REPORT):
             _reports(compound, kind, count, body)
         elif kind == GOODBYE and count:

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import struct
+
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.wire.rtp import rtcp
@@ -59,3 +63,17 @@ class RtcpTests(SynchronousTestCase):
             rtcp.receiver_report(1, rtcp.report_block(7, reception, 0, 0.0))
         )
         self.assertEqual(compound.reports[0].lost, -3)
+
+    @given(
+        st.sampled_from([kind for kind in range(202, 208) if kind != 203]),
+        st.integers(0, 2**32 - 1),
+        st.binary(max_size=40),
+    )
+    def test_whatever_it_is_it_names_its_sender(
+        self, kind: int, ssrc: int, rest: bytes
+    ) -> None:
+        """An application's packet, such as a keep-alive, may come alone (RFC 5506)."""
+        rest += bytes(-len(rest) % 4)
+        words = 1 + len(rest) // 4
+        data = struct.pack("!BBHI", 0x81, kind, words, ssrc) + rest
+        self.assertEqual(rtcp.parse(data).ssrc, ssrc)
