@@ -101,8 +101,14 @@ class StoppedTests(TwistdTestCase):
             with self.subTest(url):
                 self.assertEqual(report.error, "")
                 before = self.late_ms(report, 1.0)
-                after = self.late_ms(report, 0.3 + 2.5 + STOP_SECONDS + 2.5)
-                self.assertLess(abs(after - before), 100.0)
+                assert before is not None
+                went_on = 0.3 + 2.5 + STOP_SECONDS
+                # Where some frames are left out half a second is not whole.
+                found = [self.late_ms(report, went_on + s) for s in (2.5, 3.2, 3.9)]
+                whole = [late for late in found if late is not None]
+                self.assertGreater(len(whole), 1)
+                for after in whole:
+                    self.assertLess(abs(after - before), 100.0)
         # All of it was heard by the model, and once.
         for heard in heard_by_model:
             self.assertLess(abs(heard / 8000 - passed), 0.5)
@@ -111,14 +117,16 @@ class StoppedTests(TwistdTestCase):
         self.assertGreater(int(counted[1]), 3 * 120)
         self.assertNotIn("Traceback", twistd.text)
 
-    def late_ms(self, report: CallReport, at_seconds: float) -> float:
-        """How late the caller hears the echo of what it says then."""
+    def late_ms(self, report: CallReport, at_seconds: float) -> float | None:
+        """
+        How late the caller hears the echo of what it says then; C{None}: not all of it
+        is there.
+        """
         start = int(at_seconds * 8000)
         piece = decode(PCMU, bytes(report.said[start : start + 4000]))
         whole = decode(PCMU, bytes(report.heard[start : start + 4000 + 4 * 8000]))
         score, lag = correlation(piece, whole)
-        self.assertGreater(score, 0.6)
-        return lag / 8
+        return lag / 8 if score > 0.6 else None
 
     async def page(self, port: int | None) -> str:
         url = f"http://127.0.0.1:{port}/metrics"
