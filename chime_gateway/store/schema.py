@@ -28,7 +28,12 @@ from sqlalchemy import (
 
 from chime_gateway import __version__
 from chime_gateway.errors import GatewayError
-from chime_gateway.net.system.private_files import make_folder, make_private, private
+from chime_gateway.net.system.private_files import (
+    keep_private,
+    make_folder,
+    make_private,
+    private,
+)
 from chime_gateway.store.engine import MIGRATION_SECONDS, patience, writing
 from chime_gateway.store.tables import METADATA, REVISION
 
@@ -65,8 +70,12 @@ def bring_up_to_date(engine: Engine, folder: Path) -> None:
     name = engine.url.database
     if is_sqlite and name and name != ":memory:" and not name.startswith("file:"):
         make_folder(Path(name).parent)
-        # What SQLite puts beside it has the mode of it.
+        # What SQLite puts beside it has the mode that it has then: who asked before us
+        # has made it all for everybody.
         make_private(Path(name))
+        for beside in ("-wal", "-shm"):
+            with contextlib.suppress(FileNotFoundError):
+                keep_private(name + beside)
     with engine.begin() as connection:
         # Without a lock, which would keep others from writing.
         if _is_mine(connection):

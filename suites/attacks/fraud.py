@@ -101,7 +101,7 @@ async def calls_that_cost(scene: Scene, gateway: Gateway) -> None:
     print(f"{scene.name:24} {dict(seen)}", flush=True)
 
 
-def shown(gateway: Gateway, *words: str) -> str:
+async def shown(gateway: Gateway, *words: str) -> str:
     """What a command prints of its calls."""
     program = Path(sys.executable).with_name("chimegw")
     environ = {
@@ -110,7 +110,8 @@ def shown(gateway: Gateway, *words: str) -> str:
         "PYTHONPATH": str(Path(__file__).parents[2]),
         "PYTHONUTF8": "1",
     }
-    done = subprocess.run(
+    done = await asyncio.to_thread(
+        subprocess.run,
         [sys.executable, str(program), *words],
         env=environ,
         capture_output=True,
@@ -136,8 +137,9 @@ async def orders_to_a_terminal(scene: Scene, gateway: Gateway) -> None:
     await until(lambda: len(gateway.rows()) >= len(lines), 30.0)
     rows = [row for row in gateway.rows() if "\x1b" in row.caller + row.called]
     scene.expect(rows, "nobody's number was an order")
-    texts = [shown(gateway, "calls"), shown(gateway, "export"), gateway.log]
-    texts += [shown(gateway, "show", row.call_id) for row in rows[:1]]
+    texts = [gateway.log]
+    texts += [await shown(gateway, word) for word in ("calls", "export")]
+    texts += [await shown(gateway, "show", row.call_id) for row in rows[:1]]
     for text in texts:
         odd = [c for c in set(text) - set("\n\r") if not c.isprintable()]
         scene.expect(not odd, f"printed {odd!r}")

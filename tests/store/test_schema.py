@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sqlite3
 import subprocess
 import sys
 from typing import Any
@@ -197,4 +200,23 @@ class OtherProcessTests(SynchronousTestCase):
                     text=True,
                 ).stdout.split()
                 self.assertEqual(sorted(seen), [f"c{n}" for n in range(written)])
+        database.close()
+
+    def test_nobody_else_reads_what_was_there_before_the_tables_were_looked_at(
+        self,
+    ) -> None:
+        folder = temporary_folder(self)
+        path = folder / "chimegw.sqlite"
+        self.addCleanup(os.umask, os.umask(0o022))
+        early = sqlite3.connect(path)
+        early.execute("PRAGMA journal_mode=WAL")
+        early.execute("CREATE TABLE early (x)")
+        early.commit()
+        database = Database(f"sqlite:///{path}", folder)
+        with contextlib.suppress(*Trouble, WrongSchema):
+            database.migrate()
+        modes = {each.name: each.stat().st_mode & 0o777 for each in folder.iterdir()}
+        self.assertEqual({**modes, "chimegw.sqlite-wal": 0o600}, modes)
+        self.assertEqual({*modes.values()}, {0o600})
+        early.close()
         database.close()

@@ -40,6 +40,15 @@ def make_private(path: str | os.PathLike[str]) -> None:
     """
     with contextlib.suppress(FileExistsError):
         os.mknod(path, stat.S_IFREG | PRIVATE_FILE)
+    keep_private(path)
+
+
+def keep_private(path: str | os.PathLike[str]) -> None:
+    """
+    A file that is there and ours; it is not opened either.
+
+    @raise OSError: it is not there.
+    """
     found = os.stat(path)
     if stat.S_ISREG(found.st_mode) and stat.S_IMODE(found.st_mode) != PRIVATE_FILE:
         # Somebody else's is his business.
