@@ -352,7 +352,7 @@ class SipCall(Line, asyncio.DatagramProtocol):
     def datagram_received(self, data: bytes, addr: Any) -> None:
         text = data.decode(errors="replace")
         if not text.startswith("SIP/2.0 "):
-            self._asked(text)
+            self._asked(text, addr)
             return
         number, method = text.partition("CSeq: ")[2].partition("\r\n")[0].split()
         self._heard_of.add(method)
@@ -367,11 +367,14 @@ class SipCall(Line, asyncio.DatagramProtocol):
         if future is not None and not future.done():
             future.set_result(text)
 
-    def _asked(self, text: str) -> None:
+    def _asked(self, text: str, whence: Any) -> None:
         first, _, rest = text.partition("\r\n")
         if first.startswith("ACK"):
             return
-        if first.startswith("BYE"):
+        # The port may have been that of somebody who is still told of the end.
+        is_ours = self._call_id in rest
+        is_bye = first.startswith("BYE")
+        if is_ours and is_bye:
             self.is_open = False
             self.ended = self.ended or "BYE"
         names = ("via:", "from:", "to:", "call-id:", "cseq:")
@@ -380,9 +383,12 @@ class SipCall(Line, asyncio.DatagramProtocol):
             for line in rest.partition("\r\n\r\n")[0].split("\r\n")
             if line.lower().startswith(names)
         ]
-        status = "200 OK" if first.startswith("BYE") else "501 Not Implemented"
+        status = "200 OK" if is_bye else "501 Not Implemented"
+        if not is_ours:
+            status = "481 Call/Transaction Does Not Exist"
         lines = [f"SIP/2.0 {status}", *kept, "Content-Length: 0", "", ""]
-        self._say("\r\n".join(lines))
+        if not self._signalling.is_closing():
+            self._signalling.sendto("\r\n".join(lines).encode(), whence)
 
     def _send(self, audio: bytes) -> None:
         header = _RTP.pack(0x80, 0, self.sequence, self._timestamp, self.ssrc)
