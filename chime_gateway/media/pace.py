@@ -26,6 +26,12 @@ _STEADY_SECONDS: Final = 0.05
 #: ... for so long.
 _SETTLED_SECONDS: Final = 0.72
 
+#: One that is lower in two windows has fallen for good: of a link that was held up the
+#: last piece may be late itself.  Where only a piece may be late it is so in three.
+_FALLEN: Final = 6
+_FAR: Final = 3
+_NEAR: Final = 2
+
 #: A longer piece is a sentence.
 _LONGEST_PIECE_SECONDS: Final = 1.0
 
@@ -47,8 +53,8 @@ class Pace:
         self._lead = -inf
         self._level = -inf
         self._since = self._settled = 0.0
-        self._has_fallen = self._is_level = False
-        self._windows = 0
+        self._is_level = False
+        self._fallen = self._windows = 0
 
     def late_beat(self, now: float) -> None:
         """What came since the one before it may be read only behind it."""
@@ -73,18 +79,15 @@ class Pace:
             self._rise(now)
         elif self._lead >= level - _STEADY_SECONDS:
             self._is_level = True
-            self._has_fallen = False
+            self._fallen = 0
             self._windows += 1
             self._settled = now - self._since
-        elif (
-            max(self._lead, self.said - self._read_since())
-            < level - _STEADY_SECONDS - self.piece
-        ):
-            if self._has_fallen:
+        else:
+            lead = max(self._lead, self.said - self._read_since())
+            is_far = lead < level - _STEADY_SECONDS - self.piece
+            self._fallen += _FAR if is_far else _NEAR
+            if self._fallen >= _FALLEN:
                 self._rise(now)
-            else:
-                # Of a link that was held up the last piece may be late itself.
-                self._has_fallen = True
         self._ends_at = now + _WINDOW_SECONDS
         self._lead = -inf
         longest, self._longest = self._longest, 0.0
@@ -98,8 +101,7 @@ class Pace:
 
     def _rise(self, now: float) -> None:
         self._level, self._since = self._lead, now
-        self._has_fallen = False
-        self._windows = 0
+        self._fallen = self._windows = 0
         self._settled = 0.0
 
     @property

@@ -32,6 +32,7 @@ class LateQueueTests(PumpTestCase):
         self.may_come = 0.0
         self.heard_at = 0.0
         self.ear_dry_at = 0.0
+        self.paused = 0.0
         self.setUp()
         self.pump.join(self.agent)
         self.rng = random.Random(seed)
@@ -41,7 +42,8 @@ class LateQueueTests(PumpTestCase):
         self.next_at = self.comes_at()
 
     def comes_at(self) -> float:
-        return (self.said + 0.3) * _FRAME + self.uneven * self.rng.random()
+        uneven = self.uneven * self.rng.random()
+        return (self.said + 0.3) * _FRAME + self.paused + uneven
 
     def stop(self, seconds: float, *, reads_first: bool = False) -> float:
         """
@@ -120,6 +122,42 @@ class LateQueueTests(PumpTestCase):
         self.pass_time(max(0.0, 2.0 - stops[-1][1]))
         # From here on it is not late any more.  What unevenness needs is put into a
         # buffer as it comes.
+        most = before + (4 if buffers else 1) * _FRAME + uneven + _STEP
+        self.assertLessEqual(self.pass_time(1.0), most + 1e-6)
+
+    @settings(max_examples=60, deadline=None)
+    @given(
+        st.booleans(),
+        st.floats(0, 0.3),
+        st.floats(0.0, 1.5),
+        st.booleans(),
+        st.floats(0.2, 3),
+        st.sampled_from((0.0, 0.005, 0.03)),
+        st.integers(0, 2**32),
+    )
+    def test_an_agent_that_has_fallen_behind_its_best_time_is_at_pace_all_the_same(
+        self,
+        buffers: bool,
+        paused: float,
+        between: float,
+        is_before: bool,
+        stop: float,
+        uneven: float,
+        seed: int,
+    ) -> None:
+        """@param paused: seconds that are lost on the way to it, or a breath."""
+        self.begin(buffers=buffers, uneven=uneven, seed=seed)
+        before = self.pass_time(2.0)
+        if is_before:
+            self.paused = paused
+            self.next_at += paused
+            self.pass_time(between)
+        self.stop(stop)
+        if not is_before:
+            self.pass_time(between)
+            self.paused = paused
+            self.next_at += paused
+        self.pass_time(3.0)
         most = before + (4 if buffers else 1) * _FRAME + uneven + _STEP
         self.assertLessEqual(self.pass_time(1.0), most + 1e-6)
 
