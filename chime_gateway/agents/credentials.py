@@ -21,6 +21,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chime_gateway.errors import AgentUnavailable
+from chime_gateway.net.timer import Timer
 from chime_gateway.settings.values import DeploymentSettings
 
 #: Runs something that blocks, and may hang, in a thread.
@@ -36,8 +37,12 @@ AHEAD_SECONDS: Final = 300.0
 #: The last moments of a token are not used: a handshake takes its time.
 SPARE_SECONDS: Final = 10.0
 
-#: While the old token is good, a request that failed is not repeated sooner.
+#: While the old token is good, a request that failed is not repeated sooner, and
+#: without a call none is made.
 PAUSE_SECONDS: Final = 30.0
+
+#: Whatever a token says of its life: it is looked after so often.
+_LONGEST_LOOK_SECONDS: Final = 86_400.0
 
 #: azure-identity tries ten times, with minutes between, and waits five minutes for
 #: each answer.  It has to give up before nobody waits any more.
@@ -209,6 +214,9 @@ class EntraToken:
     """
     The token of one scope, which all deployments and calls share.
 
+    Once somebody has wanted it, it is kept fresh, so that a call which needs another
+    session after a quiet night does not wait for a token service.
+
     @param ask: for a new one; blocks, and raises L{TokenFailed}.
     @param wall_time: Unix seconds.
     """
@@ -232,6 +240,13 @@ class EntraToken:
         self._good_until = self._renew_at = -inf
         self._is_asking = False
         self._waiting: dict[Deferred[Mapping[str, str]], None] = {}
+        self._ahead = Timer(clock)
+        self._is_stopped = False
+
+    def stop(self) -> None:
+        """Keep it fresh no longer."""
+        self._is_stopped = True
+        self._ahead.stop()
 
     def headers(self) -> Deferred[Mapping[str, str]]:
         now = self._clock.seconds()
@@ -277,6 +292,8 @@ class EntraToken:
         self._good_until = now + life - SPARE_SECONDS
         renew_in = max(life - AHEAD_SECONDS, life / 2 if is_new else PAUSE_SECONDS)
         self._renew_at = now + renew_in
+        if now < self._good_until:
+            self._look_ahead_in(renew_in)
         for waiting in self._take_waiting():
             waiting.callback(self._headers())
 
@@ -301,8 +318,21 @@ class EntraToken:
                 reason=reason,
                 seconds=round(self._good_until - now),
             )
+            self._look_ahead_in(PAUSE_SECONDS)
         for waiting in self._take_waiting():
             waiting.errback(AgentUnavailable(reason, misconfigured=is_misconfigured))
+
+    def _look_ahead_in(self, seconds: float) -> None:
+        seconds = min(max(seconds, PAUSE_SECONDS), _LONGEST_LOOK_SECONDS)
+        if not self._is_stopped:
+            self._ahead.start(seconds, self._look_ahead)
+
+    def _look_ahead(self) -> None:
+        left = self._renew_at - self._clock.seconds()
+        if left > 0:
+            self._look_ahead_in(left)
+        elif not self._is_asking:
+            self._ask()
 
     def _take_waiting(self) -> list[Deferred[Mapping[str, str]]]:
         found = list(self._waiting)
@@ -328,6 +358,11 @@ class Credentials:
             scope, ask, in_thread, clock, wall_time
         )
         self._tokens: dict[str, EntraToken] = {}
+
+    def stop(self) -> None:
+        """Nobody wants tokens any more."""
+        for token in self._tokens.values():
+            token.stop()
 
     def of(self, deployment: DeploymentSettings) -> Credential:
         if deployment.api_key:

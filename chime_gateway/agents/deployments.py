@@ -125,7 +125,11 @@ class Deployments:
         events: AgentEvents,
     ) -> _Attempt:
         dialect = PREVIEW if candidate.settings.api_version else GA
-        session = AzureSession(dialect, profile, leg_codec, events, self._clock)
+        budget = candidate.budget
+        session = AzureSession(
+            *(dialect, profile, leg_codec, events, self._clock),
+            spend=lambda tokens: budget.used(tokens, self._clock.seconds()),
+        )
 
         def late(result: AgentSession | Failure, seconds: float) -> AgentSession:
             if not isinstance(result, Failure):

@@ -59,8 +59,7 @@ from chime_gateway.wire.realtime.reader import READERS
 
 CLOSE_PROTOCOL_ERROR: Final = 4002
 
-#: The longest session that the service is documented to allow; what it says itself of
-#: one (C{expires_at}) counts.
+#: The longest session by the documents; what one says itself (C{expires_at}) counts.
 MOST_SECONDS: Final = 3600.0
 
 
@@ -83,6 +82,7 @@ class AzureSession:
     One session, from its handshake to its end.
 
     @param clock: for what is not answered, and what is to be asked again.
+    @param spend: is told of the tokens that each response has taken.
     @ivar ready: fires with this object when audio may flow; fails with
         L{AgentUnavailable}.
     """
@@ -96,6 +96,7 @@ class AzureSession:
         leg_codec: Codec,
         events: AgentEvents,
         clock: IReactorTime,
+        spend: Callable[[int], object] = lambda _: None,
     ) -> None:
         self.traits = AgentTraits(
             codec=dialects.session_codec(dialect, leg_codec), most_seconds=MOST_SECONDS
@@ -119,6 +120,7 @@ class AzureSession:
         )
         self._transcripts = Transcripts(self._commands, events)
         self._refused_transcription = ""
+        self._spend = spend
 
     # -- from the socket -------------------------------------------------------
 
@@ -210,10 +212,7 @@ class AzureSession:
         )
 
     def forget_call(self) -> None:
-        """
-        The call has another session.  Whoever is interested in this one may wait
-        for L{ready}; the call is told nothing more.
-        """
+        """The call has another session, and is told nothing more of this one."""
         self._events = cast(AgentEvents, _Nobody())
 
     def close(self) -> None:
@@ -294,6 +293,7 @@ class AzureSession:
         self._responses.text_came(event.response_id)
 
     def _response_done(self, event: ResponseDone) -> None:
+        self._spend(event.usage.total)
         if self._transcripts.done(event):
             # Where a service makes one response at a time, it was in the way.
             self._responses.way_is_free()

@@ -117,7 +117,9 @@ class Composition:
         # not resolve, or a token service that is away, is nobody else's business.
         names = self._new_resolver(2 * len(deployments) + 2)
         tokens = self._threads("tokens", _MOST_TOKEN_REQUESTS)
-        credentials = Credentials(IdentityTokens().ask, tokens.run, reactor, time.time)
+        self.credentials = credentials = Credentials(
+            IdentityTokens().ask, tokens.run, reactor, time.time
+        )
         self.agents = Deployments(
             [Deployment(d, credentials.of(d)) for d in deployments],
             reactor=reactor,

@@ -303,6 +303,7 @@ class GatewayService(MultiService):
             await deferLater(self._reactor, _CLOSING_SECONDS)
         composition = self.composition
         steps: list[Callable[[], object]] = [composition.agents.stop]
+        steps.append(composition.credentials.stop)
         if composition.sip is not None:
             steps.append(composition.sip.stop)
         if composition.kinesis is not None:

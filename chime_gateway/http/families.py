@@ -46,6 +46,7 @@ class AgentCounts(Protocol):
     hedges: Counter[str]
 
     def states(self) -> Mapping[str, str]: ...
+    def budgets(self) -> Mapping[str, Mapping[str, tuple[int, int]]]: ...
 
 
 class KinesisCounts(Protocol):
@@ -238,7 +239,7 @@ def sip_families(sip: SipCounts) -> Iterator[Metric]:
 
 
 #: Shown before a deployment has been in them.
-_STATES = ("usable", "resting", "misconfigured", "half-open")
+_STATES = ("usable", "resting", "misconfigured", "half-open", "spent")
 
 
 def agent_families(agents: AgentCounts) -> Iterator[Metric]:
@@ -251,6 +252,21 @@ def agent_families(agents: AgentCounts) -> Iterator[Metric]:
         for state in _STATES:
             states.add_metric([name, state], int(state == now))
     yield states
+    used = GaugeMetricFamily(
+        "chimegw_deployment_used_in_minute",
+        "Sessions opened (requests) and tokens used within the last minute.",
+        labels=["deployment", "of"],
+    )
+    limits = GaugeMetricFamily(
+        "chimegw_deployment_per_minute",
+        "How many of them may be, as it is set; 0: nobody has said.",
+        labels=["deployment", "of"],
+    )
+    for name, budget in agents.budgets().items():
+        for what, (count, limit) in budget.items():
+            used.add_metric([name, what], count)
+            limits.add_metric([name, what], limit)
+    yield from (used, limits)
     attempts = CounterMetricFamily(
         "chimegw_deployment_attempts",
         "Attempts to open a session, by how they ended.",

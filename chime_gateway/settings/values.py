@@ -28,6 +28,8 @@ class DeploymentSettings:
     @ivar priority: lower is tried first.
     @ivar weight: of those with the same priority, one with twice the weight is tried
         first twice as often.
+    @ivar requests_per_minute: sessions that the service lets be opened; 0: unknown.
+    @ivar tokens_per_minute: that it lets be used; 0 likewise.
     """
 
     name: str
@@ -38,6 +40,8 @@ class DeploymentSettings:
     priority: int = 1
     weight: float = field(default=1.0, validator=(validators.gt(0), validators.le(1e6)))
     token_scope: str = "https://cognitiveservices.azure.com/.default"
+    requests_per_minute: int = field(default=0, validator=validators.ge(0))
+    tokens_per_minute: int = field(default=0, validator=validators.ge(0))
 
 
 @frozen(kw_only=True)

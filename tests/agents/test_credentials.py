@@ -112,6 +112,40 @@ class EntraTokenTests(TokenTestCase):
         self.answer("two")
         self.assertEqual(self.bearer(), "two")
 
+    def test_it_is_kept_fresh_while_nobody_calls(self) -> None:
+        self.token.headers()
+        self.answer("0")
+        for number in range(1, 25):
+            self.clock.pump([60.0] * 55)
+            self.assertEqual(len(self.asked), number + 1)
+            self.answer(str(number))
+            # Nobody waits, and nobody has asked.
+            self.assertEqual(self.bearer(), str(number))
+        self.token.stop()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_a_service_that_stays_away_is_asked_until_the_old_one_is_over(self) -> None:
+        self.token.headers()
+        self.answer("one")
+        while self.clock.seconds() < 2 * 3600:
+            self.clock.advance(1)
+            if not self.asked[-1].called:
+                self.asked[-1].errback(TokenFailed("away", is_passing=True))
+        self.assertTrue(2 < len(self.asked) < AHEAD_SECONDS / PAUSE_SECONDS + 3)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_odd_lives_ask_neither_for_ever_nor_at_once(self) -> None:
+        for life in (-1e9, 0.0, 11.0, 1e12):
+            self.token = self.new_token()
+            self.asked.clear()
+            self.token.headers()
+            for _ in range(1000):
+                if not self.asked[-1].called:
+                    self.answer("one", life)
+                self.clock.advance(1)
+            self.assertLess(len(self.asked), 40)
+            self.token.stop()
+
     def test_the_old_one_is_kept_while_the_service_is_away(self) -> None:
         self.token.headers()
         self.answer("one")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -24,11 +25,13 @@ class DeploymentsTests(SynchronousTestCase):
         self.clock = Clock()
         self.attempts: list[tuple[str, dict[str, str]]] = []
         self.pending: list[Deferred[AgentSession]] = []
+        self.sessions: list[Any] = []
         self.measures = RecordingMeasures()
         self.shortage: str | None = None
         self.patch(module, "connect", self.connect)
 
     def connect(self, url: str, headers: Any, *args: Any) -> Deferred[AgentSession]:
+        self.sessions.append(args[0])
         self.attempts.append((url.partition("model=")[2], dict(headers)))
         self.pending.append(Deferred())
         return self.pending[-1]
@@ -72,6 +75,20 @@ class DeploymentsTests(SynchronousTestCase):
         self.assertIs(self.successResultOf(opening), agent)
         self.assertEqual(self.measures.connects, [0.4])
         self.assertEqual(self.measures.sessions, ["opened"])
+
+    def test_tokens_of_all_its_responses_count_for_a_deployment(self) -> None:
+        agents = self.agents("a")
+        self.open(agents)
+        (session,) = self.sessions
+        usage = {"input_tokens": 70, "output_tokens": 30, "total_tokens": 100}
+        done = {"id": "r", "status": "completed", "output": [], "usage": usage}
+        message = json.dumps({"type": "response.done", "response": done}).encode()
+        session.message_received(message, False)
+        # The call has another one, and this one still takes from the budget.
+        session.forget_call()
+        session.message_received(message, False)
+        counts = agents.health.budgets()["a"]
+        self.assertEqual(counts, {"requests": (1, 0), "tokens": (200, 0)})
 
     def test_a_throttled_one_rests_and_the_next_takes_the_call(self) -> None:
         agents = self.agents("b", "a")

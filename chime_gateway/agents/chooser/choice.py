@@ -2,8 +2,9 @@
 Which of several deployments is tried next.
 
 Those of the lowest priority number first, and of these by chance, as their weights
-say; but whoever keeps somebody waiting just now goes behind the others.  Time and
-chance are arguments, what an attempt is is not known here.
+say; but whoever keeps somebody waiting just now goes behind the others.  One whose
+budget is spent is for a call that goes on only, and for that the last.  Time and chance
+are arguments, what an attempt is is not known here.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator
 from math import inf
 
-from attrs import Factory, define
+from attrs import Factory, define, field
 
 from chime_gateway.agents.chooser.breaker import Breaker, Permit
+from chime_gateway.agents.chooser.budget import Budget
 from chime_gateway.settings.values import DeploymentSettings
 
 
@@ -23,10 +25,27 @@ class Candidate:
 
     settings: DeploymentSettings
     breaker: Breaker = Factory(Breaker)
+    budget: Budget = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        settings = self.settings
+        self.budget = Budget(settings.requests_per_minute, settings.tokens_per_minute)
 
     @property
     def name(self) -> str:
         return self.settings.name
+
+    def may_be_tried(self, now: float, *, is_running: bool) -> bool:
+        """
+        @param is_running: by a call that goes on: it has nowhere else to be sent.
+        """
+        return self.breaker.may_be_tried(now) and (
+            is_running or not self.budget.is_spent(now)
+        )
+
+    def free_at(self, now: float) -> float:
+        """When it may be tried by a new call; what is not known is C{now}."""
+        return max(now, self.breaker.rests_until, self.budget.free_at(now))
 
 
 class Choice:
@@ -48,25 +67,41 @@ class Choice:
         self._clock = clock
         self._chance = chance
 
-    def usable(self, passed: Collection[Candidate] = ()) -> list[Candidate]:
-        """Those that may be tried now, but these."""
+    def usable(
+        self, passed: Collection[Candidate] = (), *, is_running: bool = False
+    ) -> list[Candidate]:
+        """
+        Those that may be tried now, but these.
+
+        @param is_running: as of L{Candidate.may_be_tried}.
+        """
+        now = self._clock()
         return [
-            c for c in self._others(passed) if c.breaker.may_be_tried(self._clock())
+            c
+            for c in self._others(passed)
+            if c.may_be_tried(now, is_running=is_running)
         ]
 
-    def take(self, passed: Collection[Candidate]) -> tuple[Candidate, Permit] | None:
+    def take(
+        self, passed: Collection[Candidate], *, is_running: bool = False
+    ) -> tuple[Candidate, Permit] | None:
         """The one to try now, none of those that are passed over."""
-        usable = self.usable(passed)
+        usable = self.usable(passed, is_running=is_running)
         if not usable:
             return None
-        best = min(_rank(candidate) for candidate in usable)
-        chosen = self._draw([c for c in usable if _rank(c) == best])
-        return chosen, chosen.breaker.take(self._clock())
+        now = self._clock()
+        best = min(_rank(candidate, now) for candidate in usable)
+        chosen = self._draw([c for c in usable if _rank(c, now) == best])
+        chosen.budget.requested(now)
+        return chosen, chosen.breaker.take(now)
 
     def next_rest_end(self, passed: Collection[Candidate]) -> float:
-        """When the first of those that rest may be tried; C{inf}: none rests."""
+        """
+        When the first of those that rest, or whose budget is spent, may be tried;
+        C{inf}: there is none.
+        """
         now = self._clock()
-        ends = (c.breaker.rests_until for c in self._others(passed))
+        ends = (c.free_at(now) for c in self._others(passed))
         return min((end for end in ends if end > now), default=inf)
 
     def is_probed(self, passed: Collection[Candidate]) -> bool:
@@ -91,5 +126,9 @@ class Choice:
         return equals[-1]
 
 
-def _rank(candidate: Candidate) -> tuple[bool, int]:
-    return candidate.breaker.overdue > 0, candidate.settings.priority
+def _rank(candidate: Candidate, now: float) -> tuple[bool, bool, int]:
+    return (
+        candidate.budget.is_spent(now),
+        candidate.breaker.overdue > 0,
+        candidate.settings.priority,
+    )

@@ -23,6 +23,12 @@ from chime_gateway.errors import AgentUnavailable, ProfileRefused
 
 _RESTS: Final = (State.OPEN, State.MISCONFIGURED)
 
+#: Of a deployment that could be had, and has had its share of this minute.
+SPENT: Final = "spent"
+
+#: A budget that is spent is no fault where it comes back so soon: a call waits for it.
+_WORTH_A_WAIT_SECONDS: Final = 2.0
+
 
 #: Of a profile, without what the service said.
 REFUSED: Final = "its settings are refused"
@@ -84,7 +90,7 @@ class Health:
         """
         now = self._clock.seconds()
         candidates = self._choice.candidates
-        if all(c.breaker.state(now) in _RESTS for c in candidates):
+        if all(_is_away(c, now) for c in candidates):
             said = (_said_of(c, now, in_detail=in_detail) for c in candidates)
             return "; ".join(said) or "no deployment"
         faults = self.profile_faults()
@@ -107,7 +113,12 @@ class Health:
     def states(self) -> Mapping[str, str]:
         """In a word, by the deployment's name."""
         now = self._clock.seconds()
-        return {c.name: c.breaker.state(now).value for c in self._choice.candidates}
+        return {c.name: _state(c, now) for c in self._choice.candidates}
+
+    def budgets(self) -> Mapping[str, Mapping[str, tuple[int, int]]]:
+        """By the deployment's name, as L{Budget.counts} has them."""
+        now = self._clock.seconds()
+        return {c.name: c.budget.counts(now) for c in self._choice.candidates}
 
     # -- told ------------------------------------------------------------------
 
@@ -221,8 +232,24 @@ class Health:
         )
 
 
+def _is_away(candidate: Candidate, now: float) -> bool:
+    wait = candidate.budget.free_at(now) - now
+    return candidate.breaker.state(now) in _RESTS or wait > _WORTH_A_WAIT_SECONDS
+
+
+def _state(candidate: Candidate, now: float) -> str:
+    state = candidate.breaker.state(now)
+    if state not in _RESTS and candidate.budget.is_spent(now):
+        return SPENT
+    return state.value
+
+
 def _said_of(candidate: Candidate, now: float, *, in_detail: bool) -> str:
     breaker = candidate.breaker
+    if breaker.state(now) not in _RESTS:
+        why = f": {candidate.budget.why(now)}" if in_detail else ""
+        rest = candidate.budget.free_at(now) - now
+        return f"the budget of {candidate.name} is spent for {rest:.1f} s more{why}"
     why = f": {breaker.why}" if in_detail else ""
     if breaker.state(now) is State.MISCONFIGURED:
         return f"{candidate.name}{why or ' is misconfigured'}"

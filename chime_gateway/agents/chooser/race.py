@@ -74,6 +74,8 @@ class Race:
     @param seconds: the whole search may take.
     @param hedge_seconds: after so long without a session the next one is tried as
         well; 0: only when the first has failed, or used up its share of the time.
+    @param is_running: the call goes on: it may have a deployment whose budget is spent
+        if there is no other.
     @ivar result: fires with the session; cancelling it gives the search up.
     """
 
@@ -84,6 +86,8 @@ class Race:
         clock: IReactorTime,
         seconds: float,
         hedge_seconds: float,
+        *,
+        is_running: bool = False,
     ) -> None:
         self.result: Deferred[AgentSession] = Deferred(lambda _: self._give_up())
         self._choice = choice
@@ -91,6 +95,7 @@ class Race:
         self._clock = clock
         self._deadline = clock.seconds() + seconds
         self._hedge_seconds = hedge_seconds
+        self._is_running = is_running
         self._hedge_at = 0.0
         self._timer = Timer(clock)
         self._running: dict[Candidate, _Running] = {}
@@ -136,10 +141,15 @@ class Race:
     def _take(self) -> tuple[Candidate, Permit] | None:
         """Those first that this call has not tried."""
         passed = {*self._running, *self._refused}
-        return self._choice.take(passed | self._failed) or self._choice.take(passed)
+        is_running = self._is_running
+        return self._choice.take(
+            passed | self._failed, is_running=is_running
+        ) or self._choice.take(passed, is_running=is_running)
 
     def _try(self, candidate: Candidate, permit: Permit, now: float) -> None:
-        others = self._choice.usable({*self._running, *self._refused, candidate})
+        others = self._choice.usable(
+            {*self._running, *self._refused, candidate}, is_running=self._is_running
+        )
         left = self._deadline - now
         share = left / (1 + sum(1 for other in others if other not in self._failed))
         patience = min(share, self._hedge_seconds) if self._hedge_seconds else share
@@ -207,11 +217,12 @@ class Race:
     def _unavailable(self, now: float) -> None:
         why = self._why
         if why is None:
-            soonest = min(self._choice.candidates, key=lambda c: c.breaker.rests_until)
-            wait = max(0.0, soonest.breaker.rests_until - now)
+            soonest = min(self._choice.candidates, key=lambda c: c.free_at(now))
+            wait = soonest.free_at(now) - now
+            said = soonest.breaker.why or soonest.budget.why(now)
             why = AgentUnavailable(
-                "every deployment is resting after failures"
-                f" ({soonest.name} for {wait:.1f} s more: {soonest.breaker.why})"
+                "every deployment is resting after failures, or its budget is spent"
+                f" ({soonest.name} for {wait:.1f} s more: {said})"
             )
         self._end()
         self.result.errback(why)

@@ -124,6 +124,11 @@ class Usage:
     output_audio_tokens: int = 0
     cached_tokens: int = 0
 
+    @property
+    def total(self) -> int:
+        """As they count for the limit per minute: cached ones, too."""
+        return self.input_tokens + self.output_tokens
+
 
 @frozen
 class ResponseDone:

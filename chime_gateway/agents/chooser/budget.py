@@ -1,0 +1,106 @@
+"""
+What one deployment may have within a minute, and what it has had.
+
+The service counts requests (which are new sessions) and tokens, and answers 429 to
+what is too much; whoever knows the limits need not find out so.  Others who use the
+same deployment are not known here, nor is who asks.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from math import floor
+from typing import Final
+
+#: What the service's limits are about (C{rateLimits} of its catalogue of models).
+WINDOW_SECONDS: Final = 60.0
+
+#: What comes within it is kept as one, which leaves the window with the last of them:
+#: later than it might, never sooner.
+_GRAIN_SECONDS: Final = 0.1
+
+
+class _Minute:
+    """So much within the last minute."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._sum = 0
+        # When each of them is over, and how much it was.
+        self._kept: deque[tuple[float, int]] = deque()
+
+    def add(self, count: int, now: float) -> None:
+        self.used(now)  # nobody else may ask
+        grain = floor(now / _GRAIN_SECONDS) + 1
+        over_at = grain * _GRAIN_SECONDS + WINDOW_SECONDS
+        if self._kept and self._kept[-1][0] >= over_at:
+            over_at, before = self._kept.pop()
+            self._kept.append((over_at, before + count))
+        else:
+            self._kept.append((over_at, count))
+        self._sum += count
+
+    def used(self, now: float) -> int:
+        while self._kept and self._kept[0][0] <= now:
+            self._sum -= self._kept.popleft()[1]
+        return self._sum
+
+    def free_at(self, now: float) -> float:
+        """When there is less of it than the limit; C{now}: there is."""
+        used = self.used(now)
+        if not self.limit or used < self.limit:
+            return now
+        for over_at, count in self._kept:
+            used -= count
+            if used < self.limit:
+                return over_at
+        raise AssertionError("nothing is less than the limit")
+
+
+class Budget:
+    """
+    @param requests: sessions that may be opened within a minute; 0: nobody knows.
+    @param tokens: that may be used within one; 0 likewise.
+    """
+
+    def __init__(self, requests: int = 0, tokens: int = 0) -> None:
+        self._requests = _Minute(requests)
+        self._tokens = _Minute(tokens)
+
+    def change(self, requests: int, tokens: int) -> None:
+        """Other limits; what was used was used."""
+        self._requests.limit = requests
+        self._tokens.limit = tokens
+
+    def requested(self, now: float) -> None:
+        """Somebody tries to open a session, whatever comes of it."""
+        self._requests.add(1, now)
+
+    def used(self, tokens: int, now: float) -> None:
+        """A response has taken so many."""
+        if tokens > 0:
+            self._tokens.add(tokens, now)
+
+    def free_at(self, now: float) -> float:
+        """When another session may be opened; C{now}: at once."""
+        return max(self._requests.free_at(now), self._tokens.free_at(now))
+
+    def is_spent(self, now: float) -> bool:
+        return self.free_at(now) > now
+
+    def why(self, now: float) -> str:
+        """In words; empty: it is not spent."""
+        for minute, what in (
+            (self._requests, "sessions were opened"),
+            (self._tokens, "tokens were used"),
+        ):
+            if minute.free_at(now) > now:
+                return f"{minute.used(now)} of {minute.limit} {what} within a minute"
+        return ""
+
+    def counts(self, now: float) -> dict[str, tuple[int, int]]:
+        """Used within the last minute, and the limit, by what it is of."""
+        return {
+            "requests": (self._requests.used(now), self._requests.limit),
+            "tokens": (self._tokens.used(now), self._tokens.limit),
+        }
