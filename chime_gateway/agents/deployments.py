@@ -23,6 +23,7 @@ from chime_gateway.agents.chooser.breaker import Permit
 from chime_gateway.agents.chooser.choice import Candidate, Choice
 from chime_gateway.agents.chooser.health import ConnectMeasures, Health
 from chime_gateway.agents.chooser.race import Attempt, Race
+from chime_gateway.agents.configuration import Lacks
 from chime_gateway.agents.credentials import Credential
 from chime_gateway.agents.session import AzureSession
 from chime_gateway.agents.websocket import RealtimeSockets, connect
@@ -79,6 +80,7 @@ class Deployments:
         shortage: Callable[[], str | None] = lambda: None,
     ) -> None:
         self._credentials = {Candidate(d.settings): d.credential for d in deployments}
+        self._lacks = {one: Lacks(clock.seconds) for one in self._credentials}
         self._choice = Choice(self._credentials, clock.seconds, chance)
         self.health = Health(self._choice, clock, chance, measures, shortage)
         self._sockets = RealtimeSockets(reactor)
@@ -129,6 +131,7 @@ class Deployments:
         session = AzureSession(
             *(dialect, profile, leg_codec, events, self._clock),
             spend=lambda tokens: budget.used(tokens, self._clock.seconds()),
+            lacks=self._lacks[candidate],
         )
 
         def late(result: AgentSession | Failure, seconds: float) -> AgentSession:

@@ -18,12 +18,9 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from chime_gateway.agents.commands import Commands, Kind
+from chime_gateway.agents.configuration import Configuration, Lacks
 from chime_gateway.agents.intake import Intake
-from chime_gateway.agents.refusals import (
-    is_about_transcription,
-    refused_session,
-    refused_settings,
-)
+from chime_gateway.agents.refusals import TRANSCRIPTION, refused_session
 from chime_gateway.agents.responses import Responses
 from chime_gateway.agents.transcripts import Transcripts
 from chime_gateway.agents.websocket import RealtimeProtocol
@@ -83,6 +80,7 @@ class AzureSession:
 
     @param clock: for what is not answered, and what is to be asked again.
     @param spend: is told of the tokens that each response has taken.
+    @param lacks: what the deployment's model does not know.
     @ivar ready: fires with this object when audio may flow; fails with
         L{AgentUnavailable}.
     """
@@ -97,13 +95,13 @@ class AzureSession:
         events: AgentEvents,
         clock: IReactorTime,
         spend: Callable[[int], object] = lambda _: None,
+        lacks: Lacks | None = None,
     ) -> None:
         self.traits = AgentTraits(
             codec=dialects.session_codec(dialect, leg_codec), most_seconds=MOST_SECONDS
         )
         self.ready: Deferred[AgentSession] = Deferred(lambda _: self.close())
         self._dialect = dialect
-        self._profile = profile
         self._events = events
         self._receive = READERS[dialect.name].receive
         self._intake = Intake(clock, self.traits.codec)
@@ -119,8 +117,14 @@ class AzureSession:
             self._commands, events, clock, is_interruptible=profile.interruptible
         )
         self._transcripts = Transcripts(self._commands, events)
-        self._refused_transcription = ""
         self._spend = spend
+        self._configuration = Configuration(
+            dialect,
+            profile,
+            self.traits.codec,
+            self._commands,
+            Lacks(clock.seconds) if lacks is None else lacks,
+        )
 
     # -- from the socket -------------------------------------------------------
 
@@ -228,23 +232,23 @@ class AzureSession:
         self.traits = evolve(self.traits, expires_at=event.expires_at)
         if self._state is _State.CONNECTING:
             self._state = _State.CONFIGURING
-            self._configure()
-
-    def _configure(self) -> None:
-        command = commands.update_session(
-            self._dialect, self._profile, self.traits.codec
-        )
-        self._commands.ask(Kind.UPDATE, command)
+            self._configuration.ask()
 
     def _session_updated(self, event: SessionUpdated) -> None:
-        self._commands.answer(Kind.UPDATE)
+        self._configuration.taken()
         if self._state is _State.CONFIGURING:
             self._state = _State.READY
             self.ready.callback(self)
-            if self._refused_transcription and self._state is _State.READY:
-                self._events.transcription_failed(
-                    "", "refused", self._refused_transcription
-                )
+            self._tell_what_is_missing()
+
+    def _tell_what_is_missing(self) -> None:
+        for member, text in self._configuration.refused.items():
+            if self._state is not _State.READY:
+                return
+            if member == TRANSCRIPTION:
+                self._events.transcription_failed("", "refused", text)
+            else:
+                self._events.oddity_seen(f"refused.{member}")
 
     def _service_error(self, event: ServiceError) -> None:
         text = f"{event.code}: {event.message}"
@@ -260,29 +264,17 @@ class AzureSession:
                 self._responses.was_second(asked)
             self._events.oddity_seen(event.code)
         elif self._state is _State.CONFIGURING:
-            self._settings_refused(event, text)
+            self._configuration.attributed(asked, event)
+            why = self._configuration.was_refused(event, text)
+            if why is not None:
+                self._lose(why)
         else:
+            asked = self._configuration.attributed(asked, event)
             if asked is None or asked.kind is Kind.RESPONSE:
                 self._responses.was_refused(asked, event)
             self._events.oddity_seen(event.code)
             if self._intake.may_log():
                 self._log.warn("the agent's service reports {error}", error=text[:300])
-
-    def _settings_refused(self, event: ServiceError, text: str) -> None:
-        """
-        Nothing of our settings is in force.  An agent without transcripts is
-        better than none; other settings will not get better by asking again.
-        """
-        if self._refused_transcription or not is_about_transcription(
-            event, self._profile.transcription
-        ):
-            self._lose(refused_settings(event, text))
-            return
-        self._refused_transcription = text
-        self._profile = evolve(
-            self._profile, transcription_model="", transcription_kind=""
-        )
-        self._configure()
 
     def _response_started(self, event: ResponseStarted) -> None:
         if not self._transcripts.started(event):
@@ -301,7 +293,7 @@ class AzureSession:
             self._responses.done(event)
 
     def _turn_committed(self, event: TurnCommitted) -> None:
-        transcription = self._profile.transcription
+        transcription = self._configuration.profile.transcription
         if transcription is None or not transcription.is_by_the_model:
             return
         # Without an item's name, the transcript could not be told from an answer.

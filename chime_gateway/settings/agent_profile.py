@@ -43,6 +43,9 @@ _VARIABLE: Final = re.compile(r"\{\{|\}\}|\{([A-Za-z][\w.-]*)\}")
 #: A value comes from a stranger, and the model reads it as a part of its orders.
 _MAX_VALUE_CHARS: Final = 200
 
+#: How much a model may think before it speaks.
+EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh")
+
 #: A filler that is a sound and not a sentence.
 TONE: Final = "tone"
 
@@ -126,7 +129,8 @@ class AgentProfile:
         members that L{interruptible} decides, and L{idle_prompt_seconds}.
     @ivar idle_prompt_seconds: a caller who says nothing for so long after the
         agent has spoken is spoken to (5 to 30; C{None}: never).
-    @ivar reasoning: effort, for models that reason; empty: not said.
+    @ivar reasoning: effort, for models that reason; empty: not said.  Less than C{low}
+        takes longer to the first word, and calls tools before it says so.
     @ivar tools: the gateway's own, and HTTP tools.
     @ivar targets: whom tools may choose that hand the caller on, by name.
     @ivar filler: said while a tool takes long, or L{TONE}; empty: silence.
@@ -167,10 +171,7 @@ class AgentProfile:
     max_output_tokens: int | None = field(
         default=None, validator=validators.optional(validators.in_(range(1, 4097)))
     )
-    reasoning: str = field(
-        default="",
-        validator=validators.in_(("", "minimal", "low", "medium", "high", "xhigh")),
-    )
+    reasoning: str = field(default="low", validator=validators.in_(("", *EFFORTS)))
     tools: tuple[Tool, ...] = ()
     targets: Mapping[str, Target] = Factory(dict)
     mcp_servers: tuple[McpServer, ...] = ()

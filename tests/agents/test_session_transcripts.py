@@ -37,9 +37,12 @@ class TranscriptionTests(SessionTestCase):
                 self.setUp()
                 self.configure()
                 self.receive("error", error={**error, "event_id": self.socket.ids[-1]})
-                first, second = self.transcription()
+                if "code" not in error:
+                    # It was not the effort, either.
+                    self.receive("error", error=error)
+                first, *_, last = self.transcription()
                 self.assertEqual(first, {"model": "gpt-4o-mini-transcribe"})
-                self.assertIsNone(second)
+                self.assertIsNone(last)
                 self.assertNoResult(self.session.ready)
                 self.receive("session.updated", session={})
                 self.successResultOf(self.session.ready)
@@ -49,11 +52,12 @@ class TranscriptionTests(SessionTestCase):
     def test_settings_that_are_refused_without_it_too_are_wrong_otherwise(self) -> None:
         self.configure()
         self.error("invalid_value", "Bad request.")
+        self.error("invalid_value", "Bad request.")
         self.error("invalid_value", "Bad voice.")
         failure = self.failureResultOf(self.session.ready, AgentUnavailable)
         self.assertTrue(failure.value.misconfigured)
         self.assertIn("Bad voice", str(failure.value))
-        self.assertEqual(len(self.transcription()), 2)
+        self.assertEqual(len(self.transcription()), 3)
 
     def test_a_turn_that_fails_is_told(self) -> None:
         self.open()
@@ -182,7 +186,9 @@ class TranscriptByTheModelTests(SessionTestCase):
     def test_settings_without_a_transcriber_are_not_tried_twice(self) -> None:
         self.session.opened(self.socket)
         self.receive("session.created", session={"id": "s"})
-        self.receive("error", error={"code": "invalid_value", "message": "no"})
+        error = {"code": "invalid_value", "message": "Transcription is unknown."}
+        error["param"] = "session.audio.input.transcription"
+        self.receive("error", error=error)
         self.failureResultOf(self.session.ready, AgentUnavailable)
         self.assertEqual(self.sent(), ["session.update"])
 

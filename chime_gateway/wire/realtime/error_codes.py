@@ -30,6 +30,10 @@ ACCOUNT_ERRORS: Final = frozenset(
 
 FATAL_ERRORS: Final = ACCOUNT_ERRORS | {"session_expired"}
 
+#: The deployment's model, or its resource, has no sessions of this kind; Azure has
+#: misspelt it, and spells it right elsewhere.
+_MODEL: Final = re.compile(r"op{1,2}eration_?not_?supported", re.IGNORECASE)
+
 #: Words of codes and types that say nothing of what was asked for: C{server_error},
 #: C{rate_limit_exceeded}, C{service_unavailable}, C{internal_error}, C{timeout} ...
 #: The type alone does not tell: that of C{rate_limit_exceeded} varies.  A number is
@@ -58,3 +62,8 @@ def is_about_request(code: str, kind: str) -> bool:
     """
     is_request = kind in ("", "invalid_request_error")
     return is_request and not _PASSING.search(code)
+
+
+def is_about_model(code: str, message: str) -> bool:
+    """This deployment has no session for any profile; another one may."""
+    return bool(_MODEL.fullmatch(code) or _MODEL.search(message))

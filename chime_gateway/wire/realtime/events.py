@@ -207,6 +207,7 @@ class ServiceError:
     @ivar command_id: of the command that is refused; empty: it is not said.
     @ivar is_about_request: what was asked for cannot be had; otherwise the service is
         throttled or broken, and the same may be had later.
+    @ivar is_about_model: of the deployment, whatever it is asked for.
     @ivar is_of_account: of whoever the key belongs to; an operator must act.
     @ivar retry_seconds: when it may be asked again, if the service says so.
     """
@@ -218,6 +219,7 @@ class ServiceError:
     param: str = ""
     command_id: str = ""
     is_about_request: bool = True
+    is_about_model: bool = False
     is_of_account: bool = False
     retry_seconds: float | None = None
 

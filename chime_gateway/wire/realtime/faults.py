@@ -14,6 +14,7 @@ from attrs import frozen
 from chime_gateway.wire.realtime.error_codes import (
     ACCOUNT_ERRORS,
     FATAL_ERRORS,
+    is_about_model,
     is_about_request,
     is_benign,
 )
@@ -97,6 +98,7 @@ def service_error(error: Error) -> ServiceError:
         param=words(error.param),
         command_id=words(error.event_id),
         is_about_request=is_about_request(code, words(error.type)),
+        is_about_model=is_about_model(code, error.text),
         is_of_account=code in ACCOUNT_ERRORS,
         retry_seconds=retry_seconds(error.text),
     )

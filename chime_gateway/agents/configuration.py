@@ -1,0 +1,151 @@
+"""
+The settings of one session, from when they are asked for until the service has them.
+
+An older model refuses what a newer one is asked for, and with that all else: its
+instructions and its tools.  So what is refused and can be done without is left out,
+and the rest is asked for again.  The service need not say what it refuses, nor to
+which command it answers.
+
+When a session is asked to have settings, and what becomes of one that has none, is
+not known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from attrs import evolve
+from twisted.logger import Logger
+
+from chime_gateway.agents.commands import Asked, Commands, Kind
+from chime_gateway.agents.refusals import (
+    REASONING,
+    TRANSCRIPTION,
+    refused_member,
+    refused_settings,
+)
+from chime_gateway.audio import Codec
+from chime_gateway.errors import AgentUnavailable
+from chime_gateway.settings.agent_profile import AgentProfile
+from chime_gateway.wire.realtime import commands as realtime_commands
+from chime_gateway.wire.realtime.commands import Command
+from chime_gateway.wire.realtime.dialects import Dialect
+from chime_gateway.wire.realtime.events import ServiceError
+
+#: A deployment may be given another model; then it is asked once more.
+REMEMBERED_SECONDS: Final = 3600.0
+
+
+class Lacks:
+    """
+    What the model of a deployment does not know.  All its sessions share this, so that
+    only the first one is refused.
+
+    @param clock: seconds, monotonic.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._until: dict[str, float] = {}
+
+    def __contains__(self, member: str) -> bool:
+        return self._clock() < self._until.get(member, 0.0)
+
+    def add(self, member: str) -> None:
+        self._until[member] = self._clock() + REMEMBERED_SECONDS
+
+
+class Configuration:
+    """
+    @param lacks: of the deployment.
+    @ivar profile: the settings that are asked for.
+    @ivar refused: what the session goes on without, by its name: what the service
+        has said.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        dialect: Dialect,
+        profile: AgentProfile,
+        codec: Codec,
+        commands: Commands,
+        lacks: Lacks,
+    ) -> None:
+        self.profile = profile
+        self.refused: dict[str, str] = {}
+        self._dialect = dialect
+        self._codec = codec
+        self._commands = commands
+        self._lacks = lacks
+        if REASONING in lacks:
+            self.profile = evolve(profile, reasoning="")
+
+    def ask(self) -> None:
+        self._commands.ask(Kind.UPDATE, self._command())
+
+    def taken(self) -> None:
+        """The service has what it was asked for last, or before."""
+        self._commands.answer(Kind.UPDATE)
+        if list(self.refused) == [REASONING]:
+            self._lacks.add(REASONING)
+
+    def attributed(self, asked: Asked | None, event: ServiceError) -> Asked | None:
+        """
+        To which command an error answers; one that names none, to the oldest request
+        for settings that is not answered.
+
+        @param asked: the one that it names.
+        """
+        if asked is None and not event.command_id:
+            return self._commands.answer(Kind.UPDATE)
+        return asked
+
+    def was_refused(self, event: ServiceError, text: str) -> AgentUnavailable | None:
+        """
+        Nothing of these settings is in force.
+
+        @param text: what the service has said.
+        @return: why the session is of no use; C{None}: it is asked for again, without
+            what is refused.
+        """
+        left = [name for name in self._dispensable() if name not in self.refused]
+        member = refused_member(event, left)
+        if member is None:
+            return refused_settings(event, text)
+        self.refused[member] = text
+        if member == REASONING:
+            self.profile = evolve(self.profile, reasoning="")
+        else:
+            self.profile = evolve(
+                self.profile, transcription_model="", transcription_kind=""
+            )
+        self._log.warn(
+            "the agent's service refuses {member} of agent profile {agent}, which goes"
+            " on without: {reason}",
+            member=member,
+            agent=self.profile.name,
+            reason=text[:300],
+        )
+        self.ask()
+        return None
+
+    # -- inside ------------------------------------------------------------------
+
+    def _command(self) -> Command:
+        return realtime_commands.update_session(
+            self._dialect, self.profile, self._codec
+        )
+
+    def _dispensable(self) -> list[str]:
+        """
+        What is asked for and can be done without; first what most models refuse, as
+        the service need not say what it does not know.
+        """
+        names = [REASONING] if REASONING in self._command()["session"] else []
+        transcription = self.profile.transcription
+        if transcription is not None and not transcription.is_by_the_model:
+            names.append(TRANSCRIPTION)
+        return names
