@@ -10,7 +10,7 @@ function that returns at once.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from attrs import frozen
 from twisted.internet.defer import Deferred
@@ -19,6 +19,9 @@ from chime_gateway.audio import Codec
 from chime_gateway.outcomes import CallerInfo, Ending
 from chime_gateway.settings.agent_profile import AgentProfile
 from chime_gateway.settings.tools import HttpTool
+
+#: Why an answer failed: there was none in it.
+SILENCE: Final = "silence"
 
 
 @frozen(kw_only=True)
@@ -257,6 +260,19 @@ class AgentEvents(Protocol):
     def audio_dropped(self, reason: str, byte_count: int) -> None: ...
     def oddity_seen(self, kind: str) -> None:
         """Something harmless that the service need not have sent; counted."""
+
+    def answer_failed(self, cause: str, reason: str, retry_seconds: float) -> None:
+        """
+        What is to be said will not be said in this session, which is still there: it
+        came to nothing as often as it may be asked for, or the session is stuck.
+        Another one may say it.
+
+        @param cause: in a word of ours; L{SILENCE}: each answer was whole and had
+            nothing in it, so it may be that the agent has nothing to say.
+        @param reason: as the service words it.
+        @param retry_seconds: when this deployment wants to be asked again; 0: it does
+            not say.
+        """
 
     def agent_lost(self, reason: str) -> None:
         """The session is gone; nothing may be asked of it any more.  Said once."""

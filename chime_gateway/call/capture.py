@@ -39,7 +39,7 @@ AGENT_REPORTS: Final = frozenset(
     {
         *("agent_audio", "agent_audio_done", "speech_started", "speech_stopped"),
         *("response_started", "response_done", "caller_said", "agent_said"),
-        "last_words_start",
+        *("last_words_start", "answer_failed"),
         *("tool_called", "mcp_called", "agent_active", "audio_dropped"),
         *("oddity_seen", "agent_lost", "transcription_failed", "tokens_used"),
     }

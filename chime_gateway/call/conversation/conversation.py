@@ -24,7 +24,7 @@ from chime_gateway.call.reports import events
 from chime_gateway.call.reports.record import CallRecord
 from chime_gateway.call.tools.belt import ToolBelt, ToolUse
 from chime_gateway.call.tools.keypad import Collected, Keypad
-from chime_gateway.interfaces import AgentSession, ToolRunner
+from chime_gateway.interfaces import SILENCE, AgentSession, ToolRunner
 from chime_gateway.media.pump import MediaPump
 from chime_gateway.settings.agent_profile import TONE, AgentProfile
 from chime_gateway.settings.values import Limits
@@ -304,6 +304,12 @@ class Conversation:
 
     def oddity_seen(self, kind: str) -> None:
         self._record.note_oddity(kind)
+
+    def answer_failed(self, cause: str, reason: str, retry_seconds: float) -> None:
+        # An agent that has nothing to say is asked whether it has, later.
+        is_over = cause == SILENCE or self._farewell.is_goodbye
+        if not is_over and not self._farewell.agent_lost():
+            self._owner.agent_gone(f"the agent's responses fail ({cause}: {reason})")
 
     def agent_lost(self, reason: str) -> None:
         self.agent = None
