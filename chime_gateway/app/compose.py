@@ -36,6 +36,8 @@ from chime_gateway.http.metrics import Metrics
 from chime_gateway.http.site import Content, build_site
 from chime_gateway.media.metronome import Metronome
 from chime_gateway.net.batch import BatchReader
+from chime_gateway.net.generations.kin import Kin
+from chime_gateway.net.generations.sockets import SharedSockets
 from chime_gateway.net.http_tools import HttpTools
 from chime_gateway.net.signed_post import SignedPost
 from chime_gateway.net.strangers.connections import Connections
@@ -88,7 +90,9 @@ class Composition:
     @ivar names: resolves those of all but the deployments.
     @ivar aws: C{None}: nothing is asked of AWS; C{control}, C{sip} and C{kinesis}
         likewise.
+    @ivar kin: the processes of this gateway beside this one.
     @param metrics: is told what there is to count.
+    @param sockets: what others reach the gateway at.
     @raise ConfigError: something cannot work.
     """
 
@@ -98,9 +102,13 @@ class Composition:
         deployments: Sequence[DeploymentSettings],
         reactor: Any,
         metrics: Metrics,
+        kin: Kin,
+        sockets: SharedSockets,
     ) -> None:
         self._settings = settings
         self._reactor = reactor
+        self._sockets = sockets
+        self.kin = kin
         self._metrics = metrics
         self._batch = BatchReader(reactor)
         self.summary = Summary(reactor)
@@ -227,7 +235,7 @@ class Composition:
         self.sip = SipCarrier(
             self._settings.sip,
             self.calls,
-            reactor=self._reactor,
+            reactor=self._sockets,
             metronome=metronome,
             wall_time=time.time,
             batch=self._batch,

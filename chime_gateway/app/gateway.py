@@ -33,6 +33,9 @@ from chime_gateway.app.signals import Signals
 from chime_gateway.call.table import CallTable
 from chime_gateway.errors import ConfigError
 from chime_gateway.http.metrics import Metrics
+from chime_gateway.net.generations.generation import new_generation
+from chime_gateway.net.generations.kin import Kin
+from chime_gateway.net.generations.sockets import SharedSockets
 from chime_gateway.net.system.main_loop import keep_going
 from chime_gateway.net.system.tls import TlsReactor
 from chime_gateway.net.system.waker import keep
@@ -84,6 +87,8 @@ class GatewayService(MultiService):
         self._began = reactor.seconds()
         self._signals = Signals(reactor, self._hurry, self.reload)
         self.ports: list[IListeningPort] = []
+        self._kin = Kin(new_generation(), reactor)
+        self._sockets = SharedSockets(reactor)
         self.metrics = Metrics()
         self.metrics.log = None if log is None else log.thread
         self.composition: Composition
@@ -122,7 +127,12 @@ class GatewayService(MultiService):
         if settings.simulate:
             deployments = [self._start_simulator()]
         self.composition = composition = Composition(
-            settings, deployments, self._reactor, self.metrics
+            settings,
+            deployments,
+            self._reactor,
+            self.metrics,
+            self._kin,
+            self._sockets,
         )
         self.calls, self.kept = composition.calls, composition.kept
         self.sip, kinesis = composition.sip, composition.kinesis
@@ -136,7 +146,7 @@ class GatewayService(MultiService):
         self.kept.start()
         self.site = site = composition.site(self.health, self.ready)
         for description in settings.listen:
-            port = self._listen(description, site)
+            port = self._listen(description, site, self._sockets)
             self.ports.append(port)
             self._log.info("listening on {address}", address=str(port.getHost()))
         if self.sip is not None:
@@ -166,9 +176,9 @@ class GatewayService(MultiService):
                 address=str(port.getHost()),
             )
 
-    def _listen(self, description: str, site: Any) -> IListeningPort:
+    def _listen(self, description: str, site: Any, reactor: Any) -> IListeningPort:
         try:
-            endpoint = serverFromString(TlsReactor(self._reactor), description)
+            endpoint = serverFromString(TlsReactor(reactor), description)
             listening = endpoint.listen(site)
         except (ValueError, TypeError, KeyError, OSError) as exc:
             raise ConfigError(f"--listen {description}: {exc}") from exc
@@ -189,7 +199,8 @@ class GatewayService(MultiService):
         factory = SimulatorFactory(
             Parrot, reactor=self._reactor, api_keys=frozenset({key})
         )
-        port: Any = self._listen("tcp:0:interface=127.0.0.1", factory)
+        # Its own, as the sessions there are: no successor has them.
+        port: Any = self._listen("tcp:0:interface=127.0.0.1", factory, self._reactor)
         self.ports.append(port)
         self._log.warn("callers talk with the embedded simulator, not with Azure")
         return DeploymentSettings(
@@ -314,6 +325,7 @@ class GatewayService(MultiService):
         if composition.aws is not None:
             steps.append(composition.aws.close)
         steps += [port.stopListening for port in self.ports]
+        steps.append(self._sockets.close)
         self.ports.clear()
         before = self._names_before
         steps.append(composition.summary.stop)

@@ -1,0 +1,201 @@
+"""
+The processes of this gateway beside this one, and what they tell each other.
+
+Each older process has a channel to the newest, and only there: when the newest has a
+successor it hands its ends on, keeps its copies unread, and has a channel of its own
+to it.  So a channel lives as long as the older process and one that is newer do.
+
+Whoever has something to say to the same room of another process names its kind here
+(L{Kin.on}) and sends (L{Peer.send}, L{Peer.ask}).
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeAlias
+
+from twisted.internet.defer import Deferred, fail, maybeDeferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from chime_gateway.net.generations.channel import Channel, Message
+
+_ASK: Final = "kin.ask"
+_ANSWER: Final = "kin.answer"
+_REFUSED: Final = "kin.refused"
+
+#: So many questions wait for one process' answers.
+MOST_QUESTIONS: Final = 256
+
+#: What is done with a message: the peer that sent it, and what it says.  What it
+#: returns, now or later, is the answer for whoever has asked.
+Told: TypeAlias = Callable[["Peer", Message], Any]
+
+
+class NotAnswered(Exception):
+    """The other process is gone, too busy, or does not know what was asked."""
+
+
+class Peer:
+    """
+    Another process.
+
+    @ivar generation: its.
+    @ivar pid: 0: not known yet.
+    """
+
+    def __init__(self, generation: str, pid: int, clock: IReactorTime) -> None:
+        self.generation = generation
+        self.pid = pid
+        self.channel: Channel
+        self._clock = clock
+        self._questions: dict[str, Deferred[Message]] = {}
+
+    @property
+    def is_there(self) -> bool:
+        return self.channel.is_open
+
+    def send(
+        self, kind: str, head: Mapping[str, Any] | None = None, body: bytes = b""
+    ) -> bool:
+        """Whether it goes out."""
+        return self.channel.send(kind, head, body)
+
+    def ask(
+        self,
+        kind: str,
+        head: Mapping[str, Any] | None = None,
+        body: bytes = b"",
+        seconds: float = 5.0,
+    ) -> Deferred[Message]:
+        """
+        The answer: what the other's function for this kind returns.  Fails with
+        L{NotAnswered}, after C{seconds} at the latest.
+        """
+        number = secrets.token_hex(8)
+        wrapped = {"number": number, "kind": kind, "head": dict(head or {})}
+        if len(self._questions) >= MOST_QUESTIONS:
+            return fail(NotAnswered("too many questions wait"))
+        if not self.channel.send(_ASK, wrapped, body):
+            return fail(NotAnswered(f"process {self.generation} takes no messages"))
+        asked: Deferred[Message] = Deferred(
+            lambda _: self._answered(number, NotAnswered("it takes too long"))
+        )
+        self._questions[number] = asked
+        return asked.addTimeout(seconds, self._clock, onTimeoutCancel=_overdue)
+
+    def _answered(self, number: str, answer: Message | NotAnswered) -> None:
+        asked = self._questions.pop(number, None)
+        if asked is None:
+            return  # of the process that was the newest before, or overdue
+        if isinstance(answer, Message):
+            asked.callback(answer)
+        else:
+            asked.errback(answer)
+
+    def gone(self) -> None:
+        for number in list(self._questions):
+            self._answered(number, NotAnswered("the process is gone"))
+
+
+def _overdue(result: Any, seconds: float) -> Any:
+    return result
+
+
+class Kin:
+    """
+    @ivar generation: of this process.
+    @ivar older: processes that had the listening before, by generation; they keep
+        their calls, and reach this one by these channels.
+    @ivar newest: whoever takes the new calls, if it is not this process.
+    @ivar handing_over: called with the successor before it takes over: tell it
+        what it has to know to begin.  What is sent there is read before anything else.
+    @ivar newest_changed: called when there is another newest process than this one
+        (again, when it has a successor): tell it what is yours.
+    @ivar taken_back: called when the newest is gone and this one goes on instead.
+    @ivar older_gone: called with one whose last call is over.
+    """
+
+    _log = Logger()
+
+    def __init__(self, generation: str, reactor: Any) -> None:
+        self.generation = generation
+        self.older: dict[str, Peer] = {}
+        self.newest: Peer | None = None
+        self.handing_over: list[Callable[[Peer], object]] = []
+        self.newest_changed: list[Callable[[Peer], object]] = []
+        self.taken_back: list[Callable[[], object]] = []
+        self.older_gone: list[Callable[[Peer], object]] = []
+        self._reactor = reactor
+        self._told: dict[str, Told] = {}
+
+    def on(self, kind: str, told: Told) -> None:
+        """Who is told of messages of this kind, or of all below C{room.}"""
+        self._told[kind] = told
+
+    # -- peers ---------------------------------------------------------------------
+
+    def peer(
+        self, generation: str, pid: int, end: Any, lost: Callable[[Peer], object]
+    ) -> Peer:
+        """Another process at the other end; nothing is read from it yet."""
+        peer = Peer(generation, pid, self._reactor)
+
+        def gone() -> None:
+            peer.gone()
+            lost(peer)
+
+        peer.channel = Channel(
+            end, self._reactor, lambda message: self._received(peer, message), gone
+        )
+        return peer
+
+    def call(self, functions: list[Callable[..., object]], *args: Any) -> None:
+        """Each of them, whatever the others do."""
+        for function in functions:
+            with self._log.failuresHandled("another process was not told"):
+                function(*args)
+
+    def _received(self, peer: Peer, message: Message) -> None:
+        head = message.head
+        if message.kind == _ASK:
+            number, kind = str(head.get("number")), str(head.get("kind"))
+            asked = Message(kind, head.get("head") or {}, message.body)
+            self._answer(peer, number, asked)
+        elif message.kind == _ANSWER:
+            answer = Message(
+                str(head.get("kind")), head.get("head") or {}, message.body
+            )
+            peer._answered(str(head.get("number")), answer)
+        elif message.kind == _REFUSED:
+            why = NotAnswered(str(head.get("why")))
+            peer._answered(str(head.get("number")), why)
+        elif told := self._function(message.kind):
+            told(peer, message)
+        # Otherwise it is of another version: what is not known here is nobody's.
+
+    def _function(self, kind: str) -> Told | None:
+        return self._told.get(kind) or self._told.get(kind.partition(".")[0] + ".")
+
+    def _answer(self, peer: Peer, number: str, asked: Message) -> None:
+        def answered(result: Any) -> None:
+            answer = result if isinstance(result, Message) else Message(asked.kind)
+            head = {"number": number, "kind": answer.kind, "head": dict(answer.head)}
+            if not peer.send(_ANSWER, head, answer.body):
+                refuse("the answer is too long")
+
+        def refuse(why: str) -> None:
+            peer.send(_REFUSED, {"number": number, "why": why})
+
+        def failed(failure: Any) -> None:
+            if failure.check(NotAnswered) is None:
+                self._log.failure("a question {kind} failed", failure, kind=asked.kind)
+            refuse(failure.getErrorMessage())
+
+        doing = maybeDeferred(self._function(asked.kind) or _unknown, peer, asked)
+        doing.addCallbacks(answered, failed)
+
+
+def _unknown(_: Peer, message: Message) -> None:
+    raise NotAnswered(f"nobody here knows {message.kind!r}")

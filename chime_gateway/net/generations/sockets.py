@@ -1,0 +1,222 @@
+"""
+Sockets that others reach the gateway at, shared with the process before this one and
+the one after it.
+
+A successor has the same sockets, not others at the same address: what waits in one,
+a connection or a datagram, is had by whoever reads next.  So there is no moment in
+which nobody listens, and nothing is lost between two processes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections.abc import Iterable, Sequence
+from ipaddress import ip_address
+from typing import Any, Final
+
+from attrs import evolve, field, mutable
+from twisted.internet.abstract import isIPv6Address
+from twisted.logger import Logger
+from twisted.protocols.tls import TLSMemoryBIOFactory
+from zope.interface import directlyProvides, providedBy
+
+from chime_gateway.net.generations.inheritance import Listening
+
+_ANY: Final = "0.0.0.0"
+
+
+@mutable(eq=False)
+class _Shared:
+    """
+    @ivar what: as it was asked for; its descriptor is a copy that is never read,
+        so whatever happens to a port, the socket stays.
+    @ivar ports: that read it in this process.
+    """
+
+    what: Listening
+    is_mine: bool = False
+    ports: list[Any] = field(factory=list)
+
+
+class SharedSockets:
+    """
+    A reactor for whoever listens where others reach him: what was inherited is used,
+    and the rest is opened.
+
+    @param inherited: of the process before this one; empty: there is none.
+    """
+
+    _log = Logger()
+
+    def __init__(self, reactor: Any, inherited: Iterable[Listening] = ()) -> None:
+        self._reactor = reactor
+        directlyProvides(self, providedBy(reactor))
+        for one in (inherited := tuple(inherited)):
+            os.set_inheritable(one.descriptor, False)
+        self._shared = [_Shared(one) for one in inherited]
+        #: Another process reads, for this one is not ready, or is the older one.
+        self._is_held = bool(self._shared)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reactor, name)
+
+    # -- listening -----------------------------------------------------------------
+
+    def listenTCP(
+        self, port: int, factory: Any, backlog: int = 50, interface: str = ""
+    ) -> Any:
+        def adopted(descriptor: int, family: int) -> Any:
+            return self._reactor.adoptStreamPort(descriptor, family, factory)
+
+        found = self._find("tcp", interface, port)
+        if found is None:
+            mine = self._reactor.listenTCP(port, factory, backlog, interface)
+            return self._opened(Listening("tcp", interface, port), mine)
+        return self._adopt(found, Listening("tcp", interface, port), adopted)
+
+    def listenSSL(
+        self,
+        port: int,
+        factory: Any,
+        contextFactory: Any,
+        backlog: int = 50,
+        interface: str = "",
+    ) -> Any:
+        over_tls = TLSMemoryBIOFactory(
+            contextFactory, False, factory, clock=self._reactor
+        )
+        return self.listenTCP(port, over_tls, backlog, interface)
+
+    def listenUDP(
+        self, port: int, protocol: Any, interface: str = "", maxPacketSize: int = 8192
+    ) -> Any:
+        def adopted(descriptor: int, family: int) -> Any:
+            return self._reactor.adoptDatagramPort(
+                descriptor, family, protocol, maxPacketSize
+            )
+
+        found = self._find("udp", interface, port)
+        if found is None:
+            mine = self._reactor.listenUDP(port, protocol, interface, maxPacketSize)
+            return self._opened(Listening("udp", interface, port), mine)
+        return self._adopt(found, Listening("udp", interface, port), adopted)
+
+    def listenUNIX(
+        self,
+        address: str,
+        factory: Any,
+        backlog: int = 50,
+        mode: int = 0o666,
+        wantPID: int = 0,
+    ) -> Any:
+        def adopted(descriptor: int, _: int) -> Any:
+            port = self._reactor.adoptStreamPort(descriptor, socket.AF_UNIX, factory)
+            # Twisted has made it everybody's.
+            os.chmod(address, mode)
+            return port
+
+        found = self._find("unix", address, 0)
+        if found is None:
+            mine = self._reactor.listenUNIX(address, factory, backlog, mode, wantPID)
+            return self._opened(Listening("unix", address, 0), mine)
+        return self._adopt(found, Listening("unix", address, 0), adopted)
+
+    def _find(self, kind: str, interface: str, port: int) -> _Shared | None:
+        """One that was asked for alike; otherwise one that has this address."""
+        fitting = [
+            one
+            for one in self._shared
+            if one.what.kind == kind
+            and _address(one.what.interface) == _address(interface)
+            # Of two that are asked for alike each has one, or is refused one.
+            and not any(reader.connected for reader in one.ports)
+        ]
+        for one in fitting:
+            if one.what.port == port:
+                return one
+        for one in fitting:
+            if port and _bound_port(one.what.descriptor) == port:
+                return one
+        return None
+
+    def _adopt(self, found: _Shared, what: Listening, adopted: Any) -> Any:
+        family = socket.AF_INET6 if isIPv6Address(what.interface) else socket.AF_INET
+        port = adopted(found.what.descriptor, family)
+        found.what = evolve(what, descriptor=found.what.descriptor)
+        self._keep(found, port)
+        return port
+
+    def _opened(self, what: Listening, port: Any) -> Any:
+        copy = os.dup(port.fileno())
+        self._shared.append(one := _Shared(evolve(what, descriptor=copy)))
+        self._keep(one, port)
+        return port
+
+    def _keep(self, found: _Shared, port: Any) -> None:
+        found.is_mine = True
+        # Its end is not the end of the socket, which others have as well.
+        port._shouldShutdown = False
+        found.ports = [one for one in found.ports if one.connected] + [port]
+        if self._is_held:
+            port.stopReading()
+
+    # -- who reads -----------------------------------------------------------------
+
+    def hold(self) -> None:
+        """Another process reads."""
+        self._is_held = True
+        for port in self._ports():
+            port.stopReading()
+
+    def release(self) -> None:
+        """
+        This process reads.  What it has inherited and does not want is closed: the
+        process before it may have it still.
+        """
+        self._is_held = False
+        for one in list(self._shared):
+            if not one.is_mine:
+                self._log.info(
+                    "no longer listened on: {kind} {interface}:{port}",
+                    kind=one.what.kind,
+                    interface=one.what.interface,
+                    port=one.what.port,
+                )
+                self._forget(one)
+        for port in self._ports():
+            port.startReading()
+
+    def to_pass_on(self) -> Sequence[Listening]:
+        """With descriptors of this process."""
+        return [one.what for one in self._shared if one.is_mine]
+
+    def close(self) -> None:
+        """After all ports were stopped: others may have the address."""
+        for one in list(self._shared):
+            self._forget(one)
+
+    def _ports(self) -> list[Any]:
+        return [port for one in self._shared for port in one.ports if port.connected]
+
+    def _forget(self, one: _Shared) -> None:
+        self._shared.remove(one)
+        with contextlib.suppress(OSError):
+            os.close(one.what.descriptor)
+
+
+def _address(interface: str) -> str:
+    if interface == "localhost":
+        return "127.0.0.1"
+    try:
+        return str(ip_address(interface or _ANY))
+    except ValueError:
+        return interface
+
+
+def _bound_port(descriptor: int) -> int:
+    # The socket takes the descriptor over, so it is a copy.
+    with socket.socket(fileno=os.dup(descriptor)) as found:
+        name = found.getsockname()
+        return int(name[1]) if isinstance(name, tuple) else 0
