@@ -10,6 +10,8 @@ import ssl
 import sys
 import time
 
+from run import rss_mb
+
 from suites.attacks.beside import beside
 from suites.attacks.sip import STRANGER, legitimate
 from suites.faults.playing import Play
@@ -23,6 +25,17 @@ LONG_HEADERS = 200
 MANY, BURST = 20_000, 50
 FLOOD_SECONDS = 8.0
 CONNECTIONS = 10
+
+#: Messages in all, and of them those by which all that is kept for a while is full.
+ALL, FIRST = 100_000, 20_000
+MESSAGES_PER_SECOND = 4000
+MOST_GROWTH_MB = 4.0
+
+#: Each is harmless, or a fault of its own.
+ODD = (
+    *("", "From: <sip:a@b\r\n", "Contact: sip:a@sbc_1;x=(\r\n", "Contact: <>\r\n"),
+    *("Max-Forwards: x\r\n", "Content-Length: 99999999999\r\n", "Route: @\r\n"),
+)
 
 STRANGERS = 2000
 
@@ -103,6 +116,26 @@ async def many_requests(scene: Scene, gateway: Gateway) -> None:
         legitimate(scene, gateway),
     )
     print(f"{scene.name:24} took {time.monotonic() - began:.1f} s", flush=True)
+
+
+async def a_hundred_thousand(scene: Scene, gateway: Gateway) -> None:
+    """Nothing is kept of a message."""
+    many, first = (ALL // 10, FIRST // 10) if scene.is_short else (ALL, FIRST)
+
+    async def send(numbers: range) -> float:
+        sender = await asyncio.create_subprocess_exec(
+            *("nice", "-n", "5", sys.executable, "-m", __name__),
+            *(str(gateway.sip_port), str(numbers.start), str(numbers.stop)),
+        )
+        scene.expect(await sender.wait() == 0, "the messages were not sent")
+        return rss_mb(gateway.process.pid)
+
+    # In the short form most of what grows are transactions, which are to be kept.
+    before = await send(range(first))
+    growth = await send(range(first, many)) - before
+    print(f"{scene.name:24} {many} messages, {growth:+.1f} MB", flush=True)
+    scene.expect(scene.is_short or growth < MOST_GROWTH_MB, f"{growth:+.1f} MB stayed")
+    await legitimate(scene, gateway)
 
 
 async def strangers_at_tls(scene: Scene, gateway: Gateway) -> None:
@@ -190,6 +223,7 @@ SCENES: dict[str, Play] = {
     ),
     "long headers": beside(long_headers),
     "many requests": beside(many_requests),
+    "many messages": beside(a_hundred_thousand),
 }
 
 
@@ -207,5 +241,20 @@ def _flood(port: int, many: int) -> None:
                 time.sleep(0.001)
 
 
+def _messages(port: int, first: int, end: int) -> None:
+    """Of all sorts, at a pace that leaves the processor to calls."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.connect(("127.0.0.1", port))
+        began = time.monotonic()
+        for number in range(first, end):
+            sender.send(_message(f"all-{number}", more=ODD[number % len(ODD)]))
+            due = began + (number - first) / MESSAGES_PER_SECOND
+            if not number % BURST and (ahead := due - time.monotonic()) > 0:
+                time.sleep(ahead)
+
+
 if __name__ == "__main__":
-    _flood(int(sys.argv[1]), int(sys.argv[2]))
+    if len(sys.argv) > 3:
+        _messages(*map(int, sys.argv[1:4]))
+    else:
+        _flood(int(sys.argv[1]), int(sys.argv[2]))
