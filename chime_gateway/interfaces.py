@@ -10,15 +10,15 @@ function that returns at once.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from attrs import frozen
 from twisted.internet.defer import Deferred
 
 from chime_gateway.audio import Codec
+from chime_gateway.history import History
 from chime_gateway.outcomes import CallerInfo, Ending
 from chime_gateway.settings.agent_profile import AgentProfile
-from chime_gateway.settings.tools import HttpTool
 
 #: Why an answer failed: there was none in it.
 SILENCE: Final = "silence"
@@ -106,20 +106,6 @@ class OutboundLeg(CallLeg, Protocol):
         """
 
 
-class Transfers(Protocol):
-    """Who can hand a call on from outside of it, as what controls the call can."""
-
-    def transfer(self, info: CallerInfo, target: str) -> Deferred[None]:
-        """The Deferred fails with L{chime_gateway.errors.TransferFailed}."""
-
-
-class Destinations(Protocol):
-    """Where calls may be sent, and how many of them."""
-
-    def take(self, address: str) -> str:
-        """One more is to be sent there; why it is not, or an empty text."""
-
-
 class LegEvents(Protocol):
     """What a leg reports."""
 
@@ -162,9 +148,20 @@ class AgentTraits:
 
 
 class AgentSession(Protocol):
-    """The agent's side of a call, ready to talk."""
+    """
+    The agent's side of a call, ready to talk.
+
+    @ivar deployment: the name of where it is.
+    """
 
     traits: AgentTraits
+    deployment: str
+
+    def recall(self, history: History) -> None:
+        """
+        What was said before this session, in others of the same call: it goes on with
+        that.  Asked before anything else is sent; nothing is answered to it by itself.
+        """
 
     def send_audio(self, audio: bytes) -> None:
         """What the caller says, in any length."""
@@ -200,14 +197,32 @@ class AgentSession(Protocol):
         """Stop the answer that is being made, if there is one."""
 
     def tool_result(self, call_id: str, output: str) -> None:
-        """Answer a tool call.  The agent goes on at L{respond}."""
+        """
+        Answer a tool call, also one that is in what was recalled.  The agent goes on at
+        L{respond}.
+        """
 
     def close(self) -> None:
         """End the session.  Reports nothing."""
 
 
-class AgentEvents(Protocol):
-    """What an agent session reports once it is ready."""
+class AgentLine(AgentSession, Protocol):
+    """
+    What a call has of its agent: sessions that come and go behind it.
+
+    Its C{traits} and C{deployment} are those of the session that it has; requests that
+    come while it has none are kept for the next one.
+    """
+
+    def tick(self, now: float) -> None:
+        """Every 20 ms; the line has no other time."""
+
+    def heard(self, item_id: str, heard_ms: int, spoken_ms: int, is_cut: bool) -> None:
+        """An item was heard to its end, or cut after so much of it."""
+
+
+class AgentReports(Protocol):
+    """What is reported of an agent, by its session and by the line alike."""
 
     def agent_audio(
         self, response_id: str, item_id: str, content_index: int, audio: bytes
@@ -228,7 +243,8 @@ class AgentEvents(Protocol):
         """
         @param status: as the service says; C{empty}: it is completed, but nothing was
             said in it and nothing done; C{silent}: that is so again, the agent has
-            nothing to say to what it knows.
+            nothing to say to what it knows; C{lost}: its session is over, and if more
+            is owed, the line asks the next one for it.
         """
 
     def caller_said(self, item_id: str, text: str) -> None: ...
@@ -278,74 +294,76 @@ class AgentEvents(Protocol):
         """The session is gone; nothing may be asked of it any more.  Said once."""
 
 
+class AgentEvents(AgentReports, Protocol):
+    """What an agent session reports once it is ready."""
+
+    def words_start(self, response_id: str) -> None:
+        """The response that starts next is the first of L{AgentSession.say} unsaid."""
+
+    def answer_delayed(self, seconds: float) -> None:
+        """An answer that came to nothing is asked for again in so long."""
+
+
+class LineEvents(AgentReports, Protocol):
+    """
+    What a line reports to its call: what its sessions do, with ids that no two of them
+    share, and what it does itself.  L{agent_lost}: it gives up.
+    """
+
+    def session_ended(self, deployment: str, reason: str) -> None:
+        """The session is over; its responses were told to be C{lost} before."""
+
+    def agent_changed(self, deployment: str) -> None:
+        """The next session goes on; L{AgentLine.traits} are its own."""
+
+    def agent_waits(self) -> None:
+        """The caller has waited for it for a while; said again while that lasts."""
+
+    def agent_expires(self, reason: str) -> None:
+        """The session is about to end, and no other is to be had: say goodbye now."""
+
+
 class Agents(Protocol):
     """Where agent sessions come from."""
 
     def open(
-        self, profile: AgentProfile, leg_codec: Codec, events: AgentEvents
+        self,
+        profile: AgentProfile,
+        leg_codec: Codec,
+        events: AgentEvents,
+        avoid: str = "",
     ) -> Deferred[AgentSession]:
         """
         Open a session and configure it.  Cancelling gives the attempt up.
 
         The Deferred fails with L{chime_gateway.errors.AgentUnavailable}.
+
+        @param avoid: a deployment that is tried behind all others.
         """
 
 
-class InThread(Protocol):
-    """Runs something that blocks."""
+class AgentLines(Protocol):
+    """Where the lines of calls to their agents come from."""
 
-    def __call__(self, function: Callable[..., Any], *args: Any) -> Deferred[Any]: ...
-
-
-class AwsCalls(Protocol):
-    """L{chime_gateway.net.aws.api.AwsApi}, for those who only call operations."""
-
-    async def call(
+    def open(
         self,
-        service: str,
-        operation: str,
-        parameters: Mapping[str, Any],
-        *,
-        seconds: float = ...,
-        attempts: int = ...,
-    ) -> dict[str, Any]: ...
-
-
-class ToolRunner(Protocol):
-    """Who asks the servers of HTTP tools."""
-
-    def run(self, tool: HttpTool, request_id: str, body: bytes) -> Deferred[str]:
+        profile: AgentProfile,
+        leg_codec: Codec,
+        events: LineEvents,
+        clock: Callable[[], float],
+        started_at: float,
+    ) -> Deferred[AgentLine]:
         """
-        One request; the result is a text for the model.  Cancelling gives it up.
+        Open a line with its first session.  Cancelling gives the attempt up.
 
-        The Deferred fails with L{chime_gateway.errors.ToolFailed}.
+        The Deferred fails with L{chime_gateway.errors.AgentUnavailable}.
 
-        @param request_id: the same if a request is ever repeated.
+        @param clock: the call's, seconds, monotonic.
+        @param started_at: Unix seconds, now.
         """
 
-
-class RecordingFile(Protocol):
-    """
-    Where the recording of one call goes.
-
-    @ivar location: as records name it.
-    @ivar fault: why it is not whole; empty: it is.
-    """
-
-    location: str
-    fault: str
-
-    def write(self, caller: bytes, agent: bytes) -> None:
-        """The next piece of both sides, of equal length, in the leg's codec."""
-
-    def finish(self) -> None:
-        """No more will come."""
-
-
-class Recordings(Protocol):
-    """Where recordings are kept."""
-
-    def open(self, call_id: str, codec: Codec, started_at: float) -> RecordingFile: ...
+    def through(self, wrap: Callable[[Agents], Agents]) -> AgentLines:
+        """The same, with whoever watches its sessions in between."""
 
 
 class Switchboard(Protocol):

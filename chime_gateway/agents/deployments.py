@@ -93,7 +93,11 @@ class Deployments:
     # -- Agents --------------------------------------------------------------
 
     def open(
-        self, profile: AgentProfile, leg_codec: Codec, events: AgentEvents
+        self,
+        profile: AgentProfile,
+        leg_codec: Codec,
+        events: AgentEvents,
+        avoid: str = "",
     ) -> Deferred[AgentSession]:
         """
         Open a session at the best deployment that has one.
@@ -107,6 +111,7 @@ class Deployments:
             self._clock,
             self._limits.agent_connect_seconds,
             self._limits.agent_hedge_seconds,
+            avoid,
         )
         race.begin()
         return race.result
@@ -133,6 +138,7 @@ class Deployments:
             spend=lambda tokens: budget.used(tokens, self._clock.seconds()),
             lacks=self._lacks[candidate],
         )
+        session.deployment = candidate.name
 
         def late(result: AgentSession | Failure, seconds: float) -> AgentSession:
             if not isinstance(result, Failure):

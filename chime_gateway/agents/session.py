@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from enum import Enum
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from attrs import evolve
 from twisted.internet.defer import Deferred
@@ -20,12 +20,15 @@ from twisted.logger import Logger
 from chime_gateway.agents.commands import Commands, Kind
 from chime_gateway.agents.configuration import Configuration, Lacks
 from chime_gateway.agents.intake import Intake
+from chime_gateway.agents.line.nobody import NOBODY
+from chime_gateway.agents.line.recall import recall
 from chime_gateway.agents.refusals import TRANSCRIPTION, refused_session
 from chime_gateway.agents.responses import Responses
 from chime_gateway.agents.transcripts import Transcripts
 from chime_gateway.agents.websocket import RealtimeProtocol
 from chime_gateway.audio import Codec
 from chime_gateway.errors import AgentUnavailable, RemoteProtocolError
+from chime_gateway.history import History
 from chime_gateway.interfaces import AgentEvents, AgentSession, AgentTraits
 from chime_gateway.net.lean_websocket import CLOSE_NORMAL
 from chime_gateway.settings.agent_profile import AgentProfile
@@ -60,13 +63,6 @@ CLOSE_PROTOCOL_ERROR: Final = 4002
 MOST_SECONDS: Final = 3600.0
 
 
-class _Nobody:
-    """Is told everything and does nothing."""
-
-    def __getattr__(self, name: str) -> Callable[..., None]:
-        return lambda *_: None
-
-
 class _State(Enum):
     CONNECTING = "connecting"
     CONFIGURING = "configuring"
@@ -86,6 +82,7 @@ class AzureSession:
     """
 
     _log = Logger()
+    deployment = ""
 
     def __init__(
         self,
@@ -181,6 +178,9 @@ class AzureSession:
 
     # -- AgentSession ------------------------------------------------------------
 
+    def recall(self, history: History) -> None:
+        recall(self._commands, history)
+
     def send_audio(self, audio: bytes) -> None:
         if self._socket is not None and not self._socket.send_message(
             commands.append_audio(audio)
@@ -217,7 +217,7 @@ class AzureSession:
 
     def forget_call(self) -> None:
         """The call has another session, and is told nothing more of this one."""
-        self._events = cast(AgentEvents, _Nobody())
+        self._events = NOBODY
 
     def close(self) -> None:
         self._state = _State.CLOSED

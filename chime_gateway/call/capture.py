@@ -42,6 +42,7 @@ AGENT_REPORTS: Final = frozenset(
         *("last_words_start", "answer_failed"),
         *("tool_called", "mcp_called", "agent_active", "audio_dropped"),
         *("oddity_seen", "agent_lost", "transcription_failed", "tokens_used"),
+        *("words_start", "answer_delayed"),
     }
 )
 
@@ -60,7 +61,7 @@ LEG_REQUESTS: Final = frozenset(
 AGENT_REQUESTS: Final = frozenset(
     {
         *("send_audio", "truncate", "say", "interject", "tell", "respond"),
-        *("cancel", "tool_result", "close"),
+        *("cancel", "tool_result", "recall", "close"),
     }
 )
 
@@ -162,7 +163,11 @@ class Take:
 def shown_agent(agent: AgentSession) -> dict[str, Any]:
     """What a call knows of its session before the session says anything."""
     traits = asdict(agent.traits, recurse=False)
-    return {**traits, "codec": agent.traits.codec.name}
+    return {
+        **traits,
+        "codec": agent.traits.codec.name,
+        "deployment": agent.deployment,
+    }
 
 
 #: Begins a L{Take}.
@@ -265,12 +270,16 @@ class _CapturedAgents:
         self._agents = agents
 
     def open(
-        self, profile: AgentProfile, leg_codec: Codec, events: AgentEvents
+        self,
+        profile: AgentProfile,
+        leg_codec: Codec,
+        events: AgentEvents,
+        avoid: str = "",
     ) -> Deferred[AgentSession]:
         take = self._take
-        take.went("agents.open", [leg_codec.name])
+        take.went("agents.open", [leg_codec.name, avoid])
         reports: Any = _Reports(take, "agent", events, AGENT_REPORTS)
-        opening = self._agents.open(profile, leg_codec, reports)
+        opening = self._agents.open(profile, leg_codec, reports, avoid)
         session: Deferred[Any] = opening.addCallback(
             lambda agent: _CapturedSide(take, "agent", agent, AGENT_REQUESTS)
         )

@@ -9,8 +9,8 @@ from attrs import define
 
 from chime_gateway.call.reports.events import CallEvent
 from chime_gateway.call.reports.record import Shown
-from chime_gateway.interfaces import Destinations, Recordings, ToolRunner
 from chime_gateway.media.metronome import Metronome
+from chime_gateway.services import Destinations, Recordings, ToolRunner
 from chime_gateway.settings.values import Limits
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from chime_gateway.audio import Codec
 from chime_gateway.call.reports.record import CallRecord
-from chime_gateway.interfaces import RecordingFile, Recordings
 from chime_gateway.media.recorder import Recorder
+from chime_gateway.services import RecordingFile, Recordings
 from chime_gateway.settings.agent_profile import AgentProfile
 
 

@@ -22,16 +22,10 @@ from chime_gateway.call.reports.events import CallEvent
 from chime_gateway.call.reports.record import CallRecord, Shown
 from chime_gateway.call.routing import Roster, personalise
 from chime_gateway.errors import CallRefused, NoSuchCall
-from chime_gateway.interfaces import (
-    Agents,
-    CallLeg,
-    LegEvents,
-    OutboundLeg,
-    Recordings,
-    ToolRunner,
-)
+from chime_gateway.interfaces import Agents, CallLeg, LegEvents, OutboundLeg
 from chime_gateway.media.metronome import Metronome
 from chime_gateway.outcomes import Ending, Outcome
+from chime_gateway.services import Recordings, ToolRunner
 from chime_gateway.settings.values import Limits, TransferSettings
 
 

@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from chime_gateway.call.reports import events
 from chime_gateway.call.reports.events import TransferFacts
 from chime_gateway.errors import TransferFailed
-from chime_gateway.interfaces import Destinations
+from chime_gateway.services import Destinations
 
 #: Carriers say before that how it went.
 _MOST_SECONDS: Final = 120.0

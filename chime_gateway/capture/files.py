@@ -24,6 +24,7 @@ from chime_gateway.call.capture import Take
 from chime_gateway.call.context import CallContext
 from chime_gateway.call.reports.record import CallRecord
 from chime_gateway.errors import ConfigError
+from chime_gateway.history import History
 from chime_gateway.interfaces import CarrierTraits
 from chime_gateway.net.system.private_files import make_folder, private
 from chime_gateway.net.worker import WorkerThread
@@ -31,8 +32,8 @@ from chime_gateway.outcomes import Ending
 from chime_gateway.settings.agent_profile import AgentProfile
 from chime_gateway.settings.tools import BuiltInTool
 
-#: 3: with whether a caller may be handed on to where it is asked for.
-VERSION: Final = 3
+#: 4: with the sessions that a call has one after another.
+VERSION: Final = 4
 
 #: Entries that wait for a disk that does not take them.
 _MAX_WAITING: Final = 200_000
@@ -52,6 +53,8 @@ def encode(value: Any) -> Any:
         return {"$ending": [value.outcome.value, value.reason]}
     if isinstance(value, Mapping):
         return dict(value)
+    if isinstance(value, History):
+        return {"$history": attrs.asdict(value)}
     return value
 
 

@@ -223,8 +223,10 @@ class Replay:
             kind = getattr(errors, rest[0], None) or GatewayError
             waiting.errback(Failure(kind(rest[1])))
         elif line.what == "agents.open.result":
+            deployment = rest[0].pop("deployment")
             traits = AgentTraits(**{**rest[0], "codec": CODECS[rest[0]["codec"]]})
-            waiting.callback(_Side(self, "agent", traits=traits))
+            agent = _Side(self, "agent", traits=traits, deployment=deployment)
+            waiting.callback(agent)
         else:
             waiting.callback(rest[0] if rest else None)
 
@@ -323,9 +325,11 @@ class _Agents:
     def __init__(self, replay: Replay) -> None:
         self._replay = replay
 
-    def open(self, profile: Any, leg_codec: Any, events: Any) -> Deferred[Any]:
+    def open(
+        self, profile: Any, leg_codec: Any, events: Any, avoid: str = ""
+    ) -> Deferred[Any]:
         waiting = self._replay.wait_for("agents.open.result", "")
-        self._replay.went("agents.open", [leg_codec.name])
+        self._replay.went("agents.open", [leg_codec.name, avoid])
         return waiting
 
 

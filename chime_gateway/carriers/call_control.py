@@ -19,10 +19,10 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from chime_gateway.errors import CallInDoubt, CallRefused, TransferFailed
-from chime_gateway.interfaces import AwsCalls
 from chime_gateway.net.aws.errors import AwsError
 from chime_gateway.net.rate_limit import Quota
 from chime_gateway.outcomes import CallerInfo
+from chime_gateway.services import AwsCalls
 from chime_gateway.settings.telephone import is_e164, normalised
 
 #: An extension of the Voice Connector.

@@ -14,9 +14,9 @@ from twisted.logger import Logger
 
 from chime_gateway.call.reports import events
 from chime_gateway.errors import ConfigError
-from chime_gateway.interfaces import InThread
 from chime_gateway.net.signed_post import SignedPost
 from chime_gateway.net.system.threads import Threads
+from chime_gateway.services import InThread
 from chime_gateway.settings.values import StoreSettings, WebhookSettings
 from chime_gateway.store.call_book import CallBook, Notice, deliveries, lost_row
 from chime_gateway.store.database import Database

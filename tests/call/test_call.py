@@ -264,7 +264,7 @@ class GreetingTests(CallTestCase):
         events = self.table.incoming(self.leg)
         events.caller_audio(b"\xff" * 160)
         self.agents.opening[0].callback(self.agent)
-        self.assertEqual(self.agent.heard, b"")
+        self.assertEqual(self.agent.audio, b"")
 
 
 class ProfileTests(CallTestCase):

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from chime_gateway import interfaces
+from chime_gateway import interfaces, services
 from chime_gateway.audio import PCMU, Codec
 from chime_gateway.call.call import Call
 from chime_gateway.call.capture import (
@@ -25,30 +25,40 @@ from chime_gateway.call.capture import (
 from chime_gateway.call.context import CallContext
 from chime_gateway.call.reports.record import CallRecord
 from chime_gateway.capture.replay import ANSWERED, WAITED_FOR
+from chime_gateway.history import History
 from chime_gateway.interfaces import (
     AgentEvents,
+    AgentLine,
+    AgentLines,
+    AgentReports,
     Agents,
     AgentSession,
     AgentTraits,
-    AwsCalls,
     CallLeg,
-    Destinations,
-    InThread,
     LegEvents,
+    LineEvents,
     OutboundLeg,
-    RecordingFile,
-    Recordings,
     Switchboard,
-    ToolRunner,
-    Transfers,
 )
 from chime_gateway.media.metronome import Metronome
 from chime_gateway.outcomes import CallerInfo, Ending
+from chime_gateway.services import (
+    AwsCalls,
+    Destinations,
+    InThread,
+    RecordingFile,
+    Recordings,
+    ToolRunner,
+    Transfers,
+)
 from chime_gateway.settings.agent_profile import AgentProfile
 from chime_gateway.settings.tools import HttpTool
 from chime_gateway.settings.values import Limits
 
+SEAMS = (interfaces.__name__, services.__name__)
+
 _AWS = "of a carrier or the store; a call hears of it through its leg"
+_LINE = "between the call and its line; a replay runs both"
 _RECORDED = "the disk; the head of a capture says that there is a recording"
 
 #: Seams that are not captured as such, or methods of them, and why.
@@ -64,6 +74,17 @@ NOT_CAPTURED: Mapping[tuple[type, str], str] = {
     (Switchboard, "incoming"): "begins the capture; its head says of which leg",
     (Switchboard, "outgoing"): "begins the capture; its head says in which direction",
     (Switchboard, "turned_away"): "there is no call",
+    **{(AgentLine, name): _LINE for name in (*AGENT_REQUESTS, "tick", "heard")},
+    **{
+        (LineEvents, name): _LINE
+        for name in (
+            *(*AGENT_REPORTS, "session_ended", "agent_changed", "agent_waits"),
+            "agent_expires",
+        )
+        if name not in ("words_start", "answer_delayed")
+    },
+    (AgentLines, "open"): _LINE,
+    (AgentLines, "through"): "how a capture comes between a line and its sessions",
 }
 
 #: What is read of a seam, and where a capture has it.
@@ -72,6 +93,7 @@ ATTRIBUTES: Mapping[tuple[type, str], str] = {
     (CallLeg, "codec"): "head",
     (CallLeg, "info"): "head",
     (AgentSession, "traits"): "agents.open.result",
+    (AgentSession, "deployment"): "agents.open.result",
     (RecordingFile, "location"): "for the record only",
     (RecordingFile, "fault"): "for the record only",
 }
@@ -98,13 +120,13 @@ NOT_ASKED_BY_OPERATORS: Mapping[str, str] = {
 }
 
 #: What a line of JSON can hold (L{chime_gateway.capture.files.encode}).
-WRITABLE = (bytes, str, int, float, bool, Ending, Mapping)
+WRITABLE = (bytes, str, int, float, bool, Ending, Mapping, History)
 
 
 def seams() -> Iterator[type]:
-    for value in vars(interfaces).values():
+    for value in (*vars(interfaces).values(), *vars(services).values()):
         is_protocol = isinstance(value, type) and getattr(value, "_is_protocol", False)
-        if is_protocol and value.__module__ == interfaces.__name__:
+        if is_protocol and value.__module__ in SEAMS:
             yield value
 
 
@@ -113,7 +135,7 @@ def methods(seam: type) -> set[str]:
     return {
         name
         for base in seam.__mro__
-        if base.__module__ == interfaces.__name__
+        if base.__module__ in SEAMS
         for name, value in vars(base).items()
         if inspect.isfunction(value)
         and (not name.startswith("_") or name == "__call__")
@@ -129,6 +151,7 @@ class Anybody:
 
     codec = PCMU
     traits = AgentTraits(codec=PCMU)
+    deployment = "x"
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
@@ -144,7 +167,11 @@ class Waiting:
         self.events: list[AgentEvents] = []
 
     def open(
-        self, profile: AgentProfile, leg_codec: Codec, events: AgentEvents
+        self,
+        profile: AgentProfile,
+        leg_codec: Codec,
+        events: AgentEvents,
+        avoid: str = "",
     ) -> Deferred[AgentSession]:
         self.events.append(events)
         self.opening.append(Deferred())
@@ -191,6 +218,7 @@ class CaptureTests(SynchronousTestCase):
             OutboundLeg: ("leg", self.take.leg(anybody)),
             LegEvents: ("leg", self.take.leg_events(call)),
             AgentSession: ("agent", sessions[0]),
+            AgentReports: ("agent", waiting.events[0]),
             AgentEvents: ("agent", waiting.events[0]),
             Agents: ("agents", agents),
             ToolRunner: ("tool", self.take.context.tools),

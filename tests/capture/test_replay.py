@@ -178,7 +178,7 @@ class ReplayTests(ThreadTestCase):
         path.write_text(json.dumps(old) + "\n" + rest)
         exc = self.assertRaises(ConfigError, read_capture, str(path))
         self.assertIn("version 1, made by chime-gateway 0.1.0", str(exc))
-        self.assertIn("runs captures of version 3", str(exc))
+        self.assertIn("runs captures of version 4", str(exc))
 
     def test_operators_are_captured_as_well(self) -> None:
         folder = temporary_folder(self)

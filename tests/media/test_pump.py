@@ -60,29 +60,29 @@ class CallerToAgentTests(PumpTestCase):
         self.pump.join(self.agent)
         for size in (160, 1, 333):
             self.pump.caller_audio(FRAME[:1] * size)
-        self.assertEqual(self.agent.heard, FRAME[:1] * 494)
+        self.assertEqual(self.agent.audio, FRAME[:1] * 494)
         self.assertAlmostEqual(self.stats.frames_in, 494 / 160)
 
     def test_what_was_said_before_the_agent_was_ready_is_kept(self) -> None:
         self.pump.caller_audio(b"early")
         self.pump.join(self.agent)
         self.pump.caller_audio(b"late")
-        self.assertEqual(self.agent.heard, b"earlylate")
+        self.assertEqual(self.agent.audio, b"earlylate")
 
     def test_only_the_last_two_seconds_are_kept_and_the_rest_is_counted(self) -> None:
         for _ in range(150):
             self.pump.caller_audio(FRAME)
         self.pump.join(self.agent)
-        self.assertEqual(len(self.agent.heard), 100 * 160)
+        self.assertEqual(len(self.agent.audio), 100 * 160)
         self.assertEqual(self.stats.dropped, {"agent_not_ready": 50})
 
     def test_a_gap_is_filled_with_silence_in_real_time(self) -> None:
         self.pump.join(self.agent)
         self.pump.caller_audio(FRAME)
         self.run_for(1.0)
-        silence = len(self.agent.heard) - 160
+        silence = len(self.agent.audio) - 160
         self.assertApproximates(silence / 8000, 1.0, 0.021)
-        self.assertEqual(self.agent.heard[160:], b"\xff" * silence)
+        self.assertEqual(self.agent.audio[160:], b"\xff" * silence)
         self.assertEqual(self.stats.frames_filled, silence // 160)
 
     def test_a_hiccup_is_not_filled(self) -> None:
@@ -96,7 +96,7 @@ class CallerToAgentTests(PumpTestCase):
         self.pump.join(self.agent)
         self.pump.mute_caller()
         self.pump.caller_audio(FRAME)
-        self.assertEqual(self.agent.heard, b"\xff" * 160)
+        self.assertEqual(self.agent.audio, b"\xff" * 160)
 
     def test_after_the_agent_is_gone_audio_is_dropped_and_counted(self) -> None:
         self.pump.join(self.agent)
@@ -315,7 +315,7 @@ class TranscodingTests(PumpTestCase):
             self.speak("i1", back[start : start + 4801])
         self.pump.agent_audio_done("i1")
         for codec, expected, got in (
-            (L16_24000, back, self.agent.heard),
+            (L16_24000, back, self.agent.audio),
             (L16_16000, there, self.leg.played),
         ):
             edge = codec.frame_bytes
@@ -342,11 +342,11 @@ class NextSessionTests(PumpTestCase):
     def test_audio_is_transcoded_for_the_session_that_is_there(self) -> None:
         there = tone(PCMU, 700, 0.5)
         self.pump.caller_audio(there)
-        self.assertEqual(self.agent.heard, there)
+        self.assertEqual(self.agent.audio, there)
         self.pump.join(self.next)
         self.pump.caller_audio(there)
-        self.assertEqual(len(self.agent.heard), len(there))
-        heard = decode(L16_24000, self.next.heard)
+        self.assertEqual(len(self.agent.audio), len(there))
+        heard = decode(L16_24000, self.next.audio)
         expected = decode(L16_24000, tone(L16_24000, 700, 0.5)[4800:-4800])
         self.assertGreater(correlation(expected, heard)[0], 0.99)
         self.speak("i2", tone(L16_24000, 500, 0.5))

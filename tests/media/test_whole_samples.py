@@ -79,4 +79,4 @@ class WholeSamplesTests(PumpTestCase):
             self.pump.caller_audio((_QUIET * 3)[sent % 2 :][:length])
             sent += length
             self.run_for(0.5 if has_gap else 0.02)
-        self.assertLessEqual(self.loudest(L16_24000, self.agent.heard), _LOUDEST)
+        self.assertLessEqual(self.loudest(L16_24000, self.agent.audio), _LOUDEST)

@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred
 
 from chime_gateway.audio import PCMU, Codec
 from chime_gateway.call.reports.record import CallRecord
+from chime_gateway.history import History
 from chime_gateway.interfaces import (
     AgentEvents,
     AgentSession,
@@ -88,15 +89,25 @@ class RecordingLeg:
 
 
 class RecordingAgent:
-    """An agent's session that is ready."""
+    """An agent's session that is ready, or a line with one."""
 
     def __init__(self, log: Log, codec: Codec = PCMU, **traits: Any) -> None:
         self.traits = AgentTraits(codec=codec, **traits)
+        self.deployment = "here"
         self.log = log
-        self.heard = b""
+        self.audio = b""
+
+    def recall(self, history: History) -> None:
+        self.log.append(("agent.recall", history))
+
+    def tick(self, now: float) -> None:
+        """Too frequent to record."""
+
+    def heard(self, *item: Any) -> None:
+        self.log.append(("agent.heard", *item))
 
     def send_audio(self, audio: bytes) -> None:
-        self.heard += audio
+        self.audio += audio
 
     def truncate(self, item_id: str, content_index: int, played_ms: int) -> None:
         self.log.append(("agent.truncate", item_id, content_index, played_ms))
@@ -145,7 +156,11 @@ class RecordingAgents:
         self.events: list[AgentEvents] = []
 
     def open(
-        self, profile: AgentProfile, leg_codec: Codec, events: AgentEvents
+        self,
+        profile: AgentProfile,
+        leg_codec: Codec,
+        events: AgentEvents,
+        avoid: str = "",
     ) -> Deferred[AgentSession]:
         self.log.append(("agents.open", leg_codec.name))
         opening: Deferred[AgentSession] = Deferred(

@@ -172,7 +172,7 @@ class _Model:
 
     @property
     def audio(self) -> bytes:
-        return self._agent.heard
+        return self._agent.audio
 
     def digit_pressed(self, digit: str) -> None:
         """It is heard as time."""

@@ -13,9 +13,10 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 
 from chime_gateway.carriers.sip.carrier import SipCarrier
-from chime_gateway.interfaces import CallLeg, LegEvents, OutboundLeg, Transfers
+from chime_gateway.interfaces import CallLeg, LegEvents, OutboundLeg
 from chime_gateway.media.metronome import Metronome
 from chime_gateway.rtp.ports import Address, NoPortFree
+from chime_gateway.services import Transfers
 from chime_gateway.settings.values import SipListener, SipSettings
 from chime_gateway.wire.sip.message import Request, Response
 from chime_gateway.wire.sip.parser import parse

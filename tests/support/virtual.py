@@ -81,7 +81,11 @@ class VirtualAgents:
         self.server_events: list[Mapping[str, Any]] = []
 
     def open(
-        self, profile: AgentProfile, leg_codec: Codec, events: AgentEvents
+        self,
+        profile: AgentProfile,
+        leg_codec: Codec,
+        events: AgentEvents,
+        avoid: str = "",
     ) -> Deferred[AgentSession]:
         dialect = PREVIEW if self._is_preview else GA
         azure = AzureSession(dialect, profile, leg_codec, events, self._clock)

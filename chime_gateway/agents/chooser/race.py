@@ -76,6 +76,7 @@ class Race:
         well; 0: only when the first has failed, or used up its share of the time.
     @param is_running: the call goes on: it may have a deployment whose budget is spent
         if there is no other.
+    @param avoid: the name of one that is tried behind all others.
     @ivar result: fires with the session; cancelling it gives the search up.
     """
 
@@ -86,6 +87,7 @@ class Race:
         clock: IReactorTime,
         seconds: float,
         hedge_seconds: float,
+        avoid: str = "",
         *,
         is_running: bool = False,
     ) -> None:
@@ -99,7 +101,8 @@ class Race:
         self._hedge_at = 0.0
         self._timer = Timer(clock)
         self._running: dict[Candidate, _Running] = {}
-        self._failed: set[Candidate] = set()
+        # Who has failed this call before has failed it now.
+        self._failed = {c for c in choice.candidates if c.name == avoid}
         self._refused: set[Candidate] = set()
         self._why: AgentUnavailable | None = None
         self._is_over = False

@@ -24,8 +24,9 @@ from chime_gateway.call.reports import events
 from chime_gateway.call.reports.record import CallRecord
 from chime_gateway.call.tools.belt import ToolBelt, ToolUse
 from chime_gateway.call.tools.keypad import Collected, Keypad
-from chime_gateway.interfaces import SILENCE, AgentSession, ToolRunner
+from chime_gateway.interfaces import SILENCE, AgentSession
 from chime_gateway.media.pump import MediaPump
+from chime_gateway.services import ToolRunner
 from chime_gateway.settings.agent_profile import TONE, AgentProfile
 from chime_gateway.settings.values import Limits
 
@@ -315,6 +316,12 @@ class Conversation:
         self.agent = None
         if not self._farewell.agent_lost():
             self._owner.agent_gone(reason)
+
+    def words_start(self, response_id: str) -> None:
+        """It makes no difference here."""
+
+    def answer_delayed(self, seconds: float) -> None:
+        """It makes no difference here."""
 
     # -- ToolUser ----------------------------------------------------------------------
 

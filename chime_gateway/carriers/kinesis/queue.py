@@ -12,9 +12,9 @@ from typing import Any, Final
 
 from twisted.logger import Logger
 
-from chime_gateway.interfaces import AwsCalls
 from chime_gateway.net.aws.errors import AwsError
 from chime_gateway.net.backoff import BackOff
+from chime_gateway.services import AwsCalls
 
 #: A message is nobody else's for so long.
 VISIBLE_SECONDS: Final = 40

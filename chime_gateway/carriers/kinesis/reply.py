@@ -25,10 +25,10 @@ from chime_gateway.audio import PCMU
 from chime_gateway.carriers.call_control import CallGone, SmaControl
 from chime_gateway.carriers.kinesis.utterances import UtteranceCutter
 from chime_gateway.codec.g711 import decode_mu_law
-from chime_gateway.interfaces import AwsCalls
 from chime_gateway.net.aws.errors import AwsError
 from chime_gateway.net.timer import Timer
 from chime_gateway.outcomes import Ending, Outcome
+from chime_gateway.services import AwsCalls
 
 #: The agent has said all for now when nothing came for so long.
 _IDLE_SECONDS: Final = 0.25

@@ -17,8 +17,8 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from chime_gateway.carriers.kinesis.queue import BACK_OFF, MessageQueue
-from chime_gateway.interfaces import AwsCalls
 from chime_gateway.net.aws.errors import AwsError
+from chime_gateway.services import AwsCalls
 
 #: What the Lambda reports is of no use later.
 _KEPT_SECONDS: Final = 300

@@ -24,11 +24,11 @@ from twisted.python.failure import Failure
 from chime_gateway.audio import PCMU
 from chime_gateway.codec.g711 import encode_mu_law
 from chime_gateway.errors import RemoteProtocolError
-from chime_gateway.interfaces import AwsCalls
 from chime_gateway.net.aws.errors import AwsError
 from chime_gateway.net.backoff import BackOff
 from chime_gateway.net.timer import Timer
 from chime_gateway.outcomes import Ending, Outcome
+from chime_gateway.services import AwsCalls
 from chime_gateway.wire.kinesis.matroska import Block, MatroskaReader, Tag, Track
 
 #: C{GetMedia} ends by itself, silently, after 40 to 45 minutes.

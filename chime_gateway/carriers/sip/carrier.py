@@ -31,11 +31,12 @@ from chime_gateway.carriers.sip.transport.connections import Flow
 from chime_gateway.carriers.sip.transport.listeners import SipTransports
 from chime_gateway.carriers.sip.transport.transactions import Incoming, Transactions
 from chime_gateway.errors import CallRefused, NoWayOut
-from chime_gateway.interfaces import Destinations, Switchboard, Transfers
+from chime_gateway.interfaces import Switchboard
 from chime_gateway.media.metronome import Metronome
 from chime_gateway.media.stats import NetworkStats
 from chime_gateway.outcomes import Ending, Outcome
 from chime_gateway.rtp.ports import DUAL_STACK, Batch, PortPool
+from chime_gateway.services import Destinations, Transfers
 from chime_gateway.settings.telephone import is_number, normalised
 from chime_gateway.settings.values import SipSettings
 from chime_gateway.wire.sip.bodies import must_be_understood

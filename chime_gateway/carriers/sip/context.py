@@ -12,11 +12,12 @@ from chime_gateway.carriers.sip.access import Access
 from chime_gateway.carriers.sip.transport.connections import Flow
 from chime_gateway.carriers.sip.transport.listeners import SipTransports
 from chime_gateway.carriers.sip.transport.transactions import Incoming, Transactions
-from chime_gateway.interfaces import Destinations, Switchboard, Transfers
+from chime_gateway.interfaces import Switchboard
 from chime_gateway.media.metronome import Metronome
 from chime_gateway.media.stats import NetworkStats
 from chime_gateway.outcomes import CallerInfo, Ending
 from chime_gateway.rtp.ports import PortPool
+from chime_gateway.services import Destinations, Transfers
 from chime_gateway.settings.telephone import is_number, normalised
 from chime_gateway.settings.values import SipSettings
 from chime_gateway.wire.address import is_destination

@@ -18,7 +18,7 @@ from chime_gateway.errors import NoSuchCall
 from chime_gateway.http.api.idempotency import IdempotencyKeys
 from chime_gateway.http.api.live_events import LiveEvents
 from chime_gateway.http.api.problem import Problem
-from chime_gateway.interfaces import InThread
+from chime_gateway.services import InThread
 from chime_gateway.store.database import Trouble
 from chime_gateway.store.numbers import NumberGuard
 from chime_gateway.store.queries import CallQuery

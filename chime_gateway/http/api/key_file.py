@@ -20,9 +20,9 @@ from chime_gateway.http.api.idempotency import (
     key_line,
     read_key_line,
 )
-from chime_gateway.interfaces import InThread
 from chime_gateway.net.system.private_files import private
 from chime_gateway.net.system.threads import NoThreadFree
+from chime_gateway.services import InThread
 
 #: After so many lines it is written anew in the middle of a run.
 _MAX_LINES: Final = 300_000

@@ -18,9 +18,9 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from chime_gateway.interfaces import AwsCalls, InThread
 from chime_gateway.net.aws.errors import AwsError
 from chime_gateway.net.backoff import BackOff
+from chime_gateway.services import AwsCalls, InThread
 from chime_gateway.settings.values import RecordingSettings
 
 #: Larger files go in parts of this size (S3 wants 5 MiB at least).

@@ -16,10 +16,10 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from chime_gateway.interfaces import InThread
 from chime_gateway.net.signed_post import SignedPost
 from chime_gateway.net.system.threads import NoThreadFree
 from chime_gateway.net.timer import Timer
+from chime_gateway.services import InThread
 from chime_gateway.settings.values import WebhookSettings
 from chime_gateway.store.database import Trouble
 from chime_gateway.store.entries import Entry

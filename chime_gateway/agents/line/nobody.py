@@ -1,0 +1,18 @@
+"""Who hears the sessions that nobody has any more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, cast
+
+from chime_gateway.interfaces import AgentEvents
+
+
+class _Nobody:
+    """Is told everything and does nothing."""
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *_: None
+
+
+NOBODY: Final = cast(AgentEvents, _Nobody())

@@ -1,0 +1,72 @@
+"""
+What was said in a call so far, as values: what the next session of its agent is told.
+
+There are no ids of a session in it.  The ids of tool calls are the call's own.  How a
+session is told is not known here.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from attrs import field, frozen
+
+
+def _hidden(text: str) -> str:
+    return f"<{len(text)} characters>"
+
+
+@frozen
+class CallerText:
+    """What the caller said, or somebody put in as if they had."""
+
+    text: str = field(repr=_hidden)
+
+
+@frozen
+class AgentText:
+    """What the agent said, as far as the caller has heard it."""
+
+    text: str = field(repr=_hidden)
+
+
+@frozen
+class Note:
+    """What the agent was told by whoever runs the call, and by the gateway."""
+
+    text: str = field(repr=_hidden)
+
+
+@frozen
+class ToolCall:
+    """The agent called a tool; if no L{ToolOutput} follows, its result is awaited."""
+
+    call_id: str
+    name: str
+    arguments: str = field(repr=_hidden)
+
+
+@frozen
+class ToolOutput:
+    call_id: str
+    output: str = field(repr=_hidden)
+
+
+HistoryItem: TypeAlias = CallerText | AgentText | Note | ToolCall | ToolOutput
+
+
+@frozen
+class History:
+    """
+    @ivar items: in the order of the conversation.
+    @ivar preamble: what belongs to the instructions of a session that goes on with
+        this, behind the profile's own.
+    @ivar unfinished: what was heard of a sentence that the agent could not finish, as
+        its session was over; empty: there is none.
+    @ivar version: of the memory it is from; what came later is asked for with it.
+    """
+
+    items: tuple[HistoryItem, ...]
+    preamble: str = field(default="", repr=_hidden)
+    unfinished: str = field(default="", repr=_hidden)
+    version: int = 0
