@@ -65,6 +65,9 @@ LINES: Final = Bound(5, 1 / 30, 20, "lines")
 
 _BOUNDS: Final = 6
 
+_AUDIO: Final = AUDIO.index
+_MOST_AUDIO_SECONDS: Final = AUDIO.burst / AUDIO.rate
+
 #: A piece of audio that is shorter is a frame like any other.
 _SHORTEST_SECONDS: Final = 0.01
 
@@ -78,16 +81,24 @@ class TooMuch(RemoteProtocolError):
     """The service sends more than any agent has to say."""
 
 
+def _too_much(bound: Bound) -> TooMuch:
+    return TooMuch(
+        f"more than {bound.burst} {bound.what} at once and {bound.rate} a second"
+    )
+
+
 class Intake:
     """
     @param codec: of the audio that comes.
     """
 
-    __slots__ = ("_bytes_per_second", "_clock", "_item_id", "_until")
+    __slots__ = ("_audio_seconds", "_item_id", "_seconds", "_shortest_bytes", "_until")
 
     def __init__(self, clock: IReactorTime, codec: Codec) -> None:
-        self._clock = clock
-        self._bytes_per_second = codec.bytes_per_second
+        self._seconds = clock.seconds
+        self._shortest_bytes = _SHORTEST_SECONDS * codec.bytes_per_second
+        # Of the time that its bound is told in.
+        self._audio_seconds = 1 / codec.bytes_per_second / AUDIO.rate
         # For each bound: when all that came would have come at its rate.
         self._until = array("d", bytes(8 * _BOUNDS))
         self._item_id = ""
@@ -98,29 +109,31 @@ class Intake:
 
         @raise TooMuch: it is one too many.
         """
-        now = self._clock.seconds()
-        if type(event) is AudioDelta:
-            self._audio_came(event, now)
-        else:
+        now = self._seconds()
+        if type(event) is not AudioDelta:
             self._other_came(event, size, now)
+            return
+        # Fifty times a second in each call: as few steps as may be.
+        length = len(event.audio)
+        if length < self._shortest_bytes:
+            self._take(MESSAGES, now, 1)
+        until = self._until[_AUDIO]
+        until = (until if until > now else now) + length * self._audio_seconds
+        if until - now > _MOST_AUDIO_SECONDS:
+            raise _too_much(AUDIO)
+        self._until[_AUDIO] = until
+        if event.item_id != self._item_id:
+            self._item_began(event.item_id, now)
 
     def frame(self) -> bool:
         """One that is no message: a ping, or a piece of a message."""
-        return self._is_within(MESSAGES, self._clock.seconds(), 1)
+        return self._is_within(MESSAGES, self._seconds(), 1)
 
     def may_log(self) -> bool:
         """Whether one more line may be written of what the service says."""
-        return self._is_within(LINES, self._clock.seconds(), 1)
+        return self._is_within(LINES, self._seconds(), 1)
 
     # -- inside ------------------------------------------------------------------
-
-    def _audio_came(self, event: AudioDelta, now: float) -> None:
-        seconds = len(event.audio) / self._bytes_per_second
-        if seconds < _SHORTEST_SECONDS:
-            self._take(MESSAGES, now, 1)
-        self._take(AUDIO, now, seconds)
-        if event.item_id != self._item_id:
-            self._item_began(event.item_id, now)
 
     def _other_came(self, event: Event, size: int, now: float) -> None:
         self._take(MESSAGES, now, 1)
@@ -139,10 +152,7 @@ class Intake:
 
     def _take(self, bound: Bound, now: float, count: float) -> None:
         if not self._is_within(bound, now, count):
-            raise TooMuch(
-                f"more than {bound.burst} {bound.what} at once and {bound.rate} a"
-                " second"
-            )
+            raise _too_much(bound)
 
     def _is_within(self, bound: Bound, now: float, count: float) -> bool:
         until = max(now, self._until[bound.index]) + count / bound.rate
