@@ -90,6 +90,23 @@ class Deployments:
         self._batch = batch
         self._watched: dict[Deferred[AgentSession], Candidate] = {}
 
+    def change(self, deployments: Sequence[Deployment]) -> None:
+        """
+        These from now on.  What is known of one that is still there stays known, and
+        sessions and attempts go on as they began.
+        """
+        before = {_place(c.settings): c for c in self._choice.candidates}
+        found: dict[Candidate, Credential] = {}
+        for deployment in deployments:
+            candidate = before.get(_place(deployment.settings))
+            if candidate is None:
+                candidate = Candidate(deployment.settings)
+            else:
+                candidate.change(deployment.settings)
+            found[candidate] = deployment.credential
+        self._credentials = found
+        self._choice.change(found)
+
     # -- Agents --------------------------------------------------------------
 
     def open(
@@ -133,6 +150,7 @@ class Deployments:
     ) -> _Attempt:
         dialect = PREVIEW if candidate.settings.api_version else GA
         budget = candidate.budget
+        credential = self._credentials[candidate]
         session = AzureSession(
             *(dialect, profile, leg_codec, events, self._clock),
             spend=lambda tokens: budget.used(tokens, self._clock.seconds()),
@@ -146,14 +164,14 @@ class Deployments:
             result.trap(CancelledError, AgentUnavailable)
             raise AgentUnavailable(f"the agent was not ready within {seconds:.1f} s")
 
-        ready = Deferred.fromCoroutine(self._connect(candidate, session))
+        ready = Deferred.fromCoroutine(self._connect(candidate, credential, session))
         return _Attempt(session, ready.addTimeout(seconds, self._clock, late))
 
     async def _connect(
-        self, candidate: Candidate, session: AzureSession
+        self, candidate: Candidate, credential: Credential, session: AzureSession
     ) -> AgentSession:
         url = session_url(candidate.settings)
-        headers = await self._credentials[candidate].headers()
+        headers = await credential.headers()
         try:
             endpoint = self._endpoint(url)
         except OSError as exc:
@@ -197,6 +215,16 @@ class Deployments:
             lambda failure: self._log.failure("a bug in an attempt", failure)
         )
         return True
+
+
+def _place(settings: DeploymentSettings) -> tuple[str, ...]:
+    """What makes it the same deployment."""
+    return (
+        settings.name,
+        settings.endpoint,
+        settings.deployment,
+        settings.api_version,
+    )
 
 
 class _Attempt:

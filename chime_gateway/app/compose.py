@@ -42,6 +42,7 @@ from chime_gateway.net.http_tools import HttpTools
 from chime_gateway.net.signed_post import SignedPost
 from chime_gateway.net.strangers.connections import Connections
 from chime_gateway.net.strangers.summary import Summary
+from chime_gateway.net.system.certificates import Certificates
 from chime_gateway.net.system.descriptors import room_for, shortage
 from chime_gateway.net.system.resolver import (
     ReactorWithNames,
@@ -87,6 +88,7 @@ def roster_of(settings: GatewaySettings) -> Roster:
 
 class Composition:
     """
+    @ivar certificates: of what listens.
     @ivar names: resolves those of all but the deployments.
     @ivar aws: C{None}: nothing is asked of AWS; C{control}, C{sip} and C{kinesis}
         likewise.
@@ -112,6 +114,7 @@ class Composition:
         self._metrics = metrics
         self._batch = BatchReader(reactor)
         self.summary = Summary(reactor)
+        self.certificates = Certificates(self._threads("certificates", 1).run, reactor)
         limits = settings.limits
         room = room_for(limits.max_strangers, limits.max_calls, _DESCRIPTORS_OF_A_CALL)
         self.connections = Connections(reactor, room, self.summary)
@@ -178,6 +181,17 @@ class Composition:
             has_trunk=settings.sip.trunk is not None,
             from_number=settings.aws.from_number,
         )
+
+    def change_deployments(self, deployments: Sequence[DeploymentSettings]) -> None:
+        of = self.credentials.of
+        self.agents.change([Deployment(d, of(d)) for d in deployments])
+
+    def change_secrets(self, settings: GatewaySettings) -> None:
+        """Of streams, and of the admin; what is open stays so."""
+        self._auth.shared_secret = settings.shared_secret
+        self._auth.twilio_auth_token = settings.twilio_auth_token
+        for token in self._admin_tokens:
+            token.change(settings.admin_token)
 
     def _threads(self, name: str, most: int) -> Threads:
         return Threads(name, most, self._reactor.callFromThread, self._reactor)
@@ -254,7 +268,7 @@ class Composition:
     ) -> Site:
         """The media streams, the API, and what L{build_site} says."""
         settings = self._settings
-        auth = StreamAuth(
+        self._auth = auth = StreamAuth(
             settings.shared_secret,
             settings.twilio_auth_token,
             settings.public_address,
@@ -277,15 +291,18 @@ class Composition:
             self._metrics.carriers.add(listener.traits.name)
             return StreamResource(listener, self._reactor)
 
+        token = AdminToken(settings.admin_token)
+        api = self._api()
+        self._admin_tokens = (token, api.token)
         return build_site(
             health=health,
             ready=ready,
             metrics=self._metrics.text,
             stream=door(TwilioStream, False),
             raw_stream=door(RawStream, True),
-            api=self._api(),
+            api=api,
             reactor=self._reactor,
-            token=AdminToken(settings.admin_token),
+            token=token,
             connections=self.connections,
             public_address=settings.public_address,
         )

@@ -12,7 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from autobahn.websocket import USES_NVX
 from twisted.application.service import MultiService
@@ -27,8 +27,9 @@ from chime_gateway import __version__
 from chime_gateway.agents.chooser.health import REFUSED
 from chime_gateway.app.advice import advice, open_doors
 from chime_gateway.app.call_storage import Kept
-from chime_gateway.app.compose import Composition, roster_of
+from chime_gateway.app.compose import Composition
 from chime_gateway.app.log_destination import ProcessLog
+from chime_gateway.app.reread import change, left
 from chime_gateway.app.signals import Signals
 from chime_gateway.call.table import CallTable
 from chime_gateway.errors import ConfigError
@@ -43,12 +44,6 @@ from chime_gateway.settings.values import DeploymentSettings, GatewaySettings
 
 if TYPE_CHECKING:
     from chime_gateway.carriers.sip.carrier import SipCarrier
-
-#: What SIGHUP does not change.
-_FIXED: Final = (
-    *("listen", "deployments", "shared_secret", "admin_token", "public_address"),
-    *("limits", "store", "recordings", "webhooks", "sip", "aws", "kinesis"),
-)
 
 #: Closing handshakes of the last calls get this long at the very end.
 _CLOSING_SECONDS = 0.3
@@ -151,6 +146,7 @@ class GatewayService(MultiService):
             self._log.info("listening on {address}", address=str(port.getHost()))
         if self.sip is not None:
             self._start_sip(self.sip)
+        composition.certificates.start()
         if kinesis is not None:
             kinesis.start()
             queue = settings.kinesis.queue_url
@@ -169,6 +165,8 @@ class GatewayService(MultiService):
 
     def _start_sip(self, sip: SipCarrier) -> None:
         sip.start()
+        for certificate in sip.transports.certificates:
+            self.composition.certificates.add(certificate)
         for listener, port in sip.transports.ports:
             self._log.info(
                 "SIP over {transport} on {address}",
@@ -178,7 +176,12 @@ class GatewayService(MultiService):
 
     def _listen(self, description: str, site: Any, reactor: Any) -> IListeningPort:
         try:
-            endpoint = serverFromString(TlsReactor(reactor), description)
+            over_tls = TlsReactor(
+                reactor,
+                description,
+                lambda certificate: self.composition.certificates.add(certificate),
+            )
+            endpoint = serverFromString(over_tls, description)
             listening = endpoint.listen(site)
         except (ValueError, TypeError, KeyError, OSError) as exc:
             raise ConfigError(f"--listen {description}: {exc}") from exc
@@ -186,7 +189,7 @@ class GatewayService(MultiService):
         failures: list[Any] = []
         listening.addCallbacks(found.append, failures.append)
         if failures:
-            failures[0].trap(CannotListenError, OSError)
+            failures[0].trap(CannotListenError, OSError, ConfigError)
             raise ConfigError(f"--listen {description}: {failures[0].value}")
         return found[0]
 
@@ -224,7 +227,10 @@ class GatewayService(MultiService):
     # -- read again ----------------------------------------------------------------
 
     def reload(self) -> Deferred[None]:
-        """Agents and routes as the file has them now; calls that run keep theirs."""
+        """
+        Agents, deployments, keys, certificates and who may call, as they are now; what
+        runs keeps what it has.
+        """
         return Deferred.fromCoroutine(self._reload())
 
     async def _reload(self) -> None:
@@ -238,22 +244,19 @@ class GatewayService(MultiService):
                 why=str(exc),
             )
             return
-        self.calls.roster = roster_of(settings)
-        self.calls.destinations.settings = settings.transfer
-        self.composition.agents.health.forget_profiles()
+        self._settings = change(self.composition, self._settings, settings)
         self._log.info(
-            "agents and routes were read again", agents=list(settings.agents)
+            "the settings were read again",
+            agents=list(settings.agents),
+            deployments=[d.name for d in self._settings.deployments],
         )
-        fixed = [
-            name
-            for name in _FIXED
-            if getattr(settings, name) != getattr(self._settings, name)
-        ]
-        if fixed:
+        names = left(self._settings, settings)
+        if names:
             self._log.warn(
                 "changed, and in force after a restart only: {names}",
-                names=", ".join(fixed),
+                names=", ".join(names),
             )
+        await self.composition.certificates.read_again()
 
     # -- asked -------------------------------------------------------------------
 
@@ -314,7 +317,7 @@ class GatewayService(MultiService):
             await deferLater(self._reactor, _CLOSING_SECONDS)
         composition = self.composition
         steps: list[Callable[[], object]] = [composition.agents.stop]
-        steps.append(composition.credentials.stop)
+        steps += [composition.credentials.stop, composition.certificates.stop]
         if composition.sip is not None:
             steps.append(composition.sip.stop)
         if composition.kinesis is not None:

@@ -35,6 +35,10 @@ class AdminToken:
     """
 
     def __init__(self, token: str) -> None:
+        self.change(token)
+
+    def change(self, token: str) -> None:
+        """Another one from now on."""
         self._digest = hashlib.sha256(token.encode()).digest()
         self.is_set = bool(token)
 

@@ -35,6 +35,13 @@ class Candidate:
     def name(self) -> str:
         return self.settings.name
 
+    def change(self, settings: DeploymentSettings) -> None:
+        """What is known of it stays; with another key it may be tried at once."""
+        if settings.api_key != self.settings.api_key:
+            self.breaker = Breaker()
+        self.settings = settings
+        self.budget.change(settings.requests_per_minute, settings.tokens_per_minute)
+
     def may_be_tried(self, now: float, *, is_running: bool) -> bool:
         """
         @param is_running: by a call that goes on: it has nowhere else to be sent.
@@ -62,10 +69,15 @@ class Choice:
         clock: Callable[[], float],
         chance: Callable[[], float],
     ) -> None:
-        self.candidates = sorted(candidates, key=lambda c: c.settings.priority)
         self.waiting: dict[Callable[[], None], None] = {}
         self._clock = clock
         self._chance = chance
+        self.change(candidates)
+
+    def change(self, candidates: Iterable[Candidate]) -> None:
+        """These from now on; attempts at others go on."""
+        self.candidates = sorted(candidates, key=lambda c: c.settings.priority)
+        self.changed()
 
     def usable(
         self, passed: Collection[Candidate] = (), *, is_running: bool = False

@@ -17,7 +17,7 @@ from enum import Enum
 from typing import Final
 from urllib.parse import parse_qs
 
-from attrs import field, frozen
+from attrs import define, field, frozen
 
 from chime_gateway.net.strangers.own_names import is_own_name
 
@@ -65,9 +65,11 @@ class UpgradeRequest:
     reached_at: str = ""
 
 
-@frozen
+@define
 class StreamAuth:
     """
+    Its secrets may be changed while streams are open.
+
     @ivar shared_secret: empty: anybody may come in who reaches the port by a name
         of this machine's; then only web pages of others are kept out.
     @ivar twilio_auth_token: key of C{X-Twilio-Signature}; empty: the shared

@@ -41,14 +41,19 @@ class Access:
 
     def __init__(self, networks: Sequence[Network], clock: Callable[[], float]) -> None:
         self.dropped: Counter[str] = Counter()
-        self._networks = tuple(networks)
-        # What one entry of sip.allow stands for: a network, or a region's.
-        self._entries = (*((one,) for one in self._networks), *regions(networks))
         self._clock = clock
         self._offenders: OrderedDict[FlowKey, TokenBucket] = OrderedDict()
         self._muted_until: dict[FlowKey, float] = {}
         # Of media every packet from a new place asks.
         self.allows = lru_cache(4096)(self._allows)
+        self.change(networks)
+
+    def change(self, networks: Sequence[Network]) -> None:
+        """Others from now on; of calls that run as well."""
+        self._networks = tuple(networks)
+        # What one entry of sip.allow stands for: a network, or a region's.
+        self._entries = (*((one,) for one in self._networks), *regions(networks))
+        self.allows.cache_clear()
 
     def _allows(self, host: str) -> bool:
         """Whether an address is in an allowed network."""

@@ -83,15 +83,12 @@ class Admission:
         wall_time: Callable[[], float],
     ) -> None:
         self.strangers: Counter[str] = Counter()
-        self._settings = settings
         self._clock = clock
         self._wall_time = wall_time
         rate = settings.calls_per_second
         self._rate = TokenBucket(rate, max(1.0, rate))
         self._proofs = CallProofs(settings.call_secrets, settings.proof_seconds)
-        self._connectors = frozenset(map(_id_of, settings.voice_connectors))
-        self._numbers = frozenset(settings.numbers)
-        self._is_open = not settings.call_secrets and not settings.numbers
+        self.change(settings)
         # Calls whose ACK is not here yet, and how many there are of one address,
         # or of one /64 of IPv6.
         self._waiting: dict[Leg, str] = {}
@@ -103,6 +100,14 @@ class Admission:
         self._linger_seconds = 64 * settings.t1_seconds
         self._untold = 0
         self._told_at = -_SUMMARY_SECONDS
+
+    def change(self, settings: SipSettings) -> None:
+        """Who is believed from now on; proofs that were used stay so."""
+        self._settings = settings
+        self._proofs.change(settings.call_secrets, settings.proof_seconds)
+        self._connectors = frozenset(map(_id_of, settings.voice_connectors))
+        self._numbers = frozenset(settings.numbers)
+        self._is_open = not settings.call_secrets and not settings.numbers
 
     @property
     def waiting(self) -> int:

@@ -140,6 +140,12 @@ class SipCarrier:
         """
         self.transports.start()
 
+    def change(self, settings: SipSettings) -> None:
+        """Others may call, and we show something else."""
+        self._settings = self.context.settings = settings
+        self.admission.change(settings)
+        self.transports.change(settings)
+
     async def stop(self) -> None:
         """After the last call."""
         for leg in list(self._legs):

@@ -29,7 +29,11 @@ from chime_gateway.http.credentials import AdminToken, Shown
 
 
 class Api(Resource):
-    """Everything below C{/api}."""
+    """
+    Everything below C{/api}.
+
+    @ivar token: opens it.
+    """
 
     isLeaf = True
     _log = Logger()
@@ -37,7 +41,7 @@ class Api(Resource):
     def __init__(self, context: ApiContext, entries: Sequence[Entry] = ENTRIES) -> None:
         super().__init__()
         self._context = context
-        self._token = AdminToken(context.token)
+        self.token = AdminToken(context.token)
         self._entries = entries
         self._description = json.dumps(description(entries)).encode()
 
@@ -114,9 +118,9 @@ class Api(Resource):
         )
 
     def _check_token(self, request: Request) -> None:
-        if not self._token.is_set:
+        if not self.token.is_set:
             raise Problem(403, "set CHIMEGW_ADMIN_TOKEN to open the API")
-        shown = self._token.shown(request)
+        shown = self.token.shown(request)
         if shown is Shown.MALFORMED:
             raise Problem(400, "Authorization has bytes beyond ASCII")
         if shown is not Shown.RIGHT:

@@ -8,9 +8,15 @@ believed is not known here.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from typing import Any, Final
 
+from OpenSSL.crypto import Error as PemError
 from OpenSSL.SSL import TLS1_2_VERSION
+from OpenSSL.SSL import Error as SSLError
+from twisted.internet.endpoints import _parse, serverFromString
+from twisted.internet.error import VerifyError
 from twisted.internet.protocol import connectionDone
 from twisted.internet.ssl import AcceptableCiphers, optionsForClientTLS
 from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory
@@ -18,7 +24,19 @@ from twisted.python.failure import Failure
 from twisted.web.iweb import IPolicyForHTTPS
 from zope.interface import implementer
 
+from chime_gateway.errors import ConfigError
+from chime_gateway.net.system.certificates import Certificate, Contexts
+
 _OPENSSL_NAMES: Final = "ECDHE+AESGCM:ECDHE+CHACHA20:!aNULL"
+
+#: Where an C{ssl:} endpoint finds both if it says nothing.
+_TWISTED_S_OWN: Final = "server.pem"
+
+#: What may come of files that are no certificate and key.
+_UNUSABLE: Final = (
+    *(SSLError, PemError, VerifyError),
+    *(OSError, ValueError, TypeError, KeyError),
+)
 
 CIPHERS: Final = AcceptableCiphers.fromOpenSSLCipherString(_OPENSSL_NAMES)
 
@@ -36,6 +54,36 @@ class HttpsPolicy:
 
     def creatorForNetloc(self, hostname: bytes, port: int) -> Any:
         return client_tls(hostname.decode("ascii"))
+
+
+def _files_of(description: str) -> list[str]:
+    """What of an C{ssl:} endpoint is a file."""
+    arguments, named = _parse(description)
+    values = [*arguments[2:], *named.values()]
+    return [value for value in values if os.path.isfile(value)] or [_TWISTED_S_OWN]
+
+
+def _contexts_of(description: str) -> Contexts:
+    """
+    As the files of an C{ssl:} endpoint are now.
+
+    @raise ConfigError: they cannot be used.
+    """
+    try:
+        endpoint: Any = serverFromString(None, description)
+        contexts: Contexts = endpoint._sslContextFactory
+        context = contexts.getContext()
+    except _UNUSABLE as exc:
+        raise ConfigError(
+            f"no certificate and key that fit together and have no passphrase ({exc})"
+        ) from exc
+    _only_good(context)
+    return contexts
+
+
+def _only_good(context: Any) -> None:
+    context.set_cipher_list(_OPENSSL_NAMES.encode())
+    context.set_min_proto_version(TLS1_2_VERSION)
 
 
 class PatientHandshake(BufferingTLSTransport):
@@ -75,12 +123,19 @@ class PatientHandshake(BufferingTLSTransport):
 
 class TlsReactor:
     """
-    A reactor for endpoints that are given as text: what listens with TLS (C{ssl:})
+    A reactor for one endpoint that is given as text: what listens with TLS (C{ssl:})
     takes no other ciphers, and handshakes of a factory with C{turns} have theirs.
+
+    @param description: of the endpoint.
+    @param keep: is given the certificate of what listens.
     """
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(
+        self, reactor: Any, description: str, keep: Callable[[Certificate], object]
+    ) -> None:
         self._reactor = reactor
+        self._description = description
+        self._keep = keep
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._reactor, name)
@@ -88,9 +143,17 @@ class TlsReactor:
     def listenSSL(
         self, port: int, factory: Any, contextFactory: Any, *args: Any, **options: Any
     ) -> Any:
-        context = contextFactory.getContext()
-        context.set_cipher_list(_OPENSSL_NAMES.encode())
-        context.set_min_proto_version(TLS1_2_VERSION)
+        description = self._description
+        if description.startswith("ssl:"):
+            files = _files_of(description)
+            contextFactory = Certificate(
+                f"--listen {description}",
+                lambda: files,
+                lambda: _contexts_of(description),
+            )
+            self._keep(contextFactory)
+        else:  # of a plugin, which looks after its own
+            _only_good(contextFactory.getContext())
         if not hasattr(factory, "turns"):
             return self._reactor.listenSSL(
                 port, factory, contextFactory, *args, **options

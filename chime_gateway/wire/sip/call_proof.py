@@ -73,6 +73,11 @@ class CallProofs:
         self._under_way: set[bytes] = set()
         self._forgotten = 0
 
+    def change(self, secrets: Sequence[str], valid_seconds: float) -> None:
+        """Others from now on; what was used stays used."""
+        self._secrets = tuple(secrets)
+        self._valid_seconds = valid_seconds
+
     def __len__(self) -> int:
         return len(self._used)
 

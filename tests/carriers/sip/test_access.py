@@ -18,6 +18,16 @@ class AccessTests(SynchronousTestCase):
         self.assertFalse(bucket.take(0.5))
         self.assertEqual([bucket.take(99.0) for _ in range(4)], [True] * 3 + [False])
 
+    def test_other_networks_are_in_force_at_once(self) -> None:
+        access = Access([ip_network("10.0.0.0/8")], lambda: 0.0)
+        self.assertTrue(access.admits("10.0.0.1"))
+        self.assertFalse(access.admits("192.0.2.1"))
+        access.change([ip_network("192.0.2.0/24")])
+        self.assertFalse(access.admits("10.0.0.1"))
+        self.assertTrue(access.admits("192.0.2.1"))
+        self.assertTrue(access.are_together("192.0.2.1", "192.0.2.9"))
+        self.assertFalse(access.are_together("10.0.0.1", "10.0.0.2"))
+
     def test_offenders_are_forgotten_when_there_are_too_many(self) -> None:
         access = Access([ip_network("10.0.0.0/8")], lambda: 0.0)
         for number in range(3000):

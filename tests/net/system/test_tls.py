@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ssl
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from hypothesis import given, settings
@@ -19,6 +20,9 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.carriers.sip.transport import tls as sip_tls
+from chime_gateway.errors import ConfigError
+from chime_gateway.net.system import tls
+from chime_gateway.net.system.certificates import Certificate
 from chime_gateway.net.system.tls import HttpsPolicy, TlsReactor, client_tls
 from chime_gateway.settings.values import SipSettings
 from tests.support.certificates import self_signed
@@ -178,9 +182,37 @@ class CipherTests(SynchronousTestCase):
             self.only_good(self.agreed_as_server(sip_tls.server_tls(settings)))
             reactor = Listened()
             text = f"ssl:0:privateKey={certificate}:certKey={certificate}"
-            serverFromString(TlsReactor(reactor), text).listen(Factory())
+            serverFromString(TlsReactor(reactor, text, lambda _: None), text).listen(
+                Factory()
+            )
             self.only_good(self.agreed_as_server(reactor.context))
         # Twisted's reader of such texts, and ciphers that are to be warned of.
+        self.flushWarnings()
+
+    @settings(max_examples=40, deadline=None)
+    @given(st.integers(0, 2000), st.sampled_from(["", "x", "-----BEGIN"]))
+    def test_a_half_of_a_file_is_refused_and_breaks_nothing(
+        self, length: int, more: str
+    ) -> None:
+        pem = Path(self.ec).read_text()
+        path = temporary_file(self, pem[:length] + more)
+        text = f"ssl:0:privateKey={path}:certKey={path}"
+        reactor = Listened()
+        kept: list[Certificate] = []
+        listening = serverFromString(
+            TlsReactor(reactor, f"ssl:0:privateKey={self.ec}", kept.append),
+            f"ssl:0:privateKey={self.ec}",
+        ).listen(Factory())
+        self.successResultOf(listening)
+        (certificate,) = kept
+        before = certificate.getContext()
+        certificate._read = lambda: tls._contexts_of(text)
+        try:
+            certificate.read_again()
+        except ConfigError:
+            self.assertIs(certificate.getContext(), before)
+        else:
+            self.assertEqual(pem[:length].strip(), pem.strip())
         self.flushWarnings()
 
     def test_nor_does_what_calls_azure_servers_and_carriers(self) -> None:
@@ -237,7 +269,7 @@ class HandshakeTests(SynchronousTestCase):
         site.turns = self.turns
         reactor = Listened()
         text = f"ssl:0:privateKey={certificate}:certKey={certificate}"
-        serverFromString(TlsReactor(reactor), text).listen(site)
+        serverFromString(TlsReactor(reactor, text, lambda _: None), text).listen(site)
         self.flushWarnings()
         self.clock, self.factory = reactor, reactor.over_tls
 

@@ -76,6 +76,16 @@ class CallProofTests(SynchronousTestCase):
         ):
             self.assertNotEqual(self.fault(wrong), "", wrong)
 
+    def test_another_secret_makes_no_used_proof_good_again(self) -> None:
+        proofs = CallProofs([SECRET], VALID)
+        of = {s: prove(s, "t", "a", NOW) for s in (SECRET, OTHER)}
+        known = ("t", "a", "call", NOW)
+        self.assertEqual(proofs.fault(of[SECRET], *known), "")
+        proofs.settle(proofs.use(of[SECRET], *known), was_answered=True)
+        proofs.change([OTHER], VALID)
+        self.assertNotEqual(proofs.fault(of[SECRET], *known), "")
+        self.assertEqual(proofs.fault(of[OTHER], *known), "used before")
+
     def test_its_size_and_its_time_have_bounds(self) -> None:
         for proof in ("v1." + "9" * 5000 + ".x", "v1.\u0661.x", "." * 10**6):
             self.assertEqual(self.fault(proof), "malformed")

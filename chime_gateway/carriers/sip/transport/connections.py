@@ -15,7 +15,6 @@ from typing import Any, Final, Protocol
 from attrs import define, field, frozen
 from twisted.internet.protocol import DatagramProtocol, Factory
 from twisted.internet.protocol import Protocol as StreamProtocol
-from twisted.internet.ssl import CertificateOptions
 from twisted.logger import Logger
 from twisted.protocols.policies import TimeoutMixin
 from twisted.protocols.tls import TLSMemoryBIOFactory
@@ -312,9 +311,7 @@ class ServerFactory(ClientFactory):
     @param tls: of which the connections are; C{None}: TCP alone.
     """
 
-    def __init__(
-        self, transport_name: str, streams: Streams, tls: CertificateOptions | None
-    ) -> None:
+    def __init__(self, transport_name: str, streams: Streams, tls: Any) -> None:
         super().__init__(transport_name, streams)
         made: Any = ClientFactory(transport_name, streams)
         if tls is not None:

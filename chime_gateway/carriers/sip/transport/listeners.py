@@ -30,6 +30,7 @@ from chime_gateway.carriers.sip.transport.connections import (
 from chime_gateway.carriers.sip.transport.tls import client_tls, server_tls
 from chime_gateway.carriers.sip.transport.turns import DatagramReading
 from chime_gateway.errors import ConfigError
+from chime_gateway.net.system.certificates import Certificate
 from chime_gateway.settings.values import SipListener, SipSettings
 from chime_gateway.wire.sip.dialog import Hop
 from chime_gateway.wire.sip.message import Source
@@ -58,6 +59,7 @@ class SipTransports:
     All listeners, and the ways out.
 
     @ivar ports: what is listened on, once started, by listener.
+    @ivar certificates: of those with TLS.
     """
 
     _log = Logger()
@@ -73,6 +75,7 @@ class SipTransports:
         self._datagrams: Datagrams | None = None
         self._is_stopped = False
         self.ports: list[tuple[SipListener, IListeningPort]] = []
+        self.certificates: list[Certificate] = []
         self._numbers: dict[SipListener, int] = {}
 
     # -- life ------------------------------------------------------------------
@@ -121,10 +124,24 @@ class SipTransports:
             )
             udp.doRead = DatagramReading(udp, reactor)
             return udp  # type: ignore[no-any-return]
-        tls = server_tls(self._settings) if listener.transport == "tls" else None
+        tls = self._new_certificate(listener) if listener.transport == "tls" else None
         factory = ServerFactory(listener.transport, self._streams, tls)
         port = reactor.listenTCP(number, factory, interface=interface)
         return port
+
+    def _new_certificate(self, listener: SipListener) -> Certificate:
+        certificate = Certificate(
+            f"CHIMEGW_SIP_LISTEN tls:{listener.port}",
+            lambda: (self._settings.certificate, self._settings.private_key),
+            lambda: server_tls(self._settings),
+        )
+        self.certificates.append(certificate)
+        return certificate
+
+    def change(self, settings: SipSettings) -> None:
+        """Who is listened to, and our certificate; listeners stay as they are."""
+        self._settings = settings
+        self._access.change(settings.allow)
 
     def stop(self) -> list[Any]:
         """Close everything; what is returned may have to be waited for."""

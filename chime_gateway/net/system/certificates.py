@@ -1,0 +1,154 @@
+"""
+Certificates of listeners, which are read again when their files change.
+
+A certificate and a key that do not fit, half of a file, or none, leave in force what
+was: who connects is served with the old ones.  Connections keep what they began with.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from typing import Any, Final, Protocol, TypeAlias
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from chime_gateway.errors import ConfigError
+from chime_gateway.net.system.threads import NoThreadFree
+from chime_gateway.net.timer import Timer
+
+#: So often files are looked at.  One that has changed is read when it is the same the
+#: next time: whoever renews writes two of them, one after the other.
+LOOK_SECONDS: Final = 2.0
+
+_Signature: TypeAlias = tuple[tuple[int, ...] | None, ...]
+
+
+class Contexts(Protocol):
+    """What gives the context of each new connection."""
+
+    def getContext(self) -> Any: ...
+
+
+class Certificate:
+    """
+    What one listener shows; it gives contexts itself.
+
+    @param name: for people: the setting that it comes from.
+    @param files: that it is read from; asked each time.
+    @param read: makes contexts of them; blocks, and raises L{ConfigError}.
+    @raise ConfigError: it cannot be used.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        files: Callable[[], Iterable[str]],
+        read: Callable[[], Contexts],
+    ) -> None:
+        self.name = name
+        self._files = files
+        self._read = read
+        self._seen = self._tried = self._signature()
+        self._contexts = read()
+
+    def getContext(self) -> Any:
+        return self._contexts.getContext()
+
+    # -- blocking ----------------------------------------------------------------
+
+    def has_changed(self) -> bool:
+        """The files are not those that were tried last, and are done with."""
+        before, self._seen = self._seen, self._signature()
+        return self._seen == before and self._seen != self._tried
+
+    def read_again(self) -> None:
+        """
+        @raise ConfigError: it cannot be used; what was in force stays.
+        """
+        self._seen = self._tried = self._signature()
+        self._contexts = self._read()
+
+    def _signature(self) -> _Signature:
+        return tuple(map(_signature_of, self._files()))
+
+
+def _signature_of(path: str) -> tuple[int, ...] | None:
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+class Certificates:
+    """
+    Those of all listeners, looked after.
+
+    @param in_thread: runs what blocks, and may hang.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self, in_thread: Callable[..., Deferred[Any]], clock: IReactorTime
+    ) -> None:
+        self._in_thread = in_thread
+        self._timer = Timer(clock)
+        self._all: list[Certificate] = []
+
+    def add(self, certificate: Certificate) -> None:
+        self._all.append(certificate)
+
+    def start(self) -> None:
+        if self._all:
+            self._timer.start(LOOK_SECONDS, self._look)
+
+    def stop(self) -> None:
+        self._all.clear()
+        self._timer.stop()
+
+    def read_again(self) -> Deferred[None]:
+        """All of them, now; what cannot be used is logged."""
+        return self._read(lambda _: True)
+
+    def _look(self) -> None:
+        self._read(Certificate.has_changed).addBoth(lambda _: self.start())
+
+    def _read(self, which: Callable[[Certificate], bool]) -> Deferred[None]:
+        reading = self._in_thread(_read_those, list(self._all), which)
+        return reading.addCallbacks(self._tell, self._failed)
+
+    def _tell(self, results: list[tuple[str, str]]) -> None:
+        for name, why in results:
+            if why:
+                self._log.error(
+                    "the certificate of {name} stays the old one: {why}",
+                    name=name,
+                    why=why,
+                )
+            else:
+                self._log.info("the certificate of {name} was read again", name=name)
+
+    def _failed(self, failure: Failure) -> None:
+        if failure.check(NoThreadFree) is None:
+            self._log.failure("a bug in certificates", failure)
+
+
+def _read_those(
+    certificates: list[Certificate], which: Callable[[Certificate], bool]
+) -> list[tuple[str, str]]:
+    """@return: of those that were read: name, and what is wrong with it, or nothing."""
+    results = []
+    for certificate in certificates:
+        if which(certificate):
+            try:
+                certificate.read_again()
+            except ConfigError as exc:
+                results.append((certificate.name, str(exc)))
+            else:
+                results.append((certificate.name, ""))
+    return results
