@@ -6,9 +6,10 @@ They bring the simulator, so L{chime_gateway.cli.main} imports them when asked f
 
 from __future__ import annotations
 
+import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
 
@@ -34,6 +35,7 @@ from chime_gateway.sim.caller.meter import TerminalMeter
 from chime_gateway.sim.realtime.behaviour import Behaviour
 from chime_gateway.sim.realtime.faults.reading import with_fault
 from chime_gateway.sim.realtime.faults.which import Which
+from chime_gateway.sim.realtime.model.answering import Answering
 from chime_gateway.sim.realtime.server import Door, SimulatorFactory
 from chime_gateway.sim.realtime.voices import Parrot, Prompt, Script, Voice
 
@@ -148,22 +150,30 @@ class DemoOptions(usage.Options):
 
 
 class SimulateOptions(usage.Options):
-    synopsis = "[--port PORT] [--voice parrot|prompt:WAV|script:JSON]"
+    synopsis = "[--port PORT] [--voice parrot|answering|prompt:WAV|script:JSON]"
     longdesc = (
         "Serve the Azure OpenAI Realtime protocol locally, GA and preview. Point a"
         " gateway at it with AZURE_OPENAI_ENDPOINT=http://127.0.0.1:PORT."
     )
     optParameters: ClassVar = [
         ["port", "p", 8090, "TCP port on loopback.", int],
-        ["voice", "v", "parrot", "parrot, prompt:FILE.wav or script:FILE.json."],
+        [
+            *("voice", "v", "parrot"),
+            "parrot, answering, prompt:FILE.wav or script:FILE.json.",
+        ],
         ["api-key", "k", None, "Accept this key only. [default: any]"],
         ["deployment", "d", None, "Know this deployment only. [default: any]"],
         [
             *("refuse", None, "0"),
             "Refuse handshakes: an HTTP status, silence (never answer) or drop.",
         ],
+        [
+            *("refuse-code", None, ""),
+            "The code that goes with --refuse: OperationNotSupported, ...",
+        ],
         ["refuse-which", None, "", "Those only: 2, 1-3 or 2-. [default: all]"],
         ["retry-after", None, -1, "Retry-After that goes with --refuse.", int],
+        ["log", "l", None, "Append what happens to this file, one JSON object a line."],
     ]
 
     def __init__(self) -> None:
@@ -199,13 +209,16 @@ class SimulateOptions(usage.Options):
             is_silent=how == "silence",
             breaks=how == "drop",
             which=which,
+            refuse_code=self["refuse-code"],
         )
 
     def _voice(self) -> Callable[[], Voice]:
         kind, _, path = self["voice"].partition(":")
         try:
-            if kind == "parrot":
+            if self["voice"] == "parrot":
                 return Parrot
+            if self["voice"] == "answering":
+                return Answering
             if kind == "prompt" and path:
                 prompt = Prompt(path)
                 return lambda: prompt
@@ -215,7 +228,8 @@ class SimulateOptions(usage.Options):
         except ConfigError as exc:
             raise usage.UsageError(str(exc)) from exc
         raise usage.UsageError(
-            f"--voice {self['voice']}: parrot, prompt:FILE.wav or script:FILE.json"
+            f"--voice {self['voice']}: parrot, answering, prompt:FILE.wav or"
+            " script:FILE.json"
         )
 
     def run(self, reactor: Any) -> Deferred[int]:
@@ -224,8 +238,25 @@ class SimulateOptions(usage.Options):
             reactor=reactor,
             behaviour=self._behaviour,
             door=self._door,
+            tell=self._journal(),
         )
         return Deferred.fromCoroutine(self._serve(reactor, factory))
+
+    def _journal(self) -> Callable[[int, str, Mapping[str, Any]], None]:
+        """@raise ConfigError: it cannot be written."""
+        if not self["log"]:
+            return lambda number, what, members: None
+        try:
+            # It stays open while this runs.
+            file = open(self["log"], "a", encoding="utf-8")  # noqa: SIM115
+        except OSError as exc:
+            raise ConfigError(f"--log {self['log']}: {exc.strerror}") from exc
+
+        def tell(number: int, what: str, members: Mapping[str, Any]) -> None:
+            at = {"t": time.monotonic(), "session": number, "what": what}
+            print(json.dumps({**at, **members}), file=file, flush=True)
+
+        return tell
 
     async def _serve(self, reactor: Any, factory: SimulatorFactory) -> int:
         where = f"tcp:{self['port']}:interface=127.0.0.1"

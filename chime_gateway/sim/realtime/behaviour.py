@@ -6,15 +6,18 @@ Nothing is done here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from attrs import Factory, define, field, frozen
+from attrs import Factory, define, evolve, field, frozen
 
 from chime_gateway.sim.realtime.faults.commands import CommandFault
 from chime_gateway.sim.realtime.faults.errors import UnaskedError
 from chime_gateway.sim.realtime.faults.responses import ResponseFault
+from chime_gateway.sim.realtime.faults.schedule import Chance, Scheduled
 from chime_gateway.sim.realtime.faults.which import ALL, NONE, Which
 from chime_gateway.sim.realtime.transcription import ONE_OF_EACH, Transcription
+from chime_gateway.sim.realtime.voices import Line
 
 
 @frozen(kw_only=True)
@@ -47,6 +50,13 @@ class Behaviour:
     @ivar responses: those that end otherwise; the first that fits counts.
     @ivar refusals: commands that are not carried out; the first that fits counts.
     @ivar errors: C{error} events that answer nothing.
+    @ivar at: faults that begin at some moment of a session.
+    @ivar chance: and such as a seed says.
+    @ivar is_older_model: C{reasoning} and C{parallel_tool_calls} are refused, with
+        all of the update, and it is not said what was wrong.
+    @ivar commentary: which responses begin with an item of the phase C{commentary}.
+    @ivar remote_seconds: so long after C{response.done} a remote tool has answered;
+        negative: before it.
     @ivar sessions: of a server, which have these faults, counted from 1; the
         others are L{healthy}.
     @ivar transcription: which transcribers there are, and how they refuse; unless
@@ -77,6 +87,11 @@ class Behaviour:
     responses: Sequence[ResponseFault] = ()
     refusals: Sequence[CommandFault] = ()
     errors: Sequence[UnaskedError] = ()
+    at: Sequence[Scheduled] = ()
+    chance: Chance | None = None
+    is_older_model: bool = False
+    commentary: Which = NONE
+    remote_seconds: float = 1.0
     sessions: Which = ALL
     transcription: Transcription = Factory(
         lambda: Transcription(deployments=ONE_OF_EACH)
@@ -88,14 +103,46 @@ class Behaviour:
             speed=self.speed,
             first_delta_seconds=self.first_delta_seconds,
             rate_limits=self.rate_limits,
+            is_older_model=self.is_older_model,
+            commentary=self.commentary,
+            remote_seconds=self.remote_seconds,
             transcription=self.transcription,
         )
+
+    def of_session(self, number: int) -> Behaviour:
+        """@param number: of the session at its server, counted from 1."""
+        if number not in self.sessions:
+            return self.healthy()
+        drawn = self.chance.of_session(number) if self.chance else ()
+        at = tuple(one for one in (*self.at, *drawn) if number in one.sessions)
+        return evolve(self, at=at)
+
+
+@frozen
+class Answer:
+    """
+    What the voice was asked, and what it said.
+
+    @ivar instructions: that it saw.
+    @ivar lines: the conversation that it saw.
+    @ivar said: its words.
+    """
+
+    instructions: str
+    lines: Sequence[Line]
+    said: str
 
 
 @define(eq=False)
 class SessionLog:
     """
     What a test wants to know afterwards.
+
+    @ivar answers: of the voice, each once.
+    @ivar violations: what no client may do: naming an id of another session, sending
+        audio before its first update.  None of them is done.
+    @ivar notes: (time, what, its members) of what happened, in order.
+    @ivar tell: is told each of L{notes}, too.
 
     @ivar truncations: (item id, audio_end_ms, generated ms) of each truncation.
     @ivar appended: all the caller's audio.
@@ -110,3 +157,16 @@ class SessionLog:
     errors: list[str] = Factory(list)
     spoken: dict[str, bytearray] = Factory(dict)
     interrupted_at: list[float] = Factory(list)
+    answers: list[Answer] = Factory(list)
+    violations: list[str] = Factory(list)
+    notes: list[tuple[float, str, Mapping[str, Any]]] = Factory(list)
+    tell: Callable[[str, Mapping[str, Any]], None] | None = None
+
+    def note(self, at: float, what: str, /, **members: Any) -> None:
+        self.notes.append((at, what, members))
+        if self.tell is not None:
+            self.tell(what, members)
+
+    def violated(self, at: float, how: str) -> None:
+        self.violations.append(how)
+        self.note(at, "violation", how=how)

@@ -7,14 +7,26 @@ Who says something, and when, is not known here.
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 from attrs import define
 
 from chime_gateway.sim.realtime.behaviour import SessionLog
-from chime_gateway.sim.realtime.dialect import Configuration, Refused, missing
+from chime_gateway.sim.realtime.dialect import (
+    Configuration,
+    Refused,
+    missing,
+    refuse_type,
+)
 from chime_gateway.sim.realtime.events import ServerEvents, new_id
+from chime_gateway.sim.realtime.model.context import Sound, lines_of
+from chime_gateway.sim.realtime.voices import Line
+
+_ROLES: Final = ("user", "assistant", "system")
+
+#: Of an item that has no words: audio cannot be given to a session as history.
+_TEXT_OF: Final = {"user": "input_text", "system": "input_text"}
 
 
 @define(eq=False)
@@ -34,6 +46,7 @@ class Conversation:
     """
     @ivar items: by their id.
     @ivar last: id of the newest item, whether it is still there or not.
+    @ivar issued: ids of all items there ever were in this session.
     """
 
     def __init__(
@@ -42,6 +55,8 @@ class Conversation:
         self.id = new_id("conv")
         self.items: dict[str, Item] = {}
         self.last: str | None = None
+        self.issued: set[str] = set()
+        self._calls: set[str] = set()
         self._configuration = configuration
         self._events = events
         self._log = log
@@ -50,11 +65,42 @@ class Conversation:
         """@return: id of the item before it."""
         previous, self.last = self.last, item.id
         self.items[item.id] = item
+        self._know(item)
         return previous
+
+    def _know(self, item: Item) -> None:
+        self.issued.add(item.id)
+        if item.body.get("type") == "function_call":
+            self._calls.add(str(item.body.get("call_id")))
+
+    def _insert(self, item: Item, before: str | None) -> None:
+        """@param before: id of the item that it comes after; C{None}: it is first."""
+        ids = list(self.items)
+        ids.insert(0 if before is None else ids.index(before) + 1, item.id)
+        self.items = {one: self.items.get(one, item) for one in ids}
+        self._know(item)
+
+    def lines(self, items: Iterable[Item] | None = None) -> tuple[Line, ...]:
+        """
+        What the model has of it.
+
+        @param items: of these only; C{None}: of all.
+        """
+        chosen = self.items.values() if items is None else items
+        return lines_of((item.body, self.sound(item)) for item in chosen)
+
+    def sound(self, item: Item) -> Sound:
+        """Of an agent's, what was sent and not cut off again."""
+        settings = self._configuration.settings
+        if item.body.get("role") == "assistant":
+            return Sound(item.audio[: item.sent_bytes], settings.output_codec)
+        return Sound(item.audio, settings.input_codec)
 
     def add(self, item: Item) -> None:
         """The item is whole, and told so."""
-        previous = self.append(item)
+        self._tell(item, self.append(item))
+
+    def _tell(self, item: Item, previous: str | None) -> None:
         for event in ("conversation.item.added", "conversation.item.done"):
             self._events.emit(event, previous_item_id=previous, item=item.public())
 
@@ -64,10 +110,16 @@ class Conversation:
         body = message.get("item")
         if not isinstance(body, dict) or "type" not in body:
             raise missing("item.type")
-        text = self._configuration.dialect.text
-        for index, part in enumerate(body.get("content") or ()):
-            if body.get("role") == "assistant" and part.get("type") != text:
-                raise missing(f"item.content[{index}].text")
+        self._check(body)
+        before = message.get("previous_item_id")
+        if before not in (None, "root") and before not in self.items:
+            self._foreign("conversation.item.create", before)
+            raise Refused(
+                "invalid_value",
+                f"Error adding item: the previous item with id '{before}' does not"
+                " exist.",
+                "previous_item_id",
+            )
         item_id = body.get("id") or new_id("item")
         if item_id in self.items:
             raise Refused(
@@ -75,7 +127,53 @@ class Conversation:
                 f"Error adding item: an item with id '{item_id}' already exists.",
             )
         rest = {k: v for k, v in body.items() if k not in ("id", "object")}
-        self.add(Item(item_id, {"status": "completed", **rest}))
+        item = Item(item_id, {"status": "completed", **rest})
+        if before is None or before == self.last:
+            self.add(item)
+            return
+        place = None if before == "root" else str(before)
+        self._insert(item, place)
+        self._tell(item, place)
+
+    def _check(self, body: Mapping[str, Any]) -> None:
+        """@raise Refused: it is no item."""
+        kind = body["type"]
+        if kind == "message":
+            self._check_message(body)
+        elif kind == "function_call_output":
+            refuse_type(body.get("output"), str, "item.output")
+            call_id = body.get("call_id")
+            if call_id not in self._calls:
+                self._violated(f"function_call_output for unknown call_id {call_id}")
+                raise Refused(
+                    "item_create_invalid_function_call_output",
+                    f"Error adding item: the call_id '{call_id}' was not found in the"
+                    " conversation.",
+                    "item.call_id",
+                )
+        elif kind == "function_call":
+            for name in ("call_id", "name", "arguments"):
+                refuse_type(body.get(name), str, f"item.{name}")
+
+    def _check_message(self, body: Mapping[str, Any]) -> None:
+        role = body.get("role")
+        if role not in _ROLES:
+            supported = ", ".join(f"'{one}'" for one in _ROLES)
+            raise Refused(
+                "invalid_value",
+                f"Invalid value: '{role}'. Supported values are: {supported}.",
+                "item.role",
+            )
+        parts = body.get("content")
+        refuse_type(parts, list, "item.content")
+        wanted = _TEXT_OF.get(str(role), self._configuration.dialect.text)
+        for index, part in enumerate(parts or ()):
+            at = f"item.content[{index}]"
+            refuse_type(part, dict, at)
+            if part.get("type") == "input_audio" and role == "user":
+                continue
+            if part.get("type") != wanted or not isinstance(part.get("text"), str):
+                raise missing(f"{at}.text")
 
     def truncate(self, message: Mapping[str, Any]) -> None:
         item = self._named(message, "truncating", "item_truncate_invalid_item_id")
@@ -136,9 +234,18 @@ class Conversation:
             raise missing("item_id")
         item = self.items.get(str(message.get("item_id")))
         if item is None:
+            self._foreign(str(message.get("type")), message.get("item_id"))
             raise Refused(
                 code,
                 f"Error {doing} item: the item with id"
                 f" '{message.get('item_id')}' does not exist.",
             )
         return item
+
+    def _foreign(self, command: str, item_id: Any) -> None:
+        """Whoever names what never was in this session has it from another one."""
+        if item_id not in self.issued:
+            self._violated(f"{command} of {item_id}, which is not of this session")
+
+    def _violated(self, how: str) -> None:
+        self._log.violated(self._events.seconds(), how)

@@ -173,6 +173,16 @@ def refuse_type(value: Any, expected: type, where: str) -> None:
         )
 
 
+def refuse_reasoning(patch: Mapping[str, Any]) -> None:
+    """
+    As models without reasoning do: it is not said what they do not take.
+
+    @raise Refused: there is something of it.
+    """
+    if patch.get("reasoning") is not None or patch.get("parallel_tool_calls") is True:
+        raise Refused("invalid_value", "Invalid value.", is_correlated=False)
+
+
 def _ga_codec(value: Any, where: str) -> Codec:
     refuse_type(value, dict, where)
     return _named_codec(value.get("type"), _GA_FORMATS, f"{where}.type")
@@ -314,6 +324,7 @@ class Configuration:
 
     @ivar session: as its client is told.
     @ivar settings: what it acts on.
+    @ivar is_updated: by the client, once at least.
     """
 
     def __init__(
@@ -325,6 +336,7 @@ class Configuration:
     ) -> None:
         """@param expires_at: Unix seconds."""
         self.dialect = dialect
+        self.is_updated = False
         self.session: Mapping[str, Any] = {
             "id": session_id,
             **copy.deepcopy(dict(dialect.session)),

@@ -84,6 +84,9 @@ class ServerEvents:
             },
         )
 
+    def seconds(self) -> float:
+        return float(self._clock.seconds())
+
     def later(
         self, seconds: float, function: Callable[..., None], *args: Any
     ) -> IDelayedCall:

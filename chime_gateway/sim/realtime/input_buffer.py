@@ -18,6 +18,9 @@ from chime_gateway.sim.realtime.behaviour import SessionLog
 from chime_gateway.sim.realtime.conversation import Conversation, Item
 from chime_gateway.sim.realtime.dialect import Configuration, Refused
 from chime_gateway.sim.realtime.events import ServerEvents, new_id
+from chime_gateway.sim.realtime.faults.injected import Injected
+from chime_gateway.sim.realtime.faults.schedule import Moment
+from chime_gateway.sim.realtime.model.context import words_in
 from chime_gateway.sim.realtime.spoken import SpokenResponses
 from chime_gateway.sim.realtime.transcription import Transcription
 from chime_gateway.sim.realtime.vad import EnergyVad
@@ -39,6 +42,7 @@ class InputBuffer:
         events: ServerEvents,
         log: SessionLog,
         clock: IReactorTime,
+        injected: Injected,
     ) -> None:
         self._configuration = configuration
         self._conversation = conversation
@@ -47,6 +51,8 @@ class InputBuffer:
         self._events = events
         self._log = log
         self._clock = clock
+        self._injected = injected
+        self._turns = 0
         self._buffer = bytearray()
         self._start = 0  # bytes written before what is in the buffer
         self._speech_item = ""
@@ -87,6 +93,8 @@ class InputBuffer:
             audio = base64.b64decode(text, validate=True)
         except binascii.Error as exc:
             raise Refused("invalid_value", f"Invalid base64: {exc}", "audio") from exc
+        if not self._configuration.is_updated and not self._log.appended:
+            self._log.violated(self._events.seconds(), "audio before session.update")
         self._log.appended += audio
         self._buffer += audio
         if self._vad is None:
@@ -196,13 +204,22 @@ class InputBuffer:
             previous_item_id=self._conversation.last,
         )
         self._conversation.add(item)
+        self._turns += 1
+        self._log.note(
+            self._events.seconds(),
+            "turn",
+            number=self._turns,
+            text=words_in(self._conversation.sound(item)),
+        )
+        self._injected.reached(Moment.TURN, self._turns)
         wanted = self._configuration.settings.transcription
         if wanted is not None:
             self._events.later(0.2, self._transcribe, item, wanted)
 
     def _transcribe(self, item: Item, wanted: Mapping[str, Any]) -> None:
         seconds = self._configuration.settings.seconds_of(item.audio)
-        for kind, members in self._transcription.events(wanted, item.id, seconds):
+        text = words_in(self._conversation.sound(item))
+        for kind, members in self._transcription.events(wanted, item.id, seconds, text):
             self._events.emit(kind, **members)
 
     # -- a caller who says nothing -----------------------------------------------

@@ -201,7 +201,11 @@ def active_response(response_id: str) -> Refused:
 
 
 class ResponseEvents:
-    """What is said of every response: that it was created, and that it is done."""
+    """
+    What is said of every response: that it was created, and that it is done.
+
+    @ivar issued: ids of all there ever were in this session.
+    """
 
     def __init__(
         self,
@@ -215,8 +219,10 @@ class ResponseEvents:
         self._conversation = conversation
         self._events = events
         self._tells_limits = tells_limits
+        self.issued: set[str] = set()
 
     def created(self, response: Response) -> None:
+        self.issued.add(response.id)
         public = self._public(response, "in_progress")
         self._events.emit("response.created", response=public)
         if self._tells_limits:

@@ -11,6 +11,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
+from socket import IPPROTO_TCP, TCP_INFO
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
@@ -29,6 +31,15 @@ from chime_gateway.sim.realtime.voices import Voice
 GA_PATH: Final = "/openai/v1/realtime"
 PREVIEW_PATH: Final = "/openai/realtime"
 
+#: How often a frozen connection looks whether there still is another side.
+FROZEN_SECONDS: Final = 0.5
+
+#: The first byte of Linux's C{struct tcp_info} (include/net/tcp_states.h).
+TCP_ESTABLISHED: Final = 1
+
+#: Both spellings were seen.
+NOT_SUPPORTED: Final = ("OperationNotSupported", "OpperationNotSupported")
+
 _BODIES: Final[Mapping[int, tuple[str, str]]] = {
     400: ("BadRequest", "The model of this deployment does not support realtime."),
     401: (
@@ -46,6 +57,12 @@ _BODIES: Final[Mapping[int, tuple[str, str]]] = {
 }
 
 
+_NOT_SUPPORTED: Final = (
+    "The realtime operation does not work with the specified model. Please choose"
+    " different model and try again."
+)
+
+
 @frozen
 class Door:
     """
@@ -54,6 +71,8 @@ class Door:
     @ivar api_keys: accepted as C{api-key} or bearer; empty: any.
     @ivar deployments: known names; empty: any.
     @ivar refuse_status: refuse everybody with this status; 0: nobody.
+    @ivar refuse_code: stands in the body, one of L{NOT_SUPPORTED} for example; empty:
+        what fits the status.
     @ivar retry_after_seconds: goes with C{refuse_status}; negative: none.
     @ivar is_silent: never answer a handshake; the connection stays open.
     @ivar breaks: break the connection instead of answering.
@@ -68,6 +87,7 @@ class Door:
     is_silent: bool = False
     breaks: bool = False
     which: Which = ALL
+    refuse_code: str = ""
 
     def refusal(self, uri: str, headers: Mapping[str, str], number: int = 1) -> int:
         """
@@ -118,10 +138,13 @@ class SimulatorProtocol(WebSocketServerProtocol):  # type: ignore[misc]
         self, code: int, reason: str, responseHeaders: Any = None
     ) -> None:
         kind, message = _BODIES.get(code, (str(code), "The service is unavailable."))
-        body = json.dumps({"error": {"code": kind, "message": message}}).encode()
         door = self.factory.door
+        is_ours = code == door.refuse_status
+        if is_ours and door.refuse_code:
+            kind, message = door.refuse_code, _NOT_SUPPORTED
+        body = json.dumps({"error": {"code": kind, "message": message}}).encode()
         wait = door.retry_after_seconds
-        has_wait = wait >= 0 and code == door.refuse_status
+        has_wait = wait >= 0 and is_ours
         retry = f"Retry-After: {wait}\r\n" if has_wait else ""
         head = (
             f"HTTP/1.1 {code} {reason}\r\nContent-Type: application/json\r\n{retry}"
@@ -132,19 +155,23 @@ class SimulatorProtocol(WebSocketServerProtocol):  # type: ignore[misc]
     def onOpen(self) -> None:
         self.transport.setTcpNoDelay(True)
         factory = self.factory
-        behaviour = factory.behaviour
-        if len(factory.sessions) + 1 not in behaviour.sessions:
-            behaviour = behaviour.healthy()
+        number = len(factory.sessions) + 1
+        self._tell: Callable[[str, Mapping[str, Any]], None] = partial(
+            factory.tell, number
+        )
         self.session = SimulatedSession(
             factory.new_voice(),
-            behaviour,
+            factory.behaviour.of_session(number),
             is_preview=urlsplit(self._uri).path == PREVIEW_PATH,
             send=self._send,
             close=self._close,
             clock=factory.reactor,
             wall_time=time.time,
+            freeze=self._freeze,
+            tell=self._tell,
         )
         factory.sessions.append(self.session)
+        self._tell("opened", {"uri": self._uri})
         self.session.start()
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
@@ -154,6 +181,21 @@ class SimulatorProtocol(WebSocketServerProtocol):  # type: ignore[misc]
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
         if self.session is not None:
             self.session.stop()
+            self._tell("closed", {"code": code})
+
+    def _freeze(self) -> None:
+        """Until the other side has gone; whoever does not read does not see that."""
+        self.transport.pauseProducing()
+        self._thaw()
+
+    def _thaw(self) -> None:
+        if self.transport.disconnected:
+            return
+        state = self.transport.getHandle().getsockopt(IPPROTO_TCP, TCP_INFO, 1)[0]
+        if state == TCP_ESTABLISHED:
+            self.factory.reactor.callLater(FROZEN_SECONDS, self._thaw)
+        else:
+            self.dropConnection(abort=True)
 
     def _send(self, event: Mapping[str, Any]) -> None:
         if self.state == self.STATE_OPEN:
@@ -161,8 +203,8 @@ class SimulatorProtocol(WebSocketServerProtocol):  # type: ignore[misc]
             self.sendMessage(payload, fragmentSize=self.factory.fragment_bytes)
 
     def _close(self, code: int, reason: str) -> None:
-        if code == 0:
-            self.dropConnection(abort=True)
+        if code in (0, 1006):
+            self.dropConnection(abort=code == 0)
         elif code == 1000 or 3000 <= code <= 4999:
             self.sendClose(code, reason)
         else:
@@ -174,6 +216,7 @@ class SimulatorFactory(WebSocketServerFactory):  # type: ignore[misc]
     """
     @ivar sessions: all there were, for tests and reports.
     @ivar handshakes: (URI, headers, refused with) of every attempt.
+    @param tell: is told (number of a session, what, its members) of what happens.
     @param fragment_bytes: send messages in fragments of this size.
     """
 
@@ -189,6 +232,7 @@ class SimulatorFactory(WebSocketServerFactory):  # type: ignore[misc]
         door: Door | None = None,
         api_keys: frozenset[str] = frozenset(),
         fragment_bytes: int | None = None,
+        tell: Callable[[int, str, Mapping[str, Any]], None] = lambda *what: None,
     ) -> None:
         super().__init__(reactor=reactor, protocols=["realtime"])
         # A door that is silent stays so.
@@ -197,5 +241,6 @@ class SimulatorFactory(WebSocketServerFactory):  # type: ignore[misc]
         self.behaviour = behaviour or Behaviour()
         self.door = door or Door(api_keys=api_keys)
         self.fragment_bytes = fragment_bytes
+        self.tell = tell
         self.sessions: list[SimulatedSession] = []
         self.handshakes: list[tuple[str, dict[str, str], int]] = []

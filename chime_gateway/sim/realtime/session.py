@@ -24,10 +24,21 @@ from chime_gateway.sim.realtime.dialect import (
     Ga,
     Preview,
     Refused,
+    refuse_reasoning,
     refuse_type,
 )
 from chime_gateway.sim.realtime.events import ServerEvents, new_id
+from chime_gateway.sim.realtime.faults.injected import Injected
+from chime_gateway.sim.realtime.faults.schedule import (
+    Close,
+    Drop,
+    Expire,
+    Freeze,
+    Mute,
+    Reset,
+)
 from chime_gateway.sim.realtime.input_buffer import InputBuffer
+from chime_gateway.sim.realtime.model.context import words_in
 from chime_gateway.sim.realtime.responses import (
     CALLER_TOKENS,
     Response,
@@ -44,8 +55,11 @@ from chime_gateway.sim.realtime.voices import Voice
 class SimulatedSession:
     """
     @param send: takes a server event.
-    @param close: ends the connection: C{close(code, reason)}; code 0 breaks it.
+    @param close: ends the connection: C{close(code, reason)}; code 0 breaks it, 1006
+        ends it without a closing handshake.
+    @param freeze: the connection stays open, and neither reads nor writes.
     @param wall_time: Unix seconds.
+    @param tell: is told what the log notes.
     """
 
     def __init__(
@@ -58,8 +72,11 @@ class SimulatedSession:
         close: Callable[[int, str], None],
         clock: IReactorTime,
         wall_time: Callable[[], float],
+        freeze: Callable[[], None] = lambda: None,
+        tell: Callable[[str, Mapping[str, Any]], None] | None = None,
     ) -> None:
-        self.log = SessionLog()
+        self.log = SessionLog(tell=tell)
+        self._freeze = freeze
         self._behaviour = behaviour
         self._counts: Counter[str] = Counter()
         self._send = send
@@ -78,9 +95,13 @@ class SimulatedSession:
         self._conversation = conversation = Conversation(
             configuration, events, self.log
         )
+        self._injected = injected = Injected(
+            behaviour.at, events, self.log, self._end_by_fault
+        )
         about = ResponseEvents(
             configuration, conversation, events, tells_limits=behaviour.rate_limits
         )
+        self._about = about
         self._texts = TextResponses(dialect.text, events=events, about=about)
         self._spoken = SpokenResponses(
             voice,
@@ -92,6 +113,7 @@ class SimulatedSession:
             log=self.log,
             close=close,
             ended=lambda seconds: self._input.expect_caller(seconds),
+            injected=injected,
         )
         self._input = InputBuffer(
             configuration,
@@ -101,6 +123,7 @@ class SimulatedSession:
             events,
             self.log,
             clock,
+            injected,
         )
         self._commands: Mapping[str, Callable[[dict[str, Any]], None]] = {
             "session.update": self._update,
@@ -139,6 +162,7 @@ class SimulatedSession:
                 None,
             )
         self._events.later(how.session_seconds, self._expire)
+        self._injected.start()
         if how.stall_after_seconds is not None:
             self._events.later(how.stall_after_seconds, self._fall_silent)
         if how.garbage_after_seconds is not None:
@@ -184,12 +208,18 @@ class SimulatedSession:
     def _is_ignored(self, kind: str) -> bool:
         """@raise Refused: this one is refused by a fault."""
         self._counts[kind] += 1
-        for fault in self._behaviour.refusals:
-            if fault.command == kind and self._counts[kind] in fault.which:
-                if fault.error is None:
-                    return True
-                raise fault.error.refused(is_correlated=fault.is_correlated)
-        return False
+        number = self._counts[kind]
+        fault = self._injected.refusal(kind) or next(
+            (
+                one
+                for one in self._behaviour.refusals
+                if one.command == kind and number in one.which
+            ),
+            None,
+        )
+        if fault is None or fault.error is None:
+            return fault is not None
+        raise fault.error.refused(is_correlated=fault.is_correlated)
 
     def _expire(self) -> None:
         minutes = self._behaviour.session_seconds / 60
@@ -200,12 +230,28 @@ class SimulatedSession:
     def _fall_silent(self) -> None:
         self._events.is_mute = True
 
+    def _end_by_fault(
+        self, fault: Drop | Reset | Close | Freeze | Mute | Expire
+    ) -> None:
+        if isinstance(fault, Expire):
+            self._expire()
+        elif isinstance(fault, Close):
+            self._close(fault.code, "fault")
+        elif isinstance(fault, Drop | Reset):
+            self._close(1006 if isinstance(fault, Drop) else 0, "")
+        else:
+            self._fall_silent()
+            if isinstance(fault, Freeze):
+                self._freeze()
+
     # -- commands ----------------------------------------------------------------
 
     def _update(self, message: dict[str, Any]) -> None:
         configuration = self._configuration
         session, settings = configuration.patched(message)
         old = configuration.settings
+        if self._behaviour.is_older_model:
+            refuse_reasoning(message["session"])
         if self._spoken.has_spoken and settings.voice != old.voice:
             raise Refused(
                 "cannot_update_voice",
@@ -222,6 +268,7 @@ class SimulatedSession:
         delay = self._behaviour.update_delay_seconds
         if delay < 0:
             return
+        configuration.is_updated = True
         configuration.settings = settings
         configuration.session = session
         if vad != old.turn_detection or settings.input_codec != old.input_codec:
@@ -275,7 +322,8 @@ class SimulatedSession:
 
     def _words(self, item: Item) -> str:
         if item.audio:
-            return words_of(self._configuration.settings.seconds_of(item.audio))
+            seconds = self._configuration.settings.seconds_of(item.audio)
+            return words_in(self._conversation.sound(item)) or words_of(seconds)
         return " ".join(part.get("text", "") for part in item.body.get("content") or ())
 
     def _cancel(self, message: dict[str, Any]) -> None:
@@ -284,6 +332,11 @@ class SimulatedSession:
             refuse_type(wanted, str, "response_id")
             if self._texts.cancel(wanted):
                 return
+            if wanted not in self._about.issued:
+                self.log.violated(
+                    self._events.seconds(),
+                    f"response.cancel of {wanted}, which is not of this session",
+                )
         active = self._spoken.active_id
         if active is None or wanted not in (None, active):
             raise Refused(

@@ -7,14 +7,21 @@ It may call tools as well.  When one is wanted is not known here.
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from chime_gateway.sim.realtime.behaviour import Behaviour, SessionLog
+from attrs import evolve
+
+from chime_gateway.sim.realtime.behaviour import Answer, Behaviour, SessionLog
 from chime_gateway.sim.realtime.conversation import Conversation, Item
 from chime_gateway.sim.realtime.dialect import Configuration
 from chime_gateway.sim.realtime.events import ServerEvents, new_id
 from chime_gateway.sim.realtime.faults.errors import ServiceError
+from chime_gateway.sim.realtime.faults.injected import Injected
+from chime_gateway.sim.realtime.faults.schedule import Moment, Stage
+from chime_gateway.sim.realtime.model.answering import in_words
+from chime_gateway.sim.realtime.model.remote import RemoteCalls
 from chime_gateway.sim.realtime.responses import (
     AGENT_TOKENS,
     CALLER_TOKENS,
@@ -27,6 +34,8 @@ from chime_gateway.sim.realtime.responses import (
 )
 from chime_gateway.sim.realtime.voices import (
     Failure,
+    Part,
+    RemoteCall,
     Speech,
     Stuck,
     ToolCall,
@@ -34,6 +43,9 @@ from chime_gateway.sim.realtime.voices import (
     Voice,
     Words,
 )
+
+#: What a model with phases says before it thinks.
+COMMENTARY: Final = "One moment."
 
 #: Lengths of audio deltas as the service was seen to send them; the last repeats.
 DELTA_MS: Final = (100, 150, 250)
@@ -58,6 +70,7 @@ class SpokenResponses:
         log: SessionLog,
         close: Callable[[int, str], None],
         ended: Callable[[float], None],
+        injected: Injected,
     ) -> None:
         self.has_spoken = False
         self._voice = voice
@@ -69,6 +82,8 @@ class SpokenResponses:
         self._log = log
         self._close = close
         self._ended = ended
+        self._injected = injected
+        self._remote = RemoteCalls(events, behaviour.remote_seconds)
         self._active: Response | None = None
         self._count = 0
 
@@ -96,23 +111,66 @@ class SpokenResponses:
 
     def begin(self, utterance: bytes, wanted: Wanted) -> None:
         """@param utterance: what it answers; empty: nothing in particular."""
-        settings = self._configuration.settings
+        wait = self._injected.wait(Stage.CREATED)
+        if not wait:
+            self._begin(utterance, wanted)
+        elif wait < math.inf:
+            self._events.later(wait, self._begin_late, utterance, wanted)
+
+    def _begin_late(self, utterance: bytes, wanted: Wanted) -> None:
+        if self._active is None:
+            self._begin(utterance, wanted)
+
+    def _begin(self, utterance: bytes, wanted: Wanted) -> None:
+        configuration = self._configuration
+        settings = configuration.settings
         turn = Turn(
             utterance,
             settings.input_codec,
             settings.output_codec,
             wanted.instructions or settings.instructions,
+            self._conversation.lines(wanted.context),
+            configuration.session["tools"],
         )
         response = self._active = Response(wanted)
         self._about.created(response)
-        parts = list(self._voice.answer(turn))
+        parts = self._faulty(list(self._voice.answer(turn)), turn, wanted)
+        said = " ".join(x.transcript for x in parts if isinstance(x, Speech))
+        answer = Answer(turn.instructions, turn.lines, said)
+        self._log.answers.append(answer)
+        self._log.note(
+            self._events.seconds(),
+            "answer",
+            number=0 if wanted.is_aside else self._count,
+            said=said,
+            own_instructions=bool(wanted.instructions),
+        )
         if not wanted.is_aside:
-            self._count += 1
-            for fault in self._behaviour.responses:
-                if self._count in fault.which:
-                    parts = fault.parts(parts, turn.output_codec)
-                    break
-        self._in_response(self._behaviour.first_delta_seconds, self._speak_next, parts)
+            self._injected.reached(Moment.RESPONSE, self._count)
+        self._later(self._behaviour.first_delta_seconds, Stage.AUDIO, parts)
+
+    def _faulty(self, parts: list[Part], turn: Turn, wanted: Wanted) -> list[Part]:
+        """What comes of the answer, and of which items it consists."""
+        if wanted.is_aside:
+            return parts
+        self._count += 1
+        if self._count in self._behaviour.commentary:
+            final = [
+                evolve(part, phase="final_answer") if isinstance(part, Speech) else part
+                for part in parts
+            ]
+            before = in_words(turn.output_codec, [COMMENTARY])
+            parts = [evolve(before, phase="commentary"), *final]
+        fault = self._injected.response() or next(
+            (one for one in self._behaviour.responses if self._count in one.which), None
+        )
+        return parts if fault is None else fault.parts(parts, turn.output_codec)
+
+    def _later(self, seconds: float, stage: Stage, parts: Sequence[Part]) -> None:
+        """Go on with these, unless a fault keeps it from that."""
+        wait = self._injected.wait(stage)
+        if wait < math.inf:
+            self._in_response(max(seconds, wait), self._speak_next, parts)
 
     def _in_response(
         self, seconds: float, function: Callable[..., None], *args: Any
@@ -133,6 +191,11 @@ class SpokenResponses:
             pass  # until it is cancelled
         elif isinstance(part, ToolCall):
             self._call_tool(response, part)
+            self._speak_next(rest)
+        elif isinstance(part, RemoteCall):
+            item = self._open_item(response, self._remote.body(part))
+            self._remote.call(part, item, response)
+            self._close_item(response, item)
             self._speak_next(rest)
         elif isinstance(part, Words):
             self._write(response, part)
@@ -167,9 +230,10 @@ class SpokenResponses:
         return item
 
     def _open_speech(self, response: Response, speech: Speech) -> None:
-        item = self._open_item(
-            response, {"type": "message", "role": "assistant", "content": []}
-        )
+        body: dict[str, Any] = {"type": "message", "role": "assistant", "content": []}
+        if speech.phase:
+            body["phase"] = speech.phase
+        item = self._open_item(response, body)
         item.audio = speech.audio
         response.open_item = item
         self.has_spoken = True
@@ -206,6 +270,9 @@ class SpokenResponses:
                 self._close_speech(response, item, "completed")
             self._speak_next(rest)
             return
+        if not response.output_bytes and not response.wanted.is_aside:
+            self._log.note(self._events.seconds(), "audio", number=self._count)
+            self._injected.reached(Moment.AUDIO, self._count)
         item.sent_bytes += len(piece)
         response.output_bytes += len(piece)
         self._log.spoken[item.id] += piece
@@ -221,8 +288,16 @@ class SpokenResponses:
         # Generating this piece took its length divided by the speed.
         seconds = len(piece) / codec.bytes_per_second / self._behaviour.speed
         self._in_response(
-            seconds, self._speak, speech, sent + len(piece), count + 1, rest
+            seconds, self._speak_on, speech, sent + len(piece), count + 1, rest
         )
+
+    def _speak_on(self, *where: Any) -> None:
+        """With the next piece, unless a fault keeps it from that."""
+        wait = self._injected.wait(Stage.WITHIN)
+        if not wait:
+            self._speak(*where)
+        elif wait < math.inf:
+            self._in_response(wait, self._speak_on, *where)
 
     def _close_speech(self, response: Response, item: Item, status: str) -> None:
         response.open_item = None
@@ -303,4 +378,5 @@ class SpokenResponses:
             audio_out=response.output_bytes * AGENT_TOKENS // out.bytes_per_second,
         )
         self._about.done(response, status, reason, counted)
+        self._remote.ended(response)
         self._ended(response.output_bytes / out.bytes_per_second)

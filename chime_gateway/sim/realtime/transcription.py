@@ -164,9 +164,13 @@ class Transcription:
                 )
 
     def events(
-        self, wanted: Mapping[str, Any], item_id: str, seconds: float
+        self, wanted: Mapping[str, Any], item_id: str, seconds: float, text: str = ""
     ) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """Kind and members of the events about one item of a caller's audio."""
+        """
+        Kind and members of the events about one item of a caller's audio.
+
+        @param text: what was understood; empty: nothing.
+        """
         if self.refusal is Refusal.SILENCE:
             return
         at = {"item_id": item_id, "content_index": 0}
@@ -177,7 +181,7 @@ class Transcription:
         if self.refusal is Refusal.FAILED:
             yield f"{_EVENTS}.failed", {**at, "error": _server_error(item_id)}
             return
-        text = words_of(seconds)
+        text = text or words_of(seconds)
         for delta in [text] if transcriber.has_whole_delta else _pieces(text):
             yield f"{_EVENTS}.delta", {**at, "delta": delta}
         if transcriber is TRANSCRIBERS["gpt-4o-transcribe-diarize"]:
@@ -189,7 +193,7 @@ class Transcription:
 
 
 def words_of(seconds: float) -> str:
-    """What the simulator hears in so much of a caller's audio."""
+    """What the simulator hears in so much of audio that has no words."""
     return f"({seconds:.1f} s of speech)"
 
 

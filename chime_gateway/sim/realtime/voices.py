@@ -24,16 +24,35 @@ from chime_gateway.sim.realtime.faults.errors import ServiceError
 
 @frozen
 class Speech:
-    """Sound in the session's output codec, and its words."""
+    """
+    Sound in the session's output codec, and its words.
+
+    @ivar phase: C{commentary} or C{final_answer}; empty: the model has no phases.
+    """
 
     audio: bytes = field(repr=lambda audio: f"<{len(audio)} bytes>")
     transcript: str
+    phase: str = ""
 
 
 @frozen
 class ToolCall:
     name: str
     arguments: str
+
+
+@frozen
+class RemoteCall:
+    """
+    A tool at a server of the service's (MCP), which calls it by itself.
+
+    @ivar output: what the tool gives; None: it fails.
+    """
+
+    server: str
+    name: str
+    arguments: str
+    output: str | None
 
 
 @frozen
@@ -60,7 +79,22 @@ class Stuck:
     """The response goes no further, and does not end."""
 
 
-Part: TypeAlias = Speech | Words | ToolCall | Failure | Stuck
+Part: TypeAlias = Speech | Words | ToolCall | RemoteCall | Failure | Stuck
+
+
+@frozen
+class Line:
+    """
+    One item of the conversation, as the model has it.
+
+    @ivar role: C{user}, C{assistant} or C{system}; C{call} and C{output} of a tool.
+    @ivar text: of speech, what there is of it.
+    @ivar call_id: of a tool.
+    """
+
+    role: str
+    text: str
+    call_id: str = ""
 
 
 @frozen
@@ -70,13 +104,18 @@ class Turn:
 
     @ivar utterance: what the caller said since the last turn, as PCM in
         C{codec}; empty for a response that nobody spoke before.
-    @ivar instructions: of C{response.create}, or the session's.
+    @ivar instructions: of C{response.create}, or else the session's: who has the
+        one does not see the other.
+    @ivar lines: the conversation, or as much of it as was asked for.
+    @ivar tools: as the session has them.
     """
 
     utterance: bytes = field(repr=lambda audio: f"<{len(audio)} bytes>")
     input_codec: Codec
     output_codec: Codec
     instructions: str
+    lines: Sequence[Line] = ()
+    tools: Sequence[Mapping[str, Any]] = ()
 
 
 class Voice(Protocol):

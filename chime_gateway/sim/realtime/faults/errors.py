@@ -72,6 +72,9 @@ KNOWN: Final[Mapping[str, ServiceError]] = {
     "rate_limit_exceeded": ServiceError(
         "tokens", "rate_limit_exceeded", f"{_LIMITED} Please try again in 1.2s."
     ),
+    "rate_limit_exceeded_without_hint": ServiceError(
+        "tokens", "rate_limit_exceeded", _LIMITED
+    ),
     "insufficient_quota": ServiceError(
         "insufficient_quota",
         "insufficient_quota",

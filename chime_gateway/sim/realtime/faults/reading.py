@@ -13,6 +13,7 @@ from chime_gateway.sim.realtime.behaviour import Behaviour
 from chime_gateway.sim.realtime.faults.commands import CommandFault
 from chime_gateway.sim.realtime.faults.errors import UnaskedError
 from chime_gateway.sim.realtime.faults.responses import ResponseFault
+from chime_gateway.sim.realtime.faults.schedule import Chance, Scheduled
 from chime_gateway.sim.realtime.faults.which import Which
 
 #: Those of which there may be several: name -> (member, how one is read).
@@ -20,10 +21,13 @@ _SEVERAL: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
     "response": ("responses", ResponseFault.read),
     "refuse": ("refusals", CommandFault.read),
     "error": ("errors", UnaskedError.read),
+    "at": ("at", Scheduled.read),
 }
 
 #: Members that say to which something happens.
-_WHICH: Final = frozenset({"sessions", "speech_after_create", "vad_first"})
+_WHICH: Final = frozenset(
+    {"commentary", "sessions", "speech_after_create", "vad_first"}
+)
 
 
 def _number(text: str) -> float:
@@ -50,8 +54,10 @@ def with_fault(behaviour: Behaviour, text: str) -> Behaviour:
         raise ConfigError(f"--fault {name}: one of {', '.join(names)}")
     member, read = _SEVERAL.get(name, (name, _number))
     try:
-        if name in _SEVERAL:
-            found: Any = (*getattr(behaviour, member), read(value))
+        if name == "chance":
+            found: Any = Chance.read(value)
+        elif name in _SEVERAL:
+            found = (*getattr(behaviour, member), read(value))
         elif name in _WHICH:
             found = Which.read(value)
         elif isinstance(single[name], bool):
@@ -61,6 +67,7 @@ def with_fault(behaviour: Behaviour, text: str) -> Behaviour:
             if name == "close_code":
                 found = int(found)
     except ValueError as exc:
-        why = exc if name in _SEVERAL or name in _WHICH else "expected a number"
+        is_told = name in {*_SEVERAL, *_WHICH, "chance"}
+        why = exc if is_told else "expected a number"
         raise ConfigError(f"--fault {text}: {why}") from exc
     return attrs.evolve(behaviour, **{member: found})

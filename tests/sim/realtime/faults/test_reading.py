@@ -47,7 +47,8 @@ class ReadingTests(SynchronousTestCase):
         for member in attrs.fields_dict(Behaviour):
             if member == "transcription":
                 continue
-            text = {**values, "errors": "error=x:1"}.get(member, f"{member}=1")
+            values |= {"errors": "error=x:1", "at": "at=1:drop"}
+            text = values.get(member, f"{member}=1")
             with self.subTest(text=text):
                 with_fault(Behaviour(), text)
 

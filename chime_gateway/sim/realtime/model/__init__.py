@@ -1,0 +1,1 @@
+"""What stands for the model of a simulated Realtime session."""

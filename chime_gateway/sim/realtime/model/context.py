@@ -1,0 +1,60 @@
+"""
+What a model is given: the items of its conversation, as lines of text.
+
+Of speech it has what there is of the sound: what was cut off it has not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from attrs import field, frozen
+
+from chime_gateway.audio import Codec
+from chime_gateway.sim.realtime.voices import Line
+from chime_gateway.sim.speech import heard, words
+
+
+@frozen
+class Sound:
+    """Speech within an item, and what it is in."""
+
+    audio: bytes = field(repr=lambda audio: f"<{len(audio)} bytes>")
+    codec: Codec
+
+
+_TEXTS: Final = frozenset({"input_text", "output_text", "text"})
+
+
+def words_in(sound: Sound) -> str:
+    """Empty: nothing that can be understood."""
+    return words(heard(sound.codec, sound.audio))
+
+
+def lines_of(items: Iterable[tuple[Mapping[str, Any], Sound]]) -> tuple[Line, ...]:
+    """
+    @param items: each as the service has it, and its sound; the oldest first.
+    """
+    return tuple(line for body, sound in items for line in _lines(body, sound))
+
+
+def _lines(body: Mapping[str, Any], sound: Sound) -> Iterable[Line]:
+    kind = body.get("type")
+    if kind == "function_call":
+        call_id = str(body.get("call_id"))
+        yield Line("call", f"{body.get('name')} {body.get('arguments')}", call_id)
+    elif kind == "function_call_output":
+        yield Line("output", str(body.get("output")), str(body.get("call_id")))
+    elif kind == "mcp_call":
+        if body.get("output") is not None:
+            yield Line("output", str(body["output"]), str(body.get("name")))
+    elif kind == "message":
+        texts = [
+            str(part.get("text") or "")
+            for part in body.get("content") or ()
+            if part.get("type") in _TEXTS
+        ]
+        if sound.audio:
+            texts.append(words_in(sound))
+        yield Line(str(body.get("role")), " ".join(filter(None, texts)))

@@ -1,0 +1,69 @@
+"""
+Calls of tools at servers that the service asks by itself (MCP).
+
+The response may be over before such a call is, or after; the service does not go on
+by itself in either case.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chime_gateway.sim.realtime.conversation import Item
+from chime_gateway.sim.realtime.events import ServerEvents
+from chime_gateway.sim.realtime.responses import Response
+from chime_gateway.sim.realtime.voices import RemoteCall
+
+
+class RemoteCalls:
+    """
+    @param seconds: from the end of its response to the end of a call; negative: a
+        call is over before its response.
+    """
+
+    def __init__(self, events: ServerEvents, seconds: float) -> None:
+        self._events = events
+        self._seconds = seconds
+        self._waiting: list[tuple[RemoteCall, Item, Response]] = []
+
+    @staticmethod
+    def body(call: RemoteCall) -> dict[str, Any]:
+        return {
+            "type": "mcp_call",
+            "server_label": call.server,
+            "name": call.name,
+            "arguments": call.arguments,
+            "output": None,
+            "error": None,
+        }
+
+    def call(self, call: RemoteCall, item: Item, response: Response) -> None:
+        at = response.members(item)
+        self._events.emit(
+            "response.mcp_call_arguments.delta", **at, delta=call.arguments
+        )
+        self._events.emit(
+            "response.mcp_call_arguments.done", **at, arguments=call.arguments
+        )
+        del at["response_id"]
+        self._events.emit("response.mcp_call.in_progress", **at)
+        if self._seconds < 0:
+            self._end(call, item, response)
+        else:
+            self._waiting.append((call, item, response))
+
+    def ended(self, response: Response) -> None:
+        """The response is over; its calls go on."""
+        mine = [one for one in self._waiting if one[2] is response]
+        for one in mine:
+            self._waiting.remove(one)
+            self._events.later(self._seconds, self._end, *one)
+
+    def _end(self, call: RemoteCall, item: Item, response: Response) -> None:
+        at = {"item_id": item.id, "output_index": response.items.index(item)}
+        if call.output is None:
+            item.body["error"] = {"type": "tool_execution_error", "message": "failed"}
+        else:
+            item.body["output"] = call.output
+        how = "failed" if call.output is None else "completed"
+        self._events.emit(f"response.mcp_call.{how}", **at)

@@ -1,0 +1,191 @@
+"""
+Words as sound, and back: the speech that simulated callers and agents understand.
+
+A character is two tones, its upper and its lower half; each half has sixteen tones
+of its own, so that whatever is lost in between shows.  It lives through G.711,
+resampling and a lost frame.  Nothing else that is on a telephone line, music and
+recorded speech included, is taken for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import numpy as np
+from attrs import frozen
+
+from chime_gateway.audio import Codec
+from chime_gateway.codec.g711 import Samples
+from chime_gateway.codec.registry import decode
+from chime_gateway.codec.tone import tone
+
+#: Two frames, so that one may be lost; and how fast that is for a listener.
+TONE_SECONDS: Final = 0.04
+CHARACTER_SECONDS: Final = 2 * TONE_SECONDS
+
+_LOWEST_HZ: Final = 450.0
+_STEP_HZ: Final = 75.0
+_TONES: Final = 32
+
+#: A window is as long as a frame and begins each half frame.
+_WINDOW_SECONDS: Final = 0.02
+_HOP_SECONDS: Final = 0.01
+
+#: Of a window's energy in its one tone.  Half of one tone and half of another have
+#: at most a half each.
+_PURE: Final = 0.7
+
+#: Quieter than -50 dBFS is silence.
+_SILENT_RMS: Final = 100.0
+
+_BEGIN, _END, _GONE = "\x02", "\x03", "\x1a"
+
+#: From here on characters are sums, which say whether a sentence is unharmed.
+_SUMS: Final = 0x80
+
+#: What stands where a character was lost.
+LOST: Final = "?"
+
+
+@frozen
+class Sentence:
+    """
+    @ivar is_whole: it came from its first character to its last, unharmed.
+    @ivar at_seconds: where in the audio it begins.
+    """
+
+    text: str
+    is_whole: bool
+    at_seconds: float = 0.0
+
+
+def _hz(high: bool, half: int) -> float:
+    return _LOWEST_HZ + _STEP_HZ * (2 * half + high)
+
+
+def _checked(text: str) -> str:
+    if not text.isascii() or not text.isprintable():
+        raise ValueError(f"{text!r} cannot be said")
+    return chr(_SUMS + sum(text.encode()) % 112)
+
+
+def spoken(codec: Codec, text: str) -> bytes:
+    """
+    One sentence.
+
+    @param text: printable ASCII.
+    @raise ValueError: it is not.
+    """
+    whole = _BEGIN + text + _END + _checked(text)
+    return b"".join(
+        tone(codec, _hz(is_high, half), TONE_SECONDS)
+        for character in whole.encode("latin-1")
+        for is_high, half in ((True, character >> 4), (False, character & 15))
+    )
+
+
+def seconds_of(text: str) -> float:
+    """How long it takes to say it."""
+    return (len(text) + 3) * CHARACTER_SECONDS
+
+
+def heard(codec: Codec, audio: bytes) -> list[Sentence]:
+    """
+    The sentences in it, in order; one that was cut off or harmed included.
+
+    @param audio: whatever was said, and silence.
+    """
+    whole = len(audio) - len(audio) % codec.sample_bytes
+    return understood(decode(codec, audio[:whole]), codec.clock_rate)
+
+
+def understood(samples: Samples, rate: int) -> list[Sentence]:
+    """As L{heard}, of samples."""
+    return _sentences(_characters(_halves(samples, rate)))
+
+
+def words(sentences: Iterable[Sentence]) -> str:
+    """What is left of them, as text."""
+    return " ".join(one.text for one in sentences if one.text)
+
+
+def _halves(samples: Samples, rate: int) -> list[tuple[bool, int, float]]:
+    """(is it an upper half, its value, where it begins) of each tone."""
+    size, hop = round(rate * _WINDOW_SECONDS), round(rate * _HOP_SECONDS)
+    if len(samples) < size:
+        return []
+    hertz = _LOWEST_HZ + _STEP_HZ * np.arange(_TONES)
+    angles = 2j * np.pi * np.outer(np.arange(size), hertz) / rate
+    windows = np.lib.stride_tricks.sliding_window_view(samples, size)[::hop]
+    found: list[tuple[bool, int, float]] = []
+    last = -1
+    # Of a long recording one part after the other: memory is that of one.
+    for start in range(0, len(windows), 1000):
+        part = windows[start : start + 1000].astype(np.float64)
+        energy = np.einsum("ij,ij->i", part, part)
+        power = np.abs(part @ np.exp(angles)) ** 2 * 2 / size
+        best = power.argmax(axis=1)
+        share = power[np.arange(len(part)), best] / np.maximum(energy, 1.0)
+        is_tone = (share > _PURE) & (energy > size * _SILENT_RMS**2)
+        for index in np.flatnonzero(is_tone):
+            number = int(best[index])
+            if number != last:
+                at_seconds = (start + int(index)) * _HOP_SECONDS
+                found.append((bool(number & 1), number >> 1, at_seconds))
+                last = number
+    return found
+
+
+def _characters(
+    halves: Sequence[tuple[bool, int, float]],
+) -> list[tuple[str, float]]:
+    """A half without its other half is a character that was lost."""
+    found: list[tuple[str, float]] = []
+    upper: tuple[int, float] | None = None
+    for is_upper, half, at_seconds in halves:
+        if is_upper:
+            if upper is not None:
+                found.append((_GONE, upper[1]))
+            upper = half, at_seconds
+        elif upper is None:
+            found.append((_GONE, at_seconds))
+        else:
+            code = upper[0] << 4 | half
+            is_known = code in b"\x02\x03" or 32 <= code < 127 or code >= _SUMS
+            found.append((chr(code) if is_known else _GONE, upper[1]))
+            upper = None
+    if upper is not None:
+        found.append((_GONE, upper[1]))
+    return found
+
+
+def _sentences(characters: Sequence[tuple[str, float]]) -> list[Sentence]:
+    found: list[Sentence] = []
+    text, begins, is_begun = "", 0.0, False
+    index = 0
+    while index < len(characters):
+        character, at_seconds = characters[index]
+        index += 1
+        if character == _BEGIN:
+            if text.strip(_GONE):
+                found.append(_sentence(text, False, begins))
+            text, begins, is_begun = "", at_seconds, True
+        elif character == _END:
+            # A sum that was lost belongs to nobody else.
+            total = characters[index][0] if index < len(characters) else ""
+            index += bool(total) and total != _BEGIN
+            is_whole = is_begun and _GONE not in text and total == _checked(text)
+            found.append(_sentence(text, is_whole, begins))
+            text, is_begun = "", False
+        elif ord(character) < _SUMS:
+            begins = begins if text or is_begun else at_seconds
+            text += character
+    # A tone that only happens to be one of ours says nothing.
+    if text.strip(_GONE):
+        found.append(_sentence(text, False, begins))
+    return found
+
+
+def _sentence(text: str, is_whole: bool, at_seconds: float) -> Sentence:
+    return Sentence(text.replace(_GONE, LOST), is_whole, at_seconds)
