@@ -63,10 +63,8 @@ class History:
         this, behind the profile's own.
     @ivar unfinished: what was heard of a sentence that the agent could not finish, as
         its session was over; empty: there is none.
-    @ivar version: of the memory it is from; what came later is asked for with it.
     """
 
     items: tuple[HistoryItem, ...]
     preamble: str = field(default="", repr=_hidden)
     unfinished: str = field(default="", repr=_hidden)
-    version: int = 0

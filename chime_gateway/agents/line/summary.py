@@ -1,0 +1,85 @@
+"""
+What is kept of a long conversation beyond its last turns: a line for each of them.
+
+There is no model that could write it.  What the caller gave (numbers, dates, what was
+keyed in) and orders outlive the rest, and what the agent said is the first to go.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from chime_gateway.agents.line.turns import (
+    AgentTurn,
+    CallerTurn,
+    Entry,
+    Told,
+    ToolUse,
+)
+
+#: As a part of the instructions: these and the tools may have 16,384 tokens, of which
+#: one is a character at most, in scripts without spaces.
+MOST_CHARS: Final = 3000
+MOST_LINES: Final = 60
+
+
+def _short(text: str, most: int) -> str:
+    """One line, in quotes: it was said, and is no order."""
+    text = " ".join(text.split()).replace('"', "'")
+    return f'"{text}"' if len(text) <= most else f'"{text[:most]} …"'
+
+
+def _line(entry: Entry) -> tuple[int, str]:
+    """
+    @return: how much is lost without it, and the line; empty: there is none.
+    """
+    if isinstance(entry, AgentTurn):
+        text = entry.heard_text
+        return 0, f"You: {_short(text, 120)}" if text else ""
+    if isinstance(entry, CallerTurn):
+        has_number = any(char.isdigit() for char in entry.text or "")
+        worth = 3 if has_number else 1
+        return worth, f"Caller: {_short(entry.text, 200)}" if entry.text else ""
+    if isinstance(entry, ToolUse):
+        arguments, output = (
+            _short(entry.arguments, 100),
+            _short(entry.output or "", 160),
+        )
+        return 2, f"You used {entry.name} with {arguments}: {output}"
+    if isinstance(entry, Told) and entry.is_order:
+        return 4, f"You were told: {_short(entry.text, 300)}"
+    return 3, f"Caller: {_short(entry.text, 200)}"
+
+
+class Summary:
+    """
+    @ivar left_out: how many lines were too many.
+    """
+
+    def __init__(self) -> None:
+        self.left_out = 0
+        self._lines: list[tuple[int, str]] = []
+        self._chars = 0
+
+    def __len__(self) -> int:
+        return len(self._lines) + self.left_out
+
+    def fold(self, entry: Entry) -> None:
+        """This one is too old to be kept in full."""
+        worth, text = _line(entry)
+        if not text:
+            return
+        self._lines.append((worth, text))
+        self._chars += len(text)
+        while self._chars > MOST_CHARS or len(self._lines) > MOST_LINES:
+            least = min(worth for worth, _ in self._lines)
+            index = next(i for i, line in enumerate(self._lines) if line[0] == least)
+            self._chars -= len(self._lines.pop(index)[1])
+            self.left_out += 1
+
+    def text(self) -> str:
+        """One line each, oldest first."""
+        lines = [f"- {text}" for _, text in self._lines]
+        if self.left_out:
+            lines.append(f"({self.left_out} more remarks are left out.)")
+        return "\n".join(lines)
