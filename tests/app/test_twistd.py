@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import shutil
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,7 @@ class Reactor(MemoryReactorClock):
     def __init__(self) -> None:
         super().__init__()
         self.threads = ThreadPool(0, 10)
+        self.listeners: list[socket.socket] = []
         self.waker, self.mainLoop = Mock(), Mock()
 
     def getThreadPool(self) -> ThreadPool:
@@ -48,6 +50,14 @@ class Reactor(MemoryReactorClock):
 
     def callFromThread(self, function: Any, *arguments: Any) -> None:
         self.callLater(0, function, *arguments)
+
+    def listenTCP(self, *where: Any, **more: Any) -> Any:
+        port: Any = super().listenTCP(*where, **more)
+        # Who takes over has a copy of it.
+        listener = socket.socket()
+        self.listeners.append(listener)
+        port.fileno = listener.fileno
+        return port
 
     def installNameResolver(self, resolver: Any) -> Any:
         before, self.nameResolver = self.nameResolver, resolver
