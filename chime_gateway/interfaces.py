@@ -35,6 +35,8 @@ class CarrierTraits:
     @ivar reports_playback: it says, by marks, what was heard; otherwise that is
         told by the clock.
     @ivar lag_seconds: how late it may be, in either direction.
+    @ivar fails_over: a call that is refused before it was answered is taken by somebody
+        else, who may serve it.
     @ivar keeps_time: it knows the caller's time, and says itself what stands for
         audio that did not come (L{LegEvents.gap_filled}).
     """
@@ -44,6 +46,7 @@ class CarrierTraits:
     reports_playback: bool
     lag_seconds: float = 0.0
     keeps_time: bool = False
+    fails_over: bool = False
 
     def __attrs_post_init__(self) -> None:
         if self.lag_seconds and not self.reports_playback:

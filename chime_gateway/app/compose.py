@@ -27,6 +27,7 @@ from chime_gateway.call.routing import Roster
 from chime_gateway.call.table import CallTable
 from chime_gateway.carriers.media_stream.credentials import StreamAuth
 from chime_gateway.carriers.media_stream.listener import StreamListener, StreamResource
+from chime_gateway.codec.prompt import prepare
 from chime_gateway.http.api.asked import ApiContext
 from chime_gateway.http.api.idempotency import IdempotencyKeys
 from chime_gateway.http.api.key_file import KeyFile, keys_path
@@ -76,6 +77,13 @@ _MOST_TOKEN_REQUESTS: Final = 4
 
 #: Its own connection or two media ports, the agent's, a recording.
 _DESCRIPTORS_OF_A_CALL: Final = 4
+
+
+def prepare_sounds(settings: GatewaySettings) -> None:
+    """Before a call wants them; it may take long."""
+    for profile in settings.agents.values():
+        sounds = (profile.filler_sound, profile.apology_sound)
+        prepare(sound for sound in sounds if sound is not None)
 
 
 def roster_of(settings: GatewaySettings) -> Roster:

@@ -27,7 +27,7 @@ from chime_gateway import __version__
 from chime_gateway.agents.chooser.health import REFUSED
 from chime_gateway.app.advice import advice, open_doors
 from chime_gateway.app.call_storage import Kept
-from chime_gateway.app.compose import Composition
+from chime_gateway.app.compose import Composition, prepare_sounds
 from chime_gateway.app.log_destination import ProcessLog
 from chime_gateway.app.reread import change, left
 from chime_gateway.app.signals import Signals
@@ -118,6 +118,7 @@ class GatewayService(MultiService):
 
     def _start(self) -> None:
         settings = self._settings
+        prepare_sounds(settings)
         deployments: Sequence[DeploymentSettings] = settings.deployments
         if settings.simulate:
             deployments = [self._start_simulator()]
@@ -234,10 +235,17 @@ class GatewayService(MultiService):
         return Deferred.fromCoroutine(self._reload())
 
     async def _reload(self) -> None:
-        if self._read_again is None:
+        read_again = self._read_again
+        if read_again is None:
             return
+
+        def read() -> GatewaySettings:
+            settings = read_again()
+            prepare_sounds(settings)
+            return settings
+
         try:
-            settings = await self.composition.in_thread(self._read_again)
+            settings = await self.composition.in_thread(read)
         except ConfigError as exc:
             self._log.error(
                 "the settings are as they were, because of the new ones: {why}",

@@ -21,7 +21,7 @@ from chime_gateway.call.conversation.conversation import Conversation
 from chime_gateway.call.limits import TimeLimit, idle_ending
 from chime_gateway.call.machine import new_machine
 from chime_gateway.call.opening import Opening
-from chime_gateway.call.parting import CallRelease, Parting
+from chime_gateway.call.parting import CallRelease, Parting, is_told
 from chime_gateway.call.recording import CallRecording, begin_recording
 from chime_gateway.call.reports import events
 from chime_gateway.call.reports.events import EventSequence, LiveCall, Payload
@@ -65,7 +65,7 @@ class Call:
         self._clock = clock = context.clock
         self.limits = limits = limits_of(profile, context.limits)
         self._opening: Opening | None = None
-        self._is_over = self._hangs_up_leg = self._wants_fallback = False
+        self._is_over = self._hangs_up_leg = False
         self._began = clock()
         self._events = EventSequence(record.call_id, record.started_at)
         self._check_at = self._began
@@ -249,8 +249,7 @@ class Call:
     # -- CallEffects ---------------------------------------------------------------
 
     def join(self, agent: AgentSession) -> None:
-        record = self.record
-        now = self._clock()
+        record, now = self.record, self._clock()
         self._opening = None
         record.answered_seconds = now - self._began
         self._time_limit.joined(agent.traits, record.answered_seconds)
@@ -318,22 +317,27 @@ class Call:
 
     def _transfer_failed_unasked(self, failure: Failure) -> Failure:
         """The agent has not asked for it, and must know all the same."""
-        if not self._is_over and not self._wants_fallback:
+        if not self._is_over and not self._parting.owed:
             self.conversation.transfer_failed(failure.getErrorMessage())
         return failure
 
     def _lost(self, outcome: Outcome, why: str) -> None:
-        """There is no agent; perhaps somebody else can talk with the caller."""
-        ending = Ending(outcome, why)
-        if self._profile.fallback_address and not self._parting.is_saying_goodbye:
-            self._wants_fallback = True
-            self._machine.leave(ending)
-        else:
-            self._machine.agent_lost(ending)
+        """There is no agent: the caller is told, and perhaps handed on."""
+        ending, parting = Ending(outcome, why), self._parting
+        if not parting.is_saying_goodbye:
+            if is_told(self.record, self._profile, self._leg):
+                parting.owed += (self._apologise,)
+            if self._profile.fallback_address:
+                parting.owed += (self._fall_back,)
+        (self._machine.leave if parting.owed else self._machine.agent_lost)(ending)
+
+    def _apologise(self) -> None:
+        if self.record.answered_seconds is None:
+            self._leg.answer()
+        self._pump.play_sound(self._profile.apology_sound)
+        self._parting.play_out(None, self._pump.heard_by(self._clock()))
 
     def _fall_back(self) -> None:
-        """What the agent had said was heard."""
-        self._wants_fallback = False
         name, address = self._profile.fallback, self._profile.fallback_address
 
         def failed(failure: Failure) -> None:
@@ -348,14 +352,10 @@ class Call:
     def _tick(self, now: float, due: int) -> None:
         self._pump.tick(now, due)
         self.conversation.tick(now)
-        self._transfers.tick(now, self._pump.is_drained)
-        if not self._transfers.is_under_way and self._parting.take_heard(
-            now, self._pump.is_drained
-        ):
-            if self._wants_fallback:
-                self._fall_back()
-            else:
-                self._machine.played_out()
+        transfers, is_drained = self._transfers, self._pump.is_drained
+        transfers.tick(now, is_drained)
+        if not transfers.is_under_way and self._parting.take_heard(now, is_drained):
+            (self._parting.take_owed() or self._machine.played_out)()
         if now >= self._check_at and not self._is_over:
             self._check_at = now + _CHECK_SECONDS
             self._check(now)

@@ -1,6 +1,7 @@
 """
-How a call ends politely: the agent says goodbye, and what was said is heard; and
-how all that it has is let go, surely.
+How a call ends politely: the agent says goodbye, or if there is none, the caller hears
+an apology and is handed on; what was said is heard; and how all that the call has is
+let go, surely.
 
 When that begins is not known here.
 """
@@ -10,8 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
+from chime_gateway.call.reports.record import CallRecord
+from chime_gateway.interfaces import CallLeg
 from chime_gateway.outcomes import Ending
 from chime_gateway.release import Release
+from chime_gateway.settings.agent_profile import AgentProfile
 
 _Owner = TypeVar("_Owner")
 
@@ -20,11 +24,14 @@ class Parting:
     """
     @ivar farewell: what the agent is told to say.
     @ivar ending: how the call will have ended.
+    @ivar owed: what the caller is owed before the end, in turn, each when all that was
+        said before is heard.
     """
 
     def __init__(self, farewell: str) -> None:
         self.farewell = farewell
         self.ending: Ending | None = None
+        self.owed: tuple[Callable[[], None], ...] = ()
         self._goodbye_by: float | None = None
         self._heard_by: float | None = None
 
@@ -56,12 +63,27 @@ class Parting:
         self._goodbye_by = None
         self._heard_by = by
 
+    def take_owed(self) -> Callable[[], None] | None:
+        """What is next, once; C{None}: nothing."""
+        first, self.owed = self.owed[:1], self.owed[1:]
+        return first[0] if first else None
+
     def take_heard(self, now: float, is_drained: Callable[[float], bool]) -> bool:
         """All was heard, or it took too long; told once."""
         if self._heard_by is None or not (now >= self._heard_by or is_drained(now)):
             return False
         self._heard_by = None
         return True
+
+
+def is_told(record: CallRecord, profile: AgentProfile, leg: CallLeg) -> bool:
+    """Whether the caller hears an apology when nobody can talk with him."""
+    is_ours = record.direction == "outbound"
+    is_answered = record.answered_seconds is not None
+    # Who is still being called hears nothing, and who was not answered yet may be
+    # served by somebody else.
+    can_hear = is_answered or not (is_ours or leg.traits.fails_over)
+    return can_hear and bool(profile.apology)
 
 
 class CallRelease(Release[_Owner]):

@@ -67,7 +67,7 @@ def _head(
     def shown(_: object, attribute: Any, value: Any) -> Any:
         if attribute is not None and attribute.name in _SECRETS:
             return ""
-        return value.name if isinstance(value, BuiltInTool) else value
+        return value.name if isinstance(value, BuiltInTool) else encode(value)
 
     return {
         "capture": VERSION,

@@ -30,6 +30,7 @@ from chime_gateway.media.metronome import Failed, Metronome, Tick
 from chime_gateway.outcomes import CallerInfo, Ending, Outcome
 from chime_gateway.settings.agent_profile import AgentProfile
 from chime_gateway.settings.convert import structure
+from chime_gateway.settings.sound import Sound
 from chime_gateway.settings.tools import HttpTool, McpServer, Tool
 from chime_gateway.settings.values import Limits
 
@@ -125,15 +126,24 @@ def _tool(value: Any) -> Tool:
     raise ConfigError(f"profile.tools: this version has no {value!r}")
 
 
+def _sound(value: Mapping[str, Any] | None) -> Sound | None:
+    if value is None:
+        return None
+    return Sound(**{**value, "data": _decode(value["data"])})
+
+
 def _profile(value: Mapping[str, Any]) -> AgentProfile:
     rest = dict(value)
     tools = [_tool(tool) for tool in rest.pop("tools")]
     servers = rest.pop("mcp_servers")
+    filler, apology = rest.pop("filler_sound", None), rest.pop("apology_sound", None)
     profile = structure(rest, AgentProfile, "profile")
     return evolve(
         profile,
         tools=tuple(tools),
         mcp_servers=tuple(structure(s, McpServer, "mcp_servers") for s in servers),
+        filler_sound=_sound(filler),
+        apology_sound=_sound(apology),
     )
 
 

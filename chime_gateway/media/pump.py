@@ -18,6 +18,7 @@ from collections.abc import Callable
 from math import inf
 from typing import Final, TypeVar
 
+from chime_gateway.codec.prompt import prompt
 from chime_gateway.codec.registry import Aligner, transcoder
 from chime_gateway.codec.tone import tone
 from chime_gateway.interfaces import AgentSession, CallLeg
@@ -26,6 +27,7 @@ from chime_gateway.media.metronome import MAX_MADE_UP
 from chime_gateway.media.play_queue import FRAME_SECONDS, PlayQueue
 from chime_gateway.media.recorder import Recorder
 from chime_gateway.media.stats import MediaStats
+from chime_gateway.settings.sound import Sound
 
 #: A caller's side that is silent for longer than this sends no silence of its
 #: own (DTX, mute, a stalled link): it is filled.  Longer than a TCP
@@ -288,6 +290,13 @@ class MediaPump:
         An interruption cuts it as well.
         """
         self._play_queue.add_local(audio, self._clock())
+
+    def play_sound(self, sound: Sound | None) -> None:
+        """@param sound: C{None}: the tone."""
+        if sound is None:
+            self.play_tone()
+        else:
+            self.play_local(prompt(sound, self._codec))
 
     def play_tone(self) -> None:
         """A soft sound that says: the line is alive."""

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from attrs import Factory, field, frozen, validators
 
+from chime_gateway.settings.sound import Sound
 from chime_gateway.settings.tools import FunctionTool, McpServer, Target, Tool
 from chime_gateway.settings.transcribers import (
     DEFAULT_TRANSCRIBER,
@@ -45,9 +46,6 @@ _MAX_VALUE_CHARS: Final = 200
 
 #: How much a model may think before it speaks.
 EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh")
-
-#: A filler that is a sound and not a sentence.
-TONE: Final = "tone"
 
 
 def unknown_variables(template: str) -> list[str]:
@@ -133,7 +131,13 @@ class AgentProfile:
         takes longer to the first word, and calls tools before it says so.
     @ivar tools: the gateway's own, and HTTP tools.
     @ivar targets: whom tools may choose that hand the caller on, by name.
-    @ivar filler: said while a tool takes long, or L{TONE}; empty: silence.
+    @ivar filler: said while a tool takes long, or
+        L{TONE<chime_gateway.settings.sound.TONE>}, or a WAV file; empty: silence.
+    @ivar filler_sound: of the file; C{None}: there is none.
+    @ivar apology: what the caller hears when nobody can talk with him: a WAV file,
+        L{SPOKEN<chime_gateway.settings.sound.SPOKEN>}, L{TONE
+        <chime_gateway.settings.sound.TONE>}, or nothing.
+    @ivar apology_sound: of the file; C{None}: there is none.
     @ivar fallback: name of the target that gets the caller when the agent is lost;
         C{fallback_address} is where that is.
     @ivar recording: C{None}: if there is a place for recordings.
@@ -176,7 +180,10 @@ class AgentProfile:
     targets: Mapping[str, Target] = Factory(dict)
     mcp_servers: tuple[McpServer, ...] = ()
     filler: str = ""
+    filler_sound: Sound | None = None
     filler_after_seconds: float = field(default=2.0, validator=validators.gt(0))
+    apology: str = ""
+    apology_sound: Sound | None = None
     fallback: str = ""
     fallback_address: str = field(default="", repr=False)
     recording: bool | None = None

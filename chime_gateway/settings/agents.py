@@ -23,6 +23,7 @@ from chime_gateway.settings.agent_profile import (
     unknown_variables,
 )
 from chime_gateway.settings.convert import check_url, secret, strings, structure, table
+from chime_gateway.settings.sound import ReadSound, read_sounds
 from chime_gateway.settings.telephone import dialled, is_address, normalised
 from chime_gateway.settings.tools import BuiltInTool, HttpTool, McpServer, Target, Tool
 from chime_gateway.settings.transcribers import (
@@ -58,6 +59,7 @@ def agents(
     *,
     built_in: Iterable[BuiltInTool],
     read: Callable[[str], str],
+    read_sound: ReadSound,
     has_recordings: bool,
     is_preview: bool,
 ) -> dict[str, AgentProfile]:
@@ -66,6 +68,7 @@ def agents(
 
     @param built_in: tools that the gateway itself has.
     @param read: the text of a file beside the configuration.
+    @param read_sound: the sound of one.
     @param is_preview: a deployment speaks the preview protocol, which has no MCP.
     @raise ConfigError: something cannot work.
     """
@@ -74,11 +77,13 @@ def agents(
     targets = dict(_targets(file.get("targets", {})))
     servers = dict(_mcp_servers(file.get("mcp_servers", {}), env))
     found: dict[str, AgentProfile] = {}
-    for name, value in table(file.get("agents", {}), "agents").items():
+    tables = table(file.get("agents", {}), "agents")
+    for name, value in {**tables, "default": tables.get("default", {})}.items():
         where = f"agents.{name}"
         rest = table(value, where)
         _read_instructions(rest, where, read)
         _name_transcriber(rest, where)
+        sounds = read_sounds(rest, where, read_sound)
         chosen_tools = _chosen(rest, "tools", where, tools)
         chosen_targets = _chosen(rest, "targets", where, targets)
         chosen_servers = _chosen(rest, "mcp_servers", where, servers)
@@ -87,6 +92,7 @@ def agents(
             tools=tuple(chosen_tools.values()),
             targets=chosen_targets,
             mcp_servers=tuple(chosen_servers.values()),
+            **sounds,
         )
         _check(profile, where, targets, tools.values())
         if profile.recording and not has_recordings:
@@ -102,7 +108,6 @@ def agents(
             address = targets[profile.fallback].address
             profile = attrs.evolve(profile, fallback_address=address)
         found[name] = profile
-    found.setdefault("default", AgentProfile())
     return found
 
 

@@ -22,6 +22,7 @@ from chime_gateway.settings.aws import aws_settings, kinesis_settings
 from chime_gateway.settings.convert import strings, structure, without_secrets
 from chime_gateway.settings.deployments import deployment_settings
 from chime_gateway.settings.sip import sip_settings
+from chime_gateway.settings.sound import read_sound
 from chime_gateway.settings.sources import read_config_file, read_env_file
 from chime_gateway.settings.store import (
     default_instance,
@@ -94,6 +95,9 @@ def load(
         env,
         built_in=built_in,
         read=lambda name: _read_text(name, config_path),
+        read_sound=lambda name, where, most: read_sound(
+            _beside(name, config_path), where, most
+        ),
         has_recordings=bool(recordings.location),
         is_preview=any(d.api_version for d in deployments),
     )
@@ -154,13 +158,17 @@ def _long_enough(env: Mapping[str, str], name: str) -> str:
     return value
 
 
+def _beside(name: str, config_path: str | None) -> Path:
+    return Path(config_path or ".").parent / name
+
+
 def _read_text(name: str, config_path: str | None) -> str:
     """
     A file beside the configuration.
 
     @raise ConfigError: it cannot be read.
     """
-    path = Path(config_path or ".").parent / name
+    path = _beside(name, config_path)
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as exc:

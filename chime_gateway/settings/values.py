@@ -130,6 +130,8 @@ class SipSettings:
     @ivar calls_per_second: more new calls than this are refused.
     @ivar full_status: what a call gets that cannot be taken: 503 sends a Voice
         Connector to its next route, 486 is busy.
+    @ivar failover: whoever calls tries somebody else after 503, so a call that cannot
+        be served is refused; else its caller hears the profile's apology.
     @ivar media_timeout_seconds: nothing at all from the other side for so long
         ends the call.
     @ivar session_expires_seconds: asked for in calls of ours; C{min_se_seconds}
@@ -160,6 +162,7 @@ class SipSettings:
     )
     calls_per_second: float = field(default=50.0, validator=validators.gt(0))
     full_status: int = field(default=503, validator=validators.in_((503, 486)))
+    failover: bool = True
     media_timeout_seconds: float = field(default=30.0, validator=validators.gt(0))
     session_expires_seconds: int = field(default=1800, validator=validators.ge(90))
     min_se_seconds: int = field(default=90, validator=validators.ge(90))

@@ -17,6 +17,7 @@ from chime_gateway.settings.retirements import (
     SOON_DAYS,
     retirement_notices,
 )
+from chime_gateway.settings.sound import read_sound
 from chime_gateway.settings.transcribers import (
     DEFAULT_TRANSCRIBER,
     LANGUAGE,
@@ -35,6 +36,7 @@ def profile(**values: Any) -> AgentProfile:
         {"agents": {"default": values}},
         {},
         read=lambda name: "",
+        read_sound=lambda name, where, most: read_sound(Path(name), where, most),
         has_recordings=False,
         built_in=(),
         is_preview=False,

@@ -27,7 +27,8 @@ from chime_gateway.call.tools.keypad import Collected, Keypad
 from chime_gateway.interfaces import SILENCE, AgentSession
 from chime_gateway.media.pump import MediaPump
 from chime_gateway.services import ToolRunner
-from chime_gateway.settings.agent_profile import TONE, AgentProfile
+from chime_gateway.settings.agent_profile import AgentProfile
+from chime_gateway.settings.sound import TONE
 from chime_gateway.settings.values import Limits
 
 #: The service goes on by itself after a tool of its own; if it has not begun to
@@ -362,8 +363,8 @@ class Conversation:
         is_busy = self._responses or self.answer.is_caller_speaking
         if self.agent is None or is_busy or not is_quiet:
             return False
-        if filler == TONE:
-            self._pump.play_tone()
+        if filler == TONE or self._profile.filler_sound is not None:
+            self._pump.play_sound(self._profile.filler_sound)
         else:
             self.agent.interject(_VERBATIM + filler)
         return True

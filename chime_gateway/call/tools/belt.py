@@ -21,8 +21,9 @@ from chime_gateway.call.reports.events import ToolFacts
 from chime_gateway.call.tools.call_tool import Asked, CallActions, CallTool, Output
 from chime_gateway.errors import ToolFailed, TransferFailed
 from chime_gateway.services import ToolRunner
-from chime_gateway.settings.agent_profile import TONE, AgentProfile
+from chime_gateway.settings.agent_profile import AgentProfile
 from chime_gateway.settings.json_schema import faults
+from chime_gateway.settings.sound import TONE
 from chime_gateway.settings.tools import FunctionTool, HttpTool
 
 #: Arguments are some words; far above that the model has lost its way.

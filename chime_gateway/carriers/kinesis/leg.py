@@ -52,7 +52,12 @@ class KinesisLeg:
     """
 
     traits = CarrierTraits(
-        name="kinesis", buffers=True, reports_playback=True, lag_seconds=4.0
+        name="kinesis",
+        buffers=True,
+        reports_playback=True,
+        lag_seconds=4.0,
+        # The notice goes back into the queue, and the Lambda has its own apology.
+        fails_over=True,
     )
     codec: Codec = PCMU
 

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Final
 
+from attrs import evolve
+
 from chime_gateway.audio import CODECS
 from chime_gateway.carriers.sip.audio import LegAudio
 from chime_gateway.carriers.sip.context import (
@@ -94,6 +96,9 @@ class _State(Enum):
     LEAVING = "leaving"  # hung up, but a BYE must wait for the ACK
 
 
+_WITH_FAILOVER: Final = evolve(SipLeg.traits, fails_over=True)
+
+
 class InboundLeg(SipLeg):
     """One INVITE and what becomes of it."""
 
@@ -101,6 +106,8 @@ class InboundLeg(SipLeg):
         self, context: SipContext, incoming: Incoming, info: CallerInfo
     ) -> None:
         super().__init__(context, info)
+        if context.settings.failover:
+            self.traits = _WITH_FAILOVER
         self._incoming = incoming
         self._state = _State.RINGING
         self._terms: Terms | None = None

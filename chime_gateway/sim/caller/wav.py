@@ -9,6 +9,7 @@ import numpy as np
 
 from chime_gateway.audio import Codec
 from chime_gateway.codec.g711 import Samples
+from chime_gateway.codec.prompt import to_16_bit
 from chime_gateway.codec.registry import encode
 from chime_gateway.codec.resample import Resampler
 from chime_gateway.errors import ConfigError
@@ -28,27 +29,13 @@ def read_wav(path: str) -> tuple[Samples, int]:
     except (OSError, EOFError, wave.Error) as exc:
         why = str(exc) or "it ends too early"
         raise ConfigError(f"{path}: not a PCM WAV file ({why})") from exc
-    samples = _to_16_bit(data, width, path)
+    if not 1 <= width <= 4:
+        raise ConfigError(f"{path}: {width * 8} bit samples are not supported")
+    samples = to_16_bit(data[: len(data) - len(data) % width], width)
     if channels > 1:
         whole = len(samples) - len(samples) % channels
         samples = samples[:whole].reshape(-1, channels).mean(axis=1).astype(np.int16)
     return samples, rate
-
-
-def _to_16_bit(data: bytes, width: int, path: str) -> Samples:
-    data = data[: len(data) - len(data) % width]
-    if width == 1:  # unsigned, the only one in WAV
-        return ((np.frombuffer(data, np.uint8).astype(np.int16) - 128) * 256).astype(
-            np.int16
-        )
-    if width == 2:
-        return np.frombuffer(data, "<i2").astype(np.int16)
-    if width == 3:
-        whole = np.frombuffer(data, np.uint8).reshape(-1, 3)[:, 1:]
-        return np.ascontiguousarray(whole).view("<i2").ravel().astype(np.int16)
-    if width == 4:
-        return (np.frombuffer(data, "<i4") >> 16).astype(np.int16)
-    raise ConfigError(f"{path}: {width * 8} bit samples are not supported")
 
 
 def convert(samples: Samples, rate: int, codec: Codec) -> bytes:

@@ -1,0 +1,154 @@
+"""
+Sounds of the gateway's own, as WAV files have them: what a caller hears while he waits,
+and when nobody can talk with him.
+
+How they are played, and in which codec, is not known here.
+"""
+
+from __future__ import annotations
+
+import wave
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+from attrs import field, frozen
+
+from chime_gateway.errors import ConfigError
+from chime_gateway.settings.convert import structure
+
+#: A sound that no file is needed for.
+TONE: Final = "tone"
+
+#: The apology that comes with the package.
+SPOKEN: Final = "spoken"
+
+#: What stands for a file.
+_SUFFIX: Final = ".wav"
+
+#: An apology is heard to its end before anything else is done for the caller, also by
+#: those whom a full gateway has no room for.
+MOST_APOLOGY_SECONDS: Final = 15.0
+
+#: A filler bridges a pause; when the agent is back, it waits for the filler's end.
+MOST_FILLER_SECONDS: Final = 5.0
+
+#: Two channels of 48 kHz at 32 bit for a little more than the longest.
+_MOST_BYTES: Final = 8_000_000
+
+#: Others take long to be brought to a telephone's.
+_RATES: Final = (8_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
+_MOST_CHANNELS: Final = 2
+
+#: How they were made: docs/conversation.md.
+_SHIPPED: Final = Path(__file__).parent / "spoken"
+_GOODBYE: Final = _SHIPPED / "apology.wav"
+_HOLD: Final = _SHIPPED / "apology-hold.wav"
+
+
+@frozen
+class Sound:
+    """
+    @ivar name: of the file.
+    @ivar rate: samples a second, in each of C{channels}.
+    @ivar width: bytes of a sample: PCM as a WAV file has it.
+    @ivar data: whole samples of all channels in turn.
+    """
+
+    name: str
+    rate: int
+    channels: int
+    width: int
+    data: bytes = field(repr=False)
+
+    @property
+    def seconds(self) -> float:
+        return len(self.data) / (self.rate * self.channels * self.width)
+
+
+#: Reads a file beside the configuration; its key is for the error, as are the most
+#: seconds.
+ReadSound: TypeAlias = Callable[[str, str, float], Sound]
+
+
+def read_sound(path: Path, where: str, most_seconds: float) -> Sound:
+    """
+    @param where: the key, for the error.
+    @raise ConfigError: it is missing, no WAV file, not PCM, empty or too long.
+    """
+    try:
+        # Not whatever never ends, as a pipe.
+        if not path.is_file():
+            raise ConfigError(f"{where}: there is no file {path}")
+        if path.stat().st_size > _MOST_BYTES:
+            raise ConfigError(
+                f"{where}: {path} is larger than {_MOST_BYTES // 1_000_000} MB"
+            )
+        with wave.open(str(path), "rb") as file:
+            channels, width = file.getnchannels(), file.getsampwidth()
+            rate, data = file.getframerate(), file.readframes(file.getnframes())
+    # RuntimeError: a chunk that is said to be longer than the file.
+    except (OSError, EOFError, RuntimeError, wave.Error) as exc:
+        why = str(exc) or "it ends too early"
+        raise ConfigError(f"{where}: {path} is no WAV file of PCM ({why})") from exc
+    if not 1 <= channels <= _MOST_CHANNELS or not 1 <= width <= 4:
+        raise ConfigError(
+            f"{where}: {path} has {channels} channels of {8 * width} bit; it may have"
+            f" {_MOST_CHANNELS} of 8 to 32"
+        )
+    if rate not in _RATES:
+        raise ConfigError(
+            f"{where}: {path} has {rate} samples a second; it may have"
+            f" {', '.join(map(str, _RATES))}"
+        )
+    # Of one that is cut short the last samples may not be whole.
+    whole = len(data) - len(data) % (channels * width)
+    sound = Sound(path.name, rate, channels, width, data[:whole])
+    if not sound.data:
+        raise ConfigError(f"{where}: {path} has no sound in it")
+    if sound.seconds > most_seconds:
+        raise ConfigError(
+            f"{where}: {path} lasts {sound.seconds:.1f} s; it may last"
+            f" {most_seconds:g} s"
+        )
+    return sound
+
+
+def read_sounds(rest: dict[str, Any], where: str, read: ReadSound) -> dict[str, Any]:
+    """
+    What C{filler} and C{apology} of a profile's table name: C{filler_sound} and
+    C{apology_sound}, each a L{Sound} or C{None}.
+
+    @raise ConfigError: it cannot be played.
+    """
+    found: dict[str, Any] = {"filler_sound": None, "apology_sound": None}
+    for key in found:
+        if key in rest:
+            raise ConfigError(f"{where}: unknown key {key}")
+    filler = structure(rest.get("filler", ""), str, f"{where}.filler")
+    if _is_file(filler):
+        found["filler_sound"] = read(filler, f"{where}.filler", MOST_FILLER_SECONDS)
+    at = f"{where}.apology"
+    apology = structure(rest.setdefault("apology", SPOKEN), str, at)
+    if apology == SPOKEN:
+        # With somebody who takes the caller there is no goodbye in it.
+        found["apology_sound"] = _shipped(_HOLD if rest.get("fallback") else _GOODBYE)
+    elif _is_file(apology):
+        found["apology_sound"] = read(apology, at, MOST_APOLOGY_SECONDS)
+    elif apology not in ("", TONE):
+        raise ConfigError(
+            f'{at}: a WAV file, "{SPOKEN}", "{TONE}", or "" for none, got'
+            f" {apology[:40]!r}"
+        )
+    return found
+
+
+@lru_cache
+def _shipped(path: Path) -> Sound:
+    """One for all profiles."""
+    return read_sound(path, "apology", MOST_APOLOGY_SECONDS)
+
+
+def _is_file(text: str) -> bool:
+    return text.lower().endswith(_SUFFIX)
