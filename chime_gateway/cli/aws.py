@@ -55,12 +55,12 @@ _FUNCTION: Final = {
 
 def gateway(text: str) -> tuple[Gateway, bool]:
     """
-    HOST[:PORT][/udp|tcp|tls].
+    HOST[:PORT][/udp|tcp|tls], TCP unless it says otherwise.
 
     @return: the route, and whether it is encrypted.
     """
     found = _GATEWAY.match(text)
-    protocol = (found["protocol"] or "udp").lower() if found else ""
+    protocol = (found["protocol"] or "tcp").lower() if found else ""
     if found is None or protocol not in ("udp", "tcp", "tls"):
         raise usage.UsageError(f"--gateway {text}: expected HOST[:PORT][/udp|tcp|tls]")
     is_encrypted = protocol == "tls"

@@ -33,7 +33,7 @@ class Gateway:
 
     host: str
     port: int = 5060
-    protocol: str = "UDP"
+    protocol: str = "TCP"
 
 
 @frozen(kw_only=True)

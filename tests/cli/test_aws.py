@@ -1,0 +1,35 @@
+"""What is typed behind C{chimegw aws}."""
+
+from __future__ import annotations
+
+from twisted.python.usage import UsageError
+from twisted.trial.unittest import SynchronousTestCase
+
+from chime_gateway.aws.setup.request import Gateway
+from chime_gateway.cli.aws import gateway
+
+
+class GatewayTests(SynchronousTestCase):
+    def test_a_route_has_what_the_gateway_listens_for_by_itself(self) -> None:
+        """UDP is listened to only where it is named, and so it is here."""
+        host = "198.51.100.7"
+        for text, port, protocol, is_encrypted in (
+            (host, 5060, "TCP", False),
+            (f"{host}:5062", 5062, "TCP", False),
+            (f"{host}/TCP", 5060, "TCP", False),
+            (f"{host}/udp", 5060, "UDP", False),
+            (f"{host}:5070/udp", 5070, "UDP", False),
+            (f"{host}/tls", 5061, "TCP", True),
+            (f"{host}:5062/tls", 5062, "TCP", True),
+        ):
+            route = Gateway(host=host, port=port, protocol=protocol)
+            self.assertEqual(gateway(text), (route, is_encrypted))
+        self.assertEqual(gateway("[::1]")[0].host, "::1")
+
+    def test_what_is_no_route_is_refused_with_what_is_expected(self) -> None:
+        for text in ("", "a b", "a/sctp", "a:", ":5060"):
+            error = self.assertRaises(UsageError, gateway, text)
+            self.assertIn("expected HOST[:PORT][/udp|tcp|tls]", str(error))
+        for text in ("a:0", "a:65536"):
+            error = self.assertRaises(UsageError, gateway, text)
+            self.assertIn("no such port", str(error))
