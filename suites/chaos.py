@@ -22,7 +22,7 @@ import sys
 
 import uvloop
 
-from suites.faults import deployments, machine, neighbours
+from suites.faults import deployments, machine, moments, neighbours
 from suites.faults.playing import Play, play_all
 
 #: Scenes side by side: more would measure the machine.
@@ -47,7 +47,7 @@ SCENES: dict[str, Play] = {
 
 #: Played by name only: without a page to be had CPython itself may crash, or fail with
 #: a SystemError.
-OPEN: dict[str, Play] = {"memory": machine.memory}
+OPEN: dict[str, Play] = {"memory": machine.memory, **moments.SCENES}
 
 
 #: What the short form draws of each kind from its seed; the rest it plays in full.

@@ -32,6 +32,9 @@ _TONES: Final = 32
 _WINDOW_SECONDS: Final = 0.02
 _HOP_SECONDS: Final = 0.01
 
+#: The same tone after a longer pause is another one; a lost frame is shorter.
+_MOST_HOPS: Final = 6
+
 #: Of a window's energy in its one tone.  Half of one tone and half of another have
 #: at most a half each.
 _PURE: Final = 0.7
@@ -119,7 +122,7 @@ def _halves(samples: Samples, rate: int) -> list[tuple[bool, int, float]]:
     angles = 2j * np.pi * np.outer(np.arange(size), hertz) / rate
     windows = np.lib.stride_tricks.sliding_window_view(samples, size)[::hop]
     found: list[tuple[bool, int, float]] = []
-    last = -1
+    last, last_at = -1, -_MOST_HOPS
     # Of a long recording one part after the other: memory is that of one.
     for start in range(0, len(windows), 1000):
         part = windows[start : start + 1000].astype(np.float64)
@@ -129,11 +132,11 @@ def _halves(samples: Samples, rate: int) -> list[tuple[bool, int, float]]:
         share = power[np.arange(len(part)), best] / np.maximum(energy, 1.0)
         is_tone = (share > _PURE) & (energy > size * _SILENT_RMS**2)
         for index in np.flatnonzero(is_tone):
-            number = int(best[index])
-            if number != last:
-                at_seconds = (start + int(index)) * _HOP_SECONDS
+            number, at = int(best[index]), start + int(index)
+            if number != last or at - last_at > _MOST_HOPS:
+                at_seconds = at * _HOP_SECONDS
                 found.append((bool(number & 1), number >> 1, at_seconds))
-                last = number
+            last, last_at = number, at
     return found
 
 

@@ -65,6 +65,15 @@ class SpeechTests(SynchronousTestCase):
         self.assertEqual(found.is_whole, len(cut) == len(audio))
         self.assertIn(found.text, text)
 
+    def test_a_sentence_begins_where_it_begins_whatever_was_cut_before_it(self) -> None:
+        text = "Part 2 of 9."
+        for halves in range(1, 8):
+            cut = spoken(PCMU, text)[: 320 * halves]
+            audio = cut + QUIET + spoken(PCMU, text)
+            found = heard(PCMU, audio)[-1]
+            self.assertTrue(found.is_whole)
+            self.assertAlmostEqual(found.at_seconds, (len(cut) + 8000) / 8000, 1)
+
     def test_what_is_no_speech_is_not_understood(self) -> None:
         rng = np.random.default_rng(1)
         noise: Samples = rng.normal(0, 3000, 16000).astype(np.int16)

@@ -128,6 +128,10 @@ class Conversation:
             )
         rest = {k: v for k, v in body.items() if k not in ("id", "object")}
         item = Item(item_id, {"status": "completed", **rest})
+        told = " ".join(line.text for line in self.lines([item]))
+        kind, role = rest["type"], rest.get("role", "")
+        now = self._events.seconds()
+        self._log.note(now, "item", type=kind, role=role, text=told)
         if before is None or before == self.last:
             self.add(item)
             return

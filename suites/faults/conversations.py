@@ -1,0 +1,198 @@
+"""
+Conversations: what a caller asks, what has to come of it, and what may not.
+
+The service answers from what it was given only (docs/simulator.md).  So a right
+answer after a fault says that the conversation was carried over, and a second
+greeting or a sentence that is heard again says that it was not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import re
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from attrs import define, field, frozen
+
+from chime_gateway.sim.speech import Sentence
+from suites.faults.talking import Said, Talking
+
+#: Whoever has no answer by then has none.
+ANSWER_SECONDS = 20.0
+
+#: An agent who is interrupted begins no other sentence after that.
+STALE_SECONDS = 1.0
+
+_PART = re.compile(r"Part ([0-9]+) of ([0-9]+)\.\Z")
+_ANSWER = re.compile(r"Answer ([0-9]+): ")
+_STORY = "Tell me a story"
+_WRONG = ("I do not know", "Pardon?", "It said nothing")
+
+
+@frozen
+class Asked:
+    """
+    @ivar began: of the right answer; C{None}: there was none in time.
+    """
+
+    said: Said
+    expected: str
+    began: float | None
+
+    @property
+    def seconds(self) -> float:
+        """From the caller's last sound to the agent's first."""
+        return (self.began or self.said.ends + ANSWER_SECONDS) - self.said.ends
+
+
+@define
+class Conversation:
+    """
+    One call's, and what was wrong with it.
+
+    @ivar number: that the caller gives: nobody else has it.
+    @ivar interrupted: when the caller began to speak over the agent.
+    """
+
+    line: Talking
+    number: int
+    rng: random.Random
+    asked: list[Asked] = field(factory=list)
+    interrupted: list[float] = field(factory=list)
+    count: int = 1
+
+    async def begin(self) -> None:
+        await self.line.place()
+        await self.line.hears("How can I help you?", 0.0, ANSWER_SECONDS)
+        await self._ask(f"My number is {self.number}.", "I have noted your number.")
+
+    async def ask(self) -> Asked:
+        """Which number the caller gave."""
+        self.count += 1
+        n = self.count
+        return await self._ask(
+            f"Question {n}: what is my number?",
+            f"Answer {n}: Your number is {self.number}.",
+        )
+
+    async def story(self, parts: int, *, to_its_end: bool) -> Asked:
+        """Listen to it, or ask into it."""
+        self.count += 1
+        last = parts if to_its_end else 2
+        asked = await self._ask(
+            f"{_STORY} of {parts} parts.",
+            f"Part {last} of {parts}.",
+            ANSWER_SECONDS + 1.5 * parts,
+        )
+        if not to_its_end:
+            self.interrupted.append(time.monotonic())
+            await self.ask()
+        return asked
+
+    async def _ask(
+        self, text: str, expected: str, seconds: float = ANSWER_SECONDS
+    ) -> Asked:
+        said = await self.line.say(text)
+        heard = await self.line.hears(expected, said.begins, seconds)
+        asked = Asked(said, expected, heard.at_seconds if heard else None)
+        self.asked.append(asked)
+        return asked
+
+    async def go_on(self, until: float) -> None:
+        """Say this and that until it is late, and never into an answer by chance."""
+        while self.line.is_open and time.monotonic() < until:
+            await self.line.silence(self.rng.uniform(0.3, 2.5), ANSWER_SECONDS)
+            what = self.rng.random()
+            if what < 0.6:
+                await self.ask()
+            else:
+                await self.story(self.rng.randint(3, 6), to_its_end=what < 0.8)
+
+    def faults(self) -> Counter[str]:
+        """What was heard or not heard, and may not be."""
+        found: Counter[str] = Counter()
+        sentences = [one for one in self.line.ear.sentences() if one.is_whole]
+        texts = Counter(one.text for one in sentences)
+        found["no answer"] = sum(one.began is None for one in self.asked)
+        found["greeted again"] = max(0, texts["Hello."] - 1)
+        found["wrong"] = sum(one.text.startswith(_WRONG) for one in sentences)
+        found["heard again"] = sum(
+            count - 1 for text, count in texts.items() if _ANSWER.match(text)
+        )
+        found["heard again"] += _parts_again(sentences, self.line.said)
+        found["stale"] = sum(self._is_stale(one) for one in sentences)
+        found["ended"] = self.line.ended not in ("", "hung up")
+        return +found
+
+    def _is_stale(self, one: Sentence) -> bool:
+        """It is part of a story that was interrupted, and begins after that."""
+        stories = [x.begins for x in self.line.said if x.text.startswith(_STORY)]
+        return bool(_PART.match(one.text)) and any(
+            at + STALE_SECONDS < one.at_seconds
+            and not any(at < begins < one.at_seconds for begins in stories)
+            for at in self.interrupted
+        )
+
+
+def _parts_again(sentences: list[Sentence], said: list[Said]) -> int:
+    """Parts that were heard twice in one story."""
+    stories = [one.begins for one in said if one.text.startswith(_STORY)]
+    heard = Counter(
+        (sum(begins < one.at_seconds for begins in stories), one.text)
+        for one in sentences
+        if _PART.match(one.text)
+    )
+    return sum(count - 1 for count in heard.values())
+
+
+@frozen
+class Event:
+    """A line of a service's log."""
+
+    at: float
+    session: tuple[str, int]
+    what: str
+    members: dict[str, Any]
+
+
+def events_of(*logs: Path) -> list[Event]:
+    """What the services wrote, in order."""
+    found = []
+    for log in logs:
+        for text in log.read_text().splitlines():
+            line = json.loads(text)
+            session = log.stem, line.pop("session")
+            found.append(Event(line.pop("t"), session, line.pop("what"), line))
+    return sorted(found, key=lambda one: one.at)
+
+
+def open_sessions(events: list[Event]) -> int:
+    counts = Counter(one.what for one in events)
+    return counts["opened"] - counts["closed"]
+
+
+def sessions_of(number: int, events: list[Event]) -> set[tuple[str, int]]:
+    """The sessions of the call whose caller gave this number."""
+    text = re.compile(rf"\b{number}\b")
+    return {
+        one.session
+        for one in events
+        if text.search(str(one.members.get("text", "")) + str(one.members.get("said")))
+    }
+
+
+async def together(conversations: list[Conversation], seconds: float) -> None:
+    """Each in its own time, with its first words told by then."""
+    until = time.monotonic() + seconds
+
+    async def one(conversation: Conversation) -> None:
+        await asyncio.sleep(conversation.rng.uniform(0.0, min(3.0, seconds / 4)))
+        await conversation.begin()
+        await conversation.go_on(until)
+
+    await asyncio.gather(*map(one, conversations))

@@ -1,0 +1,141 @@
+"""
+Sessions that fail while a call is on: at a moment that is chosen, or by chance.
+
+A call may neither end nor fall silent by that, and its answers stay right.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from run import free_port
+
+from suites.faults.conversations import (
+    Conversation,
+    Event,
+    events_of,
+    open_sessions,
+    sessions_of,
+    together,
+)
+from suites.faults.processes import Gateway, Simulator, deployment, until
+from suites.faults.scene import Scene
+from suites.faults.talking import Talking, TalkingSip, TalkingStream
+
+#: A greeting of the profile's: who greets again is heard.
+AGENT = "[agents.default]\ngreeting = 'Hello.'\n"
+
+CALLS, SECONDS = 12, 240.0
+SHORT_CALLS, SHORT_SECONDS = 6, 35.0
+
+
+class Services:
+    """
+    Two deployments of a voice that knows what it was given, and a gateway at them.
+
+    @ivar logs: what happened in them.
+    """
+
+    def __init__(self, *faults: str, second: tuple[str, ...] = ()) -> None:
+        """@param second: faults of the second one, which is asked after the first."""
+        folder = Path(tempfile.mkdtemp(prefix="chimegw-chaos-services-"))
+        self.logs = [folder / "first.jsonl", folder / "second.jsonl"]
+        self.simulators = []
+        for log, chosen in zip(self.logs, (faults, second), strict=True):
+            log.touch()
+            told = [word for fault in chosen for word in ("--fault", fault)]
+            options = ("--voice", "answering", "--log", str(log), *told)
+            self.simulators.append(Simulator(free_port(), *options))
+
+    async def start(self, scene: Scene, name: str, settings: str = "") -> Gateway:
+        for simulator in self.simulators:
+            await scene.run(simulator)
+        places = "".join(
+            deployment(name, f"http://127.0.0.1:{one.port}", priority)
+            for priority, (name, one) in enumerate(
+                zip(("first", "second"), self.simulators, strict=True), 1
+            )
+        )
+        return await scene.start(Gateway(name, AGENT + places + settings))
+
+    def events(self) -> list[Event]:
+        return events_of(*self.logs)
+
+
+def talkers(scene: Scene, gateway: Gateway, calls: int) -> list[Conversation]:
+    lines: list[Talking] = []
+    for n in range(calls):
+        if n % 2:
+            lines.append(TalkingSip(gateway.sip_port, secret=gateway.call_secret))
+        else:
+            lines.append(TalkingStream(gateway.port))
+    scene.lines += lines
+    scene.counts["calls"] += calls
+    numbers = scene.rng.sample(range(1000, 10_000), calls)
+    return [
+        Conversation(line, number, scene.rng)
+        for line, number in zip(lines, numbers, strict=True)
+    ]
+
+
+def judge(scene: Scene, conversations: list[Conversation], services: Services) -> None:
+    """What was heard in each of them, and what the services say of it."""
+    events = services.events()
+    for one in conversations:
+        scene.counts["questions"] += len(one.asked)
+        wrong = one.faults()
+        mine = sessions_of(one.number, events)
+        happened = [
+            f"{event.members['fault']} at {event.at:.1f} in {event.session}"
+            for event in events
+            if event.what == "fault" and event.session in mine
+        ]
+        scene.counts["faults"] += len(happened)
+        for what, count in wrong.items():
+            scene.counts[what] += count
+        scene.expect(
+            not wrong,
+            f"{one.line.carrier} {one.number}: {dict(wrong)}, {one.line.ended}"
+            f" after {happened}",
+        )
+    violations = [x.members["how"] for x in events if x.what == "violation"]
+    scene.counts["violations"] += len(violations)
+    scene.expect(not violations, f"violations: {violations[:3]}")
+
+
+async def over(scene: Scene, gateway: Gateway, services: Services) -> None:
+    """As many sessions as calls, then none, and one record a call."""
+    live = sum(line.is_open for line in scene.lines)
+    scene.expect(
+        await until(lambda: open_sessions(services.events()) == live, 15.0),
+        f"{open_sessions(services.events())} sessions are open for {live} calls",
+    )
+    await scene.hang_up()
+    scene.expect(
+        await until(lambda: not open_sessions(services.events()), 15.0),
+        "sessions are open after the last call",
+    )
+    placed = scene.counts["calls"]
+    await until(lambda: len(gateway.rows()) >= placed, 15.0, 0.5)
+    rows = gateway.rows()
+    scene.counts["records"] += len(rows)
+    scene.expect(len(rows) == placed, f"{len(rows)} records of {placed} calls")
+    await scene.finish(gateway)
+
+
+async def chance(scene: Scene) -> None:
+    """Each session but a third has a fault of its own; calls go through many."""
+    calls, seconds = (CALLS, SECONDS)
+    if scene.is_short:
+        calls, seconds = (SHORT_CALLS, SHORT_SECONDS)
+    seed = scene.rng.randrange(1 << 30)
+    services = Services(f"chance={seed}", second=(f"chance={seed + 1}:0.4",))
+    gateway = await services.start(scene, "chance")
+    conversations = talkers(scene, gateway, calls)
+    await together(conversations, seconds)
+    judge(scene, conversations, services)
+    await over(scene, gateway, services)
+
+
+SCENES = {"talk chance": chance}
