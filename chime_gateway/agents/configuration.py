@@ -45,6 +45,8 @@ class Lacks:
     @param clock: seconds, monotonic.
     """
 
+    __slots__ = ("_clock", "_until")
+
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._until: dict[str, float] = {}
@@ -65,6 +67,8 @@ class Configuration:
     """
 
     _log = Logger()
+
+    __slots__ = ("_codec", "_commands", "_dialect", "_lacks", "profile", "refused")
 
     def __init__(
         self,

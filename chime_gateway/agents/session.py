@@ -23,7 +23,7 @@ from chime_gateway.agents.intake import Intake
 from chime_gateway.agents.line.nobody import NOBODY
 from chime_gateway.agents.line.recall import recall
 from chime_gateway.agents.refusals import TRANSCRIPTION, refused_session
-from chime_gateway.agents.responses import Responses
+from chime_gateway.agents.responses.responses import Responses
 from chime_gateway.agents.transcripts import Transcripts
 from chime_gateway.agents.websocket import RealtimeProtocol
 from chime_gateway.audio import Codec
@@ -143,7 +143,7 @@ class AzureSession:
             return
         events = self._events
         if type(event) is AudioDelta:
-            if self._responses.audio_came(event):
+            if self._responses.making.audio_came(event):
                 events.agent_audio(
                     event.response_id, event.item_id, event.content_index, event.audio
                 )
@@ -282,7 +282,7 @@ class AzureSession:
 
     def _response_text(self, event: ResponseText) -> None:
         self._transcripts.text(event)
-        self._responses.text_came(event.response_id)
+        self._responses.making.text_came(event.response_id)
 
     def _response_done(self, event: ResponseDone) -> None:
         self._spend(event.usage.total)
@@ -326,13 +326,13 @@ class AzureSession:
         self._events.caller_said(event.item_id, event.text)
 
     def _tool_called(self, event: ToolCalled) -> None:
-        self._responses.tool_called(event.response_id)
+        self._responses.making.tool_called(event.response_id)
         self._events.tool_called(
             event.response_id, event.call_id, event.name, event.arguments
         )
 
     def _mcp_called(self, event: McpCalled) -> None:
-        self._responses.tool_called("")
+        self._responses.making.tool_called("")
         self._events.mcp_called(event.name, event.fault)
 
     def _agent_transcript(self, event: AgentTranscript) -> None:
@@ -341,7 +341,7 @@ class AzureSession:
     def _unrecognized(self, event: Unrecognized) -> None:
         if event.type.startswith("response.mcp_call"):
             # The service calls a tool itself, and goes on by itself.
-            self._responses.tool_called("")
+            self._responses.making.tool_called("")
         if event.type not in EXPECTED:
             self._events.oddity_seen(event.type)
 

@@ -26,6 +26,8 @@ _MAX_TRANSCRIPTS: Final = 256
 
 
 class Transcripts:
+    __slots__ = ("_commands", "_events", "_items", "_written")
+
     def __init__(self, commands: Commands, events: AgentEvents) -> None:
         self._commands = commands
         self._events = events

@@ -349,6 +349,7 @@ class AzureSessionTests(SessionTestCase):
         self.receive("response.created", response={"id": "r"})
         self.receive("response.done", response={"id": "r", "status": "cancelled"})
         self.receive("response.created", response={"id": "bye"})
+        self.audio("bye", "i")
         self.receive("response.done", response={"id": "bye", "status": "completed"})
         self.clock.advance(1.0)
         goodbye = {"type": "response.create", "response": {"instructions": "Goodbye"}}

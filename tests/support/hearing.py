@@ -15,10 +15,15 @@ class Hearing(RecordingCall):
     @ivar answer_tool: called when a tool has its result.
     @ivar over_caller: those that began while the caller spoke and are heard.
     @ivar statuses: of responses that are done, by their id.
+    @ivar failed_at: when it was told that something will not be said; C{leave} is
+        called then.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
         super().__init__([])
+        self.clock = clock
+        self.failed_at: list[float] = []
+        self.leave: Callable[[], None] = lambda: None
         self.answer_tool: Callable[[], None] = lambda: None
         self.heard: set[str] = set()
         self.statuses: dict[str, str] = {}
@@ -52,8 +57,6 @@ class Hearing(RecordingCall):
     def tool_called(self, response_id: str, *_: str) -> None:
         self._calling.add(response_id)
 
-    @property
-    def reports(self) -> list[str]:
-        """Of what is given up, as an operator reads them."""
-        kinds = [entry[1] for entry in self.log if entry[0] == "oddity_seen"]
-        return [kind for kind in kinds if kind.startswith(("unspoken", "unanswered"))]
+    def answer_failed(self, cause: str, reason: str, retry_seconds: float) -> None:
+        self.failed_at.append(self.clock())
+        self.leave()

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
 from attrs import Factory, define, frozen
 from twisted.internet.task import Clock
@@ -28,7 +29,8 @@ class Manners:
     @ivar complains: of an answer of its own that a response is in the way of.
     @ivar up: seconds that commands take, in turn; C{down}: that events take.
     @ivar outcomes: of responses, in turn; all others are spoken.
-    @ivar refusals: of C{response.create}, in turn; an empty one: it is taken.
+    @ivar refusals: of C{response.create}, in turn: a code, and what is said; an empty
+        one: it is taken.
     """
 
     names: bool = True
@@ -51,6 +53,8 @@ class Made:
     @ivar is_asked_for: it is none of the VAD's.
     @ivar was_overtaken: whoever asked for it did not know of one that had begun.
     @ivar is_empty: it is an answer with nothing in it.
+    @ivar name: by which it was asked for.
+    @ivar is_vain: nothing is said or done in it.
     """
 
     id: str
@@ -59,7 +63,22 @@ class Made:
     is_asked_for: bool
     was_overtaken: bool
     is_empty: bool = False
+    name: str = ""
+    is_vain: bool = False
     timers: list[Any] = Factory(list)
+
+
+#: Those that are not completed: their status, and what is said of it.
+_OUTCOMES: Final[Mapping[str, tuple[str, object]]] = {
+    "cut short": ("incomplete", {"reason": "max_output_tokens"}),
+    "fails": ("failed", {"error": {"message": "Please try again in 0.4s"}}),
+    "breaks": ("failed", {"error": {"type": "server_error", "message": "Sorry."}}),
+    "filtered": ("incomplete", {"reason": "content_filter"}),
+    "throttled": (
+        "failed",
+        {"error": {"code": "rate_limit_exceeded", "message": "Try again in 12s."}},
+    ),
+}
 
 
 def _name(asked: dict[str, Any]) -> str:
@@ -70,6 +89,9 @@ class RacingService:
     """
     @param receive: takes an event.
     @ivar made: every response.
+    @ivar last_asked_at: when C{response.create} was sent the last time.
+    @ivar in_vain: how often each thing was asked for and came to nothing, by no
+        doing of anybody's.
     @ivar turns: of the caller.
     """
 
@@ -77,6 +99,8 @@ class RacingService:
         self, clock: Clock, manners: Manners, receive: Callable[[bytes], None]
     ) -> None:
         self.made: list[Made] = []
+        self.in_vain: Counter[str] = Counter()
+        self.last_asked_at = 0.0
         self._clock = clock
         self._manners = manners
         self._receive = receive
@@ -106,11 +130,14 @@ class RacingService:
         self._clock.callLater(at - now, arrive, *args)
 
     def send_message(self, payload: bytes, is_binary: bool = False) -> bool:
-        self._travel("up", self._command, json.loads(payload), self._told)
+        command = json.loads(payload)
+        if command["type"] == "response.create":
+            self.last_asked_at = self._clock.seconds()
+        self._travel("up", self._command, command, self._told)
         return True
 
     def close(self, code: int, reason: str) -> None:
-        raise AssertionError(reason)
+        assert not reason, reason
 
     def emit(self, kind: str, **members: Any) -> None:
         payload = json.dumps({"type": kind, **members}).encode()
@@ -164,9 +191,10 @@ class RacingService:
             code = "conversation_already_has_active_response"
             self._refuse(code, "", event_id)
             return
-        refusal = self._next("refusals", "")
-        if refusal:
-            self._refuse("server_error", refusal, event_id)
+        code, _, text = self._next("refusals", "").partition(" ")
+        if code:
+            self.in_vain[_name(asked)] += 1
+            self._refuse(code, text, event_id)
         else:
             self._begin(asked)
 
@@ -196,6 +224,8 @@ class RacingService:
         outcome = self._next("outcomes", "spoken")
         if outcome == "calls" and made.said:
             outcome = "spoken"  # a model that is told what to say calls nothing
+        made.name = "" if asked is None else _name(asked)
+        made.is_vain = outcome not in ("spoken", "calls", "cut short")
         made.is_empty = outcome == "empty" and not made.said
         if outcome in ("spoken", "cut short"):
             for number in range(4):
@@ -206,10 +236,8 @@ class RacingService:
             made.timers.append(self._clock.callLater(0.2, self._write, made))
         if outcome == "calls":
             made.timers.append(self._clock.callLater(0.2, self._call, made))
-        status = {"cut short": "incomplete", "fails": "failed"}.get(
-            outcome, "completed"
-        )
-        made.timers.append(self._clock.callLater(0.6, self._end, status))
+        status, details = _OUTCOMES.get(outcome, ("completed", {}))
+        made.timers.append(self._clock.callLater(0.6, self._end, status, details))
 
     def _speak(self, made: Made) -> None:
         self.emit(
@@ -239,13 +267,13 @@ class RacingService:
             arguments="{}",
         )
 
-    def _end(self, status: str) -> None:
+    def _end(self, status: str, details: object = None) -> None:
         made, self._active = self._active, None
         assert made is not None
+        self.in_vain[made.name] += made.is_vain and status != "cancelled"
         for timer in made.timers:
             if timer.active():
                 timer.cancel()
-        details = {"error": {"message": "Please try again in 0.4s"}}
         self.emit(
             "response.done",
             response={"id": made.id, "status": status, "status_details": details},

@@ -49,15 +49,16 @@ class ChosenSilenceTests(SynchronousTestCase):
     @settings(max_examples=12, deadline=None)
     @given(st.integers(0, 2), st.sampled_from((4.0, 8.0, 30.0)))
     def test_the_call_goes_on(self, turn: int, patience: float) -> None:
-        """Each silence is two responses: it is asked for once more."""
+        """Each silence is three responses: it is asked for twice more."""
         note(f"{turn} {patience}")
-        call = self.run_call(f"completed@{2 + turn}-{3 + turn}", patience)
+        call = self.run_call(f"completed@{2 + turn}-{4 + turn}", patience)
         ended = call.events[-1].payload
         assert isinstance(ended, CallEnded)
         (record,) = call.measures.records
         assert record.ending is not None
         self.assertIs(record.ending.outcome, Outcome.COMPLETED)
-        self.assertEqual(set(record.protocol_notes), {"asked_again.answer"})
+        notes = {"asked_again.answer", "came_to_nothing.silence"}
+        self.assertEqual(set(record.protocol_notes), notes)
         said = [turn.text for turn in ended.transcript if turn.speaker == "agent"]
         self.assertEqual(said.count(ANSWER), 2)
         # Who waits for long is asked whether they are there.

@@ -43,6 +43,24 @@ _PASSING: Final = re.compile(
     r"|capacity|quota|\A(?:408|429|5\d\d)\Z"
 )
 
+#: Why a response was not made, as far as it makes a difference.
+CONTENT_FILTER: Final = "content_filter"
+RATE_LIMIT: Final = "rate_limit"
+SERVER_ERROR: Final = "server_error"
+
+#: The first that fits: one that is late is also a C{server_error}, by its type.
+_CAUSES: Final = {
+    CONTENT_FILTER: re.compile(
+        r"content_?filter|content_?policy|responsible_?ai", re.I
+    ),
+    RATE_LIMIT: re.compile(
+        r"rate_? ?limit|too_?many|quota|capacity|overload|\A429\Z", re.I
+    ),
+    "timeout": re.compile(r"time_?(?:d_?)?out|\A408\Z", re.I),
+    SERVER_ERROR: re.compile(r"server_?error|internal|unavailable|\A5\d\d\Z", re.I),
+    "max_output_tokens": re.compile(r"max_output_tokens", re.I),
+}
+
 #: The code of this one is not documented, its wording is: our count of played
 #: audio and the service's count of generated audio may differ by a rounding.
 _BENIGN_TEXT: Final = "is already shorter than"
@@ -67,3 +85,16 @@ def is_about_request(code: str, kind: str) -> bool:
 def is_about_model(code: str, message: str) -> bool:
     """This deployment has no session for any profile; another one may."""
     return bool(_MODEL.fullmatch(code) or _MODEL.search(message))
+
+
+def cause(*words: str) -> str:
+    """
+    Why something was not made, in a word of ours.
+
+    @param words: codes, types and reasons of the service's.
+    @return: empty: none that is known.
+    """
+    for name, known in _CAUSES.items():
+        if any(known.search(word) for word in words):
+            return name
+    return ""

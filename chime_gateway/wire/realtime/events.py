@@ -138,6 +138,7 @@ class ResponseDone:
     @ivar status: completed, cancelled, incomplete or failed.
     @ivar detail: why it is not completed, as the service words it.
     @ivar retry_seconds: when it may be asked for again, if the service says so.
+    @ivar cause: the same as L{detail} in a word of ours; empty: none that is known.
     """
 
     response_id: str
@@ -145,6 +146,7 @@ class ResponseDone:
     detail: str
     usage: Usage
     retry_seconds: float | None = None
+    cause: str = ""
 
 
 @frozen
@@ -210,6 +212,7 @@ class ServiceError:
     @ivar is_about_model: of the deployment, whatever it is asked for.
     @ivar is_of_account: of whoever the key belongs to; an operator must act.
     @ivar retry_seconds: when it may be asked again, if the service says so.
+    @ivar cause: the code in a word of ours; empty: none that is known.
     """
 
     code: str
@@ -222,6 +225,7 @@ class ServiceError:
     is_about_model: bool = False
     is_of_account: bool = False
     retry_seconds: float | None = None
+    cause: str = ""
 
 
 @frozen

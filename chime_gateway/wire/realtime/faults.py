@@ -14,6 +14,7 @@ from attrs import frozen
 from chime_gateway.wire.realtime.error_codes import (
     ACCOUNT_ERRORS,
     FATAL_ERRORS,
+    cause,
     is_about_model,
     is_about_request,
     is_benign,
@@ -101,6 +102,7 @@ def service_error(error: Error) -> ServiceError:
         is_about_model=is_about_model(code, error.text),
         is_of_account=code in ACCOUNT_ERRORS,
         retry_seconds=retry_seconds(error.text),
+        cause=cause(code, words(error.type)),
     )
 
 

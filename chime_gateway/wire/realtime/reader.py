@@ -20,6 +20,7 @@ import msgspec
 from chime_gateway.errors import RemoteProtocolError
 from chime_gateway.wire.realtime.commands import ASKED_AS, TRANSCRIPT_OF
 from chime_gateway.wire.realtime.dialects import GA, PREVIEW, Dialect
+from chime_gateway.wire.realtime.error_codes import cause
 from chime_gateway.wire.realtime.events import (
     AgentTranscript,
     AudioDelta,
@@ -206,12 +207,14 @@ def _response_done(message: _ResponseEvent) -> Event:
     details = _loose(response.status_details)
     error = Error.read(member(details, "error"))
     code = words(error.code) or error.text or words(error.type)
+    reason = words(member(details, "reason"))
     return ResponseDone(
         response.id,
         words(_loose(response.status)) or "completed",
-        code or words(member(details, "reason")),
+        code or reason,
         _usage(_loose(response.usage)),
         retry_seconds(error.text),
+        cause(words(error.code), words(error.type), reason or code),
     )
 
 

@@ -114,7 +114,10 @@ class RealtimeReaderTests(SynchronousTestCase):
             ),
             (
                 {"type": "response.done", "response": failed},
-                ResponseDone("resp_1", "failed", "server_error", Usage()),
+                ResponseDone(
+                    *("resp_1", "failed", "server_error", Usage(), None),
+                    cause="server_error",
+                ),
             ),
             (
                 {

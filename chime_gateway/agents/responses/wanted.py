@@ -10,13 +10,16 @@ from __future__ import annotations
 from enum import Enum
 from typing import Final
 
-from attrs import Factory, define, field
+from attrs import define, field
 
 from chime_gateway.wire.realtime import commands as realtime_commands
 from chime_gateway.wire.realtime.commands import Command
 
 #: The agent speaks to what it knows, without orders for this once.
 PLAIN_RESPONSE: Final = realtime_commands.create_response()
+
+#: So often a thing is asked for in one session.
+MOST_FAILURES: Final = 3
 
 _MOST_TIMES_SECOND: Final = 10
 
@@ -40,8 +43,8 @@ class Wanted:
     One thing to be spoken once.
 
     @ivar number: in the order in which things were wanted.
-    @ivar is_again: it came to nothing once.
-    @ivar was_silence: that was an answer that was whole and had nothing in it.
+    @ivar failures: how often it came to nothing.
+    @ivar silences: how often of these there was an answer, with nothing in it.
     @ivar times_second: how often another response was first.
     @ivar not_before: when it may be asked for; seconds, monotonic.
     @ivar is_dropped: it was asked for, and is not wanted any more.
@@ -50,8 +53,8 @@ class Wanted:
     number: int
     sort: Sort
     command: Command = field(repr=False)
-    is_again: bool = False
-    was_silence: bool = False
+    failures: int = 0
+    silences: int = 0
     times_second: int = 0
     not_before: float = 0.0
     is_dropped: bool = False
@@ -75,87 +78,25 @@ class Wanted:
         """If it comes to nothing, nothing is lost."""
         return self.is_dropped or self.sort is Sort.ASIDE
 
+    @property
+    def was_only_silence(self) -> bool:
+        """Whenever it was asked for; it will not be asked for again."""
+        return self.silences == self.failures == MOST_FAILURES - 1
+
+    def failed(self, *, is_silence: bool) -> None:
+        """It came to nothing once more."""
+        self.failures += 1
+        self.silences += is_silence
+
     def stand_for(self, other: Wanted) -> None:
         """One answer for both: what came to nothing for one only did so for none."""
-        self.is_again &= other.is_again
-        self.was_silence &= other.was_silence
+        self.failures, self.silences = min(
+            (self.failures, self.silences), (other.failures, other.silences)
+        )
 
 
-@define(eq=False)
-class Response:
-    """
-    One that is being made.
-
-    @ivar wanted: what it was asked for as; C{None}: the VAD asked for it.
-    @ivar knows_until: it answers to all that was wanted until then.
-    @ivar has_begun: there is audio of it, which was not cut before it was heard.
-    @ivar has_called: it called a tool.
-    @ivar has_text: it is written instead of spoken.
-    @ivar is_unheard: it must not be: its audio is dropped.
-    @ivar is_put_off: what was said instead does not answer to what it would have.
-    @ivar dropped: (item id, content index) of what was dropped of it.
-    """
-
-    wanted: Wanted | None
-    knows_until: int = 0
-    has_begun: bool = False
-    has_called: bool = False
-    has_text: bool = False
-    is_unheard: bool = False
-    is_put_off: bool = False
-    is_cancelled: bool = False
-    dropped: dict[tuple[str, int], None] = Factory(dict)
-
-    def knows(self, wanted: Wanted) -> bool:
-        """It answers to this, too."""
-        return wanted.sort is Sort.ANSWER and wanted.number <= self.knows_until
-
-    def became(self, status: str) -> str:
-        """
-        @param status: as the service tells it.
-        @return: also C{empty}: whole, with nothing to hear; and C{silent}: the answer
-            was silence before, and is again.
-        """
-        if self.is_cancelled:
-            return "cancelled"  # in time or not: nobody hears the rest
-        if (
-            status != "completed"
-            or self.has_begun
-            or self.has_called
-            or self.is_unheard
-        ):
-            return status
-        was_silence = self.wanted is not None and self.wanted.was_silence
-        return "silent" if was_silence and not self.has_text else "empty"
-
-    def is_silence(self, status: str) -> bool:
-        """
-        An answer with nothing in it, for the first time.
-
-        @param status: as the service tells it.
-        """
-        is_answer = self.wanted is None or self.wanted.sort is Sort.ANSWER
-        return is_answer and not self.has_text and self.became(status) == "empty"
-
-
-#: A response may come late that we asked for, or wait behind others to be heard.
+#: A response may come late that we asked for.
 _REMEMBERED: Final = 32
-
-
-class Begun:
-    """Responses by what begins them: (item id, content index) of their first audio."""
-
-    def __init__(self) -> None:
-        self._responses: dict[tuple[str, int], Response] = {}
-
-    def add(self, part: tuple[str, int], response: Response) -> None:
-        self._responses[part] = response
-        if len(self._responses) > _REMEMBERED:
-            del self._responses[next(iter(self._responses))]
-
-    def take(self, part: tuple[str, int]) -> Response | None:
-        """The one that begins with this."""
-        return self._responses.pop(part, None)
 
 
 class AskedFor:
@@ -166,20 +107,28 @@ class AskedFor:
     that the guess was wrong.
 
     @ivar out: neither made nor refused.
+    @ivar gives_names: the service takes them.
     @ivar repeats_names: the service has done so.
     """
 
+    __slots__ = ("_by_name", "_guessed", "gives_names", "out", "repeats_names")
+
     def __init__(self) -> None:
         self.out: Wanted | None = None
+        self.gives_names = True
         self.repeats_names = False
         self._guessed: Wanted | None = None
         self._by_name: dict[str, Wanted] = {}
 
-    def ask(self, wanted: Wanted) -> None:
+    def ask(self, wanted: Wanted) -> Command:
+        """@return: how it is asked for."""
         self._guessed = None
         self.out = self._by_name[wanted.name] = wanted
         if len(self._by_name) > _REMEMBERED:
             del self._by_name[next(iter(self._by_name))]
+        if not self.gives_names:
+            return wanted.command
+        return realtime_commands.named(wanted.command, wanted.name)
 
     def made(self, name: str) -> Wanted | None:
         """
@@ -225,6 +174,8 @@ class WantedQueue:
 
     @ivar count: of all that was ever wanted.
     """
+
+    __slots__ = ("_wanted", "count")
 
     def __init__(self) -> None:
         self.count = 0
@@ -293,7 +244,7 @@ class WantedQueue:
     def hurry(self) -> None:
         """What only has to wait its turn has it now."""
         for wanted in self._wanted:
-            if not wanted.is_again:
+            if not wanted.failures:
                 wanted.not_before = 0.0
 
     def drop_answer(self, until: int | None = None, by: Wanted | None = None) -> None:

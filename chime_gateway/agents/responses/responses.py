@@ -2,9 +2,9 @@
 The responses of one session: which are being made, and which is asked for next.
 
 One at a time is spoken.  What is to be said waits until that one is done, and until
-the caller has spoken; it is asked for once more if it came to nothing.  The service's
-VAD asks for responses by itself, at the same time: what we asked for is known by its
-name, which the service repeats.
+the caller has spoken; what came to nothing is asked for again, and reported in the end.
+The service's VAD asks for responses by itself, at the same time: what we asked for is
+known by its name, which the service repeats.
 
 What is said in a response, and when one is wanted, is not known here.
 """
@@ -14,33 +14,34 @@ from __future__ import annotations
 from typing import Final
 
 from attrs import asdict
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 
 from chime_gateway.agents.commands import OVERDUE_SECONDS, Asked, Commands, Kind
-from chime_gateway.agents.wanted import (
+from chime_gateway.agents.responses.making import Making, Response
+from chime_gateway.agents.responses.retries import Fault, Retries
+from chime_gateway.agents.responses.wanted import (
     PLAIN_RESPONSE,
     AskedFor,
-    Begun,
-    Response,
     Sort,
     Wanted,
     WantedQueue,
 )
-from chime_gateway.interfaces import AgentEvents
+from chime_gateway.interfaces import SILENCE, AgentEvents
+from chime_gateway.net.timer import Timer
 from chime_gateway.wire.realtime import commands as realtime_commands
 from chime_gateway.wire.realtime.commands import Command
+from chime_gateway.wire.realtime.error_codes import CONTENT_FILTER
 from chime_gateway.wire.realtime.events import (
-    AudioDelta,
     ResponseDone,
     ResponseStarted,
     ServiceError,
 )
 
-#: What came to nothing is asked for again after this, if the service does not say when.
-PAUSE_SECONDS: Final = 1.5
+#: Who was second to a response that nobody told us of looks for its end.
+_BLIND_PAUSE_SECONDS: Final = 1.5
 
-#: A service that wants to be left alone for longer is not: a caller is waiting.
-LONGEST_PAUSE_SECONDS: Final = 8.0
+#: Characters of what a service says of a failure.
+_MOST_REASON: Final = 300
 
 #: The VAD's answer to a turn is created when the turn ends; if it has not come by now,
 #: none is coming that ours could be in the way of.
@@ -51,6 +52,7 @@ class Responses:
     """
     @param clock: for what waits.
     @param is_interruptible: the agent is silent while the caller speaks.
+    @ivar making: those that are being made.
     """
 
     def __init__(
@@ -67,15 +69,14 @@ class Responses:
         self._is_interruptible = is_interruptible
         self._queue = WantedQueue()
         self._asked = AskedFor()
-        self._active: dict[str, Response] = {}
-        self._begun = Begun()
-        self._gives_names = True
+        self.making = Making()
+        self._retries = Retries()
         self._is_caller_speaking = False
         self._is_parting = False
         self._vad_by = 0.0
         self._is_vad_second = False
         self._is_closed = False
-        self._timer: IDelayedCall | None = None
+        self._timer = Timer(clock)
 
     # -- wanted ------------------------------------------------------------------
 
@@ -94,7 +95,7 @@ class Responses:
             self._queue.clear()
         sort = Sort.LAST_WORDS if is_last else Sort.WORDS
         self._queue.add(self._queue.new(sort, command))
-        for response in self._active.values():
+        for response in self.making.values():
             response.is_put_off = True
         self._silence_active()
         self._go_on()
@@ -110,15 +111,14 @@ class Responses:
         for soon.  Words that somebody chose are still to be said.
         """
         self._queue.drop_answer()
-        for wanted in (self._asked.out, *(r.wanted for r in self._active.values())):
+        for wanted in (self._asked.out, *(r.wanted for r in self.making.values())):
             if wanted is not None and wanted.sort is Sort.ANSWER:
                 wanted.is_dropped = True
         self._silence_active()
 
     def _silence_active(self) -> None:
-        for response_id, response in self._active.items():
-            # Of what has begun the listener knows already that it is cut.
-            response.is_unheard |= not response.has_begun
+        for response_id, response in self.making.items():
+            response.silence()
             self._cancel(response_id, response)
 
     def _cancel(self, response_id: str, response: Response) -> None:
@@ -131,7 +131,7 @@ class Responses:
         """Nothing is said any more."""
         self._is_closed = True
         self._queue.clear()
-        self._stop_waiting()
+        self._timer.stop()
 
     # -- the caller ----------------------------------------------------------------
 
@@ -139,14 +139,14 @@ class Responses:
         """Whatever is being made the service stops by itself."""
         self._is_caller_speaking = True
         if self._is_interruptible and not self._is_parting:
-            for response in self._active.values():
-                response.is_unheard |= not response.has_begun
+            for response in self.making.values():
+                response.silence()
 
     def caller_stopped(self) -> None:
         """The VAD asks for an answer now, unless there is a response in its way."""
         self._is_caller_speaking = False
         self._vad_by = self._clock.seconds() + VAD_SECONDS
-        self._is_vad_second = bool(self._active)
+        self._is_vad_second = bool(self.making)
         if self._is_vad_second and not self._is_parting:
             self._queue.add_answer()
         self._go_on()
@@ -155,7 +155,7 @@ class Responses:
 
     def _go_on(self) -> None:
         """What waits has its turn, if it is its turn."""
-        self._stop_waiting()
+        self._timer.stop()
         now = self._clock.seconds()
         if not self._is_free(now):
             return
@@ -167,13 +167,16 @@ class Responses:
 
     def _is_free(self, now: float) -> bool:
         """Whether something may be asked for; if not, it is known until when."""
-        if self._is_closed or self._active:
+        if self._is_closed or self.making:
             return False
         if self._commands.is_waiting(Kind.RESPONSE):
             # It looks again when that is overdue.
             self._wait_until(now + OVERDUE_SECONDS)
             return False
-        self._asked.out = None
+        overdue, self._asked.out = self._asked.out, None
+        if overdue is not None and not (overdue.is_moot or overdue.is_last):
+            self._report(Fault("unanswered", "no answer to response.create"))
+            return self._is_free(now)
         if self._is_parting:
             return True
         if self._is_caller_speaking and self._is_interruptible:
@@ -184,26 +187,12 @@ class Responses:
         return True
 
     def _ask(self, wanted: Wanted) -> None:
-        self._asked.ask(wanted)
-        command = wanted.command
-        if self._gives_names:
-            command = realtime_commands.named(command, wanted.name)
+        command = self._asked.ask(wanted)
         self._commands.ask(Kind.RESPONSE, command, wanted.name)
         self._wait_until(self._clock.seconds() + OVERDUE_SECONDS)
 
     def _wait_until(self, at: float) -> None:
-        self._stop_waiting()
-        seconds = max(0.0, at - self._clock.seconds())
-        self._timer = self._clock.callLater(seconds, self._woken)
-
-    def _stop_waiting(self) -> None:
-        timer, self._timer = self._timer, None
-        if timer is not None:
-            timer.cancel()
-
-    def _woken(self) -> None:
-        self._timer = None
-        self._go_on()
+        self._timer.start(max(0.0, at - self._clock.seconds()), self._go_on)
 
     # -- refused by the service --------------------------------------------------------
 
@@ -220,12 +209,11 @@ class Responses:
         wanted = self._take_out(asked) or self._take_mistaken(asked)
         if wanted is not None and not wanted.is_moot:
             wanted.times_second += 1
-            is_known = any(made.knows(wanted) for made in self._active.values())
             if wanted.is_hopeless:
-                self._events.oddity_seen(f"unspoken.{wanted.sort.name.lower()}")
-            elif wanted.times_second == 1 or not is_known:
+                self._report(self._gave_up(wanted, Fault("busy", "always second")))
+            elif wanted.times_second == 1 or not self.making.is_making(wanted):
                 # If we know of no other, it is one that nobody told us of.
-                pause = 0.0 if self._active else PAUSE_SECONDS
+                pause = 0.0 if self.making else _BLIND_PAUSE_SECONDS
                 self._queue.put_back(wanted, self._clock.seconds() + pause)
         self._go_on()
 
@@ -241,12 +229,14 @@ class Responses:
         @param asked: C{None}: the service does not say what it refuses.
         """
         if "metadata" in f"{error.param} {error.message}":
-            self._gives_names = False
+            self._asked.gives_names = False
         wanted = self._take_out(asked)
         if wanted is None and asked is not None:
             wanted = self._take_mistaken(asked)
         if wanted is not None:
-            self._try_again(wanted, error.retry_seconds)
+            reason = f"{error.code}: {error.message}"
+            fault = Fault(error.cause or "refused", reason, error.retry_seconds)
+            self._report(self._came_to_nothing(wanted, fault))
         self._go_on()
 
     def _take_out(self, asked: Asked | None) -> Wanted | None:
@@ -256,7 +246,7 @@ class Responses:
 
     def _take_mistaken(self, asked: Asked | None) -> Wanted | None:
         wanted = self._asked.mistaken(None if asked is None else asked.about)
-        for response_id, response in self._active.items():
+        for response_id, response in self.making.items():
             if wanted is not None and response.wanted is wanted:
                 response.wanted = None
                 self._queue.drop_answer(response.knows_until)
@@ -265,30 +255,49 @@ class Responses:
                     self._cancel(response_id, response)
         return wanted
 
-    def _try_again(
-        self, wanted: Wanted, retry_seconds: float | None, is_silence: bool = False
-    ) -> None:
-        """It came to nothing; once more, and then it is given up, or is silence."""
+    # -- came to nothing -------------------------------------------------------------
+
+    def _came_to_nothing(self, wanted: Wanted, fault: Fault) -> Fault | None:
+        """
+        It is asked for again, if that is of any use.
+
+        @return: what is to be reported.
+        """
+        self._events.oddity_seen(f"came_to_nothing.{fault.cause}")
+        pause = self._retries.failed(wanted, fault)
         if wanted.is_moot:
-            return
-        if wanted.is_again and not is_silence:
-            self._events.oddity_seen(f"unspoken.{wanted.sort.name.lower()}")
-            return
-        pause = PAUSE_SECONDS if retry_seconds is None else retry_seconds
-        at = self._clock.seconds() + min(pause, LONGEST_PAUSE_SECONDS)
-        wanted.is_again, wanted.was_silence = True, is_silence
+            return None
+        if pause is None:
+            return self._gave_up(wanted, fault)
         self._events.oddity_seen(f"asked_again.{wanted.sort.name.lower()}")
-        self._queue.put_back(wanted, at)
+        self._queue.put_back(wanted, self._clock.seconds() + pause)
+        self._events.answer_delayed(pause)
+        return None
+
+    def _gave_up(self, wanted: Wanted, fault: Fault) -> Fault | None:
+        if fault.cause != SILENCE:
+            self._events.oddity_seen(f"unspoken.{wanted.sort.name.lower()}")
+        # A call that has no goodbye ends without one.
+        return None if wanted.is_last else fault
+
+    def _report(self, fault: Fault | None) -> None:
+        """Last, as whoever is told may go to another session at once."""
+        if fault is None or self._is_closed:
+            return
+        cause = self._retries.given_up(fault.cause)
+        seconds = fault.retry_seconds or 0.0
+        self._events.answer_failed(cause, fault.reason[:_MOST_REASON], seconds)
 
     # -- told by the service -------------------------------------------------------
 
     def started(self, event: ResponseStarted) -> None:
-        self._stop_waiting()
+        self._timer.stop()
         wanted = self._asked.made(event.asked_as)
         if wanted is not None:
             self._queue.discard(wanted)
             self._commands.answer(Kind.RESPONSE, wanted.name)
-        response = self._active[event.response_id] = Response(wanted)
+        response = Response(wanted)
+        self.making.begin(event.response_id, response)
         if not self._commands.is_waiting(Kind.ITEM):
             # It knows all that the agent was given.
             response.knows_until = self._queue.count
@@ -297,6 +306,8 @@ class Responses:
         self._vad_by, self._is_vad_second = 0.0, False
         if wanted is not None and wanted.is_last:
             self._events.last_words_start(event.response_id)
+        elif wanted is not None and wanted.sort is Sort.WORDS:
+            self._events.words_start(event.response_id)
         self._events.response_started(event.response_id)
         if self._is_unwelcome(wanted):
             response.is_unheard = True
@@ -314,75 +325,57 @@ class Responses:
 
     @property
     def _are_last_words_missing(self) -> bool:
-        made = [response.wanted for response in self._active.values()]
-        are_made = any(wanted is not None and wanted.is_last for wanted in made)
-        return not (are_made or self._asked.out or self._queue)
-
-    def audio_came(self, event: AudioDelta) -> bool:
-        """Whether it is to be heard."""
-        response = self._active.get(event.response_id)
-        if response is None:
-            if event.response_id or len(self._active) != 1:
-                return True
-            (response,) = self._active.values()
-        if response.is_unheard:
-            response.dropped[event.item_id, event.content_index] = None
-            return False
-        if event.audio and not response.has_begun:
-            response.has_begun = True
-            self._begun.add((event.item_id, event.content_index), response)
-        return True
+        are_due = self._asked.out is not None or len(self._queue) > 0
+        return not (are_due or self.making.are_last_words())
 
     def unheard(self, item_id: str, content_index: int) -> None:
         """It was cut before anything of it was heard."""
-        response = self._begun.take((item_id, content_index))
+        response = self.making.unheard(item_id, content_index)
         if response is None or self._is_closed:
             return
-        # As if no audio of it had come.
-        response.has_begun = False
-        response.is_unheard = True
-        if response not in self._active.values():
+        if response not in self.making:
             response.is_put_off = True
             self._was_stopped(response)
             # Whoever has cut it has more to say first.
             self._wait_until(self._clock.seconds())
 
-    def text_came(self, response_id: str) -> None:
-        response = self._active.get(response_id)
-        if response is not None:
-            response.has_text = True
-
-    def tool_called(self, response_id: str) -> None:
-        """@param response_id: empty: it is not said which."""
-        for active_id, response in self._active.items():
-            if response_id in ("", active_id):
-                response.has_called = True
-
     def done(self, event: ResponseDone) -> None:
-        response = self._active.pop(event.response_id, None)
+        response = self.making.end(event.response_id)
         if event.status == "cancelled":
             self._commands.answer(Kind.CANCEL, event.response_id)
-        status = event.status
+        status, fault = event.status, None
         if response is not None:
             status = response.became(event.status)
-            if status != "silent":
-                self._judge(response, event)
+            fault = self._judge(response, event)
         tokens = asdict(event.usage)
         self._events.response_done(event.response_id, status, event.detail, tokens)
+        self._report(fault)
         self._go_on()
 
-    def _judge(self, response: Response, event: ResponseDone) -> None:
-        """Whether what was wanted has been said."""
-        wanted = response.wanted
+    def _judge(self, response: Response, event: ResponseDone) -> Fault | None:
+        """
+        Whether what was wanted has been said.
+
+        @return: what is to be reported.
+        """
         if response.is_unheard or response.is_cancelled:
             if not response.has_begun:
                 self._was_stopped(response)
-        elif response.has_called or (response.has_begun and event.status != "failed"):
-            return  # it was said, or is going on
-        elif wanted is not None or not self._is_parting:
-            wanted = wanted or self._queue.new(Sort.ANSWER, PLAIN_RESPONSE)
-            is_silence = response.is_silence(event.status)
-            self._try_again(wanted, event.retry_seconds, is_silence)
+            return None
+        is_cut = event.status == "failed" or event.cause == CONTENT_FILTER
+        if response.has_called or (response.has_begun and not is_cut):
+            self._retries.went_well()
+            return None
+        wanted = response.wanted
+        if wanted is None and self._is_parting:
+            return None
+        cause = "empty" if event.status == "completed" else event.status
+        if response.is_silence(event.status):
+            cause = SILENCE
+        return self._came_to_nothing(
+            wanted or self._queue.new(Sort.ANSWER, PLAIN_RESPONSE),
+            Fault(event.cause or cause, event.detail, event.retry_seconds),
+        )
 
     def _was_stopped(self, response: Response) -> None:
         """Nothing of it was heard, whatever the agent thinks that it has said."""

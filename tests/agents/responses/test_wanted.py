@@ -4,7 +4,7 @@ from itertools import product
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from chime_gateway.agents.wanted import AskedFor, Sort, Wanted, WantedQueue
+from chime_gateway.agents.responses.wanted import AskedFor, Sort, Wanted, WantedQueue
 
 
 class WantedQueueTests(SynchronousTestCase):
@@ -57,13 +57,13 @@ class WantedQueueTests(SynchronousTestCase):
         self.assertEqual(len(self.queue), 0)
 
     def test_one_answer_for_two_came_to_nothing_if_both_did(self) -> None:
-        for first, second in product((False, True), repeat=2):
+        for first, second in product(((0, 0), (1, 0), (1, 1), (2, 1)), repeat=2):
             for merge in ("put back", "given"):
                 with self.subTest(merge, first=first, second=second):
                     self.setUp()
                     wanted, other = (self.queue.new(Sort.ANSWER, {}) for _ in range(2))
-                    wanted.is_again = wanted.was_silence = first
-                    other.is_again = other.was_silence = second
+                    wanted.failures, wanted.silences = first
+                    other.failures, other.silences = second
                     self.queue.put_back(wanted)
                     if merge == "put back":
                         self.queue.put_back(other)
@@ -73,8 +73,7 @@ class WantedQueueTests(SynchronousTestCase):
                         self.queue.drop_answer(by=other)
                         left = other
                     assert left is not None
-                    self.assertEqual(left.is_again, first and second)
-                    self.assertEqual(left.was_silence, first and second)
+                    self.assertEqual((left.failures, left.silences), min(first, second))
                     self.assertEqual(len(self.queue), 0)
 
 

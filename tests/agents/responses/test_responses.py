@@ -1,0 +1,155 @@
+"""What is to be spoken is spoken once, whoever else asks for responses meanwhile."""
+
+from __future__ import annotations
+
+from chime_gateway.settings.agent_profile import AgentProfile
+from tests.support.realtime_session import SessionTestCase
+from tests.support.responding_session import RespondingTestCase
+
+
+class ResponsesTests(RespondingTestCase):
+    """One case each of what the models draw, and of what they do not."""
+
+    def test_words_that_begin_are_told_of_and_no_answers(self) -> None:
+        self.open()
+        self.session.say("Hello")
+        self.started("words")
+        self.done("words", "cancelled")
+        self.started("answer")
+        told = [entry for entry in self.log if entry[0] == "words_start"]
+        self.assertEqual(told, [("words_start", "words")])
+
+    def test_what_was_heard_or_calls_a_tool_is_not_asked_for_again(self) -> None:
+        self.open()
+        self.started("cut short")
+        self.audio("cut short", "i")
+        self.done("cut short", "incomplete")
+        self.started("calls")
+        self.receive(
+            "response.function_call_arguments.done",
+            response_id="calls",
+            call_id="c",
+            name="order",
+            arguments="{}",
+        )
+        self.done("calls", "completed")
+        self.started("calls by itself")
+        self.receive("response.mcp_call.in_progress", item_id="m")
+        self.done("calls by itself", "completed")
+        self.clock.pump([1.0] * 30)
+        self.assertEqual(self.creates(), [])
+
+    def test_words_that_failed_half_way_are_said_again(self) -> None:
+        self.open()
+        self.session.say("This call is recorded.")
+        self.started("r")
+        self.audio("r", "i")
+        self.done("r", "failed")
+        self.clock.advance(0.6)
+        self.assertEqual(self.creates(), ["This call is recorded."] * 2)
+
+    def test_a_response_that_starts_while_the_caller_speaks_is_stopped(self) -> None:
+        self.open()
+        self.session.say("Hello")
+        name = self.socket.names[-1]
+        self.receive("input_audio_buffer.speech_started", item_id="u")
+        self.started("r", metadata={"asked_as": name})
+        cancel = {"type": "response.cancel", "response_id": "r"}
+        self.assertIn(("send", cancel), self.log)
+        self.audio("r", "i")
+        self.assertIn(("audio_dropped", "stale", 3), self.log)
+        self.done("r", "cancelled")
+        self.assertIn("conversation.item.truncate", self.sent())
+        self.receive("input_audio_buffer.speech_stopped", item_id="u")
+        self.started("to the turn")
+        self.audio("to the turn", "j")
+        self.done("to the turn", "completed")
+        self.assertEqual(self.creates(), ["Hello", "Hello"])
+
+    def test_a_result_is_not_spoken_to_twice_if_the_turn_s_answer_knows(self) -> None:
+        self.open()
+        self.receive("input_audio_buffer.speech_started", item_id="u")
+        self.session.tool_result("c", "{}")
+        self.session.respond()
+        item = {"type": "function_call_output", "call_id": "c"}
+        self.receive("conversation.item.added", item=item)
+        self.receive("input_audio_buffer.speech_stopped", item_id="u")
+        self.started("to the turn")
+        self.audio("to the turn", "i")
+        self.done("to the turn", "completed")
+        self.clock.pump([1.0] * 5)
+        self.assertEqual(self.creates(), [])
+
+    def test_a_result_that_the_turn_s_answer_does_not_know_is_spoken_to(self) -> None:
+        self.open()
+        self.receive("input_audio_buffer.speech_started", item_id="u")
+        self.session.tool_result("c", "{}")
+        self.session.respond()
+        self.receive("input_audio_buffer.speech_stopped", item_id="u")
+        self.started("to the turn")
+        self.audio("to the turn", "i")
+        self.done("to the turn", "completed")
+        self.assertEqual(self.creates(), [""])
+
+    def test_who_is_second_for_ever_is_given_up_in_the_end(self) -> None:
+        for ask, most in (("say", 11), ("respond", 2)):
+            with self.subTest(ask):
+                self.setUp()
+                self.open()
+                for number in range(20):
+                    if number == 0:
+                        getattr(self.session, ask)(*(["Hello"] if ask == "say" else []))
+                    event_id = self.socket.ids[-1]
+                    self.started(f"r{number}", metadata={"asked_as": "another"})
+                    self.audio(f"r{number}", "i")
+                    code = "conversation_already_has_active_response"
+                    self.receive("error", error={"code": code, "event_id": event_id})
+                    self.done(f"r{number}", "completed")
+                self.assertEqual(len(self.creates()), most)
+                causes = [("busy", 0.0)] if ask == "say" else []
+                self.assertEqual(self.failures(), causes)
+
+    def test_a_service_that_wants_no_names_is_given_none(self) -> None:
+        self.open()
+        self.session.respond()
+        message = "Unknown parameter: 'response.metadata'."
+        error = {"code": "unknown_parameter", "event_id": self.socket.ids[-1]}
+        self.receive("error", error={**error, "message": message})
+        self.clock.advance(1.6)
+        self.assertEqual(self.socket.names[-2:], ["wanted_1", ""])
+
+    def test_a_filler_that_is_not_said_now_is_not_said(self) -> None:
+        self.open()
+        self.started("r")
+        self.session.interject("One moment")
+        self.audio("r", "i")
+        self.done("r", "completed")
+        self.session.interject("One moment")
+        self.error("server_error")
+        self.clock.pump([1.0] * 5)
+        self.assertEqual(len(self.creates()), 1)
+
+    def test_nothing_is_asked_for_in_a_session_that_is_over(self) -> None:
+        self.open()
+        self.started("r")
+        self.done("r", "failed")
+        self.session.close()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class UninterruptibleResponsesTests(SessionTestCase):
+    profile = AgentProfile(interruptible=False)
+
+    def test_who_cannot_interrupt_is_talked_over_and_answered_afterwards(self) -> None:
+        self.open()
+        self.session.say("Hello")
+        self.receive("input_audio_buffer.speech_started", item_id="u")
+        self.receive("response.created", response={"id": "r"})
+        self.audio("r", "i")
+        self.receive("input_audio_buffer.speech_stopped", item_id="u")
+        self.error("conversation_already_has_active_response")
+        self.receive("response.done", response={"id": "r", "status": "completed"})
+        self.clock.advance(1.1)
+        self.assertIn(("agent_audio", "r", "i", 0, 3), self.log)
+        creates = [entry[1] for entry in self.log if entry[0] == "send"]
+        self.assertEqual(creates[1:], [{"type": "response.create"}])

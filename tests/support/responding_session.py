@@ -1,0 +1,36 @@
+"""A session at the agent whose service does with responses what a test says."""
+
+from __future__ import annotations
+
+from tests.support.realtime_session import SessionTestCase
+
+
+class RespondingTestCase(SessionTestCase):
+    def started(self, response_id: str, **more: object) -> None:
+        self.receive("response.created", response={"id": response_id, **more})
+
+    def done(self, response_id: str, status: str, message: str = "") -> None:
+        response = {
+            "id": response_id,
+            "status": status,
+            "status_details": {"error": {"message": message}},
+        }
+        self.receive("response.done", response=response)
+
+    def creates(self) -> list[str]:
+        """Instructions of what was asked for."""
+        commands = [entry[1] for entry in self.log if entry[0] == "send"]
+        return [
+            command.get("response", {}).get("instructions", "")
+            for command in commands
+            if command["type"] == "response.create"
+        ]
+
+    def notes(self) -> list[str]:
+        return [entry[1] for entry in self.log if entry[0] == "oddity_seen"]
+
+    def failures(self) -> list[tuple[str, float]]:
+        """What is told of what will not be said: why, and until when."""
+        return [
+            (entry[1], entry[3]) for entry in self.log if entry[0] == "answer_failed"
+        ]
