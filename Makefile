@@ -15,7 +15,7 @@ CARRIER ?= websocket
 
 SOURCES = setup.cfg pyproject.toml $(shell find chime_gateway twisted -type f ! -name '*.pyc' ! -name dropin.cache)
 
-.PHONY: environment demo test check lint types package bench bench-kinesis bench-tools long short soak dialogs chaos attack kept clean
+.PHONY: environment demo test check lint types package bench bench-kinesis bench-tools long short soak dialogs chaos failovers attack kept clean
 
 # The package is installed as its users have it, so that twistd finds the plugin.
 # What an earlier build left in build/ would be installed again.
@@ -102,6 +102,9 @@ soak: $(VENV)/.long
 
 dialogs: $(VENV)/.long
 	PYTHONPATH=benchmarks:. $(BIN)/python suites/dialogs.py $(DIALOGS)
+
+failovers: $(VENV)/.long
+	PYTHONPATH=benchmarks:. $(BIN)/python suites/failovers.py $(FAILOVERS)
 
 chaos: $(VENV)/.long
 	PYTHONPATH=benchmarks:. $(BIN)/python suites/chaos.py $(CHAOS)
