@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
-from twisted.web.server import Site
 
 from chime_gateway.agents.credentials import Credentials, IdentityTokens
 from chime_gateway.agents.deployments import Deployment, Deployments, endpoint_for
@@ -34,7 +33,7 @@ from chime_gateway.http.api.key_file import KeyFile, keys_path
 from chime_gateway.http.api.resource import Api
 from chime_gateway.http.credentials import AdminToken
 from chime_gateway.http.metrics import Metrics
-from chime_gateway.http.site import Content, build_site
+from chime_gateway.http.site import Content, GatewaySite, build_site
 from chime_gateway.media.metronome import Metronome
 from chime_gateway.net.batch import BatchReader
 from chime_gateway.net.generations.kin import Kin
@@ -190,6 +189,18 @@ class Composition:
             from_number=settings.aws.from_number,
         )
 
+    def retire(self) -> None:
+        """New calls are another process'."""
+        self._site.retire()
+        if self.kinesis is not None:
+            self.kinesis.pause()
+
+    def resume(self) -> None:
+        """They are this process' again."""
+        self._site.resume()
+        if self.kinesis is not None:
+            self.kinesis.resume()
+
     def change_deployments(self, deployments: Sequence[DeploymentSettings]) -> None:
         of = self.credentials.of
         self.agents.change([Deployment(d, of(d)) for d in deployments])
@@ -273,7 +284,7 @@ class Composition:
         self,
         health: Content,
         ready: Content,
-    ) -> Site:
+    ) -> GatewaySite:
         """The media streams, the API, and what L{build_site} says."""
         settings = self._settings
         self._auth = auth = StreamAuth(
@@ -302,7 +313,7 @@ class Composition:
         token = AdminToken(settings.admin_token)
         api = self._api()
         self._admin_tokens = (token, api.token)
-        return build_site(
+        self._site = build_site(
             health=health,
             ready=ready,
             metrics=self._metrics.text,
@@ -314,6 +325,7 @@ class Composition:
             connections=self.connections,
             public_address=settings.public_address,
         )
+        return self._site
 
     def _api(self) -> Api:
         store = self.kept.store

@@ -7,7 +7,7 @@ Who is joined to whom is L{chime_gateway.app.compose}'s.
 from __future__ import annotations
 
 import gc
-import secrets
+import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -17,8 +17,6 @@ from typing import TYPE_CHECKING, Any
 from autobahn.websocket import USES_NVX
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, TimeoutError, maybeDeferred
-from twisted.internet.endpoints import serverFromString
-from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import deferLater
 from twisted.logger import ILogObserver, Logger
@@ -28,17 +26,17 @@ from chime_gateway.agents.chooser.health import REFUSED
 from chime_gateway.app.advice import advice, open_doors
 from chime_gateway.app.call_storage import Kept
 from chime_gateway.app.compose import Composition, prepare_sounds
+from chime_gateway.app.listening import listen, start_simulator
 from chime_gateway.app.log_destination import ProcessLog
 from chime_gateway.app.reread import change, left
 from chime_gateway.app.signals import Signals
+from chime_gateway.app.takeover.launch import Launch
+from chime_gateway.app.takeover.retirement import Retirement
+from chime_gateway.app.takeover.takeover import TakeOver
 from chime_gateway.call.table import CallTable
 from chime_gateway.errors import ConfigError
 from chime_gateway.http.metrics import Metrics
-from chime_gateway.net.generations.generation import new_generation
-from chime_gateway.net.generations.kin import Kin
-from chime_gateway.net.generations.sockets import SharedSockets
 from chime_gateway.net.system.main_loop import keep_going
-from chime_gateway.net.system.tls import TlsReactor
 from chime_gateway.net.system.waker import keep
 from chime_gateway.settings.values import DeploymentSettings, GatewaySettings
 
@@ -63,6 +61,7 @@ class GatewayService(MultiService):
     @ivar composition: once started; C{calls}, C{kept} and C{sip} are of it.
     @param read_again: the settings as they are now, for SIGHUP.
     @param log: the application's, if it asks for one.
+    @param launch: how this process was started; C{None}: it is somebody else's.
     """
 
     _log = Logger()
@@ -73,6 +72,7 @@ class GatewayService(MultiService):
         reactor: Any,
         read_again: Callable[[], GatewaySettings] | None = None,
         log: ProcessLog | None = None,
+        launch: Launch | None = None,
     ) -> None:
         super().__init__()
         self._process_log = log
@@ -80,10 +80,13 @@ class GatewayService(MultiService):
         self._reactor = reactor
         self._read_again = read_again
         self._began = reactor.seconds()
-        self._signals = Signals(reactor, self._hurry, self.reload)
+        self._launch = launch or Launch()
+        self._signals = Signals(
+            reactor, self._hurry, self.reload, lambda: self._takeover.ask()
+        )
         self.ports: list[IListeningPort] = []
-        self._kin = Kin(new_generation(), reactor)
-        self._sockets = SharedSockets(reactor)
+        self._takeover: TakeOver
+        self._drain_seconds = settings.limits.drain_seconds
         self.metrics = Metrics()
         self.metrics.log = None if log is None else log.thread
         self.composition: Composition
@@ -105,9 +108,21 @@ class GatewayService(MultiService):
         if self._process_log is not None:
             # Here, as this is the process that stays: a daemon has left its parent.
             self._process_log.thread.start()
+        self._takeover = TakeOver(
+            self._launch,
+            self._settings,
+            self._reactor,
+            write=None if self._process_log is None else self._process_log.write,
+            serve=self._serve,
+            retire=self._retire,
+            resume=self._resume,
+            stop=lambda: self._signals.told(signal.SIGTERM),
+        )
+        self._takeover.starting()
         try:
             self._start()
         except ConfigError as exc:
+            self._takeover.fault(str(exc))
             # One line and status 1; raised as it is, it would be a traceback.
             raise SystemExit(f"chimegw: {exc}") from exc
 
@@ -121,17 +136,20 @@ class GatewayService(MultiService):
         prepare_sounds(settings)
         deployments: Sequence[DeploymentSettings] = settings.deployments
         if settings.simulate:
-            deployments = [self._start_simulator()]
+            port, deployment = start_simulator(self._reactor)
+            self.ports.append(port)
+            deployments = [deployment]
+        self._deployments = deployments
         self.composition = composition = Composition(
             settings,
             deployments,
             self._reactor,
             self.metrics,
-            self._kin,
-            self._sockets,
+            self._takeover.kin,
+            self._takeover.sockets,
         )
         self.calls, self.kept = composition.calls, composition.kept
-        self.sip, kinesis = composition.sip, composition.kinesis
+        self.sip = composition.sip
         self._names_before = self._reactor.installNameResolver(composition.names)
         # All of them now: where a new thread has no memory to begin, who starts it,
         # the reactor, would wait for it for ever.
@@ -141,28 +159,49 @@ class GatewayService(MultiService):
         keep_going(self._reactor)
         self.kept.start()
         self.site = site = composition.site(self.health, self.ready)
+        self._retirement = Retirement(
+            self._reactor,
+            settings.limits.takeover_drain_seconds,
+            lambda: len(self.calls.calls()),
+            lambda: site.open_connections,
+            self._retired,
+        )
         for description in settings.listen:
-            port = self._listen(description, site, self._sockets)
+            port = listen(
+                self._takeover.sockets, description, site, composition.certificates.add
+            )
             self.ports.append(port)
             self._log.info("listening on {address}", address=str(port.getHost()))
         if self.sip is not None:
             self._start_sip(self.sip)
         composition.certificates.start()
-        if kinesis is not None:
-            kinesis.start()
-            queue = settings.kinesis.queue_url
-            self._log.info("taking calls from {queue}", queue=queue)
         for line in advice(settings, date.today()):
             self._log.warn("{advice}", advice=line)
+        self._takeover.started()
+        self._signals.started()
+        self._reactor.callWhenRunning(self._running)
+
+    def _serve(self, is_old: bool) -> None:
+        """
+        Every new call is this process' from now on.
+
+        @param is_old: the process before it has read its settings again since this
+            one was started.
+        """
+        kinesis = self.composition.kinesis
+        if kinesis is not None:
+            kinesis.start()
+            queue = self._settings.kinesis.queue_url
+            self._log.info("taking calls from {queue}", queue=queue)
         self._log.info(
             "chime-gateway {version} is ready for calls",
             version=__version__,
-            max_calls=settings.limits.max_calls,
-            deployments=[d.name for d in deployments],
+            max_calls=self._settings.limits.max_calls,
+            deployments=[d.name for d in self._deployments],
             nvx=USES_NVX,
         )
-        self._signals.started()
-        self._reactor.callWhenRunning(self._running)
+        if is_old:
+            self.reload()
 
     def _start_sip(self, sip: SipCarrier) -> None:
         sip.start()
@@ -175,45 +214,6 @@ class GatewayService(MultiService):
                 address=str(port.getHost()),
             )
 
-    def _listen(self, description: str, site: Any, reactor: Any) -> IListeningPort:
-        try:
-            over_tls = TlsReactor(
-                reactor,
-                description,
-                lambda certificate: self.composition.certificates.add(certificate),
-            )
-            endpoint = serverFromString(over_tls, description)
-            listening = endpoint.listen(site)
-        except (ValueError, TypeError, KeyError, OSError) as exc:
-            raise ConfigError(f"--listen {description}: {exc}") from exc
-        found: list[IListeningPort] = []
-        failures: list[Any] = []
-        listening.addCallbacks(found.append, failures.append)
-        if failures:
-            failures[0].trap(CannotListenError, OSError, ConfigError)
-            raise ConfigError(f"--listen {description}: {failures[0].value}")
-        return found[0]
-
-    def _start_simulator(self) -> DeploymentSettings:
-        """The same protocol on loopback, behind a key that only we have."""
-        from chime_gateway.sim.realtime.server import SimulatorFactory
-        from chime_gateway.sim.realtime.voices import Parrot
-
-        key = secrets.token_hex(16)
-        factory = SimulatorFactory(
-            Parrot, reactor=self._reactor, api_keys=frozenset({key})
-        )
-        # Its own, as the sessions there are: no successor has them.
-        port: Any = self._listen("tcp:0:interface=127.0.0.1", factory, self._reactor)
-        self.ports.append(port)
-        self._log.warn("callers talk with the embedded simulator, not with Azure")
-        return DeploymentSettings(
-            name="simulator",
-            endpoint=f"http://127.0.0.1:{port.getHost().port}",
-            deployment="simulator",
-            api_key=key,
-        )
-
     def _running(self) -> None:
         """The reactor runs, and has put its own signal handlers in place."""
         if threading.current_thread() is threading.main_thread():
@@ -224,6 +224,24 @@ class GatewayService(MultiService):
         # The reactor gives Python up with each call of the system, and has it back from
         # a thread that writes records this much later: calls would stand still for it.
         sys.setswitchinterval(_SWITCH_SECONDS)
+        self._takeover.running()
+
+    # -- another process -----------------------------------------------------------
+
+    def _retire(self) -> None:
+        """Another process has the new calls; these go on until they end."""
+        self.composition.retire()
+        self._retirement.begin()
+
+    def _resume(self) -> None:
+        """That process is lost."""
+        self._retirement.cancel()
+        self.composition.resume()
+
+    def _retired(self, is_overdue: bool) -> None:
+        if is_overdue:
+            self._drain_seconds = 0.0
+        self._reactor.stop()
 
     # -- read again ----------------------------------------------------------------
 
@@ -238,7 +256,13 @@ class GatewayService(MultiService):
         read_again = self._read_again
         if read_again is None:
             return
+        self._takeover.reloading()
+        try:
+            await self._read_and_change(read_again)
+        finally:
+            self._takeover.reloaded()
 
+    async def _read_and_change(self, read_again: Callable[[], GatewaySettings]) -> None:
         def read() -> GatewaySettings:
             settings = read_again()
             prepare_sounds(settings)
@@ -272,6 +296,7 @@ class GatewayService(MultiService):
         return 200, {
             "status": "ok",
             "version": __version__,
+            "generation": self._takeover.kin.generation,
             "calls_active": len(self.calls.calls()),
             "uptime_seconds": round(self._reactor.seconds() - self._began, 1),
             "deployments": self.composition.agents.health.states(),
@@ -282,6 +307,9 @@ class GatewayService(MultiService):
         """
         @param is_known: strangers do not read what the service or the database said.
         """
+        if self._takeover.kin.newest is not None:
+            # A connection from before is asked: the gateway is, by the other process.
+            return 200, {"status": "ready"}
         agents = self.composition.agents.health
         why = (
             self.calls.refusal()
@@ -302,20 +330,23 @@ class GatewayService(MultiService):
 
     def _hurry(self) -> None:
         self._log.warn("told to stop again: ending all calls now")
+        self._takeover.stopping()
         self.calls.hang_up_all()
         self.kept.hurry()
 
     async def _stop(self) -> None:
-        limits = self._settings.limits
+        self._takeover.stopping()
+        self._retirement.cancel()
+        seconds = self._drain_seconds
         had_calls = bool(self.calls.calls())
         if had_calls:
             self._log.info(
                 "draining {calls} calls for {drain_seconds} s",
                 calls=len(self.calls.calls()),
-                drain_seconds=limits.drain_seconds,
+                drain_seconds=seconds,
             )
         # The port stays open: /ready says 503, and streams get a close code.
-        if not await self._emptied(limits.drain_seconds):
+        if not await self._emptied(seconds):
             self._log.warn("the time to drain is over: saying goodbye")
             self.calls.part_all()
             # The words, then the playing of them.
@@ -323,6 +354,7 @@ class GatewayService(MultiService):
                 self.calls.hang_up_all()
         if had_calls:
             await deferLater(self._reactor, _CLOSING_SECONDS)
+        await self._takeover.older_ended(seconds + self.calls.goodbye_seconds() * 2)
         composition = self.composition
         steps: list[Callable[[], object]] = [composition.agents.stop]
         steps += [composition.credentials.stop, composition.certificates.stop]
@@ -335,8 +367,10 @@ class GatewayService(MultiService):
         steps.append(composition.kept.stop)
         if composition.aws is not None:
             steps.append(composition.aws.close)
-        steps += [port.stopListening for port in self.ports]
-        steps.append(self._sockets.close)
+        if self._takeover.is_newest:
+            # Otherwise they are others', too: a socket of Unix would lose its name.
+            steps += [port.stopListening for port in self.ports]
+        steps.append(self._takeover.close)
         self.ports.clear()
         before = self._names_before
         steps.append(composition.summary.stop)

@@ -5,6 +5,7 @@ it wherever that is.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import sys
@@ -31,15 +32,30 @@ from chime_gateway.net.system.private_files import PRIVATE_FILE, make_private
 _DAEMONS_FILE: Final = "twistd.log"
 
 
+class SharedLogFile(LogFile):
+    """
+    One that another process of this gateway may write to as well: each line behind
+    all others (open(2), C{O_APPEND}).
+    """
+
+    def _openFile(self) -> None:
+        super()._openFile()
+        descriptor = self._file.fileno()
+        flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
+        fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | os.O_APPEND)
+
+
 @frozen
 class ProcessLog:
     """
     @ivar observer: takes what is logged, and never waits.
     @ivar thread: to be started in the process that stays.
+    @ivar write: takes a line as it is; C{None}: others write there by themselves.
     """
 
     observer: ILogObserver
     thread: LogThread
+    write: Callable[[str], object] | None = None
 
 
 def log_to(
@@ -49,7 +65,10 @@ def log_to(
     @param new_observer: of something that can be written to.
     """
     thread = LogThread(new_observer(output))
-    return ProcessLog(new_observer(QueuedOutput(thread, output)), thread)
+    queued = QueuedOutput(thread, output)
+    # What a successor writes to its standard output is to be in ours.
+    write = queued.write if isinstance(output, RawOutput) else None
+    return ProcessLog(new_observer(queued), thread, write)
 
 
 def log_by(observer: Any) -> ProcessLog:
@@ -102,7 +121,7 @@ def log_of(options: Any, reactor: IReactorFromThreads) -> ProcessLog:
     try:
         if is_file:
             make_private(path)
-        file = LogFile.fromFullPath(path)
+        file = SharedLogFile.fromFullPath(path)
     except OSError as exc:
         raise ConfigError(f"--logfile {path}: {exc}") from exc
     if is_file:

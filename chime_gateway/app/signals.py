@@ -19,13 +19,18 @@ from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger
 
 _STOPS: Final = (signal.SIGTERM, signal.SIGINT)
+_REQUESTS: Final = (signal.SIGHUP, signal.SIGUSR2)
 
 
 def listen_while_starting() -> None:
-    """Nothing is under way yet: a stop is the end, and there is nothing to reload."""
+    """
+    Nothing is under way yet: a stop is the end, and there is nothing to reload, nor to
+    hand over.
+    """
     for number in _STOPS:
         signal.signal(number, _end)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    for number in _REQUESTS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _end(number: int, _: FrameType | None) -> None:
@@ -42,16 +47,22 @@ class Signals:
 
     @param hurry: called when told to stop for a second time, and each time after.
     @param reload: called for SIGHUP.
+    @param take_over: called for SIGUSR2.
     """
 
     _log = Logger()
 
     def __init__(
-        self, reactor: Any, hurry: Callable[[], object], reload: Callable[[], object]
+        self,
+        reactor: Any,
+        hurry: Callable[[], object],
+        reload: Callable[[], object],
+        take_over: Callable[[], object],
     ) -> None:
         self._reactor = reactor
         self._hurry = hurry
         self._reload = reload
+        self._take_over = take_over
 
     def started(self) -> None:
         """
@@ -64,7 +75,7 @@ class Signals:
 
     def listen(self) -> None:
         """In place of Twisted's handlers; called in the main thread."""
-        for number in (*_STOPS, signal.SIGHUP):
+        for number in (*_STOPS, *_REQUESTS):
             signal.signal(number, self._signalled)
         # Twisted's may have been called before they were replaced.
         self._reactor.addSystemEventTrigger("after", "shutdown", self._forget)
@@ -73,7 +84,7 @@ class Signals:
         """There is no other way to tell twistd."""
         self._reactor._exitSignal = None
         # Python takes handlers away before it ends: a signal would kill it.
-        for number in _STOPS:
+        for number in (*_STOPS, *_REQUESTS):
             signal.signal(number, signal.SIG_IGN)
 
     def _signalled(self, number: int, _: FrameType | None) -> None:
@@ -84,6 +95,9 @@ class Signals:
         """In the reactor."""
         if number == signal.SIGHUP:
             self._reload()
+            return
+        if number == signal.SIGUSR2:
+            self._take_over()
             return
         self._log.info("told to stop: {name}", name=signal.Signals(number).name)
         try:

@@ -19,13 +19,19 @@ from twisted.python import usage
 
 from chime_gateway.app.advice import advice
 from chime_gateway.app.signals import listen_while_starting
+from chime_gateway.app.takeover.launch import Launch, launch_of
 from chime_gateway.call.tools import BUILT_IN_TOOLS
 from chime_gateway.errors import ConfigError
 from chime_gateway.net.clock import use_monotonic_clock
+from chime_gateway.net.generations.inheritance import VARIABLE
 from chime_gateway.net.system.standard_output import read_or_not
 from chime_gateway.settings.load import describe, load
 from chime_gateway.settings.public_address import resolve_public_address
-from chime_gateway.settings.sources import process_environment
+from chime_gateway.settings.sources import (
+    process_environment,
+    read_notify_socket,
+    take_inherited,
+)
 from chime_gateway.settings.values import GatewaySettings
 
 
@@ -40,6 +46,7 @@ class Options(usage.Options):
     Command line of the plugin.
 
     @ivar settings: everything, from all sources, checked.
+    @ivar launch: how this process was started.
     """
 
     synopsis = "[--port PORT] [--config FILE.toml] [--simulate]"
@@ -59,6 +66,7 @@ class Options(usage.Options):
         ["insecure", None, "Allow anybody who reaches the port to call."],
     ]
     settings: GatewaySettings
+    launch = Launch()
 
     def __init__(self) -> None:
         super().__init__()
@@ -80,11 +88,15 @@ class Options(usage.Options):
             # twistd's own: to read the settings and to import the rest takes a
             # moment, in which the process may be told to stop.
             listen_while_starting()
+            self.launch = self._launched(self.parent)
         # Here and not in makeService: an error raised here is one line and
         # exit status 1, an error raised there is a traceback.
         try:
             self.settings = self.read()
         except ConfigError as exc:
+            if self.launch.inheritance is not None:
+                # Who has started it tells what it said, and needs no usage.
+                raise SystemExit(f"chimegw: {exc}") from exc
             raise usage.UsageError(str(exc)) from exc
         if self["check"]:
             with read_or_not():
@@ -94,6 +106,14 @@ class Options(usage.Options):
                 for line in advice(self.settings, date.today()):
                     sys.stderr.write(f"note: {line}\n")
             raise SystemExit(0)
+
+    def _launched(self, options: Any) -> Launch:
+        inherited = take_inherited(VARIABLE)
+        environ = process_environment()
+        try:
+            return launch_of(options, environ, inherited, read_notify_socket(environ))
+        except ValueError as exc:
+            raise SystemExit(f"chimegw: {VARIABLE}: {exc}") from exc
 
     def read(self) -> GatewaySettings:
         """
@@ -134,5 +154,7 @@ def makeService(options: Options, reactor: Any = None) -> IService:
     except ConfigError as exc:
         raise SystemExit(f"chimegw: {exc}") from exc
     atexit.register(log.thread.close)
-    service: IService = GatewayService(options.settings, reactor, options.read, log)
+    service: IService = GatewayService(
+        options.settings, reactor, options.read, log, options.launch
+    )
     return service

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from io import BytesIO
 from typing import Any, Final
+from weakref import WeakSet
 
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
@@ -64,6 +65,23 @@ class BoundedRequest(Request):
         super().render(_WithoutBody(resrc) if self.method == b"HEAD" else resrc)
 
 
+class House:
+    """
+    The open connections of a site.
+
+    @ivar is_left: each is closed with its next answer: whoever asks again is to ask
+        the process that has the port now.
+    """
+
+    def __init__(self) -> None:
+        self.channels: WeakSet[Any] = WeakSet()
+        self.is_left = False
+
+    def __len__(self) -> int:
+        """Not those that have become streams."""
+        return sum(channel.transport is not None for channel in self.channels)
+
+
 class Channel(HTTPChannel):
     """
     One request at a time: what a peer sends behind a request, before it has the
@@ -73,6 +91,7 @@ class Channel(HTTPChannel):
 
     @ivar turns: of all connections.
     @ivar connections: of those of whom nothing is known.
+    @ivar house: all that are open, and whether another process has the new ones.
     @ivar request_due: a request must be whole by then, however busily its bytes
         drip in.
     """
@@ -82,6 +101,7 @@ class Channel(HTTPChannel):
 
     turns: Turns
     connections: Connections
+    house: House
     request_due: Timer
 
     _log = Logger()
@@ -96,6 +116,7 @@ class Channel(HTTPChannel):
         super().connectionMade()
         self.request_due.start(REQUEST_SECONDS, self._too_slow)
         self.connections.came(self.transport)
+        self.house.channels.add(self)
 
     def dataReceived(self, data: bytes) -> None:
         if self._is_leaving:
@@ -187,7 +208,7 @@ class Channel(HTTPChannel):
         behind = b"".join((*self._dataBuffer, self.clearLineBuffer(), self._unread))
         self._dataBuffer.clear()
         self._unread = b""
-        if behind.strip(b"\r\n"):
+        if behind.strip(b"\r\n") or self.house.is_left:
             self.persistent = False
             headers = self.requests[-1].responseHeaders
             headers.setRawHeaders(b"Connection", [b"close"])
@@ -197,4 +218,5 @@ class Channel(HTTPChannel):
         self._unread = b""
         self.request_due.stop()
         self.connections.left(self.transport)
+        self.house.channels.discard(self)
         super().connectionLost(reason)

@@ -17,7 +17,7 @@ from twisted.web.pages import notFound
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import Request, Site
 
-from chime_gateway.http.channel import BoundedRequest, Channel
+from chime_gateway.http.channel import BoundedRequest, Channel, House
 from chime_gateway.http.credentials import AdminToken, Shown, is_local
 from chime_gateway.http.turns import Turns
 from chime_gateway.net.strangers.connections import Connections
@@ -143,11 +143,25 @@ class GatewaySite(Site):
         )
         self.turns = Turns(reactor)
         self.connections = connections
+        self._house = House()
+
+    def retire(self) -> None:
+        """Another process has the port; what is open is closed when it was answered."""
+        self._house.is_left = True
+
+    def resume(self) -> None:
+        self._house.is_left = False
+
+    @property
+    def open_connections(self) -> int:
+        """Streams are none any more."""
+        return len(self._house)
 
     def buildProtocol(self, addr: Any) -> Any:
         channel: Any = super().buildProtocol(addr)
         channel.turns = self.turns
         channel.connections = self.connections
+        channel.house = self._house
         channel.request_due = Timer(self.reactor)
         return channel
 

@@ -149,6 +149,19 @@ def read_sip_allow(environ: Mapping[str, str]) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
+def take_inherited(name: str) -> str:
+    """
+    What a process before this one has left to it, once: what this one starts is not
+    to have it.  Empty: there was none.
+    """
+    return os.environ.pop(name, "")
+
+
+def read_notify_socket(environ: Mapping[str, str]) -> str:
+    """Where systemd wants to be told (sd_notify(3)); empty: nobody does."""
+    return environ.get("NOTIFY_SOCKET", "")
+
+
 def process_environment() -> Mapping[str, str]:
     """What this process was started with; for entry points, which hand it on."""
     return os.environ

@@ -60,6 +60,9 @@ class Limits:
     @ivar agent_silence_seconds: an agent that owes an answer and sends nothing
         for so long is given up.
     @ivar drain_seconds: how long running calls may go on after SIGTERM.
+    @ivar takeover_seconds: a successor must be ready within this time.
+    @ivar takeover_drain_seconds: how long running calls may go on after a successor
+        has taken over.
     @ivar goodbye_seconds: how long the agent's last words may take.
     @ivar play_queue_seconds: agent's audio kept for one call; more is dropped.
     @ivar max_strangers: connections over HTTP that have neither a call nor shown the
@@ -74,6 +77,8 @@ class Limits:
     agent_hedge_seconds: float = field(default=2.0, validator=validators.ge(0))
     agent_silence_seconds: float = field(default=20.0, validator=validators.gt(0))
     drain_seconds: float = field(default=60.0, validator=validators.ge(0))
+    takeover_seconds: float = field(default=60.0, validator=validators.gt(0))
+    takeover_drain_seconds: float = field(default=14_400.0, validator=validators.ge(0))
     goodbye_seconds: float = field(default=10.0, validator=validators.gt(0))
     play_queue_seconds: float = field(default=300.0, validator=validators.gt(0))
     max_strangers: int = field(default=2000, validator=validators.ge(32))

@@ -16,6 +16,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from chime_gateway.app.signals import Signals, listen_while_starting
 
 STOPS = (signal.SIGTERM, signal.SIGINT)
+REQUESTS = (signal.SIGHUP, signal.SIGUSR2)
+NOTHING = (lambda: None,) * 3
 
 #: Where Python, or the program, does something of its own with an exception.
 STOPPED_ANYWHERE = """
@@ -93,13 +95,13 @@ class Reactor:
 
 class SignalTests(SynchronousTestCase):
     def setUp(self) -> None:
-        for number in (*STOPS, signal.SIGHUP):
+        for number in (*STOPS, *REQUESTS):
             self.addCleanup(signal.signal, number, signal.getsignal(number))
 
     @settings(max_examples=50, deadline=None)
     @given(
         st.lists(
-            st.tuples(st.sampled_from((*STOPS, signal.SIGHUP)), st.booleans()),
+            st.tuples(st.sampled_from((*STOPS, *REQUESTS)), st.booleans()),
             max_size=8,
         )
     )
@@ -110,7 +112,10 @@ class SignalTests(SynchronousTestCase):
         reactor = Reactor()
         told: list[str] = []
         Signals(
-            reactor, lambda: told.append("hurry"), lambda: told.append("reload")
+            reactor,
+            lambda: told.append("hurry"),
+            lambda: told.append("reload"),
+            lambda: told.append("take over"),
         ).listen()
         for number, is_turn in received:
             os.kill(os.getpid(), number)
@@ -120,11 +125,13 @@ class SignalTests(SynchronousTestCase):
         stops = sum(number in STOPS for number, _ in received)
         self.assertEqual(reactor.stops, stops)
         self.assertEqual(told.count("hurry"), max(0, stops - 1))
-        self.assertEqual(told.count("reload"), len(received) - stops)
+        numbers = [number for number, _ in received]
+        self.assertEqual(told.count("reload"), numbers.count(signal.SIGHUP))
+        self.assertEqual(told.count("take over"), numbers.count(signal.SIGUSR2))
 
     def test_twistd_does_not_end_by_the_signal(self) -> None:
         reactor = Reactor()
-        Signals(reactor, lambda: None, lambda: None).listen()
+        Signals(reactor, *NOTHING).listen()
         ((phase, event, do),) = reactor.triggers
         self.assertEqual((phase, event), ("after", "shutdown"))
         do()
@@ -133,7 +140,7 @@ class SignalTests(SynchronousTestCase):
 
     def test_who_runs_no_process_keeps_the_handlers_that_there_are(self) -> None:
         before = signal.getsignal(signal.SIGTERM)
-        signals = Signals(Reactor(), lambda: None, lambda: None)
+        signals = Signals(Reactor(), *NOTHING)
         signals.started()
         self.assertIs(signal.getsignal(signal.SIGTERM), before)
         listen_while_starting()
@@ -142,9 +149,10 @@ class SignalTests(SynchronousTestCase):
         # Not the end at once any more.
         os.kill(os.getpid(), signal.SIGTERM)
 
-    def test_while_starting_there_is_nothing_to_reload(self) -> None:
+    def test_while_starting_there_is_nothing_to_reload_or_hand_over(self) -> None:
         listen_while_starting()
-        os.kill(os.getpid(), signal.SIGHUP)
+        for number in REQUESTS:
+            os.kill(os.getpid(), number)
 
     def test_while_starting_a_stop_ends_with_0_wherever_the_program_is(self) -> None:
         """Each place, and each signal, in a process of its own."""

@@ -56,7 +56,8 @@ class Reactor(MemoryReactorClock):
         # Who takes over has a copy of it.
         listener = socket.socket()
         self.listeners.append(listener)
-        port.fileno = listener.fileno
+        port.fileno, port.connected = listener.fileno, True
+        port.startReading = port.stopReading = lambda: None
         return port
 
     def installNameResolver(self, resolver: Any) -> Any:

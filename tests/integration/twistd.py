@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.protocol import ProcessProtocol
 from twisted.internet.task import deferLater
 
@@ -107,5 +109,7 @@ class TwistdTestCase(ReactorTestCase):
         if twistd.ended.called:
             return None
         process.resumeProducing()
-        process.signalProcess("KILL")
+        # Its successors may have its output still.
+        with suppress(ProcessExitedAlready):
+            process.signalProcess("KILL")
         return twistd.ended.addErrback(lambda _: None)

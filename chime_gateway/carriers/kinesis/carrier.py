@@ -86,6 +86,7 @@ class KinesisCarrier:
             do=self._do,
             counts=self.notices,
         )
+        self._is_paused = False
         self._legs: dict[KinesisLeg, str] = {}
         self._by_call: dict[str, KinesisLeg] = {}
         self._by_control: dict[str, KinesisLeg] = {}
@@ -101,6 +102,13 @@ class KinesisCarrier:
         self._renewing.start(RENEW_SECONDS, now=False)
         self._loop(self._reports.take())
         self._loop(self._take_notices())
+
+    def pause(self) -> None:
+        """Another process takes new calls; notices of those that run are for us."""
+        self._is_paused = True
+
+    def resume(self) -> None:
+        self._is_paused = False
 
     async def stop(self) -> None:
         """After the last call."""
@@ -177,7 +185,8 @@ class KinesisCarrier:
     async def _take_notices(self) -> None:
         failures = 0
         while True:
-            if self._switchboard.fault() is not None:
+            is_idle = self._is_paused and not self._legs
+            if is_idle or self._switchboard.fault() is not None:
                 # Another gateway may have room, or an agent.
                 await deferLater(self.clock, _FULL_PAUSE_SECONDS)
                 continue
@@ -227,6 +236,9 @@ class KinesisCarrier:
             self._done("other_leg", receipt)
         elif notice.control_id in self._by_control:
             self._resumed(self._by_control[notice.control_id], notice, receipt)
+        elif self._is_paused:
+            self.notices["passed_on"] += 1
+            self._do(self._queue.hold(receipt, 0))
         else:
             self._take(notice, receipt, receives)
 

@@ -19,6 +19,9 @@ VARIABLE: Final = "CHIMEGW_PREDECESSOR"
 
 _VERSION: Final = 1
 
+#: The predecessor itself has none.
+NO_OUTPUT: Final = -1
+
 
 @frozen
 class Listening:
@@ -56,8 +59,9 @@ class Inheritance:
     @ivar predecessor: who has started it.
     @ivar elders: those before.
     @ivar listening: what they all are reached at.
-    @ivar outputs: the standard output and error of the predecessor; those that the
-        successor has are read by the predecessor until it takes over.
+    @ivar outputs: the standard output and error of the predecessor, or
+        L{NO_OUTPUT}; those that the successor has are read by the predecessor until
+        it takes over.
     """
 
     generation: str

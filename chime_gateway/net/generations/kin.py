@@ -14,6 +14,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
+from weakref import WeakSet
 
 from twisted.internet.defer import Deferred, fail, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
@@ -129,6 +130,7 @@ class Kin:
         self.older_gone: list[Callable[[Peer], object]] = []
         self._reactor = reactor
         self._told: dict[str, Told] = {}
+        self._peers: WeakSet[Peer] = WeakSet()
 
     def on(self, kind: str, told: Told) -> None:
         """Who is told of messages of this kind, or of all below C{room.}"""
@@ -141,6 +143,7 @@ class Kin:
     ) -> Peer:
         """Another process at the other end; nothing is read from it yet."""
         peer = Peer(generation, pid, self._reactor)
+        self._peers.add(peer)
 
         def gone() -> None:
             peer.gone()
@@ -150,6 +153,12 @@ class Kin:
             end, self._reactor, lambda message: self._received(peer, message), gone
         )
         return peer
+
+    def close(self) -> None:
+        """This process ends, and the others are told by that."""
+        for peer in list(self._peers):
+            peer.channel.close()
+            peer.gone()
 
     def call(self, functions: list[Callable[..., object]], *args: Any) -> None:
         """Each of them, whatever the others do."""

@@ -1,0 +1,1 @@
+"""A new process of this gateway takes every new call; the old one keeps its own."""

@@ -1,0 +1,113 @@
+"""
+The successor's side of a take-over: what it has inherited, and when it may begin.
+
+It says who it is, then that it is ready, and waits to be told to take over.  If the
+process before it is gone it need not wait.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+
+from twisted.logger import Logger
+
+from chime_gateway.app.takeover.succession import (
+    FAULT,
+    GO,
+    HELLO,
+    NEWEST,
+    READY,
+    TAKEN,
+)
+from chime_gateway.net.generations.channel import Message
+from chime_gateway.net.generations.inheritance import NO_OUTPUT, Elder, Inheritance
+from chime_gateway.net.generations.kin import Kin, Peer
+
+
+class Arrival:
+    """
+    @param begin: called when every new call is this process'; with whether the
+        settings may be older than those that the process before it has.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self, inheritance: Inheritance, kin: Kin, begin: Callable[[bool], object]
+    ) -> None:
+        self._kin = kin
+        self._begin = begin
+        self._outputs = inheritance.outputs
+        self._is_ready = self._has_begun = False
+        self._predecessor = self._elder(inheritance.predecessor)
+        self._elders = [self._elder(one) for one in inheritance.elders]
+        for descriptor in inheritance.outputs:
+            if descriptor != NO_OUTPUT:
+                os.set_inheritable(descriptor, False)
+        kin.on(GO, self._go)
+
+    def _elder(self, elder: Elder) -> Peer:
+        os.set_inheritable(elder.descriptor, False)
+        end = socket.socket(fileno=elder.descriptor)
+        end.setblocking(False)
+        return self._kin.peer(elder.generation, elder.pid, end, self._lost)
+
+    # -- said ------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """In the process that stays."""
+        self._predecessor.channel.start()
+        self._predecessor.send(HELLO, {"pid": os.getpid()})
+
+    def fault(self, why: str) -> None:
+        """It will not come to that."""
+        self._predecessor.send(FAULT, {"why": why})
+
+    def ready(self) -> None:
+        """All is there that a call needs, and the reactor runs."""
+        self._is_ready = True
+        if self._predecessor.is_there:
+            self._predecessor.send(READY)
+        else:
+            self._take_over(False)
+
+    # -- heard -----------------------------------------------------------------------
+
+    def _go(self, peer: Peer, message: Message) -> None:
+        if peer is self._predecessor and not self._has_begun:
+            self._take_over(bool(message.head.get("reload")))
+
+    def _take_over(self, is_old: bool) -> None:
+        self._has_begun = True
+        self._own_output()
+        me = {"generation": self._kin.generation, "pid": os.getpid()}
+        for peer in (*self._elders, self._predecessor):
+            if peer.is_there:
+                self._kin.older[peer.generation] = peer
+        self._begin(is_old)
+        self._predecessor.send(TAKEN)
+        for peer in self._elders:
+            peer.channel.start()
+            peer.send(NEWEST, me)
+
+    def _own_output(self) -> None:
+        """So far the process before this one has read what is written here."""
+        for number, descriptor in zip((1, 2), self._outputs, strict=False):
+            if descriptor == NO_OUTPUT:
+                descriptor = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(descriptor, number)
+            os.close(descriptor)
+
+    def _lost(self, peer: Peer) -> None:
+        if self._kin.older.pop(peer.generation, None) is not None:
+            self._log.info(
+                "process {pid}, generation {generation}, is gone",
+                pid=peer.pid,
+                generation=peer.generation,
+            )
+            self._kin.call(self._kin.older_gone, peer)
+        elif peer is self._predecessor and self._is_ready and not self._has_begun:
+            self._log.warn("the process before this one is gone: taking over")
+            self._take_over(False)

@@ -1,0 +1,50 @@
+"""
+C{twistd}'s pid file, which is the one of the process that takes the new calls.
+
+C{twistd} refuses to start beside a process that is in it, writes itself into it and
+removes it at its end.  A successor does none of that before it takes over.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Final
+
+from twisted.logger import Logger
+
+_NAME: Final = "pidfile"
+
+
+class PidFile:
+    """
+    @param options: of C{twistd}, which it reads again at the end; C{twist} has none.
+    """
+
+    _log = Logger()
+
+    def __init__(self, options: Any) -> None:
+        self._options = options
+        name = options.get(_NAME)
+        self.path = os.path.abspath(name) if name else ""
+
+    def disown(self) -> None:
+        """It is another process': neither looked at, nor written, nor removed."""
+        if self.path:
+            self._options[_NAME] = ""
+
+    def own(self) -> None:
+        """It is this process' from now on; C{twistd} removes it."""
+        if not self.path:
+            return
+        self._options[_NAME] = self.path
+        new = f"{self.path}.{os.getpid()}"
+        try:
+            with open(new, "w", encoding="ascii") as file:
+                file.write(str(os.getpid()))
+            os.replace(new, self.path)
+        except OSError as exc:
+            self._log.error(
+                "the pid file {path} has still the old process: {why}",
+                path=self.path,
+                why=str(exc),
+            )

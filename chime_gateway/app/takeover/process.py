@@ -1,0 +1,137 @@
+"""
+The successor as a process: how it is started, what it says until it takes over, and
+how it ended if it does not come so far.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from twisted.internet.error import ProcessExitedAlready
+from twisted.internet.protocol import ProcessProtocol
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from chime_gateway.app.takeover.command_line import CommandLine
+
+#: Lines of its last words, and of each as much.
+_MOST_LINES: Final = 12
+_MOST_CHARS: Final = 400
+
+#: Of a line without an end.
+_MOST_REST: Final = 65_536
+
+
+class SuccessorProcess(ProcessProtocol):
+    """
+    @ivar pid: of the process that was started; a daemon has another one later.
+    @param write: takes lines of its log, if that goes where ours goes.
+    @param ended: called when it is gone and has said all.
+    """
+
+    _log = Logger()
+
+    transport: Any = None
+
+    def __init__(
+        self, write: Callable[[str], object] | None, ended: Callable[[], object]
+    ) -> None:
+        self.pid = 0
+        self.has_ended = False
+        self._write = write
+        self._ended = ended
+        self._end = ""
+        self._lines: deque[str] = deque(maxlen=_MOST_LINES)
+        self._rest = b""
+
+    def start(
+        self, reactor: Any, command: CommandLine, descriptors: Mapping[int, int]
+    ) -> None:
+        """
+        @param descriptors: what it inherits besides its output, by the number that
+            it has there.
+        @raise OSError: it cannot be started at all.
+        """
+        nothing = os.open(os.devnull, os.O_RDWR)
+        try:
+            reactor.spawnProcess(
+                self,
+                command.executable,
+                list(command.arguments),
+                env=dict(command.variables),
+                path=command.folder,
+                childFDs={0: nothing, 1: "r", 2: "r", **descriptors},
+            )
+        finally:
+            os.close(nothing)
+        self.pid = self.transport.pid
+
+    def kill(self, number: signal.Signals, pid: int = 0) -> None:
+        """
+        @param pid: that it has told of.
+        """
+        if pid and pid != self.pid:
+            with contextlib.suppress(OSError):
+                os.kill(pid, number)
+        if self.transport is not None:
+            with contextlib.suppress(ProcessExitedAlready):
+                self.transport.signalProcess(number.name.removeprefix("SIG"))
+
+    def last_words(self) -> str:
+        """What it said of itself, and how it ended."""
+        if self._rest:
+            self._line(self._rest)
+            self._rest = b""
+        words = " | ".join(self._lines)
+        return f"{self._end}: {words}" if words and self._end else words or self._end
+
+    # -- ProcessProtocol -----------------------------------------------------------
+
+    def outReceived(self, data: bytes) -> None:
+        *lines, rest = (self._rest + data).split(b"\n")
+        self._rest = rest[-_MOST_REST:]
+        for line in lines:
+            self._line(line)
+
+    def errReceived(self, data: bytes) -> None:
+        self.outReceived(data)
+
+    def processEnded(self, reason: Failure) -> None:
+        end: Any = reason.value
+        if end.signal is not None:
+            self._end = f"it was ended by {signal.Signals(end.signal).name}"
+        else:
+            self._end = f"it ended with status {end.exitCode or 0}"
+        self.has_ended = True
+        self._ended()
+
+    def _line(self, line: bytes) -> None:
+        text = line.decode(errors="backslashreplace").rstrip()
+        if not text:
+            return
+        event = _event(text)
+        if event is None:
+            self._lines.append(text[:_MOST_CHARS])
+            self._log.info("the successor said: {line}", line=text[:_MOST_CHARS])
+            return
+        if event.get("level") in ("error", "critical"):
+            self._lines.append(str(event.get("event", ""))[:_MOST_CHARS])
+        if self._write is not None:
+            self._write(text + "\n")
+
+
+def _event(text: str) -> Mapping[str, Any] | None:
+    """A line of the log."""
+    if not text.startswith("{"):
+        return None
+    try:
+        event = json.loads(text)
+    except ValueError:
+        return None
+    return event if isinstance(event, dict) else None

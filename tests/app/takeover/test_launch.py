@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import os
+import sys
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from chime_gateway.app.takeover.command_line import CommandLine
+from chime_gateway.app.takeover.launch import launch_of
+from chime_gateway.net.generations.inheritance import Elder, Inheritance
+from tests.support.files import temporary_folder
+
+INHERITED = Inheritance("newer2", Elder("older2", 1, 3)).to_text()
+
+
+class LaunchTests(SynchronousTestCase):
+    def test_the_first_process_does_what_twistd_is_told(self) -> None:
+        options = {"pidfile": "gw.pid", "uid": 7, "gid": 8, "chroot": "/x"}
+        launch = launch_of(options, {}, "", "")
+        self.assertIsNone(launch.inheritance)
+        self.assertEqual(
+            options, {"pidfile": "gw.pid", "uid": 7, "gid": 8, "chroot": "/x"}
+        )
+
+    def test_a_successor_is_where_the_process_before_it_is(self) -> None:
+        """Nor does it take the pid file of one that runs for its own."""
+        folder = temporary_folder(self)
+        options = {"pidfile": str(folder / "pid"), "uid": 7, "gid": 8, "chroot": "/x"}
+        launch = launch_of(options, {}, INHERITED, "@notify")
+        assert launch.inheritance is not None
+        self.assertEqual(launch.inheritance.generation, "newer2")
+        self.assertEqual(launch.notify_socket, "@notify")
+        self.assertEqual(
+            options, {"pidfile": "", "uid": None, "gid": None, "chroot": None}
+        )
+        launch.pid_file.own()
+        self.assertEqual(options["pidfile"], str(folder / "pid"))
+        self.assertEqual((folder / "pid").read_text(), str(os.getpid()))
+        launch.pid_file.disown()
+        self.assertEqual(options["pidfile"], "")
+
+    def test_twist_has_none_of_these(self) -> None:
+        options: dict[str, object] = {}
+        launch = launch_of(options, {}, INHERITED, "")
+        launch.pid_file.own()
+        launch.pid_file.disown()
+        self.assertEqual(options, {})
+
+    def test_what_another_program_leaves_is_refused(self) -> None:
+        self.assertRaises(ValueError, launch_of, {}, {}, "{}", "")
+
+    def test_a_pid_file_that_cannot_be_written_stops_nothing(self) -> None:
+        options = {"pidfile": "/no/such/folder/pid"}
+        launch_of(options, {}, INHERITED, "").pid_file.own()
+
+
+class CommandLineTests(SynchronousTestCase):
+    def test_it_is_what_python_was_given(self) -> None:
+        command = CommandLine.of_this_process({"A": "b"})
+        self.assertEqual(command.executable, sys.executable)
+        self.assertEqual(list(command.arguments), sys.orig_argv)
+        self.assertEqual(
+            command.with_variable("C", "d").variables, {"A": "b", "C": "d"}
+        )
+
+    def test_a_link_to_the_newest_release_is_followed_anew(self) -> None:
+        """As the shell names the folder, if that is where it is."""
+        folder = temporary_folder(self)
+        os.symlink(os.getcwd(), folder / "current")
+        for named, expected in (
+            (str(folder / "current"), str(folder / "current")),
+            (str(folder), os.getcwd()),
+            ("/no/such", os.getcwd()),
+            ("", os.getcwd()),
+            (".", os.getcwd()),
+        ):
+            found = CommandLine.of_this_process({"PWD": named}).folder
+            self.assertEqual(found, expected)

@@ -1,0 +1,131 @@
+"""A gateway whose process has successors, as an operator runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+from contextlib import suppress
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ClientEndpoint
+from twisted.internet.error import ConnectionDone
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
+
+from chime_gateway.audio import PCMU
+from chime_gateway.sim.caller.caller import CallPlan, CallReport
+from chime_gateway.sim.caller.dial import place_call
+from tests.integration.twistd import RUN, Twistd, TwistdTestCase
+from tests.whole_calls.test_media_stream import LONG, phrase
+
+TAKEN = "has every new call from now on"
+FAILED = "there is no successor"
+
+JOURNAL_APART = """
+import os, chime_gateway.store.store as store
+real = store.journal_path
+store.journal_path = lambda folder, name: real(folder, f"{name}-{os.getpid()}")
+"""
+
+#: What is done in a successor only.
+IN_SUCCESSOR = "import os\nif 'CHIMEGW_PREDECESSOR' in os.environ:\n"
+
+
+def successor_that(*lines: str, run: str = RUN) -> str:
+    """A program whose first process is as always."""
+    inner = "".join(f"    {line}\n" for line in lines)
+    return f"{IN_SUCCESSOR}{inner}{run}"
+
+
+class Answer(Protocol):
+    def __init__(self) -> None:
+        self.data = b""
+        self.ended: Deferred[bytes] = Deferred()
+
+    def dataReceived(self, data: bytes) -> None:
+        self.data += data
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if reason.check(ConnectionDone):
+            self.ended.callback(self.data)
+        else:
+            self.ended.errback(reason)
+
+
+class TakeOverTestCase(TwistdTestCase):
+    timeout = 120
+
+    async def gateway(
+        self, *more: str, run: str = RUN, **env: str
+    ) -> tuple[Twistd, Any]:
+        words = [
+            "-c",
+            JOURNAL_APART + run,
+            "-n",
+            f"--pidfile={self.state}/pid",
+            "chimegw",
+        ]
+        words += ["--simulate", "--port", "0", *more]
+        twistd, process = self.spawn(words, **env)
+        self.addCleanup(self.end_all, twistd)
+        await self.until_it_says(twistd, "is ready for calls")
+        return twistd, process
+
+    def end_all(self, twistd: Twistd) -> None:
+        """Processes that the first one, or its successors, have started."""
+        for pid in self.successors(twistd):
+            with suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+
+    def successors(self, twistd: Twistd) -> list[int]:
+        found = re.findall(r"a successor was started: process (\d+)", twistd.text)
+        return [int(pid) for pid in found]
+
+    def pid(self) -> int:
+        """Who has the new calls, as the pid file says."""
+        return int((self.state / "pid").read_text())
+
+    async def take_over(self, twistd: Twistd, pid: int = 0) -> int:
+        """@return: the new process."""
+        before = twistd.text.count(TAKEN)
+        os.kill(pid or self.pid(), signal.SIGUSR2)
+        await self.until_count(twistd, TAKEN, before + 1)
+        return self.successors(twistd)[-1]
+
+    async def until_count(self, twistd: Twistd, text: str, count: int) -> None:
+        while twistd.text.count(text) < count:
+            await self.pause(twistd)
+
+    async def connect(self, port: int | None) -> Any:
+        assert port is not None
+        endpoint = TCP4ClientEndpoint(self.reactor, "127.0.0.1", port, timeout=10)
+        return await endpoint.connect(Factory.forProtocol(Answer))
+
+    async def ask(self, port: int | None, path: str = "/health") -> dict[str, Any]:
+        answer = await self.connect(port)
+        head = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        answer.transport.write(head.encode())
+        text: bytes = await answer.ended
+        page: dict[str, Any] = json.loads(text.partition(b"\r\n\r\n")[2])
+        return page
+
+    def call(self, port: int | None, turns: int = 1) -> Deferred[CallReport]:
+        plan = CallPlan(utterances=(phrase(PCMU, *LONG),) * turns)
+        url = f"ws://127.0.0.1:{port}/stream"
+        return place_call(url, plan, PCMU, reactor=self.reactor)
+
+    async def until(self, is_so: Any) -> None:
+        while not is_so():
+            await deferLater(self.reactor, 0.02)
+
+    async def ended(self, twistd: Twistd) -> Any:
+        return await twistd.ended.addErrback(lambda failure: failure.value)
+
+    def assert_whole(self, report: CallReport, turns: int = 1) -> None:
+        self.assertEqual((report.error, report.close_code), ("", 1000))
+        self.assertEqual(report.unanswered, 0)
+        self.assertEqual(len(report.answer_latencies), turns)
