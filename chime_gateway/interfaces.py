@@ -271,7 +271,10 @@ class AgentReports(Protocol):
         self, response_id: str, call_id: str, name: str, arguments: str
     ) -> None: ...
     def mcp_called(self, name: str, fault: str) -> None:
-        """The service has called a tool itself; empty C{fault}: it went well."""
+        """
+        A tool that the service has called itself (C{SERVER.TOOL}) has its result, as all
+        others: the agent goes on at L{AgentSession.respond}.  Empty C{fault}: it is well.
+        """
 
     def agent_active(self) -> None:
         """Anything but audio was heard from the agent."""
@@ -282,15 +285,12 @@ class AgentReports(Protocol):
 
     def answer_failed(self, cause: str, reason: str, retry_seconds: float) -> None:
         """
-        What is to be said will not be said in this session, which is still there: it
-        came to nothing as often as it may be asked for, or the session is stuck.
-        Another one may say it.
+        What is to be said will not be said in this session, as it came to nothing too
+        often, or the session is stuck; another one may say it.
 
-        @param cause: in a word of ours; L{SILENCE}: each answer was whole and had
-            nothing in it, so it may be that the agent has nothing to say.
+        @param cause: in a word; L{SILENCE}: its answers were whole and empty.
         @param reason: as the service words it.
-        @param retry_seconds: when this deployment wants to be asked again; 0: it does
-            not say.
+        @param retry_seconds: when this deployment wants to be asked again; 0: not said.
         """
 
     def agent_lost(self, reason: str) -> None:

@@ -22,6 +22,7 @@ from chime_gateway.agents.configuration import Configuration, Lacks
 from chime_gateway.agents.intake import Intake
 from chime_gateway.agents.line.nobody import NOBODY
 from chime_gateway.agents.line.recall import recall
+from chime_gateway.agents.mcp_calls import McpCalls
 from chime_gateway.agents.refusals import TRANSCRIPTION, refused_session
 from chime_gateway.agents.responses.responses import Responses
 from chime_gateway.agents.transcripts import Transcripts
@@ -41,7 +42,9 @@ from chime_gateway.wire.realtime.events import (
     CallerTranscript,
     ItemAdded,
     ItemTruncated,
+    McpBegan,
     McpCalled,
+    McpOver,
     ResponseDone,
     ResponseStarted,
     ResponseText,
@@ -113,6 +116,7 @@ class AzureSession:
         self._responses = Responses(
             self._commands, events, clock, is_interruptible=profile.interruptible
         )
+        self._mcp_calls = McpCalls()
         self._transcripts = Transcripts(self._commands, events)
         self._spend = spend
         self._configuration = Configuration(
@@ -239,16 +243,14 @@ class AzureSession:
         if self._state is _State.CONFIGURING:
             self._state = _State.READY
             self.ready.callback(self)
-            self._tell_what_is_missing()
+            for member, text in self._configuration.refused.items():
+                self._tell_refused(member, text)
 
-    def _tell_what_is_missing(self) -> None:
-        for member, text in self._configuration.refused.items():
-            if self._state is not _State.READY:
-                return
-            if member == TRANSCRIPTION:
-                self._events.transcription_failed("", "refused", text)
-            else:
-                self._events.oddity_seen(f"refused.{member}")
+    def _tell_refused(self, member: str, text: str) -> None:
+        if self._state is _State.READY and member == TRANSCRIPTION:
+            self._events.transcription_failed("", "refused", text)
+        elif self._state is _State.READY:
+            self._events.oddity_seen(f"refused.{member}")
 
     def _service_error(self, event: ServiceError) -> None:
         text = f"{event.code}: {event.message}"
@@ -291,6 +293,7 @@ class AzureSession:
             self._responses.way_is_free()
         else:
             self._responses.done(event)
+            self._tell_mcp_results()
 
     def _turn_committed(self, event: TurnCommitted) -> None:
         transcription = self._configuration.profile.transcription
@@ -304,15 +307,9 @@ class AzureSession:
         if event.is_given:
             self._commands.answer(Kind.ITEM, event.call_id)
 
-    def _item_truncated(self, event: ItemTruncated) -> None:
-        self._commands.answer(Kind.TRUNCATE, event.item_id)
-
     def _transcription_failed(self, event: TranscriptionFailed) -> None:
         text = f"{event.code}: {event.message}"
         self._events.transcription_failed(event.item_id, "failed", text)
-
-    def _audio_done(self, event: AudioDone) -> None:
-        self._events.agent_audio_done(event.item_id)
 
     def _speech_started(self, event: SpeechStarted) -> None:
         self._events.speech_started(event.item_id)
@@ -322,25 +319,33 @@ class AzureSession:
         self._events.speech_stopped(event.item_id)
         self._responses.caller_stopped()
 
-    def _caller_transcript(self, event: CallerTranscript) -> None:
-        self._events.caller_said(event.item_id, event.text)
-
     def _tool_called(self, event: ToolCalled) -> None:
         self._responses.making.tool_called(event.response_id)
         self._events.tool_called(
             event.response_id, event.call_id, event.name, event.arguments
         )
 
+    def _mcp_began(self, event: McpBegan) -> None:
+        self._responses.making.tool_called("")
+        self._mcp_calls.began(event)
+
+    def _mcp_over(self, event: McpOver) -> None:
+        self._mcp_calls.over(event)
+        self._tell_mcp_results()
+
     def _mcp_called(self, event: McpCalled) -> None:
         self._responses.making.tool_called("")
-        self._events.mcp_called(event.name, event.fault)
+        self._mcp_calls.told(event)
+        self._tell_mcp_results()
 
-    def _agent_transcript(self, event: AgentTranscript) -> None:
-        self._events.agent_said(event.item_id, event.text, event.final)
+    def _tell_mcp_results(self) -> None:
+        is_making = len(self._responses.making) > 0
+        for name, fault in self._mcp_calls.take_results(is_making=is_making):
+            self._events.mcp_called(name, fault)
 
     def _unrecognized(self, event: Unrecognized) -> None:
         if event.type.startswith("response.mcp_call"):
-            # The service calls a tool itself, and goes on by itself.
+            # The service calls a tool itself.
             self._responses.making.tool_called("")
         if event.type not in EXPECTED:
             self._events.oddity_seen(event.type)
@@ -370,23 +375,25 @@ class AzureSession:
                 self.ready.errback(why)
 
 
-_HANDLERS: Final[Mapping[type, Callable[[AzureSession, Any], None]]] = {
+_HANDLERS: Final[Mapping[type, Callable[[AzureSession, Any], object]]] = {
     SessionCreated: AzureSession._session_created,
     SessionUpdated: AzureSession._session_updated,
     ServiceError: AzureSession._service_error,
-    AudioDone: AzureSession._audio_done,
+    AudioDone: lambda s, e: s._events.agent_audio_done(e.item_id),
     SpeechStarted: AzureSession._speech_started,
     SpeechStopped: AzureSession._speech_stopped,
     ResponseStarted: AzureSession._response_started,
     ResponseDone: AzureSession._response_done,
-    AgentTranscript: AzureSession._agent_transcript,
-    CallerTranscript: AzureSession._caller_transcript,
+    AgentTranscript: lambda s, e: s._events.agent_said(e.item_id, e.text, e.final),
+    CallerTranscript: lambda s, e: s._events.caller_said(e.item_id, e.text),
     TranscriptionFailed: AzureSession._transcription_failed,
     TurnCommitted: AzureSession._turn_committed,
     ItemAdded: AzureSession._item_added,
-    ItemTruncated: AzureSession._item_truncated,
+    ItemTruncated: lambda s, e: s._commands.answer(Kind.TRUNCATE, e.item_id),
     ResponseText: AzureSession._response_text,
     ToolCalled: AzureSession._tool_called,
+    McpBegan: AzureSession._mcp_began,
+    McpOver: AzureSession._mcp_over,
     McpCalled: AzureSession._mcp_called,
     Unrecognized: AzureSession._unrecognized,
 }

@@ -31,10 +31,6 @@ from chime_gateway.settings.agent_profile import AgentProfile
 from chime_gateway.settings.sound import TONE
 from chime_gateway.settings.values import Limits
 
-#: The service goes on by itself after a tool of its own; if it has not begun to
-#: by now, it waits to be told.
-_MCP_SECONDS: Final = 1.5
-
 _VERBATIM: Final = "Say this to the caller, word for word and nothing else: "
 _STILL_THERE: Final = "Ask the caller in a few words whether they are still there."
 _GREETING: Final = "Greet the caller now, with these words and no others: "
@@ -106,7 +102,8 @@ class Conversation:
         self._responses: set[str] = set()
         self._turn_ended_at = began
         self._spoke_at = began - 1.0
-        self._mcp_called_at: float | None = None
+        # A tool of the service has its result, and nothing was said since.
+        self._has_result = False
 
     # -- wanted by the call --------------------------------------------------------
 
@@ -183,19 +180,11 @@ class Conversation:
             self._farewell.ask_again(self.agent)
         if self.agent is not None and self.answer.take_silence(now):
             self.agent.say(_STILL_THERE)
-        if (
-            self._mcp_called_at is not None
-            and now - self._mcp_called_at >= _MCP_SECONDS
-            and not self._responses
-        ):
-            self._mcp_called_at = None
-            self._respond()
 
     # -- told by the pump ----------------------------------------------------------
 
     def item_began(self, item_id: str, heard_at: float) -> None:
         self._spoke_at = self._clock()
-        self._mcp_called_at = None
         self.turns.agent_began(item_id, heard_at)
 
     # -- told by the leg -------------------------------------------------------------
@@ -227,6 +216,7 @@ class Conversation:
         if not self._farewell.admits(response_id):
             self._pump.refuse(response_id)
         self._pump.agent_audio(response_id, item_id, content_index, audio)
+        self._has_result = False
         self.answer.audio_came(response_id)
 
     def agent_audio_done(self, item_id: str) -> None:
@@ -253,7 +243,7 @@ class Conversation:
     def response_started(self, response_id: str) -> None:
         self._record.responses += 1
         self._responses.add(response_id)
-        self._mcp_called_at = None
+        self._has_result = False
         self._pump.response_started(response_id)
         self.answer.response_started(response_id)
 
@@ -271,6 +261,7 @@ class Conversation:
         self._belt.response_done(response_id)
         has_spoken = self._spoke_at >= self._turn_ended_at
         self._farewell.response_done(response_id, status, has_spoken)
+        self._go_on_with_results()
 
     def caller_said(self, item_id: str, text: str) -> None:
         self.turns.caller_said(item_id, text)
@@ -292,11 +283,13 @@ class Conversation:
 
     def mcp_called(self, name: str, fault: str) -> None:
         self.answer.tool_called()
-        self._mcp_called_at = self._clock()
         logged = "the service says so"
         self.tool_used(
             ToolUse(name=name, arguments="", fault=fault, logged_fault=logged)
         )
+        if "." in name:
+            self._has_result = True
+            self._go_on_with_results()
 
     def agent_active(self) -> None:
         self.answer.sign_of_life()
@@ -382,6 +375,12 @@ class Conversation:
         """At once; what it had to say it has said."""
         self._pump.interrupt()
         self.turns.agent_silent(is_cut=True)
+
+    def _go_on_with_results(self) -> None:
+        """The service does not do so itself, whichever is over last."""
+        if self._has_result and not self._responses:
+            self._has_result = False
+            self._respond()
 
     def _respond(self) -> None:
         if self.agent is not None and not self._farewell.is_goodbye:

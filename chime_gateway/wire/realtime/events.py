@@ -186,16 +186,41 @@ class ToolCalled:
 
 
 @frozen
+class McpBegan:
+    """
+    The service calls a tool of an MCP server.
+
+    @ivar name: C{SERVER.TOOL}; empty: it is not said.
+    """
+
+    item_id: str
+    name: str
+
+
+@frozen
+class McpOver:
+    """The call has its result, or has failed."""
+
+    item_id: str
+    has_failed: bool
+
+
+@frozen
 class McpCalled:
     """
-    The service has called a tool of an MCP server.
+    All that the service says of a call of a tool of an MCP server, as the response is
+    over or the call is.
 
-    @ivar name: C{SERVER.TOOL}.
+    @ivar name: C{SERVER.TOOL}; without a point it is no call.
     @ivar fault: why it failed, as far as that is said; empty: it did not.
+    @ivar item_id: empty: it is not said.
+    @ivar has_result: the call is over.
     """
 
     name: str
     fault: str
+    item_id: str = ""
+    has_result: bool = True
 
 
 @frozen
@@ -252,6 +277,8 @@ Event: TypeAlias = (
     | CallerTranscript
     | TranscriptionFailed
     | ToolCalled
+    | McpBegan
+    | McpOver
     | McpCalled
     | ServiceError
     | Unrecognized
@@ -275,9 +302,6 @@ EXPECTED: Final = frozenset(
         "response.function_call_arguments.delta",
         "mcp_list_tools.completed",
         "mcp_list_tools.in_progress",
-        "response.mcp_call.completed",
-        "response.mcp_call.failed",
-        "response.mcp_call.in_progress",
         "response.mcp_call_arguments.delta",
         "response.mcp_call_arguments.done",
         "response.output_item.added",

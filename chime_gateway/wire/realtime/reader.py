@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import binascii
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -29,7 +29,9 @@ from chime_gateway.wire.realtime.events import (
     Event,
     ItemAdded,
     ItemTruncated,
+    McpBegan,
     McpCalled,
+    McpOver,
     ResponseDone,
     ResponseStarted,
     ResponseText,
@@ -51,30 +53,16 @@ from chime_gateway.wire.realtime.faults import (
     whole,
     words,
 )
+from chime_gateway.wire.realtime.members import NOTHING, Id, loose
+from chime_gateway.wire.realtime.output_items import (
+    OutputItemEvent,
+    output_item_added,
+    output_item_done,
+)
 
 #: A delta is at most some hundred ms of audio and C{session.updated} some tens
 #: of KB of instructions and tools; far above that is a fault.
 MAX_EVENT_BYTES: Final = 1 << 22
-
-
-# --- messages from the service ----------------------------------------------
-
-
-#: Ids have some tens of characters, and names of tools 64; what is kept of each event
-#: must not be a message.
-_Id = Annotated[str, msgspec.Meta(max_length=512)]
-
-#: A member of any form: of a longer one nothing is made, as a list of a million empty
-#: objects would hold all calls for 0.2 s.
-_MOST_LOOSE_BYTES: Final = 65_536
-
-_NOTHING: Final = msgspec.Raw(b"null")
-
-
-def _loose(member: msgspec.Raw) -> Any:
-    """What a member says that may have any form; C{None}: too much."""
-    text = memoryview(member)
-    return None if len(text) > _MOST_LOOSE_BYTES else msgspec.json.decode(text)
 
 
 class _Head(msgspec.Struct):
@@ -82,8 +70,8 @@ class _Head(msgspec.Struct):
 
 
 class _Session(msgspec.Struct):
-    id: msgspec.Raw = _NOTHING
-    expires_at: msgspec.Raw = _NOTHING
+    id: msgspec.Raw = NOTHING
+    expires_at: msgspec.Raw = NOTHING
 
 
 class _SessionEvent(msgspec.Struct):
@@ -92,31 +80,31 @@ class _SessionEvent(msgspec.Struct):
 
 class _Delta(msgspec.Struct):
     delta: str
-    item_id: _Id | None = ""
-    response_id: _Id | None = ""
+    item_id: Id | None = ""
+    response_id: Id | None = ""
     content_index: int | None = 0
 
 
 class _Item(msgspec.Struct):
-    item_id: _Id
+    item_id: Id
 
 
 class _Start(msgspec.Struct):
-    audio_start_ms: msgspec.Raw = _NOTHING
-    item_id: _Id | None = ""
+    audio_start_ms: msgspec.Raw = NOTHING
+    item_id: Id | None = ""
 
 
 class _Stop(msgspec.Struct):
-    audio_end_ms: msgspec.Raw = _NOTHING
-    item_id: _Id | None = ""
+    audio_end_ms: msgspec.Raw = NOTHING
+    item_id: Id | None = ""
 
 
 class _Response(msgspec.Struct):
-    id: _Id = ""
-    status: msgspec.Raw = _NOTHING
-    status_details: msgspec.Raw = _NOTHING
-    usage: msgspec.Raw = _NOTHING
-    metadata: msgspec.Raw = _NOTHING
+    id: Id = ""
+    status: msgspec.Raw = NOTHING
+    status_details: msgspec.Raw = NOTHING
+    usage: msgspec.Raw = NOTHING
+    metadata: msgspec.Raw = NOTHING
 
 
 class _ResponseEvent(msgspec.Struct):
@@ -124,25 +112,25 @@ class _ResponseEvent(msgspec.Struct):
 
 
 class _Transcript(msgspec.Struct):
-    item_id: _Id
+    item_id: Id
     transcript: str
 
 
 class _TranscriptionFailed(msgspec.Struct):
-    item_id: _Id = ""
-    error: msgspec.Raw = _NOTHING
+    item_id: Id = ""
+    error: msgspec.Raw = NOTHING
 
 
 class _Text(msgspec.Struct):
-    response_id: _Id
+    response_id: Id
     text: str
 
 
 class _ConversationItem(msgspec.Struct):
-    id: _Id = ""
+    id: Id = ""
     type: str = ""
-    call_id: _Id | None = None
-    content: msgspec.Raw = _NOTHING
+    call_id: Id | None = None
+    content: msgspec.Raw = NOTHING
 
 
 class _ConversationItemEvent(msgspec.Struct):
@@ -150,29 +138,18 @@ class _ConversationItemEvent(msgspec.Struct):
 
 
 class _ToolCall(msgspec.Struct):
-    call_id: _Id
+    call_id: Id
     arguments: str
-    name: _Id | None = ""
-    response_id: _Id | None = ""
-
-
-class _OutputItem(msgspec.Struct):
-    type: str = ""
-    name: _Id = ""
-    server_label: _Id = ""
-    error: msgspec.Raw = msgspec.Raw(b"null")
-
-
-class _OutputItemEvent(msgspec.Struct):
-    item: _OutputItem
+    name: Id | None = ""
+    response_id: Id | None = ""
 
 
 class _McpListFailed(msgspec.Struct):
-    item_id: _Id = ""
+    item_id: Id = ""
 
 
 class _ErrorEvent(msgspec.Struct):
-    error: msgspec.Raw = _NOTHING
+    error: msgspec.Raw = NOTHING
 
 
 def _audio_delta(message: _Delta) -> Event:
@@ -204,22 +181,22 @@ def _usage(usage: object) -> Usage:
 
 def _response_done(message: _ResponseEvent) -> Event:
     response = message.response
-    details = _loose(response.status_details)
+    details = loose(response.status_details)
     error = Error.read(member(details, "error"))
     code = words(error.code) or error.text or words(error.type)
     reason = words(member(details, "reason"))
     return ResponseDone(
         response.id,
-        words(_loose(response.status)) or "completed",
+        words(loose(response.status)) or "completed",
         code or reason,
-        _usage(_loose(response.usage)),
+        _usage(loose(response.usage)),
         retry_seconds(error.text),
         cause(words(error.code), words(error.type), reason or code),
     )
 
 
 def _response_started(message: _ResponseEvent) -> Event:
-    metadata = _loose(message.response.metadata)
+    metadata = loose(message.response.metadata)
     return ResponseStarted(
         message.response.id,
         words(member(metadata, TRANSCRIPT_OF)),
@@ -228,28 +205,18 @@ def _response_started(message: _ResponseEvent) -> Event:
 
 
 def _transcription_failed(message: _TranscriptionFailed) -> Event:
-    error = Error.read(_loose(message.error))
+    error = Error.read(loose(message.error))
     return TranscriptionFailed(message.item_id, error.name or "unknown", error.text)
 
 
 def _item_added(message: _ConversationItemEvent) -> Event:
     item = message.item
     is_result = item.type == "function_call_output"
-    content = _loose(item.content)
+    content = loose(item.content)
     parts = content if isinstance(content, list) else []
     is_text = any(member(part, "type") == "input_text" for part in parts)
     call_id = item.call_id or "" if is_result else ""
     return ItemAdded(item.id, is_result or is_text, call_id)
-
-
-def _output_item(message: _OutputItemEvent) -> Event:
-    item = message.item
-    if item.type != "mcp_call":
-        return Unrecognized("response.output_item.done")
-    fault = bytes(item.error)
-    name = f"{item.server_label}.{item.name}"
-    text = "" if fault == b"null" else fault.decode("utf-8", "replace")[:300]
-    return McpCalled(name, text)
 
 
 _T = TypeVar("_T")
@@ -274,17 +241,17 @@ _PARSERS: Final[Mapping[str, Callable[[bytes], Event]]] = {
     "session.created": _parser(
         _SessionEvent,
         lambda m: SessionCreated(
-            words(_loose(m.session.id)),
-            max(0, whole(_loose(m.session.expires_at))) or None,
+            words(loose(m.session.id)),
+            max(0, whole(loose(m.session.expires_at))) or None,
         ),
     ),
     "session.updated": _parser(_SessionEvent, lambda m: SessionUpdated()),
     "input_audio_buffer.speech_started": _parser(
         _Start,
-        lambda m: SpeechStarted(whole(_loose(m.audio_start_ms)), m.item_id or ""),
+        lambda m: SpeechStarted(whole(loose(m.audio_start_ms)), m.item_id or ""),
     ),
     "input_audio_buffer.speech_stopped": _parser(
-        _Stop, lambda m: SpeechStopped(whole(_loose(m.audio_end_ms)), m.item_id or "")
+        _Stop, lambda m: SpeechStopped(whole(loose(m.audio_end_ms)), m.item_id or "")
     ),
     "response.created": _parser(_ResponseEvent, _response_started),
     "response.done": _parser(_ResponseEvent, _response_done),
@@ -312,11 +279,15 @@ _PARSERS: Final[Mapping[str, Callable[[bytes], Event]]] = {
         _ToolCall,
         lambda m: ToolCalled(m.response_id or "", m.call_id, m.name or "", m.arguments),
     ),
-    "response.output_item.done": _parser(_OutputItemEvent, _output_item),
+    "response.output_item.added": _parser(OutputItemEvent, output_item_added),
+    "response.output_item.done": _parser(OutputItemEvent, output_item_done),
+    "response.mcp_call.in_progress": _parser(_Item, lambda m: McpBegan(m.item_id, "")),
+    "response.mcp_call.completed": _parser(_Item, lambda m: McpOver(m.item_id, False)),
+    "response.mcp_call.failed": _parser(_Item, lambda m: McpOver(m.item_id, True)),
     "mcp_list_tools.failed": _parser(
         _McpListFailed, lambda m: McpCalled("list_tools", "its tools are not known")
     ),
-    "error": _parser(_ErrorEvent, lambda m: service_error(Error.read(_loose(m.error)))),
+    "error": _parser(_ErrorEvent, lambda m: service_error(Error.read(loose(m.error)))),
 }
 
 #: A call does without these: one that looks otherwise than expected means nothing.
@@ -336,6 +307,10 @@ _DISPENSABLE: Final = frozenset(
         "response.output_audio.done",
         "response.output_audio_transcript.delta",
         "response.output_audio_transcript.done",
+        "response.mcp_call.completed",
+        "response.mcp_call.failed",
+        "response.mcp_call.in_progress",
+        "response.output_item.added",
         "response.output_item.done",
         "response.output_text.done",
         "response.text.done",

@@ -160,22 +160,37 @@ class ToneTests(ConversationTestCase):
 
 
 class McpTests(ConversationTestCase):
-    def test_an_agent_that_does_not_go_on_by_itself_is_told_to(self) -> None:
-        self.talk.response_started("r")
-        self.talk.mcp_called("crm.find", "")
-        self.done()
-        self.run_for(2.1)
-        self.assertEqual(len(self.called("agent.respond")), 1)
-        self.run_for(3)
-        self.assertEqual(len(self.called("agent.respond")), 1)
+    def test_the_agent_goes_on_when_response_and_call_are_over(self) -> None:
+        for is_call_first in (False, True):
+            with self.subTest(is_call_first=is_call_first):
+                self.setUp()
+                self.talk.response_started("r")
+                if is_call_first:
+                    self.talk.mcp_called("crm.find", "")
+                self.assertEqual(self.called("agent.respond"), [])
+                self.done()
+                if not is_call_first:
+                    self.assertEqual(self.called("agent.respond"), [])
+                    self.run_for(10)
+                    self.talk.mcp_called("crm.find", "")
+                self.assertEqual(len(self.called("agent.respond")), 1)
+                self.run_for(3)
+                self.assertEqual(len(self.called("agent.respond")), 1)
+                self.assertTrue(self.talk.answer.is_overdue(1e9))
 
-    def test_an_agent_that_goes_on_is_left_alone(self) -> None:
+    def test_an_agent_that_goes_on_itself_is_left_alone(self) -> None:
         self.talk.response_started("r")
         self.talk.mcp_called("crm.find", "")
+        self.talk.agent_audio("r", "i", 0, bytes(160))
         self.done()
-        self.talk.response_started("r2")
         self.run_for(3)
         self.assertEqual(self.called("agent.respond"), [])
+
+    def test_a_server_without_tools_is_nothing_to_speak_of(self) -> None:
+        self.talk.mcp_called("list_tools", "its tools are not known")
+        self.run_for(3)
+        self.assertEqual(self.called("agent.respond"), [])
+        self.assertEqual(self.call.record.failed_tool_calls, 1)
 
     def test_it_is_in_the_record(self) -> None:
         self.talk.mcp_called("crm.find", "timeout")

@@ -163,7 +163,7 @@ class RealtimeReaderTests(SynchronousTestCase):
                         "error": None,
                     },
                 },
-                McpCalled("crm.find", ""),
+                McpCalled("crm.find", "", "", False),
             ),
             (
                 {"type": "response.output_item.done", "item": {"type": "message"}},
