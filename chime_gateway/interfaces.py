@@ -272,8 +272,8 @@ class AgentReports(Protocol):
     ) -> None: ...
     def mcp_called(self, name: str, fault: str) -> None:
         """
-        A tool that the service has called itself (C{SERVER.TOOL}) has its result, as all
-        others: the agent goes on at L{AgentSession.respond}.  Empty C{fault}: it is well.
+        A tool that the service has called itself (C{SERVER.TOOL}) has its result, and so
+        have all others: the agent goes on at L{AgentSession.respond}.
         """
 
     def agent_active(self) -> None:
