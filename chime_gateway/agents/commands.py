@@ -38,6 +38,8 @@ class Kind(Enum):
     TRANSCRIPT = "response.created, for a transcript"
     CANCEL = "response.done"
     ITEM = "conversation.item.added"
+    #: An item with an id of ours.
+    RECALLED = "conversation.item.added, of what was said before"
     TRUNCATE = "conversation.item.truncated"
 
 

@@ -90,6 +90,20 @@ class Configuration:
     def ask(self) -> None:
         self._commands.ask(Kind.UPDATE, self._command())
 
+    def add_rules(self, text: str) -> None:
+        """Of a session that has its settings: it is told this, too, from now on."""
+        self.profile = evolve(self.profile, instructions=self.with_rules(text))
+        self._commands.ask(
+            Kind.UPDATE, realtime_commands.update_instructions(self._command())
+        )
+
+    def with_rules(self, text: str) -> str:
+        """
+        What is to be done in one response: instructions of its own keep those of the
+        session from it.
+        """
+        return f"{self.profile.instructions}\n\n{text}".lstrip("\n")
+
     def taken(self) -> None:
         """The service has what it was asked for last, or before."""
         self._commands.answer(Kind.UPDATE)

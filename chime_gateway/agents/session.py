@@ -21,7 +21,7 @@ from chime_gateway.agents.commands import Commands, Kind
 from chime_gateway.agents.configuration import Configuration, Lacks
 from chime_gateway.agents.intake import Intake
 from chime_gateway.agents.line.nobody import NOBODY
-from chime_gateway.agents.line.recall import recall
+from chime_gateway.agents.line.recall import recall, say_instead, was_added
 from chime_gateway.agents.mcp_calls import McpCalls
 from chime_gateway.agents.refusals import TRANSCRIPTION, refused_session
 from chime_gateway.agents.responses.responses import Responses
@@ -183,7 +183,9 @@ class AzureSession:
     # -- AgentSession ------------------------------------------------------------
 
     def recall(self, history: History) -> None:
-        recall(self._commands, history)
+        if history.preamble:
+            self._configuration.add_rules(history.preamble)
+        recall(self._dialect, self._commands, history)
 
     def send_audio(self, audio: bytes) -> None:
         if self._socket is not None and not self._socket.send_message(
@@ -198,11 +200,12 @@ class AzureSession:
             self._responses.unheard(item_id, content_index)
 
     def say(self, instructions: str, *, is_last: bool = False) -> None:
-        command = commands.create_response(instructions)
-        self._responses.say(command, is_last=is_last)
+        rules = self._configuration.with_rules(instructions)
+        self._responses.say(commands.create_response(rules), is_last=is_last)
 
     def interject(self, instructions: str) -> None:
-        self._responses.interject(commands.create_aside(self._dialect, instructions))
+        rules = self._configuration.with_rules(instructions)
+        self._responses.interject(commands.create_aside(self._dialect, rules))
 
     def tell(self, text: str, *, is_order: bool = False) -> None:
         role = "system" if is_order else "user"
@@ -274,6 +277,8 @@ class AzureSession:
             asked = self._configuration.attributed(asked, event)
             if asked is None or asked.kind is Kind.RESPONSE:
                 self._responses.was_refused(asked, event)
+            elif asked.kind in (Kind.ITEM, Kind.RECALLED):
+                say_instead(self._commands, asked)
             self._events.oddity_seen(event.code)
             if self._intake.may_log():
                 self._log.warn("the agent's service reports {error}", error=text[:300])
@@ -304,7 +309,7 @@ class AzureSession:
             self._transcripts.write_down(self._dialect, event.item_id, transcription)
 
     def _item_added(self, event: ItemAdded) -> None:
-        if event.is_given:
+        if not was_added(self._commands, event.item_id) and event.is_given:
             self._commands.answer(Kind.ITEM, event.call_id)
 
     def _transcription_failed(self, event: TranscriptionFailed) -> None:

@@ -84,6 +84,7 @@ class TranscriptionTests(SessionTestCase):
 
 class TranscriptByTheModelTests(SessionTestCase):
     profile = AgentProfile(
+        instructions="",
         transcription_kind="realtime-model",
         language="de",
         transcription_prompt="Names: Smith",

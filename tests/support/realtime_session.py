@@ -61,7 +61,7 @@ def deployment(**settings: Any) -> DeploymentSettings:
 
 
 class SessionTestCase(SynchronousTestCase):
-    profile = AgentProfile()
+    profile = AgentProfile(instructions="")
 
     def setUp(self) -> None:
         self.clock = Clock()

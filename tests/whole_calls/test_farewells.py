@@ -32,7 +32,7 @@ class Polite:
     """Says goodbye when it is told to, and something else otherwise."""
 
     def answer(self, turn: Turn) -> Sequence[Part]:
-        if turn.instructions == PROFILE.goodbye:
+        if turn.instructions.endswith(PROFILE.goodbye):
             return [Speech(tone(turn.output_codec, 900, 1.0), "Goodbye.")]
         return [Speech(tone(turn.output_codec, 440, 2.0), "Something else.")]
 

@@ -1,19 +1,89 @@
-"""How a session is told what was said before it."""
+"""
+How a session is told what was said before it.
+
+Its items are texts: nobody can give a service the sound of what its agent has said.
+They have ids of ours, so that each is known by its name.  What a service does not take
+as an item is put into words.
+"""
 
 from __future__ import annotations
 
-from chime_gateway.agents.commands import Commands, Kind
-from chime_gateway.history import AgentText, CallerText, History, Note
+from typing import Final
+
+from chime_gateway.agents.commands import Asked, Commands, Kind
+from chime_gateway.history import (
+    AgentText,
+    CallerText,
+    History,
+    HistoryItem,
+    Note,
+    ToolCall,
+)
 from chime_gateway.wire.realtime import commands as realtime_commands
+from chime_gateway.wire.realtime.commands import Command
+from chime_gateway.wire.realtime.dialects import Dialect
+
+#: The first one's predecessor, as the service calls it.
+_ROOT: Final = "root"
 
 
-def recall(commands: Commands, history: History) -> None:
-    """Put all of it into the conversation of a session that has none yet."""
-    if history.preamble:
-        command = realtime_commands.create_text(history.preamble, "system")
+def _name(number: int) -> str:
+    return f"past_{number}" if number else _ROOT
+
+
+def _command(dialect: Dialect, item: HistoryItem) -> Command:
+    if isinstance(item, CallerText):
+        return realtime_commands.create_text(item.text, "user")
+    if isinstance(item, Note):
+        return realtime_commands.create_text(item.text, "system")
+    if isinstance(item, AgentText):
+        return realtime_commands.create_agent_text(dialect, item.text)
+    if isinstance(item, ToolCall):
+        call_id, name, arguments = item.call_id, item.name, item.arguments
+        return realtime_commands.create_tool_call(call_id, name, arguments)
+    return realtime_commands.create_tool_output(item.call_id, item.output)
+
+
+def recall(dialect: Dialect, commands: Commands, history: History) -> None:
+    """Put all items into the conversation of a session that has none yet."""
+    for number, item in enumerate(history.items, start=1):
+        command = realtime_commands.placed(_command(dialect, item), _name(number))
+        commands.ask(Kind.RECALLED, command, _name(number))
+
+
+def was_added(commands: Commands, item_id: str) -> bool:
+    """Whether this item is one of those."""
+    return item_id.startswith("past_") and (
+        commands.answer(Kind.RECALLED, item_id) is not None
+    )
+
+
+def say_instead(commands: Commands, asked: Asked) -> bool:
+    """
+    An item was refused: the agent is told in words what was in it, at its place.
+
+    @return: whether that was possible; it is not asked for twice.
+    """
+    words = _words(asked.command.get("item", {}))
+    if not words:
+        return False
+    command = realtime_commands.create_text(words, "system")
+    if asked.kind is not Kind.RECALLED:
         commands.ask(Kind.ITEM, command)
-    for item in history.items:
-        if isinstance(item, CallerText):
-            commands.ask(Kind.ITEM, realtime_commands.create_text(item.text, "user"))
-        elif isinstance(item, AgentText | Note):
-            commands.ask(Kind.ITEM, realtime_commands.create_text(item.text, "system"))
+        return True
+    previous = _name(int(asked.about.removeprefix("past_")) - 1)
+    command = realtime_commands.placed(command, asked.about, previous)
+    commands.ask(Kind.RECALLED, command, asked.about)
+    return True
+
+
+def _words(item: Command) -> str:
+    """Empty: it is in words already."""
+    kind = item.get("type")
+    if kind == "function_call":
+        return f"[You used {item['name']} with {item['arguments']}.]"
+    if kind == "function_call_output":
+        return f"[What you used has answered: {item['output']}]"
+    if item.get("role") == "assistant":
+        return f"[You said to the caller: {item['content'][0]['text']}]"
+    return ""

@@ -41,6 +41,15 @@ def update_session(dialect: Dialect, profile: AgentProfile, codec: Codec) -> Com
     return {"type": "session.update", "session": session}
 
 
+def update_instructions(update: Command) -> Command:
+    """
+    @param update: of all settings; those that it leaves out stay as they are.
+    """
+    session = update["session"]
+    kept = {name: session[name] for name in ("type", "instructions") if name in session}
+    return {**update, "session": kept}
+
+
 def truncate_item(item_id: str, content_index: int, played_ms: int) -> Command:
     """Tell the model how much of its item was heard."""
     return {
@@ -129,7 +138,34 @@ def create_text(text: str, role: str) -> Command:
     return {"type": "conversation.item.create", "item": item}
 
 
+def create_agent_text(dialect: Dialect, text: str) -> Command:
+    """What the agent has said before.  There is no way to give it its sound."""
+    content = [{"type": dialect.agent_text, "text": text}]
+    item = {"type": "message", "role": "assistant", "content": content}
+    return {"type": "conversation.item.create", "item": item}
+
+
+def create_tool_call(call_id: str, name: str, arguments: str) -> Command:
+    """That the agent has called a function before."""
+    item = {"type": "function_call", "call_id": call_id, "name": name}
+    return {
+        "type": "conversation.item.create",
+        "item": {**item, "arguments": arguments},
+    }
+
+
 def create_tool_output(call_id: str, output: str) -> Command:
     """Give a function's result; a C{response.create} has to follow."""
     item = {"type": "function_call_output", "call_id": call_id, "output": output}
     return {"type": "conversation.item.create", "item": item}
+
+
+def placed(create: Command, item_id: str, previous_id: str = "") -> Command:
+    """
+    The same item under an id of ours.
+
+    @param previous_id: the item that it comes after, C{root}: it is the first; empty:
+        the last one that there is.
+    """
+    command = {**create, "item": {"id": item_id, **create["item"]}}
+    return {**command, "previous_item_id": previous_id} if previous_id else command

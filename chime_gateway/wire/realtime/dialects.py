@@ -25,6 +25,7 @@ class Dialect:
     @ivar formats: codec -> what a session calls it.
     @ivar session: the settings of a session, in this dialect's shape.
     @ivar modalities: of what is said; C{modalities_key} is how that is asked for.
+    @ivar agent_text: what a text of the agent's is called in an item.
     @ivar transcription_fields: those of a transcription that it knows.
     """
 
@@ -34,6 +35,7 @@ class Dialect:
     session: Callable[[AgentProfile, object], dict[str, Any]]
     modalities_key: str
     modalities: tuple[str, ...]
+    agent_text: str
     transcription_fields: frozenset[str]
 
 
@@ -155,6 +157,7 @@ GA: Final = Dialect(
     session=_ga_session,
     modalities_key="output_modalities",
     modalities=("audio",),
+    agent_text="output_text",
     transcription_fields=frozenset(
         {"model", "language", "languages", "prompt", "keywords", "delay"}
     ),
@@ -176,6 +179,7 @@ PREVIEW: Final = Dialect(
     modalities_key="modalities",
     # Azure's preview refuses ["audio"] alone.
     modalities=("audio", "text"),
+    agent_text="text",
     transcription_fields=frozenset({"model", "language", "prompt"}),
 )
 

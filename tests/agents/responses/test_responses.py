@@ -138,7 +138,7 @@ class ResponsesTests(RespondingTestCase):
 
 
 class UninterruptibleResponsesTests(SessionTestCase):
-    profile = AgentProfile(interruptible=False)
+    profile = AgentProfile(instructions="", interruptible=False)
 
     def test_who_cannot_interrupt_is_talked_over_and_answered_afterwards(self) -> None:
         self.open()

@@ -75,7 +75,7 @@ class SpokenOnceTests(SynchronousTestCase):
         """@param leaves: whoever is told that something fails closes the session."""
         self.clock = Clock()
         self.call = Hearing(self.clock.seconds)
-        profile = AgentProfile(interruptible=manners.interrupts)
+        profile = AgentProfile(instructions="", interruptible=manners.interrupts)
         session = AzureSession(GA, profile, PCMU, self.call, self.clock)
         service = RacingService(
             self.clock, manners, lambda event: session.message_received(event, False)

@@ -158,6 +158,24 @@ class CommandTests(SynchronousTestCase):
         self.assertEqual(session["output_audio_format"], "g711_ulaw")
         self.assertNotIn("type", session)
 
+    def test_what_was_said_before_in_both_dialects(self) -> None:
+        for dialect, name in ((GA, "output_text"), (PREVIEW, "text")):
+            command = commands.create_agent_text(dialect, "Hello.")
+            self.assertEqual(command["item"]["content"][0]["type"], name)
+        call = commands.create_tool_call("call_1", "order", "{}")
+        for command in (commands.create_agent_text(GA, "Hello."), call):
+            placed = commands.placed(command, "past_2", "past_1")
+            event = self.check(ConversationItemCreateEvent, placed)
+            self.assertEqual(event.item.id, "past_2")
+            self.assertEqual(event.previous_item_id, "past_1")
+        self.assertNotIn("previous_item_id", commands.placed(call, "past_1"))
+
+    def test_instructions_alone_leave_all_else_as_it_is(self) -> None:
+        update = commands.update_session(GA, EVERYTHING, PCMU)
+        command = commands.update_instructions(update)
+        self.check(SessionUpdateEvent, command)
+        self.assertEqual(set(command["session"]), {"type", "instructions"})
+
     def test_a_codec_the_service_knows_passes_through(self) -> None:
         for codec, expected in (
             (PCMU, PCMU),
