@@ -272,7 +272,7 @@ class AgentReports(Protocol):
     ) -> None: ...
     def mcp_called(self, name: str, fault: str) -> None:
         """
-        A tool that the service has called itself (C{SERVER.TOOL}) has its result, and so
+        A tool that the service calls itself (C{SERVER.TOOL}) has its result, and so
         have all others: the agent goes on at L{AgentSession.respond}.
         """
 
