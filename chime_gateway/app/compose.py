@@ -272,6 +272,7 @@ class Composition:
             metronome=metronome,
             wall_time=time.time,
             batch=self._batch,
+            kin=self.kin,
             transfers=self.control,
             destinations=self.calls.destinations,
         )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final, Protocol, TypeAlias
 
 from twisted.logger import Logger
@@ -214,6 +214,16 @@ class PortPool:
     @property
     def size(self) -> int:
         return len(self._free) + len(self._resting) + self.in_use
+
+    def not_free(self) -> list[int]:
+        """Ports that are lent, or rest."""
+        return [*(port.number for port in self._lent), *(n for _, n in self._resting)]
+
+    def put_last(self, numbers: Iterable[int]) -> None:
+        """Another process of this gateway has them, or had them just now."""
+        theirs = set(numbers)
+        mine = [number for number in self._free if number not in theirs]
+        self._free = deque((*mine, *(n for n in self._free if n in theirs)))
 
     def lend(self, rtp_received: Received, rtcp_received: Received) -> RtpPort:
         """

@@ -15,6 +15,7 @@ from twisted.internet.task import Clock
 from chime_gateway.carriers.sip.carrier import SipCarrier
 from chime_gateway.interfaces import CallLeg, LegEvents, OutboundLeg
 from chime_gateway.media.metronome import Metronome
+from chime_gateway.net.generations.kin import Kin
 from chime_gateway.rtp.ports import Address, NoPortFree
 from chime_gateway.services import Transfers
 from chime_gateway.settings.values import SipListener, SipSettings
@@ -127,6 +128,12 @@ class FakePorts:
     def reaches(self, host: str) -> bool:
         return True
 
+    def not_free(self) -> list[int]:
+        return [port.number for port in self.lent if port not in self.taken_back]
+
+    def put_last(self, numbers: list[int]) -> None:
+        self.last = numbers
+
 
 class Switchboard(RecordingSwitchboard):
     """
@@ -157,6 +164,7 @@ class SipWorld:
 
     @ivar log: what the switchboard and the calls were told.
     @ivar network: for those that are made from now on.
+    @ivar kin: the processes of the gateway, of which this is one.
     """
 
     network: Network = Network()
@@ -165,6 +173,7 @@ class SipWorld:
         self,
         settings: SipSettings = SETTINGS,
         transfers: Transfers | None = None,
+        generation: str = "first",
         **changes: Any,
     ) -> None:
         from attrs import evolve
@@ -174,6 +183,7 @@ class SipWorld:
         self.reactor = SipReactor(network)
         self.switchboard = Switchboard(self.log)
         self.metronome = Metronome(self.reactor)
+        self.kin = Kin(generation, self.reactor)
         count = iter(range(1, 10**6))
         self.carrier = SipCarrier(
             network.settings(evolve(settings, **changes)),
@@ -182,6 +192,7 @@ class SipWorld:
             metronome=self.metronome,
             wall_time=lambda: 1_700_000_000.0 + self.reactor.seconds(),
             batch=None,
+            kin=self.kin,
             transfers=transfers,
             new_token=lambda: f"token{next(count)}",
             random32=lambda: 0x12345678,

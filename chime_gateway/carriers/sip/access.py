@@ -9,7 +9,7 @@ calls for a while.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from ipaddress import ip_address
 from typing import Final, TypeAlias
@@ -122,6 +122,11 @@ class KnownCalls:
 
     def __contains__(self, call_id: str) -> bool:
         return call_id in self._here or self._over.get(call_id, 0.0) > self._clock()
+
+    def __iter__(self) -> Iterator[str]:
+        now = self._clock()
+        yield from self._here
+        yield from (call_id for call_id, until in self._over.items() if until > now)
 
     def begun(self, call_id: str) -> None:
         """Legs of one Call-ID may be several."""

@@ -46,6 +46,10 @@ _OF_THE_LAMBDA: Final = frozenset(
 _SUMMARY_SECONDS: Final = 60.0
 
 
+def _ignore(proof: bytes, was_answered: bool) -> None:
+    """There is nobody to tell."""
+
+
 @frozen
 class Admitted:
     """
@@ -72,6 +76,9 @@ class Admission:
     """
     @param wall_time: Unix seconds, which the proofs go by.
     @ivar strangers: INVITEs that were turned away as such, by reason.
+    @ivar elsewhere: calls whose ACK other processes of the gateway await, by process
+        and address.
+    @ivar settled: called with a proof, and whether its call was answered.
     """
 
     _log = Logger()
@@ -87,7 +94,9 @@ class Admission:
         self._wall_time = wall_time
         rate = settings.calls_per_second
         self._rate = TokenBucket(rate, max(1.0, rate))
-        self._proofs = CallProofs(settings.call_secrets, settings.proof_seconds)
+        self.proofs = CallProofs(settings.call_secrets, settings.proof_seconds)
+        self.elsewhere: dict[str, Counter[str]] = {}
+        self.settled: Callable[[bytes, bool], object] = _ignore
         self.change(settings)
         # Calls whose ACK is not here yet, and how many there are of one address,
         # or of one /64 of IPv6.
@@ -104,7 +113,7 @@ class Admission:
     def change(self, settings: SipSettings) -> None:
         """Who is believed from now on; proofs that were used stay so."""
         self._settings = settings
-        self._proofs.change(settings.call_secrets, settings.proof_seconds)
+        self.proofs.change(settings.call_secrets, settings.proof_seconds)
         self._connectors = frozenset(map(_id_of, settings.voice_connectors))
         self._numbers = frozenset(settings.numbers)
         self._is_open = not settings.call_secrets and not settings.numbers
@@ -136,9 +145,7 @@ class Admission:
             return refusal
         if self._is_open or not proof:
             return Admitted(info)
-        return Admitted(
-            info, self._proofs.use(proof, *_signed(info), self._wall_time())
-        )
+        return Admitted(info, self.proofs.use(proof, *_signed(info), self._wall_time()))
 
     # -- calls whose ACK is awaited -------------------------------------------------
 
@@ -150,9 +157,21 @@ class Admission:
             self._proof_of[leg] = proof
 
     def answered(self, leg: Leg) -> None:
+        self._settle(leg, was_answered=True)
+
+    def _settle(self, leg: Leg, *, was_answered: bool) -> None:
         proof = self._proof_of.pop(leg, None)
         if proof is not None:
-            self._proofs.settle(proof, was_answered=True)
+            self.proofs.settle(proof, was_answered=was_answered)
+            self.settled(proof, was_answered)
+
+    def distrust_proofs(self) -> None:
+        """Another process took calls, and what proofs it saw went with it."""
+        self.proofs.distrust(self._wall_time())
+
+    def places(self) -> Counter[str]:
+        """Where the calls are from whose ACK is not here yet."""
+        return Counter(self._by_source)
 
     def acknowledged(self, leg: Leg) -> None:
         host = self._waiting.pop(leg, None)
@@ -168,9 +187,7 @@ class Admission:
             self._cancelled.append((self._clock() + self._linger_seconds, host))
         elif host is not None:
             self._leave(host)
-        proof = self._proof_of.pop(leg, None)
-        if proof is not None:
-            self._proofs.settle(proof, was_answered=False)
+        self._settle(leg, was_answered=False)
 
     def _leave(self, host: str) -> None:
         self._by_source[host] -= 1
@@ -194,7 +211,7 @@ class Admission:
     def _unproven(self, info: CallerInfo, proof: str) -> str:
         if not self._settings.call_secrets:
             return "there is no CHIMEGW_CALL_SECRET, and the number is not one of ours"
-        return self._proofs.fault(proof, *_signed(info), self._wall_time())
+        return self.proofs.fault(proof, *_signed(info), self._wall_time())
 
     def _loop(self, request: Request) -> Refusal | None:
         headers = request.headers
@@ -220,9 +237,13 @@ class Admission:
         now = self._clock()
         while self._cancelled and self._cancelled[0][0] <= now:
             self._leave(self._cancelled.popleft()[1])
-        if most and self.waiting + len(self._cancelled) >= most:
+        others = sum(places.total() for places in self.elsewhere.values())
+        if most and self.waiting + len(self._cancelled) + others >= most:
             return self._full(f"unacknowledged_calls = {most} calls wait for their ACK")
-        if most_here and self._by_source[host] >= most_here:
+        here = self._by_source[host] + sum(
+            places[host] for places in self.elsewhere.values()
+        )
+        if most_here and here >= most_here:
             return self._full(
                 f"unacknowledged_per_source = {most_here} calls of one address wait for"
                 " their ACK"

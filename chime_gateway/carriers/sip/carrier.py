@@ -17,48 +17,34 @@ from twisted.logger import Logger
 
 from chime_gateway.carriers.sip.access import Access, KnownCalls
 from chime_gateway.carriers.sip.admission import Admission, Refusal
-from chime_gateway.carriers.sip.context import (
-    ACCEPT,
-    ALLOW,
-    METHODS,
-    SUPPORTED,
-    Leg,
-    SipContext,
-)
+from chime_gateway.carriers.sip.context import ACCEPT, ALLOW, SUPPORTED, Leg, SipContext
+from chime_gateway.carriers.sip.generations.marks import marked
+from chime_gateway.carriers.sip.generations.succession import Succession
 from chime_gateway.carriers.sip.inbound import InboundLeg
 from chime_gateway.carriers.sip.outbound.leg import OutboundLeg
 from chime_gateway.carriers.sip.transport.connections import Flow
+from chime_gateway.carriers.sip.transport.faults import KNOWN_METHODS, fault_of
 from chime_gateway.carriers.sip.transport.listeners import SipTransports
 from chime_gateway.carriers.sip.transport.transactions import Incoming, Transactions
 from chime_gateway.errors import CallRefused, NoWayOut
 from chime_gateway.interfaces import Switchboard
 from chime_gateway.media.metronome import Metronome
 from chime_gateway.media.stats import NetworkStats
+from chime_gateway.net.generations.kin import Kin
 from chime_gateway.outcomes import Ending, Outcome
 from chime_gateway.rtp.ports import DUAL_STACK, Batch, PortPool
 from chime_gateway.services import Destinations, Transfers
 from chime_gateway.settings.telephone import is_number, normalised
 from chime_gateway.settings.values import SipSettings
-from chime_gateway.wire.sip.bodies import must_be_understood
 from chime_gateway.wire.sip.dialog import Dialog, DialogKey
 from chime_gateway.wire.sip.format import answer_to_bad, stamp_source
 from chime_gateway.wire.sip.message import (
     BadMessage,
     Header,
     Request,
-    Response,
-    header_list,
 )
 from chime_gateway.wire.sip.parser import call_id_of, parse
 from chime_gateway.wire.sip.transactions import Timers
-
-#: Extensions that a caller may require of us.
-_EXTENSIONS: Final = frozenset({"timer"})
-
-#: Methods that exist and are not for us.
-_KNOWN_METHODS: Final = frozenset(
-    {"REGISTER", "SUBSCRIBE", "PUBLISH", "MESSAGE", "REFER", "PRACK", *METHODS}
-)
 
 _NOTHING: Final[Mapping[str, str]] = {}
 
@@ -69,6 +55,7 @@ class SipCarrier:
 
     @param transfers: hands calls on where the peer takes no REFER.
     @param destinations: where redirections may lead; C{None}: anywhere.
+    @param kin: the processes of this gateway beside this one.
     @ivar requests: that came, by method.
     """
 
@@ -84,6 +71,7 @@ class SipCarrier:
         metronome: Metronome,
         wall_time: Callable[[], float],
         batch: Batch | None,
+        kin: Kin,
         transfers: Transfers | None = None,
         destinations: Destinations | None = None,
         new_token: Callable[[], str] = lambda: secrets.token_hex(10),
@@ -115,12 +103,13 @@ class SipCarrier:
             reactor=reactor,
             metronome=metronome,
             wall_time=wall_time,
-            new_token=new_token,
+            new_token=marked(kin.generation, new_token),
             random32=random32,
             transfers=transfers,
             destinations=destinations,
             owner=self,
         )
+        self.succession = Succession(kin, self, self._known)
 
     def _media_interface(self) -> str:
         """
@@ -151,6 +140,7 @@ class SipCarrier:
         for leg in list(self._legs):
             with self._log.failuresHandled("a leg was not hung up"):
                 leg.hang_up(Ending(Outcome.DRAINED, "the gateway stopped"))
+        await self.succession.linger()
         self.transactions.stop()
         for stopping in self.transports.stop():
             if isinstance(stopping, Deferred):
@@ -225,6 +215,7 @@ class SipCarrier:
         refused |= {
             "transactions_full": places.refused,
             "transactions_evicted": places.evicted,
+            "not_handed_on": self.succession.lost,
         }
         return self.access.dropped + Counter(refused)
 
@@ -250,24 +241,30 @@ class SipCarrier:
 
     # -- Receiver --------------------------------------------------------------
 
-    def message_received(self, data: bytes, flow: Flow) -> None:
-        if self.access.is_muted(flow.key) and call_id_of(data) not in self._known:
+    def message_received(
+        self, data: bytes, flow: Flow, *, is_ours: bool = False
+    ) -> None:
+        if self.access.is_muted(flow.key) and not self._is_known(call_id_of(data)):
             self.access.dropped["muted"] += 1
             return
         try:
             message = parse(data)
-            if isinstance(message, Response):
-                if not self.transactions.response_received(message):
-                    self.access.dropped["stray_response"] += 1
-                return
-            stamp_source(message, flow.source)
+            if isinstance(message, Request):
+                stamp_source(message, flow.source)
         except BadMessage as bad:
             self.stream_broken(bad, flow)
             return
-        self.requests[
-            message.method if message.method in _KNOWN_METHODS else "other"
-        ] += 1
-        self._request_received(message, flow)
+        if not is_ours and self.succession.hands_on(message, data, flow):
+            return
+        if isinstance(message, Request):
+            method = message.method
+            self.requests[method if method in KNOWN_METHODS else "other"] += 1
+            self._request_received(message, flow)
+        elif not self.transactions.response_received(message):
+            self.access.dropped["stray_response"] += 1
+
+    def _is_known(self, call_id: str) -> bool:
+        return call_id in self._known or self.succession.records.knows(call_id)
 
     def stream_broken(self, bad: BadMessage, flow: Flow) -> None:
         self.access.offended(flow.key)
@@ -317,7 +314,7 @@ class SipCarrier:
         request = incoming.request
         if request.method == "CANCEL":
             self._cancel(incoming)
-        elif (fault := self._fault(incoming)) is not None:
+        elif (fault := fault_of(request, self.transactions)) is not None:
             self._respond(incoming, *fault)
         elif leg is not None:
             leg.request_received(incoming)
@@ -331,25 +328,6 @@ class SipCarrier:
     def _respond(self, incoming: Incoming, status: int, *extra: Header) -> None:
         """Outside of any dialog, so with a tag that nobody will hear again."""
         incoming.respond(status, to_tag=self.context.new_token(), extra=extra)
-
-    def _fault(self, incoming: Incoming) -> tuple[Any, ...] | None:
-        """What is wrong with any request: a status, and headers for the answer."""
-        request = incoming.request
-        if request.method not in _KNOWN_METHODS:
-            return 501, ALLOW
-        if request.method not in METHODS:
-            return 405, ALLOW
-        if request.uri.scheme == "tel" and request.method != "INVITE":
-            return 416, ALLOW
-        if not request.to_tag and self.transactions.is_merged(request):
-            return (482,)
-        unknown = set(header_list(request, "Require")) - _EXTENSIONS
-        if unknown:
-            return 420, ("Unsupported", ", ".join(sorted(unknown)))
-        encoding = (request.headers.get("Content-Encoding") or "identity").strip()
-        if must_be_understood(request) and encoding.lower() != "identity":
-            return 415, ("Accept-Encoding", "identity"), ACCEPT
-        return None
 
     def _ack(self, request: Request, flow: Flow) -> None:
         leg = self._leg(request)
@@ -380,6 +358,10 @@ class SipCarrier:
         self._respond(incoming, status, ALLOW, SUPPORTED, ACCEPT)
 
     def _invite(self, incoming: Incoming) -> None:
+        if self.succession.records.is_orphan(incoming.request):
+            # Whoever rang for it is gone, and rang perhaps, or was answered.
+            self._respond(incoming, self._settings.full_status)
+            return
         host = incoming.flow.source.host
         taken = self.admission.take(incoming.request, host)
         if isinstance(taken, Refusal):

@@ -20,8 +20,10 @@ import hashlib
 import hmac
 import re
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
+
+from attrs import frozen
 
 HEADER: Final = "X-Gw-Auth"
 
@@ -49,6 +51,23 @@ def signed_text(milliseconds: str, transaction_id: str, agent: str) -> bytes:
 def signature(secret: str, text: bytes) -> bytes:
     digest = hmac.new(secret.encode(), text, hashlib.sha256).digest()
     return base64.urlsafe_b64encode(digest).rstrip(b"=")
+
+
+@frozen
+class UsedProof:
+    """
+    What is remembered of a proof that was used.
+
+    @ivar digest: of what was signed.
+    @ivar call_id: who used it; empty: nobody may again.
+    @ivar signed: when, in milliseconds.
+    @ivar is_under_way: the call is neither answered nor over.
+    """
+
+    digest: bytes
+    call_id: str
+    signed: int
+    is_under_way: bool
 
 
 class CallProofs:
@@ -143,3 +162,27 @@ class CallProofs:
         used = self._used.get(digest)
         if was_answered and used is not None:
             self._used[digest] = (_NOBODY, used[1])
+
+    # -- of another process -----------------------------------------------------------
+
+    @property
+    def forgotten(self) -> int:
+        """What was signed until then may have been used."""
+        return self._forgotten
+
+    def used(self) -> Iterator[UsedProof]:
+        """All that are remembered, as they were used."""
+        for digest, (call_id, signed) in self._used.items():
+            yield UsedProof(digest, call_id, signed, digest in self._under_way)
+
+    def inherit(self, used: Iterable[UsedProof], forgotten: int) -> None:
+        """What the process before this one has seen."""
+        self._forgotten = max(self._forgotten, forgotten)
+        for one in used:
+            self._used[one.digest] = one.call_id, one.signed
+            if one.is_under_way:
+                self._under_way.add(one.digest)
+
+    def distrust(self, now: float) -> None:
+        """Proofs were used that nobody remembers: what was signed until now is none."""
+        self._forgotten = max(self._forgotten, int(now * 1000))

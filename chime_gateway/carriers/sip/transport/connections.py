@@ -42,6 +42,23 @@ MAX_CONNECTIONS: Final = 1000
 MAX_CONNECTIONS_PER_HOST: Final = 100
 
 
+def _ignore(_: object) -> None:
+    """There is nobody to tell."""
+
+
+class Way(Protocol):
+    """
+    A connection, whichever process of this gateway has it.
+
+    @ivar is_open: what is sent goes out.
+    """
+
+    is_open: bool
+
+    def send(self, data: bytes) -> None:
+        """It never raises."""
+
+
 @frozen
 class Flow:
     """
@@ -53,7 +70,7 @@ class Flow:
 
     transport: str
     source: Source
-    connection: Connection | None = field(default=None, eq=False, repr=False)
+    connection: Way | None = field(default=None, eq=False, repr=False)
 
     @property
     def is_reliable(self) -> bool:
@@ -232,11 +249,16 @@ class Connection(StreamProtocol, TimeoutMixin):
 
 @define(eq=False)
 class Streams:
-    """All connections of the carrier."""
+    """
+    All connections of the carrier.
+
+    @ivar told_closed: called with each that is closed.
+    """
 
     receiver: Receiver
     access: Access
     reactor: Any
+    told_closed: Callable[[Connection], object] = _ignore
     connections: set[Connection] = field(factory=set)
     turns: Turns = field(init=False)
     _by_host: Counter[str] = field(factory=Counter)
@@ -267,6 +289,7 @@ class Streams:
         self._by_host[place] -= 1
         if not self._by_host[place]:
             del self._by_host[place]
+        self.told_closed(connection)
 
     def to(self, transport: str, host: str, port: int) -> Connection | None:
         """An open connection that leads there."""

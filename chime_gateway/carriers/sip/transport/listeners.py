@@ -60,6 +60,7 @@ class SipTransports:
 
     @ivar ports: what is listened on, once started, by listener.
     @ivar certificates: of those with TLS.
+    @ivar streams: all connections.
     """
 
     _log = Logger()
@@ -71,7 +72,7 @@ class SipTransports:
         self._reactor = reactor
         self._access = access
         self._receiver = receiver
-        self._streams = Streams(receiver, access, reactor)
+        self.streams = Streams(receiver, access, reactor)
         self._datagrams: Datagrams | None = None
         self._is_stopped = False
         self.ports: list[tuple[SipListener, IListeningPort]] = []
@@ -125,7 +126,7 @@ class SipTransports:
             udp.doRead = DatagramReading(udp, reactor)
             return udp  # type: ignore[no-any-return]
         tls = self._new_certificate(listener) if listener.transport == "tls" else None
-        factory = ServerFactory(listener.transport, self._streams, tls)
+        factory = ServerFactory(listener.transport, self.streams, tls)
         port = reactor.listenTCP(number, factory, interface=interface)
         return port
 
@@ -148,7 +149,7 @@ class SipTransports:
         self._is_stopped = True
         waiting = [port.stopListening() for _, port in self.ports]
         self.ports.clear()
-        for connection in list(self._streams.connections):
+        for connection in list(self.streams.connections):
             connection.close()
         return waiting
 
@@ -184,7 +185,7 @@ class SipTransports:
 
     @property
     def connection_count(self) -> int:
-        return len(self._streams.connections)
+        return len(self.streams.connections)
 
     # -- out -------------------------------------------------------------------
 
@@ -225,7 +226,7 @@ class SipTransports:
         tls_name: str = "",
     ) -> None:
         """Send over a stream to C{hop}, on a connection that is open or a new one."""
-        found = self._streams.to(hop.transport, hop.host, hop.port)
+        found = self.streams.to(hop.transport, hop.host, hop.port)
         if found is not None:
             found.send(data)
             return
@@ -254,7 +255,7 @@ class SipTransports:
         )
         if hop.transport == "tls":
             endpoint = wrapClientTLS(client_tls(tls_name or hop.host), endpoint)
-        return endpoint.connect(ClientFactory(hop.transport, self._streams))
+        return endpoint.connect(ClientFactory(hop.transport, self.streams))
 
 
 def _ignore() -> None:

@@ -7,7 +7,7 @@ transport.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final, TypeAlias
 
 from attrs import frozen
@@ -208,11 +208,25 @@ class Transactions:
         runner.perform(incoming._machine.request_received, request)
         return is_refused
 
+    def has(self, request: Request) -> bool:
+        """Whether it belongs to a transaction that is there; a CANCEL: its INVITE."""
+        is_cancel = request.method == "CANCEL"
+        key = cancelled_key(request) if is_cancel else server_key(request)
+        return key in self._servers
+
+    def has_another_of(self, request: Request) -> bool:
+        """Whether the same has come by another way."""
+        return merge_key(request) in self._merged
+
+    def keys(self) -> tuple[Collection[Key], Collection[Key]]:
+        """Of the server transactions, and of what they are by whichever way."""
+        return self._servers.keys(), self._merged.keys()
+
     def is_merged(self, request: Request) -> bool:
         """
         The same request came by another way already (RFC 3261 section 8.2.2.2).
         """
-        first = self._merged.get(_merge_key(request))
+        first = self._merged.get(merge_key(request))
         return first is not None and first != server_key(request)
 
     def cancelled(self, request: Request) -> Incoming | None:
@@ -246,13 +260,13 @@ class Transactions:
         machine: ServerTransaction = make(self.timers, flow.is_reliable)
         incoming = Incoming(request, flow, machine, self.places, key)
         send = self._way_back(request, flow)
-        merge_key = _merge_key(request)
+        merged = merge_key(request)
 
         def forget() -> None:
             self._servers.pop(key, None)
             self.places.left(key)
-            if self._merged.get(merge_key) == key:
-                del self._merged[merge_key]
+            if self._merged.get(merged) == key:
+                del self._merged[merged]
 
         incoming._runner = Runner(
             self._clock, machine, send, _not_delivered, _ignore, forget
@@ -260,7 +274,7 @@ class Transactions:
         # Without its timer it would never be forgotten.
         incoming._runner.perform(machine.start)
         self._servers[key] = (incoming, incoming._runner)
-        self._merged.setdefault(merge_key, key)
+        self._merged.setdefault(merged, key)
         return incoming
 
     def _evict(self, key: Key) -> None:
@@ -322,6 +336,10 @@ class Transactions:
             raise
         return runner
 
+    def awaits(self, response: Response) -> bool:
+        """Whether it is the answer to a request that is under way."""
+        return client_key(response) in self._clients
+
     def response_received(self, response: Response) -> bool:
         """Whether it was expected."""
         runner = self._clients.get(client_key(response))
@@ -344,7 +362,8 @@ class Transactions:
         self._clients.clear()
 
 
-def _merge_key(request: Request) -> Key:
+def merge_key(request: Request) -> Key:
+    """What a request has by whichever way it comes (RFC 3261 section 8.2.2.2)."""
     return request.call_id, request.from_tag, str(request.cseq), request.method
 
 

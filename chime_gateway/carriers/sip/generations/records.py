@@ -1,0 +1,172 @@
+"""
+Which process of this gateway a message belongs to, as the newest one decides it.
+
+In a dialog the tag says it, and of an answer the branch.  What has neither is a
+request outside of a dialog: a new one is the newest's, but the same INVITE again, its
+CANCEL, or the same by another way (RFC 3261 section 8.2.2.2) are for whoever had the
+first.  Those the older processes tell, as digests, and take back when they are over.
+
+How messages get there is not known here, nor what becomes of them.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from chime_gateway.carriers.sip.generations.marks import digest_of, generation_of
+from chime_gateway.carriers.sip.transport.places import Key
+from chime_gateway.carriers.sip.transport.transactions import merge_key
+from chime_gateway.wire.sip.message import Message, Request, Response
+from chime_gateway.wire.sip.transactions import cancelled_key, server_key
+
+#: Requests that were handed on, each by two digests: as many as there may be
+#: transactions.
+MOST_FOLLOWED: Final = 40_000
+
+
+def of_transaction(key: Key) -> bytes:
+    """The digest of a server transaction's key."""
+    return digest_of("transaction", *key)
+
+
+def of_merged(key: Key) -> bytes:
+    """The digest of what the same request has by whichever way."""
+    return digest_of("merged", *key)
+
+
+def of_call(call_id: str) -> bytes:
+    """The digest of a call that is there, or was a moment ago."""
+    return digest_of("call", call_id)
+
+
+def _digests(request: Request) -> tuple[bytes, bytes]:
+    """Those that say whose a request is, if somebody has them."""
+    is_cancel = request.method == "CANCEL"
+    key = cancelled_key(request) if is_cancel else server_key(request)
+    return of_transaction(key), of_merged(merge_key(request))
+
+
+class Records:
+    """
+    What is under way at older processes.
+
+    @param clock: seconds, monotonic.
+    @param linger_seconds: the records of a process that is gone are kept for so long:
+        what it has begun is not begun again.
+    """
+
+    def __init__(self, clock: Callable[[], float], linger_seconds: float) -> None:
+        self._clock = clock
+        self._linger_seconds = linger_seconds
+        self._there: set[str] = set()
+        self._owners: dict[bytes, str] = {}
+        self._orphans: dict[bytes, float] = {}
+        self._leaving: deque[tuple[float, list[bytes]]] = deque()
+        self._followed: OrderedDict[bytes, tuple[str, float]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._owners)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether every message is ours."""
+        return not self._there and not self._orphans
+
+    # -- told ------------------------------------------------------------------------
+
+    def joined(self, generation: str) -> None:
+        """A process that is older; what it had told before is to be told again."""
+        self._there.add(generation)
+        for digest in self.of(generation):
+            del self._owners[digest]
+
+    def holds(self, generation: str, digests: Iterable[bytes]) -> None:
+        self._there.add(generation)
+        self._owners.update(dict.fromkeys(digests, generation))
+
+    def lets_go(self, generation: str, digests: Iterable[bytes]) -> None:
+        for digest in digests:
+            if self._owners.get(digest) == generation:
+                del self._owners[digest]
+
+    def of(self, generation: str) -> list[bytes]:
+        """All that is under way there."""
+        return [one for one, owner in self._owners.items() if owner == generation]
+
+    def gone(self, generation: str) -> None:
+        """Nobody answers for it any more."""
+        self._there.discard(generation)
+        until = self._clock() + self._linger_seconds
+        left = self.of(generation)
+        for digest in left:
+            del self._owners[digest]
+            self._orphans[digest] = until
+        self._leaving.append((until, left))
+
+    def follow(self, request: Request, generation: str) -> None:
+        """Whoever was given it gets what belongs to it as well."""
+        if request.method in ("ACK", "CANCEL"):
+            return  # they follow an INVITE
+        until = self._clock() + self._linger_seconds
+        for digest in _digests(request):
+            self._followed[digest] = generation, until
+            self._followed.move_to_end(digest)
+        while len(self._followed) > MOST_FOLLOWED:
+            self._followed.popitem(last=False)
+
+    def forget(self) -> None:
+        """Somebody else decides from now on."""
+        self._there.clear()
+        self._owners.clear()
+        self._followed.clear()
+
+    # -- asked -----------------------------------------------------------------------
+
+    def owner(self, message: Message) -> str:
+        """The generation that a message is for; empty: it is for us."""
+        if isinstance(message, Response):
+            return self._present(generation_of(message.branch))
+        assert isinstance(message, Request)
+        # In the order in which one process looks: its transactions, its dialogs.
+        transaction, merged = _digests(message)
+        owner = self._holder(transaction) or generation_of(message.to_tag)
+        if not owner and not message.to_tag:
+            owner = self._holder(merged)
+        return self._present(owner)
+
+    def is_followed(self, request: Request) -> bool:
+        """Whether what it belongs to was given to another process."""
+        return bool(self._follower(_digests(request)[0]))
+
+    def _holder(self, digest: bytes) -> str:
+        return self._owners.get(digest) or self._follower(digest)
+
+    def _follower(self, digest: bytes) -> str:
+        generation, until = self._followed.get(digest, ("", 0.0))
+        return generation if until > self._clock() else ""
+
+    def is_orphan(self, request: Request) -> bool:
+        """Whether a process had begun it that is gone."""
+        self._sweep()
+        if not self._orphans:
+            return False
+        return any(one in self._orphans for one in _digests(request))
+
+    def knows(self, call_id: str) -> bool:
+        """Whether it is a call of an older process."""
+        if not self._there:
+            return False
+        is_theirs = of_call(call_id) in self._owners
+        return is_theirs or bool(self._present(generation_of(call_id)))
+
+    def _present(self, generation: str) -> str:
+        return generation if generation in self._there else ""
+
+    def _sweep(self) -> None:
+        now = self._clock()
+        while self._leaving and self._leaving[0][0] <= now:
+            for digest in self._leaving.popleft()[1]:
+                if self._orphans.get(digest, now + 1) <= now:
+                    del self._orphans[digest]

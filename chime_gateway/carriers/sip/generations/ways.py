@@ -1,0 +1,105 @@
+"""
+Connections that another process of this gateway has: what came by them is answered
+by them, through the process that holds them.
+
+A connection that is told of has a name, which says whose it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container
+from itertools import count
+from typing import TypeAlias
+
+from chime_gateway.carriers.sip.generations.marks import generation_of
+from chime_gateway.carriers.sip.transport.connections import Way
+
+#: What sends by the connection of another process.
+SendBy: TypeAlias = Callable[["DistantConnection", bytes], object]
+
+
+class DistantConnection:
+    """
+    A connection that another process holds.
+
+    @ivar is_open: as far as is known here.
+    """
+
+    is_open = True
+
+    def __init__(self, name: str, transport: str, host: str, send_by: SendBy) -> None:
+        self.name = name
+        self.transport = transport
+        self.host = host
+        self._send_by = send_by
+
+    def send(self, data: bytes) -> None:
+        """It never raises, as over UDP."""
+        self._send_by(self, data)
+
+
+class Ways:
+    """
+    @param generation: ours.
+    @param send_by: as for L{DistantConnection}.
+    """
+
+    def __init__(self, generation: str, send_by: SendBy) -> None:
+        self._generation = generation
+        self._send_by = send_by
+        self._numbers = count(1)
+        self._names: dict[Way, str] = {}
+        self._ours: dict[str, Way] = {}
+        self._distant: dict[str, DistantConnection] = {}
+
+    def __len__(self) -> int:
+        return len(self._ours) + len(self._distant)
+
+    def name(self, way: Way) -> str:
+        """To be told to another process."""
+        if isinstance(way, DistantConnection):
+            return way.name
+        name = self._names.get(way)
+        if name is None:
+            name = self._names[way] = f"{self._generation}.{next(self._numbers)}"
+            self._ours[name] = way
+        return name
+
+    def ours(self, name: str) -> Way | None:
+        """The connection that we gave this name to; C{None}: it is closed."""
+        return self._ours.get(name)
+
+    def distant(self, name: str, transport: str, host: str) -> DistantConnection:
+        """One that we were told of."""
+        found = self._distant.get(name)
+        if found is None:
+            found = DistantConnection(name, transport, host, self._send_by)
+            self._distant[name] = found
+        return found
+
+    def closed(self, way: Way) -> str:
+        """
+        One of ours is.
+
+        @return: its name; empty: nobody was told of it.
+        """
+        name = self._names.pop(way, "")
+        self._ours.pop(name, None)
+        return name
+
+    def lost(self, name: str) -> None:
+        """One that we were told of is closed."""
+        found = self._distant.pop(name, None)
+        if found is not None:
+            found.is_open = False
+
+    def gone(self, generation: str) -> None:
+        """All of a process are."""
+        for name in [one for one in self._distant if generation_of(one) == generation]:
+            self.lost(name)
+
+    def only_of(self, generations: Container[str]) -> None:
+        """All others are."""
+        for name in list(self._distant):
+            if generation_of(name) not in generations:
+                self.lost(name)

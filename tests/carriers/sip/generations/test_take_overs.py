@@ -1,0 +1,226 @@
+"""
+Random dialogs over take-overs at any moment between messages: what a peer hears is
+what it would hear of one process.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from ipaddress import ip_network
+from typing import Any
+
+from attrs import define
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from chime_gateway.interfaces import CallLeg, LegEvents
+from chime_gateway.outcomes import Ending, Outcome
+from tests.support.sip_generations import SipGateway, Where
+from tests.support.sip_peer import HOST, MEDIA, PEER, SipWorld, Switchboard
+from tests.support.unruly_caller import UnrulyCaller
+
+OVER = Ending(Outcome.COMPLETED, "over")
+
+#: Where it came out, what it was, and of which request.
+Heard = tuple[Where, str, str, str]
+
+
+class CountedCall:
+    """What a leg reports to."""
+
+    def __init__(self, leg: CallLeg) -> None:
+        self.leg = leg
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return lambda *_: None
+
+
+class CountingSwitchboard(Switchboard):
+    """@ivar counted: calls of all processes, as they came in."""
+
+    counted: list[CountedCall]
+
+    def incoming(self, leg: CallLeg) -> LegEvents:
+        super().incoming(leg)
+        self.counted.append(CountedCall(leg))
+        return self.counted[-1]
+
+
+_BRANCH = rb"^via:.*;branch=(z9hG4bK\w+)"
+_TO_TAG = rb"^to:.*;tag=([\w.]+)"
+
+
+def _of(data: bytes, pattern: bytes) -> str:
+    found = re.search(pattern, data, re.MULTILINE | re.IGNORECASE)
+    return "" if found is None else found[1].decode("utf-8", "replace")
+
+
+def seen(where: Where, data: bytes) -> Heard:
+    """What does not depend on what a process makes up."""
+    start = data.partition(b"\r\n")[0].decode("utf-8", "replace")
+    if not start.startswith("SIP/2.0"):
+        start = start.partition(" ")[0]
+    call_id = _of(data, rb"^call-id: *(.*?)\r$")
+    cseq = _of(data, rb"^cseq: *(\d{1,9} [A-Z]{3,9})\r$")
+    return where, start, call_id, cseq or "odd"
+
+
+class Branches:
+    """
+    Which tags are known of each branch.  A branch that is used for something else,
+    with another tag, would be of two processes at once: nobody does that.
+    """
+
+    def __init__(self) -> None:
+        self._tags: dict[str, set[str]] = {}
+        self._others = 0
+
+    def heard(self, data: bytes) -> None:
+        if data.startswith(b"SIP/2.0 ") and (tag := _of(data, _TO_TAG)):
+            self._tags.setdefault(_of(data, _BRANCH), set()).add(tag)
+
+    def lawful(self, data: bytes) -> bytes:
+        """The same message, with a branch of its own if need be."""
+        branch, tag = _of(data, _BRANCH), _of(data, _TO_TAG)
+        if not branch or data.startswith(b"SIP/2.0"):
+            return data
+        tags = self._tags.setdefault(branch, {tag})
+        if tag in tags:
+            return data
+        self._others += 1
+        other = f"{branch}x{self._others}"
+        return data.replace(branch.encode(), other.encode())
+
+
+@define
+class Plan:
+    """
+    @ivar take_overs: before which steps there is one.
+    @ivar is_stream: whether connections are used beside UDP.
+    """
+
+    seed: int
+    take_overs: tuple[int, ...]
+    is_stream: bool
+    connections: tuple[int, ...] = ()
+
+
+class TakeOverTests(SynchronousTestCase):
+    def gateway(self) -> tuple[SipGateway, list[CountedCall]]:
+        counted: list[CountedCall] = []
+
+        def make(generation: str) -> SipWorld:
+            world = SipWorld(
+                generation=generation,
+                allow=(ip_network("198.51.100.0/24"), ip_network("127.0.0.0/8")),
+                # Beats of two processes are not at the same moment.
+                media_timeout_seconds=1000.0,
+            )
+            world.switchboard = switchboard = CountingSwitchboard(world.log)
+            switchboard.counted = counted
+            world.carrier.context.switchboard = switchboard
+            # How many are muted is another test's.
+            world.carrier.access.offended = lambda *_: None  # type: ignore[method-assign]
+            return world
+
+        return SipGateway(make), counted
+
+    def act(self, counted: list[CountedCall], rng: random.Random) -> None:
+        for call in counted:
+            chance = rng.random()
+            if chance < 0.4:
+                call.leg.answer()
+            elif chance < 0.5:
+                call.leg.hang_up(OVER)
+            elif chance < 0.6:
+                call.leg.transfer("+15550100").addErrback(lambda _: None)
+
+    def play(self, plan: Plan) -> list[list[Heard]]:
+        """What the peers heard in each step."""
+        rng = random.Random(plan.seed)
+        gateway, counted = self.gateway()
+        via = {True: "TCP", False: "UDP"}[plan.is_stream]
+        callers = [
+            UnrulyCaller(
+                rng, here=PEER, media=MEDIA, there=HOST, name=name, transport=via
+            )
+            for name in ("a", "b")
+        ]
+        heard: list[list[Heard]] = []
+
+        branches = Branches()
+
+        def say(data: bytes) -> None:
+            for _, out in gateway.out:
+                branches.heard(out)
+            data = branches.lawful(data)
+            wire = rng.choice(gateway.wires) if plan.is_stream else None
+            gateway.say(data, wire)
+            gateway.deliver()
+
+        def listen() -> None:
+            # Of what is sent at the same moment the order is anybody's.
+            new = sorted(
+                ((seen(*one), one[1]) for one in gateway.out),
+                key=lambda one: (one[0], re.sub(rb"gen\d", b"", one[1])),
+            )
+            for _, data in new:
+                branches.heard(data)
+            gateway.out.clear()
+            heard.append([one for one, _ in new])
+            for _, data in new:
+                for caller in callers:
+                    for answer in caller.heard(data):
+                        say(answer)
+
+        for step in range(2 + rng.randrange(2, 14)):
+            if step in plan.take_overs:
+                gateway.take_over()
+            if step in plan.connections or (plan.is_stream and not gateway.wires):
+                gateway.connect()
+            if step < 2:
+                say(callers[step].opening())
+            else:
+                say(rng.choice(callers).next())
+            listen()
+            self.act(counted, rng)
+            gateway.deliver()
+            gateway.advance(rng.choice((0.0, 0.02, 0.6, 3.0)), 0.1)
+            listen()
+        for call in counted:
+            call.leg.hang_up(OVER)
+        for _ in range(14):
+            gateway.advance(10, 0.5)
+            listen()
+        for world in gateway.there():
+            held = {name: count for name, count in world.carrier.counts().items()}
+            held.pop("connections")
+            self.assertEqual(held, dict.fromkeys(held, 0))
+            self.assertEqual(len(world.carrier.succession.records), 0)
+        self.assertEqual(self.flushLoggedErrors(), [])
+        heard.append([("calls", str(len(counted)), "", "")])
+        return heard
+
+    @settings(max_examples=40, deadline=None)
+    @given(st.integers(0, 2**32), st.sets(st.integers(1, 14), min_size=1, max_size=3))
+    def test_over_udp_nobody_notices(self, seed: int, at: set[int]) -> None:
+        self.notices_nothing(Plan(seed, tuple(at), False))
+
+    @settings(max_examples=40, deadline=None)
+    @given(
+        st.integers(0, 2**32),
+        st.sets(st.integers(1, 14), min_size=1, max_size=3),
+        st.sets(st.integers(1, 14), max_size=3),
+    )
+    def test_over_connections_old_and_new_nobody_notices(
+        self, seed: int, at: set[int], connections: set[int]
+    ) -> None:
+        self.notices_nothing(Plan(seed, tuple(at), True, tuple(connections)))
+
+    def notices_nothing(self, plan: Plan) -> None:
+        wanted = self.play(Plan(plan.seed, (), plan.is_stream, plan.connections))
+        self.assertEqual(self.play(plan), wanted)
