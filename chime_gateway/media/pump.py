@@ -343,6 +343,9 @@ class MediaPump:
         agent = self._agent
         if agent is None or item.is_of_past_session or agent.traits.cuts_itself:
             return
+        if item.is_complete and heard_bytes >= item.spoken:
+            # What is not heard is our silence; the agent would forget its words.
+            return
         played_ms = min(
             self._codec.duration_ms(heard_bytes),
             agent.traits.codec.duration_ms(item.received_bytes),
