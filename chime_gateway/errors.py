@@ -10,6 +10,7 @@ Exceptions raised by the gateway.
         * L{NoWayOut} -- nor ever, as there is nothing to dial through
         * L{CallInDoubt} -- or it was, and its telephone rings
     * L{AgentUnavailable} -- no agent session could be opened
+        * L{NoRoom} -- nor was one asked for: the caller is only told so
         * L{ProfileRefused} -- with the settings of this agent; others may be
     * L{TransferFailed} -- the caller is still here
     * L{ToolFailed} -- a tool of the agent has no result; the agent is told why
@@ -69,6 +70,10 @@ class AgentUnavailable(GatewayError):
         super().__init__(reason)
         self.misconfigured = misconfigured
         self.retry_after_seconds = retry_after_seconds
+
+
+class NoRoom(AgentUnavailable):
+    """The gateway has none for this call; the text says of what."""
 
 
 class ProfileRefused(AgentUnavailable):

@@ -367,33 +367,3 @@ class AgentLines(Protocol):
 
     def through(self, wrap: Callable[[Agents], Agents]) -> AgentLines:
         """The same, with whoever watches its sessions in between."""
-
-
-class Switchboard(Protocol):
-    """Where a leg reports a new call."""
-
-    def refusal(self) -> str | None:
-        """Why a call would be refused now, or C{None}."""
-
-    def fault(self) -> str | None:
-        """
-        Why a call had better go elsewhere, or C{None}: it would be refused, or there
-        is no agent for it.  A call that comes all the same may wait for one.
-        """
-
-    def incoming(self, leg: CallLeg) -> LegEvents:
-        """
-        Take the call.
-
-        @raise chime_gateway.errors.CallRefused: it cannot be served.
-        """
-
-    def outgoing(self, leg: OutboundLeg) -> LegEvents:
-        """
-        Open an agent, then dial.
-
-        @raise chime_gateway.errors.CallRefused: it cannot be served.
-        """
-
-    def turned_away(self, carrier: str, ending: Ending) -> None:
-        """A peer was sent off before there was a call; counted."""

@@ -37,13 +37,14 @@ class Ending:
     reason: str
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, weakref_slot=False)
 class CallerInfo:
     """
     What the carrier said about a call.  Phone numbers never reach an info log.
 
     @ivar caller: however the carrier wrote it, a number is L{normalised}; so is
         C{called}.
+    @ivar peer: address of the carrier's side; of IPv6 its /64.
     @ivar parameters: everything the carrier passed along.
     """
 
@@ -52,4 +53,5 @@ class CallerInfo:
     caller: str = field(default="", repr=False, converter=normalised)
     called: str = field(default="", repr=False, converter=normalised)
     agent: str = ""
+    peer: str = field(default="", repr=False)
     parameters: Mapping[str, str] = field(default=Factory(dict), repr=False)

@@ -23,6 +23,7 @@ LAYERS = {
     "release": 0,
     "interfaces": 0,
     "services": 0,
+    "switchboard": 0,
     "settings": 0,
     "wire": 1,
     "codec": 1,

@@ -22,6 +22,8 @@ from chime_gateway.agents.credentials import Credentials, IdentityTokens
 from chime_gateway.agents.deployments import Deployment, Deployments, endpoint_for
 from chime_gateway.app.call_storage import Kept
 from chime_gateway.app.originate import Originator
+from chime_gateway.call.admission.admission import Admission
+from chime_gateway.call.admission.load import Load
 from chime_gateway.call.routing import Roster
 from chime_gateway.call.table import CallTable
 from chime_gateway.carriers.media_stream.credentials import StreamAuth
@@ -155,7 +157,13 @@ class Composition:
         post = SignedPost(reactor, reactor, time.time)
         self.kept = Kept(settings, reactor, self.in_thread, post, self.aws)
         metrics.kept = self.kept
-        metronome = Metronome(reactor, metrics.tick_was_late)
+        load = Load(limits, reactor.seconds, time.process_time)
+
+        def late(seconds: float) -> None:
+            metrics.tick_was_late(seconds)
+            load.tick_was_late(seconds)
+
+        metronome = Metronome(reactor, late)
         self.calls = CallTable(
             self.agents,
             roster=roster_of(settings),
@@ -174,7 +182,9 @@ class Composition:
             shortage=shortage,
             transfer=settings.transfer,
             is_told=self.summary.allows,
+            admission=Admission(limits, load),
         )
+        metrics.admission = self.calls.admission
         metrics.calls = self.calls.calls
         metrics.destinations = self.calls.destinations
         if self.aws is not None and settings.aws.sip_media_application_id:

@@ -120,7 +120,7 @@ class Call:
             outbound,
             dialling=self.conversation.wait_with,
             ready=self._machine.agent_ready,
-            unavailable=lambda why: self._lost(Outcome.AGENT_UNAVAILABLE, why),
+            unavailable=self._lost,
             bug=self.bug,
         )
 

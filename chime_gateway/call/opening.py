@@ -10,8 +10,9 @@ from collections.abc import Callable
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
-from chime_gateway.errors import AgentUnavailable
+from chime_gateway.errors import AgentUnavailable, NoRoom
 from chime_gateway.interfaces import AgentSession, OutboundLeg
+from chime_gateway.outcomes import Outcome
 
 
 class Opening:
@@ -20,7 +21,7 @@ class Opening:
     @param outbound: whom to call once it is there; the agent waits while it rings.
     @param dialling: told of the session that waits.
     @param ready: told of the session when both sides are there.
-    @param unavailable: told why there is none.
+    @param unavailable: told how the call ends as there is none, and why.
     """
 
     def __init__(
@@ -30,7 +31,7 @@ class Opening:
         *,
         dialling: Callable[[AgentSession], None],
         ready: Callable[[AgentSession], None],
-        unavailable: Callable[[str], None],
+        unavailable: Callable[[Outcome, str], None],
         bug: Callable[[Failure], None],
     ) -> None:
         self._unavailable = unavailable
@@ -65,4 +66,6 @@ class Opening:
     def _failed(self, failure: Failure) -> None:
         if not failure.check(CancelledError):
             failure.trap(AgentUnavailable)
-            self._unavailable(failure.getErrorMessage())
+            is_full = failure.check(NoRoom)
+            outcome = Outcome.REFUSED if is_full else Outcome.AGENT_UNAVAILABLE
+            self._unavailable(outcome, failure.getErrorMessage())

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 from attrs import evolve
 from twisted.internet.defer import Deferred, succeed
@@ -14,6 +14,15 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from chime_gateway.call.admission.admission import (
+    APOLOGISED_FOR,
+    Admission,
+    Place,
+    Reason,
+    Refusal,
+)
+from chime_gateway.call.admission.load import Load
+from chime_gateway.call.admission.nobody import Nobody
 from chime_gateway.call.call import Call
 from chime_gateway.call.capture import Capture
 from chime_gateway.call.context import CallContext, CallObserver
@@ -49,6 +58,7 @@ class CallTable(CallObserver):
     @param new_id: a fresh call id.
     @param listeners: are told what happens in calls.
     @param capture: writes whole calls down, to run them again.
+    @ivar admission: which calls may come in.
     @param agents_fault: why calls for these profiles could have no agent.
     @param shortage: what this machine has not that every call needs.
     @param shown: what the log may know of a record.
@@ -78,7 +88,12 @@ class CallTable(CallObserver):
         shown: Shown = lambda facts: facts,
         transfer: TransferSettings | None = None,
         is_told: Callable[[str], bool] = lambda _: True,
+        admission: Admission | None = None,
     ) -> None:
+        # Without one nobody looks at what the process carries.
+        self.admission = admission or Admission(
+            limits, Load(limits, clock.seconds, lambda: 0.0)
+        )
         self.roster = roster
         self._agents = agents
         self._limits = limits
@@ -97,6 +112,7 @@ class CallTable(CallObserver):
         self._wall_time = wall_time
         self._new_id = new_id
         self._calls: dict[str, Call] = {}
+        self._places: dict[str, Place] = {}
         self._is_draining = False
         self._emptied: list[Deferred[None]] = []
 
@@ -104,11 +120,30 @@ class CallTable(CallObserver):
 
     def refusal(self) -> str | None:
         """Why a new call would be refused now, or C{None}."""
+        refusal = self._refusal()
+        return None if refusal is None else refusal.text
+
+    def _refusal(self) -> Refusal | None:
         if self._is_draining:
-            return "draining"
-        if len(self._calls) >= self._limits.max_calls:
-            return f"full: max_calls is {self._limits.max_calls}"
-        return self._shortage()
+            return Refusal(Reason.DRAINING, "draining")
+        refusal = self.admission.fault()
+        if refusal is None and (shortage := self._shortage()) is not None:
+            return Refusal(Reason.SHORTAGE, shortage)
+        return refusal
+
+    def is_overloaded(self) -> bool:
+        return self.admission.load.fault() is not None
+
+    def door(self, fails_over: bool) -> str | None:
+        refusal = self._refusal()
+        if refusal is None or self._is_apologised_for(refusal, fails_over):
+            return None
+        self.admission.refuse(refusal)
+        return refusal.text
+
+    def _is_apologised_for(self, refusal: Refusal, fails_over: bool) -> bool:
+        is_ours = refusal.reason in APOLOGISED_FOR
+        return is_ours and not fails_over and self.admission.can_apologise
 
     def fault(self) -> str | None:
         """Why C{/ready} and OPTIONS say no, or C{None}."""
@@ -131,10 +166,18 @@ class CallTable(CallObserver):
         return self._begin(leg, leg)
 
     def _begin(self, leg: CallLeg, outbound: OutboundLeg | None) -> LegEvents:
-        why = self.refusal()
-        if why is not None:
-            raise CallRefused(why)
+        is_ours = outbound is not None
+        refusal = self._refusal()
+        can_hear = not (is_ours or leg.traits.fails_over)
+        if refusal is not None and not self._is_apologised_for(refusal, not can_hear):
+            self._refuse(refusal)
         name, profile = self.roster.choose(leg.info)
+        refusal = refusal or self.admission.fault_of(
+            name, profile, leg.info, is_ours=is_ours
+        )
+        can_hear = can_hear and bool(profile.apology)
+        if refusal is not None and not self._is_apologised_for(refusal, not can_hear):
+            self._refuse(refusal)
         call_id = self._new_id()
         record = CallRecord(
             call_id=call_id,
@@ -156,15 +199,24 @@ class CallTable(CallObserver):
             recordings=self._recordings,
             shown=self._shown,
         )
-        agents = self._agents
-        if self._capture is not None:
-            take = self._capture(record, profile, context, leg.traits)
+        agents: Agents = self._agents
+        capture = self._capture
+        if refusal is not None:
+            # Nothing is said in it that would be run again.
+            agents, capture = Nobody(refusal.text), None
+        if capture is not None:
+            take = capture(record, profile, context, leg.traits)
             leg, agents = take.leg(leg), take.agents(agents)
             outbound = None if outbound is None else take.leg(outbound)
             context = take.context
         call = Call(leg, profile, record, context)
-        is_captured = self._capture is not None
+        is_captured = capture is not None
         self._calls[call_id] = take.operated(call) if is_captured else call
+        self._places[call_id] = (
+            self.admission.take(name, leg.info, is_ours=is_ours)
+            if refusal is None
+            else self.admission.apologise(refusal)
+        )
         try:
             call.begin(agents, outbound)
         except Exception:
@@ -172,6 +224,10 @@ class CallTable(CallObserver):
             call.bug(Failure())
         events: LegEvents = take.leg_events(call) if is_captured else call
         return events
+
+    def _refuse(self, refusal: Refusal) -> NoReturn:
+        self.admission.refuse(refusal)
+        raise CallRefused(refusal.text)
 
     def turned_away(self, carrier: str, ending: Ending) -> None:
         """A peer was sent off before there was a call."""
@@ -207,6 +263,9 @@ class CallTable(CallObserver):
 
     def call_ended(self, call: Call) -> None:
         self._calls.pop(call.record.call_id, None)
+        place = self._places.pop(call.record.call_id, None)
+        if place is not None:
+            self.admission.give_back(place)
         with self._log.failuresHandled("a call was not counted"):
             self._measures.call_finished(call.record)
         if not self._calls:

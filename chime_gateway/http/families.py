@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from chime_gateway.call.admission.admission import Reason
 from chime_gateway.media.stats import NetworkStats
 
 if TYPE_CHECKING:
+    from chime_gateway.call.admission.load import Load
     from chime_gateway.net.worker import WorkerThread
     from chime_gateway.store.recordings.files import RecordingWriter
     from chime_gateway.store.recordings.uploads import Uploads
@@ -47,6 +49,14 @@ class AgentCounts(Protocol):
 
     def states(self) -> Mapping[str, str]: ...
     def budgets(self) -> Mapping[str, Mapping[str, tuple[int, int]]]: ...
+
+
+class AdmissionCounts(Protocol):
+    """What is counted of calls that may come in or not."""
+
+    load: Load
+    refused: Counter[Reason]
+    apologised: int
 
 
 class KinesisCounts(Protocol):
@@ -104,6 +114,34 @@ def log_families(log: LogCounts) -> Iterator[Metric]:
         "chimegw_log_lines_lost",
         "Lines that nobody took from the log in time, or that could not be written.",
         value=log.lost,
+    )
+
+
+def admission_families(admission: AdmissionCounts) -> Iterator[Metric]:
+    load = admission.load
+    yield GaugeMetricFamily(
+        "chimegw_cpu_used", "Of one core, by the process (average).", value=load.cpu
+    )
+    yield GaugeMetricFamily(
+        "chimegw_late_seconds",
+        "How late the 20 ms beat is (average).",
+        value=load.late_seconds,
+    )
+    yield GaugeMetricFamily(
+        "chimegw_overloaded",
+        "1 while calls are refused as the process carries enough.",
+        value=0 if load.fault() is None else 1,
+    )
+    yield by_label(
+        "chimegw_refusals",
+        "Calls that could not come in.",
+        "reason",
+        Counter({reason.value: admission.refused[reason] for reason in Reason}),
+    )
+    yield CounterMetricFamily(
+        "chimegw_apologies",
+        "Calls that could not come in, and whose callers were told so.",
+        value=admission.apologised,
     )
 
 

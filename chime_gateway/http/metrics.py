@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 from chime_gateway.call.call import Call
 from chime_gateway.call.reports.record import CallRecord
 from chime_gateway.http.families import (
+    AdmissionCounts,
     AgentCounts,
     ControlCounts,
     DestinationCounts,
@@ -26,6 +27,7 @@ from chime_gateway.http.families import (
     LogCounts,
     SipCounts,
     StrangerCounts,
+    admission_families,
     agent_families,
     by_label,
     control_families,
@@ -64,6 +66,7 @@ class Metrics(Collector):
     @ivar calls: the calls in progress; set once there is a table of them.
     @ivar carriers: names of those that this gateway has; they are shown before
         they have a call.
+    @ivar admission: which calls may come in.
     @ivar agents: where sessions come from.
     @ivar sip: the SIP carrier, if there is one; C{kinesis} likewise.
     @ivar kept: what is kept of calls.
@@ -77,6 +80,7 @@ class Metrics(Collector):
         self.registry = CollectorRegistry()
         self.calls: Callable[[], Iterable[Call]] = list
         self.carriers: set[str] = set()
+        self.admission: AdmissionCounts | None = None
         self.agents: AgentCounts | None = None
         self.sip: SipCounts | None = None
         self.kinesis: KinesisCounts | None = None
@@ -241,6 +245,8 @@ class Metrics(Collector):
         queued.add_metric(["all"], sum(queues))
         queued.add_metric(["max"], max(queues, default=0.0))
         yield queued
+        if self.admission is not None:
+            yield from admission_families(self.admission)
         if self.agents is not None:
             yield from agent_families(self.agents)
         if self.sip is not None:

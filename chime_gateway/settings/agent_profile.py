@@ -80,8 +80,15 @@ def fill_in(template: str, values: Mapping[str, str]) -> str:
 
 @frozen(kw_only=True)
 class ProfileLimits:
-    """Limits of one profile's calls, where they are not everybody's; seconds."""
+    """
+    Limits of one profile's calls, where they are not everybody's; seconds.
 
+    @ivar max_calls: so many at once; C{None}: as many as there may be at all.
+    """
+
+    max_calls: int | None = field(
+        default=None, validator=validators.optional(validators.ge(1))
+    )
     max_call_seconds: float | None = None
     idle_seconds: float | None = None
     agent_silence_seconds: float | None = None
@@ -93,7 +100,7 @@ class ProfileLimits:
                 raise ValueError(f"{name} must be > 0: {value:g}")
 
     def given(self) -> dict[str, float]:
-        """Those that are set."""
+        """Seconds that are set."""
         names = ("max_call_seconds", "idle_seconds", "agent_silence_seconds")
         pairs = ((name, getattr(self, name)) for name in (*names, "goodbye_seconds"))
         return {name: value for name, value in pairs if value is not None}

@@ -50,6 +50,12 @@ class Limits:
     What is refused or ended, in calls and seconds.
 
     @ivar max_calls: the next call is refused.
+    @ivar max_calls_per_peer: likewise, of one address of the carriers' sides; 0: any
+        number.
+    @ivar max_calls_per_caller: likewise, of one caller's number; 0: any number.
+    @ivar max_cpu: of one core; with more in use calls are refused.
+    @ivar max_late_seconds: with a beat that is later, on average, calls are refused.
+    @ivar max_apologies: so many callers at once hear why they are refused.
     @ivar max_call_seconds: the agent says goodbye, then the call is ended.
     @ivar idle_seconds: no audio from the caller for so long ends the call.
     @ivar start_seconds: a stream must say C{start} within this time.
@@ -70,6 +76,11 @@ class Limits:
     """
 
     max_calls: int = field(default=200, validator=validators.ge(1))
+    max_calls_per_peer: int = field(default=0, validator=validators.ge(0))
+    max_calls_per_caller: int = field(default=0, validator=validators.ge(0))
+    max_cpu: float = field(default=0.85, validator=validators.gt(0.1))
+    max_late_seconds: float = field(default=0.03, validator=validators.gt(0))
+    max_apologies: int = field(default=10, validator=validators.ge(0))
     max_call_seconds: float = field(default=3600.0, validator=validators.gt(0))
     idle_seconds: float = field(default=30.0, validator=validators.gt(0))
     start_seconds: float = field(default=5.0, validator=validators.gt(0))

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from chime_gateway import interfaces, services
+from chime_gateway import interfaces, services, switchboard
 from chime_gateway.audio import PCMU, Codec
 from chime_gateway.call.call import Call
 from chime_gateway.call.capture import (
@@ -38,7 +38,6 @@ from chime_gateway.interfaces import (
     LegEvents,
     LineEvents,
     OutboundLeg,
-    Switchboard,
 )
 from chime_gateway.media.metronome import Metronome
 from chime_gateway.outcomes import CallerInfo, Ending
@@ -54,8 +53,9 @@ from chime_gateway.services import (
 from chime_gateway.settings.agent_profile import AgentProfile
 from chime_gateway.settings.tools import HttpTool
 from chime_gateway.settings.values import Limits
+from chime_gateway.switchboard import Switchboard
 
-SEAMS = (interfaces.__name__, services.__name__)
+SEAMS = (interfaces.__name__, services.__name__, switchboard.__name__)
 
 _AWS = "of a carrier or the store; a call hears of it through its leg"
 _LINE = "between the call and its line; a replay runs both"
@@ -71,6 +71,8 @@ NOT_CAPTURED: Mapping[tuple[type, str], str] = {
     (RecordingFile, "finish"): _RECORDED,
     (Switchboard, "refusal"): "before there is a call",
     (Switchboard, "fault"): "before there is a call",
+    (Switchboard, "is_overloaded"): "before there is a call",
+    (Switchboard, "door"): "before there is a call",
     (Switchboard, "incoming"): "begins the capture; its head says of which leg",
     (Switchboard, "outgoing"): "begins the capture; its head says in which direction",
     (Switchboard, "turned_away"): "there is no call",
@@ -124,7 +126,8 @@ WRITABLE = (bytes, str, int, float, bool, Ending, Mapping, History)
 
 
 def seams() -> Iterator[type]:
-    for value in (*vars(interfaces).values(), *vars(services).values()):
+    modules = (interfaces, services, switchboard)
+    for value in [value for module in modules for value in vars(module).values()]:
         is_protocol = isinstance(value, type) and getattr(value, "_is_protocol", False)
         if is_protocol and value.__module__ in SEAMS:
             yield value

@@ -80,7 +80,7 @@ class AgentTests(ConfigTestCase):
             (agent + "speed = 9", "speed"),
             (agent + "idle_prompt_seconds = 2", "idle_prompt_seconds"),
             (agent + "limits = {idle_seconds = 0}", "idle_seconds"),
-            (agent + "limits = {max_calls = 1}", "max_calls"),
+            (agent + "limits = {max_calls = 0}", "max_calls"),
             (agent + "turn_detection = {type = 'psychic'}", "turn_detection.type"),
             (
                 agent + "turn_detection = {type = 'server_vad', eagerness = 'low'}",

@@ -264,6 +264,12 @@ class RecordingSwitchboard:
     def fault(self) -> str | None:
         return self.why or self.agents_fault
 
+    def is_overloaded(self) -> bool:
+        return False
+
+    def door(self, fails_over: bool) -> str | None:
+        return self.why
+
     def incoming(self, leg: CallLeg) -> LegEvents:
         self.legs.append(leg)
         self.log.append(("incoming", leg.codec.name))

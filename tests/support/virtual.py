@@ -48,6 +48,8 @@ class _CarrierSocket:
         self._call.line.message_received(payload, is_binary)
         return True
 
+    place = ""
+
     def accepted(self) -> None:
         """Nobody counts it here."""
 

@@ -131,9 +131,8 @@ class NoticeTests(KinesisTestCase):
     def test_a_full_gateway_leaves_the_call_to_others(self) -> None:
         other = self.network.gateway()
         self.gateways = lambda: [self.gateway, other]  # type: ignore[method-assign]
-        self.gateway.calls._limits = mock.Mock(
-            wraps=self.gateway.calls._limits, max_calls=0
-        )
+        admission = self.gateway.calls.admission
+        admission._limits = mock.Mock(wraps=admission._limits, max_calls=0)
         self.network.advance(25, 0.05)
         call = self.network.call(PLAN)
         self.assertAnswered(self.network.report(call))

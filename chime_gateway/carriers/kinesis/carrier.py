@@ -29,10 +29,10 @@ from chime_gateway.carriers.kinesis.reply import Reply
 from chime_gateway.carriers.kinesis.reports import LambdaReports
 from chime_gateway.carriers.kinesis.source import StreamingAws
 from chime_gateway.errors import CallRefused, RemoteProtocolError, UnknownAgent
-from chime_gateway.interfaces import Switchboard
 from chime_gateway.net.aws.errors import AwsError
 from chime_gateway.outcomes import CallerInfo, Ending, Outcome
 from chime_gateway.settings.values import KinesisSettings
+from chime_gateway.switchboard import Switchboard
 from chime_gateway.wire.kinesis.stream_notice import Status, StreamNotice, parse_notice
 
 #: While a call runs its message is held on to.

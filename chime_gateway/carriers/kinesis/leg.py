@@ -17,9 +17,10 @@ from chime_gateway.carriers.kinesis.reply import Reply
 from chime_gateway.carriers.kinesis.source import KinesisSource, StreamingAws
 from chime_gateway.carriers.pending_transfer import PendingTransfer
 from chime_gateway.errors import TransferFailed
-from chime_gateway.interfaces import CarrierTraits, LegEvents, Switchboard
+from chime_gateway.interfaces import CarrierTraits, LegEvents
 from chime_gateway.net.timer import Timer
 from chime_gateway.outcomes import CallerInfo, Ending, Outcome
+from chime_gateway.switchboard import Switchboard
 from chime_gateway.wire.kinesis.stream_notice import Status, StreamNotice
 
 #: A transfer of which nothing is reported has failed.

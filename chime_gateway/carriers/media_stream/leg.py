@@ -29,10 +29,11 @@ from chime_gateway.errors import (
     TransferFailed,
     UnknownAgent,
 )
-from chime_gateway.interfaces import CarrierTraits, LegEvents, Switchboard
+from chime_gateway.interfaces import CarrierTraits, LegEvents
 from chime_gateway.net.rate_limit import TokenBucket
 from chime_gateway.net.timer import Timer
 from chime_gateway.outcomes import CallerInfo, Ending, Outcome
+from chime_gateway.switchboard import Switchboard
 from chime_gateway.wire.media_stream.dialect import (
     HANG_UP,
     SEND_DTMF,
@@ -79,6 +80,8 @@ _CALLED_NAMES: Final = ("to", "called", "To")
 
 class MessageSink(Protocol):
     """The socket as a leg sees it; see L{LeanWebSocket}."""
+
+    place: str
 
     def send_message(self, payload: bytes, is_binary: bool = False) -> bool: ...
     def close(self, code: int, reason: str) -> None: ...
@@ -137,7 +140,7 @@ class StreamLeg:
         self._start_due = Timer(clock)
         self._start_due.start(start_seconds, self._start_missing)
         # Refused before it says a word: nothing of a full house is spent on it.
-        refusal = switchboard.refusal()
+        refusal = switchboard.door(self.traits.fails_over)
         if refusal is not None:
             self._end(Ending(Outcome.REFUSED, refusal))
 
@@ -295,16 +298,14 @@ class StreamLeg:
             caller=_first(parameters, _CALLER_NAMES),
             called=_first(parameters, _CALLED_NAMES),
             agent=parameters.get("agent", ""),
+            peer=self._socket.place,
             parameters=parameters,
         )
         try:
             call = self._switchboard.incoming(self)
-        except UnknownAgent as exc:
-            ending = Ending(Outcome.REFUSED, str(exc))
-            self._end(ending, CLOSE_UNKNOWN_AGENT)
-            return
         except CallRefused as exc:
-            self._end(Ending(Outcome.REFUSED, str(exc)))
+            code = CLOSE_UNKNOWN_AGENT if isinstance(exc, UnknownAgent) else None
+            self._end(Ending(Outcome.REFUSED, str(exc)), code)
             return
         if self._is_over:
             return  # the call ended while it began, and hung up

@@ -8,7 +8,7 @@ What is said on a stream is in L{chime_gateway.carriers.media_stream.leg}.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from attrs import frozen
 from autobahn.twisted.resource import WebSocketResource
@@ -23,12 +23,16 @@ from chime_gateway.carriers.media_stream.credentials import (
     Verdict,
 )
 from chime_gateway.carriers.media_stream.leg import StreamLeg, traits_of
-from chime_gateway.interfaces import CarrierTraits, Switchboard
+from chime_gateway.interfaces import CarrierTraits
 from chime_gateway.net.batch import BatchReader
 from chime_gateway.net.lean_websocket import LeanWebSocket
-from chime_gateway.net.strangers.connections import Connections
+from chime_gateway.net.strangers.connections import Connections, place_of
 from chime_gateway.outcomes import Ending, Outcome
+from chime_gateway.switchboard import Switchboard
 from chime_gateway.wire.media_stream.dialect import MAX_MESSAGE_BYTES, StreamDialect
+
+#: As C{/ready} says.
+_RETRY_AFTER: Final = b"5"
 
 
 @frozen
@@ -57,12 +61,21 @@ class StreamListener:
 
 def _address_of(connection: Any) -> str:
     """Our own address on it; a Unix socket has none."""
-    return getattr(connection.getHost(), "host", "")
+    return _host_of(connection.getHost())
+
+
+def _host_of(address: Any) -> str:
+    return getattr(address, "host", "")
 
 
 class StreamProtocol(LeanWebSocket, WebSocketServerProtocol):  # type: ignore[misc]
-    """The socket of one L{StreamLeg}."""
+    """
+    The socket of one L{StreamLeg}.
 
+    @ivar place: address of the other side; of IPv6 its /64.
+    """
+
+    place = ""
     leg: StreamLeg | None = None
 
     def __init__(self, listener: StreamListener) -> None:
@@ -84,6 +97,7 @@ class StreamProtocol(LeanWebSocket, WebSocketServerProtocol):  # type: ignore[mi
 
     def onOpen(self) -> None:
         listener = self._listener
+        self.place = place_of(_host_of(self.transport.getPeer()))
         # The leg may refuse and close at once, so its socket is ready before it.
         self.open_lean_path(self._received, MAX_MESSAGE_BYTES)
         self.leg = StreamLeg(
@@ -197,4 +211,14 @@ class StreamResource(Resource):
             request.setHeader(b"Connection", b"Upgrade")
             request.setHeader(b"Content-Type", b"text/plain; charset=utf-8")
             return b"a WebSocket only\n"
+        board = listener.switchboard
+        if board.is_overloaded():
+            shut = board.door(listener.traits.fails_over)
+            if shut is not None:
+                # Not even a handshake, to close it with 4429.
+                board.turned_away(listener.traits.name, Ending(Outcome.REFUSED, shut))
+                request.setResponseCode(503)
+                request.setHeader(b"Retry-After", _RETRY_AFTER)
+                request.setHeader(b"Content-Type", b"text/plain; charset=utf-8")
+                return f"{shut}\n".encode()
         return self._sockets.render(request)

@@ -17,7 +17,7 @@ from attrs import evolve, frozen
 from twisted.logger import Logger
 
 from chime_gateway.carriers.sip.context import Leg
-from chime_gateway.carriers.sip.inbound import caller_info
+from chime_gateway.carriers.sip.inbound import RETRY_AFTER, caller_info
 from chime_gateway.net.rate_limit import TokenBucket
 from chime_gateway.net.strangers.connections import place_of
 from chime_gateway.outcomes import CallerInfo, Outcome
@@ -75,6 +75,7 @@ class Refusal:
 class Admission:
     """
     @param wall_time: Unix seconds, which the proofs go by.
+    @param door: why nobody is let in now (L{chime_gateway.interfaces.Switchboard}).
     @ivar strangers: INVITEs that were turned away as such, by reason.
     @ivar elsewhere: calls whose ACK other processes of the gateway await, by process
         and address.
@@ -88,7 +89,9 @@ class Admission:
         settings: SipSettings,
         clock: Callable[[], float],
         wall_time: Callable[[], float],
+        door: Callable[[bool], str | None] = lambda _: None,
     ) -> None:
+        self._door = door
         self.strangers: Counter[str] = Counter()
         self._clock = clock
         self._wall_time = wall_time
@@ -132,7 +135,8 @@ class Admission:
         why = self._foreign(request)
         if why:
             return self._stranger(why, "voice_connector")
-        info = caller_info(request)
+        place = place_of(host)
+        info = evolve(caller_info(request), peer=place)
         proof = ",".join(request.headers.getlist(HEADER)).strip()
         if not self._is_open:
             why = self._unproven(info, proof)
@@ -140,7 +144,7 @@ class Admission:
                 return self._stranger(f"{HEADER}: {why}", "proof")
             if why:
                 info, proof = _without_claims(info), ""
-        refusal = self._loop(request) or self._crowd(place_of(host))
+        refusal = self._loop(request) or self._shut() or self._crowd(place)
         if refusal is not None:
             return refusal
         if self._is_open or not proof:
@@ -227,6 +231,14 @@ class Admission:
         if request.uri.host.lower().endswith(_VOICE_CONNECTOR):
             return Refusal(482, "the Voice Connector's route leads to itself")
         return None
+
+    def _shut(self) -> Refusal | None:
+        """With no more ado than an answer: whoever storms us gets nothing for it."""
+        settings = self._settings
+        why = self._door(settings.failover)
+        if why is None:
+            return None
+        return Refusal(settings.full_status, why, (RETRY_AFTER,), Outcome.REFUSED)
 
     def _crowd(self, host: str) -> Refusal | None:
         settings = self._settings

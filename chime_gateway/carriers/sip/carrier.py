@@ -27,7 +27,6 @@ from chime_gateway.carriers.sip.transport.faults import KNOWN_METHODS, fault_of
 from chime_gateway.carriers.sip.transport.listeners import SipTransports
 from chime_gateway.carriers.sip.transport.transactions import Incoming, Transactions
 from chime_gateway.errors import CallRefused, NoWayOut
-from chime_gateway.interfaces import Switchboard
 from chime_gateway.media.metronome import Metronome
 from chime_gateway.media.stats import NetworkStats
 from chime_gateway.net.generations.kin import Kin
@@ -36,6 +35,7 @@ from chime_gateway.rtp.ports import DUAL_STACK, Batch, PortPool
 from chime_gateway.services import Destinations, Transfers
 from chime_gateway.settings.telephone import is_number, normalised
 from chime_gateway.settings.values import SipSettings
+from chime_gateway.switchboard import Switchboard
 from chime_gateway.wire.sip.dialog import Dialog, DialogKey
 from chime_gateway.wire.sip.format import answer_to_bad, stamp_source
 from chime_gateway.wire.sip.message import (
@@ -83,14 +83,14 @@ class SipCarrier:
         self._clock = reactor
         self._dialogs: dict[DialogKey, Leg] = {}
         self._legs: dict[Leg, None] = {}
-        self.admission = Admission(settings, reactor.seconds, wall_time)
+        door = switchboard.door
+        self.admission = Admission(settings, reactor.seconds, wall_time, door)
         self.transports = SipTransports(settings, self, self.access, reactor)
         timers = Timers(t1=settings.t1_seconds)
         self._known = KnownCalls(reactor.seconds, 2 * timers.give_up)
         self.transactions = Transactions(reactor, timers, self.transports.reply)
-        first, last = settings.rtp_ports
         self.ports = PortPool(
-            first, last, self._media_interface(), batch, reactor.seconds
+            *settings.rtp_ports, self._media_interface(), batch, reactor.seconds
         )
         self.context = SipContext(
             settings=settings,

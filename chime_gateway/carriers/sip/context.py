@@ -12,7 +12,6 @@ from chime_gateway.carriers.sip.access import Access
 from chime_gateway.carriers.sip.transport.connections import Flow
 from chime_gateway.carriers.sip.transport.listeners import SipTransports
 from chime_gateway.carriers.sip.transport.transactions import Incoming, Transactions
-from chime_gateway.interfaces import Switchboard
 from chime_gateway.media.metronome import Metronome
 from chime_gateway.media.stats import NetworkStats
 from chime_gateway.outcomes import CallerInfo, Ending
@@ -20,6 +19,7 @@ from chime_gateway.rtp.ports import PortPool
 from chime_gateway.services import Destinations, Transfers
 from chime_gateway.settings.telephone import is_number, normalised
 from chime_gateway.settings.values import SipSettings
+from chime_gateway.switchboard import Switchboard
 from chime_gateway.wire.address import is_destination
 from chime_gateway.wire.sdp.description import CONTENT_TYPE
 from chime_gateway.wire.sip.dialog import Dialog

@@ -53,7 +53,7 @@ _STATUS: Final[Mapping[Outcome, int]] = {
 }
 
 #: A refused caller may try again after so many seconds.
-_RETRY_AFTER: Final[Header] = ("Retry-After", "10")
+RETRY_AFTER: Final[Header] = ("Retry-After", "10")
 
 #: Headers of the caller's side that are kept in the record; they say who calls and by
 #: which way, and prove nothing.  The one that does is kept nowhere.
@@ -137,7 +137,7 @@ class InboundLeg(SipLeg):
             self._refuse(exc.status, str(exc), ACCEPT)
             return
         except NoPortFree as exc:
-            self._refuse(self._context.settings.full_status, str(exc), _RETRY_AFTER)
+            self._refuse(self._context.settings.full_status, str(exc), RETRY_AFTER)
             return
         # A proxy of the trunk may challenge our BYE, whoever called.
         digest = self._context.new_digest()
@@ -185,7 +185,7 @@ class InboundLeg(SipLeg):
             self._refuse(404, str(exc))
             return
         except CallRefused as exc:
-            self._refuse(full, str(exc), _RETRY_AFTER)
+            self._refuse(full, str(exc), RETRY_AFTER)
             return
         if self._is_over:
             return  # the call ended while it began, and hung up
@@ -221,7 +221,7 @@ class InboundLeg(SipLeg):
             status = _STATUS.get(ending.outcome, 480)
             if status == 503:
                 status = self._context.settings.full_status
-            extra = (_RETRY_AFTER,) if status == 503 else ()
+            extra = (RETRY_AFTER,) if status == 503 else ()
             try:
                 self._respond(status, extra)
             finally:

@@ -34,6 +34,8 @@ class Socket:
     def close(self, code: int, reason: str) -> None:
         self.log.append(("close", code, reason))
 
+    place = "192.0.2.7"
+
     def accepted(self) -> None:
         """It is not asked about here."""
 

@@ -14,6 +14,9 @@ from chime_gateway.http.api.schema import Schema, text_schema
 from chime_gateway.settings.telephone import E164
 from chime_gateway.settings.tools import object_schema
 
+#: Until there is room, perhaps.
+_RETRY_AFTER: Final = "5"
+
 _KEY: Final = r"^[0-9A-Za-z_-]{1,100}$"
 
 _REQUEST: Final = Schema(
@@ -84,7 +87,7 @@ async def _originate(asked: Asked) -> Answer:
             503, f"it is not known whether the call was placed: {exc}"
         ) from exc
     except CallRefused as exc:
-        raise Problem(503, str(exc)) from exc
+        raise Problem(503, str(exc), Retry_After=_RETRY_AFTER) from exc
 
 
 ORIGINATE: Final = Entry(

@@ -1,0 +1,1 @@
+"""Who may come in: limits, and what the process can carry."""

@@ -1,0 +1,161 @@
+"""
+Which call may come in: the limits of the gateway, of a profile, of whoever calls, and
+what the process can carry.
+
+It counts those that are in, and has no means to end one: a call that runs always wins
+over a new one.  What becomes of a call that may not come in is not known here.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from enum import Enum
+from typing import Final
+
+from attrs import frozen
+
+from chime_gateway.call.admission.load import Load
+from chime_gateway.outcomes import CallerInfo
+from chime_gateway.settings.agent_profile import AgentProfile
+from chime_gateway.settings.values import Limits
+
+
+class Reason(Enum):
+    """Why a call was refused, as metrics name it."""
+
+    DRAINING = "draining"
+    FULL = "full"
+    OVERLOADED = "overloaded"
+    SHORTAGE = "shortage"  #: this machine lacks what each call needs
+    PROFILE = "profile"
+    PEER = "peer"
+    CALLER = "caller"
+
+
+#: The caller could have been served, and nobody is to blame but us.
+APOLOGISED_FOR: Final = frozenset({Reason.FULL, Reason.OVERLOADED, Reason.PROFILE})
+
+
+@frozen
+class Refusal:
+    """
+    @ivar text: for the peer, C{/ready} and the log.
+    """
+
+    reason: Reason
+    text: str
+
+
+@frozen
+class Place:
+    """
+    What one call takes, until it is given back.
+
+    @ivar is_apology: the caller is only told that nobody can talk with him.
+    """
+
+    profile: str
+    peer: str
+    caller: str
+    is_apology: bool = False
+
+
+class Admission:
+    """
+    @ivar load: what the process carries.
+    @ivar refused: calls, by reason.
+    @ivar apologised: so many of those were told so.
+    """
+
+    def __init__(self, limits: Limits, load: Load) -> None:
+        self.load = load
+        self.refused: Counter[Reason] = Counter()
+        self.apologised = 0
+        self._limits = limits
+        self._calls = 0
+        self._apologies = 0
+        self._by_profile: Counter[str] = Counter()
+        self._by_peer: Counter[str] = Counter()
+        self._by_caller: Counter[str] = Counter()
+
+    # -- asked -----------------------------------------------------------------
+
+    def fault(self) -> Refusal | None:
+        """Why no call at all may come in now, or C{None}."""
+        most = self._limits.max_calls
+        if self._calls >= most:
+            return Refusal(Reason.FULL, f"full: max_calls is {most}")
+        overload = self.load.fault()
+        if overload is not None:
+            return Refusal(Reason.OVERLOADED, overload)
+        return None
+
+    def fault_of(
+        self, name: str, profile: AgentProfile, info: CallerInfo, *, is_ours: bool
+    ) -> Refusal | None:
+        """
+        Why this one may not, or C{None}.
+
+        @param is_ours: we call.
+        """
+        limits = self._limits
+        most = profile.limits.max_calls
+        if most is not None and self._by_profile[name] >= most:
+            text = f"full: agents.{name}.limits.max_calls is {most}"
+            return Refusal(Reason.PROFILE, text)
+        if is_ours:
+            return None
+        most = limits.max_calls_per_peer
+        if most and info.peer and self._by_peer[info.peer] >= most:
+            return Refusal(Reason.PEER, f"full: max_calls_per_peer is {most}")
+        most = limits.max_calls_per_caller
+        # Who withholds his number is not everybody else who does.
+        if most and info.caller and self._by_caller[info.caller] >= most:
+            return Refusal(Reason.CALLER, f"full: max_calls_per_caller is {most}")
+        return None
+
+    @property
+    def can_apologise(self) -> bool:
+        """There is room for one more apology."""
+        return self._apologies < self._limits.max_apologies
+
+    # -- told ------------------------------------------------------------------
+
+    def take(self, name: str, info: CallerInfo, *, is_ours: bool) -> Place:
+        """A call comes in."""
+        peer, caller = ("", "") if is_ours else (info.peer, info.caller)
+        self._calls += 1
+        self._by_profile[name] += 1
+        if peer:
+            self._by_peer[peer] += 1
+        if caller:
+            self._by_caller[caller] += 1
+        self.load.call_began()
+        return Place(name, peer, caller)
+
+    def apologise(self, refusal: Refusal) -> Place:
+        """A caller is told that he cannot come in."""
+        self.refuse(refusal)
+        self._apologies += 1
+        self.apologised += 1
+        return Place("", "", "", is_apology=True)
+
+    def refuse(self, refusal: Refusal) -> None:
+        """A call does not come in."""
+        self.refused[refusal.reason] += 1
+
+    def give_back(self, place: Place) -> None:
+        """The call is over."""
+        if place.is_apology:
+            self._apologies -= 1
+            return
+        self._calls -= 1
+        for counts, key in (
+            (self._by_profile, place.profile),
+            (self._by_peer, place.peer),
+            (self._by_caller, place.caller),
+        ):
+            if key:
+                counts[key] -= 1
+                if not counts[key]:
+                    del counts[key]

@@ -1,0 +1,154 @@
+"""
+Whether the process can carry one more call, before those that run suffer.
+
+Two things are looked at.  How late the 20 ms beat comes says that the reactor is busy
+with something else, or that the machine is.  How much of a core the process uses says
+that it soon will be.  Neither is believed at once: one long garbage collection, or a
+process that was stopped, is no load.  Once there is too much, it has to be clearly less
+for a while.
+
+Nothing here has a timer: it is told of ticks, and asked.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from math import exp
+from typing import Final
+
+from chime_gateway.settings.values import Limits
+
+#: Both are averages over about so long.
+AVERAGE_SECONDS: Final = 1.0
+
+#: How often CPU is read.
+_SAMPLE_SECONDS: Final = 0.25
+
+#: A tick counts for no more than this: one that is a second late, as after a stop, is
+#: one, and says nothing of the next.
+_MOST_LATE_SECONDS: Final = 0.1
+_TICK_SECONDS: Final = 0.02
+_MOST_TICK_SECONDS: Final = 0.06
+
+#: Too much is over when it is below this share of the limit for lateness, so much below
+#: the limit for CPU, and so long since it last was too much.
+_LOW_LATE: Final = 0.5
+_LOW_CPU: Final = 0.1
+HOLD_SECONDS: Final = 2.0
+
+#: What a call will take of a core that is not seen in the average yet, and how long it
+#: is not: its session is opened, and then audio flows.
+_CALL_CPU: Final = 0.004
+_UNSEEN_SECONDS: Final = 2.0
+
+
+class Load:
+    """
+    @param clock: seconds, monotonic.
+    @param cpu_seconds: CPU time that the process has used.
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        clock: Callable[[], float],
+        cpu_seconds: Callable[[], float],
+    ) -> None:
+        self._limits = limits
+        self._clock = clock
+        self._cpu_seconds = cpu_seconds
+        self._late = self._cpu = 0.0
+        self._ticked_at = self._sampled_at = clock()
+        self._used = cpu_seconds()
+        self._unseen: deque[float] = deque()
+        self._too_much_at: float | None = None
+        self._why = ""
+
+    # -- told ------------------------------------------------------------------
+
+    def tick_was_late(self, seconds: float) -> None:
+        """Of the metronome."""
+        now = self._clock()
+        passed = min(max(now - self._ticked_at, _TICK_SECONDS), _MOST_TICK_SECONDS)
+        late = min(max(seconds, 0.0), _MOST_LATE_SECONDS)
+        self._late += (late - self._late) * (1 - exp(-passed / AVERAGE_SECONDS))
+        self._ticked_at = now
+        if now - self._sampled_at >= _SAMPLE_SECONDS:
+            self._sample(now)
+
+    def call_began(self) -> None:
+        self._unseen.append(self._clock())
+
+    # -- asked -----------------------------------------------------------------
+
+    @property
+    def cpu(self) -> float:
+        """Of one core, as an average."""
+        self._look()
+        return self._cpu
+
+    @property
+    def late_seconds(self) -> float:
+        """How late a tick is, as an average."""
+        self._look()
+        return self._late
+
+    def fault(self) -> str | None:
+        """Why no call may be taken now, or C{None}."""
+        now = self._look()
+        if self._too_much_at is not None:
+            return self._why
+        most = self._limits.max_cpu
+        while self._unseen and now - self._unseen[0] >= _UNSEEN_SECONDS:
+            self._unseen.popleft()
+        soon = self._cpu + (len(self._unseen) + 1) * _CALL_CPU
+        if soon > most and self._unseen:
+            return f"overloaded: {len(self._unseen)} calls begin at once"
+        return None
+
+    # -- inside ----------------------------------------------------------------
+
+    def _look(self) -> float:
+        now = self._clock()
+        if now - self._sampled_at >= _SAMPLE_SECONDS:
+            self._sample(now)
+        return now
+
+    def _sample(self, now: float) -> None:
+        passed, self._sampled_at = now - self._sampled_at, now
+        used = self._cpu_seconds()
+        share, self._used = (used - self._used) / passed, used
+        # A process that was stopped has used nothing; that is not forgetting it all.
+        weight = 1 - exp(-min(passed, AVERAGE_SECONDS) / AVERAGE_SECONDS)
+        self._cpu += (share - self._cpu) * weight
+        since = now - self._ticked_at
+        if since > AVERAGE_SECONDS:
+            # No call is ticked: nothing is late.
+            self._late *= exp(-since / AVERAGE_SECONDS)
+        self._judge(now)
+
+    def _judge(self, now: float) -> None:
+        limits = self._limits
+        most_late, most_cpu = limits.max_late_seconds, limits.max_cpu
+        if self._late > most_late:
+            self._why = (
+                f"overloaded: the beat is {self._late * 1000:.0f} ms late"
+                f" (max_late_seconds is {most_late:g})"
+            )
+        elif self._cpu > most_cpu:
+            self._why = (
+                f"overloaded: {self._cpu:.2f} of a core is used (max_cpu is"
+                f" {most_cpu:g})"
+            )
+        else:
+            is_low = (
+                self._late <= most_late * _LOW_LATE and self._cpu <= most_cpu - _LOW_CPU
+            )
+            is_long_ago = (
+                self._too_much_at is None or now - self._too_much_at >= HOLD_SECONDS
+            )
+            if is_low and is_long_ago:
+                self._too_much_at = None
+            return
+        self._too_much_at = now

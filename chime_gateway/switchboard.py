@@ -1,0 +1,49 @@
+"""The seam between carriers and calls: who takes a call that comes in, or goes out."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from chime_gateway.interfaces import CallLeg, LegEvents, OutboundLeg
+from chime_gateway.outcomes import Ending
+
+
+class Switchboard(Protocol):
+    """Where a leg reports a new call."""
+
+    def refusal(self) -> str | None:
+        """Why a call would be refused now, or C{None}."""
+
+    def fault(self) -> str | None:
+        """
+        Why a call had better go elsewhere, or C{None}: it would be refused, or there
+        is no agent for it.  A call that comes all the same may wait for one.
+        """
+
+    def is_overloaded(self) -> bool:
+        """The process carries enough: refuse with as little work as can be."""
+
+    def door(self, fails_over: bool) -> str | None:
+        """
+        Why a caller is sent off before anything is known of him, or C{None}: he may
+        come in, if only to hear an apology.  Asked once for each; counted.
+
+        @param fails_over: as in L{CarrierTraits}: he needs no apology.
+        """
+
+    def incoming(self, leg: CallLeg) -> LegEvents:
+        """
+        Take the call.
+
+        @raise chime_gateway.errors.CallRefused: it cannot be served.
+        """
+
+    def outgoing(self, leg: OutboundLeg) -> LegEvents:
+        """
+        Open an agent, then dial.
+
+        @raise chime_gateway.errors.CallRefused: it cannot be served.
+        """
+
+    def turned_away(self, carrier: str, ending: Ending) -> None:
+        """A peer was sent off before there was a call; counted."""
