@@ -116,7 +116,7 @@ class AzureSession:
         self._responses = Responses(
             self._commands, events, clock, is_interruptible=profile.interruptible
         )
-        self._mcp_calls = McpCalls()
+        self._mcp_calls = McpCalls(self._responses.making, events)
         self._transcripts = Transcripts(self._commands, events)
         self._spend = spend
         self._configuration = Configuration(
@@ -298,7 +298,7 @@ class AzureSession:
             self._responses.way_is_free()
         else:
             self._responses.done(event)
-            self._tell_mcp_results()
+            self._mcp_calls.tell_results()
 
     def _turn_committed(self, event: TurnCommitted) -> None:
         transcription = self._configuration.profile.transcription
@@ -329,24 +329,6 @@ class AzureSession:
         self._events.tool_called(
             event.response_id, event.call_id, event.name, event.arguments
         )
-
-    def _mcp_began(self, event: McpBegan) -> None:
-        self._responses.making.tool_called("")
-        self._mcp_calls.began(event)
-
-    def _mcp_over(self, event: McpOver) -> None:
-        self._mcp_calls.over(event)
-        self._tell_mcp_results()
-
-    def _mcp_called(self, event: McpCalled) -> None:
-        self._responses.making.tool_called("")
-        self._mcp_calls.told(event)
-        self._tell_mcp_results()
-
-    def _tell_mcp_results(self) -> None:
-        is_making = len(self._responses.making) > 0
-        for name, fault in self._mcp_calls.take_results(is_making=is_making):
-            self._events.mcp_called(name, fault)
 
     def _unrecognized(self, event: Unrecognized) -> None:
         if event.type.startswith("response.mcp_call"):
@@ -397,8 +379,8 @@ _HANDLERS: Final[Mapping[type, Callable[[AzureSession, Any], object]]] = {
     ItemTruncated: lambda s, e: s._commands.answer(Kind.TRUNCATE, e.item_id),
     ResponseText: AzureSession._response_text,
     ToolCalled: AzureSession._tool_called,
-    McpBegan: AzureSession._mcp_began,
-    McpOver: AzureSession._mcp_over,
-    McpCalled: AzureSession._mcp_called,
+    McpBegan: lambda s, e: s._mcp_calls.began(e),
+    McpOver: lambda s, e: s._mcp_calls.over(e),
+    McpCalled: lambda s, e: s._mcp_calls.told(e),
     Unrecognized: AzureSession._unrecognized,
 }

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.agents.mcp_calls import McpCalls
+from chime_gateway.agents.responses.making import Making
 from chime_gateway.wire.realtime.events import McpBegan
+from tests.support.fakes import Log, RecordingCall
 from tests.support.realtime_session import SessionTestCase
 
 _CALLS = ("a", "b")
@@ -80,8 +82,10 @@ class McpSessionTests(SessionTestCase):
 
 class McpCallsTests(SynchronousTestCase):
     def test_calls_that_are_never_over_cost_no_memory(self) -> None:
-        calls = McpCalls()
+        log: Log = []
+        calls = McpCalls(Making(), RecordingCall(log))
         for number in range(1000):
             calls.began(McpBegan(f"m{number}", "s.t"))
         self.assertLessEqual(len(calls._calls), 64)
-        self.assertEqual(calls.take_results(is_making=False), [])
+        calls.tell_results()
+        self.assertEqual(log, [])

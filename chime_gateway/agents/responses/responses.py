@@ -55,6 +55,12 @@ class Responses:
     @ivar making: those that are being made.
     """
 
+    __slots__ = (
+        *("_asked", "_clock", "_commands", "_events", "_is_caller_speaking"),
+        *("_is_closed", "_is_interruptible", "_is_parting", "_is_vad_second"),
+        *("_queue", "_retries", "_timer", "_vad_by", "making"),
+    )
+
     def __init__(
         self,
         commands: Commands,
