@@ -61,14 +61,14 @@ class Lacks:
 class Configuration:
     """
     @param lacks: of the deployment.
-    @ivar profile: the settings that are asked for.
+    @ivar profile: the settings that are asked for, in C{dialect}.
     @ivar refused: what the session goes on without, by its name: what the service
         has said.
     """
 
     _log = Logger()
 
-    __slots__ = ("_codec", "_commands", "_dialect", "_lacks", "profile", "refused")
+    __slots__ = ("_codec", "_commands", "_lacks", "dialect", "profile", "refused")
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class Configuration:
     ) -> None:
         self.profile = profile
         self.refused: dict[str, str] = {}
-        self._dialect = dialect
+        self.dialect = dialect
         self._codec = codec
         self._commands = commands
         self._lacks = lacks
@@ -92,17 +92,22 @@ class Configuration:
 
     def add_rules(self, text: str) -> None:
         """Of a session that has its settings: it is told this, too, from now on."""
-        self.profile = evolve(self.profile, instructions=self.with_rules(text))
+        self.profile = evolve(self.profile, instructions=self._with_rules(text))
         self._commands.ask(
             Kind.UPDATE, realtime_commands.update_instructions(self._command())
         )
 
-    def with_rules(self, text: str) -> str:
+    def words(self, instructions: str) -> Command:
         """
-        What is to be done in one response: instructions of its own keep those of the
-        session from it.
+        A response that is told what to do: instructions of its own would keep those of
+        the session from it.
         """
-        return f"{self.profile.instructions}\n\n{text}".lstrip("\n")
+        return realtime_commands.create_response(self._with_rules(instructions))
+
+    def aside(self, instructions: str) -> Command:
+        """The same beside the conversation."""
+        rules = self._with_rules(instructions)
+        return realtime_commands.create_aside(self.dialect, rules)
 
     def taken(self) -> None:
         """The service has what it was asked for last, or before."""
@@ -152,10 +157,11 @@ class Configuration:
 
     # -- inside ------------------------------------------------------------------
 
+    def _with_rules(self, text: str) -> str:
+        return f"{self.profile.instructions}\n\n{text}".lstrip("\n")
+
     def _command(self) -> Command:
-        return realtime_commands.update_session(
-            self._dialect, self.profile, self._codec
-        )
+        return realtime_commands.update_session(self.dialect, self.profile, self._codec)
 
     def _dispensable(self) -> list[str]:
         """

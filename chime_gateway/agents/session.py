@@ -183,9 +183,7 @@ class AzureSession:
     # -- AgentSession ------------------------------------------------------------
 
     def recall(self, history: History) -> None:
-        if history.preamble:
-            self._configuration.add_rules(history.preamble)
-        recall(self._dialect, self._commands, history)
+        recall(self._configuration, self._commands, history)
 
     def send_audio(self, audio: bytes) -> None:
         if self._socket is not None and not self._socket.send_message(
@@ -200,12 +198,10 @@ class AzureSession:
             self._responses.unheard(item_id, content_index)
 
     def say(self, instructions: str, *, is_last: bool = False) -> None:
-        rules = self._configuration.with_rules(instructions)
-        self._responses.say(commands.create_response(rules), is_last=is_last)
+        self._responses.say(self._configuration.words(instructions), is_last=is_last)
 
     def interject(self, instructions: str) -> None:
-        rules = self._configuration.with_rules(instructions)
-        self._responses.interject(commands.create_aside(self._dialect, rules))
+        self._responses.interject(self._configuration.aside(instructions))
 
     def tell(self, text: str, *, is_order: bool = False) -> None:
         role = "system" if is_order else "user"

@@ -66,6 +66,10 @@ class Item:
     def owed(self) -> int:
         return sum(end - start for start, end in self.spans)
 
+    def is_heard(self, head: int) -> bool:
+        """To its end, before C{head}: silence of ours behind it is none of it."""
+        return self.heard(head) >= (self.spoken if self.is_complete else self.owed)
+
     @property
     def spoken(self) -> int:
         """The same without what is not the agent's."""
@@ -123,9 +127,7 @@ class Ledger:
         was heard before that: nobody says any more that it is complete.
         """
         played = [
-            item
-            for item in (*self._past, *self._items.values())
-            if item.heard(head) >= item.owed
+            item for item in (*self._past, *self._items.values()) if item.is_heard(head)
         ]
         while played and not played[-1].is_complete:
             played.pop()
@@ -144,7 +146,7 @@ class Ledger:
         cuts = [
             Cut(item, item.heard(head))
             for item in (*self._past, *self._items.values())
-            if not item.is_complete or item.heard(head) < item.owed
+            if not (item.is_complete and item.is_heard(head))
         ]
         self._past.clear()
         self._items.clear()

@@ -22,7 +22,7 @@ from chime_gateway.codec.prompt import prompt
 from chime_gateway.codec.registry import Aligner, transcoder
 from chime_gateway.codec.tone import tone
 from chime_gateway.interfaces import AgentSession, CallLeg
-from chime_gateway.media.item_ledger import Item, ItemKey
+from chime_gateway.media.item_ledger import Cut, ItemKey
 from chime_gateway.media.metronome import MAX_MADE_UP
 from chime_gateway.media.play_queue import FRAME_SECONDS, PlayQueue
 from chime_gateway.media.recorder import Recorder
@@ -50,10 +50,11 @@ _TONE_SECONDS: Final = 0.3
 _TONE_AMPLITUDE: Final = 800
 
 _K = TypeVar("_K")
+_V = TypeVar("_V")
 
 
-def _remember(cuts: dict[_K, None], key: _K) -> None:
-    cuts[key] = None
+def _remember(cuts: dict[_K, _V | None], key: _K, value: _V | None = None) -> None:
+    cuts[key] = value
     if len(cuts) > _REMEMBERED_CUTS:
         del cuts[next(iter(cuts))]
 
@@ -111,7 +112,8 @@ class MediaPump:
         self._early: deque[bytes] | None = deque() if keep_early else None
         self._early_bytes = 0
         self._active_responses: set[str] = set()
-        self._cut_items: dict[ItemKey, None] = {}
+        # With the ms after which it is to be truncated, if more of it comes.
+        self._cut_items: dict[ItemKey, int | None] = {}
         self._cut_responses: dict[str, None] = {}
         self._tone: bytes | None = None
 
@@ -267,6 +269,10 @@ class MediaPump:
         key = (item_id, content_index)
         if key in self._cut_items or response_id in self._cut_responses:
             self._stats.dropped["stale"] += self._agent_frames(audio)
+            played_ms = self._cut_items.get(key)
+            if played_ms is not None:
+                self._cut_items[key] = None
+                self._agent.truncate(*key, played_ms)
             return
         item = self._play_queue.item(response_id, key, now)
         item.received_bytes += len(audio)
@@ -332,25 +338,28 @@ class MediaPump:
         cuts = self._play_queue.cut(self._clock())
         of_agent = [cut for cut in cuts if not cut.item.is_local]
         for cut in of_agent:
-            _remember(self._cut_items, cut.item.key)
             self._play_queue.report_cut(cut)
-            self._truncate(cut.item, cut.heard_bytes)
+            _remember(self._cut_items, cut.item.key, self._truncate(cut))
         if of_agent:
             self._stats.barge_ins += 1
         return bool(cuts)
 
-    def _truncate(self, item: Item, heard_bytes: int) -> None:
-        agent = self._agent
+    def _truncate(self, cut: Cut) -> int | None:
+        """
+        Tell the agent how much of an item was heard, if it has said more.
+
+        @return: that is not known yet, and so many ms were.
+        """
+        agent, item = self._agent, cut.item
         if agent is None or item.is_of_past_session or agent.traits.cuts_itself:
-            return
-        if item.is_complete and heard_bytes >= item.spoken:
-            # What is not heard is our silence; the agent would forget its words.
-            return
-        played_ms = min(
-            self._codec.duration_ms(heard_bytes),
-            agent.traits.codec.duration_ms(item.received_bytes),
-        )
-        agent.truncate(item.key[0], item.key[1], played_ms)
+            return None
+        received_ms = agent.traits.codec.duration_ms(item.received_bytes)
+        played_ms = min(self._codec.duration_ms(cut.heard_bytes), received_ms)
+        if played_ms and played_ms == received_ms:
+            # It would lose its text for nothing.
+            return None if item.is_complete else played_ms
+        agent.truncate(*item.key, played_ms)
+        return None
 
     # -- time ----------------------------------------------------------------
 

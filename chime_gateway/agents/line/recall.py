@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Final
 
 from chime_gateway.agents.commands import Asked, Commands, Kind
+from chime_gateway.agents.configuration import Configuration
 from chime_gateway.history import (
     AgentText,
     CallerText,
@@ -44,10 +45,14 @@ def _command(dialect: Dialect, item: HistoryItem) -> Command:
     return realtime_commands.create_tool_output(item.call_id, item.output)
 
 
-def recall(dialect: Dialect, commands: Commands, history: History) -> None:
-    """Put all items into the conversation of a session that has none yet."""
+def recall(configuration: Configuration, commands: Commands, history: History) -> None:
+    """A session that has no conversation yet goes on with this one."""
+    if history.preamble:
+        configuration.add_rules(history.preamble)
     for number, item in enumerate(history.items, start=1):
-        command = realtime_commands.placed(_command(dialect, item), _name(number))
+        command = realtime_commands.placed(
+            _command(configuration.dialect, item), _name(number)
+        )
         commands.ask(Kind.RECALLED, command, _name(number))
 
 

@@ -168,8 +168,7 @@ class RecallTests(Service):
             self.assertEqual(unknown_members(event), [])
 
     def test_preview_has_another_name_for_texts_and_no_type_of_session(self) -> None:
-        self.patch(self.session, "_dialect", dialects.PREVIEW)
-        self.patch(self.session._configuration, "_dialect", dialects.PREVIEW)
+        self.patch(self.session._configuration, "dialect", dialects.PREVIEW)
         self.session.recall(History((AgentText("Hello."),), "Go on."))
         (_, update), (_, create) = self.log
         self.assertEqual(set(update["session"]), {"instructions"})
