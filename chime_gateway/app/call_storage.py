@@ -19,6 +19,7 @@ from chime_gateway.call.reports.events import CallEnded, CallEvent
 from chime_gateway.capture.files import CaptureFiles
 from chime_gateway.errors import ConfigError
 from chime_gateway.http.api.live_events import LiveEvents
+from chime_gateway.net.generations.kin import Kin
 from chime_gateway.net.signed_post import SignedPost
 from chime_gateway.net.system.private_files import make_folder
 from chime_gateway.net.worker import WorkerThread
@@ -40,6 +41,7 @@ class Kept:
     """
     @ivar store: C{None}: nothing is written down; C{recordings} and C{captures}
         likewise.
+    @param kin: the processes of this gateway beside this one.
     @ivar listeners: want to be told what happens in calls.
     @raise ConfigError: something cannot work.
     """
@@ -53,6 +55,7 @@ class Kept:
         in_thread: Callable[..., Deferred[Any]],
         post: SignedPost,
         aws: AwsApi | None,
+        kin: Kin,
     ) -> None:
         self.store: Store | None = None
         self.recordings: RecordingWriter | None = None
@@ -75,6 +78,8 @@ class Kept:
                 clock=reactor,
                 wall_time=time.time,
                 jitter=random.random,
+                generation=kin.generation,
+                is_alone=not kin.is_successor,
                 recordings=self.recordings,
                 captures=_folder(settings.capture_directory),
             )
@@ -88,6 +93,7 @@ class Kept:
             self._told.insert(0, self.store.book.happened)
         self.listeners = self._told
         self._endings: Endings | None = None
+        kin.older_gone.append(lambda _: self._older_gone())
         if self.recordings is not None:
             self._endings = Endings(self.recordings, reactor, self._tell)
             self.listeners = [self._endings.happened]
@@ -144,19 +150,45 @@ class Kept:
 
     def start(self) -> None:
         if self.recordings is not None:
-            if self.uploads is not None:
-                for path, location in self.recordings.left_over():
-                    self.uploads.add(path, location)
-            mended = self.recordings.mend()
-            if mended:
-                self._log.warn(
-                    "{count} recordings of an earlier run were mended", count=mended
-                )
+            self._upload(self._left(self.recordings))
             self.recordings.start()
         if self.store is not None:
             self.store.start()
         if self.captures is not None:
             self.captures.start()
+
+    def _left(self, recordings: RecordingWriter) -> list[tuple[Path, str]]:
+        """
+        Recordings of processes that are gone, or of one that is about to send them.
+        """
+        found = [] if self.uploads is None else recordings.left_over()
+        mended = recordings.mend()
+        if mended:
+            self._log.warn(
+                "{count} recordings of an earlier run were mended", count=mended
+            )
+        return found
+
+    def _upload(self, found: list[tuple[Path, str]]) -> None:
+        if self.uploads is not None:
+            for path, location in found:
+                self.uploads.add(path, location)
+
+    def _older_gone(self) -> None:
+        """A process of this gateway has ended, well or not."""
+        if self.store is not None:
+            self.store.writer.look_soon()
+        if self.recordings is not None:
+            looking = self._in_thread(self._left, self.recordings)
+            looking.addCallbacks(
+                self._upload,
+                lambda failure: self._log.failure("recordings that are left", failure),
+            )
+
+    def serve(self) -> None:
+        """Every new call is this process' from now on."""
+        if self.store is not None:
+            self.store.serve()
 
     async def stop(self) -> None:
         """After the last call."""

@@ -53,6 +53,7 @@ from chime_gateway.net.system.resolver import (
 )
 from chime_gateway.net.system.threads import ThreadQueue, Threads
 from chime_gateway.settings.values import DeploymentSettings, GatewaySettings
+from chime_gateway.store.rows import Whose
 from chime_gateway.wire.media_stream.dialect import StreamDialect
 from chime_gateway.wire.media_stream.raw import RawStream
 from chime_gateway.wire.media_stream.twilio import TwilioStream
@@ -119,6 +120,7 @@ class Composition:
         self._settings = settings
         self._reactor = reactor
         self._sockets = sockets
+        self._keys: IdempotencyKeys | None = None
         self.kin = kin
         self._metrics = metrics
         self._batch = BatchReader(reactor)
@@ -155,7 +157,7 @@ class Composition:
         if settings.aws.sip_media_application_id or settings.recordings.is_s3:
             self.aws = self._new_aws()
         post = SignedPost(reactor, reactor, time.time)
-        self.kept = Kept(settings, reactor, self.in_thread, post, self.aws)
+        self.kept = Kept(settings, reactor, self.in_thread, post, self.aws, kin)
         metrics.kept = self.kept
         load = Load(limits, reactor.seconds, time.process_time)
 
@@ -198,6 +200,12 @@ class Composition:
             has_trunk=settings.sip.trunk is not None,
             from_number=settings.aws.from_number,
         )
+
+    def serve(self) -> None:
+        """Every new call is this process' from now on."""
+        self.kept.serve()
+        if self._keys is not None:
+            self._keys.read_again()
 
     def retire(self) -> None:
         """New calls are another process'."""
@@ -347,7 +355,7 @@ class Composition:
         )
         context = ApiContext(
             token=self._settings.admin_token,
-            instance="" if store is None else store.settings.instance,
+            whose=Whose("", self.kin.generation) if store is None else store.whose,
             calls=self.calls,
             events=self.kept.live,
             in_thread=reads.run,
@@ -364,5 +372,7 @@ class Composition:
             path = keys_path(
                 Path(store.settings.state_directory), store.settings.instance
             )
-            context.keys = IdempotencyKeys(time.time, KeyFile(path, threads.run))
+            is_alone = not self.kin.is_successor
+            keys = KeyFile(path, threads.run, is_alone=is_alone)
+            self._keys = context.keys = IdempotencyKeys(time.time, keys)
         return Api(context)

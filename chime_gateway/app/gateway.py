@@ -188,6 +188,7 @@ class GatewayService(MultiService):
         @param is_old: the process before it has read its settings again since this
             one was started.
         """
+        self.composition.serve()
         kinesis = self.composition.kinesis
         if kinesis is not None:
             kinesis.start()

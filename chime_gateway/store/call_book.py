@@ -26,7 +26,14 @@ from chime_gateway.call.reports.events import (
 from chime_gateway.settings.values import WebhookSettings
 from chime_gateway.store.entries import ANSWERED, CLOSED, DELIVERY, OPENED, TURN, Entry
 from chime_gateway.store.numbers import CallNumbers, NumberGuard
-from chime_gateway.store.rows import CallRow, DeliveryRow, TurnRow, columns, opened_row
+from chime_gateway.store.rows import (
+    CallRow,
+    DeliveryRow,
+    TurnRow,
+    Whose,
+    columns,
+    opened_row,
+)
 from chime_gateway.store.tables import OVER
 
 #: The outcome of a call whose gateway went away in the middle of it.
@@ -46,12 +53,12 @@ class CallBook:
 
     def __init__(
         self,
-        instance: str,
+        whose: Whose,
         guard: NumberGuard,
         webhooks: Sequence[WebhookSettings],
         put: Callable[[Entry], None],
     ) -> None:
-        self._instance = instance
+        self._whose = whose
         self._webhooks = webhooks
         self._put = put
         self._numbers = CallNumbers(guard)
@@ -76,7 +83,7 @@ class CallBook:
             case CallEnded():
                 self._put((CLOSED, self._closed(event, payload, data)))
         notice = Notice(event.kind, event.call_id, event.number, event.at, data)
-        for entry in deliveries(self._webhooks, self._instance, notice):
+        for entry in deliveries(self._webhooks, self._whose, notice):
             self._put(entry)
 
     def _closed(
@@ -102,7 +109,7 @@ class CallBook:
         return {**columns(row), "turns": turns}
 
     def _row(self, call: CallFacts, record: Mapping[str, Any]) -> CallRow:
-        row = opened_row(call, self._instance, record)
+        row = opened_row(call, self._whose, record)
         return evolve(
             row,
             agent=row.agent[:_LONGEST_AGENT],
@@ -138,7 +145,7 @@ class Notice:
 
 
 def deliveries(
-    webhooks: Sequence[WebhookSettings], instance: str, notice: Notice
+    webhooks: Sequence[WebhookSettings], whose: Whose, notice: Notice
 ) -> list[Entry]:
     """Who is to be told, and what."""
     hooks = [hook for hook in webhooks if notice.kind in hook.events]
@@ -157,7 +164,8 @@ def deliveries(
             # The same event for the same receiver is the same delivery.
             delivery_id=f"{notice.call_id}.{notice.number}.{hook.name}",
             webhook=hook.name,
-            instance=instance,
+            instance=whose.instance,
+            generation=whose.generation,
             call_id=notice.call_id,
             number=notice.number,
             event=notice.kind,

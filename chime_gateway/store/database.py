@@ -7,7 +7,7 @@ after a crash; the result is the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from itertools import groupby
@@ -16,7 +16,10 @@ from typing import Any, Final
 
 from sqlalchemy import (
     URL,
+    ColumnElement,
     Connection,
+    Select,
+    Table,
     and_,
     func,
     make_url,
@@ -52,7 +55,7 @@ from chime_gateway.store.retention.rows import (
     forget_deliveries,
     forget_instances,
 )
-from chime_gateway.store.rows import CallRow, DeliveryRow, StoredCall
+from chime_gateway.store.rows import CallRow, DeliveryRow, StoredCall, Whose
 from chime_gateway.store.schema import (
     SchemaChanges,
     WrongSchema,
@@ -112,13 +115,14 @@ class Database:
 
     # -- the tables --------------------------------------------------------------
 
-    def migrate(self) -> None:
+    def migrate(self, *, may_change: bool = True) -> None:
         """
         Make the tables, or bring them up to date.
 
+        @param may_change: as of L{bring_up_to_date}.
         @raise Trouble: the database cannot be used now.
         """
-        bring_up_to_date(self._engine, self._folder)
+        bring_up_to_date(self._engine, self._folder, may_change=may_change)
 
     def check(self) -> None:
         """
@@ -211,43 +215,63 @@ class Database:
                 )
             )
 
-    def lost_calls(
-        self, instance: str, started_before: float, now: float
-    ) -> list[CallRow]:
+    def unclosed_calls(self, whose: Whose, now: float) -> list[CallRow]:
         """
-        Calls that nobody has closed: those of an earlier run of this gateway, and
-        of gateways that were not seen for long.
+        Calls that may have been lost: those of other processes of this gateway, and of
+        gateways that were not seen for long.
         """
-        alive = select(INSTANCES.c.instance).where(
-            INSTANCES.c.seen_at >= now - GONE_SECONDS
-        )
-        mine = and_(CALLS.c.instance == instance, CALLS.c.started_at < started_before)
         nobodys = and_(
-            CALLS.c.instance != instance,
-            CALLS.c.instance.not_in(alive),
+            CALLS.c.instance != whose.instance,
+            CALLS.c.instance.not_in(_alive(now)),
             CALLS.c.started_at < now - GONE_SECONDS,
         )
-        query = select(CALLS).where(CALLS.c.state == LIVE, or_(mine, nobodys))
+        query = select(CALLS).where(
+            CALLS.c.state == LIVE, or_(_of_kin(CALLS, whose), nobodys)
+        )
         with self._engine.connect() as connection:
             return [CallRow(**row._mapping) for row in connection.execute(query)]
 
-    def adopt_deliveries(self, instance: str, now: float) -> int:
+    def close_lost(self, values: dict[str, Any], told: Sequence[Entry]) -> bool:
         """
-        Take over what gateways that are gone have left undelivered.
+        Close a call that nobody has closed meanwhile.
 
+        @param values: its row.
+        @param told: deliveries that say so.
+        @return: nobody had.
+        """
+        is_open = and_(CALLS.c.call_id == values["call_id"], CALLS.c.state == LIVE)
+        with self._transaction() as connection:
+            closed = connection.execute(update(CALLS).where(is_open).values(values))
+            if closed.rowcount:
+                for _, delivery in told:
+                    self._delivery(connection, delivery)
+            return bool(closed.rowcount)
+
+    def others_deliveries(self, whose: Whose) -> set[str]:
+        """Generations of this gateway that have something undelivered."""
+        table = DELIVERIES
+        query = select(table.c.generation).where(
+            table.c.state == PENDING, _of_kin(table, whose)
+        )
+        with self._engine.connect() as connection:
+            return set(connection.scalars(query.distinct()))
+
+    def adopt_deliveries(self, whose: Whose, gone: Collection[str], now: float) -> int:
+        """
+        Take over what processes, and gateways, that are gone have left undelivered.
+
+        @param gone: processes of this gateway.
         @return: how many.
         """
-        alive = select(INSTANCES.c.instance).where(
-            INSTANCES.c.seen_at >= now - GONE_SECONDS
+        table = DELIVERIES
+        of_kin = and_(_of_kin(table, whose), table.c.generation.in_(gone))
+        nobodys = and_(
+            table.c.instance != whose.instance, table.c.instance.not_in(_alive(now))
         )
         query = (
-            update(DELIVERIES)
-            .where(
-                DELIVERIES.c.state == PENDING,
-                DELIVERIES.c.instance != instance,
-                DELIVERIES.c.instance.not_in(alive),
-            )
-            .values(instance=instance)
+            update(table)
+            .where(table.c.state == PENDING, or_(of_kin, nobodys))
+            .values(instance=whose.instance, generation=whose.generation)
         )
         with self._transaction() as connection:
             return int(connection.execute(query).rowcount)
@@ -255,11 +279,11 @@ class Database:
     # -- deliveries --------------------------------------------------------------
 
     def due_deliveries(
-        self, instance: str, wanted: Mapping[str, int]
+        self, whose: Whose, wanted: Mapping[str, int]
     ) -> dict[str, list[DeliveryRow]]:
         """As L{due_deliveries}."""
         with self._engine.connect() as connection:
-            return due_deliveries(connection, instance, wanted)
+            return due_deliveries(connection, whose, wanted)
 
     def count_deliveries(self, instance: str) -> dict[str, int]:
         """By state."""
@@ -333,6 +357,18 @@ class Database:
         """As L{forget_instances}."""
         with self._transaction() as connection:
             return forget_instances(connection, before, limit)
+
+
+def _alive(now: float) -> Select[tuple[str]]:
+    """Gateways that are."""
+    return select(INSTANCES.c.instance).where(INSTANCES.c.seen_at >= now - GONE_SECONDS)
+
+
+def _of_kin(table: Table, whose: Whose) -> ColumnElement[bool]:
+    """Of other processes of the same gateway."""
+    return and_(
+        table.c.instance == whose.instance, table.c.generation != whose.generation
+    )
 
 
 _APPLY: Final[Mapping[str, Callable[[Database, Connection, dict[str, Any]], None]]] = {

@@ -16,12 +16,26 @@ from chime_gateway.call.reports.events import CallFacts
 from chime_gateway.store.tables import LIVE, PENDING
 
 
+@frozen
+class Whose:
+    """
+    The process whose rows they are.
+
+    @ivar instance: the gateway's name among those that share a database.
+    @ivar generation: which of its processes.
+    """
+
+    instance: str
+    generation: str = ""
+
+
 @frozen(kw_only=True)
 class CallRow:
     """
     A call, live or over.
 
     @ivar record: its L{chime_gateway.call.reports.events.CallFacts} as JSON.
+    @ivar generation: of the process that has it; empty: of a program that knew none.
     """
 
     call_id: str
@@ -41,6 +55,7 @@ class CallRow:
     recording: str
     recording_fault: str
     record: Mapping[str, Any] = field(repr=False)
+    generation: str = ""
 
 
 @frozen(kw_only=True)
@@ -76,6 +91,7 @@ class DeliveryRow:
     attempts: int = 0
     next_try_at: float = 0.0
     last_error: str = ""
+    generation: str = ""
 
 
 @frozen(kw_only=True)
@@ -86,7 +102,7 @@ class StoredCall:
     transcript: Sequence[Mapping[str, Any]] = field(repr=False)
 
 
-def opened_row(call: CallFacts, instance: str, record: Mapping[str, Any]) -> CallRow:
+def opened_row(call: CallFacts, whose: Whose, record: Mapping[str, Any]) -> CallRow:
     """
     The row of a call that has just begun.
 
@@ -94,7 +110,8 @@ def opened_row(call: CallFacts, instance: str, record: Mapping[str, Any]) -> Cal
     """
     return CallRow(
         call_id=call.call_id,
-        instance=instance,
+        instance=whose.instance,
+        generation=whose.generation,
         state=LIVE,
         carrier=call.carrier,
         direction=call.direction,

@@ -60,9 +60,11 @@ class SchemaChanges(GatewayError):
     """Somebody changes the tables now."""
 
 
-def bring_up_to_date(engine: Engine, folder: Path) -> None:
+def bring_up_to_date(engine: Engine, folder: Path, *, may_change: bool = True) -> None:
     """
     @param folder: of the state, where instances of this machine find each other.
+    @param may_change: C{False}: an older process of this gateway writes into the
+        tables, and will go on if this one does not come to that.
     @raise WrongSchema: of a newer program, or of nobody that is known.
     @raise SchemaChanges: somebody else is at it.
     """
@@ -80,6 +82,8 @@ def bring_up_to_date(engine: Engine, folder: Path) -> None:
         # Without a lock, which would keep others from writing.
         if _is_mine(connection):
             return
+    if not may_change:
+        raise SchemaChanges("an older process of this gateway has the tables")
     with (
         _one_at_a_time(folder),
         writing(engine).begin() as connection,

@@ -20,15 +20,13 @@ from chime_gateway.services import InThread
 from chime_gateway.settings.values import StoreSettings, WebhookSettings
 from chime_gateway.store.call_book import CallBook, Notice, deliveries, lost_row
 from chime_gateway.store.database import Database
-from chime_gateway.store.entries import CLOSED
 from chime_gateway.store.numbers import NumberGuard
 from chime_gateway.store.queries import CallQuery
 from chime_gateway.store.recordings.files import RecordingWriter
 from chime_gateway.store.retention.retention import Retention
-from chime_gateway.store.rows import CallRow, StoredCall, columns
+from chime_gateway.store.rows import CallRow, StoredCall, Whose, columns
 from chime_gateway.store.webhooks.webhooks import Webhooks
-from chime_gateway.store.writing.aside import Aside
-from chime_gateway.store.writing.journal import Journal, journal_path
+from chime_gateway.store.writing.journals import Journals
 from chime_gateway.store.writing.writer import Writer
 
 #: What is slow at the end is waited for so long.
@@ -40,6 +38,8 @@ class Store:
     @param in_reactor: has something run in the reactor's thread.
     @param recordings: C{None}: none are made here.
     @param captures: the folder of captures; C{None}: none are made here.
+    @param generation: of this process.
+    @param is_alone: no other process of this gateway may run.
     @raise ConfigError: the state's folder or the database's URL cannot be used.
     """
 
@@ -56,14 +56,19 @@ class Store:
         clock: IReactorTime,
         wall_time: Callable[[], float],
         jitter: Callable[[], float],
+        generation: str = "",
+        is_alone: bool = True,
         recordings: RecordingWriter | None = None,
         captures: Path | None = None,
     ) -> None:
         self.settings = settings
         self.guard = NumberGuard(settings.numbers, settings.numbers_key)
         folder = Path(settings.state_directory)
-        path = journal_path(folder, settings.instance)
-        self.journal = Journal(path, time.monotonic(), wall_time())
+        self.whose = Whose(settings.instance, generation)
+        self.journals = Journals(folder, settings.instance, generation)
+        self.journal = self.journals.open_own(
+            is_alone=is_alone, now=time.monotonic(), wall_now=wall_time()
+        )
         try:
             self.database = Database(settings.database_url, folder)
         except ConfigError:
@@ -71,7 +76,6 @@ class Store:
             raise
         self._webhook_settings = webhooks
         self._wall_time = wall_time
-        self._began_at = wall_time()
         self._in_thread = in_thread
         self._in_reactor = in_reactor
         self._retention = Retention(
@@ -85,16 +89,17 @@ class Store:
         self.writer = Writer(
             self.database,
             self.journal,
-            Aside(path.with_suffix(".aside.jsonl")),
-            ready=self._sweep,
+            self.journals,
+            ready=self._ready,
             wrote=self._wake,
             upkeep=self._keep_up,
             wall_time=wall_time,
+            is_serving=is_alone,
         )
-        self.book = CallBook(settings.instance, self.guard, webhooks, self.writer.put)
+        self.book = CallBook(self.whose, self.guard, webhooks, self.writer.put)
         self.webhooks = Webhooks(
             webhooks,
-            settings.instance,
+            self.whose,
             waiting=self.database,
             put=self.writer.put,
             post=post,
@@ -107,6 +112,10 @@ class Store:
     def start(self) -> None:
         self.writer.start()
         self.webhooks.wake()
+
+    def serve(self) -> None:
+        """This process has the new calls."""
+        self.writer.serve()
 
     async def stop(self) -> None:
         await self.webhooks.stop()
@@ -128,12 +137,21 @@ class Store:
         """There may be something to deliver."""
         self._in_reactor(self.webhooks.wake)
 
+    def _ready(self) -> None:
+        self._sweep()
+        self._adopt()
+
     def _sweep(self) -> None:
         """Close the records of calls whose gateway has gone away under them."""
         now = self._wall_time()
-        self.database.seen(self.settings.instance, now)
-        lost = self.database.lost_calls(self.settings.instance, self._began_at, now)
-        for row in lost:
+        self.database.seen(self.whose.instance, now)
+        rows = self.database.unclosed_calls(self.whose, now)
+        # Asked after the rows: whoever wrote one is there, or is over.
+        there_are = self.journals.generations() if rows else set()
+        count = 0
+        for row in rows:
+            if row.instance == self.whose.instance and row.generation in there_are:
+                continue
             found = self.database.call(row.call_id)
             turns = [] if found is None else list(found.transcript)
             why = "the gateway went away in the middle of the call"
@@ -141,11 +159,18 @@ class Store:
             data = {**closed.record, "transcript": turns}
             # Behind every event that the call may have had.
             notice = Notice(events.ENDED, row.call_id, 1_000_000, now, data)
-            instance = self.settings.instance
-            told = deliveries(self._webhook_settings, instance, notice)
-            self.database.apply([(CLOSED, columns(closed)), *told])
-        if lost:
-            self._log.warn("{count} calls of an earlier run were lost", count=len(lost))
+            told = deliveries(self._webhook_settings, self.whose, notice)
+            count += self.database.close_lost(columns(closed), told)
+        if count:
+            self._log.warn("{count} calls of an earlier run were lost", count=count)
+            self._wake()
+
+    def _adopt(self) -> None:
+        """Deliveries of whoever is gone."""
+        theirs = self.database.others_deliveries(self.whose)
+        # Asked after them, as above: what is of a new process is not taken from it.
+        gone = theirs - self.journals.generations()
+        if self.database.adopt_deliveries(self.whose, gone, self._wall_time()):
             self._wake()
 
     def _keep_up(self) -> bool:
@@ -153,9 +178,7 @@ class Store:
         if self._retention.is_under_way:
             return self._retention.step()
         self._sweep()
-        now = self._wall_time()
-        if self.database.adopt_deliveries(self.settings.instance, now):
-            self._wake()
+        self._adopt()
         return self._retention.step()
 
 

@@ -21,7 +21,7 @@ from sqlalchemy import (
 METADATA: Final = MetaData()
 
 #: The last migration, which leads to what is written here.
-REVISION: Final = "0001"
+REVISION: Final = "0002"
 
 #: Where a call stands.
 LIVE: Final = "live"
@@ -53,6 +53,7 @@ CALLS: Final = Table(
     Column("recording", Text, nullable=False),
     Column("recording_fault", Text, nullable=False),
     Column("record", JSON, nullable=False),
+    Column("generation", String(16), nullable=False, server_default=""),
     Index("calls_by_start", "started_at", "call_id"),
     Index("calls_by_state", "state", "instance"),
 )
@@ -82,6 +83,7 @@ DELIVERIES: Final = Table(
     Column("attempts", Integer, nullable=False),
     Column("next_try_at", Float, nullable=False),
     Column("last_error", Text, nullable=False),
+    Column("generation", String(16), nullable=False, server_default=""),
     Index("deliveries_by_state", "state", "instance", "next_try_at"),
     Index("deliveries_by_call", "call_id", "webhook", "number"),
 )

@@ -25,12 +25,6 @@ from tests.whole_calls.test_media_stream import LONG, phrase
 TAKEN = "has every new call from now on"
 FAILED = "there is no successor"
 
-JOURNAL_APART = """
-import os, chime_gateway.store.store as store
-real = store.journal_path
-store.journal_path = lambda folder, name: real(folder, f"{name}-{os.getpid()}")
-"""
-
 #: What is done in a successor only.
 IN_SUCCESSOR = "import os\nif 'CHIMEGW_PREDECESSOR' in os.environ:\n"
 
@@ -64,7 +58,7 @@ class TakeOverTestCase(TwistdTestCase):
     ) -> tuple[Twistd, Any]:
         words = [
             "-c",
-            JOURNAL_APART + run,
+            run,
             "-n",
             f"--pidfile={self.state}/pid",
             "chimegw",

@@ -20,6 +20,7 @@ from chime_gateway.settings.values import WebhookSettings
 from chime_gateway.store.call_book import CallBook
 from chime_gateway.store.entries import CLOSED, DELIVERY, OPENED, TURN, Entry
 from chime_gateway.store.numbers import NumberGuard
+from chime_gateway.store.rows import Whose
 from chime_gateway.store.tables import CALLS, DELIVERIES, TURNS
 from tests.store.test_numbers import NUMBER, facts
 
@@ -33,7 +34,7 @@ class BookTests(SynchronousTestCase):
             name="crm", url="https://x", events=("call.ended", "tool.called")
         )
         guard = NumberGuard("masked")
-        self.book = CallBook("me", guard, [hook], self.entries.append)
+        self.book = CallBook(Whose("me"), guard, [hook], self.entries.append)
 
     def happened(self, number: int, payload: Payload) -> None:
         self.book.happened(CallEvent("c", number, 100.0 + number, payload))

@@ -26,10 +26,13 @@ from chime_gateway.store.entries import (
     TURN,
 )
 from chime_gateway.store.queries import CallQuery
+from chime_gateway.store.rows import Whose
 from chime_gateway.store.tables import DELIVERED, METADATA, REVISION
 from tests.support import postgres
 from tests.support.entries import closed, delivery, opened, turn
 from tests.support.files import temporary_folder
+
+ME = Whose("me", "now")
 
 
 class _Tests:
@@ -167,29 +170,29 @@ class _Tests:
         self.database.apply(
             [
                 (OPENED, opened("old", 100.0)),
-                (OPENED, opened("new", 300.0)),
+                (OPENED, opened("new", 100.0, generation="now")),
                 (CLOSED, closed("done", 100.0)),
             ]
         )
         self.database.seen("me", 301.0)
-        lost = self.database.lost_calls("me", 200.0, 301.0)
+        lost = self.database.unclosed_calls(ME, 301.0)
         self.assertEqual([row.call_id for row in lost], ["old"])
 
     def test_calls_of_a_gateway_that_was_not_seen_for_long_are_lost(self) -> None:
         self.database.apply([(OPENED, opened("a", 100.0, instance="other"))])
         self.database.seen("other", 150.0)
         now = 150.0 + GONE_SECONDS
-        self.assertEqual(self.database.lost_calls("me", 0.0, now), [])
-        lost = self.database.lost_calls("me", 0.0, now + 1)
+        self.assertEqual(self.database.unclosed_calls(ME, now), [])
+        lost = self.database.unclosed_calls(ME, now + 1)
         self.assertEqual([row.call_id for row in lost], ["a"])
 
     def test_deliveries_of_a_gateway_that_is_gone_are_taken_over(self) -> None:
         self.database.apply([(DELIVERY, delivery("a", 1, instance="other"))])
         self.database.seen("other", 150.0)
-        self.assertEqual(self.database.adopt_deliveries("me", 160.0), 0)
+        self.assertEqual(self.database.adopt_deliveries(ME, (), 160.0), 0)
         now = 151.0 + GONE_SECONDS
-        self.assertEqual(self.database.adopt_deliveries("me", now), 1)
-        due = self.database.due_deliveries("me", {"crm": 10})["crm"]
+        self.assertEqual(self.database.adopt_deliveries(ME, (), now), 1)
+        due = self.database.due_deliveries(ME, {"crm": 10})["crm"]
         self.assertEqual([row.delivery_id for row in due], ["a.1.crm"])
 
     def test_only_the_first_delivery_of_each_call_and_webhook_is_due(self) -> None:
@@ -203,7 +206,7 @@ class _Tests:
         )
 
         def due(**wanted: int) -> list[str]:
-            found = self.database.due_deliveries("me", wanted)
+            found = self.database.due_deliveries(Whose("me"), wanted)
             return sorted(row.delivery_id for rows in found.values() for row in rows)
 
         self.assertEqual(due(crm=10, erp=10), ["a.1.crm", "a.1.erp", "b.1.crm"])
@@ -222,7 +225,7 @@ class _Tests:
                 (DELIVERY, delivery("b", 1, created_at=600.0)),
             ]
         )
-        due = self.database.due_deliveries("me", {"crm": 10})["crm"]
+        due = self.database.due_deliveries(Whose("me"), {"crm": 10})["crm"]
         self.assertEqual([row.delivery_id for row in due], ["a.1.crm", "b.1.crm"])
 
     def test_deliveries_of_nobody_are_forgotten_once_they_are_done(self) -> None:

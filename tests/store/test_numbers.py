@@ -40,6 +40,7 @@ from chime_gateway.outcomes import CallerInfo, Ending, Outcome
 from chime_gateway.settings.values import WebhookSettings
 from chime_gateway.store.call_book import CallBook
 from chime_gateway.store.numbers import CallNumbers, NumberGuard
+from chime_gateway.store.rows import Whose
 
 NUMBER = "+4930123456"
 
@@ -212,7 +213,7 @@ class LeakTests(SynchronousTestCase):
         hooks = [WebhookSettings(name="crm", url="https://x", events=())]
         payloads = scene(chance, caller, called, other)
         hooks[0] = evolve(hooks[0], events=tuple({p.kind for p in payloads}))
-        book, live = CallBook("me", guard, hooks, out.append), CallNumbers(guard)
+        book, live = CallBook(Whose("me"), guard, hooks, out.append), CallNumbers(guard)
         for number, payload in enumerate(payloads):
             event = CallEvent("c", number, 100.0 + number, payload)
             book.happened(event)

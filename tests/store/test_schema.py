@@ -17,6 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from chime_gateway.store.database import Database, Trouble
 from chime_gateway.store.entries import OPENED
 from chime_gateway.store.queries import CallQuery
+from chime_gateway.store.rows import Whose
 from chime_gateway.store.schema import SchemaChanges, WrongSchema
 from chime_gateway.store.tables import METADATA, REVISION
 from tests.support import postgres
@@ -107,7 +108,9 @@ class SchemaTests(SynchronousTestCase):
             self.assertRaises(WrongSchema, database.apply, [(OPENED, opened("a"))])
             self.assertRaises(WrongSchema, database.check)
             self.assertRaises(WrongSchema, database.seen, "me", 1.0)
-            self.assertRaises(WrongSchema, database.adopt_deliveries, "me", 1e9)
+            self.assertRaises(
+                WrongSchema, database.adopt_deliveries, Whose("me", "now"), (), 1e9
+            )
             self.assertRaises(WrongSchema, database.forget_calls, 1e9, 10)
             self.assertRaises(WrongSchema, database.forget_deliveries, 1e9, 10)
             self.assertRaises(WrongSchema, database.forget_instances, 1e9, 10)

@@ -48,6 +48,7 @@ class StoreTests(SynchronousTestCase):
             clock=Clock(),
             wall_time=lambda: self.now,
             jitter=lambda: 0.5,
+            generation="now",
             recordings=self.recordings,
         )
         self.addCleanup(store.journal.close)
@@ -69,7 +70,7 @@ class StoreTests(SynchronousTestCase):
         (row,) = store.calls(CallQuery())
         self.assertEqual((row.state, row.outcome), ("ended", "gateway_lost"))
         self.assertEqual(row.duration_seconds, 7.5)
-        due = store.database.due_deliveries("me", {"crm": 10})["crm"]
+        due = store.database.due_deliveries(store.whose, {"crm": 10})["crm"]
         (delivery,) = due
         body = json.loads(delivery.body)
         self.assertEqual(body["type"], "call.ended")
@@ -86,7 +87,7 @@ class StoreTests(SynchronousTestCase):
 
     def test_calls_of_this_run_are_left_alone(self) -> None:
         store = self.store()
-        store.database.apply([(OPENED, self.lost("a", self.now + 1))])
+        store.database.apply([(OPENED, {**self.lost("a", 1.0), "generation": "now"})])
         self.now += 5_000
         store._keep_up()
         (row,) = store.calls(CallQuery())

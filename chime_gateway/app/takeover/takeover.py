@@ -59,7 +59,7 @@ class TakeOver:
     ) -> None:
         inheritance = launch.inheritance
         generation = inheritance.generation if inheritance else new_generation()
-        self.kin = kin = Kin(generation, reactor)
+        self.kin = kin = Kin(generation, reactor, is_successor=inheritance is not None)
         self.sockets = SharedSockets(
             reactor, inheritance.listening if inheritance else ()
         )

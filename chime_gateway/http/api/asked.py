@@ -22,7 +22,7 @@ from chime_gateway.services import InThread
 from chime_gateway.store.database import Trouble
 from chime_gateway.store.numbers import NumberGuard
 from chime_gateway.store.queries import CallQuery
-from chime_gateway.store.rows import CallRow, StoredCall
+from chime_gateway.store.rows import CallRow, StoredCall, Whose
 from chime_gateway.store.tables import LIVE
 
 
@@ -54,6 +54,7 @@ class ApiContext:
     What the API works with.
 
     @ivar token: empty: nobody gets in.
+    @ivar whose: the rows of calls here.
     @ivar records: C{None}: nothing is written down.
     @ivar known: is told of each request that has shown the token.
     @ivar is_told: whether one more line of a kind goes into the log.
@@ -61,7 +62,7 @@ class ApiContext:
     """
 
     token: str = field(repr=False)
-    instance: str
+    whose: Whose
     calls: Calls
     events: LiveEvents
     in_thread: InThread

@@ -47,6 +47,8 @@ class KeyStore(Protocol):
     """Where keys outlive the process."""
 
     def read(self) -> Sequence[KeptKey]: ...
+    def read_again(self) -> Sequence[KeptKey]:
+        """@raise OSError: it cannot be."""
 
     async def write(self, kept: KeptKey) -> None:
         """@raise OSError: it is not kept."""
@@ -86,6 +88,17 @@ class IdempotencyKeys:
 
     def __len__(self) -> int:
         return len(self._kept)
+
+    def read_again(self) -> None:
+        """What the process before this one has used is used here as well."""
+        try:
+            found = () if self._store is None else self._store.read_again()
+        except OSError as exc:
+            self._log.error("the last keys are not known here: {why}", why=str(exc))
+            return
+        for kept in found:
+            if kept.key not in self._under_way:
+                self._kept[kept.key] = kept
 
     async def answer(
         self, key: str, request: str, do: Callable[[], Awaitable[dict[str, Any]]]

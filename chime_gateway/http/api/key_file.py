@@ -6,6 +6,7 @@ The last line of a key counts.  It is written anew at each start, without what i
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -37,6 +38,7 @@ def keys_path(folder: Path, instance: str) -> Path:
 class KeyFile:
     """
     @param in_thread: where files are written.
+    @param is_alone: no other process appends to it.
     """
 
     def __init__(
@@ -45,11 +47,14 @@ class KeyFile:
         in_thread: InThread,
         wall_time: Callable[[], float] = time.time,
         max_lines: int = _MAX_LINES,
+        *,
+        is_alone: bool = True,
     ) -> None:
         self._path = path
         self._in_thread = in_thread
         self._wall_time = wall_time
         self._max_lines = max_lines
+        self._is_alone = is_alone
         self._lines = 0
         self._writing = threading.Lock()
 
@@ -64,12 +69,20 @@ class KeyFile:
             keys = self._last_words()
         except OSError as exc:
             raise ConfigError(f"CHIMEGW_STATE: {self._path}: {exc}") from exc
-        try:
-            self._rewrite(keys)
-        except OSError:
+        self._lines = len(keys)
+        if self._is_alone:
             # A key that cannot be written is refused when it comes.
-            self._lines = len(keys)
+            with contextlib.suppress(OSError):
+                self._rewrite(keys)
         return keys
+
+    def read_again(self) -> list[KeptKey]:
+        """
+        What the process before this one has added; blocks.
+
+        @raise OSError: it cannot be read.
+        """
+        return self._last_words()
 
     async def write(self, kept: KeptKey) -> None:
         """
@@ -89,7 +102,7 @@ class KeyFile:
             self._append_alone(line)
 
     def _append_alone(self, line: str) -> None:
-        if self._lines >= self._max_lines:
+        if self._is_alone and self._lines >= self._max_lines:
             self._rewrite(self._last_words())
         descriptor = private(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         try:

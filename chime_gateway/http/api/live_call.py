@@ -17,7 +17,7 @@ def live_call(context: ApiContext, call: Call) -> StoredCall:
     live = context.guard.guard_live(call.snapshot())
     facts = live.call
     row = evolve(
-        opened_row(facts, context.instance, live_call_json(live)),
+        opened_row(facts, context.whose, live_call_json(live)),
         answered_at=facts.answered_at,
         duration_seconds=facts.duration_seconds,
     )

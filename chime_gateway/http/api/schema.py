@@ -73,6 +73,10 @@ CALL: Final = Schema(
     {
         "type": "object",
         "properties": {
+            "generation": {
+                "type": "string",
+                "description": "Which process of the gateway has, or had, it.",
+            },
             "call_id": {"type": "string"},
             "state": {"type": "string", "enum": ["live", "ended"]},
             "instance": {"type": "string"},

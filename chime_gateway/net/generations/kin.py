@@ -107,6 +107,7 @@ def _overdue(result: Any, seconds: float) -> Any:
 class Kin:
     """
     @ivar generation: of this process.
+    @ivar is_successor: another process has started it, and may live.
     @ivar older: processes that had the listening before, by generation; they keep
         their calls, and reach this one by these channels.
     @ivar newest: whoever takes the new calls, if it is not this process.
@@ -120,8 +121,11 @@ class Kin:
 
     _log = Logger()
 
-    def __init__(self, generation: str, reactor: Any) -> None:
+    def __init__(
+        self, generation: str, reactor: Any, *, is_successor: bool = False
+    ) -> None:
         self.generation = generation
+        self.is_successor = is_successor
         self.older: dict[str, Peer] = {}
         self.newest: Peer | None = None
         self.handing_over: list[Callable[[Peer], object]] = []

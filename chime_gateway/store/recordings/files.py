@@ -25,7 +25,7 @@ from chime_gateway.audio import Codec
 from chime_gateway.codec.registry import decode
 from chime_gateway.net.system.private_files import make_folder, private
 from chime_gateway.net.worker import WorkerThread
-from chime_gateway.store.writing.journal import write_all
+from chime_gateway.store.writing.journal import is_file_of, write_all
 
 #: While it is written, and if a crash left it so.
 PART: Final = ".part"
@@ -243,10 +243,9 @@ class RecordingWriter:
         for part in sorted(self.folder.glob(f"*/*.wav{PART}")):
             path = part.with_suffix("")
             try:
-                mend(part)
-                os.replace(part, path)
-            except BlockingIOError:
-                continue  # another gateway is writing it
+                mend(part, path)
+            except (BlockingIOError, FileNotFoundError):
+                continue  # another process is writing it, or has mended it
             except OSError as exc:
                 self._log.error(
                     "a recording cannot be mended: {why}", why=str(exc.strerror)
@@ -275,24 +274,32 @@ def _part(path: Path) -> Path:
 def _begun(wav: WavFile) -> BinaryIO:
     """The file that it is written to, with a head and nothing else."""
     make_folder(wav.path.parent)
-    file = wav.file = open(  # noqa: SIM115
-        _part(wav.path), "wb", buffering=0, opener=private
-    )
-    # Held while it is written, so that nobody mends it meanwhile.
-    fcntl.flock(file, fcntl.LOCK_EX)
-    file.write(head(wav.codec.clock_rate, 0))
-    return file
+    part = _part(wav.path)
+    while True:
+        file = wav.file = open(  # noqa: SIM115
+            part, "wb", buffering=0, opener=private
+        )
+        # Held while it is written, so that nobody mends it meanwhile.
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if is_file_of(part, file.fileno()):
+            file.write(head(wav.codec.clock_rate, 0))
+            return file
+        # A process that begins has taken it, before it was held, for one that a crash
+        # has left.
+        file.close()
 
 
-def mend(path: Path) -> None:
+def mend(part: Path, path: Path) -> None:
     """
-    Make the head say what is there, in whole samples.
+    Make the head say what is there, in whole samples, and give it its name.
 
     @raise OSError: it cannot be read or written, or is being written.
     """
-    with open(path, "r+b") as file:
+    with open(part, "r+b") as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        size = path.stat().st_size
+        if not is_file_of(part, file.fileno()):
+            raise FileNotFoundError(part)
+        size = os.fstat(file.fileno()).st_size
         start = file.read(_HEAD_BYTES)
         rate = 8000
         if len(start) == _HEAD_BYTES:
@@ -302,3 +309,5 @@ def mend(path: Path) -> None:
         file.truncate(_HEAD_BYTES + data_bytes)
         file.seek(0)
         file.write(head(rate, data_bytes))
+        file.flush()
+        os.replace(part, path)

@@ -1,16 +1,20 @@
 """
 Recordings on their way to S3: from this machine's disk, until they are there.
 
+Whoever sends one holds it: of two processes of a gateway that know of a file one does.
+
 A file that S3 does not take stays here and is tried again; one that a crash left
 here is found by the next run.
 """
 
 from __future__ import annotations
 
+import fcntl
+import os
 from collections import Counter, deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
@@ -22,6 +26,7 @@ from chime_gateway.net.aws.errors import AwsError
 from chime_gateway.net.backoff import BackOff
 from chime_gateway.services import AwsCalls, InThread
 from chime_gateway.settings.values import RecordingSettings
+from chime_gateway.store.writing.journal import is_file_of
 
 #: Larger files go in parts of this size (S3 wants 5 MiB at least).
 PART_BYTES: Final = 8 << 20
@@ -29,6 +34,9 @@ PART_BYTES: Final = 8 << 20
 _BACK_OFF: Final = BackOff((1.0, 5.0, 15.0, 60.0, 300.0), spread=(0.75, 1.25))
 
 _REQUEST_SECONDS: Final = 60.0
+
+#: A file that another process sends is looked at again after so long.
+_HELD_SECONDS: Final = 5.0
 
 
 class Uploads:
@@ -62,7 +70,12 @@ class Uploads:
         return len(self._files)
 
     def add(self, path: Path, location: str) -> None:
-        """Bring it to C{location} (C{s3://...}), and take it away here."""
+        """
+        Bring it to C{location} (C{s3://...}), and take it away here; it may be under
+        way.
+        """
+        if (path, location) in self._files:
+            return
         self._files.append((path, location))
         if self._working is None:
             self._working = Deferred.fromCoroutine(self._work())
@@ -90,6 +103,11 @@ class Uploads:
                 await self._upload(path, location)
             except FileNotFoundError:
                 self.counts["gone"] += 1
+            except BlockingIOError:
+                # Another process sends it; when that is done it is gone.
+                self._files.rotate(-1)
+                await deferLater(self._clock, _HELD_SECONDS)
+                continue
             except (AwsError, OSError) as exc:
                 self.counts["failed"] += 1
                 failures += 1
@@ -118,24 +136,28 @@ class Uploads:
             how["ServerSideEncryption"] = self._settings.encryption
             if self._settings.kms_key:
                 how["SSEKMSKeyId"] = self._settings.kms_key
-        size = await self._in_thread(lambda: path.stat().st_size)
-        if size <= PART_BYTES:
-            body = await self._in_thread(path.read_bytes)
-            await self._s3("PutObject", {**how, "Body": body})
-        else:
-            await self._upload_parts(path, size, where, how)
-        await self._in_thread(lambda: path.unlink(missing_ok=True))
+        file: BinaryIO = await self._in_thread(_held, path)
+        try:
+            size = await self._in_thread(lambda: os.fstat(file.fileno()).st_size)
+            if size <= PART_BYTES:
+                body = await self._in_thread(_read, file, 0, size)
+                await self._s3("PutObject", {**how, "Body": body})
+            else:
+                await self._upload_parts(file, size, where, how)
+            await self._in_thread(lambda: path.unlink(missing_ok=True))
+        finally:
+            file.close()
         self.counts["stored"] += 1
 
     async def _upload_parts(
-        self, path: Path, size: int, where: dict[str, Any], how: dict[str, Any]
+        self, file: BinaryIO, size: int, where: dict[str, Any], how: dict[str, Any]
     ) -> None:
         made = await self._s3("CreateMultipartUpload", how)
         this = {**where, "UploadId": made["UploadId"]}
         parts = []
         try:
             for number, start in enumerate(range(0, size, PART_BYTES), 1):
-                body = await self._in_thread(_read, path, start, PART_BYTES)
+                body = await self._in_thread(_read, file, start, PART_BYTES)
                 done = await self._s3(
                     "UploadPart", {**this, "PartNumber": number, "Body": body}
                 )
@@ -156,7 +178,21 @@ class Uploads:
         )
 
 
-def _read(path: Path, start: int, count: int) -> bytes:
-    with open(path, "rb") as file:
-        file.seek(start)
-        return file.read(count)
+def _held(path: Path) -> BinaryIO:
+    """
+    @raise BlockingIOError: another process has it.
+    @raise OSError: it cannot be opened, or is gone.
+    """
+    file = open(path, "rb")  # noqa: SIM115
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not is_file_of(path, file.fileno()):
+            raise FileNotFoundError(path)
+    except OSError:
+        file.close()
+        raise
+    return file
+
+
+def _read(file: BinaryIO, start: int, count: int) -> bytes:
+    return os.pread(file.fileno(), count, start)

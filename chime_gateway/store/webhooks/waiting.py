@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from sqlalchemy import Connection, and_, func, select
+from sqlalchemy import ColumnElement, Connection, and_, func, select
 
-from chime_gateway.store.rows import DeliveryRow
+from chime_gateway.store.rows import DeliveryRow, Whose
 from chime_gateway.store.tables import DELIVERIES, PENDING
 
 #: Of a webhook that there is no more.
@@ -19,7 +19,7 @@ _UNKNOWN: Final = 100
 
 
 def due_deliveries(
-    connection: Connection, instance: str, wanted: Mapping[str, int]
+    connection: Connection, whose: Whose, wanted: Mapping[str, int]
 ) -> dict[str, list[DeliveryRow]]:
     """
     The first undelivered one of each call, for each webhook apart from the others;
@@ -29,25 +29,30 @@ def due_deliveries(
         unknown.
     """
     table = DELIVERIES
-    mine = and_(table.c.instance == instance, table.c.state == PENDING)
+    mine = _waiting(whose)
     names = connection.scalars(select(table.c.webhook).where(mine).distinct())
     found = {}
     for name in names.all():
         limit = wanted.get(name, _UNKNOWN)
         if limit:
-            found[name] = _heads(connection, instance, name, limit)
+            found[name] = _heads(connection, whose, name, limit)
     return found
 
 
+def _waiting(whose: Whose) -> ColumnElement[bool]:
+    table = DELIVERIES
+    return and_(
+        table.c.state == PENDING,
+        table.c.instance == whose.instance,
+        table.c.generation == whose.generation,
+    )
+
+
 def _heads(
-    connection: Connection, instance: str, webhook: str, limit: int
+    connection: Connection, whose: Whose, webhook: str, limit: int
 ) -> list[DeliveryRow]:
     table = DELIVERIES
-    mine = and_(
-        table.c.instance == instance,
-        table.c.state == PENDING,
-        table.c.webhook == webhook,
-    )
+    mine = and_(_waiting(whose), table.c.webhook == webhook)
     first = (
         select(table.c.call_id, func.min(table.c.number).label("number"))
         .where(mine)

@@ -23,7 +23,7 @@ from chime_gateway.services import InThread
 from chime_gateway.settings.values import WebhookSettings
 from chime_gateway.store.database import Trouble
 from chime_gateway.store.entries import Entry
-from chime_gateway.store.rows import DeliveryRow
+from chime_gateway.store.rows import DeliveryRow, Whose
 from chime_gateway.store.webhooks.receiver import Receiver
 
 #: The store is looked at at least this often: its database may have been away.
@@ -34,7 +34,7 @@ class Waiting(Protocol):
     """Where deliveries wait."""
 
     def due_deliveries(
-        self, instance: str, wanted: Mapping[str, int]
+        self, whose: Whose, wanted: Mapping[str, int]
     ) -> Mapping[str, list[DeliveryRow]]: ...
 
 
@@ -51,7 +51,7 @@ class Webhooks:
     def __init__(
         self,
         hooks: Sequence[WebhookSettings],
-        instance: str,
+        whose: Whose,
         *,
         waiting: Waiting,
         put: Callable[[Entry], None],
@@ -62,7 +62,7 @@ class Webhooks:
         jitter: Callable[[], float],
     ) -> None:
         self.counts: Counter[str] = Counter()
-        self._instance = instance
+        self._whose = whose
         self._waiting = waiting
         self._in_thread = in_thread
 
@@ -130,7 +130,7 @@ class Webhooks:
         wanted = {name: found.wanted for name, found in self._receivers.items()}
         try:
             due = await self._in_thread(
-                self._waiting.due_deliveries, self._instance, wanted
+                self._waiting.due_deliveries, self._whose, wanted
             )
         except (*Trouble, NoThreadFree):
             # The writer says why the database is away; threads come back by themselves.

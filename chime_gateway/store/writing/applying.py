@@ -22,10 +22,14 @@ from chime_gateway.store.entries import DELIVERY, TRIED, Entry
 from chime_gateway.store.schema import WrongSchema
 from chime_gateway.store.writing.aside import Aside
 from chime_gateway.store.writing.backlog import Backlog
-from chime_gateway.store.writing.journal import entry_of
+from chime_gateway.store.writing.journal import Journal, entry_of
+from chime_gateway.store.writing.journals import Journals
 
 #: A database that is away is tried again after so long.
 _BACK_OFF: Final = BackOff.doubling(0.5, 5.0)
+
+#: From the loss of a process' channel until its other files are let go, too.
+_MOMENT_SECONDS: Final = 1.0
 
 #: One that nobody needs is asked so often whether it is there.
 _PING_SECONDS: Final = 5.0
@@ -36,9 +40,11 @@ class Applying:
     @ivar worker: the thread; its jobs only say that there is something to do.
     @ivar fault: why the database takes nothing; empty: it does.
     @ivar is_foreign: the fault is that its tables are not this program's.
-    @ivar is_open: it could be used, and what an earlier run has left is in it.
+    @ivar is_open: it could be used, and what those before have left is in it.
     @ivar asking_since: a question that is to be answered at once is out; monotonic.
+    @ivar may_change: tables of an older program are changed.
     @param counts: of entries, by what became of them.
+    @param journals: where those that are gone have left what they had.
     @param upkeep: returns whether there is more to do at once.
     """
 
@@ -48,7 +54,7 @@ class Applying:
         self,
         database: Database,
         backlog: Backlog,
-        aside: Aside,
+        journals: Journals,
         counts: Counter[str],
         *,
         ready: Callable[[], None],
@@ -59,10 +65,12 @@ class Applying:
         self.fault = ""
         self.is_foreign = False
         self.is_open = False
+        self.may_change = True
         self.asking_since: float | None = None
         self._database = database
         self._backlog = backlog
-        self._aside = aside
+        self._aside = journals.own_aside()
+        self._journals = journals
         self._counts = counts
         self._ready = ready
         self._wrote = wrote
@@ -73,7 +81,7 @@ class Applying:
         self._retry_at = 0.0
         self._failures = 0
         self._is_checked = False
-        self._has_tried_aside = False
+        self._has_taken_up = False
         self.worker: WorkerThread[None] = WorkerThread(
             "writer",
             self._work,
@@ -82,6 +90,17 @@ class Applying:
             wait_seconds=self._idle_seconds,
             last=self._catch_up,
         )
+
+    def serve(self) -> None:
+        """This process has the new calls; called in any thread."""
+        if not self.may_change:
+            self.may_change = True
+            self._retry_at = 0.0
+            self.wake()
+
+    def look_soon(self) -> None:
+        """Another process ends: what it leaves is there in a moment."""
+        self._upkeep_at = min(self._upkeep_at, time.monotonic() + _MOMENT_SECONDS)
 
     def wake(self) -> None:
         """There is something to do; called in any thread."""
@@ -101,6 +120,8 @@ class Applying:
             self._catch_up()
         if self.is_open and not self.fault and now >= self._upkeep_at:
             self._upkeep_at = now + self._upkeep_seconds
+            if not self._done_beside(self._take_up):
+                return
 
             def keep_up() -> None:
                 if self._upkeep():
@@ -112,12 +133,12 @@ class Applying:
         """Everything that is not in the database yet."""
         try:
             if not self._is_checked:
-                self._database.migrate()
+                self._database.migrate(may_change=self.may_change)
                 self._is_checked = True
-            if not self._has_tried_aside:
-                # They are older than what is in the journal.
-                self._try_aside_again()
-                self._has_tried_aside = True
+            if not self._has_taken_up:
+                # It is older than what is in the journal.
+                self._take_up()
+                self._has_taken_up = True
             if self._backlog:
                 self._empty()
             elif self.fault or time.monotonic() >= self._ping_at:
@@ -150,12 +171,7 @@ class Applying:
     def _empty(self) -> None:
         has_deliveries = False
         while True:
-            for chunk in self._backlog.chunks():
-                if chunk.unreadable:
-                    self._set_aside(chunk.unreadable, "cannot be read")
-                if chunk.entries:
-                    has_deliveries |= self._apply(chunk.entries)
-                self._backlog.forget(chunk.upto)
+            has_deliveries |= self._read(self._backlog)
             with self._backlog.held() as held:
                 if held:
                     has_deliveries |= self._apply(held)
@@ -164,6 +180,34 @@ class Applying:
         self._ping_at = time.monotonic() + _PING_SECONDS
         if has_deliveries:
             self._done_beside(self._wrote)
+
+    def _take_up(self) -> None:
+        """What processes that are gone have not brought into the database."""
+        for journal, aside in self._journals.left():
+            is_new = bool(journal.waiting)
+            if is_new:
+                self._log.info(
+                    "{bytes} bytes of records of a process that is gone are taken up",
+                    bytes=journal.waiting,
+                )
+            self._try_again(aside)
+            if self._read(journal):
+                self._done_beside(self._wrote)
+            try:
+                journal.remove()
+            except OSError as exc:
+                self._log.error("a journal cannot be removed: {why}", why=str(exc))
+
+    def _read(self, journal: Journal | Backlog) -> bool:
+        """@return: as L{_apply}."""
+        has_deliveries = False
+        for chunk in journal.chunks():
+            if chunk.unreadable:
+                self._set_aside(chunk.unreadable, "cannot be read")
+            if chunk.entries:
+                has_deliveries |= self._apply(chunk.entries)
+            journal.forget(chunk.upto)
+        return has_deliveries
 
     def _apply(self, entries: Sequence[Entry]) -> bool:
         """@return: some of them are about deliveries: there is one more, or less."""
@@ -224,17 +268,17 @@ class Applying:
             path=str(self._aside.path),
         )
 
-    def _try_aside_again(self) -> None:
-        """Once a run: it may have been another program that could not."""
+    def _try_again(self, aside: Aside) -> None:
+        """It may have been another program that could not."""
+        kept = []
         try:
-            lines = self._aside.lines()
-            kept = []
-            for line in lines:
+            for line in aside.lines():
                 entry = entry_of(line)
                 if entry is None or not self._apply_alone(entry):
                     kept.append(line)
-            if len(kept) < len(lines):
-                self._aside.replace(kept)
+            if kept and not self._aside.add(kept):
+                raise OSError("there is no room for it")
+            aside.replace([])
         except OSError as exc:
             self._log.error("what was set aside stays there: {why}", why=str(exc))
             return

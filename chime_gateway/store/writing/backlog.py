@@ -129,9 +129,6 @@ class Backlog:
                 self._held.popleft()
             self._taken = 0
 
-    def close(self) -> None:
-        self._journal.close()
-
 
 def is_json(entry: Entry) -> bool:
     try:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -33,6 +34,10 @@ _MAX_MARKS: Final = 1000
 _HEAD_WITHIN: Final = 65_536
 
 
+class Held(ConfigError):
+    """Another process has it."""
+
+
 @frozen
 class Chunk:
     """
@@ -47,34 +52,34 @@ class Chunk:
 
 class Journal:
     """
-    Held by one process.  One thread appends, another reads and forgets; both under
-    a lock of theirs, but for reading.
+    Held by one process as long as it lives.  One thread appends, another reads and
+    forgets; both under a lock of theirs, but for reading.
 
     @ivar size: of the file, in bytes.
     @ivar begin: what stands before is in the database.
     @param now: monotonic.
     @param wall_now: Unix seconds.
-    @raise ConfigError: another gateway holds it, or the folder cannot be used.
+    @param patience: seconds, for whoever only looks whether somebody has it.
+    @raise ConfigError: the folder cannot be used; L{Held}: another gateway holds it.
     """
 
-    def __init__(self, path: Path, now: float = 0.0, wall_now: float = 0.0) -> None:
+    def __init__(
+        self,
+        path: Path,
+        now: float = 0.0,
+        wall_now: float = 0.0,
+        patience: float = 0.0,
+    ) -> None:
         self._path = path
         try:
-            make_folder(path.parent)
-            # Unbuffered: what could not be written must not come later.
-            self._file: BinaryIO = open(  # noqa: SIM115
-                path, "a+b", buffering=0, opener=private
-            )
-        except OSError as exc:
-            raise ConfigError(f"CHIMEGW_STATE {path.parent}: {exc}") from exc
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as exc:
-            self._file.close()
-            raise ConfigError(
+            self._file = _held(path, patience)
+        except BlockingIOError as exc:
+            raise Held(
                 f"{path} belongs to a gateway that runs; give this one a name of its"
                 " own (CHIMEGW_INSTANCE)"
             ) from exc
+        except OSError as exc:
+            raise ConfigError(f"CHIMEGW_STATE {path.parent}: {exc}") from exc
         self.begin = 0
         self.size = path.stat().st_size
         # A crash may have cut the last line: the next one is not part of it.
@@ -163,8 +168,59 @@ class Journal:
         while len(self._marks) > 1 and self._marks[1][0] <= upto:
             self._marks.popleft()
 
+    def remove(self) -> None:
+        """
+        It is done with; nobody else finds it.
+
+        @raise OSError: it cannot be.
+        """
+        self._path.unlink(missing_ok=True)
+        self._file.close()
+
+    def rename(self, path: Path) -> None:
+        """@raise OSError: it cannot be."""
+        os.rename(self._path, path)
+        self._path = path
+
     def close(self) -> None:
         self._file.close()
+
+
+def _held(path: Path, patience: float) -> BinaryIO:
+    """
+    @raise BlockingIOError: another process has it.
+    @raise OSError: it cannot be opened.
+    """
+    make_folder(path.parent)
+    until = time.monotonic() + patience
+    while True:
+        # Unbuffered: what could not be written must not come later.
+        file: BinaryIO = open(  # noqa: SIM115
+            path, "a+b", buffering=0, opener=private
+        )
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Whoever looks for what is left may have taken a new one for it.
+            if is_file_of(path, file.fileno()):
+                return file
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                file.close()
+                raise
+            time.sleep(0.01)
+        except OSError:
+            file.close()
+            raise
+        file.close()
+
+
+def is_file_of(path: Path, descriptor: int) -> bool:
+    """The name leads to what is open: nobody has taken it away."""
+    try:
+        found, held = os.stat(path), os.fstat(descriptor)
+    except OSError:
+        return False
+    return (found.st_dev, found.st_ino) == (held.st_dev, held.st_ino)
 
 
 def _line(entry: Entry) -> bytes:

@@ -18,9 +18,9 @@ from chime_gateway.net.worker import WorkerThread
 from chime_gateway.store.database import Database
 from chime_gateway.store.entries import Entry
 from chime_gateway.store.writing.applying import Applying
-from chime_gateway.store.writing.aside import Aside
 from chime_gateway.store.writing.backlog import MAX_HELD, Backlog, is_json
 from chime_gateway.store.writing.journal import Journal
+from chime_gateway.store.writing.journals import Journals
 
 #: So many entries are taken together.
 _BATCH: Final = 200
@@ -43,7 +43,9 @@ class Writer:
     @param wrote: likewise, when something of deliveries was written.
     @param upkeep: likewise, now and then, while the database can be used; returns
         whether there is more to do at once.
+    @param journal: of this process; C{journals}: of all of this gateway's.
     @param wall_time: Unix seconds.
+    @param is_serving: C{False}: an older process has the new calls, until L{serve}.
     @ivar worker: the journal's thread.
     """
 
@@ -53,13 +55,14 @@ class Writer:
         self,
         database: Database,
         journal: Journal,
-        aside: Aside,
+        journals: Journals,
         *,
         ready: Callable[[], None] = lambda: None,
         wrote: Callable[[], None] = lambda: None,
         upkeep: Callable[[], bool] = lambda: False,
         upkeep_seconds: float = 30.0,
         wall_time: Callable[[], float] = time.time,
+        is_serving: bool = True,
     ) -> None:
         self._counts: Counter[str] = Counter()
         self._is_hurried = False
@@ -67,16 +70,18 @@ class Writer:
         # When each entry was put, of those that the thread has not done with.
         self._put_at: deque[float] = deque()
         self._backlog = Backlog(journal)
+        self._leave = lambda: journals.leave(journal)
         self._applying = Applying(
             database,
             self._backlog,
-            aside,
+            journals,
             self._counts,
             ready=ready,
             wrote=wrote,
             upkeep=upkeep,
             upkeep_seconds=upkeep_seconds,
         )
+        self._applying.may_change = is_serving
         self.worker: WorkerThread[Entry] = WorkerThread(
             "journal",
             self._work,
@@ -90,6 +95,14 @@ class Writer:
     def start(self) -> None:
         self.worker.start()
         self._applying.worker.start()
+
+    def serve(self) -> None:
+        """This process has the new calls."""
+        self._applying.serve()
+
+    def look_soon(self) -> None:
+        """Another process of this gateway has ended."""
+        self._applying.look_soon()
 
     def put(self, entry: Entry) -> None:
         """Write it down; returns at once."""
@@ -119,7 +132,7 @@ class Writer:
                 why=self._backlog.disk_fault,
             )
         if is_done:
-            self._backlog.close()
+            self._leave()
 
     def hurry(self) -> None:
         """A stop waits for the database no longer: the journal has what it has not."""

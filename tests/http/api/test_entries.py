@@ -23,6 +23,7 @@ from chime_gateway.http.api.resource import Api
 from chime_gateway.http.api.schema import Schema
 from chime_gateway.settings.agent_profile import AgentProfile
 from chime_gateway.settings.tools import object_schema
+from chime_gateway.store.rows import Whose
 
 TOKEN = "admin-token-0123456789"
 
@@ -73,7 +74,7 @@ class NewEntryTests(SynchronousTestCase):
     def setUp(self) -> None:
         context = ApiContext(
             token=TOKEN,
-            instance="me",
+            whose=Whose("me", "now"),
             calls=_Calls(),
             events=LiveEvents(Clock(), lambda event: {}, lambda: 0.0, lambda: 0.0),
             in_thread=lambda function, *arguments: function(*arguments),

@@ -31,6 +31,7 @@ from chime_gateway.http.api.key_file import KeyFile, keys_path
 from chime_gateway.http.api.live_events import LiveEvents
 from chime_gateway.http.api.resource import Api
 from chime_gateway.settings.agent_profile import AgentProfile
+from chime_gateway.store.rows import Whose
 from tests.support.files import temporary_folder
 
 TOKEN = "admin-token-0123456789"
@@ -73,7 +74,7 @@ class World:
         file = KeyFile(self.path, self.in_thread, lambda: self.now, max_lines=5)
         context = ApiContext(
             token=TOKEN,
-            instance="me",
+            whose=Whose("me", "now"),
             calls=Calls(),
             events=LiveEvents(Clock(), lambda _: {}, lambda: 0.0, lambda: 0.0),
             in_thread=self.in_thread,

@@ -16,6 +16,7 @@ from chime_gateway.http.api.asked import ApiContext
 from chime_gateway.http.api.live_events import LiveEvents
 from chime_gateway.http.api.resource import Api
 from chime_gateway.settings.agent_profile import AgentProfile
+from chime_gateway.store.rows import Whose
 from tests.support.http_peers import TOKEN, HttpPeer, request, site_of
 
 SURROGATES = st.text(st.characters(categories=("Cs", "Lu", "Cc")), max_size=5)
@@ -39,7 +40,7 @@ def answer(path: str, method: str = "GET", body: bytes = b"", **more: str) -> in
     clock = Clock()
     context = ApiContext(
         token=TOKEN,
-        instance="me",
+        whose=Whose("me", "now"),
         calls=Calls(),
         events=LiveEvents(clock, lambda event: {}, lambda: 0.0, lambda: 0.0),
         in_thread=lambda function, *arguments: function(*arguments),

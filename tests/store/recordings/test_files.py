@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import os
 import wave
 from functools import partial
@@ -109,6 +110,22 @@ class WriterTests(ThreadTestCase):
         self.assertEqual(self.new_writer().mend(), 0)
         wav.finish()
         self.writer.stop(5.0)
+
+    def test_one_that_is_taken_for_left_before_it_is_held_is_begun_anew(self) -> None:
+        other, real = self.new_writer(), fcntl.flock
+
+        def flock(file: Any, how: int) -> None:
+            # Between its making and its being held.
+            self.patch(fcntl, "flock", real)
+            self.assertEqual(other.mend(), 1)
+            real(file, how)
+
+        self.patch(fcntl, "flock", flock)
+        wav = self.writer.open("c0", PCMU, STARTED)
+        self.writer._work([(wav, (b"\x10" * 160, b"\x20" * 160)), (wav, None)])
+        self.assertEqual(self.writer.counts, {"finished": 1})
+        _, samples = self.read(self.folder / DAY / "c0.wav")
+        self.assertEqual(len(samples), 160)
 
     def test_a_disk_that_is_full_ends_the_recording_and_nothing_else(self) -> None:
         if not Path("/dev/full").exists():

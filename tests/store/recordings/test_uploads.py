@@ -114,6 +114,37 @@ class UploadTests(SynchronousTestCase):
         self.assertEqual(self.s3.operations[-1], "CompleteMultipartUpload")
         self.assertFalse(path.exists())
 
+    def test_of_two_processes_that_know_of_a_file_one_sends_it(self) -> None:
+        path = self.file(3 * PART_BYTES)
+        answers: list[Deferred[dict[str, Any]]] = []
+
+        def call(_: str, operation: str, parameters: Any, **more: Any) -> Any:
+            self.s3.asked.append((operation, dict(parameters)))
+            answers.append(Deferred())
+            return answers[-1]
+
+        self.patch(self.s3, "call", call)
+        old, new = self.uploads(), self.uploads()
+        for uploads in (old, new, new):
+            uploads.add(path, "s3://bucket/calls/day/a.wav")
+        self.clock.advance(60.0)
+        self.assertEqual(self.s3.operations, ["CreateMultipartUpload"])
+        while answers:
+            answers.pop().callback({"UploadId": "u1", "ETag": "1"})
+        self.clock.pump([5.0] * 3)
+        self.assertEqual(self.s3.operations.count("CompleteMultipartUpload"), 1)
+        self.assertEqual(self.s3.operations.count("CreateMultipartUpload"), 1)
+        self.assertEqual((old.waiting, new.waiting), (0, 0))
+        self.assertEqual(new.counts, {"gone": 1})
+        # One whose process is killed in the middle of it goes on elsewhere.
+        path = self.file(1000)
+        for uploads in (old, new):
+            uploads.add(path, "s3://bucket/calls/day/a.wav")
+        old.stop()
+        self.clock.advance(5.0)
+        answers.pop().callback({})
+        self.assertEqual(new.counts["stored"], 1)
+
     def test_stopping_leaves_the_file_for_the_next_run(self) -> None:
         path = self.file(1000)
         waiting: Deferred[Any] = Deferred()

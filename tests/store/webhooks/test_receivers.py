@@ -16,7 +16,7 @@ from chime_gateway.net.signed_post import Answer, PostFailed
 from chime_gateway.settings.values import WebhookSettings
 from chime_gateway.store.database import Database
 from chime_gateway.store.entries import DELIVERY, Entry
-from chime_gateway.store.rows import DeliveryRow
+from chime_gateway.store.rows import DeliveryRow, Whose
 from chime_gateway.store.webhooks.receiver import BACK_OFF, PLACES, Receiver
 from chime_gateway.store.webhooks.webhooks import Webhooks
 from tests.support.entries import delivery
@@ -92,7 +92,7 @@ class ReceiverTests(SynchronousTestCase):
 
         webhooks = Webhooks(
             [WebhookSettings(name=n, url=f"https://r.example/{n}") for n in kinds],
-            "me",
+            Whose("me"),
             waiting=database,
             put=put,
             post=receivers,

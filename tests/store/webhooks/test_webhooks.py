@@ -11,6 +11,7 @@ from chime_gateway.net.system.threads import NoThreadFree
 from chime_gateway.settings.values import WebhookSettings
 from chime_gateway.store.database import Database
 from chime_gateway.store.entries import DELIVERY, Entry
+from chime_gateway.store.rows import Whose
 from chime_gateway.store.webhooks.receiver import BACK_OFF, PLACES
 from chime_gateway.store.webhooks.webhooks import Webhooks
 from tests.support.entries import delivery
@@ -63,7 +64,7 @@ class WebhookTests(SynchronousTestCase):
         post: Any = self.post
         return Webhooks(
             [CRM, ERP],
-            "me",
+            Whose("me"),
             waiting=self.database,
             put=self.put,
             post=post,

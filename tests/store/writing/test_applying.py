@@ -14,8 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.store.entries import OPENED, TURN, Entry
 from chime_gateway.store.schema import WrongSchema
-from chime_gateway.store.writing.aside import Aside
-from chime_gateway.store.writing.journal import Journal
+from chime_gateway.store.writing.journals import Journals
 from chime_gateway.store.writing.writer import LATE_SECONDS, Writer
 from tests.support.files import temporary_folder
 
@@ -36,7 +35,7 @@ class Faulty:
         self.numbers: list[int] = []
         self.known = {OPENED, TURN}
 
-    def migrate(self) -> None:
+    def migrate(self, **_: bool) -> None:
         self.check()
 
     def check(self) -> None:
@@ -93,11 +92,14 @@ class FaultTests(SynchronousTestCase):
         self.put_at: dict[int, float] = {}
         self.count = 0
         self.is_disk_full = False
+        self.runs = 0
         self.restarted()
 
     def restarted(self) -> None:
-        path = self.folder / "journal.jsonl"
-        self.journal = Journal(path, self.clock.seconds(), self.clock.seconds())
+        self.runs += 1
+        journals = Journals(self.folder, "me", f"run{self.runs}")
+        now = self.clock.seconds()
+        self.journal = journals.open_own(is_alone=True, now=now, wall_now=now)
         self.addCleanup(self.journal.close)
         real = self.journal.append
 
@@ -111,7 +113,7 @@ class FaultTests(SynchronousTestCase):
         self.writer = Writer(
             database,
             self.journal,
-            Aside(self.folder / "aside.jsonl"),
+            journals,
             wall_time=self.clock.seconds,
         )
 
@@ -150,7 +152,7 @@ class FaultTests(SynchronousTestCase):
                 self.is_disk_full = False
                 self.turn()  # what is in memory comes to the disk
                 self.journal.close()
-                with (self.folder / "journal.jsonl").open("ab") as file:
+                with self.journal._path.open("ab") as file:
                     file.write(piece)
                 self.restarted()
 
@@ -198,7 +200,8 @@ class FaultTests(SynchronousTestCase):
         self.begin()
         self.put_all_and_settle([self.put, lambda: self.put("new kind"), self.put])
         self.assertEqual(self.database.numbers, [1, 3])
-        self.assertEqual((self.folder / "aside.jsonl").stat().st_mode & 0o077, 0)
+        (aside,) = self.folder.glob("*.aside.jsonl")
+        self.assertEqual(aside.stat().st_mode & 0o077, 0)
         self.step("crash", b"")
         self.turn()
         self.assertEqual(self.database.numbers, [1, 3])
@@ -206,7 +209,7 @@ class FaultTests(SynchronousTestCase):
         self.step("crash", b"")
         self.turn()
         self.assertEqual(self.database.numbers, [1, 3, 2])
-        self.assertFalse((self.folder / "aside.jsonl").exists())
+        self.assertEqual(list(self.folder.glob("*.aside.jsonl")), [])
         self.flush()
 
     def test_a_schema_of_another_program_is_told_from_one_that_is_away(self) -> None:

@@ -14,8 +14,8 @@ from chime_gateway.store import engine
 from chime_gateway.store.database import Database
 from chime_gateway.store.entries import CLOSED, DELIVERY, OPENED, Entry
 from chime_gateway.store.queries import CallQuery
-from chime_gateway.store.writing.aside import Aside
-from chime_gateway.store.writing.journal import Journal, journal_path
+from chime_gateway.store.writing.journal import Journal
+from chime_gateway.store.writing.journals import Journals
 from chime_gateway.store.writing.writer import Writer
 from tests.support.entries import closed, delivery, opened
 from tests.support.files import temporary_folder
@@ -32,7 +32,7 @@ class FakeDatabase:
         self.breaks = ""
         self.migrations = 0
 
-    def migrate(self) -> None:
+    def migrate(self, **_: bool) -> None:
         self._answer()
         self.migrations += 1
 
@@ -67,13 +67,13 @@ class WriterTests(ThreadTestCase):
         self.writer = self.new_writer()
 
     def new_writer(self) -> Writer:
-        path = journal_path(self.folder, "me:8080")
-        self.journal = Journal(path)
+        journals = Journals(self.folder, "me:8080", "now")
+        self.journal = journals.open_own(is_alone=True, now=0.0, wall_now=0.0)
         database: Any = self.database
         writer = Writer(
             database,
             self.journal,
-            Aside(self.folder / "aside.jsonl"),
+            journals,
             ready=lambda: self.calls.append("ready"),
             wrote=lambda: self.calls.append("wrote"),
         )
@@ -266,7 +266,7 @@ class WriterTests(ThreadTestCase):
         self.assertEqual(self.writer.counts["refused"], 1)
 
     def test_a_bug_in_what_is_done_beside_leaves_the_store_open(self) -> None:
-        def broken() -> None:
+        def broken(**_: bool) -> None:
             raise KeyError("a bug")
 
         for name in ("_ready", "_wrote", "_upkeep"):
@@ -283,7 +283,7 @@ class WriterTests(ThreadTestCase):
         self.assertGreater(len(self.flushLoggedErrors(KeyError)), 1)
 
     def test_tables_that_cannot_be_made_are_tried_again_at_leisure(self) -> None:
-        def broken() -> None:
+        def broken(**_: bool) -> None:
             raise KeyError("a bug")
 
         self.patch(self.database, "migrate", broken)
@@ -320,7 +320,7 @@ class LockedTests(ThreadTestCase):
         writer = Writer(
             database,
             Journal(folder / "journal.jsonl"),
-            Aside(folder / "aside.jsonl"),
+            Journals(folder, "me", "now"),
         )
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN EXCLUSIVE")
@@ -357,7 +357,7 @@ class FullTests(ThreadTestCase):
         writer = Writer(
             database,
             Journal(folder / "journal.jsonl"),
-            Aside(folder / "aside.jsonl"),
+            Journals(folder, "me", "now"),
         )
         writer.start()
         for number in range(50):
@@ -381,7 +381,7 @@ class SpaceTests(SynchronousTestCase):
         writer = Writer(
             database,
             Journal(folder / "journal.jsonl"),
-            Aside(folder / "aside.jsonl"),
+            Journals(folder, "me", "now"),
         )
         writer.start()
         writer.put((OPENED, {"call_id": "a"}))

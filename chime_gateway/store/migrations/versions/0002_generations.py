@@ -1,0 +1,27 @@
+"""
+Which of the processes of a gateway has a call, or a delivery.
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+_TABLES = ("calls", "deliveries")
+
+
+def upgrade() -> None:
+    # Those that are there are of programs that knew none, and are gone.
+    for table in _TABLES:
+        column = sa.Column(
+            "generation", sa.String(16), nullable=False, server_default=""
+        )
+        op.add_column(table, column)
+
+
+def downgrade() -> None:
+    for table in _TABLES:
+        op.drop_column(table, "generation")
