@@ -32,7 +32,7 @@ MOST_ENTRIES: Final = 32
 MOST_CHARS: Final = 5000
 
 #: Late texts of so many turns that are not kept any more are recognised.
-_REMEMBERED: Final = 64
+_REMEMBERED: Final = 16
 
 #: Those that an answer may be about: never folded for being long.
 _NEWEST: Final = 3
@@ -113,7 +113,8 @@ class Memory:
         turn = self._turn(item_id, AgentTurn)
         if turn is not None:
             turn.said(text, is_final)
-            self._fold()
+            if is_final:
+                self._fold()
 
     def broke_off(self, item_id: str, spoken_ms: int) -> None:
         """Its session is over: of this item so much came, and no more will."""
