@@ -7,9 +7,15 @@ session is told is not known here.
 
 from __future__ import annotations
 
-from typing import TypeAlias
+import re
+from typing import Final, TypeAlias
 
 from attrs import field, frozen
+
+#: Thai, Lao, Burmese, Khmer, Japanese and Chinese have no spaces between words.
+_WITHOUT_SPACES: Final = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3000-\u30ff\u3400-\u9fff]"
+)
 
 
 def _hidden(text: str) -> str:
@@ -68,3 +74,13 @@ class History:
     items: tuple[HistoryItem, ...]
     preamble: str = field(default="", repr=_hidden)
     unfinished: str = field(default="", repr=_hidden)
+
+
+def whole_words(text: str, count: int) -> str:
+    """
+    The beginning of a text: of so many characters, without the word in which that is.
+    """
+    start = text[:count]
+    if _WITHOUT_SPACES.match(start[-1:]):
+        return start
+    return text[: count + 1].rpartition(" ")[0].rstrip()

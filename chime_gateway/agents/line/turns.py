@@ -19,6 +19,7 @@ from chime_gateway.history import (
     Note,
     ToolCall,
     ToolOutput,
+    whole_words,
 )
 
 #: Characters of one turn that are kept; four minutes of speech have as many.
@@ -27,24 +28,12 @@ MOST_TURN_CHARS: Final = 4000
 #: Arguments are some words.
 _MOST_ARGUMENT_CHARS: Final = 1000
 
-#: Longer than words are in a language that has spaces.
-_LONGEST_WORD: Final = 40
-
 NOT_WRITTEN_DOWN: Final = "[The caller said something here that was not written down.]"
 
 
 def kept(text: str, most: int = MOST_TURN_CHARS) -> str:
     """A text that is not too long, or its beginning."""
     return text if len(text) <= most else f"{text[:most]} …"
-
-
-def whole_words(text: str, count: int) -> str:
-    """
-    The beginning of a text: of so many characters, without the word in which that is.
-    """
-    if len(text) > _LONGEST_WORD * (1 + text.count(" ")):
-        return text[:count]  # in a language without spaces
-    return text[: count + 1].rpartition(" ")[0].rstrip()
 
 
 class Pace:

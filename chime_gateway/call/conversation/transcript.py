@@ -13,6 +13,7 @@ from typing import Final
 from attrs import Factory, define, field
 
 from chime_gateway.call.reports.events import HeardFacts, ToolFacts, TurnFacts
+from chime_gateway.history import whole_words
 
 #: After its sound was heard, or cut, the text is waited for this long.
 _TEXT_SECONDS: Final = 3.0
@@ -90,7 +91,7 @@ class Turn:
         if count >= len(self.text):
             return self.text
         # The word in which it was cut was not heard.
-        return self.text[:count].rpartition(" ")[0]
+        return whole_words(self.text, count)
 
     def facts(self) -> TurnFacts:
         heard = None

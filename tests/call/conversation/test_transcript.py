@@ -59,6 +59,14 @@ class TranscriptTests(SynchronousTestCase):
         self.assertEqual(turn.text, "Good morning.")
         self.assertEqual(turn.heard_text, "Good morning.")
 
+    def test_a_language_without_spaces_is_cut_between_characters(self) -> None:
+        """Nothing of it was said to be heard."""
+        self.transcript.agent_said("i", "かしこまりました。", True, 0.0)
+        self.transcript.agent_began("i", 0.0)
+        self.transcript.agent_heard("i", 500, 900, True, 0.5)
+        (turn,) = self.transcript.settle(0.6)
+        self.assertEqual(turn.heard_text, "かしこまり")
+
     def test_what_was_heard_of_an_interrupted_sentence_ends_with_a_whole_word(
         self,
     ) -> None:
