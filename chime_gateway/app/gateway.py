@@ -355,7 +355,7 @@ class GatewayService(MultiService):
                 self.calls.hang_up_all()
         if had_calls:
             await deferLater(self._reactor, _CLOSING_SECONDS)
-        await self._takeover.older_ended(seconds + self.calls.goodbye_seconds() * 2)
+        await self._takeover.older_ended()
         composition = self.composition
         steps: list[Callable[[], object]] = [composition.agents.stop]
         steps += [composition.credentials.stop, composition.certificates.stop]

@@ -22,6 +22,7 @@ from chime_gateway.cli.calls import (
     ReplayOptions,
     ShowOptions,
 )
+from chime_gateway.cli.takeover import TakeOverOptions
 from chime_gateway.errors import ConfigError
 from chime_gateway.net.clock import use_monotonic_clock
 from chime_gateway.net.system.standard_output import printable_output, read_or_not
@@ -88,6 +89,7 @@ class Options(usage.Options):
         ["show", None, ShowOptions, "Show one call and what was said."],
         ["export", None, ExportOptions, "Write calls to a CSV or JSONL file."],
         ["replay", None, ReplayOptions, "Run a captured call again."],
+        ["takeover", None, TakeOverOptions, "Start the gateway anew, losing no call."],
         ["token", None, TokenOptions, "Print a token that opens streams for a while."],
         ["aws", None, AwsOptions, "Set up AWS: plan, apply, verify, destroy."],
     ]

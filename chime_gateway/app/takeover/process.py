@@ -48,7 +48,7 @@ class SuccessorProcess(ProcessProtocol):
         self._ended = ended
         self._end = ""
         self._lines: deque[str] = deque(maxlen=_MOST_LINES)
-        self._rest = b""
+        self._rest = {1: b"", 2: b""}
 
     def start(
         self, reactor: Any, command: CommandLine, descriptors: Mapping[int, int]
@@ -85,22 +85,19 @@ class SuccessorProcess(ProcessProtocol):
 
     def last_words(self) -> str:
         """What it said of itself, and how it ended."""
-        if self._rest:
-            self._line(self._rest)
-            self._rest = b""
+        for descriptor, rest in self._rest.items():
+            self._line(rest)
+            self._rest[descriptor] = b""
         words = " | ".join(self._lines)
         return f"{self._end}: {words}" if words and self._end else words or self._end
 
     # -- ProcessProtocol -----------------------------------------------------------
 
-    def outReceived(self, data: bytes) -> None:
-        *lines, rest = (self._rest + data).split(b"\n")
-        self._rest = rest[-_MOST_REST:]
+    def childDataReceived(self, childFD: int, data: bytes) -> None:
+        *lines, rest = (self._rest[childFD] + data).split(b"\n")
+        self._rest[childFD] = rest[-_MOST_REST:]
         for line in lines:
             self._line(line)
-
-    def errReceived(self, data: bytes) -> None:
-        self.outReceived(data)
 
     def processEnded(self, reason: Failure) -> None:
         end: Any = reason.value

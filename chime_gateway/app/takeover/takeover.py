@@ -27,8 +27,8 @@ from chime_gateway.net.generations.sockets import SharedSockets
 from chime_gateway.net.system.service_manager import ServiceManager
 from chime_gateway.settings.values import GatewaySettings
 
-#: Beyond what older processes are given for their calls, as this one's are.
-_MORE_SECONDS: Final = 5.0
+#: What older processes may take at their end beyond what their calls may.
+_LEAST_SECONDS: Final = 5.0
 
 
 class TakeOver:
@@ -66,6 +66,9 @@ class TakeOver:
         self._reactor = reactor
         self._serve = serve
         self._is_serving = False
+        limits = settings.limits
+        self._stop_seconds = limits.drain_seconds + 2 * limits.goodbye_seconds
+        self._end_at = 0.0
         self._emptied: list[Deferred[None]] = []
         store = settings.store
         path, instance = None, ""
@@ -91,7 +94,7 @@ class TakeOver:
             state=self._state,
             service_manager=self._manager,
             write=write,
-            seconds=settings.limits.takeover_seconds,
+            seconds=limits.takeover_seconds,
             handed_over=retire,
             taken_back=resume,
         )
@@ -160,18 +163,20 @@ class TakeOver:
         """Told to stop, once or again: who stops the newest stops the gateway."""
         self._succession.abandon("the gateway was told to stop")
         if self.is_newest:
+            self._end_at = self._reactor.seconds() + self._stop_seconds
             self._manager.stopping()
             for peer in self.kin.older.values():
                 peer.send(STOP)
 
-    async def older_ended(self, seconds: float) -> None:
-        """Their calls have as long as those of this process, and then this."""
+    async def older_ended(self) -> None:
+        """They were told to stop when this process was, and have as long for that."""
         if not self.is_newest or not self.kin.older:
             return
         emptied: Deferred[None] = Deferred()
         self._emptied.append(emptied)
+        seconds = max(_LEAST_SECONDS, self._end_at - self._reactor.seconds())
         try:
-            await emptied.addTimeout(seconds + _MORE_SECONDS, self._reactor)
+            await emptied.addTimeout(seconds, self._reactor)
         except TimeoutError:
             self._log.warn("an older process has not ended")
 

@@ -124,7 +124,10 @@ class SharedSockets:
         return self._adopt(found, Listening("unix", address, 0), adopted)
 
     def _find(self, kind: str, interface: str, port: int) -> _Shared | None:
-        """One that was asked for alike; otherwise one that has this address."""
+        """
+        One that was asked for alike; otherwise one that has this address.  Of several
+        that may have any port each is the one in its place.
+        """
         fitting = [
             one
             for one in self._shared

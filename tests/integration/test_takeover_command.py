@@ -1,0 +1,71 @@
+"""C{chimegw takeover}, as somebody at a terminal has it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+from twisted.internet.utils import getProcessOutputAndValue
+
+from tests.integration.takeover_harness import TakeOverTestCase
+from tests.integration.twistd import environment
+
+
+class CommandTests(TakeOverTestCase):
+    async def takeover(self, *words: str) -> tuple[str, int]:
+        run = "from chime_gateway.cli.main import main; main()"
+        out, err, status = await getProcessOutputAndValue(
+            sys.executable,
+            ["-c", run, "takeover", *words],
+            env=environment(str(self.state)),
+            reactor=self.reactor,
+        )
+        return (out + err).decode(), status
+
+    async def test_it_says_what_came_of_it(self) -> None:
+        settings = self.state / "gateway.toml"
+        settings.write_text("")
+        twistd, process = await self.gateway("--config", str(settings))
+        said, status = await self.takeover()
+        self.assertEqual(status, 0, said)
+        self.assertIn(f"process {self.pid()} has every new call", said)
+        self.assertNotEqual(self.pid(), process.pid)
+        settings.write_text("nonsense")
+        said, status = await self.takeover(f"--pidfile={self.state}/pid")
+        self.assertEqual(status, 1, said)
+        self.assertIn(f"process {self.pid()} goes on, there is no successor", said)
+        self.assertIn("gateway.toml", said)
+        settings.write_text("")
+        # Not in time to be known.
+        said, status = await self.takeover("--timeout=0.3")
+        self.assertEqual(status, 2, said)
+        self.assertIn("no outcome within 0.3 s", said)
+        await self.until(lambda: self.pid() == self.successors(twistd)[-1])
+
+    async def test_it_says_whom_it_does_not_find(self) -> None:
+        said, status = await self.takeover()
+        self.assertEqual((status, "no such gateway runs" in said), (1, True), said)
+        said, status = await self.takeover("--pidfile=/no/such/file")
+        self.assertEqual((status, "--pidfile /no/such" in said), (1, True), said)
+        twistd, process = await self.gateway(CHIMEGW_INSTANCE="one")
+        said, status = await self.takeover("--instance=two")
+        self.assertEqual((status, "no such gateway runs" in said), (1, True), said)
+        # One that has crashed, and whose number another process may have.
+        os.kill(process.pid, signal.SIGKILL)
+        await self.ended(twistd)
+        self.assertTrue(list(Path(self.state).glob("process-*.json")))
+        said, status = await self.takeover()
+        self.assertEqual((status, "no such gateway runs" in said), (1, True), said)
+
+    async def test_of_several_one_is_named(self) -> None:
+        await self.gateway(CHIMEGW_INSTANCE="one")
+        (self.state / "pid").unlink()
+        await self.gateway(CHIMEGW_INSTANCE="two")
+        said, status = await self.takeover()
+        self.assertEqual((status, "--instance, of one, two" in said), (1, True), said)
+        before = self.pid()
+        said, status = await self.takeover("--instance=two")
+        self.assertEqual(status, 0, said)
+        self.assertNotEqual(self.pid(), before)

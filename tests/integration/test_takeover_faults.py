@@ -1,0 +1,137 @@
+"""A successor that does not come up changes nothing, however it fails."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import re
+import signal
+import socket
+from pathlib import Path
+from typing import Any
+
+from chime_gateway.app.takeover.state_file import ticks_of
+from tests.integration.takeover_harness import FAILED, TakeOverTestCase
+from tests.integration.twistd import RUN, Twistd
+
+#: What goes wrong in a successor, and what the log says of it.
+FAULTS = {
+    "a module is missing": ("import nothing_like_that", "No module named"),
+    "it ends": ("os._exit(3)", "it ended with status 3"),
+    "it is killed": ("os.kill(os.getpid(), 9)", "it was ended by SIGKILL"),
+    "it says too much": (
+        "print('x' * 3_000_000 + 'the last word'); raise SystemExit('no more')",
+        "no more",
+    ),
+    "it hangs before it is anything": ("time.sleep(1000)", "not ready within"),
+    "it hangs as it starts": (
+        "service._start = lambda self: time.sleep(1000)",
+        "not ready within",
+    ),
+    "a bug as it starts": ("service._start = lambda self: 1 / 0", "division by zero"),
+    "it never says that it is ready": (
+        "arrival.ready = lambda self: None",
+        "not ready within",
+    ),
+    "it stands still when it is told": (
+        "arrival._go = lambda *_: os.kill(os.getpid(), 19)",
+        "it was ready, and did not take over",
+    ),
+    "it dies when it is told": ("arrival._go = lambda *_: os._exit(7)", "status 7"),
+}
+
+#: The fault is what a file says, and one is in successors only.
+RUN_WITH_FAULTS = f"""
+import os, time
+if "CHIMEGW_PREDECESSOR" in os.environ:
+    from chime_gateway.app.gateway import GatewayService as service
+    from chime_gateway.app.takeover.arrival import Arrival as arrival
+    exec(open(os.environ["CHIMEGW_STATE"] + "/fault").read())
+{RUN}
+"""
+
+
+class FaultTests(TakeOverTestCase):
+    async def setting_out(self) -> tuple[Twistd, Any]:
+        self.settings = self.state / "gateway.toml"
+        self.settings.write_text("[limits]\ntakeover_seconds = 8\n")
+        (self.state / "fault").write_text("")
+        return await self.gateway("--config", str(self.settings), run=RUN_WITH_FAULTS)
+
+    async def no_successor(self, twistd: Twistd, process: Any, said: str) -> None:
+        """There is none, and all is as it was."""
+        before = twistd.text.count(FAILED)
+        generation = (await self.ask(twistd.port()))["generation"]
+        process.signalProcess(signal.SIGUSR2)
+        await self.until_count(twistd, FAILED, before + 1)
+        (line,) = (e for e in twistd.events()[-1:] if FAILED in e["event"])
+        self.assertIn(said, line["event"])
+        self.assertLess(len(line["event"]), 6000)
+        self.assertEqual(self.pid(), process.pid)
+        self.assert_whole(await self.call(twistd.port()))
+        page = await self.ask(twistd.port())
+        self.assertEqual(page["generation"], generation)
+
+    async def test_a_successor_that_fails_is_none_and_the_next_one_is(self) -> None:
+        seed = random.randrange(1 << 32)
+        names = random.Random(seed).sample(sorted(FAULTS), 4)
+        twistd, process = await self.setting_out()
+        for name in names:
+            fault, said = FAULTS[name]
+            (self.state / "fault").write_text(fault)
+            try:
+                await self.no_successor(twistd, process, said)
+            except self.failureException as exc:
+                raise self.failureException(f"seed {seed}, {name}: {exc}") from exc
+        (self.state / "fault").write_text("")
+        await self.take_over(twistd)
+        self.assert_whole(await self.call(twistd.port()))
+
+    async def test_settings_that_cannot_work_are_the_old_ones(self) -> None:
+        twistd, process = await self.setting_out()
+        good = self.settings.read_text()
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            for settings, said in (
+                ("[limits]\nmax_calls = -1\n", "'max_calls' must be"),
+                ("nonsense", "gateway.toml"),
+                (
+                    f'{good}[sip]\nlisten = ["tcp:{taken.getsockname()[1]}'
+                    ':interface=127.0.0.1"]\nallow = ["127.0.0.0/8"]\n',
+                    "Address already in use",
+                ),
+            ):
+                self.settings.write_text(settings)
+                await self.no_successor(twistd, process, said)
+        self.settings.write_text(good)
+        await self.take_over(twistd)
+
+    async def test_descriptors_do_not_add_up(self) -> None:
+        """Neither of take-overs that fail nor, from process to process, of others."""
+        twistd, process = await self.setting_out()
+        counts = []
+        for _ in range(3):
+            (self.state / "fault").write_text("os._exit(3)")
+            await self.no_successor(twistd, process, "status 3")
+            counts.append(self.descriptors(process.pid))
+            await self.until(lambda: self.descriptors(process.pid) <= counts[0])
+        (self.state / "fault").write_text("")
+        counts.clear()
+        for _ in range(3):
+            pid = await self.take_over(twistd)
+            await self.until(lambda pid=pid: self.pid() == pid)
+            await self.until(lambda: self.alive(twistd) == 1)
+            counts.append(self.descriptors(pid))
+            await self.until(lambda pid=pid: self.descriptors(pid) <= counts[0])
+
+    def descriptors(self, pid: int) -> int:
+        """Not those of connections that are just closed, nor of threads."""
+        links = []
+        for one in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                links.append(str(one.readlink()))
+        return sum(not re.search("sqlite|journal|keys", link) for link in links)
+
+    def alive(self, twistd: Twistd) -> int:
+        return sum(ticks_of(pid) >= 0 for pid in self.successors(twistd))
