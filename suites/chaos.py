@@ -22,7 +22,7 @@ import sys
 
 import uvloop
 
-from suites.faults import deployments, machine, moments, neighbours
+from suites.faults import deployments, machine, moments, neighbours, takeovers
 from suites.faults.playing import Play, play_all
 
 #: Scenes side by side: more would measure the machine.
@@ -43,6 +43,7 @@ SCENES: dict[str, Play] = {
     "told to stop": machine.told_to_stop,
     "database frozen": neighbours.database_frozen,
     "receiver stuck": neighbours.receiver_stuck,
+    **takeovers.SCENES,
 }
 
 #: Played by name only: without a page to be had CPython itself may crash, or fail with

@@ -32,10 +32,13 @@ LINGER_SECONDS = 40.0
 #: SIGTERM, a drain with its goodbyes, and what is still to be written.
 STOP_SECONDS = 30.0
 
-#: T1 is a twentieth of the usual: what lives for 64 * T1 is gone soon.
+#: T1 is a twentieth of the usual: what lives for 64 * T1 is gone soon.  Nobody is
+#: refused because others have the machine.
 SETTINGS = """
 [limits]
 max_calls = 500
+max_cpu = 2.0
+max_late_seconds = 1.0
 drain_seconds = 2.0
 goodbye_seconds = 1.0
 agent_connect_seconds = {connect_seconds}
