@@ -111,6 +111,8 @@ async def measure(calls: int, seconds: float) -> None:
         parameters = {{type = "object", properties = {{number = {{type = "integer"}}}}}}
         [limits]
         max_calls = 2000
+        max_cpu = 8
+        max_late_seconds = 8
         """
     )
     process = subprocess.Popen(

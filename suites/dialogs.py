@@ -51,6 +51,8 @@ LINGER_SECONDS = 60.0
 SETTINGS = f"""
 [limits]
 max_calls = 1000
+max_cpu = 8
+max_late_seconds = 8
 
 [sip]
 calls_per_second = 1000.0

@@ -70,7 +70,8 @@ class Gateway:
         self.port = free_port()
         config = self.state / "gateway.toml"
         config.write_text(
-            f"[limits]\nmax_calls = 2000\n[webhooks.crm]\n"
+            f"[limits]\nmax_calls = 2000\nmax_cpu = 8\nmax_late_seconds = 8\n"
+            f"[webhooks.crm]\n"
             f"url = 'http://127.0.0.1:{hook_port}/'\n"
         )
         self.env = {

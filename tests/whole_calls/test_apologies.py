@@ -11,15 +11,17 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.audio import PCMU
+from chime_gateway.call.admission.nobody import Nobody
 from chime_gateway.call.routing import Roster
 from chime_gateway.call.table import CallTable
 from chime_gateway.codec.prompt import prompt
 from chime_gateway.errors import AgentUnavailable, TransferFailed
 from chime_gateway.media.metronome import Metronome
-from chime_gateway.outcomes import Ending, Outcome
+from chime_gateway.outcomes import CallerInfo, Ending, Outcome
 from chime_gateway.settings.agent_profile import AgentProfile
 from chime_gateway.settings.sound import TONE, Sound
 from chime_gateway.settings.values import Limits
+from chime_gateway.sim.caller.caller import CallReport
 from tests.support.fakes import (
     Log,
     RecordingAgent,
@@ -28,6 +30,7 @@ from tests.support.fakes import (
     RecordingMeasures,
     RecordingTools,
 )
+from tests.whole_calls.test_sip import VirtualSipCall
 
 #: 1.3 s of a sound that nothing else has in it.
 SORRY = Sound("sorry.wav", 8000, 1, 2, b"\x00\x30\x00\xd0" * 5200)
@@ -159,3 +162,47 @@ class ApologyTests(SynchronousTestCase):
             played = [n for n, (what, *_) in enumerate(self.log) if what == "leg.play"]
             self.assertLess(played[-1], self.log.index(asked[0]))
         self.assertEqual([name for name, *_ in self.log].count("leg.hang_up"), 1)
+
+
+class SipApologyTests(SynchronousTestCase):
+    def call(self, *, failover: bool) -> VirtualSipCall:
+        profile = AgentProfile(apology="sorry.wav", apology_sound=SORRY)
+        call = VirtualSipCall(profile=profile)
+        context = call.world.carrier.context
+        context.settings = evolve(context.settings, failover=failover)
+        return call
+
+    def heard(self, report: CallReport) -> bytes:
+        return bytes(report.heard)
+
+    def test_with_one_route_alone_the_caller_hears_that_there_is_no_agent(self) -> None:
+        call = self.call(failover=False)
+        call.table._agents = Nobody("nobody is there")
+        report = call.run()
+        self.assertEqual(report.close_code, 200)
+        self.assertIn(HEARD, self.heard(report))
+        self.assertEqual(call.world.ports.in_use, 0)
+        (record,) = call.measures.records
+        self.assertEqual(record.ending, Ending(Outcome.REFUSED, "nobody is there"))
+
+    def test_with_one_route_alone_the_caller_hears_that_it_is_full(self) -> None:
+        call = self.call(failover=False)
+        admission = call.table.admission
+        for _ in range(200):
+            admission.take("default", CallerInfo(), is_ours=False)
+        report = call.run()
+        self.assertEqual(report.close_code, 200)
+        self.assertIn(HEARD, self.heard(report))
+        self.assertEqual(call.agents.sessions, [])
+        (record,) = call.measures.records
+        full = Ending(Outcome.REFUSED, "full: max_calls is 200")
+        self.assertEqual(record.ending, full)
+        self.assertEqual(call.world.ports.in_use, 0)
+
+    def test_with_others_it_is_refused_for_them(self) -> None:
+        call = self.call(failover=True)
+        call.table._agents = Nobody("nobody is there")
+        report = call.run()
+        self.assertEqual(report.close_code, 503)
+        self.assertEqual(self.heard(report), b"")
+        self.assertEqual(call.world.ports.in_use, 0)

@@ -7,6 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.carriers.sip.leg import _RESPONDERS
 from chime_gateway.errors import CallRefused, UnknownAgent
+from chime_gateway.outcomes import Outcome
 from chime_gateway.settings.values import SipListener
 from chime_gateway.wire.sip.message import Request, Response
 from tests.support.sip_peer import SDP, SETTINGS, SipWorld
@@ -27,6 +28,15 @@ class RefusalTests(SynchronousTestCase):
         answer = self.refused(world)
         self.assertEqual(answer.status, 503)
         self.assertEqual(answer.headers["Retry-After"], "10")
+
+    def test_a_shut_door_takes_no_port_and_asks_nobody(self) -> None:
+        world = SipWorld()
+        world.switchboard.why = "full"
+        answer = self.refused(world)
+        self.assertEqual((answer.status, answer.headers["Retry-After"]), (503, "10"))
+        self.assertEqual(world.switchboard.legs, [])
+        self.assertEqual(world.ports.lent, [])
+        self.assertIn(("turned_away", "sip", Outcome.REFUSED, "full"), world.log)
 
     def test_where_there_is_no_other_route_full_is_busy(self) -> None:
         world = SipWorld(full_status=486)
