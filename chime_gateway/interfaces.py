@@ -283,16 +283,6 @@ class AgentReports(Protocol):
     def oddity_seen(self, kind: str) -> None:
         """Something harmless that the service need not have sent; counted."""
 
-    def answer_failed(self, cause: str, reason: str, retry_seconds: float) -> None:
-        """
-        What is to be said will not be said in this session, as it came to nothing too
-        often, or the session is stuck; another one may say it.
-
-        @param cause: in a word; L{SILENCE}: its answers were whole and empty.
-        @param reason: as the service words it.
-        @param retry_seconds: when this deployment wants to be asked again; 0: not said.
-        """
-
     def agent_lost(self, reason: str) -> None:
         """The session is gone; nothing may be asked of it any more.  Said once."""
 
@@ -306,15 +296,24 @@ class AgentEvents(AgentReports, Protocol):
     def answer_delayed(self, seconds: float) -> None:
         """An answer that came to nothing is asked for again in so long."""
 
+    def answer_failed(self, cause: str, reason: str, retry_seconds: float) -> None:
+        """
+        What is to be said will not be said in this session, as it came to nothing too
+        often, or the session is stuck; another one may say it.
+
+        @param cause: in a word; L{SILENCE}: its answers were whole and empty.
+        @param reason: as the service words it.
+        @param retry_seconds: when this deployment wants to be asked again; 0: not said.
+        """
+
 
 class LineEvents(AgentReports, Protocol):
-    """
-    What a line reports to its call: what its sessions do, with ids that no two of them
-    share, and what it does itself.  L{agent_lost}: it gives up.
-    """
+    """What a line reports; no two sessions share an id.  L{agent_lost}: it gives up."""
 
-    def session_ended(self, deployment: str, reason: str) -> None:
-        """The session is over; its responses were told to be C{lost} before."""
+    def session_ended(self, reason: str, awaited_since: float | None) -> None:
+        """
+        @param awaited_since: the caller waits for it since then; C{None}: he does not.
+        """
 
     def agent_changed(self, deployment: str) -> None:
         """The next session goes on; L{AgentLine.traits} are its own."""

@@ -20,6 +20,7 @@ from twisted.internet.threads import deferToThreadPool
 
 from chime_gateway.agents.credentials import Credentials, IdentityTokens
 from chime_gateway.agents.deployments import Deployment, Deployments, endpoint_for
+from chime_gateway.agents.line.lines import Lines
 from chime_gateway.app.call_storage import Kept
 from chime_gateway.app.originate import Originator
 from chime_gateway.call.admission.admission import Admission
@@ -167,7 +168,7 @@ class Composition:
 
         metronome = Metronome(reactor, late)
         self.calls = CallTable(
-            self.agents,
+            Lines(self.agents, settings.limits),
             roster=roster_of(settings),
             limits=settings.limits,
             clock=reactor,

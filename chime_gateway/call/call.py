@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 
 from chime_gateway.call.context import CallContext
 from chime_gateway.call.conversation.conversation import Conversation
-from chime_gateway.call.limits import TimeLimit, idle_ending
+from chime_gateway.call.limits import idle_ending, time_ending
 from chime_gateway.call.machine import new_machine
 from chime_gateway.call.opening import Opening
 from chime_gateway.call.parting import CallRelease, Parting, is_told
@@ -29,7 +29,7 @@ from chime_gateway.call.reports.record import CallRecord
 from chime_gateway.call.routing import limits_of
 from chime_gateway.call.transfer import CallTransfers, apart
 from chime_gateway.errors import TransferFailed
-from chime_gateway.interfaces import Agents, AgentSession, CallLeg, OutboundLeg
+from chime_gateway.interfaces import AgentLine, AgentLines, CallLeg, OutboundLeg
 from chime_gateway.media.pump import MediaPump
 from chime_gateway.outcomes import Ending, Outcome
 from chime_gateway.settings.agent_profile import AgentProfile
@@ -66,11 +66,9 @@ class Call:
         self.limits = limits = limits_of(profile, context.limits)
         self._opening: Opening | None = None
         self._is_over = self._hangs_up_leg = False
-        self._began = clock()
+        self._began = self._check_at = clock()
         self._events = EventSequence(record.call_id, record.started_at)
-        self._check_at = self._began
         self._parting = Parting(profile.goodbye)
-        self._time_limit = TimeLimit(limits, record.started_at)
         self._transfers = CallTransfers(
             self, leg.transfer, context.destinations, record, self._began
         )
@@ -85,7 +83,7 @@ class Call:
             observe_turn=context.observer.turn_answered,
             observe_bridge=context.observer.bridged,
             observe_began=lambda *item: self.conversation.item_began(*item),
-            observe_heard=lambda *item: self.conversation.turns.agent_heard(*item),
+            observe_heard=lambda *item: self.conversation.item_heard(*item),
         )
         self.conversation = Conversation(
             self,
@@ -105,9 +103,9 @@ class Call:
 
     # -- wanted from outside ---------------------------------------------------
 
-    def begin(self, agents: Agents, outbound: OutboundLeg | None = None) -> None:
+    def begin(self, lines: AgentLines, outbound: OutboundLeg | None = None) -> None:
         """
-        Open the agent's session; the call lives from here.
+        Open the line to the agent; the call lives from here.
 
         @param outbound: the leg, if it must be dialled once the agent is there.
         """
@@ -116,7 +114,10 @@ class Call:
         self.happened(events.CallStarted(self.record.facts()))
         self._context.metronome.add(self._tick, lambda _: self.hang_up(_INTERNAL_ERROR))
         self._opening = Opening(
-            lambda: agents.open(self._profile, self._leg.codec, self.conversation),
+            lambda: lines.open(
+                *(self._profile, self._leg.codec, self.conversation),
+                *(self._clock, self.record.started_at),
+            ),
             outbound,
             dialling=self.conversation.wait_with,
             ready=self._machine.agent_ready,
@@ -248,11 +249,10 @@ class Call:
 
     # -- CallEffects ---------------------------------------------------------------
 
-    def join(self, agent: AgentSession) -> None:
+    def join(self, agent: AgentLine) -> None:
         record, now = self.record, self._clock()
         self._opening = None
         record.answered_seconds = now - self._began
-        self._time_limit.joined(agent.traits, record.answered_seconds)
         fields = record.answered_fields(agent.traits.codec.name)
         self._log.info("call.answered {call_id}", **fields)
         self.recording = begin_recording(
@@ -303,7 +303,7 @@ class Call:
         turns = self.conversation.turns.facts()
         self.happened(events.CallEnded(self.record.facts(), turns))
 
-    def discard(self, agent: AgentSession) -> None:
+    def discard(self, agent: AgentLine) -> None:
         agent.close()
 
     def _give_up_opening(self) -> None:
@@ -380,7 +380,7 @@ class Call:
         if is_listening and idle is not None:
             self._machine.hang_up(idle)
         elif not self._transfers.has_begun and (
-            too_long := self._time_limit.ending(now - self._began)
+            too_long := time_ending(limits, now - self._began)
         ):
             self.part(too_long)
         elif self.conversation.answer.is_overdue(now):

@@ -264,10 +264,19 @@ class _Reports(_Watched):
         return report
 
 
+def session_name(number: int) -> str:
+    """
+    @param number: of a session of the call, in the order in which they were asked for,
+        from 1.
+    """
+    return "agent" if number == 1 else f"agent{number}"
+
+
 class _CapturedAgents:
     def __init__(self, take: Take, agents: Agents) -> None:
         self._take = take
         self._agents = agents
+        self._count = 0
 
     def open(
         self,
@@ -278,9 +287,11 @@ class _CapturedAgents:
     ) -> Deferred[AgentSession]:
         take = self._take
         take.went("agents.open", [leg_codec.name, avoid])
-        reports: Any = _Reports(take, "agent", events, AGENT_REPORTS)
+        self._count += 1
+        name = session_name(self._count)
+        reports: Any = _Reports(take, name, events, AGENT_REPORTS)
         opening = self._agents.open(profile, leg_codec, reports, avoid)
         session: Deferred[Any] = opening.addCallback(
-            lambda agent: _CapturedSide(take, "agent", agent, AGENT_REQUESTS)
+            lambda agent: _CapturedSide(take, name, agent, AGENT_REQUESTS)
         )
-        return take.result_of("agents.open.result", "", session, shown_agent)
+        return take.result_of("agents.open.result", name, session, shown_agent)

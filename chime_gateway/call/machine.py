@@ -14,14 +14,14 @@ from typing import Protocol
 
 from automat import TypeMachineBuilder
 
-from chime_gateway.interfaces import AgentSession
+from chime_gateway.interfaces import AgentLine
 from chime_gateway.outcomes import Ending
 
 
 class CallInputs(Protocol):
     """What may happen to a call."""
 
-    def agent_ready(self, agent: AgentSession) -> None:
+    def agent_ready(self, agent: AgentLine) -> None:
         """A session is open and configured."""
 
     def agent_lost(self, ending: Ending) -> None:
@@ -49,7 +49,7 @@ class CallInputs(Protocol):
 class CallEffects(Protocol):
     """What a call does to the world."""
 
-    def join(self, agent: AgentSession) -> None:
+    def join(self, agent: AgentLine) -> None:
         """Answer the leg and let audio flow."""
 
     def say_goodbye(self, ending: Ending) -> None:
@@ -65,7 +65,7 @@ class CallEffects(Protocol):
         C{None} as an ending: the one given before stands.
         """
 
-    def discard(self, agent: AgentSession) -> None:
+    def discard(self, agent: AgentLine) -> None:
         """A session that came too late."""
 
 
@@ -80,7 +80,7 @@ def _build() -> Callable[[CallEffects], CallInputs]:
     ended = machine.state("ended")
 
     @connecting.upon(CallInputs.agent_ready).to(talking)
-    def join(call: CallInputs, world: CallEffects, agent: AgentSession) -> None:
+    def join(call: CallInputs, world: CallEffects, agent: AgentLine) -> None:
         world.join(agent)
 
     @connecting.upon(CallInputs.agent_lost).to(ended)
@@ -133,7 +133,7 @@ def _build() -> Callable[[CallEffects], CallInputs]:
     # is already going may still answer.
     @finishing.upon(CallInputs.agent_ready).loop()
     @ended.upon(CallInputs.agent_ready).loop()
-    def too_late(call: CallInputs, world: CallEffects, agent: AgentSession) -> None:
+    def too_late(call: CallInputs, world: CallEffects, agent: AgentLine) -> None:
         world.discard(agent)
 
     @parting.upon(CallInputs.part).loop()

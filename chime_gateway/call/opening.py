@@ -1,5 +1,5 @@
 """
-How a call comes to its agent: a session is opened, and somebody is dialled then if the
+How a call comes to its agent: a line is opened, and somebody is dialled then if the
 call is ours.
 """
 
@@ -11,7 +11,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
 from chime_gateway.errors import AgentUnavailable, NoRoom
-from chime_gateway.interfaces import AgentSession, OutboundLeg
+from chime_gateway.interfaces import AgentLine, OutboundLeg
 from chime_gateway.outcomes import Outcome
 
 
@@ -26,11 +26,11 @@ class Opening:
 
     def __init__(
         self,
-        open_session: Callable[[], Deferred[AgentSession]],
+        open_session: Callable[[], Deferred[AgentLine]],
         outbound: OutboundLeg | None,
         *,
-        dialling: Callable[[AgentSession], None],
-        ready: Callable[[AgentSession], None],
+        dialling: Callable[[AgentLine], None],
+        ready: Callable[[AgentLine], None],
         unavailable: Callable[[Outcome, str], None],
         bug: Callable[[Failure], None],
     ) -> None:
@@ -38,13 +38,13 @@ class Opening:
         session = open_session()
         if outbound is not None:
 
-            def dial(agent: AgentSession) -> Deferred[AgentSession]:
+            def dial(agent: AgentLine) -> Deferred[AgentLine]:
                 dialling(agent)
                 return outbound.dial().addCallback(lambda _: agent)
 
             session.addCallback(dial)
 
-        def joined(agent: AgentSession) -> None:
+        def joined(agent: AgentLine) -> None:
             try:
                 ready(agent)
             except Exception:

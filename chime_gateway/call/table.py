@@ -31,7 +31,7 @@ from chime_gateway.call.reports.events import CallEvent
 from chime_gateway.call.reports.record import CallRecord, Shown
 from chime_gateway.call.routing import Roster, personalise
 from chime_gateway.errors import CallRefused, NoSuchCall
-from chime_gateway.interfaces import Agents, CallLeg, LegEvents, OutboundLeg
+from chime_gateway.interfaces import AgentLines, CallLeg, LegEvents, OutboundLeg
 from chime_gateway.media.metronome import Metronome
 from chime_gateway.outcomes import Ending, Outcome
 from chime_gateway.services import Recordings, ToolRunner
@@ -70,7 +70,7 @@ class CallTable(CallObserver):
 
     def __init__(
         self,
-        agents: Agents,
+        lines: AgentLines,
         *,
         roster: Roster,
         limits: Limits,
@@ -95,7 +95,7 @@ class CallTable(CallObserver):
             limits, Load(limits, clock.seconds, lambda: 0.0)
         )
         self.roster = roster
-        self._agents = agents
+        self._lines = lines
         self._limits = limits
         self._clock = clock
         self._metronome = metronome
@@ -199,14 +199,14 @@ class CallTable(CallObserver):
             recordings=self._recordings,
             shown=self._shown,
         )
-        agents: Agents = self._agents
+        lines: AgentLines = self._lines
         capture = self._capture
         if refusal is not None:
             # Nothing is said in it that would be run again.
-            agents, capture = Nobody(refusal.text), None
+            lines, capture = Nobody(refusal.text), None
         if capture is not None:
             take = capture(record, profile, context, leg.traits)
-            leg, agents = take.leg(leg), take.agents(agents)
+            leg, lines = take.leg(leg), lines.through(take.agents)
             outbound = None if outbound is None else take.leg(outbound)
             context = take.context
         call = Call(leg, profile, record, context)
@@ -218,7 +218,7 @@ class CallTable(CallObserver):
             else self.admission.apologise(refusal)
         )
         try:
-            call.begin(agents, outbound)
+            call.begin(lines, outbound)
         except Exception:
             # It has hung up, as whatever fails later.
             call.bug(Failure())

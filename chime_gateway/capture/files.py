@@ -54,7 +54,8 @@ def encode(value: Any) -> Any:
     if isinstance(value, Mapping):
         return dict(value)
     if isinstance(value, History):
-        return {"$history": attrs.asdict(value)}
+        items = [[type(one).__name__, *attrs.astuple(one)] for one in value.items]
+        return {"$history": {**attrs.asdict(value), "items": items}}
     return value
 
 

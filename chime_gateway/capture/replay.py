@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final, TypeAlias
 
 from attrs import Factory, define, evolve, frozen
 from twisted.internet.defer import Deferred
@@ -19,13 +19,14 @@ from twisted.python.failure import Failure
 from chime_gateway import __version__, errors
 from chime_gateway.audio import CODECS, Codec
 from chime_gateway.call.call import Call
+from chime_gateway.call.capture import session_name
 from chime_gateway.call.context import CallContext
 from chime_gateway.call.reports.events import CallEvent
 from chime_gateway.call.reports.record import CallRecord
 from chime_gateway.call.tools import BUILT_IN_TOOLS
 from chime_gateway.capture.files import VERSION, encode
 from chime_gateway.errors import ConfigError, GatewayError
-from chime_gateway.interfaces import AgentTraits, CarrierTraits
+from chime_gateway.interfaces import AgentLines, Agents, AgentTraits, CarrierTraits
 from chime_gateway.media.metronome import Failed, Metronome, Tick
 from chime_gateway.outcomes import CallerInfo, Ending, Outcome
 from chime_gateway.settings.agent_profile import AgentProfile
@@ -33,6 +34,8 @@ from chime_gateway.settings.convert import structure
 from chime_gateway.settings.sound import Sound
 from chime_gateway.settings.tools import HttpTool, McpServer, Tool
 from chime_gateway.settings.values import Limits
+
+NewLines: TypeAlias = Callable[[Agents, Limits], AgentLines]
 
 #: Requests that are answered, later or at once; a test compares them with the seams.
 WAITED_FOR: Final = frozenset({"transfer", "dial"})
@@ -150,9 +153,12 @@ def _profile(value: Mapping[str, Any]) -> AgentProfile:
 class Replay:
     """
     @param head: and C{lines}: of L{read_capture}.
+    @param new_lines: makes lines to an agent of its sessions.
     """
 
-    def __init__(self, head: Mapping[str, Any], lines: Sequence[Line]) -> None:
+    def __init__(
+        self, head: Mapping[str, Any], lines: Sequence[Line], new_lines: NewLines
+    ) -> None:
         self.report = ReplayReport(
             inputs=sum(1 for line in lines if line.depth),
             outputs=sum(1 for line in lines if not line.depth),
@@ -175,10 +181,13 @@ class Replay:
         )
         self.report.record = record
         destinations: Any = _Side(self, "destinations")
+        self.agents = agents = _Agents(self)
+        limits = Limits(**head["limits"])
+        self._agent_lines = new_lines(agents, limits)
         context = CallContext(
             clock=lambda: self.now,
             metronome=_Beats(self),
-            limits=Limits(**head["limits"]),
+            limits=limits,
             observer=_Observer(),
             tools=_Tools(self),
             destinations=destinations,
@@ -193,8 +202,7 @@ class Replay:
 
     def run(self) -> ReplayReport:
         """All of it."""
-        agents: Any = _Agents(self)
-        self.call.begin(agents, self._outbound)
+        self.call.begin(self._agent_lines, self._outbound)
         while self._at < len(self._lines):
             line = self._lines[self._at]
             self._at += 1
@@ -217,8 +225,8 @@ class Replay:
             self._result(line)
         elif side == "leg":
             getattr(self.call, name)(*arguments)
-        elif side == "agent":
-            getattr(self.call.conversation, name)(*arguments)
+        elif side in self.agents.events:
+            getattr(self.agents.events[side], name)(*arguments)
         elif side == "operator":
             done = getattr(self.call, name)(*arguments)
             if isinstance(done, Deferred):
@@ -235,7 +243,7 @@ class Replay:
         elif line.what == "agents.open.result":
             deployment = rest[0].pop("deployment")
             traits = AgentTraits(**{**rest[0], "codec": CODECS[rest[0]["codec"]]})
-            agent = _Side(self, "agent", traits=traits, deployment=deployment)
+            agent = _Side(self, key, traits=traits, deployment=deployment)
             waiting.callback(agent)
         else:
             waiting.callback(rest[0] if rest else None)
@@ -334,11 +342,14 @@ class _Recordings:
 class _Agents:
     def __init__(self, replay: Replay) -> None:
         self._replay = replay
+        self.events: dict[str, Any] = {}
 
     def open(
         self, profile: Any, leg_codec: Any, events: Any, avoid: str = ""
     ) -> Deferred[Any]:
-        waiting = self._replay.wait_for("agents.open.result", "")
+        name = session_name(len(self.events) + 1)
+        self.events[name] = events
+        waiting = self._replay.wait_for("agents.open.result", name)
         self._replay.went("agents.open", [leg_codec.name, avoid])
         return waiting
 
@@ -370,11 +381,11 @@ class _Side:
         return request
 
 
-def replay_file(path: str) -> ReplayReport:
+def replay_file(path: str, new_lines: NewLines) -> ReplayReport:
     """
     @raise ConfigError: it is no capture.
     """
-    return Replay(*read_capture(path)).run()
+    return Replay(*read_capture(path), new_lines).run()
 
 
 def report_lines(report: ReplayReport, most: int = 20) -> list[str]:

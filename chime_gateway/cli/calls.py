@@ -311,9 +311,10 @@ class ReplayOptions(NameFirst):
 
     def run(self, reactor: Any) -> int:
         # Loaded when used: it brings the whole call with it.
+        from chime_gateway.agents.line.lines import Lines
         from chime_gateway.capture.replay import replay_file, report_lines
 
-        report = replay_file(self["path"])
+        report = replay_file(self["path"], Lines)
         for line in report_lines(report, self["most"]):
             print(printable(line))
         return 1 if report.differences else 0

@@ -64,7 +64,14 @@ class Limits:
         tried as well, and the first that is ready has the call; 0: only when the
         one before has failed.
     @ivar agent_silence_seconds: an agent that owes an answer and sends nothing
-        for so long is given up.
+        for so long, in whichever sessions, is given up; and so is the search for
+        another session in mid-call.
+    @ivar agent_response_seconds: a session that begins no response for so long while
+        one is owed has stalled, and another takes over.
+    @ivar agent_first_audio_seconds: so has one that sends nothing of a response, and
+    @ivar agent_audio_gap_seconds: one that sends no more of a sentence.
+    @ivar agent_rollover_seconds: so long before a session expires the next one is
+        prepared, to take over in a pause.
     @ivar drain_seconds: how long running calls may go on after SIGTERM.
     @ivar takeover_seconds: a successor must be ready within this time.
     @ivar takeover_drain_seconds: how long running calls may go on after a successor
@@ -81,12 +88,16 @@ class Limits:
     max_cpu: float = field(default=0.85, validator=validators.gt(0.1))
     max_late_seconds: float = field(default=0.03, validator=validators.gt(0))
     max_apologies: int = field(default=10, validator=validators.ge(0))
-    max_call_seconds: float = field(default=3600.0, validator=validators.gt(0))
+    max_call_seconds: float = field(default=7200.0, validator=validators.gt(0))
     idle_seconds: float = field(default=30.0, validator=validators.gt(0))
     start_seconds: float = field(default=5.0, validator=validators.gt(0))
     agent_connect_seconds: float = field(default=15.0, validator=validators.gt(0))
     agent_hedge_seconds: float = field(default=2.0, validator=validators.ge(0))
     agent_silence_seconds: float = field(default=20.0, validator=validators.gt(0))
+    agent_response_seconds: float = field(default=3.0, validator=validators.gt(0))
+    agent_first_audio_seconds: float = field(default=5.0, validator=validators.gt(0))
+    agent_audio_gap_seconds: float = field(default=3.0, validator=validators.gt(0))
+    agent_rollover_seconds: float = field(default=300.0, validator=validators.gt(0))
     drain_seconds: float = field(default=60.0, validator=validators.ge(0))
     takeover_seconds: float = field(default=60.0, validator=validators.gt(0))
     takeover_drain_seconds: float = field(default=14_400.0, validator=validators.ge(0))

@@ -83,7 +83,7 @@ NOT_CAPTURED: Mapping[tuple[type, str], str] = {
             *(*AGENT_REPORTS, "session_ended", "agent_changed", "agent_waits"),
             "agent_expires",
         )
-        if name not in ("words_start", "answer_delayed")
+        if name not in ("words_start", "answer_delayed", "answer_failed")
     },
     (AgentLines, "open"): _LINE,
     (AgentLines, "through"): "how a capture comes between a line and its sessions",

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from attrs import define
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from chime_gateway.audio import PCMU
-from chime_gateway.call.limits import TimeLimit
 from chime_gateway.call.routing import Roster
 from chime_gateway.call.table import CallTable
-from chime_gateway.interfaces import AgentTraits
 from chime_gateway.media.metronome import Metronome
 from chime_gateway.outcomes import Outcome
 from chime_gateway.settings.agent_profile import AgentProfile, ProfileLimits
@@ -43,14 +38,8 @@ class DeafAgent(RecordingAgent):
 
 @define(slots=False)
 class LimitedCall:
-    """
-    @ivar session: how long the service's session lasts, from when it was opened.
-    """
-
     limit: float
-    session: float
     answered_after: float
-    is_told: bool
     goodbye_seconds: float
 
     def run_call(self) -> None:
@@ -74,20 +63,16 @@ class LimitedCall:
         )
         call = table.incoming(RecordingLeg(self.log))
         self.advance(self.answered_after)
-        traits: dict[str, Any] = {"most_seconds": self.session}
-        if self.is_told:
-            traits = {"expires_at": STARTED_AT + self.session, "most_seconds": 3600.0}
-        agents.opening[-1].callback(DeafAgent(self.log, **traits))
+        # When its session ends is the line's business.
+        agent = DeafAgent(self.log, expires_at=STARTED_AT + 30.0, most_seconds=30.0)
+        agents.opening[-1].callback(agent)
         talk = agents.events[-1]
         asked_at = None
         while not self.measures.records:
-            now = self.clock.seconds()
-            assert now < self.limit + 60.0
-            if now >= self.session and asked_at is None:
-                talk.agent_lost("session_expired")
+            assert self.clock.seconds() < self.limit + 60.0
             call.caller_audio(b"\xff" * 160)
             # Nothing happens for long in a long call.
-            if now < min(self.limit, self.session) - 80.0:
+            if self.clock.seconds() < self.limit - 80.0:
                 self.clock.advance(10.0)
             self.advance(LOOKED_AT_EVERY)
             if asked_at is None and self.log[-1][0] == "agent.last_words":
@@ -105,53 +90,20 @@ class LimitedCall:
 
 class LimitsTests(SynchronousTestCase):
     @settings(max_examples=15)
-    @example(
-        limit=3600.0, session=3600.0, answered=1.0, is_told=True, goodbye_seconds=10.0
-    )
-    @example(
-        limit=3600.0, session=3600.0, answered=1.0, is_told=False, goodbye_seconds=10.0
-    )
+    @example(limit=7200.0, answered=1.0, goodbye_seconds=10.0)
     @given(
         limit=LENGTHS,
-        session=LENGTHS,
         answered=st.floats(0.0, 2.0),
-        is_told=st.booleans(),
         goodbye_seconds=st.floats(2.0, 30.0),
     )
-    def test_whichever_limit_is_first_the_goodbye_is_said_before_it(
-        self,
-        limit: float,
-        session: float,
-        answered: float,
-        is_told: bool,
-        goodbye_seconds: float,
+    def test_a_call_says_goodbye_at_its_own_limit_and_not_before(
+        self, limit: float, answered: float, goodbye_seconds: float
     ) -> None:
-        call = LimitedCall(limit, session, answered, is_told, goodbye_seconds)
+        call = LimitedCall(limit, answered, goodbye_seconds)
         call.run_call()
         (record,) = call.measures.records
         assert record.ending is not None
         self.assertIs(record.ending.outcome, Outcome.TIME_LIMIT, record.ending)
-        asked_at = call.asked_at
-        assert asked_at is not None
-        self.assertLessEqual(asked_at, limit + 2 * LOOKED_AT_EVERY)
-        self.assertLessEqual(asked_at, session)
-        # A call is not ended for nothing.
-        lead = min(goodbye_seconds + 10.0, session / 2) + LOOKED_AT_EVERY
-        self.assertGreaterEqual(asked_at, min(limit, session - lead))
-
-    def test_a_clock_that_is_wrong_ends_no_call_at_once(self) -> None:
-        for expires_at in (0.0, STARTED_AT - 3600, STARTED_AT + 1e9):
-            with self.subTest(expires_at=expires_at):
-                limit = TimeLimit(Limits(), STARTED_AT)
-                traits = AgentTraits(
-                    codec=PCMU, expires_at=expires_at, most_seconds=3600.0
-                )
-                limit.joined(traits, 1.0)
-                self.assertIsNone(limit.ending(60.0))
-                self.assertIsNotNone(limit.ending(3590.0))
-
-    def test_a_session_without_an_end_leaves_the_calls_own_limit(self) -> None:
-        limit = TimeLimit(Limits(max_call_seconds=9000.0), STARTED_AT)
-        limit.joined(AgentTraits(codec=PCMU), 1.0)
-        self.assertIsNone(limit.ending(8999.0))
-        self.assertIsNotNone(limit.ending(9000.0))
+        assert call.asked_at is not None
+        self.assertLessEqual(call.asked_at, limit + 2 * LOOKED_AT_EVERY)
+        self.assertGreaterEqual(call.asked_at, limit)

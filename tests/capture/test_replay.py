@@ -8,6 +8,7 @@ from typing import Any
 
 from twisted.internet.task import Clock
 
+from chime_gateway.agents.line.lines import Lines
 from chime_gateway.audio import PCMU
 from chime_gateway.call.table import CallTable
 from chime_gateway.call.tools import BUILT_IN_TOOLS
@@ -67,7 +68,7 @@ class ReplayTests(ThreadTestCase):
         return path
 
     def replay(self, path: Path) -> Any:
-        return Replay(*read_capture(str(path)))
+        return Replay(*read_capture(str(path)), Lines)
 
     def test_a_call_run_again_is_the_same(self) -> None:
         for is_raw in (False, True):

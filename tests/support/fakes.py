@@ -18,11 +18,14 @@ from chime_gateway.call.reports.record import CallRecord
 from chime_gateway.history import History
 from chime_gateway.interfaces import (
     AgentEvents,
+    AgentLine,
+    Agents,
     AgentSession,
     AgentTraits,
     CallLeg,
     CarrierTraits,
     LegEvents,
+    LineEvents,
     OutboundLeg,
 )
 from chime_gateway.outcomes import CallerInfo, Ending, Outcome
@@ -148,7 +151,35 @@ class PlainFilling:
 
 
 class RecordingAgents:
-    """Where sessions come from; a test decides when and whether."""
+    """Where lines to an agent come from; a test decides when and whether."""
+
+    def __init__(self, log: Log) -> None:
+        self.log = log
+        self.opening: list[Deferred[AgentLine]] = []
+        self.events: list[LineEvents] = []
+
+    def through(self, wrap: Callable[[Agents], Agents]) -> RecordingAgents:
+        return self
+
+    def open(
+        self,
+        profile: AgentProfile,
+        leg_codec: Codec,
+        events: LineEvents,
+        clock: Callable[[], float],
+        started_at: float,
+    ) -> Deferred[AgentLine]:
+        self.log.append(("agents.open", leg_codec.name))
+        opening: Deferred[AgentLine] = Deferred(
+            lambda _: self.log.append(("agents.cancelled",))
+        )
+        self.opening.append(opening)
+        self.events.append(events)
+        return opening
+
+
+class RecordingSessions:
+    """Where sessions of lines come from; a test decides when and whether."""
 
     def __init__(self, log: Log) -> None:
         self.log = log
@@ -162,9 +193,9 @@ class RecordingAgents:
         events: AgentEvents,
         avoid: str = "",
     ) -> Deferred[AgentSession]:
-        self.log.append(("agents.open", leg_codec.name))
+        self.log.append(("sessions.open", avoid))
         opening: Deferred[AgentSession] = Deferred(
-            lambda _: self.log.append(("agents.cancelled",))
+            lambda _: self.log.append(("sessions.cancelled",))
         )
         self.opening.append(opening)
         self.events.append(events)

@@ -13,15 +13,17 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
 
+from chime_gateway.agents.line.lines import Lines
 from chime_gateway.agents.session import AzureSession
 from chime_gateway.audio import PCMU, Codec
 from chime_gateway.call.reports.events import CallEvent
 from chime_gateway.call.routing import Roster
 from chime_gateway.call.table import CallTable
 from chime_gateway.carriers.media_stream.leg import StreamLeg
+from chime_gateway.errors import AgentUnavailable
 from chime_gateway.interfaces import AgentEvents, AgentSession
 from chime_gateway.media.metronome import Metronome
 from chime_gateway.settings.agent_profile import AgentProfile
@@ -70,7 +72,14 @@ class _ServiceSocket:
 
 
 class VirtualAgents:
-    """Sessions at the simulated service."""
+    """
+    Sessions at the simulated service.
+
+    @ivar later: how those behave that come after the first; C{None}: as it does.
+    @ivar most: that are to be had at all.
+    @ivar delay_seconds: until the service says anything, of those after the first.
+    @ivar azure: our side of C{sessions}.
+    """
 
     def __init__(
         self, clock: Clock, voice: Voice, behaviour: Behaviour, is_preview: bool
@@ -79,6 +88,10 @@ class VirtualAgents:
         self._voice = voice
         self._behaviour = behaviour
         self._is_preview = is_preview
+        self.later: Behaviour | None = None
+        self.most = 1_000
+        self.delay_seconds = 0.0
+        self.azure: list[AzureSession] = []
         self.sessions: list[SimulatedSession] = []
         self.server_events: list[Mapping[str, Any]] = []
 
@@ -89,8 +102,12 @@ class VirtualAgents:
         events: AgentEvents,
         avoid: str = "",
     ) -> Deferred[AgentSession]:
+        number = len(self.sessions) + 1
+        if number > self.most:
+            return fail(AgentUnavailable("there are no more"))
         dialect = PREVIEW if self._is_preview else GA
         azure = AzureSession(dialect, profile, leg_codec, events, self._clock)
+        azure.deployment = f"d{number}"
 
         def send(event: Mapping[str, Any]) -> None:
             self.server_events.append(event)
@@ -98,18 +115,27 @@ class VirtualAgents:
             # Never within the call of our own that caused it.
             self._clock.callLater(0, azure.message_received, payload, False)
 
+        behaviour = self._behaviour
+        if number > 1 and self.later is not None:
+            behaviour = self.later
+        behaviour = behaviour.of_session(number)
         session = SimulatedSession(
             self._voice,
-            self._behaviour,
+            behaviour,
             is_preview=self._is_preview,
             send=send,
             close=lambda code, reason: azure.socket_closed(f"closed ({code})"),
+            freeze=lambda: None,
             clock=self._clock,
             wall_time=lambda: 1_000_000.0,
         )
         self.sessions.append(session)
+        self.azure.append(azure)
         azure.opened(_ServiceSocket(session))  # type: ignore[arg-type]
-        session.start()
+        if number > 1 and self.delay_seconds:
+            self._clock.callLater(self.delay_seconds, session.start)
+        else:
+            session.start()
         return azure.ready
 
 
@@ -132,22 +158,28 @@ class VirtualCall:
         recordings: Any = None,
         capture: Any = None,
         clock: Clock | None = None,
+        limits: Limits | None = None,
+        later: Behaviour | None = None,
+        most_sessions: int = 1_000,
     ) -> None:
         self.clock = clock or Clock()
+        limits = limits or Limits()
         self.events: list[CallEvent] = []
         self.agents = VirtualAgents(
             self.clock, voice or Parrot(), behaviour or Behaviour(), is_preview
         )
+        self.agents.later = later
+        self.agents.most = most_sessions
         self.measures = RecordingMeasures()
         self.closed: list[tuple[int, str]] = []
         self.table = table = CallTable(
-            self.agents,
+            Lines(self.agents, limits),
             roster=Roster(agents={"default": profile or AgentProfile()}, routes={}),
             tools=tools or RecordingTools([]),
             recordings=recordings,
             listeners=[self.events.append],
             capture=capture,
-            limits=Limits(),
+            limits=limits,
             clock=self.clock,
             metronome=Metronome(self.clock),
             measures=self.measures,

@@ -16,6 +16,7 @@ from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
+from chime_gateway.agents.line.lines import Lines
 from chime_gateway.aws import sma
 from chime_gateway.call.routing import Roster
 from chime_gateway.call.table import CallTable
@@ -148,7 +149,7 @@ class VirtualGateway:
         self.replies: list[float] = []
         self.metronome = Metronome(clock)
         self.calls = CallTable(
-            self.agents,
+            Lines(self.agents, Limits()),
             roster=Roster(agents={"default": profile or AgentProfile()}, routes={}),
             tools=RecordingTools([]),
             recordings=recordings,

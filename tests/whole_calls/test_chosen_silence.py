@@ -29,8 +29,9 @@ class Obedient:
 
 
 class ChosenSilenceTests(SynchronousTestCase):
-    def run_call(self, fault: str, patience: float) -> VirtualCall:
+    def run_call(self, fault: str, patience: float, later: str = "") -> VirtualCall:
         """
+        @param later: the fault of sessions after the first; empty: the same.
         @param patience: how long the caller waits for each answer, in seconds.
         """
         call = VirtualCall(
@@ -42,6 +43,7 @@ class ChosenSilenceTests(SynchronousTestCase):
             voice=Obedient(),
             profile=AgentProfile(instructions=ANSWER, greeting="Hello."),
             behaviour=Behaviour(responses=[ResponseFault.read(fault)]),
+            later=Behaviour(responses=[ResponseFault.read(later or fault)]),
         )
         call.run(200.0)
         return call
@@ -67,7 +69,7 @@ class ChosenSilenceTests(SynchronousTestCase):
     @settings(max_examples=4, deadline=None)
     @given(st.sampled_from(("completed@2-", "completed:text@2-", "incomplete@2-")))
     def test_who_has_no_word_at_all_is_lost(self, fault: str) -> None:
-        call = self.run_call(fault, 100.0)
+        call = self.run_call(fault, 100.0, fault.replace("@2-", "@1-"))
         (record,) = call.measures.records
         assert record.ending is not None
         self.assertIs(record.ending.outcome, Outcome.AGENT_LOST)

@@ -109,6 +109,8 @@ class FarewellTests(SynchronousTestCase):
         for early in (0.0, 5.0):
             for is_preview in (False, True):
                 with self.subTest(early=early, is_preview=is_preview):
-                    service = Behaviour(session_seconds=20.0, early_seconds=early)
-                    call = self.part_at(None, behaviour=service, is_preview=is_preview)
-                    self.hold(call, 10.0, Outcome.TIME_LIMIT)
+                    service = Behaviour(session_seconds=40.0, early_seconds=early)
+                    call = self.part_at(
+                        None, behaviour=service, is_preview=is_preview, most_sessions=1
+                    )
+                    self.hold(call, 30.0, Outcome.TIME_LIMIT)

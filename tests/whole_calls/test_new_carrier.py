@@ -8,6 +8,7 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from chime_gateway.agents.line.lines import Lines
 from chime_gateway.call.routing import Roster
 from chime_gateway.call.table import CallTable
 from chime_gateway.capture.files import CaptureFiles
@@ -21,8 +22,8 @@ from chime_gateway.settings.values import Limits
 from tests.support.fakes import (
     Log,
     RecordingAgent,
-    RecordingAgents,
     RecordingLeg,
+    RecordingSessions,
     RecordingTools,
 )
 from tests.support.files import temporary_folder
@@ -50,11 +51,11 @@ class NewCarrierTests(SynchronousTestCase):
 
     def begin(self, traits: CarrierTraits) -> Any:
         self.metrics.carriers.add(traits.name)
-        agents = RecordingAgents(self.log)
+        sessions = RecordingSessions(self.log)
         self.files = CaptureFiles(self.folder)
         self.files.start()
         self.table = CallTable(
-            agents,
+            Lines(sessions, Limits()),
             roster=Roster(agents={"default": AgentProfile()}),
             tools=RecordingTools([]),
             limits=Limits(),
@@ -69,8 +70,8 @@ class NewCarrierTests(SynchronousTestCase):
         leg = RecordingLeg(self.log)
         leg.traits = traits
         call: Any = self.table.incoming(leg)
-        agents.opening[0].callback(RecordingAgent(self.log))
-        self.agent_events: Any = agents.events[0]
+        sessions.opening[0].callback(RecordingAgent(self.log))
+        self.agent_events: Any = sessions.events[0]
         return call
 
     def talk(self, call: Any) -> None:
@@ -90,7 +91,7 @@ class NewCarrierTests(SynchronousTestCase):
     def replay(self, traits: CarrierTraits) -> ReplayReport:
         self.files.stop(5.0)
         path: Path = self.folder / f"{traits.name}.jsonl"
-        return replay_file(str(path))
+        return replay_file(str(path), Lines)
 
     def asked(self, what: str) -> int:
         return sum(1 for entry in self.log if entry[0] == what)

@@ -13,6 +13,7 @@ from typing import Any
 from sipmessage import URI
 from twisted.trial.unittest import SynchronousTestCase
 
+from chime_gateway.agents.line.lines import Lines
 from chime_gateway.audio import PCMA, PCMU, Codec
 from chime_gateway.call.reports.record import CallRecord
 from chime_gateway.call.routing import Roster
@@ -59,7 +60,7 @@ class VirtualSipCall:
         self.agents = VirtualAgents(self.clock, voice, Behaviour(), False)
         self.measures = RecordingMeasures()
         self.table = CallTable(
-            self.agents,
+            Lines(self.agents, Limits()),
             roster=Roster(agents={"default": profile or AgentProfile()}),
             recordings=recordings,
             tools=RecordingTools([]),

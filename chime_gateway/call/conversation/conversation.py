@@ -8,24 +8,25 @@ How a call begins and ends is not its business; it asks its L{Owner}.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
-from chime_gateway.call.conversation import farewell
+from chime_gateway.call.conversation.agent_sessions import AgentSessions
 from chime_gateway.call.conversation.failures import Failures
 from chime_gateway.call.conversation.farewell import Farewell
 from chime_gateway.call.conversation.owed_answer import OwedAnswer
+from chime_gateway.call.conversation.owner import Owner
 from chime_gateway.call.conversation.transcript import Speaker
 from chime_gateway.call.conversation.turns import Turns
 from chime_gateway.call.reports import events
 from chime_gateway.call.reports.record import CallRecord
 from chime_gateway.call.tools.belt import ToolBelt, ToolUse
 from chime_gateway.call.tools.keypad import Collected, Keypad
-from chime_gateway.interfaces import SILENCE, AgentSession
+from chime_gateway.interfaces import AgentLine
 from chime_gateway.media.pump import MediaPump
+from chime_gateway.outcomes import Ending, Outcome
 from chime_gateway.services import ToolRunner
 from chime_gateway.settings.agent_profile import AgentProfile
 from chime_gateway.settings.sound import TONE
@@ -33,30 +34,16 @@ from chime_gateway.settings.values import Limits
 
 _VERBATIM: Final = "Say this to the caller, word for word and nothing else: "
 _STILL_THERE: Final = "Ask the caller in a few words whether they are still there."
+_STILL_HERE: Final = (
+    "[Handing the caller on has failed: {why}. The caller is still on the line with"
+    " you.]"
+)
 _GREETING: Final = "Greet the caller now, with these words and no others: "
-
-
-class Owner(farewell.Owner, Protocol):
-    """The call around the conversation."""
-
-    def happened(self, payload: events.Payload) -> None: ...
-    def agent_gone(self, reason: str) -> None:
-        """The session is over, without our doing."""
-
-    def text_missed(self, form: str) -> None:
-        """A turn of the caller's was not written down; C{form} says how."""
-
-    def send_digits(self, digits: str) -> bool: ...
-    def transfer_when_said(self, name: str, address: str) -> Deferred[None]: ...
-    def interrupted(self) -> None:
-        """The caller speaks."""
-
-    def bug(self, failure: Failure) -> None: ...
 
 
 class Conversation:
     """
-    Implements L{chime_gateway.interfaces.AgentEvents} and
+    Implements L{chime_gateway.interfaces.LineEvents} and
     L{chime_gateway.call.tools.belt.ToolUser}.
 
     @param clock: seconds, monotonic.
@@ -78,7 +65,7 @@ class Conversation:
         limits: Limits,
         tools: ToolRunner,
     ) -> None:
-        self.agent: AgentSession | None = None
+        self.agent: AgentLine | None = None
         self.answer = OwedAnswer(clock, limits.agent_silence_seconds)
         self.turns = Turns(
             record.call_id,
@@ -99,6 +86,9 @@ class Conversation:
         self._farewell = Farewell(
             owner, pump, clock, limits.goodbye_seconds, may_stay=profile.interruptible
         )
+        self._sessions = sessions = AgentSessions(record, pump, clock, began)
+        self.session_ended = sessions.ended
+        self.agent_changed = sessions.changed
         self._responses: set[str] = set()
         self._turn_ended_at = began
         self._spoke_at = began - 1.0
@@ -107,14 +97,15 @@ class Conversation:
 
     # -- wanted by the call --------------------------------------------------------
 
-    def begin(self, agent: AgentSession, first_words: str) -> None:
+    def begin(self, agent: AgentLine, first_words: str) -> None:
         """The line is open; C{first_words} are the agent's, if there are any."""
         self.agent = agent
+        self._sessions.joined(agent)
         if first_words:
             agent.say(_GREETING + first_words)
             self.answer.expect()
 
-    def wait_with(self, agent: AgentSession) -> None:
+    def wait_with(self, agent: AgentLine) -> None:
         """There is an agent; the line is not open yet."""
         self.agent = agent
 
@@ -156,14 +147,12 @@ class Conversation:
 
     def transfer_failed(self, why: str) -> None:
         """One that the agent has not asked for."""
-        self.instruct(
-            f"[Handing the caller on has failed: {why}. The caller is still on the"
-            " line with you.]",
-            respond=True,
-        )
+        self.instruct(_STILL_HERE.format(why=why), respond=True)
 
     def tick(self, now: float) -> None:
         """Every 20 ms."""
+        if self.agent is not None:
+            self.agent.tick(now)
         if self._keypad.is_waiting:
             self._keypad.tick(now, not self._pump.is_drained(now))
         if self._belt.is_running:
@@ -187,6 +176,13 @@ class Conversation:
         self._spoke_at = self._clock()
         self.turns.agent_began(item_id, heard_at)
 
+    def item_heard(
+        self, item_id: str, heard_ms: int, spoken_ms: int, is_cut: bool
+    ) -> None:
+        self.turns.agent_heard(item_id, heard_ms, spoken_ms, is_cut)
+        if self.agent is not None:
+            self.agent.heard(item_id, heard_ms, spoken_ms, is_cut)
+
     # -- told by the leg -------------------------------------------------------------
 
     def digit_pressed(self, digit: str) -> None:
@@ -208,13 +204,14 @@ class Conversation:
             self.agent.tell(text)
             self._respond()
 
-    # -- AgentEvents -----------------------------------------------------------------
+    # -- LineEvents ------------------------------------------------------------------
 
     def agent_audio(
         self, response_id: str, item_id: str, content_index: int, audio: bytes
     ) -> None:
         if not self._farewell.admits(response_id):
             self._pump.refuse(response_id)
+        self._sessions.audio_came()
         self._pump.agent_audio(response_id, item_id, content_index, audio)
         self._has_result = False
         self.answer.audio_came(response_id)
@@ -224,6 +221,7 @@ class Conversation:
 
     def speech_started(self, item_id: str) -> None:
         self.answer.caller_began()
+        self._sessions.caller_began()
         if self._can_interrupt:
             self._owner.interrupted()
             self._interrupted()
@@ -300,22 +298,17 @@ class Conversation:
     def oddity_seen(self, kind: str) -> None:
         self._record.note_oddity(kind)
 
-    def answer_failed(self, cause: str, reason: str, retry_seconds: float) -> None:
-        # An agent that has nothing to say is asked whether it has, later.
-        is_over = cause == SILENCE or self._farewell.is_goodbye
-        if not is_over and not self._farewell.agent_lost():
-            self._owner.agent_gone(f"the agent's responses fail ({cause}: {reason})")
+    def agent_waits(self) -> None:
+        if self._pump.is_drained(self._clock()) and not self.answer.is_caller_speaking:
+            self._pump.play_tone()
+
+    def agent_expires(self, reason: str) -> None:
+        self._owner.part(Ending(Outcome.TIME_LIMIT, reason), "")
 
     def agent_lost(self, reason: str) -> None:
         self.agent = None
         if not self._farewell.agent_lost():
             self._owner.agent_gone(reason)
-
-    def words_start(self, response_id: str) -> None:
-        """It makes no difference here."""
-
-    def answer_delayed(self, seconds: float) -> None:
-        """It makes no difference here."""
 
     # -- ToolUser ----------------------------------------------------------------------
 

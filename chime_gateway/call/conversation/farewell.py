@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from chime_gateway.interfaces import AgentSession
+from chime_gateway.interfaces import AgentLine
 from chime_gateway.media.pump import MediaPump
 from chime_gateway.outcomes import Ending, Outcome
 
@@ -47,7 +47,7 @@ class _Goodbye:
         self._has_sound = False
         self._fruitless = 0
 
-    def ask(self, agent: AgentSession) -> None:
+    def ask(self, agent: AgentLine) -> None:
         self.again_at = None
         agent.say(self._words, is_last=True)
 
@@ -79,6 +79,10 @@ class _Goodbye:
         if self._has_sound and status in ("completed", "incomplete"):
             return True
         self._response_id = None
+        if status == "lost":
+            # The line asks the next session for the rest.
+            self._has_sound = False
+            return False
         # A goodbye of which a part was heard is none, and only we know of that.
         self.again_at = now + (0.0 if self._has_sound else _AGAIN_SECONDS)
         if not self._has_sound and status != "cancelled":
@@ -137,7 +141,7 @@ class Farewell:
         """The agent is about to hang up."""
         return self._hang_up is not None
 
-    def say_goodbye(self, agent: AgentSession | None, words: str) -> None:
+    def say_goodbye(self, agent: AgentLine | None, words: str) -> None:
         self._hang_up = None
         self._goodbye = _Goodbye(words)
         if agent is not None:
@@ -149,7 +153,7 @@ class Farewell:
         by = now + self._pump.queued_seconds(now) + self._seconds
         self._hang_up = _HangUp(response_id, by)
 
-    def stay(self, agent: AgentSession | None) -> None:
+    def stay(self, agent: AgentLine | None) -> None:
         """It does not: somebody has something to say."""
         if self._hang_up is not None and agent is not None:
             self._hang_up = None
@@ -216,6 +220,6 @@ class Farewell:
             and now >= goodbye.again_at
         )
 
-    def ask_again(self, agent: AgentSession) -> None:
+    def ask_again(self, agent: AgentLine) -> None:
         if self._goodbye is not None:
             self._goodbye.ask(agent)

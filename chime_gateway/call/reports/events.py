@@ -35,6 +35,22 @@ class TransferFacts:
 
 
 @frozen(kw_only=True)
+class SessionFacts:
+    """
+    One of the agent's sessions; times are since the start of the call.
+
+    @ivar ended: before the call did, and C{reason} says why; C{None}: it did not.
+    @ivar silent_seconds: so long the caller heard nothing because of that.
+    """
+
+    deployment: str
+    began: float
+    ended: float | None
+    reason: str
+    silent_seconds: float
+
+
+@frozen(kw_only=True)
 class ToolFacts:
     """One call of a tool; C{fault} is empty if it has a result."""
 
@@ -115,6 +131,7 @@ class CallFacts:
     parameters: Mapping[str, str] = field(repr=False)
     recording: str
     transfers: Sequence[TransferFacts]
+    sessions: Sequence[SessionFacts] = ()
 
     @property
     def answered_at(self) -> float | None:

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 
 from attrs import Factory, asdict, define, field
 
-from chime_gateway.call.reports.events import CallFacts
+from chime_gateway.call.reports.events import CallFacts, SessionFacts
 from chime_gateway.call.transfer import TransferNote
 from chime_gateway.media.stats import MediaStats
 from chime_gateway.outcomes import CallerInfo, Ending
@@ -31,6 +31,9 @@ Shown: TypeAlias = Callable[[CallFacts], CallFacts]
 #: Kinds of oddities that are told apart.
 _MAX_NOTES: Final = 50
 
+#: The service words some reasons.
+_REASON_CHARS: Final = 300
+
 
 def quantile(values: Sequence[float], share: float) -> float | None:
     """The smallest value that at least C{share} of them do not exceed."""
@@ -38,6 +41,33 @@ def quantile(values: Sequence[float], share: float) -> float | None:
         return None
     ordered = sorted(values)
     return ordered[max(0, -(-int(len(ordered) * share * 1000) // 1000) - 1)]
+
+
+@define
+class SessionNote:
+    """
+    One of the agent's sessions.
+
+    @ivar began: seconds since the start of the call; C{ended}: C{None}: it has not,
+        before the call did.
+    @ivar reason: why it ended.
+    @ivar silent_seconds: so long the caller heard nothing because it did.
+    """
+
+    deployment: str
+    began: float
+    ended: float | None = None
+    reason: str = ""
+    silent_seconds: float = 0.0
+
+    def facts(self) -> SessionFacts:
+        return SessionFacts(
+            deployment=self.deployment,
+            began=round(self.began, 3),
+            ended=_rounded(self.ended),
+            reason=self.reason[:_REASON_CHARS],
+            silent_seconds=round(self.silent_seconds, 3),
+        )
 
 
 @define(kw_only=True)
@@ -52,6 +82,7 @@ class CallRecord:
     @ivar tool_calls: of the agent; C{failed_tool_calls} of those had no result.
     @ivar digits: keys that the caller pressed.
     @ivar transfers: attempts to hand the caller on.
+    @ivar sessions: of the agent, in their order.
     @ivar recording: where the recording is; empty: there is none.
     @ivar recording_fault: why it is not whole.
     """
@@ -74,6 +105,7 @@ class CallRecord:
     failed_tool_calls: int = 0
     digits: int = 0
     transfers: list[TransferNote] = Factory(list)
+    sessions: list[SessionNote] = Factory(list)
     recording: str = ""
     recording_fault: str = ""
     tokens: Counter[str] = Factory(Counter)
@@ -151,6 +183,7 @@ class CallRecord:
             parameters=dict(info.parameters),
             recording=self.recording,
             transfers=tuple(note.facts() for note in self.transfers),
+            sessions=tuple(note.facts() for note in self.sessions),
         )
 
     def log_fields(self, shown: Shown = lambda facts: facts) -> dict[str, Any]:

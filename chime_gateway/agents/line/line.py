@@ -1,0 +1,339 @@
+"""
+The line of a call to its agent: one session at a time, and the next when that is over.
+
+It knows what was said, what is owed and what the caller said last, and so the next
+session goes on where the one before was.  The call is told what its sessions report,
+that one has followed another, and when there is none to be had.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred
+
+from chime_gateway.agents.line.memory import Memory
+from chime_gateway.agents.line.owed import Owed
+from chime_gateway.agents.line.reports import Reports
+from chime_gateway.agents.line.succession.caller_audio import CallerAudio
+from chime_gateway.agents.line.succession.resumption import (
+    ask_again,
+    ask_caller_again,
+    tell_of_cut,
+)
+from chime_gateway.agents.line.succession.successor import Successor
+from chime_gateway.agents.line.succession.watch import Watch
+from chime_gateway.audio import Codec
+from chime_gateway.history import History
+from chime_gateway.interfaces import (
+    SILENCE,
+    AgentLine,
+    Agents,
+    AgentSession,
+    AgentTraits,
+    LineEvents,
+)
+from chime_gateway.settings.agent_profile import AgentProfile
+from chime_gateway.settings.values import Limits
+
+
+class Line:
+    """
+    Implements L{AgentLine}.
+
+    @param started_at: Unix seconds, now.
+    @param limits: with the profile's own over them.
+    @ivar events: the call.
+    @ivar now: seconds, monotonic.
+    @ivar current: what the session that is there reports to; C{None}: there is none.
+    @ivar memory: of what was said.
+    @ivar owed: by the agent.
+    @ivar heard_by: the caller has heard by then what has come.
+    """
+
+    def __init__(
+        self,
+        agents: Agents,
+        profile: AgentProfile,
+        leg_codec: Codec,
+        events: LineEvents,
+        clock: Callable[[], float],
+        started_at: float,
+        limits: Limits,
+    ) -> None:
+        self.events = events
+        self.now = clock
+        self.current: Reports | None = None
+        self.memory = Memory()
+        self.owed = Owed(is_interruptible=profile.interruptible)
+        self.traits = AgentTraits(codec=leg_codec)
+        self.deployment = ""
+        self._agents = agents
+        self._profile = profile
+        self._leg_codec = leg_codec
+        self._session: AgentSession | None = None
+        self._count = 0
+        self._successor = successor = Successor(
+            self._open_session, self._new_reports, self._next_came, clock
+        )
+        now = self._beat_at = self.heard_by = clock()
+        self._watch = Watch(self, successor, limits, profile, now, started_at)
+        self._caller = CallerAudio(leg_codec)
+        self._is_lost = self._is_closed = False
+        self._byte_seconds = 1 / leg_codec.bytes_per_second
+        self._resumed = self._told_over = ""
+
+    def open(self) -> Deferred[AgentLine]:
+        """Open the first session; see L{chime_gateway.interfaces.AgentLines}."""
+        reports = self._new_reports()
+
+        def ready(session: AgentSession) -> AgentLine:
+            self._has(reports, session)
+            return self
+
+        return self._open_session(reports, "").addCallback(ready)
+
+    def _new_reports(self) -> Reports:
+        self._count += 1
+        return Reports(self, self._count)
+
+    def _open_session(self, reports: Reports, avoid: str) -> Deferred[AgentSession]:
+        return self._agents.open(self._profile, self._leg_codec, reports, avoid)
+
+    def _has(self, reports: Reports, session: AgentSession) -> None:
+        """This is the session now."""
+        self.current = reports
+        self._session = session
+        self.traits = traits = session.traits
+        self.deployment = session.deployment
+        self._byte_seconds = 1 / traits.codec.bytes_per_second
+        self._watch.began(traits, self.now())
+
+    # -- AgentLine -----------------------------------------------------------------
+
+    def send_audio(self, audio: bytes) -> None:
+        """Called for every frame."""
+        dropped = self._caller.add(audio)
+        if self._session is not None:
+            self._session.send_audio(audio)
+        elif dropped:
+            self.events.audio_dropped("no_agent", dropped)
+
+    def truncate(self, item_id: str, content_index: int, played_ms: int) -> None:
+        own = None if self.current is None else self.current.own(item_id)
+        if self._session is not None and own is not None:
+            self._session.truncate(own, content_index, played_ms)
+
+    def say(self, instructions: str, *, is_last: bool = False) -> None:
+        self.owed.say(instructions, self.now(), is_last=is_last)
+        if self._session is not None:
+            self._session.say(instructions, is_last=is_last)
+
+    def interject(self, instructions: str) -> None:
+        if self._session is not None:
+            self._session.interject(instructions)
+
+    def tell(self, text: str, *, is_order: bool = False) -> None:
+        self.memory.told(text, is_order=is_order)
+        if self._session is not None:
+            self._session.tell(text, is_order=is_order)
+
+    def respond(self) -> None:
+        self.owed.expect(self.now())
+        if self._session is not None:
+            self._session.respond()
+
+    def cancel(self) -> None:
+        self.owed.cancel()
+        self._answer_begun()
+        if self._session is not None:
+            self._session.cancel()
+
+    def tool_result(self, call_id: str, output: str) -> None:
+        self.memory.tool_result(call_id, output)
+        self.owed.tool_result(call_id)
+        if self._session is not None and self.current is not None:
+            # Of a session before, it is in what this one was told.
+            own = self.current.own(call_id) or self.memory.call_id(call_id)
+            self._session.tool_result(own, output)
+
+    def tick(self, now: float) -> None:
+        """Every 20 ms."""
+        self._beat_at = now
+        if not self._is_closed:
+            self._watch.tick(now)
+
+    def recall(self, history: History) -> None:
+        """A line remembers by itself."""
+
+    def heard(self, item_id: str, heard_ms: int, spoken_ms: int, is_cut: bool) -> None:
+        self.memory.heard(item_id, heard_ms, spoken_ms, is_cut)
+        if not is_cut or self._session is None or self.current is None:
+            return
+        if self.current.own(item_id) is None:
+            # The session was told that all of it would be heard.
+            tell_of_cut(self._session, self.memory.heard_text(item_id))
+
+    def close(self) -> None:
+        self._is_closed = True
+        session, self._session = self._session, None
+        self.current = None
+        self._is_lost = False
+        try:
+            self._successor.drop()
+        finally:
+            if session is not None:
+                session.close()
+
+    # -- of the session that is there ------------------------------------------------
+
+    def audio_came(self, response_id: str, item_id: str, size: int) -> None:
+        """Called for every piece of audio."""
+        now = self._beat_at
+        begins = self.heard_by if self.heard_by > now else now
+        self.heard_by = begins + size * self._byte_seconds
+        if self.owed.audio_came(response_id, item_id, size, now):
+            self.memory.agent_began(item_id)
+            self._watch.settle()
+            self._answer_begun()
+
+    def tool_called(
+        self, response_id: str, call_id: str, name: str, arguments: str
+    ) -> None:
+        self.memory.tool_called(call_id, name, arguments)
+        self.owed.tool_called(response_id, call_id)
+        self._watch.settle()
+        self._answer_begun()
+
+    def response_done(self, response_id: str, status: str) -> None:
+        self.owed.response_done(response_id, status, self.now())
+        self._answer_begun()
+
+    def _answer_begun(self) -> None:
+        """To what the caller said, perhaps; or there is none to that."""
+        caller = self._caller
+        if caller.turn and caller.is_over and not self.owed.is_answer_due:
+            caller.settle()
+
+    def answer_failed(self, cause: str, reason: str) -> None:
+        if cause == SILENCE:
+            self.owed.settle()
+            self._answer_begun()
+        else:
+            self.lose(f"{cause}: {reason}", is_bad=True)
+
+    def speech_started(self, reports: Reports, own_id: str, item_id: str) -> None:
+        self.owed.caller_began()
+        self.heard_by = self.now()
+        turn, self._resumed = self._resumed, ""
+        if turn:
+            # The call knows of it; this session hears its beginning again.
+            reports.aliases[own_id] = turn
+            self._caller.began(turn)
+            return
+        self._caller.began(item_id)
+        self.memory.caller_began(item_id)
+        self.events.speech_started(item_id)
+
+    def speech_stopped(self, item_id: str) -> None:
+        self._caller.stopped()
+        self.owed.caller_stopped(self.now())
+        self._tell_over(item_id)
+
+    def _tell_over(self, item_id: str) -> None:
+        if self._told_over != item_id:
+            self._told_over = item_id
+            self.events.speech_stopped(item_id)
+
+    def caller_said(self, item_id: str, text: str) -> None:
+        self.memory.caller_said(item_id, text)
+        if text and self._caller.turn == item_id and self._caller.is_over:
+            # A text is enough for the next session.
+            self._caller.settle()
+
+    def session_lost(self, reports: Reports, reason: str) -> None:
+        """One of them is gone, by itself."""
+        if reports is self.current:
+            self._session = None
+            self.lose(reason, is_bad=self._watch.is_troubled)
+        else:
+            self._successor.lost(reports, reason)
+
+    # -- one session after another -----------------------------------------------------
+
+    def lose(self, reason: str, *, is_bad: bool) -> None:
+        """
+        The session is over, whoever has ended it.
+
+        @param is_bad: another deployment had better be next.
+        """
+        now = self.now()
+        session, self._session = self._session, None
+        self.current = None
+        self._is_lost = True
+        is_due = self.owed.is_anything_due or bool(self.owed.making)
+        since = min(now, self.owed.since) if is_due else now
+        self._watch.ended(now, since)
+        self._caller.hold()
+        if session is not None:
+            session.close()
+        duration_ms = self.traits.codec.duration_ms
+        for response_id, making in self.owed.session_over().items():
+            for item_id, size in making.spoken.items():
+                self.memory.broke_off(item_id, duration_ms(size))
+            self.events.response_done(response_id, "lost", reason, {})
+        self.events.session_ended(reason, since if is_due else None)
+        if self._is_lost:  # the call may be over by now
+            avoid = self.deployment if is_bad else ""
+            self._successor.want(avoid, self._watch.pause)
+            self._next_came()
+
+    def _next_came(self) -> None:
+        if not self._is_lost:
+            return  # it waits for its time
+        taken = self._successor.take()
+        if taken is not None:
+            self._is_lost = False
+            self._take_over(*taken)
+
+    def _take_over(self, reports: Reports, session: AgentSession) -> None:
+        """The next session goes on."""
+        self._has(reports, session)
+        self._resumed = turn = self._caller.turn
+        history = self.memory.history({turn} if turn else ())
+        session.recall(history)
+        self.events.agent_changed(self.deployment)
+        if self._session is not session:
+            return
+        ask_again(session, self.owed, history.unfinished, is_turn_repeated=bool(turn))
+        self.owed.session_began(self.now())
+        audio = self._caller.take(self.traits.codec)
+        if audio:
+            session.send_audio(audio)
+
+    # -- Watched -----------------------------------------------------------------------
+
+    @property
+    def is_turn_open(self) -> bool:
+        return bool(self._caller.turn)
+
+    def give_up(self, why: str) -> None:
+        self._is_lost = False
+        self._successor.drop()
+        self.events.agent_lost(why)
+
+    def waits(self) -> None:
+        self.events.agent_waits()
+
+    def noticed(self) -> None:
+        self._caller.relax()
+        turn, self._resumed = self._resumed, ""
+        if turn and self._session is not None:
+            self.owed.caller_stopped(self.now())
+            self._caller.stopped()
+            self._caller.settle()
+            ask_caller_again(self._session)
+            self._tell_over(turn)
+
+    def expires(self, why: str) -> None:
+        self.events.agent_expires(why)

@@ -1,0 +1,263 @@
+"""
+What an agent owes the caller: words that were asked for, an answer, the rest of one.
+
+It says what is to be asked for again when a session is over, and since when nothing
+has come of what is owed.  What is done about either is not known here; times are
+arguments, in seconds, monotonic.
+"""
+
+from __future__ import annotations
+
+from attrs import Factory, define, field, frozen
+
+
+@frozen(kw_only=True)
+class Patience:
+    """
+    How long a session may say nothing while it owes something, in seconds.
+
+    @ivar response: until a response begins.
+    @ivar first_audio: from then until there is audio of it, without any event.
+    @ivar audio_gap: until the next audio of an item that is not done.
+    """
+
+    response: float
+    first_audio: float
+    audio_gap: float
+
+
+@define(eq=False)
+class Words:
+    """
+    Something that is to be said once.
+
+    @ivar instructions: how the agent was asked for it.
+    @ivar is_last: nothing is said after it.
+    @ivar has_begun: some of it was heard, in a session that is over.
+    """
+
+    instructions: str = field(repr=False)
+    is_last: bool
+    has_begun: bool = False
+
+
+@define(eq=False)
+class Making:
+    """
+    A response that is being made.
+
+    @ivar words: that it says; C{None}: an answer.
+    @ivar knows: of so many answers that were asked for.
+    @ivar spoken: bytes that came of each of its items that has more to come.
+    @ivar is_cut: nobody wants to hear the rest.
+    """
+
+    words: Words | None
+    knows: int
+    has_audio: bool = False
+    has_called: bool = False
+    spoken: dict[str, int] = Factory(dict)
+    is_cut: bool = False
+
+
+class Owed:
+    """
+    @param is_interruptible: the agent is silent while the caller speaks.
+    @ivar making: the responses that are being made.
+    @ivar words: asked for and not said yet, in their order.
+    @ivar goes_on: an answer was heard in part, and its session is over.
+    @ivar is_caller_speaking: then nothing is overdue.
+    @ivar since: from then on a response is waited for, if something is owed.
+    """
+
+    def __init__(self, *, is_interruptible: bool) -> None:
+        self.making: dict[str, Making] = {}
+        self.words: list[Words] = []
+        self.goes_on = False
+        self.is_caller_speaking = False
+        self._is_interruptible = is_interruptible
+        self._tools: set[str] = set()
+        self._asked = 0
+        self._answer: int | None = None
+        self._starting: Words | None = None
+        self.since = 0.0
+        self._event_at = 0.0
+
+    @property
+    def is_answer_due(self) -> bool:
+        return self._answer is not None
+
+    @property
+    def is_anything_due(self) -> bool:
+        return bool(self.words) or self.goes_on or self._answer is not None
+
+    @property
+    def is_parting(self) -> bool:
+        return any(words.is_last for words in self.words)
+
+    # -- asked for -----------------------------------------------------------------
+
+    def say(self, instructions: str, now: float, *, is_last: bool) -> None:
+        if is_last:
+            self.words.clear()
+            self.settle()
+        self._cut()
+        self.words.append(Words(instructions, is_last))
+        self.since = max(self.since, now)
+
+    def expect(self, now: float) -> None:
+        """An answer, to all that the agent knows now."""
+        if not self.is_parting:
+            self._asked += 1
+            self._answer = self._asked
+            self.since = max(self.since, now)
+
+    def cancel(self) -> None:
+        """Nobody wants an answer."""
+        self._cut()
+        self.settle()
+
+    def settle(self) -> None:
+        """No answer is owed."""
+        self._answer = None
+        self.goes_on = False
+
+    def _cut(self) -> None:
+        for making in self.making.values():
+            making.is_cut = True
+
+    def delayed(self, until: float) -> None:
+        """What came to nothing is not asked for before that."""
+        self.since = max(self.since, until)
+
+    # -- the caller ----------------------------------------------------------------
+
+    def caller_began(self) -> None:
+        self.is_caller_speaking = True
+        if self._is_interruptible:
+            self._cut()
+            self.settle()
+
+    def caller_stopped(self, now: float) -> None:
+        self.is_caller_speaking = False
+        self.expect(now)
+
+    # -- the agent -----------------------------------------------------------------
+
+    def active(self, now: float) -> None:
+        """Something has come."""
+        self._event_at = now
+
+    def words_start(self, *, is_last: bool) -> None:
+        """The next response says them."""
+        begun = [making.words for making in self.making.values()]
+        unsaid = (w for w in self.words if w.is_last is is_last and w not in begun)
+        self._starting = next(unsaid, None)
+
+    def response_started(self, response_id: str, now: float) -> None:
+        words, self._starting = self._starting, None
+        self.making[response_id] = Making(words, self._asked)
+        self._event_at = now
+
+    def audio_came(self, response_id: str, item_id: str, size: int, now: float) -> bool:
+        """
+        Called for every piece of audio.
+
+        @return: whether it is the first of its item.
+        """
+        self._event_at = self.since = now
+        making = self.making.get(response_id)
+        if making is None:
+            return False
+        spoken = making.spoken
+        if item_id in spoken:
+            spoken[item_id] += size
+            return False
+        spoken[item_id] = size
+        making.has_audio = True
+        self._was_given(making)
+        return True
+
+    def audio_done(self, item_id: str) -> None:
+        for making in self.making.values():
+            making.spoken.pop(item_id, None)
+
+    def tool_called(self, response_id: str, call_id: str) -> None:
+        self._tools.add(call_id)
+        making = self.making.get(response_id)
+        if making is not None:
+            making.has_called = True
+            self._was_given(making)
+
+    def tool_result(self, call_id: str) -> None:
+        """An answer is asked for when all are there."""
+        self._tools.discard(call_id)
+
+    def _was_given(self, making: Making) -> None:
+        if making.words is None and self._answer == making.knows:
+            self.settle()
+
+    def response_done(self, response_id: str, status: str, now: float) -> None:
+        making = self.making.pop(response_id, None)
+        self.since = max(self.since, now)
+        if making is None:
+            return
+        if making.words is None:
+            if status in ("completed", "silent"):
+                self._was_given(making)
+        elif making.has_audio and status != "failed" and making.words in self.words:
+            self.words.remove(making.words)
+
+    # -- a session is over -----------------------------------------------------------
+
+    def session_over(self) -> dict[str, Making]:
+        """
+        Nothing more comes of what was being made: what is owed is known now.
+
+        @return: the responses that were being made.
+        """
+        lost, self.making = self.making, {}
+        self._starting = None
+        for making in lost.values():
+            if making.words is not None:
+                self._words_lost(making, making.words)
+            elif not self.is_parting:
+                self._answer_lost(making)
+        return lost
+
+    def _words_lost(self, making: Making, words: Words) -> None:
+        is_over = not making.spoken or (making.is_cut and not words.is_last)
+        if making.has_audio and is_over and words in self.words:
+            self.words.remove(words)
+        words.has_begun |= making.has_audio
+
+    def _answer_lost(self, making: Making) -> None:
+        if making.has_called or (making.is_cut and self.is_caller_speaking):
+            return
+        if making.spoken:
+            self.goes_on = self.goes_on or not making.is_cut
+        elif not making.has_audio and self._answer is None and not self._tools:
+            self._answer = self._asked
+
+    def session_began(self, now: float) -> None:
+        """The next one was asked for all that is owed."""
+        self.since = self._event_at = now
+        if self.goes_on:
+            self.goes_on = False
+            self._answer = self._asked
+
+    # -- time ----------------------------------------------------------------------
+
+    def overdue(self, now: float, patience: Patience) -> str:
+        """Why nothing will come any more; empty: something may."""
+        if self.is_caller_speaking and not self.is_parting:
+            return ""
+        if not self.making:
+            if self.is_anything_due and now - self.since >= patience.response:
+                return f"no response began for {patience.response:g} s"
+            return ""
+        for making in self.making.values():
+            within = patience.audio_gap if making.spoken else patience.first_audio
+            if now - self._event_at >= within:
+                return f"nothing came of a response for {within:g} s"
+        return ""

@@ -1,0 +1,63 @@
+"""
+When a session ends by itself, and from when on the next one is wanted.
+
+All times are seconds, monotonic, but those of the wall clock.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from attrs import frozen
+
+from chime_gateway.interfaces import AgentTraits
+
+#: A session that is said to last for longer is the word of a wrong clock.
+_MOST_SESSION_SECONDS: Final = 86_400.0
+
+#: So long before its end nobody waits for the caller to have heard everything, and then
+#: for nothing at all: the service's clock is not ours.
+_SOON_SECONDS: Final = 60.0
+_LAST_SECONDS: Final = 20.0
+
+
+@frozen
+class Expiry:
+    """
+    @ivar ends_at: when the service ends it.
+    @ivar wanted_at: from then on the next one takes over in a pause.
+    @ivar soon_at: from then on in one in which the caller may still be hearing.
+    @ivar last_at: from then on at once.
+    """
+
+    ends_at: float
+    wanted_at: float
+    soon_at: float
+    last_at: float
+
+
+def expiry(
+    traits: AgentTraits, began: float, unix_began: float, lead_seconds: float
+) -> Expiry | None:
+    """
+    @param began: when it was opened; C{unix_began} is the same in Unix seconds.
+    @param lead_seconds: so long before its end the next one is wanted; of a session
+        that is short, half of its time.
+    @return: C{None}: nobody knows of an end.
+    """
+    seconds = traits.most_seconds
+    if traits.expires_at is not None:
+        said = traits.expires_at - unix_began
+        if 0.0 < said < _MOST_SESSION_SECONDS:
+            seconds = said
+        # Or one of the clocks is wrong.
+    if seconds is None:
+        return None
+    ends_at = began + seconds
+    lead = min(lead_seconds, seconds / 2)
+    return Expiry(
+        ends_at,
+        ends_at - lead,
+        ends_at - min(lead / 2, _SOON_SECONDS),
+        ends_at - min(lead / 4, _LAST_SECONDS),
+    )

@@ -1,0 +1,49 @@
+"""How the next session is asked for what the one before has left owing."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from chime_gateway.agents.line.owed import Owed
+from chime_gateway.interfaces import AgentSession
+
+_REST: Final = (
+    "A technical fault has interrupted you while you were saying the following. The"
+    " caller has already heard: {heard!r}. Say only what is missing of it, and go on"
+    " exactly there. "
+)
+_NOT_HEARD: Final = (
+    "[A technical fault has swallowed what the caller said last. Ask the caller in a"
+    " few words to say it again.]"
+)
+_CUT: Final = (
+    "[The caller has interrupted you. Of what you said last the caller heard only this:"
+    " {heard!r}.]"
+)
+
+
+def ask_again(
+    session: AgentSession, owed: Owed, heard: str, *, is_turn_repeated: bool
+) -> None:
+    """
+    @param heard: of what could not be said to its end.
+    @param is_turn_repeated: it hears again what the caller said last, and answers that
+        by itself.
+    """
+    for words in list(owed.words):
+        rest = _REST.format(heard=heard) if words.has_begun else ""
+        session.say(rest + words.instructions, is_last=words.is_last)
+    if owed.goes_on or (owed.is_answer_due and not is_turn_repeated):
+        # How far it was heard is in what it was told.
+        session.respond()
+
+
+def ask_caller_again(session: AgentSession) -> None:
+    """It finds no speech in what the one before took for some."""
+    session.tell(_NOT_HEARD, is_order=True)
+    session.respond()
+
+
+def tell_of_cut(session: AgentSession, heard: str) -> None:
+    """It was told that the caller would hear all of what was said before it."""
+    session.tell(_CUT.format(heard=heard), is_order=True)

@@ -1,0 +1,207 @@
+"""
+What time brings to a line: a session that has stalled, one that expires, none at all.
+
+It has no clock but the beats of the call.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+from chime_gateway.agents.line.owed import Owed, Patience
+from chime_gateway.agents.line.succession.expiry import Expiry, expiry
+from chime_gateway.agents.line.succession.successor import Successor
+from chime_gateway.interfaces import AgentTraits
+from chime_gateway.settings.agent_profile import AgentProfile
+from chime_gateway.settings.values import Limits
+
+#: What is due is looked at so often.
+_LOOK_SECONDS: Final = 0.1
+
+#: The caller hears that somebody is there after so long without a session, and again.
+_WAIT_SECONDS: Final = 1.2
+_WAIT_AGAIN_SECONDS: Final = 3.0
+
+#: A session that owes nothing and is there for so long is a good one.
+_GOOD_SECONDS: Final = 10.0
+
+#: A service says within this that the caller speaks.
+_NOTICE_SECONDS: Final = 2.0
+
+#: The agent needs so long to say goodbye before its session ends, beside what is set.
+_GOODBYE_SLACK_SECONDS: Final = 10.0
+
+_EXPIRES: Final = "the session was about to expire"
+
+
+class Watched(Protocol):
+    """The line."""
+
+    owed: Owed
+    heard_by: float
+
+    @property
+    def is_turn_open(self) -> bool:
+        """The caller has said something that may have to be heard again."""
+
+    def lose(self, reason: str, *, is_bad: bool) -> None:
+        """The session is to be over."""
+
+    def give_up(self, why: str) -> None:
+        """There is no session to be had."""
+
+    def waits(self) -> None:
+        """The caller has no session, and has waited for a while."""
+
+    def noticed(self) -> None:
+        """A new session has had its time to say that the caller speaks."""
+
+    def expires(self, why: str) -> None:
+        """The session is about to end, and there is no other."""
+
+
+class Watch:
+    """
+    @param limits: with the profile's own over them.
+    @param now: seconds, monotonic; C{started_at} is the same in Unix seconds.
+    @ivar is_troubled: a session was lost, and no good one has been there since.
+    """
+
+    def __init__(
+        self,
+        line: Watched,
+        successor: Successor,
+        limits: Limits,
+        profile: AgentProfile,
+        now: float,
+        started_at: float,
+    ) -> None:
+        self._line = line
+        self._successor = successor
+        self._limits = limits
+        self._patience = Patience(
+            response=limits.agent_response_seconds,
+            # A tool that the service calls by itself takes its time.
+            first_audio=max(
+                limits.agent_first_audio_seconds,
+                limits.agent_silence_seconds if profile.mcp_servers else 0.0,
+            ),
+            audio_gap=limits.agent_audio_gap_seconds,
+        )
+        self._unix_offset = started_at - now
+        self._look_at = now
+        self._has_session = False
+        self._began = now
+        self._is_new = False
+        self._expiry: Expiry | None = None
+        self._has_told_expiry = False
+        self._lost_at = 0.0
+        self._tell_at = 0.0
+        self._trouble_since: float | None = None
+        self._losses = 0
+
+    @property
+    def is_troubled(self) -> bool:
+        return self._trouble_since is not None
+
+    @property
+    def pause(self) -> float:
+        """Until the next one is opened, in seconds: one after another is of no use."""
+        return min(0.5 * 2 ** (self._losses - 3), 4.0) if self._losses > 2 else 0.0
+
+    def settle(self) -> None:
+        """The agent speaks."""
+        self._trouble_since = None
+        self._losses = 0
+
+    def began(self, traits: AgentTraits, now: float) -> None:
+        """There is a session."""
+        lead = self._limits.agent_rollover_seconds
+        self._expiry = expiry(traits, now, now + self._unix_offset, lead)
+        self._began = now
+        self._has_session = self._is_new = True
+        self._has_told_expiry = False
+
+    def ended(self, now: float, waits_since: float) -> None:
+        """
+        There is none.
+
+        @param waits_since: since when the caller waits.
+        """
+        self._has_session = False
+        self._lost_at = now
+        self._tell_at = waits_since + _WAIT_SECONDS
+        self._losses += 1
+        if self._trouble_since is None:
+            self._trouble_since = now
+
+    def tick(self, now: float) -> None:
+        """Every 20 ms."""
+        if now < self._look_at:
+            return
+        self._look_at = now + _LOOK_SECONDS
+        if self._has_session:
+            self._watch(now)
+        else:
+            self._wait(now)
+
+    # -- there is none ---------------------------------------------------------------
+
+    def _wait(self, now: float) -> None:
+        since = self._trouble_since
+        if since is not None and now - since >= self._limits.agent_silence_seconds:
+            why = self._successor.why or "none was ready"
+            self._line.give_up(f"no session for {now - self._lost_at:.1f} s: {why}")
+            return
+        if now >= self._tell_at:
+            self._tell_at = now + _WAIT_AGAIN_SECONDS
+            self._line.waits()
+        self._successor.tick(now)
+
+    # -- there is one ----------------------------------------------------------------
+
+    def _watch(self, now: float) -> None:
+        age = now - self._began
+        owed = self._line.owed
+        if self._is_new and age >= _NOTICE_SECONDS:
+            self._is_new = False
+            self._line.noticed()
+        why = owed.overdue(now, self._patience)
+        if why:
+            self._line.lose(f"the agent fell silent: {why}", is_bad=True)
+            return
+        if age >= _GOOD_SECONDS and not owed.is_anything_due:
+            self.settle()
+        if self._expiry is not None and now >= self._expiry.wanted_at:
+            self._roll_over(now, self._expiry)
+
+    def _roll_over(self, now: float, expiry: Expiry) -> None:
+        """It ends soon."""
+        is_time = self._is_time(now, expiry)
+        if self._successor.ready is not None:
+            if is_time:
+                self._line.lose(_EXPIRES, is_bad=False)
+            return
+        if is_time or self._successor.is_wanted:
+            self._successor.want()
+            self._successor.tick(now)
+        lead = self._limits.goodbye_seconds + _GOODBYE_SLACK_SECONDS
+        lead = min(lead, (expiry.ends_at - self._began) / 4)
+        if now >= expiry.ends_at - lead and not self._has_told_expiry:
+            self._has_told_expiry = True
+            why = self._successor.why or "none was ready"
+            self._line.expires(f"the agent's session ends, and no other: {why}")
+
+    def _is_time(self, now: float, expiry: Expiry) -> bool:
+        """Nobody would notice; or it cannot wait for that any more."""
+        if now >= expiry.last_at:
+            return True
+        owed = self._line.owed
+        if (
+            owed.making
+            or owed.is_anything_due
+            or owed.is_caller_speaking
+            or self._line.is_turn_open
+        ):
+            return False
+        return now >= expiry.soon_at or now >= self._line.heard_by

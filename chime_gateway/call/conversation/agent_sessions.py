@@ -1,0 +1,82 @@
+"""
+The agent's sessions, one after another, as the caller notices them.
+
+Each is written down: where it was, why it ended, and for how long the caller heard
+nothing because of that.  Who opens the next one is not known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from chime_gateway.call.reports.record import CallRecord, SessionNote
+from chime_gateway.interfaces import AgentLine
+from chime_gateway.media.pump import MediaPump
+
+
+class AgentSessions:
+    """
+    @param clock: seconds, monotonic; the call began at C{began}.
+    """
+
+    def __init__(
+        self,
+        record: CallRecord,
+        pump: MediaPump,
+        clock: Callable[[], float],
+        began: float,
+    ) -> None:
+        self._notes = record.sessions
+        self._pump = pump
+        self._clock = clock
+        self._began = began
+        # Since when the caller hears nothing, as a session has ended.
+        self._silent_since: float | None = None
+        self._is_awaited = False
+        self._line: AgentLine | None = None
+
+    def joined(self, line: AgentLine) -> None:
+        """The caller and the agent hear each other; it has a session."""
+        self._line = line
+        self._notes.append(SessionNote(line.deployment, self._at()))
+
+    def ended(self, reason: str, awaited_since: float | None) -> None:
+        """See L{chime_gateway.interfaces.LineEvents.session_ended}."""
+        if self._line is None:
+            return  # while somebody's telephone rings
+        now = self._clock()
+        note = self._notes[-1]
+        note.ended, note.reason = self._at(), reason
+        if self._silent_since is None:
+            queued = self._pump.queued_seconds(now)
+            is_silent = awaited_since is not None and not queued
+            self._silent_since = awaited_since if is_silent else now + queued
+        self._is_awaited |= awaited_since is not None
+
+    def changed(self, deployment: str) -> None:
+        """The next one is there; it may speak another codec."""
+        if self._line is None:
+            return
+        self._pump.join(self._line)
+        self._notes.append(SessionNote(deployment, self._at()))
+        if not self._is_awaited:
+            self._is_over()
+
+    def audio_came(self) -> None:
+        """Called for every piece of audio."""
+        if self._silent_since is not None:
+            self._is_over()
+
+    def caller_began(self) -> None:
+        """Nobody waits for the agent any more."""
+        self._silent_since = None
+        self._is_awaited = False
+
+    def _is_over(self) -> None:
+        since, self._silent_since = self._silent_since, None
+        self._is_awaited = False
+        if since is not None and len(self._notes) > 1:
+            self._notes[-2].silent_seconds += max(0.0, self._clock() - since)
+
+    def _at(self) -> float:
+        return self._clock() - self._began

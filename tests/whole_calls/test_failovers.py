@@ -1,0 +1,110 @@
+"""A call outlives the sessions of its agent, whatever becomes of them and when."""
+
+from __future__ import annotations
+
+import random
+from typing import Any, Final
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from chime_gateway.agents.line.lines import Lines
+from chime_gateway.audio import PCMU
+from chime_gateway.capture.files import CaptureFiles
+from chime_gateway.capture.replay import replay_file
+from chime_gateway.media.pump import MediaPump
+from chime_gateway.outcomes import Outcome
+from chime_gateway.settings.agent_profile import AgentProfile
+from chime_gateway.sim.caller.caller import CallPlan
+from chime_gateway.sim.realtime.behaviour import Behaviour
+from chime_gateway.sim.realtime.faults.schedule import Scheduled
+from chime_gateway.sim.realtime.model.answering import Answering
+from chime_gateway.sim.speech import heard, spoken
+from tests.support.files import temporary_folder
+from tests.support.virtual import VirtualCall
+
+#: Calls that are drawn.
+RUNS: Final = 5
+
+SAID: Final = (
+    "My number is 4711.",
+    "Tell me a story of 3 parts.",
+    "What is my number?",
+)
+
+ENDS: Final = (
+    *("drop", "reset", "close:1001", "close:1011", "expire"),
+    *("freeze", "mute", "stall:created", "stall:audio"),
+    "respond:failed:server_error",
+)
+
+
+def moment(dice: random.Random) -> str:
+    after = dice.choice(("", f"+{dice.uniform(0.05, 1.5):.2f}"))
+    kind = dice.choice(("turn", "response", "audio"))
+    return f"{kind}{dice.randint(1, 3)}{after}"
+
+
+class FailoverTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        # This caller takes each sound for an answer.
+        self.patch(MediaPump, "play_tone", lambda pump: None)
+
+    def run_call(self, *faults: str, **more: Any) -> VirtualCall:
+        """
+        @param faults: of the first session, and of those after it.
+        """
+        plan = CallPlan(
+            utterances=tuple(spoken(PCMU, text) for text in SAID),
+            wait_for_greeting=True,
+            answer_seconds=40.0,
+        )
+        first, *others = [Behaviour(at=[Scheduled.read(fault)]) for fault in faults]
+        call = VirtualCall(
+            plan,
+            voice=Answering(),
+            behaviour=first,
+            later=others[0] if others else Behaviour(),
+            profile=AgentProfile(greeting="Hello."),
+            **more,
+        )
+        call.agents.delay_seconds = 0.2
+        self.report = call.run(200.0)
+        return call
+
+    def hold(self, call: VirtualCall) -> None:
+        """The call went on, and the agent knew what it was told before."""
+        (record,) = call.measures.records
+        assert record.ending is not None
+        self.assertIs(record.ending.outcome, Outcome.COMPLETED, record.sessions)
+        self.assertGreater(len(record.sessions), 1)
+        self.assertEqual(
+            [note.deployment for note in record.sessions if note.ended is None],
+            [f"d{len(call.agents.sessions)}"],
+        )
+        sentences = heard(PCMU, bytes(self.report.heard))
+        whole = [one.text for one in sentences if one.is_whole]
+        self.assertEqual(len(whole), len(set(whole)), whole)
+        self.assertIn("Your number is 4711.", whole)
+        self.assertIn("Part 3 of 3.", whole)
+        for session in call.agents.sessions:
+            self.assertEqual(session.log.violations, [])
+
+    def test_it_goes_on_whatever_ends_a_session_and_when(self) -> None:
+        dice = random.Random(25)
+        for run in range(RUNS):
+            faults = [f"{moment(dice)}:{dice.choice(ENDS)}"]
+            if dice.random() < 0.5:
+                faults.append(f"2/{moment(dice)}:{dice.choice(ENDS)}")
+            with self.subTest(run=run, faults=faults):
+                self.hold(self.run_call(*faults, is_raw=dice.random() < 0.5))
+
+    def test_a_captured_call_with_failovers_in_it_is_the_same_again(self) -> None:
+        folder = temporary_folder(self)
+        files = CaptureFiles(folder)
+        files.start()
+        self.run_call("audio2+0.3:drop", "2/turn1:mute", capture=files)
+        files.stop(5.0)
+        (path,) = folder.glob("*.jsonl")
+        self.assertIn('"agent3.recall"', path.read_text())
+        report = replay_file(str(path), Lines)
+        self.assertEqual(report.differences, [])
