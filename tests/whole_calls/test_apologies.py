@@ -177,7 +177,7 @@ class SipApologyTests(SynchronousTestCase):
 
     def test_with_one_route_alone_the_caller_hears_that_there_is_no_agent(self) -> None:
         call = self.call(failover=False)
-        call.table._agents = Nobody("nobody is there")
+        call.table._lines = Nobody("nobody is there")
         report = call.run()
         self.assertEqual(report.close_code, 200)
         self.assertIn(HEARD, self.heard(report))
@@ -201,7 +201,7 @@ class SipApologyTests(SynchronousTestCase):
 
     def test_with_others_it_is_refused_for_them(self) -> None:
         call = self.call(failover=True)
-        call.table._agents = Nobody("nobody is there")
+        call.table._lines = Nobody("nobody is there")
         report = call.run()
         self.assertEqual(report.close_code, 503)
         self.assertEqual(self.heard(report), b"")
