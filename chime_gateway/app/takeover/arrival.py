@@ -20,6 +20,7 @@ from chime_gateway.app.takeover.succession import (
     NEWEST,
     READY,
     TAKEN,
+    UNWANTED,
 )
 from chime_gateway.net.generations.channel import Message
 from chime_gateway.net.generations.inheritance import NO_OUTPUT, Elder, Inheritance
@@ -30,14 +31,21 @@ class Arrival:
     """
     @param begin: called when every new call is this process'; with whether the
         settings may be older than those that the process before it has.
+    @param stop: called when this process is not wanted any more.
     """
 
     _log = Logger()
 
     def __init__(
-        self, inheritance: Inheritance, kin: Kin, begin: Callable[[bool], object]
+        self,
+        inheritance: Inheritance,
+        kin: Kin,
+        begin: Callable[[bool], object],
+        stop: Callable[[], object],
     ) -> None:
         self._kin = kin
+        self._stop = stop
+        self._is_unwanted = False
         self._begin = begin
         self._outputs = inheritance.outputs
         self._is_ready = self._has_begun = False
@@ -47,6 +55,7 @@ class Arrival:
             if descriptor != NO_OUTPUT:
                 os.set_inheritable(descriptor, False)
         kin.on(GO, self._go)
+        kin.on(UNWANTED, self._unwanted)
 
     def _elder(self, elder: Elder) -> Peer:
         os.set_inheritable(elder.descriptor, False)
@@ -68,6 +77,10 @@ class Arrival:
     def ready(self) -> None:
         """All is there that a call needs, and the reactor runs."""
         self._is_ready = True
+        # It may have taken so long that nobody waits any more.
+        self._predecessor.channel.doRead()
+        if self._is_unwanted or self._has_begun:
+            return
         if self._predecessor.is_there:
             self._predecessor.send(READY)
         else:
@@ -78,6 +91,12 @@ class Arrival:
     def _go(self, peer: Peer, message: Message) -> None:
         if peer is self._predecessor and not self._has_begun:
             self._take_over(bool(message.head.get("reload")))
+
+    def _unwanted(self, peer: Peer, _: Message) -> None:
+        if peer is self._predecessor and not self._has_begun:
+            self._is_unwanted = True
+            self._log.warn("it has taken too long, and nobody waits any more")
+            self._stop()
 
     def _take_over(self, is_old: bool) -> None:
         self._has_begun = True
@@ -108,6 +127,10 @@ class Arrival:
                 generation=peer.generation,
             )
             self._kin.call(self._kin.older_gone, peer)
-        elif peer is self._predecessor and self._is_ready and not self._has_begun:
+        elif (
+            peer is self._predecessor
+            and self._is_ready
+            and not (self._has_begun or self._is_unwanted)
+        ):
             self._log.warn("the process before this one is gone: taking over")
             self._take_over(False)

@@ -52,6 +52,7 @@ _FIRST_PROCESS: Final = 1
 HELLO: Final = "process.hello"
 FAULT: Final = "process.fault"
 READY: Final = "process.ready"
+UNWANTED: Final = "process.unwanted"
 GO: Final = "process.go"
 TAKEN: Final = "process.taken"
 NEWEST: Final = "process.newest"
@@ -61,8 +62,12 @@ STOP: Final = "process.stop"
 class Stage(Enum):
     ALONE = "it has every call"
     STARTING = "a successor is being started"
+    ENDING = "the successor came too late, or is not wanted: it is ended"
     HANDING_OVER = "the successor was told to take over"
     OLDER = "another process has every new call"
+
+
+_ON_THE_WAY: Final = (Stage.STARTING, Stage.ENDING, Stage.HANDING_OVER)
 
 
 class Succession:
@@ -272,14 +277,23 @@ class Succession:
 
     def _give_up(self, why: str) -> None:
         assert self._process is not None and self._peer is not None
+        # Whatever it says now.
+        self.stage = Stage.ENDING
         self._fault = self._fault or why
         self._process.kill(signal.SIGTERM, self._peer.pid)
         self._due.start(_END_SECONDS, self._kill)
 
     def _kill(self) -> None:
-        """Its channel is lost by that."""
+        """Its channel is lost by that, unless nobody knows which process it is."""
         assert self._process is not None and self._peer is not None
         self._process.kill(signal.SIGKILL, self._peer.pid)
+        self._due.start(_WORDS_SECONDS, self._leave)
+
+    def _leave(self) -> None:
+        """A daemon that has not said who it is: as soon as it goes on, it ends."""
+        assert self._peer is not None
+        self._peer.send(UNWANTED)
+        self._report()
 
     def _lost(self, peer: Peer) -> None:
         """All that could have been the successor is gone."""
@@ -295,19 +309,20 @@ class Succession:
 
     def _ended(self) -> None:
         """Of a daemon only what started it has."""
-        if self.stage in (Stage.STARTING, Stage.HANDING_OVER):
+        if self.stage in _ON_THE_WAY:
             assert self._peer is not None
             if not self._peer.is_there:
                 self._report()
 
     def _report(self) -> None:
-        if self.stage not in (Stage.STARTING, Stage.HANDING_OVER):
+        if self.stage not in _ON_THE_WAY:
             return
-        assert self._process is not None
-        if not self._process.has_ended:
-            self._process.kill(signal.SIGKILL)
-        words = self._process.last_words()
+        process = self._process
+        assert process is not None
+        words = process.last_words()
         self._failed("; ".join(one for one in (self._fault, words) if one))
+        if not process.has_ended:
+            process.kill(signal.SIGKILL)
 
     def _failed(self, why: str) -> None:
         was_held = self.stage is Stage.HANDING_OVER

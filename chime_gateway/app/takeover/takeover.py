@@ -84,7 +84,7 @@ class TakeOver:
         self._pid_file = launch.pid_file
         self._arrival: Arrival | None = None
         if inheritance is not None:
-            self._arrival = Arrival(inheritance, kin, self._begin)
+            self._arrival = Arrival(inheritance, kin, self._begin, stop)
         self._succession = Succession(
             kin,
             self.sockets,
