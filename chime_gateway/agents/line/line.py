@@ -216,11 +216,15 @@ class Line:
             caller.settle()
 
     def answer_failed(self, cause: str, reason: str) -> None:
-        if cause == SILENCE:
+        if cause != SILENCE:
+            self.lose(f"{cause}: {reason}", is_bad=True)
+        elif self._watch.is_troubled:
+            # So had the session before: the agent has nothing to say.
             self.owed.settle()
             self._answer_begun()
         else:
-            self.lose(f"{cause}: {reason}", is_bad=True)
+            self.owed.expect(self.now())
+            self.lose("its answers are empty", is_bad=True)
 
     def speech_started(self, reports: Reports, own_id: str, item_id: str) -> None:
         self.owed.caller_began()
