@@ -20,7 +20,7 @@ _FREE: Final = ("agents", "routes", "header_routes", "transfer", "deployments")
 #: for whoever restarts the gateway, and not for a line that was lost.
 _LOCKS: Final = ("shared_secret", "twilio_auth_token", "admin_token")
 
-_SIP_FREE: Final = ("allow", "voice_connectors", "proof_seconds")
+_SIP_FREE: Final = ("allow", "voice_connectors", "proof_seconds", "failover")
 _SIP_LOCKS: Final = ("call_secrets", "numbers", "certificate", "private_key", "trunk")
 
 

@@ -7,6 +7,7 @@ from base64 import b64decode
 from attrs import evolve
 from twisted.internet.defer import Deferred
 
+from chime_gateway.errors import ConfigError
 from chime_gateway.settings.agent_profile import AgentProfile
 from chime_gateway.settings.sound import Sound
 from chime_gateway.settings.values import DeploymentSettings, GatewaySettings
@@ -109,12 +110,34 @@ class NoDeploymentTests(ApologyTestCase):
         )
         return evolve(self.settings, deployments=(wrong,))
 
+    async def told(self) -> int:
+        peer = await self.dial()
+        peer.start()
+        code, _ = await peer.closed
+        self.assertEqual(code, 4502)
+        return heard_bytes(peer)
+
     def test_the_caller_hears_so(self) -> Deferred[None]:
         async def scene() -> None:
-            peer = await self.dial()
-            peer.start()
-            code, _ = await peer.closed
-            self.assertEqual(code, 4502)
-            self.assertEqual(heard_bytes(peer), SORRY_BYTES)
+            self.assertEqual(await self.told(), SORRY_BYTES)
+
+        return Deferred.fromCoroutine(scene())
+
+    def test_the_sound_is_another_one_when_it_was_read_again(self) -> Deferred[None]:
+        short = evolve(SORRY, data=SORRY.data[:3200])
+        profile = evolve(PROFILE, apology_sound=short)
+
+        def wrong() -> GatewaySettings:
+            raise ConfigError("agents.default.apology: there is no file gone.wav")
+
+        async def scene() -> None:
+            settings = self.gateway._settings
+            new = evolve(settings, agents={"default": profile})
+            self.gateway._read_again = lambda: new
+            await self.gateway.reload()
+            self.assertEqual(await self.told(), 1600)
+            self.gateway._read_again = wrong
+            await self.gateway.reload()
+            self.assertEqual(await self.told(), 1600)
 
         return Deferred.fromCoroutine(scene())

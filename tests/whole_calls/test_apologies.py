@@ -22,6 +22,7 @@ from chime_gateway.settings.agent_profile import AgentProfile
 from chime_gateway.settings.sound import TONE, Sound
 from chime_gateway.settings.values import Limits
 from chime_gateway.sim.caller.caller import CallReport
+from tests.support.conversation import ConversationTestCase
 from tests.support.fakes import (
     Log,
     RecordingAgent,
@@ -206,3 +207,25 @@ class SipApologyTests(SynchronousTestCase):
         self.assertEqual(report.close_code, 503)
         self.assertEqual(self.heard(report), b"")
         self.assertEqual(call.world.ports.in_use, 0)
+
+
+class FillerTests(ConversationTestCase):
+    def test_who_waits_for_the_next_session_hears_the_profiles_filler(self) -> None:
+        for sound in (SORRY, None):
+            self.profile = AgentProfile(filler="One moment.", filler_sound=sound)
+            self.setUp()
+            self.talk.agent_waits()
+            self.run_for(0.1)
+            self.assertEqual(self.leg.played == HEARD, sound is not None)
+            self.assertTrue(self.leg.played.strip(b"\xff"))
+            # Not over itself, and not over the caller.
+            played = len(self.leg.played)
+            self.talk.agent_waits()
+            self.assertEqual(len(self.leg.played), played)
+
+    def test_a_caller_who_speaks_is_not_spoken_over(self) -> None:
+        self.profile = AgentProfile(filler_sound=SORRY)
+        self.setUp()
+        self.talk.speech_started("u1")
+        self.talk.agent_waits()
+        self.assertEqual(self.leg.played, b"")

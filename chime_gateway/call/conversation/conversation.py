@@ -300,7 +300,7 @@ class Conversation:
 
     def agent_waits(self) -> None:
         if self._pump.is_drained(self._clock()) and not self.answer.is_caller_speaking:
-            self._pump.play_tone()
+            self._pump.play_sound(self._profile.filler_sound)
 
     def agent_expires(self, reason: str) -> None:
         self._owner.part(Ending(Outcome.TIME_LIMIT, reason), "")
