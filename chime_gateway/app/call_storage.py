@@ -9,7 +9,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -19,7 +19,8 @@ from chime_gateway.call.reports.events import CallEnded, CallEvent
 from chime_gateway.capture.files import CaptureFiles
 from chime_gateway.errors import ConfigError
 from chime_gateway.http.api.live_events import LiveEvents
-from chime_gateway.net.generations.kin import Kin
+from chime_gateway.net.generations.channel import Message
+from chime_gateway.net.generations.kin import Kin, Peer
 from chime_gateway.net.signed_post import SignedPost
 from chime_gateway.net.system.private_files import make_folder
 from chime_gateway.net.worker import WorkerThread
@@ -32,6 +33,9 @@ from chime_gateway.store.store import Store
 if TYPE_CHECKING:
     from chime_gateway.net.aws.api import AwsApi
     from chime_gateway.store.recordings.uploads import Uploads
+
+#: An event of a call of an older process.
+_HAPPENED: Final = "events.happened"
 
 #: What is slow at the end is waited for so long.
 _STOP_SECONDS = 10.0
@@ -93,6 +97,11 @@ class Kept:
             self._told.insert(0, self.store.book.happened)
         self.listeners = self._told
         self._endings: Endings | None = None
+        self._kin = kin
+        self.live.passed_on = self._pass_on
+        self.live.is_elsewhere = lambda: kin.newest is not None
+        kin.on(_HAPPENED, self._happened_elsewhere)
+        kin.newest_changed.append(lambda _: self.live.close())
         kin.older_gone.append(lambda _: self._older_gone())
         if self.recordings is not None:
             self._endings = Endings(self.recordings, reactor, self._tell)
@@ -119,6 +128,18 @@ class Kept:
         self.recordings = RecordingWriter(
             folder, self._location_of, self._finished, self._written
         )
+
+    def _pass_on(self, kind: str, call_id: str, text: str) -> None:
+        """To the process that has the listeners."""
+        newest = self._kin.newest
+        if newest is not None:
+            head = {"kind": kind, "call_id": call_id}
+            newest.send(_HAPPENED, head, text.encode())
+
+    def _happened_elsewhere(self, _: Peer, message: Message) -> None:
+        head = message.head
+        text = message.body.decode()
+        self.live.told(str(head.get("kind")), str(head.get("call_id")), text)
 
     def _tell(self, event: CallEvent) -> None:
         for listener in self._told:

@@ -22,6 +22,7 @@ from chime_gateway.agents.credentials import Credentials, IdentityTokens
 from chime_gateway.agents.deployments import Deployment, Deployments, endpoint_for
 from chime_gateway.agents.line.lines import Lines
 from chime_gateway.app.call_storage import Kept
+from chime_gateway.app.calls_of_all import CallsOfAll
 from chime_gateway.app.originate import Originator
 from chime_gateway.call.admission.admission import Admission
 from chime_gateway.call.admission.load import Load
@@ -31,10 +32,12 @@ from chime_gateway.carriers.media_stream.credentials import StreamAuth
 from chime_gateway.carriers.media_stream.listener import StreamListener, StreamResource
 from chime_gateway.codec.prompt import prepare
 from chime_gateway.http.api.asked import ApiContext
+from chime_gateway.http.api.elsewhere import Elsewhere
 from chime_gateway.http.api.idempotency import IdempotencyKeys
 from chime_gateway.http.api.key_file import KeyFile, keys_path
 from chime_gateway.http.api.resource import Api
 from chime_gateway.http.credentials import AdminToken
+from chime_gateway.http.gathered import Gathered
 from chime_gateway.http.metrics import Metrics
 from chime_gateway.http.site import Content, GatewaySite, build_site
 from chime_gateway.media.metronome import Metronome
@@ -122,6 +125,7 @@ class Composition:
         self._reactor = reactor
         self._sockets = sockets
         self._keys: IdempotencyKeys | None = None
+        self._gathered = Gathered(metrics.text, kin)
         self.kin = kin
         self._metrics = metrics
         self._batch = BatchReader(reactor)
@@ -189,6 +193,7 @@ class Composition:
         )
         metrics.admission = self.calls.admission
         metrics.calls = self.calls.calls
+        self.calls_of_all = CallsOfAll(lambda: len(self.calls.calls()), kin, reactor)
         metrics.destinations = self.calls.destinations
         if self.aws is not None and settings.aws.sip_media_application_id:
             self._join_application(self.aws)
@@ -211,12 +216,14 @@ class Composition:
     def retire(self) -> None:
         """New calls are another process'."""
         self._site.retire()
+        self.calls_of_all.retire()
         if self.kinesis is not None:
             self.kinesis.pause()
 
     def resume(self) -> None:
         """They are this process' again."""
         self._site.resume()
+        self.calls_of_all.resume()
         if self.kinesis is not None:
             self.kinesis.resume()
 
@@ -336,7 +343,7 @@ class Composition:
         self._site = build_site(
             health=health,
             ready=ready,
-            metrics=self._metrics.text,
+            metrics=self._metrics_of_all,
             stream=door(TwilioStream, False),
             raw_stream=door(RawStream, True),
             api=api,
@@ -346,6 +353,12 @@ class Composition:
             public_address=settings.public_address,
         )
         return self._site
+
+    def _metrics_of_all(self) -> bytes | Deferred[bytes]:
+        gathered = self._gathered
+        if gathered.is_alone:
+            return gathered.own()
+        return Deferred.fromCoroutine(gathered.text())
 
     def _api(self) -> Api:
         store = self.kept.store
@@ -363,6 +376,7 @@ class Composition:
             originate=self.originator.originate,
             records=store,
             guard=self.kept.guard,
+            elsewhere=Elsewhere(self.kin),
             known=lambda request: self.connections.known(request.channel.transport),
             is_told=self.summary.allows,
         )

@@ -11,11 +11,14 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 from twisted.web.http import Request as HTTPRequest
 from twisted.web.pages import notFound
 from twisted.web.resource import IResource, Resource
-from twisted.web.server import Request, Site
+from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from chime_gateway.http.channel import BoundedRequest, Channel, House
 from chime_gateway.http.credentials import AdminToken, Shown, is_local
@@ -71,14 +74,15 @@ class MetricsPage(Resource):
     With an admin token for whoever shows it, as Prometheus does with
     C{authorization}; without one for this machine only.
 
-    @param content: gives the text; asked once a second at most.
+    @param content: gives the text, now or later; asked once a second at most.
     """
 
     isLeaf = True
+    _log = Logger()
 
     def __init__(
         self,
-        content: Callable[[], bytes],
+        content: Callable[[], bytes | Deferred[bytes]],
         token: AdminToken,
         clock: IReactorTime,
         public_address: str,
@@ -88,10 +92,10 @@ class MetricsPage(Resource):
         self._token = token
         self._public_address = public_address
         self._clock = clock
-        self._text = b""
+        self._text: bytes | Deferred[bytes] = b""
         self._made_at: float | None = None
 
-    def render_GET(self, request: Request) -> bytes:
+    def render_GET(self, request: Request) -> Any:
         shown = self._token.shown(request)
         if shown is Shown.MALFORMED:
             return _refused(request, 400, "Authorization has bytes beyond ASCII")
@@ -109,8 +113,36 @@ class MetricsPage(Resource):
         now = self._clock.seconds()
         if self._made_at is None or now - self._made_at >= METRICS_SECONDS:
             self._text, self._made_at = self._content(), now
+            if isinstance(self._text, Deferred):
+                self._text.addErrback(self._bug)
         request.setHeader(b"Content-Type", _METRICS_TYPE)
-        return self._text
+        if isinstance(self._text, bytes):
+            return self._text
+        if self._text.called:
+            return self._text.result
+        gone = request.notifyFinish()
+        waiting = self._text
+
+        def made(text: bytes) -> bytes:
+            if not gone.called:
+                request.write(text)
+                request.finish()
+            return text
+
+        def failed(failure: Failure) -> Failure:
+            if not gone.called:
+                request.setResponseCode(500)
+                request.finish()
+            return failure
+
+        gone.addErrback(lambda _: None)
+        waiting.addCallbacks(made, failed)
+        return NOT_DONE_YET
+
+    def _bug(self, failure: Failure) -> Failure:
+        self._made_at = None
+        self._log.failure("metrics", failure)
+        return failure
 
 
 def _known(request: Request, shown: Shown) -> None:
@@ -177,7 +209,7 @@ def build_site(
     *,
     health: Content,
     ready: Content,
-    metrics: Callable[[], bytes],
+    metrics: Callable[[], bytes | Deferred[bytes]],
     stream: IResource,
     raw_stream: IResource,
     api: IResource,

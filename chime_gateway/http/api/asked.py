@@ -5,7 +5,7 @@ One request of the API as its entry sees it: checked, and with what the API work
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
@@ -15,6 +15,7 @@ from twisted.web.server import Request
 from chime_gateway.call.call import Call
 from chime_gateway.call.routing import Roster
 from chime_gateway.errors import NoSuchCall
+from chime_gateway.http.api.elsewhere import Elsewhere
 from chime_gateway.http.api.idempotency import IdempotencyKeys
 from chime_gateway.http.api.live_events import LiveEvents
 from chime_gateway.http.api.problem import Problem
@@ -55,6 +56,7 @@ class ApiContext:
 
     @ivar token: empty: nobody gets in.
     @ivar whose: the rows of calls here.
+    @ivar elsewhere: calls of older processes of this gateway.
     @ivar records: C{None}: nothing is written down.
     @ivar known: is told of each request that has shown the token.
     @ivar is_told: whether one more line of a kind goes into the log.
@@ -69,6 +71,7 @@ class ApiContext:
     originate: Originate
     records: Records | None = None
     guard: NumberGuard = field(factory=NumberGuard)
+    elsewhere: Elsewhere = field(factory=Elsewhere)
     recording_path: Callable[[str], Path | None] = lambda _: None
     known: Callable[[Request], None] = lambda _: None
     is_told: Callable[[str], bool] = lambda _: True
@@ -79,6 +82,7 @@ class ApiContext:
 class Asked:
     """
     @ivar call_id: of the path; empty: there is none in it.
+    @ivar unanswered: older processes that may have the call, and did not say.
     @ivar body: it fits the entry's schema, as does C{query}.
     """
 
@@ -87,6 +91,7 @@ class Asked:
     call_id: str = ""
     body: Mapping[str, Any] = field(factory=dict)
     query: Mapping[str, Any] = field(factory=dict)
+    unanswered: Sequence[str] = ()
 
     async def stored(self, read: Callable[[Any], Any], what: Any) -> Any:
         """
@@ -124,6 +129,12 @@ class Asked:
             return self.context.calls.call(self.call_id)
         except NoSuchCall:
             row = (await self.stored_call()).row
+        if row.state == LIVE and row.generation in self.unanswered:
+            raise Problem(
+                503,
+                f"process {row.generation}, which has the call, does not answer",
+                Retry_After="2",
+            )
         if row.state == LIVE:
             raise Problem(409, f"the call is in progress at the gateway {row.instance}")
         raise Problem(409, "the call has ended")

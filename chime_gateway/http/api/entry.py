@@ -99,6 +99,11 @@ class Entry:
     def is_about_a_call(self) -> bool:
         return "{call_id}" in self.path
 
+    @property
+    def is_done_where_the_call_is(self) -> bool:
+        """By the process that has it; a file is read by whoever is asked."""
+        return self.is_about_a_call and self.reply.kind == "application/json"
+
     def match(self, path: str) -> str | None:
         """The call's id in C{path} (empty: none is wanted); C{None}: no match."""
         found = self._pattern.fullmatch(path)

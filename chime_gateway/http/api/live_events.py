@@ -43,6 +43,8 @@ class LiveEvents:
     @param shown: what may be seen of an event.
     @param wall_time: Unix seconds.
     @param chance: from 0 to 1.
+    @ivar passed_on: takes each event of this process: kind, call and JSON.
+    @ivar is_elsewhere: whether a newer process tells of all calls.
     """
 
     _log = Logger()
@@ -64,15 +66,22 @@ class LiveEvents:
         )
         self._last = self._first
         self._listeners: set[_Listener] = set()
+        self.passed_on: Callable[[str, str, str], object] = lambda *_: None
+        self.is_elsewhere: Callable[[], bool] = lambda: False
 
     def happened(self, event: CallEvent) -> None:
-        self._last += 1
         text = json.dumps(self._shown(event), separators=(",", ":"))
-        message = f"id: {self._last}\nevent: {event.kind}\ndata: {text}\n\n".encode()
-        self._kept.append((self._last, event.call_id, message))
+        self.told(event.kind, event.call_id, text)
+        self.passed_on(event.kind, event.call_id, text)
+
+    def told(self, kind: str, call_id: str, text: str) -> None:
+        """Here, or by an older process of this gateway."""
+        self._last += 1
+        message = f"id: {self._last}\nevent: {kind}\ndata: {text}\n\n".encode()
+        self._kept.append((self._last, call_id, message))
         for listener in list(self._listeners):
             with self._log.failuresHandled("a listener was not told"):
-                listener.told(event.call_id, message)
+                listener.told(call_id, message)
 
     @property
     def is_full(self) -> bool:
@@ -94,6 +103,10 @@ class LiveEvents:
         listener = _Listener(request, call_id, self._clock, self._listeners.discard)
         self._listeners.add(listener)
         request.write(b": live events\n\n")
+        if self.is_elsewhere():
+            # By a connection from before: a listener comes again, to whoever has all.
+            listener.close()
+            return
         if after is not None:
             if not self._first <= after <= self._last:
                 after = self._first
@@ -102,6 +115,7 @@ class LiveEvents:
                     listener.told(of_call, message)
 
     def close(self) -> None:
+        """Whoever listens is sent away; a browser comes again by itself."""
         for listener in list(self._listeners):
             listener.close()
 
@@ -138,9 +152,12 @@ class _Listener:
 
     def close(self) -> None:
         if not self._is_over:
+            channel = self._request.channel
             self._request.unregisterProducer()
             self._request.finish()
             self._left()
+            # By this connection it would come to the same process again.
+            channel.loseConnection()
 
     def _left(self) -> None:
         if self._is_over:

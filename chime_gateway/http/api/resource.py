@@ -10,22 +10,33 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from attrs import evolve
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
+from chime_gateway.errors import NoSuchCall
 from chime_gateway.http.api.asked import ApiContext, Asked
 from chime_gateway.http.api.entry import Entry
+from chime_gateway.http.api.live_call import live_call
 from chime_gateway.http.api.openapi import description
-from chime_gateway.http.api.problem import Problem, read_body, read_query, refuse, reply
+from chime_gateway.http.api.problem import (
+    Problem,
+    check,
+    read_body,
+    read_query,
+    refuse,
+    reply,
+)
 from chime_gateway.http.api.requests import ENTRIES
 from chime_gateway.http.api.schema import CALL_ID
 from chime_gateway.http.credentials import AdminToken, Shown
+from chime_gateway.store.rows import columns
 
 
 class Api(Resource):
@@ -43,6 +54,7 @@ class Api(Resource):
         self._context = context
         self.token = AdminToken(context.token)
         self._entries = entries
+        context.elsewhere.answer_by(self)
         self._description = json.dumps(description(entries)).encode()
 
     def render(self, request: Request) -> Any:
@@ -74,7 +86,8 @@ class Api(Resource):
                 raise Problem(
                     404, "there is nothing at this path; see /api/openapi.json"
                 )
-            answer = await entry.run(self._asked(request, entry, call_id))
+            asked = self._asked(request, entry, call_id)
+            answer = await self._run(entry, asked, method, path)
             status = entry.reply.status
             if answer is not None and not request._disconnected:
                 reply(request, status, answer)
@@ -88,6 +101,52 @@ class Api(Resource):
         # Strangers may ask as often as they like.
         if is_known or self._context.is_told(f"api.audit ({status})"):
             self._audit(request, method, path, status)
+
+    async def _run(self, entry: Entry, asked: Asked, method: str, path: str) -> Any:
+        """Where the call is, if it is about one."""
+        call_id, elsewhere = asked.call_id, self._context.elsewhere
+        is_moved = elsewhere.is_somebody and entry.is_done_where_the_call_is
+        if not is_moved or self.has(call_id):
+            return await entry.run(asked)
+        peer, unanswered = await elsewhere.owner(call_id)
+        if peer is None:
+            return await entry.run(evolve(asked, unanswered=unanswered))
+        return await elsewhere.do(peer, entry.method, path, asked.body)
+
+    # -- asked by other processes ----------------------------------------------------
+
+    def has(self, call_id: str) -> bool:
+        """Whether the call is in progress here."""
+        try:
+            self._context.calls.call(call_id)
+        except NoSuchCall:
+            return False
+        return True
+
+    def live(self) -> list[dict[str, Any]]:
+        """Rows of calls in progress here; not what one alone is asked for."""
+        context = self._context
+        return [
+            {**columns(live_call(context, call).row), "record": {}}
+            for call in context.calls.calls()
+        ]
+
+    async def do(self, method: str, path: str, body: Mapping[str, Any]) -> Any:
+        """
+        A request about a call that is here; whoever asks was let in by another process.
+
+        @raise Problem: it cannot be.
+        """
+        entry, call_id, _ = self._find(method, path)
+        if entry is None or not entry.is_done_where_the_call_is:
+            raise Problem(
+                409, f"the process that has the call knows no {method} {path[:100]}"
+            )
+        if entry.body is not None:
+            check(body, entry.body.definition, "the request")
+        nobody: Any = None
+        asked = Asked(request=nobody, context=self._context, call_id=call_id, body=body)
+        return await entry.run(asked)
 
     def _find(self, method: str, path: str) -> tuple[Entry | None, str, str]:
         """The entry, the id of a call in the path, and methods that there are."""

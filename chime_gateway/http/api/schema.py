@@ -68,6 +68,13 @@ DONE: Final = Schema(
     ),
 )
 
+UNANSWERED: Final = {
+    "type": "array",
+    "items": {"type": "string"},
+    "description": "Older processes of the gateway that did not answer: what they know"
+    " is missing.",
+}
+
 CALL: Final = Schema(
     "Call",
     {

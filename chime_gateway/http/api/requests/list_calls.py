@@ -5,15 +5,19 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final
+
+from attrs import fields
 
 from chime_gateway.call.call import Call
 from chime_gateway.http.api.asked import ApiContext, Asked
+from chime_gateway.http.api.elsewhere import Theirs
 from chime_gateway.http.api.entry import READING, Answer, Entry, Reply
 from chime_gateway.http.api.live_call import live_call
 from chime_gateway.http.api.problem import Problem
-from chime_gateway.http.api.schema import CALL, CALL_ID, Schema, text_schema
+from chime_gateway.http.api.schema import CALL, CALL_ID, UNANSWERED, Schema, text_schema
 from chime_gateway.store.queries import CallQuery
 from chime_gateway.store.rows import CallRow, columns
 from chime_gateway.store.tables import LIVE, OVER
@@ -33,6 +37,7 @@ _PAGE: Final = Schema(
                 "type": ["string", "null"],
                 "description": "The cursor of the next page.",
             },
+            "unanswered": UNANSWERED,
         },
         "required": ["calls", "next"],
     },
@@ -52,26 +57,59 @@ async def _list(asked: Asked) -> Answer:
         before=None if cursor is None else _read_cursor(cursor),
         limit=limit + 1,
     )
-    live = {c.record.call_id: c for c in context.calls.calls()}
+    theirs = await context.elsewhere.live()
+    live = _live(context, theirs)
     records = context.records
     if records is None or query.state == LIVE:
-        rows = _live_rows(context, query, live)
+        rows = _live_rows(query, live)
     else:
-        # Of what is in progress here, more is known than was written down.
+        # Of what is in progress, more is known than was written down.
         rows = [
-            live_call(context, live[row.call_id]).row if row.call_id in live else row
+            live[row.call_id]() if row.call_id in live else row
             for row in await asked.stored(records.calls, query)
         ]
     page = [_summary(row) for row in rows[:limit]]
     next_cursor = _cursor(rows[limit - 1]) if len(rows) > limit else None
-    return {"calls": page, "next": next_cursor}
+    answer: dict[str, Any] = {"calls": page, "next": next_cursor}
+    if theirs.unanswered:
+        answer["unanswered"] = list(theirs.unanswered)
+    return answer
+
+
+def _live(context: ApiContext, theirs: Theirs) -> dict[str, Callable[[], CallRow]]:
+    """What is in progress, by the call's id: here, and at older processes."""
+    rows = list(map(_row_of_another, theirs.rows))
+    return {
+        **{row.call_id: partial(_as_it_is, row) for row in rows if row is not None},
+        **{
+            call.record.call_id: partial(_row_of, context, call)
+            for call in context.calls.calls()
+        },
+    }
+
+
+def _row_of_another(values: Mapping[str, Any]) -> CallRow | None:
+    """Its program may be older or newer; C{None}: it is not to be understood."""
+    known = {attribute.name for attribute in fields(CallRow)}
+    try:
+        return CallRow(**{name: v for name, v in values.items() if name in known})
+    except TypeError:
+        return None
+
+
+def _as_it_is(row: CallRow) -> CallRow:
+    return row
+
+
+def _row_of(context: ApiContext, call: Call) -> CallRow:
+    return live_call(context, call).row
 
 
 def _live_rows(
-    context: ApiContext, query: CallQuery, live: Mapping[str, Call]
+    query: CallQuery, live: Mapping[str, Callable[[], CallRow]]
 ) -> list[CallRow]:
-    """What is in progress here, without asking the store."""
-    rows = [live_call(context, call).row for call in live.values()]
+    """What is in progress, without asking the store."""
+    rows = [row() for row in live.values()]
     found = [
         row
         for row in rows

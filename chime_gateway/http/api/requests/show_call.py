@@ -8,8 +8,9 @@ from chime_gateway.errors import NoSuchCall
 from chime_gateway.http.api.asked import Asked
 from chime_gateway.http.api.entry import READING, Answer, Entry, Reply
 from chime_gateway.http.api.live_call import live_call
-from chime_gateway.http.api.schema import CALL, Schema
+from chime_gateway.http.api.schema import CALL, UNANSWERED, Schema
 from chime_gateway.store.rows import stored_call_json
+from chime_gateway.store.tables import LIVE
 
 _DETAIL: Final = Schema(
     "CallDetail",
@@ -21,6 +22,7 @@ _DETAIL: Final = Schema(
                 "properties": {
                     "record": {"type": "object"},
                     "transcript": {"type": "array", "items": {"type": "object"}},
+                    "unanswered": UNANSWERED,
                 },
                 "required": ["record", "transcript"],
             },
@@ -35,7 +37,10 @@ async def _show(asked: Asked) -> Answer:
         call = live_call(asked.context, asked.context.calls.call(asked.call_id))
     except NoSuchCall:
         call = await asked.stored_call()
-    return stored_call_json(call)
+    shown = stored_call_json(call)
+    if call.row.state == LIVE and call.row.generation in asked.unanswered:
+        shown["unanswered"] = [call.row.generation]
+    return shown
 
 
 SHOW_CALL: Final = Entry(

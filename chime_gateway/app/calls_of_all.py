@@ -1,0 +1,69 @@
+"""
+How many calls the gateway has, with those of its older processes.
+
+An older process tells the newest, so that nobody has to wait for one that hangs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from twisted.internet.task import LoopingCall
+
+from chime_gateway.net.generations.channel import Message
+from chime_gateway.net.generations.kin import Kin, Peer
+
+_COUNT: Final = "calls.count"
+
+#: How old a count may be.
+TELL_SECONDS: Final = 1.0
+
+
+class CallsOfAll:
+    """
+    @param own: how many this process has.
+    """
+
+    def __init__(self, own: Callable[[], int], kin: Kin, clock: Any) -> None:
+        self._own = own
+        self._kin = kin
+        self._older: dict[str, int] = {}
+        self._told: int | None = None
+        self._look = LoopingCall(self._tell)
+        self._look.clock = clock
+        kin.on(_COUNT, self._count)
+        kin.newest_changed.append(self._newest_changed)
+
+    def retire(self) -> None:
+        """Another process is asked from now on."""
+        if not self._look.running:
+            self._look.start(TELL_SECONDS)
+
+    def resume(self) -> None:
+        if self._look.running:
+            self._look.stop()
+
+    def older(self) -> Mapping[str, int]:
+        """Of each older process that lives, as far as it has said."""
+        return {name: self._older.get(name, 0) for name in self._kin.older}
+
+    def count(self) -> int:
+        return self._own() + sum(self.older().values())
+
+    def _newest_changed(self, _: Peer) -> None:
+        """It may be the same end, and another process at the other."""
+        self._told = None
+        self._tell()
+
+    def _tell(self) -> None:
+        newest = self._kin.newest
+        if newest is None:
+            return
+        now = self._own()
+        if now != self._told and newest.send(_COUNT, {"calls": now}):
+            self._told = now
+
+    def _count(self, peer: Peer, message: Message) -> None:
+        count = message.head.get("calls")
+        self._older[peer.generation] = count if isinstance(count, int) else 0

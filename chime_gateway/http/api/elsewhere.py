@@ -1,0 +1,156 @@
+"""
+Calls of older processes of this gateway: the newest asks for them, and whoever has one
+answers, with its own program.
+
+A process that hangs costs a short wait, and what it was not asked is said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Protocol
+
+from attrs import frozen
+from twisted.internet.defer import Deferred, DeferredList
+
+from chime_gateway.errors import NoSuchCall
+from chime_gateway.http.api.problem import Problem
+from chime_gateway.net.generations.channel import Message
+from chime_gateway.net.generations.kin import Kin, NotAnswered, Peer
+
+_HAS: Final = "api.has"
+_DO: Final = "api.do"
+_LIVE: Final = "api.live"
+
+#: Whether it has a call, and which: a process that works says so at once.
+ASK_SECONDS: Final = 1.0
+
+#: What is done to a call may wait for the other side, as a transfer does.
+DO_SECONDS: Final = 40.0
+
+
+class Answering(Protocol):
+    """The API of one process, as the others ask it."""
+
+    def has(self, call_id: str) -> bool: ...
+    def live(self) -> list[dict[str, Any]]:
+        """Rows of calls in progress."""
+
+    async def do(self, method: str, path: str, body: Mapping[str, Any]) -> Any:
+        """@raise Problem: it cannot be."""
+
+
+@frozen
+class Theirs:
+    """
+    @ivar rows: of calls in progress at older processes.
+    @ivar unanswered: generations of those that did not say.
+    """
+
+    rows: Sequence[Mapping[str, Any]] = ()
+    unanswered: Sequence[str] = ()
+
+
+class Elsewhere:
+    """
+    @param kin: C{None}: there are no other processes.
+    """
+
+    def __init__(self, kin: Kin | None = None) -> None:
+        self._kin = kin
+
+    def answer_by(self, api: Answering) -> None:
+        """What other processes ask is asked of this."""
+        if self._kin is None:
+            return
+
+        def has(_: Peer, message: Message) -> Message:
+            return Message(_HAS, {"has": api.has(str(message.head.get("call_id")))})
+
+        def live(_: Peer, message: Message) -> Message:
+            return Message(_LIVE, {"rows": api.live()})
+
+        def do(_: Peer, message: Message) -> Deferred[Message]:
+            return Deferred.fromCoroutine(_done(api, message))
+
+        self._kin.on(_HAS, has)
+        self._kin.on(_LIVE, live)
+        self._kin.on(_DO, do)
+
+    @property
+    def is_somebody(self) -> bool:
+        """There are older processes."""
+        return self._kin is not None and bool(self._kin.older)
+
+    async def live(self) -> Theirs:
+        """What is in progress at older processes."""
+        answers = await self._ask_all(_LIVE, {})
+        rows = [
+            row
+            for answer in answers.values()
+            if answer is not None
+            for row in answer.head.get("rows", ())
+        ]
+        return Theirs(rows, [name for name, said in answers.items() if said is None])
+
+    async def owner(self, call_id: str) -> tuple[Peer | None, Sequence[str]]:
+        """
+        The older process that has a call, and those that did not say.
+        """
+        answers = await self._ask_all(_HAS, {"call_id": call_id})
+        unanswered = [name for name, said in answers.items() if said is None]
+        for generation, answer in answers.items():
+            if answer is not None and answer.head.get("has") and self._kin is not None:
+                return self._kin.older.get(generation), unanswered
+        return None, unanswered
+
+    async def do(
+        self, peer: Peer, method: str, path: str, body: Mapping[str, Any]
+    ) -> Any:
+        """
+        Have it done where the call is.
+
+        @raise Problem: as that process says, or it does not.
+        """
+        head = {"method": method, "path": path, "body": dict(body)}
+        try:
+            said = (await peer.ask(_DO, head, seconds=DO_SECONDS)).head
+        except NotAnswered as exc:
+            raise Problem(
+                503,
+                f"process {peer.generation}, which has the call, does not answer; it"
+                f" may have been done ({exc})",
+                Retry_After="5",
+            ) from exc
+        if (status := said.get("status")) is not None:
+            raise Problem(int(status), str(said.get("detail")), **said["headers"])
+        return said.get("answer")
+
+    async def _ask_all(
+        self, kind: str, head: Mapping[str, Any]
+    ) -> dict[str, Message | None]:
+        """The answers by generation; C{None}: there was none."""
+        older = {} if self._kin is None else dict(self._kin.older)
+        if not older:
+            return {}
+        asking = [peer.ask(kind, head, seconds=ASK_SECONDS) for peer in older.values()]
+        results = await DeferredList(asking, consumeErrors=True)
+        return {
+            generation: answer if isinstance(answer, Message) else None
+            for generation, (_, answer) in zip(older, results, strict=True)
+        }
+
+
+async def _done(api: Answering, message: Message) -> Message:
+    head = message.head
+    try:
+        answer = await api.do(
+            str(head.get("method")), str(head.get("path")), head.get("body") or {}
+        )
+    except NoSuchCall:
+        said: dict[str, Any] = {"status": 409, "detail": "the call has ended"}
+    except Problem as exc:
+        said = {"status": exc.status, "detail": str(exc), "headers": exc.headers}
+    else:
+        said = {"answer": answer}
+    return Message(_DO, {"headers": {}, **said})

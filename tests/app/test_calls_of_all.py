@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from chime_gateway.app.calls_of_all import TELL_SECONDS, CallsOfAll
+from chime_gateway.net.generations.channel import pair
+from chime_gateway.net.generations.kin import Kin
+from tests.net.generations.test_kin import ClockTurns
+
+
+class CallsOfAllTests(SynchronousTestCase):
+    def test_the_newest_knows_of_all_without_asking(self) -> None:
+        turns: Any = ClockTurns()
+        older, newest = Kin("old", turns), Kin("new", turns)
+        ends = pair()
+        to_newest = older.peer("new", 2, ends[0], lambda _: None)
+        to_older = newest.peer("old", 1, ends[1], lambda _: None)
+        for peer in (to_newest, to_older):
+            peer.channel.start()
+            self.addCleanup(peer.channel.close)
+        has = 3
+        theirs = CallsOfAll(lambda: has, older, turns)
+        ours = CallsOfAll(lambda: 2, newest, turns)
+        self.assertEqual((ours.count(), ours.older()), (2, {}))
+        newest.older["old"] = to_older
+        older.newest = to_newest
+        theirs.retire()
+        older.call(older.newest_changed, to_newest)
+        turns.take()
+        self.assertEqual((ours.count(), ours.older()), (5, {"old": 3}))
+        has = 1
+        turns.advance(TELL_SECONDS)
+        turns.take()
+        self.assertEqual(ours.count(), 3)
+        # That process has a successor in its turn, at the same end.
+        again = CallsOfAll(lambda: 2, newest, turns)
+        older.call(older.newest_changed, to_newest)
+        turns.take()
+        self.assertEqual(again.count(), 3)
+        # It is gone, and its calls with it.
+        del newest.older["old"]
+        self.assertEqual((ours.count(), ours.older()), (2, {}))
+        theirs.resume()
+        self.assertEqual(turns.getDelayedCalls(), [])
