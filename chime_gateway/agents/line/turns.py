@@ -40,9 +40,9 @@ class Pace:
     """How fast an agent speaks, learned from what it has said."""
 
     def __init__(self) -> None:
-        # English, until it is known: 3 s at 15 characters a second.
-        self._chars = 45.0
-        self._ms = 3000.0
+        # English, until it is known: 15 characters a second.
+        self._chars = 15.0
+        self._ms = 1000.0
 
     def learn(self, chars: int, ms: float) -> None:
         self._chars += chars
@@ -132,7 +132,9 @@ class AgentTurn:
             return 0
         if self.is_whole:
             return self.chars * heard // sound
-        return min(self.chars * heard // sound, self.pace.chars(heard))
+        # Something of it is missing, if only the end of its last word.
+        share = min(self.chars * heard // sound, self.chars - 1)
+        return min(share, self.pace.chars(heard))
 
     @property
     def heard_text(self) -> str:

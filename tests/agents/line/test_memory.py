@@ -85,6 +85,12 @@ class MemoryTests(SynchronousTestCase):
         self.assertIsInstance(note, Note)
         self.assertIn("Your table is booked", note.text)  # type: ignore[union-attr]
 
+    def test_of_a_sentence_that_did_not_end_the_last_word_was_not_heard(self) -> None:
+        self.memory.agent_said("a", "Your number is 4711.", True)
+        self.memory.agent_began("a")
+        self.memory.broke_off("a", 1500)
+        self.assertEqual(self.memory.history().unfinished, "Your number is")
+
     def test_a_finished_sentence_that_is_still_being_heard_is_not_unfinished(
         self,
     ) -> None:
