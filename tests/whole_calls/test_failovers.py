@@ -98,6 +98,10 @@ class FailoverTests(SynchronousTestCase):
             with self.subTest(run=run, faults=faults):
                 self.hold(self.run_call(*faults, is_raw=dice.random() < 0.5))
 
+    def test_who_speaks_while_a_session_stalls_is_heard_by_the_next(self) -> None:
+        """It was only known three seconds later that nobody hears."""
+        self.hold(self.run_call("audio2+0.06:mute"))
+
     def test_a_captured_call_with_failovers_in_it_is_the_same_again(self) -> None:
         folder = temporary_folder(self)
         files = CaptureFiles(folder)

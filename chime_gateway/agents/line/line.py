@@ -330,7 +330,6 @@ class Line:
         self.events.agent_waits()
 
     def noticed(self) -> None:
-        self._caller.relax()
         turn, self._resumed = self._resumed, ""
         if turn and self._session is not None:
             self.owed.caller_stopped(self.now())
@@ -338,6 +337,12 @@ class Line:
             self._caller.settle()
             ask_caller_again(self._session)
             self._tell_over(turn)
+
+    def doubt(self, is_in_doubt: bool) -> None:
+        if is_in_doubt:
+            self._caller.doubt()
+        else:
+            self._caller.relax()
 
     def expires(self, why: str) -> None:
         self.events.agent_expires(why)

@@ -8,7 +8,12 @@ arguments, in seconds, monotonic.
 
 from __future__ import annotations
 
+from typing import Final
+
 from attrs import Factory, define, field, frozen
+
+#: Between two events of something that is being made there is less, most often.
+_QUIET_SECONDS: Final = 0.5
 
 
 @frozen(kw_only=True)
@@ -247,6 +252,11 @@ class Owed:
             self._answer = self._asked
 
     # -- time ----------------------------------------------------------------------
+
+    def is_quiet(self, now: float) -> bool:
+        """Something could have come for a while, and nothing has."""
+        is_due = bool(self.making) or self.is_anything_due
+        return is_due and now - self._event_at >= _QUIET_SECONDS
 
     def overdue(self, now: float, patience: Patience) -> str:
         """Why nothing will come any more; empty: something may."""

@@ -75,8 +75,13 @@ class CallerAudio:
         self.is_held = self.is_whole = True
         self._set_most()
 
+    def doubt(self) -> None:
+        """There is one, and it may have stalled."""
+        self.is_whole = True
+        self._set_most()
+
     def relax(self) -> None:
-        """There is one, and it has had time to say that the caller speaks."""
+        """There is one, and it would have said by now that the caller speaks."""
         self.is_whole = False
         self._set_most()
 

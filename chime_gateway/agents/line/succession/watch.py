@@ -56,6 +56,9 @@ class Watched(Protocol):
     def noticed(self) -> None:
         """A new session has had its time to say that the caller speaks."""
 
+    def doubt(self, is_in_doubt: bool) -> None:
+        """It may be that nobody hears the caller; or somebody does after all."""
+
     def expires(self, why: str) -> None:
         """The session is about to end, and there is no other."""
 
@@ -92,7 +95,7 @@ class Watch:
         self._look_at = now
         self._has_session = False
         self._began = now
-        self._is_new = False
+        self._is_new = self._is_in_doubt = False
         self._expiry: Expiry | None = None
         self._has_told_expiry = False
         self._lost_at = 0.0
@@ -119,7 +122,7 @@ class Watch:
         lead = self._limits.agent_rollover_seconds
         self._expiry = expiry(traits, now, now + self._unix_offset, lead)
         self._began = now
-        self._has_session = self._is_new = True
+        self._has_session = self._is_new = self._is_in_doubt = True
         self._has_told_expiry = False
 
     def ended(self, now: float, waits_since: float) -> None:
@@ -166,6 +169,9 @@ class Watch:
         if self._is_new and age >= _NOTICE_SECONDS:
             self._is_new = False
             self._line.noticed()
+        if not self._is_new and owed.is_quiet(now) is not self._is_in_doubt:
+            self._is_in_doubt = not self._is_in_doubt
+            self._line.doubt(self._is_in_doubt)
         why = owed.overdue(now, self._patience)
         if why:
             self._line.lose(f"the agent fell silent: {why}", is_bad=True)
