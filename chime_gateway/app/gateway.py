@@ -242,6 +242,8 @@ class GatewayService(MultiService):
     def _retired(self, is_overdue: bool) -> None:
         if is_overdue:
             self._drain_seconds = 0.0
+        if self.sip is not None:
+            self.sip.succession.lingers = True
         self._reactor.stop()
 
     # -- read again ----------------------------------------------------------------
@@ -334,6 +336,8 @@ class GatewayService(MultiService):
         self._log.warn("told to stop again: ending all calls now")
         self._takeover.stopping()
         self.calls.hang_up_all()
+        if self.sip is not None:
+            self.sip.succession.lingers = False
         self.kept.hurry()
 
     async def _stop(self) -> None:

@@ -202,6 +202,7 @@ class PortPool:
         self._free = deque(range(start, last, 2))
         self._resting: deque[tuple[float, int]] = deque()
         self._lent: set[RtpPort] = set()
+        self._others: dict[str, frozenset[int]] = {}
 
     def reaches(self, host: str) -> bool:
         """Whether an address is of a family that the ports can send to."""
@@ -215,15 +216,25 @@ class PortPool:
     def size(self) -> int:
         return len(self._free) + len(self._resting) + self.in_use
 
-    def not_free(self) -> list[int]:
+    def not_free(self) -> frozenset[int]:
         """Ports that are lent, or rest."""
-        return [*(port.number for port in self._lent), *(n for _, n in self._resting)]
+        now = self._clock()
+        lent = (port.number for port in self._lent)
+        resting = (number for until, number in self._resting if until > now)
+        return frozenset((*lent, *resting))
 
-    def put_last(self, numbers: Iterable[int]) -> None:
-        """Another process of this gateway has them, or had them just now."""
-        theirs = set(numbers)
-        mine = [number for number in self._free if number not in theirs]
-        self._free = deque((*mine, *(n for n in self._free if n in theirs)))
+    def leave_to(self, other: str, numbers: Iterable[int]) -> None:
+        """
+        Another process of this gateway has them, or had them just now; what it has
+        not any more is ours again.
+        """
+        self._others[other] = frozenset(numbers)
+        if not self._others[other]:
+            del self._others[other]
+
+    def leave_to_nobody(self) -> None:
+        """The others are not told of any more."""
+        self._others.clear()
 
     def lend(self, rtp_received: Received, rtcp_received: Received) -> RtpPort:
         """
@@ -232,8 +243,15 @@ class PortPool:
         now = self._clock()
         while self._resting and self._resting[0][0] <= now:
             self._free.append(self._resting.popleft()[1])
-        for _ in range(min(_MAX_TRIES, len(self._free))):
+        tries = 0
+        for _ in range(len(self._free)):
             number = self._free.popleft()
+            if any(number in theirs for theirs in self._others.values()):
+                self._free.append(number)
+                continue
+            if (tries := tries + 1) > _MAX_TRIES:
+                self._free.appendleft(number)
+                break
             try:
                 port = RtpPort(
                     number, self._host, self._batch, rtp_received, rtcp_received

@@ -4,6 +4,8 @@ import socket
 import struct
 from typing import Any
 
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -91,6 +93,43 @@ class PortTests(SynchronousTestCase):
             self.lend()
         FakeSocket.taken = set()
         self.assertEqual(self.lend().number, 5002)
+
+    def test_what_another_process_has_or_had_just_now_is_left_to_it(self) -> None:
+        other = PortPool(5001, 5005, "127.0.0.1", None, lambda: self.now, 10.0)
+        used, resting = (other.lend(lambda *_: None, lambda *_: None) for _ in "ab")
+        other.take_back(resting)
+        self.pool.leave_to("older", other.not_free())
+        with self.assertRaises(NoPortFree):
+            self.lend()
+        self.now = 10.0
+        self.pool.leave_to("older", other.not_free())
+        self.assertEqual(self.lend().number, resting.number)
+        other.take_back(used)
+        self.pool.leave_to("older", ())
+        self.assertEqual(self.lend().number, used.number)
+
+    @given(
+        st.sets(st.integers(0, 39)), st.sets(st.integers(0, 39)), st.integers(60, 100)
+    )
+    def test_whatever_others_have_all_that_is_free_is_found(
+        self, some: set[int], more: set[int], pairs: int
+    ) -> None:
+        """Far more than may be tried in vain."""
+        pool = PortPool(5000, 4999 + 2 * pairs, "127.0.0.1", None, lambda: 0.0)
+        theirs = {5000 + 2 * one for one in some | more}
+        FakeSocket.taken = set(theirs)
+        pool.leave_to("one", [5000 + 2 * one for one in some])
+        pool.leave_to("other", [5000 + 2 * one for one in more])
+        lent = [
+            pool.lend(lambda *_: None, lambda *_: None)
+            for _ in range(pairs - len(theirs))
+        ]
+        self.assertFalse(theirs & {port.number for port in lent})
+        with self.assertRaises(NoPortFree):
+            pool.lend(lambda *_: None, lambda *_: None)
+        for port in lent:
+            port.close()
+        FakeSocket.taken = set()
 
     def test_what_the_system_does_not_take_is_counted(self) -> None:
         port = self.lend()

@@ -137,18 +137,17 @@ class SipGateway:
         old = self.newest
         older = self.there()[:-1]
         new = self._begin()
-        for world in older:
-            generation = world.kin.generation
-            _, down = self._pipes[generation]
-            new.kin.older[generation] = self._peer(new.kin, generation, down)
         up, down = self._pipes[old.kin.generation] = Pipe(), Pipe()
         to_new = self._peer(old.kin, new.kin.generation, up)
         of_old = self._peer(new.kin, old.kin.generation, down)
         old.kin.call(old.kin.handing_over, to_new)
         while up.waiting:
             new.kin._received(of_old, up.waiting.popleft())
+        for world in older:
+            generation = world.kin.generation
+            _, down_there = self._pipes[generation]
+            new.kin.older[generation] = self._peer(new.kin, generation, down_there)
         new.kin.older[old.kin.generation] = of_old
-        old.kin.older.clear()
         old.kin.newest = to_new
         for world in older:
             up, _ = self._pipes[world.kin.generation]

@@ -128,11 +128,12 @@ class FakePorts:
     def reaches(self, host: str) -> bool:
         return True
 
-    def not_free(self) -> list[int]:
-        return [port.number for port in self.lent if port not in self.taken_back]
+    def not_free(self) -> frozenset[int]:
+        lent = (port for port in self.lent if port not in self.taken_back)
+        return frozenset(port.number for port in lent)
 
-    def put_last(self, numbers: list[int]) -> None:
-        self.last = numbers
+    def leave_to(self, other: str, numbers: list[int]) -> None: ...
+    def leave_to_nobody(self) -> None: ...
 
 
 class Switchboard(RecordingSwitchboard):

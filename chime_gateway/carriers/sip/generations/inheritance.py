@@ -53,6 +53,7 @@ class Inheritance:
     context: SipContext
     _next: Timer = field(init=False)
     _waiting_told: Counter[str] = field(init=False, factory=Counter)
+    _ports_told: frozenset[int] = field(init=False, factory=frozenset)
     # Proofs of calls that are neither answered nor over, by who has them.
     _under_way: dict[str, set[bytes]] = field(init=False, factory=dict)
 
@@ -89,6 +90,7 @@ class Inheritance:
         """There is a newest process, or another one, which all others tell as well."""
         self.records.forget()
         self.admission.elsewhere.clear()
+        self.context.ports.leave_to_nobody()
         self._tell(peer)
         self._next.start(TELL_SECONDS, self._tell_more)
 
@@ -96,8 +98,12 @@ class Inheritance:
         generation = self.kin.generation
         held = self.holdings.all()
         peer.send("sip.holds", {"of": generation}, b"".join(held))
-        peer.send("sip.ports", {"numbers": self.context.ports.not_free()})
+        self._tell_ports(peer)
         self._tell_waiting(peer)
+
+    def _tell_ports(self, peer: Peer) -> None:
+        self._ports_told = self.context.ports.not_free()
+        peer.send("sip.ports", {"numbers": sorted(self._ports_told)})
 
     def _tell_waiting(self, peer: Peer) -> None:
         self._waiting_told = self.admission.places()
@@ -113,6 +119,8 @@ class Inheritance:
             peer.send("sip.over", {}, b"".join(over))
         if self.admission.places() != self._waiting_told:
             self._tell_waiting(peer)
+        if self.context.ports.not_free() != self._ports_told:
+            self._tell_ports(peer)
 
     def _tell_proofs(self, peer: Peer) -> None:
         """Also those that older processes have under way."""
@@ -139,8 +147,6 @@ class Inheritance:
         generation = str(message.head["of"])
         self.records.joined(generation)
         self.records.holds(generation, _cut(message.body))
-        if generation != peer.generation and generation not in self.kin.older:
-            self.records.gone(generation)
 
     def _over(self, peer: Peer, message: Message) -> None:
         self.records.lets_go(peer.generation, _cut(message.body))
@@ -150,7 +156,7 @@ class Inheritance:
         self.admission.elsewhere[peer.generation] = places
 
     def _ports(self, peer: Peer, message: Message) -> None:
-        self.context.ports.put_last(message.head["numbers"])
+        self.context.ports.leave_to(peer.generation, message.head["numbers"])
 
     def _proofs(self, peer: Peer, message: Message) -> None:
         used = []
@@ -171,6 +177,7 @@ class Inheritance:
         generation = peer.generation
         self.records.gone(generation)
         self.admission.elsewhere.pop(generation, None)
+        self.context.ports.leave_to(generation, ())
         for digest in self._under_way.pop(generation, ()):
             self.admission.proofs.settle(digest, was_answered=False)
 

@@ -75,7 +75,10 @@ class Succession:
     @param calls: that are here.
     @ivar records: what older processes have under way.
     @ivar lost: messages that another process did not take.
+    @ivar lingers: whether somebody else has the new calls when this process ends.
     """
+
+    lingers = False
 
     def __init__(self, kin: Kin, carrier: Carrier, calls: KnownCalls) -> None:
         self.lost = 0
@@ -86,7 +89,6 @@ class Succession:
         clock = context.clock
         self.records = Records(clock.seconds, self._linger_seconds)
         self._holdings = Holdings(kin.generation, context.transactions, calls)
-        self._is_hurried = False
         self._ways = Ways(kin.generation, self._send_by)
         # Who has it, the message and the way it came.
         self._pending: OrderedDict[Key, tuple[str, bytes, Flow]] = OrderedDict()
@@ -111,12 +113,8 @@ class Succession:
             await deferLater(clock, _LOOK_SECONDS)
         self._inheritance.stop()
 
-    def hurry(self) -> None:
-        """L{linger} no longer."""
-        self._is_hurried = True
-
     def _is_asked(self) -> bool:
-        if self._kin.newest is None or self._is_hurried:
+        if self._kin.newest is None or not self.lingers:
             return False
         return bool(self._context.transactions.count or self._pending)
 
@@ -144,7 +142,11 @@ class Succession:
         if isinstance(message, Request) and self._context.transactions.has(message):
             return None
         if kin.newest is None:
-            return kin.older.get(records.owner(message))
+            owner = records.owner(message)
+            if owner and owner not in kin.older:
+                # It went before anybody could be told.
+                records.gone(owner)
+            return kin.older.get(owner)
         if flow.transport == "udp":
             return None  # by a socket that the newest does not have
         if isinstance(message, Request) and records.is_followed(message):
@@ -185,8 +187,8 @@ class Succession:
     def _towards(
         self, generation: str, kind: str, head: Mapping[str, Any], body: bytes = b""
     ) -> None:
-        """To a process that may be known to the newest only."""
-        peer = self._kin.older.get(generation) or self._kin.newest
+        """To a process that only the newest talks to."""
+        peer = self._kin.newest or self._kin.older.get(generation)
         if peer is None or not peer.send(kind, head, body):
             self.lost += 1
 
@@ -196,9 +198,10 @@ class Succession:
             self._answered(data)
         generation = generation_of(name)
         if generation != self._kin.generation:
-            # Between two others; never back to where it came from.
-            if generation in self._kin.older and generation != peer.generation:
-                self._kin.older[generation].send("sip.out", told.head, data)
+            # Between two others, and we are the newest.
+            other = None if self._kin.newest else self._kin.older.get(generation)
+            if other is None or not other.send("sip.out", told.head, data):
+                self.lost += 1
             return
         way = self._ways.ours(name)
         if way is not None and way.is_open:

@@ -163,6 +163,7 @@ class LingerTests(SuccessionTestCase):
         self.gateway.say(bye)
         self.assertEqual(self.statuses(), [200])
         stopping: list[None] = []
+        old.carrier.succession.lingers = True
         Deferred.fromCoroutine(old.carrier.stop()).addCallback(stopping.append)
         self.gateway.advance(10, 0.1)
         self.gateway.say(bye)
