@@ -1,0 +1,86 @@
+"""A tool that is asked as its session ends: once, and its result reaches the next."""
+
+from __future__ import annotations
+
+import random
+from typing import Final
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import SynchronousTestCase
+
+from chime_gateway.audio import PCMU
+from chime_gateway.media.pump import MediaPump
+from chime_gateway.settings.agent_profile import AgentProfile
+from chime_gateway.settings.tools import HttpTool
+from chime_gateway.sim.caller.caller import CallPlan
+from chime_gateway.sim.realtime.behaviour import Behaviour
+from chime_gateway.sim.realtime.faults.schedule import Scheduled
+from chime_gateway.sim.realtime.model.answering import Answering
+from chime_gateway.sim.speech import heard, spoken
+from tests.support.virtual import VirtualCall
+
+RUNS: Final = 4
+
+SAID: Final = ("My number is 4711.", "Call look_up.", "What did the tool say?")
+
+ENDS: Final = ("drop", "mute", "close:1011", "expire")
+
+TOOL: Final = HttpTool(
+    name="look_up",
+    description="Look up.",
+    url="https://crm.example",
+    parameters={"type": "object", "properties": {}},
+)
+
+
+class SlowServer:
+    def __init__(self, seconds: float) -> None:
+        self.clock: IReactorTime | None = None
+        self.seconds = seconds
+        self.asked = 0
+
+    def run(self, tool: HttpTool, request_id: str, body: bytes) -> Deferred[str]:
+        self.asked += 1
+        assert self.clock is not None
+        return deferLater(self.clock, self.seconds, lambda: "fortytwo")
+
+
+class FailoverToolTests(SynchronousTestCase):
+    def test_its_result_is_spoken_to_by_whichever_session_there_is(self) -> None:
+        # This caller takes each sound for an answer.
+        self.patch(MediaPump, "play_tone", lambda pump: None)
+        dice = random.Random(2)
+        for _ in range(RUNS):
+            seconds = dice.choice((0.3, 1.5, 6.0))
+            fault = f"turn2+{dice.uniform(0.2, 2.0):.2f}:{dice.choice(ENDS)}"
+            with self.subTest(fault=fault, seconds=seconds):
+                self.check(fault, SlowServer(seconds))
+
+    def check(self, fault: str, server: SlowServer) -> None:
+        call = VirtualCall(
+            CallPlan(
+                utterances=tuple(spoken(PCMU, text) for text in SAID),
+                wait_for_greeting=True,
+                answer_seconds=40.0,
+            ),
+            voice=Answering(),
+            behaviour=Behaviour(at=[Scheduled.read(fault)]),
+            later=Behaviour(),
+            profile=AgentProfile(greeting="Hello.", tools=(TOOL,)),
+            tools=server,
+        )
+        server.clock = call.clock
+        call.agents.delay_seconds = 0.2
+        report = call.run(200.0)
+        sentences = heard(PCMU, bytes(report.heard))
+        whole = [one.text for one in sentences if one.is_whole]
+        self.assertEqual(
+            whole[-2:], ["The result is fortytwo.", "The tool said fortytwo."]
+        )
+        self.assertEqual(len(whole), len(set(whole)))
+        self.assertEqual(server.asked, 1)
+        self.assertEqual(len(call.agents.sessions), 2)
+        for session in call.agents.sessions:
+            self.assertEqual(session.log.violations, [])
