@@ -15,7 +15,7 @@ CARRIER ?= websocket
 
 SOURCES = setup.cfg pyproject.toml $(shell find chime_gateway twisted -type f ! -name '*.pyc' ! -name dropin.cache)
 
-.PHONY: environment demo test check lint types package bench bench-kinesis bench-tools long short soak dialogs chaos failovers attack kept clean
+.PHONY: environment demo test check lint types package bench bench-kinesis bench-takeover bench-tools long short soak dialogs chaos failovers attack kept clean
 
 # The package is installed as its users have it, so that twistd finds the plugin.
 # What an earlier build left in build/ would be installed again.
@@ -83,6 +83,9 @@ bench: $(VENV)/.bench
 
 bench-kinesis: $(VENV)/.bench
 	PYTHONPATH=benchmarks $(BIN)/python benchmarks/kinesis.py $(BENCH)
+
+bench-takeover: $(VENV)/.bench
+	PYTHONPATH=benchmarks $(BIN)/python benchmarks/takeover.py $(BENCH)
 
 bench-tools: $(VENV)/.bench
 	PYTHONPATH=benchmarks $(BIN)/python benchmarks/tools.py $(BENCH)

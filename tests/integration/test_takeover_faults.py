@@ -52,9 +52,11 @@ if "CHIMEGW_PREDECESSOR" in os.environ:
 
 
 class FaultTests(TakeOverTestCase):
-    async def setting_out(self) -> tuple[Twistd, Any]:
+    timeout = 240
+
+    async def setting_out(self, seconds: int = 60) -> tuple[Twistd, Any]:
         self.settings = self.state / "gateway.toml"
-        self.settings.write_text("[limits]\ntakeover_seconds = 8\n")
+        self.settings.write_text(f"[limits]\ntakeover_seconds = {seconds}\n")
         (self.state / "fault").write_text("")
         return await self.gateway("--config", str(self.settings), run=RUN_WITH_FAULTS)
 
@@ -74,8 +76,9 @@ class FaultTests(TakeOverTestCase):
 
     async def test_a_successor_that_fails_is_none_and_the_next_one_is(self) -> None:
         seed = random.randrange(1 << 32)
-        names = random.Random(seed).sample(sorted(FAULTS), 4)
-        twistd, process = await self.setting_out()
+        names = random.Random(seed).sample(sorted(FAULTS), 3)
+        # Of those that hang; others start within it on a machine that is busy.
+        twistd, process = await self.setting_out(20)
         for name in names:
             fault, said = FAULTS[name]
             (self.state / "fault").write_text(fault)

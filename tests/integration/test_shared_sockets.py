@@ -1,0 +1,145 @@
+"""One socket that two processes read in turn: here two reactors' worth in one."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ClientEndpoint
+from twisted.internet.error import CannotListenError
+from twisted.internet.protocol import DatagramProtocol, Factory, Protocol
+from twisted.internet.task import deferLater
+
+from chime_gateway.net.generations.inheritance import Listening
+from chime_gateway.net.generations.sockets import SharedSockets
+from tests.support.base import ReactorTestCase
+
+HERE = "127.0.0.1"
+
+
+class Who(Factory):
+    """Says whose connection it is."""
+
+    noisy = False
+
+    def __init__(self, name: str, met: list[str]) -> None:
+        self.name, self.met = name, met
+
+    def buildProtocol(self, addr: Any) -> Protocol:
+        self.met.append(self.name)
+        return Protocol()
+
+
+class Heard(DatagramProtocol):
+    noisy = False
+
+    def __init__(self, name: str, met: list[str]) -> None:
+        self.name, self.met = name, met
+
+    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+        self.met.append(self.name + datagram.decode())
+
+
+class SharedSocketTests(ReactorTestCase):
+    def setUp(self) -> None:
+        from twisted.internet import reactor
+
+        self.reactor: Any = reactor
+        self.met: list[str] = []
+        self.old = self.sockets()
+
+    def sockets(self, inherited: Any = ()) -> SharedSockets:
+        made = SharedSockets(self.reactor, inherited)
+        self.addCleanup(made.close)
+        self.addCleanup(lambda: [port.stopListening() for port in made._ports()])
+        return made
+
+    def passed_on(self) -> list[Listening]:
+        """As the successor has them: other numbers, which are inherited."""
+        return [
+            Listening(one.kind, one.interface, one.port, os.dup(one.descriptor))
+            for one in self.old.to_pass_on()
+        ]
+
+    async def until(self, count: int) -> None:
+        while len(self.met) < count:
+            await deferLater(self.reactor, 0.01)
+
+    def connect(self, port: int) -> Deferred[Any]:
+        endpoint = TCP4ClientEndpoint(self.reactor, HERE, port)
+        coming: Deferred[Any] = endpoint.connect(Factory.forProtocol(Protocol))
+        coming.addCallback(
+            lambda client: self.addCleanup(client.transport.abortConnection)
+        )
+        return coming
+
+    async def test_what_waits_is_had_by_whoever_reads_next(self) -> None:
+        port = self.old.listenTCP(0, Who("old", self.met), interface=HERE)
+        number = port.getHost().port
+        await self.connect(number)
+        await self.until(1)
+        new = self.sockets(self.passed_on())
+        again = new.listenTCP(0, Who("new", self.met), interface=HERE)
+        self.assertEqual(again.getHost().port, number)
+        await self.connect(number)
+        await self.until(2)
+        self.old.hold()
+        # Nobody reads: the connection is there, and waits.
+        await self.connect(number)
+        self.assertEqual(self.met, ["old", "old"])
+        new.release()
+        await self.until(3)
+        # The end of the old one's port is nothing to the socket.
+        await port.stopListening()
+        self.old.close()
+        await self.connect(number)
+        await self.until(4)
+        self.assertEqual(self.met, ["old", "old", "new", "new"])
+
+    async def test_a_datagram_is_read_once_and_a_lost_port_comes_back(self) -> None:
+        udp = self.old.listenUDP(0, Heard("old", self.met), interface=HERE)
+        number = udp.getHost().port
+        new = self.sockets(self.passed_on())
+        newer = new.listenUDP(0, Heard("new", self.met), interface=HERE)
+        self.old.hold()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.sendto(b"1", (HERE, number))
+            new.release()
+            await self.until(1)
+            # As for want of memory: the socket is still there, so it can be read.
+            await newer.stopListening()
+            sender.sendto(b"2", (HERE, number))
+            new.listenUDP(number, Heard("again", self.met), interface=HERE)
+            await self.until(2)
+        self.assertEqual(self.met, ["new1", "again2"])
+
+    async def test_the_same_place_is_listened_at_once(self) -> None:
+        """Two that are asked for alike are two, and a place that is taken is taken."""
+        first = self.old.listenTCP(0, Who("a", self.met), interface=HERE)
+        second = self.old.listenTCP(0, Who("b", self.met), interface=HERE)
+        numbers = [port.getHost().port for port in (first, second)]
+        self.assertRaises(
+            CannotListenError,
+            self.old.listenTCP,
+            numbers[0],
+            Who("c", self.met),
+            interface=HERE,
+        )
+        new = self.sockets(self.passed_on())
+        again = [new.listenTCP(0, Who(name, self.met), interface=HERE) for name in "ab"]
+        self.assertEqual([port.getHost().port for port in again], numbers)
+
+    async def test_what_is_not_wanted_any_more_is_closed(self) -> None:
+        port = self.old.listenTCP(0, Who("old", self.met), interface=HERE)
+        number = port.getHost().port
+        inherited = self.passed_on()
+        new = self.sockets(inherited)
+        new.release()
+        self.assertEqual(list(new.to_pass_on()), [])
+        self.assertRaises(OSError, os.fstat, inherited[0].descriptor)
+        await port.stopListening()
+        self.old.close()
+        with socket.socket() as probe:
+            self.assertNotEqual(probe.connect_ex((HERE, number)), 0)
