@@ -334,6 +334,8 @@ class Agents(Protocol):
         leg_codec: Codec,
         events: AgentEvents,
         avoid: str = "",
+        *,
+        is_running: bool = False,
     ) -> Deferred[AgentSession]:
         """
         Open a session and configure it.  Cancelling gives the attempt up.
@@ -341,6 +343,7 @@ class Agents(Protocol):
         The Deferred fails with L{chime_gateway.errors.AgentUnavailable}.
 
         @param avoid: a deployment that is tried behind all others.
+        @param is_running: the call has had a session, and has nowhere else to go.
         """
 
 

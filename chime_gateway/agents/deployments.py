@@ -115,6 +115,8 @@ class Deployments:
         leg_codec: Codec,
         events: AgentEvents,
         avoid: str = "",
+        *,
+        is_running: bool = False,
     ) -> Deferred[AgentSession]:
         """
         Open a session at the best deployment that has one.
@@ -129,6 +131,7 @@ class Deployments:
             self._limits.agent_connect_seconds,
             self._limits.agent_hedge_seconds,
             avoid,
+            is_running=is_running,
         )
         race.begin()
         return race.result

@@ -22,8 +22,8 @@ from chime_gateway.agents.credentials import Credentials, IdentityTokens
 from chime_gateway.agents.deployments import Deployment, Deployments, endpoint_for
 from chime_gateway.agents.line.lines import Lines
 from chime_gateway.app.call_storage import Kept
-from chime_gateway.app.calls_of_all import CallsOfAll
 from chime_gateway.app.originate import Originator
+from chime_gateway.app.takeover.calls_of_all import CallsOfAll
 from chime_gateway.call.admission.admission import Admission
 from chime_gateway.call.admission.load import Load
 from chime_gateway.call.routing import Roster

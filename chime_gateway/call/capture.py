@@ -284,13 +284,17 @@ class _CapturedAgents:
         leg_codec: Codec,
         events: AgentEvents,
         avoid: str = "",
+        *,
+        is_running: bool = False,
     ) -> Deferred[AgentSession]:
         take = self._take
         take.went("agents.open", [leg_codec.name, avoid])
         self._count += 1
         name = session_name(self._count)
         reports: Any = _Reports(take, name, events, AGENT_REPORTS)
-        opening = self._agents.open(profile, leg_codec, reports, avoid)
+        opening = self._agents.open(
+            profile, leg_codec, reports, avoid, is_running=is_running
+        )
         session: Deferred[Any] = opening.addCallback(
             lambda agent: _CapturedSide(take, name, agent, AGENT_REQUESTS)
         )

@@ -345,7 +345,7 @@ class _Agents:
         self.events: dict[str, Any] = {}
 
     def open(
-        self, profile: Any, leg_codec: Any, events: Any, avoid: str = ""
+        self, profile: Any, leg_codec: Any, events: Any, avoid: str = "", **_: bool
     ) -> Deferred[Any]:
         name = session_name(len(self.events) + 1)
         self.events[name] = events

@@ -90,6 +90,17 @@ class DeploymentsTests(SynchronousTestCase):
         counts = agents.health.budgets()["a"]
         self.assertEqual(counts, {"requests": (1, 0), "tokens": (200, 0)})
 
+    def test_a_call_that_runs_has_what_a_new_one_must_wait_for(self) -> None:
+        agents = self.agents("a")
+        agents.health._choice.candidates[0].budget.change(1, 0)
+        self.open(agents)
+        # The minute is longer than a caller waits.
+        failure = self.failureResultOf(self.open(agents), AgentUnavailable)
+        self.assertIn("sessions were opened within a minute", str(failure.value))
+        self.assertEqual(self.names(), ["a"])
+        agents.open(AgentProfile(), PCMU, RecordingCall([]), is_running=True)
+        self.assertEqual(self.names(), ["a", "a"])
+
     def test_a_throttled_one_rests_and_the_next_takes_the_call(self) -> None:
         agents = self.agents("b", "a")
         opening = self.open(agents)

@@ -175,6 +175,8 @@ class Waiting:
         leg_codec: Codec,
         events: AgentEvents,
         avoid: str = "",
+        *,
+        is_running: bool = False,
     ) -> Deferred[AgentSession]:
         self.events.append(events)
         self.opening.append(Deferred())

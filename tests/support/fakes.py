@@ -185,6 +185,7 @@ class RecordingSessions:
         self.log = log
         self.opening: list[Deferred[AgentSession]] = []
         self.events: list[AgentEvents] = []
+        self.running: list[bool] = []
 
     def open(
         self,
@@ -192,7 +193,10 @@ class RecordingSessions:
         leg_codec: Codec,
         events: AgentEvents,
         avoid: str = "",
+        *,
+        is_running: bool = False,
     ) -> Deferred[AgentSession]:
+        self.running.append(is_running)
         self.log.append(("sessions.open", avoid))
         opening: Deferred[AgentSession] = Deferred(
             lambda _: self.log.append(("sessions.cancelled",))

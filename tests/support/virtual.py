@@ -101,6 +101,8 @@ class VirtualAgents:
         leg_codec: Codec,
         events: AgentEvents,
         avoid: str = "",
+        *,
+        is_running: bool = False,
     ) -> Deferred[AgentSession]:
         number = len(self.sessions) + 1
         if number > self.most:

@@ -98,7 +98,10 @@ class Line:
         return Reports(self, self._count)
 
     def _open_session(self, reports: Reports, avoid: str) -> Deferred[AgentSession]:
-        return self._agents.open(self._profile, self._leg_codec, reports, avoid)
+        is_running = self._count > 1
+        return self._agents.open(
+            *(self._profile, self._leg_codec, reports, avoid), is_running=is_running
+        )
 
     def _has(self, reports: Reports, session: AgentSession) -> None:
         """This is the session now."""

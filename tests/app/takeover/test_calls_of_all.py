@@ -4,7 +4,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from chime_gateway.app.calls_of_all import TELL_SECONDS, CallsOfAll
+from chime_gateway.app.takeover.calls_of_all import TELL_SECONDS, CallsOfAll
 from chime_gateway.net.generations.channel import pair
 from chime_gateway.net.generations.kin import Kin
 from tests.net.generations.test_kin import ClockTurns
