@@ -27,7 +27,7 @@ from chime_gateway.app.advice import advice, open_doors
 from chime_gateway.app.call_storage import Kept
 from chime_gateway.app.compose import Composition, prepare_sounds
 from chime_gateway.app.listening import listen, start_simulator
-from chime_gateway.app.log_destination import ProcessLog
+from chime_gateway.app.log.destination import ProcessLog
 from chime_gateway.app.reread import change, left
 from chime_gateway.app.signals import Signals
 from chime_gateway.app.takeover.launch import Launch

@@ -147,7 +147,7 @@ def makeService(options: Options, reactor: Any = None) -> IService:
 
         use_monotonic_clock(reactor)
     from chime_gateway.app.gateway import GatewayService
-    from chime_gateway.app.log_destination import log_of
+    from chime_gateway.app.log.destination import log_of
 
     try:
         log = log_of({} if options.parent is None else options.parent, reactor)

@@ -25,7 +25,7 @@ from tests.whole_calls.test_media_stream import SHORT, phrase
 #: The same with room for so few lines that calls alone fill it.
 RUN_WITH_LITTLE_ROOM = f"""
 from functools import partial
-import chime_gateway.app.log_destination as log
+import chime_gateway.app.log.destination as log
 log.LogThread = partial(log.LogThread, max_lines=12)
 {RUN}
 """

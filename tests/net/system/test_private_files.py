@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from twisted.python.logfile import LogFile
 from twisted.trial.unittest import SynchronousTestCase
 
-from chime_gateway.app.log_destination import log_of
+from chime_gateway.app.log.destination import log_of
 from chime_gateway.audio import PCMU
 from chime_gateway.capture.files import CaptureFiles
 from chime_gateway.codec.registry import decode

@@ -11,7 +11,7 @@ from twisted.logger import Logger, LogPublisher, textFileLogObserver
 from twisted.python.logfile import LogFile
 from twisted.trial.unittest import SynchronousTestCase
 
-from chime_gateway.app.log_destination import log_by, log_of, log_to, standard_output
+from chime_gateway.app.log.destination import log_by, log_of, log_to, standard_output
 from chime_gateway.errors import ConfigError
 from tests.support.files import temporary_folder
 

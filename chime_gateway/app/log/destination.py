@@ -17,8 +17,8 @@ from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import ILogObserver, LegacyLogObserverWrapper
 from twisted.python.logfile import LogFile
 
-from chime_gateway.app.log import json_log_observer
-from chime_gateway.app.log_thread import (
+from chime_gateway.app.log.lines import json_log_observer
+from chime_gateway.app.log.thread import (
     LogThread,
     Output,
     QueuedObserver,

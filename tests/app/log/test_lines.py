@@ -6,7 +6,7 @@ import json
 from twisted.logger import Logger, LogLevel, LogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from chime_gateway.app.log import json_log_observer
+from chime_gateway.app.log.lines import json_log_observer
 
 
 class LogTests(SynchronousTestCase):

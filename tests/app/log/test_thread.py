@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.logger import formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from chime_gateway.app.log_thread import LogThread, QueuedOutput, RawOutput
+from chime_gateway.app.log.thread import LogThread, QueuedOutput, RawOutput
 
 #: Lines that are given, lines that are then taken, lines that cannot be written.
 _STEPS = st.lists(

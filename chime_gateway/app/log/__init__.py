@@ -1,0 +1,1 @@
+"""The log: what a line is, who writes it, and where to."""
