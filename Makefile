@@ -15,7 +15,7 @@ CARRIER ?= websocket
 
 SOURCES = setup.cfg pyproject.toml $(shell find chime_gateway twisted -type f ! -name '*.pyc' ! -name dropin.cache)
 
-.PHONY: environment demo test check lint types package bench bench-kinesis bench-takeover bench-tools long short soak dialogs chaos failovers attack kept clean
+.PHONY: environment demo test check lint types package bench bench-kinesis bench-takeover bench-tools long short soak dialogs chaos failovers rollovers attack kept clean
 
 # The package is installed as its users have it, so that twistd finds the plugin.
 # What an earlier build left in build/ would be installed again.
@@ -101,13 +101,16 @@ short: $(VENV)/.long
 	$(BIN)/python suites/all.py --short -j 2 $(SUITES)
 
 soak: $(VENV)/.long
-	PYTHONPATH=benchmarks:. $(BIN)/python suites/soak.py $(SOAK)
+	PYTHONPATH=benchmarks:. $(BIN)/python suites/soak.py --minutes 20 $(SOAK)
 
 dialogs: $(VENV)/.long
 	PYTHONPATH=benchmarks:. $(BIN)/python suites/dialogs.py $(DIALOGS)
 
 failovers: $(VENV)/.long
 	PYTHONPATH=benchmarks:. $(BIN)/python suites/failovers.py $(FAILOVERS)
+
+rollovers: $(VENV)/.long
+	PYTHONPATH=benchmarks:. $(BIN)/python suites/rollovers.py $(ROLLOVERS)
 
 chaos: $(VENV)/.long
 	PYTHONPATH=benchmarks:. $(BIN)/python suites/chaos.py $(CHAOS)

@@ -11,6 +11,7 @@ held, and what else did not hold.  Drawn from a seed and bounded; ends by itself
 
     make long SUITES=chaos
     make chaos CHAOS="--seed 7 --scenes blip,stopped"
+    make chaos CHAOS="--minutes 60"
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ import argparse
 import json
 import random
 import sys
+import time
+from collections import Counter
 
 import uvloop
 
@@ -28,7 +31,7 @@ from suites.faults.playing import Play, play_all
 #: Scenes side by side: more would measure the machine.
 AT_ONCE = 4
 
-SCENE_SECONDS = 240.0
+SCENE_SECONDS = 330.0
 
 SCENES: dict[str, Play] = {
     **{f"beside {name}": deployments.beside(name) for name in deployments.FAULTS},
@@ -44,15 +47,16 @@ SCENES: dict[str, Play] = {
     "database frozen": neighbours.database_frozen,
     "receiver stuck": neighbours.receiver_stuck,
     **takeovers.SCENES,
+    **moments.SCENES,
 }
 
 #: Played by name only: without a page to be had CPython itself may crash, or fail with
 #: a SystemError.
-OPEN: dict[str, Play] = {"memory": machine.memory, **moments.SCENES}
+OPEN: dict[str, Play] = {"memory": machine.memory}
 
 
 #: What the short form draws of each kind from its seed; the rest it plays in full.
-SHORT = {"beside": 2, "alone": 1}
+SHORT = {"beside": 2, "alone": 1, "talk": 0}
 
 
 def drawn(seed: int) -> list[str]:
@@ -64,15 +68,23 @@ def drawn(seed: int) -> list[str]:
     return names
 
 
-async def chaos(names: list[str], seed: int, is_short: bool) -> bool:
-    counts, broken = await play_all(
-        {**SCENES, **OPEN},
-        names,
-        seed,
-        at_once=AT_ONCE,
-        seconds=SCENE_SECONDS,
-        is_short=is_short,
-    )
+async def chaos(names: list[str], seed: int, is_short: bool, minutes: float) -> bool:
+    """@param minutes: play all again, from the next seed, until that is over."""
+    until = time.monotonic() + 60.0 * minutes
+    counts: Counter[str] = Counter()
+    broken = 0
+    while True:
+        more, wrong = await play_all(
+            {**SCENES, **OPEN},
+            names,
+            seed,
+            at_once=AT_ONCE,
+            seconds=SCENE_SECONDS,
+            is_short=is_short,
+        )
+        counts, broken, seed = counts + more, broken + wrong, seed + 1
+        if time.monotonic() > until:
+            break
     print(
         json.dumps(
             {
@@ -96,6 +108,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[1])
     parser.add_argument("--short", action="store_true", help="about a minute")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--minutes", type=float, default=0.0, help="again and again")
     parser.add_argument("--scenes", default="", help=", ".join((*SCENES, *OPEN)))
     options = parser.parse_args()
     names = drawn(options.seed) if options.short else list(SCENES)
@@ -103,7 +116,7 @@ def main() -> None:
         names = options.scenes.split(",")
     if unknown := [name for name in names if name not in {**SCENES, **OPEN}]:
         parser.error(f"no scene is called {', '.join(unknown)}")
-    good = uvloop.run(chaos(names, options.seed, options.short))
+    good = uvloop.run(chaos(names, options.seed, options.short, options.minutes))
     sys.exit(0 if good else 1)
 
 

@@ -135,6 +135,7 @@ class Composition:
         room = room_for(limits.max_strangers, limits.max_calls, _DESCRIPTORS_OF_A_CALL)
         self.connections = Connections(reactor, room, self.summary)
         metrics.strangers = self.connections
+        metrics.timers = lambda: len(reactor.getDelayedCalls())
         self.aws: AwsApi | None = None
         self.control: SmaControl | None = None
         self.sip: SipCarrier | None = None

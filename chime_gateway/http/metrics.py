@@ -74,6 +74,7 @@ class Metrics(Collector):
     @ivar log: the process's, if a thread writes it.
     @ivar destinations: where calls may be sent.
     @ivar control: of calls, by the SIP media application, if there is one.
+    @ivar timers: how many the reactor has set.
     """
 
     def __init__(self) -> None:
@@ -89,6 +90,7 @@ class Metrics(Collector):
         self.kept: KeptCounts | None = None
         self.log: LogCounts | None = None
         self.strangers: StrangerCounts | None = None
+        self.timers: Callable[[], int] = lambda: 0
         self._finished = MediaStats()
         self._outcomes: Counter[tuple[str, str]] = Counter()
         self._sessions: Counter[str] = Counter()
@@ -247,6 +249,9 @@ class Metrics(Collector):
         yield queued
         if self.admission is not None:
             yield from admission_families(self.admission)
+        yield GaugeMetricFamily(
+            "chimegw_timers", "Timers that are set.", value=self.timers()
+        )
         if self.agents is not None:
             yield from agent_families(self.agents)
         if self.sip is not None:

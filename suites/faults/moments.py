@@ -6,12 +6,17 @@ A call may neither end nor fall silent by that, and its answers stay right.
 
 from __future__ import annotations
 
+import asyncio
+import signal
 import tempfile
+from collections import defaultdict
 from pathlib import Path
+from statistics import median
 
 from run import free_port
 
 from suites.faults.conversations import (
+    ANSWER_SECONDS,
     Conversation,
     Event,
     events_of,
@@ -21,7 +26,9 @@ from suites.faults.conversations import (
 )
 from suites.faults.processes import Gateway, Simulator, deployment, until
 from suites.faults.scene import Scene
+from suites.faults.takeovers import ending_all, take_over
 from suites.faults.talking import Talking, TalkingSip, TalkingStream
+from suites.faults.timeline import timeline
 
 #: A greeting of the profile's: who greets again is heard.
 AGENT = "[agents.default]\ngreeting = 'Hello.'\n"
@@ -74,7 +81,7 @@ def talkers(scene: Scene, gateway: Gateway, calls: int) -> list[Conversation]:
     scene.counts["calls"] += calls
     numbers = scene.rng.sample(range(1000, 10_000), calls)
     return [
-        Conversation(line, number, scene.rng)
+        Conversation(line, number, scene.rng, scene.gaps)
         for line, number in zip(lines, numbers, strict=True)
     ]
 
@@ -84,6 +91,7 @@ def judge(scene: Scene, conversations: list[Conversation], services: Services) -
     events = services.events()
     for one in conversations:
         scene.counts["questions"] += len(one.asked)
+        scene.counts["excused"] += one.excused
         wrong = one.faults()
         mine = sessions_of(one.number, events)
         happened = [
@@ -102,6 +110,44 @@ def judge(scene: Scene, conversations: list[Conversation], services: Services) -
     violations = [x.members["how"] for x in events if x.what == "violation"]
     scene.counts["violations"] += len(violations)
     scene.expect(not violations, f"violations: {violations[:3]}")
+
+
+def faults_of(one: Conversation, events: list[Event]) -> list[Event]:
+    mine = sessions_of(one.number, events)
+    return [x for x in events if x.what == "fault" and x.session in mine]
+
+
+def table(conversations: list[Conversation], events: list[Event]) -> str:
+    """
+    Of each fault: how often it came, and how long the next answer took from it, or
+    from the end of the question if that was later.
+    """
+    costs: dict[str, list[float]] = defaultdict(list)
+    for one in conversations:
+        for fault in faults_of(one, events):
+            later = (x for x in one.asked if x.began is None or x.began > fault.at)
+            asked = next(later, None)
+            if asked is not None:
+                end = asked.began or asked.said.ends + ANSWER_SECONDS
+                cost = end - max(fault.at, asked.said.ends)
+                costs[str(fault.members["fault"])].append(cost)
+    lines = [f"    {'fault':46} {'count':>5} {'p50':>6} {'longest':>8}"]
+    for name, found in sorted(costs.items()):
+        lines.append(
+            f"    {name:46} {len(found):5} {median(found):6.2f} {max(found):8.2f}"
+        )
+    return "\n".join(lines)
+
+
+def show(conversations: list[Conversation], services: Services) -> None:
+    """The table, and a picture of the call with the most faults."""
+    events = services.events()
+    print(table(conversations, events), flush=True)
+    worst = max(conversations, key=lambda one: len(faults_of(one, events)))
+    if faults_of(worst, events):
+        path = services.logs[0].with_name("call.svg")
+        path.write_text(timeline(worst, events))
+        print(f"    a call with {len(faults_of(worst, events))} faults: {path}")
 
 
 async def over(scene: Scene, gateway: Gateway, services: Services) -> None:
@@ -135,7 +181,49 @@ async def chance(scene: Scene) -> None:
     conversations = talkers(scene, gateway, calls)
     await together(conversations, seconds)
     judge(scene, conversations, services)
+    show(conversations, services)
     await over(scene, gateway, services)
 
 
-SCENES = {"talk chance": chance}
+async def stopped(scene: Scene) -> None:
+    """The gateway stands still for three seconds while they talk."""
+    services = Services()
+    gateway = await services.start(scene, "stopped")
+    conversations = talkers(scene, gateway, SHORT_CALLS)
+    talk = asyncio.create_task(together(conversations, SHORT_SECONDS))
+    await asyncio.sleep(12.0)
+    gateway.send(signal.SIGSTOP)
+    await asyncio.sleep(3.0)
+    gateway.send(signal.SIGCONT)
+    # What was said into it is late or harmed: what counts is asked afterwards.
+    await talk
+    for one in conversations:
+        one.begin_anew()
+    await asyncio.gather(*(one.ask() for one in conversations))
+    judge(scene, conversations, services)
+    await over(scene, gateway, services)
+
+
+async def taken_over(scene: Scene) -> None:
+    """A new program takes over, twice, while they talk to sessions that fail."""
+    services = Services(f"chance={scene.rng.randrange(1 << 30)}")
+    gateway = await services.start(scene, "taken-over")
+    conversations = talkers(scene, gateway, SHORT_CALLS)
+    talk = asyncio.create_task(together(conversations, SHORT_SECONDS))
+    for _ in range(2):
+        await asyncio.sleep(8.0)
+        await take_over(scene, gateway)
+    await talk
+    judge(scene, conversations, services)
+    await scene.hang_up()
+    scene.expect(
+        await until(lambda: not open_sessions(services.events()), 15.0),
+        "sessions are open after the last call",
+    )
+
+
+SCENES = {
+    "conversations": chance,
+    "talk stopped": stopped,
+    "talk taken over": ending_all(taken_over),
+}

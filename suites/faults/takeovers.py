@@ -11,6 +11,7 @@ from pathlib import Path
 
 from suites.faults.lines import Line
 from suites.faults.machine import with_echoes
+from suites.faults.playing import Play
 from suites.faults.processes import Gateway, until
 from suites.faults.scene import Scene
 
@@ -106,14 +107,18 @@ async def takeovers(scene: Scene) -> None:
     scene.look_at_log(gateway.log)
 
 
-async def played(scene: Scene) -> None:
+def ending_all(play: Play) -> Play:
     """Whatever comes of it, none of its processes stays."""
-    try:
-        await takeovers(scene)
-    finally:
-        for gateway in scene.gateways:
-            for pid in filter(runs, processes(gateway)):
-                os.kill(pid, signal.SIGKILL)
+
+    async def played(scene: Scene) -> None:
+        try:
+            await play(scene)
+        finally:
+            for gateway in scene.gateways:
+                for pid in filter(runs, processes(gateway)):
+                    os.kill(pid, signal.SIGKILL)
+
+    return played
 
 
-SCENES = {"take-overs": played}
+SCENES = {"take-overs": ending_all(takeovers)}

@@ -122,5 +122,13 @@ class MetricsTests(SynchronousTestCase):
         self.assertEqual(values['chimegw_kinesis_reply_seconds_bucket{le="0.1"}'], 0)
         self.assertEqual(values['chimegw_kinesis_reply_seconds_bucket{le="0.15"}'], 1)
 
+    def test_timers_are_those_that_are_set(self) -> None:
+        self.metrics.timers = lambda: len(self.clock.getDelayedCalls())
+        before = self.values()["chimegw_timers"]
+        timer = self.clock.callLater(1.0, lambda: None)
+        self.assertEqual(self.values()["chimegw_timers"], before + 1)
+        timer.cancel()
+        self.assertEqual(self.values()["chimegw_timers"], before)
+
     def test_no_call_id_is_a_label(self) -> None:
         self.assertNotIn("secret-call-id", self.metrics.text().decode())
