@@ -133,6 +133,8 @@ class KeptByAllTests(TakeOverTestCase, KeptTestCase):  # type: ignore[misc]
             self.assertNotIn("unanswered", page)
             by_start = sorted(page["calls"], key=lambda row: row["started_at"])
             self.assertEqual(len({row["generation"] for row in by_start}), 3)
+            # A record comes into the database a moment after its call.
+            await self.until(lambda: len(self.stored()) == 3)
             _, everything = await self.api(twistd, "GET", "/api/calls")
             self.assertEqual(len(everything["calls"]), 3)
             _, health = await self.api(twistd, "GET", "/health")

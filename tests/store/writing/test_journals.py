@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -22,6 +23,10 @@ fcntl.flock(file, fcntl.LOCK_EX)
 print("held", flush=True)
 sys.stdin.read()
 """
+
+
+#: Where the package is, whatever the folder is in which tests run.
+_ROOT = str(Path(__file__).parents[3])
 
 
 def entry(number: int) -> Entry:
@@ -138,7 +143,7 @@ class JournalsTests(SynchronousTestCase):
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                env={**os.environ, "PYTHONPATH": os.getcwd()},
+                env={**os.environ, "PYTHONPATH": _ROOT},
             )
             for number in range(3)
         ]
