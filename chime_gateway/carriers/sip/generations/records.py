@@ -42,10 +42,8 @@ def of_call(call_id: str) -> bytes:
 
 
 def _digests(request: Request) -> tuple[bytes, bytes]:
-    """Those that say whose a request is, if somebody has them."""
-    is_cancel = request.method == "CANCEL"
-    key = cancelled_key(request) if is_cancel else server_key(request)
-    return of_transaction(key), of_merged(merge_key(request))
+    """Of the transaction, and of what is the same by whichever way."""
+    return of_transaction(server_key(request)), of_merged(merge_key(request))
 
 
 class Records:
@@ -131,14 +129,19 @@ class Records:
         assert isinstance(message, Request)
         # In the order in which one process looks: its transactions, its dialogs.
         transaction, merged = _digests(message)
-        owner = self._holder(transaction) or generation_of(message.to_tag)
+        owner = self._holder(transaction)
+        if not owner and message.method == "CANCEL":
+            owner = self._holder(of_transaction(cancelled_key(message)))
+        owner = owner or generation_of(message.to_tag)
         if not owner and not message.to_tag:
             owner = self._holder(merged)
         return self._present(owner)
 
     def is_followed(self, request: Request) -> bool:
         """Whether what it belongs to was given to another process."""
-        return bool(self._follower(_digests(request)[0]))
+        is_cancel = request.method == "CANCEL"
+        key = cancelled_key(request) if is_cancel else server_key(request)
+        return bool(self._follower(of_transaction(key)))
 
     def _holder(self, digest: bytes) -> str:
         return self._owners.get(digest) or self._follower(digest)

@@ -210,9 +210,10 @@ class Transactions:
 
     def has(self, request: Request) -> bool:
         """Whether it belongs to a transaction that is there; a CANCEL: its INVITE."""
+        if server_key(request) in self._servers:
+            return True
         is_cancel = request.method == "CANCEL"
-        key = cancelled_key(request) if is_cancel else server_key(request)
-        return key in self._servers
+        return is_cancel and cancelled_key(request) in self._servers
 
     def has_another_of(self, request: Request) -> bool:
         """Whether the same has come by another way."""

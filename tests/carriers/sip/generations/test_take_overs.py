@@ -10,7 +10,7 @@ import re
 from ipaddress import ip_network
 from typing import Any
 
-from attrs import define
+from attrs import define, evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -100,13 +100,18 @@ class Branches:
 class Plan:
     """
     @ivar take_overs: before which steps there is one.
-    @ivar is_stream: whether connections are used beside UDP.
+    @ivar is_stream: over connections, not UDP.
+    @ivar connections: before which steps there is one more.
+    @ivar deaths: before which steps the oldest process is killed, if it is not alone.
+    @ivar loss: how much of what is said, either way, is lost.
     """
 
     seed: int
     take_overs: tuple[int, ...]
     is_stream: bool
     connections: tuple[int, ...] = ()
+    deaths: tuple[int, ...] = ()
+    loss: float = 0.0
 
 
 class TakeOverTests(SynchronousTestCase):
@@ -158,6 +163,8 @@ class TakeOverTests(SynchronousTestCase):
             for _, out in gateway.out:
                 branches.heard(out)
             data = branches.lawful(data)
+            if rng.random() < plan.loss:
+                return
             wire = rng.choice(gateway.wires) if plan.is_stream else None
             gateway.say(data, wire)
             gateway.deliver()
@@ -173,13 +180,25 @@ class TakeOverTests(SynchronousTestCase):
             gateway.out.clear()
             heard.append([one for one, _ in new])
             for _, data in new:
+                if rng.random() < plan.loss:
+                    continue
                 for caller in callers:
                     for answer in caller.heard(data):
                         say(answer)
 
+        def here() -> list[CountedCall]:
+            carriers: list[Any] = [world.carrier for world in gateway.there()]
+            return [
+                call
+                for call in counted
+                if call.leg._context.owner in carriers  # type: ignore[attr-defined]
+            ]
+
         for step in range(2 + rng.randrange(2, 14)):
             if step in plan.take_overs:
                 gateway.take_over()
+            if step in plan.deaths and len(gateway.there()) > 1:
+                gateway.dies(gateway.worlds.index(gateway.there()[0]))
             if step in plan.connections or (plan.is_stream and not gateway.wires):
                 gateway.connect()
             if step < 2:
@@ -187,11 +206,11 @@ class TakeOverTests(SynchronousTestCase):
             else:
                 say(rng.choice(callers).next())
             listen()
-            self.act(counted, rng)
+            self.act(here(), rng)
             gateway.deliver()
             gateway.advance(rng.choice((0.0, 0.02, 0.6, 3.0)), 0.1)
             listen()
-        for call in counted:
+        for call in here():
             call.leg.hang_up(OVER)
         for _ in range(14):
             gateway.advance(10, 0.5)
@@ -214,6 +233,19 @@ class TakeOverTests(SynchronousTestCase):
     @given(
         st.integers(0, 2**32),
         st.sets(st.integers(1, 14), min_size=1, max_size=3),
+        st.sets(st.integers(2, 14), min_size=1, max_size=2),
+        st.booleans(),
+    )
+    def test_whoever_is_killed_nothing_is_left_with_the_others(
+        self, seed: int, at: set[int], deaths: set[int], is_stream: bool
+    ) -> None:
+        plan = Plan(seed, tuple(at), is_stream, tuple(at), tuple(deaths), 0.1)
+        self.play(plan)
+
+    @settings(max_examples=40, deadline=None)
+    @given(
+        st.integers(0, 2**32),
+        st.sets(st.integers(1, 14), min_size=1, max_size=3),
         st.sets(st.integers(1, 14), max_size=3),
     )
     def test_over_connections_old_and_new_nobody_notices(
@@ -222,5 +254,4 @@ class TakeOverTests(SynchronousTestCase):
         self.notices_nothing(Plan(seed, tuple(at), True, tuple(connections)))
 
     def notices_nothing(self, plan: Plan) -> None:
-        wanted = self.play(Plan(plan.seed, (), plan.is_stream, plan.connections))
-        self.assertEqual(self.play(plan), wanted)
+        self.assertEqual(self.play(plan), self.play(evolve(plan, take_overs=())))
