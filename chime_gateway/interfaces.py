@@ -205,6 +205,9 @@ class AgentSession(Protocol):
         L{respond}.
         """
 
+    def probe(self) -> None:
+        """Ask something that changes nothing: whoever is there answers it."""
+
     def close(self) -> None:
         """End the session.  Reports nothing."""
 

@@ -93,6 +93,10 @@ class Configuration:
     def add_rules(self, text: str) -> None:
         """Of a session that has its settings: it is told this, too, from now on."""
         self.profile = evolve(self.profile, instructions=self._with_rules(text))
+        self.ask_again()
+
+    def ask_again(self) -> None:
+        """For the rules that it has: nothing changes."""
         self._commands.ask(
             Kind.UPDATE, realtime_commands.update_instructions(self._command())
         )

@@ -185,6 +185,9 @@ class AzureSession:
     def recall(self, history: History) -> None:
         recall(self._configuration, self._commands, history)
 
+    def probe(self) -> None:
+        self._configuration.ask_again()
+
     def send_audio(self, audio: bytes) -> None:
         if self._socket is not None and not self._socket.send_message(
             commands.append_audio(audio)

@@ -61,7 +61,7 @@ LEG_REQUESTS: Final = frozenset(
 AGENT_REQUESTS: Final = frozenset(
     {
         *("send_audio", "truncate", "say", "interject", "tell", "respond"),
-        *("cancel", "tool_result", "recall", "close"),
+        *("cancel", "tool_result", "recall", "probe", "close"),
     }
 )
 

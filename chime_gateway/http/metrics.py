@@ -163,6 +163,7 @@ class Metrics(Collector):
         assert record.ending is not None
         self._outcomes[record.carrier, record.ending.outcome.value] += 1
         _add(self._finished, record.media)
+        self._rollovers += _changes(record)
 
     def turned_away(self, carrier: str, outcome: Outcome) -> None:
         self._outcomes[carrier, outcome.value] += 1
@@ -222,7 +223,7 @@ class Metrics(Collector):
         yield CounterMetricFamily(
             "chimegw_session_rollovers",
             "Agent sessions replaced within a call.",
-            value=self._rollovers,
+            value=self._rollovers + sum(_changes(call.record) for call in calls),
         )
         sessions = CounterMetricFamily(
             "chimegw_agent_sessions", "Attempts to open one.", labels=["outcome"]
@@ -268,6 +269,11 @@ class Metrics(Collector):
             yield from control_families(self.control)
         if self.kinesis is not None:
             yield from kinesis_families(self.kinesis)
+
+
+def _changes(record: CallRecord) -> int:
+    """How often another session went on with the call."""
+    return max(0, len(record.sessions) - 1)
 
 
 def _add(total: MediaStats, stats: MediaStats) -> None:

@@ -109,6 +109,9 @@ class RecordingAgent:
     def heard(self, *item: Any) -> None:
         self.log.append(("agent.heard", *item))
 
+    def probe(self) -> None:
+        self.log.append(("agent.probe",))
+
     def send_audio(self, audio: bytes) -> None:
         self.audio += audio
 

@@ -129,7 +129,7 @@ class VirtualAgents:
             close=lambda code, reason: azure.socket_closed(f"closed ({code})"),
             freeze=lambda: None,
             clock=self._clock,
-            wall_time=lambda: 1_000_000.0,
+            wall_time=lambda: 1_000_000.0 + self._clock.seconds(),
         )
         self.sessions.append(session)
         self.azure.append(azure)

@@ -114,7 +114,7 @@ class DeadAirTests(SynchronousTestCase):
         self, fault: ResponseFault | CommandFault
     ) -> None:
         # This caller takes each sound for an answer.
-        self.patch(MediaPump, "play_tone", lambda pump: None)
+        self.patch(MediaPump, "play_sound", lambda *_: None)
         if isinstance(fault, ResponseFault):
             # The greeting is heard.
             later = Behaviour(responses=[evolve(fault, which=ALL)])

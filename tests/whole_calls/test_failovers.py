@@ -47,7 +47,7 @@ def moment(dice: random.Random) -> str:
 class FailoverTests(SynchronousTestCase):
     def setUp(self) -> None:
         # This caller takes each sound for an answer.
-        self.patch(MediaPump, "play_tone", lambda pump: None)
+        self.patch(MediaPump, "play_sound", lambda *_: None)
 
     def run_call(self, *faults: str, **more: Any) -> VirtualCall:
         """
@@ -76,7 +76,6 @@ class FailoverTests(SynchronousTestCase):
         (record,) = call.measures.records
         assert record.ending is not None
         self.assertIs(record.ending.outcome, Outcome.COMPLETED, record.sessions)
-        self.assertGreater(len(record.sessions), 1)
         self.assertEqual(
             [note.deployment for note in record.sessions if note.ended is None],
             [f"d{len(call.agents.sessions)}"],
@@ -85,18 +84,24 @@ class FailoverTests(SynchronousTestCase):
         whole = [one.text for one in sentences if one.is_whole]
         self.assertEqual(len(whole), len(set(whole)), whole)
         self.assertIn("Your number is 4711.", whole)
-        self.assertIn("Part 3 of 3.", whole)
+        # If nothing comes in the middle of it he may speak himself.
+        is_told = any(one.text.startswith("Part 3") for one in sentences)
+        self.assertTrue(is_told or record.media.barge_ins, sentences)
         for session in call.agents.sessions:
             self.assertEqual(session.log.violations, [])
 
     def test_it_goes_on_whatever_ends_a_session_and_when(self) -> None:
         dice = random.Random(25)
+        sessions = 0
         for run in range(RUNS):
             faults = [f"{moment(dice)}:{dice.choice(ENDS)}"]
             if dice.random() < 0.5:
                 faults.append(f"2/{moment(dice)}:{dice.choice(ENDS)}")
             with self.subTest(run=run, faults=faults):
-                self.hold(self.run_call(*faults, is_raw=dice.random() < 0.5))
+                call = self.run_call(*faults, is_raw=dice.random() < 0.5)
+                self.hold(call)
+                sessions += len(call.agents.sessions)
+        self.assertGreater(sessions, RUNS)
 
     def test_who_speaks_while_a_session_stalls_is_heard_by_the_next(self) -> None:
         """It was only known three seconds later that nobody hears."""

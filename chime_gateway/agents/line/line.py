@@ -166,6 +166,10 @@ class Line:
         if not self._is_closed:
             self._watch.tick(now)
 
+    def probe(self) -> None:
+        if self._session is not None:
+            self._session.probe()
+
     def recall(self, history: History) -> None:
         """A line remembers by itself."""
 
@@ -319,6 +323,12 @@ class Line:
             session.send_audio(audio)
 
     # -- Watched -----------------------------------------------------------------------
+
+    def is_caller_loud(self) -> bool:
+        return self._caller.is_loud()
+
+    def hears(self) -> None:
+        self._caller.relax()
 
     @property
     def is_turn_open(self) -> bool:

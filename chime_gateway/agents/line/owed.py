@@ -72,6 +72,7 @@ class Owed:
     @ivar words: asked for and not said yet, in their order.
     @ivar goes_on: an answer was heard in part, and its session is over.
     @ivar is_caller_speaking: then nothing is overdue.
+    @ivar event_at: when the session has said something last.
     @ivar since: from then on a response is waited for, if something is owed.
     """
 
@@ -86,7 +87,7 @@ class Owed:
         self._answer: int | None = None
         self._starting: Words | None = None
         self.since = 0.0
-        self._event_at = 0.0
+        self.event_at = 0.0
 
     @property
     def is_answer_due(self) -> bool:
@@ -151,7 +152,7 @@ class Owed:
 
     def active(self, now: float) -> None:
         """Something has come."""
-        self._event_at = now
+        self.event_at = now
 
     def words_start(self, *, is_last: bool) -> None:
         """The next response says them."""
@@ -162,7 +163,7 @@ class Owed:
     def response_started(self, response_id: str, now: float) -> None:
         words, self._starting = self._starting, None
         self.making[response_id] = Making(words, self._asked)
-        self._event_at = now
+        self.event_at = now
 
     def audio_came(self, response_id: str, item_id: str, size: int, now: float) -> bool:
         """
@@ -170,7 +171,7 @@ class Owed:
 
         @return: whether it is the first of its item.
         """
-        self._event_at = self.since = now
+        self.event_at = self.since = now
         making = self.making.get(response_id)
         if making is None:
             return False
@@ -246,7 +247,7 @@ class Owed:
 
     def session_began(self, now: float) -> None:
         """The next one was asked for all that is owed."""
-        self.since = self._event_at = now
+        self.since = self.event_at = now
         if self.goes_on:
             self.goes_on = False
             self._answer = self._asked
@@ -256,7 +257,7 @@ class Owed:
     def is_quiet(self, now: float) -> bool:
         """Something could have come for a while, and nothing has."""
         is_due = bool(self.making) or self.is_anything_due
-        return is_due and now - self._event_at >= _QUIET_SECONDS
+        return is_due and now - self.event_at >= _QUIET_SECONDS
 
     def overdue(self, now: float, patience: Patience) -> str:
         """Why nothing will come any more; empty: something may."""
@@ -268,6 +269,6 @@ class Owed:
             return ""
         for making in self.making.values():
             within = patience.audio_gap if making.spoken else patience.first_audio
-            if now - self._event_at >= within:
+            if now - self.event_at >= within:
                 return f"nothing came of a response for {within:g} s"
         return ""

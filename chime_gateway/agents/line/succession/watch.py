@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final, Protocol
 
 from chime_gateway.agents.line.owed import Owed, Patience
+from chime_gateway.agents.line.succession.deafness import Deafness, Sign
 from chime_gateway.agents.line.succession.expiry import Expiry, expiry
 from chime_gateway.agents.line.succession.successor import Successor
 from chime_gateway.interfaces import AgentTraits
@@ -17,6 +18,10 @@ from chime_gateway.settings.values import Limits
 
 #: What is due is looked at so often.
 _LOOK_SECONDS: Final = 0.1
+
+#: The caller is listened to so often, if nothing has come for a while.
+_LISTEN_SECONDS: Final = 0.4
+_QUIET_SECONDS: Final = 0.7
 
 #: The caller hears that somebody is there after so long without a session, and again.
 _WAIT_SECONDS: Final = 1.2
@@ -39,6 +44,15 @@ class Watched(Protocol):
 
     owed: Owed
     heard_by: float
+
+    def is_caller_loud(self) -> bool:
+        """Somebody may be speaking, and the session says nothing."""
+
+    def hears(self) -> None:
+        """The session does say something."""
+
+    def probe(self) -> None:
+        """Have the session say something."""
 
     @property
     def is_turn_open(self) -> bool:
@@ -92,7 +106,8 @@ class Watch:
             audio_gap=limits.agent_audio_gap_seconds,
         )
         self._unix_offset = started_at - now
-        self._look_at = now
+        self._look_at = self._listen_at = now
+        self._deafness = Deafness()
         self._has_session = False
         self._began = now
         self._is_new = self._is_in_doubt = False
@@ -123,6 +138,7 @@ class Watch:
         self._expiry = expiry(traits, now, now + self._unix_offset, lead)
         self._began = now
         self._has_session = self._is_new = self._is_in_doubt = True
+        self._deafness = Deafness()
         self._has_told_expiry = False
 
     def ended(self, now: float, waits_since: float) -> None:
@@ -176,10 +192,29 @@ class Watch:
         if why:
             self._line.lose(f"the agent fell silent: {why}", is_bad=True)
             return
+        if now >= self._listen_at and not owed.making:
+            self._listen_at = now + _LISTEN_SECONDS
+            if now - owed.event_at < _QUIET_SECONDS:
+                if not self._is_new and not self._is_in_doubt:
+                    self._line.hears()
+            elif self._is_deaf(now, owed):
+                self._line.lose("the agent hears nobody any more", is_bad=True)
+                return
         if age >= _GOOD_SECONDS and not owed.is_anything_due:
             self.settle()
         if self._expiry is not None and now >= self._expiry.wanted_at:
             self._roll_over(now, self._expiry)
+
+    def _is_deaf(self, now: float, owed: Owed) -> bool:
+        sign = self._deafness.look(
+            now,
+            owed.event_at,
+            is_loud=self._line.is_caller_loud(),
+            is_taken_to_speak=owed.is_caller_speaking,
+        )
+        if sign is Sign.ASK:
+            self._line.probe()
+        return sign is Sign.DEAF
 
     def _roll_over(self, now: float, expiry: Expiry) -> None:
         """It ends soon."""
