@@ -89,6 +89,7 @@ class FailoverTests(SynchronousTestCase):
         self.assertTrue(is_told or record.media.barge_ins, sentences)
         for session in call.agents.sessions:
             self.assertEqual(session.log.violations, [])
+        self.assertEqual(call.clock.getDelayedCalls(), [])
 
     def test_it_goes_on_whatever_ends_a_session_and_when(self) -> None:
         dice = random.Random(25)

@@ -198,7 +198,9 @@ class Responses:
         self._wait_until(self._clock.seconds() + OVERDUE_SECONDS)
 
     def _wait_until(self, at: float) -> None:
-        self._timer.start(max(0.0, at - self._clock.seconds()), self._go_on)
+        # The socket may break as it is written to.
+        if not self._is_closed:
+            self._timer.start(max(0.0, at - self._clock.seconds()), self._go_on)
 
     # -- refused by the service --------------------------------------------------------
 
