@@ -198,8 +198,7 @@ class Responses:
         self._wait_until(self._clock.seconds() + OVERDUE_SECONDS)
 
     def _wait_until(self, at: float) -> None:
-        # The socket may break as it is written to.
-        if not self._is_closed:
+        if not self._is_closed:  # the socket may break as it is written to
             self._timer.start(max(0.0, at - self._clock.seconds()), self._go_on)
 
     # -- refused by the service --------------------------------------------------------
