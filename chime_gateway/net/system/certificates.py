@@ -11,10 +11,12 @@ import os
 from collections.abc import Callable, Iterable
 from typing import Any, Final, Protocol, TypeAlias
 
+from OpenSSL.SSL import Connection
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from chime_gateway.errors import ConfigError
 from chime_gateway.net.system.threads import NoThreadFree
@@ -33,6 +35,7 @@ class Contexts(Protocol):
     def getContext(self) -> Any: ...
 
 
+@implementer(IOpenSSLServerConnectionCreator)
 class Certificate:
     """
     What one listener shows; it gives contexts itself.
@@ -57,6 +60,9 @@ class Certificate:
 
     def getContext(self) -> Any:
         return self._contexts.getContext()
+
+    def serverConnectionForTLS(self, protocol: Any) -> Connection:
+        return Connection(self.getContext(), None)
 
     # -- blocking ----------------------------------------------------------------
 

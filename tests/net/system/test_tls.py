@@ -189,6 +189,20 @@ class CipherTests(SynchronousTestCase):
         # Twisted's reader of such texts, and ciphers that are to be warned of.
         self.flushWarnings()
 
+    def test_a_certificate_is_what_a_listener_asks_for_and_says_no_warning(
+        self,
+    ) -> None:
+        settings = SipSettings(certificate=self.ec)
+        for read in (
+            lambda: sip_tls.server_tls(settings),
+            lambda: tls._contexts_of(f"ssl:0:privateKey={self.ec}:certKey={self.ec}"),
+        ):
+            certificate = Certificate("it", lambda: [self.ec], read)
+            TLSMemoryBIOFactory(certificate, False, Factory())
+        said = [warning["message"] for warning in self.flushWarnings()]
+        # Twisted's own reading of an endpoint has others.
+        self.assertFalse([text for text in said if "connection-creator" in text])
+
     @settings(max_examples=40, deadline=None)
     @given(st.integers(0, 2000), st.sampled_from(["", "x", "-----BEGIN"]))
     def test_a_half_of_a_file_is_refused_and_breaks_nothing(
