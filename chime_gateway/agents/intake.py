@@ -12,7 +12,7 @@ from __future__ import annotations
 from array import array
 from typing import Final
 
-from attrs import frozen
+from attrs import field, frozen
 from twisted.internet.interfaces import IReactorTime
 
 from chime_gateway.audio import Codec
@@ -36,12 +36,18 @@ class Bound:
     """
     @ivar index: among all of a session's.
     @ivar rate: so many a second, and C{burst} at once.
+    @ivar seconds: the burst is so far ahead of the rate.
     """
 
     index: int
     rate: float
     burst: float
     what: str
+    seconds: float = field(init=False)
+
+    @seconds.default
+    def _seconds(self) -> float:
+        return self.burst / self.rate
 
 
 #: Frames of any kind: a long answer has some thousand pieces of text, and so have the
@@ -66,7 +72,6 @@ LINES: Final = Bound(5, 1 / 30, 20, "lines")
 _BOUNDS: Final = 6
 
 _AUDIO: Final = AUDIO.index
-_MOST_AUDIO_SECONDS: Final = AUDIO.burst / AUDIO.rate
 
 #: A piece of audio that is shorter is a frame like any other.
 _SHORTEST_SECONDS: Final = 0.01
@@ -119,7 +124,7 @@ class Intake:
             self._take(MESSAGES, now, 1)
         until = self._until[_AUDIO]
         until = (until if until > now else now) + length * self._audio_seconds
-        if until - now > _MOST_AUDIO_SECONDS:
+        if until - now > AUDIO.seconds:
             raise _too_much(AUDIO)
         self._until[_AUDIO] = until
         if event.item_id != self._item_id:
@@ -156,7 +161,7 @@ class Intake:
 
     def _is_within(self, bound: Bound, now: float, count: float) -> bool:
         until = max(now, self._until[bound.index]) + count / bound.rate
-        if until - now > bound.burst / bound.rate:
+        if until - now > bound.seconds:
             return False
         self._until[bound.index] = until
         return True
