@@ -133,11 +133,14 @@ class Formula:
     """
     What it holds with so many calls.
 
-    @ivar descriptors: without calls; C{each}: of a call of each carrier.
+    @ivar idle: descriptors without calls.
+    @ivar descriptors: with calls, their journal included; C{each}: of a call of each
+        carrier besides.
     @ivar timers: without calls, once SIP transactions have lived out.  Calls share
         theirs, so that there is at most one more for each, and a few for all.
     """
 
+    idle: int
     descriptors: int
     each: dict[str, int]
     timers: int
@@ -145,13 +148,14 @@ class Formula:
     def is_held(self, state: State, calls: dict[str, int]) -> bool:
         each = sum(self.each[carrier] * count for carrier, count in calls.items())
         count = sum(calls.values())
+        held_descriptors = self.descriptors + each if count else self.idle
         exact = state.descriptors, state.sessions
         most_timers = self.timers + (FEW_TIMERS + count if count else 0)
-        return exact == (self.descriptors + each, count) and state.timers <= most_timers
+        return exact == (held_descriptors, count) and state.timers <= most_timers
 
     def __str__(self) -> str:
         each = " + ".join(f"{count} a {name} call" for name, count in self.each.items())
-        return f"descriptors {self.descriptors} + {each}, timers {self.timers}"
+        return f"descriptors {self.idle}, or {self.descriptors} + {each}"
 
 
 class Gateway:
@@ -292,7 +296,7 @@ async def formula_of(gateway: Gateway) -> Formula:
         await standing.end()
         found[carrier] = (second.descriptors - first.descriptors) // (more - few)
         idle.add(first.descriptors - few * found[carrier])
-    return Formula(min(idle), found, nothing.timers)
+    return Formula(nothing.descriptors, min(idle), found, nothing.timers)
 
 
 @define
