@@ -195,6 +195,7 @@ class Composition:
         metrics.admission = self.calls.admission
         metrics.calls = self.calls.calls
         self.calls_of_all = CallsOfAll(lambda: len(self.calls.calls()), kin, reactor)
+        self.calls.admission.elsewhere = self.calls_of_all.elsewhere
         metrics.destinations = self.calls.destinations
         if self.aws is not None and settings.aws.sip_media_application_id:
             self._join_application(self.aws)

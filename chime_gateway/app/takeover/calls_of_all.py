@@ -1,7 +1,8 @@
 """
 How many calls the gateway has, with those of its older processes.
 
-An older process tells the newest, so that nobody has to wait for one that hangs.
+An older process tells the newest, so that nobody has to wait for one that hangs.  A
+successor is told before it begins, also of those that are older still.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ class CallsOfAll:
         self._look.clock = clock
         kin.on(_COUNT, self._count)
         kin.newest_changed.append(self._newest_changed)
+        kin.handing_over.append(self._handing_over)
 
     def retire(self) -> None:
         """Another process is asked from now on."""
@@ -48,8 +50,15 @@ class CallsOfAll:
         """Of each older process that lives, as far as it has said."""
         return {name: self._older.get(name, 0) for name in self._kin.older}
 
+    def elsewhere(self) -> int:
+        older = self._older
+        return sum(older.get(name, 0) for name in self._kin.older)
+
     def count(self) -> int:
-        return self._own() + sum(self.older().values())
+        return self._own() + self.elsewhere()
+
+    def _handing_over(self, peer: Peer) -> None:
+        peer.send(_COUNT, {"calls": self._own(), "older": dict(self.older())})
 
     def _newest_changed(self, _: Peer) -> None:
         """It may be the same end, and another process at the other."""
@@ -65,5 +74,8 @@ class CallsOfAll:
             self._told = now
 
     def _count(self, peer: Peer, message: Message) -> None:
-        count = message.head.get("calls")
-        self._older[peer.generation] = count if isinstance(count, int) else 0
+        head = message.head
+        older = head.get("older")
+        counts = dict(older) if isinstance(older, dict) else {}
+        for name, count in {**counts, peer.generation: head.get("calls")}.items():
+            self._older[name] = count if isinstance(count, int) else 0

@@ -9,6 +9,7 @@ over a new one.  What becomes of a call that may not come in is not known here.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from enum import Enum
 from typing import Final
 
@@ -63,12 +64,15 @@ class Place:
 class Admission:
     """
     @ivar load: what the process carries.
+    @ivar elsewhere: how many calls other processes of this gateway have, which count
+        as well.
     @ivar refused: calls, by reason.
     @ivar apologised: so many of those were told so.
     """
 
     def __init__(self, limits: Limits, load: Load) -> None:
         self.load = load
+        self.elsewhere: Callable[[], int] = lambda: 0
         self.refused: Counter[Reason] = Counter()
         self.apologised = 0
         self._limits = limits
@@ -83,8 +87,12 @@ class Admission:
     def fault(self) -> Refusal | None:
         """Why no call at all may come in now, or C{None}."""
         most = self._limits.max_calls
-        if self._calls >= most:
-            return Refusal(Reason.FULL, f"full: max_calls is {most}")
+        elsewhere = self.elsewhere()
+        if self._calls + elsewhere >= most:
+            text = f"full: max_calls is {most}"
+            if elsewhere:
+                text += f", and older processes have {elsewhere}"
+            return Refusal(Reason.FULL, text)
         overload = self.load.fault()
         if overload is not None:
             return Refusal(Reason.OVERLOADED, overload)

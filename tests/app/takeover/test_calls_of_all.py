@@ -5,7 +5,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.app.takeover.calls_of_all import TELL_SECONDS, CallsOfAll
-from chime_gateway.net.generations.channel import pair
+from chime_gateway.net.generations.channel import Message, pair
 from chime_gateway.net.generations.kin import Kin
 from tests.net.generations.test_kin import ClockTurns
 
@@ -24,7 +24,19 @@ class CallsOfAllTests(SynchronousTestCase):
         theirs = CallsOfAll(lambda: has, older, turns)
         ours = CallsOfAll(lambda: 2, newest, turns)
         self.assertEqual((ours.count(), ours.older()), (2, {}))
+        far = pair()
+        # Before it begins, and of those that are older still.
+        older.older["oldest"] = older.peer("oldest", 0, far[0], lambda _: None)
+        for end in far:
+            self.addCleanup(end.close)
+        theirs._count(older.older["oldest"], Message("calls.count", {"calls": 4}))
+        older.call(older.handing_over, to_newest)
+        turns.take()
+        self.assertEqual(ours.elsewhere(), 0)
         newest.older["old"] = to_older
+        newest.older["oldest"] = to_older
+        self.assertEqual((ours.elsewhere(), ours.count()), (7, 9))
+        del newest.older["oldest"]
         older.newest = to_newest
         theirs.retire()
         older.call(older.newest_changed, to_newest)

@@ -83,6 +83,8 @@ class Callers(RuleBasedStateMachine):
         self.running: dict[str, tuple[Any, RecordingLeg]] = {}
         self.asked = 0
         self.turned_away = 0
+        self.elsewhere = 0
+        self.table.admission.elsewhere = lambda: self.elsewhere
 
     @rule(
         count=st.integers(1, 5),
@@ -105,6 +107,7 @@ class Callers(RuleBasedStateMachine):
         refused = self.refused
         opened = len(self.agents.opening)
         before = {call.record.call_id for call in self.table.calls()}
+        served = self.served()
         if self.table.door(fails_over) is not None:
             self.turned_away += 1
         else:
@@ -117,6 +120,8 @@ class Callers(RuleBasedStateMachine):
         is_in = len(self.agents.opening) > opened
         # Either an agent was asked for, or it was refused, once.
         assert self.refused - refused == (not is_in)
+        if is_in:
+            assert len(served) + self.elsewhere < LIMITS.max_calls
 
     @property
     def refused(self) -> int:
@@ -152,18 +157,26 @@ class Callers(RuleBasedStateMachine):
             self.used += share * (0.02 + late)
             self.clock.advance(0.02 + late)
 
+    @rule(count=st.integers(0, 7))
+    def others_have(self, count: int) -> None:
+        """Other processes of the gateway: nobody can forbid them any."""
+        self.elsewhere = count
+
     @rule(seconds=st.floats(1, 1000))
     def is_stopped(self, seconds: float) -> None:
         self.clock.advance(seconds)
 
-    @invariant()
-    def limits_hold(self) -> None:
-        served = [
+    def served(self) -> list[Any]:
+        return [
             call
             for call in self.table.calls()
             if call.record.call_id in self.running
             or call.record.answered_seconds is not None
         ]
+
+    @invariant()
+    def limits_hold(self) -> None:
+        served = self.served()
         assert len(served) <= LIMITS.max_calls
         profiles = Counter(call.record.agent_profile for call in served)
         assert profiles["few"] <= 2
@@ -181,6 +194,7 @@ class Callers(RuleBasedStateMachine):
         assert ids >= set(self.running)
 
     def teardown(self) -> None:
+        self.elsewhere = 0
         for events, _ in self.running.values():
             events.leg_ended(GONE)
         for _ in range(1200):
