@@ -118,6 +118,10 @@ class GatewayService(MultiService):
             resume=self._resume,
             stop=lambda: self._signals.told(signal.SIGTERM),
         )
+        if self._process_log is not None:
+            # Several of them may write to one log.
+            generation = self._takeover.kin.generation
+            self._process_log.members["process"] = generation
         self._takeover.starting()
         try:
             self._start()

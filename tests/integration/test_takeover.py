@@ -55,6 +55,11 @@ class TakeOverTests(TakeOverTestCase):
         self.assertNotIn("Traceback", twistd.text)
         endings = [e for e in twistd.events() if e["event"].startswith("call.ended")]
         self.assertEqual([e["outcome"] for e in endings], ["completed"] * 3)
+        # One log of all of them, whose lines say which of them they are of.
+        self.assertEqual({e["process"] for e in endings}, set(seen))
+        self.assertEqual(
+            {e.get("process", "") for e in twistd.events()} - {""}, set(seen)
+        )
 
     async def test_an_old_connection_is_answered_and_closed(self) -> None:
         """Also a call that comes over it: who opened it had not heard of the other."""

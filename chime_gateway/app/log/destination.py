@@ -12,12 +12,12 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final
 
-from attrs import frozen
+from attrs import field, frozen
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import ILogObserver, LegacyLogObserverWrapper
 from twisted.python.logfile import LogFile
 
-from chime_gateway.app.log.lines import json_log_observer
+from chime_gateway.app.log.lines import json_log_observer, with_members
 from chime_gateway.app.log.thread import (
     LogThread,
     Output,
@@ -51,11 +51,13 @@ class ProcessLog:
     @ivar observer: takes what is logged, and never waits.
     @ivar thread: to be started in the process that stays.
     @ivar write: takes a line as it is; C{None}: others write there by themselves.
+    @ivar members: that every event has from now on.
     """
 
     observer: ILogObserver
     thread: LogThread
     write: Callable[[str], object] | None = None
+    members: dict[str, str] = field(factory=dict)
 
 
 def log_to(
@@ -64,11 +66,13 @@ def log_to(
     """
     @param new_observer: of something that can be written to.
     """
-    thread = LogThread(new_observer(output))
+    members: dict[str, str] = {}
+    thread = LogThread(with_members(new_observer(output), members))
     queued = QueuedOutput(thread, output)
     # What a successor writes to its standard output is to be in ours.
     write = queued.write if isinstance(output, RawOutput) else None
-    return ProcessLog(new_observer(queued), thread, write)
+    observer = with_members(new_observer(queued), members)
+    return ProcessLog(observer, thread, write, members)
 
 
 def log_by(observer: Any) -> ProcessLog:

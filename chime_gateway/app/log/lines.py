@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Mapping
 from typing import Any, Final, TextIO
 
 from twisted.logger import (
@@ -21,7 +22,7 @@ from twisted.logger import (
     formatEvent,
     formatTime,
 )
-from zope.interface import implementer
+from zope.interface import implementer, provider
 
 #: What Twisted puts into events for its own use.
 _INTERNAL: Final = frozenset(
@@ -92,6 +93,20 @@ def _members(event: LogEvent) -> dict[str, Any]:
     if failure is not None:
         members["traceback"] = failure.getTraceback()
     return members
+
+
+def with_members(
+    observer: Callable[[LogEvent], object], members: Mapping[str, str]
+) -> ILogObserver:
+    """
+    An observer of the same events, each with C{members} as they are then.
+    """
+
+    @provider(ILogObserver)
+    def observe(event: LogEvent) -> None:
+        observer({**event, **members})
+
+    return observe
 
 
 def json_log_observer(out: TextIO, level: LogLevel = LogLevel.info) -> ILogObserver:

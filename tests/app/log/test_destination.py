@@ -93,6 +93,21 @@ class LogDestinationTests(SynchronousTestCase):
         self.assertTrue(log.thread.close())
         self.assertEqual(seen, ["one"])
 
+    def test_which_process_it_is_stands_in_each_line_once_that_is_known(self) -> None:
+        out = io.StringIO()
+        log = log_to(out)
+        say = Logger("test", observer=LogPublisher(log.observer)).info
+        say("one")
+        log.members["process"] = "bcd234"
+        log.thread.put(lambda: 1 / 0)
+        say("two {process}", process="what it says of itself")
+        self.assertTrue(log.thread.close())
+        lines = [json.loads(line) for line in out.getvalue().splitlines()]
+        self.assertEqual(
+            [(line["event"].split()[0], line.get("process")) for line in lines],
+            [("one", None), ("1", "bcd234"), ("two", "bcd234")],
+        )
+
     def test_lines_that_are_missing_are_told_of_in_the_same_form(self) -> None:
         out = io.StringIO()
         log = log_to(out)
