@@ -17,7 +17,7 @@ from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import ILogObserver, LegacyLogObserverWrapper
 from twisted.python.logfile import LogFile
 
-from chime_gateway.app.log.lines import json_log_observer, with_members
+from chime_gateway.app.log.lines import WithMembers, json_log_observer
 from chime_gateway.app.log.thread import (
     LogThread,
     Output,
@@ -67,11 +67,11 @@ def log_to(
     @param new_observer: of something that can be written to.
     """
     members: dict[str, str] = {}
-    thread = LogThread(with_members(new_observer(output), members))
+    thread = LogThread(WithMembers(new_observer(output), members))
     queued = QueuedOutput(thread, output)
     # What a successor writes to its standard output is to be in ours.
     write = queued.write if isinstance(output, RawOutput) else None
-    observer = with_members(new_observer(queued), members)
+    observer = WithMembers(new_observer(queued), members)
     return ProcessLog(observer, thread, write, members)
 
 

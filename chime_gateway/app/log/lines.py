@@ -22,7 +22,7 @@ from twisted.logger import (
     formatEvent,
     formatTime,
 )
-from zope.interface import implementer, provider
+from zope.interface import implementer
 
 #: What Twisted puts into events for its own use.
 _INTERNAL: Final = frozenset(
@@ -95,18 +95,20 @@ def _members(event: LogEvent) -> dict[str, Any]:
     return members
 
 
-def with_members(
-    observer: Callable[[LogEvent], object], members: Mapping[str, str]
-) -> ILogObserver:
+@implementer(ILogObserver)
+class WithMembers:
     """
     An observer of the same events, each with C{members} as they are then.
     """
 
-    @provider(ILogObserver)
-    def observe(event: LogEvent) -> None:
-        observer({**event, **members})
+    def __init__(
+        self, observer: Callable[[LogEvent], object], members: Mapping[str, str]
+    ) -> None:
+        self._observer = observer
+        self._members = members
 
-    return observe
+    def __call__(self, event: LogEvent) -> None:
+        self._observer({**event, **self._members})
 
 
 def json_log_observer(out: TextIO, level: LogLevel = LogLevel.info) -> ILogObserver:
