@@ -41,6 +41,7 @@ class Kind(Enum):
     #: An item with an id of ours.
     RECALLED = "conversation.item.added, of what was said before"
     TRUNCATE = "conversation.item.truncated"
+    DELETE = "conversation.item.deleted"
 
 
 @define(eq=False)

@@ -41,6 +41,7 @@ from chime_gateway.wire.realtime.events import (
     AudioDone,
     CallerTranscript,
     ItemAdded,
+    ItemDeleted,
     ItemTruncated,
     McpBegan,
     McpCalled,
@@ -288,7 +289,7 @@ class AzureSession:
 
     def _response_text(self, event: ResponseText) -> None:
         self._transcripts.text(event)
-        self._responses.making.text_came(event.response_id)
+        self._responses.making.text_came(event.response_id, event.item_id)
 
     def _response_done(self, event: ResponseDone) -> None:
         self._spend(event.usage.total)
@@ -375,6 +376,7 @@ _HANDLERS: Final[Mapping[type, Callable[[AzureSession, Any], object]]] = {
     TranscriptionFailed: AzureSession._transcription_failed,
     TurnCommitted: AzureSession._turn_committed,
     ItemAdded: AzureSession._item_added,
+    ItemDeleted: lambda s, e: s._commands.answer(Kind.DELETE, e.item_id),
     ItemTruncated: lambda s, e: s._commands.answer(Kind.TRUNCATE, e.item_id),
     ResponseText: AzureSession._response_text,
     ToolCalled: AzureSession._tool_called,

@@ -37,6 +37,13 @@ ENDS: Final = (
     "respond:failed:server_error",
 )
 
+#: What becomes of answers that the same session gives when it is asked again.
+AGAIN: Final = (
+    *("respond:completed:text*1", "respond:completed:text*2", "respond:completed*2"),
+    *("respond:failed:server_error*1", "respond:incomplete:content_filter*2"),
+    *("refuse:response.create:server_error*1", "refuse:response.create:silence*1"),
+)
+
 
 def moment(dice: random.Random) -> str:
     after = dice.choice(("", f"+{dice.uniform(0.05, 1.5):.2f}"))
@@ -103,6 +110,13 @@ class FailoverTests(SynchronousTestCase):
                 self.hold(call)
                 sessions += len(call.agents.sessions)
         self.assertGreater(sessions, RUNS)
+
+    def test_an_answer_of_which_nothing_was_heard_is_given_again(self) -> None:
+        dice = random.Random(2)
+        for answer in AGAIN:
+            fault = f"response{dice.randint(1, 3)}+1.5:{answer}"
+            with self.subTest(fault=fault):
+                self.hold(self.run_call(fault, is_preview=dice.random() < 0.5))
 
     def test_who_speaks_while_a_session_stalls_is_heard_by_the_next(self) -> None:
         """It was only known three seconds later that nobody hears."""

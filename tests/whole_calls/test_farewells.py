@@ -13,10 +13,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from chime_gateway.audio import PCMU
 from chime_gateway.call.reports.events import CallEnded, HeardFacts, TurnFacts
 from chime_gateway.codec.tone import tone
+from chime_gateway.media.pump import MediaPump
 from chime_gateway.outcomes import Outcome
 from chime_gateway.settings.agent_profile import AgentProfile
 from chime_gateway.sim.caller.caller import CallPlan
 from chime_gateway.sim.realtime.behaviour import Behaviour
+from chime_gateway.sim.realtime.faults.schedule import Scheduled
 from chime_gateway.sim.realtime.faults.which import Which
 from chime_gateway.sim.realtime.voices import Part, Speech, Turn
 from tests.support.virtual import VirtualCall
@@ -24,6 +26,14 @@ from tests.whole_calls.test_media_stream import LONG, SHORT, phrase
 
 #: Moments at which a call is told to end; the same ones each time.
 RUNS = 40
+
+#: What may be the matter with a session that is to say goodbye.
+UNABLE = (
+    *("respond:failed:server_error", "respond:failed:rate_limit_exceeded/20s"),
+    *("respond:incomplete:content_filter", "drop", "stall:created", "stall:audio"),
+    *("refuse:response.create:server_error", "refuse:response.create:invalid_value"),
+    "refuse:response.create:server_error:uncorrelated",
+)
 
 PROFILE = AgentProfile(goodbye="Say goodbye.")
 
@@ -104,6 +114,21 @@ class FarewellTests(SynchronousTestCase):
                 at = dice.uniform(0.1, 9.0)
                 with self.subTest(fault=fault, run=run, at=at):
                     self.hold(self.part_at(at, behaviour=fault), at)
+
+    def test_also_where_the_session_cannot_say_it_and_another_can(self) -> None:
+        self.patch(MediaPump, "play_tone", lambda pump: None)
+        dice = random.Random(25)
+        for fault in UNABLE:
+            at = dice.uniform(0.1, 9.0)
+            begins = Scheduled.read(f"{max(0.0, at - 0.01):.3f}s:{fault}")
+            with self.subTest(fault=fault, at=at):
+                call = self.part_at(
+                    at,
+                    is_preview=dice.random() < 0.5,
+                    behaviour=Behaviour(at=[begins]),
+                    later=Behaviour(),
+                )
+                self.hold(call, at)
 
     def test_goodbye_is_said_before_the_service_ends_the_session(self) -> None:
         for early in (0.0, 5.0):

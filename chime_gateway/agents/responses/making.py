@@ -29,6 +29,7 @@ class Response:
     @ivar has_begun: there is audio of it, which was not cut before it was heard.
     @ivar has_called: it called a tool.
     @ivar has_text: it is written instead of spoken.
+    @ivar written: the items that are.
     @ivar is_unheard: it must not be: its audio is dropped.
     @ivar is_put_off: what was said instead does not answer to what it would have.
     @ivar dropped: (item id, content index) of what was dropped of it.
@@ -39,6 +40,7 @@ class Response:
     has_begun: bool = False
     has_called: bool = False
     has_text: bool = False
+    written: list[str] = Factory(list)
     is_unheard: bool = False
     is_put_off: bool = False
     is_cancelled: bool = False
@@ -136,10 +138,12 @@ class Making:
                 del self._begun[next(iter(self._begun))]
         return True
 
-    def text_came(self, response_id: str) -> None:
+    def text_came(self, response_id: str, item_id: str) -> None:
         response = self._active.get(response_id)
         if response is not None:
             response.has_text = True
+            if item_id:
+                response.written.append(item_id)
 
     def tool_called(self, response_id: str) -> None:
         """@param response_id: empty: it is not said which."""

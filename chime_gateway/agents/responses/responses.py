@@ -17,8 +17,9 @@ from attrs import asdict
 from twisted.internet.interfaces import IReactorTime
 
 from chime_gateway.agents.commands import OVERDUE_SECONDS, Asked, Commands, Kind
+from chime_gateway.agents.responses.failures import Failures
 from chime_gateway.agents.responses.making import Making, Response
-from chime_gateway.agents.responses.retries import Fault, Retries
+from chime_gateway.agents.responses.retries import Fault
 from chime_gateway.agents.responses.wanted import (
     PLAIN_RESPONSE,
     AskedFor,
@@ -40,9 +41,6 @@ from chime_gateway.wire.realtime.events import (
 #: Who was second to a response that nobody told us of looks for its end.
 _BLIND_PAUSE_SECONDS: Final = 1.5
 
-#: Characters of what a service says of a failure.
-_MOST_REASON: Final = 300
-
 #: The VAD's answer to a turn is created when the turn ends; if it has not come by now,
 #: none is coming that ours could be in the way of.
 VAD_SECONDS: Final = 1.0
@@ -58,7 +56,7 @@ class Responses:
     __slots__ = (
         *("_asked", "_clock", "_commands", "_events", "_is_caller_speaking"),
         *("_is_closed", "_is_interruptible", "_is_parting", "_is_vad_second"),
-        *("_queue", "_retries", "_timer", "_vad_by", "making"),
+        *("_failures", "_queue", "_timer", "_vad_by", "making"),
     )
 
     def __init__(
@@ -76,7 +74,7 @@ class Responses:
         self._queue = WantedQueue()
         self._asked = AskedFor()
         self.making = Making()
-        self._retries = Retries()
+        self._failures = Failures(events, self._queue, clock)
         self._is_caller_speaking = False
         self._is_parting = False
         self._vad_by = 0.0
@@ -94,7 +92,8 @@ class Responses:
 
     def say(self, command: Command, *, is_last: bool) -> None:
         """Instead of the one that is being made."""
-        if self._is_parting and not (is_last and self._are_last_words_missing):
+        are_said = self._is_due or self.making.are_last_words()
+        if self._is_parting and (are_said or not is_last):
             return
         if is_last:
             self._is_parting = True
@@ -135,7 +134,7 @@ class Responses:
 
     def close(self) -> None:
         """Nothing is said any more."""
-        self._is_closed = True
+        self._is_closed = self._failures.is_closed = True
         self._queue.clear()
         self._timer.stop()
 
@@ -176,12 +175,19 @@ class Responses:
         if self._is_closed or self.making:
             return False
         if self._commands.is_waiting(Kind.RESPONSE):
-            # It looks again when that is overdue.
-            self._wait_until(now + OVERDUE_SECONDS)
-            return False
+            doubted = self._asked.take_doubted(now)
+            if doubted is None:
+                # It looks again when that is overdue.
+                self._wait_until(self._asked.doubted_until or now + OVERDUE_SECONDS)
+                return False
+            self._commands.answer(Kind.RESPONSE, doubted.name)
+            if not doubted.is_moot:
+                self._queue.put_back(doubted)
+            return self._is_free(now)
         overdue, self._asked.out = self._asked.out, None
-        if overdue is not None and not (overdue.is_moot or overdue.is_last):
-            self._report(Fault("unanswered", "no answer to response.create"))
+        if overdue is not None and not overdue.is_moot:
+            fault = Fault("unanswered", "no answer to response.create")
+            self._failures.report(self._failures.gave_up(overdue, fault))
             return self._is_free(now)
         if self._is_parting:
             return True
@@ -211,13 +217,17 @@ class Responses:
         @param asked: C{None}: the service does not say which command was second.
         """
         if asked is None and self._is_vad_second:
-            self._is_vad_second = False  # it was not ours
+            # It was the VAD's, if ours begins all the same.
+            self._is_vad_second = False
+            self._asked.doubt(self._clock.seconds() + _BLIND_PAUSE_SECONDS)
+            self._go_on()
             return
         wanted = self._take_out(asked) or self._take_mistaken(asked)
         if wanted is not None and not wanted.is_moot:
             wanted.times_second += 1
             if wanted.is_hopeless:
-                self._report(self._gave_up(wanted, Fault("busy", "always second")))
+                fault = Fault("busy", "always second")
+                self._failures.report(self._failures.gave_up(wanted, fault))
             elif wanted.times_second == 1 or not self.making.is_making(wanted):
                 # If we know of no other, it is one that nobody told us of.
                 pause = 0.0 if self.making else _BLIND_PAUSE_SECONDS
@@ -243,7 +253,7 @@ class Responses:
         if wanted is not None:
             reason = f"{error.code}: {error.message}"
             fault = Fault(error.cause or "refused", reason, error.retry_seconds)
-            self._report(self._came_to_nothing(wanted, fault))
+            self._failures.report(self._failures.came_to_nothing(wanted, fault))
         self._go_on()
 
     def _take_out(self, asked: Asked | None) -> Wanted | None:
@@ -261,39 +271,6 @@ class Responses:
                     response.is_unheard = True
                     self._cancel(response_id, response)
         return wanted
-
-    # -- came to nothing -------------------------------------------------------------
-
-    def _came_to_nothing(self, wanted: Wanted, fault: Fault) -> Fault | None:
-        """
-        It is asked for again, if that is of any use.
-
-        @return: what is to be reported.
-        """
-        self._events.oddity_seen(f"came_to_nothing.{fault.cause}")
-        pause = self._retries.failed(wanted, fault)
-        if wanted.is_moot:
-            return None
-        if pause is None:
-            return self._gave_up(wanted, fault)
-        self._events.oddity_seen(f"asked_again.{wanted.sort.name.lower()}")
-        self._queue.put_back(wanted, self._clock.seconds() + pause)
-        self._events.answer_delayed(pause)
-        return None
-
-    def _gave_up(self, wanted: Wanted, fault: Fault) -> Fault | None:
-        if fault.cause != SILENCE:
-            self._events.oddity_seen(f"unspoken.{wanted.sort.name.lower()}")
-        # A call that has no goodbye ends without one.
-        return None if wanted.is_last else fault
-
-    def _report(self, fault: Fault | None) -> None:
-        """Last, as whoever is told may go to another session at once."""
-        if fault is None or self._is_closed:
-            return
-        cause = self._retries.given_up(fault.cause)
-        seconds = fault.retry_seconds or 0.0
-        self._events.answer_failed(cause, fault.reason[:_MOST_REASON], seconds)
 
     # -- told by the service -------------------------------------------------------
 
@@ -326,14 +303,12 @@ class Responses:
         if self._is_parting:
             # It would be in the way of the last words; or it is them, late, from a
             # service that does not say so.
-            are_due = self._asked.out is not None or len(self._queue) > 0
-            return are_due or self._asked.repeats_names
+            return self._is_due or self._asked.repeats_names
         return self._is_caller_speaking and self._is_interruptible
 
     @property
-    def _are_last_words_missing(self) -> bool:
-        are_due = self._asked.out is not None or len(self._queue) > 0
-        return not (are_due or self.making.are_last_words())
+    def _is_due(self) -> bool:
+        return self._asked.out is not None or len(self._queue) > 0
 
     def unheard(self, item_id: str, content_index: int) -> None:
         """It was cut before anything of it was heard."""
@@ -356,7 +331,7 @@ class Responses:
             fault = self._judge(response, event)
         tokens = asdict(event.usage)
         self._events.response_done(event.response_id, status, event.detail, tokens)
-        self._report(fault)
+        self._failures.report(fault)
         self._go_on()
 
     def _judge(self, response: Response, event: ResponseDone) -> Fault | None:
@@ -371,15 +346,19 @@ class Responses:
             return None
         is_cut = event.status == "failed" or event.cause == CONTENT_FILTER
         if response.has_called or (response.has_begun and not is_cut):
-            self._retries.went_well()
+            self._failures.went_well()
             return None
+        for item_id in response.written:
+            # Nobody has heard it: an agent that thinks so would say something else.
+            command = realtime_commands.delete_item(item_id)
+            self._commands.ask(Kind.DELETE, command, item_id)
         wanted = response.wanted
         if wanted is None and self._is_parting:
             return None
         cause = "empty" if event.status == "completed" else event.status
         if response.is_silence(event.status):
             cause = SILENCE
-        return self._came_to_nothing(
+        return self._failures.came_to_nothing(
             wanted or self._queue.new(Sort.ANSWER, PLAIN_RESPONSE),
             Fault(event.cause or cause, event.detail, event.retry_seconds),
         )

@@ -107,14 +107,20 @@ class AskedFor:
     that the guess was wrong.
 
     @ivar out: neither made nor refused.
+    @ivar doubted_until: an error may have been about C{out}; 0: none was.
     @ivar gives_names: the service takes them.
     @ivar repeats_names: the service has done so.
     """
 
-    __slots__ = ("_by_name", "_guessed", "gives_names", "out", "repeats_names")
+    __slots__ = (
+        *("_by_name", "_doubted", "_guessed"),
+        *("doubted_until", "gives_names", "out", "repeats_names"),
+    )
 
     def __init__(self) -> None:
         self.out: Wanted | None = None
+        self.doubted_until = 0.0
+        self._doubted: Wanted | None = None
         self.gives_names = True
         self.repeats_names = False
         self._guessed: Wanted | None = None
@@ -129,6 +135,23 @@ class AskedFor:
         if not self.gives_names:
             return wanted.command
         return realtime_commands.named(wanted.command, wanted.name)
+
+    def doubt(self, until: float) -> None:
+        """
+        Something was second, and it is not said what.
+
+        @param until: it was what is out, if that has not begun by then.
+        """
+        self._doubted, self.doubted_until = self.out, until
+
+    def take_doubted(self, now: float) -> Wanted | None:
+        """What was second, as far as it is known by now; it will not be made."""
+        if self.out is None or self.out is not self._doubted:
+            self.doubted_until = 0.0
+        elif now >= self.doubted_until:
+            self.out = None
+            return self._doubted
+        return None
 
     def made(self, name: str) -> Wanted | None:
         """

@@ -17,7 +17,10 @@ from chime_gateway.outcomes import Ending, Outcome
 #: A session asks again itself for what came to nothing; it does so within this time.
 _AGAIN_SECONDS: Final = 2.5
 
-#: An agent that twice has no word of goodbye has none.
+#: How an agent ends that has nothing to say.
+_CHOSEN: Final = ("completed", "empty", "silent")
+
+#: One that twice has no word of goodbye has none; what failed may be said elsewhere.
 _MOST_FRUITLESS: Final = 2
 
 _FAREWELL: Final = "Say goodbye to the caller in one short sentence."
@@ -85,7 +88,7 @@ class _Goodbye:
             return False
         # A goodbye of which a part was heard is none, and only we know of that.
         self.again_at = now + (0.0 if self._has_sound else _AGAIN_SECONDS)
-        if not self._has_sound and status != "cancelled":
+        if not self._has_sound and status in _CHOSEN:
             self._fruitless += 1
         return self._fruitless >= _MOST_FRUITLESS
 

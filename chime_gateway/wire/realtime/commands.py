@@ -60,6 +60,11 @@ def truncate_item(item_id: str, content_index: int, played_ms: int) -> Command:
     }
 
 
+def delete_item(item_id: str) -> Command:
+    """Let the model forget that there was such an item."""
+    return {"type": "conversation.item.delete", "item_id": item_id}
+
+
 def cancel_response(response_id: str) -> Command:
     """
     @param response_id: empty: the one that is being made.

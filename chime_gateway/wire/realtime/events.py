@@ -87,6 +87,13 @@ class ItemAdded:
 
 
 @frozen
+class ItemDeleted:
+    """The model does not know of the item any more."""
+
+    item_id: str
+
+
+@frozen
 class ItemTruncated:
     """The service has forgotten what was not heard of an item."""
 
@@ -112,6 +119,7 @@ class ResponseText:
 
     response_id: str
     text: str = field(repr=lambda text: f"<{len(text)} characters>")
+    item_id: str = ""
 
 
 @frozen
@@ -269,6 +277,7 @@ Event: TypeAlias = (
     | SpeechStopped
     | TurnCommitted
     | ItemAdded
+    | ItemDeleted
     | ItemTruncated
     | ResponseStarted
     | ResponseText
@@ -289,7 +298,6 @@ EXPECTED: Final = frozenset(
     {
         "conversation.created",
         "conversation.item.done",
-        "conversation.item.deleted",
         "conversation.item.input_audio_transcription.delta",
         "conversation.item.input_audio_transcription.segment",
         "input_audio_buffer.cleared",

@@ -28,6 +28,7 @@ from chime_gateway.wire.realtime.events import (
     CallerTranscript,
     Event,
     ItemAdded,
+    ItemDeleted,
     ItemTruncated,
     McpBegan,
     McpCalled,
@@ -124,6 +125,7 @@ class _TranscriptionFailed(msgspec.Struct):
 class _Text(msgspec.Struct):
     response_id: Id
     text: str
+    item_id: Id = ""
 
 
 class _ConversationItem(msgspec.Struct):
@@ -269,11 +271,12 @@ _PARSERS: Final[Mapping[str, Callable[[bytes], Event]]] = {
     ),
     "input_audio_buffer.committed": _parser(_Item, lambda m: TurnCommitted(m.item_id)),
     "response.output_text.done": _parser(
-        _Text, lambda m: ResponseText(m.response_id, m.text)
+        _Text, lambda m: ResponseText(m.response_id, m.text, m.item_id)
     ),
     "conversation.item.added": _item_added_parser,
     # A GA service may still say it so.
     "conversation.item.created": _item_added_parser,
+    "conversation.item.deleted": _parser(_Item, lambda m: ItemDeleted(m.item_id)),
     "conversation.item.truncated": _parser(_Item, lambda m: ItemTruncated(m.item_id)),
     "response.function_call_arguments.done": _parser(
         _ToolCall,

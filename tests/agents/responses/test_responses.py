@@ -39,6 +39,23 @@ class ResponsesTests(RespondingTestCase):
         self.clock.pump([1.0] * 30)
         self.assertEqual(self.creates(), [])
 
+    def test_what_was_written_and_not_said_the_agent_does_not_think_it_has_said(
+        self,
+    ) -> None:
+        self.open()
+        self.started("r")
+        self.receive(
+            "response.output_text.done", response_id="r", item_id="i", text="Yes."
+        )
+        self.done("r", "completed")
+        self.clock.advance(0.6)
+        self.assertEqual(
+            self.sent()[-2:], ["conversation.item.delete", "response.create"]
+        )
+        self.receive("conversation.item.deleted", item_id="i")
+        self.clock.pump([1.0] * 20)
+        self.assertNotIn("unanswered.delete", self.notes())
+
     def test_words_that_failed_half_way_are_said_again(self) -> None:
         self.open()
         self.session.say("This call is recorded.")
