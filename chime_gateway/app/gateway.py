@@ -28,7 +28,7 @@ from chime_gateway.app.call_storage import Kept
 from chime_gateway.app.compose import Composition, prepare_sounds
 from chime_gateway.app.listening import listen, start_simulator
 from chime_gateway.app.log.destination import ProcessLog
-from chime_gateway.app.reread import change, left
+from chime_gateway.app.reread import Readings, change, left
 from chime_gateway.app.signals import Signals
 from chime_gateway.app.takeover.launch import Launch
 from chime_gateway.app.takeover.retirement import Retirement
@@ -87,6 +87,7 @@ class GatewayService(MultiService):
         self.ports: list[IListeningPort] = []
         self._takeover: TakeOver
         self._drain_seconds = settings.limits.drain_seconds
+        self._readings = Readings()
         self.metrics = Metrics()
         self.metrics.log = None if log is None else log.thread
         self.composition: Composition
@@ -275,13 +276,8 @@ class GatewayService(MultiService):
             prepare_sounds(settings)
             return settings
 
-        try:
-            settings = await self.composition.in_thread(read)
-        except ConfigError as exc:
-            self._log.error(
-                "the settings are as they were, because of the new ones: {why}",
-                why=str(exc),
-            )
+        settings = await self._readings.read(self.composition.in_thread(read))
+        if settings is None:
             return
         self._settings = change(self.composition, self._settings, settings)
         self._log.info(

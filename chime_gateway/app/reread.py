@@ -9,8 +9,11 @@ from __future__ import annotations
 from typing import Final
 
 from attrs import evolve
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
 
 from chime_gateway.app.compose import Composition, roster_of
+from chime_gateway.errors import ConfigError
 from chime_gateway.settings.values import GatewaySettings, SipSettings
 
 #: Read again as they are.
@@ -22,6 +25,39 @@ _LOCKS: Final = ("shared_secret", "twilio_auth_token", "admin_token")
 
 _SIP_FREE: Final = ("allow", "voice_connectors", "proof_seconds", "failover")
 _SIP_LOCKS: Final = ("call_secrets", "numbers", "certificate", "private_key", "trunk")
+
+
+class Readings:
+    """Of two at once, as the first hangs, the later one counts."""
+
+    _log = Logger()
+
+    def __init__(self) -> None:
+        self._begun = 0
+        self._last = 0
+
+    async def read(self, reading: Deferred[GatewaySettings]) -> GatewaySettings | None:
+        """
+        What comes of it, or C{None}: nothing, and the log has why.
+
+        @param reading: has begun just now; fails with L{ConfigError}.
+        """
+        self._begun = number = self._begun + 1
+        why = ""
+        try:
+            settings = await reading
+        except ConfigError as exc:
+            why = f"because of the new ones: {exc}"
+        if number < self._last:
+            self._log.warn(
+                "settings were read too late: others were asked for since then"
+            )
+            return None
+        self._last = number
+        if why:
+            self._log.error("the settings are as they were, {why}", why=why)
+            return None
+        return settings
 
 
 def change(
