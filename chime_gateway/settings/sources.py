@@ -124,7 +124,10 @@ def read_config_file(path: str) -> dict[str, Any]:
     try:
         with open(path, "rb") as file:
             return tomllib.load(file)
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+    except RecursionError:
+        raise ConfigError(f"--config {path}: too many levels") from None
+    # A number of 5,000 digits is Python's ValueError, and no TOML is one, too.
+    except (OSError, ValueError) as exc:
         raise ConfigError(f"--config {path}: {exc}") from exc
 
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.errors import ConfigError
-from chime_gateway.settings.sources import read_env_file, update_env_file
+from chime_gateway.settings.sources import (
+    read_config_file,
+    read_env_file,
+    update_env_file,
+)
 from tests.support.files import temporary_folder
 
 names = st.sampled_from(("A", "B", "C", "CHIMEGW_X"))
@@ -53,3 +57,27 @@ class EnvFileTests(SynchronousTestCase):
     def test_a_file_that_cannot_be_written_is_as_it_was(self) -> None:
         with self.assertRaisesRegex(ConfigError, "--env-file"):
             update_env_file("/nowhere/at/all", {"A": "1"})
+
+
+#: What has a meaning in TOML, much or little of it.
+_pieces = st.builds(
+    lambda piece, times: piece * times,
+    st.sampled_from(
+        (b"[", b"]", b"{a=", b"1", b"a=", b"\n", b'"', b".", b"\xff", b"\x00", b"-")
+    ),
+    st.sampled_from((1, 1, 1, 2, 5_000)),
+)
+
+
+class ConfigFileTests(SynchronousTestCase):
+    @settings(max_examples=100, deadline=None)
+    @example(b"a=" + b"[" * 5_000)
+    @example(b"a=" + b"1" * 5_000)
+    @given(st.lists(_pieces, max_size=6).map(b"".join))
+    def test_whatever_is_in_it_it_is_read_or_refused(self, text: bytes) -> None:
+        path = temporary_folder(self) / "gateway.toml"
+        path.write_bytes(text)
+        try:
+            read_config_file(str(path))
+        except ConfigError as exc:
+            self.assertTrue(str(exc).startswith(f"--config {path}: "))
