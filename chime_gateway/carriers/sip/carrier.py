@@ -20,7 +20,7 @@ from chime_gateway.carriers.sip.admission import Admission, Refusal
 from chime_gateway.carriers.sip.context import ACCEPT, ALLOW, SUPPORTED, Leg, SipContext
 from chime_gateway.carriers.sip.generations.marks import marked
 from chime_gateway.carriers.sip.generations.succession import Succession
-from chime_gateway.carriers.sip.inbound import InboundLeg
+from chime_gateway.carriers.sip.inbound import RETRY_AFTER, InboundLeg
 from chime_gateway.carriers.sip.outbound.leg import OutboundLeg
 from chime_gateway.carriers.sip.transport.connections import Flow
 from chime_gateway.carriers.sip.transport.faults import KNOWN_METHODS, fault_of
@@ -353,9 +353,12 @@ class SipCarrier:
     def _options(self, incoming: Incoming) -> None:
         # As an INVITE would be answered (section 11.2): a route that is full, draining
         # or without an agent must not look healthy.
-        fault = self.context.switchboard.fault()
-        status = 200 if fault is None else self._settings.full_status
-        self._respond(incoming, status, ALLOW, SUPPORTED, ACCEPT)
+        headers = [ALLOW, SUPPORTED, ACCEPT]
+        status = 200
+        if self.context.switchboard.fault() is not None:
+            status = self._settings.full_status
+            headers.append(RETRY_AFTER)
+        self._respond(incoming, status, *headers)
 
     def _invite(self, incoming: Incoming) -> None:
         if self.succession.records.is_orphan(incoming.request):

@@ -159,7 +159,9 @@ class RefusalTests(SynchronousTestCase):
         world = SipWorld()
         world.switchboard.agents_fault = "every deployment is resting"
         world.say(world.request("OPTIONS"))
-        self.assertEqual(world.statuses(), [503])
+        (answer,) = world.heard()
+        assert isinstance(answer, Response)
+        self.assertEqual((answer.status, answer.headers["Retry-After"]), (503, "10"))
         world.say(world.request("INVITE"))
         self.assertEqual(len(world.switchboard.calls), 1)
 
