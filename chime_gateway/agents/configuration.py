@@ -93,12 +93,14 @@ class Configuration:
     def add_rules(self, text: str) -> None:
         """Of a session that has its settings: it is told this, too, from now on."""
         self.profile = evolve(self.profile, instructions=self._with_rules(text))
-        self.ask_again()
-
-    def ask_again(self) -> None:
-        """For the rules that it has: nothing changes."""
         self._commands.ask(
             Kind.UPDATE, realtime_commands.update_instructions(self._command())
+        )
+
+    def ask_nothing(self) -> None:
+        """The service has to answer, and no more."""
+        self._commands.ask(
+            Kind.UPDATE, realtime_commands.update_nothing(self._command())
         )
 
     def words(self, instructions: str) -> Command:

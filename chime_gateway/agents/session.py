@@ -187,7 +187,7 @@ class AzureSession:
         recall(self._configuration, self._commands, history)
 
     def probe(self) -> None:
-        self._configuration.ask_again()
+        self._configuration.ask_nothing()
 
     def send_audio(self, audio: bytes) -> None:
         if self._socket is not None and not self._socket.send_message(

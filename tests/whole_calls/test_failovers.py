@@ -56,12 +56,18 @@ class FailoverTests(SynchronousTestCase):
         # This caller takes each sound for an answer.
         self.patch(MediaPump, "play_sound", lambda *_: None)
 
-    def run_call(self, *faults: str, **more: Any) -> VirtualCall:
+    def run_call(
+        self, *faults: str, pauses: tuple[float, ...] = (0.0,) * len(SAID), **more: Any
+    ) -> VirtualCall:
         """
+        @param pauses: of the caller's, before he says each thing.
         @param faults: of the first session, and of those after it.
         """
         plan = CallPlan(
-            utterances=tuple(spoken(PCMU, text) for text in SAID),
+            utterances=tuple(
+                PCMU.silence(160 * round(50 * pause)) + spoken(PCMU, text)
+                for text, pause in zip(SAID, pauses, strict=True)
+            ),
             wait_for_greeting=True,
             answer_seconds=40.0,
         )
@@ -122,13 +128,30 @@ class FailoverTests(SynchronousTestCase):
         """It was only known three seconds later that nobody hears."""
         self.hold(self.run_call("audio2+0.06:mute"))
 
-    def test_a_captured_call_with_failovers_in_it_is_the_same_again(self) -> None:
+    def test_who_speaks_to_a_session_that_has_died_unnoticed_is_heard(self) -> None:
+        """It owed nothing then, or had said that he speaks."""
+        dice = random.Random(25)
+        for run in range(RUNS):
+            fault = f"audio{dice.randint(2, 3)}+{dice.uniform(2.0, 9.0):.2f}:mute"
+            pauses = tuple(dice.uniform(2.0, 6.0) for _ in SAID)
+            with self.subTest(run=run, fault=fault, pauses=pauses):
+                self.hold(self.run_call(fault, pauses=pauses))
+
+    def captured(self, *faults: str, **more: Any) -> str:
+        """A call that is the same when it is run again."""
         folder = temporary_folder(self)
         files = CaptureFiles(folder)
         files.start()
-        self.run_call("audio2+0.3:drop", "2/turn1:mute", capture=files)
+        self.run_call(*faults, capture=files, **more)
         files.stop(5.0)
         (path,) = folder.glob("*.jsonl")
-        self.assertIn('"agent3.recall"', path.read_text())
-        report = replay_file(str(path), Lines)
-        self.assertEqual(report.differences, [])
+        self.assertEqual(replay_file(str(path), Lines).differences, [])
+        return path.read_text()
+
+    def test_a_captured_call_with_failovers_in_it_is_the_same_again(self) -> None:
+        text = self.captured("audio2+0.3:drop", "2/turn1:mute")
+        self.assertIn('"agent3.recall"', text)
+
+    def test_a_captured_session_that_hears_nobody_is_the_same_again(self) -> None:
+        text = self.captured("audio2+6:mute", pauses=(3.0, 3.0, 9.0))
+        self.assertIn('"agent.probe"', text)

@@ -235,6 +235,7 @@ class Line:
 
     def speech_started(self, reports: Reports, own_id: str, item_id: str) -> None:
         self.owed.caller_began()
+        self._watch.heard()
         self.heard_by = self.now()
         turn, self._resumed = self._resumed, ""
         if turn:
@@ -272,11 +273,14 @@ class Line:
 
     # -- one session after another -----------------------------------------------------
 
-    def lose(self, reason: str, *, is_bad: bool) -> None:
+    def lose(
+        self, reason: str, *, is_bad: bool, waits_since: float | None = None
+    ) -> None:
         """
         The session is over, whoever has ended it.
 
         @param is_bad: another deployment had better be next.
+        @param waits_since: the caller does, though nothing is known to be owed.
         """
         now = self.now()
         session, self._session = self._session, None
@@ -284,6 +288,8 @@ class Line:
         self._is_lost = True
         is_due = self.owed.is_anything_due or bool(self.owed.making)
         since = min(now, self.owed.since) if is_due else now
+        if waits_since is not None:
+            is_due, since = True, min(since, waits_since)
         self._watch.ended(now, since)
         self._caller.hold()
         if session is not None:
@@ -325,10 +331,7 @@ class Line:
     # -- Watched -----------------------------------------------------------------------
 
     def is_caller_loud(self) -> bool:
-        return self._caller.is_loud()
-
-    def hears(self) -> None:
-        self._caller.relax()
+        return self._caller.was_loud()
 
     @property
     def is_turn_open(self) -> bool:

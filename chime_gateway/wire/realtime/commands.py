@@ -50,6 +50,17 @@ def update_instructions(update: Command) -> Command:
     return {**update, "session": kept}
 
 
+def update_nothing(update: Command) -> Command:
+    """
+    Answered as each update is, and nothing is other than before.
+
+    @param update: of all settings.
+    """
+    session = update["session"]
+    kept = {name: session[name] for name in ("type",) if name in session}
+    return {**update, "session": kept}
+
+
 def truncate_item(item_id: str, content_index: int, played_ms: int) -> Command:
     """Tell the model how much of its item was heard."""
     return {

@@ -10,17 +10,11 @@ from __future__ import annotations
 from typing import Final
 
 from chime_gateway.audio import Codec
-from chime_gateway.codec.level import level_dbfs
-from chime_gateway.codec.registry import decode, transcoder
+from chime_gateway.codec.loudness import is_loud
+from chime_gateway.codec.registry import transcoder
 
 #: Before a service says that the caller speaks, he does.
 BEFORE_SECONDS: Final = 0.3
-
-#: While a session says nothing at all.
-ATTENTIVE_SECONDS: Final = 1.5
-
-#: Speech on a telephone is 10 dB louder on average, what is behind it less loud.
-_SPEECH_DBFS: Final = -42.0
 
 #: Of a turn, and of what is said while there is no session.
 MOST_SECONDS: Final = 10.0
@@ -38,7 +32,8 @@ class CallerAudio:
     def __init__(self, codec: Codec) -> None:
         self.turn = ""
         self.is_over = False
-        self.is_held = self.is_whole = self._is_attentive = False
+        self.is_held = self._has_more = False
+        self.is_whole = True
         self._codec = codec
         self._audio = bytearray()
         self._end = 0
@@ -51,6 +46,7 @@ class CallerAudio:
         """
         kept = self._audio
         kept += audio
+        self._has_more = True
         excess = len(kept) - self._most
         if excess <= 0:
             return 0
@@ -59,17 +55,12 @@ class CallerAudio:
             self._end = max(0, self._end - excess)
         return excess if self.is_held else 0
 
-    def is_loud(self) -> bool:
-        """
-        Somebody may be speaking, of whom the session says nothing: more is kept from
-        now on, and all of it once somebody is loud.
-        """
-        moment = bytes(self._audio[-self._moment :])
-        is_loud = level_dbfs(decode(self._codec, moment)) > _SPEECH_DBFS
-        self.is_whole |= is_loud
-        self._is_attentive = True
-        self._set_most()
-        return is_loud
+    def was_loud(self) -> bool:
+        """What came last, if anything did since this was asked before."""
+        if not self._has_more:
+            return False
+        self._has_more = False
+        return is_loud(self._codec, self._audio[-self._moment :])
 
     def began(self, item_id: str) -> None:
         """The caller speaks."""
@@ -101,7 +92,7 @@ class CallerAudio:
 
     def relax(self) -> None:
         """There is one, and it would have said by now that the caller speaks."""
-        self.is_whole = self._is_attentive = False
+        self.is_whole = False
         self._set_most()
 
     def take(self, codec: Codec) -> bytes:
@@ -124,9 +115,7 @@ class CallerAudio:
 
     def _set_most(self) -> None:
         is_all = bool(self.turn) or self.is_whole
-        seconds = ATTENTIVE_SECONDS if self._is_attentive else BEFORE_SECONDS
-        if is_all:
-            seconds = MOST_SECONDS
+        seconds = MOST_SECONDS if is_all else BEFORE_SECONDS
         self._most = int(seconds * self._codec.bytes_per_second)
         self._moment = 5 * self._codec.frame_bytes
         excess = len(self._audio) - self._most

@@ -2,9 +2,11 @@
 Whether a session still hears the caller: one that is gone and does not say so owes
 nothing that anybody knows of.
 
-The caller was loud and nothing was said of that, or is silent and the session takes him
-to speak: then it is asked something, and has to answer.  What is done if it does not is
-not known here.
+The caller was loud and nothing was said of that, or the session takes him to speak and
+he is silent, or is loud for very long: then it is asked something, and has to answer.
+That may be noise, or music, or somebody who thinks aloud, so one that answers is asked
+less and less often, until it says again that the caller speaks.  What is done if it
+does not answer is not known here.
 """
 
 from __future__ import annotations
@@ -13,16 +15,18 @@ from enum import Enum
 from typing import Final
 
 #: A service says within this that somebody speaks, or has stopped.
-_NOTICE_SECONDS: Final = 1.5
+_NOTICE_SECONDS: Final = 1.0
+_PAUSE_SECONDS: Final = 1.5
 
-#: And answers to a question within this.
-_ANSWER_SECONDS: Final = 2.0
+#: Behind a loud street nobody can tell.
+_LONG_SECONDS: Final = 4.0
 
-#: What the service takes for no speech is not asked about all the time.
-_PAUSE_SECONDS: Final = 5.0
+#: A click is no speech, and somebody who coughs asks for no answer.
+_LEAST_LOUD_SECONDS: Final = 0.4
 
-#: A click is no speech.
-_LEAST_LOUD: Final = 2
+#: After an answer; each time twice as long.
+_FIRST_REST_SECONDS: Final = 3.0
+_LONGEST_REST_SECONDS: Final = 24.0
 
 
 class Sign(Enum):
@@ -34,41 +38,71 @@ class Sign(Enum):
 
 
 class Deafness:
-    """It is told of moments some tenths of a second apart; times are seconds."""
+    """
+    It is told of moments some tenths of a second apart; times are seconds.
 
-    def __init__(self) -> None:
-        self._event_at = 0.0
-        self._loud = 0
-        self._loud_since = self._quiet_since = 0.0
+    @param answer_seconds: the session has to answer within this.
+    @ivar loud_since: the caller has been loud, and nothing was said since then;
+        C{None}: he has not been.
+    @ivar loud_at: he was, the last time.
+    """
+
+    def __init__(self, now: float, answer_seconds: float) -> None:
+        self.loud_since: float | None = None
+        self.loud_at = now
+        self._answer_seconds = answer_seconds
+        self._loud_seconds = 0.0
+        self._looked_at = self._event_at = self._not_before = now
+        self._rest = _FIRST_REST_SECONDS
         self._asked_at: float | None = None
-        self._not_before = 0.0
 
-    def look(
-        self, now: float, event_at: float, *, is_loud: bool, is_taken_to_speak: bool
-    ) -> Sign:
+    def heard(self) -> None:
+        """The session has said that the caller speaks."""
+        self._rest = _FIRST_REST_SECONDS
+        self._not_before = self._event_at
+
+    def look(self, now: float, event_at: float, *, is_loud: bool) -> None:
         """
         @param event_at: when the session has said something last.
         @param is_loud: the caller's side is.
-        @param is_taken_to_speak: the service takes the caller to speak.
         """
         if event_at > self._event_at:
-            if self._asked_at is not None:
-                self._not_before = now + _PAUSE_SECONDS
             self._event_at = event_at
-            self._loud = 0
-            self._quiet_since = now
-            self._asked_at = None
-        if self._asked_at is not None:
-            is_deaf = now - self._asked_at >= _ANSWER_SECONDS
-            return Sign.DEAF if is_deaf else Sign.NONE
+            self.loud_since = None
+            self._loud_seconds = 0.0
+            if self._asked_at is not None:
+                self._asked_at = None
+                self._not_before = now + self._rest
+                self._rest = min(2 * self._rest, _LONGEST_REST_SECONDS)
+        elif is_loud:
+            self._loud_seconds += now - self._looked_at
+            if self.loud_since is None:
+                self.loud_since = now
         if is_loud:
-            if not self._loud:
-                self._loud_since = now
-            self._loud += 1
-            self._quiet_since = now
-        since = self._quiet_since if is_taken_to_speak else self._loud_since
-        is_odd = is_taken_to_speak or self._loud >= _LEAST_LOUD
-        if not is_odd or now - since < _NOTICE_SECONDS or now < self._not_before:
+            self.loud_at = now
+        self._looked_at = now
+
+    def sign(self, now: float, *, is_taken_to_speak: bool) -> Sign:
+        """
+        @param is_taken_to_speak: the service takes the caller to speak.
+        """
+        if self._asked_at is not None:
+            is_deaf = now - self._asked_at >= self._answer_seconds
+            return Sign.DEAF if is_deaf else Sign.NONE
+        if now < self._not_before or not self._is_odd(now, is_taken_to_speak):
             return Sign.NONE
         self._asked_at = now
         return Sign.ASK
+
+    def _is_odd(self, now: float, is_taken_to_speak: bool) -> bool:
+        if is_taken_to_speak:
+            quiet_since = max(self.loud_at, self._event_at)
+            return (
+                now - quiet_since >= _PAUSE_SECONDS
+                or now - self._event_at >= _LONG_SECONDS
+            )
+        return (
+            self.loud_since is not None
+            and now - self.loud_since >= _NOTICE_SECONDS
+            and self._loud_seconds >= _LEAST_LOUD_SECONDS
+        )

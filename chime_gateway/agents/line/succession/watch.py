@@ -19,9 +19,10 @@ from chime_gateway.settings.values import Limits
 #: What is due is looked at so often.
 _LOOK_SECONDS: Final = 0.1
 
-#: The caller is listened to so often, if nothing has come for a while.
-_LISTEN_SECONDS: Final = 0.4
-_QUIET_SECONDS: Final = 0.7
+#: A beat that is so late is not the session's fault: what it has said meanwhile is
+#: read within this time.
+_STOOD_STILL_SECONDS: Final = 0.5
+_READ_SECONDS: Final = 0.5
 
 #: The caller hears that somebody is there after so long without a session, and again.
 _WAIT_SECONDS: Final = 1.2
@@ -46,10 +47,7 @@ class Watched(Protocol):
     heard_by: float
 
     def is_caller_loud(self) -> bool:
-        """Somebody may be speaking, and the session says nothing."""
-
-    def hears(self) -> None:
-        """The session does say something."""
+        """In what came since this was asked before."""
 
     def probe(self) -> None:
         """Have the session say something."""
@@ -58,7 +56,9 @@ class Watched(Protocol):
     def is_turn_open(self) -> bool:
         """The caller has said something that may have to be heard again."""
 
-    def lose(self, reason: str, *, is_bad: bool) -> None:
+    def lose(
+        self, reason: str, *, is_bad: bool, waits_since: float | None = None
+    ) -> None:
         """The session is to be over."""
 
     def give_up(self, why: str) -> None:
@@ -106,8 +106,8 @@ class Watch:
             audio_gap=limits.agent_audio_gap_seconds,
         )
         self._unix_offset = started_at - now
-        self._look_at = self._listen_at = now
-        self._deafness = Deafness()
+        self._look_at = self._judge_at = now
+        self._deafness = Deafness(now, self._patience.response)
         self._has_session = False
         self._began = now
         self._is_new = self._is_in_doubt = False
@@ -138,8 +138,12 @@ class Watch:
         self._expiry = expiry(traits, now, now + self._unix_offset, lead)
         self._began = now
         self._has_session = self._is_new = self._is_in_doubt = True
-        self._deafness = Deafness()
+        self._deafness = Deafness(now, self._patience.response)
         self._has_told_expiry = False
+
+    def heard(self) -> None:
+        """The session has said that the caller speaks."""
+        self._deafness.heard()
 
     def ended(self, now: float, waits_since: float) -> None:
         """
@@ -158,6 +162,8 @@ class Watch:
         """Every 20 ms."""
         if now < self._look_at:
             return
+        if now - self._look_at > _STOOD_STILL_SECONDS:
+            self._judge_at = now + _READ_SECONDS
         self._look_at = now + _LOOK_SECONDS
         if self._has_session:
             self._watch(now)
@@ -168,7 +174,10 @@ class Watch:
 
     def _wait(self, now: float) -> None:
         since = self._trouble_since
-        if since is not None and now - since >= self._limits.agent_silence_seconds:
+        is_late = (
+            since is not None and now - since >= self._limits.agent_silence_seconds
+        )
+        if is_late and now >= self._judge_at:
             why = self._successor.why or "none was ready"
             self._line.give_up(f"no session for {now - self._lost_at:.1f} s: {why}")
             return
@@ -185,35 +194,35 @@ class Watch:
         if self._is_new and age >= _NOTICE_SECONDS:
             self._is_new = False
             self._line.noticed()
-        if not self._is_new and owed.is_quiet(now) is not self._is_in_doubt:
-            self._is_in_doubt = not self._is_in_doubt
-            self._line.doubt(self._is_in_doubt)
-        why = owed.overdue(now, self._patience)
-        if why:
-            self._line.lose(f"the agent fell silent: {why}", is_bad=True)
+        deafness = self._deafness
+        deafness.look(now, owed.event_at, is_loud=self._line.is_caller_loud())
+        is_in_doubt = owed.is_quiet(now) or deafness.loud_since is not None
+        if not self._is_new and is_in_doubt is not self._is_in_doubt:
+            self._is_in_doubt = is_in_doubt
+            self._line.doubt(is_in_doubt)
+        if now >= self._judge_at and self._has_stalled(now):
             return
-        if now >= self._listen_at and not owed.making:
-            self._listen_at = now + _LISTEN_SECONDS
-            if now - owed.event_at < _QUIET_SECONDS:
-                if not self._is_new and not self._is_in_doubt:
-                    self._line.hears()
-            elif self._is_deaf(now, owed):
-                self._line.lose("the agent hears nobody any more", is_bad=True)
-                return
         if age >= _GOOD_SECONDS and not owed.is_anything_due:
             self.settle()
         if self._expiry is not None and now >= self._expiry.wanted_at:
             self._roll_over(now, self._expiry)
 
-    def _is_deaf(self, now: float, owed: Owed) -> bool:
-        sign = self._deafness.look(
-            now,
-            owed.event_at,
-            is_loud=self._line.is_caller_loud(),
-            is_taken_to_speak=owed.is_caller_speaking,
-        )
+    def _has_stalled(self, now: float) -> bool:
+        owed = self._line.owed
+        why = owed.overdue(now, self._patience)
+        if why:
+            self._line.lose(f"the agent fell silent: {why}", is_bad=True)
+            return True
+        is_taken_to_speak = owed.is_caller_speaking
+        if (owed.making or owed.is_anything_due) and not is_taken_to_speak:
+            return False  # it has to come by itself
+        deafness = self._deafness
+        sign = deafness.sign(now, is_taken_to_speak=is_taken_to_speak)
         if sign is Sign.ASK:
             self._line.probe()
+        elif sign is Sign.DEAF:
+            why, since = "the agent hears nobody any more", deafness.loud_at
+            self._line.lose(why, is_bad=True, waits_since=since)
         return sign is Sign.DEAF
 
     def _roll_over(self, now: float, expiry: Expiry) -> None:

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.agents.line.succession.deafness import Deafness, Sign
 
-LOOK = 0.4
+LOOK = 0.1
 
 
 class DeafnessTests(SynchronousTestCase):
@@ -20,17 +20,14 @@ class DeafnessTests(SynchronousTestCase):
         is_taken_to_speak: bool = False,
         answers: bool,
     ) -> list[Sign]:
-        deafness = Deafness()
+        deafness = Deafness(0.0, 3.0)
         signs: list[Sign] = []
         event_at = 0.0
         for number in range(round(seconds / LOOK)):
             now = number * LOOK
-            sign = deafness.look(
-                now,
-                event_at,
-                is_loud=loud[0] <= now < loud[1],
-                is_taken_to_speak=is_taken_to_speak,
-            )
+            is_loud = loud[0] <= now < loud[1]
+            deafness.look(now, event_at, is_loud=is_loud)
+            sign = deafness.sign(now, is_taken_to_speak=is_taken_to_speak)
             if sign is not Sign.NONE:
                 signs.append(sign)
             if sign is Sign.ASK and answers:

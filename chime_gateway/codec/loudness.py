@@ -1,0 +1,49 @@
+"""Whether somebody speaks, as far as loudness says: coarse, and cheap."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+
+from chime_gateway.audio import PCMA, PCMU, Codec
+from chime_gateway.codec import g711
+
+#: A sample of 16 bits that is as far from zero is loud.  Speech on the telephone has
+#: peaks ten times as high, the noise of a line none.
+_LOUD: Final = 768
+
+#: In speech, of which half is pauses between sounds, more samples are.
+_LOUD_SHARE: Final = 0.05
+
+
+def _quiet_bytes(samples: g711.Samples) -> bytes:
+    """Those of 256 bytes that stand for samples that are not loud."""
+    is_quiet = np.abs(samples.astype(np.int32)) < _LOUD
+    return bytes(np.flatnonzero(is_quiet).astype(np.uint8))
+
+
+_ALL: Final = bytes(range(256))
+_QUIET: Final[Mapping[str, bytes]] = {
+    PCMU.name: _quiet_bytes(g711.decode_mu_law(_ALL)),
+    PCMA.name: _quiet_bytes(g711.decode_a_law(_ALL)),
+}
+#: Of the high byte of a sample; it stands for 256 of them.
+_QUIET_HIGH: Final = bytes(
+    high
+    for high in range(256)
+    if -_LOUD <= (high - 256 if high > 127 else high) * 256 < _LOUD
+)
+
+
+def is_loud(codec: Codec, audio: bytes | bytearray) -> bool:
+    """
+    Called some times a second for each call.
+
+    @param audio: whole samples, some tenths of a second of them.
+    """
+    quiet = _QUIET.get(codec.name)
+    if quiet is None:
+        audio, quiet = audio[codec.sample_bytes - 1 :: codec.sample_bytes], _QUIET_HIGH
+    return len(audio.translate(None, quiet)) > len(audio) * _LOUD_SHARE

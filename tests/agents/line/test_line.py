@@ -1,0 +1,192 @@
+"""Somebody who speaks to a session that does not work any more is heard by the next."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import define, field
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from chime_gateway.agents.line.lines import Lines
+from chime_gateway.audio import PCMU
+from chime_gateway.settings.agent_profile import AgentProfile
+from chime_gateway.settings.values import Limits
+from tests.support.fakes import RecordingAgent, RecordingSessions
+
+FRAME = 0.02
+LOUD, QUIET = b"\x00" * 160, b"\xff" * 160
+
+#: It may be asked for a sign of life, has to give it within the limit, and then another
+#: is there; the caller has to be heard for a while first, or not to be any more.
+NOTICED_SECONDS = 1.5 + 3.0 + 0.5
+
+
+@define
+class Session(RecordingAgent):
+    """
+    Answers a probe after a while, or never.
+
+    @ivar is_dead: nothing at all is reported any more.
+    @ivar took: audio, loud or not.
+    """
+
+    clock: Clock
+    events: Any
+    delay: float
+    is_dead: bool = False
+    probes: int = 0
+    took: list[bytes] = field(factory=list)
+    is_open: bool = True
+
+    def __attrs_post_init__(self) -> None:
+        RecordingAgent.__init__(self, [])
+
+    def report(self, name: str, *arguments: Any) -> None:
+        if not self.is_dead:
+            getattr(self.events, name)(*arguments)
+            self.events.agent_active()
+
+    def send_audio(self, audio: bytes) -> None:
+        self.took.append(audio)
+
+    def probe(self) -> None:
+        self.probes += 1
+        self.clock.callLater(
+            self.delay, lambda: self.is_dead or self.events.agent_active()
+        )
+
+    def close(self) -> None:
+        self.is_open = False
+
+
+class _Call:
+    """Is told everything and does nothing."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_, **__: None
+
+
+class UnheardTests(SynchronousTestCase):
+    def start(self, delay: float = 0.1) -> None:
+        self.clock = clock = Clock()
+        self.sessions: list[Session] = []
+        self.agents = RecordingSessions([])
+        events: Any = _Call()
+        opening = Lines(self.agents, Limits()).open(
+            AgentProfile(), PCMU, events, clock.seconds, 0.0
+        )
+        self.delay = delay
+        self.answer()
+        self.line = self.successResultOf(opening)
+
+    def answer(self) -> None:
+        """Sessions that are asked for are there."""
+        while len(self.sessions) < len(self.agents.opening):
+            number = len(self.sessions)
+            events = self.agents.events[number]
+            session = Session(self.clock, events, self.delay)
+            self.sessions.append(session)
+            self.agents.opening[number].callback(session)
+
+    def hear(self, audio: bytes, seconds: float) -> None:
+        for _ in range(round(seconds / FRAME)):
+            self.line.send_audio(audio)
+            self.clock.advance(FRAME)
+            self.line.tick(self.clock.seconds())
+            self.answer()
+
+    @settings(max_examples=40, deadline=None)
+    @given(
+        quiet=st.floats(0.1, 8.0),
+        pieces=st.lists(
+            st.tuples(st.floats(0.1, 1.5), st.floats(0.02, 0.4)), min_size=1, max_size=5
+        ),
+        is_told=st.booleans(),
+    )
+    def test_who_speaks_to_a_dead_session_is_heard_by_the_next(
+        self, quiet: float, pieces: list[tuple[float, float]], is_told: bool
+    ) -> None:
+        """C{is_told}: it has said that he speaks before it died."""
+        self.start()
+        self.hear(QUIET, quiet)
+        first = self.sessions[0]
+        if is_told:
+            first.report("speech_started", "turn")
+        first.is_dead = True
+        frames = 0
+        for loud, pause in pieces:
+            self.hear(LOUD, loud)
+            self.hear(QUIET, pause)
+            frames += round(loud / FRAME)
+        if frames * FRAME < 0.6 and not is_told:
+            return  # a cough
+        self.hear(QUIET, NOTICED_SECONDS)
+        self.assertFalse(first.is_open)
+        self.assertEqual(len(self.sessions), 2)
+        heard = b"".join(self.sessions[1].took)
+        self.assertEqual(heard.count(LOUD[0]), frames * len(LOUD))
+
+    @settings(max_examples=20, deadline=None)
+    @given(
+        pieces=st.lists(
+            st.tuples(st.sampled_from((LOUD, QUIET)), st.floats(0.1, 20.0)),
+            min_size=3,
+            max_size=8,
+        ),
+        delay=st.floats(0.0, 2.8),
+        is_told=st.booleans(),
+    )
+    def test_a_session_that_gives_signs_of_life_may_report_nothing(
+        self, pieces: list[tuple[bytes, float]], delay: float, is_told: bool
+    ) -> None:
+        """It takes what it hears for noise; or for a turn without an end."""
+        self.start(delay)
+        if is_told:
+            self.sessions[0].report("speech_started", "turn")
+        for audio, seconds in pieces:
+            self.hear(audio, seconds)
+        (session,) = self.sessions
+        self.assertTrue(session.is_open)
+        seconds = sum(seconds for _, seconds in pieces)
+        self.assertLessEqual(session.probes, 5 + seconds / 24)
+
+    def test_a_session_that_takes_turns_is_not_asked(self) -> None:
+        self.start()
+        for turn in range(10):
+            self.hear(LOUD, 0.3)
+            self.sessions[0].report("speech_started", f"{turn}")
+            self.hear(LOUD, 2.0)
+            self.hear(QUIET, 0.5)
+            self.sessions[0].report("speech_stopped", f"{turn}")
+            self.sessions[0].report("response_started", f"r{turn}")
+            done: tuple[Any, ...] = ("response_done", f"r{turn}", "completed", "", {})
+            self.sessions[0].report(*done)
+            self.hear(QUIET, 3.0)
+        self.assertEqual(self.sessions[0].probes, 0)
+
+    def test_audio_that_does_not_come_is_not_loud(self) -> None:
+        self.start()
+        self.hear(LOUD, 0.2)
+        for _ in range(1000):
+            self.clock.advance(FRAME)
+            self.line.tick(self.clock.seconds())
+        self.assertEqual(self.sessions[0].probes, 0)
+
+    def test_a_gateway_that_stood_still_hears_its_session_first(self) -> None:
+        """What the session has said meanwhile is read after the beat that is late."""
+        self.start()
+        session = self.sessions[0]
+        for seconds in (3.5, 60.0):
+            for owes in (lambda: self.line.respond(), lambda: self.hear(LOUD, 1.5)):
+                owes()
+                self.clock.pump([0.0])
+                self.clock.rightNow += seconds
+                self.line.tick(self.clock.seconds())
+                self.clock.advance(FRAME)
+                session.report("response_started", "r")
+                session.report("response_done", "r", "completed", "", {})
+                self.hear(QUIET, 2.0)
+        self.assertEqual(len(self.sessions), 1)
