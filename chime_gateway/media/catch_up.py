@@ -23,6 +23,10 @@ _LEAST_BEATS: Final = 36
 _MOST_BEATS: Final = 60
 _MORE_BEATS: Final = 12
 
+#: Of a process that has no beat in its time, what waits is never known; behind so many
+#: in turn what is there at least is believed.
+_BLIND_BEATS: Final = 2
+
 #: Behind so many windows with nothing to spare nothing more is to come.
 _EMPTY_WINDOWS: Final = 3
 
@@ -52,8 +56,9 @@ class CatchUp:
     def begin(self) -> None:
         """What of the queue nobody needs is seen from now on."""
         self.has_decided = self.is_ahead = False
-        self._beats = 0
+        self._beats = self._blind = 0
         self._least: int | None = None
+        self._known: int | None = None
         self._said = self._pace.said
 
     def ran_dry(self, frames: int) -> None:
@@ -72,12 +77,12 @@ class CatchUp:
         if self._least is not None:
             self._least += frames
 
-    def overdue(self, waiting: int | None, due: int, left_out: int) -> int:
+    def overdue(self, waiting: int, due: int, left_out: int, *, is_read: bool) -> int:
         """
         On each beat while something waits and is behind.
 
-        @param waiting: frames that were not needed on this beat; C{None}: that is not
-            known, what came meanwhile is not read yet.
+        @param waiting: frames that were not needed on this beat.
+        @param is_read: C{False}: there are more, which came meanwhile.
         @param due: so many beats passed since the last one.
         @param left_out: what was found to be late before, and is there still.
         @return: how many of them are late for good, besides; known at the end of a
@@ -92,11 +97,19 @@ class CatchUp:
             )
             self._dry = 0
         self._beats += due
-        if waiting is None:
-            return 0
         least = self._least
-        if least is None or waiting < least:
-            self._least = least = waiting
+        if is_read:
+            self._blind = 0
+            if least is None or waiting < least:
+                self._least = least = waiting
+        else:
+            self._blind += 1
+            known = self._known
+            if known is None or waiting < known:
+                self._known = known = waiting
+            if self._blind < _BLIND_BEATS:
+                return 0
+            least = known if least is None else min(least, known)
         if waiting > self._most:
             self._most = waiting
         if self._beats < self._needed:
@@ -107,7 +120,7 @@ class CatchUp:
         if pace.is_unsure:
             return 0
         self._beats = 0
-        self._least = None
+        self._least = self._known = None
         said, self._said = self._said, pace.said
         if said == pace.said:
             # What is played down is not late: the agent is ahead, or has ended.  One

@@ -63,8 +63,8 @@ class FrameQueue:
         @return: how many frames were left out.
         """
         frames, excess = self.frames, self._excess
-        waiting = max(0, len(frames) - taken - excess) if is_read else None
-        late = self.late.overdue(waiting, due, excess)
+        waiting = max(0, len(frames) - taken - excess)
+        late = self.late.overdue(waiting, due, excess, is_read=is_read)
         if not late and not excess:
             return 0
         if not excess:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.media.test_pump import PumpTestCase
@@ -143,10 +143,14 @@ class AtPaceTests(StarvedTestCase):
         self.assertLessEqual(self.go_on(over + quiet + 1.1, []), most + 1e-6)
 
     @settings(max_examples=20, deadline=None)
+    # Beats that are late one and all, or all but the first.
+    @example(1, 0.5, 0.0, 1.0, 1)
+    @example(1, 0.5, 0.0, 0.0, 0)
+    @example(1, 0.32, 0.0, 1.0, 1)
     @given(
         st.sampled_from((1, 5, 10)),
-        st.floats(0.12, 0.6),
-        st.floats(0, 0.4),
+        st.floats(0.12, 0.6) | st.integers(6, 30).map(lambda beats: beats * _FRAME),
+        st.just(0.0) | st.floats(0, 0.4),
         st.sampled_from((0.0, 0.5, 1.0)),
         st.integers(0, 2**32),
     )
