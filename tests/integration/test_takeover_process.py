@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.task import deferLater
 from twisted.internet.utils import getProcessOutput
 
@@ -22,19 +22,22 @@ from tests.integration.takeover_harness import (
     TAKEN,
     TakeOverTestCase,
 )
-from tests.integration.twistd import RUN, environment
+from tests.integration.twistd import ROOT, RUN, environment
 
 _CREDENTIALS = struct.Struct("3i")
+
+UNIT = Path(ROOT) / "deploy" / "systemd" / "chimegw@.service"
 
 
 class Supervisor:
     """
-    As systemd with C{NotifyAccess=main}: believes the main process only, which may
-    name another one.
+    As systemd with the unit's C{NotifyAccess=}: believes the main process only, or
+    all of the unit's; who is believed may name another main process.
     """
 
     def __init__(self, reactor: Any, name: str) -> None:
         self.main = 0
+        self.believes_all = "\nNotifyAccess=all\n" in UNIT.read_text()
         self.believed: list[str] = []
         self._end = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._end.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
@@ -55,7 +58,7 @@ class Supervisor:
         for _, kind, sent in ancillary:
             if kind == socket.SCM_CREDENTIALS:
                 sender = _CREDENTIALS.unpack(sent)[0]
-        if sender != self.main:
+        if not (self.believes_all or sender == self.main):
             return
         for line in data.decode().split("\n"):
             name, _, value = line.partition("=")
@@ -95,6 +98,31 @@ class ProcessTests(TakeOverTestCase):
             supervisor.believed,
             ["READY", "MAINPID", "MAINPID", "RELOADING", "READY", "STOPPING"],
         )
+
+    async def test_the_supervisor_follows_who_goes_on_when_the_newest_is_lost(
+        self,
+    ) -> None:
+        """Whatever comes one after the other: it knows who has the new calls."""
+        name = f"chimegw-{os.getpid()}-{id(self)}"
+        supervisor = Supervisor(self.reactor, name)
+        self.addCleanup(supervisor.close)
+        twistd, process = await self.gateway(NOTIFY_SOCKET=f"@{name}")
+        supervisor.main = process.pid
+        # Each keeps a call, and so can go on.
+        pids, calls = [process.pid], [self.call(twistd.port(), turns=40)]
+        for is_lost in (False, False, True, True):
+            await self.until_count(twistd, "call.answered", len(calls))
+            if is_lost:
+                os.kill(pids.pop(), signal.SIGKILL)
+            else:
+                pids.append(await self.take_over(twistd, pids[-1]))
+                calls.append(self.call(twistd.port(), turns=40))
+            await self.until(lambda: supervisor.main == pids[-1] == self.pid())
+        os.kill(pids[-1], signal.SIGTERM)
+        os.kill(pids[-1], signal.SIGTERM)
+        await self.ended(twistd)
+        self.assertEqual(supervisor.believed[-1], "STOPPING")
+        await DeferredList(calls, consumeErrors=True)
 
     async def test_a_daemon_has_a_successor(self) -> None:
         """Its log goes on in its file, each line whole; so do pid file and folder."""
