@@ -320,7 +320,8 @@ class Succession:
         process = self._process
         assert process is not None
         words = process.last_words()
-        self._failed("; ".join(one for one in (self._fault, words) if one))
+        said = "; ".join(one for one in (self._fault, words) if one)
+        self._failed(said or "it closed its channel, or sent what is no message")
         if not process.has_ended:
             process.kill(signal.SIGKILL)
 

@@ -217,6 +217,8 @@ class SuccessionTests(SynchronousTestCase):
                 # One at a time.
                 alive = [s for s in scene.house.started if s.channel.is_open]
                 self.assertLessEqual(len(alive), 1)
+                state = scene.state.state
+                self.assertEqual(bool(state.why), state.outcome == FAILED)
             for _ in range(4):
                 scene.step("a minute")
             stage = scene.succession.stage
