@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from chime_gateway.audio import PCMU
 from chime_gateway.call.reports.events import CallEnded
 from chime_gateway.codec.tone import tone
+from chime_gateway.media.pump import MediaPump
 from chime_gateway.outcomes import Outcome
 from chime_gateway.settings.agent_profile import AgentProfile
 from chime_gateway.sim.caller.caller import CallPlan
@@ -29,6 +30,10 @@ class Obedient:
 
 
 class ChosenSilenceTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        # This caller takes each sound for an answer.
+        self.patch(MediaPump, "play_tone", lambda pump: None)
+
     def run_call(self, fault: str, patience: float, later: str = "") -> VirtualCall:
         """
         @param later: the fault of sessions after the first; empty: the same.

@@ -18,6 +18,7 @@ from chime_gateway.sim.caller.caller import CallPlan
 from chime_gateway.sim.realtime.behaviour import Behaviour
 from chime_gateway.sim.realtime.faults.commands import CommandFault
 from chime_gateway.sim.realtime.faults.responses import ResponseFault
+from chime_gateway.sim.realtime.faults.schedule import Scheduled
 from chime_gateway.sim.realtime.faults.which import ALL, Which
 from tests.support.virtual import VirtualCall
 from tests.whole_calls.test_conversations import ORDER, Server, script
@@ -53,6 +54,10 @@ def _refusals(which: str) -> st.SearchStrategy[CommandFault]:
 
 class DeadAirTests(SynchronousTestCase):
     """The greeting, the answer that calls a tool, and the answer to its result."""
+
+    def setUp(self) -> None:
+        # This caller takes each sound for an answer.
+        self.patch(MediaPump, "play_tone", lambda pump: None)
 
     def run_call(
         self, behaviour: Behaviour, later: Behaviour | None = None
@@ -113,7 +118,6 @@ class DeadAirTests(SynchronousTestCase):
     def test_what_comes_to_nothing_for_ever_ends_the_call(
         self, fault: ResponseFault | CommandFault
     ) -> None:
-        # This caller takes each sound for an answer.
         self.patch(MediaPump, "play_sound", lambda *_: None)
         if isinstance(fault, ResponseFault):
             # The greeting is heard.
@@ -148,3 +152,34 @@ class DeadAirTests(SynchronousTestCase):
                 (record,) = call.measures.records
                 assert record.ending is not None
                 self.assertIs(record.ending.outcome, Outcome.COMPLETED)
+
+    @settings(max_examples=6, deadline=None)
+    @given(
+        st.sampled_from(("turn1", "turn2")),
+        st.floats(0.2, 7.5),
+        st.sampled_from(("*1", "*2", "*3", "")),
+    )
+    def test_who_waits_for_another_attempt_hears_that_somebody_is_there(
+        self, when: str, seconds: float, times: str
+    ) -> None:
+        fault = f"{when}:respond:failed:rate_limit_exceeded/{seconds:.2f}s{times}"
+        note(fault)
+        sounds: list[float] = []
+        plan = CallPlan(
+            utterances=(phrase(PCMU, *SHORT), phrase(PCMU, *SHORT)),
+            answer_seconds=60.0,
+        )
+        call = VirtualCall(
+            plan, behaviour=Behaviour(at=[Scheduled.read(fault)]), later=Behaviour()
+        )
+        self.patch(
+            MediaPump, "play_tone", lambda pump: sounds.append(call.clock.seconds())
+        )
+        call.run(120.0)
+        log = [entry for one in call.agents.sessions for entry in one.log.notes]
+        since = next(at for at, what, more in log if what == "fault")
+        answered = min(at for at, what, _ in log if what == "audio" and at > since)
+        sounds = [at for at in sounds if since < at < answered]
+        for at in (*sounds, answered):
+            self.assertLess(at - since, 3.4 if since in sounds else 1.5, sounds)
+            since = at

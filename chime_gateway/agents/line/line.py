@@ -287,7 +287,7 @@ class Line:
         self.current = None
         self._is_lost = True
         is_due = self.owed.is_anything_due or bool(self.owed.making)
-        since = min(now, self.owed.since) if is_due else now
+        since = self.owed.waits_since(now) if is_due else now
         if waits_since is not None:
             is_due, since = True, min(since, waits_since)
         self._watch.ended(now, since)

@@ -74,6 +74,7 @@ class Owed:
     @ivar is_caller_speaking: then nothing is overdue.
     @ivar event_at: when the session has said something last.
     @ivar since: from then on a response is waited for, if something is owed.
+    @ivar vain_since: the caller waits since then for what came to nothing so far.
     """
 
     def __init__(self, *, is_interruptible: bool) -> None:
@@ -87,6 +88,7 @@ class Owed:
         self._answer: int | None = None
         self._starting: Words | None = None
         self.since = 0.0
+        self.vain_since: float | None = None
         self.event_at = 0.0
 
     @property
@@ -125,6 +127,7 @@ class Owed:
 
     def settle(self) -> None:
         """No answer is owed."""
+        self.vain_since = None
         self._answer = None
         self.goes_on = False
 
@@ -132,9 +135,14 @@ class Owed:
         for making in self.making.values():
             making.is_cut = True
 
-    def delayed(self, until: float) -> None:
+    def delayed(self, now: float, until: float) -> None:
         """What came to nothing is not asked for before that."""
+        self.vain_since = self.waits_since(now)
         self.since = max(self.since, until)
+
+    def waits_since(self, now: float) -> float:
+        """The caller does, for what is owed."""
+        return min(now, self.since if self.vain_since is None else self.vain_since)
 
     # -- the caller ----------------------------------------------------------------
 
@@ -181,6 +189,7 @@ class Owed:
             return False
         spoken[item_id] = size
         making.has_audio = True
+        self.vain_since = None
         self._was_given(making)
         return True
 

@@ -97,7 +97,8 @@ class Reports:
 
     def answer_delayed(self, seconds: float) -> None:
         if not self._is_past:
-            self._line.owed.delayed(self._line.now() + seconds)
+            now = self._line.now()
+            self._line.owed.delayed(now, now + seconds)
 
     def answer_failed(self, cause: str, reason: str, retry_seconds: float) -> None:
         if not self._is_past:

@@ -65,7 +65,7 @@ class Watched(Protocol):
         """There is no session to be had."""
 
     def waits(self) -> None:
-        """The caller has no session, and has waited for a while."""
+        """The caller has waited for a while, as something came to nothing."""
 
     def noticed(self) -> None:
         """A new session has had its time to say that the caller speaks."""
@@ -113,7 +113,7 @@ class Watch:
         self._is_new = self._is_in_doubt = False
         self._expiry: Expiry | None = None
         self._has_told_expiry = False
-        self._lost_at = 0.0
+        self._lost_at = self._waits_since = 0.0
         self._tell_at = 0.0
         self._trouble_since: float | None = None
         self._losses = 0
@@ -153,7 +153,7 @@ class Watch:
         """
         self._has_session = False
         self._lost_at = now
-        self._tell_at = waits_since + _WAIT_SECONDS
+        self._waits_since = waits_since
         self._losses += 1
         if self._trouble_since is None:
             self._trouble_since = now
@@ -181,10 +181,14 @@ class Watch:
             why = self._successor.why or "none was ready"
             self._line.give_up(f"no session for {now - self._lost_at:.1f} s: {why}")
             return
-        if now >= self._tell_at:
+        self._wait_for(self._waits_since, now)
+        self._successor.tick(now)
+
+    def _wait_for(self, since: float, now: float) -> None:
+        """The caller waits since then."""
+        if now >= max(self._tell_at, since + _WAIT_SECONDS):
             self._tell_at = now + _WAIT_AGAIN_SECONDS
             self._line.waits()
-        self._successor.tick(now)
 
     # -- there is one ----------------------------------------------------------------
 
@@ -202,6 +206,9 @@ class Watch:
             self._line.doubt(is_in_doubt)
         if now >= self._judge_at and self._has_stalled(now):
             return
+        since = owed.vain_since
+        if since is not None and (owed.making or owed.is_anything_due):
+            self._wait_for(since, now)
         if age >= _GOOD_SECONDS and not owed.is_anything_due:
             self.settle()
         if self._expiry is not None and now >= self._expiry.wanted_at:
