@@ -157,6 +157,7 @@ class Deployments:
         session = AzureSession(
             *(dialect, profile, leg_codec, events, self._clock),
             spend=lambda tokens: budget.used(tokens, self._clock.seconds()),
+            let_wait=lambda s: candidate.let_wait(s, self._clock.seconds()),
             lacks=self._lacks[candidate],
         )
         session.deployment = candidate.name

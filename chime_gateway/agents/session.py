@@ -34,6 +34,7 @@ from chime_gateway.interfaces import AgentEvents, AgentSession, AgentTraits
 from chime_gateway.net.lean_websocket import CLOSE_NORMAL
 from chime_gateway.settings.agent_profile import AgentProfile
 from chime_gateway.wire.realtime import commands, dialects
+from chime_gateway.wire.realtime.error_codes import RATE_LIMIT
 from chime_gateway.wire.realtime.events import (
     EXPECTED,
     AgentTranscript,
@@ -80,6 +81,8 @@ class AzureSession:
 
     @param clock: for what is not answered, and what is to be asked again.
     @param spend: is told of the tokens that each response has taken.
+    @param let_wait: is told of the seconds after which a service that has too much to
+        do wants to be asked again.
     @param lacks: what the deployment's model does not know.
     @ivar ready: fires with this object when audio may flow; fails with
         L{AgentUnavailable}.
@@ -96,6 +99,7 @@ class AzureSession:
         events: AgentEvents,
         clock: IReactorTime,
         spend: Callable[[int], object] = lambda _: None,
+        let_wait: Callable[[float], object] = lambda _: None,
         lacks: Lacks | None = None,
     ) -> None:
         self.traits = AgentTraits(
@@ -120,6 +124,7 @@ class AzureSession:
         self._mcp_calls = McpCalls(self._responses.making, events)
         self._transcripts = Transcripts(self._commands, events)
         self._spend = spend
+        self._let_wait = let_wait
         self._configuration = Configuration(
             dialect,
             profile,
@@ -274,6 +279,7 @@ class AzureSession:
             if why is not None:
                 self._lose(why)
         else:
+            self._note_throttling(event)
             asked = self._configuration.attributed(asked, event)
             if asked is None or asked.kind is Kind.RESPONSE:
                 self._responses.was_refused(asked, event)
@@ -293,12 +299,17 @@ class AzureSession:
 
     def _response_done(self, event: ResponseDone) -> None:
         self._spend(event.usage.total)
+        self._note_throttling(event)
         if self._transcripts.done(event):
             # Where a service makes one response at a time, it was in the way.
             self._responses.way_is_free()
         else:
             self._responses.done(event)
             self._mcp_calls.tell_results()
+
+    def _note_throttling(self, event: ResponseDone | ServiceError) -> None:
+        if event.cause == RATE_LIMIT and event.retry_seconds:
+            self._let_wait(event.retry_seconds)
 
     def _turn_committed(self, event: TurnCommitted) -> None:
         transcription = self._configuration.profile.transcription

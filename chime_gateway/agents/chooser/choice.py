@@ -14,17 +14,27 @@ from math import inf
 
 from attrs import Factory, define, field
 
-from chime_gateway.agents.chooser.breaker import Breaker, Permit
+from chime_gateway.agents.chooser.breaker import (
+    MOST_RETRY_AFTER_SECONDS,
+    Breaker,
+    Permit,
+)
 from chime_gateway.agents.chooser.budget import Budget
 from chime_gateway.settings.values import DeploymentSettings
 
 
 @define(eq=False)
 class Candidate:
-    """One deployment and what is known of it."""
+    """
+    One deployment and what is known of it.
+
+    @ivar busy_until: it lets sessions wait for their answers until then, so any other
+        is better.
+    """
 
     settings: DeploymentSettings
     breaker: Breaker = Factory(Breaker)
+    busy_until: float = 0.0
     budget: Budget = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -49,6 +59,11 @@ class Candidate:
         return self.breaker.may_be_tried(now) and (
             is_running or not self.budget.is_spent(now)
         )
+
+    def let_wait(self, seconds: float, now: float) -> None:
+        """It wants a session to ask again in so many seconds."""
+        until = now + min(seconds, MOST_RETRY_AFTER_SECONDS)
+        self.busy_until = max(self.busy_until, until)
 
     def free_at(self, now: float) -> float:
         """When it may be tried by a new call; what is not known is C{now}."""
@@ -138,9 +153,10 @@ class Choice:
         return equals[-1]
 
 
-def _rank(candidate: Candidate, now: float) -> tuple[bool, bool, int]:
+def _rank(candidate: Candidate, now: float) -> tuple[bool, bool, bool, int]:
     return (
         candidate.budget.is_spent(now),
+        candidate.busy_until > now,
         candidate.breaker.overdue > 0,
         candidate.settings.priority,
     )

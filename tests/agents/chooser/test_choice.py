@@ -72,6 +72,26 @@ class ChoiceTests(SynchronousTestCase):
         self.assertTrue(choice.is_probed(()))
         self.assertEqual(self.first(choice), "b")
 
+    def test_who_lets_sessions_wait_comes_after_all_others_but_is_one(self) -> None:
+        for _ in range(50):
+            self.now = 0.0
+            found = [candidate(n, self.random.randint(1, 3)) for n in "abcd"]
+            busy = self.random.sample(found, self.random.randint(1, 4))
+            for one in busy:
+                one.let_wait(self.random.choice((5.0, 30.0, 1e300, inf)), 0.0)
+                one.let_wait(0.3, 0.0)
+            choice = self.choice(*found)
+            order: list[Candidate] = []
+            while (taken := choice.take(order)) is not None:
+                taken[1].dropped()
+                order.append(taken[0])
+            self.assertEqual(set(order[len(found) - len(busy) :]), set(busy))
+            self.now = 1e5
+            best = min(one.settings.priority for one in found)
+            taken = choice.take(())
+            assert taken is not None
+            self.assertEqual(taken[0].settings.priority, best)
+
     def test_who_waits_is_called_in_the_order_of_coming(self) -> None:
         choice = self.choice(candidate("a"))
         seen: list[str] = []

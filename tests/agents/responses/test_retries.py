@@ -33,6 +33,30 @@ class RetriesTests(RespondingTestCase):
                 last = [f"came_to_nothing.{cause}", "unspoken.words"]
                 self.assertEqual(self.notes(), again * 2 + last)
 
+    def test_whoever_chooses_for_others_is_told_when_a_service_has_too_much_to_do(
+        self,
+    ) -> None:
+        waits: list[float] = []
+        self.open()
+        self.session._let_wait = waits.append
+        self.session.say("Hello")
+        self.receive("response.created", response={"id": "r"})
+        for code, what, seconds in (
+            ("rate_limit_exceeded", "Please try again in 7.5s.", [7.5]),
+            ("server_error", "Please try again in 3s.", []),
+            ("rate_limit_exceeded", "No.", []),
+        ):
+            error = {"code": code, "message": what}
+            response = {
+                "id": "r",
+                "status": "failed",
+                "status_details": {"error": error},
+            }
+            self.receive("response.done", response=response)
+            self.receive("error", error={**error, "event_id": "nobody's"})
+            self.assertEqual(waits, seconds * 2)
+            waits.clear()
+
     def test_the_service_says_when_but_not_for_ever(self) -> None:
         for hint, seconds in (("0.3s", 0.3), ("4s", 4.0)):
             with self.subTest(hint):
