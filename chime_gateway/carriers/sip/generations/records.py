@@ -41,7 +41,7 @@ def of_call(call_id: str) -> bytes:
     return digest_of("call", call_id)
 
 
-def _digests(request: Request) -> tuple[bytes, bytes]:
+def _digests(request: Request) -> tuple[bytes, ...]:
     """Of the transaction, and of what is the same by whichever way."""
     return of_transaction(server_key(request)), of_merged(merge_key(request))
 
@@ -105,10 +105,14 @@ class Records:
 
     def follow(self, request: Request, generation: str) -> None:
         """Whoever was given it gets what belongs to it as well."""
-        if request.method in ("ACK", "CANCEL"):
-            return  # they follow an INVITE
+        if request.method == "ACK":
+            return  # it follows an INVITE
         until = self._clock() + self._linger_seconds
-        for digest in _digests(request):
+        digests = _digests(request)
+        if request.method == "CANCEL":
+            # It follows one, too, but comes again when that may be over.
+            digests = digests[:1]
+        for digest in digests:
             self._followed[digest] = generation, until
             self._followed.move_to_end(digest)
         while len(self._followed) > MOST_FOLLOWED:
