@@ -66,6 +66,16 @@ class Reactor(MemoryReactorClock):
 
 
 class OptionsTests(SynchronousTestCase):
+    def reactor(self) -> Reactor:
+        reactor = Reactor()
+
+        def close() -> None:
+            for listener in reactor.listeners:
+                listener.close()
+
+        self.addCleanup(close)
+        return reactor
+
     def setUp(self) -> None:
         for name in list(os.environ):
             if name.startswith(("AZURE_", "CHIMEGW_")):
@@ -122,7 +132,7 @@ class OptionsTests(SynchronousTestCase):
 
     def test_the_service_listens_and_its_log_is_json(self) -> None:
         self.azure()
-        reactor = Reactor()
+        reactor = self.reactor()
         options = self.parse("--port", "1234")
         options.settings = evolve(options.settings, store=None)
         service: Any = makeService(options, reactor)
@@ -144,7 +154,7 @@ class OptionsTests(SynchronousTestCase):
         self.azure()
         options = self.parse("--insecure", "--listen", "nonsense:1")
         options.settings = evolve(options.settings, store=None)
-        service = makeService(options, Reactor())
+        service = makeService(options, self.reactor())
         error = self.assertRaises(SystemExit, service.startService)
         self.assertIn("--listen nonsense:1", str(error))
         self.assertNotIn("\n", str(error))
