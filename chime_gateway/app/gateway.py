@@ -119,10 +119,8 @@ class GatewayService(MultiService):
             resume=self._resume,
             stop=lambda: self._signals.told(signal.SIGTERM),
         )
-        if self._process_log is not None:
-            # Several of them may write to one log.
-            generation = self._takeover.kin.generation
-            self._process_log.members["process"] = generation
+        if (log := self._process_log) is not None:
+            log.members["process"] = self._takeover.kin.generation
         self._takeover.starting()
         try:
             self._start()
@@ -179,6 +177,8 @@ class GatewayService(MultiService):
             self._log.info("listening on {address}", address=str(port.getHost()))
         if self.sip is not None:
             self._start_sip(self.sip)
+            # Until then it can go on if the newest is lost; one that is ending cannot.
+            self._retirement.reasons.append(self.sip.succession.is_needed)
         composition.certificates.start()
         for line in advice(settings, date.today()):
             self._log.warn("{advice}", advice=line)

@@ -9,6 +9,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 
+from chime_gateway.app.takeover.retirement import LOOK_SECONDS
 from tests.integration.takeover_harness import TakeOverTestCase
 from tests.integration.twistd import Twistd
 from tests.support.certificates import self_signed
@@ -136,6 +137,21 @@ class SipTakeOverTests(SipTakeOverTestCase):
         self.assertEqual(len(generations), 2)
         self.assertEqual(len({tag.partition(".")[0] for _, tag in after}), 1)
         self.assertEqual(await call.hang_up("1"), 200)
+
+    async def test_who_stays_for_what_may_come_again_can_go_on(self) -> None:
+        """Its last call is over, and it is there still: so nobody is to wait for it."""
+        twistd, process = await self.sip_gateway()
+        lines = [await self.line(name, name) for name in TRANSPORTS]
+        await self.each(line.call("1") for line in lines)
+        newer = await self.take_over(twistd)
+        self.assertEqual(await self.each(one.hang_up("1") for one in lines), [200] * 3)
+        # So long it takes to find that out.
+        await deferLater(self.reactor, 3 * LOOK_SECONDS)
+        self.assertIsNotNone(process.pid)
+        os.kill(newer, signal.SIGKILL)
+        await self.until_it_says(twistd, "this one has them again")
+        self.assertEqual(await self.each(line.call("2") for line in lines), [200] * 3)
+        self.assertEqual((await self.ask(twistd.port()))["status"], "ok")
 
     async def test_who_has_the_new_calls_is_lost(self) -> None:
         """The one before reads again, and has its calls still."""

@@ -11,7 +11,8 @@ from typing import Any, Final
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-_LOOK_SECONDS: Final = 0.25
+#: How soon it is found that nothing is left.
+LOOK_SECONDS: Final = 0.25
 
 #: A connection that is kept open is closed with its next answer; so long one may be
 #: idle before that.
@@ -55,7 +56,7 @@ class Retirement:
             seconds=self._seconds,
         )
         # Not at once: whoever asked is not done.
-        self._look.start(_LOOK_SECONDS, now=False)
+        self._look.start(LOOK_SECONDS, now=False)
 
     def cancel(self) -> None:
         if self._look.running:

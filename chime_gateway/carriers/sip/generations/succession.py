@@ -114,7 +114,11 @@ class Succession:
         self._inheritance.stop()
 
     def _is_asked(self) -> bool:
-        if self._kin.newest is None or not self.lingers:
+        return self.lingers and self.is_needed()
+
+    def is_needed(self) -> bool:
+        """Whether something may come again that only this process can answer."""
+        if self._kin.newest is None:
             return False
         return bool(self._context.transactions.count or self._pending)
 
