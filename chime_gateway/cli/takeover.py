@@ -22,6 +22,7 @@ from twisted.python import usage
 from chime_gateway.app.takeover.state_file import (
     DONE,
     FAILED,
+    STARTING,
     ProcessState,
     read_states,
 )
@@ -77,15 +78,13 @@ class TakeOverOptions(usage.Options):
     async def _run(self, reactor: Any) -> int:
         folder = self._folder()
         asked = _Asked(folder, self._find(folder))
-        pid = asked.state.pid
-        try:
-            os.kill(pid, signal.SIGUSR2)
-        except OSError as exc:
-            raise ConfigError(f"process {pid}: {exc.strerror}") from exc
-        print(
-            f"process {pid} was told to hand over (generation"
-            f" {asked.state.generation}, version {asked.state.version})"
-        )
+        pid, before = asked.state.pid, asked.state.takeovers
+        if asked.state.outcome == STARTING:
+            # A second one would be ignored, and have no outcome.
+            before -= 1
+            print(f"process {pid} hands over already, as somebody else has told it")
+        else:
+            self._tell(asked.state)
         sys.stdout.flush()
         end = reactor.seconds() + self["timeout"]
         while reactor.seconds() < end:
@@ -94,20 +93,30 @@ class TakeOverOptions(usage.Options):
             if state is None or not state.is_running:
                 print(f"the gateway is gone: process {pid} does not run any more")
                 return _UNKNOWN
-            if state.takeovers > asked.state.takeovers and state.outcome == DONE:
+            if state.takeovers > before and state.outcome == DONE:
                 print(
                     f"process {state.pid} has every new call (generation"
                     f" {state.generation}, version {state.version}); process {pid}"
                     " keeps its own until they end"
                 )
                 return 0
-            if state.takeovers > asked.state.takeovers and state.outcome == FAILED:
+            if state.takeovers > before and state.outcome == FAILED:
                 print(f"process {pid} goes on, there is no successor: {state.why}")
                 return _FAILED
         print(
             f"no outcome within {self['timeout']:g} s; the log of process {pid} knows"
         )
         return _UNKNOWN
+
+    def _tell(self, state: ProcessState) -> None:
+        try:
+            os.kill(state.pid, signal.SIGUSR2)
+        except OSError as exc:
+            raise ConfigError(f"process {state.pid}: {exc.strerror}") from exc
+        print(
+            f"process {state.pid} was told to hand over (generation"
+            f" {state.generation}, version {state.version})"
+        )
 
     def _folder(self) -> Path:
         if self["state"]:

@@ -7,6 +7,7 @@ import signal
 import sys
 from pathlib import Path
 
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.utils import getProcessOutputAndValue
 
 from tests.integration.takeover_harness import TakeOverTestCase
@@ -43,6 +44,15 @@ class CommandTests(TakeOverTestCase):
         self.assertEqual(status, 2, said)
         self.assertIn("no outcome within 0.3 s", said)
         await self.until(lambda: self.pid() == self.successors(twistd)[-1])
+
+    async def test_of_several_that_ask_at_once_each_is_told(self) -> None:
+        """Whether theirs is the one that is under way, or comes behind that."""
+        _, process = await self.gateway()
+        process.signalProcess(signal.SIGUSR2)
+        asking = (Deferred.fromCoroutine(self.takeover()) for _ in range(2))
+        for said, status in await gatherResults(list(asking)):
+            self.assertEqual(status, 0, said)
+            self.assertIn(" has every new call", said)
 
     async def test_it_says_whom_it_does_not_find(self) -> None:
         said, status = await self.takeover()
