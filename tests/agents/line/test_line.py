@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from attrs import define, field
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -41,8 +41,10 @@ class Session(RecordingAgent):
     took: list[bytes] = field(factory=list)
     is_open: bool = True
 
+    most_seconds: float | None = None
+
     def __attrs_post_init__(self) -> None:
-        RecordingAgent.__init__(self, [])
+        RecordingAgent.__init__(self, [], most_seconds=self.most_seconds)
 
     def report(self, name: str, *arguments: Any) -> None:
         if not self.is_dead:
@@ -58,24 +60,39 @@ class Session(RecordingAgent):
             self.delay, lambda: self.is_dead or self.events.agent_active()
         )
 
+    def respond(self) -> None:
+        self.clock.callLater(self.delay, self.report, "response_started", "answer")
+        done: tuple[Any, ...] = ("response_done", "answer", "completed", "", {})
+        self.clock.callLater(self.delay, self.report, *done)
+
     def close(self) -> None:
         self.is_open = False
 
 
 class _Call:
-    """Is told everything and does nothing."""
+    """
+    Does nothing.
+
+    @ivar told: of what, by name.
+    """
+
+    def __init__(self) -> None:
+        self.told: set[str] = set()
 
     def __getattr__(self, name: str) -> Any:
-        return lambda *_, **__: None
+        return lambda *_, **__: self.told.add(name)
 
 
-class UnheardTests(SynchronousTestCase):
-    def start(self, delay: float = 0.1) -> None:
+class LineTests(SynchronousTestCase):
+    most_seconds: float | None = None
+
+    def start(self, delay: float = 0.1, **limits: float) -> None:
         self.clock = clock = Clock()
         self.sessions: list[Session] = []
         self.agents = RecordingSessions([])
-        events: Any = _Call()
-        opening = Lines(self.agents, Limits()).open(
+        self.call = events = _Call()
+        chosen: Any = limits
+        opening = Lines(self.agents, Limits(**chosen)).open(
             AgentProfile(), PCMU, events, clock.seconds, 0.0
         )
         self.delay = delay
@@ -87,7 +104,9 @@ class UnheardTests(SynchronousTestCase):
         while len(self.sessions) < len(self.agents.opening):
             number = len(self.sessions)
             events = self.agents.events[number]
-            session = Session(self.clock, events, self.delay)
+            session = Session(
+                self.clock, events, self.delay, most_seconds=self.most_seconds
+            )
             self.sessions.append(session)
             self.agents.opening[number].callback(session)
 
@@ -190,3 +209,45 @@ class UnheardTests(SynchronousTestCase):
                 session.report("response_done", "r", "completed", "", {})
                 self.hear(QUIET, 2.0)
         self.assertEqual(len(self.sessions), 1)
+
+    @settings(max_examples=25, deadline=None)
+    @example(3600.0, 300.0, 10.0, 1.0, True)
+    @example(3600.0, 5.0, 60.0, 1.0, False)
+    @given(
+        seconds=st.floats(40.0, 600.0),
+        lead=st.floats(0.5, 400.0),
+        goodbye=st.floats(1.0, 30.0),
+        opens_in=st.floats(0.0, 3.0),
+        is_agent=st.booleans(),
+    )
+    def test_one_that_expires_without_a_pause_is_followed_by_the_next(
+        self,
+        seconds: float,
+        lead: float,
+        goodbye: float,
+        opens_in: float,
+        is_agent: bool,
+    ) -> None:
+        """One of them speaks all the time; nobody says goodbye for that."""
+        self.most_seconds = seconds
+        self.start(agent_rollover_seconds=lead, goodbye_seconds=goodbye)
+        first = self.sessions[0]
+        if is_agent:
+            first.report("response_started", "r")
+        else:
+            first.report("speech_started", "turn")
+        asked_at = None
+        while first.is_open and self.clock.seconds() < seconds:
+            if is_agent:
+                first.events.agent_audio("r", "i", 0, LOUD)
+            self.line.send_audio(LOUD)
+            self.clock.advance(0.1)
+            now = self.clock.seconds()
+            self.line.tick(now)
+            if asked_at is None and len(self.agents.opening) > 1:
+                asked_at = now
+            if asked_at is not None and now >= asked_at + opens_in:
+                self.answer()
+        self.assertFalse(first.is_open)
+        self.assertEqual(len(self.sessions), 2)
+        self.assertNotIn("agent_expires", self.call.told)

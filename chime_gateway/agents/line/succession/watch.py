@@ -34,9 +34,6 @@ _GOOD_SECONDS: Final = 10.0
 #: A service says within this that the caller speaks.
 _NOTICE_SECONDS: Final = 2.0
 
-#: The agent needs so long to say goodbye before its session ends, beside what is set.
-_GOODBYE_SLACK_SECONDS: Final = 10.0
-
 _EXPIRES: Final = "the session was about to expire"
 
 
@@ -134,8 +131,11 @@ class Watch:
 
     def began(self, traits: AgentTraits, now: float) -> None:
         """There is a session."""
-        lead = self._limits.agent_rollover_seconds
-        self._expiry = expiry(traits, now, now + self._unix_offset, lead)
+        limits = self._limits
+        self._expiry = expiry(
+            *(traits, now, now + self._unix_offset),
+            *(limits.agent_rollover_seconds, limits.goodbye_seconds),
+        )
         self._began = now
         self._has_session = self._is_new = self._is_in_doubt = True
         self._deafness = Deafness(now, self._patience.response)
@@ -237,14 +237,15 @@ class Watch:
         is_time = self._is_time(now, expiry)
         if self._successor.ready is not None:
             if is_time:
+                before = self._trouble_since, self._losses
                 self._line.lose(_EXPIRES, is_bad=False)
+                if self._has_session:  # that was no trouble
+                    self._trouble_since, self._losses = before
             return
-        if is_time or self._successor.is_wanted:
+        if is_time or now >= expiry.soon_at or self._successor.is_wanted:
             self._successor.want()
             self._successor.tick(now)
-        lead = self._limits.goodbye_seconds + _GOODBYE_SLACK_SECONDS
-        lead = min(lead, (expiry.ends_at - self._began) / 4)
-        if now >= expiry.ends_at - lead and not self._has_told_expiry:
+        if now >= expiry.goodbye_at and not self._has_told_expiry:
             self._has_told_expiry = True
             why = self._successor.why or "none was ready"
             self._line.expires(f"the agent's session ends, and no other: {why}")
