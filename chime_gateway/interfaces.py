@@ -318,6 +318,9 @@ class LineEvents(AgentReports, Protocol):
         @param awaited_since: the caller waits for it since then; C{None}: he does not.
         """
 
+    def agent_fell_short(self, item_id: str) -> None:
+        """Not all of this item's sound has come, and no more will."""
+
     def agent_changed(self, deployment: str) -> None:
         """The next session goes on; L{AgentLine.traits} are its own."""
 

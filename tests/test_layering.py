@@ -20,6 +20,7 @@ LAYERS = {
     "audio": 0,
     "outcomes": 0,
     "history": 0,
+    "speaking_rate": 0,
     "release": 0,
     "interfaces": 0,
     "services": 0,

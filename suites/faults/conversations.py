@@ -163,9 +163,30 @@ class Conversation:
             count - 1 for text, count in texts.items() if _ANSWER.match(text)
         )
         found["heard again"] += _parts_again(sentences, self.line.said)
+        found["left out"] = self._left_out(sentences)
         found["stale"] = sum(self._is_stale(one) for one in sentences)
         found["ended"] = self.line.ended not in ("", "hung up")
         return +found
+
+    def _left_out(self, sentences: list[Sentence]) -> int:
+        """Parts of stories that were heard to their end, and were not heard."""
+        missing = 0
+        for asked in self.asked:
+            end = _PART.match(asked.expected)
+            began = asked.began
+            if end is None or began is None or end[1] != end[2]:
+                continue
+            heard = {
+                one.text
+                for one in sentences
+                if asked.said.begins < one.at_seconds <= began
+            }
+            if not self._is_excused(asked.said.begins, began):
+                of = int(end[2])
+                missing += sum(
+                    f"Part {n} of {of}." not in heard for n in range(1, of + 1)
+                )
+        return missing
 
     def _is_stale(self, one: Sentence) -> bool:
         """It is part of a story that was interrupted, and begins after that."""
@@ -178,14 +199,24 @@ class Conversation:
 
 
 def _parts_again(sentences: list[Sentence], said: list[Said]) -> int:
-    """Parts that were heard twice in one story."""
+    """
+    Parts that were heard twice in one story.
+
+    One in which its session was lost may be said from its beginning: the agent knows
+    which words were heard, less one or two, and this voice says whole sentences.
+    """
     stories = [one.begins for one in said if one.text.startswith(_STORY)]
-    heard = Counter(
+    heard = [
         (sum(begins < one.at_seconds for begins in stories), one.text)
         for one in sentences
         if _PART.match(one.text)
-    )
-    return sum(count - 1 for count in heard.values())
+    ]
+    heard = [
+        one
+        for one, next_one in zip(heard, [*heard[1:], None], strict=True)
+        if one != next_one
+    ]
+    return sum(count - 1 for count in Counter(heard).values())
 
 
 @frozen

@@ -81,6 +81,7 @@ NOT_CAPTURED: Mapping[tuple[type, str], str] = {
         (LineEvents, name): _LINE
         for name in (
             *(*AGENT_REPORTS, "session_ended", "agent_changed", "agent_waits"),
+            "agent_fell_short",
             "agent_expires",
         )
         if name not in ("words_start", "answer_delayed", "answer_failed")

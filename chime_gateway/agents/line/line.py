@@ -13,7 +13,7 @@ from collections.abc import Callable
 from twisted.internet.defer import Deferred
 
 from chime_gateway.agents.line.memory import Memory
-from chime_gateway.agents.line.owed import Owed
+from chime_gateway.agents.line.owed import Making, Owed
 from chime_gateway.agents.line.reports import Reports
 from chime_gateway.agents.line.succession.caller_audio import CallerAudio
 from chime_gateway.agents.line.succession.resumption import (
@@ -213,8 +213,27 @@ class Line:
         self._answer_begun()
 
     def response_done(self, response_id: str, status: str) -> None:
+        making = self.owed.making.get(response_id)
+        if making is not None:
+            self._sound_ended(making, is_whole=status == "completed")
         self.owed.response_done(response_id, status, self.now())
         self._answer_begun()
+
+    def _sound_ended(self, making: Making, *, is_whole: bool) -> None:
+        """
+        A service says that an item's sound is done also when the response was cut
+        short, and then ends that.
+        """
+        if is_whole:
+            for item_id in list(making.spoken):
+                self.memory.agent_audio_done(item_id)
+                self.events.agent_audio_done(item_id)
+            return
+        item_id, size = next(reversed(making.spoken.items()), making.last)
+        if item_id:
+            came_ms = self.traits.codec.duration_ms(size)
+            self.memory.agent_fell_short(item_id, came_ms)
+            self.events.agent_fell_short(item_id)
 
     def _answer_begun(self) -> None:
         """To what the caller said, perhaps; or there is none to that."""
@@ -298,6 +317,7 @@ class Line:
         for response_id, making in self.owed.session_over().items():
             for item_id, size in making.spoken.items():
                 self.memory.broke_off(item_id, duration_ms(size))
+                self.events.agent_fell_short(item_id)
             self.events.response_done(response_id, "lost", reason, {})
         self.events.session_ended(reason, since if is_due else None)
         if self._is_lost:  # the call may be over by now

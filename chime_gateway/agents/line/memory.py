@@ -19,12 +19,12 @@ from chime_gateway.agents.line.turns import (
     AgentTurn,
     CallerTurn,
     Entry,
-    Pace,
     Told,
     ToolUse,
     kept,
 )
 from chime_gateway.history import History, HistoryItem, Note
+from chime_gateway.speaking_rate import SpeakingRate
 
 #: Kept as they were; what is older is folded into the summary.  With that it is less
 #: than 10,000 tokens in any script, of the 28,672 that the smallest model takes.
@@ -71,7 +71,7 @@ class Memory:
         self._tools: dict[str, ToolUse] = {}
         self._forgotten: dict[str, None] = {}
         self._summary = Summary()
-        self._pace = Pace()
+        self._rate = SpeakingRate()
 
     # -- the caller ----------------------------------------------------------------
 
@@ -101,10 +101,16 @@ class Memory:
             turn.has_sound = True
 
     def agent_audio_done(self, item_id: str) -> None:
-        """All of its sound has come, or the rest will not."""
+        """All of its sound has come, as long as nothing else is said of it."""
         turn = self._turns.get(item_id)
-        if isinstance(turn, AgentTurn) and not turn.is_cut:
-            turn.is_whole = turn.broke_off_ms is None
+        if isinstance(turn, AgentTurn):
+            turn.sound_done()
+
+    def agent_fell_short(self, item_id: str, spoken_ms: int) -> None:
+        """Of this item so much came, no more will, and its text may say more."""
+        turn = self._turns.get(item_id)
+        if isinstance(turn, AgentTurn):
+            turn.fell_short(spoken_ms)
 
     def agent_said(self, item_id: str, text: str, is_final: bool) -> None:
         """
@@ -120,8 +126,8 @@ class Memory:
         """Its session is over: of this item so much came, and no more will."""
         turn = self._turn(item_id, AgentTurn)
         if turn is not None and not turn.is_whole:
-            turn.broke_off_ms = spoken_ms
-            turn.has_sound |= spoken_ms > 0
+            turn.fell_short(spoken_ms)
+            turn.is_broken_off = True
 
     def heard(self, item_id: str, heard_ms: int, spoken_ms: int, is_cut: bool) -> None:
         """It was heard to its end, or cut; also after its session is gone."""
@@ -204,7 +210,7 @@ class Memory:
             return None
         if turn is None:
             made = (
-                AgentTurn(self._next(), self._pace)
+                AgentTurn(self._next(), self._rate)
                 if kind is AgentTurn
                 else CallerTurn(self._next())
             )

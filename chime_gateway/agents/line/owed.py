@@ -54,6 +54,7 @@ class Making:
     @ivar words: that it says; C{None}: an answer.
     @ivar knows: of so many answers that were asked for.
     @ivar spoken: bytes that came of each of its items that has more to come.
+    @ivar last: its last item of which that was said that no more comes, and its bytes.
     @ivar is_cut: nobody wants to hear the rest.
     """
 
@@ -62,6 +63,7 @@ class Making:
     has_audio: bool = False
     has_called: bool = False
     spoken: dict[str, int] = Factory(dict)
+    last: tuple[str, int] = ("", 0)
     is_cut: bool = False
 
 
@@ -195,7 +197,9 @@ class Owed:
 
     def audio_done(self, item_id: str) -> None:
         for making in self.making.values():
-            making.spoken.pop(item_id, None)
+            size = making.spoken.pop(item_id, None)
+            if size is not None:
+                making.last = item_id, size
 
     def tool_called(self, response_id: str, call_id: str) -> None:
         self._tools.add(call_id)

@@ -1,9 +1,7 @@
 """
 What a memory is made of: one entry for each thing that was said, told or done.
 
-Nobody says which word is when, so what was heard of a text is told by its share of the
-sound; of a sentence that was not finished, whose text is ahead of its sound, by how
-fast this agent speaks.
+What of a text was heard is told as L{chime_gateway.speaking_rate} has it.
 """
 
 from __future__ import annotations
@@ -21,6 +19,7 @@ from chime_gateway.history import (
     ToolOutput,
     whole_words,
 )
+from chime_gateway.speaking_rate import SpeakingRate
 
 #: Characters of one turn that are kept; four minutes of speech have as many.
 MOST_TURN_CHARS: Final = 4000
@@ -34,23 +33,6 @@ NOT_WRITTEN_DOWN: Final = "[The caller said something here that was not written 
 def kept(text: str, most: int = MOST_TURN_CHARS) -> str:
     """A text that is not too long, or its beginning."""
     return text if len(text) <= most else f"{text[:most]} …"
-
-
-class Pace:
-    """How fast an agent speaks, learned from what it has said."""
-
-    def __init__(self) -> None:
-        # English, until it is known: 15 characters a second.
-        self._chars = 15.0
-        self._ms = 1000.0
-
-    def learn(self, chars: int, ms: float) -> None:
-        self._chars += chars
-        self._ms += ms
-
-    def chars(self, ms: float) -> int:
-        """Of a text, spoken within this time."""
-        return round(ms * self._chars / self._ms)
 
 
 @define(eq=False)
@@ -75,25 +57,28 @@ class CallerTurn:
 @define(eq=False)
 class AgentTurn:
     """
-    @ivar chars: of its text, of which not all are kept.
-    @ivar has_sound: there is audio of it.
-    @ivar is_whole: all of that came, and nothing of it was cut before that.
-    @ivar broke_off_ms: its session was over after so much of it.
+    @ivar rate: of the agent.
+    @ivar is_kept_whole: its text is not longer than what is kept of one.
+    @ivar is_whole: all of its sound came, and nothing of it was cut before that.
+    @ivar came_ms: so much came of one that is not whole, and no more will.
+    @ivar is_broken_off: as its session was over.
     @ivar heard_ms: of C{spoken_ms}, as far as that was told.
     @ivar is_cut: the caller, or somebody else, cut it short.
     """
 
     number: int
-    pace: Pace = field(repr=False)
+    rate: SpeakingRate = field(repr=False)
     text: str = field(default="", repr=False)
-    chars: int = 0
+    is_kept_whole: bool = True
     has_all_text: bool = False
     has_sound: bool = False
     is_whole: bool = False
-    broke_off_ms: int | None = None
+    came_ms: int = 0
+    is_broken_off: bool = False
     heard_ms: int = 0
     spoken_ms: int = 0
     is_cut: bool = False
+    _is_learned_from: bool = False
 
     is_foldable = True
 
@@ -104,53 +89,67 @@ class AgentTurn:
     def said(self, text: str, is_final: bool) -> None:
         if not is_final:
             if not self.has_all_text:
-                self.chars += len(text)
-                self.text += text[: max(0, MOST_TURN_CHARS - len(self.text))]
+                self._keep(self.text + text)
             return
         self.has_all_text = True
         if text:  # a service forgets the text of what was truncated
-            self.chars = len(text)
-            self.text = text[:MOST_TURN_CHARS]
+            self._keep(text)
+        self._learn()
+
+    def _keep(self, text: str) -> None:
+        self.is_kept_whole &= len(text) <= MOST_TURN_CHARS
+        self.text = text[:MOST_TURN_CHARS]
+
+    def sound_done(self) -> None:
+        """No more of it comes."""
+        if not self.is_cut and not self.came_ms:
+            self.is_whole = True
+
+    def fell_short(self, came_ms: int) -> None:
+        """No more of it comes, and there should have been more."""
+        self.is_whole = False
+        self.came_ms = came_ms
+        self.has_sound |= came_ms > 0
 
     def heard(self, heard_ms: int, spoken_ms: int, is_cut: bool) -> None:
         self.has_sound = True
         self.heard_ms += heard_ms
         self.spoken_ms += spoken_ms
         self.is_cut |= is_cut
-        if self.is_whole and not self.is_cut and self.has_all_text:
-            self.pace.learn(self.chars, spoken_ms)
+        self._learn()
 
-    def _heard_chars(self) -> int:
-        if not self.has_sound:
-            return 0
-        if not self.is_cut and self.broke_off_ms is None:
-            return self.chars  # it was, or will be, heard to its end
-        sound = max(self.broke_off_ms or 0, self.spoken_ms)
-        # What was not told of yet will be heard, unless it was cut.
-        heard = self.heard_ms if self.is_cut else sound
-        if heard <= 0:
-            return 0
-        if self.is_whole:
-            return self.chars * heard // sound
-        # Something of it is missing, if only the end of its last word.
-        share = min(self.chars * heard // sound, self.chars - 1)
-        return min(share, self.pace.chars(heard))
+    def _learn(self) -> None:
+        is_said = self.is_whole and not self.is_cut and self.spoken_ms > 0
+        if is_said and self.has_all_text and self.is_kept_whole:
+            if not self._is_learned_from:
+                self.rate.learn(self.text, self.spoken_ms)
+            self._is_learned_from = True
 
     @property
     def heard_text(self) -> str:
         """As far as the caller has heard it, or will."""
-        count = self._heard_chars()
-        if count < len(self.text):
-            return whole_words(self.text, count)
+        if not self.has_sound:
+            return ""
+        if self.is_whole and not self.is_cut:
+            return self._all()
+        sound = max(self.came_ms, self.spoken_ms)
+        # What was not told of yet will be heard, unless it was cut.
+        heard = self.heard_ms if self.is_cut else sound
+        if self.is_whole and heard >= sound:
+            return self._all()
+        is_whole = self.is_whole and self.is_kept_whole
+        return self.rate.heard(self.text, heard, sound, is_whole=is_whole)
+
+    def _all(self) -> str:
         if not self.has_all_text:
             # The next piece may begin within a word.
             return whole_words(self.text, len(self.text) - 1)
-        return self.text if self.chars <= len(self.text) else f"{self.text} …"
+        return self.text if self.is_kept_whole else f"{self.text} …"
 
     @property
     def is_unfinished(self) -> bool:
         """The caller has heard a part of it, and did not interrupt."""
-        return self.broke_off_ms is not None and not self.is_cut
+        return self.is_broken_off and not self.is_cut
 
     def items(self) -> tuple[HistoryItem, ...]:
         text = self.heard_text

@@ -218,6 +218,10 @@ class Conversation:
 
     def agent_audio_done(self, item_id: str) -> None:
         self._pump.agent_audio_done(item_id)
+        self.turns.agent_audio_done(item_id)
+
+    def agent_fell_short(self, item_id: str) -> None:
+        self.turns.agent_fell_short(item_id)
 
     def speech_started(self, item_id: str) -> None:
         self.answer.caller_began()

@@ -13,7 +13,7 @@ from typing import Final
 from attrs import Factory, define, field
 
 from chime_gateway.call.reports.events import HeardFacts, ToolFacts, TurnFacts
-from chime_gateway.history import whole_words
+from chime_gateway.speaking_rate import SpeakingRate
 
 #: After its sound was heard, or cut, the text is waited for this long.
 _TEXT_SECONDS: Final = 3.0
@@ -48,6 +48,9 @@ class Turn:
     @ivar is_interrupted: the caller cut it short.
     @ivar heard_ms: how much of C{spoken_ms} the caller heard (agent only).
     @ivar has_sound: some of it is there to be heard (agent only).
+    @ivar is_whole: all its sound came before it was cut, if it was (agent only).
+    @ivar rate: at which the agent speaks.
+    @ivar told_text: that was heard, as it was told when the turn was settled.
     @ivar is_text_lost: it is known that no text will come.
     @ivar tool: what was used, if it is a tool's.
     """
@@ -61,6 +64,9 @@ class Turn:
     heard_ms: int | None = None
     spoken_ms: int | None = None
     has_sound: bool = False
+    is_whole: bool = False
+    rate: SpeakingRate = field(factory=SpeakingRate, repr=False)
+    told_text: str | None = field(default=None, repr=False)
     has_text: bool = False
     is_text_lost: bool = False
     settled_by: float | None = None
@@ -78,20 +84,17 @@ class Turn:
 
     @property
     def heard_text(self) -> str:
-        """
-        The part of the text that was heard, by its share of the sound: nobody says
-        which word is when.
-        """
+        """The part of the text that was heard; of a settled turn it stays the same."""
+        if self.told_text is not None:
+            return self.told_text
         if self.heard_ms == 0:
             return ""
-        if not self.is_interrupted or not self.spoken_ms:
+        if not self.spoken_ms or (self.is_whole and not self.is_interrupted):
             return self.text
-        share = (self.heard_ms or 0) / self.spoken_ms
-        count = round(len(self.text) * share)
-        if count >= len(self.text):
-            return self.text
-        # The word in which it was cut was not heard.
-        return whole_words(self.text, count)
+        heard_ms = self.heard_ms or 0
+        return self.rate.heard(
+            self.text, heard_ms, self.spoken_ms, is_whole=self.is_whole
+        )
 
     def facts(self) -> TurnFacts:
         heard = None
@@ -122,15 +125,17 @@ class Transcript:
     """
 
     has_caller_text: bool = True
+    _rate: SpeakingRate = Factory(SpeakingRate)
     turns: list[Turn] = Factory(list)
     _open: dict[str, Turn] = Factory(dict)
     _settled: dict[str, None] = Factory(dict)
+    _done: dict[str, bool] = Factory(dict)
     _count: int = 0
     _chars: int = 0
 
     def _begin(self, speaker: Speaker, started: float) -> Turn:
         self._count += 1
-        turn = Turn(self._count, speaker, started)
+        turn = Turn(self._count, speaker, started, rate=self._rate)
         if len(self.turns) < MAX_TURNS:
             self.turns.append(turn)
         return turn
@@ -189,10 +194,15 @@ class Transcript:
         if turn is None:
             if item_id in self._settled:
                 return
-            turn = self._open[item_id] = self._begin(Speaker.AGENT, at)
+            turn = self._agent_turn(item_id, at)
         elif not turn.has_sound:
             turn.started = at
         turn.has_sound = True
+
+    def _agent_turn(self, item_id: str, at: float) -> Turn:
+        turn = self._open[item_id] = self._begin(Speaker.AGENT, at)
+        turn.is_whole = self._done.pop(item_id, False)
+        return turn
 
     def agent_said(self, item_id: str, text: str, is_final: bool, at: float) -> None:
         """The text may be ahead of the sound."""
@@ -200,7 +210,7 @@ class Transcript:
         if turn is None:
             if item_id in self._settled:
                 return
-            turn = self._open[item_id] = self._begin(Speaker.AGENT, at)
+            turn = self._agent_turn(item_id, at)
         if is_final:
             # A service forgets the text of what was truncated.
             self._write(turn, text or turn.text)
@@ -222,6 +232,22 @@ class Transcript:
         turn.spoken_ms = (turn.spoken_ms or 0) + spoken_ms
         turn.is_interrupted = turn.is_interrupted or is_cut
         turn.settled_by = at + _TEXT_SECONDS
+
+    def agent_audio_done(self, item_id: str, *, is_whole: bool) -> None:
+        """
+        No more of its sound comes.
+
+        @param is_whole: there was no more; else the rest is missing.
+        """
+        turn = self._open.get(item_id)
+        if turn is not None:
+            # What comes behind a cut is not the rest of it.
+            turn.is_whole = is_whole and not turn.is_interrupted
+        elif item_id not in self._settled:
+            # It has no text yet, and waits to be heard.
+            self._done[item_id] = is_whole
+            if len(self._done) > _REMEMBERED:
+                del self._done[next(iter(self._done))]
 
     def agent_silent(self, at: float, *, is_cut: bool) -> None:
         """What has no sound by now will have none, and was not heard."""
@@ -281,6 +307,9 @@ class Transcript:
         return settled
 
     def _settle(self, item_id: str, turn: Turn) -> Turn:
+        turn.told_text = turn.heard_text
+        if turn.is_whole and turn.has_text and turn.heard_ms == turn.spoken_ms:
+            self._rate.learn(turn.text, turn.spoken_ms or 0)
         del self._open[item_id]
         self._settled[item_id] = None
         if len(self._settled) > _REMEMBERED:

@@ -75,6 +75,12 @@ class Turns:
     def agent_began(self, item_id: str, heard_at: float) -> None:
         self.transcript.agent_began(item_id, heard_at - self._began)
 
+    def agent_audio_done(self, item_id: str) -> None:
+        self.transcript.agent_audio_done(item_id, is_whole=True)
+
+    def agent_fell_short(self, item_id: str) -> None:
+        self.transcript.agent_audio_done(item_id, is_whole=False)
+
     def agent_heard(
         self, item_id: str, heard_ms: int, spoken_ms: int, is_cut: bool
     ) -> None:

@@ -77,7 +77,7 @@ class MemoryTests(SynchronousTestCase):
         speak(self.memory, "a1", "Twelve chars" * 10)
         self.memory.heard("a1", 12_000, 12_000, False)
         self.memory.agent_said("a2", ANSWER, False)
-        self.memory.broke_off("a2", 2100)
+        self.memory.broke_off("a2", 2400)
         history = self.memory.history()
         said, note = history.items[1:]
         self.assertEqual(said, AgentText("Your table is booked"))
@@ -105,7 +105,7 @@ class MemoryTests(SynchronousTestCase):
         self.memory.agent_said("a", ANSWER, False)
         self.memory.agent_began("a")
         self.memory.broke_off("a", 2100)
-        self.memory.heard("a", 1000, 2100, True)
+        self.memory.heard("a", 1500, 2100, True)
         history = self.memory.history()
         self.assertEqual(history.items, (AgentText("Your table is"),))
         self.assertEqual(history.unfinished, "")
@@ -113,7 +113,7 @@ class MemoryTests(SynchronousTestCase):
     def test_languages_without_spaces_are_cut_between_characters(self) -> None:
         text = "かしこまりました。" * 10
         speak(self.memory, "a", text)
-        self.memory.heard("a", 4500, 9000, True)
+        self.memory.heard("a", 4600, 9000, True)
         self.assertEqual(self.memory.history().items, (AgentText(text[:45]),))
 
     def test_a_text_that_failed_leaves_that_something_was_said(self) -> None:

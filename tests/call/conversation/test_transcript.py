@@ -52,6 +52,7 @@ class TranscriptTests(SynchronousTestCase):
         self.transcript.agent_began("i", 0.5)
         self.transcript.agent_said("i", "morning", False, 0.6)
         self.assertEqual(self.transcript.settle(1.0), [])
+        self.transcript.agent_audio_done("i", is_whole=True)
         self.transcript.agent_heard("i", 2000, 2000, False, 2.5)
         self.transcript.agent_said("i", "Good morning.", True, 2.6)
         (turn,) = self.transcript.settle(2.7)
@@ -63,13 +64,15 @@ class TranscriptTests(SynchronousTestCase):
         """Nothing of it was said to be heard."""
         self.transcript.agent_said("i", "かしこまりました。", True, 0.0)
         self.transcript.agent_began("i", 0.0)
-        self.transcript.agent_heard("i", 500, 900, True, 0.5)
+        self.transcript.agent_audio_done("i", is_whole=True)
+        self.transcript.agent_heard("i", 550, 900, True, 0.5)
         (turn,) = self.transcript.settle(0.6)
         self.assertEqual(turn.heard_text, "かしこまり")
 
     def test_what_was_heard_of_an_interrupted_sentence_ends_with_a_whole_word(
         self,
     ) -> None:
+        self.transcript.agent_audio_done("i", is_whole=True)  # before all else
         self.transcript.agent_said("i", "one two three four", True, 0.0)
         self.transcript.agent_began("i", 0.0)
         self.transcript.agent_heard("i", 500, 1000, True, 0.5)

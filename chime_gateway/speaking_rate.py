@@ -1,0 +1,118 @@
+"""
+How fast an agent speaks, and how much of a text was heard by that.
+
+Nobody says which word is when.  A text comes before its sound, so a part of the sound
+has all of the text: only of sound that is complete the share that was heard tells what
+of the text was.  Of any other it is told by the time that such words take this agent.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect
+from collections.abc import Iterator
+from itertools import accumulate
+from typing import Final
+
+from chime_gateway.history import whole_words
+
+#: How long a character takes, of a Latin letter's time: what is written in syllables
+#: or words takes longer, and behind a mark there is a pause.
+_EFFORTS: Final = (
+    (re.compile("[.!?\u2026\u3002\uff01\uff1f\u0964\u061f]"), 5.0),
+    (re.compile("[,;:\u3001\uff0c\uff1b\uff1a\u060c]"), 3.0),
+    (re.compile("[\u3400-\u9fff]"), 3.0),
+    (re.compile("[\uac00-\ud7af]"), 2.5),
+    (re.compile("[\u3040-\u30ff]"), 2.0),
+)
+
+#: Digits of a number that is read out one by one.
+_READ_OUT: Final = re.compile(r"\d(?:[ .,/-]?\d){2,}")
+_DIGIT_EFFORT: Final = 5.0
+
+#: Letters a second, of a slow English speaker, until it is known; and what a speaker
+#: is believed at most and at least.
+_FIRST_RATE: Final = 11.0
+_FIRST_MS: Final = 500.0
+_LEAST_RATE, _MOST_RATE = 4.0, 25.0
+
+#: A minute of speech says enough; what was before that is less and less heeded.
+_HEEDED_MS: Final = 60_000.0
+
+#: Nobody speaks each word as fast as the next: rather a word again than one left out.
+_CAUTION: Final = 0.95
+
+#: Where a sentence ended so little behind that, it was heard to its end: two words.
+_SENTENCE_ENDS: Final = re.compile("[.!?\u2026]+(?=\\s)|[\u3002\uff01\uff1f\u0964]")
+_LITTLE: Final = 12.0
+
+
+def _efforts(text: str) -> Iterator[float]:
+    read_out = [(x.start(), x.end()) for x in _READ_OUT.finditer(text)]
+    for at, char in enumerate(text):
+        if read_out and at >= read_out[0][1]:
+            del read_out[0]
+        if read_out and read_out[0][0] <= at and char.isdigit():
+            yield _DIGIT_EFFORT
+        elif char.isascii() and char.isalnum():
+            yield 1.0
+        else:
+            yield next((x for kind, x in _EFFORTS if kind.match(char)), 1.0)
+
+
+def effort(text: str) -> float:
+    """How long a text takes to be said, of a Latin letter's time."""
+    text = text.rstrip()
+    # Behind the last mark there is no pause any more.
+    return sum(_efforts(text[:-1])) + min(1, len(text))
+
+
+class SpeakingRate:
+    """Of one agent, learned from what it has said to its end."""
+
+    def __init__(self) -> None:
+        self._ms = _FIRST_MS
+        self._effort = _FIRST_RATE * _FIRST_MS / 1000
+
+    def learn(self, text: str, ms: float) -> None:
+        """It was said, from its first word to its last, in this time."""
+        if _READ_OUT.search(text):
+            return  # or as one number: that says little
+        self._effort += effort(text)
+        self._ms += ms
+        if self._ms > _HEEDED_MS:
+            self._effort *= _HEEDED_MS / self._ms
+            self._ms = _HEEDED_MS
+
+    def within(self, ms: float) -> float:
+        """The effort that such a time has been enough for, in any case."""
+        rate = self._effort * 1000 / self._ms
+        return _CAUTION * min(max(rate, _LEAST_RATE), _MOST_RATE) * ms / 1000
+
+    def heard(
+        self, text: str, heard_ms: float, sound_ms: float, *, is_whole: bool
+    ) -> str:
+        """
+        What of a text was heard, in whole words.
+
+        @param text: all that is known of it.
+        @param heard_ms: of C{sound_ms}, which have come.
+        @param is_whole: that is all its sound, from its first word to its last.
+        """
+        if heard_ms <= 0 or sound_ms <= 0 or not text:
+            return ""
+        if is_whole and heard_ms >= sound_ms:
+            return text
+        most = effort(text) * min(1.0, heard_ms / sound_ms)
+        surely = most
+        if not is_whole:
+            surely = min(surely, self.within(heard_ms))
+            most = min(most, surely / _CAUTION, surely + _LITTLE)
+        # If nothing else is missing of it, the end of its last word is.
+        ends = list(accumulate(_efforts(text[:-1])))
+        sentences = [x.end() for x in _SENTENCE_ENDS.finditer(text, 0, len(text) - 1)]
+        count = bisect(ends, surely + 1e-6)
+        heard = [end for end in sentences if ends[end - 1] <= most]
+        if heard and heard[-1] > count:
+            return text[: heard[-1]]
+        return whole_words(text, count)
