@@ -111,6 +111,7 @@ class Watch:
         self._expiry: Expiry | None = None
         self._has_told_expiry = False
         self._lost_at = self._waits_since = 0.0
+        self._lost_because = ""
         self._tell_at = 0.0
         self._trouble_since: float | None = None
         self._losses = 0
@@ -145,13 +146,14 @@ class Watch:
         """The session has said that the caller speaks."""
         self._deafness.heard()
 
-    def ended(self, now: float, waits_since: float) -> None:
+    def ended(self, now: float, waits_since: float, why: str) -> None:
         """
         There is none.
 
         @param waits_since: since when the caller waits.
         """
         self._has_session = False
+        self._lost_because = why
         self._lost_at = now
         self._waits_since = waits_since
         self._losses += 1
@@ -178,7 +180,7 @@ class Watch:
             since is not None and now - since >= self._limits.agent_silence_seconds
         )
         if is_late and now >= self._judge_at:
-            why = self._successor.why or "none was ready"
+            why = self._successor.why or self._lost_because
             self._line.give_up(f"no session for {now - self._lost_at:.1f} s: {why}")
             return
         self._wait_for(self._waits_since, now)
