@@ -176,12 +176,13 @@ class Conversation:
             began = asked.began
             if end is None or began is None or end[1] != end[2]:
                 continue
+            begins = asked.said.begins
+            if any(begins < one.begins < began for one in self.line.said):
+                continue  # a carrier had all of it, and the caller spoke into it
             heard = {
-                one.text
-                for one in sentences
-                if asked.said.begins < one.at_seconds <= began
+                one.text for one in sentences if begins < one.at_seconds < began + 0.1
             }
-            if not self._is_excused(asked.said.begins, began):
+            if not self._is_excused(begins, began):
                 of = int(end[2])
                 missing += sum(
                     f"Part {n} of {of}." not in heard for n in range(1, of + 1)
