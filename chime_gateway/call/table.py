@@ -211,12 +211,14 @@ class CallTable(CallObserver):
             context = take.context
         call = Call(leg, profile, record, context)
         is_captured = capture is not None
-        self._calls[call_id] = take.operated(call) if is_captured else call
+        operated = take.operated(call) if is_captured else call
+        # Without memory for its place there is no call.
         self._places[call_id] = (
             self.admission.take(name, leg.info, is_ours=is_ours)
             if refusal is None
             else self.admission.apologise(refusal)
         )
+        self._calls[call_id] = operated
         try:
             call.begin(lines, outbound)
         except Exception:

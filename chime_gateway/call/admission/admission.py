@@ -132,21 +132,25 @@ class Admission:
     def take(self, name: str, info: CallerInfo, *, is_ours: bool) -> Place:
         """A call comes in."""
         peer, caller = ("", "") if is_ours else (info.peer, info.caller)
-        self._calls += 1
-        self._by_profile[name] += 1
-        if peer:
-            self._by_peer[peer] += 1
-        if caller:
-            self._by_caller[caller] += 1
+        place = Place(name, peer, caller)
         self.load.call_began()
-        return Place(name, peer, caller)
+        self._calls += 1
+        for counts, who in (
+            (self._by_profile, name),
+            (self._by_peer, peer),
+            (self._by_caller, caller),
+        ):
+            if who:
+                counts[who] = counts.get(who, 0) + 1
+        return place
 
     def apologise(self, refusal: Refusal) -> Place:
         """A caller is told that he cannot come in."""
+        place = Place("", "", "", is_apology=True)
         self.refuse(refusal)
         self._apologies += 1
         self.apologised += 1
-        return Place("", "", "", is_apology=True)
+        return place
 
     def refuse(self, refusal: Refusal) -> None:
         """A call does not come in."""
