@@ -22,6 +22,11 @@ the carrier that talks to it; nothing here knows.
 
 from __future__ import annotations
 
+from typing import Final
+
+#: So begins why a session is lost whose service broke the rules.
+BROKE_PROTOCOL: Final = "the agent broke the protocol"
+
 
 class GatewayError(Exception):
     """Base class of every exception this package defines."""

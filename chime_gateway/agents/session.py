@@ -28,7 +28,7 @@ from chime_gateway.agents.responses.responses import Responses
 from chime_gateway.agents.transcripts import Transcripts
 from chime_gateway.agents.websocket import RealtimeProtocol
 from chime_gateway.audio import Codec
-from chime_gateway.errors import AgentUnavailable, RemoteProtocolError
+from chime_gateway.errors import BROKE_PROTOCOL, AgentUnavailable, RemoteProtocolError
 from chime_gateway.history import History
 from chime_gateway.interfaces import AgentEvents, AgentSession, AgentTraits
 from chime_gateway.net.lean_websocket import CLOSE_NORMAL
@@ -149,7 +149,7 @@ class AzureSession:
             event = self._receive(payload, is_binary)
             self._intake.message(event, len(payload))
         except RemoteProtocolError as exc:
-            self._give_up(f"the agent broke the protocol: {exc}", CLOSE_PROTOCOL_ERROR)
+            self._give_up(f"{BROKE_PROTOCOL}: {exc}", CLOSE_PROTOCOL_ERROR)
             return
         events = self._events
         if type(event) is AudioDelta:
@@ -168,7 +168,7 @@ class AzureSession:
         """One that is no message; C{False}: one too many."""
         is_good = self._intake.frame()
         if not is_good:
-            self._lose(AgentUnavailable("the agent sends too many frames"))
+            self._lose(AgentUnavailable(f"{BROKE_PROTOCOL}: too many frames"))
         return is_good
 
     def socket_closed(self, reason: str) -> None:

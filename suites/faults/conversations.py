@@ -214,7 +214,7 @@ def _parts_again(sentences: list[Sentence], said: list[Said]) -> int:
     ]
     heard = [
         one
-        for one, next_one in zip(heard, [*heard[1:], None], strict=True)
+        for one, next_one in zip(heard, [*heard, None][1:], strict=True)
         if one != next_one
     ]
     return sum(count - 1 for count in Counter(heard).values())

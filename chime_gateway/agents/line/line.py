@@ -24,6 +24,7 @@ from chime_gateway.agents.line.succession.resumption import (
 from chime_gateway.agents.line.succession.successor import Successor
 from chime_gateway.agents.line.succession.watch import Watch
 from chime_gateway.audio import Codec
+from chime_gateway.errors import BROKE_PROTOCOL
 from chime_gateway.history import History
 from chime_gateway.interfaces import (
     SILENCE,
@@ -286,7 +287,8 @@ class Line:
         """One of them is gone, by itself."""
         if reports is self.current:
             self._session = None
-            self.lose(reason, is_bad=self._watch.is_troubled)
+            is_bad = self._watch.is_troubled or reason.startswith(BROKE_PROTOCOL)
+            self.lose(reason, is_bad=is_bad)
         else:
             self._successor.lost(reports, reason)
 
@@ -320,7 +322,9 @@ class Line:
                 self.events.agent_fell_short(item_id)
             self.events.response_done(response_id, "lost", reason, {})
         self.events.session_ended(reason, since if is_due else None)
-        if self._is_lost:  # the call may be over by now
+        if self._is_lost and self._watch.is_hopeless:
+            self.give_up(f"no session lasts: {reason}")
+        elif self._is_lost:  # the call may be over by now
             avoid = self.deployment if is_bad else ""
             self._successor.want(avoid, self._watch.pause)
             self._next_came()

@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.agents.line.lines import Lines
 from chime_gateway.audio import PCMU
+from chime_gateway.errors import BROKE_PROTOCOL
 from chime_gateway.settings.agent_profile import AgentProfile
 from chime_gateway.settings.values import Limits
 from tests.support.fakes import RecordingAgent, RecordingSessions
@@ -40,10 +41,12 @@ class Session(RecordingAgent):
     probes: int = 0
     took: list[bytes] = field(factory=list)
     is_open: bool = True
+    began: float = field(init=False)
 
     most_seconds: float | None = None
 
     def __attrs_post_init__(self) -> None:
+        self.began = self.clock.seconds()
         RecordingAgent.__init__(self, [], most_seconds=self.most_seconds)
 
     def report(self, name: str, *arguments: Any) -> None:
@@ -83,7 +86,7 @@ class _Call:
         return lambda *_, **__: self.told.add(name)
 
 
-class LineTests(SynchronousTestCase):
+class LineTestCase(SynchronousTestCase):
     most_seconds: float | None = None
 
     def start(self, delay: float = 0.1, **limits: float) -> None:
@@ -117,6 +120,8 @@ class LineTests(SynchronousTestCase):
             self.line.tick(self.clock.seconds())
             self.answer()
 
+
+class LineTests(LineTestCase):
     @settings(max_examples=40, deadline=None)
     @given(
         quiet=st.floats(0.1, 8.0),
@@ -251,3 +256,52 @@ class LineTests(SynchronousTestCase):
         self.assertFalse(first.is_open)
         self.assertEqual(len(self.sessions), 2)
         self.assertNotIn("agent_expires", self.call.told)
+
+
+class HopelessTests(LineTestCase):
+    """Sessions are lost one after another; the agent speaks in each."""
+
+    def lose(self, lasted: float, why: str) -> None:
+        session = self.sessions[-1]
+        self.hear(QUIET, lasted / 2)
+        events = session.events
+        events.response_started("r")
+        events.agent_audio("r", "i", 0, bytes(160))
+        self.hear(QUIET, lasted / 2)
+        session.is_open = False
+        events.agent_lost(why)
+        # The next one may have to wait for its time.
+        self.hear(QUIET, 5.0)
+
+    @settings(max_examples=40, deadline=None)
+    @given(
+        st.lists(
+            st.tuples(
+                st.sampled_from([0.2, 1.0, 4.0, 20.0]),
+                st.sampled_from(["it closed", f"{BROKE_PROTOCOL}: too many frames"]),
+            ),
+            min_size=1,
+            max_size=9,
+        )
+    )
+    @example([(1.0, "it closed")] * 9)
+    @example([(1.0, f"{BROKE_PROTOCOL}: too many frames")] * 9)
+    @example([(20.0, "it closed")] * 9)
+    def test_it_is_given_up_when_none_lasts_and_never_while_they_do(
+        self, losses: list[tuple[float, str]]
+    ) -> None:
+        self.start()
+        strikes = 0
+        began = 0.0
+        for lasted, why in losses:
+            age = self.clock.seconds() + lasted - began
+            strikes = 0 if age >= 10.0 else strikes
+            strikes += 3 if why.startswith(BROKE_PROTOCOL) else 1
+            count = len(self.sessions)
+            self.lose(lasted, why)
+            if strikes > 6:
+                self.assertIn("agent_lost", self.call.told)
+                self.assertEqual(len(self.sessions), count)
+                return
+            self.assertNotIn("agent_lost", self.call.told)
+            began = self.sessions[-1].began

@@ -12,6 +12,7 @@ from chime_gateway.agents.line.owed import Owed, Patience
 from chime_gateway.agents.line.succession.deafness import Deafness, Sign
 from chime_gateway.agents.line.succession.expiry import Expiry, expiry
 from chime_gateway.agents.line.succession.successor import Successor
+from chime_gateway.errors import BROKE_PROTOCOL
 from chime_gateway.interfaces import AgentTraits
 from chime_gateway.settings.agent_profile import AgentProfile
 from chime_gateway.settings.values import Limits
@@ -30,6 +31,11 @@ _WAIT_AGAIN_SECONDS: Final = 3.0
 
 #: A session that owes nothing and is there for so long is a good one.
 _GOOD_SECONDS: Final = 10.0
+
+#: So many sessions in a row that were there for less may be lost; one whose service
+#: breaks the rules, as by a flood, counts for several: it disturbs other calls.
+_MOST_STRIKES: Final = 6
+_BREACH_STRIKES: Final = 3
 
 #: A service says within this that the caller speaks.
 _NOTICE_SECONDS: Final = 2.0
@@ -114,11 +120,16 @@ class Watch:
         self._lost_because = ""
         self._tell_at = 0.0
         self._trouble_since: float | None = None
-        self._losses = 0
+        self._losses = self._strikes = 0
 
     @property
     def is_troubled(self) -> bool:
         return self._trouble_since is not None
+
+    @property
+    def is_hopeless(self) -> bool:
+        """One session after another is lost, whatever is said in between."""
+        return self._strikes > _MOST_STRIKES
 
     @property
     def pause(self) -> float:
@@ -157,6 +168,12 @@ class Watch:
         self._lost_at = now
         self._waits_since = waits_since
         self._losses += 1
+        if now - self._began >= _GOOD_SECONDS:
+            self._strikes = 0
+        if why.startswith(BROKE_PROTOCOL):
+            self._strikes += _BREACH_STRIKES
+        elif why != _EXPIRES:
+            self._strikes += 1
         if self._trouble_since is None:
             self._trouble_since = now
 
