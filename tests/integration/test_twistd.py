@@ -30,7 +30,7 @@ time.time = lambda: true_time() + ahead[0]
 def set_clock(number, frame):
     ahead[0] += 3600 if number == signal.SIGUSR1 else -3600
 signal.signal(signal.SIGUSR1, set_clock)
-signal.signal(signal.SIGUSR2, set_clock)
+signal.signal(signal.SIGWINCH, set_clock)
 {RUN}
 """
 
@@ -197,7 +197,7 @@ class TwistdTests(TwistdTestCase):
             calling = place_call(url, plan, PCMU, reactor=self.reactor)
             while "call.answered" not in twistd.text:
                 await deferLater(self.reactor, 0.02)
-            for step in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGUSR2):
+            for step in (signal.SIGUSR1, signal.SIGWINCH, signal.SIGWINCH):
                 await deferLater(self.reactor, 0.3)
                 process.signalProcess(step)
             report = await calling
