@@ -165,15 +165,15 @@ class Scene:
 
     async def refused(self, lines: Iterable[Line], what: str) -> None:
         """
-        All of them have to end by themselves, and say why: those whose carrier tries no
-        other gateway when an apology was heard.
+        All of them have to end by themselves, and say why; whose carrier tries no other
+        gateway may hear an apology before.
         """
         lines = list(lines)
         await until(lambda: all(line.ended for line in lines), 40.0)
         odd = [
             line
             for line in lines
-            if not line.ended or bool(line.frames) is (line.carrier == "sip")
+            if not line.ended or (line.frames and line.carrier == "sip")
         ]
         self.expect(not odd, f"{len(odd)} of {len(lines)} {what}: not refused")
         broken = [line for line in lines if "broke" in line.ended]

@@ -296,7 +296,7 @@ class HopelessTests(LineTestCase):
         for lasted, why in losses:
             age = self.clock.seconds() + lasted - began
             strikes = 0 if age >= 10.0 else strikes
-            strikes += 3 if why.startswith(BROKE_PROTOCOL) else 1
+            strikes += 4 if why.startswith(BROKE_PROTOCOL) else 1
             count = len(self.sessions)
             self.lose(lasted, why)
             if strikes > 6:

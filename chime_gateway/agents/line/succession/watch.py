@@ -35,7 +35,7 @@ _GOOD_SECONDS: Final = 10.0
 #: So many sessions in a row that were there for less may be lost; one whose service
 #: breaks the rules, as by a flood, counts for several: it disturbs other calls.
 _MOST_STRIKES: Final = 6
-_BREACH_STRIKES: Final = 3
+_BREACH_STRIKES: Final = 4
 
 #: A service says within this that the caller speaks.
 _NOTICE_SECONDS: Final = 2.0
