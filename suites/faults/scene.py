@@ -22,6 +22,10 @@ from suites.faults.processes import Gateway, page, until
 MOST_LOST_FRAMES = 4
 MOST_LOST_SHARE = 0.01
 
+#: In the short form two suites run side by side, and what stands still for 0.3 s is
+#: most often the machine, and not always told of.
+MOST_LOST_SHORT_FRAMES = 15
+
 #: Whoever is ready to run and waits for so long of each C{SAMPLE_SECONDS} has no
 #: machine: what is lost about then says nothing of the program.
 STARVED_SECONDS = 0.1
@@ -203,10 +207,13 @@ class Scene:
         lost = {line: line.lost(self.gaps) for line in lines}
         self.counts["frames"] += sent
         self.counts["frames lost"] += sum(lost.values())
+        most = self.most_lost
+        if self.is_short:
+            most = max(most, MOST_LOST_SHORT_FRAMES)
         bad = [
             f"{line.carrier} {count} of {len(line.sent)}"
             for line, count in lost.items()
-            if count > self.most_lost + MOST_LOST_SHARE * len(line.sent)
+            if count > most + MOST_LOST_SHARE * len(line.sent)
         ]
         self.expect(not bad, f"frames lost: {', '.join(bad)}")
 
