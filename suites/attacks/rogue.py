@@ -65,7 +65,7 @@ FLOODS: dict[str, Made] = {
 }
 
 #: Events a second, of those that are no flood at full speed.
-SLOW = {"frames": 1000.0}
+SLOW = {"frames": 2000.0}
 
 
 class Rogue(Service):

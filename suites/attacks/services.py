@@ -17,7 +17,7 @@ from suites.faults.playing import Play
 from suites.faults.processes import Gateway, deployment, page, until
 from suites.faults.scene import Scene
 
-#: A flood ends its call within this time; 1000 frames a second take 40 s.
+#: A flood ends its call within this time; 2000 frames a second take 13 s, twice.
 ENDED_SECONDS = 60.0
 
 #: Whatever is sent: an hour of it in the log, and what the process has more at its end.

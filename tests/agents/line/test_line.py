@@ -267,6 +267,7 @@ class HopelessTests(LineTestCase):
         events = session.events
         events.response_started("r")
         events.agent_audio("r", "i", 0, bytes(160))
+        events.response_done("r", "completed", "", {})
         self.hear(QUIET, lasted / 2)
         session.is_open = False
         events.agent_lost(why)
@@ -287,6 +288,7 @@ class HopelessTests(LineTestCase):
     @example([(1.0, "it closed")] * 9)
     @example([(1.0, f"{BROKE_PROTOCOL}: too many frames")] * 9)
     @example([(20.0, "it closed")] * 9)
+    @example([(20.0, f"{BROKE_PROTOCOL}: too many frames")] * 9)
     def test_it_is_given_up_when_none_lasts_and_never_while_they_do(
         self, losses: list[tuple[float, str]]
     ) -> None:
@@ -295,8 +297,10 @@ class HopelessTests(LineTestCase):
         began = 0.0
         for lasted, why in losses:
             age = self.clock.seconds() + lasted - began
-            strikes = 0 if age >= 10.0 else strikes
-            strikes += 4 if why.startswith(BROKE_PROTOCOL) else 1
+            if why.startswith(BROKE_PROTOCOL):
+                strikes += 4
+            else:
+                strikes = 1 if age >= 10.0 else strikes + 1
             count = len(self.sessions)
             self.lose(lasted, why)
             if strikes > 6:

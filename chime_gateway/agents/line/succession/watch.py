@@ -168,10 +168,11 @@ class Watch:
         self._lost_at = now
         self._waits_since = waits_since
         self._losses += 1
-        if now - self._began >= _GOOD_SECONDS:
-            self._strikes = 0
         if why.startswith(BROKE_PROTOCOL):
+            # However long it took: a slow flood is one.
             self._strikes += _BREACH_STRIKES
+        elif now - self._began >= _GOOD_SECONDS:
+            self._strikes = 1
         elif why != _EXPIRES:
             self._strikes += 1
         if self._trouble_since is None:
