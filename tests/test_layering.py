@@ -31,6 +31,7 @@ LAYERS = {
     "media": 2,
     "net": 2,
     "rtp": 3,
+    "webrtc": 3,
     "call": 3,
     "carriers": 4,
     "agents": 4,
@@ -58,11 +59,15 @@ FORBIDDEN = {
     "net": ("chime_gateway.media", "chime_gateway.codec", "chime_gateway.interfaces"),
     "rtp": (
         *("autobahn", "treq", "chime_gateway.call", "chime_gateway.interfaces"),
-        "chime_gateway.wire.sip",
+        *("chime_gateway.wire.sip", "chime_gateway.webrtc"),
+    ),
+    "webrtc": (
+        *("autobahn", "treq", "numpy", "chime_gateway.call"),
+        *("chime_gateway.interfaces", "chime_gateway.wire.sip"),
     ),
     "call": (
         *("autobahn", "treq", "numpy", "chime_gateway.wire", "chime_gateway.codec"),
-        *("chime_gateway.net", "chime_gateway.rtp"),
+        *("chime_gateway.net", "chime_gateway.rtp", "chime_gateway.webrtc"),
     ),
     "carriers": ("chime_gateway.agents", "chime_gateway.call"),
     "agents": ("chime_gateway.carriers", "chime_gateway.call"),
@@ -82,6 +87,7 @@ FORBIDDEN = {
     "sim": (
         *("chime_gateway.carriers", "chime_gateway.agents", "chime_gateway.wire"),
         *("chime_gateway.rtp", "chime_gateway.call", "chime_gateway.http"),
+        "chime_gateway.webrtc",
     ),
 }
 

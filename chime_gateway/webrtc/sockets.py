@@ -1,0 +1,54 @@
+"""
+What a peer sends and receives by: the seam between it and its sockets.
+
+They may serve many peers (a shared port, a listener) or one.  In C{Path.local} of
+L{chime_gateway.wire.webrtc.ice} is the socket that a path begins at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from chime_gateway.rtp.ports import Address
+from chime_gateway.wire.webrtc.candidate import Candidate
+from chime_gateway.wire.webrtc.ice import Path
+
+if TYPE_CHECKING:
+    from chime_gateway.webrtc.peer import Peer
+
+
+class Socket(Protocol):
+    """
+    What packets go out by: C{Path.local}.  A connection of TCP puts them in frames
+    (RFC 4571) and has one address only.
+    """
+
+    def send(self, data: bytes, address: Address) -> None:
+        """It never raises; what cannot go out is lost."""
+
+
+class Sockets(Protocol):
+    """
+    @ivar candidates: where they can be reached, once they are open; for our
+        description.
+    """
+
+    @property
+    def candidates(self) -> Sequence[Candidate]: ...
+
+    def join(self, peer: Peer) -> None:
+        """
+        What comes for the ufrag in C{peer.local} is the peer's from now on.
+
+        @raise OSError: they cannot be opened.
+        """
+
+    def leave(self, peer: Peer) -> None:
+        """Nothing of it stays; unknown ones are none."""
+
+    def paths_to(self, peer: Peer, candidate: Candidate) -> Sequence[Path]:
+        """
+        How the other side's candidate is reached; empty: not from here, or a
+        connection is opened first, and told of by C{peer.path_opened}.
+        """
