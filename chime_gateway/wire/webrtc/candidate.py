@@ -1,6 +1,6 @@
 """
-Who may be reached where: candidates and credentials of ICE, as a description says
-them (RFC 8839, RFC 6544).
+Who may be reached where: paths, and candidates and credentials of ICE as a
+description says them (RFC 8839, RFC 6544).
 
 Whether an address can be reached from here is not known here.
 """
@@ -8,8 +8,8 @@ Whether an address can be reached from here is not known here.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Hashable
+from typing import Final, NamedTuple
 
 from attrs import field, frozen
 
@@ -26,6 +26,21 @@ _FOUNDATION: Final = re.compile(r"[A-Za-z0-9+/]{1,32}\Z")
 _TYPE_PREFERENCES: Final = {"host": 126, "prflx": 110, "srflx": 100, "relay": 0}
 _MOST_PRIORITY: Final = 2**31 - 1
 _TCP_TYPES: Final = ("active", "passive", "so")
+
+
+class Path(NamedTuple):
+    """
+    Where a packet comes from or goes to.
+
+    @ivar local: whose socket, as its owner calls it.
+    @ivar host: of the other side, as L{canonical} has it.
+    @ivar is_tcp: a connection, which repeats by itself what is lost.
+    """
+
+    local: Hashable
+    host: str
+    port: int
+    is_tcp: bool = False
 
 
 class CredentialsError(RemoteProtocolError):

@@ -8,26 +8,10 @@ comes is given to it, what it has to send is in L{IceAgent.outbox}.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Iterable
 from enum import Enum
-from typing import NamedTuple
 
-from chime_gateway.wire.webrtc.candidate import Credentials
-
-
-class Path(NamedTuple):
-    """
-    Where a packet comes from or goes to.
-
-    @ivar local: whose socket, as its owner calls it.
-    @ivar host: of the other side, as L{chime_gateway.wire.address.canonical} has it.
-    @ivar is_tcp: a connection, which repeats by itself what is lost.
-    """
-
-    local: Hashable
-    host: str
-    port: int
-    is_tcp: bool = False
+from chime_gateway.wire.webrtc.candidate import Credentials, Path
 
 
 class IceState(Enum):
