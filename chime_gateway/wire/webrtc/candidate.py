@@ -135,4 +135,6 @@ def parse_candidate(value: str) -> Candidate | None:
     # Port 9 is what an active candidate says, who listens nowhere.
     if port == 0:
         return None
-    return Candidate(canonical(host), port, level, foundation, transport, kind, tcp_type)
+    return Candidate(
+        canonical(host), port, level, foundation, transport, kind, tcp_type
+    )

@@ -8,10 +8,24 @@ comes is given to it, what it has to send is in L{IceAgent.outbox}.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import heapq
+from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
+from typing import Final
 
+from chime_gateway.wire.webrtc import stun
 from chime_gateway.wire.webrtc.candidate import Credentials, Path
+from chime_gateway.wire.webrtc.checklist import Checklist
+from chime_gateway.wire.webrtc.checks import Check, CheckState, own_priority
+from chime_gateway.wire.webrtc.consent import Consent, Renewal
+from chime_gateway.wire.webrtc.stun import Message, MessageClass
+
+#: That are taken from a description.  Each may name anybody's address, who is then
+#: sent some checks; a browser has fewer.
+MOST_PATHS: Final = 16
+
+#: From the other side's description to a path.
+DEADLINE_SECONDS: Final = 30.0
 
 
 class IceState(Enum):
@@ -35,8 +49,6 @@ class Failure(Enum):
 class IceAgent:
     """
     @ivar outbox: what is to be sent, and where; who sends it clears it.
-    @ivar selected: where packets go, once there is a path.
-    @ivar state: L{IceState}.
     @ivar failure: why, when it has failed.
     @ivar due: when L{tick} wants to be called next, or C{None}.
     @ivar mapped: our address, as the other side last said it sees it.
@@ -57,14 +69,33 @@ class IceAgent:
         @param new_transaction: 12 bytes that nobody can guess.
         """
         self.local = local
-        self.is_controlling = is_controlling
         self.is_lite = is_lite
         self.outbox: list[tuple[Path, bytes]] = []
-        self.selected: Path | None = None
         self.state = IceState.NEW
         self.failure: Failure | None = None
         self.due: float | None = None
         self.mapped: tuple[str, int] | None = None
+        self._tie_breaker = tie_breaker
+        self._new_transaction = new_transaction
+        self._remote: Credentials | None = None
+        self._is_remote_lite = False
+        self._checks = Checklist(is_controlling=is_controlling and not is_lite)
+        self._early: dict[Path, Message] = {}
+        self._consent: Consent | None = None
+        self._renewal = Renewal()
+        self._deadline = 0.0
+
+    @property
+    def is_controlling(self) -> bool:
+        return self._checks.is_controlling
+
+    @property
+    def selected(self) -> Path | None:
+        """Where packets go, once there is a path."""
+        check = self._checks.selected
+        return None if check is None else check.path
+
+    # -- what its owner tells it -------------------------------------------------
 
     def set_remote(
         self,
@@ -79,17 +110,48 @@ class IceAgent:
 
         @param paths: that may lead to its candidates, each with the candidate's
             priority; those of TCP later, by L{add_path}, when they are connected.
+            What is more than L{MOST_PATHS}, of the lowest priority, is left out.
         @return: L{due}.
         """
-        raise NotImplementedError
+        assert self.state is IceState.NEW, "ICE is not begun again"
+        self._remote = credentials
+        self._is_remote_lite = is_lite
+        self.state = IceState.CHECKING
+        self._deadline = now + DEADLINE_SECONDS
+        if is_lite and self.is_lite:
+            self._fail(Failure.BOTH_LITE)
+            return None
+        if is_lite and not self.is_controlling:
+            self._checks.switch_role()
+        for path, priority in heapq.nlargest(MOST_PATHS, paths, key=lambda one: one[1]):
+            self._checks.add(path, priority)
+        self._checks.is_searching = not self.is_lite
+        for path, request in self._early.items():
+            if self._is_ours(request):
+                self._heard(now, path, request)
+        self._early.clear()
+        return self._run(now)
 
     def add_path(self, now: float, path: Path, priority: int) -> float | None:
         """One more, for instance a connection that is there now."""
-        raise NotImplementedError
+        if self.state is IceState.CHECKING:
+            self._checks.add(path, priority)
+        return self._run(now)
 
     def remove_path(self, now: float, path: Path) -> float | None:
         """It leads nowhere any more: a connection is lost."""
-        raise NotImplementedError
+        was_selected = path == self.selected
+        self._checks.remove(path)
+        self._early.pop(path, None)
+        if was_selected:
+            self._consent = None
+            if self.is_controlling:
+                self._fail(Failure.CONSENT_LOST)
+            else:
+                self.state = IceState.CHECKING
+                self._checks.is_searching = not self.is_lite
+                self._deadline = now + DEADLINE_SECONDS
+        return self._run(now)
 
     def received(self, now: float, data: bytes, path: Path) -> float | None:
         """
@@ -97,19 +159,242 @@ class IceAgent:
 
         @return: L{due}.
         """
-        raise NotImplementedError
+        try:
+            message = stun.decode(data)
+        except stun.StunError:
+            return self.due
+        if message.method != stun.BINDING or self.state is IceState.FAILED:
+            return self.due
+        if message.message_class is MessageClass.REQUEST:
+            self._request(now, message, path)
+        elif message.message_class is not MessageClass.INDICATION:
+            self._response(now, message, path)
+        return self._run(now)
 
     def tick(self, now: float) -> float | None:
-        """
-        Time has passed.
-
-        @return: L{due}.
-        """
-        raise NotImplementedError
+        """@return: L{due}."""
+        return self._run(now)
 
     def accepts(self, path: Path) -> bool:
         """
         Whether packets that came on it are the other side's: its checks there had
         the right integrity.
         """
-        raise NotImplementedError
+        check = self._checks.get(path)
+        return check is not None and check.is_heard
+
+    # -- requests ------------------------------------------------------------------
+
+    def _request(self, now: float, request: Message, path: Path) -> None:
+        if not self._is_ours(request) or not request.is_signed_by(self.local.password):
+            return
+        if request.unknown:
+            self._answer(path, request.failure(stun.UNKNOWN_ATTRIBUTE))
+        elif self._is_conflict(request):
+            self._answer(path, request.failure(stun.ROLE_CONFLICT))
+        else:
+            self._answer(path, request.success((path.host, path.port)))
+            if self._remote is not None:
+                self._heard(now, path, request)
+            elif len(self._early) < MOST_PATHS or path in self._early:
+                early = self._early.setdefault(path, request)
+                if request.use_candidate and not early.use_candidate:
+                    self._early[path] = request
+
+    def _is_ours(self, request: Message) -> bool:
+        """RFC 8445 section 7.2.2: our name first, and theirs once it is known."""
+        ours, _, theirs = (request.username or "").partition(":")
+        if ours != self.local.ufrag:
+            return False
+        return self._remote is None or theirs == self._remote.ufrag
+
+    def _is_conflict(self, request: Message) -> bool:
+        """RFC 8445 section 7.3.1.1; who has the smaller tie-breaker gives way."""
+        theirs = request.controlling if self.is_controlling else request.controlled
+        if theirs is None:
+            return False
+        if self.is_lite or self._is_remote_lite:
+            return True
+        if self.is_controlling == (self._tie_breaker >= theirs):
+            return True
+        self._checks.switch_role()
+        return False
+
+    def _answer(self, path: Path, message: Message) -> None:
+        self.outbox.append((path, stun.encode(message, self.local.password)))
+
+    def _heard(self, now: float, path: Path, request: Message) -> None:
+        """The other side's check came, with the right integrity."""
+        check = self._checks.get(path)
+        if check is None:
+            # Peer-reflexive (RFC 8445 section 7.3.1.3).
+            priority = request.priority or own_priority(path, "prflx")
+            check = self._checks.add(path, priority)
+        check.is_heard = True
+        if path == self.selected:
+            self._renewal.heard(now)
+        if request.use_candidate and not self.is_controlling:
+            check.nominated = request.priority or check.remote_priority
+            if self.is_lite and self.selected is None:
+                self._select(now, check)
+                return
+        self._trigger(now, check, is_nominated=request.use_candidate)
+
+    def _trigger(self, now: float, check: Check, *, is_nominated: bool) -> None:
+        """RFC 8445 section 7.3.1.4."""
+        if self.selected is not None:
+            # The path stays, unless the side that controls it says otherwise; and
+            # then not on the word of a request alone, which can be repeated from
+            # anywhere by who overhears it.
+            is_move = is_nominated and check.path != self.selected
+            if self.is_controlling or not is_move:
+                return
+        elif self.is_lite:
+            return
+        elif check.state is CheckState.SUCCEEDED:
+            self._take_nominated(now, check)
+            return
+        if check.state is CheckState.IN_PROGRESS:
+            check.hurry(now)
+        else:
+            check.is_triggered = True
+
+    # -- checks --------------------------------------------------------------------
+
+    def _start(self, now: float, check: Check, *, nominates: bool) -> None:
+        check.start(
+            now,
+            self._new_transaction(),
+            nominates=nominates,
+            as_controlling=self.is_controlling,
+        )
+        self._ask(check.path, check.transaction, nominates=check.nominates)
+
+    def _ask(self, path: Path, transaction: bytes, *, nominates: bool) -> None:
+        assert self._remote is not None
+        request = Message(
+            message_class=MessageClass.REQUEST,
+            transaction=transaction,
+            username=f"{self._remote.ufrag}:{self.local.ufrag}",
+            priority=own_priority(path, "prflx"),
+            use_candidate=nominates and self.is_controlling,
+            controlling=self._tie_breaker if self.is_controlling else None,
+            controlled=None if self.is_controlling else self._tie_breaker,
+        )
+        self.outbox.append((path, stun.encode(request, self._remote.password)))
+
+    def _response(self, now: float, response: Message, path: Path) -> None:
+        """What comes from elsewhere than it was sent to is no answer."""
+        if self._remote is None or not response.is_signed_by(self._remote.password):
+            return
+        is_success = response.message_class is MessageClass.SUCCESS
+        if is_success and response.mapped is not None:
+            self.mapped = response.mapped
+        if path == self.selected and self._consent is not None and is_success:
+            self._consent.answered(now, response.transaction)
+        check = self._checks.get(path)
+        if check is None or not check.is_answered_by(response.transaction):
+            return
+        if is_success:
+            check.state, check.is_heard = CheckState.SUCCEEDED, True
+            self._succeeded(now, check)
+        elif (response.error or (0,))[0] == stun.ROLE_CONFLICT[0]:
+            self._conflicted(check)
+        else:
+            check.state = CheckState.FAILED
+
+    def _conflicted(self, check: Check) -> None:
+        """RFC 8445 section 7.2.5.1."""
+        if self.is_lite or self._is_remote_lite:
+            check.state = CheckState.FAILED
+            return
+        if check.as_controlling == self.is_controlling:
+            self._checks.switch_role()
+            self._tie_breaker = int.from_bytes(self._new_transaction()[:8], "big")
+        check.state, check.is_triggered = CheckState.WAITING, True
+
+    def _succeeded(self, now: float, check: Check) -> None:
+        if not self.is_controlling:
+            self._take_nominated(now, check)
+        elif check.is_nomination and self._checks.is_best(check):
+            self._select(now, check)
+
+    def _take_nominated(self, now: float, check: Check) -> None:
+        """
+        The side that controls wants it taken, and it works.
+
+        Who nominates aggressively (RFC 5245) does so for several paths at once, and
+        means the best of them; later the last word counts.
+        """
+        if check.nominated is None:
+            return
+        selected = self._checks.selected
+        before = 0 if selected is None else selected.nominated or 0
+        if check.nominated >= before or self._renewal.is_quiet(now):
+            self._select(now, check)
+
+    def _select(self, now: float, check: Check) -> None:
+        self._checks.select(check)
+        self.state = IceState.CONNECTED
+        self._renewal.begin(now)
+        if not self.is_lite:
+            self._consent = Consent(now, self._new_transaction())
+
+    # -- time ----------------------------------------------------------------------
+
+    def _run(self, now: float) -> float | None:
+        if self.state in (IceState.CHECKING, IceState.CONNECTED):
+            self._check(now)
+            self._renew(now)
+            self._give_up(now)
+        self.due = min(self._dues(), default=None)
+        return self.due
+
+    def _check(self, now: float) -> None:
+        for check in self._checks.repeats(now):
+            self._ask(check.path, check.transaction, nominates=check.nominates)
+        # Towards a lite side every check nominates: it answers, and that is all.
+        is_aggressive = self.is_controlling and self._is_remote_lite
+        if self.is_controlling and not is_aggressive:
+            best = self._checks.to_nominate(now)
+            if best is not None:
+                self._start(now, best, nominates=True)
+        begun = self._checks.next_start(now)
+        if begun is not None:
+            self._start(now, begun, nominates=is_aggressive)
+
+    def _renew(self, now: float) -> None:
+        consent = self._consent
+        if consent is not None and consent.is_request_due(now):
+            assert self.selected is not None
+            transaction = self._new_transaction()
+            consent.requested(now, transaction)
+            # Some answer no other than a nominating one.
+            self._ask(self.selected, transaction, nominates=True)
+
+    def _give_up(self, now: float) -> None:
+        if self.state is IceState.CHECKING:
+            if now >= self._deadline or self._checks.is_hopeless():
+                self._fail(Failure.NO_PATH)
+        elif self._consent is not None:
+            if self._consent.is_lost(now):
+                self._fail(Failure.CONSENT_LOST)
+        elif self._renewal.is_lost(now):
+            self._fail(Failure.CONSENT_LOST)
+
+    def _fail(self, failure: Failure) -> None:
+        self.state, self.failure = IceState.FAILED, failure
+        self._consent = None
+        self._checks.clear()
+        self.outbox.clear()
+
+    def _dues(self) -> Iterator[float]:
+        if self.state is IceState.CHECKING:
+            yield self._deadline
+        elif self.state is not IceState.CONNECTED:
+            return
+        yield from self._checks.dues()
+        if self._consent is not None:
+            yield self._consent.due
+        elif self.state is IceState.CONNECTED and self._renewal.due is not None:
+            yield self._renewal.due

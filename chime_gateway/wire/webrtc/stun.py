@@ -58,7 +58,9 @@ _FINGERPRINT_XOR: Final = 0x5354554E
 _FINGERPRINT_BYTES: Final = 8
 _INTEGRITY_BYTES: Final = 24
 
-ROLE_CONFLICT: Final = 487
+#: RFC 8489 section 14.8, RFC 8445 section 16.2.
+UNKNOWN_ATTRIBUTE: Final = (420, "Unknown Attribute")
+ROLE_CONFLICT: Final = (487, "Role Conflict")
 
 
 class StunError(RemoteProtocolError):
@@ -107,6 +109,23 @@ class Message:
             return False
         text, digest = self._signed
         return hmac.compare_digest(_digest(password, text), digest)
+
+    def success(self, mapped: tuple[str, int]) -> Message:
+        """The answer to a request that came from there."""
+        return Message(
+            message_class=MessageClass.SUCCESS,
+            transaction=self.transaction,
+            mapped=mapped,
+        )
+
+    def failure(self, error: tuple[int, str]) -> Message:
+        """The answer to one that is refused; it names what is not known."""
+        return Message(
+            message_class=MessageClass.ERROR,
+            transaction=self.transaction,
+            error=error,
+            unknown=self.unknown,
+        )
 
 
 def _digest(password: str, text: bytes) -> bytes:

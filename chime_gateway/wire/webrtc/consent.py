@@ -1,0 +1,130 @@
+"""
+Consent to go on sending on a path that was found (RFC 7675).
+
+What a request looks like is not known here.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+#: RFC 7675 section 5.1: every 5 s, 0.8 to 1.2 times that.
+_LEAST_SECONDS: Final = 4.0
+_SPREAD_SECONDS: Final = 2.0
+
+#: How long an answer is good for.
+LIFE_SECONDS: Final = 30.0
+
+#: Requests without an answer before it is lost, as many as there must be in its
+#: life.  There are fewer when this process stood still.
+_LEAST_UNANSWERED: Final = 4
+#: That are waited for.
+_MOST_UNANSWERED: Final = 8
+
+#: The checks that found the path are over by then.
+_SETTLED_SECONDS: Final = 10.0
+_QUIET_SECONDS: Final = 3.0
+_LAST_CALL_SECONDS: Final = 1.0
+
+
+class Consent:
+    """Of one path, from when it was answered first."""
+
+    def __init__(self, now: float, random: bytes) -> None:
+        self._waiting: deque[bytes] = deque(maxlen=_MOST_UNANSWERED)
+        self._unanswered = 0
+        self._until = now + LIFE_SECONDS
+        self._next = now + _pause(random)
+
+    @property
+    def due(self) -> float:
+        """When a request is due, or all are lost."""
+        return min(self._next, self._until)
+
+    def is_request_due(self, now: float) -> bool:
+        return now >= self._next
+
+    def requested(self, now: float, transaction: bytes) -> None:
+        """
+        One is sent now, in a transaction of its own.
+
+        The pause is measured from request to request: an answer that is lost changes
+        nothing.
+        """
+        self._waiting.append(transaction)
+        self._unanswered += 1
+        self._next = now + _pause(transaction)
+
+    def is_lost(self, now: float) -> bool:
+        """Asked behind L{requested}."""
+        if now < self._until:
+            return False
+        if self._unanswered >= _LEAST_UNANSWERED:
+            return True
+        # Nobody was asked: the process stood still, or its machine slept.
+        self._until = self._next
+        return False
+
+    def answered(self, now: float, transaction: bytes) -> bool:
+        """Whether it answers one of the requests."""
+        if transaction not in self._waiting:
+            return False
+        self._waiting.remove(transaction)
+        self._unanswered = 0
+        self._until = now + LIFE_SECONDS
+        return True
+
+
+def _pause(random: bytes) -> float:
+    """
+    @param random: a transaction's bytes, which nobody can guess: chance is in them.
+    """
+    part = int.from_bytes(random[:4], "big") / 2**32
+    return _LEAST_SECONDS + _SPREAD_SECONDS * part
+
+
+class Renewal:
+    """
+    The other side's consent as a lite side sees it, that asks nothing: its checks on
+    the selected path.
+
+    RFC 8445 does not demand them for ever.  So only of a side that goes on checking
+    an end of it means something.
+    """
+
+    def __init__(self) -> None:
+        self._began = self._heard = 0.0
+        self._does_renew = False
+        self._last_call: float | None = None
+
+    def begin(self, now: float) -> None:
+        """A path is selected."""
+        self._began = self._heard = now
+        self._last_call = None
+
+    def heard(self, now: float) -> None:
+        self._heard = now
+        self._last_call = None
+        self._does_renew |= now - self._began >= _SETTLED_SECONDS
+
+    def is_quiet(self, now: float) -> bool:
+        """Checks that nominate another path are not of the same round any more."""
+        return now - self._heard >= _QUIET_SECONDS
+
+    @property
+    def due(self) -> float | None:
+        """When L{is_lost} is to be asked."""
+        if not self._does_renew:
+            return None
+        return self._last_call or self._heard + LIFE_SECONDS
+
+    def is_lost(self, now: float) -> bool:
+        due = self.due
+        if due is None or now < due:
+            return False
+        if self._last_call is None:
+            # If this process stood still, what came meanwhile is read first.
+            self._last_call = now + _LAST_CALL_SECONDS
+            return False
+        return True
