@@ -18,8 +18,7 @@ from chime_gateway.rtp.srtp import SrtpKeys
 from chime_gateway.webrtc.certificate import Certificate
 from chime_gateway.webrtc.sockets import Sockets
 from chime_gateway.wire.sdp.transport import Setup, Transport
-from chime_gateway.wire.webrtc.candidate import Candidate, new_credentials
-from chime_gateway.wire.webrtc.ice import Path
+from chime_gateway.wire.webrtc.candidate import Candidate, Path, new_credentials
 
 #: Where the other side is, to whoever has L{Peer.send}: which path leads there is the
 #: business of ICE.  It is nobody's (RFC 5737).  For C{Terms.remote} and

@@ -11,8 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from chime_gateway.rtp.ports import Address
-from chime_gateway.wire.webrtc.candidate import Candidate
-from chime_gateway.wire.webrtc.ice import Path
+from chime_gateway.wire.webrtc.candidate import Candidate, Path
 
 if TYPE_CHECKING:
     from chime_gateway.webrtc.peer import Peer

@@ -9,8 +9,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Factory
 
 from chime_gateway.rtp.ports import Address
-from chime_gateway.wire.webrtc.candidate import Candidate
-from chime_gateway.wire.webrtc.ice import Path
+from chime_gateway.wire.webrtc.candidate import Candidate, Path
 
 if TYPE_CHECKING:
     from chime_gateway.net.strangers.connections import Connections

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from chime_gateway.rtp.ports import Address, Batch
-from chime_gateway.wire.webrtc.candidate import Candidate
-from chime_gateway.wire.webrtc.ice import Path
+from chime_gateway.wire.webrtc.candidate import Candidate, Path
 
 if TYPE_CHECKING:
     from chime_gateway.webrtc.peer import Peer
