@@ -141,6 +141,15 @@ def read_audio(
     raise SdpError("; ".join(dict.fromkeys(reasons)) or "there is no audio")
 
 
+@frozen
+class Formats:
+    """What the payload types of an m-line mean; as in L{RemoteAudio}."""
+
+    codecs: tuple[tuple[int, Codec], ...]
+    telephone_event: int | None
+    comfort_noise: frozenset[int]
+
+
 def _audio(description: Description, media: Media, index: int) -> RemoteAudio:
     if media.port == 0:
         raise SdpError("the audio is switched off (port 0)")
@@ -151,6 +160,26 @@ def _audio(description: Description, media: Media, index: int) -> RemoteAudio:
     if not host:
         raise SdpError("there is no c-line that is understood")
     host = canonical(host)
+    formats = read_formats(media)
+    rtcp_host, rtcp_port = _rtcp(media, host)
+    cryptos = read_cryptos(media.values("crypto")) if is_secure else []
+    return RemoteAudio(
+        index=index,
+        protocol=media.protocol,
+        host=host,
+        port=media.port,
+        rtcp_host=rtcp_host,
+        rtcp_port=rtcp_port,
+        codecs=formats.codecs,
+        telephone_event=formats.telephone_event,
+        comfort_noise=formats.comfort_noise,
+        ptime_ms=_ptime(media),
+        direction=_direction(description, media, host),
+        cryptos=tuple(cryptos),
+    )
+
+
+def read_formats(media: Media) -> Formats:
     numbers = [decimal(text, 127) for text in media.formats]
     types = [number for number in numbers if number is not None]
     names = _rtpmaps(media)
@@ -172,21 +201,35 @@ def _audio(description: Description, media: Media, index: int) -> RemoteAudio:
             noise.add(payload_type)
         elif encoding in _ENCODINGS:
             codecs.append((payload_type, _ENCODINGS[encoding]))
-    rtcp_host, rtcp_port = _rtcp(media, host)
-    cryptos = read_cryptos(media.values("crypto")) if is_secure else []
+    return Formats(tuple(codecs), event, frozenset(noise))
+
+
+def read_encodings(media: Media) -> list[str]:
+    """What there is to choose from, as people call it."""
+    names = _rtpmaps(media)
+    numbers = (decimal(text, 127) for text in media.formats)
+    return [names[number][0] for number in numbers if number in names]
+
+
+def read_bundled(description: Description, media: Media, index: int) -> RemoteAudio:
+    """
+    An audio stream whose addresses are the business of ICE, and whose RTCP comes
+    with it (RFC 5761): its m-line and c-lines are about neither.
+    """
+    formats = read_formats(media)
     return RemoteAudio(
         index=index,
         protocol=media.protocol,
-        host=host,
+        host="",
         port=media.port,
-        rtcp_host=rtcp_host,
-        rtcp_port=rtcp_port,
-        codecs=tuple(codecs),
-        telephone_event=event,
-        comfort_noise=frozenset(noise),
+        rtcp_host="",
+        rtcp_port=media.port,
+        codecs=formats.codecs,
+        telephone_event=formats.telephone_event,
+        comfort_noise=formats.comfort_noise,
         ptime_ms=_ptime(media),
-        direction=_direction(description, media, host),
-        cryptos=tuple(cryptos),
+        direction=_direction(description, media, ""),
+        cryptos=(),
     )
 
 

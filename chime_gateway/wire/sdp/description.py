@@ -114,11 +114,16 @@ def _connection(value: str) -> str:
 
 
 def format_description(
-    session_id: int, version: int, host: str, sections: Sequence[list[str]]
+    session_id: int,
+    version: int,
+    host: str,
+    sections: Sequence[list[str]],
+    attributes: Sequence[str] = (),
 ) -> bytes:
     """
     @param host: our address.
     @param sections: of media, an m-line and its attributes each.
+    @param attributes: of the session, whole lines.
     """
     address = f"IN {'IP6' if ':' in host else 'IP4'} {host}"
     lines = [
@@ -127,6 +132,7 @@ def format_description(
         "s=-",
         f"c={address}",
         "t=0 0",
+        *attributes,
     ]
     for section in sections:
         lines += section

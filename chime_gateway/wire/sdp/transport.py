@@ -7,11 +7,28 @@ What is carried is not known here.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from enum import Enum
+from typing import Final
 
 from attrs import frozen
 
-from chime_gateway.wire.webrtc.candidate import Candidate, Credentials
+from chime_gateway.wire.sdp.description import Description, Media, SdpError
+from chime_gateway.wire.webrtc.candidate import (
+    Candidate,
+    Credentials,
+    CredentialsError,
+    parse_candidate,
+)
+
+#: Of digests that are believed, with their bytes (RFC 8122 section 5).
+_HASHES: Final[Mapping[str, int]] = {"sha-256": 32, "sha-384": 48, "sha-512": 64}
+_DIGEST: Final = re.compile(r"[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){31,63}\Z")
+_MOST_FINGERPRINTS: Final = 8
+
+#: Each is somebody's address, who will be sent checks; a browser has fewer.
+_MOST_CANDIDATES: Final = 16
 
 
 class Setup(Enum):
@@ -54,7 +71,7 @@ class Transport:
     @ivar fingerprints: any of them may be the certificate's; never empty.
     @ivar candidates: that can be used here, best first; mDNS names and the like are
         left out.
-    @ivar is_lite: C{a=ice-lite}.
+    @ivar is_lite: C{a=ice-lite}; then we should not be.
     """
 
     credentials: Credentials
@@ -62,3 +79,140 @@ class Transport:
     setup: Setup
     candidates: tuple[Candidate, ...] = ()
     is_lite: bool = False
+
+
+# -- reading -----------------------------------------------------------------
+
+
+class Levels:
+    """
+    Where attributes of one section may stand: there; if it is in a bundle, in the
+    one whose transport the bundle has (RFC 9143 section 7.2); or in the session.
+    The first of them that has any wins.
+    """
+
+    def __init__(self, description: Description, media: Media) -> None:
+        levels = [media.attributes]
+        tagged = _tagged(description, media)
+        if tagged is not None and tagged is not media:
+            levels.append(tagged.attributes)
+        levels.append(description.attributes)
+        self._levels = levels
+
+    def values(self, name: str) -> list[str]:
+        for attributes in self._levels:
+            found = [value for key, value in attributes if key == name]
+            if found:
+                return found
+        return []
+
+    def get(self, name: str) -> str | None:
+        return next(iter(self.values(name)), None)
+
+    def has(self, name: str) -> bool:
+        return bool(self.values(name))
+
+
+def bundle_of(description: Description, mid: str) -> list[str] | None:
+    """The bundle's identifiers, if the description has one with that section."""
+    for name, value in description.attributes:
+        words = value.split() if name == "group" else []
+        if words[:1] == ["BUNDLE"] and mid and mid in words[1:]:
+            return words[1:]
+    return None
+
+
+def _tagged(description: Description, media: Media) -> Media | None:
+    """The first of the bundle that the section is in."""
+    bundle = bundle_of(description, media.get("mid") or "")
+    if bundle is None:
+        return None
+    return next((one for one in description.media if one.get("mid") == bundle[0]), None)
+
+
+def read_transport(description: Description, media: Media) -> Transport:
+    """
+    @raise SdpError: something is missing without which there is no WebRTC.
+    """
+    levels = Levels(description, media)
+    ufrag, password = levels.get("ice-ufrag"), levels.get("ice-pwd")
+    if ufrag is None or password is None:
+        raise SdpError("there is no ICE (a=ice-ufrag, a=ice-pwd)")
+    try:
+        credentials = Credentials(ufrag, password)
+    except CredentialsError as exc:
+        raise SdpError(str(exc)) from exc
+    if not levels.has("rtcp-mux"):
+        raise SdpError("RTCP must come with RTP (a=rtcp-mux)")
+    return Transport(
+        credentials=credentials,
+        fingerprints=read_fingerprints(levels),
+        setup=read_setup(levels),
+        candidates=_candidates(levels),
+        is_lite=levels.has("ice-lite"),
+    )
+
+
+def read_fingerprints(levels: Levels) -> tuple[Fingerprint, ...]:
+    """
+    @raise SdpError: there is none that is believed.
+    """
+    found = []
+    for value in levels.values("fingerprint")[:_MOST_FINGERPRINTS]:
+        name, _, text = value.partition(" ")
+        name, text = name.lower(), text.strip()
+        # Long texts are no digests, whatever is in them.
+        if len(text) > 3 * 64 or not _DIGEST.match(text):
+            continue
+        digest = bytes.fromhex(text.replace(":", ""))
+        if len(digest) == _HASHES.get(name):
+            found.append(Fingerprint(name, digest))
+    if not found:
+        raise SdpError("there is no fingerprint of SHA-256 or better (a=fingerprint)")
+    return tuple(found)
+
+
+def read_setup(levels: Levels) -> Setup:
+    """
+    @raise SdpError: there is one that is not understood.
+    """
+    text = levels.get("setup")
+    if text is None:
+        # An offer must have one (RFC 8842 section 5.2); without, both is possible.
+        return Setup.ACTPASS
+    try:
+        return Setup(text.lower())
+    except ValueError as exc:
+        raise SdpError("a=setup is not understood") from exc
+
+
+def _candidates(levels: Levels) -> tuple[Candidate, ...]:
+    """Best first; each address once."""
+    found: dict[tuple[str, str, int, str], Candidate] = {}
+    for value in levels.values("candidate"):
+        candidate = parse_candidate(value)
+        if candidate is not None:
+            key = (
+                *(candidate.transport, candidate.host, candidate.port),
+                candidate.tcp_type,
+            )
+            found.setdefault(key, candidate)
+    best = sorted(found.values(), key=lambda one: one.priority, reverse=True)
+    return tuple(best[:_MOST_CANDIDATES])
+
+
+# -- writing -----------------------------------------------------------------
+
+
+def transport_lines(transport: Transport) -> list[str]:
+    """Of a section.  C{a=ice-lite} is the session's."""
+    credentials = transport.credentials
+    return [
+        "a=rtcp-mux",
+        f"a=setup:{transport.setup.value}",
+        f"a=ice-ufrag:{credentials.ufrag}",
+        f"a=ice-pwd:{credentials.password}",
+        *(f"a=fingerprint:{one}" for one in transport.fingerprints),
+        *(f"a=candidate:{one}" for one in transport.candidates),
+        "a=end-of-candidates",
+    ]

@@ -8,12 +8,52 @@ and which addresses are ours is not known here.
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 from attrs import frozen
 
 from chime_gateway.audio import Codec
-from chime_gateway.wire.sdp.audio_stream import Direction, RemoteAudio
-from chime_gateway.wire.sdp.description import Description
-from chime_gateway.wire.sdp.transport import Transport
+from chime_gateway.wire.number import decimal
+from chime_gateway.wire.sdp.audio_stream import (
+    Direction,
+    LocalAudio,
+    RemoteAudio,
+    audio_lines,
+    read_bundled,
+    read_encodings,
+    unused_lines,
+)
+from chime_gateway.wire.sdp.description import (
+    Description,
+    Media,
+    SdpError,
+    format_description,
+    parse,
+)
+from chime_gateway.wire.sdp.transport import (
+    Levels,
+    Setup,
+    Transport,
+    bundle_of,
+    read_transport,
+    transport_lines,
+)
+
+#: As DTLS-SRTP is called over UDP and TCP; some say it without (FreeSWITCH).
+_PROTOCOLS: Final = frozenset(
+    transport + profile
+    for transport in ("UDP/TLS/", "TCP/DTLS/", "")
+    for profile in ("RTP/SAVPF", "RTP/SAVP")
+)
+
+#: A browser has three; each is answered.
+_MOST_SECTIONS: Final = 32
+_MOST_NAMED: Final = 8
+
+#: What may be an identifier (RFC 8866 C{token}), or empty.
+_TOKEN: Final = re.compile(r"[!#-'*+.0-9A-Z^-~-]{0,64}\Z")
+_OFFERED_MID: Final = "0"
 
 
 @frozen(kw_only=True)
@@ -56,18 +96,78 @@ class LocalSide:
     direction: Direction = Direction.SENDRECV
 
 
-def parse_webrtc(body: bytes) -> RtcDescription:
-    """
-    An offer or an answer.
+# -- reading -----------------------------------------------------------------
 
+
+def parse_offer(body: bytes) -> RtcDescription:
+    """
     @raise SdpError: no call can be made with it, and why.
     """
-    raise NotImplementedError
+    description = parse(body)
+    if len(description.media) > _MOST_SECTIONS:
+        raise SdpError("there are too many media sections")
+    reasons = []
+    for index, media in enumerate(description.media):
+        if media.kind == "audio":
+            try:
+                return _read(description, media, index)
+            except SdpError as exc:
+                reasons.append(str(exc))
+    raise SdpError("; ".join(dict.fromkeys(reasons)) or "there is no audio")
+
+
+def parse_answer(body: bytes) -> RtcDescription:
+    """
+    To an offer of L{format_offer}.
+
+    @raise SdpError: it does not answer one, and why.
+    """
+    description = parse(body)
+    if len(description.media) != 1 or description.media[0].kind != "audio":
+        raise SdpError("the answer must have one section, of audio, as the offer has")
+    answer = _read(description, description.media[0], 0)
+    if answer.transport.setup is Setup.ACTPASS:
+        raise SdpError("the answer leaves open who begins DTLS (a=setup)")
+    return answer
+
+
+def _read(description: Description, media: Media, index: int) -> RtcDescription:
+    levels = Levels(description, media)
+    # In a bundle it may have no port of its own (RFC 9143 section 6).
+    if media.port == 0 and not levels.has("bundle-only"):
+        raise SdpError("the audio is switched off (port 0)")
+    if media.protocol.upper() not in _PROTOCOLS:
+        raise SdpError(f"audio over {media.protocol[:20]} is no WebRTC")
+    audio = read_bundled(description, media, index)
+    if not audio.codecs:
+        # Short, and of nothing that could be more than a word.
+        names = [name[:20] for name in read_encodings(media)[:_MOST_NAMED]]
+        others = ", ".join(name for name in names if name.isascii()) or "nothing"
+        raise SdpError(f"PCMU or PCMA is needed; there is only {others}")
+    mid = media.get("mid") or ""
+    if not _TOKEN.match(mid):
+        raise SdpError("a=mid is not understood")
+    return RtcDescription(
+        audio=audio,
+        transport=read_transport(description, media),
+        mid=mid,
+        ssrc=_ssrc(media),
+        description=description,
+    )
+
+
+def _ssrc(media: Media) -> int | None:
+    words = (media.get("ssrc") or "").split(None, 1)
+    return decimal(words[0], 2**32 - 1) if words else None
+
+
+# -- writing -----------------------------------------------------------------
 
 
 def format_offer(local: LocalSide) -> bytes:
     """One section of audio, with all candidates (no trickle)."""
-    raise NotImplementedError
+    section = _section(local, "UDP/TLS/RTP/SAVPF", _OFFERED_MID)
+    return _written(local, [section], _OFFERED_MID)
 
 
 def format_answer(local: LocalSide, offer: RtcDescription) -> bytes:
@@ -75,6 +175,45 @@ def format_answer(local: LocalSide, offer: RtcDescription) -> bytes:
     To an offer: its sections in its order, all but the audio refused.
 
     @param local: its C{transport.setup} by L{Setup.answer}; its codecs and payload
-        types are taken from C{offer.audio}.
+        types are taken from C{offer.audio}, its direction is the reverse of that
+        one's.
     """
-    raise NotImplementedError
+    description, index = offer.description, offer.audio.index
+    sections = [_refused(media) for media in description.media]
+    sections[index] = _section(local, offer.audio.protocol, offer.mid)
+    is_bundled = bundle_of(description, offer.mid) is not None
+    return _written(local, sections, offer.mid if is_bundled else "")
+
+
+def _section(local: LocalSide, protocol: str, mid: str) -> list[str]:
+    audio = LocalAudio(
+        port=local.port,
+        protocol=protocol,
+        codecs=local.codecs,
+        telephone_event=local.telephone_event,
+        direction=local.direction,
+    )
+    return [
+        *audio_lines(audio),
+        *_mid_lines(mid),
+        *transport_lines(local.transport),
+        f"a=msid:- {local.cname}",
+        f"a=ssrc:{local.ssrc} cname:{local.cname}",
+    ]
+
+
+def _refused(media: Media) -> list[str]:
+    """It stays where it was (RFC 3264 section 6), and is called what it was."""
+    mid = media.get("mid") or ""
+    return [*unused_lines(media), *_mid_lines(mid if _TOKEN.match(mid) else "")]
+
+
+def _mid_lines(mid: str) -> list[str]:
+    return [f"a=mid:{mid}"] if mid else []
+
+
+def _written(local: LocalSide, sections: list[list[str]], bundled: str) -> bytes:
+    attributes = [f"a=group:BUNDLE {bundled}"] if bundled else []
+    if local.transport.is_lite:
+        attributes.append("a=ice-lite")
+    return format_description(local.session_id, 1, local.host, sections, attributes)

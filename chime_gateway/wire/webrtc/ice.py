@@ -43,7 +43,6 @@ class IceState(Enum):
 class Failure(Enum):
     NO_PATH = "no path to the other side was found"
     CONSENT_LOST = "the other side does not answer any more"
-    BOTH_LITE = "both sides are ICE-lite"
 
 
 class IceAgent:
@@ -64,7 +63,8 @@ class IceAgent:
         new_transaction: Callable[[], bytes],
     ) -> None:
         """
-        @param is_lite: only answer checks (RFC 8445 section 2.5), and be controlled.
+        @param is_lite: only answer checks (RFC 8445 section 2.5), and be controlled;
+            unless the other side does so as well.
         @param tie_breaker: 64 bits that nobody else has.
         @param new_transaction: 12 bytes that nobody can guess.
         """
@@ -118,11 +118,11 @@ class IceAgent:
         self._is_remote_lite = is_lite
         self.state = IceState.CHECKING
         self._deadline = now + DEADLINE_SECONDS
-        if is_lite and self.is_lite:
-            self._fail(Failure.BOTH_LITE)
-            return None
-        if is_lite and not self.is_controlling:
-            self._checks.switch_role()
+        if is_lite:
+            # One of the two has to check.
+            self.is_lite = False
+            if not self.is_controlling:
+                self._checks.switch_role()
         for path, priority in heapq.nlargest(MOST_PATHS, paths, key=lambda one: one[1]):
             self._checks.add(path, priority)
         self._checks.is_searching = not self.is_lite
@@ -213,7 +213,7 @@ class IceAgent:
         theirs = request.controlling if self.is_controlling else request.controlled
         if theirs is None:
             return False
-        if self.is_lite or self._is_remote_lite:
+        if self.is_lite:
             return True
         if self.is_controlling == (self._tie_breaker >= theirs):
             return True
