@@ -39,6 +39,8 @@ class CarrierTraits:
         else, who may serve it.
     @ivar keeps_time: it knows the caller's time, and says itself what stands for
         audio that did not come (L{LegEvents.gap_filled}).
+    @ivar arrives_later: whoever calls cannot hear yet when his call begins: its legs
+        are each an L{ArrivingLeg}.
     """
 
     name: str
@@ -47,6 +49,7 @@ class CarrierTraits:
     lag_seconds: float = 0.0
     keeps_time: bool = False
     fails_over: bool = False
+    arrives_later: bool = False
 
     def __attrs_post_init__(self) -> None:
         if self.lag_seconds and not self.reports_playback:
@@ -96,6 +99,17 @@ class CallLeg(Protocol):
         Hand the caller on.  The call is over for this leg when it fires.
 
         The Deferred fails with L{chime_gateway.errors.TransferFailed}.
+        """
+
+
+class ArrivingLeg(CallLeg, Protocol):
+    """A leg of somebody who calls, and is still on his way."""
+
+    def arrive(self) -> Deferred[None]:
+        """
+        Fires when he can hear; perhaps he can already.  If he never comes,
+        L{LegEvents.leg_ended} says so and this does not fire.  Asked once, when it is
+        known what he is to hear.
         """
 
 

@@ -12,12 +12,15 @@ from chime_gateway.settings.load import is_of_this_machine
 from chime_gateway.settings.retirements import retirement_notices
 from chime_gateway.settings.sip import open_door, sip_advice
 from chime_gateway.settings.values import GatewaySettings
+from chime_gateway.settings.webrtc import webrtc_advice
 
 
 def advice(settings: GatewaySettings, today: date) -> Iterator[str]:
     if line := open_stream(settings):
         yield line
     yield from sip_advice(settings)
+    is_local = all(map(is_of_this_machine, settings.listen))
+    yield from webrtc_advice(settings.webrtc, is_local=is_local)
     yield from transcription_advice(settings.agents)
     yield from retirement_notices(settings, today)
 

@@ -132,12 +132,21 @@ class Options(usage.Options):
             insecure=bool(self["insecure"]),
             capture_directory=self["capture"],
         )
-        # SIP tells its address to the other side, so it must be one.
-        sip = settings.sip
-        if sip.listen and sip.public_address:
-            address = resolve_public_address(sip.public_address, process_environment())
-            settings = evolve(settings, sip=evolve(sip, public_address=address))
-        return settings
+        return _with_addresses(settings)
+
+
+def _with_addresses(settings: GatewaySettings) -> GatewaySettings:
+    """SIP and WebRTC tell their address to the other side, so it must be one."""
+    found: dict[str, str] = {}
+    for name in ("sip", "webrtc"):
+        carrier = getattr(settings, name)
+        text = carrier.public_address
+        if carrier.listen and text:
+            if text not in found:
+                found[text] = resolve_public_address(text, process_environment())
+            changed = evolve(carrier, public_address=found[text])
+            settings = evolve(settings, **{name: changed})
+    return settings
 
 
 def makeService(options: Options, reactor: Any = None) -> IService:

@@ -56,7 +56,10 @@ OPERATOR_REQUESTS: Final = frozenset(
 
 #: Requests to either side.
 LEG_REQUESTS: Final = frozenset(
-    {"answer", "play", "clear", "mark", "hang_up", "send_digits", "transfer", "dial"}
+    {
+        *("answer", "play", "clear", "mark", "hang_up", "send_digits", "transfer"),
+        *("dial", "arrive"),
+    }
 )
 AGENT_REQUESTS: Final = frozenset(
     {

@@ -1,17 +1,18 @@
 """
-How a call comes to its agent: a line is opened, and somebody is dialled then if the
-call is ours.
+How a call comes to its agent: a line is opened, and then somebody is dialled if the
+call is ours, or waited for if he is still on his way to us.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
 from chime_gateway.errors import AgentUnavailable, NoRoom
-from chime_gateway.interfaces import AgentLine, OutboundLeg
+from chime_gateway.interfaces import AgentLine, ArrivingLeg, CallLeg, OutboundLeg
 from chime_gateway.outcomes import Outcome
 
 
@@ -19,7 +20,9 @@ class Opening:
     """
     @param open_session: begins to open it.
     @param outbound: whom to call once it is there; the agent waits while it rings.
-    @param dialling: told of the session that waits.
+    @param leg: of the caller.  Somebody who is on his way is waited for by his agent,
+        and by the news that there is none: he is told it.
+    @param waiting: told of the session that waits.
     @param ready: told of the session when both sides are there.
     @param unavailable: told how the call ends as there is none, and why.
     """
@@ -27,22 +30,30 @@ class Opening:
     def __init__(
         self,
         open_session: Callable[[], Deferred[AgentLine]],
+        leg: CallLeg,
         outbound: OutboundLeg | None,
         *,
-        dialling: Callable[[AgentLine], None],
+        waiting: Callable[[AgentLine], None],
         ready: Callable[[AgentLine], None],
         unavailable: Callable[[Outcome, str], None],
         bug: Callable[[Failure], None],
     ) -> None:
         self._unavailable = unavailable
         session = open_session()
-        if outbound is not None:
+        if outbound is not None or leg.traits.arrives_later:
+            reach = cast(ArrivingLeg, leg).arrive if outbound is None else outbound.dial
 
-            def dial(agent: AgentLine) -> Deferred[AgentLine]:
-                dialling(agent)
-                return outbound.dial().addCallback(lambda _: agent)
+            def wait(agent: AgentLine) -> Deferred[AgentLine]:
+                waiting(agent)
+                return reach().addCallback(lambda _: agent)
 
-            session.addCallback(dial)
+            def wait_to_tell(failure: Failure) -> Deferred[AgentLine]:
+                failure.trap(AgentUnavailable)
+                return reach().addCallback(lambda _: failure)
+
+            session.addCallback(wait)
+            if outbound is None:
+                session.addErrback(wait_to_tell)
 
         def joined(agent: AgentLine) -> None:
             try:

@@ -38,7 +38,7 @@ from chime_gateway.settings.values import Limits
 NewLines: TypeAlias = Callable[[Agents, Limits], AgentLines]
 
 #: Requests that are answered, later or at once; a test compares them with the seams.
-WAITED_FOR: Final = frozenset({"transfer", "dial"})
+WAITED_FOR: Final = frozenset({"transfer", "dial", "arrive"})
 ANSWERED: Final = frozenset({"send_digits", "take"})
 
 #: After a difference, the same output is looked for so far ahead.

@@ -104,6 +104,11 @@ class RtpStream:
         receiver = self._receiver
         return SrtpCodec(keys, receiver.ssrc, receiver.reception.highest >> 16)
 
+    @property
+    def ssrc(self) -> int:
+        """Of what is sent; a new key in mid-stream begins another."""
+        return self._sender.ssrc
+
     def tick(self, now: float, due: int) -> None:
         """Once each ptime; C{due} packets have become due."""
         terms = self._terms

@@ -33,6 +33,7 @@ from chime_gateway.settings.store import (
 from chime_gateway.settings.tools import BuiltInTool
 from chime_gateway.settings.transfer import transfer_settings
 from chime_gateway.settings.values import GatewaySettings, Limits, StoreSettings
+from chime_gateway.settings.webrtc import webrtc_settings
 
 DEFAULT_PORT: Final = 8080
 
@@ -41,7 +42,7 @@ _TABLES: Final = frozenset(
     {
         *("agents", "targets", "tools", "mcp_servers", "routes", "header_routes"),
         *("deployments", "limits", "listen", "public_address", "sip", "aws"),
-        *("kinesis", "store", "recordings", "webhooks", "transfer"),
+        *("kinesis", "store", "recordings", "webhooks", "transfer", "webrtc"),
     }
 )
 
@@ -125,6 +126,7 @@ def load(
         webhooks=webhook_settings(file.get("webhooks", {}), env),
         capture_directory=capture_directory,
         sip=sip_settings(file.get("sip", {}), env, public_address, limits),
+        webrtc=webrtc_settings(file.get("webrtc", {}), env, public_address),
         aws=(aws := aws_settings(file.get("aws", {}), env)),
         kinesis=kinesis_settings(file.get("kinesis", {}), env, aws),
         transfer=transfer_settings(file.get("transfer", {}), profiles),

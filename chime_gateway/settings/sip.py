@@ -11,23 +11,21 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import resources
 from ipaddress import ip_address, ip_network
-from typing import Any, Final
+from typing import Final
 
 import attrs
 
 from chime_gateway.audio import PCMA, PCMU
 from chime_gateway.errors import ConfigError
-from chime_gateway.settings.convert import strings, structure, table
+from chime_gateway.settings.convert import structure, table
+from chime_gateway.settings.listener import Listener, listed, listener
 from chime_gateway.settings.telephone import is_number, normalised
 from chime_gateway.settings.values import (
     GatewaySettings,
     Limits,
     Network,
-    SipListener,
     SipSettings,
 )
-
-_LISTENER: Final = re.compile(r"(udp|tcp|tls):(\d{1,5})(?::interface=(.+))?\Z")
 
 #: A Voice Connector, or a group of them, as its id or its ARN.
 _VOICE_CONNECTOR: Final = re.compile(
@@ -41,20 +39,8 @@ _SECRET_LENGTH: Final = 16
 _CODECS: Final = (PCMU.name, PCMA.name)
 
 
-def sip_listener(text: str) -> SipListener:
-    found = _LISTENER.match(text)
-    if found is None or int(found[2]) > 65535:
-        raise ConfigError(
-            f"CHIMEGW_SIP_LISTEN {text}: expected udp:5060, tcp:5060 or tls:5061,"
-            " with :interface=ADDRESS if it is for one only"
-        )
-    interface = (found[3] or "").replace("\\", "").strip("[]")
-    if interface:
-        try:
-            ip_address(interface)
-        except ValueError as exc:
-            raise ConfigError(f"CHIMEGW_SIP_LISTEN {text}: {exc}") from exc
-    return SipListener(transport=found[1], port=int(found[2]), interface=interface)
+def sip_listener(text: str) -> Listener:
+    return listener(text, "CHIMEGW_SIP_LISTEN", ("udp:5060", "tcp:5060", "tls:5061"))
 
 
 def networks(text: str) -> tuple[Network, ...]:
@@ -207,11 +193,13 @@ def sip_settings(
     rest = table(value, "sip")
     if "call_secrets" in rest:
         raise ConfigError("sip.call_secrets: it is set by CHIMEGW_CALL_SECRET alone")
-    listen = _from_list(rest, "listen", env, "CHIMEGW_SIP_LISTEN")
-    allow = _from_list(rest, "allow", env, "CHIMEGW_SIP_ALLOW")
-    numbers = _from_list(rest, "numbers", env, "CHIMEGW_SIP_NUMBERS")
-    connectors = _from_list(rest, "voice_connectors", env, "CHIMEGW_VOICE_CONNECTORS")
-    secrets = _from_list({}, "call_secrets", env, "CHIMEGW_CALL_SECRET")
+    listen = listed(rest, "listen", "sip", env, "CHIMEGW_SIP_LISTEN")
+    allow = listed(rest, "allow", "sip", env, "CHIMEGW_SIP_ALLOW")
+    numbers = listed(rest, "numbers", "sip", env, "CHIMEGW_SIP_NUMBERS")
+    connectors = listed(
+        rest, "voice_connectors", "sip", env, "CHIMEGW_VOICE_CONNECTORS"
+    )
+    secrets = listed({}, "call_secrets", "sip", env, "CHIMEGW_CALL_SECRET")
     for variable, found in (
         ("CHIMEGW_SIP_NUMBERS", numbers),
         ("CHIMEGW_VOICE_CONNECTORS", connectors),
@@ -248,13 +236,3 @@ def sip_settings(
         settings = attrs.evolve(settings, trunk=trunk)
     check_sip(settings)
     return settings
-
-
-def _from_list(
-    found_in: dict[str, Any], key: str, env: Mapping[str, str], variable: str
-) -> list[str]:
-    """Comma separated in the environment, a list in the file."""
-    found = found_in.pop(key, [])
-    if env.get(variable):
-        return [part.strip() for part in env[variable].split(",") if part.strip()]
-    return strings(found, f"sip.{key}")

@@ -14,7 +14,9 @@ from typing import Final, TypeAlias
 from attrs import Factory, field, frozen, validators
 
 from chime_gateway.settings.agent_profile import AgentProfile
+from chime_gateway.settings.listener import Listener
 from chime_gateway.settings.telephone import normalised
+from chime_gateway.settings.webrtc import WebRtcSettings
 
 
 @frozen(kw_only=True)
@@ -110,18 +112,6 @@ Network: TypeAlias = IPv4Network | IPv6Network
 
 
 @frozen(kw_only=True)
-class SipListener:
-    """
-    @ivar transport: C{udp}, C{tcp} or C{tls}.
-    @ivar interface: address to bind; empty: all of IPv4.
-    """
-
-    transport: str
-    port: int
-    interface: str = ""
-
-
-@frozen(kw_only=True)
 class SipTrunk:
     """
     Where calls of ours go: the Voice Connector's termination.
@@ -177,7 +167,7 @@ class SipSettings:
         half, of C{limits.max_calls}.
     """
 
-    listen: tuple[SipListener, ...] = ()
+    listen: tuple[Listener, ...] = ()
     allow: tuple[Network, ...] = ()
     public_address: str = ""
     rtp_ports: tuple[int, int] = (16384, 32767)
@@ -373,6 +363,7 @@ class GatewaySettings:
     capture_directory: str = ""
     limits: Limits = Factory(Limits)
     sip: SipSettings = Factory(SipSettings)
+    webrtc: WebRtcSettings = Factory(WebRtcSettings)
     aws: AwsSettings = Factory(AwsSettings)
     kinesis: KinesisSettings = Factory(KinesisSettings)
     transfer: TransferSettings = Factory(TransferSettings)

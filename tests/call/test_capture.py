@@ -34,6 +34,7 @@ from chime_gateway.interfaces import (
     Agents,
     AgentSession,
     AgentTraits,
+    ArrivingLeg,
     CallLeg,
     LegEvents,
     LineEvents,
@@ -222,6 +223,7 @@ class CaptureTests(SynchronousTestCase):
         self.given: dict[type, tuple[str, Any]] = {
             CallLeg: ("leg", self.take.leg(anybody)),
             OutboundLeg: ("leg", self.take.leg(anybody)),
+            ArrivingLeg: ("leg", self.take.leg(anybody)),
             LegEvents: ("leg", self.take.leg_events(call)),
             AgentSession: ("agent", sessions[0]),
             AgentReports: ("agent", waiting.events[0]),
@@ -268,7 +270,7 @@ class CaptureTests(SynchronousTestCase):
 
     def test_nothing_is_captured_that_no_seam_has(self) -> None:
         for names, of in (
-            (LEG_REQUESTS, (CallLeg, OutboundLeg)),
+            (LEG_REQUESTS, (OutboundLeg, ArrivingLeg)),
             (LEG_REPORTS, (LegEvents,)),
             (AGENT_REQUESTS, (AgentSession,)),
             (AGENT_REPORTS, (AgentEvents,)),
@@ -294,7 +296,7 @@ class CaptureTests(SynchronousTestCase):
 
     def test_all_that_is_said_over_a_captured_seam_can_be_written_down(self) -> None:
         bad = []
-        for seam in (CallLeg, OutboundLeg, LegEvents, AgentSession, AgentEvents):
+        for seam in (OutboundLeg, ArrivingLeg, LegEvents, AgentSession, AgentEvents):
             for name in methods(seam):
                 hints = get_type_hints(getattr(seam, name))
                 hints.pop("return", None)
@@ -313,7 +315,7 @@ class CaptureTests(SynchronousTestCase):
 
     def test_a_replay_knows_which_requests_are_answered(self) -> None:
         waited, answered = set(), set()
-        for seam in (CallLeg, OutboundLeg, AgentSession, Destinations):
+        for seam in (OutboundLeg, ArrivingLeg, AgentSession, Destinations):
             for name in methods(seam):
                 hint = get_type_hints(getattr(seam, name))["return"]
                 if get_origin(hint) is Deferred:

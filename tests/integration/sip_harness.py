@@ -10,7 +10,8 @@ from attrs import evolve
 from twisted.internet.base import DelayedCall
 
 from chime_gateway.carriers.sip.carrier import SipCarrier
-from chime_gateway.settings.values import GatewaySettings, SipListener, SipSettings
+from chime_gateway.settings.listener import Listener
+from chime_gateway.settings.values import GatewaySettings, SipSettings
 from tests.integration.harness import GatewayTestCase
 from tests.support.certificates import self_signed
 from tests.support.files import temporary_file
@@ -38,7 +39,7 @@ class SipTestCase(GatewayTestCase):
             certificate = temporary_file(self, self_signed())
         sip = SipSettings(
             listen=tuple(
-                SipListener(transport=name, port=port, interface=self.interface)
+                Listener(transport=name, port=port, interface=self.interface)
                 for name, port in self.sip_ports.items()
             ),
             allow=(ip_network("127.0.0.0/8"), ip_network("::1/128")),

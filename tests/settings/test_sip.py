@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from ipaddress import ip_network
 
+from chime_gateway.settings.listener import Listener
 from chime_gateway.settings.load import describe
 from chime_gateway.settings.sip import networks, open_door, sip_advice
-from chime_gateway.settings.values import SipListener
 from tests.support.settings import AZURE, ConfigTestCase
 
 SIP = {
@@ -55,8 +55,8 @@ class SipConfigTests(ConfigTestCase):
         self.assertEqual(
             sip.listen,
             (
-                SipListener(transport="udp", port=5060),
-                SipListener(transport="tcp", port=5060),
+                Listener(transport="udp", port=5060),
+                Listener(transport="tcp", port=5060),
             ),
         )
         self.assertEqual(

@@ -46,12 +46,14 @@ class RecordingLeg:
         codec: Codec = PCMU,
         agent: str = "",
         keeps_time: bool = False,
+        arrives_later: bool = False,
     ) -> None:
         self.traits = CarrierTraits(
             name="websocket" if buffers else "websocket-raw",
             buffers=buffers,
             reports_playback=buffers,
             keeps_time=keeps_time,
+            arrives_later=arrives_later,
         )
         self.codec = codec
         self.info = CallerInfo(agent=agent, caller="+15550001", called="+15550002")
@@ -89,6 +91,13 @@ class RecordingLeg:
             lambda _: self.log.append(("leg.dial_cancelled",))
         )
         return self.dialling
+
+    def arrive(self) -> Deferred[None]:
+        self.log.append(("leg.arrive",))
+        self.arriving: Deferred[None] = Deferred(
+            lambda _: self.log.append(("leg.arrive_cancelled",))
+        )
+        return self.arriving
 
 
 class RecordingAgent:

@@ -18,7 +18,8 @@ from chime_gateway.media.metronome import Metronome
 from chime_gateway.net.generations.kin import Kin
 from chime_gateway.rtp.ports import Address, NoPortFree
 from chime_gateway.services import Transfers
-from chime_gateway.settings.values import SipListener, SipSettings
+from chime_gateway.settings.listener import Listener
+from chime_gateway.settings.values import SipSettings
 from chime_gateway.wire.sip.message import Request, Response
 from chime_gateway.wire.sip.parser import parse
 from tests.support.fakes import Log, RecordingCall, RecordingSwitchboard
@@ -29,7 +30,7 @@ PEER: Address = ("198.51.100.7", 5060)
 MEDIA: Address = ("198.51.100.9", 36488)
 
 SETTINGS = SipSettings(
-    listen=(SipListener(transport="udp", port=5060),),
+    listen=(Listener(transport="udp", port=5060),),
     allow=(ip_network("198.51.100.0/24"),),
     public_address=HOST,
 )

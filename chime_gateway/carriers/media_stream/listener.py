@@ -8,7 +8,7 @@ What is said on a stream is in L{chime_gateway.carriers.media_stream.leg}.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 from attrs import frozen
 from autobahn.twisted.resource import WebSocketResource
@@ -22,17 +22,14 @@ from chime_gateway.carriers.media_stream.credentials import (
     UpgradeRequest,
     Verdict,
 )
+from chime_gateway.carriers.media_stream.door import Door, host_of, say, upgrade_of
 from chime_gateway.carriers.media_stream.leg import StreamLeg, traits_of
 from chime_gateway.interfaces import CarrierTraits
 from chime_gateway.net.batch import BatchReader
 from chime_gateway.net.lean_websocket import LeanWebSocket
 from chime_gateway.net.strangers.connections import Connections, place_of
-from chime_gateway.outcomes import Ending, Outcome
 from chime_gateway.switchboard import Switchboard
 from chime_gateway.wire.media_stream.dialect import MAX_MESSAGE_BYTES, StreamDialect
-
-#: As C{/ready} says.
-_RETRY_AFTER: Final = b"5"
 
 
 @frozen
@@ -59,15 +56,6 @@ class StreamListener:
         return traits_of(self.new_dialect())
 
 
-def _address_of(connection: Any) -> str:
-    """Our own address on it; a Unix socket has none."""
-    return _host_of(connection.getHost())
-
-
-def _host_of(address: Any) -> str:
-    return getattr(address, "host", "")
-
-
 class StreamProtocol(LeanWebSocket, WebSocketServerProtocol):  # type: ignore[misc]
     """
     The socket of one L{StreamLeg}.
@@ -90,14 +78,14 @@ class StreamProtocol(LeanWebSocket, WebSocketServerProtocol):  # type: ignore[mi
         # Asked again here rather than passed along: what let the request in is
         # all there is to know about it.
         upgrade = UpgradeRequest(
-            request.headers, self.http_request_uri, _address_of(self.transport)
+            request.headers, self.http_request_uri, host_of(self.transport.getHost())
         )
         verdict = self._listener.auth.check_upgrade(upgrade)
         self._is_authorized = verdict is Verdict.GRANTED
 
     def onOpen(self) -> None:
         listener = self._listener
-        self.place = place_of(_host_of(self.transport.getPeer()))
+        self.place = place_of(host_of(self.transport.getPeer()))
         # The leg may refuse and close at once, so its socket is ready before it.
         self.open_lean_path(self._received, MAX_MESSAGE_BYTES)
         self.leg = StreamLeg(
@@ -179,46 +167,29 @@ class StreamResource(Resource):
     def __init__(self, listener: StreamListener, reactor: Any) -> None:
         super().__init__()
         self._listener = listener
+        traits = listener.traits
+        self._door = Door(
+            listener.auth,
+            listener.switchboard,
+            traits.name,
+            listener.needs_credentials_early,
+            traits.fails_over,
+        )
         self._sockets = WebSocketResource(StreamFactory(listener, reactor))
 
     def render(self, request: Request) -> Any:
-        listener = self._listener
-        upgrade = UpgradeRequest(
-            {
-                name.decode("latin-1").lower(): values[-1].decode("latin-1")
-                for name, values in request.requestHeaders.getAllRawHeaders()
-            },
-            request.uri.decode("latin-1"),
-            _address_of(request),
-        )
-        if not upgrade.headers.get("authorization", "").isascii():
-            request.setResponseCode(400)
-            return b"Authorization has bytes beyond ASCII\n"
-        verdict = listener.auth.check_upgrade(upgrade)
-        is_missing = verdict is Verdict.MISSING and listener.needs_credentials_early
-        if verdict is Verdict.DENIED or is_missing:
-            why = "no credentials" if is_missing else "wrong credentials"
-            listener.switchboard.turned_away(
-                listener.traits.name, Ending(Outcome.UNAUTHORIZED, why)
-            )
-            request.setResponseCode(401 if is_missing else 403)
-            request.setHeader(b"WWW-Authenticate", b"Bearer")
-            request.setHeader(b"Content-Type", b"text/plain; charset=utf-8")
-            return f"{why}\n".encode()
-        if "upgrade" not in upgrade.headers:
-            request.setResponseCode(426)
+        door = self._door
+        asked = upgrade_of(request)
+        told = door.stranger(request, asked)
+        if told is not None:
+            return told
+        if "upgrade" not in asked.headers:
             request.setHeader(b"Upgrade", b"websocket")
             request.setHeader(b"Connection", b"Upgrade")
-            request.setHeader(b"Content-Type", b"text/plain; charset=utf-8")
-            return b"a WebSocket only\n"
-        board = listener.switchboard
-        if board.is_overloaded():
-            shut = board.door(listener.traits.fails_over)
-            if shut is not None:
-                # Not even a handshake, to close it with 4429.
-                board.turned_away(listener.traits.name, Ending(Outcome.REFUSED, shut))
-                request.setResponseCode(503)
-                request.setHeader(b"Retry-After", _RETRY_AFTER)
-                request.setHeader(b"Content-Type", b"text/plain; charset=utf-8")
-                return f"{shut}\n".encode()
+            return say(request, 426, "a WebSocket only")
+        if self._listener.switchboard.is_overloaded():
+            # Not even a handshake, to close it with 4429.
+            told = door.full(request)
+            if told is not None:
+                return told
         return self._sockets.render(request)

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from chime_gateway.carriers.sip.leg import _RESPONDERS
 from chime_gateway.errors import CallRefused, UnknownAgent
 from chime_gateway.outcomes import Outcome
-from chime_gateway.settings.values import SipListener
+from chime_gateway.settings.listener import Listener
 from chime_gateway.wire.sip.message import Request, Response
 from tests.support.sip_peer import SDP, SETTINGS, SipWorld
 
@@ -203,7 +203,7 @@ class RefusalTests(SynchronousTestCase):
 
     def test_tls_alone_asks_for_srtp(self) -> None:
         settings = evolve(
-            SETTINGS, listen=(SipListener(transport="tls", port=5061),), srtp="offered"
+            SETTINGS, listen=(Listener(transport="tls", port=5061),), srtp="offered"
         )
         self.assertTrue(settings.requires_srtp)
         self.assertFalse(SETTINGS.requires_srtp)

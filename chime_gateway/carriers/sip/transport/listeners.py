@@ -31,7 +31,8 @@ from chime_gateway.carriers.sip.transport.tls import client_tls, server_tls
 from chime_gateway.carriers.sip.transport.turns import DatagramReading
 from chime_gateway.errors import ConfigError
 from chime_gateway.net.system.certificates import Certificate
-from chime_gateway.settings.values import SipListener, SipSettings
+from chime_gateway.settings.listener import Listener
+from chime_gateway.settings.values import SipSettings
 from chime_gateway.wire.sip.dialog import Hop
 from chime_gateway.wire.sip.message import Source
 
@@ -75,9 +76,9 @@ class SipTransports:
         self.streams = Streams(receiver, access, reactor)
         self._datagrams: Datagrams | None = None
         self._is_stopped = False
-        self.ports: list[tuple[SipListener, IListeningPort]] = []
+        self.ports: list[tuple[Listener, IListeningPort]] = []
         self.certificates: list[Certificate] = []
-        self._numbers: dict[SipListener, int] = {}
+        self._numbers: dict[Listener, int] = {}
 
     # -- life ------------------------------------------------------------------
 
@@ -112,7 +113,7 @@ class SipTransports:
                 else:
                     self.ports[at] = (listener, port)
 
-    def _listen(self, listener: SipListener, number: int) -> IListeningPort:
+    def _listen(self, listener: Listener, number: int) -> IListeningPort:
         reactor = self._reactor
         interface = listener.interface
         port: IListeningPort
@@ -130,7 +131,7 @@ class SipTransports:
         port = reactor.listenTCP(number, factory, interface=interface)
         return port
 
-    def _new_certificate(self, listener: SipListener) -> Certificate:
+    def _new_certificate(self, listener: Listener) -> Certificate:
         certificate = Certificate(
             f"CHIMEGW_SIP_LISTEN tls:{listener.port}",
             lambda: (self._settings.certificate, self._settings.private_key),

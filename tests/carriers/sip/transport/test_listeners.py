@@ -20,7 +20,8 @@ from chime_gateway.carriers.sip.transport.listeners import (
 )
 from chime_gateway.carriers.sip.transport.tls import server_tls
 from chime_gateway.errors import ConfigError
-from chime_gateway.settings.values import SipListener, SipSettings
+from chime_gateway.settings.listener import Listener
+from chime_gateway.settings.values import SipSettings
 from chime_gateway.wire.sip.dialog import Hop
 from chime_gateway.wire.sip.message import Source
 from tests.carriers.sip.transport.test_connections import Receiver, Wire
@@ -68,7 +69,7 @@ class LostPortTests(SynchronousTestCase):
     ) -> None:
         """Each loss with what stands in the way of opening it again."""
         reactor = UdpReactor()
-        listener = SipListener(transport="udp", port=number, interface="10.0.0.9")
+        listener = Listener(transport="udp", port=number, interface="10.0.0.9")
         settings = SipSettings(listen=(listener,), allow=(ip_network("10.0.0.0/8"),))
         access = Access(settings.allow, reactor.seconds)
         transports = SipTransports(settings, Receiver(), access, reactor)
@@ -92,7 +93,7 @@ class TransportTests(SynchronousTestCase):
     def new(self, **changes: Any) -> tuple[SipTransports, MemoryReactorClock]:
         reactor = MemoryReactorClock()
         settings = SipSettings(
-            listen=(SipListener(transport="tcp", port=5060, interface="10.0.0.9"),),
+            listen=(Listener(transport="tcp", port=5060, interface="10.0.0.9"),),
             allow=(ip_network("10.0.0.0/8"),),
             **changes,
         )

@@ -1,0 +1,92 @@
+"""
+The door before whatever comes in by HTTP: strangers are told that they are, and when
+the house is full so is everybody.
+
+What is behind it is not known here.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from attrs import frozen
+from twisted.web.server import Request
+
+from chime_gateway.carriers.media_stream.credentials import (
+    StreamAuth,
+    UpgradeRequest,
+    Verdict,
+)
+from chime_gateway.outcomes import Ending, Outcome
+from chime_gateway.switchboard import Switchboard
+
+#: As C{/ready} says.
+_RETRY_AFTER: Final = b"5"
+
+
+def host_of(address: Any) -> str:
+    """A Unix socket has none."""
+    return getattr(address, "host", "")
+
+
+def upgrade_of(request: Request) -> UpgradeRequest:
+    """What a request says of who makes it."""
+    return UpgradeRequest(
+        {
+            name.decode("latin-1").lower(): values[-1].decode("latin-1")
+            for name, values in request.requestHeaders.getAllRawHeaders()
+        },
+        request.uri.decode("latin-1"),
+        host_of(request.getHost()),
+    )
+
+
+def say(request: Request, status: int, why: str) -> bytes:
+    """
+    @return: the body of an answer that is a sentence.
+    """
+    request.setResponseCode(status)
+    request.setHeader(b"Content-Type", b"text/plain; charset=utf-8")
+    return f"{why}\n".encode()
+
+
+@frozen
+class Door:
+    """
+    @ivar carrier: its name, where those are counted who do not come in.
+    @ivar needs_credentials: without any nobody comes in; otherwise they may come later.
+    @ivar fails_over: as in C{CarrierTraits}.
+    """
+
+    auth: StreamAuth
+    switchboard: Switchboard
+    carrier: str
+    needs_credentials: bool
+    fails_over: bool = False
+
+    def stranger(self, request: Request, asked: UpgradeRequest) -> bytes | None:
+        """What somebody without the right to come in is told, or C{None}."""
+        if not asked.headers.get("authorization", "").isascii():
+            return say(request, 400, "Authorization has bytes beyond ASCII")
+        verdict = self.auth.check_upgrade(asked)
+        is_missing = verdict is Verdict.MISSING and self.needs_credentials
+        if verdict is not Verdict.DENIED and not is_missing:
+            return None
+        why = "no credentials" if is_missing else "wrong credentials"
+        self.turned_away(Outcome.UNAUTHORIZED, why)
+        request.setHeader(b"WWW-Authenticate", b"Bearer")
+        return say(request, 401 if is_missing else 403, why)
+
+    def full(self, request: Request) -> bytes | None:
+        """What anybody is told when nobody may come in, or C{None}; asked once."""
+        shut = self.switchboard.door(self.fails_over)
+        return None if shut is None else self.refuse(request, shut)
+
+    def refuse(self, request: Request, why: str) -> bytes:
+        """Not now, for a reason of ours."""
+        self.turned_away(Outcome.REFUSED, why)
+        request.setHeader(b"Retry-After", _RETRY_AFTER)
+        return say(request, 503, why)
+
+    def turned_away(self, outcome: Outcome, why: str) -> None:
+        self.switchboard.turned_away(self.carrier, Ending(outcome, why))

@@ -1,0 +1,173 @@
+"""
+A stream on the beat of the process: ticked once it is agreed on, looked after while it
+lasts, counted when it is over.
+
+What carries its packets is not known here, nor how its terms were found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from chime_gateway.audio import PTIME_MS, Codec
+from chime_gateway.media.metronome import Metronome
+from chime_gateway.media.stats import NetworkStats
+from chime_gateway.rtp.stream import RtpStream
+from chime_gateway.rtp.terms import Terms
+
+#: How often a stream is looked after, in seconds.
+_CHECK_SECONDS: Final = 0.5
+
+
+class StreamUser(Protocol):
+    """Who listens, and is told what goes wrong."""
+
+    def caller_audio(self, audio: bytes) -> None: ...
+    def gap_filled(self, audio: bytes) -> None: ...
+    def digit_pressed(self, digit: str) -> None: ...
+    def audio_lost(self, byte_count: int) -> None: ...
+    def audio_held(self, is_held: bool) -> None: ...
+    def audio_timed_out(self, seconds: float) -> None: ...
+    def hold_unheard(self) -> None:
+        """A held line is silent, and so is one at whose end nobody is."""
+
+    def audio_failed(self) -> None:
+        """A bug of ours."""
+
+
+class PacedStream:
+    """
+    @ivar stream: whose packets come and go.
+    @param is_allowed: whether media may come from an address.
+    @param timeout_seconds: nothing valid came for so long: its user is told, again and
+        again while that lasts.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        codec: Codec,
+        user: StreamUser,
+        *,
+        is_allowed: Callable[[str], bool],
+        metronome: Metronome,
+        clock: Callable[[], float],
+        wall_time: Callable[[], float],
+        random32: Callable[[], int],
+        cname: str,
+        timeout_seconds: float,
+    ) -> None:
+        self._codec = codec
+        self._user = user
+        self._metronome = metronome
+        self._timeout = timeout_seconds
+        self._is_held = False
+        self._is_ticking = False
+        self._ptime_ms = PTIME_MS
+        self._check_at = 0.0
+        self._asked_at = 0.0
+        self._lost_reported = 0
+        self.stream = stream = RtpStream(
+            codec,
+            user,
+            is_allowed=is_allowed,
+            clock=clock,
+            wall_time=wall_time,
+            random32=random32,
+            cname=cname,
+            gap_filled=self._gap_filled,
+        )
+        self.play: Callable[[bytes], None] = stream.play
+        self.clear: Callable[[], None] = stream.clear
+        self.send_digits: Callable[[str], bool] = stream.send_digits
+
+    def speak(self, codec: Codec) -> None:
+        """Play and report this codec; before anything is agreed on."""
+        self._codec = codec
+        self.stream.speak(codec)
+
+    def agree(self, terms: Terms) -> None:
+        """Send and listen under these terms."""
+        self.stream.agree(terms)
+        is_held = not (terms.sends and terms.receives)
+        if is_held != self._is_held:
+            self._is_held = is_held
+            self._user.audio_held(is_held)
+        if self._ptime_ms != terms.ptime_ms:
+            self.pause()
+            self._ptime_ms = terms.ptime_ms
+        if not self._is_ticking:
+            self._is_ticking = True
+            period = terms.ptime_ms / 1000
+            self._metronome.add_each(period, self._tick, self._tick_failed)
+
+    def pause(self) -> None:
+        """Send nothing any more."""
+        if self._is_ticking:
+            self._metronome.remove(self._tick)
+            self._is_ticking = False
+
+    def stats(self) -> NetworkStats:
+        return self.stream.refresh_stats()
+
+    def stop(self) -> NetworkStats:
+        """
+        Say goodbye to the other side's RTCP; again if it has failed.
+
+        @return: what it was like.
+        """
+        self.pause()
+        stats = self.stats()
+        self.stream.stop()
+        return stats
+
+    def tell(self, stats: NetworkStats, carrier_call_id: str) -> None:
+        """Put into the log what it was like."""
+        round_trip = stats.round_trip_seconds
+        self._log.info(
+            "media.ended {carrier_call_id}",
+            carrier_call_id=carrier_call_id,
+            packets_in=stats.packets_in,
+            packets_out=stats.packets_out,
+            packets_lost=stats.lost,
+            packets_late=stats.late,
+            packets_dropped=dict(stats.dropped),
+            jitter_ms=round(stats.jitter_seconds * 1000, 1),
+            remote_lost=stats.remote_lost,
+            round_trip_ms=None if round_trip is None else round(round_trip * 1000, 1),
+        )
+
+    # -- inside -----------------------------------------------------------------
+
+    def _tick(self, now: float, due: int) -> None:
+        self.stream.tick(now, due)
+        if now >= self._check_at:
+            self._check_at = now + _CHECK_SECONDS
+            self._check(now)
+
+    def _gap_filled(self, audio: bytes) -> None:
+        # A held line is not a dead one.
+        take = self._user.caller_audio if self._is_held else self._user.gap_filled
+        take(audio)
+
+    def _check(self, now: float) -> None:
+        lost = self.stats().lost - self._lost_reported
+        if lost > 0:
+            self._lost_reported += lost
+            self._user.audio_lost(lost * self._codec.frame_bytes)
+        heard_at = self.stream.heard_at
+        if not self._is_held:
+            if now - heard_at >= self._timeout:
+                self._user.audio_timed_out(self._timeout)
+        elif now - max(heard_at, self._asked_at) >= self._timeout:
+            self._asked_at = now
+            self._user.hold_unheard()
+
+    def _tick_failed(self, failure: Failure) -> None:
+        self._is_ticking = False
+        self._user.audio_failed()

@@ -1,0 +1,75 @@
+"""
+Where something listens that is not HTTP, as an operator writes it:
+C{udp:5060:interface=127.0.0.1}.
+
+Which transports there are is known to whoever asks.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from ipaddress import ip_address
+from typing import Any, Final
+
+from attrs import frozen
+
+from chime_gateway.errors import ConfigError
+from chime_gateway.settings.convert import strings
+
+_LISTENER: Final = re.compile(r"([a-z]+):(\d{1,5})(?::interface=(.+))?\Z")
+
+
+@frozen(kw_only=True)
+class Listener:
+    """
+    @ivar transport: C{udp}, C{tcp} or C{tls}.
+    @ivar interface: address to bind; empty: all of IPv4.
+    """
+
+    transport: str
+    port: int
+    interface: str = ""
+
+
+def listener(text: str, variable: str, transports: Sequence[str]) -> Listener:
+    """
+    @param variable: where it was said.
+    @param transports: names with usual ports: C{udp:5060}.
+    @raise ConfigError: that is none.
+    """
+    found = _LISTENER.match(text)
+    known = [one.partition(":")[0] for one in transports]
+    if found is None or found[1] not in known or int(found[2]) > 65535:
+        *others, last = transports
+        expected = f"{', '.join(others)} or {last}" if others else last
+        raise ConfigError(
+            f"{variable} {text}: expected {expected}, with :interface=ADDRESS if it is"
+            " for one only"
+        )
+    interface = (found[3] or "").replace("\\", "").strip("[]")
+    if interface:
+        try:
+            ip_address(interface)
+        except ValueError as exc:
+            raise ConfigError(f"{variable} {text}: {exc}") from exc
+    return Listener(transport=found[1], port=int(found[2]), interface=interface)
+
+
+def listed(
+    found_in: dict[str, Any],
+    key: str,
+    where: str,
+    env: Mapping[str, str],
+    variable: str,
+) -> list[str]:
+    """
+    Comma separated in the environment, a list in the file; it is taken out of what was
+    found there.
+
+    @param where: the table of the file.
+    """
+    found = found_in.pop(key, [])
+    if env.get(variable):
+        return [part.strip() for part in env[variable].split(",") if part.strip()]
+    return strings(found, f"{where}.{key}")

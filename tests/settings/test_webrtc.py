@@ -1,0 +1,84 @@
+"""What may be said of callers over WebRTC, and what is advised."""
+
+from __future__ import annotations
+
+import json
+
+from chime_gateway.settings.listener import Listener
+from chime_gateway.settings.load import describe
+from chime_gateway.settings.webrtc import WebRtcSettings, webrtc_advice
+from tests.support.settings import AZURE, ConfigTestCase
+
+WEBRTC = {**AZURE, "CHIMEGW_WEBRTC_LISTEN": "udp:3478, tcp:443:interface=[::1]"}
+
+TOML = """
+[webrtc]
+listen = ["udp:3478:interface=10.0.0.5"]
+origins = ["https://App.example.com", "http://localhost:5173"]
+codecs = ["PCMA"]
+public_address = "198.51.100.9"
+connect_seconds = 5
+"""
+
+
+class WebRtcConfigTests(ConfigTestCase):
+    def test_without_a_listener_there_is_none(self) -> None:
+        self.assertEqual(self.load().webrtc, WebRtcSettings())
+        self.assertEqual(list(webrtc_advice(WebRtcSettings(), is_local=False)), [])
+
+    def test_the_environment_is_enough(self) -> None:
+        env = {
+            **WEBRTC,
+            "CHIMEGW_WEBRTC_ORIGINS": "*",
+            "CHIMEGW_PUBLIC_ADDRESS": "198.51.100.204",
+        }
+        webrtc = self.load(env).webrtc
+        self.assertEqual(webrtc.of("udp"), Listener(transport="udp", port=3478))
+        self.assertEqual(
+            webrtc.of("tcp"), Listener(transport="tcp", port=443, interface="::1")
+        )
+        self.assertEqual(webrtc.origins, ("*",))
+        self.assertEqual(webrtc.public_address, "198.51.100.204")
+
+    def test_the_file_says_more_and_the_environment_wins(self) -> None:
+        webrtc = self.load(toml=TOML).webrtc
+        self.assertEqual(
+            webrtc.origins, ("https://app.example.com", "http://localhost:5173")
+        )
+        self.assertEqual((webrtc.codecs, webrtc.connect_seconds), (("PCMA",), 5.0))
+        self.assertEqual(webrtc.of("udp"), webrtc.listen[0])
+        self.assertEqual(self.load(WEBRTC, toml=TOML).webrtc.listen[0].interface, "")
+
+    def test_what_cannot_work_is_one_line_that_names_it(self) -> None:
+        for env, toml, names in (
+            ({"CHIMEGW_WEBRTC_LISTEN": "tls:443"}, "", "CHIMEGW_WEBRTC_LISTEN"),
+            ({"CHIMEGW_WEBRTC_LISTEN": "udp:70000"}, "", "CHIMEGW_WEBRTC_LISTEN"),
+            ({"CHIMEGW_WEBRTC_LISTEN": "udp:1,udp:2"}, "", "CHIMEGW_WEBRTC_LISTEN"),
+            (
+                {"CHIMEGW_WEBRTC_LISTEN": "udp:1:interface=eth0"},
+                "",
+                "CHIMEGW_WEBRTC_LISTEN",
+            ),
+            ({"CHIMEGW_WEBRTC_ORIGINS": "app.example"}, "", "_ORIGINS"),
+            ({"CHIMEGW_WEBRTC_ORIGINS": "https://a.example/x"}, "", "_ORIGINS"),
+            ({}, '[webrtc]\ncodecs = ["opus"]', "webrtc.codecs"),
+            ({}, "[webrtc]\ncodecs = []", "webrtc.codecs"),
+            ({}, "[webrtc]\nconnect_seconds = 0", "connect_seconds"),
+            ({}, "[webrtc]\nport = 1", "webrtc"),
+        ):
+            self.refused(names, env={**AZURE, **env}, toml=toml)
+
+    def test_it_is_advised_where_callers_would_not_reach_it(self) -> None:
+        def advice(is_local: bool = False, **more: str) -> str:
+            settings = self.load({**WEBRTC, **more}).webrtc
+            return "\n".join(webrtc_advice(settings, is_local=is_local))
+
+        self.assertIn("is not set", advice())
+        self.assertEqual(advice(is_local=True), "")
+        self.assertIn("private", advice(CHIMEGW_PUBLIC_ADDRESS="10.0.0.1"))
+        self.assertIn("TCP", advice(CHIMEGW_WEBRTC_LISTEN="tcp:443"))
+        self.assertIn("every site", advice(CHIMEGW_WEBRTC_ORIGINS="*"))
+
+    def test_check_prints_it(self) -> None:
+        shown = json.loads(json.dumps(describe(self.load(WEBRTC))))
+        self.assertEqual(shown["webrtc"]["listen"][0]["port"], 3478)
