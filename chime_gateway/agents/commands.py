@@ -42,6 +42,7 @@ class Kind(Enum):
     RECALLED = "conversation.item.added, of what was said before"
     TRUNCATE = "conversation.item.truncated"
     DELETE = "conversation.item.deleted"
+    CLEAR = "output_audio_buffer.cleared"
 
 
 @define(eq=False)

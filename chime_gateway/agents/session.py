@@ -1,9 +1,10 @@
 """
-The agent's session on Azure OpenAI Realtime, over WebSocket.
+The agent's session on Azure OpenAI Realtime.
 
 It moves between the protocol's events and the seam of a call.  What messages
-look like is in L{chime_gateway.wire.realtime}; which deployment is tried is chosen
-in L{chime_gateway.agents.deployments}.
+look like is in L{chime_gateway.wire.realtime}; how audio travels, in
+L{chime_gateway.agents.transport}; which deployment is tried is chosen in
+L{chime_gateway.agents.deployments}.
 """
 
 from __future__ import annotations
@@ -19,58 +20,40 @@ from twisted.logger import Logger
 
 from chime_gateway.agents.commands import Commands, Kind
 from chime_gateway.agents.configuration import Configuration, Lacks
+from chime_gateway.agents.hearing import Hearing
 from chime_gateway.agents.intake import Intake
 from chime_gateway.agents.line.nobody import NOBODY
-from chime_gateway.agents.line.recall import recall, say_instead, was_added
-from chime_gateway.agents.mcp_calls import McpCalls
+from chime_gateway.agents.line.recall import recall
 from chime_gateway.agents.refusals import TRANSCRIPTION, refused_session
 from chime_gateway.agents.responses.responses import Responses
-from chime_gateway.agents.transcripts import Transcripts
+from chime_gateway.agents.transports.in_socket import InSocket
+from chime_gateway.agents.transports.transport import Transport
 from chime_gateway.agents.websocket import RealtimeProtocol
 from chime_gateway.audio import Codec
 from chime_gateway.errors import BROKE_PROTOCOL, AgentUnavailable, RemoteProtocolError
 from chime_gateway.history import History
-from chime_gateway.interfaces import AgentEvents, AgentSession, AgentTraits
+from chime_gateway.interfaces import AgentEvents, AgentSession
 from chime_gateway.net.lean_websocket import CLOSE_NORMAL
 from chime_gateway.settings.agent_profile import AgentProfile
 from chime_gateway.wire.realtime import commands, dialects
-from chime_gateway.wire.realtime.error_codes import RATE_LIMIT
+from chime_gateway.wire.realtime.commands import Command
 from chime_gateway.wire.realtime.events import (
-    EXPECTED,
-    AgentTranscript,
     AudioDelta,
-    AudioDone,
-    CallerTranscript,
-    ItemAdded,
-    ItemDeleted,
-    ItemTruncated,
-    McpBegan,
-    McpCalled,
-    McpOver,
-    ResponseDone,
-    ResponseStarted,
-    ResponseText,
+    Event,
     ServiceError,
     SessionCreated,
     SessionUpdated,
-    SpeechStarted,
-    SpeechStopped,
-    ToolCalled,
-    TranscriptionFailed,
-    TurnCommitted,
-    Unrecognized,
+    Usage,
 )
 from chime_gateway.wire.realtime.reader import READERS
 
 CLOSE_PROTOCOL_ERROR: Final = 4002
 
-#: The longest session by the documents; what one says itself (C{expires_at}) counts.
-MOST_SECONDS: Final = 3600.0
-
 
 class _State(Enum):
     CONNECTING = "connecting"
     CONFIGURING = "configuring"
+    CONFIGURED = "configured"
     READY = "ready"
     CLOSED = "closed"
 
@@ -84,6 +67,7 @@ class AzureSession:
     @param let_wait: is told of the seconds after which a service that has too much to
         do wants to be asked again.
     @param lacks: what the deployment's model does not know.
+    @param transport: of audio; C{None}: the socket of the events.
     @ivar ready: fires with this object when audio may flow; fails with
         L{AgentUnavailable}.
     """
@@ -101,12 +85,15 @@ class AzureSession:
         spend: Callable[[int], object] = lambda _: None,
         let_wait: Callable[[float], object] = lambda _: None,
         lacks: Lacks | None = None,
+        transport: Transport | None = None,
     ) -> None:
-        self.traits = AgentTraits(
-            codec=dialects.session_codec(dialect, leg_codec), most_seconds=MOST_SECONDS
-        )
+        if transport is None:
+            transport = InSocket(dialects.session_codec(dialect, leg_codec))
+        self._transport = transport
+        self.traits = transport.traits
+        # Called for every frame: nothing stands in between.
+        self.send_audio: Callable[[bytes], None] = transport.send_audio
         self.ready: Deferred[AgentSession] = Deferred(lambda _: self.close())
-        self._dialect = dialect
         self._events = events
         self._receive = READERS[dialect.name].receive
         self._intake = Intake(clock, self.traits.codec)
@@ -119,12 +106,10 @@ class AzureSession:
             ),
         )
         self._responses = Responses(
-            self._commands, events, clock, is_interruptible=profile.interruptible
+            *(self._commands, events, clock, transport.cancelled),
+            is_interruptible=profile.interruptible,
+            cuts_itself=self.traits.cuts_itself,
         )
-        self._mcp_calls = McpCalls(self._responses.making, events)
-        self._transcripts = Transcripts(self._commands, events)
-        self._spend = spend
-        self._let_wait = let_wait
         self._configuration = Configuration(
             dialect,
             profile,
@@ -132,6 +117,11 @@ class AzureSession:
             self._commands,
             Lacks(clock.seconds) if lacks is None else lacks,
         )
+        self._hearing = Hearing(
+            *(events, self._commands, self._responses, self._configuration),
+            *(spend, let_wait),
+        )
+        self._take: Callable[[Event], None] = transport.join(self)
 
     # -- from the socket -------------------------------------------------------
 
@@ -141,6 +131,7 @@ class AzureSession:
             socket.close(CLOSE_NORMAL, "")
         else:
             self._commands.socket = socket
+            self._transport.opened(socket)
 
     def message_received(self, payload: bytes, is_binary: bool) -> None:
         if self._state is _State.CLOSED:
@@ -160,9 +151,7 @@ class AzureSession:
             else:
                 events.audio_dropped("stale", len(event.audio))
             return
-        _HANDLERS[type(event)](self, event)
-        if self._state is _State.READY:
-            events.agent_active()
+        self._take(event)
 
     def frame_came(self) -> bool:
         """One that is no message; C{False}: one too many."""
@@ -186,6 +175,43 @@ class AzureSession:
         if self._state is not _State.READY:
             self._lose(why)
 
+    # -- TransportUser -----------------------------------------------------------
+
+    def handle(self, event: Event) -> None:
+        if self._state is _State.CLOSED:
+            return
+        own = _OWN.get(type(event))
+        if own is None:
+            self._hearing.hear(event)
+        else:
+            own(self, event)
+        if self._state is _State.READY:
+            self._events.agent_active()
+
+    def audio_came(self, audio: AudioDelta) -> None:
+        if self._state is _State.READY and self._responses.making.audio_came(audio):
+            self._events.agent_audio(
+                audio.response_id, audio.item_id, audio.content_index, audio.audio
+            )
+        else:
+            self._events.audio_dropped("stale", len(audio.audio))
+
+    def audio_dropped(self, reason: str, byte_count: int) -> None:
+        self._events.audio_dropped(reason, byte_count)
+
+    def audio_ready(self) -> None:
+        if self._state is _State.CONFIGURED:
+            self._begin()
+
+    def audio_lost(self, why: AgentUnavailable) -> None:
+        self._lose(why)
+
+    def tokens_came(self, usage: Usage) -> None:
+        self._hearing.tokens_came(usage)
+
+    def ask(self, kind: Kind, command: Command, about: str) -> None:
+        self._commands.ask(kind, command, about)
+
     # -- AgentSession ------------------------------------------------------------
 
     def recall(self, history: History) -> None:
@@ -193,12 +219,6 @@ class AzureSession:
 
     def probe(self) -> None:
         self._configuration.ask_nothing()
-
-    def send_audio(self, audio: bytes) -> None:
-        if self._socket is not None and not self._socket.send_message(
-            commands.append_audio(audio)
-        ):
-            self._events.audio_dropped("agent_slow", len(audio))
 
     def truncate(self, item_id: str, content_index: int, played_ms: int) -> None:
         command = commands.truncate_item(item_id, content_index, played_ms)
@@ -229,12 +249,13 @@ class AzureSession:
 
     def forget_call(self) -> None:
         """The call has another session, and is told nothing more of this one."""
-        self._events = NOBODY
+        self._events = self._hearing.events = NOBODY
 
     def close(self) -> None:
         self._state = _State.CLOSED
         self._commands.socket = None
         self._responses.close()
+        self._transport.close()
         if self._socket is not None:
             self._socket.close(CLOSE_NORMAL, "")
 
@@ -249,10 +270,16 @@ class AzureSession:
     def _session_updated(self, event: SessionUpdated) -> None:
         self._configuration.taken()
         if self._state is _State.CONFIGURING:
-            self._state = _State.READY
-            self.ready.callback(self)
-            for member, text in self._configuration.refused.items():
-                self._tell_refused(member, text)
+            self._state = _State.CONFIGURED
+            if self._transport.is_ready:
+                self._begin()
+
+    def _begin(self) -> None:
+        """Its settings are in force, and its audio has a way."""
+        self._state = _State.READY
+        self.ready.callback(self)
+        for member, text in self._configuration.refused.items():
+            self._tell_refused(member, text)
 
     def _tell_refused(self, member: str, text: str) -> None:
         if self._state is _State.READY and member == TRANSCRIPTION:
@@ -279,74 +306,9 @@ class AzureSession:
             if why is not None:
                 self._lose(why)
         else:
-            self._note_throttling(event)
-            asked = self._configuration.attributed(asked, event)
-            if asked is None or asked.kind is Kind.RESPONSE:
-                self._responses.was_refused(asked, event)
-            elif asked.kind in (Kind.ITEM, Kind.RECALLED):
-                say_instead(self._commands, asked)
-            self._events.oddity_seen(event.code)
+            self._hearing.refused(asked, event)
             if self._intake.may_log():
                 self._log.warn("the agent's service reports {error}", error=text[:300])
-
-    def _response_started(self, event: ResponseStarted) -> None:
-        if not self._transcripts.started(event):
-            self._responses.started(event)
-
-    def _response_text(self, event: ResponseText) -> None:
-        self._transcripts.text(event)
-        self._responses.making.text_came(event.response_id, event.item_id)
-
-    def _response_done(self, event: ResponseDone) -> None:
-        self._spend(event.usage.total)
-        self._note_throttling(event)
-        if self._transcripts.done(event):
-            # Where a service makes one response at a time, it was in the way.
-            self._responses.way_is_free()
-        else:
-            self._responses.done(event)
-            self._mcp_calls.tell_results()
-
-    def _note_throttling(self, event: ResponseDone | ServiceError) -> None:
-        if event.cause == RATE_LIMIT and event.retry_seconds:
-            self._let_wait(event.retry_seconds)
-
-    def _turn_committed(self, event: TurnCommitted) -> None:
-        transcription = self._configuration.profile.transcription
-        if transcription is None or not transcription.is_by_the_model:
-            return
-        # Without an item's name, the transcript could not be told from an answer.
-        if event.item_id:
-            self._transcripts.write_down(self._dialect, event.item_id, transcription)
-
-    def _item_added(self, event: ItemAdded) -> None:
-        if not was_added(self._commands, event.item_id) and event.is_given:
-            self._commands.answer(Kind.ITEM, event.call_id)
-
-    def _transcription_failed(self, event: TranscriptionFailed) -> None:
-        text = f"{event.code}: {event.message}"
-        self._events.transcription_failed(event.item_id, "failed", text)
-
-    def _speech_started(self, event: SpeechStarted) -> None:
-        self._events.speech_started(event.item_id)
-        self._responses.caller_began()
-
-    def _speech_stopped(self, event: SpeechStopped) -> None:
-        self._events.speech_stopped(event.item_id)
-        self._responses.caller_stopped()
-
-    def _tool_called(self, event: ToolCalled) -> None:
-        self._responses.making.tool_called(event.response_id)
-        self._events.tool_called(
-            event.response_id, event.call_id, event.name, event.arguments
-        )
-
-    def _unrecognized(self, event: Unrecognized) -> None:
-        if event.type.startswith("response.mcp_call"):
-            # The service calls a tool itself.
-            self._responses.making.tool_called("")
-        if event.type not in EXPECTED:
-            self._events.oddity_seen(event.type)
 
     def _give_up(self, reason: str, close_code: int) -> None:
         if self._socket is not None:
@@ -359,6 +321,7 @@ class AzureSession:
         self._commands.socket = None
         try:
             self._responses.close()
+            self._transport.close()
             if state is not _State.CLOSED and self._socket is not None:
                 self._socket.close(CLOSE_NORMAL, "")
         finally:
@@ -373,26 +336,9 @@ class AzureSession:
                 self.ready.errback(why)
 
 
-_HANDLERS: Final[Mapping[type, Callable[[AzureSession, Any], object]]] = {
+#: What a session begins and ends by; the rest is its L{Hearing}'s.
+_OWN: Final[Mapping[type, Callable[[AzureSession, Any], object]]] = {
     SessionCreated: AzureSession._session_created,
     SessionUpdated: AzureSession._session_updated,
     ServiceError: AzureSession._service_error,
-    AudioDone: lambda s, e: s._events.agent_audio_done(e.item_id),
-    SpeechStarted: AzureSession._speech_started,
-    SpeechStopped: AzureSession._speech_stopped,
-    ResponseStarted: AzureSession._response_started,
-    ResponseDone: AzureSession._response_done,
-    AgentTranscript: lambda s, e: s._events.agent_said(e.item_id, e.text, e.final),
-    CallerTranscript: lambda s, e: s._events.caller_said(e.item_id, e.text),
-    TranscriptionFailed: AzureSession._transcription_failed,
-    TurnCommitted: AzureSession._turn_committed,
-    ItemAdded: AzureSession._item_added,
-    ItemDeleted: lambda s, e: s._commands.answer(Kind.DELETE, e.item_id),
-    ItemTruncated: lambda s, e: s._commands.answer(Kind.TRUNCATE, e.item_id),
-    ResponseText: AzureSession._response_text,
-    ToolCalled: AzureSession._tool_called,
-    McpBegan: lambda s, e: s._mcp_calls.began(e),
-    McpOver: lambda s, e: s._mcp_calls.over(e),
-    McpCalled: lambda s, e: s._mcp_calls.told(e),
-    Unrecognized: AzureSession._unrecognized,
 }

@@ -157,7 +157,7 @@ class TranscriptByTheModelTests(SessionTestCase):
             if number % 2:
                 text = {"response_id": f"t{number}", "text": "Hello"}
                 self.receive("response.output_text.done", **text)
-        transcripts = self.session._transcripts
+        transcripts = self.session._hearing.transcripts
         self.assertLessEqual(len(transcripts._items), 256)
         self.assertLessEqual(len(transcripts._written), 256)
 

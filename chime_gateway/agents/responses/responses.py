@@ -11,6 +11,7 @@ What is said in a response, and when one is wanted, is not known here.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from attrs import asdict
@@ -49,12 +50,15 @@ VAD_SECONDS: Final = 1.0
 class Responses:
     """
     @param clock: for what waits.
+    @param cancelled: told of each response that nobody wants to hear any more.
     @param is_interruptible: the agent is silent while the caller speaks.
+    @param cuts_itself: the service knows what of a response was heard.
     @ivar making: those that are being made.
     """
 
     __slots__ = (
         *("_asked", "_clock", "_commands", "_events", "_is_caller_speaking"),
+        *("_cancelled", "_cuts_itself"),
         *("_is_closed", "_is_interruptible", "_is_parting", "_is_vad_second"),
         *("_failures", "_queue", "_timer", "_vad_by", "making"),
     )
@@ -64,10 +68,14 @@ class Responses:
         commands: Commands,
         events: AgentEvents,
         clock: IReactorTime,
+        cancelled: Callable[[str], None] = lambda _: None,
         *,
         is_interruptible: bool,
+        cuts_itself: bool = False,
     ) -> None:
         self._commands = commands
+        self._cancelled = cancelled
+        self._cuts_itself = cuts_itself
         self._events = events
         self._clock = clock
         self._is_interruptible = is_interruptible
@@ -131,6 +139,7 @@ class Responses:
             response.is_cancelled = True
             command = realtime_commands.cancel_response(response_id)
             self._commands.ask(Kind.CANCEL, command, response_id)
+            self._cancelled(response_id)
 
     def close(self) -> None:
         """Nothing is said any more."""
@@ -365,7 +374,7 @@ class Responses:
 
     def _was_stopped(self, response: Response) -> None:
         """Nothing of it was heard, whatever the agent thinks that it has said."""
-        for item_id, content_index in response.dropped:
+        for item_id, content_index in () if self._cuts_itself else response.dropped:
             command = realtime_commands.truncate_item(item_id, content_index, 0)
             self._commands.ask(Kind.TRUNCATE, command, item_id)
         wanted = response.wanted

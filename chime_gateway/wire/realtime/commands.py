@@ -71,6 +71,11 @@ def truncate_item(item_id: str, content_index: int, played_ms: int) -> Command:
     }
 
 
+def clear_playback() -> Command:
+    """Over WebRTC: what of a response is not sent yet is not to be heard."""
+    return {"type": "output_audio_buffer.clear"}
+
+
 def delete_item(item_id: str) -> Command:
     """Let the model forget that there was such an item."""
     return {"type": "conversation.item.delete", "item_id": item_id}

@@ -50,6 +50,42 @@ class AudioDone:
 
 
 @frozen
+class PartAdded:
+    """
+    An item gets one more part; the audio of it follows, in whichever way.
+
+    @ivar is_audio: it is spoken.
+    """
+
+    response_id: str
+    item_id: str
+    content_index: int
+    is_audio: bool
+
+
+@frozen
+class PlaybackStarted:
+    """
+    Over WebRTC: the service sends the audio of this response from now on, as it is to
+    be heard.
+    """
+
+    response_id: str
+
+
+@frozen
+class PlaybackStopped:
+    """
+    It has sent all of it.
+
+    @ivar is_cut: it has thrown the rest away instead.
+    """
+
+    response_id: str
+    is_cut: bool
+
+
+@frozen
 class SpeechStarted:
     """The service's VAD heard the caller: the barge-in trigger."""
 
@@ -164,6 +200,7 @@ class AgentTranscript:
     item_id: str
     text: str = field(repr=lambda text: f"<{len(text)} characters>")
     final: bool
+    response_id: str = ""
 
 
 @frozen
@@ -273,6 +310,9 @@ Event: TypeAlias = (
     | SessionUpdated
     | AudioDelta
     | AudioDone
+    | PartAdded
+    | PlaybackStarted
+    | PlaybackStopped
     | SpeechStarted
     | SpeechStopped
     | TurnCommitted
@@ -303,7 +343,6 @@ EXPECTED: Final = frozenset(
         "input_audio_buffer.cleared",
         "input_audio_buffer.timeout_triggered",
         "rate_limits.updated",
-        "response.content_part.added",
         "response.content_part.done",
         "response.output_text.delta",
         "response.text.delta",

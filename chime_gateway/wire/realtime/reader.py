@@ -60,6 +60,14 @@ from chime_gateway.wire.realtime.output_items import (
     output_item_added,
     output_item_done,
 )
+from chime_gateway.wire.realtime.playback import (
+    PartEvent,
+    PlaybackEvent,
+    part_added,
+    playback_cleared,
+    playback_started,
+    playback_stopped,
+)
 
 #: A delta is at most some hundred ms of audio and C{session.updated} some tens
 #: of KB of instructions and tools; far above that is a fault.
@@ -115,6 +123,7 @@ class _ResponseEvent(msgspec.Struct):
 class _Transcript(msgspec.Struct):
     item_id: Id
     transcript: str
+    response_id: Id | None = ""
 
 
 class _TranscriptionFailed(msgspec.Struct):
@@ -240,6 +249,10 @@ _decode_head: Final = msgspec.json.Decoder(_Head).decode
 _PARSERS: Final[Mapping[str, Callable[[bytes], Event]]] = {
     "response.output_audio.delta": _parser(_Delta, _audio_delta),
     "response.output_audio.done": _parser(_Item, lambda m: AudioDone(m.item_id)),
+    "response.content_part.added": _parser(PartEvent, part_added),
+    "output_audio_buffer.started": _parser(PlaybackEvent, playback_started),
+    "output_audio_buffer.stopped": _parser(PlaybackEvent, playback_stopped),
+    "output_audio_buffer.cleared": _parser(PlaybackEvent, playback_cleared),
     "session.created": _parser(
         _SessionEvent,
         lambda m: SessionCreated(
@@ -258,10 +271,12 @@ _PARSERS: Final[Mapping[str, Callable[[bytes], Event]]] = {
     "response.created": _parser(_ResponseEvent, _response_started),
     "response.done": _parser(_ResponseEvent, _response_done),
     "response.output_audio_transcript.delta": _parser(
-        _Delta, lambda m: AgentTranscript(m.item_id or "", m.delta, False)
+        _Delta,
+        lambda m: AgentTranscript(m.item_id or "", m.delta, False, m.response_id or ""),
     ),
     "response.output_audio_transcript.done": _parser(
-        _Transcript, lambda m: AgentTranscript(m.item_id, m.transcript, True)
+        _Transcript,
+        lambda m: AgentTranscript(m.item_id, m.transcript, True, m.response_id or ""),
     ),
     "conversation.item.input_audio_transcription.completed": _caller_transcript,
     # As one of the service's own pages has it.
@@ -304,7 +319,11 @@ _DISPENSABLE: Final = frozenset(
         "conversation.item.input_audio_transcription.failed",
         "input_audio_buffer.committed",
         "mcp_list_tools.failed",
+        "output_audio_buffer.cleared",
+        "output_audio_buffer.started",
+        "output_audio_buffer.stopped",
         "response.audio.done",
+        "response.content_part.added",
         "response.audio_transcript.delta",
         "response.audio_transcript.done",
         "response.output_audio.done",

@@ -38,7 +38,7 @@ class RetriesTests(RespondingTestCase):
     ) -> None:
         waits: list[float] = []
         self.open()
-        self.session._let_wait = waits.append
+        self.session._hearing._let_wait = waits.append
         self.session.say("Hello")
         self.receive("response.created", response={"id": "r"})
         for code, what, seconds in (

@@ -1,0 +1,1 @@
+"""How the audio of sessions travels."""

@@ -1,0 +1,52 @@
+"""Audio in the socket of the events, a message for each piece."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from chime_gateway.agents.transports.transport import (
+    MOST_SECONDS,
+    Socket,
+    TransportUser,
+)
+from chime_gateway.audio import Codec
+from chime_gateway.interfaces import AgentTraits
+from chime_gateway.wire.realtime.commands import append_audio
+from chime_gateway.wire.realtime.events import Event
+
+
+class InSocket:
+    """
+    A L{chime_gateway.agents.transports.transport.Transport}: what comes is ahead of
+    what is heard, and the service is told of cuts.
+    """
+
+    __slots__ = ("_socket", "_user", "send_audio", "traits")
+
+    is_ready = True
+
+    def __init__(self, codec: Codec) -> None:
+        self.traits = AgentTraits(codec=codec, most_seconds=MOST_SECONDS)
+        self.send_audio: Callable[[bytes], None] = self._send
+        self._socket: Socket | None = None
+        self._user: TransportUser | None = None
+
+    def join(self, user: TransportUser) -> Callable[[Event], None]:
+        self._user = user
+        return user.handle
+
+    def opened(self, socket: Socket) -> None:
+        self._socket = socket
+
+    def _send(self, audio: bytes) -> None:
+        """Called for every frame."""
+        socket = self._socket
+        if socket is not None and not socket.send_message(append_audio(audio)):
+            assert self._user is not None
+            self._user.audio_dropped("agent_slow", len(audio))
+
+    def cancelled(self, response_id: str) -> None:
+        """It has sent all that it has: there is nothing to be taken back."""
+
+    def close(self) -> None:
+        self._socket = self._user = None

@@ -1,0 +1,76 @@
+"""
+How the audio of a session travels: in the socket of its events, or beside it.
+
+The session moves events and the seam of a call; what it says and hears it leaves to
+one of these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from chime_gateway.agents.commands import Kind
+from chime_gateway.errors import AgentUnavailable
+from chime_gateway.interfaces import AgentTraits
+from chime_gateway.wire.realtime.commands import Command
+from chime_gateway.wire.realtime.events import AudioDelta, Event, Usage
+
+#: The longest session by the documents; what one says itself (C{expires_at}) counts.
+MOST_SECONDS: Final = 3600.0
+
+
+class Socket(Protocol):
+    """Of the events."""
+
+    def send_message(self, payload: bytes, is_binary: bool = False) -> bool: ...
+
+
+class TransportUser(Protocol):
+    """The session."""
+
+    def handle(self, event: Event) -> None:
+        """Anything but audio, in its turn."""
+
+    def audio_came(self, audio: AudioDelta) -> None:
+        """Beside the events."""
+
+    def audio_dropped(self, reason: str, byte_count: int) -> None: ...
+    def audio_ready(self) -> None:
+        """L{Transport.is_ready} from now on."""
+
+    def audio_lost(self, why: AgentUnavailable) -> None:
+        """There is no way for it any more, or none was found."""
+
+    def tokens_came(self, usage: Usage) -> None:
+        """Of a response whose end is told of later."""
+
+    def ask(self, kind: Kind, command: Command, about: str) -> None:
+        """Send a command."""
+
+
+class Transport(Protocol):
+    """
+    @ivar traits: of the session that has it.
+    @ivar is_ready: audio may flow.
+    @ivar send_audio: takes what the caller says, in any length.
+    """
+
+    traits: AgentTraits
+    is_ready: bool
+    send_audio: Callable[[bytes], None]
+
+    def join(self, user: TransportUser) -> Callable[[Event], None]:
+        """
+        @return: takes each event that came but audio, and gives it to the user when
+            it is its turn.
+        """
+
+    def opened(self, socket: Socket) -> None:
+        """The socket of the events is there."""
+
+    def cancelled(self, response_id: str) -> None:
+        """Nobody wants to hear this response, and the service was told."""
+
+    def close(self) -> None:
+        """Audio flows no more.  Reports nothing, and may be done again."""
