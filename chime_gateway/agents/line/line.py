@@ -117,11 +117,9 @@ class Line:
 
     def send_audio(self, audio: bytes) -> None:
         """Called for every frame."""
-        dropped = self._caller.add(audio)
+        self._caller.add(audio)
         if self._session is not None:
             self._session.send_audio(audio)
-        elif dropped:
-            self.events.audio_dropped("no_agent", dropped)
 
     def truncate(self, item_id: str, content_index: int, played_ms: int) -> None:
         own = None if self.current is None else self.current.own(item_id)
@@ -164,8 +162,8 @@ class Line:
     def tick(self, now: float) -> None:
         """Every 20 ms."""
         self._beat_at = now
-        if not self._is_closed:
-            self._watch.tick(now)
+        if now >= self._watch.look_at and not self._is_closed:
+            self._watch.look(now)
 
     def probe(self) -> None:
         if self._session is not None:
@@ -356,6 +354,11 @@ class Line:
 
     def is_caller_loud(self) -> bool:
         return self._caller.was_loud()
+
+    def trim(self) -> None:
+        dropped = self._caller.trim()
+        if dropped:
+            self.events.audio_dropped("no_agent", dropped)
 
     @property
     def is_turn_open(self) -> bool:

@@ -17,6 +17,7 @@ from chime_gateway.media.pump import MediaPump
 class AgentSessions:
     """
     @param clock: seconds, monotonic; the call began at C{began}.
+    @ivar silent_since: the caller hears nothing since then, as a session has ended.
     """
 
     def __init__(
@@ -30,8 +31,7 @@ class AgentSessions:
         self._pump = pump
         self._clock = clock
         self._began = began
-        # Since when the caller hears nothing, as a session has ended.
-        self._silent_since: float | None = None
+        self.silent_since: float | None = None
         self._is_awaited = False
         self._line: AgentLine | None = None
 
@@ -47,10 +47,10 @@ class AgentSessions:
         now = self._clock()
         note = self._notes[-1]
         note.ended, note.reason = self._at(), reason
-        if self._silent_since is None:
+        if self.silent_since is None:
             queued = self._pump.queued_seconds(now)
             is_silent = awaited_since is not None and not queued
-            self._silent_since = awaited_since if is_silent else now + queued
+            self.silent_since = awaited_since if is_silent else now + queued
         self._is_awaited |= awaited_since is not None
 
     def changed(self, deployment: str) -> None:
@@ -63,17 +63,16 @@ class AgentSessions:
             self._is_over()
 
     def audio_came(self) -> None:
-        """Called for every piece of audio."""
-        if self._silent_since is not None:
-            self._is_over()
+        """The caller heard nothing until now."""
+        self._is_over()
 
     def caller_began(self) -> None:
         """Nobody waits for the agent any more."""
-        self._silent_since = None
+        self.silent_since = None
         self._is_awaited = False
 
     def _is_over(self) -> None:
-        since, self._silent_since = self._silent_since, None
+        since, self.silent_since = self.silent_since, None
         self._is_awaited = False
         if since is not None and len(self._notes) > 1:
             self._notes[-2].silent_seconds += max(0.0, self._clock() - since)

@@ -211,7 +211,8 @@ class Conversation:
     ) -> None:
         if not self._farewell.admits(response_id):
             self._pump.refuse(response_id)
-        self._sessions.audio_came()
+        if self._sessions.silent_since is not None:
+            self._sessions.audio_came()
         self._pump.agent_audio(response_id, item_id, content_index, audio)
         self._has_result = False
         self.answer.audio_came(response_id)

@@ -7,6 +7,7 @@ is, as far as there is room, until it is known what was said or an answer begins
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from chime_gateway.audio import Codec
@@ -27,7 +28,13 @@ class CallerAudio:
     @ivar is_over: the service has said that the turn is.
     @ivar is_held: nobody hears it now.
     @ivar is_whole: as much as there is room for is kept, whoever speaks.
+    @ivar add: takes every frame; L{trim} says what there was no room for.
     """
+
+    __slots__ = (
+        *("add", "is_held", "is_over", "is_whole", "turn"),
+        *("_audio", "_codec", "_end", "_has_more", "_moment", "_most", "_seen"),
+    )
 
     def __init__(self, codec: Codec) -> None:
         self.turn = ""
@@ -36,27 +43,24 @@ class CallerAudio:
         self.is_whole = True
         self._codec = codec
         self._audio = bytearray()
-        self._end = 0
+        self.add: Callable[[bytes], None] = self._audio.extend
+        self._end = self._seen = 0
         self._most = self._moment = 0
         self._set_most()
 
-    def add(self, audio: bytes) -> int:
+    def trim(self) -> int:
         """
-        @return: so many bytes nobody will have heard, as there is no room.
+        Some times a second.
+
+        @return: so many bytes nobody will have heard, as there was no room.
         """
-        kept = self._audio
-        kept += audio
-        self._has_more = True
-        excess = len(kept) - self._most
-        if excess <= 0:
-            return 0
-        del kept[:excess]
-        if self._end:
-            self._end = max(0, self._end - excess)
+        self._has_more |= len(self._audio) > self._seen
+        excess = self._forget_excess()
+        self._seen = len(self._audio)
         return excess if self.is_held else 0
 
     def was_loud(self) -> bool:
-        """What came last, if anything did since this was asked before."""
+        """What came last before L{trim}, if anything had since this was asked."""
         if not self._has_more:
             return False
         self._has_more = False
@@ -76,8 +80,7 @@ class CallerAudio:
         """The turn need not be heard again."""
         if self.turn:
             self.turn = ""
-            del self._audio[: self._end]
-            self._end = 0
+            self._forget(self._end)
             self._set_most()
 
     def hold(self) -> None:
@@ -118,7 +121,15 @@ class CallerAudio:
         seconds = MOST_SECONDS if is_all else BEFORE_SECONDS
         self._most = int(seconds * self._codec.bytes_per_second)
         self._moment = 5 * self._codec.frame_bytes
-        excess = len(self._audio) - self._most
-        if excess > 0:
-            del self._audio[:excess]
-            self._end = max(0, self._end - excess)
+        self._forget_excess()
+
+    def _forget_excess(self) -> int:
+        excess = max(0, len(self._audio) - self._most)
+        self._forget(excess)
+        return excess
+
+    def _forget(self, size: int) -> None:
+        if size:
+            del self._audio[:size]
+            self._end = max(0, self._end - size)
+            self._seen = max(0, self._seen - size)

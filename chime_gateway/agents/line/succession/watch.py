@@ -49,6 +49,9 @@ class Watched(Protocol):
     owed: Owed
     heard_by: float
 
+    def trim(self) -> None:
+        """Forget what there is no room for."""
+
     def is_caller_loud(self) -> bool:
         """In what came since this was asked before."""
 
@@ -84,6 +87,7 @@ class Watch:
     """
     @param limits: with the profile's own over them.
     @param now: seconds, monotonic; C{started_at} is the same in Unix seconds.
+    @ivar look_at: L{look} is due then.
     @ivar is_troubled: a session was lost, and no good one has been there since.
     """
 
@@ -109,7 +113,7 @@ class Watch:
             audio_gap=limits.agent_audio_gap_seconds,
         )
         self._unix_offset = started_at - now
-        self._look_at = self._judge_at = now
+        self.look_at = self._judge_at = now
         self._deafness = Deafness(now, self._patience.response)
         self._has_session = False
         self._began = now
@@ -178,13 +182,12 @@ class Watch:
         if self._trouble_since is None:
             self._trouble_since = now
 
-    def tick(self, now: float) -> None:
-        """Every 20 ms."""
-        if now < self._look_at:
-            return
-        if now - self._look_at > _STOOD_STILL_SECONDS:
+    def look(self, now: float) -> None:
+        """What is due?"""
+        if now - self.look_at > _STOOD_STILL_SECONDS:
             self._judge_at = now + _READ_SECONDS
-        self._look_at = now + _LOOK_SECONDS
+        self.look_at = now + _LOOK_SECONDS
+        self._line.trim()
         if self._has_session:
             self._watch(now)
         else:
