@@ -59,7 +59,7 @@ class HeldMemoryTests(SynchronousTestCase):
         shared = {id(thing) for thing in theirs}
         for thing in held:
             if isinstance(thing, CallerAudio):
-                shared.add(id(thing._audio))
+                shared.add(id(thing.audio))
         return [thing for thing in held if id(thing) not in shared]
 
     def assert_small(self, make: Callable[[], Held], most_bytes: int) -> None:

@@ -117,7 +117,7 @@ class Line:
 
     def send_audio(self, audio: bytes) -> None:
         """Called for every frame."""
-        self._caller.add(audio)
+        self._caller.audio += audio
         if self._session is not None:
             self._session.send_audio(audio)
 

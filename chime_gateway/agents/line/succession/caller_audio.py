@@ -7,7 +7,6 @@ is, as far as there is room, until it is known what was said or an answer begins
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
 from chime_gateway.audio import Codec
@@ -28,13 +27,8 @@ class CallerAudio:
     @ivar is_over: the service has said that the turn is.
     @ivar is_held: nobody hears it now.
     @ivar is_whole: as much as there is room for is kept, whoever speaks.
-    @ivar add: takes every frame; L{trim} says what there was no room for.
+    @ivar audio: every frame is appended here; L{trim} says what there was no room for.
     """
-
-    __slots__ = (
-        *("add", "is_held", "is_over", "is_whole", "turn"),
-        *("_audio", "_codec", "_end", "_has_more", "_moment", "_most", "_seen"),
-    )
 
     def __init__(self, codec: Codec) -> None:
         self.turn = ""
@@ -42,8 +36,7 @@ class CallerAudio:
         self.is_held = self._has_more = False
         self.is_whole = True
         self._codec = codec
-        self._audio = bytearray()
-        self.add: Callable[[bytes], None] = self._audio.extend
+        self.audio = bytearray()
         self._end = self._seen = 0
         self._most = self._moment = 0
         self._set_most()
@@ -54,9 +47,9 @@ class CallerAudio:
 
         @return: so many bytes nobody will have heard, as there was no room.
         """
-        self._has_more |= len(self._audio) > self._seen
+        self._has_more |= len(self.audio) > self._seen
         excess = self._forget_excess()
-        self._seen = len(self._audio)
+        self._seen = len(self.audio)
         return excess if self.is_held else 0
 
     def was_loud(self) -> bool:
@@ -64,7 +57,7 @@ class CallerAudio:
         if not self._has_more:
             return False
         self._has_more = False
-        return is_loud(self._codec, self._audio[-self._moment :])
+        return is_loud(self._codec, self.audio[-self._moment :])
 
     def began(self, item_id: str) -> None:
         """The caller speaks."""
@@ -74,7 +67,7 @@ class CallerAudio:
 
     def stopped(self) -> None:
         self.is_over = True
-        self._end = len(self._audio)
+        self._end = len(self.audio)
 
     def settle(self) -> None:
         """The turn need not be heard again."""
@@ -104,13 +97,13 @@ class CallerAudio:
         """
         self.is_held = False
         self.is_whole = True
-        audio = bytes(self._audio)
+        audio = bytes(self.audio)
         if codec is not self._codec:
             change = transcoder(self._codec, codec)
             self._codec = codec
             audio = audio if change is None else change(audio)
-            share = self._end / max(1, len(self._audio))
-            self._audio[:] = audio
+            share = self._end / max(1, len(self.audio))
+            self.audio[:] = audio
             size = codec.sample_bytes
             self._end = int(len(audio) * share) // size * size
             self._set_most()
@@ -124,12 +117,12 @@ class CallerAudio:
         self._forget_excess()
 
     def _forget_excess(self) -> int:
-        excess = max(0, len(self._audio) - self._most)
+        excess = max(0, len(self.audio) - self._most)
         self._forget(excess)
         return excess
 
     def _forget(self, size: int) -> None:
         if size:
-            del self._audio[:size]
+            del self.audio[:size]
             self._end = max(0, self._end - size)
             self._seen = max(0, self._seen - size)

@@ -47,12 +47,6 @@ class Deafness:
     @ivar loud_at: he was, the last time.
     """
 
-    __slots__ = (
-        *("loud_at", "loud_since"),
-        *("_answer_seconds", "_asked_at", "_event_at", "_looked_at"),
-        *("_loud_seconds", "_not_before", "_rest"),
-    )
-
     def __init__(self, now: float, answer_seconds: float) -> None:
         self.loud_since: float | None = None
         self.loud_at = now
