@@ -15,7 +15,7 @@ CARRIER ?= websocket
 
 SOURCES = setup.cfg pyproject.toml $(shell find chime_gateway twisted -type f ! -name '*.pyc' ! -name dropin.cache)
 
-.PHONY: environment demo test check lint types package bench bench-kinesis bench-takeover bench-tools long short soak dialogs chaos failovers rollovers attack kept clean
+.PHONY: environment demo test check lint types package bench bench-kinesis bench-takeover bench-tools long short soak dialogs chaos failovers rollovers attack kept webrtc clean
 
 # The package is installed as its users have it, so that twistd finds the plugin.
 # What an earlier build left in build/ would be installed again.
@@ -90,14 +90,19 @@ bench-takeover: $(VENV)/.bench
 bench-tools: $(VENV)/.bench
 	PYTHONPATH=benchmarks $(BIN)/python benchmarks/tools.py $(BENCH)
 
-# They share servers with the tests; PostgreSQL is taken from the system.
+# A stack of WebRTC in JavaScript; nothing of it is run before it is asked for.
+suites/node_modules: suites/package.json
+	cd suites && npm install --silent --no-audit --no-fund --no-package-lock --ignore-scripts
+	touch $@
+
+# They share servers with the tests; PostgreSQL and Chromium are taken from the system.
 $(VENV)/.long: $(VENV)/.test $(VENV)/.bench
 	touch $@
 
-long: $(VENV)/.long
+long: $(VENV)/.long suites/node_modules
 	$(BIN)/python suites/all.py $(SUITES)
 
-short: $(VENV)/.long
+short: $(VENV)/.long suites/node_modules
 	$(BIN)/python suites/all.py --short -j 2 $(SUITES)
 
 soak: $(VENV)/.long
@@ -120,6 +125,9 @@ attack: $(VENV)/.long
 
 kept: $(VENV)/.long
 	PYTHONPATH=benchmarks:. $(BIN)/python suites/kept.py $(KEPT)
+
+webrtc: $(VENV)/.long suites/node_modules
+	PYTHONPATH=benchmarks:. $(BIN)/python suites/webrtc.py $(WEBRTC)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info _trial_temp* .hypothesis .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,1 @@
+"""What suites/webrtc.py is made of."""

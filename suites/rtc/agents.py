@@ -1,0 +1,285 @@
+"""Agents of three foreign stacks, behind the gateway: it calls them by WebRTC."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from load import FRAME_BYTES, PTIME_SECONDS
+
+from suites.faults.lines import Stream
+from suites.faults.playing import Play
+from suites.faults.processes import Gateway, deployment, until
+from suites.faults.scene import Scene
+from suites.rtc.audio import (
+    RATE,
+    Samples,
+    compare,
+    from_ulaw,
+    loud_share,
+    speech,
+    to_ulaw,
+)
+from suites.rtc.callers import (
+    EARLY_SECONDS,
+    HEARD_MOVED_SHARE,
+    HEARD_ROUGH_SHARE,
+    HEARD_SHARE,
+    MINUTE_SECONDS,
+    UNDER_WAY_SECONDS,
+    freed,
+    stack_of,
+)
+from suites.rtc.decoded import decoded
+from suites.rtc.realtime import Realtime, ServedCall
+from suites.rtc.relay import CALM, ROUGH, Capture, Relay, Weather
+
+
+class Speaker(Stream):
+    """A caller over WebSocket who says something, and records what he hears."""
+
+    def __init__(self, port: int, said: Samples) -> None:
+        super().__init__(port)
+        self._said = to_ulaw(said)
+        self._heard = bytearray()
+
+    @property
+    def recording(self) -> Samples:
+        return from_ulaw(bytes(self._heard))
+
+    def hear(self, audio: bytes) -> None:
+        self.frames += 1
+        self._heard += audio
+
+    async def _talk(self) -> None:
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        for at in range(0, len(self._said), FRAME_BYTES):
+            await asyncio.sleep(max(0.0, due - loop.time()))
+            due += PTIME_SECONDS
+            if not self.is_open:
+                return
+            self._send(self._said[at : at + FRAME_BYTES].ljust(FRAME_BYTES, b"\xff"))
+        while self.is_open:
+            await asyncio.sleep(max(0.0, due - loop.time()))
+            due += PTIME_SECONDS
+            if self.is_open:
+                self._send(b"\xff" * FRAME_BYTES)
+
+
+async def gateway_of(scene: Scene, realtime: Realtime, **env: Any) -> Gateway:
+    settings = deployment("only", realtime.url, 1) + "transport = 'webrtc'\n"
+    return await scene.start(Gateway("rtc-agent", settings, **env))
+
+
+async def spoken(
+    scene: Scene, gateway: Gateway, realtime: Realtime, said: Samples
+) -> tuple[Speaker, ServedCall]:
+    """A call, and what has become of it at the service."""
+    before = set(realtime.calls)
+    speaker = Speaker(gateway.port, said)
+    scene.lines.append(speaker)
+    scene.counts["calls"] += 1
+    began = time.monotonic()
+    await speaker.place()
+    is_there = await until(
+        lambda: any(
+            call.sidebands
+            for name, call in realtime.calls.items()
+            if name not in before
+        ),
+        20.0,
+        0.02,
+    )
+    if not is_there:
+        raise RuntimeError(
+            f"no session: {dict(realtime.counts)}, {realtime.wrong}, {speaker.ended}"
+        )
+    (name,) = set(realtime.calls) - before
+    call = realtime.calls[name]
+    is_connected = await call.peer.is_connected()
+    spent = 1000 * (time.monotonic() - began)
+    print(f"{scene.name:24} connected {spent:.0f} ms after the call", flush=True)
+    scene.counts["connected"] += is_connected
+    scene.expect(is_connected, f"the agent is {await call.peer.state()}")
+    return speaker, call
+
+
+def well_heard(
+    scene: Scene, speaker: Speaker, said: Samples, share: float = HEARD_SHARE
+) -> None:
+    found = compare(said, speaker.recording, start=EARLY_SECONDS)
+    print(f"{scene.name:24} {found}", flush=True)
+    scene.counts["windows"] += found.windows
+    scene.counts["windows lost"] += found.windows - found.found
+    scene.expect(found.share >= share, f"the caller heard {found}, not {share:.0%}")
+
+
+def in_order(scene: Scene, realtime: Realtime, calls: int) -> None:
+    """What the service saw of so many calls that are over."""
+    scene.expect(not realtime.wrong, f"the service was asked oddly: {realtime.wrong}")
+    hung_up = sum(call.is_hung_up for call in realtime.calls.values())
+    scene.expect(
+        realtime.counts["calls"] == len(realtime.calls) == calls,
+        f"{calls} calls were {dict(realtime.counts)}",
+    )
+    scene.expect(hung_up == calls, f"{hung_up} of {calls} calls were hung up")
+    kinds = [
+        call.events[0]["type"] if call.events else ""
+        for call in realtime.calls.values()
+    ]
+    scene.expect(
+        all(kind == "session.update" for kind in kinds), f"first events: {kinds}"
+    )
+    scene.counts["sidebands"] += realtime.counts["sidebands"]
+
+
+def agent(name: str) -> Play:
+    """It hears the caller, and is heard; both sides hang up once."""
+
+    async def scene_of(scene: Scene) -> None:
+        seconds = 8.0 if scene.is_short else 15.0
+        stack = await scene.run(stack_of(name, None))
+        realtime = await scene.run(Realtime(stack.peer))
+        gateway = await gateway_of(scene, realtime)
+        said = speech(seconds, 6)
+        speaker, call = await spoken(scene, gateway, realtime, said)
+        await asyncio.sleep(seconds + UNDER_WAY_SECONDS)
+        well_heard(scene, speaker, said)
+        found = compare(said, await call.peer.heard(), start=EARLY_SECONDS)
+        scene.expect(found.share >= HEARD_SHARE, f"the agent heard {found}")
+        await speaker.hang_up()
+        scene.expect(await until(lambda: call.is_hung_up, 10.0), "it is not hung up")
+        await freed(scene, gateway)
+        in_order(scene, realtime, 1)
+        # The agent's side goes away without a word by HTTP: the next session is had.
+        speaker, call = await spoken(scene, gateway, realtime, said)
+        await asyncio.sleep(1.0)
+        await call.peer.close()
+        is_anew = await until(lambda: realtime.counts["calls"] >= 3, 40.0)
+        scene.expect(is_anew or speaker.ended, "nobody noticed that the agent is gone")
+        await speaker.hang_up()
+        await freed(scene, gateway)
+        await scene.finish(gateway)
+
+    return scene_of
+
+
+def through(
+    name: str, weather: Weather, seconds: float, share: float, *, moves: bool
+) -> Play:
+    """
+    Another network between.
+
+    @param moves: its NAT takes a new port in mid-call; aiortc and werift stay at the
+        first one, whoever their peer is.
+    """
+
+    async def scene_of(scene: Scene) -> None:
+        stack = await scene.run(stack_of(name, None))
+        path = Path(tempfile.mkdtemp(prefix="chimegw-rtc-")) / "agent.pcap"
+        relay = await scene.run(Relay(7, weather, Capture(path)))
+        realtime = await scene.run(Realtime(stack.peer, _always(relay)))
+        gateway = await gateway_of(scene, realtime)
+        said = speech(seconds, 8)
+        speaker, _ = await spoken(scene, gateway, realtime, said)
+        await asyncio.sleep(seconds / 2)
+        if moves:
+            await relay.rebind()
+        await asyncio.sleep(seconds / 2 + UNDER_WAY_SECONDS)
+        well_heard(scene, speaker, said, share)
+        late = compare(said[len(said) * 3 // 4 :], speaker.recording)
+        scene.expect(late.share >= share, f"behind the new port {late} was heard")
+        print(f"{scene.name:24} {dict(relay.counts)}", flush=True)
+        scene.counts["packets"] += relay.counts["in"] + relay.counts["out"]
+        await speaker.hang_up()
+        await freed(scene, gateway)
+        in_order(scene, realtime, 1)
+        relay.close()
+        await decoded(scene, path)
+        await scene.finish(gateway)
+
+    return scene_of
+
+
+def _always(relay: Relay) -> Callable[[], Awaitable[Relay]]:
+    async def give() -> Relay:
+        return relay
+
+    return give
+
+
+async def strict(scene: Scene) -> None:
+    """
+    A minute with a service that answers no check without USE-CANDIDATE, as one does
+    that is known.
+    """
+    stack = await scene.run(stack_of("aiortc", None))
+    relay = await scene.run(Relay(9))
+    relay.is_strict = True
+    realtime = await scene.run(Realtime(stack.peer, _always(relay)))
+    gateway = await gateway_of(scene, realtime)
+    said = speech(MINUTE_SECONDS, 10)
+    speaker, _ = await spoken(scene, gateway, realtime, said)
+    await asyncio.sleep(MINUTE_SECONDS + UNDER_WAY_SECONDS)
+    scene.expect(not speaker.ended, f"the caller's call ended: {speaker.ended}")
+    scene.expect(not relay.counts["not nominating"], f"{dict(relay.counts)}")
+    well_heard(scene, speaker, said)
+    await speaker.hang_up()
+    await freed(scene, gateway)
+    in_order(scene, realtime, 1)
+    await scene.finish(gateway)
+
+
+async def interrupted(scene: Scene) -> None:
+    """The service stops by itself, and says what it has cut."""
+    stack = await scene.run(stack_of("aiortc", None))
+    silent: Any = speech(0.1, 4)
+    realtime = await scene.run(Realtime(lambda: stack.peer(silent)))
+    gateway = await gateway_of(scene, realtime)
+    speaker, call = await spoken(scene, gateway, realtime, silent)
+    ids = {"response_id": "r1", "item_id": "i1", "output_index": 0, "content_index": 0}
+    call.tell("response.created", response={"id": "r1", "status": "in_progress"})
+    call.tell("output_audio_buffer.started", response_id="r1")
+    kind = "response.output_audio_transcript.delta"
+    call.tell(kind, **ids, delta="a long answer ")
+    await call.peer.say(speech(30.0, 11))
+    await asyncio.sleep(3.0)
+    loud = loud_share(speaker.recording[-RATE:])
+    scene.expect(loud > 0.9, f"the agent was heard in {loud:.0%} of a second")
+    before = len(speaker.recording)
+    call.tell("input_audio_buffer.speech_started", audio_start_ms=3000, item_id="u1")
+    call.tell("output_audio_buffer.cleared", response_id="r1")
+    call.tell(
+        "conversation.item.truncated", item_id="i1", content_index=0, audio_end_ms=2900
+    )
+    await call.peer.say(speech(0.02, 4))
+    await asyncio.sleep(3.0)
+    after = speaker.recording[before:]
+    still = loud_share(after) * len(after) / RATE
+    print(f"{scene.name:24} {still:.2f} s were heard after the cut", flush=True)
+    scene.expect(loud_share(after[-RATE:]) == 0.0, f"{still:.1f} s after the cut")
+    # Whoever truncates what the service has truncated itself cuts it twice.
+    told = call.kinds()["conversation.item.truncate"]
+    scene.expect(not told, f"truncated {told} times, though it truncates itself")
+    await speaker.hang_up()
+    await freed(scene, gateway)
+    in_order(scene, realtime, 1)
+    await scene.finish(gateway)
+
+
+SCENES: dict[str, Play] = {
+    "agent: aiortc": agent("aiortc"),
+    "agent: werift": agent("werift"),
+    "agent: Chromium": agent("Chromium"),
+    "agent: rough weather": through(
+        "aiortc", ROUGH, 16.0, HEARD_ROUGH_SHARE, moves=False
+    ),
+    "agent: a new port": through("Chromium", CALM, 16.0, HEARD_MOVED_SHARE, moves=True),
+    "agent: strict consent": strict,
+    "agent: interrupted": interrupted,
+}

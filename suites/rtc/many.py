@@ -1,0 +1,85 @@
+"""Two hundred calls, and of each of them nothing is left."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from suites.faults.playing import Play
+from suites.faults.processes import Echoes, until
+from suites.faults.scene import Scene
+from suites.rtc.agents import gateway_of
+from suites.rtc.gateways import held_places, started
+from suites.rtc.line import RtcCall
+from suites.rtc.peers import Aiortc
+from suites.rtc.realtime import Realtime
+
+CALLS, AT_ONCE = 200, 40
+SHORT_CALLS, SHORT_AT_ONCE = 40, 20
+
+#: A minute of aiortc is half a minute of a processor.
+FOREIGN_AT_ONCE = 10
+
+
+async def _idle(scene: Scene, gateway: Any, before: dict[str, int]) -> None:
+    found: dict[str, int] = {}
+
+    async def is_so() -> bool:
+        found.update(await held_places(gateway))
+        return found["calls"] == 0 and found["sockets"] <= before["sockets"]
+
+    ok = await until(is_so, 30.0)
+    scene.counts["sockets left"] += max(0, found["sockets"] - before["sockets"])
+    scene.expect(ok, f"{found} are left of {before}")
+
+
+async def callers(scene: Scene) -> None:
+    """Half of them hang up by DELETE, half by DTLS, and some by nothing at all."""
+    gateway = await started(scene, await scene.run(Echoes()))
+    calls, at_once = (
+        (SHORT_CALLS, SHORT_AT_ONCE) if scene.is_short else (CALLS, AT_ONCE)
+    )
+    before = await held_places(gateway)
+    for start in range(0, calls, at_once):
+        lines: list[Any] = [RtcCall(gateway.port) for _ in range(at_once)]
+        scene.lines += lines
+        scene.counts["calls"] += len(lines)
+        await asyncio.gather(*(line.place() for line in lines))
+        await scene.answered(lines, f"calls from {start}")
+        await asyncio.sleep(2.0)
+        await scene.hush(lines)
+        found = await held_places(gateway)
+        scene.expect(found["calls"] == at_once, f"{found} beside {at_once} calls")
+        scene.counts["most sockets"] = max(
+            scene.counts["most sockets"], found["sockets"] - before["sockets"]
+        )
+        for line in lines[::2]:
+            line.dtls.shutdown()
+        await asyncio.gather(*(line.hang_up() for line in lines[1::2]))
+        await _idle(scene, gateway, before)
+        for line in lines:
+            line.is_open = False
+            line.close()
+    await scene.finish(gateway)
+
+
+async def agents(scene: Scene) -> None:
+    """Sessions with aiortc, in waves."""
+    stack = await scene.run(Aiortc())
+    realtime = await scene.run(Realtime(stack.peer))
+    gateway = await gateway_of(scene, realtime)
+    calls, at_once = (20, 5) if scene.is_short else (CALLS, FOREIGN_AT_ONCE)
+    before = await held_places(gateway)
+    for start in range(0, calls, at_once):
+        lines = await scene.call(gateway, at_once, 0.5)
+        await scene.answered(lines, f"calls from {start}")
+        await scene.hang_up(lines)
+        # A connection to the service may be kept for the next one.
+        await _idle(scene, gateway, {**before, "sockets": before["sockets"] + 2})
+    hung_up = sum(call.is_hung_up for call in realtime.calls.values())
+    scene.expect(hung_up == calls, f"{hung_up} of {calls} calls were hung up")
+    scene.expect(not realtime.wrong, f"asked oddly: {realtime.wrong[:3]}")
+    await scene.finish(gateway)
+
+
+SCENES: dict[str, Play] = {"many callers": callers, "many agents": agents}

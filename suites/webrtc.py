@@ -1,0 +1,95 @@
+"""
+WebRTC with stacks that nobody here wrote: aiortc, werift and Chromium, on both sides.
+
+As callers they offer to the gateway; as the agent they answer its offers, behind the
+service's own HTTP and events.  What each says has to be heard by the other, through a
+network that loses, doubles and disorders packets and whose NAT takes a new port, and
+for longer than consent lives.  tshark has to understand what is on the wire.
+Strangers and rogue peers are there beside good calls, and of 200 calls nothing is
+left.  Drawn from a seed and bounded; ends by itself.
+
+    make webrtc
+    make webrtc WEBRTC="--seed 7 --scenes 'caller: Chromium,hostile'"
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+import uvloop
+
+from suites.faults.playing import Play, play_all
+from suites.rtc import agents, callers, hostile, many
+from suites.rtc.alone import go_alone
+
+#: Scenes side by side; those with a browser take a processor.
+AT_ONCE, SHORT_AT_ONCE = 2, 3
+
+SCENE_SECONDS = 240.0
+
+SCENES: dict[str, Play] = callers.SCENES | agents.SCENES | hostile.SCENES | many.SCENES
+
+#: One of each kind: what the short form plays.
+SHORT = (
+    "caller: Chromium",
+    "caller: rough weather",
+    "agent: aiortc",
+    "agent: Chromium",
+    "agent: interrupted",
+    "hostile",
+    "many callers",
+)
+
+
+async def webrtc(names: list[str], seed: int, is_short: bool) -> bool:
+    counts, broken = await play_all(
+        SCENES,
+        names,
+        seed,
+        at_once=SHORT_AT_ONCE if is_short else AT_ONCE,
+        seconds=SCENE_SECONDS,
+        is_short=is_short,
+    )
+    print(
+        json.dumps(
+            {
+                "scenes": counts["scenes"],
+                "calls": counts["calls"],
+                "connected": counts["connected"],
+                "lost": counts["lost calls"] + counts["unanswered"],
+                "windows": counts["windows"],
+                "windows lost": counts["windows lost"],
+                "frames": counts["frames"],
+                "frames lost": counts["frames lost"],
+                "decoded": counts["decoded"],
+                "held": counts["held"],
+                "sockets left": counts["sockets left"] + counts["descriptors left"],
+                "tracebacks": counts["tracebacks"],
+                "broken": broken,
+            }
+        )
+    )
+    return not broken
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[1])
+    parser.add_argument("--short", action="store_true", help="one of each kind")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--scenes", default="", help=", ".join(SCENES))
+    options = parser.parse_args()
+    names = list(SHORT) if options.short else list(SCENES)
+    if options.scenes:
+        names = options.scenes.split(",")
+    if unknown := [name for name in names if name not in SCENES]:
+        parser.error(f"no scene is called {', '.join(unknown)}")
+    if not go_alone():
+        print("no network of its own: addresses of this machine are used")
+    good = uvloop.run(webrtc(names, options.seed, options.short))
+    sys.exit(0 if good else 1)
+
+
+if __name__ == "__main__":
+    main()
