@@ -18,7 +18,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from chime_gateway.agents.commands import Commands, Kind
+from chime_gateway.agents.commands import Asked, Commands, Kind
 from chime_gateway.agents.configuration import Configuration, Lacks
 from chime_gateway.agents.hearing import Hearing
 from chime_gateway.agents.intake import Intake
@@ -73,7 +73,12 @@ class AzureSession:
     """
 
     _log = Logger()
-    deployment = ""
+
+    __slots__ = (
+        *("_commands", "_configuration", "_events", "_hearing", "_intake"),
+        *("_receive", "_responses", "_socket", "_state", "_transport", "deployment"),
+        *("ready", "send_audio", "traits"),
+    )
 
     def __init__(
         self,
@@ -89,6 +94,7 @@ class AzureSession:
     ) -> None:
         if transport is None:
             transport = InSocket(dialects.session_codec(dialect, leg_codec))
+        self.deployment = ""
         self._transport = transport
         self.traits = transport.traits
         # Called for every frame: nothing stands in between.
@@ -99,16 +105,10 @@ class AzureSession:
         self._intake = Intake(clock, self.traits.codec)
         self._state = _State.CONNECTING
         self._socket: RealtimeProtocol | None = None
-        self._commands = Commands(
-            clock.seconds,
-            lambda asked: self._events.oddity_seen(
-                f"unanswered.{asked.kind.name.lower()}"
-            ),
-        )
+        self._commands = Commands(clock.seconds, self._overdue)
         self._responses = Responses(
-            *(self._commands, events, clock, transport.cancelled),
+            *(self._commands, events, clock, transport),
             is_interruptible=profile.interruptible,
-            cuts_itself=self.traits.cuts_itself,
         )
         self._configuration = Configuration(
             dialect,
@@ -121,7 +121,7 @@ class AzureSession:
             *(events, self._commands, self._responses, self._configuration),
             *(spend, let_wait),
         )
-        self._take: Callable[[Event], None] = transport.join(self)
+        transport.join(self)
 
     # -- from the socket -------------------------------------------------------
 
@@ -151,7 +151,7 @@ class AzureSession:
             else:
                 events.audio_dropped("stale", len(event.audio))
             return
-        self._take(event)
+        self._transport.event_came(event)
 
     def frame_came(self) -> bool:
         """One that is no message; C{False}: one too many."""
@@ -262,7 +262,8 @@ class AzureSession:
     # -- inside --------------------------------------------------------------------
 
     def _session_created(self, event: SessionCreated) -> None:
-        self.traits = evolve(self.traits, expires_at=event.expires_at)
+        traits = evolve(self.traits, expires_at=event.expires_at)
+        self.traits = self._transport.traits = traits
         if self._state is _State.CONNECTING:
             self._state = _State.CONFIGURING
             self._configuration.ask()
@@ -280,6 +281,9 @@ class AzureSession:
         self.ready.callback(self)
         for member, text in self._configuration.refused.items():
             self._tell_refused(member, text)
+
+    def _overdue(self, asked: Asked) -> None:
+        self._events.oddity_seen(f"unanswered.{asked.kind.name.lower()}")
 
     def _tell_refused(self, member: str, text: str) -> None:
         if self._state is _State.READY and member == TRANSCRIPTION:

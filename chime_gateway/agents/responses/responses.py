@@ -11,7 +11,6 @@ What is said in a response, and when one is wanted, is not known here.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
 from attrs import asdict
@@ -28,6 +27,7 @@ from chime_gateway.agents.responses.wanted import (
     Wanted,
     WantedQueue,
 )
+from chime_gateway.agents.transports.transport import Transport
 from chime_gateway.interfaces import SILENCE, AgentEvents
 from chime_gateway.net.timer import Timer
 from chime_gateway.wire.realtime import commands as realtime_commands
@@ -50,17 +50,15 @@ VAD_SECONDS: Final = 1.0
 class Responses:
     """
     @param clock: for what waits.
-    @param cancelled: told of each response that nobody wants to hear any more.
     @param is_interruptible: the agent is silent while the caller speaks.
-    @param cuts_itself: the service knows what of a response was heard.
+    @param transport: told of each response that nobody wants to hear any more.
     @ivar making: those that are being made.
     """
 
     __slots__ = (
         *("_asked", "_clock", "_commands", "_events", "_is_caller_speaking"),
-        *("_cancelled", "_cuts_itself"),
         *("_is_closed", "_is_interruptible", "_is_parting", "_is_vad_second"),
-        *("_failures", "_queue", "_timer", "_vad_by", "making"),
+        *("_failures", "_queue", "_timer", "_transport", "_vad_by", "making"),
     )
 
     def __init__(
@@ -68,14 +66,12 @@ class Responses:
         commands: Commands,
         events: AgentEvents,
         clock: IReactorTime,
-        cancelled: Callable[[str], None] = lambda _: None,
+        transport: Transport,
         *,
         is_interruptible: bool,
-        cuts_itself: bool = False,
     ) -> None:
         self._commands = commands
-        self._cancelled = cancelled
-        self._cuts_itself = cuts_itself
+        self._transport = transport
         self._events = events
         self._clock = clock
         self._is_interruptible = is_interruptible
@@ -139,7 +135,7 @@ class Responses:
             response.is_cancelled = True
             command = realtime_commands.cancel_response(response_id)
             self._commands.ask(Kind.CANCEL, command, response_id)
-            self._cancelled(response_id)
+            self._transport.cancelled(response_id)
 
     def close(self) -> None:
         """Nothing is said any more."""
@@ -374,9 +370,10 @@ class Responses:
 
     def _was_stopped(self, response: Response) -> None:
         """Nothing of it was heard, whatever the agent thinks that it has said."""
-        for item_id, content_index in () if self._cuts_itself else response.dropped:
-            command = realtime_commands.truncate_item(item_id, content_index, 0)
-            self._commands.ask(Kind.TRUNCATE, command, item_id)
+        if not self._transport.traits.cuts_itself:
+            for item_id, content_index in response.dropped:
+                command = realtime_commands.truncate_item(item_id, content_index, 0)
+                self._commands.ask(Kind.TRUNCATE, command, item_id)
         wanted = response.wanted
         if wanted is not None and wanted.is_last:
             self._queue.put_back(wanted)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from chime_gateway.agents.transports.transport import (
     MOST_SECONDS,
     Socket,
@@ -21,24 +19,26 @@ class InSocket:
     what is heard, and the service is told of cuts.
     """
 
-    __slots__ = ("_socket", "_user", "send_audio", "traits")
+    __slots__ = ("_socket", "_user", "traits")
 
     is_ready = True
 
     def __init__(self, codec: Codec) -> None:
         self.traits = AgentTraits(codec=codec, most_seconds=MOST_SECONDS)
-        self.send_audio: Callable[[bytes], None] = self._send
         self._socket: Socket | None = None
         self._user: TransportUser | None = None
 
-    def join(self, user: TransportUser) -> Callable[[Event], None]:
+    def join(self, user: TransportUser) -> None:
         self._user = user
-        return user.handle
+
+    def event_came(self, event: Event) -> None:
+        if self._user is not None:
+            self._user.handle(event)
 
     def opened(self, socket: Socket) -> None:
         self._socket = socket
 
-    def _send(self, audio: bytes) -> None:
+    def send_audio(self, audio: bytes) -> None:
         """Called for every frame."""
         socket = self._socket
         if socket is not None and not socket.send_message(append_audio(audio)):

@@ -7,7 +7,6 @@ one of these.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final, Protocol
 
 from chime_gateway.agents.commands import Kind
@@ -53,18 +52,19 @@ class Transport(Protocol):
     """
     @ivar traits: of the session that has it.
     @ivar is_ready: audio may flow.
-    @ivar send_audio: takes what the caller says, in any length.
     """
 
     traits: AgentTraits
     is_ready: bool
-    send_audio: Callable[[bytes], None]
 
-    def join(self, user: TransportUser) -> Callable[[Event], None]:
-        """
-        @return: takes each event that came but audio, and gives it to the user when
-            it is its turn.
-        """
+    def send_audio(self, audio: bytes) -> None:
+        """What the caller says, in any length."""
+
+    def join(self, user: TransportUser) -> None:
+        """Before anything else."""
+
+    def event_came(self, event: Event) -> None:
+        """Any but audio; the user is given it when it is its turn."""
 
     def opened(self, socket: Socket) -> None:
         """The socket of the events is there."""
