@@ -49,6 +49,25 @@ class Batch(Protocol):
     def release(self, connection: DatagramSocket) -> None: ...
 
 
+def bound(host: str, port: int) -> socket.socket:
+    """
+    A UDP socket that does not block.
+
+    @raise OSError: the port is somebody else's, the address is not ours.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    one = socket.socket(family, socket.SOCK_DGRAM)
+    try:
+        one.setblocking(False)
+        if host == DUAL_STACK:
+            one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        one.bind((host, port))
+    except BaseException:
+        one.close()
+        raise
+    return one
+
+
 class DatagramSocket:
     """
     One UDP socket, as the batch reads it.
@@ -61,23 +80,13 @@ class DatagramSocket:
     disconnecting = False
 
     def __init__(self, host: str, port: int, received: Received) -> None:
-        is_ipv6 = ":" in host
-        family = socket.AF_INET6 if is_ipv6 else socket.AF_INET
-        self._socket = socket.socket(family, socket.SOCK_DGRAM)
+        self._socket = bound(host, port)
         self._received = received
         self.failures = 0
         self.broken: Callable[[], None] = _ignore
-        try:
-            self._socket.setblocking(False)
-            if host == DUAL_STACK:
-                self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-            self._socket.bind((host, port))
-        except BaseException:
-            self._socket.close()
-            raise
         self._receive = self._socket.recvfrom
         self._send = self._socket.sendto
-        if is_ipv6:
+        if ":" in host:
             self.doRead = self._read_ipv6  # type: ignore[method-assign]
             self.send = self._send_ipv6  # type: ignore[method-assign]
 

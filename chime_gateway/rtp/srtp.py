@@ -7,7 +7,7 @@ The cipher work is libsrtp's.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from attrs import field, frozen
@@ -32,20 +32,35 @@ class SrtpError(RemoteProtocolError):
 @frozen
 class SrtpProfile:
     """
-    How packets are protected: AES in counter mode, HMAC-SHA1 (RFC 3711, RFC 6188).
+    How packets are protected: AES in counter mode, HMAC-SHA1 (RFC 3711, RFC 6188), or
+    AES in Galois counter mode, which needs nothing besides (RFC 7714).
 
-    @ivar key_bytes: of a master key and its salt.
+    @ivar key_bytes: of a master key and its salt together.
     @ivar tag_bytes: of RTP; RTCP's tag has the long form always.
+    @ivar salt_bytes: of the salt.
     """
 
     key_bytes: int
     tag_bytes: int
+    salt_bytes: int = 14
 
 
 AES_128_TAG_80: Final = SrtpProfile(key_bytes=30, tag_bytes=10)
 AES_128_TAG_32: Final = SrtpProfile(key_bytes=30, tag_bytes=4)
 AES_256_TAG_80: Final = SrtpProfile(key_bytes=46, tag_bytes=10)
 AES_256_TAG_32: Final = SrtpProfile(key_bytes=46, tag_bytes=4)
+AEAD_AES_128_GCM: Final = SrtpProfile(key_bytes=28, tag_bytes=16, salt_bytes=12)
+AEAD_AES_256_GCM: Final = SrtpProfile(key_bytes=44, tag_bytes=16, salt_bytes=12)
+
+#: What libsrtp calls them; those of RFC 6188 are made of the counter modes' first.
+_NAMES: Final[Mapping[SrtpProfile, int]] = {
+    AES_128_TAG_80: Policy.SRTP_PROFILE_AES128_CM_SHA1_80,
+    AES_128_TAG_32: Policy.SRTP_PROFILE_AES128_CM_SHA1_32,
+    AES_256_TAG_80: Policy.SRTP_PROFILE_AES128_CM_SHA1_80,
+    AES_256_TAG_32: Policy.SRTP_PROFILE_AES128_CM_SHA1_32,
+    AEAD_AES_128_GCM: Policy.SRTP_PROFILE_AEAD_AES_128_GCM,
+    AEAD_AES_256_GCM: Policy.SRTP_PROFILE_AEAD_AES_256_GCM,
+}
 
 
 @frozen
@@ -62,12 +77,7 @@ class SrtpKeys:
 
 
 def _policy(profile: SrtpProfile, key: bytes, ssrc_type: int) -> Policy:
-    name = (
-        Policy.SRTP_PROFILE_AES128_CM_SHA1_32
-        if profile.tag_bytes == 4
-        else Policy.SRTP_PROFILE_AES128_CM_SHA1_80
-    )
-    policy = Policy(key=key, ssrc_type=ssrc_type, srtp_profile=name)
+    policy = Policy(key=key, ssrc_type=ssrc_type, srtp_profile=_NAMES[profile])
     if profile.key_bytes == AES_256_TAG_80.key_bytes:
         # RFC 6188; SRTCP has the long tag always (RFC 4568 section 6.2).
         for part, tag_bytes in (

@@ -2,16 +2,84 @@
 The keys of SRTP, agreed on by DTLS (RFC 5764), without sockets or a clock of its own.
 
 It does not know how the two found each other, nor what is sent under the keys.
+
+OpenSSL sends a flight again by a timer of its own, which runs by the wall clock: it
+stands still where that is set back, and is too slow for a call, with its first
+second.  So datagrams are kept and sent again as they were, by the time that is told;
+OpenSSL's own repetition goes out in their place whenever that is due as well.  A
+record that has come is passed over when it comes again, as RFC 6347 wants it (section
+4.1.2.6).  The last flight of all is sent again when the one before it comes again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Final
+
+from cryptography.hazmat.primitives import hashes
+from OpenSSL import SSL
 
 from chime_gateway.errors import RemoteProtocolError
-from chime_gateway.rtp.srtp import SrtpKeys
+from chime_gateway.rtp.srtp import (
+    AEAD_AES_128_GCM,
+    AEAD_AES_256_GCM,
+    AES_128_TAG_32,
+    AES_128_TAG_80,
+    SrtpKeys,
+    SrtpProfile,
+)
 from chime_gateway.webrtc.certificate import Certificate
 from chime_gateway.wire.sdp.transport import Fingerprint
+
+#: A datagram that no usual path cuts; RFC 8261 section 5 and libwebrtc have the same.
+MTU: Final = 1200
+
+#: Our order of preference.  Counter mode is what everybody has (RFC 8827 section 6.5),
+#: and the shorter tag is for who has no other.
+PROFILES: Final[Mapping[bytes, SrtpProfile]] = {
+    b"SRTP_AES128_CM_SHA1_80": AES_128_TAG_80,
+    b"SRTP_AEAD_AES_128_GCM": AEAD_AES_128_GCM,
+    b"SRTP_AEAD_AES_256_GCM": AEAD_AES_256_GCM,
+    b"SRTP_AES128_CM_SHA1_32": AES_128_TAG_32,
+}
+
+#: RFC 5764 section 4.2.
+_LABEL: Final = b"EXTRACTOR-dtls_srtp"
+
+#: Those of RFC 8122 section 5 that nobody can find a second certificate for.
+_HASHES: Final[Mapping[str, type[hashes.HashAlgorithm]]] = {
+    "sha-256": hashes.SHA256,
+    "sha-384": hashes.SHA384,
+    "sha-512": hashes.SHA512,
+}
+
+#: Seconds from one sending of a flight to the next.  A round trip takes less than the
+#: first one; with 1, 3, 7 and 15 s OpenSSL's own are among them.
+INTERVALS: Final = (0.25, 0.25, 0.5, 1.0, 1.0, 2.0)
+
+#: Who has lost his patience by then: callers, and ICE.
+HANDSHAKE_SECONDS: Final = 30.0
+
+# A record (RFC 6347 section 4.1) and a message of the handshake in it (4.2.2).
+_HEADER_BYTES: Final = 13
+_CHANGE_CIPHER_SPEC: Final = 20
+_HANDSHAKE: Final = 22
+_EPOCH: Final = slice(3, 5)
+_MESSAGE_LENGTH: Final = slice(_HEADER_BYTES + 1, _HEADER_BYTES + 4)
+
+#: What OpenSSL keeps until its turn comes is its size ahead (ten messages), or a whole
+#: buffer of 16 KB (100 records): a certificate that nobody signed has 2 KB at most,
+#: and one record of the next epoch ends a flight.
+_MOST_MESSAGE_BYTES: Final = 8192
+_MOST_EARLY: Final = 24
+
+#: Datagrams until it is agreed: a flight has four at most, and is sent 20 times.
+_MOST_DATAGRAMS: Final = 400
+
+#: How often the last flight is sent again.
+_MOST_REPEATED: Final = 20
 
 
 class DtlsError(RemoteProtocolError):
@@ -30,6 +98,11 @@ class ClosedError(DtlsError):
     """It has ended it (close_notify)."""
 
 
+def is_usable(fingerprint: Fingerprint) -> bool:
+    """Whether its hash is one that is believed here."""
+    return fingerprint.hash.lower() in _HASHES
+
+
 class Dtls:
     """
     @param is_client: as C{a=setup} says, and nothing else.
@@ -37,6 +110,7 @@ class Dtls:
         must have one of them.
     @ivar outbox: datagrams to be sent; whoever calls takes them.
     @ivar keys: C{None} until all is agreed on and checked.
+    @ivar due: when L{tick} wants to be called next; C{None}: not at all.
     """
 
     def __init__(
@@ -48,27 +122,261 @@ class Dtls:
     ) -> None:
         self.outbox: list[bytes] = []
         self.keys: SrtpKeys | None = None
-        raise NotImplementedError
+        self.due: float | None = None
+        self._fingerprints = fingerprints
+        self._is_client = is_client
+        self._connection: SSL.Connection | None = SSL.Connection(_context(certificate))
+        # Without OP_NO_QUERY_MTU in the context this has no effect, and that one
+        # without this ends the handshake.
+        self._connection.set_ciphertext_mtu(MTU)
+        if is_client:
+            self._connection.set_connect_state()
+        else:
+            self._connection.set_accept_state()
+        self._flight: list[bytes] = []
+        self._tries = 0
+        self._gives_up_at: float | None = None
+        self._datagrams = 0
+        self._early = 0
+        self._repeated = 0
 
     def start(self, now: float) -> None:
-        """The other side can be reached: a client begins."""
-        raise NotImplementedError
+        """
+        The other side can be reached: a client begins, and who waits does not for ever.
+
+        @raise DtlsError: OpenSSL does not want to.
+        """
+        if self._gives_up_at is None and self._connection is not None:
+            self.due = self._gives_up_at = now + HANDSHAKE_SECONDS
+            if self._is_client:
+                self._shake_hands(self._connection, now)
 
     def received(self, now: float, datagram: bytes) -> None:
         """
         @raise DtlsError: it is over; what is in L{outbox} tells the other side.
         """
-        raise NotImplementedError
+        connection = self._connection
+        if connection is None or len(datagram) <= _HEADER_BYTES:
+            return
+        if self.keys is not None:
+            self._received_later(connection, datagram)
+        elif self._is_bearable(datagram):
+            self.start(now)
+            connection.bio_write(datagram)
+            self._shake_hands(connection, now)
 
     def tick(self, now: float) -> float | None:
         """
         Send again what is due.
 
-        @return: when it wants to be called next; C{None}: not at all.
+        @return: L{due}.
         @raise DtlsError: it took too long.
         """
-        raise NotImplementedError
+        connection, due = self._connection, self.due
+        if connection is None or due is None or now < due:
+            return due
+        assert self._gives_up_at is not None
+        if now >= self._gives_up_at:
+            self._end(connection)
+            raise DtlsError("the handshake took too long")
+        tries = self._tries
+        try:
+            connection.DTLSv1_handle_timeout()
+        except SSL.Error as exc:
+            self._end(connection)
+            raise DtlsError(_reason(exc)) from exc
+        if not self._flush(connection, now):
+            self.outbox += self._flight
+        self._tries = tries + 1
+        self._wait(now)
+        return self.due
 
     def close(self) -> None:
         """Say goodbye, if there is anybody to say it to."""
-        raise NotImplementedError
+        if self._connection is not None:
+            self._end(self._connection)
+
+    # -- inside ----------------------------------------------------------------
+
+    def _is_bearable(self, datagram: bytes) -> bool:
+        """Whether there is room for what it brings, before anything is agreed on."""
+        self._datagrams += 1
+        if self._datagrams > _MOST_DATAGRAMS:
+            return False
+        is_early = False
+        for record in _records(datagram):
+            if any(record[_EPOCH]):
+                is_early = True
+            elif record[0] == _HANDSHAKE:
+                size = int.from_bytes(record[_MESSAGE_LENGTH], "big")
+                if size > _MOST_MESSAGE_BYTES:
+                    return False
+        self._early += is_early
+        return self._early <= _MOST_EARLY
+
+    def _shake_hands(self, connection: SSL.Connection, now: float) -> None:
+        try:
+            connection.do_handshake()
+        except SSL.WantReadError:
+            self._flush(connection, now)
+            return
+        except SSL.Error as exc:
+            self._end(connection)
+            raise DtlsError(_reason(exc)) from exc
+        self._flush(connection, now)
+        self.due = None
+        try:
+            _check(connection, self._fingerprints)
+            self.keys = _keys(connection, is_client=self._is_client)
+        except DtlsError:
+            self._end(connection)
+            raise
+        if self._is_client:
+            # Only who has sent the last flight is asked for it again.
+            self._flight = []
+
+    def _received_later(self, connection: SSL.Connection, datagram: bytes) -> None:
+        """Behind the handshake: a goodbye, or the other side has not got our last."""
+        connection.bio_write(datagram)
+        try:
+            while True:
+                connection.recv(65535)  # of no channel that we have offered
+        except SSL.WantReadError:
+            pass
+        except SSL.ZeroReturnError:
+            self._end(connection)
+            raise ClosedError("the other side has ended it") from None
+        except SSL.Error as exc:
+            self._end(connection)
+            raise DtlsError(_reason(exc)) from exc
+        sent = self._take(connection)
+        if not sent and datagram[0] in (_CHANGE_CIPHER_SPEC, _HANDSHAKE):
+            sent = self._flight
+        if sent and self._repeated < _MOST_REPEATED:
+            self._repeated += 1
+            self.outbox += sent
+
+    def _flush(self, connection: SSL.Connection, now: float) -> bool:
+        """Whether there was anything: a flight, which may have to be sent again."""
+        flight = self._take(connection)
+        if not flight:
+            return False
+        self.outbox += flight
+        self._flight = flight
+        self._tries = 0
+        self._wait(now)
+        return True
+
+    def _wait(self, now: float) -> None:
+        """For an answer to the flight."""
+        assert self._gives_up_at is not None
+        seconds = INTERVALS[min(self._tries, len(INTERVALS) - 1)]
+        self.due = min(now + seconds, self._gives_up_at)
+
+    def _take(self, connection: SSL.Connection) -> list[bytes]:
+        """
+        What is to be sent, as datagrams: memory keeps no borders between them, but
+        records say how long they are.
+        """
+        try:
+            data = connection.bio_read(65535)
+        except SSL.WantReadError:
+            return []
+        datagrams: list[bytes] = []
+        for record in _records(data):
+            if datagrams and len(datagrams[-1]) + len(record) <= MTU:
+                datagrams[-1] += record
+            else:
+                datagrams.append(record)
+        return datagrams
+
+    def _end(self, connection: SSL.Connection) -> None:
+        """Tell the other side, and be done with it."""
+        self._connection = None
+        self._flight = []
+        self.due = None
+        # In the middle of a handshake there is nothing to say.
+        with contextlib.suppress(SSL.Error):
+            connection.shutdown()
+        self.outbox += self._take(connection)
+
+
+@lru_cache(16)
+def _context(certificate: Certificate) -> SSL.Context:
+    """One for all that show this certificate: it is the most of what they need."""
+    context = SSL.Context(SSL.DTLS_METHOD)
+    # RFC 8827 section 6.5.  What comes after 1.2 has other records.
+    context.set_min_proto_version(_DTLS_1_2)
+    context.set_max_proto_version(_DTLS_1_2)
+    context.use_certificate(certificate.certificate)
+    context.use_privatekey(certificate.key)
+    context.set_options(
+        SSL.OP_NO_QUERY_MTU | SSL.OP_NO_TICKET | SSL.OP_NO_RENEGOTIATION
+    )
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    # A call needs it for its last word only, and 34 KB less.
+    context.set_mode(SSL.MODE_RELEASE_BUFFERS)
+    context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, _believe)
+    context.set_tlsext_use_srtp(b":".join(PROFILES))
+    return context
+
+
+_DTLS_1_2: Final = 0xFEFD
+
+
+def _believe(*_: object) -> bool:
+    """Nobody signs these certificates; they are looked at when all are there."""
+    return True
+
+
+def _check(connection: SSL.Connection, fingerprints: Sequence[Fingerprint]) -> None:
+    """
+    @raise FingerprintError: the other side's certificate is none of these.
+    """
+    certificate = connection.get_peer_certificate(as_cryptography=True)
+    for one in fingerprints:
+        algorithm = _HASHES.get(one.hash.lower())
+        if certificate is None or algorithm is None:
+            continue
+        if certificate.fingerprint(algorithm()) == one.digest:
+            return
+    raise FingerprintError("the certificate has another fingerprint")
+
+
+def _keys(connection: SSL.Connection, *, is_client: bool) -> SrtpKeys:
+    """
+    RFC 5764 section 4.2: the client's key, the server's, and their salts.
+
+    @raise NoProfileError: none was agreed on, which is no fault to DTLS.
+    """
+    name = connection.get_selected_srtp_profile()
+    profile = PROFILES.get(name)
+    if profile is None:
+        raise NoProfileError("no SRTP profile in common")
+    salt = profile.salt_bytes
+    key = profile.key_bytes - salt
+    material = connection.export_keying_material(_LABEL, 2 * profile.key_bytes)
+    client = material[:key] + material[2 * key : 2 * key + salt]
+    server = material[key : 2 * key] + material[2 * key + salt :]
+    local, remote = (client, server) if is_client else (server, client)
+    return SrtpKeys(profile, local, remote)
+
+
+def _records(data: bytes) -> list[bytes]:
+    """What does not end is one, too: it is not looked at here."""
+    records = []
+    start = 0
+    while start < len(data):
+        size = int.from_bytes(data[start + 11 : start + 13], "big")
+        end = start + _HEADER_BYTES + size
+        records.append(data[start:end])
+        start = end
+    return records
+
+
+def _reason(error: SSL.Error) -> str:
+    """What OpenSSL says, in one line; it may say nothing."""
+    reasons = error.args[0] if error.args else ()
+    if isinstance(reasons, list) and reasons and reasons[-1]:
+        return str(reasons[-1][-1])[:100] or "the handshake failed"
+    return "the handshake failed"

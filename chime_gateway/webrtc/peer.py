@@ -7,18 +7,30 @@ It knows no sockets, no signalling and nothing of what is in a packet of RTP.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Final, Protocol
 
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 
+from chime_gateway.net.timer import Timer
 from chime_gateway.rtp.ports import Address, Received
 from chime_gateway.rtp.srtp import SrtpKeys
 from chime_gateway.webrtc.certificate import Certificate
-from chime_gateway.webrtc.sockets import Sockets
+from chime_gateway.webrtc.dtls import (
+    ClosedError,
+    DtlsError,
+    FingerprintError,
+    NoProfileError,
+)
+from chime_gateway.webrtc.handshake import Handshake
+from chime_gateway.webrtc.sockets import Sockets, socket_of
+from chime_gateway.wire.sdp.description import SdpError
 from chime_gateway.wire.sdp.transport import Setup, Transport
 from chime_gateway.wire.webrtc.candidate import Candidate, Path, new_credentials
+from chime_gateway.wire.webrtc.ice import Failure, IceAgent
 
 #: Where the other side is, to whoever has L{Peer.send}: which path leads there is the
 #: business of ICE.  It is nobody's (RFC 5737).  For C{Terms.remote} and
@@ -35,6 +47,15 @@ class PeerFailure(Enum):
     NO_SRTP_PROFILE = "no_srtp_profile"
     DTLS_FAILED = "dtls_failed"
     CLOSED_BY_PEER = "closed_by_peer"
+    #: A bug of ours.
+    BROKEN = "broken"
+
+
+_OF_DTLS: Final = {
+    FingerprintError: PeerFailure.FINGERPRINT,
+    NoProfileError: PeerFailure.NO_SRTP_PROFILE,
+    ClosedError: PeerFailure.CLOSED_BY_PEER,
+}
 
 
 class PeerUser(Protocol):
@@ -47,17 +68,27 @@ class PeerUser(Protocol):
         """Once at most; it is closed already.  Not called behind L{Peer.close}."""
 
 
+def _lose(data: bytes, address: Address) -> None:
+    """There is no path."""
+
+
+def _pass_over(data: bytes, address: Address) -> None:
+    """There is nobody who listens."""
+
+
 class Peer:
     """
     @param sockets: they are joined by L{start} and left by L{close}.
     @param rtp_received: gets what is RTP or RTCP, still encrypted, with L{REMOTE} as
         its address: C{RtpStream.rtp_received}, which tells the two apart.
-    @param is_offerer: we have offered: C{a=setup:actpass}, and we control (RFC 8445
-        section 6.1.1) unless we are lite and they are not.
+    @param is_offerer: we have offered, with C{a=setup:actpass}, and we control (RFC
+        8445 section 6.1.1), unless we are lite.
     @param is_lite: we answer checks and send none, as we have a public address.
     @ivar local: our ufrag and password.
-    @ivar setup: C{ACTPASS}, as in our offer; behind L{set_remote} what we answer.
+    @ivar dropped: what came and was not used, by why.
     """
+
+    _log = Logger()
 
     def __init__(
         self,
@@ -72,13 +103,55 @@ class Peer:
         random_bytes: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self.local = new_credentials(random_bytes)
-        self.setup = Setup.ACTPASS
-        raise NotImplementedError
+        self.dropped: Counter[str] = Counter()
+        self._user: PeerUser | None = user
+        self._sockets = tuple(sockets)
+        self._certificate = certificate
+        self._clock = clock
+        self._rtp_received = rtp_received
+        self._is_lite = is_lite
+        self._agent = IceAgent(
+            self.local,
+            is_controlling=is_offerer and not is_lite,
+            is_lite=is_lite,
+            tie_breaker=int.from_bytes(random_bytes(8), "big"),
+            new_transaction=lambda: random_bytes(12),
+        )
+        self._handshake = Handshake(certificate, self._agent.accepts)
+        self._timer = Timer(clock)
+        self._due: float | None = None
+        self._is_connected = False
+        self._send = _lose
+        self._address = REMOTE
+        # On which media last came: asked for each packet, and nearly always the same.
+        self._heard_on: Path | None = None
+
+    @property
+    def is_closed(self) -> bool:
+        return self._user is None
+
+    @property
+    def path(self) -> Path | None:
+        """Where packets go; C{None}: nowhere yet, or not any more."""
+        return self._handshake.path
+
+    @property
+    def setup(self) -> Setup:
+        """C{ACTPASS}, as in our offer; behind L{set_remote} what we answer."""
+        return self._handshake.setup
 
     @property
     def description(self) -> Transport:
         """Ours, to be offered or answered; behind L{start}."""
-        raise NotImplementedError
+        return Transport(
+            credentials=self.local,
+            fingerprints=(self._certificate.fingerprint,),
+            setup=self.setup,
+            candidates=tuple(
+                candidate for one in self._sockets for candidate in one.candidates
+            ),
+            is_lite=self._is_lite,
+        )
 
     def start(self) -> None:
         """
@@ -86,7 +159,12 @@ class Peer:
 
         @raise OSError: a socket cannot be opened, and nothing is left of it.
         """
-        raise NotImplementedError
+        try:
+            for one in self._sockets:
+                one.join(self)
+        except BaseException:
+            self.close()
+            raise
 
     def set_remote(self, transport: Transport) -> None:
         """
@@ -94,24 +172,181 @@ class Peer:
 
         @raise SdpError: we cannot come together.
         """
-        raise NotImplementedError
+        if self._user is None:
+            return
+        if self._is_lite and transport.is_lite:
+            raise SdpError("both sides are ICE-lite")
+        self._handshake.set_remote(transport)
+        paths = [
+            (path, candidate.priority)
+            for candidate in (() if self._is_lite else transport.candidates)
+            for one in self._sockets
+            for path in one.paths_to(self, candidate)
+        ]
+        now = self._clock.seconds()
+        self._agent.set_remote(
+            now, transport.credentials, paths, is_lite=transport.is_lite
+        )
+        self._go_on_safely(now)
 
     def send(self, data: bytes, address: Address) -> None:
         """RTP or RTCP, encrypted; lost while there is no path.  It never raises."""
-        raise NotImplementedError
+        self._send(data, self._address)
+
+    def accepts(self, path: Path) -> bool:
+        """Whether checks with the right integrity came on it; for sockets."""
+        return self._user is not None and self._agent.accepts(path)
 
     def received(self, data: bytes, path: Path) -> None:
-        """A packet came; for sockets."""
-        raise NotImplementedError
+        """A packet came; for sockets.  It never raises."""
+        try:
+            # First bytes: RFC 7983 section 7.
+            if data and 128 <= data[0] <= 191:
+                if path is self._heard_on or self._may_hear(path):
+                    self._rtp_received(data, REMOTE)
+                return
+            if self._user is None or not data:
+                return
+            if data[0] <= 3:
+                now = self._clock.seconds()
+                self._agent.received(now, data, path)
+                self._go_on(now)
+            elif 20 <= data[0] <= 63:
+                now = self._clock.seconds()
+                self._handshake.received(now, data, path)
+                self._go_on(now)
+            else:
+                self.dropped["unknown"] += 1
+        except DtlsError as exc:
+            self._dtls_failed(exc)
+        except MemoryError:
+            self.dropped["memory"] += 1
+        except Exception:
+            self.broken()
 
     def path_opened(self, path: Path, candidate: Candidate) -> None:
         """A connection is there that L{Sockets.paths_to} has begun; for sockets."""
-        raise NotImplementedError
+        if self._user is not None:
+            now = self._clock.seconds()
+            self._agent.add_path(now, path, candidate.priority)
+            self._go_on_safely(now)
 
     def path_lost(self, path: Path) -> None:
         """It leads nowhere any more; for sockets."""
-        raise NotImplementedError
+        if self._user is not None:
+            now = self._clock.seconds()
+            if path == self._heard_on:
+                self._heard_on = None
+            self._agent.remove_path(now, path)
+            self._go_on_safely(now)
+
+    def broken(self) -> None:
+        """What came for it, or its time, has met a bug of ours; for sockets, too."""
+        self._log.failure("a peer of WebRTC has failed")
+        self._fail("a fault of ours", PeerFailure.BROKEN)
 
     def close(self) -> None:
         """Say so to the other side, and let go of everything.  May be done again."""
-        raise NotImplementedError
+        if self._user is None:
+            return
+        self._user = None
+        self._timer.stop()
+        with self._log.failuresHandled("a goodbye of DTLS was not made"):
+            self._handshake.close()
+        self._rtp_received = _pass_over
+        self._heard_on = None
+        self._send = _lose
+        self._agent.outbox.clear()
+        sockets, self._sockets = self._sockets, ()
+        for one in sockets:
+            with self._log.failuresHandled("a socket was not left"):
+                one.leave(self)
+
+    # -- inside ----------------------------------------------------------------
+
+    def _may_hear(self, path: Path) -> bool:
+        """Whether media that comes on this path is the other side's."""
+        if not self._is_connected or self._user is None:
+            self.dropped["early"] += 1
+        elif not self._agent.accepts(path):
+            self.dropped["stranger"] += 1
+        else:
+            self._heard_on = path
+            return True
+        return False
+
+    def _go_on(self, now: float) -> None:
+        """
+        Something has changed: send, tell, and wait for what comes next.
+
+        @raise DtlsError: it is over.
+        """
+        agent, handshake = self._agent, self._handshake
+        if agent.outbox:
+            outbox, agent.outbox = agent.outbox, []
+            for path, data in outbox:
+                socket_of(path).send(data, (path.host, path.port))
+        if agent.failure is not None:
+            is_lost = agent.failure is Failure.CONSENT_LOST
+            kind = PeerFailure.CONSENT_LOST if is_lost else PeerFailure.NO_PATH
+            # Nothing goes there any more, not even a goodbye (RFC 7675 section 5.1).
+            handshake.path = None
+            self._fail(agent.failure.value, kind)
+            return
+        selected = agent.selected
+        if selected is not None and selected != handshake.path:
+            self._send = socket_of(selected).send
+            self._address = selected.host, selected.port
+            handshake.begin(now, selected)
+        handshake.go_on(now)
+        if handshake.keys is not None and not self._is_connected:
+            self._is_connected = True
+            if self._user is not None:
+                self._user.peer_connected(handshake.keys)
+        self._wait(now)
+
+    def _go_on_safely(self, now: float) -> None:
+        try:
+            self._go_on(now)
+        except DtlsError as exc:
+            self._dtls_failed(exc)
+        except Exception:
+            self.broken()
+
+    def _wait(self, now: float) -> None:
+        """For whichever is due first."""
+        if self._user is None:
+            return
+        dues = [
+            one for one in (self._agent.due, self._handshake.due) if one is not None
+        ]
+        due = min(dues, default=None)
+        if due == self._due and self._timer.is_running:
+            return
+        self._due = due
+        if due is None:
+            self._timer.stop()
+        else:
+            self._timer.start(max(0.0, due - now), self._tick)
+
+    def _tick(self) -> None:
+        try:
+            # Sums of seconds are never quite what they were before.
+            now = max(self._clock.seconds(), self._due or 0.0)
+            self._agent.tick(now)
+            self._handshake.tick(now)
+            self._go_on(now)
+        except DtlsError as exc:
+            self._dtls_failed(exc)
+        except Exception:
+            self.broken()
+
+    def _dtls_failed(self, error: DtlsError) -> None:
+        self._fail(str(error), _OF_DTLS.get(type(error), PeerFailure.DTLS_FAILED))
+
+    def _fail(self, reason: str, kind: PeerFailure) -> None:
+        """Let go first, and tell then."""
+        user = self._user
+        if user is not None:
+            self.close()
+            user.peer_failed(reason, kind)

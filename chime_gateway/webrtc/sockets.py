@@ -2,13 +2,13 @@
 What a peer sends and receives by: the seam between it and its sockets.
 
 They may serve many peers (a shared port, a listener) or one.  In C{Path.local} of
-L{chime_gateway.wire.webrtc.ice} is the socket that a path begins at.
+L{chime_gateway.wire.webrtc.candidate} is the socket that a path begins at.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 from chime_gateway.rtp.ports import Address
 from chime_gateway.wire.webrtc.candidate import Candidate, Path
@@ -25,6 +25,11 @@ class Socket(Protocol):
 
     def send(self, data: bytes, address: Address) -> None:
         """It never raises; what cannot go out is lost."""
+
+
+def socket_of(path: Path) -> Socket:
+    """What it begins at; to ICE it is just something that is the same or another."""
+    return cast(Socket, path.local)
 
 
 class Sockets(Protocol):

@@ -1,15 +1,143 @@
-"""UDP sockets of peers: one port for all of them, or one for each."""
+"""
+UDP sockets of peers: one port for all of them, or one for each.
+
+On a port of all, who is new says in his first check whose he is, by our ufrag in it
+(RFC 8445 section 7.2.2), and signs it with our password: then his address is the
+peer's.  Whatever else comes from an address that is nobody's is counted, and leaves
+nothing behind.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import socket
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
-from chime_gateway.rtp.ports import Address, Batch
-from chime_gateway.wire.webrtc.candidate import Candidate, Path
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from chime_gateway.net.batch import MediaSocket
+from chime_gateway.rtp.ports import DUAL_STACK, Address, bound
+from chime_gateway.wire.address import canonical, mapped
+from chime_gateway.wire.webrtc import stun
+from chime_gateway.wire.webrtc.candidate import Candidate, Path, priority
 
 if TYPE_CHECKING:
     from chime_gateway.webrtc.peer import Peer
+
+#: An address as the operating system has it: of IPv6 there is more than two.
+RawAddress: TypeAlias = Any
+
+_MAX_DATAGRAM: Final = 2048
+
+#: Of a port of all peers so much is read before others get their turn, and so much
+#: waits in the kernel: in a stall of 0.2 s, 200 callers send 2,000 packets, and one
+#: needs 768 bytes there.
+_MOST_AT_ONCE: Final = 32
+_RECEIVE_BUFFER: Final = 4 * 1024 * 1024
+
+#: Addresses of one peer's: a NAT that forgets makes new ones, each with a check that
+#: only the other side can have signed.
+_MOST_ADDRESSES: Final = 8
+
+#: Ports that another program has may be met; so many are passed over.
+_MAX_TRIES: Final = 50
+
+
+class Batch(Protocol):
+    """Who reads the sockets; see L{chime_gateway.net.batch}."""
+
+    def adopt(self, connection: MediaSocket) -> None: ...
+    def release(self, connection: MediaSocket) -> None: ...
+
+
+class UdpSocket:
+    """
+    One socket, as the batch reads it.
+
+    @param received: gets what comes, and the address as the system has it.
+    @param at_once: datagrams that are read before others get their turn.
+    @ivar number: of the port.
+    @ivar failures: sends that did not go out.
+    @ivar broken: called when whoever receives has failed and it is closed.
+    @raise OSError: the port is somebody else's.
+    """
+
+    connected = True
+    disconnecting = False
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        received: Callable[[bytes, RawAddress], None],
+        broken: Callable[[], None],
+        at_once: int = 1,
+    ) -> None:
+        self._socket = bound(host, port)
+        self._received = received
+        self._broken = broken
+        self._at_once = range(at_once)
+        self._is_ipv6 = ":" in host
+        self._takes_both = host == DUAL_STACK
+        self.number: int = self._socket.getsockname()[1]
+        self.failures = 0
+
+    def keep_much(self) -> None:
+        """What comes while nobody reads is for many."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def doRead(self) -> None:
+        receive, received = self._socket.recvfrom, self._received
+        try:
+            for _ in self._at_once:
+                received(*receive(_MAX_DATAGRAM))
+        except (OSError, MemoryError):
+            # Nothing more is there, or an ICMP error of an earlier send; without
+            # memory one is lost, and not the socket of all.
+            return
+
+    def send(self, data: bytes, address: Address) -> None:
+        """It never raises."""
+        try:
+            if self._is_ipv6:
+                address = mapped(address[0]), address[1]
+            self._socket.sendto(data, address)
+        except Exception:
+            # Full, unreachable or no address: lost, as on the network.
+            self.failures += 1
+
+    def path(self, address: RawAddress) -> Path:
+        """The one that something came on."""
+        host: str = canonical(address[0]) if self._is_ipv6 else address[0]
+        return Path(self, host, address[1])
+
+    def reaches(self, candidate: Candidate) -> bool:
+        """Whether packets can go there."""
+        is_ipv6 = ":" in candidate.host
+        return candidate.transport == "udp" and (
+            self._takes_both or is_ipv6 == self._is_ipv6
+        )
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The batch reads it no more, for what was received has met a bug."""
+        self.close()
+        self._broken()
+
+    def close(self) -> None:
+        self.connected = False
+        self._socket.close()
+
+
+def _candidates(hosts: Sequence[str], number: int) -> tuple[Candidate, ...]:
+    return tuple(
+        Candidate(host, number, priority("host", 65535 - at), str(at + 1))
+        for at, host in enumerate(hosts)
+    )
 
 
 class SharedPort:
@@ -18,28 +146,103 @@ class SharedPort:
 
     @param host: address to bind; C{public_hosts}: those to be told (of candidates).
     @ivar number: of the port.
+    @ivar dropped: datagrams of nobody's, by why.
     @raise OSError: it is somebody else's.
     """
 
-    candidates: Sequence[Candidate]
-    number: int
+    _log = Logger()
 
     def __init__(
-        self, host: str, port: int, batch: Batch | None, public_hosts: Sequence[str]
+        self, host: str, port: int, batch: Batch, public_hosts: Sequence[str]
     ) -> None:
-        raise NotImplementedError
+        self.dropped: Counter[str] = Counter()
+        self._batch = batch
+        self._by_ufrag: dict[str, Peer] = {}
+        # What a datagram is given to, and with what: nothing else is looked up.
+        self._flows: dict[RawAddress, tuple[Callable[[bytes, Path], None], Path]] = {}
+        self._addresses: dict[Peer, list[RawAddress]] = {}
+        self._socket = UdpSocket(
+            host, port, self._received, self._broken, _MOST_AT_ONCE
+        )
+        self._socket.keep_much()
+        self.number = self._socket.number
+        self.candidates = _candidates(public_hosts, self.number)
+        try:
+            batch.adopt(self._socket)
+        except BaseException:
+            self._socket.close()
+            raise
+
+    @property
+    def failures(self) -> int:
+        """Sends that did not go out."""
+        return self._socket.failures
+
+    def __len__(self) -> int:
+        """Addresses that are somebody's."""
+        return len(self._flows)
 
     def join(self, peer: Peer) -> None:
-        raise NotImplementedError
+        self._by_ufrag[peer.local.ufrag] = peer
+        self._addresses[peer] = []
 
     def leave(self, peer: Peer) -> None:
-        raise NotImplementedError
+        self._by_ufrag.pop(peer.local.ufrag, None)
+        for address in self._addresses.pop(peer, ()):
+            del self._flows[address]
 
     def paths_to(self, peer: Peer, candidate: Candidate) -> Sequence[Path]:
-        raise NotImplementedError
+        """Nobody is called from here: whose an answer is it does not say."""
+        return ()
 
     def close(self) -> None:
-        raise NotImplementedError
+        """Its peers hear nothing any more."""
+        if self._socket.connected:
+            self._batch.release(self._socket)
+        self._socket.close()
+
+    # -- inside ----------------------------------------------------------------
+
+    def _received(self, data: bytes, address: RawAddress) -> None:
+        flow = self._flows.get(address)
+        if flow is not None:
+            flow[0](data, flow[1])
+        else:
+            self._new(data, address)
+
+    def _new(self, data: bytes, address: RawAddress) -> None:
+        """From an address that is nobody's."""
+        if not data or data[0] > 3:
+            self.dropped["stranger"] += 1
+            return
+        try:
+            username = stun.decode(data).username or ""
+        except stun.StunError:
+            self.dropped["stun"] += 1
+            return
+        peer = self._by_ufrag.get(username.partition(":")[0])
+        if peer is None:
+            self.dropped["ufrag"] += 1
+            return
+        path = self._socket.path(address)
+        peer.received(data, path)
+        if not peer.accepts(path):
+            self.dropped["integrity"] += 1
+            return
+        addresses = self._addresses[peer]
+        if len(addresses) >= _MOST_ADDRESSES:
+            del self._flows[self._least(peer, addresses)]
+        addresses.append(address)
+        self._flows[address] = peer.received, path
+
+    def _least(self, peer: Peer, addresses: list[RawAddress]) -> RawAddress:
+        """The oldest that packets do not go to."""
+        at = 0 if self._flows[addresses[0]][1] != peer.path else 1
+        return addresses.pop(at)
+
+    def _broken(self) -> None:
+        """A bug of ours: each peer's own it catches itself."""
+        self._log.critical("the port of all peers is closed")
 
 
 class OwnPort:
@@ -47,28 +250,95 @@ class OwnPort:
     A port for one peer; L{Sockets}.  Opened by L{join}, closed by L{leave}.
 
     @param numbers: of ports that may be taken; empty: any that is free.
+    @param first_try: where in them to begin.
     """
-
-    candidates: Sequence[Candidate]
-    number: int
 
     def __init__(
         self,
         host: str,
-        batch: Batch | None,
+        batch: Batch,
         public_hosts: Sequence[str],
         numbers: Sequence[int] = (),
+        first_try: int = 0,
     ) -> None:
-        raise NotImplementedError
+        self.candidates: Sequence[Candidate] = ()
+        self._host = host
+        self._batch = batch
+        self._public_hosts = public_hosts
+        self._numbers = numbers
+        self._first_try = first_try
+        self._peer: Peer | None = None
+        self._socket: UdpSocket | None = None
+        self._paths: dict[RawAddress, Path] = {}
 
-    def send(self, data: bytes, address: Address) -> None:
-        raise NotImplementedError
+    @property
+    def number(self) -> int:
+        """Of the port; 0: it is not open."""
+        return 0 if self._socket is None else self._socket.number
+
+    @property
+    def failures(self) -> int:
+        """Sends that did not go out."""
+        return 0 if self._socket is None else self._socket.failures
 
     def join(self, peer: Peer) -> None:
-        raise NotImplementedError
+        self._peer = peer
+        one = self._socket = self._open()
+        try:
+            self._batch.adopt(one)
+        except BaseException:
+            one.close()
+            raise
+        self.candidates = _candidates(self._public_hosts, one.number)
 
     def leave(self, peer: Peer) -> None:
-        raise NotImplementedError
+        one, self._socket = self._socket, None
+        self._peer = None
+        self._paths.clear()
+        if one is not None:
+            try:
+                if one.connected:
+                    self._batch.release(one)
+            finally:
+                one.close()
 
     def paths_to(self, peer: Peer, candidate: Candidate) -> Sequence[Path]:
-        raise NotImplementedError
+        one = self._socket
+        if one is None or not one.reaches(candidate):
+            return ()
+        return (Path(one, candidate.host, candidate.port),)
+
+    # -- inside ----------------------------------------------------------------
+
+    def _open(self) -> UdpSocket:
+        count = len(self._numbers)
+        if not count:
+            return UdpSocket(self._host, 0, self._received, self._lost)
+        for at in range(min(count, _MAX_TRIES)):
+            number = self._numbers[(self._first_try + at) % count]
+            try:
+                return UdpSocket(self._host, number, self._received, self._lost)
+            except OSError as exc:
+                failed = exc
+        raise failed
+
+    def _received(self, data: bytes, address: RawAddress) -> None:
+        peer = self._peer
+        if peer is None:
+            return
+        path = self._paths.get(address)
+        if path is not None:
+            peer.received(data, path)
+            return
+        assert self._socket is not None
+        path = self._socket.path(address)
+        peer.received(data, path)
+        if peer.accepts(path):
+            if len(self._paths) >= _MOST_ADDRESSES:
+                self._paths.clear()
+            self._paths[address] = path
+
+    def _lost(self) -> None:
+        """A bug of ours: the peer's own it catches itself."""
+        if self._peer is not None:
+            self._peer.broken()

@@ -1,0 +1,179 @@
+"""Peers of WebRTC over a network in memory, which loses, repeats and reorders."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+
+from attrs import define, field
+from twisted.internet.task import Clock
+
+from chime_gateway.audio import PCMU
+from chime_gateway.rtp.ports import Address
+from chime_gateway.rtp.srtp import SrtpKeys
+from chime_gateway.rtp.stream import RtpStream
+from chime_gateway.rtp.terms import Terms
+from chime_gateway.webrtc.certificate import Certificate, process_certificate
+from chime_gateway.webrtc.peer import REMOTE, Peer, PeerFailure
+from chime_gateway.wire.webrtc.candidate import Candidate, Path, priority
+
+Datagram = tuple[Address, Address, bytes]
+
+
+class Network:
+    """
+    @param loss: share of datagrams that do not arrive; C{repeated}: that do twice.
+    @param spread: seconds that one may take longer than another.
+    @ivar sent: from where, to where, and what.
+    @ivar passes: whether one passes; for faults that are no chance.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        seed: int = 0,
+        loss: float = 0.0,
+        repeated: float = 0.0,
+        spread: float = 0.0,
+    ) -> None:
+        self.clock = clock
+        self.random = random.Random(seed)
+        self.loss, self.repeated, self.spread = loss, repeated, spread
+        self.sockets: dict[Address, NetworkSockets] = {}
+        self.sent: list[Datagram] = []
+        self.passes: Callable[[Datagram], bool] = lambda datagram: True
+
+    def sends(self, source: Address, target: Address, data: bytes) -> None:
+        datagram = source, target, data
+        self.sent.append(datagram)
+        if not self.passes(datagram):
+            return
+        for _ in range(1 + (self.random.random() < self.repeated)):
+            if self.random.random() >= self.loss:
+                delay = 0.01 + self.random.random() * self.spread
+                self.clock.callLater(delay, self.arrives, source, target, data)
+
+    def arrives(self, source: Address, target: Address, data: bytes) -> None:
+        there = self.sockets.get(target)
+        if there is not None and there.peer is not None:
+            there.peer.received(data, Path(there, *source))
+
+
+class NetworkSockets:
+    """One port of one peer's: L{chime_gateway.webrtc.sockets.Sockets}, and a socket."""
+
+    def __init__(self, network: Network, address: Address) -> None:
+        self.network = network
+        self.address = address
+        self.peer: Peer | None = None
+        self.candidates: Sequence[Candidate] = (Candidate(*address, priority("host")),)
+
+    def join(self, peer: Peer) -> None:
+        self.peer = peer
+        self.network.sockets[self.address] = self
+
+    def leave(self, peer: Peer) -> None:
+        self.peer = None
+        self.network.sockets.pop(self.address, None)
+
+    def paths_to(self, peer: Peer, candidate: Candidate) -> Sequence[Path]:
+        return (Path(self, candidate.host, candidate.port),)
+
+    def send(self, data: bytes, address: Address) -> None:
+        self.network.sends(self.address, address, data)
+
+
+@define(eq=False)
+class RtcUser:
+    """
+    Who has a call: its peer, its stream, and what was told.
+
+    @ivar told: C{connected} and kinds of failures, in their order.
+    @ivar on_told: called with each.
+    """
+
+    peer: Peer = field(init=False)
+    stream: RtpStream = field(init=False)
+    sockets: NetworkSockets = field(init=False)
+    told: list[str | PeerFailure] = field(factory=list)
+    reasons: list[str] = field(factory=list)
+    heard: bytearray = field(factory=bytearray)
+    keys: SrtpKeys | None = None
+    on_told: Callable[[], None] = lambda: None
+
+    def peer_connected(self, keys: SrtpKeys) -> None:
+        self.told.append("connected")
+        self.keys = keys
+        self.stream.agree(terms(keys))
+        self.on_told()
+
+    def peer_failed(self, reason: str, kind: PeerFailure) -> None:
+        self.told.append(kind)
+        self.reasons.append(reason)
+        self.on_told()
+
+    def caller_audio(self, audio: bytes) -> None:
+        self.heard += audio
+
+    def digit_pressed(self, digit: str) -> None: ...
+
+
+def terms(keys: SrtpKeys) -> Terms:
+    """PCMU under these keys."""
+    return Terms(
+        codec=PCMU,
+        payload_type=0,
+        telephone_event=None,
+        comfort_noise=frozenset(),
+        ptime_ms=20,
+        remote=REMOTE,
+        remote_rtcp=REMOTE,
+        keys=keys,
+    )
+
+
+def new_user(
+    network: Network,
+    host: str,
+    *,
+    is_offerer: bool,
+    is_lite: bool = False,
+    certificate: Certificate | None = None,
+) -> RtcUser:
+    """With a peer that has started."""
+    user = RtcUser()
+    draw = network.random
+    user.sockets = NetworkSockets(network, (host, 40000))
+    user.stream = RtpStream(
+        PCMU,
+        user,
+        is_allowed=lambda host: True,
+        clock=network.clock.seconds,
+        wall_time=network.clock.seconds,
+        random32=lambda: draw.getrandbits(32),
+        cname="test",
+        gap_filled=lambda audio: None,
+    )
+    user.peer = Peer(
+        user,
+        sockets=[user.sockets],
+        certificate=certificate or process_certificate(),
+        clock=network.clock,
+        rtp_received=user.stream.rtp_received,
+        is_offerer=is_offerer,
+        is_lite=is_lite,
+        random_bytes=draw.randbytes,
+    )
+    user.stream.attach(user.peer.send, user.peer.send)
+    user.peer.start()
+    return user
+
+
+def run(clock: Clock, seconds: float, users: Sequence[RtcUser] = ()) -> None:
+    """Time passes, and each of these sends a packet each 20 ms."""
+    until = clock.seconds() + seconds
+    while clock.seconds() < until:
+        clock.advance(0.02)
+        for user in users:
+            if user.keys is not None:
+                user.stream.tick(clock.seconds(), 1)
