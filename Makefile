@@ -12,6 +12,7 @@ AGENT ?= simulator
 WAV ?=
 STREAM ?= /stream
 CARRIER ?= websocket
+TRANSPORT ?= websocket
 
 SOURCES = setup.cfg pyproject.toml $(shell find chime_gateway twisted -type f ! -name '*.pyc' ! -name dropin.cache)
 
@@ -53,7 +54,7 @@ $(VENV)/.tools: setup.cfg
 	touch $@
 
 demo: $(VENV)/.installed
-	$(BIN)/chimegw demo --agent $(AGENT) --carrier $(CARRIER) --path $(STREAM) $(if $(WAV),--wav $(WAV))
+	$(BIN)/chimegw demo --agent $(AGENT) --carrier $(CARRIER) --transport $(TRANSPORT) --path $(STREAM) $(if $(WAV),--wav $(WAV))
 
 test: $(VENV)/.test
 	$(BIN)/python tests/run.py

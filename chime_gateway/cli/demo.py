@@ -44,6 +44,9 @@ from chime_gateway.store.database import Database
 from chime_gateway.store.queries import CallQuery
 from chime_gateway.store.rows import StoredCall
 
+#: Ways to the agent.
+TRANSPORTS: Final = {"websocket": "the WebSocket", "webrtc": "WebRTC"}
+
 #: The caller lets the agent speak this long before interrupting it.
 _INTERRUPT_AFTER_SECONDS: Final = 1.2
 
@@ -130,6 +133,7 @@ class Demo:
         recording: str,
         path: str,
         carrier: str,
+        transport: str,
         environ: Mapping[str, str],
     ) -> None:
         self._reactor = reactor
@@ -139,6 +143,7 @@ class Demo:
         self._recording = recording
         self._path = path
         self._carrier = carrier
+        self._transport = transport
         self._environ = environ
         self._simulator: SimulatorFactory | None = None
         self._world: KinesisWorld | None = None
@@ -159,6 +164,7 @@ class Demo:
             **self._environ,
             "CHIMEGW_SHARED_SECRET": secret,
             **(self._simulate() if self._is_simulated else {}),
+            "AZURE_OPENAI_TRANSPORT": self._transport,
             **listens,
             "CHIMEGW_DATABASE_URL": "",
             # Nothing is left behind but the caller's own recording.
@@ -166,7 +172,8 @@ class Demo:
         }
         say(
             f"starting: twistd -n chimegw --port {port}   (agent: "
-            f"{'the simulator, a parrot' if self._is_simulated else 'Azure'})"
+            f"{'the simulator, a parrot' if self._is_simulated else 'Azure'}, over"
+            f" {TRANSPORTS[self._transport]})"
         )
         gateway = GatewayProcess(self._reactor, say)
         gateway.start(port, env)
@@ -282,7 +289,12 @@ class Demo:
         faults: list[str] = []
         codec = report.codec
         assert self._simulator is not None
-        log = self._simulator.sessions[0].log
+        sessions = self._simulator.sessions
+        log = sessions[0].log
+        is_rtc = self._transport == "webrtc"
+        if any((session.speech is not None) is not is_rtc for session in sessions):
+            faults.append(f"a session was not over {TRANSPORTS[self._transport]}")
+        faults += [fault for session in sessions for fault in session.log.violations]
         say("")
         say("--- what the model was told --------------------------------------------")
         heard_ms = [cut.heard_ms for cut in report.interruptions]

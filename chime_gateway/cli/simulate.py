@@ -22,7 +22,13 @@ from twisted.python import usage
 from chime_gateway.audio import CODECS
 from chime_gateway.aws.sma import prove
 from chime_gateway.cli.calls import NameFirst
-from chime_gateway.cli.demo import Demo, call_report_lines, prepare_call, save_recording
+from chime_gateway.cli.demo import (
+    TRANSPORTS,
+    Demo,
+    call_report_lines,
+    prepare_call,
+    save_recording,
+)
 from chime_gateway.errors import ConfigError
 from chime_gateway.settings.sources import (
     process_environment,
@@ -113,7 +119,10 @@ class CallOptions(NameFirst):
 
 
 class DemoOptions(usage.Options):
-    synopsis = "[--wav FILE] [--agent simulator|azure] [--carrier CARRIER]"
+    synopsis = (
+        "[--wav FILE] [--agent simulator|azure] [--carrier CARRIER] [--transport"
+        " TRANSPORT]"
+    )
     longdesc = (
         "Start a gateway, place a call to it over a real socket, interrupt the agent"
         " once, and report what both sides heard."
@@ -124,9 +133,13 @@ class DemoOptions(usage.Options):
         ["record", "r", "demo-recording.wav", "Where to write the stereo recording."],
         ["path", None, "/stream", "/stream or /stream/raw."],
         ["carrier", "c", "websocket", "websocket, sip or kinesis."],
+        ["transport", "t", "websocket", "To the agent: websocket or webrtc."],
     ]
 
     def postOptions(self) -> None:
+        if self["transport"] not in TRANSPORTS:
+            known = " or ".join(TRANSPORTS)
+            raise usage.UsageError(f"--transport {self['transport']}: {known}")
         if self["carrier"] not in ("websocket", "sip", "kinesis"):
             carrier = self["carrier"]
             raise usage.UsageError(f"--carrier {carrier}: websocket, sip or kinesis")
@@ -144,6 +157,7 @@ class DemoOptions(usage.Options):
             recording=self["record"],
             path=self["path"],
             carrier=self["carrier"],
+            transport=self["transport"],
             environ=process_environment(),
         )
         return Deferred.fromCoroutine(demo.run())

@@ -15,6 +15,7 @@ from chime_gateway.sim.realtime.faults.commands import CommandFault
 from chime_gateway.sim.realtime.faults.errors import UnaskedError
 from chime_gateway.sim.realtime.faults.responses import ResponseFault
 from chime_gateway.sim.realtime.faults.schedule import Chance, Scheduled
+from chime_gateway.sim.realtime.faults.webrtc import NO_FAULTS, WebRtcFaults
 from chime_gateway.sim.realtime.faults.which import ALL, NONE, Which
 from chime_gateway.sim.realtime.transcription import ONE_OF_EACH, Transcription
 from chime_gateway.sim.realtime.voices import Line
@@ -59,6 +60,7 @@ class Behaviour:
         negative: before it.
     @ivar sessions: of a server, which have these faults, counted from 1; the
         others are L{healthy}.
+    @ivar webrtc: what goes wrong where audio is not in the events.
     @ivar transcription: which transcribers there are, and how they refuse; unless
         it is said, one of each.
     """
@@ -93,6 +95,7 @@ class Behaviour:
     commentary: Which = NONE
     remote_seconds: float = 1.0
     sessions: Which = ALL
+    webrtc: WebRtcFaults = NO_FAULTS
     transcription: Transcription = Factory(
         lambda: Transcription(deployments=ONE_OF_EACH)
     )

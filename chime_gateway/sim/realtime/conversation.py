@@ -209,9 +209,20 @@ class Conversation:
                 "invalid_value",
                 f"Audio content of {generated}ms is already shorter than {end_ms}ms",
             )
+        self.cut(item, index, end_ms)
+
+    def cut(self, item: Item, index: int, end_ms: int) -> None:
+        """
+        An answer is shorter from now on; what was cut off cannot be cut again.
+
+        @param index: of its part that was spoken.
+        @param end_ms: not more than there is.
+        """
+        codec = self._configuration.settings.output_codec
+        generated = codec.duration_ms(item.sent_bytes)
         self._log.truncations.append((item.id, end_ms, generated))
-        # What was cut off cannot be cut again.
         item.sent_bytes = end_ms * codec.bytes_per_second // 1000
+        parts = item.body["content"]
         parts[index] = {**parts[index], "transcript": ""}
         self._events.emit(
             "conversation.item.truncated",

@@ -11,7 +11,7 @@ import copy
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from chime_gateway.audio import L16_24000, PCMA, PCMU, Codec
 
@@ -325,6 +325,8 @@ class Configuration:
     @ivar session: as its client is told.
     @ivar settings: what it acts on.
     @ivar is_updated: by the client, once at least.
+    @ivar rtp_codec: what is spoken on the line, whatever formats are set; C{None}:
+        there is no line, audio is in the events.
     """
 
     def __init__(
@@ -333,16 +335,25 @@ class Configuration:
         *,
         session_id: str,
         expires_at: int,
+        rtp_codec: Codec | None = None,
     ) -> None:
         """@param expires_at: Unix seconds."""
         self.dialect = dialect
+        self.rtp_codec = rtp_codec
         self.is_updated = False
         self.session: Mapping[str, Any] = {
             "id": session_id,
             **copy.deepcopy(dict(dialect.session)),
             "expires_at": expires_at,
         }
-        self.settings = dialect.settings(self.session)
+        self.settings = self._settings(self.session)
+
+    def _settings(self, session: Mapping[str, Any]) -> Settings:
+        settings = self.dialect.settings(session)
+        codec = self.rtp_codec
+        if codec is None:
+            return settings
+        return evolve(settings, input_codec=codec, output_codec=codec)
 
     def patched(self, message: Mapping[str, Any]) -> tuple[dict[str, Any], Settings]:
         """
@@ -357,7 +368,7 @@ class Configuration:
             raise missing("session.type")
         refuse_unknown(patch, self.dialect.keys, "session")
         session = merged(self.session, patch)
-        return session, self.dialect.settings(session)
+        return session, self._settings(session)
 
 
 def missing(name: str) -> Refused:

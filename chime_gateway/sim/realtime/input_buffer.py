@@ -95,6 +95,10 @@ class InputBuffer:
             raise Refused("invalid_value", f"Invalid base64: {exc}", "audio") from exc
         if not self._configuration.is_updated and not self._log.appended:
             self._log.violated(self._events.seconds(), "audio before session.update")
+        self.hear(audio)
+
+    def hear(self, audio: bytes) -> None:
+        """The caller's audio goes on."""
         self._log.appended += audio
         self._buffer += audio
         if self._vad is None:

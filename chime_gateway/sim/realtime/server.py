@@ -1,7 +1,8 @@
 """
 A local Azure OpenAI Realtime service: the socket around L{SimulatedSession}.
 
-Plain Autobahn on purpose: the gateway's own lean path is tested against it.
+One port has the WebSocket and, for calls over WebRTC, requests of HTTP.  Plain
+Autobahn on purpose: the gateway's own lean path is tested against it.
 Checks the handshake in the order the real service does and refuses with its
 bodies.
 """
@@ -13,20 +14,29 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from socket import IPPROTO_TCP, TCP_INFO
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import parse_qs, urlsplit
 
 from attrs import frozen
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
 from autobahn.websocket.types import ConnectionDeny
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IProtocol
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.server import Site
 
+from chime_gateway.audio import Codec
 from chime_gateway.sim.realtime.behaviour import Behaviour
 from chime_gateway.sim.realtime.faults.which import ALL, Which
 from chime_gateway.sim.realtime.session import SimulatedSession
 from chime_gateway.sim.realtime.transcription import DEPLOYMENT_NOT_FOUND
 from chime_gateway.sim.realtime.voices import Voice
+
+if TYPE_CHECKING:
+    from chime_gateway.sim.realtime.webrtc.call import WebRtcCall
+    from chime_gateway.sim.realtime.webrtc.service import WebRtcService
 
 GA_PATH: Final = "/openai/v1/realtime"
 PREVIEW_PATH: Final = "/openai/realtime"
@@ -55,6 +65,11 @@ _BODIES: Final[Mapping[int, tuple[str, str]]] = {
     ),
     429: ("429", "Requests have exceeded the rate limit. Please retry later."),
 }
+
+
+def refusal_body(status: int) -> tuple[str, str]:
+    """(code, message) as the service has them."""
+    return _BODIES.get(status, (str(status), "The service is unavailable."))
 
 
 _NOT_SUPPORTED: Final = (
@@ -106,6 +121,8 @@ class Door:
         is_preview = parts.path == PREVIEW_PATH
         if ("api-version" in query) is not is_preview:
             return 404 if is_preview else 401
+        if "call_id" in query and not is_preview:
+            return self.refuse_status if number in self.which else 0
         name = query.get("deployment" if is_preview else "model", [""])[0]
         if not name or (self.deployments and name not in self.deployments):
             return 404
@@ -117,6 +134,8 @@ class SimulatorProtocol(WebSocketServerProtocol):  # type: ignore[misc]
 
     _log = Logger()
     session: SimulatedSession | None = None
+    _call: WebRtcCall | None = None
+    _call_id = ""
 
     def onConnect(
         self, request: Any
@@ -125,6 +144,11 @@ class SimulatorProtocol(WebSocketServerProtocol):  # type: ignore[misc]
         factory, door = self.factory, self.factory.door
         number = len(factory.handshakes) + 1
         status = door.refusal(self._uri, request.headers, number)
+        self._call_id = parse_qs(urlsplit(self._uri).query).get("call_id", [""])[0]
+        if self._call_id and not status:
+            self._call = factory.webrtc().calls.get(self._call_id)
+            if self._call is None or not self._call.is_open_to_sidebands():
+                status = 404
         factory.handshakes.append((self._uri, dict(request.headers), status))
         if (door.is_silent or door.breaks) and number in door.which:
             if door.breaks:
@@ -137,7 +161,9 @@ class SimulatorProtocol(WebSocketServerProtocol):  # type: ignore[misc]
     def sendHttpErrorResponse(
         self, code: int, reason: str, responseHeaders: Any = None
     ) -> None:
-        kind, message = _BODIES.get(code, (str(code), "The service is unavailable."))
+        kind, message = refusal_body(code)
+        if code == 404 and self._call_id:
+            kind, message = "call_id_not_found", "There is no such call."
         door = self.factory.door
         is_ours = code == door.refuse_status
         if is_ours and door.refuse_code:
@@ -154,24 +180,17 @@ class SimulatorProtocol(WebSocketServerProtocol):  # type: ignore[misc]
 
     def onOpen(self) -> None:
         self.transport.setTcpNoDelay(True)
-        factory = self.factory
-        number = len(factory.sessions) + 1
-        self._tell: Callable[[str, Mapping[str, Any]], None] = partial(
-            factory.tell, number
-        )
-        self.session = SimulatedSession(
-            factory.new_voice(),
-            factory.behaviour.of_session(number),
+        if self._call is not None:
+            self.session = self._call.session
+            self._call.attach(self)
+            return
+        self.session = self.factory.open_session(
             is_preview=urlsplit(self._uri).path == PREVIEW_PATH,
-            send=self._send,
-            close=self._close,
-            clock=factory.reactor,
-            wall_time=time.time,
-            freeze=self._freeze,
-            tell=self._tell,
+            send=self.send_event,
+            close=self.end,
+            freeze=self.freeze,
+            uri=self._uri,
         )
-        factory.sessions.append(self.session)
-        self._tell("opened", {"uri": self._uri})
         self.session.start()
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
@@ -179,11 +198,15 @@ class SimulatorProtocol(WebSocketServerProtocol):  # type: ignore[misc]
             self.session.receive(payload)
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
-        if self.session is not None:
+        if self._call is not None:
+            self._call.detach(self)
+        elif self.session is not None:
             self.session.stop()
-            self._tell("closed", {"code": code})
+            tell = self.session.log.tell
+            if tell is not None:
+                tell("closed", {"code": code})
 
-    def _freeze(self) -> None:
+    def freeze(self) -> None:
         """Until the other side has gone; whoever does not read does not see that."""
         self.transport.pauseProducing()
         self._thaw()
@@ -197,12 +220,12 @@ class SimulatorProtocol(WebSocketServerProtocol):  # type: ignore[misc]
         else:
             self.dropConnection(abort=True)
 
-    def _send(self, event: Mapping[str, Any]) -> None:
+    def send_event(self, event: Mapping[str, Any]) -> None:
         if self.state == self.STATE_OPEN:
             payload = json.dumps(event, separators=(",", ":")).encode()
             self.sendMessage(payload, fragmentSize=self.factory.fragment_bytes)
 
-    def _close(self, code: int, reason: str) -> None:
+    def end(self, code: int, reason: str) -> None:
         if code in (0, 1006):
             self.dropConnection(abort=code == 0)
         elif code == 1000 or 3000 <= code <= 4999:
@@ -244,3 +267,93 @@ class SimulatorFactory(WebSocketServerFactory):  # type: ignore[misc]
         self.tell = tell
         self.sessions: list[SimulatedSession] = []
         self.handshakes: list[tuple[str, dict[str, str], int]] = []
+        self._webrtc: WebRtcService | None = None
+        self._site: Site | None = None
+
+    def buildProtocol(self, addr: Any) -> Doorstep:
+        return Doorstep(self, addr)
+
+    def websocket(self, addr: Any) -> IProtocol:
+        protocol: IProtocol = super().buildProtocol(addr)
+        return protocol
+
+    def http(self, addr: Any) -> IProtocol:
+        if self._site is None:
+            from chime_gateway.sim.realtime.webrtc.requests import ServiceRequests
+
+            requests = ServiceRequests(self.webrtc(), self.door, refusal_body)
+            self._site = Site(requests, reactor=self.reactor)
+        protocol: Any = self._site.buildProtocol(addr)
+        return cast(IProtocol, protocol)
+
+    def webrtc(self) -> WebRtcService:
+        """What it needs is imported by the first who asks."""
+        if self._webrtc is None:
+            from chime_gateway.sim.realtime.webrtc.service import WebRtcService
+
+            self._webrtc = WebRtcService(
+                self, reactor=self.reactor, wall_time=time.time
+            )
+        return self._webrtc
+
+    def stopFactory(self) -> None:
+        if self._webrtc is not None:
+            self._webrtc.stop()
+        super().stopFactory()
+
+    def next_behaviour(self) -> Behaviour:
+        """Of the session that is opened next."""
+        return self.behaviour.of_session(len(self.sessions) + 1)
+
+    def open_session(
+        self,
+        *,
+        is_preview: bool,
+        send: Callable[[Mapping[str, Any]], None],
+        close: Callable[[int, str], None],
+        freeze: Callable[[], None],
+        uri: str = "",
+        rtp_codec: Codec | None = None,
+    ) -> SimulatedSession:
+        """It is still to be started."""
+        number = len(self.sessions) + 1
+        tell = partial(self.tell, number)
+        session = SimulatedSession(
+            self.new_voice(),
+            self.next_behaviour(),
+            is_preview=is_preview,
+            send=send,
+            close=close,
+            clock=self.reactor,
+            wall_time=time.time,
+            freeze=freeze,
+            tell=tell,
+            rtp_codec=rtp_codec,
+        )
+        self.sessions.append(session)
+        tell("opened", {"uri": uri})
+        return session
+
+
+class Doorstep(Protocol):
+    """A connection that has said nothing yet: of HTTP only C{GET} is a WebSocket's."""
+
+    def __init__(self, factory: SimulatorFactory, address: Any) -> None:
+        self._factory = factory
+        self._address = address
+        self._within: IProtocol | None = None
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._within is None:
+            is_websocket = data.startswith(b"G")
+            door = self._factory.websocket if is_websocket else self._factory.http
+            self._within = door(self._address)
+            # From now on the socket speaks with it.
+            transport: Any = self.transport
+            transport.protocol = self._within
+            self._within.makeConnection(transport)
+        self._within.dataReceived(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self._within is not None:
+            self._within.connectionLost(reason)

@@ -17,6 +17,7 @@ from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
 
+from chime_gateway.audio import Codec
 from chime_gateway.sim.realtime.behaviour import Behaviour, SessionLog
 from chime_gateway.sim.realtime.conversation import Conversation, Item
 from chime_gateway.sim.realtime.dialect import (
@@ -39,6 +40,8 @@ from chime_gateway.sim.realtime.faults.schedule import (
 )
 from chime_gateway.sim.realtime.input_buffer import InputBuffer
 from chime_gateway.sim.realtime.model.context import words_in
+from chime_gateway.sim.realtime.output.ahead import AheadOutput
+from chime_gateway.sim.realtime.output.paced import PacedOutput
 from chime_gateway.sim.realtime.responses import (
     CALLER_TOKENS,
     Response,
@@ -60,6 +63,9 @@ class SimulatedSession:
     @param freeze: the connection stays open, and neither reads nor writes.
     @param wall_time: Unix seconds.
     @param tell: is told what the log notes.
+    @param rtp_codec: audio comes and goes beside the events, in real time; C{None}: in
+        them.
+    @ivar speech: what is to be sent beside the events.
     """
 
     def __init__(
@@ -74,6 +80,7 @@ class SimulatedSession:
         wall_time: Callable[[], float],
         freeze: Callable[[], None] = lambda: None,
         tell: Callable[[str, Mapping[str, Any]], None] | None = None,
+        rtp_codec: Codec | None = None,
     ) -> None:
         self.log = SessionLog(tell=tell)
         self._freeze = freeze
@@ -88,6 +95,7 @@ class SimulatedSession:
             expires_at=int(
                 wall_time() + behaviour.session_seconds + behaviour.early_seconds
             ),
+            rtp_codec=rtp_codec,
         )
         self._events = events = ServerEvents(
             dialect, behaviour, self.log, send=send, clock=clock
@@ -103,6 +111,9 @@ class SimulatedSession:
         )
         self._about = about
         self._texts = TextResponses(dialect.text, events=events, about=about)
+        self.speech: PacedOutput | None = None
+        if rtp_codec is not None:
+            self.speech = PacedOutput(rtp_codec, events, conversation, self.log)
         self._spoken = SpokenResponses(
             voice,
             behaviour,
@@ -110,6 +121,7 @@ class SimulatedSession:
             conversation,
             events=events,
             about=about,
+            output=self.speech or AheadOutput(events, self.log),
             log=self.log,
             close=close,
             ended=lambda seconds: self._input.expect_caller(seconds),
@@ -137,6 +149,13 @@ class SimulatedSession:
             "response.create": self._respond,
             "response.cancel": self._cancel,
         }
+        if self.speech is not None:
+            beside = {
+                "input_audio_buffer.append": self._not_here,
+                "conversation.item.truncate": self._not_here,
+                "output_audio_buffer.clear": self.speech.clear,
+            }
+            self._commands = {**self._commands, **beside}
 
     @property
     def is_over(self) -> bool:
@@ -151,9 +170,7 @@ class SimulatedSession:
         if how.close_at_once:
             self._close(how.close_code, "fault")
             return
-        self._events.emit(
-            "session.created", session=copy.deepcopy(self._configuration.session)
-        )
+        self.greet()
         for unasked in how.errors:
             self._events.later(
                 unasked.after_seconds,
@@ -174,9 +191,27 @@ class SimulatedSession:
                 how.close_after_seconds, self._close, how.close_code, "fault"
             )
 
+    def adopt(self, session: Mapping[str, Any]) -> None:
+        """@param session: as the client wants it from the start; it was checked."""
+        configuration = self._configuration
+        configuration.session, configuration.settings = configuration.patched(
+            {"session": session}
+        )
+        self._input.listen_anew()
+
+    def greet(self) -> None:
+        """Whoever listens now has not heard of it yet."""
+        session = copy.deepcopy(self._configuration.session)
+        self._events.emit("session.created", session=session)
+
     def stop(self) -> None:
         """The connection is gone."""
         self._events.stop()
+
+    def hear(self, audio: bytes) -> None:
+        """The caller, beside the events."""
+        if not self._events.is_mute:
+            self._input.hear(audio)
 
     def receive(self, payload: bytes) -> None:
         """One message from the client."""
@@ -245,6 +280,16 @@ class SimulatedSession:
                 self._freeze()
 
     # -- commands ----------------------------------------------------------------
+
+    def _not_here(self, message: dict[str, Any]) -> None:
+        """The service has the audio in its own hands: it knows what it has sent."""
+        kind = message["type"]
+        self.log.violated(self._events.seconds(), f"{kind} where audio is beside it")
+        raise Refused(
+            "invalid_value",
+            f"The event '{kind}' cannot be used in a session over WebRTC.",
+            "type",
+        )
 
     def _update(self, message: dict[str, Any]) -> None:
         configuration = self._configuration

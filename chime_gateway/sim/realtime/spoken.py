@@ -6,7 +6,6 @@ It may call tools as well.  When one is wanted is not known here.
 
 from __future__ import annotations
 
-import base64
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -22,6 +21,7 @@ from chime_gateway.sim.realtime.faults.injected import Injected
 from chime_gateway.sim.realtime.faults.schedule import Moment, Stage
 from chime_gateway.sim.realtime.model.answering import in_words
 from chime_gateway.sim.realtime.model.remote import RemoteCalls
+from chime_gateway.sim.realtime.output.ahead import Output
 from chime_gateway.sim.realtime.responses import (
     AGENT_TOKENS,
     CALLER_TOKENS,
@@ -54,7 +54,8 @@ DELTA_MS: Final = (100, 150, 250)
 class SpokenResponses:
     """
     @param close: ends the connection: C{close(code, reason)}.
-    @param ended: told so many seconds of speech were generated, when one ends.
+    @param ended: told how many seconds of speech the caller has yet to hear, when one
+        ends.
     @ivar has_spoken: there is speech of the agent in this session.
     """
 
@@ -67,6 +68,7 @@ class SpokenResponses:
         *,
         events: ServerEvents,
         about: ResponseEvents,
+        output: Output,
         log: SessionLog,
         close: Callable[[int, str], None],
         ended: Callable[[float], None],
@@ -79,6 +81,7 @@ class SpokenResponses:
         self._conversation = conversation
         self._events = events
         self._about = about
+        self._output = output
         self._log = log
         self._close = close
         self._ended = ended
@@ -104,6 +107,7 @@ class SpokenResponses:
         """The caller begins to speak."""
         if self._active is not None:
             self._end("cancelled", "turn_detected")
+        self._output.interrupt()
 
     def cancel(self) -> None:
         """The client does not want it."""
@@ -273,15 +277,8 @@ class SpokenResponses:
         if not response.output_bytes and not response.wanted.is_aside:
             self._log.note(self._events.seconds(), "audio", number=self._count)
             self._injected.reached(Moment.AUDIO, self._count)
-        item.sent_bytes += len(piece)
         response.output_bytes += len(piece)
-        self._log.spoken[item.id] += piece
-        self._events.emit(
-            "response.output_audio.delta",
-            **response.members(
-                item, content_index=0, delta=base64.b64encode(piece).decode()
-            ),
-        )
+        self._output.write(response, item, piece)
         if self._behaviour.drop_in_response and count == 1:
             self._close(0, "")
             return
@@ -378,5 +375,6 @@ class SpokenResponses:
             audio_out=response.output_bytes * AGENT_TOKENS // out.bytes_per_second,
         )
         self._about.done(response, status, reason, counted)
+        self._output.done(response)
         self._remote.ended(response)
-        self._ended(response.output_bytes / out.bytes_per_second)
+        self._ended(self._output.bytes_to_hear(response) / out.bytes_per_second)

@@ -14,6 +14,7 @@ from chime_gateway.sim.realtime.faults.commands import CommandFault
 from chime_gateway.sim.realtime.faults.errors import UnaskedError
 from chime_gateway.sim.realtime.faults.responses import ResponseFault
 from chime_gateway.sim.realtime.faults.schedule import Chance, Scheduled
+from chime_gateway.sim.realtime.faults.webrtc import WebRtcFaults
 from chime_gateway.sim.realtime.faults.which import Which
 
 #: Those of which there may be several: name -> (member, how one is read).
@@ -26,8 +27,14 @@ _SEVERAL: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
 
 #: Members that say to which something happens.
 _WHICH: Final = frozenset(
-    {"commentary", "sessions", "speech_after_create", "vad_first"}
+    {"commentary", "secret_expired", "sessions", "speech_after_create", "vad_first"}
 )
+
+#: Members of L{WebRtcFaults}, which are written like the others.
+_WEBRTC: Final = frozenset(one.name for one in attrs.fields(WebRtcFaults))
+
+#: Whole numbers.
+_COUNTS: Final = frozenset({"close_code", "dtls_seed", "sideband_refusals"})
 
 
 def _number(text: str) -> float:
@@ -46,7 +53,7 @@ def with_fault(behaviour: Behaviour, text: str) -> Behaviour:
     name, _, value = text.partition("=")
     single = {
         a.name: a.default
-        for a in attrs.fields(Behaviour)
+        for a in (*attrs.fields(Behaviour), *attrs.fields(WebRtcFaults))
         if a.default is None or isinstance(a.default, bool | int | float)
     }
     names = sorted({*single, *_SEVERAL, *_WHICH})
@@ -64,10 +71,12 @@ def with_fault(behaviour: Behaviour, text: str) -> Behaviour:
             found = value in ("", "1", "true", "yes")
         else:
             found = _number(value)
-            if name == "close_code":
+            if name in _COUNTS:
                 found = int(found)
     except ValueError as exc:
         is_told = name in {*_SEVERAL, *_WHICH, "chance"}
         why = exc if is_told else "expected a number"
         raise ConfigError(f"--fault {text}: {why}") from exc
+    if member in _WEBRTC:
+        member, found = "webrtc", attrs.evolve(behaviour.webrtc, **{member: found})
     return attrs.evolve(behaviour, **{member: found})

@@ -9,6 +9,7 @@ from chime_gateway.sim.realtime.faults.commands import CommandFault
 from chime_gateway.sim.realtime.faults.errors import ServiceError, UnaskedError
 from chime_gateway.sim.realtime.faults.reading import with_fault
 from chime_gateway.sim.realtime.faults.responses import ResponseFault
+from chime_gateway.sim.realtime.faults.webrtc import WebRtcFaults
 from chime_gateway.sim.realtime.faults.which import FIRST
 
 
@@ -24,6 +25,10 @@ class ReadingTests(SynchronousTestCase):
             "close_at_once",
             "close_code=1011",
             "drop_after_seconds=5",
+            "udp_blocked",
+            "secret_expired=1",
+            "dtls_loss=30",
+            "sideband_refusals=2",
         ):
             behaviour = with_fault(behaviour, text)
         expected = Behaviour(
@@ -37,6 +42,12 @@ class ReadingTests(SynchronousTestCase):
             close_at_once=True,
             close_code=1011,
             drop_after_seconds=5.0,
+            webrtc=WebRtcFaults(
+                udp_blocked=True,
+                secret_expired=FIRST,
+                dtls_loss=30.0,
+                sideband_refusals=2,
+            ),
         )
         self.assertEqual(
             attrs.evolve(behaviour, transcription=expected.transcription), expected
@@ -44,8 +55,9 @@ class ReadingTests(SynchronousTestCase):
 
     def test_every_member_but_the_transcription_can_be_said(self) -> None:
         values = {"responses": "response=failed", "refusals": "refuse=x:y"}
-        for member in attrs.fields_dict(Behaviour):
-            if member == "transcription":
+        members = {**attrs.fields_dict(Behaviour), **attrs.fields_dict(WebRtcFaults)}
+        for member in members:
+            if member in ("transcription", "webrtc"):
                 continue
             values |= {"errors": "error=x:1", "at": "at=1:drop"}
             text = values.get(member, f"{member}=1")
