@@ -22,6 +22,7 @@ from chime_gateway.agents.credentials import Credentials, IdentityTokens
 from chime_gateway.agents.deployments import Deployment, Deployments, endpoint_for
 from chime_gateway.agents.line.lines import Lines
 from chime_gateway.app.call_storage import Kept
+from chime_gateway.app.carriers import Carriers
 from chime_gateway.app.originate import Originator
 from chime_gateway.app.takeover.calls_of_all import CallsOfAll
 from chime_gateway.call.admission.admission import Admission
@@ -63,9 +64,6 @@ from chime_gateway.wire.media_stream.raw import RawStream
 from chime_gateway.wire.media_stream.twilio import TwilioStream
 
 if TYPE_CHECKING:
-    from chime_gateway.carriers.call_control import SmaControl
-    from chime_gateway.carriers.kinesis.carrier import KinesisCarrier
-    from chime_gateway.carriers.sip.carrier import SipCarrier
     from chime_gateway.net.aws.api import AwsApi
 
 
@@ -104,8 +102,8 @@ class Composition:
     """
     @ivar certificates: of what listens.
     @ivar names: resolves those of all but the deployments.
-    @ivar aws: C{None}: nothing is asked of AWS; C{control}, C{sip} and C{kinesis}
-        likewise.
+    @ivar aws: C{None}: nothing is asked of AWS; C{control} and C{sip} likewise.
+    @ivar carriers: of calls that do not come in by a WebSocket.
     @ivar kin: the processes of this gateway beside this one.
     @param metrics: is told what there is to count.
     @param sockets: what others reach the gateway at.
@@ -137,9 +135,6 @@ class Composition:
         metrics.strangers = self.connections
         metrics.timers = lambda: len(reactor.getDelayedCalls())
         self.aws: AwsApi | None = None
-        self.control: SmaControl | None = None
-        self.sip: SipCarrier | None = None
-        self.kinesis: KinesisCarrier | None = None
         self.names = self._new_resolver(_MOST_LOOKUPS)
         # Apart from each other, and from those of everybody else: a name that does
         # not resolve, or a token service that is away, is nobody else's business.
@@ -197,10 +192,19 @@ class Composition:
         self.calls_of_all = CallsOfAll(lambda: len(self.calls.calls()), kin, reactor)
         self.calls.admission.elsewhere = self.calls_of_all.elsewhere
         metrics.destinations = self.calls.destinations
-        if self.aws is not None and settings.aws.sip_media_application_id:
-            self._join_application(self.aws)
-        if settings.sip.listen:
-            self._join_sip(metronome)
+        self.carriers = carriers = Carriers(
+            settings,
+            self.calls,
+            metrics=metrics,
+            reactor=reactor,
+            sockets=sockets,
+            batch=self._batch,
+            kin=kin,
+            connections=self.connections,
+            metronome=metronome,
+            aws=self.aws,
+        )
+        self.control, self.sip = carriers.control, carriers.sip
         self.originator = Originator(
             self.calls,
             sip=self.sip,
@@ -219,15 +223,13 @@ class Composition:
         """New calls are another process'."""
         self._site.retire()
         self.calls_of_all.retire()
-        if self.kinesis is not None:
-            self.kinesis.pause()
+        self.carriers.pause()
 
     def resume(self) -> None:
         """They are this process' again."""
         self._site.resume()
         self.calls_of_all.resume()
-        if self.kinesis is not None:
-            self.kinesis.resume()
+        self.carriers.resume()
 
     def change_deployments(self, deployments: Sequence[DeploymentSettings]) -> None:
         of = self.credentials.of
@@ -262,50 +264,6 @@ class Composition:
             clock=self._reactor,
             jitter=random.random,
         )
-
-    def _join_application(self, aws: AwsApi) -> None:
-        """The SIP media application, and with it the Kinesis carrier."""
-        from chime_gateway.carriers.call_control import SmaControl
-        from chime_gateway.carriers.kinesis.carrier import KinesisCarrier
-
-        settings, reactor = self._settings, self._reactor
-        self.control = SmaControl(
-            aws,
-            settings.aws.sip_media_application_id,
-            reactor,
-            updates_per_second=settings.aws.updates_per_second,
-            calls_per_second=settings.aws.calls_per_second,
-        )
-        self._metrics.control = self.control
-        if settings.kinesis.queue_url:
-            self.kinesis = KinesisCarrier(
-                settings.kinesis,
-                self.calls,
-                aws=aws,
-                control=self.control,
-                clock=reactor,
-                observe_reply=self._metrics.replied,
-            )
-            self._metrics.kinesis = self.kinesis
-            self._metrics.carriers.add(self.kinesis.traits.name)
-
-    def _join_sip(self, metronome: Metronome) -> None:
-        # With what it needs for SRTP it takes 5 MB.
-        from chime_gateway.carriers.sip.carrier import SipCarrier
-
-        self.sip = SipCarrier(
-            self._settings.sip,
-            self.calls,
-            reactor=self._sockets,
-            metronome=metronome,
-            wall_time=time.time,
-            batch=self._batch,
-            kin=self.kin,
-            transfers=self.control,
-            destinations=self.calls.destinations,
-        )
-        self._metrics.sip = self.sip
-        self._metrics.carriers.add(self.sip.traits.name)
 
     # -- over HTTP ---------------------------------------------------------------
 
@@ -348,6 +306,7 @@ class Composition:
             metrics=self._metrics_of_all,
             stream=door(TwilioStream, False),
             raw_stream=door(RawStream, True),
+            webrtc=self.carriers.pages(auth),
             api=api,
             reactor=self._reactor,
             token=token,

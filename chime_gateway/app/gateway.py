@@ -175,8 +175,8 @@ class GatewayService(MultiService):
             )
             self.ports.append(port)
             self._log.info("listening on {address}", address=str(port.getHost()))
+        composition.carriers.start(composition.certificates.add)
         if self.sip is not None:
-            self._start_sip(self.sip)
             # Until then it can go on if the newest is lost; one that is ending cannot.
             self._retirement.reasons.append(self.sip.succession.is_needed)
         composition.certificates.start()
@@ -194,7 +194,7 @@ class GatewayService(MultiService):
             one was started.
         """
         self.composition.serve()
-        kinesis = self.composition.kinesis
+        kinesis = self.composition.carriers.kinesis
         if kinesis is not None:
             kinesis.start()
             queue = self._settings.kinesis.queue_url
@@ -208,17 +208,6 @@ class GatewayService(MultiService):
         )
         if is_old:
             self.reload()
-
-    def _start_sip(self, sip: SipCarrier) -> None:
-        sip.start()
-        for certificate in sip.transports.certificates:
-            self.composition.certificates.add(certificate)
-        for listener, port in sip.transports.ports:
-            self._log.info(
-                "SIP over {transport} on {address}",
-                transport=listener.transport,
-                address=str(port.getHost()),
-            )
 
     def _running(self) -> None:
         """The reactor runs, and has put its own signal handlers in place."""
@@ -364,12 +353,7 @@ class GatewayService(MultiService):
         composition = self.composition
         steps: list[Callable[[], object]] = [composition.agents.stop]
         steps += [composition.credentials.stop, composition.certificates.stop]
-        if composition.sip is not None:
-            steps.append(composition.sip.stop)
-        if composition.kinesis is not None:
-            steps.append(composition.kinesis.stop)
-        if composition.control is not None:
-            steps.append(composition.control.stop)
+        steps += composition.carriers.stopping()
         steps.append(composition.kept.stop)
         if composition.aws is not None:
             steps.append(composition.aws.close)

@@ -70,6 +70,7 @@ def change(
     if running.simulate:
         taken["deployments"] = running.deployments
     taken["sip"] = _sip(running.sip, new.sip)
+    taken["webrtc"] = evolve(running.webrtc, origins=new.webrtc.origins)
     settings = evolve(running, **taken)
     composition.calls.roster = roster_of(settings)
     composition.calls.destinations.settings = settings.transfer
@@ -79,6 +80,8 @@ def change(
     composition.change_secrets(settings)
     if composition.sip is not None and settings.sip != running.sip:
         composition.sip.change(settings.sip)
+    if composition.carriers.webrtc is not None:
+        composition.carriers.webrtc.change(settings.webrtc)
     return settings
 
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from chime_gateway.call.admission.admission import Reason
-from chime_gateway.media.stats import NetworkStats
 
 if TYPE_CHECKING:
     from chime_gateway.call.admission.load import Load
@@ -21,16 +20,6 @@ if TYPE_CHECKING:
     from chime_gateway.store.recordings.files import RecordingWriter
     from chime_gateway.store.recordings.uploads import Uploads
     from chime_gateway.store.store import Store
-
-
-class SipCounts(Protocol):
-    """What the SIP carrier counts for itself."""
-
-    requests: Counter[str]
-
-    def dropped(self) -> Counter[str]: ...
-    def counts(self) -> Mapping[str, int]: ...
-    def network_stats(self) -> NetworkStats: ...
 
 
 class StrangerCounts(Protocol):
@@ -219,61 +208,6 @@ def _worker_families(workers: Iterable[WorkerThread[Any]]) -> Iterator[Metric]:
         bugs.add_metric([worker.name], worker.bugs)
         refused.add_metric([worker.name], worker.refused)
     yield from (up, waiting, bugs, refused)
-
-
-def sip_families(sip: SipCounts) -> Iterator[Metric]:
-    network = sip.network_stats()
-    packets = CounterMetricFamily(
-        "chimegw_rtp_packets", "RTP packets taken and sent.", labels=["direction"]
-    )
-    packets.add_metric(["in"], network.packets_in)
-    packets.add_metric(["out"], network.packets_out)
-    yield packets
-    for name, text, value in (
-        ("lost", "RTP packets that never came, or too late.", network.lost),
-        ("late", "RTP packets that came after their gap was filled.", network.late),
-        ("reordered", "RTP packets that were put in order.", network.reordered),
-        ("duplicates", "RTP packets that came twice.", network.duplicates),
-        ("concealed", "Lost packets that were made up for.", network.concealed),
-        (
-            "clock_resets",
-            "RTP clocks of callers that made no sense and were followed anew.",
-            network.clock_resets,
-        ),
-    ):
-        yield CounterMetricFamily(f"chimegw_rtp_{name}", text, value=value)
-    yield by_label(
-        "chimegw_rtp_dropped",
-        "RTP and RTCP packets not taken or not sent.",
-        "reason",
-        network.dropped,
-    )
-    yield GaugeMetricFamily(
-        "chimegw_rtp_jitter_seconds",
-        "Of the live call with the most (RFC 3550).",
-        value=network.jitter_seconds,
-    )
-    yield GaugeMetricFamily(
-        "chimegw_rtp_remote_lost",
-        "Packets of ours that the other sides say they lost.",
-        value=network.remote_lost,
-    )
-    if network.round_trip_seconds is not None:
-        yield GaugeMetricFamily(
-            "chimegw_rtp_round_trip_seconds",
-            "Of the live call with the longest.",
-            value=network.round_trip_seconds,
-        )
-    yield by_label(
-        "chimegw_sip_requests", "Requests that came.", "method", sip.requests
-    )
-    yield by_label(
-        "chimegw_sip_dropped", "Messages not looked at.", "reason", sip.dropped()
-    )
-    held = GaugeMetricFamily("chimegw_sip_held", "Held now.", labels=["what"])
-    for what, count in sip.counts().items():
-        held.add_metric([what], count)
-    yield held
 
 
 #: Shown before a deployment has been in them.

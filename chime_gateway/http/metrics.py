@@ -25,7 +25,6 @@ from chime_gateway.http.families import (
     KeptCounts,
     KinesisCounts,
     LogCounts,
-    SipCounts,
     StrangerCounts,
     admission_families,
     agent_families,
@@ -35,8 +34,14 @@ from chime_gateway.http.families import (
     kept_families,
     kinesis_families,
     log_families,
-    sip_families,
     stranger_families,
+)
+from chime_gateway.http.network_families import (
+    SipCounts,
+    WebRtcCounts,
+    rtp_families,
+    sip_families,
+    webrtc_families,
 )
 from chime_gateway.media.stats import MediaStats
 from chime_gateway.outcomes import Outcome
@@ -68,7 +73,7 @@ class Metrics(Collector):
         they have a call.
     @ivar admission: which calls may come in.
     @ivar agents: where sessions come from.
-    @ivar sip: the SIP carrier, if there is one; C{kinesis} likewise.
+    @ivar sip: the SIP carrier, if there is one; C{webrtc} and C{kinesis} likewise.
     @ivar kept: what is kept of calls.
     @ivar strangers: connections of whom nothing is known.
     @ivar log: the process's, if a thread writes it.
@@ -84,6 +89,7 @@ class Metrics(Collector):
         self.admission: AdmissionCounts | None = None
         self.agents: AgentCounts | None = None
         self.sip: SipCounts | None = None
+        self.webrtc: WebRtcCounts | None = None
         self.kinesis: KinesisCounts | None = None
         self.control: ControlCounts | None = None
         self.destinations: DestinationCounts | None = None
@@ -255,8 +261,13 @@ class Metrics(Collector):
         )
         if self.agents is not None:
             yield from agent_families(self.agents)
+        over_rtp = [one for one in (self.sip, self.webrtc) if one is not None]
+        if over_rtp:
+            yield from rtp_families(over_rtp)
         if self.sip is not None:
             yield from sip_families(self.sip)
+        if self.webrtc is not None:
+            yield from webrtc_families(self.webrtc)
         if self.kept is not None:
             yield from kept_families(self.kept)
         if self.log is not None:

@@ -213,6 +213,7 @@ def build_site(
     stream: IResource,
     raw_stream: IResource,
     api: IResource,
+    webrtc: IResource | None,
     reactor: Any,
     token: AdminToken,
     connections: Connections,
@@ -228,6 +229,8 @@ def build_site(
     root.putChild(b"metrics", MetricsPage(metrics, token, reactor, public_address))
     root.putChild(b"stream", _Stream(stream, raw_stream))
     root.putChild(b"api", api)
+    if webrtc is not None:
+        root.putChild(b"webrtc", webrtc)
     return GatewaySite(root, reactor, connections)
 
 

@@ -84,6 +84,7 @@ class Peer:
     @param is_offerer: we have offered, with C{a=setup:actpass}, and we control (RFC
         8445 section 6.1.1), unless we are lite.
     @param is_lite: we answer checks and send none, as we have a public address.
+    @param mark: what our ufrag begins with, to be known by.
     @ivar local: our ufrag and password.
     @ivar dropped: what came and was not used, by why.
     """
@@ -100,9 +101,10 @@ class Peer:
         rtp_received: Received,
         is_offerer: bool,
         is_lite: bool,
+        mark: str = "",
         random_bytes: Callable[[int], bytes] = os.urandom,
     ) -> None:
-        self.local = new_credentials(random_bytes)
+        self.local = new_credentials(random_bytes, mark)
         self.dropped: Counter[str] = Counter()
         self._user: PeerUser | None = user
         self._sockets = tuple(sockets)

@@ -1,26 +1,20 @@
 """
-UDP sockets of peers: one port for all of them, or one for each.
+UDP sockets of peers, as the batch reads them, and one that is a peer's own.
 
-On a port of all, who is new says in his first check whose he is, by our ufrag in it
-(RFC 8445 section 7.2.2), and signs it with our password: then his address is the
-peer's.  Whatever else comes from an address that is nobody's is counted, and leaves
-nothing behind.
+Which peer has which packet of a port of all is L{chime_gateway.webrtc.shared_port}'s.
 """
 
 from __future__ import annotations
 
 import socket
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chime_gateway.net.batch import MediaSocket
 from chime_gateway.rtp.ports import DUAL_STACK, Address, bound
 from chime_gateway.wire.address import canonical, mapped
-from chime_gateway.wire.webrtc import stun
 from chime_gateway.wire.webrtc.candidate import Candidate, Path, priority
 
 if TYPE_CHECKING:
@@ -31,15 +25,13 @@ RawAddress: TypeAlias = Any
 
 _MAX_DATAGRAM: Final = 2048
 
-#: Of a port of all peers so much is read before others get their turn, and so much
-#: waits in the kernel: in a stall of 0.2 s, 200 callers send 2,000 packets, and one
-#: needs 768 bytes there.
-_MOST_AT_ONCE: Final = 32
+#: What waits in the kernel for a port of all peers: in a stall of 0.2 s, 200 callers
+#: send 2,000 packets, and one needs 768 bytes there.
 _RECEIVE_BUFFER: Final = 4 * 1024 * 1024
 
 #: Addresses of one peer's: a NAT that forgets makes new ones, each with a check that
 #: only the other side can have signed.
-_MOST_ADDRESSES: Final = 8
+MOST_ADDRESSES: Final = 8
 
 #: Ports that another program has may be met; so many are passed over.
 _MAX_TRIES: Final = 50
@@ -58,6 +50,8 @@ class UdpSocket:
 
     @param received: gets what comes, and the address as the system has it.
     @param at_once: datagrams that are read before others get their turn.
+    @param descriptor: of one that is open, and that takes this one over; C{None}: a new
+        one is opened.
     @ivar number: of the port.
     @ivar failures: sends that did not go out.
     @ivar broken: called when whoever receives has failed and it is closed.
@@ -74,8 +68,13 @@ class UdpSocket:
         received: Callable[[bytes, RawAddress], None],
         broken: Callable[[], None],
         at_once: int = 1,
+        descriptor: int | None = None,
     ) -> None:
-        self._socket = bound(host, port)
+        self._socket = (
+            bound(host, port)
+            if descriptor is None
+            else socket.socket(fileno=descriptor)
+        )
         self._received = received
         self._broken = broken
         self._at_once = range(at_once)
@@ -100,6 +99,34 @@ class UdpSocket:
             # Nothing more is there, or an ICMP error of an earlier send; without
             # memory one is lost, and not the socket of all.
             return
+
+    def part(self, host: str, address: RawAddress) -> int:
+        """
+        A socket for what comes from one address, which is read there from now on, and
+        not here: by whoever has it, though another process reads this one.
+
+        @param host: that this one is bound to.
+        @return: its descriptor.
+        @raise OSError: there is none for it.
+        """
+        # For this moment only: nobody else is to have the port.
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            with socket.socket(self._socket.family, socket.SOCK_DGRAM) as other:
+                other.setblocking(False)
+                if self._takes_both:
+                    other.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+                other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                other.bind((host, self.number))
+                other.connect(address)
+                other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+                return other.detach()
+        finally:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+
+    def raw(self, host: str, port: int) -> RawAddress:
+        """An address as the system would have it."""
+        return (mapped(host), port, 0, 0) if self._is_ipv6 else (host, port)
 
     def send(self, data: bytes, address: Address) -> None:
         """It never raises."""
@@ -133,116 +160,11 @@ class UdpSocket:
         self._socket.close()
 
 
-def _candidates(hosts: Sequence[str], number: int) -> tuple[Candidate, ...]:
+def candidates_at(hosts: Sequence[str], number: int) -> tuple[Candidate, ...]:
     return tuple(
         Candidate(host, number, priority("host", 65535 - at), str(at + 1))
         for at, host in enumerate(hosts)
     )
-
-
-class SharedPort:
-    """
-    One UDP port for all peers; L{Sockets}.
-
-    @param host: address to bind; C{public_hosts}: those to be told (of candidates).
-    @ivar number: of the port.
-    @ivar dropped: datagrams of nobody's, by why.
-    @raise OSError: it is somebody else's.
-    """
-
-    _log = Logger()
-
-    def __init__(
-        self, host: str, port: int, batch: Batch, public_hosts: Sequence[str]
-    ) -> None:
-        self.dropped: Counter[str] = Counter()
-        self._batch = batch
-        self._by_ufrag: dict[str, Peer] = {}
-        # What a datagram is given to, and with what: nothing else is looked up.
-        self._flows: dict[RawAddress, tuple[Callable[[bytes, Path], None], Path]] = {}
-        self._addresses: dict[Peer, list[RawAddress]] = {}
-        self._socket = UdpSocket(
-            host, port, self._received, self._broken, _MOST_AT_ONCE
-        )
-        self._socket.keep_much()
-        self.number = self._socket.number
-        self.candidates = _candidates(public_hosts, self.number)
-        try:
-            batch.adopt(self._socket)
-        except BaseException:
-            self._socket.close()
-            raise
-
-    @property
-    def failures(self) -> int:
-        """Sends that did not go out."""
-        return self._socket.failures
-
-    def __len__(self) -> int:
-        """Addresses that are somebody's."""
-        return len(self._flows)
-
-    def join(self, peer: Peer) -> None:
-        self._by_ufrag[peer.local.ufrag] = peer
-        self._addresses[peer] = []
-
-    def leave(self, peer: Peer) -> None:
-        self._by_ufrag.pop(peer.local.ufrag, None)
-        for address in self._addresses.pop(peer, ()):
-            del self._flows[address]
-
-    def paths_to(self, peer: Peer, candidate: Candidate) -> Sequence[Path]:
-        """Nobody is called from here: whose an answer is it does not say."""
-        return ()
-
-    def close(self) -> None:
-        """Its peers hear nothing any more."""
-        if self._socket.connected:
-            self._batch.release(self._socket)
-        self._socket.close()
-
-    # -- inside ----------------------------------------------------------------
-
-    def _received(self, data: bytes, address: RawAddress) -> None:
-        flow = self._flows.get(address)
-        if flow is not None:
-            flow[0](data, flow[1])
-        else:
-            self._new(data, address)
-
-    def _new(self, data: bytes, address: RawAddress) -> None:
-        """From an address that is nobody's."""
-        if not data or data[0] > 3:
-            self.dropped["stranger"] += 1
-            return
-        try:
-            username = stun.decode(data).username or ""
-        except stun.StunError:
-            self.dropped["stun"] += 1
-            return
-        peer = self._by_ufrag.get(username.partition(":")[0])
-        if peer is None:
-            self.dropped["ufrag"] += 1
-            return
-        path = self._socket.path(address)
-        peer.received(data, path)
-        if not peer.accepts(path):
-            self.dropped["integrity"] += 1
-            return
-        addresses = self._addresses[peer]
-        if len(addresses) >= _MOST_ADDRESSES:
-            del self._flows[self._least(peer, addresses)]
-        addresses.append(address)
-        self._flows[address] = peer.received, path
-
-    def _least(self, peer: Peer, addresses: list[RawAddress]) -> RawAddress:
-        """The oldest that packets do not go to."""
-        at = 0 if self._flows[addresses[0]][1] != peer.path else 1
-        return addresses.pop(at)
-
-    def _broken(self) -> None:
-        """A bug of ours: each peer's own it catches itself."""
-        self._log.critical("the port of all peers is closed")
 
 
 class OwnPort:
@@ -289,7 +211,7 @@ class OwnPort:
         except BaseException:
             one.close()
             raise
-        self.candidates = _candidates(self._public_hosts, one.number)
+        self.candidates = candidates_at(self._public_hosts, one.number)
 
     def leave(self, peer: Peer) -> None:
         one, self._socket = self._socket, None
@@ -334,7 +256,7 @@ class OwnPort:
         path = self._socket.path(address)
         peer.received(data, path)
         if peer.accepts(path):
-            if len(self._paths) >= _MOST_ADDRESSES:
+            if len(self._paths) >= MOST_ADDRESSES:
                 self._paths.clear()
             self._paths[address] = path
 

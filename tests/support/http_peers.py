@@ -95,6 +95,7 @@ def site_of(
         stream=Resource(),
         raw_stream=Resource(),
         api=api or Resource(),
+        webrtc=None,
         reactor=clock,
         token=AdminToken(token),
         connections=connections,

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from ipaddress import ip_address
 from typing import Any, Final
 
@@ -122,6 +122,18 @@ class SharedSockets:
             mine = self._reactor.listenUNIX(address, factory, backlog, mode, wantPID)
             return self._opened(Listening("unix", address, 0), mine)
         return self._adopt(found, Listening("unix", address, 0), adopted)
+
+    def share(self, what: Listening, opened: Callable[[int | None], Any]) -> Any:
+        """
+        A port that is none of the reactor's.
+
+        @param opened: makes it, of a descriptor that it takes over, or of none.  It can
+            be stopped, read and not read as those of the reactor.
+        """
+        found = self._find(what.kind, what.interface, what.port)
+        if found is None:
+            return self._opened(what, opened(None))
+        return self._adopt(found, what, lambda one, _: opened(os.dup(one)))
 
     def _find(self, kind: str, interface: str, port: int) -> _Shared | None:
         """

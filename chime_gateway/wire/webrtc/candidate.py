@@ -65,11 +65,12 @@ class Credentials:
             raise CredentialsError("not an ice-pwd")
 
 
-def new_credentials(random: Callable[[int], bytes]) -> Credentials:
+def new_credentials(random: Callable[[int], bytes], mark: str = "") -> Credentials:
     """
     @param random: so many bytes that nobody can guess.
+    @param mark: what the user fragment begins with, to be known by.
     """
-    return Credentials(random(6).hex(), random(16).hex())
+    return Credentials(mark + random(6).hex(), random(16).hex())
 
 
 def priority(kind: str, local_preference: int = 65535) -> int:

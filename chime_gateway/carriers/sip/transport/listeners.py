@@ -6,7 +6,6 @@ What a message means is not its business.
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -31,6 +30,7 @@ from chime_gateway.carriers.sip.transport.tls import client_tls, server_tls
 from chime_gateway.carriers.sip.transport.turns import DatagramReading
 from chime_gateway.errors import ConfigError
 from chime_gateway.net.system.certificates import Certificate
+from chime_gateway.net.system.own_address import local_address_to
 from chime_gateway.settings.listener import Listener
 from chime_gateway.settings.values import SipSettings
 from chime_gateway.wire.sip.dialog import Hop
@@ -40,19 +40,6 @@ _CONNECT_SECONDS: Final = 10.0
 
 #: From the loss of the UDP port, or a vain try, until it is opened again.
 REOPEN_SECONDS: Final = 0.25
-
-
-def local_address_to(host: str) -> str:
-    """The address of ours that packets to C{host} leave from; nothing is sent."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect((host, 9))
-        except OSError:
-            return "::1" if family == socket.AF_INET6 else "127.0.0.1"
-        address: str = probe.getsockname()[0]
-        # A zone means something on this machine only.
-        return address.partition("%")[0]
 
 
 class SipTransports:

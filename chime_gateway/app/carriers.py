@@ -1,0 +1,183 @@
+"""
+The carriers that a gateway has beside its media streams: each is imported when it is
+composed, and started and stopped with the others.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from twisted.logger import Logger
+from twisted.web.resource import IResource
+
+from chime_gateway.call.table import CallTable
+from chime_gateway.carriers.media_stream.credentials import StreamAuth
+from chime_gateway.carriers.media_stream.door import Door
+from chime_gateway.http.metrics import Metrics
+from chime_gateway.media.metronome import Metronome
+from chime_gateway.net.batch import BatchReader
+from chime_gateway.net.generations.kin import Kin
+from chime_gateway.net.generations.sockets import SharedSockets
+from chime_gateway.net.strangers.connections import Connections
+from chime_gateway.settings.values import GatewaySettings
+
+if TYPE_CHECKING:
+    from chime_gateway.carriers.call_control import SmaControl
+    from chime_gateway.carriers.kinesis.carrier import KinesisCarrier
+    from chime_gateway.carriers.sip.carrier import SipCarrier
+    from chime_gateway.carriers.webrtc.carrier import WebRtcCarrier
+    from chime_gateway.net.aws.api import AwsApi
+
+
+class Carriers:
+    """
+    @ivar control: of calls at the SIP media application; C{None}: there is none, as
+        for the others.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        calls: CallTable,
+        *,
+        metrics: Metrics,
+        reactor: Any,
+        sockets: SharedSockets,
+        batch: BatchReader,
+        kin: Kin,
+        connections: Connections,
+        metronome: Metronome,
+        aws: AwsApi | None,
+    ) -> None:
+        self.control: SmaControl | None = None
+        self.kinesis: KinesisCarrier | None = None
+        self.sip: SipCarrier | None = None
+        self.webrtc: WebRtcCarrier | None = None
+        self._settings = settings
+        self._calls = calls
+        self._metrics = metrics
+        self._reactor = reactor
+        self._sockets = sockets
+        self._batch = batch
+        self._kin = kin
+        self._connections = connections
+        self._metronome = metronome
+        if aws is not None and settings.aws.sip_media_application_id:
+            self._join_application(aws)
+        if settings.sip.listen:
+            self._join_sip()
+        if settings.webrtc.listen:
+            self._join_webrtc()
+
+    def _join_application(self, aws: AwsApi) -> None:
+        """The SIP media application, and with it the Kinesis carrier."""
+        from chime_gateway.carriers.call_control import SmaControl
+        from chime_gateway.carriers.kinesis.carrier import KinesisCarrier
+
+        settings, clock = self._settings, self._reactor
+        self.control = SmaControl(
+            aws,
+            settings.aws.sip_media_application_id,
+            clock,
+            updates_per_second=settings.aws.updates_per_second,
+            calls_per_second=settings.aws.calls_per_second,
+        )
+        self._metrics.control = self.control
+        if settings.kinesis.queue_url:
+            self.kinesis = KinesisCarrier(
+                settings.kinesis,
+                self._calls,
+                aws=aws,
+                control=self.control,
+                clock=clock,
+                observe_reply=self._metrics.replied,
+            )
+            self._metrics.kinesis = self.kinesis
+            self._metrics.carriers.add(self.kinesis.traits.name)
+
+    def _join_sip(self) -> None:
+        # With what it needs for SRTP it takes 5 MB.
+        from chime_gateway.carriers.sip.carrier import SipCarrier
+
+        self.sip = SipCarrier(
+            self._settings.sip,
+            self._calls,
+            reactor=self._sockets,
+            metronome=self._metronome,
+            wall_time=time.time,
+            batch=self._batch,
+            kin=self._kin,
+            transfers=self.control,
+            destinations=self._calls.destinations,
+        )
+        self._metrics.sip = self.sip
+        self._metrics.carriers.add(self.sip.traits.name)
+
+    def _join_webrtc(self) -> None:
+        from chime_gateway.carriers.webrtc.carrier import WebRtcCarrier
+
+        self.webrtc = WebRtcCarrier(
+            self._settings.webrtc,
+            self._calls,
+            reactor=self._sockets,
+            metronome=self._metronome,
+            wall_time=time.time,
+            batch=self._batch,
+            kin=self._kin,
+            connections=self._connections,
+        )
+        self._metrics.webrtc = self.webrtc
+        self._metrics.carriers.add(self.webrtc.traits.name)
+
+    def pages(self, auth: StreamAuth) -> IResource | None:
+        """What is below C{/webrtc}; C{None}: nothing."""
+        if self.webrtc is None:
+            return None
+        name = self.webrtc.traits.name
+        return self.webrtc.pages(Door(auth, self._calls, name, needs_credentials=True))
+
+    # -- life ------------------------------------------------------------------
+
+    def start(self, looked_after: Callable[[Any], object]) -> None:
+        """
+        Those that listen; Kinesis begins when every new call is ours.
+
+        @param looked_after: given each certificate that is used.
+        @raise ConfigError: a port or a certificate cannot be used.
+        """
+        if self.sip is not None:
+            self.sip.start()
+            for certificate in self.sip.transports.certificates:
+                looked_after(certificate)
+            self._tell("SIP", self.sip.transports.ports)
+        if self.webrtc is not None:
+            self.webrtc.start()
+            self._tell("WebRTC", self.webrtc.ports.ports)
+
+    def _tell(self, what: str, ports: Any) -> None:
+        for listener, port in ports:
+            self._log.info(
+                "{what} over {transport} on {address}",
+                what=what,
+                transport=listener.transport,
+                address=str(port.getHost()),
+            )
+
+    def pause(self) -> None:
+        """New calls are another process'."""
+        if self.kinesis is not None:
+            self.kinesis.pause()
+
+    def resume(self) -> None:
+        """They are this process' again."""
+        if self.kinesis is not None:
+            self.kinesis.resume()
+
+    def stopping(self) -> list[Callable[[], object]]:
+        """What is to be done, and waited for, behind the last call."""
+        found = (self.sip, self.webrtc, self.kinesis, self.control)
+        return [one.stop for one in found if one is not None]

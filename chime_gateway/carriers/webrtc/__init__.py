@@ -1,0 +1,1 @@
+"""Callers over WebRTC: browsers, apps, session border controllers."""

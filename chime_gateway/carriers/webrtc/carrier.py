@@ -1,0 +1,228 @@
+"""
+Calls over WebRTC: which of them there are, and the ports that all of them share.
+
+What is said over HTTP is in L{chime_gateway.carriers.webrtc.offer}; what goes on in a
+call is its leg's.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from attrs import evolve
+from twisted.internet.defer import Deferred, succeed
+from twisted.logger import Logger
+from twisted.web.resource import Resource
+
+from chime_gateway.audio import CODECS
+from chime_gateway.carriers.media_stream.credentials import UpgradeRequest
+from chime_gateway.carriers.media_stream.door import Door
+from chime_gateway.carriers.webrtc.agreement import NotServable, agree
+from chime_gateway.carriers.webrtc.caller import caller_info
+from chime_gateway.carriers.webrtc.generations import Generations
+from chime_gateway.carriers.webrtc.leg import LegPeer, WebRtcContext, WebRtcLeg
+from chime_gateway.carriers.webrtc.listening import WebRtcPorts
+from chime_gateway.carriers.webrtc.offer import Origins, Taken, webrtc_pages
+from chime_gateway.errors import CallRefused
+from chime_gateway.media.metronome import Metronome
+from chime_gateway.media.stats import NetworkStats
+from chime_gateway.net.generations.generation import LENGTH
+from chime_gateway.net.generations.kin import Kin
+from chime_gateway.net.strangers.connections import Connections, place_of
+from chime_gateway.outcomes import Ending, Outcome
+from chime_gateway.rtp.ports import Received
+from chime_gateway.settings.webrtc import WebRtcSettings
+from chime_gateway.switchboard import Switchboard
+from chime_gateway.webrtc.certificate import Certificate, process_certificate
+from chime_gateway.webrtc.peer import Peer, PeerUser
+from chime_gateway.webrtc.udp import Batch
+from chime_gateway.wire.sdp.description import SdpError
+
+#: What becomes of an offer.
+_RESULTS: Final = ("taken", "malformed", "not_servable", "refused")
+
+#: Of an id: who has the call, and enough to find it by in records.  What is behind it
+#: ends the call, and is written down nowhere.
+_SHOWN: Final = LENGTH + 8
+
+
+class WebRtcCarrier:
+    """
+    Start it, give its pages to the site, and calls come in.
+
+    @param reactor: whose sockets are shared with other processes of this gateway.
+    @param kin: those processes.
+    @param connections: over TCP that are nobody's yet.
+    @param certificate: that callers are shown.
+    @ivar offers: that came, by what became of them.
+    @ivar ports: that all calls share.
+    """
+
+    traits = WebRtcLeg.traits
+    _log = Logger()
+
+    def __init__(
+        self,
+        settings: WebRtcSettings,
+        switchboard: Switchboard,
+        *,
+        reactor: Any,
+        metronome: Metronome,
+        wall_time: Callable[[], float],
+        batch: Batch,
+        kin: Kin,
+        connections: Connections,
+        certificate: Certificate | None = None,
+        new_token: Callable[[], str] = lambda: secrets.token_hex(16),
+        random32: Callable[[], int] = lambda: secrets.randbits(32),
+    ) -> None:
+        self.offers = Counter(dict.fromkeys(_RESULTS, 0))
+        self._settings = settings
+        self._clock = reactor
+        self._kin = kin
+        self._origins = Origins(settings.origins)
+        self._new_token = new_token
+        self._certificate = certificate or process_certificate()
+        self._codecs = [CODECS[name] for name in settings.codecs]
+        self._legs: dict[str, WebRtcLeg] = {}
+        self.ports = WebRtcPorts(settings, reactor, batch, connections)
+        self.context = WebRtcContext(
+            settings=settings,
+            switchboard=switchboard,
+            metronome=metronome,
+            clock=reactor,
+            wall_time=wall_time,
+            new_token=new_token,
+            random32=random32,
+            owner=self,
+        )
+        self._generations = Generations(kin, self)
+
+    # -- life ------------------------------------------------------------------
+
+    def start(self) -> None:
+        """
+        @raise ConfigError: a port cannot be used.
+        """
+        self.ports.start()
+        self._generations.start(self.ports.udp)
+
+    async def stop(self) -> None:
+        """After the last call."""
+        for leg in list(self._legs.values()):
+            with self._log.failuresHandled("a leg was not hung up"):
+                leg.hang_up(Ending(Outcome.DRAINED, "the gateway stopped"))
+        for stopping in self.ports.stop():
+            if isinstance(stopping, Deferred):
+                await stopping
+
+    def pages(self, door: Door) -> Resource:
+        """All below C{/webrtc}."""
+        return webrtc_pages(self, door, self._origins)
+
+    def change(self, settings: WebRtcSettings) -> None:
+        """Other pages may call; the rest stays as it is."""
+        self._origins.allowed = settings.origins
+
+    # -- Calls -----------------------------------------------------------------
+
+    def take(self, offer: bytes, asked: UpgradeRequest, place: str) -> Taken:
+        try:
+            taken = self._take(offer, asked, place)
+        except SdpError:
+            self.offers["malformed"] += 1
+            raise
+        except NotServable:
+            self.offers["not_servable"] += 1
+            raise
+        except CallRefused:
+            self.offers["refused"] += 1
+            raise
+        self.offers["taken"] += 1
+        return taken
+
+    def _take(self, offer: bytes, asked: UpgradeRequest, place: str) -> Taken:
+        agreement = agree(offer, self._codecs)
+        call_id = self._kin.generation + self._new_token()
+        info = caller_info(
+            asked.uri,
+            asked.headers,
+            carrier_call_id=call_id[:_SHOWN],  # and its ufrag begins so
+            peer=place_of(place),
+        )
+        leg = WebRtcLeg(self.context, call_id, info, agreement)
+        self._legs[call_id] = leg
+        try:
+            try:
+                leg.open()
+            except SdpError as exc:
+                raise NotServable(str(exc)) from exc
+            except OSError as exc:
+                raise CallRefused(f"there is no socket for it: {exc}") from exc
+            ours = evolve(
+                leg.description, candidates=self.ports.candidates(asked.reached_at)
+            )
+            answer = agreement.answer(
+                ours,
+                session_id=self.context.random32(),
+                ssrc=leg.ssrc,
+                cname=leg.cname,
+            )
+            leg.begin()
+        except BaseException:
+            leg.release()
+            raise
+        if leg.is_over:
+            raise CallRefused("the call ended as it began")
+        return Taken(call_id, answer)
+
+    def delete(self, call_id: str) -> Deferred[bool]:
+        if self.deleted(call_id):
+            return succeed(True)
+        return self._generations.delete(call_id)
+
+    def deleted(self, call_id: str) -> bool:
+        """
+        Another process was asked to end it.
+
+        @return: whether it was here.
+        """
+        leg = self._legs.get(call_id)
+        if leg is not None:
+            leg.deleted()
+        return leg is not None
+
+    # -- LegOwner --------------------------------------------------------------
+
+    def new_peer(self, user: PeerUser, rtp_received: Received, mark: str) -> LegPeer:
+        return Peer(
+            user,
+            sockets=self.ports.sockets,
+            certificate=self._certificate,
+            clock=self._clock,
+            rtp_received=rtp_received,
+            is_offerer=False,
+            is_lite=True,
+            mark=mark,
+        )
+
+    def leg_over(self, leg: WebRtcLeg) -> None:
+        self._legs.pop(leg.call_id, None)
+
+    # -- asked -----------------------------------------------------------------
+
+    def counts(self) -> Mapping[str, int]:
+        """What is held at this moment."""
+        return {"legs": len(self._legs)}
+
+    def network_stats(self) -> NetworkStats:
+        """Of all calls, those that are over included."""
+        total = NetworkStats()
+        total.add(self.context.finished)
+        total.jitter_seconds, total.round_trip_seconds = 0.0, None
+        for leg in self._legs.values():
+            total.add(leg.network_stats())
+        return total

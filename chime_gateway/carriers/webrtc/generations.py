@@ -1,0 +1,94 @@
+"""
+Calls over WebRTC in several processes of one gateway.
+
+Who has a call is said by what its id and its ufrag begin with.  What comes from an
+address of an older process' call that process reads itself; what it cannot know yet,
+the newest hands it: a caller's first check, a check from an address that a NAT has made
+anew, and the wish that a call ends.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.python.failure import Failure
+
+from chime_gateway.net.generations.channel import Message
+from chime_gateway.net.generations.generation import LENGTH
+from chime_gateway.net.generations.kin import Kin, NotAnswered, Peer
+from chime_gateway.rtp.ports import Address
+from chime_gateway.webrtc.shared_port import SharedPort
+
+_DELETE: Final = "webrtc.delete"
+_DATAGRAM: Final = "webrtc.datagram"
+
+
+class Owner(Protocol):
+    """Whose calls they are."""
+
+    def deleted(self, call_id: str) -> bool: ...
+
+
+class Generations:
+    """
+    @param kin: the processes beside this one.
+    """
+
+    def __init__(self, kin: Kin, owner: Owner) -> None:
+        self._kin = kin
+        self._owner = owner
+        self._port: SharedPort | None = None
+        kin.on(_DELETE, self._asked_to_delete)
+        kin.on(_DATAGRAM, self._datagram)
+        # Before it reads: not one packet of ours is to go there.
+        kin.handing_over.append(lambda _: self._part())
+        kin.newest_changed.append(lambda _: self._part())
+        kin.taken_back.append(self._taken_back)
+
+    def start(self, port: SharedPort | None) -> None:
+        """The port is open; C{None}: there is none of UDP."""
+        self._port = port
+        if port is not None:
+            port.strayed = self._strayed
+
+    def _part(self) -> None:
+        if self._port is not None:
+            self._port.part()
+
+    def _taken_back(self) -> None:
+        if self._port is not None:
+            self._port.unite()
+
+    # -- of the newest ---------------------------------------------------------------
+
+    def delete(self, call_id: str) -> Deferred[bool]:
+        """Fires with whether an older process had that call; never fails."""
+        older = self._kin.older.get(call_id[:LENGTH])
+        if older is None:
+            return succeed(False)
+        asking = older.ask(_DELETE, {"id": call_id})
+        return asking.addCallbacks(lambda said: bool(said.head.get("was")), _nobody)
+
+    def _strayed(self, ufrag: str, data: bytes, address: Address) -> bool:
+        older = self._kin.older.get(ufrag[:LENGTH])
+        host, port = address
+        return older is not None and older.send(
+            _DATAGRAM, {"host": host, "port": port}, data
+        )
+
+    # -- of an older one -------------------------------------------------------------
+
+    def _asked_to_delete(self, _: Peer, message: Message) -> Message:
+        was_here = self._owner.deleted(str(message.head.get("id")))
+        return Message(_DELETE, {"was": was_here})
+
+    def _datagram(self, _: Peer, message: Message) -> None:
+        head = message.head
+        if self._port is not None:
+            self._port.handed(message.body, (str(head["host"]), int(head["port"])))
+
+
+def _nobody(failure: Failure) -> bool:
+    failure.trap(NotAnswered)
+    return False

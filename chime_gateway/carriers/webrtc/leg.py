@@ -1,0 +1,332 @@
+"""
+The caller's leg over WebRTC: a peer, and the stream that goes by it.
+
+How its offer came, and which sockets it has, is not known here; nor what becomes of
+the audio.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final, Protocol
+
+from attrs import Factory, define
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from chime_gateway.carriers.webrtc.agreement import Agreement
+from chime_gateway.errors import TransferFailed
+from chime_gateway.interfaces import CarrierTraits, LegEvents
+from chime_gateway.media.metronome import Metronome
+from chime_gateway.media.stats import NetworkStats
+from chime_gateway.net.timer import Timer
+from chime_gateway.outcomes import CallerInfo, Ending, Outcome
+from chime_gateway.release import Release
+from chime_gateway.rtp.paced import PacedStream
+from chime_gateway.rtp.ports import Address, Received
+from chime_gateway.rtp.srtp import SrtpKeys
+from chime_gateway.settings.webrtc import WebRtcSettings
+from chime_gateway.switchboard import Switchboard
+from chime_gateway.webrtc.peer import PeerFailure, PeerUser
+from chime_gateway.wire.sdp.transport import Transport
+
+#: How a call ends whose peer has ended by itself; who closed it has hung up.
+_OUTCOMES: Final[Mapping[PeerFailure, Outcome]] = {
+    PeerFailure.NO_PATH: Outcome.CALLER_LOST,
+    PeerFailure.CONSENT_LOST: Outcome.CALLER_LOST,
+    PeerFailure.FINGERPRINT: Outcome.CALLER_PROTOCOL_ERROR,
+    PeerFailure.NO_SRTP_PROFILE: Outcome.CALLER_PROTOCOL_ERROR,
+    PeerFailure.DTLS_FAILED: Outcome.CALLER_PROTOCOL_ERROR,
+    PeerFailure.BROKEN: Outcome.INTERNAL_ERROR,
+}
+
+#: Nothing at all for so long is told; what a caller who is silent sends is consent, and
+#: that he has it is the peer's business.
+_MEDIA_SECONDS: Final = 30.0
+
+
+class LegPeer(Protocol):
+    """What a leg has of its peer; see L{chime_gateway.webrtc.peer.Peer}."""
+
+    @property
+    def description(self) -> Transport: ...
+    def start(self) -> None: ...
+    def set_remote(self, transport: Transport) -> None: ...
+    def send(self, data: bytes, address: Address) -> None: ...
+    def close(self) -> None: ...
+
+
+class LegOwner(Protocol):
+    """Who keeps the legs."""
+
+    def new_peer(self, user: PeerUser, rtp_received: Received, mark: str) -> LegPeer:
+        """
+        @param mark: what its ufrag begins with.
+        """
+
+    def leg_over(self, leg: WebRtcLeg) -> None: ...
+
+
+@define(kw_only=True, eq=False)
+class WebRtcContext:
+    """
+    What all legs of the carrier share.
+
+    @ivar new_token: a fresh random text.
+    @ivar random32: a fresh random number.
+    @ivar wall_time: Unix seconds.
+    @ivar finished: what was counted of legs that are over.
+    """
+
+    settings: WebRtcSettings
+    switchboard: Switchboard
+    metronome: Metronome
+    clock: IReactorTime
+    wall_time: Callable[[], float]
+    new_token: Callable[[], str]
+    random32: Callable[[], int]
+    owner: LegOwner
+    finished: NetworkStats = Factory(NetworkStats)
+
+
+class WebRtcLeg:
+    """
+    One caller (L{chime_gateway.interfaces.ArrivingLeg}), from an offer that can be
+    served to his end.
+
+    @ivar call_id: its carrier's.
+    @ivar cname: whose our media is, for descriptions.
+    @ivar description: what we are, for the answer; behind L{open}.
+    """
+
+    traits = CarrierTraits(
+        name="webrtc",
+        buffers=False,
+        reports_playback=False,
+        keeps_time=True,
+        arrives_later=True,
+    )
+    _log = Logger()
+
+    def __init__(
+        self,
+        context: WebRtcContext,
+        call_id: str,
+        info: CallerInfo,
+        agreement: Agreement,
+    ) -> None:
+        self.call_id = call_id
+        self.info = info
+        self.codec = agreement.codec
+        self._context = context
+        self._agreement = agreement
+        self._call: LegEvents | None = None
+        self._is_over = self._is_connected = self._is_streaming = False
+        self._arriving: Deferred[None] | None = None
+        self._connecting = Timer(context.clock)
+        self.cname = context.new_token()
+        self._paced = paced = PacedStream(
+            agreement.codec,
+            self,
+            # All comes by the peer, who knows whose it is.
+            is_allowed=lambda _: True,
+            metronome=context.metronome,
+            clock=context.clock.seconds,
+            wall_time=context.wall_time,
+            random32=context.random32,
+            cname=self.cname,
+            timeout_seconds=_MEDIA_SECONDS,
+        )
+        self._peer = context.owner.new_peer(
+            self, paced.stream.rtp_received, info.carrier_call_id
+        )
+        paced.stream.attach(self._peer.send, self._peer.send)
+        # Called for every frame: nothing stands in between.
+        self.play: Callable[[bytes], None] = paced.play
+        self.clear: Callable[[], None] = paced.clear
+
+    # -- its carrier -------------------------------------------------------------
+
+    @property
+    def is_over(self) -> bool:
+        return self._is_over
+
+    @property
+    def ssrc(self) -> int:
+        """Of what we send."""
+        return self._paced.stream.ssrc
+
+    @property
+    def description(self) -> Transport:
+        return self._peer.description
+
+    def open(self) -> None:
+        """
+        Be there for the caller; whatever it raises, L{release} is due.
+
+        @raise SdpError: the two sides cannot come together.
+        @raise OSError: there is no socket for it.
+        """
+        self._peer.start()
+        self._peer.set_remote(self._agreement.offer.transport)
+        seconds = self._context.settings.connect_seconds
+        self._connecting.start(seconds, self._not_connected, seconds)
+
+    def begin(self) -> None:
+        """
+        Open an agent, while the caller is on his way.
+
+        Whoever has an answer to his offer has shown a credential, so what a stranger
+        could cost is bounded by that, by C{limits} and C{connect_seconds}; and the two
+        take a second less than one after the other.
+
+        @raise CallRefused: it cannot be served; L{release} is due.
+        """
+        call = self._context.switchboard.incoming(self)
+        if not self._is_over:  # it did not end while it began
+            self._call = call
+
+    def deleted(self) -> None:
+        """The caller has asked for the end, over HTTP."""
+        self._surely(lambda: self._end(self._hung_up("the caller hung up")))
+
+    def network_stats(self) -> NetworkStats:
+        return self._paced.stats()
+
+    def failed(self) -> None:
+        """A bug of ours ends this call, and no other."""
+        self._end(Ending(Outcome.INTERNAL_ERROR, "internal error"))
+
+    # -- CallLeg -----------------------------------------------------------------
+
+    def answer(self) -> None:
+        """The answer went out over HTTP; from now on there is something to hear."""
+
+    def arrive(self) -> Deferred[None]:
+        self._arriving = arriving = Deferred[None]()
+        if self._is_connected:
+            arriving.callback(None)
+        return arriving
+
+    def mark(self, name: str) -> None:
+        """A leg that is fed frame by frame has no marks."""
+
+    def send_digits(self, digits: str) -> bool:
+        return self._paced.send_digits(digits)
+
+    def transfer(self, target: str) -> Deferred[None]:
+        """There is nobody in between who could be asked to."""
+        return fail(TransferFailed("a caller over WebRTC cannot be handed on"))
+
+    def hang_up(self, ending: Ending) -> None:
+        self.release()
+
+    # -- PeerUser ----------------------------------------------------------------
+
+    def peer_connected(self, keys: SrtpKeys) -> None:
+        self._surely(lambda: self._connected(keys))
+
+    def _connected(self, keys: SrtpKeys) -> None:
+        if self._is_over:
+            return
+        self._connecting.stop()
+        self._is_connected = self._is_streaming = True
+        self._paced.agree(self._agreement.terms(keys))
+        arriving = self._arriving
+        if arriving is not None and not arriving.called:
+            arriving.callback(None)
+
+    def peer_failed(self, reason: str, kind: PeerFailure) -> None:
+        outcome = _OUTCOMES.get(kind)
+        ending = self._hung_up(reason) if outcome is None else Ending(outcome, reason)
+        self._surely(lambda: self._end(ending))
+
+    def _not_connected(self, seconds: float) -> None:
+        why = f"there was no connection within {seconds:g} s"
+        self._surely(lambda: self._end(Ending(Outcome.CALLER_LOST, why)))
+
+    def _hung_up(self, why: str) -> Ending:
+        """Who could not hear anything yet has given up."""
+        is_heard = self._is_connected
+        return Ending(Outcome.COMPLETED if is_heard else Outcome.ABANDONED, why)
+
+    # -- StreamUser --------------------------------------------------------------
+
+    def caller_audio(self, audio: bytes) -> None:
+        if self._call is not None:
+            self._call.caller_audio(audio)
+
+    def gap_filled(self, audio: bytes) -> None:
+        if self._call is not None:
+            self._call.gap_filled(audio)
+
+    def digit_pressed(self, digit: str) -> None:
+        if self._call is not None:
+            self._call.digit_pressed(digit)
+
+    def audio_lost(self, byte_count: int) -> None:
+        if self._call is not None:
+            self._call.audio_dropped("lost_in_network", byte_count)
+
+    def audio_held(self, is_held: bool) -> None:
+        """Nobody holds: there is one offer, and it is for both directions."""
+
+    def audio_timed_out(self, seconds: float) -> None:
+        """Somebody without a microphone is there as long as he consents."""
+
+    def hold_unheard(self) -> None:
+        """Nobody holds."""
+
+    def audio_failed(self) -> None:
+        self._surely(self.failed)
+
+    # -- the end -----------------------------------------------------------------
+
+    def _surely(self, do: Callable[[], None]) -> None:
+        """For what nobody does again: whatever fails in it ends this call."""
+        try:
+            do()
+        except Exception:
+            try:
+                self._log.failure("a bug in a call over WebRTC")
+            finally:
+                self.failed()
+
+    def _end(self, ending: Ending) -> None:
+        """This side is over: free what it holds, tell the call."""
+        call = self._call
+        try:
+            self.release()
+        finally:
+            if call is not None:
+                call.leg_ended(ending)
+
+    def release(self) -> None:
+        """All goes; also what an earlier try has left."""
+        self._is_over = True
+        self._call = None
+        steps = (
+            WebRtcLeg._leave_carrier,
+            WebRtcLeg._stop,
+            WebRtcLeg._close_audio,
+            WebRtcLeg._close_peer,
+        )
+        Release(self, steps).run()
+
+    def _leave_carrier(self) -> None:
+        self._context.owner.leg_over(self)
+
+    def _stop(self) -> None:
+        self._connecting.stop()
+
+    def _close_audio(self) -> None:
+        if not self._is_streaming:
+            return
+        stats = self._paced.stop()
+        self._is_streaming = False
+        self._paced.tell(stats, self.info.carrier_call_id)
+        self._context.finished.add(stats)
+
+    def _close_peer(self) -> None:
+        self._peer.close()

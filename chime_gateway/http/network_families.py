@@ -1,0 +1,109 @@
+"""
+The counts of carriers over RTP as Prometheus' families of metrics.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Protocol
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from chime_gateway.http.families import by_label
+from chime_gateway.media.stats import NetworkStats
+
+
+class RtpCounts(Protocol):
+    """What a carrier counts whose audio is RTP."""
+
+    def network_stats(self) -> NetworkStats: ...
+    def counts(self) -> Mapping[str, int]: ...
+
+
+class SipCounts(RtpCounts, Protocol):
+    """What the SIP carrier counts for itself."""
+
+    requests: Counter[str]
+
+    def dropped(self) -> Counter[str]: ...
+
+
+class WebRtcCounts(RtpCounts, Protocol):
+    """What the carrier of WebRTC counts for itself."""
+
+    offers: Counter[str]
+
+
+def rtp_families(carriers: Iterable[RtpCounts]) -> Iterator[Metric]:
+    """Of all of them together."""
+    network = NetworkStats()
+    for carrier in carriers:
+        network.add(carrier.network_stats())
+    packets = CounterMetricFamily(
+        "chimegw_rtp_packets", "RTP packets taken and sent.", labels=["direction"]
+    )
+    packets.add_metric(["in"], network.packets_in)
+    packets.add_metric(["out"], network.packets_out)
+    yield packets
+    for name, text, value in (
+        ("lost", "RTP packets that never came, or too late.", network.lost),
+        ("late", "RTP packets that came after their gap was filled.", network.late),
+        ("reordered", "RTP packets that were put in order.", network.reordered),
+        ("duplicates", "RTP packets that came twice.", network.duplicates),
+        ("concealed", "Lost packets that were made up for.", network.concealed),
+        (
+            "clock_resets",
+            "RTP clocks of callers that made no sense and were followed anew.",
+            network.clock_resets,
+        ),
+    ):
+        yield CounterMetricFamily(f"chimegw_rtp_{name}", text, value=value)
+    yield by_label(
+        "chimegw_rtp_dropped",
+        "RTP and RTCP packets not taken or not sent.",
+        "reason",
+        network.dropped,
+    )
+    yield GaugeMetricFamily(
+        "chimegw_rtp_jitter_seconds",
+        "Of the live call with the most (RFC 3550).",
+        value=network.jitter_seconds,
+    )
+    yield GaugeMetricFamily(
+        "chimegw_rtp_remote_lost",
+        "Packets of ours that the other sides say they lost.",
+        value=network.remote_lost,
+    )
+    if network.round_trip_seconds is not None:
+        yield GaugeMetricFamily(
+            "chimegw_rtp_round_trip_seconds",
+            "Of the live call with the longest.",
+            value=network.round_trip_seconds,
+        )
+
+
+def sip_families(sip: SipCounts) -> Iterator[Metric]:
+    yield by_label(
+        "chimegw_sip_requests", "Requests that came.", "method", sip.requests
+    )
+    yield by_label(
+        "chimegw_sip_dropped", "Messages not looked at.", "reason", sip.dropped()
+    )
+    held = GaugeMetricFamily("chimegw_sip_held", "Held now.", labels=["what"])
+    for what, count in sip.counts().items():
+        held.add_metric([what], count)
+    yield held
+
+
+def webrtc_families(webrtc: WebRtcCounts) -> Iterator[Metric]:
+    yield by_label(
+        "chimegw_webrtc_offers",
+        "Offers of callers, by what became of them.",
+        "result",
+        webrtc.offers,
+    )
+    held = GaugeMetricFamily("chimegw_webrtc_held", "Held now.", labels=["what"])
+    for what, count in webrtc.counts().items():
+        held.add_metric([what], count)
+    yield held

@@ -1,0 +1,238 @@
+"""
+One UDP port for all peers.
+
+Who is new says in his first check whose he is, by our ufrag in it (RFC 8445 section
+7.2.2), and signs it with our password: then his address is the peer's.  Whatever else
+comes from an address that is nobody's is counted, and leaves nothing behind.
+
+Processes of one gateway share the port.  The newest reads what comes from anybody; the
+others have a socket for each address of their peers', connected to it, which is where
+the kernel puts what comes from there.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final
+
+from twisted.internet.address import IPv4Address
+from twisted.logger import Logger
+
+from chime_gateway.rtp.ports import Address
+from chime_gateway.webrtc.udp import (
+    MOST_ADDRESSES,
+    Batch,
+    RawAddress,
+    UdpSocket,
+    candidates_at,
+)
+from chime_gateway.wire.webrtc import stun
+from chime_gateway.wire.webrtc.candidate import Candidate, Path
+
+if TYPE_CHECKING:
+    from chime_gateway.webrtc.peer import Peer
+
+#: So much is read before others get their turn.
+_MOST_AT_ONCE: Final = 32
+
+
+def _is_nobodys(ufrag: str, data: bytes, address: Address) -> bool:
+    """There are no other processes."""
+    return False
+
+
+class SharedPort:
+    """
+    One UDP port for all peers; L{Sockets}.
+
+    @param host: address to bind; C{public_hosts}: those to be told (of candidates).
+    @param descriptor: of the port, if another process has it already; this one takes it
+        over.
+    @ivar number: of the port.
+    @ivar dropped: datagrams of nobody's, by why.
+    @ivar strayed: asked of a check for a ufrag that is nobody's here, with its address:
+        whether it is another process'.
+    @ivar is_parted: another process reads what comes from anybody, or is about to.
+    @raise OSError: it is somebody else's.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        batch: Batch,
+        public_hosts: Sequence[str],
+        descriptor: int | None = None,
+    ) -> None:
+        self.dropped: Counter[str] = Counter()
+        self.strayed: Callable[[str, bytes, Address], bool] = _is_nobodys
+        self.is_parted = False
+        self._host = host
+        self._batch = batch
+        self._is_read = False
+        self._parted: dict[RawAddress, UdpSocket] = {}
+        self._by_ufrag: dict[str, Peer] = {}
+        # What a datagram is given to, and with what: nothing else is looked up.
+        self._flows: dict[RawAddress, tuple[Callable[[bytes, Path], None], Path]] = {}
+        self._addresses: dict[Peer, list[RawAddress]] = {}
+        self._socket = UdpSocket(
+            host, port, self._received, self._broken, _MOST_AT_ONCE, descriptor
+        )
+        self._socket.keep_much()
+        self.number = self._socket.number
+        self.candidates = candidates_at(public_hosts, self.number)
+        try:
+            self.startReading()
+        except BaseException:
+            self._socket.close()
+            raise
+
+    @property
+    def failures(self) -> int:
+        """Sends that did not go out."""
+        return self._socket.failures
+
+    # -- a port of Twisted's, as far as it is shared -------------------------------
+
+    @property
+    def connected(self) -> bool:
+        return self._socket.connected
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def getHost(self) -> IPv4Address:
+        return IPv4Address("UDP", self._host, self.number)
+
+    def startReading(self) -> None:
+        """What comes from anybody is ours."""
+        if not self._is_read:
+            self._batch.adopt(self._socket)
+            self._is_read = True
+
+    def stopReading(self) -> None:
+        """It is another process'."""
+        if self._is_read:
+            self._is_read = False
+            self._batch.release(self._socket)
+
+    def stopListening(self) -> None:
+        self.close()
+
+    # -- other processes -----------------------------------------------------------
+
+    def part(self) -> None:
+        """
+        Another process reads what comes from anybody, or is about to: what comes to
+        our peers is read by sockets of their own.
+        """
+        self.is_parted = True
+        for address in self._flows:
+            self._part(address)
+
+    def unite(self) -> None:
+        """This process reads again what comes from anybody."""
+        self.is_parted = False
+
+    def handed(self, data: bytes, address: Address) -> None:
+        """A datagram that another process has read."""
+        self._received(data, self._socket.raw(*address))
+
+    def _part(self, address: RawAddress) -> None:
+        if address in self._parted:
+            return
+        try:
+            descriptor = self._socket.part(self._host, address)
+        except OSError:
+            self.dropped["not_parted"] += 1
+            self._log.failure("a caller's packets may go to another process")
+            return
+        one = UdpSocket(
+            self._host, 0, self._received, self._broken, descriptor=descriptor
+        )
+        self._parted[address] = one
+        self._batch.adopt(one)
+
+    def _forget(self, address: RawAddress) -> None:
+        del self._flows[address]
+        one = self._parted.pop(address, None)
+        if one is not None:
+            try:
+                if one.connected:
+                    self._batch.release(one)
+            finally:
+                one.close()
+
+    # -- Sockets -------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        """Addresses that are somebody's."""
+        return len(self._flows)
+
+    def join(self, peer: Peer) -> None:
+        self._by_ufrag[peer.local.ufrag] = peer
+        self._addresses[peer] = []
+
+    def leave(self, peer: Peer) -> None:
+        self._by_ufrag.pop(peer.local.ufrag, None)
+        for address in self._addresses.pop(peer, ()):
+            self._forget(address)
+
+    def paths_to(self, peer: Peer, candidate: Candidate) -> Sequence[Path]:
+        """Nobody is called from here: whose an answer is it does not say."""
+        return ()
+
+    def close(self) -> None:
+        """Its peers hear nothing any more."""
+        self.stopReading()
+        self._socket.close()
+
+    # -- inside ----------------------------------------------------------------
+
+    def _received(self, data: bytes, address: RawAddress) -> None:
+        flow = self._flows.get(address)
+        if flow is not None:
+            flow[0](data, flow[1])
+        else:
+            self._new(data, address)
+
+    def _new(self, data: bytes, address: RawAddress) -> None:
+        """From an address that is nobody's."""
+        if not data or data[0] > 3:
+            self.dropped["stranger"] += 1
+            return
+        try:
+            username = stun.decode(data).username or ""
+        except stun.StunError:
+            self.dropped["stun"] += 1
+            return
+        ufrag = username.partition(":")[0]
+        peer = self._by_ufrag.get(ufrag)
+        path = self._socket.path(address)
+        if peer is None:
+            if not self.strayed(ufrag, data, (path.host, path.port)):
+                self.dropped["ufrag"] += 1
+            return
+        peer.received(data, path)
+        if not peer.accepts(path):
+            self.dropped["integrity"] += 1
+            return
+        addresses = self._addresses[peer]
+        if len(addresses) >= MOST_ADDRESSES:
+            self._forget(self._least(peer, addresses))
+        addresses.append(address)
+        self._flows[address] = peer.received, path
+        if self.is_parted:
+            self._part(address)
+
+    def _least(self, peer: Peer, addresses: list[RawAddress]) -> RawAddress:
+        """The oldest that packets do not go to."""
+        at = 0 if self._flows[addresses[0]][1] != peer.path else 1
+        return addresses.pop(at)
+
+    def _broken(self) -> None:
+        """A bug of ours: each peer's own it catches itself."""
+        self._log.critical("the port of all peers is closed")
