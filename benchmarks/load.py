@@ -139,6 +139,8 @@ class Caller(WSListener):  # type: ignore[misc]
     def __init__(self, samples: Samples, is_raw: bool) -> None:
         self.samples = samples
         self.is_raw = is_raw
+        self.began = time.monotonic()
+        self.first_after = float("nan")
         self.is_open = False
         self.received = 0
         self.transport: Any = None
@@ -178,6 +180,8 @@ class Caller(WSListener):  # type: ignore[misc]
     def _audio(self, audio: bytes) -> None:
         now = time.monotonic_ns()
         for at in range(0, len(audio) - FRAME_BYTES + 1, FRAME_BYTES):
+            if not self.received:
+                self.first_after = time.monotonic() - self.began
             self.received += 1
             if self.samples.is_measuring:
                 sent = _STAMP.unpack_from(audio, at)[0]

@@ -23,6 +23,8 @@ class SipCaller(asyncio.DatagramProtocol):
 
     def __init__(self, samples: Samples) -> None:
         self.samples = samples
+        self.began = time.monotonic()
+        self.first_after = float("nan")
         self.is_open = False
         self.received = 0
         self.transport: Any = None
@@ -38,6 +40,8 @@ class SipCaller(asyncio.DatagramProtocol):
         now = time.monotonic_ns()
         if data[12:20] == b"\xff" * 8:
             return  # the silence that keeps the line open
+        if not self.received:
+            self.first_after = time.monotonic() - self.began
         self.received += 1
         if self.samples.is_measuring:
             sent = _STAMP.unpack_from(data, 12)[0]

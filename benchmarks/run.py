@@ -2,14 +2,15 @@
 Measure the gateway beside two relays, in one run.
 
 For 1, 10, 50, 100 and 150 calls: CPU per call-second, added latency, memory per
-call and lost calls; of the gateway, of a bare Autobahn relay (the floor of its
-stack) and of a minimal relay in Node.  The server under test runs on core 0
-alone, the load on core 1.  On a shared host other guests take time from both; a
-rung that lost more than a little of it is measured again, and the least
-disturbed measurement counts.
+call, lost calls, and the time from a call's start to its first audio; of the gateway,
+of a bare Autobahn relay (the floor of its stack), of a minimal relay in Node and, where
+WebRTC is asked for, of one on aiortc.  The server under test runs on core 0 alone, the
+load on core 1.  On a shared host other guests take time from both; a rung that lost
+more than a little of it is measured again, and the least disturbed measurement counts.
 
     make bench
     python benchmarks/run.py --calls 100 --servers gateway,autobahn --seconds 5
+    make bench BENCH="--servers gateway-webrtc-agent,gateway-webrtc-caller,aiortc"
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ import uvloop
 from attrs import asdict, define
 from load import Load, Service, TalkativeService, start_echo, start_service
 from load_sip import SipLoad
+from load_webrtc import RtcLoad, start_rtc_service
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -45,6 +47,10 @@ WARM_UP_SECONDS = 3.0
 #: A rung is measured so often at most until no more than this share is stolen.
 TRIES = 3
 CALM_SHARE = 0.01
+
+
+#: Servers whose callers come by C{/stream}.
+STREAMS = ("gateway", "gateway-kept", "gateway-webrtc-agent")
 
 
 @define
@@ -62,6 +68,8 @@ class Row:
     lost_calls: int
     frames_returned: float
     stolen_share: float
+    setup_p50_ms: float
+    setup_p99_ms: float
 
 
 def free_port() -> int:
@@ -71,10 +79,19 @@ def free_port() -> int:
         return port
 
 
+def free_udp_port() -> int:
+    with socket.socket(type=socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
 def command(server: str, port: int, agent_port: int) -> list[str]:
     url = f"ws://127.0.0.1:{agent_port}/openai/v1/realtime?model=benchmark"
     if server == "node":
         return ["node", str(HERE / "relay_node.js"), str(port), url]
+    if server == "aiortc":
+        return [sys.executable, str(HERE / "relay_aiortc.py"), str(port), url]
     if server == "autobahn":
         return [sys.executable, str(HERE / "relay_autobahn.py"), str(port), url]
     return [
@@ -84,11 +101,19 @@ def command(server: str, port: int, agent_port: int) -> list[str]:
 
 
 def server_env(
-    agent_port: int, sip_port: int, *, keeps: bool = False
+    agent_port: int, sip_port: int, *, keeps: bool = False, server: str = "gateway"
 ) -> dict[str, str]:
     """
     @param keeps: calls are recorded.
     """
+    over_webrtc = {}
+    if server == "gateway-webrtc-agent":
+        over_webrtc = {"AZURE_OPENAI_TRANSPORT": "webrtc"}
+    elif server == "gateway-webrtc-caller":
+        over_webrtc = {
+            "CHIMEGW_WEBRTC_LISTEN": f"udp:{free_udp_port()}:interface=127.0.0.1",
+            "CHIMEGW_PUBLIC_ADDRESS": "127.0.0.1",
+        }
     state = tempfile.mkdtemp(prefix="chimegw-bench-")
     # Two gateways may run at once: each begins somewhere else.
     rtp_port = 20_000 + 2 * random.randrange(3_000)
@@ -103,6 +128,7 @@ def server_env(
         "CHIMEGW_SIP_LISTEN": f"udp:{sip_port}:interface=127.0.0.1",
         "CHIMEGW_SIP_ALLOW": "127.0.0.0/8",
         "CHIMEGW_RTP_PORTS": f"{rtp_port}-{rtp_port + 3_999}",
+        **over_webrtc,
     }
 
 
@@ -179,12 +205,16 @@ async def rung(
     server: str, calls: int, seconds: float, base: tuple[float, float]
 ) -> Row:
     keeps = server == "gateway-kept"
-    service = await start_service(TalkativeService if keeps else Service)
+    service: Any
+    if server in ("gateway-webrtc-agent", "aiortc"):
+        service = await start_rtc_service()
+    else:
+        service = await start_service(TalkativeService if keeps else Service)
     agent_port = service.sockets[0].getsockname()[1]
     port, sip_port = free_port(), free_port()
     process = subprocess.Popen(
         ["taskset", "-c", "0", *command(server, port, agent_port)],
-        env=server_env(agent_port, sip_port, keeps=keeps),
+        env=server_env(agent_port, sip_port, keeps=keeps, server=server),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -192,11 +222,13 @@ async def rung(
         wait_for(port)
         await asyncio.sleep(0.5)
         idle = rss_mb(process.pid)
-        path = "/stream" if server in ("gateway", "gateway-kept") else "/"
+        path = "/stream" if server in STREAMS else "/"
         path = "/stream/raw" if server == "gateway-raw" else path
-        load: Load | SipLoad = Load(f"ws://127.0.0.1:{port}{path}")
+        load: Load | SipLoad | RtcLoad = Load(f"ws://127.0.0.1:{port}{path}")
         if server == "gateway-sip":
             load = SipLoad("127.0.0.1", sip_port)
+        elif server == "gateway-webrtc-caller":
+            load = RtcLoad(port)
         await load.start(calls)
         await asyncio.sleep(WARM_UP_SECONDS)
         stolen, ticks = stolen_and_all()
@@ -207,6 +239,7 @@ async def rung(
         loaded = rss_mb(process.pid)
         stolen_now, ticks_now = stolen_and_all()
         lost = sum(not c.is_open or not c.received for c in load.callers)
+        setups = [c.first_after for c in load.callers if c.received]
         await load.stop()
     finally:
         process.send_signal(signal.SIGKILL)
@@ -224,6 +257,8 @@ async def rung(
         lost_calls=lost,
         frames_returned=samples.received / max(1, samples.sent),
         stolen_share=(stolen_now - stolen) / max(1, ticks_now - ticks),
+        setup_p50_ms=quantile_ms(setups, 0.5),
+        setup_p99_ms=quantile_ms(setups, 0.99),
     )
 
 
@@ -240,17 +275,18 @@ async def calm_rung(
 
 
 HEAD = (
-    f"{'server':12} {'calls':>5} {'CPU ms/call-s':>13} {'p50 ms':>7} {'p99 ms':>7}"
+    f"{'server':21} {'calls':>5} {'CPU ms/call-s':>13} {'p50 ms':>7} {'p99 ms':>7}"
     f" {'RSS MB':>7} {'KB/call':>8} {'lost':>4} {'frames':>7} {'stolen':>6}"
+    f" {'set-up':>7} {'p99 ms':>7}"
 )
 
 
 def show(row: Row) -> str:
     return (
-        f"{row.server:12} {row.calls:5} {row.cpu_ms_per_call_second:13.2f}"
+        f"{row.server:21} {row.calls:5} {row.cpu_ms_per_call_second:13.2f}"
         f" {row.added_p50_ms:7.2f} {row.added_p99_ms:7.2f} {row.rss_loaded_mb:7.1f}"
         f" {row.kb_per_call:8.1f} {row.lost_calls:4} {row.frames_returned:7.1%}"
-        f" {row.stolen_share:6.1%}"
+        f" {row.stolen_share:6.1%} {row.setup_p50_ms:7.1f} {row.setup_p99_ms:7.1f}"
     )
 
 
@@ -260,7 +296,7 @@ async def run(options: Any) -> list[Row]:
     for calls in options.calls:
         base = await floor(calls, min(4.0, options.seconds))
         print(
-            f"{'(load alone)':12} {calls:5} {'':13} {base[0]:7.2f} {base[1]:7.2f}",
+            f"{'(load alone)':21} {calls:5} {'':13} {base[0]:7.2f} {base[1]:7.2f}",
             flush=True,
         )
         for server in options.servers:
