@@ -86,7 +86,7 @@ class Deployments:
         self._sockets = RealtimeSockets(reactor)
         self._clock = clock
         self._endpoint = endpoint
-        self._limits = limits
+        self.limits = limits
         self._batch = batch
         self._watched: dict[Deferred[AgentSession], Candidate] = {}
 
@@ -128,8 +128,8 @@ class Deployments:
             self._choice,
             _Search(self, profile, leg_codec, events),
             self._clock,
-            self._limits.agent_connect_seconds,
-            self._limits.agent_hedge_seconds,
+            self.limits.agent_connect_seconds,
+            self.limits.agent_hedge_seconds,
             avoid,
             is_running=is_running,
         )

@@ -113,6 +113,7 @@ class Carriers:
             kin=self._kin,
             transfers=self.control,
             destinations=self._calls.destinations,
+            is_told=self._connections.summary.allows,
         )
         self._metrics.sip = self.sip
         self._metrics.carriers.add(self.sip.traits.name)

@@ -167,8 +167,9 @@ class Composition:
             load.tick_was_late(seconds)
 
         metronome = Metronome(reactor, late)
+        self.lines = Lines(self.agents, limits)
         self.calls = CallTable(
-            Lines(self.agents, settings.limits),
+            self.lines,
             roster=roster_of(settings),
             limits=settings.limits,
             clock=reactor,

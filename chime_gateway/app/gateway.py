@@ -86,7 +86,7 @@ class GatewayService(MultiService):
         )
         self.ports: list[IListeningPort] = []
         self._takeover: TakeOver
-        self._drain_seconds = settings.limits.drain_seconds
+        self._is_overdue = False
         self._readings = Readings()
         self.metrics = Metrics()
         self.metrics.log = None if log is None else log.thread
@@ -164,7 +164,7 @@ class GatewayService(MultiService):
         self.site = site = composition.site(self.health, self.ready)
         self._retirement = Retirement(
             self._reactor,
-            settings.limits.takeover_drain_seconds,
+            lambda: self._settings.limits.takeover_drain_seconds,
             lambda: len(self.calls.calls()),
             lambda: site.open_connections,
             self._retired,
@@ -234,8 +234,7 @@ class GatewayService(MultiService):
         self.composition.resume()
 
     def _retired(self, is_overdue: bool) -> None:
-        if is_overdue:
-            self._drain_seconds = 0.0
+        self._is_overdue = is_overdue
         if self.sip is not None:
             self.sip.succession.lingers = True
         self._reactor.stop()
@@ -269,6 +268,7 @@ class GatewayService(MultiService):
         if settings is None:
             return
         self._settings = change(self.composition, self._settings, settings)
+        self._takeover.change(self._settings.limits)
         self._log.info(
             "the settings were read again",
             agents=list(settings.agents),
@@ -332,7 +332,7 @@ class GatewayService(MultiService):
     async def _stop(self) -> None:
         self._takeover.stopping()
         self._retirement.cancel()
-        seconds = self._drain_seconds
+        seconds = 0.0 if self._is_overdue else self._settings.limits.drain_seconds
         had_calls = bool(self.calls.calls())
         if had_calls:
             self._log.info(

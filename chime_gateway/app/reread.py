@@ -6,7 +6,8 @@ Where settings are read from is not known here.
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final
 
 from attrs import evolve
 from twisted.internet.defer import Deferred
@@ -14,7 +15,12 @@ from twisted.logger import Logger
 
 from chime_gateway.app.compose import Composition, roster_of
 from chime_gateway.errors import ConfigError
-from chime_gateway.settings.values import GatewaySettings, SipSettings
+from chime_gateway.settings.values import (
+    GatewaySettings,
+    Limits,
+    SipSettings,
+    WebhookSettings,
+)
 
 #: Read again as they are.
 _FREE: Final = ("agents", "routes", "header_routes", "transfer", "deployments")
@@ -23,7 +29,20 @@ _FREE: Final = ("agents", "routes", "header_routes", "transfer", "deployments")
 #: for whoever restarts the gateway, and not for a line that was lost.
 _LOCKS: Final = ("shared_secret", "twilio_auth_token", "admin_token")
 
-_SIP_FREE: Final = ("allow", "voice_connectors", "proof_seconds", "failover")
+_SIP_FREE: Final = (
+    *("allow", "voice_connectors", "proof_seconds", "failover"),
+    # Where they are not set they follow from max_calls.
+    *("unacknowledged_calls", "unacknowledged_per_source"),
+)
+#: What connections were given when the doors were opened.
+_LIMITS_KEPT: Final = ("start_seconds", "max_strangers")
+
+#: Of a webhook.
+_HOOK_LOCKS: Final = ("secret", "bearer")
+
+#: Of which each setting is told of by itself.
+_ROOMS: Final = ("limits", "sip")
+
 _SIP_LOCKS: Final = ("call_secrets", "numbers", "certificate", "private_key", "trunk")
 
 
@@ -71,9 +90,15 @@ def change(
         taken["deployments"] = running.deployments
     taken["sip"] = _sip(running.sip, new.sip)
     taken["webrtc"] = evolve(running.webrtc, origins=new.webrtc.origins)
+    kept = {name: getattr(running.limits, name) for name in _LIMITS_KEPT}
+    taken["limits"] = evolve(new.limits, **kept)
+    taken["webhooks"] = _webhooks(running.webhooks, new.webhooks)
     settings = evolve(running, **taken)
     composition.calls.roster = roster_of(settings)
     composition.calls.destinations.settings = settings.transfer
+    _change_limits(composition, settings.limits)
+    if composition.kept.store is not None:
+        composition.kept.store.webhooks.change(settings.webhooks)
     composition.agents.health.forget_profiles()
     if settings.deployments != running.deployments:
         composition.change_deployments(settings.deployments)
@@ -87,18 +112,40 @@ def change(
 
 def left(running: GatewaySettings, new: GatewaySettings) -> list[str]:
     """Names of what is in force after a restart, or a take-over, only."""
-    names = (one for one in running.__attrs_attrs__ if one.name != "sip")
-    found = [
-        one.name
-        for one in names
-        if getattr(new, one.name) != getattr(running, one.name)
-    ]
-    sip = [
-        f"sip.{one.name}"
-        for one in running.sip.__attrs_attrs__
-        if getattr(new.sip, one.name) != getattr(running.sip, one.name)
-    ]
-    return found + sip
+    found = [name for name in _others(running, new) if name not in _ROOMS]
+    for room in _ROOMS:
+        others = _others(getattr(running, room), getattr(new, room))
+        found += [f"{room}.{name}" for name in others]
+    return found
+
+
+def _others(running: Any, new: Any) -> list[str]:
+    names = [one.name for one in running.__attrs_attrs__]
+    return [name for name in names if getattr(new, name) != getattr(running, name)]
+
+
+def _change_limits(composition: Composition, limits: Limits) -> None:
+    """Of the next call; one that runs keeps its own."""
+    calls = composition.calls
+    for one in (calls, calls.admission, calls.admission.load):
+        one.limits = limits
+    composition.lines.limits = composition.agents.limits = limits
+
+
+def _webhooks(
+    running: Sequence[WebhookSettings], new: Sequence[WebhookSettings]
+) -> tuple[WebhookSettings, ...]:
+    """The same ones, with what they are opened and signed by now."""
+    by_name = {hook.name: hook for hook in new}
+    taken = []
+    for hook in running:
+        other = by_name.get(hook.name, hook)
+        locks: dict[str, Any] = {
+            name: _other_lock(getattr(hook, name), getattr(other, name))
+            for name in _HOOK_LOCKS
+        }
+        taken.append(evolve(hook, **locks))
+    return tuple(taken)
 
 
 def _sip(running: SipSettings, new: SipSettings) -> SipSettings:

@@ -58,6 +58,7 @@ class CallTable(CallObserver):
     @param new_id: a fresh call id.
     @param listeners: are told what happens in calls.
     @param capture: writes whole calls down, to run them again.
+    @ivar limits: of the next call.
     @ivar admission: which calls may come in.
     @param agents_fault: why calls for these profiles could have no agent.
     @param shortage: what this machine has not that every call needs.
@@ -96,7 +97,7 @@ class CallTable(CallObserver):
         )
         self.roster = roster
         self._lines = lines
-        self._limits = limits
+        self.limits = limits
         self._clock = clock
         self._metronome = metronome
         self._measures = measures
@@ -192,7 +193,7 @@ class CallTable(CallObserver):
         context = CallContext(
             clock=self._clock.seconds,
             metronome=self._metronome,
-            limits=self._limits,
+            limits=self.limits,
             observer=self,
             tools=self._tools,
             destinations=self.destinations,

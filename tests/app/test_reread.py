@@ -2,15 +2,82 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
+from attrs import evolve, fields
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from chime_gateway.app.reread import Readings
+from chime_gateway.app.reread import Readings, change, left
 from chime_gateway.errors import ConfigError
+from chime_gateway.settings.values import (
+    GatewaySettings,
+    Limits,
+    WebhookSettings,
+)
+
+
+class ChangeTests(SynchronousTestCase):
+    def composition(self) -> Any:
+        """Of one that has no calls."""
+        holders = [SimpleNamespace(limits=None) for _ in range(3)]
+        admission = SimpleNamespace(limits=None, load=holders[0])
+        self.hooks: list[Any] = []
+        return SimpleNamespace(
+            calls=SimpleNamespace(
+                roster=None, destinations=SimpleNamespace(), admission=admission
+            ),
+            lines=holders[1],
+            agents=SimpleNamespace(
+                health=SimpleNamespace(forget_profiles=lambda: None)
+            ),
+            kept=SimpleNamespace(
+                store=SimpleNamespace(
+                    webhooks=SimpleNamespace(change=self.hooks.extend)
+                )
+            ),
+            change_secrets=lambda _: None,
+            sip=None,
+            carriers=SimpleNamespace(webrtc=None),
+        )
+
+    @given(st.sets(st.sampled_from([one.name for one in fields(Limits)])))
+    def test_a_limit_is_in_force_or_the_log_says_that_it_is_not(
+        self, changed: set[str]
+    ) -> None:
+        composition = self.composition()
+        running = GatewaySettings(listen=(), deployments=())
+        others = {name: 3 * getattr(running.limits, name) + 1 for name in changed}
+        new = evolve(running, limits=evolve(running.limits, **others))
+        now = change(composition, running, new)
+        calls = composition.calls
+        for one in (calls, calls.admission, calls.admission.load, composition.lines):
+            self.assertEqual(one.limits, now.limits)
+        self.assertEqual(composition.agents.limits, now.limits)
+        kept = {f"limits.{name}" for name in changed} & set(left(now, new))
+        self.assertLessEqual(kept, {"limits.start_seconds", "limits.max_strangers"})
+        for name in changed:
+            is_kept = f"limits.{name}" in kept
+            was = getattr(running.limits, name)
+            self.assertEqual(getattr(now.limits, name) == was, is_kept)
+        self.assertEqual(len(left(now, new)), len(kept))
+
+    def test_webhooks_have_other_secrets_and_none_is_lost(self) -> None:
+        def hook(name: str, secret: str, bearer: str = "") -> WebhookSettings:
+            return WebhookSettings(
+                name=name, url="http://x.example/", secret=secret, bearer=bearer
+            )
+
+        base = GatewaySettings(listen=(), deployments=())
+        running = evolve(base, webhooks=(hook("a", "1", "1"), hook("b", "1")))
+        new = evolve(base, webhooks=(hook("a", "2", "2"), hook("b", ""), hook("c", "")))
+        now = change(self.composition(), running, new)
+        self.assertEqual(now.webhooks, (hook("a", "2", "2"), hook("b", "1")))
+        self.assertEqual(tuple(self.hooks), now.webhooks)
+        self.assertEqual(left(now, new), ["webhooks"])
 
 
 class ReadingsTests(SynchronousTestCase):

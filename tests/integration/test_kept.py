@@ -234,9 +234,11 @@ class ReloadTests(KeptTestCase):
             self.assertEqual(len(report.answer_latencies), 1)
             self.assertNotIn("after a restart only", twistd.text)
             with self.config.open("a") as file:
-                file.write("[limits]\nmax_calls = 7\n")
+                file.write("[limits]\nmax_calls = 7\nmax_strangers = 77\n")
             process.signalProcess("HUP")
-            await self.until(lambda: "after a restart only: limits" in twistd.text)
+            said = "after a restart only: limits.max_strangers"
+            await self.until(lambda: said in twistd.text)
+            self.assertNotIn(f"{said},", twistd.text)
             await self.stop(twistd, process)
 
         return Deferred.fromCoroutine(scene())

@@ -87,6 +87,22 @@ class RereadTests(GatewayTestCase):
         self.assertEqual((await self.get("/api/calls"))[0], 401)
         self.assertFalse(running.closed.called)
 
+    async def test_limits_are_of_the_next_call(self) -> None:
+        running = await self.call(SECRET)
+        before = self.new.limits
+        limits = evolve(before, max_calls=1, max_strangers=64, drain_seconds=0.1)
+        self.new = evolve(self.new, limits=limits)
+        await self.gateway.reload()
+        peer = await self.dial(Authorization=f"Bearer {SECRET}")
+        peer.start()
+        code, reason = await peer.closed
+        self.assertEqual((code, "max_calls is 1" in str(reason)), (4429, True))
+        self.assertFalse(running.closed.called)
+        self.new = evolve(self.new, limits=before)
+        await self.gateway.reload()
+        await self.call(SECRET)
+        await self.until(lambda: len(self.gateway.calls.calls()) == 2)
+
     async def test_a_secret_that_is_missing_opens_no_door(self) -> None:
         self.new = evolve(self.new, shared_secret="", admin_token="")
         await self.gateway.reload()

@@ -15,6 +15,7 @@ from twisted.internet.task import deferLater
 from chime_gateway.net.generations.inheritance import Listening
 from chime_gateway.net.generations.sockets import SharedSockets
 from tests.support.base import ReactorTestCase
+from tests.support.files import temporary_folder
 
 HERE = "127.0.0.1"
 
@@ -130,6 +131,26 @@ class SharedSocketTests(ReactorTestCase):
         new = self.sockets(self.passed_on())
         again = [new.listenTCP(0, Who(name, self.met), interface=HERE) for name in "ab"]
         self.assertEqual([port.getHost().port for port in again], numbers)
+
+    async def test_the_lock_of_a_name_is_of_whoever_reads_and_goes_with_it(
+        self,
+    ) -> None:
+        folder = temporary_folder(self)
+        path, lock = str(folder / "gateway"), folder / "gateway.lock"
+        before = self.old.listenUNIX(path, Who("old", self.met), wantPID=1)
+        new = self.sockets(self.passed_on())
+        port = new.listenUNIX(path, Who("new", self.met), wantPID=1)
+        # Of a process that is another one, and gone before this one ends.
+        lock.unlink()
+        lock.symlink_to("1")
+        self.old.hold()
+        before.connected = False
+        before.socket.close()
+        self.assertEqual(os.readlink(lock), "1")
+        new.release()
+        self.assertEqual(os.readlink(lock), str(os.getpid()))
+        await port.stopListening()
+        self.assertEqual(list(folder.iterdir()), [])
 
     async def test_what_is_not_wanted_any_more_is_closed(self) -> None:
         port = self.old.listenTCP(0, Who("old", self.met), interface=HERE)

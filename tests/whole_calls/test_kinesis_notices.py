@@ -132,7 +132,7 @@ class NoticeTests(KinesisTestCase):
         other = self.network.gateway()
         self.gateways = lambda: [self.gateway, other]  # type: ignore[method-assign]
         admission = self.gateway.calls.admission
-        admission._limits = mock.Mock(wraps=admission._limits, max_calls=0)
+        admission.limits = mock.Mock(wraps=admission.limits, max_calls=0)
         self.network.advance(25, 0.05)
         call = self.network.call(PLAN)
         self.assertAnswered(self.network.report(call))

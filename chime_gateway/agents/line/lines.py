@@ -20,11 +20,12 @@ class Lines:
     Implements L{chime_gateway.interfaces.AgentLines}.
 
     @param agents: where sessions come from.
+    @ivar limits: of the next line.
     """
 
     def __init__(self, agents: Agents, limits: Limits) -> None:
         self._agents = agents
-        self._limits = limits
+        self.limits = limits
 
     def open(
         self,
@@ -36,11 +37,11 @@ class Lines:
     ) -> Deferred[AgentLine]:
         """Open a line with its first session."""
         own: dict[str, Any] = profile.limits.given()
-        limits = evolve(self._limits, **own) if own else self._limits
+        limits = evolve(self.limits, **own) if own else self.limits
         return Line(
             self._agents, profile, leg_codec, events, clock, started_at, limits
         ).open()
 
     def through(self, wrap: Callable[[Agents], Agents]) -> Lines:
         """The same, with whoever watches its sessions in between."""
-        return Lines(wrap(self._agents), self._limits)
+        return Lines(wrap(self._agents), self.limits)

@@ -22,7 +22,7 @@ CONNECTIONS_SECONDS: Final = 80.0
 class Retirement:
     """
     @ivar reasons: others to stay: asked when there are no calls any more.
-    @param seconds: that calls may go on.
+    @param seconds: that calls may go on, as it is set now.
     @param calls: how many there are.
     @param connections: how many there are that may still bring one.
     @param over: called at the end, with whether calls are left.
@@ -33,7 +33,7 @@ class Retirement:
     def __init__(
         self,
         clock: Any,
-        seconds: float,
+        seconds: Callable[[], float],
         calls: Callable[[], int],
         connections: Callable[[], int],
         over: Callable[[bool], object],
@@ -53,7 +53,7 @@ class Retirement:
         self._log.info(
             "{calls} calls go on here, for {seconds} s at most",
             calls=self._calls(),
-            seconds=self._seconds,
+            seconds=self._seconds(),
         )
         # Not at once: whoever asked is not done.
         self._look.start(LOOK_SECONDS, now=False)
@@ -65,7 +65,7 @@ class Retirement:
     def _looked(self) -> None:
         passed = self._clock.seconds() - self._began
         if self._calls():
-            if passed >= self._seconds:
+            if passed >= self._seconds():
                 self._end(True)
         elif passed >= CONNECTIONS_SECONDS or not (
             self._connections() or any(is_one() for is_one in self.reasons)

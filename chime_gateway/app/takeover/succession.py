@@ -73,11 +73,11 @@ _ON_THE_WAY: Final = (Stage.STARTING, Stage.ENDING, Stage.HANDING_OVER)
 class Succession:
     """
     @ivar stage: how far it is.
+    @ivar seconds: how long the successor may take.
     @ivar reload_missed: the settings were read again while a successor that may have
         read them before was being started.
     @param command: C{None}: it is not known how this process was started.
     @param write: takes lines of the successor's log, if they go where ours go.
-    @param seconds: how long the successor may take.
     @param handed_over: called when the successor has the new calls.
     @param taken_back: called when it is lost after that.
     """
@@ -110,7 +110,7 @@ class Succession:
         self._state = state
         self._service_manager = service_manager
         self._write = write
-        self._seconds = seconds
+        self.seconds = seconds
         self._handed_over = handed_over
         self._taken_back = taken_back
         self._process: SuccessorProcess | None = None
@@ -153,7 +153,7 @@ class Succession:
         except (OSError, ValueError) as exc:
             self._failed(f"it cannot be started: {exc}")
             return
-        self._due.start(self._seconds, self._too_slow)
+        self._due.start(self.seconds, self._too_slow)
 
     def _why_not(self) -> str:
         if self._command is None:
@@ -264,7 +264,7 @@ class Succession:
     # -- it does not come, or is lost ------------------------------------------------
 
     def _too_slow(self) -> None:
-        self._give_up(f"it was not ready within {self._seconds:g} s")
+        self._give_up(f"it was not ready within {self.seconds:g} s")
 
     def _not_taken(self) -> None:
         """It was ready, and stands still."""

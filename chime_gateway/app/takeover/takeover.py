@@ -25,7 +25,7 @@ from chime_gateway.net.generations.generation import new_generation
 from chime_gateway.net.generations.kin import Kin, Peer
 from chime_gateway.net.generations.sockets import SharedSockets
 from chime_gateway.net.system.service_manager import ServiceManager
-from chime_gateway.settings.values import GatewaySettings
+from chime_gateway.settings.values import GatewaySettings, Limits
 
 #: What older processes may take at their end beyond what their calls may.
 _LEAST_SECONDS: Final = 5.0
@@ -66,8 +66,7 @@ class TakeOver:
         self._reactor = reactor
         self._serve = serve
         self._is_serving = False
-        limits = settings.limits
-        self._stop_seconds = limits.drain_seconds + 2 * limits.goodbye_seconds
+        self._limits = limits = settings.limits
         self._end_at = 0.0
         self._emptied: list[Deferred[None]] = []
         store = settings.store
@@ -140,6 +139,11 @@ class TakeOver:
 
     # -- asked -----------------------------------------------------------------------
 
+    def change(self, limits: Limits) -> None:
+        """Others hold from now on; a successor that is under way has its time."""
+        self._limits = limits
+        self._succession.seconds = limits.takeover_seconds
+
     def ask(self) -> None:
         """For SIGUSR2."""
         if not self._is_serving:
@@ -163,7 +167,9 @@ class TakeOver:
         """Told to stop, once or again: who stops the newest stops the gateway."""
         self._succession.abandon("the gateway was told to stop")
         if self.is_newest:
-            self._end_at = self._reactor.seconds() + self._stop_seconds
+            limits = self._limits
+            seconds = limits.drain_seconds + 2 * limits.goodbye_seconds
+            self._end_at = self._reactor.seconds() + seconds
             self._manager.stopping()
             for peer in self.kin.older.values():
                 peer.send(STOP)

@@ -63,6 +63,7 @@ class Place:
 
 class Admission:
     """
+    @ivar limits: that hold now.
     @ivar load: what the process carries.
     @ivar elsewhere: how many calls other processes of this gateway have, which count
         as well.
@@ -75,7 +76,7 @@ class Admission:
         self.elsewhere: Callable[[], int] = lambda: 0
         self.refused: Counter[Reason] = Counter()
         self.apologised = 0
-        self._limits = limits
+        self.limits = limits
         self._calls = 0
         self._apologies = 0
         self._by_profile: Counter[str] = Counter()
@@ -86,7 +87,7 @@ class Admission:
 
     def fault(self) -> Refusal | None:
         """Why no call at all may come in now, or C{None}."""
-        most = self._limits.max_calls
+        most = self.limits.max_calls
         elsewhere = self.elsewhere()
         if self._calls + elsewhere >= most:
             text = f"full: max_calls is {most}"
@@ -106,7 +107,7 @@ class Admission:
 
         @param is_ours: we call.
         """
-        limits = self._limits
+        limits = self.limits
         most = profile.limits.max_calls
         if most is not None and self._by_profile[name] >= most:
             text = f"full: agents.{name}.limits.max_calls is {most}"
@@ -125,7 +126,7 @@ class Admission:
     @property
     def can_apologise(self) -> bool:
         """There is room for one more apology."""
-        return self._apologies < self._limits.max_apologies
+        return self._apologies < self.limits.max_apologies
 
     # -- told ------------------------------------------------------------------
 

@@ -45,6 +45,7 @@ _UNSEEN_SECONDS: Final = 2.0
 
 class Load:
     """
+    @ivar limits: that hold now.
     @param clock: seconds, monotonic.
     @param cpu_seconds: CPU time that the process has used.
     """
@@ -55,7 +56,7 @@ class Load:
         clock: Callable[[], float],
         cpu_seconds: Callable[[], float],
     ) -> None:
-        self._limits = limits
+        self.limits = limits
         self._clock = clock
         self._cpu_seconds = cpu_seconds
         self._late = self._cpu = 0.0
@@ -99,7 +100,7 @@ class Load:
         now = self._look()
         if self._too_much_at is not None:
             return self._why
-        most = self._limits.max_cpu
+        most = self.limits.max_cpu
         while self._unseen and now - self._unseen[0] >= _UNSEEN_SECONDS:
             self._unseen.popleft()
         soon = self._cpu + (len(self._unseen) + 1) * _CALL_CPU
@@ -129,7 +130,7 @@ class Load:
         self._judge(now)
 
     def _judge(self, now: float) -> None:
-        limits = self._limits
+        limits = self.limits
         most_late, most_cpu = limits.max_late_seconds, limits.max_cpu
         if self._late > most_late:
             self._why = (

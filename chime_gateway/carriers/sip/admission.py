@@ -42,8 +42,8 @@ _OF_THE_LAMBDA: Final = frozenset(
     }
 )
 
-#: Strangers are told of together, as often as this.
-_SUMMARY_SECONDS: Final = 60.0
+#: Of a refusal that the next call need not meet.
+AGAIN: Final[Header] = ("Retry-After", "1")
 
 
 def _ignore(proof: bytes, was_answered: bool) -> None:
@@ -76,6 +76,7 @@ class Admission:
     """
     @param wall_time: Unix seconds, which the proofs go by.
     @param door: why nobody is let in now (L{chime_gateway.interfaces.Switchboard}).
+    @param is_told: whether one more stranger of a kind is logged by itself.
     @ivar strangers: INVITEs that were turned away as such, by reason.
     @ivar elsewhere: calls whose ACK other processes of the gateway await, by process
         and address.
@@ -90,7 +91,9 @@ class Admission:
         clock: Callable[[], float],
         wall_time: Callable[[], float],
         door: Callable[[bool], str | None] = lambda _: None,
+        is_told: Callable[[str], bool] = lambda _: True,
     ) -> None:
+        self._is_told = is_told
         self._door = door
         self.strangers: Counter[str] = Counter()
         self._clock = clock
@@ -110,8 +113,6 @@ class Admission:
         self._proof_of: dict[Leg, bytes] = {}
         # As long as an answer waits for its ACK (RFC 3261 section 13.3.1.4).
         self._linger_seconds = 64 * settings.t1_seconds
-        self._untold = 0
-        self._told_at = -_SUMMARY_SECONDS
 
     def change(self, settings: SipSettings) -> None:
         """Who is believed from now on; proofs that were used stay so."""
@@ -267,20 +268,13 @@ class Admission:
 
     def _full(self, why: str) -> Refusal:
         status = self._settings.full_status
-        return Refusal(status, why, (("Retry-After", "1"),), Outcome.REFUSED)
+        return Refusal(status, why, (AGAIN,), Outcome.REFUSED)
 
     def _stranger(self, why: str, reason: str) -> Refusal:
         """A line for each would be the stranger's to write."""
         self.strangers[reason] += 1
-        self._untold += 1
-        now = self._clock()
-        if now - self._told_at >= _SUMMARY_SECONDS:
-            self._log.warn(
-                "refused with 403: {count} INVITE, the last one: {why}",
-                count=self._untold,
-                why=why,
-            )
-            self._untold, self._told_at = 0, now
+        if self._is_told("INVITE refused with 403"):
+            self._log.warn("INVITE refused with 403: {why}", why=why)
         return Refusal(403, why, (), None)
 
 

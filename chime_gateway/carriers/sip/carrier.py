@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from chime_gateway.carriers.sip.access import Access, KnownCalls
-from chime_gateway.carriers.sip.admission import Admission, Refusal
+from chime_gateway.carriers.sip.admission import AGAIN, Admission, Refusal
 from chime_gateway.carriers.sip.context import ACCEPT, ALLOW, SUPPORTED, Leg, SipContext
 from chime_gateway.carriers.sip.generations.marks import marked
 from chime_gateway.carriers.sip.generations.succession import Succession
@@ -56,6 +56,7 @@ class SipCarrier:
     @param transfers: hands calls on where the peer takes no REFER.
     @param destinations: where redirections may lead; C{None}: anywhere.
     @param kin: the processes of this gateway beside this one.
+    @param is_told: whether one more stranger of a kind is logged by itself.
     @ivar requests: that came, by method.
     """
 
@@ -76,6 +77,7 @@ class SipCarrier:
         destinations: Destinations | None = None,
         new_token: Callable[[], str] = lambda: secrets.token_hex(10),
         random32: Callable[[], int] = lambda: secrets.randbits(32),
+        is_told: Callable[[str], bool] = lambda _: True,
     ) -> None:
         self.access = Access(settings.allow, reactor.seconds)
         self.requests: Counter[str] = Counter()
@@ -84,7 +86,7 @@ class SipCarrier:
         self._dialogs: dict[DialogKey, Leg] = {}
         self._legs: dict[Leg, None] = {}
         door = switchboard.door
-        self.admission = Admission(settings, reactor.seconds, wall_time, door)
+        self.admission = Admission(settings, reactor.seconds, wall_time, door, is_told)
         self.transports = SipTransports(settings, self, self.access, reactor)
         timers = Timers(t1=settings.t1_seconds)
         self._known = KnownCalls(reactor.seconds, 2 * timers.give_up)
@@ -363,7 +365,7 @@ class SipCarrier:
     def _invite(self, incoming: Incoming) -> None:
         if self.succession.records.is_orphan(incoming.request):
             # Whoever rang for it is gone, and rang perhaps, or was answered.
-            self._respond(incoming, self._settings.full_status)
+            self._respond(incoming, self._settings.full_status, AGAIN)
             return
         host = incoming.flow.source.host
         taken = self.admission.take(incoming.request, host)

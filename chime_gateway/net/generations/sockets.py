@@ -20,6 +20,7 @@ from attrs import evolve, field, mutable
 from twisted.internet.abstract import isIPv6Address
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.python.lockfile import FilesystemLock
 from zope.interface import directlyProvides, providedBy
 
 from chime_gateway.net.generations.inheritance import Listening
@@ -115,6 +116,9 @@ class SharedSockets:
             port = self._reactor.adoptStreamPort(descriptor, socket.AF_UNIX, factory)
             # Twisted has made it everybody's.
             os.chmod(address, mode)
+            if wantPID:
+                # It is the other process' until this one reads.
+                port.lockFile = FilesystemLock(f"{address}.lock")
             return port
 
         found = self._find("unix", address, 0)
@@ -201,6 +205,7 @@ class SharedSockets:
                 )
                 self._forget(one)
         for port in self._ports():
+            _own_lock(port)
             port.startReading()
 
     def to_pass_on(self) -> Sequence[Listening]:
@@ -219,6 +224,19 @@ class SharedSockets:
         self._shared.remove(one)
         with contextlib.suppress(OSError):
             os.close(one.what.descriptor)
+
+
+def _own_lock(port: Any) -> None:
+    """The lock of a socket with a name says which process has it, and goes with it."""
+    lock: FilesystemLock | None = getattr(port, "lockFile", None)
+    if lock is None:
+        return
+    new = f"{os.fsdecode(lock.name)}.{os.getpid()}"
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(new)
+    os.symlink(str(os.getpid()), new)
+    os.replace(new, lock.name)
+    lock.locked = True
 
 
 def _address(interface: str) -> str:

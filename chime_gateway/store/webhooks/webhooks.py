@@ -9,7 +9,7 @@ long enough in vain; then the next one of its call has its turn.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
@@ -83,6 +83,11 @@ class Webhooks:
         self._looking: Deferred[None] | None = None
         self._look_again = False
         self._is_stopped = False
+
+    def change(self, hooks: Iterable[WebhookSettings]) -> None:
+        """The next delivery goes by these; there are no others than before."""
+        for hook in hooks:
+            self._receivers[hook.name].settings = hook
 
     def wake(self) -> None:
         """There may be something to deliver."""

@@ -24,7 +24,7 @@ class RetirementTests(SynchronousTestCase):
         ends: list[tuple[float, bool]] = []
         retirement = Retirement(
             clock,
-            most,
+            lambda: most,
             lambda: int(clock.seconds() < calls),
             lambda: int(clock.seconds() < connections),
             lambda is_overdue: ends.append((clock.seconds(), is_overdue)),
@@ -43,7 +43,7 @@ class RetirementTests(SynchronousTestCase):
     def test_who_has_the_calls_again_stays(self) -> None:
         clock = Clock()
         ends: list[bool] = []
-        retirement = Retirement(clock, 5, lambda: 0, lambda: 0, ends.append)
+        retirement = Retirement(clock, lambda: 5, lambda: 0, lambda: 0, ends.append)
         retirement.begin()
         retirement.cancel()
         retirement.cancel()

@@ -20,6 +20,7 @@ from zope.interface import implementer
 from chime_gateway.aws.sma import prove
 from chime_gateway.carriers.sip.admission import Admitted
 from chime_gateway.errors import CallRefused
+from chime_gateway.net.strangers.summary import LINES, SECONDS, Summary
 from chime_gateway.outcomes import Ending, Outcome
 from chime_gateway.wire.sip.message import Request, Response
 from chime_gateway.wire.sip.parser import parse
@@ -152,21 +153,23 @@ class ProofTests(SynchronousTestCase):
 
     def test_strangers_are_told_of_together(self) -> None:
         world = Door(call_secrets=(SECRET,))
+        summary = Summary(world.reactor)
+        world.carrier.admission._is_told = summary.allows
         lines: list[str] = []
 
         @implementer(ILogObserver)
         def observe(event: LogEvent) -> None:
-            if event.get("log_source") is world.carrier.admission:
+            if event.get("log_source") in (world.carrier.admission, summary):
                 lines.append(formatEvent(event))
 
         globalLogPublisher.addObserver(observe)
         self.addCleanup(globalLogPublisher.removeObserver, observe)
         for _ in range(100):
             world.calls()
-        world.advance(60)
+        world.advance(SECONDS)
         world.calls()
-        self.assertEqual(len(lines), 2)
-        self.assertIn("100 INVITE", lines[1])
+        self.assertEqual(len(lines), LINES + 2)
+        self.assertIn(f"403: {100 - LINES} more", lines[LINES])
         # They take nobody's turn.
         slow = Door(call_secrets=(SECRET,), calls_per_second=1.0)
         for _ in range(50):

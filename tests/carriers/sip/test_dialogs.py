@@ -14,9 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from chime_gateway.interfaces import CallLeg, LegEvents
-from chime_gateway.outcomes import Ending, Outcome
-from tests.support.sip_peer import HOST, MEDIA, PEER, Switchboard
+from tests.support.counted_calls import CountingSwitchboard
+from tests.support.sip_peer import HOST, MEDIA, PEER
 from tests.support.sip_sockets import SocketWorld, any_of
 from tests.support.unruly_caller import UnrulyCaller
 
@@ -29,44 +28,11 @@ ALLOW = (
     *(ip_network("224.0.0.0/4"), ip_network("2001:db8::/32"), ip_network("::1/128")),
 )
 
-OVER = Ending(Outcome.COMPLETED, "over")
-
-
-class CountedCall:
-    """What a leg reports to; told of its end once at most."""
-
-    def __init__(self, leg: CallLeg) -> None:
-        self.leg = leg
-        self.ends = 0
-        self.is_hung_up = False
-
-    def leg_ended(self, ending: Ending) -> None:
-        self.ends += 1
-
-    def hang_up(self) -> None:
-        self.is_hung_up = True
-        self.leg.hang_up(OVER)
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        return lambda *_: None
-
-
-class CountingSwitchboard(Switchboard):
-    counted: list[CountedCall]
-
-    def incoming(self, leg: CallLeg) -> LegEvents:
-        super().incoming(leg)
-        self.counted.append(CountedCall(leg))
-        return self.counted[-1]
-
 
 class RandomDialogTests(SynchronousTestCase):
     def world(self) -> SocketWorld:
         world = SocketWorld(self, allow=ALLOW, media_timeout_seconds=5.0)
         world.switchboard = switchboard = CountingSwitchboard(world.log)
-        switchboard.counted = []
         world.carrier.context.switchboard = switchboard
         # How many are muted is another test's.
         self.patch(world.carrier.access, "offended", lambda *_: None)

@@ -120,8 +120,12 @@ class DeathTests(SuccessionTestCase):
         self.gateway.dies(0)
         self.heard()
         self.gateway.say(self.invites("call-1"))
+        ((_, refused),) = self.heard()
+        assert isinstance(refused, Response)
+        # A new call is taken.
+        self.assertEqual((refused.status, refused.headers["Retry-After"]), (503, "1"))
         self.gateway.say(self.peer.request("CANCEL", branch="z9hG4bK-call-1"))
-        self.assertEqual(self.statuses(), [503, 200])
+        self.assertEqual(self.statuses(), [200])
         self.assertEqual(self.gateway.newest.switchboard.calls, [])
         self.gateway.advance(33, 0.5)
         self.gateway.say(self.invites("call-1"))

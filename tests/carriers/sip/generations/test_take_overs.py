@@ -15,39 +15,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from chime_gateway.interfaces import CallLeg, LegEvents
-from chime_gateway.outcomes import Ending, Outcome
+from tests.support.counted_calls import OVER, CountedCall, CountingSwitchboard
 from tests.support.sip_generations import SipGateway, Where
-from tests.support.sip_peer import HOST, MEDIA, PEER, SipWorld, Switchboard
+from tests.support.sip_peer import HOST, MEDIA, PEER, SipWorld
 from tests.support.unruly_caller import UnrulyCaller
-
-OVER = Ending(Outcome.COMPLETED, "over")
 
 #: Where it came out, what it was, and of which request.
 Heard = tuple[Where, str, str, str]
-
-
-class CountedCall:
-    """What a leg reports to."""
-
-    def __init__(self, leg: CallLeg) -> None:
-        self.leg = leg
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        return lambda *_: None
-
-
-class CountingSwitchboard(Switchboard):
-    """@ivar counted: calls of all processes, as they came in."""
-
-    counted: list[CountedCall]
-
-    def incoming(self, leg: CallLeg) -> LegEvents:
-        super().incoming(leg)
-        self.counted.append(CountedCall(leg))
-        return self.counted[-1]
 
 
 _BRANCH = rb"^via:.*;branch=(z9hG4bK\w+)"
@@ -125,8 +99,7 @@ class TakeOverTests(SynchronousTestCase):
                 # Beats of two processes are not at the same moment.
                 media_timeout_seconds=1000.0,
             )
-            world.switchboard = switchboard = CountingSwitchboard(world.log)
-            switchboard.counted = counted
+            world.switchboard = switchboard = CountingSwitchboard(world.log, counted)
             world.carrier.context.switchboard = switchboard
             # How many are muted is another test's.
             world.carrier.access.offended = lambda *_: None  # type: ignore[method-assign]
