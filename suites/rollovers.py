@@ -28,9 +28,10 @@ from attrs import frozen
 from load import _FILL, _STAMP, APPEND, PTIME_SECONDS, Service
 from picows import WSFrame, WSMsgType, WSTransport, ws_create_server
 
-from suites.faults.lines import Line, SipCall, Stream
+from suites.faults.lines import Line, Stream
 from suites.faults.processes import Gateway, deployment
 from suites.faults.scene import Scene
+from suites.faults.sip_line import SipCall
 
 #: A caller talks for so long, then is silent for so long.
 BURST_SECONDS, PAUSE_SECONDS = 1.6, 1.4

@@ -21,40 +21,36 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import json
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
-import urllib.request
-from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 from statistics import median
 
 import uvloop
-from attrs import define, field, frozen
-from load import Load, Service
-from load_sip import SipLoad
-from picows import WSTransport, ws_create_server
-from run import (
-    command,
-    cpu_seconds,
-    free_port,
-    held,
-    rss_mb,
-    server_env,
-    wait_for,
+from attrs import define, field
+from picows import ws_create_server
+from run import cpu_seconds, held, rss_mb
+
+from suites.soaking.formula import (
+    Counted,
+    Formula,
+    descriptors,
+    sqlite_descriptors,
 )
-
-from chime_gateway.store.database import Database
-from chime_gateway.store.queries import CallQuery
-
-BATCH = 20
-CALL_SECONDS = 0.5
+from suites.soaking.gateway import (
+    BATCH,
+    FIRST,
+    STANDING,
+    STANDSTILL_SECONDS,
+    Gateway,
+    Standing,
+    formula_of,
+    settled,
+)
 
 #: After the last call SIP transactions live on for 64 * T1, as they must.
 LINGER_SECONDS = 36
@@ -66,165 +62,16 @@ SETTLE_SECONDS = 15
 #: counted apart.
 MOST_SQLITE = 15
 
-#: The first calls fill what is kept of live events, SQLite's cache, and over SIP
-#: the half minute for which transactions are alive at any time.
-FIRST = {"sip": 1000, "websocket": 500}
 MOST_GROWTH_MB = 5.0
 
-#: Calls that stay on beside those that come and go, and those of a standstill.
-STANDING = {"websocket": 5, "sip": 5}
 MOST_STANDING = 30
 
-#: A standstill comes each so many seconds, and takes no longer.
+#: A standstill comes each so many seconds.
 BETWEEN_SECONDS = 120.0
-STANDSTILL_SECONDS = 60.0
-
-#: Timers that are set while there are calls, of the beat and the like.
-FEW_TIMERS = 10
 
 #: What a call of the last tenth costs beside one of the first, at most.  It is CPU
 #: time, and other guests of the machine take their share of its caches.
 MOST_COST = 1.3
-
-
-def names_of_descriptors(pid: int) -> list[str]:
-    found = []
-    for one in Path(f"/proc/{pid}/fd").iterdir():
-        with contextlib.suppress(OSError):  # it was closed meanwhile
-            found.append(str(one.readlink()))
-    return found
-
-
-def descriptors(pid: int) -> int:
-    """But those of SQLite."""
-    return sum(".sqlite" not in name for name in names_of_descriptors(pid))
-
-
-def sqlite_descriptors(pid: int) -> int:
-    return sum(".sqlite" in name for name in names_of_descriptors(pid))
-
-
-class Counted(Service):
-    """
-    @cvar open: sessions at the service.
-    """
-
-    open = 0
-
-    def on_ws_connected(self, transport: WSTransport) -> None:
-        Counted.open += 1
-        super().on_ws_connected(transport)
-
-    def on_ws_disconnected(self, transport: WSTransport) -> None:
-        Counted.open -= 1
-
-
-@frozen
-class State:
-    """What a gateway holds at one moment, and what the service has of it."""
-
-    descriptors: int
-    timers: int
-    sessions: int
-
-
-@frozen
-class Formula:
-    """
-    What it holds with so many calls.
-
-    @ivar idle: descriptors without calls.
-    @ivar descriptors: with calls, their journal included; C{each}: of a call of each
-        carrier besides.
-    @ivar timers: without calls, once SIP transactions have lived out.  Calls share
-        theirs, so that there is at most one more for each, and a few for all.
-    """
-
-    idle: int
-    descriptors: int
-    each: dict[str, int]
-    timers: int
-
-    def is_held(self, state: State, calls: dict[str, int]) -> bool:
-        each = sum(self.each[carrier] * count for carrier, count in calls.items())
-        count = sum(calls.values())
-        held_descriptors = self.descriptors + each if count else self.idle
-        exact = state.descriptors, state.sessions
-        most_timers = self.timers + (FEW_TIMERS + count if count else 0)
-        return exact == (held_descriptors, count) and state.timers <= most_timers
-
-    def __str__(self) -> str:
-        each = " + ".join(f"{count} a {name} call" for name, count in self.each.items())
-        return f"descriptors {self.idle}, or {self.descriptors} + {each}"
-
-
-class Gateway:
-    """
-    @ivar lost: calls in which nothing was heard.
-    """
-
-    def __init__(self, agent_port: int) -> None:
-        self.port, self.sip_port = free_port(), free_port()
-        self.env = server_env(agent_port, self.sip_port)
-        self.placed = self.lost = 0
-        self.process = subprocess.Popen(
-            ["taskset", "-c", "0", *command("gateway", self.port, agent_port)],
-            env=self.env,
-            stdout=subprocess.DEVNULL,
-        )
-        wait_for(self.port)
-
-    def load(self, carrier: str) -> Load | SipLoad:
-        if carrier == "sip":
-            return SipLoad("127.0.0.1", self.sip_port, f"after{self.placed}")
-        path = "/stream/raw" if self.placed % (2 * BATCH) else "/stream"
-        return Load(f"ws://127.0.0.1:{self.port}{path}")
-
-    async def batch(self, carrier: str) -> None:
-        load = self.load(carrier)
-        await load.start(BATCH)
-        await asyncio.sleep(CALL_SECONDS)
-        self.lost += sum(not caller.received for caller in load.callers)
-        self.placed += len(load.callers)
-        await load.stop()
-
-    async def many(self, carrier: str, calls: int) -> float:
-        """
-        @return: by how many MB it grew once all was filled.
-        """
-        marks = {}
-        for done in range(BATCH, calls + 1, BATCH):
-            await self.batch(carrier)
-            marks[done] = rss_mb(self.process.pid)
-            if done % 100 == 0:
-                print(f"{carrier:>9} {done:6} {marks[done]:8.2f}", flush=True)
-        if calls <= FIRST[carrier]:
-            return 0.0
-        growth = marks[max(marks)] - marks[FIRST[carrier]]
-        print(f"{carrier} from {FIRST[carrier]} to {calls} calls: {growth:+.2f} MB")
-        return growth
-
-    def state(self) -> State:
-        # Before there is a connection of our own to it.
-        held_descriptors = descriptors(self.process.pid)
-        url = f"http://127.0.0.1:{self.port}/metrics"
-        with urllib.request.urlopen(url) as page:
-            text: str = page.read().decode()
-        timers = next(
-            int(float(line.split()[1]))
-            for line in text.splitlines()
-            if line.startswith("chimegw_timers ")
-        )
-        return State(held_descriptors, timers, Counted.open)
-
-    def outcomes(self) -> Counter[str]:
-        state = self.env["CHIMEGW_STATE"]
-        database = Database(f"sqlite:///{state}/chimegw.sqlite", Path(state))
-        try:
-            rows = database.calls(CallQuery(limit=100_000, state="ended"))
-        finally:
-            database.close()
-        return Counter(str(row.outcome) for row in rows)
 
 
 async def until(is_so: Callable[[], bool], seconds: float) -> None:
@@ -232,71 +79,6 @@ async def until(is_so: Callable[[], bool], seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while not is_so() and time.monotonic() < deadline:
         await asyncio.sleep(0.25)
-
-
-@define
-class Standing:
-    """
-    Calls that stay on.
-
-    @ivar calls: how many of each carrier.
-    """
-
-    gateway: Gateway
-    calls: dict[str, int] = field(factory=dict)
-    _loads: list[Load | SipLoad] = field(factory=list)
-
-    async def begin(self, calls: dict[str, int]) -> None:
-        for carrier, count in calls.items():
-            load = self.gateway.load(carrier)
-            self._loads.append(load)
-            await load.start(count)
-            self.gateway.placed += count
-            self.calls[carrier] = self.calls.get(carrier, 0) + count
-
-    async def end(self) -> None:
-        for load in self._loads:
-            self.gateway.lost += sum(not caller.received for caller in load.callers)
-            await load.stop()
-        self._loads.clear()
-        self.calls.clear()
-
-
-async def settled(
-    gateway: Gateway, is_expected: Callable[[State], bool] | None, seconds: float
-) -> State:
-    """
-    @param is_expected: wait for this; C{None}: for what does not change any more.
-    """
-    loop = asyncio.get_running_loop()
-    deadline = time.monotonic() + seconds
-    last: list[State] = []
-    while True:
-        last.append(await loop.run_in_executor(None, gateway.state))
-        is_still = len(last) > 8 and len(set(last[-8:])) == 1
-        if is_still if is_expected is None else is_expected(last[-1]):
-            return last[-1]
-        if time.monotonic() > deadline:
-            return min(last[-8:], key=lambda state: state.descriptors)
-        await asyncio.sleep(1.1)
-
-
-async def formula_of(gateway: Gateway) -> Formula:
-    """From what it holds with a few calls of each carrier, and with some more."""
-    found: dict[str, int] = {}
-    idle: set[int] = set()
-    nothing = await settled(gateway, None, STANDSTILL_SECONDS)
-    for carrier in STANDING:
-        few, more = 4, 9
-        standing = Standing(gateway)
-        await standing.begin({carrier: few})
-        first = await settled(gateway, None, STANDSTILL_SECONDS)
-        await standing.begin({carrier: more - few})
-        second = await settled(gateway, None, STANDSTILL_SECONDS)
-        await standing.end()
-        found[carrier] = (second.descriptors - first.descriptors) // (more - few)
-        idle.add(first.descriptors - few * found[carrier])
-    return Formula(nothing.descriptors, min(idle), found, nothing.timers)
 
 
 @define

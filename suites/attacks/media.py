@@ -18,10 +18,10 @@ from load_sip import _RTP
 
 from chime_gateway.wire.rtp import rtcp
 from suites.attacks.beside import beside
-from suites.faults.lines import SipCall
 from suites.faults.playing import Play
 from suites.faults.processes import Gateway
 from suites.faults.scene import Scene
+from suites.faults.sip_line import SipCall
 
 #: Nothing valid for so long: the call is dead.
 TIMEOUT_SECONDS = 4.0

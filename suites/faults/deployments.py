@@ -10,9 +10,9 @@ from collections.abc import Awaitable, Callable
 from attrs import frozen
 from run import free_port
 
-from suites.faults.lines import options
 from suites.faults.processes import Echoes, Gateway, Simulator, deployment, until
 from suites.faults.scene import Scene
+from suites.faults.sip_line import options
 
 CALLS_BESIDE = 24
 CALLS_IN_A_BLIP = 10

@@ -14,8 +14,9 @@ from typing import Any
 
 from attrs import define, field
 
-from suites.faults.lines import Line, SipCall, Stream
+from suites.faults.lines import Line, Stream
 from suites.faults.processes import Gateway, page, until
+from suites.faults.sip_line import SipCall
 
 #: Of one call: a queue that was too long gets short again by a frame now and then,
 #: and at a hundredth of all nobody hears it.

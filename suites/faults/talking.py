@@ -21,7 +21,8 @@ from picows import WSFrame, WSMsgType, WSTransport
 from chime_gateway.audio import PCMU
 from chime_gateway.codec.registry import decode
 from chime_gateway.sim.speech import Sentence, seconds_of, spoken, understood
-from suites.faults.lines import Line, SipCall, Stream
+from suites.faults.lines import Line, Stream
+from suites.faults.sip_line import SipCall
 
 #: What comes so much later than it is due is still played without a gap.
 JITTER_SECONDS = 0.06

@@ -1,0 +1,1 @@
+"""What the soak looks at: a gateway that stands still with a number of calls."""
