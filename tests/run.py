@@ -12,7 +12,8 @@ the runners, just as it is typed by hand, with ports of its own
 In tests/integration calls are heard in real time, and what is heard has gaps where
 the processor is busy.  There each file is a part, and few run at the same time.  All
 the rest is one part that gives way to them.  A file there that says C{gives_way} or
-C{is_alone} gives way as well, or runs when the others are through.
+C{is_alone} gives way as well, or runs when the others are through.  One that takes
+long says C{seconds = 40}: of two parts the longer one is begun first.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from itertools import zip_longest
 from pathlib import Path
 from typing import Final
 
@@ -46,6 +48,13 @@ MOST_SECONDS: Final = 900
 #: So many of the slowest tests are shown.
 SLOWEST: Final = 30
 
+#: What gives way hears nothing, and waits for programs that it has started: so many
+#: of these more than there are processors are under way.
+MORE_THAT_WAIT: Final = 2
+
+#: Of a part that does not say how long it takes.
+FEW_SECONDS: Final = 10
+
 
 @frozen
 class Part:
@@ -54,12 +63,14 @@ class Part:
     @ivar files: relative to the root.
     @ivar gives_way: to whoever must be in time; it waits for no clock.
     @ivar is_alone: it asserts milliseconds.
+    @ivar seconds: about so many.
     """
 
     name: str
     files: tuple[Path, ...]
     gives_way: bool = False
     is_alone: bool = False
+    seconds: int = FEW_SECONDS
 
 
 @frozen
@@ -91,20 +102,30 @@ def parts(folders: Sequence[Path]) -> list[Part]:
         }
     )
     apart = [file for file in files if INTEGRATION in (ROOT / file).parents]
-    apart.sort(key=lambda file: (ROOT / file).stat().st_size, reverse=True)
     rest = tuple(file for file in files if file not in apart)
     found = [
-        Part(str(file), (file,), says(file, "gives_way"), says(file, "is_alone"))
+        Part(
+            str(file),
+            (file,),
+            says(file, "gives_way = True"),
+            says(file, "is_alone = True"),
+            seconds_of(file),
+        )
         for file in apart
     ]
     if rest:
-        found.insert(0, Part("all but integration", rest, gives_way=True))
-    return found
+        found.append(Part("all but integration", rest, True, seconds=MOST_SECONDS))
+    return sorted(found, key=lambda part: -part.seconds)
 
 
-def says(file: Path, name: str) -> bool:
-    """The module has set it."""
-    return re.search(rf"^{name} = True$", (ROOT / file).read_text(), re.M) is not None
+def says(file: Path, line: str) -> bool:
+    """It is in the module."""
+    return re.search(rf"^{line}$", (ROOT / file).read_text(), re.M) is not None
+
+
+def seconds_of(file: Path) -> int:
+    found = re.search(r"^seconds = (\d+)$", (ROOT / file).read_text(), re.M)
+    return int(found[1]) if found else FEW_SECONDS
 
 
 def run(runner: str, part: Part) -> Result:
@@ -183,21 +204,30 @@ def show(result: Result) -> None:
         print(f"          {line}", flush=True)
 
 
+def in_order(group: Sequence[Part]) -> Iterator[tuple[str, Part]]:
+    """Of one part after the other, the second runner a step behind the first."""
+    for ahead, behind in zip_longest(group, (None, *group)):
+        for runner, part in zip(RUNNERS, (ahead, behind), strict=True):
+            if part is not None:
+                yield runner, part
+
+
 def run_all(chosen: Sequence[Part], at_once: int) -> list[Result]:
     """
-    @param at_once: so many of those in real time, and so many that give way to them.
+    @param at_once: so many of those in real time, and some more that give way to them.
     """
     results = []
     alone = [part for part in chosen if part.is_alone]
     busy = [part for part in chosen if part.gives_way and not part.is_alone]
     rest = [part for part in chosen if part not in alone and part not in busy]
-    with ThreadPoolExecutor(at_once) as first, ThreadPoolExecutor(at_once) as second:
-        # The runners go from opposite ends, so that two of one part seldom meet.
+    with (
+        ThreadPoolExecutor(at_once) as first,
+        ThreadPoolExecutor(at_once + MORE_THAT_WAIT) as second,
+    ):
         running = [
             pool.submit(run, runner, part)
             for pool, group in ((first, rest), (second, busy))
-            for pair in zip(group, reversed(group), strict=True)
-            for runner, part in zip(RUNNERS, pair, strict=True)
+            for runner, part in in_order(group)
         ]
         for future in as_completed(running):
             results.append(future.result())
@@ -228,7 +258,7 @@ def main() -> None:
         *("-j", "--jobs"),
         type=int,
         default=os.cpu_count() or 1,
-        help="so many at a time in real time, and so many more that give way to them;"
+        help="so many at a time in real time, and some more that give way to them;"
         " default: one for each processor",
     )
     options = parser.parse_args()

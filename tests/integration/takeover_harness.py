@@ -20,7 +20,7 @@ from chime_gateway.audio import PCMU
 from chime_gateway.sim.caller.caller import CallPlan, CallReport
 from chime_gateway.sim.caller.dial import place_call
 from tests.integration.twistd import RUN, Twistd, TwistdTestCase
-from tests.whole_calls.test_media_stream import LONG, phrase
+from tests.whole_calls.test_media_stream import SHORT, phrase
 
 TAKEN = "has every new call from now on"
 FAILED = "there is no successor"
@@ -33,6 +33,26 @@ def successor_that(*lines: str, run: str = RUN) -> str:
     """A program whose first process is as always."""
     inner = "".join(f"    {line}\n" for line in lines)
     return f"{IN_SUCCESSOR}{inner}{run}"
+
+
+class LongCall:
+    """
+    A call that goes on until it is told to end.
+
+    @ivar over: fires with its report.
+    """
+
+    def __init__(self, url: str, reactor: Any) -> None:
+        # The caller looks after each answer whether there is more to say.
+        self._words = [phrase(PCMU, *SHORT)] * 200
+        words: Any = self._words
+        plan = CallPlan(utterances=words)
+        self.over = place_call(url, plan, PCMU, reactor=reactor)
+
+    def end(self) -> Deferred[CallReport]:
+        """After the answer to what the caller has just said."""
+        del self._words[1:]
+        return self.over
 
 
 class Answer(Protocol):
@@ -107,10 +127,14 @@ class TakeOverTestCase(TwistdTestCase):
         page: dict[str, Any] = json.loads(text.partition(b"\r\n\r\n")[2])
         return page
 
-    def call(self, port: int | None, turns: int = 1) -> Deferred[CallReport]:
-        plan = CallPlan(utterances=(phrase(PCMU, *LONG),) * turns)
+    def call(self, port: int | None) -> Deferred[CallReport]:
+        """One question, and its answer."""
+        plan = CallPlan(utterances=(phrase(PCMU, *SHORT),))
         url = f"ws://127.0.0.1:{port}/stream"
         return place_call(url, plan, PCMU, reactor=self.reactor)
+
+    def long_call(self, port: int | None) -> LongCall:
+        return LongCall(f"ws://127.0.0.1:{port}/stream", self.reactor)
 
     async def until(self, is_so: Any) -> None:
         while not is_so():
@@ -119,7 +143,7 @@ class TakeOverTestCase(TwistdTestCase):
     async def ended(self, twistd: Twistd) -> Any:
         return await twistd.ended.addErrback(lambda failure: failure.value)
 
-    def assert_whole(self, report: CallReport, turns: int = 1) -> None:
+    def assert_whole(self, report: CallReport) -> None:
         self.assertEqual((report.error, report.close_code), ("", 1000))
         self.assertEqual(report.unanswered, 0)
-        self.assertEqual(len(report.answer_latencies), turns)
+        self.assertGreater(len(report.answer_latencies), 0)

@@ -25,6 +25,7 @@ from tests.support import aws_cli
 
 #: Nothing is heard here, and programs are started; see tests/run.py.
 gives_way = True
+seconds = 40
 
 BIN = str(Path(sys.executable).parent)
 

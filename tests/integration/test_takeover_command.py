@@ -13,6 +13,10 @@ from twisted.internet.utils import getProcessOutputAndValue
 from tests.integration.takeover_harness import TakeOverTestCase
 from tests.integration.twistd import environment
 
+#: Nothing is judged that is heard here, and programs are started; see tests/run.py.
+gives_way = True
+seconds = 20
+
 
 class CommandTests(TakeOverTestCase):
     async def takeover(self, *words: str) -> tuple[str, int]:

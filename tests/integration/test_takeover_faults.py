@@ -14,6 +14,10 @@ from chime_gateway.app.takeover.state_file import ticks_of
 from tests.integration.takeover_harness import FAILED, TakeOverTestCase
 from tests.integration.twistd import RUN, Twistd
 
+#: Nothing is judged that is heard here, and programs are started; see tests/run.py.
+gives_way = True
+seconds = 50
+
 #: What goes wrong in a successor, and what the log says of it.
 FAULTS = {
     "a module is missing": ("import nothing_like_that", "No module named"),
@@ -23,22 +27,20 @@ FAULTS = {
         "print('x' * 3_000_000 + 'the last word'); raise SystemExit('no more')",
         "no more",
     ),
-    "it hangs before it is anything": ("time.sleep(1000)", "not ready within"),
-    "it hangs as it starts": (
-        "service._start = lambda self: time.sleep(1000)",
-        "not ready within",
-    ),
     "a bug as it starts": ("service._start = lambda self: 1 / 0", "division by zero"),
-    "it never says that it is ready": (
-        "arrival.ready = lambda self: None",
-        "not ready within",
-    ),
     "it stands still when it is told": (
         "arrival._go = lambda *_: os.kill(os.getpid(), 19)",
         "it was ready, and did not take over",
     ),
     "it dies when it is told": ("arrival._go = lambda *_: os._exit(7)", "status 7"),
 }
+
+#: It hangs: before it is anything, as it starts, or as it should say that it is ready.
+HANGS = (
+    "time.sleep(1000)",
+    "service._start = lambda self: time.sleep(1000)",
+    "arrival.ready = lambda self: None",
+)
 
 #: The fault is what a file says, and one is in successors only.
 RUN_WITH_FAULTS = f"""
@@ -70,23 +72,37 @@ class FaultTests(TakeOverTestCase):
         self.assertIn(said, line["event"])
         self.assertLess(len(line["event"]), 6000)
         self.assertEqual(self.pid(), process.pid)
-        self.assert_whole(await self.call(twistd.port()))
         page = await self.ask(twistd.port())
         self.assertEqual(page["generation"], generation)
 
     async def test_a_successor_that_fails_is_none_and_the_next_one_is(self) -> None:
         seed = random.randrange(1 << 32)
-        names = random.Random(seed).sample(sorted(FAULTS), 3)
-        # Of those that hang; others start within it on a machine that is busy.
-        twistd, process = await self.setting_out(20)
-        for name in names:
+        twistd, process = await self.setting_out()
+        call = self.long_call(twistd.port())
+        await self.until_it_says(twistd, "call.answered")
+        for name in random.Random(seed).sample(sorted(FAULTS), 3):
             fault, said = FAULTS[name]
             (self.state / "fault").write_text(fault)
             try:
                 await self.no_successor(twistd, process, said)
             except self.failureException as exc:
                 raise self.failureException(f"seed {seed}, {name}: {exc}") from exc
+        self.assert_whole(await self.call(twistd.port()))
         (self.state / "fault").write_text("")
+        await self.take_over(twistd)
+        self.assert_whole(await self.call(twistd.port()))
+        self.assert_whole(await call.end())
+
+    async def test_one_that_hangs_is_waited_for_so_long_and_not_longer(self) -> None:
+        # Each hangs however much time it has; the next one has more of it.
+        twistd, process = await self.setting_out(3)
+        for fault in HANGS:
+            (self.state / "fault").write_text(fault)
+            await self.no_successor(twistd, process, "not ready within")
+        (self.state / "fault").write_text("")
+        self.settings.write_text("[limits]\ntakeover_seconds = 60\n")
+        process.signalProcess(signal.SIGHUP)
+        await self.until_it_says(twistd, "the settings were read again")
         await self.take_over(twistd)
         self.assert_whole(await self.call(twistd.port()))
 
@@ -107,6 +123,7 @@ class FaultTests(TakeOverTestCase):
             ):
                 self.settings.write_text(settings)
                 await self.no_successor(twistd, process, said)
+        self.assert_whole(await self.call(twistd.port()))
         self.settings.write_text(good)
         await self.take_over(twistd)
 

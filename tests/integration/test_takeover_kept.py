@@ -25,6 +25,10 @@ from tests.integration.twistd import Twistd
 from tests.support import postgres
 from tests.whole_calls.test_media_stream import LONG, phrase
 
+#: Nothing is judged that is heard here, and programs are started; see tests/run.py.
+gives_way = True
+seconds = 30
+
 
 class Stream(Protocol):
     """A listener of events."""

@@ -24,6 +24,10 @@ from tests.integration.takeover_harness import (
 )
 from tests.integration.twistd import ROOT, RUN, environment
 
+#: Nothing is judged that is heard here, and programs are started; see tests/run.py.
+gives_way = True
+seconds = 40
+
 _CREDENTIALS = struct.Struct("3i")
 
 UNIT = Path(ROOT) / "deploy" / "systemd" / "chimegw@.service"
@@ -109,20 +113,22 @@ class ProcessTests(TakeOverTestCase):
         twistd, process = await self.gateway(NOTIFY_SOCKET=f"@{name}")
         supervisor.main = process.pid
         # Each keeps a call, and so can go on.
-        pids, calls = [process.pid], [self.call(twistd.port(), turns=40)]
+        pids, calls = [process.pid], [self.long_call(twistd.port())]
         for is_lost in (False, False, True, True):
             await self.until_count(twistd, "call.answered", len(calls))
             if is_lost:
                 os.kill(pids.pop(), signal.SIGKILL)
             else:
                 pids.append(await self.take_over(twistd, pids[-1]))
-                calls.append(self.call(twistd.port(), turns=40))
+                calls.append(self.long_call(twistd.port()))
             await self.until(lambda: supervisor.main == pids[-1] == self.pid())
         os.kill(pids[-1], signal.SIGTERM)
+        # Two at once may be one.
+        await self.until_it_says(twistd, "told to stop")
         os.kill(pids[-1], signal.SIGTERM)
         await self.ended(twistd)
         self.assertEqual(supervisor.believed[-1], "STOPPING")
-        await DeferredList(calls, consumeErrors=True)
+        await DeferredList([call.over for call in calls], consumeErrors=True)
 
     async def test_a_daemon_has_a_successor(self) -> None:
         """Its log goes on in its file, each line whole; so do pid file and folder."""

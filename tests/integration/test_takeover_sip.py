@@ -17,6 +17,10 @@ from tests.support.files import temporary_file
 from tests.support.ports import MEDIA, free_port
 from tests.support.sip_line import SipLine
 
+#: Nothing is judged that is heard here, and programs are started; see tests/run.py.
+gives_way = True
+seconds = 20
+
 TRANSPORTS = ("udp", "tcp", "tls")
 
 

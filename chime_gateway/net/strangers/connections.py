@@ -62,8 +62,8 @@ class Connections:
     ) -> None:
         self.most = max(most, FEW)
         self.closed = Counter({"crowded": 0, "descriptors": 0, "slow": 0})
-        self._summary = summary or Summary(clock)
-        self.log = SummedLog(self._summary)
+        self.summary = summary or Summary(clock)
+        self.log = SummedLog(self.summary)
         self._is_scarce = is_scarce
         self._place_of: dict[Any, str] = {}
         # The oldest first.
@@ -107,7 +107,7 @@ class Connections:
     def tell(self, why: str, transport: Any) -> None:
         """Count one that is closed, and say so."""
         self.closed[why] += 1
-        if self._summary.allows(f"connections closed ({why})"):
+        if self.summary.allows(f"connections closed ({why})"):
             self._log.info(
                 "a connection was closed ({why})",
                 why=why,
