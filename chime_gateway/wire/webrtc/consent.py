@@ -22,10 +22,9 @@ _LEAST_UNANSWERED: Final = 4
 #: That are waited for.
 _MOST_UNANSWERED: Final = 8
 
-#: The checks that found the path are over by then.
-_SETTLED_SECONDS: Final = 10.0
-_QUIET_SECONDS: Final = 3.0
-_LAST_CALL_SECONDS: Final = 1.0
+#: Of a side that checks by itself an answer is asked for when it was not heard so
+#: long, which is two of its checks; four requests then fit in its life.
+_HEARD_SECONDS: Final = 10.0
 
 
 class Consent:
@@ -41,6 +40,15 @@ class Consent:
     def due(self) -> float:
         """When a request is due, or all are lost."""
         return min(self._next, self._until)
+
+    def heard(self, now: float) -> None:
+        """
+        A check of the other side came.  Who is lite takes that for an answer, and
+        asks only who does not check: RFC 8445 does not demand it for ever.
+        """
+        self._unanswered = 0
+        self._until = now + LIFE_SECONDS
+        self._next = now + _HEARD_SECONDS
 
     def is_request_due(self, now: float) -> bool:
         return now >= self._next
@@ -82,49 +90,3 @@ def _pause(random: bytes) -> float:
     """
     part = int.from_bytes(random[:4], "big") / 2**32
     return _LEAST_SECONDS + _SPREAD_SECONDS * part
-
-
-class Renewal:
-    """
-    The other side's consent as a lite side sees it, that asks nothing: its checks on
-    the selected path.
-
-    RFC 8445 does not demand them for ever.  So only of a side that goes on checking
-    an end of it means something.
-    """
-
-    def __init__(self) -> None:
-        self._began = self._heard = 0.0
-        self._does_renew = False
-        self._last_call: float | None = None
-
-    def begin(self, now: float) -> None:
-        """A path is selected."""
-        self._began = self._heard = now
-        self._last_call = None
-
-    def heard(self, now: float) -> None:
-        self._heard = now
-        self._last_call = None
-        self._does_renew |= now - self._began >= _SETTLED_SECONDS
-
-    def is_quiet(self, now: float) -> bool:
-        """Checks that nominate another path are not of the same round any more."""
-        return now - self._heard >= _QUIET_SECONDS
-
-    @property
-    def due(self) -> float | None:
-        """When L{is_lost} is to be asked."""
-        if not self._does_renew:
-            return None
-        return self._last_call or self._heard + LIFE_SECONDS
-
-    def is_lost(self, now: float) -> bool:
-        due = self.due
-        if due is None or now < due:
-            return False
-        if self._last_call is None:
-            # If this process stood still, what came meanwhile is read first.
-            self._last_call = now + _LAST_CALL_SECONDS
-            return False
-        return True

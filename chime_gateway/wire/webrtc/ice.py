@@ -17,7 +17,7 @@ from chime_gateway.wire.webrtc import stun
 from chime_gateway.wire.webrtc.candidate import Credentials, Path
 from chime_gateway.wire.webrtc.checklist import Checklist
 from chime_gateway.wire.webrtc.checks import Check, CheckState, own_priority
-from chime_gateway.wire.webrtc.consent import Consent, Renewal
+from chime_gateway.wire.webrtc.consent import Consent
 from chime_gateway.wire.webrtc.stun import Message, MessageClass
 
 #: That are taken from a description.  Each may name anybody's address, who is then
@@ -26,6 +26,9 @@ MOST_PATHS: Final = 16
 
 #: From the other side's description to a path.
 DEADLINE_SECONDS: Final = 30.0
+
+#: Checks that nominate several paths come within this of each other.
+_ROUND_SECONDS: Final = 3.0
 
 
 class IceState(Enum):
@@ -82,7 +85,7 @@ class IceAgent:
         self._checks = Checklist(is_controlling=is_controlling and not is_lite)
         self._early: dict[Path, Message] = {}
         self._consent: Consent | None = None
-        self._renewal = Renewal()
+        self._heard_at = 0.0
         self._deadline = 0.0
 
     @property
@@ -177,11 +180,13 @@ class IceAgent:
 
     def accepts(self, path: Path) -> bool:
         """
-        Whether packets that came on it are the other side's: its checks there had
-        the right integrity.
+        Whether packets that came on it are the other side's: it was selected, or
+        answered our check; until one is, its own check is enough.
         """
-        check = self._checks.get(path)
-        return check is not None and check.is_heard
+        check, selected = self._checks.get(path), self._checks.selected
+        if check is None or selected is None:
+            return check is not None and check.is_heard
+        return check is selected or check.state is CheckState.SUCCEEDED
 
     # -- requests ------------------------------------------------------------------
 
@@ -232,7 +237,9 @@ class IceAgent:
             check = self._checks.add(path, priority)
         check.is_heard = True
         if path == self.selected:
-            self._renewal.heard(now)
+            self._heard_at = now
+            if self.is_lite and self._consent is not None:
+                self._consent.heard(now)
         if request.use_candidate and not self.is_controlling:
             check.nominated = request.priority or check.remote_priority
             if self.is_lite and self.selected is None:
@@ -330,15 +337,14 @@ class IceAgent:
             return
         selected = self._checks.selected
         before = 0 if selected is None else selected.nominated or 0
-        if check.nominated >= before or self._renewal.is_quiet(now):
+        if check.nominated >= before or now - self._heard_at >= _ROUND_SECONDS:
             self._select(now, check)
 
     def _select(self, now: float, check: Check) -> None:
         self._checks.select(check)
         self.state = IceState.CONNECTED
-        self._renewal.begin(now)
-        if not self.is_lite:
-            self._consent = Consent(now, self._new_transaction())
+        self._heard_at = now
+        self._consent = Consent(now, self._new_transaction())
 
     # -- time ----------------------------------------------------------------------
 
@@ -376,10 +382,7 @@ class IceAgent:
         if self.state is IceState.CHECKING:
             if now >= self._deadline or self._checks.is_hopeless():
                 self._fail(Failure.NO_PATH)
-        elif self._consent is not None:
-            if self._consent.is_lost(now):
-                self._fail(Failure.CONSENT_LOST)
-        elif self._renewal.is_lost(now):
+        elif self._consent is not None and self._consent.is_lost(now):
             self._fail(Failure.CONSENT_LOST)
 
     def _fail(self, failure: Failure) -> None:
@@ -396,5 +399,3 @@ class IceAgent:
         yield from self._checks.dues()
         if self._consent is not None:
             yield self._consent.due
-        elif self.state is IceState.CONNECTED and self._renewal.due is not None:
-            yield self._renewal.due

@@ -1,0 +1,171 @@
+"""ICE of one call: which path is found, and by whom."""
+
+from __future__ import annotations
+
+import itertools
+from functools import partial
+
+from chime_gateway.wire.webrtc.candidate import priority
+from chime_gateway.wire.webrtc.ice import (
+    Failure,
+)
+from chime_gateway.wire.webrtc.stun import (
+    ROLE_CONFLICT,
+    Message,
+    encode,
+)
+
+from ...support.ice_side import OTHER, OURS, PATH, TCP, THEIRS, IceTestCase
+
+
+class ChecksTests(IceTestCase):
+    def test_a_lite_side_is_checked_with_use_candidate_and_taken(self) -> None:
+        agent = self.meet(self.agent(is_controlling=False), is_lite=True)
+        [(path, request)] = self.requests(agent)
+        self.assertEqual(path, PATH)
+        self.assertEqual(request.username, "Th/+:ours")
+        self.assertEqual(request.priority, priority("prflx"))
+        self.assertEqual((request.controlling, request.controlled), (1000, None))
+        self.assertTrue(request.use_candidate)
+        self.answer(agent, path, request)
+        self.assertEqual(agent.selected, PATH)
+        self.assertEqual(agent.mapped, ("192.0.2.1", 4000))
+
+    def test_another_is_checked_first_and_nominated_then(self) -> None:
+        agent = self.meet(self.agent())
+        [(path, request)] = self.requests(agent)
+        self.assertFalse(request.use_candidate)
+        self.answer(agent, path, request)
+        self.assertIsNone(agent.selected)
+        [(path, nomination)] = self.requests(agent)
+        self.assertTrue(nomination.use_candidate)
+        self.assertNotEqual(nomination.transaction, request.transaction)
+        self.answer(agent, path, nomination)
+        self.assertEqual(agent.selected, PATH)
+
+    def test_the_best_path_has_a_moment_to_answer(self) -> None:
+        agent = self.meet(self.agent(), PATH, OTHER)
+        self.run_to(agent, self.now + 0.1)
+        (_, first), (_, second) = self.requests(agent)[:2]
+        self.answer(agent, OTHER, second)
+        self.assertEqual(self.requests(agent), [])
+        self.answer(agent, PATH, first)
+        self.answer_all(agent)
+        self.assertEqual(agent.selected, PATH)
+
+    def test_and_no_more(self) -> None:
+        agent = self.meet(self.agent(), PATH, OTHER)
+
+        def answer_other() -> None:
+            for path, request in self.requests(agent):
+                if path == OTHER:
+                    self.answer(agent, path, request)
+
+        self.run_to(agent, self.now + 1, answer_other)
+        self.assertEqual(agent.selected, OTHER)
+
+    def test_a_check_is_repeated_as_it_is_and_given_up_after_ten_seconds(self) -> None:
+        agent = self.meet(self.agent())
+        sent = [(self.now, *self.requests(agent)[0])]
+        self.run_to(
+            agent,
+            self.now + 60,
+            lambda: sent.extend((self.now, *one) for one in self.requests(agent)),
+        )
+        self.assertEqual({(path, request) for _, path, request in sent}, {sent[0][1:]})
+        pauses = [b[0] - a[0] for a, b in itertools.pairwise(sent)]
+        self.assertEqual(pauses, sorted(pauses))
+        self.assertGreater(len(sent), 6)
+        self.assertIs(agent.failure, Failure.NO_PATH)
+        self.assertIsNone(agent.due)
+
+    def test_a_connection_repeats_by_itself(self) -> None:
+        agent = self.meet(self.agent(), OTHER)
+        self.requests(agent)
+        agent.add_path(self.now, TCP, priority("host", 1000))
+        tcp: list[Message] = []
+
+        def answer_late() -> None:
+            tcp.extend(m for path, m in self.requests(agent) if path == TCP)
+
+        self.run_to(agent, self.now + 5, answer_late)
+        [request] = tcp
+        self.assertNotEqual(request.priority, priority("prflx"))
+        self.answer(agent, TCP, request)
+        self.run_to(agent, self.now + 1, partial(self.answer_all, agent))
+        self.assertEqual(agent.selected, TCP)
+
+    def test_a_connection_that_is_lost_was_the_path(self) -> None:
+        agent = self.meet(self.agent(), TCP, is_lite=True)
+        self.answer_all(agent)
+        self.assertEqual(agent.selected, TCP)
+        agent.remove_path(self.now, TCP)
+        self.assertIs(agent.failure, Failure.CONSENT_LOST)
+
+    def test_of_whom_is_controlled_it_may_come_again(self) -> None:
+        agent = self.meet(self.agent(is_lite=True))
+        self.ask(agent, TCP, use_candidate=True, controlling=1)
+        agent.remove_path(self.now, TCP)
+        self.assertIsNone(agent.selected)
+        again = TCP._replace(local="again")
+        self.ask(agent, again, use_candidate=True, controlling=1)
+        self.assertEqual(agent.selected, again)
+
+    def test_an_answer_from_elsewhere_is_none(self) -> None:
+        agent = self.meet(self.agent(), PATH, OTHER, is_lite=True)
+        [(_, request)] = self.requests(agent)
+        self.answer(agent, OTHER, request)
+        self.assertIsNone(agent.selected)
+
+    def test_an_answer_of_somebody_else_is_none(self) -> None:
+        agent = self.meet(self.agent(), is_lite=True)
+        [(path, request)] = self.requests(agent)
+        for password in (None, OURS.password, THEIRS.password + "x"):
+            answer = request.success(("192.0.2.1", 4000))
+            agent.received(self.now, encode(answer, password), path)
+            error = request.failure((400, "Bad Request"))
+            agent.received(self.now, encode(error, password), path)
+        self.assertIsNone(agent.selected)
+        self.answer(agent, path, request)
+        self.assertEqual(agent.selected, PATH)
+
+    def test_a_refused_check_has_failed(self) -> None:
+        agent = self.meet(self.agent(), is_lite=True)
+        [(path, request)] = self.requests(agent)
+        error = encode(request.failure((400, "Bad Request")), THEIRS.password)
+        agent.received(self.now, error, path)
+        self.assertIs(agent.failure, Failure.NO_PATH)
+
+
+class RolesTests(IceTestCase):
+    def test_who_has_the_smaller_number_gives_way(self) -> None:
+        for is_controlling, theirs in itertools.product((True, False), (1, 2**64 - 1)):
+            agent = self.meet(self.agent(is_controlling=is_controlling))
+            agent.outbox.clear()
+            role = {"controlling" if is_controlling else "controlled": theirs}
+            self.ask(agent, **role)  # type: ignore[arg-type]
+            is_refused = is_controlling == (theirs == 1)
+            errors = [m.error for _, m in self.taken(agent) if m.error]
+            self.assertEqual(errors, [ROLE_CONFLICT] * is_refused)
+            self.assertEqual(agent.is_controlling, is_refused == is_controlling)
+
+    def test_who_is_told_so_changes_and_asks_again(self) -> None:
+        for is_controlling in (True, False):
+            agent = self.meet(self.agent(is_controlling=is_controlling))
+            [(path, request)] = self.requests(agent)
+            error = encode(request.failure(ROLE_CONFLICT), THEIRS.password)
+            agent.received(self.now, error, path)
+            self.assertEqual(agent.is_controlling, not is_controlling)
+            self.run_to(agent, self.now + 0.06)
+            [(_, again)] = self.requests(agent)
+            self.assertNotEqual(again.transaction, request.transaction)
+            self.assertEqual(again.controlling is None, is_controlling)
+            number = again.controlled if is_controlling else again.controlling
+            self.assertNotEqual(number, 1000)
+
+    def test_who_is_lite_does_not_control(self) -> None:
+        agent = self.meet(self.agent(is_lite=True))
+        self.ask(agent, controlled=1, use_candidate=True)
+        [(_, answer)] = self.taken(agent)
+        self.assertEqual(answer.error, ROLE_CONFLICT)
+        self.assertIsNone(agent.selected)
