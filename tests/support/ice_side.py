@@ -8,10 +8,7 @@ from collections.abc import Callable
 from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.wire.webrtc.candidate import Credentials, Path, priority
-from chime_gateway.wire.webrtc.ice import (
-    IceAgent,
-    IceState,
-)
+from chime_gateway.wire.webrtc.ice import IceAgent, IceState
 from chime_gateway.wire.webrtc.stun import (
     Message,
     MessageClass,

@@ -12,6 +12,7 @@ from typing import Final
 
 from chime_gateway.wire.webrtc.candidate import Path
 from chime_gateway.wire.webrtc.checks import Check, CheckState
+from chime_gateway.wire.webrtc.role import Role
 
 #: Those of a description, and as many that are found by checks that came.
 MOST_CHECKS: Final = 32
@@ -25,13 +26,13 @@ _SETTLE_SECONDS: Final = 0.2
 
 class Checklist:
     """
-    @ivar is_controlling: our role, on which the order of paths depends.
+    @param role: ours, on which the order of paths depends.
     @ivar is_searching: checks are begun that nothing triggered.
     @ivar selected: the check of the path that is taken.
     """
 
-    def __init__(self, *, is_controlling: bool) -> None:
-        self.is_controlling = is_controlling
+    def __init__(self, role: Role) -> None:
+        self._role = role
         self.is_searching = False
         self.selected: Check | None = None
         self._checks: dict[Path, Check] = {}
@@ -73,17 +74,11 @@ class Checklist:
         self.selected = None
 
     def rank(self, check: Check) -> int:
-        return check.priority(is_controlling=self.is_controlling)
+        return check.priority(is_controlling=self._role.is_controlling)
 
     def is_best(self, check: Check) -> bool:
         """Of those that are nominated."""
         return self.selected is None or self.rank(check) > self.rank(self.selected)
-
-    def switch_role(self) -> None:
-        self.is_controlling = not self.is_controlling
-        self._nominate_by = None
-        for check in self:
-            check.nominated = None
 
     def select(self, check: Check) -> None:
         """What the other side may know of as nominated is brought to its end."""
@@ -162,5 +157,5 @@ class Checklist:
                 yield check.due
         if self._waiting():
             yield self._next_start
-        if self._nominate_by is not None:
+        if self._nominate_by is not None and self._role.is_controlling:
             yield self._nominate_by

@@ -59,6 +59,7 @@ class Check:
 
     @ivar remote_priority: of the other side's candidate.
     @ivar transaction: of the check that is on its way.
+    @ivar request: this check, which is repeated as it is (RFC 8489 section 6.2.1).
     @ivar nominates: it says that this path be taken (USE-CANDIDATE).
     @ivar as_controlling: the role in which it was sent.
     @ivar is_heard: the other side was, there, with the right integrity.
@@ -72,6 +73,7 @@ class Check:
     remote_priority: int
     state: CheckState = CheckState.WAITING
     transaction: bytes = b""
+    request: bytes = b""
     nominates: bool = False
     as_controlling: bool = False
     is_heard: bool = False
@@ -87,12 +89,18 @@ class Check:
         return pair_priority(ours, self.remote_priority, is_controlling=is_controlling)
 
     def start(
-        self, now: float, transaction: bytes, *, nominates: bool, as_controlling: bool
+        self,
+        now: float,
+        transaction: bytes,
+        request: bytes,
+        *,
+        nominates: bool,
+        as_controlling: bool,
     ) -> None:
         """A new one; of whatever was on its way the answer is not waited for."""
         self.state = CheckState.IN_PROGRESS
         self.is_triggered = False
-        self.transaction = transaction
+        self.transaction, self.request = transaction, request
         self.nominates = nominates
         self.as_controlling = as_controlling
         self._sendings = 0

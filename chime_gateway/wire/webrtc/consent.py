@@ -50,6 +50,17 @@ class Consent:
         self._until = now + LIFE_SECONDS
         self._next = now + _HEARD_SECONDS
 
+    def refused(self, transaction: bytes) -> bool:
+        """
+        One of the requests was; others on their way are as good as that one.
+
+        @return: whether it was one that is waited for.
+        """
+        is_ours = transaction in self._waiting
+        if is_ours:
+            self._waiting.clear()
+        return is_ours
+
     def is_request_due(self, now: float) -> bool:
         return now >= self._next
 

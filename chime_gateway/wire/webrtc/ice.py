@@ -18,6 +18,7 @@ from chime_gateway.wire.webrtc.candidate import Credentials, Path
 from chime_gateway.wire.webrtc.checklist import Checklist
 from chime_gateway.wire.webrtc.checks import Check, CheckState, own_priority
 from chime_gateway.wire.webrtc.consent import Consent
+from chime_gateway.wire.webrtc.role import Role
 from chime_gateway.wire.webrtc.stun import Message, MessageClass
 
 #: That are taken from a description.  Each may name anybody's address, who is then
@@ -78,11 +79,15 @@ class IceAgent:
         self.failure: Failure | None = None
         self.due: float | None = None
         self.mapped: tuple[str, int] | None = None
-        self._tie_breaker = tie_breaker
         self._new_transaction = new_transaction
         self._remote: Credentials | None = None
         self._is_remote_lite = False
-        self._checks = Checklist(is_controlling=is_controlling and not is_lite)
+        self._role = Role(
+            is_controlling=is_controlling and not is_lite,
+            number=tie_breaker,
+            new_transaction=new_transaction,
+        )
+        self._checks = Checklist(self._role)
         self._early: dict[Path, Message] = {}
         self._consent: Consent | None = None
         self._heard_at = 0.0
@@ -90,7 +95,7 @@ class IceAgent:
 
     @property
     def is_controlling(self) -> bool:
-        return self._checks.is_controlling
+        return self._role.is_controlling
 
     @property
     def selected(self) -> Path | None:
@@ -123,9 +128,7 @@ class IceAgent:
         self._deadline = now + DEADLINE_SECONDS
         if is_lite:
             # One of the two has to check.
-            self.is_lite = False
-            if not self.is_controlling:
-                self._checks.switch_role()
+            self.is_lite, self._role.is_controlling = False, True
         for path, priority in heapq.nlargest(MOST_PATHS, paths, key=lambda one: one[1]):
             self._checks.add(path, priority)
         self._checks.is_searching = not self.is_lite
@@ -157,11 +160,7 @@ class IceAgent:
         return self._run(now)
 
     def received(self, now: float, data: bytes, path: Path) -> float | None:
-        """
-        A STUN message came.  Whatever is wrong with it is passed over in silence.
-
-        @return: L{due}.
-        """
+        """A STUN message came.  What is wrong with it is passed over in silence."""
         try:
             message = stun.decode(data)
         except stun.StunError:
@@ -214,16 +213,11 @@ class IceAgent:
         return self._remote is None or theirs == self._remote.ufrag
 
     def _is_conflict(self, request: Message) -> bool:
-        """RFC 8445 section 7.3.1.1; who has the smaller tie-breaker gives way."""
+        """RFC 8445 section 7.3.1.1."""
         theirs = request.controlling if self.is_controlling else request.controlled
         if theirs is None:
             return False
-        if self.is_lite:
-            return True
-        if self.is_controlling == (self._tie_breaker >= theirs):
-            return True
-        self._checks.switch_role()
-        return False
+        return self.is_lite or not self._role.gives_way(theirs)
 
     def _answer(self, path: Path, message: Message) -> None:
         self.outbox.append((path, stun.encode(message, self.local.password)))
@@ -269,15 +263,17 @@ class IceAgent:
     # -- checks --------------------------------------------------------------------
 
     def _start(self, now: float, check: Check, *, nominates: bool) -> None:
+        transaction = self._new_transaction()
         check.start(
             now,
-            self._new_transaction(),
+            transaction,
+            self._written(check.path, transaction, nominates=nominates),
             nominates=nominates,
             as_controlling=self.is_controlling,
         )
-        self._ask(check.path, check.transaction, nominates=check.nominates)
+        self.outbox.append((check.path, check.request))
 
-    def _ask(self, path: Path, transaction: bytes, *, nominates: bool) -> None:
+    def _written(self, path: Path, transaction: bytes, *, nominates: bool) -> bytes:
         assert self._remote is not None
         request = Message(
             message_class=MessageClass.REQUEST,
@@ -285,40 +281,40 @@ class IceAgent:
             username=f"{self._remote.ufrag}:{self.local.ufrag}",
             priority=own_priority(path, "prflx"),
             use_candidate=nominates and self.is_controlling,
-            controlling=self._tie_breaker if self.is_controlling else None,
-            controlled=None if self.is_controlling else self._tie_breaker,
+            controlling=self._role.controlling,
+            controlled=self._role.controlled,
         )
-        self.outbox.append((path, stun.encode(request, self._remote.password)))
+        return stun.encode(request, self._remote.password)
 
     def _response(self, now: float, response: Message, path: Path) -> None:
         """What comes from elsewhere than it was sent to is no answer."""
         if self._remote is None or not response.is_signed_by(self._remote.password):
             return
         is_success = response.message_class is MessageClass.SUCCESS
+        # Who is lite answers, and has no role to lose.
+        is_conflict = not (self.is_lite or self._is_remote_lite) and (
+            (response.error or (0,))[0] == stun.ROLE_CONFLICT[0]
+        )
         if is_success and response.mapped is not None:
             self.mapped = response.mapped
-        if path == self.selected and self._consent is not None and is_success:
-            self._consent.answered(now, response.transaction)
+        if path == self.selected and self._consent is not None:
+            if is_success:
+                self._consent.answered(now, response.transaction)
+            elif is_conflict and self._consent.refused(response.transaction):
+                self._role.refused()
         check = self._checks.get(path)
         if check is None or not check.is_answered_by(response.transaction):
             return
         if is_success:
             check.state, check.is_heard = CheckState.SUCCEEDED, True
             self._succeeded(now, check)
-        elif (response.error or (0,))[0] == stun.ROLE_CONFLICT[0]:
-            self._conflicted(check)
+        elif is_conflict:
+            # RFC 8445 section 7.2.5.1.
+            if check.as_controlling == self.is_controlling:
+                self._role.refused()
+            check.state, check.is_triggered = CheckState.WAITING, True
         else:
             check.state = CheckState.FAILED
-
-    def _conflicted(self, check: Check) -> None:
-        """RFC 8445 section 7.2.5.1."""
-        if self.is_lite or self._is_remote_lite:
-            check.state = CheckState.FAILED
-            return
-        if check.as_controlling == self.is_controlling:
-            self._checks.switch_role()
-            self._tie_breaker = int.from_bytes(self._new_transaction()[:8], "big")
-        check.state, check.is_triggered = CheckState.WAITING, True
 
     def _succeeded(self, now: float, check: Check) -> None:
         if not self.is_controlling:
@@ -358,7 +354,7 @@ class IceAgent:
 
     def _check(self, now: float) -> None:
         for check in self._checks.repeats(now):
-            self._ask(check.path, check.transaction, nominates=check.nominates)
+            self.outbox.append((check.path, check.request))
         # Towards a lite side every check nominates: it answers, and that is all.
         is_aggressive = self.is_controlling and self._is_remote_lite
         if self.is_controlling and not is_aggressive:
@@ -376,7 +372,8 @@ class IceAgent:
             transaction = self._new_transaction()
             consent.requested(now, transaction)
             # Some answer no other than a nominating one.
-            self._ask(self.selected, transaction, nominates=True)
+            request = self._written(self.selected, transaction, nominates=True)
+            self.outbox.append((self.selected, request))
 
     def _give_up(self, now: float) -> None:
         if self.state is IceState.CHECKING:

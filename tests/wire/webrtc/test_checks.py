@@ -6,14 +6,8 @@ import itertools
 from functools import partial
 
 from chime_gateway.wire.webrtc.candidate import priority
-from chime_gateway.wire.webrtc.ice import (
-    Failure,
-)
-from chime_gateway.wire.webrtc.stun import (
-    ROLE_CONFLICT,
-    Message,
-    encode,
-)
+from chime_gateway.wire.webrtc.ice import Failure, IceState
+from chime_gateway.wire.webrtc.stun import ROLE_CONFLICT, Message, encode
 
 from ...support.ice_side import OTHER, OURS, PATH, TCP, THEIRS, IceTestCase
 
@@ -169,3 +163,15 @@ class RolesTests(IceTestCase):
         [(_, answer)] = self.taken(agent)
         self.assertEqual(answer.error, ROLE_CONFLICT)
         self.assertIsNone(agent.selected)
+
+    def test_who_is_told_so_later_asks_for_consent_in_the_other_role(self) -> None:
+        agent = self.connected()
+        self.run_to(agent, self.now + 11)
+        refused = self.requests(agent)
+        self.assertEqual(len(refused), 2)
+        for path, request in refused:
+            error = encode(request.failure(ROLE_CONFLICT), THEIRS.password)
+            agent.received(self.now, error, path)
+        self.assertFalse(agent.is_controlling)
+        self.run_to(agent, self.now + 100, partial(self.answer_all, agent))
+        self.assertIs(agent.state, IceState.CONNECTED)

@@ -5,13 +5,8 @@ from __future__ import annotations
 import itertools
 from functools import partial
 
-from chime_gateway.wire.webrtc.ice import (
-    Failure,
-    IceState,
-)
-from chime_gateway.wire.webrtc.stun import (
-    Message,
-)
+from chime_gateway.wire.webrtc.ice import Failure, IceState
+from chime_gateway.wire.webrtc.stun import Message
 
 from ...support.ice_side import IceTestCase
 
