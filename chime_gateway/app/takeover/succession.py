@@ -280,14 +280,15 @@ class Succession:
         # Whatever it says now.
         self.stage = Stage.ENDING
         self._fault = self._fault or why
-        self._process.kill(signal.SIGTERM, self._peer.pid)
+        # What ends at once stops the timer.
         self._due.start(_END_SECONDS, self._kill)
+        self._process.kill(signal.SIGTERM, self._peer.pid)
 
     def _kill(self) -> None:
         """Its channel is lost by that, unless nobody knows which process it is."""
         assert self._process is not None and self._peer is not None
-        self._process.kill(signal.SIGKILL, self._peer.pid)
         self._due.start(_WORDS_SECONDS, self._leave)
+        self._process.kill(signal.SIGKILL, self._peer.pid)
 
     def _leave(self) -> None:
         """A daemon that has not said who it is: as soon as it goes on, it ends."""
