@@ -27,6 +27,9 @@ from typing import Final
 #: So begins why a session is lost whose service broke the rules.
 BROKE_PROTOCOL: Final = "the agent broke the protocol"
 
+#: And of one that has lasted as long as its service lets it.
+EXPIRED: Final = "session_expired"
+
 
 class GatewayError(Exception):
     """Base class of every exception this package defines."""

@@ -366,6 +366,9 @@ class Agents(Protocol):
         @param is_running: the call has had a session, and has nowhere else to go.
         """
 
+    def failed(self, deployment: str) -> None:
+        """A session of it has failed in the middle of its call."""
+
 
 class AgentLines(Protocol):
     """Where the lines of calls to their agents come from."""

@@ -81,7 +81,8 @@ MOMENTS: dict[str, tuple[str, Callable[[Conversation], Awaitable[None]]]] = {
 class Cost:
     """
     @ivar seconds: of each call, from the fault, or from the caller's last word if that
-        was later, to the agent's next words.
+        was later, to the agent's next words; of an agent who was speaking, the longest
+        pause from the fault to the end of what was being said.
     @ivar silence: the longest in which nothing at all was heard, from then on.
     """
 
@@ -97,11 +98,9 @@ class Cost:
         if end is None:
             self.seconds.append(math.inf)
             end = owed_since + 20.0
-        elif end < owed_since:
-            # The agent was speaking: the longest pause from then on to its end.
-            last = max(one.at_seconds for one in sentences if one.is_whole)
-            begins = [x.at_seconds for x in sentences if at <= x.at_seconds <= last]
-            self.seconds.append(_longest(ear.audible(), at, max(begins, default=at)))
+        elif at >= asked.said.ends and (asked.is_story or end < at):
+            # The agent was speaking.
+            self.seconds.append(_longest(ear.audible(), at, max(at, end)))
         else:
             nexts = [x.at_seconds for x in sentences if x.at_seconds >= owed_since]
             self.seconds.append(min(nexts, default=math.inf) - owed_since)

@@ -70,6 +70,13 @@ class Credential(Protocol):
         The Deferred fails with L{AgentUnavailable} if there is no token.
         """
 
+    def refused(self, headers: Mapping[str, str]) -> bool:
+        """
+        A service has refused these (HTTP 401).
+
+        @return: others may be taken, so it is no fault of a setting.
+        """
+
 
 class ApiKey:
     """The key of the Azure resource."""
@@ -79,6 +86,9 @@ class ApiKey:
 
     def headers(self) -> Deferred[Mapping[str, str]]:
         return succeed(self._headers)
+
+    def refused(self, headers: Mapping[str, str]) -> bool:
+        return False
 
 
 @frozen
@@ -238,6 +248,7 @@ class EntraToken:
         self._wall_time = wall_time
         self._text = ""
         self._good_until = self._renew_at = -inf
+        self._came_at = 0.0, 0.0
         self._is_asking = False
         self._waiting: dict[Deferred[Mapping[str, str]], None] = {}
         self._ahead = Timer(clock)
@@ -259,6 +270,20 @@ class EntraToken:
         if not self._is_asking:
             self._ask()
         return waiting
+
+    def refused(self, headers: Mapping[str, str]) -> bool:
+        """
+        The clock of this process stands still while its machine sleeps, and the time of
+        a token goes on.
+        """
+        if headers != self._headers():
+            return True  # there is another one by now
+        now, wall = self._came_at
+        ages = self._clock.seconds() - now, self._wall_time() - wall
+        if max(ages) < AHEAD_SECONDS:
+            return False  # it is not its age
+        self._good_until = -inf
+        return True
 
     # -- inside ----------------------------------------------------------------
 
@@ -288,6 +313,8 @@ class EntraToken:
         life = token.expires_at - self._wall_time()
         # azure-identity gives the old one once more if there is no new one.
         is_new = token.text != self._text
+        if is_new:
+            self._came_at = now, self._wall_time()
         self._text = token.text
         self._good_until = now + life - SPARE_SECONDS
         renew_in = max(life - AHEAD_SECONDS, life / 2 if is_new else PAUSE_SECONDS)

@@ -26,7 +26,7 @@ from chime_gateway.agents.chooser.race import Attempt, Race
 from chime_gateway.agents.configuration import Lacks
 from chime_gateway.agents.credentials import Credential
 from chime_gateway.agents.session import AzureSession
-from chime_gateway.agents.websocket import RealtimeSockets, connect
+from chime_gateway.agents.websocket import HandshakeRefused, RealtimeSockets, connect
 from chime_gateway.audio import Codec
 from chime_gateway.errors import AgentUnavailable
 from chime_gateway.interfaces import AgentEvents, AgentSession
@@ -136,6 +136,10 @@ class Deployments:
         race.begin()
         return race.result
 
+    def failed(self, deployment: str) -> None:
+        """See L{chime_gateway.interfaces.Agents.failed}."""
+        self.health.failed_call(deployment)
+
     def stop(self) -> None:
         """Close what nobody waits for."""
         for ready in list(self._watched):
@@ -180,9 +184,14 @@ class Deployments:
             endpoint = self._endpoint(url)
         except OSError as exc:
             raise AgentUnavailable(f"no connection to the agent: {exc}") from exc
-        return await connect(
-            url, headers, session, endpoint, self._sockets, self._batch
-        )
+        try:
+            return await connect(
+                url, headers, session, endpoint, self._sockets, self._batch
+            )
+        except HandshakeRefused as exc:
+            if exc.status == 401 and credential.refused(headers):
+                exc.misconfigured = False
+            raise
 
     def watch(
         self, candidate: Candidate, permit: Permit, profile: str, attempt: Attempt

@@ -302,3 +302,6 @@ class _CapturedAgents:
             lambda agent: _CapturedSide(take, name, agent, AGENT_REQUESTS)
         )
         return take.result_of("agents.open.result", name, session, shown_agent)
+
+    def failed(self, deployment: str) -> None:
+        self._agents.failed(deployment)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from attrs import Factory, define, evolve, frozen
+from twisted.internet import defer
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
@@ -164,8 +165,7 @@ class Replay:
             outputs=sum(1 for line in lines if not line.depth),
         )
         self._lines = lines
-        self._at = 0
-        self.now = 0.0
+        self._at, self.now = 0, 0.0
         self._ticks: list[Tick] = []
         self._waiting: dict[tuple[str, str], Deferred[Any]] = {}
         profile = _profile(head["profile"])
@@ -238,7 +238,7 @@ class Replay:
         if waiting is None:
             self._differs(line, "nobody waits for it")
         elif not is_good:
-            kind = getattr(errors, rest[0], None) or GatewayError
+            kind = {**vars(defer), **vars(errors)}.get(rest[0], GatewayError)
             waiting.errback(Failure(kind(rest[1])))
         elif line.what == "agents.open.result":
             deployment = rest[0].pop("deployment")
@@ -249,9 +249,8 @@ class Replay:
             waiting.callback(rest[0] if rest else None)
 
     def wait_for(self, what: str, key: str) -> Deferred[Any]:
-        waiting: Deferred[Any] = Deferred(lambda _: None)
-        self._waiting[what, key] = waiting
-        return waiting
+        found = self._waiting[what, key] = Deferred[Any](lambda _: self._nested())
+        return found
 
     # -- out ---------------------------------------------------------------------
 
@@ -259,8 +258,7 @@ class Replay:
         """Something goes out: is it what went out then?"""
         lines, at = self._lines, self._at
         now = Line(self.now, 0, what, tuple(arguments))
-        ahead = range(at, min(len(lines), at + _LOOK_AHEAD))
-        for index in ahead:
+        for index in range(at, min(len(lines), at + _LOOK_AHEAD)):
             line = lines[index]
             if line.depth:
                 break  # the next input: so late it did not come then
@@ -352,6 +350,8 @@ class _Agents:
         waiting = self._replay.wait_for("agents.open.result", name)
         self._replay.went("agents.open", [leg_codec.name, avoid])
         return waiting
+
+    def failed(self, deployment: str) -> None: ...
 
 
 class _Side:

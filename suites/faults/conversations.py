@@ -48,6 +48,11 @@ class Asked:
     began: float | None
 
     @property
+    def is_story(self) -> bool:
+        """It takes a while to be heard."""
+        return _PART.match(self.expected) is not None
+
+    @property
     def seconds(self) -> float:
         """From the caller's last sound to the agent's first."""
         return (self.began or self.said.ends + ANSWER_SECONDS) - self.said.ends

@@ -145,14 +145,19 @@ class Talking(Line):
         return said
 
     async def hears(self, text: str, since: float, seconds: float) -> Sentence | None:
-        """The first whole sentence with this in it, or none in that time."""
+        """
+        The first whole sentence with this in it, as soon as it was heard: a carrier may
+        have it long before that; or none in that time.
+        """
         deadline = time.monotonic() + seconds
         while self.is_open and time.monotonic() < deadline:
             await asyncio.sleep(0.1)
             # Its end may still be under way.
             for one in self.ear.sentences(since):
                 if one.is_whole and text in one.text:
-                    return one
+                    ends = one.at_seconds + seconds_of(one.text)
+                    if ends <= time.monotonic():
+                        return one
         return None
 
     def is_silent(self, seconds: float) -> bool:

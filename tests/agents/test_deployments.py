@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -259,6 +259,63 @@ class DeploymentsTests(SynchronousTestCase):
         self.assertEqual(self.names(), ["a", "b"])
         self.assertIsNone(agents.health.fault(()))
         self.assertEqual(agents.health.states(), {"a": "misconfigured", "b": "usable"})
+
+    def test_a_token_that_grew_old_in_a_machine_s_sleep_is_no_wrong_setting(
+        self,
+    ) -> None:
+        """Its 401 is followed by another try, with another token."""
+
+        class Tokens:
+            number, asked = 1, True
+
+            def headers(self) -> Deferred[Any]:
+                return succeed({"Authorization": f"Bearer {self.number}"})
+
+            def refused(self, headers: Any) -> bool:
+                is_old, self.asked = self.asked, False
+                self.number += 1
+                return is_old
+
+        agents = self.agents("a")
+        agents._credentials = dict.fromkeys(agents._credentials, Tokens())
+        opening = self.open(agents)
+        self.pending[0].errback(HandshakeRefused(401, "expired", None))
+        self.assertNoResult(opening)
+        self.clock.advance(0.51)
+        sent = [headers["Authorization"] for _, headers in self.attempts]
+        self.assertEqual(sent, ["Bearer 1", "Bearer 2"])
+        # A new one that is refused as well is for an operator.
+        self.pending[1].errback(HandshakeRefused(401, "no role", None))
+        failure = self.failureResultOf(opening, AgentUnavailable)
+        self.assertTrue(failure.value.misconfigured)
+
+    def test_another_refusal_says_nothing_of_a_token(self) -> None:
+        agents = self.agents("a")
+        opening = self.open(agents)
+        self.patch(ApiKey, "refused", lambda *_: self.fail("nobody asked"))
+        self.pending[0].errback(HandshakeRefused(403, "no role", None))
+        self.failureResultOf(opening, AgentUnavailable)
+
+    def test_a_call_that_runs_does_not_wait_long_for_a_silent_one(self) -> None:
+        for is_running, seconds in ((True, 0.5), (False, 2.0)):
+            self.attempts.clear()
+            opening = self.agents("b", "a").open(
+                *(AgentProfile(), PCMU, RecordingCall([])), is_running=is_running
+            )
+            self.clock.advance(seconds - 0.01)
+            self.assertEqual(self.names(), ["a"])
+            self.clock.advance(0.02)
+            self.assertEqual(self.names(), ["a", "b"])
+            opening.addErrback(lambda _: None)
+            opening.cancel()
+
+    def test_sessions_that_fail_in_calls_send_the_next_ones_elsewhere(self) -> None:
+        agents = self.agents("b", "a")
+        for expected in ("a", "a", "b"):
+            self.open(agents)
+            self.assertEqual(self.names()[-1], expected)
+            agents.failed("a")
+        agents.failed("one that is not here any more")
 
     def test_a_profile_that_is_refused_harms_no_deployment(self) -> None:
         agents = self.agents("b", "a")

@@ -88,6 +88,7 @@ NOT_CAPTURED: Mapping[tuple[type, str], str] = {
         if name not in ("words_start", "answer_delayed", "answer_failed")
     },
     (AgentLines, "open"): _LINE,
+    (Agents, "failed"): "changes nothing in this call",
     (AgentLines, "through"): "how a capture comes between a line and its sessions",
 }
 
@@ -183,6 +184,9 @@ class Waiting:
         self.events.append(events)
         self.opening.append(Deferred())
         return self.opening[-1]
+
+    def failed(self, deployment: str) -> None:
+        """It does not matter here."""
 
     def run(self, tool: HttpTool, request_id: str, body: bytes) -> Deferred[str]:
         return Deferred()

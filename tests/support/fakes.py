@@ -217,6 +217,9 @@ class RecordingSessions:
         self.events.append(events)
         return opening
 
+    def failed(self, deployment: str) -> None:
+        self.log.append(("sessions.failed", deployment))
+
 
 class RecordingTools:
     """The servers of HTTP tools; a test decides what they answer."""

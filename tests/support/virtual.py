@@ -10,7 +10,7 @@ time.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail
@@ -77,8 +77,10 @@ class VirtualAgents:
 
     @ivar later: how those behave that come after the first; C{None}: as it does.
     @ivar most: that are to be had at all.
+    @ivar codecs: of the legs for which sessions are opened, in turn; empty: of ours.
     @ivar delay_seconds: until the service says anything, of those after the first.
     @ivar azure: our side of C{sessions}.
+    @ivar failures: the deployments of those that failed.
     """
 
     def __init__(
@@ -91,7 +93,9 @@ class VirtualAgents:
         self.later: Behaviour | None = None
         self.most = 1_000
         self.delay_seconds = 0.0
+        self.codecs: Sequence[Codec] = ()
         self.azure: list[AzureSession] = []
+        self.failures: list[str] = []
         self.sessions: list[SimulatedSession] = []
         self.server_events: list[Mapping[str, Any]] = []
 
@@ -108,6 +112,8 @@ class VirtualAgents:
         if number > self.most:
             return fail(AgentUnavailable("there are no more"))
         dialect = PREVIEW if self._is_preview else GA
+        if self.codecs:
+            leg_codec = self.codecs[(number - 1) % len(self.codecs)]
         azure = AzureSession(dialect, profile, leg_codec, events, self._clock)
         azure.deployment = f"d{number}"
 
@@ -139,6 +145,9 @@ class VirtualAgents:
         else:
             session.start()
         return azure.ready
+
+    def failed(self, deployment: str) -> None:
+        self.failures.append(deployment)
 
 
 class VirtualCall:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import Final
 
 from twisted.internet.defer import Deferred
@@ -58,29 +59,93 @@ class FailoverToolTests(SynchronousTestCase):
             with self.subTest(fault=fault, seconds=seconds):
                 self.check(fault, SlowServer(seconds))
 
-    def check(self, fault: str, server: SlowServer) -> None:
+    def call(
+        self,
+        server: SlowServer,
+        *said: str,
+        faults: Sequence[str],
+        pause: float = 0.0,
+    ) -> VirtualCall:
+        """@param pause: of the caller's, before he says the last of it."""
+        utterances = [spoken(PCMU, text) for text in said]
+        silence = PCMU.silence(round(pause * PCMU.bytes_per_second))
+        utterances[-1] = silence + utterances[-1]
         call = VirtualCall(
             CallPlan(
-                utterances=tuple(spoken(PCMU, text) for text in SAID),
+                utterances=tuple(utterances),
                 wait_for_greeting=True,
                 answer_seconds=40.0,
             ),
             voice=Answering(),
-            behaviour=Behaviour(at=[Scheduled.read(fault)]),
+            behaviour=Behaviour(at=[Scheduled.read(fault) for fault in faults]),
             later=Behaviour(),
             profile=AgentProfile(greeting="Hello.", tools=(TOOL,)),
             tools=server,
         )
         server.clock = call.clock
         call.agents.delay_seconds = 0.2
-        report = call.run(200.0)
-        sentences = heard(PCMU, bytes(report.heard))
-        whole = [one.text for one in sentences if one.is_whole]
+        self.report = call.run(200.0)
+        for session in call.agents.sessions:
+            self.assertEqual(session.log.violations, [])
+        return call
+
+    def whole(self, call: VirtualCall) -> list[str]:
+        sentences = heard(PCMU, bytes(self.report.heard))
+        return [one.text for one in sentences if one.is_whole]
+
+    def check(self, fault: str, server: SlowServer) -> None:
+        call = self.call(server, *SAID, faults=[fault])
+        whole = self.whole(call)
         self.assertEqual(
             whole[-2:], ["The result is fortytwo.", "The tool said fortytwo."]
         )
         self.assertEqual(len(whole), len(set(whole)))
         self.assertEqual(server.asked, 1)
         self.assertEqual(len(call.agents.sessions), 2)
-        for session in call.agents.sessions:
-            self.assertEqual(session.log.violations, [])
+
+    def test_a_tool_that_was_to_follow_what_was_said_is_called_by_the_next(
+        self,
+    ) -> None:
+        """All that was said came, and nobody says whether that was all."""
+        self.patch(MediaPump, "play_tone", lambda pump: None)
+        # The session may end at once then, or say nothing more.
+        for then in ("", "drop", "mute", "close:1011"):
+            with self.subTest(then=then):
+                faults = ["audio3:stall:done"] + (
+                    [f"audio3+1.5:{then}"] if then else []
+                )
+                server = SlowServer(0.3)
+                call = self.call(
+                    server,
+                    "My number is 4711.",
+                    "Say I look it up. Call look_up.",
+                    "What did the tool say?",
+                    faults=faults,
+                    pause=10.0,
+                )
+                whole = self.whole(call)
+                self.assertEqual(
+                    whole[-3:],
+                    [
+                        "I look it up.",
+                        "The result is fortytwo.",
+                        "The tool said fortytwo.",
+                    ],
+                )
+                self.assertEqual(len(whole), len(set(whole)))
+                self.assertEqual(server.asked, 1)
+
+    def test_who_has_said_everything_has_a_word_all_the_same(self) -> None:
+        self.patch(MediaPump, "play_tone", lambda pump: None)
+        call = self.call(
+            SlowServer(0.3),
+            "My number is 4711.",
+            "What is my number?",
+            "Say goodbye then.",
+            faults=["audio3:stall:done"],
+            pause=10.0,
+        )
+        self.assertEqual(
+            self.whole(call)[-3:],
+            ["Your number is 4711.", "Is there anything else?", "goodbye then."],
+        )

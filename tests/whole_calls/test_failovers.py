@@ -155,3 +155,9 @@ class FailoverTests(SynchronousTestCase):
     def test_a_captured_session_that_hears_nobody_is_the_same_again(self) -> None:
         text = self.captured("audio2+6:mute", pauses=(3.0, 3.0, 9.0))
         self.assertIn('"agent.probe"', text)
+
+    def test_a_captured_call_that_gives_a_session_up_in_opening_is_the_same(
+        self,
+    ) -> None:
+        text = self.captured("audio2+0.3:drop", "2/0s:mute")
+        self.assertIn("CancelledError", text)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from math import inf
+from typing import Final
 
 from attrs import Factory, define, field
 
@@ -21,6 +22,9 @@ from chime_gateway.agents.chooser.breaker import (
 )
 from chime_gateway.agents.chooser.budget import Budget
 from chime_gateway.settings.values import DeploymentSettings
+
+#: Two sessions that fail within this are no accident, and so long others are better.
+FAILING_SECONDS: Final = 10.0
 
 
 @define(eq=False)
@@ -36,6 +40,7 @@ class Candidate:
     breaker: Breaker = Factory(Breaker)
     busy_until: float = 0.0
     budget: Budget = field(init=False)
+    _failing_until: float = field(default=-inf, init=False)
 
     def __attrs_post_init__(self) -> None:
         settings = self.settings
@@ -64,6 +69,19 @@ class Candidate:
         """It wants a session to ask again in so many seconds."""
         until = now + min(seconds, MOST_RETRY_AFTER_SECONDS)
         self.busy_until = max(self.busy_until, until)
+
+    def failed_call(self, now: float) -> bool:
+        """
+        One of its sessions failed in the middle of its call.  A second one soon after
+        is no accident: any other deployment is better then.
+
+        @return: that is so.
+        """
+        is_failing = now < self._failing_until
+        self._failing_until = now + FAILING_SECONDS
+        if is_failing:
+            self.busy_until = max(self.busy_until, self._failing_until)
+        return is_failing
 
     def free_at(self, now: float) -> float:
         """When it may be tried by a new call; what is not known is C{now}."""

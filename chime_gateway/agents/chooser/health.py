@@ -185,6 +185,19 @@ class Health:
         self._count(candidate, "overtaken")
         self._settled(permit, permit.dropped() and permit.is_probe)
 
+    def failed_call(self, name: str) -> None:
+        """A session of this deployment has failed in the middle of its call."""
+        now = self._clock.seconds()
+        for candidate in self._choice.candidates:
+            if candidate.name == name:
+                is_busy = candidate.busy_until > now
+                if candidate.failed_call(now) and not is_busy:
+                    self._log.warn(
+                        "sessions of deployment {deployment} fail in the middle of"
+                        " calls: others come before it",
+                        deployment=name,
+                    )
+
     def forget_profiles(self) -> None:
         """They were read again, and may be mended."""
         self._profiles.clear()

@@ -25,6 +25,9 @@ from chime_gateway.net.timer import Timer
 #: rounding, again and again.
 _LEAST_WAIT_SECONDS: Final = 0.001
 
+#: A caller who was talking to an agent waits for no deployment any longer.
+_RUNNING_HEDGE_SECONDS: Final = 0.5
+
 
 class Attempt(Protocol):
     """
@@ -96,6 +99,8 @@ class Race:
         self._attempts = attempts
         self._clock = clock
         self._deadline = clock.seconds() + seconds
+        if is_running and hedge_seconds:
+            hedge_seconds = min(hedge_seconds, _RUNNING_HEDGE_SECONDS)
         self._hedge_seconds = hedge_seconds
         self._is_running = is_running
         self._hedge_at = 0.0

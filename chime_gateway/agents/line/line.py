@@ -309,7 +309,8 @@ class Line:
         since = self.owed.waits_since(now) if is_due else now
         if waits_since is not None:
             is_due, since = True, min(since, waits_since)
-        self._watch.ended(now, since, reason)
+        if self._watch.ended(now, since, reason):
+            self._agents.failed(self.deployment)
         self._caller.hold()
         if session is not None:
             session.close()

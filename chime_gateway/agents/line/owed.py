@@ -73,16 +73,24 @@ class Owed:
     @ivar making: the responses that are being made.
     @ivar words: asked for and not said yet, in their order.
     @ivar goes_on: an answer was heard in part, and its session is over.
+    @ivar may_go_on: all of what was said of one was heard, its session is over, and
+        nobody knows whether more was to come: the answer itself, or a tool.
     @ivar is_caller_speaking: then nothing is overdue.
     @ivar event_at: when the session has said something last.
     @ivar since: from then on a response is waited for, if something is owed.
     @ivar vain_since: the caller waits since then for what came to nothing so far.
     """
 
+    __slots__ = (
+        *("event_at", "goes_on", "is_caller_speaking", "making", "may_go_on"),
+        *("since", "vain_since", "words"),
+        *("_answer", "_asked", "_is_interruptible", "_starting", "_tools"),
+    )
+
     def __init__(self, *, is_interruptible: bool) -> None:
         self.making: dict[str, Making] = {}
         self.words: list[Words] = []
-        self.goes_on = False
+        self.goes_on = self.may_go_on = False
         self.is_caller_speaking = False
         self._is_interruptible = is_interruptible
         self._tools: set[str] = set()
@@ -99,7 +107,8 @@ class Owed:
 
     @property
     def is_anything_due(self) -> bool:
-        return bool(self.words) or self.goes_on or self._answer is not None
+        is_unfinished = self.goes_on or self.may_go_on
+        return bool(self.words) or is_unfinished or self._answer is not None
 
     @property
     def is_parting(self) -> bool:
@@ -131,7 +140,7 @@ class Owed:
         """No answer is owed."""
         self.vain_since = None
         self._answer = None
-        self.goes_on = False
+        self.goes_on = self.may_go_on = False
 
     def _cut(self) -> None:
         for making in self.making.values():
@@ -255,14 +264,16 @@ class Owed:
             return
         if making.spoken:
             self.goes_on = self.goes_on or not making.is_cut
-        elif not making.has_audio and self._answer is None and not self._tools:
+        elif making.has_audio:
+            self.may_go_on |= not making.is_cut
+        elif self._answer is None and not self._tools:
             self._answer = self._asked
 
     def session_began(self, now: float) -> None:
         """The next one was asked for all that is owed."""
         self.since = self.event_at = now
-        if self.goes_on:
-            self.goes_on = False
+        if self.goes_on or self.may_go_on:
+            self.goes_on = self.may_go_on = False
             self._answer = self._asked
 
     # -- time ----------------------------------------------------------------------
@@ -272,16 +283,42 @@ class Owed:
         is_due = bool(self.making) or self.is_anything_due
         return is_due and now - self.event_at >= _QUIET_SECONDS
 
-    def overdue(self, now: float, patience: Patience) -> str:
-        """Why nothing will come any more; empty: something may."""
+    def deadline(self, patience: Patience) -> tuple[float, str] | None:
+        """
+        When nothing is waited for any longer, and why not; C{None}: nothing is waited
+        for.
+        """
         if self.is_caller_speaking and not self.is_parting:
-            return ""
-        if not self.making:
-            if self.is_anything_due and now - self.since >= patience.response:
-                return f"no response began for {patience.response:g} s"
-            return ""
-        for making in self.making.values():
-            within = patience.audio_gap if making.spoken else patience.first_audio
-            if now - self.event_at >= within:
-                return f"nothing came of a response for {within:g} s"
-        return ""
+            return None
+        if self.making:
+            within = min(
+                patience.audio_gap if making.spoken else patience.first_audio
+                for making in self.making.values()
+            )
+            why = f"nothing came of a response for {within:g} s"
+            return self.event_at + within, why
+        if not self.is_anything_due:
+            return None
+        within = patience.response
+        return self.since + within, f"no response began for {within:g} s"
+
+    def silence(self, heard_by: float) -> tuple[float, bool] | None:
+        """
+        Since when the caller hears nothing of what is owed, and whether that may be as
+        the agent thinks; C{None}: nothing is missed.
+
+        @param heard_by: by then all was heard that has come.
+        """
+        if not self.making and not self.is_anything_due:
+            return None
+        if self.vain_since is not None:
+            return self.vain_since, False
+        if self.is_caller_speaking and not self.is_parting:
+            return None
+        making = [one for one in self.making.values() if not one.is_cut]
+        if any(one.spoken for one in making):
+            return max(self.since, heard_by), False
+        if any(one.has_audio for one in making):
+            return None
+        is_due = bool(making) or self.is_anything_due
+        return (max(self.since, heard_by), bool(making)) if is_due else None

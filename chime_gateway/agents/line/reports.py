@@ -24,6 +24,8 @@ class Reports:
         session before has heard their beginning.
     """
 
+    __slots__ = ("_line", "_suffix", "aliases", "number")
+
     def __init__(self, line: Line, number: int) -> None:
         self._line = line
         self._suffix = f"~{number}" if number > 1 else ""

@@ -272,7 +272,11 @@ class SpokenResponses:
         if not piece:
             if not (rest and isinstance(rest[0], Failure | Stuck)):
                 self._close_speech(response, item, "completed")
-            self._speak_next(rest)
+            wait = self._injected.wait(Stage.DONE)
+            if not wait:
+                self._speak_next(rest)
+            elif wait < math.inf:
+                self._in_response(wait, self._speak_next, rest)
             return
         if not response.output_bytes and not response.wanted.is_aside:
             self._log.note(self._events.seconds(), "audio", number=self._count)

@@ -4,9 +4,11 @@ from collections import Counter
 from math import inf
 from random import Random
 
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from chime_gateway.agents.chooser.choice import Candidate, Choice
+from chime_gateway.agents.chooser.choice import FAILING_SECONDS, Candidate, Choice
 from chime_gateway.settings.values import DeploymentSettings
 
 
@@ -91,6 +93,28 @@ class ChoiceTests(SynchronousTestCase):
             taken = choice.take(())
             assert taken is not None
             self.assertEqual(taken[0].settings.priority, best)
+
+    @given(
+        st.lists(st.tuples(st.sampled_from("ab"), st.floats(0.0, 25.0)), max_size=12)
+    )
+    def test_whose_sessions_fail_in_calls_again_and_again_comes_behind_the_others(
+        self, failures: list[tuple[str, float]]
+    ) -> None:
+        """One failure is an accident; whoever is the only one is had all the same."""
+        self.now = 0.0
+        a, b = candidate("a"), candidate("b", 2)
+        choice = self.choice(a, b)
+        last = {"a": -100.0, "b": -100.0}
+        busy_until = {"a": 0.0, "b": 0.0}
+        for name, pause in failures:
+            self.now += pause
+            if self.now < last[name] + FAILING_SECONDS:
+                busy_until[name] = self.now + FAILING_SECONDS
+            last[name] = self.now
+            {"a": a, "b": b}[name].failed_call(self.now)
+            busy = {n: self.now < busy_until[n] for n in "ab"}
+            self.assertEqual(self.first(choice), "b" if busy["a"] > busy["b"] else "a")
+            self.assertEqual(self.first(choice, b), "a")
 
     def test_who_waits_is_called_in_the_order_of_coming(self) -> None:
         choice = self.choice(candidate("a"))

@@ -12,6 +12,7 @@ does not answer is not known here.
 from __future__ import annotations
 
 from enum import Enum
+from math import inf
 from typing import Final
 
 #: A service says within this that somebody speaks, or has stopped.
@@ -56,6 +57,11 @@ class Deafness:
         self._rest = _FIRST_REST_SECONDS
         self._asked_at: float | None = None
 
+    @property
+    def deaf_at(self) -> float:
+        """It is taken to be if it gives no sign until then."""
+        return inf if self._asked_at is None else self._asked_at + self._answer_seconds
+
     def heard(self) -> None:
         """The session has said that the caller speaks."""
         self._rest = _FIRST_REST_SECONDS
@@ -87,8 +93,7 @@ class Deafness:
         @param is_taken_to_speak: the service takes the caller to speak.
         """
         if self._asked_at is not None:
-            is_deaf = now - self._asked_at >= self._answer_seconds
-            return Sign.DEAF if is_deaf else Sign.NONE
+            return Sign.DEAF if now >= self.deaf_at else Sign.NONE
         if now < self._not_before or not self._is_odd(now, is_taken_to_speak):
             return Sign.NONE
         self._asked_at = now

@@ -16,6 +16,11 @@ _NOT_HEARD: Final = (
     "[A technical fault has swallowed what the caller said last. Ask the caller in a"
     " few words to say it again.]"
 )
+_PERHAPS_ALL: Final = (
+    "[A technical fault has ended your turn behind what you said last. If more was to"
+    " come, the answer itself or a tool to use, go on with that and repeat nothing. If"
+    " that was all, ask the caller in a few words whether there is anything else.]"
+)
 _CUT: Final = (
     "[The caller has interrupted you. Of what you said last the caller heard only this:"
     " {heard!r}.]"
@@ -35,6 +40,9 @@ def ask_again(
         session.say(rest + words.instructions, is_last=words.is_last)
     if owed.goes_on or (owed.is_answer_due and not is_turn_repeated):
         # How far it was heard is in what it was told.
+        session.respond()
+    elif owed.may_go_on:
+        session.tell(_PERHAPS_ALL, is_order=True)
         session.respond()
 
 

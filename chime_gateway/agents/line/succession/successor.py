@@ -34,6 +34,12 @@ class Successor:
     @ivar why: nothing came of the last attempt; empty: there was none that failed.
     """
 
+    __slots__ = (
+        *("is_wanted", "ready", "why"),
+        *("_again_at", "_avoid", "_came", "_clock", "_new_reports", "_open_session"),
+        *("_opening", "_pause"),
+    )
+
     _log = Logger()
 
     def __init__(

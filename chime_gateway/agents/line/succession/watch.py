@@ -6,13 +6,14 @@ It has no clock but the beats of the call.
 
 from __future__ import annotations
 
+from math import inf
 from typing import Final, Protocol
 
 from chime_gateway.agents.line.owed import Owed, Patience
 from chime_gateway.agents.line.succession.deafness import Deafness, Sign
 from chime_gateway.agents.line.succession.expiry import Expiry, expiry
 from chime_gateway.agents.line.succession.successor import Successor
-from chime_gateway.errors import BROKE_PROTOCOL
+from chime_gateway.errors import BROKE_PROTOCOL, EXPIRED
 from chime_gateway.interfaces import AgentTraits
 from chime_gateway.settings.agent_profile import AgentProfile
 from chime_gateway.settings.values import Limits
@@ -25,9 +26,13 @@ _LOOK_SECONDS: Final = 0.1
 _STOOD_STILL_SECONDS: Final = 0.5
 _READ_SECONDS: Final = 0.5
 
-#: The caller hears that somebody is there after so long without a session, and again.
+#: The caller hears that somebody is there after so long without anything, and again.
+#: A model that thinks has said before that it will answer, and has more time.
 _WAIT_SECONDS: Final = 1.2
 _WAIT_AGAIN_SECONDS: Final = 3.0
+
+#: So long before a session is given up the next one is prepared.
+_AHEAD_SECONDS: Final = 1.5
 
 #: A session that owes nothing and is there for so long is a good one.
 _GOOD_SECONDS: Final = 10.0
@@ -48,6 +53,7 @@ class Watched(Protocol):
 
     owed: Owed
     heard_by: float
+    deployment: str
 
     def trim(self) -> None:
         """Forget what there is no room for."""
@@ -91,6 +97,14 @@ class Watch:
     @ivar is_troubled: a session was lost, and no good one has been there since.
     """
 
+    __slots__ = (
+        *("_began", "_deafness", "_expiry", "_has_session", "_has_told_expiry"),
+        *("_is_ahead", "_is_in_doubt", "_is_new", "_judge_at", "_limits", "_line"),
+        *("_losses", "_lost_at", "_lost_because", "_patience", "_strikes"),
+        *("_profile", "_successor", "_tell_at", "_trouble_since"),
+        *("_unix_offset", "_waits_since", "look_at"),
+    )
+
     def __init__(
         self,
         line: Watched,
@@ -112,6 +126,8 @@ class Watch:
             ),
             audio_gap=limits.agent_audio_gap_seconds,
         )
+        self._profile = profile
+        self._is_ahead = False
         self._unix_offset = started_at - now
         self.look_at = self._judge_at = now
         self._deafness = Deafness(now, self._patience.response)
@@ -161,13 +177,14 @@ class Watch:
         """The session has said that the caller speaks."""
         self._deafness.heard()
 
-    def ended(self, now: float, waits_since: float, why: str) -> None:
+    def ended(self, now: float, waits_since: float, why: str) -> bool:
         """
         There is none.
 
         @param waits_since: since when the caller waits.
+        @return: it has failed; none is for ever.
         """
-        self._has_session = False
+        self._has_session = self._is_ahead = False
         self._lost_because = why
         self._lost_at = now
         self._waits_since = waits_since
@@ -181,6 +198,7 @@ class Watch:
             self._strikes += 1
         if self._trouble_since is None:
             self._trouble_since = now
+        return why != _EXPIRES and not why.startswith(EXPIRED)
 
     def look(self, now: float) -> None:
         """What is due?"""
@@ -207,9 +225,11 @@ class Watch:
         self._wait_for(self._waits_since, now)
         self._successor.tick(now)
 
-    def _wait_for(self, since: float, now: float) -> None:
+    def _wait_for(
+        self, since: float, now: float, seconds: float = _WAIT_SECONDS
+    ) -> None:
         """The caller waits since then."""
-        if now >= max(self._tell_at, since + _WAIT_SECONDS):
+        if now >= max(self._tell_at, since + seconds):
             self._tell_at = now + _WAIT_AGAIN_SECONDS
             self._line.waits()
 
@@ -227,11 +247,14 @@ class Watch:
         if not self._is_new and is_in_doubt is not self._is_in_doubt:
             self._is_in_doubt = is_in_doubt
             self._line.doubt(is_in_doubt)
-        if now >= self._judge_at and self._has_stalled(now):
-            return
-        since = owed.vain_since
-        if since is not None and (owed.making or owed.is_anything_due):
-            self._wait_for(since, now)
+        if now >= self._judge_at:
+            if self._has_stalled(now):
+                return
+            silence = owed.silence(self._line.heard_by)
+            if silence is not None:
+                since, may_think = silence
+                thinks = self._profile.filler_after_seconds if may_think else 0.0
+                self._wait_for(since, now, max(_WAIT_SECONDS, thinks))
         if age >= _GOOD_SECONDS and not owed.is_anything_due:
             self.settle()
         if self._expiry is not None and now >= self._expiry.wanted_at:
@@ -239,10 +262,11 @@ class Watch:
 
     def _has_stalled(self, now: float) -> bool:
         owed = self._line.owed
-        why = owed.overdue(now, self._patience)
-        if why:
+        at, why = owed.deadline(self._patience) or (inf, "")
+        if now >= at:
             self._line.lose(f"the agent fell silent: {why}", is_bad=True)
             return True
+        self._prepare(now, min(at, self._deafness.deaf_at))
         is_taken_to_speak = owed.is_caller_speaking
         if (owed.making or owed.is_anything_due) and not is_taken_to_speak:
             return False  # it has to come by itself
@@ -254,6 +278,21 @@ class Watch:
             why, since = "the agent hears nobody any more", deafness.loud_at
             self._line.lose(why, is_bad=True, waits_since=since)
         return sign is Sign.DEAF
+
+    def _prepare(self, now: float, at: float) -> None:
+        """
+        The next one is there at once if this one is given up.
+
+        @param at: it will be then, if nothing comes.
+        """
+        is_near = now >= at - _AHEAD_SECONDS and not self.pause
+        if is_near:
+            self._is_ahead |= not self._successor.is_wanted
+            self._successor.want(self._line.deployment)
+            self._successor.tick(now)
+        elif self._is_ahead:
+            self._is_ahead = False
+            self._successor.drop()
 
     def _roll_over(self, now: float, expiry: Expiry) -> None:
         """It ends soon."""

@@ -39,11 +39,17 @@ class Moment(Enum):
 
 
 class Stage(Enum):
-    """Where the service comes to a stop, its voice activity not included."""
+    """
+    Where the service comes to a stop, its voice activity not included.
+
+    @cvar DONE: all of a sentence was said, and nothing of what follows it, be it a tool
+        or the response's end.
+    """
 
     CREATED = "created"
     AUDIO = "audio"
     WITHIN = "within"
+    DONE = "done"
 
 
 @frozen
@@ -163,7 +169,7 @@ _PLAIN: Final[dict[str, Fault]] = {
 def fault_named(text: str) -> Fault:
     """
     @param text: C{drop}, C{reset}, C{freeze}, C{mute}, C{expire}, C{close:CODE},
-        C{stall:created|audio|within[:SECONDS]}, C{error:ERROR},
+        C{stall:created|audio|within|done[:SECONDS]}, C{error:ERROR},
         C{respond:STATUS[:WHY[:AFTER_MS]][*TIMES]} or
         C{refuse:COMMAND:ERROR[:uncorrelated][*TIMES]}.
     @raise ValueError: it is none of these.
