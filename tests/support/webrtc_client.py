@@ -15,8 +15,10 @@ from typing import Any
 from OpenSSL import SSL
 from pylibsrtp import Policy, Session
 from twisted.internet.address import IPv4Address
+from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
 
 from chime_gateway.sim.realtime.behaviour import Behaviour
 from chime_gateway.sim.realtime.server import Door, SimulatorFactory
@@ -175,6 +177,7 @@ class Client:
         head = "".join(f"{name}: {value}\r\n" for name, value in named.items())
         data = f"{method} {path} HTTP/1.1\r\nHost: x\r\n{head}\r\n".encode() + body
         protocol.dataReceived(data)
+        protocol.connectionLost(Failure(ConnectionDone()))
         if not socket.value():
             return (-1 if socket.is_broken else 0), {}, b""
         text, _, rest = bytes(socket.value()).partition(b"\r\n\r\n")
@@ -267,6 +270,16 @@ class Client:
 
     def connect(self, seconds: float = 10.0) -> bool:
         """Whether audio can go both ways after so long at most."""
+        self.accept()
+        self.check()
+        until = self.reactor.seconds() + seconds
+        while self.keys is None and self.reactor.seconds() < until:
+            self.hear()
+            self.reactor.advance(0.01)
+        return self.call.is_connected and self.keys is not None
+
+    def accept(self) -> None:
+        """Be ready for the service's DTLS."""
         context = SSL.Context(SSL.DTLS_METHOD)
         context.use_certificate(self.certificate.certificate)
         context.use_privatekey(self.certificate.key)
@@ -276,12 +289,11 @@ class Client:
         self._connection = SSL.Connection(context)
         self._connection.set_accept_state()
         self._connection.set_ciphertext_mtu(1200)
-        self.check()
-        until = self.reactor.seconds() + seconds
-        while self.keys is None and self.reactor.seconds() < until:
-            self.hear()
-            self.reactor.advance(0.01)
-        return self.call.is_connected and self.keys is not None
+
+    def again(self) -> None:
+        """What was lost is sent again, if OpenSSL's own clock says so."""
+        if self.keys is None and self._connection.DTLSv1_handle_timeout():
+            self._flush()
 
     def hear(self) -> list[bytes]:
         """What has come: DTLS is answered, the payloads of RTP are returned."""
