@@ -36,7 +36,12 @@ from chime_gateway.settings.sources import (
     read_secret,
 )
 from chime_gateway.sim.aws.account import Account
-from chime_gateway.sim.caller.dial import SIP_SCHEMES, STREAM_SCHEMES, place_call
+from chime_gateway.sim.caller.dial import (
+    SIP_SCHEMES,
+    STREAM_SCHEMES,
+    WEBRTC_SCHEMES,
+    place_call,
+)
 from chime_gateway.sim.caller.meter import TerminalMeter
 from chime_gateway.sim.realtime.behaviour import Behaviour
 from chime_gateway.sim.realtime.faults.reading import with_fault
@@ -62,7 +67,10 @@ class CallOptions(NameFirst):
         " calls from CHIMEGW_CALL_SECRET."
     )
     optParameters: ClassVar = [
-        ["to", "t", None, "URL of /stream or /stream/raw, or sip:USER@HOST:PORT."],
+        [
+            *("to", "t", None),
+            "URL of /stream, /stream/raw or /webrtc/offer, or sip:USER@HOST:PORT.",
+        ],
         ["codec", "c", "PCMU", "PCMU, PCMA or L16/8000, /16000, /24000.", _codec],
         ["agent", "a", "", "Agent profile to ask for."],
         ["interrupt-after", "i", None, "Interrupt after so many seconds.", float],
@@ -77,12 +85,14 @@ class CallOptions(NameFirst):
         if not self["to"]:
             raise usage.UsageError("--to URL is missing")
         scheme = urlsplit(self["to"]).scheme
-        if scheme not in STREAM_SCHEMES + SIP_SCHEMES:
+        over_rtp = SIP_SCHEMES + WEBRTC_SCHEMES
+        if scheme not in STREAM_SCHEMES + over_rtp:
             raise usage.UsageError(
-                f"--to {self['to']}: expected ws://, wss:// or sip:USER@HOST:PORT"
+                f"--to {self['to']}: expected ws://, wss://, sip:USER@HOST:PORT or"
+                " http(s)://HOST/webrtc/offer"
             )
-        if scheme in SIP_SCHEMES and self["codec"] not in ("PCMU", "PCMA"):
-            raise usage.UsageError("--codec: over SIP PCMU or PCMA")
+        if scheme in over_rtp and self["codec"] not in ("PCMU", "PCMA"):
+            raise usage.UsageError("--codec: over SIP and WebRTC PCMU or PCMA")
 
     def run(self, reactor: Any) -> Deferred[int]:
         return Deferred.fromCoroutine(self._run(reactor))

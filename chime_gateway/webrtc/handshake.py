@@ -58,8 +58,9 @@ class Handshake:
         if not any(is_usable(one) for one in transport.fingerprints):
             raise SdpError("no fingerprint has a hash that is known here")
         # Its role is in a=setup alone: ICE's roles say nothing of it, and who answers
-        # active to active is believed.
-        self.setup = transport.setup.answer(Setup.ACTIVE)
+        # active to active is believed.  Who may choose lets the other side begin: it
+        # does so when its checks have told it that it can.
+        self.setup = transport.setup.answer(Setup.PASSIVE)
         self._fingerprints = transport.fingerprints
 
     def begin(self, now: float, path: Path) -> None:

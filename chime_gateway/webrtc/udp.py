@@ -109,7 +109,8 @@ class UdpSocket:
         @return: its descriptor.
         @raise OSError: there is none for it.
         """
-        # For this moment only: nobody else is to have the port.
+        # For this moment only: nobody else can have the port while one of its sockets
+        # does not share it.
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             with socket.socket(self._socket.family, socket.SOCK_DGRAM) as other:
@@ -119,7 +120,6 @@ class UdpSocket:
                 other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 other.bind((host, self.number))
                 other.connect(address)
-                other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
                 return other.detach()
         finally:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)

@@ -15,7 +15,7 @@ class CliTests(SynchronousTestCase):
         for words, name in (
             ([], "which command"),
             (["call", "x.wav"], "--to"),
-            (["call", "x.wav", "--to", "http://x"], "ws://"),
+            (["call", "x.wav", "--to", "ftp://x"], "ws://"),
             (["call", "x.wav", "--to", "ws://x", "--codec", "mp3"], "codec"),
             (["demo", "--agent", "human"], "--agent human"),
             (["demo", "--path", "/x"], "--path /x"),

@@ -14,6 +14,7 @@ from chime_gateway.sim.caller.stream_line import place_stream_call
 
 STREAM_SCHEMES: Final = ("ws", "wss")
 SIP_SCHEMES: Final = ("sip",)
+WEBRTC_SCHEMES: Final = ("http", "https")
 
 
 def place_call(
@@ -28,11 +29,19 @@ def place_call(
     """
     Dial C{url} and act out C{plan}.
 
-    @param headers: for the WebSocket's upgrade; SIP has none.
+    @param headers: for the WebSocket's upgrade, or the offer; SIP has none.
     @return: fires with the report when the call is over, however it went;
         C{report.error} says why there was none.
     """
-    if url.partition(":")[0].lower() in SIP_SCHEMES:
+    scheme = url.partition(":")[0].lower()
+    if scheme in WEBRTC_SCHEMES:
+        # With what it needs for DTLS and SRTP it takes a moment to import.
+        from chime_gateway.sim.caller.webrtc.phone import place_webrtc_call
+
+        return place_webrtc_call(
+            url, plan, codec, reactor=reactor, headers=headers, meter=meter
+        )
+    if scheme in SIP_SCHEMES:
         return place_sip_call(url, plan, codec, reactor=reactor, meter=meter)
     return place_stream_call(
         url, plan, codec, reactor=reactor, headers=headers, meter=meter

@@ -1,0 +1,161 @@
+"""
+An app that calls by C{POST /webrtc/offer}: the socket and the requests of a
+L{WebRtcCall}.
+
+What is said by them is not known here.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import urlencode, urljoin, urlsplit, urlunsplit
+
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import DatagramProtocol
+
+from chime_gateway.audio import Codec
+from chime_gateway.net.http_body import read_body
+from chime_gateway.net.http_client import HttpClient
+from chime_gateway.sim.caller.caller import CallPlan, CallReport, Meter
+from chime_gateway.sim.caller.webrtc.checks import Address
+from chime_gateway.sim.caller.webrtc.line import PAYLOAD_TYPES, WebRtcCall
+
+#: Of an answer, or of what a refusal says.
+_MAX_BYTES: Final = 65536
+
+
+class _Datagrams(DatagramProtocol):
+    noisy = False
+
+    def __init__(self, phone: _Phone) -> None:
+        self._phone = phone
+
+    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+        self._phone.call.received(datagram, (addr[0], addr[1]))
+
+
+class _Phone:
+    """
+    @ivar call: the one.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        plan: CallPlan,
+        codec: Codec,
+        *,
+        reactor: Any,
+        headers: Mapping[str, str],
+        meter: Meter | None,
+        done: Deferred[CallReport],
+    ) -> None:
+        self._url = url
+        self._headers = headers
+        self._done = done
+        self._http = HttpClient(reactor, 1)
+        self._place = ""
+        split = urlsplit(url)
+        host, port = split.hostname or "", split.port or 443
+        family, _, _, _, there = socket.getaddrinfo(host, port)[0]
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect(there)
+            local_host = probe.getsockname()[0]
+        # The gateway's media may be at another address than its HTTP.
+        interface = "::" if family == socket.AF_INET6 else ""
+        self._socket = _Datagrams(self)
+        self._port = reactor.listenUDP(0, self._socket, interface=interface)
+        self.call = WebRtcCall(
+            plan,
+            codec,
+            reactor,
+            local=(local_host, self._port.getHost().port),
+            send=self._send,
+            delete=lambda: self._run(self._delete()),
+            meter=meter,
+            finished=self._finished,
+        )
+
+    def place(self) -> None:
+        self._run(self._offer())
+
+    def _run(self, doing: Any) -> None:
+        running: Deferred[None] = Deferred.fromCoroutine(doing)
+        running.addErrback(
+            lambda failure: self.call.refused(0, failure.getErrorMessage())
+        )
+
+    async def _offer(self) -> None:
+        status, text = await self._ask(
+            "POST", self._url, self.call.offer(), {"Content-Type": "application/sdp"}
+        )
+        if status == 201:
+            self.call.answered(text)
+        else:
+            self.call.refused(status, text.strip())
+
+    async def _delete(self) -> None:
+        status, text = await self._ask("DELETE", urljoin(self._url, self._place))
+        self.call.deleted("" if status == 200 else f"DELETE: {status} {text.strip()}")
+
+    async def _ask(
+        self,
+        method: str,
+        url: str,
+        body: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+    ) -> tuple[int, str]:
+        answer = await self._http.request(
+            method, url, {**self._headers, **(headers or {})}, body
+        )
+        location = answer.headers.getRawHeaders("location")
+        if location:
+            self._place = location[0]
+        content = await read_body(answer, _MAX_BYTES)
+        return answer.code, content.decode("utf-8", "replace")
+
+    def _send(self, data: bytes, place: Address) -> None:
+        if self._socket.transport is not None:
+            self._socket.transport.write(data, place)
+
+    def _finished(self, report: CallReport) -> None:
+        self._port.stopListening()
+        closing = self._http.close()
+        if not self._done.called:
+            closing.addBoth(lambda _: self._done.callback(report))
+
+
+def place_webrtc_call(
+    url: str,
+    plan: CallPlan,
+    codec: Codec,
+    *,
+    reactor: Any,
+    headers: Mapping[str, str] | None = None,
+    meter: Meter | None = None,
+) -> Deferred[CallReport]:
+    """
+    Offer a call to C{http://HOST:PORT/webrtc/offer} and act out C{plan}.
+
+    @return: fires with the report when the call is over, however it went;
+        C{report.error} says why there was none.  Cancelling hangs up.
+    """
+    done: Deferred[CallReport] = Deferred(lambda _: phone.call.hang_up())
+    if codec.name not in PAYLOAD_TYPES:
+        done.callback(CallReport(codec, error=f"RTP carries no {codec.name} here"))
+        return done
+    split = urlsplit(url)
+    query = "&".join(filter(None, (split.query, urlencode(dict(plan.parameters)))))
+    phone = _Phone(
+        urlunsplit(split._replace(query=query)),
+        plan,
+        codec,
+        reactor=reactor,
+        headers=headers or {},
+        meter=meter,
+        done=done,
+    )
+    phone.place()
+    return done

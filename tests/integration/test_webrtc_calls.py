@@ -1,0 +1,143 @@
+"""Calls over WebRTC on real sockets: caller, gateway and service in one process."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import evolve
+from twisted.internet.defer import Deferred, gatherResults
+
+from chime_gateway.audio import PCMA, PCMU, Codec
+from chime_gateway.carriers.webrtc.carrier import WebRtcCarrier
+from chime_gateway.codec.registry import decode
+from chime_gateway.outcomes import Outcome
+from chime_gateway.settings.listener import Listener
+from chime_gateway.settings.values import GatewaySettings, Limits
+from chime_gateway.settings.webrtc import WebRtcSettings
+from chime_gateway.sim.caller.caller import CallPlan, CallReport
+from chime_gateway.sim.caller.compare import correlation
+from chime_gateway.sim.caller.dial import place_call
+from tests.integration.harness import GatewayTestCase
+from tests.support.ports import free_port
+from tests.whole_calls.test_media_stream import LONG, SHORT, phrase
+
+
+class WebRtcTestCase(GatewayTestCase):
+    """
+    @ivar interface: where media is taken.
+    """
+
+    interface = "127.0.0.1"
+
+    def gateway_settings(self, endpoint: str) -> GatewaySettings:
+        listen = Listener(transport="udp", port=free_port(), interface=self.interface)
+        return evolve(
+            super().gateway_settings(endpoint),
+            webrtc=WebRtcSettings(listen=(listen,), connect_seconds=3.0),
+        )
+
+    @property
+    def carrier(self) -> WebRtcCarrier:
+        carrier = self.gateway.composition.carriers.webrtc
+        assert carrier is not None
+        return carrier
+
+    def place(
+        self, *said: bytes, codec: Codec = PCMU, **plan: Any
+    ) -> Deferred[CallReport]:
+        return place_call(
+            f"http://127.0.0.1:{self.port}/webrtc/offer",
+            CallPlan(utterances=said, **plan),
+            codec,
+            reactor=self.reactor,
+        )
+
+    def is_busy(self) -> bool:
+        return super().is_busy() or bool(self.carrier.counts()["legs"])
+
+    def nothing_is_left(self) -> bool:
+        port = self.carrier.ports.udp
+        assert port is not None
+        return not self.carrier.counts()["legs"] and not len(port)
+
+
+class WebRtcCallTests(WebRtcTestCase):
+    async def test_the_parrot_is_heard_by_several_at_once(self) -> None:
+        codecs = (PCMU, PCMA, PCMU)
+        calls = [self.place(phrase(codec, *SHORT), codec=codec) for codec in codecs]
+        for codec, report in zip(codecs, await gatherResults(calls), strict=True):
+            self.assertEqual((report.error, report.close_code), ("", 200))
+            said = decode(codec, phrase(codec, *SHORT))
+            score, _ = correlation(said, decode(codec, bytes(report.heard)))
+            self.assertGreater(score, 0.95)
+        await self.until(self.nothing_is_left)
+        _, text = await self.get("/metrics")
+        ended = 'chimegw_calls_total{carrier="webrtc",outcome="completed"} 3.0'
+        self.assertIn(ended, text)
+        self.assertIn('chimegw_webrtc_offers_total{result="taken"} 3.0', text)
+        self.assertIn("chimegw_rtp_packets_total", text)
+
+    async def test_an_interruption_leaves_nothing_stale(self) -> None:
+        report = await self.place(
+            phrase(PCMU, *LONG),
+            phrase(PCMU, *LONG),
+            interrupt_after_seconds=(0.6,),
+        )
+        self.assertEqual(len(report.interruptions), 1)
+        self.assertEqual(report.stale_bytes, 0)
+
+    async def test_a_call_that_we_end_is_told_so(self) -> None:
+        """Over DTLS, and its resource is gone."""
+        placing = self.place(phrase(PCMU, *LONG))
+        await self.until(lambda: self.simulator.sessions)
+        (call,) = self.gateway.calls.calls()
+        await self.until(lambda: call.record.answered_seconds is not None)
+        self.gateway.calls.hang_up_all()
+        report = await placing
+        self.assertEqual(report.close_reason, "the gateway hung up")
+        await self.until(self.nothing_is_left)
+
+    async def test_who_has_no_path_is_not_waited_for(self) -> None:
+        """Its port is not where its checks would come from."""
+        placing = self.place(phrase(PCMU, *SHORT))
+        await self.until(lambda: self.gateway.calls.calls())
+        (call,) = self.gateway.calls.calls()
+        port = self.carrier.ports.udp
+        assert port is not None
+        port.stopReading()
+        await self.until(lambda: not self.gateway.calls.calls())
+        assert call.record.ending is not None
+        self.assertEqual(call.record.ending.outcome, Outcome.CALLER_LOST)
+        port.startReading()
+        placing.addErrback(lambda _: None).cancel()
+
+    async def test_who_may_not_come_is_told_why(self) -> None:
+        report = await self.place(phrase(PCMU, *SHORT), parameters={"agent": "nobody"})
+        self.assertIn("404", report.error)
+        self.gateway.calls.drain()
+        report = await self.place(phrase(PCMU, *SHORT))
+        self.assertEqual(report.error, "503 draining")
+
+
+class CapturedTests(WebRtcTestCase):
+    """What is full is said."""
+
+    limits = Limits(max_calls=1, agent_connect_seconds=3.0, drain_seconds=0.5)
+    settings = evolve(GatewayTestCase.settings, limits=limits)
+
+    async def test_one_too_many_is_refused(self) -> None:
+        placing = self.place(phrase(PCMU, *SHORT))
+        await self.until(lambda: self.gateway.calls.calls())
+        report = await self.place(phrase(PCMU, *SHORT))
+        self.assertEqual(report.error, "503 full: max_calls is 1")
+        self.assertEqual((await placing).error, "")
+
+
+class WebRtcOverIpv6Tests(WebRtcTestCase):
+    """A socket for both families."""
+
+    interface = "::"
+
+    async def test_ipv4_and_ipv6_are_heard(self) -> None:
+        report = await self.place(phrase(PCMU, *SHORT))
+        self.assertEqual((report.error, report.unanswered), ("", 0))

@@ -1,0 +1,1 @@
+"""Tests of C{chime_gateway.sim.caller.webrtc}."""
