@@ -8,12 +8,12 @@ made.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from attrs import frozen
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.logger import Logger
@@ -22,19 +22,30 @@ from twisted.python.failure import Failure
 from chime_gateway.agents.chooser.breaker import Permit
 from chime_gateway.agents.chooser.choice import Candidate, Choice
 from chime_gateway.agents.chooser.health import ConnectMeasures, Health
+from chime_gateway.agents.chooser.opening import Opening, OpeningAttempt
 from chime_gateway.agents.chooser.race import Attempt, Race
 from chime_gateway.agents.configuration import Lacks
 from chime_gateway.agents.credentials import Credential
 from chime_gateway.agents.session import AzureSession
-from chime_gateway.agents.websocket import HandshakeRefused, RealtimeSockets, connect
+from chime_gateway.agents.transports.transport import Transport
+from chime_gateway.agents.websocket import (
+    HandshakeRefused,
+    RealtimeSockets,
+    SocketUser,
+    connect,
+    dial,
+)
 from chime_gateway.audio import Codec
 from chime_gateway.errors import AgentUnavailable
 from chime_gateway.interfaces import AgentEvents, AgentSession
 from chime_gateway.net.batch import BatchReader
 from chime_gateway.net.system.tls import client_tls
 from chime_gateway.settings.agent_profile import AgentProfile
-from chime_gateway.settings.values import DeploymentSettings, Limits
+from chime_gateway.settings.values import WEBRTC, DeploymentSettings, Limits
 from chime_gateway.wire.realtime.dialects import GA, PREVIEW, session_url
+
+if TYPE_CHECKING:
+    from chime_gateway.agents.webrtc.sessions import RtcSessions
 
 
 @frozen(eq=False)
@@ -61,6 +72,8 @@ class Deployments:
     @param endpoint: from a URL to where it is dialled.
     @param chance: a number from 0 up to 1, a new one each time.
     @param shortage: what this machine has not to open a connection, or C{None}.
+    @param new_webrtc: makes what sessions over WebRTC share, when the first deployment
+        has them.
     @ivar health: of the deployments, as far as it is known.
     """
 
@@ -78,6 +91,7 @@ class Deployments:
         measures: ConnectMeasures,
         batch: BatchReader | None = None,
         shortage: Callable[[], str | None] = lambda: None,
+        new_webrtc: Callable[[Health], RtcSessions] | None = None,
     ) -> None:
         self._credentials = {Candidate(d.settings): d.credential for d in deployments}
         self._lacks = {one: Lacks(clock.seconds) for one in self._credentials}
@@ -89,6 +103,23 @@ class Deployments:
         self.limits = limits
         self._batch = batch
         self._watched: dict[Deferred[AgentSession], Candidate] = {}
+        self._new_webrtc = new_webrtc
+        self._webrtc: RtcSessions | None = None
+
+    @property
+    def webrtc(self) -> RtcSessions:
+        """What sessions over WebRTC share."""
+        if self._webrtc is None:
+            assert self._new_webrtc is not None
+            self._webrtc = self._new_webrtc(self.health)
+        return self._webrtc
+
+    def expect(self, profiles: Iterable[AgentProfile]) -> None:
+        """Calls of these will come: what takes a while is made ahead of them."""
+        for candidate, credential in self._credentials.items():
+            if candidate.settings.transport == WEBRTC:
+                for profile in profiles:
+                    self.webrtc.want(candidate.settings, credential, profile)
 
     def change(self, deployments: Sequence[Deployment]) -> None:
         """
@@ -140,10 +171,11 @@ class Deployments:
         """See L{chime_gateway.interfaces.Agents.failed}."""
         self.health.failed_call(deployment)
 
-    def stop(self) -> None:
+    def stop(self) -> Deferred[None]:
         """Close what nobody waits for."""
         for ready in list(self._watched):
             ready.cancel()
+        return succeed(None) if self._webrtc is None else self._webrtc.stop()
 
     # -- of a search -----------------------------------------------------------
 
@@ -154,17 +186,8 @@ class Deployments:
         profile: AgentProfile,
         leg_codec: Codec,
         events: AgentEvents,
-    ) -> _Attempt:
-        dialect = PREVIEW if candidate.settings.api_version else GA
-        budget = candidate.budget
-        credential = self._credentials[candidate]
-        session = AzureSession(
-            *(dialect, profile, leg_codec, events, self._clock),
-            spend=lambda tokens: budget.used(tokens, self._clock.seconds()),
-            let_wait=lambda s: candidate.let_wait(s, self._clock.seconds()),
-            lacks=self._lacks[candidate],
-        )
-        session.deployment = candidate.name
+    ) -> OpeningAttempt:
+        opening = Opening(self, candidate, profile, leg_codec, events)
 
         def late(result: AgentSession | Failure, seconds: float) -> AgentSession:
             if not isinstance(result, Failure):
@@ -172,18 +195,39 @@ class Deployments:
             result.trap(CancelledError, AgentUnavailable)
             raise AgentUnavailable(f"the agent was not ready within {seconds:.1f} s")
 
-        ready = Deferred.fromCoroutine(self._connect(candidate, credential, session))
-        return _Attempt(session, ready.addTimeout(seconds, self._clock, late))
+        ready = Deferred.fromCoroutine(opening.ready())
+        return OpeningAttempt(opening, ready.addTimeout(seconds, self._clock, late))
 
-    async def _connect(
+    def new_session(
+        self,
+        candidate: Candidate,
+        profile: AgentProfile,
+        leg_codec: Codec,
+        events: AgentEvents,
+        transport: Transport | None,
+    ) -> AzureSession:
+        dialect = PREVIEW if candidate.settings.api_version else GA
+        budget = candidate.budget
+        session = AzureSession(
+            *(dialect, profile, leg_codec, events, self._clock),
+            spend=lambda tokens: budget.used(tokens, self._clock.seconds()),
+            let_wait=lambda s: candidate.let_wait(s, self._clock.seconds()),
+            lacks=self._lacks[candidate],
+            transport=transport,
+        )
+        session.deployment = candidate.name
+        return session
+
+    def credential(self, candidate: Candidate) -> Credential:
+        return self._credentials[candidate]
+
+    async def by_socket(
         self, candidate: Candidate, credential: Credential, session: AzureSession
     ) -> AgentSession:
+        """Open it over the WebSocket."""
         url = session_url(candidate.settings)
         headers = await credential.headers()
-        try:
-            endpoint = self._endpoint(url)
-        except OSError as exc:
-            raise AgentUnavailable(f"no connection to the agent: {exc}") from exc
+        endpoint = self._endpoint_of(url)
         try:
             return await connect(
                 url, headers, session, endpoint, self._sockets, self._batch
@@ -192,6 +236,19 @@ class Deployments:
             if exc.status == 401 and credential.refused(headers):
                 exc.misconfigured = False
             raise
+
+    def dial(
+        self, url: str, headers: Mapping[str, str], user: SocketUser
+    ) -> Callable[[], None]:
+        """Begin to open a socket of events; what is returned gives that up."""
+        endpoint = self._endpoint_of(url)
+        return dial(url, headers, user, endpoint, self._sockets, self._batch)
+
+    def _endpoint_of(self, url: str) -> IStreamClientEndpoint:
+        try:
+            return self._endpoint(url)
+        except OSError as exc:
+            raise AgentUnavailable(f"no connection to the agent: {exc}") from exc
 
     def watch(
         self, candidate: Candidate, permit: Permit, profile: str, attempt: Attempt
@@ -238,14 +295,6 @@ def _place(settings: DeploymentSettings) -> tuple[str, ...]:
         settings.deployment,
         settings.api_version,
     )
-
-
-class _Attempt:
-    """See L{Attempt}."""
-
-    def __init__(self, session: AzureSession, ready: Deferred[AgentSession]) -> None:
-        self.ready = ready
-        self.leave = session.forget_call
 
 
 class _Search:

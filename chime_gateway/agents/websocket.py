@@ -66,29 +66,34 @@ class HandshakeRefused(AgentUnavailable):
         self.status = status
 
 
-class SocketEvents(Protocol):
-    """
-    What a session hears of its socket.
-
-    @ivar ready: fires when audio may flow; fails with L{AgentUnavailable}.
-    """
-
-    ready: Deferred[AgentSession]
+class SocketUser(Protocol):
+    """Who hears of a socket."""
 
     def opened(self, socket: RealtimeProtocol) -> None: ...
     def message_received(self, payload: bytes, is_binary: bool) -> None: ...
     def frame_came(self) -> bool: ...
     def socket_closed(self, reason: str) -> None: ...
     def socket_stalled(self) -> None: ...
-    def handshake_failed(self, why: AgentUnavailable) -> None: ...
+    def handshake_failed(self, why: AgentUnavailable) -> None:
+        """Before L{opened}; it may be said twice."""
+
+
+class SocketEvents(SocketUser, Protocol):
+    """
+    A session.
+
+    @ivar ready: fires when audio may flow; fails with L{AgentUnavailable}.
+    """
+
+    ready: Deferred[AgentSession]
 
 
 class RealtimeProtocol(LeanWebSocket, WebSocketClientProtocol):  # type: ignore[misc]
-    """The socket of one L{SocketEvents}."""
+    """The socket of one L{SocketUser}."""
 
     def __init__(
         self,
-        session: SocketEvents,
+        session: SocketUser,
         request: ConnectingRequest,
         sockets: RealtimeSockets,
         batch: BatchReader | None,
@@ -136,7 +141,7 @@ class RealtimeProtocol(LeanWebSocket, WebSocketClientProtocol):  # type: ignore[
             return AgentUnavailable(f"the agent's handshake failed: {reason}")
         status = int(words[1])
         text = f"the agent's service answered HTTP {status}"
-        detail = _error_text(self.data.partition(b"\r\n\r\n")[2])
+        detail = error_text(self.data.partition(b"\r\n\r\n")[2])
         if detail:
             text += f" ({detail})"
         if status in _HINTS:
@@ -157,7 +162,7 @@ class _ErrorAnswer(msgspec.Struct):
     error: _ErrorBody
 
 
-def _error_text(body: bytes) -> str:
+def error_text(body: bytes) -> str:
     """What the service says in the JSON of a refusal, as far as it came."""
     try:
         error = msgspec.json.decode(body, type=_ErrorAnswer).error
@@ -227,19 +232,18 @@ class _OneSocket(Factory):
         return make()
 
 
-def connect(
+def dial(
     url: str,
     headers: Mapping[str, str],
-    session: SocketEvents,
+    session: SocketUser,
     endpoint: IStreamClientEndpoint,
     sockets: RealtimeSockets,
     batch: BatchReader | None = None,
-) -> Deferred[AgentSession]:
+) -> Callable[[], None]:
     """
-    Open C{session} at C{url}.
+    Begin to open a socket at C{url}.
 
-    @return: L{SocketEvents.ready}; it fails with L{AgentUnavailable}.  Who cancels it
-        gives the attempt up, at whatever point it is.
+    @return: gives it up, at whatever point it is.
     """
     _, host, port, resource, _, _ = parse_url(url)
     request = ConnectingRequest(
@@ -254,15 +258,37 @@ def connect(
             AgentUnavailable(f"no connection to the agent: {failure.getErrorMessage()}")
         )
 
-    def over(result: Any) -> Any:
-        if isinstance(result, Failure):
-            connecting.cancel()
-            for socket in opened:
-                socket.close(CLOSE_NORMAL, "")
-                if socket.state == WebSocketProtocol.STATE_CONNECTING:
-                    # There is nobody yet to say goodbye to.
-                    socket.dropConnection(abort=True)
-        return result
+    def give_up() -> None:
+        connecting.cancel()
+        for socket in opened:
+            socket.close(CLOSE_NORMAL, "")
+            if socket.state == WebSocketProtocol.STATE_CONNECTING:
+                # There is nobody yet to say goodbye to.
+                socket.dropConnection(abort=True)
 
     connecting.addCallbacks(opened.append, failed)
+    return give_up
+
+
+def connect(
+    url: str,
+    headers: Mapping[str, str],
+    session: SocketEvents,
+    endpoint: IStreamClientEndpoint,
+    sockets: RealtimeSockets,
+    batch: BatchReader | None = None,
+) -> Deferred[AgentSession]:
+    """
+    Open C{session} at C{url}.
+
+    @return: L{SocketEvents.ready}; it fails with L{AgentUnavailable}.  Who cancels it
+        gives the attempt up, at whatever point it is.
+    """
+    give_up = dial(url, headers, session, endpoint, sockets, batch)
+
+    def over(result: Any) -> Any:
+        if isinstance(result, Failure):
+            give_up()
+        return result
+
     return session.ready.addBoth(over)

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, Final
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 
-from chime_gateway.agents.credentials import Credentials, IdentityTokens
-from chime_gateway.agents.deployments import Deployment, Deployments, endpoint_for
+from chime_gateway.agents.deployments import Deployment
 from chime_gateway.agents.line.lines import Lines
+from chime_gateway.app.agents import join_agents
 from chime_gateway.app.call_storage import Kept
 from chime_gateway.app.carriers import Carriers
 from chime_gateway.app.originate import Originator
@@ -51,11 +51,7 @@ from chime_gateway.net.strangers.connections import Connections
 from chime_gateway.net.strangers.summary import Summary
 from chime_gateway.net.system.certificates import Certificates
 from chime_gateway.net.system.descriptors import room_for, shortage
-from chime_gateway.net.system.resolver import (
-    ReactorWithNames,
-    Resolver,
-    system_addresses,
-)
+from chime_gateway.net.system.resolver import Resolver, system_addresses
 from chime_gateway.net.system.threads import ThreadQueue, Threads
 from chime_gateway.settings.values import DeploymentSettings, GatewaySettings
 from chime_gateway.store.rows import Whose
@@ -74,10 +70,6 @@ _READ_SECONDS: Final = 5.0
 
 #: Names that nobody's deployment has: of webhooks, tools, trunks.
 _MOST_LOOKUPS: Final = 16
-
-#: One at a time, and those that hang.
-_MOST_TOKEN_REQUESTS: Final = 4
-
 
 #: Its own connection or two media ports, the agent's, a recording.
 _DESCRIPTORS_OF_A_CALL: Final = 4
@@ -136,30 +128,6 @@ class Composition:
         metrics.timers = lambda: len(reactor.getDelayedCalls())
         self.aws: AwsApi | None = None
         self.names = self._new_resolver(_MOST_LOOKUPS)
-        # Apart from each other, and from those of everybody else: a name that does
-        # not resolve, or a token service that is away, is nobody else's business.
-        names = self._new_resolver(2 * len(deployments) + 2)
-        tokens = self._threads("tokens", _MOST_TOKEN_REQUESTS)
-        self.credentials = credentials = Credentials(
-            IdentityTokens().ask, tokens.run, reactor, time.time
-        )
-        self.agents = Deployments(
-            [Deployment(d, credentials.of(d)) for d in deployments],
-            reactor=reactor,
-            clock=reactor,
-            endpoint=lambda url: endpoint_for(ReactorWithNames(reactor, names), url),
-            limits=settings.limits,
-            chance=random.random,
-            measures=metrics,
-            batch=self._batch,
-            shortage=shortage,
-        )
-        metrics.agents = self.agents.health
-        if settings.aws.sip_media_application_id or settings.recordings.is_s3:
-            self.aws = self._new_aws()
-        post = SignedPost(reactor, reactor, time.time)
-        self.kept = Kept(settings, reactor, self.in_thread, post, self.aws, kin)
-        metrics.kept = self.kept
         load = Load(limits, reactor.seconds, time.process_time)
 
         def late(seconds: float) -> None:
@@ -167,6 +135,20 @@ class Composition:
             load.tick_was_late(seconds)
 
         metronome = Metronome(reactor, late)
+        self.agents, self.credentials = join_agents(
+            *(deployments, limits),
+            reactor=reactor,
+            threads=self._threads,
+            names=self._new_resolver(2 * len(deployments) + 2),
+            metrics=metrics,
+            metronome=metronome,
+            batch=self._batch,
+        )
+        if settings.aws.sip_media_application_id or settings.recordings.is_s3:
+            self.aws = self._new_aws()
+        post = SignedPost(reactor, reactor, time.time)
+        self.kept = Kept(settings, reactor, self.in_thread, post, self.aws, kin)
+        metrics.kept = self.kept
         self.lines = Lines(self.agents, limits)
         self.calls = CallTable(
             self.lines,
@@ -217,6 +199,7 @@ class Composition:
     def serve(self) -> None:
         """Every new call is this process' from now on."""
         self.kept.serve()
+        self.agents.expect(self._settings.agents.values())
         if self._keys is not None:
             self._keys.read_again()
 

@@ -159,7 +159,7 @@ class Call:
     def transfer_when_said(self, name: str, address: str) -> Deferred[None]:
         """The same, for the agent, when it has said that it will."""
         now = self._clock()
-        wait_seconds = self.limits.goodbye_seconds + self._pump.queued_seconds(now)
+        wait_seconds = self.limits.goodbye_seconds + self._pump.rest_seconds(now)
         return self._transfers.begin(name, address, now, wait_seconds)
 
     def send_digits(self, digits: str) -> bool:

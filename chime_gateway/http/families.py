@@ -35,6 +35,7 @@ class AgentCounts(Protocol):
 
     attempts: Counter[tuple[str, str]]
     hedges: Counter[str]
+    fallbacks: Counter[tuple[str, str]]
 
     def states(self) -> Mapping[str, str]: ...
     def budgets(self) -> Mapping[str, Mapping[str, tuple[int, int]]]: ...
@@ -253,6 +254,14 @@ def agent_families(agents: AgentCounts) -> Iterator[Metric]:
         "deployment",
         agents.hedges,
     )
+    fallbacks = CounterMetricFamily(
+        "chimegw_deployment_fallbacks",
+        "Sessions opened over the WebSocket as WebRTC has no path, by why.",
+        labels=["deployment", "reason"],
+    )
+    for (name, reason), count in sorted(agents.fallbacks.items()):
+        fallbacks.add_metric([name, reason], count)
+    yield fallbacks
 
 
 def stranger_families(strangers: StrangerCounts) -> Iterator[Metric]:

@@ -9,12 +9,25 @@ how the telling is done.
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Final, TypeAlias, TypeVar
 
 from attrs import Factory, define, frozen
 
 #: (item id, content index)
 ItemKey: TypeAlias = tuple[str, int]
+
+#: Late audio of this many interrupted items and responses is recognised.
+_REMEMBERED_CUTS: Final = 64
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+
+
+def remember(cuts: dict[_K, _V | None], key: _K, value: _V | None = None) -> None:
+    """What was interrupted, of what is remembered, which has a bound."""
+    cuts[key] = value
+    if len(cuts) > _REMEMBERED_CUTS:
+        del cuts[next(iter(cuts))]
 
 
 @define(eq=False)

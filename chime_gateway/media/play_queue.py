@@ -389,6 +389,11 @@ class PlayQueue:
         owed = sent + len(self._waiting) * self._frame_bytes
         return owed / self._codec.bytes_per_second
 
+    @property
+    def is_open(self) -> bool:
+        """Something is being said of which nobody has said that it is over."""
+        return self._current is not None and not self._current.is_local
+
     def is_drained(self, now: float) -> bool:
         """All was heard."""
         return not self._waiting and self._playout.is_idle(now)

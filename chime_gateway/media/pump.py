@@ -16,13 +16,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from math import inf
-from typing import Final, TypeVar
+from typing import Final
 
 from chime_gateway.codec.prompt import prompt
 from chime_gateway.codec.registry import Aligner, transcoder
 from chime_gateway.codec.tone import tone
 from chime_gateway.interfaces import AgentSession, CallLeg
-from chime_gateway.media.item_ledger import Cut, ItemKey
+from chime_gateway.media.item_ledger import Cut, ItemKey, remember
 from chime_gateway.media.metronome import MAX_MADE_UP
 from chime_gateway.media.play_queue import FRAME_SECONDS, PlayQueue
 from chime_gateway.media.recorder import Recorder
@@ -37,26 +37,17 @@ GAP_SECONDS: Final = 0.2
 #: What the caller says while the agent's session is being opened, at most.
 EARLY_SECONDS: Final = 2.0
 
-#: Late audio of this many interrupted items and responses is recognised.
-_REMEMBERED_CUTS: Final = 64
-
 #: All that was said is heard so long after it should be, or never; a carrier that is
 #: late adds twice its lag.
 _HEARD_SLACK_SECONDS: Final = 2.0
+
+#: Who speaks as it is heard has no more to say than that, as a rule.
+_MOST_SAID_SECONDS: Final = 60.0
 
 #: The sound of waiting: short, and 20 dB below speech.
 _TONE_HZ: Final = 425.0
 _TONE_SECONDS: Final = 0.3
 _TONE_AMPLITUDE: Final = 800
-
-_K = TypeVar("_K")
-_V = TypeVar("_V")
-
-
-def _remember(cuts: dict[_K, _V | None], key: _K, value: _V | None = None) -> None:
-    cuts[key] = value
-    if len(cuts) > _REMEMBERED_CUTS:
-        del cuts[next(iter(cuts))]
 
 
 class MediaPump:
@@ -247,7 +238,7 @@ class MediaPump:
 
     def refuse(self, response_id: str) -> None:
         """Nothing of this response is to be heard."""
-        _remember(self._cut_responses, response_id)
+        remember(self._cut_responses, response_id)
 
     def response_done(self, response_id: str) -> None:
         """No more audio will come for any item of this response."""
@@ -333,13 +324,13 @@ class MediaPump:
         """
         for response_id in self._active_responses:
             if response_id:
-                _remember(self._cut_responses, response_id)
+                remember(self._cut_responses, response_id)
         self._active_responses.clear()
         cuts = self._play_queue.cut(self._clock())
         of_agent = [cut for cut in cuts if not cut.item.is_local]
         for cut in of_agent:
             self._play_queue.report_cut(cut)
-            _remember(self._cut_items, cut.item.key, self._truncate(cut))
+            remember(self._cut_items, cut.item.key, self._truncate(cut))
         if of_agent:
             self._stats.barge_ins += 1
         return bool(cuts)
@@ -382,9 +373,21 @@ class MediaPump:
         """What is not heard by then of all that was said is not waited for."""
         return now + self.queued_seconds(now) + self._heard_slack_seconds
 
+    @property
+    def is_speaking(self) -> bool:
+        """The agent says something as it is to be heard, and there is more of it."""
+        agent = self._agent
+        is_at_pace = agent is not None and not agent.traits.is_ahead
+        return is_at_pace and self._play_queue.is_open
+
+    def rest_seconds(self, now: float) -> float:
+        """What is being said is heard within so long, or is not waited for."""
+        more = _MOST_SAID_SECONDS if self.is_speaking else 0.0
+        return self.queued_seconds(now) + more
+
     def is_drained(self, now: float) -> bool:
         """All that the agent said was heard."""
-        return self._play_queue.is_drained(now)
+        return not self.is_speaking and self._play_queue.is_drained(now)
 
     def idle_seconds(self, now: float) -> float:
         """How long nothing came from the caller's side."""

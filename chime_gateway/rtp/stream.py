@@ -128,6 +128,31 @@ class RtpStream:
         if now >= reports.due_at:
             reports.report(now)
 
+    def listen(self, now: float, due: int) -> None:
+        """As L{tick}, of whoever sends in his own time (L{send})."""
+        terms = self._terms
+        if terms is None:
+            return
+        if due * terms.ptime_ms > MAX_MADE_UP * PTIME_MS:
+            self._receiver.stalled(now, (due - 1) * terms.ptime_ms / 1000)
+        self._receiver.tick(now)
+        if now >= self._reports.due_at:
+            self._reports.report(now)
+
+    def send(self, frame: bytes | None) -> None:
+        """
+        One packet, now.
+
+        @param frame: of 20 ms; C{None}: silence.
+        """
+        if frame is not None:
+            self._sender.play(frame)
+        self._sender.next_packet()
+
+    def pass_over(self, packets: int) -> None:
+        """The time of so many is over, and nothing was sent."""
+        self._sender.pass_over(packets)
+
     @property
     def heard_at(self) -> float:
         """When something valid last came."""

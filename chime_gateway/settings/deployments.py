@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
 from chime_gateway.errors import ConfigError
 from chime_gateway.settings.convert import secret, split_url, structure
-from chime_gateway.settings.values import DeploymentSettings
+from chime_gateway.settings.values import WEBRTC, WEBSOCKET, DeploymentSettings
+
+_TRANSPORTS: Final = (WEBSOCKET, WEBRTC)
 
 
 def deployment_settings(
@@ -19,9 +21,11 @@ def deployment_settings(
     The one of the environment, before those of the file.
 
     A deployment of the file without a key uses the environment's, if there is
-    one.
+    one; and one that names no transport, the environment's.
     """
     key = env.get("AZURE_OPENAI_API_KEY", "")
+    transport = env.get("AZURE_OPENAI_TRANSPORT") or WEBSOCKET
+    _check_transport(transport, "AZURE_OPENAI_TRANSPORT")
     found: list[DeploymentSettings] = []
     named = [
         name
@@ -32,6 +36,8 @@ def deployment_settings(
         for name in ("AZURE_OPENAI_ENDPOINT", "AZURE_OPENAI_DEPLOYMENT"):
             if name not in named:
                 raise ConfigError(f"{name} is not set")
+        version = env.get("AZURE_OPENAI_API_VERSION", "")
+        _check_transport(transport, "AZURE_OPENAI_TRANSPORT", version)
         found.append(
             DeploymentSettings(
                 name="environment",
@@ -40,7 +46,8 @@ def deployment_settings(
                 ),
                 deployment=env["AZURE_OPENAI_DEPLOYMENT"],
                 api_key=key,
-                api_version=env.get("AZURE_OPENAI_API_VERSION", ""),
+                api_version=version,
+                transport=transport,
                 priority=0,
             )
         )
@@ -52,6 +59,10 @@ def deployment_settings(
         named_table = {**table, "name": name} if isinstance(table, dict) else table
         settings = structure(named_table, DeploymentSettings, where)
         _endpoint(settings.endpoint, f"{where}.endpoint")
+        version = settings.api_version
+        _check_transport(settings.transport, f"{where}.transport", version)
+        if "transport" not in table and not version:
+            settings = attrs.evolve(settings, transport=transport)
         own_key = secret(settings.api_key, env, f"{where}.api_key")
         settings = attrs.evolve(settings, api_key=own_key or key)
         found.append(settings)
@@ -71,3 +82,16 @@ def _endpoint(url: str, key: str) -> str:
             f"{key}: only a scheme, a host, a port and a path belong here"
         )
     return url
+
+
+def _check_transport(transport: str, key: str, api_version: str = "") -> None:
+    """@raise ConfigError: there is no such one, or the preview has it not."""
+    if transport not in _TRANSPORTS:
+        known = " or ".join(_TRANSPORTS)
+        raise ConfigError(f"{key}: {transport[:40]!r} is none; it is {known}")
+    if transport == WEBRTC and api_version:
+        # Its events come by a data channel alone (docs/decisions/0043).
+        raise ConfigError(
+            f"{key}: the preview (api version {api_version[:40]}) has no events beside"
+            " WebRTC; leave the version out, or use websocket"
+        )

@@ -18,6 +18,10 @@ from chime_gateway.settings.listener import Listener
 from chime_gateway.settings.telephone import normalised
 from chime_gateway.settings.webrtc import WebRtcSettings
 
+#: How the audio of a session travels.
+WEBSOCKET: Final = "websocket"
+WEBRTC: Final = "webrtc"
+
 
 @frozen(kw_only=True)
 class DeploymentSettings:
@@ -27,6 +31,7 @@ class DeploymentSettings:
     @ivar endpoint: C{https://RESOURCE.openai.azure.com}.
     @ivar api_key: empty: Microsoft Entra ID.
     @ivar api_version: set: the preview dialect; empty: GA.
+    @ivar transport: of audio: C{websocket}, or C{webrtc} (GA only).
     @ivar priority: lower is tried first.
     @ivar weight: of those with the same priority, one with twice the weight is tried
         first twice as often.
@@ -39,6 +44,7 @@ class DeploymentSettings:
     deployment: str
     api_key: str = field(default="", repr=False)
     api_version: str = ""
+    transport: str = WEBSOCKET
     priority: int = 1
     weight: float = field(default=1.0, validator=(validators.gt(0), validators.le(1e6)))
     token_scope: str = "https://cognitiveservices.azure.com/.default"

@@ -211,7 +211,7 @@ class DeploymentsTests(SynchronousTestCase):
         agent = RecordingAgent([])
         self.pending[0].callback(agent)
         self.assertIs(self.successResultOf(opening), agent)
-        agents.stop()
+        self.successResultOf(agents.stop())
         self.assertTrue(self.pending[1].called)
         self.assertEqual(agents.health.states(), {"a": "usable", "b": "usable"})
         self.assertEqual(self.clock.getDelayedCalls(), [])

@@ -55,6 +55,8 @@ class Health:
         C{misconfigured}, C{refused} (the profile), C{overtaken} (another one was ready
         first, or the call was over).
     @ivar hedges: how often a deployment was tried beside another one.
+    @ivar fallbacks: sessions of a deployment with WebRTC that were opened over the
+        WebSocket, and why: C{no_path}, or C{remembered} from one before.
     """
 
     _log = Logger()
@@ -69,6 +71,7 @@ class Health:
     ) -> None:
         self.attempts: Counter[tuple[str, str]] = Counter()
         self.hedges: Counter[str] = Counter()
+        self.fallbacks: Counter[tuple[str, str]] = Counter()
         self._choice = choice
         self._clock = clock
         self._chance = chance

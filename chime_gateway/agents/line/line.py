@@ -89,6 +89,8 @@ class Line:
         reports = self._new_reports()
 
         def ready(session: AgentSession) -> AgentLine:
+            # What comes of the caller is in the session's codec, not in the leg's.
+            self._caller = CallerAudio(session.traits.codec)
             self._has(reports, session)
             return self
 

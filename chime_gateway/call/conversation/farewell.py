@@ -153,7 +153,7 @@ class Farewell:
     def hang_up(self, response_id: str) -> None:
         """The agent wants to, when this response was heard."""
         now = self._clock()
-        by = now + self._pump.queued_seconds(now) + self._seconds
+        by = now + self._pump.rest_seconds(now) + self._seconds
         self._hang_up = _HangUp(response_id, by)
 
     def stay(self, agent: AgentLine | None) -> None:

@@ -194,15 +194,35 @@ def session_codec(dialect: Dialect, leg_codec: Codec) -> Codec:
 
 def session_url(deployment: DeploymentSettings) -> str:
     """The WebSocket URL of a deployment in the dialect it is set to."""
-    parts = urlsplit(deployment.endpoint)
-    scheme = "wss" if parts.scheme == "https" else "ws"
-    base = parts.path.rstrip("/").removesuffix("/openai/v1").removesuffix("/openai")
     name = quote(deployment.deployment, safe="")
     if deployment.api_version:
-        path = f"{base}/openai/realtime"
         version = quote(deployment.api_version, safe="")
         query = f"api-version={version}&deployment={name}"
-    else:
-        path = f"{base}/openai/v1/realtime"
-        query = f"model={name}"
-    return urlunsplit((scheme, parts.netloc, path, query, ""))
+        return _url(deployment, _SOCKET, "/openai/realtime", query)
+    return _url(deployment, _SOCKET, _GA_PATH, f"model={name}")
+
+
+def sideband_url(deployment: DeploymentSettings, call_id: str) -> str:
+    """The WebSocket URL of the events of a call over WebRTC; GA only."""
+    return _url(deployment, _SOCKET, _GA_PATH, f"call_id={quote(call_id, safe='')}")
+
+
+def calls_url(deployment: DeploymentSettings) -> str:
+    """
+    Where C{/client_secrets} and C{/calls} follow, for calls over WebRTC; GA only.
+    """
+    return _url(deployment, ("https", "http"), _GA_PATH, "")
+
+
+_GA_PATH: Final = "/openai/v1/realtime"
+_SOCKET: Final = ("wss", "ws")
+
+
+def _url(
+    deployment: DeploymentSettings, schemes: tuple[str, str], path: str, query: str
+) -> str:
+    """@param schemes: with TLS and without."""
+    parts = urlsplit(deployment.endpoint)
+    scheme = schemes[parts.scheme != "https"]
+    base = parts.path.rstrip("/").removesuffix("/openai/v1").removesuffix("/openai")
+    return urlunsplit((scheme, parts.netloc, f"{base}{path}", query, ""))

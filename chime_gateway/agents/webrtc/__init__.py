@@ -1,0 +1,1 @@
+"""Sessions whose audio travels by WebRTC, and their events beside it."""

@@ -1,0 +1,321 @@
+"""
+The audio of a session over WebRTC: a peer of ICE and DTLS, and RTP both ways.
+
+It offers and is answered; who carries the descriptions, and what is said beside, is not
+known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Final
+
+from attrs import frozen
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from chime_gateway.agents.commands import Kind
+from chime_gateway.agents.transports.transport import (
+    MOST_SECONDS,
+    Socket,
+    TransportUser,
+)
+from chime_gateway.agents.webrtc.playback import Playback
+from chime_gateway.agents.webrtc.uplink import Uplink
+from chime_gateway.audio import PCMU, PTIME_MS
+from chime_gateway.codec.loudness import is_loud
+from chime_gateway.errors import AgentUnavailable, RemoteProtocolError
+from chime_gateway.interfaces import AgentTraits
+from chime_gateway.media.metronome import Metronome
+from chime_gateway.media.stats import NetworkStats
+from chime_gateway.net.timer import Timer
+from chime_gateway.rtp.srtp import SrtpKeys
+from chime_gateway.rtp.stream import RtpStream
+from chime_gateway.rtp.terms import Terms
+from chime_gateway.webrtc.certificate import process_certificate
+from chime_gateway.webrtc.peer import REMOTE, Peer, PeerFailure
+from chime_gateway.webrtc.sockets import Sockets
+from chime_gateway.wire.realtime.commands import clear_playback
+from chime_gateway.wire.realtime.events import Event
+from chime_gateway.wire.sdp.webrtc import LocalSide, format_offer, parse_answer
+
+#: A network that lets packets through has let one through within this time.
+PATH_SECONDS: Final = 1.5
+
+#: Keys are agreed on within this time: a datagram of DTLS that is lost is sent again
+#: after a second.
+CONNECT_SECONDS: Final = 5.0
+
+_PAYLOAD_TYPE: Final = 0
+
+#: How it is where a network lets nothing through; all else is somebody's fault.
+_BLOCKED: Final = (PeerFailure.NO_PATH, PeerFailure.CONSENT_LOST)
+
+_is_loud: Final[Callable[[bytes], bool]] = partial(is_loud, PCMU)
+
+
+class NoPath(AgentUnavailable):
+    """Nothing of the other side can be reached, or not any more."""
+
+
+@frozen(kw_only=True, eq=False)
+class AudioContext:
+    """
+    What the audio of all calls shares.
+
+    @ivar wall_time: Unix seconds, for RTCP.
+    @ivar random32: for SSRC and the first counters.
+    @ivar finished: adds up what is counted.
+    """
+
+    clock: IReactorTime
+    metronome: Metronome
+    wall_time: Callable[[], float]
+    random32: Callable[[], int]
+    finished: NetworkStats
+
+
+def _ignore() -> None:
+    """There is nobody to tell."""
+
+
+class RtpAudio:
+    """
+    A L{chime_gateway.agents.transports.transport.Transport}.
+
+    @param is_interruptible: the service stops by itself when the caller speaks.
+    @ivar blocked: called when there is no path, or not any more.
+    @ivar closing: called once, when it closes.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        context: AudioContext,
+        sockets: Sequence[Sockets],
+        *,
+        is_interruptible: bool,
+    ) -> None:
+        self.traits = AgentTraits(
+            codec=PCMU, is_ahead=False, cuts_itself=True, most_seconds=MOST_SECONDS
+        )
+        self.is_ready = False
+        self.blocked: Callable[[], None] = _ignore
+        self.closing: Callable[[], None] = _ignore
+        self._context = context
+        self._seconds = context.clock.seconds
+        self._is_interruptible = is_interruptible
+        self._is_closed = self._is_parting = self._is_ticking = False
+        self._payload_type = _PAYLOAD_TYPE
+        self._timer = Timer(context.clock)
+        self._user: TransportUser | None = None
+        self._playback: Playback | None = None
+        self._uplink: Uplink | None = None
+        self._stream = RtpStream(
+            PCMU,
+            self,
+            is_allowed=lambda _: True,  # whoever has the keys
+            clock=context.clock.seconds,
+            wall_time=context.wall_time,
+            random32=context.random32,
+            cname="gw",
+            gap_filled=self._gap_filled,
+        )
+        self._peer = Peer(
+            self,
+            sockets=sockets,
+            certificate=process_certificate(),
+            clock=context.clock,
+            rtp_received=self._stream.rtp_received,
+            is_offerer=True,
+            is_lite=False,
+        )
+        self._stream.attach(self._peer.send, self._peer.send)
+
+    # -- the call ----------------------------------------------------------------
+
+    def offer(self) -> bytes:
+        """
+        Listen, and say where.
+
+        @raise AgentUnavailable: there is no socket for it.
+        """
+        try:
+            self._peer.start()
+        except OSError as exc:
+            raise AgentUnavailable(f"no socket for the agent's audio: {exc}") from exc
+        description = self._peer.description
+        first = description.candidates[0]
+        return format_offer(
+            LocalSide(
+                session_id=self._context.random32(),
+                host=first.host,
+                port=first.port,
+                transport=description,
+                codecs=((_PAYLOAD_TYPE, PCMU),),
+                telephone_event=None,
+                ssrc=self._stream.ssrc,
+                cname="gw",
+            )
+        )
+
+    def answered(self, answer: bytes) -> None:
+        """
+        Find the way there.
+
+        @raise AgentUnavailable: the answer makes no sense.
+        """
+        try:
+            description = parse_answer(answer)
+            codecs = {codec: number for number, codec in description.audio.codecs}
+            if PCMU not in codecs:
+                raise AgentUnavailable("the agent's service does not speak PCMU")
+            self._payload_type = codecs[PCMU]
+            self._timer.start(PATH_SECONDS, self._look_for_path)
+            self._peer.set_remote(description.transport)
+        except RemoteProtocolError as exc:
+            raise AgentUnavailable(f"the agent's answer is of no use: {exc}") from exc
+
+    def part(self) -> None:
+        """
+        Nobody knows what became of the call at the service: it is closed by DTLS, as
+        soon as that is there, and nobody is told.
+        """
+        self._user = self._playback = None
+        self._is_parting = True
+
+    def _look_for_path(self) -> None:
+        if self._peer.path is None:
+            self._lose(NoPath(f"no path to its audio within {PATH_SECONDS:g} s"))
+        else:
+            left = CONNECT_SECONDS - PATH_SECONDS
+            why = NoPath(f"no keys for its audio within {CONNECT_SECONDS:g} s")
+            self._timer.start(left, self._lose, why)
+
+    # -- PeerUser ----------------------------------------------------------------
+
+    def peer_connected(self, keys: SrtpKeys) -> None:
+        self._timer.stop()
+        if self._is_parting:
+            self._close()
+            return
+        self._stream.agree(
+            Terms(
+                codec=PCMU,
+                payload_type=self._payload_type,
+                telephone_event=None,
+                comfort_noise=frozenset(),
+                ptime_ms=PTIME_MS,
+                remote=REMOTE,
+                remote_rtcp=REMOTE,
+                keys=keys,
+            )
+        )
+        self._uplink = Uplink(self, PCMU, _is_loud, self._dropped, self._seconds())
+        self._context.metronome.add(self._tick, self._tick_failed)
+        self._is_ticking = True
+        self.is_ready = True
+        if self._user is not None:
+            self._user.audio_ready()
+
+    def peer_failed(self, reason: str, kind: PeerFailure) -> None:
+        text = f"the agent's audio: {reason}"
+        self._lose(NoPath(text) if kind in _BLOCKED else AgentUnavailable(text))
+
+    def _lose(self, why: AgentUnavailable) -> None:
+        if isinstance(why, NoPath):
+            self.blocked()
+        if self._is_parting:
+            self._close()
+        elif self._user is not None:
+            self._user.audio_lost(why)
+
+    # -- Transport ---------------------------------------------------------------
+
+    def join(self, user: TransportUser) -> None:
+        self._user = user
+        self._playback = Playback(
+            user, _is_loud, is_interruptible=self._is_interruptible
+        )
+
+    def event_came(self, event: Event) -> None:
+        if self._playback is not None:
+            self._playback.event_came(event, self._seconds())
+
+    def opened(self, socket: Socket) -> None:
+        """Audio has its own way."""
+
+    def send_audio(self, audio: bytes) -> None:
+        """Called for every frame."""
+        if self._uplink is not None:
+            self._uplink.add(audio, self._seconds())
+
+    def cancelled(self, response_id: str) -> None:
+        playback, user = self._playback, self._user
+        if playback is not None and user is not None:
+            user.ask(Kind.CLEAR, clear_playback(), response_id)
+            playback.cancelled(response_id, self._seconds())
+
+    def close(self) -> None:
+        if not self._is_parting:
+            self._close()
+
+    def _close(self) -> None:
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._timer.stop()
+        closing, self.closing, self.blocked = self.closing, _ignore, _ignore
+        try:
+            if self._is_ticking:
+                self._context.metronome.remove(self._tick)
+            self._stream.stop()
+            self._context.finished.add(self._stream.refresh_stats())
+        finally:
+            self._user = self._playback = self._uplink = None
+            try:
+                self._peer.close()
+            finally:
+                closing()
+
+    # -- Packets -----------------------------------------------------------------
+
+    def send_frame(self, frame: bytes | None) -> None:
+        self._stream.send(frame)
+
+    def pass_over(self, frames: int) -> None:
+        self._stream.pass_over(frames)
+
+    # -- of the stream -----------------------------------------------------------
+
+    def caller_audio(self, audio: bytes) -> None:
+        """What the agent says: called for every packet."""
+        if self._playback is not None:
+            self._playback.audio_came(audio, self._seconds())
+
+    def digit_pressed(self, digit: str) -> None:
+        """None was offered."""
+
+    def _gap_filled(self, audio: bytes) -> None:
+        if self._playback is not None:
+            self._playback.gap_filled(audio, self._seconds())
+
+    # -- inside ------------------------------------------------------------------
+
+    def _dropped(self, reason: str, byte_count: int) -> None:
+        if self._user is not None:
+            self._user.audio_dropped(reason, byte_count)
+
+    def _tick(self, now: float, due: int) -> None:
+        self._stream.listen(now, due)
+        if self._uplink is not None:
+            self._uplink.tick(now)
+        if self._playback is not None:
+            self._playback.tick(now)
+
+    def _tick_failed(self, failure: Failure) -> None:
+        self._is_ticking = False
+        self._lose(AgentUnavailable("the agent's audio failed here"))

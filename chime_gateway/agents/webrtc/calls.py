@@ -1,0 +1,208 @@
+"""
+Calls of a service over WebRTC, as it is asked for them over HTTP: made with an offer,
+hung up by their ids, and the secrets that they are made with.
+
+What is in a description is not known here.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import parse_qs, urlsplit
+
+import msgspec
+from attrs import frozen
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.client import ResponseFailed
+
+from chime_gateway import __version__
+from chime_gateway.agents.websocket import HandshakeRefused, asked_wait, error_text
+from chime_gateway.errors import AgentUnavailable, ProfileRefused
+from chime_gateway.net.http_body import (
+    BodyCutShort,
+    BodyTooLong,
+    BodyUnreadable,
+    read_body,
+)
+from chime_gateway.net.http_client import Answer, HttpClient
+from chime_gateway.net.http_failures import UNANSWERED, was_cancelled
+
+#: An answer has a secret and a session, or a description: some kilobytes.
+_MOST_BYTES: Final = 65_536
+
+#: Nobody waits longer for one.
+REQUEST_SECONDS: Final = 10.0
+
+#: It goes into URLs of ours.
+_CALL_ID: Final = re.compile(r"[A-Za-z0-9_.~-]{1,200}")
+
+
+@frozen
+class Made:
+    """
+    @ivar answer: a description.
+    @ivar call_id: empty: the service has not said which call it is.
+    """
+
+    answer: bytes
+    call_id: str
+
+
+def call_id_of(location: str) -> str:
+    """
+    The last segment of a path, or C{call_id} of a query; the path may be relative, and
+    without Azure's prefix.
+
+    @return: empty: there is none.
+    """
+    try:
+        parts = urlsplit(location[:2048])
+        named = parse_qs(parts.query, max_num_fields=20).get("call_id", [""])
+    except ValueError:
+        return ""
+    call_id = named[0] or parts.path.rstrip("/").rpartition("/")[2]
+    return call_id if _CALL_ID.fullmatch(call_id) else ""
+
+
+class Calls:
+    """@param http: keeps its connections for the next request."""
+
+    _log = Logger()
+
+    def __init__(self, http: HttpClient, clock: IReactorTime) -> None:
+        self._http = http
+        self._clock = clock
+        self._ending: set[Deferred[Any]] = set()
+
+    def mint(
+        self, base: str, headers: Mapping[str, str], session: Mapping[str, Any]
+    ) -> Deferred[bytes]:
+        """
+        A secret for calls that begin with this session.
+
+        @param base: C{https://HOST/openai/v1/realtime}.
+        @return: the body of the answer.
+        """
+        body = msgspec.json.encode({"session": session})
+        said = {**headers, "content-type": "application/json"}
+        asking = self._ask(f"{base}/client_secrets", said, body)
+        return asking.addCallback(lambda found: found[1])
+
+    def make(self, base: str, secret: str, offer: bytes) -> Deferred[Made]:
+        """
+        The Deferred fails with L{AgentUnavailable}.  Who cancels it waits no more; a
+        call that comes of it all the same has no media, and the service ends it.
+        """
+        headers = {
+            "authorization": f"Bearer {secret}",
+            "content-type": "application/sdp",
+            "accept": "application/sdp, application/json;q=0.5",
+        }
+        asking = self._ask(f"{base}/calls", headers, offer)
+
+        def made(found: tuple[Answer, bytes]) -> Made:
+            answer, body = found
+            locations = answer.headers.getRawHeaders("location") or [""]
+            return Made(body, call_id_of(locations[-1]))
+
+        return asking.addCallback(made)
+
+    def hang_up(self, base: str, headers: Mapping[str, str], call_id: str) -> None:
+        """Nobody waits for it; what fails is told in a line."""
+        ending = self._ask(f"{base}/calls/{call_id}/hangup", headers, b"")
+        self._ending.add(ending)
+
+        def over(result: Any) -> None:
+            self._ending.discard(ending)
+            if isinstance(result, Failure):
+                # Its media has ended: the service finds out.
+                self._log.debug(
+                    "a call was not hung up at the agent's service: {reason}",
+                    reason=result.getErrorMessage()[:200],
+                )
+
+        ending.addBoth(over)
+
+    async def close(self, seconds: float) -> None:
+        """Let what is being hung up be so, and keep no connection."""
+        if self._ending:
+            # Cancelled, they are over as well.
+            over: Deferred[Any] = DeferredList(list(self._ending))
+            await over.addTimeout(seconds, self._clock, lambda *_: None)
+        await self._http.close()
+
+    # -- inside ------------------------------------------------------------------
+
+    def _ask(
+        self, url: str, headers: Mapping[str, str], body: bytes
+    ) -> Deferred[tuple[Answer, bytes]]:
+        said = {**headers, "user-agent": f"chime-gateway/{__version__}"}
+        asking = Deferred.fromCoroutine(self._exchange(url, said, body))
+        return asking.addTimeout(REQUEST_SECONDS, self._clock, _too_late)
+
+    async def _exchange(
+        self, url: str, headers: Mapping[str, str], body: bytes
+    ) -> tuple[Answer, bytes]:
+        what = urlsplit(url).path.rpartition("/realtime/")[2].partition("/")[0]
+        try:
+            answer = await self._http.request("POST", url, headers, body)
+            content = await read_body(answer, _MOST_BYTES)
+        except (*UNANSWERED, ResponseFailed) as exc:
+            if was_cancelled(exc):
+                raise CancelledError from exc
+            raise AgentUnavailable(f"no answer to {what}: {_why(exc)}") from exc
+        except (BodyTooLong, BodyCutShort, BodyUnreadable) as exc:
+            raise AgentUnavailable(f"the answer to {what} is broken: {exc}") from exc
+        if not 200 <= answer.code < 300:
+            raise self._refusal(what, answer, content)
+        return answer, content
+
+    def _refusal(self, what: str, answer: Answer, body: bytes) -> AgentUnavailable:
+        text = f"the agent's service answered {what} with HTTP {answer.code}"
+        detail = error_text(body)
+        if detail:
+            text += f" ({detail})"
+        if answer.code == 400 and _is_of_profile(body):
+            return ProfileRefused(text)
+        headers = {
+            name.decode("ascii", "replace").lower(): values[-1].decode("latin-1")
+            for name, values in answer.headers.getAllRawHeaders()
+        }
+        wait = asked_wait(headers, time.time())
+        return HandshakeRefused(answer.code, text, wait)
+
+
+class _Refused(msgspec.Struct):
+    param: str | None = None
+
+
+class _Refusal(msgspec.Struct):
+    error: _Refused
+
+
+def _is_of_profile(body: bytes) -> bool:
+    """What is refused is a setting of the session, and none of the deployment's."""
+    try:
+        param = msgspec.json.decode(body, type=_Refusal).error.param or ""
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return param.startswith("session.audio.")
+
+
+def _too_late(result: Any, _: float) -> Any:
+    if isinstance(result, Failure):
+        result.trap(CancelledError, AgentUnavailable)
+        raise AgentUnavailable("the agent's service took too long to answer")
+    return result
+
+
+def _why(exc: BaseException) -> str:
+    reasons = getattr(exc, "reasons", None)
+    text = reasons[-1].getErrorMessage() if reasons else str(exc)
+    return str(text or type(exc).__name__)[:200]

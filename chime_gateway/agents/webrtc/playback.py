@@ -1,0 +1,358 @@
+"""
+Which response is heard, where audio comes as it is heard and names none.
+
+Events run ahead: a response is made faster than it is spoken, and C{response.done} is
+there long before its last word.  For the rest of the gateway an end means that no more
+audio comes, so what says so is kept back until it is true.  What is heard is told by
+C{output_audio_buffer} and by the order of responses; a service that says nothing of
+its buffer is understood by its silence.
+
+RTP is not known here, nor time but by arguments, in seconds, monotonic.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from attrs import Factory, define, evolve
+
+from chime_gateway.wire.realtime.events import (
+    AgentTranscript,
+    AudioDelta,
+    AudioDone,
+    Event,
+    PartAdded,
+    PlaybackStarted,
+    PlaybackStopped,
+    ResponseDone,
+    ResponseStarted,
+    SpeechStarted,
+    Usage,
+)
+
+#: The last packets of an answer may come behind the word that they were sent.
+TAIL_SECONDS: Final = 0.25
+
+#: The first frames go on together: those behind them may come as much later, and no
+#: listener runs dry.
+_CUSHION_FRAMES: Final = 3
+
+#: What comes before its response is known is kept, in frames.
+_EARLY_FRAMES: Final = 15
+
+#: What is on its way as a service throws the rest away has come by then.
+_STALE_SECONDS: Final = 0.3
+
+#: An answer is over that is complete and silent for so long: of a service that has
+#: said when it began, and of one that says nothing of its buffer.
+_SILENT_SECONDS: Final = 5.0
+_SILENT_UNTOLD_SECONDS: Final = 1.0
+
+#: A complete one of which nothing is heard for so long never was.
+_UNHEARD_SECONDS: Final = 3.0
+
+#: Nothing comes in the middle of an answer: so long silence stands for it.  Then it is
+#: for others to say that there is nobody.
+_GAP_SECONDS: Final = 1.5
+
+#: Responses whose end has not come yet, at most.
+_MOST: Final = 16
+
+
+class PlaybackUser(Protocol):
+    """Who is told what is heard."""
+
+    def handle(self, event: Event) -> None: ...
+    def audio_came(self, audio: AudioDelta) -> None: ...
+    def audio_dropped(self, reason: str, byte_count: int) -> None: ...
+    def tokens_came(self, usage: Usage) -> None: ...
+
+
+@define(eq=False)
+class _Response:
+    """
+    One that is being made or heard.
+
+    @ivar parts: (item id, content index) of its audio, in order.
+    @ivar has_begun: some of it came.
+    @ivar cushion: its first frames, until there are enough.
+    @ivar is_over: no more of it comes; C{is_cut}: it was thrown away.
+    @ivar ends: what is kept back until then.
+    @ivar done_at: when its end came; C{None}: it has not.
+    """
+
+    id: str
+    parts: list[tuple[str, int]] = Factory(list)
+    has_begun: bool = False
+    cushion: list[bytes] | None = Factory(list)
+    is_over: bool = False
+    is_cut: bool = False
+    ends: list[AudioDone | ResponseDone] = Factory(list)
+    done_at: float | None = None
+
+
+class Playback:
+    """
+    @param is_loud: whether somebody speaks in a frame.
+    @param is_interruptible: the service stops by itself when the caller speaks.
+    """
+
+    __slots__ = (
+        *("_current", "_cut_at", "_early", "_ends_at", "_frame_at", "_has_events"),
+        *("_is_discarding", "_is_interruptible", "_is_loud", "_loud_at"),
+        *("_responses", "_user"),
+    )
+
+    def __init__(
+        self,
+        user: PlaybackUser,
+        is_loud: Callable[[bytes], bool],
+        *,
+        is_interruptible: bool,
+    ) -> None:
+        self._user = user
+        self._is_loud = is_loud
+        self._is_interruptible = is_interruptible
+        self._responses: dict[str, _Response] = {}
+        self._current: _Response | None = None
+        self._early: deque[bytes] = deque()
+        self._has_events = False
+        self._is_discarding = False
+        self._cut_at = self._frame_at = self._loud_at = 0.0
+        self._ends_at: float | None = None
+
+    # -- events ----------------------------------------------------------------------
+
+    def event_came(self, event: Event, now: float) -> None:
+        """In its turn, or when it is true, the user is told of it."""
+        kind = type(event)
+        if kind is ResponseDone:
+            self._response_done(event, now)  # type: ignore[arg-type]
+            return
+        if kind is AudioDone:
+            self._audio_done(event)  # type: ignore[arg-type]
+            return
+        if kind is AudioDelta:
+            return  # it is heard already
+        if isinstance(event, ResponseStarted):
+            if not event.transcript_of:
+                self._begin_making(event.response_id)
+        elif isinstance(event, PartAdded):
+            if event.is_audio:
+                self._has_part(event.response_id, event.item_id, event.content_index)
+        elif isinstance(event, AgentTranscript) and event.response_id:
+            self._has_part(event.response_id, event.item_id, 0)
+        self._user.handle(event)
+        if isinstance(event, PlaybackStarted):
+            self._has_events = True
+            self._started(event.response_id, now)
+        elif isinstance(event, PlaybackStopped):
+            self._stopped(event, now)
+        elif isinstance(event, SpeechStarted) and self._is_interruptible:
+            # The service stops by itself.
+            for response in list(self._responses.values()):
+                if not response.is_over:
+                    self._cut(response, now)
+
+    def _begin_making(self, response_id: str) -> None:
+        if response_id and response_id not in self._responses:
+            self._responses[response_id] = _Response(response_id)
+            while len(self._responses) > _MOST:
+                # Of a service that ends nothing: what is kept of the oldest is told.
+                self._end(self._responses.pop(next(iter(self._responses))))
+
+    def _has_part(self, response_id: str, item_id: str, content_index: int) -> None:
+        response = self._responses.get(response_id)
+        if response is None or not item_id:
+            return
+        if all(item_id != known for known, _ in response.parts):
+            response.parts.append((item_id, content_index))
+
+    def _started(self, response_id: str, now: float) -> None:
+        response = self._responses.get(response_id)
+        if not response_id:
+            response = self._expected()
+        if response is not None and not response.is_over:
+            self._begin(response, now)
+
+    def _stopped(self, event: PlaybackStopped, now: float) -> None:
+        response = self._responses.get(event.response_id)
+        if not event.response_id:
+            response = self._current
+        if response is None:
+            return
+        if event.is_cut:
+            self._cut(response, now)
+        elif response is self._current:
+            self._ends_at = now + TAIL_SECONDS
+        elif response.done_at is not None:
+            self._end(response)
+
+    def _audio_done(self, event: AudioDone) -> None:
+        for response in self._responses.values():
+            if any(event.item_id == item_id for item_id, _ in response.parts):
+                if not response.is_over:
+                    response.ends.append(event)
+                return
+        self._user.handle(event)
+
+    def _response_done(self, event: ResponseDone, now: float) -> None:
+        response = self._responses.get(event.response_id)
+        if response is None or not response.parts:
+            # Nothing is said in it.
+            self._responses.pop(event.response_id, None)
+            self._user.handle(event)
+        elif response.is_over:
+            del self._responses[response.id]
+            self._tell(response, event)
+        else:
+            self._user.tokens_came(event.usage)
+            response.ends.append(evolve(event, usage=Usage()))
+            response.done_at = now
+
+    # -- audio -----------------------------------------------------------------------
+
+    def audio_came(self, audio: bytes, now: float) -> None:
+        """Called for every frame."""
+        response = self._current
+        if response is not None:
+            self._frame_at = now
+            if response.done_at is not None and self._is_loud(audio):
+                self._loud_at = now
+            self._pass_on(response, audio)
+            return
+        if self._is_discarding and now - self._cut_at < _STALE_SECONDS:
+            if self._is_loud(audio):
+                self._user.audio_dropped("stale", len(audio))
+            return
+        self._early_came(audio, now)
+
+    def gap_filled(self, audio: bytes, now: float) -> None:
+        """Nothing came, and this stands for it."""
+        response = self._current
+        if response is not None and now - self._frame_at < _GAP_SECONDS:
+            self._pass_on(response, audio)
+
+    def _pass_on(self, response: _Response, audio: bytes) -> None:
+        cushion = response.cushion
+        if cushion is not None:
+            cushion.append(audio)
+            if len(cushion) >= _CUSHION_FRAMES:
+                self._let_go(response)
+            return
+        item_id, content_index = response.parts[0]
+        self._user.audio_came(AudioDelta(response.id, item_id, content_index, audio))
+
+    def _let_go(self, response: _Response) -> None:
+        """No more is waited for at its beginning."""
+        cushion, response.cushion = response.cushion, None
+        if cushion:
+            self._pass_on(response, b"".join(cushion))
+
+    def _early_came(self, audio: bytes, now: float) -> None:
+        """Nothing is being heard: it is the noise of a pause, or the beginning."""
+        early = self._early
+        early.append(audio)
+        is_loud = self._is_loud(audio)
+        if is_loud and (response := self._expected()) is not None:
+            self._begin(response, now)
+        elif len(early) > _EARLY_FRAMES:
+            lost = early.popleft()
+            if self._is_loud(lost):
+                self._user.audio_dropped("no_item", len(lost))
+
+    def _expected(self) -> _Response | None:
+        """The first of which nothing was heard yet."""
+        for response in self._responses.values():
+            if response.parts and not response.is_over and not response.has_begun:
+                return response
+        return None
+
+    def _begin(self, response: _Response, now: float) -> None:
+        if response is self._current or not response.parts:
+            return
+        if self._current is not None:
+            self._end(self._current)
+        self._current = response
+        response.has_begun = True
+        self._is_discarding = False
+        self._ends_at = None
+        self._frame_at = self._loud_at = now
+        early, self._early = self._early, deque()
+        # A pause before the first word is nobody's.
+        while early and not self._is_loud(early[0]):
+            early.popleft()
+        for audio in early:
+            self._pass_on(response, audio)
+
+    # -- ends ------------------------------------------------------------------------
+
+    def cancelled(self, response_id: str, now: float) -> None:
+        """
+        We have told the service that nobody wants to hear this response.  What is kept
+        back of it is told with the next beat.
+        """
+        response = self._responses.get(response_id)
+        if response is not None and not response.is_over:
+            self._silence(response, now)
+
+    def _cut(self, response: _Response, now: float) -> None:
+        """The service throws away what of it it has not sent."""
+        self._silence(response, now)
+        self._end(response)
+
+    def _silence(self, response: _Response, now: float) -> None:
+        response.is_over = response.is_cut = True
+        self._is_discarding = True
+        self._cut_at = now
+        self._early.clear()
+        if response is self._current:
+            self._current = None
+            self._ends_at = None
+        # Its sound has no end of its own.
+        response.ends = [e for e in response.ends if isinstance(e, ResponseDone)]
+
+    def _end(self, response: _Response) -> None:
+        """No more of it comes."""
+        if not response.is_over:
+            self._let_go(response)
+        response.is_over = True
+        if response is self._current:
+            self._current = None
+            self._ends_at = None
+        ends, response.ends = response.ends, []
+        if response.done_at is not None:
+            self._responses.pop(response.id, None)
+        for event in ends:
+            self._tell(response, event)
+
+    def _tell(self, response: _Response, event: AudioDone | ResponseDone) -> None:
+        if isinstance(event, ResponseDone) and response.is_cut:
+            # Made it was; heard, to whoever asks, it was not.
+            event = evolve(event, status="cancelled")
+        self._user.handle(event)
+
+    def tick(self, now: float) -> None:
+        """Some times a second."""
+        response = self._current
+        if response is None:
+            self._end_unheard(now)
+        elif self._ends_at is not None:
+            if now >= self._ends_at:
+                self._end(response)
+        elif response.done_at is not None:
+            told = self._has_events
+            most = _SILENT_SECONDS if told else _SILENT_UNTOLD_SECONDS
+            if now - max(self._loud_at, response.done_at) >= most:
+                self._end(response)
+
+    def _end_unheard(self, now: float) -> None:
+        for response in self._responses.values():
+            done_at = response.done_at
+            if done_at is not None and (
+                response.is_over or now - done_at >= _UNHEARD_SECONDS
+            ):
+                self._end(response)
+                return

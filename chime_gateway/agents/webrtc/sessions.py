@@ -1,0 +1,293 @@
+"""
+Sessions over WebRTC: a call is made with a secret and an offer, its audio finds a way,
+its events have a socket beside it.
+
+Where no packet gets through, the session is opened over the WebSocket instead, and for
+a while so are the next ones of that deployment.  Which deployment is tried is not known
+here.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import random
+import socket
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, Protocol
+from urllib.parse import urlsplit
+
+from attrs import field, frozen
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from chime_gateway.agents.credentials import Credential
+from chime_gateway.agents.session import AzureSession
+from chime_gateway.agents.transports.transport import Transport
+from chime_gateway.agents.webrtc.audio import AudioContext, NoPath, RtpAudio
+from chime_gateway.agents.webrtc.calls import Calls, Made
+from chime_gateway.agents.webrtc.secrets import ClientSecrets, Secret
+from chime_gateway.agents.webrtc.sideband import Sideband
+from chime_gateway.agents.websocket import HandshakeRefused, SocketUser
+from chime_gateway.errors import AgentUnavailable
+from chime_gateway.interfaces import AgentSession
+from chime_gateway.media.metronome import Metronome
+from chime_gateway.media.stats import NetworkStats
+from chime_gateway.net.http_client import HttpClient
+from chime_gateway.settings.agent_profile import AgentProfile
+from chime_gateway.settings.values import DeploymentSettings
+from chime_gateway.webrtc.sockets import Sockets
+from chime_gateway.webrtc.udp import Batch, OwnPort
+from chime_gateway.wire.realtime.dialects import calls_url, sideband_url
+
+#: Where nothing got through, nobody waits for that again for so long.
+BLOCKED_SECONDS: Final = 600.0
+
+#: Connections to one deployment that are kept for the next request.
+_IDLE_CONNECTIONS: Final = 8
+
+#: What is being hung up as the gateway stops has so long.
+_STOP_SECONDS: Final = 2.0
+
+#: Somewhere outside: the way there begins at the address that others know us by.  No
+#: packet is sent (RFC 5737).
+_OUTSIDE: Final = ("192.0.2.1", 9)
+
+
+def own_address(endpoint: str) -> str:
+    """
+    That of this machine which a deployment's media comes to, as far as is known: behind
+    NAT it is a private one, and the other side answers to where it is asked from.
+    """
+    host = urlsplit(endpoint).hostname or ""
+    try:
+        is_local = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        is_local = host == "localhost"
+    if is_local:
+        return "127.0.0.1"
+    probe = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        probe.connect(_OUTSIDE)
+        return str(probe.getsockname()[0])
+    except OSError:
+        return "127.0.0.1"
+    finally:
+        probe.close()
+
+
+def first_session(
+    settings: DeploymentSettings, profile: AgentProfile
+) -> dict[str, Any]:
+    """What calls begin with: no more than what cannot be changed later."""
+    return {
+        "type": "realtime",
+        "model": settings.deployment,
+        "audio": {"output": {"voice": profile.voice}},
+    }
+
+
+class Opening(Protocol):
+    """What one attempt is made with."""
+
+    def new_session(self, transport: Transport | None) -> AzureSession: ...
+    def by_socket(self) -> Awaitable[AgentSession]:
+        """The same session over the WebSocket."""
+
+    def dial(
+        self, url: str, headers: Mapping[str, str], user: SocketUser
+    ) -> Callable[[], None]: ...
+
+
+class Fallbacks(Protocol):
+    """Where sessions are counted that were opened another way."""
+
+    fallbacks: Counter[tuple[str, str]]
+
+
+@frozen(eq=False)
+class _Place:
+    """
+    One deployment.
+
+    @ivar credential: its secrets are made with.
+    """
+
+    credential: Credential
+    secrets: ClientSecrets
+    base: str
+    name: str = field(default="")
+
+
+class RtcSessions:
+    """
+    @param counts: is told of each fall-back.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        *,
+        reactor: Any,
+        clock: IReactorTime,
+        metronome: Metronome,
+        batch: Batch,
+        counts: Fallbacks,
+    ) -> None:
+        self.network = NetworkStats()
+        self._reactor = reactor
+        self._clock = clock
+        self._batch = batch
+        self._counts = counts
+        self._audio = AudioContext(
+            clock=clock,
+            metronome=metronome,
+            wall_time=time.time,
+            random32=lambda: random.getrandbits(32),
+            finished=self.network,
+        )
+        self._calls = Calls(HttpClient(reactor, _IDLE_CONNECTIONS), clock)
+        self._places: dict[tuple[str, str], _Place] = {}
+        self._blocked: dict[tuple[str, str], float] = {}
+
+    # -- ahead of need -------------------------------------------------------------
+
+    def want(
+        self,
+        settings: DeploymentSettings,
+        credential: Credential,
+        profile: AgentProfile,
+    ) -> None:
+        """Calls of this profile will come."""
+        place = self._place(settings, credential)
+        place.secrets.want(first_session(settings, profile))
+
+    def _place(self, settings: DeploymentSettings, credential: Credential) -> _Place:
+        key = (settings.endpoint, settings.deployment)
+        place = self._places.get(key)
+        if place is None or place.credential is not credential:
+            if place is not None:
+                place.secrets.stop()
+            base = calls_url(settings)
+
+            def mint(session: Mapping[str, Any]) -> Deferred[bytes]:
+                return Deferred.fromCoroutine(self._mint(base, credential, session))
+
+            secrets = ClientSecrets(mint, self._clock, time.time)
+            place = self._places[key] = _Place(credential, secrets, base)
+        return place
+
+    async def _mint(
+        self, base: str, credential: Credential, session: Mapping[str, Any]
+    ) -> bytes:
+        headers = await credential.headers()
+        try:
+            return await self._calls.mint(base, headers, session)
+        except HandshakeRefused as exc:
+            if exc.status == 401 and credential.refused(headers):
+                exc.misconfigured = False
+            raise
+
+    # -- a session -----------------------------------------------------------------
+
+    async def open(
+        self,
+        settings: DeploymentSettings,
+        credential: Credential,
+        profile: AgentProfile,
+        opening: Opening,
+    ) -> AgentSession:
+        """
+        @raise AgentUnavailable: there is none.
+        """
+        key = (settings.endpoint, settings.deployment)
+        until = self._blocked.get(key, 0.0)
+        if self._clock.seconds() < until:
+            self._counts.fallbacks[settings.name, "remembered"] += 1
+            return await opening.by_socket()
+        place = self._place(settings, credential)
+        audio = self._new_audio(settings, profile)
+        audio.blocked = lambda: self._has_no_path(key)
+        session = opening.new_session(audio)
+        try:
+            return await self._connect(
+                place, settings, profile, audio, session, opening
+            )
+        except NoPath as exc:
+            session.close()
+            self._counts.fallbacks[settings.name, "no_path"] += 1
+            self._log.warn(
+                "deployment {deployment}: {reason}; its sessions are opened over the"
+                " WebSocket for {seconds:.0f} s",
+                deployment=settings.name,
+                reason=str(exc),
+                seconds=BLOCKED_SECONDS,
+            )
+            return await opening.by_socket()
+        except BaseException:
+            session.close()
+            raise
+
+    def _has_no_path(self, key: tuple[str, str]) -> None:
+        self._blocked[key] = self._clock.seconds() + BLOCKED_SECONDS
+
+    def _new_audio(
+        self, settings: DeploymentSettings, profile: AgentProfile
+    ) -> RtpAudio:
+        address = own_address(settings.endpoint)
+        host = address if address == "127.0.0.1" else "0.0.0.0"
+        port = OwnPort(host, self._batch, [address])
+        sockets: list[Sockets] = [port]
+        return RtpAudio(self._audio, sockets, is_interruptible=profile.interruptible)
+
+    async def _connect(
+        self,
+        place: _Place,
+        settings: DeploymentSettings,
+        profile: AgentProfile,
+        audio: RtpAudio,
+        session: AzureSession,
+        opening: Opening,
+    ) -> AgentSession:
+        made = await self._make(place, first_session(settings, profile), audio.offer())
+        if not made.call_id:
+            audio.answered(made.answer)
+            audio.part()
+            raise AgentUnavailable("the agent's service does not say which call it is")
+        headers = await place.credential.headers()
+        url = sideband_url(settings, made.call_id)
+        sideband = Sideband(
+            session, lambda user: opening.dial(url, headers, user), self._clock
+        )
+
+        def closing() -> None:
+            sideband.close()
+            self._calls.hang_up(place.base, headers, made.call_id)
+
+        audio.closing = closing
+        audio.answered(made.answer)
+        sideband.open()
+        return await session.ready
+
+    async def _make(
+        self, place: _Place, session: Mapping[str, Any], offer: bytes
+    ) -> Made:
+        secret: Secret = await place.secrets.get(session)
+        try:
+            return await self._calls.make(place.base, secret.value, offer)
+        except HandshakeRefused as exc:
+            if exc.status != 401:
+                raise
+            # Of whatever it has died: the next one is new.
+            place.secrets.refused(secret)
+        secret = await place.secrets.get(session)
+        return await self._calls.make(place.base, secret.value, offer)
+
+    def stop(self) -> Deferred[None]:
+        """Let what is being hung up be so; nothing is made ahead any more."""
+        for place in self._places.values():
+            place.secrets.stop()
+        return Deferred.fromCoroutine(self._calls.close(_STOP_SECONDS))

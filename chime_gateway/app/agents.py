@@ -1,0 +1,79 @@
+"""
+Where the agents of calls come from: the deployments, how we prove to them who we are,
+and what only those over WebRTC need.
+
+Whose calls they are is not known here.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from chime_gateway.agents.chooser.health import Health
+from chime_gateway.agents.credentials import Credentials, IdentityTokens
+from chime_gateway.agents.deployments import Deployment, Deployments, endpoint_for
+from chime_gateway.http.metrics import Metrics
+from chime_gateway.media.metronome import Metronome
+from chime_gateway.net.batch import BatchReader
+from chime_gateway.net.system.descriptors import shortage
+from chime_gateway.net.system.resolver import ReactorWithNames, Resolver
+from chime_gateway.net.system.threads import Threads
+from chime_gateway.settings.values import DeploymentSettings, Limits
+
+if TYPE_CHECKING:
+    from chime_gateway.agents.webrtc.sessions import RtcSessions
+
+#: One at a time, and those that hang.
+_MOST_TOKEN_REQUESTS: Final = 4
+
+
+def join_agents(
+    deployments: Sequence[DeploymentSettings],
+    limits: Limits,
+    *,
+    reactor: Any,
+    threads: Callable[[str, int], Threads],
+    names: Resolver,
+    metrics: Metrics,
+    metronome: Metronome,
+    batch: BatchReader,
+) -> tuple[Deployments, Credentials]:
+    """
+    @param threads: new ones, by their name and how many.
+    @param names: of the deployments alone: one that does not resolve is nobody else's
+        business.
+    """
+    # Nor is a token service that is away.
+    tokens = threads("tokens", _MOST_TOKEN_REQUESTS)
+    credentials = Credentials(IdentityTokens().ask, tokens.run, reactor, time.time)
+    named: Any = ReactorWithNames(reactor, names)
+
+    def new_webrtc(health: Health) -> RtcSessions:
+        # With what it needs for DTLS and SRTP it takes memory that few want.
+        from chime_gateway.agents.webrtc.sessions import RtcSessions
+
+        return RtcSessions(
+            reactor=named,
+            clock=reactor,
+            metronome=metronome,
+            batch=batch,
+            counts=health,
+        )
+
+    agents = Deployments(
+        [Deployment(d, credentials.of(d)) for d in deployments],
+        reactor=reactor,
+        clock=reactor,
+        endpoint=lambda url: endpoint_for(named, url),
+        limits=limits,
+        chance=random.random,
+        measures=metrics,
+        batch=batch,
+        shortage=shortage,
+        new_webrtc=new_webrtc,
+    )
+    metrics.agents = agents.health
+    return agents, credentials

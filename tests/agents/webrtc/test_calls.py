@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.error import ConnectionRefusedError
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.http_headers import Headers
+
+from chime_gateway.agents.webrtc.calls import Calls, Made, call_id_of
+from chime_gateway.agents.websocket import HandshakeRefused
+from chime_gateway.errors import AgentUnavailable, ProfileRefused
+from chime_gateway.net.http_client import Answer
+
+BASE = "https://r.openai.azure.com/openai/v1/realtime"
+
+
+class CallIdTests(SynchronousTestCase):
+    def test_it_is_the_last_segment_or_said_in_the_query(self) -> None:
+        for location, call_id in (
+            ("/v1/realtime/calls/rtc_abc", "rtc_abc"),
+            ("https://h/openai/v1/realtime/calls/rtc_abc/", "rtc_abc"),
+            ("/openai/v1/realtime?call_id=rtc_abc", "rtc_abc"),
+            ("wss://h/x?model=m&call_id=rtc_abc", "rtc_abc"),
+            ("", ""),
+            ("/", ""),
+            ("/v1/realtime/calls/a b", ""),
+            ("/v1/realtime/calls/rtc_abc\n", "rtc_abc"),
+            ("/?" + "a&" * 1000, ""),
+            ("http://[", ""),
+        ):
+            self.assertEqual(call_id_of(location), call_id, location)
+
+    @given(st.text())
+    def test_whatever_is_said_it_fits_into_a_url(self, location: str) -> None:
+        self.assertRegex(call_id_of(location), r"\A[A-Za-z0-9_.~-]{0,200}\Z")
+
+
+class Http:
+    """@ivar asked: method, URL, headers, body."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str, dict[str, str], bytes]] = []
+        self.answers: list[Deferred[Any]] = []
+        self.is_closed = False
+
+    def request(
+        self, method: str, url: str, headers: Any, body: bytes
+    ) -> Deferred[Answer]:
+        self.asked.append((method, url, dict(headers), body))
+        return self.answers.pop(0) if self.answers else Deferred()
+
+    def close(self) -> Deferred[None]:
+        self.is_closed = True
+        done: Deferred[None] = Deferred()
+        done.callback(None)
+        return done
+
+    def answer(self, code: int, body: bytes, **headers: str) -> None:
+        def deliver(reader: Any) -> None:
+            from twisted.python.failure import Failure
+            from twisted.web.client import ResponseDone
+
+            reader.dataReceived(body)
+            reader.connectionLost(Failure(ResponseDone()))
+
+        said = Headers({name: [value] for name, value in headers.items()})
+        answer = Answer(code, said, deliver, lambda *_: None, lambda: None)
+        one: Deferred[Any] = Deferred()
+        one.callback(answer)
+        self.answers.append(one)
+
+
+class CallsTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.http = Http()
+        self.calls = Calls(self.http, self.clock)  # type: ignore[arg-type]
+
+    def test_a_secret_is_asked_for_with_the_real_key(self) -> None:
+        self.http.answer(200, b"{}")
+        minting = self.calls.mint(BASE, {"api-key": "k"}, {"type": "realtime"})
+        self.assertEqual(self.successResultOf(minting), b"{}")
+        ((method, url, headers, body),) = self.http.asked
+        self.assertEqual((method, url), ("POST", f"{BASE}/client_secrets"))
+        self.assertEqual(headers["api-key"], "k")
+        self.assertEqual(headers["content-type"], "application/json")
+        self.assertEqual(body, b'{"session":{"type":"realtime"}}')
+
+    def test_a_call_is_made_with_the_secret(self) -> None:
+        self.http.answer(201, b"v=0", location="/v1/realtime/calls/rtc_1")
+        making = self.calls.make(BASE, "ek_1", b"offer")
+        self.assertEqual(self.successResultOf(making), Made(b"v=0", "rtc_1"))
+        ((_, url, headers, body),) = self.http.asked
+        self.assertEqual(url, f"{BASE}/calls")
+        self.assertEqual(headers["authorization"], "Bearer ek_1")
+        self.assertEqual(headers["content-type"], "application/sdp")
+        self.assertEqual(body, b"offer")
+
+    def test_a_refusal_says_whose_fault_it_is(self) -> None:
+        voice = b'{"error":{"message":"No.","param":"session.audio.output.voice"}}'
+        model = b'{"error":{"message":"No.","param":"session.model"}}'
+        for code, body, kind, is_misconfigured in (
+            (400, voice, ProfileRefused, True),
+            (400, model, HandshakeRefused, True),
+            (400, b"<html>", HandshakeRefused, True),
+            (401, b"", HandshakeRefused, True),
+            (429, b"", HandshakeRefused, False),
+            (503, voice, HandshakeRefused, False),
+        ):
+            self.http.answer(code, body)
+            making = self.calls.make(BASE, "ek_1", b"offer")
+            why = self.failureResultOf(making, AgentUnavailable).value
+            self.assertIs(type(why), kind)
+            self.assertEqual(why.misconfigured, is_misconfigured)
+            self.assertIn(f"calls with HTTP {code}", str(why))
+
+    def test_no_answer_is_not_waited_for_for_ever(self) -> None:
+        making = self.calls.make(BASE, "ek_1", b"offer")
+        self.clock.advance(60.0)
+        self.failureResultOf(making, AgentUnavailable)
+        self.http.answers.append(fail(ConnectionRefusedError()))
+        self.failureResultOf(self.calls.make(BASE, "ek_1", b"offer"), AgentUnavailable)
+
+    def test_what_is_being_hung_up_is_let_be_so_for_a_while(self) -> None:
+        self.calls.hang_up(BASE, {"api-key": "k"}, "rtc_1")
+        ((method, url, _, _),) = self.http.asked
+        self.assertEqual((method, url), ("POST", f"{BASE}/calls/rtc_1/hangup"))
+        closing = Deferred.fromCoroutine(self.calls.close(2.0))
+        self.assertNoResult(closing)
+        self.clock.advance(2.0)
+        self.successResultOf(closing)
+        self.assertTrue(self.http.is_closed)
+
+    def test_a_hang_up_that_fails_is_nobodys_business(self) -> None:
+        for code in (200, 404, 500):
+            self.http.answer(code, b"")
+            self.calls.hang_up(BASE, {}, "rtc_1")
+        self.successResultOf(Deferred.fromCoroutine(self.calls.close(2.0)))

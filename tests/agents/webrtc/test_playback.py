@@ -1,0 +1,308 @@
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from chime_gateway.agents.webrtc.playback import TAIL_SECONDS, Playback
+from chime_gateway.wire.realtime.events import (
+    AudioDelta,
+    AudioDone,
+    Event,
+    PartAdded,
+    PlaybackStarted,
+    PlaybackStopped,
+    ResponseDone,
+    ResponseStarted,
+    SpeechStarted,
+    ToolCalled,
+    Usage,
+)
+
+QUIET = b"\xff" * 160
+
+
+def loud(number: int) -> bytes:
+    """A frame that is like no other."""
+    return bytes((number % 100, number // 100)) * 80
+
+
+class User:
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.audio: list[tuple[str, bytes]] = []
+        self.dropped: list[str] = []
+        self.tokens = 0
+
+    def handle(self, event: Event) -> None:
+        self.events.append(event)
+
+    def audio_came(self, audio: AudioDelta) -> None:
+        data = audio.audio
+        for at in range(0, len(data), 160):
+            self.audio.append((audio.response_id, data[at : at + 160]))
+
+    def audio_dropped(self, reason: str, byte_count: int) -> None:
+        self.dropped.append(reason)
+
+    def tokens_came(self, usage: Usage) -> None:
+        self.tokens += usage.total
+
+    def done(self, response_id: str) -> str | None:
+        """How it ended; C{None}: it has not."""
+        for event in self.events:
+            if isinstance(event, ResponseDone) and event.response_id == response_id:
+                return event.status
+        return None
+
+
+class PlaybackTestCase(SynchronousTestCase):
+    is_interruptible = True
+
+    def setUp(self) -> None:
+        self.start()
+
+    def start(self) -> None:
+        self.now = 0.0
+        self.user = User()
+        self.playback = Playback(
+            self.user,
+            lambda frame: frame != QUIET,
+            is_interruptible=self.is_interruptible,
+        )
+        self.count = 0
+        self.sent: list[bytes] = []
+
+    def came(self, event: Event) -> None:
+        self.playback.event_came(event, self.now)
+
+    def made(self, response_id: str, status: str = "completed") -> None:
+        """As the service makes it: long before it is heard."""
+        self.came(ResponseStarted(response_id))
+        self.came(PartAdded(response_id, f"item {response_id}", 0, True))
+        self.came(AudioDone(f"item {response_id}"))
+        self.came(ResponseDone(response_id, status, "", Usage(3, 4)))
+
+    def hear(self, frames: int = 1, frame: bytes | None = None) -> None:
+        for _ in range(frames):
+            self.count += 1
+            audio = loud(self.count) if frame is None else frame
+            self.sent.append(audio)
+            self.playback.audio_came(audio, self.now)
+            self.now += 0.02
+            self.playback.tick(self.now)
+
+    def wait(self, seconds: float) -> None:
+        for _ in range(round(seconds / 0.02)):
+            self.now += 0.02
+            self.playback.tick(self.now)
+
+
+class PlaybackTests(PlaybackTestCase):
+    def test_a_response_is_over_when_it_was_heard(self) -> None:
+        self.made("r")
+        self.came(PlaybackStarted("r"))
+        self.hear(50)
+        self.assertIsNone(self.user.done("r"))
+        # It has been paid for, whatever becomes of the call.
+        self.assertEqual(self.user.tokens, 7)
+        self.came(PlaybackStopped("r", is_cut=False))
+        self.hear(3)
+        self.wait(TAIL_SECONDS)
+        self.assertEqual(self.user.done("r"), "completed")
+        kinds = [type(e) for e in self.user.events]
+        self.assertLess(kinds.index(AudioDone), kinds.index(ResponseDone))
+        self.assertEqual(self.user.audio, [("r", frame) for frame in self.sent])
+
+    def test_what_has_no_sound_is_over_at_once(self) -> None:
+        self.came(ResponseStarted("r"))
+        self.came(ToolCalled("r", "c", "f", "{}"))
+        self.came(ResponseDone("r", "completed", "", Usage(1, 1)))
+        self.assertEqual(self.user.done("r"), "completed")
+        self.assertEqual(self.user.tokens, 0)
+
+    def test_a_tool_is_called_while_its_response_is_heard(self) -> None:
+        self.made("r")
+        self.came(PlaybackStarted("r"))
+        self.came(ToolCalled("r", "c", "f", "{}"))
+        self.assertEqual(type(self.user.events[-1]), ToolCalled)
+
+    def test_a_pause_is_nobodys(self) -> None:
+        self.hear(100, QUIET)
+        self.made("r")
+        self.hear(5, QUIET)
+        self.came(PlaybackStarted("r"))
+        self.hear(10)
+        self.assertEqual(len(self.user.audio), 10)
+        self.assertEqual(self.user.dropped, [])
+
+    def test_packets_may_be_there_before_the_word_of_them(self) -> None:
+        self.hear(4)
+        self.made("r")
+        self.came(PlaybackStarted("r"))
+        self.hear(4)
+        self.assertEqual([frame for _, frame in self.user.audio], self.sent)
+
+    def test_a_service_that_says_nothing_of_its_buffer_is_understood(self) -> None:
+        self.made("r")
+        self.hear(30)
+        self.hear(20, QUIET)
+        self.assertIsNone(self.user.done("r"))
+        self.hear(40, QUIET)
+        self.assertEqual(self.user.done("r"), "completed")
+        self.made("s")
+        self.hear(10)
+        self.assertEqual({name for name, _ in self.user.audio}, {"r", "s"})
+
+    def test_one_that_is_never_heard_is_over_all_the_same(self) -> None:
+        self.made("r")
+        self.wait(10.0)
+        self.assertEqual(self.user.done("r"), "completed")
+        self.assertEqual(self.user.audio, [])
+
+    def test_what_is_cut_was_not_completed(self) -> None:
+        self.made("r")
+        self.came(PlaybackStarted("r"))
+        self.hear(10)
+        self.came(SpeechStarted(0, "u"))
+        self.assertEqual(self.user.done("r"), "cancelled")
+        self.assertNotIn(AudioDone, [type(e) for e in self.user.events])
+        heard = len(self.user.audio)
+        # What was on its way.
+        self.hear(5)
+        self.came(PlaybackStopped("r", is_cut=True))
+        self.hear(5)
+        self.assertEqual(len(self.user.audio), heard)
+        self.made("s")
+        self.hear(3, QUIET)
+        self.came(PlaybackStarted("s"))
+        self.hear(5)
+        self.assertEqual([name for name, _ in self.user.audio[heard:]], ["s"] * 5)
+
+    def test_one_that_is_completed_as_it_is_cut_was_not(self) -> None:
+        self.came(ResponseStarted("r"))
+        self.came(PartAdded("r", "i", 0, True))
+        self.came(PlaybackStarted("r"))
+        self.hear(5)
+        self.came(SpeechStarted(0, "u"))
+        self.came(ResponseDone("r", "completed", "", Usage(1, 1)))
+        self.assertEqual(self.user.done("r"), "cancelled")
+
+    def test_what_we_cancel_is_told_of_later(self) -> None:
+        """Whoever cancels is in the middle of something."""
+        self.made("r")
+        self.came(PlaybackStarted("r"))
+        self.hear(5)
+        self.playback.cancelled("r", self.now)
+        self.assertIsNone(self.user.done("r"))
+        self.wait(0.02)
+        self.assertEqual(self.user.done("r"), "cancelled")
+
+    def test_silence_stands_for_a_short_gap_only(self) -> None:
+        self.made("r")
+        self.came(PlaybackStarted("r"))
+        self.hear(10)
+        for _ in range(200):
+            self.now += 0.02
+            self.playback.gap_filled(QUIET, self.now)
+        self.assertLess(len(self.user.audio), 100)
+        self.assertGreater(len(self.user.audio), 50)
+
+    def test_a_service_that_ends_nothing_fills_no_memory(self) -> None:
+        for number in range(1000):
+            self.came(ResponseStarted(f"r{number}"))
+            self.came(PartAdded(f"r{number}", f"i{number}", 0, True))
+        self.assertLess(len(self.playback._responses), 20)
+
+
+class UninterruptedTests(PlaybackTestCase):
+    is_interruptible = False
+
+    def test_a_service_that_speaks_on_is_heard(self) -> None:
+        self.made("r")
+        self.came(PlaybackStarted("r"))
+        self.hear(10)
+        self.came(SpeechStarted(0, "u"))
+        self.hear(10)
+        self.assertEqual(len(self.user.audio), 20)
+
+
+_STEPS = st.lists(
+    st.sampled_from(
+        (
+            *("make", "make", "start", "stop", "clear", "speech", "cancel"),
+            *("hear", "hear", "hear", "quiet", "nothing"),
+        )
+    ),
+    max_size=40,
+)
+
+
+class ScheduleTests(PlaybackTestCase):
+    """Events and packets in any order: they have two ways, and either may be late."""
+
+    @settings(max_examples=150, deadline=None)
+    @given(_STEPS)
+    def test_nothing_is_heard_behind_its_cut_and_every_response_ends_once(
+        self, steps: list[str]
+    ) -> None:
+        self.start()
+        made: list[str] = []
+        cut: dict[str, int] = {}
+        stale: set[bytes] = set()
+        cut_at = -1.0
+        for step in steps:
+            last = made[-1] if made else ""
+            is_open = [
+                name
+                for name, one in self.playback._responses.items()
+                if not one.is_over
+            ]
+            before, began = len(self.sent), self.now
+            self.step(step, made, last)
+            is_cut = is_open if step == "speech" else last in is_open
+            if step in ("clear", "cancel", "speech") and is_cut:
+                # One before it may be heard on.
+                cut_at = self.now if self.playback._current is None else -1.0
+            elif step == "start":
+                cut_at = -1.0
+            elif cut_at >= 0.0 and began - cut_at < 0.2:
+                stale.update(self.sent[before:])
+            if step in ("clear", "speech", "cancel"):
+                gone = made if step == "speech" else [last] if last else []
+                for name in gone:
+                    cut.setdefault(name, len(self.user.audio))
+        self.wait(30.0)
+        for name, at in cut.items():
+            self.assertNotIn(name, [who for who, _ in self.user.audio[at:]])
+        ends: list[Any] = [e for e in self.user.events if isinstance(e, ResponseDone)]
+        self.assertEqual(sorted(e.response_id for e in ends), sorted(made))
+        self.assertEqual(self.user.tokens, 7 * len(made))
+        # In their order, each once, and nothing that was not sent.
+        heard = [frame for _, frame in self.user.audio]
+        self.assertEqual(stale & set(heard) - {QUIET}, set())
+        places = [self.sent.index(f) for f in heard if f != QUIET]
+        self.assertEqual(places, sorted(set(places)))
+
+    def step(self, step: str, made: list[str], last: str) -> None:
+        if step == "make":
+            made.append(f"r{len(made)}")
+            self.made(made[-1])
+        elif step == "start":
+            self.came(PlaybackStarted(last))
+        elif step == "stop":
+            self.came(PlaybackStopped(last, is_cut=False))
+        elif step == "clear":
+            self.came(PlaybackStopped(last, is_cut=True))
+        elif step == "speech":
+            self.came(SpeechStarted(0, "u"))
+        elif step == "cancel":
+            self.playback.cancelled(last, self.now)
+        elif step == "hear":
+            self.hear(4)
+        elif step == "quiet":
+            self.hear(4, QUIET)
+        else:
+            self.wait(0.3)

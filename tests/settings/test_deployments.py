@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from chime_gateway.errors import ConfigError
+from chime_gateway.settings.deployments import deployment_settings
+
+ENV = {
+    "AZURE_OPENAI_ENDPOINT": "https://r.openai.azure.com",
+    "AZURE_OPENAI_DEPLOYMENT": "d",
+}
+TABLE = {"endpoint": "https://r.openai.azure.com", "deployment": "e"}
+
+
+def transports(env: dict[str, str], **tables: dict[str, Any]) -> list[str]:
+    found = deployment_settings({"deployments": tables}, env)
+    return [one.transport for one in found]
+
+
+class TransportTests(SynchronousTestCase):
+    def refusal(self, env: dict[str, str], **tables: dict[str, Any]) -> str:
+        return str(self.assertRaises(ConfigError, transports, env, **tables))
+
+    def test_it_is_a_websocket_unless_something_is_said(self) -> None:
+        self.assertEqual(transports(ENV, a=TABLE), ["websocket"] * 2)
+        self.assertEqual(
+            transports({**ENV, "AZURE_OPENAI_TRANSPORT": ""}), ["websocket"]
+        )
+
+    def test_each_deployment_has_its_own_or_the_environments(self) -> None:
+        env = {**ENV, "AZURE_OPENAI_TRANSPORT": "webrtc"}
+        tables = {"a": TABLE, "b": {**TABLE, "transport": "websocket"}}
+        tables["c"] = {**TABLE, "api_version": "2025-04-01-preview"}
+        expected = ["webrtc", "webrtc", "websocket", "websocket"]
+        self.assertEqual(transports(env, **tables), expected)
+        self.assertEqual(transports({}, a={**TABLE, "transport": "webrtc"}), ["webrtc"])
+
+    def test_nonsense_is_one_line_that_names_the_key(self) -> None:
+        for said in ("WebRTC", "rtc", " webrtc", "x" * 500):
+            text = self.refusal({**ENV, "AZURE_OPENAI_TRANSPORT": said})
+            self.assertIn("AZURE_OPENAI_TRANSPORT: ", text)
+            self.assertIn("websocket or webrtc", text)
+            self.assertNotIn("\n", text)
+            self.assertLess(len(text), 120)
+            text = self.refusal({}, a={**TABLE, "transport": said})
+            self.assertIn("deployments.a.transport: ", text)
+        text = self.refusal({}, a={**TABLE, "transport": 7})
+        self.assertIn("deployments.a", text)
+
+    def test_the_preview_has_no_webrtc_here(self) -> None:
+        version = "2025-04-01-preview"
+        env = {**ENV, "AZURE_OPENAI_API_VERSION": version}
+        text = self.refusal({**env, "AZURE_OPENAI_TRANSPORT": "webrtc"})
+        self.assertIn("no events beside WebRTC", text)
+        table = {**TABLE, "api_version": version, "transport": "webrtc"}
+        self.assertIn("deployments.a.transport: ", self.refusal({}, a=table))
