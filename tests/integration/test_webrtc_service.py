@@ -53,7 +53,7 @@ class UdpWire(DatagramProtocol):
         else:
             self.transport.write(data, self.remote)  # of the client itself
 
-    def taken(self) -> list[bytes]:
+    def taken(self, address: Any = None) -> list[bytes]:
         sent, self.sent = self.sent, []
         return [data for data, _ in sent]
 
@@ -82,7 +82,7 @@ class TcpWire(Protocol):
         self.transport.write(framed[:1])
         self.transport.write(framed[1:])
 
-    def taken(self) -> list[bytes]:
+    def taken(self, address: Any = None) -> list[bytes]:
         sent, self.sent = self.sent, []
         return [data for data, _ in sent]
 

@@ -59,9 +59,11 @@ class MediaReactor(Clock):
     def write(self, data: bytes, address: Any) -> None:
         self.sent.append((data, address))
 
-    def taken(self) -> list[bytes]:
-        sent, self.sent = self.sent, []
-        return [data for data, _ in sent]
+    def taken(self, address: Any = None) -> list[bytes]:
+        """@param address: of what was sent there only."""
+        taken = [data for data, to in self.sent if address in (None, to)]
+        self.sent = [(d, to) for d, to in self.sent if address not in (None, to)]
+        return taken
 
 
 class _Port:
@@ -153,6 +155,8 @@ class Client:
         self.ufrag, self.password = "abcd", "p" * 22
         self.certificate = Certificate.new()
         self.keys: tuple[bytes, bytes] | None = None
+        self.address = ADDRESS
+        self.reports: list[bytes] = []  # of RTCP
         self.profile = b""
         self.is_closed = False
         self.answer: dict[str, list[str]] = {}
@@ -233,13 +237,13 @@ class Client:
         *,
         is_nominating: bool = True,
         password: str = "",
-        address: tuple[str, int] = ADDRESS,
+        address: tuple[str, int] | None = None,
         **members: Any,
     ) -> Message | None:
         """A check, and the answer to it."""
         data = self.request(is_nominating=is_nominating, password=password, **members)
         before = len(self.reactor.sent)
-        self.reactor.udp.datagramReceived(data, address)
+        self.reactor.udp.datagramReceived(data, address or self.address)
         for sent, _ in self.reactor.sent[before:]:
             if sent[0] < 4:
                 self.reactor.sent = [x for x in self.reactor.sent if x[0] != sent]
@@ -298,9 +302,11 @@ class Client:
     def hear(self) -> list[bytes]:
         """What has come: DTLS is answered, the payloads of RTP are returned."""
         payloads = []
-        for data in self.reactor.taken():
+        for data in self.reactor.taken(self.address):
             if 20 <= data[0] < 64:
                 self._handshake(data)
+            elif self._hears is not None and 192 <= data[1] < 224:
+                self.reports.append(bytes(self._hears.unprotect_rtcp(data)))
             elif self._hears is not None:
                 payloads.append(bytes(self._hears.unprotect(data))[12:])
         return payloads
@@ -326,7 +332,7 @@ class Client:
         except SSL.WantReadError:
             return
         for datagram in datagrams(flight):
-            self.reactor.udp.datagramReceived(datagram, ADDRESS)
+            self.reactor.udp.datagramReceived(datagram, self.address)
 
     def _up(self) -> None:
         self.profile = self._connection.get_selected_srtp_profile()
@@ -348,9 +354,8 @@ class Client:
     def say(self, audio: bytes) -> None:
         """In real time, and what comes meanwhile is heard."""
         for at in range(0, len(audio), 160):
-            self.reactor.udp.datagramReceived(
-                self.packet(audio[at : at + 160]), ADDRESS
-            )
+            packet = self.packet(audio[at : at + 160])
+            self.reactor.udp.datagramReceived(packet, self.address)
             self.reactor.advance(0.02)
 
 

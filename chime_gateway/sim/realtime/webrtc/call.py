@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 import secrets
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
@@ -27,6 +28,9 @@ from chime_gateway.sim.realtime.webrtc.stun import BindingRequest
 
 #: A call whose media is not up by then is none.
 CONNECT_SECONDS: Final = 30.0
+
+#: Packets from one sender report to the next: five seconds.
+REPORT_BEATS: Final = 250
 
 #: As ICE counts them (RFC 8445 section 5.1.2.1): hosts, UDP before TCP.
 _UDP_PRIORITY, _TCP_PRIORITY = 2130706431, 1671430143
@@ -92,6 +96,7 @@ class WebRtcCall:
         self._sidebands: list[Sideband] = []
         self._has_started = False
         self._is_silent = False
+        self._beats = 0
         self._timers: list[IDelayedCall] = []
         self._later(CONNECT_SECONDS, self._look_for_media)
 
@@ -232,6 +237,9 @@ class WebRtcCall:
         if self._is_silent or is_quiet or not self._offer.is_receiving:
             self._sender.pause()
             return
+        self._beats += 1
+        if self._beats % REPORT_BEATS == 0:
+            self._send(self._sender.report(time.time()))
         codec = self._offer.codec
         self._send(self._sender.packet(frame or codec.silence(codec.frame_bytes)))
 

@@ -16,6 +16,10 @@ from chime_gateway.audio import Codec
 from chime_gateway.sim.realtime.webrtc.dtls import Keys
 
 _HEADER: Final = struct.Struct("!BBHII")
+_REPORT: Final = struct.Struct("!BBHIQIII")
+
+#: From 1900 to 1970.
+_NTP_EPOCH_SECONDS: Final = 2208988800
 
 #: A packet that is so much ahead is not waited for any longer.
 _MOST_WAITING: Final = 4
@@ -31,7 +35,11 @@ class RtpSender:
             ssrc_type=Policy.SSRC_ANY_OUTBOUND,
             srtp_profile=Policy.SRTP_PROFILE_AES128_CM_SHA1_80,
         )
-        self._protect = Session(policy).protect
+        session = Session(policy)
+        self._protect = session.protect
+        self._protect_rtcp = session.protect_rtcp
+        self._packets = 0
+        self._bytes = 0
         self._payload_type = payload_type
         self._samples = codec.frame_bytes // codec.sample_bytes
         self._ssrc = secrets.randbits(32)
@@ -48,7 +56,22 @@ class RtpSender:
         )
         self._number = (self._number + 1) & 0xFFFF
         self._timestamp = (self._timestamp + self._samples) & 0xFFFFFFFF
+        self._packets += 1
+        self._bytes += len(frame)
         return self._protect(header + frame)
+
+    def report(self, wall_time: float) -> bytes:
+        """
+        A sender report, and who it is of (RFC 3550 sections 6.4.1 and 6.5).
+
+        @param wall_time: Unix seconds.
+        """
+        ntp = int((wall_time + _NTP_EPOCH_SECONDS) * 2**32) & 0xFFFFFFFFFFFFFFFF
+        counts = self._packets & 0xFFFFFFFF, self._bytes & 0xFFFFFFFF
+        sender = _REPORT.pack(0x80, 200, 6, self._ssrc, ntp, self._timestamp, *counts)
+        name = b"\1\3sim\0\0\0"  # CNAME, and the end of the chunk
+        source = struct.pack("!BBHI", 0x81, 202, 3, self._ssrc) + name
+        return self._protect_rtcp(sender + source)
 
     def pause(self) -> None:
         """20 ms without a packet."""

@@ -11,6 +11,7 @@ from chime_gateway.codec.tone import tone
 from chime_gateway.sim.realtime.behaviour import Behaviour
 from chime_gateway.sim.realtime.faults.reading import with_fault
 from chime_gateway.sim.realtime.voices import Part, Speech
+from chime_gateway.wire.rtp.rtcp import parse
 from chime_gateway.wire.webrtc.stun import Message
 from tests.sim.realtime.test_session import QUIET, SPEECH, Answers
 from tests.support.webrtc_client import ADDRESS, Client, offer
@@ -80,6 +81,17 @@ class MediaTests(SynchronousTestCase):
         heard = bytes(call.session.log.appended)
         self.assertEqual(heard[160:320], QUIET_FRAME)
         self.assertEqual(len(heard), 9 * 160)
+
+    def test_it_reports_what_it_has_sent(self) -> None:
+        subject = client()
+        subject.dial()
+        subject.connect()
+        subject.say(QUIET_FRAME * 260)
+        heard = subject.hear()
+        (report,) = map(parse, subject.reports)
+        self.assertIsNotNone(report.sender_ntp)
+        self.assertEqual(int.from_bytes(subject.reports[0][20:24], "big"), 249)
+        self.assertGreater(len(heard), 250)
 
     def test_strangers_touch_nothing(self) -> None:
         subject = client()
