@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Sequence
 
 from attrs import define, field
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import Clock
 
 from chime_gateway.audio import PCMU
@@ -13,8 +14,9 @@ from chime_gateway.rtp.ports import Address
 from chime_gateway.rtp.srtp import SrtpKeys
 from chime_gateway.rtp.stream import RtpStream
 from chime_gateway.rtp.terms import Terms
-from chime_gateway.webrtc.certificate import Certificate, process_certificate
+from chime_gateway.webrtc.certificate import process_certificate
 from chime_gateway.webrtc.peer import REMOTE, Peer, PeerFailure
+from chime_gateway.webrtc.sockets import Sockets
 from chime_gateway.wire.webrtc.candidate import Candidate, Path, priority
 
 Datagram = tuple[Address, Address, bytes]
@@ -94,6 +96,7 @@ class RtcUser:
 
     peer: Peer = field(init=False)
     stream: RtpStream = field(init=False)
+    network: Network = field(init=False)
     sockets: NetworkSockets = field(init=False)
     told: list[str | PeerFailure] = field(factory=list)
     reasons: list[str] = field(factory=list)
@@ -133,32 +136,48 @@ def terms(keys: SrtpKeys) -> Terms:
 
 
 def new_user(
-    network: Network,
-    host: str,
+    network: Network, host: str, *, is_offerer: bool, is_lite: bool = False
+) -> RtcUser:
+    """On a network in memory, with a peer that has started."""
+    user = RtcUser()
+    user.network = network
+    user.sockets = NetworkSockets(network, (host, 40000))
+    give_peer(
+        user,
+        [user.sockets],
+        network.clock,
+        network.random,
+        is_offerer=is_offerer,
+        is_lite=is_lite,
+    )
+    return user
+
+
+def give_peer(
+    user: RtcUser,
+    sockets: Sequence[Sockets],
+    clock: IReactorTime,
+    draw: random.Random,
     *,
     is_offerer: bool,
     is_lite: bool = False,
-    certificate: Certificate | None = None,
-) -> RtcUser:
-    """With a peer that has started."""
-    user = RtcUser()
-    draw = network.random
-    user.sockets = NetworkSockets(network, (host, 40000))
+) -> None:
+    """One that has started, and a stream."""
     user.stream = RtpStream(
         PCMU,
         user,
         is_allowed=lambda host: True,
-        clock=network.clock.seconds,
-        wall_time=network.clock.seconds,
+        clock=clock.seconds,
+        wall_time=clock.seconds,
         random32=lambda: draw.getrandbits(32),
         cname="test",
         gap_filled=lambda audio: None,
     )
     user.peer = Peer(
         user,
-        sockets=[user.sockets],
-        certificate=certificate or process_certificate(),
-        clock=network.clock,
+        sockets=sockets,
+        certificate=process_certificate(),
+        clock=clock,
         rtp_received=user.stream.rtp_received,
         is_offerer=is_offerer,
         is_lite=is_lite,
@@ -166,7 +185,6 @@ def new_user(
     )
     user.stream.attach(user.peer.send, user.peer.send)
     user.peer.start()
-    return user
 
 
 def run(clock: Clock, seconds: float, users: Sequence[RtcUser] = ()) -> None:

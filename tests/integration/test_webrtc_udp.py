@@ -1,0 +1,235 @@
+"""Peers of WebRTC on UDP sockets: a port for all, a port for each, and strangers."""
+
+from __future__ import annotations
+
+import os
+import random
+import select
+import socket
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from twisted.internet.task import deferLater
+
+from chime_gateway.net.batch import BatchReader
+from chime_gateway.webrtc.peer import PeerFailure
+from chime_gateway.webrtc.udp import OwnPort, SharedPort
+from chime_gateway.wire.webrtc import stun
+from chime_gateway.wire.webrtc.stun import Message, MessageClass
+from tests.support.base import ReactorTestCase
+from tests.support.rtc_network import RtcUser, give_peer
+
+
+class SocketsTestCase(ReactorTestCase):
+    host = "127.0.0.1"
+
+    def setUp(self) -> None:
+        from twisted.internet import reactor
+
+        self.reactor: Any = reactor
+        self.batch = BatchReader(reactor)
+        self.draw = random.Random(os.urandom(8))
+        self.users: list[RtcUser] = []
+        self.addCleanup(self._close_all)
+
+    def _close_all(self) -> None:
+        for user in self.users:
+            user.peer.close()
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        while not condition():
+            await deferLater(self.reactor, 0.01)
+
+    def new_shared(self, host: str | None = None) -> SharedPort:
+        host = host or self.host
+        shared = SharedPort(host, 0, self.batch, [self.host])
+        self.addCleanup(shared.close)
+        return shared
+
+    def new_user(self, sockets: Any, *, is_offerer: bool = True) -> RtcUser:
+        """An offerer is full, an answerer is lite."""
+        user = RtcUser()
+        self.users.append(user)
+        give_peer(
+            user,
+            [sockets],
+            self.reactor,
+            self.draw,
+            is_offerer=is_offerer,
+            is_lite=not is_offerer,
+        )
+        return user
+
+    async def connect(
+        self, shared: SharedPort, count: int = 1, sockets: Any = None
+    ) -> list[tuple[RtcUser, RtcUser]]:
+        """Callers with a port each, to one port of ours."""
+        pairs = []
+        for _ in range(count):
+            own = sockets or OwnPort(self.host, self.batch, [self.host])
+            caller = self.new_user(own)
+            ours = self.new_user(shared, is_offerer=False)
+            ours.peer.set_remote(caller.peer.description)
+            caller.peer.set_remote(ours.peer.description)
+            pairs.append((caller, ours))
+        await self.until(lambda: all(u.told for pair in pairs for u in pair))
+        told = [user.told for pair in pairs for user in pair]
+        self.assertEqual(told, [["connected"]] * 2 * count)
+        return pairs
+
+    async def talk(self, pairs: Sequence[tuple[RtcUser, RtcUser]]) -> None:
+        """Each says something of its own, and hears what its other side says."""
+        users = [user for pair in pairs for user in pair]
+        for user in users:
+            user.heard.clear()
+        until = self.reactor.seconds() + 30.0
+        while self.reactor.seconds() < until:
+            for at, user in enumerate(users):
+                user.stream.play(bytes([at % 251]) * 160)
+                user.stream.tick(self.reactor.seconds(), 1)
+            await deferLater(self.reactor, 0.02)
+            if all(
+                user.heard.count((at ^ 1) % 251) > 480 for at, user in enumerate(users)
+            ):
+                return
+        self.fail("they do not hear each other")
+
+
+def _has_answer(one: socket.socket) -> bool:
+    return bool(select.select([one], [], [], 0)[0])
+
+
+class SharedPortTests(SocketsTestCase):
+    async def test_two_hundred_peers_have_one_socket_and_an_address_each(self) -> None:
+        await deferLater(self.reactor, 0.01)  # the reactor has its own by then
+        before = len(os.listdir("/proc/self/fd"))
+        shared = self.new_shared()
+        pairs = await self.connect(shared, 200)
+        # The batch's own, the shared one, and the callers'.
+        self.assertEqual(len(os.listdir("/proc/self/fd")), before + 2 + 200)
+        self.assertEqual(len(shared), 200)
+        await self.talk(pairs)
+        for caller, _ in pairs[::2]:
+            caller.peer.close()
+        await self.until(lambda: all(ours.peer.is_closed for _, ours in pairs[::2]))
+        self.assertEqual(len(shared), 100)
+        self.assertEqual(
+            {tuple(ours.told) for _, ours in pairs[::2]},
+            {("connected", PeerFailure.CLOSED_BY_PEER)},
+        )
+        await self.talk(pairs[1::2])
+        for _, ours in pairs:
+            ours.peer.close()
+        self.assertEqual(len(shared), 0)
+        self.assertEqual((shared._by_ufrag, shared._addresses), ({}, {}))
+        await self.until(lambda: all(caller.peer.is_closed for caller, _ in pairs))
+        shared.close()
+        self.assertEqual(len(os.listdir("/proc/self/fd")), before)
+        self.assertEqual(self.batch._fds, {})
+
+    async def test_strangers_are_counted_and_leave_nothing(self) -> None:
+        shared = self.new_shared()
+        pairs = await self.connect(shared)
+        ours = pairs[0][1].peer.local
+        stranger = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.addCleanup(stranger.close)
+        stranger.setblocking(False)
+
+        def check(username: str, password: str | None) -> bytes:
+            message = Message(
+                message_class=MessageClass.REQUEST,
+                transaction=os.urandom(12),
+                username=username,
+                priority=1,
+                controlling=1,
+                use_candidate=True,
+            )
+            return stun.encode(message, password)
+
+        sent = {
+            "stranger": [b"\x80\0" + bytes(160), b"\x16\xfe\xfd" + bytes(60), b""],
+            "stun": [b"\0\1" + bytes(30), b"\0"],
+            "ufrag": [check("nobody:x", ours.password), check("", None)],
+            "integrity": [
+                check(f"{ours.ufrag}:{pairs[0][0].peer.local.ufrag}", "x" * 24),
+                check(f"{ours.ufrag}:{pairs[0][0].peer.local.ufrag}", None),
+                check(f"{ours.ufrag}:wrong", ours.password),
+            ],
+        }
+        for datagrams in sent.values():
+            for data in datagrams * 20:
+                stranger.sendto(data, (self.host, shared.number))
+        wanted = {why: 20 * len(datagrams) for why, datagrams in sent.items()}
+        await self.until(lambda: sum(shared.dropped.values()) >= sum(wanted.values()))
+        self.assertEqual(shared.dropped, wanted)
+        self.assertEqual(len(shared), 1)
+        await self.talk(pairs)
+
+    async def test_one_peer_has_so_many_addresses_and_no_more(self) -> None:
+        shared = self.new_shared()
+        pairs = await self.connect(shared, 2)
+        caller, ours = (user.peer for user in pairs[0])
+        username = f"{ours.local.ufrag}:{caller.local.ufrag}"
+        for _ in range(20):
+            one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            self.addCleanup(one.close)
+            message = Message(
+                message_class=MessageClass.REQUEST,
+                transaction=os.urandom(12),
+                username=username,
+                priority=1,
+                controlling=1,
+            )
+            data = stun.encode(message, ours.local.password)
+            one.sendto(data, (self.host, shared.number))
+            await self.until(partial(_has_answer, one))
+        await self.talk(pairs)
+        self.assertEqual(len(shared), 8 + 1)
+
+    async def test_a_fault_in_one_ends_no_other(self) -> None:
+        shared = self.new_shared()
+        pairs = await self.connect(shared, 3)
+        pairs[0][1].peer._rtp_received = lambda data, address: {}["bug"]
+        pairs[0][0].stream.tick(self.reactor.seconds(), 1)
+        await self.until(lambda: pairs[0][1].peer.is_closed)
+        self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
+        self.assertEqual(pairs[0][1].told[-1], PeerFailure.BROKEN)
+        await self.talk(pairs[1:])
+
+    async def test_ipv6_and_both_on_one_socket(self) -> None:
+        for host, family in (("::1", "::1"), ("::", "127.0.0.1"), ("::", "::1")):
+            self.host = family
+            shared = self.new_shared(host)
+            pairs = await self.connect(shared)
+            await self.talk(pairs)
+            for user in pairs[0]:
+                user.peer.close()
+            self.assertEqual(len(shared), 0)
+
+    test_two_hundred_peers_have_one_socket_and_an_address_each.timeout = 120  # type: ignore[attr-defined]
+
+
+class OwnPortTests(SocketsTestCase):
+    async def test_ports_that_others_have_are_passed_over(self) -> None:
+        taken = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2)]
+        numbers = []
+        for one in taken:
+            self.addCleanup(one.close)
+            one.bind((self.host, 0))
+            numbers.append(one.getsockname()[1])
+        own = OwnPort(self.host, self.batch, [self.host], numbers)
+        with self.assertRaises(OSError):
+            self.new_user(own)
+        self.assertEqual((own.number, own.candidates), (0, ()))
+        taken[1].close()
+        self.users.clear()
+        user = self.new_user(own)
+        self.assertEqual(own.number, numbers[1])
+        self.assertEqual([one.port for one in own.candidates], [numbers[1]])
+        user.peer.close()
+        self.assertEqual(own.number, 0)
+
+    async def test_both_may_have_a_port_of_their_own(self) -> None:
+        pairs = await self.connect(OwnPort(self.host, self.batch, [self.host]))  # type: ignore[arg-type]
+        await self.talk(pairs)
