@@ -47,6 +47,11 @@ class Handshake:
         return None if self._dtls is None else self._dtls.keys
 
     @property
+    def is_done(self) -> bool:
+        """Keys are there, and a path: a server may have them before one is selected."""
+        return self.path is not None and self.keys is not None
+
+    @property
     def due(self) -> float | None:
         """When L{tick} wants to be called."""
         return None if self._dtls is None else self._dtls.due

@@ -195,9 +195,9 @@ class Peer:
         """RTP or RTCP, encrypted; lost while there is no path.  It never raises."""
         self._send(data, self._address)
 
-    def accepts(self, path: Path) -> bool:
+    def knows(self, path: Path) -> bool:
         """Whether checks with the right integrity came on it; for sockets."""
-        return self._user is not None and self._agent.accepts(path)
+        return self._user is not None and self._agent.knows(path)
 
     def received(self, data: bytes, path: Path) -> None:
         """A packet came; for sockets.  It never raises."""
@@ -299,11 +299,12 @@ class Peer:
         if selected is not None and selected != handshake.path:
             self._send = socket_of(selected).send
             self._address = selected.host, selected.port
+            self._heard_on = None
             handshake.begin(now, selected)
         handshake.go_on(now)
-        if handshake.keys is not None and not self._is_connected:
+        if handshake.is_done and not self._is_connected:
             self._is_connected = True
-            if self._user is not None:
+            if self._user is not None and handshake.keys is not None:
                 self._user.peer_connected(handshake.keys)
         self._wait(now)
 

@@ -217,7 +217,7 @@ class SharedPort:
                 self.dropped["ufrag"] += 1
             return
         peer.received(data, path)
-        if not peer.accepts(path):
+        if not peer.knows(path):
             self.dropped["integrity"] += 1
             return
         addresses = self._addresses[peer]

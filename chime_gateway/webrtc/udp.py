@@ -255,7 +255,7 @@ class OwnPort:
         assert self._socket is not None
         path = self._socket.path(address)
         peer.received(data, path)
-        if peer.accepts(path):
+        if peer.knows(path):
             if len(self._paths) >= MOST_ADDRESSES:
                 self._paths.clear()
             self._paths[address] = path

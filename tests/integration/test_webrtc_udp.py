@@ -10,11 +10,15 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from attrs import evolve
+from twisted.internet.protocol import DatagramProtocol
 from twisted.internet.task import deferLater
 
 from chime_gateway.net.batch import BatchReader
+from chime_gateway.rtp.ports import Address, Received
 from chime_gateway.webrtc.peer import PeerFailure
-from chime_gateway.webrtc.udp import OwnPort, SharedPort
+from chime_gateway.webrtc.shared_port import SharedPort
+from chime_gateway.webrtc.udp import OwnPort
 from chime_gateway.wire.webrtc import stun
 from chime_gateway.wire.webrtc.stun import Message, MessageClass
 from tests.support.base import ReactorTestCase
@@ -62,7 +66,7 @@ class SocketsTestCase(ReactorTestCase):
         return user
 
     async def connect(
-        self, shared: SharedPort, count: int = 1, sockets: Any = None
+        self, shared: SharedPort | OwnPort, count: int = 1, sockets: Any = None
     ) -> list[tuple[RtcUser, RtcUser]]:
         """Callers with a port each, to one port of ours."""
         pairs = []
@@ -94,6 +98,39 @@ class SocketsTestCase(ReactorTestCase):
             ):
                 return
         self.fail("they do not hear each other")
+
+
+class Nat:
+    """Between one caller and a port of ours: its outside may get another port."""
+
+    def __init__(self, case: SocketsTestCase, target: int) -> None:
+        self.listen = partial(case.reactor.listenUDP, 0, interface=case.host)
+        self.target = case.host, target
+        self.inside = self.listen(Side(self.outwards))
+        self.number: int = self.inside.getHost().port
+        self.outside = self.listen(Side(self.inwards))
+        self.caller: Address | None = None
+        case.addCleanup(lambda: self.inside.stopListening())
+        case.addCleanup(lambda: self.outside.stopListening())
+
+    def forget(self) -> None:
+        self.outside.stopListening()
+        self.outside = self.listen(Side(self.inwards))
+
+    def outwards(self, data: bytes, address: Address) -> None:
+        self.caller = address
+        self.outside.write(data, self.target)
+
+    def inwards(self, data: bytes, address: Address) -> None:
+        if self.caller is not None:
+            self.inside.write(data, self.caller)
+
+
+class Side(DatagramProtocol):
+    """Of a NAT."""
+
+    def __init__(self, received: Received) -> None:
+        self.datagramReceived = received  # type: ignore[assignment]
 
 
 def _has_answer(one: socket.socket) -> bool:
@@ -187,10 +224,31 @@ class SharedPortTests(SocketsTestCase):
         await self.talk(pairs)
         self.assertEqual(len(shared), 8 + 1)
 
+    async def test_a_nat_that_forgets_is_followed(self) -> None:
+        shared = self.new_shared()
+        nat = Nat(self, shared.number)
+        caller = self.new_user(OwnPort(self.host, self.batch, [self.host]))
+        ours = self.new_user(shared, is_offerer=False)
+        ours.peer.set_remote(evolve(caller.peer.description, candidates=()))
+        (candidate,) = ours.peer.description.candidates
+        seen = evolve(candidate, port=nat.number)
+        caller.peer.set_remote(evolve(ours.peer.description, candidates=(seen,)))
+        await self.until(lambda: caller.told and ours.told)
+        pairs = [(caller, ours)]
+        await self.talk(pairs)
+        before = nat.outside.getHost().port
+        nat.forget()
+        # The next check comes from another port.
+        await self.talk(pairs)
+        assert ours.peer.path is not None
+        self.assertNotEqual(ours.peer.path.port, before)
+        self.assertEqual(ours.told, ["connected"])
+
     async def test_a_fault_in_one_ends_no_other(self) -> None:
         shared = self.new_shared()
         pairs = await self.connect(shared, 3)
-        pairs[0][1].peer._rtp_received = lambda data, address: {}["bug"]
+        empty: dict[str, None] = {}
+        pairs[0][1].peer._rtp_received = lambda data, address: empty["bug"]
         pairs[0][0].stream.tick(self.reactor.seconds(), 1)
         await self.until(lambda: pairs[0][1].peer.is_closed)
         self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
@@ -231,5 +289,5 @@ class OwnPortTests(SocketsTestCase):
         self.assertEqual(own.number, 0)
 
     async def test_both_may_have_a_port_of_their_own(self) -> None:
-        pairs = await self.connect(OwnPort(self.host, self.batch, [self.host]))  # type: ignore[arg-type]
+        pairs = await self.connect(OwnPort(self.host, self.batch, [self.host]))
         await self.talk(pairs)

@@ -73,6 +73,11 @@ class Checklist:
         self._checks.clear()
         self.selected = None
 
+    def is_heard(self, path: Path) -> bool:
+        """Whether a check of the other side's came on it."""
+        check = self._checks.get(path)
+        return check is not None and check.is_heard
+
     def rank(self, check: Check) -> int:
         return check.priority(is_controlling=self._role.is_controlling)
 

@@ -90,8 +90,7 @@ class IceAgent:
         self._checks = Checklist(self._role)
         self._early: dict[Path, Message] = {}
         self._consent: Consent | None = None
-        self._heard_at = 0.0
-        self._deadline = 0.0
+        self._heard_at = self._deadline = 0.0
 
     @property
     def is_controlling(self) -> bool:
@@ -126,8 +125,7 @@ class IceAgent:
         self._is_remote_lite = is_lite
         self.state = IceState.CHECKING
         self._deadline = now + DEADLINE_SECONDS
-        if is_lite:
-            # One of the two has to check.
+        if is_lite:  # one of the two has to check
             self.is_lite, self._role.is_controlling = False, True
         for path, priority in heapq.nlargest(MOST_PATHS, paths, key=lambda one: one[1]):
             self._checks.add(path, priority)
@@ -186,6 +184,10 @@ class IceAgent:
         if check is None or selected is None:
             return check is not None and check.is_heard
         return check is selected or check.state is CheckState.SUCCEEDED
+
+    def knows(self, path: Path) -> bool:
+        """Whether checks of the other side's came on it: it may be selected next."""
+        return path in self._early or self._checks.is_heard(path)
 
     # -- requests ------------------------------------------------------------------
 
