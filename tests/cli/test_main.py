@@ -19,6 +19,7 @@ class CliTests(SynchronousTestCase):
             (["call", "x.wav", "--to", "ws://x", "--codec", "mp3"], "codec"),
             (["demo", "--agent", "human"], "--agent human"),
             (["demo", "--path", "/x"], "--path /x"),
+            (["demo", "--transport", "pigeon"], "--transport pigeon"),
             (["simulate-azure", "--voice", "tenor"], "--voice tenor"),
             (["simulate-azure", "--voice", "prompt:/no.wav"], "/no.wav"),
             (["simulate-azure", "--fault", "gremlins"], "gremlins"),
