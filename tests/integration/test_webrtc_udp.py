@@ -3,101 +3,22 @@
 from __future__ import annotations
 
 import os
-import random
 import select
 import socket
-from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
 from attrs import evolve
 from twisted.internet.protocol import DatagramProtocol
 from twisted.internet.task import deferLater
 
-from chime_gateway.net.batch import BatchReader
 from chime_gateway.rtp.ports import Address, Received
 from chime_gateway.webrtc.peer import PeerFailure
 from chime_gateway.webrtc.shared_port import SharedPort
 from chime_gateway.webrtc.udp import OwnPort
 from chime_gateway.wire.webrtc import stun
 from chime_gateway.wire.webrtc.stun import Message, MessageClass
-from tests.support.base import ReactorTestCase
-from tests.support.rtc_network import RtcUser, give_peer
-
-
-class SocketsTestCase(ReactorTestCase):
-    host = "127.0.0.1"
-
-    def setUp(self) -> None:
-        from twisted.internet import reactor
-
-        self.reactor: Any = reactor
-        self.batch = BatchReader(reactor)
-        self.draw = random.Random(os.urandom(8))
-        self.users: list[RtcUser] = []
-        self.addCleanup(self._close_all)
-
-    def _close_all(self) -> None:
-        for user in self.users:
-            user.peer.close()
-
-    async def until(self, condition: Callable[[], object]) -> None:
-        while not condition():
-            await deferLater(self.reactor, 0.01)
-
-    def new_shared(self, host: str | None = None) -> SharedPort:
-        host = host or self.host
-        shared = SharedPort(host, 0, self.batch, [self.host])
-        self.addCleanup(shared.close)
-        return shared
-
-    def new_user(self, sockets: Any, *, is_offerer: bool = True) -> RtcUser:
-        """An offerer is full, an answerer is lite."""
-        user = RtcUser()
-        self.users.append(user)
-        give_peer(
-            user,
-            [sockets],
-            self.reactor,
-            self.draw,
-            is_offerer=is_offerer,
-            is_lite=not is_offerer,
-        )
-        return user
-
-    async def connect(
-        self, shared: SharedPort | OwnPort, count: int = 1, sockets: Any = None
-    ) -> list[tuple[RtcUser, RtcUser]]:
-        """Callers with a port each, to one port of ours."""
-        pairs = []
-        for _ in range(count):
-            own = sockets or OwnPort(self.host, self.batch, [self.host])
-            caller = self.new_user(own)
-            ours = self.new_user(shared, is_offerer=False)
-            ours.peer.set_remote(caller.peer.description)
-            caller.peer.set_remote(ours.peer.description)
-            pairs.append((caller, ours))
-        await self.until(lambda: all(u.told for pair in pairs for u in pair))
-        told = [user.told for pair in pairs for user in pair]
-        self.assertEqual(told, [["connected"]] * 2 * count)
-        return pairs
-
-    async def talk(self, pairs: Sequence[tuple[RtcUser, RtcUser]]) -> None:
-        """Each says something of its own, and hears what its other side says."""
-        users = [user for pair in pairs for user in pair]
-        for user in users:
-            user.heard.clear()
-        until = self.reactor.seconds() + 30.0
-        while self.reactor.seconds() < until:
-            for at, user in enumerate(users):
-                user.stream.play(bytes([at % 251]) * 160)
-                user.stream.tick(self.reactor.seconds(), 1)
-            await deferLater(self.reactor, 0.02)
-            if all(
-                user.heard.count((at ^ 1) % 251) > 480 for at, user in enumerate(users)
-            ):
-                return
-        self.fail("they do not hear each other")
+from tests.integration.webrtc_harness import SocketsTestCase
+from tests.support.rtc_network import RtcUser
 
 
 class Nat:
@@ -137,7 +58,26 @@ def _has_answer(one: socket.socket) -> bool:
     return bool(select.select([one], [], [], 0)[0])
 
 
-class SharedPortTests(SocketsTestCase):
+class PortsTestCase(SocketsTestCase):
+    def new_shared(self, host: str | None = None) -> SharedPort:
+        host = host or self.host
+        shared = SharedPort(host, 0, self.batch, [self.host])
+        self.addCleanup(shared.close)
+        return shared
+
+    def new_port(self) -> OwnPort:
+        return OwnPort(self.host, self.batch, [self.host])
+
+    async def connect(
+        self, shared: SharedPort | OwnPort, count: int = 1
+    ) -> list[tuple[RtcUser, RtcUser]]:
+        """Callers with a port each, to one port of ours."""
+        callers = [self.new_user(self.new_port()) for _ in range(count)]
+        ours = [self.new_user(shared, is_offerer=False) for _ in range(count)]
+        return await self.introduce(callers, ours)
+
+
+class SharedPortTests(PortsTestCase):
     async def test_two_hundred_peers_have_one_socket_and_an_address_each(self) -> None:
         await deferLater(self.reactor, 0.01)  # the reactor has its own by then
         before = len(os.listdir("/proc/self/fd"))
@@ -227,7 +167,7 @@ class SharedPortTests(SocketsTestCase):
     async def test_a_nat_that_forgets_is_followed(self) -> None:
         shared = self.new_shared()
         nat = Nat(self, shared.number)
-        caller = self.new_user(OwnPort(self.host, self.batch, [self.host]))
+        caller = self.new_user(self.new_port())
         ours = self.new_user(shared, is_offerer=False)
         ours.peer.set_remote(evolve(caller.peer.description, candidates=()))
         (candidate,) = ours.peer.description.candidates
@@ -268,7 +208,7 @@ class SharedPortTests(SocketsTestCase):
     test_two_hundred_peers_have_one_socket_and_an_address_each.timeout = 120  # type: ignore[attr-defined]
 
 
-class OwnPortTests(SocketsTestCase):
+class OwnPortTests(PortsTestCase):
     async def test_ports_that_others_have_are_passed_over(self) -> None:
         taken = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2)]
         numbers = []
@@ -289,5 +229,5 @@ class OwnPortTests(SocketsTestCase):
         self.assertEqual(own.number, 0)
 
     async def test_both_may_have_a_port_of_their_own(self) -> None:
-        pairs = await self.connect(OwnPort(self.host, self.batch, [self.host]))
+        pairs = await self.connect(self.new_port())
         await self.talk(pairs)

@@ -1,0 +1,79 @@
+"""Peers of WebRTC on real sockets."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from twisted.internet.task import deferLater
+
+from chime_gateway.net.batch import BatchReader
+from tests.support.base import ReactorTestCase
+from tests.support.rtc_network import RtcUser, give_peer
+
+
+class SocketsTestCase(ReactorTestCase):
+    host = "127.0.0.1"
+
+    def setUp(self) -> None:
+        from twisted.internet import reactor
+
+        self.reactor: Any = reactor
+        self.batch = BatchReader(reactor)
+        self.draw = random.Random(os.urandom(8))
+        self.users: list[RtcUser] = []
+        self.addCleanup(self._close_all)
+
+    def _close_all(self) -> None:
+        for user in self.users:
+            user.peer.close()
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        while not condition():
+            await deferLater(self.reactor, 0.01)
+
+    def new_user(self, *sockets: Any, is_offerer: bool = True) -> RtcUser:
+        """An offerer is full, an answerer is lite."""
+        user = RtcUser()
+        self.users.append(user)
+        give_peer(
+            user,
+            sockets,
+            self.reactor,
+            self.draw,
+            is_offerer=is_offerer,
+            is_lite=not is_offerer,
+        )
+        return user
+
+    async def introduce(
+        self, callers: Sequence[RtcUser], ours: Sequence[RtcUser]
+    ) -> list[tuple[RtcUser, RtcUser]]:
+        """Each caller offers, and gets an answer."""
+        pairs = list(zip(callers, ours, strict=True))
+        for caller, our in pairs:
+            our.peer.set_remote(caller.peer.description)
+            caller.peer.set_remote(our.peer.description)
+        await self.until(lambda: all(u.told for pair in pairs for u in pair))
+        told = [user.told for pair in pairs for user in pair]
+        self.assertEqual(told, [["connected"]] * len(told))
+        return pairs
+
+    async def talk(self, pairs: Sequence[tuple[RtcUser, RtcUser]]) -> None:
+        """Each says something of its own, and hears what its other side says."""
+        users = [user for pair in pairs for user in pair]
+        for user in users:
+            user.heard.clear()
+        until = self.reactor.seconds() + 30.0
+        while self.reactor.seconds() < until:
+            for at, user in enumerate(users):
+                user.stream.play(bytes([at % 251]) * 160)
+                user.stream.tick(self.reactor.seconds(), 1)
+            await deferLater(self.reactor, 0.02)
+            if all(
+                user.heard.count((at ^ 1) % 251) > 480 for at, user in enumerate(users)
+            ):
+                return
+        self.fail("they do not hear each other")
