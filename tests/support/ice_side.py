@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 from collections.abc import Callable
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -34,6 +35,7 @@ class IceTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.now = 100.0
         self.numbers = itertools.count(1)
+        self.random = random.Random(7)
 
     def agent(
         self,
@@ -47,7 +49,7 @@ class IceTestCase(SynchronousTestCase):
             is_controlling=is_controlling,
             is_lite=is_lite,
             tie_breaker=tie_breaker,
-            new_transaction=lambda: next(self.numbers).to_bytes(12, "little"),
+            new_transaction=lambda: self.random.randbytes(12),
         )
 
     def meet(self, agent: IceAgent, *paths: Path, is_lite: bool = False) -> IceAgent:

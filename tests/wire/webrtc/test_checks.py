@@ -89,6 +89,13 @@ class ChecksTests(IceTestCase):
         self.run_to(agent, self.now + 1, partial(self.answer_all, agent))
         self.assertEqual(agent.selected, TCP)
 
+    def test_nor_is_it_asked_again_when_it_does_not_answer(self) -> None:
+        agent = self.meet(self.agent(), TCP)
+        sent = self.requests(agent)
+        self.run_to(agent, self.now + 60, lambda: sent.extend(self.requests(agent)))
+        self.assertEqual(len(sent), 1)
+        self.assertIs(agent.failure, Failure.NO_PATH)
+
     def test_a_connection_that_is_lost_was_the_path(self) -> None:
         agent = self.meet(self.agent(), TCP, is_lite=True)
         self.answer_all(agent)
@@ -172,6 +179,6 @@ class RolesTests(IceTestCase):
         for path, request in refused:
             error = encode(request.failure(ROLE_CONFLICT), THEIRS.password)
             agent.received(self.now, error, path)
-        self.assertFalse(agent.is_controlling)
+            self.assertFalse(agent.is_controlling)
         self.run_to(agent, self.now + 100, partial(self.answer_all, agent))
         self.assertIs(agent.state, IceState.CONNECTED)

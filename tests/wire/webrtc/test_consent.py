@@ -8,7 +8,7 @@ from functools import partial
 from chime_gateway.wire.webrtc.ice import Failure, IceState
 from chime_gateway.wire.webrtc.stun import Message
 
-from ...support.ice_side import IceTestCase
+from ...support.ice_side import OTHER, IceTestCase
 
 
 class ConsentTests(IceTestCase):
@@ -26,6 +26,7 @@ class ConsentTests(IceTestCase):
         pauses = [b[0] - a[0] for a, b in itertools.pairwise(sent)]
         self.assertLessEqual(max(pauses), 6.0)
         self.assertGreaterEqual(min(pauses), 4.0)
+        self.assertGreater(max(pauses) - min(pauses), 1.0)
         self.assertEqual(len({one.transaction for _, one in sent}), len(sent))
         self.assertTrue(all(one.use_candidate for _, one in sent))
 
@@ -79,6 +80,16 @@ class ConsentTests(IceTestCase):
         self.run_to(agent, self.now + 300, partial(self.answer_all, agent))
         self.assertIs(agent.state, IceState.CONNECTED)
         self.run_to(agent, self.now + 31, agent.outbox.clear)
+        self.assertIs(agent.failure, Failure.CONSENT_LOST)
+
+    def test_an_answer_from_elsewhere_is_none(self) -> None:
+        agent = self.connected()
+
+        def answer_from_elsewhere() -> None:
+            for _, request in self.requests(agent):
+                self.answer(agent, OTHER, request)
+
+        self.run_to(agent, self.now + 31, answer_from_elsewhere)
         self.assertIs(agent.failure, Failure.CONSENT_LOST)
 
     def test_an_answer_to_an_early_request_is_good_as_well(self) -> None:

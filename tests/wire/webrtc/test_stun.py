@@ -155,6 +155,7 @@ class HostileTests(SynchronousTestCase):
     ) -> None:
         text = signed_without_fingerprint(message)
         self.assertTrue(decode(bytes(text)).is_signed_by(PASSWORD))
+        self.assertRaises(StunError, decode, bytes(text) + bytes(4))
         text[data.draw(st.integers(0, len(text) - 1))] ^= data.draw(st.integers(1, 255))
         with contextlib.suppress(StunError):
             self.assertFalse(decode(bytes(text)).is_signed_by(PASSWORD))
