@@ -139,7 +139,9 @@ class GatewayService(MultiService):
         prepare_sounds(settings)
         deployments: Sequence[DeploymentSettings] = settings.deployments
         if settings.simulate:
-            port, deployment = start_simulator(self._reactor)
+            port, deployment = start_simulator(
+                self._reactor, settings.simulated_transport
+            )
             self.ports.append(port)
             deployments = [deployment]
         self._deployments = deployments

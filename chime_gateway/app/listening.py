@@ -46,11 +46,14 @@ def listen(
     return found[0]
 
 
-def start_simulator(reactor: Any) -> tuple[IListeningPort, DeploymentSettings]:
+def start_simulator(
+    reactor: Any, transport: str
+) -> tuple[IListeningPort, DeploymentSettings]:
     """
     The same protocol on loopback, behind a key that only we have.
 
     @param reactor: of this process alone: a successor has a simulator of its own.
+    @param transport: by which the gateway has its audio.
     """
     from chime_gateway.sim.realtime.server import SimulatorFactory
     from chime_gateway.sim.realtime.voices import Parrot
@@ -64,5 +67,6 @@ def start_simulator(reactor: Any) -> tuple[IListeningPort, DeploymentSettings]:
         endpoint=f"http://127.0.0.1:{port.getHost().port}",
         deployment="simulator",
         api_key=key,
+        transport=transport,
     )
     return port, deployment

@@ -316,11 +316,12 @@ class Demo:
         # The last answer is heard whole: the parrot says the last utterance back.
         last = _samples(codec, plan.utterances[-1])
         answer = _samples(codec, report.heard)
-        if self._world is None:
+        if self._world is None and not is_rtc:
             score, _ = correlation(last, answer)
             how = "last answer, whole"
         else:
-            # It is played utterance by utterance, with a moment in between.
+            # It is played utterance by utterance, with a moment in between; or comes
+            # in real time, and a machine that stands still is heard.
             score, _ = piecewise_correlation(last, answer, codec.clock_rate // 4)
             how = "last answer, median of its quarters of a second"
         say(f"answer = question     correlation {score:.4f} ({how})")

@@ -24,8 +24,7 @@ def deployment_settings(
     one; and one that names no transport, the environment's.
     """
     key = env.get("AZURE_OPENAI_API_KEY", "")
-    transport = env.get("AZURE_OPENAI_TRANSPORT") or WEBSOCKET
-    _check_transport(transport, "AZURE_OPENAI_TRANSPORT")
+    transport = environment_transport(env)
     found: list[DeploymentSettings] = []
     named = [
         name
@@ -72,6 +71,13 @@ def deployment_settings(
             " in a --config file); --simulate runs without Azure"
         )
     return tuple(found)
+
+
+def environment_transport(env: Mapping[str, str]) -> str:
+    """Of deployments that name none, and of the embedded simulator."""
+    transport = env.get("AZURE_OPENAI_TRANSPORT") or WEBSOCKET
+    _check_transport(transport, "AZURE_OPENAI_TRANSPORT")
+    return transport
 
 
 def _endpoint(url: str, key: str) -> str:

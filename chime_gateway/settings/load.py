@@ -20,7 +20,10 @@ from chime_gateway.errors import ConfigError
 from chime_gateway.settings.agents import agents, header_routes, routes
 from chime_gateway.settings.aws import aws_settings, kinesis_settings
 from chime_gateway.settings.convert import strings, structure, without_secrets
-from chime_gateway.settings.deployments import deployment_settings
+from chime_gateway.settings.deployments import (
+    deployment_settings,
+    environment_transport,
+)
 from chime_gateway.settings.sip import sip_settings
 from chime_gateway.settings.sound import read_sound
 from chime_gateway.settings.sources import read_config_file, read_env_file
@@ -113,6 +116,7 @@ def load(
         listen=endpoints,
         deployments=deployments,
         simulate=simulate,
+        simulated_transport=environment_transport(env),
         shared_secret=shared_secret,
         twilio_auth_token=twilio,
         admin_token=_long_enough(env, "CHIMEGW_ADMIN_TOKEN"),

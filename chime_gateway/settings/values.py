@@ -345,6 +345,7 @@ class GatewaySettings:
     Everything.
 
     @ivar listen: Twisted endpoint strings.
+    @ivar simulated_transport: to the embedded simulator.
     @ivar agents: profiles by name; C{default} is always there.
     @ivar routes: dialled number -> name of a profile.
     @ivar header_routes: header or parameter -> its value -> name of a profile.
@@ -356,6 +357,7 @@ class GatewaySettings:
     listen: tuple[str, ...]
     deployments: tuple[DeploymentSettings, ...]
     simulate: bool = False
+    simulated_transport: str = WEBSOCKET
     shared_secret: str = field(default="", repr=False)
     twilio_auth_token: str = field(default="", repr=False)
     public_address: str = ""
