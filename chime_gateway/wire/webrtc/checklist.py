@@ -23,6 +23,9 @@ _PACE_SECONDS: Final = 0.05
 #: A better path than the first that works has so long.
 _SETTLE_SECONDS: Final = 0.2
 
+#: Checks that nominate several paths come within this of each other.
+_ROUND_SECONDS: Final = 3.0
+
 
 class Checklist:
     """
@@ -84,6 +87,21 @@ class Checklist:
     def is_best(self, check: Check) -> bool:
         """Of those that are nominated."""
         return self.selected is None or self.rank(check) > self.rank(self.selected)
+
+    def is_quiet(self, now: float) -> bool:
+        """Nothing comes on the selected path, or none is selected."""
+        selected = self.selected
+        return selected is None or now - selected.heard_at >= _ROUND_SECONDS
+
+    def is_left_for(self, now: float, check: Check) -> bool:
+        """
+        A NAT took another port: nothing came on the selected path since this one is
+        there.  Not all nominate when they ask for consent (aioice does not).
+        """
+        selected = self.selected
+        if selected is None or not self.is_quiet(now):
+            return False
+        return check.since > selected.heard_at
 
     def select(self, check: Check) -> None:
         """What the other side may know of as nominated is brought to its end."""

@@ -62,7 +62,8 @@ class Check:
     @ivar request: this check, which is repeated as it is (RFC 8489 section 6.2.1).
     @ivar nominates: it says that this path be taken (USE-CANDIDATE).
     @ivar as_controlling: the role in which it was sent.
-    @ivar is_heard: the other side was, there, with the right integrity.
+    @ivar is_heard: the other side was, there, with the right integrity; C{since}
+        when first, C{heard_at} when last.
     @ivar nominated: the priority with which the other side wants it taken, or
         C{None}.
     @ivar is_triggered: to be begun before others, as the other side did so.
@@ -77,6 +78,8 @@ class Check:
     nominates: bool = False
     as_controlling: bool = False
     is_heard: bool = False
+    since: float = 0.0
+    heard_at: float = 0.0
     nominated: int | None = None
     is_triggered: bool = False
     due: float = 0.0
@@ -135,6 +138,12 @@ class Check:
             return False
         self._send(now)
         return True
+
+    def heard(self, now: float) -> None:
+        """The other side was, with the right integrity."""
+        if not self.is_heard:
+            self.is_heard, self.since = True, now
+        self.heard_at = now
 
     def hurry(self, now: float) -> None:
         """The other side's check came on this path: ours may arrive as well now."""

@@ -28,9 +28,6 @@ MOST_PATHS: Final = 16
 #: From the other side's description to a path.
 DEADLINE_SECONDS: Final = 30.0
 
-#: Checks that nominate several paths come within this of each other.
-_ROUND_SECONDS: Final = 3.0
-
 
 class IceState(Enum):
     """
@@ -90,7 +87,7 @@ class IceAgent:
         self._checks = Checklist(self._role)
         self._early: dict[Path, Message] = {}
         self._consent: Consent | None = None
-        self._heard_at = self._deadline = 0.0
+        self._deadline = 0.0
 
     @property
     def is_controlling(self) -> bool:
@@ -231,24 +228,23 @@ class IceAgent:
             # Peer-reflexive (RFC 8445 section 7.3.1.3).
             priority = request.priority or own_priority(path, "prflx")
             check = self._checks.add(path, priority)
-        check.is_heard = True
-        if path == self.selected:
-            self._heard_at = now
-            if self.is_lite and self._consent is not None:
-                self._consent.heard(now)
-        if request.use_candidate and not self.is_controlling:
+        check.heard(now)
+        if path == self.selected and self.is_lite and self._consent is not None:
+            self._consent.heard(now)
+        is_nominated = request.use_candidate or self._checks.is_left_for(now, check)
+        if is_nominated and not self.is_controlling:
             check.nominated = request.priority or check.remote_priority
             if self.is_lite and self.selected is None:
                 self._select(now, check)
                 return
-        self._trigger(now, check, is_nominated=request.use_candidate)
+        self._trigger(now, check, is_nominated=is_nominated)
 
     def _trigger(self, now: float, check: Check, *, is_nominated: bool) -> None:
         """RFC 8445 section 7.3.1.4."""
         if self.selected is not None:
-            # The path stays, unless the side that controls it says otherwise; and
-            # then not on the word of a request alone, which can be repeated from
-            # anywhere by who overhears it.
+            # The path stays, unless the side that controls it says otherwise or has
+            # left it; and not on the word of a request alone, which can be repeated
+            # from anywhere by who overhears it.
             is_move = is_nominated and check.path != self.selected
             if self.is_controlling or not is_move:
                 return
@@ -308,7 +304,8 @@ class IceAgent:
         if check is None or not check.is_answered_by(response.transaction):
             return
         if is_success:
-            check.state, check.is_heard = CheckState.SUCCEEDED, True
+            check.state = CheckState.SUCCEEDED
+            check.heard(now)
             self._succeeded(now, check)
         elif is_conflict:
             # RFC 8445 section 7.2.5.1.
@@ -335,13 +332,13 @@ class IceAgent:
             return
         selected = self._checks.selected
         before = 0 if selected is None else selected.nominated or 0
-        if check.nominated >= before or now - self._heard_at >= _ROUND_SECONDS:
+        if check.nominated >= before or self._checks.is_quiet(now):
             self._select(now, check)
 
     def _select(self, now: float, check: Check) -> None:
+        check.heard(now)
         self._checks.select(check)
         self.state = IceState.CONNECTED
-        self._heard_at = now
         self._consent = Consent(now, self._new_transaction())
 
     # -- time ----------------------------------------------------------------------

@@ -122,8 +122,34 @@ class MoveTests(IceTestCase):
 
     def test_nor_does_one_that_nominates_nothing(self) -> None:
         for agent in (self.lite(), self.connected(is_controlling=False)):
+            self.ask(agent, controlling=1)
             self.ask(agent, OTHER, controlling=1)
             self.run_to(agent, self.now + 3, partial(self.answer_all, agent))
+            self.assertEqual(agent.selected, PATH)
+
+    @settings(max_examples=25)
+    @given(st.floats(0.01, 6.0), st.lists(st.floats(4.0, 6.0), min_size=2, max_size=3))
+    def test_a_nat_that_takes_another_port_is_followed(
+        self, first: float, pauses: list[float]
+    ) -> None:
+        """Consent is asked for without a nomination, as aioice does."""
+        for agent in (self.lite(), self.connected(is_controlling=False)):
+            for pause in (first, *pauses):
+                self.run_to(agent, self.now + pause, partial(self.answer_all, agent))
+                self.ask(agent, OTHER, controlling=1)
+            self.run_to(agent, self.now + 1, partial(self.answer_all, agent))
+            self.assertEqual(agent.selected, OTHER)
+
+    @settings(max_examples=25)
+    @given(st.lists(st.floats(0.1, 2.5), min_size=3, max_size=8))
+    def test_a_path_beside_is_not_taken(self, pauses: list[float]) -> None:
+        """It is checked as often, and the one that is taken goes on."""
+        for agent in (self.lite(), self.connected(is_controlling=False)):
+            for pause in (0.0, *pauses):
+                self.run_to(agent, self.now + pause, partial(self.answer_all, agent))
+                self.ask(agent, controlling=1)
+                self.ask(agent, OTHER, controlling=1)
+            self.run_to(agent, self.now + 1, partial(self.answer_all, agent))
             self.assertEqual(agent.selected, PATH)
 
     def nominated(self, agent: IceAgent, path: Path, preference: int) -> None:
