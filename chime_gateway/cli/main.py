@@ -50,6 +50,12 @@ def _call() -> usage.Options:
     return CallOptions()
 
 
+def _check() -> usage.Options:
+    from chime_gateway.cli.check import CheckOptions
+
+    return CheckOptions()
+
+
 def _simulate_azure() -> usage.Options:
     from chime_gateway.cli.simulate import SimulateOptions
 
@@ -83,6 +89,7 @@ class Options(usage.Options):
     subCommands: ClassVar = [
         ["demo", None, _demo, "Start a gateway and place a call to it."],
         ["call", None, _call, "Place a test call to a gateway."],
+        ["check", None, _check, "Ask the deployments what only they know."],
         ["simulate-azure", None, _simulate_azure, "Serve a local Realtime service."],
         ["simulate-aws", None, _simulate_aws, "Serve a local AWS account."],
         ["calls", None, CallsOptions, "List calls."],

@@ -1,0 +1,315 @@
+"""
+What only a live account can settle of WebRTC: one call without a word in it, and what
+its service does.
+
+Each question is asked by itself, and has an answer in words, also where the service
+fails.  How they are printed is not known here.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import msgspec
+from twisted.internet.defer import CancelledError
+from twisted.internet.task import deferLater
+from twisted.web.client import ResponseFailed
+
+from chime_gateway.agents.credentials import Credential
+from chime_gateway.agents.deployments import endpoint_for
+from chime_gateway.agents.webrtc.calls import Calls, Made
+from chime_gateway.agents.webrtc.secrets import Secret, read_secret
+from chime_gateway.agents.webrtc.sessions import first_session, own_address
+from chime_gateway.agents.webrtc.sideband import Sideband
+from chime_gateway.agents.websocket import RealtimeProtocol, RealtimeSockets, dial
+from chime_gateway.cli.webrtc_media import ProbeMedia
+from chime_gateway.errors import AgentUnavailable, GatewayError
+from chime_gateway.net.batch import BatchReader
+from chime_gateway.net.http_body import (
+    BodyCutShort,
+    BodyTooLong,
+    BodyUnreadable,
+    read_body,
+)
+from chime_gateway.net.http_client import HttpClient
+from chime_gateway.net.http_failures import UNANSWERED
+from chime_gateway.settings.agent_profile import AgentProfile
+from chime_gateway.settings.values import DeploymentSettings
+from chime_gateway.wire.realtime.dialects import calls_url, sideband_url
+from chime_gateway.wire.sdp.transport import Transport
+from chime_gateway.wire.sdp.webrtc import parse_answer
+
+_CONNECT_SECONDS: Final = 10.0
+_EVENTS_SECONDS: Final = 8.0
+_LISTEN_SECONDS: Final = 4.0
+_CHECKS: Final = 10
+_GOODBYE_SECONDS: Final = 8.0
+_MOST_BYTES: Final = 65_536
+
+#: How a request fails that has no answer.
+_NO_ANSWER: Final = (
+    *(*UNANSWERED, ResponseFailed, CancelledError, TimeoutError, OSError),
+    *(BodyCutShort, BodyTooLong, BodyUnreadable),
+)
+
+
+class _Events:
+    """A L{chime_gateway.agents.websocket.SocketUser} that keeps what it hears."""
+
+    def __init__(self) -> None:
+        self.events: list[Mapping[str, Any]] = []
+        self.socket: RealtimeProtocol | None = None
+        self.closed = ""
+
+    def opened(self, socket: RealtimeProtocol) -> None:
+        self.socket = socket
+
+    def message_received(self, payload: bytes, is_binary: bool) -> None:
+        try:
+            event = msgspec.json.decode(payload)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            event = None
+        if isinstance(event, dict) and len(self.events) < 1000:
+            self.events.append(event)
+
+    def frame_came(self) -> bool:
+        return True
+
+    def socket_closed(self, reason: str) -> None:
+        self.closed = reason
+
+    def socket_stalled(self) -> None:
+        self.closed = "the service stopped reading"
+
+    def handshake_failed(self, why: AgentUnavailable) -> None:
+        self.closed = str(why)
+
+    def find(self, kind: str) -> Mapping[str, Any] | None:
+        found = (e for e in self.events if e.get("type") == kind)
+        return next(found, None)
+
+    def kinds(self, since: int = 0) -> str:
+        names = dict.fromkeys(str(e.get("type")) for e in self.events[since:])
+        return ", ".join(names) or "nothing"
+
+
+class WebRtcProbe:
+    """
+    @param say: takes a question and its answer, each in a line.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        settings: DeploymentSettings,
+        credential: Credential,
+        profile: AgentProfile,
+        say: Callable[[str, str], None],
+    ) -> None:
+        self._reactor = reactor
+        self._settings = settings
+        self._credential = credential
+        self._session = first_session(settings, profile)
+        self._say = say
+        self._base = calls_url(settings)
+        self._http = HttpClient(reactor, 2)
+        self._calls = Calls(self._http, reactor)
+        self._batch = BatchReader(reactor)
+
+    def _new_media(self) -> ProbeMedia:
+        address = own_address(self._settings.endpoint)
+        return ProbeMedia(self._reactor, self._batch, address)
+
+    async def run(self) -> bool:
+        """@return: whether calls can be had so."""
+        media = ProbeMedia(
+            self._reactor, self._batch, own_address(self._settings.endpoint)
+        )
+        events = _Events()
+        try:
+            return await self._run(media, events)
+        except GatewayError as exc:
+            self._say("the rest", f"not asked: {exc}")
+            return False
+        finally:
+            media.close()
+            if events.socket is not None:
+                events.socket.close(1000, "")
+            await self._calls.close(2.0)
+
+    async def _run(self, media: ProbeMedia, events: _Events) -> bool:
+        headers = await self._credential.headers()
+        secret = await self._mint(headers)
+        made = await self._offer(media, secret)
+        await self._plain_key(headers)
+        if made is None:
+            return False
+        remote = self._read_answer(made)
+        media.peer.set_remote(remote)
+        try:
+            await media.connected.addTimeout(_CONNECT_SECONDS, self._reactor)
+        except (TimeoutError, AgentUnavailable) as exc:
+            self._say("media", f"no path or no keys: {exc}")
+            return False
+        path = media.peer.path
+        where = "" if path is None else f" at {path.host}:{path.port}"
+        self._say("media", f"connected{where}")
+        has_events = await self._events(events, headers, made.call_id)
+        await self._listen(media)
+        await self._consent(media, remote)
+        await self._second(secret, headers)
+        await self._goodbye(media, events)
+        return has_events
+
+    async def _mint(self, headers: Mapping[str, str]) -> Secret:
+        body = await self._calls.mint(self._base, headers, self._session)
+        secret = read_secret(body, 0.0, time.time())
+        self._say("client secret", f"minted, good for {secret.good_until:.0f} s")
+        return secret
+
+    async def _offer(self, media: ProbeMedia, secret: Secret) -> Made | None:
+        question = "1 PCMU alone, no data channel"
+        try:
+            made = await self._calls.make(self._base, secret.value, media.offer())
+        except (AgentUnavailable, OSError) as exc:
+            self._say(question, f"refused: {exc}")
+            return None
+        known = f"call {made.call_id}" if made.call_id else "no Location: no events"
+        self._say(question, f"taken ({known})")
+        return made
+
+    def _read_answer(self, made: Made) -> Transport:
+        answer = parse_answer(made.answer)
+        candidates = answer.transport.candidates
+        tcp = [one for one in candidates if one.transport == "tcp"]
+        where = ", ".join(f"{c.transport} {c.host}:{c.port}" for c in candidates)
+        has = "yes" if tcp else "none"
+        self._say("5 TCP candidate", f"{has}; media is at {where or 'no address'}")
+        return answer.transport
+
+    async def _plain_key(self, headers: Mapping[str, str]) -> None:
+        """The form that OpenAI's own specification has for a plain key."""
+        media = ProbeMedia(
+            self._reactor, self._batch, own_address(self._settings.endpoint)
+        )
+        question = "2 multipart with the plain key"
+        boundary = secrets.token_hex(16)
+        try:
+            parts = (
+                ("sdp", "application/sdp", media.offer()),
+                ("session", "application/json", msgspec.json.encode(self._session)),
+            )
+            body = b"".join(
+                f"--{boundary}\r\nContent-Disposition: form-data; name={name}\r\n"
+                f"Content-Type: {kind}\r\n\r\n".encode()
+                + content
+                + b"\r\n"
+                for name, kind, content in parts
+            )
+            said = {
+                **headers,
+                "content-type": f"multipart/form-data; boundary={boundary}",
+            }
+            asking = self._http.request(
+                "POST",
+                f"{self._base}/calls",
+                said,
+                body + f"--{boundary}--\r\n".encode(),
+            )
+            answer = await asking.addTimeout(_CONNECT_SECONDS, self._reactor)
+            text = (await read_body(answer, _MOST_BYTES))[:120].decode(
+                "utf-8", "replace"
+            )
+            works = "works" if answer.code == 201 else "refused"
+            detail = "" if answer.code == 201 else f" {' '.join(text.split())}"
+            self._say(
+                "2 multipart with the plain key", f"{works}: {answer.code}{detail}"
+            )
+        except _NO_ANSWER as exc:
+            self._say(question, f"no answer: {exc}")
+        finally:
+            media.close()
+
+    async def _events(
+        self, events: _Events, headers: Mapping[str, str], call_id: str
+    ) -> bool:
+        if not call_id:
+            return False
+        url = sideband_url(self._settings, call_id)
+        sockets = RealtimeSockets(self._reactor)
+        sideband = Sideband(
+            events,
+            lambda user: dial(
+                url, headers, user, endpoint_for(self._reactor, url), sockets
+            ),
+            self._reactor,
+        )
+        began = self._reactor.seconds()
+        sideband.open()
+        await self._until(
+            lambda: bool(events.find("session.created") or events.closed),
+            _EVENTS_SECONDS,
+        )
+        sideband.close()
+        created = events.find("session.created")
+        if created is None:
+            self._say("events by call id", f"none: {events.closed or 'nothing came'}")
+            return False
+        took = self._reactor.seconds() - began
+        self._say("events by call id", f"there after {took:.1f} s")
+        session = created.get("session")
+        model = session.get("model") if isinstance(session, dict) else None
+        self._say("6 which model answers", str(model or "it is not said"))
+        return True
+
+    async def _listen(self, media: ProbeMedia) -> None:
+        before = Counter(media.counts)
+        await deferLater(self._reactor, _LISTEN_SECONDS)
+        found = media.counts - before
+        rate = found["rtp"] / _LISTEN_SECONDS
+        said = f"{rate:.0f} packets a second" if found["rtp"] else "no packets"
+        self._say("4 RTP during silence", f"{said}; {found['rtcp']} of RTCP")
+
+    async def _consent(self, media: ProbeMedia, remote: Transport) -> None:
+        for _ in range(_CHECKS):
+            media.peer.ask(remote)
+            await deferLater(self._reactor, 1.0)
+        answered = media.peer.answered
+        how = "answered all the time" if answered >= _CHECKS - 1 else "not answered"
+        if 0 < answered < _CHECKS - 1:
+            how = "answered at first only"
+        self._say(
+            "3 consent without USE-CANDIDATE",
+            f"{how} ({answered} of {_CHECKS}); the call {media.ended or 'goes on'}",
+        )
+
+    async def _second(self, secret: Secret, headers: Mapping[str, str]) -> None:
+        other = ProbeMedia(
+            self._reactor, self._batch, own_address(self._settings.endpoint)
+        )
+        try:
+            made = await self._calls.make(self._base, secret.value, other.offer())
+            self._say("a second call with the secret", "taken")
+            if made.call_id:
+                self._calls.hang_up(self._base, headers, made.call_id)
+        except (AgentUnavailable, OSError) as exc:
+            self._say("a second call with the secret", f"refused: {exc}")
+        finally:
+            other.close()
+
+    async def _goodbye(self, media: ProbeMedia, events: _Events) -> None:
+        before = len(events.events)
+        media.close()
+        await self._until(lambda: bool(events.closed), _GOODBYE_SECONDS)
+        heard = events.kinds(before)
+        closed = events.closed or f"it is open {_GOODBYE_SECONDS:.0f} s later"
+        self._say("7 what events say when DTLS is closed", f"{heard}; {closed}")
+
+    async def _until(self, is_so: Callable[[], bool], seconds: float) -> None:
+        deadline = self._reactor.seconds() + seconds
+        while not is_so() and self._reactor.seconds() < deadline:
+            await deferLater(self._reactor, 0.05)
