@@ -256,7 +256,7 @@ def agent_families(agents: AgentCounts) -> Iterator[Metric]:
     )
     fallbacks = CounterMetricFamily(
         "chimegw_deployment_fallbacks",
-        "Sessions opened over the WebSocket as WebRTC has no path, by why.",
+        "Sessions with WebRTC that had to go another way than UDP, by how.",
         labels=["deployment", "reason"],
     )
     for (name, reason), count in sorted(agents.fallbacks.items()):

@@ -257,6 +257,19 @@ class BlockedUdpTests(WebRtcTestCase):
         return Deferred.fromCoroutine(scene())
 
 
+class ClosedUdpTests(WebRtcTestCase):
+    behaviour = Behaviour(webrtc=WebRtcFaults(udp_blocked=True))
+
+    def test_audio_goes_over_tcp(self) -> Deferred[Any]:
+        def heard(report: CallReport) -> None:
+            self.assert_heard(report)
+            self.assertEqual(self.fallbacks, {("sim", "tcp"): 1})
+            (call,) = self.simulator.webrtc().all_calls
+            self.assertEqual(call.session.log.violations, [])
+
+        return self.place(said=2).addCallback(heard)
+
+
 class FaultyServiceTests(WebRtcTestCase):
     behaviour = Behaviour(
         webrtc=WebRtcFaults(

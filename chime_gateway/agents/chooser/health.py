@@ -55,8 +55,9 @@ class Health:
         C{misconfigured}, C{refused} (the profile), C{overtaken} (another one was ready
         first, or the call was over).
     @ivar hedges: how often a deployment was tried beside another one.
-    @ivar fallbacks: sessions of a deployment with WebRTC that were opened over the
-        WebSocket, and why: C{no_path}, or C{remembered} from one before.
+    @ivar fallbacks: sessions of a deployment with WebRTC that had to go another way:
+        C{tcp}, over TCP; over the WebSocket as there is C{no_path}, or was none for one
+        before (C{remembered}).
     """
 
     _log = Logger()

@@ -179,6 +179,11 @@ class RtpAudio:
         except RemoteProtocolError as exc:
             raise AgentUnavailable(f"the agent's answer is of no use: {exc}") from exc
 
+    @property
+    def is_over_tcp(self) -> bool:
+        path = self._peer.path
+        return path is not None and path.is_tcp
+
     def part(self) -> None:
         """
         Nobody knows what became of the call at the service: it is closed by DTLS, as

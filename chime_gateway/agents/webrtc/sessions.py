@@ -39,11 +39,15 @@ from chime_gateway.net.http_client import HttpClient
 from chime_gateway.settings.agent_profile import AgentProfile
 from chime_gateway.settings.values import DeploymentSettings
 from chime_gateway.webrtc.sockets import Sockets
+from chime_gateway.webrtc.tcp import ActiveTcp
 from chime_gateway.webrtc.udp import Batch, OwnPort
 from chime_gateway.wire.realtime.dialects import calls_url, sideband_url
 
 #: Where nothing got through, nobody waits for that again for so long.
 BLOCKED_SECONDS: Final = 600.0
+
+#: So long UDP has to find a path before TCP is tried as well.
+TCP_AFTER_SECONDS: Final = 0.6
 
 #: Connections to one deployment that are kept for the next request.
 _IDLE_CONNECTIONS: Final = 8
@@ -240,7 +244,7 @@ class RtcSessions:
         address = own_address(settings.endpoint)
         host = address if address == "127.0.0.1" else "0.0.0.0"
         port = OwnPort(host, self._batch, [address])
-        sockets: list[Sockets] = [port]
+        sockets: list[Sockets] = [port, ActiveTcp(self._reactor, TCP_AFTER_SECONDS)]
         return RtpAudio(self._audio, sockets, is_interruptible=profile.interruptible)
 
     async def _connect(
@@ -270,7 +274,15 @@ class RtcSessions:
         audio.closing = closing
         audio.answered(made.answer)
         sideband.open()
-        return await session.ready
+        ready = await session.ready
+        if audio.is_over_tcp:
+            self._counts.fallbacks[settings.name, "tcp"] += 1
+            self._log.info(
+                "deployment {deployment}: the audio of a session goes over TCP, as UDP"
+                " has no path",
+                deployment=settings.name,
+            )
+        return ready
 
     async def _make(
         self, place: _Place, session: Mapping[str, Any], offer: bytes
