@@ -21,7 +21,7 @@ import sys
 import uvloop
 
 from suites.faults.playing import Play, play_all
-from suites.rtc import agents, callers, hostile, many, simulated
+from suites.rtc import agents, callers, hostile, many, messages, simulated
 from suites.rtc.alone import go_alone
 
 #: Scenes side by side; those with a browser take a processor.
@@ -30,7 +30,12 @@ AT_ONCE, SHORT_AT_ONCE = 2, 3
 SCENE_SECONDS = 240.0
 
 SCENES: dict[str, Play] = (
-    callers.SCENES | agents.SCENES | hostile.SCENES | many.SCENES | simulated.SCENES
+    callers.SCENES
+    | agents.SCENES
+    | hostile.SCENES
+    | many.SCENES
+    | messages.SCENES
+    | simulated.SCENES
 )
 
 #: One of each kind: what the short form plays.
@@ -42,6 +47,7 @@ SHORT = (
     "agent: interrupted",
     "hostile",
     "many callers",
+    "messages",
 )
 
 
