@@ -1,0 +1,147 @@
+"""Our DTLS with OpenSSL's own programs, in both roles: the keys are the same."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
+from twisted.internet.protocol import DatagramProtocol
+from twisted.internet.task import deferLater
+
+from chime_gateway.rtp.ports import Address
+from chime_gateway.rtp.srtp import SrtpKeys
+from chime_gateway.webrtc.certificate import new_certificate
+from chime_gateway.webrtc.dtls import PROFILES, ClosedError, Dtls
+from tests.integration.programs import Program, missing
+from tests.support.base import ReactorTestCase
+from tests.support.ports import free_port
+
+OURS, THEIRS = new_certificate(), new_certificate()
+
+
+class Side(DatagramProtocol):
+    """Our side on a socket of its own."""
+
+    transport: Any
+
+    def __init__(self, reactor: Any, *, is_client: bool) -> None:
+        self.clock = reactor
+        self.dtls = Dtls(OURS, is_client=is_client, fingerprints=[THEIRS.fingerprint])
+        self.remote: Address | None = None
+        self.is_closed = False
+
+    def begin(self, remote: Address) -> None:
+        self.remote = remote
+        self.dtls.start(self.clock.seconds())
+        self.flush()
+
+    def datagramReceived(self, datagram: bytes, addr: Address) -> None:
+        self.remote = addr
+        try:
+            self.dtls.received(self.clock.seconds(), datagram)
+        except ClosedError:
+            self.is_closed = True
+        self.flush()
+
+    def tick(self) -> None:
+        self.dtls.tick(self.clock.seconds())
+        self.flush()
+
+    def flush(self) -> None:
+        sent, self.dtls.outbox = self.dtls.outbox, []
+        for datagram in sent:
+            self.transport.write(datagram, self.remote)
+
+
+def _material(keys: SrtpKeys, *, is_client: bool) -> bytes:
+    """As it was exported (RFC 5764 section 4.2)."""
+    client, server = (
+        (keys.local, keys.remote) if is_client else (keys.remote, keys.local)
+    )
+    cut = keys.profile.key_bytes - keys.profile.salt_bytes
+    return client[:cut] + server[:cut] + client[cut:] + server[cut:]
+
+
+class OpensslTests(ReactorTestCase):
+    skip = missing("openssl")
+
+    def setUp(self) -> None:
+        from twisted.internet import reactor
+
+        self.reactor: Any = reactor
+        self.folder = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+        pem = Path(self.folder) / "theirs.pem"
+        pem.write_bytes(
+            THEIRS.certificate.public_bytes(Encoding.PEM)
+            + THEIRS.key.private_bytes(
+                Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+            )
+        )
+        self.pem = str(pem)
+
+    def openssl(self, command: str, profile: bytes, *arguments: str) -> Program:
+        size = 2 * PROFILES[profile].key_bytes
+        return Program(
+            self.reactor,
+            [
+                *("openssl", command, "-dtls1_2", "-cert", self.pem),
+                *("-use_srtp", profile.decode(), *arguments),
+                *("-keymatexport", "EXTRACTOR-dtls_srtp"),
+                *("-keymatexportlen", str(size)),
+            ],
+            self.folder,
+        )
+
+    def listen(self, *, is_client: bool) -> Side:
+        side = Side(self.reactor, is_client=is_client)
+        port = self.reactor.listenUDP(0, side, interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        return side
+
+    async def check_material(self, side: Side, program: Program) -> None:
+        found = None
+        while found is None:
+            await deferLater(self.reactor, 0.05)
+            side.tick()
+            found = re.search(r"Keying material: ([0-9A-F]+)", program.output)
+        keys, is_client = side.dtls.keys, side.dtls._is_client
+        assert keys is not None
+        self.assertEqual(_material(keys, is_client=is_client), bytes.fromhex(found[1]))
+
+    async def test_as_server_we_have_the_keys_of_s_client(self) -> None:
+        for profile in PROFILES:
+            side = self.listen(is_client=False)
+            number = side.transport.getHost().port
+            program = self.openssl(
+                "s_client", profile, "-connect", f"127.0.0.1:{number}"
+            )
+            await self.check_material(side, program)
+            program._process.closeStdin()
+            await program.ended
+            while not side.is_closed:
+                await deferLater(self.reactor, 0.02)
+
+    async def test_as_client_we_have_the_keys_of_s_server(self) -> None:
+        for profile in PROFILES:
+            number = free_port()
+            side = self.listen(is_client=True)
+            program = self.openssl(
+                *("s_server", profile, "-accept", f"127.0.0.1:{number}"),
+                *("-Verify", "1", "-naccept", "1"),
+            )
+            while "ACCEPT" not in program.output:
+                await deferLater(self.reactor, 0.02)
+            side.begin(("127.0.0.1", number))
+            await self.check_material(side, program)
+            side.dtls.close()
+            side.flush()
+            await program.ended
