@@ -194,6 +194,32 @@ class LineTests(LineTestCase):
             self.hear(QUIET, 3.0)
         self.assertEqual(self.sessions[0].probes, 0)
 
+    @settings(max_examples=40, deadline=None)
+    @given(
+        quiet=st.floats(2.5, 6.0),
+        noticed_in=st.floats(0.0, 0.9),
+        chatter=st.lists(st.floats(0.0, 1.2), max_size=6),
+        dies_in=st.floats(0.0, 1.5),
+    )
+    @example(3.0, 0.8, [0.7], 1.0)
+    def test_the_first_word_of_a_turn_is_heard_however_late_it_is_noticed(
+        self, quiet: float, noticed_in: float, chatter: list[float], dies_in: float
+    ) -> None:
+        """The session may have other things to tell meanwhile, and die."""
+        self.start()
+        self.hear(QUIET, quiet)
+        first = self.sessions[0]
+        began = self.clock.seconds()
+        self.clock.callLater(noticed_in, first.report, "speech_started", "turn")
+        for after in chatter:
+            self.clock.callLater(after, first.report, "agent_said", "i", "w", False)
+        self.clock.callLater(dies_in, first.report, "agent_lost", "it closed")
+        self.hear(LOUD, 1.6)
+        self.assertEqual(len(self.sessions), 2)
+        heard = b"".join(self.sessions[1].took)
+        frames = round((self.clock.seconds() - began) / FRAME)
+        self.assertEqual(heard.count(LOUD[0]), frames * len(LOUD))
+
     def test_audio_that_does_not_come_is_not_loud(self) -> None:
         self.start()
         self.hear(LOUD, 0.2)

@@ -219,7 +219,8 @@ class RecallTests(Service):
         self.clock.advance(20)
         self.session.tell("Still there.")
         self.serve()
-        self.assertNotIn("unanswered", str(self.log))
+        odd = [entry[1] for entry in self.log if entry[0] == "oddity_seen"]
+        self.assertEqual([kind for kind in odd if kind.startswith("unanswered")], [])
 
 
 class PendingToolTests(Service):

@@ -45,6 +45,9 @@ _BREACH_STRIKES: Final = 4
 #: A service says within this that the caller speaks.
 _NOTICE_SECONDS: Final = 2.0
 
+#: And for so long who was loud may be in a turn of which it will say so.
+_TURN_SECONDS: Final = 1.0
+
 _EXPIRES: Final = "the session was about to expire"
 
 
@@ -243,7 +246,8 @@ class Watch:
             self._line.noticed()
         deafness = self._deafness
         deafness.look(now, owed.event_at, is_loud=self._line.is_caller_loud())
-        is_in_doubt = owed.is_quiet(now) or deafness.loud_since is not None
+        is_loud = now - deafness.loud_at < _TURN_SECONDS
+        is_in_doubt = owed.is_quiet(now) or is_loud or deafness.loud_since is not None
         if not self._is_new and is_in_doubt is not self._is_in_doubt:
             self._is_in_doubt = is_in_doubt
             self._line.doubt(is_in_doubt)
