@@ -29,6 +29,9 @@ from tests.integration.programs import Program, missing
 from tests.integration.sip_harness import SipTestCase
 from tests.support.ports import free_port
 
+#: About so long it takes; see tests/run.py.
+seconds = 42
+
 HELLO = Path(__file__).parents[2] / "chime_gateway" / "sim" / "data" / "hello.wav"
 
 _MODULES = next(

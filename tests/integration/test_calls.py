@@ -17,6 +17,9 @@ from chime_gateway.sim.realtime.server import Door
 from tests.integration.harness import GatewayTestCase
 from tests.whole_calls.test_media_stream import LONG, SHORT, phrase
 
+#: About so long it takes; see tests/run.py.
+seconds = 40
+
 FRAME = base64.b64encode(b"\xff" * 160).decode()
 
 
@@ -224,7 +227,7 @@ class MuteServiceTests(GatewayTestCase):
 class BreakingServiceTests(GatewayTestCase):
     """One that goes again and again takes its own calls only."""
 
-    def lost(self, behaviour: Behaviour, word: str, *codes: int) -> Deferred[None]:
+    def lost(self, behaviour: Behaviour, word: str) -> Deferred[None]:
         async def scene() -> None:
             good = await self.dial()
             good.start()
@@ -233,7 +236,7 @@ class BreakingServiceTests(GatewayTestCase):
             peer = await self.dial()
             peer.start()
             code, reason = await peer.closed
-            self.assertIn(code, codes or (4503,))
+            self.assertEqual(code, 4503)
             self.assertIn(word, str(reason))
             self.assertEqual(len(self.gateway.calls.calls()), 1)
 
@@ -244,15 +247,6 @@ class BreakingServiceTests(GatewayTestCase):
 
     def test_a_dropped_connection(self) -> Deferred[None]:
         return self.lost(Behaviour(drop_after_seconds=0.2), "closed the session")
-
-    def test_a_close(self) -> Deferred[None]:
-        behaviour = Behaviour(close_after_seconds=0.2, close_code=1011)
-        return self.lost(behaviour, "1011")
-
-    def test_expiry(self) -> Deferred[None]:
-        # It is over before the next one is ready, or as soon as that is.
-        behaviour = Behaviour(session_seconds=0.2)
-        return self.lost(behaviour, "session", 4410, 4503)
 
 
 class StoppingTests(GatewayTestCase):

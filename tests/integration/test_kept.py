@@ -27,6 +27,9 @@ from tests.support import postgres
 from tests.support.files import temporary_folder
 from tests.whole_calls.test_media_stream import LONG, SHORT, phrase
 
+#: About so long it takes; see tests/run.py.
+seconds = 50
+
 
 class Receiver(Protocol):
     """Takes webhooks, or refuses them."""

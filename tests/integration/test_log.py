@@ -22,6 +22,9 @@ from chime_gateway.sim.caller.dial import place_call
 from tests.integration.twistd import RUN, Twistd, TwistdTestCase, environment
 from tests.whole_calls.test_media_stream import SHORT, phrase
 
+#: About so long it takes; see tests/run.py.
+seconds = 21
+
 #: The same with room for so few lines that calls alone fill it.
 RUN_WITH_LITTLE_ROOM = f"""
 from functools import partial

@@ -24,6 +24,9 @@ from tests.integration.test_sipp import SippTestCase
 from tests.support.base import ReactorTestCase
 from tests.support.ports import MEDIA, has_ipv6
 
+#: About so long it takes; see tests/run.py.
+seconds = 36
+
 
 class _Calls:
     async def test_calls_over_udp_and_tcp(self: Any) -> None:

@@ -22,6 +22,9 @@ from tests.integration.programs import Program, missing
 from tests.integration.sip_harness import SipTestCase
 from tests.support.ports import free_port
 
+#: About so long it takes; see tests/run.py.
+seconds = 27
+
 SCENARIOS = Path(__file__).parent / "sipp"
 PCAPS = Path("/usr/share/sip-tester")
 

@@ -21,6 +21,9 @@ from tests.integration.twistd import (
 )
 from tests.whole_calls.test_media_stream import LONG, SHORT, phrase
 
+#: About so long it takes; see tests/run.py.
+seconds = 21
+
 #: The same on a machine whose clock can be set: an hour ahead by one signal, an hour
 #: back by another.
 RUN_WITH_A_CLOCK = f"""

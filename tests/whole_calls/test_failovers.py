@@ -137,6 +137,23 @@ class FailoverTests(SynchronousTestCase):
             with self.subTest(run=run, fault=fault, pauses=pauses):
                 self.hold(self.run_call(fault, pauses=pauses))
 
+    def test_an_agent_whose_sessions_never_last_is_given_up(self) -> None:
+        for behaviour, word in (
+            (Behaviour(close_after_seconds=0.2, close_code=1011), "1011"),
+            (Behaviour(drop_after_seconds=0.2), "closed"),
+            (Behaviour(session_seconds=0.2), "session"),
+        ):
+            with self.subTest(behaviour=behaviour):
+                plan = CallPlan(utterances=(spoken(PCMU, SAID[0]),) * 9)
+                call = VirtualCall(plan, behaviour=behaviour)
+                call.run(200.0)
+                (record,) = call.measures.records
+                assert record.ending is not None
+                self.assertIs(record.ending.outcome, Outcome.AGENT_LOST)
+                self.assertIn(word, record.ending.reason)
+                self.assertLessEqual(len(call.agents.sessions), 20)
+                self.assertTrue(all(one.is_over for one in call.agents.sessions))
+
     def captured(self, *faults: str, **more: Any) -> str:
         """A call that is the same when it is run again."""
         folder = temporary_folder(self)
