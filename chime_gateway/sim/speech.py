@@ -32,6 +32,9 @@ _TONES: Final = 32
 _WINDOW_SECONDS: Final = 0.02
 _HOP_SECONDS: Final = 0.01
 
+#: Of two matrices: OpenBLAS begins to use threads above 262,144.
+_FEW_PRODUCTS: Final = 250_000
+
 #: The same tone after a longer pause is another one; a lost frame is shorter.
 _MOST_HOPS: Final = 6
 
@@ -119,15 +122,18 @@ def _halves(samples: Samples, rate: int) -> list[tuple[bool, int, float]]:
     if len(samples) < size:
         return []
     hertz = _LOWEST_HZ + _STEP_HZ * np.arange(_TONES)
-    angles = 2j * np.pi * np.outer(np.arange(size), hertz) / rate
+    angles = 2 * np.pi * np.outer(np.arange(size), hertz) / rate
+    waves = np.cos(angles), np.sin(angles)
     windows = np.lib.stride_tricks.sliding_window_view(samples, size)[::hop]
     found: list[tuple[bool, int, float]] = []
     last, last_at = -1, -_MOST_HOPS
-    # Of a long recording one part after the other: memory is that of one.
-    for start in range(0, len(windows), 1000):
-        part = windows[start : start + 1000].astype(np.float64)
+    # One part after the other: each is too small for threads of numpy's, which wait
+    # for each other with a processor each.
+    count = max(1, _FEW_PRODUCTS // (size * _TONES))
+    for start in range(0, len(windows), count):
+        part = windows[start : start + count].astype(np.float64)
         energy = np.einsum("ij,ij->i", part, part)
-        power = np.abs(part @ np.exp(angles)) ** 2 * 2 / size
+        power = ((part @ waves[0]) ** 2 + (part @ waves[1]) ** 2) * 2 / size
         best = power.argmax(axis=1)
         share = power[np.arange(len(part)), best] / np.maximum(energy, 1.0)
         is_tone = (share > _PURE) & (energy > size * _SILENT_RMS**2)
