@@ -25,6 +25,9 @@ from tests.whole_calls.test_media_stream import SHORT, phrase
 TAKEN = "has every new call from now on"
 FAILED = "there is no successor"
 
+#: No call is refused for what else the machine does: that is not what is tested.
+LIMITS = "[limits]\nmax_cpu = 100\nmax_late_seconds = 100\n"
+
 #: What is done in a successor only.
 IN_SUCCESSOR = "import os\nif 'CHIMEGW_PREDECESSOR' in os.environ:\n"
 
@@ -84,6 +87,10 @@ class TakeOverTestCase(TwistdTestCase):
             "chimegw",
         ]
         words += ["--simulate", "--port", "0", *more]
+        if "--config" not in more:
+            config = self.state / "limits.toml"
+            config.write_text(LIMITS)
+            words += ["--config", str(config)]
         twistd, process = self.spawn(words, **env)
         self.addCleanup(self.end_all, twistd)
         await self.until_it_says(twistd, "is ready for calls")

@@ -12,6 +12,7 @@ from twisted.internet.error import ProcessDone
 
 from tests.integration.takeover_harness import (
     FAILED,
+    LIMITS,
     TAKEN,
     LongCall,
     TakeOverTestCase,
@@ -99,7 +100,7 @@ class TakeOverTests(TakeOverTestCase):
     async def test_who_stops_the_newest_stops_the_gateway(self) -> None:
         """Calls of the old process are drained like those of the new one."""
         config = self.state / "gateway.toml"
-        config.write_text("[limits]\ndrain_seconds = 1\n")
+        config.write_text(f"{LIMITS}drain_seconds = 1\n")
         twistd, _ = await self.gateway("--config", str(config))
         calls = [self.long_call(twistd.port())]
         await self.until_it_says(twistd, "call.answered")
@@ -115,7 +116,7 @@ class TakeOverTests(TakeOverTestCase):
 
     async def test_stragglers_hear_a_goodbye(self) -> None:
         config = self.state / "gateway.toml"
-        config.write_text("[limits]\ntakeover_drain_seconds = 1\n")
+        config.write_text(f"{LIMITS}takeover_drain_seconds = 1\n")
         twistd, process = await self.gateway("--config", str(config))
         call = self.long_call(twistd.port())
         await self.until_it_says(twistd, "call.answered")

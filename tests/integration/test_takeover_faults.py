@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from chime_gateway.app.takeover.state_file import ticks_of
-from tests.integration.takeover_harness import FAILED, TakeOverTestCase
+from tests.integration.takeover_harness import FAILED, LIMITS, TakeOverTestCase
 from tests.integration.twistd import RUN, Twistd
 
 #: Nothing is judged that is heard here, and programs are started; see tests/run.py.
@@ -58,7 +58,7 @@ class FaultTests(TakeOverTestCase):
 
     async def setting_out(self, seconds: int = 60) -> tuple[Twistd, Any]:
         self.settings = self.state / "gateway.toml"
-        self.settings.write_text(f"[limits]\ntakeover_seconds = {seconds}\n")
+        self.settings.write_text(f"{LIMITS}takeover_seconds = {seconds}\n")
         (self.state / "fault").write_text("")
         return await self.gateway("--config", str(self.settings), run=RUN_WITH_FAULTS)
 
@@ -100,7 +100,7 @@ class FaultTests(TakeOverTestCase):
             (self.state / "fault").write_text(fault)
             await self.no_successor(twistd, process, "not ready within")
         (self.state / "fault").write_text("")
-        self.settings.write_text("[limits]\ntakeover_seconds = 60\n")
+        self.settings.write_text(LIMITS)
         process.signalProcess(signal.SIGHUP)
         await self.until_it_says(twistd, "the settings were read again")
         await self.take_over(twistd)
