@@ -10,7 +10,7 @@ time.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail
@@ -172,11 +172,12 @@ class VirtualCall:
         limits: Limits | None = None,
         later: Behaviour | None = None,
         most_sessions: int = 1_000,
+        new_agents: Callable[..., VirtualAgents] = VirtualAgents,
     ) -> None:
         self.clock = clock or Clock()
         limits = limits or Limits()
         self.events: list[CallEvent] = []
-        self.agents = VirtualAgents(
+        self.agents = new_agents(
             self.clock, voice or Parrot(), behaviour or Behaviour(), is_preview
         )
         self.agents.later = later
