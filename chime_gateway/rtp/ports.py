@@ -72,6 +72,7 @@ class DatagramSocket:
     """
     One UDP socket, as the batch reads it.
 
+    @ivar received: takes what comes.
     @ivar failures: sends that did not go out.
     @ivar broken: called when whoever receives has failed and it is closed.
     """
@@ -81,7 +82,7 @@ class DatagramSocket:
 
     def __init__(self, host: str, port: int, received: Received) -> None:
         self._socket = bound(host, port)
-        self._received = received
+        self.received = received
         self.failures = 0
         self.broken: Callable[[], None] = _ignore
         self._receive = self._socket.recvfrom
@@ -99,7 +100,7 @@ class DatagramSocket:
             data, address = self._receive(_MAX_DATAGRAM)
         except OSError:
             return  # nothing there, or an ICMP error of an earlier send
-        self._received(data, address)
+        self.received(data, address)
 
     def send(self, data: bytes, address: Address) -> None:
         """It never raises: neither a tick nor the end of a call stops at a packet."""
@@ -114,7 +115,7 @@ class DatagramSocket:
             data, address = self._receive(_MAX_DATAGRAM)
         except OSError:
             return
-        self._received(data, (canonical(address[0]), address[1]))
+        self.received(data, (canonical(address[0]), address[1]))
 
     def _send_ipv6(self, data: bytes, address: Address) -> None:
         try:
@@ -167,6 +168,10 @@ class RtpPort:
         except BaseException:
             self.close()
             raise
+
+    def listen(self, rtp_received: Received, rtcp_received: Received) -> None:
+        """Who receives what from now on."""
+        self._rtp.received, self._rtcp.received = rtp_received, rtcp_received
 
     def tell_if_broken(self, broken: Callable[[], None]) -> None:
         """Whoever receives has failed: nothing comes any more."""

@@ -50,6 +50,7 @@ class RtpStream:
         self.stats = NetworkStats()
         self._terms: Terms | None = None
         self._srtp: SrtpCodec | None = None
+        self._srtcp: SrtpCodec | None = None
         self._sender = RtpSender(codec, self.stats, random32)
         self._receiver = RtpReceiver(
             codec,
@@ -97,8 +98,13 @@ class RtpStream:
         before, self._terms = self._terms, terms
         if before is None or before.keys != terms.keys:
             self._srtp = None if terms.keys is None else self._new_srtp(terms.keys)
-        for part in (self._sender, self._receiver, self._reports):
+        if terms.rtcp_keys is None:
+            self._srtcp = self._srtp
+        elif before is None or before.rtcp_keys != terms.rtcp_keys:
+            self._srtcp = SrtpCodec(terms.rtcp_keys)
+        for part in (self._sender, self._receiver):
             part.agree(terms, self._srtp)
+        self._reports.agree(terms, self._srtcp)
 
     def _new_srtp(self, keys: SrtpKeys) -> SrtpCodec:
         receiver = self._receiver

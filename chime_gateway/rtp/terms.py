@@ -9,6 +9,7 @@ from attrs import Factory, frozen
 from chime_gateway.audio import Codec
 from chime_gateway.rtp.ports import Address
 from chime_gateway.rtp.srtp import SrtpKeys
+from chime_gateway.wire.sdp.keying import Association
 
 
 @frozen(kw_only=True)
@@ -22,6 +23,8 @@ class Terms:
     @ivar other_events: as what else keys may come.
     @ivar remote: where RTP goes first; C{remote_rtcp}: where RTCP goes.
     @ivar sends: we send; C{receives}: we listen.
+    @ivar rtcp_keys: of RTCP, if it has others.
+    @ivar dtls: with what the keys are agreed on, if it is by DTLS.
     """
 
     codec: Codec
@@ -34,5 +37,7 @@ class Terms:
     sends: bool = True
     receives: bool = True
     keys: SrtpKeys | None = None
+    rtcp_keys: SrtpKeys | None = None
+    dtls: Association | None = None
     other_codecs: Mapping[int, Codec] = Factory(dict)
     other_events: frozenset[int] = frozenset()

@@ -104,7 +104,9 @@ def _accepted_faults(asked: Line, told: Line) -> list[str]:
         elif taken[number] != offered[number]:
             faults.append(f"format {number} is another encoding (section 6.1)")
     keys = told.values("crypto")
-    if "SAVP" in told.protocol:
+    if told.protocol.startswith("UDP/TLS"):
+        faults += _dtls_faults(asked, told)
+    elif "SAVP" in told.protocol:
         tags = {tuple(value.split()[:2]) for value in asked.values("crypto")}
         if len(keys) != 1 or tuple(keys[0].split()[:2]) not in tags:
             faults.append("not one of the crypto lines (RFC 4568 section 5.1.2)")
@@ -112,6 +114,29 @@ def _accepted_faults(asked: Line, told: Line) -> list[str]:
             faults.append("the other side's key again (RFC 4568 section 6.1)")
     elif keys:
         faults.append("a key without SRTP")
+    return faults
+
+
+#: RFC 4145 section 4.1.
+_ROLES = {
+    "actpass": ("active", "passive"),
+    "active": ("passive",),
+    "passive": ("active",),
+}
+
+
+def _dtls_faults(asked: Line, told: Line) -> list[str]:
+    """RFC 5763 section 5, RFC 5761 section 5.1.1, RFC 8839 section 4.3.1."""
+    faults = []
+    if len(told.values("fingerprint")) != 1:
+        faults.append("no fingerprint (RFC 5763)")
+    roles = told.values("setup")
+    if len(roles) != 1 or roles[0] not in _ROLES[asked.values("setup")[0]]:
+        faults.append(f"setup {roles} in answer to {asked.values('setup')} (RFC 4145)")
+    if "rtcp-mux" in told.attributes and "rtcp-mux" not in asked.attributes:
+        faults.append("rtcp-mux was not offered (RFC 5761)")
+    if told.values("ice-ufrag") and not asked.values("ice-ufrag"):
+        faults.append("ICE was not offered (RFC 8839)")
     return faults
 
 

@@ -21,6 +21,9 @@ KEY46 = base64.b64encode(bytes(range(46))).decode()
 _OFF = "the audio is switched off (port 0)"
 _NO_CODEC = "no codec in common"
 _NO_KEY = "no SRTP suite in common"
+_NO_FINGERPRINT = "there is no fingerprint of SHA-256 or better (a=fingerprint)"
+_WITH_KEYS = ("RTP/SAVP", "RTP/SAVPF")
+_OVER_DTLS = ("UDP/TLS/RTP/SAVP", "UDP/TLS/RTP/SAVPF")
 _FORBIDDEN = "the media address is not allowed"
 
 
@@ -122,6 +125,19 @@ def _formats(draw: st.DrawFn, *, is_spoken: bool) -> tuple[list[str], list[str]]
     return [number for number, _ in some], [a for _, lines in some for a in lines]
 
 
+def _dtls(draw: st.DrawFn, *, has_fingerprint: bool) -> list[str]:
+    """Lines of DTLS-SRTP; ICE as it may be."""
+    lines = [f"a=setup:{draw(st.sampled_from(('actpass', 'active', 'passive')))}"]
+    if has_fingerprint:
+        lines.append("a=fingerprint:SHA-256 " + ":".join(["0f"] * 32))
+    lines += draw(
+        st.sampled_from(
+            [(), ("a=rtcp-mux",), ("a=ice-ufrag:abcd", "a=ice-pwd:" + "x" * 22)]
+        )
+    )
+    return lines
+
+
 @st.composite
 def _streams(draw: st.DrawFn) -> Stream:
     if draw(st.integers(0, 3)) == 0:
@@ -129,17 +145,22 @@ def _streams(draw: st.DrawFn) -> Stream:
         return Stream((draw(_other_media), *extra), "")
     fault = draw(
         st.sampled_from(
-            [None, None, None, _OFF, _NO_CODEC, _NO_KEY, _FORBIDDEN, "transport", "c"]
+            [
+                *(None, None, None, _OFF, _NO_CODEC, _NO_KEY, _NO_FINGERPRINT),
+                *(_FORBIDDEN, "transport", "c"),
+            ]
         )
     )
-    protocol = draw(st.sampled_from(["RTP/AVP", "RTP/AVPF", "RTP/SAVP", "RTP/SAVPF"]))
-    if fault == _NO_KEY and "SAVP" not in protocol:
+    protocol = draw(st.sampled_from(["RTP/AVP", "RTP/AVPF", *_WITH_KEYS, *_OVER_DTLS]))
+    if fault == _NO_KEY and protocol not in _WITH_KEYS:
         protocol = "RTP/SAVP"
+    if fault == _NO_FINGERPRINT and protocol not in _OVER_DTLS:
+        protocol = "UDP/TLS/RTP/SAVP"
     host = ALLOWED if draw(st.booleans()) else None
     if fault == _FORBIDDEN:
         host = FORBIDDEN
     if fault == "transport":
-        protocol = "UDP/TLS/RTP/SAVPF"
+        protocol = "TCP/TLS/RTP/SAVPF"
         fault = f"audio over {protocol} is not spoken here"
     formats, lines = draw(_formats(is_spoken=fault != _NO_CODEC))
     port = 0 if fault == _OFF else draw(st.integers(1024, 65534))
@@ -153,7 +174,9 @@ def _streams(draw: st.DrawFn) -> Stream:
             del lines[1]
         fault = "there is no c-line that is understood"
     lines += draw(st.lists(_attributes, max_size=5))
-    if "SAVP" in protocol:
+    if protocol in _OVER_DTLS:
+        lines += _dtls(draw, has_fingerprint=fault != _NO_FINGERPRINT)
+    if protocol in _WITH_KEYS:
         lines = [line for line in lines if not line.startswith("a=crypto")]
         keys = draw(st.lists(_bad_keys, max_size=2))
         if fault != _NO_KEY:

@@ -95,6 +95,11 @@ class FakePort:
     def tell_if_broken(self, broken: Callable[[], None]) -> None:
         self.broken = broken
 
+    def listen(self, rtp: Any, rtcp: Any) -> None:
+        seen = self.network.seen
+        self.receive_rtp = lambda data, address: rtp(data, seen(address))
+        self.receive_rtcp = lambda data, address: rtcp(data, seen(address))
+
     def send_rtp(self, data: bytes, address: Address) -> None:
         self.sent.append((data, self.network.told(address)))
 

@@ -8,6 +8,7 @@ the leg's.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
 
 from chime_gateway.audio import CODECS, Codec
 from chime_gateway.carriers.sip.context import SipContext
@@ -15,6 +16,17 @@ from chime_gateway.carriers.sip.offer_answer import SessionDescriptions
 from chime_gateway.media.stats import NetworkStats
 from chime_gateway.rtp.paced import PacedStream, StreamUser
 from chime_gateway.rtp.terms import Terms
+from chime_gateway.wire.sdp.keying import LocalKeying
+
+if TYPE_CHECKING:
+    from chime_gateway.carriers.sip.keys.dtls import KeyExchange
+
+
+class AudioUser(StreamUser, Protocol):
+    """Who listens, and is told what goes wrong."""
+
+    def keys_failed(self, why: str) -> None:
+        """The other side has agreed on none as it must."""
 
 
 class LegAudio:
@@ -30,7 +42,7 @@ class LegAudio:
         self,
         context: SipContext,
         codec: Codec,
-        user: StreamUser,
+        user: AudioUser,
         remote_host: str,
         *,
         is_confirmed: bool = True,
@@ -42,6 +54,8 @@ class LegAudio:
         self._remote_host = remote_host
         self._is_confirmed = is_confirmed
         self._waiting: Terms | None = None
+        self._keying: LocalKeying | None = None
+        self._exchange: KeyExchange | None = None
         self._paced = paced = PacedStream(
             codec,
             user,
@@ -65,6 +79,7 @@ class LegAudio:
                 requires_srtp=settings.requires_srtp,
                 is_allowed=context.may_send_media,
                 session_id=context.random32(),
+                local_keying=self._local_keying,
             )
         except BaseException:
             context.ports.take_back(self._port)
@@ -98,11 +113,44 @@ class LegAudio:
                 self.pause()
                 return
             self._waiting = None
-        self._paced.agree(terms)
+        if terms.dtls is None:
+            if self._exchange is not None:
+                self._exchange.stop()
+                self._exchange = None
+            self._paced.agree(terms)
+        else:
+            self._exchange = self._exchange or self._new_exchange()
+            self._exchange.agree(terms)
+
+    def _local_keying(self) -> LocalKeying:
+        # Imported when somebody asks for it, as what is needed for DTLS.
+        from chime_gateway.carriers.sip.keys.dtls import new_local_keying
+
+        if self._keying is None:
+            self._keying = new_local_keying()
+        return self._keying
+
+    def _new_exchange(self) -> KeyExchange:
+        from chime_gateway.carriers.sip.keys.dtls import KeyExchange
+
+        stream = self._paced.stream
+        return KeyExchange(
+            self._context.clock,
+            self._port,
+            local=self._local_keying().credentials,
+            rtp_received=stream.rtp_received,
+            rtcp_received=stream.rtcp_received,
+            is_allowed=self._may_come_from,
+            agree=self._paced.agree,
+            attach=stream.attach,
+            failed=self._user.keys_failed,
+        )
 
     def close(self, carrier_call_id: str) -> None:
         """Give the ports back and say what it was like; again if it has failed."""
         try:
+            if self._exchange is not None:
+                self._exchange.close()
             stats = self._paced.stop()
             if self._port.failures:
                 stats.dropped["not_sent"] += self._port.failures

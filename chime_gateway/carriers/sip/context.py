@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
 from attrs import Factory, define
@@ -31,6 +31,15 @@ METHODS: Final = (
     *("INVITE", "ACK", "CANCEL", "BYE"),
     *("OPTIONS", "UPDATE", "INFO", "NOTIFY"),
 )
+#: The method of a leg that sees to a request.
+RESPONDERS: Final[Mapping[str, str]] = {
+    "BYE": "_bye",
+    "OPTIONS": "_options",
+    "INFO": "_info",
+    "INVITE": "_reinvite",
+    "UPDATE": "_update",
+    "NOTIFY": "_notify",
+}
 ALLOW: Final[Header] = ("Allow", ", ".join(METHODS))
 SUPPORTED: Final[Header] = ("Supported", "timer")
 ACCEPT: Final[Header] = (

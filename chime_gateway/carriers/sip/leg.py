@@ -7,9 +7,8 @@ L{chime_gateway.carriers.sip.outbound}; what becomes of the audio is not known.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Final
 
 from twisted.internet.defer import Deferred, fail
 from twisted.logger import Logger
@@ -19,6 +18,7 @@ from chime_gateway.carriers.sip.audio import LegAudio
 from chime_gateway.carriers.sip.context import (
     ACCEPT,
     ALLOW,
+    RESPONDERS,
     SDP_TYPE,
     SUPPORTED,
     SipContext,
@@ -48,16 +48,6 @@ from chime_gateway.wire.sip.message import (
     readable,
 )
 from chime_gateway.wire.sip.session_timer import SessionTimer, TooSmall, answer_timer
-
-#: The method of a leg that sees to a request.
-_RESPONDERS: Final[Mapping[str, str]] = {
-    "BYE": "_bye",
-    "OPTIONS": "_options",
-    "INFO": "_info",
-    "INVITE": "_reinvite",
-    "UPDATE": "_update",
-    "NOTIFY": "_notify",
-}
 
 
 class SipLeg:
@@ -173,6 +163,10 @@ class SipLeg:
     def audio_failed(self) -> None:
         self.failed()
 
+    def keys_failed(self, why: str) -> None:
+        ending = Ending(Outcome.CALLER_PROTOCOL_ERROR, why)
+        self._surely(lambda: self._end(ending, says_bye=True))
+
     def network_stats(self) -> NetworkStats:
         return NetworkStats() if self._audio is None else self._audio.stats()
 
@@ -190,7 +184,7 @@ class SipLeg:
             incoming.respond(500, phrase="CSeq is out of order")
             return
         self._dialog.flow = incoming.flow
-        responder = _RESPONDERS.get(request.method)
+        responder = RESPONDERS.get(request.method)
         if responder is None:
             incoming.respond(405, extra=(ALLOW,))
             return

@@ -14,7 +14,7 @@ from typing import Final
 from attrs import evolve
 
 from chime_gateway.audio import Codec
-from chime_gateway.carriers.sip.sdes import (
+from chime_gateway.carriers.sip.keys.sdes import (
     new_crypto,
     offer_crypto,
     srtp_keys,
@@ -23,6 +23,7 @@ from chime_gateway.errors import RemoteProtocolError
 from chime_gateway.rtp.terms import Terms
 from chime_gateway.wire.sdp.audio_stream import (
     OFFERED_EVENT_TYPE,
+    OVER_DTLS,
     STATIC_TYPES,
     Direction,
     LocalAudio,
@@ -37,7 +38,15 @@ from chime_gateway.wire.sdp.description import (
     format_description,
     parse,
 )
+from chime_gateway.wire.sdp.keying import (
+    Association,
+    LocalKeying,
+    associate,
+    keying_lines,
+)
 from chime_gateway.wire.sdp.sdes import Crypto
+from chime_gateway.wire.sdp.transport import Setup
+from chime_gateway.wire.webrtc.candidate import Candidate, priority
 
 #: Hosts that mean: nowhere.
 _HELD_HOSTS: Final = ("0.0.0.0", "::")
@@ -54,6 +63,7 @@ class SessionDescriptions:
     @param requires_srtp: only RTP/SAVP is agreed to.
     @param is_allowed: whether media may go to an address.
     @param session_id: for the o-line.
+    @param local_keying: ours of DTLS, made when somebody asks for it.
     """
 
     def __init__(
@@ -65,6 +75,7 @@ class SessionDescriptions:
         requires_srtp: bool,
         is_allowed: Callable[[str], bool],
         session_id: int,
+        local_keying: Callable[[], LocalKeying],
     ) -> None:
         self._host = host
         self._port = port
@@ -72,6 +83,7 @@ class SessionDescriptions:
         self._requires_srtp = requires_srtp
         self._is_allowed = is_allowed
         self._session_id = session_id
+        self._local_keying = local_keying
         self._version = 0
         self._sections: list[list[str]] = []
         self._index = 0
@@ -99,7 +111,8 @@ class SessionDescriptions:
         remote = self._remote(description, self._check)
         payload_type, codec = self._choose(remote)
         crypto = self._answer_crypto(remote)
-        terms = self._terms(remote, payload_type, codec, crypto)
+        association = self._association(remote)
+        terms = self._terms(remote, payload_type, codec, crypto, association)
         local = LocalAudio(
             port=self._port,
             protocol=remote.protocol,
@@ -107,6 +120,7 @@ class SessionDescriptions:
             telephone_event=remote.telephone_event,
             direction=remote.direction.reverse,
             crypto=None if crypto is None else crypto[0],
+            more=self._keying_lines(association),
         )
         sections = [unused_lines(media) for media in description.media]
         sections[remote.index] = audio_lines(local)
@@ -130,12 +144,12 @@ class SessionDescriptions:
             raise SdpError("the media address is not allowed")
         if not self._usable(remote):
             raise SdpError("no codec in common")
-        if remote.is_secure and not remote.cryptos:
+        if remote.keying is None and remote.is_secure and not remote.cryptos:
             raise SdpError("no SRTP suite in common")
 
     def _answer_crypto(self, remote: RemoteAudio) -> tuple[Crypto, Crypto] | None:
         """Our line, and the one of the offer that it answers."""
-        if not remote.is_secure:
+        if not remote.is_secure or remote.keying is not None:
             return None
         # The order is the other side's preference.
         offered = remote.cryptos[0]
@@ -143,6 +157,24 @@ class SessionDescriptions:
         if before is not None and before[1] == offered:
             return before  # offered again as it was: the keys go on
         return new_crypto(offered), offered
+
+    def _association(self, remote: RemoteAudio) -> Association | None:
+        """Of DTLS, if that is wanted; the one that there is goes on if it can."""
+        if remote.keying is None:
+            return None
+        return associate(remote.keying, None if self.terms is None else self.terms.dtls)
+
+    def _keying_lines(
+        self, association: Association | None, setup: Setup | None = None
+    ) -> Sequence[str]:
+        """
+        @param setup: as we offer it; C{None}: as we answer.
+        """
+        if association is None:
+            return ()
+        setup = setup or (Setup.ACTIVE if association.is_client else Setup.PASSIVE)
+        candidate = Candidate(self._host, self._port, priority("host"))
+        return keying_lines(self._local_keying(), association, setup, candidate)
 
     # -- we offer --------------------------------------------------------------------
 
@@ -189,6 +221,8 @@ class SessionDescriptions:
             codecs=codecs,
             telephone_event=event,
             crypto=crypto,
+            # Who may choose goes on as it was (RFC 8842 section 5.2).
+            more=self._keying_lines(self._in_use(), Setup.ACTPASS),
         )
         # An m-line that was there once stays there (RFC 3264 section 8).
         sections = list(self._sections) or [[]]
@@ -199,7 +233,15 @@ class SessionDescriptions:
         if sections != self._sections:
             self._version += 1
             self._sections = sections
-        return format_description(self._session_id, self._version, self._host, sections)
+        association = self._in_use()
+        is_ice = association is not None and association.credentials is not None
+        return format_description(
+            *(self._session_id, self._version, self._host, sections),
+            ("a=ice-lite",) if is_ice else (),
+        )
+
+    def _in_use(self) -> Association | None:
+        return None if self.terms is None else self.terms.dtls
 
     def take_answer(self, body: bytes) -> Terms:
         """
@@ -218,7 +260,8 @@ class SessionDescriptions:
             chosen = next(c for c in remote.cryptos if _answers(c, local))
             crypto = local, chosen
         self._crypto = crypto
-        terms = self._terms(remote, payload_type, codec, crypto)
+        association = self._association(remote)
+        terms = self._terms(remote, payload_type, codec, crypto, association)
         # The answer says what things are called on the way to the other side.  On the
         # way to us the offer did (RFC 3264 section 6.1).
         others = {**dict(self._offered), **terms.other_codecs}
@@ -237,7 +280,10 @@ class SessionDescriptions:
         if remote.index != self._index:
             raise SdpError("the answer takes a stream that was not offered")
         local = self._offered_crypto
-        if local is None and remote.is_secure:
+        is_over_dtls = self._protocol in OVER_DTLS
+        if is_over_dtls != (remote.keying is not None):
+            raise SdpError("the answer is about DTLS where the offer was not, or not")
+        if local is None and remote.is_secure and not is_over_dtls:
             raise SdpError("the answer is SRTP, the offer was not")
         if local is not None and not (
             remote.is_secure and any(_answers(c, local) for c in remote.cryptos)
@@ -281,10 +327,14 @@ class SessionDescriptions:
         payload_type: int,
         codec: Codec,
         crypto: tuple[Crypto, Crypto] | None,
+        association: Association | None,
     ) -> Terms:
         rtcp_host = remote.rtcp_host
         if not self._is_allowed(rtcp_host):
             rtcp_host = remote.host
+        rtcp_port = remote.rtcp_port
+        if association is not None and association.is_muxed:
+            rtcp_host, rtcp_port = remote.host, remote.port
         is_talk = remote.direction is Direction.SENDRECV
         return Terms(
             codec=codec,
@@ -293,11 +343,12 @@ class SessionDescriptions:
             comfort_noise=remote.comfort_noise,
             ptime_ms=remote.ptime_ms,
             remote=(remote.host, remote.port),
-            remote_rtcp=(rtcp_host, remote.rtcp_port),
+            remote_rtcp=(rtcp_host, rtcp_port),
             sends=remote.direction.receives,
             # Music on hold is not for the agent.
             receives=is_talk,
             keys=None if crypto is None else srtp_keys(*crypto),
+            dtls=association,
             other_codecs={
                 number: other
                 for number, other in self._usable(remote)

@@ -8,7 +8,7 @@ which addresses are allowed, nor who offers and who answers.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from typing import Final
 
@@ -18,6 +18,7 @@ from chime_gateway.audio import PCMA, PCMU, PTIME_MS, Codec
 from chime_gateway.wire.address import canonical
 from chime_gateway.wire.number import decimal
 from chime_gateway.wire.sdp.description import Description, Media, SdpError
+from chime_gateway.wire.sdp.keying import Keying, read_keying
 from chime_gateway.wire.sdp.sdes import Crypto, read_cryptos
 
 #: Static payload types (RFC 3551 table 4) of what is spoken here.
@@ -28,6 +29,9 @@ _ENCODINGS: Final = {"PCMU": PCMU, "PCMA": PCMA}
 #: Profiles of RTP that are spoken; who offers feedback (RFC 4585) need get none.
 _PLAIN: Final = ("RTP/AVP", "RTP/AVPF")
 _SECURE: Final = ("RTP/SAVP", "RTP/SAVPF")
+
+#: The same with keys that DTLS agrees on (RFC 5764 section 8).
+OVER_DTLS: Final = ("UDP/TLS/RTP/SAVP", "UDP/TLS/RTP/SAVPF")
 
 #: Where telephone-events go in an offer of ours.
 OFFERED_EVENT_TYPE: Final = 101
@@ -81,6 +85,7 @@ class RemoteAudio:
     @ivar comfort_noise: payload types that carry comfort noise.
     @ivar ptime_ms: what it wants to be sent.
     @ivar direction: as it said it.
+    @ivar keying: how DTLS is to agree on its keys; C{None}: it is not.
     """
 
     index: int
@@ -95,15 +100,20 @@ class RemoteAudio:
     ptime_ms: int
     direction: Direction
     cryptos: tuple[Crypto, ...]
+    keying: Keying | None = None
 
     @property
     def is_secure(self) -> bool:
-        return self.protocol in _SECURE
+        return self.protocol in _SECURE or self.keying is not None
 
 
 @frozen(kw_only=True)
 class LocalAudio:
-    """Our audio stream."""
+    """
+    Our audio stream.
+
+    @ivar more: lines about how it is carried.
+    """
 
     port: int
     protocol: str
@@ -111,6 +121,7 @@ class LocalAudio:
     telephone_event: int | None
     direction: Direction = Direction.SENDRECV
     crypto: Crypto | None = None
+    more: Sequence[str] = ()
 
 
 # -- reading -----------------------------------------------------------------
@@ -154,7 +165,8 @@ def _audio(description: Description, media: Media, index: int) -> RemoteAudio:
     if media.port == 0:
         raise SdpError("the audio is switched off (port 0)")
     is_secure = media.protocol in _SECURE
-    if not is_secure and media.protocol not in _PLAIN:
+    is_over_dtls = media.protocol in OVER_DTLS
+    if not (is_secure or is_over_dtls or media.protocol in _PLAIN):
         raise SdpError(f"audio over {media.protocol[:20]} is not spoken here")
     host = description.host if media.host is None else media.host
     if not host:
@@ -176,6 +188,7 @@ def _audio(description: Description, media: Media, index: int) -> RemoteAudio:
         ptime_ms=_ptime(media),
         direction=_direction(description, media, host),
         cryptos=tuple(cryptos),
+        keying=read_keying(description, media) if is_over_dtls else None,
     )
 
 
@@ -305,6 +318,7 @@ def audio_lines(local: LocalAudio) -> list[str]:
         ]
     if local.crypto is not None:
         lines.append(f"a=crypto:{local.crypto}")
+    lines += local.more
     return [
         f"m=audio {local.port} {protocol} {' '.join(types)}",
         *lines,

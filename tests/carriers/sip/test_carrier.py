@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from chime_gateway.carriers.sip.leg import _RESPONDERS
+from chime_gateway.carriers.sip.context import RESPONDERS
 from chime_gateway.errors import CallRefused, UnknownAgent
 from chime_gateway.outcomes import Outcome
 from chime_gateway.settings.listener import Listener
@@ -215,7 +215,7 @@ class BugTests(SynchronousTestCase):
     """Of ours, wherever: it ends its own call and leaves nothing."""
 
     def test_in_any_request_of_a_dialog(self) -> None:
-        for method, responder in _RESPONDERS.items():
+        for method, responder in RESPONDERS.items():
             world = SipWorld()
             other = world.established(call_id="other", branch="z9hG4bKother")
             tag = world.established(call_id="this", branch="z9hG4bKthis")

@@ -13,6 +13,9 @@ from chime_gateway.codec.registry import decode, encode
 from chime_gateway.sim.caller.compare import correlation
 from chime_gateway.wire.rtp.dtmf import key_packets
 from chime_gateway.wire.sdp.audio_stream import OFFERED_EVENT_TYPE
+from chime_gateway.wire.sdp.keying import LocalKeying
+from chime_gateway.wire.sdp.transport import Fingerprint
+from chime_gateway.wire.webrtc.candidate import Credentials
 from tests.support.rfc3264 import (
     answer_faults,
     change_faults,
@@ -33,6 +36,12 @@ _TURNS = (
 )
 
 
+KEYING = LocalKeying(
+    fingerprint=Fingerprint("sha-256", bytes(32)),
+    credentials=Credentials("ours", "0123456789abcdefghijkl"),
+)
+
+
 def descriptions(*, requires_srtp: bool = False) -> SessionDescriptions:
     return SessionDescriptions(
         host="192.0.2.10",
@@ -41,6 +50,7 @@ def descriptions(*, requires_srtp: bool = False) -> SessionDescriptions:
         requires_srtp=requires_srtp,
         is_allowed=lambda host: host == ALLOWED,
         session_id=7,
+        local_keying=lambda: KEYING,
     )
 
 
@@ -64,7 +74,10 @@ class OfferAnswerTests(SynchronousTestCase):
         self.assertEqual(taken, [first])
         line = read(offer.text).lines[first]
         self.assertEqual(terms.remote, (ALLOWED, line.port))
-        self.assertEqual(terms.keys is not None, "SAVP" in line.protocol)
+        is_over_dtls = line.protocol.startswith("UDP/TLS")
+        self.assertEqual(terms.dtls is not None, is_over_dtls)
+        has_keys = "SAVP" in line.protocol and not is_over_dtls
+        self.assertEqual(terms.keys is not None, has_keys)
 
     @settings(max_examples=100, deadline=None)
     @given(st.lists(st.tuples(offers(), st.booleans()), min_size=2, max_size=5))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from chime_gateway.carriers.sip.sdes import (
+from chime_gateway.carriers.sip.keys.sdes import (
     PROFILES,
     new_crypto,
     offer_crypto,

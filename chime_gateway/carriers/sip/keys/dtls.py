@@ -1,0 +1,325 @@
+"""
+Keys of SRTP that DTLS agrees on, over the ports of one leg (RFC 5763, RFC 5764).
+
+Until there are some nothing of the stream is sent or heard.  RTCP that comes by a port
+of its own has an association of its own.  What a description says is known elsewhere.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from attrs import evolve
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from chime_gateway.net.timer import Timer
+from chime_gateway.rtp.ports import Address, Received
+from chime_gateway.rtp.srtp import SrtpKeys
+from chime_gateway.rtp.terms import Terms
+from chime_gateway.webrtc.certificate import process_certificate
+from chime_gateway.webrtc.dtls import ClosedError, Dtls, DtlsError
+from chime_gateway.wire.sdp.keying import Association, LocalKeying
+from chime_gateway.wire.webrtc.candidate import Credentials, Path, new_credentials
+from chime_gateway.wire.webrtc.ice import IceAgent
+
+#: What the path of a leg's port is called; it has one.
+_PORT: Final = "port"
+
+
+def new_local_keying() -> LocalKeying:
+    """Of one leg; the certificate is the process'."""
+    return LocalKeying(
+        fingerprint=process_certificate().fingerprint,
+        credentials=new_credentials(os.urandom),
+    )
+
+
+class Ports(Protocol):
+    """The ports of a leg; see L{chime_gateway.rtp.ports.RtpPort}."""
+
+    def listen(self, rtp_received: Received, rtcp_received: Received) -> None: ...
+    def send_rtp(self, data: bytes, address: Address) -> None: ...
+    def send_rtcp(self, data: bytes, address: Address) -> None: ...
+
+
+class Flow:
+    """
+    One association over one port, and ICE before it if there is any.
+
+    @param remote: where packets go, unless ICE finds another place.
+    @param media: gets what is neither of DTLS nor of ICE.
+    @param agreed: told that there are keys, once; C{failed}: why there are none.
+    @ivar keys: C{None} until then.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        association: Association,
+        clock: IReactorTime,
+        *,
+        remote: Address,
+        send: Callable[[bytes, Address], None],
+        media: Received,
+        is_allowed: Callable[[str], bool],
+        agreed: Callable[[], None],
+        failed: Callable[[str], None],
+        local: Credentials | None,
+    ) -> None:
+        self.keys: SrtpKeys | None = None
+        self.remote = remote
+        self._clock = clock
+        self._send = send
+        self._media = media
+        self._is_allowed = is_allowed
+        self._agreed = agreed
+        self._failed = failed
+        self._timer = Timer(clock)
+        self._is_closed = False
+        self._dtls = Dtls(
+            process_certificate(),
+            is_client=association.is_client,
+            fingerprints=association.fingerprints,
+        )
+        self._ice: IceAgent | None = None
+        if association.credentials is not None and local is not None:
+            self._ice = IceAgent(
+                local,
+                is_controlling=False,
+                is_lite=True,
+                tie_breaker=0,
+                new_transaction=lambda: os.urandom(12),
+            )
+            now = clock.seconds()
+            self._ice.set_remote(now, association.credentials, (), is_lite=False)
+
+    def start(self) -> None:
+        """The other side may be spoken to."""
+        self._surely(lambda now: None if self._ice else self._dtls.start(now))
+
+    def received(self, data: bytes, address: Address) -> None:
+        """A datagram of the port."""
+        if data and 128 <= data[0] <= 191:
+            self._media(data, address)
+        elif data and not self._is_closed and self._is_allowed(address[0]):
+            if data[0] <= 3:
+                self._checked(data, address)
+            elif 20 <= data[0] <= 63:
+                self._shaken(data, address)
+
+    def close(self) -> None:
+        """Say goodbye."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._timer.stop()
+            self._dtls.close()
+            self._flush()
+
+    # -- inside ------------------------------------------------------------------
+
+    def _checked(self, data: bytes, address: Address) -> None:
+        ice = self._ice
+        if ice is None:
+            return
+
+        def check(now: float) -> None:
+            ice.received(now, data, Path(_PORT, *address))
+            if ice.selected is not None:
+                self.remote = ice.selected.host, ice.selected.port
+                self._dtls.start(now)
+
+        self._surely(check)
+
+    def _shaken(self, data: bytes, address: Address) -> None:
+        if self._ice is None:
+            # Behind NAT it is where it comes from; whose it is its certificate says.
+            if self.keys is None:
+                self.remote = address
+        elif not self._ice.accepts(Path(_PORT, *address)):
+            return
+        self._surely(lambda now: self._dtls.received(now, data))
+
+    def _tick(self) -> None:
+        def tick(now: float) -> None:
+            self._dtls.tick(now)
+            if self._ice is not None:
+                self._ice.tick(now)
+
+        self._surely(tick)
+
+    def _surely(self, do: Callable[[float], object]) -> None:
+        """Whatever comes of it is sent, and told."""
+        now = self._clock.seconds()
+        try:
+            do(now)
+        except ClosedError:
+            # Its BYE follows, or its media comes to an end.
+            self._flush()
+            return
+        except DtlsError as exc:
+            self._flush()
+            self._timer.stop()
+            self._is_closed = True
+            self._failed(f"DTLS: {exc}")
+            return
+        self._flush()
+        ice = self._ice
+        dues = [self._dtls.due, None if ice is None else ice.due]
+        due = min((one for one in dues if one is not None), default=None)
+        if due is None:
+            self._timer.stop()
+        else:
+            # Not at once again: sums of seconds are never quite what they were.
+            self._timer.start(max(0.001, due - now), self._tick)
+        if self.keys is None and self._dtls.keys is not None:
+            self.keys = self._dtls.keys
+            self._agreed()
+
+    def _flush(self) -> None:
+        if self._ice is not None:
+            outbox, self._ice.outbox = self._ice.outbox, []
+            for path, data in outbox:
+                self._send(data, (path.host, path.port))
+        sent, self._dtls.outbox = self._dtls.outbox, []
+        for data in sent:
+            self._send(data, self.remote)
+
+
+class KeyExchange:
+    """
+    Of one leg: what is agreed on goes to its stream when there are keys for it.
+
+    @param agree: takes terms with keys.
+    @param attach: takes what sends RTP, and RTCP.
+    @param failed: told why there are none.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        ports: Ports,
+        *,
+        local: Credentials,
+        rtp_received: Received,
+        rtcp_received: Received,
+        is_allowed: Callable[[str], bool],
+        agree: Callable[[Terms], None],
+        attach: Callable[[Received, Received], None],
+        failed: Callable[[str], None],
+    ) -> None:
+        self._clock = clock
+        self._ports = ports
+        self._local = local
+        self._rtp_received = rtp_received
+        self._rtcp_received = rtcp_received
+        self._is_allowed = is_allowed
+        self._agree = agree
+        self._attach = attach
+        self._failed = failed
+        self._terms: Terms | None = None
+        self._begun: tuple[Association, Address] | None = None
+        self._flows: list[Flow] = []
+
+    def agree(self, terms: Terms) -> None:
+        """With C{Terms.dtls}: with the keys that there are, or when there are some."""
+        association = terms.dtls
+        assert association is not None
+        # Where ICE finds the way, what a description says of it is no matter.
+        remote = ("", 0) if association.credentials is not None else terms.remote
+        if self._begun != (association, remote):
+            self.close()
+            self._begun = association, remote
+            self._terms = terms
+            self._begin(association, terms)
+        self._terms = terms
+        self._told()
+
+    def stop(self) -> None:
+        """It goes on without DTLS."""
+        self.close()
+        self._ports.listen(self._rtp_received, self._rtcp_received)
+        self._attach(self._ports.send_rtp, self._ports.send_rtcp)
+
+    def close(self) -> None:
+        self._terms = None
+        for flow in self._flows:
+            flow.close()
+        self._flows.clear()
+        self._begun = None
+
+    # -- inside ------------------------------------------------------------------
+
+    def _begin(self, association: Association, terms: Terms) -> None:
+        ports = self._ports
+        rtp = self._flow(
+            association,
+            terms.remote,
+            ports.send_rtp,
+            self._rtp_received,
+            self._failed,
+        )
+        self._flows.append(rtp)
+        if association.is_muxed:
+            ports.listen(rtp.received, _pass_over)
+            self._attach(ports.send_rtp, ports.send_rtp)
+        else:
+            rtcp = self._flow(
+                association,
+                terms.remote_rtcp,
+                ports.send_rtcp,
+                self._rtcp_received,
+                # Some have no RTCP, whatever they say; a call is none the worse.
+                _ignore,
+            )
+            self._flows.append(rtcp)
+            ports.listen(rtp.received, rtcp.received)
+            # Not in the clear, nor with keys that are not its own.
+            self._attach(ports.send_rtp, _pass_over)
+        for flow in list(self._flows):
+            flow.start()
+
+    def _flow(
+        self,
+        association: Association,
+        remote: Address,
+        send: Callable[[bytes, Address], None],
+        media: Received,
+        failed: Callable[[str], None],
+    ) -> Flow:
+        return Flow(
+            association,
+            self._clock,
+            remote=remote,
+            send=send,
+            media=media,
+            is_allowed=self._is_allowed,
+            agreed=self._told,
+            failed=failed,
+            local=self._local,
+        )
+
+    def _told(self) -> None:
+        """Of keys: those of RTP are enough to begin with."""
+        terms = self._terms
+        if terms is None or not self._flows or self._flows[0].keys is None:
+            return
+        first, *rest = self._flows
+        terms = evolve(terms, keys=first.keys, remote=first.remote)
+        if not rest:
+            terms = evolve(terms, remote_rtcp=first.remote)
+        elif rest[0].keys is not None:
+            terms = evolve(terms, rtcp_keys=rest[0].keys, remote_rtcp=rest[0].remote)
+            self._attach(self._ports.send_rtp, self._ports.send_rtcp)
+        self._agree(terms)
+
+
+def _ignore(why: str) -> None:
+    """Nobody needs it."""
+
+
+def _pass_over(data: bytes, address: Address) -> None:
+    """Nobody listens there, or may."""

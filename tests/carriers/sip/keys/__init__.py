@@ -1,0 +1,1 @@
+"""Tests of C{chime_gateway.carriers.sip.keys}."""
