@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway import interfaces, services, switchboard
-from chime_gateway.audio import PCMU, Codec
+from chime_gateway.audio import PCMU
 from chime_gateway.call.call import Call
 from chime_gateway.call.capture import (
     AGENT_REPORTS,
@@ -55,6 +55,7 @@ from chime_gateway.settings.agent_profile import AgentProfile
 from chime_gateway.settings.tools import HttpTool
 from chime_gateway.settings.values import Limits
 from chime_gateway.switchboard import Switchboard
+from tests.support.fakes import RecordingSessions
 
 SEAMS = (interfaces.__name__, services.__name__, switchboard.__name__)
 
@@ -165,28 +166,8 @@ class Anybody:
         return lambda *arguments, **options: None
 
 
-class Waiting:
+class Waiting(RecordingSessions):
     """Agents, and servers of tools."""
-
-    def __init__(self) -> None:
-        self.opening: list[Deferred[AgentSession]] = []
-        self.events: list[AgentEvents] = []
-
-    def open(
-        self,
-        profile: AgentProfile,
-        leg_codec: Codec,
-        events: AgentEvents,
-        avoid: str = "",
-        *,
-        is_running: bool = False,
-    ) -> Deferred[AgentSession]:
-        self.events.append(events)
-        self.opening.append(Deferred())
-        return self.opening[-1]
-
-    def failed(self, deployment: str) -> None:
-        """It does not matter here."""
 
     def run(self, tool: HttpTool, request_id: str, body: bytes) -> Deferred[str]:
         return Deferred()
@@ -195,7 +176,7 @@ class Waiting:
 class CaptureTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.entries: list[Entry] = []
-        waiting = Waiting()
+        waiting = Waiting([])
         clock = Clock()
         anybody: Any = Anybody()
         self.take = Take(

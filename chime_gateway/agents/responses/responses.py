@@ -255,11 +255,20 @@ class Responses:
         wanted = self._take_out(asked)
         if wanted is None and asked is not None:
             wanted = self._take_mistaken(asked)
+        elif wanted is None and error.cause and self._is_vad_awaited:
+            # It has failed before it began, as it seems.
+            self._vad_by = 0.0
+            wanted = self._queue.new(Sort.ANSWER, PLAIN_RESPONSE)
         if wanted is not None:
             reason = f"{error.code}: {error.message}"
             fault = Fault(error.cause or "refused", reason, error.retry_seconds)
             self._failures.report(self._failures.came_to_nothing(wanted, fault))
         self._go_on()
+
+    @property
+    def _is_vad_awaited(self) -> bool:
+        is_turn = not (self.making or self._is_caller_speaking or self._is_parting)
+        return is_turn and self._clock.seconds() < self._vad_by
 
     def _take_out(self, asked: Asked | None) -> Wanted | None:
         if asked is None:

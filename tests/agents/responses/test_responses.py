@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from hypothesis import example, given
+from hypothesis import strategies as st
+
 from chime_gateway.settings.agent_profile import AgentProfile
 from tests.support.realtime_session import SessionTestCase
 from tests.support.responding_session import RespondingTestCase
@@ -55,6 +58,42 @@ class ResponsesTests(RespondingTestCase):
         self.receive("conversation.item.deleted", item_id="i")
         self.clock.pump([1.0] * 20)
         self.assertNotIn("unanswered.delete", self.notes())
+
+    @given(
+        code=st.sampled_from(("server_error", "rate_limit_exceeded", "invalid_value")),
+        after=st.floats(0.0, 2.0),
+        answers_in=st.one_of(st.none(), st.floats(0.0, 0.4)),
+        is_speaking=st.booleans(),
+    )
+    @example("server_error", 0.0, None, False)
+    @example("server_error", 0.0, 0.3, False)
+    def test_an_error_in_the_place_of_the_answer_to_a_turn_is_one_that_failed(
+        self, code: str, after: float, answers_in: float | None, is_speaking: bool
+    ) -> None:
+        """It says of no command what it is about, and the VAD gives none."""
+        self.setUp()
+        self.open()
+        self.receive("input_audio_buffer.speech_started", item_id="t")
+        self.receive("input_audio_buffer.speech_stopped", item_id="t")
+        self.clock.advance(after)
+        if is_speaking:
+            self.receive("input_audio_buffer.speech_started", item_id="u")
+        self.error(code)
+        if answers_in is not None:
+            # It was about something else.
+            self.clock.advance(answers_in)
+            self.started("answer")
+            self.audio("answer", "i")
+            self.done("answer", "completed")
+        self.clock.pump([0.1] * 30)
+        is_failed = code != "invalid_value" and after < 1.0 and not is_speaking
+        count = 1 if is_failed and answers_in is None else 0
+        self.assertEqual(len(self.creates()), count)
+        if count:
+            self.error(code)
+            self.clock.pump([0.1] * 50)
+            is_stuck = code == "server_error"
+            self.assertEqual(len(self.failures()), int(is_stuck))
 
     def test_words_that_failed_half_way_are_said_again(self) -> None:
         self.open()
