@@ -277,7 +277,7 @@ SCENES: dict[str, Play] = {
     "agent: werift": agent("werift"),
     "agent: Chromium": agent("Chromium"),
     "agent: rough weather": through(
-        "aiortc", ROUGH, 16.0, HEARD_ROUGH_SHARE, moves=False
+        "werift", ROUGH, 16.0, HEARD_ROUGH_SHARE, moves=False
     ),
     "agent: a new port": through("Chromium", CALM, 16.0, HEARD_MOVED_SHARE, moves=True),
     "agent: strict consent": strict,

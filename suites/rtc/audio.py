@@ -11,7 +11,9 @@ from attrs import frozen
 
 RATE = 8000
 FRAME = RATE // 50
-_WINDOW = RATE // 5
+
+#: Three packets: what is lost of a second leaves some of them whole.
+_WINDOW = 3 * FRAME
 
 #: Low enough for half a sample of a resampler's delay to cost little.
 _LOWEST_HZ, _HIGHEST_HZ = 300.0, 1200.0
@@ -21,7 +23,7 @@ _LOUDNESS = 6000.0
 #: Below it nobody speaks.
 _SOFT = 300.0
 
-#: Two noises are as alike as 0.2 at most in a window, wherever one looks.
+#: Two noises are as alike as 0.5 at most in a window, wherever one looks.
 ALIKE = 0.75
 
 #: Where the next window is looked for, around where the last one was found.
@@ -66,7 +68,7 @@ class Likeness:
     """
     How a recording is like what was said.
 
-    @ivar windows: of a fifth of a second, that were looked for.
+    @ivar windows: of 60 ms, that were looked for.
     @ivar found: those that were heard.
     @ivar snr_db: the median of those.
     @ivar lag_ms: of the first one that was found, from the start of the recording.

@@ -29,14 +29,18 @@ UNDER_WAY_SECONDS = 1.5
 #: some of them.
 HEARD_SHARE = 0.9
 
-#: A NAT that takes another port costs what is said until the next check.
+#: A NAT that takes another port costs what is said until the next check, and with
+#: aiortc, which does not nominate then, that of two.
 HEARD_MOVED_SHARE = 0.6
 
 #: One packet in five is lost on both ways together.
-HEARD_ROUGH_SHARE = 0.4
+HEARD_ROUGH_SHARE = 0.3
 
 #: Consent lives for 30 s (RFC 7675 section 5.1): a minute has two of it.
 MINUTE_SECONDS = 62.0
+
+#: Whoever goes without a word is missed when consent is over.
+FREED_SECONDS = 50.0
 
 DIGITS = "159#"
 
@@ -84,13 +88,23 @@ async def heard_well(
     )
 
 
+async def pressed(scene: Scene, service: Listeners) -> None:
+    """The agent was told of the keys."""
+    told = f"pressed {DIGITS} on the keypad"
+    is_told = await until(lambda: any(told in text for text in service.texts), 15.0)
+    scene.expect(is_told, f"the agent was told {service.texts}")
+    scene.counts["keys"] += len(DIGITS) if is_told else 0
+
+
 async def freed(scene: Scene, gateway: Gateway, calls: int = 0) -> None:
     """Nothing of a call is left."""
 
     async def is_so() -> bool:
         return (await held_places(gateway))["calls"] == calls
 
-    scene.expect(await until(is_so, 20.0), f"{await held_places(gateway)} calls left")
+    scene.expect(
+        await until(is_so, FREED_SECONDS), f"{await held_places(gateway)} calls left"
+    )
 
 
 def stack_of(name: str, said: Any) -> Stack:
@@ -113,11 +127,9 @@ def caller(name: str) -> Play:
         response = await bridge(scene, gateway, peer, **more)
         await asyncio.sleep(seconds + UNDER_WAY_SECONDS)
         await heard_well(scene, peer, said)
-        await peer.press(DIGITS)
-        told = f"pressed {DIGITS} on the keypad"
-        is_told = await until(lambda: any(told in text for text in echoes.texts), 15.0)
-        scene.expect(is_told, f"keys of {name}: the agent was told {echoes.texts}")
-        scene.counts["keys"] += len(DIGITS) if is_told else 0
+        if stack.has_keys:
+            await peer.press(DIGITS)
+            await pressed(scene, echoes)
         await peer.close()
         await freed(scene, gateway)
         other = stack.peer(said)
@@ -126,7 +138,8 @@ def caller(name: str) -> Play:
             gateway.port, "DELETE", response.headers.get("location", "/")
         )
         scene.expect(deleted.status in (200, 204), f"DELETE: {deleted}")
-        scene.expect(await other.is_over(), "whom a DELETE ends is not told")
+        if stack.has_goodbyes:
+            scene.expect(await other.is_over(), "whom a DELETE ends is not told")
         await freed(scene, gateway)
         await scene.finish(gateway)
 
@@ -219,8 +232,9 @@ SCENES: dict[str, Play] = {
     "caller: aiortc": caller("aiortc"),
     "caller: werift": caller("werift"),
     "caller: Chromium": caller("Chromium"),
-    "caller: rough weather": through("aiortc", ROUGH, 16.0, HEARD_ROUGH_SHARE),
+    "caller: rough weather": through("werift", ROUGH, 16.0, HEARD_ROUGH_SHARE),
     "caller: a new port": through("Chromium", CALM, 16.0, HEARD_MOVED_SHARE),
+    "caller: a new port, aiortc": through("aiortc", CALM, 40.0, 0.5),
     "caller: interrupts": interrupted("aiortc"),
     "caller: a minute": minute,
 }

@@ -113,9 +113,15 @@ def _encoded(samples: Samples) -> str:
 
 
 class Stack:
-    """A process with one foreign stack in it."""
+    """
+    A process with one foreign stack in it.
+
+    @cvar has_keys: it sends telephone-events.
+    @cvar has_goodbyes: it sends and heeds those of DTLS; else consent tells the end.
+    """
 
     name = ""
+    has_keys = has_goodbyes = True
 
     def __init__(self) -> None:
         self._process: Any = None
@@ -180,6 +186,7 @@ class Aiortc(Stack):
 
 class Werift(Stack):
     name = "werift"
+    has_keys = has_goodbyes = False
 
     def command(self) -> list[str]:
         return [shutil.which("node") or "node", str(HERE / "peer_werift.mjs")]
