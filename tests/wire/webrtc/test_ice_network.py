@@ -87,6 +87,23 @@ class TwoSidesTests(SynchronousTestCase):
         )
         self.assertNotEqual(one.agent.is_controlling, other.agent.is_controlling)
 
+    def test_a_tenth_lost_takes_no_path_away(self) -> None:
+        """Whoever offers to the agent's service waits for so long, and goes elsewhere."""
+        late = []
+        for seed in range(300):
+            network = Network(seed, Weather(loss=(0.1, 0.1), delays=(0.001, 0.02)))
+            one, other = (
+                network.add(name, is_controlling=name == "a", is_lite=False)
+                for name in ("a", "b")
+            )
+            network.introduce(one, other, [])
+            # It checks only when it was asked, as a service does.
+            other.agent._checks.is_searching = False
+            network.run(1.5)
+            if one.agent.state is not IceState.CONNECTED:
+                late.append(seed)
+        self.assertEqual(late, [])
+
     @settings(max_examples=40)
     @given(networks(1.0))
     def test_or_they_give_up(self, drawn: tuple[Network, Side, Side, float]) -> None:
