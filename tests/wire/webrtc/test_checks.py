@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 from functools import partial
 
+from attrs import evolve
+
 from chime_gateway.wire.webrtc.candidate import priority
 from chime_gateway.wire.webrtc.ice import Failure, IceState
 from chime_gateway.wire.webrtc.stun import ROLE_CONFLICT, Message, encode
@@ -108,6 +110,7 @@ class ChecksTests(IceTestCase):
         self.ask(agent, TCP, use_candidate=True, controlling=1)
         agent.remove_path(self.now, TCP)
         self.assertIsNone(agent.selected)
+        self.run_to(agent, self.now + 12)
         again = TCP._replace(local="again")
         self.ask(agent, again, use_candidate=True, controlling=1)
         self.assertEqual(agent.selected, again)
@@ -116,6 +119,12 @@ class ChecksTests(IceTestCase):
         agent = self.meet(self.agent(), PATH, OTHER, is_lite=True)
         [(_, request)] = self.requests(agent)
         self.answer(agent, OTHER, request)
+        self.assertIsNone(agent.selected)
+
+    def test_an_answer_to_what_was_not_asked_is_none(self) -> None:
+        agent = self.meet(self.agent(), is_lite=True)
+        [(path, request)] = self.requests(agent)
+        self.answer(agent, path, evolve(request, transaction=bytes(12)))
         self.assertIsNone(agent.selected)
 
     def test_an_answer_of_somebody_else_is_none(self) -> None:

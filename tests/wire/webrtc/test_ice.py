@@ -220,6 +220,14 @@ class BoundsTests(IceTestCase):
         self.run_to(agent, self.now + DEADLINE_SECONDS + 1)
         self.assertLess(len(agent.outbox), 400)
 
+    def test_the_path_is_no_place_for_others(self) -> None:
+        agent = self.meet(self.agent(is_lite=True))
+        self.ask(agent, OTHER, use_candidate=True, controlling=1)
+        for port in range(1, 2 * MOST_CHECKS):
+            self.ask(agent, PATH._replace(port=port), controlling=1)
+        self.assertEqual(agent.selected, OTHER)
+        self.assertTrue(agent.accepts(OTHER))
+
     @given(st.lists(st.binary(max_size=120), max_size=20))
     def test_whatever_comes_from_whom_knows_nothing_changes_nothing(
         self, packets: list[bytes]
