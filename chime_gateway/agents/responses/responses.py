@@ -133,8 +133,9 @@ class Responses:
     def _cancel(self, response_id: str, response: Response) -> None:
         if not response.is_cancelled:
             response.is_cancelled = True
-            command = realtime_commands.cancel_response(response_id)
-            self._commands.ask(Kind.CANCEL, command, response_id)
+            if not self._transport.is_made(response_id):
+                command = realtime_commands.cancel_response(response_id)
+                self._commands.ask(Kind.CANCEL, command, response_id)
             self._transport.cancelled(response_id)
 
     def close(self) -> None:

@@ -45,6 +45,9 @@ class InSocket:
             assert self._user is not None
             self._user.audio_dropped("agent_slow", len(audio))
 
+    def is_made(self, response_id: str) -> bool:
+        return False  # then it is over
+
     def cancelled(self, response_id: str) -> None:
         """It has sent all that it has: there is nothing to be taken back."""
 

@@ -69,6 +69,9 @@ class Transport(Protocol):
     def opened(self, socket: Socket) -> None:
         """The socket of the events is there."""
 
+    def is_made(self, response_id: str) -> bool:
+        """All of this response was made, and some of it is not heard yet."""
+
     def cancelled(self, response_id: str) -> None:
         """Nobody wants to hear this response, and the service was told."""
 

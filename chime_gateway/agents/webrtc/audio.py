@@ -258,6 +258,9 @@ class RtpAudio:
         if self._uplink is not None:
             self._uplink.add(audio, self._seconds())
 
+    def is_made(self, response_id: str) -> bool:
+        return self._playback is not None and self._playback.is_made(response_id)
+
     def cancelled(self, response_id: str) -> None:
         playback, user = self._playback, self._user
         if playback is not None and user is not None:

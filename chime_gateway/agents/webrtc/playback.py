@@ -289,6 +289,11 @@ class Playback:
 
     # -- ends ------------------------------------------------------------------------
 
+    def is_made(self, response_id: str) -> bool:
+        """Its end has come, and is kept back."""
+        response = self._responses.get(response_id)
+        return response is not None and response.done_at is not None
+
     def cancelled(self, response_id: str, now: float) -> None:
         """
         We have told the service that nobody wants to hear this response.  What is kept
