@@ -62,6 +62,8 @@ module aufile.so
 module aubridge.so
 module sndfile.so
 module srtp.so
+module dtls_srtp.so
+{more}
 snd_path {folder}
 module_tmp account.so
 module_app menu.so
@@ -87,6 +89,7 @@ class BaresipTestCase(SipTestCase):
     skip = missing("baresip")
     timeout = 120
     account: ClassVar[str] = "audio_codecs=PCMU/8000/1"
+    more: ClassVar[str] = ""
 
     def setUp(self) -> None:
         super().setUp()
@@ -116,7 +119,11 @@ class BaresipTestCase(SipTestCase):
             file.writeframes(whole.astype("<i2").tobytes())
         port = free_port()
         config = _CONFIG.format(
-            folder=folder, modules=_MODULES, port=port, sip_port=sip_port
+            folder=folder,
+            modules=_MODULES,
+            port=port,
+            sip_port=sip_port,
+            more=self.more,
         )
         (folder / "config").write_text(config)
         (folder / "accounts").write_text(
@@ -203,6 +210,29 @@ class SecureTests(BaresipTestCase):
         await self.parrot_answers()
         await self.hung_up(control)
         self.check_answer()
+
+
+class DtlsTests(BaresipTestCase):
+    """Keys that DTLS agrees on: RTCP has a port of its own, and keys."""
+
+    account = "audio_codecs=PCMU/8000/1;mediaenc=dtls_srtp"
+
+    async def test_the_parrots_answer_under_keys_of_dtls(self) -> None:
+        control = await self.dialled("udp")
+        await self.parrot_answers()
+        stats = self.carrier.network_stats()
+        await self.hung_up(control)
+        self.check_answer()
+        # What comes before we have the keys is not heard.
+        self.assertLessEqual(set(stats.dropped), {"early", "rtcp"})
+        self.assertEqual(stats.lost, 0)
+        self.assertIn("DTLS-SRTP complete", self.program.output)
+
+
+class MuxedDtlsTests(DtlsTests):
+    """All of it on one port."""
+
+    more = "rtcp_mux yes"
 
 
 class OutboundTests(BaresipTestCase):
