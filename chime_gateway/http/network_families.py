@@ -34,6 +34,8 @@ class WebRtcCounts(RtpCounts, Protocol):
 
     offers: Counter[str]
 
+    def dropped(self) -> Counter[str]: ...
+
 
 def rtp_families(carriers: Iterable[RtpCounts]) -> Iterator[Metric]:
     """Of all of them together."""
@@ -102,6 +104,12 @@ def webrtc_families(webrtc: WebRtcCounts) -> Iterator[Metric]:
         "Offers of callers, by what became of them.",
         "result",
         webrtc.offers,
+    )
+    yield by_label(
+        "chimegw_webrtc_dropped",
+        "Datagrams and connections of nobody's.",
+        "reason",
+        webrtc.dropped(),
     )
     held = GaugeMetricFamily("chimegw_webrtc_held", "Held now.", labels=["what"])
     for what, count in webrtc.counts().items():

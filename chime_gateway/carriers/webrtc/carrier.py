@@ -216,7 +216,11 @@ class WebRtcCarrier:
 
     def counts(self) -> Mapping[str, int]:
         """What is held at this moment."""
-        return {"legs": len(self._legs)}
+        return {"legs": len(self._legs), **self.ports.counts()}
+
+    def dropped(self) -> Counter[str]:
+        """What came to the ports of all and was nobody's, by why."""
+        return self.ports.dropped()
 
     def network_stats(self) -> NetworkStats:
         """Of all calls, those that are over included."""

@@ -6,7 +6,8 @@ Which packet is whose is known to the sockets themselves.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from twisted.internet.error import CannotListenError
@@ -42,7 +43,7 @@ class WebRtcPorts:
     @param reactor: whose sockets are shared with the processes before and after this.
     @param strangers: connections of those who have not shown yet whose they are.
     @ivar ports: what is listened on, once started, by listener.
-    @ivar sockets: of all peers; C{udp}: the one that processes share by datagrams.
+    @ivar sockets: of all peers: C{udp} and C{tcp}, as far as there are.
     """
 
     _log = Logger()
@@ -56,6 +57,7 @@ class WebRtcPorts:
     ) -> None:
         self.ports: list[tuple[Listener, Any]] = []
         self.udp: SharedPort | None = None
+        self.tcp: PassiveTcp | None = None
         self.sockets: list[Sockets] = []
         self._settings = settings
         self._reactor = reactor
@@ -81,6 +83,7 @@ class WebRtcPorts:
         port = self._reactor.listenTCP(
             listener.port, factory, interface=listener.interface
         )
+        self.tcp = factory
         self.sockets.append(factory)
         self.ports.append((listener, port))
 
@@ -101,6 +104,24 @@ class WebRtcPorts:
         waiting = [port.stopListening() for _, port in self.ports]
         self.ports.clear()
         return waiting
+
+    # -- asked ---------------------------------------------------------------------
+
+    def counts(self) -> Mapping[str, int]:
+        """Of what is somebody's."""
+        found = {}
+        if self.udp is not None:
+            found["addresses"] = len(self.udp)
+        if self.tcp is not None:
+            found["connections"] = len(self.tcp)
+        return found
+
+    def dropped(self) -> Counter[str]:
+        total: Counter[str] = Counter()
+        for one in (self.udp, self.tcp):
+            if one is not None:
+                total.update(one.dropped)
+        return total
 
     # -- what callers are told -----------------------------------------------------
 
