@@ -68,9 +68,11 @@ async def _wait(conversation: Conversation, seconds: float) -> None:
 
 
 #: When it happens in the first session of a call, and what the caller does then:
-#: waits for an answer; hears one; says nothing; is in the middle of a question.
+#: waits for an answer; hears one that has just begun, of which nothing is ahead; hears
+#: one; says nothing; is in the middle of a question.
 MOMENTS: dict[str, tuple[str, Callable[[Conversation], Awaitable[None]]]] = {
     "owed": ("turn2", owed),
+    "begun": ("audio3+0.03", speaking),
     "speaking": ("audio3+1.5", speaking),
     "idle": ("audio2+4.5", idle),
     "talking": ("audio2+5", talking),
