@@ -102,6 +102,7 @@ def change(
     composition.agents.health.forget_profiles()
     if settings.deployments != running.deployments:
         composition.change_deployments(settings.deployments)
+    composition.agents.expect(settings.agents.values())
     composition.change_secrets(settings)
     if composition.sip is not None and settings.sip != running.sip:
         composition.sip.change(settings.sip)

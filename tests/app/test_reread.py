@@ -32,7 +32,8 @@ class ChangeTests(SynchronousTestCase):
             ),
             lines=holders[1],
             agents=SimpleNamespace(
-                health=SimpleNamespace(forget_profiles=lambda: None)
+                health=SimpleNamespace(forget_profiles=lambda: None),
+                expect=lambda _: None,
             ),
             kept=SimpleNamespace(
                 store=SimpleNamespace(

@@ -1,0 +1,66 @@
+"""The gateway as a process, and its agent over WebRTC: what goes between them is UDP."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from chime_gateway.audio import PCMU
+from chime_gateway.codec.registry import decode
+from chime_gateway.sim.caller.caller import CallPlan
+from chime_gateway.sim.caller.compare import correlation
+from chime_gateway.sim.caller.dial import place_call
+from chime_gateway.sim.realtime.server import SimulatorFactory
+from chime_gateway.sim.realtime.voices import Parrot
+from tests.integration.harness import KEY
+from tests.integration.twistd import Twistd, TwistdTestCase
+from tests.whole_calls.test_media_stream import LONG, SHORT, phrase
+
+
+class ProcessTests(TwistdTestCase):
+    def test_calls_are_had_and_interrupted_and_nothing_of_them_stays(
+        self,
+    ) -> Deferred[None]:
+        async def scene() -> None:
+            service = SimulatorFactory(
+                Parrot, reactor=self.reactor, api_keys=frozenset({KEY})
+            )
+            port: Any = self.reactor.listenTCP(0, service, interface="127.0.0.1")
+            self.addCleanup(port.stopListening)
+            self.addCleanup(service.webrtc().stop)
+            twistd, process = await self.run_twistd(
+                *("--port", "0"),
+                AZURE_OPENAI_ENDPOINT=f"http://127.0.0.1:{port.getHost().port}",
+                AZURE_OPENAI_DEPLOYMENT="sim",
+                AZURE_OPENAI_API_KEY=KEY,
+                AZURE_OPENAI_TRANSPORT="webrtc",
+            )
+            url = f"ws://127.0.0.1:{twistd.port()}/stream"
+            said = (phrase(PCMU, *LONG), phrase(PCMU, *SHORT))
+            plan = CallPlan(utterances=said, interrupt_after_seconds=(0.8,))
+            report = await place_call(url, plan, PCMU, reactor=self.reactor)
+            self.assertEqual((report.error, report.stale_bytes), ("", 0))
+            last = decode(PCMU, said[1])
+            score, _ = correlation(last, decode(PCMU, bytes(report.heard)))
+            self.assertGreater(score, 0.9)
+            rtc = service.webrtc()
+            (call,) = rtc.all_calls
+            self.assertEqual(call.session.log.violations, [])
+            # One secret, minted before there was a call.
+            self.assertEqual(rtc.offers, 1)
+            # A call that is under way as the process ends is hung up as well.
+            place_call(url, plan, PCMU, reactor=self.reactor)
+            while not rtc.calls:
+                await self.pause(twistd)
+            process.signalProcess("TERM")
+            process.signalProcess("TERM")
+            await self.ended(twistd)
+            self.assertEqual(rtc.calls, {})
+            self.assertNotIn("Traceback", twistd.text)
+            self.assertNotIn("over the WebSocket", twistd.text)
+
+        return Deferred.fromCoroutine(scene())
+
+    async def ended(self, twistd: Twistd) -> None:
+        await twistd.ended.addErrback(lambda _: None)
