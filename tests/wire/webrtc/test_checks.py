@@ -180,6 +180,14 @@ class RolesTests(IceTestCase):
         self.assertEqual(answer.error, ROLE_CONFLICT)
         self.assertIsNone(agent.selected)
 
+    def test_who_gives_way_does_not_wait_to_nominate(self) -> None:
+        agent = self.meet(self.agent(), PATH, OTHER)
+        self.run_to(agent, self.now + 0.06)
+        self.answer(agent, *self.requests(agent)[1])
+        self.ask(agent, controlling=2**60)
+        self.assertFalse(agent.is_controlling)
+        self.run_to(agent, self.now + 5, agent.outbox.clear)
+
     def test_who_is_told_so_later_asks_for_consent_in_the_other_role(self) -> None:
         agent = self.connected()
         self.run_to(agent, self.now + 11)

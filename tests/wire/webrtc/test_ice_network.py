@@ -88,7 +88,7 @@ class TwoSidesTests(SynchronousTestCase):
         self.assertNotEqual(one.agent.is_controlling, other.agent.is_controlling)
 
     def test_a_tenth_lost_takes_no_path_away(self) -> None:
-        """Whoever offers to the agent's service waits for so long, and goes elsewhere."""
+        """Who offers to the service waits for so long, and goes elsewhere."""
         late = []
         for seed in range(300):
             network = Network(seed, Weather(loss=(0.1, 0.1), delays=(0.001, 0.02)))
