@@ -61,12 +61,20 @@ class Side(DatagramProtocol):
             self.transport.write(datagram, self.remote)
 
 
-def _material(keys: SrtpKeys, *, is_client: bool) -> bytes:
+#: Master key and master salt, in bytes (RFC 5764 section 4.1.2, RFC 7714 section 14.2).
+_SIZES = {
+    b"SRTP_AES128_CM_SHA1_80": (16, 14),
+    b"SRTP_AES128_CM_SHA1_32": (16, 14),
+    b"SRTP_AEAD_AES_128_GCM": (16, 12),
+    b"SRTP_AEAD_AES_256_GCM": (32, 12),
+}
+
+
+def _material(keys: SrtpKeys, profile: bytes, *, is_client: bool) -> bytes:
     """As it was exported (RFC 5764 section 4.2)."""
-    client, server = (
-        (keys.local, keys.remote) if is_client else (keys.remote, keys.local)
-    )
-    cut = keys.profile.key_bytes - keys.profile.salt_bytes
+    ours, theirs = keys.local, keys.remote
+    client, server = (ours, theirs) if is_client else (theirs, ours)
+    cut = _SIZES[profile][0]
     return client[:cut] + server[:cut] + client[cut:] + server[cut:]
 
 
@@ -89,7 +97,7 @@ class OpensslTests(ReactorTestCase):
         self.pem = str(pem)
 
     def openssl(self, command: str, profile: bytes, *arguments: str) -> Program:
-        size = 2 * PROFILES[profile].key_bytes
+        size = 2 * sum(_SIZES[profile])
         return Program(
             self.reactor,
             [
@@ -107,7 +115,9 @@ class OpensslTests(ReactorTestCase):
         self.addCleanup(port.stopListening)
         return side
 
-    async def check_material(self, side: Side, program: Program) -> None:
+    async def check_material(
+        self, side: Side, program: Program, profile: bytes
+    ) -> None:
         found = None
         while found is None:
             await deferLater(self.reactor, 0.05)
@@ -115,7 +125,8 @@ class OpensslTests(ReactorTestCase):
             found = re.search(r"Keying material: ([0-9A-F]+)", program.output)
         keys, is_client = side.dtls.keys, side.dtls._is_client
         assert keys is not None
-        self.assertEqual(_material(keys, is_client=is_client), bytes.fromhex(found[1]))
+        material = _material(keys, profile, is_client=is_client)
+        self.assertEqual(material, bytes.fromhex(found[1]))
 
     async def test_as_server_we_have_the_keys_of_s_client(self) -> None:
         for profile in PROFILES:
@@ -124,7 +135,7 @@ class OpensslTests(ReactorTestCase):
             program = self.openssl(
                 "s_client", profile, "-connect", f"127.0.0.1:{number}"
             )
-            await self.check_material(side, program)
+            await self.check_material(side, program, profile)
             program._process.closeStdin()
             await program.ended
             while not side.is_closed:
@@ -141,7 +152,7 @@ class OpensslTests(ReactorTestCase):
             while "ACCEPT" not in program.output:
                 await deferLater(self.reactor, 0.02)
             side.begin(("127.0.0.1", number))
-            await self.check_material(side, program)
+            await self.check_material(side, program, profile)
             side.dtls.close()
             side.flush()
             await program.ended

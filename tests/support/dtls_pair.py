@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from OpenSSL import SSL
 
 from chime_gateway.webrtc.certificate import Certificate, new_certificate
@@ -12,6 +14,24 @@ from chime_gateway.webrtc.dtls import Dtls
 from chime_gateway.wire.sdp.transport import Fingerprint
 
 OURS, THEIRS = new_certificate(), new_certificate()
+
+
+def large_certificate(size: int) -> Certificate:
+    """Ours, with so many bytes more in it."""
+    before = OURS.certificate
+    unknown = x509.UnrecognizedExtension(
+        x509.ObjectIdentifier("1.3.6.1.4.1.1"), bytes(size)
+    )
+    certificate = (
+        x509.CertificateBuilder(before.issuer, before.subject, OURS.key.public_key())
+        .serial_number(1)
+        .not_valid_before(before.not_valid_before_utc)
+        .not_valid_after(before.not_valid_after_utc)
+        .add_extension(unknown, critical=False)
+        .sign(OURS.key, hashes.SHA256())
+    )
+    digest = certificate.fingerprint(hashes.SHA256())
+    return Certificate(OURS.key, certificate, Fingerprint("sha-256", digest))
 
 
 def new_client(fingerprints: Sequence[Fingerprint] = (THEIRS.fingerprint,)) -> Dtls:

@@ -28,6 +28,7 @@ from tests.support.dtls_pair import (
     THEIRS,
     Foreign,
     Wire,
+    large_certificate,
     new_client,
     new_server,
     shake_hands,
@@ -121,6 +122,29 @@ class HandshakeTests(SynchronousTestCase):
                 for datagram in take(one):
                     self.assertLessEqual(len(datagram), MTU)
                     other.received(0.0, datagram)
+
+    def test_a_large_flight_is_packed_into_few_datagrams(self) -> None:
+        large = large_certificate(3000)
+        for is_client in (True, False):
+            one = Dtls(large, is_client=is_client, fingerprints=[THEIRS.fingerprint])
+            other = Dtls(
+                THEIRS, is_client=not is_client, fingerprints=[large.fingerprint]
+            )
+            client, server = (one, other) if is_client else (other, one)
+            client.start(0.0)
+            sizes: list[int] = []
+            records: list[int] = []
+            while client.outbox or server.outbox:
+                for side, to in ((client, server), (server, client)):
+                    for datagram in take(side):
+                        sizes.append(len(datagram))
+                        records.append(int.from_bytes(datagram[11:13], "big"))
+                        to.received(0.0, datagram)
+            self.assertGreater(sum(sizes), 4000)
+            self.assertLessEqual(max(sizes), MTU)
+            self.assertGreater(max(records), 1000)
+            self.assertLessEqual(len(sizes), 9)
+            self.assertIsNotNone(one.keys)
 
     def test_a_client_that_begins_before_we_start_is_heard(self) -> None:
         client, server = new_client(), new_server()

@@ -237,6 +237,21 @@ class TalkingTests(PeerTestCase):
         there.peer.received(packet, Path(there, "203.0.113.9", 9))
         self.assertEqual(there.peer.dropped, {"stranger": 1})
 
+    def test_no_handshake_begins_with_whom_ice_has_not_proved(self) -> None:
+        network = Network(Clock())
+        one, other = self.new_pair(network, lite=(True, False))
+        self.introduce(one, other)
+        hellos = [data for _, _, data in network.sent if data[0] == 22]
+        path = Path(one.sockets, "203.0.113.9", 9)
+        network.passes = lambda datagram: False
+        again, _ = self.new_pair(network, lite=(True, False))
+        again.peer.set_remote(evolve(other.peer.description, setup=Setup.ACTIVE))
+        sent = len(network.sent)
+        for _ in range(100):
+            again.peer.received(hellos[0], path._replace(local=again.sockets))
+        self.assertEqual(len(network.sent), sent)
+        self.assertIsNone(again.peer._handshake._dtls)
+
     def test_media_before_the_keys_is_dropped(self) -> None:
         network = Network(Clock())
         one, other = self.new_pair(network)
