@@ -1,4 +1,4 @@
-"""The gateway as a process, and its agent over WebRTC: what goes between them is UDP."""
+"""The gateway as a process, and its agent over WebRTC: between them goes UDP."""
 
 from __future__ import annotations
 
