@@ -142,9 +142,11 @@ class WebRtcPorts:
         if listener.interface not in _ANY:
             return [listener.interface.partition("%")[0]]
         takes_ipv6 = listener.interface == DUAL_STACK
+        if ":" in reached_at and not takes_ipv6:
+            reached_at = ""
         hosts = dict.fromkeys((reached_at, *self._own(reached_at)))
         fitting = [one for one in hosts if one and (takes_ipv6 or ":" not in one)]
-        return fitting
+        return fitting or ["127.0.0.1"]
 
     @staticmethod
     def _own(reached_at: str) -> Iterator[str]:

@@ -51,6 +51,21 @@ class OfferTests(SynchronousTestCase):
         self.assertEqual(self.world.ask("DELETE", place).status, 404)
         self.assertEqual(self.world.carrier.counts()["legs"], 0)
 
+    def test_each_offer_is_a_call_though_they_are_alike(self) -> None:
+        """Also without candidates: whoever checks is found by that."""
+        bare = "".join(
+            f"{line}\r\n"
+            for line in BROWSER.split("\r\n")
+            if line and not line.startswith("a=candidate")
+        )
+        said = [self.world.offer(body) for body in (BROWSER, BROWSER, bare)]
+        self.assertEqual([one.status for one in said], [201] * 3)
+        places = {one.headers["location"] for one in said}
+        self.assertEqual(len(places), 3)
+        self.world.ask("DELETE", said[0].headers["location"])
+        peers = self.world.carrier.peers
+        self.assertEqual([peer.closed for peer in peers], [1, 0, 0])
+
     def test_strangers_reach_nobody(self) -> None:
         for named, status in (
             ({}, 401),
