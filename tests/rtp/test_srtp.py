@@ -7,6 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chime_gateway.rtp.srtp import (
+    AEAD_AES_128_GCM,
+    AEAD_AES_256_GCM,
     AES_128_TAG_32,
     AES_128_TAG_80,
     AES_256_TAG_32,
@@ -20,7 +22,10 @@ from chime_gateway.rtp.terms import Terms
 from chime_gateway.wire.rtp import packet as rtp
 from tests.support.rtp_stream import REMOTE, RTCP, TERMS, Ear, StreamTestCase
 
-_PROFILES = (AES_128_TAG_80, AES_128_TAG_32, AES_256_TAG_80, AES_256_TAG_32)
+_PROFILES = (
+    *(AES_128_TAG_80, AES_128_TAG_32, AES_256_TAG_80, AES_256_TAG_32),
+    *(AEAD_AES_128_GCM, AEAD_AES_256_GCM),
+)
 
 
 class SrtpTests(StreamTestCase):
