@@ -209,9 +209,15 @@ class SimulatedSession:
         self._events.stop()
 
     def hear(self, audio: bytes) -> None:
-        """The caller, beside the events."""
-        if not self._events.is_mute:
-            self._input.hear(audio)
+        """The caller, beside the events; silence may come before all else."""
+        if self._events.is_mute:
+            return
+        silence = self._configuration.settings.input_codec.silence_byte
+        if not self._configuration.is_updated and audio.strip(silence):
+            how = "audio before session.update"
+            if how not in self.log.violations:
+                self.log.violated(self._events.seconds(), how)
+        self._input.hear(audio)
 
     def receive(self, payload: bytes) -> None:
         """One message from the client."""

@@ -34,7 +34,7 @@ class PacedTests(SessionTestCase):
         super().setUp()
         self.sent = b""
 
-    def rtc(self, speed: float = 5.0) -> SimulatedSession:
+    def rtc(self, speed: float = 5.0, *, is_set: bool = True) -> SimulatedSession:
         session = SimulatedSession(
             Talker(),
             Behaviour(speed=speed, rate_limits=False),
@@ -46,7 +46,8 @@ class PacedTests(SessionTestCase):
             rtp_codec=PCMU,
         )
         session.start()
-        self.configure(session)
+        if is_set:
+            self.configure(session)
         return session
 
     def beat(self, session: SimulatedSession, count: int = 1) -> None:
@@ -122,6 +123,12 @@ class PacedTests(SessionTestCase):
         self.assertEqual(session.log.truncations, [])
         self.assertEqual(len(session.log.violations), 2)
         self.assertEqual(bytes(session.log.appended), b"")
+
+    def test_silence_may_come_before_its_settings_and_nothing_else(self) -> None:
+        for audio, found in ((QUIET, 0), (QUIET + SPEECH, 1)):
+            session = self.rtc(is_set=False)
+            self.hear(session, audio)
+            self.assertEqual(len(session.log.violations), found)
 
     def test_the_client_may_have_it_cleared(self) -> None:
         session = self.rtc()
