@@ -1,14 +1,15 @@
 """
-The load over SIP and RTP: the same callers as in load.py, on UDP.
+The load over SIP and RTP: the same callers as in load.py.
 
-One signalling socket for all calls, one media socket for each.  The first bytes
-of a frame are the time it was sent, as there.
+One signalling socket for all calls, of UDP, TCP or TLS, and one media socket for each.
+The first bytes of a frame are the time it was sent, as there.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
+import ssl
 import struct
 import time
 from typing import Any
@@ -59,6 +60,8 @@ class SipCaller(asyncio.DatagramProtocol):
 
 
 class Signalling(asyncio.DatagramProtocol):
+    """Answers, by the call they belong to."""
+
     def __init__(self) -> None:
         self.waiting: dict[str, asyncio.Future[str]] = {}
         self.transport: Any = None
@@ -67,7 +70,9 @@ class Signalling(asyncio.DatagramProtocol):
         self.transport = transport
 
     def datagram_received(self, data: bytes, addr: Any) -> None:
-        text = data.decode()
+        self.received(data.decode())
+
+    def received(self, text: str) -> None:
         if not text.startswith("SIP/2.0 "):
             return
         call_id = text.partition("Call-ID: ")[2].partition("\r\n")[0]
@@ -75,13 +80,63 @@ class Signalling(asyncio.DatagramProtocol):
         if text[8] != "1" and future is not None and not future.done():
             future.set_result(text)
 
+    def send(self, text: str, remote: tuple[str, int]) -> None:
+        self.transport.sendto(text.encode(), remote)
+
+
+class SignallingStream(Signalling, asyncio.Protocol):
+    """The same over a connection."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._data = b""
+
+    def data_received(self, data: bytes) -> None:
+        self._data += data
+        while True:
+            head, end, rest = self._data.partition(b"\r\n\r\n")
+            length = int(head.partition(b"Content-Length: ")[2].split(b"\r\n")[0] or 0)
+            if not end or len(rest) < length:
+                return
+            self._data = rest[length:]
+            self.received((head + end + rest[:length]).decode())
+
+    def send(self, text: str, remote: tuple[str, int]) -> None:
+        self.transport.write(text.encode())
+
+
+def anybody() -> ssl.SSLContext:
+    """Whoever the certificate says that it is."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+async def signalling(transport: str, remote: tuple[str, int]) -> Signalling:
+    """
+    @param transport: C{udp}, C{tcp} or C{tls}.
+    """
+    loop = asyncio.get_running_loop()
+    if transport == "udp":
+        _, found = await loop.create_datagram_endpoint(
+            Signalling, local_addr=("127.0.0.1", 0)
+        )
+        return found
+    context = anybody() if transport == "tls" else None
+    _, stream = await loop.create_connection(SignallingStream, *remote, ssl=context)
+    return stream
+
 
 class SipLoad(Talkers):
     """N calls to one address."""
 
-    def __init__(self, host: str, port: int, name: str = "call") -> None:
+    def __init__(
+        self, host: str, port: int, name: str = "call", transport: str = "udp"
+    ) -> None:
         self._remote = (host, port)
         self._name = name
+        self._transport = transport
         super().__init__()
         self._dialogs: list[tuple[str, str]] = []
         self._signalling = Signalling()
@@ -89,9 +144,7 @@ class SipLoad(Talkers):
 
     async def start(self, calls: int) -> None:
         loop = asyncio.get_running_loop()
-        await loop.create_datagram_endpoint(
-            lambda: self._signalling, local_addr=("127.0.0.1", 0)
-        )
+        self._signalling = await signalling(self._transport, self._remote)
         self._port = self._signalling.transport.get_extra_info("sockname")[1]
         for number in range(calls):
             caller = SipCaller(self.samples)
@@ -108,11 +161,12 @@ class SipLoad(Talkers):
         host, port = self._remote
         return (
             f"{method} sip:bench@{host}:{port} SIP/2.0\r\n"
-            f"Via: SIP/2.0/UDP 127.0.0.1:{self._port}"
+            f"Via: SIP/2.0/{self._transport.upper()} 127.0.0.1:{self._port}"
             f";branch=z9hG4bK{call_id}{method}{cseq};rport\r\n"
             f"Max-Forwards: 70\r\nFrom: <sip:load@127.0.0.1>;tag={call_id}\r\n"
             f"To: {to}\r\nCall-ID: {call_id}\r\nCSeq: {cseq} {method}\r\n"
-            f"Contact: <sip:load@127.0.0.1:{self._port}>\r\n"
+            f"Contact: <sip:load@127.0.0.1:{self._port}"
+            f";transport={self._transport}>\r\n"
             "Content-Type: application/sdp\r\n"
             f"Content-Length: {len(body)}\r\n\r\n{body}"
         )
@@ -139,7 +193,7 @@ class SipLoad(Talkers):
         caller.is_open = True
 
     def _send(self, text: str) -> None:
-        self._signalling.transport.sendto(text.encode(), self._remote)
+        self._signalling.send(text, self._remote)
 
     async def stop(self) -> None:
         for task in self._tasks:

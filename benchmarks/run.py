@@ -101,10 +101,16 @@ def command(server: str, port: int, agent_port: int) -> list[str]:
 
 
 def server_env(
-    agent_port: int, sip_port: int, *, keeps: bool = False, server: str = "gateway"
+    agent_port: int,
+    sip_port: int,
+    *,
+    keeps: bool = False,
+    server: str = "gateway",
+    sip_transport: str = "udp",
 ) -> dict[str, str]:
     """
     @param keeps: calls are recorded.
+    @param sip_transport: C{udp}, C{tcp} or C{tls}; the last has a new certificate.
     """
     over_webrtc = {}
     if server == "gateway-webrtc-agent":
@@ -114,6 +120,10 @@ def server_env(
             "CHIMEGW_WEBRTC_LISTEN": f"udp:{free_udp_port()}:interface=127.0.0.1",
             "CHIMEGW_PUBLIC_ADDRESS": "127.0.0.1",
         }
+    listen = f"{sip_transport}:{sip_port}:interface=127.0.0.1"
+    if sip_transport == "tls":
+        # With TLS alone plain RTP would be refused.
+        listen += f",udp:{free_udp_port()}:interface=127.0.0.1"
     state = tempfile.mkdtemp(prefix="chimegw-bench-")
     # Two gateways may run at once: each begins somewhere else.
     rtp_port = 20_000 + 2 * random.randrange(3_000)
@@ -125,7 +135,7 @@ def server_env(
         "AZURE_OPENAI_ENDPOINT": f"http://127.0.0.1:{agent_port}",
         "AZURE_OPENAI_DEPLOYMENT": "benchmark",
         "AZURE_OPENAI_API_KEY": "benchmark",
-        "CHIMEGW_SIP_LISTEN": f"udp:{sip_port}:interface=127.0.0.1",
+        "CHIMEGW_SIP_LISTEN": listen,
         "CHIMEGW_SIP_ALLOW": "127.0.0.0/8",
         "CHIMEGW_RTP_PORTS": f"{rtp_port}-{rtp_port + 3_999}",
         **over_webrtc,

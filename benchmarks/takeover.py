@@ -4,7 +4,8 @@ Take-overs under load: what callers and those who call in between notice of them
 Callers talk and the model returns all that it hears.  The gateway is told to start its
 successor, again and again; meanwhile somebody calls without a pause: over the media
 stream a new call each time, over SIP an OPTIONS.  Each has to be answered; the longest
-time to an answer is beside the same without a take-over.
+time to an answer is beside the same without a take-over.  The calls over TCP and TLS
+share one connection, which stays with the process that has it.
 
     python benchmarks/takeover.py
     python benchmarks/takeover.py --servers gateway-sip --calls 20 --takeovers 2
@@ -25,9 +26,12 @@ from typing import Any
 import uvloop
 from attrs import define, field
 from load import Caller, Load, Samples, Talkers, start_service
-from load_sip import SipLoad
+from load_sip import Signalling, SipLoad, signalling
 from picows import ws_connect
 from run import command, free_port, quantile_ms, server_env, wait_for
+
+#: SIP over UDP, if it is not said.
+SERVERS = ("gateway", "gateway-sip", "gateway-sip-tcp", "gateway-sip-tls")
 
 _WAIT_SECONDS = 60.0
 
@@ -100,36 +104,57 @@ async def stream_call(url: str) -> None:
         transport.disconnect()
 
 
-class Options(asyncio.DatagramProtocol):
-    """Is there anybody?  Sent again as UDP wants it (RFC 3261 section 17.1.2.2)."""
+class Options:
+    """
+    Is there anybody?  Over UDP sent once, so that what is lost shows; over TCP and TLS
+    on a connection of its own each time.
+    """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, transport: str, port: int) -> None:
+        self._transport = transport
         self._remote = ("127.0.0.1", port)
         self._number = 0
-        self._answered = asyncio.Event()
-        self._transport: Any = None
-
-    def connection_made(self, transport: Any) -> None:
-        self._transport = transport
-
-    def datagram_received(self, data: bytes, addr: Any) -> None:
-        if f"CSeq: {self._number} ".encode() in data and b" 200 " in data[:13]:
-            self._answered.set()
+        self._socket: Signalling | None = None
 
     async def ask(self) -> None:
         self._number += 1
-        self._answered.clear()
-        host, port = self._transport.get_extra_info("sockname")
-        text = (
-            f"OPTIONS sip:{self._remote[0]}:{self._remote[1]} SIP/2.0\r\n"
-            f"Via: SIP/2.0/UDP {host}:{port};branch=z9hG4bKo{self._number};rport\r\n"
-            f"Max-Forwards: 70\r\nFrom: <sip:o@127.0.0.1>;tag=o{self._number}\r\n"
-            f"To: <sip:bench@127.0.0.1>\r\nCall-ID: options-{self._number}-{port}\r\n"
-            f"CSeq: {self._number} OPTIONS\r\nContent-Length: 0\r\n\r\n"
-        )
-        # Not again: what is lost shows.
-        self._transport.sendto(text.encode(), self._remote)
-        await self._answered.wait()
+        if self._socket is None or self._transport != "udp":
+            self._socket = await signalling(self._transport, self._remote)
+        found = self._socket
+        try:
+            host, port = found.transport.get_extra_info("sockname")
+            call_id = f"options-{self._number}-{port}"
+            answer = asyncio.get_running_loop().create_future()
+            found.waiting = {call_id: answer}
+            found.send(
+                f"OPTIONS sip:{self._remote[0]}:{self._remote[1]} SIP/2.0\r\n"
+                f"Via: SIP/2.0/{self._transport.upper()} {host}:{port}"
+                f";branch=z9hG4bK{call_id};rport\r\n"
+                f"Max-Forwards: 70\r\nFrom: <sip:o@127.0.0.1>;tag=o{self._number}\r\n"
+                f"To: <sip:bench@127.0.0.1>\r\nCall-ID: {call_id}\r\n"
+                f"CSeq: {self._number} OPTIONS\r\nContent-Length: 0\r\n\r\n",
+                self._remote,
+            )
+            text = await answer
+            if not text.startswith("SIP/2.0 200"):
+                raise ConnectionError(text.partition("\r\n")[0])
+        finally:
+            if self._transport != "udp":
+                found.transport.abort()
+
+
+def certificate(state: str) -> dict[str, str]:
+    """A new one, that nobody should believe, and its settings."""
+    key, chain = f"{state}/tls.key", f"{state}/tls.pem"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes"),
+            *("-subj", "/CN=127.0.0.1", "-days", "1", "-keyout", key, "-out", chain),
+        ],
+        check=True,
+        stderr=subprocess.DEVNULL,
+    )
+    return {"CHIMEGW_SIP_CERTIFICATE": chain, "CHIMEGW_SIP_PRIVATE_KEY": key}
 
 
 def newest(state: str) -> dict[str, Any]:
@@ -156,7 +181,11 @@ async def measure(server: str, calls: int, count: int) -> None:
     service = await start_service()
     agent_port = service.sockets[0].getsockname()[1]
     port, sip_port = free_port(), free_port()
-    env = server_env(agent_port, sip_port)
+    _, is_sip, transport = server.partition("gateway-sip")
+    transport = transport.removeprefix("-") or "udp"
+    env = server_env(agent_port, sip_port, sip_transport=transport)
+    if transport == "tls":
+        env |= certificate(env["CHIMEGW_STATE"])
     process = subprocess.Popen(
         command(server, port, agent_port),
         env=env,
@@ -171,13 +200,9 @@ async def measure(server: str, calls: int, count: int) -> None:
         url = f"ws://127.0.0.1:{port}/stream"
         load: Load | SipLoad = Load(url)
         call: Any = lambda: stream_call(url)  # noqa: E731
-        if server == "gateway-sip":
-            load = SipLoad("127.0.0.1", sip_port)
-            asking = Options(sip_port)
-            await asyncio.get_running_loop().create_datagram_endpoint(
-                lambda: asking, local_addr=("127.0.0.1", 0)
-            )
-            call = asking.ask
+        if is_sip:
+            load = SipLoad("127.0.0.1", sip_port, transport=transport)
+            call = Options(transport, sip_port).ask
         # Of streams, a part begins with each process.
         share = max(1, calls // (count + 1))
         is_stream = isinstance(load, Load)
@@ -209,7 +234,7 @@ async def measure(server: str, calls: int, count: int) -> None:
     quiet = newcomers.between(0, begun)
     during = newcomers.between(begun, ended)
     print(
-        f"{server:12}{total:6}{count:7}{lost:6}"
+        f"{server:16}{total:6}{count:7}{lost:6}"
         f"{quiet_gap * 1000:8.0f}{gaps.longest * 1000:8.0f}"
         f"{len(during):10}{len(newcomers.failures):8}"
         f"{quantile_ms(quiet, 0.5):8.0f}{max(quiet) * 1000:8.0f}"
@@ -221,9 +246,9 @@ async def measure(server: str, calls: int, count: int) -> None:
 
 
 async def run(options: Any) -> None:
-    print(f"{'':31}{'gap, ms':^16}{'':18}{'to an answer, ms: p50 max':>30}")
+    print(f"{'':35}{'gap, ms':^16}{'':18}{'to an answer, ms: p50 max':>30}")
     print(
-        f"{'':12}{'calls':>6}{'times':>7}{'lost':>6}{'before':>8}{'then':>8}"
+        f"{'':16}{'calls':>6}{'times':>7}{'lost':>6}{'before':>8}{'then':>8}"
         f"{'newcomers':>10}{'refused':>8}{'before':>16}{'then':>16}"
     )
     for server in options.servers.split(","):
@@ -234,7 +259,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
     parser.add_argument("--calls", type=int, default=50)
     parser.add_argument("--takeovers", type=int, default=5)
-    parser.add_argument("--servers", default="gateway,gateway-sip")
+    parser.add_argument("--servers", default=",".join(SERVERS))
     uvloop.run(run(parser.parse_args()))
 
 
