@@ -104,7 +104,7 @@ class Watch:
         *("_began", "_deafness", "_expiry", "_has_session", "_has_told_expiry"),
         *("_is_ahead", "_is_in_doubt", "_is_new", "_judge_at", "_limits", "_line"),
         *("_losses", "_lost_at", "_lost_because", "_patience", "_strikes"),
-        *("_profile", "_successor", "_tell_at", "_trouble_since"),
+        *("_profile", "_successor", "_told_at", "_trouble_since"),
         *("_unix_offset", "_waits_since", "look_at"),
     )
 
@@ -141,7 +141,7 @@ class Watch:
         self._has_told_expiry = False
         self._lost_at = self._waits_since = 0.0
         self._lost_because = ""
-        self._tell_at = 0.0
+        self._told_at = 0.0
         self._trouble_since: float | None = None
         self._losses = self._strikes = 0
 
@@ -232,8 +232,11 @@ class Watch:
         self, since: float, now: float, seconds: float = _WAIT_SECONDS
     ) -> None:
         """The caller waits since then."""
-        if now >= max(self._tell_at, since + seconds):
-            self._tell_at = now + _WAIT_AGAIN_SECONDS
+        due = since + seconds
+        if since < self._told_at:  # it is not the first time
+            due = max(due, self._told_at + _WAIT_AGAIN_SECONDS)
+        if now >= due:
+            self._told_at = now
             self._line.waits()
 
     # -- there is one ----------------------------------------------------------------

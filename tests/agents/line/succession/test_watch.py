@@ -203,6 +203,24 @@ class StallTests(WatchTestCase):
         if not 1.4 < late < 1.7:
             self.assertEqual(bool(line.times("drop")), late > 1.5)
 
+    @given(st.lists(st.floats(1.4, 2.9), min_size=2, max_size=6))
+    def test_each_wait_has_its_sound(self, waits: list[float]) -> None:
+        """However short a time ago the one before was."""
+        self.start()
+        for late in waits:
+            began = self.line.now
+            self.owe("asked")
+            self.run_for(late)
+            self.assertAt(
+                [at for at in self.line.times("waits") if at > began], [began + 1.2]
+            )
+            owed, now = self.line.owed, self.line.now
+            owed.response_started("r", now)
+            owed.audio_came("r", "i", 160, now)
+            owed.audio_done("i")
+            owed.response_done("r", "completed", now)
+            self.run_for(0.1)
+
     def test_while_the_caller_speaks_nothing_is_late(self) -> None:
         self.start()
         self.owe("asked")
