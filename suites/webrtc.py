@@ -21,7 +21,16 @@ import sys
 import uvloop
 
 from suites.faults.playing import Play, play_all
-from suites.rtc import agents, callers, hostile, many, messages, simulated
+from suites.rtc import (
+    agents,
+    callers,
+    chromium,
+    hostile,
+    many,
+    messages,
+    peers,
+    simulated,
+)
 from suites.rtc.alone import go_alone
 
 #: Scenes side by side; those with a browser take a processor.
@@ -38,17 +47,31 @@ SCENES: dict[str, Play] = (
     | simulated.SCENES
 )
 
-#: One of each kind: what the short form plays.
+#: One of each kind, without werift: what the short form plays.
 SHORT = (
+    "hostile",
     "caller: Chromium",
     "caller: rough weather",
     "agent: aiortc",
     "agent: Chromium",
     "agent: interrupted",
-    "hostile",
     "many callers",
     "messages",
 )
+
+
+def possible(names: list[str]) -> list[str]:
+    """Those for which all is there that they need; of the others it is said."""
+    lacking = set()
+    if not chromium.program():
+        lacking |= {name for name in SCENES if "Chromium" in name}
+        lacking |= {"caller: rough weather", "caller: a new port", "caller: a minute"}
+        lacking |= {"agent: rough weather", "agent: a new port"}
+    if not peers.NODE_MODULES.exists():
+        lacking |= {"caller: werift", "agent: werift", "caller: a minute"}
+    for name in lacking.intersection(names):
+        print(f"{name}: left out, as Chromium or werift is not here", flush=True)
+    return [name for name in names if name not in lacking]
 
 
 async def webrtc(names: list[str], seed: int, is_short: bool) -> bool:
@@ -93,6 +116,7 @@ def main() -> None:
         names = options.scenes.split(",")
     if unknown := [name for name in names if name not in SCENES]:
         parser.error(f"no scene is called {', '.join(unknown)}")
+    names = possible(names)
     if not go_alone():
         print("no network of its own: addresses of this machine are used")
     good = uvloop.run(webrtc(names, options.seed, options.short))

@@ -26,6 +26,7 @@ from suites.rtc.audio import (
 )
 from suites.rtc.callers import (
     EARLY_SECONDS,
+    FREED_SECONDS,
     HEARD_MOVED_SHARE,
     HEARD_ROUGH_SHARE,
     HEARD_SHARE,
@@ -160,7 +161,7 @@ def agent(name: str) -> Play:
         speaker, call = await spoken(scene, gateway, realtime, said)
         await asyncio.sleep(1.0)
         await call.peer.close()
-        is_anew = await until(lambda: realtime.counts["calls"] >= 3, 40.0)
+        is_anew = await until(lambda: realtime.counts["calls"] >= 3, FREED_SECONDS)
         scene.expect(is_anew or speaker.ended, "nobody noticed that the agent is gone")
         await speaker.hang_up()
         await freed(scene, gateway)
@@ -242,11 +243,6 @@ async def interrupted(scene: Scene) -> None:
     realtime = await scene.run(Realtime(lambda: stack.peer(silent)))
     gateway = await gateway_of(scene, realtime)
     speaker, call = await spoken(scene, gateway, realtime, silent)
-    ids = {"response_id": "r1", "item_id": "i1", "output_index": 0, "content_index": 0}
-    call.tell("response.created", response={"id": "r1", "status": "in_progress"})
-    call.tell("output_audio_buffer.started", response_id="r1")
-    kind = "response.output_audio_transcript.delta"
-    call.tell(kind, **ids, delta="a long answer ")
     await call.peer.say(speech(30.0, 11))
     await asyncio.sleep(3.0)
     loud = loud_share(speaker.recording[-RATE:])
@@ -277,7 +273,7 @@ SCENES: dict[str, Play] = {
     "agent: werift": agent("werift"),
     "agent: Chromium": agent("Chromium"),
     "agent: rough weather": through(
-        "werift", ROUGH, 16.0, HEARD_ROUGH_SHARE, moves=False
+        "Chromium", ROUGH, 16.0, HEARD_ROUGH_SHARE, moves=False
     ),
     "agent: a new port": through("Chromium", CALM, 16.0, HEARD_MOVED_SHARE, moves=True),
     "agent: strict consent": strict,

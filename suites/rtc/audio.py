@@ -26,6 +26,9 @@ _SOFT = 300.0
 #: Two noises are as alike as 0.5 at most in a window, wherever one looks.
 ALIKE = 0.75
 
+#: So many windows are missing: what is heard may go on anywhere.
+_LOST_TRACK = 16
+
 #: Where the next window is looked for, around where the last one was found.
 _DRIFT = RATE
 
@@ -112,7 +115,7 @@ def compare(said: Samples, heard: Samples, *, start: float = 0.0) -> Likeness:
     before = said.astype(float)
     after = heard.astype(float)
     first = round(start * RATE)
-    windows = found = 0
+    windows = found = missed = 0
     lag: int | None = None
     first_lag = 0.0
     decibels: list[float] = []
@@ -126,10 +129,14 @@ def compare(said: Samples, heard: Samples, *, start: float = 0.0) -> Likeness:
         if high - low < _WINDOW:
             continue
         likeness, where = _best(part, after[low:high])
+        missed += 1
         if likeness < ALIKE:
+            if missed == _LOST_TRACK:
+                lag = None
             continue
+        missed = 0
         found += 1
-        if lag is None:
+        if found == 1:
             first_lag = 1000.0 * (low + where - at) / RATE
         lag = low + where - at
         noise = max(1e-9, 1.0 - likeness * likeness)

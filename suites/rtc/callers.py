@@ -33,7 +33,9 @@ HEARD_SHARE = 0.9
 #: aiortc, which does not nominate then, that of two.
 HEARD_MOVED_SHARE = 0.6
 
-#: One packet in five is lost on both ways together.
+#: One packet in five is lost on both ways together.  Only Chromium is for that: aiortc
+#: waits with all that comes behind a lost packet, and werift sends a flight of DTLS
+#: again with the numbers of records that it had, which OpenSSL takes for a replay.
 HEARD_ROUGH_SHARE = 0.3
 
 #: Consent lives for 30 s (RFC 7675 section 5.1): a minute has two of it.
@@ -53,7 +55,12 @@ async def bridge(
     offer = await peer.offer(**more)
     if relay is not None:
         offer = relay.from_front(offer)
-    response = await http.offer(gateway.port, offer)
+    if isinstance(peer.stack, Chromium):
+        response = await peer.stack.ask_gateway(
+            gateway.port, "POST", "/webrtc/offer", offer
+        )
+    else:
+        response = await http.offer(gateway.port, offer)
     if response.status == 201:
         answer = response.body
         if relay is not None:
@@ -134,9 +141,8 @@ def caller(name: str) -> Play:
         await freed(scene, gateway)
         other = stack.peer(said)
         response = await bridge(scene, gateway, other)
-        deleted = await http.ask(
-            gateway.port, "DELETE", response.headers.get("location", "/")
-        )
+        ask = stack.ask_gateway if isinstance(stack, Chromium) else http.ask
+        deleted = await ask(gateway.port, "DELETE", response.headers["location"])
         scene.expect(deleted.status in (200, 204), f"DELETE: {deleted}")
         if stack.has_goodbyes:
             scene.expect(await other.is_over(), "whom a DELETE ends is not told")
@@ -232,9 +238,9 @@ SCENES: dict[str, Play] = {
     "caller: aiortc": caller("aiortc"),
     "caller: werift": caller("werift"),
     "caller: Chromium": caller("Chromium"),
-    "caller: rough weather": through("werift", ROUGH, 16.0, HEARD_ROUGH_SHARE),
+    "caller: rough weather": through("Chromium", ROUGH, 16.0, HEARD_ROUGH_SHARE),
     "caller: a new port": through("Chromium", CALM, 16.0, HEARD_MOVED_SHARE),
-    "caller: a new port, aiortc": through("aiortc", CALM, 40.0, 0.5),
+    "caller: aiortc moves": through("aiortc", CALM, 40.0, 0.4),
     "caller: interrupts": interrupted("aiortc"),
     "caller: a minute": minute,
 }

@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from suites.rtc import http
 from suites.rtc.audio import Samples, write_wav
 from suites.rtc.peers import ANSWER_SECONDS, HERE, PeerError, Stack
 
@@ -152,6 +153,16 @@ class Chromium(Stack):
 
     async def ask(self, what: str, **members: Any) -> Any:
         return await self._evaluate(f"window.peers.{what}({json.dumps(members)})")
+
+    async def ask_gateway(
+        self, port: int, method: str, path: str, description: str = ""
+    ) -> http.Response:
+        """One request that the page makes, whose site is another one."""
+        url = f"http://127.0.0.1:{port}{path}"
+        said = await self.ask("ask", method=method, url=url, sdp=description)
+        return http.Response(
+            said["status"], {"location": said["location"]}, said["body"]
+        )
 
     def close(self) -> None:
         if self._reading is not None:

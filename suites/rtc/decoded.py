@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -20,6 +21,9 @@ PCMU = "0"
 
 async def decoded(scene: Scene, path: Path) -> None:
     """STUN, both hellos of DTLS, and PCMU; nothing that it does not understand."""
+    if shutil.which("tshark") is None:
+        print(f"{scene.name:24} tshark is not here", flush=True)
+        return
     arguments = ["tshark", "-r", str(path), "-T", "fields", "-E", "separator=|"]
     arguments += ["--enable-heuristic", "rtp_udp", "--enable-heuristic", "stun_udp"]
     for one in _FIELDS:

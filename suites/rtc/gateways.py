@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+from pathlib import Path
 from typing import Any
 
 from run import free_port, held
@@ -17,7 +19,12 @@ async def started(scene: Scene, service: Any, **env: Any) -> Gateway:
     port = free_port()
     settings = deployment("only", service.url, 1)
     ways = (f"{way}:{port}:interface=127.0.0.1" for way in ("udp", "tcp"))
-    made: dict[str, Any] = {"CHIMEGW_WEBRTC_LISTEN": ",".join(ways), **env}
+    made: dict[str, Any] = {
+        "CHIMEGW_WEBRTC_LISTEN": ",".join(ways),
+        # Whatever site a page is of, and one that is a file is of none.
+        "CHIMEGW_WEBRTC_ORIGINS": "*",
+        **env,
+    }
     return await scene.start(Gateway("rtc", settings, **made))
 
 
@@ -28,15 +35,23 @@ async def held_places(gateway: Gateway) -> dict[str, int]:
     except OSError:
         found = {"calls": -1}
     found["descriptors"] = len(os.listdir(f"/proc/{gateway.process.pid}/fd"))
-    found["sockets"] = sockets_of(gateway.process.pid)
+    sockets = _sockets_of(gateway.process.pid)
+    found["sockets"] = len(sockets)
+    found["UDP sockets"] = len(sockets & _udp_sockets())
     return found
 
 
-def sockets_of(pid: int) -> int:
-    count = 0
+def _sockets_of(pid: int) -> set[str]:
+    """By their inodes."""
+    found = set()
     for name in os.listdir(f"/proc/{pid}/fd"):
-        try:
-            count += os.readlink(f"/proc/{pid}/fd/{name}").startswith("socket:")
-        except OSError:
-            continue
-    return count
+        with contextlib.suppress(OSError):
+            kind, _, inode = os.readlink(f"/proc/{pid}/fd/{name}").partition(":")
+            if kind == "socket":
+                found.add(inode.strip("[]"))
+    return found
+
+
+def _udp_sockets() -> set[str]:
+    lines = Path("/proc/net/udp").read_text().splitlines()[1:]
+    return {line.split()[9] for line in lines}

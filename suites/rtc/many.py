@@ -21,15 +21,20 @@ SHORT_CALLS, SHORT_AT_ONCE = 40, 20
 FOREIGN_AT_ONCE = 10
 
 
-async def _idle(scene: Scene, gateway: Any, before: dict[str, int]) -> None:
+async def _idle(
+    scene: Scene, gateway: Any, before: dict[str, int], *whats: str
+) -> None:
+    """@param whats: of what there is as much as before, and no more."""
     found: dict[str, int] = {}
 
     async def is_so() -> bool:
         found.update(await held_places(gateway))
-        return found["calls"] == 0 and found["sockets"] <= before["sockets"]
+        is_less = all(found[what] <= before[what] for what in whats)
+        return found["calls"] == 0 and is_less
 
     ok = await until(is_so, 30.0)
-    scene.counts["sockets left"] += max(0, found["sockets"] - before["sockets"])
+    for what in whats:
+        scene.counts["sockets left"] += max(0, found[what] - before[what])
     scene.expect(ok, f"{found} are left of {before}")
 
 
@@ -56,7 +61,7 @@ async def callers(scene: Scene) -> None:
         for line in lines[::2]:
             line.dtls.shutdown()
         await asyncio.gather(*(line.hang_up() for line in lines[1::2]))
-        await _idle(scene, gateway, before)
+        await _idle(scene, gateway, before, "sockets", "UDP sockets")
         for line in lines:
             line.is_open = False
             line.close()
@@ -68,14 +73,17 @@ async def agents(scene: Scene) -> None:
     stack = await scene.run(Aiortc())
     realtime = await scene.run(Realtime(stack.peer))
     gateway = await gateway_of(scene, realtime)
-    calls, at_once = (20, 5) if scene.is_short else (CALLS, FOREIGN_AT_ONCE)
+    calls, at_once = (10, 5) if scene.is_short else (CALLS, FOREIGN_AT_ONCE)
     before = await held_places(gateway)
     for start in range(0, calls, at_once):
         lines = await scene.call(gateway, at_once, 0.5)
         await scene.answered(lines, f"calls from {start}")
         await scene.hang_up(lines)
-        # A connection to the service may be kept for the next one.
-        await _idle(scene, gateway, {**before, "sockets": before["sockets"] + 2})
+        whats = ("sockets", "UDP sockets") if start else ("UDP sockets",)
+        await _idle(scene, gateway, before, *whats)
+        if not start:
+            # Connections to the service are kept for the next ones.
+            before = await held_places(gateway)
     hung_up = sum(call.is_hung_up for call in realtime.calls.values())
     scene.expect(hung_up == calls, f"{hung_up} of {calls} calls were hung up")
     scene.expect(not realtime.wrong, f"asked oddly: {realtime.wrong[:3]}")

@@ -52,15 +52,50 @@ class ServedCall:
     answered_at: float = 0.0
     events: list[dict[str, Any]] = field(factory=list)
     is_hung_up: bool = False
+    is_answering: bool = False
     send: Callable[[str], None] | None = None
     sidebands: int = 0
 
     def kinds(self) -> Counter[str]:
         return Counter(str(one.get("type")) for one in self.events)
 
+    def begin_answer(self) -> None:
+        """What the agent says belongs to one response, which is never over."""
+        if self.is_answering:
+            return
+        self.is_answering = True
+        ids = {"response_id": "r1", "item_id": "i1", "output_index": 0}
+        part = {"type": "audio", "transcript": ""}
+        self.tell("response.created", response={"id": "r1", "status": "in_progress"})
+        self.tell(
+            "response.output_item.added",
+            response_id="r1",
+            output_index=0,
+            item=_item("in_progress"),
+        )
+        self.tell("response.content_part.added", **ids, content_index=0, part=part)
+        self.tell(
+            "response.output_audio_transcript.delta",
+            **ids,
+            content_index=0,
+            delta="what you said ",
+        )
+        self.tell("output_audio_buffer.started", response_id="r1")
+
     def tell(self, kind: str, **members: Any) -> None:
         if self.send is not None:
             self.send(event(kind, **members))
+
+
+def _item(status: str) -> dict[str, Any]:
+    return {
+        "id": "i1",
+        "object": "realtime.item",
+        "type": "message",
+        "status": status,
+        "role": "assistant",
+        "content": [],
+    }
 
 
 class Realtime:
@@ -139,7 +174,8 @@ class Realtime:
         fields = "".join(f"{name}: {value}\r\n" for name, value in more.items())
         size = len(said.encode())
         text = f"HTTP/1.1 {status}\r\n{fields}Content-Length: {size}\r\n\r\n{said}"
-        writer.write(text.encode())
+        if not writer.is_closing():
+            writer.write(text.encode())
 
     async def _asked(
         self, method: str, target: str, headers: dict[str, str], body: str
@@ -245,3 +281,4 @@ class Realtime:
         call.events.append(told)
         if told["type"] == "session.update":
             call.tell("session.updated", session={"id": "sess_1", "type": "realtime"})
+            call.begin_answer()

@@ -51,6 +51,9 @@ CALM = Weather()
 #: What issue 26 names.
 ROUGH = Weather(loss=0.1, double=0.03, late=0.05)
 
+#: The checks that find a path are answered, whatever they say.
+STRICT_AFTER_SECONDS = 3.0
+
 _USE_CANDIDATE = 0x0025
 
 _LATE_SECONDS = 0.02, 0.06
@@ -145,7 +148,8 @@ class Relay:
         other one sees the peer in front.
     @ivar counts: packets that came, were lost, doubled, late, by direction.
     @ivar is_blocked: nothing comes through.
-    @ivar is_strict: no check of the peer in front does, unless it nominates.
+    @ivar is_strict: behind L{STRICT_AFTER_SECONDS} no check of the peer in front
+        does, unless it nominates.
     @ivar last: the last packet that came through, by whether it is of the one in front.
     """
 
@@ -162,6 +166,7 @@ class Relay:
         self._places: dict[bool, Place] = {}
         self.is_blocked = False
         self.is_strict = False
+        self._strict_at = 0.0
         self.last: dict[bool, bytes] = {}
 
     async def listen(self) -> None:
@@ -192,9 +197,12 @@ class Relay:
         elif source != self._places.get(False):
             self.counts["of strangers"] += 1
             return
-        if self.is_strict and is_front and _is_check(data) and not _nominates(data):
-            self.counts["not nominating"] += 1
-            return
+        if self.is_strict and is_front and _is_check(data):
+            now = time.monotonic()
+            self._strict_at = self._strict_at or now + STRICT_AFTER_SECONDS
+            if now >= self._strict_at and not _nominates(data):
+                self.counts["not nominating"] += 1
+                return
         way = "out" if is_front else "in"
         self.counts[way] += 1
         if self.is_blocked or self._rng.random() < self.weather.loss:
