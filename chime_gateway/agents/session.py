@@ -218,7 +218,7 @@ class AzureSession:
         recall(self._configuration, self._commands, history)
 
     def probe(self) -> None:
-        self._configuration.ask_nothing()
+        self._transport.probe(self._configuration.ask_nothing)
 
     def truncate(self, item_id: str, content_index: int, played_ms: int) -> None:
         command = commands.truncate_item(item_id, content_index, played_ms)

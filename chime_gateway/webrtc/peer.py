@@ -199,6 +199,19 @@ class Peer:
         """Whether checks with the right integrity came on it; for sockets."""
         return self._user is not None and self._agent.knows(path)
 
+    @property
+    def unanswered(self) -> int:
+        """Requests for consent in a row that were not answered."""
+        consent = self._agent.consent
+        return 0 if consent is None else consent.unanswered
+
+    def ask_consent(self) -> None:
+        """Have the other side show that it is there: the next request goes out now."""
+        consent = self._agent.consent
+        if self._user is not None and consent is not None:
+            consent.hurry(self._clock.seconds())
+            self._tick()
+
     def received(self, data: bytes, path: Path) -> None:
         """A packet came; for sockets.  It never raises."""
         try:

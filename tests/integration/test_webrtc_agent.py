@@ -270,6 +270,27 @@ class ClosedUdpTests(WebRtcTestCase):
         return self.place(said=2).addCallback(heard)
 
 
+class LostPathTests(WebRtcTestCase):
+    def test_a_path_that_is_gone_in_mid_call_is_found_out_as_the_caller_speaks(
+        self,
+    ) -> Deferred[Any]:
+        """The events are still there, and consent would be for half a minute."""
+
+        async def scene() -> None:
+            calls = self.place(said=4)
+            await self.until(lambda: self.simulator.sessions)
+            await self.until(lambda: self.simulator.sessions[0].log.answers)
+            (call,) = self.simulator.webrtc().all_calls
+            call.udp_is_blocked = True
+            report = await calls
+            self.assert_heard(report)
+            self.assertEqual(len(self.simulator.sessions), 2)
+            self.assertEqual(len(report.answer_latencies), 4)
+            self.assertEqual(self.fallbacks, {("sim", "remembered"): 1})
+
+        return Deferred.fromCoroutine(scene())
+
+
 class FaultyServiceTests(WebRtcTestCase):
     behaviour = Behaviour(
         webrtc=WebRtcFaults(

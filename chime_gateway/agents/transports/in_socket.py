@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from chime_gateway.agents.transports.transport import (
     MOST_SECONDS,
     Socket,
@@ -47,6 +49,9 @@ class InSocket:
 
     def is_made(self, response_id: str) -> bool:
         return False  # then it is over
+
+    def probe(self, ask: Callable[[], None]) -> None:
+        ask()
 
     def cancelled(self, response_id: str) -> None:
         """It has sent all that it has: there is nothing to be taken back."""

@@ -7,6 +7,7 @@ one of these.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from chime_gateway.agents.commands import Kind
@@ -71,6 +72,12 @@ class Transport(Protocol):
 
     def is_made(self, response_id: str) -> bool:
         """All of this response was made, and some of it is not heard yet."""
+
+    def probe(self, ask: Callable[[], None]) -> None:
+        """
+        Find out whether the service hears us: by C{ask}, if audio goes where that goes,
+        and otherwise if there is still a way for it.
+        """
 
     def cancelled(self, response_id: str) -> None:
         """Nobody wants to hear this response, and the service was told."""

@@ -50,6 +50,9 @@ CONNECT_SECONDS: Final = 5.0
 
 _PAYLOAD_TYPE: Final = 0
 
+#: A check is answered within this time.
+_PROBE_SECONDS: Final = 1.5
+
 #: How it is where a network lets nothing through; all else is somebody's fault.
 _BLOCKED: Final = (PeerFailure.NO_PATH, PeerFailure.CONSENT_LOST)
 
@@ -260,6 +263,17 @@ class RtpAudio:
 
     def is_made(self, response_id: str) -> bool:
         return self._playback is not None and self._playback.is_made(response_id)
+
+    def probe(self, ask: Callable[[], None]) -> None:
+        """The events may have a way where packets have none any more, or only back."""
+        self._peer.ask_consent()
+        self._timer.start(_PROBE_SECONDS, self._probed, ask)
+
+    def _probed(self, ask: Callable[[], None]) -> None:
+        if self._peer.unanswered:
+            self._lose(NoPath("the agent's audio has no path any more"))
+        else:
+            ask()
 
     def cancelled(self, response_id: str) -> None:
         playback, user = self._playback, self._user

@@ -28,11 +28,15 @@ _HEARD_SECONDS: Final = 10.0
 
 
 class Consent:
-    """Of one path, from when it was answered first."""
+    """
+    Of one path, from when it was answered first.
+
+    @ivar unanswered: requests in a row that were not.
+    """
 
     def __init__(self, now: float, random: bytes) -> None:
         self._waiting: deque[bytes] = deque(maxlen=_MOST_UNANSWERED)
-        self._unanswered = 0
+        self.unanswered = 0
         self._until = now + LIFE_SECONDS
         self._next = now + _pause(random)
 
@@ -46,7 +50,7 @@ class Consent:
         A check of the other side came.  Who is lite takes that for an answer, and
         asks only who does not check: RFC 8445 does not demand it for ever.
         """
-        self._unanswered = 0
+        self.unanswered = 0
         self._until = now + LIFE_SECONDS
         self._next = now + _HEARD_SECONDS
 
@@ -64,6 +68,10 @@ class Consent:
     def is_request_due(self, now: float) -> bool:
         return now >= self._next
 
+    def hurry(self, now: float) -> None:
+        """Somebody wants to know now whether the other side is there."""
+        self._next = min(self._next, now)
+
     def requested(self, now: float, transaction: bytes) -> None:
         """
         One is sent now, in a transaction of its own.
@@ -72,14 +80,14 @@ class Consent:
         nothing.
         """
         self._waiting.append(transaction)
-        self._unanswered += 1
+        self.unanswered += 1
         self._next = now + _pause(transaction)
 
     def is_lost(self, now: float) -> bool:
         """Asked behind L{requested}."""
         if now < self._until:
             return False
-        if self._unanswered >= _LEAST_UNANSWERED:
+        if self.unanswered >= _LEAST_UNANSWERED:
             return True
         # Nobody was asked: the process stood still, or its machine slept.
         self._until = self._next
@@ -90,7 +98,7 @@ class Consent:
         if transaction not in self._waiting:
             return False
         self._waiting.remove(transaction)
-        self._unanswered = 0
+        self.unanswered = 0
         self._until = now + LIFE_SECONDS
         return True
 

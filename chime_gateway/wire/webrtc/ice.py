@@ -48,6 +48,7 @@ class Failure(Enum):
 
 class IceAgent:
     """
+    @ivar consent: of the selected path; C{None}: there is none.
     @ivar outbox: what is to be sent, and where; who sends it clears it.
     @ivar failure: why, when it has failed.
     @ivar due: when L{tick} wants to be called next, or C{None}.
@@ -86,7 +87,7 @@ class IceAgent:
         )
         self._checks = Checklist(self._role)
         self._early: dict[Path, Message] = {}
-        self._consent: Consent | None = None
+        self.consent: Consent | None = None
         self._deadline = 0.0
 
     @property
@@ -145,7 +146,7 @@ class IceAgent:
         self._checks.remove(path)
         self._early.pop(path, None)
         if was_selected:
-            self._consent = None
+            self.consent = None
             if self.is_controlling:
                 self._fail(Failure.CONSENT_LOST)
             else:
@@ -229,8 +230,8 @@ class IceAgent:
             priority = request.priority or own_priority(path, "prflx")
             check = self._checks.add(path, priority)
         check.heard(now)
-        if path == self.selected and self.is_lite and self._consent is not None:
-            self._consent.heard(now)
+        if path == self.selected and self.is_lite and self.consent is not None:
+            self.consent.heard(now)
         is_nominated = request.use_candidate or self._checks.is_left_for(now, check)
         if is_nominated and not self.is_controlling:
             check.nominated = request.priority or check.remote_priority
@@ -295,10 +296,10 @@ class IceAgent:
         )
         if is_success and response.mapped is not None:
             self.mapped = response.mapped
-        if path == self.selected and self._consent is not None:
+        if path == self.selected and self.consent is not None:
             if is_success:
-                self._consent.answered(now, response.transaction)
-            elif is_conflict and self._consent.refused(response.transaction):
+                self.consent.answered(now, response.transaction)
+            elif is_conflict and self.consent.refused(response.transaction):
                 self._role.refused()
         check = self._checks.get(path)
         if check is None or not check.is_answered_by(response.transaction):
@@ -339,7 +340,7 @@ class IceAgent:
         check.heard(now)
         self._checks.select(check)
         self.state = IceState.CONNECTED
-        self._consent = Consent(now, self._new_transaction())
+        self.consent = Consent(now, self._new_transaction())
 
     # -- time ----------------------------------------------------------------------
 
@@ -365,7 +366,7 @@ class IceAgent:
             self._start(now, begun, nominates=is_aggressive)
 
     def _renew(self, now: float) -> None:
-        consent = self._consent
+        consent = self.consent
         if consent is not None and consent.is_request_due(now):
             assert self.selected is not None
             transaction = self._new_transaction()
@@ -378,12 +379,12 @@ class IceAgent:
         if self.state is IceState.CHECKING:
             if now >= self._deadline or self._checks.is_hopeless():
                 self._fail(Failure.NO_PATH)
-        elif self._consent is not None and self._consent.is_lost(now):
+        elif self.consent is not None and self.consent.is_lost(now):
             self._fail(Failure.CONSENT_LOST)
 
     def _fail(self, failure: Failure) -> None:
         self.state, self.failure = IceState.FAILED, failure
-        self._consent = None
+        self.consent = None
         self._checks.clear()
         self.outbox.clear()
 
@@ -393,5 +394,5 @@ class IceAgent:
         elif self.state is not IceState.CONNECTED:
             return
         yield from self._checks.dues()
-        if self._consent is not None:
-            yield self._consent.due
+        if self.consent is not None:
+            yield self.consent.due

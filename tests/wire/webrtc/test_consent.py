@@ -12,6 +12,18 @@ from ...support.ice_side import OTHER, IceTestCase
 
 
 class ConsentTests(IceTestCase):
+    def test_whoever_wants_to_know_asks_now(self) -> None:
+        agent = self.connected()
+        agent.outbox.clear()
+        consent = agent.consent
+        assert consent is not None
+        consent.hurry(self.now)
+        agent.tick(self.now)
+        ((path, request),) = self.requests(agent)
+        self.assertEqual(consent.unanswered, 1)
+        self.answer(agent, path, request)
+        self.assertEqual(consent.unanswered, 0)
+
     def test_each_request_nominates_in_a_transaction_of_its_own(self) -> None:
         agent = self.connected()
         sent: list[tuple[float, Message]] = []

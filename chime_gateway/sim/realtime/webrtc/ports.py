@@ -90,7 +90,7 @@ class Ports(DatagramProtocol):
             self._check(data, path, address)
             return
         call = self._by_path.get(path)
-        if call is not None:
+        if call is not None and not self._is_blocked(call, path):
             call.received(data)
 
     def _check(self, data: bytes, path: Path, address: tuple[str, int]) -> None:
@@ -100,13 +100,17 @@ class Ports(DatagramProtocol):
         call = self.calls.get(request.username.partition(":")[0])
         if call is None:
             return
-        if call.udp_is_blocked and not isinstance(path, TcpPath):
+        if self._is_blocked(call, path):
             return
         answer = call.checked(request, path, address)
         if answer is not None:
             self._by_path[path] = call
             self.send(answer, path)
             call.answered()
+
+    def _is_blocked(self, call: MediaPeer, path: Path) -> bool:
+        """Also in the middle of it."""
+        return call.udp_is_blocked and not isinstance(path, TcpPath)
 
 
 class TcpPath(protocol.Protocol):
