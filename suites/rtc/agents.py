@@ -33,6 +33,7 @@ from suites.rtc.callers import (
     MINUTE_SECONDS,
     UNDER_WAY_SECONDS,
     freed,
+    least,
     stack_of,
 )
 from suites.rtc.decoded import decoded
@@ -117,6 +118,7 @@ def well_heard(
     print(f"{scene.name:24} {found}", flush=True)
     scene.counts["windows"] += found.windows
     scene.counts["windows lost"] += found.windows - found.found
+    share = least(scene, share)
     scene.expect(found.share >= share, f"the caller heard {found}, not {share:.0%}")
 
 
@@ -152,7 +154,8 @@ def agent(name: str) -> Play:
         await asyncio.sleep(seconds + UNDER_WAY_SECONDS)
         well_heard(scene, speaker, said)
         found = compare(said, await call.peer.heard(), start=EARLY_SECONDS)
-        scene.expect(found.share >= HEARD_SHARE, f"the agent heard {found}")
+        share = least(scene, HEARD_SHARE)
+        scene.expect(found.share >= share, f"the agent heard {found}, not {share:.0%}")
         await speaker.hang_up()
         scene.expect(await until(lambda: call.is_hung_up, 10.0), "it is not hung up")
         await freed(scene, gateway)
@@ -161,8 +164,12 @@ def agent(name: str) -> Play:
         speaker, call = await spoken(scene, gateway, realtime, said)
         await asyncio.sleep(1.0)
         await call.peer.close()
-        is_anew = await until(lambda: realtime.counts["calls"] >= 3, FREED_SECONDS)
-        scene.expect(is_anew or speaker.ended, "nobody noticed that the agent is gone")
+        counts = realtime.counts
+        # Whose consent is over is not asked over WebRTC again (decision 0043).
+        is_missed = await until(
+            lambda: counts["calls"] >= 3 or counts["sidebands refused"], FREED_SECONDS
+        )
+        scene.expect(is_missed, "nobody noticed that the agent is gone")
         await speaker.hang_up()
         await freed(scene, gateway)
         await scene.finish(gateway)
@@ -194,7 +201,9 @@ def through(
         await asyncio.sleep(seconds / 2 + UNDER_WAY_SECONDS)
         well_heard(scene, speaker, said, share)
         late = compare(said[len(said) * 3 // 4 :], speaker.recording)
-        scene.expect(late.share >= share, f"behind the new port {late} was heard")
+        scene.expect(
+            late.share >= least(scene, share), f"behind the new port {late} was heard"
+        )
         print(f"{scene.name:24} {dict(relay.counts)}", flush=True)
         scene.counts["packets"] += relay.counts["in"] + relay.counts["out"]
         await speaker.hang_up()

@@ -46,9 +46,10 @@ class Listeners(Echoes):
 
 
 class _Talker(Service):
-    """An answer all at once, when the session is set."""
+    """An answer all at once, when the caller is heard first."""
 
     all_of: Talkers
+    has_answered = False
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         super().on_ws_connected(transport)
@@ -59,13 +60,12 @@ class _Talker(Service):
         if frame.msg_type == WSMsgType.TEXT:
             payload = frame.get_payload_as_bytes()
             if APPEND in payload[:60]:
+                if not self.has_answered:
+                    self.has_answered = True
+                    self._answer(transport)
                 return
             if b"conversation.item.truncate" in payload:
                 self.all_of.truncated.append(json.loads(payload))
-            if b"session.update" in payload[:60]:
-                super().on_ws_frame(transport, frame)
-                self._answer(transport)
-                return
         super().on_ws_frame(transport, frame)
 
     def _answer(self, transport: WSTransport) -> None:
