@@ -124,6 +124,16 @@ class ConversationTests(RtcCallTestCase):
         (one,) = call.table.calls()
         one.digit_pressed("1")
 
+    def test_what_the_network_loses_of_the_agent_is_counted(self) -> None:
+        voice = script({"tone": 440, "seconds": 6, "say": "A long story."})
+        plan = CallPlan(utterances=(phrase(PCMU, *SHORT),), answer_seconds=12.0)
+        call = VirtualRtcCall(plan, voice=voice, seed=3)
+        call.clock.callLater(1.0, vars(call.rtc.network).update, {"loss": 0.1})
+        call.run()
+        (record,) = call.measures.records
+        dropped = record.media.dropped
+        self.assertGreater(dropped["agent_lost_in_network"], 5, dropped)
+
     def test_who_hangs_up_in_the_middle_pays_for_what_was_made(self) -> None:
         voice = script({"tone": 440, "seconds": 12, "say": "A long story."})
         plan = CallPlan(utterances=(phrase(PCMU, *SHORT),), answer_seconds=3.0)
