@@ -206,6 +206,8 @@ def through(
         )
         print(f"{scene.name:24} {dict(relay.counts)}", flush=True)
         scene.counts["packets"] += relay.counts["in"] + relay.counts["out"]
+        # A goodbye that is lost is half a minute.
+        relay.weather = CALM
         await speaker.hang_up()
         await freed(scene, gateway)
         in_order(scene, realtime, 1)
