@@ -15,12 +15,13 @@ from attrs import evolve
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from chime_gateway.carriers.sip.keys.handshakes import Handshakes
 from chime_gateway.net.timer import Timer
 from chime_gateway.rtp.ports import Address, Received
 from chime_gateway.rtp.srtp import SrtpKeys
 from chime_gateway.rtp.terms import Terms
 from chime_gateway.webrtc.certificate import process_certificate
-from chime_gateway.webrtc.dtls import ClosedError, Dtls, DtlsError
+from chime_gateway.webrtc.dtls import ClosedError, DtlsError
 from chime_gateway.wire.sdp.keying import Association, LocalKeying
 from chime_gateway.wire.webrtc.candidate import Credentials, Path, new_credentials
 from chime_gateway.wire.webrtc.ice import IceAgent
@@ -49,7 +50,8 @@ class Flow:
     """
     One association over one port, and ICE before it if there is any.
 
-    @param remote: where packets go, unless ICE finds another place.
+    @param remote: where packets go, unless ICE finds another place, or the certificate
+        is shown elsewhere.
     @param media: gets what is neither of DTLS nor of ICE.
     @param agreed: told that there are keys, once; C{failed}: why there are none.
     @ivar keys: C{None} until then.
@@ -71,7 +73,6 @@ class Flow:
         local: Credentials | None,
     ) -> None:
         self.keys: SrtpKeys | None = None
-        self.remote = remote
         self._clock = clock
         self._send = send
         self._media = media
@@ -80,11 +81,7 @@ class Flow:
         self._failed = failed
         self._timer = Timer(clock)
         self._is_closed = False
-        self._dtls = Dtls(
-            process_certificate(),
-            is_client=association.is_client,
-            fingerprints=association.fingerprints,
-        )
+        self._dtls = Handshakes(process_certificate(), association, remote)
         self._ice: IceAgent | None = None
         if association.credentials is not None and local is not None:
             self._ice = IceAgent(
@@ -96,6 +93,11 @@ class Flow:
             )
             now = clock.seconds()
             self._ice.set_remote(now, association.credentials, (), is_lite=False)
+
+    @property
+    def remote(self) -> Address:
+        """Where packets go."""
+        return self._dtls.place
 
     def start(self) -> None:
         """The other side may be spoken to."""
@@ -129,19 +131,18 @@ class Flow:
         def check(now: float) -> None:
             ice.received(now, data, Path(_PORT, *address))
             if ice.selected is not None:
-                self.remote = ice.selected.host, ice.selected.port
+                self._dtls.place = ice.selected.host, ice.selected.port
                 self._dtls.start(now)
 
         self._surely(check)
 
     def _shaken(self, data: bytes, address: Address) -> None:
-        if self._ice is None:
-            # Behind NAT it is where it comes from; whose it is its certificate says.
-            if self.keys is None:
-                self.remote = address
-        elif not self._ice.accepts(Path(_PORT, *address)):
-            return
-        self._surely(lambda now: self._dtls.received(now, data))
+        if self._ice is not None:
+            if not self._ice.accepts(Path(_PORT, *address)):
+                return
+            # On whichever of its paths: it is the other side.
+            address = self.remote
+        self._surely(lambda now: self._dtls.received(now, data, address))
 
     def _tick(self) -> None:
         def tick(now: float) -> None:
@@ -162,12 +163,14 @@ class Flow:
             return
         except DtlsError as exc:
             self._flush()
-            self._timer.stop()
-            self._is_closed = True
-            self._failed(f"DTLS: {exc}")
+            self._fail(f"DTLS: {exc}")
             return
         self._flush()
         ice = self._ice
+        # Later its media says whether it is there, or that there is none.
+        if ice is not None and ice.failure is not None and self.keys is None:
+            self._fail(f"ICE: {ice.failure.value}")
+            return
         dues = [self._dtls.due, None if ice is None else ice.due]
         due = min((one for one in dues if one is not None), default=None)
         if due is None:
@@ -179,14 +182,19 @@ class Flow:
             self.keys = self._dtls.keys
             self._agreed()
 
+    def _fail(self, why: str) -> None:
+        self._timer.stop()
+        self._is_closed = True
+        self._failed(why)
+
     def _flush(self) -> None:
         if self._ice is not None:
             outbox, self._ice.outbox = self._ice.outbox, []
             for path, data in outbox:
                 self._send(data, (path.host, path.port))
         sent, self._dtls.outbox = self._dtls.outbox, []
-        for data in sent:
-            self._send(data, self.remote)
+        for place, data in sent:
+            self._send(data, place)
 
 
 class KeyExchange:

@@ -201,6 +201,11 @@ class DtlsTests(SynchronousTestCase):
         trunk.world.advance(31.0)
         self.assert_ended(trunk, "too long")
 
+    def test_nor_who_never_checks(self) -> None:
+        trunk = Trunk(offer(*ICE))
+        trunk.world.advance(31.0)
+        self.assert_ended(trunk, "no path")
+
     def assert_ended(self, trunk: Trunk, why: str) -> None:
         (ending,) = [e[1] for e in trunk.world.log if e[0] == "leg_ended"]
         self.assertEqual(ending.outcome, Outcome.CALLER_PROTOCOL_ERROR)

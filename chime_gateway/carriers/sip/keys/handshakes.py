@@ -1,0 +1,137 @@
+"""
+DTLS with whoever speaks at a port, until one has the certificate that was named.
+
+Behind NAT the other side is elsewhere than its description says, and nobody can tell
+it from a stranger before it has shown its certificate.  So each place has a handshake
+of its own, and what a stranger breaks is his.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from chime_gateway.rtp.ports import Address
+from chime_gateway.rtp.srtp import SrtpKeys
+from chime_gateway.webrtc.certificate import Certificate
+from chime_gateway.webrtc.dtls import Dtls, DtlsError
+from chime_gateway.wire.sdp.keying import Association
+
+#: Places that are not the one described, in all: each may cost a signature.
+_MOST_OTHERS: Final = 16
+
+
+class Handshakes:
+    """
+    @param place: where the other side is, as it says.
+    @ivar place: where it is; that of the one who has shown the certificate, once there
+        is one.
+    @ivar outbox: datagrams to be sent, and where; whoever calls takes them.
+    """
+
+    def __init__(
+        self, certificate: Certificate, association: Association, place: Address
+    ) -> None:
+        self.place = place
+        self.outbox: list[tuple[Address, bytes]] = []
+        self._certificate = certificate
+        self._association = association
+        self._described = self._new()
+        self._others: dict[Address, Dtls] = {}
+        self._begun = 0
+
+    @property
+    def keys(self) -> SrtpKeys | None:
+        return self._described.keys
+
+    @property
+    def due(self) -> float | None:
+        """When L{tick} wants to be called next; C{None}: not at all."""
+        dues = (one.due for one in (self._described, *self._others.values()))
+        return min((due for due in dues if due is not None), default=None)
+
+    def start(self, now: float) -> None:
+        """
+        The other side can be reached where it says.
+
+        @raise DtlsError: the handshake with it is over, as in all that follows.
+        """
+        try:
+            self._described.start(now)
+        finally:
+            self._take(self.place, self._described)
+
+    def received(self, now: float, datagram: bytes, source: Address) -> None:
+        """
+        @param source: where it came from, which may be anybody.
+        """
+        if source != self.place:
+            self._received_from_other(now, datagram, source)
+            return
+        try:
+            self._described.received(now, datagram)
+        finally:
+            self._take(self.place, self._described)
+        self._forget_others()
+
+    def tick(self, now: float) -> None:
+        try:
+            self._described.tick(now)
+        finally:
+            self._take(self.place, self._described)
+        for source, one in list(self._others.items()):
+            try:
+                one.tick(now)
+            except DtlsError:
+                del self._others[source]
+            self._take(source, one)
+
+    def close(self) -> None:
+        """Say goodbye to whom it was agreed with."""
+        self._others.clear()
+        self._described.close()
+        self._take(self.place, self._described)
+
+    # -- inside ------------------------------------------------------------------
+
+    def _new(self) -> Dtls:
+        return Dtls(
+            self._certificate,
+            is_client=self._association.is_client,
+            fingerprints=self._association.fingerprints,
+        )
+
+    def _received_from_other(
+        self, now: float, datagram: bytes, source: Address
+    ) -> None:
+        # Who is to answer us has heard us where he said that he is.
+        if self.keys is not None or self._association.is_client:
+            return
+        one = self._others.get(source) or self._other(source)
+        if one is None:
+            return
+        try:
+            one.received(now, datagram)
+        except DtlsError:
+            del self._others[source]
+        self._take(source, one)
+        if one.keys is not None:
+            self._described.close()
+            self.place, self._described = source, one
+            self._others.clear()
+
+    def _other(self, source: Address) -> Dtls | None:
+        """One more; C{None}: there were too many."""
+        if self._begun >= _MOST_OTHERS:
+            return None
+        self._begun += 1
+        one = self._others[source] = self._new()
+        return one
+
+    def _forget_others(self) -> None:
+        if self.keys is not None:
+            self._others.clear()
+
+    def _take(self, place: Address, one: Dtls) -> None:
+        """What it has to say, and to whom."""
+        sent, one.outbox = one.outbox, []
+        self.outbox += [(place, data) for data in sent]
