@@ -313,6 +313,8 @@ class Client:
 
     def _handshake(self, data: bytes) -> None:
         connection = self._connection
+        if connection is None:
+            return  # not ready for it yet: lost, as on a network
         connection.bio_write(data)
         try:
             if self.keys is None:
@@ -361,4 +363,7 @@ class Client:
 
 def _session(key: bytes, kind: int) -> Session:
     name = Policy.SRTP_PROFILE_AES128_CM_SHA1_80
-    return Session(Policy(key=key, ssrc_type=kind, srtp_profile=name))
+    policy = Policy(key=key, ssrc_type=kind, srtp_profile=name)
+    # A number that reached nobody may be used again.
+    policy.allow_repeat_tx = True
+    return Session(policy)

@@ -97,7 +97,10 @@ class ServerEvents:
             function(*args)
 
         timer: IDelayedCall = self._clock.callLater(seconds, run)
-        self._timers.add(timer)
+        if self.is_over:
+            timer.cancel()
+        else:
+            self._timers.add(timer)
         return timer
 
     def forget(self, timer: IDelayedCall) -> None:
