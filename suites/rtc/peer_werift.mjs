@@ -161,7 +161,10 @@ const actions = {
   close: (asked) => calls.get(asked.call).close(),
 };
 
-createInterface({ input: process.stdin }).on("line", async (line) => {
+const lines = createInterface({ input: process.stdin });
+// Sockets that are open would keep it.
+lines.on("close", () => process.exit());
+lines.on("line", async (line) => {
   const asked = JSON.parse(line);
   const answer = { id: asked.id };
   try {
