@@ -32,7 +32,7 @@ from chime_gateway.net.http_body import (
     read_body,
 )
 from chime_gateway.net.http_client import HttpClient
-from chime_gateway.net.http_failures import UNANSWERED, was_cancelled
+from chime_gateway.net.http_failures import UNANSWERED, was_cancelled, why
 
 #: Connections to one host that are kept for the next request.
 _IDLE_CONNECTIONS: Final = 8
@@ -161,9 +161,9 @@ class SignedPost:
         except UNANSWERED as exc:
             if was_cancelled(exc):
                 raise CancelledError from exc
-            raise _NoConnection(_why(exc)) from exc
+            raise _NoConnection(why(exc)) from exc
         except ResponseFailed as exc:
-            raise PostFailed(f"its answer is broken: {_why(exc)}") from exc
+            raise PostFailed(f"its answer is broken: {why(exc)}") from exc
         try:
             content = await read_body(answer, max_bytes)
         except BodyTooLong as exc:
@@ -191,10 +191,3 @@ def _too_late(result: Answer | Failure, _: float) -> Answer:
         return result
     result.trap(CancelledError, _NoConnection, PostFailed)
     raise PostFailed("it took too long to answer") from result.value
-
-
-def _why(exc: Exception) -> str:
-    reasons = getattr(exc, "reasons", None)
-    if reasons:
-        return str(reasons[-1].getErrorMessage())[:200]
-    return (str(exc) or type(exc).__name__)[:200]

@@ -111,6 +111,19 @@ class WebRtcCallTests(WebRtcTestCase):
         port.startReading()
         placing.addErrback(lambda _: None).cancel()
 
+    async def test_an_operator_is_told_in_a_line_why_there_is_no_call(self) -> None:
+        """A wrong path has a page for people, and a wrong port no answer."""
+        for port, path, said in (
+            (self.port, "/webrtc/ofer", "404"),
+            (free_port(), "/webrtc/offer", "refused"),
+        ):
+            plan = CallPlan(utterances=(phrase(PCMU, *SHORT),))
+            url = f"http://127.0.0.1:{port}{path}"
+            report = await place_call(url, plan, PCMU, reactor=self.reactor)
+            self.assertIn(said, report.error)
+            for mark in ("<", "\n", "Failure"):
+                self.assertNotIn(mark, report.error)
+
     async def test_who_may_not_come_is_told_why(self) -> None:
         report = await self.place(phrase(PCMU, *SHORT), parameters={"agent": "nobody"})
         self.assertIn("404", report.error)

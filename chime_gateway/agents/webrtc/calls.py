@@ -31,7 +31,7 @@ from chime_gateway.net.http_body import (
     read_body,
 )
 from chime_gateway.net.http_client import Answer, HttpClient
-from chime_gateway.net.http_failures import UNANSWERED, was_cancelled
+from chime_gateway.net.http_failures import UNANSWERED, was_cancelled, why
 
 #: An answer has a secret and a session, or a description: some kilobytes.
 _MOST_BYTES: Final = 65_536
@@ -156,7 +156,7 @@ class Calls:
         except (*UNANSWERED, ResponseFailed) as exc:
             if was_cancelled(exc):
                 raise CancelledError from exc
-            raise AgentUnavailable(f"no answer to {what}: {_why(exc)}") from exc
+            raise AgentUnavailable(f"no answer to {what}: {why(exc)}") from exc
         except (BodyTooLong, BodyCutShort, BodyUnreadable) as exc:
             raise AgentUnavailable(f"the answer to {what} is broken: {exc}") from exc
         if not 200 <= answer.code < 300:
@@ -200,9 +200,3 @@ def _too_late(result: Any, _: float) -> Any:
         result.trap(CancelledError, AgentUnavailable)
         raise AgentUnavailable("the agent's service took too long to answer")
     return result
-
-
-def _why(exc: BaseException) -> str:
-    reasons = getattr(exc, "reasons", None)
-    text = reasons[-1].getErrorMessage() if reasons else str(exc)
-    return str(text or type(exc).__name__)[:200]

@@ -14,10 +14,12 @@ from urllib.parse import urlencode, urljoin, urlsplit, urlunsplit
 
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import DatagramProtocol
+from twisted.python.failure import Failure
 
 from chime_gateway.audio import Codec
 from chime_gateway.net.http_body import read_body
 from chime_gateway.net.http_client import HttpClient
+from chime_gateway.net.http_failures import why
 from chime_gateway.sim.caller.caller import CallPlan, CallReport, Meter
 from chime_gateway.sim.caller.webrtc.checks import Address
 from chime_gateway.sim.caller.webrtc.line import PAYLOAD_TYPES, WebRtcCall
@@ -83,9 +85,11 @@ class _Phone:
 
     def _run(self, doing: Any) -> None:
         running: Deferred[None] = Deferred.fromCoroutine(doing)
-        running.addErrback(
-            lambda failure: self.call.refused(0, failure.getErrorMessage())
-        )
+        running.addErrback(self._failed)
+
+    def _failed(self, failure: Failure) -> None:
+        assert failure.value is not None
+        self.call.refused(0, why(failure.value))
 
     async def _offer(self) -> None:
         status, text = await self._ask(
@@ -94,11 +98,11 @@ class _Phone:
         if status == 201:
             self.call.answered(text)
         else:
-            self.call.refused(status, text.strip())
+            self.call.refused(status, _line(text))
 
     async def _delete(self) -> None:
         status, text = await self._ask("DELETE", urljoin(self._url, self._place))
-        self.call.deleted("" if status == 200 else f"DELETE: {status} {text.strip()}")
+        self.call.deleted("" if status == 200 else f"DELETE: {status} {_line(text)}")
 
     async def _ask(
         self,
@@ -125,6 +129,11 @@ class _Phone:
         closing = self._http.close()
         if not self._done.called:
             closing.addBoth(lambda _: self._done.callback(report))
+
+
+def _line(text: str) -> str:
+    """What a refusal says; pages for people are more than fits here."""
+    return "" if text.lstrip().startswith("<") else " ".join(text.split())[:200]
 
 
 def place_webrtc_call(
