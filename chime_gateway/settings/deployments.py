@@ -91,10 +91,10 @@ def _endpoint(url: str, key: str) -> str:
 
 
 def _check_transport(transport: str, key: str, api_version: str = "") -> None:
-    """@raise ConfigError: there is no such one, or the preview has it not."""
+    """@raise ConfigError: it is not known, or not for the preview."""
     if transport not in _TRANSPORTS:
         known = " or ".join(_TRANSPORTS)
-        raise ConfigError(f"{key}: {transport[:40]!r} is none; it is {known}")
+        raise ConfigError(f"{key}: expected {known}, not {transport[:40]!r}")
     if transport == WEBRTC and api_version:
         # Its events come by a data channel alone (docs/decisions/0043).
         raise ConfigError(
