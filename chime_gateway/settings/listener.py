@@ -8,7 +8,7 @@ Which transports there are is known to whoever asks.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import ip_address
 from typing import Any, Final
 
@@ -30,6 +30,11 @@ class Listener:
     transport: str
     port: int
     interface: str = ""
+
+    def takes(self, address: str) -> bool:
+        """Whether what is sent to this IP address may come here; empty: it may."""
+        is_of_both = self.interface == "::"
+        return not address or is_of_both or (":" in self.interface) == (":" in address)
 
 
 def listener(text: str, variable: str, transports: Sequence[str]) -> Listener:
@@ -73,3 +78,19 @@ def listed(
     if env.get(variable):
         return [part.strip() for part in env[variable].split(",") if part.strip()]
     return strings(found, f"{where}.{key}")
+
+
+def unreached(
+    room: str, listeners: Sequence[Listener], public_address: str
+) -> Iterator[str]:
+    """What is to be said where a public address is of another family than a port."""
+    ports = [
+        f"{one.transport}:{one.port}"
+        for one in listeners
+        if not one.takes(public_address)
+    ]
+    if ports:
+        yield (
+            f"{room}: {' and '.join(ports)} cannot be reached at {public_address},"
+            " which is of the other family of addresses; :interface=:: listens on both"
+        )

@@ -18,7 +18,7 @@ import attrs
 from chime_gateway.audio import PCMA, PCMU
 from chime_gateway.errors import ConfigError
 from chime_gateway.settings.convert import structure, table
-from chime_gateway.settings.listener import Listener, listed, listener
+from chime_gateway.settings.listener import Listener, listed, listener, unreached
 from chime_gateway.settings.telephone import is_number, normalised
 from chime_gateway.settings.values import (
     GatewaySettings,
@@ -149,6 +149,7 @@ def sip_advice(settings: GatewaySettings) -> Iterator[str]:
             f"sip: {sip.public_address} is a private address, which a Voice Connector"
             " cannot reach"
         )
+    yield from unreached("sip", sip.listen, sip.public_address)
     for network in sip.allow:
         if network.prefixlen == 0:
             yield f"sip: {network} lets anybody call"

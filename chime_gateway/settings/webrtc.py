@@ -17,7 +17,7 @@ from attrs import field, frozen, validators
 from chime_gateway.audio import PCMA, PCMU
 from chime_gateway.errors import ConfigError
 from chime_gateway.settings.convert import structure, table
-from chime_gateway.settings.listener import Listener, listed, listener
+from chime_gateway.settings.listener import Listener, listed, listener, unreached
 
 #: What can be spoken over RTP.
 _CODECS: Final = (PCMU.name, PCMA.name)
@@ -105,7 +105,13 @@ def webrtc_advice(settings: WebRtcSettings, *, is_local: bool) -> Iterator[str]:
     @param is_local: HTTP is for this machine only.
     """
     if not settings.listen:
+        if settings.origins:
+            yield (
+                "webrtc: there are origins, but nothing is listened on: set"
+                " CHIMEGW_WEBRTC_LISTEN"
+            )
         return
+    yield from unreached("webrtc", settings.listen, settings.public_address)
     if not settings.public_address:
         if not is_local:
             yield (

@@ -134,6 +134,8 @@ class SipConfigTests(ConfigTestCase):
         self.assertIn("CHIMEGW_PUBLIC_ADDRESS is not set", notes)
         private = {**SIP, "CHIMEGW_PUBLIC_ADDRESS": "10.0.0.4"}
         self.assertIn("private address", "\n".join(sip_advice(self.load(private))))
+        other = {**SIP, "CHIMEGW_PUBLIC_ADDRESS": "2600::1"}
+        self.assertIn("other family", "\n".join(sip_advice(self.load(other))))
         open_to_all = {**SIP, "CHIMEGW_SIP_ALLOW": "0.0.0.0/0"}
         self.assertIn("anybody", "\n".join(sip_advice(self.load(open_to_all))))
         few = {**SIP, "CHIMEGW_RTP_PORTS": "20000-20009"}

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+from socket import AF_INET, AF_INET6
+
+from hypothesis import given
+from hypothesis import strategies as st
 
 from chime_gateway.settings.listener import Listener
 from chime_gateway.settings.load import describe
@@ -78,6 +82,34 @@ class WebRtcConfigTests(ConfigTestCase):
         self.assertIn("private", advice(CHIMEGW_PUBLIC_ADDRESS="10.0.0.1"))
         self.assertIn("TCP", advice(CHIMEGW_WEBRTC_LISTEN="tcp:443"))
         self.assertIn("every site", advice(CHIMEGW_WEBRTC_ORIGINS="*"))
+
+    @given(
+        st.permutations(("udp", "tcp")),
+        st.lists(st.sampled_from(("", "10.0.0.5", "::", "fd00::5")), max_size=2),
+        st.sampled_from(("1.2.3.4", "2600::1")),
+    )
+    def test_it_is_advised_where_no_packet_could_come(
+        self, transports: list[str], interfaces: list[str], public: str
+    ) -> None:
+        """Each port is named at which nobody takes that family of addresses."""
+        pairs = list(zip(transports, interfaces, strict=False))
+        listeners = tuple(
+            Listener(transport=transport, port=3478, interface=interface)
+            for transport, interface in pairs
+        )
+        settings = WebRtcSettings(listen=listeners, public_address=public)
+        said = "\n".join(webrtc_advice(settings, is_local=False))
+        for transport, interface in pairs:
+            family = AF_INET6 if ":" in interface else AF_INET
+            wanted = AF_INET6 if ":" in public else AF_INET
+            is_deaf = interface != "::" and family != wanted
+            line = next((x for x in said.splitlines() if "other family" in x), "")
+            self.assertEqual(f"{transport}:3478" in line, is_deaf)
+
+    def test_origins_without_a_port_are_advised_against(self) -> None:
+        settings = WebRtcSettings(origins=("https://app.example.com",))
+        (said,) = webrtc_advice(settings, is_local=False)
+        self.assertIn("CHIMEGW_WEBRTC_LISTEN", said)
 
     def test_check_prints_it(self) -> None:
         shown = json.loads(json.dumps(describe(self.load(WEBRTC))))
