@@ -1,0 +1,150 @@
+"""
+What the caller has said and the service has not been sent yet, and how it gets short.
+
+Who speaks does so in real time, and so does what is sent: a backlog that stands never
+gets shorter by being sent.  Its pauses are left out; of a caller who makes none, what
+stands is played twice as fast; and of what waits because our process stood still, no
+more is kept than can be made good so within two seconds.
+
+Packets are not known here, and no time but beats of 20 ms.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from chime_gateway.audio import Codec
+from chime_gateway.codec.splice import join, shorten
+
+#: What waits of a caller who was not heard for a while: 12 seconds of it.
+_MOST_WAITING: Final = 600
+
+#: Fewer are nothing; with so many waiting, a pause is cut down to so many frames.
+_LONG_QUEUE: Final = 4
+_KEPT_PAUSE: Final = 12
+
+#: To so many, while what stands is made good.
+_SHORT_PAUSE: Final = 3
+
+#: What waited all the time for so many beats, on so many of which something came,
+#: nobody needs: a caller of whom more comes at once, and seldom, is looked at longer.
+_WINDOW_BEATS: Final = 20
+_WINDOW_HEARD: Final = 4
+
+#: So many are made good by playing faster, one on each beat; what a stop of ours has
+#: put on top of that is dropped.
+_CAUGHT_UP_FRAMES: Final = 60
+
+
+class Backlog:
+    """
+    @param is_loud: whether somebody speaks in a frame.
+    @param dropped: told of audio that is not sent.
+    """
+
+    __slots__ = (
+        *("_beats", "_codec", "_dropped", "_excess", "_has_come", "_heard", "_is_loud"),
+        *("_least", "_pause", "_silence", "_size", "_stood", "frames"),
+    )
+
+    def __init__(
+        self,
+        codec: Codec,
+        is_loud: Callable[[bytes], bool],
+        dropped: Callable[[str, int], None],
+    ) -> None:
+        self.frames: deque[bytes] = deque()
+        self._codec = codec
+        self._size = codec.frame_bytes
+        self._silence = codec.silence(codec.frame_bytes)
+        self._is_loud = is_loud
+        self._dropped = dropped
+        self._pause = 0
+        self._excess = self._stood = 0
+        self._has_come = False
+        self._begin()
+
+    def _begin(self) -> None:
+        self._beats = self._heard = 0
+        self._least = _MOST_WAITING
+
+    def add(self, frame: bytes) -> None:
+        self.frames.append(frame)
+        if len(self.frames) > _MOST_WAITING:
+            self._dropped("agent_slow", len(self.frames.popleft()))
+
+    def came(self) -> None:
+        """Something of the caller's, whether it waits or not."""
+        self._has_come = True
+
+    def stood_still(self, frames: int) -> None:
+        """So many were due, and we did nothing: as many may wait because of that."""
+        self._stood = min(_MOST_WAITING, self._stood + frames)
+        self._excess = 0  # it is looked at anew
+        self._begin()
+
+    def take(self) -> bytes | None:
+        """
+        What is sent next, as long as there are L{frames}.
+
+        @return: C{None}: the frame is left out.
+        """
+        frames = self.frames
+        frame = frames.popleft()
+        if self._is_left_out(frame):
+            if self._excess:
+                self._excess -= 1
+            return None
+        if not self._excess or not frames or not self._is_loud(frames[0]):
+            return frame
+        self._excess -= 1
+        self._dropped("overdue", self._size)
+        return shorten(self._codec, frame + frames.popleft(), self._size)
+
+    def _is_left_out(self, frame: bytes) -> bool:
+        """It waits behind others, in the middle of a pause."""
+        if self._is_loud(frame):
+            self._pause = 0
+            return False
+        self._pause += 1
+        kept = _SHORT_PAUSE if self._excess else _KEPT_PAUSE
+        if len(self.frames) < _LONG_QUEUE or self._pause <= kept:
+            return False
+        if frame != self._silence:
+            self._dropped("overdue", len(frame))
+        return True
+
+    def beat(self) -> None:
+        """Behind what was taken on it: what waits now was not needed."""
+        waiting = len(self.frames)
+        if self._excess:
+            if waiting < _LONG_QUEUE:
+                self._excess = 0
+                self._begin()
+            return
+        self._heard += self._has_come
+        self._has_come = False
+        self._beats += 1
+        if waiting < self._least:
+            self._least = waiting
+        if self._beats < _WINDOW_BEATS or self._heard < _WINDOW_HEARD:
+            return
+        if self._least >= _LONG_QUEUE:
+            self._excess = self._least
+            self._drop(min(self._stood, self._excess - _CAUGHT_UP_FRAMES))
+        self._stood = 0
+        self._begin()
+
+    def _drop(self, count: int) -> None:
+        """At once, and without a click."""
+        if count <= 0:
+            return
+        frames = self.frames
+        before = frames[0]
+        for _ in range(count):
+            frames.popleft()
+        frames[0] = join(self._codec, before, frames[0])
+        self._excess -= count
+        self._dropped("overdue", count * self._size)
