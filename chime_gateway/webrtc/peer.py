@@ -68,8 +68,9 @@ class PeerUser(Protocol):
         """Once at most; it is closed already.  Not called behind L{Peer.close}."""
 
 
-def _lose(data: bytes, address: Address) -> None:
+def _lose(data: bytes, address: Address) -> bool:
     """There is no path."""
+    return False
 
 
 def _pass_over(data: bytes, address: Address) -> None:
@@ -85,8 +86,9 @@ class Peer:
         8445 section 6.1.1), unless we are lite.
     @param is_lite: we answer checks and send none, as we have a public address.
     @param mark: what our ufrag begins with, to be known by.
+    @param dropped: where packets are counted that came and were not used, or did not go
+        out, by why: that of the call's stream; left out: one of its own.
     @ivar local: our ufrag and password.
-    @ivar dropped: what came and was not used, by why.
     """
 
     _log = Logger()
@@ -102,10 +104,11 @@ class Peer:
         is_offerer: bool,
         is_lite: bool,
         mark: str = "",
+        dropped: Counter[str] | None = None,
         random_bytes: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self.local = new_credentials(random_bytes, mark)
-        self.dropped: Counter[str] = Counter()
+        self.dropped = Counter[str]() if dropped is None else dropped
         self._user: PeerUser | None = user
         self._sockets = tuple(sockets)
         self._certificate = certificate
@@ -193,7 +196,8 @@ class Peer:
 
     def send(self, data: bytes, address: Address) -> None:
         """RTP or RTCP, encrypted; lost while there is no path.  It never raises."""
-        self._send(data, self._address)
+        if not self._send(data, self._address):
+            self.dropped["not_sent"] += 1
 
     def knows(self, path: Path) -> bool:
         """Whether checks with the right integrity came on it; for sockets."""

@@ -90,11 +90,6 @@ class SharedPort:
             self._socket.close()
             raise
 
-    @property
-    def failures(self) -> int:
-        """Sends that did not go out."""
-        return self._socket.failures
-
     # -- a port of Twisted's, as far as it is shared -------------------------------
 
     @property

@@ -23,8 +23,12 @@ class Socket(Protocol):
     (RFC 4571) and has one address only.
     """
 
-    def send(self, data: bytes, address: Address) -> None:
-        """It never raises; what cannot go out is lost."""
+    def send(self, data: bytes, address: Address) -> bool:
+        """
+        It never raises.
+
+        @return: whether it went out; if not it is lost.
+        """
 
 
 def socket_of(path: Path) -> Socket:

@@ -56,7 +56,6 @@ class TcpConnection(Protocol):
     nothing.
 
     @ivar peer: whose it is; C{None}: a stranger's, or nobody's any more.
-    @ivar failures: packets that did not go out.
     """
 
     transport: Connection
@@ -64,7 +63,6 @@ class TcpConnection(Protocol):
     def __init__(self, peer: Peer | None = None) -> None:
         self.peer = peer
         self.path = Path(self, "", 0, True)
-        self.failures = 0
         self._reader = FrameReader()
         self._is_full = False
 
@@ -80,12 +78,11 @@ class TcpConnection(Protocol):
                 return
             self.peer.received(packet, self.path)
 
-    def send(self, data: bytes, address: Address) -> None:
-        """It never raises."""
+    def send(self, data: bytes, address: Address) -> bool:
         if self._is_full or len(data) > MOST_BYTES or not self.transport.connected:
-            self.failures += 1
-        else:
-            write_at_once(self.transport, frame(data))
+            return False
+        write_at_once(self.transport, frame(data))
+        return True
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         peer, self.peer = self.peer, None

@@ -53,7 +53,6 @@ class UdpSocket:
     @param descriptor: of one that is open, and that takes this one over; C{None}: a new
         one is opened.
     @ivar number: of the port.
-    @ivar failures: sends that did not go out.
     @ivar broken: called when whoever receives has failed and it is closed.
     @raise OSError: the port is somebody else's.
     """
@@ -81,7 +80,6 @@ class UdpSocket:
         self._is_ipv6 = ":" in host
         self._takes_both = host == DUAL_STACK
         self.number: int = self._socket.getsockname()[1]
-        self.failures = 0
 
     def keep_much(self) -> None:
         """What comes while nobody reads is for many."""
@@ -128,15 +126,15 @@ class UdpSocket:
         """An address as the system would have it."""
         return (mapped(host), port, 0, 0) if self._is_ipv6 else (host, port)
 
-    def send(self, data: bytes, address: Address) -> None:
-        """It never raises."""
+    def send(self, data: bytes, address: Address) -> bool:
         try:
             if self._is_ipv6:
                 address = mapped(address[0]), address[1]
             self._socket.sendto(data, address)
         except Exception:
             # Full, unreachable or no address: lost, as on the network.
-            self.failures += 1
+            return False
+        return True
 
     def path(self, address: RawAddress) -> Path:
         """The one that something came on."""
@@ -197,11 +195,6 @@ class OwnPort:
     def number(self) -> int:
         """Of the port; 0: it is not open."""
         return 0 if self._socket is None else self._socket.number
-
-    @property
-    def failures(self) -> int:
-        """Sends that did not go out."""
-        return 0 if self._socket is None else self._socket.failures
 
     def join(self, peer: Peer) -> None:
         self._peer = peer

@@ -14,7 +14,7 @@ from twisted.internet.task import deferLater
 from chime_gateway.rtp.ports import Address, Received
 from chime_gateway.webrtc.peer import PeerFailure
 from chime_gateway.webrtc.shared_port import SharedPort
-from chime_gateway.webrtc.udp import OwnPort
+from chime_gateway.webrtc.udp import OwnPort, UdpSocket
 from chime_gateway.wire.webrtc import stun
 from chime_gateway.wire.webrtc.stun import Message, MessageClass
 from tests.integration.webrtc_harness import SocketsTestCase
@@ -231,3 +231,24 @@ class OwnPortTests(PortsTestCase):
     async def test_both_may_have_a_port_of_their_own(self) -> None:
         pairs = await self.connect(self.new_port())
         await self.talk(pairs)
+
+    async def test_a_socket_says_what_does_not_go_out(self) -> None:
+        """An address of another family, none at all, too much for a datagram."""
+        heard: list[bytes] = []
+        one = UdpSocket(self.host, 0, lambda data, _: heard.append(data), self.fail)
+        self.batch.adopt(one)
+        self.addCleanup(one.close)
+        there = self.host, one.number
+        self.assertTrue(one.send(b"said", there))
+        for data, address in (
+            (b"lost", ("2001:db8::1", 9)),
+            (b"lost", ("nowhere", 9)),
+            (b"lost", (self.host, 70_000)),
+            (bytes(70_000), there),
+        ):
+            self.assertFalse(one.send(data, address))
+        await self.until(lambda: heard)
+        self.batch.release(one)
+        one.close()
+        self.assertFalse(one.send(b"late", there))
+        self.assertEqual(heard, [b"said"])

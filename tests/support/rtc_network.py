@@ -62,13 +62,18 @@ class Network:
 
 
 class NetworkSockets:
-    """One port of one peer's: L{chime_gateway.webrtc.sockets.Sockets}, and a socket."""
+    """
+    One port of one peer's: L{chime_gateway.webrtc.sockets.Sockets}, and a socket.
+
+    @ivar is_full: what is sent is lost before it is on the network.
+    """
 
     def __init__(self, network: Network, address: Address) -> None:
         self.network = network
         self.address = address
         self.peer: Peer | None = None
         self.candidates: Sequence[Candidate] = (Candidate(*address, priority("host")),)
+        self.is_full = False
 
     def join(self, peer: Peer) -> None:
         self.peer = peer
@@ -81,8 +86,10 @@ class NetworkSockets:
     def paths_to(self, peer: Peer, candidate: Candidate) -> Sequence[Path]:
         return (Path(self, candidate.host, candidate.port),)
 
-    def send(self, data: bytes, address: Address) -> None:
-        self.network.sends(self.address, address, data)
+    def send(self, data: bytes, address: Address) -> bool:
+        if not self.is_full:
+            self.network.sends(self.address, address, data)
+        return not self.is_full
 
 
 @define(eq=False)
@@ -181,6 +188,7 @@ def give_peer(
         rtp_received=user.stream.rtp_received,
         is_offerer=is_offerer,
         is_lite=is_lite,
+        dropped=user.stream.stats.dropped,
         random_bytes=draw.randbytes,
     )
     user.stream.attach(user.peer.send, user.peer.send)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from twisted.internet.address import IPv4Address
@@ -42,8 +43,11 @@ class FakePeer:
     @ivar sent: what went out.
     """
 
-    def __init__(self, user: PeerUser, received: Received) -> None:
+    def __init__(
+        self, user: PeerUser, received: Received, dropped: Counter[str]
+    ) -> None:
         self.user = user
+        self.dropped = dropped
         self.received = received
         self.sent: list[bytes] = []
         self.is_started = False
@@ -100,8 +104,14 @@ class FakeCarrier(WebRtcCarrier):
         port: Any = _Port()
         self.ports.ports.append((Listener(transport="udp", port=3478), port))
 
-    def new_peer(self, user: PeerUser, rtp_received: Received, mark: str) -> FakePeer:
-        peer = FakePeer(user, rtp_received)
+    def new_peer(
+        self,
+        user: PeerUser,
+        rtp_received: Received,
+        mark: str,
+        dropped: Counter[str],
+    ) -> FakePeer:
+        peer = FakePeer(user, rtp_received, dropped)
         peer.fault = self.fault
         self.peers.append(peer)
         return peer

@@ -224,19 +224,6 @@ class TalkingTests(PeerTestCase):
             self.assertLess(user.heard.count(0x11) + user.heard.count(0x22), 21 * 160)
             self.assertGreater(user.stream.stats.dropped["srtp"], 15)
 
-    def test_media_of_strangers_is_not_even_decrypted(self) -> None:
-        network = Network(Clock())
-        pair = self.connect(network)
-        sent = len(network.sent)
-        self.talk(pair)
-        _, target, packet = next(
-            one for one in network.sent[sent:] if one[2][0] >> 6 == 2
-        )
-        there = network.sockets[target]
-        assert there.peer is not None
-        there.peer.received(packet, Path(there, "203.0.113.9", 9))
-        self.assertEqual(there.peer.dropped, {"stranger": 1})
-
     def test_no_handshake_begins_with_whom_ice_has_not_proved(self) -> None:
         network = Network(Clock())
         one, other = self.new_pair(network, lite=(True, False))
@@ -251,14 +238,6 @@ class TalkingTests(PeerTestCase):
             again.peer.received(hellos[0], path._replace(local=again.sockets))
         self.assertEqual(len(network.sent), sent)
         self.assertIsNone(again.peer._handshake._dtls)
-
-    def test_media_before_the_keys_is_dropped(self) -> None:
-        network = Network(Clock())
-        one, other = self.new_pair(network)
-        self.introduce(one, other)
-        path = Path(one.sockets, _ANSWERER, 40000)
-        one.peer.received(b"\x80\0" + bytes(170), path)
-        self.assertEqual(one.peer.dropped, {"early": 1})
 
     def test_a_nat_that_forgets_is_followed(self) -> None:
         network = Network(Clock())

@@ -140,6 +140,7 @@ class RtpAudio:
             rtp_received=self._stream.rtp_received,
             is_offerer=True,
             is_lite=False,
+            dropped=self._stream.stats.dropped,
         )
         self._stream.attach(self._peer.send, self._peer.send)
 

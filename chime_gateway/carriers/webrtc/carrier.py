@@ -197,7 +197,13 @@ class WebRtcCarrier:
 
     # -- LegOwner --------------------------------------------------------------
 
-    def new_peer(self, user: PeerUser, rtp_received: Received, mark: str) -> LegPeer:
+    def new_peer(
+        self,
+        user: PeerUser,
+        rtp_received: Received,
+        mark: str,
+        dropped: Counter[str],
+    ) -> LegPeer:
         return Peer(
             user,
             sockets=self.ports.sockets,
@@ -207,6 +213,7 @@ class WebRtcCarrier:
             is_offerer=False,
             is_lite=True,
             mark=mark,
+            dropped=dropped,
         )
 
     def leg_over(self, leg: WebRtcLeg) -> None:

@@ -7,6 +7,7 @@ the audio.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
@@ -60,9 +61,16 @@ class LegPeer(Protocol):
 class LegOwner(Protocol):
     """Who keeps the legs."""
 
-    def new_peer(self, user: PeerUser, rtp_received: Received, mark: str) -> LegPeer:
+    def new_peer(
+        self,
+        user: PeerUser,
+        rtp_received: Received,
+        mark: str,
+        dropped: Counter[str],
+    ) -> LegPeer:
         """
         @param mark: what its ufrag begins with.
+        @param dropped: where packets are counted that are not used, by why.
         """
 
     def leg_over(self, leg: WebRtcLeg) -> None: ...
@@ -138,10 +146,11 @@ class WebRtcLeg:
             cname=self.cname,
             timeout_seconds=_MEDIA_SECONDS,
         )
+        stream = paced.stream
         self._peer = context.owner.new_peer(
-            self, paced.stream.rtp_received, info.carrier_call_id
+            self, stream.rtp_received, info.carrier_call_id, stream.stats.dropped
         )
-        paced.stream.attach(self._peer.send, self._peer.send)
+        stream.attach(self._peer.send, self._peer.send)
         # Called for every frame: nothing stands in between.
         self.play: Callable[[bytes], None] = paced.play
         self.clear: Callable[[], None] = paced.clear
