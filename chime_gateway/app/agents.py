@@ -55,13 +55,15 @@ def join_agents(
         # With what it needs for DTLS and SRTP it takes memory that few want.
         from chime_gateway.agents.webrtc.sessions import RtcSessions
 
-        return RtcSessions(
+        sessions = RtcSessions(
             reactor=named,
             clock=reactor,
             metronome=metronome,
             batch=batch,
             counts=health,
         )
+        metrics.agents_rtp = sessions.traffic
+        return sessions
 
     agents = Deployments(
         [Deployment(d, credentials.of(d)) for d in deployments],

@@ -37,6 +37,7 @@ from chime_gateway.http.families import (
     stranger_families,
 )
 from chime_gateway.http.network_families import (
+    RtpCounts,
     SipCounts,
     WebRtcCounts,
     rtp_families,
@@ -73,6 +74,7 @@ class Metrics(Collector):
         they have a call.
     @ivar admission: which calls may come in.
     @ivar agents: where sessions come from.
+    @ivar agents_rtp: the audio of agents, if any is RTP.
     @ivar sip: the SIP carrier, if there is one; C{webrtc} and C{kinesis} likewise.
     @ivar kept: what is kept of calls.
     @ivar strangers: connections of whom nothing is known.
@@ -90,6 +92,7 @@ class Metrics(Collector):
         self.agents: AgentCounts | None = None
         self.sip: SipCounts | None = None
         self.webrtc: WebRtcCounts | None = None
+        self.agents_rtp: RtpCounts | None = None
         self.kinesis: KinesisCounts | None = None
         self.control: ControlCounts | None = None
         self.destinations: DestinationCounts | None = None
@@ -263,7 +266,9 @@ class Metrics(Collector):
             yield from agent_families(self.agents)
         over_rtp = [one for one in (self.sip, self.webrtc) if one is not None]
         if over_rtp:
-            yield from rtp_families(over_rtp)
+            yield from rtp_families("chimegw_rtp", over_rtp)
+        if self.agents_rtp is not None:
+            yield from rtp_families("chimegw_agent_rtp", [self.agents_rtp])
         if self.sip is not None:
             yield from sip_families(self.sip)
         if self.webrtc is not None:

@@ -1,5 +1,5 @@
 """
-The counts of carriers over RTP as Prometheus' families of metrics.
+The counts of what goes over RTP as Prometheus' families of metrics.
 """
 
 from __future__ import annotations
@@ -15,13 +15,18 @@ from chime_gateway.media.stats import NetworkStats
 
 
 class RtpCounts(Protocol):
-    """What a carrier counts whose audio is RTP."""
+    """What is counted by whoever has audio as RTP."""
 
     def network_stats(self) -> NetworkStats: ...
+
+
+class CarrierCounts(RtpCounts, Protocol):
+    """What a carrier counts whose audio is RTP."""
+
     def counts(self) -> Mapping[str, int]: ...
 
 
-class SipCounts(RtpCounts, Protocol):
+class SipCounts(CarrierCounts, Protocol):
     """What the SIP carrier counts for itself."""
 
     requests: Counter[str]
@@ -29,7 +34,7 @@ class SipCounts(RtpCounts, Protocol):
     def dropped(self) -> Counter[str]: ...
 
 
-class WebRtcCounts(RtpCounts, Protocol):
+class WebRtcCounts(CarrierCounts, Protocol):
     """What the carrier of WebRTC counts for itself."""
 
     offers: Counter[str]
@@ -37,13 +42,17 @@ class WebRtcCounts(RtpCounts, Protocol):
     def dropped(self) -> Counter[str]: ...
 
 
-def rtp_families(carriers: Iterable[RtpCounts]) -> Iterator[Metric]:
-    """Of all of them together."""
+def rtp_families(prefix: str, sources: Iterable[RtpCounts]) -> Iterator[Metric]:
+    """
+    Of all of them together.
+
+    @param prefix: which side of calls it is.
+    """
     network = NetworkStats()
-    for carrier in carriers:
-        network.add(carrier.network_stats())
+    for source in sources:
+        network.add(source.network_stats())
     packets = CounterMetricFamily(
-        "chimegw_rtp_packets", "RTP packets taken and sent.", labels=["direction"]
+        f"{prefix}_packets", "RTP packets taken and sent.", labels=["direction"]
     )
     packets.add_metric(["in"], network.packets_in)
     packets.add_metric(["out"], network.packets_out)
@@ -56,30 +65,30 @@ def rtp_families(carriers: Iterable[RtpCounts]) -> Iterator[Metric]:
         ("concealed", "Lost packets that were made up for.", network.concealed),
         (
             "clock_resets",
-            "RTP clocks of callers that made no sense and were followed anew.",
+            "RTP clocks of other sides that made no sense and were followed anew.",
             network.clock_resets,
         ),
     ):
-        yield CounterMetricFamily(f"chimegw_rtp_{name}", text, value=value)
+        yield CounterMetricFamily(f"{prefix}_{name}", text, value=value)
     yield by_label(
-        "chimegw_rtp_dropped",
+        f"{prefix}_dropped",
         "RTP and RTCP packets not taken or not sent.",
         "reason",
         network.dropped,
     )
     yield GaugeMetricFamily(
-        "chimegw_rtp_jitter_seconds",
+        f"{prefix}_jitter_seconds",
         "Of the live call with the most (RFC 3550).",
         value=network.jitter_seconds,
     )
     yield GaugeMetricFamily(
-        "chimegw_rtp_remote_lost",
+        f"{prefix}_remote_lost",
         "Packets of ours that the other sides say they lost.",
         value=network.remote_lost,
     )
     if network.round_trip_seconds is not None:
         yield GaugeMetricFamily(
-            "chimegw_rtp_round_trip_seconds",
+            f"{prefix}_round_trip_seconds",
             "Of the live call with the longest.",
             value=network.round_trip_seconds,
         )

@@ -62,6 +62,22 @@ class NetworkStats:
     remote_lost: int = 0
     round_trip_seconds: float | None = None
 
+    def facts(self) -> dict[str, object]:
+        """As a line of the log has them."""
+        round_trip_ms = None
+        if self.round_trip_seconds is not None:
+            round_trip_ms = round(self.round_trip_seconds * 1000, 1)
+        return {
+            "packets_in": self.packets_in,
+            "packets_out": self.packets_out,
+            "packets_lost": self.lost,
+            "packets_late": self.late,
+            "packets_dropped": dict(self.dropped),
+            "jitter_ms": round(self.jitter_seconds * 1000, 1),
+            "remote_lost": self.remote_lost,
+            "round_trip_ms": round_trip_ms,
+        }
+
     def add(self, other: NetworkStats) -> None:
         """Sums; of what cannot be summed, the worst."""
         self.packets_in += other.packets_in

@@ -128,18 +128,10 @@ class PacedStream:
 
     def tell(self, stats: NetworkStats, carrier_call_id: str) -> None:
         """Put into the log what it was like."""
-        round_trip = stats.round_trip_seconds
         self._log.info(
             "media.ended {carrier_call_id}",
             carrier_call_id=carrier_call_id,
-            packets_in=stats.packets_in,
-            packets_out=stats.packets_out,
-            packets_lost=stats.lost,
-            packets_late=stats.late,
-            packets_dropped=dict(stats.dropped),
-            jitter_ms=round(stats.jitter_seconds * 1000, 1),
-            remote_lost=stats.remote_lost,
-            round_trip_ms=None if round_trip is None else round(round_trip * 1000, 1),
+            **stats.facts(),
         )
 
     # -- inside -----------------------------------------------------------------

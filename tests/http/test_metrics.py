@@ -10,6 +10,7 @@ from chime_gateway.call.routing import Roster
 from chime_gateway.call.table import CallTable
 from chime_gateway.http.metrics import Metrics
 from chime_gateway.media.metronome import Metronome
+from chime_gateway.media.stats import NetworkStats
 from chime_gateway.outcomes import Ending, Outcome
 from chime_gateway.settings.agent_profile import AgentProfile
 from chime_gateway.settings.values import Limits
@@ -121,6 +122,19 @@ class MetricsTests(SynchronousTestCase):
         self.assertEqual(values['chimegw_sma_updates_total{outcome="throttled"}'], 2)
         self.assertEqual(values['chimegw_kinesis_reply_seconds_bucket{le="0.1"}'], 0)
         self.assertEqual(values['chimegw_kinesis_reply_seconds_bucket{le="0.15"}'], 1)
+
+    def test_what_agents_have_as_rtp_is_not_what_callers_have(self) -> None:
+        class Counts:
+            def network_stats(self) -> NetworkStats:
+                return NetworkStats(packets_in=7, lost=2, jitter_seconds=0.004)
+
+        self.assertNotIn("chimegw_agent_rtp", self.metrics.text().decode())
+        self.metrics.agents_rtp = Counts()
+        values = self.values()
+        self.assertEqual(values['chimegw_agent_rtp_packets_total{direction="in"}'], 7)
+        self.assertEqual(values["chimegw_agent_rtp_lost_total"], 2)
+        self.assertEqual(values["chimegw_agent_rtp_jitter_seconds"], 0.004)
+        self.assertNotIn("chimegw_rtp_lost_total", values)
 
     def test_timers_are_those_that_are_set(self) -> None:
         self.metrics.timers = lambda: len(self.clock.getDelayedCalls())

@@ -17,11 +17,11 @@ from twisted.internet.task import Clock
 
 from chime_gateway.agents.session import AzureSession
 from chime_gateway.agents.webrtc.audio import AudioContext, RtpAudio
+from chime_gateway.agents.webrtc.traffic import Traffic
 from chime_gateway.audio import Codec
 from chime_gateway.errors import AgentUnavailable
 from chime_gateway.interfaces import AgentEvents, AgentSession
 from chime_gateway.media.metronome import Metronome
-from chime_gateway.media.stats import NetworkStats
 from chime_gateway.rtp.ports import Address
 from chime_gateway.settings.agent_profile import AgentProfile
 from chime_gateway.sim.realtime.behaviour import Behaviour
@@ -115,6 +115,7 @@ class RtcAgents(VirtualAgents):
     """
     @ivar network: between the gateway and the service.
     @ivar calls: at the service.
+    @ivar traffic: of the audio of all sessions.
     """
 
     def __init__(
@@ -129,6 +130,7 @@ class RtcAgents(VirtualAgents):
         self.network = network
         self.behaviour = behaviour
         self.calls: list[WebRtcCall] = []
+        self.traffic = Traffic()
         self._service = WebRtcService(
             self, reactor=_Reactor(clock, self.network), wall_time=lambda: 1e6
         )
@@ -137,7 +139,7 @@ class RtcAgents(VirtualAgents):
             metronome=Metronome(clock),
             wall_time=lambda: 1e6 + clock.seconds(),
             random32=lambda: 7,
-            finished=NetworkStats(),
+            traffic=self.traffic,
         )
 
     # -- what the service asks for ---------------------------------------------------
@@ -181,6 +183,7 @@ class RtcAgents(VirtualAgents):
         call, answer = self._service.answer(audio.offer(), secret)
         self.calls.append(call)
         audio.closing = lambda: call.end("hung up")
+        audio.call_id = call.id
         audio.answered(answer)
         sideband = _Sideband(call, azure, self._clock)
         azure.opened(sideband)  # type: ignore[arg-type]

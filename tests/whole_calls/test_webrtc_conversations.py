@@ -133,6 +133,10 @@ class ConversationTests(RtcCallTestCase):
         (record,) = call.measures.records
         dropped = record.media.dropped
         self.assertGreater(dropped["agent_lost_in_network"], 5, dropped)
+        total = call.rtc.traffic.network_stats()
+        self.assertGreaterEqual(total.lost, dropped["agent_lost_in_network"])
+        self.assertGreater(total.packets_in, 250)
+        self.assertGreater(total.packets_out, 250)
 
     def test_who_hangs_up_in_the_middle_pays_for_what_was_made(self) -> None:
         voice = script({"tone": 440, "seconds": 12, "say": "A long story."})

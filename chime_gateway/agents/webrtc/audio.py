@@ -23,13 +23,13 @@ from chime_gateway.agents.transports.transport import (
     TransportUser,
 )
 from chime_gateway.agents.webrtc.playback import Playback
+from chime_gateway.agents.webrtc.traffic import Traffic
 from chime_gateway.agents.webrtc.uplink import Uplink
 from chime_gateway.audio import PCMU, PTIME_MS
 from chime_gateway.codec.loudness import is_loud
 from chime_gateway.errors import AgentUnavailable, RemoteProtocolError
 from chime_gateway.interfaces import AgentTraits
 from chime_gateway.media.metronome import Metronome
-from chime_gateway.media.stats import NetworkStats
 from chime_gateway.net.timer import Timer
 from chime_gateway.rtp.srtp import SrtpKeys
 from chime_gateway.rtp.stream import RtpStream
@@ -73,14 +73,14 @@ class AudioContext:
 
     @ivar wall_time: Unix seconds, for RTCP.
     @ivar random32: for SSRC and the first counters.
-    @ivar finished: adds up what is counted.
+    @ivar traffic: adds up what is counted.
     """
 
     clock: IReactorTime
     metronome: Metronome
     wall_time: Callable[[], float]
     random32: Callable[[], int]
-    finished: NetworkStats
+    traffic: Traffic
 
 
 def _ignore() -> None:
@@ -94,6 +94,7 @@ class RtpAudio:
     @param is_interruptible: the service stops by itself when the caller speaks.
     @ivar blocked: called when there is no path, or not any more.
     @ivar closing: called once, when it closes.
+    @ivar call_id: how the service names its call; empty: it did not say.
     """
 
     _log = Logger()
@@ -109,6 +110,7 @@ class RtpAudio:
             codec=PCMU, is_ahead=False, cuts_itself=True, most_seconds=MOST_SECONDS
         )
         self.is_ready = False
+        self.call_id = ""
         self.blocked: Callable[[], None] = _ignore
         self.closing: Callable[[], None] = _ignore
         self._context = context
@@ -229,6 +231,7 @@ class RtpAudio:
             )
         )
         self._uplink = Uplink(self, PCMU, _is_loud, self._dropped, self._seconds())
+        self._context.traffic.begins(self._stream)
         self._context.metronome.add(self._tick, self._tick_failed)
         self._is_ticking = True
         self.is_ready = True
@@ -301,7 +304,7 @@ class RtpAudio:
             if self._is_ticking:
                 self._context.metronome.remove(self._tick)
             self._stream.stop()
-            self._context.finished.add(self._stream.refresh_stats())
+            self._context.traffic.ends(self._stream, self.call_id)
         finally:
             self._user = self._playback = self._uplink = None
             try:

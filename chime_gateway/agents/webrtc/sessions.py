@@ -30,11 +30,11 @@ from chime_gateway.agents.webrtc.audio import AudioContext, NoPath, RtpAudio
 from chime_gateway.agents.webrtc.calls import Calls, Made
 from chime_gateway.agents.webrtc.secrets import ClientSecrets, Secret
 from chime_gateway.agents.webrtc.sideband import Sideband
+from chime_gateway.agents.webrtc.traffic import Traffic
 from chime_gateway.agents.websocket import HandshakeRefused, SocketUser
 from chime_gateway.errors import AgentUnavailable
 from chime_gateway.interfaces import AgentSession
 from chime_gateway.media.metronome import Metronome
-from chime_gateway.media.stats import NetworkStats
 from chime_gateway.net.http_client import HttpClient
 from chime_gateway.settings.agent_profile import AgentProfile
 from chime_gateway.settings.values import DeploymentSettings
@@ -128,6 +128,7 @@ class _Place:
 class RtcSessions:
     """
     @param counts: is told of each fall-back.
+    @ivar traffic: of their audio.
     """
 
     _log = Logger()
@@ -141,7 +142,7 @@ class RtcSessions:
         batch: Batch,
         counts: Fallbacks,
     ) -> None:
-        self.network = NetworkStats()
+        self.traffic = Traffic()
         self._reactor = reactor
         self._clock = clock
         self._batch = batch
@@ -151,7 +152,7 @@ class RtcSessions:
             metronome=metronome,
             wall_time=time.time,
             random32=lambda: random.getrandbits(32),
-            finished=self.network,
+            traffic=self.traffic,
         )
         self._calls = Calls(HttpClient(reactor, _IDLE_CONNECTIONS), clock)
         self._places: dict[tuple[str, str], _Place] = {}
@@ -261,6 +262,7 @@ class RtcSessions:
             audio.answered(made.answer)
             audio.part()
             raise AgentUnavailable("the agent's service does not say which call it is")
+        audio.call_id = made.call_id
         headers = await place.credential.headers()
         url = sideband_url(settings, made.call_id)
         sideband = Sideband(
