@@ -198,7 +198,7 @@ class WebRtcLeg:
 
     def deleted(self) -> None:
         """The caller has asked for the end, over HTTP."""
-        self._surely(lambda: self._end(self._hung_up("the caller hung up")))
+        self._surely(lambda: self._end(self._hung_up()))
 
     def network_stats(self) -> NetworkStats:
         return self._paced.stats()
@@ -248,17 +248,17 @@ class WebRtcLeg:
 
     def peer_failed(self, reason: str, kind: PeerFailure) -> None:
         outcome = _OUTCOMES.get(kind)
-        ending = self._hung_up(reason) if outcome is None else Ending(outcome, reason)
+        ending = self._hung_up() if outcome is None else Ending(outcome, reason)
         self._surely(lambda: self._end(ending))
 
     def _not_connected(self, seconds: float) -> None:
         why = f"there was no connection within {seconds:g} s"
         self._surely(lambda: self._end(Ending(Outcome.CALLER_LOST, why)))
 
-    def _hung_up(self, why: str) -> Ending:
+    def _hung_up(self) -> Ending:
         """Who could not hear anything yet has given up."""
-        is_heard = self._is_connected
-        return Ending(Outcome.COMPLETED if is_heard else Outcome.ABANDONED, why)
+        outcome = Outcome.COMPLETED if self._is_connected else Outcome.ABANDONED
+        return Ending(outcome, "the caller hung up")
 
     # -- StreamUser --------------------------------------------------------------
 
