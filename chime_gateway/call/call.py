@@ -118,7 +118,7 @@ class Call:
                 *(self._profile, self._leg.codec, self.conversation),
                 *(self._clock, self.record.started_at),
             ),
-            *(self._leg, outbound),
+            *(self._leg, outbound, is_told(self.record, self._profile, self._leg)),
             waiting=self.conversation.wait_with,
             ready=self._machine.agent_ready,
             unavailable=self._lost,

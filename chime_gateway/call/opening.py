@@ -20,8 +20,8 @@ class Opening:
     """
     @param open_session: begins to open it.
     @param outbound: whom to call once it is there; the agent waits while it rings.
-    @param leg: of the caller.  Somebody who is on his way is waited for by his agent,
-        and by the news that there is none: he is told it.
+    @param leg: of the caller.  Somebody who is on his way is waited for by his agent.
+    @param is_told: and by the news that there is none: he is told it.
     @param waiting: told of the session that waits.
     @param ready: told of the session when both sides are there.
     @param unavailable: told how the call ends as there is none, and why.
@@ -32,6 +32,7 @@ class Opening:
         open_session: Callable[[], Deferred[AgentLine]],
         leg: CallLeg,
         outbound: OutboundLeg | None,
+        is_told: bool,
         *,
         waiting: Callable[[AgentLine], None],
         ready: Callable[[AgentLine], None],
@@ -52,7 +53,7 @@ class Opening:
                 return reach().addCallback(lambda _: failure)
 
             session.addCallback(wait)
-            if outbound is None:
+            if is_told:
                 session.addErrback(wait_to_tell)
 
         def joined(agent: AgentLine) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
@@ -94,6 +95,15 @@ class ArrivalTests(SynchronousTestCase):
         self.leg.arriving.callback(None)
         self.clock.advance(0.02)
         self.assertIn("leg.answer", self.names())
+
+    def test_who_is_told_nothing_is_not_waited_for(self) -> None:
+        """Nor is he answered: somebody else may take his call."""
+        self.leg.traits = evolve(self.leg.traits, fails_over=True)
+        call = self.table.incoming(self.leg)
+        self.agents.opening[1].errback(AgentUnavailable("none"))
+        self.assertNotIn("leg.arrive", self.names())
+        self.assertNotIn("leg.answer", self.names())
+        self.assertNotIn(call, self.table.calls())
 
     @settings(max_examples=30, deadline=None)
     @given(st.permutations(("agent", "arrives", "leaves", "waits")), st.booleans())

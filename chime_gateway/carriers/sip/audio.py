@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 class AudioUser(StreamUser, Protocol):
     """Who listens, and is told what goes wrong."""
 
+    def keys_agreed(self) -> None:
+        """DTLS has found some, perhaps again: the other side can hear."""
+
     def keys_failed(self, why: str) -> None:
         """The other side has agreed on none as it must."""
 
@@ -141,10 +144,14 @@ class LegAudio:
             rtp_received=stream.rtp_received,
             rtcp_received=stream.rtcp_received,
             is_allowed=self._may_come_from,
-            agree=self._paced.agree,
+            agree=self._keys_came,
             attach=stream.attach,
             failed=self._user.keys_failed,
         )
+
+    def _keys_came(self, terms: Terms) -> None:
+        self._paced.agree(terms)
+        self._user.keys_agreed()
 
     def close(self, carrier_call_id: str) -> None:
         """Give the ports back and say what it was like; again if it has failed."""

@@ -12,6 +12,7 @@ from enum import Enum
 from typing import Final
 
 from attrs import evolve
+from twisted.internet.defer import Deferred
 
 from chime_gateway.audio import CODECS
 from chime_gateway.carriers.sip.audio import LegAudio
@@ -116,6 +117,7 @@ class InboundLeg(SipLeg):
         self._agreed_timer: SessionTimer | None = None
         self._leaving: Ending | None = None
         self._ringing = Timer(context.clock)
+        self._arriving: Deferred[None] | None = None
 
     def begin(self) -> None:
         """Ring, and open an agent; or refuse."""
@@ -161,6 +163,8 @@ class InboundLeg(SipLeg):
         if body:
             self._terms, self._answer = audio.descriptions.take_offer(body)
             self.codec = self._terms.codec
+            if self._terms.dtls is not None:
+                self.traits = evolve(self.traits, arrives_later=True)
         else:
             # The answer comes with the ACK.  Whatever it takes, the call has what we
             # like best.
@@ -214,6 +218,20 @@ class InboundLeg(SipLeg):
             # Whoever waits for the first packet of the other side loses the
             # beginning of the greeting.
             self._audio.agree(self._terms)
+
+    def arrive(self) -> Deferred[None]:
+        """
+        Answer.  Of whoever has offered DTLS there are no keys before, and nothing can
+        be said to him until then.
+        """
+        self._arriving = arriving = Deferred[None]()
+        self.answer()
+        return arriving
+
+    def keys_agreed(self) -> None:
+        arriving = self._arriving
+        if arriving is not None and not arriving.called:
+            self._surely(lambda: arriving.callback(None))
 
     def hang_up(self, ending: Ending) -> None:
         self._call = None

@@ -163,6 +163,9 @@ class SipLeg:
     def audio_failed(self) -> None:
         self.failed()
 
+    def keys_agreed(self) -> None:
+        """Nobody waits for them."""
+
     def keys_failed(self, why: str) -> None:
         ending = Ending(Outcome.CALLER_PROTOCOL_ERROR, why)
         self._surely(lambda: self._end(ending, says_bye=True))
