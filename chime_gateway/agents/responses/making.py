@@ -78,6 +78,15 @@ class Response:
         is_empty = self.became(status) in ("empty", "silent")
         return is_answer and is_empty and not self.has_text
 
+    def was_in_vain(self, status: str) -> bool:
+        """
+        It had come to nothing when it was stopped.
+
+        @param status: as the service tells it.
+        """
+        is_something = self.has_begun or self.has_called or self.dropped
+        return status != "cancelled" and not is_something
+
     def silence(self) -> None:
         # Of what has begun the listener knows already that it is cut.
         self.is_unheard |= not self.has_begun

@@ -355,10 +355,13 @@ class Responses:
 
         @return: what is to be reported.
         """
+        wanted = response.wanted
         if response.is_unheard or response.is_cancelled:
-            if not response.has_begun:
-                self._was_stopped(response)
-            return None
+            is_wanted = wanted is not None and (wanted.is_last or not self._is_parting)
+            if not (is_wanted and response.was_in_vain(event.status)):
+                if not response.has_begun:
+                    self._was_stopped(response)
+                return None
         is_cut = event.status == "failed" or event.cause == CONTENT_FILTER
         if response.has_called or (response.has_begun and not is_cut):
             self._failures.went_well()
@@ -367,7 +370,6 @@ class Responses:
             # Nobody has heard it: an agent that thinks so would say something else.
             command = realtime_commands.delete_item(item_id)
             self._commands.ask(Kind.DELETE, command, item_id)
-        wanted = response.wanted
         if wanted is None and self._is_parting:
             return None
         cause = "empty" if event.status == "completed" else event.status

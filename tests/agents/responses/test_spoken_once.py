@@ -58,6 +58,14 @@ _NOTHING_TO_ANOTHER = Manners(
     refusals=["server_error Sorry. Please try again in 3s."],
 )
 
+#: What fails as it is stopped has failed.
+_FAILS_AS_IT_IS_STOPPED = Manners(
+    interrupts=False,
+    up=[0.01],
+    down=[0.3],
+    outcomes=["spoken", "fails", "fails", "fails", "spoken", "spoken", "fails"],
+)
+
 #: The VAD's answer is second, as are the last words, and no error says which.
 _SECOND = Manners(interrupts=False, tells_command=False, up=[0.01], down=[0.01])
 
@@ -148,6 +156,9 @@ class SpokenOnceTests(SynchronousTestCase):
     @example(_FAILS_THEN_NOTHING, [(0.0, "result")], False)
     @example(_BREAKS, [(0.0, "result"), (2.0, "caller"), (0.2, "caller")], False)
     @example(_FAILS_FOR_EVER, [(0.0, "result")], True)
+    @example(
+        _FAILS_AS_IT_IS_STOPPED, [(0.0, "say"), (0.0, "caller"), (0.9, "say")], False
+    )
     @example(_NOTHING_TO_ANOTHER, [(0.9, "caller"), (0.4, "caller")] * 2, False)
     @given(_MANNERS, _SCHEDULE, st.booleans())
     def test_each_thing_is_spoken_once_or_it_is_told_that_it_is_not(
