@@ -291,6 +291,22 @@ class LostPathTests(WebRtcTestCase):
         return Deferred.fromCoroutine(scene())
 
 
+class NoLocationTests(WebRtcTestCase):
+    behaviour = Behaviour(webrtc=WebRtcFaults(no_location=True))
+    limits = Limits(agent_connect_seconds=2.0, drain_seconds=0.5)
+    settings = evolve(WebRtcTestCase.settings, limits=limits)
+
+    def test_a_call_without_an_id_is_closed_by_dtls(self) -> Deferred[Any]:
+        async def scene() -> None:
+            await self.place()
+            calls = self.simulator.webrtc().all_calls
+            self.assertNotEqual(calls, [])
+            await self.until(lambda: all(call.ended for call in calls))
+            self.assertEqual({call.ended for call in calls}, {"close_notify"})
+
+        return Deferred.fromCoroutine(scene())
+
+
 class FaultyServiceTests(WebRtcTestCase):
     behaviour = Behaviour(
         webrtc=WebRtcFaults(

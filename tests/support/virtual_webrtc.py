@@ -158,6 +158,18 @@ class RtcAgents(VirtualAgents):
         self.sessions.append(session)
         return session
 
+    def new_audio(self) -> RtpAudio:
+        """Our side of a session that is opened next."""
+        address = ("192.0.2.7", 40001 + len(self.sessions))
+        sockets = NetworkSockets(self.network, address)
+        return RtpAudio(self._context, [sockets], is_interruptible=True)
+
+    def answer(self, offer: bytes) -> tuple[WebRtcCall, bytes]:
+        secret = self._service.mint(_SESSION)
+        call, answer = self._service.answer(offer, secret)
+        self.calls.append(call)
+        return call, answer
+
     # -- what the gateway asks for -----------------------------------------------------
 
     def open(
@@ -172,16 +184,13 @@ class RtcAgents(VirtualAgents):
         number = len(self.sessions) + 1
         if number > self.most:
             return fail(AgentUnavailable("there are no more"))
-        sockets = NetworkSockets(self.network, ("192.0.2.7", 40000 + number))
-        audio = RtpAudio(self._context, [sockets], is_interruptible=True)
+        audio = self.new_audio()
         azure = AzureSession(
             GA, profile, leg_codec, events, self._clock, transport=audio
         )
         azure.deployment = f"d{number}"
         self.azure.append(azure)
-        secret = self._service.mint(_SESSION)
-        call, answer = self._service.answer(audio.offer(), secret)
-        self.calls.append(call)
+        call, answer = self.answer(audio.offer())
         audio.closing = lambda: call.end("hung up")
         audio.call_id = call.id
         audio.answered(answer)

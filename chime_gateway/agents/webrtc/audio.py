@@ -92,7 +92,7 @@ class RtpAudio:
     A L{chime_gateway.agents.transports.transport.Transport}.
 
     @param is_interruptible: the service stops by itself when the caller speaks.
-    @ivar blocked: called when there is no path, or not any more.
+    @ivar path_lost: called when there was a path, and is none any more.
     @ivar closing: called once, when it closes.
     @ivar call_id: how the service names its call; empty: it did not say.
     """
@@ -111,7 +111,7 @@ class RtpAudio:
         )
         self.is_ready = False
         self.call_id = ""
-        self.blocked: Callable[[], None] = _ignore
+        self.path_lost: Callable[[], None] = _ignore
         self.closing: Callable[[], None] = _ignore
         self._context = context
         self._seconds = context.clock.seconds
@@ -243,8 +243,8 @@ class RtpAudio:
         self._lose(NoPath(text) if kind in _BLOCKED else AgentUnavailable(text))
 
     def _lose(self, why: AgentUnavailable) -> None:
-        if isinstance(why, NoPath):
-            self.blocked()
+        if isinstance(why, NoPath) and self.is_ready:
+            self.path_lost()
         if self._is_parting:
             self._close()
         elif self._user is not None:
@@ -299,7 +299,7 @@ class RtpAudio:
             return
         self._is_closed = True
         self._timer.stop()
-        closing, self.closing, self.blocked = self.closing, _ignore, _ignore
+        closing, self.closing, self.path_lost = self.closing, _ignore, _ignore
         try:
             if self._is_ticking:
                 self._context.metronome.remove(self._tick)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
@@ -94,10 +94,17 @@ class Calls:
         asking = self._ask(f"{base}/client_secrets", said, body)
         return asking.addCallback(lambda found: found[1])
 
-    def make(self, base: str, secret: str, offer: bytes) -> Deferred[Made]:
+    def make(
+        self,
+        base: str,
+        secret: str,
+        offer: bytes,
+        unwanted: Callable[[Made], None] = lambda _: None,
+    ) -> Deferred[Made]:
         """
-        The Deferred fails with L{AgentUnavailable}.  Who cancels it waits no more; a
-        call that comes of it all the same has no media, and the service ends it.
+        The Deferred fails with L{AgentUnavailable}.  Who cancels it waits no more.
+
+        @param unwanted: told of a call that comes of it all the same.
         """
         headers = {
             "authorization": f"Bearer {secret}",
@@ -111,7 +118,19 @@ class Calls:
             locations = answer.headers.getRawHeaders("location") or [""]
             return Made(body, call_id_of(locations[-1]))
 
-        return asking.addCallback(made)
+        waiting: Deferred[Made] = Deferred()
+        self._ending.add(asking)
+
+        def came(result: Any) -> None:
+            self._ending.discard(asking)
+            if not waiting.called:
+                waiting.callback(result)
+            elif isinstance(result, Made):
+                unwanted(result)
+
+        asking.addCallback(made).addBoth(came)
+        asking.addErrback(lambda failure: self._log.failure("a bug in a call", failure))
+        return waiting
 
     def hang_up(self, base: str, headers: Mapping[str, str], call_id: str) -> None:
         """Nobody waits for it; what fails is told in a line."""
@@ -131,10 +150,12 @@ class Calls:
 
     async def close(self, seconds: float) -> None:
         """Let what is being hung up be so, and keep no connection."""
-        if self._ending:
+        until = self._clock.seconds() + seconds
+        # What comes of one may have to be hung up.
+        while self._ending and (left := until - self._clock.seconds()) > 0:
             # Cancelled, they are over as well.
             over: Deferred[Any] = DeferredList(list(self._ending))
-            await over.addTimeout(seconds, self._clock, lambda *_: None)
+            await over.addTimeout(left, self._clock, lambda *_: None)
         await self._http.close()
 
     # -- inside ------------------------------------------------------------------

@@ -27,6 +27,7 @@ from chime_gateway.agents.credentials import Credential
 from chime_gateway.agents.session import AzureSession
 from chime_gateway.agents.transports.transport import Transport
 from chime_gateway.agents.webrtc.audio import AudioContext, NoPath, RtpAudio
+from chime_gateway.agents.webrtc.blocked import BlockedPlaces
 from chime_gateway.agents.webrtc.calls import Calls, Made
 from chime_gateway.agents.webrtc.secrets import ClientSecrets, Secret
 from chime_gateway.agents.webrtc.sideband import Sideband
@@ -42,9 +43,6 @@ from chime_gateway.webrtc.sockets import Sockets
 from chime_gateway.webrtc.tcp import ActiveTcp
 from chime_gateway.webrtc.udp import Batch, OwnPort
 from chime_gateway.wire.realtime.dialects import calls_url, sideband_url
-
-#: Where nothing got through, nobody waits for that again for so long.
-BLOCKED_SECONDS: Final = 600.0
 
 #: So long UDP has to find a path before TCP is tried as well.
 TCP_AFTER_SECONDS: Final = 0.6
@@ -156,7 +154,7 @@ class RtcSessions:
         )
         self._calls = Calls(HttpClient(reactor, _IDLE_CONNECTIONS), clock)
         self._places: dict[tuple[str, str], _Place] = {}
-        self._blocked: dict[tuple[str, str], float] = {}
+        self._blocked = BlockedPlaces(clock.seconds)
 
     # -- ahead of need -------------------------------------------------------------
 
@@ -209,13 +207,12 @@ class RtcSessions:
         @raise AgentUnavailable: there is none.
         """
         key = (settings.endpoint, settings.deployment)
-        until = self._blocked.get(key, 0.0)
-        if self._clock.seconds() < until:
+        if self._blocked.is_blocked(key):
             self._counts.fallbacks[settings.name, "remembered"] += 1
             return await opening.by_socket()
         place = self._place(settings, credential)
         audio = self._new_audio(settings, profile)
-        audio.blocked = lambda: self._has_no_path(key)
+        audio.path_lost = lambda: self._lost(key, settings.name)
         session = opening.new_session(audio)
         try:
             return await self._connect(
@@ -224,20 +221,25 @@ class RtcSessions:
         except NoPath as exc:
             session.close()
             self._counts.fallbacks[settings.name, "no_path"] += 1
-            self._log.warn(
-                "deployment {deployment}: {reason}; its sessions are opened over the"
-                " WebSocket for {seconds:.0f} s",
-                deployment=settings.name,
-                reason=str(exc),
-                seconds=BLOCKED_SECONDS,
-            )
+            self._tell(settings.name, str(exc), self._blocked.none_found(key))
             return await opening.by_socket()
         except BaseException:
             session.close()
             raise
 
-    def _has_no_path(self, key: tuple[str, str]) -> None:
-        self._blocked[key] = self._clock.seconds() + BLOCKED_SECONDS
+    def _lost(self, key: tuple[str, str], name: str) -> None:
+        """In mid-call: its next session does not look for a path first."""
+        reason = "the audio of a session has no path any more"
+        self._tell(name, reason, self._blocked.lost(key))
+
+    def _tell(self, name: str, reason: str, seconds: float) -> None:
+        self._log.warn(
+            "deployment {deployment}: {reason}; its sessions are opened over the"
+            " WebSocket for {seconds:.0f} s",
+            deployment=name,
+            reason=reason,
+            seconds=seconds,
+        )
 
     def _new_audio(
         self, settings: DeploymentSettings, profile: AgentProfile
@@ -257,13 +259,16 @@ class RtcSessions:
         session: AzureSession,
         opening: Opening,
     ) -> AgentSession:
-        made = await self._make(place, first_session(settings, profile), audio.offer())
+        # Behind the call nothing is waited for: whoever gives up then hangs up.
+        headers = await place.credential.headers()
+        made = await self._make(
+            *(place, first_session(settings, profile), audio.offer(), headers)
+        )
         if not made.call_id:
             audio.answered(made.answer)
             audio.part()
             raise AgentUnavailable("the agent's service does not say which call it is")
         audio.call_id = made.call_id
-        headers = await place.credential.headers()
         url = sideband_url(settings, made.call_id)
         sideband = Sideband(
             session, lambda user: opening.dial(url, headers, user), self._clock
@@ -287,18 +292,28 @@ class RtcSessions:
         return ready
 
     async def _make(
-        self, place: _Place, session: Mapping[str, Any], offer: bytes
+        self,
+        place: _Place,
+        session: Mapping[str, Any],
+        offer: bytes,
+        headers: Mapping[str, str],
     ) -> Made:
+        def unwanted(made: Made) -> None:
+            if made.call_id:
+                self._calls.hang_up(place.base, headers, made.call_id)
+
+        def make(secret: Secret) -> Deferred[Made]:
+            return self._calls.make(place.base, secret.value, offer, unwanted)
+
         secret: Secret = await place.secrets.get(session)
         try:
-            return await self._calls.make(place.base, secret.value, offer)
+            return await make(secret)
         except HandshakeRefused as exc:
             if exc.status != 401:
                 raise
             # Of whatever it has died: the next one is new.
             place.secrets.refused(secret)
-        secret = await place.secrets.get(session)
-        return await self._calls.make(place.base, secret.value, offer)
+        return await make(await place.secrets.get(session))
 
     def stop(self) -> Deferred[None]:
         """Let what is being hung up be so; nothing is made ahead any more."""

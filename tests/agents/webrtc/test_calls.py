@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.error import ConnectionRefusedError
 from twisted.internet.task import Clock
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http_headers import Headers
 
@@ -61,7 +62,6 @@ class Http:
 
     def answer(self, code: int, body: bytes, **headers: str) -> None:
         def deliver(reader: Any) -> None:
-            from twisted.python.failure import Failure
             from twisted.web.client import ResponseDone
 
             reader.dataReceived(body)
@@ -124,6 +124,46 @@ class CallsTests(SynchronousTestCase):
         self.failureResultOf(making, AgentUnavailable)
         self.http.answers.append(fail(ConnectionRefusedError()))
         self.failureResultOf(self.calls.make(BASE, "ek_1", b"offer"), AgentUnavailable)
+
+    @given(
+        st.sampled_from((201, 503)),
+        st.booleans(),
+        st.lists(st.sampled_from(("answer", "cancel", "wait")), max_size=4),
+    )
+    def test_who_gives_up_leaves_no_call(
+        self, code: int, is_slow: bool, acts: list[str]
+    ) -> None:
+        self.setUp()
+        coming: Deferred[Any] = Deferred()
+        self.http.answer(code, b"v=0", location="/v1/realtime/calls/rtc_1")
+        (ready,) = self.http.answers
+        self.http.answers = [coming]
+        unwanted: list[Made] = []
+        results: list[Any] = []
+        making = self.calls.make(BASE, "ek_1", b"offer", unwanted.append)
+        making.addBoth(results.append)
+        for act in acts:
+            if act == "answer" and not coming.called:
+                coming.callback(self.successResultOf(ready))
+            elif act == "cancel":
+                making.cancel()
+            else:
+                self.clock.advance(12.0 if is_slow else 1.0)
+        wanted = [one for one in results if isinstance(one, Made)]
+        # Who cancels, or waits for too long, is told of it here instead.
+        self.assertLessEqual(len(wanted) + len(unwanted), 1)
+        self.assertLessEqual(len(results), 1)
+        before = acts[: acts.index("answer")] if "answer" in acts else None
+        is_known = before is not None and not (is_slow and "wait" in before)
+        is_made = is_known and code == 201
+        self.assertEqual(len(wanted) + len(unwanted) == 1, is_made)
+        if results and not wanted:
+            self.assertIsInstance(results[0], Failure)
+        making.cancel()
+        if not coming.called:
+            coming.errback(ConnectionRefusedError())
+        self.successResultOf(Deferred.fromCoroutine(self.calls.close(2.0)))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_what_is_being_hung_up_is_let_be_so_for_a_while(self) -> None:
         self.calls.hang_up(BASE, {"api-key": "k"}, "rtc_1")
