@@ -11,7 +11,9 @@ from chime_gateway.codec.registry import decode
 from chime_gateway.outcomes import Outcome
 from chime_gateway.sim.caller.caller import CallReport
 from chime_gateway.sim.caller.compare import correlation
-from tests.support.virtual_webrtc import VirtualRtcCall
+from chime_gateway.wire.webrtc.stun import decode as decode_stun
+from tests.support.rtc_network import Datagram
+from tests.support.virtual_webrtc import SERVICE, VirtualRtcCall
 from tests.whole_calls.test_media_stream import LONG, SHORT, phrase, plan
 
 
@@ -51,6 +53,27 @@ class RtcAgentTests(SynchronousTestCase):
         self.assertLessEqual(cut.heard_ms, told_ms)
         self.assertEqual(report.stale_bytes, 0)
         self.assertGreater(self.last_likeness(report, *SHORT), 0.99)
+
+    @settings(max_examples=4, deadline=None)
+    @given(st.integers(0, 2**20), st.sampled_from([0.0, 0.1]), st.floats(0.0, 3.0))
+    def test_a_service_may_answer_no_check_that_does_not_nominate(
+        self, seed: int, loss: float, since: float
+    ) -> None:
+        """From the first one, or some seconds later."""
+        call = VirtualRtcCall(plan(), seed=seed)
+        deaf_at = since if since > 1.0 else 0.0
+
+        def passes(datagram: Datagram) -> bool:
+            _, to, data = datagram
+            if to != SERVICE or data[0] > 3 or call.clock.seconds() < deaf_at:
+                return True
+            return decode_stun(data).use_candidate
+
+        call.rtc.network.passes = passes
+        call.clock.callLater(1.0, vars(call.rtc.network).update, {"loss": loss})
+        report = call.run()
+        self.assert_as_it_should_be(call)
+        self.assertTrue(report.answer_latencies)
 
     @settings(max_examples=5, deadline=None)
     @given(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -186,7 +186,9 @@ class RtpAudio:
                 raise AgentUnavailable("the agent's service does not speak PCMU")
             self._payload_type = codecs[PCMU]
             self._timer.start(PATH_SECONDS, self._look_for_path)
-            self._peer.set_remote(description.transport)
+            # It is lite, though it does not say so: it sends no checks, and some of it
+            # answers none that does not nominate.
+            self._peer.set_remote(evolve(description.transport, is_lite=True))
         except RemoteProtocolError as exc:
             raise AgentUnavailable(f"the agent's answer is of no use: {exc}") from exc
 
