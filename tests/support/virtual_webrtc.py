@@ -145,7 +145,9 @@ class RtcAgents(VirtualAgents):
     # -- what the service asks for ---------------------------------------------------
 
     def next_behaviour(self) -> Behaviour:
-        return self.behaviour.of_session(len(self.sessions) + 1)
+        number = len(self.sessions) + 1
+        later = self.later if number > 1 else None
+        return (later or self.behaviour).of_session(number)
 
     def open_session(self, **members: Any) -> SimulatedSession:
         session = SimulatedSession(
@@ -158,11 +160,11 @@ class RtcAgents(VirtualAgents):
         self.sessions.append(session)
         return session
 
-    def new_audio(self) -> RtpAudio:
+    def new_audio(self, *, is_interruptible: bool = True) -> RtpAudio:
         """Our side of a session that is opened next."""
         address = ("192.0.2.7", 40001 + len(self.sessions))
         sockets = NetworkSockets(self.network, address)
-        return RtpAudio(self._context, [sockets], is_interruptible=True)
+        return RtpAudio(self._context, [sockets], is_interruptible=is_interruptible)
 
     def answer(self, offer: bytes) -> tuple[WebRtcCall, bytes]:
         secret = self._service.mint(_SESSION)
@@ -184,7 +186,7 @@ class RtcAgents(VirtualAgents):
         number = len(self.sessions) + 1
         if number > self.most:
             return fail(AgentUnavailable("there are no more"))
-        audio = self.new_audio()
+        audio = self.new_audio(is_interruptible=profile.interruptible)
         azure = AzureSession(
             GA, profile, leg_codec, events, self._clock, transport=audio
         )
@@ -196,7 +198,8 @@ class RtcAgents(VirtualAgents):
         audio.answered(answer)
         sideband = _Sideband(call, azure, self._clock)
         azure.opened(sideband)  # type: ignore[arg-type]
-        call.attach(sideband)
+        delay = self.delay_seconds if number > 1 else 0.0
+        self._clock.callLater(delay, call.attach, sideband)
         return azure.ready
 
 

@@ -147,6 +147,9 @@ class ToolConversationTests(SynchronousTestCase):
 
 
 class RecordedConversationTests(SynchronousTestCase):
+    #: After two of four seconds.
+    heard_texts: tuple[str, ...] = ("one two",)
+
     def test_what_is_recorded_is_what_was_said_and_heard_including_the_cut(
         self,
     ) -> None:
@@ -188,7 +191,7 @@ class RecordedConversationTests(SynchronousTestCase):
         self.assertTrue(first["interrupted"])
         self.assertApproximates(first["heard_ms"], cut.heard_ms, 20)
         self.assertEqual(first["text"], "one two three four")
-        self.assertEqual(first["heard_text"], "one two")
+        self.assertIn(first["heard_text"], self.heard_texts)
         ending = call.measures.records[0].ending
         assert ending is not None
         self.assertEqual(ending.outcome, Outcome.COMPLETED)

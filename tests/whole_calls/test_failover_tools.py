@@ -28,6 +28,9 @@ SAID: Final = ("My number is 4711.", "Call look_up.", "What did the tool say?")
 
 ENDS: Final = ("drop", "mute", "close:1011", "expire")
 
+#: What becomes of a session that has said all, and not that it has.
+THEN: Final = ("", "drop", "mute", "close:1011")
+
 TOOL: Final = HttpTool(
     name="look_up",
     description="Look up.",
@@ -109,7 +112,7 @@ class FailoverToolTests(SynchronousTestCase):
         """All that was said came, and nobody says whether that was all."""
         self.patch(MediaPump, "play_tone", lambda pump: None)
         # The session may end at once then, or say nothing more.
-        for then in ("", "drop", "mute", "close:1011"):
+        for then in THEN:
             with self.subTest(then=then):
                 faults = ["audio3:stall:done"] + (
                     [f"audio3+1.5:{then}"] if then else []

@@ -54,7 +54,8 @@ _SILENT_UNTOLD_SECONDS: Final = 1.0
 _UNHEARD_SECONDS: Final = 3.0
 
 #: Nothing comes in the middle of an answer: so long silence stands for it.  Then it is
-#: for others to say that there is nobody.
+#: for others to say that there is nobody.  A service may send silence also when it has
+#: forgotten the answer: of one that is not complete no more of that counts either.
 _GAP_SECONDS: Final = 1.5
 
 #: Responses whose end has not come yet, at most.
@@ -78,6 +79,8 @@ class _Response:
     @ivar parts: (item id, content index) of its audio, in order.
     @ivar has_begun: some of it came.
     @ivar cushion: its first frames, until there are enough.
+    @ivar tail: silence that came when all of it was sent: nobody's, unless more
+        follows.
     @ivar is_over: no more of it comes; C{is_cut}: it was thrown away.
     @ivar ends: what is kept back until then.
     @ivar done_at: when its end came; C{None}: it has not.
@@ -87,6 +90,7 @@ class _Response:
     parts: list[tuple[str, int]] = Factory(list)
     has_begun: bool = False
     cushion: list[bytes] | None = Factory(list)
+    tail: list[bytes] = Factory(list)
     is_over: bool = False
     is_cut: bool = False
     ends: list[AudioDone | ResponseDone] = Factory(list)
@@ -219,8 +223,16 @@ class Playback:
         response = self._current
         if response is not None:
             self._frame_at = now
-            if response.done_at is not None and self._is_loud(audio):
+            if self._is_loud(audio):
                 self._loud_at = now
+                if response.tail:
+                    audio = b"".join((*response.tail, audio))
+                    response.tail.clear()
+            elif self._ends_at is not None:
+                response.tail.append(audio)
+                return
+            elif response.done_at is None and now - self._loud_at >= _GAP_SECONDS:
+                return
             self._pass_on(response, audio)
             return
         if self._is_discarding and now - self._cut_at < _STALE_SECONDS:
@@ -232,7 +244,11 @@ class Playback:
     def gap_filled(self, audio: bytes, now: float) -> None:
         """Nothing came, and this stands for it."""
         response = self._current
-        if response is not None and now - self._frame_at < _GAP_SECONDS:
+        if response is None or now - self._frame_at >= _GAP_SECONDS:
+            return
+        if self._ends_at is not None:
+            response.tail.append(audio)
+        else:
             self._pass_on(response, audio)
 
     def _pass_on(self, response: _Response, audio: bytes) -> None:
@@ -352,6 +368,12 @@ class Playback:
             most = _SILENT_SECONDS if told else _SILENT_UNTOLD_SECONDS
             if now - max(self._loud_at, response.done_at) >= most:
                 self._end(response)
+        elif response.ends and now - self._loud_at >= _GAP_SECONDS:
+            # Its sound is complete, and nobody says that it is.
+            self._let_go(response)
+            ends, response.ends = response.ends, []
+            for event in ends:
+                self._tell(response, event)
 
     def _end_unheard(self, now: float) -> None:
         for response in self._responses.values():

@@ -116,6 +116,47 @@ class PlaybackTests(PlaybackTestCase):
         self.assertLess(kinds.index(AudioDone), kinds.index(ResponseDone))
         self.assertEqual(self.user.audio, [("r", frame) for frame in self.sent])
 
+    @given(st.integers(0, 5), st.integers(0, 6))
+    def test_silence_behind_the_last_word_is_nobodys(
+        self, quiet: int, last: int
+    ) -> None:
+        """But what is between two words is."""
+        self.start()
+        self.made("r")
+        self.came(PlaybackStarted("r"))
+        self.hear(50)
+        self.came(PlaybackStopped("r", is_cut=False))
+        self.hear(quiet, QUIET)
+        self.hear(last)
+        said = self.sent[: None if last else 50]
+        self.hear(20, QUIET)
+        self.assertEqual(self.user.done("r"), "completed")
+        self.assertEqual(
+            b"".join(audio for _, audio in self.user.audio), b"".join(said)
+        )
+
+    def test_a_service_that_has_forgotten_its_answer_is_not_heard_for_ever(
+        self,
+    ) -> None:
+        """It sends silence all the same; who waits for the answer has to notice."""
+        for is_complete in (False, True):
+            self.start()
+            self.came(ResponseStarted("r"))
+            self.came(PartAdded("r", "item r", 0, True))
+            self.came(PlaybackStarted("r"))
+            self.hear(50)
+            if is_complete:
+                self.came(AudioDone("item r"))
+            self.hear(500, QUIET)
+            silent = len(self.user.audio) - 50
+            self.assertLess(silent * 0.02, 2.0)
+            told = [type(e) for e in self.user.events]
+            self.assertEqual(AudioDone in told, is_complete)
+            self.assertIsNone(self.user.done("r"))
+            # It was a long pause after all.
+            self.hear(1)
+            self.assertEqual(self.user.audio[-1], ("r", self.sent[-1]))
+
     def test_what_has_no_sound_is_over_at_once(self) -> None:
         self.came(ResponseStarted("r"))
         self.came(ToolCalled("r", "c", "f", "{}"))

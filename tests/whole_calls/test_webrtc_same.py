@@ -1,0 +1,73 @@
+"""
+What holds of whole calls whose agent is reached by a WebSocket holds over WebRTC: what
+operators have it say, farewells, tools, recordings, and sessions that fail.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+from tests.support.virtual_webrtc import VirtualRtcCall
+from tests.whole_calls import (
+    test_conversations,
+    test_failover_tools,
+    test_farewells,
+    test_operators_words,
+    test_transcripts,
+)
+
+# No class of another module is named here: runners would run its tests twice.
+
+
+class OverWebRtc:
+    """
+    @cvar module: where the tests are.
+    @cvar runs: so many calls are drawn.
+    """
+
+    module: ModuleType
+    runs: int | None = None
+
+    def setUp(self) -> None:
+        case: Any = self
+        super().setUp()  # type: ignore[misc]
+        case.patch(self.module, "VirtualCall", VirtualRtcCall)
+        if self.runs is not None:
+            case.patch(self.module, "RUNS", self.runs)
+
+
+class WordsTests(OverWebRtc, test_operators_words.OperatorsWordsTests):
+    module = test_operators_words
+    runs = 7
+
+
+class FarewellTests(OverWebRtc, test_farewells.FarewellTests):
+    module = test_farewells
+    runs = 15
+
+
+class ToolTests(OverWebRtc, test_conversations.ToolConversationTests):
+    module = test_conversations
+
+
+class RecordingTests(OverWebRtc, test_conversations.RecordedConversationTests):
+    module = test_conversations
+
+    #: How fast the agent speaks is not known of audio that comes as it is heard.
+    heard_texts = ("one two", "one two three")
+
+
+class TranscriptTests(OverWebRtc, test_transcripts.InterruptedReplyTests):
+    module = test_transcripts
+
+
+class FailoverToolTests(OverWebRtc, test_failover_tools.FailoverToolTests):
+    module = test_failover_tools
+    runs = 6
+
+    def setUp(self) -> None:
+        super().setUp()
+        # One that is lost before the pause behind its last word is long enough is
+        # followed by one that says that again.
+        self.patch(test_failover_tools, "THEN", ("", "mute"))
