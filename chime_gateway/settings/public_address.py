@@ -44,8 +44,8 @@ def resolve_public_address(text: str, environ: Mapping[str, str]) -> str:
         pass
     try:
         return socket.gethostbyname(host)
-    except OSError as exc:
-        raise ConfigError(f"CHIMEGW_PUBLIC_ADDRESS {text}: {exc}") from exc
+    except (OSError, UnicodeError) as exc:  # the latter: no name can be like that
+        raise ConfigError(f"CHIMEGW_PUBLIC_ADDRESS {text[:80]}: {exc}") from exc
 
 
 def _from_metadata(endpoint: str) -> str:

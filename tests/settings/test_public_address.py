@@ -26,9 +26,10 @@ class AddressTests(SynchronousTestCase):
             self.assertEqual(resolve_public_address(text, {}), address)
 
     def test_a_name_nobody_knows_is_said(self) -> None:
-        with self.assertRaises(ConfigError) as caught:
-            resolve_public_address("no such name", {})
-        self.assertIn("CHIMEGW_PUBLIC_ADDRESS", str(caught.exception))
+        for text in ("no such name", "gw..example", "x" * 64, "\xe4" * 80):
+            with self.assertRaises(ConfigError) as caught:
+                resolve_public_address(text, {})
+            self.assertIn("CHIMEGW_PUBLIC_ADDRESS", str(caught.exception))
 
     def test_ec2_is_asked_with_a_token(self) -> None:
         asked: list[urllib.request.Request] = []
