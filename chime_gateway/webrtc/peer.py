@@ -31,6 +31,7 @@ from chime_gateway.wire.sdp.description import SdpError
 from chime_gateway.wire.sdp.transport import Setup, Transport
 from chime_gateway.wire.webrtc.candidate import Candidate, Path, new_credentials
 from chime_gateway.wire.webrtc.ice import Failure, IceAgent
+from chime_gateway.wire.webrtc.stun import Message, MessageClass
 
 #: Where the other side is, to whoever has L{Peer.send}: which path leads there is the
 #: business of ICE.  It is nobody's (RFC 5737).  For C{Terms.remote} and
@@ -215,6 +216,17 @@ class Peer:
         if self._user is not None and consent is not None:
             consent.hurry(self._clock.seconds())
             self._tick()
+
+    def has_signed(self, message: Message) -> bool:
+        """
+        Whether the other side has: its requests are signed with our password.
+        """
+        is_request = message.message_class is MessageClass.REQUEST
+        return is_request and message.is_signed_by(self.local.password)
+
+    def seconds(self) -> float:
+        """What its clock says."""
+        return self._clock.seconds()
 
     def received(self, data: bytes, path: Path) -> None:
         """A packet came; for sockets.  It never raises."""

@@ -5,6 +5,10 @@ Who is new says in his first check whose he is, by our ufrag in it (RFC 8445 sec
 7.2.2), and signs it with our password: then his address is the peer's.  Whatever else
 comes from an address that is nobody's is counted, and leaves nothing behind.
 
+A NAT may give an address to the next caller while the last one, who said no goodbye, is
+still waited for; so may an app whose port is always the same.  Who checks from an
+address that is another's gets it once nothing came from that one for some seconds.
+
 Processes of one gateway share the port.  The newest reads what comes from anybody; the
 others have a socket for each address of their peers', connected to it, which is where
 the kernel puts what comes from there.
@@ -14,7 +18,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from twisted.internet.address import IPv4Address
 from twisted.logger import Logger
@@ -35,6 +39,13 @@ if TYPE_CHECKING:
 
 #: So much is read before others get their turn.
 _MOST_AT_ONCE: Final = 32
+
+#: Who is there says something in so many seconds, if only that he consents (RFC 7675
+#: section 5.1).
+_LEFT_SECONDS: Final = 7.0
+
+
+_Flow: TypeAlias = "tuple[Callable[[bytes, Path], None], Path, Peer]"
 
 
 def _is_nobodys(ufrag: str, data: bytes, address: Address) -> bool:
@@ -75,8 +86,11 @@ class SharedPort:
         self._is_read = False
         self._parted: dict[RawAddress, UdpSocket] = {}
         self._by_ufrag: dict[str, Peer] = {}
-        # What a datagram is given to, and with what: nothing else is looked up.
-        self._flows: dict[RawAddress, tuple[Callable[[bytes, Path], None], Path]] = {}
+        # What a datagram is given to, with what, and whose it is: nothing else is
+        # looked up.
+        self._flows: dict[RawAddress, _Flow] = {}
+        # Who wants an address that is another's, and since when.
+        self._claims: dict[RawAddress, tuple[Peer, float]] = {}
         self._addresses: dict[Peer, list[RawAddress]] = {}
         self._socket = UdpSocket(
             host, port, self._received, self._broken, _MOST_AT_ONCE, descriptor
@@ -153,6 +167,7 @@ class SharedPort:
 
     def _forget(self, address: RawAddress) -> None:
         del self._flows[address]
+        self._claims.pop(address, None)
         one = self._parted.pop(address, None)
         if one is not None:
             try:
@@ -175,6 +190,9 @@ class SharedPort:
         self._by_ufrag.pop(peer.local.ufrag, None)
         for address in self._addresses.pop(peer, ()):
             self._forget(address)
+        wanted = [at for at, claim in self._claims.items() if claim[0] is peer]
+        for address in wanted:
+            del self._claims[address]
 
     def paths_to(self, peer: Peer, candidate: Candidate) -> Sequence[Path]:
         """Nobody is called from here: whose an answer is it does not say."""
@@ -189,10 +207,42 @@ class SharedPort:
 
     def _received(self, data: bytes, address: RawAddress) -> None:
         flow = self._flows.get(address)
-        if flow is not None:
-            flow[0](data, flow[1])
-        else:
+        if flow is None:
             self._new(data, address)
+        elif data and data[0] <= 3:
+            self._checked(data, address, flow)
+        else:
+            # What is not encrypted yet is perhaps the next one's.
+            if self._claims and data[:1] >= b"\x80":
+                self._claims.pop(address, None)
+            flow[0](data, flow[1])
+
+    def _checked(self, data: bytes, address: RawAddress, flow: _Flow) -> None:
+        """A message of STUN from an address that is somebody's."""
+        receive, path, owner = flow
+        try:
+            message = stun.decode(data)
+        except stun.StunError:
+            return
+        peer = self._by_ufrag.get((message.username or "").partition(":")[0])
+        if peer is None or peer is owner:
+            if peer is not None and peer.has_signed(message):
+                self._claims.pop(address, None)
+            receive(data, path)
+        elif peer.has_signed(message) and self._is_left(address, peer):
+            self._addresses[owner].remove(address)
+            self._forget(address)
+            self._new(data, address)
+
+    def _is_left(self, address: RawAddress, claimant: Peer) -> bool:
+        """Whether its owner has said nothing since this one has wanted it."""
+        now = claimant.seconds()
+        peer, since = self._claims.get(address, (None, 0.0))
+        if peer is claimant:
+            return now - since >= _LEFT_SECONDS
+        self._claims[address] = claimant, now
+        self.dropped["claimed"] += 1
+        return False
 
     def _new(self, data: bytes, address: RawAddress) -> None:
         """From an address that is nobody's."""
@@ -219,7 +269,7 @@ class SharedPort:
         if len(addresses) >= MOST_ADDRESSES:
             self._forget(self._least(peer, addresses))
         addresses.append(address)
-        self._flows[address] = peer.received, path
+        self._flows[address] = peer.received, path, peer
         if self.is_parted:
             self._part(address)
 
