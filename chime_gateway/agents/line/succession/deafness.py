@@ -62,6 +62,11 @@ class Deafness:
         """It is taken to be if it gives no sign until then."""
         return inf if self._asked_at is None else self._asked_at + self._answer_seconds
 
+    @property
+    def unheard_since(self) -> float | None:
+        """The caller is silent since then, and what was asked has no answer."""
+        return None if self._asked_at is None else max(self._asked_at, self.loud_at)
+
     def heard(self) -> None:
         """The session has said that the caller speaks."""
         self._rest = _FIRST_REST_SECONDS

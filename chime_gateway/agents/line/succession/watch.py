@@ -262,6 +262,8 @@ class Watch:
                 since, may_think = silence
                 thinks = self._profile.filler_after_seconds if may_think else 0.0
                 self._wait_for(since, now, max(_WAIT_SECONDS, thinks))
+            elif deafness.unheard_since is not None:
+                self._wait_for(max(deafness.unheard_since, self._line.heard_by), now)
         if age >= _GOOD_SECONDS and not owed.is_anything_due:
             self.settle()
         if self._expiry is not None and now >= self._expiry.wanted_at:

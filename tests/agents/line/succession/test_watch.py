@@ -245,6 +245,32 @@ class StallTests(WatchTestCase):
         self.assertEqual(self.line.times("lose"), [])
 
 
+class DeafTests(WatchTestCase):
+    """A session that owes nothing, and does not hear the caller any more."""
+
+    @settings(max_examples=40, deadline=None)
+    @given(seconds=st.floats(1.2, 6.0), response=st.floats(0.5, 6.0))
+    def test_whoever_spoke_and_is_not_heard_hears_a_sound(
+        self, seconds: float, response: float
+    ) -> None:
+        self.start(agent_response_seconds=response)
+        self.run_for(1.0)
+        self.line.is_loud = True
+        self.run_for(seconds)
+        loud_until = self.line.now
+        self.line.is_loud = False
+        self.run_for(8.0)
+        (asked_at,) = self.line.times("probe")
+        lost_at = self.line.times("lose")[0]
+        self.assertAt([lost_at], [asked_at + response])
+        due = max(asked_at, loud_until) + 1.2
+        waits = [at for at in self.line.times("waits") if at < lost_at]
+        if due + 2 * SLACK < lost_at:
+            self.assertLess(abs(waits[0] - due), 2 * SLACK)
+        elif due - SLACK > lost_at:
+            self.assertEqual(waits, [])
+
+
 class LossTests(WatchTestCase):
     def lose(self, why: str = "it closed") -> bool:
         return self.watch.ended(self.line.now, self.line.now, why)
