@@ -116,7 +116,7 @@ def webrtc_families(webrtc: WebRtcCounts) -> Iterator[Metric]:
     )
     yield by_label(
         "chimegw_webrtc_dropped",
-        "Datagrams and connections of nobody's.",
+        "Datagrams and connections that belong to no call.",
         "reason",
         webrtc.dropped(),
     )

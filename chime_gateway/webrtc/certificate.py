@@ -18,8 +18,8 @@ from cryptography.x509.oid import NameOID
 
 from chime_gateway.wire.sdp.transport import Fingerprint
 
-#: As long as a process may run.  Whoever checks dates has a clock of his own, so it
-#: begins a day ago.
+#: Longer than any process runs.  It is valid from a day ago, as the clock of a peer
+#: that checks dates may be behind.
 _BEFORE: Final = timedelta(days=1)
 _AFTER: Final = timedelta(days=3650)
 

@@ -48,7 +48,7 @@ PROFILES: Final[Mapping[bytes, SrtpProfile]] = {
 #: RFC 5764 section 4.2.
 _LABEL: Final = b"EXTRACTOR-dtls_srtp"
 
-#: Those of RFC 8122 section 5 that nobody can find a second certificate for.
+#: Those of RFC 8122 section 5 for which no second certificate can be made.
 _HASHES: Final[Mapping[str, type[hashes.HashAlgorithm]]] = {
     "sha-256": hashes.SHA256,
     "sha-384": hashes.SHA384,
@@ -59,7 +59,7 @@ _HASHES: Final[Mapping[str, type[hashes.HashAlgorithm]]] = {
 #: first one; with 1, 3, 7 and 15 s OpenSSL's own are among them.
 INTERVALS: Final = (0.25, 0.25, 0.5, 1.0, 1.0, 2.0)
 
-#: Who has lost his patience by then: callers, and ICE.
+#: Callers and ICE have given up by then.
 HANDSHAKE_SECONDS: Final = 30.0
 
 # A record (RFC 6347 section 4.1) and a message of the handshake in it (4.2.2).
@@ -160,7 +160,7 @@ class Dtls:
             return
         if self.keys is not None:
             self._received_later(connection, datagram)
-        elif self._is_bearable(datagram):
+        elif self._has_room(datagram):
             self.start(now)
             connection.bio_write(datagram)
             self._shake_hands(connection, now)
@@ -192,13 +192,13 @@ class Dtls:
         return self.due
 
     def close(self) -> None:
-        """Say goodbye, if there is anybody to say it to."""
+        """Send close_notify, if the connection is open."""
         if self._connection is not None:
             self._end(self._connection)
 
     # -- inside ----------------------------------------------------------------
 
-    def _is_bearable(self, datagram: bytes) -> bool:
+    def _has_room(self, datagram: bytes) -> bool:
         """Whether there is room for what it brings, before anything is agreed on."""
         self._datagrams += 1
         if self._datagrams > _MOST_DATAGRAMS:
@@ -240,7 +240,7 @@ class Dtls:
         connection.bio_write(datagram)
         try:
             while True:
-                connection.recv(65535)  # of no channel that we have offered
+                connection.recv(65535)  # application data, which we have not offered
         except SSL.WantReadError:
             pass
         except SSL.ZeroReturnError:
@@ -291,11 +291,11 @@ class Dtls:
         return datagrams
 
     def _end(self, connection: SSL.Connection) -> None:
-        """Tell the other side, and be done with it."""
+        """Send close_notify or an alert, and let the connection go."""
         self._connection = None
         self._flight = []
         self.due = None
-        # In the middle of a handshake there is nothing to say.
+        # In the middle of a handshake there is no close_notify.
         with contextlib.suppress(SSL.Error):
             connection.shutdown()
         self.outbox += self._take(connection)
@@ -303,7 +303,7 @@ class Dtls:
 
 @lru_cache(16)
 def _context(certificate: Certificate) -> SSL.Context:
-    """One for all that show this certificate: it is the most of what they need."""
+    """Shared by all connections with this certificate: it is most of their memory."""
     context = SSL.Context(SSL.DTLS_METHOD)
     # RFC 8827 section 6.5.  What comes after 1.2 has other records.
     context.set_min_proto_version(_DTLS_1_2)
@@ -325,13 +325,13 @@ _DTLS_1_2: Final = 0xFEFD
 
 
 def _believe(*_: object) -> bool:
-    """Nobody signs these certificates; they are looked at when all are there."""
+    """These are self-signed: the fingerprint is checked after the handshake."""
     return True
 
 
 def _check(connection: SSL.Connection, fingerprints: Sequence[Fingerprint]) -> None:
     """
-    @raise FingerprintError: the other side's certificate is none of these.
+    @raise FingerprintError: the other side's certificate has none of these.
     """
     certificate = connection.get_peer_certificate(as_cryptography=True)
     for one in fingerprints:

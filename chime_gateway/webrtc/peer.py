@@ -33,9 +33,8 @@ from chime_gateway.wire.webrtc.candidate import Candidate, Path, new_credentials
 from chime_gateway.wire.webrtc.ice import Failure, IceAgent
 from chime_gateway.wire.webrtc.stun import Message, MessageClass
 
-#: Where the other side is, to whoever has L{Peer.send}: which path leads there is the
-#: business of ICE.  It is nobody's (RFC 5737).  For C{Terms.remote} and
-#: C{Terms.remote_rtcp}.
+#: Where the other side is, for C{Terms.remote} and C{Terms.remote_rtcp}: one constant
+#: address, which no host has (RFC 5737), as ICE chooses the path.
 REMOTE: Final[Address] = ("192.0.2.1", 9)
 
 
@@ -75,7 +74,7 @@ def _lose(data: bytes, address: Address) -> bool:
 
 
 def _pass_over(data: bytes, address: Address) -> None:
-    """There is nobody who listens."""
+    """The call is over."""
 
 
 class Peer:

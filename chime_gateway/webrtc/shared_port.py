@@ -1,9 +1,9 @@
 """
 One UDP port for all peers.
 
-Who is new says in his first check whose he is, by our ufrag in it (RFC 8445 section
-7.2.2), and signs it with our password: then his address is the peer's.  Whatever else
-comes from an address that is nobody's is counted, and leaves nothing behind.
+The first check from a new address names its peer by our ufrag (RFC 8445 section 7.2.2)
+and is signed with our password: then the address belongs to that peer.  Whatever else
+comes from an unknown address is counted, and leaves nothing behind.
 
 A NAT may give an address to the next caller while the last one, who said no goodbye, is
 still waited for; so may an app whose port is always the same.  Who checks from an
@@ -48,7 +48,7 @@ _LEFT_SECONDS: Final = 7.0
 _Flow: TypeAlias = "tuple[Callable[[bytes, Path], None], Path, Peer]"
 
 
-def _is_nobodys(ufrag: str, data: bytes, address: Address) -> bool:
+def _has_no_other(ufrag: str, data: bytes, address: Address) -> bool:
     """There are no other processes."""
     return False
 
@@ -61,11 +61,11 @@ class SharedPort:
     @param descriptor: of the port, if another process has it already; this one takes it
         over.
     @ivar number: of the port.
-    @ivar dropped: datagrams of nobody's, by why.
-    @ivar strayed: asked of a check for a ufrag that is nobody's here, with its address:
-        whether it is another process'.
+    @ivar dropped: datagrams that belong to no peer, by reason.
+    @ivar strayed: asked about a check whose ufrag is not known here, with its address:
+        whether it belongs to another process.
     @ivar is_parted: another process reads what comes from anybody, or is about to.
-    @raise OSError: it is somebody else's.
+    @raise OSError: the port is taken.
     """
 
     _log = Logger()
@@ -79,7 +79,7 @@ class SharedPort:
         descriptor: int | None = None,
     ) -> None:
         self.dropped: Counter[str] = Counter()
-        self.strayed: Callable[[str, bytes, Address], bool] = _is_nobodys
+        self.strayed: Callable[[str, bytes, Address], bool] = _has_no_other
         self.is_parted = False
         self._host = host
         self._batch = batch
@@ -179,7 +179,7 @@ class SharedPort:
     # -- Sockets -------------------------------------------------------------------
 
     def __len__(self) -> int:
-        """Addresses that are somebody's."""
+        """Addresses that belong to a peer."""
         return len(self._flows)
 
     def join(self, peer: Peer) -> None:
@@ -195,7 +195,7 @@ class SharedPort:
             del self._claims[address]
 
     def paths_to(self, peer: Peer, candidate: Candidate) -> Sequence[Path]:
-        """Nobody is called from here: whose an answer is it does not say."""
+        """None: nothing is sent first, as an answer does not name its peer."""
         return ()
 
     def close(self) -> None:
@@ -245,7 +245,7 @@ class SharedPort:
         return False
 
     def _new(self, data: bytes, address: RawAddress) -> None:
-        """From an address that is nobody's."""
+        """A datagram from an address that belongs to no peer."""
         if not data or data[0] > 3:
             self.dropped["stranger"] += 1
             return

@@ -53,7 +53,7 @@ class Sockets(Protocol):
         """
 
     def leave(self, peer: Peer) -> None:
-        """Nothing of it stays; unknown ones are none."""
+        """Forget this peer.  One that is not known is passed over."""
 
     def paths_to(self, peer: Peer, candidate: Candidate) -> Sequence[Path]:
         """

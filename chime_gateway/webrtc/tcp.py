@@ -1,8 +1,8 @@
 """
 Peers over TCP (RFC 6544), a frame a packet (RFC 4571): for whoever has no UDP.
 
-Who connects to us is a stranger until a check of his has the right integrity; until
-then he has little time and few bytes, and his place among other strangers.
+A connection that comes in is a stranger's until one of its checks has the right
+integrity.  Until then it has little time and few bytes, and counts among all strangers.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ from chime_gateway.wire.webrtc.framing import MOST_BYTES, FrameReader, frame
 if TYPE_CHECKING:
     from chime_gateway.webrtc.peer import Peer
 
-#: What a stranger may take to say whose he is: a check has 100 bytes, and is sent
-#: again some times.
+#: A stranger shows within these which peer it belongs to: a check has 100 bytes, and
+#: is repeated some times.
 _STRANGER_SECONDS: Final = 10.0
 _STRANGER_BYTES: Final = 4096
 
 #: Connections of one peer's: a browser has one for each of its addresses.
 _MOST_CONNECTIONS: Final = 8
 
-#: To whom nothing gets through in so long there is no way.
+#: A connection that is not open by then is given up.
 _DIAL_SECONDS: Final = 10.0
 _MOST_DIALS: Final = 4
 
@@ -55,7 +55,7 @@ class TcpConnection(Protocol):
     What the other side does not take is lost, as on UDP: a late packet is worth
     nothing.
 
-    @ivar peer: whose it is; C{None}: a stranger's, or nobody's any more.
+    @ivar peer: that it belongs to; C{None}: not known yet, or the peer is gone.
     """
 
     transport: Connection
@@ -91,7 +91,7 @@ class TcpConnection(Protocol):
             peer.path_lost(self.path)
 
     def end(self) -> None:
-        """It is nobody's any more; what is not sent by now would never be."""
+        """Its peer is gone: close it, and drop what is not sent by now."""
         self.peer = None
         transport = self.transport
         transport.unregisterProducer()
@@ -144,7 +144,7 @@ class _Incoming(TcpConnection):
                 return
 
     def known(self, peer: Peer) -> None:
-        """It is this one's."""
+        """It belongs to this peer from now on."""
         self.peer = peer
         self._timer.stop()
 
@@ -167,7 +167,7 @@ class PassiveTcp(Factory):
 
     @param public: hosts and ports to be told (of candidates).
     @param strangers: those that have not proved yet whose they are.
-    @ivar dropped: connections of nobody's, by why.
+    @ivar dropped: connections that were refused, by reason.
     """
 
     noisy = False
@@ -194,14 +194,14 @@ class PassiveTcp(Factory):
         self._connections: dict[Peer, set[TcpConnection]] = {}
 
     def __len__(self) -> int:
-        """Connections that are somebody's."""
+        """Connections that belong to a peer."""
         return sum(map(len, self._connections.values()))
 
     def buildProtocol(self, addr: IAddress | None) -> TcpConnection:
         return _Incoming(self)
 
     def stopFactory(self) -> None:
-        """Nobody is listened to any more; whose is known stays."""
+        """No new connections are taken; those of peers stay."""
         for connection in list(self._unknown):
             connection.transport.abortConnection()
 
@@ -215,7 +215,7 @@ class PassiveTcp(Factory):
             connection.end()
 
     def paths_to(self, peer: Peer, candidate: Candidate) -> Sequence[Path]:
-        """They come to us."""
+        """None: connections come in here, and are opened by L{ActiveTcp}."""
         return ()
 
     # -- its connections ---------------------------------------------------------

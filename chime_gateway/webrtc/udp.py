@@ -50,11 +50,11 @@ class UdpSocket:
 
     @param received: gets what comes, and the address as the system has it.
     @param at_once: datagrams that are read before others get their turn.
-    @param descriptor: of one that is open, and that takes this one over; C{None}: a new
-        one is opened.
+    @param descriptor: of an open socket that is taken over; C{None}: a new one is
+        opened.
     @ivar number: of the port.
     @ivar broken: called when whoever receives has failed and it is closed.
-    @raise OSError: the port is somebody else's.
+    @raise OSError: the port is taken.
     """
 
     connected = True
@@ -100,12 +100,12 @@ class UdpSocket:
 
     def part(self, host: str, address: RawAddress) -> int:
         """
-        A socket for what comes from one address, which is read there from now on, and
-        not here: by whoever has it, though another process reads this one.
+        Another socket on this port, for what comes from one address: the kernel puts
+        that there from now on, also where another process reads this one.
 
-        @param host: that this one is bound to.
+        @param host: the address that this socket is bound to.
         @return: its descriptor.
-        @raise OSError: there is none for it.
+        @raise OSError: it cannot be opened.
         """
         # For this moment only: nobody else can have the port while one of its sockets
         # does not share it.
@@ -149,7 +149,7 @@ class UdpSocket:
         )
 
     def connectionLost(self, reason: Failure) -> None:
-        """The batch reads it no more, for what was received has met a bug."""
+        """Whoever received has failed, and the batch has let it go."""
         self.close()
         self._broken()
 

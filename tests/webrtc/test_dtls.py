@@ -296,10 +296,10 @@ class BadInputTests(SynchronousTestCase):
             b"\x0b" + (100_000).to_bytes(3, "big") + b"\0\3" + bytes(3) + b"\0\0\1x"
         )
         record = b"\x16\xfe\xfd" + bytes(8) + len(message).to_bytes(2, "big") + message
-        self.assertFalse(server._is_bearable(record))
+        self.assertFalse(server._has_room(record))
         # Records of an epoch that has not begun.
         early = b"\x17\xfe\xfd\0\1" + bytes(6) + b"\0\x20" + bytes(32)
-        taken = sum(server._is_bearable(early) for _ in range(1000))
+        taken = sum(server._has_room(early) for _ in range(1000))
         self.assertEqual(taken, dtls._MOST_EARLY)
 
     def test_what_ends_in_its_middle_is_passed_over(self) -> None:

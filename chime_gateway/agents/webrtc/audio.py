@@ -84,7 +84,7 @@ class AudioContext:
 
 
 def _ignore() -> None:
-    """There is nobody to tell."""
+    """Nobody wants to know."""
 
 
 class RtpAudio:
@@ -190,7 +190,7 @@ class RtpAudio:
             # answers none that does not nominate.
             self._peer.set_remote(evolve(description.transport, is_lite=True))
         except RemoteProtocolError as exc:
-            raise AgentUnavailable(f"the agent's answer is of no use: {exc}") from exc
+            raise AgentUnavailable(f"the agent's answer cannot be used: {exc}") from exc
 
     @property
     def is_over_tcp(self) -> bool:
@@ -330,7 +330,7 @@ class RtpAudio:
             self._playback.audio_came(audio, self._seconds())
 
     def digit_pressed(self, digit: str) -> None:
-        """None was offered."""
+        """No telephone-event was offered, so there is none."""
 
     def _gap_filled(self, audio: bytes) -> None:
         if self._playback is not None:

@@ -59,7 +59,7 @@ def call_id_of(location: str) -> str:
     The last segment of a path, or C{call_id} of a query; the path may be relative, and
     without Azure's prefix.
 
-    @return: empty: there is none.
+    @return: the id; empty: there is none that can be used.
     """
     try:
         parts = urlsplit(location[:2048])

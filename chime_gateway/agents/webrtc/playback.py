@@ -242,7 +242,7 @@ class Playback:
         self._early_came(audio, now)
 
     def gap_filled(self, audio: bytes, now: float) -> None:
-        """Nothing came, and this stands for it."""
+        """Audio in place of packets that did not come."""
         response = self._current
         if response is None or now - self._frame_at >= _GAP_SECONDS:
             return
@@ -297,7 +297,7 @@ class Playback:
         self._ends_at = None
         self._frame_at = self._loud_at = now
         early, self._early = self._early, deque()
-        # A pause before the first word is nobody's.
+        # A pause before the first word belongs to no response.
         while early and not self._is_loud(early[0]):
             early.popleft()
         for audio in early:
@@ -320,7 +320,7 @@ class Playback:
             self._silence(response, now)
 
     def _cut(self, response: _Response, now: float) -> None:
-        """The service throws away what of it it has not sent."""
+        """The service drops what it has not sent of it."""
         self._silence(response, now)
         self._end(response)
 
@@ -351,12 +351,12 @@ class Playback:
 
     def _tell(self, response: _Response, event: AudioDone | ResponseDone) -> None:
         if isinstance(event, ResponseDone) and response.is_cut:
-            # Made it was; heard, to whoever asks, it was not.
+            # It was made to the end, but not heard to the end.
             event = evolve(event, status="cancelled")
         self._user.handle(event)
 
     def tick(self, now: float) -> None:
-        """Some times a second."""
+        """Called with each beat of 20 ms."""
         response = self._current
         if response is None:
             self._end_unheard(now)

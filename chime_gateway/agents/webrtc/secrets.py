@@ -22,7 +22,7 @@ from twisted.python.failure import Failure
 from chime_gateway.errors import AgentUnavailable
 from chime_gateway.net.timer import Timer
 
-#: By the documents, and as long as nobody has said otherwise.
+#: By the documents, where the answer says nothing else.
 LIFE_SECONDS: Final = 600.0
 
 #: The next one is made so long before the end, or in the middle of a shorter life.
@@ -69,7 +69,7 @@ class Mint(Protocol):
 def read_secret(body: bytes, now: float, wall_now: float) -> Secret:
     """
     @param wall_now: Unix seconds.
-    @raise AgentUnavailable: there is none in it.
+    @raise AgentUnavailable: it holds no usable secret.
     """
     try:
         answer = msgspec.json.decode(body, type=_Answer)
@@ -93,7 +93,10 @@ class _Kept:
     """
     Secrets of one session, one after the other.
 
-    @ivar asking: the next one is being made; C{None}: it is not.
+    @ivar is_asking: the next one is being made.
+    @ivar waiting: who wants it, in their order.
+    @ivar used_at: when one was last wanted; C{ask_at}: when the next one is to be
+        made.  Seconds, monotonic.
     """
 
     session: Mapping[str, Any]
@@ -146,14 +149,14 @@ class ClientSecrets:
         return waiting
 
     def want(self, session: Mapping[str, Any]) -> None:
-        """Somebody will."""
+        """Have one ready: calls with it will come."""
         kept = self._find(session)
         kept.used_at = self._clock.seconds()
         if kept.secret is None:
             self._ask(kept)
 
     def refused(self, secret: Secret) -> None:
-        """The service does not take it, whatever it has said: it is nobody's."""
+        """The service does not take it: nobody gets it any more."""
         for kept in self._kept.values():
             if kept.secret is secret:
                 kept.secret = None
@@ -215,7 +218,7 @@ class ClientSecrets:
             )
         self._look_ahead()
         for told in waiting:
-            # Each has a failure of its own: what is done with one is its owner's.
+            # One failure each, as whoever handles it may change it.
             told.errback(Failure(failure.value))
 
     def _look_ahead(self) -> None:

@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
-from attrs import field, frozen
+from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -50,7 +50,7 @@ TCP_AFTER_SECONDS: Final = 0.6
 #: Connections to one deployment that are kept for the next request.
 _IDLE_CONNECTIONS: Final = 8
 
-#: What is being hung up as the gateway stops has so long.
+#: How long a stopping gateway waits for calls that are being hung up.
 _STOP_SECONDS: Final = 2.0
 
 #: Somewhere outside: the way there begins at the address that others know us by.  No
@@ -60,8 +60,8 @@ _OUTSIDE: Final = ("192.0.2.1", 9)
 
 def own_address(endpoint: str) -> str:
     """
-    That of this machine which a deployment's media comes to, as far as is known: behind
-    NAT it is a private one, and the other side answers to where it is asked from.
+    The address of this machine that a deployment's media comes to, as far as is known.
+    Behind NAT it is a private one; the other side answers to where it is asked from.
     """
     host = urlsplit(endpoint).hostname or ""
     try:
@@ -83,7 +83,7 @@ def own_address(endpoint: str) -> str:
 def first_session(
     settings: DeploymentSettings, profile: AgentProfile
 ) -> dict[str, Any]:
-    """What calls begin with: no more than what cannot be changed later."""
+    """What calls begin with: only what cannot be changed later."""
     return {
         "type": "realtime",
         "model": settings.deployment,
@@ -104,7 +104,7 @@ class Opening(Protocol):
 
 
 class Fallbacks(Protocol):
-    """Where sessions are counted that were opened another way."""
+    """Counts sessions that were opened another way, by deployment and reason."""
 
     fallbacks: Counter[tuple[str, str]]
 
@@ -114,13 +114,13 @@ class _Place:
     """
     One deployment.
 
-    @ivar credential: its secrets are made with.
+    @ivar credential: with which its secrets are made.
+    @ivar base: C{https://HOST/openai/v1/realtime}.
     """
 
     credential: Credential
     secrets: ClientSecrets
     base: str
-    name: str = field(default="")
 
 
 class RtcSessions:
@@ -204,7 +204,7 @@ class RtcSessions:
         opening: Opening,
     ) -> AgentSession:
         """
-        @raise AgentUnavailable: there is none.
+        @raise AgentUnavailable: no session can be opened.
         """
         key = (settings.endpoint, settings.deployment)
         if self._blocked.is_blocked(key):
@@ -311,12 +311,12 @@ class RtcSessions:
         except HandshakeRefused as exc:
             if exc.status != 401:
                 raise
-            # Of whatever it has died: the next one is new.
+            # For whatever reason: it is not used again.
             place.secrets.refused(secret)
         return await make(await place.secrets.get(session))
 
     def stop(self) -> Deferred[None]:
-        """Let what is being hung up be so; nothing is made ahead any more."""
+        """Wait for calls that are being hung up; make nothing ahead any more."""
         for place in self._places.values():
             place.secrets.stop()
         return Deferred.fromCoroutine(self._calls.close(_STOP_SECONDS))

@@ -55,7 +55,7 @@ class WebRtcCarrier:
 
     @param reactor: whose sockets are shared with other processes of this gateway.
     @param kin: those processes.
-    @param connections: over TCP that are nobody's yet.
+    @param connections: where TCP connections count that belong to no call yet.
     @param certificate: that callers are shown.
     @ivar offers: that came, by what became of them.
     @ivar ports: that all calls share.
@@ -226,7 +226,7 @@ class WebRtcCarrier:
         return {"legs": len(self._legs), **self.ports.counts()}
 
     def dropped(self) -> Counter[str]:
-        """What came to the ports of all and was nobody's, by why."""
+        """What came to the shared ports and belongs to no call, by reason."""
         return self.ports.dropped()
 
     def network_stats(self) -> NetworkStats:

@@ -25,7 +25,7 @@ _DATAGRAM: Final = "webrtc.datagram"
 
 
 class Owner(Protocol):
-    """Whose calls they are."""
+    """The carrier of this process."""
 
     def deleted(self, call_id: str) -> bool: ...
 
@@ -47,7 +47,7 @@ class Generations:
         kin.taken_back.append(self._taken_back)
 
     def start(self, port: SharedPort | None) -> None:
-        """The port is open; C{None}: there is none of UDP."""
+        """The port is open; C{None}: there is no UDP port."""
         self._port = port
         if port is not None:
             port.strayed = self._strayed
@@ -68,7 +68,7 @@ class Generations:
         if older is None:
             return succeed(False)
         asking = older.ask(_DELETE, {"id": call_id})
-        return asking.addCallbacks(lambda said: bool(said.head.get("was")), _nobody)
+        return asking.addCallbacks(lambda said: bool(said.head.get("was")), _not_there)
 
     def _strayed(self, ufrag: str, data: bytes, address: Address) -> bool:
         older = self._kin.older.get(ufrag[:LENGTH])
@@ -89,6 +89,6 @@ class Generations:
             self._port.handed(message.body, (str(head["host"]), int(head["port"])))
 
 
-def _nobody(failure: Failure) -> bool:
+def _not_there(failure: Failure) -> bool:
     failure.trap(NotAnswered)
     return False

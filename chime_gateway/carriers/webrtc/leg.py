@@ -137,7 +137,7 @@ class WebRtcLeg:
         self._paced = paced = PacedStream(
             agreement.codec,
             self,
-            # All comes by the peer, who knows whose it is.
+            # The peer passes on what is its own, and nothing else.
             is_allowed=lambda _: True,
             metronome=context.metronome,
             clock=context.clock.seconds,
@@ -184,11 +184,10 @@ class WebRtcLeg:
 
     def begin(self) -> None:
         """
-        Open an agent, while the caller is on his way.
+        Open an agent while ICE and DTLS are under way.
 
-        Whoever has an answer to his offer has shown a credential, so what a stranger
-        could cost is bounded by that, by C{limits} and C{connect_seconds}; and the two
-        take a second less than one after the other.
+        Side by side they take a second less.  An offer is answered only with the right
+        credentials, and C{limits} and C{connect_seconds} bound what it may cost.
 
         @raise CallRefused: it cannot be served; L{release} is due.
         """
@@ -225,7 +224,7 @@ class WebRtcLeg:
         return self._paced.send_digits(digits)
 
     def transfer(self, target: str) -> Deferred[None]:
-        """There is nobody in between who could be asked to."""
+        """Nothing stands between us and the caller that could be asked."""
         return fail(TransferFailed("a caller over WebRTC cannot be handed on"))
 
     def hang_up(self, ending: Ending) -> None:
@@ -282,7 +281,7 @@ class WebRtcLeg:
         """Nobody holds: there is one offer, and it is for both directions."""
 
     def audio_timed_out(self, seconds: float) -> None:
-        """Somebody without a microphone is there as long as he consents."""
+        """A caller without a microphone is there as long as it consents."""
 
     def hold_unheard(self) -> None:
         """Nobody holds."""
@@ -293,7 +292,7 @@ class WebRtcLeg:
     # -- the end -----------------------------------------------------------------
 
     def _surely(self, do: Callable[[], None]) -> None:
-        """For what nobody does again: whatever fails in it ends this call."""
+        """Whatever fails in it ends this call, as it is not tried again."""
         try:
             do()
         except Exception:

@@ -41,7 +41,7 @@ _SOMEWHERE: Final = ("192.0.2.1", "2001:db8::1")
 class WebRtcPorts:
     """
     @param reactor: whose sockets are shared with the processes before and after this.
-    @param strangers: connections of those who have not shown yet whose they are.
+    @param strangers: where connections count that belong to no call yet.
     @ivar ports: what is listened on, once started, by listener.
     @ivar sockets: of all peers: C{udp} and C{tcp}, as far as there are.
     """
@@ -91,7 +91,7 @@ class WebRtcPorts:
         host, number = listener.interface or "0.0.0.0", listener.port
 
         def opened(descriptor: int | None) -> SharedPort:
-            # What it tells callers is said by this.
+            # No public hosts: L{candidates} tells callers where to go.
             return SharedPort(host, number, self._batch, (), descriptor)
 
         what = Listening("udp", listener.interface, number)
@@ -108,7 +108,7 @@ class WebRtcPorts:
     # -- asked ---------------------------------------------------------------------
 
     def counts(self) -> Mapping[str, int]:
-        """Of what is somebody's."""
+        """What belongs to calls."""
         found = {}
         if self.udp is not None:
             found["addresses"] = len(self.udp)

@@ -137,7 +137,7 @@ def read_audio(
 
     @param check: raises L{SdpError} for one that is not to be taken.
     @param preferred: its index, if there are several.
-    @raise SdpError: there is none, and why.
+    @raise SdpError: there is no such stream; the text says why.
     """
     reasons = []
     audios = [n for n, media in enumerate(description.media) if media.kind == "audio"]

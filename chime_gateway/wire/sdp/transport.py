@@ -155,7 +155,7 @@ def read_transport(description: Description, media: Media) -> Transport:
 
 def read_fingerprints(levels: Levels) -> tuple[Fingerprint, ...]:
     """
-    @raise SdpError: there is none that is believed.
+    @raise SdpError: there is none whose hash is strong enough.
     """
     found = []
     for value in levels.values("fingerprint")[:_MOST_FINGERPRINTS]:

@@ -67,7 +67,7 @@ class Credentials:
 
 def new_credentials(random: Callable[[int], bytes], mark: str = "") -> Credentials:
     """
-    @param random: so many bytes that nobody can guess.
+    @param random: returns that many unpredictable bytes.
     @param mark: what the user fragment begins with, to be known by.
     """
     return Credentials(mark + random(6).hex(), random(16).hex())
@@ -103,7 +103,7 @@ class Candidate:
     tcp_type: str = ""
 
     def __str__(self) -> str:
-        """As the value of the line; what is not a host is not ours to say."""
+        """The value of the line.  No related address is written: ours are hosts."""
         text = (
             f"{self.foundation} 1 {self.transport} {self.priority}"
             f" {self.host} {self.port} typ {self.kind}"

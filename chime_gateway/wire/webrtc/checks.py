@@ -30,7 +30,8 @@ _MOST_SENDINGS: Final = 12
 #: Of a check that goes over a connection, which repeats by itself.
 _CONNECTION_SECONDS: Final = 10.0
 
-#: A check that came shows that ours may arrive now; not more often than this.
+#: A check that came shows that ours may arrive now: it is sent again at once, but not
+#: more often than this.
 _HURRY_SECONDS: Final = 0.05
 
 
@@ -63,7 +64,7 @@ class Check:
     @ivar remote_priority: of the other side's candidate.
     @ivar transaction: of the check that is on its way.
     @ivar request: this check, which is repeated as it is (RFC 8489 section 6.2.1).
-    @ivar nominates: it says that this path be taken (USE-CANDIDATE).
+    @ivar nominates: it asks for this path to be taken (USE-CANDIDATE).
     @ivar as_controlling: the role in which it was sent.
     @ivar is_heard: the other side was, there, with the right integrity; C{since}
         when first, C{heard_at} when last.

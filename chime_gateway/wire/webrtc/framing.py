@@ -32,7 +32,7 @@ class FrameReader:
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The packets that are whole now; an empty one is none."""
+        """The packets that are complete now, without empty ones."""
         buffer = self._buffer
         buffer += data
         packets: list[bytes] = []

@@ -137,7 +137,7 @@ def _digest(password: str, text: bytes) -> bytes:
 
 def decode(data: bytes) -> Message:
     """
-    @raise StunError: it is none, or its fingerprint is wrong.
+    @raise StunError: it is not a STUN message, or its fingerprint is wrong.
     """
     end = len(data)
     if not HEADER_BYTES <= end <= MOST_BYTES:
@@ -197,7 +197,7 @@ def _check_fingerprint(data: bytes, at: int, value: bytes) -> None:
 
 
 def _username(value: bytes | None) -> str | None:
-    """One that is no ASCII is nobody's name here."""
+    """What is not UTF-8 is replaced: such a name matches none of ours."""
     if value is None:
         return None
     if len(value) > _MOST_USERNAME_BYTES:

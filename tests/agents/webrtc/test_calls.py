@@ -175,7 +175,7 @@ class CallsTests(SynchronousTestCase):
         self.successResultOf(closing)
         self.assertTrue(self.http.is_closed)
 
-    def test_a_hang_up_that_fails_is_nobodys_business(self) -> None:
+    def test_a_hang_up_that_fails_harms_nobody(self) -> None:
         for code in (200, 404, 500):
             self.http.answer(code, b"")
             self.calls.hang_up(BASE, {}, "rtc_1")

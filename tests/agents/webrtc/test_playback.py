@@ -170,7 +170,7 @@ class PlaybackTests(PlaybackTestCase):
         self.came(ToolCalled("r", "c", "f", "{}"))
         self.assertEqual(type(self.user.events[-1]), ToolCalled)
 
-    def test_a_pause_is_nobodys(self) -> None:
+    def test_a_pause_belongs_to_no_response(self) -> None:
         self.hear(100, QUIET)
         self.made("r")
         self.hear(5, QUIET)

@@ -93,7 +93,7 @@ class ClientSecretsTests(SecretsTestCase):
         self.assertLess(len(self.asked), 9)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_one_that_is_refused_is_nobodys(self) -> None:
+    def test_one_that_is_refused_is_not_used_again(self) -> None:
         waiting = self.secrets.get(SESSION)
         self.give()
         secret = self.successResultOf(waiting)

@@ -135,7 +135,7 @@ def _with_length(data: bytes, more: int) -> bytes:
 
 
 def _answered(data: bytes, password: bytes) -> bytes | None:
-    """The transaction of a success that is signed; C{None}: it is none."""
+    """The transaction of a signed success; C{None}: it is something else."""
     if len(data) < _HEADER.size:
         return None
     kind, _, cookie, transaction = _HEADER.unpack_from(data)

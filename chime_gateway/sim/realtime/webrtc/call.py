@@ -26,7 +26,7 @@ from chime_gateway.sim.realtime.webrtc.rtp import RtpReceiver, RtpSender
 from chime_gateway.sim.realtime.webrtc.sdp import Offer, format_answer
 from chime_gateway.sim.realtime.webrtc.stun import BindingRequest
 
-#: A call whose media is not up by then is none.
+#: A call whose media is not connected by then is ended.
 CONNECT_SECONDS: Final = 30.0
 
 #: Packets from one sender report to the next: five seconds.

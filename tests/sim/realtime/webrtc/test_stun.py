@@ -64,7 +64,7 @@ class StunTests(SynchronousTestCase):
 
     @settings(max_examples=100, deadline=None)
     @given(st.integers(0, 10_000), st.integers(0, 255), st.booleans())
-    def test_what_was_changed_on_its_way_is_nobodys(
+    def test_what_was_changed_on_its_way_is_not_taken(
         self, at: int, byte: int, is_cut: bool
     ) -> None:
         data = bytearray(request())
