@@ -61,6 +61,9 @@ _GAP_SECONDS: Final = 1.5
 #: Responses whose end has not come yet, at most.
 _MOST: Final = 16
 
+#: Parts of one response, and what is kept back of it: it has one as a rule.
+_MOST_PARTS: Final = 16
+
 
 class PlaybackUser(Protocol):
     """Who is told what is heard."""
@@ -169,7 +172,7 @@ class Playback:
 
     def _has_part(self, response_id: str, item_id: str, content_index: int) -> None:
         response = self._responses.get(response_id)
-        if response is None or not item_id:
+        if response is None or not item_id or len(response.parts) >= _MOST_PARTS:
             return
         if all(item_id != known for known, _ in response.parts):
             response.parts.append((item_id, content_index))
@@ -197,7 +200,7 @@ class Playback:
     def _audio_done(self, event: AudioDone) -> None:
         for response in self._responses.values():
             if any(event.item_id == item_id for item_id, _ in response.parts):
-                if not response.is_over:
+                if not response.is_over and len(response.ends) < _MOST_PARTS:
                     response.ends.append(event)
                 return
         self._user.handle(event)
@@ -211,7 +214,8 @@ class Playback:
         elif response.is_over:
             del self._responses[response.id]
             self._tell(response, event)
-        else:
+        elif response.done_at is None:
+            # There is one (L{ResponseDone}); of a service that repeats it the first.
             self._user.tokens_came(event.usage)
             response.ends.append(evolve(event, usage=Usage()))
             response.done_at = now

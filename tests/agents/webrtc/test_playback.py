@@ -117,7 +117,7 @@ class PlaybackTests(PlaybackTestCase):
         self.assertEqual(self.user.audio, [("r", frame) for frame in self.sent])
 
     @given(st.integers(0, 5), st.integers(0, 6))
-    def test_silence_behind_the_last_word_is_nobodys(
+    def test_silence_behind_the_last_word_is_left_out(
         self, quiet: int, last: int
     ) -> None:
         """But what is between two words is."""
@@ -156,6 +156,35 @@ class PlaybackTests(PlaybackTestCase):
             # It was a long pause after all.
             self.hear(1)
             self.assertEqual(self.user.audio[-1], ("r", self.sent[-1]))
+
+    @given(
+        st.lists(st.sampled_from(("part", "audio", "done")), min_size=1, max_size=9),
+        st.integers(1, 60),
+    )
+    def test_a_service_that_repeats_itself_fills_no_memory(
+        self, said: list[str], times: int
+    ) -> None:
+        """What is kept of a response has a bound, and it has one end."""
+        self.start()
+        self.made("r")
+        for number in range(times):
+            events: dict[str, Event] = {
+                "part": PartAdded("r", f"item {number}", 0, True),
+                "audio": AudioDone(f"item {number // 2}"),
+                "done": ResponseDone("r", "completed", "", Usage(3, 4)),
+            }
+            for what in said:
+                self.came(events[what])
+        response = self.playback._responses["r"]
+        self.assertLessEqual(len(response.parts), 16)
+        self.assertLessEqual(len(response.ends), 17)
+        self.came(PlaybackStarted("r"))
+        self.hear(20)
+        self.came(PlaybackStopped("r", is_cut=False))
+        self.wait(2 * TAIL_SECONDS)
+        ends = [event for event in self.user.events if type(event) is ResponseDone]
+        self.assertEqual(len(ends), 1)
+        self.assertEqual(self.user.tokens, 7)
 
     def test_what_has_no_sound_is_over_at_once(self) -> None:
         self.came(ResponseStarted("r"))
