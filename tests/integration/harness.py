@@ -96,6 +96,21 @@ class GatewayTestCase(ReactorTestCase):
         )
         return evolve(self.settings, deployments=(deployment,))
 
+    def new_second(self) -> tuple[SimulatorFactory, DeploymentSettings]:
+        """A healthy service, over the WebSocket, and a deployment that comes second."""
+        service = SimulatorFactory(
+            Parrot, reactor=self.reactor, api_keys=frozenset({KEY})
+        )
+        port: Any = self.reactor.listenTCP(0, service, interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        return service, DeploymentSettings(
+            name="second",
+            endpoint=f"http://127.0.0.1:{port.getHost().port}",
+            deployment="sim",
+            api_key=KEY,
+            priority=2,
+        )
+
     def tearDown(self) -> Deferred[None]:  # type: ignore[override]
         return Deferred.fromCoroutine(self._tear_down())
 

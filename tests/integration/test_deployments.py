@@ -11,16 +11,11 @@ from attrs import evolve
 from twisted.internet.defer import Deferred
 
 from chime_gateway.settings.agent_profile import AgentProfile
-from chime_gateway.settings.values import (
-    DeploymentSettings,
-    GatewaySettings,
-    Limits,
-)
+from chime_gateway.settings.values import GatewaySettings, Limits
 from chime_gateway.sim.realtime.behaviour import Behaviour
 from chime_gateway.sim.realtime.faults.commands import CommandFault
-from chime_gateway.sim.realtime.server import Door, SimulatorFactory
-from chime_gateway.sim.realtime.voices import Parrot
-from tests.integration.harness import KEY, GatewayTestCase, Peer
+from chime_gateway.sim.realtime.server import Door
+from tests.integration.harness import GatewayTestCase, Peer
 
 
 class TwoDeployments(GatewayTestCase):
@@ -38,19 +33,8 @@ class TwoDeployments(GatewayTestCase):
     )
 
     def gateway_settings(self, endpoint: str) -> GatewaySettings:
-        self.second = SimulatorFactory(
-            Parrot, reactor=self.reactor, api_keys=frozenset({KEY})
-        )
-        port: Any = self.reactor.listenTCP(0, self.second, interface="127.0.0.1")
-        self.addCleanup(port.stopListening)
-        second = DeploymentSettings(
-            name="second",
-            endpoint=f"http://127.0.0.1:{port.getHost().port}",
-            deployment="sim",
-            api_key=KEY,
-            priority=2,
-        )
         settings = super().gateway_settings(endpoint)
+        self.second, second = self.new_second()
         return evolve(settings, deployments=(*settings.deployments, second))
 
     async def media(self, peer: Peer) -> None:

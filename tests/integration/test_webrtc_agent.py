@@ -24,8 +24,8 @@ from chime_gateway.sim.caller.compare import correlation
 from chime_gateway.sim.caller.dial import place_call
 from chime_gateway.sim.realtime.behaviour import Behaviour
 from chime_gateway.sim.realtime.faults.webrtc import WebRtcFaults
-from chime_gateway.sim.realtime.server import Door, SimulatorFactory
-from chime_gateway.sim.realtime.voices import Parrot, Script, Voice
+from chime_gateway.sim.realtime.server import Door
+from chime_gateway.sim.realtime.voices import Script, Voice
 from tests.integration.harness import KEY, GatewayTestCase
 from tests.whole_calls.test_media_stream import LONG, SHORT, phrase
 
@@ -191,19 +191,8 @@ class TwoWaysTests(WebRtcTestCase):
     settings = evolve(WebRtcTestCase.settings, limits=limits)
 
     def gateway_settings(self, endpoint: str) -> GatewaySettings:
-        self.second = SimulatorFactory(
-            Parrot, reactor=self.reactor, api_keys=frozenset({KEY})
-        )
-        port: Any = self.reactor.listenTCP(0, self.second, interface="127.0.0.1")
-        self.addCleanup(port.stopListening)
-        second = DeploymentSettings(
-            name="second",
-            endpoint=f"http://127.0.0.1:{port.getHost().port}",
-            deployment="sim",
-            api_key=KEY,
-            priority=2,
-        )
         settings = super().gateway_settings(endpoint)
+        self.second, second = self.new_second()
         return evolve(settings, deployments=(*settings.deployments, second))
 
     def test_a_call_goes_on_over_the_websocket_and_back(self) -> Deferred[Any]:

@@ -256,15 +256,7 @@ class BadInputTests(SynchronousTestCase):
         self, seed: int, steps: int, is_client: bool
     ) -> None:
         draw = random.Random(seed)
-        client, server = new_client(), new_server()
-        client.start(0.0)
-        server.start(0.0)
-        flying: list[bytes] = []
-        for step in range(steps):
-            sides = (client, server) if step % 2 else (server, client)
-            for datagram in flying:
-                sides[1].received(0.0, datagram)
-            flying = take(sides[1])
+        client, server, flying = _interrupted(steps)
         victim = client if is_client else server
         try:
             for _ in range(10):
@@ -331,15 +323,7 @@ class ClosingTests(SynchronousTestCase):
 
     def test_it_can_be_closed_at_every_step_and_leaves_nothing(self) -> None:
         for steps in range(7):
-            client, server = new_client(), new_server()
-            client.start(0.0)
-            server.start(0.0)
-            flying: list[bytes] = []
-            for step in range(steps):
-                sides = (client, server) if step % 2 else (server, client)
-                for datagram in flying:
-                    sides[1].received(0.0, datagram)
-                flying = take(sides[1])
+            client, server, _ = _interrupted(steps)
             connections = [weakref.ref(side._connection) for side in (client, server)]
             gc.disable()
             try:
@@ -360,6 +344,20 @@ class ClosingTests(SynchronousTestCase):
         for record in foreign.close():
             with self.assertRaises(ClosedError):
                 server.received(0.0, record)
+
+
+def _interrupted(steps: int) -> tuple[Dtls, Dtls, list[bytes]]:
+    """Client and server after so many flights, and the one that is under way."""
+    client, server = new_client(), new_server()
+    client.start(0.0)
+    server.start(0.0)
+    flying: list[bytes] = []
+    for step in range(steps):
+        receiver = server if step % 2 else client
+        for datagram in flying:
+            receiver.received(0.0, datagram)
+        flying = take(receiver)
+    return client, server, flying
 
 
 def _garbage(draw: random.Random, flying: list[bytes]) -> bytes:
