@@ -338,8 +338,12 @@ class LineEvents(AgentReports, Protocol):
     def agent_changed(self, deployment: str) -> None:
         """The next session goes on; L{AgentLine.traits} are its own."""
 
-    def agent_waits(self) -> None:
-        """The caller has waited for it for a while; said again while that lasts."""
+    def agent_waits(self, is_caller_silent: bool) -> None:
+        """
+        The caller has waited for it for a while; said again while that lasts.
+
+        @param is_caller_silent: he is, though the session has not said that he stopped.
+        """
 
     def agent_expires(self, reason: str) -> None:
         """The session is about to end, and no other is to be had: say goodbye now."""

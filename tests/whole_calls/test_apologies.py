@@ -214,18 +214,25 @@ class FillerTests(ConversationTestCase):
         for sound in (SORRY, None):
             self.profile = AgentProfile(filler="One moment.", filler_sound=sound)
             self.setUp()
-            self.talk.agent_waits()
+            self.talk.agent_waits(False)
             self.run_for(0.1)
             self.assertEqual(self.leg.played == HEARD, sound is not None)
             self.assertTrue(self.leg.played.strip(b"\xff"))
             # Not over itself, and not over the caller.
             played = len(self.leg.played)
-            self.talk.agent_waits()
+            self.talk.agent_waits(False)
             self.assertEqual(len(self.leg.played), played)
 
     def test_a_caller_who_speaks_is_not_spoken_over(self) -> None:
         self.profile = AgentProfile(filler_sound=SORRY)
         self.setUp()
         self.talk.speech_started("u1")
-        self.talk.agent_waits()
+        self.talk.agent_waits(False)
         self.assertEqual(self.leg.played, b"")
+
+    def test_nor_is_whoever_is_taken_to_speak_left_in_silence(self) -> None:
+        self.profile = AgentProfile(filler_sound=SORRY)
+        self.setUp()
+        self.talk.speech_started("u1")
+        self.talk.agent_waits(True)
+        self.assertTrue(self.leg.played)

@@ -372,8 +372,8 @@ class Line:
         self._successor.drop()
         self.events.agent_lost(why)
 
-    def waits(self) -> None:
-        self.events.agent_waits()
+    def waits(self, *, is_caller_silent: bool) -> None:
+        self.events.agent_waits(is_caller_silent)
 
     def noticed(self) -> None:
         turn, self._resumed = self._resumed, ""

@@ -303,8 +303,9 @@ class Conversation:
     def oddity_seen(self, kind: str) -> None:
         self._record.note_oddity(kind)
 
-    def agent_waits(self) -> None:
-        if self._pump.is_drained(self._clock()) and not self.answer.is_caller_speaking:
+    def agent_waits(self, is_caller_silent: bool) -> None:
+        is_silent = is_caller_silent or not self.answer.is_caller_speaking
+        if is_silent and self._pump.is_drained(self._clock()):
             self._pump.play_sound(self._profile.filler_sound)
 
     def agent_expires(self, reason: str) -> None:

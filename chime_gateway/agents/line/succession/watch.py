@@ -79,8 +79,12 @@ class Watched(Protocol):
     def give_up(self, why: str) -> None:
         """There is no session to be had."""
 
-    def waits(self) -> None:
-        """The caller has waited for a while, as something came to nothing."""
+    def waits(self, *, is_caller_silent: bool) -> None:
+        """
+        The caller has waited for a while, as something came to nothing.
+
+        @param is_caller_silent: he is, whatever the session has said.
+        """
 
     def noticed(self) -> None:
         """A new session has had its time to say that the caller speaks."""
@@ -229,7 +233,12 @@ class Watch:
         self._successor.tick(now)
 
     def _wait_for(
-        self, since: float, now: float, seconds: float = _WAIT_SECONDS
+        self,
+        since: float,
+        now: float,
+        seconds: float = _WAIT_SECONDS,
+        *,
+        is_caller_silent: bool = False,
     ) -> None:
         """The caller waits since then."""
         due = since + seconds
@@ -237,7 +246,7 @@ class Watch:
             due = max(due, self._told_at + _WAIT_AGAIN_SECONDS)
         if now >= due:
             self._told_at = now
-            self._line.waits()
+            self._line.waits(is_caller_silent=is_caller_silent)
 
     # -- there is one ----------------------------------------------------------------
 
@@ -263,7 +272,8 @@ class Watch:
                 thinks = self._profile.filler_after_seconds if may_think else 0.0
                 self._wait_for(since, now, max(_WAIT_SECONDS, thinks))
             elif deafness.unheard_since is not None:
-                self._wait_for(max(deafness.unheard_since, self._line.heard_by), now)
+                since = max(deafness.unheard_since, self._line.heard_by)
+                self._wait_for(since, now, is_caller_silent=True)
         if age >= _GOOD_SECONDS and not owed.is_anything_due:
             self.settle()
         if self._expiry is not None and now >= self._expiry.wanted_at:
