@@ -80,7 +80,7 @@ class _Response:
     One that is being made or heard.
 
     @ivar parts: (item id, content index) of its audio, in order.
-    @ivar has_begun: some of it came.
+    @ivar has_begun: it is its turn; C{has_come}: some of it came.
     @ivar cushion: its first frames, until there are enough.
     @ivar tail: silence that came when all of it was sent: nobody's, unless more
         follows.
@@ -92,6 +92,7 @@ class _Response:
     id: str
     parts: list[tuple[str, int]] = Factory(list)
     has_begun: bool = False
+    has_come: bool = False
     cushion: list[bytes] | None = Factory(list)
     tail: list[bytes] = Factory(list)
     is_over: bool = False
@@ -227,6 +228,7 @@ class Playback:
         response = self._current
         if response is not None:
             self._frame_at = now
+            response.has_come = True
             if self._is_loud(audio):
                 self._loud_at = now
                 if response.tail:
@@ -246,9 +248,11 @@ class Playback:
         self._early_came(audio, now)
 
     def gap_filled(self, audio: bytes, now: float) -> None:
-        """Audio in place of packets that did not come."""
+        """Audio in place of packets that did not come, of a response that has begun."""
         response = self._current
-        if response is None or now - self._frame_at >= _GAP_SECONDS:
+        if response is None or not response.has_come:
+            return
+        if now - self._frame_at >= _GAP_SECONDS:
             return
         if self._ends_at is not None:
             response.tail.append(audio)
@@ -304,6 +308,7 @@ class Playback:
         # A pause before the first word belongs to no response.
         while early and not self._is_loud(early[0]):
             early.popleft()
+        response.has_come = bool(early)
         for audio in early:
             self._pass_on(response, audio)
 

@@ -280,6 +280,28 @@ class PlaybackTests(PlaybackTestCase):
         self.assertLess(len(self.user.audio), 100)
         self.assertGreater(len(self.user.audio), 50)
 
+    @settings(max_examples=40, deadline=None)
+    @given(st.booleans(), st.booleans(), st.integers(0, 100), st.integers(0, 3))
+    def test_an_answer_of_which_no_packet_comes_has_no_sound(
+        self, is_told: bool, is_stopped: bool, gaps: int, packets: int
+    ) -> None:
+        """Whatever stands for packets: it came to nothing, and is told so."""
+        self.start()
+        self.made("r")
+        if is_told:
+            self.came(PlaybackStarted("r"))
+        self.hear(packets)
+        for _ in range(gaps):
+            self.now += 0.02
+            self.playback.gap_filled(QUIET, self.now)
+        if is_told and is_stopped:
+            self.came(PlaybackStopped("r", is_cut=False))
+        for _ in range(400):
+            self.now += 0.02
+            self.playback.tick(self.now)
+        self.assertEqual(self.user.done("r"), "completed")
+        self.assertEqual(bool(self.user.audio), packets > 0)
+
     def test_a_service_that_ends_nothing_fills_no_memory(self) -> None:
         for number in range(1000):
             self.came(ResponseStarted(f"r{number}"))
