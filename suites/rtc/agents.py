@@ -42,7 +42,7 @@ from suites.rtc.relay import CALM, ROUGH, Capture, Relay, Weather
 
 
 class Speaker(Stream):
-    """A caller over WebSocket who says something, and records what he hears."""
+    """A caller over WebSocket who says something, and records what it hears."""
 
     def __init__(self, port: int, said: Samples) -> None:
         super().__init__(port)

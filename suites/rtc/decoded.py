@@ -9,7 +9,7 @@ from pathlib import Path
 
 from suites.faults.scene import Scene
 
-#: It finds each of them by itself: nobody tells it which port is whose.
+#: tshark finds each of them by itself: it is not told which port has what.
 _FIELDS = ("frame.protocols", "dtls.handshake.type", "rtp.p_type", "_ws.expert.message")
 
 #: What a hello that was fragmented and sent again is called.

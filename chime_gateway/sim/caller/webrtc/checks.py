@@ -102,6 +102,8 @@ class Checks:
         elif self._clock.seconds() - self._answered_at >= _LOST_SECONDS:
             self._lost()
         else:
+            # Of earlier ones no answer is waited for any more: none is 5 s late.
+            self._sent.clear()
             self._check(self._selected)
             self._timer.start(_CONSENT_SECONDS, self._tick)
 

@@ -141,7 +141,7 @@ class DtlsClient:
             self._handshake()
             return
         try:
-            self._connection.recv(65535)  # nobody has anything to say here
+            self._connection.recv(65535)  # application data: there is no channel for it
         except SSL.WantReadError:
             pass
         except SSL.ZeroReturnError:

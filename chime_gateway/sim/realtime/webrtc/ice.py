@@ -54,7 +54,7 @@ class IceLite:
     def answer(
         self, now: float, request: BindingRequest, path: Path, address: tuple[str, int]
     ) -> bytes | None:
-        """C{None}: there is none."""
+        """The answer to be sent; C{None}: none is due."""
         if request.username != self._username:
             return None
         if not request.is_signed_with(self._password):

@@ -28,7 +28,7 @@ class MediaPeer(Protocol):
     def checked(
         self, request: BindingRequest, path: Path, address: tuple[str, int]
     ) -> bytes | None:
-        """An answer; C{None}: there is none, and the path is not this call's."""
+        """The answer; C{None}: no answer is due, and the path is not this call's."""
 
     def answered(self) -> None:
         """It was sent."""

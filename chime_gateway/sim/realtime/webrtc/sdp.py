@@ -25,7 +25,7 @@ _MIN_UFRAG, _MIN_PASSWORD, _MAX_CREDENTIAL = 4, 22, 256
 
 
 class BadOffer(Exception):
-    """It is none, or none that can be answered."""
+    """It is not an offer, or not one that can be answered."""
 
 
 @define

@@ -96,7 +96,7 @@ class WebRtcService:
         A call begins.
 
         @return: it, and the answer.
-        @raise BadOffer: there is none.
+        @raise BadOffer: it cannot be answered.
         """
         offer = read_offer(body)
         faults = self._sessions.next_behaviour().webrtc
