@@ -353,7 +353,7 @@ class Call:
         self._pump.tick(now, due)
         self.conversation.tick(now)
         transfers, is_drained = self._transfers, self._pump.is_drained
-        transfers.tick(now, is_drained)
+        transfers.tick(now, self._pump.is_said)
         if not transfers.is_under_way and self._parting.take_heard(now, is_drained):
             (self._parting.take_owed() or self._machine.played_out)()
         if now >= self._check_at and not self._is_over:

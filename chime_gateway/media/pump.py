@@ -96,8 +96,7 @@ class MediaPump:
         )
 
         self._agent: AgentSession | None = None
-        self._is_closed = False
-        self._is_muted = False
+        self._is_closed = self._is_muted = self._is_at_pace = False
         self._to_agent: Callable[[bytes], bytes] | None = None
         self._to_leg: Callable[[bytes], bytes] | None = None
         self._early: deque[bytes] | None = deque() if keep_early else None
@@ -139,7 +138,7 @@ class MediaPump:
         codec = agent.traits.codec
         self._to_agent = transcoder(self._codec, codec)
         self._to_leg = transcoder(codec, self._codec)
-        self._agent = agent
+        self._agent, self._is_at_pace = agent, not agent.traits.is_ahead
         early, self._early = self._early, None
         for audio in early or ():
             self._send(agent, audio)
@@ -150,7 +149,7 @@ class MediaPump:
         self._early = None
 
     def _part_with_agent(self) -> None:
-        self._agent = None
+        self._agent, self._is_at_pace = None, False
         self._play_queue.session_ended(self._clock())
         self._active_responses.clear()
         self._cut_responses.clear()
@@ -376,18 +375,21 @@ class MediaPump:
     @property
     def is_speaking(self) -> bool:
         """The agent says something as it is to be heard, and there is more of it."""
-        agent = self._agent
-        is_at_pace = agent is not None and not agent.traits.is_ahead
-        return is_at_pace and self._play_queue.is_open
+        return self._is_at_pace and self._play_queue.is_open
 
     def rest_seconds(self, now: float) -> float:
         """What is being said is heard within so long, or is not waited for."""
-        more = _MOST_SAID_SECONDS if self.is_speaking else 0.0
+        more = _MOST_SAID_SECONDS if self._is_at_pace and not self.is_said(now) else 0.0
         return self.queued_seconds(now) + more
 
     def is_drained(self, now: float) -> bool:
         """All that the agent said was heard."""
         return not self.is_speaking and self._play_queue.is_drained(now)
+
+    def is_said(self, now: float) -> bool:
+        """And no answer is being made whose first word is still to come."""
+        is_made = self._is_at_pace and self._active_responses
+        return self.is_drained(now) and not is_made
 
     def idle_seconds(self, now: float) -> float:
         """How long nothing came from the caller's side."""

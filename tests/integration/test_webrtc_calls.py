@@ -6,6 +6,8 @@ from typing import Any
 
 from attrs import evolve
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.endpoints import TCP4ClientEndpoint
+from twisted.internet.protocol import Factory
 
 from chime_gateway.audio import PCMA, PCMU, Codec
 from chime_gateway.carriers.webrtc.carrier import WebRtcCarrier
@@ -17,8 +19,9 @@ from chime_gateway.settings.webrtc import WebRtcSettings
 from chime_gateway.sim.caller.caller import CallPlan, CallReport
 from chime_gateway.sim.caller.compare import correlation
 from chime_gateway.sim.caller.dial import place_call
-from tests.integration.harness import GatewayTestCase
+from tests.integration.harness import GatewayTestCase, Page
 from tests.support.ports import free_port
+from tests.support.rtc_offers import BROWSER
 from tests.whole_calls.test_media_stream import LONG, SHORT, phrase
 
 
@@ -123,6 +126,23 @@ class WebRtcCallTests(WebRtcTestCase):
             self.assertIn(said, report.error)
             for mark in ("<", "\n", "Failure"):
                 self.assertNotIn(mark, report.error)
+
+    async def test_who_only_answers_checks_is_told_that_so_do_we(self) -> None:
+        """Two sides that are ICE-lite never meet, wherever it is said."""
+        for section in ("t=0 0\r\n", "a=mid:0\r\n"):
+            body = BROWSER.replace(section, f"{section}a=ice-lite\r\n").encode()
+            head = (
+                "POST /webrtc/offer HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+                "Connection: close\r\nContent-Type: application/sdp\r\n"
+                f"Content-Length: {len(body)}\r\n\r\n"
+            )
+            endpoint = TCP4ClientEndpoint(self.reactor, "127.0.0.1", self.port)
+            page: Any = await endpoint.connect(Factory.forProtocol(Page))
+            page.transport.write(head.encode() + body)
+            text = (await page.done).decode()
+            self.assertEqual(text.split()[1], "422", text)
+            self.assertIn("both sides are ICE-lite", text)
+        self.assertTrue(self.nothing_is_left())
 
     async def test_who_may_not_come_is_told_why(self) -> None:
         report = await self.place(phrase(PCMU, *SHORT), parameters={"agent": "nobody"})

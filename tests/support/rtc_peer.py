@@ -15,7 +15,6 @@ from twisted.web.resource import Resource
 from chime_gateway.carriers.media_stream.credentials import StreamAuth
 from chime_gateway.carriers.media_stream.door import Door
 from chime_gateway.carriers.webrtc.carrier import WebRtcCarrier
-from chime_gateway.carriers.webrtc.offer import Origins, webrtc_pages
 from chime_gateway.http.site import GatewaySite
 from chime_gateway.media.metronome import Metronome
 from chime_gateway.net.generations.kin import Kin
@@ -166,7 +165,7 @@ class RtcWorld:
         )
         auth = StreamAuth(secret, "", "", clock.seconds)
         door = Door(auth, switchboard, "webrtc", needs_credentials=True)
-        self.root = webrtc_pages(self.carrier, door, Origins(settings.origins))
+        self.root = self.carrier.pages(door)
         root = Resource()
         root.putChild(b"webrtc", self.root)
         self.site = GatewaySite(root, clock, self.connections)

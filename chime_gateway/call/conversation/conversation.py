@@ -214,7 +214,9 @@ class Conversation:
         if self._sessions.silent_since is not None:
             self._sessions.audio_came()
         self._pump.agent_audio(response_id, item_id, content_index, audio)
-        self._has_result = False
+        if self._has_result:
+            # Audio that comes as it is heard may be of words before the result.
+            self._has_result = self.agent is not None and not self.agent.traits.is_ahead
         self.answer.audio_came(response_id)
 
     def agent_audio_done(self, item_id: str) -> None:

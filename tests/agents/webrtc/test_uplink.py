@@ -162,7 +162,8 @@ class PaceTests(UplinkTestCase):
         for count, at in enumerate(times):
             self.assertLessEqual(count * 0.02, at + 0.081)
         gaps = [b - a for a, b in pairwise(times)]
-        self.assertLess(max(gaps, default=0.0), 0.15)
+        # Almost four ahead, and then three behind before silence is sent.
+        self.assertLess(max(gaps, default=0.0), 0.17)
 
     @settings(max_examples=60, deadline=None)
     @given(st.sampled_from((1, 2, 5, 10, 25)), st.integers(0, 24), st.booleans())

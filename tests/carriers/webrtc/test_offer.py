@@ -216,6 +216,23 @@ class PageTests(SynchronousTestCase):
         said = world.ask("POST", body=BROWSER, Origin=self.PAGE)
         self.assertEqual((said.status, said.headers["vary"]), (401, "Origin"))
 
+    @given(
+        st.lists(st.sets(st.sampled_from((PAGE, "https://b.example", "*"))), max_size=4)
+    )
+    def test_who_may_is_whoever_was_named_last_and_calls_go_on(
+        self, changes: list[set[str]]
+    ) -> None:
+        """As SIGHUP changes it."""
+        world = self.new(self.PAGE)
+        self.assertEqual(world.offer(BROWSER, Origin=self.PAGE).status, 201)
+        for origins in changes:
+            world.carrier.change(evolve(SETTINGS, origins=tuple(sorted(origins))))
+            for page in (self.PAGE, "https://b.example", "https://c.example"):
+                status = 204 if {page, "*"} & origins else 403
+                self.assertEqual(self.preflight(world, page), status)
+        self.assertEqual(world.carrier.counts()["legs"], 1)
+        self.assertEqual([peer.closed for peer in world.carrier.peers], [0])
+
     def test_without_a_secret_a_page_must_be_ours_or_named(self) -> None:
         for origins, origin, host, status in (
             ((), None, "localhost:8080", 201),
