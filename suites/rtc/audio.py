@@ -20,7 +20,7 @@ _LOWEST_HZ, _HIGHEST_HZ = 300.0, 1200.0
 
 _LOUDNESS = 6000.0
 
-#: Below this level a sample counts as silence.
+#: A window whose root mean square is below this is silence.
 _SOFT = 300.0
 
 #: Two noises are as alike as 0.5 at most in a window, wherever one looks.

@@ -30,8 +30,9 @@ from chime_gateway.carriers.sip.refer import HandOver, Referral, Transfer
 from chime_gateway.carriers.sip.session_refresh import SessionRefresh
 from chime_gateway.carriers.sip.transport.connections import Flow
 from chime_gateway.carriers.sip.transport.transactions import Incoming
+from chime_gateway.carriers.towards_call import TowardsCall
 from chime_gateway.errors import TransferFailed
-from chime_gateway.interfaces import CarrierTraits, LegEvents
+from chime_gateway.interfaces import CarrierTraits
 from chime_gateway.media.stats import NetworkStats
 from chime_gateway.outcomes import CallerInfo, Ending, Outcome
 from chime_gateway.release import Release
@@ -50,7 +51,7 @@ from chime_gateway.wire.sip.message import (
 from chime_gateway.wire.sip.session_timer import SessionTimer, TooSmall, answer_timer
 
 
-class SipLeg:
+class SipLeg(TowardsCall):
     """One side of one call (L{chime_gateway.interfaces.CallLeg})."""
 
     traits = CarrierTraits(
@@ -65,7 +66,6 @@ class SipLeg:
     def __init__(self, context: SipContext, info: CallerInfo) -> None:
         self.info = info
         self._context = context
-        self._call: LegEvents | None = None
         self._is_over = False
         self._farewell: Ending | None = None
         self._dialog: LiveDialog | None = None
@@ -127,22 +127,6 @@ class SipLeg:
         return not self._is_over
 
     # -- AudioUser --------------------------------------------------------------
-
-    def caller_audio(self, audio: bytes) -> None:
-        if self._call is not None:
-            self._call.caller_audio(audio)
-
-    def gap_filled(self, audio: bytes) -> None:
-        if self._call is not None:
-            self._call.gap_filled(audio)
-
-    def digit_pressed(self, digit: str) -> None:
-        if self._call is not None:
-            self._call.digit_pressed(digit)
-
-    def audio_lost(self, byte_count: int) -> None:
-        if self._call is not None:
-            self._call.audio_dropped("lost_in_network", byte_count)
 
     def audio_held(self, is_held: bool) -> None:
         if self._call is not None:

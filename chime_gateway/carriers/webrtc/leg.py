@@ -16,9 +16,10 @@ from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from chime_gateway.carriers.towards_call import TowardsCall
 from chime_gateway.carriers.webrtc.agreement import Agreement
 from chime_gateway.errors import TransferFailed
-from chime_gateway.interfaces import CarrierTraits, LegEvents
+from chime_gateway.interfaces import CarrierTraits
 from chime_gateway.media.metronome import Metronome
 from chime_gateway.media.stats import NetworkStats
 from chime_gateway.net.timer import Timer
@@ -98,7 +99,7 @@ class WebRtcContext:
     finished: NetworkStats = Factory(NetworkStats)
 
 
-class WebRtcLeg:
+class WebRtcLeg(TowardsCall):
     """
     One caller (L{chime_gateway.interfaces.ArrivingLeg}), from an offer that can be
     served to his end.
@@ -129,7 +130,6 @@ class WebRtcLeg:
         self.codec = agreement.codec
         self._context = context
         self._agreement = agreement
-        self._call: LegEvents | None = None
         self._is_over = self._is_connected = self._is_streaming = False
         self._arriving: Deferred[None] | None = None
         self._connecting = Timer(context.clock)
@@ -260,22 +260,6 @@ class WebRtcLeg:
         return Ending(outcome, "the caller hung up")
 
     # -- StreamUser --------------------------------------------------------------
-
-    def caller_audio(self, audio: bytes) -> None:
-        if self._call is not None:
-            self._call.caller_audio(audio)
-
-    def gap_filled(self, audio: bytes) -> None:
-        if self._call is not None:
-            self._call.gap_filled(audio)
-
-    def digit_pressed(self, digit: str) -> None:
-        if self._call is not None:
-            self._call.digit_pressed(digit)
-
-    def audio_lost(self, byte_count: int) -> None:
-        if self._call is not None:
-            self._call.audio_dropped("lost_in_network", byte_count)
 
     def audio_held(self, is_held: bool) -> None:
         """Nobody holds: there is one offer, and it is for both directions."""
