@@ -55,6 +55,7 @@ SHORT = (
     "agent: aiortc",
     "agent: Chromium",
     "agent: interrupted",
+    "agent: preview",
     "many callers",
     "messages",
 )
@@ -67,6 +68,7 @@ def possible(names: list[str]) -> list[str]:
         lacking |= {name for name in SCENES if "Chromium" in name}
         lacking |= {"caller: rough weather", "caller: a new port", "caller: a minute"}
         lacking |= {"agent: rough weather", "agent: a new port"}
+        lacking |= {"agent: channel in rough weather"}
     if not peers.NODE_MODULES.exists():
         lacking |= {"caller: werift", "agent: werift", "caller: a minute"}
     for name in lacking.intersection(names):

@@ -28,7 +28,7 @@ from chime_gateway.agents.refusals import TRANSCRIPTION, refused_session
 from chime_gateway.agents.responses.responses import Responses
 from chime_gateway.agents.transports.in_socket import InSocket
 from chime_gateway.agents.transports.transport import Transport
-from chime_gateway.agents.websocket import RealtimeProtocol
+from chime_gateway.agents.websocket import EventSocket
 from chime_gateway.audio import Codec
 from chime_gateway.errors import BROKE_PROTOCOL, AgentUnavailable, RemoteProtocolError
 from chime_gateway.history import History
@@ -104,7 +104,7 @@ class AzureSession:
         self._receive = READERS[dialect.name].receive
         self._intake = Intake(clock, self.traits.codec)
         self._state = _State.CONNECTING
-        self._socket: RealtimeProtocol | None = None
+        self._socket: EventSocket | None = None
         self._commands = Commands(clock.seconds, self._overdue)
         self._responses = Responses(
             *(self._commands, events, clock, transport),
@@ -125,7 +125,7 @@ class AzureSession:
 
     # -- from the socket -------------------------------------------------------
 
-    def opened(self, socket: RealtimeProtocol) -> None:
+    def opened(self, socket: EventSocket) -> None:
         self._socket = socket
         if self._state is _State.CLOSED:
             socket.close(CLOSE_NORMAL, "")

@@ -66,10 +66,19 @@ class HandshakeRefused(AgentUnavailable):
         self.status = status
 
 
+class EventSocket(Protocol):
+    """Messages both ways, until one side closes it."""
+
+    def send_message(self, payload: bytes, is_binary: bool = False) -> bool:
+        """@return: C{False}: it was not taken."""
+
+    def close(self, code: int, reason: str) -> None: ...
+
+
 class SocketUser(Protocol):
     """Who hears of a socket."""
 
-    def opened(self, socket: RealtimeProtocol) -> None: ...
+    def opened(self, socket: EventSocket) -> None: ...
     def message_received(self, payload: bytes, is_binary: bool) -> None: ...
     def frame_came(self) -> bool: ...
     def socket_closed(self, reason: str) -> None: ...

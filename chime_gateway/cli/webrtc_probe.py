@@ -22,10 +22,11 @@ from twisted.web.client import ResponseFailed
 from chime_gateway.agents.credentials import Credential
 from chime_gateway.agents.deployments import endpoint_for
 from chime_gateway.agents.webrtc.calls import Calls, Made
+from chime_gateway.agents.webrtc.places import first_session
 from chime_gateway.agents.webrtc.secrets import Secret, read_secret
-from chime_gateway.agents.webrtc.sessions import first_session, own_address
+from chime_gateway.agents.webrtc.sessions import own_address
 from chime_gateway.agents.webrtc.sideband import Sideband
-from chime_gateway.agents.websocket import RealtimeProtocol, RealtimeSockets, dial
+from chime_gateway.agents.websocket import EventSocket, RealtimeSockets, dial
 from chime_gateway.cli.webrtc_media import ProbeMedia
 from chime_gateway.errors import AgentUnavailable, GatewayError
 from chime_gateway.net.batch import BatchReader
@@ -62,10 +63,10 @@ class _Events:
 
     def __init__(self) -> None:
         self.events: list[Mapping[str, Any]] = []
-        self.socket: RealtimeProtocol | None = None
+        self.socket: EventSocket | None = None
         self.closed = ""
 
-    def opened(self, socket: RealtimeProtocol) -> None:
+    def opened(self, socket: EventSocket) -> None:
         self.socket = socket
 
     def message_received(self, payload: bytes, is_binary: bool) -> None:
@@ -116,6 +117,7 @@ class WebRtcProbe:
         self._session = first_session(settings, profile)
         self._say = say
         self._base = calls_url(settings)
+        self._calls_url = f"{self._base}/calls"
         self._http = HttpClient(reactor, 2)
         self._calls = Calls(self._http, reactor)
         self._batch = BatchReader(reactor)
@@ -166,7 +168,9 @@ class WebRtcProbe:
         return has_events
 
     async def _mint(self, headers: Mapping[str, str]) -> Secret:
-        body = await self._calls.mint(self._base, headers, self._session)
+        body = await self._calls.mint(
+            f"{self._base}/client_secrets", headers, {"session": self._session}
+        )
         secret = read_secret(body, 0.0, time.time())
         self._say("client secret", f"minted, good for {secret.good_until:.0f} s")
         return secret
@@ -174,7 +178,7 @@ class WebRtcProbe:
     async def _offer(self, media: ProbeMedia, secret: Secret) -> Made | None:
         question = "1 PCMU alone, no data channel"
         try:
-            made = await self._calls.make(self._base, secret.value, media.offer())
+            made = await self._calls.make(self._calls_url, secret.value, media.offer())
         except (AgentUnavailable, OSError) as exc:
             self._say(question, f"refused: {exc}")
             return None
@@ -216,7 +220,7 @@ class WebRtcProbe:
             }
             asking = self._http.request(
                 "POST",
-                f"{self._base}/calls",
+                self._calls_url,
                 said,
                 body + f"--{boundary}--\r\n".encode(),
             )
@@ -292,7 +296,7 @@ class WebRtcProbe:
             self._reactor, self._batch, own_address(self._settings.endpoint)
         )
         try:
-            made = await self._calls.make(self._base, secret.value, other.offer())
+            made = await self._calls.make(self._calls_url, secret.value, other.offer())
             self._say("a second call with the secret", "taken")
             if made.call_id:
                 self._calls.hang_up(self._base, headers, made.call_id)

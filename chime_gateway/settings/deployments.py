@@ -9,9 +9,16 @@ import attrs
 
 from chime_gateway.errors import ConfigError
 from chime_gateway.settings.convert import secret, split_url, structure
-from chime_gateway.settings.values import WEBRTC, WEBSOCKET, DeploymentSettings
+from chime_gateway.settings.values import (
+    CHANNEL,
+    SIDEBAND,
+    WEBRTC,
+    WEBSOCKET,
+    DeploymentSettings,
+)
 
 _TRANSPORTS: Final = (WEBSOCKET, WEBRTC)
+_EVENTS: Final = (SIDEBAND, CHANNEL)
 
 
 def deployment_settings(
@@ -36,7 +43,8 @@ def deployment_settings(
             if name not in named:
                 raise ConfigError(f"{name} is not set")
         version = env.get("AZURE_OPENAI_API_VERSION", "")
-        _check_transport(transport, "AZURE_OPENAI_TRANSPORT", version)
+        region = env.get("AZURE_OPENAI_WEBRTC_ENDPOINT", "")
+        _check_region(region, "AZURE_OPENAI_WEBRTC_ENDPOINT", transport, version)
         found.append(
             DeploymentSettings(
                 name="environment",
@@ -47,6 +55,7 @@ def deployment_settings(
                 api_key=key,
                 api_version=version,
                 transport=transport,
+                webrtc_endpoint=region,
                 priority=0,
             )
         )
@@ -59,7 +68,10 @@ def deployment_settings(
         settings = structure(named_table, DeploymentSettings, where)
         _endpoint(settings.endpoint, f"{where}.endpoint")
         version = settings.api_version
-        _check_transport(settings.transport, f"{where}.transport", version)
+        _check_known(settings.transport, f"{where}.transport", _TRANSPORTS)
+        _check_known(settings.events, f"{where}.events", _EVENTS)
+        region = settings.webrtc_endpoint
+        _check_region(region, f"{where}.webrtc_endpoint", settings.transport, version)
         if "transport" not in table and not version:
             settings = attrs.evolve(settings, transport=transport)
         own_key = secret(settings.api_key, env, f"{where}.api_key")
@@ -76,7 +88,7 @@ def deployment_settings(
 def environment_transport(env: Mapping[str, str]) -> str:
     """Of deployments that name none, and of the embedded simulator."""
     transport = env.get("AZURE_OPENAI_TRANSPORT") or WEBSOCKET
-    _check_transport(transport, "AZURE_OPENAI_TRANSPORT")
+    _check_known(transport, "AZURE_OPENAI_TRANSPORT", _TRANSPORTS)
     return transport
 
 
@@ -90,14 +102,19 @@ def _endpoint(url: str, key: str) -> str:
     return url
 
 
-def _check_transport(transport: str, key: str, api_version: str = "") -> None:
-    """@raise ConfigError: it is not known, or not for the preview."""
-    if transport not in _TRANSPORTS:
-        known = " or ".join(_TRANSPORTS)
-        raise ConfigError(f"{key}: expected {known}, not {transport[:40]!r}")
-    if transport == WEBRTC and api_version:
-        # Its events come by a data channel alone (docs/decisions/0043).
+def _check_known(said: str, key: str, known: tuple[str, ...]) -> None:
+    """@raise ConfigError: it is none of these."""
+    if said not in known:
+        raise ConfigError(f"{key}: expected {' or '.join(known)}, not {said[:40]!r}")
+
+
+def _check_region(region: str, key: str, transport: str, api_version: str) -> None:
+    """@raise ConfigError: it is no URL, or is missing where it is needed."""
+    if region:
+        _endpoint(region, key)
+    elif transport == WEBRTC and api_version:
         raise ConfigError(
-            f"{key}: the preview (api version {api_version[:40]}) has no events beside"
-            " WebRTC; leave the version out, or use websocket"
+            f"{key}: the preview (api version {api_version[:40]}) takes calls over"
+            " WebRTC at https://REGION.realtimeapi-preview.ai.azure.com, with the"
+            " region of the resource"
         )

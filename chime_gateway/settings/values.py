@@ -22,6 +22,10 @@ from chime_gateway.settings.webrtc import WebRtcSettings
 WEBSOCKET: Final = "websocket"
 WEBRTC: Final = "webrtc"
 
+#: How its events do, where audio goes by WebRTC.
+SIDEBAND: Final = "sideband"
+CHANNEL: Final = "channel"
+
 
 @frozen(kw_only=True)
 class DeploymentSettings:
@@ -31,7 +35,11 @@ class DeploymentSettings:
     @ivar endpoint: C{https://RESOURCE.openai.azure.com}.
     @ivar api_key: empty: Microsoft Entra ID.
     @ivar api_version: set: the preview dialect; empty: GA.
-    @ivar transport: of audio: C{websocket}, or C{webrtc} (GA only).
+    @ivar transport: of audio: C{websocket}, or C{webrtc}.
+    @ivar events: over WebRTC: C{sideband}, a WebSocket, or C{channel}, a data channel;
+        the preview has no other.
+    @ivar webrtc_endpoint: where the preview takes offers:
+        C{https://REGION.realtimeapi-preview.ai.azure.com}.
     @ivar priority: lower is tried first.
     @ivar weight: of those with the same priority, one with twice the weight is tried
         first twice as often.
@@ -45,6 +53,8 @@ class DeploymentSettings:
     api_key: str = field(default="", repr=False)
     api_version: str = ""
     transport: str = WEBSOCKET
+    events: str = SIDEBAND
+    webrtc_endpoint: str = ""
     priority: int = 1
     weight: float = field(default=1.0, validator=(validators.gt(0), validators.le(1e6)))
     token_scope: str = "https://cognitiveservices.azure.com/.default"

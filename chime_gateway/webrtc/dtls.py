@@ -111,6 +111,7 @@ class Dtls:
     @ivar outbox: datagrams to be sent; whoever calls takes them.
     @ivar keys: C{None} until all is agreed on and checked.
     @ivar due: when L{tick} wants to be called next; C{None}: not at all.
+    @ivar inbox: what came for a data channel; C{None}: there is none.
     """
 
     def __init__(
@@ -123,6 +124,7 @@ class Dtls:
         self.outbox: list[bytes] = []
         self.keys: SrtpKeys | None = None
         self.due: float | None = None
+        self.inbox: list[bytes] | None = None
         self._fingerprints = fingerprints
         self._is_client = is_client
         self._connection: SSL.Connection | None = SSL.Connection(_context(certificate))
@@ -191,6 +193,20 @@ class Dtls:
         self._wait(now)
         return self.due
 
+    def send(self, data: bytes) -> None:
+        """
+        Of a data channel, 1,100 bytes at most; lost without keys.
+
+        @raise DtlsError: OpenSSL does not want to.
+        """
+        connection = self._connection
+        if connection is not None and self.keys is not None:
+            try:
+                connection.send(data)
+            except SSL.Error as exc:
+                raise DtlsError(_reason(exc)) from exc
+            self.outbox += self._take(connection)
+
     def close(self) -> None:
         """Send close_notify, if the connection is open."""
         if self._connection is not None:
@@ -240,7 +256,9 @@ class Dtls:
         connection.bio_write(datagram)
         try:
             while True:
-                connection.recv(65535)  # application data, which we have not offered
+                data = connection.recv(65535)
+                if self.inbox is not None and len(self.inbox) < _MOST_EARLY:
+                    self.inbox.append(data)
         except SSL.WantReadError:
             pass
         except SSL.ZeroReturnError:

@@ -27,17 +27,22 @@ _MOST_EARLY: Final = 4
 class Handshake:
     """
     @param accepts: whether what comes on a path is the other side's.
+    @param data_received: gets what comes for a data channel; C{None}: none is offered.
     @ivar setup: C{ACTPASS}, as in our offer; later what we answer, or were told to be.
     @ivar path: where packets go; C{None}: nowhere yet.
     """
 
     def __init__(
-        self, certificate: Certificate, accepts: Callable[[Path], bool]
+        self,
+        certificate: Certificate,
+        accepts: Callable[[Path], bool],
+        data_received: Callable[[bytes], None] | None = None,
     ) -> None:
         self.setup = Setup.ACTPASS
         self.path: Path | None = None
         self._certificate = certificate
         self._accepts = accepts
+        self._data_received = data_received
         self._fingerprints: tuple[Fingerprint, ...] = ()
         self._dtls: Dtls | None = None
         self._early: deque[tuple[Path, bytes]] = deque(maxlen=_MOST_EARLY)
@@ -104,6 +109,23 @@ class Handshake:
             finally:
                 self._send()
 
+    def send(self, data: bytes) -> None:
+        """Of a data channel; lost where there is nothing to send it by."""
+        if self._dtls is not None:
+            self._dtls.send(data)
+            self._send()
+
+    def pass_data(self) -> None:
+        """Hand on what came for a data channel."""
+        dtls, data_received = self._dtls, self._data_received
+        if dtls is None or data_received is None or not dtls.inbox:
+            return
+        found, dtls.inbox = dtls.inbox, []
+        for data in found:
+            # Whoever hears it may have closed everything.
+            if self._dtls is not None:
+                data_received(data)
+
     def close(self) -> None:
         """Say goodbye, and let go of everything."""
         self._early.clear()
@@ -111,7 +133,7 @@ class Handshake:
         if dtls is not None:
             dtls.close()
             self._send()
-        self._dtls = self.path = None
+        self._dtls = self.path = self._data_received = None
         self._fingerprints = ()
 
     def _begun(self) -> Dtls:
@@ -121,6 +143,8 @@ class Handshake:
                 is_client=self.setup is Setup.ACTIVE,
                 fingerprints=self._fingerprints,
             )
+            if self._data_received is not None:
+                self._dtls.inbox = []
         return self._dtls
 
     def _send(self, came_on: Path | None = None) -> None:

@@ -85,6 +85,7 @@ class Peer:
     @param is_offerer: we have offered, with C{a=setup:actpass}, and we control (RFC
         8445 section 6.1.1), unless we are lite.
     @param is_lite: we answer checks and send none, as we have a public address.
+    @param data_received: gets what comes for a data channel; C{None}: none was offered.
     @param mark: what our ufrag begins with, to be known by.
     @param dropped: where packets are counted that came and were not used, or did not go
         out, by why: that of the call's stream; left out: one of its own.
@@ -106,6 +107,7 @@ class Peer:
         mark: str = "",
         dropped: Counter[str] | None = None,
         random_bytes: Callable[[int], bytes] = os.urandom,
+        data_received: Callable[[bytes], None] | None = None,
     ) -> None:
         self.local = new_credentials(random_bytes, mark)
         self.dropped = Counter[str]() if dropped is None else dropped
@@ -122,7 +124,7 @@ class Peer:
             tie_breaker=int.from_bytes(random_bytes(8), "big"),
             new_transaction=lambda: random_bytes(12),
         )
-        self._handshake = Handshake(certificate, self._agent.accepts)
+        self._handshake = Handshake(certificate, self._agent.accepts, data_received)
         self._timer = Timer(clock)
         self._due: float | None = None
         self._is_connected = False
@@ -199,6 +201,13 @@ class Peer:
         if not self._send(data, self._address):
             self.dropped["not_sent"] += 1
 
+    def send_data(self, data: bytes) -> None:
+        """Of a data channel; lost while there are no keys.  It never raises."""
+        try:
+            self._handshake.send(data)
+        except DtlsError as exc:
+            self._dtls_failed(exc)
+
     def knows(self, path: Path) -> bool:
         """Whether checks with the right integrity came on it; for sockets."""
         return self._user is not None and self._agent.knows(path)
@@ -245,6 +254,8 @@ class Peer:
                 now = self._clock.seconds()
                 self._handshake.received(now, data, path)
                 self._go_on(now)
+                if self._is_connected:
+                    self._handshake.pass_data()
             else:
                 self.dropped["unknown"] += 1
         except DtlsError as exc:

@@ -37,7 +37,7 @@ from suites.rtc.callers import (
     stack_of,
 )
 from suites.rtc.decoded import decoded
-from suites.rtc.realtime import Realtime, ServedCall
+from suites.rtc.realtime import PREVIEW_VERSION, Realtime, ServedCall
 from suites.rtc.relay import CALM, ROUGH, Capture, Relay, Weather
 
 
@@ -73,8 +73,10 @@ class Speaker(Stream):
                 self._send(b"\xff" * FRAME_BYTES)
 
 
-async def gateway_of(scene: Scene, realtime: Realtime, **env: Any) -> Gateway:
-    settings = deployment("only", realtime.url, 1) + "transport = 'webrtc'\n"
+async def gateway_of(
+    scene: Scene, realtime: Realtime, more: str = "", **env: Any
+) -> Gateway:
+    settings = deployment("only", realtime.url, 1) + "transport = 'webrtc'\n" + more
     return await scene.start(Gateway("rtc-agent", settings, **env))
 
 
@@ -171,6 +173,63 @@ def agent(name: str) -> Play:
         )
         scene.expect(is_missed, "nobody noticed that the agent is gone")
         await speaker.hang_up()
+        await freed(scene, gateway)
+        await scene.finish(gateway)
+
+    return scene_of
+
+
+def by_channel(name: str, *, is_preview: bool, weather: Weather | None = None) -> Play:
+    """
+    Its events go by a data channel, and nothing else does.
+
+    @param weather: of another network between.
+    """
+
+    async def scene_of(scene: Scene) -> None:
+        seconds = 8.0 if scene.is_short else 15.0
+        stack = await scene.run(stack_of(name, None))
+        relay = None if weather is None else await scene.run(Relay(7, weather))
+        realtime = await scene.run(
+            Realtime(
+                stack.peer,
+                None if relay is None else _always(relay),
+                has_channel=True,
+            )
+        )
+        more = "events = 'channel'\n"
+        if is_preview:
+            more = f"api_version = '{PREVIEW_VERSION}'\n"
+            more += f"webrtc_endpoint = '{realtime.url}'\n"
+        # All that a session is set to is longer than a packet, and so is what it says.
+        more += f"[agents.default]\ninstructions = '''{'Be brief. ' * 2000}'''\n"
+        gateway = await gateway_of(scene, realtime, more)
+        said = speech(seconds, 6)
+        speaker, call = await spoken(scene, gateway, realtime, said)
+        await asyncio.sleep(seconds + UNDER_WAY_SECONDS)
+        if relay is None:
+            well_heard(scene, speaker, said)
+            found = compare(said, await call.peer.heard(), start=EARLY_SECONDS)
+            share = least(scene, HEARD_SHARE)
+            scene.expect(found.share >= share, f"the agent heard {found}")
+        else:
+            # A goodbye that is lost is half a minute.
+            relay.weather = CALM
+        kinds = [str(one.get("type")) for one in call.events]
+        scene.expect(kinds[:1] == ["session.update"], f"it was told {kinds}")
+        size = len(str(call.events[:1]))
+        scene.expect(size > 20_000, f"its settings have {size} characters")
+        await speaker.hang_up()
+        if is_preview:
+            scene.expect(await call.peer.is_over(), "the agent was told of no end")
+        else:
+            is_over = await until(lambda: call.is_hung_up, 10.0)
+            scene.expect(is_over, "it is not hung up")
+        scene.expect(not realtime.wrong, f"it was asked oddly: {realtime.wrong}")
+        counts = realtime.counts
+        scene.expect(
+            not counts["sidebands"] and counts["calls"] == 1, f"asked {dict(counts)}"
+        )
         await freed(scene, gateway)
         await scene.finish(gateway)
 
@@ -289,4 +348,10 @@ SCENES: dict[str, Play] = {
     "agent: a new port": through("Chromium", CALM, 16.0, HEARD_MOVED_SHARE, moves=True),
     "agent: strict consent": strict,
     "agent: interrupted": interrupted,
+    "agent: aiortc by channel": by_channel("aiortc", is_preview=False),
+    "agent: Chromium by channel": by_channel("Chromium", is_preview=False),
+    "agent: channel in rough weather": by_channel(
+        "Chromium", is_preview=False, weather=ROUGH
+    ),
+    "agent: preview": by_channel("aiortc", is_preview=True),
 }

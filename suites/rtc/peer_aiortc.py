@@ -74,6 +74,9 @@ class Call:
         if self.speech is not None:
             self.sender = self.connection.addTrack(self.speech)
         self.connection.on("track", self._came)
+        self.channel: Any = None
+        self._told: list[str] = []
+        self.connection.on("datachannel", self._channel_came)
 
     def _came(self, track: Any) -> None:
         if self.speech is None:
@@ -81,6 +84,15 @@ class Call:
             self.sender = self.connection.addTrack(self._relay.subscribe(track))
         hearing = self._hear(self._relay.subscribe(track))
         self._tasks.append(asyncio.create_task(hearing))
+
+    def _channel_came(self, channel: Any) -> None:
+        self.channel = channel
+        channel.on("message", self._told.append)
+
+    def told(self) -> list[str] | None:
+        found = None if self.channel is None else self._told[:]
+        self._told.clear()
+        return found
 
     async def _hear(self, track: Any) -> None:
         with contextlib.suppress(MediaStreamError):
@@ -181,6 +193,10 @@ class Program:
             await call.press(asked["digits"])
         elif what == "say" and call.speech is not None:
             call.speech.say(audio or b"")
+        elif what == "tell":
+            call.channel.send(asked["text"])
+        elif what == "told":
+            return call.told()
         elif what == "close":
             await call.close()
         return None

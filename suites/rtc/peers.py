@@ -10,6 +10,8 @@ All are asked in the same way: a line of JSON, and a line of JSON for an answer.
     state    of the connection, by the names of the W3C, and the packets that came
     keys     digits that are pressed (RFC 4733)
     say      samples from now on, in place of what was said before
+    tell     a text, by the data channel of the other side
+    told     the texts that came by it since the last time; none before it is open
     close    hang up
 """
 
@@ -97,6 +99,14 @@ class Peer:
 
     async def say(self, samples: Samples) -> None:
         await self._ask("say", audio=_encoded(samples))
+
+    async def tell(self, text: str) -> None:
+        await self._ask("tell", text=text)
+
+    async def told(self) -> list[str] | None:
+        """C{None}: there is no channel."""
+        found: list[str] | None = await self._ask("told")
+        return found
 
     async def close(self) -> None:
         await self._ask("close")

@@ -2,8 +2,10 @@
 The Realtime service over WebRTC, as its documents describe it, on a foreign stack.
 
 HTTP: C{POST .../client_secrets}, C{POST .../calls} with an offer, C{POST
-.../calls/ID/hangup}; and the sideband, a WebSocket with C{?call_id=}.  Media is a
-L{Peer}'s.  Written from the vendor's pages, with nothing of the gateway's in it.
+.../calls/ID/hangup}; and the sideband, a WebSocket with C{?call_id=}, or a data channel
+of the client's.  Of the preview C{POST .../realtimeapi/sessions} and C{POST
+/v1/realtimertc}, and that channel alone.  Media is a L{Peer}'s.  Written from the
+vendor's pages, with nothing of the gateway's in it.
 """
 
 from __future__ import annotations
@@ -27,6 +29,15 @@ from suites.rtc.peers import Peer, PeerError
 from suites.rtc.relay import Relay
 
 SECRET_SECONDS = 600
+PREVIEW_SECRET_SECONDS = 60
+
+PREVIEW_VERSION = "2025-04-01-preview"
+
+#: How often the data channel is looked at.
+CHANNEL_SECONDS = 0.02
+
+#: What is told of a session in one piece may be longer than many packets.
+LONG_TEXT = "instructions " * 4000
 
 _HEAD_SECONDS = 10.0
 
@@ -44,6 +55,7 @@ class ServedCall:
     @ivar events: what the sideband was told.
     @ivar answered_at: monotonic, when the answer was given.
     @ivar is_hung_up: by the REST call.
+    @ivar is_preview: its events are called as the preview calls them.
     """
 
     call_id: str
@@ -52,6 +64,7 @@ class ServedCall:
     answered_at: float = 0.0
     events: list[dict[str, Any]] = field(factory=list)
     is_hung_up: bool = False
+    is_preview: bool = False
     is_answering: bool = False
     send: Callable[[str], None] | None = None
     sidebands: int = 0
@@ -83,6 +96,8 @@ class ServedCall:
         self.tell("output_audio_buffer.started", response_id="r1")
 
     def tell(self, kind: str, **members: Any) -> None:
+        if self.is_preview:
+            kind = kind.replace(".output_audio", ".audio")
         if self.send is not None:
             self.send(event(kind, **members))
 
@@ -102,6 +117,7 @@ class Realtime:
     """
     @param peer_of: makes who answers a call.
     @param relay_of: makes the network between, if there is one.
+    @param has_channel: events go by a data channel, which has to be offered.
     @ivar counts: requests by kind, and what was wrong with them.
     """
 
@@ -109,7 +125,11 @@ class Realtime:
         self,
         peer_of: Callable[[], Peer],
         relay_of: Callable[[], Awaitable[Relay]] | None = None,
+        *,
+        has_channel: bool = False,
     ) -> None:
+        self._has_channel = has_channel
+        self._listening: set[asyncio.Task[None]] = set()
         self._peer_of = peer_of
         self._relay_of = relay_of
         self.calls: dict[str, ServedCall] = {}
@@ -132,6 +152,8 @@ class Realtime:
     def close(self) -> None:
         if self._server is not None:
             self._server.close()
+        for task in self._listening:
+            task.cancel()
         for writer in self._writers:
             writer.close()
         for call in self.calls.values():
@@ -197,6 +219,10 @@ class Realtime:
             return "200 OK", {}, json.dumps(made)
         if is_post and path == "/openai/v1/realtime/calls":
             return await self._called(headers, token, body)
+        if is_post and path == "/openai/realtimeapi/sessions":
+            return self._preview_session(target, headers, body)
+        if is_post and path == "/v1/realtimertc":
+            return await self._called(headers, token, body, is_preview=True)
         *_, call_id, last = path.split("/")
         if is_post and last == "hangup" and call_id in self.calls:
             self.counts["hangups"] += 1
@@ -207,8 +233,29 @@ class Realtime:
         self.wrong.append(f"{method} {target}")
         return "404 Not Found", {}, '{"error":{"code":"not_found"}}'
 
+    def _preview_session(
+        self, target: str, headers: dict[str, str], body: str
+    ) -> tuple[str, dict[str, str], str]:
+        self.counts["secrets"] += 1
+        session = json.loads(body)
+        version = parse_qs(urlsplit(target).query).get("api-version")
+        if version != [PREVIEW_VERSION] or not headers.get("api-key"):
+            self.wrong.append(f"a secret at {target}")
+        if set(session) != {"model", "voice"}:
+            self.wrong.append(f"a secret for {session}")
+        secret = f"eph_{next(self._numbers):08d}"
+        self._secrets.add(secret)
+        expires = int(time.time()) + PREVIEW_SECRET_SECONDS
+        made = {"value": secret, "expires_at": expires}
+        return "200 OK", {}, json.dumps({"id": "sess_1", "client_secret": made})
+
     async def _called(
-        self, headers: dict[str, str], token: str, body: str
+        self,
+        headers: dict[str, str],
+        token: str,
+        body: str,
+        *,
+        is_preview: bool = False,
     ) -> tuple[str, dict[str, str], str]:
         self.counts["calls"] += 1
         if token not in self._secrets:
@@ -223,18 +270,47 @@ class Realtime:
             return "415 Unsupported Media Type", {}, "{}"
         call_id = f"rtc_{next(self._numbers):06d}"
         relay = await self._relay_of() if self._relay_of is not None else None
-        call = ServedCall(call_id, self._peer_of(), relay)
+        if self._has_channel and "webrtc-datachannel" not in body:
+            self.wrong.append("an offer without a data channel")
+            return "400 Bad Request", {}, '{"error":{"code":"invalid_offer"}}'
+        call = ServedCall(call_id, self._peer_of(), relay, is_preview=is_preview)
         offer = relay.from_front(body) if relay is not None else body
         answer = await call.peer.answer(offer)
         if relay is not None:
             answer = relay.from_back(answer)
         call.answered_at = time.monotonic()
         self.calls[call_id] = call
+        if self._has_channel:
+            task = asyncio.create_task(self._listen(call))
+            self._listening.add(task)
+        if is_preview:
+            return "201 Created", {"Content-Type": "application/sdp"}, answer
         more = {
             "Location": f"/v1/realtime/calls/{call_id}",
             "Content-Type": "application/sdp",
         }
         return "201 Created", more, answer
+
+    async def _listen(self, call: ServedCall) -> None:
+        """What the client tells by its data channel."""
+        telling: set[asyncio.Task[None]] = set()
+
+        def send(text: str) -> None:
+            task = asyncio.create_task(call.peer.tell(text))
+            telling.add(task)
+            task.add_done_callback(telling.discard)
+
+        with contextlib.suppress(PeerError):
+            while True:
+                texts = await call.peer.told()
+                if texts is not None and call.send is None:
+                    call.send = send
+                    call.sidebands += 1
+                    session = {"id": "sess_1", "instructions": LONG_TEXT}
+                    call.tell("session.created", session=session)
+                for text in texts or ():
+                    self._told(call, json.loads(text))
+                await asyncio.sleep(CHANNEL_SECONDS)
 
     async def _sideband(
         self,

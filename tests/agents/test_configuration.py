@@ -78,7 +78,7 @@ class Model:
 
     def run(self, session: AzureSession) -> None:
         """Until all is answered."""
-        session.opened(self)  # type: ignore[arg-type]
+        session.opened(self)
         self._answers.append({"type": "session.created", "session": {"id": "s"}})
         while self._answers:
             answer = json.dumps(self._answers.pop(0)).encode()
@@ -173,7 +173,7 @@ class ConfigurationTests(SynchronousTestCase):
                     GA, self.profile, PCMU, RecordingCall([]), self.clock
                 )
                 model = Model([], set())
-                session.opened(model)  # type: ignore[arg-type]
+                session.opened(model)
                 for event in (
                     {"type": "session.created", "session": {"id": "s"}},
                     {"type": "error", "error": {"code": code, "message": "No."}},

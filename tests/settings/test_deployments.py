@@ -49,10 +49,30 @@ class TransportTests(SynchronousTestCase):
         text = self.refusal({}, a={**TABLE, "transport": 7})
         self.assertIn("deployments.a", text)
 
-    def test_the_preview_has_no_webrtc_here(self) -> None:
+    def test_the_preview_needs_to_know_its_region(self) -> None:
         version = "2025-04-01-preview"
+        region = "https://eastus2.realtimeapi-preview.ai.azure.com"
         env = {**ENV, "AZURE_OPENAI_API_VERSION": version}
-        text = self.refusal({**env, "AZURE_OPENAI_TRANSPORT": "webrtc"})
-        self.assertIn("no events beside WebRTC", text)
+        env["AZURE_OPENAI_TRANSPORT"] = "webrtc"
+        text = self.refusal(env)
+        self.assertIn("AZURE_OPENAI_WEBRTC_ENDPOINT: the preview", text)
         table = {**TABLE, "api_version": version, "transport": "webrtc"}
-        self.assertIn("deployments.a.transport: ", self.refusal({}, a=table))
+        self.assertIn("deployments.a.webrtc_endpoint: ", self.refusal({}, a=table))
+        env["AZURE_OPENAI_WEBRTC_ENDPOINT"] = region
+        table["webrtc_endpoint"] = region
+        self.assertEqual(transports(env, a=table), ["webrtc"] * 2)
+        for wrong in ("eastus2", "http://eastus2.example.com", region + "?x=1"):
+            text = self.refusal({}, a={**table, "webrtc_endpoint": wrong})
+            self.assertIn("deployments.a.webrtc_endpoint: ", text)
+
+    def test_events_have_a_sideband_unless_a_channel_is_asked_for(self) -> None:
+        def events(**table: Any) -> str:
+            tables = {"a": {**TABLE, "transport": "webrtc", **table}}
+            (found,) = deployment_settings({"deployments": tables}, {})
+            return found.events
+
+        self.assertEqual(events(), "sideband")
+        self.assertEqual(events(events="channel"), "channel")
+        table = {**TABLE, "events": "data"}
+        text = self.refusal({}, a=table)
+        self.assertIn("deployments.a.events: expected sideband or channel", text)

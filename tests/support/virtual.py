@@ -139,7 +139,7 @@ class VirtualAgents:
         )
         self.sessions.append(session)
         self.azure.append(azure)
-        azure.opened(_ServiceSocket(session))  # type: ignore[arg-type]
+        azure.opened(_ServiceSocket(session))
         if number > 1 and self.delay_seconds:
             self._clock.callLater(self.delay_seconds, session.start)
         else:

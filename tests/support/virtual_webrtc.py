@@ -197,7 +197,7 @@ class RtcAgents(VirtualAgents):
         audio.call_id = call.id
         audio.answered(answer)
         sideband = _Sideband(call, azure, self._clock)
-        azure.opened(sideband)  # type: ignore[arg-type]
+        azure.opened(sideband)
         delay = self.delay_seconds if number > 1 else 0.0
         self._clock.callLater(delay, call.attach, sideband)
         return azure.ready

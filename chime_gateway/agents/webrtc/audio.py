@@ -22,14 +22,17 @@ from chime_gateway.agents.transports.transport import (
     Socket,
     TransportUser,
 )
+from chime_gateway.agents.webrtc.channel import EventsChannel
 from chime_gateway.agents.webrtc.playback import Playback
 from chime_gateway.agents.webrtc.traffic import Traffic
 from chime_gateway.agents.webrtc.uplink import Uplink
+from chime_gateway.agents.websocket import SocketUser
 from chime_gateway.audio import PCMU, PTIME_MS
 from chime_gateway.codec.loudness import is_loud
 from chime_gateway.errors import AgentUnavailable, RemoteProtocolError
 from chime_gateway.interfaces import AgentTraits
 from chime_gateway.media.metronome import Metronome
+from chime_gateway.net.lean_websocket import CLOSE_NORMAL
 from chime_gateway.net.timer import Timer
 from chime_gateway.rtp.srtp import SrtpKeys
 from chime_gateway.rtp.stream import RtpStream
@@ -39,6 +42,9 @@ from chime_gateway.webrtc.peer import REMOTE, Peer, PeerFailure
 from chime_gateway.webrtc.sockets import Sockets
 from chime_gateway.wire.realtime.commands import clear_playback
 from chime_gateway.wire.realtime.events import Event
+from chime_gateway.wire.realtime.reader import MAX_EVENT_BYTES
+from chime_gateway.wire.sdp.data_channel import RemoteChannel
+from chime_gateway.wire.sdp.transport import Setup
 from chime_gateway.wire.sdp.webrtc import LocalSide, format_offer, parse_answer
 
 #: A network that lets packets through has let one through within this time.
@@ -92,6 +98,7 @@ class RtpAudio:
     A L{chime_gateway.agents.transports.transport.Transport}.
 
     @param is_interruptible: the service stops by itself when the caller speaks.
+    @param has_channel: its events go by a data channel (L{carry}).
     @ivar path_lost: called when there was a path, and is none any more.
     @ivar closing: called once, when it closes.
     @ivar call_id: how the service names its call; empty: it did not say.
@@ -105,6 +112,7 @@ class RtpAudio:
         sockets: Sequence[Sockets],
         *,
         is_interruptible: bool,
+        has_channel: bool = False,
     ) -> None:
         self.traits = AgentTraits(
             codec=PCMU, is_ahead=False, cuts_itself=True, most_seconds=MOST_SECONDS
@@ -134,6 +142,12 @@ class RtpAudio:
             cname="gw",
             gap_filled=self._gap_filled,
         )
+        self._events: EventsChannel | None = None
+        self._remote_channel: RemoteChannel | None = None
+        if has_channel:
+            self._events = EventsChannel(
+                context.clock, lambda packet: self._peer.send_data(packet)
+            )
         self._peer = Peer(
             self,
             sockets=sockets,
@@ -143,10 +157,16 @@ class RtpAudio:
             is_offerer=True,
             is_lite=False,
             dropped=self._stream.stats.dropped,
+            data_received=None if self._events is None else self._events.received,
         )
         self._stream.attach(self._peer.send, self._peer.send)
 
     # -- the call ----------------------------------------------------------------
+
+    def carry(self, session: SocketUser) -> None:
+        """The events are this one's; where there is a data channel."""
+        assert self._events is not None
+        self._events.session = session
 
     def offer(self) -> bytes:
         """
@@ -170,7 +190,8 @@ class RtpAudio:
                 telephone_event=None,
                 ssrc=self._stream.ssrc,
                 cname="gw",
-            )
+            ),
+            most_message_bytes=0 if self._events is None else MAX_EVENT_BYTES,
         )
 
     def answered(self, answer: bytes) -> None:
@@ -180,7 +201,9 @@ class RtpAudio:
         @raise AgentUnavailable: the answer makes no sense.
         """
         try:
-            description = parse_answer(answer)
+            has_channel = self._events is not None
+            description = parse_answer(answer, has_channel=has_channel)
+            self._remote_channel = description.channel
             codecs = {codec: number for number, codec in description.audio.codecs}
             if PCMU not in codecs:
                 raise AgentUnavailable("the agent's service does not speak PCMU")
@@ -237,6 +260,9 @@ class RtpAudio:
         self._context.metronome.add(self._tick, self._tick_failed)
         self._is_ticking = True
         self.is_ready = True
+        if self._events is not None and self._remote_channel is not None:
+            is_client = self._peer.setup is Setup.ACTIVE
+            self._events.start(self._remote_channel, is_dtls_client=is_client)
         if self._user is not None:
             self._user.audio_ready()
 
@@ -310,6 +336,9 @@ class RtpAudio:
         finally:
             self._user = self._playback = self._uplink = None
             try:
+                events, self._events = self._events, None
+                if events is not None:
+                    events.close(CLOSE_NORMAL, "")
                 self._peer.close()
             finally:
                 closing()

@@ -81,22 +81,22 @@ class Calls:
         self._ending: set[Deferred[Any]] = set()
 
     def mint(
-        self, base: str, headers: Mapping[str, str], session: Mapping[str, Any]
+        self, url: str, headers: Mapping[str, str], asked: Mapping[str, Any]
     ) -> Deferred[bytes]:
         """
-        A secret for calls that begin with this session.
+        A secret for calls that begin with a session.
 
-        @param base: C{https://HOST/openai/v1/realtime}.
+        @param asked: that session, as the URL wants it.
         @return: the body of the answer.
         """
-        body = msgspec.json.encode({"session": session})
+        body = msgspec.json.encode(asked)
         said = {**headers, "content-type": "application/json"}
-        asking = self._ask(f"{base}/client_secrets", said, body)
+        asking = self._ask(url, said, body)
         return asking.addCallback(lambda found: found[1])
 
     def make(
         self,
-        base: str,
+        url: str,
         secret: str,
         offer: bytes,
         unwanted: Callable[[Made], None] = lambda _: None,
@@ -111,7 +111,7 @@ class Calls:
             "content-type": "application/sdp",
             "accept": "application/sdp, application/json;q=0.5",
         }
-        asking = self._ask(f"{base}/calls", headers, offer)
+        asking = self._ask(url, headers, offer)
 
         def made(found: tuple[Answer, bytes]) -> Made:
             answer, body = found
@@ -133,7 +133,11 @@ class Calls:
         return waiting
 
     def hang_up(self, base: str, headers: Mapping[str, str], call_id: str) -> None:
-        """Nobody waits for it; what fails is told in a line."""
+        """
+        Nobody waits for it; what fails is told in a line.
+
+        @param base: C{https://HOST/openai/v1/realtime}.
+        """
         ending = self._ask(f"{base}/calls/{call_id}/hangup", headers, b"")
         self._ending.add(ending)
 
@@ -170,7 +174,7 @@ class Calls:
     async def _exchange(
         self, url: str, headers: Mapping[str, str], body: bytes
     ) -> tuple[Answer, bytes]:
-        what = urlsplit(url).path.rpartition("/realtime/")[2].partition("/")[0]
+        what = _what(url)
         try:
             answer = await self._http.request("POST", url, headers, body)
             content = await read_body(answer, _MOST_BYTES)
@@ -197,6 +201,12 @@ class Calls:
         }
         wait = asked_wait(headers, time.time())
         return HandshakeRefused(answer.code, text, wait)
+
+
+def _what(url: str) -> str:
+    """The resource that is asked, without its id."""
+    path = urlsplit(url).path
+    return path.rpartition("/realtime/")[2].partition("/")[0] or path.rpartition("/")[2]
 
 
 class _Refused(msgspec.Struct):

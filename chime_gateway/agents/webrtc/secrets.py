@@ -41,9 +41,13 @@ IDLE_SECONDS: Final = 3600.0
 _MOST: Final = 64
 
 
-class _Answer(msgspec.Struct):
+class _Value(msgspec.Struct):
     value: str
     expires_at: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _PreviewAnswer(msgspec.Struct):
+    client_secret: _Value
 
 
 @frozen
@@ -66,13 +70,18 @@ class Mint(Protocol):
         """
 
 
-def read_secret(body: bytes, now: float, wall_now: float) -> Secret:
+def read_secret(
+    body: bytes, now: float, wall_now: float, *, is_preview: bool = False
+) -> Secret:
     """
     @param wall_now: Unix seconds.
     @raise AgentUnavailable: it holds no usable secret.
     """
     try:
-        answer = msgspec.json.decode(body, type=_Answer)
+        if is_preview:
+            answer = msgspec.json.decode(body, type=_PreviewAnswer).client_secret
+        else:
+            answer = msgspec.json.decode(body, type=_Value)
         expires_at = msgspec.json.decode(answer.expires_at)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise AgentUnavailable("the agent's service gave no client secret") from exc

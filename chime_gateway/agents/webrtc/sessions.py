@@ -15,10 +15,9 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeAlias
 from urllib.parse import urlsplit
 
-from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -29,20 +28,20 @@ from chime_gateway.agents.transports.transport import Transport
 from chime_gateway.agents.webrtc.audio import AudioContext, NoPath, RtpAudio
 from chime_gateway.agents.webrtc.blocked import BlockedPlaces
 from chime_gateway.agents.webrtc.calls import Calls, Made
-from chime_gateway.agents.webrtc.secrets import ClientSecrets, Secret
+from chime_gateway.agents.webrtc.places import Place, new_place
 from chime_gateway.agents.webrtc.sideband import Sideband
 from chime_gateway.agents.webrtc.traffic import Traffic
-from chime_gateway.agents.websocket import HandshakeRefused, SocketUser
+from chime_gateway.agents.websocket import SocketUser
 from chime_gateway.errors import AgentUnavailable
 from chime_gateway.interfaces import AgentSession
 from chime_gateway.media.metronome import Metronome
 from chime_gateway.net.http_client import HttpClient
 from chime_gateway.settings.agent_profile import AgentProfile
-from chime_gateway.settings.values import DeploymentSettings
+from chime_gateway.settings.values import CHANNEL, DeploymentSettings
 from chime_gateway.webrtc.sockets import Sockets
 from chime_gateway.webrtc.tcp import ActiveTcp
 from chime_gateway.webrtc.udp import Batch, OwnPort
-from chime_gateway.wire.realtime.dialects import calls_url, sideband_url
+from chime_gateway.wire.realtime.dialects import sideband_url
 
 #: So long UDP has to find a path before TCP is tried as well.
 TCP_AFTER_SECONDS: Final = 0.6
@@ -80,17 +79,6 @@ def own_address(endpoint: str) -> str:
         probe.close()
 
 
-def first_session(
-    settings: DeploymentSettings, profile: AgentProfile
-) -> dict[str, Any]:
-    """What calls begin with: only what cannot be changed later."""
-    return {
-        "type": "realtime",
-        "model": settings.deployment,
-        "audio": {"output": {"voice": profile.voice}},
-    }
-
-
 class Opening(Protocol):
     """What one attempt is made with."""
 
@@ -109,18 +97,16 @@ class Fallbacks(Protocol):
     fallbacks: Counter[tuple[str, str]]
 
 
-@frozen(eq=False)
-class _Place:
-    """
-    One deployment.
+_Key: TypeAlias = tuple[str, str, str]
 
-    @ivar credential: with which its secrets are made.
-    @ivar base: C{https://HOST/openai/v1/realtime}.
-    """
 
-    credential: Credential
-    secrets: ClientSecrets
-    base: str
+def _key(settings: DeploymentSettings) -> _Key:
+    return settings.endpoint, settings.deployment, settings.api_version
+
+
+def _has_channel(settings: DeploymentSettings) -> bool:
+    """The preview has its events nowhere else."""
+    return bool(settings.api_version) or settings.events == CHANNEL
 
 
 class RtcSessions:
@@ -153,7 +139,7 @@ class RtcSessions:
             traffic=self.traffic,
         )
         self._calls = Calls(HttpClient(reactor, _IDLE_CONNECTIONS), clock)
-        self._places: dict[tuple[str, str], _Place] = {}
+        self._places: dict[_Key, Place] = {}
         self._blocked = BlockedPlaces(clock.seconds)
 
     # -- ahead of need -------------------------------------------------------------
@@ -165,34 +151,17 @@ class RtcSessions:
         profile: AgentProfile,
     ) -> None:
         """Calls of this profile will come."""
-        place = self._place(settings, credential)
-        place.secrets.want(first_session(settings, profile))
+        self._place(settings, credential).want(settings, profile)
 
-    def _place(self, settings: DeploymentSettings, credential: Credential) -> _Place:
-        key = (settings.endpoint, settings.deployment)
+    def _place(self, settings: DeploymentSettings, credential: Credential) -> Place:
+        key = _key(settings)
         place = self._places.get(key)
         if place is None or place.credential is not credential:
             if place is not None:
-                place.secrets.stop()
-            base = calls_url(settings)
-
-            def mint(session: Mapping[str, Any]) -> Deferred[bytes]:
-                return Deferred.fromCoroutine(self._mint(base, credential, session))
-
-            secrets = ClientSecrets(mint, self._clock, time.time)
-            place = self._places[key] = _Place(credential, secrets, base)
+                place.stop()
+            place = new_place(settings, credential, self._calls, self._clock)
+            self._places[key] = place
         return place
-
-    async def _mint(
-        self, base: str, credential: Credential, session: Mapping[str, Any]
-    ) -> bytes:
-        headers = await credential.headers()
-        try:
-            return await self._calls.mint(base, headers, session)
-        except HandshakeRefused as exc:
-            if exc.status == 401 and credential.refused(headers):
-                exc.misconfigured = False
-            raise
 
     # -- a session -----------------------------------------------------------------
 
@@ -206,7 +175,7 @@ class RtcSessions:
         """
         @raise AgentUnavailable: no session can be opened.
         """
-        key = (settings.endpoint, settings.deployment)
+        key = _key(settings)
         if self._blocked.is_blocked(key):
             self._counts.fallbacks[settings.name, "remembered"] += 1
             return await opening.by_socket()
@@ -214,6 +183,8 @@ class RtcSessions:
         audio = self._new_audio(settings, profile)
         audio.path_lost = lambda: self._lost(key, settings.name)
         session = opening.new_session(audio)
+        if _has_channel(settings):
+            audio.carry(session)
         try:
             return await self._connect(
                 place, settings, profile, audio, session, opening
@@ -227,7 +198,7 @@ class RtcSessions:
             session.close()
             raise
 
-    def _lost(self, key: tuple[str, str], name: str) -> None:
+    def _lost(self, key: _Key, name: str) -> None:
         """In mid-call: its next session does not look for a path first."""
         reason = "the audio of a session has no path any more"
         self._tell(name, reason, self._blocked.lost(key))
@@ -248,11 +219,16 @@ class RtcSessions:
         host = address if address == "127.0.0.1" else "0.0.0.0"
         port = OwnPort(host, self._batch, [address])
         sockets: list[Sockets] = [port, ActiveTcp(self._reactor, TCP_AFTER_SECONDS)]
-        return RtpAudio(self._audio, sockets, is_interruptible=profile.interruptible)
+        return RtpAudio(
+            self._audio,
+            sockets,
+            is_interruptible=profile.interruptible,
+            has_channel=_has_channel(settings),
+        )
 
     async def _connect(
         self,
-        place: _Place,
+        place: Place,
         settings: DeploymentSettings,
         profile: AgentProfile,
         audio: RtpAudio,
@@ -261,26 +237,15 @@ class RtcSessions:
     ) -> AgentSession:
         # Behind the call nothing is waited for: whoever gives up then hangs up.
         headers = await place.credential.headers()
-        made = await self._make(
-            *(place, first_session(settings, profile), audio.offer(), headers)
-        )
-        if not made.call_id:
-            audio.answered(made.answer)
-            audio.part()
-            raise AgentUnavailable("the agent's service does not say which call it is")
+        made = await place.make(settings, profile, audio.offer(), headers)
         audio.call_id = made.call_id
-        url = sideband_url(settings, made.call_id)
-        sideband = Sideband(
-            session, lambda user: opening.dial(url, headers, user), self._clock
-        )
-
-        def closing() -> None:
-            sideband.close()
-            self._calls.hang_up(place.base, headers, made.call_id)
-
-        audio.closing = closing
-        audio.answered(made.answer)
-        sideband.open()
+        if not _has_channel(settings):
+            self._join_sideband(place, settings, audio, made, headers, session, opening)
+        else:
+            # Its events come when its audio has a way.
+            if made.call_id:
+                audio.closing = lambda: place.hang_up(headers, made.call_id)
+            audio.answered(made.answer)
         ready = await session.ready
         if audio.is_over_tcp:
             self._counts.fallbacks[settings.name, "tcp"] += 1
@@ -291,32 +256,35 @@ class RtcSessions:
             )
         return ready
 
-    async def _make(
+    def _join_sideband(
         self,
-        place: _Place,
-        session: Mapping[str, Any],
-        offer: bytes,
+        place: Place,
+        settings: DeploymentSettings,
+        audio: RtpAudio,
+        made: Made,
         headers: Mapping[str, str],
-    ) -> Made:
-        def unwanted(made: Made) -> None:
-            if made.call_id:
-                self._calls.hang_up(place.base, headers, made.call_id)
+        session: AzureSession,
+        opening: Opening,
+    ) -> None:
+        if not made.call_id:
+            audio.answered(made.answer)
+            audio.part()
+            raise AgentUnavailable("the agent's service does not say which call it is")
+        url = sideband_url(settings, made.call_id)
+        sideband = Sideband(
+            session, lambda user: opening.dial(url, headers, user), self._clock
+        )
 
-        def make(secret: Secret) -> Deferred[Made]:
-            return self._calls.make(place.base, secret.value, offer, unwanted)
+        def closing() -> None:
+            sideband.close()
+            place.hang_up(headers, made.call_id)
 
-        secret: Secret = await place.secrets.get(session)
-        try:
-            return await make(secret)
-        except HandshakeRefused as exc:
-            if exc.status != 401:
-                raise
-            # For whatever reason: it is not used again.
-            place.secrets.refused(secret)
-        return await make(await place.secrets.get(session))
+        audio.closing = closing
+        audio.answered(made.answer)
+        sideband.open()
 
     def stop(self) -> Deferred[None]:
         """Wait for calls that are being hung up; make nothing ahead any more."""
         for place in self._places.values():
-            place.secrets.stop()
+            place.stop()
         return Deferred.fromCoroutine(self._calls.close(_STOP_SECONDS))

@@ -13,8 +13,8 @@ from typing import Final, Protocol
 from twisted.internet.interfaces import IReactorTime
 
 from chime_gateway.agents.websocket import (
+    EventSocket,
     HandshakeRefused,
-    RealtimeProtocol,
     SocketUser,
 )
 from chime_gateway.errors import AgentUnavailable
@@ -105,7 +105,7 @@ class _Attempt:
         self._sideband: Sideband | None = sideband
         self._session: SocketUser | None = None
 
-    def opened(self, socket: RealtimeProtocol) -> None:
+    def opened(self, socket: EventSocket) -> None:
         sideband, self._sideband = self._sideband, None
         self._session = None if sideband is None else sideband.take(self)
         if self._session is None:

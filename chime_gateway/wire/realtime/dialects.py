@@ -211,11 +211,24 @@ def calls_url(deployment: DeploymentSettings) -> str:
     """
     Where C{/client_secrets} and C{/calls} follow, for calls over WebRTC; GA only.
     """
-    return _url(deployment, ("https", "http"), _GA_PATH, "")
+    return _url(deployment, _REQUEST, _GA_PATH, "")
+
+
+def preview_sessions_url(deployment: DeploymentSettings) -> str:
+    """Where the preview makes the secret of a call over WebRTC."""
+    query = f"api-version={quote(deployment.api_version, safe='')}"
+    return _url(deployment, _REQUEST, "/openai/realtimeapi/sessions", query)
+
+
+def preview_call_url(deployment: DeploymentSettings) -> str:
+    """Where it takes the offer of one: not at the resource, but in its region."""
+    base = deployment.webrtc_endpoint.rstrip("/")
+    return f"{base}/v1/realtimertc?model={quote(deployment.deployment, safe='')}"
 
 
 _GA_PATH: Final = "/openai/v1/realtime"
 _SOCKET: Final = ("wss", "ws")
+_REQUEST: Final = ("https", "http")
 
 
 def _url(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from chime_gateway.audio import Codec
 from chime_gateway.wire.number import decimal
@@ -23,6 +23,11 @@ from chime_gateway.wire.sdp.audio_stream import (
     read_bundled,
     read_encodings,
     unused_lines,
+)
+from chime_gateway.wire.sdp.data_channel import (
+    RemoteChannel,
+    channel_lines,
+    read_channel,
 )
 from chime_gateway.wire.sdp.description import (
     Description,
@@ -54,6 +59,8 @@ _MOST_NAMED: Final = 8
 #: What may be an identifier (RFC 8866 C{token}), or empty.
 _TOKEN: Final = re.compile(r"[!#-'*+.0-9A-Z^-~-]{0,64}\Z")
 _OFFERED_MID: Final = "0"
+_CHANNEL_MID: Final = "1"
+_RTCP_MUX: Final = "a=rtcp-mux"
 
 
 @frozen(kw_only=True)
@@ -66,6 +73,7 @@ class RtcDescription:
     @ivar mid: of that section; empty if it has none.
     @ivar ssrc: what it says it sends with, or C{None}: the first packet tells.
     @ivar description: the whole, for the sections that are refused in an answer.
+    @ivar channel: of an answer to an offer that had one.
     """
 
     audio: RemoteAudio
@@ -73,6 +81,7 @@ class RtcDescription:
     mid: str
     ssrc: int | None
     description: Description
+    channel: RemoteChannel | None = None
 
 
 @frozen(kw_only=True)
@@ -116,16 +125,24 @@ def parse_offer(body: bytes) -> RtcDescription:
     raise SdpError("; ".join(dict.fromkeys(reasons)) or "there is no audio")
 
 
-def parse_answer(body: bytes) -> RtcDescription:
+def parse_answer(body: bytes, *, has_channel: bool = False) -> RtcDescription:
     """
     To an offer of L{format_offer}.
 
+    @param has_channel: the offer had a data channel, which the answer must take.
     @raise SdpError: it does not answer one, and why.
     """
     description = parse(body)
-    if len(description.media) != 1 or description.media[0].kind != "audio":
-        raise SdpError("the answer must have one section, of audio, as the offer has")
-    answer = _read(description, description.media[0], 0)
+    media = description.media
+    if len(media) != 1 + has_channel or media[0].kind != "audio":
+        also = " and one of data channels," if has_channel else ""
+        raise SdpError(
+            f"the answer must have one section, of audio,{also} as the offer has"
+        )
+    answer = _read(description, media[0], 0)
+    if has_channel:
+        is_bundled = Levels(description, media[1]).has("bundle-only")
+        answer = evolve(answer, channel=read_channel(media[1], is_bundled=is_bundled))
     if answer.transport.setup is Setup.ACTPASS:
         raise SdpError("the answer leaves open who begins DTLS (a=setup)")
     return answer
@@ -164,10 +181,23 @@ def _ssrc(media: Media) -> int | None:
 # -- writing -----------------------------------------------------------------
 
 
-def format_offer(local: LocalSide) -> bytes:
-    """One section of audio, with all candidates (no trickle)."""
-    section = _section(local, "UDP/TLS/RTP/SAVPF", _OFFERED_MID)
-    return _written(local, [section], _OFFERED_MID)
+def format_offer(local: LocalSide, *, most_message_bytes: int = 0) -> bytes:
+    """
+    One section of audio, with all candidates (no trickle).
+
+    @param most_message_bytes: there is one of data channels as well, by the same
+        transport, and this is what may come in one piece.
+    """
+    sections = [_section(local, "UDP/TLS/RTP/SAVPF", _OFFERED_MID)]
+    bundled = _OFFERED_MID
+    if most_message_bytes:
+        lines = channel_lines(local.port, most_message_bytes)
+        lines += _mid_lines(_CHANNEL_MID)
+        # RTCP is of audio alone.
+        lines += [one for one in transport_lines(local.transport) if one != _RTCP_MUX]
+        sections.append(lines)
+        bundled += f" {_CHANNEL_MID}"
+    return _written(local, sections, bundled)
 
 
 def format_answer(local: LocalSide, offer: RtcDescription) -> bytes:

@@ -91,7 +91,7 @@ class SpokenOnceTests(SynchronousTestCase):
         service = RacingService(
             self.clock, manners, lambda event: session.message_received(event, False)
         )
-        session.opened(service)  # type: ignore[arg-type]
+        session.opened(service)
         service.emit("session.created", session={"id": "s"})
         service.emit("session.updated", session={})
         self.run_for(2.0)

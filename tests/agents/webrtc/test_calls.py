@@ -17,6 +17,7 @@ from chime_gateway.errors import AgentUnavailable, ProfileRefused
 from chime_gateway.net.http_client import Answer
 
 BASE = "https://r.openai.azure.com/openai/v1/realtime"
+CALLS = f"{BASE}/calls"
 
 
 class CallIdTests(SynchronousTestCase):
@@ -82,23 +83,38 @@ class CallsTests(SynchronousTestCase):
 
     def test_a_secret_is_asked_for_with_the_real_key(self) -> None:
         self.http.answer(200, b"{}")
-        minting = self.calls.mint(BASE, {"api-key": "k"}, {"type": "realtime"})
+        minting = self.calls.mint(
+            f"{BASE}/client_secrets", {"api-key": "k"}, {"model": "m"}
+        )
         self.assertEqual(self.successResultOf(minting), b"{}")
         ((method, url, headers, body),) = self.http.asked
         self.assertEqual((method, url), ("POST", f"{BASE}/client_secrets"))
         self.assertEqual(headers["api-key"], "k")
         self.assertEqual(headers["content-type"], "application/json")
-        self.assertEqual(body, b'{"session":{"type":"realtime"}}')
+        self.assertEqual(body, b'{"model":"m"}')
 
     def test_a_call_is_made_with_the_secret(self) -> None:
         self.http.answer(201, b"v=0", location="/v1/realtime/calls/rtc_1")
-        making = self.calls.make(BASE, "ek_1", b"offer")
+        making = self.calls.make(CALLS, "ek_1", b"offer")
         self.assertEqual(self.successResultOf(making), Made(b"v=0", "rtc_1"))
         ((_, url, headers, body),) = self.http.asked
         self.assertEqual(url, f"{BASE}/calls")
         self.assertEqual(headers["authorization"], "Bearer ek_1")
         self.assertEqual(headers["content-type"], "application/sdp")
         self.assertEqual(body, b"offer")
+
+    def test_the_preview_is_asked_elsewhere(self) -> None:
+        self.http.answer(200, b"{}")
+        url = "https://r.openai.azure.com/openai/realtimeapi/sessions?api-version=v"
+        minting = self.calls.mint(url, {"api-key": "k"}, {"model": "m"})
+        self.assertEqual(self.successResultOf(minting), b"{}")
+        self.http.answer(401, b"")
+        url = "https://eastus2.example.com/v1/realtimertc?model=m"
+        making = self.calls.make(url, "ek_1", b"offer")
+        why = self.failureResultOf(making, HandshakeRefused).value
+        self.assertIn("answered realtimertc with HTTP 401", str(why))
+        self.assertEqual(self.http.asked[1][1], url)
+        self.assertEqual(self.http.asked[0][3], b'{"model":"m"}')
 
     def test_a_refusal_says_whose_fault_it_is(self) -> None:
         voice = b'{"error":{"message":"No.","param":"session.audio.output.voice"}}'
@@ -112,18 +128,18 @@ class CallsTests(SynchronousTestCase):
             (503, voice, HandshakeRefused, False),
         ):
             self.http.answer(code, body)
-            making = self.calls.make(BASE, "ek_1", b"offer")
+            making = self.calls.make(CALLS, "ek_1", b"offer")
             why = self.failureResultOf(making, AgentUnavailable).value
             self.assertIs(type(why), kind)
             self.assertEqual(why.misconfigured, is_misconfigured)
             self.assertIn(f"calls with HTTP {code}", str(why))
 
     def test_no_answer_is_not_waited_for_for_ever(self) -> None:
-        making = self.calls.make(BASE, "ek_1", b"offer")
+        making = self.calls.make(CALLS, "ek_1", b"offer")
         self.clock.advance(60.0)
         self.failureResultOf(making, AgentUnavailable)
         self.http.answers.append(fail(ConnectionRefusedError()))
-        self.failureResultOf(self.calls.make(BASE, "ek_1", b"offer"), AgentUnavailable)
+        self.failureResultOf(self.calls.make(CALLS, "ek_1", b"offer"), AgentUnavailable)
 
     @given(
         st.sampled_from((201, 503)),
@@ -140,7 +156,7 @@ class CallsTests(SynchronousTestCase):
         self.http.answers = [coming]
         unwanted: list[Made] = []
         results: list[Any] = []
-        making = self.calls.make(BASE, "ek_1", b"offer", unwanted.append)
+        making = self.calls.make(CALLS, "ek_1", b"offer", unwanted.append)
         making.addBoth(results.append)
         for act in acts:
             if act == "answer" and not coming.called:

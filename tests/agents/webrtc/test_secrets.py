@@ -146,6 +146,16 @@ class ClientSecretsTests(SecretsTestCase):
         ):
             self.assertRaises(AgentUnavailable, read_secret, body, 0.0, WALL)
 
+    def test_the_previews_stands_in_its_session(self) -> None:
+        secret = {"value": "ek", "expires_at": WALL + 60}
+        body = json.dumps({"id": "sess_1", "client_secret": secret}).encode()
+        found = read_secret(body, 5.0, WALL, is_preview=True)
+        self.assertEqual(found, Secret("ek", 65.0))
+        self.assertRaises(AgentUnavailable, read_secret, body, 5.0, WALL)
+        for body in (b'{"value":"ek"}', b'{"client_secret":null}', b"[]"):
+            with self.assertRaises(AgentUnavailable):
+                read_secret(body, 5.0, WALL, is_preview=True)
+
     def test_a_life_that_cannot_be_is_not_believed(self) -> None:
         for expires_at in (None, 0, -1e400, 1e300, "soon", WALL + 1e6, WALL - 60, True):
             body = json.dumps({"value": "ek", "expires_at": expires_at}).encode()

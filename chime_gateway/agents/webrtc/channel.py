@@ -1,0 +1,86 @@
+"""
+The events of a call over WebRTC in a data channel, where there is no socket beside it:
+of the preview, and of whoever takes no offer without one.
+
+What is said in it is the session's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from twisted.internet.interfaces import IReactorTime
+
+from chime_gateway.agents.websocket import SocketUser
+from chime_gateway.webrtc.data_channel import DataChannel
+from chime_gateway.wire.realtime.reader import MAX_EVENT_BYTES
+from chime_gateway.wire.sdp.data_channel import RemoteChannel
+
+#: As the service's own examples call it.
+LABEL: Final = "oai-events"
+
+
+class EventsChannel:
+    """
+    A socket of events.
+
+    @param send: a packet for the other side; it never raises.
+    @ivar session: who has the socket; C{None}: nobody yet, or nobody any more.
+    """
+
+    def __init__(self, clock: IReactorTime, send: Callable[[bytes], None]) -> None:
+        self.session: SocketUser | None = None
+        self._clock = clock
+        self._most_bytes = 0
+        self._channel = DataChannel(
+            self,
+            send,
+            label=LABEL,
+            most_message_bytes=MAX_EVENT_BYTES,
+            clock=clock,
+        )
+        self.received = self._channel.received
+
+    def start(self, remote: RemoteChannel, *, is_dtls_client: bool) -> None:
+        """DTLS is there."""
+        self._most_bytes = remote.most_message_bytes
+        self._channel.start(remote, is_dtls_client=is_dtls_client)
+
+    def send_message(self, payload: bytes, is_binary: bool = False) -> bool:
+        session = self.session
+        if session is None:
+            return False
+        if len(payload) > self._most_bytes:
+            self._lose(f"a command has more than the {self._most_bytes} bytes allowed")
+            return False
+        if not self._channel.send(payload, is_binary):
+            self._channel.close()
+            session.socket_stalled()
+            self.close(0, "")
+            return False
+        return True
+
+    def close(self, code: int, reason: str) -> None:
+        """There are no codes; may be done again."""
+        self._lose("the agent's data channel was closed")
+
+    # -- DataChannelUser -----------------------------------------------------------
+
+    def channel_opened(self) -> None:
+        if self.session is not None:
+            self.session.opened(self)
+
+    def channel_received(self, payload: bytes, is_binary: bool) -> None:
+        if self.session is not None:
+            self.session.message_received(payload, is_binary)
+
+    def channel_closed(self, reason: str) -> None:
+        self._lose(f"the agent's data channel: {reason}")
+
+    def _lose(self, reason: str) -> None:
+        """Told in a turn of its own, as of a socket, and whoever is told lets go."""
+        self._channel.close()
+        session, self.session = self.session, None
+        if session is not None:
+            self._clock.callLater(0, session.socket_closed, reason)

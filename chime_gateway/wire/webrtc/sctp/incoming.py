@@ -1,0 +1,100 @@
+"""
+What comes of the other side's messages: put into order and together again (RFC 9260
+section 6.2 and 6.9).
+
+Everything is handed on in the order in which it was numbered.  That is an order of
+each stream as well; what is unordered waits for what was lost before it, too.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from attrs import frozen
+
+from chime_gateway.wire.webrtc.sctp.packet import MOST_GAPS, Data, Sack, SctpError
+
+#: Bytes that may come ahead of what is missing.
+WINDOW: Final = 256 << 10
+
+#: What it costs to keep one, whatever is in it.
+_OVERHEAD_BYTES: Final = 128
+
+#: Offsets in a SACK have 16 bits.
+_MOST_AHEAD: Final = 0xFFFF
+
+_MASK: Final = 0xFFFFFFFF
+
+
+@frozen
+class Message:
+    stream: int
+    ppid: int
+    payload: bytes
+
+
+class Incoming:
+    """
+    @param first_tsn: what the other side begins with.
+    @ivar messages: those that are whole; whoever calls takes them.
+    """
+
+    def __init__(self, first_tsn: int, most_message_bytes: int) -> None:
+        self.messages: list[Message] = []
+        self._tsn = (first_tsn - 1) & _MASK
+        self._most = most_message_bytes
+        self._held: dict[int, Data] = {}
+        self._held_bytes = 0
+        # A message of which the end is missing.
+        self._begun: Data | None = None
+        self._pieces = bytearray()
+
+    def add(self, data: Data) -> None:
+        """
+        @raise SctpError: its pieces make no sense, or are too many.
+        """
+        ahead = (data.tsn - self._tsn) & _MASK
+        if ahead == 1:
+            self._take(data)
+            while (held := self._held.pop((self._tsn + 1) & _MASK, None)) is not None:
+                self._held_bytes -= len(held.payload) + _OVERHEAD_BYTES
+                self._take(held)
+            return
+        size = len(data.payload) + _OVERHEAD_BYTES
+        if not 1 < ahead <= _MOST_AHEAD or data.tsn in self._held:
+            return  # it has come before, or is nobody's
+        if self._held_bytes + size <= WINDOW:
+            self._held[data.tsn] = data
+            self._held_bytes += size
+
+    def sack(self) -> Sack:
+        gaps: list[tuple[int, int]] = []
+        for ahead in sorted((tsn - self._tsn) & _MASK for tsn in self._held):
+            if gaps and ahead == gaps[-1][1] + 1:
+                gaps[-1] = gaps[-1][0], ahead
+            elif len(gaps) < MOST_GAPS:
+                gaps.append((ahead, ahead))
+            else:
+                break
+        return Sack(self._tsn, WINDOW - self._held_bytes, gaps)
+
+    def _take(self, data: Data) -> None:
+        """The next one."""
+        self._tsn = data.tsn
+        begun = self._begun
+        if data.is_first is not (begun is None):
+            raise SctpError("pieces of messages are in no order")
+        if begun is None:
+            begun = data
+        elif begun.stream != data.stream:
+            raise SctpError("a message goes on in another stream")
+        if len(self._pieces) + len(data.payload) > self._most:
+            raise SctpError("a message is too long")
+        if not data.is_last:
+            self._begun = begun
+            self._pieces += data.payload
+            return
+        payload = bytes(self._pieces) + data.payload if self._pieces else data.payload
+        self._begun = None
+        self._pieces = bytearray()
+        self.messages.append(Message(begun.stream, begun.ppid, payload))
