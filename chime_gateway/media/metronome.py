@@ -134,7 +134,9 @@ class Metronome:
             self._spare = self._clock.callLater(wait + SPARE_SECONDS, self._tick)
         if not _is_due(self._next):
             self._next = self._clock.callLater(wait, self._tick)
-        elif due_at < self._next.getTime():
+        elif self._clock.seconds() + wait < self._next.getTime():
+            # Sooner, and never later: what is due already is not put off by whoever
+            # comes before it is its turn.
             self._next.reset(wait)
 
     def _tick(self) -> None:

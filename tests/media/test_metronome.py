@@ -228,3 +228,21 @@ class MetronomeTests(SynchronousTestCase):
         self.assertEqual(counts, [3 if f == "whole" else 1 for f in schedule])
         self.assertEqual(bool(clock.getDelayedCalls()), "whole" in schedule)
         self.flushLoggedErrors(MemoryError, OverflowError)
+
+
+class NewcomersTests(SynchronousTestCase):
+    def test_a_beat_that_is_due_is_not_put_off_by_who_comes(self) -> None:
+        clock = Clock()
+        metronome = Metronome(clock)
+
+        def slow(now: float, due: int) -> None:
+            clock.rightNow += 0.03
+
+        metronome.add(slow, lambda _: None)
+        clock.advance(0.02)
+        due = min(call.getTime() for call in clock.getDelayedCalls())
+        for _ in range(5):
+            clock.rightNow += 0.01
+            metronome.add(lambda now, due: None, lambda _: None)
+            found = min(call.getTime() for call in clock.getDelayedCalls())
+            self.assertEqual(found, due)
