@@ -236,7 +236,10 @@ class NewcomersTests(SynchronousTestCase):
         metronome = Metronome(clock)
 
         def slow(now: float, due: int) -> None:
-            clock.rightNow += 0.03
+            if due == 1:
+                clock.rightNow += 0.03
+                metronome.remove(slow)
+                metronome.add(lambda now, due: None, lambda _: None)
 
         metronome.add(slow, lambda _: None)
         clock.advance(0.02)
