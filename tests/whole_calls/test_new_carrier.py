@@ -84,6 +84,7 @@ class NewCarrierTests(SynchronousTestCase):
                 self.clock.advance(0.02)
                 call.caller_audio(b"\xff" * 160)
         self.agent_events.speech_started("s")
+        self.agent_events.agent_active()
         for _ in range(100):
             self.clock.advance(0.02)
         call.leg_ended(Ending(Outcome.COMPLETED, "bye"))
