@@ -2,7 +2,8 @@
 The load over WebRTC: callers as in load.py that bring their audio by it, and a Realtime
 service that has its agents behind it.
 
-The service returns each packet at once, as the one in load.py does each append.
+The service returns each packet at once, as the one in load.py does each append; but
+louder, since an agent that is as quiet as a line is not taken to speak.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from rtc_end import HOST, End, request
 
 _WEBSOCKET_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _SILENCE = b"\xff" * 8
+_LOUD = b"\x20" * len(_FILL)
 
 #: One answer that never ends: what is heard is this item.
 _RESPONSE = {"id": "resp_1", "object": "realtime.response", "status": "in_progress"}
@@ -117,6 +119,12 @@ class RtcLoad(Talkers):
             caller.end.close()
 
 
+def louder(audio: bytes) -> bytes:
+    """What somebody has sent; silence stays what it is."""
+    stamp = audio[: _STAMP.size]
+    return audio if stamp == _SILENCE else stamp + _LOUD
+
+
 class RtcService:
     """
     The service's HTTP, its sidebands and its media.
@@ -171,7 +179,9 @@ class RtcService:
             answer = json.dumps({**document, "session": session}).encode()
         elif path.endswith("/calls"):
             call_id = f"rtc_{secrets.token_hex(8)}"
-            end = self._ends[call_id] = End(lambda audio: end.send(audio), asks=False)
+            end = self._ends[call_id] = End(
+                lambda audio: end.send(louder(audio)), asks=False
+            )
             await end.open()
             end.set_remote(body, is_client=True)
             status, kind = "201 Created", "application/sdp"

@@ -48,6 +48,9 @@ _NOTICE_SECONDS: Final = 2.0
 #: And for so long who was loud may be in a turn of which it will say so.
 _TURN_SECONDS: Final = 1.0
 
+#: A pause of the caller's is longer than one between two sounds.
+_HUSH_SECONDS: Final = 0.3
+
 _EXPIRES: Final = "the session was about to expire"
 
 
@@ -343,4 +346,8 @@ class Watch:
             or self._line.is_turn_open
         ):
             return False
-        return now >= expiry.soon_at or now >= self._line.heard_by
+        if now >= expiry.soon_at:
+            return True
+        # A service says a little later that somebody speaks.
+        is_loud = now - self._deafness.loud_at < _HUSH_SECONDS
+        return now >= self._line.heard_by and not is_loud

@@ -314,6 +314,25 @@ class LossTests(WatchTestCase):
 
 
 class RolloverTests(WatchTestCase):
+    @settings(max_examples=20, deadline=None)
+    @given(st.floats(0.5, 20.0))
+    def test_it_waits_for_a_caller_of_whom_nothing_is_said_yet(
+        self, seconds: float
+    ) -> None:
+        self.start(agent_rollover_seconds=100.0)
+        self.began(200.0)
+        line = self.line
+        while not line.times("lose"):
+            line.now += BEAT
+            line.owed.active(line.now)
+            line.is_loud = 99.0 <= line.now < 100.0 + seconds
+            if line.times("want") and line.ready is None:
+                line.ready = object()
+            self.look()
+        hushed_at = 100.0 + seconds
+        (at,) = line.times("lose")
+        self.assertTrue(hushed_at + 0.2 <= at <= hushed_at + 0.6, (at, hushed_at))
+
     @settings(max_examples=40, deadline=None)
     @given(
         life=st.floats(60.0, 400.0),
