@@ -109,7 +109,7 @@ class StoppedTests(TwistdTestCase):
         heard_by_model = [session.heard for session in factory.sessions]
         # The second one waits for no call.
         process.signalProcess("TERM")
-        await deferLater(self.reactor, 0.2)
+        await self.until_it_says(twistd, "draining")
         process.signalProcess("TERM")
         reports: list[CallReport] = await calls
         await twistd.ended.addErrback(lambda _: None)

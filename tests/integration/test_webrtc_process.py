@@ -51,12 +51,16 @@ class ProcessTests(TwistdTestCase):
             # One secret, minted before there was a call.
             self.assertEqual(rtc.offers, 1)
             # A call that is under way as the process ends is hung up as well.
-            place_call(url, plan, PCMU, reactor=self.reactor)
+            cut_off = place_call(url, plan, PCMU, reactor=self.reactor)
             while not rtc.calls:
                 await self.pause(twistd)
             process.signalProcess("TERM")
+            # Two signals at once are one.
+            await self.until_it_says(twistd, "draining")
             process.signalProcess("TERM")
             await self.ended(twistd)
+            # Its socket has timers of its own, which end with it.
+            await cut_off
             self.assertEqual(rtc.calls, {})
             self.assertNotIn("Traceback", twistd.text)
             self.assertNotIn("over the WebSocket", twistd.text)

@@ -134,6 +134,7 @@ class SimulatorProtocol(WebSocketServerProtocol):  # type: ignore[misc]
 
     _log = Logger()
     session: SimulatedSession | None = None
+    closeHandshakeTimeoutCall: Any
     _call: WebRtcCall | None = None
     _call_id = ""
 
@@ -198,6 +199,11 @@ class SimulatorProtocol(WebSocketServerProtocol):  # type: ignore[misc]
             self.session.receive(payload)
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
+        # Autobahn waits on for the answer to a close of ours, also of a peer
+        # that is gone.
+        if self.closeHandshakeTimeoutCall is not None:
+            self.closeHandshakeTimeoutCall.cancel()
+            self.closeHandshakeTimeoutCall = None
         if self._call is not None:
             self._call.detach(self)
         elif self.session is not None:

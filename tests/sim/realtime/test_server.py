@@ -2,8 +2,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.sim.realtime.behaviour import Behaviour
@@ -41,6 +43,7 @@ class DoorTests(SynchronousTestCase):
 
 class Socket(StringTransport):
     is_broken = False
+    protocol: Any = None
 
     def setTcpNoDelay(self, enabled: bool) -> None:
         pass
@@ -113,3 +116,14 @@ class HandshakeTests(SynchronousTestCase):
         greeted = [b"session.created" in socket.value() for socket in sockets]
         self.assertEqual(greeted, [False, False, True])
         self.assertEqual(behaviour.healthy().speed, 9.0)
+
+    def test_a_client_that_goes_without_an_answer_to_a_close_leaves_no_timer(
+        self,
+    ) -> None:
+        protocol = self.knock(self.factory()).protocol
+        protocol.sendClose(1000, "")
+        # Of the reactor, whatever clock the factory has.
+        timers = protocol.factory._batched_timer._buckets
+        self.assertEqual(len(timers), 1)
+        protocol.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual(timers, {})
