@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import binascii
 from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 import msgspec
 
@@ -36,24 +36,32 @@ MAX_PARAMETERS: Final = 64
 MAX_PARAMETER_CHARS: Final = 4096
 
 
-class _Media(msgspec.Struct):
-    payload: str
+_Payload = TypeVar("_Payload", bytes, str)
+
+
+class _Media(msgspec.Struct, Generic[_Payload], gc=False):
+    payload: _Payload
     track: str = "inbound"
 
 
-class _Envelope(msgspec.Struct):
+class _Envelope(msgspec.Struct, Generic[_Payload], gc=False):
     """
     What is looked at in every message.  The rarer rest stays raw until the event
     is known, so that nothing is refused for a member that does not matter.
+
+    Of C{bytes}, base64 is decoded with the rest; of C{str} it is as it was written.
     """
 
     event: str
     streamSid: Any = None
-    media: _Media | None = None
+    media: _Media[_Payload] | None = None
     start: msgspec.Raw = msgspec.Raw()
     mark: msgspec.Raw = msgspec.Raw()
     dtmf: msgspec.Raw = msgspec.Raw()
     transfer: msgspec.Raw = msgspec.Raw()
+
+
+AnyEnvelope: TypeAlias = _Envelope[bytes] | _Envelope[str]
 
 
 class _MediaFormat(msgspec.Struct):
@@ -87,6 +95,8 @@ class _Transfer(msgspec.Struct):
 
 _T = TypeVar("_T")
 
+_UNREADABLE: Final = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
+
 
 def _decoder(kind: type[_T]) -> Callable[[bytes | msgspec.Raw, str], _T]:
     decode = msgspec.json.Decoder(kind).decode
@@ -94,13 +104,14 @@ def _decoder(kind: type[_T]) -> Callable[[bytes | msgspec.Raw, str], _T]:
     def parse(text: bytes | msgspec.Raw, what: str) -> _T:
         try:
             return decode(text)
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as exc:
+        except _UNREADABLE as exc:
             raise RemoteProtocolError(f"malformed {what}: {exc}") from exc
 
     return parse
 
 
-parse_envelope: Final = _decoder(_Envelope)
+parse_envelope: Final = _decoder(_Envelope[str])
+_decode_frame: Final = msgspec.json.Decoder(_Envelope[bytes]).decode
 _parse_start: Final = _decoder(_Start)
 _parse_mark: Final = _decoder(_Mark)
 _parse_digit: Final = _decoder(_Digit)
@@ -160,7 +171,7 @@ class Stream:
         self.stream_id = ""
         self._started = False
 
-    def _event(self, message: _Envelope) -> Event:
+    def _event(self, message: AnyEnvelope) -> Event:
         kind = message.event
         if kind == "start":
             return self._start(message)
@@ -177,7 +188,7 @@ class Stream:
             return Transferred(outcome.id, fault)
         return Ignored("connected" if kind == "connected" else "unknown_event")
 
-    def _start(self, message: _Envelope) -> Started:
+    def _start(self, message: AnyEnvelope) -> Started:
         if self._started:
             raise RemoteProtocolError("a second start")
         start = _parse_start(message.start, "start")
@@ -229,7 +240,12 @@ class TwilioStream(Stream):
     def receive(self, payload: bytes, is_binary: bool) -> Event | bytes:
         if is_binary:
             raise RemoteProtocolError("binary message on a JSON media stream")
-        message = parse_envelope(payload, "message")
+        message: AnyEnvelope
+        try:
+            message = _decode_frame(payload)
+        except _UNREADABLE:
+            # Not all of what it refuses is wrong, nor is it what we say of it.
+            message = parse_envelope(payload, "message")
         if message.event != "media":
             return self._event(message)
         media = message.media
@@ -239,8 +255,11 @@ class TwilioStream(Stream):
             return Ignored("outbound_track")
         if self._started and message.streamSid not in (None, self.stream_id):
             return Ignored("foreign_stream")
+        audio = media.payload
+        if isinstance(audio, bytes):
+            return audio
         try:
-            return binascii.a2b_base64(media.payload, strict_mode=True)
+            return binascii.a2b_base64(audio, strict_mode=True)
         except ValueError as exc:
             raise RemoteProtocolError(f"media payload is not base64: {exc}") from exc
 
@@ -254,7 +273,7 @@ class TwilioStream(Stream):
     def clear(self) -> bytes | None:
         return self._command("clear")
 
-    def _start(self, message: _Envelope) -> Started:
+    def _start(self, message: AnyEnvelope) -> Started:
         started = super()._start(message)
         # Made once: the head of each audio message of this stream.
         head = self._command("media", media={"payload": ""})

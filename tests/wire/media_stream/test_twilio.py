@@ -3,14 +3,17 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.audio import L16_8000, L16_16000, L16_24000, PCMA, PCMU
 from chime_gateway.errors import RemoteProtocolError
+from chime_gateway.wire.media_stream import twilio
 from chime_gateway.wire.media_stream.dialect import (
     DigitPressed,
     Ignored,
@@ -23,7 +26,9 @@ from chime_gateway.wire.media_stream.twilio import (
     MAX_ID_CHARS,
     MAX_PARAMETERS,
     TwilioStream,
+    parse_envelope,
 )
+from tests.support.odd_json import base64_texts, messages
 
 #: As Twilio sends them: every number is a string.
 START: dict[str, Any] = {
@@ -304,3 +309,46 @@ class TwilioStreamTests(SynchronousTestCase):
         message = {**value, "event": kind} if isinstance(value, dict) else value
         with contextlib.suppress(RemoteProtocolError):
             TwilioStream().receive(text(message), False)
+
+
+class OneDecodeTests(SynchronousTestCase):
+    """A piece of audio is read in one go: whatever comes, as if it were not."""
+
+    @settings(max_examples=300, deadline=None)
+    @given(
+        messages(
+            {
+                "event": st.sampled_from(('"media"', '"media"', '"mark"', '"dtmf"')),
+                "streamSid": st.sampled_from(('"MZ1"', '"MZ1"', '"MZ2"', "null")),
+                "media": base64_texts.map(lambda value: f'{{"payload":{value}}}')
+                | messages(
+                    {
+                        "payload": base64_texts,
+                        "track": st.sampled_from(('"inbound"', '"outbound"')),
+                    }
+                ).map(lambda inner: inner.decode(errors="replace")),
+                "mark": st.just('{"name":"m"}'),
+            }
+        )
+    )
+    def test_it_is_what_is_read_step_by_step(self, payload: bytes) -> None:
+        at_once = _outcome(payload, twilio._decode_frame)
+        self.assertEqual(at_once, _outcome(payload, step_by_step))
+
+    def test_a_usual_one_is_not_read_twice(self) -> None:
+        stream = started()
+        self.patch(twilio, "parse_envelope", None)
+        self.assertEqual(stream.receive(text(MEDIA), False), AUDIO)
+
+
+def step_by_step(payload: bytes) -> Any:
+    return parse_envelope(payload, "message")
+
+
+def _outcome(payload: bytes, decode: Callable[[bytes], Any]) -> object:
+    stream = started()
+    with mock.patch.object(twilio, "_decode_frame", decode):
+        try:
+            return stream.receive(payload, False)
+        except RemoteProtocolError as exc:
+            return str(exc)

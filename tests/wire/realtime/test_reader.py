@@ -3,9 +3,10 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+from collections.abc import Callable
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -30,7 +31,8 @@ from chime_gateway.wire.realtime.events import (
     Unrecognized,
     Usage,
 )
-from chime_gateway.wire.realtime.reader import RealtimeReader
+from chime_gateway.wire.realtime.reader import READERS, RealtimeReader
+from tests.support.odd_json import base64_texts, messages
 
 AUDIO = bytes(range(200))
 DELTA = {
@@ -257,3 +259,52 @@ class RealtimeReaderTests(SynchronousTestCase):
         message = {**value, "type": kind} if isinstance(value, dict) else value
         with contextlib.suppress(RemoteProtocolError):
             receive(message)
+
+
+class OneDecodeTests(SynchronousTestCase):
+    """A piece of speech is read in one go: whatever comes, as if it were not."""
+
+    @settings(max_examples=300, deadline=None)
+    @given(
+        messages(
+            {
+                "type": st.sampled_from(
+                    (
+                        *('"response.output_audio.delta"', '"response.audio.delta"'),
+                        '"response.output_audio_transcript.delta"',
+                    )
+                ),
+                "response_id": st.just('"resp_1"'),
+                "item_id": st.just('"item_1"'),
+                "content_index": st.sampled_from("01"),
+                "delta": base64_texts,
+            }
+        ),
+        st.sampled_from((GA, PREVIEW)),
+    )
+    def test_it_is_what_is_read_step_by_step(
+        self, payload: bytes, dialect: dialects.Dialect
+    ) -> None:
+        reader = READERS[dialect.name]
+
+        def outcome(receive: Callable[[bytes], object]) -> object:
+            try:
+                return receive(payload)
+            except RemoteProtocolError as exc:
+                return str(exc)
+
+        self.assertEqual(
+            outcome(lambda payload: reader.receive(payload, False)),
+            outcome(reader._receive_any),
+        )
+
+    def test_a_usual_one_is_not_read_twice(self) -> None:
+        payload = text({**DELTA, "type": "response.audio.delta"})
+        for reader, data in (
+            (RealtimeReader(GA), text(DELTA)),
+            (RealtimeReader(PREVIEW), payload),
+        ):
+            reader._parsers = {}
+            self.assertEqual(
+                reader.receive(data, False), AudioDelta("resp_1", "item_1", 0, AUDIO)
+            )
