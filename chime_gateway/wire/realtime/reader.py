@@ -18,9 +18,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from chime_gateway.errors import RemoteProtocolError
-from chime_gateway.wire.realtime.commands import ASKED_AS, TRANSCRIPT_OF
 from chime_gateway.wire.realtime.dialects import GA, PREVIEW, Dialect
-from chime_gateway.wire.realtime.error_codes import cause
 from chime_gateway.wire.realtime.events import (
     AgentTranscript,
     AudioDelta,
@@ -33,8 +31,6 @@ from chime_gateway.wire.realtime.events import (
     McpBegan,
     McpCalled,
     McpOver,
-    ResponseDone,
-    ResponseStarted,
     ResponseText,
     SessionCreated,
     SessionUpdated,
@@ -44,12 +40,10 @@ from chime_gateway.wire.realtime.events import (
     TranscriptionFailed,
     TurnCommitted,
     Unrecognized,
-    Usage,
 )
 from chime_gateway.wire.realtime.faults import (
     Error,
     member,
-    retry_seconds,
     service_error,
     whole,
     words,
@@ -67,6 +61,11 @@ from chime_gateway.wire.realtime.playback import (
     playback_cleared,
     playback_started,
     playback_stopped,
+)
+from chime_gateway.wire.realtime.responses import (
+    ResponseEvent,
+    response_done,
+    response_started,
 )
 
 #: A delta is at most some hundred ms of audio and C{session.updated} some tens
@@ -116,18 +115,6 @@ class _Start(msgspec.Struct):
 class _Stop(msgspec.Struct):
     audio_end_ms: msgspec.Raw = NOTHING
     item_id: Id | None = ""
-
-
-class _Response(msgspec.Struct):
-    id: Id = ""
-    status: msgspec.Raw = NOTHING
-    status_details: msgspec.Raw = NOTHING
-    usage: msgspec.Raw = NOTHING
-    metadata: msgspec.Raw = NOTHING
-
-
-class _ResponseEvent(msgspec.Struct):
-    response: _Response
 
 
 class _Transcript(msgspec.Struct):
@@ -183,45 +170,6 @@ def _audio_delta(message: _Delta) -> Event:
         message.item_id or "",
         message.content_index or 0,
         audio,
-    )
-
-
-def _usage(usage: object) -> Usage:
-    into, out = (
-        member(usage, "input_token_details"),
-        member(usage, "output_token_details"),
-    )
-    return Usage(
-        whole(member(usage, "input_tokens")),
-        whole(member(usage, "output_tokens")),
-        whole(member(into, "audio_tokens")),
-        whole(member(out, "audio_tokens")),
-        whole(member(into, "cached_tokens")),
-    )
-
-
-def _response_done(message: _ResponseEvent) -> Event:
-    response = message.response
-    details = loose(response.status_details)
-    error = Error.read(member(details, "error"))
-    code = words(error.code) or error.text or words(error.type)
-    reason = words(member(details, "reason"))
-    return ResponseDone(
-        response.id,
-        words(loose(response.status)) or "completed",
-        code or reason,
-        _usage(loose(response.usage)),
-        retry_seconds(error.text),
-        cause(words(error.code), words(error.type), reason or code),
-    )
-
-
-def _response_started(message: _ResponseEvent) -> Event:
-    metadata = loose(message.response.metadata)
-    return ResponseStarted(
-        message.response.id,
-        words(member(metadata, TRANSCRIPT_OF)),
-        words(member(metadata, ASKED_AS)),
     )
 
 
@@ -283,8 +231,8 @@ _PARSERS: Final[Mapping[str, Callable[[bytes], Event]]] = {
     "input_audio_buffer.speech_stopped": _parser(
         _Stop, lambda m: SpeechStopped(whole(loose(m.audio_end_ms)), m.item_id or "")
     ),
-    "response.created": _parser(_ResponseEvent, _response_started),
-    "response.done": _parser(_ResponseEvent, _response_done),
+    "response.created": _parser(ResponseEvent, response_started),
+    "response.done": _parser(ResponseEvent, response_done),
     "response.output_audio_transcript.delta": _parser(
         _Delta,
         lambda m: AgentTranscript(m.item_id or "", m.delta, False, m.response_id or ""),
