@@ -19,7 +19,6 @@ from typing import Any, Final, Protocol
 
 from twisted.internet.interfaces import IReadDescriptor
 from twisted.internet.main import CONNECTION_LOST
-from twisted.internet.tcp import Connection
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -30,28 +29,8 @@ _MAX_PASSES: Final = 16
 _MAX_SECONDS: Final = 0.005
 
 
-def write_at_once(connection: Connection, data: bytes) -> None:
-    """
-    Put bytes on the socket now if none are queued.
-
-    Twisted waits until the socket says it is writable: two calls to epoll for
-    each write of 300 bytes that nearly always fits.
-    """
-    if (
-        connection.connected
-        and not connection.disconnecting
-        and not connection.dataBuffer
-        and not connection._tempDataBuffer
-    ):
-        try:
-            sent = connection.socket.send(data)
-        except OSError:
-            # Full, or broken: Twisted's own write will tell which.
-            sent = 0
-        if sent == len(data):
-            return
-        data = data[sent:]
-    connection.write(data)
+#: A pass over fewer is followed by no other at once: the reactor looks soon enough.
+_LOOK_AGAIN: Final = 8
 
 
 class MediaSocket(Protocol):
@@ -62,9 +41,10 @@ class MediaSocket(Protocol):
     @ivar disconnecting: nothing is to be read any more.
     """
 
-    connected: Any
     disconnecting: Any
 
+    @property
+    def connected(self) -> Any: ...
     def fileno(self) -> int: ...
     def doRead(self) -> Exception | None:
         """Read once; what is returned is why it is lost."""
@@ -72,9 +52,29 @@ class MediaSocket(Protocol):
     def connectionLost(self, reason: Failure) -> None: ...
 
 
+class Outgoing:
+    """
+    What all paths of a batch share.
+
+    @ivar is_reading: what is written now can wait until all have been read.
+    @ivar paths: those that have something to write then: of
+        L{chime_gateway.net.path}, each once.
+    """
+
+    __slots__ = ("is_reading", "paths")
+
+    def __init__(self) -> None:
+        self.is_reading = False
+        self.paths: list[Any] = []
+
+
 @implementer(IReadDescriptor)
 class BatchReader:
-    """All media sockets of one reactor."""
+    """
+    All media sockets of one reactor.
+
+    @ivar out: what is written to them.
+    """
 
     _log = Logger()
 
@@ -83,13 +83,18 @@ class BatchReader:
         self._epoll: select.epoll | None = None
         self._by_fd: dict[int, MediaSocket] = {}
         self._fds: dict[MediaSocket, int] = {}
-        self._unsent: dict[Connection, bytes] = {}
-        self._is_reading = False
+        self.out = Outgoing()
         # Readable ones for which a turn had no time.
-        self._waiting: list[tuple[int, MediaSocket]] = []
+        self._waiting: list[MediaSocket] = []
 
     def adopt(self, connection: MediaSocket) -> None:
-        """Read this one from now on; the reactor must not."""
+        """
+        Read this one from now on; the reactor must not.
+
+        @raise OSError: there is no descriptor for the set, or no room in it.
+        """
+        if connection in self._fds:
+            return
         if self._epoll is None:
             self._epoll = select.epoll()
             self._reactor.addReader(self)
@@ -100,7 +105,6 @@ class BatchReader:
 
     def release(self, connection: MediaSocket) -> None:
         """It is closed, or about to be; unknown ones are none."""
-        self._unsent.pop(connection, None)  # type: ignore[call-overload]
         fd = self._fds.pop(connection, None)
         if fd is None or self._epoll is None:
             return
@@ -113,20 +117,6 @@ class BatchReader:
                     self._epoll.unregister(fd)
         if not self._fds:
             self._stop()
-
-    def write(self, connection: Connection, data: bytes) -> None:
-        """Now; or, while the set is read, together with the rest behind it."""
-        if self._is_reading:
-            unsent = self._unsent.get(connection)
-            self._unsent[connection] = data if unsent is None else unsent + data
-        else:
-            write_at_once(connection, data)
-
-    def flush(self, connection: Connection) -> None:
-        """Do not wait for the others with what is to be written to this one."""
-        data = self._unsent.pop(connection, None)
-        if data is not None:
-            write_at_once(connection, data)
 
     # -- IReadDescriptor -----------------------------------------------------
 
@@ -142,7 +132,7 @@ class BatchReader:
         try:
             until = self._reactor.seconds() + _MAX_SECONDS
             for _ in range(_MAX_PASSES):
-                if not self._read(until) or self._reactor.seconds() > until:
+                if self._read(until) < _LOOK_AGAIN or self._reactor.seconds() > until:
                     break
         except MemoryError:
             # The reactor would drop everybody.  What is readable is so the next time.
@@ -159,56 +149,51 @@ class BatchReader:
 
     # -- inside ----------------------------------------------------------------
 
-    def _read(self, until: float) -> bool:
-        """One pass over all that is readable: whether anything was."""
+    def _read(self, until: float) -> int:
+        """One pass over all that is readable: how many there were."""
         if self._epoll is None:
-            return False
-        by_fd = self._by_fd
+            return 0
+        by_fd, fds, out = self._by_fd, self._fds, self.out
         ready = self._waiting
         if ready:
             self._waiting = []
         else:
             found = self._epoll.poll(0, len(by_fd))
-            if not found:
-                return False
-            ready = [(fd, by_fd[fd]) for fd, _ in found if fd in by_fd]
+            ready = [by_fd[fd] for fd, _ in found if fd in by_fd]
         seconds = self._reactor.seconds
-        self._is_reading = True
+        out.is_reading = True
         try:
-            for at, (fd, connection) in enumerate(ready, 1):
-                # Not closed by what was read before it, nor is its number another's.
-                if by_fd.get(fd) is connection:
-                    self._read_one(connection)
-                    if seconds() > until:
-                        self._waiting = ready[at:]
-                        break
+            for at, connection in enumerate(ready, 1):
+                if connection not in fds:
+                    continue  # closed by what was read before it
+                try:
+                    if connection.disconnecting:
+                        self.release(connection)  # as the reactor, which reads no more
+                        continue
+                    why = connection.doRead()
+                except Exception:
+                    # A bug in what reads it; the reactor, too, drops that connection.
+                    why = CONNECTION_LOST
+                    self._tell("a connection failed while reading")
+                if why is not None:
+                    self._lose(connection, why)
+                if seconds() > until:
+                    self._waiting = ready[at:]
+                    break
         finally:
             # Left as it was, nothing would ever be written again.
-            self._is_reading = False
-        unsent, self._unsent = self._unsent, {}
-        for writer, data in unsent.items():
-            try:
-                write_at_once(writer, data)
-            except Exception:
-                self._tell("a connection failed while writing")
-                self._lose(writer, CONNECTION_LOST)
-        return True
+            out.is_reading = False
+        if out.paths:
+            paths, out.paths = out.paths, []
+            for path in paths:
+                try:
+                    path.flush()
+                except Exception:
+                    self._tell("a connection failed while writing")
+                    self._lose(path, CONNECTION_LOST)
+        return len(ready)
 
-    def _read_one(self, connection: MediaSocket) -> None:
-        why: Exception | None = None
-        try:
-            if connection.disconnecting:
-                self.release(connection)  # as the reactor, which reads no more
-            else:
-                why = connection.doRead()
-        except Exception:
-            # A bug in what reads it; the reactor, too, drops that connection.
-            why = CONNECTION_LOST
-            self._tell("a connection failed while reading")
-        if why is not None:
-            self._lose(connection, why)
-
-    def _lose(self, connection: MediaSocket, why: BaseException) -> None:
+    def _lose(self, connection: Any, why: BaseException) -> None:
         """Tell it, and read it no more."""
         try:
             connection.connectionLost(Failure(why))

@@ -17,7 +17,7 @@ from twisted.internet.tcp import Connection
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from chime_gateway.net.batch import write_at_once
+from chime_gateway.net.path.inside_twisted import is_queued, write_at_once
 from chime_gateway.net.strangers.connections import Connections
 from chime_gateway.net.timer import Timer
 from chime_gateway.rtp.ports import Address
@@ -95,7 +95,7 @@ class TcpConnection(Protocol):
         self.peer = None
         transport = self.transport
         transport.unregisterProducer()
-        if transport.dataBuffer or transport._tempDataBuffer:
+        if is_queued(transport):
             transport.abortConnection()
         else:
             transport.loseConnection()

@@ -10,6 +10,7 @@ which implementation that is.
 
 from __future__ import annotations
 
+import struct
 from typing import Final, TypeAlias
 
 OPCODE_TEXT: Final = 0x1
@@ -19,6 +20,14 @@ NOT_PLAIN: Final = -1
 
 _FIN: Final = 0x80
 _MASKED: Final = 0x80
+
+#: First bytes of the plain frames, and the second of those whose size has two bytes.
+BINARY: Final = _FIN | OPCODE_BINARY
+_PLAIN: Final = frozenset({_FIN | OPCODE_TEXT, BINARY})
+_USUAL: Final = 126
+_USUAL_MASKED: Final = _MASKED | _USUAL
+
+_pack_head: Final = struct.Struct("!BBH").pack
 
 Piece: TypeAlias = tuple[int, bytes]
 
@@ -36,10 +45,10 @@ def encode_frame(opcode: int, payload: bytes, key: bytes | None = None) -> bytes
     """One whole message as one frame; C{key} masks it, as a client must."""
     size = len(payload)
     bit = 0 if key is None else _MASKED
-    if size < 126:
+    if 126 <= size < 65536:
+        head = _pack_head(_FIN | opcode, bit | 126, size)
+    elif size < 126:
         head = bytes((_FIN | opcode, bit | size))
-    elif size < 65536:
-        head = bytes((_FIN | opcode, bit | 126, size >> 8, size & 0xFF))
     else:
         head = bytes((_FIN | opcode, bit | 127)) + size.to_bytes(8, "big")
     return head + payload if key is None else head + key + mask(payload, key)
@@ -55,6 +64,11 @@ class FrameReader:
         header is seen, and so is all that follows it.
     """
 
+    __slots__ = (
+        *("_chunks", "_fragmented", "_held", "_masked", "_max_payload_bytes"),
+        *("_needed", "_surrendered"),
+    )
+
     def __init__(self, *, masked: bool, max_payload_bytes: int) -> None:
         self._masked = masked
         self._max_payload_bytes = max_payload_bytes
@@ -63,6 +77,26 @@ class FrameReader:
         self._needed = 2
         self._fragmented = False
         self._surrendered = False
+
+    def whole(self, data: bytes) -> bytes | None:
+        """
+        The payload, if C{data} is one plain message of the usual size and nothing
+        else; its first byte says which.  C{None}: it is for L{feed}, and nothing has
+        happened.
+        """
+        size = len(data) - (8 if self._masked else 4)
+        if (
+            size < 126
+            or data[2] << 8 | data[3] != size
+            or data[1] != (_USUAL_MASKED if self._masked else _USUAL)
+            or data[0] not in _PLAIN
+            or self._held
+            or self._fragmented
+            or self._surrendered
+            or size > self._max_payload_bytes
+        ):
+            return None
+        return mask(data[8:], data[4:8]) if self._masked else data[4:]
 
     def feed(self, data: bytes) -> list[Piece]:
         if self._held:
@@ -107,11 +141,7 @@ class FrameReader:
                 needed = stop - offset
                 break
             opcode = first & 0x0F
-            if (
-                (first == 0x81 or first == 0x82)
-                and masked is self._masked
-                and not self._fragmented
-            ):
+            if first in _PLAIN and masked is self._masked and not self._fragmented:
                 payload = data[start:stop]
                 if masked:
                     payload = mask(payload, data[start - 4 : start])

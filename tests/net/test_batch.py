@@ -13,11 +13,13 @@ from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.main import CONNECTION_LOST
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
+from twisted.internet.tcp import Connection
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.net import batch as module
 from chime_gateway.net.batch import BatchReader
+from chime_gateway.net.path.socket_path import SocketPath
 from tests.support.base import ReactorTestCase
 
 
@@ -29,8 +31,13 @@ class Echo(Protocol):
         self.log = log
 
     def connectionMade(self) -> None:
-        self.transport.stopReading()  # type: ignore[union-attr]
-        self.batch.adopt(self.transport)  # type: ignore[arg-type]
+        transport = cast(Connection, self.transport)
+        self.path = SocketPath(
+            transport, self, lambda *_: None, masks=False, max_payload_bytes=100
+        )
+        self.path.join(self.batch)
+
+    def receive_failed(self) -> None: ...
 
     def dataReceived(self, data: bytes) -> None:
         if data == b"boom":
@@ -38,11 +45,11 @@ class Echo(Protocol):
         if data == b"bye":
             self.transport.loseConnection()  # type: ignore[union-attr]
             return
-        self.batch.write(self.transport, b"<" + data)  # type: ignore[arg-type]
-        self.batch.write(self.transport, b">")  # type: ignore[arg-type]
+        self.path.write(b"<" + data)
+        self.path.write(b">")
 
     def connectionLost(self, reason: Any = None) -> None:
-        self.batch.release(self.transport)  # type: ignore[arg-type]
+        self.path.closed()
         self.log.append("lost")
 
 
@@ -159,8 +166,6 @@ class Member:
 
     connected = True
     disconnecting = False
-    dataBuffer = b""
-    _tempDataBuffer = ()
 
     def __init__(self, batch: BatchReader, faults: dict[str, Exception]) -> None:
         self.batch = batch
@@ -168,8 +173,7 @@ class Member:
         self.near, self.far = socket.socketpair()
         for end in (self.near, self.far):
             end.setblocking(False)
-        self.socket = self
-        self.heard = b""
+        self.heard = self.unsent = b""
         batch.adopt(self)
 
     def fileno(self) -> int:
@@ -182,18 +186,17 @@ class Member:
     def doRead(self) -> Exception | None:
         data = self.near.recv(100)
         self.heard += data
-        self.batch.write(cast(Any, self), data.upper())
+        self.unsent = data.upper()
+        self.batch.out.paths.append(self)
         if "close" in self.faults:
             self.close()  # without a word to whoever reads it
         self.fail("read")
         return CONNECTION_LOST if "lost" in self.faults else None
 
-    def send(self, data: bytes) -> int:
-        self.fail("send")
-        return self.near.send(data)
-
-    def write(self, data: bytes) -> None:
-        self.fail("write")
+    def flush(self) -> None:
+        self.fail("flush")
+        with contextlib.suppress(OSError):  # as a path, which leaves it to Twisted
+            self.near.send(self.unsent)
 
     def connectionLost(self, reason: Failure) -> None:
         self.fail("connectionLost")
@@ -222,7 +225,7 @@ class _Readers:
 
 #: What code may raise at any place.
 EXCEPTIONS = (OSError, OverflowError, ValueError, KeyError, MemoryError, struct.error)
-PLACES = ("read", "lost", "close", "send", "write", "connectionLost")
+PLACES = ("read", "lost", "close", "flush", "connectionLost")
 
 
 class _Slow(Member):
@@ -366,7 +369,7 @@ class FaultTests(SynchronousTestCase):
             lacking.lacks = ()
             faulty.faults.clear()
             batch.doRead()
-            self.assertEqual((whole.answered(), batch._is_reading), (b"A", False))
+            self.assertEqual((whole.answered(), batch.out.is_reading), (b"A", False))
             # It is read on, or was told that it is lost.
             self.assertEqual(faulty in batch._fds, faulty.connected)
             for end in (faulty.near, faulty.far):

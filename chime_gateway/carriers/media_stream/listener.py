@@ -100,8 +100,8 @@ class StreamProtocol(LeanWebSocket, WebSocketServerProtocol):  # type: ignore[mi
 
     def _received(self, payload: bytes, is_binary: bool) -> None:
         assert self.leg is not None
-        self._receive = self.leg.message_received
-        self._receive(payload, is_binary)
+        self.receive_by(self.leg.message_received)
+        self.leg.message_received(payload, is_binary)
 
     def is_odd_frame_allowed(self) -> bool:
         return self.leg is None or self.leg.frame_received()

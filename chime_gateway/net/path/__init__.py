@@ -1,0 +1,1 @@
+"""The way of a frame between a socket and whoever receives it."""

@@ -1,0 +1,147 @@
+"""A media socket in memory: its path at one end of a pair, a peer at the other."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Callable
+from typing import Any, cast
+
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.task import Clock
+from twisted.internet.tcp import Connection
+from twisted.python.failure import Failure
+
+from chime_gateway.net.batch import BatchReader
+from chime_gateway.net.path.socket_path import SocketPath, TransportPath
+from chime_gateway.wire.websocket_frame import NOT_PLAIN, OPCODE_BINARY
+
+LIMIT = 1 << 20
+
+
+class DescriptorReactor(Clock):
+    """As much of a reactor as a connection needs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.readers: set[Any] = set()
+        self.writers: set[Any] = set()
+
+    def addReader(self, reader: Any) -> None:
+        self.readers.add(reader)
+
+    def removeReader(self, reader: Any) -> None:
+        self.readers.discard(reader)
+
+    def addWriter(self, writer: Any) -> None:
+        self.writers.add(writer)
+
+    def removeWriter(self, writer: Any) -> None:
+        self.writers.discard(writer)
+
+    def turn(self) -> None:
+        """Everything that could be read or written was, once."""
+        self.advance(0)
+        for readers, method in ((self.readers, "doRead"), (self.writers, "doWrite")):
+            for one in list(readers):
+                why = getattr(one, method)()
+                if why is not None:
+                    one.connectionLost(Failure(why))
+
+
+class Owner(Protocol):
+    """
+    Who has the socket of a path.
+
+    @ivar heard: messages, and pieces that are not whole usual frames of their own.
+    @ivar lost: why, when it is.
+    """
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[bytes, bool]] = []
+        self.odd = b""
+        self.failures = 0
+        self.lost: Failure | None = None
+        self.path: TransportPath | None = None
+        self.answer: Callable[[bytes], None] | None = None
+
+    def receive(self, payload: bytes, is_binary: bool) -> None:
+        self.heard.append((payload, is_binary))
+        if self.answer is not None:
+            self.answer(payload)
+
+    def receive_failed(self) -> None:
+        self.failures += 1
+
+    def dataReceived(self, data: bytes) -> None:
+        assert self.path is not None
+        for opcode, payload in self.path.reader.feed(data):
+            if opcode == NOT_PLAIN:
+                self.odd += payload
+            else:
+                self.receive(payload, opcode == OPCODE_BINARY)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.lost = reason
+        if self.path is not None:
+            self.path.closed()
+
+
+class PathPair:
+    """
+    @param masks: the path is a client's.
+    @param small: the socket takes little at once.
+    @ivar far: the peer's socket.
+    """
+
+    def __init__(self, *, masks: bool = False, small: bool = False) -> None:
+        self.reactor = DescriptorReactor()
+        self.batch = BatchReader(self.reactor)
+        near, self.far = socket.socketpair()
+        self.far.setblocking(False)
+        if small:
+            near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4608)
+        self.owner = Owner()
+        self.tcp = Connection(near, self.owner, cast(Any, self.reactor))
+        self.tcp.connected = 1
+        self.tcp.startReading()
+        self.masks = masks
+        self.path = self.new_path()
+
+    def new_path(self) -> SocketPath:
+        path = SocketPath(
+            self.tcp,
+            self.owner,
+            self.owner.receive,
+            masks=self.masks,
+            max_payload_bytes=LIMIT,
+        )
+        self.owner.path = path
+        return path
+
+    def turn(self) -> None:
+        """The reactor's."""
+        self.reactor.turn()
+
+    def taken(self, most: int = 1 << 20) -> bytes:
+        """What the peer reads now."""
+        try:
+            return self.far.recv(most)
+        except (BlockingIOError, ConnectionResetError):
+            return b""
+
+    def all_taken(self) -> bytes:
+        """What the peer reads until nothing is to be written any more."""
+        taken = b""
+        while True:
+            data = self.taken()
+            taken += data
+            if not data and not self.reactor.writers:
+                return taken
+            self.turn()
+
+    def close(self) -> None:
+        for end in (self.far, self.tcp):
+            with contextlib.suppress(AttributeError, OSError):
+                end.close() if end is self.far else self.tcp.socket.close()
+        self.batch.connectionLost(Failure(ConnectionError()))
