@@ -72,4 +72,4 @@ class TestsOfChangesTests(SynchronousTestCase):
         self.assertEqual(len(self.of("setup.cfg")), len(units) - 1)
 
     def test_a_document_calls_for_nothing(self) -> None:
-        self.assertEqual(self.of("README.md", "docs/operations.md"), set())
+        self.assertEqual(self.of("README.md", "docs/reference/log.md"), set())

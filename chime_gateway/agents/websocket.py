@@ -36,7 +36,7 @@ from chime_gateway.wire.realtime.reader import MAX_EVENT_BYTES
 #: setting; the rest (429, 5xx) may go away by itself.
 MISCONFIGURED_STATUS: Final = frozenset({400, 401, 403, 404})
 
-#: What to look at, by status (docs/operations.md says more).
+#: What to look at, by status (docs/reference/deployments.md says more).
 _HINTS: Final[Mapping[int, str]] = {
     400: "is AZURE_OPENAI_DEPLOYMENT a realtime model?",
     401: "check AZURE_OPENAI_API_KEY and AZURE_OPENAI_ENDPOINT, and that"

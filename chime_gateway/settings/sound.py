@@ -41,7 +41,7 @@ _MOST_BYTES: Final = 8_000_000
 _RATES: Final = (8_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 _MOST_CHANNELS: Final = 2
 
-#: How they were made: docs/conversation.md.
+#: How they were made: docs/reference/tools.md.
 _SHIPPED: Final = Path(__file__).parent / "spoken"
 _GOODBYE: Final = _SHIPPED / "apology.wav"
 _HOLD: Final = _SHIPPED / "apology-hold.wav"

@@ -1,8 +1,8 @@
 """
 Conversations: what a caller asks, what has to come of it, and what may not.
 
-The service answers from what it was given only (docs/simulator.md).  So a right
-answer after a fault says that the conversation was carried over, and a second
+The service answers from what it was given only (docs/reference/simulator.md).  So a
+right answer after a fault says that the conversation was carried over, and a second
 greeting or a sentence that is heard again says that it was not.
 """
 

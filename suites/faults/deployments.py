@@ -35,7 +35,7 @@ class Fault:
     url: str = "http://127.0.0.1:PORT"
 
 
-#: README, docs/operations.md: C{Retry-After} holds up to 120 s and a tenth, a wrong
+#: docs/reference/deployments.md: C{Retry-After} holds up to 120 s and a tenth, a wrong
 #: setting is tried again each minute.
 FAULTS = {
     "silent": Fault(("--refuse", "silence")),

@@ -82,7 +82,7 @@ async def descriptors(scene: Scene) -> None:
             await until(gateway.is_not_ready, 10.0), "ready without descriptors"
         )
         await scene.go_on(lines, "calls beside few descriptors")
-        # docs/operations.md: when even the last are gone, connections are closed.
+        # docs/reference/capacity.md: when the last are gone, connections are closed.
         scene.excused = ("closed", "reset")
         idle = []
         with contextlib.suppress(OSError):
@@ -107,7 +107,7 @@ async def descriptors(scene: Scene) -> None:
 
 async def memory(scene: Scene) -> None:
     """Address space runs out under new calls, and comes back."""
-    # docs/operations.md, C{internal_error}: a call that ends by it has a traceback.
+    # docs/reference/log.md, C{internal_error}: a call that ends by it has a traceback.
     scene.may_lack = "MemoryError"
     gateway = await with_echoes(
         scene, "memory", CHIMEGW_RECORDINGS=tempfile.mkdtemp(prefix="chimegw-chaos-")

@@ -9,7 +9,7 @@ from suites.faults.machine import with_echoes
 from suites.faults.processes import Receiver, until
 from suites.faults.scene import Scene
 
-#: Of threads, more than with a well receiver: docs/conversation.md, four places each.
+#: Of threads, more than with a well receiver, which has four places.
 MOST_THREADS = 8
 
 

@@ -18,7 +18,7 @@ from suites.faults.scene import Scene
 CALLS = 16
 TIMES, SHORT_TIMES = 5, 2
 
-#: docs/operations.md: takeover_seconds.
+#: docs/howto/take-over.md: takeover_seconds.
 TAKE_OVER_SECONDS = 60.0
 
 _STARTED = re.compile(r"a successor was started: process (\d+)")

@@ -186,7 +186,7 @@ class RetirementTests(SynchronousTestCase):
 
     def test_the_document_has_the_same_days(self) -> None:
         root = Path(__file__).parents[2]
-        text = (root / "docs" / "conversation.md").read_text(encoding="utf-8")
+        text = (root / "docs" / "reference" / "agents.md").read_text(encoding="utf-8")
         rows = [line for line in text.splitlines() if line.startswith("| `")]
         for kind in TRANSCRIBERS:
             with self.subTest(kind=kind):

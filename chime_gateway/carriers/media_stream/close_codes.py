@@ -1,4 +1,4 @@
-"""With which code a media stream is closed; docs/protocols/media-stream.md has them."""
+"""With which code a media stream is closed; docs/reference/media-stream.md has them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CLOSE_UNAUTHORIZED: Final = 4401
 CLOSE_UNKNOWN_AGENT: Final = 4404
 CLOSE_FULL: Final = 4429
 
-#: docs/protocols/media-stream.md publishes these.
+#: docs/reference/media-stream.md publishes these.
 CLOSE_CODES: Final[Mapping[Outcome, int]] = {
     Outcome.COMPLETED: CLOSE_NORMAL,
     Outcome.ABANDONED: CLOSE_NORMAL,

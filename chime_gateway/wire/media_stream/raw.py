@@ -1,7 +1,7 @@
 """
 The media stream with audio as binary messages.
 
-docs/protocols/media-stream.md publishes it.
+docs/reference/media-stream.md publishes it.
 """
 
 from __future__ import annotations

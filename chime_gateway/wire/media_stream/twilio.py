@@ -3,7 +3,7 @@ The WebSocket media stream as JSON: what a carrier says and how it is answered.
 
 One call is one stream.  L{TwilioStream} is byte-compatible with Twilio Media
 Streams (twilio.com/docs/voice/media-streams/websocket-messages) and tolerant
-where other carriers differ.  docs/protocols/media-stream.md publishes it.
+where other carriers differ.  docs/reference/media-stream.md publishes it.
 """
 
 from __future__ import annotations

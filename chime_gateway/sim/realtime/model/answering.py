@@ -3,7 +3,8 @@ A voice that answers from what it was given, and from nothing else.
 
 It keeps nothing from one answer to the next: whatever it knows stands in the items
 of its conversation, spoken or written, and in its instructions.  So a test that asks
-it learns what a session was given.  docs/simulator.md has what it understands.
+it learns what a session was given.  docs/reference/simulator.md has what it
+understands.
 """
 
 from __future__ import annotations
