@@ -59,6 +59,11 @@ class JitterBuffer:
         it came.
     """
 
+    __slots__ = (
+        *("_given_up", "_learnt_at", "_next", "_suspect", "_timeline"),
+        *("held", "stats", "wait_seconds"),
+    )
+
     def __init__(self, timeline: Timeline, stats: JitterStats | None = None) -> None:
         self.stats = stats or JitterStats()
         self.wait_seconds = MIN_WAIT_SECONDS
@@ -69,26 +74,34 @@ class JitterBuffer:
         self._suspect: tuple[int, _Packet, float] | None = None
         self._learnt_at = 0.0
 
+    def passes(
+        self, sequence_number: int, timestamp: int, payload: bytes, now: float
+    ) -> bool:
+        """
+        Audio came; the usual, and the only thing that must be fast.
+
+        @return: it is its turn, and it can be passed on as it is; if not, it has to be
+            L{put}.
+        """
+        timeline = self._timeline
+        if sequence_number != self._next or timestamp != timeline.head or self.held:
+            return False
+        self._next = (sequence_number + 1) & 0xFFFF
+        timeline.head = (timestamp + len(payload)) & 0xFFFFFFFF
+        timeline.arrived = now
+        timeline.pause = None
+        timeline.heard(payload)
+        return True
+
     def put(
         self, sequence_number: int, timestamp: int, payload: bytes, now: float
     ) -> list[bytes]:
         """
-        Audio came.
+        Audio came, of whatever kind.
 
         @return: what can be passed on, in order.
         """
-        timeline = self._timeline
-        if (
-            sequence_number == self._next
-            and timestamp == timeline.head
-            and not self.held
-        ):
-            # The usual, and the only thing that must be fast.
-            self._next = (sequence_number + 1) & 0xFFFF
-            timeline.head = (timestamp + len(payload)) & 0xFFFFFFFF
-            timeline.arrived = now
-            timeline.pause = None
-            timeline.heard(payload)
+        if self.passes(sequence_number, timestamp, payload, now):
             return [payload]
         return self._put(sequence_number, (timestamp, payload, NO_NOISE), now)
 

@@ -98,6 +98,11 @@ class Timeline:
     @ivar resets: how often the sender's clock was followed anew.
     """
 
+    __slots__ = (
+        *("_began", "_filling", "_frame", "_origin", "_rate", "_tolerance"),
+        *("arrived", "head", "heard", "late", "pause", "resets"),
+    )
+
     def __init__(self, filling: Filling, rate: int) -> None:
         self.head = 0
         self.arrived: float | None = None

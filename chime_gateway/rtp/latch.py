@@ -75,6 +75,11 @@ class Latch:
         wants L{settle} to be called.
     """
 
+    __slots__ = (
+        *("_before", "_going_on", "_is_told_truth", "_left", "_named", "_named_runs"),
+        *("_rivals", "heard_at", "is_contested", "number", "source", "ssrc"),
+    )
+
     def __init__(self) -> None:
         self.source: Address | None = None
         self.ssrc: int | None = None

@@ -8,7 +8,7 @@ What carries its packets is not known here, nor how its terms were found.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Protocol
 
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -18,9 +18,6 @@ from chime_gateway.media.metronome import Metronome
 from chime_gateway.media.stats import NetworkStats
 from chime_gateway.rtp.stream import RtpStream
 from chime_gateway.rtp.terms import Terms
-
-#: How often a stream is looked after, in seconds.
-_CHECK_SECONDS: Final = 0.5
 
 
 class StreamUser(Protocol):
@@ -47,6 +44,11 @@ class PacedStream:
         again while that lasts.
     """
 
+    __slots__ = (
+        *("_asked_at", "_codec", "_is_held", "_is_ticking", "_lost_reported"),
+        *("_metronome", "_ptime_ms", "_tick", "_timeout", "_user"),
+        *("clear", "play", "send_digits", "stream"),
+    )
     _log = Logger()
 
     def __init__(
@@ -69,7 +71,6 @@ class PacedStream:
         self._is_held = False
         self._is_ticking = False
         self._ptime_ms = PTIME_MS
-        self._check_at = 0.0
         self._asked_at = 0.0
         self._lost_reported = 0
         self.stream = stream = RtpStream(
@@ -81,7 +82,10 @@ class PacedStream:
             random32=random32,
             cname=cname,
             gap_filled=self._gap_filled,
+            look=self._check,
         )
+        # Called for every packet: nothing stands in between.
+        self._tick = stream.tick
         self.play: Callable[[bytes], None] = stream.play
         self.clear: Callable[[], None] = stream.clear
         self.send_digits: Callable[[str], bool] = stream.send_digits
@@ -135,12 +139,6 @@ class PacedStream:
         )
 
     # -- inside -----------------------------------------------------------------
-
-    def _tick(self, now: float, due: int) -> None:
-        self.stream.tick(now, due)
-        if now >= self._check_at:
-            self._check_at = now + _CHECK_SECONDS
-            self._check(now)
 
     def _gap_filled(self, audio: bytes) -> None:
         # A held line is not a dead one.

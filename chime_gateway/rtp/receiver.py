@@ -47,6 +47,13 @@ class RtpReceiver:
     @ivar sender_report: NTP time of its last one, and when that came; 0: none did.
     """
 
+    __slots__ = (
+        *("_clock", "_codec", "_decode", "_events", "_gap_filled", "_is_allowed"),
+        *("_jitter_stats", "_keypad", "_latch", "_listener", "_moved", "_others"),
+        *("_rate", "_rtcp_received", "_srtp", "_stats", "_terms", "_timeline"),
+        *("_usual", "heard_at", "jitter", "reception", "sender_report", "ssrc"),
+    )
+
     def __init__(
         self,
         codec: Codec,
@@ -64,6 +71,7 @@ class RtpReceiver:
         self.reception = Reception(0)
         self.sender_report = (0, 0.0)
         self._codec = codec
+        self._rate = codec.clock_rate
         self._listener = listener
         self._stats = stats
         self._is_allowed = is_allowed
@@ -72,6 +80,8 @@ class RtpReceiver:
         self._rtcp_received = rtcp_received
         self._gap_filled = gap_filled
         self._terms: Terms | None = None
+        # How the usual packet begins; -1: there is none.
+        self._usual = -1
         self._srtp: SrtpCodec | None = None
         self._decode: Callable[[bytes], bytes] | None = None
         self._latch = Latch()
@@ -85,6 +95,7 @@ class RtpReceiver:
     def speak(self, codec: Codec) -> None:
         """Report this one; before anything is agreed on."""
         self._codec = codec
+        self._rate = codec.clock_rate
 
     def agree(self, terms: Terms, srtp: SrtpCodec | None) -> None:
         """Begin, or go on under other terms."""
@@ -109,6 +120,8 @@ class RtpReceiver:
             # Numbers went by while nobody listened.
             self.jitter.reset()
         self._timeline.expect(now)
+        is_usual = terms.receives and terms.payload_type not in self._others
+        self._usual = rtp.plain_head(terms.payload_type) if is_usual else -1
 
     @property
     def source(self) -> Address | None:
@@ -129,9 +142,49 @@ class RtpReceiver:
     def stop(self) -> None:
         """Listen no more."""
         self._terms = None
+        self._usual = -1
 
     def received(self, data: bytes, address: Address) -> None:
-        """A datagram on the RTP port."""
+        """
+        A datagram on the RTP port.
+
+        The usual one is audio of the voice, from its place, and nothing besides: it is
+        done with here, where it lies.  All others take the long way.
+        """
+        if len(data) <= rtp.HEADER_BYTES:
+            self._received(data, address)
+            return
+        head, number, timestamp, ssrc = rtp.HEAD.unpack_from(data)
+        latch = self._latch
+        if (
+            head != self._usual
+            or ssrc != latch.ssrc
+            or address != latch.source
+            or latch.is_contested
+        ):
+            self._received(data, address)
+            return
+        if self._srtp is not None:
+            try:
+                data = self._srtp.unprotect(data)
+            except SrtpError as exc:
+                self._stats.dropped[str(exc)] += 1
+                return
+        payload = data[rtp.HEADER_BYTES :]
+        now = latch.heard_at = self.heard_at = self._clock()
+        latch.number = number
+        self._stats.packets_in += 1
+        self.reception.packet(number, timestamp, int(now * self._rate) & 0xFFFFFFFF)
+        if not self.jitter.passes(number, timestamp, payload, now):
+            self._pass_on(self.jitter.put(number, timestamp, payload, now))
+        elif payload:
+            decode = self._decode
+            if decode is not None:
+                payload = decode(payload)
+            self._listener.caller_audio(payload)
+
+    def _received(self, data: bytes, address: Address) -> None:
+        """One that needs to be looked at."""
         terms = self._terms
         if terms is None:
             self._stats.dropped["early"] += 1
@@ -192,7 +245,7 @@ class RtpReceiver:
             payload = self._others[payload_type](payload)
             payload_type = terms.payload_type
         if payload_type == terms.payload_type:
-            arrived = int(now * self._codec.clock_rate) & 0xFFFFFFFF
+            arrived = int(now * self._rate) & 0xFFFFFFFF
             self.reception.packet(number, timestamp, arrived)
             if terms.receives:
                 ready = self.jitter.put(number, timestamp, payload, now)
@@ -235,7 +288,7 @@ class RtpReceiver:
         stats.clock_resets = self._timeline.resets
         stats.reordered, stats.duplicates = jitter.reordered, jitter.duplicates
         stats.concealed = jitter.concealed
-        stats.jitter_seconds = self.reception.jitter / self._codec.clock_rate
+        stats.jitter_seconds = self.reception.jitter / self._rate
 
     # -- inside ------------------------------------------------------------------
 

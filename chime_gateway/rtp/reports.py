@@ -38,6 +38,12 @@ class RtcpReports:
     @ivar due_at: when L{report} wants to be called.
     """
 
+    __slots__ = (
+        *("_clock", "_cname", "_is_allowed", "_random32", "_receiver", "_remote"),
+        *("_reported_packets", "_send_packet", "_sender", "_srtp", "_ssrc", "_stats"),
+        *("_terms", "_wall_offset", "due_at"),
+    )
+
     def __init__(
         self,
         sender: RtpSender,

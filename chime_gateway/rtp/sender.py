@@ -42,6 +42,14 @@ class RtpSender:
     @ivar packets_before: that went out under another one.
     """
 
+    __slots__ = (
+        *("_codec", "_encode", "_is_plain", "_is_short", "_is_silent", "_key"),
+        *("_key_pause", "_key_timestamp", "_keys", "_partial", "_payload_type"),
+        *("_protect", "_ptime_ms", "_random32", "_remote", "_samples", "_send_packet"),
+        *("_sequence_number", "_silence", "_stats", "_terms", "_waiting"),
+        *("bytes_out", "packets_before", "ssrc", "timestamp"),
+    )
+
     def __init__(
         self, codec: Codec, stats: NetworkStats, random32: Callable[[], int]
     ) -> None:
@@ -52,7 +60,10 @@ class RtpSender:
         self._send_packet: Callable[[bytes, Address], None]
         self._remote: Address = ("", 0)
         self._terms: Terms | None = None
-        self._srtp: SrtpCodec | None = None
+        self._payload_type = 0
+        # What is played is sent as it is, and nothing else is to be sent.
+        self._is_plain = False
+        self._protect: Callable[[bytes], bytes] | None = None
         self._encode: Callable[[bytes], bytes] | None = None
         # Both are short, or empty all call long: a deque is ten times as large.
         self._waiting: list[bytes] = []
@@ -79,7 +90,8 @@ class RtpSender:
     def agree(self, terms: Terms, srtp: SrtpCodec | None) -> None:
         """Begin, or go on under other terms."""
         before, self._terms = self._terms, terms
-        self._srtp = srtp
+        self._payload_type = terms.payload_type
+        self._protect = None if srtp is None else srtp.protect
         if before is not None and srtp is not None and before.keys != terms.keys:
             # Whether a new key counts rollovers anew is told differently by RFC 3711
             # (section 3.3.1) and by those who use RFC 4568.  With a new source there
@@ -98,6 +110,19 @@ class RtpSender:
             self._silence = self._codec.silence(
                 self._samples * self._codec.sample_bytes
             )
+        self._look()
+
+    def _look(self) -> None:
+        """Whether packets are the usual ones from now on."""
+        terms = self._terms
+        self._is_plain = (
+            terms is not None
+            and terms.sends
+            and self._ptime_ms == PTIME_MS
+            and self._encode is None
+            and not self._keys
+            and self._key is None
+        )
 
     def follow(self, remote: Address) -> None:
         """The other side is there, whatever was agreed on."""
@@ -123,10 +148,26 @@ class RtpSender:
         if self._terms is None or self._terms.telephone_event is None:
             return False
         self._keys += digits
+        self._look()
         return True
 
     def next_packet(self) -> None:
         """The time of one packet has come."""
+        if not self._is_plain:
+            self._next_packet()
+            return
+        if self._waiting:
+            frame, marker = self._waiting.pop(0), self._is_silent
+            self._is_silent = False
+        else:
+            frame, marker = self._silence, False
+            self._is_silent = True
+        timestamp = self.timestamp
+        self.timestamp = (timestamp + self._samples) & 0xFFFFFFFF
+        self._send(self._payload_type, marker, timestamp, frame)
+
+    def _next_packet(self) -> None:
+        """One that is on hold, may be a key, has another length or codec."""
         terms, waiting, samples = self._terms, self._waiting, self._samples
         if terms is None:
             return
@@ -208,6 +249,7 @@ class RtpSender:
         if packet is None:
             self._key = None
             self._key_pause = KEY_PAUSE_MS
+            self._look()
             return False
         assert terms.telephone_event is not None
         marker, payload = packet
@@ -220,11 +262,10 @@ class RtpSender:
     ) -> None:
         number = self._sequence_number
         self._sequence_number = (number + 1) & 0xFFFF
-        packet = rtp.serialize(
-            payload_type, marker, number, timestamp, self.ssrc, payload
-        )
-        if self._srtp is not None:
-            packet = self._srtp.protect(packet)
+        second = payload_type | 0x80 if marker else payload_type
+        packet = rtp.HEADER.pack(0x80, second, number, timestamp, self.ssrc) + payload
+        if self._protect is not None:
+            packet = self._protect(packet)
         self._send_packet(packet, self._remote)
         self._stats.packets_out += 1
         self.bytes_out += len(payload)

@@ -9,6 +9,7 @@ sender's, its receiver's and its reports' business.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from chime_gateway.audio import PTIME_MS, Codec
 from chime_gateway.media.metronome import MAX_MADE_UP
@@ -20,6 +21,9 @@ from chime_gateway.rtp.sender import RtpSender
 from chime_gateway.rtp.srtp import SrtpCodec, SrtpKeys
 from chime_gateway.rtp.terms import Terms
 
+#: How often a stream is looked after, in seconds, besides for reports of RTCP.
+LOOK_SECONDS: Final = 0.5
+
 
 class RtpStream:
     """
@@ -28,12 +32,19 @@ class RtpStream:
     @param random32: for SSRC and the first counters (RFC 3550 section 5.1).
     @param wall_time: Unix seconds, for sender reports.
     @param gap_filled: gets what stands for audio of which nothing came.
+    @param look: called each half second, with the time.
     @ivar play: takes one frame, sent with the next tick.
     @ivar clear: forgets what was played and is not sent.
     @ivar send_digits: presses keys; C{False}: the other side takes none.
     @ivar rtp_received: takes a datagram of the RTP port; C{rtcp_received}: of the
         RTCP port.
     """
+
+    __slots__ = (
+        *("_look", "_look_at", "_next_packet", "_receiver", "_reports", "_sender"),
+        *("_srtcp", "_srtp", "_terms", "clear", "play", "rtcp_received"),
+        *("rtp_received", "send_digits", "stats"),
+    )
 
     def __init__(
         self,
@@ -46,7 +57,10 @@ class RtpStream:
         random32: Callable[[], int],
         cname: str,
         gap_filled: Callable[[bytes], None],
+        look: Callable[[float], None] = lambda _: None,
     ) -> None:
+        self._look = look
+        self._look_at = 0.0
         self.stats = NetworkStats()
         self._terms: Terms | None = None
         self._srtp: SrtpCodec | None = None
@@ -75,6 +89,7 @@ class RtpStream:
         # Called for every packet: nothing stands in between.
         self.play: Callable[[bytes], None] = self._sender.play
         self.clear: Callable[[], None] = self._sender.clear
+        self._next_packet = self._sender.next_packet
         self.send_digits: Callable[[str], bool] = self._sender.send_digits
         self.rtp_received: Received = self._receiver.received
         self.rtcp_received: Received = self._reports.received
@@ -120,30 +135,43 @@ class RtpStream:
         terms = self._terms
         if terms is None:
             return
-        sender, receiver, reports = self._sender, self._receiver, self._reports
         if due == 1:
-            sender.next_packet()
+            self._next_packet()
         else:
-            if due * terms.ptime_ms > MAX_MADE_UP * PTIME_MS:
-                receiver.stalled(now, (due - 1) * terms.ptime_ms / 1000)
-                sender.pass_over(due - 1)
+            if self._stood_still(terms, now, due):
+                self._sender.pass_over(due - 1)
                 due = 1
             for _ in range(due):
-                sender.next_packet()
-        receiver.tick(now)
-        if now >= reports.due_at:
-            reports.report(now)
+                self._next_packet()
+        self._receiver.tick(now)
+        if now >= self._look_at:
+            self._look_around(now)
 
     def listen(self, now: float, due: int) -> None:
         """As L{tick}, of whoever sends in his own time (L{send})."""
         terms = self._terms
         if terms is None:
             return
-        if due * terms.ptime_ms > MAX_MADE_UP * PTIME_MS:
-            self._receiver.stalled(now, (due - 1) * terms.ptime_ms / 1000)
+        if due != 1:
+            self._stood_still(terms, now, due)
         self._receiver.tick(now)
-        if now >= self._reports.due_at:
-            self._reports.report(now)
+        if now >= self._look_at:
+            self._look_around(now)
+
+    def _stood_still(self, terms: Terms, now: float, due: int) -> bool:
+        """Whether so many packets are more than the other side's buffer bridges."""
+        if due * terms.ptime_ms <= MAX_MADE_UP * PTIME_MS:
+            return False
+        self._receiver.stalled(now, (due - 1) * terms.ptime_ms / 1000)
+        return True
+
+    def _look_around(self, now: float) -> None:
+        """What is not looked at on every beat."""
+        reports = self._reports
+        if now >= reports.due_at:
+            reports.report(now)
+        self._look_at = min(now + LOOK_SECONDS, reports.due_at)
+        self._look(now)
 
     def send(self, frame: bytes | None) -> None:
         """

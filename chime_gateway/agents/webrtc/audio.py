@@ -56,9 +56,6 @@ CONNECT_SECONDS: Final = 5.0
 
 _PAYLOAD_TYPE: Final = 0
 
-#: What the network has lost is counted so often.
-_COUNT_SECONDS: Final = 0.5
-
 #: A check is answered within this time.
 _PROBE_SECONDS: Final = 1.5
 
@@ -127,7 +124,6 @@ class RtpAudio:
         self._is_closed = self._is_parting = self._is_ticking = False
         self._payload_type = _PAYLOAD_TYPE
         self._lost = 0
-        self._count_at = 0.0
         self._timer = Timer(context.clock)
         self._user: TransportUser | None = None
         self._playback: Playback | None = None
@@ -141,6 +137,7 @@ class RtpAudio:
             random32=context.random32,
             cname="gw",
             gap_filled=self._gap_filled,
+            look=self._count_lost,
         )
         self._events: EventsChannel | None = None
         self._remote_channel: RemoteChannel | None = None
@@ -372,7 +369,6 @@ class RtpAudio:
             self._user.audio_dropped(reason, byte_count)
 
     def _count_lost(self, now: float) -> None:
-        self._count_at = now + _COUNT_SECONDS
         lost = self._stream.refresh_stats().lost - self._lost
         if lost > 0:
             self._lost += lost
@@ -380,8 +376,6 @@ class RtpAudio:
 
     def _tick(self, now: float, due: int) -> None:
         self._stream.listen(now, due)
-        if now >= self._count_at:
-            self._count_lost(now)
         if self._uplink is not None:
             self._uplink.tick(now)
         if self._playback is not None:

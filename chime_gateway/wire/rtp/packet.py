@@ -17,7 +17,12 @@ VERSION: Final = 2
 HEADER_BYTES: Final = 12
 
 
-_HEADER: Final = struct.Struct("!BBHII")
+#: Version and flags, marker and payload type, number, timestamp, SSRC.
+HEADER: Final = struct.Struct("!BBHII")
+
+#: The same, with its first two bytes as one number (L{plain_head}).
+HEAD: Final = struct.Struct("!HHII")
+
 _EXTENSION: Final = struct.Struct("!HH")
 
 
@@ -46,7 +51,7 @@ def parse(data: bytes) -> RtpPacket:
     """
     if len(data) < HEADER_BYTES:
         raise RtpError("short")
-    first, second, sequence_number, timestamp, ssrc = _HEADER.unpack_from(data)
+    first, second, sequence_number, timestamp, ssrc = HEADER.unpack_from(data)
     # 0x80 is the usual: no padding, no extension, no contributing sources.
     is_usual = first == 0x80
     payload = data[HEADER_BYTES:] if is_usual else _unusual_payload(data, first)
@@ -83,7 +88,15 @@ def serialize(
 ) -> bytes:
     """A packet without padding, extension or contributing sources."""
     second = payload_type | 0x80 if marker else payload_type
-    return _HEADER.pack(0x80, second, sequence_number, timestamp, ssrc) + payload
+    return HEADER.pack(0x80, second, sequence_number, timestamp, ssrc) + payload
+
+
+def plain_head(payload_type: int) -> int:
+    """
+    The first two bytes of a packet with nothing between its header and its payload,
+    nothing behind that, and no marker: with a marker it may be RTCP (RFC 5761).
+    """
+    return VERSION << 14 | payload_type
 
 
 def is_rtcp(data: bytes) -> bool:

@@ -13,7 +13,6 @@ from typing import Final
 from attrs import Factory, define, frozen
 
 from chime_gateway.errors import RemoteProtocolError
-from chime_gateway.wire.rtp.packet import sequence_delta
 
 SENDER_REPORT: Final = 200
 RECEIVER_REPORT: Final = 201
@@ -57,14 +56,16 @@ class Reception:
         if self.received == 0:
             self.highest = self.base = sequence_number
         self.received += 1
-        ahead = sequence_delta(sequence_number, self.highest & 0xFFFF)
-        if ahead > 0:
+        ahead = (sequence_number - self.highest) & 0xFFFF
+        if ahead < 0x8000:
             self.highest += ahead
         if arrived is None:
             return
         transit = (arrived - timestamp) & 0xFFFFFFFF
         if self._transit is not None:
-            wander = abs(((transit - self._transit + 2**31) & 0xFFFFFFFF) - 2**31)
+            wander = (transit - self._transit) & 0xFFFFFFFF
+            if wander > 0x7FFFFFFF:
+                wander = 0x100000000 - wander
             self.jitter += (wander - self.jitter) / 16
         self._transit = transit
 

@@ -196,7 +196,7 @@ class LegTests(SynchronousTestCase):
         def fail(*_: Any) -> None:
             raise ZeroDivisionError
 
-        self.patch(other.leg._paced, "agree", fail)
+        self.patch(other.world.metronome, "add_each", fail)
         for one in (caller, other):
             one.peer.connect()
         self.assertEqual(other.ending.outcome, Outcome.INTERNAL_ERROR)
