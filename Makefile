@@ -16,7 +16,7 @@ TRANSPORT ?= websocket
 
 SOURCES = setup.cfg pyproject.toml $(shell find chime_gateway twisted -type f ! -name '*.pyc' ! -name dropin.cache)
 
-.PHONY: environment demo test check lint types package bench bench-kinesis bench-takeover bench-tools long short soak dialogs chaos failovers rollovers attack kept webrtc clean
+.PHONY: environment demo test check lint types package bench bench-docs bench-setups bench-kinesis bench-takeover bench-tools long short soak dialogs chaos failovers rollovers attack kept webrtc clean
 
 # The package is installed as its users have it, so that twistd finds the plugin.
 # What an earlier build left in build/ would be installed again.
@@ -78,9 +78,18 @@ $(VENV)/.bench: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet ".[bench]"
 	touch $@
 
+# The Node sample is one of its rows where there is Node.
 bench: $(VENV)/.bench
 	if command -v npm >/dev/null; then cd benchmarks && npm install --silent --no-audit --no-fund --no-package-lock; fi
 	PYTHONPATH=benchmarks $(BIN)/python benchmarks/run.py $(BENCH)
+
+# The tables of docs/benchmarks.md and the figure of the README, from the last run.
+RESULTS ?= benchmarks/results/latest.json
+bench-docs: $(VENV)/.bench
+	PYTHONPATH=benchmarks $(BIN)/python benchmarks/table.py $(RESULTS) --write
+
+bench-setups: $(VENV)/.bench
+	PYTHONPATH=benchmarks $(BIN)/python benchmarks/setups.py $(BENCH)
 
 bench-kinesis: $(VENV)/.bench
 	PYTHONPATH=benchmarks $(BIN)/python benchmarks/kinesis.py $(BENCH)

@@ -24,7 +24,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from run import cpu_seconds, free_port, stolen_and_all
+from server import cpu_seconds, free_port, stolen_and_all
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater, react
 

@@ -4,17 +4,24 @@ The load: N callers and the Realtime service they talk with, in one process.
 Each caller sends one 20 ms frame each 20 ms on an absolute clock at a random
 phase; the service returns every frame at once, so audio flows both ways all the
 time.  The first bytes of a frame are the time it was sent, so its way through
-the server under test and back is measured to the frame.
+the server under test and back is measured to the frame.  speech.py has a service that
+talks as a real one does.
+
+It has one core for both ends of every call, so it is as lean as what it measures: one
+timer for all callers, WebSocket and TLS in C (picows and its aiofastnet), and base64 of
+nothing but what changes.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 import random
+import ssl
 import struct
 import time
+from binascii import a2b_base64, b2a_base64
+from collections.abc import Callable
 from typing import Any
 
 from attrs import define, field
@@ -31,6 +38,17 @@ FRAME_BYTES = 160
 PTIME_SECONDS = 0.02
 _STAMP = struct.Struct("!Q")
 _FILL = bytes(0x55 for _ in range(FRAME_BYTES - _STAMP.size))
+
+#: When it was sent and by whom: what of a frame changes.  The rest is encoded once.
+_HEAD = struct.Struct("!QI")
+_ENCODED_FILL = b2a_base64(_FILL[_HEAD.size - _STAMP.size :], newline=False)
+
+#: Bytes of audio that are no time of the last quarter of an hour are no time at all.
+RECENT_NS = 10**12
+
+#: A beat has so many slots: each caller talks in one of them.
+SLOTS = 20
+SLOT_SECONDS = PTIME_SECONDS / SLOTS
 
 DELTA_HEAD = (
     b'{"type":"response.output_audio.delta","event_id":"event_0123456789abcdefghijk",'
@@ -53,6 +71,17 @@ MEDIA_HEAD = (
     b'"chunk":"1","timestamp":"5","payload":"'
 )
 APPEND = b'"input_audio_buffer.append"'
+AUDIO = b'"audio":"'
+PAYLOAD = b'"payload":"'
+MEDIA_END = b'"}}'
+
+
+def anybody() -> ssl.SSLContext:
+    """Whoever the certificate says that it is."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 async def posted(reader: asyncio.StreamReader) -> Any:
@@ -84,8 +113,8 @@ class Service(WSListener):  # type: ignore[misc]
             transport.send_pong(frame.get_payload_as_bytes())
             return
         payload = frame.get_payload_as_bytes()
-        if APPEND in payload[:60]:
-            start = payload.index(b'"audio":"') + 9
+        if payload.find(APPEND, 0, 60) >= 0:
+            start = payload.index(AUDIO) + len(AUDIO)
             audio = payload[start : payload.index(b'"', start)]
             transport.send(WSMsgType.TEXT, DELTA_HEAD + audio + b'"}')
         elif b"session.update" in payload[:60]:
@@ -136,14 +165,21 @@ class Samples:
 
 
 class Caller(WSListener):  # type: ignore[misc]
-    def __init__(self, samples: Samples, is_raw: bool) -> None:
+    """
+    @param number: which of its load it is.
+    @ivar first_after: from its first word to the first that came back, in seconds.
+    """
+
+    def __init__(self, samples: Samples, is_raw: bool, number: int = 0) -> None:
         self.samples = samples
         self.is_raw = is_raw
+        self.number = number
         self.began = time.monotonic()
         self.first_after = float("nan")
         self.is_open = False
         self.received = 0
         self.transport: Any = None
+        self._played_at = 0.0
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         self.transport = transport
@@ -157,51 +193,71 @@ class Caller(WSListener):  # type: ignore[misc]
         )
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        if frame.msg_type == WSMsgType.BINARY:
-            self._audio(frame.get_payload_as_bytes())
-        elif frame.msg_type == WSMsgType.TEXT:
+        kind = frame.msg_type
+        if kind == WSMsgType.TEXT:
             payload = frame.get_payload_as_bytes()
-            start = payload.find(b'"payload":"')
+            start = payload.find(PAYLOAD)
             if start >= 0:
-                start += 11
-                audio = payload[start : payload.index(b'"', start)]
-                self._audio(base64.b64decode(audio))
-            elif b'"mark"' in payload[:20]:
-                transport.send(WSMsgType.TEXT, payload)
-        elif frame.msg_type == WSMsgType.PING:
+                start += len(PAYLOAD)
+                self._audio(a2b_base64(payload[start : payload.index(b'"', start)]))
+            elif payload.find(b'"mark"', 0, 20) >= 0:
+                self._play_mark(payload)
+        elif kind == WSMsgType.BINARY:
+            self._audio(frame.get_payload_as_bytes())
+        elif kind == WSMsgType.PING:
             transport.send_pong(frame.get_payload_as_bytes())
-        elif frame.msg_type == WSMsgType.CLOSE:
+        elif kind == WSMsgType.CLOSE:
             self.is_open = False
             transport.disconnect()
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         self.is_open = False
 
+    def _play_mark(self, payload: bytes) -> None:
+        """It returns when what came before it has been played."""
+        after = self._played_at - time.monotonic()
+        if after <= 0:
+            self.transport.send(WSMsgType.TEXT, payload)
+        else:
+            asyncio.get_running_loop().call_later(after, self._send_mark, payload)
+
+    def _send_mark(self, payload: bytes) -> None:
+        if self.is_open:
+            self.transport.send(WSMsgType.TEXT, payload)
+
     def _audio(self, audio: bytes) -> None:
         now = time.monotonic_ns()
+        seconds = len(audio) / FRAME_BYTES * PTIME_SECONDS
+        self._played_at = max(self._played_at, now / 1e9) + seconds
+        samples = self.samples
         for at in range(0, len(audio) - FRAME_BYTES + 1, FRAME_BYTES):
             if not self.received:
-                self.first_after = time.monotonic() - self.began
+                self.first_after = now / 1e9 - self.began
             self.received += 1
-            if self.samples.is_measuring:
+            if samples.is_measuring:
+                samples.received += 1
                 sent = _STAMP.unpack_from(audio, at)[0]
-                self.samples.received += 1
-                self.samples.seconds.append((now - sent) / 1e9)
+                if 0 <= now - sent < RECENT_NS:
+                    samples.seconds.append((now - sent) / 1e9)
 
     def send_frame(self) -> None:
-        audio = _STAMP.pack(time.monotonic_ns()) + _FILL
+        head = _HEAD.pack(time.monotonic_ns(), self.number)
         if self.is_raw:
-            self.transport.send(WSMsgType.BINARY, audio)
+            self.transport.send(
+                WSMsgType.BINARY, head + _FILL[_HEAD.size - _STAMP.size :]
+            )
         else:
-            encoded = base64.b64encode(audio)
-            self.transport.send(WSMsgType.TEXT, MEDIA_HEAD + encoded + b'"}}')
+            encoded = b2a_base64(head, newline=False) + _ENCODED_FILL
+            self.transport.send(WSMsgType.TEXT, MEDIA_HEAD + encoded + MEDIA_END)
         if self.samples.is_measuring:
             self.samples.sent += 1
 
 
-async def start_service(service: type[Service] = Service) -> Any:
+async def start_service(
+    service: Callable[[], Service] = Service, tls: ssl.SSLContext | None = None
+) -> Any:
     """Listen on a free port of loopback."""
-    return await ws_create_server(lambda _: service(), "127.0.0.1", 0)
+    return await ws_create_server(lambda _: service(), "127.0.0.1", 0, ssl=tls)
 
 
 async def start_echo() -> Any:
@@ -214,7 +270,10 @@ class Talkers:
     def __init__(self) -> None:
         self.samples = Samples()
         self.callers: list[Any] = []
-        self._tasks: list[asyncio.Task[None]] = []
+        self._slots: list[list[Any]] = [[] for _ in range(SLOTS)]
+        self._beat: asyncio.TimerHandle | None = None
+        self._began = 0.0
+        self._done = 0
 
     async def measure(self, seconds: float) -> Samples:
         self.samples = Samples(is_measuring=True)
@@ -224,38 +283,59 @@ class Talkers:
         self.samples.is_measuring = False
         return self.samples
 
-    async def _talk(self, caller: Any) -> None:
+    def talk(self, caller: Any) -> None:
+        """From now on, a frame each 20 ms, until it is no longer open."""
+        self.callers.append(caller)
+        self._slots[random.randrange(SLOTS)].append(caller)
+        if self._beat is None:
+            self._began = asyncio.get_running_loop().time()
+            self._next_slots()
+
+    def _next_slots(self) -> None:
+        # One timer of a millisecond for all: a task and a timer for each caller take
+        # a third of the load's time.  Slots that are late are made up for.
         loop = asyncio.get_running_loop()
-        due = loop.time() + random.random() * PTIME_SECONDS
-        while caller.is_open:
-            await asyncio.sleep(max(0.0, due - loop.time()))
-            if caller.is_open:
-                caller.send_frame()
-            due += PTIME_SECONDS
+        due = int((loop.time() - self._began) / SLOT_SECONDS)
+        while self._done < due:
+            for caller in self._slots[self._done % SLOTS]:
+                if caller.is_open:
+                    caller.send_frame()
+            self._done += 1
+        self._beat = loop.call_later(SLOT_SECONDS, self._next_slots)
+
+    def hush(self) -> None:
+        """Nobody says anything any more."""
+        if self._beat is not None:
+            self._beat.cancel()
 
 
 class Load(Talkers):
-    """N calls to one URL."""
+    """
+    N calls to one URL.
 
-    def __init__(self, url: str) -> None:
+    @param pause_seconds: between one call and the next.
+    """
+
+    def __init__(self, url: str, pause_seconds: float = 0.01) -> None:
         super().__init__()
         self._url = url
+        self._pause_seconds = pause_seconds
 
     async def start(self, calls: int) -> None:
         """Set the calls up one after the other and let them talk."""
         is_raw = self._url.endswith("/raw")
-        for _ in range(calls):
-            _, listener = await ws_connect(
-                lambda: Caller(self.samples, is_raw), self._url
+        for number in range(calls):
+            caller = Caller(self.samples, is_raw, number)
+            await ws_connect(
+                lambda caller=caller: caller,
+                self._url,
+                ssl_context=anybody() if self._url.startswith("wss:") else None,
             )
-            assert isinstance(listener, Caller)
-            self.callers.append(listener)
-            self._tasks.append(asyncio.create_task(self._talk(listener)))
-            await asyncio.sleep(0.01)
+            self.talk(caller)
+            await asyncio.sleep(self._pause_seconds)
 
     async def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
+        self.hush()
         for caller in self.callers:
             if caller.is_open:
                 caller.transport.send_close()

@@ -1,60 +1,116 @@
 """
 The load over SIP and RTP: the same callers as in load.py.
 
-One signalling socket for all calls, of UDP, TCP or TLS, and one media socket for each.
-The first bytes of a frame are the time it was sent, as there.
+One signalling socket for all calls, of UDP, TCP or TLS, and one media socket for each,
+with SRTP if it is wanted (keys in the SDP, RFC 4568).  The first bytes of a frame are
+the time it was sent, as there.
 """
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import random
-import ssl
+import secrets
+import socket
 import struct
 import time
+from contextlib import suppress
 from typing import Any
 
-from load import _FILL, _STAMP, FRAME_BYTES, Samples, Talkers
+from load import (
+    _FILL,
+    _STAMP,
+    FRAME_BYTES,
+    RECENT_NS,
+    Samples,
+    Talkers,
+    anybody,
+)
+from pylibsrtp import Error as SrtpError
+from pylibsrtp import Policy, Session
 
 _RTP = struct.Struct("!BBHII")
 
 
-class SipCaller(asyncio.DatagramProtocol):
-    """One call's media."""
+_SUITE = "AES_CM_128_HMAC_SHA1_80"
+_SILENCE = b"\xff" * 8
 
-    def __init__(self, samples: Samples) -> None:
+
+def _session(key: bytes, direction: int) -> Any:
+    profile = Policy.SRTP_PROFILE_AES128_CM_SHA1_80
+    return Session(Policy(key, direction, 0, profile))
+
+
+class SipCaller:
+    """
+    One call's media.
+
+    @ivar key: ours for SRTP; empty: it is plain RTP.
+    """
+
+    def __init__(self, samples: Samples, key: bytes = b"") -> None:
         self.samples = samples
+        self.key = key
         self.began = time.monotonic()
         self.first_after = float("nan")
         self.is_open = False
         self.received = 0
-        self.transport: Any = None
-        self.remote: tuple[str, int] = ("", 0)
         self._sequence = 0
         self._timestamp = 0
         self._ssrc = random.getrandbits(32)
+        self._protect: Any = None
+        self._unprotect: Any = None
+        self._socket = socket.socket(type=socket.SOCK_DGRAM)
+        self._socket.setblocking(False)
+        self._socket.bind(("127.0.0.1", 0))
+        self.port: int = self._socket.getsockname()[1]
 
-    def connection_made(self, transport: Any) -> None:
-        self.transport = transport
+    def open(self, remote: tuple[str, int], their_key: bytes = b"") -> None:
+        """Where the other side hears, and with what it encrypts."""
+        if self.key:
+            self._protect = _session(self.key, Policy.SSRC_ANY_OUTBOUND).protect
+            self._unprotect = _session(their_key, Policy.SSRC_ANY_INBOUND).unprotect
+        self._socket.connect(remote)
+        asyncio.get_running_loop().add_reader(self._socket, self._read)
+        self.is_open = True
+
+    def close(self) -> None:
+        self.is_open = False
+        asyncio.get_running_loop().remove_reader(self._socket)
+        self._socket.close()
+
+    def _read(self) -> None:
+        with suppress(OSError):  # its port is closed already
+            self.datagram_received(self._socket.recv(2048), None)
 
     def datagram_received(self, data: bytes, addr: Any) -> None:
         now = time.monotonic_ns()
-        if data[12:20] == b"\xff" * 8:
-            return  # the silence that keeps the line open
+        if self._unprotect is not None:
+            try:
+                data = self._unprotect(data)
+            except SrtpError:
+                return  # SRTCP
+        if data[12:20] == _SILENCE:
+            return  # what keeps the line open
         if not self.received:
-            self.first_after = time.monotonic() - self.began
+            self.first_after = now / 1e9 - self.began
         self.received += 1
-        if self.samples.is_measuring:
-            sent = _STAMP.unpack_from(data, 12)[0]
+        if self.samples.is_measuring and len(data) >= 12 + FRAME_BYTES:
             self.samples.received += 1
-            self.samples.seconds.append((now - sent) / 1e9)
+            sent = _STAMP.unpack_from(data, 12)[0]
+            if 0 <= now - sent < RECENT_NS:
+                self.samples.seconds.append((now - sent) / 1e9)
 
     def send_frame(self) -> None:
         header = _RTP.pack(0x80, 0, self._sequence, self._timestamp, self._ssrc)
         self._sequence = (self._sequence + 1) & 0xFFFF
         self._timestamp = (self._timestamp + FRAME_BYTES) & 0xFFFFFFFF
-        stamp = _STAMP.pack(time.monotonic_ns())
-        self.transport.sendto(header + stamp + _FILL, self.remote)
+        packet = header + _STAMP.pack(time.monotonic_ns()) + _FILL
+        if self._protect is not None:
+            packet = self._protect(packet)
+        with suppress(OSError):
+            self._socket.send(packet)
         if self.samples.is_measuring:
             self.samples.sent += 1
 
@@ -105,14 +161,6 @@ class SignallingStream(Signalling, asyncio.Protocol):
         self.transport.write(text.encode())
 
 
-def anybody() -> ssl.SSLContext:
-    """Whoever the certificate says that it is."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
-
-
 async def signalling(transport: str, remote: tuple[str, int]) -> Signalling:
     """
     @param transport: C{udp}, C{tcp} or C{tls}.
@@ -129,32 +177,38 @@ async def signalling(transport: str, remote: tuple[str, int]) -> Signalling:
 
 
 class SipLoad(Talkers):
-    """N calls to one address."""
+    """
+    N calls to one address.
+
+    @param is_secure: with SRTP.
+    """
 
     def __init__(
-        self, host: str, port: int, name: str = "call", transport: str = "udp"
+        self,
+        host: str,
+        port: int,
+        name: str = "call",
+        transport: str = "udp",
+        *,
+        is_secure: bool = False,
     ) -> None:
         self._remote = (host, port)
         self._name = name
         self._transport = transport
+        self._is_secure = is_secure
         super().__init__()
         self._dialogs: list[tuple[str, str]] = []
         self._signalling = Signalling()
         self._port = 0
 
     async def start(self, calls: int) -> None:
-        loop = asyncio.get_running_loop()
         self._signalling = await signalling(self._transport, self._remote)
         self._port = self._signalling.transport.get_extra_info("sockname")[1]
         for number in range(calls):
-            caller = SipCaller(self.samples)
-            await loop.create_datagram_endpoint(
-                lambda caller=caller: caller,  # type: ignore[misc]
-                local_addr=("127.0.0.1", 0),
-            )
+            key = secrets.token_bytes(30) if self._is_secure else b""
+            caller = SipCaller(self.samples, key)
             await self._invite(caller, f"{self._name}-{number}")
-            self.callers.append(caller)
-            self._tasks.append(asyncio.create_task(self._talk(caller)))
+            self.talk(caller)
             await asyncio.sleep(0.01)
 
     def _message(self, method: str, call_id: str, to: str, cseq: int, body: str) -> str:
@@ -172,11 +226,14 @@ class SipLoad(Talkers):
         )
 
     async def _invite(self, caller: SipCaller, call_id: str) -> None:
-        rtp_port = caller.transport.get_extra_info("sockname")[1]
+        profile, crypto = "RTP/AVP", ""
+        if caller.key:
+            inline = base64.b64encode(caller.key).decode()
+            profile, crypto = "RTP/SAVP", f"a=crypto:1 {_SUITE} inline:{inline}\r\n"
         sdp = (
             "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
-            f"m=audio {rtp_port} RTP/AVP 0 101\r\na=rtpmap:0 PCMU/8000\r\n"
-            "a=rtpmap:101 telephone-event/8000\r\na=ptime:20\r\n"
+            f"m=audio {caller.port} {profile} 0 101\r\na=rtpmap:0 PCMU/8000\r\n"
+            f"a=rtpmap:101 telephone-event/8000\r\na=ptime:20\r\n{crypto}"
         )
         to = f"<sip:bench@{self._remote[0]}>"
         future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -189,18 +246,17 @@ class SipLoad(Talkers):
         port = int(answer.partition("m=audio ")[2].split()[0])
         self._send(self._message("ACK", call_id, to, 1, ""))
         self._dialogs.append((call_id, to))
-        caller.remote = (self._remote[0], port)
-        caller.is_open = True
+        theirs = answer.partition(" inline:")[2].split("\r\n")[0].split("|")[0]
+        caller.open((self._remote[0], port), base64.b64decode(theirs))
 
     def _send(self, text: str) -> None:
         self._signalling.send(text, self._remote)
 
     async def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
+        self.hush()
         for call_id, to in self._dialogs:
             self._send(self._message("BYE", call_id, to, 2, ""))
         await asyncio.sleep(0.5)
         for caller in self.callers:
-            caller.transport.close()
+            caller.close()
         self._signalling.transport.close()

@@ -104,13 +104,11 @@ class RtcLoad(Talkers):
             caller.end.set_remote(body, is_client=False)
             await asyncio.wait_for(caller.end.up, 10)
             caller.is_open = True
-            self.callers.append(caller)
-            self._tasks.append(asyncio.create_task(self._talk(caller)))
+            self.talk(caller)
             await asyncio.sleep(0.01)
 
     async def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
+        self.hush()
         for caller in self.callers:
             path = caller.location
             if path.startswith("http"):

@@ -34,7 +34,7 @@ from typing import Any
 import uvloop
 from load import Load, start_service
 from load_sip import SipLoad
-from run import cpu_seconds, free_port, quantile_ms, server_env, wait_for
+from server import cpu_seconds, free_port, quantile_ms, server_env, wait_for
 
 #: How long a call lasts, of those that try again and again.
 CALL_SECONDS = 20.0

@@ -1,10 +1,22 @@
 // A minimal relay between a media stream and a Realtime service, as a sample
 // application would write it: parse, copy the payload, stringify.
+//
+//     node relay_node.js PORT AGENT_URL [CHAIN KEY]
+//
+// With a certificate chain and its key callers come over TLS.  Whom to believe behind
+// a wss: URL is in NODE_EXTRA_CA_CERTS.
+const { readFileSync } = require("fs");
+const http = require("http");
+const https = require("https");
 const { WebSocketServer, WebSocket } = require("ws");
-const [port, agentUrl] = process.argv.slice(2);
+const [port, agentUrl, chain, key] = process.argv.slice(2);
 
-const options = { port: Number(port), host: "127.0.0.1", perMessageDeflate: false };
-new WebSocketServer(options, () => console.log("listening")).on(
+const server = chain
+  ? https.createServer({ cert: readFileSync(chain), key: readFileSync(key) })
+  : http.createServer();
+server.listen(Number(port), "127.0.0.1", () => console.log("listening"));
+
+new WebSocketServer({ server, perMessageDeflate: false }).on(
   "connection",
   (carrier) => {
     const agent = new WebSocket(agentUrl, {
@@ -20,6 +32,10 @@ new WebSocketServer(options, () => console.log("listening")).on(
       } else if (message.event === "start") {
         streamSid = message.start.streamSid;
       }
+    });
+    agent.on("open", () => {
+      const session = { type: "realtime" };
+      agent.send(JSON.stringify({ type: "session.update", session }));
     });
     agent.on("message", (data) => {
       const message = JSON.parse(data);

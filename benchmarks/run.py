@@ -1,208 +1,93 @@
 """
-Measure the gateway beside two relays, in one run.
+Measure the gateway beside a bare relay in C and a sample in Node, in one run.
 
-For 1, 10, 50, 100 and 150 calls: CPU per call-second, added latency, memory per
-call, lost calls, and the time from a call's start to its first audio; of the gateway,
-of a bare Autobahn relay (the floor of its stack), of a minimal relay in Node and, where
-WebRTC is asked for, of one on aiortc.  The server under test runs on core 0 alone, the
-load on core 1.  On a shared host other guests take time from both; a rung that lost
-more than a little of it is measured again, and the least disturbed measurement counts.
+    make bench                                    # all of it, under an hour
+    make bench BENCH="--form goals --baseline ../other-checkout"
+    make bench BENCH="--calls 60,100 --servers gateway-tls,relay-tls,gateway"
+    make bench BENCH="--form short"               # does everything still run?
 
-    make bench
-    python benchmarks/run.py --calls 100 --servers gateway,autobahn --seconds 5
-    make bench BENCH="--servers gateway-webrtc-agent,gateway-webrtc-caller,aiortc"
+Rows are named in kinds.py and chosen in forms.py.  Each run stands alone: the server
+is started on one core, the load and the Realtime service are on another; calls are
+dialled, talk, are measured, and all of it ends.  Of a server CPU is taken from the
+scheduler's clock, latency is what comes on top of the load's own, and the load tells
+what share of its core it took: where that is over 85 % the load is measured as much as
+the server.  Afterwards table.py makes the tables.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import datetime
+import gc
 import json
 import os
 import platform
-import random
 import resource
 import shutil
 import signal
-import socket
+import ssl
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import setups
 import uvloop
-from attrs import asdict, define
-from load import Load, Service, TalkativeService, start_echo, start_service
+from attrs import asdict, frozen
+from certificates import Certificates, make
+from forms import FORMS, Rung, lasts_seconds, order, rungs, seconds_of, without
+from kinds import Kind
+from load import Load, Service, TalkativeService, Talkers, start_echo, start_service
 from load_sip import SipLoad
 from load_webrtc import RtcLoad, start_rtc_service
+from results import Run, line, plain
+from server import (
+    HERE,
+    ROOT,
+    command,
+    cpu_seconds,
+    free_port,
+    memory_mb,
+    quantile_ms,
+    running,
+    server_env,
+    stolen_and_all,
+    wait_for,
+)
+from speech import Heard, Speaker
+from table import document_tables
 
-HERE = Path(__file__).parent
-ROOT = HERE.parent
-WARM_UP_SECONDS = 3.0
+WARM_UP_SECONDS = 1.5
 
-#: A rung is measured so often at most until no more than this share is stolen.
-TRIES = 3
-CALM_SHARE = 0.01
+#: Until the last caller has heard something.
+ALL_HEAR_SECONDS = 15.0
 
-
-#: Servers whose callers come by C{/stream}.
-STREAMS = ("gateway", "gateway-kept", "gateway-webrtc-agent")
-
-
-@define
-class Row:
-    """One rung of one server; times in milliseconds, added to the load's own."""
-
-    server: str
-    calls: int
-    cpu_ms_per_call_second: float
-    added_p50_ms: float
-    added_p99_ms: float
-    rss_idle_mb: float
-    rss_loaded_mb: float
-    kb_per_call: float
-    lost_calls: int
-    frames_returned: float
-    stolen_share: float
-    setup_p50_ms: float
-    setup_p99_ms: float
+#: A run that takes longer hangs.
+HANGS_SECONDS = 90.0
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def free_udp_port() -> int:
-    with socket.socket(type=socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def command(server: str, port: int, agent_port: int) -> list[str]:
-    url = f"ws://127.0.0.1:{agent_port}/openai/v1/realtime?model=benchmark"
-    if server == "node":
-        return ["node", str(HERE / "relay_node.js"), str(port), url]
-    if server == "aiortc":
-        return [sys.executable, str(HERE / "relay_aiortc.py"), str(port), url]
-    if server == "autobahn":
-        return [sys.executable, str(HERE / "relay_autobahn.py"), str(port), url]
-    return [
-        *(sys.executable, "-m", "twisted", "chimegw"),
-        *("--port", str(port), "--insecure", "--config", str(HERE / "bench.toml")),
-    ]
-
-
-def server_env(
-    agent_port: int,
-    sip_port: int,
-    *,
-    keeps: bool = False,
-    server: str = "gateway",
-    sip_transport: str = "udp",
-) -> dict[str, str]:
+@frozen
+class Bench:
     """
-    @param keeps: calls are recorded.
-    @param sip_transport: C{udp}, C{tcp} or C{tls}; the last has a new certificate.
+    What all runs share.
+
+    @ivar baseline: another checkout.
     """
-    over_webrtc = {}
-    if server == "gateway-webrtc-agent":
-        over_webrtc = {"AZURE_OPENAI_TRANSPORT": "webrtc"}
-    elif server == "gateway-webrtc-caller":
-        over_webrtc = {
-            "CHIMEGW_WEBRTC_LISTEN": f"udp:{free_udp_port()}:interface=127.0.0.1",
-            "CHIMEGW_PUBLIC_ADDRESS": "127.0.0.1",
-        }
-    listen = f"{sip_transport}:{sip_port}:interface=127.0.0.1"
-    if sip_transport == "tls":
-        # With TLS alone plain RTP would be refused.
-        listen += f",udp:{free_udp_port()}:interface=127.0.0.1"
-    state = tempfile.mkdtemp(prefix="chimegw-bench-")
-    # Two gateways may run at once: each begins somewhere else.
-    rtp_port = 20_000 + 2 * random.randrange(3_000)
-    return {
-        **os.environ,
-        "PYTHONPATH": str(ROOT),
-        "CHIMEGW_STATE": state,
-        **({"CHIMEGW_RECORDINGS": f"{state}/recordings"} if keeps else {}),
-        "AZURE_OPENAI_ENDPOINT": f"http://127.0.0.1:{agent_port}",
-        "AZURE_OPENAI_DEPLOYMENT": "benchmark",
-        "AZURE_OPENAI_API_KEY": "benchmark",
-        "CHIMEGW_SIP_LISTEN": listen,
-        "CHIMEGW_SIP_ALLOW": "127.0.0.0/8",
-        "CHIMEGW_RTP_PORTS": f"{rtp_port}-{rtp_port + 3_999}",
-        **over_webrtc,
-    }
 
-
-def cpu_seconds(pid: int) -> float:
-    """User and system time of all threads, from the scheduler's own clock."""
-    total = 0
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        total += int((task / "schedstat").read_text().split()[0])
-    return total / 1e9
-
-
-def rss_mb(pid: int) -> float:
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS"):
-            return int(line.split()[1]) / 1024
-    return 0.0
-
-
-def stolen_and_all() -> tuple[int, int]:
-    """Clock ticks that the host took from this machine, and all there were."""
-    first = Path("/proc/stat").read_text().splitlines()[0].split()
-    ticks = [int(value) for value in first[1:9]]
-    return ticks[7], sum(ticks)
-
-
-def held(port: int, token: str = "") -> dict[str, int]:
-    """What the gateway says it holds; with an admin token only to who has it."""
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    url = f"http://127.0.0.1:{port}/metrics"
-    with urllib.request.urlopen(urllib.request.Request(url, headers=headers)) as page:
-        text = page.read().decode()
-    found: Counter[str] = Counter()
-    for line in text.splitlines():
-        name, _, value = line.rpartition(" ")
-        if name.startswith("chimegw_sip_held{"):
-            found[name.split('"')[1]] += int(float(value))
-        elif name.startswith("chimegw_calls_active"):
-            found["calls"] += int(float(value))
-    return dict(found)
-
-
-def wait_for(port: int, seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            return
-        except OSError:
-            time.sleep(0.05)
-    raise SystemExit(f"nothing listens on port {port} after {seconds} s")
-
-
-def quantile_ms(seconds: list[float], share: float) -> float:
-    if not seconds:
-        return float("nan")
-    ordered = sorted(seconds)
-    return ordered[min(len(ordered) - 1, int(len(ordered) * share))] * 1000
+    certificates: Certificates
+    baseline: Path | None
+    server_core: int
+    seconds: float
 
 
 async def floor(calls: int, seconds: float) -> tuple[float, float]:
     """What the load takes by itself: p50 and p99 in ms."""
     echo = await start_echo()
     port = echo.sockets[0].getsockname()[1]
-    load = Load(f"ws://127.0.0.1:{port}/")
+    load = Load(f"ws://127.0.0.1:{port}/", 0.0)
     await load.start(calls)
     await asyncio.sleep(0.5)
     samples = await load.measure(seconds)
@@ -211,155 +96,285 @@ async def floor(calls: int, seconds: float) -> tuple[float, float]:
     return quantile_ms(samples.seconds, 0.5), quantile_ms(samples.seconds, 0.99)
 
 
-async def rung(
-    server: str, calls: int, seconds: float, base: tuple[float, float]
-) -> Row:
-    keeps = server == "gateway-kept"
-    service: Any
-    if server in ("gateway-webrtc-agent", "aiortc"):
-        service = await start_rtc_service()
-    else:
-        service = await start_service(TalkativeService if keeps else Service)
+async def service_of(row: Kind, tls: ssl.SSLContext | None, heard: Heard) -> Any:
+    if row.agent_over == "webrtc":
+        return await start_rtc_service()
+    if row.speaks:
+        return await start_service(lambda: Speaker(heard), tls)
+    return await start_service(
+        TalkativeService if "kept" in row.words else Service, tls
+    )
+
+
+def load_of(row: Kind, port: int, sip_port: int) -> Any:
+    if row.carrier in ("sip", "srtp"):
+        return SipLoad("127.0.0.1", sip_port, is_secure=row.carrier == "srtp")
+    if row.carrier == "caller":
+        return RtcLoad(port)
+    scheme = "wss" if row.carrier_tls else "ws"
+    return Load(f"{scheme}://127.0.0.1:{port}{row.path}", 0.004)
+
+
+async def all_hear(load: Talkers) -> None:
+    deadline = time.monotonic() + ALL_HEAR_SECONDS
+    while time.monotonic() < deadline:
+        if all(caller.received for caller in load.callers):
+            return
+        await asyncio.sleep(0.05)
+
+
+async def one_run(row: Kind, calls: int, bench: Bench) -> Run:
+    """Start, dial, measure, stop."""
+    tls = bench.certificates.for_a_server() if row.agent_tls else None
+    heard = Heard()
+    service = await service_of(row, tls, heard)
     agent_port = service.sockets[0].getsockname()[1]
     port, sip_port = free_port(), free_port()
-    process = subprocess.Popen(
-        ["taskset", "-c", "0", *command(server, port, agent_port)],
-        env=server_env(agent_port, sip_port, keeps=keeps, server=server),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+    root = ROOT
+    if row.program == "baseline":
+        assert bench.baseline is not None
+        root = bench.baseline
+    arguments = command(
+        row.program,
+        port,
+        agent_port,
+        root=root,
+        agent_tls=row.agent_tls,
+        carrier_tls=bench.certificates if row.carrier_tls else None,
+    )
+    env = server_env(
+        agent_port,
+        sip_port,
+        keeps="kept" in row.words,
+        root=root,
+        agent_over=row.agent_over,
+        takes_webrtc=row.carrier == "caller",
+        agent_tls=bench.certificates if row.agent_tls else None,
     )
     try:
-        wait_for(port)
-        await asyncio.sleep(0.5)
-        idle = rss_mb(process.pid)
-        path = "/stream" if server in STREAMS else "/"
-        path = "/stream/raw" if server == "gateway-raw" else path
-        load: Load | SipLoad | RtcLoad = Load(f"ws://127.0.0.1:{port}{path}")
-        if server == "gateway-sip":
-            load = SipLoad("127.0.0.1", sip_port)
-        elif server == "gateway-webrtc-caller":
-            load = RtcLoad(port)
-        await load.start(calls)
-        await asyncio.sleep(WARM_UP_SECONDS)
-        stolen, ticks = stolen_and_all()
-        before, began = cpu_seconds(process.pid), time.monotonic()
-        samples = await load.measure(seconds)
-        used = cpu_seconds(process.pid) - before
-        lasted = time.monotonic() - began
-        loaded = rss_mb(process.pid)
-        stolen_now, ticks_now = stolen_and_all()
-        lost = sum(not c.is_open or not c.received for c in load.callers)
-        setups = [c.first_after for c in load.callers if c.received]
-        await load.stop()
+        with running(arguments, env, bench.server_core) as process:
+            wait_for(port)
+            await asyncio.sleep(0.5)
+            idle, own = (memory_mb(process.pid, w) for w in ("VmRSS", "RssAnon"))
+            load = load_of(row, port, sip_port)
+            await load.start(calls)
+            await all_hear(load)
+            await asyncio.sleep(min(WARM_UP_SECONDS, bench.seconds))
+            gc.collect()
+            before_each = [caller.received for caller in load.callers]
+            stolen, ticks = stolen_and_all()
+            before, began = cpu_seconds(process.pid), time.monotonic()
+            load_before = time.process_time()
+            heard.is_measuring = True
+            samples = await load.measure(seconds_of(row, bench.seconds))
+            heard.is_measuring = False
+            load_used = time.process_time() - load_before
+            used = cpu_seconds(process.pid) - before
+            lasted = time.monotonic() - began
+            stolen_now, ticks_now = stolen_and_all()
+            loaded = memory_mb(process.pid, "VmRSS")
+            lost = sum(
+                not caller.is_open or caller.received == had
+                for caller, had in zip(load.callers, before_each, strict=True)
+            )
+            first = [c.first_after for c in load.callers if c.received]
+            await load.stop()
     finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
         service.close()
-    return Row(
-        server=server,
+    there = heard.seconds if row.speaks else samples.seconds
+    return Run(
+        name=row.name,
         calls=calls,
         cpu_ms_per_call_second=used / lasted / calls * 1000,
-        added_p50_ms=quantile_ms(samples.seconds, 0.5) - base[0],
-        added_p99_ms=quantile_ms(samples.seconds, 0.99) - base[1],
-        rss_idle_mb=idle,
-        rss_loaded_mb=loaded,
-        kb_per_call=(loaded - idle) * 1024 / calls,
+        server_share=used / lasted,
+        p50_ms=quantile_ms(there, 0.5),
+        p99_ms=quantile_ms(there, 0.99),
+        mean_ms=sum(there) / max(1, len(there)) * 1000,
+        answer_p50_ms=quantile_ms(samples.seconds, 0.5) if row.speaks else None,
+        answer_p99_ms=quantile_ms(samples.seconds, 0.99) if row.speaks else None,
+        idle_mb=idle,
+        idle_own_mb=own,
+        loaded_mb=loaded,
         lost_calls=lost,
-        frames_returned=samples.received / max(1, samples.sent),
+        frames_share=samples.received
+        / max(1, heard.said if row.speaks else samples.sent),
         stolen_share=(stolen_now - stolen) / max(1, ticks_now - ticks),
-        setup_p50_ms=quantile_ms(setups, 0.5),
-        setup_p99_ms=quantile_ms(setups, 0.99),
+        load_share=load_used / lasted,
+        setup_p50_ms=quantile_ms(first, 0.5),
+        setup_p99_ms=quantile_ms(first, 0.99),
     )
 
 
-async def calm_rung(
-    server: str, calls: int, seconds: float, base: tuple[float, float]
-) -> Row:
-    """The least disturbed of some tries."""
-    rows: list[Row] = []
-    for _ in range(TRIES):
-        rows.append(await rung(server, calls, seconds, base))
-        if rows[-1].stolen_share <= CALM_SHARE:
-            break
-    return min(rows, key=lambda row: row.stolen_share)
+async def attempt(row: Kind, calls: int, bench: Bench) -> Run:
+    """One that fails is a row too: what it says is there to be seen."""
+    try:
+        async with asyncio.timeout(HANGS_SECONDS + bench.seconds):
+            return await one_run(row, calls, bench)
+    except (Exception, SystemExit) as exc:
+        return Run.failed_run(row.name, calls, f"{type(exc).__name__}: {exc}")
+    finally:
+        gc.collect()
 
 
-HEAD = (
-    f"{'server':21} {'calls':>5} {'CPU ms/call-s':>13} {'p50 ms':>7} {'p99 ms':>7}"
-    f" {'RSS MB':>7} {'KB/call':>8} {'lost':>4} {'frames':>7} {'stolen':>6}"
-    f" {'set-up':>7} {'p99 ms':>7}"
-)
-
-
-def show(row: Row) -> str:
-    return (
-        f"{row.server:21} {row.calls:5} {row.cpu_ms_per_call_second:13.2f}"
-        f" {row.added_p50_ms:7.2f} {row.added_p99_ms:7.2f} {row.rss_loaded_mb:7.1f}"
-        f" {row.kb_per_call:8.1f} {row.lost_calls:4} {row.frames_returned:7.1%}"
-        f" {row.stolen_share:6.1%} {row.setup_p50_ms:7.1f} {row.setup_p99_ms:7.1f}"
-    )
-
-
-async def run(options: Any) -> list[Row]:
-    rows: list[Row] = []
-    print(HEAD, flush=True)
-    for calls in options.calls:
-        base = await floor(calls, min(4.0, options.seconds))
-        print(
-            f"{'(load alone)':21} {calls:5} {'':13} {base[0]:7.2f} {base[1]:7.2f}",
-            flush=True,
-        )
-        for server in options.servers:
-            row = await calm_rung(server, calls, options.seconds, base)
-            rows.append(row)
-            print(show(row), flush=True)
-    return rows
-
-
-def ratios(rows: list[Row]) -> list[str]:
-    by = {(row.server, row.calls): row for row in rows}
-    lines = []
-    for (server, calls), row in by.items():
-        reference = by.get(("autobahn", calls))
-        if server == "gateway" and reference is not None:
-            share = row.cpu_ms_per_call_second / reference.cpu_ms_per_call_second
-            lines.append(
-                f"{calls:5} calls: the gateway takes {share:.0%} of the CPU of the"
-                " bare Autobahn relay"
+async def run(options: Any, plan: list[Rung], bench: Bench) -> dict[str, Any]:
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    began = time.monotonic()
+    ends_by = began + options.minutes * 60
+    total = sum(len(order(rung.kinds, options.rounds)) for rung in plan)
+    floors: dict[str, tuple[float, float]] = {}
+    runs: list[Run] = []
+    storms: list[setups.Storm] = []
+    ended = ""
+    try:
+        for rung in plan:
+            base = await floor(rung.calls, min(2.5, options.seconds))
+            floors[str(rung.calls)] = base
+            for row in order(rung.kinds, options.rounds):
+                if time.monotonic() > ends_by:
+                    raise TimeoutError(f"{options.minutes:g} minutes are over")
+                runs.append(await attempt(row, rung.calls, bench))
+                at = int(time.monotonic() - began)
+                head = f"{len(runs):3}/{total} {at // 60:2}:{at % 60:02}"
+                print(f"{head} {line(runs[-1], base)}", flush=True)
+        if options.setups:
+            await setups.measure(
+                setups.Sizes(),
+                bench.certificates,
+                bench.server_core,
+                bench.baseline,
+                storms,
             )
-    return lines
+    except (TimeoutError, asyncio.CancelledError) as exc:
+        # What has been measured is kept.
+        ended = str(exc) or "it was told to end"
+    return {
+        "floors": floors,
+        "runs": [plain(asdict(one)) for one in runs],
+        "setups": [plain(asdict(one)) for one in storms],
+        "minutes": round((time.monotonic() - began) / 60, 1),
+        "ended": ended,
+    }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
-    parser.add_argument("--calls", default="1,10,50,100,150")
-    parser.add_argument("--servers", default="gateway,gateway-sip,autobahn,node")
-    parser.add_argument("--seconds", type=float, default=10.0)
-    parser.add_argument("--out", default=str(HERE / "results" / "latest.json"))
-    options = parser.parse_args()
-    options.calls = [int(n) for n in options.calls.split(",")]
-    options.servers = options.servers.split(",")
-    if "node" in options.servers and not shutil.which("node"):
-        print("node is not installed: its relay is left out", file=sys.stderr)
-        options.servers.remove("node")
-    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65536), hard))
-    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    rows = uvloop.run(run(options))
-    print(*ratios(rows), sep="\n")
-    out = Path(options.out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    machine = {"cpu": cpu_model(), "python": platform.python_version()}
-    document = {**machine, "rows": [asdict(row) for row in rows]}
-    out.write_text(json.dumps(document, indent=1) + "\n")
-    print(f"written to {out}")
+def commit_of(root: Path) -> str:
+    done = subprocess.run(
+        ["git", "describe", "--always", "--dirty"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+    )
+    return done.stdout.strip()
+
+
+def machine(options: Any, bench: Bench) -> dict[str, Any]:
+    node = shutil.which("node")
+    version = [node or "", "--version"]
+    return {
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "commit": commit_of(ROOT),
+        "baseline": commit_of(bench.baseline) if bench.baseline else "",
+        "cpu": cpu_model(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "openssl": ssl.OPENSSL_VERSION,
+        "node": subprocess.check_output(version, text=True).strip() if node else "",
+        "seconds": options.seconds,
+        "rounds": options.rounds,
+    }
 
 
 def cpu_model() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
+    for text in Path("/proc/cpuinfo").read_text().splitlines():
+        if text.startswith("model name"):
+            return text.partition(":")[2].strip()
     return platform.machine()
+
+
+def parsed() -> Any:
+    assert __doc__ is not None
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--form", choices=FORMS, default="full")
+    parser.add_argument("--calls", help="instead of a form: 60,100")
+    parser.add_argument("--servers", help="instead of a form: gateway-tls,relay-tls")
+    parser.add_argument("--baseline", type=Path, help="checkout of another commit")
+    parser.add_argument("--seconds", type=float, help="of each run; 9, short: 1")
+    parser.add_argument(
+        "--rounds", type=int, help="A B .. B A so many times; 1, short: 0, A B once"
+    )
+    parser.add_argument(
+        "--minutes", type=float, default=60.0, help="no run begins after these"
+    )
+    parser.add_argument(
+        "--setups",
+        action=argparse.BooleanOptionalAction,
+        help="measure set-ups as well; where the form is full",
+    )
+    parser.add_argument("--out", type=Path, default=HERE / "results" / "latest.json")
+    options = parser.parse_args()
+    is_short = options.form == "short"
+    if options.seconds is None:
+        options.seconds = 1.0 if is_short else 9.0
+    if options.rounds is None:
+        options.rounds = 0 if is_short else 1
+    chosen = options.calls or options.servers
+    if options.setups is None:
+        options.setups = options.form == "full" and not chosen
+    try:
+        if chosen:
+            names = (options.servers or "gateway-tls,relay-tls,gateway,relay").replace(
+                ",", " "
+            )
+            calls = [int(n) for n in (options.calls or "60").split(",")]
+            options.plan = rungs((count, names) for count in calls)
+        else:
+            options.plan = rungs(FORMS[options.form])
+    except ValueError as exc:
+        parser.error(str(exc))
+    if options.baseline is not None:
+        options.baseline = options.baseline.resolve()
+        if not (options.baseline / "chime_gateway").is_dir():
+            parser.error(f"--baseline {options.baseline}: no checkout of the gateway")
+    return options
+
+
+def runnable(options: Any) -> list[Rung]:
+    missing = []
+    if options.baseline is None:
+        missing.append("baseline")
+    if not (shutil.which("node") and (HERE / "node_modules" / "ws").is_dir()):
+        print("node or its ws is missing: its rows are left out", file=sys.stderr)
+        missing.append("node")
+    return without(options.plan, missing)
+
+
+def main() -> None:
+    options = parsed()
+    plan = runnable(options)
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65536), hard))
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cores[-1]})
+    minutes = lasts_seconds(plan, options.rounds, options.seconds) / 60
+    print(f"about {minutes:.0f} minutes, server on core {cores[0]}", flush=True)
+    # What the load leaves is freed between two runs.
+    gc.disable()
+    with tempfile.TemporaryDirectory(prefix="chimegw-bench-") as folder:
+        bench = Bench(make(Path(folder)), options.baseline, cores[0], options.seconds)
+        measured = uvloop.run(run(options, plan, bench))
+    document = {**machine(options, bench), **measured}
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(document, indent=1) + "\n")
+    tables = document_tables(document)
+    options.out.with_suffix(".md").write_text(tables)
+    print(f"\n{tables}\nwritten to {options.out} and {options.out.stem}.md")
+    if document["ended"]:
+        raise SystemExit(f"not all of it: {document['ended']}")
+    if any(one["failed"] for one in document["runs"]):
+        raise SystemExit("a run failed")
 
 
 if __name__ == "__main__":

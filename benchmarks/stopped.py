@@ -42,7 +42,7 @@ from load import (
 )
 from load_sip import SipCaller, SipLoad
 from picows import WSFrame, WSTransport
-from run import command, free_port, quantile_ms, server_env, wait_for
+from server import command, free_port, quantile_ms, server_env, wait_for
 
 #: What says that it is older was cut out of two frames: it is no time.
 _MOST_SECONDS = 30.0

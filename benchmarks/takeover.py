@@ -28,7 +28,7 @@ from attrs import define, field
 from load import Caller, Load, Samples, Talkers, start_service
 from load_sip import Signalling, SipLoad, signalling
 from picows import ws_connect
-from run import command, free_port, quantile_ms, server_env, wait_for
+from server import command, free_port, quantile_ms, server_env, wait_for
 
 #: SIP over UDP, if it is not said.
 SERVERS = ("gateway", "gateway-sip", "gateway-sip-tcp", "gateway-sip-tls")

@@ -26,7 +26,7 @@ from typing import Any
 import uvloop
 from load import Load, Service, posted
 from picows import WSFrame, WSMsgType, WSTransport, ws_create_server
-from run import (
+from server import (
     cpu_seconds,
     free_port,
     quantile_ms,

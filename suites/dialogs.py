@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 import uvloop
-from run import free_port, held, server_env, wait_for
+from server import free_port, held, server_env, wait_for
 
 from tests.support.unruly_caller import UnrulyCaller
 

@@ -29,7 +29,7 @@ from typing import Any
 
 import uvloop
 from load import Load, posted, start_service
-from run import free_port, server_env, wait_for
+from server import free_port, server_env, wait_for
 
 from chime_gateway.store.database import Database
 from chime_gateway.store.queries import CallQuery

@@ -33,7 +33,7 @@ from statistics import median
 import uvloop
 from attrs import define, field
 from picows import ws_create_server
-from run import cpu_seconds, held, rss_mb
+from server import cpu_seconds, held, rss_mb
 
 from suites.soaking.formula import (
     Counted,

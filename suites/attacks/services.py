@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from run import free_port, server_env, wait_for
+from server import free_port, server_env, wait_for
 
 from suites.attacks.beside import beside_service
 from suites.attacks.rogue import FLOODS, HOSTILE, TOOLS_AT_ONCE

@@ -10,7 +10,7 @@ import ssl
 import sys
 import time
 
-from run import rss_mb
+from server import rss_mb
 
 from suites.attacks.beside import beside
 from suites.attacks.sip import STRANGER, legitimate

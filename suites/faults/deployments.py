@@ -8,7 +8,7 @@ import socket
 from collections.abc import Awaitable, Callable
 
 from attrs import frozen
-from run import free_port
+from server import free_port
 
 from suites.faults.processes import Echoes, Gateway, Simulator, deployment, until
 from suites.faults.scene import Scene

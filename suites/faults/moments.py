@@ -13,7 +13,7 @@ from collections import defaultdict
 from pathlib import Path
 from statistics import median
 
-from run import free_port
+from server import free_port
 
 from suites.faults.conversations import (
     ANSWER_SECONDS,

@@ -17,7 +17,7 @@ from typing import IO, Any
 
 from load import Service, posted
 from picows import ws_create_server
-from run import free_port, held, server_env, wait_for
+from server import free_port, held, server_env, wait_for
 
 from chime_gateway.store.database import Database
 from chime_gateway.store.queries import CallQuery

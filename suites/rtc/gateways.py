@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from run import free_port, held
+from server import free_port, held
 
 from suites.faults.processes import Gateway, deployment
 from suites.faults.scene import Scene

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy
-from run import free_port
+from server import free_port
 
 from suites.faults.playing import Play
 from suites.faults.processes import until

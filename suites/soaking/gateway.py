@@ -13,7 +13,7 @@ from pathlib import Path
 from attrs import define, field
 from load import Load
 from load_sip import SipLoad
-from run import command, free_port, rss_mb, server_env, wait_for
+from server import command, free_port, rss_mb, server_env, wait_for
 
 from chime_gateway.store.database import Database
 from chime_gateway.store.queries import CallQuery

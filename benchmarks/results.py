@@ -1,0 +1,188 @@
+"""
+What was measured: runs, and those of one row at one rung put together.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from statistics import median
+from typing import Any
+
+from attrs import fields, frozen
+from kinds import Kind, kind
+
+#: From here on the load is as much at its end as the server.
+BUSY_LOAD_SHARE = 0.85
+
+#: What a caller does not notice (DESIGN: calls on one core).
+GOOD_P99_MS = 20.0
+GOOD_FRAMES_SHARE = 0.999
+
+
+def plain(values: dict[str, Any]) -> dict[str, Any]:
+    """The same for JSON, which knows nothing that is not a number."""
+    return {
+        name: None if isinstance(value, float) and math.isnan(value) else value
+        for name, value in values.items()
+    }
+
+
+@frozen
+class Run:
+    """
+    One run of one row; times in ms, the load's own included.
+
+    @ivar name: as in kinds.py.
+    @ivar p50_ms: there and back; where the agent speaks, from the caller to it.
+    @ivar answer_p50_ms: where it speaks: from the first delta of an answer to the
+        caller.
+    @ivar idle_mb: resident before the first call, C{idle_own_mb} of it no file's.
+    @ivar frames_share: what came back of what was sent.
+    @ivar failed: why there is nothing.
+    """
+
+    name: str
+    calls: int
+    cpu_ms_per_call_second: float
+    server_share: float
+    p50_ms: float
+    p99_ms: float
+    mean_ms: float
+    answer_p50_ms: float | None
+    answer_p99_ms: float | None
+    idle_mb: float
+    idle_own_mb: float
+    loaded_mb: float
+    lost_calls: int
+    frames_share: float
+    stolen_share: float
+    load_share: float
+    setup_p50_ms: float
+    setup_p99_ms: float
+    failed: str = ""
+
+    @classmethod
+    def failed_run(cls, name: str, calls: int, why: str) -> Run:
+        values: dict[str, Any] = {
+            each.name: math.nan for each in fields(cls) if each.type == "float"
+        }
+        values |= {"answer_p50_ms": None, "answer_p99_ms": None, "lost_calls": calls}
+        return cls(**{**values, "name": name, "calls": calls, "failed": why})
+
+    @property
+    def kb_per_call(self) -> float:
+        return (self.loaded_mb - self.idle_mb) * 1024 / self.calls
+
+
+def line(one: Run, base: tuple[float, float]) -> str:
+    """As it is shown while others are still measured."""
+    if one.failed:
+        return f"{one.name:22} {one.calls:4} FAILED {one.failed}"
+    own = (0.0, 0.0) if one.answer_p50_ms is not None else base
+    busy = "!" if one.load_share > BUSY_LOAD_SHARE else " "
+    text = (
+        f"{one.name:22} {one.calls:4} CPU {one.cpu_ms_per_call_second:6.2f} ms"
+        f" ({one.server_share:4.0%})  p50 {one.p50_ms - own[0]:6.2f}"
+        f" p99 {one.p99_ms - own[1]:7.2f}  lost {one.lost_calls}"
+        f" frames {one.frames_share:6.1%}  load {one.load_share:4.0%}{busy}"
+        f" stolen {one.stolen_share:5.1%}  idle {one.idle_mb:5.1f} MB"
+        f" {one.kb_per_call:6.1f} KB/call  set-up {one.setup_p50_ms:.0f}"
+    )
+    if one.answer_p50_ms is not None and one.answer_p99_ms is not None:
+        text += f"  answer {one.answer_p50_ms:.1f}/{one.answer_p99_ms:.1f}"
+    return text
+
+
+@frozen
+class Cell:
+    """
+    The runs of one row at so many calls.
+
+    @param base: p50 and p99 of the load alone, which is taken off; nothing of what
+        goes one way.
+    """
+
+    row: Kind
+    calls: int
+    runs: tuple[Run, ...]
+    base: tuple[float, float]
+
+    def of(self, name: str) -> list[float]:
+        return [value for run in self.runs if (value := getattr(run, name)) is not None]
+
+    def middle(self, name: str) -> float:
+        found = self.of(name)
+        return median(found) if found else math.nan
+
+    @property
+    def cpu(self) -> float:
+        return self.middle("cpu_ms_per_call_second")
+
+    @property
+    def p50(self) -> float:
+        return self.middle("p50_ms") - self.base[0]
+
+    @property
+    def p99(self) -> float:
+        return self.middle("p99_ms") - self.base[1]
+
+    @property
+    def mean(self) -> float:
+        return self.middle("mean_ms") - self.base[0]
+
+    @property
+    def lost(self) -> int:
+        return sum(run.lost_calls for run in self.runs)
+
+    @property
+    def frames(self) -> float:
+        return min(self.of("frames_share"))
+
+    @property
+    def load_share(self) -> float:
+        return max(self.of("load_share"))
+
+    @property
+    def is_good(self) -> bool:
+        frames = self.row.speaks or self.frames >= GOOD_FRAMES_SHARE
+        return self.p99 < GOOD_P99_MS and not self.lost and frames
+
+
+class Cells:
+    """
+    All that was measured, by row and calls.
+
+    @ivar failed: runs of which there is nothing.
+    """
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        by: dict[tuple[str, int], list[Run]] = {}
+        self.failed: list[Run] = []
+        for values in document["runs"]:
+            run = Run(**values)
+            if run.failed:
+                self.failed.append(run)
+            else:
+                by.setdefault((run.name, run.calls), []).append(run)
+        self._cells: dict[tuple[str, int], Cell] = {}
+        for (name, calls), runs in by.items():
+            row = kind(name)
+            floor = document["floors"][str(calls)]
+            base = (0.0, 0.0) if row.speaks else (floor[0], floor[1])
+            self._cells[name, calls] = Cell(row, calls, tuple(runs), base)
+
+    def __iter__(self) -> Iterator[Cell]:
+        return iter(self._cells.values())
+
+    def get(self, name: str, calls: int) -> Cell | None:
+        return self._cells.get((name, calls))
+
+    def beside(self, cell: Cell, program: str) -> Cell | None:
+        """What another program did of the same."""
+        for other in self:
+            if (other.row.program, other.row.words, other.calls) == (
+                *(program, cell.row.words, cell.calls),
+            ):
+                return other if other is not cell else None
+        return None

@@ -1,0 +1,326 @@
+"""
+What a call costs to begin and to end: a hundred new ones a second, beside a hundred
+that run, with TLS to the agent.
+
+A new call comes by media stream, talks until it has heard its agent, and ends.  From
+its answer (the upgrade to a WebSocket) until its agent is ready (the service has sent
+C{session.updated}) is measured call by call: the first frame an agent is given says
+whose it is.  CPU per call is what the server takes more than before they came.
+
+    make bench-setups
+    make bench-setups BENCH="--baseline ../other-checkout --rate 50"
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import json
+import os
+import resource
+import tempfile
+import time
+from binascii import a2b_base64
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import uvloop
+from attrs import asdict, define, field, frozen
+from certificates import Certificates, make
+from load import (
+    _HEAD,
+    AUDIO,
+    SLOT_SECONDS,
+    Caller,
+    Load,
+    Samples,
+    Service,
+    start_service,
+)
+from picows import WSFrame, WSMsgType, WSTransport, ws_connect
+from results import plain
+from server import (
+    HERE,
+    ROOT,
+    command,
+    cpu_seconds,
+    free_port,
+    quantile_ms,
+    running,
+    server_env,
+    wait_for,
+)
+
+#: Of a new call; those that run have smaller ones.
+FIRST_NUMBER = 1_000_000
+
+#: What a call waits for its agent at most.
+PATIENCE_SECONDS = 10.0
+
+
+@frozen
+class Sizes:
+    """How much of it."""
+
+    running: int = 100
+    rate: float = 100.0
+    seconds: float = 10.0
+
+
+@frozen
+class Storm:
+    """
+    What was measured; times in ms.
+
+    @ivar resumed_share: TLS sessions to the agent that were resumed.
+    @ivar lost: new calls that did not hear their agent.
+    @ivar lost_running: of those that ran already.
+    """
+
+    name: str
+    rate: float
+    calls: int
+    running: int
+    cpu_ms_per_call: float
+    resumed_share: float
+    ready_p50_ms: float
+    ready_p99_ms: float
+    alone_p50_ms: float
+    alone_p99_ms: float
+    during_p50_ms: float
+    during_p99_ms: float
+    lost: int
+    lost_running: int
+    load_share: float
+
+
+@define
+class Readiness:
+    """
+    When agents of new calls were ready, by the call's number.
+
+    @ivar resumed: whether TLS was, session by session.
+    """
+
+    at: dict[int, float] = field(factory=dict)
+    resumed: list[bool] = field(factory=list)
+
+
+class Agent(Service):
+    """Tells whose it was when it was ready."""
+
+    def __init__(self, readiness: Readiness) -> None:
+        self._readiness = readiness
+        self._ready_at: float | None = None
+        self._is_told = False
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        super().on_ws_connected(transport)
+        secured = transport.underlying_transport.get_extra_info("ssl_object")
+        if secured is not None:
+            self._readiness.resumed.append(bool(secured.session_reused))
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        super().on_ws_frame(transport, frame)
+        if frame.msg_type != WSMsgType.TEXT:
+            return
+        payload = frame.get_payload_as_bytes()
+        start = payload.find(AUDIO, 0, 80)
+        if start < 0:
+            if self._ready_at is None and b"session.update" in payload[:60]:
+                self._ready_at = time.monotonic()
+        elif self._ready_at is not None and not self._is_told:
+            start += len(AUDIO)
+            _, number = _HEAD.unpack(a2b_base64(payload[start : start + 16]))
+            self._readiness.at.setdefault(number, self._ready_at)
+            # Whose it is does not change.
+            self._is_told = True
+
+
+class NewCall(Caller):
+    """Notes when it was answered."""
+
+    answered_at = 0.0
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        self.answered_at = time.monotonic()
+        super().on_ws_connected(transport)
+
+
+async def new_call(url: str, number: int, answered: dict[int, float]) -> bool:
+    """
+    @return: it has heard its agent.
+    """
+    caller = NewCall(Samples(), False, number)
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    try:
+        await ws_connect(lambda: caller, url)
+    except Exception:  # picows has several for a handshake that is refused
+        return False
+    answered[number] = caller.answered_at
+    while caller.is_open and not caller.received and time.monotonic() < deadline:
+        caller.send_frame()
+        await asyncio.sleep(0.02)
+    if caller.is_open:
+        caller.transport.send_close()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(2):
+            await caller.transport.wait_disconnected()
+    caller.transport.disconnect()
+    return caller.received > 0
+
+
+async def _all(url: str, sizes: Sizes, answered: dict[int, float]) -> int:
+    """
+    So many a second, however long each takes.
+
+    @return: how many heard nothing.
+    """
+    tasks = []
+    began = time.monotonic()
+    for number in range(round(sizes.rate * sizes.seconds)):
+        due = began + number / sizes.rate - time.monotonic()
+        if due > SLOT_SECONDS:
+            await asyncio.sleep(due)
+        calling = new_call(url, FIRST_NUMBER + number, answered)
+        tasks.append(asyncio.create_task(calling))
+    return sum(not heard for heard in await asyncio.gather(*tasks))
+
+
+async def storm(
+    name: str, root: Path, certificates: Certificates, core: int, sizes: Sizes
+) -> Storm:
+    """
+    @param name: of the row.
+    @param root: the checkout to be measured.
+    """
+    readiness = Readiness()
+    service = await start_service(lambda: Agent(readiness), certificates.for_a_server())
+    agent_port = service.sockets[0].getsockname()[1]
+    port = free_port()
+    env = server_env(agent_port, free_port(), root=root, agent_tls=certificates)
+    arguments = command("gateway", port, agent_port, root=root, agent_tls=True)
+    url = f"ws://127.0.0.1:{port}/stream"
+    answered: dict[int, float] = {}
+    try:
+        with running(arguments, env, core) as process:
+            wait_for(port)
+            load = Load(url)
+            await load.start(sizes.running)
+            await asyncio.sleep(1.5)
+            gc.collect()
+            before, began = cpu_seconds(process.pid), time.monotonic()
+            alone = await load.measure(sizes.seconds)
+            rate = (cpu_seconds(process.pid) - before) / (time.monotonic() - began)
+            readiness.resumed.clear()
+            heard = [caller.received for caller in load.callers]
+            before, began = cpu_seconds(process.pid), time.monotonic()
+            load_before = time.process_time()
+            calling = asyncio.create_task(_all(url, sizes, answered))
+            during = await load.measure(sizes.seconds)
+            load_share = (time.process_time() - load_before) / sizes.seconds
+            lost = await calling
+            # What a call leaves to be tidied up is part of it.
+            await asyncio.sleep(1.0)
+            lasted = time.monotonic() - began
+            used = cpu_seconds(process.pid) - before - rate * lasted
+            lost_running = sum(
+                not caller.is_open or caller.received == had
+                for caller, had in zip(load.callers, heard, strict=True)
+            )
+            await load.stop()
+    finally:
+        service.close()
+    ready = [
+        max(0.0, readiness.at[number] - at)
+        for number, at in answered.items()
+        if number in readiness.at
+    ]
+    calls = round(sizes.rate * sizes.seconds)
+    return Storm(
+        name=name,
+        rate=sizes.rate,
+        calls=calls,
+        running=sizes.running,
+        cpu_ms_per_call=used / max(1, calls) * 1000,
+        resumed_share=sum(readiness.resumed) / max(1, len(readiness.resumed)),
+        ready_p50_ms=quantile_ms(ready, 0.5),
+        ready_p99_ms=quantile_ms(ready, 0.99),
+        alone_p50_ms=quantile_ms(alone.seconds, 0.5),
+        alone_p99_ms=quantile_ms(alone.seconds, 0.99),
+        during_p50_ms=quantile_ms(during.seconds, 0.5),
+        during_p99_ms=quantile_ms(during.seconds, 0.99),
+        lost=lost,
+        lost_running=lost_running,
+        load_share=load_share,
+    )
+
+
+def line(one: Storm) -> str:
+    return (
+        f"{one.name:10} {one.calls} set-ups at {one.rate:g}/s:"
+        f" CPU {one.cpu_ms_per_call:.2f} ms each, {one.resumed_share:.0%} resumed,"
+        f" answer to ready p50 {one.ready_p50_ms:.1f} p99 {one.ready_p99_ms:.1f} ms,"
+        f" {one.lost} lost; {one.running} that run: p50/p99"
+        f" {one.alone_p50_ms:.1f}/{one.alone_p99_ms:.1f} alone,"
+        f" {one.during_p50_ms:.1f}/{one.during_p99_ms:.1f} while they come,"
+        f" {one.lost_running} lost; load {one.load_share:.0%}"
+    )
+
+
+async def measure(
+    sizes: Sizes,
+    certificates: Certificates,
+    core: int,
+    baseline: Path | None,
+    found: list[Storm],
+) -> None:
+    """
+    The gateway, the other commit, and both once more the other way round.
+
+    @param found: takes each as it is measured.
+    """
+    rows = [("gateway", ROOT)]
+    if baseline is not None:
+        rows.append(("baseline", baseline))
+    for name, root in (*rows, *reversed(rows)):
+        async with asyncio.timeout(60 + 3 * sizes.seconds):
+            found.append(await storm(name, root, certificates, core, sizes))
+        print(line(found[-1]), flush=True)
+
+
+async def run(options: Any, core: int) -> list[Storm]:
+    sizes = Sizes(options.running, options.rate, options.seconds)
+    baseline = options.baseline.resolve() if options.baseline else None
+    found: list[Storm] = []
+    with tempfile.TemporaryDirectory(prefix="chimegw-bench-") as folder:
+        await measure(sizes, make(Path(folder)), core, baseline, found)
+    return found
+
+
+def main() -> None:
+    assert __doc__ is not None
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--running", type=int, default=100)
+    parser.add_argument("--rate", type=float, default=100.0)
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--baseline", type=Path, help="checkout of another commit")
+    parser.add_argument("--out", type=Path, default=HERE / "results" / "setups.json")
+    options = parser.parse_args()
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65536), hard))
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cores[-1]})
+    gc.disable()
+    storms = uvloop.run(run(options, cores[0]))
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    found = [plain(asdict(one)) for one in storms]
+    options.out.write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
