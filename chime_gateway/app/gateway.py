@@ -23,11 +23,11 @@ from twisted.logger import ILogObserver, Logger
 
 from chime_gateway import __version__
 from chime_gateway.agents.chooser.health import REFUSED
-from chime_gateway.app.advice import advice, open_doors
 from chime_gateway.app.call_storage import Kept
 from chime_gateway.app.compose import Composition, prepare_sounds
 from chime_gateway.app.listening import listen, start_simulator
 from chime_gateway.app.log.destination import ProcessLog
+from chime_gateway.app.preflight.advice import advice, open_doors
 from chime_gateway.app.reread import Readings, change, left
 from chime_gateway.app.signals import Signals
 from chime_gateway.app.takeover.launch import Launch
@@ -62,6 +62,7 @@ class GatewayService(MultiService):
     @param read_again: the settings as they are now, for SIGHUP.
     @param log: the application's, if it asks for one.
     @param launch: how this process was started; C{None}: it is somebody else's.
+    @param failed: told why it cannot start.
     """
 
     _log = Logger()
@@ -73,6 +74,7 @@ class GatewayService(MultiService):
         read_again: Callable[[], GatewaySettings] | None = None,
         log: ProcessLog | None = None,
         launch: Launch | None = None,
+        failed: Callable[[str], object] = lambda why: None,
     ) -> None:
         super().__init__()
         self._process_log = log
@@ -81,6 +83,7 @@ class GatewayService(MultiService):
         self._read_again = read_again
         self._began = reactor.seconds()
         self._launch = launch or Launch()
+        self._failed = failed
         self._signals = Signals(
             reactor, self._hurry, self.reload, lambda: self._takeover.ask()
         )
@@ -126,6 +129,7 @@ class GatewayService(MultiService):
             self._start()
         except ConfigError as exc:
             self._takeover.fault(str(exc))
+            self._failed(str(exc))
             # One line and status 1; raised as it is, it would be a traceback.
             raise SystemExit(f"chimegw: {exc}") from exc
 

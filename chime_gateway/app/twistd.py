@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import atexit
 import json
+import os
 import sys
 from datetime import date
-from typing import Any, ClassVar
+from functools import partial
+from typing import Any, ClassVar, Final
 
 from attrs import evolve
 from twisted.application.service import IService
 from twisted.python import usage
 
-from chime_gateway.app.advice import advice
+from chime_gateway.app.command_options import CommandOptions
+from chime_gateway.app.preflight.advice import advice
+from chime_gateway.app.preflight.faults import faults, folder_of, notes, running
 from chime_gateway.app.signals import listen_while_starting
 from chime_gateway.app.takeover.launch import Launch, launch_of
 from chime_gateway.call.tools import BUILT_IN_TOOLS
@@ -34,6 +38,9 @@ from chime_gateway.settings.sources import (
 )
 from chime_gateway.settings.values import GatewaySettings
 
+#: As much as C{twistd} reads of how a start went, less two.
+_MOST_STATUS_BYTES: Final = 98
+
 
 def _port(text: str) -> int:
     if not text.isdecimal():
@@ -41,7 +48,7 @@ def _port(text: str) -> int:
     return int(text)
 
 
-class Options(usage.Options):
+class Options(CommandOptions):
     """
     Command line of the plugin.
 
@@ -78,10 +85,19 @@ class Options(usage.Options):
 
     opt_l = opt_listen
 
-    def opt_help(self) -> None:
-        """Display this help and exit."""
-        with read_or_not():
-            super().opt_help()
+    def parseOptions(self, options: Any = None) -> None:
+        """
+        @raise SystemExit: C{twistd} reads them, and they cannot be read: one line.  It
+            would print its usage text, which hides the line.
+        """
+        if self.parent is None:
+            super().parseOptions(options)
+            return
+        try:
+            super().parseOptions(options)
+        except usage.UsageError as exc:
+            said = " ".join(str(exc).split())
+            raise SystemExit(f"chimegw: {said}") from exc
 
     def postOptions(self) -> None:
         if self.parent is not None:
@@ -94,18 +110,41 @@ class Options(usage.Options):
         try:
             self.settings = self.read()
         except ConfigError as exc:
-            if self.launch.inheritance is not None:
-                # Who has started it tells what it said, and needs no usage.
-                raise SystemExit(f"chimegw: {exc}") from exc
             raise usage.UsageError(str(exc)) from exc
         if self["check"]:
-            with read_or_not():
-                json.dump(describe(self.settings), sys.stdout, indent=2)
-                sys.stdout.write("\n")
-                sys.stdout.flush()
-                for line in advice(self.settings, date.today()):
-                    sys.stderr.write(f"note: {line}\n")
-            raise SystemExit(0)
+            self._check()
+        elif self.launch.inheritance is None:
+            self._refuse_what_cannot_start()
+
+    def _check(self) -> None:
+        """@raise SystemExit: always; with status 1 if a gateway could not start."""
+        here = folder_of(self.parent)
+        already = running(self.settings, here)
+        found = faults(self.settings, here, tries_ports=not already)
+        with read_or_not():
+            if found:
+                sys.stderr.writelines(f"chimegw: {line}\n" for line in found)
+                raise SystemExit(1)
+            json.dump(describe(self.settings), sys.stdout, indent=2)
+            sys.stdout.write("\n")
+            sys.stdout.flush()
+            said = [already] if already else []
+            said += notes(self.settings, here)
+            said += advice(self.settings, date.today())
+            sys.stderr.writelines(f"note: {line}\n" for line in said)
+        raise SystemExit(0)
+
+    def _refuse_what_cannot_start(self) -> None:
+        """
+        While there is a terminal to say it to: a daemon has none.
+
+        @raise SystemExit: a gateway cannot start.
+        """
+        if self.parent is None or self.parent.get("chroot"):
+            return  # what is there then, is not here
+        found = faults(self.settings, folder_of(self.parent), tries_ports=True)
+        if found:
+            raise SystemExit("\n".join(f"chimegw: {line}" for line in found))
 
     def _launched(self, options: Any) -> Launch:
         inherited = take_inherited(VARIABLE)
@@ -163,7 +202,39 @@ def makeService(options: Options, reactor: Any = None) -> IService:
     except ConfigError as exc:
         raise SystemExit(f"chimegw: {exc}") from exc
     atexit.register(log.thread.close)
+    parent = options.parent
+    if parent is not None and not parent.get("nodaemon", True):
+        sys.stderr.write(f"chimegw: {_where_a_daemon_is(parent)}\n")
     service: IService = GatewayService(
-        options.settings, reactor, options.read, log, options.launch
+        options.settings,
+        reactor,
+        options.read,
+        log,
+        options.launch,
+        partial(_tell_who_waits, parent or {}),
     )
     return service
+
+
+def _where_a_daemon_is(options: Any) -> str:
+    folder = folder_of(options)
+    # Imported when used, as everything that a start needs.
+    from chime_gateway.app.log.destination import DAEMONS_FILE
+
+    # The log is opened before twistd goes to its folder.
+    log = os.path.abspath(options.get("logfile") or DAEMONS_FILE)
+    where = "syslog" if options.get("syslog") else log
+    pid_file = options.get("pidfile")
+    told = f", pid file {folder / pid_file}" if pid_file else ""
+    return f"starting in the background; log: {where}{told}"
+
+
+def _tell_who_waits(options: Any, why: str) -> None:
+    """
+    C{twistd} waits, in the process that was typed, until its daemon says how the start
+    went; of an exit it is not told.
+    """
+    pipe = options.get("statusPipe")
+    if pipe is not None:
+        said = why.encode("ascii", "backslashreplace")
+        os.write(pipe, b"1 " + said[:_MOST_STATUS_BYTES])

@@ -16,6 +16,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.python import usage
 
+from chime_gateway.app.command_options import CommandOptions
 from chime_gateway.aws.setup.commands import script
 from chime_gateway.aws.setup.gateway_settings import gateway_settings
 from chime_gateway.aws.setup.installation import resources
@@ -79,7 +80,7 @@ def number(text: str, option: str) -> str:
     return text
 
 
-class _AwsCommand(usage.Options):
+class _AwsCommand(CommandOptions):
     """What all of them understand."""
 
     optParameters: ClassVar = [
@@ -366,7 +367,7 @@ class CommandsOptions(_AwsCommand):
         return 0
 
 
-class AwsOptions(usage.Options):
+class AwsOptions(CommandOptions):
     synopsis = "COMMAND [options]"
     longdesc = "Set an installation up in AWS, look after it, take it away."
     subCommands: ClassVar = [

@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Final, TextIO
 from twisted.internet.defer import Deferred
 from twisted.python import usage
 
+from chime_gateway.app.command_options import CommandOptions
 from chime_gateway.errors import ConfigError
 from chime_gateway.net.system.private_files import private
 from chime_gateway.net.system.standard_output import printable
@@ -54,7 +55,7 @@ def _seconds(text: str) -> float:
         raise ValueError(f"{text}: expected 7d, 12h, 90m or 2026-01-31") from exc
 
 
-class _StoreCommand(usage.Options):
+class _StoreCommand(CommandOptions):
     """A command that reads the store."""
 
     optParameters: ClassVar[list[Any]] = [
@@ -148,7 +149,7 @@ class CallsOptions(_QueryCommand):
         return 0
 
 
-class NameFirst(usage.Options):
+class NameFirst(CommandOptions):
     """What it is about may stand before the options, where people write it."""
 
     def parseOptions(self, options: Any = None) -> None:

@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.python import usage
 
 from chime_gateway.agents.credentials import Credentials, IdentityTokens
+from chime_gateway.app.command_options import CommandOptions
 from chime_gateway.call.tools import BUILT_IN_TOOLS
 from chime_gateway.errors import ConfigError
 from chime_gateway.net.system.threads import Threads
@@ -22,7 +23,7 @@ from chime_gateway.settings.sources import process_environment
 from chime_gateway.settings.values import WEBRTC, GatewaySettings
 
 
-class CheckOptions(usage.Options):
+class CheckOptions(CommandOptions):
     synopsis = "--online --transport webrtc [--config FILE] [--env-file FILE]"
     longdesc = (
         "Ask each GA deployment of the settings what it does over WebRTC: a call"
@@ -54,7 +55,7 @@ class CheckOptions(usage.Options):
 
 async def _ask(reactor: Any, settings: GatewaySettings) -> int:
     # With what it needs for DTLS it takes its time.
-    from chime_gateway.cli.webrtc_probe import WebRtcProbe
+    from chime_gateway.cli.online.webrtc_probe import WebRtcProbe
 
     asked = [one for one in settings.deployments if not one.api_version]
     if not asked:

@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 from twisted.python import usage
 
-from chime_gateway import __version__
+from chime_gateway.app.command_options import CommandOptions
 from chime_gateway.carriers.media_stream.credentials import sign_token
 from chime_gateway.cli.aws import AwsOptions
 from chime_gateway.cli.calls import (
@@ -68,7 +68,7 @@ def _simulate_aws() -> usage.Options:
     return SimulateAwsOptions()
 
 
-class TokenOptions(usage.Options):
+class TokenOptions(CommandOptions):
     synopsis = "[--ttl SECONDS]"
     longdesc = (
         "Print a signed token that opens media streams for a while, for the query"
@@ -84,7 +84,7 @@ class TokenOptions(usage.Options):
         return 0
 
 
-class Options(usage.Options):
+class Options(CommandOptions):
     synopsis = "COMMAND [options]"
     subCommands: ClassVar = [
         ["demo", None, _demo, "Start a gateway and place a call to it."],
@@ -100,11 +100,6 @@ class Options(usage.Options):
         ["token", None, TokenOptions, "Print a token that opens streams for a while."],
         ["aws", None, AwsOptions, "Set up AWS: plan, apply, verify, destroy."],
     ]
-
-    def opt_version(self) -> None:
-        """Print the version and exit."""
-        print(f"chime-gateway {__version__}")
-        raise SystemExit(0)
 
     def postOptions(self) -> None:
         if self.subCommand is None:

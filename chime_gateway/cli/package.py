@@ -6,14 +6,13 @@ import json
 from pathlib import Path
 from typing import Any, ClassVar
 
-from twisted.python import usage
-
+from chime_gateway.app.command_options import CommandOptions
 from chime_gateway.aws.package import package_lambda
 from chime_gateway.aws.setup.request import ZIP_FILE
 from chime_gateway.errors import ConfigError
 
 
-class PackageOptions(usage.Options):
+class PackageOptions(CommandOptions):
     synopsis = "[--output FILE.zip]"
     longdesc = "Build the Lambda's zip file; the same bytes every time."
     optParameters: ClassVar = [

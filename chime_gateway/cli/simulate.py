@@ -19,6 +19,7 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.python import usage
 
+from chime_gateway.app.command_options import CommandOptions
 from chime_gateway.audio import CODECS
 from chime_gateway.aws.sma import prove
 from chime_gateway.cli.calls import NameFirst
@@ -128,7 +129,7 @@ class CallOptions(NameFirst):
         return 0 if report.answer_latencies else 1
 
 
-class DemoOptions(usage.Options):
+class DemoOptions(CommandOptions):
     synopsis = (
         "[--wav FILE] [--agent simulator|azure] [--carrier CARRIER] [--transport"
         " TRANSPORT]"
@@ -173,7 +174,7 @@ class DemoOptions(usage.Options):
         return Deferred.fromCoroutine(demo.run())
 
 
-class SimulateOptions(usage.Options):
+class SimulateOptions(CommandOptions):
     synopsis = "[--port PORT] [--voice parrot|answering|prompt:WAV|script:JSON]"
     longdesc = (
         "Serve the Azure OpenAI Realtime protocol locally, GA and preview. Point a"
@@ -297,7 +298,7 @@ class SimulateOptions(usage.Options):
         return await stopped  # until the process is interrupted
 
 
-class SimulateAwsOptions(usage.Options):
+class SimulateAwsOptions(CommandOptions):
     synopsis = "[--port PORT]"
     longdesc = (
         "Serve an empty AWS account locally, to try chimegw aws (and the AWS CLI)"

@@ -17,8 +17,8 @@ from typing import Any, ClassVar, Final
 from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
-from twisted.python import usage
 
+from chime_gateway.app.command_options import CommandOptions
 from chime_gateway.app.takeover.state_file import (
     DONE,
     FAILED,
@@ -55,7 +55,7 @@ class _Asked:
         return None
 
 
-class TakeOverOptions(usage.Options):
+class TakeOverOptions(CommandOptions):
     synopsis = "[--pidfile FILE] [--state FOLDER] [--instance NAME] [--timeout SECONDS]"
     longdesc = (
         "Start the gateway anew without losing a call: new program, new settings, the"

@@ -24,6 +24,9 @@ from chime_gateway.settings.transcribers import (
     Transcription,
 )
 
+#: Of what the gateway makes of other settings; nobody writes it into a file.
+COMPUTED: Final = {"computed": True}
+
 #: Said when the gateway must end a call that goes on: drained, or over its time.
 DEFAULT_GOODBYE: Final = (
     "The line has to be closed now. Apologise in one short sentence, say goodbye,"
@@ -56,6 +59,23 @@ def unknown_variables(template: str) -> list[str]:
         for name in names
         if name not in TEMPLATE_VARIABLES and not name.startswith(TEMPLATE_HEADER)
     ]
+
+
+def brace_fault(template: str, *, is_spoken: bool) -> str:
+    """
+    What is wrong with its braces; empty: nothing.
+
+    @param is_spoken: callers hear it, so that a brace can only be a mistake.  Other
+        texts may have examples of JSON in them.
+    """
+    rest = _VARIABLE.sub("", template)
+    opened = rest.rfind("{")
+    if opened >= 0 and "}" not in rest[opened:]:
+        return f"{{ is never closed: {rest[opened : opened + 20]!r}"
+    if is_spoken and (found := re.search(r"[{}]", rest)):
+        at = found.start()
+        return f"a lone brace: {rest[max(0, at - 10) : at + 10]!r}"
+    return ""
 
 
 def fill_in(template: str, values: Mapping[str, str]) -> str:
@@ -187,12 +207,12 @@ class AgentProfile:
     targets: Mapping[str, Target] = Factory(dict)
     mcp_servers: tuple[McpServer, ...] = ()
     filler: str = ""
-    filler_sound: Sound | None = None
+    filler_sound: Sound | None = field(default=None, metadata=COMPUTED)
     filler_after_seconds: float = field(default=2.0, validator=validators.gt(0))
     apology: str = ""
-    apology_sound: Sound | None = None
+    apology_sound: Sound | None = field(default=None, metadata=COMPUTED)
     fallback: str = ""
-    fallback_address: str = field(default="", repr=False)
+    fallback_address: str = field(default="", repr=False, metadata=COMPUTED)
     recording: bool | None = None
     recording_notice: str = ""
     limits: ProfileLimits = Factory(ProfileLimits)

@@ -20,6 +20,7 @@ from chime_gateway.settings.agent_profile import (
     TEMPLATE_HEADER,
     TEMPLATE_VARIABLES,
     AgentProfile,
+    brace_fault,
     unknown_variables,
 )
 from chime_gateway.settings.convert import check_url, secret, strings, structure, table
@@ -97,7 +98,8 @@ def agents(
         _check(profile, where, targets, tools.values())
         if profile.recording and not has_recordings:
             raise ConfigError(
-                f"{where}.recording: CHIMEGW_RECORDINGS does not say where to"
+                f"{where}.recording: CHIMEGW_RECORDINGS is not set: say where to, or"
+                " leave recording out"
             )
         if profile.mcp_servers and is_preview:
             raise ConfigError(
@@ -158,7 +160,10 @@ def _unambiguous(routes: Mapping[str, str], where: str) -> None:
 
 def _known_agent(name: str, profiles: Mapping[str, AgentProfile], where: str) -> None:
     if name not in profiles:
-        raise ConfigError(f"{where}: there is no [agents.{name}]")
+        there_are = ", ".join(profiles)
+        raise ConfigError(
+            f"{where}: there is no [agents.{name}] (there are: {there_are})"
+        )
 
 
 def _chosen(
@@ -169,7 +174,8 @@ def _chosen(
         if name not in known:
             there_are = ", ".join(known) or "none"
             raise ConfigError(
-                f"{where}.{key}: there is no {name!r} (there are: {there_are})"
+                f"{where}.{key}: there is no {name!r} (there are: {there_are}); add"
+                f" [{key}.{name}] or leave it out"
             )
     return {name: known[name] for name in names}
 
@@ -237,6 +243,12 @@ def _check(
                 f"{where}.{key}: {{{unknown[0]}}} is none of {known}; a brace itself is"
                 f" written twice, {{{{{unknown[0]}}}}}"
             )
+        is_spoken = key != "instructions"
+        if fault := brace_fault(getattr(profile, key), is_spoken=is_spoken):
+            raise ConfigError(
+                f"{where}.{key}: {fault}; write a variable as {{caller}}, and a brace"
+                " itself twice, as {{"
+            )
     if profile.fallback_address:
         raise ConfigError(f"{where}.fallback_address: say fallback, a target's name")
     _check_turn_detection(profile, where)
@@ -257,7 +269,9 @@ def _check_turn_detection(profile: AgentProfile, where: str) -> None:
     kind = vad.get("type")
     members = _VAD_MEMBERS.get(str(kind))
     if members is None:
-        raise ConfigError(f"{where}.type: one of {', '.join(_VAD_MEMBERS)}")
+        raise ConfigError(
+            f"{where}.type: {kind!r:.40} is none of {', '.join(_VAD_MEMBERS)}"
+        )
     for name, value in vad.items():
         if name == "type":
             continue
@@ -269,7 +283,9 @@ def _check_turn_detection(profile: AgentProfile, where: str) -> None:
             raise ConfigError(f"{where}.{name}: expected {kinds}, got {value!r:.40}")
     eagerness = vad.get("eagerness", "auto")
     if eagerness not in _EAGERNESS:
-        raise ConfigError(f"{where}.eagerness: one of {', '.join(_EAGERNESS)}")
+        raise ConfigError(
+            f"{where}.eagerness: {eagerness!r:.40} is none of {', '.join(_EAGERNESS)}"
+        )
     threshold = vad.get("threshold", 0.5)
     if not 0 <= threshold <= 1:
         raise ConfigError(f"{where}.threshold: from 0 to 1, got {threshold}")

@@ -21,6 +21,7 @@ from cattrs import (
 from cattrs.gen import make_dict_structure_fn
 
 from chime_gateway.errors import ConfigError
+from chime_gateway.settings.names import suggestion
 
 _T = TypeVar("_T")
 
@@ -54,10 +55,18 @@ def _converter() -> Converter:
     return converter
 
 
+#: As people call them.
+_KINDS: Final[Mapping[type, str]] = {
+    str: 'a text, "..."',
+    int: "a whole number",
+    bool: "true or false",
+}
+
+
 def _exactly(kind: type[_T]) -> Any:
     def exact(value: object, _: object) -> _T:
         if type(value) is not kind:
-            raise ValueError(f"expected {kind.__name__}, got {value!r:.40}")
+            raise ValueError(f"expected {_KINDS[kind]}, got {value!r:.40}")
         return value
 
     return exact
@@ -91,18 +100,59 @@ def structure(value: object, kind: type[_T], where: str) -> _T:
         return _CONVERTER.structure(value, kind)
     except BaseValidationError as exc:
         messages = transform_error(exc, path=where, format_exception=_describe)
-        raise ConfigError("; ".join(messages)) from exc
+        # What is missing may have been written there under another name.
+        messages.sort(key=lambda message: not message.startswith("unknown key"))
+        raise ConfigError("; ".join(map(_with_key_first, messages))) from exc
     except ValueError as exc:
         raise ConfigError(f"{where}: {exc}") from exc
 
 
 def _describe(exc: BaseException, kind: type | None) -> str:
     if isinstance(exc, ForbiddenExtraKeysError):
-        return f"unknown key {', '.join(sorted(exc.extra_fields))}"
+        known = _keys_of(exc.cl)
+        said = (f"{key} ({suggestion(key, known)})" for key in sorted(exc.extra_fields))
+        return f"unknown key {', '.join(said)}"
     if isinstance(exc, KeyError):
-        return f"{exc.args[0]} is missing"
+        return "is missing"
     # attrs' validators put the attribute and more behind the text.
     return str(exc.args[0] if exc.args else exc)
+
+
+def _keys_of(kind: type) -> list[str]:
+    """What may stand in a table; its name is in its head."""
+    return [
+        attribute.name
+        for attribute in attrs.fields(kind)
+        if attribute.name != "name" and not attribute.metadata.get("computed")
+    ]
+
+
+#: What validators of attrs say, and how a path stands behind a message of cattrs.
+_LIMIT: Final = re.compile(r"'(\w+)' must be (.*): (.*)\Z", re.DOTALL)
+_CHOICE: Final = re.compile(r"'(\w+)' must be in (.*) \(got (.*)\)\Z", re.DOTALL)
+_PATH: Final = re.compile(r"(.*) @ (\S+)\Z", re.DOTALL)
+
+
+def _with_key_first(message: str) -> str:
+    found = _PATH.match(message)
+    if found is None:
+        return message
+    text, path = found.groups()
+    if limit := _LIMIT.match(text):
+        return f"{path}.{limit[1]}: has to be {limit[2]}, got {limit[3]:.40}"
+    if choice := _CHOICE.match(text):
+        return (
+            f"{path}.{choice[1]}: has to be {_choices(choice[2])}, got {choice[3]:.40}"
+        )
+    return f"{path} is missing" if text == "is missing" else f"{path}: {text}"
+
+
+def _choices(text: str) -> str:
+    """C{('a', 'b')} or C{range(1, 9)} as people write them."""
+    if numbers := re.match(r"range\((\d+), (\d+)\)", text):
+        return f"from {numbers[1]} to {int(numbers[2]) - 1}"
+    names = [one.strip() for one in text.strip("()").split(",") if one.strip()]
+    return " or ".join('""' if one == "''" else one for one in names)
 
 
 def table(value: object, where: str) -> dict[str, Any]:
@@ -145,13 +195,14 @@ def split_url(url: str, where: str, expected: str = "https://...") -> SplitResul
         host, _ = parts.hostname, parts.port
     except ValueError as exc:
         # What urlsplit says may have a password in it.
-        raise ConfigError(f"{where}: this is no URL") from exc
+        raise ConfigError(f"{where}: this is no URL; expected {expected}") from exc
     if parts.scheme not in ("https", "http") or not host:
         shown = without_secrets(url)[:80]
         raise ConfigError(f"{where}: expected {expected}, got {shown!r}")
     if parts.scheme == "http" and host not in _LOOPBACK:
+        shown = without_secrets(url)[:80]
         raise ConfigError(
-            f"{where}: http:// is allowed for this machine only; use https"
+            f"{where} {shown}: http:// is allowed for this machine only; use https"
         )
     return parts
 

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from datetime import date
 from typing import Any, Final
 
 import attrs
 
 from chime_gateway.errors import ConfigError
-from chime_gateway.settings.convert import secret, split_url, structure
+from chime_gateway.settings.convert import (
+    secret,
+    split_url,
+    structure,
+    without_secrets,
+)
 from chime_gateway.settings.values import (
     CHANNEL,
     SIDEBAND,
@@ -19,6 +26,19 @@ from chime_gateway.settings.values import (
 
 _TRANSPORTS: Final = (WEBSOCKET, WEBRTC)
 _EVENTS: Final = (SIDEBAND, CHANNEL)
+
+#: The host in .env.example.
+_EXAMPLE: Final = "my-resource.openai.azure.com"
+
+_VERSION: Final = re.compile(r"(\d{4}-\d{2}-\d{2})(-preview)?\Z")
+
+#: Of the first preview of the Realtime API.
+_FIRST_VERSION: Final = date(2024, 10, 1)
+
+_WHAT: Final = {
+    "AZURE_OPENAI_ENDPOINT": "https://RESOURCE.openai.azure.com",
+    "AZURE_OPENAI_DEPLOYMENT": "the name of your deployment of a Realtime model",
+}
 
 
 def deployment_settings(
@@ -41,8 +61,11 @@ def deployment_settings(
     if named:
         for name in ("AZURE_OPENAI_ENDPOINT", "AZURE_OPENAI_DEPLOYMENT"):
             if name not in named:
-                raise ConfigError(f"{name} is not set")
+                raise ConfigError(
+                    f"{name} is not set ({named[0]} is): set it to {_WHAT[name]}"
+                )
         version = env.get("AZURE_OPENAI_API_VERSION", "")
+        _check_version(version, "AZURE_OPENAI_API_VERSION")
         region = env.get("AZURE_OPENAI_WEBRTC_ENDPOINT", "")
         _check_region(region, "AZURE_OPENAI_WEBRTC_ENDPOINT", transport, version)
         found.append(
@@ -68,6 +91,7 @@ def deployment_settings(
         settings = structure(named_table, DeploymentSettings, where)
         _endpoint(settings.endpoint, f"{where}.endpoint")
         version = settings.api_version
+        _check_version(version, f"{where}.api_version")
         _check_known(settings.transport, f"{where}.transport", _TRANSPORTS)
         _check_known(settings.events, f"{where}.events", _EVENTS)
         region = settings.webrtc_endpoint
@@ -93,13 +117,42 @@ def environment_transport(env: Mapping[str, str]) -> str:
 
 
 def _endpoint(url: str, key: str) -> str:
-    """https, or http to this machine: the key must not travel in the clear."""
+    """
+    https, or http to this machine: the key must not travel in the clear.
+
+    @raise ConfigError: it is not, or it is more than the address of a resource.
+    """
     parts = split_url(url, key, "https://RESOURCE.openai.azure.com")
-    if parts.username or parts.query or parts.fragment:
+    if parts.username or parts.query or parts.fragment or parts.path.strip("/"):
+        port = f":{parts.port}" if parts.port else ""
         raise ConfigError(
-            f"{key}: only a scheme, a host, a port and a path belong here"
+            f"{key} {without_secrets(url)[:80]}: only a scheme, a host and a port"
+            f" belong here, no user, path or query: {parts.scheme}://{parts.hostname}{port}"
+        )
+    if parts.hostname == _EXAMPLE:
+        raise ConfigError(
+            f"{key} is still the one of the example, {url}: put the address of your own"
+            " Azure OpenAI resource there, or use --simulate to run without Azure"
         )
     return url
+
+
+def _check_version(version: str, key: str) -> None:
+    """@raise ConfigError: the service has none like that."""
+    found = _VERSION.match(version)
+    if not version or (found and _is_date(found[1])):
+        return
+    raise ConfigError(
+        f"{key} {version[:40]!r}: expected a version of the preview such as"
+        " 2025-04-01-preview; leave it out for GA"
+    )
+
+
+def _is_date(text: str) -> bool:
+    try:
+        return date.fromisoformat(text) >= _FIRST_VERSION
+    except ValueError:
+        return False
 
 
 def _check_known(said: str, key: str, known: tuple[str, ...]) -> None:

@@ -24,6 +24,14 @@ from chime_gateway.settings.deployments import (
     deployment_settings,
     environment_transport,
 )
+from chime_gateway.settings.names import (
+    OWN_PREFIXES,
+    mentioned_variables,
+    nearest,
+    suggestion,
+    unknown_variables,
+)
+from chime_gateway.settings.public_address import checked_address
 from chime_gateway.settings.sip import sip_settings
 from chime_gateway.settings.sound import read_sound
 from chime_gateway.settings.sources import read_config_file, read_env_file
@@ -36,6 +44,7 @@ from chime_gateway.settings.store import (
 from chime_gateway.settings.tools import BuiltInTool
 from chime_gateway.settings.transfer import transfer_settings
 from chime_gateway.settings.values import GatewaySettings, Limits, StoreSettings
+from chime_gateway.settings.variables import NAMES
 from chime_gateway.settings.webrtc import webrtc_settings
 
 DEFAULT_PORT: Final = 8080
@@ -48,6 +57,9 @@ _TABLES: Final = frozenset(
         *("kinesis", "store", "recordings", "webhooks", "transfer", "webrtc"),
     }
 )
+
+#: No other program has names that begin so.
+_OWN_ALONE: Final = "CHIMEGW_"
 
 #: Endpoints that only this machine can reach.
 _LOCAL_ENDPOINT: Final = re.compile(
@@ -73,20 +85,91 @@ def load(
     @param built_in: tools that the gateway itself has.
     @raise ConfigError: something cannot work.
     """
-    env = {**(read_env_file(env_path) if env_path else {}), **environ}
-    config_path = config_path or env.get("CHIMEGW_CONFIG")
-    file = read_config_file(config_path) if config_path else {}
+    env_file = read_env_file(env_path) if env_path else {}
+    env = {**env_file, **environ}
+    config_path, file = _config_file(env, config_path)
     unknown = sorted(set(file) - _TABLES)
     if unknown:
         raise ConfigError(
             f"{config_path}: unknown key {unknown[0]}"
-            f" (known: {', '.join(sorted(_TABLES))})"
+            f" ({suggestion(unknown[0], _TABLES)})"
         )
+    foreign = _foreign_variables(env_file, environ, env_path, file)
+    try:
+        settings = _checked(
+            env,
+            file,
+            built_in=built_in,
+            config_path=config_path,
+            port=port,
+            listen=listen,
+            simulate=simulate,
+            insecure=insecure,
+            capture_directory=capture_directory,
+        )
+    except ConfigError as exc:
+        key = re.match(r"\w+", str(exc))
+        if config_path and key is not None and key[0] in file:
+            raise ConfigError(f"{config_path}: {exc}") from exc
+        if foreign and str(exc).startswith(OWN_PREFIXES):
+            raise ConfigError(f"{exc} ({foreign[0]})") from exc
+        raise
+    return attrs.evolve(settings, foreign=foreign)
+
+
+def _config_file(
+    env: Mapping[str, str], config_path: str | None
+) -> tuple[str | None, dict[str, Any]]:
+    """What was named on the command line, or by a variable, and what is in it."""
+    if config_path:
+        return config_path, read_config_file(config_path)
+    if named := env.get("CHIMEGW_CONFIG"):
+        return named, read_config_file(named, "CHIMEGW_CONFIG")
+    return None, {}
+
+
+def _foreign_variables(
+    env_file: Mapping[str, str],
+    environ: Mapping[str, str],
+    env_path: str | None,
+    file: Mapping[str, Any],
+) -> tuple[str, ...]:
+    """
+    What is to be said of variables that look like ours and are not: other programs have
+    names that begin with C{AZURE_OPENAI_}.
+
+    @raise ConfigError: one of them can only be meant for the gateway.
+    """
+    mentioned = frozenset(mentioned_variables(file))
+    for name in unknown_variables(env_file, NAMES, mentioned):
+        raise ConfigError(
+            f"--env-file {env_path}: unknown name {name} ({suggestion(name, NAMES)})"
+        )
+    found = []
+    for name in unknown_variables(environ, NAMES, mentioned):
+        near = nearest(name, NAMES)
+        cure = f"did you mean {near}?" if near else "unset it"
+        if name.startswith(_OWN_ALONE):
+            raise ConfigError(f"{name} is no setting ({cure})")
+        found.append(f"{name} is no setting of the gateway: {cure}")
+    return tuple(found)
+
+
+def _checked(
+    env: Mapping[str, str],
+    file: Mapping[str, Any],
+    *,
+    built_in: Iterable[BuiltInTool],
+    config_path: str | None,
+    port: int | None,
+    listen: Sequence[str],
+    simulate: bool,
+    insecure: bool,
+    capture_directory: str,
+) -> GatewaySettings:
     shared_secret = _long_enough(env, "CHIMEGW_SHARED_SECRET")
     twilio = env.get("CHIMEGW_TWILIO_AUTH_TOKEN", "")
-    public_address = env.get("CHIMEGW_PUBLIC_ADDRESS") or structure(
-        file.get("public_address", ""), str, "public_address"
-    )
+    public_address = _public_address(env, file)
     if twilio and not public_address:
         raise ConfigError(
             "CHIMEGW_TWILIO_AUTH_TOKEN: what Twilio signs has the host name that it"
@@ -137,6 +220,13 @@ def load(
     )
 
 
+def _public_address(env: Mapping[str, str], file: Mapping[str, Any]) -> str:
+    if said := env.get("CHIMEGW_PUBLIC_ADDRESS"):
+        return checked_address(said, "CHIMEGW_PUBLIC_ADDRESS")
+    said = structure(file.get("public_address", ""), str, "public_address")
+    return checked_address(said, "public_address") if said else ""
+
+
 def load_store(
     environ: Mapping[str, str],
     *,
@@ -149,8 +239,7 @@ def load_store(
     @raise ConfigError: something cannot work.
     """
     env = {**(read_env_file(env_path) if env_path else {}), **environ}
-    config_path = config_path or env.get("CHIMEGW_CONFIG")
-    file = read_config_file(config_path) if config_path else {}
+    _, file = _config_file(env, config_path)
     return store_settings(file.get("store", {}), env, "")
 
 

@@ -7,6 +7,7 @@ address cannot take a call, so there is nothing to be busy with meanwhile.
 
 from __future__ import annotations
 
+import re
 import socket
 import urllib.request
 from collections.abc import Mapping
@@ -14,12 +15,45 @@ from ipaddress import ip_address
 from typing import Final
 
 from chime_gateway.errors import ConfigError
+from chime_gateway.settings.convert import without_secrets
 
 #: In place of an address: ask EC2's instance metadata.
 FROM_EC2: Final = "ec2"
 
+#: A name or an IPv4 address with or without a port, or an IPv6 address.
+_HOST: Final = re.compile(
+    r"(?P<host>[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_.])?)(?::(?P<port>\d{1,5}))?\Z"
+)
+_SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*://([^/?#\s]*)", re.IGNORECASE)
+
 _METADATA: Final = "http://169.254.169.254"
 _SECONDS: Final = 2.0
+_PORTS: Final = range(1, 65536)
+
+
+def checked_address(text: str, key: str) -> str:
+    """
+    The same text, if it can be the address of anything.
+
+    @param key: where it was said.
+    @raise ConfigError: it is a URL, or something else.
+    """
+    if url := _SCHEME.match(text):
+        host = url[1].rpartition("@")[2] or "voice.example.com"
+        raise ConfigError(
+            f"{key} {without_secrets(text)[:80]}: write the host alone, without https://"
+            f" and path: {host[:80]}"
+        )
+    try:
+        ip_address(text.removeprefix("[").partition("]")[0])
+    except ValueError:
+        found = _HOST.match(text)
+        if found is None or len(text) > 260 or int(found["port"] or 1) not in _PORTS:
+            raise ConfigError(
+                f"{key} {text[:80]!r}: expected a host name (voice.example.com), with"
+                " :PORT if it is not 443, an IP address, or ec2"
+            ) from None
+    return text
 
 
 def resolve_public_address(text: str, environ: Mapping[str, str]) -> str:
@@ -45,7 +79,10 @@ def resolve_public_address(text: str, environ: Mapping[str, str]) -> str:
     try:
         return socket.gethostbyname(host)
     except (OSError, UnicodeError) as exc:  # the latter: no name can be like that
-        raise ConfigError(f"CHIMEGW_PUBLIC_ADDRESS {text[:80]}: {exc}") from exc
+        raise ConfigError(
+            f"CHIMEGW_PUBLIC_ADDRESS {text[:80]}: no such name ({exc}); give an IP"
+            " address, a name that DNS has, or ec2"
+        ) from exc
 
 
 def _from_metadata(endpoint: str) -> str:

@@ -114,7 +114,7 @@ def check_sip(settings: SipSettings) -> None:
     for one in settings.numbers:
         if not is_number(one):
             raise ConfigError(
-                "CHIMEGW_SIP_NUMBERS: one of them is no number as +12065550100"
+                "CHIMEGW_SIP_NUMBERS: one of them is no number such as +12065550100"
             )
     if not settings.listen:
         return
@@ -125,7 +125,10 @@ def check_sip(settings: SipSettings) -> None:
         )
     transports = [listener.transport for listener in settings.listen]
     if len(set(transports)) < len(transports):
-        raise ConfigError("CHIMEGW_SIP_LISTEN: each of udp, tcp and tls once at most")
+        said = ",".join(f"{one.transport}:{one.port}" for one in settings.listen)
+        raise ConfigError(
+            f"CHIMEGW_SIP_LISTEN {said}: each of udp, tcp and tls once at most"
+        )
     if "tls" in transports and not settings.certificate:
         raise ConfigError(
             "CHIMEGW_SIP_CERTIFICATE is not set: tls needs a certificate chain and"

@@ -7,6 +7,7 @@ The only module that reads any of them, or writes one.
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 import tomllib
 from collections.abc import Container, Mapping
@@ -15,55 +16,30 @@ from pathlib import Path
 from typing import Any, Final
 
 from chime_gateway.errors import ConfigError
+from chime_gateway.settings.variables import NAMES
 
-#: Every variable that is read, for the check against .env.example.
-VARIABLES: Final = (
-    "AZURE_OPENAI_ENDPOINT",
-    "AZURE_OPENAI_API_KEY",
-    "AZURE_OPENAI_DEPLOYMENT",
-    "AZURE_OPENAI_API_VERSION",
-    "AZURE_OPENAI_TRANSPORT",
-    "AZURE_OPENAI_WEBRTC_ENDPOINT",
-    "CHIMEGW_CONFIG",
-    "CHIMEGW_SHARED_SECRET",
-    "CHIMEGW_ADMIN_TOKEN",
-    "CHIMEGW_DATABASE_URL",
-    "CHIMEGW_STATE",
-    "STATE_DIRECTORY",
-    "CHIMEGW_INSTANCE",
-    "CHIMEGW_NUMBERS_KEY",
-    "CHIMEGW_RECORDINGS",
-    "CHIMEGW_TWILIO_AUTH_TOKEN",
-    "CHIMEGW_PUBLIC_ADDRESS",
-    "CHIMEGW_SIP_LISTEN",
-    "CHIMEGW_SIP_ALLOW",
-    "CHIMEGW_CALL_SECRET",
-    "CHIMEGW_VOICE_CONNECTORS",
-    "CHIMEGW_SIP_NUMBERS",
-    "CHIMEGW_RTP_PORTS",
-    "CHIMEGW_WEBRTC_LISTEN",
-    "CHIMEGW_WEBRTC_ORIGINS",
-    "CHIMEGW_SIP_CERTIFICATE",
-    "CHIMEGW_SIP_PRIVATE_KEY",
-    "CHIMEGW_SIP_TRUNK_PASSWORD",
-    "AWS_REGION",
-    "CHIMEGW_SMA_ID",
-    "CHIMEGW_KINESIS_QUEUE",
-    "CHIMEGW_KINESIS_BUCKET",
-)
+#: A value in quotes, and what may stand behind it.
+_QUOTED: Final = re.compile(r"""(["'])(.*?)(?<!\\)((?:\\\\)*)\1(?:\s+#.*|\s*)\Z""")
+_COMMENT: Final = re.compile(r"\s+#.*\Z|\A#(?:\s.*)?\Z", re.DOTALL)
+_ESCAPED: Final = re.compile(r"\\([\\\"`$])")
 
 
 def read_env_file(path: str) -> dict[str, str]:
     """
-    C{NAME=value} lines as systemd's C{EnvironmentFile=} reads them: comments,
-    blank lines, optional quotes.
+    C{NAME=value} lines as systemd's C{EnvironmentFile=} reads them: comments, blank
+    lines, optional quotes.  Besides, a C{#} behind white space begins a comment, as in
+    a shell.
 
     @raise ConfigError: it cannot be read, or a line is something else.
     """
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as exc:
-        raise ConfigError(f"--env-file {path}: {exc}") from exc
+    except OSError as exc:
+        raise ConfigError(
+            f"--env-file {path}: it cannot be read: {exc.strerror or exc}"
+        ) from exc
+    except UnicodeDecodeError as exc:
+        raise ConfigError(f"--env-file {path}: it is not UTF-8 ({exc})") from exc
     values: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
         line = line.strip()
@@ -71,12 +47,33 @@ def read_env_file(path: str) -> dict[str, str]:
             continue
         name, equals, value = line.removeprefix("export ").partition("=")
         if not equals or not name.strip().isidentifier():
-            raise ConfigError(f"--env-file {path}, line {number}: not NAME=value")
-        value = value.strip()
-        if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
-            value = value[1:-1]
-        values[name.strip()] = value
+            raise ConfigError(
+                f"--env-file {path}, line {number}: expected NAME=value, or a comment"
+                " behind #"
+            )
+        values[name.strip()] = _unquoted(value)
     return values
+
+
+def without_comment(value: str) -> str:
+    """A value without the comment that somebody has pasted along with it."""
+    return _COMMENT.sub("", value).rstrip()
+
+
+def _unquoted(value: str) -> str:
+    found = _QUOTED.match(value.strip())
+    if found is None:
+        return without_comment(value).strip()
+    text = found[2] + found[3]
+    return _ESCAPED.sub(r"\1", text) if found[1] == '"' else text
+
+
+def _quoted(value: str) -> str:
+    """A value as a line of an env file has it: in quotes only where it needs them."""
+    if _unquoted(value) == value:
+        return value
+    escaped = re.sub(r'([\\"`$])', r"\\\1", value)
+    return f'"{escaped}"'
 
 
 def update_env_file(
@@ -101,7 +98,7 @@ def update_env_file(
     try:
         lines = file.read_text(encoding="utf-8").splitlines() if is_there else []
         left = [line for line in lines if _name_in(line) not in values]
-        lines = [*left, *(f"{name}={value}" for name, value in values.items())]
+        lines = [*left, *(f"{name}={_quoted(value)}" for name, value in values.items())]
         # Made with 0600, whatever the umask is.
         descriptor, new = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
         with open(descriptor, "w", encoding="utf-8") as writing:
@@ -121,18 +118,26 @@ def _name_in(line: str) -> str:
     return line.strip().removeprefix("export ").partition("=")[0].strip()
 
 
-def read_config_file(path: str) -> dict[str, Any]:
+def read_config_file(path: str, where: str = "--config") -> dict[str, Any]:
     """
+    @param where: it was named.
     @raise ConfigError: it cannot be read, or is not TOML.
     """
     try:
         with open(path, "rb") as file:
             return tomllib.load(file)
     except RecursionError:
-        raise ConfigError(f"--config {path}: too many levels") from None
+        raise ConfigError(f"{where} {path}: too many levels") from None
+    except OSError as exc:
+        raise ConfigError(
+            f"{where} {path}: it cannot be read: {exc.strerror or exc}"
+        ) from exc
     # A number of 5,000 digits is Python's ValueError, and no TOML is one, too.
-    except (OSError, ValueError) as exc:
-        raise ConfigError(f"--config {path}: {exc}") from exc
+    except ValueError as exc:
+        raise ConfigError(
+            f"{where} {path}: this is not valid TOML: {exc}; texts stand in quotes,"
+            " names of tables in brackets"
+        ) from exc
 
 
 def read_secret(environ: Mapping[str, str]) -> str:
@@ -170,5 +175,11 @@ def read_notify_socket(environ: Mapping[str, str]) -> str:
 
 
 def process_environment() -> Mapping[str, str]:
-    """What this process was started with; for entry points, which hand it on."""
-    return os.environ
+    """
+    What this process was started with; for entry points, which hand it on.  Settings
+    come without comments: C{docker --env-file} and systemd leave those in the value.
+    """
+    return {
+        name: without_comment(value) if name in NAMES else value
+        for name, value in os.environ.items()
+    }

@@ -9,6 +9,7 @@ import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 import attrs
 
@@ -81,12 +82,21 @@ def _database_url(url: str, state: str) -> str:
     dialect, found, rest = url.partition("://")
     kind, _, driver = dialect.partition("+")
     kind = "postgresql" if kind == "postgres" else kind
-    if not found or kind not in _DATABASES or driver not in ("", "psycopg"):
+    is_known = found and kind in _DATABASES and driver in ("", "psycopg")
+    if not is_known or (kind == "postgresql" and not _has_port(url)):
         raise ConfigError(
             "CHIMEGW_DATABASE_URL: expected sqlite:///FILE or"
             " postgresql://USER:PASSWORD@HOST/DATABASE"
         )
     return f"postgresql+psycopg://{rest}" if kind == "postgresql" else url
+
+
+def _has_port(url: str) -> bool:
+    """Whether its port is none, or a number."""
+    try:
+        return urlsplit(url).port != 0
+    except ValueError:
+        return False
 
 
 def recording_settings(value: object, env: Mapping[str, str]) -> RecordingSettings:
@@ -97,11 +107,11 @@ def recording_settings(value: object, env: Mapping[str, str]) -> RecordingSettin
     """
     settings = structure(table(value, "recordings"), RecordingSettings, "recordings")
     location = env.get("CHIMEGW_RECORDINGS") or settings.location
-    if location.startswith("s3:") and not re.match(
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", location) and not re.match(
         r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/\S*)?\Z", location
     ):
         raise ConfigError(
-            f"CHIMEGW_RECORDINGS {location[:80]}: expected a directory or"
+            f"CHIMEGW_RECORDINGS {location[:80]}: expected a folder or"
             " s3://BUCKET/PREFIX"
         )
     return attrs.evolve(settings, location=location)

@@ -362,6 +362,7 @@ class GatewaySettings:
     @ivar admin_token: opens the API; empty: it is shut.
     @ivar store: C{None}: nothing is written down.
     @ivar capture_directory: where whole calls are captured; empty: they are not.
+    @ivar foreign: what is to be said of environment variables that look like settings.
     """
 
     listen: tuple[str, ...]
@@ -385,3 +386,4 @@ class GatewaySettings:
     aws: AwsSettings = Factory(AwsSettings)
     kinesis: KinesisSettings = Factory(KinesisSettings)
     transfer: TransferSettings = Factory(TransferSettings)
+    foreign: tuple[str, ...] = ()

@@ -17,7 +17,7 @@ from chime_gateway.aws.setup.installation import resources
 from chime_gateway.aws.setup.request import Wishes, function_name, log_group_name
 from chime_gateway.aws.setup.resource import Resource
 from chime_gateway.aws.sma import Settings
-from chime_gateway.settings.sources import VARIABLES
+from chime_gateway.settings.variables import NAMES
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "cloudformation"
 WISHES = Wishes(region="us-east-1", name="${Name}", numbers=("+12065550100",))
@@ -172,7 +172,7 @@ class GatewayTemplateTests(SynchronousTestCase):
         names += re.findall(r'echo "(\w+)=', text)
         names = [name for name in names if name]
         self.assertGreater(len(names), 6)
-        self.assertEqual(set(names) - set(VARIABLES), set())
+        self.assertEqual(set(names) - NAMES, set())
 
     def test_the_unit_is_that_of_systemd(self) -> None:
         source = (FOLDER.parent / "systemd" / "chimegw@.service").read_text("utf-8")

@@ -5,9 +5,9 @@ from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.agents.credentials import ApiKey
-from chime_gateway.cli import webrtc_probe as module
 from chime_gateway.cli.check import CheckOptions
-from chime_gateway.cli.webrtc_probe import WebRtcProbe
+from chime_gateway.cli.online import webrtc_probe as module
+from chime_gateway.cli.online.webrtc_probe import WebRtcProbe
 from chime_gateway.settings.agent_profile import AgentProfile
 from chime_gateway.sim.realtime.behaviour import Behaviour
 from chime_gateway.sim.realtime.faults.webrtc import WebRtcFaults

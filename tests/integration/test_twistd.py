@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import sys
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.internet.utils import getProcessOutputAndValue
 
+from chime_gateway import __version__
 from chime_gateway.audio import PCMU
 from chime_gateway.sim.caller.caller import CallPlan
 from chime_gateway.sim.caller.dial import place_call
@@ -103,6 +105,110 @@ class TwistdTests(TwistdTestCase):
             self.assertEqual(status, 1)
             self.assertIn(f"chimegw: --listen tcp:{port}", text)
             self.assertNotIn("Traceback", text)
+
+        return Deferred.fromCoroutine(scene())
+
+    def test_nothing_but_the_line_is_said_and_none_of_it_on_standard_output(
+        self,
+    ) -> Deferred[None]:
+        async def scene() -> None:
+            taken = socket.create_server(("127.0.0.1", 0))
+            self.addCleanup(taken.close)
+            port = str(taken.getsockname()[1])
+            (self.state / "file").touch()
+            for words, env, key in (
+                ([], {}, "AZURE_OPENAI_ENDPOINT"),
+                (["--prot", "1"], {}, "--prot"),
+                (["--simulate", "--port", port], {}, f"--listen tcp:{port}"),
+                (["--simulate"], {"CHIMEGW_STATE": "/proc/x"}, "CHIMEGW_STATE /proc/x"),
+                (
+                    ["--simulate", "--port", "0"],
+                    {"CHIMEGW_STATE": str(self.state / "file")},
+                    "CHIMEGW_STATE",
+                ),
+            ):
+                for is_daemon in (False, True) if "--simulate" in words else (False,):
+                    out, err, status = await self.ran(words, env, is_daemon)
+                    said = (words, is_daemon, out, err)
+                    self.assertEqual((status, out), (1, ""), said)
+                    (line,) = err.splitlines()
+                    self.assertTrue(line.startswith(f"chimegw: {key}"), said)
+
+        return Deferred.fromCoroutine(scene())
+
+    async def ran(
+        self, words: list[str], env: dict[str, str], is_daemon: bool
+    ) -> tuple[str, str, int]:
+        """A start that fails, with a terminal or as a daemon; its daemon is gone."""
+        of_twistd = [] if is_daemon else ["-n"]
+        folder = [f"--rundir={self.state}", "--pidfile=pid"]
+        out, err, status = await getProcessOutputAndValue(
+            sys.executable,
+            ["-c", RUN, *of_twistd, *folder, "chimegw", *words],
+            env={**environment(str(self.state)), **env},
+            path=str(self.state),
+            reactor=self.reactor,
+        )
+        return out.decode(), err.decode(), status
+
+    def test_a_start_that_fails_late_ends_the_command_too(self) -> Deferred[None]:
+        """
+        What could be seen beforehand was all right: C{twistd} waited for ever for word
+        from its daemon.
+        """
+
+        async def scene() -> None:
+            blind = (
+                "import chime_gateway.app.twistd as t; t.faults = lambda *_, **k: []"
+            )
+            words = [*("-c", f"{blind}\n{RUN}"), f"--rundir={self.state}", "--pidfile="]
+            taken = socket.create_server(("127.0.0.1", 0))
+            self.addCleanup(taken.close)
+            port = str(taken.getsockname()[1])
+            _, err, status = await getProcessOutputAndValue(
+                sys.executable,
+                [*words, "chimegw", "--simulate", "--port", port],
+                env=environment(str(self.state)),
+                path=str(self.state),
+                reactor=self.reactor,
+            )
+            self.assertEqual(status, 1)
+            self.assertIn(b"log: %s" % str(self.state / "twistd.log").encode(), err)
+            self.assertIn(b"--listen tcp:", err)
+            self.assertTrue((self.state / "twistd.log").exists())
+
+        return Deferred.fromCoroutine(scene())
+
+    def test_check_leaves_nothing_behind_and_may_be_asked_of_what_runs(
+        self,
+    ) -> Deferred[None]:
+        async def scene() -> None:
+            away = self.state / "new" / "state"
+            text, status = await self.run_to_end(
+                *("--simulate", "--check", "--port", "0"), CHIMEGW_STATE=str(away)
+            )
+            self.assertEqual(status, 0, text)
+            self.assertFalse((self.state / "new").exists())
+            name = {"CHIMEGW_INSTANCE": "one"}
+            twistd, process = await self.run_twistd("--simulate", "--port", "0", **name)
+            await self.until_it_says(twistd, "is ready for calls")
+            port = str(twistd.port())
+            words = ("--simulate", "--check", "--port", port)
+            text, status = await self.run_to_end(*words, **name)
+            self.assertEqual(status, 0, text)
+            self.assertIn(f"runs as process {process.pid}", text)
+            text, status = await self.run_to_end(*words, CHIMEGW_INSTANCE="two")
+            self.assertEqual(status, 1, text)
+            self.assertIn("is taken", text)
+            process.signalProcess("TERM")
+            await twistd.ended.addErrback(lambda _: None)
+
+        return Deferred.fromCoroutine(scene())
+
+    def test_the_version_is_the_program_s(self) -> Deferred[None]:
+        async def scene() -> None:
+            text, status = await self.run_to_end("--version")
+            self.assertEqual((text, status), (f"chime-gateway {__version__}\n", 0))
 
         return Deferred.fromCoroutine(scene())
 

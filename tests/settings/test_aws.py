@@ -48,5 +48,7 @@ class AwsTests(ConfigTestCase):
             self.refused(name, "Kinesis", env=env)
         env = {**self.ENV, "CHIMEGW_KINESIS_QUEUE": "chimegw-notices"}
         self.refused("CHIMEGW_KINESIS_QUEUE", "queue's URL", env=env)
-        self.refused("'leg'", "kinesis", toml="[kinesis]\nleg = 'both'")
+        self.refused(
+            "kinesis.leg: has to be 'caller' or 'other'", toml="[kinesis]\nleg = 'both'"
+        )
         self.refused("aws", "updates", toml="[aws]\nupdates_per_second = 0")

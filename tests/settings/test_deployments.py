@@ -63,7 +63,7 @@ class TransportTests(SynchronousTestCase):
         self.assertEqual(transports(env, a=table), ["webrtc"] * 2)
         for wrong in ("eastus2", "http://eastus2.example.com", region + "?x=1"):
             text = self.refusal({}, a={**table, "webrtc_endpoint": wrong})
-            self.assertIn("deployments.a.webrtc_endpoint: ", text)
+            self.assertIn("deployments.a.webrtc_endpoint", text)
 
     def test_events_have_a_sideband_unless_a_channel_is_asked_for(self) -> None:
         def events(**table: Any) -> str:

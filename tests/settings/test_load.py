@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.errors import ConfigError
 from chime_gateway.settings.load import describe
-from chime_gateway.settings.sources import VARIABLES
+from chime_gateway.settings.variables import NAMES
 from tests.support.files import temporary_file
 from tests.support.settings import AZURE, ConfigTestCase
 
@@ -152,9 +152,9 @@ class FileTests(ConfigTestCase):
     def test_mistakes_are_named_by_their_key(self) -> None:
         for toml, *words in (
             ("[agents.a]\nvoise = 'x'", "agents.a", "voise"),
-            ("[agents.a]\nvoice = 5", "agents.a.voice", "expected str"),
+            ("[agents.a]\nvoice = 5", "agents.a.voice", "expected a text"),
             ("[limits]\nmax_calls = 0", "limits", "max_calls"),
-            ("[limits]\nmax_calls = '5'", "limits.max_calls", "expected int"),
+            ("[limits]\nmax_calls = '5'", "limits.max_calls", "a whole number"),
             ("[limits]\nidle_seconds = true", "limits.idle_seconds", "number"),
             ("[routes]\n'+1' = 'nobody'", "routes.+1", "nobody"),
             ("[deployments.x]\nendpoint='https://x'", "deployments.x", "deployment"),
@@ -226,4 +226,4 @@ class ExampleTests(SynchronousTestCase):
             for line in text.splitlines()
             if "=" in line and line.lstrip("# ").partition("=")[0].isupper()
         ]
-        self.assertEqual(sorted(named), sorted(VARIABLES))
+        self.assertEqual(sorted(named), sorted(NAMES))

@@ -144,8 +144,8 @@ class SoundTests(ConfigTestCase):
             ('filler = "no.wav"', "agents.default.filler", "no.wav"),
             ('filler = "long.wav"', "agents.default.filler", "5 s"),
             ('apology = "Sorry!"', "agents.default.apology", "'Sorry!'", "tone"),
-            ("apology = 5", "agents.default.apology", "str"),
-            ("filler = 5", "agents.default.filler", "str"),
+            ("apology = 5", "agents.default.apology", "a text"),
+            ("filler = 5", "agents.default.filler", "a text"),
             ('apology_sound = {name = "x"}', "apology_sound"),
         ):
             with self.subTest(lines), self.assertRaises(ConfigError) as raised:

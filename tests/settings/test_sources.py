@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.errors import ConfigError
 from chime_gateway.settings.sources import (
+    process_environment,
     read_config_file,
     read_env_file,
     update_env_file,
@@ -17,7 +18,7 @@ from chime_gateway.settings.sources import (
 from tests.support.files import temporary_folder
 
 names = st.sampled_from(("A", "B", "C", "CHIMEGW_X"))
-texts = st.text("abc =#'\"", max_size=8).map(lambda text: f"v{text}v")
+texts = st.text("ab =#'\"\\$", max_size=8).map(lambda text: f"v{text}v")
 pairs = st.dictionaries(names, texts)
 comments = st.lists(st.sampled_from(("# A=1", "", "; note", "  # x")))
 
@@ -37,7 +38,8 @@ class EnvFileTests(SynchronousTestCase):
         path = folder / "gateway.env"
         if before is not None:
             word = "export " if is_exported else ""
-            lines = [f"{word}{name}={value}" for name, value in before.items()]
+            update_env_file(str(path), before)
+            lines = [word + line for line in path.read_text().splitlines() if line]
             path.write_text("".join(f"{line}\n" for line in [*notes, *lines]))
         mask = os.umask(0)
         try:
@@ -53,6 +55,30 @@ class EnvFileTests(SynchronousTestCase):
         if before is not None:
             self.assertEqual([one for one in written if one in notes], notes)
         self.assertEqual([one.name for one in folder.iterdir()], ["gateway.env"])
+
+    def test_a_block_of_the_readme_can_be_pasted(self) -> None:
+        path = temporary_folder(self) / "gateway.env"
+        for line, value in (
+            ("A=eu-central-1            # the region", "eu-central-1"),
+            ("A='b # c'   # d", "b # c"),
+            ('A="b" # it is "quoted"', "b"),
+            (r'A="b\" # c"', 'b" # c'),
+            ("A=b#c", "b#c"),
+            ("A=#c", "#c"),
+            ("A=   # fill in", ""),
+            ("A=# fill in", ""),
+            ("A=", ""),
+            ("A=it's", "it's"),
+        ):
+            path.write_text(line + "\n")
+            self.assertEqual(read_env_file(str(path)), {"A": value}, line)
+
+    def test_an_environment_has_it_without_the_comment(self) -> None:
+        """As C{docker run --env-file} leaves it in the value."""
+        for name in ("CHIMEGW_SIP_ALLOW", "AZURE_OPENAI_ENDPOINT"):
+            self.patch(os, "environ", {name: "x#1   # note", "OTHER": "y # z"})
+            found = process_environment()
+            self.assertEqual(found, {name: "x#1", "OTHER": "y # z"})
 
     def test_a_file_that_cannot_be_written_is_as_it_was(self) -> None:
         with self.assertRaisesRegex(ConfigError, "--env-file"):

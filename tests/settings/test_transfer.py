@@ -31,7 +31,7 @@ class TransferSettingsTests(ConfigTestCase):
         for text, word in (
             ('allow = ["49x"]', "transfer.allow: '49x'"),
             ('allow = "+49"', "transfer.allow"),
-            ("per_hour = 0", "'per_hour' must be >= 1: 0 @ transfer"),
+            ("per_hour = 0", "transfer.per_hour: has to be >= 1, got 0"),
             ("per_minute = 1", "unknown key per_minute"),
         ):
             self.refused(word, toml=f"[transfer]\n{text}\n")

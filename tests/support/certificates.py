@@ -10,11 +10,12 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 
-def self_signed(kind: str = "ec") -> bytes:
+def self_signed(kind: str = "ec", days: int = 1) -> bytes:
     """
     A certificate and its key, PEM.
 
     @param kind: of the key, C{rsa} or C{ec}.
+    @param days: until it expires; negative: it has.
     """
     key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
     if kind == "rsa":
@@ -29,8 +30,8 @@ def self_signed(kind: str = "ec") -> bytes:
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
+        .not_valid_before(now - datetime.timedelta(days=9))
+        .not_valid_after(now + datetime.timedelta(days=days))
         .sign(key, hashes.SHA256())
     )
     return certificate.public_bytes(serialization.Encoding.PEM) + key.private_bytes(

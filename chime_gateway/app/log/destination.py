@@ -29,7 +29,7 @@ from chime_gateway.errors import ConfigError
 from chime_gateway.net.system.private_files import PRIVATE_FILE, make_private
 
 #: Where a daemon of twistd logs if nothing is said.
-_DAEMONS_FILE: Final = "twistd.log"
+DAEMONS_FILE: Final = "twistd.log"
 
 
 class SharedLogFile(LogFile):
@@ -119,7 +119,7 @@ def log_of(options: Any, reactor: IReactorFromThreads) -> ProcessLog:
         raise ConfigError("--logfile -: a daemon has no standard output")
     if name == "-" or (stays and not name):
         return log_to(standard_output(sys.stdout))
-    path = name or _DAEMONS_FILE
+    path = name or DAEMONS_FILE
     # Callers' numbers are in it; a device is everybody's.
     is_file = os.path.isfile(path) or not os.path.exists(path)
     try:

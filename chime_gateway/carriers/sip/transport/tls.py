@@ -55,12 +55,16 @@ def server_tls(settings: SipSettings) -> CertificateOptions:
         with open(settings.private_key or settings.certificate, "rb") as file:
             key: Any = load_pem_private_key(file.read(), None)
     except OSError as exc:
-        raise ConfigError(f"sip.certificate: {exc}") from exc
+        name = exc.filename or settings.certificate
+        raise ConfigError(
+            f"CHIMEGW_SIP_CERTIFICATE {name}: it cannot be read: {exc.strerror or exc}"
+        ) from exc
     except (ValueError, TypeError) as exc:
         # A TypeError is a key with a passphrase.
         raise ConfigError(
-            f"sip.certificate {settings.certificate}: no certificate chain and key"
-            f" without a passphrase in PEM ({exc})"
+            f"CHIMEGW_SIP_CERTIFICATE {settings.certificate}: expected a certificate"
+            " chain and its key in PEM, without a passphrase; the key may be in"
+            " CHIMEGW_SIP_PRIVATE_KEY"
         ) from exc
     options = CertificateOptions(
         privateKey=key,
@@ -73,6 +77,8 @@ def server_tls(settings: SipSettings) -> CertificateOptions:
         options.getContext()
     except SSLError as exc:
         raise ConfigError(
-            f"sip.certificate {settings.certificate}: the key is not this certificate's"
+            f"CHIMEGW_SIP_PRIVATE_KEY {settings.private_key or settings.certificate}:"
+            f" it is not the key of the certificate {settings.certificate}; name the"
+            " one that it was made with"
         ) from exc
     return options

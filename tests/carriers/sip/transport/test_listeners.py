@@ -193,5 +193,5 @@ class TransportTests(SynchronousTestCase):
         one, other = (temporary_file(self, self_signed()) for _ in range(2))
         with self.assertRaises(ConfigError) as caught:
             server_tls(SipSettings(certificate=one, private_key=other))
-        self.assertIn("not this certificate's", str(caught.exception))
+        self.assertIn("is not the key of the certificate", str(caught.exception))
         server_tls(SipSettings(certificate=one)).getContext()

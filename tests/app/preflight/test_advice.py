@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from chime_gateway.app.advice import advice, open_doors
+from chime_gateway.app.preflight.advice import advice, open_doors
 from chime_gateway.settings.load import load
 
 AZURE = {

@@ -27,7 +27,7 @@ from chime_gateway.agents.webrtc.secrets import Secret, read_secret
 from chime_gateway.agents.webrtc.sessions import own_address
 from chime_gateway.agents.webrtc.sideband import Sideband
 from chime_gateway.agents.websocket import EventSocket, RealtimeSockets, dial
-from chime_gateway.cli.webrtc_media import ProbeMedia
+from chime_gateway.cli.online.webrtc_media import ProbeMedia
 from chime_gateway.errors import AgentUnavailable, GatewayError
 from chime_gateway.net.batch import BatchReader
 from chime_gateway.net.http_body import (

@@ -1,0 +1,60 @@
+"""
+What every command line of this program has: a version, and help that may be piped.
+
+Which options there are is known to each command.
+"""
+
+from __future__ import annotations
+
+import re
+from difflib import get_close_matches
+from typing import Any, Final
+
+from twisted.python import usage
+
+from chime_gateway import __version__
+from chime_gateway.net.system.standard_output import read_or_not
+
+_UNKNOWN: Final = re.compile(r"option (-\S+) not recognized\Z")
+
+
+class CommandOptions(usage.Options):
+    """
+    Without options of its own.
+    """
+
+    longOpt: Any  # of Twisted's: names, those with a value end in an equals sign
+
+    def parseOptions(self, options: Any = None) -> None:
+        """
+        @raise UsageError: they cannot be read; in one line.
+        """
+        try:
+            super().parseOptions(options)
+        except usage.UsageError as exc:
+            raise usage.UsageError(self._plainly(" ".join(str(exc).split()))) from exc
+
+    def parseArgs(self, *words: str) -> None:
+        """@raise UsageError: a word that is no option, and of no use here."""
+        if words:
+            raise usage.UsageError(f"{words[0][:80]!r}: no argument is expected here")
+
+    def _plainly(self, text: str) -> str:
+        text = text.removeprefix("Parameter type enforcement failed: ")
+        if unknown := _UNKNOWN.match(text):
+            known = [f"--{name.rstrip('=')}" for name in self.longOpt]
+            near = get_close_matches(unknown[1], known, 1)
+            cure = f"did you mean {near[0]}?" if near else "--help lists the options"
+            return f"{unknown[1]}: there is no such option; {cure}"
+        return text
+
+    def opt_version(self) -> None:
+        """Print the version and exit."""
+        with read_or_not():
+            print(f"chime-gateway {__version__}")
+        raise SystemExit(0)
+
+    def opt_help(self) -> None:
+        """Display this help and exit."""
+        with read_or_not():
+            super().opt_help()

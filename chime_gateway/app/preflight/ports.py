@@ -1,0 +1,131 @@
+"""
+The ports that a gateway wants: whether two of its own settings want the same, and
+whether somebody else has one.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+from typing import Final
+
+from attrs import frozen
+from twisted.internet.endpoints import _parse, serverFromString
+
+from chime_gateway.errors import ConfigError
+from chime_gateway.settings.values import GatewaySettings
+
+#: What listens for HTTP, and is a port.
+_TCP: Final = ("tcp", "ssl")
+_ALL: Final = ("", "::", "0.0.0.0")
+
+
+@frozen
+class Port:
+    """
+    @ivar said: the setting that wants it, and what it says.
+    @ivar kind: C{tcp} or C{udp}.
+    @ivar interface: an address; empty: all of IPv4.
+    """
+
+    said: str
+    kind: str
+    number: int
+    interface: str = ""
+
+    def meets(self, other: Port) -> bool:
+        """Whether only one of both can be had."""
+        if (self.kind, self.number) != (other.kind, other.number) or not self.number:
+            return False
+        places = (self.interface, other.interface)
+        return self.interface == other.interface or any(one in _ALL for one in places)
+
+
+def wanted(settings: GatewaySettings) -> Iterator[Port]:
+    """@raise ConfigError: an endpoint is none."""
+    for description in settings.listen:
+        yield from _of_endpoint(description)
+    for one in settings.sip.listen:
+        kind = "udp" if one.transport == "udp" else "tcp"
+        said = f"CHIMEGW_SIP_LISTEN {one.transport}:{one.port}"
+        yield Port(said, kind, one.port, one.interface)
+    for one in settings.webrtc.listen:
+        said = f"CHIMEGW_WEBRTC_LISTEN {one.transport}:{one.port}"
+        yield Port(said, one.transport, one.port, one.interface)
+
+
+def _of_endpoint(description: str) -> Iterator[Port]:
+    try:
+        serverFromString(None, description)
+        arguments, named = _parse(description)
+    except Exception as exc:  # a plugin's endpoint may raise whatever it likes
+        why = "; ".join(str(exc).splitlines()) or type(exc).__name__
+        raise ConfigError(
+            f"--listen {description}: {why}; expected tcp:PORT,"
+            " ssl:PORT:privateKey=FILE:certKey=FILE or unix:FILE"
+        ) from exc
+    kind, *rest = arguments
+    port = named.get("port", rest[0] if rest else "")
+    if kind in _TCP and port.isdecimal():
+        interface = named.get("interface", "")
+        if int(port) > 65535:
+            raise ConfigError(
+                f"--listen {description}: a port is a number from 0 to 65535"
+            )
+        yield Port(f"--listen {description}", "tcp", int(port), interface)
+
+
+def wanted_twice(settings: GatewaySettings, ports: Sequence[Port]) -> Iterator[str]:
+    for one, other in combinations(ports, 2):
+        if one.meets(other):
+            yield (
+                f"{other.said}: {one.said} has the same port; give one of them another"
+            )
+    if not settings.sip.listen:
+        return
+    first, last = settings.sip.rtp_ports
+    for port in ports:
+        if port.kind == "udp" and first <= port.number <= last:
+            yield (
+                f"{port.said}: CHIMEGW_RTP_PORTS {first}-{last} has that port, too;"
+                " take one outside of the range"
+            )
+
+
+def taken(ports: Sequence[Port]) -> Iterator[str]:
+    """Those that cannot be had now.  Each is let go at once."""
+    for port in ports:
+        try:
+            _try(port)
+        except OSError as exc:
+            yield f"{port.said}: {_why(port, exc)}"
+
+
+def _try(port: Port) -> None:
+    family = socket.AF_INET6 if ":" in port.interface else socket.AF_INET
+    kind = socket.SOCK_DGRAM if port.kind == "udp" else socket.SOCK_STREAM
+    with socket.socket(family, kind) as probe:
+        if port.kind == "tcp":
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((port.interface.replace("\\", ""), port.number))
+        if port.kind == "tcp":
+            probe.listen(1)
+
+
+def _why(port: Port, exc: OSError) -> str:
+    if exc.errno == errno.EADDRINUSE:
+        return (
+            f"{port.kind} port {port.number} is taken by another program; stop it (ss"
+            f" -lnp 'sport = :{port.number}' names it) or choose another port"
+        )
+    if exc.errno in (errno.EACCES, errno.EPERM):
+        return (
+            f"port {port.number} is for root alone; choose one above 1023, or give the"
+            " program CAP_NET_BIND_SERVICE"
+        )
+    if exc.errno == errno.EADDRNOTAVAIL or isinstance(exc, socket.gaierror):
+        return f"this machine has no address {port.interface}; ip address lists them"
+    return os.strerror(exc.errno) if exc.errno else str(exc)

@@ -1,0 +1,1 @@
+"""What C{chimegw check --online} asks, and of whom."""

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from chime_gateway.settings.names import nearest, unknown_variables
+from chime_gateway.settings.variables import NAMES
+from tests.support.settings import AZURE, ConfigTestCase
+
+OURS = sorted(name for name in NAMES if name.startswith(("CHIMEGW_", "AZURE_")))
+
+
+@st.composite
+def slips(draw: st.DrawFn) -> tuple[str, str]:
+    """A name, and the same with one letter wrong behind its prefix."""
+    name = draw(st.sampled_from(OURS))
+    start = len("AZURE_OPENAI_" if name.startswith("AZURE_") else "CHIMEGW_")
+    at = draw(st.integers(start + 1, len(name) - 1))
+    letter = draw(st.sampled_from("QXZ"))
+    kind = draw(st.sampled_from(("left out", "doubled", "wrong", "turned")))
+    wrong = {
+        "left out": name[:at] + name[at + 1 :],
+        "doubled": name[:at] + name[at] + name[at:],
+        "wrong": name[:at] + letter + name[at + 1 :],
+        "turned": name[: at - 1] + name[at] + name[at - 1] + name[at + 1 :],
+    }
+    return name, wrong[kind]
+
+
+class NearestTests(SynchronousTestCase):
+    @settings(max_examples=200, deadline=None)
+    @given(slips())
+    def test_a_slip_of_the_pen_is_told_with_what_was_meant(
+        self, slip: tuple[str, str]
+    ) -> None:
+        name, wrong = slip
+        if wrong in NAMES:
+            return
+        self.assertEqual(list(unknown_variables({wrong: "x"}, NAMES, ())), [wrong])
+        self.assertEqual(nearest(wrong, NAMES), name)
+
+    def test_a_name_of_another_program_leads_to_ours(self) -> None:
+        found = nearest("AZURE_OPENAI_DEPLOYMENT_NAME", NAMES)
+        self.assertEqual(found, "AZURE_OPENAI_DEPLOYMENT")
+        self.assertEqual(nearest("colour", ["agents", "limits"]), "")
+
+
+class ForeignNameTests(ConfigTestCase):
+    def test_what_can_only_be_meant_for_the_gateway_is_refused(self) -> None:
+        env = {**AZURE, "CHIMEGW_SHARED_SECRT": "x" * 32}
+        self.refused("CHIMEGW_SHARED_SECRT", "mean CHIMEGW_SHARED_SECRET?", env=env)
+        self.refused(
+            "AZURE_OPENAI_API_KY",
+            "mean AZURE_OPENAI_API_KEY?",
+            env_file="AZURE_OPENAI_API_KY=x",
+        )
+
+    def test_what_another_program_may_have_is_a_note(self) -> None:
+        found = self.load({**AZURE, "AZURE_OPENAI_CHAT_DEPLOYMENT": "x"}).foreign
+        self.assertEqual(len(found), 1)
+        self.assertIn("AZURE_OPENAI_CHAT_DEPLOYMENT", found[0])
+        env = {
+            "AZURE_OPENAI_ENDPOINT": AZURE["AZURE_OPENAI_ENDPOINT"],
+            "AZURE_OPENAI_DEPLOYMENT_NAME": "x",
+        }
+        self.refused("AZURE_OPENAI_DEPLOYMENT_NAME", "is not set", env=env)
+
+    def test_a_service_of_kubernetes_may_have_our_name(self) -> None:
+        env = {
+            "CHIMEGW_SERVICE_HOST": "10.0.0.1",
+            "CHIMEGW_SERVICE_PORT": "8080",
+            "CHIMEGW_SERVICE_PORT_HTTP": "8080",
+            "CHIMEGW_PORT": "tcp://10.0.0.1:8080",
+            "CHIMEGW_PORT_8080_TCP": "tcp://10.0.0.1:8080",
+            "CHIMEGW_PORT_8080_TCP_PROTO": "tcp",
+            "CHIMEGW_PORT_8080_TCP_ADDR": "10.0.0.1",
+            "CHIMEGW_SIP_SERVICE_HOST": "10.0.0.2",
+            "CHIMEGW_SIP_PORT": "udp://10.0.0.2:5060",
+        }
+        self.load({**AZURE, **env})
+        self.refused("CHIMEGW_PORT", env={**AZURE, "CHIMEGW_PORT": "9000"})
+
+    def test_a_secret_that_the_file_names_is_known(self) -> None:
+        toml = '[webhooks.crm]\nurl = "https://x"\nsecret = "env:CHIMEGW_CRM"\n'
+        self.load({**AZURE, "CHIMEGW_CRM": "s"}, toml=toml)
