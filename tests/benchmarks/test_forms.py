@@ -59,22 +59,6 @@ class FormsTests(SynchronousTestCase):
         names = [[row.name for row in rung.kinds] for rung in left]
         self.assertEqual(names, [["gateway"]])
 
-    def test_the_goals_rows_are_in_it(self) -> None:
-        """Issue by issue they are compared: both sides of each ratio are measured."""
-        measured = {
-            (row.name, rung.calls)
-            for rung in forms.rungs(forms.FORMS["goals"])
-            for row in rung.kinds
-        }
-        for name, calls in (
-            *(("gateway-tls", 60), ("baseline-tls", 60), ("gateway", 60)),
-            *(("gateway-tls", 220), ("gateway", 300), ("relay", 300)),
-            *(("gateway", 100), ("relay", 100), ("node", 100), ("gateway", 350)),
-            *(("gateway-sip", 100), ("baseline-sip", 100), ("gateway-srtp", 100)),
-            ("gateway-webrtc-agent", 60),
-        ):
-            self.assertIn((name, calls), measured)
-
 
 class NamesTests(SynchronousTestCase):
     @given(

@@ -17,6 +17,23 @@ table = module("table")
 SHARES = st.floats(0, 1)
 TIMES = st.floats(0.01, 60)
 
+#: Without marks of its own.
+TEXT = st.text(st.characters(exclude_characters="<"), max_size=20)
+
+
+def run_of(name: str, calls: int, **values: Any) -> Any:
+    """One in which nothing went wrong."""
+    usual = {
+        "cpu_ms_per_call_second": 4.0,
+        **{"server_share": 0.5, "load_share": 0.5, "stolen_share": 0.0},
+        **{"p50_ms": 1.0, "p99_ms": 5.0, "mean_ms": 1.5},
+        **{"answer_p50_ms": None, "answer_p99_ms": None},
+        **{"idle_mb": 90.0, "idle_own_mb": 60.0, "loaded_mb": 100.0},
+        **{"lost_calls": 0, "frames_share": 1.0},
+        **{"setup_p50_ms": 20.0, "setup_p99_ms": 30.0},
+    }
+    return results.Run(name=name, calls=calls, **{**usual, **values})
+
 
 @st.composite
 def a_run(draw: Any) -> dict[str, Any]:
@@ -27,25 +44,19 @@ def a_run(draw: Any) -> dict[str, Any]:
     else:
         some = st.one_of(st.just(float("nan")), TIMES)
         speaks = kinds.kind(name).speaks
-        run = results.Run(
-            name=name,
-            calls=calls,
+        run = run_of(
+            name,
+            calls,
             cpu_ms_per_call_second=draw(TIMES),
-            server_share=draw(SHARES),
             p50_ms=draw(some),
             p99_ms=draw(some),
-            mean_ms=draw(TIMES),
             answer_p50_ms=draw(some) if speaks else None,
             answer_p99_ms=draw(some) if speaks else None,
-            idle_mb=draw(TIMES),
-            idle_own_mb=draw(TIMES),
             loaded_mb=draw(TIMES),
             lost_calls=draw(st.integers(0, 2)),
             frames_share=draw(st.sampled_from([0.5, 0.9995, 1.0])),
-            stolen_share=draw(SHARES),
             load_share=draw(SHARES),
             setup_p50_ms=draw(some),
-            setup_p99_ms=draw(some),
         )
     values: dict[str, Any] = results.plain(table_values(run))
     return values
@@ -116,7 +127,7 @@ class TablesTests(SynchronousTestCase):
 
 
 class MarksTests(SynchronousTestCase):
-    @given(st.text(max_size=20), st.text(max_size=20), st.text(max_size=20))
+    @given(TEXT, TEXT, TEXT)
     def test_what_is_around_them_stays(self, head: str, new: str, tail: str) -> None:
         page = f"{head}{table.BEGIN}{table.END}{tail}"
         once = table.between_marks(page, new)
