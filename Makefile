@@ -2,6 +2,7 @@
 #   make demo    the main job, on a machine with nothing but Python 3.11
 #   make test    the whole suite, under both runners
 # And of CONTRIBUTING.md:
+#   make docs    .env.example and the tables of settings and commands, made anew
 #   make check   lint, types and the unit tests of what changed
 #   make long    the big suites in full, at most an hour; make short: as CI runs them
 
@@ -16,7 +17,7 @@ TRANSPORT ?= websocket
 
 SOURCES = setup.cfg pyproject.toml $(shell find chime_gateway twisted -type f ! -name '*.pyc' ! -name dropin.cache)
 
-.PHONY: environment demo test check lint types package bench bench-docs bench-setups bench-kinesis bench-takeover bench-tools long short soak dialogs chaos failovers rollovers attack kept webrtc clean
+.PHONY: environment demo test check lint types package docs bench bench-docs bench-setups bench-kinesis bench-takeover bench-tools long short soak dialogs chaos failovers rollovers attack kept webrtc clean
 
 # The package is installed as its users have it, so that twistd finds the plugin.
 # What an earlier build left in build/ would be installed again.
@@ -69,6 +70,11 @@ lint: $(VENV)/.dev
 types: $(VENV)/.dev
 	$(BIN)/mypy -p chime_gateway -p tests
 	MYPYPATH=benchmarks $(BIN)/mypy suites/*.py benchmarks/*.py
+	$(BIN)/mypy docs/generate.py examples/tool_server.py examples/webhook_receiver.py
+
+# What is written of settings and commands, made of the program.
+docs: $(VENV)/.test
+	PYTHONPATH=. $(BIN)/python docs/generate.py
 
 # A wheel in an empty environment, used from another folder.
 package: $(VENV)/.dev

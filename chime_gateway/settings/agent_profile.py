@@ -103,7 +103,15 @@ class ProfileLimits:
     """
     Limits of one profile's calls, where they are not everybody's; seconds.
 
-    @ivar max_calls: so many at once; C{None}: as many as there may be at all.
+    @ivar max_calls: Calls of this profile at once; more are refused. Not set: no limit
+        but that of all calls.
+    @ivar max_call_seconds: The length of a call. Not set: as in C{[limits]}.
+    @ivar idle_seconds: A call ends after so long without audio from the caller. Not
+        set: as in C{[limits]}.
+    @ivar agent_silence_seconds: An agent that owes an answer and sends nothing for so
+        long is given up. Not set: as in C{[limits]}.
+    @ivar goodbye_seconds: How long the agent's last words may take. Not set: as in
+        C{[limits]}.
     """
 
     max_calls: int | None = field(
@@ -142,33 +150,47 @@ class AgentProfile:
     """
     Who answers: the settings of one agent.
 
-    @ivar name: of its table; those who call ask for it by this.
-    @ivar greeting: what the agent says first; empty: the caller speaks first.
-    @ivar language: a hint for the transcription (ISO 639-1).
-    @ivar interruptible: whether the caller's speech stops the agent's.
-    @ivar transcription_model: the deployment that writes down what callers say;
-        empty: nobody does.  The C{transcription_...} beside it are explained in
-        L{chime_gateway.settings.transcribers.Transcription}.
-    @ivar transcription_kind: empty: the deployment has the name of its model.
-    @ivar turn_detection: passed to the service as it is, except for the two
-        members that L{interruptible} decides, and L{idle_prompt_seconds}.
-    @ivar idle_prompt_seconds: a caller who says nothing for so long after the
-        agent has spoken is spoken to (5 to 30; C{None}: never).
-    @ivar reasoning: effort, for models that reason; empty: not said.  Less than C{low}
-        takes longer to the first word, and calls tools before it says so.
-    @ivar tools: the gateway's own, and HTTP tools.
-    @ivar targets: whom tools may choose that hand the caller on, by name.
-    @ivar filler: said while a tool takes long, or
-        L{TONE<chime_gateway.settings.sound.TONE>}, or a WAV file; empty: silence.
-    @ivar filler_sound: of the file; C{None}: there is none.
-    @ivar apology: what the caller hears when nobody can talk with him: a WAV file,
-        L{SPOKEN<chime_gateway.settings.sound.SPOKEN>}, L{TONE
-        <chime_gateway.settings.sound.TONE>}, or nothing.
-    @ivar apology_sound: of the file; C{None}: there is none.
-    @ivar fallback: name of the target that gets the caller when the agent is lost;
-        C{fallback_address} is where that is.
-    @ivar recording: C{None}: if there is a place for recordings.
-    @ivar recording_notice: said before the greeting of a call that is recorded.
+    @ivar name: The name of its table, by which callers and routes ask for it.
+    @ivar instructions: What the agent is told to do. C{instructions_file} names a file
+        beside this one instead.
+    @ivar voice: The voice, one of the service's.
+    @ivar speed: How fast the agent speaks. Not set: the service's default.
+    @ivar greeting: What the agent says first. Empty: the caller speaks first.
+    @ivar goodbye: What the agent is told when the gateway has to end the call.
+    @ivar language: The caller's language (ISO 639-1), a hint for the transcription.
+    @ivar interruptible: Whether the caller's speech stops the agent's.
+    @ivar transcription_model: The name of the deployment that writes down what callers
+        say. Empty: nothing is written down.
+    @ivar transcription_kind: The model of that deployment. Empty: the deployment has
+        the name of its model.
+    @ivar transcription_prompt: A text or a list of words that helps the transcriber.
+    @ivar transcription_keywords: Words that callers are likely to say, for transcribers
+        that take them.
+    @ivar transcription_delay: How long the transcriber may wait for more context, for
+        C{gpt-realtime-whisper}.
+    @ivar noise_reduction: The service's noise reduction. Empty: none.
+    @ivar turn_detection: The service's settings of voice activity detection.
+        C{create_response} and C{interrupt_response} are set by C{interruptible}.
+    @ivar idle_prompt_seconds: The agent speaks to a caller who says nothing for so
+        long. Not set: it does not.
+    @ivar max_output_tokens: The length of one response. Not set: no limit.
+    @ivar reasoning: How much a model that reasons may think before it speaks. Empty:
+        not said. Less than C{low} takes longer to the first word.
+    @ivar tools: Built-in tools and C{[tools]} that the agent may use.
+    @ivar targets: C{[targets]} that the caller may be transferred to.
+    @ivar mcp_servers: C{[mcp_servers]} that the service may use.
+    @ivar filler: What the caller hears while a tool takes long: a sentence, C{tone}, or
+        a WAV file. Empty: silence.
+    @ivar filler_sound: The sound of that file; C{None}: there is none.
+    @ivar filler_after_seconds: After so long the filler is heard.
+    @ivar apology: What the caller hears when no agent can be reached: a WAV file,
+        C{spoken}, C{tone}, or nothing.
+    @ivar apology_sound: The sound of that file; C{None}: there is none.
+    @ivar fallback: The target that gets the caller when no agent can be reached.
+    @ivar fallback_address: The address of that target.
+    @ivar recording: Whether calls are recorded. Not set: if C{CHIMEGW_RECORDINGS} is
+        set.
+    @ivar recording_notice: What is said before the greeting of a call that is recorded.
     """
 
     name: str = "default"

@@ -8,10 +8,54 @@ import re
 from collections.abc import Mapping
 
 import attrs
+from attrs import field, frozen, validators
 
 from chime_gateway.errors import ConfigError
 from chime_gateway.settings.convert import structure
-from chime_gateway.settings.values import AwsSettings, KinesisSettings
+from chime_gateway.settings.telephone import normalised
+
+
+@frozen(kw_only=True)
+class AwsSettings:
+    """
+    What controls calls from outside of them, and where.
+
+    @ivar region: The region. Empty: C{AWS_REGION}, then C{AWS_DEFAULT_REGION}.
+    @ivar sip_media_application_id: The id of the SIP media application. Empty: calls
+        are not controlled through one.
+    @ivar from_number: The caller's number of calls that the application places; it has
+        to be a number of the account.
+    @ivar updates_per_second: The account's quota of updates to calls.
+    @ivar calls_per_second: The account's quota of calls that the application places.
+    """
+
+    region: str = ""
+    sip_media_application_id: str = ""
+    from_number: str = field(default="", repr=False, converter=normalised)
+    updates_per_second: float = field(default=5.0, validator=validators.gt(0))
+    calls_per_second: float = field(default=1.0, validator=validators.gt(0))
+
+
+@frozen(kw_only=True)
+class KinesisSettings:
+    """
+    The Kinesis carrier.
+
+    @ivar queue_url: The queue with the Voice Connector's streaming notifications.
+        Empty: no Kinesis carrier.
+    @ivar bucket: The bucket for the agent's utterances.
+    @ivar prefix: What the names of the utterances begin with.
+    @ivar leg: The leg with the caller's voice: C{other} where the Voice Connector takes
+        the wrong one for the caller.
+    @ivar events_prefix: What the names of the queues begin with that the gateway makes
+        for the Lambda's reports. Empty: NAME-events- beside a queue NAME-notices.
+    """
+
+    queue_url: str = ""
+    bucket: str = ""
+    prefix: str = "replies/"
+    leg: str = field(default="caller", validator=validators.in_(("caller", "other")))
+    events_prefix: str = ""
 
 
 def aws_settings(value: object, env: Mapping[str, str]) -> AwsSettings:

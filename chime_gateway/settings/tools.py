@@ -19,8 +19,8 @@ class Target:
     """
     Whom a caller may be handed on to.
 
-    @ivar address: what the carrier is asked for: a number or a C{sip:} URI.
-    @ivar description: tells the model when to choose it.
+    @ivar address: A telephone number or a C{sip:} URI. The model does not see it.
+    @ivar description: Tells the model when to choose this target.
     """
 
     address: str = field(repr=False)
@@ -70,9 +70,15 @@ class HttpTool:
     """
     A function of the model that is a POST to somebody's server.
 
-    @ivar parameters: JSON Schema of the arguments.
-    @ivar secret: signs each request; empty: it is not signed.
-    @ivar max_answer_bytes: more than this is no answer for a model.
+    @ivar description: Tells the model when to use the tool.
+    @ivar url: Where the arguments are posted to; https:// but for this machine.
+    @ivar parameters: The JSON Schema of the arguments.
+    @ivar secret: Signs each request. Empty: it is not signed. C{env:NAME} reads it from
+        the environment.
+    @ivar bearer: Sent as C{Authorization: Bearer}. C{env:NAME} reads it from the
+        environment.
+    @ivar timeout_seconds: The answer has to be complete within this time.
+    @ivar max_answer_bytes: A longer answer is a failure, which the model is told.
     """
 
     name: str = ""
@@ -96,7 +102,11 @@ class McpServer:
     """
     A server of tools that the service itself talks with (Model Context Protocol).
 
-    @ivar allowed_tools: empty: all that it has.
+    @ivar url: The URL of the server; the service connects to it, not the gateway.
+    @ivar description: Tells the model what the server is for.
+    @ivar authorization: The credential for the server. C{env:NAME} reads it from the
+        environment.
+    @ivar allowed_tools: The tools that the model may use. Empty: all of them.
     """
 
     name: str = ""

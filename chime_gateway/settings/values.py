@@ -14,6 +14,7 @@ from typing import Final, TypeAlias
 from attrs import Factory, field, frozen, validators
 
 from chime_gateway.settings.agent_profile import AgentProfile
+from chime_gateway.settings.aws import AwsSettings, KinesisSettings
 from chime_gateway.settings.listener import Listener
 from chime_gateway.settings.telephone import normalised
 from chime_gateway.settings.webrtc import WebRtcSettings
@@ -32,19 +33,25 @@ class DeploymentSettings:
     """
     One Azure OpenAI Realtime deployment.
 
-    @ivar endpoint: C{https://RESOURCE.openai.azure.com}.
-    @ivar api_key: empty: Microsoft Entra ID.
-    @ivar api_version: set: the preview dialect; empty: GA.
-    @ivar transport: of audio: C{websocket}, or C{webrtc}.
-    @ivar events: over WebRTC: C{sideband}, a WebSocket, or C{channel}, a data channel;
-        the preview has no other.
-    @ivar webrtc_endpoint: where the preview takes offers:
+    @ivar endpoint: The URL of the resource, C{https://RESOURCE.openai.azure.com}.
+    @ivar deployment: The name of the deployment, which is not the name of its model.
+    @ivar api_key: A key of the resource. Empty: C{AZURE_OPENAI_API_KEY}, then Microsoft
+        Entra ID.
+    @ivar api_version: An API version selects the preview protocol. Empty: GA.
+    @ivar transport: How the audio travels.
+    @ivar events: How events travel where audio goes by WebRTC: in a WebSocket
+        (C{sideband}) or in a data channel (C{channel}). The preview has data channels
+        only.
+    @ivar webrtc_endpoint: Where the preview takes calls over WebRTC,
         C{https://REGION.realtimeapi-preview.ai.azure.com}.
-    @ivar priority: lower is tried first.
-    @ivar weight: of those with the same priority, one with twice the weight is tried
-        first twice as often.
-    @ivar requests_per_minute: sessions that the service lets be opened; 0: unknown.
-    @ivar tokens_per_minute: that it lets be used; 0 likewise.
+    @ivar priority: Deployments with a lower number are tried first.
+    @ivar weight: Among deployments of the same priority, one with twice the weight is
+        tried first twice as often.
+    @ivar token_scope: The scope of Entra ID tokens.
+    @ivar requests_per_minute: Sessions that may be opened in a minute, the service's
+        quota. 0: not known.
+    @ivar tokens_per_minute: Tokens that may be used in a minute, the service's quota.
+        0: not known.
     """
 
     name: str
@@ -67,37 +74,43 @@ class Limits:
     """
     What is refused or ended, in calls and seconds.
 
-    @ivar max_calls: the next call is refused.
-    @ivar max_calls_per_peer: likewise, of one address of the carriers' sides; 0: any
-        number.
-    @ivar max_calls_per_caller: likewise, of one caller's number; 0: any number.
-    @ivar max_cpu: of one core; with more in use calls are refused.
-    @ivar max_late_seconds: with a beat that is later, on average, calls are refused.
-    @ivar max_apologies: so many callers at once hear why they are refused.
-    @ivar max_call_seconds: the agent says goodbye, then the call is ended.
-    @ivar idle_seconds: no audio from the caller for so long ends the call.
-    @ivar start_seconds: a stream must say C{start} within this time.
-    @ivar agent_connect_seconds: the agent must be ready within this time.
-    @ivar agent_hedge_seconds: after so long without a session the next deployment is
-        tried as well, and the first that is ready has the call; 0: only when the
-        one before has failed.
-    @ivar agent_silence_seconds: an agent that owes an answer and sends nothing
-        for so long, in whichever sessions, is given up; and so is the search for
-        another session in mid-call.
-    @ivar agent_response_seconds: a session that begins no response for so long while
-        one is owed has stalled, and another takes over.
-    @ivar agent_first_audio_seconds: so has one that sends nothing of a response, and
-    @ivar agent_audio_gap_seconds: one that sends no more of a sentence.
-    @ivar agent_rollover_seconds: so long before a session expires the next one is
-        prepared, to take over in a pause.
-    @ivar drain_seconds: how long running calls may go on after SIGTERM.
-    @ivar takeover_seconds: a successor must be ready within this time.
-    @ivar takeover_drain_seconds: how long running calls may go on after a successor
-        has taken over.
-    @ivar goodbye_seconds: how long the agent's last words may take.
-    @ivar play_queue_seconds: agent's audio kept for one call; more is dropped.
-    @ivar max_strangers: connections over HTTP that have neither a call nor shown the
-        admin token; half of them from one address.
+    @ivar max_calls: Calls at once, of all processes of the gateway; more are refused.
+    @ivar max_calls_per_peer: Calls at once of one address of the carrier's side. 0: no
+        limit.
+    @ivar max_calls_per_caller: Calls at once of one caller's number. 0: no limit.
+    @ivar max_cpu: Share of a core that the process may use; above it new calls are
+        refused.
+    @ivar max_late_seconds: How late the 20 ms tick may be on average; above it new
+        calls are refused.
+    @ivar max_apologies: Refused callers who may hear the apology at once.
+    @ivar max_call_seconds: The length of a call; then the agent says goodbye and the
+        call ends.
+    @ivar idle_seconds: A call ends after so long without audio from the caller.
+    @ivar start_seconds: A media stream has to send C{start} within this time.
+    @ivar agent_connect_seconds: An agent session has to be ready within this time.
+    @ivar agent_hedge_seconds: After so long without a session the next deployment is
+        tried as well, and the first that is ready has the call. 0: the next one is
+        tried only when the one before has failed.
+    @ivar agent_silence_seconds: An agent that owes an answer and sends nothing for so
+        long is given up, over all its sessions; so is the search for another session
+        during a call.
+    @ivar agent_response_seconds: A session that owes an answer and begins no response
+        for so long is replaced.
+    @ivar agent_first_audio_seconds: A session whose response has no audio for so long
+        is replaced.
+    @ivar agent_audio_gap_seconds: A session whose audio stops within a sentence for so
+        long is replaced.
+    @ivar agent_rollover_seconds: The next session is prepared so long before one
+        expires, and takes over in a pause.
+    @ivar drain_seconds: How long running calls may go on after SIGTERM.
+    @ivar takeover_seconds: A successor has to be ready within this time after SIGUSR2.
+    @ivar takeover_drain_seconds: How long running calls may go on in the old process
+        after a take-over.
+    @ivar goodbye_seconds: How long the agent's last words may take.
+    @ivar play_queue_seconds: Audio of the agent that is kept for one call; more is
+        dropped.
+    @ivar max_strangers: HTTP connections that have neither a call nor shown the admin
+        token; half of them may come from one address.
     """
 
     max_calls: int = field(default=200, validator=validators.ge(1))
@@ -132,9 +145,14 @@ class SipTrunk:
     """
     Where calls of ours go: the Voice Connector's termination.
 
-    @ivar host: C{VOICECONNECTOR-ID.voiceconnector.chime.aws}.
-    @ivar from_number: what the called party sees; a number of the account.
-    @ivar username: empty: the termination asks for no password.
+    @ivar host: The host of the termination,
+        C{VOICECONNECTOR-ID.voiceconnector.chime.aws}.
+    @ivar port: The SIP port there.
+    @ivar transport: How SIP messages are sent there.
+    @ivar from_number: The number that the called party sees; it has to be a number of
+        the account.
+    @ivar username: The user name, if the termination asks for a password.
+    @ivar password: The password; C{CHIMEGW_SIP_TRUNK_PASSWORD} takes precedence.
     """
 
     host: str
@@ -152,35 +170,41 @@ class SipSettings:
     """
     The SIP carrier.
 
-    @ivar listen: where; empty: there is no SIP.
-    @ivar allow: who may send signalling and media; everybody else is not even
-        answered.
-    @ivar public_address: IP address that the other side can reach, for Contact
-        and SDP; empty: the interface's own.
-    @ivar rtp_ports: lowest and highest UDP port for media.
-    @ivar codecs: that are spoken.
-    @ivar srtp: C{required} or C{offered}; with TLS alone it is required.
-    @ivar calls_per_second: more new calls than this are refused.
-    @ivar full_status: what a call gets that cannot be taken: 503 sends a Voice
-        Connector to its next route, 486 is busy.
-    @ivar failover: whoever calls tries somebody else after 503, so a call that cannot
-        be served is refused; else its caller hears the profile's apology.
-    @ivar media_timeout_seconds: nothing at all from the other side for so long
-        ends the call.
-    @ivar session_expires_seconds: asked for in calls of ours; C{min_se_seconds}
-        is the least that is agreed to (RFC 4028).
-    @ivar t1_seconds: estimate of a round trip, the base of all SIP timers.
-    @ivar call_secrets: who calls has to know one of them (C{X-Gw-Auth}); none: nobody
-        has to.
-    @ivar proof_seconds: so old may a proof be; a greeting of the Lambda's is spoken
+    @ivar listen: Where to listen, C{udp:5060}, C{tcp:5060}, C{tls:5061}; empty: no SIP.
+    @ivar allow: Regions and networks that may send signalling and media; everybody else
+        gets no answer.
+    @ivar public_address: The IP address that the other side can reach, for Contact and
+        SDP. Empty: C{public_address} of the gateway, then the address of the interface.
+    @ivar rtp_ports: The lowest and the highest UDP port for media.
+    @ivar codecs: The codecs that are accepted, best first.
+    @ivar certificate: The file with the certificate chain for TLS, PEM.
+    @ivar private_key: The file with its key, PEM.
+    @ivar srtp: Whether encrypted media is required; with TLS alone it is.
+    @ivar calls_per_second: New calls in a second; more are refused.
+    @ivar full_status: The answer to a call that cannot be taken: after 503 a Voice
+        Connector tries its next route, 486 means busy.
+    @ivar failover: Whether the other side tries another route after 503. Then a call
+        that cannot be served is refused; otherwise its caller hears the profile's
+        apology.
+    @ivar media_timeout_seconds: A call ends after so long without any packet from the
+        other side.
+    @ivar session_expires_seconds: The session interval that is asked for in outbound
+        calls (RFC 4028).
+    @ivar min_se_seconds: The shortest session interval that is accepted (RFC 4028).
+    @ivar t1_seconds: The estimate of a round trip, on which all SIP timers are based
+        (RFC 3261 17).
+    @ivar call_secrets: The secrets that a caller may prove itself with (C{X-Gw-Auth});
+        none: no proof is needed.
+    @ivar proof_seconds: How old a proof may be; a greeting of the Lambda is spoken
         between it and its call.
-    @ivar voice_connectors: ids or ARNs of those whose calls are taken; empty: of all
-        that are in C{allow}.
-    @ivar numbers: that may be called without a proof, as no Lambda is before them;
-        others may not then.
-    @ivar unacknowledged_calls: calls whose ACK is not here yet, each with an agent
-        session; C{unacknowledged_per_source} of one address.  0: three quarters, and
-        half, of C{limits.max_calls}.
+    @ivar voice_connectors: Ids or ARNs of the Voice Connectors whose calls are taken.
+        Empty: all that C{allow} lets in.
+    @ivar numbers: Numbers that may be called without a proof, because no Lambda is
+        before them; others may not then.
+    @ivar unacknowledged_calls: Answered calls that may wait for their ACK, each with an
+        agent session. 0: three quarters of C{limits.max_calls}.
+    @ivar unacknowledged_per_source: The same for one address. 0: half of
+        C{limits.max_calls}.
     """
 
     listen: tuple[Listener, ...] = ()
@@ -218,55 +242,14 @@ class SipSettings:
 
 
 @frozen(kw_only=True)
-class AwsSettings:
-    """
-    What controls calls from outside of them, and where.
-
-    @ivar region: empty: C{AWS_REGION}, then whatever botocore finds.
-    @ivar sip_media_application_id: empty: calls cannot be controlled so.
-    @ivar from_number: of calls that the application makes; one of the account's.
-    @ivar updates_per_second: the account's quota of updates to calls.
-    @ivar calls_per_second: the account's quota of calls made by the application.
-    """
-
-    region: str = ""
-    sip_media_application_id: str = ""
-    from_number: str = field(default="", repr=False, converter=normalised)
-    updates_per_second: float = field(default=5.0, validator=validators.gt(0))
-    calls_per_second: float = field(default=1.0, validator=validators.gt(0))
-
-
-@frozen(kw_only=True)
-class KinesisSettings:
-    """
-    The Kinesis carrier.
-
-    @ivar queue_url: of the queue with the Voice Connector's streaming
-        notifications; empty: there is no such carrier.
-    @ivar bucket: where the agent's utterances are put; C{prefix} goes before
-        their names.
-    @ivar leg: whose voice it is: C{caller}, or C{other} where the Voice
-        Connector takes the wrong one for the caller.
-    @ivar events_prefix: how queues are named that the gateway makes for what the
-        Lambda reports; empty: NAME-events- beside a queue NAME-notices.
-    """
-
-    queue_url: str = ""
-    bucket: str = ""
-    prefix: str = "replies/"
-    leg: str = field(default="caller", validator=validators.in_(("caller", "other")))
-    events_prefix: str = ""
-
-
-@frozen(kw_only=True)
 class TransferSettings:
     """
     Where callers may be handed on to, and calls of ours may go.
 
-    @ivar allow: what an address begins with (L{destination_fault}); empty: all but
-        premium rates.
-    @ivar per_hour: so many calls are sent somewhere; the next is refused.
-    @ivar per_target_per_hour: the same, of one number or address.
+    @ivar allow: What the address of a transfer or an outbound call has to begin with.
+        Empty: everything but premium rates is allowed.
+    @ivar per_hour: Transfers and outbound calls in an hour; more are refused.
+    @ivar per_target_per_hour: The same for one number or address.
     """
 
     allow: tuple[str, ...] = ()
@@ -279,14 +262,14 @@ class StoreSettings:
     """
     Where calls are written down.
 
-    @ivar database_url: C{sqlite:///FILE} or C{postgresql://...}.
-    @ivar state_directory: for what must be on this machine: the journal of what
-        the database has not taken yet, recordings on their way to S3.
-    @ivar instance: this gateway among those that share the database; the same
-        after a restart.
-    @ivar retention_days: older calls are deleted; 0: never.
-    @ivar numbers: telephone numbers are kept C{plain}, C{masked} or C{hashed}.
-    @ivar numbers_key: of the hash, so that nobody can try all numbers.
+    @ivar database_url: The database, C{sqlite:///FILE} or C{postgresql://...}.
+    @ivar state_directory: The folder for what has to stay on this machine: the journal,
+        and recordings on their way to S3.
+    @ivar instance: The name of this gateway among those that share the database; the
+        same after a restart.
+    @ivar retention_days: Older calls are deleted. 0: never.
+    @ivar numbers: How telephone numbers are kept.
+    @ivar numbers_key: The key of the hash, so that nobody can try all numbers.
     """
 
     database_url: str = field(default="", repr=False)
@@ -304,9 +287,9 @@ class RecordingSettings:
     """
     Where recordings go.
 
-    @ivar location: a directory, or C{s3://BUCKET/PREFIX}; empty: none are made.
-    @ivar encryption: asked of S3: C{AES256}, C{aws:kms}, or empty.
-    @ivar kms_key: for C{aws:kms}; empty: the account's own for S3.
+    @ivar location: A folder, or C{s3://BUCKET/PREFIX}. Empty: no recordings.
+    @ivar encryption: The encryption that S3 is asked for.
+    @ivar kms_key: The key for C{aws:kms}. Empty: the account's default key for S3.
     """
 
     location: str = ""
@@ -335,9 +318,14 @@ class WebhookSettings:
     """
     Who is told what happens in calls.
 
-    @ivar events: some of L{WEBHOOK_EVENTS}.
-    @ivar secret: signs each delivery; empty: it is not signed.
-    @ivar give_up_hours: a delivery that fails for so long is dropped.
+    @ivar url: Where deliveries are posted to; https:// but for this machine.
+    @ivar events: The events that are delivered.
+    @ivar secret: Signs each delivery. Empty: it is not signed. C{env:NAME} reads it
+        from the environment.
+    @ivar bearer: Sent as C{Authorization: Bearer}. C{env:NAME} reads it from the
+        environment.
+    @ivar timeout_seconds: A delivery has to be answered within this time.
+    @ivar give_up_hours: A delivery that fails for so long is dropped.
     """
 
     name: str = ""

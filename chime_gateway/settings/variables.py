@@ -1,8 +1,8 @@
 """
-Every environment variable that is read, with what a table of them says.
+Every variable of the environment that is read, with what people are told of it.
 
-The tables of the documentation are generated from this.  What a value means is known to
-whoever reads it.
+C{.env.example}, the README and docs/reference/settings.md are made of this
+(docs/generate.py).
 """
 
 from __future__ import annotations
@@ -16,217 +16,372 @@ from attrs import frozen
 class Variable:
     """
     @ivar kind: of its value, in a word or two.
-    @ivar default: what holds where it is absent, in words; empty: nothing does.
-    @ivar text: what it is for, one sentence without a full stop.
-    @ivar since: the version that had it first.
+    @ivar default: what holds without it, in words.
+    @ivar text: sentences; the first one says what it is.
+    @ivar since: the version that brought it.
+    @ivar example: a value as it may stand in an env file.
     @ivar is_secret: its value is shown nowhere.
+    @ivar is_essential: a first gateway needs it.
+    @ivar key: of the TOML file, which it takes precedence over; empty: there is none.
     """
 
     name: str
     kind: str
-    default: str = ""
+    default: str
     text: str
-    since: str = "0.1.0"
+    since: str
+    example: str = ""
     is_secret: bool = False
+    is_essential: bool = False
+    key: str = ""
 
 
-VARIABLES: Final = (
-    Variable(
-        name="AZURE_OPENAI_ENDPOINT",
-        kind="URL",
-        text="the Azure OpenAI resource, https://RESOURCE.openai.azure.com",
+#: In the order in which people meet them, under headings.
+GROUPS: Final[dict[str, tuple[Variable, ...]]] = {
+    "The agent: Azure OpenAI Realtime": (
+        Variable(
+            name="AZURE_OPENAI_ENDPOINT",
+            kind="URL",
+            default="none; required without [deployments]",
+            text="The URL of the Azure OpenAI resource. It begins with https://; http://"
+            " is allowed to this machine, for a simulator.",
+            since="0.1.0",
+            example="https://my-resource.openai.azure.com",
+            is_essential=True,
+        ),
+        Variable(
+            name="AZURE_OPENAI_DEPLOYMENT",
+            kind="text",
+            default="none; required with AZURE_OPENAI_ENDPOINT",
+            text="The name of the deployment of gpt-realtime, which is not the name of"
+            " the model. What callers say is written down by a second deployment in the"
+            " same resource, gpt-4o-mini-transcribe; transcription_model and"
+            " transcription_kind of an agent choose another one, or none.",
+            since="0.1.0",
+            example="gpt-realtime",
+            is_essential=True,
+        ),
+        Variable(
+            name="AZURE_OPENAI_API_KEY",
+            kind="secret",
+            default="Microsoft Entra ID",
+            text="A key of the resource. Without it the gateway uses Microsoft Entra ID"
+            " (managed identity, workload identity, service principal or az login) with"
+            ' the role "Cognitive Services OpenAI User".',
+            is_secret=True,
+            since="0.1.0",
+            is_essential=True,
+        ),
+        Variable(
+            name="AZURE_OPENAI_API_VERSION",
+            kind="text",
+            default="the GA protocol",
+            text="An API version selects the preview protocol.",
+            since="0.1.0",
+            example="2025-04-01-preview",
+        ),
+        Variable(
+            name="AZURE_OPENAI_TRANSPORT",
+            kind="websocket or webrtc",
+            default="websocket",
+            text="How the audio travels (docs/howto/webrtc-agent.md).",
+            since="0.2.0",
+            example="webrtc",
+        ),
+        Variable(
+            name="AZURE_OPENAI_WEBRTC_ENDPOINT",
+            kind="URL",
+            default="none; required for the preview over WebRTC",
+            text="Where the preview takes calls over WebRTC: the host of the resource's"
+            " region.",
+            since="0.2.0",
+            example="https://swedencentral.realtimeapi-preview.ai.azure.com",
+        ),
     ),
-    Variable(
-        name="AZURE_OPENAI_API_KEY",
-        kind="secret",
-        default="Microsoft Entra ID (managed identity, service principal, az login)",
-        text="a key of the resource",
-        is_secret=True,
+    "The gateway": (
+        Variable(
+            name="CHIMEGW_CONFIG",
+            kind="path",
+            default="no file",
+            text="The TOML file with what is structured: agents, tools, routes, several"
+            " deployments, limits. The option --config takes precedence.",
+            since="0.2.0",
+            example="/etc/chimegw/gateway.toml",
+        ),
+        Variable(
+            name="CHIMEGW_SHARED_SECRET",
+            kind="secret, at least 16 characters",
+            default="the gateway listens on 127.0.0.1 only",
+            text="Carriers prove with it who they are (Authorization: Bearer,"
+            " X-Gateway-Secret, or a token that chimegw token signs with it). This"
+            " makes one: openssl rand -hex 32",
+            is_secret=True,
+            since="0.1.0",
+            is_essential=True,
+        ),
+        Variable(
+            name="CHIMEGW_ADMIN_TOKEN",
+            kind="secret, at least 16 characters",
+            default="the API is shut, and /metrics answers this machine only",
+            text="Opens the API under /api, and /metrics (Authorization: Bearer). This"
+            " makes one: openssl rand -hex 32",
+            is_secret=True,
+            since="0.2.0",
+            is_essential=True,
+        ),
+        Variable(
+            name="CHIMEGW_PUBLIC_ADDRESS",
+            kind="host name, IP address, or ec2",
+            default="the address of the interface",
+            text="The address under which the outside world reaches the gateway."
+            " Twilio signs this name. SIP and WebRTC tell it to the other side: an"
+            " address, a name, or ec2 for the Elastic IP that the instance's metadata"
+            " names. A gateway without a shared secret takes streams under this name,"
+            " besides localhost.",
+            since="0.1.0",
+            example="voice.example.com",
+            is_essential=True,
+            key="public_address",
+        ),
+        Variable(
+            name="CHIMEGW_TWILIO_AUTH_TOKEN",
+            kind="secret",
+            default="X-Twilio-Signature is not accepted",
+            text="The auth token of a Twilio account, which checks X-Twilio-Signature."
+            " It is needed only where Twilio dials the gateway, and needs"
+            " CHIMEGW_PUBLIC_ADDRESS.",
+            is_secret=True,
+            since="0.1.0",
+        ),
     ),
-    Variable(
-        name="AZURE_OPENAI_DEPLOYMENT",
-        kind="name",
-        text="the name of the deployment (not of the model)",
+    "What is kept of calls": (
+        Variable(
+            name="CHIMEGW_STATE",
+            kind="path",
+            default="STATE_DIRECTORY, else chimegw-state in the current folder",
+            text="The folder for what must not be lost: the SQLite file, records that"
+            " the database has not taken yet, recordings on their way to S3.",
+            since="0.2.0",
+            example="/var/lib/chimegw",
+            is_essential=True,
+            key="store.state_directory",
+        ),
+        Variable(
+            name="STATE_DIRECTORY",
+            kind="path",
+            default="not set",
+            text="What systemd sets for StateDirectory=; CHIMEGW_STATE takes"
+            " precedence.",
+            since="0.2.0",
+            example="/var/lib/chimegw",
+        ),
+        Variable(
+            name="CHIMEGW_DATABASE_URL",
+            kind="URL",
+            default="a SQLite file in CHIMEGW_STATE",
+            text="The database for records. Several gateways share PostgreSQL (pip"
+            " install 'chime-gateway[postgresql]').",
+            since="0.2.0",
+            is_secret=True,
+            example="postgresql://chimegw:PASSWORD@db.example.com/chimegw",
+            key="store.database_url",
+        ),
+        Variable(
+            name="CHIMEGW_INSTANCE",
+            kind="letters, digits, and . : _ -",
+            default="HOST:PORT",
+            text="The name of this gateway among those that share a database. It has to"
+            " be the same after a restart.",
+            since="0.2.0",
+            example="gateway-1",
+            key="store.instance",
+        ),
+        Variable(
+            name="CHIMEGW_RECORDINGS",
+            kind="path, or s3://BUCKET/PREFIX",
+            default="no recordings",
+            text="Where stereo recordings go: the caller left, the agent right. An"
+            " agent with recording = false is not recorded.",
+            since="0.2.0",
+            example="s3://my-recordings/chimegw",
+            is_essential=True,
+            key="recordings.location",
+        ),
+        Variable(
+            name="CHIMEGW_NUMBERS_KEY",
+            kind="secret, at least 16 characters",
+            default='none; required with numbers = "hashed"',
+            text='The key of the hash, with [store] numbers = "hashed".',
+            is_secret=True,
+            since="0.2.0",
+            key="store.numbers_key",
+        ),
     ),
-    Variable(
-        name="AZURE_OPENAI_API_VERSION",
-        kind="YYYY-MM-DD-preview",
-        default="the GA protocol",
-        text="selects the preview protocol",
+    "SIP and RTP: calls from a Voice Connector": (
+        Variable(
+            name="CHIMEGW_SIP_LISTEN",
+            kind="list of udp:PORT, tcp:PORT, tls:PORT",
+            default="no SIP",
+            text="Where to listen for SIP, each transport once. An interface is written"
+            " behind it (udp:5060:interface=10.0.0.5); :: stands for IPv6 and IPv4 on"
+            " one socket. Senders over UDP can be forged: use it only if a carrier"
+            " needs it. [sip] of the TOML file has more: codecs, timers, a trunk for"
+            " outbound calls.",
+            since="0.2.0",
+            example="tcp:5060,tls:5061",
+            is_essential=True,
+            key="sip.listen",
+        ),
+        Variable(
+            name="CHIMEGW_SIP_ALLOW",
+            kind="list of regions and networks",
+            default="none; required with SIP",
+            text="Who may send signalling and media: a region stands for the networks"
+            " of its Voice Connectors. Everybody else gets no answer.",
+            since="0.2.0",
+            example="eu-central-1,198.51.100.0/24",
+            is_essential=True,
+            key="sip.allow",
+        ),
+        Variable(
+            name="CHIMEGW_CALL_SECRET",
+            kind="secret, at least 16 characters; two with a comma while one replaces"
+            " the other",
+            default="whoever is allowed may call, and choose the agent",
+            text="The Lambda proves each of its calls with this secret, because all"
+            " customers of AWS share a region's networks. chimegw aws apply makes it"
+            " for both ends.",
+            is_secret=True,
+            since="0.2.0",
+            is_essential=True,
+        ),
+        Variable(
+            name="CHIMEGW_VOICE_CONNECTORS",
+            kind="list of ids or ARNs",
+            default="all",
+            text="The Voice Connectors whose calls are taken; others are refused before"
+            " their proof is looked at. chimegw aws apply prints it.",
+            since="0.2.0",
+            example="abcdef1ghij2klmno3pqr4",
+            key="sip.voice_connectors",
+        ),
+        Variable(
+            name="CHIMEGW_SIP_NUMBERS",
+            kind="list of telephone numbers",
+            default="none",
+            text="Numbers that AWS routes here without a Lambda (chimegw aws apply"
+            " --direct). They may be called without a proof, and no others; their"
+            " callers choose no agent.",
+            since="0.2.0",
+            example="+12065550100",
+            key="sip.numbers",
+        ),
+        Variable(
+            name="CHIMEGW_RTP_PORTS",
+            kind="FIRST-LAST",
+            default="16384-32767",
+            text="UDP ports for media, two for each call. Instances on one machine need"
+            " ranges of their own.",
+            since="0.2.0",
+            example="16384-32767",
+            key="sip.rtp_ports",
+        ),
+        Variable(
+            name="CHIMEGW_SIP_CERTIFICATE",
+            kind="path",
+            default="none; required with tls",
+            text="The certificate chain for tls, PEM.",
+            since="0.2.0",
+            example="/etc/chimegw/fullchain.pem",
+            key="sip.certificate",
+        ),
+        Variable(
+            name="CHIMEGW_SIP_PRIVATE_KEY",
+            kind="path",
+            default="in the file of the certificate",
+            text="The key of that certificate, PEM.",
+            since="0.2.0",
+            example="/etc/chimegw/privkey.pem",
+            key="sip.private_key",
+        ),
+        Variable(
+            name="CHIMEGW_SIP_TRUNK_PASSWORD",
+            kind="secret",
+            default="none",
+            text="The password of [sip.trunk], if its termination asks for one.",
+            is_secret=True,
+            since="0.2.0",
+            key="sip.trunk.password",
+        ),
     ),
-    Variable(
-        name="AZURE_OPENAI_TRANSPORT",
-        kind="websocket or webrtc",
-        default="websocket",
-        text="how the audio of a session travels",
-        since="0.2.0",
+    "WebRTC: calls from browsers, apps and SBCs": (
+        Variable(
+            name="CHIMEGW_WEBRTC_LISTEN",
+            kind="list of udp:PORT, tcp:PORT",
+            default="no WebRTC",
+            text="One UDP port and, for networks without UDP, one TCP port for the"
+            " media of all calls that come in by POST /webrtc/offer"
+            " (docs/howto/webrtc-callers.md). An interface is written as for SIP."
+            " Callers are told CHIMEGW_PUBLIC_ADDRESS, or else the address at which"
+            " their offer came in.",
+            since="0.2.0",
+            example="udp:3478,tcp:3478",
+            key="webrtc.listen",
+        ),
+        Variable(
+            name="CHIMEGW_WEBRTC_ORIGINS",
+            kind="list of origins, or *",
+            default="pages under the gateway's own name",
+            text="Pages of other sites that may call from a browser (CORS).",
+            since="0.2.0",
+            example="https://app.example.com",
+            key="webrtc.origins",
+        ),
     ),
-    Variable(
-        name="AZURE_OPENAI_WEBRTC_ENDPOINT",
-        kind="URL",
-        text="where the preview takes calls over WebRTC",
-        since="0.2.0",
+    "AWS: control of calls, and the Kinesis carrier": (
+        Variable(
+            name="AWS_REGION",
+            kind="text",
+            default="AWS_DEFAULT_REGION",
+            text="The region of the Voice Connector. Credentials and endpoints are"
+            " botocore's own (a role, AWS_PROFILE, and so on).",
+            since="0.2.0",
+            example="eu-central-1",
+            key="aws.region",
+        ),
+        Variable(
+            name="CHIMEGW_SMA_ID",
+            kind="text",
+            default="no control of calls from outside",
+            text="The SIP media application in front of the Voice Connector, for"
+            " transfers and for calls that it places. chimegw aws apply prints its id.",
+            since="0.2.0",
+            example="12345678-90ab-cdef-1234-567890abcdef",
+            key="aws.sip_media_application_id",
+        ),
+        Variable(
+            name="CHIMEGW_KINESIS_QUEUE",
+            kind="URL",
+            default="no Kinesis carrier",
+            text="The queue with the Voice Connector's streaming notifications, for"
+            " calls without SIP, which are slow.",
+            since="0.2.0",
+            example="https://sqs.eu-central-1.amazonaws.com/111122223333/chimegw-notices",
+            key="kinesis.queue_url",
+        ),
+        Variable(
+            name="CHIMEGW_KINESIS_BUCKET",
+            kind="text",
+            default="none; required with CHIMEGW_KINESIS_QUEUE",
+            text="The bucket for the agent's voice.",
+            since="0.2.0",
+            example="chimegw-replies-111122223333",
+            key="kinesis.bucket",
+        ),
     ),
-    Variable(
-        name="CHIMEGW_CONFIG",
-        kind="file",
-        default="no TOML file",
-        text="the TOML file with agents, deployments, limits",
-    ),
-    Variable(
-        name="CHIMEGW_SHARED_SECRET",
-        kind="secret",
-        default="the gateway listens on 127.0.0.1 only",
-        text="opens media streams to carriers",
-        is_secret=True,
-    ),
-    Variable(
-        name="CHIMEGW_ADMIN_TOKEN",
-        kind="secret",
-        default="the API is closed, /metrics is for this machine only",
-        text="opens the API and /metrics",
-        is_secret=True,
-    ),
-    Variable(
-        name="CHIMEGW_DATABASE_URL",
-        kind="URL",
-        default="a SQLite file in CHIMEGW_STATE",
-        text="the database that calls are written to",
-        is_secret=True,
-    ),
-    Variable(
-        name="CHIMEGW_STATE",
-        kind="folder",
-        default="STATE_DIRECTORY, then chimegw-state",
-        text="the folder for what must not be lost",
-    ),
-    Variable(
-        name="STATE_DIRECTORY",
-        kind="folder",
-        text="the same, as systemd sets it (StateDirectory=)",
-    ),
-    Variable(
-        name="CHIMEGW_INSTANCE",
-        kind="name",
-        default="HOST:PORT",
-        text="the name of this gateway among those that share a database",
-    ),
-    Variable(
-        name="CHIMEGW_NUMBERS_KEY",
-        kind="secret",
-        text='the key of the hash with [store] numbers = "hashed"',
-        is_secret=True,
-    ),
-    Variable(
-        name="CHIMEGW_RECORDINGS",
-        kind="folder or s3://BUCKET/PREFIX",
-        default="no recordings",
-        text="where stereo recordings of calls go",
-    ),
-    Variable(
-        name="CHIMEGW_TWILIO_AUTH_TOKEN",
-        kind="secret",
-        text="checks X-Twilio-Signature; needs CHIMEGW_PUBLIC_ADDRESS",
-        is_secret=True,
-    ),
-    Variable(
-        name="CHIMEGW_PUBLIC_ADDRESS",
-        kind="host or address",
-        default="the address of an interface",
-        text="the name or address under which the gateway is reached, or ec2",
-    ),
-    Variable(
-        name="CHIMEGW_SIP_LISTEN",
-        kind="list of TRANSPORT:PORT",
-        default="no SIP",
-        text="where to listen for SIP, such as tcp:5060,tls:5061",
-    ),
-    Variable(
-        name="CHIMEGW_SIP_ALLOW",
-        kind="list of regions and networks",
-        text="who may send SIP and media; required with SIP",
-    ),
-    Variable(
-        name="CHIMEGW_CALL_SECRET",
-        kind="secret",
-        default="whoever is allowed may call",
-        text="proves that the Lambda sent a call; chimegw aws apply makes it",
-        since="0.2.0",
-        is_secret=True,
-    ),
-    Variable(
-        name="CHIMEGW_VOICE_CONNECTORS",
-        kind="list of ids or ARNs",
-        default="all that are allowed",
-        text="the Voice Connectors whose calls are taken",
-        since="0.2.0",
-    ),
-    Variable(
-        name="CHIMEGW_SIP_NUMBERS",
-        kind="list of numbers",
-        text="numbers that are routed here without a Lambda",
-        since="0.2.0",
-    ),
-    Variable(
-        name="CHIMEGW_RTP_PORTS",
-        kind="FIRST-LAST",
-        default="16384-32767",
-        text="the UDP ports for media, two for each call",
-    ),
-    Variable(
-        name="CHIMEGW_WEBRTC_LISTEN",
-        kind="list of TRANSPORT:PORT",
-        default="no callers over WebRTC",
-        text="the ports for media of callers over WebRTC, such as udp:3478,tcp:3478",
-        since="0.2.0",
-    ),
-    Variable(
-        name="CHIMEGW_WEBRTC_ORIGINS",
-        kind="list of origins",
-        default="pages under the gateway's own name only",
-        text="sites whose pages may call from a browser",
-        since="0.2.0",
-    ),
-    Variable(
-        name="CHIMEGW_SIP_CERTIFICATE",
-        kind="file",
-        text="the certificate chain for SIP over TLS, PEM",
-    ),
-    Variable(
-        name="CHIMEGW_SIP_PRIVATE_KEY",
-        kind="file",
-        default="in the file of the certificate",
-        text="the key of that certificate, PEM",
-    ),
-    Variable(
-        name="CHIMEGW_SIP_TRUNK_PASSWORD",
-        kind="secret",
-        text="the password of [sip.trunk]",
-        is_secret=True,
-    ),
-    Variable(
-        name="AWS_REGION",
-        kind="region",
-        default="AWS_DEFAULT_REGION, then what botocore finds",
-        text="the region of the Voice Connector",
-    ),
-    Variable(
-        name="CHIMEGW_SMA_ID",
-        kind="id",
-        default="no transfers by AWS",
-        text="the SIP media application that controls the calls",
-    ),
-    Variable(
-        name="CHIMEGW_KINESIS_QUEUE",
-        kind="URL",
-        default="no Kinesis carrier",
-        text="the queue with the streaming notifications of the Voice Connector",
-    ),
-    Variable(
-        name="CHIMEGW_KINESIS_BUCKET",
-        kind="bucket",
-        text="the bucket for the agent's voice; required with the queue",
-    ),
-)
+}
 
+VARIABLES: Final = tuple(variable for group in GROUPS.values() for variable in group)
+
+#: Every name that is read.
 NAMES: Final = frozenset(variable.name for variable in VARIABLES)

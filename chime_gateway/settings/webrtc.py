@@ -34,14 +34,14 @@ class WebRtcSettings:
     """
     Callers over WebRTC.
 
-    @ivar listen: one UDP port and one TCP port at most, for all calls; empty: there is
-        no WebRTC.
-    @ivar public_address: IP address under which callers reach them; empty: the one at
-        which their offer came in.
-    @ivar origins: pages of other sites that may call, C{https://app.example.com}, or
-        C{*}; a page that we are asked for by the same name always may.
-    @ivar codecs: that are spoken.
-    @ivar connect_seconds: who has no connection after so long is not waited for.
+    @ivar listen: One UDP port and one TCP port at most, for all calls; empty: no
+        WebRTC.
+    @ivar public_address: The IP address that callers can reach. Empty:
+        C{public_address} of the gateway, then the address at which their offer came in.
+    @ivar origins: Pages of other sites that may call, C{https://app.example.com}, or
+        C{*}. Pages under the gateway's own name always may.
+    @ivar codecs: The codecs that are accepted, best first.
+    @ivar connect_seconds: A caller has to be connected within this time.
     """
 
     listen: tuple[Listener, ...] = ()

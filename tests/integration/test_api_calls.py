@@ -12,7 +12,8 @@ from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.web.http_headers import Headers
 
-from chime_gateway.settings.values import AwsSettings, GatewaySettings
+from chime_gateway.settings.aws import AwsSettings
+from chime_gateway.settings.values import GatewaySettings
 from tests.integration.api_harness import TOKEN, ApiTestCase
 from tests.integration.harness import Peer
 

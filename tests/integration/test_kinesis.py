@@ -15,7 +15,8 @@ from chime_gateway.audio import PCMU
 from chime_gateway.aws import sma
 from chime_gateway.cli.demo import prepare_call
 from chime_gateway.codec.registry import decode
-from chime_gateway.settings.values import AwsSettings, GatewaySettings, KinesisSettings
+from chime_gateway.settings.aws import AwsSettings, KinesisSettings
+from chime_gateway.settings.values import GatewaySettings
 from chime_gateway.sim.caller.compare import correlation, piecewise_correlation
 from chime_gateway.sim.caller.kinesis_line import (
     BUCKET,

@@ -18,7 +18,8 @@ from chime_gateway.call.call import Call
 from chime_gateway.cli.demo import prepare_call
 from chime_gateway.errors import TransferFailed
 from chime_gateway.outcomes import Outcome
-from chime_gateway.settings.values import AwsSettings, GatewaySettings
+from chime_gateway.settings.aws import AwsSettings
+from chime_gateway.settings.values import GatewaySettings
 from chime_gateway.sim.aws.server import FakeAws
 from chime_gateway.sim.aws.sma.application import SmaSimulator
 from chime_gateway.sim.aws.sma.call import SmaCall

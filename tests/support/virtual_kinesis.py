@@ -25,7 +25,8 @@ from chime_gateway.carriers.kinesis.carrier import KinesisCarrier
 from chime_gateway.media.metronome import Metronome
 from chime_gateway.net.aws.errors import AwsError
 from chime_gateway.settings.agent_profile import AgentProfile
-from chime_gateway.settings.values import KinesisSettings, Limits
+from chime_gateway.settings.aws import KinesisSettings
+from chime_gateway.settings.values import Limits
 from chime_gateway.sim.aws.protocol import Fault, model_of
 from chime_gateway.sim.caller.caller import CallPlan, CallReport
 from chime_gateway.sim.caller.kinesis_line import (

@@ -31,7 +31,7 @@ from chime_gateway.carriers.kinesis.source import StreamingAws
 from chime_gateway.errors import CallRefused, RemoteProtocolError, UnknownAgent
 from chime_gateway.net.aws.errors import AwsError
 from chime_gateway.outcomes import CallerInfo, Ending, Outcome
-from chime_gateway.settings.values import KinesisSettings
+from chime_gateway.settings.aws import KinesisSettings
 from chime_gateway.switchboard import Switchboard
 from chime_gateway.wire.kinesis.stream_notice import Status, StreamNotice, parse_notice
 
