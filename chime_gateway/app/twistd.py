@@ -42,6 +42,17 @@ from chime_gateway.settings.values import GatewaySettings
 _MOST_STATUS_BYTES: Final = 98
 
 
+#: What lines of the log are like.
+JSON: Final = "json"
+READABLE: Final = "readable"
+
+
+def _log_kind(text: str) -> str:
+    if text not in (JSON, READABLE):
+        raise ValueError(f"--log {text}: expected {JSON} or {READABLE}")
+    return text
+
+
 def _port(text: str) -> int:
     if not text.isdecimal():
         raise ValueError(f"--port {text}: expected a number")
@@ -66,6 +77,7 @@ class Options(CommandOptions):
         ["config", "c", None, "TOML file with agents, deployments, limits."],
         ["env-file", "e", None, "File with NAME=value lines, below the environment."],
         ["capture", None, "", "Folder for captures of whole calls, to replay them."],
+        ["log", None, JSON, "json, or readable: for people.", _log_kind],
     ]
     optFlags: ClassVar = [
         ["simulate", None, "Talk with an embedded simulator instead of Azure."],
@@ -78,6 +90,12 @@ class Options(CommandOptions):
     def __init__(self) -> None:
         super().__init__()
         self._listen: list[str] = []
+
+    def getSynopsis(self) -> str:
+        """C{chimegw run} has the same options."""
+        if os.path.basename(sys.argv[0]) in ("twistd", "twist"):
+            return super().getSynopsis()
+        return f"Usage: chimegw run {self.synopsis}"
 
     def opt_listen(self, endpoint: str) -> None:
         """Twisted endpoint string (ssl:8443:privateKey=..); repeatable."""
@@ -196,9 +214,12 @@ def makeService(options: Options, reactor: Any = None) -> IService:
         use_monotonic_clock(reactor)
     from chime_gateway.app.gateway import GatewayService
     from chime_gateway.app.log.destination import log_of
+    from chime_gateway.app.log.lines import json_log_observer
+    from chime_gateway.app.log.readable import readable_log_observer
 
+    observers = {JSON: json_log_observer, READABLE: readable_log_observer}
     try:
-        log = log_of({} if options.parent is None else options.parent, reactor)
+        log = log_of(options.parent or {}, reactor, observers[options["log"]])
     except ConfigError as exc:
         raise SystemExit(f"chimegw: {exc}") from exc
     atexit.register(log.thread.close)

@@ -22,6 +22,7 @@ from chime_gateway.cli.calls import (
     ReplayOptions,
     ShowOptions,
 )
+from chime_gateway.cli.run import RunOptions
 from chime_gateway.cli.takeover import TakeOverOptions
 from chime_gateway.errors import ConfigError
 from chime_gateway.net.clock import use_monotonic_clock
@@ -89,6 +90,7 @@ class Options(CommandOptions):
     subCommands: ClassVar = [
         ["demo", None, _demo, "Start a gateway and place a call to it."],
         ["call", None, _call, "Place a test call to a gateway."],
+        ["run", None, RunOptions, "Run the gateway in the foreground."],
         ["check", None, _check, "Ask the deployments what only they know."],
         ["simulate-azure", None, _simulate_azure, "Serve a local Realtime service."],
         ["simulate-aws", None, _simulate_aws, "Serve a local AWS account."],
@@ -119,7 +121,11 @@ def _main() -> None:
             options.parseOptions()
         except usage.UsageError as exc:
             raise SystemExit(f"chimegw: {exc}") from exc
-    react(_run, (options.subOptions,))
+    command = options.subOptions
+    if isinstance(command, RunOptions):
+        command.run_gateway()
+    else:
+        react(_run, (command,))
 
 
 def _run(reactor: Any, command: _Command) -> Deferred[None]:

@@ -96,12 +96,17 @@ def standard_output(stream: Any) -> Output:
         return RawOutput(os.open(os.devnull, os.O_WRONLY)) if stream is None else stream
 
 
-def log_of(options: Any, reactor: IReactorFromThreads) -> ProcessLog:
+def log_of(
+    options: Any,
+    reactor: IReactorFromThreads,
+    new_observer: Callable[[Any], Any] = json_log_observer,
+) -> ProcessLog:
     """
     The log that the options of C{twistd} or C{twist} ask for.  An observer of the
     operator's own (C{--logger}) comes before it, and is called as Twisted does.
 
     @param options: changed if the program makes its log of them.
+    @param new_observer: of what can be written to; C{twist} has its own.
 
     @raise ConfigError: there can be none there.
     """
@@ -118,7 +123,7 @@ def log_of(options: Any, reactor: IReactorFromThreads) -> ProcessLog:
     if name == "-" and not stays:
         raise ConfigError("--logfile -: a daemon has no standard output")
     if name == "-" or (stays and not name):
-        return log_to(standard_output(sys.stdout))
+        return log_to(standard_output(sys.stdout), new_observer)
     path = name or DAEMONS_FILE
     # Callers' numbers are in it; a device is everybody's.
     is_file = os.path.isfile(path) or not os.path.exists(path)
@@ -130,7 +135,7 @@ def log_of(options: Any, reactor: IReactorFromThreads) -> ProcessLog:
         raise ConfigError(f"--logfile {path}: {exc}") from exc
     if is_file:
         file.defaultMode = PRIVATE_FILE  # of those that come when it is turned
-    log = log_to(file)
+    log = log_to(file, new_observer)
     # As twistd has it: unless somebody else wants that signal.
     if not signal.getsignal(signal.SIGUSR1):
 

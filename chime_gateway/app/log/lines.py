@@ -68,7 +68,7 @@ class JsonLines:
 
     def __call__(self, event: LogEvent) -> None:
         try:
-            text = json.dumps(_members(event), default=repr, ensure_ascii=False)
+            text = json.dumps(members_of(event), default=repr, ensure_ascii=False)
             # What JSON leaves as it is: a terminal, or a reader of lines, does not.
             text = _UNPRINTABLE.sub(lambda c: f"\\u{ord(c[0]):04x}", text)
             self._out.write(text + "\n")
@@ -78,7 +78,8 @@ class JsonLines:
             pass
 
 
-def _members(event: LogEvent) -> dict[str, Any]:
+def members_of(event: LogEvent) -> dict[str, Any]:
+    """What is told of it, by name."""
     level = event.get("log_level")
     members: dict[str, Any] = {
         "time": formatTime(event["log_time"]) if "log_time" in event else None,
@@ -113,10 +114,19 @@ class WithMembers:
 
 def json_log_observer(out: TextIO, level: LogLevel = LogLevel.info) -> ILogObserver:
     """An observer for everything from C{level} up."""
+    return filtered(JsonLines(out), level)
+
+
+def filtered(observer: ILogObserver, level: LogLevel) -> ILogObserver:
+    """
+    The same for what is from C{level} up, and without what libraries say of their own
+    work.
+    """
     predicate = LogLevelFilterPredicate(defaultLogLevel=level)
     # Autobahn says at info when it fails a handshake; we say it ourselves.
     predicate.setLogLevelForNamespace("autobahn", LogLevel.warn)
     # Twisted says at info each interim answer of an HTTP server, which may send any
-    # number.
+    # number; and of each connection of a client that its factory starts and stops.
     predicate.setLogLevelForNamespace("twisted.web._newclient", LogLevel.warn)
-    return FilteringLogObserver(JsonLines(out), [predicate])
+    predicate.setLogLevelForNamespace("twisted.web.client", LogLevel.warn)
+    return FilteringLogObserver(observer, [predicate])

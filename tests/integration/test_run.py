@@ -1,0 +1,57 @@
+"""C{chimegw run}, at a terminal and without one."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from tests.integration.twistd import Twistd, TwistdTestCase, environment
+
+#: About so long it takes; see tests/run.py.
+seconds = 8
+
+RUN = "from chime_gateway.cli.main import main; main()"
+
+
+class RunTests(TwistdTestCase):
+    def run_it(self, *words: str, is_terminal: bool) -> tuple[Twistd, Any]:
+        twistd = Twistd()
+        process: Any = self.reactor.spawnProcess(
+            twistd,
+            sys.executable,
+            [sys.executable, "-c", RUN, "run", *words],
+            environment(str(self.state)),
+            usePTY=is_terminal,
+        )
+        self.addCleanup(self.end, twistd, process)
+        return twistd, process
+
+    def test_its_log_is_for_whoever_reads_it(self) -> Deferred[None]:
+        async def scene() -> None:
+            for is_terminal in (True, False):
+                words = ("--simulate", "--port", "0")
+                twistd, process = self.run_it(*words, is_terminal=is_terminal)
+                await self.until_it_says(twistd, "is ready for calls")
+                process.signalProcess("TERM")
+                await twistd.ended
+                for line in twistd.text.splitlines():
+                    if is_terminal:
+                        self.assertRegex(line, r"\A\d\d:\d\d:\d\d [a-z]+ +\S")
+                    else:
+                        json.loads(line)
+
+        return Deferred.fromCoroutine(scene())
+
+    def test_what_it_cannot_do_is_one_line(self) -> Deferred[None]:
+        async def scene() -> None:
+            twistd, _ = self.run_it("--prot", "1", is_terminal=True)
+            self.assertEqual((await twistd.ended).exitCode, 1)
+            (line,) = twistd.text.splitlines()
+            self.assertEqual(
+                line, "chimegw: --prot: there is no such option; did you mean --port?"
+            )
+
+        return Deferred.fromCoroutine(scene())
