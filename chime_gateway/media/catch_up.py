@@ -12,23 +12,31 @@ What is done about it, and what is in the queue, is not known here.
 
 from __future__ import annotations
 
+from math import inf
 from typing import Final
 
 from chime_gateway.audio import PTIME_MS
 from chime_gateway.media.pace import Pace
 
-#: A queue is looked at for so many beats before it is said what of it nobody needed;
-#: for more of them where what stood was needed again and again.
+#: A queue is looked at for so many beats before it is said what of it nobody needed.
 _LEAST_BEATS: Final = 36
+
+#: Of an agent at pace, a frame or two that came late are made good at once.  Where that
+#: was too soon, as the next was late as well, it is looked at twice as long, up to so
+#: many beats; where nothing was late for four times as long, but not less than so many
+#: seconds, a quarter.
 _MOST_BEATS: Final = 60
-_MORE_BEATS: Final = 12
+_LONG_AGO: Final = 4
+_LONG_AGO_SECONDS: Final = 0.5
 
 #: Of a process that has no beat in its time, what waits is never known; behind so many
 #: in turn what is there at least is believed.
 _BLIND_BEATS: Final = 2
 
-#: Behind so many windows with nothing to spare nothing more is to come.
+#: Behind so many windows with nothing to spare nothing more is to come, but not before
+#: so many beats.
 _EMPTY_WINDOWS: Final = 3
+_EMPTY_BEATS: Final = 12
 
 #: A queue ran dry for so long because its audio comes unevenly.
 _UNEVEN_FRAMES: Final = 2
@@ -44,13 +52,16 @@ class CatchUp:
 
     def __init__(self, pace: Pace) -> None:
         self._pace = pace
+        self._soon = 1
+        self._ran_dry_at = -inf
         self.settle()
 
     def settle(self) -> None:
         """Nothing is late any more."""
         self.behind = 0
         self._needed = _LEAST_BEATS
-        self._dry = self._empty = self._most = 0
+        self._dry = self._most = 0
+        self._empty = self._empty_beats = 0
         self.begin()
 
     def begin(self) -> None:
@@ -74,6 +85,7 @@ class CatchUp:
         """
         self.behind += frames
         self.has_decided = self.is_ahead = False
+        self._needed = max(self._needed, _LEAST_BEATS)
         if self._least is not None:
             self._least += frames
 
@@ -90,11 +102,7 @@ class CatchUp:
         """
         if self._dry:
             is_uneven = self._dry <= _UNEVEN_FRAMES
-            self._needed = (
-                min(_MOST_BEATS, self._needed + _MORE_BEATS)
-                if is_uneven
-                else _LEAST_BEATS
-            )
+            self._needed = self._came_unevenly() if is_uneven else _LEAST_BEATS
             self._dry = 0
         self._beats += due
         least = self._least
@@ -112,14 +120,16 @@ class CatchUp:
             least = known if least is None else min(least, known)
         if waiting > self._most:
             self._most = waiting
+        pace = self._pace
         if self._beats < self._needed:
             return 0
-        pace = self._pace
+        if self._beats < _LEAST_BEATS and not pace.is_steady:
+            return 0
         if self._beats * PTIME_MS < pace.piece * 1000 + 2 * PTIME_MS:
             return 0  # before each piece less waits than behind it
         if pace.is_unsure:
             return 0
-        self._beats = 0
+        beats, self._beats = self._beats, 0
         self._least = self._known = None
         said, self._said = self._said, pace.said
         if said == pace.said:
@@ -131,13 +141,27 @@ class CatchUp:
         if not pace.is_steady:
             return 0
         self.has_decided = True
-        self._empty = 0 if least > 0 else self._empty + 1
-        if self._empty >= _EMPTY_WINDOWS:
+        if least > 0:
+            self._empty = self._empty_beats = 0
+        else:
+            self._empty += 1
+            self._empty_beats += beats
+        if self._empty >= _EMPTY_WINDOWS and self._empty_beats >= _EMPTY_BEATS:
             # The rest was a pause of the agent's, but for what jitter needed.
             most = self._most if self._most > _UNEVEN_FRAMES else 0
             self.behind = min(self.behind, left_out + most)
-            self._empty = self._most = 0
+            self._empty = self._empty_beats = self._most = 0
         return max(0, min(least, self.behind - left_out))
+
+    def _came_unevenly(self) -> int:
+        """@return: for how many beats what stands is looked at now."""
+        at = self._pace.beat_at
+        since, self._ran_dry_at = at - self._ran_dry_at, at
+        if since > max(_LONG_AGO_SECONDS, _LONG_AGO * self._soon * PTIME_MS / 1000):
+            self._soon = max(1, self._soon // 4)
+        else:
+            self._soon = min(_MOST_BEATS, self._soon * 2)
+        return self._soon
 
     def caught_up(self, frames: int) -> None:
         """So many are not late any more."""

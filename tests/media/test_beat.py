@@ -1,0 +1,132 @@
+"""How long a frame of an agent who speaks as it is heard waits for its beat."""
+
+from __future__ import annotations
+
+import random
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chime_gateway.media.stats import MediaStats
+from tests.media.test_catch_up import StarvedTestCase
+from tests.support.rtp_stream import speech
+
+_FRAME = 0.02
+_SECONDS = 6.0
+
+#: When what an agent says has been seen to keep step with the clock.
+_SETTLED = 1.5
+
+
+class BeatTestCase(StarvedTestCase):
+    """Frames of an echo, each as late as is drawn."""
+
+    buffers = False
+    stats: MediaStats
+
+    def echo(self, arrivals: list[float]) -> tuple[float, list[int]]:
+        """
+        @return: the mean of what each frame waited for (by Little's law), in ms, and
+            how many waited behind each beat, once it had settled.
+        """
+        self.setUp()
+        self.pump.join(self.agent)
+        said = speech(1.0)
+        area, behind = 0.0, []
+        came, before = 0, _SETTLED
+        beats = [beat * _FRAME for beat in range(1, int(_SECONDS / _FRAME))]
+        events = sorted(
+            [(at, True) for at in arrivals if at < _SECONDS - _FRAME]
+            + [(at, False) for at in beats]
+        )
+        for at, is_frame in events:
+            self.clock.advance(max(0.0, at - self.clock.seconds()))
+            waiting = self.waiting(came)
+            if at > _SETTLED:
+                area += waiting * (at - before)
+                before = at
+            if is_frame:
+                part = came % 50 * 160
+                self.speak("i1", said[part : part + 160])
+                came += 1
+            else:
+                self.pump.tick(at, 1)
+                if at > _SETTLED:
+                    behind.append(self.waiting(came))
+        return area / (before - _SETTLED) * _FRAME * 1000, behind
+
+    def waiting(self, came: int) -> int:
+        return came - self.stats.frames_out - self.stats.dropped["overdue"]
+
+
+def sent(
+    phase: float, jitter: float, lates: dict[int, float], seed: int
+) -> list[float]:
+    """When frames come, in order; each up to so much later than the one before it."""
+    rng = random.Random(seed)
+    arrivals, last = [], 0.0
+    for number in range(int(_SECONDS / _FRAME)):
+        at = number * _FRAME + phase + rng.random() * jitter + lates.get(number, 0.0)
+        last = max(last + 1e-6, at)
+        arrivals.append(last)
+    return arrivals
+
+
+class BeatTests(BeatTestCase):
+    @settings(max_examples=25, deadline=None)
+    @given(
+        st.floats(0.001, 0.018),
+        st.dictionaries(st.integers(90, 270), st.floats(0.001, 0.035), max_size=4),
+        st.integers(0, 2**32),
+    )
+    def test_what_came_late_does_not_stay_late(
+        self, phase: float, lates: dict[int, float], seed: int
+    ) -> None:
+        _, behind = self.echo(sent(phase, 0.001, lates, seed))
+        first = int(_SETTLED / _FRAME)
+        # A third of a second after each of them nothing waits for a second beat.
+        for number, waiting in enumerate(behind, first + 1):
+            if all(not 0 <= number - late < 20 for late in lates):
+                self.assertEqual(waiting, 0, (number, lates))
+
+    def test_a_frame_waits_for_half_a_beat_on_average(self) -> None:
+        rng = random.Random(27)
+        means = []
+        for seed in range(24):
+            phase = (seed + 0.5) / 24 * _FRAME
+            lates = {n: rng.uniform(0.005, 0.025) for n in rng.sample(range(300), 3)}
+            means.append(self.echo(sent(phase, 0.001, lates, seed))[0])
+        self.assertLess(sum(means) / len(means), 12.0)
+
+    @settings(max_examples=25, deadline=None)
+    @given(
+        st.floats(0.0005, 0.0195),
+        st.floats(0.001, 0.006),
+        st.integers(0, 2**32),
+    )
+    def test_where_frames_straddle_the_beat_what_jitter_needs_is_left(
+        self, distance: float, jitter: float, seed: int
+    ) -> None:
+        """Whatever is tried: two in a hundred are not, or the delay is worth more."""
+        self.echo(sent(_FRAME - distance, jitter, {}, seed))
+        self.assertLessEqual(self.stats.underruns, 2 * _SECONDS)
+        self.assertLessEqual(self.stats.dropped["overdue"], 2 * _SECONDS)
+
+    @settings(max_examples=25, deadline=None)
+    @given(
+        st.sampled_from((2, 5, 10)),
+        st.floats(1.2, 4.0),
+        st.dictionaries(st.integers(5, 40), st.floats(0.05, 0.6), max_size=4),
+    )
+    def test_of_an_agent_who_is_ahead_nothing_is_left_out(
+        self, frames: int, pace: float, stops: dict[int, float]
+    ) -> None:
+        self.begin(buffers=False, reads_first=1.0, seed=0)
+        said = speech(1.0)
+        at, comes = 0.0, []
+        for number in range(60):
+            at += frames * _FRAME / pace + stops.get(number, 0.0)
+            comes.append((at, said[: frames * 160]))
+        self.say(comes, [])
+        self.go_on(at + 1.0, [])
+        self.assertEqual(self.stats.dropped["overdue"], 0)
