@@ -8,8 +8,6 @@ appendix I.  It is asked for lost frames only and costs nothing otherwise.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
 from functools import lru_cache
 from typing import Final
 
@@ -32,9 +30,6 @@ _FADE_TO: Final = 0.06
 
 _HISTORY_SECONDS: Final = 0.04
 
-#: As many packets have that, of the shortest there are (10 ms).
-_HISTORY_PACKETS: Final = 4
-
 #: A pause is not louder than this, in -dBov: a VAD must not take it for speech.
 _LOUDEST_NOISE: Final = 40
 
@@ -55,33 +50,28 @@ def _noise(codec: Codec, level: int) -> bytes:
 class Concealment:
     """
     @param codec: G.711, of what comes and of what is made.
-    @ivar heard: takes what was not lost; called for every packet, so it only keeps it.
     """
 
     __slots__ = (
-        *("_codec", "_heard", "_history", "_history_bytes", "_made", "_noise_at"),
-        *("_period", "heard"),
+        *("_codec", "_history", "_history_bytes", "_made", "_noise_at", "_period"),
     )
 
     def __init__(self, codec: Codec) -> None:
         self._codec = codec
-        # The last packets, since something was made.
-        self._heard: deque[bytes] = deque(maxlen=_HISTORY_PACKETS)
-        self.heard: Callable[[bytes], None] = self._heard.append
         self._history_bytes = int(_HISTORY_SECONDS * codec.bytes_per_second)
         self._history = b""
         self._made = 0
         self._noise_at = 0
         self._period: Samples = np.zeros(1, np.int16)
 
+    def heard(self, audio: bytes) -> None:
+        """What was not lost; of what came before something was, the last of it."""
+        self._history = (self._history + audio)[-self._history_bytes :]
+        self._made = 0
+
     def conceal(self, byte_count: int) -> bytes:
         """What to play in place of so much."""
         codec = self._codec
-        if self._heard:
-            history = b"".join((self._history, *self._heard))
-            self._heard.clear()
-            self._history = history[-self._history_bytes :]
-            self._made = 0
         most = int(_FADE_TO * codec.clock_rate) - self._made
         if not self._history or most <= 0:
             return codec.silence(byte_count)

@@ -90,7 +90,10 @@ class JitterBuffer:
         timeline.head = (timestamp + len(payload)) & 0xFFFFFFFF
         timeline.arrived = now
         timeline.pause = None
-        timeline.heard(payload)
+        if len(payload) < timeline.frame:
+            timeline.heard(payload)
+        else:
+            timeline.before, timeline.last = timeline.last, payload
         return True
 
     def put(

@@ -58,7 +58,7 @@ class Filling(Protocol):
     """What stands for audio that is missing."""
 
     def heard(self, audio: bytes) -> None:
-        """What was not missing."""
+        """What was not missing: the last of it, before something is asked for."""
 
     def conceal(self, byte_count: int) -> bytes:
         """In place of lost audio: what might have been said, fading."""
@@ -93,14 +93,17 @@ class Timeline:
     @ivar head: the timestamp up to which audio was passed on.
     @ivar arrived: when the last audio came; C{None}: none is expected yet.
     @ivar pause: C{None}: there is none, as far as is known.
-    @ivar heard: is told of audio that was passed on, by whoever does so past L{place}.
+    @ivar frame: samples of 20 ms.
+    @ivar before: the last audio but one that was passed on, and C{last}: the last, each
+        a frame or more; whoever passes some on past L{place} puts it there, or tells
+        L{heard}.
     @ivar late: packets that came when their time was filled already.
     @ivar resets: how often the sender's clock was followed anew.
     """
 
     __slots__ = (
-        *("_began", "_filling", "_frame", "_origin", "_rate", "_tolerance"),
-        *("arrived", "head", "heard", "late", "pause", "resets"),
+        *("_began", "_filling", "_origin", "_rate", "_tolerance", "arrived"),
+        *("before", "frame", "head", "last", "late", "pause", "resets"),
     )
 
     def __init__(self, filling: Filling, rate: int) -> None:
@@ -109,11 +112,11 @@ class Timeline:
         self.pause: Pause | None = None
         self.late = 0
         self.resets = 0
-        self.heard = filling.heard
+        self.before = self.last = b""
         self._filling = filling
         self._rate = rate
         self._tolerance = int(_TOLERANCE_SECONDS * rate)
-        self._frame = int(_FRAME_SECONDS * rate)
+        self.frame = int(_FRAME_SECONDS * rate)
         self._began: float | None = None  # when the first audio came
         self._origin = 0  # the timestamp of then, as the sender counts now
 
@@ -125,7 +128,7 @@ class Timeline:
     def speak(self, filling: Filling) -> None:
         """Another codec: what was heard before helps to conceal nothing."""
         self._filling = filling
-        self.heard = filling.heard
+        self.before = self.last = b""
 
     def place(
         self,
@@ -212,7 +215,7 @@ class Timeline:
             if now - pause.late[-1][2] < _MAX_LATE_SECONDS:
                 return b""  # it is not known yet whether these are heard
             pause.late.clear()
-        owed = int((passed - behind) / _FRAME_SECONDS + 1e-6) * self._frame
+        owed = int((passed - behind) / _FRAME_SECONDS + 1e-6) * self.frame
         missing = owed - pause.invented
         if missing <= 0:
             return b""
@@ -221,6 +224,13 @@ class Timeline:
         pause.invented += missing
         self.head = (self.head + missing) & 0xFFFFFFFF
         return b"".join(ready)
+
+    def heard(self, audio: bytes) -> None:
+        """It was passed on."""
+        if len(self.last) < self.frame:
+            self.last += audio
+        else:
+            self.before, self.last = self.last, audio
 
     def stalled(self, now: float, seconds: float) -> None:
         """
@@ -289,6 +299,9 @@ class Timeline:
     def _fill(self, byte_count: int, ready: list[bytes], *, lost: bool) -> None:
         noise = None if self.pause is None else self.pause.noise
         if lost and noise is None:
+            if self.last:
+                self._filling.heard(self.before + self.last)
+                self.before = self.last = b""
             ready.append(self._filling.conceal(byte_count))
         else:
             ready.append(self._filling.silence(byte_count, noise))

@@ -24,7 +24,7 @@ class BeatTestCase(StarvedTestCase):
     buffers = False
     stats: MediaStats
 
-    def echo(self, arrivals: list[float]) -> tuple[float, list[int]]:
+    def echo(self, arrivals: list[float]) -> tuple[float, list[float]]:
         """
         @return: the mean of what each frame waited for (by Little's law), in ms, and
             how many waited behind each beat, once it had settled.
@@ -32,7 +32,7 @@ class BeatTestCase(StarvedTestCase):
         self.setUp()
         self.pump.join(self.agent)
         said = speech(1.0)
-        area, behind = 0.0, []
+        area, behind = 0.0, list[float]()
         came, before = 0, _SETTLED
         beats = [beat * _FRAME for beat in range(1, int(_SECONDS / _FRAME))]
         events = sorted(
@@ -55,7 +55,7 @@ class BeatTestCase(StarvedTestCase):
                     behind.append(self.waiting(came))
         return area / (before - _SETTLED) * _FRAME * 1000, behind
 
-    def waiting(self, came: int) -> int:
+    def waiting(self, came: int) -> float:
         return came - self.stats.frames_out - self.stats.dropped["overdue"]
 
 

@@ -121,3 +121,58 @@ class JitterTests(SynchronousTestCase):
         # What is made up is bounded by the time that passed.
         most = len(packets) * 160 + (now + 2.1) * 8000
         self.assertLessEqual(given_out, most)
+
+
+class HeardFilling(PlainFilling):
+    """Notes what it is told of, and how much of it there was when it was asked."""
+
+    def __init__(self) -> None:
+        self.told = b""
+        self.asked: list[bytes] = []
+
+    def heard(self, audio: bytes) -> None:
+        self.told += audio
+
+    def conceal(self, byte_count: int) -> bytes:
+        self.asked.append(self.told)
+        self.told = b""
+        return super().conceal(byte_count)
+
+
+class HeardTests(SynchronousTestCase):
+    @settings(max_examples=60, deadline=None)
+    @given(
+        st.lists(
+            st.tuples(st.sampled_from((80, 160, 240, 480)), st.integers(0, 2)),
+            min_size=1,
+            max_size=25,
+        )
+    )
+    def test_what_was_heard_last_is_known_when_something_is_lost(
+        self, packets: list[tuple[int, int]]
+    ) -> None:
+        """
+        A frame and a half of it at least, or all there was, in a row; whichever way it
+        was passed on.
+        """
+        filling = HeardFilling()
+        buffer = JitterBuffer(Timeline(filling, 8000))
+        number = timestamp = 0
+        now, heard, byte = 1.0, b"", 1
+        for size, lost in packets:
+            number, timestamp = number + lost, timestamp + lost * size
+            audio = bytes((byte + at) % 250 for at in range(size))
+            byte += size
+            now += 0.02
+            ready = buffer.put(number, timestamp, audio, now)
+            ready += buffer.due(now := now + 0.3)
+            if lost and heard:
+                (told,) = filling.asked
+                self.assertTrue(heard.endswith(told))
+                self.assertGreaterEqual(len(told), min(len(heard), 240))
+                filling.asked.clear()
+                heard = b""
+            filling.asked.clear()
+            heard += audio
+            self.assertTrue(b"".join(ready).endswith(audio))
+            number, timestamp = number + 1, timestamp + size
