@@ -107,7 +107,9 @@ WITH_SIMULATOR = (
 )
 
 #: Folders of the tests that have no room in the package to mirror.
-TEST_ROOMS = {"support", "whole_calls", "integration", "deploy", "benchmarks"}
+TEST_ROOMS = {
+    *("support", "whole_calls", "integration", "deploy", "benchmarks", "counts"),
+}
 
 
 def tree_of(path: Path) -> ast.Module:
