@@ -23,6 +23,7 @@ from chime_gateway.agents.chooser.breaker import Permit
 from chime_gateway.agents.chooser.choice import Candidate, Choice
 from chime_gateway.agents.chooser.health import ConnectMeasures, Health
 from chime_gateway.agents.chooser.opening import Opening, OpeningAttempt
+from chime_gateway.agents.chooser.probe import Probe
 from chime_gateway.agents.chooser.race import Attempt, Race
 from chime_gateway.agents.configuration import Lacks
 from chime_gateway.agents.credentials import Credential
@@ -75,6 +76,7 @@ class Deployments:
     @param new_webrtc: makes what sessions over WebRTC share, when the first deployment
         has them.
     @ivar health: of the deployments, as far as it is known.
+    @ivar probe: finds out without a call.
     """
 
     _log = Logger()
@@ -104,6 +106,7 @@ class Deployments:
         self._batch = batch
         self._watched: dict[Deferred[AgentSession], Candidate] = {}
         self._new_webrtc = new_webrtc
+        self.probe = Probe(self)
         self._webrtc: RtcSessions | None = None
 
     @property
@@ -173,6 +176,7 @@ class Deployments:
 
     def stop(self) -> Deferred[None]:
         """Close what nobody waits for."""
+        self.probe.stop()
         for ready in list(self._watched):
             ready.cancel()
         return succeed(None) if self._webrtc is None else self._webrtc.stop()

@@ -200,6 +200,9 @@ class Composition:
         """Every new call is this process' from now on."""
         self.kept.serve()
         self.agents.expect(self._settings.agents.values())
+        if self._settings.probes:
+            is_first = not self.kin.is_successor
+            self.agents.probe.ask(self._settings.agents.values(), is_first=is_first)
         if self._keys is not None:
             self._keys.read_again()
 

@@ -46,6 +46,9 @@ if TYPE_CHECKING:
 #: Closing handshakes of the last calls get this long at the very end.
 _CLOSING_SECONDS = 0.3
 
+#: Nobody knows yet whether a call could have an agent.
+_ASKED = "the deployments are asked for the first time"
+
 #: Python's own is ten times as long.
 _SWITCH_SECONDS = 0.0005
 
@@ -314,6 +317,7 @@ class GatewayService(MultiService):
             self.calls.refusal()
             or agents.fault(self.calls.roster.agents, in_detail=is_known)
             or self.kept.fault(in_detail=is_known)
+            or (_ASKED if self.composition.agents.probe.is_open else None)
         )
         faults = agents.profile_faults()
         refused = faults if is_known else dict.fromkeys(faults, REFUSED)

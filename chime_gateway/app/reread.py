@@ -23,7 +23,14 @@ from chime_gateway.settings.values import (
 )
 
 #: Read again as they are.
-_FREE: Final = ("agents", "routes", "header_routes", "transfer", "deployments")
+_FREE: Final = (
+    "agents",
+    "routes",
+    "header_routes",
+    "transfer",
+    "deployments",
+    "foreign",
+)
 
 #: Each shuts a door: other ones are taken at once, but none where there was one is
 #: for whoever restarts the gateway, and not for a line that was lost.
@@ -103,6 +110,8 @@ def change(
     if settings.deployments != running.deployments:
         composition.change_deployments(settings.deployments)
     composition.agents.expect(settings.agents.values())
+    if settings.probes:
+        composition.agents.probe.ask(settings.agents.values(), is_first=False)
     composition.change_secrets(settings)
     if composition.sip is not None and settings.sip != running.sip:
         composition.sip.change(settings.sip)

@@ -112,7 +112,7 @@ def _command(port: int) -> list[str]:
     twistd = str(beside) if beside.exists() else shutil.which("twistd")
     if twistd is None:
         raise ConfigError("twistd is not installed beside this Python")
-    options = ["-n", "--pidfile=", "chimegw", "--port", str(port)]
+    options = ["-n", "--pidfile=", "chimegw", "--port", str(port), "--no-probe"]
     return [sys.executable, twistd, *options]
 
 

@@ -78,6 +78,7 @@ def load(
     simulate: bool = False,
     insecure: bool = False,
     capture_directory: str = "",
+    probes: bool = False,
 ) -> GatewaySettings:
     """
     Everything an operator said, checked.
@@ -114,7 +115,7 @@ def load(
         if foreign and str(exc).startswith(OWN_PREFIXES):
             raise ConfigError(f"{exc} ({foreign[0]})") from exc
         raise
-    return attrs.evolve(settings, foreign=foreign)
+    return attrs.evolve(settings, foreign=foreign, probes=probes)
 
 
 def _config_file(

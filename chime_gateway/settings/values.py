@@ -350,6 +350,7 @@ class GatewaySettings:
     @ivar admin_token: opens the API; empty: it is shut.
     @ivar store: C{None}: nothing is written down.
     @ivar capture_directory: where whole calls are captured; empty: they are not.
+    @ivar probes: deployments are asked before the first call.
     @ivar foreign: what is to be said of environment variables that look like settings.
     """
 
@@ -374,4 +375,5 @@ class GatewaySettings:
     aws: AwsSettings = Factory(AwsSettings)
     kinesis: KinesisSettings = Factory(KinesisSettings)
     transfer: TransferSettings = Factory(TransferSettings)
+    probes: bool = False
     foreign: tuple[str, ...] = ()

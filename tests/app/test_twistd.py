@@ -133,7 +133,7 @@ class OptionsTests(SynchronousTestCase):
     def test_the_service_listens_and_its_log_is_json(self) -> None:
         self.azure()
         reactor = self.reactor()
-        options = self.parse("--port", "1234")
+        options = self.parse("--port", "1234", "--no-probe")
         options.settings = evolve(options.settings, store=None)
         service: Any = makeService(options, reactor)
         self.assertIsInstance(service, GatewayService)

@@ -32,7 +32,10 @@ def environment(state: str) -> dict[str, str]:
 
 
 def arguments(*words: str, run: str = RUN) -> list[str]:
-    return ["-c", run, "-n", "--pidfile=", "chimegw", *words]
+    """
+    Sessions are those of the test's calls: nothing is asked before the first one.
+    """
+    return ["-c", run, "-n", "--pidfile=", "chimegw", "--no-probe", *words]
 
 
 class Twistd(ProcessProtocol):

@@ -124,6 +124,17 @@ class Health:
         now = self._clock.seconds()
         return {c.name: c.budget.counts(now) for c in self._choice.candidates}
 
+    def candidates(self) -> list[Candidate]:
+        return list(self._choice.candidates)
+
+    def permit(self, candidate: Candidate) -> Permit | None:
+        """To try it now; C{None}: it rests, or its budget is spent."""
+        now = self._clock.seconds()
+        if not candidate.may_be_tried(now, is_running=False):
+            return None
+        candidate.budget.requested(now)
+        return candidate.breaker.take(now)
+
     # -- told ------------------------------------------------------------------
 
     def hedged(self, candidate: Candidate) -> None:

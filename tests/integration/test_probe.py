@@ -1,0 +1,110 @@
+"""The deployments are asked before the first caller comes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import evolve
+from twisted.internet.defer import Deferred
+
+from chime_gateway.settings.agent_profile import AgentProfile
+from chime_gateway.settings.values import DeploymentSettings, GatewaySettings
+from tests.integration.harness import KEY, GatewayTestCase
+
+
+class ProbeTests(GatewayTestCase):
+    """
+    @cvar key: of the gateway's.
+    """
+
+    key = KEY
+    profiles = (AgentProfile(), AgentProfile(name="sales", voice="cedar"))
+
+    def gateway_settings(self, endpoint: str) -> GatewaySettings:
+        deployments = tuple(
+            DeploymentSettings(
+                name=name, endpoint=endpoint, deployment=name, api_key=self.key
+            )
+            for name in ("one", "two")
+        )
+        agents = {profile.name: profile for profile in self.profiles}
+        return evolve(
+            self.settings, deployments=deployments, agents=agents, probes=True
+        )
+
+    def state(self) -> tuple[int, Any]:
+        status, content = self.gateway.ready(is_known=True)
+        return status, content.get("reason", "")
+
+    def states(self) -> set[str]:
+        return set(self.gateway.composition.agents.health.states().values())
+
+    def test_what_they_say_is_known_without_a_call(self) -> Deferred[None]:
+        async def scene() -> None:
+            status, reason = self.state()
+            self.assertEqual(status, 503)
+            self.assertIn("asked for the first time", reason)
+            await self.until(lambda: self.state() == (200, ""))
+            # Each of both, and one of them for the other profile.
+            await self.until(lambda: len(self.simulator.sessions) == 3)
+            await self.until(
+                lambda: all(one.is_over for one in self.simulator.sessions)
+            )
+            self.assertEqual(self.states(), {"usable"})
+
+        return Deferred.fromCoroutine(scene())
+
+
+class WrongKeyTests(ProbeTests):
+    key = "another"
+
+    def test_what_they_say_is_known_without_a_call(self) -> Deferred[None]:
+        async def scene() -> None:
+            await self.until(lambda: self.states() == {"misconfigured"})
+            status, reason = self.state()
+            self.assertEqual(status, 503)
+            self.assertIn("401", reason)
+            self.assertIn("one", reason)
+
+        return Deferred.fromCoroutine(scene())
+
+
+class WrongVoiceTests(ProbeTests):
+    profiles = (AgentProfile(), AgentProfile(name="sales", voice="nobody"))
+
+    def test_what_they_say_is_known_without_a_call(self) -> Deferred[None]:
+        """One profile of two: calls of the other can be had."""
+
+        async def scene() -> None:
+            health = self.gateway.composition.agents.health
+            await self.until(lambda: "sales" in health.profile_faults())
+            self.assertIn("nobody", health.profile_faults()["sales"])
+            self.assertEqual(self.state()[0], 200)
+            _, content = self.gateway.ready(is_known=True)
+            self.assertIn("sales", content["agents"])
+
+        return Deferred.fromCoroutine(scene())
+
+
+class AwayTests(ProbeTests):
+    def gateway_settings(self, endpoint: str) -> GatewaySettings:
+        return super().gateway_settings("http://127.0.0.1:1")
+
+    def test_what_they_say_is_known_without_a_call(self) -> Deferred[None]:
+        async def scene() -> None:
+            await self.until(lambda: not self.gateway.composition.agents.probe.is_open)
+            self.assertEqual(self.state()[0], 503)
+
+        return Deferred.fromCoroutine(scene())
+
+
+class StoppedTests(ProbeTests):
+    def test_what_they_say_is_known_without_a_call(self) -> Deferred[None]:
+        """Stopped while they are asked: nothing is left behind, nobody is blamed."""
+
+        async def scene() -> None:
+            self.gateway.composition.agents.stop()
+            await self.until(lambda: not self.gateway.composition.agents.probe.is_open)
+            self.assertEqual(self.states(), {"usable"})
+
+        return Deferred.fromCoroutine(scene())
