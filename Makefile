@@ -15,6 +15,9 @@ STREAM ?= /stream
 CARRIER ?= websocket
 TRANSPORT ?= websocket
 
+# Each program starts many of others: not one of them compiles the sources anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 SOURCES = setup.cfg pyproject.toml $(shell find chime_gateway twisted -type f ! -name '*.pyc' ! -name dropin.cache)
 
 .PHONY: environment demo test check lint types package docs bench bench-docs bench-setups bench-kinesis bench-takeover bench-tools long short soak dialogs chaos failovers rollovers attack kept webrtc clean

@@ -10,10 +10,10 @@ the runners, just as it is typed by hand, with ports of its own
 (tests/support/ports.py).
 
 In tests/integration calls are heard in real time, and what is heard has gaps where
-the processor is busy.  There each file is a part, and few run at the same time.  All
-the rest is one part that gives way to them.  A file there that says C{gives_way} or
-C{is_alone} gives way as well, or runs when the others are through.  One that takes
-long says C{seconds = 40}: of two parts the longer one is begun first.
+the processor is busy.  Few of these run at the same time, and all the rest is one
+part that gives way to them.  A file there that says C{gives_way} gives way as well.
+One that takes long says C{seconds = 40} and is a part: of two parts the longer one is
+begun first.  Short ones share a process, which takes longer to start than they take.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import resource
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from itertools import zip_longest
 from pathlib import Path
 from typing import Final
@@ -48,12 +49,18 @@ MOST_SECONDS: Final = 900
 #: So many of the slowest tests are shown.
 SLOWEST: Final = 30
 
+#: A call in real time takes a tenth of a processor, so that there may be one more of
+#: these than there are processors.
+MORE_IN_TIME: Final = 1
+
 #: What gives way hears nothing, and waits for programs that it has started: so many
 #: of these more than there are processors are under way.
 MORE_THAT_WAIT: Final = 2
 
-#: Of a part that does not say how long it takes.
-FEW_SECONDS: Final = 10
+#: A file that does not say how long it takes takes about so long, and so many of them
+#: share a process.
+FEW_SECONDS: Final = 5
+SHARING: Final = 7
 
 
 @frozen
@@ -62,20 +69,19 @@ class Part:
     @ivar name: for the report.
     @ivar files: relative to the root.
     @ivar gives_way: to whoever must be in time; it waits for no clock.
-    @ivar is_alone: it asserts milliseconds.
     @ivar seconds: about so many.
     """
 
     name: str
     files: tuple[Path, ...]
     gives_way: bool = False
-    is_alone: bool = False
     seconds: int = FEW_SECONDS
 
 
 @frozen
 class Result:
     """
+    @ivar busy_seconds: of a processor, those of programs that it started as well.
     @ivar slowest: seconds and name of tests.
     """
 
@@ -83,6 +89,7 @@ class Result:
     part: Part
     status: int
     seconds: float
+    busy_seconds: float
     output: str
     tests: int
     skipped: int
@@ -103,41 +110,35 @@ def parts(folders: Sequence[Path]) -> list[Part]:
     )
     apart = [file for file in files if INTEGRATION in (ROOT / file).parents]
     rest = tuple(file for file in files if file not in apart)
-    found = [
-        Part(
-            str(file),
-            (file,),
-            says(file, "gives_way = True"),
-            says(file, "is_alone = True"),
-            seconds_of(file),
-        )
-        for file in apart
-    ]
-    if rest:
-        found.append(Part("all but integration", rest, True, seconds=MOST_SECONDS))
+    found = [Part("all but integration", rest, True, MOST_SECONDS)] if rest else []
+    short: dict[bool, list[Path]] = {False: [], True: []}
+    for file in apart:
+        text = (ROOT / file).read_text()
+        gives_way = re.search(r"^gives_way = True$", text, re.M) is not None
+        if seconds := re.search(r"^seconds = (\d+)$", text, re.M):
+            found.append(Part(str(file), (file,), gives_way, int(seconds[1])))
+        else:
+            short[gives_way].append(file)
+    for gives_way, those in short.items():
+        for at in range(0, len(those), SHARING):
+            some = tuple(those[at : at + SHARING])
+            name = ", ".join((str(some[0]), *(file.name for file in some[1:])))
+            found.append(Part(name, some, gives_way, FEW_SECONDS * len(some)))
     return sorted(found, key=lambda part: -part.seconds)
-
-
-def says(file: Path, line: str) -> bool:
-    """It is in the module."""
-    return re.search(rf"^{line}$", (ROOT / file).read_text(), re.M) is not None
-
-
-def seconds_of(file: Path) -> int:
-    found = re.search(r"^seconds = (\d+)$", (ROOT / file).read_text(), re.M)
-    return int(found[1]) if found else FEW_SECONDS
 
 
 def run(runner: str, part: Part) -> Result:
     if runner == "trial":
-        folder = f"{TEMPORARY}/{part.name.replace(os.sep, '.').replace(' ', '_')}"
+        folder = (
+            f"{TEMPORARY}/{part.files[0].with_suffix('').as_posix().replace('/', '.')}"
+        )
         command = ["-W", "error::RuntimeWarning", "-m", "twisted.trial"]
         command += ["--reporter=text", f"--temp-directory={folder}"]
         command += [".".join(file.with_suffix("").parts) for file in part.files]
     else:
         command = ["-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider"]
         command += [f"--durations={SLOWEST}", *map(str, part.files)]
-    began = time.monotonic()
+    began, busy = time.monotonic(), busy_seconds()
     try:
         done = subprocess.run(
             [
@@ -167,6 +168,7 @@ def run(runner: str, part: Part) -> Result:
         part,
         status,
         time.monotonic() - began,
+        busy_seconds() - busy,
         output,
         tests,
         skipped,
@@ -177,6 +179,12 @@ def run(runner: str, part: Part) -> Result:
             )
         ),
     )
+
+
+def busy_seconds() -> float:
+    """Of a processor, for all that this process has started and waited for."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def count(pattern: str, said: str) -> int:
@@ -197,7 +205,8 @@ def show(result: Result) -> None:
         print(result.output)
         said = f"FAILED with status {result.status}"
     print(
-        f"{result.seconds:6.1f} s  {result.runner:6}  {result.part.name}: {said}",
+        f"{result.seconds:6.1f} s, {result.busy_seconds:5.1f} s busy  {result.runner:6}"
+        f"  {result.part.name}: {said}",
         flush=True,
     )
     for line in reasons(result.output):
@@ -217,24 +226,20 @@ def run_all(chosen: Sequence[Part], at_once: int) -> list[Result]:
     @param at_once: so many of those in real time, and some more that give way to them.
     """
     results = []
-    alone = [part for part in chosen if part.is_alone]
-    busy = [part for part in chosen if part.gives_way and not part.is_alone]
-    rest = [part for part in chosen if part not in alone and part not in busy]
+    in_time = [part for part in chosen if not part.gives_way]
+    busy = [part for part in chosen if part.gives_way]
+    # Each worker is a process: what it has started is told from what others have.
     with (
-        ThreadPoolExecutor(at_once) as first,
-        ThreadPoolExecutor(at_once + MORE_THAT_WAIT) as second,
+        ProcessPoolExecutor(at_once + MORE_IN_TIME) as first,
+        ProcessPoolExecutor(at_once + MORE_THAT_WAIT) as second,
     ):
         running = [
             pool.submit(run, runner, part)
-            for pool, group in ((first, rest), (second, busy))
+            for pool, group in ((first, in_time), (second, busy))
             for runner, part in in_order(group)
         ]
         for future in as_completed(running):
             results.append(future.result())
-            show(results[-1])
-    for part in alone:
-        for runner in RUNNERS:
-            results.append(run(runner, part))
             show(results[-1])
     return results
 
@@ -258,7 +263,7 @@ def main() -> None:
         *("-j", "--jobs"),
         type=int,
         default=os.cpu_count() or 1,
-        help="so many at a time in real time, and some more that give way to them;"
+        help="about so many at a time in real time, and some that give way to them;"
         " default: one for each processor",
     )
     options = parser.parse_args()
@@ -269,7 +274,8 @@ def main() -> None:
     print(f"\nThe {len(slowest)} slowest tests, under pytest:")
     for seconds, name in reversed(slowest):
         print(f"{seconds:6.2f} s  {name}")
-    print(f"\n{time.monotonic() - began:.0f} s for both runners")
+    busy = sum(result.busy_seconds for result in results)
+    print(f"\n{time.monotonic() - began:.0f} s for both runners, {busy:.0f} s busy")
     if failed := [result for result in results if result.status]:
         names = "\n".join(f"  {one.runner}: {one.part.name}" for one in failed)
         raise SystemExit(f"failed, see above:\n{names}")

@@ -14,6 +14,9 @@ from chime_gateway.sim.realtime.faults.webrtc import WebRtcFaults
 from chime_gateway.sim.realtime.server import Door
 from tests.integration.harness import KEY, GatewayTestCase
 
+#: About so long it takes; see tests/run.py.
+seconds = 13
+
 
 class CheckOptionsTests(SynchronousTestCase):
     def test_only_what_is_there_can_be_asked_for(self) -> None:

@@ -17,6 +17,9 @@ from chime_gateway.sim.realtime.faults.commands import CommandFault
 from chime_gateway.sim.realtime.server import Door
 from tests.integration.harness import GatewayTestCase, Peer
 
+#: About so long it takes; see tests/run.py.
+seconds = 12
+
 
 class TwoDeployments(GatewayTestCase):
     """

@@ -27,6 +27,9 @@ from chime_gateway.sim.caller.kinesis_line import (
 from tests.integration.aws_harness import droppable
 from tests.integration.harness import GatewayTestCase
 
+#: About so long it takes; see tests/run.py.
+seconds = 15
+
 
 class KinesisCallTests(GatewayTestCase):
     def gateway_settings(self, endpoint: str) -> GatewaySettings:

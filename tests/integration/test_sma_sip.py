@@ -30,6 +30,9 @@ from chime_gateway.sim.caller.softphone import place_sip_call
 from tests.integration.sip_harness import SipTestCase
 from tests.sim.aws.sma.test_call import RecordingPhone
 
+#: About so long it takes; see tests/run.py.
+seconds = 12
+
 OWNED = "+12065550100"
 HUMAN = "+12065550177"
 SECRET = "0123456789abcdef"

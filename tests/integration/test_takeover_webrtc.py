@@ -14,6 +14,9 @@ from tests.integration.takeover_harness import TakeOverTestCase
 from tests.support.ports import free_port
 from tests.whole_calls.test_media_stream import LONG, phrase
 
+#: About so long it takes; see tests/run.py.
+seconds = 20
+
 
 class WebRtcTakeOverTests(TakeOverTestCase):
     def offer(self, port: int | None, turns: int = 1) -> Deferred[CallReport]:

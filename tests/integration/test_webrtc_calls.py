@@ -24,6 +24,9 @@ from tests.support.ports import free_port
 from tests.support.rtc_offers import BROWSER
 from tests.whole_calls.test_media_stream import LONG, SHORT, phrase
 
+#: About so long it takes; see tests/run.py.
+seconds = 25
+
 
 class WebRtcTestCase(GatewayTestCase):
     """

@@ -17,6 +17,9 @@ from tests.integration.harness import KEY
 from tests.integration.twistd import Twistd, TwistdTestCase
 from tests.whole_calls.test_media_stream import LONG, SHORT, phrase
 
+#: About so long it takes; see tests/run.py.
+seconds = 18
+
 
 class ProcessTests(TwistdTestCase):
     def test_calls_are_had_and_interrupted_and_nothing_of_them_stays(

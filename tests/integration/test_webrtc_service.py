@@ -24,6 +24,9 @@ from tests.integration.harness import Peer
 from tests.support.base import ReactorTestCase
 from tests.support.webrtc_client import KEY, Client
 
+#: About so long it takes; see tests/run.py.
+seconds = 10
+
 QUIET_FRAME = PCMU.silence(160)
 
 
