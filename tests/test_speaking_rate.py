@@ -25,6 +25,13 @@ SCRIPTS = {
 }
 DIGIT_SECONDS = 0.35
 
+#: Read as two or three syllables, so longer than others of its script.
+KANJI = "予約取"
+KANJI_SECONDS = 0.225
+
+#: Between two words, in any script: no longer than a letter.
+SPACE_SECONDS = 0.0667
+
 #: Words that may be told as heard and were not.
 MOST_WORDS = 2
 
@@ -46,10 +53,12 @@ class Speech:
                 if x == ","
                 else 0.3
                 if x in ".。"
+                else KANJI_SECONDS
+                if x in KANJI
                 else char_seconds
                 for x in word
             )
-            at += (seconds + char_seconds * len(self.joint)) * 1000 / speed
+            at += (seconds + SPACE_SECONDS * len(self.joint)) * 1000 / speed
             self.ends.append(at)
 
     @property

@@ -54,7 +54,10 @@ class Peer(WebSocketClientProtocol):  # type: ignore[misc]
 class GatewayTestCase(ReactorTestCase):
     """
     @ivar simulator: the service that the gateway talks with.
+    @cvar refuses_when_busy: calls are refused for what else the machine does.
     """
+
+    refuses_when_busy = False
 
     behaviour = Behaviour()
     door = Door(api_keys=frozenset({KEY}))
@@ -84,7 +87,11 @@ class GatewayTestCase(ReactorTestCase):
         )
         self.addCleanup(agent_port.stopListening)
         endpoint = f"http://127.0.0.1:{agent_port.getHost().port}"
-        self.gateway = GatewayService(self.gateway_settings(endpoint), reactor)
+        settings = self.gateway_settings(endpoint)
+        if not self.refuses_when_busy:
+            limits = evolve(settings.limits, max_cpu=100.0, max_late_seconds=100.0)
+            settings = evolve(settings, limits=limits)
+        self.gateway = GatewayService(settings, reactor)
         self.gateway.startService()
         port: Any = self.gateway.ports[-1].getHost()
         self.port: int = port.port
@@ -162,7 +169,7 @@ class GatewayTestCase(ReactorTestCase):
     async def pause(self, seconds: float) -> None:
         await deferLater(self.reactor, seconds)
 
-    async def until(self, is_so: Callable[[], object], seconds: float = 15.0) -> None:
+    async def until(self, is_so: Callable[[], object], seconds: float = 60.0) -> None:
         """Wait for something that is bound to happen."""
         deadline = self.reactor.seconds() + seconds
         while not is_so():

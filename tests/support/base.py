@@ -17,7 +17,8 @@ class ReactorTestCase(TestCase):
     that call raises C{ReactorAlreadyRunning}; then the wait is handed over.
     """
 
-    timeout = 60
+    #: As long as others may hold the processors; what passes waits for none of it.
+    timeout = 240
 
     def _wait(self, d: Deferred[object], *args: Any, **kwargs: Any) -> None:
         from twisted.internet import reactor
