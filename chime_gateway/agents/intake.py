@@ -110,15 +110,28 @@ class Intake:
 
     def message(self, event: Event, size: int) -> None:
         """
-        An event that came in so many bytes.
+        An event other than audio that came in so many bytes.
 
         @raise TooMuch: it is one too many.
         """
         now = self._seconds()
-        if type(event) is not AudioDelta:
-            self._other_came(event, size, now)
-            return
-        # Fifty times a second in each call: as few steps as may be.
+        self._take(MESSAGES, now, 1)
+        self._take(BYTES, now, size)
+        if isinstance(event, AgentTranscript):
+            if event.item_id != self._item_id:
+                self._item_began(event.item_id, now)
+        elif isinstance(event, _BEGINS):
+            self._take(BEGINNINGS, now, 1)
+        elif isinstance(event, ToolCalled | McpCalled):
+            self._take(TOOLS, now, 1)
+
+    def audio(self, event: AudioDelta) -> None:
+        """
+        Fifty times a second in each call: as few steps as may be.
+
+        @raise TooMuch: it is one too many.
+        """
+        now = self._seconds()
         length = len(event.audio)
         if length < self._shortest_bytes:
             self._take(MESSAGES, now, 1)
@@ -139,17 +152,6 @@ class Intake:
         return self._is_within(LINES, self._seconds(), 1)
 
     # -- inside ------------------------------------------------------------------
-
-    def _other_came(self, event: Event, size: int, now: float) -> None:
-        self._take(MESSAGES, now, 1)
-        self._take(BYTES, now, size)
-        if isinstance(event, AgentTranscript):
-            if event.item_id != self._item_id:
-                self._item_began(event.item_id, now)
-        elif isinstance(event, _BEGINS):
-            self._take(BEGINNINGS, now, 1)
-        elif isinstance(event, ToolCalled | McpCalled):
-            self._take(TOOLS, now, 1)
 
     def _item_began(self, item_id: str, now: float) -> None:
         self._item_id = item_id

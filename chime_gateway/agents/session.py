@@ -76,7 +76,15 @@ class AzureSession:
 
     __slots__ = (
         *("_commands", "_configuration", "_events", "_hearing", "_intake"),
-        *("_receive", "_responses", "_socket", "_state", "_transport", "deployment"),
+        *(
+            "_making",
+            "_receive",
+            "_responses",
+            "_socket",
+            "_state",
+            "_transport",
+            "deployment",
+        ),
         *("ready", "send_audio", "traits"),
     )
 
@@ -110,6 +118,7 @@ class AzureSession:
             *(self._commands, events, clock, transport),
             is_interruptible=profile.interruptible,
         )
+        self._making = self._responses.making
         self._configuration = Configuration(
             dialect,
             profile,
@@ -138,20 +147,21 @@ class AzureSession:
             return
         try:
             event = self._receive(payload, is_binary)
-            self._intake.message(event, len(payload))
+            if type(event) is AudioDelta:
+                self._intake.audio(event)
+            else:
+                self._intake.message(event, len(payload))
         except RemoteProtocolError as exc:
             self._give_up(f"{BROKE_PROTOCOL}: {exc}", CLOSE_PROTOCOL_ERROR)
             return
-        events = self._events
-        if type(event) is AudioDelta:
-            if self._responses.making.audio_came(event):
-                events.agent_audio(
-                    event.response_id, event.item_id, event.content_index, event.audio
-                )
-            else:
-                events.audio_dropped("stale", len(event.audio))
-            return
-        self._transport.event_came(event)
+        if type(event) is not AudioDelta:
+            self._transport.event_came(event)
+        elif self._making.audio_came(event):
+            self._events.agent_audio(
+                event.response_id, event.item_id, event.content_index, event.audio
+            )
+        else:
+            self._events.audio_dropped("stale", len(event.audio))
 
     def frame_came(self) -> bool:
         """One that is no message; C{False}: one too many."""
@@ -189,7 +199,7 @@ class AzureSession:
             self._events.agent_active()
 
     def audio_came(self, audio: AudioDelta) -> None:
-        if self._state is _State.READY and self._responses.making.audio_came(audio):
+        if self._state is _State.READY and self._making.audio_came(audio):
             self._events.agent_audio(
                 audio.response_id, audio.item_id, audio.content_index, audio.audio
             )

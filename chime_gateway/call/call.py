@@ -259,7 +259,7 @@ class Call:
             self._context.recordings, self._profile, record, self._leg.codec, now
         )
         if self.recording is not None:
-            self._pump.recorder = self.recording.recorder
+            self._pump.record(self.recording.recorder)
         self._leg.answer()
         self._pump.join(agent)
         notice = self._profile.recording_notice if self.recording is not None else ""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cache
+from typing import Final
+
 import numpy as np
 
 from chime_gateway.audio import Codec
@@ -10,6 +13,11 @@ from chime_gateway.codec.registry import encode
 
 #: -12 dBFS.
 _AMPLITUDE = 8192
+
+#: The sound of waiting: short, and 20 dB below speech.
+_WAITING_HZ: Final = 425.0
+_WAITING_SECONDS: Final = 0.3
+_WAITING_AMPLITUDE: Final = 800
 
 
 def tone(
@@ -28,3 +36,9 @@ def tone(
     wave = np.sin(2 * np.pi * hz * np.arange(count) / codec.clock_rate) * shape
     samples: Samples = np.rint(amplitude * wave).astype(np.int16)
     return encode(codec, samples)
+
+
+@cache
+def waiting_tone(codec: Codec) -> bytes:
+    """Soft; it says: the line is alive."""
+    return tone(codec, _WAITING_HZ, _WAITING_SECONDS, _WAITING_AMPLITUDE)

@@ -38,6 +38,14 @@ _BLIND_BEATS: Final = 2
 _EMPTY_WINDOWS: Final = 3
 _EMPTY_BEATS: Final = 12
 
+#: A leg with a buffer that ran dry for so long at most, within what is said, is given
+#: what comes at once.
+_HICCUP_FRAMES: Final = 2
+
+#: After longer, what comes while it has less than this: so much an agent that speaks
+#: as it is heard needs there, whose audio comes up to 20 ms early or late.
+_UNEVEN_SECONDS: Final = 3 * PTIME_MS / 1000
+
 #: A queue ran dry for so long because its audio comes unevenly.
 _UNEVEN_FRAMES: Final = 2
 
@@ -49,6 +57,12 @@ class CatchUp:
     @ivar has_decided: it was seen whether the queue stands.
     @ivar is_ahead: it was seen that the agent is ahead.
     """
+
+    __slots__ = (
+        *("_beats", "_blind", "_dry", "_empty", "_empty_beats", "_known", "_least"),
+        *("_most", "_needed", "_pace", "_ran_dry_at", "_said", "_soon"),
+        *("behind", "has_decided", "is_ahead"),
+    )
 
     def __init__(self, pace: Pace) -> None:
         self._pace = pace
@@ -77,6 +91,22 @@ class CatchUp:
         self.behind += frames
         self._dry += frames
         self.begin()
+
+    def is_behind(self, ahead_seconds: float, dry_frames: int) -> bool:
+        """
+        Of a leg with a buffer: what comes may all be late, and once it is in that
+        buffer it stays.
+
+        @param ahead_seconds: it has so much.
+        @param dry_frames: for so many it had nothing until now, within what is said.
+        """
+        if dry_frames:
+            self.ran_dry(dry_frames)
+        return self.is_far_behind and ahead_seconds >= _UNEVEN_SECONDS
+
+    @property
+    def is_far_behind(self) -> bool:
+        return self.behind > _HICCUP_FRAMES
 
     def stood_still(self, frames: int) -> None:
         """

@@ -29,6 +29,8 @@ class FrameQueue:
     @ivar late: knows what of it is late.
     """
 
+    __slots__ = ("_beats", "_codec", "_excess", "_size", "frames", "late")
+
     def __init__(self, codec: Codec, pace: Pace) -> None:
         self.frames: deque[bytes] = deque()
         self.late = CatchUp(pace)

@@ -100,6 +100,8 @@ class Cut:
 class Ledger:
     """The items of one call that may still be heard."""
 
+    __slots__ = ("_items", "_past")
+
     def __init__(self) -> None:
         self._items: dict[ItemKey, Item] = {}
         self._past: list[Item] = []  # of sessions that are gone

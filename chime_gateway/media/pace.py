@@ -43,6 +43,12 @@ class Pace:
     @ivar piece: seconds of the longest piece that came lately.
     """
 
+    __slots__ = (
+        *("_before", "_ends_at", "_fallen", "_free_at", "_is_level", "_late_at"),
+        *("_lead", "_level", "_longest", "_settled", "_since", "_windows"),
+        *("beat_at", "piece", "said"),
+    )
+
     def __init__(self) -> None:
         self.said = 0.0
         self.beat_at = self._late_at = 0.0

@@ -30,14 +30,6 @@ MARK_SECONDS: Final = 1.0
 
 FRAME_SECONDS: Final = PTIME_MS / 1000
 
-#: A leg with a buffer that ran dry for so long at most, within what is said, is given
-#: what comes at once.
-_HICCUP_FRAMES: Final = 2
-
-#: After longer, what comes while it has less than this: so much an agent that speaks
-#: as it is heard needs there, whose audio comes up to 20 ms early or late.
-_UNEVEN_SECONDS: Final = 3 * FRAME_SECONDS
-
 
 class PlayQueue:
     """
@@ -51,7 +43,25 @@ class PlayQueue:
         how many ms of it were heard, of how many, and whether it was cut.
     @ivar recorder: records what is played, while there is one.
     @ivar turn_ended_at: since when the caller waits for an answer.
+    @ivar current: the item that is being said, if no other is L{item}.
     """
+
+    __slots__ = (
+        *(
+            "_byte_seconds",
+            "_codec",
+            "_frame_bytes",
+            "_is_paced",
+            "_late",
+            "_ledger",
+            "_leg",
+            "_local_count",
+        ),
+        *("_mark_bytes", "_mark_count", "_marked_at", "_max_seconds"),
+        *("_observe_began", "_observe_heard", "_observe_turn", "_pace", "_partial"),
+        *("_playout", "_queue", "_ran_dry", "_stats", "_waiting", "_wants_marks"),
+        *("current", "recorder", "turn_ended_at"),
+    )
 
     def __init__(
         self,
@@ -86,11 +96,8 @@ class PlayQueue:
         self._queue = FrameQueue(leg.codec, self._pace)
         self._waiting = self._queue.frames
         self._late = self._queue.late
-        self._dry_until = self._dry_rest = 0.0
-        # A carrier that is late by nature takes what it is given, whenever.
-        self._is_timely = traits.lag_seconds == 0
         self._partial = b""
-        self._current: Item | None = None
+        self.current: Item | None = None
         self._ran_dry = False
         self._local_count = 0
 
@@ -98,25 +105,27 @@ class PlayQueue:
 
     def item(self, response_id: str, key: ItemKey, now: float) -> Item:
         """The item of that key; what comes next belongs to it."""
-        if self._current is not None and self._current.key == key:
-            return self._current
+        if self.current is not None and self.current.key == key:
+            return self.current
         self._pad_partial(now)
         self._report_heard(self._playout.head(now))
-        self._current = self._ledger.item(response_id, key)
-        if not self._current.spans:
+        self.current = self._ledger.item(response_id, key)
+        if not self.current.spans:
             waits = len(self._waiting) * FRAME_SECONDS
             self._observe_began(key[0], max(now, self._playout.dry_at) + waits)
-        return self._current
+        return self.current
 
     def add(self, item: Item, audio: bytes, now: float) -> None:
         """More of an item, of any length."""
         self._pace.came(len(audio) * self._byte_seconds, now)
         if self._partial:
-            audio = self._partial + audio
-        whole = len(audio) - len(audio) % self._frame_bytes
-        self._partial = audio[whole:]
-        if whole:
-            self._owe(item, audio[:whole] if self._partial else audio, now)
+            audio, self._partial = self._partial + audio, b""
+        rest = len(audio) % self._frame_bytes
+        if rest:
+            whole = len(audio) - rest
+            audio, self._partial = audio[:whole], audio[whole:]
+        if audio:
+            self._owe(item, audio, now)
 
     def add_local(self, audio: bytes, now: float) -> None:
         """A sound of the gateway's own, behind all that is owed."""
@@ -146,20 +155,20 @@ class PlayQueue:
         if item.is_complete:
             return
         item.is_complete = True
-        if item is self._current:
+        if item is self.current:
             self._pad_partial(now)
-            self._current = None
+            self.current = None
             if self._wants_marks and self._playout.sent > self._marked_at:
                 self._mark()
 
     def _pad_partial(self, now: float) -> None:
         """An item ends in whole frames: a part of one is heard as a click."""
-        if self._partial and self._current is not None:
+        if self._partial and self.current is not None:
             missing = self._frame_bytes - len(self._partial)
             frame = self._partial + self._codec.silence(missing)
             self._partial = b""
-            if self._owe(self._current, frame, now):
-                self._current.padding += missing
+            if self._owe(self.current, frame, now):
+                self.current.padding += missing
 
     # -- to the leg ------------------------------------------------------------
 
@@ -169,73 +178,64 @@ class PlayQueue:
 
         @return: C{False}: there is no room for them.
         """
-        playout = self._playout
-        size = self._frame_bytes
-        start = playout.sent + len(self._waiting) * size
-        ahead = playout.dry_at - now
-        waits = (ahead if ahead > 0 else 0) + len(self._waiting) * FRAME_SECONDS
+        playout, waiting = self._playout, self._waiting
+        start, ahead = playout.sent, playout.dry_at - now
+        waits = ahead if ahead > 0 else 0
+        if waiting:
+            start += len(waiting) * self._frame_bytes
+            waits += len(waiting) * FRAME_SECONDS
         if waits > self._max_seconds:
-            self._stats.dropped["play_queue_full"] += len(audio) // size
+            dropped = len(audio) // self._frame_bytes
+            self._stats.dropped["play_queue_full"] += dropped
             return False
-        item.own(start, start + len(audio))
-        if self._is_paced or self._waiting:
+        spans, end = item.spans, start + len(audio)
+        if spans and spans[-1][1] == start:
+            spans[-1][1] = end  # as most often: right behind its last piece
+        else:
+            item.own(start, end)
+        if self._is_paced or waiting:
             self._queue.add(audio)
-        elif self._is_behind(item, now):
+            return True
+        is_usual = not self._late.behind and now <= playout.soonest_dry_at
+        if not is_usual and self._is_behind(item, now):
             self._late.begin()
             self._queue.add(audio)
-        else:
-            self._hand_over(item, audio, now)
+            return True
+        # To a leg with a playout buffer: all at once, with marks to follow it.
+        if ahead <= 0:
+            audio = self._begin(item, audio, now)
+        if audio:
+            self._play(audio, now)
+            if self._wants_marks and playout.sent - self._marked_at >= self._mark_bytes:
+                self._mark()
         return True
 
     def _is_behind(self, item: Item, now: float) -> bool:
-        """
-        A leg with a buffer ran dry within an item, for long, and now has more than it
-        needs.  What comes may all be late, and once it is in that buffer it stays.
-        """
+        """What comes for a leg with a buffer may all be late."""
         playout = self._playout
         ahead = playout.soonest_dry_at - now
-        if ahead < 0 and item.spans[0][0] < playout.sent:
-            dry = self._dry_frames(now)
-            if dry:
-                self._late.ran_dry(dry)
-        return ahead >= _UNEVEN_SECONDS and self._late.behind > _HICCUP_FRAMES
+        is_within = ahead < 0 and item.spans[0][0] < playout.sent
+        return self._late.is_behind(ahead, playout.dry_frames(now) if is_within else 0)
 
-    def _dry_frames(self, now: float) -> int:
+    def _begin(self, item: Item, audio: bytes, now: float) -> bytes:
         """
-        A leg with a buffer is behind by the time for which it had nothing, by the
-        clock: marks of a carrier say how late it is itself.
+        A leg with a playout buffer has nothing: it plays from now on.
 
-        @return: so many more than before.
+        @return: what is still to be handed over.
         """
-        since = max(self._dry_until, self._playout.soonest_dry_at)
-        if now <= since or not self._is_timely:
-            return 0
-        self._dry_until = now
-        dry = self._dry_rest + (now - since) / FRAME_SECONDS
-        frames = int(dry)
-        self._dry_rest = dry - frames
-        return frames
-
-    def _hand_over(self, item: Item, audio: bytes, now: float) -> None:
-        """To a leg with a playout buffer: all at once, with marks to follow it."""
         playout = self._playout
-        if now >= playout.dry_at:
-            is_new = item.spans[0][0] == playout.sent
-            if not is_new:
-                self._stats.underruns += 1
-            if self._wants_marks and (
-                is_new or playout.sent - self._marked_at >= self._mark_bytes
-            ):
-                # The mark behind the first frame tells when playing began.
-                first = self._frame_bytes
-                self._play(audio[:first], now)
-                self._mark()
-                audio = audio[first:]
-                if not audio:
-                    return
-        self._play(audio, now)
-        if self._wants_marks and playout.sent - self._marked_at >= self._mark_bytes:
+        is_new = item.spans[0][0] == playout.sent
+        if not is_new:
+            self._stats.underruns += 1
+        if self._wants_marks and (
+            is_new or playout.sent - self._marked_at >= self._mark_bytes
+        ):
+            # The mark behind the first frame tells when playing began.
+            first = self._frame_bytes
+            self._play(audio[:first], now)
             self._mark()
+            return audio[first:]
+        return audio
 
     def _play(self, audio: bytes, now: float) -> None:
         self._leg.play(audio)
@@ -275,7 +275,7 @@ class PlayQueue:
                 self._play_late(now, due)
             else:
                 self._play(waiting.popleft(), now)
-        elif self._current is not None:
+        elif self.current is not None:
             if self._is_paced:
                 if not self._ran_dry:
                     self._ran_dry = True
@@ -303,7 +303,7 @@ class PlayQueue:
     def _feed_late(self, now: float, due: int) -> None:
         """A leg with a buffer gets what may be late as it is heard."""
         playout, queue, waiting = self._playout, self._queue, self._waiting
-        stood = self._dry_frames(now)
+        stood = playout.dry_frames(now)
         if stood:
             self._late.stood_still(stood)
         if self._late.behind:
@@ -311,7 +311,7 @@ class PlayQueue:
             self._shorten(-has, due, is_read=not stood)
         while waiting and playout.soonest_dry_at - now < FRAME_SECONDS:
             self._play(waiting.popleft(), now)
-        is_ahead = self._late.is_ahead and self._current is None
+        is_ahead = self._late.is_ahead and self.current is None
         if waiting and (is_ahead or not self._late.behind):
             # As ever.  Of one that is silent in the middle more may be held up.
             self._play(b"".join(waiting), now)
@@ -342,7 +342,7 @@ class PlayQueue:
             self._leg.clear()
         self._queue.clear()
         self._partial = b""
-        self._current = None
+        self.current = None
         if self.recorder is not None:
             self.recorder.cut(self._playout.sent - head)
         self._playout.clear(now)
@@ -392,7 +392,7 @@ class PlayQueue:
     @property
     def is_open(self) -> bool:
         """Something is being said of which nobody has said that it is over."""
-        return self._current is not None and not self._current.is_local
+        return self.current is not None and not self.current.is_local
 
     def is_drained(self, now: float) -> bool:
         """All was heard."""

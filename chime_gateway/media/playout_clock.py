@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Final
 
+from chime_gateway.audio import PTIME_MS
+
 #: A mark that returns this much before its audio can have been played was not
 #: bound to playout (some carriers return marks at once); it proves nothing.
 _UNTRUE_MARK_SECONDS: Final = 0.06
@@ -43,10 +45,19 @@ class Playout:
     @ivar soonest_dry_at: the same by the clock alone.
     """
 
+    __slots__ = (
+        *("_dry_rest", "_dry_until", "_is_timely", "_lost_after", "_marks"),
+        *("_marks_returned", "_rate"),
+        *("dry_at", "sent", "soonest_dry_at"),
+    )
+
     def __init__(self, bytes_per_second: int, lag_seconds: float = 0.0) -> None:
         self.sent = 0
         self.dry_at = 0.0
         self.soonest_dry_at = 0.0
+        self._dry_until = self._dry_rest = 0.0
+        # A carrier that is late by nature takes what it is given, whenever.
+        self._is_timely = lag_seconds == 0
         self._rate = bytes_per_second
         self._marks: OrderedDict[str, int] = OrderedDict()
         self._marks_returned = lag_seconds > 0
@@ -81,6 +92,22 @@ class Playout:
         self.dry_at = (dry_at if dry_at > now else now) + seconds
         self.soonest_dry_at = (soonest if soonest > now else now) + seconds
         self.sent += byte_count
+
+    def dry_frames(self, now: float) -> int:
+        """
+        For so many frames nothing was there to be heard, by the clock: marks of a
+        carrier say how late it is itself.
+
+        @return: so many more than before.
+        """
+        since = max(self._dry_until, self.soonest_dry_at)
+        if now <= since or not self._is_timely:
+            return 0
+        self._dry_until = now
+        dry = self._dry_rest + (now - since) / (PTIME_MS / 1000)
+        frames = int(dry)
+        self._dry_rest = dry - frames
+        return frames
 
     def skip(self, byte_count: int) -> None:
         """So much is never handed over; it counts as heard."""

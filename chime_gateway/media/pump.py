@@ -20,7 +20,7 @@ from typing import Final
 
 from chime_gateway.codec.prompt import prompt
 from chime_gateway.codec.registry import Aligner, transcoder
-from chime_gateway.codec.tone import tone
+from chime_gateway.codec.tone import waiting_tone
 from chime_gateway.interfaces import AgentSession, CallLeg
 from chime_gateway.media.item_ledger import Cut, ItemKey, remember
 from chime_gateway.media.metronome import MAX_MADE_UP
@@ -44,11 +44,6 @@ _HEARD_SLACK_SECONDS: Final = 2.0
 #: Who speaks as it is heard has no more to say than that, as a rule.
 _MOST_SAID_SECONDS: Final = 60.0
 
-#: The sound of waiting: short, and 20 dB below speech.
-_TONE_HZ: Final = 425.0
-_TONE_SECONDS: Final = 0.3
-_TONE_AMPLITUDE: Final = 800
-
 
 class MediaPump:
     """
@@ -64,6 +59,15 @@ class MediaPump:
     @param observe_heard: told the id of an item that was heard to its end or cut,
         how many ms of it were heard, of how many, and whether it was cut.
     """
+
+    __slots__ = (
+        *("_active_responses", "_agent", "_align", "_clock", "_codec", "_cut_items"),
+        *("_cut_responses", "_early", "_early_bytes", "_filled", "_frame_bytes"),
+        *("_gap_seconds", "_heard_caller_at", "_heard_slack_seconds", "_is_at_pace"),
+        *("_is_closed", "_is_muted", "_observe_bridge", "_play_queue", "_probe_at"),
+        *("_quiet_since", "_recorder", "_sample_bytes", "_stats", "_to_agent"),
+        *("_to_leg",),
+    )
 
     def __init__(
         self,
@@ -95,7 +99,9 @@ class MediaPump:
             observe_heard=observe_heard,
         )
 
+        self._recorder: Recorder | None = None
         self._agent: AgentSession | None = None
+        self._sample_bytes = 1  # of the agent's codec
         self._is_closed = self._is_muted = self._is_at_pace = False
         self._to_agent: Callable[[bytes], bytes] | None = None
         self._to_leg: Callable[[bytes], bytes] | None = None
@@ -105,7 +111,6 @@ class MediaPump:
         # With the ms after which it is to be truncated, if more of it comes.
         self._cut_items: dict[ItemKey, int | None] = {}
         self._cut_responses: dict[str, None] = {}
-        self._tone: bytes | None = None
 
         lag = leg.traits.lag_seconds
         self._gap_seconds = inf if leg.traits.keeps_time else GAP_SECONDS + lag
@@ -114,14 +119,9 @@ class MediaPump:
         self._filled = 0
         self._probe_at = 0.0
 
-    @property
-    def recorder(self) -> Recorder | None:
-        """It records both sides, while there is one."""
-        return self._play_queue.recorder
-
-    @recorder.setter
-    def recorder(self, recorder: Recorder | None) -> None:
-        self._play_queue.recorder = recorder
+    def record(self, recorder: Recorder) -> None:
+        """Both sides, from now on."""
+        self._recorder = self._play_queue.recorder = recorder
 
     # -- life ----------------------------------------------------------------
 
@@ -138,6 +138,7 @@ class MediaPump:
         codec = agent.traits.codec
         self._to_agent = transcoder(self._codec, codec)
         self._to_leg = transcoder(codec, self._codec)
+        self._sample_bytes = codec.sample_bytes
         self._agent, self._is_at_pace = agent, not agent.traits.is_ahead
         early, self._early = self._early, None
         for audio in early or ():
@@ -171,9 +172,8 @@ class MediaPump:
         self._stats.frames_in += len(audio) / self._frame_bytes
         if self._align is not None:
             audio = self._align(audio)
-        recorder = self._play_queue.recorder
-        if recorder is not None:
-            recorder.caller(audio, now)
+        if self._recorder is not None:
+            self._recorder.caller(audio, now)
         agent = self._agent
         if agent is None:
             self._keep_early(audio)
@@ -258,17 +258,14 @@ class MediaPump:
         now = self._clock()
         key = (item_id, content_index)
         if key in self._cut_items or response_id in self._cut_responses:
-            self._stats.dropped["stale"] += self._agent_frames(audio)
-            played_ms = self._cut_items.get(key)
-            if played_ms is not None:
-                self._cut_items[key] = None
-                self._agent.truncate(*key, played_ms)
+            self._drop_cut(self._agent, key, audio)
             return
-        item = self._play_queue.item(response_id, key, now)
+        item = self._play_queue.current
+        if item is None or item.key != key:
+            item = self._play_queue.item(response_id, key, now)
         item.received_bytes += len(audio)
-        sample_bytes = self._agent.traits.codec.sample_bytes
-        if sample_bytes > 1:
-            audio = item.whole_samples(audio, sample_bytes)
+        if self._sample_bytes > 1:
+            audio = item.whole_samples(audio, self._sample_bytes)
         if self._to_leg is not None:
             audio = self._to_leg(audio)
         self._play_queue.add(item, audio, now)
@@ -276,9 +273,14 @@ class MediaPump:
             self._probe_at = now + 1.0
             self._observe_bridge(self._clock() - now)
 
-    def _agent_frames(self, audio: bytes) -> int:
-        codec = self._codec if self._agent is None else self._agent.traits.codec
-        return -(-len(audio) // codec.frame_bytes)
+    def _drop_cut(self, agent: AgentSession, key: ItemKey, audio: bytes) -> None:
+        """Nobody is to hear it any more."""
+        frame_bytes = agent.traits.codec.frame_bytes
+        self._stats.dropped["stale"] += -(-len(audio) // frame_bytes)
+        played_ms = self._cut_items.get(key)
+        if played_ms is not None:
+            self._cut_items[key] = None
+            agent.truncate(*key, played_ms)
 
     def play_local(self, audio: bytes) -> None:
         """
@@ -296,9 +298,7 @@ class MediaPump:
 
     def play_tone(self) -> None:
         """A soft sound that says: the line is alive."""
-        if self._tone is None:
-            self._tone = tone(self._codec, _TONE_HZ, _TONE_SECONDS, _TONE_AMPLITUDE)
-        self.play_local(self._tone)
+        self.play_local(waiting_tone(self._codec))
 
     def report_heard(self, now: float) -> None:
         """Tell of items that were heard to their end since the last time."""

@@ -124,7 +124,7 @@ class CallTests(CallTestCase):
         other_leg = RecordingLeg(self.log)
         self.table.incoming(other_leg)
         self.agents.opening[-1].callback(RecordingAgent(self.log))
-        self.patch(broken._pump, "tick", lambda now, due: 1 / 0)
+        self.patch(broken.conversation, "tick", lambda now: 1 / 0)
         self.clock.advance(0.02)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.assertEqual([c.record.call_id for c in self.table.calls()], ["call1"])

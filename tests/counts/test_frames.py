@@ -53,14 +53,14 @@ class Hop:
 #: By carrier and agent: a caller's frame to its agent, an agent's to its caller, and
 #: the beat of 20 ms, at which a leg without a playout buffer, and all RTP, sends.
 CEILINGS: Final[Mapping[tuple[str, str], tuple[Hop, Hop, Hop]]] = {
-    ("stream", "websocket"): (Hop(16.0, 2.5), Hop(31.5, 2.5), Hop(20.5, 0.25)),
-    ("raw", "websocket"): (Hop(16.0, 2.5), Hop(25.5, 1.5), Hop(27.5, 1.25)),
-    ("sip", "websocket"): (Hop(16.0, 2.5), Hop(25.5, 1.5), Hop(31.0, 1.5)),
-    ("srtp", "websocket"): (Hop(18.0, 2.5), Hop(25.5, 1.5), Hop(32.0, 1.5)),
-    ("webrtc", "websocket"): (Hop(19.0, 2.5), Hop(26.0, 1.5), Hop(31.5, 1.5)),
-    ("stream", "tls"): (Hop(40.5, 2.5), Hop(65.5, 4.25), Hop(20.5, 0.25)),
-    ("wss", "websocket"): (Hop(42.5, 2.25), Hop(57.0, 2.5), Hop(37.5, 2.25)),
-    ("stream", "webrtc"): (Hop(13.5, 1.5), Hop(40.0, 2.5), Hop(36.5, 1.25)),
+    ("stream", "websocket"): (Hop(16.5, 2.5), Hop(24.0, 2.5), Hop(20.5, 0.25)),
+    ("raw", "websocket"): (Hop(16.0, 2.5), Hop(20.0, 1.5), Hop(27.5, 1.25)),
+    ("sip", "websocket"): (Hop(16.0, 2.5), Hop(20.0, 1.5), Hop(30.5, 1.5)),
+    ("srtp", "websocket"): (Hop(18.0, 2.5), Hop(20.0, 1.5), Hop(31.5, 1.5)),
+    ("webrtc", "websocket"): (Hop(19.0, 2.5), Hop(20.0, 1.5), Hop(31.5, 1.5)),
+    ("stream", "tls"): (Hop(40.5, 2.5), Hop(57.5, 4.25), Hop(20.5, 0.25)),
+    ("wss", "websocket"): (Hop(43.0, 2.25), Hop(49.0, 2.5), Hop(37.5, 2.25)),
+    ("stream", "webrtc"): (Hop(13.5, 1.5), Hop(32.0, 2.5), Hop(36.5, 1.25)),
 }
 
 HOPS: Final = ("caller to agent", "agent to caller", "beat")

@@ -50,7 +50,15 @@ class Line:
     @ivar memory: of what was said.
     @ivar owed: by the agent.
     @ivar heard_by: the caller has heard by then what has come.
+    @ivar byte_seconds: a byte of what comes is heard for so long.
     """
+
+    __slots__ = (
+        *("_agents", "_caller", "_count", "_is_closed", "_is_lost", "_leg_codec"),
+        *("_profile", "_resumed", "_session", "_successor", "_told_over", "_watch"),
+        *("byte_seconds", "current", "deployment", "events", "heard_by", "memory"),
+        *("now", "owed", "traits"),
+    )
 
     def __init__(
         self,
@@ -77,11 +85,11 @@ class Line:
         self._successor = successor = Successor(
             self._open_session, self._new_reports, self._next_came, clock
         )
-        now = self._beat_at = self.heard_by = clock()
+        now = self.heard_by = clock()
         self._watch = Watch(self, successor, limits, profile, now, started_at)
         self._caller = CallerAudio(leg_codec)
         self._is_lost = self._is_closed = False
-        self._byte_seconds = 1 / leg_codec.bytes_per_second
+        self.byte_seconds = 1 / leg_codec.bytes_per_second
         self._resumed = self._told_over = ""
 
     def open(self) -> Deferred[AgentLine]:
@@ -112,7 +120,7 @@ class Line:
         self._session = session
         self.traits = traits = session.traits
         self.deployment = session.deployment
-        self._byte_seconds = 1 / traits.codec.bytes_per_second
+        self.byte_seconds = 1 / traits.codec.bytes_per_second
         self._watch.began(traits, self.now())
 
     # -- AgentLine -----------------------------------------------------------------
@@ -120,8 +128,9 @@ class Line:
     def send_audio(self, audio: bytes) -> None:
         """Called for every frame."""
         self._caller.audio += audio
-        if self._session is not None:
-            self._session.send_audio(audio)
+        session = self._session
+        if session is not None:
+            session.send_audio(audio)
 
     def truncate(self, item_id: str, content_index: int, played_ms: int) -> None:
         own = None if self.current is None else self.current.own(item_id)
@@ -163,7 +172,6 @@ class Line:
 
     def tick(self, now: float) -> None:
         """Every 20 ms."""
-        self._beat_at = now
         if now >= self._watch.look_at and not self._is_closed:
             self._watch.look(now)
 
@@ -195,15 +203,11 @@ class Line:
 
     # -- of the session that is there ------------------------------------------------
 
-    def audio_came(self, response_id: str, item_id: str, size: int) -> None:
-        """Called for every piece of audio."""
-        now = self._beat_at
-        begins = self.heard_by if self.heard_by > now else now
-        self.heard_by = begins + size * self._byte_seconds
-        if self.owed.audio_came(response_id, item_id, size, now):
-            self.memory.agent_began(item_id)
-            self._watch.settle()
-            self._answer_begun()
+    def item_began(self, item_id: str) -> None:
+        """There is audio of it."""
+        self.memory.agent_began(item_id)
+        self._watch.settle()
+        self._answer_begun()
 
     def tool_called(
         self, response_id: str, call_id: str, name: str, arguments: str

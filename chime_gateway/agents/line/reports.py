@@ -59,12 +59,16 @@ class Reports:
     def agent_audio(
         self, response_id: str, item_id: str, content_index: int, audio: bytes
     ) -> None:
+        """Called for every piece of audio."""
         line = self._line
         if line.current is not self:
             return
         if self._suffix:
             response_id, item_id = self._known(response_id), self._known(item_id)
-        line.audio_came(response_id, item_id, len(audio))
+        now, heard_by, size = line.now(), line.heard_by, len(audio)
+        line.heard_by = (heard_by if heard_by > now else now) + size * line.byte_seconds
+        if line.owed.audio_came(response_id, item_id, size, now):
+            line.item_began(item_id)
         line.events.agent_audio(response_id, item_id, content_index, audio)
 
     def agent_audio_done(self, item_id: str) -> None:

@@ -136,13 +136,12 @@ class Making:
             if event.response_id or len(self._active) != 1:
                 return True
             (response,) = self._active.values()
-        part = event.item_id, event.content_index
         if response.is_unheard:
-            response.dropped[part] = None
+            response.dropped[event.item_id, event.content_index] = None
             return False
         if event.audio and not response.has_begun:
             response.has_begun = True
-            self._begun[part] = response
+            self._begun[event.item_id, event.content_index] = response
             if len(self._begun) > _REMEMBERED:
                 del self._begun[next(iter(self._begun))]
         return True

@@ -21,13 +21,13 @@ class InSocket:
     what is heard, and the service is told of cuts.
     """
 
-    __slots__ = ("_socket", "_user", "traits")
+    __slots__ = ("_send", "_user", "traits")
 
     is_ready = True
 
     def __init__(self, codec: Codec) -> None:
         self.traits = AgentTraits(codec=codec, most_seconds=MOST_SECONDS)
-        self._socket: Socket | None = None
+        self._send: Callable[[bytes], bool] | None = None
         self._user: TransportUser | None = None
 
     def join(self, user: TransportUser) -> None:
@@ -38,12 +38,13 @@ class InSocket:
             self._user.handle(event)
 
     def opened(self, socket: Socket) -> None:
-        self._socket = socket
+        # Of every frame: nothing of the socket stands in between.
+        self._send = socket.send_message
 
     def send_audio(self, audio: bytes) -> None:
         """Called for every frame."""
-        socket = self._socket
-        if socket is not None and not socket.send_message(append_audio(audio)):
+        send = self._send
+        if send is not None and not send(append_audio(audio)):
             assert self._user is not None
             self._user.audio_dropped("agent_slow", len(audio))
 
@@ -57,4 +58,4 @@ class InSocket:
         """It has sent all that it has: there is nothing to be taken back."""
 
     def close(self) -> None:
-        self._socket = self._user = None
+        self._send = self._user = None

@@ -209,7 +209,7 @@ class Conversation:
     def agent_audio(
         self, response_id: str, item_id: str, content_index: int, audio: bytes
     ) -> None:
-        if not self._farewell.admits(response_id):
+        if self._farewell.is_goodbye and not self._farewell.admits(response_id):
             self._pump.refuse(response_id)
         if self._sessions.silent_since is not None:
             self._sessions.audio_came()

@@ -115,6 +115,7 @@ class Farewell:
     @param clock: seconds, monotonic.
     @param seconds: how long last words may take.
     @param may_stay: a caller who speaks before the agent has hung up goes on.
+    @ivar is_goodbye: one was asked for: nobody is listened to any more.
     """
 
     def __init__(
@@ -131,13 +132,9 @@ class Farewell:
         self._clock = clock
         self._seconds = seconds
         self._may_stay = may_stay
+        self.is_goodbye = False
         self._goodbye: _Goodbye | None = None
         self._hang_up: _HangUp | None = None
-
-    @property
-    def is_goodbye(self) -> bool:
-        """One was asked for: nobody is listened to any more."""
-        return self._goodbye is not None
 
     @property
     def is_hang_up(self) -> bool:
@@ -146,6 +143,7 @@ class Farewell:
 
     def say_goodbye(self, agent: AgentLine | None, words: str) -> None:
         self._hang_up = None
+        self.is_goodbye = True
         self._goodbye = _Goodbye(words)
         if agent is not None:
             self._goodbye.ask(agent)

@@ -34,6 +34,11 @@ class OwedAnswer:
     @ivar is_caller_speaking: then nothing is overdue.
     """
 
+    __slots__ = (
+        *("_clock", "_debts", "_due_at", "_is_fruitless", "_is_silence_chosen"),
+        *("_making", "is_caller_speaking", "seconds"),
+    )
+
     def __init__(self, clock: Callable[[], float], seconds: float) -> None:
         self.seconds = seconds
         self._clock = clock
@@ -92,11 +97,13 @@ class OwedAnswer:
             self._wait()
 
     def audio_came(self, response_id: str) -> None:
+        """Called for every piece of audio."""
         making = self._making.get(response_id)
         if making is not None:
             making.has_come = True
         self._is_fruitless = False
-        self._go_on()
+        if self._due_at is not None and not self.is_caller_speaking:
+            self._due_at = self._clock() + self.seconds
 
     def tool_called(self) -> None:
         self._is_fruitless = False

@@ -8,7 +8,6 @@ is in L{chime_gateway.wire.media_stream}; what becomes of the audio is not known
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
@@ -16,12 +15,12 @@ from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from chime_gateway.audio import PTIME_MS
 from chime_gateway.carriers.media_stream.close_codes import (
     CLOSE_CODES,
     CLOSE_UNKNOWN_AGENT,
     VIOLATION_CODES,
 )
+from chime_gateway.carriers.media_stream.early_audio import EarlyAudio
 from chime_gateway.carriers.pending_transfer import PendingTransfer
 from chime_gateway.errors import (
     CallRefused,
@@ -47,9 +46,6 @@ from chime_gateway.wire.media_stream.dialect import (
     StreamDialect,
     Transferred,
 )
-
-#: Some carriers send audio a moment before C{start}; older than this is stale.
-EARLY_SECONDS: Final = 0.2
 
 #: Messages a carrier may send beyond L{MAX_MESSAGES_PER_SECOND}: half a minute
 #: of audio at once, as after a stalled link.  A second has fifty of them, of some
@@ -107,6 +103,13 @@ class StreamLeg:
 
     _log = Logger()
 
+    __slots__ = (
+        *("_call", "_capabilities", "_check_token", "_clock", "_closing", "_dialect"),
+        *("_early", "_hear", "_is_authorized", "_is_over", "_rate"),
+        *("_receive", "_send", "_socket", "_start_due", "_switchboard", "_transfer"),
+        *("_transfers", "_unweighed", "codec", "info", "traits"),
+    )
+
     def __init__(
         self,
         dialect: StreamDialect,
@@ -123,6 +126,11 @@ class StreamLeg:
         self.info = CallerInfo()
         self._dialect = dialect
         self._socket = socket
+        # Of every frame, in and out: nothing that it goes by stands in between.
+        self._receive = dialect.receive
+        self._early = EarlyAudio(clock.seconds)
+        self._hear: Callable[[bytes], None] = self._early.keep
+        self._send = socket.send_message
         self._switchboard = switchboard
         self._is_authorized = is_authorized
         self._check_token = check_token
@@ -133,8 +141,6 @@ class StreamLeg:
         self._transfer: PendingTransfer | None = None
         self._is_over = False
         self._closing = Timer(clock)
-        self._early: deque[tuple[float, bytes]] = deque()
-        self._early_dropped = 0
         self._unweighed = 0
         self._rate = TokenBucket(EARLY_MESSAGES_PER_SECOND, EARLY_MESSAGE_BURST)
         self._start_due = Timer(clock)
@@ -156,15 +162,12 @@ class StreamLeg:
             self._break("too many messages")
             return
         try:
-            event = self._dialect.receive(payload, is_binary)
+            event = self._receive(payload, is_binary)
         except RemoteProtocolError as exc:
             self._break(str(exc))
             return
         if type(event) is bytes:
-            if self._call is None:
-                self._keep_early(event)
-            else:
-                self._call.caller_audio(event)
+            self._hear(event)
         else:
             self._dispatch(event)  # type: ignore[arg-type]
 
@@ -209,7 +212,7 @@ class StreamLeg:
 
     def play(self, audio: bytes) -> None:
         message, is_binary = self._dialect.audio(audio)
-        was_sent = self._socket.send_message(message, is_binary)
+        was_sent = self._send(message, is_binary)
         if not was_sent and self._call is not None:
             self._call.audio_dropped("carrier_slow", len(audio))
 
@@ -242,7 +245,7 @@ class StreamLeg:
         return self._transfer.done
 
     def hang_up(self, ending: Ending) -> None:
-        self._call = None
+        self._call, self._hear = None, self._early.keep
         if HANG_UP not in self._capabilities or self._is_over:
             self._close(ending, CLOSE_CODES[ending.outcome])
             return
@@ -311,19 +314,11 @@ class StreamLeg:
             return  # the call ended while it began, and hung up
         self._socket.accepted()
         self._rate = TokenBucket(MAX_MESSAGES_PER_SECOND, MESSAGE_BURST)
-        self._call = call
-        if self._early_dropped:
-            call.audio_dropped("before_start", self._early_dropped)
-        while self._early and self._call is not None:
-            self._call.caller_audio(self._early.popleft()[1])
-
-    def _keep_early(self, audio: bytes) -> None:
-        now = self._clock.seconds()
-        self._early.append((now, audio))
-        while now - self._early[0][0] > EARLY_SECONDS or (
-            len(self._early) > EARLY_SECONDS * 1000 / PTIME_MS
-        ):
-            self._early_dropped += len(self._early.popleft()[1])
+        self._call, self._hear = call, call.caller_audio
+        if self._early.dropped:
+            call.audio_dropped("before_start", self._early.dropped)
+        for audio in self._early.take():
+            self._hear(audio)
 
     def _is_flooded(self) -> bool:
         unweighed, self._unweighed = self._unweighed, 0
@@ -350,7 +345,7 @@ class StreamLeg:
             self._log.failure("a stream was not closed at once")
             self._close(ending, CLOSE_CODES[ending.outcome])
         finally:
-            self._is_over, self._call = True, None
+            self._is_over, self._call, self._hear = True, None, self._early.keep
             if call is not None:
                 try:
                     call.leg_ended(ending)
@@ -367,7 +362,7 @@ class StreamLeg:
 
     def _release(self) -> None:
         self._is_over = True
-        self._early.clear()
+        self._early.take()
         self._start_due.stop()
         if self._transfer is not None:
             self._transfer.fail("the call is over")

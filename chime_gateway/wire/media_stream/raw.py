@@ -18,6 +18,8 @@ class RawStream(Stream):
     For peers that play what they get when they get it: we pace.
     """
 
+    __slots__ = ()
+
     carrier = "websocket-raw"
     buffers = False
     echoes_marks = False

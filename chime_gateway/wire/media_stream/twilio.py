@@ -166,6 +166,8 @@ def _parameters(given: Mapping[str, Any] | None) -> dict[str, str]:
 class Stream:
     """What the JSON side of both dialects shares: every event but audio."""
 
+    __slots__ = ("_started", "codec", "stream_id")
+
     def __init__(self) -> None:
         self.codec = PCMU
         self.stream_id = ""
@@ -228,6 +230,8 @@ class Stream:
 
 class TwilioStream(Stream):
     """JSON only; audio in base64; the carrier has the playout buffer."""
+
+    __slots__ = ("_audio_head",)
 
     carrier = "websocket"
     buffers = True

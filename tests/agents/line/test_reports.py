@@ -35,6 +35,7 @@ class _Anybody:
 
     def __init__(self, told: list[tuple[str, tuple[Any, ...]]]) -> None:
         self.told = told
+        self.heard_by = self.byte_seconds = 0.0
 
     def __getattr__(self, name: str) -> Any:
         if name in ("owed", "memory", "events"):

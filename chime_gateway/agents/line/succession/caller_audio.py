@@ -30,6 +30,11 @@ class CallerAudio:
     @ivar audio: every frame is appended here; L{trim} says what there was no room for.
     """
 
+    __slots__ = (
+        *("_codec", "_end", "_has_more", "_moment", "_most", "_seen", "audio"),
+        *("is_held", "is_over", "is_whole", "turn"),
+    )
+
     def __init__(self, codec: Codec) -> None:
         self.turn = ""
         self.is_over = False

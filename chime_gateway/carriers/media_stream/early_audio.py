@@ -1,0 +1,40 @@
+"""Audio of a caller whose stream has not said yet what it is."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from chime_gateway.audio import PTIME_MS
+
+#: Some carriers send audio a moment before C{start}; older than this is stale.
+EARLY_SECONDS: Final = 0.2
+
+
+class EarlyAudio:
+    """
+    @param clock: seconds, monotonic.
+    @ivar dropped: so many bytes were stale, or too many.
+    """
+
+    __slots__ = ("_clock", "_kept", "dropped")
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._kept: deque[tuple[float, bytes]] = deque()
+        self.dropped = 0
+
+    def keep(self, audio: bytes) -> None:
+        now, kept = self._clock(), self._kept
+        kept.append((now, audio))
+        while now - kept[0][0] > EARLY_SECONDS or (
+            len(kept) > EARLY_SECONDS * 1000 / PTIME_MS
+        ):
+            self.dropped += len(kept.popleft()[1])
+
+    def take(self) -> list[bytes]:
+        """What is kept, once."""
+        kept = [audio for _, audio in self._kept]
+        self._kept.clear()
+        return kept
