@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import random
 import ssl
 import struct
@@ -33,6 +34,9 @@ from picows import (
     ws_connect,
     ws_create_server,
 )
+
+# Whoever has closed is answered for a moment longer; that is no news.
+logging.getLogger("aiofastnet").setLevel(logging.ERROR)
 
 FRAME_BYTES = 160
 PTIME_SECONDS = 0.02

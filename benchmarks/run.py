@@ -218,6 +218,24 @@ async def attempt(row: Kind, calls: int, bench: Bench) -> Run:
         gc.collect()
 
 
+async def storms_of(bench: Bench, found: list[setups.Storm]) -> str:
+    """
+    @param found: takes each as it is measured.
+    @return: what went wrong, or nothing.
+    """
+    try:
+        await setups.measure(
+            setups.Sizes(),
+            bench.certificates,
+            bench.server_core,
+            bench.baseline,
+            found,
+        )
+    except (Exception, SystemExit) as exc:
+        return f"set-ups: {type(exc).__name__}: {exc}"
+    return ""
+
+
 async def run(options: Any, plan: list[Rung], bench: Bench) -> dict[str, Any]:
     task = asyncio.current_task()
     assert task is not None
@@ -241,13 +259,7 @@ async def run(options: Any, plan: list[Rung], bench: Bench) -> dict[str, Any]:
                 head = f"{len(runs):3}/{total} {at // 60:2}:{at % 60:02}"
                 print(f"{head} {line(runs[-1], base)}", flush=True)
         if options.setups:
-            await setups.measure(
-                setups.Sizes(),
-                bench.certificates,
-                bench.server_core,
-                bench.baseline,
-                storms,
-            )
+            ended = await storms_of(bench, storms)
     except (TimeoutError, asyncio.CancelledError) as exc:
         # What has been measured is kept.
         ended = str(exc) or "it was told to end"

@@ -127,8 +127,8 @@ def set_ups(storms: list[dict[str, Any]]) -> list[str]:
     lines = [
         "| server | calls a second | CPU per call, ms | resumed | answer to agent"
         " ready, p50 / p99 ms | those that run, p50 / p99 ms: alone | while others"
-        " come | lost | load's core |",
-        "|---|---|---|---|---|---|---|---|---|",
+        " come | lost | its core | load's core |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for one in storms:
         lines.append(
@@ -138,7 +138,8 @@ def set_ups(storms: list[dict[str, Any]]) -> list[str]:
             f" | {one['alone_p50_ms']:.1f} / {one['alone_p99_ms']:.1f}"
             f" | {one['during_p50_ms']:.1f} / {one['during_p99_ms']:.1f}"
             f" | {one['lost']} of {one['calls']}, {one['lost_running']} of"
-            f" {one['running']} | {one['load_share']:.0%} |"
+            f" {one['running']} | {one['server_share']:.0%}"
+            f" | {one['load_share']:.0%} |"
         )
     return lines
 
