@@ -138,6 +138,8 @@ def run(runner: str, part: Part) -> Result:
     else:
         command = ["-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider"]
         command += [f"--durations={SLOWEST}", *map(str, part.files)]
+        if os.environ.get("COVER"):
+            command = ["-m", "coverage", "run", "--parallel-mode", *command]
     began, busy = time.monotonic(), busy_seconds()
     try:
         done = subprocess.run(
