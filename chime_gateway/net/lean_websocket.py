@@ -21,8 +21,9 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from chime_gateway.net.batch import BatchReader
-from chime_gateway.net.path.inside_twisted import tcp_of
+from chime_gateway.net.path.inside_twisted import is_known_tcp, is_known_tls
 from chime_gateway.net.path.socket_path import Receive, SocketPath, TransportPath
+from chime_gateway.net.path.tls_path import TlsPath
 from chime_gateway.net.timer import Timer
 from chime_gateway.wire.websocket_frame import NOT_PLAIN, OPCODE_BINARY
 
@@ -125,20 +126,19 @@ class LeanWebSocket:
 
     def _new_path(self, receive: Receive, max_payload_bytes: int) -> TransportPath:
         """The shortest way between this peer and C{receive}."""
-        masks = not self.factory.isServer
-        tcp = tcp_of(self.transport)
-        if tcp is None:
-            return TransportPath(
-                self.transport,
-                self,
-                receive,
-                masks=masks,
-                max_payload_bytes=max_payload_bytes,
-            )
-        path = SocketPath(
-            tcp, self, receive, masks=masks, max_payload_bytes=max_payload_bytes
+        make: type[TransportPath] = TransportPath
+        if is_known_tcp(self.transport):
+            make = SocketPath
+        elif is_known_tls(self.transport):
+            make = TlsPath
+        path = make(
+            self.transport,
+            self,
+            receive,
+            masks=not self.factory.isServer,
+            max_payload_bytes=max_payload_bytes,
         )
-        if self.batch is not None:
+        if isinstance(path, SocketPath) and self.batch is not None:
             with contextlib.suppress(OSError):  # the reactor goes on reading it
                 path.join(self.batch)
         return path
@@ -219,8 +219,16 @@ class LeanWebSocket:
         As a server it aborts once both sides have said close.  The reset would
         overtake our own close frame, and the peer never learn its code.
         """
-        is_agreed = self.remoteCloseCode is not None
-        super().dropConnection(abort and not is_agreed)  # type: ignore[misc]
+        abort = abort and self.remoteCloseCode is None
+        if self.path is not None:
+            self.path.flush()
+        super().dropConnection(abort)  # type: ignore[misc]
+        if self._stall is not None and not abort:
+            # TLS waits for the other side's goodbye, and TCP until it has read.
+            self._stall.start(STALL_SECONDS, self._give_up)
+
+    def _give_up(self) -> None:
+        self.transport.abortConnection()
 
     # -- IPushProducer: the transport says whether the peer reads ------------------
 

@@ -58,8 +58,8 @@ CEILINGS: Final[Mapping[tuple[str, str], tuple[Hop, Hop, Hop]]] = {
     ("sip", "websocket"): (Hop(16.0, 2.5), Hop(20.0, 1.5), Hop(30.5, 1.5)),
     ("srtp", "websocket"): (Hop(18.0, 2.5), Hop(20.0, 1.5), Hop(31.5, 1.5)),
     ("webrtc", "websocket"): (Hop(19.0, 2.5), Hop(20.0, 1.5), Hop(31.5, 1.5)),
-    ("stream", "tls"): (Hop(40.5, 2.5), Hop(57.5, 4.25), Hop(20.5, 0.25)),
-    ("wss", "websocket"): (Hop(43.0, 2.25), Hop(49.0, 2.5), Hop(37.5, 2.25)),
+    ("stream", "tls"): (Hop(21.5, 2.5), Hop(29.0, 2.5), Hop(20.5, 0.25)),
+    ("wss", "websocket"): (Hop(21.5, 2.5), Hop(29.0, 2.5), Hop(20.5, 0.25)),
     ("stream", "webrtc"): (Hop(13.5, 1.5), Hop(32.0, 2.5), Hop(36.5, 1.25)),
 }
 

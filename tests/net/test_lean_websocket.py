@@ -265,6 +265,16 @@ class LeanServerTests(PairTestCase):
         self.assertEqual(self.lean.received, [])
         self.assertEqual(self.plain.pongs, [b"1", b"more"])
 
+    def test_a_peer_that_does_not_go_is_given_up(self) -> None:
+        """TLS waits for its goodbye; and it may never read what is still to be sent."""
+        self.lean.dropConnection()
+        transport = self.lean.transport
+        self.assertTrue(transport.disconnecting)
+        self.clock.advance(STALL_SECONDS - 1)
+        self.assertFalse(transport.aborting)
+        self.clock.advance(1)
+        self.assertTrue(transport.aborting)
+
     def test_no_timer_is_left_behind(self) -> None:
         self.lean.pauseProducing()
         self.lean.connectionLost(Failure(ConnectionDone()))

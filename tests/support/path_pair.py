@@ -55,6 +55,8 @@ class Owner(Protocol):
 
     @ivar heard: messages, and pieces that are not whole usual frames of their own.
     @ivar lost: why, when it is.
+    @ivar opening: is given what comes first, if anything comes before the path.
+    @ivar is_paused: as a producer.
     """
 
     def __init__(self) -> None:
@@ -64,6 +66,8 @@ class Owner(Protocol):
         self.lost: Failure | None = None
         self.path: TransportPath | None = None
         self.answer: Callable[[bytes], None] | None = None
+        self.opening: Callable[[bytes], bytes] | None = None
+        self.is_paused = False
 
     def receive(self, payload: bytes, is_binary: bool) -> None:
         self.heard.append((payload, is_binary))
@@ -74,12 +78,23 @@ class Owner(Protocol):
         self.failures += 1
 
     def dataReceived(self, data: bytes) -> None:
+        if self.opening is not None:
+            opened, self.opening = self.opening, None
+            data = opened(data)
         assert self.path is not None
         for opcode, payload in self.path.reader.feed(data):
             if opcode == NOT_PLAIN:
                 self.odd += payload
             else:
                 self.receive(payload, opcode == OPCODE_BINARY)
+
+    def pauseProducing(self) -> None:
+        self.is_paused = True
+
+    def resumeProducing(self) -> None:
+        self.is_paused = False
+
+    def stopProducing(self) -> None: ...
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.lost = reason

@@ -1,6 +1,6 @@
 """
-Everything of Twisted's that is private and read here: what its connections have
-still to write.
+Everything of Twisted's that is private and used by paths: what its connections have
+still to write, and how its TLS reads and writes records.
 
 Who is past Twisted must not be past what waits in it.  A version that keeps it
 somewhere else is noticed when a socket opens, not when frames get lost.
@@ -12,19 +12,34 @@ from typing import Any, Final
 
 from twisted.internet.tcp import Connection
 from twisted.logger import Logger
+from twisted.protocols.tls import TLSMemoryBIOProtocol
 
 #: What L{Connection} must have.
 _OF_TCP: Final = ("dataBuffer", "_tempDataBuffer", "_tempDataLen")
+
+#: What L{TLSMemoryBIOProtocol} must have; the last one gathers small writes.
+_OF_TLS: Final = ("_appSendBuffer", "_flushReceiveBIO", "_flushSendBIO", "_aggregator")
 
 _log = Logger()
 _told: Final[set[str]] = set()
 
 
-def tcp_of(transport: Any) -> Connection | None:
-    """The connection that C{transport} is, if all that is needed of it is there."""
-    if not isinstance(transport, Connection) or transport.TLS:
-        return None
-    return transport if _has(transport, _OF_TCP) else None
+def is_known_tcp(transport: Any) -> bool:
+    """Whether it is a connection of TCP that has all that is needed here."""
+    return (
+        isinstance(transport, Connection)
+        and not transport.TLS
+        and _has(transport, _OF_TCP)
+    )
+
+
+def is_known_tls(transport: Any) -> bool:
+    """The same of TLS over such a connection."""
+    return (
+        isinstance(transport, TLSMemoryBIOProtocol)
+        and is_known_tcp(transport.transport)
+        and _has(transport, _OF_TLS)
+    )
 
 
 def queued_bytes(tcp: Connection) -> int:
@@ -35,6 +50,26 @@ def queued_bytes(tcp: Connection) -> int:
 def is_queued(tcp: Connection) -> bool:
     """Whether it has anything still to write."""
     return bool(tcp.dataBuffer or tcp._tempDataBuffer)
+
+
+def waiting_bytes(tls: Any) -> int:
+    """What it has still to make records of, as it must read before."""
+    return sum(map(len, tls._appSendBuffer))
+
+
+def write_gathered(tls: Any) -> None:
+    """What has been written to it in small pieces, at once."""
+    tls._aggregator.flush()
+
+
+def write_records(tls: Any) -> None:
+    """What OpenSSL has to send."""
+    tls._flushSendBIO()
+
+
+def read_records(tls: Any) -> None:
+    """What OpenSSL has received, of whatever kind; and what it has to answer."""
+    tls._flushReceiveBIO()
 
 
 def write_at_once(tcp: Connection, data: bytes) -> None:

@@ -172,7 +172,7 @@ class SocketPath(TransportPath):
 
     def __init__(
         self,
-        tcp: Connection,
+        transport: Connection,
         owner: PathOwner,
         receive: Receive,
         *,
@@ -180,12 +180,12 @@ class SocketPath(TransportPath):
         max_payload_bytes: int,
     ) -> None:
         super().__init__(
-            tcp, owner, receive, masks=masks, max_payload_bytes=max_payload_bytes
+            transport, owner, receive, masks=masks, max_payload_bytes=max_payload_bytes
         )
         self.disconnecting = False
-        tcp.bufferSize = READ_BYTES
-        self._recv = tcp.socket.recv
-        self._send = tcp.socket.send
+        transport.bufferSize = READ_BYTES
+        self._recv = transport.socket.recv
+        self._send = transport.socket.send
         self._batch: BatchReader | None = None
         # The answer to the handshake may still be on its way out.
         self._is_clogged = True

@@ -2,46 +2,64 @@ from __future__ import annotations
 
 import ast
 from pathlib import Path
+from typing import Any
+from unittest.mock import ANY
 
 from twisted.internet.tcp import Connection
 from twisted.internet.testing import StringTransport
+from twisted.protocols.tls import BufferingTLSTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 import chime_gateway
 from chime_gateway.net.path import inside_twisted
 from chime_gateway.net.path.inside_twisted import (
+    is_known_tcp,
+    is_known_tls,
     is_queued,
     queued_bytes,
-    tcp_of,
+    read_records,
+    waiting_bytes,
     write_at_once,
+    write_gathered,
+    write_records,
 )
+from tests.support.openssl_peer import MISSING, TLS_1_3
 from tests.support.path_pair import PathPair
+from tests.support.tls_pair import TlsPair
 
-PRIVATE = {"_tempDataBuffer", "_tempDataLen"}
+OF_TCP = {"_tempDataBuffer", "_tempDataLen"}
+OF_TLS = {"_aggregator", "_appSendBuffer", "_flushReceiveBIO", "_flushSendBIO"}
 
 
-class PrivateTests(SynchronousTestCase):
+class PrivateCase(SynchronousTestCase):
     def setUp(self) -> None:
+        self.patch(inside_twisted, "_told", set())
+        self.warned: list[str] = []
+        self.patch(
+            inside_twisted._log, "warn", lambda *_, name: self.warned.append(name)
+        )
+
+
+class TcpTests(PrivateCase):
+    def setUp(self) -> None:
+        super().setUp()
         self.pair = PathPair()
         self.addCleanup(self.pair.close)
-        self.patch(inside_twisted, "_told", set())
 
     def test_a_connection_is_known_if_it_has_what_is_needed(self) -> None:
-        self.assertIs(tcp_of(self.pair.tcp), self.pair.tcp)
-        self.assertIsNone(tcp_of(StringTransport()))
+        self.assertTrue(is_known_tcp(self.pair.tcp))
+        self.assertFalse(is_known_tcp(StringTransport()))
         self.pair.tcp.TLS = True  # by startTLS: what it writes is not what is sent
-        self.assertIsNone(tcp_of(self.pair.tcp))
+        self.assertFalse(is_known_tcp(self.pair.tcp))
 
     def test_without_one_of_them_it_is_not_and_the_log_says_so_once(self) -> None:
-        warned: list[str] = []
-        self.patch(inside_twisted._log, "warn", lambda *_, name: warned.append(name))
-        for name in ("_tempDataBuffer", "_tempDataLen"):
+        for name in sorted(OF_TCP):
             for _ in range(2):
                 held = vars(self.pair.tcp).pop(name)
-                self.assertIsNone(tcp_of(self.pair.tcp))
+                self.assertFalse(is_known_tcp(self.pair.tcp))
                 setattr(self.pair.tcp, name, held)
-        self.assertEqual(warned, ["_tempDataBuffer", "_tempDataLen"])
-        self.assertIs(tcp_of(self.pair.tcp), self.pair.tcp)
+        self.assertEqual(self.warned, ["_tempDataBuffer", "_tempDataLen"])
+        self.assertTrue(is_known_tcp(self.pair.tcp))
 
     def test_what_waits_is_seen_and_kept_behind(self) -> None:
         tcp = self.pair.tcp
@@ -61,6 +79,60 @@ class PrivateTests(SynchronousTestCase):
         self.assertEqual(self.pair.all_taken(), data)
 
 
+class TlsTests(PrivateCase):
+    skip = MISSING
+
+    def test_it_is_known_if_it_has_what_is_needed(self) -> None:
+        """The names are these, and each does what it is used for."""
+        pair = TlsPair(TLS_1_3, is_client=True)
+        self.addCleanup(pair.close)
+        tls = pair.tls
+        self.assertTrue(is_known_tls(tls))
+        self.assertFalse(is_known_tls(pair.tcp))
+        tls.write(b"before the keys are agreed")
+        self.assertEqual(waiting_bytes(tls), 0)
+        write_gathered(tls)
+        self.assertEqual((tls._appSendBuffer, waiting_bytes(tls)), ([ANY], 26))
+        pair.settle()
+        self.assertEqual(waiting_bytes(tls), 0)
+        tls.getHandle().send(b"not by Twisted")
+        write_records(tls)
+        pair.settle()
+        self.assertEqual(pair.peer.heard, b"before the keys are agreednot by Twisted")
+        heard: list[bytes] = []
+        self.patch(pair.owner, "dataReceived", heard.append)
+        pair.peer.write(b"read")
+        tls.getHandle().bio_write(pair.peer.records())
+        read_records(tls)
+        self.assertEqual(heard, [b"read"])
+
+    def test_without_one_of_them_it_is_not_and_the_log_says_so_once(self) -> None:
+        for name in sorted(OF_TLS):
+            lacking = type("Lacking", (BufferingTLSTransport,), {})
+
+            def get(self: Any, asked: str, missing: str = name) -> Any:
+                if asked == missing:
+                    raise AttributeError(asked)
+                return object.__getattribute__(self, asked)
+
+            lacking.__getattribute__ = get  # type: ignore[method-assign, assignment]
+            pair = TlsPair(TLS_1_3, is_client=True)
+            self.addCleanup(pair.close)
+            for _ in range(2):
+                pair.tls.__class__ = lacking
+                # Nor is what it would pass on to.
+                self.assertFalse(is_known_tls(pair.tls), name)
+            pair.tls.__class__ = BufferingTLSTransport
+        self.assertEqual(self.warned, sorted(OF_TLS))
+
+    def test_over_an_unknown_connection_it_is_unknown(self) -> None:
+        pair = TlsPair(TLS_1_3, is_client=True)
+        self.addCleanup(pair.close)
+        del pair.tcp._tempDataLen
+        self.assertFalse(is_known_tls(pair.tls))
+        pair.tcp._tempDataLen = 0
+
+
 class OneModuleTests(SynchronousTestCase):
     def test_nobody_else_reads_what_is_private(self) -> None:
         """Nor is any other attribute private that this module reads."""
@@ -68,11 +140,11 @@ class OneModuleTests(SynchronousTestCase):
         readers = {
             path.relative_to(root).as_posix()
             for path in root.rglob("*.py")
-            if any(name in path.read_text(encoding="utf-8") for name in PRIVATE)
+            if any(name in path.read_text(encoding="utf-8") for name in OF_TCP | OF_TLS)
         }
         self.assertEqual(readers, {"net/path/inside_twisted.py"})
         tree = ast.parse((root / "net/path/inside_twisted.py").read_text("utf-8"))
         read = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
         private = {name for name in read if name.startswith("_")}
-        self.assertLessEqual(private, PRIVATE)
+        self.assertEqual(private, OF_TCP | OF_TLS)
         self.assertTrue(hasattr(Connection, "dataBuffer"))

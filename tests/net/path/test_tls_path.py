@@ -1,0 +1,400 @@
+from __future__ import annotations
+
+from contextlib import closing
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from OpenSSL.SSL import WantReadError
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.trial.unittest import SynchronousTestCase
+
+from chime_gateway.net.path.socket_path import MAX_UNSENT_BYTES
+from chime_gateway.wire.websocket_frame import (
+    OPCODE_BINARY,
+    OPCODE_TEXT,
+    FrameReader,
+    encode_frame,
+)
+from tests.support.openssl_peer import MISSING, TLS_1_2, TLS_1_3
+from tests.support.path_pair import LIMIT
+from tests.support.tls_pair import ANSWER, TlsPair
+
+KEY = b"\x01\x02\x03\x04"
+VERSIONS = (TLS_1_2, TLS_1_3)
+SIZES = st.sampled_from((0, 1, 125, 300, 4067, 4096, 8190, 8192, 16_384, 40_000))
+
+#: What happens in the life of a socket, in any order.  C{say}: in records of so many
+#: bytes.  C{move}: so many bytes of the peer's records come, wherever that cuts them.
+STEPS = st.one_of(
+    st.tuples(st.just("send"), SIZES),
+    st.tuples(st.just("answer"), SIZES),
+    st.tuples(st.just("say"), st.sampled_from((1, 3, 4096, 4097, 16_384))),
+    st.tuples(st.just("say"), SIZES),
+    st.tuples(st.just("update key"), st.integers(0, 1)),
+    st.tuples(st.just("ticket"), st.just(0)),
+    st.tuples(st.just("move"), st.integers(1, 9)),
+    st.tuples(st.just("move"), st.integers(10, 10_000)),
+    st.tuples(st.just("peer reads"), st.integers(1, 20_000)),
+    st.tuples(st.just("turn"), st.just(0)),
+)
+ENDS = ("goodbye", "goodbye, cut", "no goodbye", "broken record", "reset", "none")
+
+
+def short(messages: list[tuple[bytes, bool]]) -> list[tuple[int, bytes, bool]]:
+    """As much of them as a failure should show."""
+    return [(len(data), data[:9], is_binary) for data, is_binary in messages]
+
+
+class TlsCase(SynchronousTestCase):
+    skip = MISSING
+
+    def pair(self, version: int = TLS_1_3, *, is_client: bool = False) -> TlsPair:
+        pair = TlsPair(version, is_client=is_client)
+        self.addCleanup(pair.close)
+        pair.open()
+        pair.settle()
+        return pair
+
+    def frame(self, pair: TlsPair, payload: bytes, opcode: int = OPCODE_TEXT) -> bytes:
+        return encode_frame(opcode, payload, None if pair.masks else KEY)
+
+    def heard_by(self, pair: TlsPair) -> list[tuple[bytes, bool]]:
+        self.assertTrue(pair.peer.heard.startswith(ANSWER))
+        reader = FrameReader(masked=pair.masks, max_payload_bytes=LIMIT)
+        return [
+            (payload, opcode == OPCODE_BINARY)
+            for opcode, payload in reader.feed(pair.peer.heard[len(ANSWER) :])
+        ]
+
+
+class ScheduleTests(TlsCase):
+    @settings(max_examples=60, deadline=None)
+    @given(
+        st.sampled_from(VERSIONS),
+        st.booleans(),
+        st.booleans(),
+        st.lists(STEPS, max_size=25),
+        st.sampled_from(ENDS),
+    )
+    def test_every_message_arrives_once_and_in_order(
+        self,
+        version: int,
+        is_client: bool,
+        small: bool,
+        steps: list[tuple[str, int]],
+        end: str,
+    ) -> None:
+        """
+        Whatever else TLS says between them, however its records are long and cut, and
+        while the socket is full; and what comes last is what Twisted makes of it.
+        """
+        pair = TlsPair(version, is_client=is_client, small=small)
+        with closing(pair):
+            pair.open()
+            sent, said = self.run_through(pair, steps)
+            self.assertEqual(short(pair.owner.heard), short(said))
+            self.assertEqual(short(self.heard_by(pair)), short(sent))
+            self.end(pair, end)
+            self.assertEqual(short(pair.owner.heard), short(said))
+        self.flushLoggedErrors(ConnectionLost)
+
+    def run_through(
+        self, pair: TlsPair, steps: list[tuple[str, int]]
+    ) -> tuple[list[tuple[bytes, bool]], list[tuple[bytes, bool]]]:
+        sent: list[tuple[bytes, bool]] = []
+        said: list[tuple[bytes, bool]] = []
+
+        def answer(payload: bytes) -> None:
+            if payload.endswith(b"!"):
+                sent.append((payload, True))
+                self.assertTrue(pair.path.send_message(payload, True))
+
+        pair.owner.answer = answer
+        for number, (step, size) in enumerate(steps):
+            payload = (b"%d," % number * size)[:size]
+            is_binary = bool(number % 2)
+            opcode = OPCODE_BINARY if is_binary else OPCODE_TEXT
+            if step == "send":
+                sent.append((payload, is_binary))
+                self.assertTrue(pair.path.send_message(payload, is_binary))
+            elif step in ("say", "answer"):
+                payload += b"!" if step == "answer" else b""
+                said.append((payload, is_binary))
+                most = size if size in (1, 3, 4096, 4097) else 16_384
+                pair.peer.write(self.frame(pair, payload, opcode), most)
+            elif step == "move":
+                pair.move(size)
+            elif step == "peer reads":
+                pair.peer_reads(size)
+            elif step == "turn":
+                pair.turn()
+            elif pair.peer.version == "TLSv1.3":
+                if step == "update key":
+                    pair.peer.update_key(both=bool(size))
+                elif pair.masks:  # the peer is the server
+                    pair.peer.send_ticket()
+        pair.settle()
+        return sent, said
+
+    def end(self, pair: TlsPair, end: str) -> None:
+        lost: Any = ConnectionDone
+        half = self.frame(pair, b"x" * 300)[:100]
+        if end == "none":
+            return
+        pair.peer.write(half)
+        if end.startswith("goodbye"):
+            pair.peer.say_goodbye()
+            if end == "goodbye, cut":
+                pair.held = pair.peer.records()
+                for size in (50, len(pair.held) - 60, 3):
+                    pair.move(size)
+                    pair.turn()
+        elif end == "no goodbye":
+            pair.held = pair.peer.records()[:-10]
+            pair.move()
+            pair.far.close()
+            lost = ConnectionLost
+        elif end == "broken record":
+            records = bytearray(pair.peer.records())
+            records[-5] ^= 1
+            pair.held = bytes(records)
+            lost = Exception  # TLS says which
+        else:
+
+            def reset(_: int) -> bytes:
+                raise ConnectionResetError
+
+            self.patch(pair.path, "_recv", reset)
+            pair.move()
+            lost = ConnectionLost
+        for _ in range(10):
+            if pair.owner.lost is None:
+                pair.move()
+                pair.turn()
+        assert pair.owner.lost is not None, end
+        pair.owner.lost.trap(lost)
+        if end in ("goodbye", "broken record"):
+            # Ours, or an alert, has come.
+            pair.peer_reads()
+            self.assertTrue(pair.peer.is_over)
+        self.assertEqual(pair.batch.fileno(), -1)
+        self.assertTrue(pair.path.send_message(b"nobody"))
+        pair.path.write(b"nothing")
+
+
+class RecordTests(TlsCase):
+    def by_twisted(self, pair: TlsPair) -> list[str]:
+        """What is Twisted's from here on."""
+        done: list[str] = []
+        for name in ("dataReceived", "_flushReceiveBIO", "_flushSendBIO", "_write"):
+            real = getattr(pair.tls, name)
+
+            def told(*arguments: Any, name: str = name, real: Any = real) -> Any:
+                done.append(name)
+                return real(*arguments)
+
+            setattr(pair.tls, name, told)
+        return done
+
+    def test_a_plain_record_goes_past_twisted_both_ways(self) -> None:
+        for version in VERSIONS:
+            for is_client in (False, True):
+                with self.subTest(version=version, is_client=is_client):
+                    pair = self.pair(version, is_client=is_client)
+                    pair.peer.write(self.frame(pair, b"first"))
+                    pair.settle()
+                    done = self.by_twisted(pair)
+                    for size in (1, 300, 5000, 8000):
+                        pair.peer.write(self.frame(pair, b"x" * size))
+                        self.assertTrue(pair.path.send_message(b"y" * size))
+                        pair.settle()
+                    # Some in one read, and one in some.
+                    for _ in range(10):
+                        pair.peer.write(self.frame(pair, b"z" * 200))
+                    pair.settle()
+                    # And however it is cut.
+                    pair.peer.write(self.frame(pair, b"cut" * 20) * 3, 50)
+                    pair.held = pair.peer.records()
+                    while pair.held:
+                        pair.move(1 + len(pair.held) % 7)
+                        pair.turn()
+                    self.assertEqual(done, [])
+                    self.assertEqual(len(pair.owner.heard), 18)
+                    self.assertEqual(len(self.heard_by(pair)), 4)
+
+    def test_a_key_update_is_answered_at_once(self) -> None:
+        pair = self.pair()
+        pair.peer.write(self.frame(pair, b"first"))
+        pair.settle()
+        done = self.by_twisted(pair)
+        pair.peer.update_key(both=True)
+        pair.settle()
+        self.assertIn("_flushReceiveBIO", done)
+        pair.path.send_message(b"with the new key")
+        pair.peer.write(self.frame(pair, b"here too"))
+        pair.settle()
+        self.assertEqual(self.heard_by(pair), [(b"with the new key", False)])
+        self.assertEqual(len(pair.owner.heard), 2)
+
+    def test_a_service_may_negotiate_keys_of_tls_1_2_again(self) -> None:
+        pair = self.pair(TLS_1_2, is_client=True)
+        pair.peer.write(self.frame(pair, b"first"))
+        pair.settle()
+        pair.path.send_message(b"before")
+        pair.peer.negotiate_again()
+        pair.move()
+        pair.turn()
+        for at in range(3):
+            self.assertTrue(pair.path.send_message(b"%d" % at))
+        pair.settle()
+        pair.peer.write(self.frame(pair, b"last"))
+        pair.settle()
+        heard = [payload for payload, _ in self.heard_by(pair)]
+        self.assertEqual(heard, [b"before", b"0", b"1", b"2"])
+        self.assertEqual(len(pair.owner.heard), 2)
+
+    def test_what_twisted_answers_is_not_overtaken(self) -> None:
+        """Records have numbers: one that comes too early breaks the connection."""
+        for method in ("dataReceived", "_flushReceiveBIO"):
+            with self.subTest(method=method):
+                pair = self.pair()
+                if method == "_flushReceiveBIO":
+                    pair.peer.write(self.frame(pair, b"first"))
+                    pair.settle()
+                pair.path.send_message(b"unclogs")
+                real = getattr(pair.tls, method)
+
+                def answer(*data: bytes, pair: Any = pair, real: Any = real) -> None:
+                    real(*data)
+                    pair.tls.getHandle().send(encode_frame(OPCODE_TEXT, b"answer"))
+                    pair.tls._flushSendBIO()
+
+                self.patch(pair.tls, method, answer)
+                pair.peer.update_key(both=False)
+                pair.move()
+                pair.batch.doRead()
+                pair.path.send_message(b"right behind it")
+                pair.settle()
+                heard = [payload for payload, _ in self.heard_by(pair)]
+                self.assertEqual(heard, [b"unclogs", b"answer", b"right behind it"])
+
+    def test_what_openssl_has_still_to_send_goes_before(self) -> None:
+        """More than one read of it gives."""
+        pair = self.pair()
+        pair.path.send_message(b"unclogs")
+        data = b"".join(self.frame_of_ours(b"%d" % at * 300) for at in range(20))
+        pair.tls.getHandle().send(data[:4000])
+        pair.path.send_message(b"last")
+        pair.path.send_message(b"very last")
+        pair.settle()
+        whole = pair.peer.heard
+        self.assertTrue(
+            whole.endswith(
+                data[:4000]
+                + self.frame_of_ours(b"last")
+                + self.frame_of_ours(b"very last")
+            )
+        )
+
+    def frame_of_ours(self, payload: bytes) -> bytes:
+        return encode_frame(OPCODE_TEXT, payload)
+
+    def test_what_tls_may_not_send_yet_waits_and_is_read_for(self) -> None:
+        """As while keys of TLS 1.2 are negotiated again."""
+        pair = self.pair(TLS_1_2)
+        pair.peer.write(self.frame(pair, b"first"))
+        pair.settle()
+        connection = pair.tls.getHandle()
+        blocked = [True]
+
+        class Blocked:
+            def send(self, data: bytes) -> int:
+                if blocked:
+                    raise WantReadError
+                sent: int = connection.send(data)
+                return sent
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(connection, name)
+
+        pair.tls._tlsConnection = Blocked()
+        self.patch(pair.path, "_encrypt", Blocked().send)
+        for at in range(3):
+            self.assertTrue(pair.path.send_message(b"%d" % at))
+        self.assertTrue(pair.owner.is_paused)
+        self.assertGreaterEqual(pair.path.unsent_bytes(), 9)
+        pair.settle()
+        self.assertEqual(self.heard_by(pair), [])
+        blocked.clear()
+        pair.peer.write(self.frame(pair, b"go on"))
+        pair.settle()
+        self.assertEqual([p for p, _ in self.heard_by(pair)], [b"0", b"1", b"2"])
+        self.assertFalse(pair.owner.is_paused)
+
+    def test_what_waits_for_a_slow_peer_has_a_bound(self) -> None:
+        pair = self.pair()
+        pair.path.is_unread = True
+        count, payload = 0, b"x" * 50_000
+        while pair.path.send_message(payload):
+            count += 1
+            self.assertLess(count * len(payload), 3 * MAX_UNSENT_BYTES)
+        self.assertGreater(pair.path.unsent_bytes(), MAX_UNSENT_BYTES)
+        self.assertTrue(pair.owner.is_paused)
+
+    def test_a_receiver_that_fails_is_told_of_and_the_rest_is_heard(self) -> None:
+        pair = self.pair()
+        pair.peer.write(self.frame(pair, b"first"))
+        pair.settle()
+        failing = [True]
+
+        def fail(payload: bytes, is_binary: bool) -> None:
+            if failing:
+                failing.clear()
+                raise MemoryError
+            pair.owner.receive(payload, is_binary)
+
+        pair.path.receive = fail
+        for size in (200, 300):
+            pair.peer.write(self.frame(pair, b"x" * size))
+        pair.settle()
+        self.assertEqual((pair.owner.failures, pair.owner.lost), (1, None))
+        self.assertEqual(len(pair.owner.heard), 2)
+
+    def test_once_it_is_aborted_nothing_is_heard_of_what_has_come(self) -> None:
+        for name in ("abortConnection", "loseConnection"):
+            with self.subTest(name=name):
+                pair = self.pair()
+                pair.peer.write(self.frame(pair, b"first"))
+                pair.settle()
+
+                def end(_: Any, pair: TlsPair = pair, name: str = name) -> None:
+                    pair.path.is_open = False  # as Autobahn's state says
+                    pair.tls.unregisterProducer()
+                    getattr(pair.tls, name)()
+
+                pair.owner.answer = end
+                heard: list[bytes] = []
+                self.patch(pair.owner, "dataReceived", heard.append)
+                for size in (200, 300, 9000):
+                    pair.peer.write(self.frame(pair, b"x" * size))
+                pair.settle()
+                self.assertEqual(len(pair.owner.heard), 2)
+                if name == "abortConnection":
+                    self.assertEqual(heard, [])
+                    self.assertIsNotNone(pair.owner.lost)
+
+    def test_a_place_that_was_mistaken_is_found_again(self) -> None:
+        """A record may look as if another began in it: nothing stays unheard."""
+        pair = self.pair()
+        path: Any = pair.path
+        for wrong in (1, 50, 3000, 18_000):
+            pair.peer.write(self.frame(pair, b"first"))
+            pair.settle()
+            path._missing = wrong
+            for _ in range(100):
+                pair.peer.write(self.frame(pair, b"x" * 300))
+                pair.step()
+            self.assertEqual(len(pair.owner.heard), 101)
+            self.assertEqual(path._missing, 0)
+            pair.owner.heard.clear()
