@@ -6,12 +6,12 @@ import json
 import os
 import sys
 from importlib.util import find_spec
-from pathlib import Path
 
 from twisted.internet.utils import getProcessOutputAndValue
 
 from tests.support.base import ReactorTestCase
 from tests.support.benchmarks import FOLDER
+from tests.support.files import temporary_folder
 
 #: Their servers want a processor each.
 gives_way = True
@@ -24,7 +24,7 @@ class BenchmarksTests(ReactorTestCase):
     timeout = 120
 
     async def test_tls_and_the_floor_are_measured(self) -> None:
-        results = Path(self.mktemp())
+        results = temporary_folder(self) / "results.json"
         out, err, status = await getProcessOutputAndValue(
             sys.executable,
             [
