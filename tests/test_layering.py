@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -124,13 +125,17 @@ def names_of(node: ast.AST, path: Path) -> Iterator[str]:
         yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def imported(path: Path) -> Iterator[str]:
-    for node in ast.walk(tree_of(path)):
-        yield from names_of(node, path)
+@cache
+def imported(path: Path) -> tuple[str, ...]:
+    return tuple(
+        name for node in ast.walk(tree_of(path)) for name in names_of(node, path)
+    )
 
 
-def imported_at_once(path: Path) -> Iterator[str]:
+@cache
+def imported_at_once(path: Path) -> tuple[str, ...]:
     """What importing this module imports: neither in functions nor for types only."""
+    found: list[str] = []
     waiting: list[ast.AST] = [tree_of(path)]
     while waiting:
         node = waiting.pop()
@@ -139,8 +144,9 @@ def imported_at_once(path: Path) -> Iterator[str]:
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             waiting.extend(node.orelse)
             continue
-        yield from names_of(node, path)
+        found.extend(names_of(node, path))
         waiting.extend(ast.iter_child_nodes(node))
+    return tuple(found)
 
 
 def is_under(name: str, prefix: str) -> bool:

@@ -145,6 +145,11 @@ class SpeakingTests(ChannelTestCase):
 
 
 class ClosingTests(ChannelTestCase):
+    def setUp(self) -> None:
+        # Only what a test makes is looked through, not all that others have made.
+        gc.freeze()
+        self.addCleanup(gc.unfreeze)
+
     def test_one_that_is_not_opened_is_told_once(self) -> None:
         self.start(loss=1.0)
         self.run_for(OPEN_SECONDS + 1)

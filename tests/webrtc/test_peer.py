@@ -288,6 +288,11 @@ class TalkingTests(PeerTestCase):
 
 
 class ClosingTests(PeerTestCase):
+    def setUp(self) -> None:
+        # Only what a test makes is looked through, not all that others have made.
+        gc.freeze()
+        self.addCleanup(gc.unfreeze)
+
     @settings(max_examples=20, deadline=None)
     @given(st.integers(0, 24), st.sampled_from(_LITE), st.booleans(), st.booleans())
     def test_it_can_be_closed_at_every_step_and_leaves_nothing(
