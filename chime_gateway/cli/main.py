@@ -91,7 +91,7 @@ class Options(CommandOptions):
         ["demo", None, _demo, "Start a gateway and place a call to it."],
         ["call", None, _call, "Place a test call to a gateway."],
         ["run", None, RunOptions, "Run the gateway in the foreground."],
-        ["check", None, _check, "Ask the deployments what only they know."],
+        ["check", None, _check, "Check the settings; --online asks the services."],
         ["simulate-azure", None, _simulate_azure, "Serve a local Realtime service."],
         ["simulate-aws", None, _simulate_aws, "Serve a local AWS account."],
         ["calls", None, CallsOptions, "List calls."],

@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import io
+import os
+import sys
+from unittest.mock import patch
+
 from twisted.internet.defer import Deferred
 from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
@@ -13,6 +18,7 @@ from chime_gateway.sim.realtime.behaviour import Behaviour
 from chime_gateway.sim.realtime.faults.webrtc import WebRtcFaults
 from chime_gateway.sim.realtime.server import Door
 from tests.integration.harness import KEY, GatewayTestCase
+from tests.support.files import temporary_folder
 
 #: About so long it takes; see tests/run.py.
 seconds = 13
@@ -21,13 +27,13 @@ seconds = 13
 class CheckOptionsTests(SynchronousTestCase):
     def test_only_what_is_there_can_be_asked_for(self) -> None:
         for words in (
-            [],
             ["--online", "--transport", "smoke"],
             ["--transport", "webrtc"],
         ):
             options = CheckOptions()
             self.assertRaises(usage.UsageError, options.parseOptions, words)
-        CheckOptions().parseOptions(["--online", "--transport", "webrtc"])
+        simulated = ["--simulate", "--port", "0"]
+        CheckOptions().parseOptions(["--online", "--transport", "webrtc", *simulated])
 
 
 class ProbeTests(GatewayTestCase):
@@ -78,5 +84,79 @@ class RefusedProbeTests(ProbeTests):
         async def scene() -> None:
             self.assertFalse(await self.ask())
             self.assertIn("HTTP 401", self.found["the rest"])
+
+        return Deferred.fromCoroutine(scene())
+
+
+class OnlineTests(GatewayTestCase):
+    """What C{chimegw check --online} says of services that are well, and of others."""
+
+    def check(self, toml: str, **env: str) -> Deferred[list[str]]:
+        """@return: its lines, the last one with its status."""
+        path = temporary_folder(self) / "gateway.toml"
+        path.write_text(toml)
+        url = self.gateway.composition.agents.health.candidates()[0].settings.endpoint
+        variables = {
+            "AZURE_OPENAI_ENDPOINT": url,
+            "AZURE_OPENAI_DEPLOYMENT": "sim",
+            "AZURE_OPENAI_API_KEY": KEY,
+            "CHIMEGW_STATE": str(path.parent),
+            **env,
+        }
+        patched = patch.dict(os.environ, variables)
+        patched.start()
+        self.addCleanup(patched.stop)
+        said = io.StringIO()
+        self.patch(sys, "stdout", said)
+        options = CheckOptions()
+        options.parseOptions(["--online", "--port", "0", "--config", str(path)])
+        running = options.run(self.reactor)
+        return running.addCallback(
+            lambda status: [*said.getvalue().splitlines(), f"status {status}"]
+        )
+
+    def test_what_works_is_a_line_each(self) -> Deferred[None]:
+        async def scene() -> None:
+            lines = await self.check("[agents.sales]\nvoice = 'cedar'\n")
+            self.assertEqual(lines[-2:], ["all good", "status 0"])
+            self.assertEqual([line.split()[0] for line in lines[:-2]], ["ok"] * 4)
+            answers = [line for line in lines if "answers after" in line]
+            self.assertEqual(len(answers), 2, lines)
+
+        return Deferred.fromCoroutine(scene())
+
+    def test_each_fault_has_its_cure(self) -> Deferred[None]:
+        async def scene() -> None:
+            lines = await self.check(
+                "[agents.default]\ntools = ['order']\n"
+                "[agents.sales]\nvoice = 'nobody'\n"
+                "[tools.order]\nurl = 'http://127.0.0.1:1/x'\ndescription = 'd'\n"
+                f"[webhooks.crm]\nurl = 'http://127.0.0.1:{self.port}/x'\n"
+                "[deployments.b]\nendpoint = 'http://127.0.0.1:1'\ndeployment = 'x'\n",
+                CHIMEGW_DATABASE_URL="postgresql://u:geheim@127.0.0.1:1/x",
+            )
+            faults = [line for line in lines if line.startswith("FAULT")]
+            for line, *words in zip(
+                faults,
+                ("agent sales", "deployment b", "DATABASE_URL", "tools.order.url"),
+                ("'nobody'", "refused", "refused", "refused"),
+                ("[agents.sales]", "deployments.b.endpoint", "firewall", "running"),
+                strict=True,
+            ):
+                for word in words:
+                    self.assertIn(word, line)
+            self.assertEqual(lines[-2:], ["4 faults", "status 1"])
+            self.assertNotIn("geheim", "".join(lines))
+            self.assertTrue(any("webhooks.crm" in one for one in lines))
+
+        return Deferred.fromCoroutine(scene())
+
+    def test_a_wrong_key_is_told_once(self) -> Deferred[None]:
+        async def scene() -> None:
+            toml = "[agents.sales]\nvoice = 'cedar'\n"
+            lines = await self.check(toml, AZURE_OPENAI_API_KEY="another")
+            (fault,) = (line for line in lines if line.startswith("FAULT"))
+            self.assertIn("401", fault)
+            self.assertIn("set AZURE_OPENAI_API_KEY", fault)
 
         return Deferred.fromCoroutine(scene())

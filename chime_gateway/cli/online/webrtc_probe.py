@@ -26,7 +26,8 @@ from chime_gateway.agents.webrtc.places import first_session
 from chime_gateway.agents.webrtc.secrets import Secret, read_secret
 from chime_gateway.agents.webrtc.sessions import own_address
 from chime_gateway.agents.webrtc.sideband import Sideband
-from chime_gateway.agents.websocket import EventSocket, RealtimeSockets, dial
+from chime_gateway.agents.websocket import RealtimeSockets, dial
+from chime_gateway.cli.online.socket_events import KeptEvents
 from chime_gateway.cli.online.webrtc_media import ProbeMedia
 from chime_gateway.errors import AgentUnavailable, GatewayError
 from chime_gateway.net.batch import BatchReader
@@ -56,46 +57,6 @@ _NO_ANSWER: Final = (
     *(*UNANSWERED, ResponseFailed, CancelledError, TimeoutError, OSError),
     *(BodyCutShort, BodyTooLong, BodyUnreadable),
 )
-
-
-class _Events:
-    """A L{chime_gateway.agents.websocket.SocketUser} that keeps what it hears."""
-
-    def __init__(self) -> None:
-        self.events: list[Mapping[str, Any]] = []
-        self.socket: EventSocket | None = None
-        self.closed = ""
-
-    def opened(self, socket: EventSocket) -> None:
-        self.socket = socket
-
-    def message_received(self, payload: bytes, is_binary: bool) -> None:
-        try:
-            event = msgspec.json.decode(payload)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            event = None
-        if isinstance(event, dict) and len(self.events) < 1000:
-            self.events.append(event)
-
-    def frame_came(self) -> bool:
-        return True
-
-    def socket_closed(self, reason: str) -> None:
-        self.closed = reason
-
-    def socket_stalled(self) -> None:
-        self.closed = "the service stopped reading"
-
-    def handshake_failed(self, why: AgentUnavailable) -> None:
-        self.closed = str(why)
-
-    def find(self, kind: str) -> Mapping[str, Any] | None:
-        found = (e for e in self.events if e.get("type") == kind)
-        return next(found, None)
-
-    def kinds(self, since: int = 0) -> str:
-        names = dict.fromkeys(str(e.get("type")) for e in self.events[since:])
-        return ", ".join(names) or "nothing"
 
 
 class WebRtcProbe:
@@ -131,7 +92,7 @@ class WebRtcProbe:
         media = ProbeMedia(
             self._reactor, self._batch, own_address(self._settings.endpoint)
         )
-        events = _Events()
+        events = KeptEvents()
         try:
             return await self._run(media, events)
         except GatewayError as exc:
@@ -143,7 +104,7 @@ class WebRtcProbe:
                 events.socket.close(1000, "")
             await self._calls.close(2.0)
 
-    async def _run(self, media: ProbeMedia, events: _Events) -> bool:
+    async def _run(self, media: ProbeMedia, events: KeptEvents) -> bool:
         headers = await self._credential.headers()
         secret = await self._mint(headers)
         made = await self._offer(media, secret)
@@ -239,7 +200,7 @@ class WebRtcProbe:
             media.close()
 
     async def _events(
-        self, events: _Events, headers: Mapping[str, str], call_id: str
+        self, events: KeptEvents, headers: Mapping[str, str], call_id: str
     ) -> bool:
         if not call_id:
             return False
@@ -305,7 +266,7 @@ class WebRtcProbe:
         finally:
             other.close()
 
-    async def _goodbye(self, media: ProbeMedia, events: _Events) -> None:
+    async def _goodbye(self, media: ProbeMedia, events: KeptEvents) -> None:
         before = len(events.events)
         media.close()
         await self._until(lambda: bool(events.closed), _GOODBYE_SECONDS)

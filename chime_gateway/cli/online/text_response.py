@@ -1,0 +1,189 @@
+"""
+A session with all settings of a profile, and one response as text: what a deployment
+thinks of its key, its name, the voice, the tools, and whether its model answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+from twisted.internet.defer import TimeoutError
+
+from chime_gateway.agents.credentials import Credential
+from chime_gateway.agents.deployments import endpoint_for
+from chime_gateway.agents.websocket import HandshakeRefused, RealtimeSockets, dial
+from chime_gateway.audio import PCMU
+from chime_gateway.cli.online.finding import Finding
+from chime_gateway.cli.online.socket_events import KeptEvents, until
+from chime_gateway.errors import AgentUnavailable
+from chime_gateway.settings.agent_profile import AgentProfile
+from chime_gateway.settings.values import DeploymentSettings
+from chime_gateway.wire.realtime.commands import update_session
+from chime_gateway.wire.realtime.dialects import GA, PREVIEW, session_url
+
+_OPEN_SECONDS: Final = 15.0
+_ANSWER_SECONDS: Final = 30.0
+_NORMAL: Final = 1000
+
+#: What an HTTP status in place of a session means for an operator.
+_CURES: Final[Mapping[int, str]] = {
+    400: "look at AZURE_OPENAI_API_VERSION: leave it out for GA",
+    401: "set AZURE_OPENAI_API_KEY to a key of this very resource, or leave it out for"
+    " Entra ID",
+    403: "give this identity the role Cognitive Services OpenAI User, and look at the"
+    " network rules of the resource",
+    404: "look at AZURE_OPENAI_DEPLOYMENT: it has to be the name of a deployment of a"
+    " Realtime model in this resource",
+    429: "the quota of the deployment is used up: wait, or raise it",
+}
+_NO_CONNECTION: Final = (
+    "look at AZURE_OPENAI_ENDPOINT, DNS, and whether a firewall lets TCP port 443 out"
+)
+_AWAY: Final = "the service has a fault of its own: try again, look at Azure's status"
+
+
+class TextProbe:
+    """
+    @param answer_seconds: the response is given up after so long.
+    @ivar is_there: it has opened a session.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        settings: DeploymentSettings,
+        credential: Credential,
+        answer_seconds: float = _ANSWER_SECONDS,
+    ) -> None:
+        self._reactor = reactor
+        self._settings = settings
+        self._credential = credential
+        self._answer_seconds = answer_seconds
+        self.is_there = False
+        self._sockets = RealtimeSockets(reactor)
+
+    async def token(self) -> Finding | None:
+        """Whether there is one; C{None}: a key is used."""
+        if self._settings.api_key:
+            return None
+        about = f"token for {self._settings.name}"
+        try:
+            await self._credential.headers()
+        except (AgentUnavailable, TimeoutError) as exc:
+            return Finding(
+                about,
+                str(exc) or "none came in time",
+                "sign in (az login), give the machine an identity, or set"
+                " AZURE_OPENAI_API_KEY",
+            )
+        return Finding(about, "Microsoft Entra ID gives one")
+
+    async def ask(self, profile: AgentProfile) -> Finding:
+        settings = self._settings
+        about = (
+            f"deployment {settings.name} ({settings.deployment}), agent {profile.name}"
+        )
+        events = KeptEvents()
+        try:
+            headers = await self._credential.headers()
+            url = session_url(settings)
+            endpoint = endpoint_for(self._reactor, url)
+            give_up = dial(url, headers, events, endpoint, self._sockets)
+        except (AgentUnavailable, OSError) as exc:
+            return Finding(about, str(exc), self._by_its_keys(_NO_CONNECTION))
+        began = self._reactor.seconds()
+        try:
+            found = await self._converse(events, profile)
+        finally:
+            if events.socket is not None:
+                events.socket.close(_NORMAL, "")
+            give_up()
+        if isinstance(found, str):
+            took = self._reactor.seconds() - began
+            return Finding(about, f"{found} after {took:.1f} s")
+        said, cure = found
+        return Finding(about, said, self._by_its_keys(cure))
+
+    def _by_its_keys(self, cure: str) -> str:
+        """One of the file has keys of its own."""
+        name = self._settings.name
+        if name in ("environment", "simulator"):
+            return cure
+        for variable in ("ENDPOINT", "API_KEY", "API_VERSION", "DEPLOYMENT"):
+            key = f"deployments.{name}.{variable.lower()}"
+            cure = cure.replace(f"AZURE_OPENAI_{variable}", key)
+        return cure
+
+    async def _converse(
+        self, events: KeptEvents, profile: AgentProfile
+    ) -> str | tuple[str, str]:
+        """@return: what the model said; or what is wrong, and its cure."""
+        dialect = PREVIEW if self._settings.api_version else GA
+        if not await self._heard(events, _OPEN_SECONDS, "session.created"):
+            return _not_opened(events)
+        self.is_there = True
+        self._send(events, update_session(dialect, profile, PCMU))
+        if not await self._heard(events, _OPEN_SECONDS, "session.updated"):
+            said = events.closed or _error_of(events.find("error"))
+            where = f"agents.{profile.name}"
+            return (
+                f"its settings are refused: {said or 'no answer'}",
+                f"change what it names in [{where}] (voice, tools, transcription_model"
+                " ...)",
+            )
+        self._send(
+            events,
+            {
+                "type": "response.create",
+                "response": {
+                    dialect.modalities_key: ["text"],
+                    "instructions": "Answer with the one word: ready",
+                    "tool_choice": "none",
+                },
+            },
+        )
+        if not await self._heard(events, self._answer_seconds, "response.done"):
+            said = events.closed or _error_of(events.find("error"))
+            return f"no response: {said or 'nothing came in time'}", _AWAY
+        done = events.find("response.done") or {}
+        response = done.get("response")
+        response = response if isinstance(response, dict) else {}
+        if response.get("status") != "completed":
+            return f"a response that failed: {_failure_of(response)}", _AWAY
+        return "it takes the settings, and answers"
+
+    async def _heard(self, events: KeptEvents, seconds: float, kind: str) -> bool:
+        await until(
+            self._reactor,
+            lambda: bool(events.find(kind, "error") or events.closed),
+            seconds,
+        )
+        return events.find(kind) is not None
+
+    def _send(self, events: KeptEvents, command: Mapping[str, Any]) -> None:
+        if events.socket is not None:
+            events.socket.send_message(msgspec.json.encode(command))
+
+
+def _not_opened(events: KeptEvents) -> tuple[str, str]:
+    why = events.why
+    if isinstance(why, HandshakeRefused):
+        cure = _CURES.get(why.status, _AWAY)
+        return str(why), cure
+    said = events.closed or _error_of(events.find("error"))
+    return said or f"no session within {_OPEN_SECONDS:.0f} s", _NO_CONNECTION
+
+
+def _error_of(event: Mapping[str, Any] | None) -> str:
+    error = (event or {}).get("error")
+    return str(error.get("message", "")) if isinstance(error, dict) else ""
+
+
+def _failure_of(response: Mapping[str, Any]) -> str:
+    details = response.get("status_details")
+    error = details.get("error") if isinstance(details, dict) else None
+    if isinstance(error, dict):
+        return str(error.get("message") or error.get("code") or "")
+    return str(response.get("status"))
