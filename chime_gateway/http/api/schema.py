@@ -104,3 +104,54 @@ CALL: Final = Schema(
         "required": ["call_id", "state", "carrier", "started_at"],
     },
 )
+
+_NUMBER_OR_NULL: Final = {"type": ["number", "null"]}
+_MILLISECONDS: Final = {"type": ["integer", "null"], "minimum": 0}
+
+#: As L{chime_gateway.call.reports.event_json.turn_json} makes it.
+TURN: Final = Schema(
+    "Turn",
+    {
+        "type": "object",
+        "description": "One turn of the transcript; times are seconds since the start"
+        " of the call.",
+        "properties": {
+            "number": {"type": "integer"},
+            "speaker": {
+                "type": "string",
+                "enum": ["caller", "agent", "keypad", "tool", "note"],
+            },
+            "started": {"type": "number"},
+            "ended": _NUMBER_OR_NULL,
+            "text": {"type": "string"},
+            "interrupted": {
+                "type": "boolean",
+                "description": "Of the agent's: the caller did not hear the end.",
+            },
+            "heard_ms": {
+                **_MILLISECONDS,
+                "description": "Of the agent's: how much the caller heard.",
+            },
+            "spoken_ms": {
+                **_MILLISECONDS,
+                "description": "Of the agent's: how much there was.",
+            },
+            "heard_text": {
+                "type": "string",
+                "description": "Of the agent's: the part of the text that was heard.",
+            },
+            "name": {"type": "string", "description": "Of a tool."},
+            "arguments": {"type": "string", "description": "Of a tool: JSON."},
+            "result": {"type": "string", "description": "Of a tool."},
+            "fault": {
+                "type": "string",
+                "description": "Of a tool: why it has no result; empty: it has one.",
+            },
+            "seconds": {
+                "type": "number",
+                "description": "Of a tool: how long it took.",
+            },
+        },
+        "required": ["number", "speaker", "started", "ended", "text"],
+    },
+)

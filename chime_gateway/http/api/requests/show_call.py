@@ -8,7 +8,7 @@ from chime_gateway.errors import NoSuchCall
 from chime_gateway.http.api.asked import Asked
 from chime_gateway.http.api.entry import READING, Answer, Entry, Reply
 from chime_gateway.http.api.live_call import live_call
-from chime_gateway.http.api.schema import CALL, UNANSWERED, Schema
+from chime_gateway.http.api.schema import CALL, TURN, UNANSWERED, Schema
 from chime_gateway.store.rows import stored_call_json
 from chime_gateway.store.tables import LIVE
 
@@ -21,14 +21,14 @@ _DETAIL: Final = Schema(
                 "type": "object",
                 "properties": {
                     "record": {"type": "object"},
-                    "transcript": {"type": "array", "items": {"type": "object"}},
+                    "transcript": {"type": "array", "items": TURN.reference},
                     "unanswered": UNANSWERED,
                 },
                 "required": ["record", "transcript"],
             },
         ]
     },
-    uses=(CALL,),
+    uses=(CALL, TURN),
 )
 
 
