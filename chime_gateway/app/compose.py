@@ -330,6 +330,9 @@ class Composition:
         )
         if recordings is not None:
             context.recording_path = recordings.path_of
+            context.live_recording = recordings.live_path
+        if (uploads := self.kept.uploads) is not None:
+            context.recording_link = uploads.link
         if store is not None:
             threads = self._threads("keys", 16)
             path = keys_path(

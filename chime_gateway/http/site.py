@@ -16,10 +16,10 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http import Request as HTTPRequest
-from twisted.web.pages import notFound
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
+from chime_gateway import __version__
 from chime_gateway.http.channel import BoundedRequest, Channel, House
 from chime_gateway.http.credentials import AdminToken, Shown, is_local
 from chime_gateway.http.turns import Turns
@@ -158,6 +158,27 @@ def _refused(request: Request, status: int, why: str) -> bytes:
     return f"{why}\n".encode()
 
 
+class FrontPage(Resource):
+    """What this is, and what there is, for whoever looks with a browser."""
+
+    isLeaf = True
+
+    def __init__(self, pages: Mapping[str, str]) -> None:
+        super().__init__()
+        width = max(map(len, pages))
+        lines = [f"{path:{width}}  {what}\n" for path, what in pages.items()]
+        self._text = f"chime-gateway {__version__}\n\n{''.join(lines)}".encode()
+
+    def render_GET(self, request: Request) -> bytes:
+        request.setHeader(b"Content-Type", b"text/plain; charset=utf-8")
+        return self._text
+
+
+class _Nothing(Resource):
+    def render(self, request: Request) -> bytes:
+        return _refused(request, 404, "there is no such page; / tells which there are")
+
+
 class GatewaySite(Site):
     """A site that does not put every health check into the log."""
 
@@ -224,6 +245,16 @@ def build_site(
     @param public_address: what the operator says that we are called.
     """
     root = _Folder()
+    pages = {
+        "/stream": "media streams of calls, as a WebSocket (/stream/raw: without JSON)",
+        "/health": "is the process well",
+        "/ready": "may calls come",
+        "/metrics": "what it counts, for Prometheus",
+        "/api": "the API; /api/openapi.json describes it",
+    }
+    if webrtc is not None:
+        pages["/webrtc/offer"] = "calls over WebRTC (WHIP)"
+    root.putChild(b"", FrontPage(pages))
     root.putChild(b"health", JsonPage(health, token))
     root.putChild(b"ready", JsonPage(ready, token))
     root.putChild(b"metrics", MetricsPage(metrics, token, reactor, public_address))
@@ -238,7 +269,7 @@ class _Folder(Resource):
     """Has children and is nothing itself."""
 
     def getChild(self, path: bytes, request: Request) -> Any:
-        nothing = notFound()
+        nothing = _Nothing()
         # Else Twisted asks it for every further part of the path, each of which takes
         # the time of all that are left.
         nothing.isLeaf = True

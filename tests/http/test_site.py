@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import Request
 
+from chime_gateway import __version__
 from chime_gateway.http import site as pages
 from chime_gateway.net.strangers.connections import Connections
 from tests.support.http_peers import (
@@ -23,6 +24,15 @@ from tests.support.own_names import NAMES
 
 
 class SiteTests(SynchronousTestCase):
+    def test_whoever_looks_is_told_what_this_is(self) -> None:
+        there = site_of(Clock())
+        status, text = ask(there, request("/"))
+        self.assertEqual(status, 200)
+        for word in ("chime-gateway", __version__, "/stream", "/api/openapi.json"):
+            self.assertIn(word, text)
+        status, text = ask(there, request("/nothing"))
+        self.assertEqual((status, text.count("\n"), "<" in text), (404, 1, False))
+
     def test_pages(self) -> None:
         site = site_of(Clock(), ready=(503, {"reason": "draining"}))
         self.assertEqual(ask(site, request("/health")), (200, '{"status": "ok"}\n'))
@@ -53,7 +63,7 @@ class SiteTests(SynchronousTestCase):
             def render(self, request: Request) -> bytes:
                 return b""
 
-        self.patch(pages, "notFound", Page)
+        self.patch(pages, "_Nothing", Page)
         clock = TurningClock()
         peer = HttpPeer(site_of(clock))
         peer.say(request(start + part * count))

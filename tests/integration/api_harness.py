@@ -74,6 +74,7 @@ class ApiTestCase(GatewayTestCase):
             data=data,
             headers=sent,
             pool=self.pool,
+            allow_redirects=False,
         )
         content = await response.content()
         kind = response.headers.getRawHeaders("content-type", [""])[0]

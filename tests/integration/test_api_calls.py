@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import wave
@@ -16,6 +17,9 @@ from chime_gateway.settings.aws import AwsSettings
 from chime_gateway.settings.values import GatewaySettings
 from tests.integration.api_harness import TOKEN, ApiTestCase
 from tests.integration.harness import Peer
+
+#: A second of it.
+SPEECH = bytes(range(256)) * 32
 
 #: Nothing is judged that is heard here; see tests/run.py.
 gives_way = True
@@ -53,6 +57,61 @@ class CallsTests(ApiTestCase):
             with wave.open(io.BytesIO(audio)) as file:
                 self.assertEqual(file.getnchannels(), 2)
                 self.assertGreater(file.getnframes(), 0)
+
+        return Deferred.fromCoroutine(scene())
+
+    def test_what_was_said_so_far_can_be_heard_while_it_lives(self) -> Deferred[None]:
+        async def scene() -> None:
+            peer, call_id = await self.call()
+            path = f"/api/calls/{call_id}/audio"
+            frames = [0]
+            while len(set(frames)) < 3:
+                peer.say("media", media={"payload": base64.b64encode(SPEECH).decode()})
+                status, audio, headers = await self.ask("GET", path)
+                if status == 404:
+                    # Nothing was written yet.
+                    continue
+                self.assertEqual(status, 200)
+                with wave.open(io.BytesIO(audio)) as file:
+                    count = file.getnframes()
+                    # As many as the head says, whatever came behind it.
+                    self.assertEqual(len(file.readframes(count)), count * 4)
+                    self.assertGreaterEqual(count, frames[-1])
+                    frames.append(count)
+            status, nothing, headers = await self.ask("HEAD", path)
+            self.assertEqual((status, nothing), (200, b""))
+            length = int(headers.getRawHeaders("content-length")[0])
+            self.assertGreaterEqual(length, 44 + 4 * frames[-1])
+            peer.say("stop")
+            await self.stored(call_id)
+            status, audio, _ = await self.ask("GET", path)
+            self.assertEqual(status, 200)
+
+        return Deferred.fromCoroutine(scene())
+
+    def test_one_in_s3_is_a_signed_link(self) -> Deferred[None]:
+        async def scene() -> None:
+            peer, call_id = await self.call()
+            peer.say("stop")
+            row = await self.stored(call_id)
+            asked: list[tuple[str, str]] = []
+
+            async def link(location: str, method: str) -> str:
+                asked.append((location, method))
+                return "https://s3.example/x?X-Amz-Signature=1"
+
+            api: Any = self.gateway.site.resource.children[b"api"]
+            api._context.recording_link = link
+            (file,) = (self.state / "recordings").rglob("*.wav")
+            file.unlink()
+            for method in ("GET", "HEAD"):
+                path = f"/api/calls/{call_id}/audio"
+                status, _, headers = await self.ask(method, path)
+                self.assertEqual(status, 307)
+                where = headers.getRawHeaders("location")
+                self.assertEqual(where, ["https://s3.example/x?X-Amz-Signature=1"])
+            where = row["recording"]
+            self.assertEqual(asked, [(where, "GET"), (where, "HEAD")])
 
         return Deferred.fromCoroutine(scene())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import urllib.request
 from collections.abc import Mapping
 from typing import Any
 from unittest import mock
@@ -26,6 +27,13 @@ from tests.support.files import temporary_folder
 
 #: Nothing is heard here; see tests/run.py.
 gives_way = True
+
+
+def fetch(link: str) -> bytes:
+    """In a thread."""
+    with urllib.request.urlopen(link, timeout=30) as answer:
+        content: bytes = answer.read()
+        return content
 
 
 class Collected(Protocol):
@@ -107,6 +115,12 @@ class MotoTests(ApiTestCase):
             await self.api.stream("s3", "GetObject", where, receiver)
             await receiver.lost
             self.assertEqual(receiver.data, data)
+            # Whoever has the link needs nothing else.
+            link = await uploads.link(f"s3://recordings/calls/{name}.wav", "GET")
+            self.assertIn("X-Amz-Signature=", link)
+            self.assertIn("X-Amz-Expires=300", link)
+            self.assertEqual(await deferToThread(fetch, link), data)
+        self.assertEqual(await uploads.link("/var/x.wav", "GET"), "")
 
     async def test_a_queue_is_made_used_and_removed(self) -> None:
         call = self.api.call

@@ -186,7 +186,12 @@ class StreamResource(Resource):
         if "upgrade" not in asked.headers:
             request.setHeader(b"Upgrade", b"websocket")
             request.setHeader(b"Connection", b"Upgrade")
-            return say(request, 426, "a WebSocket only")
+            return say(
+                request,
+                426,
+                "chime-gateway takes media streams of calls here, as a WebSocket: try"
+                " chimegw call --to ws://HOST:PORT/stream",
+            )
         if self._listener.switchboard.is_overloaded():
             # Not even a handshake, to close it with 4429.
             told = door.full(request)

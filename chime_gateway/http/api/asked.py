@@ -49,6 +49,10 @@ Originate: TypeAlias = Callable[
 ]
 
 
+async def _no_link(location: str, method: str) -> str:
+    return ""
+
+
 @define(kw_only=True)
 class ApiContext:
     """
@@ -60,7 +64,11 @@ class ApiContext:
     @ivar records: C{None}: nothing is written down.
     @ivar known: is told of each request that has shown the token.
     @ivar is_told: whether one more line of a kind goes into the log.
-    @ivar recording_path: from a recording's location to its file here, if any.
+    @ivar recording_path: from a recording's location to its file here, if any; it
+        blocks.
+    @ivar live_recording: from a call to the file that is being written, likewise.
+    @ivar recording_link: from a location, and C{GET} or C{HEAD}, to a URL that needs no
+        other key; empty: there is none.
     """
 
     token: str = field(repr=False)
@@ -73,6 +81,8 @@ class ApiContext:
     guard: NumberGuard = field(factory=NumberGuard)
     elsewhere: Elsewhere = field(factory=Elsewhere)
     recording_path: Callable[[str], Path | None] = lambda _: None
+    live_recording: Callable[[str], Path | None] = lambda _: None
+    recording_link: Callable[[str, str], Awaitable[str]] = _no_link
     known: Callable[[Request], None] = lambda _: None
     is_told: Callable[[str], bool] = lambda _: True
     keys: IdempotencyKeys = field(factory=lambda: IdempotencyKeys(time.time))

@@ -70,6 +70,7 @@ class Entry:
     @ivar query: parameters by name; C{None}: a query string is not looked at.
     @ivar headers: that are looked at, as the description has them.
     @ivar problems: statuses that it may have instead.
+    @ivar elsewhere: what a redirection (307) leads to; empty: there is none.
     @ivar is_audited: the log says who has asked, though it changes nothing.
     """
 
@@ -84,6 +85,7 @@ class Entry:
     headers: tuple[Mapping[str, Any], ...] = ()
     problems: tuple[int, ...] = ()
     is_audited: bool = False
+    elsewhere: str = ""
     _pattern: re.Pattern[str] = field(
         init=False,
         repr=False,
@@ -148,6 +150,12 @@ class Entry:
             str(self.reply.status): self._reply(links),
             **{str(status): _problem(status) for status in self.problems},
         }
+        if self.elsewhere:
+            location = {"schema": {"type": "string", "format": "uri"}}
+            description["responses"]["307"] = {
+                "description": self.elsewhere,
+                "headers": {"Location": location},
+            }
         return description
 
     def _reply(self, links: Mapping[str, Any]) -> dict[str, Any]:

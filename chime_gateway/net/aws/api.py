@@ -114,6 +114,26 @@ class AwsApi:
             await deferLater(self._clock, _BACK_OFF.pause(attempt, self._jitter()))
         raise AssertionError("unreachable")
 
+    async def link(
+        self,
+        service: str,
+        operation: str,
+        parameters: Mapping[str, Any],
+        seconds: int,
+    ) -> str:
+        """
+        A URL that whoever has it may ask, for so long; nothing is asked here.
+
+        @raise AwsError: there are no credentials.
+        """
+        try:
+            url: str = await self._in_thread(
+                self._signer.link, service, operation, dict(parameters), seconds
+            )
+        except BotoCoreError as exc:
+            raise AwsError(service, operation, type(exc).__name__, str(exc)) from exc
+        return url
+
     async def stream(
         self,
         service: str,

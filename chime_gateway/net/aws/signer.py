@@ -56,6 +56,7 @@ class Signer:
         self._session = session
         self._region = region
         self._clients: dict[tuple[str, str], Any] = {}
+        self._linking: dict[str, Any] = {}
         self._lock = threading.Lock()
 
     def sign(
@@ -87,6 +88,30 @@ class Signer:
         data = body.encode() if isinstance(body, str) else body or b""
         model = client.meta.service_model.operation_model(operation)
         return SignedRequest(request.method, request.url, headers, data, model)
+
+    def link(
+        self, service: str, operation: str, parameters: dict[str, Any], seconds: int
+    ) -> str:
+        """
+        A URL that holds the request and its signature.
+
+        @raise BotoCoreError: it cannot be made; there are no credentials.
+        """
+        with self._lock:
+            client = self._linking.get(service)
+            if client is None:
+                # Without saying so, S3 would have the old signature, which files
+                # encrypted with KMS do not take.
+                version = "s3v4" if service == "s3" else "v4"
+                client = self._linking[service] = self._session.create_client(
+                    service,
+                    region_name=self._region or None,
+                    config=Config(signature_version=version),
+                )
+        url: str = client.generate_presigned_url(
+            xform_name(operation), Params=parameters, ExpiresIn=seconds
+        )
+        return url
 
     def _client(self, service: str, endpoint: str) -> Any:
         key = (service, endpoint)

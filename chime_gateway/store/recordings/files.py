@@ -62,6 +62,19 @@ def interleave(codec: Codec, caller: bytes, agent: bytes) -> bytes:
     return frames.tobytes()
 
 
+def whole_bytes(file: BinaryIO) -> int:
+    """
+    How long a recording is, of which more may be written just now; the file is at its
+    beginning then.
+    """
+    size = os.fstat(file.fileno()).st_size
+    start = file.read(_HEAD_BYTES)
+    file.seek(0)
+    if len(start) < _HEAD_BYTES:
+        return size
+    return min(size, _HEAD_BYTES + int(_HEAD.unpack(start)[-1]))
+
+
 class WavFile:
     """
     The recording of one call.
@@ -169,6 +182,12 @@ class RecordingWriter:
         if self._location_of(name) != location or not path.is_file():
             return None
         return path
+
+    def live_path(self, call_id: str) -> Path | None:
+        """The file that is being written of a call, by whichever process; it blocks."""
+        name = f"{call_id}.wav{PART}"
+        parts = self.folder.glob(f"*/*.wav{PART}")
+        return next((part for part in parts if part.name == name), None)
 
     # -- in the thread -----------------------------------------------------------
 

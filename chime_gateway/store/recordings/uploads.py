@@ -12,9 +12,9 @@ from __future__ import annotations
 import fcntl
 import os
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
@@ -33,10 +33,25 @@ PART_BYTES: Final = 8 << 20
 
 _BACK_OFF: Final = BackOff((1.0, 5.0, 15.0, 60.0, 300.0), spread=(0.75, 1.25))
 
+#: A link is for whoever asked, at once.
+_LINK_SECONDS: Final = 300
+
 _REQUEST_SECONDS: Final = 60.0
 
 #: A file that another process sends is looked at again after so long.
 _HELD_SECONDS: Final = 5.0
+
+
+class AwsFiles(AwsCalls, Protocol):
+    """Who asks S3, and signs links to what is in it."""
+
+    async def link(
+        self,
+        service: str,
+        operation: str,
+        parameters: Mapping[str, Any],
+        seconds: int,
+    ) -> str: ...
 
 
 class Uploads:
@@ -51,7 +66,7 @@ class Uploads:
     def __init__(
         self,
         settings: RecordingSettings,
-        aws: AwsCalls,
+        aws: AwsFiles,
         in_thread: InThread,
         clock: IReactorTime,
         jitter: Callable[[], float],
@@ -171,6 +186,22 @@ class Uploads:
             except AwsError as exc:
                 self._log.warn("parts are left in S3: {why}", why=str(exc))
             raise
+
+    async def link(self, location: str, method: str) -> str:
+        """
+        A URL of a recording that needs no other key, for C{GET} or C{HEAD}; empty: it
+        is in another place, or there are no credentials to sign with.
+        """
+        bucket, _, key = location.removeprefix("s3://").partition("/")
+        if not location.startswith("s3://") or not key:
+            return ""
+        operation = "HeadObject" if method == "HEAD" else "GetObject"
+        parameters = {"Bucket": bucket, "Key": key}
+        try:
+            return await self._aws.link("s3", operation, parameters, _LINK_SECONDS)
+        except AwsError as exc:
+            self._log.error("a link to a recording: {why}", why=str(exc))
+            return ""
 
     async def _s3(self, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
         return await self._aws.call(

@@ -11,7 +11,12 @@ import numpy as np
 
 from chime_gateway.audio import L16_24000, PCMU
 from chime_gateway.codec.tone import tone
-from chime_gateway.store.recordings.files import PART, RecordingWriter, head
+from chime_gateway.store.recordings.files import (
+    PART,
+    RecordingWriter,
+    head,
+    whole_bytes,
+)
 from tests.support.files import temporary_folder
 from tests.support.threads import ThreadTestCase
 
@@ -42,6 +47,35 @@ class WriterTests(ThreadTestCase):
             self.assertEqual((file.getnchannels(), file.getsampwidth()), (2, 2))
             data = file.readframes(file.getnframes())
             return file.getframerate(), np.frombuffer(data, "<i2").reshape(-1, 2)
+
+    def test_one_that_is_written_is_as_long_as_its_head_says(self) -> None:
+        """A piece may be there whose head is not, and a head may be cut."""
+        path = self.folder / "x.wav"
+        for there, said, expected in (
+            (head(8000, 8) + bytes(8), 8, 52),
+            (head(8000, 8) + bytes(12), 8, 52),
+            (head(8000, 8) + bytes(4), 8, 48),
+            (head(8000, 0), 0, 44),
+            (head(8000, 0)[:20], 0, 20),
+            (b"", 0, 0),
+        ):
+            path.write_bytes(there)
+            with open(path, "rb") as file:
+                self.assertEqual(whole_bytes(file), expected, said)
+                self.assertEqual(file.tell(), 0)
+
+    def test_it_is_found_by_its_call_while_it_is_written(self) -> None:
+        self.writer.start()
+        wav = self.writer.open("abc", PCMU, STARTED)
+        wav.write(PCMU.silence(8000), PCMU.silence(8000))
+        part = self.folder / DAY / f"abc.wav{PART}"
+        while self.writer.live_path("abc") != part:
+            os.sched_yield()
+        for other in ("ab", "*", "../abc", "abc.wav", ""):
+            self.assertIsNone(self.writer.live_path(other))
+        wav.finish()
+        self.writer.stop(5.0)
+        self.assertIsNone(self.writer.live_path("abc"))
 
     def test_the_caller_is_left_and_the_agent_right(self) -> None:
         self.writer.start()

@@ -27,6 +27,13 @@ class FakeS3:
             raise self.refusals.pop(0)
         return {"UploadId": "u1", "ETag": f'"{len(self.asked)}"'}
 
+    async def link(
+        self, service: str, operation: str, parameters: Any, seconds: int
+    ) -> str:
+        if self.refusals:
+            raise self.refusals.pop(0)
+        return f"https://{service}/{operation}/{parameters['Key']}?{seconds}"
+
     @property
     def operations(self) -> list[str]:
         return [operation for operation, _ in self.asked]
@@ -51,6 +58,21 @@ class UploadTests(SynchronousTestCase):
         path = self.folder / "a.wav"
         path.write_bytes(os.urandom(size))
         return path
+
+    def test_a_link_is_to_one_file_and_needs_a_key_to_be_signed_with(self) -> None:
+        def link(location: str, method: str) -> str:
+            found: list[str] = []
+            asking = Deferred.fromCoroutine(self.uploads().link(location, method))
+            asking.addCallback(found.append)
+            return found[0]
+
+        there = "s3://bucket/calls/day/a.wav"
+        self.assertEqual(link(there, "GET"), "https://s3/GetObject/calls/day/a.wav?300")
+        self.assertIn("HeadObject", link(there, "HEAD"))
+        for other in ("/var/calls/a.wav", "s3://bucket", "gs://bucket/a.wav", ""):
+            self.assertEqual(link(other, "GET"), "")
+        self.s3.refusals = [AwsError("s3", "GetObject", "NoCredentials", "none")]
+        self.assertEqual(link(there, "GET"), "")
 
     def test_a_file_is_stored_encrypted_and_gone_from_here(self) -> None:
         path = self.file(1000)

@@ -2,46 +2,91 @@
 
 from __future__ import annotations
 
-import os
-from typing import Final
+from pathlib import Path
+from typing import BinaryIO, Final
 
 from twisted.protocols.basic import FileSender
 
 from chime_gateway.http.api.asked import Asked
 from chime_gateway.http.api.entry import READING, Answer, Entry, Reply
 from chime_gateway.http.api.problem import Problem
+from chime_gateway.store.recordings.files import whole_bytes
+from chime_gateway.store.tables import LIVE
+
+
+class _AsLong:
+    """A file that grows, as long as it was."""
+
+    def __init__(self, file: BinaryIO, left: int) -> None:
+        self._file = file
+        self._left = left
+
+    def read(self, most: int) -> bytes:
+        data = self._file.read(min(most, self._left))
+        self._left -= len(data)
+        return data
 
 
 async def _send(asked: Asked) -> Answer:
-    request, context = asked.request, asked.context
-    location = (await asked.stored_call()).row.recording
+    context = asked.context
+    # First: a call that began just now may not be written down yet.
+    path = await context.in_thread(context.live_recording, asked.call_id)
+    if path is not None and await _sent(asked, path):
+        return None
+    row = (await asked.stored_call()).row
+    location = row.recording
+    if not location and row.state == LIVE:
+        raise Problem(404, "nothing of the call is recorded here yet")
     if not location:
         raise Problem(404, "the call was not recorded")
     path = await context.in_thread(context.recording_path, location)
-    if path is None:
+    if path is not None and await _sent(asked, path):
+        return None
+    link = await context.recording_link(location, asked.request.method.decode())
+    if not link:
         raise Problem(404, f"the recording is not on this machine: {location}")
-    with await context.in_thread(path.open, "rb") as file:
+    asked.request.setResponseCode(307)
+    asked.request.setHeader(b"Location", link.encode("ascii"))
+    asked.request.setHeader(b"Cache-Control", b"no-store")
+    asked.request.finish()
+    return None
+
+
+async def _sent(asked: Asked, path: Path) -> bool:
+    """
+    What is there now.
+
+    @return: C{False}: it has its final name, or is in S3, since a moment ago.
+    """
+    request, in_thread = asked.request, asked.context.in_thread
+    try:
+        file = await in_thread(path.open, "rb")
+    except FileNotFoundError:
+        return False
+    with file:
+        size = await in_thread(whole_bytes, file)
         request.setHeader(b"Content-Type", b"audio/wav")
         request.setHeader(b"Cache-Control", b"no-store")
-        size = os.fstat(file.fileno()).st_size
         request.setHeader(b"Content-Length", str(size).encode())
         if request.method != b"HEAD":
-            await FileSender().beginFileTransfer(file, request)
+            as_long = _AsLong(file, size)
+            await FileSender().beginFileTransfer(as_long, request)
     request.finish()
-    return None
+    return True
 
 
 GET_RECORDING: Final = Entry(
     method="GET",
     path="calls/{call_id}/audio",
     operation="getRecording",
-    summary="The recording, if it is on the gateway's machine.",
+    summary="The recording; of a call in progress, what there is of it so far.",
     run=_send,
     reply=Reply(
         description="Caller left, agent right.",
         kind="audio/wav",
         schema={"type": "string", "format": "binary"},
     ),
+    elsewhere="It is in S3: a link to it, signed, for five minutes.",
     problems=READING,
     is_audited=True,
 )
