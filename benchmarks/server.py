@@ -47,12 +47,12 @@ def command(
     port: int,
     agent_port: int,
     *,
-    root: Path = ROOT,
+    root: Path | None = None,
     agent_tls: bool = False,
     carrier_tls: Certificates | None = None,
 ) -> list[str]:
     """
-    @param root: the checkout of a gateway.
+    @param root: the checkout of a gateway, which is held to it; else as one starts it.
     @param carrier_tls: callers come over TLS.
     """
     scheme = "wss" if agent_tls else "ws"
@@ -68,9 +68,13 @@ def command(
     if carrier_tls is not None:
         files = f"privateKey={carrier_tls.key}:certKey={carrier_tls.chain}"
         listen = ["--listen", f"ssl:{port}:{files}:interface=127.0.0.1"]
+    start = ["-m", "twisted", "chimegw"]
+    if root is not None:
+        start = [str(HERE / "checkout.py"), str(root)]
+    config = (root or ROOT) / "benchmarks" / "bench.toml"
     return [
-        *(sys.executable, "-m", "twisted", "chimegw", *listen),
-        *("--insecure", "--config", str(root / "benchmarks" / "bench.toml")),
+        *(sys.executable, *start, *listen),
+        *("--insecure", "--config", str(config)),
     ]
 
 

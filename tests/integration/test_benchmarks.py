@@ -40,3 +40,38 @@ class BenchmarksTests(ReactorTestCase):
         for run in runs:
             self.assertEqual(run["lost_calls"], 0)
             self.assertGreater(run["cpu_ms_per_call_second"], 0)
+
+
+#: A gateway that says where it is, and ends.
+OTHER_PLUGIN = """
+from twisted.application.service import ServiceMaker
+chime_gateway = ServiceMaker("Another", "chime_gateway.elsewhere", "", "chimegw")
+"""
+ELSEWHERE = """
+from twisted.python.usage import Options
+def makeService(options):
+    raise SystemExit(f"it is {__file__}")
+"""
+
+
+class CheckoutTests(ReactorTestCase):
+    timeout = 60
+
+    async def test_another_checkout_runs_nothing_of_this_one(self) -> None:
+        """Neither the folder it is started from nor what is installed gets in."""
+        other = temporary_folder(self) / "other"
+        for name, text in (
+            ("chime_gateway/__init__.py", ""),
+            ("chime_gateway/elsewhere.py", ELSEWHERE),
+            ("twisted/plugins/chimegw_plugin.py", OTHER_PLUGIN),
+        ):
+            (other / name).parent.mkdir(parents=True, exist_ok=True)
+            (other / name).write_text(text)
+        _, err, _ = await getProcessOutputAndValue(
+            sys.executable,
+            [str(FOLDER / "checkout.py"), str(other)],
+            env={**os.environ, "PYTHONPATH": str(FOLDER.parent)},
+            path=str(FOLDER.parent),
+        )
+        where = other.resolve() / "chime_gateway" / "elsewhere.py"
+        self.assertIn(f"it is {where}", err.decode())
