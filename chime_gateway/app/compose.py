@@ -71,8 +71,8 @@ _READ_SECONDS: Final = 5.0
 #: Names that nobody's deployment has: of webhooks, tools, trunks.
 _MOST_LOOKUPS: Final = 16
 
-#: Its own connection or two media ports, the agent's, a recording.
-_DESCRIPTORS_OF_A_CALL: Final = 4
+#: Its own connection or three media sockets, the agent's, a recording.
+_DESCRIPTORS_OF_A_CALL: Final = 5
 
 
 def prepare_sounds(settings: GatewaySettings) -> None:

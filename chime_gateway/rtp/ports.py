@@ -17,6 +17,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chime_gateway.errors import GatewayError
+from chime_gateway.net.batch import MediaSocket
+from chime_gateway.rtp.settled import MAX_DATAGRAM, SettledSocket
 from chime_gateway.wire.address import canonical, mapped
 
 Address: TypeAlias = tuple[str, int]
@@ -24,8 +26,6 @@ Received: TypeAlias = Callable[[bytes, Address], None]
 
 #: A port rests so long after a call.
 REST_SECONDS: Final = 10.0
-
-_MAX_DATAGRAM: Final = 2048
 
 #: Ports that another program has may be met; so many are passed over.
 _MAX_TRIES: Final = 50
@@ -45,8 +45,8 @@ class NoPortFree(GatewayError):
 class Batch(Protocol):
     """Who reads the sockets; see L{chime_gateway.net.batch}."""
 
-    def adopt(self, connection: DatagramSocket) -> None: ...
-    def release(self, connection: DatagramSocket) -> None: ...
+    def adopt(self, connection: MediaSocket) -> None: ...
+    def release(self, connection: MediaSocket) -> None: ...
 
 
 def bound(host: str, port: int) -> socket.socket:
@@ -77,19 +77,20 @@ class DatagramSocket:
     @ivar broken: called when whoever receives has failed and it is closed.
     """
 
-    connected = True
+    __slots__ = (
+        *("_receive", "_send", "_socket", "broken", "connected", "failures"),
+        "received",
+    )
     disconnecting = False
 
     def __init__(self, host: str, port: int, received: Received) -> None:
         self._socket = bound(host, port)
+        self.connected = True
         self.received = received
         self.failures = 0
         self.broken: Callable[[], None] = _ignore
         self._receive = self._socket.recvfrom
         self._send = self._socket.sendto
-        if ":" in host:
-            self.doRead = self._read_ipv6  # type: ignore[method-assign]
-            self.send = self._send_ipv6  # type: ignore[method-assign]
 
     def fileno(self) -> int:
         return self._socket.fileno()
@@ -97,7 +98,7 @@ class DatagramSocket:
     def doRead(self) -> None:
         """One datagram: whoever polls comes back for the next."""
         try:
-            data, address = self._receive(_MAX_DATAGRAM)
+            data, address = self._receive(MAX_DATAGRAM)
         except OSError:
             return  # nothing there, or an ICMP error of an earlier send
         self.received(data, address)
@@ -110,18 +111,19 @@ class DatagramSocket:
             # Full, unreachable or no address: lost, as on the network.
             self.failures += 1
 
-    def _read_ipv6(self) -> None:
-        try:
-            data, address = self._receive(_MAX_DATAGRAM)
-        except OSError:
-            return
-        self.received(data, (canonical(address[0]), address[1]))
+    def settled(self, address: Address) -> SettledSocket:
+        """
+        A socket of its own for the voice that is there.
 
-    def _send_ipv6(self, data: bytes, address: Address) -> None:
-        try:
-            self._send(data, (mapped(address[0]), address[1]))
-        except Exception:
-            self.failures += 1
+        @raise OSError: there is none to be had.
+        """
+        return SettledSocket(
+            self._socket, address, self._raw(address), self.received, self.broken
+        )
+
+    def _raw(self, address: Address) -> Address:
+        """As the system has it."""
+        return address
 
     def connectionLost(self, reason: Failure) -> None:
         """The batch reads it no more, for what was received has met a bug."""
@@ -131,6 +133,28 @@ class DatagramSocket:
     def close(self) -> None:
         self.connected = False
         self._socket.close()
+
+
+class Ipv6Socket(DatagramSocket):
+    """One of IPv6, which may take IPv4 as well."""
+
+    __slots__ = ()
+
+    def doRead(self) -> None:
+        try:
+            data, address = self._receive(MAX_DATAGRAM)
+        except OSError:
+            return
+        self.received(data, (canonical(address[0]), address[1]))
+
+    def send(self, data: bytes, address: Address) -> None:
+        try:
+            self._send(data, (mapped(address[0]), address[1]))
+        except Exception:
+            self.failures += 1
+
+    def _raw(self, address: Address) -> Address:
+        return mapped(address[0]), address[1]
 
 
 class RtpPort:
@@ -152,9 +176,12 @@ class RtpPort:
     ) -> None:
         self.number = number
         self._batch = batch
-        self._rtp = DatagramSocket(host, number, rtp_received)
+        self._settled: SettledSocket | None = None
+        self._failures = 0
+        kind = Ipv6Socket if ":" in host else DatagramSocket
+        self._rtp = kind(host, number, rtp_received)
         try:
-            self._rtcp = DatagramSocket(host, number + 1, rtcp_received)
+            self._rtcp = kind(host, number + 1, rtcp_received)
         except BaseException:
             self._rtp.close()
             raise
@@ -172,23 +199,58 @@ class RtpPort:
     def listen(self, rtp_received: Received, rtcp_received: Received) -> None:
         """Who receives what from now on."""
         self._rtp.received, self._rtcp.received = rtp_received, rtcp_received
+        if self._settled is not None:
+            self._settled.received = rtp_received
 
     def tell_if_broken(self, broken: Callable[[], None]) -> None:
         """Whoever receives has failed: nothing comes any more."""
         self._rtp.broken = self._rtcp.broken = broken
+        if self._settled is not None:
+            self._settled.broken = broken
+
+    def settle(self, address: Address | None) -> Callable[[bytes], None] | None:
+        """
+        Where the voice of RTP is from now on; C{None}: that is not known any more.
+
+        @return: what sends there; C{None}: L{send_rtp} does.
+        """
+        before, self._settled = self._settled, None
+        if before is not None:
+            self._failures += before.failures
+            self._close(before)
+        if address is None or not self._rtp.connected:
+            return None
+        try:
+            one = self._rtp.settled(address)
+        except Exception:
+            # Descriptors are short, or it is no address: it goes on without.
+            return None
+        try:
+            if self._batch is not None:
+                self._batch.adopt(one)
+        except Exception:
+            one.close()
+            return None
+        self._settled = one
+        return one.send
 
     @property
     def failures(self) -> int:
-        return self._rtp.failures + self._rtcp.failures
+        settled = 0 if self._settled is None else self._settled.failures
+        return self._failures + self._rtp.failures + self._rtcp.failures + settled
 
     def close(self) -> None:
+        self.settle(None)
         for one in (self._rtp, self._rtcp):
-            one.broken = _ignore
-            with self._log.failuresHandled("a media port was not released"):
-                if self._batch is not None and one.connected:
-                    self._batch.release(one)
-            with self._log.failuresHandled("a media port was not closed"):
-                one.close()
+            self._close(one)
+
+    def _close(self, one: DatagramSocket | SettledSocket) -> None:
+        one.broken = _ignore
+        with self._log.failuresHandled("a media port was not released"):
+            if self._batch is not None and one.connected:
+                self._batch.release(one)
+        with self._log.failuresHandled("a media port was not closed"):
+            one.close()
 
 
 class PortPool:

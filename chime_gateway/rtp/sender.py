@@ -10,7 +10,7 @@ side is not known here.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import Final, TypeAlias
 
 from chime_gateway.audio import PTIME_MS, Codec
 from chime_gateway.codec.registry import transcoder
@@ -31,6 +31,15 @@ KEY_PAUSE_MS: Final = 80
 _MAX_WAITING: Final = MAX_MADE_UP + 3
 
 
+#: Sends to one place; C{None}: there is none such.
+Settled: TypeAlias = Callable[[bytes], None] | None
+
+
+def _is_nowhere(remote: Address | None) -> Settled:
+    """Packets go by one way, wherever the voice is."""
+    return None
+
+
 class RtpSender:
     """
     @param codec: of the audio that is played, whatever travels.
@@ -46,7 +55,8 @@ class RtpSender:
         *("_codec", "_encode", "_is_plain", "_is_short", "_is_silent", "_key"),
         *("_key_pause", "_key_timestamp", "_keys", "_partial", "_payload_type"),
         *("_protect", "_ptime_ms", "_random32", "_remote", "_samples", "_send_packet"),
-        *("_sequence_number", "_silence", "_stats", "_terms", "_waiting"),
+        *("_sequence_number", "_settle", "_settled", "_silence", "_stats", "_terms"),
+        "_waiting",
         *("bytes_out", "packets_before", "ssrc", "timestamp"),
     )
 
@@ -59,6 +69,9 @@ class RtpSender:
         self._begin()
         self._send_packet: Callable[[bytes, Address], None]
         self._remote: Address = ("", 0)
+        self._settle: Callable[[Address | None], Settled] = _is_nowhere
+        # Sends to where the voice is.
+        self._settled: Settled = None
         self._terms: Terms | None = None
         self._payload_type = 0
         # What is played is sent as it is, and nothing else is to be sent.
@@ -79,6 +92,14 @@ class RtpSender:
     def attach(self, send: Callable[[bytes, Address], None]) -> None:
         """Where packets go out; before anything is agreed on."""
         self._send_packet = send
+        self._settled = None
+
+    def settle_by(self, settle: Callable[[Address | None], Settled]) -> None:
+        """
+        @param settle: told where the voice is; C{None}: it is not known any more.  What
+            it returns sends packets there.
+        """
+        self._settle = settle
 
     def speak(self, codec: Codec) -> None:
         """Play this one; before anything is agreed on."""
@@ -99,6 +120,8 @@ class RtpSender:
             self._begin()
         if before is None or before.remote != terms.remote:
             self._remote = terms.remote
+            if self._settled is not None:
+                self._settled = self._settle(None)
         if terms.telephone_event is None:
             # What has not been pressed yet nobody takes any more.
             self._keys, self._key = "", None
@@ -127,6 +150,7 @@ class RtpSender:
     def follow(self, remote: Address) -> None:
         """The other side is there, whatever was agreed on."""
         self._remote = remote
+        self._settled = self._settle(remote)
 
     def play(self, frame: bytes) -> None:
         """One frame of 20 ms, sent with the next packet."""
@@ -266,6 +290,9 @@ class RtpSender:
         packet = rtp.HEADER.pack(0x80, second, number, timestamp, self.ssrc) + payload
         if self._protect is not None:
             packet = self._protect(packet)
-        self._send_packet(packet, self._remote)
+        if self._settled is not None:
+            self._settled(packet)
+        else:
+            self._send_packet(packet, self._remote)
         self._stats.packets_out += 1
         self.bytes_out += len(payload)

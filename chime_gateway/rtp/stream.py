@@ -17,7 +17,7 @@ from chime_gateway.media.stats import NetworkStats
 from chime_gateway.rtp.ports import Address, Received
 from chime_gateway.rtp.receiver import Listener, RtpReceiver
 from chime_gateway.rtp.reports import RtcpReports
-from chime_gateway.rtp.sender import RtpSender
+from chime_gateway.rtp.sender import RtpSender, Settled
 from chime_gateway.rtp.srtp import SrtpCodec, SrtpKeys
 from chime_gateway.rtp.terms import Terms
 
@@ -102,6 +102,14 @@ class RtpStream:
         """Where packets go out; before anything is agreed on."""
         self._sender.attach(send)
         self._reports.attach(send_rtcp)
+
+    def settle_by(self, settle: Callable[[Address | None], Settled]) -> None:
+        """
+        RTP may have a way of its own to where the voice is.
+
+        @param settle: see L{RtpSender.settle_by}.
+        """
+        self._sender.settle_by(settle)
 
     def speak(self, codec: Codec) -> None:
         """Play and report this one; before anything is agreed on."""

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from chime_gateway.net.batch import MediaSocket
 from chime_gateway.rtp import ports as rtp_port
 from chime_gateway.rtp.ports import NoPortFree, PortPool
 
@@ -45,10 +46,10 @@ class FakeSocket:
 class FaultyBatch:
     fault = ""
 
-    def adopt(self, connection: rtp_port.DatagramSocket) -> None:
+    def adopt(self, connection: MediaSocket) -> None:
         self._fail("adopt")
 
-    def release(self, connection: rtp_port.DatagramSocket) -> None:
+    def release(self, connection: MediaSocket) -> None:
         self._fail("release")
 
     def _fail(self, where: str) -> None:

@@ -100,6 +100,9 @@ class FakePort:
         self.receive_rtp = lambda data, address: rtp(data, seen(address))
         self.receive_rtcp = lambda data, address: rtcp(data, seen(address))
 
+    def settle(self, address: Address | None) -> None:
+        """There is one way for all."""
+
     def send_rtp(self, data: bytes, address: Address) -> None:
         self.sent.append((data, self.network.told(address)))
 

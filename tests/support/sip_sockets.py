@@ -15,8 +15,10 @@ from typing import Any
 from twisted.internet.error import InvalidAddressError
 from twisted.trial.unittest import SynchronousTestCase
 
+from chime_gateway.net.batch import MediaSocket
 from chime_gateway.rtp import ports as rtp_ports
-from chime_gateway.rtp.ports import Address, DatagramSocket, PortPool
+from chime_gateway.rtp import settled as rtp_settled
+from chime_gateway.rtp.ports import Address, PortPool
 from tests.support.sip_peer import SipWorld
 
 
@@ -39,11 +41,12 @@ class FaultySockets:
 
     @ivar fault: called with the port for each send; may raise.
     @ivar misused: sends to what is no address, by what was raised.
-    @ivar open: by port.
+    @ivar open: by port; C{settled}: those of the voice beside it, by port and place.
     """
 
     AF_INET, AF_INET6 = socket.AF_INET, socket.AF_INET6
     SOCK_DGRAM = socket.SOCK_DGRAM
+    SOL_SOCKET, SO_REUSEADDR = socket.SOL_SOCKET, socket.SO_REUSEADDR
     IPPROTO_IPV6, IPV6_V6ONLY = socket.IPPROTO_IPV6, socket.IPV6_V6ONLY
 
     def __init__(self) -> None:
@@ -51,22 +54,23 @@ class FaultySockets:
         self.misused: Counter[str] = Counter()
         self.sent: Counter[int] = Counter()
         self.open: dict[int, Any] = {}
-        self.adopted: dict[DatagramSocket, None] = {}
+        self.settled: dict[tuple[int, Address], Any] = {}
+        self.adopted: dict[MediaSocket, None] = {}
 
     # -- the batch -------------------------------------------------------------------
 
-    def adopt(self, connection: DatagramSocket) -> None:
+    def adopt(self, connection: MediaSocket) -> None:
         self.adopted[connection] = None
 
-    def release(self, connection: DatagramSocket) -> None:
+    def release(self, connection: MediaSocket) -> None:
         self.adopted.pop(connection, None)
 
     def deliver(self, data: bytes, source: Address) -> None:
         """One datagram to every socket that is open."""
-        for one in list(self.adopted):
-            if one.connected:
-                fake: Any = one._socket
-                fake.inbox.append((data, source))
+        for media in list(self.adopted):
+            one: Any = media
+            if one.connected and one._socket.takes(source):
+                one._socket.inbox.append((data, source))
                 one.doRead()
 
     # -- the module ------------------------------------------------------------------
@@ -76,22 +80,53 @@ class FaultySockets:
 
         class Socket:
             port = 0
+            type = kind
             inbox: list[tuple[bytes, Address]]
 
             def __init__(self) -> None:
                 self.inbox = []
+                self.family = family
+                self.peer: Address | None = None
 
             def setblocking(self, _: bool) -> None: ...
             def setsockopt(self, *_: int) -> None: ...
+            def getsockopt(self, *_: int) -> int:
+                return 0
+
+            def getsockname(self) -> Address:
+                return "", self.port
+
+            def takes(self, source: Address) -> bool:
+                if self.peer is None:
+                    return (self.port, source) not in sockets.settled
+                return source == self.peer
+
             def fileno(self) -> int:
                 return self.port
 
             def bind(self, address: tuple[Any, ...]) -> None:
                 self.port = address[1]
-                sockets.open[self.port] = self
+                if self.port not in sockets.open:
+                    sockets.open[self.port] = self
+
+            def connect(self, address: Address) -> None:
+                sockets.fault(self.port)
+                check(family, address)
+                self.peer = address
+                sockets.settled[self.port, address] = self
 
             def close(self) -> None:
-                sockets.open.pop(self.port, None)
+                if self.peer is not None:
+                    sockets.settled.pop((self.port, self.peer), None)
+                elif sockets.open.get(self.port) is self:
+                    del sockets.open[self.port]
+
+            def recv(self, size: int) -> bytes:
+                return self.recvfrom(size)[0]
+
+            def send(self, data: bytes) -> None:
+                assert self.peer is not None
+                self.sendto(data, self.peer)
 
             def recvfrom(self, size: int) -> tuple[bytes, Address]:
                 if not self.inbox:
@@ -123,6 +158,7 @@ class SocketWorld(SipWorld):
         super().__init__(**changes)
         self.sockets = sockets = FaultySockets()
         test.patch(rtp_ports, "socket", sockets)
+        test.patch(rtp_settled, "socket", sockets)
         pool = PortPool(
             40000, 40200, self.media_host, sockets, self.reactor.seconds, 0.0
         )

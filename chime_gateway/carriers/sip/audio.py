@@ -74,6 +74,7 @@ class LegAudio:
         self._port = context.ports.lend(stream.rtp_received, stream.rtcp_received)
         try:
             stream.attach(self._port.send_rtp, self._port.send_rtcp)
+            stream.settle_by(self._port.settle)
             self._port.tell_if_broken(self._broken)
             self.descriptions = SessionDescriptions(
                 host=host,

@@ -13,7 +13,7 @@ import os
 import resource
 from typing import Final
 
-#: A call takes up to four (its own connection or two media ports, the agent's, a
+#: A call takes up to five (its own connection or three media sockets, the agent's, a
 #: recording), the look-up of a name three for a moment, the store and the API some.
 #: A few calls may begin at once, and a page must be there to say that no more can.
 SPARE: Final = 24

@@ -1,0 +1,133 @@
+"""
+The voice's own socket: on the port of another one, connected to where the voice is.
+
+The kernel puts there what comes from that place and needs no address for what goes
+there; whatever comes from anywhere else is read by the other socket, as before.  So a
+source that moves is heard there, and gets a socket of its own when it is believed.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import Final, TypeAlias
+
+from twisted.python.failure import Failure
+
+from chime_gateway.net.system.descriptors import is_in_reserve
+
+Address: TypeAlias = tuple[str, int]
+
+MAX_DATAGRAM: Final = 2048
+
+
+def _beside(one: socket.socket, address: Address) -> socket.socket:
+    """
+    Another socket on a port, for what comes from one address.
+
+    @raise OSError: there is none to be had.
+    """
+    other = socket.socket(one.family, one.type)
+    try:
+        if is_in_reserve(other.fileno()):
+            raise OSError("no descriptor to spare")
+        other.setblocking(False)
+        if one.family == socket.AF_INET6:
+            only = one.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+            other.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only)
+        # For this moment only: nobody else can have the port while one of its sockets
+        # does not share it.
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            other.bind(one.getsockname()[:2])
+            other.connect(address)
+        finally:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+        _empty(other)
+    except BaseException:
+        other.close()
+        raise
+    return other
+
+
+def _empty(one: socket.socket) -> None:
+    """What came between the two steps came from anywhere: lost, as on the network."""
+    try:
+        while True:
+            one.recv(MAX_DATAGRAM)
+    except OSError:
+        return
+
+
+class SettledSocket:
+    """
+    As the batch reads it.
+
+    @param one: the socket of the port.
+    @param address: where the voice is, as it is told; C{raw}: as the system has it.
+    @ivar received: takes what comes, with that address.
+    @ivar failures: sends that did not go out.
+    @ivar broken: called when whoever receives has failed and it is closed.
+    @raise OSError: there is none to be had.
+    """
+
+    __slots__ = (
+        *("_address", "_receive", "_send", "_socket", "broken", "connected"),
+        *("failures", "received"),
+    )
+    disconnecting = False
+
+    def __init__(
+        self,
+        one: socket.socket,
+        address: Address,
+        raw: Address,
+        received: Callable[[bytes, Address], None],
+        broken: Callable[[], None],
+    ) -> None:
+        self._socket = other = _beside(one, raw)
+        self._address = address
+        self._receive = other.recv
+        self._send = other.send
+        self.received = received
+        self.failures = 0
+        self.broken = broken
+        self.connected = True
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def doRead(self) -> None:
+        """One datagram: whoever polls comes back for the next."""
+        try:
+            data = self._receive(MAX_DATAGRAM)
+        except OSError:
+            return  # nothing there, or an ICMP error of an earlier send
+        self.received(data, self._address)
+
+    def send(self, data: bytes) -> None:
+        """It never raises."""
+        try:
+            self._send(data)
+        except ConnectionRefusedError:
+            # Nobody listened there when an earlier one came, says ICMP: that took the
+            # turn of this one, and by now somebody may listen.
+            self._send_again(data)
+        except Exception:
+            self.failures += 1
+
+    def _send_again(self, data: bytes) -> None:
+        try:
+            self._send(data)
+        except Exception:
+            self.failures += 1
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The batch reads it no more, for what was received has met a bug."""
+        self.close()
+        self.broken()
+
+    def close(self) -> None:
+        self.connected = False
+        self._socket.close()

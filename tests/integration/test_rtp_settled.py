@@ -1,0 +1,330 @@
+"""
+The voice's own socket, with the system's: whoever speaks from wherever, all is as it
+would be without.
+"""
+
+from __future__ import annotations
+
+import random
+import socket
+from typing import Any
+from unittest import SkipTest
+
+from attrs import evolve
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from chime_gateway.audio import PCMU
+from chime_gateway.rtp.ports import Address, PortPool, RtpPort
+from chime_gateway.rtp.stream import RtpStream
+from chime_gateway.rtp.terms import Terms
+from chime_gateway.wire.rtp import packet as rtp
+from chime_gateway.wire.rtp import rtcp
+from tests.support.ports import MEDIA, has_ipv6
+from tests.support.rtp_stream import TERMS, Ear
+
+#: Whose host media may come from; the other's is a stranger's.
+_HOSTS = ("127.0.0.1", "127.0.0.1", "127.0.0.2", "127.0.0.77")
+_STRANGER = "127.0.0.77"
+
+_ACTS = (
+    *("speak", "speak", "speak", "speak", "other", "other_goes_on", "third", "alien"),
+    *("quiet", "reinvite", "back", "hold", "resume", "deaf", "again", "rtcp", "tick"),
+)
+
+
+class Voice:
+    """Who speaks from one place, and can go away and come back."""
+
+    def __init__(self, host: str, ssrc: int) -> None:
+        self.ssrc = ssrc
+        self.number = 100
+        self.got: list[bytes] = []
+        self.socket: socket.socket | None = None
+        self.place: Address = (host, 0)
+        self.open()
+
+    def open(self) -> None:
+        if self.socket is None:
+            family = socket.AF_INET6 if ":" in self.place[0] else socket.AF_INET
+            self.socket = socket.socket(family, socket.SOCK_DGRAM)
+            self.socket.setblocking(False)
+            self.socket.bind(self.place)
+            self.place = self.socket.getsockname()[:2]
+
+    def close(self) -> None:
+        if self.socket is not None:
+            self.socket.close()
+            self.socket = None
+
+    def send(self, data: bytes, to: Address) -> None:
+        assert self.socket is not None
+        self.socket.sendto(data, to)
+
+    def read(self) -> list[Address]:
+        """@return: from where something came."""
+        found = []
+        while self.socket is not None:
+            try:
+                data, source = self.socket.recvfrom(2048)
+            except OSError:
+                break
+            self.got.append(data)
+            found.append((str(source[0]), int(source[1])))
+        return found
+
+
+class Line:
+    """One of our streams, on real sockets that are read by hand."""
+
+    def __init__(self, clock: Clock, terms: Terms, *, settles: bool, host: str) -> None:
+        self.ear = Ear()
+        self.terms = terms
+        self.clock = clock
+        self.stream = stream = RtpStream(
+            PCMU,
+            self.ear,
+            is_allowed=lambda host: host != _STRANGER,
+            clock=clock.seconds,
+            wall_time=clock.seconds,
+            random32=lambda: 7000,
+            cname="us",
+            gap_filled=self.ear.gap_filled,
+        )
+        self.pool = PortPool(*MEDIA, host, None, lambda: 0.0)
+        self.port: RtpPort = self.pool.lend(stream.rtp_received, stream.rtcp_received)
+        stream.attach(self.port.send_rtp, self.port.send_rtcp)
+        if settles:
+            stream.settle_by(self.port.settle)
+        stream.agree(terms)
+
+    def agree(self, **changes: Any) -> None:
+        self.terms = evolve(self.terms, **changes)
+        self.stream.agree(self.terms)
+
+    def read(self) -> None:
+        """All that is there; an ICMP error is nothing."""
+        for _ in range(20):
+            for one in (self.port._settled, self.port._rtp, self.port._rtcp):
+                if one is not None and one.connected:
+                    one.doRead()
+
+    def tick(self) -> None:
+        self.stream.tick(self.clock.seconds(), 1)
+
+    def facts(self) -> list[Any]:
+        stats = self.stream.refresh_stats()
+        return [
+            *(self.ear.audio, self.ear.filled, dict(stats.dropped), stats.packets_in),
+            *(stats.packets_out, self.stream._receiver.heard_at),
+        ]
+
+
+class SettledTestCase(SynchronousTestCase):
+    host = "127.0.0.1"
+
+    def begin(self, hosts: tuple[str, ...] = _HOSTS, bound: str = "127.0.0.1") -> None:
+        self.clock = Clock()
+        self.clock.advance(100.0)
+        self.host = hosts[0]
+        self.voices = [Voice(host, 7 + at) for at, host in enumerate(hosts)]
+        self.lines: list[Line] = []
+        for voice in self.voices:
+            self.addCleanup(voice.close)
+        for settles in (True, False):
+            line = Line(self.clock, self.terms(), settles=settles, host=bound)
+            self.lines.append(line)
+            self.addCleanup(line.pool.take_back, line.port)
+
+    def terms(self) -> Terms:
+        host, port = self.voices[0].place
+        return evolve(TERMS, remote=(host, port), remote_rtcp=(host, port + 1))
+
+    def say(self, voice: Voice, *, ssrc: int | None = None) -> None:
+        """The same to both lines."""
+        voice.open()
+        voice.number += 1
+        number = voice.number
+        data = rtp.serialize(
+            *(0, False, number & 0xFFFF, number * 160 & 0xFFFFFFFF),
+            *(voice.ssrc if ssrc is None else ssrc, bytes([number % 250]) * 160),
+        )
+        for line in self.lines:
+            voice.send(data, (self.host, line.port.number))
+            line.read()
+
+    def beat(self) -> list[list[Address]]:
+        """@return: for each voice, from where something came."""
+        self.clock.advance(0.02)
+        for line in self.lines:
+            line.read()
+            line.tick()
+        return [voice.read() for voice in self.voices]
+
+
+class SettledTests(SettledTestCase):
+    @settings(max_examples=30, deadline=None)
+    @given(st.lists(st.sampled_from(_ACTS), min_size=5, max_size=40), st.integers(0))
+    def test_whoever_speaks_it_is_as_without(self, acts: list[str], seed: int) -> None:
+        self.begin()
+        rng = random.Random(seed)
+        first, second, third, alien = self.voices
+        try:
+            for act in ("speak", *acts, "speak", "tick"):
+                self.act(act, rng, first, second, third, alien)
+                places = [[a for a in came] for came in self.beat()]
+                settled, plain = (line.port.number for line in self.lines)
+                for came in places:
+                    # Both lines send to the same places, each from its port.
+                    ours = [
+                        port - settled for _, port in came if port // 2 * 2 == settled
+                    ]
+                    theirs = [
+                        port - plain for _, port in came if port // 2 * 2 == plain
+                    ]
+                    self.assertEqual(ours, theirs, act)
+                self.assertEqual(self.lines[0].facts(), self.lines[1].facts(), act)
+        finally:
+            self.doCleanups()
+
+    def act(self, act: str, rng: random.Random, *voices: Voice) -> None:
+        first, second, third, alien = voices
+        if act == "speak":
+            self.say(first)
+        elif act == "other":
+            self.say(second)
+        elif act == "other_goes_on":
+            second.number = max(second.number, first.number)
+            for _ in range(rng.randint(1, 3)):
+                self.say(second, ssrc=first.ssrc)
+            first.number = second.number
+        elif act == "third":
+            for _ in range(rng.randint(1, 6)):
+                self.say(third)
+        elif act == "alien":
+            self.say(alien)
+        elif act == "quiet":
+            self.clock.advance(rng.choice((0.06, 0.3, 3.5)))
+        elif act in ("reinvite", "back"):
+            voice = second if act == "reinvite" else first
+            host, port = voice.place
+            for line in self.lines:
+                line.agree(remote=(host, port), remote_rtcp=(host, port + 1))
+        elif act in ("hold", "resume"):
+            for line in self.lines:
+                line.agree(receives=act == "resume")
+        elif act == "deaf":
+            # Nobody listens there: ICMP says so, to whoever is connected.
+            first.close()
+            self.beat()
+            self.beat()
+            for line in self.lines:
+                # It counts nothing, and loses what nobody would have got.
+                self.assertEqual(line.port._failures, 0)
+        elif act == "again":
+            first.open()
+        elif act == "rtcp":
+            report = rtcp.receiver_report(first.ssrc, b"")
+            first.open()
+            for line in self.lines:
+                first.send(report, (self.host, line.port.number))
+                line.read()
+
+    def test_a_voice_has_a_socket_of_its_own_while_it_is_there(self) -> None:
+        self.begin()
+        first, second, *_ = self.voices
+        line = self.lines[0]
+        self.assertIsNone(line.port._settled)
+        self.say(first)
+        settled = line.port._settled
+        assert settled is not None
+        self.assertEqual(settled._socket.getpeername(), first.place)
+        self.assertEqual(settled._socket.getsockname()[1], line.port.number)
+        self.assertEqual(self.beat()[0][0], (self.host, line.port.number))
+        # It goes on from another place (a NAT).
+        self.clock.advance(0.1)
+        second.number = first.number
+        for _ in range(3):
+            self.say(second, ssrc=first.ssrc)
+        assert line.port._settled is not None
+        self.assertFalse(settled.connected)
+        self.assertEqual(line.port._settled._socket.getpeername(), second.place)
+        self.assertEqual(len(line.ear.audio), 4 * 160)
+        # A description names a third: nobody is there yet, and it is sent to.
+        place = self.voices[2].place
+        line.agree(remote=place, remote_rtcp=place)
+        self.assertIsNone(line.port._settled)
+        self.assertTrue(self.beat()[2])
+        number = line.port.number
+        line.pool.take_back(line.port)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as anybody:
+            anybody.bind((self.host, number))
+
+    def test_nobody_else_gets_the_port_while_it_is_settled(self) -> None:
+        self.begin()
+        self.say(self.voices[0])
+        number = self.lines[0].port.number
+        for shares in (0, 1):
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+                other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, shares)
+                self.assertRaises(OSError, other.bind, (self.host, number))
+
+    def test_a_port_that_was_closed_for_a_while_is_sent_to_again_at_once(self) -> None:
+        self.begin()
+        first = self.voices[0]
+        self.say(first)
+        self.beat()
+        first.close()
+        for _ in range(10):
+            self.beat()
+        first.open()
+        first.got.clear()
+        for _ in range(10):
+            self.clock.advance(0.02)
+            for line in self.lines:
+                line.tick()
+            first.read()
+        # Of both lines, each packet: what ICMP said before costs none of these.
+        self.assertEqual(len(first.got), 20)
+        self.say(first)
+        self.assertEqual(self.lines[0].facts(), self.lines[1].facts())
+
+    def test_we_may_be_our_own_other_side(self) -> None:
+        self.begin()
+        a, b = self.lines
+        b.stream.settle_by(b.port.settle)
+        for one, other in ((a, b), (b, a)):
+            number = other.port.number
+            one.agree(remote=(self.host, number), remote_rtcp=(self.host, number + 1))
+        for _ in range(10):
+            self.beat()
+        for line in self.lines:
+            line.read()
+            self.assertIsNotNone(line.port._settled)
+            self.assertGreater(len(line.ear.audio), 8 * 160)
+
+    def test_it_is_so_under_ipv6_and_on_sockets_of_both(self) -> None:
+        if not has_ipv6():
+            raise SkipTest("no IPv6 here")
+        for bound, hosts in (
+            ("::1", ("::1", "::1")),
+            ("::", ("::1", "::1")),
+            ("::", ("127.0.0.1", "127.0.0.2")),
+        ):
+            self.begin(hosts, bound)
+            first, second = self.voices
+            self.say(first)
+            self.assertIsNotNone(self.lines[0].port._settled, bound)
+            for _ in range(3):
+                self.say(first)
+                self.assertTrue(self.beat()[0])
+            self.clock.advance(0.1)
+            second.number = first.number
+            for _ in range(3):
+                self.say(second, ssrc=first.ssrc)
+            self.assertEqual(self.lines[0].facts(), self.lines[1].facts())
+            self.assertTrue(self.beat()[1])
+            self.assertEqual(self.lines[0].port.failures, 0)
+            self.doCleanups()
