@@ -4,30 +4,45 @@ What a stream of RTP hears, on its way to the call: the same for every leg that 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from chime_gateway.interfaces import LegEvents
+
+
+def _pass_over(audio: bytes) -> None:
+    """There is no call."""
 
 
 class TowardsCall:
     """
     A part of L{chime_gateway.rtp.paced.StreamUser}, for legs.  All goes nowhere before
     there is a call, and behind its end.
+
+    @ivar caller_audio: called for every frame: nothing stands between it and the call.
     """
 
-    _call: LegEvents | None = None
+    def __init__(self) -> None:
+        self._call = None
 
-    def caller_audio(self, audio: bytes) -> None:
-        """Called for every frame."""
-        if self._call is not None:
-            self._call.caller_audio(audio)
+    @property
+    def _call(self) -> LegEvents | None:
+        return self._told
+
+    @_call.setter
+    def _call(self, call: LegEvents | None) -> None:
+        self._told = call
+        self.caller_audio: Callable[[bytes], None] = (
+            _pass_over if call is None else call.caller_audio
+        )
 
     def gap_filled(self, audio: bytes) -> None:
-        if self._call is not None:
-            self._call.gap_filled(audio)
+        if self._told is not None:
+            self._told.gap_filled(audio)
 
     def digit_pressed(self, digit: str) -> None:
-        if self._call is not None:
-            self._call.digit_pressed(digit)
+        if self._told is not None:
+            self._told.digit_pressed(digit)
 
     def audio_lost(self, byte_count: int) -> None:
-        if self._call is not None:
-            self._call.audio_dropped("lost_in_network", byte_count)
+        if self._told is not None:
+            self._told.audio_dropped("lost_in_network", byte_count)

@@ -49,6 +49,7 @@ class RtpSender:
     @ivar timestamp: of the next packet.
     @ivar bytes_out: of payload, since the SSRC is ours.
     @ivar packets_before: that went out under another one.
+    @ivar waiting: frames for the next packets; it is the same list always.
     """
 
     __slots__ = (
@@ -56,8 +57,7 @@ class RtpSender:
         *("_key_pause", "_key_timestamp", "_keys", "_partial", "_payload_type"),
         *("_protect", "_ptime_ms", "_random32", "_remote", "_samples", "_send_packet"),
         *("_sequence_number", "_settle", "_settled", "_silence", "_stats", "_terms"),
-        "_waiting",
-        *("bytes_out", "packets_before", "ssrc", "timestamp"),
+        *("bytes_out", "packets_before", "ssrc", "timestamp", "waiting"),
     )
 
     def __init__(
@@ -66,6 +66,7 @@ class RtpSender:
         self.timestamp = random32()
         self._random32 = random32
         self._stats = stats
+        self._sequence_number = self.bytes_out = 0
         self._begin()
         self._send_packet: Callable[[bytes, Address], None]
         self._remote: Address = ("", 0)
@@ -79,7 +80,7 @@ class RtpSender:
         self._protect: Callable[[bytes], bytes] | None = None
         self._encode: Callable[[bytes], bytes] | None = None
         # Both are short, or empty all call long: a deque is ten times as large.
-        self._waiting: list[bytes] = []
+        self.waiting: list[bytes] = []
         self._partial = b""
         self._is_short = False
         self._is_silent = True
@@ -154,13 +155,13 @@ class RtpSender:
 
     def play(self, frame: bytes) -> None:
         """One frame of 20 ms, sent with the next packet."""
-        self._waiting.append(frame)
-        if len(self._waiting) > _MAX_WAITING:
-            del self._waiting[0]
+        self.waiting.append(frame)
+        if len(self.waiting) > _MAX_WAITING:
+            del self.waiting[0]
             self._stats.dropped["send_queue_full"] += 1
 
     def clear(self) -> None:
-        self._waiting.clear()
+        self.waiting.clear()
         self._partial = b""
 
     def send_digits(self, digits: str) -> bool:
@@ -175,24 +176,40 @@ class RtpSender:
         self._look()
         return True
 
-    def next_packet(self) -> None:
-        """The time of one packet has come."""
-        if not self._is_plain:
-            self._next_packet()
-            return
-        if self._waiting:
-            frame, marker = self._waiting.pop(0), self._is_silent
-            self._is_silent = False
-        else:
-            frame, marker = self._silence, False
-            self._is_silent = True
-        timestamp = self.timestamp
-        self.timestamp = (timestamp + self._samples) & 0xFFFFFFFF
-        self._send(self._payload_type, marker, timestamp, frame)
+    def send(self, frame: bytes | None) -> None:
+        """
+        The time of one packet has come; called for every one.
 
-    def _next_packet(self) -> None:
+        @param frame: what is in it; C{None}: silence.
+        """
+        if not self._is_plain:
+            if frame is not None:
+                self.waiting.insert(0, frame)
+            self._send_other()
+            return
+        second = self._payload_type
+        if frame is None:
+            frame = self._silence
+            self._is_silent = True
+        elif self._is_silent:
+            second |= 0x80
+            self._is_silent = False
+        number, timestamp = self._sequence_number, self.timestamp
+        self._sequence_number = (number + 1) & 0xFFFF
+        self.timestamp = (timestamp + self._samples) & 0xFFFFFFFF
+        packet = rtp.HEADER.pack(0x80, second, number, timestamp, self.ssrc) + frame
+        if self._protect is not None:
+            packet = self._protect(packet)
+        if self._settled is not None:
+            self._settled(packet)
+        else:
+            self._send_packet(packet, self._remote)
+        self._stats.packets_out += 1
+        self.bytes_out += len(frame)
+
+    def _send_other(self) -> None:
         """One that is on hold, may be a key, has another length or codec."""
-        terms, waiting, samples = self._terms, self._waiting, self._samples
+        terms, waiting, samples = self._terms, self.waiting, self._samples
         if terms is None:
             return
         if not terms.sends:
@@ -234,7 +251,7 @@ class RtpSender:
 
     def _gathered(self) -> bytes | None:
         """Audio for one packet, of frames and their parts; C{None}: there is none."""
-        waiting, size = self._waiting, len(self._silence)
+        waiting, size = self.waiting, len(self._silence)
         audio = self._partial
         while waiting and len(audio) < size:
             audio += waiting.pop(0)

@@ -34,6 +34,7 @@ class RtpStream:
     @param gap_filled: gets what stands for audio of which nothing came.
     @param look: called each half second, with the time.
     @ivar play: takes one frame, sent with the next tick.
+    @ivar send: sends one now, of whoever does so in his own time; C{None}: silence.
     @ivar clear: forgets what was played and is not sent.
     @ivar send_digits: presses keys; C{False}: the other side takes none.
     @ivar rtp_received: takes a datagram of the RTP port; C{rtcp_received}: of the
@@ -41,9 +42,9 @@ class RtpStream:
     """
 
     __slots__ = (
-        *("_look", "_look_at", "_next_packet", "_receiver", "_reports", "_sender"),
-        *("_srtcp", "_srtp", "_terms", "clear", "play", "rtcp_received"),
-        *("rtp_received", "send_digits", "stats"),
+        *("_look", "_look_at", "_receiver", "_reports", "_sender"),
+        *("_srtcp", "_srtp", "_terms", "_waiting", "clear", "play"),
+        *("rtcp_received", "rtp_received", "send", "send_digits", "stats"),
     )
 
     def __init__(
@@ -89,7 +90,8 @@ class RtpStream:
         # Called for every packet: nothing stands in between.
         self.play: Callable[[bytes], None] = self._sender.play
         self.clear: Callable[[], None] = self._sender.clear
-        self._next_packet = self._sender.next_packet
+        self.send: Callable[[bytes | None], None] = self._sender.send
+        self._waiting = self._sender.waiting
         self.send_digits: Callable[[str], bool] = self._sender.send_digits
         self.rtp_received: Received = self._receiver.received
         self.rtcp_received: Received = self._reports.received
@@ -143,14 +145,14 @@ class RtpStream:
         terms = self._terms
         if terms is None:
             return
-        if due == 1:
-            self._next_packet()
-        else:
+        waiting = self._waiting
+        if due != 1:
             if self._stood_still(terms, now, due):
                 self._sender.pass_over(due - 1)
                 due = 1
-            for _ in range(due):
-                self._next_packet()
+            for _ in range(due - 1):
+                self.send(waiting.pop(0) if waiting else None)
+        self.send(waiting.pop(0) if waiting else None)
         self._receiver.tick(now)
         if now >= self._look_at:
             self._look_around(now)
@@ -180,16 +182,6 @@ class RtpStream:
             reports.report(now)
         self._look_at = min(now + LOOK_SECONDS, reports.due_at)
         self._look(now)
-
-    def send(self, frame: bytes | None) -> None:
-        """
-        One packet, now.
-
-        @param frame: of 20 ms; C{None}: silence.
-        """
-        if frame is not None:
-            self._sender.play(frame)
-        self._sender.next_packet()
 
     def pass_over(self, packets: int) -> None:
         """The time of so many is over, and nothing was sent."""

@@ -139,6 +139,8 @@ class RtpAudio:
             gap_filled=self._gap_filled,
             look=self._count_lost,
         )
+        # Called for every packet: nothing stands in between.
+        self.send_frame: Callable[[bytes | None], None] = self._stream.send
         self._events: EventsChannel | None = None
         self._remote_channel: RemoteChannel | None = None
         if has_channel:
@@ -341,9 +343,6 @@ class RtpAudio:
                 closing()
 
     # -- Packets -----------------------------------------------------------------
-
-    def send_frame(self, frame: bytes | None) -> None:
-        self._stream.send(frame)
 
     def pass_over(self, frames: int) -> None:
         self._stream.pass_over(frames)

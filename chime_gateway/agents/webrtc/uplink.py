@@ -49,7 +49,8 @@ class Uplink:
 
     __slots__ = (
         *("_ahead_from", "_backlog", "_beat_at", "_frame_bytes", "_is_idle"),
-        *("_made_up", "_packets", "_partial", "_sent", "_silence", "_waiting"),
+        *("_made_up", "_partial", "_pass_over", "_send_frame", "_sent", "_silence"),
+        "_waiting",
     )
 
     def __init__(
@@ -60,7 +61,8 @@ class Uplink:
         dropped: Callable[[str, int], None],
         now: float,
     ) -> None:
-        self._packets = packets
+        self._pass_over = packets.pass_over
+        self._send_frame = packets.send_frame
         self._frame_bytes = codec.frame_bytes
         self._silence = codec.silence(codec.frame_bytes)
         self._backlog = Backlog(codec, is_loud, dropped)
@@ -73,10 +75,6 @@ class Uplink:
         self._is_idle = True
         self._made_up = 0
         self._beat_at = now
-
-    def _ahead(self, now: float) -> float:
-        """So many frames more were sent than have been due."""
-        return self._sent - (now - self._ahead_from) / _FRAME_SECONDS
 
     def add(self, audio: bytes, now: float) -> None:
         """Any length."""
@@ -101,23 +99,22 @@ class Uplink:
             self._made_up = 0
         self._is_idle = False
         self._backlog.came()
-        if not self._waiting and self._ahead(now) < _MOST_AHEAD:
-            self._send(frame)
+        ahead = self._sent - (now - self._ahead_from) / _FRAME_SECONDS
+        if not self._waiting and ahead < _MOST_AHEAD:
+            self._sent += 1
+            self._send_frame(frame)
             return
         self._backlog.add(frame)
-
-    def _send(self, frame: bytes | None) -> None:
-        self._sent += 1
-        self._packets.send_frame(frame)
 
     def tick(self, now: float) -> None:
         """Each 20 ms."""
         backlog = self._backlog
         is_late, self._beat_at = now - self._beat_at > _LATE_SECONDS, now
-        ahead = self._ahead(now)
+        # So many frames more were sent than have been due.
+        ahead = self._sent - (now - self._ahead_from) / _FRAME_SECONDS
         if ahead < -_MOST_MADE_UP - _MOST_BEHIND:
             over = int(-ahead)
-            self._packets.pass_over(over)
+            self._pass_over(over)
             self._sent += over
             ahead += over
             backlog.stood_still(over)
@@ -125,7 +122,8 @@ class Uplink:
         while waiting and ahead < 1:
             frame = backlog.take()
             if frame is not None:
-                self._send(frame)
+                self._sent += 1
+                self._send_frame(frame)
                 ahead += 1
         if is_late:
             return
@@ -134,5 +132,6 @@ class Uplink:
             self._is_idle = True
             while ahead <= -1:
                 self._made_up += 1
-                self._send(None)
+                self._sent += 1
+                self._send_frame(None)
                 ahead += 1

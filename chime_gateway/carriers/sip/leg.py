@@ -64,6 +64,7 @@ class SipLeg(TowardsCall):
     _log = Logger()
 
     def __init__(self, context: SipContext, info: CallerInfo) -> None:
+        super().__init__()
         self.info = info
         self._context = context
         self._is_over = False

@@ -125,6 +125,7 @@ class WebRtcLeg(TowardsCall):
         info: CallerInfo,
         agreement: Agreement,
     ) -> None:
+        super().__init__()
         self.call_id = call_id
         self.info = info
         self.codec = agreement.codec
