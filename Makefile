@@ -27,7 +27,8 @@ SOURCES = setup.cfg pyproject.toml $(shell find chime_gateway twisted -type f ! 
 $(VENV)/.installed: $(SOURCES)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	rm -rf build
-	$(BIN)/python -m pip install --quiet --upgrade .
+	@echo "Installing into $(VENV); the first time takes a minute or two."
+	$(BIN)/python -m pip install --disable-pip-version-check --upgrade .
 	touch $@
 
 $(VENV)/.test: $(SOURCES)

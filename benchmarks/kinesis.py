@@ -116,7 +116,7 @@ async def run(reactor: Any, calls: int, updates: float) -> None:
 async def measure(
     reactor: Any, world: KinesisWorld, calls: int, pid: int, port: int
 ) -> None:
-    said = prepare_call(None, PCMU, interrupt_after=None).utterances
+    said = prepare_call((), PCMU, interrupt_after=None).utterances
     # All are in the call for a while: those who are answered early wait.
     plan = CallPlan(utterances=said * 3, answer_seconds=30.0)
     stolen, ticks = stolen_and_all()

@@ -154,9 +154,10 @@ class NameFirst(CommandOptions):
 
     def parseOptions(self, options: Any = None) -> None:
         words = list(options or ())
-        if words and not words[0].startswith("-"):
-            words.append(words.pop(0))
-        super().parseOptions(words)
+        count = next(
+            (at for at, word in enumerate(words) if word.startswith("-")), len(words)
+        )
+        super().parseOptions(words[count:] + words[:count])
 
 
 class ShowOptions(NameFirst, _StoreCommand):

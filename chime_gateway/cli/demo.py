@@ -9,9 +9,7 @@ with what the caller heard.
 from __future__ import annotations
 
 import secrets
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final, TextIO
@@ -29,6 +27,7 @@ from chime_gateway.cli.gateway_process import (
     free_udp_port,
 )
 from chime_gateway.codec.g711 import Samples
+from chime_gateway.codec.level import level_dbfs
 from chime_gateway.codec.registry import decode
 from chime_gateway.errors import ConfigError
 from chime_gateway.net.system.standard_output import printable
@@ -41,7 +40,6 @@ from chime_gateway.sim.caller.wav import convert, read_wav, write_wav
 from chime_gateway.sim.realtime.server import SimulatorFactory
 from chime_gateway.sim.realtime.voices import Parrot
 from chime_gateway.store.database import Database
-from chime_gateway.store.queries import CallQuery
 from chime_gateway.store.rows import StoredCall
 
 #: Ways to the agent.
@@ -49,6 +47,14 @@ TRANSPORTS: Final = {"websocket": "the WebSocket", "webrtc": "WebRTC"}
 
 #: The caller lets the agent speak this long before interrupting it.
 _INTERRUPT_AFTER_SECONDS: Final = 1.2
+
+#: The gateway's state, beside the recording; each demo's call is added.
+_STATE: Final = "demo-state"
+
+#: Less is no speech to a voice activity detection.
+_LEAST_SECONDS: Final = 0.3
+_LEAST_DBFS: Final = -50.0
+_WINDOW_SECONDS: Final = 0.1
 
 #: A parrot's answer agrees with what was said at least so well.
 _GOOD_CORRELATION: Final = 0.95
@@ -58,8 +64,30 @@ def _shipped(name: str) -> str:
     return str(resources.files("chime_gateway.sim") / "data" / name)
 
 
+def _utterance(name: str, codec: Codec) -> bytes:
+    """
+    @raise ConfigError: it cannot be played, or nobody would hear anything.
+    """
+    samples, rate = read_wav(name)
+    seconds = len(samples) / rate
+    if seconds < _LEAST_SECONDS:
+        raise ConfigError(
+            f"{name}: {seconds:.1f} s are too short to be taken for speech; say at"
+            f" least {_LEAST_SECONDS:g} s"
+        )
+    window = max(1, int(rate * _WINDOW_SECONDS))
+    starts = range(0, len(samples), window)
+    loudest = max(level_dbfs(samples[at : at + window]) for at in starts)
+    if loudest < _LEAST_DBFS:
+        raise ConfigError(
+            f"{name}: it is silent (at most {loudest:.0f} dBFS): the agent would wait"
+            " for the caller; is it the right file, was the microphone on?"
+        )
+    return convert(samples, rate, codec)
+
+
 def prepare_call(
-    wav: str | None,
+    wavs: Sequence[str],
     codec: Codec,
     *,
     interrupt_after: float | None,
@@ -67,17 +95,20 @@ def prepare_call(
     wait_for_greeting: bool = False,
 ) -> CallPlan:
     """
-    A caller who says C{wav}, and if asked to interrupts the answer.
+    A caller who says C{wavs}, each after the answer to the one before, and if asked to
+    interrupts the last answer.
 
-    @raise ConfigError: the file cannot be played.
+    @param wavs: files; none: a recording that is shipped.
+    @raise ConfigError: one cannot be played, or is silent.
     """
-    names = [wav or _shipped("hello.wav")]
+    names = [*wavs] or [_shipped("hello.wav")]
+    interruptions: list[float | None] = [None] * (len(names) - 1)
     if interrupt_after is not None:
         names.append(_shipped("interruption.wav"))
-    utterances = tuple(convert(*read_wav(name), codec) for name in names)
+        interruptions.append(interrupt_after)
     return CallPlan(
-        utterances=utterances,
-        interrupt_after_seconds=(interrupt_after,),
+        utterances=tuple(_utterance(name, codec) for name in names),
+        interrupt_after_seconds=tuple(interruptions),
         wait_for_greeting=wait_for_greeting,
         parameters={"agent": agent} if agent else {},
     )
@@ -155,7 +186,8 @@ class Demo:
         @raise ConfigError: the gateway does not start, or a file is wrong.
         """
         codec = PCMU
-        plan = prepare_call(self._wav, codec, interrupt_after=_INTERRUPT_AFTER_SECONDS)
+        wavs = [self._wav] if self._wav else []
+        plan = prepare_call(wavs, codec, interrupt_after=_INTERRUPT_AFTER_SECONDS)
         say = self._meter.say
         port = free_port()
         secret = secrets.token_hex(16)
@@ -167,8 +199,8 @@ class Demo:
             "AZURE_OPENAI_TRANSPORT": self._transport,
             **listens,
             "CHIMEGW_DATABASE_URL": "",
-            # Nothing is left behind but the caller's own recording.
-            "CHIMEGW_STATE": (state := tempfile.mkdtemp(prefix="chimegw-demo-")),
+            "CHIMEGW_STATE": (state := str(Path(_STATE).absolute())),
+            "CHIMEGW_INSTANCE": "demo",
         }
         say(
             f"starting: twistd -n chimegw --port {port}   (agent: "
@@ -185,8 +217,8 @@ class Demo:
             await deferLater(self._reactor, 0.3)
         finally:
             await gateway.stop()
-            self._stored = _stored_calls(Path(state))
-            shutil.rmtree(state, ignore_errors=True)
+            ids = {str(record.get("call_id")) for record in gateway.records}
+            self._stored = _stored_calls(Path(state), ids)
         if report.error:
             raise ConfigError(f"the call failed: {report.error}\n{gateway.errors}")
         return self._judge(plan, report, gateway)
@@ -277,6 +309,7 @@ class Demo:
         save_recording(self._recording, report)
         say("")
         say(f"recording             {self._recording} (caller left, agent right)")
+        say(f"stored in             {_STATE}; CHIMEGW_STATE={_STATE} chimegw calls")
         for fault in faults:
             say(f"NOT AS IT SHOULD BE:  {fault}")
         if gateway.errors.strip():
@@ -330,13 +363,13 @@ class Demo:
         return faults
 
 
-def _stored_calls(state: Path) -> list[StoredCall]:
-    """What the gateway has left in its store."""
+def _stored_calls(state: Path, ids: Collection[str]) -> list[StoredCall]:
+    """What the gateway has left in its store of these calls."""
     if not (state / "chimegw.sqlite").exists():
         return []
     database = Database(f"sqlite:///{state}/chimegw.sqlite", state)
     try:
-        found = [database.call(row.call_id) for row in database.calls(CallQuery())]
+        found = [database.call(call_id) for call_id in ids]
     finally:
         database.close()
     return [call for call in found if call is not None]

@@ -22,6 +22,7 @@ from twisted.python import usage
 from chime_gateway.app.command_options import CommandOptions
 from chime_gateway.audio import CODECS
 from chime_gateway.aws.sma import prove
+from chime_gateway.cli.call_advice import advice
 from chime_gateway.cli.calls import NameFirst
 from chime_gateway.cli.demo import (
     TRANSPORTS,
@@ -49,7 +50,13 @@ from chime_gateway.sim.realtime.faults.reading import with_fault
 from chime_gateway.sim.realtime.faults.which import Which
 from chime_gateway.sim.realtime.model.answering import Answering
 from chime_gateway.sim.realtime.server import Door, SimulatorFactory
-from chime_gateway.sim.realtime.voices import Parrot, Prompt, Script, Voice
+from chime_gateway.sim.realtime.voices import (
+    Parrot,
+    Prompt,
+    Script,
+    Voice,
+    shipped_script,
+)
 
 _DOOR_KEYS: Final = ("api-key", "deployment")
 
@@ -61,9 +68,10 @@ def _codec(name: str) -> str:
 
 
 class CallOptions(NameFirst):
-    synopsis = "WAV --to URL [options]"
+    synopsis = "[WAV ...] --to URL [options]"
     longdesc = (
-        "Place a test call to a gateway: say WAV, listen to the answer, hang up."
+        "Place a test call to a gateway: say WAV, listen to the answer, say the next"
+        " WAV, and hang up. Without one a recording is said that is shipped."
         " The shared secret is read from CHIMEGW_SHARED_SECRET, for SIP the secret of"
         " calls from CHIMEGW_CALL_SECRET."
     )
@@ -79,8 +87,8 @@ class CallOptions(NameFirst):
     ]
     optFlags: ClassVar = [["greeting", "g", "Let the agent speak first."]]
 
-    def parseArgs(self, wav: str) -> None:  # type: ignore[override]
-        self["wav"] = wav
+    def parseArgs(self, *wavs: str) -> None:
+        self["wavs"] = wavs
 
     def postOptions(self) -> None:
         if not self["to"]:
@@ -101,7 +109,7 @@ class CallOptions(NameFirst):
     async def _run(self, reactor: Any) -> int:
         codec = CODECS[self["codec"]]
         plan = prepare_call(
-            self["wav"],
+            self["wavs"],
             codec,
             interrupt_after=self["interrupt-after"],
             agent=self["agent"],
@@ -119,8 +127,12 @@ class CallOptions(NameFirst):
         report = await place_call(
             self["to"], plan, codec, reactor=reactor, headers=headers, meter=meter
         )
-        if report.error:
-            raise ConfigError(f"--to {self['to']}: {report.error}")
+        cure = advice(
+            self["to"], report.error, report.close_code, has_secret=bool(secret)
+        )
+        if report.error or (cure and not report.answer_latencies):
+            why = report.error or f"{report.close_code} {report.close_reason}"
+            raise ConfigError(f"--to {self['to']}: {why}{'; ' if cure else ''}{cure}")
         for line in call_report_lines(report):
             meter.say(line)
         if self["record"]:
@@ -184,7 +196,8 @@ class SimulateOptions(CommandOptions):
         ["port", "p", 8090, "TCP port on loopback.", int],
         [
             *("voice", "v", "parrot"),
-            "parrot, answering, prompt:FILE.wav or script:FILE.json.",
+            "parrot, answering, prompt:FILE.wav or script:FILE.json; script:tools is"
+            " shipped, and calls the tool order_status.",
         ],
         ["api-key", "k", None, "Accept this key only. [default: any]"],
         ["deployment", "d", None, "Know this deployment only. [default: any]"],
@@ -248,6 +261,7 @@ class SimulateOptions(CommandOptions):
                 prompt = Prompt(path)
                 return lambda: prompt
             if kind == "script" and path:
+                path = shipped_script(path)
                 Script.from_file(path)  # a bad file is told now
                 return lambda: Script.from_file(path)
         except ConfigError as exc:

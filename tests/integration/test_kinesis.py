@@ -71,7 +71,7 @@ class KinesisCallTests(GatewayTestCase):
         await self.until(lambda: not self.is_busy())
 
     async def test_a_call_goes_there_and_back(self) -> None:
-        plan = prepare_call(None, PCMU, interrupt_after=None)
+        plan = prepare_call((), PCMU, interrupt_after=None)
         report = await place_kinesis_call(self.world, plan)
         self.assertEqual(report.error, "")
         said = decode(PCMU, plan.utterances[0])
@@ -96,7 +96,7 @@ class KinesisCallTests(GatewayTestCase):
     async def test_a_gateway_that_stops_hangs_up_and_takes_its_queue_along(
         self,
     ) -> None:
-        plan = prepare_call(None, PCMU, interrupt_after=None)
+        plan = prepare_call((), PCMU, interrupt_after=None)
         calling = place_kinesis_call(self.world, plan)
         await self.until(lambda: bool(self.gateway.calls.calls()))
         queues = self.world.media.queues.queues

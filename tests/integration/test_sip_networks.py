@@ -64,7 +64,7 @@ class SoftphoneTests(SipTestCase):
         calls = [
             place_sip_call(
                 f"sip:desk@{host}:{self.sip_ports[transport]};transport={transport}",
-                prepare_call(None, PCMU, interrupt_after=None),
+                prepare_call((), PCMU, interrupt_after=None),
                 PCMU,
                 reactor=self.reactor,
             )

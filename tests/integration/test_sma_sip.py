@@ -116,7 +116,7 @@ class SmaSipTests(SipTestCase):
 
     async def bridge_by_sip(self, user: str, headers: Mapping[str, str]) -> Any:
         """As the Voice Connector does it, with all of the Lambda's headers."""
-        said = prepare_call(None, PCMU, interrupt_after=None).utterances
+        said = prepare_call((), PCMU, interrupt_after=None).utterances
         headers = invite_headers(VC, headers)
         plan = CallPlan(utterances=said * 9, answer_seconds=60, parameters=headers)
         before = len(self.gateway.calls.calls())
@@ -203,7 +203,7 @@ class SmaSipTests(SipTestCase):
         used = decision.actions[0]["Parameters"]["SipHeaders"]
         url = f"sip:agent@127.0.0.1:{self.sip_ports['tcp']};transport=tcp"
         for headers, status in (({}, 403), (kept, 403), (used, 200), (used, 403)):
-            plan = prepare_call(None, PCMU, interrupt_after=None)
+            plan = prepare_call((), PCMU, interrupt_after=None)
             plan = evolve(plan, parameters=invite_headers(VC, headers))
             report = await place_sip_call(url, plan, PCMU, reactor=self.reactor)
             self.assertEqual(report.close_code, status, headers)
@@ -215,7 +215,7 @@ class SmaSipTests(SipTestCase):
         sip = self.gateway.sip
         assert sip is not None
         for pause in (0.0, 0.02, 0.05, 0.1, 0.3):
-            plan = prepare_call(None, PCMU, interrupt_after=None)
+            plan = prepare_call((), PCMU, interrupt_after=None)
             plan = evolve(plan, parameters=invite_headers(VC, self.proof()))
             url = f"sip:agent@127.0.0.1:{self.sip_ports['udp']}"
             calling = place_sip_call(url, plan, PCMU, reactor=self.reactor)

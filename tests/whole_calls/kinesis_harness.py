@@ -16,8 +16,8 @@ from chime_gateway.sim.caller.compare import piecewise_correlation
 from chime_gateway.sim.caller.kinesis_line import QUEUE
 from tests.support.virtual_kinesis import VirtualGateway, VirtualNetwork
 
-PLAN = prepare_call(None, PCMU, interrupt_after=None)
-CUT = prepare_call(None, PCMU, interrupt_after=1.2)
+PLAN = prepare_call((), PCMU, interrupt_after=None)
+CUT = prepare_call((), PCMU, interrupt_after=1.2)
 
 
 def samples(audio: bytes | bytearray) -> Samples:

@@ -72,7 +72,7 @@ class VirtualSipCall:
             new_id=lambda: "call",
         )
         self.world.carrier.context.switchboard = self.table
-        self.plan = prepare_call(None, codec, interrupt_after=interrupt_after)
+        self.plan = prepare_call((), codec, interrupt_after=interrupt_after)
         self.reports: list[CallReport] = []
         self._to_gateway = to_gateway
         self._seen = 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -156,6 +157,12 @@ class Prompt:
 _SCRIPT_KEYS: Final = frozenset(
     {"say", "wav", "tone", "seconds", "call", "arguments", "fail"}
 )
+
+
+def shipped_script(path: str) -> str:
+    """A file, or by its name alone one that is shipped."""
+    shipped = resources.files("chime_gateway.sim") / "data" / f"{path}.json"
+    return path if Path(path).exists() or not shipped.is_file() else str(shipped)
 
 
 class Script:
