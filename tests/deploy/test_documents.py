@@ -15,6 +15,7 @@ import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
+from unittest.mock import patch
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -40,11 +41,12 @@ _SOURCES: Final = ("chime_gateway", "tests", "suites", "benchmarks", "deploy", "
 _ROOMS: Final = ("howto", "reference")
 
 
-class _Service(Service):
-    """As typed, and nothing is read."""
+class _Taken(Exception):
+    """The command line is one of ours; what its settings say is of the machine."""
 
-    def postOptions(self) -> None:
-        pass
+
+def _read(_: object) -> None:
+    raise _Taken
 
 
 def fault_of(link: str, document: Path, root: Path = ROOT) -> str:
@@ -77,12 +79,18 @@ def refusal(words: Sequence[str]) -> str:
     if is_of(words, "chimegw"):
         options, words = Tool(), words[1:]
     elif is_of(words, "twistd") and "chimegw" in words:
-        options, words = _Service(), words[words.index("chimegw") + 1 :]
+        options, words = Service(), words[words.index("chimegw") + 1 :]
     else:
         return ""
     try:
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.chdir(ROOT):
+        with (
+            patch.object(Service, "read", _read),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.chdir(ROOT),
+        ):
             options.parseOptions(words)
+    except _Taken:
+        return ""
     except usage.UsageError as exc:
         return str(exc)
     except SystemExit as exc:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -26,14 +27,20 @@ class Program(ProcessProtocol):
     @ivar output: of both of its outputs.
     """
 
-    def __init__(self, reactor: Any, arguments: list[str], cwd: str) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        arguments: list[str],
+        cwd: str,
+        env: Mapping[str, str] = os.environ,
+    ) -> None:
         self.ended: Deferred[int] = Deferred()
         self.output = ""
         self.is_running = True
         path = shutil.which(arguments[0])
         assert path is not None, arguments[0]
         self._process = reactor.spawnProcess(
-            self, path, arguments, env={**os.environ, "TERM": "dumb"}, path=cwd
+            self, path, arguments, env={**env, "TERM": "dumb"}, path=cwd
         )
 
     def outReceived(self, data: bytes) -> None:

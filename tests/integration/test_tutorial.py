@@ -33,11 +33,10 @@ seconds = 30
 SECRET = "change-me-0123456789abcdef"
 EXAMPLES = ROOT / "examples"
 TOOL = "from chime_gateway.cli.main import main; main()"
-SERVICE = "from twisted.scripts.twistd import run; run()"
 
 #: What a program says when it is ready, if it goes on.
 READY = {
-    "twistd": "listening on",
+    "run": "is ready for calls",
     "simulate-azure": "AZURE_OPENAI_ENDPOINT=",
     "examples/tool_server.py": "listening on",
     "examples/webhook_receiver.py": "listening on",
@@ -78,23 +77,13 @@ class Reader(ReactorTestCase):
                 self.env[name] = value
             return ""
         program = words[0].rpartition("/")[2]
-        if program in ("chimegw", "twistd"):
-            words[:1] = ["python3", "-c", SERVICE if program == "twistd" else TOOL]
-            if program == "twistd":
-                words.insert(3, "--pidfile=")
+        if program == "chimegw":
+            words[:1] = ["python3", "-c", TOOL]
         self.assertEqual(words[0], "python3", words)
-        running = Program.__new__(Program)
-        running.ended, running.output, running.is_running = Deferred(), "", True
-        running._process = self.reactor.spawnProcess(
-            running,
-            sys.executable,
-            [sys.executable, *words[1:]],
-            env=self.env,
-            path=str(self.folder),
-        )
+        words[0] = sys.executable
+        running = Program(self.reactor, words, str(self.folder), self.env)
         self.addCleanup(self.end, running)
         ready = next((said for name, said in READY.items() if name in words), "")
-        ready = READY["twistd"] if program == "twistd" else ready
         while running.is_running and not (ready and ready in running.output):
             await deferLater(self.reactor, 0.02)
         if ready:
@@ -173,7 +162,7 @@ class ExampleTests(Reader):
             (toml,) = (b.text for b in blocks(page) if b.info == "toml")
             (self.folder / "gateway.toml").write_text(self.here(toml))
             more = ("--port", "8080", "--config", "gateway.toml")
-            await self.run_command(["twistd", "-n", "chimegw", "--simulate", *more])
+            await self.run_command(["chimegw", "run", "--simulate", *more])
             wav = "chime_gateway/sim/data/hello.wav"
             url = "ws://127.0.0.1:8080/stream"
             client = ["python3", "examples/media_stream_client.py", wav, url, "out.wav"]
