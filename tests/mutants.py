@@ -282,6 +282,8 @@ def main() -> None:
                 noticed, survived = noticed + result, survived + (not result)
                 if not result:
                     print(f"survived: {mutant}", flush=True)
+                if not (noticed + survived) % 20:
+                    print(f"{noticed + survived} of {len(chosen)} tried", flush=True)
     judged = noticed + survived
     share = noticed / judged if judged else 0.0
     print(
