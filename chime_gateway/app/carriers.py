@@ -100,8 +100,12 @@ class Carriers:
             self._metrics.carriers.add(self.kinesis.traits.name)
 
     def _join_sip(self) -> None:
-        # With what it needs for SRTP it takes 5 MB.
         from chime_gateway.carriers.sip.carrier import SipCarrier
+
+        sip = self._settings.sip
+        if sip.requires_srtp or any(one.transport == "tls" for one in sip.listen):
+            # No call waits for what takes 5 MB and some 10 ms.
+            import chime_gateway.rtp.srtp  # noqa: F401
 
         self.sip = SipCarrier(
             self._settings.sip,

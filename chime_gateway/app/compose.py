@@ -23,6 +23,7 @@ from chime_gateway.agents.line.lines import Lines
 from chime_gateway.app.agents import join_agents
 from chime_gateway.app.call_storage import Kept
 from chime_gateway.app.carriers import Carriers
+from chime_gateway.app.loading import SampleWork
 from chime_gateway.app.originate import Originator
 from chime_gateway.app.takeover.calls_of_all import CallsOfAll
 from chime_gateway.call.admission.admission import Admission
@@ -169,6 +170,7 @@ class Composition:
             transfer=settings.transfer,
             is_told=self.summary.allows,
             admission=Admission(limits, load),
+            begins=SampleWork(self.in_thread).expect,
         )
         metrics.admission = self.calls.admission
         metrics.calls = self.calls.calls

@@ -64,6 +64,7 @@ class CallTable(CallObserver):
     @param shortage: what this machine has not that every call needs.
     @param shown: what the log may know of a record.
     @ivar destinations: where callers may be handed on to, and calls may go.
+    @param begins: told of the leg of each call that is taken, before it begins.
     @param is_told: whether one more refusal of a kind is logged by itself.
     """
 
@@ -90,6 +91,7 @@ class CallTable(CallObserver):
         transfer: TransferSettings | None = None,
         is_told: Callable[[str], bool] = lambda _: True,
         admission: Admission | None = None,
+        begins: Callable[[CallLeg], object] = lambda _: None,
     ) -> None:
         # Without one nobody looks at what the process carries.
         self.admission = admission or Admission(
@@ -110,6 +112,7 @@ class CallTable(CallObserver):
         self._shown = shown
         self.destinations = Destinations(transfer or TransferSettings(), clock.seconds)
         self._is_told = is_told
+        self._begins = begins
         self._wall_time = wall_time
         self._new_id = new_id
         self._calls: dict[str, Call] = {}
@@ -179,6 +182,7 @@ class CallTable(CallObserver):
         can_hear = can_hear and bool(profile.apology)
         if refusal is not None and not self._is_apologised_for(refusal, not can_hear):
             self._refuse(refusal)
+        self._begins(leg)
         call_id = self._new_id()
         record = CallRecord(
             call_id=call_id,

@@ -13,26 +13,9 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from chime_gateway.codec.companding import A_LAW, MU_LAW
+
 Samples: TypeAlias = NDArray[np.int16]
-
-#: The encoder's offset of mu-law, in 16-bit units (ITU-T G.711 section 3.2).
-_MU_BIAS: Final = 132
-
-
-def _mu_law_decode_table() -> Samples:
-    code = ~np.arange(256) & 0xFF
-    magnitude = (((code & 0x0F) << 3) + _MU_BIAS << ((code & 0x70) >> 4)) - _MU_BIAS
-    return np.where(code & 0x80, -magnitude, magnitude).astype(np.int16)
-
-
-def _a_law_decode_table() -> Samples:
-    code = np.arange(256) ^ 0x55
-    segment = (code & 0x70) >> 4
-    mantissa = (code & 0x0F) << 4
-    magnitude = np.where(
-        segment == 0, mantissa + 8, (mantissa + 0x108) << np.maximum(segment - 1, 0)
-    )
-    return np.where(code & 0x80, magnitude, -magnitude).astype(np.int16)
 
 
 def _encode_table(decode: Samples) -> NDArray[np.uint8]:
@@ -51,9 +34,9 @@ def _encode_table(decode: Samples) -> NDArray[np.uint8]:
     return order[np.searchsorted(boundaries, samples, side="right")]
 
 
-_MU_DECODE: Final = _mu_law_decode_table()
+_MU_DECODE: Final = np.array(MU_LAW, np.int16)
 _MU_ENCODE: Final = _encode_table(_MU_DECODE)
-_A_DECODE: Final = _a_law_decode_table()
+_A_DECODE: Final = np.array(A_LAW, np.int16)
 _A_ENCODE: Final = _encode_table(_A_DECODE)
 
 

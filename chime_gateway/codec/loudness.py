@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
-import numpy as np
-
 from chime_gateway.audio import PCMA, PCMU, Codec
-from chime_gateway.codec import g711
+from chime_gateway.codec.companding import A_LAW, MU_LAW
 
 #: A sample of 16 bits that is as far from zero is loud.  Speech on the telephone has
 #: peaks ten times as high, the noise of a line none.
@@ -18,16 +16,14 @@ _LOUD: Final = 768
 _LOUD_SHARE: Final = 0.05
 
 
-def _quiet_bytes(samples: g711.Samples) -> bytes:
+def _quiet_bytes(law: Sequence[int]) -> bytes:
     """Those of 256 bytes that stand for samples that are not loud."""
-    is_quiet = np.abs(samples.astype(np.int32)) < _LOUD
-    return bytes(np.flatnonzero(is_quiet).astype(np.uint8))
+    return bytes(code for code, sample in enumerate(law) if abs(sample) < _LOUD)
 
 
-_ALL: Final = bytes(range(256))
 _QUIET: Final[Mapping[str, bytes]] = {
-    PCMU.name: _quiet_bytes(g711.decode_mu_law(_ALL)),
-    PCMA.name: _quiet_bytes(g711.decode_a_law(_ALL)),
+    PCMU.name: _quiet_bytes(MU_LAW),
+    PCMA.name: _quiet_bytes(A_LAW),
 }
 #: Of the high byte of a sample; it stands for 256 of them.
 _QUIET_HIGH: Final = bytes(

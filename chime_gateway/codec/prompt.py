@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import lru_cache
-
-import numpy as np
+from struct import unpack
 
 from chime_gateway.audio import PCMA, PCMU, Codec
-from chime_gateway.codec.g711 import Samples
-from chime_gateway.codec.registry import encode
-from chime_gateway.codec.resample import Resampler
+from chime_gateway.codec.companding import LAWS, compress
 from chime_gateway.settings.sound import Sound
 
 #: As many as there may be of profiles' sounds and codecs together; the others are made
@@ -21,7 +18,15 @@ _MOST_PROMPTS = 64
 @lru_cache(_MOST_PROMPTS)
 def prompt(sound: Sound, codec: Codec) -> bytes:
     """The whole of it."""
-    samples = _mono(sound)
+    law = LAWS.get(codec.name)
+    form = (sound.rate, sound.width, sound.channels)
+    if law is not None and form == (codec.clock_rate, 2, 1):
+        # As the apologies are that come with the package: numpy is not loaded for them.
+        return compress(law, unpack(f"<{len(sound.data) // 2}h", sound.data))
+    from chime_gateway.codec.registry import encode, mono
+    from chime_gateway.codec.resample import Resampler
+
+    samples = mono(sound.data, sound.width, sound.channels)
     if sound.rate != codec.clock_rate:
         samples = Resampler(sound.rate, codec.clock_rate).resample(samples)
     return encode(codec, samples)
@@ -35,28 +40,3 @@ def prepare(sounds: Iterable[Sound]) -> None:
     for sound in sounds:
         for codec in (PCMU, PCMA):
             prompt(sound, codec)
-
-
-def _mono(sound: Sound) -> Samples:
-    samples = to_16_bit(sound.data, sound.width).reshape(-1, sound.channels)
-    if sound.channels == 1:
-        return samples.ravel()
-    mixed: Samples = samples.mean(axis=1).astype(np.int16)
-    return mixed
-
-
-def to_16_bit(data: bytes, width: int) -> Samples:
-    """
-    PCM as WAV files have it.
-
-    @param data: whole samples.
-    @param width: bytes of one: 1 to 4.
-    """
-    if width == 1:  # unsigned, the only one in WAV
-        wide = np.frombuffer(data, np.uint8).astype(np.int16)
-        return ((wide - 128) * 256).astype(np.int16)
-    if width == 2:
-        return np.frombuffer(data, "<i2").astype(np.int16)
-    # The two bytes that count most.
-    highest = np.frombuffer(data, np.uint8).reshape(-1, width)[:, -2:]
-    return np.ascontiguousarray(highest).view("<i2").ravel().astype(np.int16)

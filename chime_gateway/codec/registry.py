@@ -11,6 +11,7 @@ from chime_gateway.audio import PCMA, PCMU, Codec
 from chime_gateway.codec import g711
 from chime_gateway.codec.g711 import Samples
 from chime_gateway.codec.resample import Resampler
+from chime_gateway.codec.stream import Aligner
 
 
 def _decode_l16(audio: bytes) -> Samples:
@@ -41,20 +42,6 @@ def encode(codec: Codec, samples: Samples) -> bytes:
     return _ENCODERS.get(codec.name, _encode_l16)(samples)
 
 
-class Aligner:
-    """Pass a stream on in whole samples, keeping half of one for the next time."""
-
-    def __init__(self, sample_bytes: int) -> None:
-        self._sample_bytes = sample_bytes
-        self._rest = b""
-
-    def align(self, audio: bytes) -> bytes:
-        audio = self._rest + audio
-        whole = len(audio) - len(audio) % self._sample_bytes
-        self._rest = audio[whole:]
-        return audio[:whole]
-
-
 class Transcoder:
     """
     Turn a stream of one codec into another, however the stream is cut.
@@ -79,10 +66,31 @@ class Transcoder:
         return encode(self._target, samples)
 
 
-def transcoder(source: Codec, target: Codec) -> Callable[[bytes], bytes] | None:
-    """How to get from C{source} to C{target}; C{None}: the bytes pass as they are."""
-    if source != target:
-        return Transcoder(source, target).transcode
-    if source.sample_bytes > 1:
-        return Aligner(source.sample_bytes).align
-    return None
+def mono(data: bytes, width: int, channels: int) -> Samples:
+    """
+    All channels of PCM as one.
+
+    @param width: as of L{to_16_bit}.
+    """
+    samples = to_16_bit(data, width).reshape(-1, channels)
+    if channels == 1:
+        return samples.ravel()
+    mixed: Samples = samples.mean(axis=1).astype(np.int16)
+    return mixed
+
+
+def to_16_bit(data: bytes, width: int) -> Samples:
+    """
+    PCM as WAV files have it.
+
+    @param data: whole samples.
+    @param width: bytes of one: 1 to 4.
+    """
+    if width == 1:  # unsigned, the only one in WAV
+        wide = np.frombuffer(data, np.uint8).astype(np.int16)
+        return ((wide - 128) * 256).astype(np.int16)
+    if width == 2:
+        return np.frombuffer(data, "<i2").astype(np.int16)
+    # The two bytes that count most.
+    highest = np.frombuffer(data, np.uint8).reshape(-1, width)[:, -2:]
+    return np.ascontiguousarray(highest).view("<i2").ravel().astype(np.int16)

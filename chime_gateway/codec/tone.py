@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import math
+import struct
 from functools import cache
 from typing import Final
 
-import numpy as np
-
 from chime_gateway.audio import Codec
-from chime_gateway.codec.g711 import Samples
-from chime_gateway.codec.registry import encode
+from chime_gateway.codec.companding import LAWS, compress
 
 #: -12 dBFS.
-_AMPLITUDE = 8192
+_AMPLITUDE: Final = 8192
 
 #: The sound of waiting: short, and 20 dB below speech.
 _WAITING_HZ: Final = 425.0
@@ -28,14 +27,24 @@ def tone(
 
     @param amplitude: of 32768.
     """
+    # Not by numpy, which a call may have been without until now: to load it takes a
+    # quarter of a second, in which all of them would stand still.
     count = round(codec.clock_rate * seconds)
     edge = min(count // 2, codec.clock_rate // 50)
-    shape = np.ones(count)
-    shape[:edge] = np.linspace(0, 1, edge)
-    shape[count - edge :] = np.linspace(1, 0, edge)
-    wave = np.sin(2 * np.pi * hz * np.arange(count) / codec.clock_rate) * shape
-    samples: Samples = np.rint(amplitude * wave).astype(np.int16)
-    return encode(codec, samples)
+    step = 2 * math.pi * hz / codec.clock_rate
+    last = max(1, edge - 1)
+    samples = [
+        round(
+            amplitude
+            * math.sin(step * at)
+            * (min(at, count - 1 - at, last) / last if edge else 1.0)
+        )
+        for at in range(count)
+    ]
+    law = LAWS.get(codec.name)
+    if law is None:
+        return struct.pack(f"<{count}h", *samples)
+    return compress(law, samples)
 
 
 @cache

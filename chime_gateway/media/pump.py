@@ -19,7 +19,7 @@ from math import inf
 from typing import Final
 
 from chime_gateway.codec.prompt import prompt
-from chime_gateway.codec.registry import Aligner, transcoder
+from chime_gateway.codec.stream import Aligner, transcoder
 from chime_gateway.codec.tone import waiting_tone
 from chime_gateway.interfaces import AgentSession, CallLeg
 from chime_gateway.media.item_ledger import Cut, ItemKey, remember

@@ -12,7 +12,7 @@ from collections import deque
 from typing import Final
 
 from chime_gateway.audio import Codec
-from chime_gateway.codec.registry import Aligner
+from chime_gateway.codec.stream import Aligner
 
 #: What is younger may still be cut, or filled by audio on its way.
 HOLD_SECONDS: Final = 0.2

@@ -8,21 +8,24 @@ not talk into what somebody else says.  What is sent is not known here.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from chime_gateway.audio import Codec
 from chime_gateway.codec.conceal import Concealment
-from chime_gateway.codec.registry import transcoder
+from chime_gateway.codec.stream import transcoder
 from chime_gateway.media.jitter import NO_NOISE, JitterBuffer, JitterStats
 from chime_gateway.media.stats import NetworkStats
 from chime_gateway.media.timeline import PAUSE_SECONDS, Timeline
+from chime_gateway.rtp.keys import SrtpError
 from chime_gateway.rtp.latch import Latch
 from chime_gateway.rtp.ports import Address, Received
-from chime_gateway.rtp.srtp import SrtpCodec, SrtpError
 from chime_gateway.rtp.terms import Terms
 from chime_gateway.wire.rtp import packet as rtp
 from chime_gateway.wire.rtp.dtmf import Keypad
 from chime_gateway.wire.rtp.rtcp import Reception
+
+if TYPE_CHECKING:
+    from chime_gateway.rtp.srtp import SrtpCodec
 
 
 class Listener(Protocol):

@@ -9,16 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import inf
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from chime_gateway.media.stats import NetworkStats
+from chime_gateway.rtp.keys import SrtpError
 from chime_gateway.rtp.ports import Address
 from chime_gateway.rtp.receiver import RtpReceiver
 from chime_gateway.rtp.sender import RtpSender
-from chime_gateway.rtp.srtp import SrtpCodec, SrtpError
 from chime_gateway.rtp.terms import Terms
 from chime_gateway.wire.address import is_destination
 from chime_gateway.wire.rtp import rtcp
+
+if TYPE_CHECKING:
+    from chime_gateway.rtp.srtp import SrtpCodec
 
 #: Reports go out about every so often (RFC 3550 section 6.2).
 RTCP_SECONDS: Final = 5.0

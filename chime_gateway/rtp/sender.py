@@ -10,17 +10,19 @@ side is not known here.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from chime_gateway.audio import PTIME_MS, Codec
-from chime_gateway.codec.registry import transcoder
+from chime_gateway.codec.stream import transcoder
 from chime_gateway.media.metronome import MAX_MADE_UP
 from chime_gateway.media.stats import NetworkStats
 from chime_gateway.rtp.ports import Address
-from chime_gateway.rtp.srtp import SrtpCodec
 from chime_gateway.rtp.terms import Terms
 from chime_gateway.wire.rtp import packet as rtp
 from chime_gateway.wire.rtp.dtmf import key_packets
+
+if TYPE_CHECKING:
+    from chime_gateway.rtp.srtp import SrtpCodec
 
 #: A key of ours: how long it is pressed, and the pause behind it.
 KEY_MS: Final = 160

@@ -11,11 +11,20 @@ from collections.abc import Callable, Mapping
 from socket import htonl
 from typing import Any, Final
 
-from attrs import field, frozen
 from pylibsrtp import ERRORS, Policy
 from pylibsrtp._binding import ffi, lib
 
-from chime_gateway.errors import RemoteProtocolError
+from chime_gateway.rtp.keys import (
+    AEAD_AES_128_GCM,
+    AEAD_AES_256_GCM,
+    AES_128_TAG_32,
+    AES_128_TAG_80,
+    AES_256_TAG_32,
+    AES_256_TAG_80,
+    SrtpError,
+    SrtpKeys,
+    SrtpProfile,
+)
 
 _HMAC_SHA1: Final = 3
 _AES_ICM_256: Final = 5
@@ -24,34 +33,6 @@ _CONFIDENTIALITY_AND_AUTHENTICATION: Final = 3
 #: libsrtp's srtp_crypto_policy_t: cipher, key length, authentication, its key
 #: length, tag length, services.  pylibsrtp names no 256 bit counter mode.
 _CRYPTO_POLICY: Final = struct.Struct("@iiiiii")
-
-
-class SrtpError(RemoteProtocolError):
-    """A packet that was not made with the key agreed on, or came before."""
-
-
-@frozen
-class SrtpProfile:
-    """
-    How packets are protected: AES in counter mode, HMAC-SHA1 (RFC 3711, RFC 6188), or
-    AES in Galois counter mode, which needs nothing besides (RFC 7714).
-
-    @ivar key_bytes: of a master key and its salt together.
-    @ivar tag_bytes: of RTP; RTCP's tag has the long form always.
-    @ivar salt_bytes: of the salt.
-    """
-
-    key_bytes: int
-    tag_bytes: int
-    salt_bytes: int = 14
-
-
-AES_128_TAG_80: Final = SrtpProfile(key_bytes=30, tag_bytes=10)
-AES_128_TAG_32: Final = SrtpProfile(key_bytes=30, tag_bytes=4)
-AES_256_TAG_80: Final = SrtpProfile(key_bytes=46, tag_bytes=10)
-AES_256_TAG_32: Final = SrtpProfile(key_bytes=46, tag_bytes=4)
-AEAD_AES_128_GCM: Final = SrtpProfile(key_bytes=28, tag_bytes=16, salt_bytes=12)
-AEAD_AES_256_GCM: Final = SrtpProfile(key_bytes=44, tag_bytes=16, salt_bytes=12)
 
 #: What libsrtp calls them; those of RFC 6188 are made of the counter modes' first.
 _NAMES: Final[Mapping[SrtpProfile, int]] = {
@@ -62,19 +43,6 @@ _NAMES: Final[Mapping[SrtpProfile, int]] = {
     AEAD_AES_128_GCM: Policy.SRTP_PROFILE_AEAD_AES_128_GCM,
     AEAD_AES_256_GCM: Policy.SRTP_PROFILE_AEAD_AES_256_GCM,
 }
-
-
-@frozen
-class SrtpKeys:
-    """
-    What each side encrypts with, wherever the two agreed on it.
-
-    @ivar local: our master key and salt together; C{remote}: the other side's.
-    """
-
-    profile: SrtpProfile
-    local: bytes = field(repr=False)
-    remote: bytes = field(repr=False)
 
 
 def _policy(profile: SrtpProfile, key: bytes, ssrc_type: int) -> Policy:

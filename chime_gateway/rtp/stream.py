@@ -9,17 +9,20 @@ sender's, its receiver's and its reports' business.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from chime_gateway.audio import PTIME_MS, Codec
 from chime_gateway.media.metronome import MAX_MADE_UP
 from chime_gateway.media.stats import NetworkStats
+from chime_gateway.rtp.keys import SrtpKeys
 from chime_gateway.rtp.ports import Address, Received
 from chime_gateway.rtp.receiver import Listener, RtpReceiver
 from chime_gateway.rtp.reports import RtcpReports
 from chime_gateway.rtp.sender import RtpSender, Settled
-from chime_gateway.rtp.srtp import SrtpCodec, SrtpKeys
 from chime_gateway.rtp.terms import Terms
+
+if TYPE_CHECKING:
+    from chime_gateway.rtp.srtp import SrtpCodec
 
 #: How often a stream is looked after, in seconds, besides for reports of RTCP.
 LOOK_SECONDS: Final = 0.5
@@ -126,14 +129,14 @@ class RtpStream:
         if terms.rtcp_keys is None:
             self._srtcp = self._srtp
         elif before is None or before.rtcp_keys != terms.rtcp_keys:
-            self._srtcp = SrtpCodec(terms.rtcp_keys)
+            self._srtcp = _codec(terms.rtcp_keys)
         for part in (self._sender, self._receiver):
             part.agree(terms, self._srtp)
         self._reports.agree(terms, self._srtcp)
 
     def _new_srtp(self, keys: SrtpKeys) -> SrtpCodec:
         receiver = self._receiver
-        return SrtpCodec(keys, receiver.ssrc, receiver.reception.highest >> 16)
+        return _codec(keys, receiver.ssrc, receiver.reception.highest >> 16)
 
     @property
     def ssrc(self) -> int:
@@ -203,3 +206,11 @@ class RtpStream:
             self._terms = None
             self._receiver.stop()
             self._reports.stop()
+
+
+def _codec(keys: SrtpKeys, ssrc: int | None = None, rollovers: int = 0) -> SrtpCodec:
+    # The first call with keys waits some 10 ms for it, where no carrier has told that
+    # there will be some.
+    from chime_gateway.rtp.srtp import SrtpCodec
+
+    return SrtpCodec(keys, ssrc, rollovers)

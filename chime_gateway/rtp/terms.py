@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from attrs import Factory, frozen
 
 from chime_gateway.audio import Codec
+from chime_gateway.rtp.keys import SrtpKeys
 from chime_gateway.rtp.ports import Address
-from chime_gateway.rtp.srtp import SrtpKeys
 from chime_gateway.wire.sdp.keying import Association
 
 

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives import hashes
 from OpenSSL import SSL
 
 from chime_gateway.errors import RemoteProtocolError
-from chime_gateway.rtp.srtp import (
+from chime_gateway.rtp.keys import (
     AEAD_AES_128_GCM,
     AEAD_AES_256_GCM,
     AES_128_TAG_32,

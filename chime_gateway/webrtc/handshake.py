@@ -12,7 +12,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from chime_gateway.rtp.srtp import SrtpKeys
+# Whose keys come of DTLS wants them for SRTP: no call waits until it is loaded.
+import chime_gateway.rtp.srtp  # noqa: F401
+from chime_gateway.rtp.keys import SrtpKeys
 from chime_gateway.webrtc.certificate import Certificate
 from chime_gateway.webrtc.dtls import Dtls, is_usable
 from chime_gateway.webrtc.sockets import socket_of

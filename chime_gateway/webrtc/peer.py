@@ -16,8 +16,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from chime_gateway.net.timer import Timer
+from chime_gateway.rtp.keys import SrtpKeys
 from chime_gateway.rtp.ports import Address, Received
-from chime_gateway.rtp.srtp import SrtpKeys
 from chime_gateway.webrtc.certificate import Certificate
 from chime_gateway.webrtc.dtls import (
     ClosedError,

@@ -7,7 +7,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.audio import CODECS, L16_16000, L16_24000, PCMA, PCMU
 from chime_gateway.codec.level import FLOOR_DBFS, level_dbfs
-from chime_gateway.codec.registry import decode, encode, transcoder
+from chime_gateway.codec.registry import decode, encode
+from chime_gateway.codec.stream import transcoder
 
 
 class CodecTests(SynchronousTestCase):

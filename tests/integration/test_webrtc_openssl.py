@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.serialization import (
 from twisted.internet.protocol import DatagramProtocol
 from twisted.internet.task import deferLater
 
+from chime_gateway.rtp.keys import SrtpKeys
 from chime_gateway.rtp.ports import Address
-from chime_gateway.rtp.srtp import SrtpKeys
 from chime_gateway.webrtc.certificate import new_certificate
 from chime_gateway.webrtc.dtls import PROFILES, ClosedError, Dtls
 from tests.integration.programs import Program, missing

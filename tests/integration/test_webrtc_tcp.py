@@ -8,8 +8,9 @@ from twisted.internet.defer import Deferred
 from chime_gateway.audio import PCMU
 from chime_gateway.net.http_body import read_body
 from chime_gateway.net.http_client import HttpClient
+from chime_gateway.rtp.keys import SrtpKeys
 from chime_gateway.rtp.ports import Address
-from chime_gateway.rtp.srtp import SrtpCodec, SrtpKeys
+from chime_gateway.rtp.srtp import SrtpCodec
 from chime_gateway.settings.listener import Listener
 from chime_gateway.settings.values import GatewaySettings
 from chime_gateway.settings.webrtc import WebRtcSettings

@@ -6,8 +6,8 @@ from attrs import evolve
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
+from chime_gateway.rtp.keys import AES_128_TAG_80, SrtpKeys
 from chime_gateway.rtp.latch import STRANGER_SECONDS
-from chime_gateway.rtp.srtp import AES_128_TAG_80, SrtpKeys
 from tests.support.rtp_sources import PLACES, STRANGERS, Line, Phase
 from tests.support.rtp_stream import REMOTE, TERMS, StreamTestCase
 

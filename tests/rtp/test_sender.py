@@ -8,7 +8,8 @@ from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chime_gateway.rtp.srtp import AES_128_TAG_80, SrtpCodec, SrtpKeys
+from chime_gateway.rtp.keys import AES_128_TAG_80, SrtpKeys
+from chime_gateway.rtp.srtp import SrtpCodec
 from chime_gateway.wire.rtp import packet as rtp
 from tests.support.rtp_stream import REMOTE, TERMS, StreamTestCase
 

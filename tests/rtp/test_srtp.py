@@ -6,18 +6,18 @@ from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chime_gateway.rtp.srtp import (
+from chime_gateway.rtp.keys import (
     AEAD_AES_128_GCM,
     AEAD_AES_256_GCM,
     AES_128_TAG_32,
     AES_128_TAG_80,
     AES_256_TAG_32,
     AES_256_TAG_80,
-    SrtpCodec,
     SrtpError,
     SrtpKeys,
     SrtpProfile,
 )
+from chime_gateway.rtp.srtp import SrtpCodec
 from chime_gateway.rtp.terms import Terms
 from chime_gateway.wire.rtp import packet as rtp
 from tests.support.rtp_stream import REMOTE, RTCP, TERMS, Ear, StreamTestCase

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chime_gateway.audio import PCMA
-from chime_gateway.rtp.srtp import AES_128_TAG_80, SrtpCodec, SrtpKeys
+from chime_gateway.rtp.keys import AES_128_TAG_80, SrtpKeys
+from chime_gateway.rtp.srtp import SrtpCodec
 from chime_gateway.rtp.stream import RtpStream
 from chime_gateway.rtp.terms import Terms
 from chime_gateway.wire.rtp import packet as rtp

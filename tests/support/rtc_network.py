@@ -10,8 +10,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import Clock
 
 from chime_gateway.audio import PCMU
+from chime_gateway.rtp.keys import SrtpKeys
 from chime_gateway.rtp.ports import Address
-from chime_gateway.rtp.srtp import SrtpKeys
 from chime_gateway.rtp.stream import RtpStream
 from chime_gateway.rtp.terms import Terms
 from chime_gateway.webrtc.certificate import process_certificate

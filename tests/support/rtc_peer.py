@@ -19,8 +19,8 @@ from chime_gateway.http.site import GatewaySite
 from chime_gateway.media.metronome import Metronome
 from chime_gateway.net.generations.kin import Kin
 from chime_gateway.net.strangers.connections import Connections
+from chime_gateway.rtp.keys import AES_128_TAG_80, SrtpKeys
 from chime_gateway.rtp.ports import Address, Received
-from chime_gateway.rtp.srtp import AES_128_TAG_80, SrtpKeys
 from chime_gateway.settings.listener import Listener
 from chime_gateway.settings.webrtc import WebRtcSettings
 from chime_gateway.switchboard import Switchboard

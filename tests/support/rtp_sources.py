@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 from attrs import define, evolve, frozen
 
-from chime_gateway.rtp.srtp import SrtpCodec, SrtpKeys
+from chime_gateway.rtp.keys import SrtpKeys
+from chime_gateway.rtp.srtp import SrtpCodec
 from chime_gateway.rtp.stream import RtpStream
 from chime_gateway.wire.rtp import packet as rtp
 from tests.support.rtp_stream import REMOTE, TERMS, Ear

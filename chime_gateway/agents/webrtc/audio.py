@@ -34,7 +34,7 @@ from chime_gateway.interfaces import AgentTraits
 from chime_gateway.media.metronome import Metronome
 from chime_gateway.net.lean_websocket import CLOSE_NORMAL
 from chime_gateway.net.timer import Timer
-from chime_gateway.rtp.srtp import SrtpKeys
+from chime_gateway.rtp.keys import SrtpKeys
 from chime_gateway.rtp.stream import RtpStream
 from chime_gateway.rtp.terms import Terms
 from chime_gateway.webrtc.certificate import process_certificate

@@ -13,7 +13,7 @@ from attrs import frozen
 
 from chime_gateway.audio import Codec
 from chime_gateway.errors import RemoteProtocolError
-from chime_gateway.rtp.srtp import SrtpKeys
+from chime_gateway.rtp.keys import SrtpKeys
 from chime_gateway.rtp.terms import Terms
 from chime_gateway.webrtc.peer import REMOTE
 from chime_gateway.wire.sdp.audio_stream import Direction

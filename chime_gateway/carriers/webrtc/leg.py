@@ -25,9 +25,9 @@ from chime_gateway.media.stats import NetworkStats
 from chime_gateway.net.timer import Timer
 from chime_gateway.outcomes import CallerInfo, Ending, Outcome
 from chime_gateway.release import Release
+from chime_gateway.rtp.keys import SrtpKeys
 from chime_gateway.rtp.paced import PacedStream
 from chime_gateway.rtp.ports import Address, Received
-from chime_gateway.rtp.srtp import SrtpKeys
 from chime_gateway.settings.webrtc import WebRtcSettings
 from chime_gateway.switchboard import Switchboard
 from chime_gateway.webrtc.peer import PeerFailure, PeerUser

@@ -12,8 +12,9 @@ from twisted.internet.defer import Deferred
 from chime_gateway.audio import PCMU
 from chime_gateway.errors import AgentUnavailable
 from chime_gateway.net.batch import BatchReader
+from chime_gateway.rtp.keys import SrtpError, SrtpKeys
 from chime_gateway.rtp.ports import Address
-from chime_gateway.rtp.srtp import SrtpCodec, SrtpError, SrtpKeys
+from chime_gateway.rtp.srtp import SrtpCodec
 from chime_gateway.webrtc.certificate import process_certificate
 from chime_gateway.webrtc.peer import Peer, PeerFailure
 from chime_gateway.webrtc.sockets import socket_of

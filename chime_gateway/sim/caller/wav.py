@@ -9,8 +9,7 @@ import numpy as np
 
 from chime_gateway.audio import Codec
 from chime_gateway.codec.g711 import Samples
-from chime_gateway.codec.prompt import to_16_bit
-from chime_gateway.codec.registry import encode
+from chime_gateway.codec.registry import encode, to_16_bit
 from chime_gateway.codec.resample import Resampler
 from chime_gateway.errors import ConfigError
 from chime_gateway.net.system.private_files import private

@@ -18,11 +18,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, Final, TypeAlias
 
-import numpy as np
 from twisted.logger import Logger
 
 from chime_gateway.audio import Codec
-from chime_gateway.codec.registry import decode
 from chime_gateway.net.system.private_files import make_folder, private
 from chime_gateway.net.worker import WorkerThread
 from chime_gateway.store.writing.journal import is_file_of, write_all
@@ -55,6 +53,11 @@ def head(rate: int, data_bytes: int) -> bytes:
 
 def interleave(codec: Codec, caller: bytes, agent: bytes) -> bytes:
     """Both sides as samples beside each other."""
+    # In the writer's thread, where nobody waits for it.
+    import numpy as np
+
+    from chime_gateway.codec.registry import decode
+
     left, right = decode(codec, caller), decode(codec, agent)
     frames = np.empty((len(left), 2), dtype="<i2")
     frames[:, 0] = left

@@ -12,7 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from chime_gateway.agents.line.lines import Lines
 from chime_gateway.audio import L16_16000, L16_24000, PCMA, PCMU, Codec
 from chime_gateway.codec.g711 import Samples
-from chime_gateway.codec.registry import decode, transcoder
+from chime_gateway.codec.registry import decode
+from chime_gateway.codec.stream import transcoder
 from chime_gateway.media.pump import MediaPump
 from chime_gateway.media.stats import MediaStats
 from chime_gateway.settings.agent_profile import AgentProfile

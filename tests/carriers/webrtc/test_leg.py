@@ -12,7 +12,8 @@ from chime_gateway.audio import PCMA, PCMU
 from chime_gateway.carriers.webrtc.leg import WebRtcLeg
 from chime_gateway.errors import TransferFailed
 from chime_gateway.outcomes import Ending, Outcome
-from chime_gateway.rtp.srtp import SrtpCodec, SrtpKeys
+from chime_gateway.rtp.keys import SrtpKeys
+from chime_gateway.rtp.srtp import SrtpCodec
 from chime_gateway.webrtc.peer import REMOTE, PeerFailure
 from chime_gateway.wire.rtp import packet as rtp
 from chime_gateway.wire.rtp.dtmf import key_packets

@@ -11,7 +11,7 @@ from typing import Final
 
 from chime_gateway.audio import Codec
 from chime_gateway.codec.loudness import is_loud
-from chime_gateway.codec.registry import transcoder
+from chime_gateway.codec.stream import transcoder
 
 #: Before a service says that the caller speaks, he does.
 BEFORE_SECONDS: Final = 0.3

@@ -17,8 +17,8 @@ from twisted.logger import Logger
 
 from chime_gateway.carriers.sip.keys.handshakes import Handshakes
 from chime_gateway.net.timer import Timer
+from chime_gateway.rtp.keys import SrtpKeys
 from chime_gateway.rtp.ports import Address, Received
-from chime_gateway.rtp.srtp import SrtpKeys
 from chime_gateway.rtp.terms import Terms
 from chime_gateway.webrtc.certificate import process_certificate
 from chime_gateway.webrtc.dtls import ClosedError, DtlsError

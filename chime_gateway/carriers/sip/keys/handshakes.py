@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from chime_gateway.rtp.keys import SrtpKeys
 from chime_gateway.rtp.ports import Address
-from chime_gateway.rtp.srtp import SrtpKeys
 from chime_gateway.webrtc.certificate import Certificate
 from chime_gateway.webrtc.dtls import Dtls, DtlsError
 from chime_gateway.wire.sdp.keying import Association

@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Mapping
 from typing import Final
 
-from chime_gateway.rtp.srtp import (
+from chime_gateway.rtp.keys import (
     AES_128_TAG_32,
     AES_128_TAG_80,
     AES_256_TAG_32,

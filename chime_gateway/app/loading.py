@@ -1,0 +1,53 @@
+"""
+What changes samples, loaded beside the first call that may want it.
+
+It takes numpy: 10 MB, which most gateways never need, and a quarter of a second, in
+which all calls would stand still if the first lost packet brought it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, Final
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from chime_gateway.audio import PCMA, PCMU
+from chime_gateway.interfaces import CallLeg
+
+#: Both bring numpy: what makes up for lost packets, and what shortens a queue.
+_MODULES: Final = ("chime_gateway.codec.pitch", "chime_gateway.codec.splice")
+
+
+class SampleWork:
+    """
+    @param in_thread: runs a function beside the reactor.
+    """
+
+    _log = Logger()
+
+    def __init__(self, in_thread: Callable[..., Deferred[Any]]) -> None:
+        self._in_thread = in_thread
+        self._is_loaded = False
+
+    def expect(self, leg: CallLeg) -> None:
+        """A call begins: once is enough."""
+        if self._is_loaded or not _may_need_it(leg):
+            return
+        self._is_loaded = True
+        for name in _MODULES:
+            self._in_thread(import_module, name).addErrback(
+                lambda failure: self._log.failure(
+                    "what changes samples is not loaded ahead", failure
+                )
+            )
+
+
+def _may_need_it(leg: CallLeg) -> bool:
+    """
+    It loses packets, has a queue that may be late, or another codec than an agent.  A
+    leg with a buffer and G.711 has none of that.
+    """
+    return not leg.traits.buffers or leg.codec not in (PCMU, PCMA)
