@@ -45,7 +45,9 @@ $(VENV)/.dev: $(VENV)/.test
 $(VENV)/.all: $(SOURCES)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	rm -rf build
-	$(BIN)/python -m pip install --quiet --upgrade ".[test,dev,bench]"
+	$(BIN)/python -m pip install --quiet --no-compile --upgrade ".[test,dev,bench]"
+	# On all processors, where pip takes one; some files are of other versions of Python.
+	-$(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null 2>&1
 	touch $(VENV)/.installed $(VENV)/.test $(VENV)/.dev $(VENV)/.bench $(VENV)/.long $(VENV)/.tools $@
 
 environment: $(VENV)/.all

@@ -35,9 +35,9 @@ ROOT = HERE.parent
 #: left alone at the end.
 SUITES = {
     "attack": "strangers and rogue peers: calls go on, nothing is kept of them",
-    "webrtc": "aiortc, werift, Chromium, tshark: each hears the other, nothing is left",
     "chaos": "faults from outside: other calls go on, and all comes back",
     "soak": "thousands of short calls: all comes back",
+    "webrtc": "aiortc, werift, Chromium, tshark: each hears the other, nothing is left",
     "kept": "kill -9, and a database that goes away: nothing is lost",
     "dialogs": "random SIP dialogs: all comes back, and no traceback",
 }

@@ -38,8 +38,6 @@ PIPE_BYTES = 4096
 
 
 class LogTests(TwistdTestCase):
-    timeout = 60
-
     def gateway(self, *before: str, run: str = RUN) -> tuple[Twistd, Any]:
         """
         @param before: options of twistd itself.

@@ -100,9 +100,7 @@ class TrunkTests(SipTestCase):
                 == [True, True]
             )
         )
-        await self.pause(0.3)
-        stats = self.carrier.network_stats()
-        self.assertGreater(stats.packets_in, 10)
+        await self.until(lambda: self.carrier.network_stats().packets_in > 10)
         self.gateway.calls.hang_up_all()
         await self.until(self.nothing_is_left)
 

@@ -115,7 +115,7 @@ class ConnectionTests(SipTestCase):
         assert line.transport is not None
         line.transport.loseConnection()
         await self.until(lambda: not line.is_open)
-        await self.pause(0.05)
+        await self.until(lambda: not self.carrier.counts()["connections"])
         for call in self.gateway.calls.calls():
             call.hang_up(Ending(Outcome.TIME_LIMIT, "over"))
         await self.until(lambda: self.came and "BYE " in self.came[0].text)

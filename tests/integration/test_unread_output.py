@@ -36,7 +36,7 @@ COMMANDS: Final = (
     (*MAIN, "calls", "--help"),
     (*MAIN, "--version"),
     (*MAIN, "aws", "commands", "--region", "eu-central-1"),
-    (*TWISTD, "chimegw", "--check", "--simulate"),
+    (*TWISTD, "chimegw", "--check", "--simulate", "--port", "0"),
     (*TWISTD, "chimegw", "--help"),
 )
 
@@ -71,8 +71,6 @@ def run_cut(words: tuple[str, ...], lines: int, folder: Path) -> Cut:
 
 
 class UnreadOutputTests(ReactorTestCase):
-    timeout = 60
-
     def setUp(self) -> None:
         self.folder = temporary_folder(self)
         database = Database(f"sqlite:///{self.folder}/chimegw.sqlite", self.folder)
