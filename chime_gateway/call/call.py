@@ -30,14 +30,15 @@ from chime_gateway.call.routing import limits_of
 from chime_gateway.call.transfer import CallTransfers, apart
 from chime_gateway.errors import TransferFailed
 from chime_gateway.interfaces import AgentLine, AgentLines, CallLeg, OutboundLeg
+from chime_gateway.media.metronome import Ticked
 from chime_gateway.media.pump import MediaPump
 from chime_gateway.outcomes import Ending, Outcome
 from chime_gateway.settings.agent_profile import AgentProfile
 
 _INTERNAL_ERROR: Final = Ending(Outcome.INTERNAL_ERROR, "internal error")
 
-#: Limits are looked at this often.
-_CHECK_SECONDS: Final = 0.5
+#: Limits are looked at this often: twice a second, on a beat.
+_CHECK_SECONDS: Final = 0.49
 
 
 class Call:
@@ -65,6 +66,7 @@ class Call:
         self._clock = clock = context.clock
         self.limits = limits = limits_of(profile, context.limits)
         self._opening: Opening | None = None
+        self._beat = Ticked(context.metronome, self._tick, leg.traits.buffers)
         self._is_over = self._hangs_up_leg = False
         self._began = self._check_at = clock()
         self._events = EventSequence(record.call_id, record.started_at)
@@ -84,12 +86,10 @@ class Call:
             observe_bridge=context.observer.bridged,
             observe_began=lambda *item: self.conversation.item_began(*item),
             observe_heard=lambda *item: self.conversation.item_heard(*item),
+            want_beat=self._beat.want,
         )
         self.conversation = Conversation(
-            self,
-            profile,
-            record,
-            self._pump,
+            *(self, profile, record, self._pump),
             clock=clock,
             began=self._began,
             limits=limits,
@@ -112,7 +112,7 @@ class Call:
         fields = self.record.start_fields(self._context.shown)
         self._log.info("call.started {call_id}", **fields)
         self.happened(events.CallStarted(self.record.facts()))
-        self._context.metronome.add(self._tick, lambda _: self.hang_up(_INTERNAL_ERROR))
+        self._beat.start(lambda _: self.hang_up(_INTERNAL_ERROR))
         self._opening = Opening(
             lambda: lines.open(
                 *(self._profile, self._leg.codec, self.conversation),
@@ -206,7 +206,7 @@ class Call:
         self.conversation.digit_pressed(digit)
 
     def mark_reached(self, name: str) -> None:
-        self._pump.mark_reached(name)
+        self._pump.mark_reached(name, self._clock())
 
     def audio_dropped(self, reason: str, byte_count: int) -> None:
         self._pump.drop(reason, byte_count)
@@ -286,7 +286,7 @@ class Call:
 
     def _stop_clock(self) -> None:
         self.record.duration_seconds = self._clock() - self._began
-        self._context.metronome.remove(self._tick)
+        self._beat.stop()
 
     def _let_go_of_leg(self) -> None:
         if self._hangs_up_leg:
@@ -350,11 +350,11 @@ class Call:
     # -- time ------------------------------------------------------------------------
 
     def _tick(self, now: float, due: int) -> None:
-        self._pump.tick(now, due)
+        self._beat.set_slow(self._pump.tick(now, due))
         self.conversation.tick(now)
-        transfers, is_drained = self._transfers, self._pump.is_drained
-        transfers.tick(now, self._pump.is_said)
-        if not transfers.is_under_way and self._parting.take_heard(now, is_drained):
+        is_handed_on = self._transfers.tick(now, self._pump.is_said)
+        is_drained = self._pump.is_drained
+        if not is_handed_on and self._parting.take_heard(now, is_drained):
             (self._parting.take_owed() or self._machine.played_out)()
         if now >= self._check_at and not self._is_over:
             self._check_at = now + _CHECK_SECONDS

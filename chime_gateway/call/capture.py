@@ -187,12 +187,15 @@ class _Beats(Metronome):
         self._metronome = metronome
         self._wrapped: dict[Tick, Tick] = {}
 
-    def add(self, tick: Tick, failed: Failed) -> None:
+    def add(self, tick: Tick, failed: Failed, *, is_slow: bool = False) -> None:
         def beat(now: float, due: int) -> None:
             self._take.came("tick", [due], lambda: tick(self._take.now, due))
 
         self._wrapped[tick] = beat
-        self._metronome.add(beat, failed)
+        self._metronome.add(beat, failed, is_slow=is_slow)
+
+    def set_slow(self, tick: Tick, is_slow: bool) -> None:
+        self._metronome.set_slow(self._wrapped.get(tick, tick), is_slow)
 
     def remove(self, tick: Tick) -> None:
         beat = self._wrapped.pop(tick, None)

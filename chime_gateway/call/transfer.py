@@ -225,13 +225,16 @@ class CallTransfers:
             attempt.start(now)
         return told
 
-    def tick(self, now: float, is_quiet: Callable[[float], bool]) -> None:
+    def tick(self, now: float, is_quiet: Callable[[float], bool]) -> bool:
         """
         @param is_quiet: whether what the agent had to say was heard.
+        @return: L{is_under_way}.
         """
         attempt = self._attempt
-        if attempt is not None and not attempt.is_over:
-            attempt.tick(now, not attempt.has_begun and is_quiet(now))
+        if attempt is None or attempt.is_over:
+            return False
+        attempt.tick(now, not attempt.has_begun and is_quiet(now))
+        return self.is_under_way
 
     def call_off(self, why: str) -> None:
         """One that has not begun will not be."""

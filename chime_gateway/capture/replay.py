@@ -166,7 +166,7 @@ class Replay:
         )
         self._lines = lines
         self._at, self.now = 0, 0.0
-        self._ticks: list[Tick] = []
+        self._ticks: dict[Tick, None] = {}
         self._waiting: dict[tuple[str, str], Deferred[Any]] = {}
         profile = _profile(head["profile"])
         traits = CarrierTraits(**head["traits"])
@@ -297,12 +297,12 @@ class _Beats(Metronome):
     def __init__(self, replay: Replay) -> None:
         self._replay = replay
 
-    def add(self, tick: Tick, failed: Failed) -> None:
-        self._replay._ticks.append(tick)
+    def add(self, tick: Tick, failed: Failed, *, is_slow: bool = False) -> None:
+        self._replay._ticks[tick] = None
 
+    def set_slow(self, tick: Tick, is_slow: bool) -> None: ...
     def remove(self, tick: Tick) -> None:
-        if tick in self._replay._ticks:
-            self._replay._ticks.remove(tick)
+        self._replay._ticks.pop(tick, None)
 
 
 class _Observer:

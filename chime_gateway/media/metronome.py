@@ -1,6 +1,7 @@
 """
 One metronome for the whole process: every 20 ms all calls are ticked, in one go, and
-legs whose packets are longer or shorter in their own beat.
+legs whose packets are longer or shorter in their own beat.  A call that has nothing to
+do each 20 ms is ticked on every fifth of these beats, in one of five groups.
 
 A beat is absolute: a late tick says how many frames have become due instead
 of letting the stream slip.  It knows nothing of what a tick does.
@@ -23,6 +24,10 @@ Failed: TypeAlias = Callable[[Failure], None]
 
 PERIOD_SECONDS: Final = PTIME_MS / 1000
 
+#: A slow tick comes each so many beats.
+SLOW_BEATS: Final = 5
+SLOW_SECONDS: Final = SLOW_BEATS * PERIOD_SECONDS
+
 #: So many frames of a late tick are made up: a buffer at the other end bridges them.
 #: After a longer one that buffer is empty, and nobody waits for what was due.
 MAX_MADE_UP: Final = 5
@@ -44,12 +49,44 @@ class _Beat:
     Those who are ticked each so often.
 
     @ivar due_at: when they are next.
+    @ivar ticked: each time.
+    @ivar slow: and those of one group after the other.
     """
 
     def __init__(self, period: float, due_at: float) -> None:
         self.period = period
         self.due_at = due_at
         self.ticked: dict[Tick, Failed] = {}
+        self.slow: list[dict[Tick, Failed]] = [{} for _ in range(SLOW_BEATS)]
+        self._number = 0
+
+    def __len__(self) -> int:
+        return len(self.ticked) + sum([len(group) for group in self.slow])
+
+    def remove(self, tick: Tick) -> bool:
+        """Whether it was there."""
+        for group in (self.ticked, *self.slow):
+            if tick in group:
+                del group[tick]
+                return True
+        return False
+
+    def set_slow(self, tick: Tick, is_slow: bool) -> None:
+        for group in (self.ticked, *self.slow):
+            failed = group.get(tick)
+            if failed is not None and (group is not self.ticked) is not is_slow:
+                # Should there be no memory, it stays where it is.
+                (min(self.slow, key=len) if is_slow else self.ticked)[tick] = failed
+                del group[tick]
+                return
+
+    def take(self, due: int) -> list[tuple[Tick, Failed]]:
+        """So many beats have come: who is to be ticked, each once."""
+        ticked = list(self.ticked.items())
+        for number in range(self._number, self._number + min(due, SLOW_BEATS)):
+            ticked += self.slow[number % SLOW_BEATS].items()
+        self._number = (self._number + due) % SLOW_BEATS
+        return ticked
 
 
 class Metronome:
@@ -72,15 +109,27 @@ class Metronome:
 
     def __len__(self) -> int:
         """How many are ticked."""
-        return sum(len(beat.ticked) for beat in self._beats.values())
+        return sum(len(beat) for beat in self._beats.values())
 
-    def add(self, tick: Tick, failed: Failed) -> None:
+    def add(self, tick: Tick, failed: Failed, *, is_slow: bool = False) -> None:
         """
         Call C{tick(now, due)} every 20 ms, C{due} being 1 or, after a late
         one, more.  Should it raise, it is removed and C{failed} is told: a bug
         in one call must not silence the others, nor must one in C{failed}.
+
+        @param is_slow: on every fifth beat; C{due} is more than 1 by the beats by which
+            that one was late.
         """
         self.add_each(PERIOD_SECONDS, tick, failed)
+        if is_slow:
+            with contextlib.suppress(MemoryError):  # or it is ticked more often
+                self.set_slow(tick, True)
+
+    def set_slow(self, tick: Tick, is_slow: bool) -> None:
+        """From the next beat on; unknown ones are none."""
+        beat = self._beats.get(PERIOD_SECONDS)
+        if beat is not None:
+            beat.set_slow(tick, is_slow)
 
     def add_each(self, period: float, tick: Tick, failed: Failed) -> None:
         """
@@ -114,9 +163,8 @@ class Metronome:
     def remove(self, tick: Tick) -> None:
         """Stop ticking it; unknown ones are none."""
         for beat in self._beats.values():
-            if tick in beat.ticked:
-                del beat.ticked[tick]
-                if not beat.ticked:
+            if beat.remove(tick):
+                if not len(beat):
                     del self._beats[beat.period]
                 break
         if not self._beats:
@@ -157,8 +205,9 @@ class Metronome:
         late = now - beat.due_at
         self._late(late)
         due = 1 + max(0, int(late / beat.period + 1e-6))
+        ticked = beat.take(due)
         beat.due_at += due * beat.period
-        for tick, failed in list(beat.ticked.items()):
+        for tick, failed in ticked:
             try:
                 tick(now, due)
             except Exception:
@@ -180,3 +229,35 @@ class Metronome:
             except Exception:
                 with contextlib.suppress(Exception):
                     self._log.failure("to end a call whose tick failed, again")
+
+
+class Ticked:
+    """
+    One who is ticked each 20 ms when something is due with each frame, and slowly as
+    long as that will do.
+
+    @param is_slow: it begins so.
+    """
+
+    __slots__ = ("_is_slow", "_metronome", "_tick")
+
+    def __init__(self, metronome: Metronome, tick: Tick, is_slow: bool) -> None:
+        self._metronome = metronome
+        self._tick = tick
+        self._is_slow = is_slow
+
+    def start(self, failed: Failed) -> None:
+        """See L{Metronome.add}."""
+        self._metronome.add(self._tick, failed, is_slow=self._is_slow)
+
+    def stop(self) -> None:
+        self._metronome.remove(self._tick)
+
+    def want(self) -> None:
+        """Each 20 ms from now on."""
+        self.set_slow(False)
+
+    def set_slow(self, is_slow: bool) -> None:
+        if is_slow is not self._is_slow:
+            self._metronome.set_slow(self._tick, is_slow)
+            self._is_slow = is_slow

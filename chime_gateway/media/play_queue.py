@@ -13,6 +13,7 @@ here.
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from typing import Final
 
 from chime_gateway.audio import PTIME_MS
@@ -41,6 +42,7 @@ class PlayQueue:
     @param observe_began: told the id of an item and when it begins to be heard.
     @param observe_heard: told the id of an item that was heard to its end or cut,
         how many ms of it were heard, of how many, and whether it was cut.
+    @param want_beat: is called when L{tick} is to come each 20 ms from now on.
     @ivar recorder: records what is played, while there is one.
     @ivar turn_ended_at: since when the caller waits for an answer.
     @ivar current: the item that is being said, if no other is L{item}.
@@ -59,8 +61,8 @@ class PlayQueue:
         ),
         *("_mark_bytes", "_mark_count", "_marked_at", "_max_seconds"),
         *("_observe_began", "_observe_heard", "_observe_turn", "_pace", "_partial"),
-        *("_playout", "_queue", "_ran_dry", "_stats", "_waiting", "_wants_marks"),
-        *("current", "recorder", "turn_ended_at"),
+        *("_playout", "_queue", "_ran_dry", "_stats", "_waiting", "_want_beat"),
+        *("_wants_marks", "current", "mark_reached", "recorder", "turn_ended_at"),
     )
 
     def __init__(
@@ -72,6 +74,7 @@ class PlayQueue:
         observe_turn: Callable[[float], None],
         observe_began: Callable[[str, float], None],
         observe_heard: Callable[[str, int, int, bool], None],
+        want_beat: Callable[[], None],
     ) -> None:
         self.recorder: Recorder | None = None
         self.turn_ended_at: float | None = None
@@ -80,6 +83,7 @@ class PlayQueue:
         self._observe_turn = observe_turn
         self._observe_began = observe_began
         self._observe_heard = observe_heard
+        self._want_beat = want_beat
         self._codec = leg.codec
         self._frame_bytes = leg.codec.frame_bytes
         self._max_seconds = max_seconds
@@ -87,9 +91,10 @@ class PlayQueue:
         self._is_paced = traits.is_paced
         self._wants_marks = traits.buffers and traits.reports_playback
         self._playout = Playout(leg.codec.bytes_per_second, traits.lag_seconds)
-        self._mark_bytes = int(MARK_SECONDS * leg.codec.bytes_per_second)
-        self._marked_at = 0
-        self._mark_count = 0
+        self.mark_reached = self._playout.mark_reached
+        seconds = MARK_SECONDS if self._wants_marks else inf
+        self._mark_bytes = seconds * leg.codec.bytes_per_second
+        self._marked_at = self._mark_count = self._local_count = 0
         self._ledger = Ledger()
         self._pace = Pace()
         self._byte_seconds = 1 / leg.codec.bytes_per_second
@@ -99,7 +104,6 @@ class PlayQueue:
         self._partial = b""
         self.current: Item | None = None
         self._ran_dry = False
-        self._local_count = 0
 
     # -- items ---------------------------------------------------------------
 
@@ -185,8 +189,7 @@ class PlayQueue:
             start += len(waiting) * self._frame_bytes
             waits += len(waiting) * FRAME_SECONDS
         if waits > self._max_seconds:
-            dropped = len(audio) // self._frame_bytes
-            self._stats.dropped["play_queue_full"] += dropped
+            self._stats.dropped["play_queue_full"] += len(audio) // self._frame_bytes
             return False
         spans, end = item.spans, start + len(audio)
         if spans and spans[-1][1] == start:
@@ -200,13 +203,14 @@ class PlayQueue:
         if not is_usual and self._is_behind(item, now):
             self._late.begin()
             self._queue.add(audio)
+            self._want_beat()
             return True
         # To a leg with a playout buffer: all at once, with marks to follow it.
         if ahead <= 0:
             audio = self._begin(item, audio, now)
         if audio:
             self._play(audio, now)
-            if self._wants_marks and playout.sent - self._marked_at >= self._mark_bytes:
+            if playout.sent - self._marked_at >= self._mark_bytes:
                 self._mark()
         return True
 
@@ -256,12 +260,8 @@ class PlayQueue:
         self._playout.mark_sent(name)
         self._leg.mark(name)
 
-    def mark_reached(self, name: str, now: float) -> None:
-        """The carrier returned a mark; what it means depends on its age."""
-        self._playout.mark_reached(name, now)
-
-    def tick(self, now: float, due: int) -> None:
-        """Every 20 ms; C{due} frames have become due since the last time."""
+    def tick(self, now: float, due: int) -> bool:
+        """See L{MediaPump.tick}."""
         pace = self._pace
         if due > 1:
             pace.late_beat(now)
@@ -283,6 +283,7 @@ class PlayQueue:
                 self._late.ran_dry(due)
         elif self._late.behind:
             self._late.settle()
+        return not (self._is_paced or waiting or self._late.is_far_behind)
 
     def _play_late(self, now: float, due: int) -> None:
         """More is due than one frame, or something was before."""
@@ -316,7 +317,7 @@ class PlayQueue:
             # As ever.  Of one that is silent in the middle more may be held up.
             self._play(b"".join(waiting), now)
             queue.clear()
-        if self._wants_marks and playout.sent - self._marked_at >= self._mark_bytes:
+        if playout.sent - self._marked_at >= self._mark_bytes:
             self._mark()
 
     def _shorten(self, taken: int, due: int, *, is_read: bool) -> None:

@@ -23,7 +23,7 @@ from chime_gateway.codec.stream import Aligner, transcoder
 from chime_gateway.codec.tone import waiting_tone
 from chime_gateway.interfaces import AgentSession, CallLeg
 from chime_gateway.media.item_ledger import Cut, ItemKey, remember
-from chime_gateway.media.metronome import MAX_MADE_UP
+from chime_gateway.media.metronome import MAX_MADE_UP, SLOW_SECONDS
 from chime_gateway.media.play_queue import FRAME_SECONDS, PlayQueue
 from chime_gateway.media.recorder import Recorder
 from chime_gateway.media.stats import MediaStats
@@ -51,13 +51,10 @@ class MediaPump:
     @param keep_early: whether what the caller says before the agent is ready is
         kept for it (up to L{EARLY_SECONDS}).
     @param max_queue_seconds: agent's audio waiting to be heard; more is dropped.
-    @param observe_turn: told the seconds from the end of the caller's turn to
-        the first audio of the answer.
+    @param want_beat: C{observe_turn}, C{observe_began} and C{observe_heard}: see
+        L{PlayQueue}.
     @param observe_bridge: told, about once a second, how long a piece of audio
         took from its arrival here until it was handed on.
-    @param observe_began: told the id of an item and when it begins to be heard.
-    @param observe_heard: told the id of an item that was heard to its end or cut,
-        how many ms of it were heard, of how many, and whether it was cut.
     """
 
     __slots__ = (
@@ -65,8 +62,8 @@ class MediaPump:
         *("_cut_responses", "_early", "_early_bytes", "_filled", "_frame_bytes"),
         *("_gap_seconds", "_heard_caller_at", "_heard_slack_seconds", "_is_at_pace"),
         *("_is_closed", "_is_muted", "_observe_bridge", "_play_queue", "_probe_at"),
-        *("_quiet_since", "_recorder", "_sample_bytes", "_stats", "_to_agent"),
-        *("_to_leg",),
+        *("_quiet_since", "_recorder", "_sample_bytes", "_slow_seconds", "_stats"),
+        *("_to_agent", "_to_leg", "mark_reached", "queued_seconds", "report_heard"),
     )
 
     def __init__(
@@ -81,6 +78,7 @@ class MediaPump:
         observe_bridge: Callable[[float], None] = lambda _: None,
         observe_began: Callable[[str, float], None] = lambda *_: None,
         observe_heard: Callable[[str, int, int, bool], None] = lambda *_: None,
+        want_beat: Callable[[], None] = lambda: None,
     ) -> None:
         self._stats = stats
         self._clock = clock
@@ -97,7 +95,11 @@ class MediaPump:
             observe_turn=observe_turn,
             observe_began=observe_began,
             observe_heard=observe_heard,
+            want_beat=want_beat,
         )
+        self.report_heard = self._play_queue.report_heard
+        self.mark_reached = self._play_queue.mark_reached
+        self.queued_seconds = self._play_queue.queued_seconds
 
         self._recorder: Recorder | None = None
         self._agent: AgentSession | None = None
@@ -114,10 +116,11 @@ class MediaPump:
 
         lag = leg.traits.lag_seconds
         self._gap_seconds = inf if leg.traits.keeps_time else GAP_SECONDS + lag
+        # So long no gap begins before the next slow tick.
+        self._slow_seconds = self._gap_seconds - SLOW_SECONDS
         self._heard_slack_seconds = _HEARD_SLACK_SECONDS + 2 * lag
         self._heard_caller_at = self._quiet_since = clock()
-        self._filled = 0
-        self._probe_at = 0.0
+        self._filled, self._probe_at = 0, 0.0
 
     def record(self, recorder: Recorder) -> None:
         """Both sides, from now on."""
@@ -220,15 +223,14 @@ class MediaPump:
             self._early_bytes -= len(oldest)
             self.drop("agent_not_ready", len(oldest))
 
-    def _fill_gap(self, now: float) -> None:
-        gap = now - self._quiet_since
-        if gap < self._gap_seconds or self._agent is None:
+    def _fill_gap(self, agent: AgentSession, gap: float) -> None:
+        if gap < self._gap_seconds:
             return
         missing = int(gap / FRAME_SECONDS + 1e-6) - self._filled
         if missing > 0:
             self._filled += missing
             self._stats.frames_filled += missing
-            self._send(self._agent, self._codec.silence(missing * self._frame_bytes))
+            self._send(agent, self._codec.silence(missing * self._frame_bytes))
 
     # -- agent to caller -----------------------------------------------------
 
@@ -300,14 +302,6 @@ class MediaPump:
         """A soft sound that says: the line is alive."""
         self.play_local(waiting_tone(self._codec))
 
-    def report_heard(self, now: float) -> None:
-        """Tell of items that were heard to their end since the last time."""
-        self._play_queue.report_heard(now)
-
-    def mark_reached(self, name: str) -> None:
-        """The carrier returned a mark; what it means depends on its age."""
-        self._play_queue.mark_reached(name, self._clock())
-
     # -- turns ---------------------------------------------------------------
 
     def turn_ended(self) -> None:
@@ -353,20 +347,24 @@ class MediaPump:
 
     # -- time ----------------------------------------------------------------
 
-    def tick(self, now: float, due: int) -> None:
-        """Every 20 ms; C{due} frames have become due since the last time."""
+    def tick(self, now: float, due: int) -> bool:
+        """
+        Every 20 ms; C{due} frames have become due since the last time.
+
+        @return: each fifth time will do: nothing has to be done with the next frames.
+        """
         if self._is_closed:
-            return
+            return True
         if due > MAX_MADE_UP:
             # It was we who did nothing: what came meanwhile is not read yet.
             stood = (due - 1) * FRAME_SECONDS
             self._quiet_since = min(now, self._quiet_since + stood)
-        self._play_queue.tick(now, due)
-        self._fill_gap(now)
-
-    def queued_seconds(self, now: float) -> float:
-        """The agent's audio that is not heard yet."""
-        return self._play_queue.queued_seconds(now)
+        may_be_slow = self._play_queue.tick(now, due)
+        quiet = now - self._quiet_since
+        if self._agent is None or quiet < self._slow_seconds:
+            return may_be_slow
+        self._fill_gap(self._agent, quiet)
+        return False
 
     def heard_by(self, now: float) -> float:
         """What is not heard by then of all that was said is not waited for."""

@@ -9,7 +9,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from chime_gateway.media.metronome import Metronome
+from chime_gateway.media.metronome import SLOW_BEATS, SLOW_SECONDS, Metronome
 from tests.support.no_memory import NoMemory
 
 
@@ -263,3 +263,107 @@ class NewcomersTests(SynchronousTestCase):
             clock.callLater(-0.001, come)
             clock.turn()
             self.assertEqual(len(beats), turn)
+
+
+class SlowTests(SynchronousTestCase):
+    """Who needs no tick each 20 ms has one on every fifth beat."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.metronome = Metronome(self.clock)
+
+    def test_five_groups_have_their_beats_in_turn(self) -> None:
+        ticks: list[tuple[int, int]] = []
+
+        def tick(number: int) -> Callable[[float, int], None]:
+            return lambda now, due: ticks.append((round(now / 0.02), number))
+
+        for number in range(10):
+            self.metronome.add(tick(number), lambda _: None, is_slow=True)
+        self.clock.pump([0.02] * 10)
+        by_beat = [sorted(n for at, n in ticks if at == beat) for beat in range(1, 6)]
+        self.assertEqual([len(numbers) for numbers in by_beat], [2] * 5)
+        self.assertEqual(sorted(n for _, n in ticks[:10]), list(range(10)))
+        self.assertEqual([n for at, n in ticks[:10]], [n for at, n in ticks[10:]])
+
+    @settings(max_examples=100, deadline=None)
+    @given(
+        st.lists(
+            st.tuples(
+                st.sampled_from(("run", "run", "run", "late", "slow", "fast", "bug")),
+                st.integers(0, 5),
+                st.integers(1, 12),
+            ),
+            max_size=40,
+        )
+    )
+    def test_nobody_waits_longer_than_its_beats(
+        self, steps: list[tuple[str, int, int]]
+    ) -> None:
+        """
+        Whoever comes, goes, fails, or is to be ticked more often or less, in whatever
+        order: a fast one has each beat, a slow one each fifth at the latest, and who is
+        late is told by how many.
+        """
+        self.setUp()
+        last: dict[int, float] = {}
+        ticked: dict[int, Callable[[float, int], None]] = {}
+        slow: set[int] = set()
+        broken: set[int] = set()
+        now_and_then: list[tuple[int, int]] = []
+
+        def make(number: int) -> Callable[[float, int], None]:
+            def tick(now: float, due: int) -> None:
+                self.assertNotEqual(last[number], now, "twice in one beat")
+                last[number] = now
+                now_and_then.append((number, due))
+                if number in broken:
+                    raise ZeroDivisionError
+
+            return tick
+
+        def failed(number: int) -> Callable[[Failure], None]:
+            def forget(failure: Failure) -> None:
+                for kept in (last, ticked):
+                    kept.pop(number)
+                slow.discard(number)
+                broken.discard(number)
+
+            return forget
+
+        for what, number, count in steps:
+            if what == "bug":
+                broken |= {number} & set(ticked)
+            elif what in ("slow", "fast"):
+                is_slow = what == "slow"
+                (slow.add if is_slow else slow.discard)(number)
+                if number in ticked:
+                    self.metronome.set_slow(ticked[number], is_slow)
+                else:
+                    ticked[number] = tick = make(number)
+                    last[number] = self.clock.seconds()
+                    self.metronome.add(tick, failed(number), is_slow=is_slow)
+            else:
+                # Late by so many beats, then on time.
+                if what == "late":
+                    now_and_then.clear()
+                    before = dict(last)
+                    self.clock.advance(count * 0.02)
+                    for _number, due in now_and_then:
+                        self.assertIn(due, (count, count + 1), "how late it was")
+                    if count >= SLOW_BEATS:
+                        still = {n for n in before if n in last}
+                        self.assertEqual(still - {n for n, _ in now_and_then}, set())
+                for _ in range(1 if what == "late" else count):
+                    self.clock.advance(0.02)
+                    now = self.clock.seconds() + 1e-6
+                    for number, at in last.items():
+                        most = SLOW_SECONDS if number in slow else 0.0
+                        self.assertLessEqual(now - at, most + 0.0201 + 0.02 * 12)
+                        if what == "run" and count > SLOW_BEATS and _ == count - 1:
+                            self.assertLessEqual(now - at, max(most, 0.0201) + 1e-5)
+        self.assertEqual(len(self.metronome), len(ticked))
+        for tick in ticked.values():
+            self.metronome.remove(tick)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.flushLoggedErrors(ZeroDivisionError)

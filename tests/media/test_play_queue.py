@@ -262,7 +262,7 @@ class AtPaceTests(PumpTestCase):
             at, frames, mark = heappop(events)
             self.clock.advance(max(0.0, at - self.clock.seconds()))
             if mark:
-                self.pump.mark_reached(mark)
+                self.pump.mark_reached(mark, self.clock.seconds())
             elif frames:
                 said += 1
                 self.speak("i1", FRAME)

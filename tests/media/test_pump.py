@@ -190,7 +190,7 @@ class BufferedLegTests(PumpTestCase):
         self.pump.agent_audio_done("i1")
         self.run_for(1.0)
         for entry in self.entries("leg.mark"):
-            self.pump.mark_reached(str(entry[1]))
+            self.pump.mark_reached(str(entry[1]), self.clock.seconds())
         self.assertFalse(self.pump.interrupt())
         self.assertEqual(self.entries("leg.clear", "agent.truncate"), [])
         self.assertEqual(self.stats.barge_ins, 0)
@@ -211,7 +211,7 @@ class BufferedLegTests(PumpTestCase):
         self.run_for(0.5)
         self.pump.interrupt()
         for entry in self.entries("leg.mark"):
-            self.pump.mark_reached(str(entry[1]))
+            self.pump.mark_reached(str(entry[1]), self.clock.seconds())
         self.speak("i2", b"b" * 8000, response="r2")
         self.run_for(0.2)
         self.pump.interrupt()

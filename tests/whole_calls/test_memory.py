@@ -23,7 +23,7 @@ from tests.whole_calls.test_sip import VirtualSipCall
 #: What a call may hold, besides its sockets, audio that waits to be heard, and the
 #: caller's that another session may have to hear.
 MOST_SIP_BYTES = 30_000
-MOST_STREAM_BYTES = 18_500
+MOST_STREAM_BYTES = 18_250
 
 #: Whoever holds, and what.
 Held = tuple[object, list[object]]

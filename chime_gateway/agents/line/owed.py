@@ -8,6 +8,7 @@ arguments, in seconds, monotonic.
 
 from __future__ import annotations
 
+from math import inf
 from typing import Final
 
 from attrs import Factory, define, field, frozen
@@ -291,10 +292,10 @@ class Owed:
         if self.is_caller_speaking and not self.is_parting:
             return None
         if self.making:
-            within = min(
-                patience.audio_gap if making.spoken else patience.first_audio
-                for making in self.making.values()
-            )
+            within = inf
+            for making in self.making.values():
+                own = patience.audio_gap if making.spoken else patience.first_audio
+                within = min(within, own)
             why = f"nothing came of a response for {within:g} s"
             return self.event_at + within, why
         if not self.is_anything_due:
@@ -315,10 +316,14 @@ class Owed:
             return self.vain_since, False
         if self.is_caller_speaking and not self.is_parting:
             return None
-        making = [one for one in self.making.values() if not one.is_cut]
-        if any(one.spoken for one in making):
-            return max(self.since, heard_by), False
-        if any(one.has_audio for one in making):
+        is_made = has_audio = False
+        for making in self.making.values():
+            if not making.is_cut:
+                if making.spoken:
+                    return max(self.since, heard_by), False
+                is_made = True
+                has_audio |= making.has_audio
+        if has_audio:
             return None
-        is_due = bool(making) or self.is_anything_due
-        return (max(self.since, heard_by), bool(making)) if is_due else None
+        is_due = is_made or self.is_anything_due
+        return (max(self.since, heard_by), is_made) if is_due else None

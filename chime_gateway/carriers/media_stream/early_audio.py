@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -22,7 +21,7 @@ class EarlyAudio:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._kept: deque[tuple[float, bytes]] = deque()
+        self._kept: list[tuple[float, bytes]] = []  # ten at most
         self.dropped = 0
 
     def keep(self, audio: bytes) -> None:
@@ -31,7 +30,7 @@ class EarlyAudio:
         while now - kept[0][0] > EARLY_SECONDS or (
             len(kept) > EARLY_SECONDS * 1000 / PTIME_MS
         ):
-            self.dropped += len(kept.popleft()[1])
+            self.dropped += len(kept.pop(0)[1])
 
     def take(self) -> list[bytes]:
         """What is kept, once."""

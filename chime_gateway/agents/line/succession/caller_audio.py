@@ -122,12 +122,13 @@ class CallerAudio:
         self._forget_excess()
 
     def _forget_excess(self) -> int:
-        excess = max(0, len(self.audio) - self._most)
+        excess = len(self.audio) - self._most
+        if excess <= 0:
+            return 0
         self._forget(excess)
         return excess
 
     def _forget(self, size: int) -> None:
-        if size:
-            del self.audio[:size]
-            self._end = max(0, self._end - size)
-            self._seen = max(0, self._seen - size)
+        del self.audio[:size]
+        self._end = max(0, self._end - size)
+        self._seen = max(0, self._seen - size)

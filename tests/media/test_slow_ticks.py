@@ -1,0 +1,133 @@
+"""
+A call that is ticked slowly while that will do, beside the same one that never is: what
+is due at a time comes at that time.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from chime_gateway.media.metronome import Metronome, Ticked
+from chime_gateway.media.pump import MediaPump
+from chime_gateway.media.stats import MediaStats
+from tests.support.fakes import Log, RecordingAgent, RecordingLeg
+
+FRAME = bytes(range(160))
+
+#: (what, how many, ms until then): frames of the caller's or of the agent's, each 20 ms
+#: or at once, or held up and then all together; a silence; a process that stands still.
+steps = st.lists(
+    st.tuples(
+        st.sampled_from(("talk", "at_pace", "at_once", "held_up", "silence", "stop")),
+        st.integers(1, 40),
+    ),
+    max_size=8,
+)
+
+
+class _Side:
+    """
+    One pump with its beat.
+
+    @ivar log: what it did, with times in ms.
+    """
+
+    def __init__(self, may_be_slow: bool) -> None:
+        self.clock = Clock()
+        self.beats = 0
+        self.log: list[tuple[int, str, int]] = []
+        told: Log = []
+        self.leg = RecordingLeg(told)
+        self.agent = RecordingAgent(told)
+        metronome = Metronome(self.clock)
+        self.pump = pump = MediaPump(
+            self.leg,
+            MediaStats(),
+            self.clock.seconds,
+            keep_early=True,
+            max_queue_seconds=100.0,
+            want_beat=lambda: self.beat.want(),
+        )
+
+        def tick(now: float, due: int) -> None:
+            self.beats += 1
+            is_slow = pump.tick(now, due)
+            self.beat.set_slow(is_slow and may_be_slow)
+
+        self.beat = Ticked(metronome, tick, may_be_slow)
+        self.beat.start(lambda _: None)
+        pump.join(self.agent)
+        self.told = told
+        self.is_from_caller = False
+
+    def write(self) -> None:
+        """What was done in this turn."""
+        for entry in self.told:
+            self.log.append((round(self.clock.seconds() * 1000), *_short(entry)))
+        del self.told[:]
+        sent = len(self.agent.audio)
+        if sent:
+            self.log.append((round(self.clock.seconds() * 1000), "to agent", sent))
+            self.agent.audio = b""
+
+    def run(self, ms: int) -> None:
+        for _ in range(ms):
+            self.clock.advance(0.001)
+            self.write()
+
+
+def _short(entry: tuple[Any, ...]) -> tuple[str, int]:
+    last = entry[-1]
+    return entry[0], len(last) if isinstance(last, bytes | str) else 0
+
+
+def run(may_be_slow: bool, schedule: list[tuple[str, int]]) -> _Side:
+    side = _Side(may_be_slow)
+    side.run(7)
+    for what, count in schedule:
+        if what == "talk":
+            for _ in range(count):
+                side.pump.caller_audio(FRAME)
+                side.run(20)
+        elif what == "at_pace":
+            for _ in range(count):
+                side.pump.agent_audio("r", "i", 0, FRAME)
+                side.pump.caller_audio(FRAME)
+                side.run(20)
+        elif what == "held_up":
+            side.pump.agent_audio("r", "i", 0, FRAME)
+            for _ in range(count):
+                side.pump.caller_audio(FRAME)
+                side.run(20)
+            for _ in range(count):
+                side.pump.agent_audio("r", "i", 0, FRAME)
+            side.write()
+        elif what == "at_once":
+            side.pump.agent_audio("r", "i", 0, FRAME * count)
+            side.write()
+        elif what == "silence":
+            side.run(count * 20)
+        else:
+            side.clock.advance(count * 0.02)
+            side.write()
+    side.run(400)
+    return side
+
+
+class SlowTickTests(SynchronousTestCase):
+    @settings(max_examples=100, deadline=None)
+    @given(steps)
+    def test_what_is_due_comes_when_it_would_with_each_beat(
+        self, schedule: list[tuple[str, int]]
+    ) -> None:
+        slow, fast = run(True, schedule), run(False, schedule)
+        self.assertEqual(slow.log, fast.log)
+
+    def test_it_is_ticked_seldom_while_both_talk(self) -> None:
+        schedule = [("at_once", 200), ("talk", 100)]
+        self.assertLess(run(True, schedule).beats, run(False, schedule).beats / 2)
