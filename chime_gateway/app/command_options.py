@@ -23,7 +23,18 @@ class CommandOptions(usage.Options):
     Without options of its own.
     """
 
+    parent: Any
+    synopsis = "[options]"
     longOpt: Any  # of Twisted's: names, those with a value end in an equals sign
+
+    def getSynopsis(self) -> str:
+        """As it is typed, from the program's name on."""
+        words: list[str] = []
+        options: Any = self
+        while options.parent is not None:
+            options = options.parent
+            words.insert(0, str(options.subCommand))
+        return " ".join(["Usage: chimegw", *words, self.synopsis])
 
     def parseOptions(self, options: Any = None) -> None:
         """

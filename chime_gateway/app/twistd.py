@@ -95,7 +95,7 @@ class Options(CommandOptions):
     def getSynopsis(self) -> str:
         """C{chimegw run} has the same options."""
         if os.path.basename(sys.argv[0]) in ("twistd", "twist"):
-            return super().getSynopsis()
+            return usage.Options.getSynopsis(self)
         return f"Usage: chimegw run {self.synopsis}"
 
     def opt_listen(self, endpoint: str) -> None:

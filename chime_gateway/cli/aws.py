@@ -18,7 +18,7 @@ from twisted.python import usage
 
 from chime_gateway.app.command_options import CommandOptions
 from chime_gateway.aws.setup.commands import script
-from chime_gateway.aws.setup.gateway_settings import gateway_settings
+from chime_gateway.aws.setup.gateway_settings import gateway_settings, left_to_say
 from chime_gateway.aws.setup.installation import resources
 from chime_gateway.aws.setup.probes import from_here
 from chime_gateway.aws.setup.provision import Change, Cloud, apply, destroy, plan
@@ -30,6 +30,7 @@ from chime_gateway.cli.package import PackageOptions
 from chime_gateway.errors import ConfigError
 from chime_gateway.settings.sources import (
     process_environment,
+    read_env_file,
     read_sip_allow,
     read_trunk_password,
     update_env_file,
@@ -90,12 +91,27 @@ class _AwsCommand(CommandOptions):
         ["mode", "m", "bridge", "bridge (SIP), or kinesis (slow, without SIP)."],
         ["greeting", None, None, "Spoken before the agent is called, or s3://.."],
         ["apology", None, None, "Spoken when nobody can take the call."],
-        ["ready-url", None, None, "The gateway's /ready, for ringing until it is."],
+        [
+            "ready-url",
+            None,
+            None,
+            "The gateway's /ready; callers hear ringing until it is.",
+        ],
         ["fallback-number", None, None, "Called when no gateway answers."],
-        ["fallback-voice-connector-arn", None, None, "Tried second."],
+        [
+            "fallback-voice-connector-arn",
+            None,
+            None,
+            "Voice Connector, tried second.",
+        ],
         ["caller-id-number", None, None, "Of this account, for anonymous callers."],
-        ["transfer-allow", None, None, "Where callers may be sent: +49,sip:"],
-        ["termination-user", None, "", "User for calls out; its password is read"],
+        ["transfer-allow", None, None, "Where callers may be sent, such as +49,sip:"],
+        [
+            "termination-user",
+            None,
+            "",
+            "User for calls out (CHIMEGW_SIP_TRUNK_PASSWORD).",
+        ],
         ["gateway-role", None, "", "IAM role of the gateway, gets the policy."],
     ]
     optFlags: ClassVar = [
@@ -116,8 +132,7 @@ class _AwsCommand(CommandOptions):
         self._has_tls = False
 
     def opt_gateway(self, text: str) -> None:
-        """Where calls go: HOST[:PORT][/udp|tcp|tls], as the internet sees it;
-        repeatable."""
+        """Where calls go: HOST[:PORT][/udp|tcp|tls]; repeatable."""
         route, is_encrypted = gateway(text)
         self._gateways.append(route)
         self._has_tls = self._has_tls or is_encrypted
@@ -257,18 +272,28 @@ class PlanOptions(_AwsCommand):
         return 0 if numbers else 1
 
 
+#: What stands in an env file already is the operator's own.
+_OPERATORS: Final = (
+    *("CHIMEGW_SIP_ALLOW", "CHIMEGW_SIP_LISTEN", "CHIMEGW_PUBLIC_ADDRESS"),
+)
+
+
 class ApplyOptions(_AwsCommand):
     synopsis = "[--region R] --gateway HOST --number +1.. [options]"
     longdesc = (
         "Make what is missing and set what differs. May be run again at any time,"
-        " also after it broke off."
+        " even after an interrupted run."
     )
     optParameters: ClassVar = [
         ["env-file", "e", None, "Write what the gateway wants to know in there."],
     ]
     optFlags: ClassVar = [
-        ["rotate-call-secret", None, "A new one; the old one is good until it is"],
-        ["retire-call-secret", None, "retired, when all gateways have the new one."],
+        ["rotate-call-secret", None, "Make a new call secret; the old one stays good."],
+        [
+            "retire-call-secret",
+            None,
+            "Retire the old one: all gateways have the new.",
+        ],
     ]
 
     def postOptions(self) -> None:
@@ -284,12 +309,18 @@ class ApplyOptions(_AwsCommand):
         told: dict[str, Any] = {}
         changes = self.show(self._apply(wishes, cloud, told), "changes", told)
         if not self["json"]:
+            there: Mapping[str, str] = {}
             if self["env-file"]:
                 print(f"done. What the gateway wants to know is in {self['env-file']}.")
+                there = read_env_file(self["env-file"])
             else:
                 print("done. The gateway wants to know:")
             for name, value in told["gateway"].items():
                 print(f"  {name}={value}")
+            if wishes.call_secret == "keep":
+                for name, what in left_to_say(wishes).items():
+                    if not there.get(name):
+                        print(f"  # {name}={what}")
             if "," in cloud.references.get("CALL_SECRET", ""):
                 print(
                     "The call secret of before is good as well. When all gateways have"
@@ -305,7 +336,7 @@ class ApplyOptions(_AwsCommand):
         known = gateway_settings(wishes, cloud.references)
         if self["env-file"]:
             # What stands in a file of 0600 need not stand on a screen.
-            update_env_file(self["env-file"], known, kept=("CHIMEGW_SIP_ALLOW",))
+            update_env_file(self["env-file"], known, kept=_OPERATORS)
             known.pop("CHIMEGW_CALL_SECRET", None)
         told["gateway"] = known
 
@@ -313,8 +344,8 @@ class ApplyOptions(_AwsCommand):
 class VerifyOptions(_AwsCommand):
     synopsis = "[the same options as for apply] [--expected-calls N]"
     longdesc = (
-        "Check a finished installation, from the number to the gateway, and say how"
-        " to mend what is wrong. Exit status 1 when something is."
+        "Check a finished installation, from the number to the gateway, and tell how to"
+        " fix each problem. Exit status 1: there is one."
     )
     optParameters: ClassVar = [
         ["expected-calls", "n", 5, "So many calls at the same time.", int],

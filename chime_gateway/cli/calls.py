@@ -96,7 +96,7 @@ _FILTERS: Final[list[list[Any]]] = [
     ["until", None, None, "Calls before that.", _seconds],
     ["agent", "a", "", "Calls of this agent."],
     ["carrier", None, "", "Calls of this carrier."],
-    ["outcome", "o", "", "Calls that ended so."],
+    ["outcome", "o", "", "Filter by outcome, such as completed."],
     ["state", "s", "", "live or ended."],
     ["caller", None, "", "Calls of this number."],
     ["called", None, "", "Calls to this number."],
@@ -125,7 +125,7 @@ class CallsOptions(_QueryCommand):
     longdesc = "List calls, the newest first."
     optParameters: ClassVar[list[Any]] = [
         *_FILTERS,
-        ["limit", "n", 20, "So many at the most.", int],
+        ["limit", "n", 20, "Maximum rows.", int],
     ]
     optFlags: ClassVar = [["json", "j", "For machines: one JSON document a line."]]
 

@@ -311,7 +311,7 @@ class Demo:
         say(f"recording             {self._recording} (caller left, agent right)")
         say(f"stored in             {_STATE}; CHIMEGW_STATE={_STATE} chimegw calls")
         for fault in faults:
-            say(f"NOT AS IT SHOULD BE:  {fault}")
+            say(f"unexpected            {fault}")
         if gateway.errors.strip():
             say(gateway.errors.strip())
         return 1 if faults else 0

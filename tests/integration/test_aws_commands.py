@@ -70,6 +70,9 @@ class CommandLineTests(AccountTestCase):
         self.assertIn("nothing was changed", told)
         told = await self.run_tool(*tool, "apply", *options)
         self.assertRegex(told, r"CHIMEGW_SMA_ID=[0-9a-f-]{36}")
+        self.assertIn("CHIMEGW_SIP_LISTEN=udp:9\n", told)
+        self.assertIn("CHIMEGW_PUBLIC_ADDRESS=127.0.0.1\n", told)
+        self.assertIn("# AZURE_OPENAI_ENDPOINT=https://RESOURCE", told)
         found = re.search("CHIMEGW_CALL_SECRET=([0-9a-f]{64})\n", told)
         assert found is not None, told
         self.assertEqual(self.call_secret(), found[1])

@@ -19,6 +19,7 @@ def gateway_settings(wishes: Wishes, known: References) -> dict[str, str]:
         told["CHIMEGW_KINESIS_QUEUE"] = known["NOTICES_QUEUE_URL"]
         told["CHIMEGW_KINESIS_BUCKET"] = fill(bucket_name(wishes), known)
         return told
+    told |= _listening(wishes)
     told["CHIMEGW_SIP_ALLOW"] = wishes.region
     name = "FALLBACK_VOICE_CONNECTOR_ARN"
     second = wishes.function.get(name, known.get(name, ""))
@@ -30,6 +31,37 @@ def gateway_settings(wishes: Wishes, known: References) -> dict[str, str]:
     else:
         told["CHIMEGW_CALL_SECRET"] = _newest(known)
     return told
+
+
+def _listening(wishes: Wishes) -> dict[str, str]:
+    """Where calls are sent, as the gateway there says it; of several, what all have."""
+    ways = {
+        f"{'tls' if wishes.is_encrypted else one.protocol.lower()}:{one.port}"
+        for one in wishes.gateways
+    }
+    hosts = {one.host for one in wishes.gateways}
+    told = {}
+    if len(ways) == 1:
+        told["CHIMEGW_SIP_LISTEN"] = ways.pop()
+    if len(hosts) == 1:
+        told["CHIMEGW_PUBLIC_ADDRESS"] = hosts.pop()
+    return told
+
+
+def left_to_say(wishes: Wishes) -> dict[str, str]:
+    """What only the operator knows, with an example of each."""
+    left = {
+        "AZURE_OPENAI_ENDPOINT": "https://RESOURCE.openai.azure.com",
+        "AZURE_OPENAI_DEPLOYMENT": "gpt-realtime",
+        "AZURE_OPENAI_API_KEY": "KEY, or nothing for Entra ID",
+        "CHIMEGW_SHARED_SECRET": "$(openssl rand -hex 32)",
+    }
+    if wishes.is_encrypted:
+        left["CHIMEGW_SIP_CERTIFICATE"] = "/etc/chimegw/fullchain.pem"
+        left["CHIMEGW_SIP_PRIVATE_KEY"] = "/etc/chimegw/privkey.pem"
+    if len(wishes.gateways) > 1:
+        left["CHIMEGW_PUBLIC_ADDRESS"] = "the address of this one of the gateways"
+    return left
 
 
 def _newest(known: References) -> str:
