@@ -49,9 +49,9 @@ MOST_SECONDS: Final = 900
 #: So many of the slowest tests are shown.
 SLOWEST: Final = 30
 
-#: A call in real time takes a tenth of a processor, so that there may be one more of
-#: these than there are processors.
-MORE_IN_TIME: Final = 1
+#: A call in real time takes a sixth of a processor and waits for the rest: so many more
+#: of these than there are processors are under way.
+MORE_IN_TIME: Final = 2
 
 #: What gives way hears nothing, and waits for programs that it has started: so many
 #: of these more than there are processors are under way.

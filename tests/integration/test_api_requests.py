@@ -16,7 +16,7 @@ from tests.integration.api_harness import TOKEN, ApiTestCase
 #: Nothing is judged that is heard here, and requests come by the thousand; see
 #: tests/run.py.
 gives_way = True
-seconds = 20
+seconds = 35
 
 
 class AccessTests(ApiTestCase):

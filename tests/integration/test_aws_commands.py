@@ -25,7 +25,7 @@ from tests.support import aws_cli
 
 #: Nothing is heard here, and programs are started; see tests/run.py.
 gives_way = True
-seconds = 40
+seconds = 57
 
 BIN = str(Path(sys.executable).parent)
 

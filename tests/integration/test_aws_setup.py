@@ -18,7 +18,7 @@ from tests.integration.aws_harness import NUMBER, AccountTestCase, actions, wish
 
 #: Nothing is heard here, and programs are started; see tests/run.py.
 gives_way = True
-seconds = 20
+seconds = 34
 
 READS = ("Get", "List", "Describe", "Head", "Search")
 

@@ -22,7 +22,7 @@ from tests.whole_calls.test_media_stream import SHORT, phrase
 
 #: Nothing is judged that is heard here, and programs are started; see tests/run.py.
 gives_way = True
-seconds = 40
+seconds = 60
 
 
 class FaultTestCase(KeptTestCase):

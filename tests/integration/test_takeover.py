@@ -21,7 +21,7 @@ from tests.integration.twistd import Twistd
 
 #: Nothing is judged that is heard here, and programs are started; see tests/run.py.
 gives_way = True
-seconds = 50
+seconds = 75
 
 
 class TakeOverTests(TakeOverTestCase):

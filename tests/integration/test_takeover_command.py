@@ -15,7 +15,7 @@ from tests.integration.twistd import environment
 
 #: Nothing is judged that is heard here, and programs are started; see tests/run.py.
 gives_way = True
-seconds = 20
+seconds = 40
 
 
 class CommandTests(TakeOverTestCase):

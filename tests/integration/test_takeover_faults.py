@@ -16,7 +16,7 @@ from tests.integration.twistd import RUN, Twistd
 
 #: Nothing is judged that is heard here, and programs are started; see tests/run.py.
 gives_way = True
-seconds = 50
+seconds = 85
 
 #: What goes wrong in a successor, and what the log says of it.
 FAULTS = {

@@ -27,7 +27,7 @@ from tests.whole_calls.test_media_stream import LONG, phrase
 
 #: Nothing is judged that is heard here, and programs are started; see tests/run.py.
 gives_way = True
-seconds = 30
+seconds = 65
 
 
 class Stream(Protocol):

@@ -26,7 +26,7 @@ from tests.integration.twistd import ROOT, RUN, environment
 
 #: Nothing is judged that is heard here, and programs are started; see tests/run.py.
 gives_way = True
-seconds = 40
+seconds = 60
 
 _CREDENTIALS = struct.Struct("3i")
 

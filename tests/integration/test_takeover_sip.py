@@ -19,7 +19,7 @@ from tests.support.sip_line import SipLine
 
 #: Nothing is judged that is heard here, and programs are started; see tests/run.py.
 gives_way = True
-seconds = 20
+seconds = 38
 
 TRANSPORTS = ("udp", "tcp", "tls")
 

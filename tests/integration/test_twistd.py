@@ -25,7 +25,7 @@ from tests.support.ports import free_port
 from tests.whole_calls.test_media_stream import LONG, SHORT, phrase
 
 #: About so long it takes; see tests/run.py.
-seconds = 21
+seconds = 40
 
 #: The same on a machine whose clock can be set: an hour ahead by one signal, an hour
 #: back by another.

@@ -30,7 +30,7 @@ from tests.integration.harness import KEY, GatewayTestCase
 from tests.whole_calls.test_media_stream import LONG, SHORT, phrase
 
 #: About so long it takes; see tests/run.py.
-seconds = 90
+seconds = 105
 
 
 def loud_seconds(codec: Codec, audio: bytes) -> float:
