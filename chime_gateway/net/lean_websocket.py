@@ -81,8 +81,14 @@ class LeanWebSocket:
     @state.setter
     def state(self, state: int) -> None:
         self._state = state
-        if self.path is not None:
-            self.path.is_open = state == _OPEN
+        if self.path is None:
+            return
+        self.path.is_open = state == _OPEN
+        if state != _OPEN and self._stall is not None:
+            # TLS waits for the other side's goodbye, TCP until it has read, and
+            # Autobahn until the service has closed what it said it would.
+            with contextlib.suppress(MemoryError):
+                self._stall.start(STALL_SECONDS, self._give_up)
 
     def peer_stalled(self) -> None:
         """The peer did not read for L{STALL_SECONDS}."""
@@ -223,9 +229,6 @@ class LeanWebSocket:
         if self.path is not None:
             self.path.flush()
         super().dropConnection(abort)  # type: ignore[misc]
-        if self._stall is not None and not abort:
-            # TLS waits for the other side's goodbye, and TCP until it has read.
-            self._stall.start(STALL_SECONDS, self._give_up)
 
     def _give_up(self) -> None:
         self.transport.abortConnection()
@@ -239,26 +242,24 @@ class LeanWebSocket:
             self._stall.start(STALL_SECONDS, self.peer_stalled)
 
     def resumeProducing(self) -> None:
-        self._forget_stall()
+        assert self.path is not None and self._stall is not None
+        self.path.is_unread = False
+        if self.path.is_open:
+            self._stall.stop()
 
     def stopProducing(self) -> None:
-        self._forget_stall()
+        """The connection ends."""
 
     def connectionLost(self, reason: Any) -> None:
-        self._forget_stall()
         path = self.path
         try:
             super().connectionLost(reason)  # type: ignore[misc]
         finally:
+            if self._stall is not None:
+                self._stall.stop()
             if path is not None:
                 # Whoever received is let go with the socket, not with the garbage.
                 path.closed()
                 self.socket_lost()
         # Autobahn keeps Deferreds whose result is the protocol itself.
         self.is_open = self.is_closed = None
-
-    def _forget_stall(self) -> None:
-        if self.path is not None:
-            self.path.is_unread = False
-        if self._stall is not None:
-            self._stall.stop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from chime_gateway.media.pump import MediaPump
 from tests.integration.harness import GatewayTestCase
 
 
@@ -22,14 +23,17 @@ class OutOfMemoryTests(GatewayTestCase):
             await self.until(lambda: self.answered(2))
             call: Any = self.gateway.calls.calls()[-1]
             if where == "agent":
-                call._pump.agent_audio = no_memory
+                restore = self.patch(MediaPump, "agent_audio", no_memory)
                 call.say("Hello.")
             else:
                 setattr(call, where, no_memory)
+                call._leg._hear = call.caller_audio  # bound when the call began
                 victim.sendMessage(bytes(320), isBinary=True)
                 victim.say("dtmf", dtmf={"digit": "5"})
             code, _ = await victim.closed
             self.assertIn(code, (4500, 4503), where)
+            if where == "agent":
+                restore.restore()
             await self.until(lambda: len(self.gateway.calls.calls()) == 1)
         self.assertGreater(len(self.flushLoggedErrors(MemoryError)), 2)
         self.assertFalse(other.closed.called)

@@ -268,8 +268,17 @@ class LeanServerTests(PairTestCase):
     def test_a_peer_that_does_not_go_is_given_up(self) -> None:
         """TLS waits for its goodbye; and it may never read what is still to be sent."""
         self.lean.dropConnection()
+        self.given_up()
+
+    def test_a_peer_that_says_that_it_closes_and_does_not_is_given_up(self) -> None:
+        self.plain.dropConnection = lambda abort=False: None
+        self.plain.sendClose(1000)
+        self.flow()
+        self.given_up()
+
+    def given_up(self) -> None:
         transport = self.lean.transport
-        self.assertTrue(transport.disconnecting)
+        self.lean.resumeProducing()
         self.clock.advance(STALL_SECONDS - 1)
         self.assertFalse(transport.aborting)
         self.clock.advance(1)
