@@ -111,7 +111,7 @@ class DatagramSocket:
             # Full, unreachable or no address: lost, as on the network.
             self.failures += 1
 
-    def settled(self, address: Address) -> SettledSocket:
+    def settled(self, address: Address) -> SettledSocket[Address]:
         """
         A socket of its own for the voice that is there.
 
@@ -176,7 +176,7 @@ class RtpPort:
     ) -> None:
         self.number = number
         self._batch = batch
-        self._settled: SettledSocket | None = None
+        self._settled: SettledSocket[Address] | None = None
         self._failures = 0
         kind = Ipv6Socket if ":" in host else DatagramSocket
         self._rtp = kind(host, number, rtp_received)
@@ -244,7 +244,7 @@ class RtpPort:
         for one in (self._rtp, self._rtcp):
             self._close(one)
 
-    def _close(self, one: DatagramSocket | SettledSocket) -> None:
+    def _close(self, one: DatagramSocket | SettledSocket[Address]) -> None:
         one.broken = _ignore
         with self._log.failuresHandled("a media port was not released"):
             if self._batch is not None and one.connected:

@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from typing import Final, TypeAlias
+from typing import Final, Generic, TypeAlias, TypeVar
 
 from twisted.python.failure import Failure
 
 from chime_gateway.net.system.descriptors import is_in_reserve
 
 Address: TypeAlias = tuple[str, int]
+
+#: What a place is to whoever receives from there.
+_Place = TypeVar("_Place")
 
 MAX_DATAGRAM: Final = 2048
 
@@ -60,20 +63,20 @@ def _empty(one: socket.socket) -> None:
         return
 
 
-class SettledSocket:
+class SettledSocket(Generic[_Place]):
     """
     As the batch reads it.
 
     @param one: the socket of the port.
-    @param address: where the voice is, as it is told; C{raw}: as the system has it.
-    @ivar received: takes what comes, with that address.
+    @param place: where the voice is, as it is told; C{raw}: as the system has it.
+    @ivar received: takes what comes, with that place.
     @ivar failures: sends that did not go out.
     @ivar broken: called when whoever receives has failed and it is closed.
     @raise OSError: there is none to be had.
     """
 
     __slots__ = (
-        *("_address", "_receive", "_send", "_socket", "broken", "connected"),
+        *("_place", "_receive", "_send", "_socket", "broken", "connected"),
         *("failures", "received"),
     )
     disconnecting = False
@@ -81,13 +84,13 @@ class SettledSocket:
     def __init__(
         self,
         one: socket.socket,
-        address: Address,
+        place: _Place,
         raw: Address,
-        received: Callable[[bytes, Address], None],
+        received: Callable[[bytes, _Place], None],
         broken: Callable[[], None],
     ) -> None:
         self._socket = other = _beside(one, raw)
-        self._address = address
+        self._place = place
         self._receive = other.recv
         self._send = other.send
         self.received = received
@@ -104,7 +107,7 @@ class SettledSocket:
             data = self._receive(MAX_DATAGRAM)
         except OSError:
             return  # nothing there, or an ICMP error of an earlier send
-        self.received(data, self._address)
+        self.received(data, self._place)
 
     def send(self, data: bytes) -> None:
         """It never raises."""
@@ -117,11 +120,28 @@ class SettledSocket:
         except Exception:
             self.failures += 1
 
-    def _send_again(self, data: bytes) -> None:
+    def send_to(self, data: bytes, address: Address) -> bool:
+        """
+        The same, for whoever knows of addresses: this is there.
+
+        @return: whether it went out.
+        """
+        try:
+            self._send(data)
+        except ConnectionRefusedError:
+            return self._send_again(data)
+        except Exception:
+            self.failures += 1
+            return False
+        return True
+
+    def _send_again(self, data: bytes) -> bool:
         try:
             self._send(data)
         except Exception:
             self.failures += 1
+            return False
+        return True
 
     def connectionLost(self, reason: Failure) -> None:
         """The batch reads it no more, for what was received has met a bug."""

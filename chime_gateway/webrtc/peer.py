@@ -26,7 +26,7 @@ from chime_gateway.webrtc.dtls import (
     NoProfileError,
 )
 from chime_gateway.webrtc.handshake import Handshake
-from chime_gateway.webrtc.sockets import Sockets, socket_of
+from chime_gateway.webrtc.sockets import Send, Sockets, socket_of
 from chime_gateway.wire.sdp.description import SdpError
 from chime_gateway.wire.sdp.transport import Setup, Transport
 from chime_gateway.wire.webrtc.candidate import Candidate, Path, new_credentials
@@ -128,7 +128,7 @@ class Peer:
         self._timer = Timer(clock)
         self._due: float | None = None
         self._is_connected = False
-        self._send = _lose
+        self._send: Send = _lose
         self._address = REMOTE
         # On which media last came: asked for each packet, and nearly always the same.
         self._heard_on: Path | None = None
@@ -337,6 +337,8 @@ class Peer:
         selected = agent.selected
         if selected is not None and selected != handshake.path:
             self._send = socket_of(selected).send
+            for one in self._sockets:
+                self._send = one.settle(self, selected) or self._send
             self._address = selected.host, selected.port
             self._heard_on = None
             handshake.begin(now, selected)

@@ -24,6 +24,7 @@ from twisted.internet.address import IPv4Address
 from twisted.logger import Logger
 
 from chime_gateway.rtp.ports import Address
+from chime_gateway.webrtc.sockets import Send
 from chime_gateway.webrtc.udp import (
     MOST_ADDRESSES,
     Batch,
@@ -197,6 +198,10 @@ class SharedPort:
     def paths_to(self, peer: Peer, candidate: Candidate) -> Sequence[Path]:
         """None: nothing is sent first, as an answer does not name its peer."""
         return ()
+
+    def settle(self, peer: Peer, path: Path) -> Send | None:
+        """There is one socket for all."""
+        return None
 
     def close(self) -> None:
         """Its peers hear nothing any more."""

@@ -7,14 +7,18 @@ L{chime_gateway.wire.webrtc.candidate} is the socket that a path begins at.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol, cast
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
 
 from chime_gateway.rtp.ports import Address
 from chime_gateway.wire.webrtc.candidate import Candidate, Path
 
 if TYPE_CHECKING:
     from chime_gateway.webrtc.peer import Peer
+
+
+#: Sends a packet to an address: whether it went out.
+Send: TypeAlias = Callable[[bytes, Address], bool]
 
 
 class Socket(Protocol):
@@ -59,4 +63,11 @@ class Sockets(Protocol):
         """
         How the other side's candidate is reached; empty: not from here, or a
         connection is opened first, and told of by C{peer.path_opened}.
+        """
+
+    def settle(self, peer: Peer, path: Path) -> Send | None:
+        """
+        Packets go by this path from now on.
+
+        @return: what sends them there; C{None}: its socket does, as it does for all.
         """

@@ -21,6 +21,7 @@ from chime_gateway.net.path.inside_twisted import is_queued, write_at_once
 from chime_gateway.net.strangers.connections import Connections
 from chime_gateway.net.timer import Timer
 from chime_gateway.rtp.ports import Address
+from chime_gateway.webrtc.sockets import Send
 from chime_gateway.wire.address import canonical
 from chime_gateway.wire.webrtc import stun
 from chime_gateway.wire.webrtc.candidate import (
@@ -218,6 +219,10 @@ class PassiveTcp(Factory):
         """None: connections come in here, and are opened by L{ActiveTcp}."""
         return ()
 
+    def settle(self, peer: Peer, path: Path) -> Send | None:
+        """Each path is a connection."""
+        return None
+
     # -- its connections ---------------------------------------------------------
 
     def came(self, connection: TcpConnection) -> None:
@@ -288,6 +293,10 @@ class ActiveTcp:
                 dial.connection.end()
             else:
                 connector.disconnect()
+
+    def settle(self, peer: Peer, path: Path) -> Send | None:
+        """Each path is a connection."""
+        return None
 
     def paths_to(self, peer: Peer, candidate: Candidate) -> Sequence[Path]:
         if candidate.tcp_type == "passive" and len(self._wanted) < _MOST_DIALS:

@@ -14,6 +14,8 @@ from twisted.python.failure import Failure
 
 from chime_gateway.net.batch import MediaSocket
 from chime_gateway.rtp.ports import DUAL_STACK, Address, bound
+from chime_gateway.rtp.settled import SettledSocket
+from chime_gateway.webrtc.sockets import Send
 from chime_gateway.wire.address import canonical, mapped
 from chime_gateway.wire.webrtc.candidate import Candidate, Path, priority
 
@@ -80,6 +82,20 @@ class UdpSocket:
         self._is_ipv6 = ":" in host
         self._takes_both = host == DUAL_STACK
         self.number: int = self._socket.getsockname()[1]
+
+    def beside(
+        self,
+        path: Path,
+        received: Callable[[bytes, Path], None],
+        broken: Callable[[], None],
+    ) -> SettledSocket[Path]:
+        """
+        A socket on this port for what goes and comes by one path.
+
+        @raise OSError: there is none to be had.
+        """
+        raw = self.raw(path.host, path.port)
+        return SettledSocket(self._socket, path, raw[:2], received, broken)
 
     def keep_much(self) -> None:
         """What comes while nobody reads is for many."""
@@ -190,6 +206,7 @@ class OwnPort:
         self._peer: Peer | None = None
         self._socket: UdpSocket | None = None
         self._paths: dict[RawAddress, Path] = {}
+        self._settled: SettledSocket[Path] | None = None
 
     @property
     def number(self) -> int:
@@ -207,6 +224,7 @@ class OwnPort:
         self.candidates = candidates_at(self._public_hosts, one.number)
 
     def leave(self, peer: Peer) -> None:
+        self._let_go()
         one, self._socket = self._socket, None
         self._peer = None
         self._paths.clear()
@@ -223,7 +241,34 @@ class OwnPort:
             return ()
         return (Path(one, candidate.host, candidate.port),)
 
+    def settle(self, peer: Peer, path: Path) -> Send | None:
+        """The path has a socket of its own, if one is to be had (decision 0052)."""
+        self._let_go()
+        one = self._socket
+        if one is None or path.local is not one:
+            return None
+        try:
+            settled = one.beside(path, peer.received, peer.broken)
+        except Exception:
+            return None  # descriptors are short, or it is no address
+        try:
+            self._batch.adopt(settled)
+        except Exception:
+            settled.close()
+            return None
+        self._settled = settled
+        return settled.send_to
+
     # -- inside ----------------------------------------------------------------
+
+    def _let_go(self) -> None:
+        settled, self._settled = self._settled, None
+        if settled is not None:
+            try:
+                if settled.connected:
+                    self._batch.release(settled)
+            finally:
+                settled.close()
 
     def _open(self) -> UdpSocket:
         count = len(self._numbers)

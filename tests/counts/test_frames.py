@@ -60,7 +60,7 @@ CEILINGS: Final[Mapping[tuple[str, str], tuple[Hop, Hop, Hop]]] = {
     ("webrtc", "websocket"): (Hop(18.0, 2.5), Hop(20.0, 1.5), Hop(29.0, 1.5)),
     ("stream", "tls"): (Hop(21.5, 2.5), Hop(29.0, 2.5), Hop(10.5, 0.25)),
     ("wss", "websocket"): (Hop(21.5, 2.5), Hop(29.0, 2.5), Hop(10.5, 0.25)),
-    ("stream", "webrtc"): (Hop(13.5, 1.5), Hop(32.0, 2.5), Hop(21.5, 1.25)),
+    ("stream", "webrtc"): (Hop(13.5, 1.5), Hop(31.0, 2.5), Hop(21.5, 1.25)),
 }
 
 HOPS: Final = ("caller to agent", "agent to caller", "beat")

@@ -83,8 +83,8 @@ class SharedPortTests(PortsTestCase):
         before = len(os.listdir("/proc/self/fd"))
         shared = self.new_shared()
         pairs = await self.connect(shared, 200)
-        # The batch's own, the shared one, and the callers'.
-        self.assertEqual(len(os.listdir("/proc/self/fd")), before + 2 + 200)
+        # The batch's own, the shared one, and the callers': each has one for its path.
+        self.assertEqual(len(os.listdir("/proc/self/fd")), before + 2 + 400)
         self.assertEqual(len(shared), 200)
         await self.talk(pairs)
         for caller, _ in pairs[::2]:
@@ -231,6 +231,40 @@ class OwnPortTests(PortsTestCase):
     async def test_both_may_have_a_port_of_their_own(self) -> None:
         pairs = await self.connect(self.new_port())
         await self.talk(pairs)
+
+    async def test_its_path_has_a_socket_which_goes_where_the_path_does(self) -> None:
+        own = self.new_port()
+        ours = self.new_user(own, is_offerer=False)
+        nat = Nat(self, own.number)
+        caller = self.new_user(self.new_port())
+        ours.peer.set_remote(evolve(caller.peer.description, candidates=()))
+        (candidate,) = ours.peer.description.candidates
+        seen = evolve(candidate, port=nat.number)
+        caller.peer.set_remote(evolve(ours.peer.description, candidates=(seen,)))
+        await self.until(lambda: caller.told and ours.told)
+        pairs = [(caller, ours)]
+        await self.talk(pairs)
+        before = own._settled
+        assert before is not None and ours.peer.path is not None
+        place = before._socket.getpeername()
+        self.assertEqual(place, (self.host, nat.outside.getHost().port))
+        nat.forget()
+        await self.talk(pairs)
+        assert own._settled is not None
+        self.assertFalse(before.connected)
+        self.assertEqual(own._settled._socket.getpeername()[1], ours.peer.path.port)
+        self.assertNotEqual(own._settled._socket.getpeername(), place)
+        for user in pairs[0]:
+            user.peer.close()
+        self.assertIsNone(own._settled)
+        self.assertEqual(self.batch._fds, {})
+
+    async def test_without_a_socket_for_its_path_it_is_as_well(self) -> None:
+        def fail(*_: object) -> None:
+            raise OSError("out of descriptors")
+
+        self.patch(UdpSocket, "beside", fail)
+        await self.talk(await self.connect(self.new_port()))
 
     async def test_a_socket_says_what_does_not_go_out(self) -> None:
         """An address of another family, none at all, too much for a datagram."""

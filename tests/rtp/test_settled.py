@@ -66,7 +66,7 @@ class SettledSocketTests(SynchronousTestCase):
         module.socket = new_socket
         self.patch(rtp_settled, "socket", module)
 
-    def new(self) -> SettledSocket:
+    def new(self) -> SettledSocket[Any]:
         return SettledSocket(
             self.port,  # type: ignore[arg-type]
             PLACE,

@@ -83,6 +83,9 @@ class NetworkSockets:
         self.peer = None
         self.network.sockets.pop(self.address, None)
 
+    def settle(self, peer: Peer, path: Path) -> None:
+        """There is one way for all."""
+
     def paths_to(self, peer: Peer, candidate: Candidate) -> Sequence[Path]:
         return (Path(self, candidate.host, candidate.port),)
 
