@@ -214,7 +214,10 @@ class RtpPort:
 
         @return: what sends there; C{None}: L{send_rtp} does.
         """
-        before, self._settled = self._settled, None
+        before = self._settled
+        if before is not None and before.place == address and before.connected:
+            return before.send
+        self._settled = None
         if before is not None:
             self._failures += before.failures
             self._close(before)

@@ -95,7 +95,6 @@ class RtpSender:
     def attach(self, send: Callable[[bytes, Address], None]) -> None:
         """Where packets go out; before anything is agreed on."""
         self._send_packet = send
-        self._settled = None
 
     def settle_by(self, settle: Callable[[Address | None], Settled]) -> None:
         """

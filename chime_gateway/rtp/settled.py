@@ -68,7 +68,8 @@ class SettledSocket(Generic[_Place]):
     As the batch reads it.
 
     @param one: the socket of the port.
-    @param place: where the voice is, as it is told; C{raw}: as the system has it.
+    @param raw: C{place} as the system has it.
+    @ivar place: where the voice is, as it is told.
     @ivar received: takes what comes, with that place.
     @ivar failures: sends that did not go out.
     @ivar broken: called when whoever receives has failed and it is closed.
@@ -76,8 +77,8 @@ class SettledSocket(Generic[_Place]):
     """
 
     __slots__ = (
-        *("_place", "_receive", "_send", "_socket", "broken", "connected"),
-        *("failures", "received"),
+        *("_receive", "_send", "_socket", "broken", "connected", "failures"),
+        *("place", "received"),
     )
     disconnecting = False
 
@@ -90,7 +91,7 @@ class SettledSocket(Generic[_Place]):
         broken: Callable[[], None],
     ) -> None:
         self._socket = other = _beside(one, raw)
-        self._place = place
+        self.place = place
         self._receive = other.recv
         self._send = other.send
         self.received = received
@@ -107,7 +108,7 @@ class SettledSocket(Generic[_Place]):
             data = self._receive(MAX_DATAGRAM)
         except OSError:
             return  # nothing there, or an ICMP error of an earlier send
-        self.received(data, self._place)
+        self.received(data, self.place)
 
     def send(self, data: bytes) -> None:
         """It never raises."""

@@ -243,6 +243,9 @@ class OwnPort:
 
     def settle(self, peer: Peer, path: Path) -> Send | None:
         """The path has a socket of its own, if one is to be had (decision 0052)."""
+        before = self._settled
+        if before is not None and before.place == path and before.connected:
+            return before.send_to
         self._let_go()
         one = self._socket
         if one is None or path.local is not one:

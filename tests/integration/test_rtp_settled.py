@@ -243,6 +243,11 @@ class SettledTests(SettledTestCase):
         self.assertEqual(settled._socket.getpeername(), first.place)
         self.assertEqual(settled._socket.getsockname()[1], line.port.number)
         self.assertEqual(self.beat()[0][0], (self.host, line.port.number))
+        # Another source there is in the same place.
+        for _ in range(2):
+            self.say(first, ssrc=99)
+        self.assertIs(line.port._settled, settled)
+        first.ssrc = 99
         # It goes on from another place (a NAT).
         self.clock.advance(0.1)
         second.number = first.number
@@ -251,7 +256,7 @@ class SettledTests(SettledTestCase):
         assert line.port._settled is not None
         self.assertFalse(settled.connected)
         self.assertEqual(line.port._settled._socket.getpeername(), second.place)
-        self.assertEqual(len(line.ear.audio), 4 * 160)
+        self.assertEqual(len(line.ear.audio), 6 * 160)
         # A description names a third: nobody is there yet, and it is sent to.
         place = self.voices[2].place
         line.agree(remote=place, remote_rtcp=place)
