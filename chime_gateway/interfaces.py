@@ -235,7 +235,7 @@ class AgentLine(AgentSession, Protocol):
     """
 
     def tick(self, now: float) -> None:
-        """Every 20 ms; the line has no other time."""
+        """Ten times a second at least; the line has no other time."""
 
     def heard(self, item_id: str, heard_ms: int, spoken_ms: int, is_cut: bool) -> None:
         """An item was heard to its end, or cut after so much of it."""

@@ -171,7 +171,7 @@ class Line:
             self._session.tool_result(own, output)
 
     def tick(self, now: float) -> None:
-        """Every 20 ms."""
+        """Ten times a second at least."""
         if now >= self._watch.look_at and not self._is_closed:
             self._watch.look(now)
 

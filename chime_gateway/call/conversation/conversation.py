@@ -150,7 +150,7 @@ class Conversation:
         self.instruct(_STILL_HERE.format(why=why), respond=True)
 
     def tick(self, now: float) -> None:
-        """Every 20 ms."""
+        """Ten times a second at least."""
         if self.agent is not None:
             self.agent.tick(now)
         if self._keypad.is_waiting:

@@ -204,7 +204,7 @@ class Farewell:
     # -- time ------------------------------------------------------------------------
 
     def tick(self, now: float) -> None:
-        """Every 20 ms while L{is_hang_up}."""
+        """Ten times a second while L{is_hang_up}."""
         hang_up = self._hang_up
         if hang_up is not None and (
             now >= hang_up.by or (hang_up.is_said and self._pump.is_drained(now))
