@@ -106,12 +106,23 @@ class PathPair:
     """
     @param masks: the path is a client's.
     @param small: the socket takes little at once.
+    @param beside: another one of the same batch.
     @ivar far: the peer's socket.
     """
 
-    def __init__(self, *, masks: bool = False, small: bool = False) -> None:
-        self.reactor = DescriptorReactor()
-        self.batch = BatchReader(self.reactor)
+    def __init__(
+        self,
+        *,
+        masks: bool = False,
+        small: bool = False,
+        beside: PathPair | None = None,
+    ) -> None:
+        self.reactor: DescriptorReactor = (
+            DescriptorReactor() if beside is None else beside.reactor
+        )
+        self.batch: BatchReader = (
+            BatchReader(self.reactor) if beside is None else beside.batch
+        )
         near, self.far = socket.socketpair()
         self.far.setblocking(False)
         if small:

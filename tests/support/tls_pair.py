@@ -13,17 +13,26 @@ from twisted.internet.interfaces import (
 )
 from twisted.internet.protocol import Factory
 from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from chime_gateway.net.path.tls_path import TlsPath
+from chime_gateway.wire.websocket_frame import (
+    OPCODE_BINARY,
+    OPCODE_TEXT,
+    FrameReader,
+    encode_frame,
+)
 from tests.support.certificates import self_signed
-from tests.support.openssl_peer import OpensslPeer
+from tests.support.openssl_peer import MISSING, TLS_1_3, OpensslPeer
 from tests.support.path_pair import LIMIT, PathPair
 
 #: What the peer says first, and what is answered by Twisted's own way: the path opens
 #: between them, as it does with a WebSocket's handshake.
 OPENING = b"GET /"
 ANSWER = b"101 "
+
+KEY = b"\x01\x02\x03\x04"
 
 
 @implementer(IOpenSSLClientConnectionCreator, IOpenSSLServerConnectionCreator)
@@ -59,8 +68,15 @@ class TlsPair(PathPair):
 
     tls: Any
 
-    def __init__(self, version: int, *, is_client: bool, small: bool = False) -> None:
-        super().__init__(masks=is_client, small=small)
+    def __init__(
+        self,
+        version: int,
+        *,
+        is_client: bool,
+        small: bool = False,
+        beside: PathPair | None = None,
+    ) -> None:
+        super().__init__(masks=is_client, small=small, beside=beside)
         with tempfile.NamedTemporaryFile(suffix=".pem") as file:
             file.write(_certificate())
             file.flush()
@@ -135,3 +151,27 @@ class TlsPair(PathPair):
     def close(self) -> None:
         super().close()
         self.peer.free()
+
+
+class TlsCase(SynchronousTestCase):
+    """What tests with such pairs have in common."""
+
+    skip = MISSING
+
+    def pair(self, version: int = TLS_1_3, *, is_client: bool = False) -> TlsPair:
+        pair = TlsPair(version, is_client=is_client)
+        self.addCleanup(pair.close)
+        pair.open()
+        pair.settle()
+        return pair
+
+    def frame(self, pair: TlsPair, payload: bytes, opcode: int = OPCODE_TEXT) -> bytes:
+        return encode_frame(opcode, payload, None if pair.masks else KEY)
+
+    def heard_by(self, pair: TlsPair) -> list[tuple[bytes, bool]]:
+        self.assertTrue(pair.peer.heard.startswith(ANSWER))
+        reader = FrameReader(masked=pair.masks, max_payload_bytes=LIMIT)
+        return [
+            (payload, opcode == OPCODE_BINARY)
+            for opcode, payload in reader.feed(pair.peer.heard[len(ANSWER) :])
+        ]

@@ -116,3 +116,34 @@ class FrameReaderTests(SynchronousTestCase):
             [p for p in read(data, masked=False) if p[0] != NOT_PLAIN],
             [p for p in pieces if p[0] != NOT_PLAIN],
         )
+
+    @given(
+        st.booleans(),
+        st.sampled_from((0, 125, 126, 300, 65_535, 65_536, 70_000, 70_001)),
+        st.sampled_from((1, 2, 9, 0)),
+        st.integers(-3, 3),
+        st.binary(max_size=9),
+    )
+    def test_what_is_taken_whole_is_what_would_be_read(
+        self, masked: bool, size: int, opcode: int, more: int, before: bytes
+    ) -> None:
+        """
+        And what is not is left as it was: of another kind, longer than is allowed, cut,
+        with something behind it, or while something is unfinished.
+        """
+        key = KEY if masked else None
+        frame = encode_frame(opcode, bytes(i & 0xFF for i in range(size)), key)
+        data = frame[:more] if more < 0 else frame + b"\x81" * more
+        readers = [
+            FrameReader(masked=masked, max_payload_bytes=70_000) for _ in range(2)
+        ]
+        for reader in readers:
+            reader.feed(before)
+        payload = readers[0].whole(data)
+        pieces = readers[1].feed(data)
+        if payload is None:
+            self.assertEqual(readers[0].feed(data), pieces)
+        else:
+            self.assertEqual(pieces, [(data[0] & 0x0F, payload)])
+        if 126 <= size < 65_536 and opcode in (1, 2) and not more and not before:
+            self.assertIsNotNone(payload)

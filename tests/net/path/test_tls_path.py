@@ -7,20 +7,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from OpenSSL.SSL import WantReadError
 from twisted.internet.error import ConnectionDone, ConnectionLost
-from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.net.path.socket_path import MAX_UNSENT_BYTES
 from chime_gateway.wire.websocket_frame import (
     OPCODE_BINARY,
     OPCODE_TEXT,
-    FrameReader,
     encode_frame,
 )
-from tests.support.openssl_peer import MISSING, TLS_1_2, TLS_1_3
-from tests.support.path_pair import LIMIT
-from tests.support.tls_pair import ANSWER, TlsPair
+from tests.support.openssl_peer import TLS_1_2, TLS_1_3
+from tests.support.tls_pair import TlsCase, TlsPair
 
-KEY = b"\x01\x02\x03\x04"
 VERSIONS = (TLS_1_2, TLS_1_3)
 SIZES = st.sampled_from((0, 1, 125, 300, 4067, 4096, 8190, 8192, 16_384, 40_000))
 
@@ -44,28 +40,6 @@ ENDS = ("goodbye", "goodbye, cut", "no goodbye", "broken record", "reset", "none
 def short(messages: list[tuple[bytes, bool]]) -> list[tuple[int, bytes, bool]]:
     """As much of them as a failure should show."""
     return [(len(data), data[:9], is_binary) for data, is_binary in messages]
-
-
-class TlsCase(SynchronousTestCase):
-    skip = MISSING
-
-    def pair(self, version: int = TLS_1_3, *, is_client: bool = False) -> TlsPair:
-        pair = TlsPair(version, is_client=is_client)
-        self.addCleanup(pair.close)
-        pair.open()
-        pair.settle()
-        return pair
-
-    def frame(self, pair: TlsPair, payload: bytes, opcode: int = OPCODE_TEXT) -> bytes:
-        return encode_frame(opcode, payload, None if pair.masks else KEY)
-
-    def heard_by(self, pair: TlsPair) -> list[tuple[bytes, bool]]:
-        self.assertTrue(pair.peer.heard.startswith(ANSWER))
-        reader = FrameReader(masked=pair.masks, max_payload_bytes=LIMIT)
-        return [
-            (payload, opcode == OPCODE_BINARY)
-            for opcode, payload in reader.feed(pair.peer.heard[len(ANSWER) :])
-        ]
 
 
 class ScheduleTests(TlsCase):
