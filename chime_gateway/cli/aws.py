@@ -18,7 +18,11 @@ from twisted.python import usage
 
 from chime_gateway.app.command_options import CommandOptions
 from chime_gateway.aws.setup.commands import script
-from chime_gateway.aws.setup.gateway_settings import gateway_settings, left_to_say
+from chime_gateway.aws.setup.gateway_settings import (
+    OPERATORS,
+    gateway_settings,
+    left_to_say,
+)
 from chime_gateway.aws.setup.installation import resources
 from chime_gateway.aws.setup.probes import from_here
 from chime_gateway.aws.setup.provision import Change, Cloud, apply, destroy, plan
@@ -91,27 +95,12 @@ class _AwsCommand(CommandOptions):
         ["mode", "m", "bridge", "bridge (SIP), or kinesis (slow, without SIP)."],
         ["greeting", None, None, "Spoken before the agent is called, or s3://.."],
         ["apology", None, None, "Spoken when nobody can take the call."],
-        [
-            "ready-url",
-            None,
-            None,
-            "The gateway's /ready; callers hear ringing until it is.",
-        ],
+        ["ready-url", None, None, "The gateway's /ready: calls ring until it answers."],
         ["fallback-number", None, None, "Called when no gateway answers."],
-        [
-            "fallback-voice-connector-arn",
-            None,
-            None,
-            "Voice Connector, tried second.",
-        ],
+        ["fallback-voice-connector-arn", None, None, "Voice Connector, tried second."],
         ["caller-id-number", None, None, "Of this account, for anonymous callers."],
         ["transfer-allow", None, None, "Where callers may be sent, such as +49,sip:"],
-        [
-            "termination-user",
-            None,
-            "",
-            "User for calls out (CHIMEGW_SIP_TRUNK_PASSWORD).",
-        ],
+        ["termination-user", None, "", "User for calls out; see .env.example."],
         ["gateway-role", None, "", "IAM role of the gateway, gets the policy."],
     ]
     optFlags: ClassVar = [
@@ -272,12 +261,6 @@ class PlanOptions(_AwsCommand):
         return 0 if numbers else 1
 
 
-#: What stands in an env file already is the operator's own.
-_OPERATORS: Final = (
-    *("CHIMEGW_SIP_ALLOW", "CHIMEGW_SIP_LISTEN", "CHIMEGW_PUBLIC_ADDRESS"),
-)
-
-
 class ApplyOptions(_AwsCommand):
     synopsis = "[--region R] --gateway HOST --number +1.. [options]"
     longdesc = (
@@ -289,11 +272,7 @@ class ApplyOptions(_AwsCommand):
     ]
     optFlags: ClassVar = [
         ["rotate-call-secret", None, "Make a new call secret; the old one stays good."],
-        [
-            "retire-call-secret",
-            None,
-            "Retire the old one: all gateways have the new.",
-        ],
+        ["retire-call-secret", None, "Retire the old one: all gateways have the new."],
     ]
 
     def postOptions(self) -> None:
@@ -336,7 +315,7 @@ class ApplyOptions(_AwsCommand):
         known = gateway_settings(wishes, cloud.references)
         if self["env-file"]:
             # What stands in a file of 0600 need not stand on a screen.
-            update_env_file(self["env-file"], known, kept=_OPERATORS)
+            update_env_file(self["env-file"], known, kept=OPERATORS)
             known.pop("CHIMEGW_CALL_SECRET", None)
         told["gateway"] = known
 

@@ -4,8 +4,15 @@ What a gateway wants to know of a finished installation, as its environment has 
 
 from __future__ import annotations
 
+from typing import Final
+
 from chime_gateway.aws.setup.request import Wishes, bucket_name
 from chime_gateway.aws.setup.resource import References, fill
+
+#: Which of them are the operator's own where an env file has them already.
+OPERATORS: Final = (
+    *("CHIMEGW_SIP_ALLOW", "CHIMEGW_SIP_LISTEN", "CHIMEGW_PUBLIC_ADDRESS"),
+)
 
 
 def gateway_settings(wishes: Wishes, known: References) -> dict[str, str]:

@@ -232,8 +232,10 @@ class BucketSettings:
 
     def _list(self, parameters: _Parameters) -> Any:
         self._head(parameters)
-        keys = list(self._files.buckets[parameters["Bucket"]])[:1000]
-        return {"Contents": [{"Key": key} for key in keys], "KeyCount": len(keys)}
+        bucket = parameters["Bucket"]
+        keys = list(self._files.buckets[bucket])[:1000]
+        found = [{"Key": key, **self._files.described(bucket, key)} for key in keys]
+        return {"Contents": found, "KeyCount": len(keys)}
 
     def _delete_objects(self, parameters: _Parameters) -> Any:
         bucket = self._files.buckets[parameters["Bucket"]]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from chime_gateway.sim.aws.protocol import Fault
@@ -16,10 +18,13 @@ class Files:
     S3.
 
     @ivar buckets: name -> key -> content.
+    @param wall_time: Unix seconds.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, wall_time: Callable[[], float] = time.time) -> None:
         self.buckets: dict[str, dict[str, bytes]] = {}
+        self._wall_time = wall_time
+        self._written: dict[tuple[str, str], datetime] = {}
 
     def operations(self) -> dict[str, Callable[[_Parameters], Any]]:
         return {
@@ -44,10 +49,22 @@ class Files:
     def _put(self, parameters: _Parameters) -> Any:
         body = parameters.get("Body", b"")
         self._bucket(parameters)[parameters["Key"]] = body
-        return {"ETag": f'"{hashlib.md5(body).hexdigest()}"'}
+        now = datetime.fromtimestamp(self._wall_time(), UTC)
+        self._written[parameters["Bucket"], parameters["Key"]] = now
+        return {"ETag": _etag(body)}
+
+    def described(self, bucket: str, key: str) -> dict[str, Any]:
+        """Of a file that is there, what lists and heads say besides."""
+        written = self._written.get((bucket, key))
+        when = {} if written is None else {"LastModified": written}
+        return {"ETag": _etag(self.buckets[bucket][key]), **when}
 
     def _get(self, parameters: _Parameters) -> Any:
         body = self._bucket(parameters).get(parameters["Key"])
         if body is None:
             raise Fault("NoSuchKey", "The specified key does not exist.", 404)
-        return {"Body": body}
+        return {"Body": body, **self.described(parameters["Bucket"], parameters["Key"])}
+
+
+def _etag(body: bytes) -> str:
+    return f'"{hashlib.md5(body).hexdigest()}"'

@@ -11,6 +11,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from datetime import datetime
+from email.utils import format_datetime
 from functools import cache
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -123,7 +125,10 @@ def write_answer(
         member = shape.members[name]
         where = member.serialization.get("location")
         if where == "header":
-            headers[member.serialization["name"]] = str(value)
+            # A date as RFC 9110 section 5.6.7 has it.
+            is_date = isinstance(value, datetime)
+            text = format_datetime(value, usegmt=True) if is_date else str(value)
+            headers[member.serialization["name"]] = text
         elif where is None:
             rest[name] = value
     payload = shape.serialization.get("payload")
