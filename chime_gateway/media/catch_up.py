@@ -102,7 +102,7 @@ class CatchUp:
         """
         if dry_frames:
             self.ran_dry(dry_frames)
-        return self.is_far_behind and ahead_seconds >= _UNEVEN_SECONDS
+        return ahead_seconds >= _UNEVEN_SECONDS and self.is_far_behind
 
     @property
     def is_far_behind(self) -> bool:
