@@ -57,14 +57,20 @@ class Deployment:
     credential: Credential
 
 
-def endpoint_for(reactor: Any, url: str) -> IStreamClientEndpoint:
-    """A TCP or TLS endpoint for a C{ws} or C{wss} URL."""
+def endpoint_for(
+    reactor: Any, url: str, tls: Callable[[str], Any] = client_tls
+) -> IStreamClientEndpoint:
+    """
+    A TCP or TLS endpoint for a C{ws} or C{wss} URL.
+
+    @param tls: makes connections to the host of that name.
+    """
     parts = urlsplit(url)
     host = parts.hostname or ""
     is_secure = parts.scheme == "wss"
     endpoint = HostnameEndpoint(reactor, host, parts.port or (443 if is_secure else 80))
     if is_secure:
-        return wrapClientTLS(client_tls(host), endpoint)
+        return wrapClientTLS(tls(host), endpoint)
     return endpoint
 
 

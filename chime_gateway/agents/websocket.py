@@ -29,6 +29,7 @@ from chime_gateway.errors import AgentUnavailable
 from chime_gateway.interfaces import AgentSession
 from chime_gateway.net.batch import BatchReader
 from chime_gateway.net.lean_websocket import CLOSE_NORMAL, LeanWebSocket
+from chime_gateway.net.system.tls import keep_session
 from chime_gateway.wire.realtime.faults import retry_seconds
 from chime_gateway.wire.realtime.reader import MAX_EVENT_BYTES
 
@@ -119,6 +120,7 @@ class RealtimeProtocol(LeanWebSocket, WebSocketClientProtocol):  # type: ignore[
 
     def onOpen(self) -> None:
         del self._request
+        keep_session(self.transport)
         self.open_lean_path(self._session.message_received, MAX_EVENT_BYTES)
         self._session.opened(self)
 

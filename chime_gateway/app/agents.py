@@ -21,6 +21,7 @@ from chime_gateway.net.batch import BatchReader
 from chime_gateway.net.system.descriptors import shortage
 from chime_gateway.net.system.resolver import ReactorWithNames, Resolver
 from chime_gateway.net.system.threads import Threads
+from chime_gateway.net.system.tls import ResumingClient
 from chime_gateway.settings.values import DeploymentSettings, Limits
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def join_agents(
     tokens = threads("tokens", _MOST_TOKEN_REQUESTS)
     credentials = Credentials(IdentityTokens().ask, tokens.run, reactor, time.time)
     named: Any = ReactorWithNames(reactor, names)
+    tls = ResumingClient(reactor.seconds)
 
     def new_webrtc(health: Health) -> RtcSessions:
         # With what it needs for DTLS and SRTP it takes memory that few want.
@@ -69,7 +71,7 @@ def join_agents(
         [Deployment(d, credentials.of(d)) for d in deployments],
         reactor=reactor,
         clock=reactor,
-        endpoint=lambda url: endpoint_for(named, url),
+        endpoint=lambda url: endpoint_for(named, url, tls.to),
         limits=limits,
         chance=random.random,
         measures=metrics,

@@ -11,15 +11,21 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from typing import Any, Final
+from weakref import WeakKeyDictionary, ref
 
 from OpenSSL.crypto import Error as PemError
-from OpenSSL.SSL import TLS1_2_VERSION
+from OpenSSL.SSL import TLS1_2_VERSION, Connection, Context, Session
 from OpenSSL.SSL import Error as SSLError
 from twisted.internet.endpoints import _parse, serverFromString
 from twisted.internet.error import VerifyError
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.internet.protocol import connectionDone
 from twisted.internet.ssl import AcceptableCiphers, optionsForClientTLS
-from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory
+from twisted.protocols.tls import (
+    BufferingTLSTransport,
+    TLSMemoryBIOFactory,
+    TLSMemoryBIOProtocol,
+)
 from twisted.python.failure import Failure
 from twisted.web.iweb import IPolicyForHTTPS
 from zope.interface import implementer
@@ -38,14 +44,91 @@ _UNUSABLE: Final = (
     *(OSError, ValueError, TypeError, KeyError),
 )
 
+#: Authorities that are believed may change, and who has lost his key has a new
+#: certificate: after so long all of it is read and verified anew.
+_READ_AGAIN_SECONDS: Final = 3600.0
+
+#: More than anybody has deployments.
+_MOST_HOSTS: Final = 64
+
 CIPHERS: Final = AcceptableCiphers.fromOpenSSLCipherString(_OPENSSL_NAMES)
 
 
 def client_tls(host: str) -> Any:
     """To a host whose certificate has that name."""
-    return optionsForClientTLS(
-        host, extraCertificateOptions={"acceptableCiphers": CIPHERS}
-    )
+    options = {"acceptableCiphers": CIPHERS, "enableSessionTickets": True}
+    return optionsForClientTLS(host, extraCertificateOptions=options)
+
+
+@implementer(IOpenSSLClientConnectionCreator)
+class ResumedTls:
+    """
+    To one host again and again: certificates of authorities are read once and not for
+    each connection, and a handshake is shortened by the session of one before it
+    (RFC 8446 section 2.2).
+
+    That one's certificate was verified, and it was this host's.  Who refuses a session
+    has the whole handshake.
+
+    @ivar began_at: when what is used was read.
+    """
+
+    def __init__(self, host: str, began_at: float) -> None:
+        self.began_at = began_at
+        self._options = client_tls(host)
+        self._session: Session | None = None
+
+    def clientConnectionForTLS(self, tlsProtocol: Any) -> Connection:
+        connection: Connection = self._options.clientConnectionForTLS(tlsProtocol)
+        _makers[connection.get_context()] = ref(self)
+        if self._session is not None:
+            connection.set_session(self._session)
+        return connection
+
+    def keep(self, connection: Connection) -> None:
+        self._session = connection.get_session()
+
+
+#: By the context of their connections, which they keep: not the other way round.
+_makers: Final[WeakKeyDictionary[Context, ref[ResumedTls]]] = WeakKeyDictionary()
+
+
+def keep_session(transport: Any) -> None:
+    """
+    The other side has answered, so the tickets that follow its handshake are here: the
+    next connection to it may use them.
+
+    @param transport: with TLS or without.
+    """
+    if not isinstance(transport, TLSMemoryBIOProtocol):
+        return
+    connection: Connection = transport.getHandle()
+    known = _makers.get(connection.get_context())
+    maker = None if known is None else known()
+    if maker is not None:
+        maker.keep(connection)
+
+
+class ResumingClient:
+    """
+    L{ResumedTls} of some hosts.
+
+    @param seconds: a monotonic clock.
+    """
+
+    def __init__(self, seconds: Callable[[], float]) -> None:
+        self._seconds = seconds
+        self._hosts: dict[str, ResumedTls] = {}
+
+    def to(self, host: str) -> ResumedTls:
+        now = self._seconds()
+        found = self._hosts.pop(host, None)
+        if found is None or now - found.began_at >= _READ_AGAIN_SECONDS:
+            found = ResumedTls(host, now)
+        if len(self._hosts) >= _MOST_HOSTS:
+            del self._hosts[next(iter(self._hosts))]
+        self._hosts[host] = found  # behind the others, as the one used last
+        return found
 
 
 @implementer(IPolicyForHTTPS)
