@@ -16,6 +16,7 @@ import contextlib
 from collections.abc import Callable
 from typing import Any, Final
 
+from autobahn.websocket import protocol
 from autobahn.websocket.protocol import WebSocketProtocol
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -45,6 +46,10 @@ _OF_HANDSHAKE: Final = (
 _OPEN: Final = WebSocketProtocol.STATE_OPEN
 
 _log = Logger()
+
+# Autobahn spreads all its settings out as text, for a debug line of each connection: a
+# sixth of what the set-up of a call takes, and nobody reads it.
+protocol.pformat = lambda _: ""
 
 
 class LeanWebSocket:

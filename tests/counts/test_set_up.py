@@ -1,0 +1,52 @@
+"""What the set-up of calls does not do for each of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import ClassVar
+
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.util import suppress as suppressing
+
+from tests.counts.counting import Counts
+from tests.counts.loops import Loop
+from tests.counts.world import World
+
+CALLS = 4
+
+#: Text for a debug line that nobody reads.
+NEEDLESS = ("pprint.py", "deepcopy")
+
+
+class SetUpTests(SynchronousTestCase):
+    suppress: ClassVar = [
+        suppressing(message="Passing pyOpenSSL", category=DeprecationWarning)
+    ]
+
+    def _called(self, carrier: str, agent: str) -> Counter[str]:
+        """By the file of a function and by its name: while calls are set up."""
+        counts = Counts()
+        turn = Loop.turn
+
+        def counted(loop: Loop) -> None:
+            with counts.counting():
+                turn(loop)
+
+        self.patch(Loop, "turn", counted)
+        World(self, carrier, agent, CALLS)
+        called: Counter[str] = Counter()
+        for code, times in counts.calls.items():
+            called[code.co_filename.rpartition("/")[2]] += times
+            called[code.co_name] += times
+        return called
+
+    def test_no_text_is_made_that_nobody_reads(self) -> None:
+        for carrier, agent in (("stream", "websocket"), ("sip", "websocket")):
+            called = self._called(carrier, agent)
+            found = {name: called[name] for name in NEEDLESS if called[name]}
+            self.assertEqual(found, {}, f"{carrier}, {agent}")
+
+    def test_one_context_of_tls_is_made_for_all(self) -> None:
+        """It reads all authorities of the system, and all connections may use it."""
+        called = self._called("stream", "tls")
+        self.assertEqual(called["_makeContext"], 1)
