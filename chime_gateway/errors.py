@@ -2,22 +2,21 @@
 Exceptions raised by the gateway.
 
 * L{GatewayError}
-    * L{ConfigError} -- the operator must fix something
-    * L{RemoteProtocolError} -- a peer broke its protocol: end this call, keep the
-      server; where B{we} break one, an ordinary exception shows the bug
+    * L{ConfigError} -- the operator must fix a setting
+    * L{RemoteProtocolError} -- a peer broke its protocol: its call ends, the gateway
+      goes on; where B{we} break one, an ordinary exception shows the bug
     * L{CallRefused} -- a new call cannot be taken now
-        * L{UnknownAgent} -- nor ever, as it asks for nobody
-        * L{NoWayOut} -- nor ever, as there is nothing to dial through
-        * L{CallInDoubt} -- or it was, and its telephone rings
+        * L{UnknownAgent} -- permanent: no such agent
+        * L{NoWayOut} -- permanent: no route for outbound calls
+        * L{CallInDoubt} -- the call may have been placed, and may ring
     * L{AgentUnavailable} -- no agent session could be opened
-        * L{NoRoom} -- nor was one asked for: the caller is only told so
-        * L{ProfileRefused} -- with the settings of this agent; others may be
-    * L{TransferFailed} -- the caller is still here
-    * L{ToolFailed} -- a tool of the agent has no result; the agent is told why
-    * L{NoSuchCall} -- a request about a call that is not here
+        * L{NoRoom} -- the gateway has no capacity for one; the service was not asked
+        * L{ProfileRefused} -- the service rejects this profile's settings
+    * L{TransferFailed} -- the caller stays with the agent
+    * L{ToolFailed} -- a tool call failed; the agent is told why
+    * L{NoSuchCall} -- a request names a call that is not in progress
 
-How to say any of this to a peer (a close code, a SIP status) is the business of
-the carrier that talks to it; nothing here knows.
+Each carrier translates these into its own protocol: a close code, a SIP status.
 """
 
 from __future__ import annotations

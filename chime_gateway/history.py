@@ -1,8 +1,7 @@
 """
-What was said in a call so far, as values: what the next session of its agent is told.
+The conversation of a call so far, as values, for the agent's next session.
 
-There are no ids of a session in it.  The ids of tool calls are the call's own.  How a
-session is told is not known here.
+Items carry no ids of a session.  The ids of tool calls are the call's own.
 """
 
 from __future__ import annotations

@@ -1,7 +1,5 @@
 """
-Letting go of what a call or a leg has, step by step and surely.
-
-What the steps are is not known here.
+Releases what a call or a leg holds, step by step, even if a step fails.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """
-A whole call written down: all that comes in from either side and from time, and
-all that goes out, so that it can be run again and compared.
+Records a whole call: every input from both sides and from the clock, and every
+output, so that the call can be replayed and compared.
 
 While a call is captured, its clock stands still within each event: what the call
-computes then depends on nothing that is not in the capture.  Where entries go,
-and how they are run again, is not known here.
+computes then depends only on what is in the capture.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """
-How a call ends politely: the agent says goodbye, or if there is none, the caller hears
-an apology and is handed on; what was said is heard; and how all that the call has is
-let go, surely.
+Ends a call politely, and releases what it holds.
 
-When that begins is not known here.
+The agent says goodbye.  Without an agent, the caller hears an apology and is
+transferred to the fallback.  The call ends once the last words have been heard.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """
-The recording of one call while it runs: when it begins, pauses and ends.
+Starts, pauses and ends the recording of one call.
 
-What is where in it is L{chime_gateway.media.recorder}'s; where it goes is not
-known here.
+L{chime_gateway.media.recorder} puts the audio of both sides in place.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """
-Handing a caller on: wait until what is being said was heard, ask, learn how it went.
-
-It knows neither the carrier nor what becomes of the call.
+Transfers a caller: waits until what is being said has been heard, asks the carrier,
+and learns the result.
 """
 
 from __future__ import annotations

@@ -1,1 +1,6 @@
-"""Time and order of audio.  Clocks are arguments; no dialect is known here."""
+"""
+Audio in time and order: the pump, the queues, the clocks, the jitter buffer and the
+recorder.
+
+Clocks are arguments.
+"""

@@ -1,13 +1,11 @@
 """
-Whether what waits to be played is late, and by how much.
+Measures whether audio that waits to be played is late, and by how much.
 
-An agent that is ahead of its listener has a queue by right: it said in a second what
-takes ten to hear, and the queue ends with what it says.  A queue is late that came to
-be because time passed in which nothing could be played, ours or the network's, and
-that stays as it is because the agent speaks no faster than it is heard.  Of such a
-queue nobody ever gets rid by playing it.
-
-What is done about it, and what is in the queue, is not known here.
+An agent that is ahead of its listener rightly has a queue: it said in a second what
+takes ten seconds to hear, and the queue ends with what it says.  A queue is late if
+it built up while nothing could be played, because this process or the network stood
+still, and remains because the agent speaks only as fast as it is heard.  Playing
+alone never shortens such a queue.
 """
 
 from __future__ import annotations

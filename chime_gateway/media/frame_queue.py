@@ -1,9 +1,8 @@
 """
-Frames that wait for their beat, and how a queue of them that is late gets short.
+A queue of frames that wait for their beat, which becomes shorter when it is late.
 
-A little is caught up: a frame of a pause is left out, or speech is played faster, by
-cuts where they are not heard.  What is beyond that is dropped.  Whose audio it is and
-where it goes is not known here.
+A little lateness is caught up: a frame of a pause is left out, or speech is played
+faster, with cuts where they are not heard.  Frames beyond that are dropped.
 """
 
 from __future__ import annotations

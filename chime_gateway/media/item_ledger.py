@@ -1,10 +1,10 @@
 """
-Whose audio is where in the stream to the caller, and what an interruption cuts.
+Tracks which item each byte of the stream to the caller belongs to, and what an
+interruption cuts.
 
 Every byte handed to the leg belongs to an item of the agent's conversation.
-L{Ledger} keeps that ownership by position, so that an interruption can tell the
-agent, item by item, how much was heard.  It knows neither clocks nor codecs nor
-how the telling is done.
+L{Ledger} keeps that by position, so that after an interruption the agent can be told,
+item by item, how much was heard.
 """
 
 from __future__ import annotations

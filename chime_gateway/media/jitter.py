@@ -1,13 +1,14 @@
 """
-The jitter buffer: a caller's packets in their order, gaps filled.
+The jitter buffer: puts a caller's packets in order, and decides when a missing one is
+given up.
 
 The listener is a model, not an ear: it needs every frame, in order, as soon as
-possible, and no steady clock.  So a packet in its turn is passed on at once and
-costs no delay.  Only where one is missing are those behind it held back, for as
-long as late ones have been late lately; then it is given up.  What is put in its
-place is the L{Timeline}'s.
+possible, and no steady clock.  So a packet that comes in order is passed on at once,
+with no delay.  Only behind a missing packet the later ones are held back, for as long
+as late packets have recently been late; then the missing one is given up.  The
+L{Timeline} fills the gap.
 
-It owns no timer and knows no sockets.
+It owns no timer and no socket.
 """
 
 from __future__ import annotations

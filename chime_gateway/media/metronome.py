@@ -1,10 +1,12 @@
 """
-One metronome for the whole process: every 20 ms all calls are ticked, in one go, and
-legs whose packets are longer or shorter in their own beat.  A call that has nothing to
-do each 20 ms is ticked on every fifth of these beats, in one of five groups.
+The metronome of the process: ticks all calls every 20 ms.
 
-A beat is absolute: a late tick says how many frames have become due instead
-of letting the stream slip.  It knows nothing of what a tick does.
+Legs whose packets are longer or shorter are ticked in their own beat.  A call that
+has nothing to do every 20 ms is ticked on every fifth of these beats, in one of five
+groups.
+
+Beats are absolute: a late tick says how many frames have become due, so the stream
+does not slip.
 """
 
 from __future__ import annotations

@@ -1,14 +1,12 @@
 """
-Does an agent speak as it is heard, or is it ahead of its listener?
+Decides whether an agent speaks in real time, or ahead of its listener.
 
-Of an agent at pace, what has come in is never more than the time that passed, but for
-the piece it says at once; whenever we stood still, or its link did, the last of what
-was held up has it back at that.  Of one that is ahead it is more and more.  So it is
-looked at how far what came in leads the clock when it comes, which neither our stops
-nor what we play have a part in: only that what is read behind a stop of ours may have
-come as much earlier.
-
-What waits to be played is not known here.
+From an agent at real time, no more audio comes than time has passed, but for the
+piece that it says at once; after this process or its connection stood still, the last
+of the delayed audio restores that.  From an agent that is ahead, more and more comes.
+So the lead of the audio over the clock is measured on arrival: neither stops of this
+process nor what it plays change that, except that audio read after a stop may have
+arrived earlier, by as much as the stop took.
 """
 
 from __future__ import annotations

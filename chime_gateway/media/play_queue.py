@@ -1,13 +1,10 @@
 """
-What the agent has said and the caller has not heard yet.
+Queues what the agent has said and the caller has not heard yet.
 
-A leg with a playout buffer gets everything at once, with marks to follow it; one that
-is paced gets a frame each time it is due.  In both cases every byte belongs to an
-item, and its place in the stream says when it is heard.  What was not played in its
-time, and is not ahead of it either, does not make the rest of the call late.
-
-Where the audio comes from, and who is told what an interruption cut, is not known
-here.
+A leg with a playout buffer gets everything at once, with marks to follow it; a paced
+leg gets a frame each time one is due.  Either way every byte belongs to an item, and
+its place in the stream says when it is heard.  Audio that was delayed, and is not
+ahead of its listener, does not make the rest of the call late.
 """
 
 from __future__ import annotations

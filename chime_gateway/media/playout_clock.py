@@ -1,10 +1,9 @@
 """
-How much of what was handed to a leg has the caller heard?
+Tells how much of what was handed to a leg the caller has heard.
 
-Positions are bytes since the start of the call.  What happens at the far end of
-a leg can only be inferred: from the clock, and where the carrier has a playout
-buffer of its own and returns marks, from those.  It is not known here whose
-audio it is, nor what a mark looks like.
+Positions are bytes since the start of the call.  What happens at the far end of a leg
+can only be inferred: from the clock, and from marks where the carrier has a playout
+buffer of its own and returns them.
 """
 
 from __future__ import annotations

@@ -1,14 +1,13 @@
 """
 The pump between a caller's leg and an agent's session.
 
-Caller to agent: at once, transcoded where the codecs differ, with silence put
-in where the caller's side sends none, because the model's VAD lives on it.
+Caller to agent: audio is passed on at once, transcoded where the codecs differ.
+Silence fills the time in which the caller's side sends nothing, because the model's
+VAD needs a continuous stream.
 
-Agent to caller: the agent speaks faster than real time.  The pump owns what is
-not played yet, knows which item every byte belongs to, and on an interruption
-flushes the leg and says of each item how much was heard.
-
-It does not know what carries the audio, nor why a call starts or ends.
+Agent to caller: the agent speaks faster than real time.  The pump owns what is not
+played yet, knows which item every byte belongs to, and on an interruption flushes the
+leg and says of each item how much was heard.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """
-Both sides of a call on one time line: what was said, and what was truly heard.
+Puts both sides of a call on one time line: what the caller said, and what the caller
+heard.
 
-The caller's audio is laid where it came in, the agent's where the caller hears
-it; an interruption takes back what was not heard.  Pieces of both tracks, equally
-long, come out a moment behind the clock.  It knows neither files nor threads.
+The caller's audio is placed where it came in, the agent's where the caller hears it;
+an interruption removes what was not heard.  Pieces of both tracks, equally long, come
+out a moment behind the clock.
 """
 
 from __future__ import annotations

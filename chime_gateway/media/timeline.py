@@ -1,16 +1,17 @@
 """
-The caller's audio on its RTP clock: what is missing is filled, to the sample.
+Places the caller's audio on its RTP clock, and fills what is missing, to the sample.
 
-A timestamp says where a packet's audio belongs (RFC 3550 section 5.1), so it says
-what is missing before it: lost packets, a pause of the sender's (DTX).  The model is
-given a stream without holes, as long as the clock says; its VAD lives on that.
+A timestamp says where a packet's audio belongs (RFC 3550 section 5.1), and so what is
+missing before it: lost packets, or a pause of the sender's (DTX).  The model gets a
+continuous stream that lasts as long as the clock says; its VAD needs that.
 
-While nothing comes the stream goes on in real time, a little behind.  What comes for a
-time that was filled already is too late, if it is no clock that stood still.  A clock
-that makes no sense is followed anew, and nothing is filled but what has passed here.
+While nothing comes, the stream goes on in real time, a little behind.  Audio for a
+time that is already filled is too late, unless the sender's clock stood still.  When
+the clock makes no sense, the time line starts again from it, and fills only the time
+that has passed locally.
 
-Order is not known here, nor when a missing packet is given up.  Audio is G.711: a byte
-is a sample, and a sample is one unit of the timestamp.
+The jitter buffer orders the packets and gives up missing ones.  Audio is G.711: a
+byte is a sample, and a sample is one unit of the timestamp.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """
-Which call may come in: the limits of the gateway, of a profile, of whoever calls, and
-what the process can carry.
+Decides whether a call may come in: by the limits of the gateway, of the profile and
+of the caller, and by the load of the process.
 
-It counts those that are in, and has no means to end one: a call that runs always wins
-over a new one.  What becomes of a call that may not come in is not known here.
+It counts the calls in progress and never ends one: a running call always takes
+precedence over a new one.
 """
 
 from __future__ import annotations

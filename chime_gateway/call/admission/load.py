@@ -1,13 +1,13 @@
 """
-Whether the process can carry one more call, before those that run suffer.
+Measures whether the process can carry one more call without harm to the others.
 
-Two things are looked at.  How late the 20 ms beat comes says that the reactor is busy
-with something else, or that the machine is.  How much of a core the process uses says
-that it soon will be.  Neither is believed at once: one long garbage collection, or a
-process that was stopped, is no load.  Once there is too much, it has to be clearly less
-for a while.
+Two measurements count.  A late 20 ms beat shows that the reactor or the machine is
+busy.  The CPU time used shows that it soon will be.  Both must last for a while: one
+long garbage collection, or a process that was stopped, is no overload.  Once
+overloaded, the process takes calls again only when the load is clearly lower, and has
+been for a while.
 
-Nothing here has a timer: it is told of ticks, and asked.
+The object has no timer: the metronome reports each tick to it.
 """
 
 from __future__ import annotations

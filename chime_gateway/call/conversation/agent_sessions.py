@@ -1,8 +1,6 @@
 """
-The agent's sessions, one after another, as the caller notices them.
-
-Each is written down: where it was, why it ended, and for how long the caller heard
-nothing because of that.  Who opens the next one is not known here.
+Records the agent's sessions of a call: the deployment of each, why it ended, and how
+long the caller heard nothing because of that.
 """
 
 from __future__ import annotations

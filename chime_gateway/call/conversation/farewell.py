@@ -1,8 +1,6 @@
 """
-The last words of a call: a goodbye that the agent is asked for, or what it says as it
-hangs up.
-
-When a call is to end, and what comes after the last words, is not known here.
+Runs the last words of a call: a goodbye that the agent is asked for, or what it says
+when it hangs up.
 """
 
 from __future__ import annotations

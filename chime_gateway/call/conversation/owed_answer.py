@@ -1,7 +1,5 @@
 """
-Whether the agent owes the caller an answer, and until when.
-
-What is done with an agent that does not give it is not known here.
+Tracks whether the agent owes the caller an answer, and until when.
 """
 
 from __future__ import annotations

@@ -1,7 +1,5 @@
 """
-The turns of a call: written down as they go, and told of when they are known.
-
-Who speaks next, and what the turns lead to, is not known here.
+Records the turns of a call, and reports each one when it is complete.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """
-Run the tools that an agent calls, and give it the results.
+Runs the tools that an agent calls, and gives it the results.
 
-A response of the agent's may call several tools; they run side by side, and when
-the last has its result and the response is done, the agent goes on, once.  What
-a built-in tool does is its own; who asks the servers of HTTP tools is a
-L{ToolRunner}.  Nothing here knows how any of it travels.
+One response may call several tools, which run side by side.  When the last result is
+there and the response is done, the agent goes on, once.  Built-in tools act on the
+call itself; a L{ToolRunner} asks the servers of HTTP tools.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """
-The caller's keys: typed for a question of the agent's, or just so.
+Collects the digits that the caller presses: for a question of the agent's, or
+unprompted.
 
-Time is told from outside.  What becomes of the digits is not known here.
+The caller of this class supplies the time.
 """
 
 from __future__ import annotations
