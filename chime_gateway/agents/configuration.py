@@ -1,13 +1,11 @@
 """
-The settings of one session, from when they are asked for until the service has them.
+Sends the settings of one session to the service, and follows them until the service
+has accepted them.
 
-An older model refuses what a newer one is asked for, and with that all else: its
-instructions and its tools.  So what is refused and can be done without is left out,
-and the rest is asked for again.  The service need not say what it refuses, nor to
-which command it answers.
-
-When a session is asked to have settings, and what becomes of one that has none, is
-not known here.
+An older model rejects a setting that only newer ones have, and with it all the
+others, instructions and tools included.  So a rejected setting that is not essential
+is left out, and the rest is sent again.  The service does not always say what it
+rejects, nor which command it answers.
 """
 
 from __future__ import annotations

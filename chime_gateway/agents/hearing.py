@@ -1,8 +1,6 @@
 """
-What a session hears of its service once it is there, and who is told of it: the call,
-or what keeps count of commands, responses and transcripts.
-
-When a session begins and ends is not known here.
+Dispatches the events of a session that is ready: to the call, and to the objects that
+track commands, responses and transcripts.
 """
 
 from __future__ import annotations

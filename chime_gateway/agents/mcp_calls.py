@@ -1,8 +1,8 @@
 """
-Tools that the service calls itself, at MCP servers, until their results are there.
+Follows the tool calls that the service makes itself, at MCP servers, until their
+results are there.
 
-A call may be over before the response is that made it, or many seconds after.  What is
-done with the results is not known here.
+A call may end before the response that made it, or many seconds after.
 """
 
 from __future__ import annotations

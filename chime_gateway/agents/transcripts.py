@@ -1,7 +1,8 @@
 """
-Responses beside the conversation in which the model writes down what the caller said.
+Has the model write down what the caller said, by responses outside of the
+conversation.
 
-Nobody hears of them; what is told is their text.  When one is wanted is not known here.
+These responses have text only: the caller does not hear them.
 """
 
 from __future__ import annotations

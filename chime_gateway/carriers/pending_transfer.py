@@ -1,7 +1,5 @@
 """
-A transfer that somebody was asked for, until it is known how it went.
-
-Who was asked, and how, is not known here.
+A transfer that was requested, until its result is known.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
 """
-What is known of the health of one deployment.
+The circuit breaker of one deployment: whether it may be tried now.
 
-Closed: everybody may try it.  Open: it rests until a time.  Half-open: the rest is
-over, and one attempt, the probe, finds out for all whether it is back.
+Closed: every call may try it.  Open: it rests until a given time.  Half-open: the
+rest is over, and a single attempt, the probe, finds out whether the deployment works
+again.
 
-Nothing here waits, draws a number or knows what an attempt is.
+Time and chance are arguments.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """
-What one deployment may have within a minute, and what it has had.
+The budget of one deployment: what it may be asked for within a minute, and what was
+used.
 
-The service counts requests (which are new sessions) and tokens, and answers 429 to
-what is too much; whoever knows the limits need not find out so.  Others who use the
-same deployment are not known here, nor is who asks.
+The service counts requests (one for each new session) and tokens, and answers 429
+above its limits; a gateway that knows these limits stays below them.  What other
+clients of the deployment use is not counted.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """
-Which of several deployments is tried next.
+Chooses the deployment that is tried next.
 
-Those of the lowest priority number first, and of these by chance, as their weights
-say; but whoever keeps somebody waiting just now goes behind the others.  One whose
-budget is spent is for a call that goes on only, and for that the last.  Time and chance
-are arguments, what an attempt is is not known here.
+Deployments with the lowest priority number come first, and among them chance decides
+by their weights; one that keeps sessions waiting just now comes after the others.
+One whose budget is spent is used only for a call in progress, and then as the last
+choice.  Time and chance are arguments.
 """
 
 from __future__ import annotations

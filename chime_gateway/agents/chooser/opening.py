@@ -1,8 +1,6 @@
 """
-One session on its way, at the deployment that was chosen for it, by whichever transport
-that has.
-
-How a socket is opened, and what sessions over WebRTC share, is not known here.
+Opens one session at the chosen deployment, by the transport in its settings:
+WebSocket or WebRTC.
 """
 
 from __future__ import annotations

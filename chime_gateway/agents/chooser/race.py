@@ -1,9 +1,8 @@
 """
-One call's search for a session.
+Searches a session for one call, with hedging.
 
-A deployment is tried; after a while without a session the next is tried beside it,
-and the first that is ready has the call.  How an attempt is made, and what is known
-of a deployment besides, is not known here.
+One deployment is tried; if it is slow, the next is tried at the same time, and the
+first session that is ready gets the call.
 """
 
 from __future__ import annotations

@@ -1,12 +1,11 @@
 """
-What was said in a call: it belongs to the call, not to the session of its agent.
+The memory of a call's conversation, which outlives each session of its agent.
 
-It is told of everything that passes, in that order, and makes a L{History} of it for
-the next session: the last turns as they were, the agent's as far as the caller has
-heard them, and a summary of what was before that.  Ids are those of the line, of which
-no two are the same in one call.
+It is told of every event in order, and makes a L{History} for the next session: the
+last turns in full, the agent's as far as the caller has heard them, and a summary of
+what came before.  Ids are the line's own, unique within a call.
 
-No clock, no session and no audio is known here, and nothing of it is ever logged.
+Nothing of a conversation is ever logged.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """
-What an agent owes the caller: words that were asked for, an answer, the rest of one.
+Tracks what the agent owes the caller: words that it was asked to say, an answer, the
+rest of one.
 
-It says what is to be asked for again when a session is over, and since when nothing
-has come of what is owed.  What is done about either is not known here; times are
-arguments, in seconds, monotonic.
+It tells what has to be asked for again when a session ends, and since when what is
+owed is overdue.  Times are arguments, in seconds, monotonic.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """
-The responses of one session that are being made, and what is known of them.
+Tracks the responses of one session that are in progress.
 
-What one was asked for as is in L{chime_gateway.agents.responses.wanted}; what is done
-about one that comes to nothing is not known here.
+L{chime_gateway.agents.responses.wanted} has what each was asked for.
 """
 
 from __future__ import annotations

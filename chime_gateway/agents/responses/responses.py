@@ -1,12 +1,11 @@
 """
-The responses of one session: which are being made, and which is asked for next.
+Schedules the responses of one session: asks for the next one when the last is done.
 
-One at a time is spoken.  What is to be said waits until that one is done, and until
-the caller has spoken; what came to nothing is asked for again, and reported in the end.
-The service's VAD asks for responses by itself, at the same time: what we asked for is
-known by its name, which the service repeats.
-
-What is said in a response, and when one is wanted, is not known here.
+Only one response is spoken at a time.  What is to be said waits until that one is
+done, and until the caller has finished; what failed is asked for again, and reported
+if it fails for good.  The service's VAD asks for responses by itself, at the same
+time: those that the gateway asked for are recognised by a name that the service
+repeats.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """
-When something that came to nothing is asked for again, and when no more at all.
+Decides when a failed request is repeated, and when it is given up.
 
-The caller waits meanwhile, so little is tried: once after a moment and once more
-after a longer one.  What asks, and who is told that it is given up, is not known here.
+The caller waits meanwhile, so there are few attempts: one after a moment and one more
+after a longer pause.
 """
 
 from __future__ import annotations

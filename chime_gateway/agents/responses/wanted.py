@@ -1,8 +1,5 @@
 """
-What the agent is still to say, in the order in which it will be asked for, and what it
-was asked for.
-
-When that is done, and what becomes of it, is not known here.
+The queue of what the agent is still to say, and what each response was asked for.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """
-The audio of a session over WebRTC: a peer of ICE and DTLS, and RTP both ways.
+The audio of a session over WebRTC: a peer with ICE and DTLS, and RTP both ways.
 
-It offers and is answered; who carries the descriptions, and what is said beside, is not
-known here.
+It makes the offer and takes the answer; its owner carries both.
 """
 
 from __future__ import annotations

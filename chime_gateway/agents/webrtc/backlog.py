@@ -1,12 +1,12 @@
 """
-What the caller has said and the service has not been sent yet, and how it gets short.
+Holds the caller's audio that was not sent to the service yet, and shortens it.
 
-Who speaks does so in real time, and so does what is sent: a backlog that stands never
-gets shorter by being sent.  Its pauses are left out; of a caller who makes none, what
-stands is played twice as fast; and of what waits because our process stood still, no
-more is kept than can be made good so within two seconds.
+The caller speaks in real time and audio is sent in real time, so a backlog does not
+shrink by sending alone.  Pauses are left out; where there are none, the backlog is
+played at double speed.  Of audio that waits because this process stood still, only as
+much is kept as can be caught up within two seconds.
 
-Packets are not known here, and no time but beats of 20 ms.
+Time is counted in beats of 20 ms.
 """
 
 from __future__ import annotations

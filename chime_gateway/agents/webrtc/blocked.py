@@ -1,7 +1,5 @@
 """
-Where no packet gets through, for a while.
-
-What is done instead, and how it is found out, is not known here.
+Remembers where no packets got through, so that WebRTC is not tried there for a while.
 """
 
 from __future__ import annotations

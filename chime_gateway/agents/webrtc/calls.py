@@ -1,8 +1,6 @@
 """
-Calls of a service over WebRTC, as it is asked for them over HTTP: made with an offer,
-hung up by their ids, and the secrets that they are made with.
-
-What is in a description is not known here.
+The HTTP requests for a service's calls over WebRTC: make one with an offer, hang one
+up by its id, and mint the secrets that calls are made with.
 """
 
 from __future__ import annotations

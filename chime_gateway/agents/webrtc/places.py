@@ -1,8 +1,7 @@
 """
-Where the calls of one deployment are made, and with what: of GA with a secret that is
-there before, of the preview with one for each call.
+Makes the calls of one deployment, with its URLs and secrets.
 
-What is in a description, and how a call goes on, is not known here.
+GA uses a secret that is minted ahead, the preview a new one for each call.
 """
 
 from __future__ import annotations

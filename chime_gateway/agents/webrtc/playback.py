@@ -1,13 +1,13 @@
 """
-Which response is heard, where audio comes as it is heard and names none.
+Tells which response the caller hears, where audio comes by RTP and names none.
 
-Events run ahead: a response is made faster than it is spoken, and C{response.done} is
-there long before its last word.  For the rest of the gateway an end means that no more
-audio comes, so what says so is kept back until it is true.  What is heard is told by
-C{output_audio_buffer} and by the order of responses; a service that says nothing of
-its buffer is understood by its silence.
+Events run ahead: a response is generated faster than it is spoken, and
+C{response.done} comes long before its last word.  For the rest of the gateway that
+event means that no more audio comes, so it is held back until that is true.
+C{output_audio_buffer} events and the order of responses tell what is heard; for a
+service without these events, silence tells that a response is over.
 
-RTP is not known here, nor time but by arguments, in seconds, monotonic.
+Time is an argument, in seconds, monotonic.
 """
 
 from __future__ import annotations

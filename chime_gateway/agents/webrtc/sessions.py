@@ -1,10 +1,9 @@
 """
-Sessions over WebRTC: a call is made with a secret and an offer, its audio finds a way,
-its events have a socket beside it.
+Opens sessions over WebRTC: a call is made with a secret and an offer, ICE finds a
+path for its audio, and a sideband carries its events.
 
-Where no packet gets through, the session is opened over the WebSocket instead, and for
-a while so are the next ones of that deployment.  Which deployment is tried is not known
-here.
+Where no packet gets through, the session is opened over the WebSocket instead, and
+for a while so are the next ones of that deployment.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """
-What the caller says, on its way to a service that hears it in real time.
+Sends the caller's audio to a service that hears it in real time.
 
-A frame goes out as it comes, as long as that is not ahead of the clock by more than the
-other side's buffer is there for; what is more waits for its time.  Where nothing comes
-there is silence, for the service's VAD counts what it hears.  What waits for long gets
-short (L{chime_gateway.agents.webrtc.backlog}).
+A frame goes out at once as long as it is not further ahead of the clock than the
+service's buffer allows; after that, frames wait for their time.  Gaps are filled with
+silence, because the service's VAD counts what it hears.  A backlog that stays is
+shortened (L{chime_gateway.agents.webrtc.backlog}).
 
-Packets are not known here; time is an argument, in seconds, monotonic.
+Time is an argument, in seconds, monotonic.
 """
 
 from __future__ import annotations

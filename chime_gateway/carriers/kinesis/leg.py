@@ -1,8 +1,8 @@
 """
 The caller's leg over Kinesis Video Streams and PlayAudio.
 
-What comes and goes is in L{chime_gateway.carriers.kinesis.source} and
-L{chime_gateway.carriers.kinesis.reply}; how a call comes to be is not known here.
+L{chime_gateway.carriers.kinesis.source} reads the caller's audio,
+L{chime_gateway.carriers.kinesis.reply} plays the agent's.
 """
 
 from __future__ import annotations

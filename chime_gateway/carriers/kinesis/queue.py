@@ -1,8 +1,7 @@
 """
-A queue of SQS: its messages are taken, held and deleted.
+An SQS queue: receives its messages, keeps them invisible to others, and deletes them.
 
-A request that only tidies up is tried and not missed; that it failed is logged.
-What the messages say is not known here.
+A failed request that only tidies up is logged and not repeated.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """
-A caller's voice out of a Kinesis video stream.
+Reads a caller's voice from a Kinesis video stream.
 
-One long C{GetMedia} follows the other, each going on where the one before was
-left, until the call is over or the stream goes on to somebody else's.  Whether
-there is a call, and who hears this, is not known here.
+Long C{GetMedia} requests follow each other, each from where the last one ended, until
+the call is over or the stream carries another call.
 
 Amazon Kinesis Video Streams Developer Guide, "GetMedia".
 """

@@ -1,8 +1,6 @@
 """
-The door before whatever comes in by HTTP: strangers are told that they are, and when
-the house is full so is everybody.
-
-What is behind it is not known here.
+The first check of HTTP requests for a media stream: 401 or 403 without the right
+credentials, 503 when no new call is taken.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """
-Which INVITE becomes a call, before anything is spent on it.
+Decides which INVITE may become a call, before anything is spent on it.
 
-The allowed networks of a region are those of everybody's Voice Connectors, so who
-may send may not yet call: first it is looked whose Voice Connector it says it is,
-then for the proof of our Lambda (docs/decisions/0028).  What a call needs beside
-that (a port, an agent) is not known here.
+The allowed networks are those of all customers' Voice Connectors in a region, so
+their addresses alone prove nothing: first the id of the Voice Connector is checked,
+then the proof of the operator's own Lambda (docs/decisions/0028).
 """
 
 from __future__ import annotations

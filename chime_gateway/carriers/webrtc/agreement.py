@@ -1,8 +1,5 @@
 """
-What a caller's offer comes to: codec, payload types, and the answer that says so.
-
-It knows descriptions and the terms of a stream; how the two find each other is not
-known here.
+Negotiates a caller's offer: the codec, the payload types, and the answer.
 """
 
 from __future__ import annotations

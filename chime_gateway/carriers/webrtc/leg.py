@@ -1,8 +1,5 @@
 """
-The caller's leg over WebRTC: a peer, and the stream that goes by it.
-
-How its offer came, and which sockets it has, is not known here; nor what becomes of
-the audio.
+The caller's leg over WebRTC: a peer, and its RTP stream.
 """
 
 from __future__ import annotations

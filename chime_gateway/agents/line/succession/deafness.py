@@ -1,12 +1,11 @@
 """
-Whether a session still hears the caller: one that is gone and does not say so owes
-nothing that anybody knows of.
+Detects a session that no longer hears the caller although its connection is open.
 
-The caller was loud and nothing was said of that, or the session takes him to speak and
-he is silent, or is loud for very long: then it is asked something, and has to answer.
-That may be noise, or music, or somebody who thinks aloud, so one that answers is asked
-less and less often, until it says again that the caller speaks.  What is done if it
-does not answer is not known here.
+Such a session owes nothing, so no deadline finds it.  Suspicious is: the caller was
+loud, and no event followed; or the session takes him to speak while he is silent, or
+for very long.  Then the session is asked something that it has to answer.  As noise,
+music, or thinking aloud cause the same, a session that answers is asked less and less
+often, until it reports speech again.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """
-The next session of a line, from when it is wanted until it takes over.
+Opens the next session of a line, beside the current one, until it can take over.
 
-It is opened beside the one that is there, and tried again while it is wanted.  When it
-is wanted, and when it takes over, is not known here.
+A failed attempt is repeated as long as a successor is wanted.
 """
 
 from __future__ import annotations

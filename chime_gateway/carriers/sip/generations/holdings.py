@@ -1,9 +1,9 @@
 """
-What a process has under way when its successor takes over, told to it, and taken back
-as it comes to its end.
+Tells the successor what this process still has under way, and what of it has ended.
 
-Only what a message does not say itself: requests outside of a dialog, Call-IDs of
-others.  Nothing of the kind is begun afterwards, so what is told only gets less.
+Only what a message does not show by itself is told: requests outside of a dialog, and
+the Call-IDs of other calls.  This process begins nothing new of that kind, so the
+list only shrinks.
 """
 
 from __future__ import annotations

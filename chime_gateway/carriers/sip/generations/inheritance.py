@@ -1,9 +1,6 @@
 """
-What the newest process has to know of the older ones, told and taken note of: what
-they have under way, proofs of calls that were used, calls that wait for their ACK,
-ports of media that are not free.
-
-What it does to a message is not known here.
+Collects what the newest process must know of the older ones: what they have under
+way, used proofs of calls, calls that wait for their ACK, and media ports in use.
 """
 
 from __future__ import annotations

@@ -1,12 +1,11 @@
 """
-Which process of this gateway a message belongs to, as the newest one decides it.
+Tells which process of this gateway a message belongs to.  The newest one decides it.
 
-In a dialog the tag says it, and of an answer the branch.  What has neither is a
-request outside of a dialog: a new one is the newest's, but the same INVITE again, its
-CANCEL, or the same by another way (RFC 3261 section 8.2.2.2) are for whoever had the
-first.  Those the older processes tell, as digests, and take back when they are over.
-
-How messages get there is not known here, nor what becomes of them.
+Within a dialog the tag names the process, and for an answer the branch.  A request
+outside of a dialog has neither: a new one is the newest process's, but the same
+INVITE again, its CANCEL, or the same request by another path (RFC 3261 section
+8.2.2.2) belong to the process that had the first.  Older processes report those as
+digests, and withdraw them when they are over.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """
-Keys of SRTP that DTLS agrees on, over the ports of one leg (RFC 5763, RFC 5764).
+Agrees on keys of SRTP by DTLS, over the ports of one leg (RFC 5763, RFC 5764).
 
-Until there are some nothing of the stream is sent or heard.  RTCP that comes by a port
-of its own has an association of its own.  What a description says is known elsewhere.
+Before there are keys, nothing of the stream is sent or heard.  RTCP on a port of its
+own has an association of its own.
 """
 
 from __future__ import annotations

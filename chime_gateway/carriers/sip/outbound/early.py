@@ -1,9 +1,8 @@
 """
-The early dialogs of an INVITE of ours (RFC 3261 section 12.1.2): one for each of
-those who ring, as a proxy may call several.
+The early dialogs of an outbound INVITE (RFC 3261 section 12.1.2): one for each
+telephone that rings, as a proxy may fork the request.
 
-They are asked and told things before anybody answers; what comes of the call is
-not known here.
+They carry requests both ways before the call is answered.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
 """
-Where a call of ours goes: to the trunk, or where a 3xx sends it on
-(RFC 3261 sections 8.1.3.4 and 21.3).
-
-Who may be called there at all is not known here.
+Tells where an outbound call is sent: to the trunk, or where a 3xx redirects it (RFC
+3261 sections 8.1.3.4 and 21.3).
 """
 
 from __future__ import annotations

@@ -1,7 +1,5 @@
 """
-What is wrong with a request, whomever it is for (RFC 3261 section 8.2).
-
-Whether it belongs to a call is not known here.
+Finds what is wrong with a request, whatever it is for (RFC 3261 section 8.2).
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """
-How many server transactions there may be, of one source and in all.
+Limits the number of server transactions, per source and in all.
 
-A transaction that has its answer only takes in what comes again, for half a minute;
-so the oldest of these makes room, and nobody is refused.  What a transaction is, and
-what becomes of one that goes, is not known here.
+A transaction that was answered only absorbs repetitions, for half a minute; so the
+oldest of these makes room, and no request is refused because of it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,5 @@
 """
-One transaction's machine with a clock: its timers, and whom it tells what.
-
-Which message belongs to it is not known here.
+Runs one transaction's state machine: starts its timers, and reports what it says.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """
-What SIP may take of one turn of the reactor.
+Limits the time that SIP takes in one turn of the reactor.
 
-Media is read and sent once a turn, so a turn must be short, however much comes over
-one socket or over many connections.  What is read is not known here.
+Media is read and sent once a turn, so turns must be short, however much comes over
+one socket or over many connections.
 """
 
 from __future__ import annotations
