@@ -1,8 +1,6 @@
 """
-Where the agents of calls come from: the deployments, how we prove to them who we are,
-and what only those over WebRTC need.
-
-Whose calls they are is not known here.
+Builds the client side of the agents' service: the deployments, their credentials, and
+what sessions over WebRTC need.
 """
 
 from __future__ import annotations

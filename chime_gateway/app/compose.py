@@ -1,8 +1,8 @@
 """
-Who is joined to whom in one gateway.
+Connects the parts of one gateway.
 
-The only module that knows everybody.  What only some gateways have is imported when
-it is joined.  When anything starts and stops is not known here.
+This is the only module that imports all of them.  What only some gateways use is
+imported when it is connected.
 """
 
 from __future__ import annotations

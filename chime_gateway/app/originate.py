@@ -1,7 +1,5 @@
 """
-Calls that the gateway places: through the SIP trunk, or by the SIP media application.
-
-Who asks for them is not known here.
+Places outbound calls: through the SIP trunk, or by the SIP media application.
 """
 
 from __future__ import annotations

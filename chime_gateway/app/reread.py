@@ -1,7 +1,6 @@
 """
-What SIGHUP changes while calls run, and what it leaves for a restart.
-
-Where settings are read from is not known here.
+Applies changed settings on SIGHUP while calls run, and names those that need a
+restart.
 """
 
 from __future__ import annotations

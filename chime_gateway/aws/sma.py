@@ -1,10 +1,10 @@
 """
-The SIP media application's Lambda function: what becomes of a call in AWS.
+The SIP media application's Lambda function: it decides what happens to a call in AWS.
 
-One file, the standard library alone, entry L{handler}.  What is answered follows
-from the event and the settings (L{decide}); state travels in the call's own
-C{TransactionAttributes}.  The gateway is not known here, only the Voice Connector
-that leads to it, its readiness page, and the queue it wants to be told on.
+One file, the standard library alone, entry L{handler}.  Its answer follows from the
+event and the settings (L{decide}); state travels in the call's own
+C{TransactionAttributes}.  It reaches the gateway in three ways only: the Voice
+Connector that leads to it, its readiness page, and the queue for reports.
 
 Amazon Chime SDK Developer Guide, "Using AWS Lambda functions with the PSTN Audio
 service".

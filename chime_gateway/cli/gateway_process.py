@@ -1,7 +1,5 @@
 """
-The gateway as its users run it: a C{twistd} process, on loopback.
-
-What it is asked for is not known here.
+Runs the gateway as its users do: a C{twistd} process, on loopback.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
-Taking a little out of speech so that it is not heard.
+Shortens speech by cutting a little out where it is not heard.
 
-What is told apart is only how it sounds; why something is taken out is not known here.
+It judges by the sound alone.
 """
 
 from __future__ import annotations

@@ -1,7 +1,5 @@
 """
-The counts of each room as Prometheus' families of metrics.
-
-Who asks for them, and when, is not known here.
+Converts the counts of each part of the gateway into Prometheus' metric families.
 """
 
 from __future__ import annotations

@@ -1,1 +1,3 @@
-"""Sockets, as far as legs and agents share them.  Knows no call and no dialect."""
+"""
+Sockets, HTTP clients, threads and timers: what carriers, agents and stores share.
+"""

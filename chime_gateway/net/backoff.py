@@ -1,8 +1,7 @@
 """
-How long to wait before what failed is tried again.
+Computes how long to wait before a failed action is repeated.
 
-Nothing here waits, counts by itself or draws a number: time and chance are
-arguments.  What is tried is not known.
+Time and chance are arguments.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
 """
-Read and write many media sockets as one.
+Reads and writes many media sockets as one.
 
-The reactor pays for every readable socket apart: a look-up, a log context, a
-call.  Media sockets share an epoll set of their own instead, which the reactor
-sees as one descriptor.  What is written while the set is read goes out behind
-it, in one go: a peer that is woken for every single frame costs both sides more
-than the frames do.
+The reactor handles every readable socket separately: a look-up, a log context, a
+call.  Media sockets share an epoll set of their own instead, which the reactor sees
+as one descriptor.  What is written while the set is read is sent afterwards, all at
+once: a peer that wakes up for every single frame costs both sides more than the
+frames do.
 
-It does not know what is read or written.  What fails in one socket's owner is that
-one's: the reactor would drop the batch, and with it everybody's sockets.
+An exception of one socket's owner stays with that socket: otherwise the reactor would
+drop the batch, and with it every socket.
 """
 
 from __future__ import annotations

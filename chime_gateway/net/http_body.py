@@ -1,8 +1,7 @@
 """
-Read the body of an answer over HTTP, up to a size.
+Reads the body of an HTTP answer, up to a given size.
 
-It may be compressed with gzip, once; the size is that of what comes out.  Whose
-answer it is, and what is said about it, is not known here.
+It may be compressed with gzip, once; the limit applies to the decompressed size.
 """
 
 from __future__ import annotations

@@ -1,7 +1,5 @@
 """
-How a request over HTTP fails that has no answer, and why, in words.
-
-Whose request it was is not known here.
+Says in words why an HTTP request failed without an answer.
 """
 
 from __future__ import annotations

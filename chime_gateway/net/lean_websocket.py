@@ -1,13 +1,11 @@
 """
-A lean path for media over Autobahn's WebSocket.
+A fast path for media beside Autobahn's WebSocket.
 
-Autobahn does the opening handshake, ping and pong, fragments, closing and every
-rule about violations.  What is left, whole text and binary messages fifty times
-a second, takes a short way past it, L{chime_gateway.net.path}: L{FrameReader} picks
-them out of the stream and everything else goes to Autobahn untouched.  Its own
+Autobahn does the opening handshake, ping and pong, fragments, closing and every rule
+about violations.  What is left, whole text and binary messages fifty times a second,
+takes a short way past it, L{chime_gateway.net.path}:  L{FrameReader} picks them out
+of the stream and everything else goes to Autobahn untouched.  Autobahn's own
 per-message path costs several times as much.
-
-Nothing here knows what the messages mean.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """
-A JSON document sent to somebody's server, signed, and a small answer read back.
+Posts a signed JSON document to an operator's server, and reads its small answer.
 
-The signature is that of Standard Webhooks (standardwebhooks.com): HMAC-SHA256
-over C{ID.TIMESTAMP.BODY}, so that receivers find libraries for it.  A redirect
-is an answer like any other; it is not followed.  What the documents mean is not
-known here.
+The signature is that of Standard Webhooks (standardwebhooks.com):  HMAC-SHA256 over
+C{ID.TIMESTAMP.BODY}, so that receivers find libraries for it.  A redirect is an
+answer like any other; it is not followed.
 """
 
 from __future__ import annotations

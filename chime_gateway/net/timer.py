@@ -1,7 +1,5 @@
 """
-A timer that can be started again and stopped at any moment.
-
-What it is for is not known here.
+A timer that can be restarted, and stopped at any moment.
 """
 
 from __future__ import annotations

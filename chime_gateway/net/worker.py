@@ -1,9 +1,9 @@
 """
 One thread for one kind of work that blocks: files, a database.
 
-The reactor offers jobs and never waits; what there is no room for is refused, so
-that a slow disk does not fill the memory.  A bug in a job costs that job and not
-the thread.  What the jobs are is not known here.
+The reactor offers jobs and never waits; a job for which there is no room is refused,
+so that a slow disk does not fill the memory.  A bug in a job costs that job and not
+the thread.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
 """
-A stream on the beat of the process: ticked once it is agreed on, looked after while it
-lasts, counted when it is over.
-
-What carries its packets is not known here, nor how its terms were found.
+Drives an RTP stream on the beat of the process: ticks it once its terms are agreed
+on, watches for timeouts, and returns its counts at the end.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """
-RTP that comes in: what comes from the right place, in order and in its time.
+Receives RTP: accepts packets from the right source, in order and in time.
 
-Where that is may change in a call; whoever comes must be allowed, make sense, and
-not talk into what somebody else says.  What is sent is not known here.
+The source may change during a call; a new one must be allowed, send valid packets,
+and not talk over a source that is still active.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """
-RTP that goes out: one packet each ptime, numbered and stamped, and keys.
+Sends RTP: one packet each ptime, with sequence number and timestamp, and DTMF digits.
 
-Whoever beats the time does so once each ptime of what was agreed on; audio is played
-in frames of 20 ms, whatever that is.  Where the agent has nothing to say there is
-silence, so that nobody on the way takes the line for dead.  What comes from the other
-side is not known here.
+Its owner ticks it once each negotiated ptime; audio is played in frames of 20 ms in
+any case.  When the agent has nothing to say it sends silence, so that nothing on the
+path takes the stream for dead.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-SRTP for one call (RFC 3711).  How its two sides came to their keys is not known here.
+SRTP for one call (RFC 3711).
 
 The cipher work is libsrtp's.
 """

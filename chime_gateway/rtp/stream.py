@@ -1,9 +1,8 @@
 """
 The audio of one call over RTP, both ways, with its RTCP.
 
-It knows no sockets and no signalling: datagrams come in and go out by plain
-functions, time is told by whoever ticks it.  What is done with them is its
-sender's, its receiver's and its reports' business.
+Datagrams come in and go out by plain functions, and its owner's ticks tell the time.
+The sender, the receiver and the reports do the work.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""What the two sides of a stream agreed on; how they did is not known here."""
+"""
+The terms of a stream that both sides agreed on: codec, payload types, addresses.
+"""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
 """
-What an agent is told and given, as values.
+The agent profile: what an agent is told and given, as values.
 
-Nothing here reads a file or runs a tool; how a profile comes to be is in
-L{chime_gateway.settings.agents}, what becomes of a tool call in
-L{chime_gateway.call.tools}.
+L{chime_gateway.settings.agents} reads profiles from TOML, L{chime_gateway.call.tools}
+runs their tools.
 """
 
 from __future__ import annotations

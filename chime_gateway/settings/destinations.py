@@ -1,8 +1,9 @@
 """
-Where calls may be sent: by what an address begins with, and not to premium rates.
+Decides where calls may be sent: by the beginning of an address, and never to premium
+rates.
 
-The Lambda has the same text of it (L{chime_gateway.aws.sma}), so it needs the
-standard library alone.  How many calls go there is not known here.
+The Lambda (L{chime_gateway.aws.sma}) contains the same code, so it uses only the
+standard library.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
 """
-Names that an operator wrote and the gateway does not know, with the nearest one that it
-does.
-
-Where names are read from is not known here.
+Finds names that an operator wrote and the gateway does not have, and suggests the
+nearest one that it has.
 """
 
 from __future__ import annotations

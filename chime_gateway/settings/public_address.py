@@ -1,8 +1,8 @@
 """
-Under which address the world reaches this machine.
+Finds the address under which the world reaches this machine.
 
-Asked once, at start, before the reactor runs: a gateway that does not know its
-address cannot take a call, so there is nothing to be busy with meanwhile.
+It is looked up once, at start, before the reactor runs: without its address a gateway
+cannot take a call, so blocking does no harm.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
 """
-Sounds of the gateway's own, as WAV files have them: what a caller hears while he waits,
-and when nobody can talk with him.
-
-How they are played, and in which codec, is not known here.
+The gateway's own sounds, read from WAV files: what callers hear while they wait, and
+the apology when no agent can be reached.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """
-What an operator can set, as values.
+The settings of a gateway, as values.
 
-Nothing here reads a file or the environment (L{chime_gateway.settings} does); a
-module that wants a setting takes that setting, not the whole.
+L{chime_gateway.settings} reads them from files and the environment.  A module that
+wants a setting takes that setting, not the whole.
 """
 
 from __future__ import annotations

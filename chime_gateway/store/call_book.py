@@ -1,8 +1,8 @@
 """
-What is written down of a call: its record, its turns, and who is to be told.
+Turns the events of calls into entries for the store: records, turns, and webhook
+deliveries.
 
-It turns events of calls into entries for the writer; numbers are kept as the
-operator wants them.  How entries get into a database is not known here.
+Numbers are stored as the operator has set: plain, masked, or hashed.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """
 Telephone numbers as others may see them: plain, masked, or hashed.
 
-All that leaves the program of a call passes here: events, records, rows, webhooks, the
-API's answers about live calls, lines of the log.  Who gets them is not known here.
+Everything about a call that leaves the program passes through here: events, records,
+rows, webhooks, the API's answers about live calls, log lines.
 """
 
 from __future__ import annotations

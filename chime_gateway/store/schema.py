@@ -1,8 +1,9 @@
 """
-The tables in a database: made there, or brought up to date, and whose they are.
+Creates the tables in a database, upgrades them, and checks that they are the
+gateway's own.
 
-A program writes to the schema that it knows and to no other: a newer one may mean
-something else by the same columns.  What is written into them is not known here.
+A program writes to its own version of the schema only: in a newer one, the same
+columns may mean something else.
 """
 
 from __future__ import annotations

@@ -1,7 +1,5 @@
 """
-The certificate of DTLS: nobody signs it, for it is known by its fingerprint.
-
-Who is shown it, and what is agreed on under it, is not known here.
+The self-signed certificate of DTLS, which peers recognise by its fingerprint.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """
-One data channel of a peer's, opened by us: messages both ways, whole and in order.
+One data channel to a peer, opened by the gateway: messages both ways, complete and in
+order.
 
-It is there when DTLS is.  How its packets get there, and what is said, is not known
-here.
+It opens when DTLS is done.
 """
 
 from __future__ import annotations

@@ -1,14 +1,13 @@
 """
-The keys of SRTP, agreed on by DTLS (RFC 5764), without sockets or a clock of its own.
+Agrees on keys of SRTP by DTLS (RFC 5764), without sockets or a clock of its own.
 
-It does not know how the two found each other, nor what is sent under the keys.
-
-OpenSSL sends a flight again by a timer of its own, which runs by the wall clock: it
-stands still where that is set back, and is too slow for a call, with its first
-second.  So datagrams are kept and sent again as they were, by the time that is told;
-OpenSSL's own repetition goes out in their place whenever that is due as well.  A
-record that has come is passed over when it comes again, as RFC 6347 wants it (section
-4.1.2.6).  The last flight of all is sent again when the one before it comes again.
+OpenSSL retransmits a flight by a timer of its own, which runs by the wall clock: it
+stands still where that is set back, and its first second is too slow for a call.  So
+datagrams are kept and retransmitted unchanged, by the time that the caller of this
+class supplies; when OpenSSL's own retransmission is due as well, it is sent in their
+place.  A record that was received already is ignored when it comes again, as RFC 6347
+wants it (section 4.1.2.6).  The last flight of all is sent again when the one before
+it comes again.
 """
 
 from __future__ import annotations

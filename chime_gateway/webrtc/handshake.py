@@ -1,9 +1,8 @@
 """
-DTLS of one peer, over whatever path ICE has found.
+The DTLS handshake with one peer, over the path that ICE has found.
 
-There is none before the other side's description is known and ICE has proved that it
-is there; what comes too early is kept, a little of it.  Which path that is, is not
-known here.
+It starts when the other side's description is there and ICE has verified a path.  A
+few datagrams that come too early are kept.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """
-One call's other side: found by ICE, its keys agreed on by DTLS, its media passed on.
+The peer of one call:  ICE finds it, DTLS agrees on the keys, and its media is passed
+on.
 
-It knows no sockets, no signalling and nothing of what is in a packet of RTP.
+It owns no sockets, and its owner carries the descriptions.
 """
 
 from __future__ import annotations

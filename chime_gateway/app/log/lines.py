@@ -1,9 +1,9 @@
 """
-The log: one JSON object a line.
+Writes the log: one JSON object per line.
 
-Every keyword of an event becomes a member, so that C{call_id} can be searched
-for.  Nothing here decides what may be logged; audio, secrets, transcripts and
-phone numbers must not reach it at info level.
+Every keyword of an event becomes a member, so that C{call_id} can be searched for.
+Events are written as they come: whoever logs must keep audio, secrets, transcripts
+and phone numbers out of level info and above.
 """
 
 from __future__ import annotations

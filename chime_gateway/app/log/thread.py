@@ -1,10 +1,9 @@
 """
-The thread that writes the log, so that nobody waits for whoever reads it.
+Writes the log in a thread, so that a slow reader of it delays nothing else.
 
-A pipe that nobody empties, a terminal that stands still, a journal or a disk that is
-away hold up this thread and nothing else.  So much waits for them; what there is no
-room for is lost, counted, and told of in the log as soon as it goes on, at the place
-where it is missing.  What lines look like is not known here.
+A full pipe, a stopped terminal, a journal or a disk that hangs hold up only this
+thread.  The queue is limited: what does not fit is dropped and counted, and the log
+reports the gap where it is, as soon as it goes on.
 """
 
 from __future__ import annotations

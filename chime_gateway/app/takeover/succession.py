@@ -1,10 +1,11 @@
 """
-From the process that has the calls to the next one.
+Hands the gateway over from this process to its successor.
 
-Asked for by a signal: a process is started from the same command line, with the same
-sockets.  Until it says that it is ready, nothing here changes; if it never does, all
-is as if nothing had been asked.  Then it has every new call, and this process its own
-until they end.  If it is lost afterwards, this process goes on in its place.
+A signal starts it: a new process is started from the same command line, with the same
+sockets.  Until it says that it is ready, this process changes nothing; if it never
+does, this process goes on as before.  Once it is ready it takes every new call, and
+this process keeps its own calls until they end.  If the successor is lost later, this
+process takes new calls again.
 """
 
 from __future__ import annotations

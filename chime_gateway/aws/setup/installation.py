@@ -1,8 +1,8 @@
 """
-One installation: which resources there are, in the order in which they are made.
+Describes one installation in AWS: its resources, in the order in which they are made.
 
 Amazon Chime SDK Administrator Guide (Voice Connectors, SIP media applications and
-rules); what there is of it now is not known here.
+rules).
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """
-What only a live account can settle of WebRTC: one call without a word in it, and what
-its service does.
+Probes WebRTC on a live account: makes one call without speech, and reports what the
+service supports.
 
-Each question is asked by itself, and has an answer in words, also where the service
-fails.  How they are printed is not known here.
+Each question is asked separately, and gets an answer in words even if the service
+fails.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """
-The same request, sent again, does nothing again (C{Idempotency-Key}).
+Makes repeated API requests with the same C{Idempotency-Key} act only once.
 
-A key is kept before anything is done for it, and as long as it is kept nothing is
-done for it a second time, whatever became of whoever asked, of the answer, or of the
-process.  Where keys are kept is not known here.
+A key is stored before the request is carried out.  As long as it is stored, the
+request is not carried out again, even if the client, the answer or the process was
+lost in the meantime.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """
-JSON requests and answers of the API: read by their schemas, refused with problem
-details (RFC 9457).  What they ask for is not known here.
+JSON requests and answers of the API: read and checked by their schemas, and refused
+with problem details (RFC 9457).
 """
 
 from __future__ import annotations

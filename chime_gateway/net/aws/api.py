@@ -1,11 +1,9 @@
 """
 Requests to AWS: made and signed by botocore, sent by the reactor.
 
-botocore blocks, so a request is signed in a thread of the pool.  The bytes go
-through the reactor, which no answer can hold up, not even one that lasts as long
-as a call.
-
-What a service is good for is not known here.
+botocore blocks, so a request is signed in a thread of the pool.  The reactor sends it
+and reads the answer, so no thread waits, even for an answer that lasts as long as a
+call.
 """
 
 from __future__ import annotations

@@ -1,11 +1,10 @@
 """
-Messages between two processes of one gateway, over a pair of Unix sockets that one
-of them has inherited: nobody else has such a descriptor.
+Messages between two processes of one gateway, over a pair of Unix sockets that one of
+them has inherited: no other process has such a descriptor.
 
-A message is a kind, a JSON object and bytes.  It is sent in pieces that the kernel
-keeps apart (C{SOCK_SEQPACKET}), so another process can go on reading, or writing,
-where one has left off: an end is handed on from each newest process to the next.
-What messages mean is not known here.
+A message is a kind, a JSON object and bytes.  It is sent in pieces whose boundaries
+the kernel preserves (C{SOCK_SEQPACKET}), so another process can go on reading, or
+writing, where one has stopped: each newest process hands its end on to the next.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """
-Threads for calls that may hang, apart from everybody else's.
+Threads of their own for calls that may hang.
 
-A call that never returns keeps its thread, and nothing of the reactor's pool.  There
-are so many at the most; where all of them hang, the next call is told so at once.
+A call that never returns occupies its own thread, and none of the reactor's pool.
+The number of threads is limited; when all of them hang, the next call fails at once.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """
-Which TLS is spoken, with whomever: 1.3, and of 1.2 what has forward secrecy and
-encrypts with authentication (RFC 9325 section 4.2).
+The TLS of every connection: version 1.3, and of 1.2 only cipher suites with forward
+secrecy and authenticated encryption (RFC 9325 section 4.2).
 
-Twisted's defaults offer CBC and key exchange by RSA as well.  Whose certificate is
-believed is not known here.
+Twisted's defaults offer CBC and key exchange by RSA as well.
 """
 
 from __future__ import annotations

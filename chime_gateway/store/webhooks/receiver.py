@@ -1,9 +1,8 @@
 """
-One receiver of webhooks: what is on its way there, and how it goes.
+One receiver of webhooks: its deliveries under way, and their results.
 
-Each has places of its own, so that one that is dead or stuck keeps nothing from the
-others; while it takes nothing it has a single one.  What is in a delivery is not
-known here.
+Each receiver has its own share of concurrent deliveries, so one that is dead or stuck
+does not delay the others; while it fails, that share is one.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """
-Brings the backlog into the database, in its order, in a thread of its own.
+Writes the backlog into the database, in order, in a thread of its own.
 
-A database that is away, locked, full, read-only or a newer program's is tried again;
-an entry that can never be is set aside, and holds up nothing.  What the entries mean
-is not known here.
+When the database is away, locked, full, read-only or of a newer schema, the write is
+repeated.  An entry that can never be written is set aside, so it delays nothing else.
 """
 
 from __future__ import annotations
