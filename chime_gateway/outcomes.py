@@ -1,4 +1,6 @@
-"""How calls end, and what is known of who calls."""
+"""
+How calls end, and what is known of the caller.
+"""
 
 from __future__ import annotations
 

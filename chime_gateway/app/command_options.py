@@ -1,7 +1,6 @@
 """
-What every command line of this program has: a version, and help that may be piped.
-
-Which options there are is known to each command.
+The options that every command line of this program has: a version, and help that may
+be piped.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """
-Requests over HTTP whose answers are held to bounds, whoever gives them.
+HTTP requests whose answers are limited, whoever sends them.
 
-A head has so many bytes and no more, cookies are not kept, redirects not followed;
-bodies are read by L{chime_gateway.net.http_body}.  How long an answer may take is
-known to whoever asks.
+The size of a head is limited, cookies are not kept, redirects not followed;
+L{chime_gateway.net.http_body} reads bodies.  Whoever makes a request sets its time
+limit.
 """
 
 from __future__ import annotations

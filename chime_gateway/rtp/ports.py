@@ -1,9 +1,8 @@
 """
-The sockets of RTP: pairs of UDP ports, lent to one call at a time.
+The sockets of RTP: pairs of UDP ports, each lent to one call at a time.
 
-A port goes back for a while before it is lent again: what the last call's peer
-still sends must not reach the next call.  Nothing is known of what is in a
-datagram.
+A returned port rests for a while before it is lent again: what the last call's peer
+still sends must not reach the next call.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """
-TOML values to settings: types are taken at their word, unknown keys are errors.
-
-Which tables there are, and what they mean, is known elsewhere.
+Converts TOML values to settings: types must match exactly, and unknown keys are
+errors.
 """
 
 from __future__ import annotations

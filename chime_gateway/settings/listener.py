@@ -1,8 +1,6 @@
 """
-Where something listens that is not HTTP, as an operator writes it:
+Where a listener other than HTTP listens, as an operator writes it:
 C{udp:5060:interface=127.0.0.1}.
-
-Which transports there are is known to whoever asks.
 """
 
 from __future__ import annotations

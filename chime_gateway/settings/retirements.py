@@ -1,9 +1,9 @@
 """
-When Azure switches models off, as far as it is known.
+The dates at which Azure retires models.
 
-The one place for such dates, as Azure's schedule of model retirements had them in
-September 2026.  They move; the sure source is the resource's own catalogue (the
-C{deprecation.inference} of each model that the management API lists).
+This is the one place for such dates, as Azure's schedule of model retirements had
+them in September 2026.  They change; the authoritative source is the resource's own
+catalogue (the C{deprecation.inference} of each model that the management API lists).
 """
 
 from __future__ import annotations

@@ -1,7 +1,5 @@
 """
-IP addresses as texts: one text for each, however it was written.
-
-Who may be reached under one is not known here.
+IP addresses as text, in one canonical form each.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """
-Numbers as texts, checked whole before they are numbers.
+Reads numbers from text, and checks the whole text first.
 
 C{int} takes digits of all scripts, underscores and signs, and fails above 4,300
-digits; C{isdecimal} takes digits of all scripts.  What a number means is not known
-here.
+digits; C{isdecimal} takes digits of all scripts.
 """
 
 from __future__ import annotations

@@ -1,11 +1,10 @@
 """
-WebSocket frames of the plain kind, sans I/O (RFC 6455 section 5.2).
+Reads and writes plain WebSocket frames, sans I/O (RFC 6455 section 5.2).
 
 After the opening handshake nearly every frame of a media stream is one whole
-unfragmented message.  L{FrameReader} recognises just those and hands every
-other byte back untouched, so that a complete implementation beside it stays
-the only judge of control frames, fragments and violations.  It does not know
-which implementation that is.
+unfragmented message.  L{FrameReader} recognises just those and returns all other
+bytes unchanged, so that a complete implementation beside it alone judges control
+frames, fragments and violations.
 """
 
 from __future__ import annotations

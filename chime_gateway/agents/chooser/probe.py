@@ -1,8 +1,8 @@
 """
-A look at each deployment before the first caller comes: a session is opened, configured
-and closed.  Nothing is said in it, and it costs no tokens.
+Probes each deployment before the first caller comes: opens a session, configures it,
+and closes it.  Nothing is said in it, and it costs no tokens.
 
-What comes of it is known to L{chime_gateway.agents.chooser.health}, as of any session.
+L{chime_gateway.agents.chooser.health} gets the result, as of any session.
 """
 
 from __future__ import annotations

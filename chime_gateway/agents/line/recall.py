@@ -1,9 +1,9 @@
 """
-How a session is told what was said before it.
+Tells a session what was said before it.
 
-Its items are texts: nobody can give a service the sound of what its agent has said.
-They have ids of ours, so that each is known by its name.  What a service does not take
-as an item is put into words.
+Its items are text, because a service does not accept audio as something that its
+agent has said.  The gateway gives them ids of its own.  What a service does not
+accept as an item goes into the instructions.
 """
 
 from __future__ import annotations

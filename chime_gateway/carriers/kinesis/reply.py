@@ -1,10 +1,9 @@
 """
-The agent's voice, by files: cut into utterances, stored, and played one after the
+The agent's voice by files: cut into utterances, stored, and played one after the
 other by the SIP media application.
 
-It takes seconds, and what is heard when is known from what the Lambda reports:
-that one utterance began, or was played to its end.  Within an utterance the clock
-says the rest.
+This takes seconds.  The Lambda reports that an utterance began, or was played to its
+end; within an utterance the clock tells what was heard.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """
-Who may open a media stream.
+Decides who may open a media stream.
 
-Four credentials are known: a bearer secret, the same secret in
-C{X-Gateway-Secret}, a signed token that expires (in the query, or where query
-strings are stripped in C{customParameters.token}), and Twilio's signature.
-This module compares; what a refusal looks like is the business of the listener.
+There are four credentials: a bearer secret, the same secret in C{X-Gateway-Secret}, a
+signed token that expires (in the query, or where query strings are stripped in
+C{customParameters.token}), and Twilio's signature.  This module compares them; the
+listener refuses.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """
-The ports that all calls over WebRTC share, and what callers are told of them.
-
-Which packet is whose is known to the sockets themselves.
+The ports that all calls over WebRTC share, and the candidates that tell callers of
+them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """
-A file of C{Idempotency-Key}s, a line each time that more is known of one.
+A file of C{Idempotency-Key}s: each change of a key appends a line.
 
-The last line of a key counts.  It is written anew at each start, without what is old.
+The last line of a key counts.  The file is rewritten at each start, without expired
+keys.
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
 """
-Connections of whom nothing is known yet: no call, no token, perhaps not even a word.
+Limits the connections of strangers: peers without a call, a token, perhaps even a
+word so far.
 
-Anybody can open some.  Who has come first and has still not said what he wants goes
-when there is no room for one more, so whoever says it at once always finds room: a
-balancer's health check, and a call.  One address has half the room at most; all
-callers may come from one, their balancer's, so what is counted ends with the first
-thing that a stranger could not have said.
+Anybody can open some.  When there is no room for one more, the oldest that has still
+said nothing useful is closed, so a peer that speaks at once always finds room: a load
+balancer's health check, and a call.  One address may have half of the room, but all
+callers may come from one address, their load balancer's: so a connection no longer
+counts after the first message that a stranger could not have sent.
 """
 
 from __future__ import annotations

@@ -2,8 +2,7 @@
 The server's side of AWS' wire protocols, from botocore's own models.
 
 A request becomes the name of an operation and its parameters, checked against the
-model; an answer is checked as well and becomes bytes.  Who asks, and what an
-operation does, is not known here.
+model; an answer is checked as well and becomes bytes.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """
-AWS on loopback: one port for all services, as C{AWS_ENDPOINT_URL} has it.
+Simulates AWS on loopback: one port for all services, as C{AWS_ENDPOINT_URL} has it.
 
-Requests must be signed by a key that is known here, and obey the models
-(L{chime_gateway.sim.aws.protocol}); what the services do is in rooms of their own.
+Requests must be signed with a key of the simulator's, and match the models
+(L{chime_gateway.sim.aws.protocol}).  Each service is a module of its own.
 """
 
 from __future__ import annotations

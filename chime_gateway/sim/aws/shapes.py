@@ -1,8 +1,5 @@
 """
-Values of botocore's shapes, as JSON, as XML and as the pairs of a query.
-
-Which operation a value belongs to, and where it stands in a message, is not known
-here.
+Converts values of botocore's shapes from and to JSON, XML and query strings.
 """
 
 from __future__ import annotations

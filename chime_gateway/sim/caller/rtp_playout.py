@@ -1,7 +1,5 @@
 """
-What a caller hears of RTP: each packet where its timestamp says.
-
-How packets are read is not known here.
+Puts received RTP audio where its timestamps say, as a caller hears it.
 """
 
 from __future__ import annotations

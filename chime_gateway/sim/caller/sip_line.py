@@ -1,8 +1,8 @@
 """
-A line over SIP and RTP: one call, from its INVITE to its BYE.
+Simulates a telephone over SIP and RTP: one call, from its INVITE to its BYE.
 
-The other side of the gateway's SIP carrier, on C{sipmessage} alone; it takes
-nothing from the gateway's own SIP or RTP, and knows no socket.
+It tests the gateway's SIP carrier from outside: it uses C{sipmessage} alone, and none
+of the gateway's own SIP or RTP.  It is sans I/O.
 """
 
 from __future__ import annotations

@@ -1,7 +1,5 @@
 """
 A softphone with one button, for UDP and TCP: the sockets of a L{SipCall}.
-
-What is said on them is not known here.
 """
 
 from __future__ import annotations

@@ -1,7 +1,5 @@
 """
-The conversation of a simulated Realtime session: its items, in their order.
-
-Who says something, and when, is not known here.
+The conversation of a simulated Realtime session: its items, in order.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """
-What a simulated session sends, in its dialect: now or later, until it is over.
-
-Why something is sent is not known here.
+Sends the events of a simulated session, in its dialect: at once or later, until the
+session ends.
 """
 
 from __future__ import annotations

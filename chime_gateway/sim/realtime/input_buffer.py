@@ -1,8 +1,8 @@
 """
-The input audio buffer of a simulated session: the caller's audio, cut into turns.
+The input audio buffer of a simulated session: cuts the caller's audio into turns.
 
-Turns end where voice activity says so, where the client does, or where nobody has
-spoken for too long.  What is answered to them is not known here.
+A turn ends when VAD says so, when the client commits it, or when nobody has spoken
+for too long.
 """
 
 from __future__ import annotations

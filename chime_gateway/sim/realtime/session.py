@@ -1,10 +1,10 @@
 """
 One simulated Realtime session: the service's side of the protocol.
 
-Messages in, messages out through C{send}; time is the clock that was passed in.
-It aims to do what the real service is documented and seen to do, its errors and
-its refusals included.  It knows neither sockets nor HTTP, and takes nothing
-from the client's side of this package, so that a mistake there shows.
+Messages come in, messages go out through C{send}; time is the clock that was passed
+in.  It aims to do what the real service is documented and seen to do, its errors and
+its refusals included.  It is sans I/O, and uses nothing of the client's side of this
+package, so that a mistake there shows.
 """
 
 from __future__ import annotations

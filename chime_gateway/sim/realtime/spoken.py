@@ -1,7 +1,7 @@
 """
 The response that is spoken: one at a time, generated faster than it is heard.
 
-It may call tools as well.  When one is wanted is not known here.
+It may call tools as well.
 """
 
 from __future__ import annotations

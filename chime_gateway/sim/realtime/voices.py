@@ -1,8 +1,8 @@
 """
 What the simulated agent answers.
 
-A voice gets what the caller said and gives the parts of an answer: speech,
-function calls, or a failure.  It does not know how either travels.
+A voice gets what the caller said and returns the parts of an answer: speech, function
+calls, or a failure.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """
-Files that are old enough: captures, and recordings of which there is no row.
+Finds files that are old enough to delete: captures, and recordings without a row.
 
-A row knows when its call began; of a file alone the day is known, by its folder, or
-when it was last written.
+A row has the time at which its call began; for a file alone there is only the day, by
+its folder, or the time of its last write.
 """
 
 from __future__ import annotations

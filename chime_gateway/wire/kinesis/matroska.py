@@ -1,12 +1,12 @@
 """
-Matroska as Kinesis Video Streams sends it, read as it comes.
+Reads Matroska as Kinesis Video Streams sends it, piece by piece.
 
-C{GetMedia} answers with one Matroska document behind the other, a fragment each,
-with segments (and perhaps clusters) of unknown size.  So the tree is walked flat:
-an element that contains others is entered whatever size it claims, any other one
-is either wanted whole or passed over.  Nothing is kept longer than that.
+C{GetMedia} answers with one Matroska document after another, a fragment each, with
+segments (and perhaps clusters) of unknown size.  So the tree is read flat: an element
+that contains others is entered whatever size it claims, and any other is either read
+whole or skipped.  Nothing is kept longer than that.
 
-RFC 8794 (EBML), RFC 9559 (Matroska).  What a tag means is not known here.
+RFC 8794 (EBML), RFC 9559 (Matroska).
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """
-What a Voice Connector says of its streaming: a call's leg goes into a Kinesis
-video stream from now on, or no more.
+Reads the notices in which a Voice Connector says that a call's leg goes into a
+Kinesis video stream, or no longer does.
 
 Admin Guide, "Automating the Amazon Chime SDK with EventBridge": the same JSON by
-EventBridge and SQS, and as C{Message} within a notification of SNS.  Delivery is
-best effort, each leg has messages of its own, and they may come twice or in any
-order; nothing of that is dealt with here.
+EventBridge and SQS, and as C{Message} within a notification of SNS.  Delivery is best
+effort: each leg has notices of its own, which may come twice or in any order; the
+reader's user has to deal with that.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """
-What every dialect of the media stream is: messages in, events out, commands to
-messages.
+The interface of every dialect of the media stream: messages in, events out; commands
+in, messages out.
 
-A dialect does not know about sockets, time, authentication or what a call does
-with its audio.
+A dialect is sans I/O: the leg owns sockets, time, authentication and the call.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""What the codes of the service's errors say, as far as they are known."""
+"""
+What the documented codes of the service's errors mean.
+"""
 
 from __future__ import annotations
 

@@ -1,12 +1,9 @@
 """
 Azure OpenAI Realtime, sans I/O: messages in, events out; commands in, bytes out.
 
-The GA protocol and the preview dialect (which Voice Live shares) differ in the
-names of some events and in where a session keeps its audio settings, so a
-L{Dialect} is data.  Names in this module are GA's.
-
-Nothing here opens a socket, reads a clock, decides when to speak, or knows what
-became of the audio.
+The GA protocol and the preview dialect (which Voice Live shares) differ in the names
+of some events and in where a session keeps its audio settings, so a L{Dialect} is
+data.  Names in this module are GA's.
 """
 
 from __future__ import annotations

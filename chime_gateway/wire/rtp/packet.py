@@ -1,7 +1,5 @@
 """
-RTP packets and the arithmetic of their counters (RFC 3550, RFC 3551).
-
-Bytes in, values out; what a payload means is not known here.
+Reads and writes RTP packets, and computes with their counters (RFC 3550, RFC 3551).
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """
 The audio stream of a session description: offered and answered (RFC 3264).
 
-Of the audio stream that is taken everything must make sense.  It does not know
-which addresses are allowed, nor who offers and who answers.
+Every line of the chosen audio stream must be valid.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """
-Session descriptions as lines: read and written (RFC 8866).
+Reads and writes session descriptions as lines (RFC 8866).
 
-What cannot be read of one that is not about audio is passed over.  What its media
-lines mean is not known here, nor what carries it.
+What cannot be read of a media section other than audio is skipped.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """
-DTLS-SRTP beside a session description's own addresses, as SIP has it: fingerprints and
-roles, RTCP with RTP or apart, ICE if there is any (RFC 5763, RFC 5764, RFC 8842).
+DTLS-SRTP in the session descriptions of SIP: fingerprints and roles, RTCP with RTP or
+apart, and ICE if there is any (RFC 5763, RFC 5764, RFC 8842).
 
-What is carried is not known here, nor what DTLS does with it.
+The addresses of media stay in the description itself.
 """
 
 from __future__ import annotations

@@ -1,7 +1,5 @@
 """
-Keys of SRTP in a session description: C{a=crypto} lines (RFC 4568).
-
-Which line is offered or chosen is not known here, nor what SRTP does with a key.
+Reads and writes keys of SRTP in a session description:  C{a=crypto} lines (RFC 4568).
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
 """
-How media is carried in WebRTC, as a description says it: ICE, DTLS's fingerprints
-and roles, several sections in one bundle (RFC 8839, RFC 8842, RFC 9143).
-
-What is carried is not known here.
+The transport of media in WebRTC descriptions:  ICE, DTLS's fingerprints and roles,
+and several sections in one bundle (RFC 8839, RFC 8842, RFC 9143).
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """
-Descriptions of WebRTC with one section of audio: read, offered and answered (RFC
-8829, RFC 9725).
+Reads, offers and answers WebRTC descriptions with one audio section (RFC 8829, RFC
+9725).
 
-Of what is offered besides, every section is refused and kept.  Which certificate
-and which addresses are ours is not known here.
+Every other section that is offered is rejected in the answer, which keeps its place.
 """
 
 from __future__ import annotations

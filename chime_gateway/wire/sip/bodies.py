@@ -1,9 +1,8 @@
 """
-What a message carries besides its headers: one body, or many in one (RFC 5621).
+Finds the session description in a message's body, or in one of its parts (RFC 5621).
 
-Out of all that a message may bring the session description is found; what must be
-understood (C{handling=required}, the default of RFC 3261 section 20.11) and is not,
-is refused, and the rest is passed over.  What a description says is not known here.
+A part that must be understood (C{handling=required}, the default of RFC 3261 section
+20.11) and is not is refused; all others are ignored.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """
-SIP dialogs (RFC 3261 section 12): who talks with whom, by which way, in which
-order.
+SIP dialogs (RFC 3261 section 12): the two parties, the route between them, and the
+order of their requests.
 
-It makes the requests of a dialog and checks those that come; what they are for
-is not known here.
+It makes the requests of a dialog, and checks those that come.
 """
 
 from __future__ import annotations

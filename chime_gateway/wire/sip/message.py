@@ -1,11 +1,8 @@
 """
 SIP messages as values, and what their headers say (RFC 3261 sections 7 and 20).
 
-Header grammar is C{sipmessage}'s.  Whatever must be echoed is kept as it was
-written: proxies compare what they put there byte by byte.
-
-It knows neither transactions nor dialogs, nor what a call is, nor how a message
-comes out of bytes.
+C{sipmessage} parses the headers.  What must be echoed is kept exactly as received,
+because proxies compare what they wrote byte by byte.
 """
 
 from __future__ import annotations

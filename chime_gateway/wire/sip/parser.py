@@ -1,7 +1,5 @@
 """
-Bytes to SIP messages (RFC 3261 sections 7 and 18.3), within limits.
-
-What a message is good for is not known here, nor where one ends on a stream.
+Parses SIP messages from bytes, within limits (RFC 3261 sections 7 and 18.3).
 """
 
 from __future__ import annotations

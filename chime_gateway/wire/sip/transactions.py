@@ -1,10 +1,9 @@
 """
-SIP transactions as tables (RFC 3261 section 17, corrected by RFC 6026): what
-they are made of, and the two machines of requests that came in.
+SIP transactions as tables (RFC 3261 section 17, corrected by RFC 6026): their parts,
+and the two state machines of received requests.
 
-Each machine takes what happened and returns what is to be done: a
-list of values.  Timers are values, too: whoever runs the machine starts them
-and says when they fire.  Nothing is known of sockets, clocks or dialogs.
+Each machine takes what happened and returns what is to be done: a list of values.
+Timers are values, too: whoever runs the machine starts them and says when they fire.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
 """
-Who may be reached where: paths, and candidates and credentials of ICE as a
-description says them (RFC 8839, RFC 6544).
-
-Whether an address can be reached from here is not known here.
+Paths, and ICE's candidates and credentials, as session descriptions have them (RFC
+8839, RFC 6544).
 """
 
 from __future__ import annotations

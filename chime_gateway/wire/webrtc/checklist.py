@@ -1,8 +1,6 @@
 """
-All checks of one call: which comes next, and which path is the best (RFC 8445
-section 6.1.4).
-
-What is sent, and what comes, is not known here.
+ICE's checklist for one call: which connectivity check comes next, and which path is
+best (RFC 8445 section 6.1.4).
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
 """
-Connectivity checks of one path: whether it carries packets both ways (RFC 8445
+The connectivity checks of one path: whether it carries packets both ways (RFC 8445
 section 7).
-
-Which path is taken in the end is not known here.
 """
 
 from __future__ import annotations

@@ -1,7 +1,5 @@
 """
-Consent to go on sending on a path that was found (RFC 7675).
-
-What a request looks like is not known here.
+Consent: whether the peer still wants packets on the selected path (RFC 7675).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """
-Which protocol a packet belongs to that came to the one port of a call (RFC 7983,
-RFC 5761).
+Tells which protocol a packet on the one port of a call belongs to (RFC 7983, RFC
+5761).
 
-Only its first bytes are looked at; whether it is one is not known here.
+It looks at the first bytes only, and does not check that the rest is valid.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
 """
-Packets in a byte stream: two bytes of length before each (RFC 4571, RFC 6544
-section 10.1).
-
-What a packet holds is not known here.
+Splits a byte stream into packets: two bytes of length precede each (RFC 4571, RFC
+6544 section 10.1).
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """
-ICE of one call: on which path packets reach the other side, and whether it still
-wants them (RFC 8445, RFC 7675).
+ICE of one call: finds the path to the peer, and tells whether the peer still wants
+packets (RFC 8445, RFC 7675).
 
-One component, since RTP and RTCP share it.  It knows no socket and no clock: what
-comes is given to it, what it has to send is in L{IceAgent.outbox}.
+There is one component, since RTP and RTCP share it.  It is sans I/O: its owner passes
+received packets and the time to it, and sends what is in L{IceAgent.outbox}.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """
-Which of the two sides decides on the path (RFC 8445 sections 6.1.1 and 7.3.1.1).
-
-How it decides is not known here.
+ICE's roles: which of the two sides selects the path, and what happens if both claim
+it (RFC 8445 sections 6.1.1 and 7.3.1.1).
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
 """
-Messages of STUN as ICE uses them: binding requests and their answers (RFC 8489,
-RFC 8445 section 16).
-
-Bytes in, values out.  Which check a message belongs to is not known here.
+Reads and writes STUN messages as ICE uses them:  Binding requests and their answers
+(RFC 8489, RFC 8445 section 16).
 """
 
 from __future__ import annotations

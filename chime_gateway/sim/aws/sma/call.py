@@ -1,8 +1,8 @@
 """
-One call of a SIP media application: its invocations of the Lambda, and its actions.
+Simulates one call of a SIP media application: invokes the Lambda, and carries out its
+actions.
 
-How the Lambda's answers are judged is in L{chime_gateway.sim.aws.sma.rules}.  How a
-call comes to be is not known here.
+L{chime_gateway.sim.aws.sma.rules} judges the Lambda's answers.
 """
 
 from __future__ import annotations

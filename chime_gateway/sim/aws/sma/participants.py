@@ -1,7 +1,5 @@
 """
-Who takes part in a call of a SIP media application, and what its Lambda is told.
-
-What they do is not known here.
+The participants of a SIP media application's call, as its Lambda is told of them.
 """
 
 from __future__ import annotations

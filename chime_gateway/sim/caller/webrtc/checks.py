@@ -1,8 +1,8 @@
 """
-ICE as a caller needs it who has offered and whose other side is public: full, and
-controlling (RFC 8445, RFC 7675).
+ICE of a simulated caller that made the offer, towards a public peer: full ICE, in the
+controlling role (RFC 8445, RFC 7675).
 
-Every check nominates, as the other side is lite.  Sockets are not known here.
+Every check nominates, as the other side is lite.
 """
 
 from __future__ import annotations

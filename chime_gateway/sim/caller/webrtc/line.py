@@ -1,8 +1,8 @@
 """
-A line over WebRTC: one call, from its offer to its end.
+Simulates a WebRTC caller: one call, from its offer to its end.
 
-The other side of the gateway's carrier, with ICE and RTP of its own; it knows no
-socket, and nothing of HTTP.
+It tests the gateway's WebRTC carrier from outside, with ICE and RTP of its own.  It
+is sans I/O.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
 """
-An app that calls by C{POST /webrtc/offer}: the socket and the requests of a
+An app that calls by C{POST /webrtc/offer}: the socket and the HTTP requests of a
 L{WebRtcCall}.
-
-What is said by them is not known here.
 """
 
 from __future__ import annotations

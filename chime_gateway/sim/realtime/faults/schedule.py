@@ -1,8 +1,8 @@
 """
-Faults that begin at some moment of a session: which, and when.
+The schedule of a session's faults: which fault begins when.
 
-A moment is a time, the end of a caller's turn, or a point of a response; or chance,
-from a seed.  What a fault does is not known here.
+A fault begins at a given time, at the end of a caller's turn, at a point of a
+response, or by chance, drawn from a seed.
 """
 
 from __future__ import annotations

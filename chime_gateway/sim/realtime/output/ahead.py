@@ -1,7 +1,7 @@
 """
-Speech as events: it is sent as soon as it is generated, faster than it is heard.
+Sends speech as events as soon as it is generated, faster than it is heard.
 
-How far it was heard the service does not know; its client tells.
+Only the client's truncations tell the service how far it was heard.
 """
 
 from __future__ import annotations

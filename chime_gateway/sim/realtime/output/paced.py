@@ -1,8 +1,8 @@
 """
-The output audio buffer: speech waits there until its time comes to be sent.
+The output audio buffer: speech waits there until it is time to send it.
 
-The service knows what it has sent, and nothing of what is heard.  Whoever sends
-takes a frame of it at each beat; who that is, and how, is not known here.
+The service knows what it has sent, but not what was heard.  The sender takes one
+frame at each beat.
 """
 
 from __future__ import annotations

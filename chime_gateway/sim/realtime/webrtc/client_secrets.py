@@ -1,7 +1,5 @@
 """
-Ephemeral keys: minted with the settings of a session, good for some time.
-
-Who may ask for one is not known here.
+Ephemeral keys: minted with the settings of a session, valid for a limited time.
 """
 
 from __future__ import annotations

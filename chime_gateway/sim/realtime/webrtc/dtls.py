@@ -1,7 +1,7 @@
 """
-DTLS as its client, and the keys of SRTP that come of it (RFC 5764).
+The client's side of DTLS, and the keys of SRTP that it yields (RFC 5764).
 
-Datagrams in and out as bytes; how they travel is not known here.
+Datagrams come in and go out as bytes.
 """
 
 from __future__ import annotations

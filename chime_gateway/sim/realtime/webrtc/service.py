@@ -1,7 +1,5 @@
 """
-The service's calls over WebRTC: secrets minted, offers answered, calls hung up.
-
-What each refusal looks like over HTTP is not known here.
+The service's calls over WebRTC: mints secrets, answers offers, and hangs up.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """
-STUN as a lite agent needs it: a Binding Request read, its answer written (RFC 8489).
-
-Who may ask is not known here.
+STUN as an ICE-lite agent needs it: reads a Binding request, and writes its answer
+(RFC 8489).
 """
 
 from __future__ import annotations

@@ -1,11 +1,10 @@
 """
-An association of SCTP inside DTLS (RFC 9260, RFC 8261): both sides begin it, and
+An SCTP association inside DTLS (RFC 9260, RFC 8261): both sides set it up, and
 messages go both ways until one of them ends it.
 
-It knows no sockets and no time but by arguments, in seconds, monotonic.  Whoever has
-its keys is the other side, so a cookie need not prove anything but that it has come.
-Whether the other side is there is asked by ICE: its heartbeats are answered, and there
-are none of ours.
+It is sans I/O: times are arguments, in seconds, monotonic.  Only the peer has the
+keys of DTLS, so a cookie proves no more than that it came back.  ICE checks that the
+peer is alive: its heartbeats are answered, and none are sent.
 """
 
 from __future__ import annotations

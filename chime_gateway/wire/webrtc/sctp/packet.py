@@ -1,7 +1,5 @@
 """
-Packets of SCTP and what is in them (RFC 9260 section 3), as bytes and as values.
-
-What an association does with them is not known here.
+Reads and writes SCTP packets and their chunks (RFC 9260 section 3).
 """
 
 from __future__ import annotations
