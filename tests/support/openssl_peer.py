@@ -24,6 +24,7 @@ _MIN_VERSION, _MAX_VERSION, _MAX_FRAGMENT = 123, 124, 52
 _BIO_PENDING: Final = 10
 _PEM: Final = 1
 _WANT_READ, _ZERO_RETURN = 2, 6
+_512: Final = 1
 _KEY_UPDATE_NOT_REQUESTED, _KEY_UPDATE_REQUESTED = 0, 1
 
 
@@ -35,6 +36,7 @@ def _functions() -> Any:
         ("SSL_CTX_new", pointer, (pointer,)),
         ("SSL_CTX_free", None, (pointer,)),
         ("SSL_CTX_ctrl", ctypes.c_long, (pointer, number, ctypes.c_long, pointer)),
+        ("SSL_CTX_set_tlsext_max_fragment_length", number, (pointer, ctypes.c_uint8)),
         ("SSL_CTX_use_certificate_file", number, (pointer, text, number)),
         ("SSL_CTX_use_PrivateKey_file", number, (pointer, text, number)),
         ("SSL_new", pointer, (pointer,)),
@@ -68,11 +70,15 @@ class OpensslPeer:
     One end of TLS in memory.
 
     @param certificate: file of a certificate and its key: a server; C{None}: a client.
+    @param shortest: a client asks for records of at most 512 bytes (RFC 6066 section
+        4); a server does as it is asked.
     @ivar heard: what the other side has said.
     @ivar is_over: the other side has said goodbye, by an alert of whatever kind.
     """
 
-    def __init__(self, version: int, certificate: str | None = None) -> None:
+    def __init__(
+        self, version: int, certificate: str | None = None, *, shortest: bool = False
+    ) -> None:
         self._c = c = _functions()
         self._context = c.SSL_CTX_new(c.TLS_method())
         for what in (_MIN_VERSION, _MAX_VERSION):
@@ -81,6 +87,8 @@ class OpensslPeer:
             path = certificate.encode()
             assert c.SSL_CTX_use_certificate_file(self._context, path, _PEM) == 1
             assert c.SSL_CTX_use_PrivateKey_file(self._context, path, _PEM) == 1
+        if shortest:
+            assert c.SSL_CTX_set_tlsext_max_fragment_length(self._context, _512) == 1
         self._ssl = c.SSL_new(self._context)
         self._in, self._out = (c.BIO_new(c.BIO_s_mem()) for _ in range(2))
         c.SSL_set_bio(self._ssl, self._in, self._out)

@@ -63,6 +63,7 @@ def _certificate() -> bytes:
 class TlsPair(PathPair):
     """
     @param is_client: the path is the client's; the peer is the other.
+    @param shortest: a peer that is a client wants no record of more than 512 bytes.
     @ivar held: records of the peer's that are not on their way yet.
     """
 
@@ -74,13 +75,18 @@ class TlsPair(PathPair):
         *,
         is_client: bool,
         small: bool = False,
+        shortest: bool = False,
         beside: PathPair | None = None,
     ) -> None:
         super().__init__(masks=is_client, small=small, beside=beside)
         with tempfile.NamedTemporaryFile(suffix=".pem") as file:
             file.write(_certificate())
             file.flush()
-            self.peer = OpensslPeer(version, file.name if is_client else None)
+            self.peer = OpensslPeer(
+                version,
+                file.name if is_client else None,
+                shortest=shortest and not is_client,
+            )
             connections = Connections(file.name)
         factory = TLSMemoryBIOFactory(
             connections, is_client, Factory(), clock=self.reactor

@@ -84,7 +84,7 @@ class TlsPath(SocketPath):
             self._write_by_twisted(data)
             return
         try:
-            self._encrypt(data)
+            taken: int = self._encrypt(data)
         except Error:
             # Not now, or never again: Twisted meets it, too.
             self._write_by_twisted(data)
@@ -103,6 +103,10 @@ class TlsPath(SocketPath):
             # Much was waiting there before it.
             self._is_clogged = True
             inside_twisted.write_records(self._tls)
+        if taken < len(data):
+            # It is one record for each call, and the peer wants short ones (RFC 6066
+            # section 4).
+            self._write_by_twisted(data[taken:])
 
     def unsent_bytes(self) -> int:
         return super().unsent_bytes() + inside_twisted.waiting_bytes(self._tls)

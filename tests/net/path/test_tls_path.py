@@ -48,6 +48,7 @@ class ScheduleTests(TlsCase):
         st.sampled_from(VERSIONS),
         st.booleans(),
         st.booleans(),
+        st.booleans(),
         st.lists(STEPS, max_size=25),
         st.sampled_from(ENDS),
     )
@@ -56,14 +57,16 @@ class ScheduleTests(TlsCase):
         version: int,
         is_client: bool,
         small: bool,
+        shortest: bool,
         steps: list[tuple[str, int]],
         end: str,
     ) -> None:
         """
-        Whatever else TLS says between them, however its records are long and cut, and
-        while the socket is full; and what comes last is what Twisted makes of it.
+        Whatever else TLS says between them, however its records are long and cut and
+        may be long at most, and while the socket is full; and what comes last is what
+        Twisted makes of it.
         """
-        pair = TlsPair(version, is_client=is_client, small=small)
+        pair = TlsPair(version, is_client=is_client, small=small, shortest=shortest)
         with closing(pair):
             pair.open()
             sent, said = self.run_through(pair, steps)
