@@ -2,8 +2,8 @@
 Audio as the gateway carries it: bytes, and the codec that says what they mean.
 
 A leg and an agent each declare one L{Codec} when they open.  From then on audio
-travels as plain C{bytes}; naming the codec on every frame would repeat, fifty
-times a second, what was settled once per call.
+travels as plain C{bytes}: the codec is settled once per call, not fifty times a
+second.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """
 The seams: what a call, its caller's leg and its agent's session ask of each other.
 
-Legs and agents never hear of one another; each sees only its own pair of
-protocols below.  Requests are imperatives, reports are past tense, audio is
-C{bytes} in the codec its sender declared.  Every method here is a plain
-function that returns at once.
+Legs and agents are independent of each other; each uses only its own pair of
+protocols below.  Requests are imperatives, reports are past tense, audio is C{bytes}
+in the codec its sender declared.  Every method here is a plain function that returns
+at once.
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""
-How calls end, and what is known of the caller.
-"""
+"""How calls end, and what is known of the caller."""
 
 from __future__ import annotations
 

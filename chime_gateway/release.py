@@ -1,6 +1,4 @@
-"""
-Releases what a call or a leg holds, step by step, even if a step fails.
-"""
+"""Releases what a call or a leg holds, step by step, even if a step fails."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""
-The seams towards what calls are served by: threads, AWS, servers of tools, disks.
-
-Nobody behind them knows of a call.
-"""
+"""The seams towards services that calls use: threads, AWS, tool servers, disks."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """
-How fast an agent speaks, and how much of a text was heard by that.
+Estimates how fast an agent speaks, and from that how much of a text was heard.
 
-Nobody says which word is when.  A text comes before its sound, so a part of the sound
-has all of the text: only of sound that is complete the share that was heard tells what
-of the text was.  Of any other it is told by the time that such words take this agent.
+The service sends no times of words, and a text comes before its audio.  Once the
+audio of an item is complete, the share that was heard gives the share of the text.
+Until then, the agent's speaking rate gives an estimate.
 """
 
 from __future__ import annotations

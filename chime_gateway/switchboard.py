@@ -1,4 +1,6 @@
-"""The seam between carriers and calls: who takes a call that comes in, or goes out."""
+"""
+The seam between carriers and calls: takes inbound calls, and places outbound ones.
+"""
 
 from __future__ import annotations
 

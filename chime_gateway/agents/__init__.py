@@ -1,1 +1,4 @@
-"""The agent's carriers, each a thin shim to the C{AgentSession} seam."""
+"""
+The agent's side: sessions with Azure OpenAI Realtime, behind the C{AgentSession}
+seam.
+"""

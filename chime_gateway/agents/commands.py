@@ -1,12 +1,10 @@
 """
-Commands to the service: what it was asked and has not answered yet.
+Tracks commands to the service until they are answered.
 
-Every command has an id of ours, which an C{error} event names.  Other answers name
-what the command was about, or nothing: then the oldest command of that kind is meant,
-as the service takes commands in their order.  The service may also name no command
-in an error, and may not answer at all.
-
-What becomes of a refusal is not decided here.
+Every command has an id of the gateway's, which an C{error} event names.  Other
+answers name what the command was about, or nothing: then the oldest command of that
+kind is meant, as the service takes commands in order.  The service may also name no
+command in an error, and may not answer at all.
 """
 
 from __future__ import annotations

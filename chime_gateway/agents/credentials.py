@@ -1,8 +1,8 @@
 """
-How a connection to Azure proves who we are: a key, or Microsoft Entra ID.
+The gateway's credentials for Azure: a key, or a token of Microsoft Entra ID.
 
-Entra tokens come from azure-identity, which blocks, and for long where the token
-service is away.  One request serves all who wait for it, in a thread of its own.
+Tokens come from azure-identity, which blocks, and for long when the token service is
+unavailable.  One request, in a thread of its own, serves all who wait for it.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """
-Where sessions come from: several deployments of Azure OpenAI Realtime.
+Opens sessions at several deployments of Azure OpenAI Realtime.
 
-Which is tried when is L{chime_gateway.agents.chooser.race}'s, what the end of an
-attempt says of whom is L{chime_gateway.agents.chooser.health}'s; here attempts are
-made.
+L{chime_gateway.agents.chooser.race} decides which is tried when, and
+L{chime_gateway.agents.chooser.health} judges how an attempt ended; the attempts are
+made here.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """
-How much of a service a session takes in.
+Limits how much a session accepts from its service.
 
-A service is faster than real time, so there is a lot at once that is healthy: an
-answer of ten minutes, all its text, many tools.  What is beyond that for long is
-nothing that an agent has to say, and a service that sends it is broken or hostile:
-it would fill memory, disk and log, and take the time of other calls.
+A service is faster than real time, so a lot at once may be healthy: an answer of ten
+minutes, all its text, many tools.  A service that sends more than that for long is
+broken or hostile: it would fill memory, disk and log, and take time from other calls.
 """
 
 from __future__ import annotations

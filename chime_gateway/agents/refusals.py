@@ -1,7 +1,7 @@
 """
-What an error says that comes before a session is ready: whose fault it is.
+Says whose fault an error is that comes before a session is ready.
 
-Codes and types are read in L{chime_gateway.wire.realtime.faults}.
+L{chime_gateway.wire.realtime.faults} reads codes and types.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """
 The agent's session on Azure OpenAI Realtime.
 
-It moves between the protocol's events and the seam of a call.  What messages
-look like is in L{chime_gateway.wire.realtime}; how audio travels, in
-L{chime_gateway.agents.transport}; which deployment is tried is chosen in
-L{chime_gateway.agents.deployments}.
+It translates between the protocol's events and the seam of a call.
+L{chime_gateway.wire.realtime} reads and writes messages,
+L{chime_gateway.agents.transports} carries audio, and
+L{chime_gateway.agents.deployments} chooses the deployment.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """
-How azure-identity asks a token service: in so much time, and for so many bytes.
+The HTTP transport of azure-identity, with limits on time and size.
 
-requests, which it uses, bounds the time of one read, and neither the number of them
-nor what comes: a service that drips, or never ends, would keep a thread for good.  So
-time and bytes are looked at where bytes are read from the socket.  Imported when used,
-as azure-identity is.
+requests, which it uses, limits the time of one read, but neither the number of reads
+nor the size of the answer: a service that drips, or never ends, would keep a thread
+for good.  So time and bytes are checked where bytes are read from the socket.  The
+module is imported when it is used, as azure-identity is.
 """
 
 from __future__ import annotations

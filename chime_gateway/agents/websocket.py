@@ -1,8 +1,8 @@
 """
-The socket of an Azure OpenAI Realtime session.
+The WebSocket of an Azure OpenAI Realtime session.
 
-Dials, does the handshake, says what a refusal means, and moves messages.  What
-they say is the session's business (L{chime_gateway.agents.session}).
+It connects, does the handshake, explains a refusal, and carries messages for
+L{chime_gateway.agents.session}.
 """
 
 from __future__ import annotations

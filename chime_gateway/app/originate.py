@@ -1,6 +1,4 @@
-"""
-Places outbound calls: through the SIP trunk, or by the SIP media application.
-"""
+"""Places outbound calls: through the SIP trunk, or by the SIP media application."""
 
 from __future__ import annotations
 

@@ -1,1 +1,3 @@
-"""The life of a call.  Knows the seams, never a carrier or a dialect."""
+"""
+The life of a call, on the seams alone: no carrier and no dialect is imported here.
+"""

@@ -1,9 +1,8 @@
 """
 One call: a caller's leg, an agent's session, the pump between them, a record.
 
-The call begins, moves on and ends here; what is said in it is its
-L{Conversation}'s.  It knows the seams only: which carrier or service is behind
-them is not its business.
+The call begins, moves on and ends here; its L{Conversation} handles what is said in
+it.  It uses the seams only, so it is the same for every carrier and service.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What all calls of a gateway share, and who watches them."""
+"""What all calls of a gateway share, and the observers of their events."""
 
 from __future__ import annotations
 

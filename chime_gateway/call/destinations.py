@@ -1,7 +1,7 @@
 """
-How many calls are sent where: handed on, placed, or redirected.
+Limits how many calls go to which destination: transferred, placed, or redirected.
 
-What is allowed at all is L{chime_gateway.settings.destinations}'s.
+L{chime_gateway.settings.destinations} decides which destinations are allowed at all.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """
-What ends a call by itself: a caller of whom nothing comes, and its length.
+Detects that a call has to end: a caller from whom nothing comes, or the maximum
+length.
 
-What is done then is the call's decision.
+The call decides what follows.
 """
 
 from __future__ import annotations

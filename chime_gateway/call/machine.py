@@ -1,10 +1,10 @@
 """
 The life of one call, as a state machine.
 
-Inputs are named for what happened, in the past tense, or for what somebody
-wants; what to do about it is asked of L{CallEffects}.  An input that a state
-does not list raises L{automat.NoTransition}: that is a bug, and a test walks
-the whole table.  Audio never comes through here.
+Inputs are named for what happened, in the past tense, or for what is requested;
+L{CallEffects} carries out the outputs.  An input that a state does not list raises
+L{automat.NoTransition}: that is a bug, and a test walks the whole table.  Audio never
+comes through here.
 """
 
 from __future__ import annotations

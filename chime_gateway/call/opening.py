@@ -1,6 +1,6 @@
 """
-How a call comes to its agent: a line is opened, and then somebody is dialled if the
-call is ours, or waited for if he is still on his way to us.
+Connects a new call to its agent: opens a line, and then dials an outbound call, or
+waits for the caller of an inbound one.
 """
 
 from __future__ import annotations

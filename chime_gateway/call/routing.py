@@ -1,6 +1,4 @@
-"""
-Which agent takes a call, and what it is told about it.
-"""
+"""Chooses the agent profile for a call, and fills in what it is told about the call."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """
-The calls in progress: who may come in, who is there, and how to empty the house.
+The calls in progress: admits new ones, finds one by its id, and drains the gateway.
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""
-A transfer that was requested, until its result is known.
-"""
+"""A transfer that was requested, until its result is known."""
 
 from __future__ import annotations
 

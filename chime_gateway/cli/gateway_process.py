@@ -1,6 +1,4 @@
-"""
-Runs the gateway as its users do: a C{twistd} process, on loopback.
-"""
+"""Runs the gateway as its users do: a C{twistd} process, on loopback."""
 
 from __future__ import annotations
 

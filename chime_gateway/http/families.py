@@ -1,6 +1,4 @@
-"""
-Converts the counts of each part of the gateway into Prometheus' metric families.
-"""
+"""Converts the counts of each part of the gateway into Prometheus' metric families."""
 
 from __future__ import annotations
 

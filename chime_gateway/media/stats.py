@@ -1,8 +1,8 @@
 """
-What is counted for one call while it runs.
+The counts of one call while it runs.
 
-Plain numbers that the per-frame path adds to.  Whoever wants sums over calls
-reads them when asked; nothing is pushed anywhere per frame.
+They are plain numbers that the per-frame path adds to.  Sums over calls are computed
+when they are asked for; nothing is pushed anywhere per frame.
 """
 
 from __future__ import annotations

@@ -1,3 +1,1 @@
-"""
-Sockets, HTTP clients, threads and timers: what carriers, agents and stores share.
-"""
+"""Sockets, HTTP clients, threads and timers: what carriers, agents and stores share."""

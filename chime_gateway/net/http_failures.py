@@ -1,6 +1,4 @@
-"""
-Says in words why an HTTP request failed without an answer.
-"""
+"""Says in words why an HTTP request failed without an answer."""
 
 from __future__ import annotations
 

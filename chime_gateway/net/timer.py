@@ -1,6 +1,4 @@
-"""
-A timer that can be restarted, and stopped at any moment.
-"""
+"""A timer that can be restarted, and stopped at any moment."""
 
 from __future__ import annotations
 

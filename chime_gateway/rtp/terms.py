@@ -1,6 +1,4 @@
-"""
-The terms of a stream that both sides agreed on: codec, payload types, addresses.
-"""
+"""The terms of a stream that both sides agreed on: codec, payload types, addresses."""
 
 from __future__ import annotations
 

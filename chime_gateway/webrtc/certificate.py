@@ -1,6 +1,4 @@
-"""
-The self-signed certificate of DTLS, which peers recognise by its fingerprint.
-"""
+"""The self-signed certificate of DTLS, which peers recognise by its fingerprint."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""
-IP addresses as text, in one canonical form each.
-"""
+"""IP addresses as text, in one canonical form each."""
 
 from __future__ import annotations
 

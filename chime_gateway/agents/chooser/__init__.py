@@ -1,1 +1,1 @@
-"""Which deployment has a call."""
+"""Chooses the deployment for a call."""

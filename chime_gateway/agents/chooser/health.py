@@ -1,10 +1,10 @@
 """
-What the end of an attempt says, and of whom.
+Judges the end of each attempt: which deployment, profile or machine is at fault.
 
-A deployment that is away, throttled or silent rests.  One whose settings are wrong
-rests as well and is for an operator to mend.  Settings of an agent profile that the
-service refuses are the profile's fault and no deployment's; and where this machine
-itself has no descriptor left, nobody else is at fault.
+A deployment that is unreachable, throttled or silent rests.  One with wrong settings
+rests as well, until an operator fixes them.  Settings of an agent profile that the
+service rejects are no deployment's fault; and when this machine has no file
+descriptors left, no peer is at fault.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """
-The line of a call to its agent: one session at a time, and the next when that is over.
+The line of a call to its agent: one session at a time, and the next when that ends.
 
-It knows what was said, what is owed and what the caller said last, and so the next
-session goes on where the one before was.  The call is told what its sessions report,
-that one has followed another, and when there is none to be had.
+It remembers what was said, what is owed and what the caller said last, so the next
+session continues where the previous one was.  It tells the call what its sessions
+report, that one has followed another, and when none is available.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where the lines of calls to their agents come from."""
+"""Creates the lines of calls to their agents."""
 
 from __future__ import annotations
 

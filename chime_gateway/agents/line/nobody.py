@@ -1,4 +1,4 @@
-"""Who hears the sessions that nobody has any more."""
+"""Ignores the events of sessions that no call uses any more."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """
-What one session of a line reports, on its way to the call.
+Passes the reports of one session of a line to the call.
 
-Ids are a session's own: those of the first one are the call's as they are, those of
-later ones get a suffix, so that no two sessions share one.  Of a session that the line
-has no more, nothing is heard.
+Ids are unique within a session: those of the first session pass unchanged, those of
+later ones get a suffix, so that no two sessions share one.  Reports of a session that
+the line has left are dropped.
 """
 
 from __future__ import annotations

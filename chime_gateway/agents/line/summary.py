@@ -1,8 +1,8 @@
 """
-What is kept of a long conversation beyond its last turns: a line for each of them.
+Summarizes a long conversation beyond its last turns: one line for each turn.
 
-There is no model that could write it.  What the caller gave (numbers, dates, what was
-keyed in) and orders outlive the rest, and what the agent said is the first to go.
+No model is available to write it.  What the caller gave (numbers, dates, digits) and
+instructions are kept longest; what the agent said is dropped first.
 """
 
 from __future__ import annotations

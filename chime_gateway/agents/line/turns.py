@@ -1,7 +1,7 @@
 """
-What a memory is made of: one entry for each thing that was said, told or done.
+The entries of a memory: one for each thing that was said, told or done.
 
-What of a text was heard is told as L{chime_gateway.speaking_rate} has it.
+L{chime_gateway.speaking_rate} estimates how much of a text was heard.
 """
 
 from __future__ import annotations

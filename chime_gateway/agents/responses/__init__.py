@@ -1,1 +1,1 @@
-"""What the agent is to say in one session, until it is said, or told that it is not."""
+"""The responses of one session, from a request until they are spoken or have failed."""

@@ -1,7 +1,7 @@
 """
-What came to nothing in one session: it waits to be asked for again, or is reported.
+Failed responses of one session: they wait to be repeated, or are reported.
 
-How often it is asked for, and when, is in L{chime_gateway.agents.responses.retries}.
+L{chime_gateway.agents.responses.retries} decides how often and when.
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""
-The queue of what the agent is still to say, and what each response was asked for.
-"""
+"""The queue of what the agent is still to say, and what each response was asked for."""
 
 from __future__ import annotations
 

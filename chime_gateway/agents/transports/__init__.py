@@ -1,1 +1,1 @@
-"""How the audio of sessions travels."""
+"""The transports of a session's audio."""

@@ -1,4 +1,4 @@
-"""Audio in the socket of the events, a message for each piece."""
+"""Audio in the WebSocket of the events, one message for each piece."""
 
 from __future__ import annotations
 

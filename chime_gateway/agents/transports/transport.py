@@ -1,8 +1,6 @@
 """
-How the audio of a session travels: in the socket of its events, or beside it.
-
-The session moves events and the seam of a call; what it says and hears it leaves to
-one of these.
+The interface of a session's audio transport: in the WebSocket of its events, or
+beside it.
 """
 
 from __future__ import annotations

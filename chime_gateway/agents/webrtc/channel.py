@@ -1,8 +1,6 @@
 """
-The events of a call over WebRTC in a data channel, where there is no socket beside it:
-of the preview, and of whoever takes no offer without one.
-
-What is said in it is the session's business.
+The events of a call over WebRTC in a data channel, where there is no sideband: for
+the preview, and for services that require a data channel in the offer.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """
-Client secrets: what a call over WebRTC proves itself with, made with the real key.
+Client secrets: ephemeral keys for calls over WebRTC, minted with the real key.
 
-One is good for some minutes and for any number of calls, so it is made before it is
-needed and is followed by the next one in time.  What is in a secret's session is what
-cannot be changed later (its model, its voice); all else each call says itself, and so
-calls share one.
+A secret is valid for some minutes and for any number of calls, so it is minted before
+it is needed, and replaced in time.  A secret's session holds only what cannot be
+changed later (model and voice); each call sends its other settings itself, so calls
+can share a secret.
 """
 
 from __future__ import annotations

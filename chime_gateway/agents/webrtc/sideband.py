@@ -1,8 +1,9 @@
 """
-The events of a call over WebRTC: a WebSocket beside it, opened by the call's id.
+The sideband of a call over WebRTC: a WebSocket for its events, opened by the call's
+id.
 
-A service may not know of the call yet when it has just answered for it, so the socket
-is opened again for some seconds.  What is said in it is the session's business.
+Just after the answer a service may not have registered the call yet, so opening the
+sideband is repeated for some seconds.
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""
-What networks did to the audio of all sessions over WebRTC.
-"""
+"""The network statistics of all sessions over WebRTC."""
 
 from __future__ import annotations
 

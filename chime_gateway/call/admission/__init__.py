@@ -1,1 +1,1 @@
-"""Who may come in: limits, and what the process can carry."""
+"""Admission of calls: limits, and the load of the process."""

@@ -1,4 +1,7 @@
-"""For calls that may not come in, and whose callers are told so."""
+"""
+The agents of calls that were not admitted: none can be opened, and the caller is told
+why.
+"""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What is said in a call, and what is written down of it."""
+"""What is said in a call, and its transcript."""

@@ -1,8 +1,8 @@
 """
-Whether what the caller says is written down, and for how long a text is waited for.
+Tracks whether the service transcribes the caller, and how long to wait for a text.
 
 A transcriber may be refused, may fail for a turn, or may say nothing at all; the call
-goes on in each case.  The turns themselves are the transcript's.
+goes on in each case.
 """
 
 from __future__ import annotations

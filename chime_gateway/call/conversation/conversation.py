@@ -1,8 +1,8 @@
 """
-What is said in a call: turns, tools, keys, and who is to speak next.
+The conversation of a call: turns, tools, keys, and who is to speak next.
 
-It hears of everything the agent reports and tells the agent what it must know.
-How a call begins and ends is not its business; it asks its L{Owner}.
+It gets everything that the agent reports, and tells the agent what it must know.  Its
+L{Owner} begins and ends the call.
 """
 
 from __future__ import annotations

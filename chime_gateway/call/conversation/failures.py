@@ -1,8 +1,8 @@
 """
-What fails in a conversation and does not end it: counted, and told in the log.
+Counts and logs failures in a conversation that do not end it.
 
-A service that fails all the time must not fill the log: of each kind some are told,
-and the record counts all.
+A service that fails all the time must not fill the log: only the first few of each
+kind are logged, and the record counts all.
 """
 
 from __future__ import annotations

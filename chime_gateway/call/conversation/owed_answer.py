@@ -1,6 +1,4 @@
-"""
-Tracks whether the agent owes the caller an answer, and until when.
-"""
+"""Tracks whether the agent owes the caller an answer, and until when."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """
-Who said what, when, and how much of it was heard.
+The transcript of a call: who said what, when, and how much of it was heard.
 
-Seconds count from the start of the call.  Texts come late and in pieces; a turn
-is settled when its sound and its text are known, or will not be known any more.
+Seconds count from the start of the call.  Texts come late and in pieces; a turn is
+settled when its audio and its text are complete, or are no longer expected.
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""
-Records the turns of a call, and reports each one when it is complete.
-"""
+"""Records the turns of a call, and reports each one when it is complete."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What others learn of a call: its record, its events, and both as JSON."""
+"""What a call reports: its record, its events, and both as JSON."""

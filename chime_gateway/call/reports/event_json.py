@@ -1,8 +1,8 @@
 """
-Events and records as JSON has them: the names and the order that webhooks, live
-events, answers of the API and rows show.
+Events and records as JSON: the names and the order in which webhooks, live events,
+answers of the API and rows show them.
 
-Who sends or writes them calls this, once, when it does.
+Whoever sends or stores an event calls this, once.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """
-What happens in a call, for those who write it down or tell others.
+The events of a call, for the store, webhooks and other observers.
 
-Each kind of event has a class of its own; how they look as JSON is
-L{chime_gateway.call.reports.event_json}'s.  Times within a call are seconds since its
-start.
+Each kind of event has a class of its own; L{chime_gateway.call.reports.event_json}
+converts them to JSON.  Times within a call are seconds since its start.
 """
 
 from __future__ import annotations

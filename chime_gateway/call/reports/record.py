@@ -1,7 +1,7 @@
 """
-What is left of a call: one record, whole when the call has ended.
+The record of a call, complete when the call has ended.
 
-Phone numbers are in it, so it goes to an info log only through L{log_fields}.
+It contains phone numbers, so it goes to an info log only through L{log_fields}.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """
-What an agent may do besides talking.
+The built-in tools of an agent.
 
-A tool that the gateway itself has is one module here, and one line in the list
-below: what the model reads of it, and what it does.
+Each is one module here, and one line in the list below: its description for the
+model, and what it does.
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""
-What a tool of the gateway's own is made of, and what it may ask of the call.
-"""
+"""The interface of a built-in tool, and what it may ask of the call."""
 
 from __future__ import annotations
 

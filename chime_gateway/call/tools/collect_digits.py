@@ -1,4 +1,4 @@
-"""C{collect_digits}: the caller types something that the agent has asked for."""
+"""C{collect_digits}: asks the caller to type digits."""
 
 from __future__ import annotations
 

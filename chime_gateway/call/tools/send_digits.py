@@ -1,4 +1,4 @@
-"""C{send_digits}: the agent presses keys of the telephone."""
+"""C{send_digits}: the agent sends DTMF digits."""
 
 from __future__ import annotations
 

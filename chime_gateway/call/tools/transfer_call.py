@@ -1,4 +1,4 @@
-"""C{transfer_call}: the agent hands the caller on to a target of its profile."""
+"""C{transfer_call}: the agent transfers the caller to a target of its profile."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""
-Negotiates a caller's offer: the codec, the payload types, and the answer.
-"""
+"""Negotiates a caller's offer: the codec, the payload types, and the answer."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""
-The caller's leg over WebRTC: a peer, and its RTP stream.
-"""
+"""The caller's leg over WebRTC: a peer, and its RTP stream."""
 
 from __future__ import annotations
 

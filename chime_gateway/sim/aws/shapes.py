@@ -1,6 +1,4 @@
-"""
-Converts values of botocore's shapes from and to JSON, XML and query strings.
-"""
+"""Converts values of botocore's shapes from and to JSON, XML and query strings."""
 
 from __future__ import annotations
 

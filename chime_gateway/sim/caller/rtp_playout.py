@@ -1,6 +1,4 @@
-"""
-Puts received RTP audio where its timestamps say, as a caller hears it.
-"""
+"""Puts received RTP audio where its timestamps say, as a caller hears it."""
 
 from __future__ import annotations
 

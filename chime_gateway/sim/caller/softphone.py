@@ -1,6 +1,4 @@
-"""
-A softphone with one button, for UDP and TCP: the sockets of a L{SipCall}.
-"""
+"""A softphone with one button, for UDP and TCP: the sockets of a L{SipCall}."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""
-The conversation of a simulated Realtime session: its items, in order.
-"""
+"""The conversation of a simulated Realtime session: its items, in order."""
 
 from __future__ import annotations
 

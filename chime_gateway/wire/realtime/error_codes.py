@@ -1,6 +1,4 @@
-"""
-What the documented codes of the service's errors mean.
-"""
+"""What the documented codes of the service's errors mean."""
 
 from __future__ import annotations
 

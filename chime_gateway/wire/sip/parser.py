@@ -1,6 +1,4 @@
-"""
-Parses SIP messages from bytes, within limits (RFC 3261 sections 7 and 18.3).
-"""
+"""Parses SIP messages from bytes, within limits (RFC 3261 sections 7 and 18.3)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""
-Consent: whether the peer still wants packets on the selected path (RFC 7675).
-"""
+"""Consent: whether the peer still wants packets on the selected path (RFC 7675)."""
 
 from __future__ import annotations
 

@@ -1,1 +1,3 @@
-"""One session of a line after another: when the next is wanted, and how it goes on."""
+"""
+The succession of a line's sessions: when the next is needed, and how it continues.
+"""

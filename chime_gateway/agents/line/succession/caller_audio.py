@@ -1,8 +1,8 @@
 """
-What the caller said last, for a session that may have to hear it again.
+Keeps what the caller said last, for a session that may have to hear it again.
 
-A few moments are kept always, as a turn begins before anybody says so; all of a turn
-is, as far as there is room, until it is known what was said or an answer begins.
+The last few moments are always kept, as a turn begins before VAD reports it.  A whole
+turn is kept, as far as there is room, until its text is there or an answer begins.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-When a session ends by itself, and from when on the next one is wanted.
+Tells when a session expires, and when the next one has to be opened.
 
 All times are seconds, monotonic, but those of the wall clock.
 """

@@ -1,4 +1,4 @@
-"""How the next session is asked for what the one before has left owing."""
+"""Asks the next session for what the previous one still owed."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """
-What time brings to a line: a session that has stalled, one that expires, none at all.
+Watches the time of a line: a session that has stalled, one that expires, no session
+at all.
 
-It has no clock but the beats of the call.
+Its only clock is the beat of the call.
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""
-Finds what is wrong with a request, whatever it is for (RFC 3261 section 8.2).
-"""
+"""Finds what is wrong with a request, whatever it is for (RFC 3261 section 8.2)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""
-Runs one transaction's state machine: starts its timers, and reports what it says.
-"""
+"""Runs one transaction's state machine: starts its timers, and reports what it says."""
 
 from __future__ import annotations
 

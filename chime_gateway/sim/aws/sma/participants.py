@@ -1,6 +1,4 @@
-"""
-The participants of a SIP media application's call, as its Lambda is told of them.
-"""
+"""The participants of a SIP media application's call, as its Lambda is told of them."""
 
 from __future__ import annotations
 

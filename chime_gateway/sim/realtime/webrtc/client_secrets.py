@@ -1,6 +1,4 @@
-"""
-Ephemeral keys: minted with the settings of a session, valid for a limited time.
-"""
+"""Ephemeral keys: minted with the settings of a session, valid for a limited time."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""
-The service's calls over WebRTC: mints secrets, answers offers, and hangs up.
-"""
+"""The service's calls over WebRTC: mints secrets, answers offers, and hangs up."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""
-Reads and writes SCTP packets and their chunks (RFC 9260 section 3).
-"""
+"""Reads and writes SCTP packets and their chunks (RFC 9260 section 3)."""
 
 from __future__ import annotations
 
