@@ -1,1 +1,1 @@
-"""The caller's carriers, each a thin shim to the C{CallLeg} seam."""
+"""The caller's carriers, each behind the C{CallLeg} seam."""

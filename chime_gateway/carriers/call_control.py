@@ -1,10 +1,9 @@
 """
-Control of a call from outside of it: what the SIP media application is asked to do
-with a caller.
+Controls a call from outside of it: asks the SIP media application to act on a caller.
 
-C{UpdateSipMediaApplicationCall} is taken at once and done later, by the Lambda
-(L{chime_gateway.aws.sma}); what became of it shows in the call.  Five a second
-are allowed to an account, so they wait in line here.
+C{UpdateSipMediaApplicationCall} is accepted at once and carried out later, by the
+Lambda (L{chime_gateway.aws.sma}); the result shows in the call.  An account may make
+five requests a second, so requests wait in a queue here.
 """
 
 from __future__ import annotations

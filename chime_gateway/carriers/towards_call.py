@@ -1,6 +1,4 @@
-"""
-What a stream of RTP hears, on its way to the call: the same for every leg that has one.
-"""
+"""Passes what an RTP stream receives to the call: the same for every leg with RTP."""
 
 from __future__ import annotations
 

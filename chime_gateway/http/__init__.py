@@ -1,1 +1,1 @@
-"""What is served over HTTP: health, metrics, the API."""
+"""The HTTP server: health, metrics, the API."""

@@ -1,6 +1,6 @@
 """
-A connection of HTTP that anybody may open: what it says is read a little at a time,
-and none of it is written to the disk.
+An HTTP connection that anybody may open: reads a little at a time, and writes none of
+it to the disk.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
 """
-Who asks: somebody with the admin token, somebody on this machine, or a stranger.
+Decides who makes a request: somebody with the admin token, somebody on this machine,
+or a stranger.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """
-Metrics of all processes of this gateway on one page: those of the newest as they are,
-those of older ones with the label C{generation}.
+Gathers the metrics of all processes of this gateway on one page: those of the newest
+unchanged, those of older ones with the label C{generation}.
 
-A counter of a process goes with it; added up, the sum would go back with each of them,
-and whoever reads it would take that for a restart.
+A process's counters vanish with it; if they were added up, the sum would fall each
+time, and Prometheus would take that for a restart.
 """
 
 from __future__ import annotations

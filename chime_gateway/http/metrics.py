@@ -1,8 +1,8 @@
 """
-What the gateway reports, and what C{/metrics} says of it.
+The gateway's metrics, as C{/metrics} shows them.
 
-Calls count for themselves while they run; here those counts are summed when
-somebody asks, so that a frame costs no metric.  No call ids in labels.
+Calls count for themselves while they run; the counts are summed when somebody asks,
+so that a frame costs no metric.  No call ids in labels.
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""
-The counts of what goes over RTP as Prometheus' families of metrics.
-"""
+"""Converts the counts of RTP and networks into Prometheus' metric families."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """
-HTTP on the gateway's port: is it alive, may calls come, what does it count.
+HTTP on the gateway's port: health, readiness, metrics.
 
-The media streams and the API are children of the same site; what they are is not
-known.
+The media streams and the API are children of the same site.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
-What HTTP may take of one turn of the reactor.
+Limits the time that HTTP takes in one turn of the reactor.
 
-Media is read and sent once a turn, so a turn must be short, however many connections
+Media is read and sent once a turn, so turns must be short, however many connections
 have something to say in it.
 """
 

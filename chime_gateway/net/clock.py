@@ -1,11 +1,10 @@
 """
-One clock for all that waits: it runs on whatever happens to the wall clock.
+One monotonic clock for all timers, whatever happens to the wall clock.
 
-Twisted's reactors take their time from L{time.time}.  Where somebody sets the
-clock of the machine, or it is found to be wrong, everything that is scheduled would
-be due at once, or not for as long as the clock was set back.
+Twisted's reactors take their time from L{time.time}.  When the machine's clock is
+set, every timer would fire at once, or be late by as much as the clock was set back.
 
-What is told to people, written down or signed takes its time from the wall, once.
+What is shown to people, written down or signed uses the wall clock.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """
-HTTP tools: what an agent's tool asks of somebody's server, and what it hears of it.
+HTTP tools: sends a tool call to an operator's server, and reads the result.
 
-Whatever goes wrong is put into words for the model, which can tell the caller, or
-try something else.
+Every failure is put into words for the model, which can tell the caller, or try
+something else.
 """
 
 from __future__ import annotations

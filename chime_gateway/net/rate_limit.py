@@ -1,7 +1,7 @@
 """
-So many in a second and no more.
+Limits how often something happens per second.
 
-L{TokenBucket} says no, L{Quota} says when.
+L{TokenBucket} refuses, L{Quota} tells when to go on.
 """
 
 from __future__ import annotations

@@ -1,1 +1,4 @@
-"""Listening to a Voice Connector's stream, answering by C{PlayAudio}."""
+"""
+Calls whose audio comes from a Voice Connector's Kinesis stream, and goes back by
+C{PlayAudio}.
+"""

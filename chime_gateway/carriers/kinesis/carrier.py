@@ -1,10 +1,10 @@
 """
-The slow carrier: listen by Kinesis Video Streams, answer by PlayAudio.
+The slow carrier: listens by Kinesis Video Streams, answers by PlayAudio.
 
-For calls to which no SIP can be had.  The Voice Connector streams the caller's leg
-and says so in a queue; the agent's voice goes back as files, by way of the SIP
-media application.  Seconds pass between question and answer, and one utterance is
-the least that can be played; the seam is the same as that of the others.
+It is for calls that cannot use SIP.  The Voice Connector streams the caller's leg and
+announces that in a queue; the agent's voice goes back as files, through the SIP media
+application.  Seconds pass between question and answer, and one utterance is the
+smallest unit that can be played; the seam is the same as that of the other carriers.
 
 L{KinesisCarrier} takes calls from the queue, in competition with other gateways.
 """

@@ -1,7 +1,7 @@
 """
-Reports of the Lambda: what callers hear by now, and how transfers go.
+Receives the Lambda's reports: what callers hear, and how transfers go.
 
-They come by a queue of our own, as only we know what they are about.
+They come through a queue of each gateway's own, as they concern its own calls.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Speech, cut into utterances where it pauses."""
+"""Cuts speech into utterances, at its pauses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""With which code a media stream is closed; docs/reference/media-stream.md has them."""
+"""The close codes of media streams, described in docs/reference/media-stream.md."""
 
 from __future__ import annotations
 

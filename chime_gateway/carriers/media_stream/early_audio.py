@@ -1,4 +1,4 @@
-"""Audio of a caller whose stream has not said yet what it is."""
+"""Keeps the audio that comes before a stream's C{start} message."""
 
 from __future__ import annotations
 

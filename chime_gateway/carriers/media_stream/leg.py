@@ -1,9 +1,9 @@
 """
 The caller's leg over a WebSocket media stream.
 
-It moves between a dialect's messages and the seam of a call.  Its socket and its
-door are in L{chime_gateway.carriers.media_stream.listener}, what the messages look like
-is in L{chime_gateway.wire.media_stream}; what becomes of the audio is not known.
+It translates between a dialect's messages (L{chime_gateway.wire.media_stream}) and
+the seam of a call.  L{chime_gateway.carriers.media_stream.listener} has its socket,
+and checks who may open one.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
 """
-Where media streams come in: the socket of a leg, and the door before it, which
-turns strangers away before there is a socket.
-
-What is said on a stream is in L{chime_gateway.carriers.media_stream.leg}.
+Listens for media streams: refuses strangers before the upgrade, and gives each leg
+its socket.
 """
 
 from __future__ import annotations

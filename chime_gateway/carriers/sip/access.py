@@ -1,9 +1,9 @@
 """
-Who may talk SIP and RTP with us at all.
+Decides whose packets SIP and RTP accept at all.
 
-An address outside the allowed networks gets no answer: scanners learn nothing.
-A flow that brings nonsense from an allowed one brings only what belongs to known
-calls for a while.
+An address outside the allowed networks gets no answer, so scanners learn nothing.  A
+flow from an allowed address that brings too many malformed messages may, for a while,
+bring only what belongs to known calls.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """
-The audio of one SIP leg: its ports, its stream, and what was agreed about them.
+The audio of one SIP leg: its ports, its RTP stream, and the negotiated terms.
 
-It knows RTP and session descriptions; which messages carry those, and when, is
-the leg's.
+The leg decides which SIP messages carry the session descriptions.
 """
 
 from __future__ import annotations

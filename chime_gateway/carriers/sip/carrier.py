@@ -1,8 +1,7 @@
 """
-The SIP carrier: who is let in, and which message belongs to which call.
+The SIP carrier: admits calls, and passes each message to its call.
 
-Transactions, dialogs and audio are in rooms of their own; here a request finds
-its leg, or gets the answer that RFC 3261 section 8.2 has for it.
+A request finds its leg here, or gets the answer of RFC 3261 section 8.2.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What all SIP legs share, and what they say of themselves."""
+"""What all SIP legs share, and the headers by which they identify themselves."""
 
 from __future__ import annotations
 

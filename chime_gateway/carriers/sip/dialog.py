@@ -1,9 +1,8 @@
 """
-A dialog with a way to the other side: requests of ours and answers that must
-arrive.
+A SIP dialog with a path to the other side: sends requests, and repeats answers until
+they are acknowledged.
 
-Which headers and routes they have is L{chime_gateway.wire.sip.dialog}'s; what they
-are for is the leg's.
+L{chime_gateway.wire.sip.dialog} makes their headers and routes.
 """
 
 from __future__ import annotations

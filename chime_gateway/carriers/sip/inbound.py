@@ -1,5 +1,5 @@
 """
-Calls that come in over SIP: from the INVITE to the answer, and to the ACK.
+Inbound calls over SIP: from the INVITE to the answer, and to the ACK.
 
 The caller hears ringing until the agent is ready, so nobody hears dead air.
 """

@@ -1,8 +1,8 @@
 """
-The caller's leg over SIP and RTP: what calls in both directions share.
+The caller's leg over SIP and RTP: what inbound and outbound calls share.
 
-How the dialog came to be is in L{chime_gateway.carriers.sip.inbound} and
-L{chime_gateway.carriers.sip.outbound}; what becomes of the audio is not known.
+L{chime_gateway.carriers.sip.inbound} and L{chime_gateway.carriers.sip.outbound} set
+up the dialog.
 """
 
 from __future__ import annotations

@@ -1,9 +1,6 @@
 """
-The session descriptions of one leg: what is offered, what is answered, and what
-the stream is told of it (RFC 3264).
-
-It knows SDP and the stream; which SIP message carries a description is not its
-business.
+The offer/answer exchanges of one leg: makes and reads its session descriptions, and
+sets the terms of its stream (RFC 3264).
 """
 
 from __future__ import annotations

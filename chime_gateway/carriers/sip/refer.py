@@ -1,6 +1,6 @@
 """
-Hand the other side on and learn how it went: with REFER (RFC 3515) where it is
-understood, otherwise by who controls the call from outside.
+Transfers the other side, and learns the result: with REFER (RFC 3515) where it is
+supported, otherwise through C{UpdateSipMediaApplicationCall}.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """
-Keep a session alive, or notice that it is not (RFC 4028 section 10).
+Keeps a session alive, or detects that it is lost (RFC 4028 section 10).
 
-What is offered in a refresh, and what becomes of a session that is lost, is the
-leg's.
+The leg makes the offer of a refresh, and ends a session that is lost.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-What an offer's request says of who calls: in its query and its headers.
+Reads what an offer's HTTP request says of the caller: in its query and its headers.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """
-Calls over WebRTC: which of them there are, and the ports that all of them share.
+The WebRTC carrier: its calls, and the ports that all of them share.
 
-What is said over HTTP is in L{chime_gateway.carriers.webrtc.offer}; what goes on in a
-call is its leg's.
+L{chime_gateway.carriers.webrtc.offer} answers the HTTP requests.
 """
 
 from __future__ import annotations

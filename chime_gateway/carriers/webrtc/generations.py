@@ -1,10 +1,10 @@
 """
-Calls over WebRTC in several processes of one gateway.
+Connects the WebRTC calls of a gateway's processes.
 
-Who has a call is said by what its id and its ufrag begin with.  What comes from an
-address of an older process' call that process reads itself; what it cannot know yet,
-the newest hands it: a caller's first check, a check from an address that a NAT has made
-anew, and the wish that a call ends.
+The beginning of a call's id and of its ufrag names the process that has it.  An older
+process reads by itself what comes from an address of its own calls.  The newest
+passes to it what only those names can assign: a caller's first check, a check from an
+address that a NAT has changed, and a request to end a call.
 """
 
 from __future__ import annotations

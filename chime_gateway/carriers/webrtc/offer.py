@@ -1,8 +1,6 @@
 """
-Calls over HTTP (WHIP, RFC 9725): an offer is posted and answered, and the resource
-that this has made is deleted when the call is to end.
-
-What becomes of an offer is its carrier's business.
+Calls over HTTP (WHIP, RFC 9725): an offer is posted and answered, which creates a
+resource; deleting that ends the call.
 """
 
 from __future__ import annotations

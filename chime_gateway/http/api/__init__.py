@@ -1,1 +1,1 @@
-"""The API: who may ask, which request is asked for, and its description."""
+"""The API: who may use it, its requests, and its description."""

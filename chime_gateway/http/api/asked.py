@@ -1,5 +1,6 @@
 """
-One request of the API as its entry sees it: checked, and with what the API works with.
+One request of the API as its entry gets it: checked, with the parts of the gateway
+that it acts on.
 """
 
 from __future__ import annotations

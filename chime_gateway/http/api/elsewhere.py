@@ -1,8 +1,8 @@
 """
-Calls of older processes of this gateway: the newest asks for them, and whoever has one
-answers, with its own program.
+Calls of older processes of this gateway: the newest asks for them, and the process
+that has one answers.
 
-A process that hangs costs a short wait, and what it was not asked is said.
+A process that hangs costs a short wait; the answer then says that it is incomplete.
 """
 
 from __future__ import annotations

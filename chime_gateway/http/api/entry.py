@@ -1,6 +1,6 @@
 """
-What a request of the API is: the way it is reached, what it takes, what it answers,
-and who answers it.
+The interface of an API request: its path, what it takes and answers, and the function
+that answers it.
 """
 
 from __future__ import annotations

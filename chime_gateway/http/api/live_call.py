@@ -1,6 +1,4 @@
-"""
-A call in progress in the shape in which the store has those that are over.
-"""
+"""Shows a call in progress in the form in which the store has completed ones."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """
-What happens in calls, live, to whoever listens: server-sent events.
+Sends the events of calls live to listeners: server-sent events.
 
-(html.spec.whatwg.org, section 9.2.)  A listener that does not read is sent away;
-what it missed it can ask for by the last id it has seen, as far as that is kept.
+(html.spec.whatwg.org, section 9.2.)  A listener that does not read is disconnected;
+it can ask for what it missed by the last id it has seen, as far as that is kept.
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""
-The API's description (OpenAPI 3.1), made of its entries.
-"""
+"""The API's description (OpenAPI 3.1), generated from its entries."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """
-The API as a resource of the site: who may ask, which entry is asked, and how it is
-answered.
+The API as a resource of the site: checks who may use it, finds the entry, and
+answers.
 
-Errors are problem details (RFC 9457).  What acts on a call is written into the log,
-without what was said or whom it concerns.
+Errors are problem details (RFC 9457).  Each action on a call is logged, without what
+was said or whose numbers it concerns.
 """
 
 from __future__ import annotations

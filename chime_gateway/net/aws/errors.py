@@ -1,7 +1,7 @@
 """
-How AWS says no, and what that means: codes of its services, as they have them.
+AWS' error codes, by service, and what they mean.
 
-Nothing is sent here, and botocore is not needed.
+It needs no botocore.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """
-Requests to AWS as botocore makes and signs them; nothing is sent.
+Makes and signs requests to AWS by botocore, without sending them.
 
-botocore knows the models, the endpoints, the credentials and the signature.  It
-is let build each request to the last header, and is stopped there.  All of this
-blocks.
+botocore has the models, the endpoints, the credentials and the signature.  It builds
+each request to the last header, and is stopped there.  All of this blocks.
 """
 
 from __future__ import annotations

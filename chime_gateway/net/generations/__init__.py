@@ -1,1 +1,1 @@
-"""Processes of one gateway beside each other: the newest, and those before it."""
+"""Processes of one gateway side by side: the newest, and older ones."""

@@ -1,6 +1,4 @@
-"""
-Which of the processes of one gateway: a short token beside the name of the instance.
-"""
+"""Names one process of a gateway: a short token beside the name of the instance."""
 
 from __future__ import annotations
 

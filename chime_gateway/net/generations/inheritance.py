@@ -1,9 +1,9 @@
 """
-What a process leaves to its successor: descriptors, and what they are, in a variable
-of the environment (as systemd does with C{LISTEN_FDS}).
+Passes file descriptors to a successor, with a list of them in an environment variable
+(as systemd does with C{LISTEN_FDS}).
 
-The program that reads it may be newer or older than the one that wrote it: members
-that are not known are left alone.
+The program that reads it may be newer or older than the one that wrote it: unknown
+members are ignored.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """
-The processes of this gateway beside this one, and what they tell each other.
+Connects this process with the other processes of its gateway.
 
-Each older process has a channel to the newest, and only there: when the newest has a
-successor it hands its ends on, keeps its copies unread, and has a channel of its own
-to it.  So a channel lives as long as the older process and one that is newer do.
+Each older process has a channel to the newest, and no other: when the newest gets a
+successor it hands its ends on, keeps unread copies, and gets a channel of its own to
+the successor.  So a channel lives as long as the older process and any newer one.
 
-Whoever has something to say to the same room of another process names its kind here
-(L{Kin.on}) and sends (L{Peer.send}, L{Peer.ask}).
+A part of the gateway registers the kinds of messages that it takes (L{Kin.on}), and
+sends them to the same part of another process (L{Peer.send}, L{Peer.ask}).
 """
 
 from __future__ import annotations

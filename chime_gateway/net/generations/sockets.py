@@ -1,10 +1,9 @@
 """
-Sockets that others reach the gateway at, shared with the process before this one and
-the one after it.
+The listening sockets, shared with the previous process and the next one.
 
-A successor has the same sockets, not others at the same address: what waits in one,
-a connection or a datagram, is had by whoever reads next.  So there is no moment in
-which nobody listens, and nothing is lost between two processes.
+A successor has the same sockets, not others at the same address: a connection or
+datagram that waits in one goes to whichever process reads next.  So the gateway
+listens without a gap, and nothing is lost between two processes.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""The way of a frame between a socket and whoever receives it."""
+"""The path of a frame between a media socket and its owner."""

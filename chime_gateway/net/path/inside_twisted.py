@@ -1,9 +1,9 @@
 """
-Everything of Twisted's that is private and used by paths: what its connections have
-still to write, and how its TLS reads and writes records.
+All private attributes of Twisted that paths use: what its connections have still to
+write, and how its TLS reads and writes records.
 
-Who is past Twisted must not be past what waits in it.  A version that keeps it
-somewhere else is noticed when a socket opens, not when frames get lost.
+A path that bypasses Twisted must not overtake what waits there.  These attributes are
+checked when a socket opens, so another version of Twisted cannot make it lose frames.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """
-The way of a frame between a socket and whoever receives it.
+The path of a frame between a TCP socket and its owner.
 
-All that a frame touches here is in one small object: what costs is less the
-instructions than the memory that went cold since the last frame of this call.
-What is not one whole frame of the usual kind goes to its owner.
+One small object holds all that a frame touches: the cost is less in instructions than
+in memory that left the cache since this call's last frame.  Whatever is not one whole
+frame of the usual kind goes to the owner.
 """
 
 from __future__ import annotations

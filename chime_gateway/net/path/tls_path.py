@@ -1,10 +1,10 @@
 """
-The way of a frame where TLS is between: plain records go to OpenSSL and come from it
-here, past Twisted's protocol.
+The path of a frame over TLS: plain records go to OpenSSL and back here, without
+Twisted's protocol.
 
-That one allocates 32 KiB for each record, lets each read run into an exception, and
-gathers small writes by a delayed call.  It still judges, and answers, whatever is not
-a plain record: key updates, tickets, alerts, the goodbye.
+Twisted allocates 32 KiB for each record, ends each read with an exception, and
+collects small writes by a delayed call.  It still handles whatever is not a plain
+record: key updates, tickets, alerts, the closing.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Whoever reaches a port: what is kept of them, and what the log says of them."""
+"""Strangers: limits on their connections, and on what the log says of them."""

@@ -1,9 +1,9 @@
 """
-Under which names this machine may be asked where nobody has to show a secret.
+The host names under which requests from this machine need no secret.
 
-What a web page is called says nothing if its name leads to us: whoever has a domain
-can let it point to this machine once the page is there (DNS rebinding).  So it must
-be a name that nobody else can have.
+The name in a web page's request proves nothing, as anybody with a domain can let it
+point to this machine once the page is loaded (DNS rebinding).  So only names that
+nobody else can own are accepted.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """
-What strangers do, in the log: some lines of each kind, and then a count of the rest.
+Summarizes in the log what strangers do: a few lines of each kind, then a count of the
+rest.
 
-Whoever is sent away costs us a moment; a line each would let them fill the disk.
+Refusing a stranger costs a moment; a log line each would let strangers fill the disk.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""What the operating system lends: threads, names, descriptors."""
+"""The operating system's resources: threads, names, file descriptors."""

@@ -1,8 +1,8 @@
 """
-Certificates of listeners, which are read again when their files change.
+Certificates of listeners, reloaded when their files change.
 
-A certificate and a key that do not fit, half of a file, or none, leave in force what
-was: who connects is served with the old ones.  Connections keep what they began with.
+When a certificate and its key do not match, or a file is incomplete or missing, the
+old ones stay in use for new connections.  Open connections keep what they began with.
 """
 
 from __future__ import annotations

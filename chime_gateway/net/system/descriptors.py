@@ -1,8 +1,8 @@
 """
-Whether this process can open what a call needs.
+Tells whether this process has enough file descriptors for another call.
 
-Sockets, files and look-ups of names all take descriptors.  Where the last ones are
-gone, a connection can neither be accepted to say so, nor be opened to an agent.
+Sockets, files and look-ups of names all take descriptors.  Without any left, a
+connection cannot be accepted even to refuse it, and none can be opened to an agent.
 """
 
 from __future__ import annotations

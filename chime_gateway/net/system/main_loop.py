@@ -1,9 +1,9 @@
 """
-The loop of the reactor, which ends when it is told to.
+Keeps the reactor running until it is told to stop, even if an error cannot be logged.
 
-Twisted's logs what fails in it, and goes on; where that fails as well, without memory
-say, the error leaves C{reactor.run}: calls are over, and the process is not, as it
-waits for its threads, which nobody tells to end.  A supervisor would see nothing.
+Twisted logs an error in its loop, and goes on; if logging fails as well, for example
+without memory, the error leaves C{reactor.run}.  The calls would be lost, yet the
+process would stay, as it waits for its threads, and a supervisor would not notice.
 """
 
 from __future__ import annotations

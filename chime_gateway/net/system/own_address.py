@@ -1,6 +1,4 @@
-"""
-Which address of this machine leads to somebody.
-"""
+"""Finds the address of this machine that leads to a given peer."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """
-Files and folders that hold what callers said, and their numbers: for nobody but who
-runs the program, whatever the umask is.
+Creates files and folders with callers' speech and numbers: accessible only to the
+user who runs the program, whatever the umask is.
 """
 
 from __future__ import annotations

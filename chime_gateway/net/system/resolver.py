@@ -1,9 +1,9 @@
 """
-Addresses of names, from the system's resolver in threads of its own.
+Resolves host names by the system's resolver, in threads of its own.
 
 The system's resolver blocks, up to half a minute for a name whose servers are silent.
-One thread asks for a name, whoever wants it; nobody waits longer than the deadline;
-and what was known is good enough where there is no answer.
+One thread asks for a name, for all who want it; nobody waits longer than the
+deadline; and without an answer the last known addresses are used.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
-What systemd is told of this process (sd_notify(3)): a datagram to a Unix socket.
+Tells systemd the state of this process (sd_notify(3)): a datagram to a Unix socket.
 
-Whether it listens is not known: a message that nobody takes is none.
+Errors are ignored, as systemd may not listen.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """
 Standard output of a command.
 
-Its reader may leave, as C{head} does when it has seen enough: that is the end of the
-command, and no fault of it.  And it may be a terminal, which does what it is told by
-what others have written.
+Its reader may leave, as C{head} does when it has seen enough: that ends the command
+without an error.  On a terminal, control characters in data from others are escaped.
 """
 
 from __future__ import annotations

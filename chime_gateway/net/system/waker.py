@@ -1,8 +1,8 @@
 """
-The pipe by which threads and signals wake the reactor, for as long as it runs.
+Keeps the reactor's waker alive: the pipe by which threads and signals wake it.
 
-The reactor drops whoever fails as it is read, and closes it.  Of its own waker that is
-the end of every answer of every thread: C{callFromThread} raises from then on.
+The reactor drops and closes any reader that fails.  For its own waker that would end
+all answers from threads:  C{callFromThread} raises from then on.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""SIP of one gateway in several processes: which of them a message is for."""
+"""SIP of one gateway in several processes: finds the process that a message is for."""

@@ -1,9 +1,8 @@
 """
-Whose a tag, a branch or a Call-ID is: what a process makes up begins with its
-generation.
+Marks tags, branches and Call-IDs with the generation of the process that made them.
 
-So a request in a dialog and the answer to a request say themselves which process
-they are for, and nobody keeps a table of them.
+So a request in a dialog, and the answer to a request, name the process that they are
+for, and no table of them is needed.
 """
 
 from __future__ import annotations

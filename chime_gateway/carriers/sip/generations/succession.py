@@ -1,12 +1,12 @@
 """
-One SIP carrier among those of the other processes of its gateway.
+Connects the SIP carriers of a gateway's processes.
 
-The newest reads what is shared and decides; what is an older one's it gets from
-there, and nothing is handed on from it again.  An older one keeps its connections:
-what comes by them and is not its own the newest gets.  What came by a connection is
-answered by it, through whoever holds it.
+The newest process reads the shared sockets and decides; it passes on what belongs to
+an older one, which never passes it on again.  An older process keeps its connections,
+and passes to the newest what comes by them and is not its own.  An answer goes by the
+connection of its request, through the process that holds it.
 
-How processes reach each other is L{chime_gateway.net.generations}' business.
+L{chime_gateway.net.generations} carries the messages between the processes.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """
-Connections that another process of this gateway has: what came by them is answered
-by them, through the process that holds them.
+Connections that another process of this gateway holds: answers go by them, through
+that process.
 
-A connection that is told of has a name, which says whose it is.
+Each has a name, which says whose it is.
 """
 
 from __future__ import annotations

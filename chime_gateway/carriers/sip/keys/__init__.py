@@ -1,1 +1,1 @@
-"""How keys of SRTP are agreed on: in a description, or by DTLS."""
+"""Agrees on keys of SRTP: in a session description, or by DTLS."""

@@ -1,9 +1,10 @@
 """
-DTLS with whoever speaks at a port, until one has the certificate that was named.
+DTLS with every address that sends to a port, until one has the certificate that was
+announced.
 
-Behind NAT the other side is elsewhere than its description says, and nobody can tell
-it from a stranger before it has shown its certificate.  So each place has a handshake
-of its own, and what a stranger breaks is his.
+Behind NAT the other side has another address than its description says, and only its
+certificate tells it from a stranger.  So each address has a handshake of its own, and
+a stranger can break only that.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """
-Keys of SRTP that travel in a session description (RFC 4568).
-
-Which lines are offered and chosen, and what they mean to SRTP.
+Negotiates keys of SRTP in session descriptions (RFC 4568): which lines are offered
+and chosen, and the keys that follow from them.
 """
 
 from __future__ import annotations

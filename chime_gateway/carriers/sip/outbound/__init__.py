@@ -1,1 +1,3 @@
-"""Calls of ours over SIP: where to, the INVITEs, and the dialogs of their answers."""
+"""
+Outbound calls over SIP: their target, the INVITEs, and the dialogs of the answers.
+"""

@@ -1,8 +1,6 @@
 """
-The INVITEs of one call of ours: From, To and Call-ID stay, however often it is
-sent and to whomever.
-
-What becomes of the answers is the leg's.
+Makes the INVITEs of one outbound call:  From, To and Call-ID stay, however often it
+is sent and to which target.
 """
 
 from __future__ import annotations

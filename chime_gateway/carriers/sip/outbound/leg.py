@@ -1,8 +1,7 @@
 """
-Calls of ours over SIP: dial, answer a challenge, wait, or give up.
+Outbound calls over SIP: dials, answers a digest challenge, waits, or gives up.
 
-The agent is there before anybody is called, so whoever answers is greeted at
-once.
+The agent is there before the telephone rings, so whoever answers is greeted at once.
 """
 
 from __future__ import annotations

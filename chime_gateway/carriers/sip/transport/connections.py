@@ -1,8 +1,8 @@
 """
-One UDP socket, and the TCP and TLS connections of SIP: bytes to messages and
-out again (RFC 3261 section 18).
+One UDP socket, and the TCP and TLS connections of SIP: converts bytes to messages and
+back (RFC 3261 section 18).
 
-How messages are cut from a stream, and who may bring them.
+It splits a stream into messages, and decides who may send them.
 """
 
 from __future__ import annotations

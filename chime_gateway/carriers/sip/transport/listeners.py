@@ -1,8 +1,4 @@
-"""
-Where SIP is listened to, and the ways out (RFC 3261 section 18).
-
-What a message means is not its business.
-"""
+"""The listening sockets of SIP, and its outbound connections (RFC 3261 section 18)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TLS for SIP: our certificate, and what is asked of the other side's."""
+"""TLS for SIP: the gateway's certificate, and how the peer's is verified."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """
-The transactions in progress: which message belongs to which, and their timers.
+The transactions in progress: assigns messages to them, and runs their timers.
 
-The rules are L{chime_gateway.wire.sip.transactions}'s; here they get a clock and a
+L{chime_gateway.wire.sip.transactions} has the rules; here they get a clock and a
 transport.
 """
 

@@ -1,9 +1,9 @@
 """
-The API under C{/api}.
+The requests of the API under C{/api}.
 
-A request is one entry, in a module of its own and in the list below: the way it is
-reached, what it takes and answers, and what it does.  Routing and the description
-at C{/api/openapi.json} both come from here.
+Each is one entry, in a module of its own and in the list below: its path, what it
+takes and answers, and what it does.  Routing and the description at
+C{/api/openapi.json} both come from here.
 """
 
 from __future__ import annotations

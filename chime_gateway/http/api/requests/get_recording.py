@@ -1,4 +1,4 @@
-"""The recording of a call."""
+"""Gets the recording of a call."""
 
 from __future__ import annotations
 

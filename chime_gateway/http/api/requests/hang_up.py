@@ -1,4 +1,4 @@
-"""End a call."""
+"""Ends a call."""
 
 from __future__ import annotations
 

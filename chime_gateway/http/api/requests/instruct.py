@@ -1,4 +1,4 @@
-"""Give an agent an order."""
+"""Gives an agent an instruction."""
 
 from __future__ import annotations
 

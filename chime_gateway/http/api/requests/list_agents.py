@@ -1,4 +1,4 @@
-"""Who can answer."""
+"""Lists the agents."""
 
 from __future__ import annotations
 

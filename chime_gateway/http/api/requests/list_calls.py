@@ -1,4 +1,4 @@
-"""Calls, live and past, page by page."""
+"""Lists calls, live and past, page by page."""
 
 from __future__ import annotations
 

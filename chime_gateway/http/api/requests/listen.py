@@ -1,4 +1,4 @@
-"""What happens in calls, live."""
+"""Streams the events of calls, live."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Place a call."""
+"""Places a call."""
 
 from __future__ import annotations
 

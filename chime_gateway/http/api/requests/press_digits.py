@@ -1,4 +1,4 @@
-"""Press keys in a call."""
+"""Sends DTMF digits in a call."""
 
 from __future__ import annotations
 

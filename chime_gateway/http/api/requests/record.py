@@ -1,4 +1,4 @@
-"""Leave something out of a recording."""
+"""Pauses and resumes a recording."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Have an agent say something."""
+"""Makes an agent say something."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One call."""
+"""Shows one call."""
 
 from __future__ import annotations
 

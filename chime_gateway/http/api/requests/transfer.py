@@ -1,4 +1,4 @@
-"""Hand a caller on."""
+"""Transfers a caller."""
 
 from __future__ import annotations
 
