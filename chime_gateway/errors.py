@@ -7,7 +7,7 @@ Exceptions raised by the gateway.
       goes on; where B{we} break one, an ordinary exception shows the bug
     * L{CallRefused} -- a new call cannot be taken now
         * L{UnknownAgent} -- permanent: no such agent
-        * L{NoWayOut} -- permanent: no route for outbound calls
+        * L{NoOutboundRoute} -- permanent: no route for outbound calls
         * L{CallInDoubt} -- the call may have been placed, and may ring
     * L{AgentUnavailable} -- no agent session could be opened
         * L{NoRoom} -- the gateway has no capacity for one; the service was not asked
@@ -50,12 +50,12 @@ class UnknownAgent(CallRefused):
     """The call asks for an agent profile that does not exist."""
 
 
-class NoWayOut(CallRefused):
-    """A call of ours has no way to go; the text names what to set."""
+class NoOutboundRoute(CallRefused):
+    """No route for outbound calls; the text names the setting to add."""
 
 
 class CallInDoubt(CallRefused):
-    """Nobody knows whether a call of ours was placed; again, it may ring twice."""
+    """The outbound call may have been placed: a second try may ring twice."""
 
 
 class AgentUnavailable(GatewayError):

@@ -50,7 +50,7 @@ from chime_gateway.wire.realtime.reader import READERS
 CLOSE_PROTOCOL_ERROR: Final = 4002
 
 
-class _State(Enum):
+class _SessionState(Enum):
     CONNECTING = "connecting"
     CONFIGURING = "configuring"
     CONFIGURED = "configured"
@@ -111,7 +111,7 @@ class AzureSession:
         self._events = events
         self._receive = READERS[dialect.name].receive
         self._intake = Intake(clock, self.traits.codec)
-        self._state = _State.CONNECTING
+        self._state = _SessionState.CONNECTING
         self._socket: EventSocket | None = None
         self._commands = Commands(clock.seconds, self._overdue)
         self._responses = Responses(
@@ -136,14 +136,14 @@ class AzureSession:
 
     def opened(self, socket: EventSocket) -> None:
         self._socket = socket
-        if self._state is _State.CLOSED:
+        if self._state is _SessionState.CLOSED:
             socket.close(CLOSE_NORMAL, "")
         else:
             self._commands.socket = socket
             self._transport.opened(socket)
 
     def message_received(self, payload: bytes, is_binary: bool) -> None:
-        if self._state is _State.CLOSED:
+        if self._state is _SessionState.CLOSED:
             return
         try:
             event = self._receive(payload, is_binary)
@@ -182,24 +182,24 @@ class AzureSession:
 
     def handshake_failed(self, why: AgentUnavailable) -> None:
         """Before L{ready} only; later it says nothing new."""
-        if self._state is not _State.READY:
+        if self._state is not _SessionState.READY:
             self._lose(why)
 
     # -- TransportUser -----------------------------------------------------------
 
     def handle(self, event: Event) -> None:
-        if self._state is _State.CLOSED:
+        if self._state is _SessionState.CLOSED:
             return
         own = _OWN.get(type(event))
         if own is None:
             self._hearing.hear(event)
         else:
             own(self, event)
-        if self._state is _State.READY:
+        if self._state is _SessionState.READY:
             self._events.agent_active()
 
     def audio_came(self, audio: AudioDelta) -> None:
-        if self._state is _State.READY and self._making.audio_came(audio):
+        if self._state is _SessionState.READY and self._making.audio_came(audio):
             self._events.agent_audio(
                 audio.response_id, audio.item_id, audio.content_index, audio.audio
             )
@@ -210,7 +210,7 @@ class AzureSession:
         self._events.audio_dropped(reason, byte_count)
 
     def audio_ready(self) -> None:
-        if self._state is _State.CONFIGURED:
+        if self._state is _SessionState.CONFIGURED:
             self._begin()
 
     def audio_lost(self, why: AgentUnavailable) -> None:
@@ -262,7 +262,7 @@ class AzureSession:
         self._events = self._hearing.events = NOBODY
 
     def close(self) -> None:
-        self._state = _State.CLOSED
+        self._state = _SessionState.CLOSED
         self._commands.socket = None
         self._responses.close()
         self._transport.close()
@@ -274,20 +274,20 @@ class AzureSession:
     def _session_created(self, event: SessionCreated) -> None:
         traits = evolve(self.traits, expires_at=event.expires_at)
         self.traits = self._transport.traits = traits
-        if self._state is _State.CONNECTING:
-            self._state = _State.CONFIGURING
+        if self._state is _SessionState.CONNECTING:
+            self._state = _SessionState.CONFIGURING
             self._configuration.ask()
 
     def _session_updated(self, event: SessionUpdated) -> None:
         self._configuration.taken()
-        if self._state is _State.CONFIGURING:
-            self._state = _State.CONFIGURED
+        if self._state is _SessionState.CONFIGURING:
+            self._state = _SessionState.CONFIGURED
             if self._transport.is_ready:
                 self._begin()
 
     def _begin(self) -> None:
         """Its settings are in force, and its audio has a way."""
-        self._state = _State.READY
+        self._state = _SessionState.READY
         self.ready.callback(self)
         for member, text in self._configuration.refused.items():
             self._tell_refused(member, text)
@@ -296,17 +296,17 @@ class AzureSession:
         self._events.oddity_seen(f"unanswered.{asked.kind.name.lower()}")
 
     def _tell_refused(self, member: str, text: str) -> None:
-        if self._state is _State.READY and member == TRANSCRIPTION:
+        if self._state is _SessionState.READY and member == TRANSCRIPTION:
             self._events.transcription_failed("", "refused", text)
-        elif self._state is _State.READY:
+        elif self._state is _SessionState.READY:
             self._events.oddity_seen(f"refused.{member}")
 
     def _service_error(self, event: ServiceError) -> None:
         text = f"{event.code}: {event.message}"
         asked = self._commands.refuse(event.command_id)
-        if self._state is _State.CONNECTING:
+        if self._state is _SessionState.CONNECTING:
             self._lose(refused_session(event, text))
-        elif event.fatal and self._state is not _State.CONFIGURING:
+        elif event.fatal and self._state is not _SessionState.CONFIGURING:
             self._give_up(text, CLOSE_NORMAL)
         elif asked is not None and asked.kind is Kind.TRANSCRIPT:
             self._events.transcription_failed(asked.about, "failed", text)
@@ -314,7 +314,7 @@ class AzureSession:
             if event.code == "conversation_already_has_active_response":
                 self._responses.was_second(asked)
             self._events.oddity_seen(event.code)
-        elif self._state is _State.CONFIGURING:
+        elif self._state is _SessionState.CONFIGURING:
             self._configuration.attributed(asked, event)
             why = self._configuration.was_refused(event, text)
             if why is not None:
@@ -331,22 +331,22 @@ class AzureSession:
 
     def _lose(self, why: AgentUnavailable) -> None:
         """The end that we did not ask for; told once."""
-        state, self._state = self._state, _State.CLOSED
+        state, self._state = self._state, _SessionState.CLOSED
         self._commands.socket = None
         try:
             self._responses.close()
             self._transport.close()
-            if state is not _State.CLOSED and self._socket is not None:
+            if state is not _SessionState.CLOSED and self._socket is not None:
                 self._socket.close(CLOSE_NORMAL, "")
         finally:
             # Nobody else tells the call.
-            if state is _State.READY:
+            if state is _SessionState.READY:
                 try:
                     self._events.agent_lost(str(why))
                 except Exception:
                     self._log.failure("a call was not told at once")
                     self._events.agent_lost(str(why))
-            elif state is not _State.CLOSED:
+            elif state is not _SessionState.CLOSED:
                 self.ready.errback(why)
 
 

@@ -41,7 +41,7 @@ _HAPPENED: Final = "events.happened"
 _STOP_SECONDS = 10.0
 
 
-class Kept:
+class CallStorage:
     """
     @ivar store: C{None}: nothing is written down; C{recordings} and C{captures}
         likewise.

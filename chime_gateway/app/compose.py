@@ -21,7 +21,7 @@ from twisted.internet.threads import deferToThreadPool
 from chime_gateway.agents.deployments import Deployment
 from chime_gateway.agents.line.lines import Lines
 from chime_gateway.app.agents import join_agents
-from chime_gateway.app.call_storage import Kept
+from chime_gateway.app.call_storage import CallStorage
 from chime_gateway.app.carriers import Carriers
 from chime_gateway.app.loading import SampleWork
 from chime_gateway.app.originate import Originator
@@ -148,8 +148,10 @@ class Composition:
         if settings.aws.sip_media_application_id or settings.recordings.is_s3:
             self.aws = self._new_aws()
         post = SignedPost(reactor, reactor, time.time)
-        self.kept = Kept(settings, reactor, self.in_thread, post, self.aws, kin)
-        metrics.kept = self.kept
+        self.call_storage = CallStorage(
+            settings, reactor, self.in_thread, post, self.aws, kin
+        )
+        metrics.call_storage = self.call_storage
         self.lines = Lines(self.agents, limits)
         self.calls = CallTable(
             self.lines,
@@ -161,11 +163,11 @@ class Composition:
             tools=HttpTools(post, reactor.seconds, metrics.tool_used),
             wall_time=time.time,
             new_id=lambda: uuid.uuid4().hex,
-            recordings=self.kept.recordings,
-            listeners=self.kept.listeners,
-            capture=self.kept.captures,
+            recordings=self.call_storage.recordings,
+            listeners=self.call_storage.listeners,
+            capture=self.call_storage.captures,
             agents_fault=self.agents.health.fault,
-            shown=self.kept.guard.guard_record,
+            shown=self.call_storage.guard.guard_record,
             shortage=shortage,
             transfer=settings.transfer,
             is_told=self.summary.allows,
@@ -200,7 +202,7 @@ class Composition:
 
     def serve(self) -> None:
         """Every new call is this process' from now on."""
-        self.kept.serve()
+        self.call_storage.serve()
         self.agents.expect(self._settings.agents.values())
         if self._settings.probes:
             is_first = not self.kin.is_successor
@@ -311,8 +313,8 @@ class Composition:
         return Deferred.fromCoroutine(gathered.text())
 
     def _api(self) -> Api:
-        store = self.kept.store
-        recordings = self.kept.recordings
+        store = self.call_storage.store
+        recordings = self.call_storage.recordings
         in_reactor = self._reactor.callFromThread
         reads = ThreadQueue(
             "api", _MOST_READS, in_reactor, self._reactor, _READ_SECONDS
@@ -321,11 +323,11 @@ class Composition:
             token=self._settings.admin_token,
             whose=Whose("", self.kin.generation) if store is None else store.whose,
             calls=self.calls,
-            events=self.kept.live,
+            events=self.call_storage.live,
             in_thread=reads.run,
             originate=self.originator.originate,
             records=store,
-            guard=self.kept.guard,
+            guard=self.call_storage.guard,
             elsewhere=Elsewhere(self.kin),
             known=lambda request: self.connections.known(request.channel.transport),
             is_told=self.summary.allows,
@@ -333,7 +335,7 @@ class Composition:
         if recordings is not None:
             context.recording_path = recordings.path_of
             context.live_recording = recordings.live_path
-        if (uploads := self.kept.uploads) is not None:
+        if (uploads := self.call_storage.uploads) is not None:
             context.recording_link = uploads.link
         if store is not None:
             threads = self._threads("keys", 16)

@@ -23,7 +23,7 @@ from twisted.logger import ILogObserver, Logger
 
 from chime_gateway import __version__
 from chime_gateway.agents.chooser.health import REFUSED
-from chime_gateway.app.call_storage import Kept
+from chime_gateway.app.call_storage import CallStorage
 from chime_gateway.app.compose import Composition, prepare_sounds
 from chime_gateway.app.listening import listen, start_simulator
 from chime_gateway.app.log.destination import ProcessLog
@@ -61,7 +61,7 @@ class GatewayService(MultiService):
     L{MultiService} alone stops all its children at the same moment.
 
     @ivar ports: what is listened on, once started.
-    @ivar composition: once started; C{calls}, C{kept} and C{sip} are of it.
+    @ivar composition: once started; C{calls}, C{call_storage} and C{sip} are of it.
     @param read_again: the settings as they are now, for SIGHUP.
     @param log: the application's, if it asks for one.
     @param launch: how this process was started; C{None}: it is somebody else's.
@@ -98,7 +98,7 @@ class GatewayService(MultiService):
         self.metrics.log = None if log is None else log.thread
         self.composition: Composition
         self.calls: CallTable
-        self.kept: Kept
+        self.call_storage: CallStorage
         self.sip: SipCarrier | None = None
 
     # -- IService --------------------------------------------------------------
@@ -160,7 +160,7 @@ class GatewayService(MultiService):
             self._takeover.kin,
             self._takeover.sockets,
         )
-        self.calls, self.kept = composition.calls, composition.kept
+        self.calls, self.call_storage = composition.calls, composition.call_storage
         self.sip = composition.sip
         self._names_before = self._reactor.installNameResolver(composition.names)
         # All of them now: where a new thread has no memory to begin, who starts it,
@@ -169,7 +169,7 @@ class GatewayService(MultiService):
         pool.adjustPoolsize(minthreads=pool.max)
         keep(self._reactor.waker)
         keep_going(self._reactor)
-        self.kept.start()
+        self.call_storage.start()
         self.site = site = composition.site(self.health, self.ready)
         self._retirement = Retirement(
             self._reactor,
@@ -302,7 +302,7 @@ class GatewayService(MultiService):
             "calls_of_older": self.composition.calls_of_all.older(),
             "uptime_seconds": round(self._reactor.seconds() - self._began, 1),
             "deployments": self.composition.agents.health.states(),
-            **self.kept.health(in_detail=is_known),
+            **self.call_storage.health(in_detail=is_known),
         }
 
     def ready(self, *, is_known: bool = False) -> tuple[int, Mapping[str, Any]]:
@@ -316,13 +316,13 @@ class GatewayService(MultiService):
         why = (
             self.calls.refusal()
             or agents.fault(self.calls.roster.agents, in_detail=is_known)
-            or self.kept.fault(in_detail=is_known)
+            or self.call_storage.fault(in_detail=is_known)
             or (_ASKED if self.composition.agents.probe.is_open else None)
         )
         faults = agents.profile_faults()
         refused = faults if is_known else dict.fromkeys(faults, REFUSED)
         notes: dict[str, Any] = {"agents": refused} if refused else {}
-        notes |= self.kept.notes(in_detail=is_known)
+        notes |= self.call_storage.notes(in_detail=is_known)
         if line := open_doors(self._settings):
             notes["open"] = line
         if why is not None:
@@ -337,7 +337,7 @@ class GatewayService(MultiService):
         self.calls.hang_up_all()
         if self.sip is not None:
             self.sip.succession.lingers = False
-        self.kept.hurry()
+        self.call_storage.hurry()
 
     async def _stop(self) -> None:
         self._takeover.stopping()
@@ -364,7 +364,7 @@ class GatewayService(MultiService):
         steps: list[Callable[[], object]] = [composition.agents.stop]
         steps += [composition.credentials.stop, composition.certificates.stop]
         steps += composition.carriers.stopping()
-        steps.append(composition.kept.stop)
+        steps.append(composition.call_storage.stop)
         if composition.aws is not None:
             steps.append(composition.aws.close)
         if self._takeover.is_newest:

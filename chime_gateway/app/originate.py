@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from chime_gateway.call.table import CallTable
-from chime_gateway.errors import CallRefused, NoWayOut
+from chime_gateway.errors import CallRefused, NoOutboundRoute
 
 if TYPE_CHECKING:
     from chime_gateway.carriers.call_control import SmaControl
@@ -53,13 +53,13 @@ class Originator:
     def _bound(self, to: str) -> None:
         why = self._calls.destinations.take(to)
         if why:
-            raise NoWayOut(why)
+            raise NoOutboundRoute(why)
 
     def _by_trunk(
         self, to: str, agent: str, parameters: Mapping[str, str]
     ) -> dict[str, Any]:
         if self.sip is None:
-            raise NoWayOut("there is no SIP (CHIMEGW_SIP_LISTEN)")
+            raise NoOutboundRoute("there is no SIP (CHIMEGW_SIP_LISTEN)")
         self._bound(to)
         leg = self.sip.dial(to, agent, parameters)
         call_id = next(
@@ -76,7 +76,7 @@ class Originator:
         self, to: str, agent: str, parameters: Mapping[str, str]
     ) -> dict[str, Any]:
         if self.control is None or not self._from_number:
-            raise NoWayOut(
+            raise NoOutboundRoute(
                 "there is neither a [sip.trunk] to dial through, nor a SIP media"
                 " application (CHIMEGW_SMA_ID) with [aws] from_number"
             )

@@ -103,8 +103,8 @@ def change(
     composition.calls.roster = roster_of(settings)
     composition.calls.destinations.settings = settings.transfer
     _change_limits(composition, settings.limits)
-    if composition.kept.store is not None:
-        composition.kept.store.webhooks.change(settings.webhooks)
+    if composition.call_storage.store is not None:
+        composition.call_storage.store.webhooks.change(settings.webhooks)
     composition.agents.health.forget_profiles()
     if settings.deployments != running.deployments:
         composition.change_deployments(settings.deployments)

@@ -73,7 +73,7 @@ DESTINATION_REQUESTS: Final = frozenset({"take"})
 _T = TypeVar("_T")
 
 
-class Take:
+class CapturedCall:
     """
     One call that is captured.
 
@@ -172,23 +172,23 @@ def shown_agent(agent: AgentSession) -> dict[str, Any]:
     }
 
 
-#: Begins a L{Take}.
+#: Begins a L{CapturedCall}.
 Capture: TypeAlias = Callable[
-    [CallRecord, AgentProfile, CallContext, CarrierTraits], Take
+    [CallRecord, AgentProfile, CallContext, CarrierTraits], CapturedCall
 ]
 
 
 class _Beats(Metronome):
     """Ticks are inputs."""
 
-    def __init__(self, take: Take, metronome: Metronome) -> None:
-        self._take = take
+    def __init__(self, captured: CapturedCall, metronome: Metronome) -> None:
+        self._captured = captured
         self._metronome = metronome
         self._wrapped: dict[Tick, Tick] = {}
 
     def add(self, tick: Tick, failed: Failed, *, is_slow: bool = False) -> None:
         def beat(now: float, due: int) -> None:
-            self._take.came("tick", [due], lambda: tick(self._take.now, due))
+            self._captured.came("tick", [due], lambda: tick(self._captured.now, due))
 
         self._wrapped[tick] = beat
         self._metronome.add(beat, failed, is_slow=is_slow)
@@ -203,14 +203,14 @@ class _Beats(Metronome):
 
 
 class _CapturedTools:
-    def __init__(self, take: Take, tools: Any) -> None:
-        self._take = take
+    def __init__(self, captured: CapturedCall, tools: Any) -> None:
+        self._captured = captured
         self._tools = tools
 
     def run(self, tool: HttpTool, request_id: str, body: bytes) -> Deferred[str]:
-        self._take.went("tool.run", [tool.name, request_id, body])
+        self._captured.went("tool.run", [tool.name, request_id, body])
         asking: Deferred[str] = self._tools.run(tool, request_id, body)
-        return self._take.result_of("tool.result", request_id, asking)
+        return self._captured.result_of("tool.result", request_id, asking)
 
 
 class _Watched:
@@ -221,9 +221,9 @@ class _Watched:
     """
 
     def __init__(
-        self, take: Take, name: str, target: Any, names: frozenset[str]
+        self, captured: CapturedCall, name: str, target: Any, names: frozenset[str]
     ) -> None:
-        self._take = take
+        self._captured = captured
         self._name = name
         self._target = target
         self._names = names
@@ -244,12 +244,12 @@ class _CapturedSide(_Watched):
 
     def _watched(self, what: str, method: Callable[..., Any]) -> Callable[..., Any]:
         def request(*arguments: Any, **options: Any) -> Any:
-            self._take.went(what, [*arguments, *options.values()])
+            self._captured.went(what, [*arguments, *options.values()])
             result = method(*arguments, **options)
             if isinstance(result, Deferred):
-                return self._take.result_of(f"{what}.result", "", result)
+                return self._captured.result_of(f"{what}.result", "", result)
             if result is not None:
-                self._take.came(f"{what}.result", ["", True, result], lambda: None)
+                self._captured.came(f"{what}.result", ["", True, result], lambda: None)
             return result
 
         return request
@@ -260,7 +260,7 @@ class _Reports(_Watched):
 
     def _watched(self, what: str, method: Callable[..., Any]) -> Callable[..., Any]:
         def report(*arguments: Any, **options: Any) -> Any:
-            return self._take.came(
+            return self._captured.came(
                 what,
                 [*arguments, *options.values()],
                 lambda: method(*arguments, **options),
@@ -278,8 +278,8 @@ def session_name(number: int) -> str:
 
 
 class _CapturedAgents:
-    def __init__(self, take: Take, agents: Agents) -> None:
-        self._take = take
+    def __init__(self, captured: CapturedCall, agents: Agents) -> None:
+        self._captured = captured
         self._agents = agents
         self._count = 0
 
@@ -292,18 +292,18 @@ class _CapturedAgents:
         *,
         is_running: bool = False,
     ) -> Deferred[AgentSession]:
-        take = self._take
-        take.went("agents.open", [leg_codec.name, avoid])
+        captured = self._captured
+        captured.went("agents.open", [leg_codec.name, avoid])
         self._count += 1
         name = session_name(self._count)
-        reports: Any = _Reports(take, name, events, AGENT_REPORTS)
+        reports: Any = _Reports(captured, name, events, AGENT_REPORTS)
         opening = self._agents.open(
             profile, leg_codec, reports, avoid, is_running=is_running
         )
         session: Deferred[Any] = opening.addCallback(
-            lambda agent: _CapturedSide(take, name, agent, AGENT_REQUESTS)
+            lambda agent: _CapturedSide(captured, name, agent, AGENT_REQUESTS)
         )
-        return take.result_of("agents.open.result", name, session, shown_agent)
+        return captured.result_of("agents.open.result", name, session, shown_agent)
 
     def failed(self, deployment: str) -> None:
         self._agents.failed(deployment)

@@ -20,7 +20,7 @@ import attrs
 from twisted.logger import Logger
 
 from chime_gateway import __version__
-from chime_gateway.call.capture import Take
+from chime_gateway.call.capture import CapturedCall
 from chime_gateway.call.context import CallContext
 from chime_gateway.call.reports.record import CallRecord
 from chime_gateway.errors import ConfigError
@@ -114,10 +114,12 @@ class CaptureFiles:
         profile: AgentProfile,
         context: CallContext,
         traits: CarrierTraits,
-    ) -> Take:
+    ) -> CapturedCall:
         call_id = record.call_id
         self.put(call_id, _head(record, profile, context, traits))
-        return Take(record, profile, context, lambda entry: self.put(call_id, entry))
+        return CapturedCall(
+            record, profile, context, lambda entry: self.put(call_id, entry)
+        )
 
     def start(self) -> None:
         self.worker.start()

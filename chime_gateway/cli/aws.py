@@ -26,7 +26,7 @@ from chime_gateway.aws.setup.gateway_settings import (
 from chime_gateway.aws.setup.installation import resources
 from chime_gateway.aws.setup.probes import from_here
 from chime_gateway.aws.setup.provision import Change, Cloud, apply, destroy, plan
-from chime_gateway.aws.setup.request import Gateway, Wishes
+from chime_gateway.aws.setup.request import Gateway, InstallationRequest
 from chime_gateway.aws.setup.resource import Request
 from chime_gateway.aws.setup.verify import verify
 from chime_gateway.aws.sma import read_settings
@@ -148,7 +148,7 @@ class _AwsCommand(CommandOptions):
         if self["direct"] and self["mode"] == "kinesis":
             raise usage.UsageError("--direct: in --mode kinesis the Lambda is needed")
 
-    def wishes(self) -> Wishes:
+    def installation(self) -> InstallationRequest:
         region = self["region"] or process_environment().get("AWS_REGION", "")
         region = region or process_environment().get("AWS_DEFAULT_REGION", "")
         if not region:
@@ -176,7 +176,7 @@ class _AwsCommand(CommandOptions):
             raise ConfigError(
                 "--termination-user: set its password, CHIMEGW_SIP_TRUNK_PASSWORD"
             )
-        return Wishes(
+        return InstallationRequest(
             region=region,
             name=self["name"],
             voice_connector_id=self["voice-connector-id"],
@@ -197,11 +197,11 @@ class _AwsCommand(CommandOptions):
         )
 
     def run(self, reactor: Any) -> Deferred[int]:
-        wishes = self.wishes()
+        asked = self.installation()
         pool = reactor.getThreadPool()
-        return deferToThreadPool(reactor, pool, self.work, wishes, Cloud(wishes.region))
+        return deferToThreadPool(reactor, pool, self.work, asked, Cloud(asked.region))
 
-    def work(self, wishes: Wishes, cloud: Cloud) -> int:
+    def work(self, installation: InstallationRequest, cloud: Cloud) -> int:
         """In a thread; the exit status."""
         raise NotImplementedError
 
@@ -239,10 +239,10 @@ class PlanOptions(_AwsCommand):
         ["country", None, "US", "Country of --search."],
     ]
 
-    def work(self, wishes: Wishes, cloud: Cloud) -> int:
+    def work(self, installation: InstallationRequest, cloud: Cloud) -> int:
         if self["search"] is not None:
             return self._search(cloud)
-        changes = self.show(plan(cloud, resources(wishes)), "changes")
+        changes = self.show(plan(cloud, resources(installation)), "changes")
         if not self["json"]:
             print(_counted(changes, "nothing was changed"))
         return 0
@@ -280,13 +280,13 @@ class ApplyOptions(_AwsCommand):
         if self["rotate-call-secret"] and self["retire-call-secret"]:
             raise usage.UsageError("--rotate-call-secret, and later --retire-..")
 
-    def wishes(self) -> Wishes:
+    def installation(self) -> InstallationRequest:
         chosen = [what for what in ("rotate", "retire") if self[f"{what}-call-secret"]]
-        return attrs.evolve(super().wishes(), call_secret=(*chosen, "keep")[0])
+        return attrs.evolve(super().installation(), call_secret=(*chosen, "keep")[0])
 
-    def work(self, wishes: Wishes, cloud: Cloud) -> int:
+    def work(self, installation: InstallationRequest, cloud: Cloud) -> int:
         told: dict[str, Any] = {}
-        changes = self.show(self._apply(wishes, cloud, told), "changes", told)
+        changes = self.show(self._apply(installation, cloud, told), "changes", told)
         if not self["json"]:
             there: Mapping[str, str] = {}
             if self["env-file"]:
@@ -296,23 +296,23 @@ class ApplyOptions(_AwsCommand):
                 print("done. The gateway wants to know:")
             for name, value in told["gateway"].items():
                 print(f"  {name}={value}")
-            if wishes.call_secret == "keep":
-                for name, what in left_to_say(wishes).items():
+            if installation.call_secret == "keep":
+                for name, what in left_to_say(installation).items():
                     if not there.get(name):
                         print(f"  # {name}={what}")
             if "," in cloud.references.get("CALL_SECRET", ""):
                 print(
                     "The call secret of before is good as well. When all gateways have"
-                    f" the new one: chimegw aws apply --region {wishes.region}"
-                    f" --name {wishes.name} --retire-call-secret"
+                    f" the new one: chimegw aws apply --region {installation.region}"
+                    f" --name {installation.name} --retire-call-secret"
                 )
         return 1 if any(change.action == "confirm" for change in changes) else 0
 
     def _apply(
-        self, wishes: Wishes, cloud: Cloud, told: dict[str, Any]
+        self, installation: InstallationRequest, cloud: Cloud, told: dict[str, Any]
     ) -> Iterator[Change]:
-        yield from apply(cloud, resources(wishes))
-        known = gateway_settings(wishes, cloud.references)
+        yield from apply(cloud, resources(installation))
+        known = gateway_settings(installation, cloud.references)
         if self["env-file"]:
             # What stands in a file of 0600 need not stand on a screen.
             update_env_file(self["env-file"], known, kept=OPERATORS)
@@ -330,12 +330,12 @@ class VerifyOptions(_AwsCommand):
         ["expected-calls", "n", 5, "So many calls at the same time.", int],
     ]
 
-    def work(self, wishes: Wishes, cloud: Cloud) -> int:
+    def work(self, installation: InstallationRequest, cloud: Cloud) -> int:
         findings = self.show(
             verify(
                 cloud,
-                wishes,
-                resources(wishes),
+                installation,
+                resources(installation),
                 from_here(),
                 expected_calls=self["expected-calls"],
                 allowed=read_sip_allow(process_environment()),
@@ -353,9 +353,11 @@ class DestroyOptions(_AwsCommand):
     longdesc = "Remove what apply made, and nothing else. Without --yes only show it."
     optFlags: ClassVar = [["yes", "y", "Do it."]]
 
-    def work(self, wishes: Wishes, cloud: Cloud) -> int:
+    def work(self, installation: InstallationRequest, cloud: Cloud) -> int:
         is_real = bool(self["yes"])
-        items = destroy(cloud, resources(wishes), wishes.name, is_real=is_real)
+        items = destroy(
+            cloud, resources(installation), installation.name, is_real=is_real
+        )
         changes = self.show(items, "changes")
         if not self["json"]:
             said = "done" if is_real else "nothing was changed: say --yes"
@@ -368,8 +370,8 @@ class CommandsOptions(_AwsCommand):
     longdesc = "Print the same as a shell script of AWS CLI commands."
 
     def run(self, reactor: Any) -> int:  # type: ignore[override]
-        wishes = self.wishes()
-        lines = list(script(wishes, resources(wishes)))
+        installation = self.installation()
+        lines = list(script(installation, resources(installation)))
         if self["json"]:
             print(json.dumps({"script": lines}, indent=2))
         else:

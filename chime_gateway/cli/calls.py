@@ -25,7 +25,7 @@ from chime_gateway.net.system.private_files import private
 from chime_gateway.net.system.standard_output import printable
 from chime_gateway.settings.load import load_store
 from chime_gateway.settings.sources import process_environment
-from chime_gateway.store.database import Database, Trouble
+from chime_gateway.store.database import Database, DatabaseUnavailable
 from chime_gateway.store.numbers import NumberGuard
 from chime_gateway.store.queries import CallQuery
 from chime_gateway.store.rows import CallRow, chronological, columns, stored_call_json
@@ -81,7 +81,7 @@ class _StoreCommand(CommandOptions):
         except BrokenPipeError:
             # Nobody reads any more; the store has nothing to do with it.
             raise
-        except Trouble as exc:
+        except DatabaseUnavailable as exc:
             why = str(getattr(exc, "orig", None) or exc).strip().splitlines()[0]
             raise ConfigError(f"the store cannot be read: {why}") from exc
         finally:

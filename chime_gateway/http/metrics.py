@@ -76,7 +76,7 @@ class Metrics(Collector):
     @ivar agents: where sessions come from.
     @ivar agents_rtp: the audio of agents, if any is RTP.
     @ivar sip: the SIP carrier, if there is one; C{webrtc} and C{kinesis} likewise.
-    @ivar kept: what is kept of calls.
+    @ivar call_storage: what is kept of calls.
     @ivar strangers: connections of whom nothing is known.
     @ivar log: the process's, if a thread writes it.
     @ivar destinations: where calls may be sent.
@@ -96,7 +96,7 @@ class Metrics(Collector):
         self.kinesis: KinesisCounts | None = None
         self.control: ControlCounts | None = None
         self.destinations: DestinationCounts | None = None
-        self.kept: KeptCounts | None = None
+        self.call_storage: KeptCounts | None = None
         self.log: LogCounts | None = None
         self.strangers: StrangerCounts | None = None
         self.timers: Callable[[], int] = lambda: 0
@@ -273,8 +273,8 @@ class Metrics(Collector):
             yield from sip_families(self.sip)
         if self.webrtc is not None:
             yield from webrtc_families(self.webrtc)
-        if self.kept is not None:
-            yield from kept_families(self.kept)
+        if self.call_storage is not None:
+            yield from kept_families(self.call_storage)
         if self.log is not None:
             yield from log_families(self.log)
         if self.destinations is not None:

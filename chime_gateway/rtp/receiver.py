@@ -21,7 +21,7 @@ from chime_gateway.rtp.latch import Latch
 from chime_gateway.rtp.ports import Address, Received
 from chime_gateway.rtp.terms import Terms
 from chime_gateway.wire.rtp import packet as rtp
-from chime_gateway.wire.rtp.dtmf import Keypad
+from chime_gateway.wire.rtp.dtmf import DtmfReceiver
 from chime_gateway.wire.rtp.rtcp import Reception
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class RtpReceiver:
 
     __slots__ = (
         *("_clock", "_codec", "_decode", "_events", "_gap_filled", "_is_allowed"),
-        *("_jitter_stats", "_keypad", "_latch", "_listener", "_moved", "_others"),
+        *("_jitter_stats", "_dtmf", "_latch", "_listener", "_moved", "_others"),
         *("_rate", "_rtcp_received", "_srtp", "_stats", "_terms", "_timeline"),
         *("_usual", "heard_at", "jitter", "reception", "sender_report", "ssrc"),
     )
@@ -90,7 +90,7 @@ class RtpReceiver:
         self._latch = Latch()
         self._events: frozenset[int | None] = frozenset()
         self._others: Mapping[int, Callable[[bytes], bytes]] = {}
-        self._keypad = Keypad()
+        self._dtmf = DtmfReceiver()
         self._jitter_stats = JitterStats()
         self._timeline = Timeline(Concealment(codec), codec.clock_rate)
         self.jitter = JitterBuffer(self._timeline, self._jitter_stats)
@@ -258,7 +258,7 @@ class RtpReceiver:
         self.reception.packet(number, timestamp, None)
         noise = NO_NOISE
         if payload_type in self._events:
-            digit = self._keypad.event_received(number, timestamp, payload)
+            digit = self._dtmf.event_received(number, timestamp, payload)
             if digit is not None:
                 self._listener.digit_pressed(digit)
         else:
@@ -308,7 +308,7 @@ class RtpReceiver:
         self.reception = Reception(first.sequence_number)
         self.sender_report = (0, 0.0)
         self.jitter.reset()
-        self._keypad.source_changed()
+        self._dtmf.source_changed()
 
 
 def _listening(terms: Terms) -> tuple[bool, Codec]:

@@ -76,7 +76,13 @@ from chime_gateway.store.webhooks.waiting import due_deliveries
 GONE_SECONDS: Final = 600.0
 
 #: What a database that is away, locked, full or another's raises.
-Trouble: Final = (DBAPIError, PoolTimeout, OSError, WrongSchema, SchemaChanges)
+DatabaseUnavailable: Final = (
+    DBAPIError,
+    PoolTimeout,
+    OSError,
+    WrongSchema,
+    SchemaChanges,
+)
 
 
 def is_refusal(exc: Exception) -> bool:
@@ -120,7 +126,7 @@ class Database:
         Make the tables, or bring them up to date.
 
         @param may_change: as of L{bring_up_to_date}.
-        @raise Trouble: the database cannot be used now.
+        @raise DatabaseUnavailable: it cannot be used now.
         """
         bring_up_to_date(self._engine, self._folder, may_change=may_change)
 
@@ -128,7 +134,7 @@ class Database:
         """
         Does it answer, and are the tables as they were?
 
-        @raise Trouble: no.
+        @raise DatabaseUnavailable: no.
         """
         with self._engine.connect() as connection:
             check(connection)
@@ -146,7 +152,7 @@ class Database:
         """
         All of them, or none.
 
-        @raise Trouble: the database cannot be used now.
+        @raise DatabaseUnavailable: it cannot be used now.
         """
         with self._transaction() as connection:
             # Turns come in crowds; only those with the same columns go together.

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.app.originate import Originator
 from chime_gateway.call.destinations import Destinations
-from chime_gateway.errors import NoWayOut
+from chime_gateway.errors import NoOutboundRoute
 from chime_gateway.settings.values import TransferSettings
 
 
@@ -62,7 +62,9 @@ class OriginatorTests(SynchronousTestCase):
                 ("0019005551234", TransferSettings()),
                 ("+442071234", TransferSettings(allow=("+49",))),
             ):
-                failure = self.failureResultOf(self.place(to, via, bounds), NoWayOut)
+                failure = self.failureResultOf(
+                    self.place(to, via, bounds), NoOutboundRoute
+                )
                 self.assertIn("[transfer] allow", failure.getErrorMessage())
                 self.assertEqual(self.control.called, [])
 

@@ -35,7 +35,7 @@ class ChangeTests(SynchronousTestCase):
                 health=SimpleNamespace(forget_profiles=lambda: None),
                 expect=lambda _: None,
             ),
-            kept=SimpleNamespace(
+            call_storage=SimpleNamespace(
                 store=SimpleNamespace(
                     webhooks=SimpleNamespace(change=self.hooks.extend)
                 )

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.aws.setup.function import function_environment
 from chime_gateway.aws.setup.installation import gateway_statements
-from chime_gateway.aws.setup.request import Wishes
+from chime_gateway.aws.setup.request import InstallationRequest
 from chime_gateway.aws.sma import read_settings
 from chime_gateway.cli.aws import ApplyOptions
 from tests.support.lambda_events import VC
@@ -21,9 +21,11 @@ class GatewayPolicyTests(SynchronousTestCase):
     def test_people_are_called_only_if_it_was_asked_for(
         self, mode: str, is_outbound: bool
     ) -> None:
-        wishes = Wishes(region="us-east-1", mode=mode, is_outbound=is_outbound)
+        installation = InstallationRequest(
+            region="us-east-1", mode=mode, is_outbound=is_outbound
+        )
         allowed: set[str] = set()
-        for statement in gateway_statements(wishes):
+        for statement in gateway_statements(installation):
             actions = statement["Action"]
             allowed.update([actions] if isinstance(actions, str) else actions)
             self.assertNotIn("*", allowed)
@@ -35,7 +37,7 @@ class GatewayPolicyTests(SynchronousTestCase):
         for words, is_outbound in ((["--outbound"], True), ([], False)):
             options = ApplyOptions()
             options.parseOptions(["--region", "us-east-1", *words])
-            self.assertEqual(options.wishes().is_outbound, is_outbound)
+            self.assertEqual(options.installation().is_outbound, is_outbound)
 
     def test_where_callers_may_go_and_reports_as_well_is_told_to_the_lambda(
         self,
@@ -43,7 +45,7 @@ class GatewayPolicyTests(SynchronousTestCase):
         options = ApplyOptions()
         words = ["--region", "us-east-1", "--mode", "kinesis"]
         options.parseOptions([*words, "--transfer-allow", "+49,sip:"])
-        environ = function_environment(options.wishes())
+        environ = function_environment(options.installation())
         for name, value in environ.items():
             for key, known in (("VOICE_CONNECTOR_ARN", VC), ("ACCOUNT_ID", "1234")):
                 value = value.replace(f"${{{key}}}", known)

@@ -19,8 +19,8 @@ from chime_gateway.call.capture import (
     LEG_REPORTS,
     LEG_REQUESTS,
     OPERATOR_REQUESTS,
+    CapturedCall,
     Entry,
-    Take,
 )
 from chime_gateway.call.context import CallContext
 from chime_gateway.call.reports.record import CallRecord
@@ -179,7 +179,7 @@ class CaptureTests(SynchronousTestCase):
         waiting = Waiting([])
         clock = Clock()
         anybody: Any = Anybody()
-        self.take = Take(
+        self.captured = CapturedCall(
             CallRecord(
                 call_id="c",
                 carrier="x",
@@ -199,23 +199,23 @@ class CaptureTests(SynchronousTestCase):
             ),
             self.entries.append,
         )
-        agents = self.take.agents(waiting)
+        agents = self.captured.agents(waiting)
         sessions: list[AgentSession] = []
         agents.open(AgentProfile(), PCMU, anybody).addCallback(sessions.append)
         waiting.opening[0].callback(anybody)
         call: Any = anybody
         #: What the call, or who reports to it, is given in place of each seam.
         self.given: dict[type, tuple[str, Any]] = {
-            CallLeg: ("leg", self.take.leg(anybody)),
-            OutboundLeg: ("leg", self.take.leg(anybody)),
-            ArrivingLeg: ("leg", self.take.leg(anybody)),
-            LegEvents: ("leg", self.take.leg_events(call)),
+            CallLeg: ("leg", self.captured.leg(anybody)),
+            OutboundLeg: ("leg", self.captured.leg(anybody)),
+            ArrivingLeg: ("leg", self.captured.leg(anybody)),
+            LegEvents: ("leg", self.captured.leg_events(call)),
             AgentSession: ("agent", sessions[0]),
             AgentReports: ("agent", waiting.events[0]),
             AgentEvents: ("agent", waiting.events[0]),
             Agents: ("agents", agents),
-            ToolRunner: ("tool", self.take.context.tools),
-            Destinations: ("destinations", self.take.context.destinations),
+            ToolRunner: ("tool", self.captured.context.tools),
+            Destinations: ("destinations", self.captured.context.destinations),
         }
         self.entries.clear()
 
@@ -315,7 +315,7 @@ class CaptureTests(SynchronousTestCase):
             def send_digits(self, digits: str) -> bool:
                 return False
 
-        leg = self.take.leg(cast(Any, Deaf()))
+        leg = self.captured.leg(cast(Any, Deaf()))
         self.assertIs(leg.send_digits("12"), False)
         self.assertEqual(
             self.entries,

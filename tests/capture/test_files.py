@@ -95,7 +95,7 @@ class CaptureFilesTests(ThreadTestCase):
 
     def test_what_threads_do_is_in_the_metrics(self) -> None:
         metrics = Metrics()
-        metrics.kept = kept(self.files)
+        metrics.call_storage = kept(self.files)
         self.files.put("a", entry("one", object()))
         self.until(lambda: self.files.worker.bugs)
         text = metrics.text().decode()

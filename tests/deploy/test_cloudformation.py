@@ -14,13 +14,19 @@ from cfnlint.decode import decode
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from chime_gateway.aws.setup.installation import resources
-from chime_gateway.aws.setup.request import Wishes, function_name, log_group_name
+from chime_gateway.aws.setup.request import (
+    InstallationRequest,
+    function_name,
+    log_group_name,
+)
 from chime_gateway.aws.setup.resource import Resource
 from chime_gateway.aws.sma import Settings
 from chime_gateway.settings.variables import NAMES
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "cloudformation"
-WISHES = Wishes(region="us-east-1", name="${Name}", numbers=("+12065550100",))
+INSTALLATION = InstallationRequest(
+    region="us-east-1", name="${Name}", numbers=("+12065550100",)
+)
 
 
 def template(name: str) -> Any:
@@ -53,14 +59,14 @@ class LambdaTemplateTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.made = template("lambda.yaml")["Resources"]
-        self.wanted = {one.what: one for one in resources(WISHES)}
+        self.wanted = {one.what: one for one in resources(INSTALLATION)}
 
     def wants(self, what: str) -> Resource:
         return self.wanted[what]
 
     def test_the_function_has_the_name_and_the_settings(self) -> None:
         made = self.made["Function"]["Properties"]
-        self.assertEqual(made["FunctionName"]["Fn::Sub"], function_name(WISHES))
+        self.assertEqual(made["FunctionName"]["Fn::Sub"], function_name(INSTALLATION))
         created = self.wants("Lambda").create[0].parameters
         for key in ("Runtime", "Handler", "Timeout", "MemorySize"):
             self.assertEqual(made[key], created[key], key)
@@ -75,7 +81,7 @@ class LambdaTemplateTests(SynchronousTestCase):
         self.assertEqual(permission["Principal"], setting["Principal"])
         role = self.made["Role"]["Properties"]
         created = self.wants("IAM role of the Lambda").create[0].parameters
-        name = created["RoleName"].replace(WISHES.region, "${AWS::Region}")
+        name = created["RoleName"].replace(INSTALLATION.region, "${AWS::Region}")
         self.assertEqual(role["RoleName"]["Fn::Sub"], name)
         (policy,) = role["Policies"]
         self.assertEqual(policy["PolicyName"], "chimegw")
@@ -86,13 +92,13 @@ class LambdaTemplateTests(SynchronousTestCase):
         self.assertEqual(
             made["Resource"]["Fn::Sub"],
             statement["Resource"]
-            .replace(WISHES.region, "${AWS::Region}")
+            .replace(INSTALLATION.region, "${AWS::Region}")
             .replace("${ACCOUNT_ID}", "${AWS::AccountId}"),
         )
 
     def test_the_log_group_is_that_of_the_function(self) -> None:
         made = self.made["LogGroup"]["Properties"]["LogGroupName"]["Fn::Sub"]
-        self.assertEqual(made, log_group_name(WISHES))
+        self.assertEqual(made, log_group_name(INSTALLATION))
 
 
 class GatewayTemplateTests(SynchronousTestCase):

@@ -83,7 +83,7 @@ class ApiTestCase(GatewayTestCase):
         return response.code, content, response.headers
 
     async def call(self, *capabilities: str) -> tuple[Peer, str]:
-        store = self.gateway.kept.store
+        store = self.gateway.call_storage.store
         assert store is not None
         await self.until(lambda: store.writer.is_open)
         peer = await self.dial()

@@ -12,14 +12,14 @@ from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
 from chime_gateway.aws.setup.provision import Change, Cloud
-from chime_gateway.aws.setup.request import Gateway, Wishes
+from chime_gateway.aws.setup.request import Gateway, InstallationRequest
 from chime_gateway.sim.aws.account import Account
 from tests.support.base import ReactorTestCase
 
 NUMBER = "+12065550100"
 
 
-def wishes(**changes: Any) -> Wishes:
+def installation(**changes: Any) -> InstallationRequest:
     """An installation of both modes' parts, but for what is changed."""
     wanted: dict[str, Any] = {
         "region": "us-east-1",
@@ -33,7 +33,7 @@ def wishes(**changes: Any) -> Wishes:
         "termination_password": "secret-of-the-trunk",
         "gateway_role": "gateway-machine",
     }
-    return Wishes(**{**wanted, **changes})
+    return InstallationRequest(**{**wanted, **changes})
 
 
 def droppable(site: Any) -> Callable[[], None]:

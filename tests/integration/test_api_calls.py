@@ -244,7 +244,7 @@ class CallsTests(ApiTestCase):
             self.assertEqual(kinds, ["call.started", "call.answered", "call.ended"])
             data = [json.loads(line[6:]) for line in lines if line.startswith("data: ")]
             self.assertEqual({d["call_id"] for d in data}, {call_id})
-            self.gateway.kept.live.close()
+            self.gateway.call_storage.live.close()
             await over
 
         return Deferred.fromCoroutine(scene())
@@ -259,8 +259,8 @@ class CallsTests(ApiTestCase):
                 raise OperationalError("select", {}, ConnectionError("away"))
 
             _, call_id = await self.call()
-            assert self.gateway.kept.store is not None
-            self.patch(self.gateway.kept.store.database, "calls", away)
+            assert self.gateway.call_storage.store is not None
+            self.patch(self.gateway.call_storage.store.database, "calls", away)
             status, _, headers = await self.ask("GET", "/api/calls")
             self.assertEqual(status, 503)
             self.assertEqual(headers.getRawHeaders("retry-after"), ["5"])

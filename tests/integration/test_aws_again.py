@@ -11,19 +11,19 @@ from attrs import evolve
 from chime_gateway.aws.setup.gateway_settings import gateway_settings
 from chime_gateway.aws.setup.installation import resources
 from chime_gateway.aws.setup.provision import apply, destroy
-from chime_gateway.aws.setup.request import Wishes
+from chime_gateway.aws.setup.request import InstallationRequest
 from chime_gateway.errors import ConfigError
-from tests.integration.aws_harness import NUMBER, AccountTestCase, wishes
+from tests.integration.aws_harness import NUMBER, AccountTestCase, installation
 
 #: Nothing is heard here, and programs are started; see tests/run.py.
 gives_way = True
 
 
 class AgainTests(AccountTestCase):
-    async def apply(self, wanted: Wishes) -> None:
+    async def apply(self, wanted: InstallationRequest) -> None:
         await self.run_in_thread(lambda: list(apply(self.cloud, resources(wanted))))
 
-    async def destroy(self, wanted: Wishes) -> None:
+    async def destroy(self, wanted: InstallationRequest) -> None:
         await self.run_in_thread(
             lambda: list(
                 destroy(self.cloud, resources(wanted), wanted.name, is_real=True)
@@ -54,14 +54,18 @@ class AgainTests(AccountTestCase):
             }
             name = f"made-{turn}"
             self.account.chime.numbers[NUMBER] = {"PhoneNumberId": NUMBER}
-            made = Wishes(**{"region": "us-east-1", "name": name, **chosen})
-            made = evolve(made, gateways=wishes().gateways, numbers=(NUMBER,))
+            made = InstallationRequest(
+                **{"region": "us-east-1", "name": name, **chosen}
+            )
+            made = evolve(made, gateways=installation().gateways, numbers=(NUMBER,))
             await self.apply(made)
             self.environment_of(name)["APOLOGY_TEXT"] = "By hand: ${NOTHING}"
             before = self.state()
             secrets = []
             for what in ("rotate", "rotate", "retire", "retire"):
-                bare = Wishes(region="us-east-1", name=name, call_secret=what)
+                bare = InstallationRequest(
+                    region="us-east-1", name=name, call_secret=what
+                )
                 await self.apply(bare)
                 told = gateway_settings(bare, self.cloud.references)
                 self.assertEqual(list(told), ["CHIMEGW_CALL_SECRET"])
@@ -87,17 +91,19 @@ class AgainTests(AccountTestCase):
     ) -> None:
         """A Lambda that refuses its environment answers no call."""
         await self.apply(
-            wishes(mode="bridge", function={"FALLBACK_NUMBER": "+12065550177"})
+            installation(mode="bridge", function={"FALLBACK_NUMBER": "+12065550177"})
         )
         before = self.environment_of("chimegw")
         with self.assertRaisesRegex(ConfigError, "FALLBACK_NUMBER.*TRANSFER_ALLOW"):
-            await self.apply(wishes(mode="bridge", function={"TRANSFER_ALLOW": "+49"}))
+            await self.apply(
+                installation(mode="bridge", function={"TRANSFER_ALLOW": "+49"})
+            )
         self.assertEqual(self.environment_of("chimegw"), before)
 
     async def test_there_has_to_be_a_secret_to_exchange_it(self) -> None:
         for what in ("rotate", "retire"):
             with self.assertRaisesRegex(ConfigError, "aws apply"):
-                await self.apply(wishes(call_secret=what))
+                await self.apply(installation(call_secret=what))
         self.assertEqual(self.account.left(), ["role gateway-machine"])
 
     def environment_of(self, name: str) -> dict[str, str]:

@@ -214,7 +214,7 @@ class TroubleTests(ApiTestCase):
         def trouble(operation: Operation) -> Fault | None:
             return faults.pop() if faults else None
 
-        self.world.aws.trouble = trouble
+        self.world.aws.fault_plan = trouble
         file = {"Bucket": BUCKET, "Key": "k", "Body": b"x"}
         await self.api.call("s3", "PutObject", file)
         self.assertEqual(self.world.media.files.buckets[BUCKET]["k"], b"x")
@@ -222,14 +222,14 @@ class TroubleTests(ApiTestCase):
 
     async def test_throttling_that_does_not_pass_says_so(self) -> None:
         slow = Fault("SlowDown", "slow", 503)
-        self.world.aws.trouble = lambda operation: slow
+        self.world.aws.fault_plan = lambda operation: slow
         error = await self.refused(attempts=2)
         self.assertIn("slow", str(error))
         self.assertEqual(len(self.world.aws.asked), 2)
 
     async def test_a_refusal_names_the_permission_and_is_not_repeated(self) -> None:
         denied = Fault("AccessDenied", "Access Denied", 403)
-        self.world.aws.trouble = lambda operation: denied
+        self.world.aws.fault_plan = lambda operation: denied
         error = await self.refused()
         self.assertTrue(error.is_denied)
         self.assertIn("allow s3:PutObject", str(error))
@@ -237,7 +237,7 @@ class TroubleTests(ApiTestCase):
 
     async def test_expired_credentials_are_told_apart(self) -> None:
         expired = Fault("ExpiredToken", "The provided token has expired.", 400)
-        self.world.aws.trouble = lambda operation: expired
+        self.world.aws.fault_plan = lambda operation: expired
         error = await self.refused()
         self.assertTrue(error.is_expired)
         self.assertIn("have expired", str(error))
@@ -257,7 +257,7 @@ class TroubleTests(ApiTestCase):
         self.assertIn("give this machine a role", str(error))
 
     async def test_an_answer_that_does_not_come_is_given_up(self) -> None:
-        self.world.aws.trouble = lambda operation: 0.4
+        self.world.aws.fault_plan = lambda operation: 0.4
         error = await self.refused(seconds=0.2, attempts=1)
         self.assertEqual(error.code, "")
         await deferLater(self.reactor(), 0.4)

@@ -20,7 +20,7 @@ from chime_gateway.aws.package import package_lambda
 from chime_gateway.aws.setup.commands import script
 from chime_gateway.aws.setup.installation import resources
 from chime_gateway.aws.setup.provision import plan
-from tests.integration.aws_harness import NUMBER, AccountTestCase, actions, wishes
+from tests.integration.aws_harness import NUMBER, AccountTestCase, actions, installation
 from tests.support import aws_cli
 
 #: Nothing is heard here, and programs are started; see tests/run.py.
@@ -119,7 +119,9 @@ class CommandLineTests(AccountTestCase):
         assert serving.stdout is not None
         await deferToThread(serving.stdout.readline)
         for mode in ("bridge", "kinesis"):
-            wanted = wishes(mode=mode, name=f"by-{mode}", order=(), numbers=(NUMBER,))
+            wanted = installation(
+                mode=mode, name=f"by-{mode}", order=(), numbers=(NUMBER,)
+            )
             self.account.chime.numbers[NUMBER] = {"PhoneNumberId": NUMBER}
             lines = "\n".join(script(wanted, resources(wanted)))
             Path(self.folder, "setup.sh").write_text(lines, encoding="utf-8")

@@ -11,10 +11,10 @@ from unittest import mock
 from chime_gateway.aws.setup.commands import script
 from chime_gateway.aws.setup.installation import resources
 from chime_gateway.aws.setup.provision import Refused, apply, destroy, plan
-from chime_gateway.aws.setup.request import Wishes
+from chime_gateway.aws.setup.request import InstallationRequest
 from chime_gateway.errors import ConfigError
 from chime_gateway.sim.aws.protocol import Fault, Operation
-from tests.integration.aws_harness import NUMBER, AccountTestCase, actions, wishes
+from tests.integration.aws_harness import NUMBER, AccountTestCase, actions, installation
 
 #: Nothing is heard here, and programs are started; see tests/run.py.
 gives_way = True
@@ -39,20 +39,20 @@ class EachOnce:
 
 
 class SetupTests(AccountTestCase):
-    async def apply(self, wanted: Wishes | None = None) -> list[Any]:
+    async def apply(self, wanted: InstallationRequest | None = None) -> list[Any]:
         found: list[Any] = await self.run_in_thread(
-            lambda: list(apply(self.cloud, resources(wanted or wishes())))
+            lambda: list(apply(self.cloud, resources(wanted or installation())))
         )
         return found
 
-    async def plan(self, wanted: Wishes | None = None) -> list[Any]:
+    async def plan(self, wanted: InstallationRequest | None = None) -> list[Any]:
         found: list[Any] = await self.run_in_thread(
-            lambda: list(plan(self.cloud, resources(wanted or wishes())))
+            lambda: list(plan(self.cloud, resources(wanted or installation())))
         )
         return found
 
-    async def destroy(self, wanted: Wishes | None = None) -> list[Any]:
-        wanted = wanted or wishes()
+    async def destroy(self, wanted: InstallationRequest | None = None) -> list[Any]:
+        wanted = wanted or installation()
         found: list[Any] = await self.run_in_thread(
             lambda: list(
                 destroy(self.cloud, resources(wanted), wanted.name, is_real=True)
@@ -87,7 +87,7 @@ class SetupTests(AccountTestCase):
     async def test_a_run_that_breaks_off_anywhere_is_just_begun_again(self) -> None:
         fault = Fault("AccessDeniedException", "not authorized", 403)
         for step, count in ((self.apply, 25), (self.destroy, 12)):
-            trouble = self.account.aws.trouble = EachOnce(fault)
+            trouble = self.account.aws.fault_plan = EachOnce(fault)
             runs = 0
             while True:
                 runs += 1
@@ -110,14 +110,14 @@ class SetupTests(AccountTestCase):
                 return Fault("AccessDeniedException", "no", 403)
             return None
 
-        self.account.aws.trouble = denied
+        self.account.aws.fault_plan = denied
         with self.assertRaises(Refused) as caught:
             await self.apply()
         self.assertIn("allow chime:CreateVoiceConnector", str(caught.exception))
 
     async def test_expired_credentials_say_so(self) -> None:
         expired = Fault("ExpiredTokenException", "The token has expired", 403)
-        self.account.aws.trouble = lambda operation: expired
+        self.account.aws.fault_plan = lambda operation: expired
         with self.assertRaises(Refused) as caught:
             await self.apply()
         self.assertIn("log in again", str(caught.exception))
@@ -144,7 +144,7 @@ class SetupTests(AccountTestCase):
             seen.append(operation.name)
             return faults.get(operation.name)
 
-        self.account.aws.trouble = once
+        self.account.aws.fault_plan = once
         await self.apply()
         configuration = self.account.functions.functions["chimegw-sma"]["configuration"]
         configuration["CodeSha256"] = "old"
@@ -175,7 +175,7 @@ class SetupTests(AccountTestCase):
             {"Name": "theirs", "RequireEncryption": False}
         )
         connector_id = made["VoiceConnector"]["VoiceConnectorId"]
-        wanted = wishes(voice_connector_id=connector_id)
+        wanted = installation(voice_connector_id=connector_id)
         await self.apply(wanted)
         self.assertEqual(list(self.account.chime.connectors), [connector_id])
         variables = self.account.functions.functions["chimegw-sma"]["configuration"]
@@ -186,7 +186,7 @@ class SetupTests(AccountTestCase):
         self.assertEqual(list(self.account.chime.connectors), [connector_id])
 
     async def test_a_connector_that_is_not_there_is_not_made_up(self) -> None:
-        wanted = wishes(voice_connector_id="abcdef1ghij2klmno3pqr4")
+        wanted = installation(voice_connector_id="abcdef1ghij2klmno3pqr4")
         with self.assertRaisesRegex(ConfigError, "--voice-connector-id abcdef"):
             await self.apply(wanted)
 
@@ -198,7 +198,7 @@ class SetupTests(AccountTestCase):
         self.assertEqual(list(self.account.functions.functions), ["chimegw-sma"])
 
     async def test_two_installations_live_side_by_side(self) -> None:
-        other = wishes(name="second", numbers=(), order=(), termination_user="")
+        other = installation(name="second", numbers=(), order=(), termination_user="")
         await self.apply()
         await self.apply(other)
         self.assertEqual(len(self.account.chime.connectors), 2)
@@ -206,16 +206,16 @@ class SetupTests(AccountTestCase):
         self.assertEqual(actions(await self.plan()), {"keep"})
 
     async def test_numbers_are_bought_only_when_it_is_said_twice(self) -> None:
-        wanted = wishes(confirms_order=False, numbers=())
+        wanted = installation(confirms_order=False, numbers=())
         changes = await self.apply(wanted)
         (asked,) = [c for c in changes if c.action == "confirm"]
         self.assertIn("--confirm-order", asked.detail)
         self.assertEqual(self.account.chime.numbers, {})
 
     async def test_numbers_may_belong_to_the_voice_connector_itself(self) -> None:
-        wanted = wishes(mode="bridge", is_direct=True, gateway_role="")
+        wanted = installation(mode="bridge", is_direct=True, gateway_role="")
         with self.assertRaisesRegex(ConfigError, "--order"):
-            await self.apply(wishes(mode="bridge", is_direct=True, order=()))
+            await self.apply(installation(mode="bridge", is_direct=True, order=()))
         self.assertTrue({"create", "set"} <= actions(await self.apply(wanted)))
         self.assertEqual(actions(await self.plan(wanted)), {"keep"})
         self.assertEqual(self.account.functions.functions, {})
@@ -228,12 +228,12 @@ class SetupTests(AccountTestCase):
     async def test_secrets_are_not_shown(self) -> None:
         changes = await self.apply()
         text = "\n".join(map(str, changes)) + "\n".join(
-            script(wishes(), resources(wishes()))
+            script(installation(), resources(installation()))
         )
-        self.assertNotIn("secret-of-the-trunk", text + repr(wishes()))
+        self.assertNotIn("secret-of-the-trunk", text + repr(installation()))
 
     async def test_the_call_secret_is_made_once_and_shown_nowhere(self) -> None:
-        wanted = wishes(mode="bridge")
+        wanted = installation(mode="bridge")
         told = [*await self.plan(wanted), *await self.apply(wanted)]
         functions = self.account.functions.functions
         variables = functions["chimegw-sma"]["configuration"]["Environment"]
@@ -277,7 +277,7 @@ class SetupTests(AccountTestCase):
         self.account.functions.has = lambda arn: True  # type: ignore[method-assign]
         with mock.patch.dict(os.environ, here):
             self.cloud = self.new_cloud()
-            wanted = wishes(gateway_role="")
+            wanted = installation(gateway_role="")
             self.assertTrue({"create", "set"} <= actions(await self.apply(wanted)))
             self.assertEqual(actions(await self.plan(wanted)), {"keep"})
             self.assertEqual(actions(await self.destroy(wanted)), {"delete"})

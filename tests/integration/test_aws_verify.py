@@ -13,17 +13,19 @@ from twisted.internet.threads import deferToThread
 from chime_gateway.aws.setup.installation import resources
 from chime_gateway.aws.setup.probes import from_here
 from chime_gateway.aws.setup.provision import apply
-from chime_gateway.aws.setup.request import Gateway, Wishes
+from chime_gateway.aws.setup.request import Gateway, InstallationRequest
 from chime_gateway.aws.setup.verify import Finding, Probes, verify
 from chime_gateway.sim.aws.protocol import Fault, Operation
-from tests.integration.aws_harness import AccountTestCase, wishes
+from tests.integration.aws_harness import AccountTestCase, installation
 
 #: Nothing is heard here; see tests/run.py.
 gives_way = True
 
 
 class VerifyTests(AccountTestCase):
-    async def verify(self, wanted: Wishes, **changes: Any) -> list[Finding]:
+    async def verify(
+        self, wanted: InstallationRequest, **changes: Any
+    ) -> list[Finding]:
         told: dict[str, Any] = {
             "options": lambda host, port, protocol: 200,
             "ready": lambda url: 200,
@@ -48,9 +50,9 @@ class VerifyTests(AccountTestCase):
         found: list[Finding] = await self.run_in_thread(work)
         return found
 
-    async def installed(self, **changes: Any) -> Wishes:
+    async def installed(self, **changes: Any) -> InstallationRequest:
         public = Gateway(host="198.51.100.7")
-        wanted = wishes(
+        wanted = installation(
             **{
                 "mode": "bridge",
                 "gateways": (public,),
@@ -75,11 +77,13 @@ class VerifyTests(AccountTestCase):
         self.assertGreater(len(findings), 12)
 
     async def test_an_empty_account_is_told_to_apply(self) -> None:
-        findings = self.wrong(await self.verify(wishes()))
+        findings = self.wrong(await self.verify(installation()))
         self.assertGreater(len(findings), 8)
         self.assertEqual({f.mend for f in findings[:8]}, {"chimegw aws apply"})
 
-    async def finding(self, words: str, wanted: Wishes, **changes: Any) -> Finding:
+    async def finding(
+        self, words: str, wanted: InstallationRequest, **changes: Any
+    ) -> Finding:
         changes.setdefault("addresses", lambda host: ["3.80.17.1"])
         wrong = self.wrong(await self.verify(wanted, **changes))
         found = [f for f in wrong if words in f"{f.what}: {f.detail}"]
@@ -98,7 +102,7 @@ class VerifyTests(AccountTestCase):
 
     async def test_a_route_elsewhere_is_found(self) -> None:
         await self.installed()
-        wanted = wishes(
+        wanted = installation(
             mode="bridge",
             gateways=(Gateway(host="203.0.113.9"),),
             termination_cidrs=(),
@@ -163,7 +167,7 @@ class VerifyTests(AccountTestCase):
                 return Fault("ForbiddenException", "no", 403)
             return None
 
-        self.account.aws.trouble = denied
+        self.account.aws.fault_plan = denied
         await self.finding("chime:GetVoiceConnectorTermination", wanted)
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import text
 from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.store import engine
-from chime_gateway.store.database import Database, Trouble
+from chime_gateway.store.database import Database, DatabaseUnavailable
 from chime_gateway.store.entries import OPENED
 from chime_gateway.store.queries import CallQuery
 from tests.support import postgres
@@ -30,7 +30,9 @@ class SqliteTests(SynchronousTestCase):
         database.migrate()
         with database._writing.begin() as connection:
             connection.execute(text("SELECT 1"))
-            self.assertRaises(Trouble, database.apply, [(OPENED, opened("a"))])
+            self.assertRaises(
+                DatabaseUnavailable, database.apply, [(OPENED, opened("a"))]
+            )
             self.assertEqual(database.calls(CallQuery()), [])
         database.apply([(OPENED, opened("a"))])
 
@@ -58,8 +60,8 @@ class SqliteTests(SynchronousTestCase):
                 if step == "replace":
                     shutil.copy(folder / "copy", path)
                 row = opened(f"lost{number}")
-                self.assertRaises(Trouble, database.apply, [(OPENED, row)])
-                self.assertRaises(Trouble, database.calls, CallQuery())
+                self.assertRaises(DatabaseUnavailable, database.apply, [(OPENED, row)])
+                self.assertRaises(DatabaseUnavailable, database.calls, CallQuery())
             if away.exists():
                 away.rename(path)
             database.apply([(OPENED, opened(f"c{number}"))])
@@ -104,7 +106,7 @@ class FrozenTests(ThreadTestCase):
             lambda: self.database.calls(CallQuery()),
         ):
             began = time.monotonic()
-            self.assertRaises(Trouble, ask)
+            self.assertRaises(DatabaseUnavailable, ask)
             # It would be minutes, or for ever.
             self.assertLess(time.monotonic() - began, 20.0)
         self.server.thaw()
@@ -112,7 +114,7 @@ class FrozenTests(ThreadTestCase):
         def is_back() -> Any:
             try:
                 self.database.apply([(OPENED, opened("b"))])
-            except Trouble:
+            except DatabaseUnavailable:
                 return False
             return True
 
@@ -124,4 +126,6 @@ class FrozenTests(ThreadTestCase):
         with self.database._engine.connect() as connection:
             with engine.patience(connection, 5.0):
                 connection.execute(text("SELECT pg_sleep(1)"))
-            self.assertRaises(Trouble, connection.execute, text("SELECT pg_sleep(1)"))
+            self.assertRaises(
+                DatabaseUnavailable, connection.execute, text("SELECT pg_sleep(1)")
+            )

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sqlalchemy import inspect, text
 from twisted.trial.unittest import SynchronousTestCase
 
-from chime_gateway.store.database import Database, Trouble
+from chime_gateway.store.database import Database, DatabaseUnavailable
 from chime_gateway.store.entries import OPENED
 from chime_gateway.store.queries import CallQuery
 from chime_gateway.store.rows import Whose
@@ -82,7 +82,7 @@ class SchemaTests(SynchronousTestCase):
         for change in changes:
             try:
                 self.change(database, change)
-            except Trouble:
+            except DatabaseUnavailable:
                 return  # two that exclude each other
         self.versions(database, rows)
         before = self.seen(database)
@@ -216,7 +216,7 @@ class OtherProcessTests(SynchronousTestCase):
         early.execute("CREATE TABLE early (x)")
         early.commit()
         database = Database(f"sqlite:///{path}", folder)
-        with contextlib.suppress(*Trouble, WrongSchema):
+        with contextlib.suppress(*DatabaseUnavailable, WrongSchema):
             database.migrate()
         modes = {each.name: each.stat().st_mode & 0o777 for each in folder.iterdir()}
         self.assertEqual({**modes, "chimegw.sqlite-wal": 0o600}, modes)

@@ -43,7 +43,7 @@ from tests.support.virtual import VirtualAgents
 
 STEP_SECONDS = 0.005
 
-Trouble = Callable[[str, Mapping[str, Any]], AwsError | None]
+FaultPlan = Callable[[str, Mapping[str, Any]], AwsError | None]
 
 
 class _BodyTransport:
@@ -59,12 +59,12 @@ class MemoryAws:
     What L{chime_gateway.net.aws.api.AwsApi} does, without the way there and back.
 
     @ivar asked: every operation, with its parameters.
-    @ivar trouble: asked about each of them.
+    @ivar fault_plan: asked about each of them.
     """
 
     def __init__(self, world: KinesisWorld) -> None:
         self.asked: list[tuple[str, Mapping[str, Any]]] = []
-        self.trouble: Trouble = lambda operation, parameters: None
+        self.fault_plan: FaultPlan = lambda operation, parameters: None
         media = world.media
         self._services: dict[str, Any] = {
             "sqs": media.queues.operations(),
@@ -81,7 +81,7 @@ class MemoryAws:
         report = ParamValidator().validate(dict(parameters), shape)
         assert not report.has_errors(), report.generate_report()
         self.asked.append((operation, parameters))
-        error = self.trouble(operation, parameters)
+        error = self.fault_plan(operation, parameters)
         if error is not None:
             raise error
         try:

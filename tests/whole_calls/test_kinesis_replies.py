@@ -24,7 +24,7 @@ class ReplyTests(KinesisTestCase):
             service = "s3" if operation == "PutObject" else "chime-sdk-voice"
             return AwsError(service, operation, code, "not now")
 
-        self.gateway.aws.trouble = ask
+        self.gateway.aws.fault_plan = ask
 
     def test_an_utterance_that_is_not_stored_is_counted_and_the_call_goes_on(
         self,

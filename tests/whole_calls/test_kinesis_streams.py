@@ -128,7 +128,7 @@ class StreamTests(KinesisTestCase):
                 "kinesis-video-media", "GetMedia", "AccessDeniedException", "no"
             )
 
-        self.gateway.aws.trouble = denied
+        self.gateway.aws.fault_plan = denied
         self.network.call(PLAN)
         self.network.advance(5)
         self.assertIn("kinesisvideo:GetMedia", self.record.ending.reason)

@@ -98,7 +98,7 @@ def read_secret(
 
 
 @define(eq=False)
-class _Kept:
+class _CachedSecret:
     """
     Secrets of one session, one after the other.
 
@@ -131,7 +131,7 @@ class ClientSecrets:
         self._mint = mint
         self._clock = clock
         self._wall_time = wall_time
-        self._kept: dict[bytes, _Kept] = {}
+        self._kept: dict[bytes, _CachedSecret] = {}
         self._timer = Timer(clock)
         self._is_stopped = False
 
@@ -176,11 +176,11 @@ class ClientSecrets:
 
     # -- inside ------------------------------------------------------------------
 
-    def _find(self, session: Mapping[str, Any]) -> _Kept:
+    def _find(self, session: Mapping[str, Any]) -> _CachedSecret:
         key = msgspec.json.encode(session, order="sorted")
         kept = self._kept.get(key)
         if kept is None:
-            kept = self._kept[key] = _Kept(session)
+            kept = self._kept[key] = _CachedSecret(session)
             for old_key, old in list(self._kept.items()):
                 if len(self._kept) <= _MOST:
                     break
@@ -188,7 +188,7 @@ class ClientSecrets:
                     del self._kept[old_key]
         return kept
 
-    def _ask(self, kept: _Kept) -> None:
+    def _ask(self, kept: _CachedSecret) -> None:
         if kept.is_asking or self._is_stopped:
             return
         kept.is_asking = True
@@ -203,7 +203,7 @@ class ClientSecrets:
     def _made(self, body: bytes) -> Secret:
         return read_secret(body, self._clock.seconds(), self._wall_time())
 
-    def _came(self, secret: Secret, kept: _Kept) -> None:
+    def _came(self, secret: Secret, kept: _CachedSecret) -> None:
         kept.is_asking = False
         kept.secret = secret
         now = self._clock.seconds()
@@ -214,7 +214,7 @@ class ClientSecrets:
         for told in waiting:
             told.callback(secret)
 
-    def _failed(self, failure: Failure, kept: _Kept) -> None:
+    def _failed(self, failure: Failure, kept: _CachedSecret) -> None:
         kept.is_asking = False
         waiting, kept.waiting = kept.waiting, {}
         if failure.check(AgentUnavailable) is None:

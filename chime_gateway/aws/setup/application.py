@@ -4,12 +4,12 @@ The SIP media application, and the numbers that reach it.
 
 from __future__ import annotations
 
-from chime_gateway.aws.setup.request import Wishes, chime, tags
+from chime_gateway.aws.setup.request import InstallationRequest, chime, tags
 from chime_gateway.aws.setup.resource import Lookup, Resource, Setting
 
 
-def application(wishes: Wishes) -> Resource:
-    name = f"{wishes.name}-sma"
+def application(installation: InstallationRequest) -> Resource:
+    name = f"{installation.name}-sma"
     endpoints = [{"LambdaArn": "${FUNCTION_ARN}"}]
     application = {"SipMediaApplicationId": "${SMA_ID}"}
     logging = {"EnableSipMediaApplicationMessageLogs": True}
@@ -20,15 +20,15 @@ def application(wishes: Wishes) -> Resource:
             chime("ListSipMediaApplications"),
             {"SMA_ID": "SipMediaApplicationId", "SMA_ARN": "SipMediaApplicationArn"},
             "SipMediaApplications",
-            {"Name": name, "AwsRegion": wishes.region},
+            {"Name": name, "AwsRegion": installation.region},
         ),
         create=(
             chime(
                 "CreateSipMediaApplication",
                 Name=name,
-                AwsRegion=wishes.region,
+                AwsRegion=installation.region,
                 Endpoints=endpoints,
-                Tags=tags(wishes),
+                Tags=tags(installation),
             ),
         ),
         created={
@@ -67,7 +67,7 @@ def application(wishes: Wishes) -> Resource:
     )
 
 
-def order(wishes: Wishes, number: str) -> Resource:
+def order(installation: InstallationRequest, number: str) -> Resource:
     return Resource(
         what=f"telephone number {number}",
         lookup=Lookup(chime("GetPhoneNumber", PhoneNumberId=number)),
@@ -75,15 +75,15 @@ def order(wishes: Wishes, number: str) -> Resource:
             chime(
                 "CreatePhoneNumberOrder",
                 ProductType="VoiceConnector"
-                if wishes.is_direct
+                if installation.is_direct
                 else "SipMediaApplicationDialIn",
                 E164PhoneNumbers=[number],
-                Name=f"{wishes.name}-{number[1:]}",
+                Name=f"{installation.name}-{number[1:]}",
             ),
         ),
         kept="numbers are never given back by this command",
         needs_confirmation=""
-        if wishes.confirms_order
+        if installation.confirms_order
         else f"costs money every month: say --confirm-order to buy {number}",
     )
 
@@ -111,15 +111,15 @@ def association(number: str) -> Resource:
     )
 
 
-def sip_rule(wishes: Wishes, number: str) -> Resource:
-    name = f"{wishes.name}-{number[1:]}"
+def sip_rule(installation: InstallationRequest, number: str) -> Resource:
+    name = f"{installation.name}-{number[1:]}"
     reference = f"SIP_RULE_{number[1:]}"
     rule = {"SipRuleId": f"${{{reference}}}"}
     targets = [
         {
             "SipMediaApplicationId": "${SMA_ID}",
             "Priority": 1,
-            "AwsRegion": wishes.region,
+            "AwsRegion": installation.region,
         }
     ]
     update = chime(

@@ -12,7 +12,7 @@ from typing import Final
 
 from botocore import xform_name
 
-from chime_gateway.aws.setup.request import ZIP_FILE, Wishes
+from chime_gateway.aws.setup.request import ZIP_FILE, InstallationRequest
 from chime_gateway.aws.setup.resource import Blob, Request, Resource, references_in
 from chime_gateway.aws.setup.voice_connector import STREAMING
 
@@ -65,7 +65,9 @@ def _folded(words: Iterable[str]) -> str:
     return " \\\n".join(lines)
 
 
-def script(wishes: Wishes, resources: Iterable[Resource]) -> Iterator[str]:
+def script(
+    installation: InstallationRequest, resources: Iterable[Resource]
+) -> Iterator[str]:
     """
     Lines of a shell script that makes the installation from nothing.
     """
@@ -73,7 +75,7 @@ def script(wishes: Wishes, resources: Iterable[Resource]) -> Iterator[str]:
     yield "# chime-gateway: what `chimegw aws apply` does, as commands of the AWS CLI."
     yield "# Each makes something new: run it once. `chimegw aws apply` may run again."
     yield "set -euo pipefail"
-    yield f"export AWS_DEFAULT_REGION={shlex.quote(wishes.region)}"
+    yield f"export AWS_DEFAULT_REGION={shlex.quote(installation.region)}"
     yield "export AWS_PAGER="
     yield ""
     yield "# The Lambda's code:"
@@ -107,13 +109,13 @@ def script(wishes: Wishes, resources: Iterable[Resource]) -> Iterator[str]:
                 if "StreamingConfiguration" in request.operation:
                     yield from _streaming_truth()
                 yield command(request)
-    if wishes.mode != "kinesis":
+    if installation.mode != "kinesis":
         for name in secrets:
             yield ""
             yield f"# The gateway wants to know CHIMEGW_{name}:"
             yield f'echo "CHIMEGW_{name}=${{{name}}}"'
         yield ""
-        yield from _streaming_advice(wishes)
+        yield from _streaming_advice(installation)
 
 
 def _capturing(request: Request, references: Mapping[str, str]) -> Iterator[str]:
@@ -139,9 +141,9 @@ def _streaming_truth() -> Iterator[str]:
     yield "#   use SIP, the origination route above."
 
 
-def _streaming_advice(wishes: Wishes) -> Iterator[str]:
+def _streaming_advice(installation: InstallationRequest) -> Iterator[str]:
     """For people who came for that one command."""
-    connector = wishes.voice_connector_id or "${VOICE_CONNECTOR_ID}"
+    connector = installation.voice_connector_id or "${VOICE_CONNECTOR_ID}"
     request = Request(
         "chime-sdk-voice",
         "PutVoiceConnectorStreamingConfiguration",

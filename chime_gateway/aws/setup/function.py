@@ -15,7 +15,7 @@ from chime_gateway.aws.setup.request import (
     CHIME,
     TAG,
     ZIP_FILE,
-    Wishes,
+    InstallationRequest,
     allow,
     function_name,
     log_group_name,
@@ -38,17 +38,18 @@ _KEEPS: Final = {"Environment": "Configuration.Environment"}
 _FALLBACK: Final = "FALLBACK_VOICE_CONNECTOR_ARN"
 
 
-def _function_arn(wishes: Wishes) -> str:
-    name = function_name(wishes)
-    return f"arn:aws:lambda:{wishes.region}:${{ACCOUNT_ID}}:function:{name}"
+def _function_arn(installation: InstallationRequest) -> str:
+    name = function_name(installation)
+    return f"arn:aws:lambda:{installation.region}:${{ACCOUNT_ID}}:function:{name}"
 
 
-def function_role(wishes: Wishes) -> Resource:
-    group = log_group_name(wishes)
-    logs = f"arn:aws:logs:{wishes.region}:${{ACCOUNT_ID}}:log-group:{group}:*"
+def function_role(installation: InstallationRequest) -> Resource:
+    group = log_group_name(installation)
+    logs = f"arn:aws:logs:{installation.region}:${{ACCOUNT_ID}}:log-group:{group}:*"
     statements = [allow(["logs:CreateLogStream", "logs:PutLogEvents"], logs)]
-    if wishes.mode == "kinesis":
-        events = f"arn:aws:sqs:{wishes.region}:${{ACCOUNT_ID}}:{wishes.name}-events-*"
+    if installation.mode == "kinesis":
+        queues = f"arn:aws:sqs:{installation.region}:${{ACCOUNT_ID}}"
+        events = f"{queues}:{installation.name}-events-*"
         statements.append(allow("sqs:SendMessage", events))
     trust = policy_of(
         {
@@ -58,7 +59,7 @@ def function_role(wishes: Wishes) -> Resource:
         }
     )
     policy = policy_of(*statements)
-    role = {"RoleName": f"{function_name(wishes)}-{wishes.region}"}
+    role = {"RoleName": f"{function_name(installation)}-{installation.region}"}
     inline = {**role, "PolicyName": "chimegw"}
     return Resource(
         what="IAM role of the Lambda",
@@ -71,7 +72,7 @@ def function_role(wishes: Wishes) -> Resource:
             Request(
                 "iam",
                 "CreateRole",
-                {**role, "AssumeRolePolicyDocument": trust, "Tags": tags(wishes)},
+                {**role, "AssumeRolePolicyDocument": trust, "Tags": tags(installation)},
             ),
         ),
         created={"FUNCTION_ROLE_ARN": "Role.Arn"},
@@ -96,16 +97,18 @@ def function_role(wishes: Wishes) -> Resource:
     )
 
 
-def log_group(wishes: Wishes) -> Resource:
-    name = log_group_name(wishes)
+def log_group(installation: InstallationRequest) -> Resource:
+    name = log_group_name(installation)
     group = {"logGroupName": name}
     describe = Request("logs", "DescribeLogGroups", {"logGroupNamePrefix": name})
-    arn = f"arn:aws:logs:{wishes.region}:${{ACCOUNT_ID}}:log-group:{name}"
+    arn = f"arn:aws:logs:{installation.region}:${{ACCOUNT_ID}}:log-group:{name}"
     return Resource(
         what="log group of the Lambda",
         lookup=Lookup(describe, {}, "logGroups", group),
         create=(
-            Request("logs", "CreateLogGroup", {**group, "tags": {TAG: wishes.name}}),
+            Request(
+                "logs", "CreateLogGroup", {**group, "tags": {TAG: installation.name}}
+            ),
         ),
         settings=(
             Setting(
@@ -126,22 +129,25 @@ def log_group(wishes: Wishes) -> Resource:
     )
 
 
-def function_environment(wishes: Wishes) -> dict[str, str]:
+def function_environment(installation: InstallationRequest) -> dict[str, str]:
     """
     As L{chime_gateway.aws.sma} reads it.
     """
-    environment = {"MODE": wishes.mode, "VOICE_CONNECTOR_ARN": "${VOICE_CONNECTOR_ARN}"}
-    if wishes.mode == "bridge":
+    environment = {
+        "MODE": installation.mode,
+        "VOICE_CONNECTOR_ARN": "${VOICE_CONNECTOR_ARN}",
+    }
+    if installation.mode == "bridge":
         environment["CALL_SECRET"] = "${CALL_SECRET}"
-    if wishes.numbers:
-        environment["CALLER_ID_NUMBER"] = wishes.numbers[0]
-    if wishes.mode == "kinesis":
+    if installation.numbers:
+        environment["CALLER_ID_NUMBER"] = installation.numbers[0]
+    if installation.mode == "kinesis":
         # What the names of the gateways' queues begin with; the role has no others.
         environment["EVENTS_QUEUE"] = (
-            f"https://sqs.{wishes.region}.amazonaws.com/${{ACCOUNT_ID}}/"
-            f"{wishes.name}-events-"
+            f"https://sqs.{installation.region}.amazonaws.com/${{ACCOUNT_ID}}/"
+            f"{installation.name}-events-"
         )
-    return {**environment, **wishes.function}
+    return {**environment, **installation.function}
 
 
 def call_secret(what: str, found: str) -> str:
@@ -171,9 +177,9 @@ def _check(parameters: Parameters) -> None:
     read_settings(parameters["Environment"]["Variables"])
 
 
-def call_secret_alone(wishes: Wishes) -> Resource:
+def call_secret_alone(installation: InstallationRequest) -> Resource:
     """The Lambda that is there, of which nothing but its secret changes."""
-    name = {"FunctionName": function_name(wishes)}
+    name = {"FunctionName": function_name(installation)}
     variables = {"CALL_SECRET": "${CALL_SECRET}"}
     parameters = {**name, "Environment": {"Variables": variables}}
     secret = Setting(
@@ -185,12 +191,12 @@ def call_secret_alone(wishes: Wishes) -> Resource:
         keeps=_KEEPS,
         check=_check,
     )
-    hint = f"{function_name(wishes)} (--region, --name)"
-    return evolve(function(wishes), create=(), settings=(secret,), hint=hint)
+    hint = f"{function_name(installation)} (--region, --name)"
+    return evolve(function(installation), create=(), settings=(secret,), hint=hint)
 
 
-def function(wishes: Wishes) -> Resource:
-    name = {"FunctionName": function_name(wishes)}
+def function(installation: InstallationRequest) -> Resource:
+    name = {"FunctionName": function_name(installation)}
     code = package_lambda()
     configuration = {
         "Runtime": "python3.12",
@@ -199,7 +205,7 @@ def function(wishes: Wishes) -> Resource:
         # The application asks again after 5 s, and stops at 20.
         "Timeout": 5,
         "MemorySize": 256,
-        "Environment": {"Variables": function_environment(wishes)},
+        "Environment": {"Variables": function_environment(installation)},
     }
     get = Request("lambda", "GetFunction", name)
     statement = "chimegw-sma"
@@ -234,7 +240,7 @@ def function(wishes: Wishes) -> Resource:
                     **name,
                     **configuration,
                     "Code": {"ZipFile": Blob(code.content, ZIP_FILE)},
-                    "Tags": {TAG: wishes.name},
+                    "Tags": {TAG: installation.name},
                 },
             ),
         ),
@@ -278,7 +284,7 @@ def function(wishes: Wishes) -> Resource:
                 True,
             ),
         ),
-        tags=Request("lambda", "ListTags", {"Resource": _function_arn(wishes)}),
+        tags=Request("lambda", "ListTags", {"Resource": _function_arn(installation)}),
         delete=(Request("lambda", "DeleteFunction", name),),
-        secrets={"CALL_SECRET": partial(call_secret, wishes.call_secret)},
+        secrets={"CALL_SECRET": partial(call_secret, installation.call_secret)},
     )

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from chime_gateway.aws.setup.request import Wishes, bucket_name
+from chime_gateway.aws.setup.request import InstallationRequest, bucket_name
 from chime_gateway.aws.setup.resource import References, fill
 
 #: Which of them are the operator's own where an env file has them already.
@@ -15,38 +15,40 @@ OPERATORS: Final = (
 )
 
 
-def gateway_settings(wishes: Wishes, known: References) -> dict[str, str]:
+def gateway_settings(
+    installation: InstallationRequest, known: References
+) -> dict[str, str]:
     """@param known: what is known of the installation."""
-    if wishes.call_secret != "keep":
+    if installation.call_secret != "keep":
         return {"CHIMEGW_CALL_SECRET": _newest(known)}
-    told = {"AWS_REGION": wishes.region}
-    if not wishes.is_direct:
+    told = {"AWS_REGION": installation.region}
+    if not installation.is_direct:
         told["CHIMEGW_SMA_ID"] = known["SMA_ID"]
-    if wishes.mode == "kinesis":
+    if installation.mode == "kinesis":
         told["CHIMEGW_KINESIS_QUEUE"] = known["NOTICES_QUEUE_URL"]
-        told["CHIMEGW_KINESIS_BUCKET"] = fill(bucket_name(wishes), known)
+        told["CHIMEGW_KINESIS_BUCKET"] = fill(bucket_name(installation), known)
         return told
-    told |= _listening(wishes)
-    told["CHIMEGW_SIP_ALLOW"] = wishes.region
+    told |= _listening(installation)
+    told["CHIMEGW_SIP_ALLOW"] = installation.region
     name = "FALLBACK_VOICE_CONNECTOR_ARN"
-    second = wishes.function.get(name, known.get(name, ""))
+    second = installation.function.get(name, known.get(name, ""))
     if ":vcg/" not in second:  # who is in a group is not known here
         ids = (known["VOICE_CONNECTOR_ID"], second.rpartition("/")[2])
         told["CHIMEGW_VOICE_CONNECTORS"] = ",".join(filter(None, ids))
-    if wishes.is_direct:
-        told["CHIMEGW_SIP_NUMBERS"] = ",".join(wishes.numbers)
+    if installation.is_direct:
+        told["CHIMEGW_SIP_NUMBERS"] = ",".join(installation.numbers)
     else:
         told["CHIMEGW_CALL_SECRET"] = _newest(known)
     return told
 
 
-def _listening(wishes: Wishes) -> dict[str, str]:
+def _listening(installation: InstallationRequest) -> dict[str, str]:
     """Where calls are sent, as the gateway there says it; of several, what all have."""
     ways = {
-        f"{'tls' if wishes.is_encrypted else one.protocol.lower()}:{one.port}"
-        for one in wishes.gateways
+        f"{'tls' if installation.is_encrypted else one.protocol.lower()}:{one.port}"
+        for one in installation.gateways
     }
-    hosts = {one.host for one in wishes.gateways}
+    hosts = {one.host for one in installation.gateways}
     told = {}
     if len(ways) == 1:
         told["CHIMEGW_SIP_LISTEN"] = ways.pop()
@@ -55,7 +57,7 @@ def _listening(wishes: Wishes) -> dict[str, str]:
     return told
 
 
-def left_to_say(wishes: Wishes) -> dict[str, str]:
+def left_to_say(installation: InstallationRequest) -> dict[str, str]:
     """What only the operator knows, with an example of each."""
     left = {
         "AZURE_OPENAI_ENDPOINT": "https://RESOURCE.openai.azure.com",
@@ -63,10 +65,10 @@ def left_to_say(wishes: Wishes) -> dict[str, str]:
         "AZURE_OPENAI_API_KEY": "KEY, or nothing for Entra ID",
         "CHIMEGW_SHARED_SECRET": "$(openssl rand -hex 32)",
     }
-    if wishes.is_encrypted:
+    if installation.is_encrypted:
         left["CHIMEGW_SIP_CERTIFICATE"] = "/etc/chimegw/fullchain.pem"
         left["CHIMEGW_SIP_PRIVATE_KEY"] = "/etc/chimegw/privkey.pem"
-    if len(wishes.gateways) > 1:
+    if len(installation.gateways) > 1:
         left["CHIMEGW_PUBLIC_ADDRESS"] = "the address of this one of the gateways"
     return left
 

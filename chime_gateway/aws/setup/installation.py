@@ -24,7 +24,7 @@ from chime_gateway.aws.setup.function import (
 )
 from chime_gateway.aws.setup.request import (
     REGIONS,
-    Wishes,
+    InstallationRequest,
     allow,
     bucket_name,
     policy_of,
@@ -37,41 +37,42 @@ from chime_gateway.aws.setup.voice_connector import voice_connector
 from chime_gateway.errors import ConfigError
 
 
-def resources(wishes: Wishes) -> Iterator[Resource]:
+def resources(installation: InstallationRequest) -> Iterator[Resource]:
     """
     All of it, each after those that it needs.
 
-    @raise ConfigError: the wishes cannot come true.
+    @raise ConfigError: the request cannot be met.
     """
-    if wishes.region not in REGIONS:
+    if installation.region not in REGIONS:
         raise ConfigError(
-            f"--region {wishes.region}: Voice Connectors are in {', '.join(REGIONS)}"
+            f"--region {installation.region}: "
+            f"Voice Connectors are in {', '.join(REGIONS)}"
         )
     yield account()
-    if wishes.call_secret != "keep":
+    if installation.call_secret != "keep":
         # Whatever else the installation was made with, it stays.
-        yield call_secret_alone(wishes)
+        yield call_secret_alone(installation)
         return
-    yield voice_connector(wishes)
-    if wishes.mode == "kinesis":
-        yield bucket(wishes)
-        yield from queues(wishes)
-        yield event_rule(wishes)
-    if wishes.is_direct:
-        for number in wishes.order:
-            yield order(wishes, number)
-        for number in wishes.numbers:
+    yield voice_connector(installation)
+    if installation.mode == "kinesis":
+        yield bucket(installation)
+        yield from queues(installation)
+        yield event_rule(installation)
+    if installation.is_direct:
+        for number in installation.order:
+            yield order(installation, number)
+        for number in installation.numbers:
             yield association(number)
         return
-    yield function_role(wishes)
-    yield log_group(wishes)
-    yield function(wishes)
-    yield application(wishes)
-    for number in wishes.order:
-        yield order(wishes, number)
-    for number in wishes.numbers:
-        yield sip_rule(wishes, number)
-    yield _gateway_policy(wishes)
+    yield function_role(installation)
+    yield log_group(installation)
+    yield function(installation)
+    yield application(installation)
+    for number in installation.order:
+        yield order(installation, number)
+    for number in installation.numbers:
+        yield sip_rule(installation, number)
+    yield _gateway_policy(installation)
 
 
 def account() -> Resource:
@@ -83,15 +84,15 @@ def account() -> Resource:
     )
 
 
-def gateway_statements(wishes: Wishes) -> list[dict[str, Any]]:
+def gateway_statements(installation: InstallationRequest) -> list[dict[str, Any]]:
     """The least that a gateway needs."""
-    region = wishes.region
+    region = installation.region
     account = "${ACCOUNT_ID}"
     control = ["chime:UpdateSipMediaApplicationCall"]
-    if wishes.is_outbound:
+    if installation.is_outbound:
         control.append("chime:CreateSipMediaApplicationCall")
     statements = [allow(control, "${SMA_ARN}")]
-    if wishes.mode == "kinesis":
+    if installation.mode == "kinesis":
         sqs = f"arn:aws:sqs:{region}:{account}:"
         take = [
             *("sqs:ReceiveMessage", "sqs:DeleteMessage"),
@@ -101,20 +102,22 @@ def gateway_statements(wishes: Wishes) -> list[dict[str, Any]]:
             f"arn:aws:kinesisvideo:{region}:{account}:stream/ChimeVoiceConnector-*/*"
         )
         statements += [
-            allow(take, sqs + queue_name(wishes)),
+            allow(take, sqs + queue_name(installation)),
             allow(
                 [*take, "sqs:CreateQueue", "sqs:DeleteQueue", "sqs:TagQueue"],
-                f"{sqs}{wishes.name}-events-*",
+                f"{sqs}{installation.name}-events-*",
             ),
             allow(["kinesisvideo:GetDataEndpoint", "kinesisvideo:GetMedia"], streams),
-            allow("s3:PutObject", f"arn:aws:s3:::{bucket_name(wishes)}/replies/*"),
+            allow(
+                "s3:PutObject", f"arn:aws:s3:::{bucket_name(installation)}/replies/*"
+            ),
         ]
     return statements
 
 
-def _gateway_policy(wishes: Wishes) -> Resource:
-    name = f"{wishes.name}-gateway-{wishes.region}"
-    document = policy_of(*gateway_statements(wishes))
+def _gateway_policy(installation: InstallationRequest) -> Resource:
+    name = f"{installation.name}-gateway-{installation.region}"
+    document = policy_of(*gateway_statements(installation))
     arn = f"arn:aws:iam::${{ACCOUNT_ID}}:policy/{name}"
     policy = {"PolicyArn": arn}
     settings = [
@@ -136,11 +139,11 @@ def _gateway_policy(wishes: Wishes) -> Resource:
         )
     ]
     delete = [Request("iam", "DeletePolicy", policy)]
-    if wishes.gateway_role:
-        role = {"RoleName": wishes.gateway_role}
+    if installation.gateway_role:
+        role = {"RoleName": installation.gateway_role}
         settings.append(
             Setting(
-                f"attached to the role {wishes.gateway_role}",
+                f"attached to the role {installation.gateway_role}",
                 (Request("iam", "AttachRolePolicy", {**role, **policy}),),
                 Request("iam", "ListAttachedRolePolicies", role),
                 f"length(AttachedPolicies[?PolicyArn=='{arn}'])",
@@ -162,7 +165,11 @@ def _gateway_policy(wishes: Wishes) -> Resource:
             Request(
                 "iam",
                 "CreatePolicy",
-                {"PolicyName": name, "PolicyDocument": document, "Tags": tags(wishes)},
+                {
+                    "PolicyName": name,
+                    "PolicyDocument": document,
+                    "Tags": tags(installation),
+                },
             ),
         ),
         created={

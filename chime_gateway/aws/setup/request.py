@@ -37,7 +37,7 @@ class Gateway:
 
 
 @frozen(kw_only=True)
-class Wishes:
+class InstallationRequest:
     """
     What an operator wants.
 
@@ -78,20 +78,20 @@ class Wishes:
     gateway_role: str = ""
 
 
-def bucket_name(wishes: Wishes) -> str:
-    return f"{wishes.name}-replies-${{ACCOUNT_ID}}-{wishes.region}"
+def bucket_name(installation: InstallationRequest) -> str:
+    return f"{installation.name}-replies-${{ACCOUNT_ID}}-{installation.region}"
 
 
-def queue_name(wishes: Wishes) -> str:
-    return f"{wishes.name}-notices"
+def queue_name(installation: InstallationRequest) -> str:
+    return f"{installation.name}-notices"
 
 
-def function_name(wishes: Wishes) -> str:
-    return f"{wishes.name}-sma"
+def function_name(installation: InstallationRequest) -> str:
+    return f"{installation.name}-sma"
 
 
-def log_group_name(wishes: Wishes) -> str:
-    return f"/aws/lambda/{function_name(wishes)}"
+def log_group_name(installation: InstallationRequest) -> str:
+    return f"/aws/lambda/{function_name(installation)}"
 
 
 def chime(operation: str, **parameters: Any) -> Request:
@@ -99,8 +99,8 @@ def chime(operation: str, **parameters: Any) -> Request:
     return Request("chime-sdk-voice", operation, parameters)
 
 
-def tags(wishes: Wishes) -> list[dict[str, str]]:
-    return [{"Key": TAG, "Value": wishes.name}]
+def tags(installation: InstallationRequest) -> list[dict[str, str]]:
+    return [{"Key": TAG, "Value": installation.name}]
 
 
 def policy_of(*statements: Mapping[str, Any]) -> str:

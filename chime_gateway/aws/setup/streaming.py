@@ -12,7 +12,7 @@ from typing import Any
 from chime_gateway.aws.setup.request import (
     CHIME,
     TAG,
-    Wishes,
+    InstallationRequest,
     allow,
     bucket_name,
     policy_of,
@@ -22,11 +22,13 @@ from chime_gateway.aws.setup.request import (
 from chime_gateway.aws.setup.resource import Lookup, Request, Resource, Setting
 
 
-def bucket(wishes: Wishes) -> Resource:
-    bucket = {"Bucket": bucket_name(wishes)}
+def bucket(installation: InstallationRequest) -> Resource:
+    bucket = {"Bucket": bucket_name(installation)}
     create: dict[str, Any] = dict(bucket)
-    if wishes.region != "us-east-1":
-        create["CreateBucketConfiguration"] = {"LocationConstraint": wishes.region}
+    if installation.region != "us-east-1":
+        create["CreateBucketConfiguration"] = {
+            "LocationConstraint": installation.region
+        }
     private = dict.fromkeys(
         (
             *("BlockPublicAcls", "IgnorePublicAcls"),
@@ -44,7 +46,7 @@ def bucket(wishes: Wishes) -> Resource:
             }
         ]
     }
-    arn = f"arn:aws:s3:::{bucket_name(wishes)}/*"
+    arn = f"arn:aws:s3:::{bucket_name(installation)}/*"
     policy = policy_of(
         {
             **allow("s3:GetObject", arn),
@@ -56,7 +58,7 @@ def bucket(wishes: Wishes) -> Resource:
     def s3(operation: str, **more: Any) -> Request:
         return Request("s3", operation, {**bucket, **more})
 
-    tagging = {"TagSet": tags(wishes)}
+    tagging = {"TagSet": tags(installation)}
     return Resource(
         what="bucket for the agent's voice",
         lookup=Lookup(s3("HeadBucket"), absent=("404", "NoSuchBucket", "NotFound")),
@@ -68,7 +70,7 @@ def bucket(wishes: Wishes) -> Resource:
                 (s3("PutBucketTagging", Tagging=tagging),),
                 s3("GetBucketTagging"),
                 "TagSet",
-                tags(wishes),
+                tags(installation),
             ),
             Setting(
                 "no public access",
@@ -103,19 +105,19 @@ def bucket(wishes: Wishes) -> Resource:
     )
 
 
-def queues(wishes: Wishes) -> Iterator[Resource]:
-    name = queue_name(wishes)
+def queues(installation: InstallationRequest) -> Iterator[Resource]:
+    name = queue_name(installation)
     aside = f"{name}-aside"
-    arn = f"arn:aws:sqs:{wishes.region}:${{ACCOUNT_ID}}:"
+    arn = f"arn:aws:sqs:{installation.region}:${{ACCOUNT_ID}}:"
     yield _queue(
-        wishes,
+        installation,
         "queue for what is not understood",
         aside,
         "ASIDE",
         {"MessageRetentionPeriod": "1209600"},
     )
     redrive = {"deadLetterTargetArn": arn + aside, "maxReceiveCount": 8}
-    rule = f"arn:aws:events:{wishes.region}:${{ACCOUNT_ID}}:rule/{name}"
+    rule = f"arn:aws:events:{installation.region}:${{ACCOUNT_ID}}:rule/{name}"
     policy = policy_of(
         {
             **allow("sqs:SendMessage", arn + name),
@@ -124,7 +126,7 @@ def queues(wishes: Wishes) -> Iterator[Resource]:
         }
     )
     yield _queue(
-        wishes,
+        installation,
         "queue of streaming notices",
         name,
         "NOTICES",
@@ -139,7 +141,11 @@ def queues(wishes: Wishes) -> Iterator[Resource]:
 
 
 def _queue(
-    wishes: Wishes, what: str, name: str, reference: str, attributes: Mapping[str, str]
+    installation: InstallationRequest,
+    what: str,
+    name: str,
+    reference: str,
+    attributes: Mapping[str, str],
 ) -> Resource:
     url = f"{reference}_QUEUE_URL"
     queue = {"QueueUrl": f"${{{url}}}"}
@@ -152,7 +158,9 @@ def _queue(
         ),
         create=(
             Request(
-                "sqs", "CreateQueue", {"QueueName": name, "tags": {TAG: wishes.name}}
+                "sqs",
+                "CreateQueue",
+                {"QueueName": name, "tags": {TAG: installation.name}},
             ),
         ),
         created={url: "QueueUrl"},
@@ -176,8 +184,8 @@ def _queue(
     )
 
 
-def event_rule(wishes: Wishes) -> Resource:
-    name = queue_name(wishes)
+def event_rule(installation: InstallationRequest) -> Resource:
+    name = queue_name(installation)
     pattern = json.dumps(
         {
             "source": ["aws.chime"],
@@ -188,10 +196,10 @@ def event_rule(wishes: Wishes) -> Resource:
     )
     target = {
         "Id": "queue",
-        "Arn": f"arn:aws:sqs:{wishes.region}:${{ACCOUNT_ID}}:{name}",
+        "Arn": f"arn:aws:sqs:{installation.region}:${{ACCOUNT_ID}}:{name}",
     }
     put = Request("events", "PutRule", {"Name": name, "EventPattern": pattern})
-    first = {**put.parameters, "Tags": tags(wishes)}
+    first = {**put.parameters, "Tags": tags(installation)}
     return Resource(
         what="event rule",
         lookup=Lookup(

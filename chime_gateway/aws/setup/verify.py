@@ -14,7 +14,7 @@ from typing import Any, Final
 from attrs import frozen
 
 from chime_gateway.aws.setup.provision import Cloud, Refused
-from chime_gateway.aws.setup.request import Wishes, function_name
+from chime_gateway.aws.setup.request import InstallationRequest, function_name
 from chime_gateway.aws.setup.resource import Request, Resource, Unknown
 from chime_gateway.aws.setup.voice_connector import origination_routes
 
@@ -65,7 +65,7 @@ class Probes:
 
 def verify(
     cloud: Cloud,
-    wishes: Wishes,
+    installation: InstallationRequest,
     resources: Iterable[Resource],
     probes: Probes,
     *,
@@ -86,11 +86,11 @@ def verify(
         detail = f"not as it should be: {', '.join(wrong)}" if wrong else ""
         yield Finding(resource.what, not wrong, detail, "chimegw aws apply")
     checks = (
-        _origination(cloud, wishes, probes),
-        _rules(cloud, wishes),
-        _function(cloud, wishes, probes),
-        _termination(cloud, wishes, probes),
-        _allow_list(wishes, list(allowed)),
+        _origination(cloud, installation, probes),
+        _rules(cloud, installation),
+        _function(cloud, installation, probes),
+        _termination(cloud, installation, probes),
+        _allow_list(installation, list(allowed)),
         _quotas(cloud, expected_calls),
     )
     for check in checks:
@@ -102,7 +102,9 @@ def verify(
             yield Finding("a check", False, str(exc), "see the permission it names")
 
 
-def _origination(cloud: Cloud, wishes: Wishes, probes: Probes) -> Iterator[Finding]:
+def _origination(
+    cloud: Cloud, installation: InstallationRequest, probes: Probes
+) -> Iterator[Finding]:
     connector = {"VoiceConnectorId": "${VOICE_CONNECTOR_ID}"}
     answer = cloud.ask(
         Request("chime-sdk-voice", "GetVoiceConnectorOrigination", connector)
@@ -113,7 +115,7 @@ def _origination(cloud: Cloud, wishes: Wishes, probes: Probes) -> Iterator[Findi
     if not routes or origination.get("Disabled"):
         mend = "chimegw aws apply --gateway HOST:5060/tcp"
         yield Finding(what, False, "calls go nowhere", mend)
-    wanted = {route["Host"] for route in origination_routes(wishes)}
+    wanted = {route["Host"] for route in origination_routes(installation)}
     for route in routes:
         yield from _route(route, wanted, probes)
 
@@ -162,9 +164,9 @@ def _route(
         )
 
 
-def _rules(cloud: Cloud, wishes: Wishes) -> Iterator[Finding]:
+def _rules(cloud: Cloud, installation: InstallationRequest) -> Iterator[Finding]:
     """Nothing may lead from the Voice Connector back to the application."""
-    if wishes.is_direct:
+    if installation.is_direct:
         return
     application = cloud.references.get("SMA_ID", "")
     rules = cloud.ask(Request("chime-sdk-voice", "ListSipRules")).get("SipRules", [])
@@ -174,7 +176,7 @@ def _rules(cloud: Cloud, wishes: Wishes) -> Iterator[Finding]:
         if connector and value.startswith(connector):
             yield Finding(
                 f"SIP rule {rule.get('Name')}",
-                wishes.mode == "kinesis",
+                installation.mode == "kinesis",
                 "it starts the application for every call to this Voice Connector,"
                 " also for those that the application sends there: a circle",
                 "disable the rule, or use another Voice Connector for it",
@@ -194,8 +196,10 @@ def _rules(cloud: Cloud, wishes: Wishes) -> Iterator[Finding]:
     )
 
 
-def _function(cloud: Cloud, wishes: Wishes, probes: Probes) -> Iterator[Finding]:
-    name = {"FunctionName": function_name(wishes)}
+def _function(
+    cloud: Cloud, installation: InstallationRequest, probes: Probes
+) -> Iterator[Finding]:
+    name = {"FunctionName": function_name(installation)}
     try:
         answer = cloud.ask(Request("lambda", "GetFunction", name))
     except Refused as exc:
@@ -206,9 +210,9 @@ def _function(cloud: Cloud, wishes: Wishes, probes: Probes) -> Iterator[Finding]
     arn = str(configuration["FunctionArn"])
     yield Finding(
         "Lambda and application are in one region",
-        f":{wishes.region}:" in arn,
+        f":{installation.region}:" in arn,
         arn,
-        f"apply with --region {wishes.region}",
+        f"apply with --region {installation.region}",
     )
     url = configuration.get("Environment", {}).get("Variables", {}).get("READY_URL")
     if url:
@@ -221,7 +225,9 @@ def _function(cloud: Cloud, wishes: Wishes, probes: Probes) -> Iterator[Finding]
         )
 
 
-def _termination(cloud: Cloud, wishes: Wishes, probes: Probes) -> Iterator[Finding]:
+def _termination(
+    cloud: Cloud, installation: InstallationRequest, probes: Probes
+) -> Iterator[Finding]:
     connector = {"VoiceConnectorId": "${VOICE_CONNECTOR_ID}"}
     try:
         answer = cloud.ask(
@@ -235,7 +241,7 @@ def _termination(cloud: Cloud, wishes: Wishes, probes: Probes) -> Iterator[Findi
     networks = termination.get("CidrAllowedList") or []
     if not networks or termination.get("Disabled"):
         return
-    for gateway in wishes.gateways:
+    for gateway in installation.gateways:
         for address in probes.addresses(gateway.host):
             inside = any(
                 ip_address(address) in ip_network(one, strict=False) for one in networks
@@ -257,13 +263,15 @@ def _termination(cloud: Cloud, wishes: Wishes, probes: Probes) -> Iterator[Findi
     )
 
 
-def _allow_list(wishes: Wishes, allowed: list[str]) -> Iterator[Finding]:
-    if allowed and not any(one == wishes.region or "/" in one for one in allowed):
+def _allow_list(
+    installation: InstallationRequest, allowed: list[str]
+) -> Iterator[Finding]:
+    if allowed and not any(one == installation.region or "/" in one for one in allowed):
         yield Finding(
             "CHIMEGW_SIP_ALLOW",
             False,
-            f"{', '.join(allowed)}: calls from {wishes.region} are not answered",
-            f"add {wishes.region}",
+            f"{', '.join(allowed)}: calls from {installation.region} are not answered",
+            f"add {installation.region}",
         )
     elif allowed:
         yield Finding("CHIMEGW_SIP_ALLOW", True, ", ".join(allowed))

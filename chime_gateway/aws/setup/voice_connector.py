@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from chime_gateway.aws.setup.request import Wishes, chime, tags
+from chime_gateway.aws.setup.request import InstallationRequest, chime, tags
 from chime_gateway.aws.setup.resource import Lookup, Request, Resource, Setting
 
 #: Each leg into Kinesis, and a notice of it to EventBridge.
@@ -18,27 +18,29 @@ STREAMING: Final[Mapping[str, Any]] = {
 }
 
 
-def voice_connector(wishes: Wishes) -> Resource:
-    name = f"{wishes.name}-vc"
+def voice_connector(installation: InstallationRequest) -> Resource:
+    name = f"{installation.name}-vc"
     refs = {
         "VOICE_CONNECTOR_ID": "VoiceConnectorId",
         "VOICE_CONNECTOR_ARN": "VoiceConnectorArn",
     }
     inside = {key: f"VoiceConnector.{path}" for key, path in refs.items()}
-    if wishes.voice_connector_id:
-        known = chime("GetVoiceConnector", VoiceConnectorId=wishes.voice_connector_id)
+    if installation.voice_connector_id:
+        known = chime(
+            "GetVoiceConnector", VoiceConnectorId=installation.voice_connector_id
+        )
         return Resource(
             what="Voice Connector",
             lookup=Lookup(known, inside),
-            settings=tuple(_voice_connector_settings(wishes)),
-            kept=f"--voice-connector-id {wishes.voice_connector_id}",
+            settings=tuple(_voice_connector_settings(installation)),
+            kept=f"--voice-connector-id {installation.voice_connector_id}",
         )
     create = chime(
         "CreateVoiceConnector",
         Name=name,
-        AwsRegion=wishes.region,
-        RequireEncryption=wishes.is_encrypted,
-        Tags=tags(wishes),
+        AwsRegion=installation.region,
+        RequireEncryption=installation.is_encrypted,
+        Tags=tags(installation),
     )
     encryption = Setting(
         "encryption",
@@ -47,12 +49,12 @@ def voice_connector(wishes: Wishes) -> Resource:
                 "UpdateVoiceConnector",
                 VoiceConnectorId="${VOICE_CONNECTOR_ID}",
                 Name=name,
-                RequireEncryption=wishes.is_encrypted,
+                RequireEncryption=installation.is_encrypted,
             ),
         ),
         chime("GetVoiceConnector", VoiceConnectorId="${VOICE_CONNECTOR_ID}"),
         "VoiceConnector.RequireEncryption",
-        wishes.is_encrypted,
+        installation.is_encrypted,
         is_born_so=True,
     )
     return Resource(
@@ -64,8 +66,12 @@ def voice_connector(wishes: Wishes) -> Resource:
         created=inside,
         # Where calls go says how; who names no gateway leaves both as they are.
         settings=(
-            *((encryption,) if wishes.gateways or wishes.is_encrypted else ()),
-            *_voice_connector_settings(wishes),
+            *(
+                (encryption,)
+                if installation.gateways or installation.is_encrypted
+                else ()
+            ),
+            *_voice_connector_settings(installation),
         ),
         tags=chime("ListTagsForResource", ResourceARN="${VOICE_CONNECTOR_ARN}"),
         delete=(
@@ -89,7 +95,7 @@ def _of_connector(
     )
 
 
-def origination_routes(wishes: Wishes) -> list[dict[str, Any]]:
+def origination_routes(installation: InstallationRequest) -> list[dict[str, Any]]:
     return [
         {
             "Host": gateway.host,
@@ -98,33 +104,33 @@ def origination_routes(wishes: Wishes) -> list[dict[str, Any]]:
             "Priority": 1,
             "Weight": 1,
         }
-        for gateway in wishes.gateways
+        for gateway in installation.gateways
     ]
 
 
-def _voice_connector_settings(wishes: Wishes) -> Iterator[Setting]:
-    if wishes.gateways:
-        routes = {"Routes": origination_routes(wishes), "Disabled": False}
+def _voice_connector_settings(installation: InstallationRequest) -> Iterator[Setting]:
+    if installation.gateways:
+        routes = {"Routes": origination_routes(installation), "Disabled": False}
         yield _of_connector(
             "origination to the gateway", "Origination", "Origination", routes
         )
     logs = {"EnableSIPLogs": True, "EnableMediaMetricLogs": True}
     yield _of_connector("logging", "LoggingConfiguration", "LoggingConfiguration", logs)
-    if wishes.termination_cidrs:
+    if installation.termination_cidrs:
         wanted = {
-            "CallingRegions": list(wishes.calling_regions),
-            "CidrAllowedList": list(wishes.termination_cidrs),
+            "CallingRegions": list(installation.calling_regions),
+            "CidrAllowedList": list(installation.termination_cidrs),
             "Disabled": False,
         }
         yield _of_connector(
             "termination (calls out)", "Termination", "Termination", wanted
         )
-    if wishes.termination_user:
+    if installation.termination_user:
         connector = {"VoiceConnectorId": "${VOICE_CONNECTOR_ID}"}
         credentials = [
             {
-                "Username": wishes.termination_user,
-                "Password": wishes.termination_password,
+                "Username": installation.termination_user,
+                "Password": installation.termination_password,
             }
         ]
         yield Setting(
@@ -139,9 +145,9 @@ def _voice_connector_settings(wishes: Wishes) -> Iterator[Setting]:
             ),
             chime("ListVoiceConnectorTerminationCredentials", **connector),
             "Usernames",
-            [wishes.termination_user],
+            [installation.termination_user],
         )
-    if wishes.mode == "kinesis":
+    if installation.mode == "kinesis":
         yield _of_connector(
             "streaming to Kinesis (one way)",
             "StreamingConfiguration",

@@ -30,7 +30,7 @@ _TRANSFER_SECONDS: Final = 45.0
 _RETURN_SECONDS: Final = 15.0
 
 
-class LegOwner(Protocol):
+class KinesisLegOwner(Protocol):
     """What a leg has in common with the others of its carrier."""
 
     aws: StreamingAws
@@ -63,7 +63,7 @@ class KinesisLeg:
     codec: Codec = PCMU
 
     def __init__(
-        self, carrier: LegOwner, notice: StreamNotice, is_taken_over: bool
+        self, carrier: KinesisLegOwner, notice: StreamNotice, is_taken_over: bool
     ) -> None:
         self.info = CallerInfo(
             carrier_call_id=notice.call_id,

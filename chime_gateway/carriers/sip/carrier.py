@@ -20,12 +20,12 @@ from chime_gateway.carriers.sip.context import ACCEPT, ALLOW, SUPPORTED, Leg, Si
 from chime_gateway.carriers.sip.generations.marks import marked
 from chime_gateway.carriers.sip.generations.succession import Succession
 from chime_gateway.carriers.sip.inbound import RETRY_AFTER, InboundLeg
-from chime_gateway.carriers.sip.outbound.leg import OutboundLeg
+from chime_gateway.carriers.sip.outbound.leg import OutboundSipLeg
 from chime_gateway.carriers.sip.transport.connections import Flow
 from chime_gateway.carriers.sip.transport.faults import KNOWN_METHODS, fault_of
 from chime_gateway.carriers.sip.transport.listeners import SipTransports
 from chime_gateway.carriers.sip.transport.transactions import Incoming, Transactions
-from chime_gateway.errors import CallRefused, NoWayOut
+from chime_gateway.errors import CallRefused, NoOutboundRoute
 from chime_gateway.media.metronome import Metronome
 from chime_gateway.media.stats import NetworkStats
 from chime_gateway.net.generations.kin import Kin
@@ -152,7 +152,7 @@ class SipCarrier:
         number: str,
         agent: str = "default",
         parameters: Mapping[str, str] = _NOTHING,
-    ) -> OutboundLeg:
+    ) -> OutboundSipLeg:
         """
         Call somebody through the trunk.
 
@@ -162,11 +162,11 @@ class SipCarrier:
         """
         trunk = self._settings.trunk
         if trunk is None:
-            raise NoWayOut("there is no [sip.trunk] to dial through")
+            raise NoOutboundRoute("there is no [sip.trunk] to dial through")
         number = normalised(number)
         if not is_number(number):
             raise CallRefused("that is no telephone number")
-        leg = OutboundLeg(self.context, trunk, number, agent, parameters)
+        leg = OutboundSipLeg(self.context, trunk, number, agent, parameters)
         try:
             self._keep(leg)
             leg.reports_to(self.context.switchboard.outgoing(leg))
@@ -175,7 +175,7 @@ class SipCarrier:
             raise
         return leg
 
-    # -- LegOwner --------------------------------------------------------------
+    # -- SipLegOwner --------------------------------------------------------------
 
     def _keep(self, leg: Leg) -> None:
         if leg not in self._legs:

@@ -68,7 +68,7 @@ class Leg(Protocol):
     def network_stats(self) -> NetworkStats: ...
 
 
-class LegOwner(Protocol):
+class SipLegOwner(Protocol):
     """Who keeps the legs."""
 
     def dialog_made(self, leg: Leg, dialog: Dialog) -> None: ...
@@ -112,7 +112,7 @@ class SipContext:
     random32: Callable[[], int]
     transfers: Transfers | None = None
     destinations: Destinations | None = None
-    owner: LegOwner
+    owner: SipLegOwner
     finished: NetworkStats = Factory(NetworkStats)
 
     def may_send_media(self, host: str) -> bool:

@@ -90,7 +90,7 @@ def caller_info(request: Request) -> CallerInfo:
 _RING_SECONDS: Final = 180.0
 
 
-class _State(Enum):
+class _InboundState(Enum):
     RINGING = "ringing"
     ANSWERED = "answered"  # the ACK is not here yet
     CONFIRMED = "confirmed"
@@ -110,7 +110,7 @@ class InboundLeg(SipLeg):
         if context.settings.failover:
             self.traits = _WITH_FAILOVER
         self._incoming = incoming
-        self._state = _State.RINGING
+        self._state = _InboundState.RINGING
         self._terms: Terms | None = None
         self._answer = b""
         self._timer_headers: tuple[Header, ...] = ()
@@ -194,13 +194,13 @@ class InboundLeg(SipLeg):
         if self._is_over:
             return  # the call ended while it began, and hung up
         self._call = call
-        if self._state is _State.RINGING:
+        if self._state is _InboundState.RINGING:
             self._respond(180)
 
     # -- CallLeg -----------------------------------------------------------------
 
     def answer(self) -> None:
-        if self._is_over or self._state is not _State.RINGING:
+        if self._is_over or self._state is not _InboundState.RINGING:
             return
         self._context.owner.answered(self)
         assert self._dialog is not None and self._audio is not None
@@ -210,7 +210,7 @@ class InboundLeg(SipLeg):
             self._answer_reliably(self._incoming, headers, self._answer)
         finally:
             if self._incoming.is_accepted:
-                self._state = _State.ANSWERED
+                self._state = _InboundState.ANSWERED
         self._ringing.stop()
         # Who repeats it has it.
         self._answer, self._timer_headers = b"", ()
@@ -235,7 +235,7 @@ class InboundLeg(SipLeg):
 
     def hang_up(self, ending: Ending) -> None:
         self._call = None
-        if self._state is _State.RINGING:
+        if self._state is _InboundState.RINGING:
             status = _STATUS.get(ending.outcome, 480)
             if status == 503:
                 status = self._context.settings.full_status
@@ -252,17 +252,21 @@ class InboundLeg(SipLeg):
         RFC 3261 section 15: a callee's BYE must not overtake the ACK, so it waits
         for it, or until it is sure that none will come.
         """
-        self._state, self._leaving = _State.LEAVING, ending
+        self._state, self._leaving = _InboundState.LEAVING, ending
         if self._audio is not None:
             self._audio.pause()
 
     def _is_answered(self) -> bool:
-        return super()._is_answered() and self._state is not _State.RINGING
+        return super()._is_answered() and self._state is not _InboundState.RINGING
 
     def _end(self, ending: Ending, *, says_bye: bool) -> None:
-        if not says_bye or not self._unacknowledged or self._state is _State.CONFIRMED:
+        if (
+            not says_bye
+            or not self._unacknowledged
+            or self._state is _InboundState.CONFIRMED
+        ):
             super()._end(ending, says_bye=says_bye)
-        elif self._state is _State.ANSWERED:
+        elif self._state is _InboundState.ANSWERED:
             call, self._call = self._call, None
             try:
                 self._leave(ending)
@@ -292,7 +296,7 @@ class InboundLeg(SipLeg):
 
     def _cancelled(self) -> None:
         """The caller gave up before we answered."""
-        if self._is_over or self._state is not _State.RINGING:
+        if self._is_over or self._state is not _InboundState.RINGING:
             return
         self._surely(self._end_cancelled)
 
@@ -302,7 +306,7 @@ class InboundLeg(SipLeg):
         self._end_unanswered(487, ending)
 
     def failed(self) -> None:
-        if self._state is _State.RINGING:
+        if self._state is _InboundState.RINGING:
             why = Ending(Outcome.INTERNAL_ERROR, "internal error")
             self._end_unanswered(500, why)
         else:
@@ -310,7 +314,7 @@ class InboundLeg(SipLeg):
 
     def request_received(self, incoming: Incoming) -> None:
         method, has_body = incoming.request.method, bool(incoming.request.body)
-        is_ringing = self._state is _State.RINGING
+        is_ringing = self._state is _InboundState.RINGING
         if is_ringing and method == "UPDATE" and not has_body:
             self._update_early(incoming)
             return
@@ -322,7 +326,7 @@ class InboundLeg(SipLeg):
                 extra=(("Retry-After", "2"),) if is_offer else (),
             )
             return
-        if self._state is _State.LEAVING and method in ("INVITE", "UPDATE"):
+        if self._state is _InboundState.LEAVING and method in ("INVITE", "UPDATE"):
             incoming.respond(491)
             return
         super().request_received(incoming)
@@ -341,28 +345,28 @@ class InboundLeg(SipLeg):
         incoming.respond(200, extra=(live.contact(), ALLOW, SUPPORTED))
 
     def _bye(self, incoming: Incoming) -> None:
-        if self._state is _State.RINGING:
+        if self._state is _InboundState.RINGING:
             self._context.owner.cancelled(self)
             self._respond(487)
         super()._bye(incoming)
 
     def _acknowledged(self) -> None:
         self._context.owner.acknowledged(self)
-        if self._state is _State.ANSWERED:
-            self._state = _State.CONFIRMED
+        if self._state is _InboundState.ANSWERED:
+            self._state = _InboundState.CONFIRMED
             if self._audio is not None:
                 self._audio.confirm()
             self._run_session(self._agreed_timer)
-        elif self._state is _State.LEAVING:
+        elif self._state is _InboundState.LEAVING:
             assert self._leaving is not None
-            self._state = _State.CONFIRMED
+            self._state = _InboundState.CONFIRMED
             self._end(self._leaving, says_bye=True)
 
     def _never_acknowledged(self) -> None:
-        if self._state is _State.LEAVING:
+        if self._state is _InboundState.LEAVING:
             self._acknowledged()
         else:
-            self._state = _State.CONFIRMED
+            self._state = _InboundState.CONFIRMED
             super()._never_acknowledged()
 
     def _respond(self, status: int, extra: tuple[Header, ...] = ()) -> None:

@@ -26,7 +26,7 @@ from chime_gateway.carriers.sip.context import (
 )
 from chime_gateway.carriers.sip.dialog import LiveDialog, UnacknowledgedAnswers
 from chime_gateway.carriers.sip.offer_answer import NotAcceptable
-from chime_gateway.carriers.sip.refer import HandOver, Referral, Transfer
+from chime_gateway.carriers.sip.refer import DelegatedTransfer, Referral, Transfer
 from chime_gateway.carriers.sip.session_refresh import SessionRefresh
 from chime_gateway.carriers.sip.transport.connections import Flow
 from chime_gateway.carriers.sip.transport.transactions import Incoming
@@ -120,7 +120,7 @@ class SipLeg(TowardsCall):
         if transfers is None:
             return fail(TransferFailed("the peer takes no REFER"))
         asking = transfers.transfer(self.info, target)
-        self._transfer = HandOver(asking, self._context.clock)
+        self._transfer = DelegatedTransfer(asking, self._context.clock)
         return self._transfer.done
 
     def _is_answered(self) -> bool:

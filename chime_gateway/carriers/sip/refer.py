@@ -38,7 +38,7 @@ class Transfer(PendingTransfer):
         """A NOTIFY came."""
 
 
-class HandOver(Transfer):
+class DelegatedTransfer(Transfer):
     """
     Asked of who controls the call, who hangs our leg up and calls the target.
 

@@ -194,7 +194,7 @@ class WebRtcCarrier:
             leg.deleted()
         return leg is not None
 
-    # -- LegOwner --------------------------------------------------------------
+    # -- WebRtcLegOwner --------------------------------------------------------------
 
     def new_peer(
         self,

@@ -54,7 +54,7 @@ class LegPeer(Protocol):
     def close(self) -> None: ...
 
 
-class LegOwner(Protocol):
+class WebRtcLegOwner(Protocol):
     """Who keeps the legs."""
 
     def new_peer(
@@ -90,7 +90,7 @@ class WebRtcContext:
     wall_time: Callable[[], float]
     new_token: Callable[[], str]
     random32: Callable[[], int]
-    owner: LegOwner
+    owner: WebRtcLegOwner
     finished: NetworkStats = Factory(NetworkStats)
 
 

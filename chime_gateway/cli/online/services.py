@@ -174,7 +174,7 @@ class Services:
 def _look_at(store: StoreSettings) -> tuple[str, bool]:
     """In a thread.  @return: what is said of the database, and whether it is there."""
     # With what it needs it takes its time.
-    from chime_gateway.store.database import Database, Trouble
+    from chime_gateway.store.database import Database, DatabaseUnavailable
     from chime_gateway.store.schema import WrongSchema
 
     try:
@@ -185,7 +185,7 @@ def _look_at(store: StoreSettings) -> tuple[str, bool]:
         database.check()
     except WrongSchema as exc:
         return f"it answers; {exc} (a start makes or changes the tables)", True
-    except Trouble as exc:
+    except DatabaseUnavailable as exc:
         return str(getattr(exc, "orig", None) or exc), False
     finally:
         database.close()

@@ -21,7 +21,7 @@ from chime_gateway.http.api.idempotency import IdempotencyKeys
 from chime_gateway.http.api.live_events import LiveEvents
 from chime_gateway.http.api.problem import Problem
 from chime_gateway.services import InThread
-from chime_gateway.store.database import Trouble
+from chime_gateway.store.database import DatabaseUnavailable
 from chime_gateway.store.numbers import NumberGuard
 from chime_gateway.store.queries import CallQuery
 from chime_gateway.store.rows import CallRow, StoredCall, Whose
@@ -112,7 +112,7 @@ class Asked:
         """
         try:
             return await self.context.in_thread(read, what)
-        except Trouble as exc:
+        except DatabaseUnavailable as exc:
             raise Problem(503, "the store cannot be read now", Retry_After="5") from exc
 
     async def stored_call(self) -> StoredCall:

@@ -47,7 +47,7 @@ class Body(Protocol):
         """Whoever reads is gone."""
 
 
-class Trouble(Protocol):
+class FaultPlan(Protocol):
     def __call__(self, operation: Operation) -> Fault | float | None:
         """What goes wrong with a request: a refusal, a delay in seconds, nothing."""
 
@@ -56,7 +56,7 @@ class FakeAws(Resource):
     """
     @param services: of each, what answers its operations.
     @ivar asked: every operation that was understood, in order.
-    @ivar trouble: asked about each of them.
+    @ivar fault_plan: asked about each of them.
     """
 
     isLeaf = True
@@ -71,7 +71,7 @@ class FakeAws(Resource):
         self.access_key = "AKIA" + secrets.token_hex(8).upper()
         self.secret_key = secrets.token_hex(20)
         self.asked: list[Operation] = []
-        self.trouble: Trouble = lambda operation: None
+        self.fault_plan: FaultPlan = lambda operation: None
         self._services = services
         self._clock = clock
 
@@ -122,7 +122,7 @@ class FakeAws(Resource):
             check_signature(request, {self.access_key: self.secret_key}, host)
             operation = read_request(request, services)
             self.asked.append(operation)
-            await self._be_troublesome(operation)
+            await self._inject_fault(operation)
             answerer = self._services.get(operation.service, {}).get(operation.name)
             if answerer is None:
                 text = f"{operation.service} {operation.name} is not simulated"
@@ -144,12 +144,12 @@ class FakeAws(Resource):
         http.write(body)
         http.finish()
 
-    async def _be_troublesome(self, operation: Operation) -> None:
-        trouble = self.trouble(operation)
-        if isinstance(trouble, Fault):
-            raise trouble
-        if trouble is not None:
-            await deferLater(self._clock, trouble)
+    async def _inject_fault(self, operation: Operation) -> None:
+        fault = self.fault_plan(operation)
+        if isinstance(fault, Fault):
+            raise fault
+        if fault is not None:
+            await deferLater(self._clock, fault)
 
     def _stream(self, http: HttpRequest, body: Body) -> None:
         is_over = False

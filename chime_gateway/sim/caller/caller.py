@@ -100,7 +100,7 @@ class Meter(Protocol):
     ) -> None: ...
 
 
-class _State(Enum):
+class _CallerState(Enum):
     GREETING = "being greeted"
     SPEAKING = "speaking"
     WAITING = "waiting"
@@ -168,7 +168,9 @@ class SimulatedCaller:
         self._timer: IDelayedCall | None = None
         self._began = 0.0
         self._frames = 0
-        self._state = _State.GREETING if plan.wait_for_greeting else _State.WAITING
+        self._state = (
+            _CallerState.GREETING if plan.wait_for_greeting else _CallerState.WAITING
+        )
         self._next = 0
         self._to_say = b""
         self._stopped_at = 0.0
@@ -206,15 +208,15 @@ class SimulatedCaller:
         if not is_speech:
             return
         now = self._clock.seconds()
-        if self._state is _State.SPEAKING and (
+        if self._state is _CallerState.SPEAKING and (
             self._is_cutting
             or (self._is_interrupting and now - self._began_speaking > _CUT_SECONDS)
         ):
             report.stale_bytes += byte_count
-        if self._state is _State.WAITING and self._next and not self._answer_came:
+        if self._state is _CallerState.WAITING and self._next and not self._answer_came:
             self._answer_came = True
             report.answer_latencies.append(now - self._stopped_at)
-            self._state = _State.LISTENING
+            self._state = _CallerState.LISTENING
 
     def cleared(self, heard_bytes: int) -> None:
         """The agent was cut short after so much of its speech was heard."""
@@ -249,7 +251,7 @@ class SimulatedCaller:
             self._frames += 1
             self._decide(now)
             self._send_frame()
-        if self._state is _State.DONE:
+        if self._state is _CallerState.DONE:
             self._timer = None
             self._line.hang_up()
             return
@@ -260,27 +262,27 @@ class SimulatedCaller:
     def _decide(self, now: float) -> None:
         plan = self._plan
         state = self._state
-        if state is _State.SPEAKING:
+        if state is _CallerState.SPEAKING:
             if not self._line.says_clear:
                 self._look_for_a_cut(now)
             if not self._to_say:
                 self._is_interrupting = False
-                self._state = _State.WAITING
+                self._state = _CallerState.WAITING
                 self._stopped_at = now
                 self._answer_came = False
                 self._is_cutting = False
-        elif state is _State.GREETING:
+        elif state is _CallerState.GREETING:
             is_over = self._line.playout.heard and self._is_answer_over()
             if is_over or now - self._began > plan.answer_seconds:
                 self._speak(now)
         elif not self._next:
             if now - self._began >= plan.lead_seconds:
                 self._speak(now)
-        elif state is _State.WAITING:
+        elif state is _CallerState.WAITING:
             if now - self._stopped_at > plan.answer_seconds:
                 self.report.unanswered += 1
                 self._speak(now)
-        elif state is _State.LISTENING:
+        elif state is _CallerState.LISTENING:
             after = self._interrupts_after()
             heard = self._line.playout.speech_bytes / self._codec.bytes_per_second
             if self._is_answer_over() or (after is not None and heard >= after):
@@ -297,7 +299,7 @@ class SimulatedCaller:
     def _speak(self, now: float) -> None:
         """Say what comes next, or hang up when all was said."""
         if self._next >= len(self._plan.utterances):
-            self._state = _State.DONE
+            self._state = _CallerState.DONE
             return
         self._to_say = self._plan.utterances[self._next]
         self._next += 1
@@ -305,7 +307,7 @@ class SimulatedCaller:
         self._is_interrupting = (
             not self._line.says_clear and self._line.playout.is_playing
         )
-        self._state = _State.SPEAKING
+        self._state = _CallerState.SPEAKING
 
     def _send_frame(self) -> None:
         size = self._codec.frame_bytes

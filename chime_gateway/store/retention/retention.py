@@ -72,7 +72,7 @@ class Retention:
         Some of it, if its time has come.
 
         @return: there is more to do at once.
-        @raise Trouble: the database cannot be used now; it is begun again later.
+        @raise DatabaseUnavailable: now; it is begun again later.
         """
         if self._steps is None:
             if not self._days or time.monotonic() < self._due_at:

@@ -21,7 +21,7 @@ from chime_gateway.net.system.threads import NoThreadFree
 from chime_gateway.net.timer import Timer
 from chime_gateway.services import InThread
 from chime_gateway.settings.values import WebhookSettings
-from chime_gateway.store.database import Trouble
+from chime_gateway.store.database import DatabaseUnavailable
 from chime_gateway.store.entries import Entry
 from chime_gateway.store.rows import DeliveryRow, Whose
 from chime_gateway.store.webhooks.receiver import Receiver
@@ -137,7 +137,7 @@ class Webhooks:
             due = await self._in_thread(
                 self._waiting.due_deliveries, self._whose, wanted
             )
-        except (*Trouble, NoThreadFree):
+        except (*DatabaseUnavailable, NoThreadFree):
             # The writer says why the database is away; threads come back by themselves.
             self._look_in(_LOOK_SECONDS)
             return

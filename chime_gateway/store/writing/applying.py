@@ -16,7 +16,7 @@ from twisted.logger import Logger
 
 from chime_gateway.net.backoff import BackOff
 from chime_gateway.net.worker import WorkerThread
-from chime_gateway.store.database import Database, Trouble, is_refusal
+from chime_gateway.store.database import Database, DatabaseUnavailable, is_refusal
 from chime_gateway.store.entries import DELIVERY, TRIED, Entry
 from chime_gateway.store.schema import WrongSchema
 from chime_gateway.store.writing.aside import Aside
@@ -142,7 +142,7 @@ class Applying:
                 self._empty()
             elif self.fault or time.monotonic() >= self._ping_at:
                 self._ping()
-        except Trouble as exc:
+        except DatabaseUnavailable as exc:
             self._is_away(exc)
             return
         except Exception:
@@ -214,7 +214,7 @@ class Applying:
             self._database.apply(entries)
             self._counts["written"] += len(entries)
         except Exception as exc:
-            if isinstance(exc, Trouble) and not is_refusal(exc):
+            if isinstance(exc, DatabaseUnavailable) and not is_refusal(exc):
                 raise
             # One of them cannot be: the others must not suffer for it.
             for entry in entries:
@@ -226,7 +226,7 @@ class Applying:
         """@return: it is in the database."""
         try:
             self._database.apply([entry])
-        except Trouble as exc:
+        except DatabaseUnavailable as exc:
             if not is_refusal(exc):
                 raise
             self._log.error(
@@ -298,7 +298,7 @@ class Applying:
         """
         try:
             do()
-        except Trouble as exc:
+        except DatabaseUnavailable as exc:
             self._is_away(exc)
             return False
         except Exception:

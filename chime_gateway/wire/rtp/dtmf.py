@@ -1,7 +1,7 @@
 """
 Keys of a telephone: as RTP events (RFC 4733) and in the bodies of SIP INFO.
 
-A key is sent as many packets, of which any may be lost or come twice; L{Keypad}
+A key is sent as many packets, of which any may be lost or come twice; L{DtmfReceiver}
 makes one key of them.  L{key_packets} is the way out.
 """
 
@@ -39,7 +39,7 @@ _RELAY_SIGNAL: Final = re.compile(r"\s*Signal\s*=\s*(\S+)\s*\Z", re.IGNORECASE)
 
 
 @define
-class Keypad:
+class DtmfReceiver:
     """
     The keys pressed, from the payloads of telephone-events.
 

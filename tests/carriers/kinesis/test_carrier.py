@@ -96,7 +96,7 @@ class AnyDeliveryTests(KinesisTestCase):
             return None
 
         queues.send = deliver  # type: ignore[method-assign]
-        self.gateway.aws.trouble = trouble
+        self.gateway.aws.fault_plan = trouble
         self.network.report(self.network.call(PLAN))
         self.assertEqual(self.record.ending.outcome, Outcome.COMPLETED)
         self.network.advance(5)

@@ -9,50 +9,50 @@ class KeypadTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.number = 65530
 
-    def come(self, pad: dtmf.Keypad, stamp: int, payload: bytes) -> str:
+    def come(self, receiver: dtmf.DtmfReceiver, stamp: int, payload: bytes) -> str:
         self.number = (self.number + 1) & 0xFFFF
-        return pad.event_received(self.number, stamp, payload) or ""
+        return receiver.event_received(self.number, stamp, payload) or ""
 
     def press(
-        self, pad: dtmf.Keypad, digit: str, stamp: int, duration: int = 800
+        self, receiver: dtmf.DtmfReceiver, digit: str, stamp: int, duration: int = 800
     ) -> str:
         packets = dtmf.key_packets(digit, duration, 160)
-        return "".join(self.come(pad, stamp, payload) for _, payload in packets)
+        return "".join(self.come(receiver, stamp, payload) for _, payload in packets)
 
     def test_many_packets_are_one_key(self) -> None:
-        pad = dtmf.Keypad()
-        self.assertEqual(self.press(pad, "5", 1000), "5")
-        self.assertEqual(self.press(pad, "5", 3000), "5")
-        self.assertEqual(self.press(pad, "#", 5000), "#")
+        receiver = dtmf.DtmfReceiver()
+        self.assertEqual(self.press(receiver, "5", 1000), "5")
+        self.assertEqual(self.press(receiver, "5", 3000), "5")
+        self.assertEqual(self.press(receiver, "#", 5000), "#")
 
     def test_any_packet_of_it_is_enough(self) -> None:
         for _, payload in dtmf.key_packets("D", 800, 160):
-            self.assertEqual(dtmf.Keypad().event_received(0, 0, payload), "D")
+            self.assertEqual(dtmf.DtmfReceiver().event_received(0, 0, payload), "D")
 
     def test_late_packets_of_the_key_before_are_nothing(self) -> None:
-        pad = dtmf.Keypad()
+        receiver = dtmf.DtmfReceiver()
         packets = [payload for _, payload in dtmf.key_packets("1", 800, 160)]
-        self.press(pad, "1", 1000)
-        self.press(pad, "2", 3000)
+        self.press(receiver, "1", 1000)
+        self.press(receiver, "2", 3000)
         late = self.number - 9
-        self.assertIsNone(pad.event_received(late, 1000, packets[-1]))
+        self.assertIsNone(receiver.event_received(late, 1000, packets[-1]))
 
     def test_a_key_held_for_half_a_minute_is_one_key(self) -> None:
-        pad = dtmf.Keypad()
+        receiver = dtmf.DtmfReceiver()
         found, stamp = "", 2**32 - 70000
         for _ in range(4):  # 8.2 s each, the timestamp wraps
             for duration in range(160, 0xFFFF, 160):
                 payload = bytes([9, 10]) + duration.to_bytes(2)
-                found += self.come(pad, stamp % 2**32, payload)
+                found += self.come(receiver, stamp % 2**32, payload)
             payload = b"\x09\x0a\xff\xff"
-            found += self.come(pad, stamp % 2**32, payload)
+            found += self.come(receiver, stamp % 2**32, payload)
             stamp += 0xFFFF
         self.assertEqual(found, "9")
 
     def test_what_is_no_key(self) -> None:
-        pad = dtmf.Keypad()
+        receiver = dtmf.DtmfReceiver()
         for payload in (b"", b"\1", b"\x10\0\0\1", b"\xff\xff\xff\xff"):
-            self.assertIsNone(pad.event_received(1, 1, payload))
+            self.assertIsNone(receiver.event_received(1, 1, payload))
 
     def test_info_bodies(self) -> None:
         for kind, body, digit in (

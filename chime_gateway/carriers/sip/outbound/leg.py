@@ -46,14 +46,14 @@ RING_SECONDS: Final = 60.0
 _MOST_BRANCHES: Final = 20
 
 
-class _State(Enum):
+class _DialState(Enum):
     WAITING = "waiting"  # for the agent
     DIALLING = "dialling"
     CONFIRMED = "confirmed"
     OVER = "over"
 
 
-class OutboundLeg(SipLeg):
+class OutboundSipLeg(SipLeg):
     """
     One call to C{number} through the trunk.
 
@@ -81,7 +81,7 @@ class OutboundLeg(SipLeg):
         super().__init__(context, info)
         self._trunk = trunk
         self._number = number
-        self._state = _State.WAITING
+        self._state = _DialState.WAITING
         self._answered: Deferred[None] | None = None
         self._targets: list[Target] = []
         self._tried: set[str] = set()
@@ -102,14 +102,14 @@ class OutboundLeg(SipLeg):
 
     def reports_to(self, call: LegEvents) -> None:
         """Whom to tell."""
-        if self._state is not _State.OVER:
+        if self._state is not _DialState.OVER:
             self._call = call
 
-    # -- OutboundLeg -----------------------------------------------------------
+    # -- OutboundLeg --------------------------------------------------------------
 
     def dial(self) -> Deferred[None]:
         self._answered = Deferred(lambda _: self._give_up())
-        self._state = _State.DIALLING
+        self._state = _DialState.DIALLING
         self._ringing.start(RING_SECONDS, self._rang_out)
         answered = self._answered
         self._aim(trunk_target(self._trunk, self._number))
@@ -120,7 +120,7 @@ class OutboundLeg(SipLeg):
 
     def hang_up(self, ending: Ending) -> None:
         self._call = None
-        if self._state is _State.CONFIRMED:
+        if self._state is _DialState.CONFIRMED:
             self._end(ending, says_bye=True)
         else:
             self._give_up()
@@ -147,7 +147,7 @@ class OutboundLeg(SipLeg):
             self.failed()
 
     def _resolved(self, address: str, target: Target) -> None:
-        if self._state is not _State.DIALLING:
+        if self._state is not _DialState.DIALLING:
             return
         context, transport = self._context, target.hop.transport
         if not context.access.allows(address):
@@ -169,7 +169,7 @@ class OutboundLeg(SipLeg):
 
     def _go_on(self, why: str) -> None:
         """It did not work there: where else, if anywhere?"""
-        if self._state is not _State.DIALLING:
+        if self._state is not _DialState.DIALLING:
             return
         while self._targets and self._redirections < MOST_REDIRECTIONS:
             target = self._targets.pop(0)
@@ -191,11 +191,11 @@ class OutboundLeg(SipLeg):
     def _take_response(self, response: Response) -> None:
         status = response.status
         if status < 200:
-            if self._state is _State.DIALLING and status > 100:
+            if self._state is _DialState.DIALLING and status > 100:
                 self._progress(response)
         elif status < 300:
             self._accepted(response)
-        elif self._state is _State.DIALLING:
+        elif self._state is _DialState.DIALLING:
             self._refused(response)
 
     def _progress(self, response: Response) -> None:
@@ -239,7 +239,7 @@ class OutboundLeg(SipLeg):
         if known is not None:
             # The same answer again: our ACK was lost.
             known.acknowledge(response.cseq, invitation.credentials)
-        elif self._state is not _State.DIALLING or fault:
+        elif self._state is not _DialState.DIALLING or fault:
             # Another branch of a fork, an answer to what we gave up, or one that
             # nobody can talk with.
             self._dismiss(dialog, response.cseq)
@@ -253,7 +253,7 @@ class OutboundLeg(SipLeg):
         self._context.owner.dialog_made(self, dialog)
         self._dialog.acknowledge(response.cseq, self._invitation.credentials)
         self._peer_allows = tokens(response, "Allow")
-        self._state = _State.CONFIRMED
+        self._state = _DialState.CONFIRMED
         if not self._settle(response):
             return
         answered, self._answered = self._answered, None
@@ -303,7 +303,7 @@ class OutboundLeg(SipLeg):
         self._surely(lambda: self._failed(why))
 
     def _give_up(self) -> None:
-        self._state = _State.OVER
+        self._state = _DialState.OVER
         self._answered = None
         try:
             self._invitation.cancel()
@@ -311,13 +311,13 @@ class OutboundLeg(SipLeg):
             self._release()
 
     def _failed(self, why: str) -> None:
-        if self._state is _State.DIALLING:
+        if self._state is _DialState.DIALLING:
             self._end(Ending(Outcome.UNANSWERED, why), says_bye=False)
 
     def _end(self, ending: Ending, *, says_bye: bool) -> None:
-        was, self._state = self._state, _State.OVER
+        was, self._state = self._state, _DialState.OVER
         try:
-            if was is not _State.CONFIRMED:
+            if was is not _DialState.CONFIRMED:
                 self._answered = None
                 self._invitation.cancel()
         finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from chime_gateway.errors import CallInDoubt, CallRefused, NoWayOut, UnknownAgent
+from chime_gateway.errors import CallInDoubt, CallRefused, NoOutboundRoute, UnknownAgent
 from chime_gateway.http.api.asked import Asked
 from chime_gateway.http.api.entry import ACTING, Answer, Entry, Reply
 from chime_gateway.http.api.idempotency import fingerprint
@@ -80,7 +80,7 @@ async def _originate(asked: Asked) -> Answer:
         return await context.keys.answer(key, same, place)
     except UnknownAgent as exc:
         raise Problem(404, str(exc)) from exc
-    except NoWayOut as exc:
+    except NoOutboundRoute as exc:
         raise Problem(409, str(exc)) from exc
     except CallInDoubt as exc:
         raise Problem(
