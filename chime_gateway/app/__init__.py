@@ -1,1 +1,1 @@
-"""What runs: the service, its life, how it is put together and what it logs."""
+"""The service: how it is composed, its life, and its log."""

@@ -1,6 +1,6 @@
 """
-Everything that is kept of calls, as one gateway has it: store, recordings, uploads,
-captures, live events; what starts, and in which order it stops.
+Everything that one gateway stores of calls: store, recordings, uploads, captures,
+live events.  It starts these, and stops them in order.
 """
 
 from __future__ import annotations

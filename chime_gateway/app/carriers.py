@@ -1,6 +1,6 @@
 """
-The carriers that a gateway has beside its media streams: each is imported when it is
-composed, and started and stopped with the others.
+The carriers of a gateway besides its media streams: each is imported only if it is
+configured, and started and stopped with the others.
 """
 
 from __future__ import annotations

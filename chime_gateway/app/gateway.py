@@ -1,7 +1,8 @@
 """
-The life of the service: what starts, what is read again, and in which order it stops.
+The life of the service: starts its parts, reloads settings, and stops its parts in
+order.
 
-Who is joined to whom is L{chime_gateway.app.compose}'s.
+L{chime_gateway.app.compose} connects the parts.
 """
 
 from __future__ import annotations

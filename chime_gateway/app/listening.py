@@ -1,6 +1,6 @@
 """
-What the gateway listens at for HTTP, as Twisted writes such places, and the embedded
-simulator.
+The addresses at which the gateway listens for HTTP, as Twisted's endpoint strings,
+and the embedded simulator.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """
-What changes samples, loaded beside the first call that may want it.
+Loads the modules that process samples, in a thread, when the first call begins that
+may need them.
 
-It takes numpy: 10 MB, which most gateways never need, and a quarter of a second, in
-which all calls would stand still if the first lost packet brought it.
+They need numpy: 10 MB, which most gateways never use, and a quarter of a second, in
+which all calls would stand still if the first lost packet loaded it.
 """
 
 from __future__ import annotations

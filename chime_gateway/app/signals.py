@@ -1,10 +1,10 @@
 """
-What the process is told by signals, from the moment that it can listen to them.
+Handles the process's signals, from the earliest possible moment.
 
-Twisted's own handlers have the process end by the signal that stopped it, which
-supervisors other than systemd count as a crash.  Being told to stop is no fault: the
-status is 0.  PID 1 of a container gets no signal that it has no handler for, so there
-is one as early as possible.
+Twisted's own handlers let the process die by the signal that stopped it, which
+supervisors other than systemd count as a crash.  A requested stop is no failure: the
+status is 0.  PID 1 of a container receives only signals for which it has a handler,
+so the handlers are installed as early as possible.
 """
 
 from __future__ import annotations

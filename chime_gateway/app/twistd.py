@@ -1,8 +1,7 @@
 """
 The C{twistd chimegw} command.
 
-The reactor is chosen by the command line, so nothing imported from here may
-install one.
+The command line chooses the reactor, so nothing imported from here may install one.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Whole calls, written down as they pass and run again."""
+"""Captures of calls: files, and their replay."""

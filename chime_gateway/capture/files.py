@@ -1,8 +1,8 @@
 """
-Captured calls as files: one JSON document a line, the first says whose call it is.
+Captured calls as files: one JSON document per line, the first names the call.
 
-They hold speech and telephone numbers; nobody else may read them.  A thread of
-its own writes.
+They contain speech and telephone numbers; nobody else may read them.  A thread of its
+own writes.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """
-Run a captured call again, through the same call and pump, on a clock of its own.
+Replays a captured call, through the same call and pump, on a clock of its own.
 
-What came in comes in again, at its time; what goes out is compared with what went
-out then.  The first difference is where to look.
+Inputs come in again, at their times; outputs are compared with those of the capture.
+The first difference shows where to look.
 """
 
 from __future__ import annotations

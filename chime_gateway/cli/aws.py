@@ -1,7 +1,7 @@
 """
-C{chimegw aws}: set an installation up in AWS, look after it, take it away.
+C{chimegw aws}: sets up an installation in AWS, checks it, and removes it.
 
-Reads the command line; what is made of it is in L{chime_gateway.aws}.
+L{chime_gateway.aws} does the work.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a caller who was not let in had better look at."""
+"""Tells a caller what to check when a call was refused."""
 
 from __future__ import annotations
 

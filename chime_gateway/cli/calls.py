@@ -1,5 +1,5 @@
 """
-C{chimegw calls}, C{show}, C{export} and C{replay}: look at calls that are over.
+C{chimegw calls}, C{show}, C{export} and C{replay}: show calls that have ended.
 
 They read the store; the gateway need not run.
 """

@@ -1,6 +1,6 @@
 """
-C{chimegw check}: what C{twistd chimegw --check} checks; with C{--online} also whatever
-only others know: the deployments, the database, S3, servers of tools and webhooks.
+C{chimegw check}: checks what C{twistd chimegw --check} checks; with C{--online} it
+also asks the services: the deployments, the database, S3, tool servers and webhooks.
 """
 
 from __future__ import annotations

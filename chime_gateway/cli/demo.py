@@ -1,9 +1,9 @@
 """
-C{chimegw demo}: the whole gateway, called over a real socket, in a minute.
+C{chimegw demo}: runs the whole gateway and calls it over a real socket, in a minute.
 
 The gateway runs as its users run it, as a C{twistd} process of its own.  The
-simulated service runs here, so that what the model was told can be compared
-with what the caller heard.
+simulated service runs here, so that what the model was told can be compared with what
+the caller heard.
 """
 
 from __future__ import annotations

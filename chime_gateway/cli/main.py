@@ -1,7 +1,7 @@
 """
 C{chimegw}: the operator's tool.
 
-Reads the command line and runs what it asks for; the work is done elsewhere.
+It reads the command line and runs the chosen command.
 """
 
 from __future__ import annotations

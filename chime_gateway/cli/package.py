@@ -1,4 +1,4 @@
-"""C{chimegw aws package-lambda}: the Lambda as a file."""
+"""C{chimegw aws package-lambda}: writes the Lambda to a file."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """
-C{chimegw run}: the gateway in the foreground, as C{twistd -n --pidfile= chimegw} runs
-it, with a log for people where there is a terminal.
+C{chimegw run}: runs the gateway in the foreground, as C{twistd -n --pidfile= chimegw}
+does, with a readable log on a terminal.
 """
 
 from __future__ import annotations

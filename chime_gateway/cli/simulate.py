@@ -1,7 +1,8 @@
 """
-Commands of C{chimegw} that play somebody else: the caller, Azure, AWS.
+The commands of C{chimegw} that simulate a peer: the caller, Azure, AWS.
 
-They bring the simulator, so L{chime_gateway.cli.main} imports them when asked for.
+They import the simulator, so L{chime_gateway.cli.main} imports them only when they
+are used.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """
-C{chimegw takeover}: have the running gateway start its successor, and say what came of
-it.
+C{chimegw takeover}: makes the running gateway start its successor, and prints the
+result.
 
-The process is asked by a signal, as anybody can; what came of it is in the file that
-it keeps beside its calls.
+It sends the process a signal, as anybody can, and reads the result from the file that
+the gateway keeps in its state folder.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""What an operator may set.  Only this room reads files and the environment."""
+"""The settings of a gateway.  Only this room reads files and the environment."""

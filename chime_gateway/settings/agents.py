@@ -1,8 +1,10 @@
 """
-The agents of the TOML file: profiles, what they are given, who gets which call.
+The agents of the TOML file: profiles, their tools and targets, and the routes of
+calls.
 
 C{[tools.NAME]}, C{[targets.NAME]} and C{[mcp_servers.NAME]} stand once; a profile
-names those it has.  Texts of other files come through a function.
+lists the names that it uses.  A function of the caller's reads texts from other
+files.
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""
-The AWS part of the settings: control of calls, and the Kinesis carrier.
-"""
+"""The AWS part of the settings: call control, and the Kinesis carrier."""
 
 from __future__ import annotations
 

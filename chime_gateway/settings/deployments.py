@@ -1,4 +1,4 @@
-"""Which Azure deployments there are."""
+"""Reads the settings of Azure deployments."""
 
 from __future__ import annotations
 

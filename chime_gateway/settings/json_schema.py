@@ -1,6 +1,7 @@
 """
-Values held against JSON Schema, with patterns as JSON has them: C{$} is the end, and
-not before a last line break as well, as Python takes it (ECMA-262 section 22.2.2.4).
+Checks values by JSON Schema, with patterns as JSON has them:  C{$} matches the end
+only, while Python's also matches before a last line break (ECMA-262 section
+22.2.2.4).
 """
 
 from __future__ import annotations

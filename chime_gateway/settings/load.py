@@ -1,9 +1,9 @@
 """
-Settings, read once at start.
+Reads the settings once, at start.
 
-Three sources (L{chime_gateway.settings.sources}): a TOML file for what is
-structured, the environment (and an env file) over it, the command line over
-both.  Whatever cannot work is a L{ConfigError} that names the key.
+There are three sources (L{chime_gateway.settings.sources}): a TOML file for
+structured settings, the environment (and an env file) over it, and the command line
+over both.  A setting that cannot work raises L{ConfigError}, which names the key.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """
-Every key of the TOML file, as tables for people: read off the classes of settings.
+Makes tables of every key of the TOML file, from the classes of settings.
 
 A key's type, default and bounds are those of its attribute, its text is the C{@ivar}
-of its class, and the version that brought it is here.  docs/reference/settings.md is
-made of this (docs/generate.py).
+of its class, and the version that introduced it is listed here.
+docs/reference/settings.md is generated from this (docs/generate.py).
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-What the settings of the SIP carrier may say, and what had better be said.
+Checks the settings of the SIP carrier, and warns of risky ones.
 
 It reads texts, not files; the table of regions is shipped with it.
 """

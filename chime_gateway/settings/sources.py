@@ -1,7 +1,7 @@
 """
-Where settings come from: the environment, an env file, a TOML file.
+The sources of settings: the environment, an env file, a TOML file.
 
-The only module that reads any of them, or writes one.
+This is the only module that reads any of them, or writes one.
 """
 
 from __future__ import annotations

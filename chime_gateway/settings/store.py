@@ -1,5 +1,5 @@
 """
-Settings of what is kept of calls: the store, recordings, webhooks.
+The settings of everything that is stored of calls: the store, recordings, webhooks.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """
-What a telephone number is, and what else somebody can be reached at.
+Recognises telephone numbers and other addresses, and normalises them.
 
 A number is written in many ways (RFC 3966, RFC 3261 section 19.1.4): with visual
 separators, with parameters behind it, escaped, in a URI.  Here they become one.
-
-Settings, requests and carriers ask here.  Who may be called is not known.
+Settings, requests and carriers all use this module.
 """
 
 from __future__ import annotations

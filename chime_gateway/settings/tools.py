@@ -1,8 +1,7 @@
 """
-The tools of an agent, as values: what the model is told of them, and where they
-are.
+The tools of an agent, as values: their descriptions for the model, and their servers.
 
-What becomes of a tool call is in L{chime_gateway.call.tools.belt}.
+L{chime_gateway.call.tools.belt} runs tool calls.
 """
 
 from __future__ import annotations

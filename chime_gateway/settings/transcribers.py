@@ -1,10 +1,10 @@
 """
-Who writes down what callers say: kinds of transcribers, and what each of them takes.
+The kinds of transcribers, and the fields that each of them accepts.
 
-A session names a deployment of the Azure resource, and that name is free: it does not
-tell the kind.  So the kind is a setting of its own, and it decides which fields are
-sent.  Sources: Azure's notes on the Realtime reference ("Azure deviation"), and the
-C{AudioTranscription} type of the C{openai} package.
+A session names a deployment of the Azure resource; that name is free, so it does not
+tell the kind of its model.  So the kind is a setting of its own, and it decides which
+fields are sent.  Sources:  Azure's notes on the Realtime reference ("Azure
+deviation"), and the C{AudioTranscription} type of the C{openai} package.
 """
 
 from __future__ import annotations

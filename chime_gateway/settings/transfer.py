@@ -1,4 +1,4 @@
-"""The table C{[transfer]}, and whether the targets of agents keep to it."""
+"""The table C{[transfer]}, and the check of agents' targets against it."""
 
 from __future__ import annotations
 

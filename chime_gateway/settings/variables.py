@@ -1,7 +1,7 @@
 """
-Every variable of the environment that is read, with what people are told of it.
+All environment variables that the gateway reads, with their descriptions.
 
-C{.env.example}, the README and docs/reference/settings.md are made of this
+C{.env.example}, the README and docs/reference/settings.md are generated from this
 (docs/generate.py).
 """
 

@@ -1,5 +1,5 @@
 """
-What the settings of callers over WebRTC may say, and what had better be said.
+Checks the settings of the WebRTC carrier, and warns of risky ones.
 
 It reads texts, not files.
 """

@@ -1,1 +1,1 @@
-"""What is kept of calls: records, transcripts, deliveries, recordings."""
+"""The store of calls: records, transcripts, deliveries, recordings."""

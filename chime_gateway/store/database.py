@@ -1,5 +1,5 @@
 """
-The database: SQLite, or PostgreSQL for a fleet.
+The database:  SQLite, or PostgreSQL for several instances.
 
 Everything here blocks and is called in threads.  Entries may be applied again, as
 after a crash; the result is the same.

@@ -1,10 +1,10 @@
 """
-Connections to the database, with deadlines that hold whatever the other side does.
+Connects to the database, with deadlines that hold whatever the server does.
 
 A server that is stopped, or a network that is cut, answers nothing at all, and
 PostgreSQL's own timeouts are the server's: only the client can give up.  SQLite's
-transactions are begun here and not by its driver, which would leave out what makes
-tables.
+transactions are begun here and not by its driver, which would not include statements
+that create tables.
 """
 
 from __future__ import annotations

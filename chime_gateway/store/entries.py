@@ -1,4 +1,4 @@
-"""What is written down, one entry at a time."""
+"""The entries that the journal holds and the database gets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What may be asked of the store."""
+"""The queries of the store."""
 
 from __future__ import annotations
 

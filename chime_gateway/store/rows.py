@@ -1,8 +1,7 @@
 """
 Rows of the tables as values: a field for each column, in the columns' order.
 
-What is in a JSON column is a document as it was written, by whichever version, and
-stays one.
+The document in a JSON column stays as it was written, by whichever version.
 """
 
 from __future__ import annotations

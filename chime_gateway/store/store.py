@@ -1,6 +1,4 @@
-"""
-The store of one gateway: all its parts, in the order in which they start and stop.
-"""
+"""The store of one gateway: starts and stops its parts in order."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""
-The tables, as SQLAlchemy has them.  How they came to be is in C{migrations/}.
-"""
+"""The tables, as SQLAlchemy defines them.  C{migrations/} creates them."""
 
 from __future__ import annotations
 

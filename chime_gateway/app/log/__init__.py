@@ -1,1 +1,3 @@
-"""The log: what a line is, who writes it, and where to."""
+"""
+The log: the form of its lines, the thread that writes them, and their destination.
+"""

@@ -1,6 +1,6 @@
 """
-Where the log goes, as the options of C{twistd} or C{twist} have it; a thread writes
-it wherever that is.
+The destination of the log, from the options of C{twistd} or C{twist}; a thread writes
+to it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """
-The log for people at a terminal: the time of day, how grave it is, what happened, and
-what else an event says of it, a line each.
+The log for people at a terminal, one event a line: time of day, level, message, and
+the event's other members.
 
-Machines read the one of L{chime_gateway.app.log.lines}.
+Machines read the log of L{chime_gateway.app.log.lines}.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""What can be found out before a gateway listens, without asking anybody else."""
+"""The checks that need no other machine, made before a gateway listens."""

@@ -1,5 +1,6 @@
 """
-What works and may still not be what was wanted, for --check and the log.
+Warns of settings that work but may not be what was intended, for C{--check} and the
+log.
 """
 
 from __future__ import annotations

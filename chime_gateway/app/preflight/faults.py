@@ -1,6 +1,6 @@
 """
-Everything that keeps a gateway with these settings from starting on this machine, one
-line each: the key, what it says, what to do.
+Finds everything that keeps a gateway with these settings from starting on this
+machine, one line each: the key, its value, what to do.
 """
 
 from __future__ import annotations

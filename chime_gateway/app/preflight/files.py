@@ -1,6 +1,6 @@
 """
-Folders and files that a gateway needs: whether it can write there, and whether they are
-what they should be.  Nothing is left behind.
+Checks the folders and files of a gateway: whether it can write there, and whether
+they are valid.  The checks leave nothing behind.
 """
 
 from __future__ import annotations

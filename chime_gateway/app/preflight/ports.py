@@ -1,6 +1,6 @@
 """
-The ports that a gateway wants: whether two of its own settings want the same, and
-whether somebody else has one.
+Checks the ports of a gateway: whether two of its settings use the same one, and
+whether another program has one.
 """
 
 from __future__ import annotations

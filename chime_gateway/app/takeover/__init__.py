@@ -1,1 +1,4 @@
-"""A new process of this gateway takes every new call; the old one keeps its own."""
+"""
+The take-over: a new process of this gateway takes every new call, and the old one
+keeps its own.
+"""

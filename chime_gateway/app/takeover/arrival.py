@@ -1,8 +1,8 @@
 """
-The successor's side of a take-over: what it has inherited, and when it may begin.
+The successor's side of a take-over: what it inherits, and when it may begin.
 
-It says who it is, then that it is ready, and waits to be told to take over.  If the
-process before it is gone it need not wait.
+It says who it is, then that it is ready, and waits until it is told to take over.  If
+the old process is gone, it does not wait.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """
-How many calls the gateway has, with those of its older processes.
+Counts the calls of the gateway, those of its older processes included.
 
-An older process tells the newest, so that nobody has to wait for one that hangs.  A
-successor is told before it begins, also of those that are older still.
+Each older process reports its number to the newest, so that nobody waits for one that
+hangs.  A successor gets these numbers before it begins, also those of still older
+processes.
 """
 
 from __future__ import annotations

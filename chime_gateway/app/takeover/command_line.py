@@ -1,4 +1,4 @@
-"""How this process was started, so that another one can be started alike."""
+"""The command line of this process, so that another one can be started by the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an entry point knows of how this process was started."""
+"""How this process was started: its command line, and what it inherits."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """
-C{twistd}'s pid file, which is the one of the process that takes the new calls.
+C{twistd}'s pid file, which names the process that takes new calls.
 
-C{twistd} refuses to start beside a process that is in it, writes itself into it and
-removes it at its end.  A successor does none of that before it takes over.
+C{twistd} refuses to start while the process in the file runs, writes itself into it
+and removes it at its end.  A successor does none of that before it takes over.
 """
 
 from __future__ import annotations

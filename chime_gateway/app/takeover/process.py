@@ -1,6 +1,6 @@
 """
-The successor as a process: how it is started, what it says until it takes over, and
-how it ended if it does not come so far.
+Starts the successor as a process, reads what it says until it takes over, and reports
+how it ended if it fails before that.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """
-How long a process stays that has handed over: until its calls have ended, and the
-connections that have not heard of it, or until the time for that is over.
+Decides how long the old process stays after a take-over: until its calls have ended
+and its connections have learned of it, or until a time limit.
 """
 
 from __future__ import annotations

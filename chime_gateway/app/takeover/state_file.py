@@ -1,6 +1,8 @@
 """
-Which process is the gateway, and what came of its last take-over, in a file beside
-what is kept of calls: for whoever wants to find it, and to wait for it.
+The file that names the gateway's process, and the result of its last take-over.
+
+It is in the state folder, for programs that look for the process, or wait for a
+take-over.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """
-One process of a gateway among those before and after it: all of a take-over that the
-service has to do with.
+One process of a gateway among older and newer ones: the service's whole part in a
+take-over.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""An installation in an AWS account: what belongs to it, made and checked."""
+"""An installation in an AWS account: its resources, made, checked and removed."""

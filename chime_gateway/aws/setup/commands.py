@@ -1,5 +1,6 @@
 """
-The same requests as commands of the AWS CLI, for people who prefer to see each.
+Prints the same requests as commands of the AWS CLI, for people who prefer to see
+each.
 """
 
 from __future__ import annotations

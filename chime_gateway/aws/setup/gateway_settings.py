@@ -1,6 +1,4 @@
-"""
-What a gateway wants to know of a finished installation, as its environment has it.
-"""
+"""The settings of a gateway for a finished installation, as environment variables."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """
-Knock at a gateway from outside: SIP OPTIONS, its readiness page, its name.
+Probes a gateway from outside:  SIP OPTIONS, its readiness page, its name.
 
-Blocking, for a command; the gateway itself has better ways.
+It blocks, and is for commands only.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """
-Make an installation what it should be, or take it away.
+Creates an installation, brings it up to date, or removes it.
 
-Everything is found by its name, each time anew: there is no file of what was done,
-so a run that broke off is just begun again.  What is wanted is in
-L{chime_gateway.aws.setup.installation}.
+Everything is found by its name, each time anew: there is no file of what was done, so
+an interrupted run is simply repeated.  L{chime_gateway.aws.setup.installation}
+describes what is wanted.
 """
 
 from __future__ import annotations

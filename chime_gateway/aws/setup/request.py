@@ -1,6 +1,4 @@
-"""
-What an operator wants of an installation, and how its parts are named.
-"""
+"""An operator's request for an installation, and the names of its resources."""
 
 from __future__ import annotations
 

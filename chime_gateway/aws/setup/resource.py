@@ -1,9 +1,8 @@
 """
-What an installation is made of, as values: requests to AWS that have not been made.
+The resources of an installation, as values: requests to AWS that have not been sent.
 
-A request may hold C{${NAME}} where something is meant that only AWS knows (an id,
-an ARN); whoever makes it fills that in, and the printed commands leave it to the
-shell.
+A request may hold C{${NAME}} for a value that only AWS has (an id, an ARN); whoever
+sends it fills that in, and the printed commands leave it to the shell.
 """
 
 from __future__ import annotations

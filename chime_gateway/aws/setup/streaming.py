@@ -1,6 +1,6 @@
 """
-What the Kinesis carrier needs: streaming notices into a queue, the agent's voice
-into a bucket.
+The resources of the Kinesis carrier: streaming notices into a queue, the agent's
+voice into a bucket.
 """
 
 from __future__ import annotations

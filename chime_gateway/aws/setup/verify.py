@@ -1,7 +1,7 @@
 """
-Does a finished installation work?  Each finding says how to mend it.
+Checks a finished installation.  Each finding tells how to fix it.
 
-Reads only.  How SIP and HTTP are asked is given from outside.
+It only reads.  Functions for SIP and HTTP are arguments.
 """
 
 from __future__ import annotations

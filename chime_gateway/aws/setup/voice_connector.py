@@ -1,6 +1,4 @@
-"""
-A Voice Connector: where it leads, what it logs, who may call out through it.
-"""
+"""The Voice Connector: its origination routes, its logs, and its termination."""
 
 from __future__ import annotations
 

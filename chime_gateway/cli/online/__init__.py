@@ -1,1 +1,1 @@
-"""What C{chimegw check --online} asks, and of whom."""
+"""The checks of C{chimegw check --online}."""

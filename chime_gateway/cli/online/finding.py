@@ -1,4 +1,4 @@
-"""What came of a question, as a line of C{chimegw check --online}."""
+"""The result of one check, as a line of C{chimegw check --online}."""
 
 from __future__ import annotations
 

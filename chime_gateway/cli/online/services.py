@@ -1,6 +1,7 @@
 """
-What a gateway needs besides its deployments: the database, S3, the servers of tools and
-webhooks, the SIP media application.  Nothing is changed but one empty object in S3.
+Checks the services that a gateway needs besides its deployments: the database, S3,
+the servers of tools and webhooks, the SIP media application.  They only write one
+empty object in S3.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The events of one session, kept as they come."""
+"""Collects the events of one session."""
 
 from __future__ import annotations
 

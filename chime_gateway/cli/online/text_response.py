@@ -1,6 +1,7 @@
 """
-A session with all settings of a profile, and one response as text: what a deployment
-thinks of its key, its name, the voice, the tools, and whether its model answers.
+Checks a deployment with one profile: opens a session with all its settings, and asks
+for one response as text.  A wrong key, name, voice or tool shows, and a model that
+does not answer.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The media of a probe over WebRTC: silence out, packets counted in."""
+"""The media of a WebRTC probe: sends silence, and counts the packets received."""
 
 from __future__ import annotations
 

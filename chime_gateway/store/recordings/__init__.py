@@ -1,1 +1,1 @@
-"""Recordings: written to files, brought to where they are kept."""
+"""Recordings: written to files, and uploaded."""

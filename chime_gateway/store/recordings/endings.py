@@ -1,8 +1,8 @@
 """
-The end of a call is told when its recording is written, so that the record says what
-became of it.
+Delays the event of a call's end until its recording is written, so that the record
+shows what became of it.
 
-A disk that does not take it holds the end back for a while and no longer.
+If the disk does not accept the recording, the event is delayed for a limited time.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """
 Recordings as files: stereo WAV, the caller left and the agent right.
 
-A thread of its own writes; the reactor only hands pieces over.  A file is whole at
-any time but for the last pieces: its head is kept up to date, so that it plays
-after a crash.  It has its final name when it is finished.
+A thread of its own writes; the reactor only hands pieces over.  A file is valid at
+any time but for the last pieces: its header is kept up to date, so that it plays
+after a crash.  It gets its final name when it is finished.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
 """
-Recordings on their way to S3: from this machine's disk, until they are there.
+Uploads recordings from this machine's disk to S3.
 
-Whoever sends one holds it: of two processes of a gateway that know of a file one does.
+The process that uploads a file locks it, so that of two processes of a gateway only
+one does.
 
-A file that S3 does not take stays here and is tried again; one that a crash left
-here is found by the next run.
+A file that S3 does not accept stays here and is tried again; one that a crash left
+here is found at the next start.
 """
 
 from __future__ import annotations

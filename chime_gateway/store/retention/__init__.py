@@ -1,1 +1,1 @@
-"""What is old enough goes: rows and files."""
+"""Retention: deletes old rows and files."""

@@ -1,7 +1,7 @@
 """
-Retention: what is older than the operator wants goes, until nothing is left of it.
+Deletes what is older than the operator's limit.
 
-It goes some at a time, so that what is written down meanwhile has its turn between.
+It works in small steps, so that new entries are written in between.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
-Rows that are old enough, some at a time.
+Deletes old rows, a few at a time.
 
-Gateways that share a database do this side by side; none waits for another.
+Gateways that share a database do this side by side, without waiting for each other.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Webhooks: receivers, and what waits for them."""
+"""Webhooks: receivers, and their pending deliveries."""

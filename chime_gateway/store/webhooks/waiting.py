@@ -1,5 +1,5 @@
 """
-Deliveries that wait in the database.
+The pending deliveries in the database.
 
 Everything here blocks and is called in threads.
 """

@@ -1,9 +1,8 @@
 """
-Webhooks: deliver what waits in the store, in order for each call, until it is
-taken.
+Sends pending deliveries to the webhooks, in order for each call.
 
-A delivery is repeated with the same id until somebody answers with a 2xx, or for
-long enough in vain; then the next one of its call has its turn.
+A delivery is repeated with the same id until the receiver answers with a 2xx, or
+until a time limit; then the next one of its call follows.
 """
 
 from __future__ import annotations

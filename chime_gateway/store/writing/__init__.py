@@ -1,1 +1,1 @@
-"""What happens comes into the database: by a journal, in threads of their own."""
+"""Writes events to the database: through a journal, in threads of their own."""

@@ -1,8 +1,8 @@
 """
-Lines of the journal that this program cannot bring into the database, in a file
-beside it: of a newer program's kinds, spoilt ones, and what the database refuses.
+Sets aside lines of the journal that cannot be written to the database, in a file
+beside it: kinds of a newer program, damaged lines, and what the database rejects.
 
-They hold numbers and speech like the journal; nobody else may read them.
+They contain numbers and speech, like the journal; nobody else may read them.
 """
 
 from __future__ import annotations

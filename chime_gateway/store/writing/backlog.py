@@ -1,8 +1,8 @@
 """
-What has happened and is not in the database: in the journal, or in memory while the
-disk takes nothing.
+The entries that are not in the database yet: in the journal, or in memory while the
+disk does not accept them.
 
-One thread adds, another takes; neither waits for what the other does with it.
+One thread adds, another takes; neither waits for the other's work.
 """
 
 from __future__ import annotations

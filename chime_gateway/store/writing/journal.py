@@ -1,8 +1,9 @@
 """
-What the database has not taken yet, in a file on this machine.
+The journal: a file on this machine with the entries that the database does not have
+yet.
 
-One JSON document a line.  A list is an entry; anything else is left for programs
-that know it, as is a line that cannot be read.
+It has one JSON document per line.  A list is an entry; anything else is left for
+programs that understand it, as is a line that cannot be read.
 """
 
 from __future__ import annotations

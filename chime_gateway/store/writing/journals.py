@@ -1,13 +1,13 @@
 """
 The journals of one gateway on this machine: a file for each of its processes.
 
-Whoever lives holds his own (C{flock}), and so the file says who lives: no pid, and no
-clock, can be taken for another's.  What is left of a process that is gone is taken up
-by whoever comes by, and goes.
+A running process locks its own (C{flock}), so the lock says which processes run:
+unlike a pid or a time, it cannot be mistaken for another's.  Any process takes over
+the journal of a process that is gone, and deletes it.
 
-The name without a generation is of programs that knew none: what they have left is
-taken up, and what the last process could not bring into the database is left there for
-one that is gone back to.
+A name without a generation is from programs that had none: their entries are taken
+over, and entries that the last process could not write to the database are left there
+for a downgrade.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
-Writes down what happens: to the journal first, and from there to the database.
+Writes events: to the journal first, and from there to the database.
 
-Each has a thread, so that a database that does not answer keeps nothing from the
+Each has a thread, so that a database that does not answer does not hold up the
 journal, and the reactor waits for neither.
 """
 
