@@ -65,7 +65,7 @@ class Call:
         self._clock = clock = context.clock
         self.limits = limits = limits_of(profile, context.limits)
         self._opening: Opening | None = None
-        self._beat = Ticked(context.metronome, self._tick, leg.traits.buffers)
+        self._beat = Ticked(context.metronome, leg.traits.buffers)
         self._is_over = self._hangs_up_leg = False
         self._began = self._check_at = clock()
         self._events = EventSequence(record.call_id, record.started_at)
@@ -111,7 +111,9 @@ class Call:
         fields = self.record.start_fields(self._context.shown)
         self._log.info("call.started {call_id}", **fields)
         self.happened(events.CallStarted(self.record.facts()))
-        self._beat.start(lambda _: self.hang_up(_INTERNAL_ERROR))
+        self._beat.start(
+            self._pump.tick, self._look, lambda _: self.hang_up(_INTERNAL_ERROR)
+        )
         self._opening = Opening(
             lambda: lines.open(
                 *(self._profile, self._leg.codec, self.conversation),
@@ -348,12 +350,10 @@ class Call:
 
     # -- time ------------------------------------------------------------------------
 
-    def _tick(self, now: float, due: int) -> None:
-        self._beat.set_slow(self._pump.tick(now, due))
+    def _look(self, now: float) -> None:
         self.conversation.tick(now)
         is_handed_on = self._transfers.tick(now, self._pump.is_said)
-        is_drained = self._pump.is_drained
-        if not is_handed_on and self._parting.take_heard(now, is_drained):
+        if not is_handed_on and self._parting.take_heard(now, self._pump.is_drained):
             (self._parting.take_owed() or self._machine.played_out)()
         if now >= self._check_at and not self._is_over:
             self._check_at = now + _CHECK_SECONDS

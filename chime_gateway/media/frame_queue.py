@@ -40,6 +40,9 @@ class FrameQueue:
     def add(self, audio: bytes) -> None:
         """Whole frames."""
         size = self._size
+        if len(audio) == size:  # as most often, of an agent at pace
+            self.frames.append(audio)
+            return
         self.frames.extend(audio[at : at + size] for at in range(0, len(audio), size))
 
     def clear(self) -> None:

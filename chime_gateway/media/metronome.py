@@ -235,21 +235,34 @@ class Metronome:
 
 class Ticked:
     """
-    One who is ticked each 20 ms when something is due with each frame, and slowly as
-    long as that will do.
+    A call's beat: each 20 ms, while something may be due with each frame, and slowly as
+    long as that will do.  What need not be known to the frame is looked at on every
+    fifth beat in either case.
 
     @param is_slow: it begins so.
     """
 
-    __slots__ = ("_is_slow", "_metronome", "_tick")
+    __slots__ = ("_beats_left", "_each", "_is_slow", "_look", "_metronome")
 
-    def __init__(self, metronome: Metronome, tick: Tick, is_slow: bool) -> None:
+    def __init__(self, metronome: Metronome, is_slow: bool) -> None:
         self._metronome = metronome
-        self._tick = tick
         self._is_slow = is_slow
+        self._beats_left = 1 if is_slow else SLOW_BEATS
 
-    def start(self, failed: Failed) -> None:
-        """See L{Metronome.add}."""
+    def start(
+        self,
+        each: Callable[[float, int], bool],
+        look: Callable[[float], None],
+        failed: Failed,
+    ) -> None:
+        """
+        See L{Metronome.add}.
+
+        @param each: is called with each tick, and says whether a slow one will do.
+        @param look: and behind it on every fifth beat.
+        """
+        self._each = each
+        self._look = look
         self._metronome.add(self._tick, failed, is_slow=self._is_slow)
 
     def stop(self) -> None:
@@ -257,9 +270,19 @@ class Ticked:
 
     def want(self) -> None:
         """Each 20 ms from now on."""
-        self.set_slow(False)
+        self._set_slow(False)
 
-    def set_slow(self, is_slow: bool) -> None:
+    def _tick(self, now: float, due: int) -> None:
+        is_slow = self._each(now, due)
+        left = self._beats_left = self._beats_left - due
+        if left > 0:
+            return
+        # Calls that look at different beats do so behind a stop of all of them, too.
+        self._beats_left = 1 if is_slow else SLOW_BEATS - -left % SLOW_BEATS
+        self._set_slow(is_slow)
+        self._look(now)
+
+    def _set_slow(self, is_slow: bool) -> None:
         if is_slow is not self._is_slow:
             self._metronome.set_slow(self._tick, is_slow)
             self._is_slow = is_slow

@@ -93,7 +93,7 @@ class ArrivalTests(SynchronousTestCase):
         self.clock.advance(0.02)
         self.assertNotIn("leg.answer", self.names())
         self.leg.arriving.callback(None)
-        self.clock.advance(0.02)
+        self.clock.advance(0.1)
         self.assertIn("leg.answer", self.names())
 
     def test_who_is_told_nothing_is_not_waited_for(self) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from chime_gateway.media.metronome import Metronome, Ticked
+from chime_gateway.media.metronome import SLOW_BEATS, Metronome, Ticked
 from chime_gateway.media.pump import MediaPump
 from chime_gateway.media.stats import MediaStats
 from tests.support.fakes import Log, RecordingAgent, RecordingLeg
@@ -40,6 +40,7 @@ class _Side:
     def __init__(self, may_be_slow: bool) -> None:
         self.clock = Clock()
         self.beats = 0
+        self.looks: list[float] = []
         self.log: list[tuple[int, str, int]] = []
         told: Log = []
         self.leg = RecordingLeg(told)
@@ -54,13 +55,12 @@ class _Side:
             want_beat=lambda: self.beat.want(),
         )
 
-        def tick(now: float, due: int) -> None:
+        def each(now: float, due: int) -> bool:
             self.beats += 1
-            is_slow = pump.tick(now, due)
-            self.beat.set_slow(is_slow and may_be_slow)
+            return pump.tick(now, due) and may_be_slow
 
-        self.beat = Ticked(metronome, tick, may_be_slow)
-        self.beat.start(lambda _: None)
+        self.beat = Ticked(metronome, may_be_slow)
+        self.beat.start(each, self.looks.append, lambda _: None)
         pump.join(self.agent)
         self.told = told
         self.is_from_caller = False
@@ -131,3 +131,68 @@ class SlowTickTests(SynchronousTestCase):
     def test_it_is_ticked_seldom_while_both_talk(self) -> None:
         schedule = [("at_once", 200), ("talk", 100)]
         self.assertLess(run(True, schedule).beats, run(False, schedule).beats / 2)
+
+
+#: Beats until the next tick (more than one: it is late), and which of the call's are
+#: slow from then on; whether audio that is late wants each beat.
+ticks = st.lists(
+    st.tuples(st.integers(1, 12), st.booleans(), st.booleans()), max_size=40
+)
+
+
+class LookTests(SynchronousTestCase):
+    """What need not be known to the frame."""
+
+    def _looks(
+        self, start: int, schedule: list[tuple[int, bool, bool]]
+    ) -> list[tuple[int, int, bool]]:
+        """Of each tick: the beat of it, how many were due, and was there a look."""
+        clock = Clock()
+        metronome = Metronome(clock)
+        metronome.add(lambda now, due: None, lambda _: None)
+        for _ in range(start):
+            clock.advance(0.02)
+        done: list[tuple[int, int, bool]] = []
+        is_slow = False
+
+        def each(now: float, due: int) -> bool:
+            done.append((round(now / 0.02), due, False))
+            return is_slow
+
+        def look(now: float) -> None:
+            done[-1] = (*done[-1][:2], True)
+
+        beat = Ticked(metronome, False)
+        beat.start(each, look, self.fail)
+        clock.advance(0.001)  # so that no rounding error makes a tick late
+        for beats, is_slow, wants in schedule:  # noqa: B007
+            if wants:
+                beat.want()
+            clock.advance(beats * 0.02)
+        return done
+
+    @settings(max_examples=100, deadline=None)
+    @given(st.integers(0, 7), ticks)
+    def test_each_call_keeps_its_fifth_beat_also_behind_late_ones(
+        self, start: int, schedule: list[tuple[int, bool, bool]]
+    ) -> None:
+        fast = [(beats, False, wants) for beats, _, wants in schedule]
+        done = self._looks(start, fast)
+        self.assertEqual(len(done), len(fast))
+        for at, due, is_look in done:
+            passed = range(at - due + 1, at + 1)
+            is_due = any((beat - start) % SLOW_BEATS == 0 for beat in passed)
+            self.assertEqual(is_look, is_due, (at, due, done))
+
+    @settings(max_examples=100, deadline=None)
+    @given(ticks)
+    def test_no_call_is_passed_by_for_more_than_five_beats(
+        self, schedule: list[tuple[int, bool, bool]]
+    ) -> None:
+        settled = [(1, False, False)] * 2 * SLOW_BEATS
+        looked_at = 0
+        for at, due, is_look in self._looks(0, schedule + settled):
+            first = at - due + 1
+            self.assertLess(first - looked_at, SLOW_BEATS + 1)
+            looked_at = at if is_look else looked_at
+        self.assertTrue(looked_at or not schedule)

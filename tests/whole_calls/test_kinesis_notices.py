@@ -181,7 +181,7 @@ class NoticeTests(KinesisTestCase):
             leg._source.stop()
             leg._reply.close()
         for running in broken.calls.calls():
-            broken.metronome.remove(running._tick)
+            running._beat.stop()
         broken.control.stop()
         line = self.network.line()
         line.caller._plan = CallPlan(utterances=PLAN.utterances, answer_seconds=100)
