@@ -81,7 +81,7 @@ class Options(CommandOptions):
     optFlags: ClassVar = [
         ["simulate", None, "Talk with an embedded simulator instead of Azure."],
         ["check", None, "Check all settings, print them without secrets, and exit."],
-        ["no-probe", None, "Do not ask the deployments before the first call."],
+        ["probe", None, "Ask each deployment at the start: /ready knows what it says."],
         ["insecure", None, "Allow anybody who reaches the port to call."],
     ]
     settings: GatewaySettings
@@ -188,7 +188,7 @@ class Options(CommandOptions):
             simulate=bool(self["simulate"]),
             insecure=bool(self["insecure"]),
             capture_directory=self["capture"],
-            probes=not self["no-probe"],
+            probes=bool(self["probe"]),
         )
         return _with_addresses(settings)
 

@@ -108,7 +108,7 @@ def _command(port: int) -> list[str]:
     twistd = str(beside) if beside.exists() else shutil.which("twistd")
     if twistd is None:
         raise ConfigError("twistd is not installed beside this Python")
-    options = ["-n", "--pidfile=", "chimegw", "--port", str(port), "--no-probe"]
+    options = ["-n", "--pidfile=", "chimegw", "--port", str(port)]
     return [sys.executable, twistd, *options]
 
 

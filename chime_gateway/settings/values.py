@@ -350,7 +350,7 @@ class GatewaySettings:
     @ivar admin_token: opens the API; empty: it is shut.
     @ivar store: C{None}: nothing is written down.
     @ivar capture_directory: where whole calls are captured; empty: they are not.
-    @ivar probes: deployments are asked before the first call.
+    @ivar probes: each deployment is asked at the start, before the first call.
     @ivar foreign: what is to be said of environment variables that look like settings.
     """
 

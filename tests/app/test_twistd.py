@@ -125,6 +125,11 @@ class OptionsTests(SynchronousTestCase):
         self.assertEqual(shown["listen"], ["tcp:9:interface=127.0.0.1"])
         self.assertNotIn("azure-key-1234", out.getvalue())
 
+    def test_deployments_are_asked_at_the_start_where_that_is_wished(self) -> None:
+        self.azure()
+        asks = [self.parse(*words).settings.probes for words in ((), ("--probe",))]
+        self.assertEqual(asks, [False, True])
+
     def test_listen_is_repeatable(self) -> None:
         words = [f"--listen=tcp:{n}:interface=127.0.0.1" for n in (1, 2)]
         listen = self.parse("--simulate", *words).settings.listen
@@ -133,7 +138,7 @@ class OptionsTests(SynchronousTestCase):
     def test_the_service_listens_and_its_log_is_json(self) -> None:
         self.azure()
         reactor = self.reactor()
-        options = self.parse("--port", "1234", "--no-probe")
+        options = self.parse("--port", "1234")
         options.settings = evolve(options.settings, store=None)
         service: Any = makeService(options, reactor)
         self.assertIsInstance(service, GatewayService)

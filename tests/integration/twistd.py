@@ -35,7 +35,7 @@ def arguments(*words: str, run: str = RUN) -> list[str]:
     """
     Sessions are those of the test's calls: nothing is asked before the first one.
     """
-    return ["-c", run, "-n", "--pidfile=", "chimegw", "--no-probe", *words]
+    return ["-c", run, "-n", "--pidfile=", "chimegw", *words]
 
 
 class Twistd(ProcessProtocol):
