@@ -80,15 +80,15 @@ class AgentUnavailable(GatewayError):
 
 
 class NoRoom(AgentUnavailable):
-    """The gateway has none for this call; the text says of what."""
+    """The gateway has no capacity for this call; the text names what is used up."""
 
 
 class ProfileRefused(AgentUnavailable):
     """
-    The service is there and refuses the settings of this call's agent profile.
+    The service works, but rejects the settings of this call's agent profile.
 
-    @ivar is_of_call: what is refused may have come from the call: another call of
-        the profile may be served.
+    @ivar is_of_call: the rejected value may come from this call: other calls of the
+        profile may be served.
     """
 
     def __init__(self, reason: str, *, is_of_call: bool = False) -> None:
@@ -97,7 +97,7 @@ class ProfileRefused(AgentUnavailable):
 
 
 class TransferFailed(GatewayError):
-    """A caller could not be handed on; the text says why."""
+    """A transfer failed; the text says why."""
 
 
 class ToolFailed(GatewayError):
@@ -113,4 +113,4 @@ class ToolFailed(GatewayError):
 
 
 class NoSuchCall(GatewayError):
-    """There is no call of that id in progress here."""
+    """No call in progress has that id."""

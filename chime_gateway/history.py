@@ -23,7 +23,7 @@ def _hidden(text: str) -> str:
 
 @frozen
 class CallerText:
-    """What the caller said, or somebody put in as if they had."""
+    """What the caller said, or what was put in as if the caller had said it."""
 
     text: str = field(repr=_hidden)
 
@@ -37,14 +37,14 @@ class AgentText:
 
 @frozen
 class Note:
-    """What the agent was told by whoever runs the call, and by the gateway."""
+    """What the agent was told by the operator, and by the gateway."""
 
     text: str = field(repr=_hidden)
 
 
 @frozen
 class ToolCall:
-    """The agent called a tool; if no L{ToolOutput} follows, its result is awaited."""
+    """A tool call of the agent's; its result is a L{ToolOutput}, if it has one."""
 
     call_id: str
     name: str
@@ -64,10 +64,10 @@ HistoryItem: TypeAlias = CallerText | AgentText | Note | ToolCall | ToolOutput
 class History:
     """
     @ivar items: in the order of the conversation.
-    @ivar preamble: what belongs to the instructions of a session that goes on with
-        this, behind the profile's own.
-    @ivar unfinished: what was heard of a sentence that the agent could not finish, as
-        its session was over; empty: there is none.
+    @ivar preamble: a text to append to the profile's instructions in a session that
+        continues this conversation.
+    @ivar unfinished: what was heard of a sentence that the agent could not finish,
+        because its session ended; empty: there is none.
     """
 
     items: tuple[HistoryItem, ...]
@@ -77,7 +77,7 @@ class History:
 
 def whole_words(text: str, count: int) -> str:
     """
-    The beginning of a text: of so many characters, without the word in which that is.
+    The beginning of a text: at most C{count} characters, in whole words.
     """
     start = text[:count]
     if _WITHOUT_SPACES.match(start[-1:]):

@@ -27,20 +27,20 @@ SILENCE: Final = "silence"
 @frozen(kw_only=True)
 class CarrierTraits:
     """
-    What a carrier says of itself; nobody else knows one carrier from another.
+    The traits of a carrier; all differences between carriers that others may use.
 
     @ivar name: in metrics and records.
     @ivar buffers: the peer has a playout buffer of its own, takes audio as fast
         as it comes and obeys L{CallLeg.clear}.
-    @ivar reports_playback: it says, by marks, what was heard; otherwise that is
-        told by the clock.
-    @ivar lag_seconds: how late it may be, in either direction.
-    @ivar fails_over: a call that is refused before it was answered is taken by somebody
-        else, who may serve it.
-    @ivar keeps_time: it knows the caller's time, and says itself what stands for
-        audio that did not come (L{LegEvents.gap_filled}).
-    @ivar arrives_later: whoever calls cannot hear yet when his call begins: its legs
-        are each an L{ArrivingLeg}.
+    @ivar reports_playback: it reports by marks what was heard; otherwise that is
+        estimated from the clock.
+    @ivar lag_seconds: its greatest delay, in either direction.
+    @ivar fails_over: a call that is refused before it was answered goes to another
+        gateway, which may serve it.
+    @ivar keeps_time: it has the caller's clock, and fills the gaps of audio that did
+        not come by itself (L{LegEvents.gap_filled}).
+    @ivar arrives_later: a caller cannot hear yet when the call begins: each of its
+        legs is an L{ArrivingLeg}.
     """
 
     name: str
@@ -80,46 +80,47 @@ class CallLeg(Protocol):
         """Play whole frames; a leg that is paced gets one at a time."""
 
     def clear(self) -> None:
-        """Forget everything played and not yet heard, now."""
+        """Drop everything played and not yet heard, now."""
 
     def mark(self, name: str) -> None:
         """
-        Ask to be told when everything played so far was heard.  Not asked of a
-        carrier that does not report playback.
+        Ask for a report when everything played so far was heard.  Only for carriers
+        that report playback.
         """
 
     def hang_up(self, ending: Ending) -> None:
-        """End it; before L{answer} this refuses the call.  Reports nothing."""
+        """End the leg; before L{answer} this refuses the call.  Reports nothing."""
 
     def send_digits(self, digits: str) -> bool:
-        """Press keys; C{False}: this carrier or its peer cannot."""
+        """Send DTMF digits; C{False}: this carrier or its peer cannot."""
 
     def transfer(self, target: str) -> Deferred[None]:
         """
-        Hand the caller on.  The call is over for this leg when it fires.
+        Transfer the caller.  The call is over for this leg when the Deferred fires.
 
         The Deferred fails with L{chime_gateway.errors.TransferFailed}.
         """
 
 
 class ArrivingLeg(CallLeg, Protocol):
-    """A leg of somebody who calls, and is still on his way."""
+    """The leg of a caller whose media is not connected yet."""
 
     def arrive(self) -> Deferred[None]:
         """
-        Fires when he can hear; perhaps he can already.  If he never comes,
-        L{LegEvents.leg_ended} says so and this does not fire.  Asked once, when it is
-        known what he is to hear.
+        Fires when the caller can hear, perhaps at once.  If that never happens,
+        L{LegEvents.leg_ended} says so and this does not fire.  Called once, when the
+        first audio for the caller is decided.
         """
 
 
 class OutboundLeg(CallLeg, Protocol):
-    """A leg to somebody whom we call."""
+    """The leg of an outbound call."""
 
     def dial(self) -> Deferred[None]:
         """
-        Call.  Fires when it is answered; if it never is, L{LegEvents.leg_ended}
-        says so and this does not fire.  Cancelling gives the attempt up.
+        Place the call.  Fires when it is answered; if it never is,
+        L{LegEvents.leg_ended} says so and this does not fire.  Cancelling gives the
+        attempt up.
         """
 
 
@@ -129,32 +130,33 @@ class LegEvents(Protocol):
     def caller_audio(self, audio: bytes) -> None: ...
     def gap_filled(self, audio: bytes) -> None:
         """
-        Nothing came from the caller's side, and this stands for it: of a leg that
-        keeps the caller's time itself.
+        Nothing came from the caller's side, and this audio takes its place.  Only from
+        a leg that has the caller's clock.
         """
 
     def digit_pressed(self, digit: str) -> None: ...
     def mark_reached(self, name: str) -> None: ...
     def audio_dropped(self, reason: str, byte_count: int) -> None: ...
     def oddity_seen(self, kind: str) -> None:
-        """Something harmless that the peer need not have sent; counted."""
+        """The peer sent something unusual but harmless; counted."""
 
     def leg_ended(self, ending: Ending) -> None:
-        """The leg is gone; nothing may be asked of it any more.  Said once."""
+        """The leg is gone, and takes no more requests.  Reported once."""
 
 
 @frozen(kw_only=True)
 class AgentTraits:
     """
-    What one session is like; the next session of the same call may be otherwise.
+    The traits of one session; the next session of the same call may differ.
 
     @ivar codec: of audio in both directions.
     @ivar is_ahead: it speaks faster than it is heard, so what it sent and what was
-        heard are two things; otherwise its audio comes as it is to be heard.
-    @ivar cuts_itself: on an interruption it forgets by itself what was not heard,
-        and is not to be told.
-    @ivar expires_at: Unix seconds; the service says that it ends the session then.
-    @ivar most_seconds: it ends one that is so old, also if it does not say when.
+        heard differ; otherwise its audio comes in real time.
+    @ivar cuts_itself: on an interruption it drops what was not heard by itself, and
+        needs no truncation.
+    @ivar expires_at: Unix seconds; when the service will end the session, as it says.
+    @ivar most_seconds: the service ends a session of that age, even if it does not say
+        when.
     """
 
     codec: Codec
@@ -168,7 +170,7 @@ class AgentSession(Protocol):
     """
     The agent's side of a call, ready to talk.
 
-    @ivar deployment: the name of where it is.
+    @ivar deployment: the name of its deployment.
     """
 
     traits: AgentTraits
@@ -176,51 +178,51 @@ class AgentSession(Protocol):
 
     def recall(self, history: History) -> None:
         """
-        What was said before this session, in others of the same call: it goes on with
-        that.  Asked before anything else is sent; nothing is answered to it by itself.
+        Continue the conversation of earlier sessions of the same call.  Called before
+        anything else is sent; it does not make the agent speak.
         """
 
     def send_audio(self, audio: bytes) -> None:
         """What the caller says, in any length."""
 
     def truncate(self, item_id: str, content_index: int, played_ms: int) -> None:
-        """Of this item the caller heard only so much."""
+        """The caller heard only so much of this item."""
 
     def say(self, instructions: str, *, is_last: bool = False) -> None:
         """
-        Let the agent speak now, told by C{instructions} for this once.
+        Let the agent speak now, by C{instructions} for this response only.
 
         @param is_last: these are its last words: nothing else is said before them or
-            after.  They are asked for again if somebody else is first, and if nothing
-            came of them.
+            after.  They are asked for again if another response comes first, or if
+            they fail.
         """
 
     def interject(self, instructions: str) -> None:
-        """The same beside the conversation: the agent will not know of it."""
+        """The same outside of the conversation: the agent will not remember it."""
 
     def tell(self, text: str, *, is_order: bool = False) -> None:
         """
         Put a text into the conversation, as if the caller had said it, or as an
-        order.  Nothing is answered before L{respond}.
+        instruction.  The agent does not answer before L{respond}.
         """
 
     def respond(self) -> None:
         """
-        Let the agent speak to what it knows by now, once, when nobody else speaks.  It
-        is asked for again if nothing comes of it.
+        Let the agent answer the conversation so far, once, when nobody else speaks.
+        The response is asked for again if it fails.
         """
 
     def cancel(self) -> None:
-        """Stop the answer that is being made, if there is one."""
+        """Stop the response in progress, if there is one."""
 
     def tool_result(self, call_id: str, output: str) -> None:
         """
-        Answer a tool call, also one that is in what was recalled.  The agent goes on at
+        Answer a tool call, also one of the recalled history.  The agent goes on at
         L{respond}.
         """
 
     def probe(self) -> None:
-        """Ask something that changes nothing: whoever is there answers it."""
+        """Ask something that changes nothing: a session that is alive answers it."""
 
     def close(self) -> None:
         """End the session.  Reports nothing."""
@@ -228,21 +230,21 @@ class AgentSession(Protocol):
 
 class AgentLine(AgentSession, Protocol):
     """
-    What a call has of its agent: sessions that come and go behind it.
+    A call's line to its agent: one session after another.
 
-    Its C{traits} and C{deployment} are those of the session that it has; requests that
-    come while it has none are kept for the next one.
+    Its C{traits} and C{deployment} are those of the current session; requests that come
+    while there is none are kept for the next one.
     """
 
     def tick(self, now: float) -> None:
-        """Ten times a second at least; the line has no other time."""
+        """Called ten times a second at least; the line has no other clock."""
 
     def heard(self, item_id: str, heard_ms: int, spoken_ms: int, is_cut: bool) -> None:
         """An item was heard to its end, or cut after so much of it."""
 
 
 class AgentReports(Protocol):
-    """What is reported of an agent, by its session and by the line alike."""
+    """What both a session and a line report of the agent."""
 
     def agent_audio(
         self, response_id: str, item_id: str, content_index: int, audio: bytes
@@ -253,31 +255,31 @@ class AgentReports(Protocol):
     def response_started(self, response_id: str) -> None: ...
     def last_words_start(self, response_id: str) -> None:
         """
-        The response that starts next is the last words that were asked for, as far as
-        it is known; if that is said of another one later, it was not.
+        The response that starts next is probably the last words that were asked for;
+        if this is reported again for a later one, it was not.
         """
 
     def response_done(
         self, response_id: str, status: str, detail: str, tokens: Mapping[str, int]
     ) -> None:
         """
-        @param status: as the service says; C{empty}: it is completed, but nothing was
-            said in it and nothing done; C{silent}: that is so again, the agent has
-            nothing to say to what it knows; C{lost}: its session is over, and if more
-            is owed, the line asks the next one for it.
+        @param status: the service's; or C{empty}: completed, but without speech or
+            tool calls; C{silent}: empty again, so the agent has nothing to say;
+            C{lost}: its session is over, and the line asks the next one for the rest,
+            if more is owed.
         """
 
     def caller_said(self, item_id: str, text: str) -> None: ...
     def transcription_failed(self, item_id: str, form: str, reason: str) -> None:
         """
-        What the caller said will not be written down.
+        There will be no text of what the caller said.
 
-        @param item_id: in this item; empty: in none that comes.
+        @param item_id: of this item; empty: of no later item.
         @param form: C{failed}, or C{refused} with the session's settings.
         """
 
     def tokens_used(self, tokens: Mapping[str, int]) -> None:
-        """By something else than a response that is told of."""
+        """By something other than a reported response."""
 
     def agent_said(self, item_id: str, text: str, is_final: bool) -> None:
         """
@@ -289,19 +291,19 @@ class AgentReports(Protocol):
     ) -> None: ...
     def mcp_called(self, name: str, fault: str) -> None:
         """
-        A tool that the service calls itself (C{SERVER.TOOL}) has its result, and so
-        have all others: the agent goes on at L{AgentSession.respond}.
+        A tool that the service calls itself (C{SERVER.TOOL}) has its result, and no
+        other is running: the agent goes on at L{AgentSession.respond}.
         """
 
     def agent_active(self) -> None:
-        """Anything but audio was heard from the agent."""
+        """The agent sent anything but audio."""
 
     def audio_dropped(self, reason: str, byte_count: int) -> None: ...
     def oddity_seen(self, kind: str) -> None:
-        """Something harmless that the service need not have sent; counted."""
+        """The service sent something unusual but harmless; counted."""
 
     def agent_lost(self, reason: str) -> None:
-        """The session is gone; nothing may be asked of it any more.  Said once."""
+        """The session is gone, and takes no more requests.  Reported once."""
 
 
 class AgentEvents(AgentReports, Protocol):
@@ -311,16 +313,17 @@ class AgentEvents(AgentReports, Protocol):
         """The response that starts next is the first of L{AgentSession.say} unsaid."""
 
     def answer_delayed(self, seconds: float) -> None:
-        """An answer that came to nothing is asked for again in so long."""
+        """An answer failed, and is asked for again after so many seconds."""
 
     def answer_failed(self, cause: str, reason: str, retry_seconds: float) -> None:
         """
-        What is to be said will not be said in this session, as it came to nothing too
-        often, or the session is stuck; another one may say it.
+        An answer has failed too often, or the session is stuck: another session may
+        give it.
 
-        @param cause: in a word; L{SILENCE}: its answers were whole and empty.
-        @param reason: as the service words it.
-        @param retry_seconds: when this deployment wants to be asked again; 0: not said.
+        @param cause: in a word; L{SILENCE}: its answers were complete and empty.
+        @param reason: in the service's words.
+        @param retry_seconds: after which this deployment may be asked again; 0: not
+            given.
         """
 
 
@@ -329,28 +332,30 @@ class LineEvents(AgentReports, Protocol):
 
     def session_ended(self, reason: str, awaited_since: float | None) -> None:
         """
-        @param awaited_since: the caller waits for it since then; C{None}: he does not.
+        @param awaited_since: since when the caller waits for the agent; C{None}: he
+            does not.
         """
 
     def agent_fell_short(self, item_id: str) -> None:
-        """Not all of this item's sound has come, and no more will."""
+        """This item's audio is incomplete, and no more of it will come."""
 
     def agent_changed(self, deployment: str) -> None:
-        """The next session goes on; L{AgentLine.traits} are its own."""
+        """The next session continues; L{AgentLine.traits} are now its own."""
 
     def agent_waits(self, is_caller_silent: bool) -> None:
         """
-        The caller has waited for it for a while; said again while that lasts.
+        The caller has waited for the agent for a while; repeated while that lasts.
 
-        @param is_caller_silent: he is, though the session has not said that he stopped.
+        @param is_caller_silent: the caller is silent, although the session has not
+            reported that he stopped.
         """
 
     def agent_expires(self, reason: str) -> None:
-        """The session is about to end, and no other is to be had: say goodbye now."""
+        """The session is about to end, and no other is available: say goodbye now."""
 
 
 class Agents(Protocol):
-    """Where agent sessions come from."""
+    """Opens agent sessions."""
 
     def open(
         self,
@@ -366,16 +371,16 @@ class Agents(Protocol):
 
         The Deferred fails with L{chime_gateway.errors.AgentUnavailable}.
 
-        @param avoid: a deployment that is tried behind all others.
-        @param is_running: the call has had a session, and has nowhere else to go.
+        @param avoid: a deployment that is tried after all others.
+        @param is_running: the call has had a session, and cannot be refused any more.
         """
 
     def failed(self, deployment: str) -> None:
-        """A session of it has failed in the middle of its call."""
+        """A session of this deployment has failed during its call."""
 
 
 class AgentLines(Protocol):
-    """Where the lines of calls to their agents come from."""
+    """Opens the lines of calls to their agents."""
 
     def open(
         self,
@@ -395,4 +400,4 @@ class AgentLines(Protocol):
         """
 
     def through(self, wrap: Callable[[Agents], Agents]) -> AgentLines:
-        """The same, with whoever watches its sessions in between."""
+        """The same, with an observer between the lines and their sessions."""

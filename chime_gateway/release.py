@@ -13,12 +13,12 @@ _Owner = TypeVar("_Owner")
 
 class Release(Generic[_Owner]):
     """
-    Whatever fails in one step, nothing is kept and nothing counted for ever.
+    Runs every step, even if one fails, so that nothing is held or counted for ever.
 
-    @param owner: whose all that is.
-    @param steps: each is done again, once, if it fails: out of memory, it may have
+    @param owner: what the steps release.
+    @param steps: a step that fails is repeated once: when memory is short, it may have
         failed before it began.
-    @ivar is_done: there is nothing left.
+    @ivar is_done: no step is left.
     """
 
     _log = Logger()
@@ -36,7 +36,7 @@ class Release(Generic[_Owner]):
         return self._at >= len(self._steps)
 
     def run(self) -> None:
-        """Do what is left; a step may come back here."""
+        """Run the remaining steps; a step may call this again."""
         if self._is_running:
             return
         self._is_running = True

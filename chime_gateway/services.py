@@ -19,7 +19,7 @@ class InThread(Protocol):
 
 
 class AwsCalls(Protocol):
-    """L{chime_gateway.net.aws.api.AwsApi}, for those who only call operations."""
+    """L{chime_gateway.net.aws.api.AwsApi}, for users that only call operations."""
 
     async def call(
         self,
@@ -33,11 +33,11 @@ class AwsCalls(Protocol):
 
 
 class ToolRunner(Protocol):
-    """Who asks the servers of HTTP tools."""
+    """Sends the calls of HTTP tools to their servers."""
 
     def run(self, tool: HttpTool, request_id: str, body: bytes) -> Deferred[str]:
         """
-        One request; the result is a text for the model.  Cancelling gives it up.
+        Send one request; the result is a text for the model.  Cancelling gives it up.
 
         The Deferred fails with L{chime_gateway.errors.ToolFailed}.
 
@@ -47,10 +47,10 @@ class ToolRunner(Protocol):
 
 class RecordingFile(Protocol):
     """
-    Where the recording of one call goes.
+    The recording of one call.
 
-    @ivar location: as records name it.
-    @ivar fault: why it is not whole; empty: it is.
+    @ivar location: the name that records have for it.
+    @ivar fault: why it is incomplete; empty: it is complete.
     """
 
     location: str
@@ -64,20 +64,20 @@ class RecordingFile(Protocol):
 
 
 class Recordings(Protocol):
-    """Where recordings are kept."""
+    """Opens recordings."""
 
     def open(self, call_id: str, codec: Codec, started_at: float) -> RecordingFile: ...
 
 
 class Transfers(Protocol):
-    """Who can hand a call on from outside of it, as what controls the call can."""
+    """Transfers a call from outside of it, as the SIP media application does."""
 
     def transfer(self, info: CallerInfo, target: str) -> Deferred[None]:
         """The Deferred fails with L{chime_gateway.errors.TransferFailed}."""
 
 
 class Destinations(Protocol):
-    """Where calls may be sent, and how many of them."""
+    """Limits where calls may be sent, and how many of them."""
 
     def take(self, address: str) -> str:
-        """One more is to be sent there; why it is not, or an empty text."""
+        """Count one more call to an address; the result is why it is not allowed."""

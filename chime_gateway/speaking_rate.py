@@ -61,21 +61,21 @@ def _efforts(text: str) -> Iterator[float]:
 
 
 def effort(text: str) -> float:
-    """How long a text takes to be said, of a Latin letter's time."""
+    """How long it takes to say a text; the unit is the time of a Latin letter."""
     text = text.rstrip()
     # Behind the last mark there is no pause any more.
     return sum(_efforts(text[:-1])) + min(1, len(text))
 
 
 class SpeakingRate:
-    """Of one agent, learned from what it has said to its end."""
+    """The speaking rate of one agent, learned from items that it has finished."""
 
     def __init__(self) -> None:
         self._ms = _FIRST_MS
         self._effort = _FIRST_RATE * _FIRST_MS / 1000
 
     def learn(self, text: str, ms: float) -> None:
-        """It was said, from its first word to its last, in this time."""
+        """A text was said completely, in this time."""
         if _READ_OUT.search(text):
             return  # or as one number: that says little
         self._effort += effort(text)
@@ -85,7 +85,7 @@ class SpeakingRate:
             self._ms = _HEEDED_MS
 
     def within(self, ms: float) -> float:
-        """The effort that such a time has been enough for, in any case."""
+        """The effort that certainly fits into this time."""
         rate = self._effort * 1000 / self._ms
         return _CAUTION * min(max(rate, _LEAST_RATE), _MOST_RATE) * ms / 1000
 
@@ -93,11 +93,12 @@ class SpeakingRate:
         self, text: str, heard_ms: float, sound_ms: float, *, is_whole: bool
     ) -> str:
         """
-        What of a text was heard, in whole words.
+        The part of a text that was heard, in whole words.
 
-        @param text: all that is known of it.
-        @param heard_ms: of C{sound_ms}, which have come.
-        @param is_whole: that is all its sound, from its first word to its last.
+        @param text: as much of it as has come.
+        @param heard_ms: how much of its audio was heard.
+        @param sound_ms: how much of its audio has come.
+        @param is_whole: its audio is complete, from the first word to the last.
         """
         if heard_ms <= 0 or sound_ms <= 0 or not text:
             return ""

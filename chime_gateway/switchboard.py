@@ -18,19 +18,19 @@ class Switchboard(Protocol):
 
     def fault(self) -> str | None:
         """
-        Why a call had better go elsewhere, or C{None}: it would be refused, or there
-        is no agent for it.  A call that comes all the same may wait for one.
+        Why a call should go to another gateway, or C{None}: it would be refused, or no
+        agent is available.  A call that comes all the same may wait for one.
         """
 
     def is_overloaded(self) -> bool:
-        """The process carries enough: refuse with as little work as can be."""
+        """The process is overloaded: refuse with as little work as possible."""
 
     def door(self, fails_over: bool) -> str | None:
         """
-        Why a caller is sent off before anything is known of him, or C{None}: he may
-        come in, if only to hear an apology.  Asked once for each; counted.
+        Why a caller is refused before anything is known of the call, or C{None}: the
+        call is taken, if only for an apology.  Asked once for each caller; counted.
 
-        @param fails_over: as in L{CarrierTraits}: he needs no apology.
+        @param fails_over: as in L{CarrierTraits}: no apology is needed.
         """
 
     def incoming(self, leg: CallLeg) -> LegEvents:
@@ -48,4 +48,4 @@ class Switchboard(Protocol):
         """
 
     def turned_away(self, carrier: str, ending: Ending) -> None:
-        """A peer was sent off before there was a call; counted."""
+        """A peer was refused before there was a call; counted."""

@@ -44,8 +44,8 @@ class Call:
     """
     @param profile: with this call's values filled in.
     @ivar record: grows with the call.
-    @ivar limits: everybody's, and the profile's own over them.
-    @ivar conversation: what the agent's session reports to.
+    @ivar limits: the gateway's, overridden by the profile's own.
+    @ivar conversation: receives the reports of the agent's line.
     """
 
     _log = Logger()
@@ -140,12 +140,12 @@ class Call:
         self._machine.part(ending)
 
     def leave(self, ending: Ending) -> None:
-        """Let what was said be heard, then end it."""
+        """End it when what was said has been heard."""
         self._machine.leave(ending)
 
     def transfer(self, target: str, name: str = "") -> Deferred[None]:
         """
-        Hand the caller on now; if that fails, the caller is still with the agent.
+        Transfer the caller now; if that fails, the caller stays with the agent.
 
         The Deferred fails with L{chime_gateway.errors.TransferFailed}.
 
@@ -158,17 +158,17 @@ class Call:
         return apart(transferring)
 
     def transfer_when_said(self, name: str, address: str) -> Deferred[None]:
-        """The same, for the agent, when it has said that it will."""
+        """The same, for the agent, when what it is saying has been heard."""
         now = self._clock()
         wait_seconds = self.limits.goodbye_seconds + self._pump.rest_seconds(now)
         return self._transfers.begin(name, address, now, wait_seconds)
 
     def send_digits(self, digits: str) -> bool:
-        """Press keys; C{False}: this carrier or its peer cannot."""
+        """Send DTMF digits; C{False}: this carrier or its peer cannot."""
         return self._leg.send_digits(digits)
 
     def pause_recording(self, is_paused: bool) -> bool:
-        """Have silence recorded, or the call again; C{False}: there is none."""
+        """Pause or resume the recording; C{False}: there is none."""
         if self.recording is None:
             return False
         if self.recording.pause(is_paused, self._clock()):
@@ -176,11 +176,11 @@ class Call:
         return True
 
     def say(self, text: str) -> bool:
-        """Have the agent say this now; C{False}: there is none."""
+        """Have the agent say this now; C{False}: there is no agent."""
         return self.conversation.say(text)
 
     def instruct(self, text: str, respond: bool) -> bool:
-        """Give the agent an order; C{False}: there is none."""
+        """Give the agent an instruction; C{False}: there is no agent."""
         return self.conversation.instruct(text, respond=respond)
 
     def queued_seconds(self) -> float:
@@ -189,7 +189,7 @@ class Call:
 
     @property
     def targets(self) -> Mapping[str, str]:
-        """Addresses of those whom the profile knows, by name."""
+        """The addresses of the profile's targets, by name."""
         return {name: t.address for name, t in self._profile.targets.items()}
 
     def snapshot(self) -> LiveCall:
@@ -240,7 +240,7 @@ class Call:
         self._machine.goodbye_said()
 
     def interrupted(self) -> None:
-        """Whoever speaks wants to be heard, not sent away."""
+        """A caller who speaks wants to be heard, not transferred."""
         self._transfers.call_off("the caller spoke before it began")
 
     def bug(self, failure: Failure) -> None:
@@ -317,13 +317,13 @@ class Call:
         self._machine.hang_up(Ending(Outcome.TRANSFERRED, "transferred"))
 
     def _transfer_failed_unasked(self, failure: Failure) -> Failure:
-        """The agent has not asked for it, and must know all the same."""
+        """Tell the agent of a failed transfer that it has not asked for."""
         if not self._is_over and not self._parting.owed:
             self.conversation.transfer_failed(failure.getErrorMessage())
         return failure
 
     def _lost(self, outcome: Outcome, why: str) -> None:
-        """There is no agent: the caller is told, and perhaps handed on."""
+        """There is no agent: the caller hears the apology, or is transferred."""
         ending, parting = Ending(outcome, why), self._parting
         if not parting.is_saying_goodbye:
             if is_told(self.record, self._profile, self._leg):

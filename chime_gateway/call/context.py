@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class CallObserver(Protocol):
-    """Who wants to know what a call measures and does as it goes."""
+    """Observes what a call measures and does."""
 
     def turn_answered(self, seconds: float) -> None: ...
     def bridged(self, seconds: float) -> None: ...

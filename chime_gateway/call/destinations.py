@@ -19,10 +19,10 @@ _HOUR: Final = 3600.0
 
 class Destinations:
     """
-    Of all calls of a gateway.
+    The destinations of all calls of a gateway.
 
-    @ivar settings: may be exchanged.
-    @ivar refused: how often, by why.
+    @ivar settings: may be replaced.
+    @ivar refused: counts of refusals, by reason.
     @param clock: seconds, monotonic.
     """
 
@@ -36,9 +36,9 @@ class Destinations:
 
     def take(self, address: str) -> str:
         """
-        One more is to be sent there.
+        Count one more call to an address.
 
-        @return: why it is not; empty: it may be, and has been counted.
+        @return: why it is not allowed; empty: it is, and was counted.
         """
         settings = self.settings
         why = destination_fault(address, settings.allow)

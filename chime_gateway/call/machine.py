@@ -19,7 +19,7 @@ from chime_gateway.outcomes import Ending
 
 
 class CallInputs(Protocol):
-    """What may happen to a call."""
+    """The inputs: what may happen to a call."""
 
     def agent_ready(self, agent: AgentLine) -> None:
         """A session is open and configured."""
@@ -37,7 +37,7 @@ class CallInputs(Protocol):
         """End it politely: the agent says goodbye first."""
 
     def leave(self, ending: Ending) -> None:
-        """End it when all that was said was heard; nothing more will be."""
+        """End it when all that was said has been heard; nothing more is said."""
 
     def goodbye_said(self) -> None:
         """The agent finished its last words, or took too long."""
@@ -47,7 +47,7 @@ class CallInputs(Protocol):
 
 
 class CallEffects(Protocol):
-    """What a call does to the world."""
+    """The outputs: what a call does."""
 
     def join(self, agent: AgentLine) -> None:
         """Answer the leg and let audio flow."""
@@ -66,7 +66,7 @@ class CallEffects(Protocol):
         """
 
     def discard(self, agent: AgentLine) -> None:
-        """A session that came too late."""
+        """Close a session that came too late."""
 
 
 def _build() -> Callable[[CallEffects], CallInputs]:

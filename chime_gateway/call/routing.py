@@ -26,7 +26,7 @@ def _by_number(routes: Mapping[str, str]) -> dict[str, str]:
 def _by_header(
     routes: Mapping[str, Mapping[str, str]],
 ) -> dict[str, dict[str, str]]:
-    """A value as it is written, and if it is a number, however it is written."""
+    """A value as it is written, and if it is a number, in its normalised form."""
     return {
         header: {**_by_number(by_value), **by_value}
         for header, by_value in routes.items()
@@ -36,8 +36,8 @@ def _by_header(
 @frozen(kw_only=True)
 class Roster:
     """
-    All agents, and who gets which call: by name, by a header, by the dialled
-    number, or the default, in this order.
+    All agent profiles, and the rules that choose one for a call: by name, by a header,
+    by the dialled number, or the default, in this order.
 
     @ivar agents: by name.
     @ivar routes: dialled number -> name, whoever writes it how.
@@ -55,7 +55,7 @@ class Roster:
         """
         The name of an agent, and its profile.
 
-        @raise UnknownAgent: the call asks for somebody who is not here.
+        @raise UnknownAgent: the call asks for an agent that does not exist.
         """
         name = (
             info.agent or self._by_header(info) or self.routes.get(info.called, DEFAULT)
@@ -98,6 +98,6 @@ def personalise(
 
 
 def limits_of(profile: AgentProfile, limits: Limits) -> Limits:
-    """Everybody's limits, and the profile's own over them."""
+    """The gateway's limits, overridden by the profile's own."""
     given: dict[str, Any] = dict(profile.limits.given())
     return evolve(limits, **given) if given else limits

@@ -44,7 +44,7 @@ class Measures(Protocol):
     def turn_answered(self, seconds: float) -> None: ...
     def bridged(self, seconds: float) -> None: ...
     def text_missed(self, form: str) -> None:
-        """A turn of a caller's was not written down; C{form} says how."""
+        """A turn of the caller's has no text; C{form} says why."""
 
     def call_finished(self, record: CallRecord) -> None: ...
     def turned_away(self, carrier: str, outcome: Outcome) -> None: ...
@@ -237,7 +237,7 @@ class CallTable(CallObserver):
         raise CallRefused(refusal.text)
 
     def turned_away(self, carrier: str, ending: Ending) -> None:
-        """A peer was sent off before there was a call."""
+        """A peer was refused before there was a call."""
         self._measures.turned_away(carrier, ending.outcome)
         outcome = ending.outcome.value
         if not self._is_told(f"call.refused ({carrier}, {outcome})"):
@@ -288,7 +288,7 @@ class CallTable(CallObserver):
 
     def call(self, call_id: str) -> Call:
         """
-        @raise NoSuchCall: it is not in progress here.
+        @raise NoSuchCall: no call in progress has this id.
         """
         call = self._calls.get(call_id)
         if call is None:
@@ -312,7 +312,7 @@ class CallTable(CallObserver):
         return max((call.limits.goodbye_seconds for call in self.calls()), default=0.0)
 
     def part_all(self) -> None:
-        """The drain is over: every agent says goodbye and hangs up."""
+        """The time to drain is over: every agent says goodbye and hangs up."""
         ending = Ending(Outcome.DRAINED, "the gateway is being stopped")
         for call in self.calls():
             # A bug in one call is none of the others'.

@@ -25,7 +25,7 @@ _MOST_SECONDS: Final = 120.0
 @define(kw_only=True)
 class TransferNote:
     """
-    What is recorded of an attempt.
+    The record of an attempt.
 
     @ivar target: its name; of an address given by hand, that.
     @ivar at: seconds since the start of the call.
@@ -91,7 +91,7 @@ class TransferAttempt:
             self.start(now)
 
     def start(self, now: float) -> None:
-        """Do not wait."""
+        """Begin now, without waiting."""
         self._has_begun = True
         self._known_by = now + _MOST_SECONDS
         self._begin().addCallbacks(lambda _: self._transferred(), self._failed)
@@ -117,14 +117,14 @@ class TransferAttempt:
 
 
 def apart(waiting: Deferred[None]) -> Deferred[None]:
-    """The same, for somebody who may cancel it: nobody else is told of that."""
+    """A Deferred with the same result, which may be cancelled without any effect."""
     told: Deferred[None] = Deferred()
     waiting.addCallbacks(told.callback, told.errback)
     return told
 
 
 class Owner(Protocol):
-    """The call whose caller is handed on."""
+    """The call whose caller is transferred."""
 
     def happened(self, payload: events.Payload) -> None: ...
     def transferred(self) -> None: ...
@@ -167,12 +167,12 @@ class CallTransfers:
 
     @property
     def is_under_way(self) -> bool:
-        """One has been begun or waits, and it is not known how it went."""
+        """An attempt waits, or was begun and has no result yet."""
         return self._attempt is not None and not self._attempt.is_over
 
     @property
     def has_begun(self) -> bool:
-        """The carrier was asked, and has not said how it went."""
+        """The carrier was asked, and has not reported the result yet."""
         attempt = self._attempt
         return attempt is not None and attempt.has_begun and not attempt.is_over
 
@@ -236,12 +236,12 @@ class CallTransfers:
         return self.is_under_way
 
     def call_off(self, why: str) -> None:
-        """One that has not begun will not be."""
+        """Cancel an attempt that has not begun."""
         if self._attempt is not None and not self._attempt.has_begun:
             self._attempt.call_off(why)
 
     def close(self) -> None:
-        """The call is over; how an attempt goes does not matter any more."""
+        """The call is over; the result of an attempt does not matter any more."""
         self._is_closed = True
         if self._attempt is not None:
             self._attempt.call_off("the call is over")

@@ -129,7 +129,7 @@ class JitterBuffer:
         return b"" if self.held else self._timeline.keep(now, self._wait(now))
 
     def rest(self, now: float) -> list[bytes]:
-        """What is missing will not come any more: all that is held back."""
+        """Give up what is missing, and return all that is held back."""
         ready: list[bytes] = []
         while self.held:
             self._give_up(ready, now)
@@ -137,7 +137,7 @@ class JitterBuffer:
         return ready
 
     def reset(self) -> None:
-        """Another stream begins; L{rest} comes first."""
+        """Begin another stream; call L{rest} first."""
         self._next = None
         self._suspect = None
         self.held.clear()
@@ -253,7 +253,7 @@ class JitterBuffer:
             self._place(one[0], now, ready)
 
     def _give_up(self, ready: list[bytes], now: float) -> None:
-        """What is missing before the first one held is lost."""
+        """Give up what is missing before the first packet that is held back."""
         gap, first = min((self._ahead(number), number) for number in self.held)
         assert self._next is not None
         for number in range(gap):

@@ -48,7 +48,7 @@ def _is_due(one: IDelayedCall | None) -> TypeGuard[IDelayedCall]:
 
 class _Beat:
     """
-    Those who are ticked each so often.
+    The members that are ticked at one period.
 
     @ivar due_at: when they are next.
     @ivar ticked: each time.
@@ -66,7 +66,7 @@ class _Beat:
         return len(self.ticked) + sum([len(group) for group in self.slow])
 
     def remove(self, tick: Tick) -> bool:
-        """Whether it was there."""
+        """@return: whether it was a member."""
         for group in (self.ticked, *self.slow):
             if tick in group:
                 del group[tick]
@@ -110,7 +110,7 @@ class Metronome:
         self._is_ticking = False
 
     def __len__(self) -> int:
-        """How many are ticked."""
+        """The number of members."""
         return sum(len(beat) for beat in self._beats.values())
 
     def add(self, tick: Tick, failed: Failed, *, is_slow: bool = False) -> None:
@@ -128,7 +128,7 @@ class Metronome:
                 self.set_slow(tick, True)
 
     def set_slow(self, tick: Tick, is_slow: bool) -> None:
-        """From the next beat on; unknown ones are none."""
+        """Takes effect at the next beat; an unknown C{tick} is ignored."""
         beat = self._beats.get(PERIOD_SECONDS)
         if beat is not None:
             beat.set_slow(tick, is_slow)
@@ -163,7 +163,7 @@ class Metronome:
             raise
 
     def remove(self, tick: Tick) -> None:
-        """Stop ticking it; unknown ones are none."""
+        """Stop ticking it; an unknown C{tick} is ignored."""
         for beat in self._beats.values():
             if beat.remove(tick):
                 if not len(beat):

@@ -122,7 +122,7 @@ class MediaPump:
         self._filled, self._probe_at = 0, 0.0
 
     def record(self, recorder: Recorder) -> None:
-        """Both sides, from now on."""
+        """Record both sides from now on."""
         self._recorder = self._play_queue.recorder = recorder
 
     # -- life ----------------------------------------------------------------
@@ -168,7 +168,7 @@ class MediaPump:
     # -- caller to agent -----------------------------------------------------
 
     def caller_audio(self, audio: bytes) -> None:
-        """Any length, in the leg's codec."""
+        """Audio of any length, in the leg's codec."""
         now = self._heard_caller_at = self._quiet_since = self._clock()
         self._filled = 0
         self._stats.frames_in += len(audio) / self._frame_bytes
@@ -237,7 +237,7 @@ class MediaPump:
         self._active_responses.add(response_id)
 
     def refuse(self, response_id: str) -> None:
-        """Nothing of this response is to be heard."""
+        """Drop all audio of this response."""
         remember(self._cut_responses, response_id)
 
     def response_done(self, response_id: str) -> None:
@@ -252,7 +252,7 @@ class MediaPump:
     def agent_audio(
         self, response_id: str, item_id: str, content_index: int, audio: bytes
     ) -> None:
-        """Any length, in the agent's codec; an item need not be announced."""
+        """Audio of any length, in the agent's codec; an item need not be announced."""
         if self._agent is None:
             self.drop("call_ending", len(audio))
             return
@@ -298,7 +298,7 @@ class MediaPump:
             self.play_local(prompt(sound, self._codec))
 
     def play_tone(self) -> None:
-        """A soft sound that says: the line is alive."""
+        """A soft tone that shows that the line is alive."""
         self.play_local(waiting_tone(self._codec))
 
     # -- turns ---------------------------------------------------------------
@@ -366,12 +366,12 @@ class MediaPump:
         return False
 
     def heard_by(self, now: float) -> float:
-        """What is not heard by then of all that was said is not waited for."""
+        """When all that was said is heard, or no longer waited for."""
         return now + self.queued_seconds(now) + self._heard_slack_seconds
 
     @property
     def is_speaking(self) -> bool:
-        """The agent says something as it is to be heard, and there is more of it."""
+        """The agent speaks in real time, and more of it is to come."""
         return self._is_at_pace and self._play_queue.is_open
 
     def rest_seconds(self, now: float) -> float:

@@ -105,7 +105,7 @@ class Recorder:
         return max(0, samples) * self._codec.sample_bytes
 
     def caller(self, audio: bytes, now: float) -> None:
-        """The caller's side said this until now."""
+        """The caller's audio that ends now."""
         track = self._caller
         if self._align is not None:
             audio = self._align(audio)
@@ -117,18 +117,18 @@ class Recorder:
         track.lay(track.end if ahead >= -self._hiccup else start, audio)
 
     def agent(self, audio: bytes, heard_at: float) -> None:
-        """The caller hears this from then on."""
+        """The agent's audio that the caller hears from C{heard_at} on."""
         track = self._agent
         start = self._position(heard_at)
         # Frames follow each other; a beat that is late by some ms is no gap.
         track.lay(start if start - track.end > self._hiccup else track.end, audio)
 
     def cut(self, byte_count: int) -> None:
-        """The last so many bytes of the agent's were not heard."""
+        """The last bytes of the agent's audio were not heard."""
         self._agent.cut(byte_count)
 
     def pause(self, now: float) -> None:
-        """From now on there is silence, on both sides."""
+        """Record silence from now on, on both sides."""
         if not self.is_paused:
             self._blanks.append([self._position(now), None])
 

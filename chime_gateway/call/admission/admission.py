@@ -50,7 +50,7 @@ class Refusal:
 @frozen
 class Place:
     """
-    What one call takes, until it is given back.
+    The place of one call, until it is given back.
 
     @ivar is_apology: the caller is only told that nobody can talk with him.
     """

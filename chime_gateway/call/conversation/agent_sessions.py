@@ -34,7 +34,7 @@ class AgentSessions:
         self._line: AgentLine | None = None
 
     def joined(self, line: AgentLine) -> None:
-        """The caller and the agent hear each other; it has a session."""
+        """The caller and the agent's first session are connected."""
         self._line = line
         self._notes.append(SessionNote(line.deployment, self._at()))
 
@@ -52,7 +52,7 @@ class AgentSessions:
         self._is_awaited |= awaited_since is not None
 
     def changed(self, deployment: str) -> None:
-        """The next one is there; it may speak another codec."""
+        """The next session is there; it may use another codec."""
         if self._line is None:
             return
         self._pump.join(self._line)
@@ -65,7 +65,7 @@ class AgentSessions:
         self._is_over()
 
     def caller_began(self) -> None:
-        """Nobody waits for the agent any more."""
+        """The caller speaks, so nobody waits for the agent any more."""
         self.silent_since = None
         self._is_awaited = False
 

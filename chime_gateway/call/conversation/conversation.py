@@ -106,11 +106,11 @@ class Conversation:
             self.answer.expect()
 
     def wait_with(self, agent: AgentLine) -> None:
-        """There is an agent; the line is not open yet."""
+        """An agent is available, but its line is not open yet."""
         self.agent = agent
 
     def say_goodbye(self, words: str) -> None:
-        """The last of the agent; the caller is not listened to any more."""
+        """The agent's last words; from now on the caller is not heard any more."""
         self.answer.settle()
         self._belt.close()
         self._silence_agent()
@@ -118,7 +118,7 @@ class Conversation:
         self._farewell.say_goodbye(self.agent, words)
 
     def close(self) -> None:
-        """The agent goes, if it is still there, and with it what it waits for."""
+        """Close the agent's line, if it is open, and stop whatever waits for it."""
         self.answer.settle()
         self._belt.close()
         self._keypad.close()
@@ -128,7 +128,7 @@ class Conversation:
             agent.close()
 
     def say(self, text: str) -> bool:
-        """Have the agent say this now; C{False}: there is none."""
+        """Have the agent say this now; C{False}: there is no agent."""
         if self.agent is None or self._farewell.is_goodbye:
             return False
         self._interrupted()
@@ -137,7 +137,7 @@ class Conversation:
         return True
 
     def instruct(self, text: str, *, respond: bool) -> bool:
-        """Give the agent an order; C{False}: there is none."""
+        """Give the agent an instruction; C{False}: there is no agent."""
         if self.agent is None or self._farewell.is_goodbye:
             return False
         self.agent.tell(text, is_order=True)
@@ -146,11 +146,11 @@ class Conversation:
         return True
 
     def transfer_failed(self, why: str) -> None:
-        """One that the agent has not asked for."""
+        """A transfer failed that the agent has not asked for."""
         self.instruct(_STILL_HERE.format(why=why), respond=True)
 
     def tick(self, now: float) -> None:
-        """Ten times a second at least."""
+        """Called ten times a second at least."""
         if self.agent is not None:
             self.agent.tick(now)
         if self._keypad.is_waiting:
@@ -161,7 +161,7 @@ class Conversation:
             self._farewell.tick(now)
 
     def check(self, now: float) -> None:
-        """Twice a second."""
+        """Called twice a second."""
         self._pump.report_heard(now)
         self.turns.settle()
         if self.agent is not None and self._farewell.is_due_again(now):

@@ -16,10 +16,10 @@ class Owner(farewell.Owner, Protocol):
 
     def happened(self, payload: events.Payload) -> None: ...
     def agent_gone(self, reason: str) -> None:
-        """The session is over, without our doing."""
+        """The line has ended by itself."""
 
     def text_missed(self, form: str) -> None:
-        """A turn of the caller's was not written down; C{form} says how."""
+        """A turn of the caller's has no text; C{form} says why."""
 
     def send_digits(self, digits: str) -> bool: ...
     def transfer_when_said(self, name: str, address: str) -> Deferred[None]: ...
