@@ -1,10 +1,9 @@
 """
 The seams: what a call, its caller's leg and its agent's session ask of each other.
 
-Legs and agents are independent of each other; each uses only its own pair of
-protocols below.  Requests are imperatives, reports are past tense, audio is C{bytes}
-in the codec its sender declared.  Every method here is a plain function that returns
-at once.
+Legs and agents are independent of each other; each uses only its own pair of protocols
+below.  Requests are imperatives, reports are past tense, audio is C{bytes} in the codec
+its sender declared.  Every method here is a plain function that returns at once.
 """
 
 from __future__ import annotations
@@ -37,8 +36,8 @@ class CarrierTraits:
     @ivar lag_seconds: its greatest delay, in either direction.
     @ivar fails_over: a call that is refused before it was answered goes to another
         gateway, which may serve it.
-    @ivar keeps_time: it has the caller's clock, and fills the gaps of audio that did
-        not come by itself (L{LegEvents.gap_filled}).
+    @ivar keeps_time: it has the caller's clock, and fills gaps in the audio itself
+        (L{LegEvents.gap_filled}).
     @ivar arrives_later: a caller cannot hear yet when the call begins: each of its
         legs is an L{ArrivingLeg}.
     """
@@ -118,9 +117,8 @@ class OutboundLeg(CallLeg, Protocol):
 
     def dial(self) -> Deferred[None]:
         """
-        Place the call.  Fires when it is answered; if it never is,
-        L{LegEvents.leg_ended} says so and this does not fire.  Cancelling gives the
-        attempt up.
+        Place the call.  Fires when it is answered; if it never is, this does not fire,
+        and L{LegEvents.leg_ended} is called.  Cancelling gives the attempt up.
         """
 
 
@@ -322,8 +320,7 @@ class AgentEvents(AgentReports, Protocol):
 
         @param cause: in a word; L{SILENCE}: its answers were complete and empty.
         @param reason: in the service's words.
-        @param retry_seconds: after which this deployment may be asked again; 0: not
-            given.
+        @param retry_seconds: after which the deployment may be asked again; 0: unknown.
         """
 
 
@@ -332,8 +329,7 @@ class LineEvents(AgentReports, Protocol):
 
     def session_ended(self, reason: str, awaited_since: float | None) -> None:
         """
-        @param awaited_since: since when the caller waits for the agent; C{None}: he
-            does not.
+        @param awaited_since: since when the caller waits; C{None}: he does not.
         """
 
     def agent_fell_short(self, item_id: str) -> None:
