@@ -58,9 +58,6 @@ _TABLES: Final = frozenset(
     }
 )
 
-#: No other program has names that begin so.
-_OWN_ALONE: Final = "CHIMEGW_"
-
 #: Endpoints that only this machine can reach.
 _LOCAL_ENDPOINT: Final = re.compile(
     r"unix:|.*:interface=(127\.\d+\.\d+\.\d+|localhost|\\:\\:1)(:|\Z)"
@@ -136,10 +133,10 @@ def _foreign_variables(
     file: Mapping[str, Any],
 ) -> tuple[str, ...]:
     """
-    What is to be said of variables that look like ours and are not: other programs have
-    names that begin with C{AZURE_OPENAI_}.
+    What is to be said of variables that look like ours and are not: an environment is
+    other programs' as well, and that of a newer version after a rollback.
 
-    @raise ConfigError: one of them can only be meant for the gateway.
+    @raise ConfigError: an env file is the gateway's, and has one of them.
     """
     mentioned = frozenset(mentioned_variables(file))
     for name in unknown_variables(env_file, NAMES, mentioned):
@@ -150,8 +147,6 @@ def _foreign_variables(
     for name in unknown_variables(environ, NAMES, mentioned):
         near = nearest(name, NAMES)
         cure = f"did you mean {near}?" if near else "unset it"
-        if name.startswith(_OWN_ALONE):
-            raise ConfigError(f"{name} is no setting ({cure})")
         found.append(f"{name} is no setting of the gateway: {cure}")
     return tuple(found)
 

@@ -48,18 +48,14 @@ class NearestTests(SynchronousTestCase):
 
 class ForeignNameTests(ConfigTestCase):
     def test_what_can_only_be_meant_for_the_gateway_is_refused(self) -> None:
-        env = {**AZURE, "CHIMEGW_SHARED_SECRT": "x" * 32}
-        self.refused("CHIMEGW_SHARED_SECRT", "mean CHIMEGW_SHARED_SECRET?", env=env)
-        self.refused(
-            "AZURE_OPENAI_API_KY",
-            "mean AZURE_OPENAI_API_KEY?",
-            env_file="AZURE_OPENAI_API_KY=x",
-        )
+        for name in ("AZURE_OPENAI_API_KY", "CHIMEGW_SHARED_SECRT"):
+            self.refused(name, "did you mean", env_file=f"{name}=x")
 
-    def test_what_another_program_may_have_is_a_note(self) -> None:
-        found = self.load({**AZURE, "AZURE_OPENAI_CHAT_DEPLOYMENT": "x"}).foreign
-        self.assertEqual(len(found), 1)
-        self.assertIn("AZURE_OPENAI_CHAT_DEPLOYMENT", found[0])
+    def test_what_another_program_or_version_may_have_is_a_note(self) -> None:
+        for name in ("AZURE_OPENAI_CHAT_DEPLOYMENT", "CHIMEGW_SHARED_SECRT"):
+            found = self.load({**AZURE, name: "x"}).foreign
+            self.assertEqual(len(found), 1)
+            self.assertIn(name, found[0])
         env = {
             "AZURE_OPENAI_ENDPOINT": AZURE["AZURE_OPENAI_ENDPOINT"],
             "AZURE_OPENAI_DEPLOYMENT_NAME": "x",
@@ -78,8 +74,9 @@ class ForeignNameTests(ConfigTestCase):
             "CHIMEGW_SIP_SERVICE_HOST": "10.0.0.2",
             "CHIMEGW_SIP_PORT": "udp://10.0.0.2:5060",
         }
-        self.load({**AZURE, **env})
-        self.refused("CHIMEGW_PORT", env={**AZURE, "CHIMEGW_PORT": "9000"})
+        self.assertEqual(self.load({**AZURE, **env}).foreign, ())
+        found = self.load({**AZURE, "CHIMEGW_PORT": "9000"}).foreign
+        self.assertEqual(len(found), 1)
 
     def test_a_secret_that_the_file_names_is_known(self) -> None:
         toml = '[webhooks.crm]\nurl = "https://x"\nsecret = "env:CHIMEGW_CRM"\n'

@@ -19,6 +19,7 @@ from chime_gateway.settings.webrtc import webrtc_advice
 def advice(settings: GatewaySettings, today: date) -> Iterator[str]:
     if line := open_stream(settings):
         yield line
+    yield from settings.foreign
     yield from sip_advice(settings)
     is_local = all(map(is_of_this_machine, settings.listen))
     yield from webrtc_advice(settings.webrtc, is_local=is_local)

@@ -53,7 +53,6 @@ def faults(settings: GatewaySettings, here: Path, *, tries_ports: bool) -> list[
 
 def notes(settings: GatewaySettings, here: Path) -> Iterator[str]:
     """What keeps it from nothing, and had better be known; where there is no fault."""
-    yield from settings.foreign
     yield from chain(little_room(settings, here), certificate_notes(settings))
 
 

@@ -86,6 +86,7 @@ NAMES: Sequence[Wrong] = (
             env={name: SECRET},
             key=name,
             cure=f"did you mean {meant}?",
+            is_note=True,
         )
         for name, meant in (
             ("CHIMEGW_SHARED_SECRT", "CHIMEGW_SHARED_SECRET"),
