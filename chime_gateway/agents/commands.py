@@ -60,7 +60,7 @@ class Asked:
 
 
 class Socket(Protocol):
-    """Where commands go."""
+    """The connection that carries commands."""
 
     def send_message(self, payload: bytes, is_binary: bool = False) -> bool: ...
 
@@ -68,8 +68,8 @@ class Socket(Protocol):
 class Commands:
     """
     @param clock: seconds, monotonic.
-    @param observe_overdue: told of each command that nobody has answered.
-    @ivar socket: C{None}: commands go nowhere.
+    @param observe_overdue: told of each command that stays without an answer.
+    @ivar socket: C{None}: commands are dropped.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class Commands:
         return self._oldest(kind) is not None
 
     def _oldest(self, kind: Kind, about: str = "") -> Asked | None:
-        """The one that has waited longest, of this kind and about this."""
+        """The oldest command of this kind and about this."""
         for asked in self._waiting.values():
             if asked.kind is kind and (not about or asked.about == about):
                 return asked
@@ -130,7 +130,7 @@ class Commands:
         )
 
     def _forget_overdue(self) -> None:
-        """Those that will not be answered any more; each once."""
+        """Remove commands that will not be answered any more, and report each once."""
         now = self._clock()
         while self._waiting:
             # They are in the order of their time.

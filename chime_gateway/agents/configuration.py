@@ -37,8 +37,8 @@ REMEMBERED_SECONDS: Final = 3600.0
 
 class Lacks:
     """
-    What the model of a deployment does not know.  All its sessions share this, so that
-    only the first one is refused.
+    The settings that the model of a deployment does not have.  All sessions of the
+    deployment share this, so that only the first one is refused.
 
     @param clock: seconds, monotonic.
     """
@@ -89,14 +89,14 @@ class Configuration:
         self._commands.ask(Kind.UPDATE, self._command())
 
     def add_rules(self, text: str) -> None:
-        """Of a session that has its settings: it is told this, too, from now on."""
+        """Append to the instructions of a session that has its settings."""
         self.profile = evolve(self.profile, instructions=self._with_rules(text))
         self._commands.ask(
             Kind.UPDATE, realtime_commands.update_instructions(self._command())
         )
 
     def ask_nothing(self) -> None:
-        """The service has to answer, and no more."""
+        """Send an update that changes nothing: the service has to answer it."""
         self._commands.ask(
             Kind.UPDATE, realtime_commands.update_nothing(self._command())
         )
@@ -109,12 +109,12 @@ class Configuration:
         return realtime_commands.create_response(self._with_rules(instructions))
 
     def aside(self, instructions: str) -> Command:
-        """The same beside the conversation."""
+        """The same outside of the conversation."""
         rules = self._with_rules(instructions)
         return realtime_commands.create_aside(self.dialect, rules)
 
     def taken(self) -> None:
-        """The service has what it was asked for last, or before."""
+        """The service has accepted the latest settings, or earlier ones."""
         self._commands.answer(Kind.UPDATE)
         if list(self.refused) == [REASONING]:
             self._lacks.add(REASONING)

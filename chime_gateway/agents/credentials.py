@@ -255,7 +255,7 @@ class EntraToken:
         self._is_stopped = False
 
     def stop(self) -> None:
-        """Keep it fresh no longer."""
+        """Stop renewing it."""
         self._is_stopped = True
         self._ahead.stop()
 
@@ -387,7 +387,7 @@ class Credentials:
         self._tokens: dict[str, EntraToken] = {}
 
     def stop(self) -> None:
-        """Nobody wants tokens any more."""
+        """Stop renewing tokens."""
         for token in self._tokens.values():
             token.stop()
 

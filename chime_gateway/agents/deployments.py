@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
 @frozen(eq=False)
 class Deployment:
-    """One deployment and how we prove to it who we are."""
+    """One deployment and the credential for it."""
 
     settings: DeploymentSettings
     credential: Credential
@@ -117,14 +117,14 @@ class Deployments:
 
     @property
     def webrtc(self) -> RtcSessions:
-        """What sessions over WebRTC share."""
+        """The part that sessions over WebRTC share."""
         if self._webrtc is None:
             assert self._new_webrtc is not None
             self._webrtc = self._new_webrtc(self.health)
         return self._webrtc
 
     def expect(self, profiles: Iterable[AgentProfile]) -> None:
-        """Calls of these will come: what takes a while is made ahead of them."""
+        """Prepare for calls of these profiles: what takes a while is made ahead."""
         for candidate, credential in self._credentials.items():
             if candidate.settings.transport == WEBRTC:
                 for profile in profiles:
@@ -181,7 +181,7 @@ class Deployments:
         self.health.failed_call(deployment)
 
     def stop(self) -> Deferred[None]:
-        """Close what nobody waits for."""
+        """Close the attempts that nobody waits for."""
         self.probe.stop()
         for ready in list(self._watched):
             ready.cancel()
@@ -298,7 +298,7 @@ class Deployments:
 
 
 def _place(settings: DeploymentSettings) -> tuple[str, ...]:
-    """What makes it the same deployment."""
+    """What identifies a deployment when settings are reloaded."""
     return (
         settings.name,
         settings.endpoint,

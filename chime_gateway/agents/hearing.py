@@ -82,7 +82,7 @@ class Hearing:
         _HANDLERS[type(event)](self, event)
 
     def tokens_came(self, usage: Usage) -> None:
-        """Of a response whose end is told of later."""
+        """Count the tokens of a response whose end is reported later."""
         self._spend(usage.total)
         self.events.tokens_used(asdict(usage))
 

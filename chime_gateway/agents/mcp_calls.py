@@ -36,7 +36,7 @@ class _Call:
 
 
 class McpCalls:
-    """Of one session."""
+    """The MCP calls of one session."""
 
     __slots__ = ("_calls", "_events", "_making")
 

@@ -164,7 +164,7 @@ class AzureSession:
             self._events.audio_dropped("stale", len(event.audio))
 
     def frame_came(self) -> bool:
-        """One that is no message; C{False}: one too many."""
+        """A WebSocket frame that is no message; C{False}: there are too many."""
         is_good = self._intake.frame()
         if not is_good:
             self._lose(AgentUnavailable(f"{BROKE_PROTOCOL}: too many frames"))
@@ -181,7 +181,7 @@ class AzureSession:
         self._lose(AgentUnavailable("the agent's service stopped reading"))
 
     def handshake_failed(self, why: AgentUnavailable) -> None:
-        """Before L{ready} only; later it says nothing new."""
+        """Matters only before L{ready}; later it is ignored."""
         if self._state is not _SessionState.READY:
             self._lose(why)
 
@@ -258,7 +258,7 @@ class AzureSession:
         )
 
     def forget_call(self) -> None:
-        """The call has another session, and is told nothing more of this one."""
+        """The call has another session: report nothing more to it."""
         self._events = self._hearing.events = NOBODY
 
     def close(self) -> None:
@@ -286,7 +286,7 @@ class AzureSession:
                 self._begin()
 
     def _begin(self) -> None:
-        """Its settings are in force, and its audio has a way."""
+        """Its settings are in force, and its audio has a path."""
         self._state = _SessionState.READY
         self.ready.callback(self)
         for member, text in self._configuration.refused.items():
@@ -330,7 +330,7 @@ class AzureSession:
         self._lose(AgentUnavailable(reason))
 
     def _lose(self, why: AgentUnavailable) -> None:
-        """The end that we did not ask for; told once."""
+        """The session ended without being asked to; reported once."""
         state, self._state = self._state, _SessionState.CLOSED
         self._commands.socket = None
         try:

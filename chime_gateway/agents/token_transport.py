@@ -91,7 +91,7 @@ class _Incoming(io.RawIOBase):
 
 
 def response_class(left: TimeLeft) -> type[HTTPResponse]:
-    """Answers that end when there is no time left for them, or no room."""
+    """Answers that end at a time limit, or at a size limit."""
 
     class Response(HTTPResponse):
         def __init__(self, sock: socket.socket, *args: Any, **named: Any) -> None:
@@ -113,7 +113,7 @@ def response_class(left: TimeLeft) -> type[HTTPResponse]:
 
 
 class _Adapter(HTTPAdapter):
-    """Connections whose answers are bounded, through a proxy as well."""
+    """Connections whose answers are limited, through a proxy as well."""
 
     def __init__(self, left: TimeLeft) -> None:
         answer = response_class(left)

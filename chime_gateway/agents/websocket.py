@@ -77,7 +77,7 @@ class EventSocket(Protocol):
 
 
 class SocketUser(Protocol):
-    """Who hears of a socket."""
+    """The user of a socket."""
 
     def opened(self, socket: EventSocket) -> None: ...
     def message_received(self, payload: bytes, is_binary: bool) -> None: ...
@@ -85,7 +85,7 @@ class SocketUser(Protocol):
     def socket_closed(self, reason: str) -> None: ...
     def socket_stalled(self) -> None: ...
     def handshake_failed(self, why: AgentUnavailable) -> None:
-        """Before L{opened}; it may be said twice."""
+        """The handshake failed, before L{opened}; may be reported twice."""
 
 
 class SocketEvents(SocketUser, Protocol):
@@ -174,7 +174,7 @@ class _ErrorAnswer(msgspec.Struct):
 
 
 def error_text(body: bytes) -> str:
-    """What the service says in the JSON of a refusal, as far as it came."""
+    """The service's text in the JSON of a refusal, as far as it was received."""
     try:
         error = msgspec.json.decode(body, type=_ErrorAnswer).error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

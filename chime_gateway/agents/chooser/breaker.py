@@ -36,7 +36,7 @@ LONGEST_REST_SECONDS: Final = MOST_RETRY_AFTER_SECONDS * (1 + _RETRY_AFTER_SPREA
 
 
 class State(Enum):
-    """As C{/health} and the metrics name it."""
+    """The state of a deployment, as C{/health} and the metrics name it."""
 
     CLOSED = "usable"
     OPEN = "resting"
@@ -98,7 +98,7 @@ class Permit:
         return self._settle() and self._breaker._paused(self._round, now, jitter, why)
 
     def dropped(self) -> bool:
-        """It was given up before it told anything."""
+        """The attempt was given up without a result."""
         return self._settle()
 
     def _settle(self) -> bool:

@@ -22,7 +22,7 @@ _GRAIN_SECONDS: Final = 0.1
 
 
 class _Minute:
-    """So much within the last minute."""
+    """An amount that was used within the last minute."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -69,16 +69,16 @@ class Budget:
         self._tokens = _Minute(tokens)
 
     def change(self, requests: int, tokens: int) -> None:
-        """Other limits; what was used was used."""
+        """Change the limits; what was used still counts."""
         self._requests.limit = requests
         self._tokens.limit = tokens
 
     def requested(self, now: float) -> None:
-        """Somebody tries to open a session, whatever comes of it."""
+        """Count an attempt to open a session, whatever its result."""
         self._requests.add(1, now)
 
     def used(self, tokens: int, now: float) -> None:
-        """A response has taken so many."""
+        """Count the tokens of a response."""
         if tokens > 0:
             self._tokens.add(tokens, now)
 

@@ -51,7 +51,7 @@ class Candidate:
         return self.settings.name
 
     def change(self, settings: DeploymentSettings) -> None:
-        """What is known of it stays; with another key it may be tried at once."""
+        """Keep its history; with another key it may be tried at once."""
         if settings.api_key != self.settings.api_key:
             self.breaker = Breaker()
         self.settings = settings
@@ -66,7 +66,7 @@ class Candidate:
         )
 
     def let_wait(self, seconds: float, now: float) -> None:
-        """It wants a session to ask again in so many seconds."""
+        """It asks a session to wait for so many seconds."""
         until = now + min(seconds, MOST_RETRY_AFTER_SECONDS)
         self.busy_until = max(self.busy_until, until)
 
@@ -108,7 +108,7 @@ class Choice:
         self.change(candidates)
 
     def change(self, candidates: Iterable[Candidate]) -> None:
-        """These from now on; attempts at others go on."""
+        """Use these from now on; attempts at others go on."""
         self.candidates = sorted(candidates, key=lambda c: c.settings.priority)
         self.changed()
 
@@ -154,7 +154,7 @@ class Choice:
         return any(c.breaker.is_probed for c in self._others(passed))
 
     def changed(self) -> None:
-        """An attempt has an end: whoever waits may look again."""
+        """An attempt has ended: tell all who wait."""
         for look in list(self.waiting):
             if look in self.waiting:
                 look()

@@ -35,7 +35,7 @@ REFUSED: Final = "its settings are refused"
 
 
 class ConnectMeasures(Protocol):
-    """Where attempts are counted."""
+    """Counts attempts."""
 
     def agent_connected(self, seconds: float) -> None: ...
     def agent_session(self, outcome: str) -> None: ...
@@ -196,7 +196,7 @@ class Health:
         self._settled(permit, has_changed)
 
     def dropped(self, candidate: Candidate, permit: Permit) -> None:
-        """It was given up and told nothing."""
+        """An attempt was given up without a result."""
         self._count(candidate, "overtaken")
         self._settled(permit, permit.dropped() and permit.is_probe)
 
@@ -214,7 +214,7 @@ class Health:
                     )
 
     def forget_profiles(self) -> None:
-        """They were read again, and may be mended."""
+        """Forget refused profiles: they were reloaded, and may be fixed."""
         self._profiles.clear()
 
     # -- inside ----------------------------------------------------------------

@@ -49,7 +49,7 @@ class Probe:
         done.addErrback(lambda failure: self._log.failure("a bug in a probe", failure))
 
     def stop(self) -> None:
-        """Give it up; nobody is blamed."""
+        """Cancel it, without a verdict on the deployments."""
         self._is_stopped = True
         for asking in list(self._asking):
             asking.cancel()

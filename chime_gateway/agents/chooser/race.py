@@ -43,16 +43,16 @@ class Attempt(Protocol):
 
 
 class Attempts(Protocol):
-    """Who makes attempts, and is told how they end."""
+    """Makes attempts, and is told how they end."""
 
     def begin(self, candidate: Candidate, seconds: float) -> Attempt:
         """All of it has to be done within so many seconds."""
 
     def hedged(self, candidate: Candidate) -> None:
-        """It is tried beside another one."""
+        """A deployment is tried beside another one."""
 
     def opened(self, candidate: Candidate, permit: Permit, seconds: float) -> None:
-        """It is ready, after so many seconds."""
+        """A session is ready, after so many seconds."""
 
     def failed(
         self, candidate: Candidate, permit: Permit, why: AgentUnavailable
@@ -146,7 +146,7 @@ class Race:
         self._wait(now)
 
     def _take(self) -> tuple[Candidate, Permit] | None:
-        """Those first that this call has not tried."""
+        """Take the next deployment, preferably one that this call has not tried."""
         passed = {*self._running, *self._refused}
         is_running = self._is_running
         return self._choice.take(

@@ -115,7 +115,7 @@ class Line:
         )
 
     def _has(self, reports: Reports, session: AgentSession) -> None:
-        """This is the session now."""
+        """Make this the current session."""
         self.current = reports
         self._session = session
         self.traits = traits = session.traits
@@ -171,7 +171,7 @@ class Line:
             self._session.tool_result(own, output)
 
     def tick(self, now: float) -> None:
-        """Ten times a second at least."""
+        """Called ten times a second at least."""
         if now >= self._watch.look_at and not self._is_closed:
             self._watch.look(now)
 
@@ -180,7 +180,7 @@ class Line:
             self._session.probe()
 
     def recall(self, history: History) -> None:
-        """A line remembers by itself."""
+        """Does nothing, as a line has its own memory."""
 
     def heard(self, item_id: str, heard_ms: int, spoken_ms: int, is_cut: bool) -> None:
         self.memory.heard(item_id, heard_ms, spoken_ms, is_cut)
@@ -288,7 +288,7 @@ class Line:
             self._caller.settle()
 
     def session_lost(self, reports: Reports, reason: str) -> None:
-        """One of them is gone, by itself."""
+        """A session has ended by itself."""
         if reports is self.current:
             self._session = None
             is_bad = self._watch.is_troubled or reason.startswith(BROKE_PROTOCOL)
@@ -343,7 +343,7 @@ class Line:
             self._take_over(*taken)
 
     def _take_over(self, reports: Reports, session: AgentSession) -> None:
-        """The next session goes on."""
+        """Let the next session take over."""
         self._has(reports, session)
         self._resumed = turn = self._caller.turn
         history = self.memory.history({turn} if turn else ())

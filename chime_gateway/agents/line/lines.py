@@ -43,5 +43,5 @@ class Lines:
         ).open()
 
     def through(self, wrap: Callable[[Agents], Agents]) -> Lines:
-        """The same, with whoever watches its sessions in between."""
+        """The same, with an observer between the lines and their sessions."""
         return Lines(wrap(self._agents), self.limits)

@@ -9,7 +9,7 @@ from chime_gateway.interfaces import AgentEvents
 
 
 class _Nobody:
-    """Is told everything and does nothing."""
+    """Accepts every report and does nothing."""
 
     def __getattr__(self, name: str) -> Callable[..., None]:
         return lambda *_: None

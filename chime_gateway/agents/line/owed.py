@@ -133,7 +133,7 @@ class Owed:
             self.since = max(self.since, now)
 
     def cancel(self) -> None:
-        """Nobody wants an answer."""
+        """An answer is not wanted any more."""
         self._cut()
         self.settle()
 
@@ -148,7 +148,7 @@ class Owed:
             making.is_cut = True
 
     def delayed(self, now: float, until: float) -> None:
-        """What came to nothing is not asked for before that."""
+        """A failed response is not repeated before that time."""
         self.vain_since = self.waits_since(now)
         self.since = max(self.since, until)
 

@@ -65,7 +65,7 @@ class Summary:
         return len(self._lines) + self.left_out
 
     def fold(self, entry: Entry) -> None:
-        """This one is too old to be kept in full."""
+        """Add a turn that is too old to be kept in full."""
         worth, text = _line(entry)
         if not text:
             return

@@ -57,7 +57,7 @@ class Failures:
         return None
 
     def gave_up(self, wanted: Wanted, fault: Fault) -> Fault:
-        """It is not asked for again."""
+        """Give it up: it is not asked for again."""
         if fault.cause != SILENCE:
             self._events.oddity_seen(f"unspoken.{wanted.sort.name.lower()}")
         return fault

@@ -129,7 +129,7 @@ class Making:
         return any(one is not None and one.is_last for one in wanted)
 
     def audio_came(self, event: AudioDelta) -> bool:
-        """Whether it is to be heard."""
+        """Whether this audio is to be played."""
         response = self._active.get(event.response_id)
         if response is None:
             if event.response_id or len(self._active) != 1:

@@ -94,7 +94,7 @@ class Responses:
             self._go_on()
 
     def say(self, command: Command, *, is_last: bool) -> None:
-        """Instead of the one that is being made."""
+        """Speak now, in place of the response in progress."""
         are_said = self._is_due or self.making.are_last_words()
         if self._is_parting and (are_said or not is_last):
             return
@@ -109,7 +109,7 @@ class Responses:
         self._go_on()
 
     def interject(self, command: Command) -> None:
-        """Now, if nothing else is said or to be said."""
+        """Speak now, if nothing else is said or queued."""
         if not self._queue and self._is_free(self._clock.seconds()):
             self._ask(self._queue.new(Sort.ASIDE, command))
 
@@ -138,7 +138,7 @@ class Responses:
             self._transport.cancelled(response_id)
 
     def close(self) -> None:
-        """Nothing is said any more."""
+        """Stop: nothing more is asked for."""
         self._is_closed = self._failures.is_closed = True
         self._queue.clear()
         self._timer.stop()
@@ -164,7 +164,7 @@ class Responses:
     # -- asking ----------------------------------------------------------------------
 
     def _go_on(self) -> None:
-        """What waits has its turn, if it is its turn."""
+        """Ask for what is queued, if nothing is in its way."""
         self._timer.stop()
         now = self._clock.seconds()
         if not self._is_free(now):

@@ -48,7 +48,7 @@ class Fault:
 
 
 class Retries:
-    """Of one session."""
+    """The retries of one session."""
 
     __slots__ = ("_failures", "_server_errors", "_silences")
 

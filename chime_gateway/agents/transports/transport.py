@@ -19,29 +19,29 @@ MOST_SECONDS: Final = 3600.0
 
 
 class Socket(Protocol):
-    """Of the events."""
+    """The connection of the events."""
 
     def send_message(self, payload: bytes, is_binary: bool = False) -> bool: ...
 
 
 class TransportUser(Protocol):
-    """The session."""
+    """The session, as its transport needs it."""
 
     def handle(self, event: Event) -> None:
         """Anything but audio, in its turn."""
 
     def audio_came(self, audio: AudioDelta) -> None:
-        """Beside the events."""
+        """Audio came beside the events."""
 
     def audio_dropped(self, reason: str, byte_count: int) -> None: ...
     def audio_ready(self) -> None:
         """L{Transport.is_ready} from now on."""
 
     def audio_lost(self, why: AgentUnavailable) -> None:
-        """There is no way for it any more, or none was found."""
+        """The path of the audio is lost, or none was found."""
 
     def tokens_came(self, usage: Usage) -> None:
-        """Of a response whose end is told of later."""
+        """The tokens of a response whose end is reported later."""
 
     def ask(self, kind: Kind, command: Command, about: str) -> None:
         """Send a command."""
@@ -66,7 +66,7 @@ class Transport(Protocol):
         """Any but audio; the user is given it when it is its turn."""
 
     def opened(self, socket: Socket) -> None:
-        """The socket of the events is there."""
+        """The socket of the events is open."""
 
     def is_made(self, response_id: str) -> bool:
         """All of this response was made, and some of it is not heard yet."""
@@ -78,7 +78,7 @@ class Transport(Protocol):
         """
 
     def cancelled(self, response_id: str) -> None:
-        """Nobody wants to hear this response, and the service was told."""
+        """This response was cancelled, and the service was told."""
 
     def close(self) -> None:
         """Audio flows no more.  Reports nothing, and may be done again."""

@@ -82,12 +82,12 @@ class CallerAudio:
             self._set_most()
 
     def hold(self) -> None:
-        """There is no session."""
+        """Keep the audio, as there is no session."""
         self.is_held = self.is_whole = True
         self._set_most()
 
     def doubt(self) -> None:
-        """There is one, and it may have stalled."""
+        """Keep the audio, as the session may have stalled."""
         self.is_whole = True
         self._set_most()
 

@@ -30,7 +30,7 @@ _LONGEST_REST_SECONDS: Final = 24.0
 
 
 class Sign(Enum):
-    """What is to be done."""
+    """What has to be done."""
 
     NONE = "none"
     ASK = "ask"

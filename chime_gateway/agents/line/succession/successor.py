@@ -83,7 +83,7 @@ class Successor:
             self._open()
 
     def take(self) -> tuple[Reports, AgentSession] | None:
-        """It is somebody else's now."""
+        """Hand the session over."""
         ready, self.ready = self.ready, None
         if ready is not None:
             self.is_wanted = False
@@ -96,7 +96,7 @@ class Successor:
             self._failed_because(reason)
 
     def drop(self) -> None:
-        """It is not wanted any more."""
+        """Close it, as it is not wanted any more."""
         self.is_wanted = False
         opening, self._opening = self._opening, None
         if opening is not None:

@@ -57,14 +57,14 @@ _EXPIRES: Final = "the session was about to expire"
 
 
 class Watched(Protocol):
-    """The line."""
+    """The line, as its watch needs it."""
 
     owed: Owed
     heard_by: float
     deployment: str
 
     def trim(self) -> None:
-        """Forget what there is no room for."""
+        """Drop the caller's audio for which there is no room."""
 
     def is_caller_loud(self) -> bool:
         """In what came since this was asked before."""
@@ -79,10 +79,10 @@ class Watched(Protocol):
     def lose(
         self, reason: str, *, is_bad: bool, waits_since: float | None = None
     ) -> None:
-        """The session is to be over."""
+        """End the session."""
 
     def give_up(self, why: str) -> None:
-        """There is no session to be had."""
+        """No session is available: give up."""
 
     def waits(self, *, is_caller_silent: bool) -> None:
         """
@@ -169,7 +169,7 @@ class Watch:
         return min(0.5 * 2 ** (self._losses - 3), 4.0) if self._losses > 2 else 0.0
 
     def settle(self) -> None:
-        """The agent speaks."""
+        """The agent speaks: all is well."""
         self._trouble_since = None
         self._losses = 0
 
@@ -213,7 +213,7 @@ class Watch:
         return why != _EXPIRES and not why.startswith(EXPIRED)
 
     def look(self, now: float) -> None:
-        """What is due?"""
+        """Do what is due."""
         if now - self.look_at > _STOOD_STILL_SECONDS:
             self._judge_at = now + _READ_SECONDS
         self.look_at = now + _LOOK_SECONDS
