@@ -388,11 +388,8 @@ class Line:
             ask_caller_again(self._session)
             self._tell_over(turn)
 
-    def doubt(self, is_in_doubt: bool) -> None:
-        if is_in_doubt:
-            self._caller.doubt()
-        else:
-            self._caller.relax()
+    def keep(self, seconds: float) -> None:
+        self._caller.keep(seconds)
 
     def expires(self, why: str) -> None:
         self.events.agent_expires(why)

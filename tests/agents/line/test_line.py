@@ -11,6 +11,11 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.agents.line.lines import Lines
+from chime_gateway.agents.line.succession.caller_audio import (
+    LOUD_SECONDS,
+    MOST_SECONDS,
+    NOTICE_SECONDS,
+)
 from chime_gateway.audio import PCMU
 from chime_gateway.errors import BROKE_PROTOCOL
 from chime_gateway.settings.agent_profile import AgentProfile
@@ -219,6 +224,43 @@ class LineTests(LineTestCase):
         heard = b"".join(self.sessions[1].took)
         frames = round((self.clock.seconds() - began) / FRAME)
         self.assertEqual(heard.count(LOUD[0]), frames * len(LOUD))
+
+    @settings(max_examples=40, deadline=None)
+    @given(
+        quiet=st.floats(2.5, 4.0),
+        chatter=st.lists(st.floats(0.0, 9.0), max_size=12),
+        dies_in=st.floats(0.5, 9.0),
+    )
+    @example(3.0, [n / 10 for n in range(60)], 8.0)
+    def test_what_a_session_may_have_had_no_time_to_notice_is_heard_by_the_next(
+        self, quiet: float, chatter: list[float], dies_in: float
+    ) -> None:
+        """It says nothing of who is loud, and gives other signs of life."""
+        self.start(delay=99.0)
+        self.hear(QUIET, quiet)
+        first, began = self.sessions[0], self.clock.seconds()
+        for after in chatter:
+            self.clock.callLater(after, first.report, "agent_said", "i", "w", False)
+        self.clock.callLater(dies_in, first.report, "agent_lost", "it closed")
+        while not any(session.took for session in self.sessions[1:]):
+            self.hear(LOUD, FRAME)
+        said = self.clock.seconds() - began
+        signs = [after for after in chatter if after <= said]
+        least = said - max(0.0, max(signs, default=0.0) - NOTICE_SECONDS)
+        took = b"".join(audio for one in self.sessions[1:] for audio in one.took)
+        heard = took.count(LOUD[0]) / len(LOUD) * FRAME
+        self.assertGreaterEqual(heard, min(least, MOST_SECONDS) - 2 * FRAME)
+
+    def test_a_caller_of_whom_nothing_is_said_takes_little_memory(self) -> None:
+        self.start()
+        line: Any = self.line
+        most = 0
+        for n in range(600):
+            self.sessions[0].report("agent_said", "i", f"{n} ", False)
+            self.hear(LOUD, FRAME)
+            if n > 150:
+                most = max(most, len(line._caller.audio))
+        self.assertLessEqual(most, (LOUD_SECONDS + 0.2) * PCMU.bytes_per_second)
 
     def test_audio_that_does_not_come_is_not_loud(self) -> None:
         self.start()

@@ -2,7 +2,8 @@
 Keeps what the caller said last, for a session that may have to hear it again.
 
 The last few moments are always kept, as a turn begins before VAD reports it.  A whole
-turn is kept, as far as there is room, until its text is there or an answer begins.
+turn is kept, as far as there is room, until its text is there or an answer begins.  It
+is most of what a call holds.
 """
 
 from __future__ import annotations
@@ -13,8 +14,15 @@ from chime_gateway.audio import Codec
 from chime_gateway.codec.loudness import is_loud
 from chime_gateway.codec.stream import transcoder
 
+#: A service says within this that the caller speaks.
+NOTICE_SECONDS: Final = 2.0
+
 #: Before a service says that the caller speaks, he does.
 BEFORE_SECONDS: Final = 0.3
+
+#: Of somebody who is loud, while the session gives signs of life: of what is older it
+#: would have said something, if it took it for speech.
+LOUD_SECONDS: Final = NOTICE_SECONDS + BEFORE_SECONDS
 
 #: Of a turn, and of what is said while there is no session.
 MOST_SECONDS: Final = 10.0
@@ -26,20 +34,19 @@ class CallerAudio:
     @ivar turn: the item of the turn that is kept; empty: none.
     @ivar is_over: the service has said that the turn is.
     @ivar is_held: nobody hears it now.
-    @ivar is_whole: as much as there is room for is kept, whoever speaks.
     @ivar audio: every frame is appended here; L{trim} says what there was no room for.
     """
 
     __slots__ = (
-        *("_codec", "_end", "_has_more", "_moment", "_most", "_seen", "audio"),
-        *("is_held", "is_over", "is_whole", "turn"),
+        *("_codec", "_end", "_has_more", "_moment", "_most", "_seconds", "_seen"),
+        *("audio", "is_held", "is_over", "turn"),
     )
 
     def __init__(self, codec: Codec) -> None:
         self.turn = ""
         self.is_over = False
         self.is_held = self._has_more = False
-        self.is_whole = True
+        self._seconds = MOST_SECONDS
         self._codec = codec
         self.audio = bytearray()
         self._end = self._seen = 0
@@ -83,17 +90,12 @@ class CallerAudio:
 
     def hold(self) -> None:
         """Keep the audio, as there is no session."""
-        self.is_held = self.is_whole = True
-        self._set_most()
+        self.is_held = True
+        self.keep(MOST_SECONDS)
 
-    def doubt(self) -> None:
-        """Keep the audio, as the session may have stalled."""
-        self.is_whole = True
-        self._set_most()
-
-    def relax(self) -> None:
-        """There is one, and it would have said by now that the caller speaks."""
-        self.is_whole = False
+    def keep(self, seconds: float) -> None:
+        """Keep so many seconds from now on, and all of a turn."""
+        self._seconds = seconds
         self._set_most()
 
     def take(self, codec: Codec) -> bytes:
@@ -101,7 +103,7 @@ class CallerAudio:
         All of it, for a session of that codec, which hears what is added from now on.
         """
         self.is_held = False
-        self.is_whole = True
+        self._seconds = MOST_SECONDS
         audio = bytes(self.audio)
         if codec is not self._codec:
             change = transcoder(self._codec, codec)
@@ -115,8 +117,7 @@ class CallerAudio:
         return audio
 
     def _set_most(self) -> None:
-        is_all = bool(self.turn) or self.is_whole
-        seconds = MOST_SECONDS if is_all else BEFORE_SECONDS
+        seconds = MOST_SECONDS if self.turn else self._seconds
         self._most = int(seconds * self._codec.bytes_per_second)
         self._moment = 5 * self._codec.frame_bytes
         self._forget_excess()

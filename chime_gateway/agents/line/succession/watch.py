@@ -11,6 +11,12 @@ from math import inf
 from typing import Final, Protocol
 
 from chime_gateway.agents.line.owed import Owed, Patience
+from chime_gateway.agents.line.succession.caller_audio import (
+    BEFORE_SECONDS,
+    LOUD_SECONDS,
+    MOST_SECONDS,
+    NOTICE_SECONDS,
+)
 from chime_gateway.agents.line.succession.deafness import Deafness, Sign
 from chime_gateway.agents.line.succession.expiry import Expiry, expiry
 from chime_gateway.agents.line.succession.successor import Successor
@@ -44,10 +50,7 @@ _GOOD_SECONDS: Final = 10.0
 _MOST_STRIKES: Final = 6
 _BREACH_STRIKES: Final = 4
 
-#: A service says within this that the caller speaks.
-_NOTICE_SECONDS: Final = 2.0
-
-#: And for so long who was loud may be in a turn of which it will say so.
+#: For so long who was loud may be in a turn of which the service will say so.
 _TURN_SECONDS: Final = 1.0
 
 #: A pause of the caller's is longer than one between two sounds.
@@ -94,8 +97,8 @@ class Watched(Protocol):
     def noticed(self) -> None:
         """A new session has had its time to say that the caller speaks."""
 
-    def doubt(self, is_in_doubt: bool) -> None:
-        """It may be that nobody hears the caller; or somebody does after all."""
+    def keep(self, seconds: float) -> None:
+        """So much of what the caller says another session may have to hear."""
 
     def expires(self, why: str) -> None:
         """The session is about to end, and there is no other."""
@@ -111,7 +114,7 @@ class Watch:
 
     __slots__ = (
         *("_began", "_deafness", "_expiry", "_has_session", "_has_told_expiry"),
-        *("_is_ahead", "_is_in_doubt", "_is_new", "_judge_at", "_limits", "_line"),
+        *("_is_ahead", "_is_new", "_judge_at", "_kept_seconds", "_limits", "_line"),
         *("_losses", "_lost_at", "_lost_because", "_patience", "_strikes"),
         *("_profile", "_successor", "_told_at", "_trouble_since"),
         *("_unix_offset", "_waits_since", "look_at"),
@@ -145,7 +148,8 @@ class Watch:
         self._deafness = Deafness(now, self._patience.response)
         self._has_session = False
         self._began = now
-        self._is_new = self._is_in_doubt = False
+        self._is_new = False
+        self._kept_seconds = MOST_SECONDS
         self._expiry: Expiry | None = None
         self._has_told_expiry = False
         self._lost_at = self._waits_since = 0.0
@@ -181,7 +185,8 @@ class Watch:
             *(limits.agent_rollover_seconds, limits.goodbye_seconds),
         )
         self._began = now
-        self._has_session = self._is_new = self._is_in_doubt = True
+        self._has_session = self._is_new = True
+        self._kept_seconds = MOST_SECONDS
         self._deafness = Deafness(now, self._patience.response)
         self._has_told_expiry = False
 
@@ -258,16 +263,20 @@ class Watch:
     def _watch(self, now: float) -> None:
         age = now - self._began
         owed = self._line.owed
-        if self._is_new and age >= _NOTICE_SECONDS:
+        if self._is_new and age >= NOTICE_SECONDS:
             self._is_new = False
             self._line.noticed()
         deafness = self._deafness
         deafness.look(now, owed.event_at, is_loud=self._line.is_caller_loud())
-        is_loud = now - deafness.loud_at < _TURN_SECONDS
-        is_in_doubt = owed.is_quiet(now) or is_loud or deafness.loud_since is not None
-        if not self._is_new and is_in_doubt is not self._is_in_doubt:
-            self._is_in_doubt = is_in_doubt
-            self._line.doubt(is_in_doubt)
+        if owed.is_quiet(now) or deafness.loud_since is not None:
+            kept = MOST_SECONDS  # it may be that nobody hears him
+        elif now - deafness.loud_at < _TURN_SECONDS:
+            kept = LOUD_SECONDS
+        else:
+            kept = BEFORE_SECONDS
+        if not self._is_new and kept != self._kept_seconds:
+            self._kept_seconds = kept
+            self._line.keep(kept)
         if now >= self._judge_at:
             if self._has_stalled(now):
                 return

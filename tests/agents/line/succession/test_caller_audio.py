@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.agents.line.succession.caller_audio import (
     BEFORE_SECONDS,
+    LOUD_SECONDS,
     MOST_SECONDS,
     CallerAudio,
 )
@@ -20,7 +21,10 @@ BEFORE = round(BEFORE_SECONDS * FRAMES_PER_SECOND)
 MOST = round(MOST_SECONDS * FRAMES_PER_SECOND)
 
 #: What may happen between two frames.
-EVENTS = ("began", "stopped", "settle", "hold", "doubt", "relax", "take")
+EVENTS = ("began", "stopped", "settle", "hold", "all", "loud", "little", "take")
+
+#: What the session's state asks to be kept.
+KEPT = {"all": MOST_SECONDS, "loud": LOUD_SECONDS, "little": BEFORE_SECONDS}
 
 STEPS = st.lists(
     st.tuples(st.integers(0, 120), st.sampled_from(EVENTS)), min_size=1, max_size=12
@@ -46,7 +50,7 @@ class CallerAudioTests(SynchronousTestCase):
         self, steps: list[tuple[int, str]]
     ) -> None:
         kept = CallerAudio(PCMU)
-        kept.relax()
+        kept.keep(BEFORE_SECONDS)
         count = dropped = 0
         # From which frame on nobody may lose any.
         turn: int | None = None
@@ -67,6 +71,8 @@ class CallerAudioTests(SynchronousTestCase):
             elif event == "hold":
                 held = max(0, count - BEFORE)
                 kept.hold()
+            elif event in KEPT:
+                kept.keep(KEPT[event])
             elif event != "take":
                 getattr(kept, event)()
             if event != "take":
@@ -80,7 +86,7 @@ class CallerAudioTests(SynchronousTestCase):
                 )
             self.assertLessEqual(len(found), MOST)
             held = None
-            kept.relax()
+            kept.keep(BEFORE_SECONDS)
         self.assertEqual(dropped % len(frame(0)), 0)
 
     @given(st.integers(0, 3 * MOST), st.integers(0, MOST))
@@ -88,7 +94,7 @@ class CallerAudioTests(SynchronousTestCase):
         self, held: int, before: int
     ) -> None:
         kept = CallerAudio(PCMU)
-        kept.relax()
+        kept.keep(BEFORE_SECONDS)
         for n in range(before):
             kept.audio.extend(frame(n))
             self.assertEqual(kept.trim(), 0)
@@ -142,7 +148,7 @@ class CallerAudioTests(SynchronousTestCase):
 
     def test_a_turn_that_is_known_need_not_be_heard_again(self) -> None:
         kept = CallerAudio(PCMU)
-        kept.relax()
+        kept.keep(BEFORE_SECONDS)
         kept.began("turn")
         for n in range(100):
             kept.audio.extend(frame(n))
