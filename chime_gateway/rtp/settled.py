@@ -114,12 +114,8 @@ class SettledSocket(Generic[_Place]):
         """It never raises."""
         try:
             self._send(data)
-        except ConnectionRefusedError:
-            # Nobody listened there when an earlier one came, says ICMP: that took the
-            # turn of this one, and by now somebody may listen.
-            self._send_again(data)
         except Exception:
-            self.failures += 1
+            self._send_again(data)
 
     def send_to(self, data: bytes, address: Address) -> bool:
         """
@@ -129,14 +125,16 @@ class SettledSocket(Generic[_Place]):
         """
         try:
             self._send(data)
-        except ConnectionRefusedError:
-            return self._send_again(data)
         except Exception:
-            self.failures += 1
-            return False
+            return self._send_again(data)
         return True
 
     def _send_again(self, data: bytes) -> bool:
+        """
+        It may have been what ICMP says of an earlier one, that nobody listened there
+        or that a firewall was in between: that is told once, and took the turn of
+        this one.
+        """
         try:
             self._send(data)
         except Exception:

@@ -22,6 +22,7 @@ from chime_gateway.rtp.stream import RtpStream
 from chime_gateway.rtp.terms import Terms
 from chime_gateway.wire.rtp import packet as rtp
 from chime_gateway.wire.rtp import rtcp
+from tests.support.icmp import CODES, unreachable
 from tests.support.ports import MEDIA, has_ipv6
 from tests.support.rtp_stream import TERMS, Ear
 
@@ -32,6 +33,7 @@ _STRANGER = "127.0.0.77"
 _ACTS = (
     *("speak", "speak", "speak", "speak", "other", "other_goes_on", "third", "alien"),
     *("quiet", "reinvite", "back", "hold", "resume", "deaf", "again", "rtcp", "tick"),
+    *("unreachable", "unreachable"),
 )
 
 
@@ -223,6 +225,12 @@ class SettledTests(SettledTestCase):
             for line in self.lines:
                 # It counts nothing, and loses what nobody would have got.
                 self.assertEqual(line.port._failures, 0)
+        elif act == "unreachable":
+            # Some router says so, or somebody in its name.
+            code = rng.choice(CODES)
+            for line in self.lines:
+                unreachable(code, (self.host, line.port.number), first.place)
+                line.tick()  # before anything is read
         elif act == "again":
             first.open()
         elif act == "rtcp":
@@ -295,6 +303,21 @@ class SettledTests(SettledTestCase):
         self.assertEqual(len(first.got), 20)
         self.say(first)
         self.assertEqual(self.lines[0].facts(), self.lines[1].facts())
+
+    def test_whatever_icmp_says_costs_no_packet(self) -> None:
+        self.begin()
+        first = self.voices[0]
+        self.say(first)
+        self.beat()
+        for code in CODES:
+            for line in self.lines:
+                ours = (self.host, line.port.number)
+                if not unreachable(code, ours, first.place):
+                    raise SkipTest("only root sends ICMP")
+                line.tick()  # before anything is read
+            self.assertEqual(len(first.read()), 2, code)
+            self.clock.advance(0.02)
+        self.assertEqual([line.port.failures for line in self.lines], [0, 0])
 
     def test_we_may_be_our_own_other_side(self) -> None:
         self.begin()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import socket
 from typing import Any
 
@@ -102,7 +103,7 @@ class SettledSocketTests(SynchronousTestCase):
         self.assertEqual(len(self.made[-1].calls("close")), 1)
         self.assertEqual(self.port.calls("setsockopt"), [])
 
-    def test_what_was_refused_before_does_not_cost_the_next_one(self) -> None:
+    def test_what_icmp_says_of_an_earlier_one_does_not_cost_the_next(self) -> None:
         """ICMP takes the turn of whatever is sent behind it."""
         one = self.new()
         (made,) = self.made
@@ -111,8 +112,9 @@ class SettledSocketTests(SynchronousTestCase):
             ([None], 1, 0),
             ([refused], 2, 0),
             ([refused, refused], 2, 1),
-            ([OSError()], 1, 2),
-            ([ValueError()], 1, 3),
+            ([OSError(errno.EHOSTUNREACH, "")], 2, 1),
+            ([OSError(errno.ENETUNREACH, ""), BlockingIOError()], 2, 2),
+            ([ValueError(), ValueError()], 2, 3),
         ):
             made.log.clear()
             made.faults["send"] = list(faults)
