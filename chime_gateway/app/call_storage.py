@@ -130,7 +130,7 @@ class CallStorage:
         )
 
     def _pass_on(self, kind: str, call_id: str, text: str) -> None:
-        """To the process that has the listeners."""
+        """Pass an event on to the process that has the listeners."""
         newest = self._kin.newest
         if newest is not None:
             head = {"kind": kind, "call_id": call_id}
@@ -147,7 +147,7 @@ class CallStorage:
                 listener(event)
 
     def _written(self, wav: WavFile) -> None:
-        """In any thread."""
+        """Called in any thread."""
         if self._endings is not None:
             self._reactor.callFromThread(self._endings.written, wav)
 
@@ -155,7 +155,7 @@ class CallStorage:
         return f"{self._location}/{name}"
 
     def _finished(self, path: Path, location: str) -> None:
-        """In the thread of the recordings."""
+        """Called in the thread of the recordings."""
         if self.uploads is not None:
             self._reactor.callFromThread(self.uploads.add, path, location)
 
@@ -207,7 +207,7 @@ class CallStorage:
             )
 
     def serve(self) -> None:
-        """Every new call is this process' from now on."""
+        """This process takes every new call from now on."""
         if self.store is not None:
             self.store.serve()
 
@@ -229,7 +229,7 @@ class CallStorage:
             await closing
 
     def hurry(self) -> None:
-        """A stop, now or later, waits for nobody that it need not wait for."""
+        """Make a stop, now or later, wait only for what is essential."""
         if self.store is not None:
             self.store.writer.hurry()
 
@@ -258,7 +258,7 @@ class CallStorage:
         }
 
     def notes(self, *, in_detail: bool) -> Mapping[str, Any]:
-        """What is not all right, and keeps no call away."""
+        """Problems that do not keep calls from being taken."""
         if self.store is None or not self.store.writer.fault:
             return {}
         return self.health(in_detail=in_detail)

@@ -139,7 +139,7 @@ class Carriers:
         self._metrics.carriers.add(self.webrtc.traits.name)
 
     def pages(self, auth: StreamAuth) -> IResource | None:
-        """What is below C{/webrtc}; C{None}: nothing."""
+        """The resource below C{/webrtc}; C{None}: there is none."""
         if self.webrtc is None:
             return None
         name = self.webrtc.traits.name
@@ -173,16 +173,16 @@ class Carriers:
             )
 
     def pause(self) -> None:
-        """New calls are another process'."""
+        """Another process takes the new calls."""
         if self.kinesis is not None:
             self.kinesis.pause()
 
     def resume(self) -> None:
-        """They are this process' again."""
+        """This process takes the new calls again."""
         if self.kinesis is not None:
             self.kinesis.resume()
 
     def stopping(self) -> list[Callable[[], object]]:
-        """What is to be done, and waited for, behind the last call."""
+        """The functions that stop them after the last call."""
         found = (self.sip, self.webrtc, self.kinesis, self.control)
         return [one.stop for one in found if one is not None]

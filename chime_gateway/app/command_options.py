@@ -27,7 +27,7 @@ class CommandOptions(usage.Options):
     longOpt: Any  # of Twisted's: names, those with a value end in an equals sign
 
     def getSynopsis(self) -> str:
-        """As it is typed, from the program's name on."""
+        """The command as it is typed, with the program's name."""
         words: list[str] = []
         options: Any = self
         while options.parent is not None:

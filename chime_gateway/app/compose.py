@@ -77,7 +77,7 @@ _DESCRIPTORS_OF_A_CALL: Final = 5
 
 
 def prepare_sounds(settings: GatewaySettings) -> None:
-    """Before a call wants them; it may take long."""
+    """Prepare sounds before a call needs them; this may take long."""
     for profile in settings.agents.values():
         sounds = (profile.filler_sound, profile.apology_sound)
         prepare(sound for sound in sounds if sound is not None)
@@ -201,7 +201,7 @@ class Composition:
         )
 
     def serve(self) -> None:
-        """Every new call is this process' from now on."""
+        """This process takes every new call from now on."""
         self.call_storage.serve()
         self.agents.expect(self._settings.agents.values())
         if self._settings.probes:
@@ -211,13 +211,13 @@ class Composition:
             self._keys.read_again()
 
     def retire(self) -> None:
-        """New calls are another process'."""
+        """Another process takes the new calls."""
         self._site.retire()
         self.calls_of_all.retire()
         self.carriers.pause()
 
     def resume(self) -> None:
-        """They are this process' again."""
+        """This process takes the new calls again."""
         self._site.resume()
         self.calls_of_all.resume()
         self.carriers.resume()
@@ -227,7 +227,7 @@ class Composition:
         self.agents.change([Deployment(d, of(d)) for d in deployments])
 
     def change_secrets(self, settings: GatewaySettings) -> None:
-        """Of streams, and of the admin; what is open stays so."""
+        """Change the secrets of streams and the admin token; open connections stay."""
         self._auth.shared_secret = settings.shared_secret
         self._auth.twilio_auth_token = settings.twilio_auth_token
         for token in self._admin_tokens:

@@ -220,7 +220,7 @@ class GatewayService(MultiService):
             self.reload()
 
     def _running(self) -> None:
-        """The reactor runs, and has put its own signal handlers in place."""
+        """The reactor runs, and has installed its own signal handlers."""
         if threading.current_thread() is threading.main_thread():
             self._signals.listen()
         # What lives as long as the process need not be looked at again.
@@ -234,12 +234,12 @@ class GatewayService(MultiService):
     # -- another process -----------------------------------------------------------
 
     def _retire(self) -> None:
-        """Another process has the new calls; these go on until they end."""
+        """Another process takes the new calls; this one finishes its own."""
         self.composition.retire()
         self._retirement.begin()
 
     def _resume(self) -> None:
-        """That process is lost."""
+        """That process is lost: take new calls again."""
         self._retirement.cancel()
         self.composition.resume()
 

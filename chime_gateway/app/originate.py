@@ -41,7 +41,7 @@ class Originator:
         self, to: str, agent: str, via: str, parameters: Mapping[str, str]
     ) -> dict[str, Any]:
         """
-        Have somebody called.
+        Place a call.
 
         @raise CallRefused: there is no way, or no room.
         """

@@ -53,7 +53,7 @@ _SIP_LOCKS: Final = ("call_secrets", "numbers", "certificate", "private_key", "t
 
 
 class Readings:
-    """Of two at once, as the first hangs, the later one counts."""
+    """Reads settings: if two readings overlap, as the first hangs, the later counts."""
 
     _log = Logger()
 
@@ -120,7 +120,7 @@ def change(
 
 
 def left(running: GatewaySettings, new: GatewaySettings) -> list[str]:
-    """Names of what is in force after a restart, or a take-over, only."""
+    """The names of settings that take effect only after a restart or a take-over."""
     found = [name for name in _others(running, new) if name not in _ROOMS]
     for room in _ROOMS:
         others = _others(getattr(running, room), getattr(new, room))
@@ -134,7 +134,7 @@ def _others(running: Any, new: Any) -> list[str]:
 
 
 def _change_limits(composition: Composition, limits: Limits) -> None:
-    """Of the next call; one that runs keeps its own."""
+    """Change the limits of later calls; a running call keeps its own."""
     calls = composition.calls
     for one in (calls, calls.admission, calls.admission.load):
         one.limits = limits
@@ -144,7 +144,7 @@ def _change_limits(composition: Composition, limits: Limits) -> None:
 def _webhooks(
     running: Sequence[WebhookSettings], new: Sequence[WebhookSettings]
 ) -> tuple[WebhookSettings, ...]:
-    """The same ones, with what they are opened and signed by now."""
+    """The same webhooks, with their current secrets and bearer tokens."""
     by_name = {hook.name: hook for hook in new}
     taken = []
     for hook in running:

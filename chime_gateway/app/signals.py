@@ -81,7 +81,7 @@ class Signals:
         self._reactor.addSystemEventTrigger("after", "shutdown", self._forget)
 
     def _forget(self) -> None:
-        """There is no other way to tell twistd."""
+        """Clear the exit signal, which twistd would raise, and ignore further ones."""
         self._reactor._exitSignal = None
         # Python takes handlers away before it ends: a signal would kill it.
         for number in (*_STOPS, *_REQUESTS):
@@ -92,7 +92,7 @@ class Signals:
         self._reactor.callFromThread(self.told, number)
 
     def told(self, number: int) -> None:
-        """In the reactor."""
+        """Called in the reactor."""
         if number == signal.SIGHUP:
             self._reload()
             return

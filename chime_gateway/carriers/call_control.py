@@ -30,7 +30,7 @@ _NOTHING: Final[Mapping[str, str]] = {}
 
 
 class CallGone(Exception):
-    """The application knows no such call any more."""
+    """The SIP media application no longer has this call."""
 
 
 class SmaControl:
@@ -63,7 +63,7 @@ class SmaControl:
         self._calls.stop()
 
     def turn(self) -> Deferred[None]:
-        """When the next L{update_now} may be made."""
+        """Fires when the next L{update_now} may be made."""
         return self._updates.turn()
 
     async def update(self, transaction_id: str, arguments: Mapping[str, str]) -> None:

@@ -11,7 +11,7 @@ from chime_gateway.errors import TransferFailed
 
 class PendingTransfer:
     """
-    One attempt.  What is heard of it once it is over says nothing new.
+    One attempt.  Reports after its end are ignored.
 
     @param seconds: if nothing was heard by then, it has failed.
     @param overdue: says so.
@@ -41,6 +41,6 @@ class PendingTransfer:
             self.done.callback(None)
 
     def fail(self, why: str) -> None:
-        """It was refused, or called off."""
+        """The transfer was refused, or cancelled."""
         if not self.is_over:
             self.done.errback(TransferFailed(why))

@@ -8,7 +8,7 @@ from chime_gateway.interfaces import LegEvents
 
 
 def _pass_over(audio: bytes) -> None:
-    """There is no call."""
+    """Does nothing, as there is no call."""
 
 
 class TowardsCall:

@@ -21,7 +21,7 @@ _FORWARDED: Final = (b"forwarded", b"x-forwarded-for", b"x-real-ip", b"via")
 
 
 class Shown(Enum):
-    """What a request has in C{Authorization}."""
+    """What a request shows in C{Authorization}."""
 
     RIGHT = "right"
     WRONG = "wrong"
@@ -39,7 +39,7 @@ class AdminToken:
         self.change(token)
 
     def change(self, token: str) -> None:
-        """Another one from now on."""
+        """Use another token from now on."""
         self._digest = hashlib.sha256(token.encode()).digest()
         self.is_set = bool(token)
 

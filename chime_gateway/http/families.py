@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class StrangerCounts(Protocol):
-    """What is counted of connections of whom nothing is known."""
+    """The counts of strangers' connections."""
 
     closed: Counter[str]
 
@@ -27,7 +27,7 @@ class StrangerCounts(Protocol):
 
 
 class AgentCounts(Protocol):
-    """What is counted of the deployments that have agents."""
+    """The counts of the deployments."""
 
     attempts: Counter[tuple[str, str]]
     hedges: Counter[str]
@@ -38,7 +38,7 @@ class AgentCounts(Protocol):
 
 
 class AdmissionCounts(Protocol):
-    """What is counted of calls that may come in or not."""
+    """The counts of admission."""
 
     load: Load
     refused: Counter[Reason]
@@ -46,19 +46,19 @@ class AdmissionCounts(Protocol):
 
 
 class KinesisCounts(Protocol):
-    """What the Kinesis carrier counts for itself."""
+    """The counts of the Kinesis carrier."""
 
     notices: Counter[str]
 
 
 class ControlCounts(Protocol):
-    """What is counted of the control of calls from outside."""
+    """The counts of call control by the SIP media application."""
 
     counts: Counter[str]
 
 
 class DestinationCounts(Protocol):
-    """What is counted of where calls are sent."""
+    """The counts of transfers and outbound calls by destination."""
 
     refused: Counter[str]
 
@@ -76,13 +76,13 @@ class KeptCounts(Protocol):
 
 
 class CaptureCounts(Protocol):
-    """What is counted of captures."""
+    """The counts of captures."""
 
     counts: Counter[str]
 
 
 class LogCounts(Protocol):
-    """What is counted of the log."""
+    """The counts of the log."""
 
     lost: int
 

@@ -46,7 +46,7 @@ class Gathered:
         return self._own()
 
     async def text(self) -> bytes:
-        """Of all that answer in time."""
+        """The metrics of all processes that answer in time."""
         older = dict(self._kin.older)
         asking = [peer.ask(_TEXT, seconds=ASK_SECONDS) for peer in older.values()]
         results = await DeferredList(asking, consumeErrors=True)

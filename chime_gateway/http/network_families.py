@@ -13,19 +13,19 @@ from chime_gateway.media.stats import NetworkStats
 
 
 class RtpCounts(Protocol):
-    """What is counted by whoever has audio as RTP."""
+    """The counts of a user of RTP."""
 
     def network_stats(self) -> NetworkStats: ...
 
 
 class CarrierCounts(RtpCounts, Protocol):
-    """What a carrier counts whose audio is RTP."""
+    """The counts of a carrier with RTP."""
 
     def counts(self) -> Mapping[str, int]: ...
 
 
 class SipCounts(CarrierCounts, Protocol):
-    """What the SIP carrier counts for itself."""
+    """The counts of the SIP carrier."""
 
     requests: Counter[str]
 
@@ -33,7 +33,7 @@ class SipCounts(CarrierCounts, Protocol):
 
 
 class WebRtcCounts(CarrierCounts, Protocol):
-    """What the carrier of WebRTC counts for itself."""
+    """The counts of the WebRTC carrier."""
 
     offers: Counter[str]
 

@@ -35,7 +35,7 @@ _METRICS_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
 
 
 class Content(Protocol):
-    """What a page shows, and with which status."""
+    """Makes what a page shows, and its status."""
 
     def __call__(self, *, is_known: bool) -> tuple[int, Mapping[str, Any]]: ...
 
@@ -145,7 +145,7 @@ class MetricsPage(Resource):
 
 
 def _known(request: Request, shown: Shown) -> None:
-    """Who has shown the token is no stranger any more."""
+    """A peer that has shown the token is no longer a stranger."""
     if shown is Shown.RIGHT:
         channel: Any = request.channel
         channel.connections.known(channel.transport)
@@ -158,7 +158,7 @@ def _refused(request: Request, status: int, why: str) -> bytes:
 
 
 class FrontPage(Resource):
-    """What this is, and what there is, for whoever looks with a browser."""
+    """A page for browsers: what this program is, and its other pages."""
 
     isLeaf = True
 
@@ -198,7 +198,7 @@ class GatewaySite(Site):
         self._house = House()
 
     def retire(self) -> None:
-        """Another process has the port; what is open is closed when it was answered."""
+        """Another process has the port: each connection closes with its next answer."""
         self._house.is_left = True
 
     def resume(self) -> None:
@@ -206,7 +206,7 @@ class GatewaySite(Site):
 
     @property
     def open_connections(self) -> int:
-        """Streams are none any more."""
+        """The open HTTP connections, without streams."""
         return len(self._house)
 
     def buildProtocol(self, addr: Any) -> Any:
@@ -265,7 +265,7 @@ def build_site(
 
 
 class _Folder(Resource):
-    """Has children and is nothing itself."""
+    """A resource that has only children."""
 
     def getChild(self, path: bytes, request: Request) -> Any:
         nothing = _Nothing()

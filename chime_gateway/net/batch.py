@@ -47,14 +47,14 @@ class MediaSocket(Protocol):
     def connected(self) -> Any: ...
     def fileno(self) -> int: ...
     def doRead(self) -> Exception | None:
-        """Read once; what is returned is why it is lost."""
+        """Read once; returns why the socket is lost, if it is."""
 
     def connectionLost(self, reason: Failure) -> None: ...
 
 
 class Outgoing:
     """
-    What all paths of a batch share.
+    The state that all paths of a batch share.
 
     @ivar is_reading: what is written now can wait until all have been read.
     @ivar paths: those that have something to write then: of
@@ -71,7 +71,7 @@ class Outgoing:
 @implementer(IReadDescriptor)
 class BatchReader:
     """
-    All media sockets of one reactor.
+    Reads all media sockets of one reactor.
 
     @ivar out: what is written to them.
     """
@@ -104,7 +104,7 @@ class BatchReader:
         self._fds[connection] = fd
 
     def release(self, connection: MediaSocket) -> None:
-        """It is closed, or about to be; unknown ones are none."""
+        """Stop reading a socket that closes; an unknown one is ignored."""
         fd = self._fds.pop(connection, None)
         if fd is None or self._epoll is None:
             return
@@ -139,7 +139,7 @@ class BatchReader:
             return
 
     def connectionLost(self, reason: Failure) -> None:
-        """The reactor ends, and so do all its connections."""
+        """The reactor ends, and with it all connections."""
         for connection in list(self._fds):
             self._lose(connection, reason.value or CONNECTION_LOST)
         self._by_fd.clear()
@@ -194,7 +194,7 @@ class BatchReader:
         return len(ready)
 
     def _lose(self, connection: Any, why: BaseException) -> None:
-        """Tell it, and read it no more."""
+        """Tell a socket that it is lost, and stop reading it."""
         try:
             connection.connectionLost(Failure(why))
         except MemoryError:

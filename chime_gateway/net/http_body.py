@@ -32,19 +32,19 @@ _SPARE_BYTES: Final = 65_536
 
 
 class BodyTooLong(Exception):
-    """It is longer than may be read; the connection was given up."""
+    """The body is longer than the limit; the connection was aborted."""
 
 
 class BodyCutShort(Exception):
-    """The connection broke before its end."""
+    """The connection broke before the end of the body."""
 
 
 class BodyUnreadable(Exception):
-    """It is in an encoding that is not read here, or not in the one it names."""
+    """The body has an unsupported encoding, or is not in the one that it names."""
 
 
 def encodings(answer: Answer) -> list[str]:
-    """Of its body, in the order they were applied (RFC 9110 section 8.4)."""
+    """The body's encodings, in the order they were applied (RFC 9110 section 8.4)."""
     lines = answer.headers.getRawHeaders("content-encoding") or []
     names = (name.strip().lower() for name in ",".join(lines).split(","))
     return [name for name in names if name not in ("", "identity")]

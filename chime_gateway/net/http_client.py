@@ -104,7 +104,7 @@ class HttpClient:
 
 
 class HeadTooLong(Exception):
-    """There are more headers than anybody needs; the connection was given up."""
+    """The head is longer than the limit; the connection was aborted."""
 
 
 class BadStatus(Exception):
@@ -190,7 +190,7 @@ class BoundedConnection(HTTP11ClientProtocol):
 
 
 class _Connections:
-    """What the pool makes its connections with."""
+    """The pool's factory of connections."""
 
     def __init__(
         self, clock: IReactorTime, quiescent: Callable[[Any], None], metadata: str
@@ -209,7 +209,7 @@ class _Connections:
 
 @implementer(IBodyProducer)
 class _Body:
-    """Bytes that are there."""
+    """A body that is complete in memory."""
 
     def __init__(self, body: bytes) -> None:
         self._body = body

@@ -67,7 +67,7 @@ class HttpTools:
 
 def _result(answer: Answer) -> str:
     """
-    @raise ToolFailed: that is no result.
+    @raise ToolFailed: the answer is no result.
     """
     is_json = answer.content_type in _JSON or answer.content_type.endswith("+json")
     if not 200 <= answer.status < 300:

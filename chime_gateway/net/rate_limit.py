@@ -59,7 +59,7 @@ class Quota:
         return len(self._urgent) + len(self._others)
 
     def turn(self, *, urgent: bool = False) -> Deferred[None]:
-        """Fires when it is.  Cancelling leaves the line."""
+        """Fires at one's turn.  Cancelling gives the place up."""
         line = self._urgent if urgent else self._others
         waiting: Deferred[None] = Deferred(line.remove)
         line.append(waiting)
@@ -67,7 +67,7 @@ class Quota:
         return waiting
 
     def stop(self) -> None:
-        """Nobody waits any longer."""
+        """Cancel all who wait."""
         for line in (self._urgent, self._others):
             for waiting in tuple(line):
                 waiting.cancel()

@@ -43,7 +43,7 @@ _SECRET_PREFIX: Final = "whsec_"
 
 
 class PostFailed(GatewayError):
-    """There is no answer; the text says why, without the address."""
+    """No answer came; the text says why, without the address."""
 
 
 @frozen
@@ -177,7 +177,7 @@ class SignedPost:
 
 
 class _NoConnection(Exception):
-    """Nothing of an answer came: the request may be made again."""
+    """The connection failed before any answer: the request may be repeated."""
 
 
 def _too_late(result: Answer | Failure, _: float) -> Answer:

@@ -12,7 +12,7 @@ _Arguments = TypeVarTuple("_Arguments")
 
 class Timer:
     """
-    One call that is due later, or none.
+    At most one delayed call.
 
     A timer at rest holds nothing of who started it, so that an owner goes with
     its last reference and not with the garbage.

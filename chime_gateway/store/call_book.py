@@ -46,7 +46,7 @@ _LONGEST_NUMBER: Final = 300
 
 class CallBook:
     """
-    Listens to what happens in calls.
+    Turns the events of calls into entries.
 
     @param put: takes entries.
     """
@@ -89,7 +89,7 @@ class CallBook:
     def _closed(
         self, event: CallEvent, ended: CallEnded, data: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """The row of a call that is over, and its turns."""
+        """The row of a call that has ended, and its turns."""
         record = dict(data)
         documents = record.pop("transcript")
         call = ended.call
@@ -131,7 +131,7 @@ def _turn_row(call_id: str, turn: TurnFacts, document: Mapping[str, Any]) -> Tur
 @frozen
 class Notice:
     """
-    What receivers are told.
+    An event for the receivers of webhooks.
 
     @ivar at: Unix seconds.
     @ivar data: the event's payload as JSON, with numbers as they may be kept.
@@ -147,7 +147,7 @@ class Notice:
 def deliveries(
     webhooks: Sequence[WebhookSettings], whose: Whose, notice: Notice
 ) -> list[Entry]:
-    """Who is to be told, and what."""
+    """The deliveries of an event: one for each receiver that wants it."""
     hooks = [hook for hook in webhooks if notice.kind in hook.events]
     if not hooks:
         return []
@@ -179,7 +179,7 @@ def deliveries(
 
 def lost_row(row: CallRow, why: str, last: float) -> CallRow:
     """
-    The row of a call that nobody closed, as far as it was written down.
+    The row of a call that was not closed, from what was stored of it.
 
     @param last: when it was alive for certain.
     """

@@ -86,7 +86,7 @@ DatabaseUnavailable: Final = (
 
 
 def is_refusal(exc: Exception) -> bool:
-    """The database has nothing against the rest: this entry can never be."""
+    """Whether the database rejects this entry for good, and would take others."""
     if isinstance(exc, (IntegrityError, DataError)):
         return True
     # What a driver says by itself of a value, without having asked the server.
@@ -143,7 +143,7 @@ class Database:
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
-        """Into no tables but those that this program knows."""
+        """Write to tables of this program's schema only."""
         with self._writing.begin() as connection:
             check(connection)
             yield connection
@@ -212,7 +212,7 @@ class Database:
     # -- the fleet ---------------------------------------------------------------
 
     def seen(self, instance: str, now: float) -> None:
-        """This gateway is alive."""
+        """Note that this gateway is alive."""
         insert = self._insert(INSTANCES).values(instance=instance, seen_at=now)
         with self._transaction() as connection:
             connection.execute(
@@ -292,7 +292,7 @@ class Database:
             return due_deliveries(connection, whose, wanted)
 
     def count_deliveries(self, instance: str) -> dict[str, int]:
-        """By state."""
+        """The number of deliveries by state."""
         query = (
             select(DELIVERIES.c.state, func.count())
             .where(DELIVERIES.c.instance == instance)
@@ -366,12 +366,12 @@ class Database:
 
 
 def _alive(now: float) -> Select[tuple[str]]:
-    """Gateways that are."""
+    """The query for gateways that are alive."""
     return select(INSTANCES.c.instance).where(INSTANCES.c.seen_at >= now - GONE_SECONDS)
 
 
 def _of_kin(table: Table, whose: Whose) -> ColumnElement[bool]:
-    """Of other processes of the same gateway."""
+    """The condition for rows of other processes of the same gateway."""
     return and_(
         table.c.instance == whose.instance, table.c.generation != whose.generation
     )

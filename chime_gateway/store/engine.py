@@ -43,7 +43,7 @@ def new_engine(url: URL) -> Engine:
 
 
 def writing(engine: Engine) -> Engine:
-    """The same; who writes excludes other writers from the first statement on."""
+    """The engine, with transactions that exclude other writers from the start."""
     return engine.execution_options(**{_WRITES: True})
 
 
@@ -115,7 +115,7 @@ def _postgresql(url: URL) -> Engine:
 
 
 def _impatient() -> Any:
-    """The driver's connection, which does not wait for ever."""
+    """The driver's connection, with deadlines."""
     import psycopg
 
     class Impatient(psycopg.Connection):  # type: ignore[misc]
@@ -147,7 +147,7 @@ def _impatient() -> Any:
 
 @contextmanager
 def patience(connection: Connection, seconds: float) -> Iterator[None]:
-    """Wait for statements for so long meanwhile."""
+    """Change the deadline of statements within this context."""
     driver: Any = connection.connection.driver_connection
     if not hasattr(driver, "patience"):
         yield

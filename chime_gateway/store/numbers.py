@@ -87,7 +87,7 @@ class NumberGuard:
     def guard_record(
         self, call: CallFacts, own: frozenset[str] = frozenset()
     ) -> CallFacts:
-        """A call's record: its two numbers, and those in whatever else it says."""
+        """A call's record: its two numbers, and all numbers in its other fields."""
         if self.how == "plain":
             return call
         known = self._known(own | own_numbers(call))
@@ -140,7 +140,7 @@ class NumberGuard:
         return payload
 
     def guard_live(self, live: LiveCall) -> LiveCall:
-        """A call in progress."""
+        """Guard the snapshot of a call in progress."""
         if self.how == "plain":
             return live
         known = self._known(own_numbers(live.call))
@@ -154,7 +154,7 @@ class NumberGuard:
     # -- texts -------------------------------------------------------------------------
 
     def _known(self, numbers: frozenset[str]) -> Mapping[re.Pattern[str], str]:
-        """What is written in place of them; the longest are looked for first."""
+        """The replacements of numbers, the longest number first."""
         longest_first = sorted(numbers, key=lambda number: (-len(number), number))
         return {_writings(number): self.guard(number) for number in longest_first}
 
@@ -191,11 +191,11 @@ class CallNumbers:
         self._own: dict[str, frozenset[str]] = {}
 
     def __len__(self) -> int:
-        """Calls that are not over."""
+        """The number of calls in progress."""
         return len(self._own)
 
     def shown(self, event: CallEvent) -> Payload:
-        """What may be seen of an event."""
+        """The payload of an event, with numbers guarded."""
         payload = event.payload
         if self._guard.how == "plain":
             return payload
@@ -207,7 +207,7 @@ class CallNumbers:
 
 
 def own_numbers(call: CallFacts) -> frozenset[str]:
-    """All that a call's record names."""
+    """All numbers in a call's record."""
     found = {call.caller, call.called}
     for value in call.parameters.values():
         found.update(numbers_in(value))

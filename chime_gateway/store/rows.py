@@ -18,7 +18,7 @@ from chime_gateway.store.tables import LIVE, PENDING
 @frozen
 class Whose:
     """
-    The process whose rows they are.
+    The process that rows belong to.
 
     @ivar instance: the gateway's name among those that share a database.
     @ivar generation: which of its processes.
@@ -73,7 +73,7 @@ class TurnRow:
 @frozen(kw_only=True)
 class DeliveryRow:
     """
-    What one receiver is to be told of one event.
+    The delivery of one event to one receiver.
 
     @ivar event: its kind.
     """
@@ -125,7 +125,7 @@ def opened_row(call: CallFacts, whose: Whose, record: Mapping[str, Any]) -> Call
 
 
 def columns(row: AttrsInstance) -> dict[str, Any]:
-    """As the table, and JSON, have it."""
+    """The columns of a row, as the table and JSON have them."""
     return asdict(row, recurse=False)
 
 

@@ -54,11 +54,11 @@ _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 
 
 class WrongSchema(GatewayError):
-    """The tables are not those that this program knows; the text is one line."""
+    """The tables are not of this program's schema; the text is one line."""
 
 
 class SchemaChanges(GatewayError):
-    """Somebody changes the tables now."""
+    """Another program changes the tables just now."""
 
 
 def bring_up_to_date(engine: Engine, folder: Path, *, may_change: bool = True) -> None:
@@ -173,7 +173,7 @@ def _is_known(revision: str) -> bool:
 
 
 def _is_mine(connection: Connection) -> bool:
-    """Nothing has to be made or changed."""
+    """The tables are up to date."""
     if _known_revisions(connection) != [REVISION]:
         return False
     _must_fit(connection)

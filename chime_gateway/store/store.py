@@ -112,7 +112,7 @@ class Store:
         self.webhooks.wake()
 
     def serve(self) -> None:
-        """This process has the new calls."""
+        """This process takes the new calls from now on."""
         self.writer.serve()
 
     async def stop(self) -> None:
@@ -132,7 +132,7 @@ class Store:
     # -- in the writer's thread ------------------------------------------------------
 
     def _wake(self) -> None:
-        """There may be something to deliver."""
+        """Look for deliveries now."""
         self._in_reactor(self.webhooks.wake)
 
     def _ready(self) -> None:
@@ -140,7 +140,7 @@ class Store:
         self._adopt()
 
     def _sweep(self) -> None:
-        """Close the records of calls whose gateway has gone away under them."""
+        """Close the records of calls whose gateway was lost during the call."""
         now = self._wall_time()
         self.database.seen(self.whose.instance, now)
         rows = self.database.unclosed_calls(self.whose, now)
@@ -164,7 +164,7 @@ class Store:
             self._wake()
 
     def _adopt(self) -> None:
-        """Deliveries of whoever is gone."""
+        """Take over deliveries of processes and gateways that are gone."""
         theirs = self.database.others_deliveries(self.whose)
         # Asked after them, as above: what is of a new process is not taken from it.
         gone = theirs - self.journals.generations()
@@ -190,4 +190,4 @@ def _last_known(row: CallRow, turns: Sequence[Mapping[str, Any]]) -> float:
 
 
 def _nowhere(_: str) -> None:
-    """No recording is on this machine."""
+    """Where no recordings are on this machine."""

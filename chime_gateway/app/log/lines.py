@@ -79,7 +79,7 @@ class JsonLines:
 
 
 def members_of(event: LogEvent) -> dict[str, Any]:
-    """What is told of it, by name."""
+    """The members of an event, by name."""
     level = event.get("log_level")
     members: dict[str, Any] = {
         "time": formatTime(event["log_time"]) if "log_time" in event else None,

@@ -51,7 +51,7 @@ class ReadableLines:
 
 
 def _more(members: dict[str, Any], text: str) -> Iterator[str]:
-    """What the text does not say already."""
+    """The members that the text does not contain."""
     for name, value in members.items():
         if name in _EVERYWHERE or name == "traceback" or not isinstance(value, _SIMPLE):
             continue

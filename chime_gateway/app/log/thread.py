@@ -36,7 +36,7 @@ _Job: TypeAlias = Callable[[], object]
 
 
 class Output(Protocol):
-    """As much of a file as observers of Twisted want."""
+    """The methods of a file that Twisted's observers use."""
 
     def write(self, text: str, /) -> object: ...
     def flush(self) -> object: ...
@@ -135,7 +135,7 @@ class LogThread:
             self._changed.notify()
 
     def start(self) -> None:
-        """In the process that stays: threads do not come along to a daemon."""
+        """Start in the final process: threads do not survive the fork to a daemon."""
         if self._thread is None:
             self._thread = threading.Thread(
                 target=self._run, name="chimegw-log", daemon=True
@@ -250,7 +250,7 @@ class QueuedOutput(TextIOBase):
         return len(text)
 
     def flush(self) -> None:
-        """The thread does."""
+        """Does nothing: the thread flushes."""
 
     def _write(self, text: str) -> None:
         self._output.write(text)
@@ -259,7 +259,7 @@ class QueuedOutput(TextIOBase):
 
 @implementer(ILogObserver)
 class QueuedObserver:
-    """Somebody else's observer, called by the thread."""
+    """An observer of the operator's, called by the thread."""
 
     def __init__(self, thread: LogThread, observer: Callable[[LogEvent], object]):
         self._thread = thread

@@ -57,6 +57,6 @@ def notes(settings: GatewaySettings, here: Path) -> Iterator[str]:
 
 
 def folder_of(options: object) -> Path:
-    """Where C{twistd} goes before it starts anything."""
+    """The folder to which C{twistd} changes before it starts anything."""
     rundir = options.get("rundir") if isinstance(options, dict) else None
     return Path(os.path.abspath(str(rundir or ".")))

@@ -31,7 +31,7 @@ _SOON_DAYS: Final = 14
 
 
 def write_fault(folder: Path) -> str:
-    """Why no file can be made in there; empty: it can."""
+    """Why no file can be created in a folder; empty: one can."""
     try:
         made = _make(folder)
         try:
@@ -136,7 +136,7 @@ def _sqlite_faults(path: Path) -> Iterator[str]:
 
 
 def little_room(settings: GatewaySettings, here: Path) -> Iterator[str]:
-    """Where what is kept of calls has little room left."""
+    """The folders of stored calls that have little disk space left."""
     store = settings.store
     folders = {
         "CHIMEGW_STATE": "" if store is None else store.state_directory,
@@ -156,7 +156,7 @@ def little_room(settings: GatewaySettings, here: Path) -> Iterator[str]:
 
 
 def certificate_faults(settings: GatewaySettings) -> Iterator[str]:
-    """Of SIP over TLS."""
+    """What is wrong with the certificate of SIP over TLS."""
     sip = settings.sip
     if "tls" not in {one.transport for one in sip.listen}:
         return
@@ -189,7 +189,7 @@ def certificate_faults(settings: GatewaySettings) -> Iterator[str]:
 
 
 def certificate_notes(settings: GatewaySettings) -> Iterator[str]:
-    """Of one that works, and will not for long."""
+    """Warns of a certificate that expires soon."""
     sip = settings.sip
     if "tls" not in {one.transport for one in sip.listen}:
         return

@@ -37,7 +37,7 @@ class Port:
     interface: str = ""
 
     def meets(self, other: Port) -> bool:
-        """Whether only one of both can be had."""
+        """Whether the two ports conflict: only one of them can be opened."""
         if (self.kind, self.number) != (other.kind, other.number) or not self.number:
             return False
         places = (self.interface, other.interface)
@@ -96,7 +96,7 @@ def wanted_twice(settings: GatewaySettings, ports: Sequence[Port]) -> Iterator[s
 
 
 def taken(ports: Sequence[Port]) -> Iterator[str]:
-    """Those that cannot be had now.  Each is let go at once."""
+    """The ports that cannot be opened now.  Each that can is closed at once."""
     for port in ports:
         try:
             _try(port)

@@ -66,16 +66,16 @@ class Arrival:
     # -- said ------------------------------------------------------------------------
 
     def start(self) -> None:
-        """In the process that stays."""
+        """Called in the final process, after a daemon's fork."""
         self._predecessor.channel.start()
         self._predecessor.send(HELLO, {"pid": os.getpid()})
 
     def fault(self, why: str) -> None:
-        """It will not come to that."""
+        """This process cannot take over; the text says why."""
         self._predecessor.send(FAULT, {"why": why})
 
     def ready(self) -> None:
-        """All is there that a call needs, and the reactor runs."""
+        """This process is ready for calls, and its reactor runs."""
         self._is_ready = True
         # It may have taken so long that nobody waits any more.
         self._predecessor.channel.doRead()
@@ -112,7 +112,7 @@ class Arrival:
             peer.send(NEWEST, me)
 
     def _own_output(self) -> None:
-        """So far the process before this one has read what is written here."""
+        """Write to an output of its own: until now the old process read it."""
         for number, descriptor in zip((1, 2), self._outputs, strict=False):
             if descriptor == NO_OUTPUT:
                 descriptor = os.open(os.devnull, os.O_WRONLY)

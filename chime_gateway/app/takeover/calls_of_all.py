@@ -39,7 +39,7 @@ class CallsOfAll:
         kin.handing_over.append(self._handing_over)
 
     def retire(self) -> None:
-        """Another process is asked from now on."""
+        """Another process is the newest from now on."""
         if not self._look.running:
             self._look.start(TELL_SECONDS)
 
@@ -48,7 +48,7 @@ class CallsOfAll:
             self._look.stop()
 
     def older(self) -> Mapping[str, int]:
-        """Of each older process that lives, as far as it has said."""
+        """The number of calls of each running older process, as last reported."""
         return {name: self._older.get(name, 0) for name in self._kin.older}
 
     def elsewhere(self) -> int:
@@ -62,7 +62,7 @@ class CallsOfAll:
         peer.send(_COUNT, {"calls": self._own(), "older": dict(self.older())})
 
     def _newest_changed(self, _: Peer) -> None:
-        """It may be the same end, and another process at the other."""
+        """The channel may be the same, with another process at its other end."""
         self._told = None
         self._tell()
 

@@ -22,7 +22,7 @@ class CommandLine:
 
     @classmethod
     def of_this_process(cls, variables: Mapping[str, str]) -> CommandLine:
-        """Asked for before C{twistd} changes the folder."""
+        """Called before C{twistd} changes the folder."""
         return cls(
             sys.executable, tuple(sys.orig_argv), _folder(variables), dict(variables)
         )

@@ -15,8 +15,8 @@ from chime_gateway.net.generations.inheritance import Inheritance
 @frozen
 class Launch:
     """
-    @ivar command: C{None}: it cannot be started alike.
-    @ivar inheritance: C{None}: there was no process before it.
+    @ivar command: C{None}: no other process can be started by the same command.
+    @ivar inheritance: C{None}: it is no successor.
     @ivar notify_socket: of systemd; empty: none.
     """
 

@@ -28,12 +28,12 @@ class PidFile:
         self.path = os.path.abspath(name) if name else ""
 
     def disown(self) -> None:
-        """It is another process': neither looked at, nor written, nor removed."""
+        """Leave the file alone, as it is another process's."""
         if self.path:
             self._options[_NAME] = ""
 
     def own(self) -> None:
-        """It is this process' from now on; C{twistd} removes it."""
+        """Write this process into the file; C{twistd} removes it."""
         if not self.path:
             return
         self._options[_NAME] = self.path

@@ -84,7 +84,7 @@ class SuccessorProcess(ProcessProtocol):
                 self.transport.signalProcess(number.name.removeprefix("SIG"))
 
     def last_words(self) -> str:
-        """What it said of itself, and how it ended."""
+        """Its last log lines, and its exit status."""
         for descriptor, rest in self._rest.items():
             self._line(rest)
             self._rest[descriptor] = b""

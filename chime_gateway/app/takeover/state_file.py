@@ -89,7 +89,7 @@ def state_path(folder: Path, instance: str) -> Path:
 
 
 def read_states(folder: Path) -> Iterator[ProcessState]:
-    """Of all gateways of this folder, also of those that are gone."""
+    """Read the states of all gateways of this folder, also of those that are gone."""
     for path in sorted(folder.glob(f"{_BEFORE}*{_BEHIND}")):
         with contextlib.suppress(OSError, ValueError):
             yield ProcessState.of_text(path.read_text(encoding="utf-8"))
@@ -107,7 +107,7 @@ class StateFile:
         self.state = state
 
     def own(self, *, is_successor: bool) -> None:
-        """This process takes the new calls."""
+        """Note that this process takes the new calls."""
         if (before := self._read()) is not None:
             # Whoever waits for an outcome waits for a higher number.
             outcome = DONE if is_successor else ""
@@ -134,7 +134,7 @@ class StateFile:
         return None
 
     def note(self, outcome: str, why: str = "") -> None:
-        """What has become of a take-over from this process."""
+        """Note the result of a take-over from this process."""
         count = self.state.takeovers + (outcome == STARTING)
         self.state = evolve(self.state, outcome=outcome, why=why, takeovers=count)
         self._write()

@@ -268,7 +268,7 @@ class Succession:
         self._give_up(f"it was not ready within {self.seconds:g} s")
 
     def _not_taken(self) -> None:
-        """It was ready, and stands still."""
+        """The successor was ready, but does not take over."""
         assert self._peer is not None
         # This process may have stood still itself, and have an answer waiting.
         self._peer.channel.doRead()
@@ -298,7 +298,7 @@ class Succession:
         self._report()
 
     def _lost(self, peer: Peer) -> None:
-        """All that could have been the successor is gone."""
+        """Every process that could have been the successor is gone."""
         if peer is not self._peer and peer is not self._kin.newest:
             return
         if self.stage is Stage.OLDER:
@@ -310,7 +310,7 @@ class Succession:
             self._report()
 
     def _ended(self) -> None:
-        """Of a daemon only what started it has."""
+        """The process that was started has ended; a daemon goes on as another one."""
         if self.stage in _ON_THE_WAY:
             assert self._peer is not None
             if not self._peer.is_there:
@@ -369,7 +369,7 @@ class Succession:
 
 
 def _number(passed: list[int], descriptor: int) -> int:
-    """As which the successor has it."""
+    """The number of a descriptor in the successor."""
     passed.append(descriptor)
     return _FIRST + len(passed) - 1
 

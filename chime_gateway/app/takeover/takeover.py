@@ -108,22 +108,22 @@ class TakeOver:
         return self._is_serving and self._succession.stage is not Stage.OLDER
 
     def starting(self) -> None:
-        """In the process that stays."""
+        """Called in the final process, after a daemon's fork."""
         if self._arrival is not None:
             self._arrival.start()
 
     def fault(self, why: str) -> None:
-        """It cannot start."""
+        """This process cannot start; the text says why."""
         if self._arrival is not None:
             self._arrival.fault(why)
 
     def started(self) -> None:
-        """All is there that a call needs."""
+        """This process is ready for calls."""
         if self._arrival is None:
             self._begin(False)
 
     def running(self) -> None:
-        """The reactor runs."""
+        """Called when the reactor runs."""
         if self._arrival is not None and not self._is_serving:
             self._arrival.ready()
         else:
@@ -145,14 +145,14 @@ class TakeOver:
         self._succession.seconds = limits.takeover_seconds
 
     def ask(self) -> None:
-        """For SIGUSR2."""
+        """Start a take-over, as SIGUSR2 asks."""
         if not self._is_serving:
             self._log.warn("told to hand over, before it has taken over itself")
             return
         self._succession.ask()
 
     def reloading(self) -> None:
-        """The settings are read again."""
+        """The settings are reloaded."""
         self._succession.reload_missed = True
         if self.is_newest:
             self._manager.reloading()

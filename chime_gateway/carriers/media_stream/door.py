@@ -23,12 +23,12 @@ _RETRY_AFTER: Final = b"5"
 
 
 def host_of(address: Any) -> str:
-    """A Unix socket has none."""
+    """The host of an address; empty for a Unix socket."""
     return getattr(address, "host", "")
 
 
 def upgrade_of(request: Request) -> UpgradeRequest:
-    """What a request says of who makes it."""
+    """The part of a request that L{StreamAuth} checks."""
     return UpgradeRequest(
         {
             name.decode("latin-1").lower(): values[-1].decode("latin-1")
@@ -63,7 +63,7 @@ class Door:
     fails_over: bool = False
 
     def stranger(self, request: Request, asked: UpgradeRequest) -> bytes | None:
-        """What somebody without the right to come in is told, or C{None}."""
+        """The answer to a request without the right credentials, or C{None}."""
         if not asked.headers.get("authorization", "").isascii():
             return say(request, 400, "Authorization has bytes beyond ASCII")
         verdict = self.auth.check_upgrade(asked)
@@ -76,12 +76,12 @@ class Door:
         return say(request, 401 if is_missing else 403, why)
 
     def full(self, request: Request) -> bytes | None:
-        """What anybody is told when nobody may come in, or C{None}; asked once."""
+        """The answer while no call is taken, or C{None}; asked once per request."""
         shut = self.switchboard.door(self.fails_over)
         return None if shut is None else self.refuse(request, shut)
 
     def refuse(self, request: Request, why: str) -> bytes:
-        """Not now, for a reason of ours."""
+        """Refuse a request for a reason of the gateway's own."""
         self.turned_away(Outcome.REFUSED, why)
         request.setHeader(b"Retry-After", _RETRY_AFTER)
         return say(request, 503, why)

@@ -33,7 +33,7 @@ class EarlyAudio:
             self.dropped += len(kept.pop(0)[1])
 
     def take(self) -> list[bytes]:
-        """What is kept, once."""
+        """Take all audio that was kept."""
         kept = [audio for _, audio in self._kept]
         self._kept.clear()
         return kept

@@ -75,7 +75,7 @@ _CALLED_NAMES: Final = ("to", "called", "To")
 
 
 class MessageSink(Protocol):
-    """The socket as a leg sees it; see L{LeanWebSocket}."""
+    """The socket, as a leg needs it; see L{LeanWebSocket}."""
 
     place: str
 
@@ -185,7 +185,7 @@ class StreamLeg:
         return True
 
     def socket_closed(self, code: int | None, was_clean: bool) -> None:
-        """The connection is gone, whoever began it."""
+        """The connection is closed, by either side."""
         self._closing.stop()
         if code in VIOLATION_CODES:
             ending = Ending(
@@ -202,7 +202,7 @@ class StreamLeg:
         self._end(Ending(Outcome.CALLER_LOST, "the carrier stopped reading"))
 
     def failed(self) -> None:
-        """A bug, or no memory, in what its messages have come to."""
+        """A message could not be processed, for a bug or for want of memory."""
         self._end(Ending(Outcome.INTERNAL_ERROR, "internal error"))
 
     # -- CallLeg -----------------------------------------------------------------
@@ -334,7 +334,7 @@ class StreamLeg:
         self._end(Ending(Outcome.CALLER_PROTOCOL_ERROR, why))
 
     def _end(self, ending: Ending, code: int | None = None) -> None:
-        """This side is over: tell the call, or count who never became one."""
+        """End this side: tell the call, or count a peer that never became one."""
         if self._is_over:
             return
         call = self._call
@@ -371,7 +371,7 @@ class StreamLeg:
         self._socket.close(CLOSE_CODES[ending.outcome], ending.reason)
 
     def _wait_for_stop(self, payload: bytes, is_binary: bool) -> None:
-        """Told to hang up, the carrier's side says that it has."""
+        """Wait for the C{stop} with which the carrier's side confirms the hang-up."""
         try:
             event = self._dialect.receive(payload, is_binary)
         except RemoteProtocolError:

@@ -105,7 +105,7 @@ class StreamProtocol(LeanWebSocket, WebSocketServerProtocol):  # type: ignore[mi
         return self.leg is None or self.leg.frame_received()
 
     def accepted(self) -> None:
-        """It is a call's: no stranger's any more."""
+        """The connection belongs to a call: its peer is no longer a stranger."""
         self._listener.connections.known(self.transport)
 
     def connectionLost(self, reason: Any) -> None:
@@ -158,7 +158,7 @@ class StreamFactory(WebSocketServerFactory):  # type: ignore[misc]
 
 
 class StreamResource(Resource):
-    """The door: HTTP 401 or 403 for a stranger, a WebSocket for the others."""
+    """Answers upgrade requests: 401 or 403 for a stranger, otherwise a WebSocket."""
 
     isLeaf = True
 

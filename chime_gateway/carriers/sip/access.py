@@ -49,7 +49,7 @@ class Access:
         self.change(networks)
 
     def change(self, networks: Sequence[Network]) -> None:
-        """Others from now on; of calls that run as well."""
+        """Change the allowed networks, for running calls as well."""
         self._networks = tuple(networks)
         # What one entry of sip.allow stands for: a network, or a region's.
         self._entries = (*((one,) for one in self._networks), *regions(networks))
@@ -66,14 +66,14 @@ class Access:
         )
 
     def admits(self, host: str) -> bool:
-        """Whether to look at anything from there; if not, it is counted."""
+        """Whether packets from an address are read; if not, they are counted."""
         if not self.allows(host):
             self.dropped["not_allowed"] += 1
             return False
         return True
 
     def is_muted(self, flow: FlowKey) -> bool:
-        """Whether that flow brings only what belongs to calls that are known."""
+        """Whether only messages of known calls are read from that flow."""
         until = self._muted_until.get(flow)
         if until is None:
             return False
@@ -83,7 +83,7 @@ class Access:
         return False
 
     def offended(self, flow: FlowKey) -> None:
-        """Something malformed came that way."""
+        """A malformed message came by that flow."""
         self.dropped["malformed"] += 1
         bucket = self._offenders.get(flow)
         if bucket is None:
@@ -129,7 +129,7 @@ class KnownCalls:
         yield from (call_id for call_id, until in self._over.items() if until > now)
 
     def begun(self, call_id: str) -> None:
-        """Legs of one Call-ID may be several."""
+        """Count one more leg of this Call-ID."""
         self._here[call_id] = self._here.get(call_id, 0) + 1
 
     def ended(self, call_id: str) -> None:

@@ -114,7 +114,7 @@ class Admission:
         self._linger_seconds = 64 * settings.t1_seconds
 
     def change(self, settings: SipSettings) -> None:
-        """Who is believed from now on; proofs that were used stay so."""
+        """Change the settings; used proofs stay used."""
         self._settings = settings
         self.proofs.change(settings.call_secrets, settings.proof_seconds)
         self._connectors = frozenset(map(_id_of, settings.voice_connectors))
@@ -123,7 +123,7 @@ class Admission:
 
     @property
     def waiting(self) -> int:
-        """Calls whose ACK is not here yet."""
+        """The number of calls that wait for their ACK."""
         return len(self._waiting)
 
     def take(self, request: Request, host: str) -> Admitted | Refusal:
@@ -170,7 +170,7 @@ class Admission:
             self.settled(proof, was_answered)
 
     def distrust_proofs(self) -> None:
-        """Another process took calls, and what proofs it saw went with it."""
+        """Another process took calls, and the proofs that it has seen are unknown."""
         self.proofs.distrust(self._wall_time())
 
     def places(self) -> Counter[str]:
@@ -183,7 +183,7 @@ class Admission:
             self._leave(host)
 
     def over(self, leg: Leg, *, was_cancelled: bool = False) -> None:
-        """However it ended; may be told again."""
+        """The call is over; may be called again."""
         host = self._waiting.pop(leg, None)
         if host is not None and was_cancelled:
             # An agent was called for it.  Who calls and cancels without end would
@@ -270,7 +270,7 @@ class Admission:
         return Refusal(status, why, (AGAIN,), Outcome.REFUSED)
 
     def _stranger(self, why: str, reason: str) -> Refusal:
-        """A line for each would be the stranger's to write."""
+        """Refuse a stranger; not each one is logged."""
         self.strangers[reason] += 1
         if self._is_told("INVITE refused with 403"):
             self._log.warn("INVITE refused with 403: {why}", why=why)
@@ -282,12 +282,12 @@ def _signed(info: CallerInfo) -> tuple[str, str, str]:
 
 
 def _id_of(connector: str) -> str:
-    """A Voice Connector's id, of its ARN as well."""
+    """The id of a Voice Connector, from its id or its ARN."""
     return connector.strip().rpartition("/")[2].lower()
 
 
 def _without_claims(info: CallerInfo) -> CallerInfo:
-    """Nothing that a Lambda of ours would have said."""
+    """The INVITE without the headers of the operator's Lambda, as it has no proof."""
     kept = {
         name: value
         for name, value in info.parameters.items()

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 
 class AudioUser(StreamUser, Protocol):
-    """Who listens, and is told what goes wrong."""
+    """The leg, as its audio needs it."""
 
     def keys_agreed(self) -> None:
-        """DTLS has found some, perhaps again: the other side can hear."""
+        """DTLS has agreed on keys, perhaps new ones: the other side can hear."""
 
     def keys_failed(self, why: str) -> None:
-        """The other side has agreed on none as it must."""
+        """The other side has not agreed on keys, although it must."""
 
 
 class LegAudio:
@@ -95,7 +95,7 @@ class LegAudio:
         self.stats: Callable[[], NetworkStats] = paced.stats
 
     def confirm(self) -> None:
-        """The ACK is here."""
+        """The ACK has come."""
         self._is_confirmed = True
         terms, self._waiting = self._waiting, None
         if terms is not None:
@@ -154,7 +154,7 @@ class LegAudio:
         self._user.keys_agreed()
 
     def close(self, carrier_call_id: str) -> None:
-        """Give the ports back and say what it was like; again if it has failed."""
+        """Return the ports and the counts; may be repeated after a failure."""
         try:
             if self._exchange is not None:
                 self._exchange.close()

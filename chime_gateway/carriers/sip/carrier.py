@@ -131,7 +131,7 @@ class SipCarrier:
         self.transports.start()
 
     def change(self, settings: SipSettings) -> None:
-        """Others may call, and we show something else."""
+        """Change the settings: who may call, and the certificate."""
         self._settings = self.context.settings = settings
         self.admission.change(settings)
         self.transports.change(settings)
@@ -221,7 +221,7 @@ class SipCarrier:
         return self.access.dropped + Counter(refused)
 
     def counts(self) -> Mapping[str, int]:
-        """What is held at this moment."""
+        """The numbers of what is held at this moment."""
         return {
             "legs": len(self._legs),
             "unacknowledged": self.admission.waiting,
@@ -232,7 +232,7 @@ class SipCarrier:
         }
 
     def network_stats(self) -> NetworkStats:
-        """Of all calls, those that are over included."""
+        """The statistics of all calls, past ones included."""
         total = NetworkStats()
         total.add(self.context.finished)
         total.jitter_seconds, total.round_trip_seconds = 0.0, None
@@ -293,7 +293,7 @@ class SipCarrier:
             self._failed(incoming, leg or self._leg(request))
 
     def _failed(self, incoming: Incoming, leg: Leg | None) -> None:
-        """A request was not dealt with, for a bug or for want of memory."""
+        """A request could not be processed, for a bug or for want of memory."""
         method = incoming.request.method
         try:
             self._log.failure("a bug in the answer to {method}", method=method)
@@ -307,7 +307,7 @@ class SipCarrier:
         incoming.settled()
 
     def _leg(self, request: Request) -> Leg | None:
-        """Whose dialog a request belongs to."""
+        """The leg to whose dialog a request belongs."""
         key = (request.call_id, request.to_tag, request.from_tag)
         return self._dialogs.get(key)
 
@@ -327,7 +327,7 @@ class SipCarrier:
             self._invite(incoming)
 
     def _respond(self, incoming: Incoming, status: int, *extra: Header) -> None:
-        """Outside of any dialog, so with a tag that nobody will hear again."""
+        """Answer outside of any dialog, with a tag that is not used again."""
         incoming.respond(status, to_tag=self.context.new_token(), extra=extra)
 
     def _ack(self, request: Request, flow: Flow) -> None:

@@ -55,7 +55,7 @@ def warning(text: str) -> Header:
 
 
 class Leg(Protocol):
-    """A leg, as those see it who keep it."""
+    """A leg, as its carrier needs it."""
 
     info: CallerInfo
 
@@ -63,24 +63,24 @@ class Leg(Protocol):
     def ack_received(self, request: Request, flow: Flow) -> None: ...
     def hang_up(self, ending: Ending) -> None: ...
     def failed(self) -> None:
-        """A bug of ours ends it."""
+        """A bug in the gateway ends this call."""
 
     def network_stats(self) -> NetworkStats: ...
 
 
 class SipLegOwner(Protocol):
-    """Who keeps the legs."""
+    """The carrier, as its legs need it."""
 
     def dialog_made(self, leg: Leg, dialog: Dialog) -> None: ...
     def dialog_over(self, dialog: Dialog) -> None: ...
     def answered(self, leg: Leg) -> None:
-        """We took the call."""
+        """The gateway answered the call."""
 
     def cancelled(self, leg: Leg) -> None:
-        """The caller left before that."""
+        """The caller cancelled the call before that."""
 
     def acknowledged(self, leg: Leg) -> None:
-        """The caller has shown that it hears us."""
+        """The ACK has come: the caller receives the gateway's messages."""
 
     def leg_over(self, leg: Leg, dialog: Dialog | None) -> None: ...
 
@@ -116,7 +116,7 @@ class SipContext:
     finished: NetworkStats = Factory(NetworkStats)
 
     def may_send_media(self, host: str) -> bool:
-        """Whether media may go to, and can arrive at, what somebody gives as his."""
+        """Whether media may be sent to the address in a description, and can arrive."""
         return (
             is_destination(host)
             and self.access.allows(host)
@@ -156,7 +156,7 @@ class SipContext:
         return "Contact", f"<sip:chimegw@{host_port(host, port)}{parameter}>"
 
     def new_digest(self) -> DigestClient | None:
-        """For one dialog; C{None}: nobody gave us a password."""
+        """The digest authentication of one dialog; C{None}: no password is set."""
         trunk = self.settings.trunk
         if trunk is None or not trunk.username:
             return None

@@ -27,7 +27,7 @@ from chime_gateway.wire.sip.message import Header, Response
 @frozen
 class _Asked:
     """
-    A request of ours, however often it is sent.
+    A request of the gateway's, with its repetitions.
 
     @ivar exchange: C{None}: there is no password.
     """
@@ -151,13 +151,13 @@ class LiveDialog:
         self._send(ack, lambda: None)
 
     def say_bye(self, ending: Ending) -> None:
-        """With the reason (RFC 3326)."""
+        """Send a BYE with the reason (RFC 3326)."""
         text = re.sub(r'["\\\r\n]', "", ending.reason)[:100]
         cause = 500 if ending.outcome is Outcome.INTERNAL_ERROR else 200
         self.request("BYE", (("Reason", f'SIP;cause={cause};text="{text}"'),))
 
     def _send(self, data: bytes, failed: Callable[[], None]) -> None:
-        """To the next hop; never to a network that is not allowed."""
+        """Send a request to the next hop, if its network is allowed."""
         transports, flow = self._context.transports, self.flow
         transport = self.transport
         hop = self.dialog.next_hop(flow.transport)
@@ -268,7 +268,7 @@ class UnacknowledgedAnswers:
         answer.send()
 
     def acknowledged(self, cseq: int) -> ReliableAnswer | None:
-        """Which was waited for, if any."""
+        """Take note of an ACK; the result is the answer that waited for it, if any."""
         answer = self._answers.pop(cseq, None)
         if answer is not None:
             answer.acknowledged()

@@ -67,7 +67,7 @@ _MAX_KEPT_CHARS: Final = 2048
 
 
 def caller_info(request: Request) -> CallerInfo:
-    """What an INVITE says of itself."""
+    """What an INVITE says of its caller."""
     parameters: dict[str, str] = {}
     for name in request.headers.keys():  # noqa: SIM118
         if _KEPT_HEADERS.match(name) and len(parameters) < _MAX_KEPT:
@@ -101,7 +101,7 @@ _WITH_FAILOVER: Final = evolve(SipLeg.traits, fails_over=True)
 
 
 class InboundLeg(SipLeg):
-    """One INVITE and what becomes of it."""
+    """The leg of an inbound call, from its INVITE on."""
 
     def __init__(
         self, context: SipContext, incoming: Incoming, info: CallerInfo
@@ -120,7 +120,7 @@ class InboundLeg(SipLeg):
         self._arriving: Deferred[None] | None = None
 
     def begin(self) -> None:
-        """Ring, and open an agent; or refuse."""
+        """Send 180 and open an agent, or refuse the call."""
         # Before all that may fail.
         self._ringing.start(_RING_SECONDS, self._rang_out)
         self._incoming.respond(100)
@@ -148,7 +148,7 @@ class InboundLeg(SipLeg):
         self._come_in()
 
     def _prepare(self, request: Request) -> Dialog:
-        """Everything that can be wrong with it, before anybody is bothered."""
+        """Check all that can be wrong with the INVITE, before it costs anything."""
         context = self._context
         body = session_body(request)
         dialog = dialog_of_request(request, context.new_token())
@@ -174,7 +174,7 @@ class InboundLeg(SipLeg):
         return dialog
 
     def _refuse(self, status: int, why: str, *extra: Header) -> None:
-        """Before there is a call."""
+        """Refuse the INVITE before there is a call."""
         self._incoming.respond(status, to_tag=self._context.new_token(), extra=extra)
         refused = status in (404, 486, 503)
         outcome = Outcome.REFUSED if refused else Outcome.CALLER_PROTOCOL_ERROR
@@ -280,13 +280,13 @@ class InboundLeg(SipLeg):
         super()._stop()
 
     def _rang_out(self) -> None:
-        """Whoever had to answer did nothing at all."""
+        """The call was neither answered nor refused in time."""
         why = f"nobody answered within {_RING_SECONDS:g} s"
         ending = Ending(Outcome.AGENT_UNAVAILABLE, why)
         self._surely(lambda: self._end_unanswered(480, ending))
 
     def _end_unanswered(self, status: int, ending: Ending) -> None:
-        """There is no session to end with a BYE."""
+        """End a call that was not answered, so that needs no BYE."""
         try:
             self._respond(status)
         finally:
@@ -295,7 +295,7 @@ class InboundLeg(SipLeg):
     # -- from the other side -------------------------------------------------------
 
     def _cancelled(self) -> None:
-        """The caller gave up before we answered."""
+        """The caller cancelled the call before it was answered."""
         if self._is_over or self._state is not _InboundState.RINGING:
             return
         self._surely(self._end_cancelled)
@@ -332,7 +332,7 @@ class InboundLeg(SipLeg):
         super().request_received(incoming)
 
     def _update_early(self, incoming: Incoming) -> None:
-        """Without an offer it moves the caller's Contact, and that is all."""
+        """An early UPDATE without an offer only changes the caller's Contact."""
         live, request = self._dialog, incoming.request
         assert live is not None
         try:

@@ -99,7 +99,7 @@ class SipLeg(TowardsCall):
             self._audio.clear()
 
     def mark(self, name: str) -> None:
-        """A leg that is fed frame by frame has no marks."""
+        """Does nothing, as a paced leg has no marks."""
 
     def send_digits(self, digits: str) -> bool:
         return self._audio is not None and self._audio.send_digits(digits)
@@ -124,7 +124,7 @@ class SipLeg(TowardsCall):
         return self._transfer.done
 
     def _is_answered(self) -> bool:
-        """An early dialog is no call yet."""
+        """Whether the call is answered; an early dialog is not."""
         return not self._is_over
 
     # -- AudioUser --------------------------------------------------------------
@@ -137,7 +137,7 @@ class SipLeg(TowardsCall):
         self._lost(f"no media from the other side for {seconds:g} s")
 
     def hold_unheard(self) -> None:
-        """OPTIONS tells whether the dialog is still known (RFC 3261 section 11)."""
+        """Ask by OPTIONS whether the dialog still exists (RFC 3261 section 11)."""
         if self._dialog is not None and self._is_answered():
             self._dialog.request("OPTIONS", answered=self._is_there)
 
@@ -149,7 +149,7 @@ class SipLeg(TowardsCall):
         self.failed()
 
     def keys_agreed(self) -> None:
-        """Nobody waits for them."""
+        """Does nothing, as nobody waits for keys."""
 
     def keys_failed(self, why: str) -> None:
         ending = Ending(Outcome.CALLER_PROTOCOL_ERROR, why)
@@ -159,7 +159,7 @@ class SipLeg(TowardsCall):
         return NetworkStats() if self._audio is None else self._audio.stats()
 
     def failed(self) -> None:
-        """A bug of ours ends this call, and no other."""
+        """A bug in the gateway ends this call, and no other."""
         self._end(Ending(Outcome.INTERNAL_ERROR, "internal error"), says_bye=True)
 
     # -- requests from the other side -------------------------------------------
@@ -197,10 +197,10 @@ class SipLeg(TowardsCall):
             self._take_answer(request)
 
     def _acknowledged(self) -> None:
-        """A 2xx of ours has arrived."""
+        """A 2xx of the gateway's was acknowledged."""
 
     def _take_answer(self, message: Message) -> bool:
-        """To an offer of ours; if it cannot be agreed to, the call is over."""
+        """Take the answer to an offer; if it cannot be used, the call ends."""
         assert self._audio is not None
         try:
             body = session_body(message)
@@ -253,7 +253,7 @@ class SipLeg(TowardsCall):
         self._answer_reliably(incoming, (*headers, SDP_TYPE), body)
 
     def _update(self, incoming: Incoming) -> None:
-        """RFC 3311."""
+        """An UPDATE came (RFC 3311)."""
         if self._session.is_inviting and incoming.request.body:
             incoming.respond(491)
             return
@@ -266,7 +266,7 @@ class SipLeg(TowardsCall):
     def _answer_again(
         self, incoming: Incoming
     ) -> tuple[tuple[Header, ...], bytes] | None:
-        """A new offer in the dialog; C{None}: it was refused, all is as before."""
+        """Answer a new offer in the dialog; C{None}: refused, nothing has changed."""
         request = incoming.request
         assert self._dialog is not None and self._audio is not None
         contact_uri(request)  # if it is malformed, nothing is agreed to
@@ -286,7 +286,7 @@ class SipLeg(TowardsCall):
         return (self._dialog.contact(), ALLOW, SUPPORTED, *timer_headers), body
 
     def _notify(self, incoming: Incoming) -> None:
-        """How a REFER of ours goes on (RFC 3515 section 2.4.4)."""
+        """A NOTIFY reports the progress of a REFER (RFC 3515 section 2.4.4)."""
         if self._transfer is None:
             incoming.respond(481)
             return
@@ -301,7 +301,7 @@ class SipLeg(TowardsCall):
         self._unacknowledged.send(incoming, to_tag, headers, body)
 
     def _never_acknowledged(self) -> None:
-        """RFC 3261 section 13.3.1.4: the session is ended."""
+        """No ACK came: end the session (RFC 3261 section 13.3.1.4)."""
         self._lost("our answer was never acknowledged (no ACK)")
 
     # -- session timer ----------------------------------------------------------
@@ -324,7 +324,7 @@ class SipLeg(TowardsCall):
     # -- the end ----------------------------------------------------------------
 
     def _surely(self, do: Callable[[], None]) -> None:
-        """For what nobody does again: whatever fails in it ends this call."""
+        """Run what nobody repeats: a failure in it ends this call."""
         try:
             do()
         except Exception:
@@ -338,7 +338,7 @@ class SipLeg(TowardsCall):
         self._surely(lambda: self._end(ending, says_bye=True))
 
     def _end(self, ending: Ending, *, says_bye: bool) -> None:
-        """This side is over: free what it holds, tell the call, send the BYE."""
+        """End this side: release what it holds, tell the call, send the BYE."""
         call = self._call
         try:
             self._release(ending if says_bye else None)

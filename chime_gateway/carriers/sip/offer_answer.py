@@ -50,7 +50,7 @@ _HELD_HOSTS: Final = ("0.0.0.0", "::")
 
 
 class NotAcceptable(RemoteProtocolError):
-    """A description that cannot be agreed to (488)."""
+    """A session description that cannot be accepted (488)."""
 
 
 class SessionDescriptions:
@@ -127,7 +127,7 @@ class SessionDescriptions:
         return terms, self._written(sections)
 
     def _held(self, terms: Terms) -> Terms:
-        """Every stream is off (RFC 3264 section 8.2): on hold until one is on."""
+        """Every stream is off (RFC 3264 section 8.2): the call is on hold."""
         self.terms, self._is_off = evolve(terms, sends=False, receives=False), True
         return self.terms
 
@@ -145,7 +145,7 @@ class SessionDescriptions:
             raise SdpError("no SRTP suite in common")
 
     def _answer_crypto(self, remote: RemoteAudio) -> tuple[Crypto, Crypto] | None:
-        """Our line, and the one of the offer that it answers."""
+        """The gateway's crypto line, and the line of the offer that it answers."""
         if not remote.is_secure or remote.keying is not None:
             return None
         # The order is the other side's preference.
@@ -313,7 +313,7 @@ class SessionDescriptions:
         return [pair for pair in remote.codecs if pair[1] in self._codecs]
 
     def _choose(self, remote: RemoteAudio) -> tuple[int, Codec]:
-        """In the other side's order; what is in use stays in use."""
+        """Choose by the other side's order; a codec in use stays in use."""
         usable = self._usable(remote)
         in_use = None if self.terms is None else self.terms.codec
         return next((pair for pair in usable if pair[1] == in_use), usable[0])

@@ -29,7 +29,7 @@ _FRAGMENT: Final = re.compile(rb"\s*SIP/2\.0 (\d{3})")
 
 
 class Transfer(PendingTransfer):
-    """One attempt over SIP."""
+    """One transfer over SIP."""
 
     def __init__(self, clock: IReactorTime, seconds: float) -> None:
         super().__init__(clock, seconds, "the transfer was not reported on")

@@ -77,7 +77,7 @@ class SessionRefresh:
         self.run(timer)
 
     def run(self, timer: SessionTimer | None) -> None:
-        """From now on; C{None}: the session needs none."""
+        """Run the session timer from now on; C{None}: the session has none."""
         self.stop()
         self._timer = timer
         self._intervals = 0

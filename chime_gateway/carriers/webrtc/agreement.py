@@ -23,7 +23,7 @@ from chime_gateway.wire.sdp.webrtc import (
 
 
 class NotServable(RemoteProtocolError):
-    """An offer that is understood, and of which no call can be made."""
+    """An offer that is valid, but with which no call is possible."""
 
 
 @frozen

@@ -119,11 +119,11 @@ class WebRtcCarrier:
                 await stopping
 
     def pages(self, door: Door) -> Resource:
-        """All below C{/webrtc}."""
+        """The resource below C{/webrtc}."""
         return webrtc_pages(self, door, self._origins)
 
     def change(self, settings: WebRtcSettings) -> None:
-        """Other pages may call; the rest stays as it is."""
+        """Change the allowed origins; the rest stays."""
         self._origins.allowed = settings.origins
 
     # -- Calls -----------------------------------------------------------------
@@ -221,15 +221,15 @@ class WebRtcCarrier:
     # -- asked -----------------------------------------------------------------
 
     def counts(self) -> Mapping[str, int]:
-        """What is held at this moment."""
+        """The numbers of what is held at this moment."""
         return {"legs": len(self._legs), **self.ports.counts()}
 
     def dropped(self) -> Counter[str]:
-        """What came to the shared ports and belongs to no call, by reason."""
+        """Packets on the shared ports that belong to no call, by reason."""
         return self.ports.dropped()
 
     def network_stats(self) -> NetworkStats:
-        """Of all calls, those that are over included."""
+        """The statistics of all calls, past ones included."""
         total = NetworkStats()
         total.add(self.context.finished)
         total.jitter_seconds, total.round_trip_seconds = 0.0, None

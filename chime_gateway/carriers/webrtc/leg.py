@@ -55,7 +55,7 @@ class LegPeer(Protocol):
 
 
 class WebRtcLegOwner(Protocol):
-    """Who keeps the legs."""
+    """The carrier, as its legs need it."""
 
     def new_peer(
         self,
@@ -159,7 +159,7 @@ class WebRtcLeg(TowardsCall):
 
     @property
     def ssrc(self) -> int:
-        """Of what we send."""
+        """The SSRC of the gateway's stream."""
         return self._paced.stream.ssrc
 
     @property
@@ -192,20 +192,20 @@ class WebRtcLeg(TowardsCall):
             self._call = call
 
     def deleted(self) -> None:
-        """The caller has asked for the end, over HTTP."""
+        """The caller has ended the call by HTTP."""
         self._surely(lambda: self._end(self._hung_up()))
 
     def network_stats(self) -> NetworkStats:
         return self._paced.stats()
 
     def failed(self) -> None:
-        """A bug of ours ends this call, and no other."""
+        """A bug in the gateway ends this call, and no other."""
         self._end(Ending(Outcome.INTERNAL_ERROR, "internal error"))
 
     # -- CallLeg -----------------------------------------------------------------
 
     def answer(self) -> None:
-        """The answer went out over HTTP; from now on there is something to hear."""
+        """Audio flows from now on; HTTP has carried the answer already."""
 
     def arrive(self) -> Deferred[None]:
         self._arriving = arriving = Deferred[None]()
@@ -214,7 +214,7 @@ class WebRtcLeg(TowardsCall):
         return arriving
 
     def mark(self, name: str) -> None:
-        """A leg that is fed frame by frame has no marks."""
+        """Does nothing, as a paced leg has no marks."""
 
     def send_digits(self, digits: str) -> bool:
         return self._paced.send_digits(digits)

@@ -38,7 +38,7 @@ class Calls(Protocol):
 
 
 class Records(Protocol):
-    """Calls that were written down; these block."""
+    """The stored calls; these methods block."""
 
     def calls(self, query: CallQuery) -> list[CallRow]: ...
     def call(self, call_id: str) -> StoredCall | None: ...
@@ -106,7 +106,7 @@ class Asked:
 
     async def stored(self, read: Callable[[Any], Any], what: Any) -> Any:
         """
-        What the store has.
+        The result of a query of the store.
 
         @raise Problem: it cannot be read now.
         """

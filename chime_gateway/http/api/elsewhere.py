@@ -30,7 +30,7 @@ DO_SECONDS: Final = 40.0
 
 
 class Answering(Protocol):
-    """The API of one process, as the others ask it."""
+    """The API of one process, as other processes use it."""
 
     def has(self, call_id: str) -> bool: ...
     def live(self) -> list[dict[str, Any]]:
@@ -60,7 +60,7 @@ class Elsewhere:
         self._kin = kin
 
     def answer_by(self, api: Answering) -> None:
-        """What other processes ask is asked of this."""
+        """Answer the requests of other processes with this API."""
         if self._kin is None:
             return
 
@@ -83,7 +83,7 @@ class Elsewhere:
         return self._kin is not None and bool(self._kin.older)
 
     async def live(self) -> Theirs:
-        """What is in progress at older processes."""
+        """The calls in progress at older processes."""
         answers = await self._ask_all(_LIVE, {})
         rows = [
             row

@@ -45,7 +45,7 @@ _CALL_ID: Final = {
 @frozen(kw_only=True)
 class Reply:
     """
-    What is answered when all went well.
+    The answer to a request that succeeds.
 
     @ivar schema: with a name, or as it is.
     @ivar has_calls: each of its calls can be asked for and acted on.

@@ -44,7 +44,7 @@ class KeptKey:
 
 
 class KeyStore(Protocol):
-    """Where keys outlive the process."""
+    """Stores keys beyond the end of the process."""
 
     def read(self) -> Sequence[KeptKey]: ...
     def read_again(self) -> Sequence[KeptKey]:

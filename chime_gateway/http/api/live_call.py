@@ -11,7 +11,7 @@ from chime_gateway.store.rows import StoredCall, opened_row
 
 
 def live_call(context: ApiContext, call: Call) -> StoredCall:
-    """As it will be written down."""
+    """A call in progress, as it will be stored."""
     live = context.guard.guard_live(call.snapshot())
     facts = live.call
     row = evolve(

@@ -75,7 +75,7 @@ class LiveEvents:
         self.passed_on(event.kind, event.call_id, text)
 
     def told(self, kind: str, call_id: str, text: str) -> None:
-        """Here, or by an older process of this gateway."""
+        """An event of this process, or of an older process of this gateway."""
         self._last += 1
         message = f"id: {self._last}\nevent: {kind}\ndata: {text}\n\n".encode()
         self._kept.append((self._last, call_id, message))
@@ -115,7 +115,7 @@ class LiveEvents:
                     listener.told(of_call, message)
 
     def close(self) -> None:
-        """Whoever listens is sent away; a browser comes again by itself."""
+        """Disconnect all listeners; a browser reconnects by itself."""
         for listener in list(self._listeners):
             listener.close()
 

@@ -33,7 +33,7 @@ _TITLES: Final[Mapping[int, str]] = {
 
 
 class Problem(Exception):
-    """What goes wrong with a request."""
+    """A request that fails: the status, and the detail for the client."""
 
     def __init__(self, status: int, detail: str, **headers: str) -> None:
         super().__init__(detail)
@@ -83,7 +83,7 @@ def check(value: Any, schema: Mapping[str, Any], what: str) -> None:
 def read_query(
     request: Request, schemas: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """The query string by its schemas; what is not in them is a mistake."""
+    """Read the query string by its schemas; other parameters are refused."""
     given: dict[str, Any] = {}
     for raw_name, values in request.args.items():
         name = raw_name.decode("utf-8", "replace")

@@ -20,7 +20,7 @@ CALL_ID: Final = r"^[0-9A-Za-z_-]{1,64}$"
 @frozen
 class Schema:
     """
-    One that has a name in the description.
+    A schema that has a name in the description.
 
     @ivar uses: others that it refers to.
     """

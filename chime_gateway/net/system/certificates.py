@@ -30,7 +30,7 @@ _Signature: TypeAlias = tuple[tuple[int, ...] | None, ...]
 
 
 class Contexts(Protocol):
-    """What gives the context of each new connection."""
+    """Gives the TLS context of each new connection."""
 
     def getContext(self) -> Any: ...
 

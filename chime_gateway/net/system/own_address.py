@@ -6,7 +6,7 @@ import socket
 
 
 def local_address_to(host: str) -> str:
-    """The address of ours that packets to C{host} leave from; nothing is sent."""
+    """The local address that packets to C{host} leave from; nothing is sent."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         try:

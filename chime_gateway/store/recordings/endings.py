@@ -27,9 +27,9 @@ NOT_YET: Final = "the disk has not taken all of it yet"
 
 class Endings:
     """
-    Listens to what happens in calls, in the place of others.
+    Passes the events of calls on, and delays their ends.
 
-    @param tell: those others.
+    @param tell: takes each event.
     """
 
     _log = Logger()
@@ -57,12 +57,12 @@ class Endings:
         timer.start(_LONGEST_SECONDS, lambda: self._over(wav, NOT_YET))
 
     def written(self, wav: WavFile) -> None:
-        """All of it, or it never will be; in the reactor."""
+        """A recording is written, or never will be; called in the reactor."""
         self._recordings.unwritten.pop(wav.location, None)
         self._over(wav, "")
 
     def close(self) -> None:
-        """What is not written now is not written by this process."""
+        """Stop: this process writes nothing more, so tell what was delayed."""
         for wav in list(self._held):
             self._over(wav, NOT_YET)
 

@@ -52,7 +52,7 @@ def head(rate: int, data_bytes: int) -> bytes:
 
 
 def interleave(codec: Codec, caller: bytes, agent: bytes) -> bytes:
-    """Both sides as samples beside each other."""
+    """Both sides as interleaved stereo samples."""
     # In the writer's thread, where nobody waits for it.
     import numpy as np
 

@@ -44,7 +44,7 @@ _HELD_SECONDS: Final = 5.0
 
 
 class AwsFiles(AwsCalls, Protocol):
-    """Who asks S3, and signs links to what is in it."""
+    """Sends requests to S3, and signs links."""
 
     async def link(
         self,
@@ -57,7 +57,7 @@ class AwsFiles(AwsCalls, Protocol):
 
 class Uploads:
     """
-    One file after the other.
+    Uploads one file after the other.
 
     @ivar counts: of tries, by what became of them.
     """
@@ -98,7 +98,7 @@ class Uploads:
             self._working.addErrback(self._bug)
 
     def stop(self) -> Deferred[Any]:
-        """What is under way is begun again by the next run."""
+        """Stop; an interrupted upload is begun again at the next start."""
         working, self._working = self._working, None
         self._files.clear()
         if working is None:

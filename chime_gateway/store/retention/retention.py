@@ -26,7 +26,7 @@ _DAY_SECONDS: Final = 86_400.0
 
 
 class Rows(Protocol):
-    """What a database forgets, C{limit} at a time."""
+    """Deletes rows of a database, C{limit} at a time."""
 
     def forget_calls(self, before: float, limit: int) -> list[str]: ...
     def forget_deliveries(self, before: float, limit: int) -> int: ...
@@ -91,7 +91,7 @@ class Retention:
         return False
 
     def _all(self, before: float) -> Iterator[int]:
-        """How many went, after each batch."""
+        """Delete all that is old; yields the size of each batch."""
         found = BATCH
         while found >= BATCH:
             recordings = self._rows.forget_calls(before, BATCH)

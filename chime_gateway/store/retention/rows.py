@@ -21,7 +21,7 @@ from chime_gateway.store.tables import (
 
 def forget_calls(connection: Connection, before: float, limit: int) -> list[str]:
     """
-    Calls that are over, with all that belongs to them.
+    Delete calls that have ended, with all that belongs to them.
 
     @return: their recordings, or an empty text for each that has none.
     """
@@ -40,7 +40,7 @@ def forget_calls(connection: Connection, before: float, limit: int) -> list[str]
 
 def forget_deliveries(connection: Connection, before: float, limit: int) -> int:
     """
-    Those that are done and whose call is not known.
+    Delete finished deliveries without a stored call.
 
     @return: how many.
     """
@@ -58,7 +58,7 @@ def forget_deliveries(connection: Connection, before: float, limit: int) -> int:
 
 def forget_instances(connection: Connection, before: float, limit: int) -> int:
     """
-    Gateways that were not seen since.
+    Delete gateways that were not seen since.
 
     @return: how many.
     """

@@ -77,7 +77,7 @@ class Receiver:
 
     @property
     def places(self) -> int:
-        """How many may be under way."""
+        """How many deliveries may be under way at once."""
         return 1 if self._is_down else PLACES
 
     @property

@@ -30,7 +30,7 @@ _LOOK_SECONDS: Final = 15.0
 
 
 class Waiting(Protocol):
-    """Where deliveries wait."""
+    """The pending deliveries."""
 
     def due_deliveries(
         self, whose: Whose, wanted: Mapping[str, int]
@@ -89,7 +89,7 @@ class Webhooks:
             self._receivers[hook.name].settings = hook
 
     def wake(self) -> None:
-        """There may be something to deliver."""
+        """Look for deliveries now."""
         if self._is_stopped:
             return
         if self._looking is not None:
@@ -102,7 +102,7 @@ class Webhooks:
         looking.addBoth(self._looked)
 
     def stop(self) -> Deferred[Any]:
-        """What is under way is given up; it is repeated by the next run."""
+        """Stop; an interrupted delivery is repeated at the next start."""
         self._is_stopped = True
         self._look_due.stop()
         running = [] if self._looking is None else [self._looking]

@@ -91,18 +91,18 @@ class Applying:
         )
 
     def serve(self) -> None:
-        """This process has the new calls; called in any thread."""
+        """This process takes the new calls from now on; called in any thread."""
         if not self.may_change:
             self.may_change = True
             self._retry_at = 0.0
             self.wake()
 
     def look_soon(self) -> None:
-        """Another process ends: what it leaves is there in a moment."""
+        """Another process ends: look soon for the journal that it leaves."""
         self._upkeep_at = min(self._upkeep_at, time.monotonic() + _MOMENT_SECONDS)
 
     def wake(self) -> None:
-        """There is something to do; called in any thread."""
+        """Look for something to do; called in any thread."""
         if not self.worker.waiting:
             self.worker.offer(None)
 
@@ -129,7 +129,7 @@ class Applying:
             self._done_beside(keep_up)
 
     def _catch_up(self) -> None:
-        """Everything that is not in the database yet."""
+        """Write everything that is not in the database yet."""
         try:
             if not self._is_checked:
                 self._database.migrate(may_change=self.may_change)
@@ -181,7 +181,7 @@ class Applying:
             self._done_beside(self._wrote)
 
     def _take_up(self) -> None:
-        """What processes that are gone have not brought into the database."""
+        """Write what processes that are gone have left in their journals."""
         for journal, aside in self._journals.left():
             is_new = bool(journal.waiting)
             if is_new:
@@ -268,7 +268,7 @@ class Applying:
         )
 
     def _try_again(self, aside: Aside) -> None:
-        """It may have been another program that could not."""
+        """Try again what was set aside, perhaps by another version."""
         kept = []
         try:
             for line in aside.lines():

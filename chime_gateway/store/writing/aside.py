@@ -21,7 +21,7 @@ MAX_BYTES: Final = 64 << 20
 
 
 class Aside:
-    """Used by one thread."""
+    """The file of lines that were set aside; used by one thread."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -92,7 +92,7 @@ class Journal:
 
     @property
     def waiting(self) -> int:
-        """Bytes that the database has not taken."""
+        """The number of bytes that are not in the database yet."""
         return self.size - self.begin
 
     @property
@@ -134,7 +134,7 @@ class Journal:
             self._marks = deque(list(self._marks)[::2])
 
     def chunks(self) -> Iterator[Chunk]:
-        """All that waits now, some at a time."""
+        """All pending entries, some at a time."""
         until = self.size
         with open(self._path, "rb") as file:
             at = told = self.begin
@@ -159,7 +159,7 @@ class Journal:
                 yield Chunk(entries, unreadable, at)
 
     def forget(self, upto: int) -> None:
-        """What stood before C{upto} is in the database."""
+        """All before C{upto} is in the database: drop it."""
         self.begin = upto
         if upto >= self.size:
             self._file.truncate(0)
@@ -216,7 +216,7 @@ def _held(path: Path, patience: float) -> BinaryIO:
 
 
 def is_file_of(path: Path, descriptor: int) -> bool:
-    """The name leads to what is open: nobody has taken it away."""
+    """Whether the path still leads to the open file."""
     try:
         found, held = os.stat(path), os.fstat(descriptor)
     except OSError:
@@ -242,7 +242,7 @@ def _document(line: bytes) -> object:
 
 
 def entry_of(line: bytes) -> Entry | None:
-    """C{None}: it is none."""
+    """The entry of a line; C{None}: the line is none."""
     found = _document(line)
     if not isinstance(found, list) or len(found) != 2:
         return None
@@ -260,7 +260,7 @@ def _is_head(line: bytes) -> bool:
 
 
 def _since(path: Path, wall_now: float) -> float:
-    """Since when something waits in a file that an earlier run has left."""
+    """Since when entries wait in a file that an earlier run has left."""
     with open(path, "rb") as file:
         start = file.read(_HEAD_WITHIN)
     for line in start.splitlines():
@@ -289,6 +289,6 @@ def write_all(file: BinaryIO, data: bytes) -> None:
 
 
 def journal_path(folder: Path, instance: str) -> Path:
-    """Where an instance keeps what waits."""
+    """The path of an instance's journal."""
     name = instance.replace(":", "-").replace("/", "-")
     return folder / f"journal-{name}.jsonl"

@@ -97,15 +97,15 @@ class Writer:
         self._applying.worker.start()
 
     def serve(self) -> None:
-        """This process has the new calls."""
+        """This process takes the new calls from now on."""
         self._applying.serve()
 
     def look_soon(self) -> None:
-        """Another process of this gateway has ended."""
+        """Another process of this gateway has ended: look for its journal."""
         self._applying.look_soon()
 
     def put(self, entry: Entry) -> None:
-        """Write it down; returns at once."""
+        """Write entries; returns at once."""
         self._put_at.append(time.monotonic())
         if not self.worker.offer(entry):
             self._put_at.pop()
@@ -135,7 +135,7 @@ class Writer:
             self._leave()
 
     def hurry(self) -> None:
-        """A stop waits for the database no longer: the journal has what it has not."""
+        """Make a stop not wait for the database: the journal has the rest."""
         self._is_hurried = True
 
     def _stop_applying(self, until: float) -> bool:
@@ -151,24 +151,24 @@ class Writer:
 
     @property
     def counts(self) -> Counter[str]:
-        """Entries, by what became of them."""
+        """The number of entries, by result."""
         counts = Counter(self._counts)
         counts["lost"] += self.worker.refused
         return counts
 
     @property
     def is_open(self) -> bool:
-        """The database could be used, and what an earlier run has left is in it."""
+        """The database was available, and has what an earlier run has left."""
         return self._applying.is_open
 
     @property
     def is_foreign(self) -> bool:
-        """The database's tables are not those that this program knows."""
+        """The database's tables are not of this program's schema."""
         return self._applying.is_foreign
 
     @property
     def fault(self) -> str:
-        """Why the database takes nothing now; empty: it does."""
+        """Why the database is unavailable; empty: it is available."""
         if self._applying.fault:
             return self._applying.fault
         asking = self._applying.asking_since
@@ -193,7 +193,7 @@ class Writer:
 
     @property
     def backlog_bytes(self) -> int:
-        """What the database has not taken yet, on the disk."""
+        """The bytes on the disk that are not in the database yet."""
         return self._backlog.waiting_bytes
 
     # -- in the journal's thread -----------------------------------------------------
