@@ -1,6 +1,7 @@
 """
-What the 256 codes of mu-law and A-law stand for (ITU-T G.711), without numpy: whoever
-asks only which codes are loud, or makes one short sound, need not load it.
+The levels of the 256 codes of mu-law and A-law (ITU-T G.711), without numpy: code
+that only needs to know which codes are loud, or makes one short sound, need not load
+it.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 Packet loss concealment for G.711: what might have been said in a lost frame, and how
 a pause sounds.
 
-The last pitch period is repeated and fades, after the idea of ITU-T G.711
-appendix I.  It is asked for lost frames only and costs nothing otherwise: samples are
-the business of L{chime_gateway.codec.pitch}, which needs numpy.
+The last pitch period is repeated and fades, after the idea of ITU-T G.711 appendix I.
+It costs something only for lost frames.  L{chime_gateway.codec.pitch}, which needs
+numpy, computes the samples.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How loud audio is."""
+"""Measures how loud audio is."""
 
 from __future__ import annotations
 

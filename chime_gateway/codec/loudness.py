@@ -1,4 +1,4 @@
-"""Whether somebody speaks, as far as loudness says: coarse, and cheap."""
+"""Tells from loudness whether somebody speaks: coarse, and cheap."""
 
 from __future__ import annotations
 

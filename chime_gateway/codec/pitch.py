@@ -1,4 +1,4 @@
-"""The samples of what is made up: a period of a voice, repeated, and noise."""
+"""The samples of concealment: a period of a voice, repeated, and noise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A sound of the gateway's own in the codec of a leg, made once for all calls."""
+"""Converts a sound of the gateway's own to the codec of a leg, once for all calls."""
 
 from __future__ import annotations
 

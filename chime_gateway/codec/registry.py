@@ -1,4 +1,4 @@
-"""Which bytes become which: decoding, encoding and transcoding by codec."""
+"""Decoding, encoding and transcoding by codec."""
 
 from __future__ import annotations
 

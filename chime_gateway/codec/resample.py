@@ -1,9 +1,9 @@
 """
-Change the sample rate of a stream, chunk by chunk, with little delay.
+Changes the sample rate of a stream, chunk by chunk, with little delay.
 
-A short linear-phase FIR in polyphase form.  Only the ratios a telephone gateway
-meets are built (8, 16 and 24 kHz among each other).  Streaming resamplers made
-for music hold 20 to 160 ms back; this one must stay below 3 ms each way, and
+It is a short linear-phase FIR in polyphase form.  Only the ratios that a telephone
+gateway meets are built (8, 16 and 24 kHz among each other).  Streaming resamplers
+made for music hold 20 to 160 ms back; this one must stay below 3 ms each way, and
 gives the same samples however the stream is cut.
 """
 

@@ -1,9 +1,9 @@
 """
-How a stream of one codec becomes one of another.
+Transcodes a stream from one codec to another.
 
-Most calls have the same one on both sides.  What changes samples takes numpy, which is
-10 MB and a quarter of a second: it is imported for the first call that needs it, and
-by L{chime_gateway.app.compose} before that, as far as that can be told.
+Most calls have the same codec on both sides.  Processing samples needs numpy, which
+is 10 MB and a quarter of a second: it is imported for the first call that needs it,
+and by L{chime_gateway.app.compose} before that, as far as that can be foreseen.
 """
 
 from __future__ import annotations

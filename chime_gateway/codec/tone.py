@@ -1,4 +1,4 @@
-"""A sine, for ears and for tests."""
+"""Makes a sine tone, for callers and for tests."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Media over UDP, for carriers and agents alike."""
+"""RTP over UDP, for carriers and agents alike."""

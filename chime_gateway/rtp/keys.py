@@ -1,8 +1,8 @@
 """
-What two sides agree on for SRTP: how packets are protected, and with which keys.
+The keys of SRTP, and how they protect packets, as both sides agreed on.
 
-What protects them is L{chime_gateway.rtp.srtp}, which is imported where there are keys:
-libsrtp and what it brings take 5 MB, and most calls by SIP are without it.
+L{chime_gateway.rtp.srtp} protects the packets.  It is imported only where there are
+keys: libsrtp and its dependencies take 5 MB, and most SIP calls do without.
 """
 
 from __future__ import annotations

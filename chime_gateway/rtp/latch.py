@@ -1,10 +1,10 @@
 """
-Where the other side is, and which of the sources that speak is its voice.
+Latching: finds the address of the other side, and chooses among the sources that
+send.
 
-The description says where media will come from; NAT, session border controllers
-and transfers say otherwise, and so do strangers.  What RFC 7362 calls latching has
-a rule here: docs/decisions/0021 has it with its reasons.  What a packet carries is
-not known.
+The description says where media will come from, but NAT, session border controllers
+and transfers change that, and strangers may send as well.  RFC 7362 calls it
+latching; docs/decisions/0021 has the rule and its reasons.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """
-RTCP of one stream: what each side is told of what it sent, every few seconds.
+The RTCP of one stream: every few seconds, each side reports what it received.
 
-It reads what the sender has sent and what the receiver has got; packets of audio
-do not pass here.
+It reads the counts of the sender and the receiver; audio does not pass here.
 """
 
 from __future__ import annotations

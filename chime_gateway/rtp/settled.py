@@ -1,9 +1,9 @@
 """
-The voice's own socket: on the port of another one, connected to where the voice is.
+A second socket for the settled source: on the same port, connected to its address.
 
-The kernel puts there what comes from that place and needs no address for what goes
-there; whatever comes from anywhere else is read by the other socket, as before.  So a
-source that moves is heard there, and gets a socket of its own when it is believed.
+The kernel gives it what comes from that address, and sending needs no address.
+Whatever comes from elsewhere goes to the first socket, as before.  So a source that
+moves is received there, and gets a socket of its own once it is accepted.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Each protocol in the other role: shipped, used by the demo and the tests."""
+"""The simulators: each protocol in the peer's role, for the demo and the tests."""

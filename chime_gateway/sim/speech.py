@@ -1,10 +1,10 @@
 """
-Words as sound, and back: the speech that simulated callers and agents understand.
+Words as tones, and back: the speech that simulated callers and agents understand.
 
-A character is two tones, its upper and its lower half; each half has sixteen tones
-of its own, so that whatever is lost in between shows.  It lives through G.711,
-resampling and a lost frame.  Nothing else that is on a telephone line, music and
-recorded speech included, is taken for it.
+A character is two tones, its upper and its lower half; each half has sixteen tones of
+its own, so that whatever is lost in between shows.  It survives G.711, resampling and
+a lost frame.  No other sound on a telephone line, music and recorded speech included,
+is taken for it.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Media between two who find each other by ICE and agree on keys by DTLS (WebRTC)."""
+"""WebRTC media: peers find each other by ICE and agree on keys by DTLS."""

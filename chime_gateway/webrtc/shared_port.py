@@ -1,17 +1,18 @@
 """
 One UDP port for all peers.
 
-The first check from a new address names its peer by our ufrag (RFC 8445 section 7.2.2)
-and is signed with our password: then the address belongs to that peer.  Whatever else
-comes from an unknown address is counted, and leaves nothing behind.
+The first check from a new address names its peer by the gateway's ufrag (RFC 8445
+section 7.2.2) and is signed with the gateway's password: then the address belongs to
+that peer.  Whatever else comes from an unknown address is counted, and leaves nothing
+behind.
 
-A NAT may give an address to the next caller while the last one, who said no goodbye, is
-still waited for; so may an app whose port is always the same.  Who checks from an
-address that is another's gets it once nothing came from that one for some seconds.
+A NAT may give an address to the next caller while the last one, who left without a
+word, is still waited for; so may an app whose port is always the same.  A check from
+an address of another peer gets it once nothing came from that peer for some seconds.
 
-Processes of one gateway share the port.  The newest reads what comes from anybody; the
-others have a socket for each address of their peers', connected to it, which is where
-the kernel puts what comes from there.
+Processes of one gateway share the port.  The newest reads what comes from unknown
+addresses; the others have a connected socket for each address of their peers, to
+which the kernel gives what comes from there.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """
-What a peer sends and receives by: the seam between it and its sockets.
+The seam between a peer and its sockets.
 
-They may serve many peers (a shared port, a listener) or one.  In C{Path.local} of
-L{chime_gateway.wire.webrtc.candidate} is the socket that a path begins at.
+They may serve many peers (a shared port, a listener) or one.  C{Path.local} of
+L{chime_gateway.wire.webrtc.candidate} holds the socket at which a path begins.
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
 """
-Peers over TCP (RFC 6544), a frame a packet (RFC 4571): for whoever has no UDP.
+Peers over TCP (RFC 6544), one frame for each packet (RFC 4571): for networks without
+UDP.
 
-A connection that comes in is a stranger's until one of its checks has the right
-integrity.  Until then it has little time and few bytes, and counts among all strangers.
+An incoming connection is a stranger's until one of its checks has the right
+integrity.  Until then it has little time and few bytes, and counts among all
+strangers.
 """
 
 from __future__ import annotations

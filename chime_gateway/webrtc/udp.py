@@ -1,7 +1,8 @@
 """
-UDP sockets of peers, as the batch reads them, and one that is a peer's own.
+The UDP sockets of peers, as the batch reads them, and one that belongs to a single
+peer.
 
-Which peer has which packet of a port of all is L{chime_gateway.webrtc.shared_port}'s.
+L{chime_gateway.webrtc.shared_port} assigns the packets of a shared port to peers.
 """
 
 from __future__ import annotations

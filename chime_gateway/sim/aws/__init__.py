@@ -1,1 +1,1 @@
-"""The services of AWS, as far as a gateway can tell."""
+"""The services of AWS, as far as a gateway uses them."""

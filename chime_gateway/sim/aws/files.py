@@ -1,4 +1,4 @@
-"""What a bucket does (S3), as far as a gateway can tell."""
+"""S3 buckets, as far as a gateway uses them."""
 
 from __future__ import annotations
 

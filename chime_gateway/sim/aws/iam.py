@@ -1,5 +1,5 @@
 """
-Who may do what, and what is done: IAM's roles and policies, Lambda's functions.
+IAM's roles and policies, and Lambda's functions: permissions, and the code that runs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What queues do (SQS), as far as a gateway can tell."""
+"""SQS queues, as far as a gateway uses them."""
 
 from __future__ import annotations
 

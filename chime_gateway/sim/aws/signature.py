@@ -1,7 +1,7 @@
 """
-Who signed a request (AWS' Signature Version 4), and for which service.
+Checks who signed a request (AWS' Signature Version 4), and for which service.
 
-It is signed once more, by botocore, and must come out the same.
+botocore signs the request once more; the signatures must be equal.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What video streams do (Kinesis Video Streams), as far as a gateway can tell."""
+"""Kinesis video streams, as far as a gateway uses them."""
 
 from __future__ import annotations
 

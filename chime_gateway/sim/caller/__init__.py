@@ -1,1 +1,1 @@
-"""Callers: what they say, how they dial, what they hear."""
+"""Simulated callers: what they say, how they dial, what they hear."""

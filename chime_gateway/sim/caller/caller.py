@@ -1,8 +1,8 @@
 """
-Somebody on the telephone: speaks a recording, listens, may interrupt, hangs up,
-and reports what it was like.
+Simulates a caller, who speaks a recording, listens, may interrupt, hangs up, and
+reports how the call was.
 
-How the sound travels is the L{Line}'s; here is only who says what when.
+The L{Line} carries the audio.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How alike are what was said and what was heard?"""
+"""Compares what was said with what was heard."""
 
 from __future__ import annotations
 

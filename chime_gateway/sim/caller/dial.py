@@ -1,4 +1,4 @@
-"""Place a call to whatever a URL names."""
+"""Places a call to the URL that is given."""
 
 from __future__ import annotations
 

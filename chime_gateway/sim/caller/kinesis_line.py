@@ -1,8 +1,8 @@
 """
-A line of which the Voice Connector streams one way and the SIP media application
-plays the other.
+A line whose caller's audio a Voice Connector streams, and to which the SIP media
+application plays files.
 
-The telephone network, as a gateway sees it that has no SIP: notices in a queue,
+It is the telephone network as seen by a gateway without SIP: notices in a queue,
 audio in video streams, and files played to the caller.
 """
 

@@ -1,6 +1,6 @@
 """
-A line over a media stream: the other side of C{/stream} and C{/stream/raw}, on
-plain Autobahn.  It takes nothing from the gateway's own dialects.
+A line over a media stream: the peer of C{/stream} and C{/stream/raw}, on plain
+Autobahn.  It uses none of the gateway's own dialects.
 """
 
 from __future__ import annotations

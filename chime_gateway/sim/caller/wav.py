@@ -1,4 +1,4 @@
-"""WAV files in and out, at whatever rate a telephone call needs."""
+"""Reads and writes WAV files at the sample rate that a call needs."""
 
 from __future__ import annotations
 

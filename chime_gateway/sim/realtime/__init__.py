@@ -1,1 +1,1 @@
-"""The Realtime service."""
+"""The simulated Realtime service."""

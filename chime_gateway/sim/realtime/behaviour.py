@@ -1,7 +1,6 @@
 """
-What a test sets of the simulated service, and what it reads of a session afterwards.
-
-Nothing is done here.
+The settings of the simulated service for a test, and what the test reads of a session
+afterwards.
 """
 
 from __future__ import annotations

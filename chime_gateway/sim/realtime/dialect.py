@@ -1,8 +1,8 @@
 """
 The two dialects of Realtime as the service speaks them: names, defaults, refusals.
 
-Settings go in as the client wrote them and come out as values, or are refused
-with the service's own codes and words.
+Settings go in as the client wrote them and come out as values, or are refused with
+the service's own codes and texts.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """
-Responses of a simulated Realtime session: what is asked for, and those in words.
+Responses of a simulated Realtime session: all requests for them, and those as text.
 
-A response in words is asked for out of band.  It runs beside the conversation,
-next to others and to the one that is spoken, and leaves no item behind.
+A text response is asked for out of band.  It runs beside the conversation, next to
+others and to the spoken one, and leaves no item behind.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """
-The transcribers of a simulated Realtime resource: which there are, what each takes.
+The transcribers of a simulated Realtime resource, and the fields that each accepts.
 
-What a session sets as its transcription model is the name of a deployment, so
-the kind of transcriber cannot be read off it.  Only the resource knows.
+A session names a deployment as its transcription model, so the kind of transcriber
+does not show in the name.  Only the resource knows it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
-Voice activity by energy: good enough for clean speech, and predictable.
+Voice activity detection by energy: good enough for clean speech, and predictable.
 
-Positions are milliseconds of audio written, never of time passed.
+Positions are milliseconds of audio received, never of time passed.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""What a Voice Connector's stream carries and announces."""
+"""The stream of a Voice Connector, and the notices about it."""

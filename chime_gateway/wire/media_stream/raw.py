@@ -1,7 +1,7 @@
 """
 The media stream with audio as binary messages.
 
-docs/reference/media-stream.md publishes it.
+docs/reference/media-stream.md describes it.
 """
 
 from __future__ import annotations

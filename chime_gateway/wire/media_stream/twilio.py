@@ -1,9 +1,10 @@
 """
-The WebSocket media stream as JSON: what a carrier says and how it is answered.
+The WebSocket media stream as JSON: reads a carrier's messages, and writes the
+answers.
 
-One call is one stream.  L{TwilioStream} is byte-compatible with Twilio Media
-Streams (twilio.com/docs/voice/media-streams/websocket-messages) and tolerant
-where other carriers differ.  docs/reference/media-stream.md publishes it.
+One stream carries one call.  L{TwilioStream} is byte-compatible with Twilio Media
+Streams (twilio.com/docs/voice/media-streams/websocket-messages) and tolerant where
+other carriers differ.  docs/reference/media-stream.md describes it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """
-The two forms of the protocol, GA and preview: names, codecs, the settings of a session,
-and where it is opened.
+The two dialects of the protocol, GA and preview: names, codecs, the settings of a
+session, and the URLs.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """
-What an Azure OpenAI Realtime service says, as values.
+The events of an Azure OpenAI Realtime service, as values.
 
-The names are those of the GA protocol without its prefixes.  How they look on
-the wire is in L{chime_gateway.wire.realtime}.
+The names are those of the GA protocol without its prefixes.
+L{chime_gateway.wire.realtime} reads them from messages.
 """
 
 from __future__ import annotations

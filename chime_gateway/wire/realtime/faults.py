@@ -1,7 +1,8 @@
 """
-What a service says when it refuses a command or fails, and when it may be asked again.
+Reads the service's errors: why it refuses a command or fails, and when it may be
+asked again.
 
-What its codes mean is in L{chime_gateway.wire.realtime.error_codes}.
+L{chime_gateway.wire.realtime.error_codes} explains the codes.
 """
 
 from __future__ import annotations

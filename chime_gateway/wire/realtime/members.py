@@ -1,4 +1,4 @@
-"""Members of the service's events, bounded where they may have any length or form."""
+"""Reads members of the service's events, and limits those of any length or form."""
 
 from __future__ import annotations
 

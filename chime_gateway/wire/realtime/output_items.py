@@ -1,4 +1,4 @@
-"""Items of a response as it makes them, as far as a call needs to know of them."""
+"""The items of a response in progress, as far as a call needs them."""
 
 from __future__ import annotations
 

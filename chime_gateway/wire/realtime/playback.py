@@ -1,6 +1,6 @@
 """
-What is told of audio beside the events: which part of an item has some, and what of it
-the service sends when (C{output_audio_buffer}, over WebRTC only).
+Events about audio that travels beside them: which part of an item has audio, and when
+the service sends it (C{output_audio_buffer}, over WebRTC only).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Responses as the service tells of them: what one was asked for as, how it ended."""
+"""The service's reports of a response: what it was asked for, and how it ended."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""RTP, RTCP and keys."""
+"""RTP, RTCP and DTMF."""

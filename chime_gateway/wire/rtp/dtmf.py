@@ -1,8 +1,9 @@
 """
-Keys of a telephone: as RTP events (RFC 4733) and in the bodies of SIP INFO.
+DTMF digits: as RTP events (RFC 4733) and in the bodies of SIP INFO.
 
-A key is sent as many packets, of which any may be lost or come twice; L{DtmfReceiver}
-makes one key of them.  L{key_packets} is the way out.
+A digit is sent in many packets, of which any may be lost or come twice;
+L{DtmfReceiver} makes one digit of them.  L{key_packets} makes the packets of a digit
+to send.
 """
 
 from __future__ import annotations

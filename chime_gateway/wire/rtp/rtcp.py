@@ -1,8 +1,8 @@
 """
-RTCP (RFC 3550 section 6): what each side says of the stream it gets.
+RTCP (RFC 3550 section 6): each side's reports on the stream that it receives.
 
-L{Reception} keeps the numbers of RFC 3550 appendix A for one source; the rest
-turns them into packets and back.
+L{Reception} keeps the numbers of RFC 3550 appendix A for one source; the rest reads
+and writes packets.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Session descriptions: what media there is, where, as what, under which keys."""
+"""Session descriptions: media, addresses, codecs, keys."""

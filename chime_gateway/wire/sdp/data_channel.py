@@ -1,5 +1,5 @@
 """
-A section of data channels in a description (RFC 8841): offered beside audio, and
+The section for data channels in a description (RFC 8841): offered beside audio, and
 answered.
 """
 

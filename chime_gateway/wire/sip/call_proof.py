@@ -1,16 +1,15 @@
 """
-C{X-Gw-Auth}: the proof that a call was sent by our own Lambda.
+C{X-Gw-Auth}: the proof that the operator's own Lambda sent a call.
 
-The networks of a region are shared by all who have a Voice Connector there, so an
-address proves nothing, and a header that anybody may write neither.  The Lambda
-(L{chime_gateway.aws.sma.prove}) signs when it was, the transaction and the agent
-with a secret that both ends have::
+All customers with a Voice Connector in a region share its networks, so an address
+proves nothing, nor does a header that anybody may write.  The Lambda
+(L{chime_gateway.aws.sma.prove}) signs the time, the transaction and the agent with a
+secret that both ends have::
 
     X-Gw-Auth: v1.MILLISECONDS.SIGNATURE[.SIGNATURE]
 
-A signature is the HMAC-SHA-256 of L{signed_text}, in base64url without padding; two
-are of two secrets, while one takes the place of the other.  Which time it is is told
-from outside.
+A signature is the HMAC-SHA-256 of L{signed_text}, in base64url without padding; while
+one secret replaces another, there are two signatures.  The time is an argument.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """
-The two machines of requests of ours (RFC 3261 section 17.1, RFC 6026), as
-L{chime_gateway.wire.sip.transactions} has them.
+The two state machines of requests that the gateway sends (RFC 3261 section 17.1, RFC
+6026), in the form of L{chime_gateway.wire.sip.transactions}.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
 Digest authentication of a SIP client (RFC 3261 section 22, RFC 7616, RFC 8760).
 
-It answers challenges; it makes none.
+It answers challenges, and makes none.
 """
 
 from __future__ import annotations

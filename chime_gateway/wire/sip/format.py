@@ -1,4 +1,4 @@
-"""SIP messages to bytes (RFC 3261 sections 7, 8.2.6 and 18.2)."""
+"""Writes SIP messages as bytes (RFC 3261 sections 7, 8.2.6 and 18.2)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """
-Cut a byte stream into SIP messages (RFC 3261 section 18.3, RFC 5626 section 3.5.1).
+Splits a byte stream into SIP messages (RFC 3261 section 18.3, RFC 5626 section
+3.5.1).
 
-What is in them is not its business, except for how long they are.
+It reads only what tells the length of a message.
 """
 
 from __future__ import annotations

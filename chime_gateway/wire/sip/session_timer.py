@@ -1,6 +1,6 @@
 """
-Session timers (RFC 4028): how long a session may go on without a sign of life,
-and who gives it.
+Session timers (RFC 4028): how long a session may go on without a refresh, and which
+side sends it.
 """
 
 from __future__ import annotations

@@ -1,1 +1,3 @@
-"""What WebRTC puts on a wire besides RTP: STUN, ICE, and which packet is what."""
+"""
+The protocols of WebRTC besides RTP:  STUN, ICE, SCTP, and how packets are told apart.
+"""

@@ -1,8 +1,8 @@
 """
 A SIP media application on loopback: calls that a Lambda decides about.
 
-The Lambda is the real one, called with the events that AWS would send it.  Who
-telephones, and what is at the other end of a bridge, is for others.
+The Lambda is the real one, called with the events that AWS would send it.  Other
+modules simulate the callers and the other ends of bridges.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """
-What a SIP media application allows in an answer of its Lambda.
+The rules of a SIP media application for an answer of its Lambda.
 
 Developer Guide: "Responding to invocations with action lists", and a page for each
-action.  Nothing is done here, only judged.
+action.  The module only judges the answer.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """
-What a Voice Connector puts into the INVITE of a bridge.
+The headers that a Voice Connector puts into the INVITE of a bridge.
 
-As a captured one has it (aws-samples/amazon-chime-pstn-audio-with-amazon-lex-ivr,
-README): headers of C{CallAndBridge} verbatim, and AWS' own beside them.
+As a captured INVITE has them
+(aws-samples/amazon-chime-pstn-audio-with-amazon-lex-ivr, README): headers of
+C{CallAndBridge} verbatim, and AWS' own beside them.
 """
 
 from __future__ import annotations

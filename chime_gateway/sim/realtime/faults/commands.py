@@ -1,4 +1,4 @@
-"""Commands that the service refuses or ignores, with nothing wrong about them."""
+"""The fault of valid commands that the service refuses or ignores."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """
-Errors as the service words them, by name: in C{error} and in C{response.done}.
+The service's errors by name: in C{error} and in C{response.done}.
 
-The types and texts are those that were seen; where the reference has none, the
-code stands for both.
+The types and texts are those of the real service, as observed; where the reference
+has none, the code takes the place of both.
 """
 
 from __future__ import annotations

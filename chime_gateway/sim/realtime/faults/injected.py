@@ -1,4 +1,4 @@
-"""The faults that are scheduled for one session: when they begin, what they hold up."""
+"""The scheduled faults of one session: when they begin, what they delay."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Faults as an operator writes them: C{NAME}, or C{NAME=VALUE}."""
+"""Reads faults as an operator writes them:  C{NAME}, or C{NAME=VALUE}."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Responses that do not end as they should, or have no sound."""
+"""The faults of responses: a wrong end, or no audio."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes wrong with a call over WebRTC, and how strict the service is there."""
+"""The faults of a call over WebRTC, and how strict the service is there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which of a series something happens to."""
+"""Selects which of a series a fault affects."""
 
 from __future__ import annotations
 

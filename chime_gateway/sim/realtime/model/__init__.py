@@ -1,1 +1,1 @@
-"""What stands for the model of a simulated Realtime session."""
+"""The simulated model of a Realtime session."""

@@ -1,9 +1,9 @@
 """
-A voice that answers from what it was given, and from nothing else.
+A voice that answers only from what its session was given.
 
-It keeps nothing from one answer to the next: whatever it knows stands in the items
-of its conversation, spoken or written, and in its instructions.  So a test that asks
-it learns what a session was given.  docs/reference/simulator.md has what it
+It keeps nothing from one answer to the next: all that it has is in the items of its
+conversation, spoken or written, and in its instructions.  So a test that asks it
+learns what a session was given.  docs/reference/simulator.md lists what it
 understands.
 """
 

@@ -1,7 +1,7 @@
 """
-What a model is given: the items of its conversation, as lines of text.
+The context of a model: the items of its conversation, as lines of text.
 
-Of speech it has what there is of the sound: what was cut off it has not.
+Spoken items hold only what is left of their audio after truncation.
 """
 
 from __future__ import annotations

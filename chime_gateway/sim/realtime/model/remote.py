@@ -1,8 +1,8 @@
 """
-Calls of tools at servers that the service asks by itself (MCP).
+Tool calls that the service makes itself, at MCP servers.
 
-The response may be over before such a call is, or after; the service does not go on
-by itself in either case.
+The response may end before such a call or after it; in neither case does the service
+continue by itself.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Where the speech of a simulated session goes: into events, or on a line."""
+"""The output of a simulated session's speech: into events, or into RTP."""

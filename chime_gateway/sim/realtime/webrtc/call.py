@@ -1,8 +1,8 @@
 """
-One call over WebRTC: its session, the media of it, and whoever listens to its events.
+One call over WebRTC: its session, its media, and the listeners to its events.
 
-The media comes up from ICE to DTLS to RTP, and goes at the first of them that ends.
-Sidebands come and go; the call stays.
+The media starts in the order ICE, DTLS, RTP, and ends with the first of them that
+ends.  Sidebands come and go; the call stays.
 """
 
 from __future__ import annotations

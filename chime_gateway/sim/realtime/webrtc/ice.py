@@ -1,8 +1,8 @@
 """
-ICE as the service has it: lite, controlled, and particular about consent (RFC 8445).
+ICE as the service has it: lite, controlled, and strict about consent (RFC 8445).
 
-It answers checks and makes none.  A check without C{USE-CANDIDATE} it answers for
-three seconds only; a client that goes on so loses its consent.
+It answers checks and makes none.  It answers checks without C{USE-CANDIDATE} for
+three seconds only, so a client that sends no others loses its consent.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The beat at which all calls send: 20 ms of the clock, and none is left out."""
+"""The beat at which all calls send: every 20 ms, without gaps."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """
-One port of UDP and one of TCP for the media of all calls.
+One UDP port and one TCP port for the media of all calls.
 
-A datagram is whose its address is; an address belongs to the call whose check came
-from it, and a check says its call by the user fragment.
+A datagram belongs to the call of its address; an address belongs to the call whose
+check came from it, and a check names its call by the user fragment.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """
-The service's requests over HTTP: who may ask for what, and how it says no.
+The service's HTTP requests: who may ask for what, and how it refuses.
 
-Its bodies and statuses are those that were seen; a server's key mints, and only what
-was minted may offer.
+Its bodies and statuses are those of the real service, as observed; a server's key
+mints, and only a minted key may make an offer.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
 """
-RTP both ways, of one codec (RFC 3550, RFC 3711): audio in order in, audio in time out.
+RTP both ways, with one codec (RFC 3550, RFC 3711): received audio in order, sent
+audio in time.
 
 The cipher work is libsrtp's.
 """

@@ -1,7 +1,8 @@
 """
-The offer as the service reads it, and its answer (RFC 8829, RFC 8866).
+Reads an offer as the service does, and writes its answer (RFC 8829, RFC 8866).
 
-One section of audio with G.711 is taken; what else is offered is refused in its place.
+One audio section with G.711 is accepted; all other sections are rejected in their
+places.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
 """
-Data channels over SCTP: how one is opened, and what is text (RFC 8831, RFC 8832).
+Data channels over SCTP: how one is opened, and how text is marked (RFC 8831, RFC
+8832).
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """
-What comes of the other side's messages: put into order and together again (RFC 9260
-section 6.2 and 6.9).
+Reassembles the peer's messages, in order (RFC 9260 section 6.2 and 6.9).
 
-Everything is handed on in the order in which it was numbered.  That is an order of
-each stream as well; what is unordered waits for what was lost before it, too.
+Everything is passed on in the order of the transmission numbers.  That is the order
+of each stream as well; unordered messages, too, wait for what was lost before them.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """
-What goes to the other side: cut into pieces, sent as fast as it and the network take
-it, and again until it has come (RFC 9260 section 6 and 7).
+Sends messages to the peer: cut into chunks, as fast as the peer and the network
+accept them, and repeated until they have arrived (RFC 9260 section 6 and 7).
 """
 
 from __future__ import annotations
