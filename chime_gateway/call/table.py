@@ -63,7 +63,7 @@ class CallTable(CallObserver):
     @param agents_fault: why calls for these profiles could have no agent.
     @param shortage: what this machine has not that every call needs.
     @param shown: what the log may know of a record.
-    @ivar destinations: where callers may be handed on to, and calls may go.
+    @ivar destinations: limits transfers and outbound calls.
     @param begins: told of the leg of each call that is taken, before it begins.
     @param is_told: whether one more refusal of a kind is logged by itself.
     """

@@ -52,7 +52,7 @@ class TransferAttempt:
 
     @param begin: asks the carrier.
     @param begin_by: what is being said is not waited for any longer.
-    @ivar done: fires when the caller has been handed on; fails with
+    @ivar done: fires when the caller has been transferred; fails with
         L{TransferFailed}.
     """
 
@@ -142,7 +142,7 @@ class CallTransfers:
     """
     The attempts of one call, one at a time.
 
-    @param ask: asks the carrier to hand the caller on to an address.
+    @param ask: asks the carrier to transfer the caller to an address.
     @param record: has the notes of all attempts, in order.
     @param began: when the call did, by the clock of C{now} everywhere.
     """

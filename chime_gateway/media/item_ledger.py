@@ -80,7 +80,7 @@ class Item:
         return sum(end - start for start, end in self.spans)
 
     def is_heard(self, head: int) -> bool:
-        """To its end, before C{head}: silence of ours behind it is none of it."""
+        """Heard to its end before C{head}, not counting the padding behind it."""
         return self.heard(head) >= (self.spoken if self.is_complete else self.owed)
 
     @property

@@ -142,7 +142,7 @@ class Session:
         return self._rtcp(lib.srtp_unprotect_rtcp, packet)
 
     def remove_stream(self, ssrc: int) -> None:
-        """One that is not known is none."""
+        """Remove a stream; an unknown one is ignored."""
         lib.srtp_remove_stream(self._session, htonl(ssrc))
 
     def _rtcp(self, function: Callable[..., int], packet: bytes) -> bytes:

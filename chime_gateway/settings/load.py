@@ -230,7 +230,7 @@ def load_store(
     env_path: str | None = None,
 ) -> StoreSettings:
     """
-    Where calls are written down, for tools that read them.
+    The settings of the store, for tools that read it.
 
     @raise ConfigError: something cannot work.
     """

@@ -62,7 +62,7 @@ def unknown_variables(
     environ: Mapping[str, str], known: Collection[str], mentioned: Collection[str]
 ) -> Iterator[str]:
     """
-    Names in an environment that look like settings of the gateway and are none.
+    Names in an environment that look like settings of the gateway, but are unknown.
 
     @param mentioned: names that other settings refer to (C{env:NAME}).
     """

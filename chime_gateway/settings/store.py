@@ -92,7 +92,7 @@ def _database_url(url: str, state: str) -> str:
 
 
 def _has_port(url: str) -> bool:
-    """Whether its port is none, or a number."""
+    """Whether a URL has no port, or a valid one."""
     try:
         return urlsplit(url).port != 0
     except ValueError:

@@ -16,7 +16,7 @@ from attrs import Factory, field, frozen, validators
 @frozen(kw_only=True)
 class Target:
     """
-    Whom a caller may be handed on to.
+    A party that a caller may be transferred to.
 
     @ivar address: A telephone number or a C{sip:} URI. The model does not see it.
     @ivar description: Tells the model when to choose this target.
@@ -40,7 +40,7 @@ class BuiltInTool(ABC):
     A tool that the gateway itself has; which there are, and what they do, is in
     L{chime_gateway.call.tools}.
 
-    @cvar takes_targets: it is for handing the caller on to one of the profile's.
+    @cvar takes_targets: it transfers the caller to one of the profile's targets.
     """
 
     name: ClassVar[str]

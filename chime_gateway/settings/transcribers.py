@@ -45,7 +45,7 @@ TRANSCRIBERS: Final[Mapping[str, frozenset[str]]] = {
 @frozen(kw_only=True)
 class Transcription:
     """
-    How what callers say is written down.
+    How the caller is transcribed.
 
     @ivar model: the name of the transcriber's deployment; empty for
         L{REALTIME_MODEL}.

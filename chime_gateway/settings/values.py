@@ -72,7 +72,7 @@ class DeploymentSettings:
 @frozen(kw_only=True)
 class Limits:
     """
-    What is refused or ended, in calls and seconds.
+    The limits of calls and connections.
 
     @ivar max_calls: Calls at once, of all processes of the gateway; more are refused.
     @ivar max_calls_per_peer: Calls at once of one address of the carrier's side. 0: no
@@ -143,7 +143,7 @@ Network: TypeAlias = IPv4Network | IPv6Network
 @frozen(kw_only=True)
 class SipTrunk:
     """
-    Where calls of ours go: the Voice Connector's termination.
+    The trunk of outbound calls: the Voice Connector's termination.
 
     @ivar host: The host of the termination,
         C{VOICECONNECTOR-ID.voiceconnector.chime.aws}.
@@ -244,7 +244,7 @@ class SipSettings:
 @frozen(kw_only=True)
 class TransferSettings:
     """
-    Where callers may be handed on to, and calls of ours may go.
+    The limits of transfers and outbound calls.
 
     @ivar allow: What the address of a transfer or an outbound call has to begin with.
         Empty: everything but premium rates is allowed.
@@ -260,7 +260,7 @@ class TransferSettings:
 @frozen(kw_only=True)
 class StoreSettings:
     """
-    Where calls are written down.
+    The store of calls.
 
     @ivar database_url: The database, C{sqlite:///FILE} or C{postgresql://...}.
     @ivar state_directory: The folder for what has to stay on this machine: the journal,
@@ -285,7 +285,7 @@ class StoreSettings:
 @frozen(kw_only=True)
 class RecordingSettings:
     """
-    Where recordings go.
+    The storage of recordings.
 
     @ivar location: A folder, or C{s3://BUCKET/PREFIX}. Empty: no recordings.
     @ivar encryption: The encryption that S3 is asked for.
@@ -316,7 +316,7 @@ WEBHOOK_EVENTS: Final = (
 @frozen(kw_only=True)
 class WebhookSettings:
     """
-    Who is told what happens in calls.
+    A receiver of events.
 
     @ivar url: Where deliveries are posted to; https:// but for this machine.
     @ivar events: The events that are delivered.

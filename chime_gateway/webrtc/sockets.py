@@ -57,7 +57,7 @@ class Sockets(Protocol):
         """
 
     def leave(self, peer: Peer) -> None:
-        """Forget this peer.  One that is not known is passed over."""
+        """Forget this peer; an unknown one is ignored."""
 
     def paths_to(self, peer: Peer, candidate: Candidate) -> Sequence[Path]:
         """

@@ -130,7 +130,7 @@ class Choice:
     def take(
         self, passed: Collection[Candidate], *, is_running: bool = False
     ) -> tuple[Candidate, Permit] | None:
-        """The one to try now, none of those that are passed over."""
+        """Take the deployment to try now, except those in C{passed}."""
         usable = self.usable(passed, is_running=is_running)
         if not usable:
             return None

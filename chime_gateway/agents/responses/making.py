@@ -79,7 +79,7 @@ class Response:
 
     def was_in_vain(self, status: str) -> bool:
         """
-        It had come to nothing when it was stopped.
+        It had already failed when it was stopped.
 
         @param status: as the service tells it.
         """

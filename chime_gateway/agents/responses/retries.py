@@ -35,7 +35,7 @@ _MOST_SERVER_ERRORS: Final = 2
 @frozen
 class Fault:
     """
-    Why something came to nothing.
+    Why a response failed.
 
     @ivar cause: in a word of ours.
     @ivar reason: as the service words it.
@@ -64,7 +64,7 @@ class Retries:
 
     def failed(self, wanted: Wanted, fault: Fault) -> float | None:
         """
-        It came to nothing.
+        A response failed.
 
         @return: after how many seconds it is asked for again; C{None}: not in this
             session.

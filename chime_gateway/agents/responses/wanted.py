@@ -38,7 +38,7 @@ class Wanted:
     One thing to be spoken once.
 
     @ivar number: in the order in which things were wanted.
-    @ivar failures: how often it came to nothing.
+    @ivar failures: how often it failed.
     @ivar silences: how often of these there was an answer, with nothing in it.
     @ivar times_second: how often another response was first.
     @ivar not_before: when it may be asked for; seconds, monotonic.
@@ -70,7 +70,7 @@ class Wanted:
 
     @property
     def is_moot(self) -> bool:
-        """If it comes to nothing, nothing is lost."""
+        """If it fails, nothing is lost."""
         return self.is_dropped or self.sort is Sort.ASIDE
 
     @property
@@ -79,7 +79,7 @@ class Wanted:
         return self.silences == self.failures == MOST_FAILURES - 1
 
     def failed(self, *, is_silence: bool) -> None:
-        """It came to nothing once more."""
+        """It failed once more."""
         self.failures += 1
         self.silences += is_silence
 

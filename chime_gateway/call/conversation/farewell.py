@@ -211,7 +211,7 @@ class Farewell:
             self._owner.leave(hang_up.ending)
 
     def is_due_again(self, now: float) -> bool:
-        """The goodbye came to nothing, and nobody asks for it."""
+        """The goodbye failed, and has to be asked for again."""
         goodbye = self._goodbye
         return (
             goodbye is not None

@@ -120,8 +120,8 @@ class Turn:
 class Transcript:
     """
     @ivar turns: in the order in which they began.
-    @ivar has_caller_text: what callers say is written down by the service, so the
-        text of a turn is waited for.
+    @ivar has_caller_text: the service transcribes the caller, so the text of a turn is
+        waited for.
     """
 
     has_caller_text: bool = True

@@ -12,7 +12,7 @@ from chime_gateway.call.reports.events import ToolFacts, TurnFacts
 
 class Turns:
     """
-    @param has_caller_text: what callers say is written down by the service.
+    @param has_caller_text: the service transcribes the caller.
     @param clock: seconds, monotonic; the call began at C{began}.
     @param happened: told of each turn.
     @param text_missed: told how a turn of the caller's came to have no text.

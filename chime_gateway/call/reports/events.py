@@ -25,7 +25,7 @@ ENDED: Final = "call.ended"
 
 @frozen(kw_only=True)
 class TransferFacts:
-    """An attempt to hand the caller on; C{outcome} is empty while it lasts."""
+    """An attempt to transfer the caller; C{outcome} is empty while it lasts."""
 
     target: str = field(repr=False)
     at: float

@@ -81,7 +81,7 @@ class CallRecord:
     @ivar direction: C{inbound} or C{outbound}.
     @ivar tool_calls: of the agent; C{failed_tool_calls} of those had no result.
     @ivar digits: keys that the caller pressed.
-    @ivar transfers: attempts to hand the caller on.
+    @ivar transfers: attempts to transfer the caller.
     @ivar sessions: of the agent, in their order.
     @ivar recording: where the recording is; empty: there is none.
     @ivar recording_fault: why it is not whole.

@@ -27,13 +27,13 @@ class CallActions(Protocol):
 
     def transfer_when_said(self, name: str, address: str) -> Deferred[None]:
         """
-        Hand the caller on when what is being said was heard.
+        Transfer the caller when what is being said has been heard.
 
         The Deferred fails with L{chime_gateway.errors.TransferFailed}.
         """
 
     def send_digits(self, digits: str) -> bool:
-        """Press keys; C{False}: this line cannot."""
+        """Send DTMF digits; C{False}: this line cannot."""
 
     def collect_digits(
         self, max_digits: int, terminator: str, timeout_seconds: float

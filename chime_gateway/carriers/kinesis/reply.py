@@ -236,7 +236,7 @@ class Reply:
         return ready
 
     async def _is_stored(self, utterance: _Utterance) -> bool:
-        """Whether it could be; otherwise it is passed over."""
+        """Whether it could be stored; otherwise it is skipped."""
         try:
             await utterance.stored
         except AwsError as exc:

@@ -128,7 +128,7 @@ class Admission:
 
     def take(self, request: Request, host: str) -> Admitted | Refusal:
         """
-        What is known of a call, or why it is none.
+        Admit a call, or say why it is refused.
 
         @param host: where it came from.
         """

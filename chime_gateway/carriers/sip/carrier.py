@@ -52,7 +52,7 @@ class SipCarrier:
     """
     Start it, give it a switchboard, and calls come in.
 
-    @param transfers: hands calls on where the peer takes no REFER.
+    @param transfers: transfers calls where the peer does not support REFER.
     @param destinations: where redirections may lead; C{None}: anywhere.
     @param kin: the processes of this gateway beside this one.
     @param is_told: whether one more stranger of a kind is logged by itself.

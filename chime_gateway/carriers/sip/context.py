@@ -93,7 +93,7 @@ class SipContext:
     @ivar new_token: a fresh random text, for tags, branches and Call-IDs.
     @ivar random32: a fresh random number.
     @ivar wall_time: Unix seconds.
-    @ivar transfers: how calls are handed on where the peer does not take REFER.
+    @ivar transfers: transfers calls where the peer does not support REFER.
     @ivar destinations: where redirections may lead; C{None}: anywhere.
     @ivar finished: what was counted of legs that are over.
     """

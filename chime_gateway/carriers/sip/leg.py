@@ -106,8 +106,8 @@ class SipLeg(TowardsCall):
 
     def transfer(self, target: str) -> Deferred[None]:
         """
-        Hand the other side on: by REFER where it is understood, otherwise by
-        who controls the call.
+        Transfer the other side: by REFER where it is supported, otherwise through
+        the SIP media application.
         """
         if self._dialog is None or not self._is_answered():
             return fail(TransferFailed("the call is not connected"))

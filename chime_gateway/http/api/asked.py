@@ -117,7 +117,7 @@ class Asked:
 
     async def stored_call(self) -> StoredCall:
         """
-        The call as it was written down.
+        The stored call.
 
         @raise Problem: there is none.
         """

@@ -93,7 +93,7 @@ class Connections:
             self._at[place][transport] = self._at[place].pop(transport)
 
     def known(self, transport: Any) -> None:
-        """It is none of these: it has a call, or has shown the token."""
+        """A connection is no longer a stranger: it has a call, or showed the token."""
         self.left(transport)
 
     def left(self, transport: Any) -> None:

@@ -127,7 +127,7 @@ class StreamDialect(Protocol):
         """The call is over; for carriers with L{HANG_UP}."""
 
     def transfer(self, transfer_id: str, target: str) -> bytes:
-        """Hand the caller on; for carriers with L{TRANSFER}."""
+        """Transfer the caller; for carriers with L{TRANSFER}."""
 
     def press(self, digit: str) -> bytes:
         """Send a key to the caller's side; for carriers with L{SEND_DTMF}."""

@@ -60,7 +60,7 @@ def _transcription(profile: AgentProfile, dialect: Dialect) -> dict[str, object]
 
 
 def _tools(tools: list[dict[str, Any]]) -> dict[str, Any]:
-    """Left out where there are none: not every model has tools."""
+    """The member for tools; left out without any, as not every model has tools."""
     return {"tools": tools, "tool_choice": "auto"} if tools else {}
 
 

@@ -71,7 +71,7 @@ def session_body(message: Message) -> bytes:
 
 
 def must_be_understood(message: Message) -> bool:
-    """Whether a body of a kind that is unknown may not be passed over."""
+    """Whether a body of unknown type must not be ignored."""
     return bool(message.body) and _part(_headers_of(message), b"").is_required
 
 

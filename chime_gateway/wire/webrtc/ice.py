@@ -156,7 +156,7 @@ class IceAgent:
         return self._run(now)
 
     def received(self, now: float, data: bytes, path: Path) -> float | None:
-        """A STUN message came.  What is wrong with it is passed over in silence."""
+        """A STUN message came.  An invalid one is ignored."""
         try:
             message = stun.decode(data)
         except stun.StunError:

@@ -89,7 +89,7 @@ class Watched(Protocol):
 
     def waits(self, *, is_caller_silent: bool) -> None:
         """
-        The caller has waited for a while, as something came to nothing.
+        The caller has waited for a while, as a response failed.
 
         @param is_caller_silent: he is, whatever the session has said.
         """

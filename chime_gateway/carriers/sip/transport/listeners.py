@@ -233,7 +233,7 @@ class SipTransports:
         maybeDeferred(self._open, hop, tls_name).addCallbacks(opened, refused)
 
     def _open(self, hop: Hop, tls_name: str) -> Any:
-        """A name that is none raises here already."""
+        """An invalid host name raises here already."""
         endpoint: Any = HostnameEndpoint(
             self._reactor, hop.host, hop.port, timeout=_CONNECT_SECONDS
         )
