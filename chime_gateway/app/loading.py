@@ -18,8 +18,8 @@ from twisted.logger import Logger
 from chime_gateway.audio import PCMA, PCMU
 from chime_gateway.interfaces import CallLeg
 
-#: Both bring numpy: what makes up for lost packets, and what shortens a queue.
-_MODULES: Final = ("chime_gateway.codec.pitch", "chime_gateway.codec.splice")
+#: It brings numpy: what makes up for lost packets.
+_MODULE: Final = "chime_gateway.codec.pitch"
 
 
 class SampleWork:
@@ -38,17 +38,16 @@ class SampleWork:
         if self._is_loaded or not _may_need_it(leg):
             return
         self._is_loaded = True
-        for name in _MODULES:
-            self._in_thread(import_module, name).addErrback(
-                lambda failure: self._log.failure(
-                    "what changes samples is not loaded ahead", failure
-                )
+        self._in_thread(import_module, _MODULE).addErrback(
+            lambda failure: self._log.failure(
+                "what changes samples is not loaded ahead", failure
             )
+        )
 
 
 def _may_need_it(leg: CallLeg) -> bool:
     """
-    It loses packets, has a queue that may be late, or another codec than an agent.  A
-    leg with a buffer and G.711 has none of that.
+    It loses packets, or has another codec than an agent.  A leg with a buffer and
+    G.711 has none of that.
     """
     return not leg.traits.buffers or leg.codec not in (PCMU, PCMA)

@@ -11,6 +11,7 @@ from collections import deque
 from typing import Final
 
 from chime_gateway.audio import Codec
+from chime_gateway.codec.splice import is_silence, join, shorten
 from chime_gateway.media.catch_up import CatchUp
 from chime_gateway.media.pace import Pace
 
@@ -82,9 +83,6 @@ class FrameQueue:
         return removed
 
     def _shorten(self) -> int:
-        # With numpy, which is here since the first call that may be late.
-        from chime_gateway.codec.splice import is_silence, join, shorten
-
         frames, codec = self.frames, self._codec
         count = self._excess - CAUGHT_UP_FRAMES
         if count > 0:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,8 +15,16 @@ from chime_gateway.codec.registry import decode
 from chime_gateway.codec.splice import is_silence, join, shorten
 from chime_gateway.codec.tone import tone
 
+#: Says what of numpy came with it.
+_PROGRAM = "import sys, chime_gateway.media.pump; print('numpy' in sys.modules)"
+
 
 class SpliceTests(SynchronousTestCase):
+    def test_a_queue_is_shortened_without_numpy(self) -> None:
+        """Loaded by the first late frame, it would hold up all calls."""
+        said = subprocess.check_output([sys.executable, "-c", _PROGRAM], text=True)
+        self.assertEqual(said.strip(), "False")
+
     @settings(max_examples=40, deadline=None)
     @given(
         st.sampled_from((PCMU, PCMA, L16_24000)),
