@@ -86,7 +86,7 @@ def number(text: str, option: str) -> str:
 
 
 class _AwsCommand(CommandOptions):
-    """What all of them understand."""
+    """The options that all commands have."""
 
     optParameters: ClassVar = [
         ["region", "r", None, "AWS region. [default: AWS_REGION]"],
@@ -202,7 +202,7 @@ class _AwsCommand(CommandOptions):
         return deferToThreadPool(reactor, pool, self.work, asked, Cloud(asked.region))
 
     def work(self, installation: InstallationRequest, cloud: Cloud) -> int:
-        """In a thread; the exit status."""
+        """Does the work, in a thread; the result is the exit status."""
         raise NotImplementedError
 
     def show(

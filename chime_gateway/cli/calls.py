@@ -150,7 +150,7 @@ class CallsOptions(_QueryCommand):
 
 
 class NameFirst(CommandOptions):
-    """What it is about may stand before the options, where people write it."""
+    """The name may stand before the options, where people write it."""
 
     def parseOptions(self, options: Any = None) -> None:
         words = list(options or ())

@@ -119,7 +119,7 @@ def _samples(codec: Codec, audio: bytes | bytearray) -> Samples:
 
 
 def save_recording(path: str, report: CallReport) -> None:
-    """Caller left, agent right, as the caller lived it."""
+    """Save the call as a stereo WAV file: caller left, agent right, as heard."""
     codec = report.codec
     try:
         write_wav(
@@ -133,7 +133,7 @@ def save_recording(path: str, report: CallReport) -> None:
 
 
 def call_report_lines(report: CallReport) -> Iterator[str]:
-    """What a call was like, for people."""
+    """The report of a call, as lines for people."""
     rate = report.codec.bytes_per_second
     yield ""
     yield f"codec                 {report.codec.name}"
@@ -236,7 +236,7 @@ class Demo:
         )
 
     def _dialled(self, port: int) -> tuple[str, dict[str, str]]:
-        """Where the caller dials, and the settings that make somebody listen."""
+        """The URL that the caller dials, and the settings of its carrier."""
         if self._carrier == "websocket":
             return f"ws://127.0.0.1:{port}{self._path}", {}
         if self._carrier == "kinesis":
@@ -317,7 +317,7 @@ class Demo:
         return 1 if faults else 0
 
     def _compare(self, plan: CallPlan, report: CallReport) -> list[str]:
-        """The parrot's side of the story."""
+        """Compare what the simulated model heard with what the caller said."""
         say = self._meter.say
         faults: list[str] = []
         codec = report.codec
@@ -364,7 +364,7 @@ class Demo:
 
 
 def _stored_calls(state: Path, ids: Collection[str]) -> list[StoredCall]:
-    """What the gateway has left in its store of these calls."""
+    """The calls in the gateway's store."""
     if not (state / "chimegw.sqlite").exists():
         return []
     database = Database(f"sqlite:///{state}/chimegw.sqlite", state)

@@ -25,9 +25,9 @@ _START_SECONDS: Final = 20.0
 
 class GatewayProcess(ProcessProtocol):
     """
-    @ivar records: what its log says of calls that are over.
-    @ivar errors: what it complains of.
-    @param say: told what its log says of calls as they go on.
+    @ivar records: the records of ended calls in its log.
+    @ivar errors: its standard error, and the errors in its log.
+    @param say: gets its log lines about calls in progress.
     """
 
     transport: Any
@@ -70,7 +70,7 @@ class GatewayProcess(ProcessProtocol):
                 return
 
     async def stop(self) -> None:
-        """Wait until it is gone."""
+        """Stop the process, and wait for its end."""
         if not self._ended.called:
             self.transport.signalProcess("TERM")
             await self._ended

@@ -13,7 +13,7 @@ from chime_gateway.app.command_options import CommandOptions
 
 
 class RunOptions(CommandOptions):
-    """Those of C{twistd chimegw}, which reads them."""
+    """The options of C{twistd chimegw}, which reads them."""
 
     synopsis = "[options of the gateway; chimegw run --help lists them]"
     words: Sequence[str] = ()
@@ -22,7 +22,7 @@ class RunOptions(CommandOptions):
         self.words = list(options or ())
 
     def run_gateway(self) -> None:
-        """Until the gateway ends; it has the reactor, and the process."""
+        """Run the gateway until it ends; it owns the reactor and the process."""
         from twisted.scripts.twistd import run
 
         command = ["-n", "--pidfile=", "chimegw"]

@@ -52,8 +52,8 @@ class CatchUp:
     """
     @ivar behind: frames whose time passed while something was being said, and that
         were not played: no more can be late.
-    @ivar has_decided: it was seen whether the queue stands.
-    @ivar is_ahead: it was seen that the agent is ahead.
+    @ivar has_decided: it is decided whether the queue is late.
+    @ivar is_ahead: it is decided that the agent is ahead.
     """
 
     __slots__ = (

@@ -39,7 +39,7 @@ class FrameQueue:
         self._beats = 0
 
     def add(self, audio: bytes) -> None:
-        """Whole frames."""
+        """Append whole frames."""
         size = self._size
         if len(audio) == size:  # as most often, of an agent at pace
             self.frames.append(audio)
@@ -47,7 +47,7 @@ class FrameQueue:
         self.frames.extend(audio[at : at + size] for at in range(0, len(audio), size))
 
     def clear(self) -> None:
-        """Nothing waits, so nothing is late."""
+        """Drop all frames; nothing is late then."""
         self.frames.clear()
         self._excess = 0
         self.late.settle()

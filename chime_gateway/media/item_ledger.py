@@ -24,7 +24,7 @@ _V = TypeVar("_V")
 
 
 def remember(cuts: dict[_K, _V | None], key: _K, value: _V | None = None) -> None:
-    """What was interrupted, of what is remembered, which has a bound."""
+    """Remember interrupted items, the most recent ones only."""
     cuts[key] = value
     if len(cuts) > _REMEMBERED_CUTS:
         del cuts[next(iter(cuts))]
@@ -85,7 +85,7 @@ class Item:
 
     @property
     def spoken(self) -> int:
-        """The same without what is not the agent's."""
+        """The bytes of the agent's audio, without padding."""
         return self.owed - self.padding
 
 

@@ -37,8 +37,8 @@ _LONGEST_PIECE_SECONDS: Final = 1.0
 class Pace:
     """
     @ivar said: seconds of audio that came.
-    @ivar beat_at: when the last beat of ours came.
-    @ivar piece: seconds of the longest piece that came lately.
+    @ivar beat_at: when the last beat of this process came.
+    @ivar piece: seconds of the longest piece that came recently.
     """
 
     __slots__ = (

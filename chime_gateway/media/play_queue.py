@@ -117,7 +117,7 @@ class PlayQueue:
         return self.current
 
     def add(self, item: Item, audio: bytes, now: float) -> None:
-        """More of an item, of any length."""
+        """Add more audio of an item, of any length."""
         self._pace.came(len(audio) * self._byte_seconds, now)
         if self._partial:
             audio, self._partial = self._partial + audio, b""
@@ -129,7 +129,7 @@ class PlayQueue:
             self._owe(item, audio, now)
 
     def add_local(self, audio: bytes, now: float) -> None:
-        """A sound of the gateway's own, behind all that is owed."""
+        """Add a sound of the gateway's own, after all that is queued."""
         self._local_count += 1
         item = Item(("", -self._local_count), "", is_local=True, is_complete=True)
         self._ledger.add(item)
@@ -163,7 +163,7 @@ class PlayQueue:
                 self._mark()
 
     def _pad_partial(self, now: float) -> None:
-        """An item ends in whole frames: a part of one is heard as a click."""
+        """Fill an item's last frame: a part of a frame would be heard as a click."""
         if self._partial and self.current is not None:
             missing = self._frame_bytes - len(self._partial)
             frame = self._partial + self._codec.silence(missing)
@@ -389,9 +389,9 @@ class PlayQueue:
 
     @property
     def is_open(self) -> bool:
-        """Something is being said of which nobody has said that it is over."""
+        """An item is being said whose end was not reported yet."""
         return self.current is not None and not self.current.is_local
 
     def is_drained(self, now: float) -> bool:
-        """All was heard."""
+        """All audio was heard."""
         return not self._waiting and self._playout.is_idle(now)

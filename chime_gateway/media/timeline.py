@@ -56,13 +56,13 @@ _FRAME_SECONDS: Final = PTIME_MS / 1000
 
 
 class Filling(Protocol):
-    """What stands for audio that is missing."""
+    """Makes the audio that fills gaps."""
 
     def heard(self, audio: bytes) -> None:
-        """What was not missing: the last of it, before something is asked for."""
+        """Takes the last audio that came before a gap."""
 
     def conceal(self, byte_count: int) -> bytes:
-        """In place of lost audio: what might have been said, fading."""
+        """Audio in place of a lost packet: what might have been said, fading."""
 
     def silence(self, byte_count: int, noise: int | None) -> bytes:
         """
@@ -127,7 +127,7 @@ class Timeline:
             self.arrived = now
 
     def speak(self, filling: Filling) -> None:
-        """Another codec: what was heard before helps to conceal nothing."""
+        """Change the codec: earlier audio is of no use for concealment then."""
         self._filling = filling
         self.before = self.last = b""
 
@@ -227,7 +227,7 @@ class Timeline:
         return b"".join(ready)
 
     def heard(self, audio: bytes) -> None:
-        """It was passed on."""
+        """Audio was passed on without L{place}."""
         if len(self.last) < self.frame:
             self.last += audio
         else:
@@ -244,7 +244,7 @@ class Timeline:
     # -- inside ----------------------------------------------------------------
 
     def _is_believed(self, gap: int, now: float) -> bool:
-        """Whether so much may have passed at the sender."""
+        """Whether so much time may have passed at the sender."""
         assert self._began is not None
         passed = now - self._began
         given = (self.head - self._origin) & 0xFFFFFFFF
@@ -259,7 +259,7 @@ class Timeline:
         packet: tuple[int, bytes, float],
         ready: list[bytes],
     ) -> None:
-        """All of its time was filled, as was that of those before it."""
+        """Audio came whose time was filled already, as did the packets before it."""
         self.late += 1
         late.append(packet)
         if len(late) > _MAX_LATE_PACKETS:
@@ -282,7 +282,7 @@ class Timeline:
     def _rejoin(
         self, timestamp: int, byte_count: int, now: float, ready: list[bytes]
     ) -> None:
-        """The clock makes no sense: what has passed is what has passed here."""
+        """The sender's clock makes no sense: count the time that has passed locally."""
         self.resets += 1
         invented = 0 if self.pause is None else self.pause.invented
         passed = 0.0 if self.arrived is None else now - self.arrived

@@ -19,7 +19,7 @@ from chime_gateway.rtp.terms import Terms
 
 
 class StreamUser(Protocol):
-    """Who listens, and is told what goes wrong."""
+    """The user of a stream: gets its audio, and reports of what goes wrong."""
 
     def caller_audio(self, audio: bytes) -> None: ...
     def gap_filled(self, audio: bytes) -> None: ...
@@ -28,10 +28,10 @@ class StreamUser(Protocol):
     def audio_held(self, is_held: bool) -> None: ...
     def audio_timed_out(self, seconds: float) -> None: ...
     def hold_unheard(self) -> None:
-        """A held line is silent, and so is one at whose end nobody is."""
+        """Nothing came while on hold: the other side may be silent, or gone."""
 
     def audio_failed(self) -> None:
-        """A bug of ours."""
+        """A bug in the gateway."""
 
 
 class PacedStream:
@@ -89,7 +89,7 @@ class PacedStream:
         self.send_digits: Callable[[str], bool] = stream.send_digits
 
     def speak(self, codec: Codec) -> None:
-        """Play and report this codec; before anything is agreed on."""
+        """Set the codec to play and report; before L{agree}."""
         self._codec = codec
         self.stream.speak(codec)
 
@@ -109,7 +109,7 @@ class PacedStream:
             self._metronome.add_each(period, self._tick, self._tick_failed)
 
     def pause(self) -> None:
-        """Send nothing any more."""
+        """Stop sending."""
         if self._is_ticking:
             self._metronome.remove(self._tick)
             self._is_ticking = False
@@ -129,7 +129,7 @@ class PacedStream:
         return stats
 
     def tell(self, stats: NetworkStats, carrier_call_id: str) -> None:
-        """Put into the log what it was like."""
+        """Log the statistics of the stream."""
         self._log.info(
             "media.ended {carrier_call_id}",
             carrier_call_id=carrier_call_id,

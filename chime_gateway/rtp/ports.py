@@ -42,7 +42,7 @@ class NoPortFree(GatewayError):
 
 
 class Batch(Protocol):
-    """Who reads the sockets; see L{chime_gateway.net.batch}."""
+    """Reads the sockets; see L{chime_gateway.net.batch}."""
 
     def adopt(self, connection: MediaSocket) -> None: ...
     def release(self, connection: MediaSocket) -> None: ...
@@ -121,11 +121,11 @@ class DatagramSocket:
         )
 
     def _raw(self, address: Address) -> Address:
-        """As the system has it."""
+        """An address in the form of the system."""
         return address
 
     def connectionLost(self, reason: Failure) -> None:
-        """The batch reads it no more, for what was received has met a bug."""
+        """The batch stops reading it, as its receiver has failed."""
         self.close()
         self.broken()
 
@@ -135,7 +135,7 @@ class DatagramSocket:
 
 
 class Ipv6Socket(DatagramSocket):
-    """One of IPv6, which may take IPv4 as well."""
+    """An IPv6 socket, which may receive IPv4 as well."""
 
     __slots__ = ()
 
@@ -196,13 +196,13 @@ class RtpPort:
             raise
 
     def listen(self, rtp_received: Received, rtcp_received: Received) -> None:
-        """Who receives what from now on."""
+        """Set the receivers of RTP and RTCP."""
         self._rtp.received, self._rtcp.received = rtp_received, rtcp_received
         if self._settled is not None:
             self._settled.received = rtp_received
 
     def tell_if_broken(self, broken: Callable[[], None]) -> None:
-        """Whoever receives has failed: nothing comes any more."""
+        """Set what is called when a receiver has failed and its socket is closed."""
         self._rtp.broken = self._rtcp.broken = broken
         if self._settled is not None:
             self._settled.broken = broken
@@ -295,7 +295,7 @@ class PortPool:
         return len(self._free) + len(self._resting) + self.in_use
 
     def not_free(self) -> frozenset[int]:
-        """Ports that are lent, or rest."""
+        """The number of ports that are lent, or rest."""
         now = self._clock()
         lent = (port.number for port in self._lent)
         resting = (number for until, number in self._resting if until > now)
@@ -311,7 +311,7 @@ class PortPool:
             del self._others[other]
 
     def leave_to_nobody(self) -> None:
-        """The others are not told of any more."""
+        """Forget the ports of other processes."""
         self._others.clear()
 
     def lend(self, rtp_received: Received, rtcp_received: Received) -> RtpPort:
@@ -345,7 +345,7 @@ class PortPool:
         raise NoPortFree("no media port is free")
 
     def take_back(self, port: RtpPort) -> None:
-        """May be done again, should it have failed."""
+        """Return a port; may be repeated after a failure."""
         port.close()
         rests = self._clock() + self._rest_seconds, port.number
         if port in self._lent:

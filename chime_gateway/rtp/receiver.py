@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class Listener(Protocol):
-    """Who gets what the caller sends."""
+    """Receives what the caller sends."""
 
     def caller_audio(self, audio: bytes) -> None: ...
     def digit_pressed(self, digit: str) -> None: ...
@@ -96,7 +96,7 @@ class RtpReceiver:
         self.jitter = JitterBuffer(self._timeline, self._jitter_stats)
 
     def speak(self, codec: Codec) -> None:
-        """Report this one; before anything is agreed on."""
+        """Set the codec to report; before L{agree}."""
         self._codec = codec
         self._rate = codec.clock_rate
 
@@ -143,7 +143,7 @@ class RtpReceiver:
         return terms is not None and source is not None and source != terms.remote
 
     def stop(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         self._terms = None
         self._usual = -1
 
@@ -187,7 +187,7 @@ class RtpReceiver:
             self._listener.caller_audio(payload)
 
     def _received(self, data: bytes, address: Address) -> None:
-        """One that needs to be looked at."""
+        """A datagram that is not the usual one."""
         terms = self._terms
         if terms is None:
             self._stats.dropped["early"] += 1
@@ -268,7 +268,7 @@ class RtpReceiver:
             self._pass_on(self.jitter.put_other(number, timestamp, noise, now))
 
     def stalled(self, now: float, seconds: float) -> None:
-        """It was we who did nothing for so long."""
+        """This process itself did nothing for so many seconds."""
         self._timeline.stalled(now, seconds)
 
     def tick(self, now: float) -> None:
@@ -285,7 +285,7 @@ class RtpReceiver:
                 self._gap_filled(audio if decode is None else decode(audio))
 
     def refresh_stats(self) -> None:
-        """What is not counted packet by packet."""
+        """Update the counts that are not kept packet by packet."""
         stats, jitter = self._stats, self._jitter_stats
         stats.lost, stats.late = jitter.lost, jitter.late + self._timeline.late
         stats.clock_resets = self._timeline.resets

@@ -75,7 +75,7 @@ class RtcpReports:
         self._reported_packets = -1
 
     def attach(self, send: Callable[[bytes, Address], None]) -> None:
-        """Where reports go out; before anything is agreed on."""
+        """Set where reports are sent; before L{agree}."""
         self._send_packet = send
 
     def agree(self, terms: Terms, srtp: SrtpCodec | None) -> None:
@@ -150,7 +150,7 @@ class RtcpReports:
         self._send(self._compound(now))
 
     def stop(self) -> None:
-        """Say goodbye; the last report."""
+        """Send the last report, with a BYE."""
         goodbye = rtcp.goodbye(self._sender.ssrc)
         self._send(self._compound(self._clock()) + goodbye)
         self._terms = None

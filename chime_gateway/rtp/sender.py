@@ -37,7 +37,7 @@ Settled: TypeAlias = Callable[[bytes], None] | None
 
 
 def _is_nowhere(remote: Address | None) -> Settled:
-    """Packets go by one way, wherever the voice is."""
+    """Does nothing: all packets go by one socket, wherever the source is."""
     return None
 
 
@@ -92,7 +92,7 @@ class RtpSender:
         self.speak(codec)
 
     def attach(self, send: Callable[[bytes, Address], None]) -> None:
-        """Where packets go out; before anything is agreed on."""
+        """Set where packets are sent; before L{agree}."""
         self._send_packet = send
 
     def settle_by(self, settle: Callable[[Address | None], Settled]) -> None:
@@ -103,7 +103,7 @@ class RtpSender:
         self._settle = settle
 
     def speak(self, codec: Codec) -> None:
-        """Play this one; before anything is agreed on."""
+        """Set the codec to play; before L{agree}."""
         self._codec = codec
         self._ptime_ms = PTIME_MS
         self._samples = codec.frame_bytes // codec.sample_bytes
@@ -137,7 +137,7 @@ class RtpSender:
         self._look()
 
     def _look(self) -> None:
-        """Whether packets are the usual ones from now on."""
+        """Note whether packets are the usual ones from now on."""
         terms = self._terms
         self._is_plain = (
             terms is not None
@@ -149,7 +149,7 @@ class RtpSender:
         )
 
     def follow(self, remote: Address) -> None:
-        """The other side is there, whatever was agreed on."""
+        """Send to the address where the other side is, whatever was agreed on."""
         self._remote = remote
         self._settled = self._settle(remote)
 
@@ -268,7 +268,7 @@ class RtpSender:
         return audio[:size]
 
     def _begin(self) -> None:
-        """A source of its own, with its counters."""
+        """Begin a new source (SSRC) with new counters."""
         self.ssrc = self._random32()
         # RFC 3711 section 3.3.1: were it near its end, and the packets lost in which
         # it begins anew, the other side would count rollovers wrongly for good.
@@ -277,7 +277,7 @@ class RtpSender:
         self.bytes_out = 0
 
     def _press(self, terms: Terms) -> bool:
-        """Whether this packet's time goes to a key."""
+        """Whether a DTMF digit takes the time of this packet."""
         if self._key_pause > 0:
             self._key_pause -= self._ptime_ms
             return False

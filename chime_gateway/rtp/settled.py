@@ -55,7 +55,7 @@ def _beside(one: socket.socket, address: Address) -> socket.socket:
 
 
 def _empty(one: socket.socket) -> None:
-    """What came between the two steps came from anywhere: lost, as on the network."""
+    """Drop what came before the socket was connected, as it may be from anywhere."""
     try:
         while True:
             one.recv(MAX_DATAGRAM)
@@ -111,7 +111,7 @@ class SettledSocket(Generic[_Place]):
         self.received(data, self.place)
 
     def send(self, data: bytes) -> None:
-        """It never raises."""
+        """Send a datagram; never raises."""
         try:
             self._send(data)
         except Exception:
@@ -143,7 +143,7 @@ class SettledSocket(Generic[_Place]):
         return True
 
     def connectionLost(self, reason: Failure) -> None:
-        """The batch reads it no more, for what was received has met a bug."""
+        """The batch stops reading it, as its receiver has failed."""
         self.close()
         self.broken()
 

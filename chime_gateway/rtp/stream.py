@@ -103,7 +103,7 @@ class RtpStream:
         send: Callable[[bytes, Address], None],
         send_rtcp: Callable[[bytes, Address], None],
     ) -> None:
-        """Where packets go out; before anything is agreed on."""
+        """Set where packets are sent; before L{agree}."""
         self._sender.attach(send)
         self._reports.attach(send_rtcp)
 
@@ -116,7 +116,7 @@ class RtpStream:
         self._sender.settle_by(settle)
 
     def speak(self, codec: Codec) -> None:
-        """Play and report this one; before anything is agreed on."""
+        """Set the codec to play and report; before L{agree}."""
         self._sender.speak(codec)
         self._receiver.speak(codec)
 
@@ -139,7 +139,7 @@ class RtpStream:
 
     @property
     def ssrc(self) -> int:
-        """Of what is sent; a new key in mid-stream begins another."""
+        """The SSRC of the sent stream; a new key in mid-stream begins another."""
         return self._sender.ssrc
 
     def tick(self, now: float, due: int) -> None:
@@ -178,7 +178,7 @@ class RtpStream:
         return True
 
     def _look_around(self, now: float) -> None:
-        """What is not looked at on every beat."""
+        """Check what need not be checked on every beat."""
         reports = self._reports
         if now >= reports.due_at:
             reports.report(now)
@@ -186,7 +186,7 @@ class RtpStream:
         self._look(now)
 
     def pass_over(self, packets: int) -> None:
-        """The time of so many is over, and nothing was sent."""
+        """The time of so many packets has passed, and none was sent."""
         self._sender.pass_over(packets)
 
     @property
@@ -195,12 +195,12 @@ class RtpStream:
         return self._receiver.heard_at
 
     def refresh_stats(self) -> NetworkStats:
-        """The counts of now."""
+        """Update the counts."""
         self._receiver.refresh_stats()
         return self.stats
 
     def stop(self) -> None:
-        """Say goodbye to the other side's RTCP."""
+        """Stop, and send an RTCP BYE."""
         if self._terms is not None:
             self._terms = None
             self._receiver.stop()

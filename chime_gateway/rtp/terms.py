@@ -15,16 +15,17 @@ from chime_gateway.wire.sdp.keying import Association
 @frozen(kw_only=True)
 class Terms:
     """
-    Where audio goes, and as what.
+    The terms of one stream.
 
-    @ivar payload_type: what we send, and are sent as a rule.
-    @ivar telephone_event: as what we send keys; C{None}: the other side takes none.
-    @ivar other_codecs: what else we may be sent at any time, by its payload type.
-    @ivar other_events: as what else keys may come.
+    @ivar payload_type: of sent audio, and usually of received audio.
+    @ivar telephone_event: the payload type of sent digits; C{None}: the other side
+        takes none.
+    @ivar other_codecs: other codecs that may be received, by payload type.
+    @ivar other_events: other payload types of received digits.
     @ivar remote: where RTP goes first; C{remote_rtcp}: where RTCP goes.
-    @ivar sends: we send; C{receives}: we listen.
-    @ivar rtcp_keys: of RTCP, if it has others.
-    @ivar dtls: with what the keys are agreed on, if it is by DTLS.
+    @ivar sends: audio is sent; C{receives}: audio is received.
+    @ivar rtcp_keys: of RTCP, if it has keys of its own.
+    @ivar dtls: the association that agrees on the keys, if DTLS does.
     """
 
     codec: Codec

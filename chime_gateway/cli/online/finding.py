@@ -8,9 +8,9 @@ from attrs import frozen
 @frozen
 class Finding:
     """
-    @ivar about: what was asked, with the key of the settings where there is one.
-    @ivar said: what came of it.
-    @ivar cure: what to do; empty: nothing, it is all right.
+    @ivar about: what was checked, with the key of the settings if there is one.
+    @ivar said: the result.
+    @ivar cure: what to do; empty: nothing, all is well.
     """
 
     about: str

@@ -57,7 +57,7 @@ class KeptEvents:
 
 
 async def until(reactor: Any, is_so: Callable[[], bool], seconds: float) -> bool:
-    """@return: it is so, within this time."""
+    """@return: whether the condition became true within this time."""
     deadline = reactor.seconds() + seconds
     while not is_so() and reactor.seconds() < deadline:
         await deferLater(reactor, _LOOK_SECONDS)

@@ -66,7 +66,7 @@ class TextProbe:
         self._sockets = RealtimeSockets(reactor)
 
     async def token(self) -> Finding | None:
-        """Whether there is one; C{None}: a key is used."""
+        """Check the token; C{None}: a key is used."""
         if self._settings.api_key:
             return None
         about = f"token for {self._settings.name}"

@@ -27,7 +27,7 @@ from chime_gateway.wire.webrtc.candidate import Path
 
 
 class WatchedPeer(Peer):
-    """One whose checks of another kind are answered to whoever asked."""
+    """A peer that can also send checks of its own, and reports their answers."""
 
     def watch(self) -> None:
         self.asked: set[bytes] = set()

@@ -35,7 +35,7 @@ Told: TypeAlias = Callable[["Peer", Message], Any]
 
 
 class NotAnswered(Exception):
-    """The other process is gone, too busy, or does not know what was asked."""
+    """The other process is gone, too busy, or does not support the request."""
 
 
 class Peer:
@@ -60,7 +60,7 @@ class Peer:
     def send(
         self, kind: str, head: Mapping[str, Any] | None = None, body: bytes = b""
     ) -> bool:
-        """Whether it goes out."""
+        """Send a message; whether it was sent."""
         return self.channel.send(kind, head, body)
 
     def ask(
@@ -137,7 +137,7 @@ class Kin:
         self._peers: WeakSet[Peer] = WeakSet()
 
     def on(self, kind: str, told: Told) -> None:
-        """Who is told of messages of this kind, or of all below C{room.}"""
+        """Register the receiver of messages of this kind, or of all below C{room.}"""
         self._told[kind] = told
 
     # -- peers ---------------------------------------------------------------------
@@ -159,7 +159,7 @@ class Kin:
         return peer
 
     def close(self) -> None:
-        """This process ends, and the others are told by that."""
+        """Close all channels, which tells the others that this process ends."""
         for peer in list(self._peers):
             peer.channel.close()
             peer.gone()

@@ -183,7 +183,7 @@ class SharedSockets:
     # -- who reads -----------------------------------------------------------------
 
     def hold(self) -> None:
-        """Another process reads."""
+        """Stop reading, as another process reads."""
         self._is_held = True
         for port in self._ports():
             port.stopReading()
@@ -208,7 +208,7 @@ class SharedSockets:
             port.startReading()
 
     def to_pass_on(self) -> Sequence[Listening]:
-        """With descriptors of this process."""
+        """The sockets for the successor, with this process's descriptors."""
         return [one.what for one in self._shared if one.is_mine]
 
     def close(self) -> None:

@@ -25,7 +25,7 @@ _told: Final[set[str]] = set()
 
 
 def is_known_tcp(transport: Any) -> bool:
-    """Whether it is a connection of TCP that has all that is needed here."""
+    """Whether a transport is a TCP connection with all attributes used here."""
     return (
         isinstance(transport, Connection)
         and not transport.TLS
@@ -34,7 +34,7 @@ def is_known_tcp(transport: Any) -> bool:
 
 
 def is_known_tls(transport: Any) -> bool:
-    """The same of TLS over such a connection."""
+    """Whether a transport is TLS over such a connection, likewise."""
     return (
         isinstance(transport, TLSMemoryBIOProtocol)
         and is_known_tcp(transport.transport)
@@ -43,7 +43,7 @@ def is_known_tls(transport: Any) -> bool:
 
 
 def queued_bytes(tcp: Connection) -> int:
-    """What it has still to write."""
+    """The number of bytes that it has still to write."""
     return len(tcp.dataBuffer) + tcp._tempDataLen
 
 
@@ -53,22 +53,22 @@ def is_queued(tcp: Connection) -> bool:
 
 
 def waiting_bytes(tls: Any) -> int:
-    """What it has still to make records of, as it must read before."""
+    """The number of bytes that TLS cannot encrypt before it has read."""
     return sum(map(len, tls._appSendBuffer))
 
 
 def write_gathered(tls: Any) -> None:
-    """What has been written to it in small pieces, at once."""
+    """Write at once what was written in small pieces."""
     tls._aggregator.flush()
 
 
 def write_records(tls: Any) -> None:
-    """What OpenSSL has to send."""
+    """Write what OpenSSL has to send."""
     tls._flushSendBIO()
 
 
 def read_records(tls: Any) -> None:
-    """What OpenSSL has received, of whatever kind; and what it has to answer."""
+    """Process all that OpenSSL has received, and write its answers."""
     tls._flushReceiveBIO()
 
 

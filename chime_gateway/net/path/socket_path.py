@@ -64,10 +64,10 @@ _ALONE: Final = Outgoing()
 
 
 class PathOwner(Protocol):
-    """Whose socket it is."""
+    """The owner of the socket."""
 
     def receive_failed(self) -> None:
-        """Whoever receives has raised."""
+        """The receiver of messages has raised an exception."""
 
 
 class TransportPath:
@@ -132,7 +132,7 @@ class TransportPath:
         return True
 
     def write(self, data: bytes) -> None:
-        """Now; or, while the batch is read, together with the rest behind it."""
+        """Write now; or, while the batch is read, afterwards with all the rest."""
         out = self._out
         if not out.is_reading:
             self._unsent += data
@@ -143,17 +143,17 @@ class TransportPath:
         self._unsent += data
 
     def flush(self) -> None:
-        """Do not wait for the others with what is to be written to this one."""
+        """Write what waits for this socket without waiting for the batch."""
         data, self._unsent = self._unsent, b""
         if data:
             self._transport.write(data)
 
     def unsent_bytes(self) -> int:
-        """What is known to wait for the peer."""
+        """The number of bytes that are known to wait for the peer."""
         return len(self._unsent)
 
     def closed(self) -> None:
-        """The socket is gone: whoever received is let go."""
+        """The socket is gone: release the receiver."""
         self.is_open = False
         self.receive = _ignore
         self._owner = None
@@ -266,7 +266,7 @@ class SocketPath(TransportPath):
         return None
 
     def connectionLost(self, reason: Failure) -> None:
-        """The batch has found that it is lost."""
+        """The batch has found that the connection is lost."""
         try:
             self._transport.connectionLost(reason)
         except MemoryError:
@@ -286,4 +286,4 @@ class SocketPath(TransportPath):
 
 
 def _ignore(payload: bytes, is_binary: bool) -> None:
-    """For a socket that is gone."""
+    """Does nothing, for a socket that is gone."""

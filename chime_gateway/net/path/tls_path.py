@@ -216,5 +216,5 @@ class TlsPath(SocketPath):
 
 
 def _gone(_: object) -> NoReturn:
-    """For a socket that is gone."""
+    """Does nothing, for a socket that is gone."""
     raise Error
