@@ -167,9 +167,10 @@ class RtpReceiver:
         ):
             self._received(data, address)
             return
-        if self._srtp is not None:
+        srtp = self._srtp
+        if srtp is not None:
             try:
-                data = self._srtp.unprotect(data)
+                data = srtp.unprotect_usual(data) or srtp.unprotect(data)
             except SrtpError as exc:
                 self._stats.dropped[str(exc)] += 1
                 return

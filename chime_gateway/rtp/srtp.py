@@ -94,9 +94,10 @@ class Session:
     three calls more for each packet, and has 1,500 bytes of its own.
 
     @raise SrtpError: libsrtp takes no such policy.
+    @ivar last: the last one that was authentic.
     """
 
-    __slots__ = ("_owner", "_session")
+    __slots__ = ("_owner", "_session", "last")
 
     def __init__(self, policy: Policy) -> None:
         owner = ffi.new("srtp_t *")
@@ -104,6 +105,7 @@ class Session:
             raise SrtpError("srtp policy")
         self._owner = ffi.gc(owner, _let_go)
         self._session = owner[0]
+        self.last = b""
 
     def protect(self, packet: bytes) -> bytes:
         """@raise SrtpError: it is not RTP, or the key is used up."""
@@ -128,6 +130,7 @@ class Session:
         _SIZE[0] = size
         status = _unprotect(self._session, _PLACE, _SIZE)
         if not status:
+            self.last = packet
             return _BYTES[: _SIZE[0]]  # type: ignore[no-any-return]
         if status == _NOT_AUTHENTIC:
             return b""
@@ -168,11 +171,12 @@ class SrtpCodec:
     Protect what goes out, check and open what comes in.
 
     @param ssrc: a source that came under another key before, and C{rollovers} of it.
+    @ivar unprotect_usual: L{unprotect} for every packet; empty: it does not tell.
     """
 
     __slots__ = (
-        *("_keys", "_known", "_last", "_trial", "_unprotect"),
-        *("protect", "protect_rtcp", "unprotect_rtcp"),
+        *("_inbound", "_keys", "_known", "_trial"),
+        *("protect", "protect_rtcp", "unprotect_rtcp", "unprotect_usual"),
     )
 
     def __init__(
@@ -183,10 +187,10 @@ class SrtpCodec:
         self.protect: Callable[[bytes], bytes] = outbound.protect
         self.protect_rtcp: Callable[[bytes], bytes] = outbound.protect_rtcp
         self.unprotect_rtcp: Callable[[bytes], bytes] = inbound.unprotect_rtcp
-        self._unprotect = inbound.unprotect
+        # Called for every packet: nothing stands in between.
+        self.unprotect_usual: Callable[[bytes], bytes] = inbound.unprotect
+        self._inbound = inbound
         self._keys = keys
-        # The last one that was authentic.
-        self._last = b""
         self._known = ssrc, rollovers
         self._trial: tuple[Session, Session] | None = None
 
@@ -194,13 +198,12 @@ class SrtpCodec:
         """
         @raise SrtpError: drop it.
         """
-        plain = self._unprotect(packet)
-        if not plain:
-            if packet[8:12] == self._last[8:12]:
-                raise SrtpError("srtp")
-            plain = self._unprotect_first(packet)
-        self._last = packet
-        return plain
+        plain = self._inbound.unprotect(packet)
+        if plain:
+            return plain
+        if packet[8:12] == self._inbound.last[8:12]:
+            raise SrtpError("srtp")
+        return self._unprotect_first(packet)
 
     def _unprotect_first(self, packet: bytes) -> bytes:
         """
@@ -237,8 +240,8 @@ class SrtpCodec:
             if not receiver.unprotect(packet):
                 return None
             for dummy in dummies:
-                self._unprotect(dummy)
-            return self._unprotect(packet) or None
+                self._inbound.unprotect(dummy)
+            return self._inbound.unprotect(packet) or None
         except SrtpError:
             return None
         finally:
