@@ -243,9 +243,12 @@ class _CapturedSide(_Watched):
     """Somebody asked by the call; requests are outputs, what is answered inputs."""
 
     def _watched(self, what: str, method: Callable[..., Any]) -> Callable[..., Any]:
+        name = what.rpartition(".")[2]
+
         def request(*arguments: Any, **options: Any) -> Any:
             self._captured.went(what, [*arguments, *options.values()])
-            result = method(*arguments, **options)
+            # What is called for every frame may be another one by now.
+            result = getattr(self._target, name)(*arguments, **options)
             if isinstance(result, Deferred):
                 return self._captured.result_of(f"{what}.result", "", result)
             if result is not None:

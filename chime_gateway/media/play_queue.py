@@ -359,6 +359,7 @@ class PlayQueue:
     def stop(self, now: float) -> None:
         """The call is over: nothing more is played."""
         self._queue.clear()
+        self.current = None
         head = self._playout.head(now)
         self._report_heard(head)
         if self.recorder is not None:

@@ -60,7 +60,7 @@ class MediaPump:
         *("_active_responses", "_agent", "_align", "_clock", "_codec", "_cut_items"),
         *("_cut_responses", "_early", "_early_bytes", "_filled", "_frame_bytes"),
         *("_gap_seconds", "_heard_caller_at", "_heard_slack_seconds", "_is_at_pace"),
-        *("_is_closed", "_is_muted", "_observe_bridge", "_play_queue", "_probe_at"),
+        *("_is_muted", "_observe_bridge", "_play_queue", "_probe_at"),
         *("_quiet_since", "_recorder", "_sample_bytes", "_slow_seconds", "_stats"),
         *("_to_agent", "_to_leg", "mark_reached", "queued_seconds", "report_heard"),
     )
@@ -103,7 +103,7 @@ class MediaPump:
         self._recorder: Recorder | None = None
         self._agent: AgentSession | None = None
         self._sample_bytes = 1  # of the agent's codec
-        self._is_closed = self._is_muted = self._is_at_pace = False
+        self._is_muted = self._is_at_pace = False
         self._to_agent: Callable[[bytes], bytes] | None = None
         self._to_leg: Callable[[bytes], bytes] | None = None
         self._early: deque[bytes] | None = deque() if keep_early else None
@@ -162,7 +162,6 @@ class MediaPump:
         """Nothing is played, sent or reported any more."""
         self._agent = None
         self._early = None
-        self._is_closed = True
         self._play_queue.stop(self._clock())
 
     # -- caller to agent -----------------------------------------------------
@@ -346,14 +345,17 @@ class MediaPump:
 
     # -- time ----------------------------------------------------------------
 
-    def tick(self, now: float, due: int) -> bool:
+    @property
+    def tick(self) -> Callable[[float, int], bool]:
         """
         Every 20 ms; C{due} frames have become due since the last time.
 
         @return: each fifth time will do: nothing has to be done with the next frames.
         """
-        if self._is_closed:
-            return True
+        # A leg that keeps the time fills its gaps itself.
+        return self._play_queue.tick if self._gap_seconds == inf else self._tick
+
+    def _tick(self, now: float, due: int) -> bool:
         if due > MAX_MADE_UP:
             # It was we who did nothing: what came meanwhile is not read yet.
             stood = (due - 1) * FRAME_SECONDS

@@ -324,3 +324,13 @@ class CaptureTests(SynchronousTestCase):
                 (0.0, True, 1, "leg.send_digits.result", ["", True, False]),
             ],
         )
+
+    def test_a_side_that_does_it_another_way_by_now_is_asked_so(self) -> None:
+        """A leg puts there what is called for every frame."""
+        heard: list[bytes] = []
+        target = Anybody()
+        leg = self.captured.leg(cast(Any, target))
+        leg.play(b"1")
+        vars(target)["play"] = heard.append
+        leg.play(b"2")
+        self.assertEqual(heard, [b"2"])

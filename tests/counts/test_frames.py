@@ -55,9 +55,9 @@ class Hop:
 CEILINGS: Final[Mapping[tuple[str, str], tuple[Hop, Hop, Hop]]] = {
     ("stream", "websocket"): (Hop(16.5, 2.5), Hop(24.0, 2.5), Hop(10.5, 0.25)),
     ("raw", "websocket"): (Hop(16.0, 2.5), Hop(18.0, 1.5), Hop(20.0, 1.25)),
-    ("sip", "websocket"): (Hop(15.0, 2.5), Hop(18.0, 1.5), Hop(22.0, 1.5)),
-    ("srtp", "websocket"): (Hop(16.0, 2.5), Hop(18.0, 1.5), Hop(23.0, 1.5)),
-    ("webrtc", "websocket"): (Hop(17.0, 2.5), Hop(18.0, 1.5), Hop(23.0, 1.5)),
+    ("sip", "websocket"): (Hop(15.0, 2.5), Hop(18.0, 1.5), Hop(20.0, 1.5)),
+    ("srtp", "websocket"): (Hop(16.0, 2.5), Hop(18.0, 1.5), Hop(21.0, 1.5)),
+    ("webrtc", "websocket"): (Hop(17.0, 2.5), Hop(18.0, 1.5), Hop(22.0, 1.5)),
     ("stream", "tls"): (Hop(21.5, 2.5), Hop(29.0, 2.5), Hop(10.5, 0.25)),
     ("wss", "websocket"): (Hop(21.5, 2.5), Hop(29.0, 2.5), Hop(10.5, 0.25)),
     ("stream", "webrtc"): (Hop(13.5, 1.5), Hop(30.0, 2.5), Hop(21.5, 1.25)),

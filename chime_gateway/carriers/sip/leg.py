@@ -51,8 +51,16 @@ from chime_gateway.wire.sip.message import (
 from chime_gateway.wire.sip.session_timer import SessionTimer, TooSmall, answer_timer
 
 
+def _play_nowhere(audio: bytes) -> None:
+    """There are no ports yet, or none any more."""
+
+
 class SipLeg(TowardsCall):
-    """One side of one call (L{chime_gateway.interfaces.CallLeg})."""
+    """
+    One side of one call (L{chime_gateway.interfaces.CallLeg}).
+
+    @ivar play: called for every frame: nothing stands between the call and RTP.
+    """
 
     traits = CarrierTraits(
         name="sip", buffers=False, reports_playback=False, keeps_time=True
@@ -70,7 +78,7 @@ class SipLeg(TowardsCall):
         self._is_over = False
         self._farewell: Ending | None = None
         self._dialog: LiveDialog | None = None
-        self._audio: LegAudio | None = None
+        self._audio = None
         self._peer_allows: frozenset[str] = frozenset()
         self._unacknowledged = UnacknowledgedAnswers(context, self._never_acknowledged)
         self._transfer: Transfer | None = None
@@ -82,6 +90,17 @@ class SipLeg(TowardsCall):
             lost=self._lost,
         )
 
+    @property
+    def _audio(self) -> LegAudio | None:
+        return self._ports
+
+    @_audio.setter
+    def _audio(self, audio: LegAudio | None) -> None:
+        self._ports = audio
+        self.play: Callable[[bytes], None] = (
+            _play_nowhere if audio is None else audio.play
+        )
+
     # -- CallLeg ----------------------------------------------------------------
 
     def answer(self) -> None:
@@ -89,10 +108,6 @@ class SipLeg(TowardsCall):
 
     def hang_up(self, ending: Ending) -> None:
         raise NotImplementedError
-
-    def play(self, audio: bytes) -> None:
-        if self._audio is not None:
-            self._audio.play(audio)
 
     def clear(self) -> None:
         if self._audio is not None:
