@@ -1,9 +1,9 @@
 """
-Takes a little out of speech so that it is not heard.
+Shortens speech by cutting a little out where it is not heard.
 
-What is told apart is only how it sounds; why something is taken out is not known here.
-Without numpy: it is wanted when something is late already, and to load that takes a
-quarter of a second.  What is computed of a few frames takes some tens of microseconds.
+It judges by the sound alone, and works without numpy: it is needed when something is
+late already, and loading numpy takes a quarter of a second.  Its computation on a few
+frames takes some tens of microseconds.
 """
 
 from __future__ import annotations

@@ -24,10 +24,10 @@ OPEN_SECONDS: Final = 5.0
 
 
 class DataChannelUser(Protocol):
-    """Who speaks in it."""
+    """The user of a data channel."""
 
     def channel_opened(self) -> None:
-        """Once."""
+        """The channel is open; called once."""
 
     def channel_received(self, payload: bytes, is_binary: bool) -> None: ...
     def channel_closed(self, reason: str) -> None:
@@ -65,7 +65,7 @@ class DataChannel:
         self._is_asked = self._is_open = False
 
     def start(self, remote: RemoteChannel, *, is_dtls_client: bool) -> None:
-        """DTLS is there.  Nothing can be received before."""
+        """Open the channel, as DTLS is done.  Nothing can be received before."""
         now = self._clock.seconds()
         self._opens_until = now + OPEN_SECONDS
         self._remote = remote
@@ -102,7 +102,7 @@ class DataChannel:
         return is_taken
 
     def close(self) -> None:
-        """Say goodbye; may be done again."""
+        """Close the channel; may be repeated."""
         self._user = None
         self._timer.stop()
         association, self._association = self._association, None

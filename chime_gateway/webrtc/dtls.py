@@ -82,7 +82,7 @@ _MOST_REPEATED: Final = 20
 
 
 class DtlsError(RemoteProtocolError):
-    """The other side has not done as it must."""
+    """DTLS with the peer has failed, or has ended."""
 
 
 class FingerprintError(DtlsError):
@@ -90,11 +90,11 @@ class FingerprintError(DtlsError):
 
 
 class NoProfileError(DtlsError):
-    """It has no SRTP profile in common with us."""
+    """The peer shares no SRTP profile with the gateway."""
 
 
 class ClosedError(DtlsError):
-    """It has ended it (close_notify)."""
+    """The peer has closed the connection (close_notify)."""
 
 
 def is_usable(fingerprint: Fingerprint) -> bool:

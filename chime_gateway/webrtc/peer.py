@@ -60,7 +60,7 @@ _OF_DTLS: Final = {
 
 
 class PeerUser(Protocol):
-    """Who has the call."""
+    """The user of a peer."""
 
     def peer_connected(self, keys: SrtpKeys) -> None:
         """Once; media may go both ways, with these keys."""
@@ -70,12 +70,12 @@ class PeerUser(Protocol):
 
 
 def _lose(data: bytes, address: Address) -> bool:
-    """There is no path."""
+    """Does nothing, as there is no path."""
     return False
 
 
 def _pass_over(data: bytes, address: Address) -> None:
-    """The call is over."""
+    """Does nothing, as the call is over."""
 
 
 class Peer:
@@ -359,7 +359,7 @@ class Peer:
             self.broken()
 
     def _wait(self, now: float) -> None:
-        """For whichever is due first."""
+        """Set the timer to whatever is due first."""
         if self._user is None:
             return
         dues = [
@@ -390,7 +390,7 @@ class Peer:
         self._fail(str(error), _OF_DTLS.get(type(error), PeerFailure.DTLS_FAILED))
 
     def _fail(self, reason: str, kind: PeerFailure) -> None:
-        """Let go first, and tell then."""
+        """Close the peer, then report the failure."""
         user = self._user
         if user is not None:
             self.close()

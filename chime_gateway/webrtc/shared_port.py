@@ -125,7 +125,7 @@ class SharedPort:
             self._is_read = True
 
     def stopReading(self) -> None:
-        """It is another process'."""
+        """Another process reads the shared socket from now on."""
         if self._is_read:
             self._is_read = False
             self._batch.release(self._socket)
@@ -201,11 +201,11 @@ class SharedPort:
         return ()
 
     def settle(self, peer: Peer, path: Path) -> Send | None:
-        """There is one socket for all."""
+        """Does nothing, as there is one socket for all."""
         return None
 
     def close(self) -> None:
-        """Its peers hear nothing any more."""
+        """Close the port: its peers receive nothing more."""
         self.stopReading()
         self._socket.close()
 

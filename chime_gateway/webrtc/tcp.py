@@ -116,7 +116,7 @@ class TcpConnection(Protocol):
 
 
 class _Incoming(TcpConnection):
-    """One that somebody has opened to us."""
+    """An incoming connection."""
 
     def __init__(self, listener: PassiveTcp) -> None:
         super().__init__()
@@ -333,7 +333,7 @@ class ActiveTcp:
 
 
 class _Outgoing(TcpConnection):
-    """One that we have opened."""
+    """An outgoing connection."""
 
     def __init__(self, dial: _Dial) -> None:
         super().__init__()

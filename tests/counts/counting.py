@@ -1,8 +1,6 @@
 """
-What a piece of the program does, as numbers that are the same each time: how many
-functions of Python it calls, and how many system calls it makes.
-
-Who is counted is not known here.
+Counts what a piece of the program does, as numbers that are the same each time: calls
+of Python functions, and system calls.
 """
 
 from __future__ import annotations

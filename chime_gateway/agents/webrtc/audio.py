@@ -65,7 +65,7 @@ _is_loud: Final[Callable[[bytes], bool]] = partial(is_loud, PCMU)
 
 
 class NoPath(AgentUnavailable):
-    """Nothing of the other side can be reached, or not any more."""
+    """There is no path to the other side, or it was lost."""
 
 
 @frozen(kw_only=True, eq=False)
@@ -86,7 +86,7 @@ class AudioContext:
 
 
 def _ignore() -> None:
-    """Nobody wants to know."""
+    """Does nothing."""
 
 
 class RtpAudio:

@@ -41,7 +41,7 @@ class EventsChannel:
         self.received = self._channel.received
 
     def start(self, remote: RemoteChannel, *, is_dtls_client: bool) -> None:
-        """DTLS is there."""
+        """Open the channel, as DTLS is done."""
         self._most_bytes = remote.most_message_bytes
         self._channel.start(remote, is_dtls_client=is_dtls_client)
 
@@ -60,7 +60,7 @@ class EventsChannel:
         return True
 
     def close(self, code: int, reason: str) -> None:
-        """There are no codes; may be done again."""
+        """Close the channel, which has no close codes; may be repeated."""
         self._lose("the agent's data channel was closed")
 
     # -- DataChannelUser -----------------------------------------------------------

@@ -59,7 +59,7 @@ class Place(Protocol):
 
     def hang_up(self, headers: Mapping[str, str], call_id: str) -> None: ...
     def stop(self) -> None:
-        """Nothing is made ahead any more."""
+        """Stop making secrets ahead."""
 
 
 def new_place(
@@ -133,7 +133,7 @@ class PreviewPlace:
         self._calls = calls
 
     def want(self, settings: DeploymentSettings, profile: AgentProfile) -> None:
-        """They are made when they are needed."""
+        """Does nothing, as secrets are made when they are needed."""
 
     async def make(
         self,

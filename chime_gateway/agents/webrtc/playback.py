@@ -66,7 +66,7 @@ _MOST_PARTS: Final = 16
 
 
 class PlaybackUser(Protocol):
-    """Who is told what is heard."""
+    """The receiver of what is heard."""
 
     def handle(self, event: Event) -> None: ...
     def audio_came(self, audio: AudioDelta) -> None: ...
@@ -288,7 +288,7 @@ class Playback:
                 self._user.audio_dropped("no_item", len(lost))
 
     def _expected(self) -> _Response | None:
-        """The first of which nothing was heard yet."""
+        """The first response of which nothing was heard yet."""
         for response in self._responses.values():
             if response.parts and not response.is_over and not response.has_begun:
                 return response
@@ -315,7 +315,7 @@ class Playback:
     # -- ends ------------------------------------------------------------------------
 
     def is_made(self, response_id: str) -> bool:
-        """Its end has come, and is kept back."""
+        """Whether the end of a response has come, and is held back."""
         response = self._responses.get(response_id)
         return response is not None and response.done_at is not None
 

@@ -165,7 +165,7 @@ class ClientSecrets:
             self._ask(kept)
 
     def refused(self, secret: Secret) -> None:
-        """The service does not take it: nobody gets it any more."""
+        """The service refused a secret: it is not used any more."""
         for kept in self._kept.values():
             if kept.secret is secret:
                 kept.secret = None

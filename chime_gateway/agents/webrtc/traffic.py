@@ -9,7 +9,7 @@ from chime_gateway.rtp.stream import RtpStream
 
 
 class Traffic:
-    """For whoever counts, and for the log."""
+    """The network statistics, for metrics and the log."""
 
     _log = Logger()
 

@@ -77,7 +77,7 @@ class Uplink:
         self._beat_at = now
 
     def add(self, audio: bytes, now: float) -> None:
-        """Any length."""
+        """Add audio of any length."""
         size = self._frame_bytes
         if len(audio) == size and not self._partial:
             # The usual.
@@ -107,7 +107,7 @@ class Uplink:
         self._backlog.add(frame)
 
     def tick(self, now: float) -> None:
-        """Each 20 ms."""
+        """Called every 20 ms."""
         backlog = self._backlog
         is_late, self._beat_at = now - self._beat_at > _LATE_SECONDS, now
         # So many frames more were sent than have been due.

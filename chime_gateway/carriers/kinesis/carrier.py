@@ -104,7 +104,7 @@ class KinesisCarrier:
         self._loop(self._take_notices())
 
     def pause(self) -> None:
-        """Another process takes new calls; notices of those that run are for us."""
+        """Another process takes new calls; this one keeps its running calls."""
         self._is_paused = True
 
     def resume(self) -> None:
@@ -136,7 +136,7 @@ class KinesisCarrier:
     # -- asked -----------------------------------------------------------------
 
     def counts(self) -> Mapping[str, int]:
-        """What is held at this moment."""
+        """The numbers of what is held at this moment."""
         return {"legs": len(self._legs), "requests": len(self._doing)}
 
     # -- by legs ---------------------------------------------------------------
@@ -162,7 +162,7 @@ class KinesisCarrier:
         return self.control.transfer(info, target, events)
 
     def dismiss(self, control_id: str, *, apologise: bool) -> None:
-        """Nobody talks with this caller any more."""
+        """End this caller's call, with an apology if C{apologise}."""
         action = "apologise" if apologise else "hangup"
         self._do(self._dismiss(control_id, action))
 

@@ -39,7 +39,7 @@ class KinesisLegOwner(Protocol):
     def new_reply(self, leg: KinesisLeg, control_id: str) -> Reply: ...
     def transfer(self, info: CallerInfo, target: str) -> Deferred[None]: ...
     def dismiss(self, control_id: str, *, apologise: bool) -> None:
-        """Nobody talks with this caller any more."""
+        """End this caller's call, with an apology if C{apologise}."""
 
     def leg_over(self, leg: KinesisLeg) -> None: ...
 
@@ -108,7 +108,7 @@ class KinesisLeg:
     # -- CallLeg ---------------------------------------------------------------
 
     def answer(self) -> None:
-        """The application has answered already."""
+        """Does nothing, as the SIP media application has answered already."""
 
     def play(self, audio: bytes) -> None:
         self._reply.play(audio)
@@ -209,7 +209,7 @@ class KinesisLeg:
             self._end(Ending(Outcome.COMPLETED, "the caller hung up"))
 
     def reported(self, what: str, key: str) -> None:
-        """By the Lambda."""
+        """The Lambda has sent a report."""
         if what == "hangup":
             self._end(Ending(Outcome.COMPLETED, "the caller hung up"))
         elif what == "transferred":

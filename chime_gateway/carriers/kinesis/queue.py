@@ -78,7 +78,7 @@ class MessageQueue:
         await self._attempt("DeleteMessageBatch", {"Entries": entries})
 
     async def remove(self) -> None:
-        """The queue itself."""
+        """Delete the queue itself."""
         await self._attempt("DeleteQueue", {})
 
     async def _attempt(self, operation: str, parameters: Mapping[str, Any]) -> None:

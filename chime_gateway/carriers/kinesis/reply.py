@@ -62,7 +62,7 @@ class _Utterance:
 
 
 class ReplyUser(Protocol):
-    """Whose voice it is."""
+    """The leg, as its reply needs it."""
 
     def mark_reached(self, name: str) -> None: ...
     def audio_dropped(self, reason: str, byte_count: int) -> None: ...
@@ -133,7 +133,7 @@ class Reply:
             self._reach(self._taken)
 
     def clear(self) -> None:
-        """Be silent now; what was not heard never will be."""
+        """Be silent now, and drop what was not heard."""
         self._drop_all()
         self._marks.clear()
         self._epoch += 1

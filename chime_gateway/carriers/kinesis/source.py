@@ -59,7 +59,7 @@ class StreamingAws(AwsCalls, Protocol):
 
 
 class SourceUser(Protocol):
-    """Who listens."""
+    """The receiver of the caller's audio."""
 
     def caller_audio(self, audio: bytes) -> None:
         """Whole 20 ms frames of G.711."""
@@ -103,7 +103,7 @@ class KinesisSource:
         self._running.addErrback(self._stopped)
 
     def stop(self) -> None:
-        """Nothing is reported any more."""
+        """Stop; nothing more is reported."""
         running, self._running = self._running, None
         if running is not None:
             running.cancel()
@@ -250,7 +250,7 @@ class _Body(TwistedProtocol):
         self._finish("stream_ended")
 
     def close(self) -> None:
-        """Take no more."""
+        """Stop reading."""
         self._watch.stop()
         transport: Any = self.transport
         if transport is not None:

@@ -39,7 +39,7 @@ class EarlyDialogs:
         self._dialogs: dict[str, LiveDialog] = {}
 
     def add(self, live: LiveDialog) -> None:
-        """Somebody rings; perhaps not for the first time."""
+        """A telephone rings; perhaps not for the first time."""
         tag = live.dialog.remote_tag
         if tag and tag not in self._dialogs and len(self._dialogs) < _MOST_DIALOGS:
             self._dialogs[tag] = live

@@ -92,7 +92,7 @@ class Invitation:
         return True
 
     def cancel(self) -> None:
-        """Nobody wants it any more."""
+        """Cancel the INVITE."""
         if self._runner is not None:
             self._runner.cancel()
 

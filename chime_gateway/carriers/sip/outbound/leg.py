@@ -101,7 +101,7 @@ class OutboundSipLeg(SipLeg):
         )
 
     def reports_to(self, call: LegEvents) -> None:
-        """Whom to tell."""
+        """Set the receiver of reports."""
         if self._state is not _DialState.OVER:
             self._call = call
 
@@ -116,7 +116,7 @@ class OutboundSipLeg(SipLeg):
         return answered
 
     def answer(self) -> None:
-        """It was answered by the other side, or nobody would ask for this."""
+        """Does nothing, as the other side has answered already."""
 
     def hang_up(self, ending: Ending) -> None:
         self._call = None
@@ -168,7 +168,7 @@ class OutboundSipLeg(SipLeg):
         self._invitation.send(target.at(address), self._offer)
 
     def _go_on(self, why: str) -> None:
-        """It did not work there: where else, if anywhere?"""
+        """The target failed: try the next one, if there is one."""
         if self._state is not _DialState.DIALLING:
             return
         while self._targets and self._redirections < MOST_REDIRECTIONS:
