@@ -113,7 +113,7 @@ class FaultTests(TakeOverTestCase):
             taken.bind(("127.0.0.1", 0))
             taken.listen()
             for settings, said in (
-                ("[limits]\nmax_calls = -1\n", "'max_calls' must be"),
+                ("[limits]\nmax_calls = -1\n", "limits.max_calls"),
                 ("nonsense", "gateway.toml"),
                 (
                     f'{good}[sip]\nlisten = ["tcp:{taken.getsockname()[1]}'
