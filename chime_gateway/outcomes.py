@@ -24,7 +24,7 @@ class Outcome(Enum):
     IDLE = "idle"  #: no audio from the caller for too long
     TIME_LIMIT = "time_limit"
     TRANSFERRED = "transferred"  #: handed on to somebody else
-    UNANSWERED = "unanswered"  #: a call of ours that nobody took
+    UNANSWERED = "unanswered"  #: an outbound call that nobody answered
     DRAINED = "drained"  #: ended because the gateway stops
     INTERNAL_ERROR = "internal_error"  #: a bug of ours
 

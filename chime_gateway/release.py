@@ -53,8 +53,8 @@ class Release(Generic[_Owner]):
 
     def _again(self, step: Callable[[_Owner], object]) -> None:
         try:
-            self._log.failure("a call ended badly")
+            self._log.failure("could not release a part of a call")
             step(self._owner)
         except Exception:
             with contextlib.suppress(Exception):
-                self._log.failure("a call ended badly, and again")
+                self._log.failure("could not release a part of a call, and again")

@@ -344,7 +344,7 @@ class AzureSession:
                 try:
                     self._events.agent_lost(str(why))
                 except Exception:
-                    self._log.failure("a call was not told at once")
+                    self._log.failure("could not tell a call of its end; trying again")
                     self._events.agent_lost(str(why))
             elif state is not _SessionState.CLOSED:
                 self.ready.errback(why)

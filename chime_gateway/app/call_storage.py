@@ -186,7 +186,7 @@ class CallStorage:
         mended = recordings.mend()
         if mended:
             self._log.warn(
-                "{count} recordings of an earlier run were mended", count=mended
+                "repaired {count} recordings of an earlier run", count=mended
             )
         return found
 
@@ -203,7 +203,9 @@ class CallStorage:
             looking = self._in_thread(self._left, self.recordings)
             looking.addCallbacks(
                 self._upload,
-                lambda failure: self._log.failure("recordings that are left", failure),
+                lambda failure: self._log.failure(
+                    "could not look for recordings of an earlier run", failure
+                ),
             )
 
     def serve(self) -> None:

@@ -280,14 +280,14 @@ class GatewayService(MultiService):
         self._settings = change(self.composition, self._settings, settings)
         self._takeover.change(self._settings.limits)
         self._log.info(
-            "the settings were read again",
+            "settings reloaded",
             agents=list(settings.agents),
             deployments=[d.name for d in self._settings.deployments],
         )
         names = left(self._settings, settings)
         if names:
             self._log.warn(
-                "changed, and in force after a restart only: {names}",
+                "changed, but in effect only after a restart: {names}",
                 names=", ".join(names),
             )
         await self.composition.certificates.read_again()
@@ -333,7 +333,7 @@ class GatewayService(MultiService):
     # -- stopping ------------------------------------------------------------------
 
     def _hurry(self) -> None:
-        self._log.warn("told to stop again: ending all calls now")
+        self._log.warn("told to stop again: ending all calls at once")
         self._takeover.stopping()
         self.calls.hang_up_all()
         if self.sip is not None:
@@ -353,7 +353,7 @@ class GatewayService(MultiService):
             )
         # The port stays open: /ready says 503, and streams get a close code.
         if not await self._emptied(seconds):
-            self._log.warn("the time to drain is over: saying goodbye")
+            self._log.warn("the drain time is over: the agents say goodbye")
             self.calls.part_all()
             # The words, then the playing of them.
             if not await self._emptied(self.calls.goodbye_seconds() * 2):
@@ -381,7 +381,7 @@ class GatewayService(MultiService):
                 await maybeDeferred(step)
             except Exception:
                 # What calls left behind is written down whatever else fails.
-                self._log.failure("something did not stop as it should")
+                self._log.failure("could not stop a part of the gateway")
 
     async def _emptied(self, seconds: float) -> bool:
         try:

@@ -40,7 +40,7 @@ class SampleWork:
         self._is_loaded = True
         self._in_thread(import_module, _MODULE).addErrback(
             lambda failure: self._log.failure(
-                "what changes samples is not loaded ahead", failure
+                "could not load the resampler ahead of need", failure
             )
         )
 

@@ -74,13 +74,11 @@ class Readings:
         except ConfigError as exc:
             why = f"because of the new ones: {exc}"
         if number < self._last:
-            self._log.warn(
-                "settings were read too late: others were asked for since then"
-            )
+            self._log.warn("reload superseded by a later one")
             return None
         self._last = number
         if why:
-            self._log.error("the settings are as they were, {why}", why=why)
+            self._log.error("reload rejected; the old settings stay: {why}", why=why)
             return None
         return settings
 

@@ -396,7 +396,7 @@ def decide(
     """
     What to do next.  The same event has the same answer: it may come twice.
 
-    @param event: as the application sends it; what is not as it should be is passed
+    @param event: as the application sends it; what is malformed is passed
         over.
     @param is_ready: asked for a readiness page, where one is configured.
     @param now: Unix seconds, for the proof of a call that is bridged.

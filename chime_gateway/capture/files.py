@@ -102,7 +102,7 @@ class CaptureFiles:
         except OSError as exc:
             raise ConfigError(f"--capture {folder}: {exc}") from exc
         self.counts: Counter[str] = Counter()
-        # Since the disk takes nothing; 0: it does.
+        # Since the disk cannot be written; 0: it can.
         self._missing = 0
         self.worker: WorkerThread[tuple[str, Any]] = WorkerThread(
             "captures", self._work, max_jobs=_MAX_WAITING, batch=_BATCH

@@ -139,7 +139,7 @@ class SmaControl:
         except AwsError as exc:
             raise TransferFailed(str(exc)) from exc
 
-    # -- calls of ours -------------------------------------------------------------
+    # -- outbound calls ------------------------------------------------------------
 
     async def create_call(
         self, from_number: str, to_number: str, arguments: Mapping[str, str]

@@ -91,24 +91,24 @@ class _AwsCommand(CommandOptions):
     optParameters: ClassVar = [
         ["region", "r", None, "AWS region. [default: AWS_REGION]"],
         ["voice-connector-id", "v", "", "Use this Voice Connector; else one is made."],
-        ["name", None, "chimegw", "Goes before the names of everything."],
+        ["name", None, "chimegw", "Prefix of the names of all resources."],
         ["mode", "m", "bridge", "bridge (SIP), or kinesis (slow, without SIP)."],
         ["greeting", None, None, "Spoken before the agent is called, or s3://.."],
         ["apology", None, None, "Spoken when nobody can take the call."],
         ["ready-url", None, None, "The gateway's /ready: calls ring until it answers."],
         ["fallback-number", None, None, "Called when no gateway answers."],
         ["fallback-voice-connector-arn", None, None, "Voice Connector, tried second."],
-        ["caller-id-number", None, None, "Of this account, for anonymous callers."],
+        ["caller-id-number", None, None, "Caller ID for anonymous callers."],
         ["transfer-allow", None, None, "Where callers may be sent, such as +49,sip:"],
         ["termination-user", None, "", "User for calls out; see .env.example."],
-        ["gateway-role", None, "", "IAM role of the gateway, gets the policy."],
+        ["gateway-role", None, "", "IAM role of the gateway, to get the policy."],
     ]
     optFlags: ClassVar = [
-        ["json", None, "For machines."],
+        ["json", None, "Print JSON."],
         ["encrypted", None, "Require TLS and SRTP (a /tls gateway does so, too)."],
         ["direct", None, "Numbers at the Voice Connector itself, without Lambda (US)."],
-        ["outbound", None, "The gateway may have the application call people."],
-        ["confirm-order", None, "Yes, buy the numbers of --order."],
+        ["outbound", None, "Allow outbound calls through the application."],
+        ["confirm-order", None, "Confirm that the --order numbers are bought."],
     ]
 
     def __init__(self) -> None:
@@ -268,11 +268,11 @@ class ApplyOptions(_AwsCommand):
         " even after an interrupted run."
     )
     optParameters: ClassVar = [
-        ["env-file", "e", None, "Write what the gateway wants to know in there."],
+        ["env-file", "e", None, "Write the gateway's settings to this file."],
     ]
     optFlags: ClassVar = [
-        ["rotate-call-secret", None, "Make a new call secret; the old one stays good."],
-        ["retire-call-secret", None, "Retire the old one: all gateways have the new."],
+        ["rotate-call-secret", None, "Make a call secret; the old one stays valid."],
+        ["retire-call-secret", None, "Remove the old call secret."],
     ]
 
     def postOptions(self) -> None:
@@ -293,7 +293,7 @@ class ApplyOptions(_AwsCommand):
                 print(f"done. What the gateway wants to know is in {self['env-file']}.")
                 there = read_env_file(self["env-file"])
             else:
-                print("done. The gateway wants to know:")
+                print("done. Settings for the gateway:")
             for name, value in told["gateway"].items():
                 print(f"  {name}={value}")
             if installation.call_secret == "keep":
@@ -327,7 +327,7 @@ class VerifyOptions(_AwsCommand):
         " fix each problem. Exit status 1: there is one."
     )
     optParameters: ClassVar = [
-        ["expected-calls", "n", 5, "So many calls at the same time.", int],
+        ["expected-calls", "n", 5, "Number of simultaneous calls.", int],
     ]
 
     def work(self, installation: InstallationRequest, cloud: Cloud) -> int:

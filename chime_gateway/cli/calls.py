@@ -92,8 +92,8 @@ class _StoreCommand(CommandOptions):
 
 
 _FILTERS: Final[list[list[Any]]] = [
-    ["since", None, None, "Calls from then on: 7d, 12h, 2026-01-31.", _seconds],
-    ["until", None, None, "Calls before that.", _seconds],
+    ["since", None, None, "Calls since: 7d, 12h, 2026-01-31.", _seconds],
+    ["until", None, None, "Calls before: as --since.", _seconds],
     ["agent", "a", "", "Calls of this agent."],
     ["carrier", None, "", "Calls of this carrier."],
     ["outcome", "o", "", "Filter by outcome, such as completed."],
@@ -127,7 +127,7 @@ class CallsOptions(_QueryCommand):
         *_FILTERS,
         ["limit", "n", 20, "Maximum rows.", int],
     ]
-    optFlags: ClassVar = [["json", "j", "For machines: one JSON document a line."]]
+    optFlags: ClassVar = [["json", "j", "Print one JSON document per line."]]
 
     def read(self, database: Database) -> int:
         rows = database.calls(self.query(limit=self["limit"]))
@@ -163,7 +163,7 @@ class NameFirst(CommandOptions):
 class ShowOptions(NameFirst, _StoreCommand):
     synopsis = "ID"
     longdesc = "Show one call: its record and what was said."
-    optFlags: ClassVar = [["json", "j", "For machines."]]
+    optFlags: ClassVar = [["json", "j", "Print JSON."]]
 
     def parseArgs(self, call_id: str) -> None:  # type: ignore[override]
         self["id"] = call_id
@@ -306,7 +306,7 @@ class ReplayOptions(NameFirst):
         "Run a captured call (twistd chimegw --capture DIR) again, and show where it"
         " differs."
     )
-    optParameters: ClassVar = [["most", "n", 20, "So many differences.", int]]
+    optParameters: ClassVar = [["most", "n", 20, "Maximum differences to print.", int]]
 
     def parseArgs(self, path: str) -> None:  # type: ignore[override]
         self["path"] = path

@@ -75,7 +75,7 @@ class TokenOptions(CommandOptions):
         "Print a signed token that opens media streams for a while, for the query"
         " (?token=..) or customParameters.token."
     )
-    optParameters: ClassVar = [["ttl", None, 300, "Valid for so many seconds.", int]]
+    optParameters: ClassVar = [["ttl", None, 300, "Lifetime in seconds.", int]]
 
     def run(self, reactor: Any) -> int:
         secret = read_secret(process_environment())

@@ -20,7 +20,7 @@ class PackageOptions(CommandOptions):
         ["region", "r", None, "Not needed."],
         ["voice-connector-id", "v", None, "Not needed."],
     ]
-    optFlags: ClassVar = [["json", None, "For machines."]]
+    optFlags: ClassVar = [["json", None, "Print JSON."]]
 
     def run(self, reactor: Any) -> int:
         package = package_lambda()

@@ -83,7 +83,7 @@ class CallOptions(NameFirst):
         ],
         ["codec", "c", "PCMU", "PCMU, PCMA or L16/8000, /16000, /24000.", _codec],
         ["agent", "a", "", "Agent profile to ask for."],
-        ["interrupt-after", "i", None, "Interrupt after so many seconds.", float],
+        ["interrupt-after", "i", None, "Interrupt after this many seconds.", float],
         ["record", "r", None, "Write a stereo WAV: caller left, agent right."],
     ]
     optFlags: ClassVar = [["greeting", "g", "Let the agent speak first."]]
@@ -210,7 +210,7 @@ class SimulateOptions(CommandOptions):
             *("refuse-code", None, ""),
             "The code that goes with --refuse: OperationNotSupported, ...",
         ],
-        ["refuse-which", None, "", "Those only: 2, 1-3 or 2-. [default: all]"],
+        ["refuse-which", None, "", "Refuse only these: 2, 1-3 or 2-. [default: all]"],
         ["retry-after", None, -1, "Retry-After that goes with --refuse.", int],
         ["log", "l", None, "Append what happens to this file, one JSON object a line."],
     ]

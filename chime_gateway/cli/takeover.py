@@ -60,7 +60,7 @@ class TakeOverOptions(CommandOptions):
     longdesc = (
         "Start the gateway anew without losing a call: new program, new settings, the"
         " same port. Calls that run stay with the old process until they end. Status"
-        " 0: the new process has every new call; 1: it did not come up, and the old"
+        " 0: the new process takes every new call; 1: it did not come up, and the old"
         " one goes on; 2: it is not known."
     )
     optParameters: ClassVar = [
@@ -95,13 +95,13 @@ class TakeOverOptions(CommandOptions):
                 return _UNKNOWN
             if state.takeovers > before and state.outcome == DONE:
                 print(
-                    f"process {state.pid} has every new call (generation"
+                    f"process {state.pid} takes every new call (generation"
                     f" {state.generation}, version {state.version}); process {pid}"
                     " keeps its own until they end"
                 )
                 return 0
             if state.takeovers > before and state.outcome == FAILED:
-                print(f"process {pid} goes on, there is no successor: {state.why}")
+                print(f"process {pid} continues, the take-over failed: {state.why}")
                 return _FAILED
         print(
             f"no outcome within {self['timeout']:g} s; the log of process {pid} knows"

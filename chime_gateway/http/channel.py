@@ -151,7 +151,7 @@ class Channel(HTTPChannel):
             super().dataReceived(piece)
         except Exception:
             # No reactor is above us where it is our turn.
-            self._log.failure("a request was not read")
+            self._log.failure("could not read a request")
             self._unread = b""
             self.transport.abortConnection()
         if self._unread and not self._is_waiting:

@@ -199,7 +199,7 @@ class Metrics(Collector):
         yield active
 
         ended = CounterMetricFamily(
-            "chimegw_calls", "Calls that ended.", labels=["carrier", "outcome"]
+            "chimegw_calls", "Calls that have ended.", labels=["carrier", "outcome"]
         )
         for (carrier, outcome), count in sorted(self._outcomes.items()):
             ended.add_metric([carrier, outcome], count)

@@ -227,10 +227,10 @@ class Metronome:
         except Exception:
             try:
                 failed(failure)
-                self._log.failure("to end a call whose tick failed")
+                self._log.failure("could not end a call whose tick failed")
             except Exception:
                 with contextlib.suppress(Exception):
-                    self._log.failure("to end a call whose tick failed, again")
+                    self._log.failure("could not end a call whose tick failed, again")
 
 
 class Ticked:

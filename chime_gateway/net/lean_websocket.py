@@ -197,7 +197,7 @@ class LeanWebSocket:
     def receive_failed(self) -> None:
         """A bug, or no memory: the end, with a close code if it can be sent."""
         self.receiver_failed()
-        _log.failure("what a message has come to failed")
+        _log.failure("could not process a message")
 
     # -- sending -------------------------------------------------------------
 

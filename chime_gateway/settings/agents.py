@@ -242,7 +242,8 @@ def _check(
         if unknown:
             known = ", ".join((*TEMPLATE_VARIABLES, f"{TEMPLATE_HEADER}NAME"))
             raise ConfigError(
-                f"{where}.{key}: {{{unknown[0]}}} is none of {known}; a brace itself is"
+                f"{where}.{key}: {{{unknown[0]}}} is not one of {known}; a brace"
+                f" itself is"
                 f" written twice, {{{{{unknown[0]}}}}}"
             )
         is_spoken = key != "instructions"
@@ -272,7 +273,7 @@ def _check_turn_detection(profile: AgentProfile, where: str) -> None:
     members = _VAD_MEMBERS.get(str(kind))
     if members is None:
         raise ConfigError(
-            f"{where}.type: {kind!r:.40} is none of {', '.join(_VAD_MEMBERS)}"
+            f"{where}.type: {kind!r:.40} is not one of {', '.join(_VAD_MEMBERS)}"
         )
     for name, value in vad.items():
         if name == "type":
@@ -286,7 +287,8 @@ def _check_turn_detection(profile: AgentProfile, where: str) -> None:
     eagerness = vad.get("eagerness", "auto")
     if eagerness not in _EAGERNESS:
         raise ConfigError(
-            f"{where}.eagerness: {eagerness!r:.40} is none of {', '.join(_EAGERNESS)}"
+            f"{where}.eagerness: {eagerness!r:.40} is not one of"
+            f" {', '.join(_EAGERNESS)}"
         )
     threshold = vad.get("threshold", 0.5)
     if not 0 <= threshold <= 1:

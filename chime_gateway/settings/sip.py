@@ -92,7 +92,7 @@ def check_sip(settings: SipSettings) -> None:
     for name in settings.codecs:
         if name not in _CODECS:
             known = ", ".join(_CODECS)
-            raise ConfigError(f"sip.codecs: {name[:40]!r} is none of {known}")
+            raise ConfigError(f"sip.codecs: {name[:40]!r} is not one of {known}")
     if not settings.codecs:
         raise ConfigError("sip.codecs: at least one of " + ", ".join(_CODECS))
     if len(settings.call_secrets) > 2:

@@ -133,7 +133,9 @@ def webhook_settings(
         for event in hook.events:
             if event not in WEBHOOK_EVENTS:
                 known = ", ".join(WEBHOOK_EVENTS)
-                raise ConfigError(f"{where}.events: {event[:40]!r} is none of {known}")
+                raise ConfigError(
+                    f"{where}.events: {event[:40]!r} is not one of {known}"
+                )
         found.append(
             attrs.evolve(
                 hook,

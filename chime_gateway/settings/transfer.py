@@ -25,7 +25,7 @@ def transfer_settings(
     for entry in settings.allow:
         if not is_destination_prefix(entry):
             raise ConfigError(
-                f"transfer.allow: {entry[:80]!r} is none of +49, sip:, sip:1,"
+                f"transfer.allow: {entry[:80]!r} is not one of +49, sip:, sip:1,"
                 " sip:@pbx.example.com, sip:office@pbx.example.com"
             )
     for name, profile in profiles.items():

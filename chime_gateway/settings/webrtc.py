@@ -90,7 +90,7 @@ def _check(settings: WebRtcSettings) -> None:
     for name in settings.codecs:
         if name not in _CODECS:
             known = ", ".join(_CODECS)
-            raise ConfigError(f"webrtc.codecs: {name[:40]!r} is none of {known}")
+            raise ConfigError(f"webrtc.codecs: {name[:40]!r} is not one of {known}")
     if not settings.codecs:
         raise ConfigError("webrtc.codecs: at least one of " + ", ".join(_CODECS))
     transports = [one.transport for one in settings.listen]

@@ -286,4 +286,4 @@ class SharedPort:
 
     def _broken(self) -> None:
         """A bug of ours: each peer's own it catches itself."""
-        self._log.critical("the port of all peers is closed")
+        self._log.critical("a bug closed the shared port of WebRTC")

@@ -22,7 +22,7 @@ TIMES, SHORT_TIMES = 5, 2
 TAKE_OVER_SECONDS = 60.0
 
 _STARTED = re.compile(r"a successor was started: process (\d+)")
-_TAKEN = "has every new call from now on"
+_TAKEN = "now takes every new call"
 
 
 def processes(gateway: Gateway) -> list[int]:

@@ -1,4 +1,4 @@
-"""A call of ours: the agent first, then the telephone."""
+"""An outbound call: the agent first, then the telephone."""
 
 from __future__ import annotations
 

@@ -22,8 +22,8 @@ from chime_gateway.sim.caller.dial import place_call
 from tests.integration.twistd import RUN, Twistd, TwistdTestCase
 from tests.whole_calls.test_media_stream import SHORT, phrase
 
-TAKEN = "has every new call from now on"
-FAILED = "there is no successor"
+TAKEN = "now takes every new call"
+FAILED = "the take-over failed"
 
 #: No call is refused for what else the machine does: that is not what is tested.
 LIMITS = "[limits]\nmax_cpu = 100\nmax_late_seconds = 100\n"

@@ -101,7 +101,7 @@ class CommandLineTests(AccountTestCase):
         self.assertNotIn("CHIMEGW_CALL_SECRET=old", lines)
         told = await self.run_tool(*tool, "verify", *options, status=1)
         self.assertIn("OPTIONS is not answered from here", told)
-        self.assertIn("mend it:", told)
+        self.assertIn("to fix:", told)
         told = await self.run_tool(*tool, "destroy", *options)
         self.assertIn("nothing was changed: say --yes", told)
         await self.run_tool(*tool, "destroy", *options, "--yes")

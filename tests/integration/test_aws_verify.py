@@ -66,7 +66,7 @@ class VerifyTests(AccountTestCase):
     def wrong(self, findings: list[Finding]) -> list[Finding]:
         wrong = [finding for finding in findings if not finding.is_good]
         for finding in wrong:
-            self.assertTrue(finding.mend, finding)
+            self.assertTrue(finding.cure, finding)
         return wrong
 
     async def test_a_finished_installation_is_found_good(self) -> None:
@@ -79,7 +79,7 @@ class VerifyTests(AccountTestCase):
     async def test_an_empty_account_is_told_to_apply(self) -> None:
         findings = self.wrong(await self.verify(installation()))
         self.assertGreater(len(findings), 8)
-        self.assertEqual({f.mend for f in findings[:8]}, {"chimegw aws apply"})
+        self.assertEqual({f.cure for f in findings[:8]}, {"chimegw aws apply"})
 
     async def finding(
         self, words: str, wanted: InstallationRequest, **changes: Any
@@ -117,7 +117,7 @@ class VerifyTests(AccountTestCase):
         wanted = await self.installed()
         await self.finding("OPTIONS is not answered", wanted, options=lambda *_: 0)
         found = await self.finding("with 503", wanted, options=lambda *_: 503)
-        self.assertIn("/ready", found.mend)
+        self.assertIn("/ready", found.cure)
 
     async def test_a_rule_that_makes_a_circle_is_found(self) -> None:
         wanted = await self.installed()
@@ -137,7 +137,7 @@ class VerifyTests(AccountTestCase):
     async def test_a_region_that_the_gateway_does_not_answer_is_found(self) -> None:
         wanted = await self.installed()
         found = await self.finding("not answered", wanted, allowed=["eu-west-1"])
-        self.assertEqual(found.mend, "add us-east-1")
+        self.assertEqual(found.cure, "add us-east-1")
 
     async def test_quotas_are_held_against_the_calls_that_are_expected(self) -> None:
         wanted = await self.installed()

@@ -78,7 +78,7 @@ class SoftphoneTests(SipTestCase):
 
 
 class TrunkTests(SipTestCase):
-    """Calls of ours to a trunk that IPv6 leads to: here the gateway's own port."""
+    """Outbound calls to a trunk that IPv6 leads to: here the gateway's own port."""
 
     interface = host = "::1"
 

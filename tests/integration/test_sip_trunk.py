@@ -1,4 +1,4 @@
-"""Calls of ours through a trunk that challenges everything and sends them on."""
+"""Outbound calls through a trunk that challenges everything and sends them on."""
 
 from __future__ import annotations
 

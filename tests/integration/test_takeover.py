@@ -87,7 +87,7 @@ class TakeOverTests(TakeOverTestCase):
         before = await self.ask(twistd.port())
         newer = await self.take_over(twistd)
         os.kill(newer, signal.SIGKILL)
-        await self.until_it_says(twistd, "this one has them again")
+        await self.until_it_says(twistd, "this process takes them again")
         after = await self.ask(twistd.port())
         self.assertEqual(after["generation"], before["generation"])
         self.assertEqual(self.pid(), process.pid)
@@ -133,7 +133,7 @@ class TakeOverTests(TakeOverTestCase):
         await self.until_it_says(twistd, "a successor was started")
         for count in (1, 2):
             process.signalProcess(signal.SIGUSR2)
-            await self.until_count(twistd, "that is under way already", count)
+            await self.until_count(twistd, "no take-over: one is in progress", count)
         await self.until_it_says(twistd, TAKEN)
         self.assertEqual(len(self.successors(twistd)), 1)
 

@@ -35,12 +35,12 @@ class CommandTests(TakeOverTestCase):
         twistd, process = await self.gateway("--config", str(settings))
         said, status = await self.takeover()
         self.assertEqual(status, 0, said)
-        self.assertIn(f"process {self.pid()} has every new call", said)
+        self.assertIn(f"process {self.pid()} takes every new call", said)
         self.assertNotEqual(self.pid(), process.pid)
         settings.write_text("nonsense")
         said, status = await self.takeover(f"--pidfile={self.state}/pid")
         self.assertEqual(status, 1, said)
-        self.assertIn(f"process {self.pid()} goes on, there is no successor", said)
+        self.assertIn(f"process {self.pid()} continues, the take-over failed", said)
         self.assertIn("gateway.toml", said)
         settings.write_text("")
         # Not in time to be known.
@@ -56,7 +56,7 @@ class CommandTests(TakeOverTestCase):
         asking = (Deferred.fromCoroutine(self.takeover()) for _ in range(2))
         for said, status in await gatherResults(list(asking)):
             self.assertEqual(status, 0, said)
-            self.assertIn(" has every new call", said)
+            self.assertIn(" takes every new call", said)
 
     async def test_it_says_whom_it_does_not_find(self) -> None:
         said, status = await self.takeover()

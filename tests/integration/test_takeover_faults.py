@@ -102,7 +102,7 @@ class FaultTests(TakeOverTestCase):
         (self.state / "fault").write_text("")
         self.settings.write_text(LIMITS)
         process.signalProcess(signal.SIGHUP)
-        await self.until_it_says(twistd, "the settings were read again")
+        await self.until_it_says(twistd, "settings reloaded")
         await self.take_over(twistd)
         self.assert_whole(await self.call(twistd.port()))
 

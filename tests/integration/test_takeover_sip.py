@@ -153,7 +153,7 @@ class SipTakeOverTests(SipTakeOverTestCase):
         await deferLater(self.reactor, 3 * LOOK_SECONDS)
         self.assertIsNotNone(process.pid)
         os.kill(newer, signal.SIGKILL)
-        await self.until_it_says(twistd, "this one has them again")
+        await self.until_it_says(twistd, "this process takes them again")
         self.assertEqual(await self.each(line.call("2") for line in lines), [200] * 3)
         self.assertEqual((await self.ask(twistd.port()))["status"], "ok")
 
@@ -164,7 +164,7 @@ class SipTakeOverTests(SipTakeOverTestCase):
         await self.each(line.call("1") for line in lines)
         newer = await self.take_over(twistd)
         os.kill(newer, signal.SIGKILL)
-        await self.until_it_says(twistd, "this one has them again")
+        await self.until_it_says(twistd, "this process takes them again")
         self.assertEqual(await self.each(line.call("2") for line in lines), [200] * 3)
         self.assertEqual(await self.each(one.hang_up("1") for one in lines), [200] * 3)
         self.assertEqual(await self.each(one.hang_up("2") for one in lines), [200] * 3)

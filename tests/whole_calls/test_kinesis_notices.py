@@ -83,7 +83,7 @@ class NoticeTests(KinesisTestCase):
         queues.send(QUEUE, json.dumps({"detail-type": kind, "detail": detail}))
         self.network.advance(10)
         notices = self.gateway.carrier.notices
-        self.assertEqual((notices["passed_on"], notices["of_nobody"]), (3, 1))
+        self.assertEqual((notices["passed_on"], notices["unmatched"]), (3, 1))
         self.assertEqual(self.left(), 0)
 
     def test_without_an_end_the_call_ends_when_its_stream_does(self) -> None:

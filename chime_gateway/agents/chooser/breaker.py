@@ -27,7 +27,7 @@ MOST_RETRY_AFTER_SECONDS: Final = 120.0
 #: part of it, later and never sooner.
 _RETRY_AFTER_SPREAD: Final = 0.1
 
-#: A wrong setting is tried again so often, because the mending may happen in
+#: A wrong setting is tried again so often, because the repair may happen in
 #: Azure (a role, a deployment that was still being made) without our knowing.
 RECHECK_SECONDS: Final = 60.0
 
@@ -40,7 +40,7 @@ class State(Enum):
 
     CLOSED = "usable"
     OPEN = "resting"
-    MISCONFIGURED = "misconfigured"  #: open, for a reason that an operator must mend
+    MISCONFIGURED = "misconfigured"  #: open, for a reason that an operator must fix
     HALF_OPEN = "half-open"
 
 

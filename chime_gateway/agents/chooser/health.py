@@ -208,8 +208,8 @@ class Health:
                 is_busy = candidate.busy_until > now
                 if candidate.failed_call(now) and not is_busy:
                     self._log.warn(
-                        "sessions of deployment {deployment} fail in the middle of"
-                        " calls: others come before it",
+                        "sessions of deployment {deployment} fail during calls:"
+                        " other deployments are preferred",
                         deployment=name,
                     )
 
@@ -226,7 +226,9 @@ class Health:
     def _is_there(self, candidate: Candidate, permit: Permit) -> None:
         has_changed = permit.succeeded()
         if has_changed:
-            self._log.info("deployment {deployment} is back", deployment=candidate.name)
+            self._log.info(
+                "deployment {deployment} is usable again", deployment=candidate.name
+            )
         self._settled(permit, has_changed)
 
     def _settled(self, permit: Permit, may_matter: bool) -> None:

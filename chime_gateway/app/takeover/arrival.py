@@ -95,7 +95,9 @@ class Arrival:
     def _unwanted(self, peer: Peer, _: Message) -> None:
         if peer is self._predecessor and not self._has_begun:
             self._is_unwanted = True
-            self._log.warn("it has taken too long, and nobody waits any more")
+            self._log.warn(
+                "the take-over was given up: this process started too slowly"
+            )
             self._stop()
 
     def _take_over(self, is_old: bool) -> None:
@@ -132,5 +134,5 @@ class Arrival:
             and self._is_ready
             and not (self._has_begun or self._is_unwanted)
         ):
-            self._log.warn("the process before this one is gone: taking over")
+            self._log.warn("the previous process is gone: taking over")
             self._take_over(False)

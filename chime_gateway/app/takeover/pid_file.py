@@ -44,7 +44,7 @@ class PidFile:
             os.replace(new, self.path)
         except OSError as exc:
             self._log.error(
-                "the pid file {path} has still the old process: {why}",
+                "the pid file {path} still names the old process: {why}",
                 path=self.path,
                 why=str(exc),
             )

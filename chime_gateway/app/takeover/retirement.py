@@ -51,7 +51,7 @@ class Retirement:
     def begin(self) -> None:
         self._began = self._clock.seconds()
         self._log.info(
-            "{calls} calls go on here, for {seconds} s at most",
+            "{calls} calls continue in this process, for at most {seconds} s",
             calls=self._calls(),
             seconds=self._seconds(),
         )

@@ -65,7 +65,7 @@ class Stage(Enum):
     STARTING = "a successor is being started"
     ENDING = "the successor came too late, or is not wanted: it is ended"
     HANDING_OVER = "the successor was told to take over"
-    OLDER = "another process has every new call"
+    OLDER = "another process takes every new call"
 
 
 _ON_THE_WAY: Final = (Stage.STARTING, Stage.ENDING, Stage.HANDING_OVER)
@@ -75,7 +75,7 @@ class Succession:
     """
     @ivar stage: how far it is.
     @ivar seconds: how long the successor may take.
-    @ivar reload_missed: the settings were read again while a successor that may have
+    @ivar reload_missed: settings reloaded while a successor that may have
         read them before was being started.
     @param command: C{None}: it is not known how this process was started.
     @param write: takes lines of the successor's log, if they go where ours go.
@@ -130,17 +130,17 @@ class Succession:
     def ask(self) -> None:
         """Start the successor, unless that is impossible or done."""
         if self._is_stopping:
-            self._log.warn("told to hand over: this process is being stopped")
+            self._log.warn("no take-over: this process is stopping")
             return
         if self.stage is Stage.OLDER:
             newest = self._kin.newest
             self._log.warn(
-                "told to hand over: process {pid} has the new calls already",
+                "no take-over: process {pid} takes the new calls already",
                 pid=newest.pid if newest else 0,
             )
             return
         if self.stage is not Stage.ALONE:
-            self._log.warn("told to hand over: that is under way already")
+            self._log.warn("no take-over: one is in progress")
             return
         self._state.note(STARTING)
         why = self._why_not()
@@ -248,7 +248,7 @@ class Succession:
         self._state.handed_over(peer.pid)
         self._kin.newest = peer
         self._log.info(
-            "process {pid}, generation {generation}, has every new call from now on",
+            "process {pid}, generation {generation}, now takes every new call",
             pid=peer.pid,
             generation=peer.generation,
         )
@@ -334,13 +334,14 @@ class Succession:
             self._go_on()
         self._state.note(FAILED, why)
         self._log.error(
-            "there is no successor, and this process goes on: {why}", why=why
+            "the take-over failed, and this process continues: {why}", why=why
         )
 
     def _take_back(self) -> None:
         pid = self._peer.pid if self._peer else 0
         self._log.error(
-            "process {pid}, which had the new calls, is gone: this one has them again",
+            "process {pid}, which took the new calls, is gone: this process takes"
+            " them again",
             pid=pid,
         )
         self._forget()

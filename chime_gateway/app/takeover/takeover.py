@@ -147,7 +147,7 @@ class TakeOver:
     def ask(self) -> None:
         """Start a take-over, as SIGUSR2 asks."""
         if not self._is_serving:
-            self._log.warn("told to hand over, before it has taken over itself")
+            self._log.warn("no take-over: this process has not taken over itself yet")
             return
         self._succession.ask()
 
@@ -184,7 +184,7 @@ class TakeOver:
         try:
             await emptied.addTimeout(seconds, self._reactor)
         except TimeoutError:
-            self._log.warn("an older process has not ended")
+            self._log.warn("an older process did not end")
 
     def _older_gone(self, _: Peer) -> None:
         if not self.kin.older:

@@ -32,19 +32,19 @@ _QUOTAS: Final[Mapping[str, float]] = {
 class Finding:
     """
     @ivar is_good: nothing is to be done.
-    @ivar mend: what is to be done otherwise.
+    @ivar cure: what is to be done otherwise.
     """
 
     what: str
     is_good: bool
     detail: str = ""
-    mend: str = ""
+    cure: str = ""
 
     def __str__(self) -> str:
         mark = "ok   " if self.is_good else "WRONG"
         detail = f": {self.detail}" if self.detail else ""
-        mend = "" if self.is_good or not self.mend else f"\n      mend it: {self.mend}"
-        return f"{mark} {self.what}{detail}{mend}"
+        cure = "" if self.is_good or not self.cure else f"\n      to fix: {self.cure}"
+        return f"{mark} {self.what}{detail}{cure}"
 
 
 @frozen(kw_only=True)
@@ -80,10 +80,12 @@ def verify(
     for resource in resources:
         if not cloud.find(resource):
             missing.append(resource.what)
-            yield Finding(resource.what, False, "it is not there", "chimegw aws apply")
+            yield Finding(
+                resource.what, False, "it does not exist", "chimegw aws apply"
+            )
             continue
         wrong = [one.what for one in resource.settings if not cloud.is_set(one)]
-        detail = f"not as it should be: {', '.join(wrong)}" if wrong else ""
+        detail = f"differs from the plan: {', '.join(wrong)}" if wrong else ""
         yield Finding(resource.what, not wrong, detail, "chimegw aws apply")
     checks = (
         _origination(cloud, installation, probes),
@@ -113,8 +115,8 @@ def _origination(
     routes = origination.get("Routes") or []
     what = "origination route"
     if not routes or origination.get("Disabled"):
-        mend = "chimegw aws apply --gateway HOST:5060/tcp"
-        yield Finding(what, False, "calls go nowhere", mend)
+        cure = "chimegw aws apply --gateway HOST:5060/tcp"
+        yield Finding(what, False, "calls go nowhere", cure)
     wanted = {route["Host"] for route in origination_routes(installation)}
     for route in routes:
         yield from _route(route, wanted, probes)
@@ -126,12 +128,12 @@ def _route(
     host, port = str(route["Host"]), int(route.get("Port") or 5060)
     protocol = str(route.get("Protocol", "UDP"))
     what = f"origination route {host}:{port}/{protocol.lower()}"
-    mend = "chimegw aws apply --gateway HOST:PORT/PROTOCOL with the gateway's address"
+    cure = "chimegw aws apply --gateway HOST:PORT/PROTOCOL with the gateway's address"
     if host.lower().endswith(_VOICE_CONNECTOR):
-        yield Finding(what, False, "it leads to the Voice Connector itself", mend)
+        yield Finding(what, False, "it leads to the Voice Connector itself", cure)
         return
     if wanted and host not in wanted:
-        yield Finding(what, False, f"not one of {', '.join(sorted(wanted))}", mend)
+        yield Finding(what, False, f"not one of {', '.join(sorted(wanted))}", cure)
         return
     found = probes.addresses(host)
     if not found:

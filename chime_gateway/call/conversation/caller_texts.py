@@ -74,7 +74,7 @@ class CallerTexts:
             return
         self._is_told = True
         self._log.warn(
-            "what the caller says is not written down ({form}): {reason}; is there a"
+            "the caller's speech is not transcribed ({form}): {reason}; is there a"
             " deployment of the name that transcription_model says, and is"
             " transcription_kind its model?",
             call_id=self._call_id,

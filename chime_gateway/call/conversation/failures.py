@@ -40,7 +40,7 @@ class Failures:
         self._record.failed_tool_calls += 1
         if self._record.failed_tool_calls <= MAX_LINES:
             _log.warn(
-                "the tool {tool} has no result: {fault}",
+                "the tool {tool} failed: {fault}",
                 call_id=self._record.call_id,
                 tool=tool[:_MAX_CHARS],
                 fault=fault[:_MAX_CHARS],

@@ -131,7 +131,7 @@ class KinesisCarrier:
 
     def _loop_failed(self, failure: Failure) -> None:
         if not failure.check(CancelledError):
-            self._log.failure("a bug ends the taking of calls", failure)
+            self._log.failure("a bug: no more calls are taken", failure)
 
     # -- asked -----------------------------------------------------------------
 
@@ -172,7 +172,7 @@ class KinesisCarrier:
         except CallGone:
             return
         except AwsError as exc:
-            self._log.warn("a caller was not hung up: {why}", why=str(exc))
+            self._log.warn("could not hang up a caller: {why}", why=str(exc))
 
     def leg_over(self, leg: KinesisLeg) -> None:
         receipt = self._forget(leg)
@@ -212,7 +212,7 @@ class KinesisCarrier:
         except RemoteProtocolError as exc:
             # Left alone: the queue sets it aside (its dead-letter queue).
             self.notices["malformed"] += 1
-            self._log.warn("a message that is not understood: {why}", why=str(exc))
+            self._log.warn("malformed message in the queue: {why}", why=str(exc))
             return
         if notice is None:
             self._done("foreign", receipt)
@@ -297,7 +297,7 @@ class KinesisCarrier:
             self.notices["passed_on"] += 1
             self._do(self._queue.hold(receipt, 1))
         else:
-            self._done("of_nobody", receipt)
+            self._done("unmatched", receipt)
             self._remember(notice.call_id)
 
     def _done(self, what: str, receipt: str) -> None:

@@ -241,7 +241,7 @@ class Reply:
             await utterance.stored
         except AwsError as exc:
             self._unsent.popleft()
-            self._log.warn("an utterance was not stored: {why}", why=str(exc))
+            self._log.warn("could not store an utterance: {why}", why=str(exc))
             self._user.audio_dropped("not_stored", utterance.end - utterance.start)
             if self._is_silent:
                 self._reach(self._taken)

@@ -70,7 +70,7 @@ class LambdaReports:
                 if exc.code.endswith("QueueDoesNotExist"):
                     self._queue = None
                 self._log.warn(
-                    "what callers hear is guessed by the clock: {why}", why=str(exc)
+                    "no playback reports: estimated from the clock: {why}", why=str(exc)
                 )
                 failures += 1
                 await deferLater(self._clock, BACK_OFF.pause(failures))
@@ -108,6 +108,6 @@ class LambdaReports:
             key = report.get("Key", "")
         except (msgspec.DecodeError, LookupError, TypeError, AttributeError) as exc:
             self._counts["malformed_report"] += 1
-            self._log.warn("a report that is not understood: {why}", why=repr(exc))
+            self._log.warn("malformed report in the queue: {why}", why=repr(exc))
             return
         self._reported(str(control_id), str(what), str(key))

@@ -154,7 +154,7 @@ class KinesisSource:
                 return Ending(Outcome.CALLER_LOST, str(exc))
             if exc.code.startswith("ResourceNotFound"):
                 return Ending(Outcome.CALLER_LOST, "the caller's stream is gone")
-            self._log.warn("a stream was not opened: {why}", why=str(exc))
+            self._log.warn("could not open a stream: {why}", why=str(exc))
             return "stream_refused"
         try:
             return await body.done

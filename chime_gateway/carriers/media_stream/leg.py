@@ -342,7 +342,7 @@ class StreamLeg:
             self._close(ending, code or CLOSE_CODES[ending.outcome])
         except Exception:
             # Out of memory, it may not even have begun.
-            self._log.failure("a stream was not closed at once")
+            self._log.failure("could not close a stream; trying again")
             self._close(ending, CLOSE_CODES[ending.outcome])
         finally:
             self._is_over, self._call, self._hear = True, None, self._early.keep
@@ -350,7 +350,7 @@ class StreamLeg:
                 try:
                     call.leg_ended(ending)
                 except Exception:
-                    self._log.failure("a call was not told at once")
+                    self._log.failure("could not tell a call of its end; trying again")
                     call.leg_ended(ending)
             else:
                 self._switchboard.turned_away(self.traits.name, ending)

@@ -94,7 +94,9 @@ class IdempotencyKeys:
         try:
             found = () if self._store is None else self._store.read_again()
         except OSError as exc:
-            self._log.error("the last keys are not known here: {why}", why=str(exc))
+            self._log.error(
+                "could not read the stored Idempotency-Keys: {why}", why=str(exc)
+            )
             return
         for kept in found:
             if kept.key not in self._under_way:
@@ -161,7 +163,7 @@ class IdempotencyKeys:
             await self._store.write(kept)
         except OSError as exc:
             kept.is_released = True
-            self._log.error("an Idempotency-Key was not kept: {why}", why=str(exc))
+            self._log.error("could not store an Idempotency-Key: {why}", why=str(exc))
             raise Problem(
                 503, "the Idempotency-Key cannot be kept now", Retry_After="5"
             ) from exc
@@ -173,7 +175,7 @@ class IdempotencyKeys:
             await self._store.write(kept)
         except OSError as exc:
             # After a restart it is not known how it went, and nothing is done again.
-            self._log.error("an Idempotency-Key was not kept: {why}", why=str(exc))
+            self._log.error("could not store an Idempotency-Key: {why}", why=str(exc))
 
     def _forget(self) -> None:
         before = self._wall_time() - KEPT_SECONDS

@@ -207,7 +207,9 @@ class Channel:
             message = Message.of_bytes(whole)
         except ValueError as exc:
             # Of a version that says things differently.
-            self._log.warn("a message between processes is none: {why}", why=str(exc))
+            self._log.warn(
+                "malformed message from another process: {why}", why=str(exc)
+            )
             return
         with self._log.failuresHandled("a message {kind} failed", kind=message.kind):
             self._received(message)

@@ -132,12 +132,13 @@ class Certificates:
         for name, why in results:
             if why:
                 self._log.error(
-                    "the certificate of {name} stays the old one: {why}",
+                    "could not reload the certificate of {name}, the old one stays:"
+                    " {why}",
                     name=name,
                     why=why,
                 )
             else:
-                self._log.info("the certificate of {name} was read again", name=name)
+                self._log.info("the certificate of {name} was reloaded", name=name)
 
     def _failed(self, failure: Failure) -> None:
         if failure.check(NoThreadFree) is None:

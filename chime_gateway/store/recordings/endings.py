@@ -76,7 +76,7 @@ class Endings:
         assert isinstance(payload, CallEnded)
         if fault and not wav.fault:
             self._log.error(
-                "a recording is not told of as a whole one: {why}",
+                "a recording is reported as incomplete: {why}",
                 why=fault,
                 call_id=event.call_id,
             )

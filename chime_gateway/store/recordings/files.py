@@ -270,7 +270,7 @@ class RecordingWriter:
                 continue  # another process is writing it, or has mended it
             except OSError as exc:
                 self._log.error(
-                    "a recording cannot be mended: {why}", why=str(exc.strerror)
+                    "could not repair a recording: {why}", why=str(exc.strerror)
                 )
                 continue
             count += 1

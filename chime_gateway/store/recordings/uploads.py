@@ -109,7 +109,7 @@ class Uploads:
     def _bug(self, failure: Failure) -> None:
         self._working = None
         if not failure.check(CancelledError):
-            self._log.failure("uploads of recordings", failure)
+            self._log.failure("a bug in uploading recordings", failure)
 
     async def _work(self) -> None:
         failures = 0
@@ -129,7 +129,8 @@ class Uploads:
                 failures += 1
                 if failures in (1, 4):
                     self._log.error(
-                        "a recording waits on this machine: {why}", why=str(exc)
+                        "could not upload a recording, it waits on this machine: {why}",
+                        why=str(exc),
                     )
                 # The next file may be taken all the same.
                 self._files.rotate(-1)
@@ -185,7 +186,9 @@ class Uploads:
             try:
                 await self._s3("AbortMultipartUpload", this)
             except AwsError as exc:
-                self._log.warn("parts are left in S3: {why}", why=str(exc))
+                self._log.warn(
+                    "could not remove parts of an upload from S3: {why}", why=str(exc)
+                )
             raise
 
     async def link(self, location: str, method: str) -> str:
@@ -201,7 +204,7 @@ class Uploads:
         try:
             return await self._aws.link("s3", operation, parameters, _LINK_SECONDS)
         except AwsError as exc:
-            self._log.error("a link to a recording: {why}", why=str(exc))
+            self._log.error("could not make a link to a recording: {why}", why=str(exc))
             return ""
 
     async def _s3(self, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:

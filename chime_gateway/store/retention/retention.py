@@ -87,7 +87,7 @@ class Retention:
             return True
         self._due_at = time.monotonic() + _EVERY_SECONDS
         if self._count:
-            self._log.info("{count} old rows and files are gone", count=self._count)
+            self._log.info("removed {count} old rows and files", count=self._count)
         return False
 
     def _all(self, before: float) -> Iterator[int]:
@@ -116,6 +116,6 @@ class Retention:
         try:
             path.unlink(missing_ok=True)
         except OSError as exc:
-            self._log.error("an old file stays: {why}", why=str(exc))
+            self._log.error("could not remove an old file: {why}", why=str(exc))
             return False
         return True

@@ -144,7 +144,7 @@ class Receiver:
         def over(result: object) -> None:
             self._under_way.pop(row.call_id, None)
             if isinstance(result, Failure) and not result.check(CancelledError):
-                self._log.failure("a delivery", result)
+                self._log.failure("a bug in a delivery", result)
             self._over()
 
         delivering.addBoth(over)
@@ -182,7 +182,7 @@ class Receiver:
 
     def _give_up(self, row: DeliveryRow, hook: WebhookSettings, why: str) -> None:
         self._log.error(
-            "webhook {webhook} has not taken {event} for {hours} h: given up",
+            "webhook {webhook} has not accepted {event} for {hours} h: given up",
             webhook=hook.name,
             event=row.event,
             hours=hook.give_up_hours,
@@ -199,7 +199,7 @@ class Receiver:
         self._settle(row, PENDING, why, self._wall_time() + pause)
         if row.attempts in (0, 3):
             self._log.warn(
-                "webhook {webhook} does not take {event}: {why}",
+                "webhook {webhook} does not accept {event}: {why}",
                 webhook=hook.name,
                 event=row.event,
                 why=why,

@@ -37,7 +37,7 @@ _PING_SECONDS: Final = 5.0
 class Applying:
     """
     @ivar worker: the thread; its jobs only say that there is something to do.
-    @ivar fault: why the database takes nothing; empty: it does.
+    @ivar fault: why the database is unavailable; empty: it is not.
     @ivar is_foreign: the fault is that its tables are not this program's.
     @ivar is_open: it could be used, and what those before have left is in it.
     @ivar asking_since: a question that is to be answered at once is out; monotonic.
@@ -154,7 +154,7 @@ class Applying:
             if not self.is_open:
                 return
         if self.fault:
-            self._log.info("the database is back, and has all records")
+            self._log.info("the database is available again, and has all records")
         self.fault = ""
         self.is_foreign = False
         self._failures = 0
@@ -186,7 +186,7 @@ class Applying:
             is_new = bool(journal.waiting)
             if is_new:
                 self._log.info(
-                    "{bytes} bytes of records of a process that is gone are taken up",
+                    "recovering {bytes} bytes of records of a process that is gone",
                     bytes=journal.waiting,
                 )
             self._try_again(aside)
@@ -195,7 +195,7 @@ class Applying:
             try:
                 journal.remove()
             except OSError as exc:
-                self._log.error("a journal cannot be removed: {why}", why=str(exc))
+                self._log.error("could not remove a journal: {why}", why=str(exc))
 
     def _read(self, journal: Journal | Backlog) -> bool:
         """@return: as L{_apply}."""
@@ -230,7 +230,7 @@ class Applying:
             if not is_refusal(exc):
                 raise
             self._log.error(
-                "the database refuses an entry: {kind}: {why}",
+                "the database rejects an entry: {kind}: {why}",
                 kind=entry[0],
                 # The lines behind the first one quote the row.
                 why=_first_line(exc),
@@ -279,11 +279,14 @@ class Applying:
                 raise OSError("there is no room for it")
             aside.replace([])
         except OSError as exc:
-            self._log.error("what was set aside stays there: {why}", why=str(exc))
+            self._log.error(
+                "could not try the entries again that were set aside: {why}",
+                why=str(exc),
+            )
             return
         if kept:
             self._log.warn(
-                "{count} entries wait for a program that knows them, in {path}",
+                "{count} entries wait in {path} for a newer version of this program",
                 count=len(kept),
                 path=str(self._aside.path),
             )
@@ -310,7 +313,7 @@ class Applying:
         is_foreign = isinstance(exc, WrongSchema)
         if not self.fault or is_foreign > self.is_foreign:
             self._log.error(
-                "the database takes nothing; records wait on this machine: {why}",
+                "the database is unavailable; records wait on this machine: {why}",
                 why=why,
             )
         self.is_foreign = is_foreign

@@ -18,7 +18,7 @@ from typing import Final
 from chime_gateway.store.entries import Entry
 from chime_gateway.store.writing.journal import CHUNK, Chunk, Journal
 
-#: Entries that are kept in memory while the disk takes nothing.
+#: Entries that are kept in memory while the disk cannot be written.
 MAX_HELD: Final = 50_000
 
 
@@ -62,7 +62,7 @@ class Backlog:
         @raise ValueError: one of them is no JSON; none is added.
         """
         if not all(is_json(entry) for entry in entries):
-            raise ValueError("an entry is no JSON")
+            raise ValueError("an entry is not JSON")
         with self._lock:
             self._held.extend((at, entry) for entry in entries)
             if not self._taken:
@@ -72,7 +72,7 @@ class Backlog:
     def _to_disk(self, at: float, wall_at: float) -> None:
         """
         As much as it takes.  What is in memory may be much: a part at a time, so
-        that a disk that takes nothing costs no more each time it is tried.
+        that a disk that cannot be written costs no more each time it is tried.
         """
         while self._held:
             part = list(islice(self._held, CHUNK))
@@ -97,7 +97,7 @@ class Backlog:
 
     @property
     def in_memory(self) -> int:
-        """How many entries, as the disk takes nothing."""
+        """How many entries, while the disk cannot be written."""
         return len(self._held)
 
     def chunks(self) -> Iterator[Chunk]:

@@ -99,7 +99,9 @@ class Journals:
             except Held:
                 continue
             except ConfigError as exc:
-                self._log.error("a journal stays as it is: {why}", why=str(exc))
+                self._log.error(
+                    "could not read the journal of another process: {why}", why=str(exc)
+                )
                 continue
             with contextlib.closing(journal):
                 yield journal, aside

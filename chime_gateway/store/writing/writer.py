@@ -110,7 +110,7 @@ class Writer:
         if not self.worker.offer(entry):
             self._put_at.pop()
             if self.worker.refused == 1:
-                self._log.error("records are lost: too many wait to be written down")
+                self._log.error("records are lost: too many wait to be written")
 
     def stop(self, seconds: float) -> None:
         """
@@ -126,8 +126,8 @@ class Writer:
         if lost:
             self._counts["lost"] += lost
             self._log.error(
-                "{count} records are lost at the end, as neither the journal nor the"
-                " database takes them: {why}",
+                "{count} records are lost at exit: neither the journal nor the"
+                " database can be written: {why}",
                 count=lost,
                 why=self._backlog.disk_fault,
             )
@@ -235,5 +235,5 @@ class Writer:
             else:
                 self._counts["refused"] += 1
                 self._counts["lost"] += 1
-                self._log.error("an entry is no JSON: {kind}", kind=entry[0])
+                self._log.error("an entry is not JSON: {kind}", kind=entry[0])
         return good

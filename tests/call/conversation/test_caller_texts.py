@@ -21,7 +21,7 @@ class TranscriptionTests(ConversationTestCase):
 
     def _logged(self, event: dict[str, Any]) -> None:
         text = formatEvent(event)
-        if "not written down" in text:
+        if "not transcribed" in text:
             self.lines.append(text)
 
     def turn(self, number: int) -> None:

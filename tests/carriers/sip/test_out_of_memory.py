@@ -184,7 +184,7 @@ class World(SipWorld):
         except MemoryError:
             self.leg.failed()
 
-    # -- a call of ours -----------------------------------------------------------
+    # -- an outbound call --------------------------------------------------------
 
     def do_rang_out(self) -> None:
         self.advance(61, 1)

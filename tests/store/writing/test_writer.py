@@ -213,7 +213,7 @@ class WriterTests(ThreadTestCase):
             self.writer.put((OPENED, {"call_id": str(number)}))
         with capturedLogs() as events:
             self.writer.stop(5.0)
-        (lost,) = [formatEvent(e) for e in events if "at the end" in formatEvent(e)]
+        (lost,) = [formatEvent(e) for e in events if "at exit" in formatEvent(e)]
         self.assertIn("3 records are lost", lost)
         self.assertIn("No space left", lost)
         self.assertEqual(self.writer.counts["lost"], 3)

@@ -81,7 +81,7 @@ class SipTransports:
     def _lost(self) -> None:
         """Twisted closes a UDP port for whatever fails as it is read, as memory."""
         if not self._is_stopped:
-            self._log.error("the UDP port of SIP was lost; it is opened again")
+            self._log.error("the UDP port of SIP was lost: opening it again")
             self._reactor.callLater(REOPEN_SECONDS, self._reopen)
 
     def _reopen(self) -> None:

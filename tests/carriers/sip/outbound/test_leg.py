@@ -1,4 +1,4 @@
-"""Calls of ours: dialled, challenged, answered, refused, given up."""
+"""Outbound calls: dialled, challenged, answered, refused, given up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where calls of ours are sent on to (RFC 3261 sections 8.1.3.4 and 21.3)."""
+"""Where outbound calls are sent on to (RFC 3261 sections 8.1.3.4 and 21.3)."""
 
 from __future__ import annotations
 
