@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from autobahn.websocket import protocol
 from autobahn.websocket.protocol import WebSocketProtocol
@@ -75,6 +75,17 @@ class LeanWebSocket:
     _opening_bytes = 0
     _early = b""
     _stall: Timer | None = None
+
+    if not TYPE_CHECKING:  # any name would be one of these
+
+        def __getattr__(self, name):
+            """
+            A setting is the factory's.  Autobahn gives each connection its own copies
+            of those that it does not find there: 24 of them, and a larger dictionary.
+            """
+            if name in type(self).CONFIG_ATTRS:
+                return getattr(self.factory, name)
+            raise AttributeError(f"{type(self).__name__} has no attribute {name}")
 
     @property
     def state(self) -> int:

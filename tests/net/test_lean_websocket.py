@@ -151,6 +151,13 @@ class PairTestCase(SynchronousTestCase):
 
 
 class LeanServerTests(PairTestCase):
+    def test_settings_are_the_factory_s_and_not_copied(self) -> None:
+        names = set(type(self.lean).CONFIG_ATTRS)
+        self.assertEqual(names & vars(self.lean).keys(), set())
+        for name in names:
+            self.assertEqual(getattr(self.lean, name), getattr(self.lean.factory, name))
+        self.assertFalse(hasattr(self.lean, "no_such_setting"))
+
     def test_messages_both_ways(self) -> None:
         for by in (1 << 20, 1, 7):
             with self.subTest(by=by):

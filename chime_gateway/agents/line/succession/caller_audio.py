@@ -15,7 +15,7 @@ from chime_gateway.codec.loudness import is_loud
 from chime_gateway.codec.stream import transcoder
 
 #: A service says within this that the caller speaks.
-NOTICE_SECONDS: Final = 2.0
+NOTICE_SECONDS: Final = 1.2
 
 #: Before a service says that the caller speaks, he does.
 BEFORE_SECONDS: Final = 0.3

@@ -15,7 +15,6 @@ from chime_gateway.agents.line.succession.caller_audio import (
     BEFORE_SECONDS,
     LOUD_SECONDS,
     MOST_SECONDS,
-    NOTICE_SECONDS,
 )
 from chime_gateway.agents.line.succession.deafness import Deafness, Sign
 from chime_gateway.agents.line.succession.expiry import Expiry, expiry
@@ -49,6 +48,9 @@ _GOOD_SECONDS: Final = 10.0
 #: breaks the rules, as by a flood, counts for several: it disturbs other calls.
 _MOST_STRIKES: Final = 6
 _BREACH_STRIKES: Final = 4
+
+#: A new session says within this that the caller speaks, of what it hears at once.
+_NOTICE_SECONDS: Final = 2.0
 
 #: For so long who was loud may be in a turn of which the service will say so.
 _TURN_SECONDS: Final = 1.0
@@ -263,7 +265,7 @@ class Watch:
     def _watch(self, now: float) -> None:
         age = now - self._began
         owed = self._line.owed
-        if self._is_new and age >= NOTICE_SECONDS:
+        if self._is_new and age >= _NOTICE_SECONDS:
             self._is_new = False
             self._line.noticed()
         deafness = self._deafness
