@@ -178,6 +178,18 @@ class Cells:
     def get(self, name: str, calls: int) -> Cell | None:
         return self._cells.get((name, calls))
 
+    def kb_each_further_call(self, name: str) -> float:
+        """
+        From the row's fewest calls to its most: what is loaded once, with the first
+        call that needs it, is in both.  Not a number where it has one rung alone.
+        """
+        rungs = sorted((c for c in self if c.row.name == name), key=lambda c: c.calls)
+        if len(rungs) < 2:
+            return math.nan
+        few, most = rungs[0], rungs[-1]
+        grown = most.middle("loaded_mb") - few.middle("loaded_mb")
+        return grown * 1024 / (most.calls - few.calls)
+
     def beside(self, cell: Cell, program: str) -> Cell | None:
         """What another program did of the same."""
         for other in self:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import median
@@ -103,10 +104,13 @@ def _place(cell: Cell) -> tuple[Any, ...]:
 
 
 def memory(cells: Cells) -> list[str]:
-    """Idle and per call, at most calls: there the rest counts least."""
+    """
+    Idle; all that came since, per call, at most calls; and what a further call takes,
+    from the fewest calls to the most.
+    """
     lines = [
-        "| server | idle, MB (its own) | calls | KB per call |",
-        "|---|---|---|---|",
+        "| server | idle, MB (its own) | calls | KB per call | a further call |",
+        "|---|---|---|---|---|",
     ]
     largest: dict[str, Cell] = {}
     for cell in cells:
@@ -115,10 +119,12 @@ def memory(cells: Cells) -> list[str]:
             largest[cell.row.name] = cell
     for name, cell in sorted(largest.items()):
         per_call = (cell.middle("loaded_mb") - cell.middle("idle_mb")) * 1024
+        further = cells.kb_each_further_call(name)
         lines.append(
             f"| {name} | {cell.middle('idle_mb'):.1f}"
             f" ({cell.middle('idle_own_mb'):.1f})"
-            f" | {cell.calls} | {per_call / cell.calls:.0f} |"
+            f" | {cell.calls} | {per_call / cell.calls:.0f}"
+            f" | {'-' if math.isnan(further) else f'{further:.0f}'} |"
         )
     return lines
 

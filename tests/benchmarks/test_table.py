@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from attrs import asdict
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -98,6 +99,28 @@ class TablesTests(SynchronousTestCase):
         self.assertEqual(len(set(rows)), len(rows))
         said = table.document_tables(document)
         self.assertEqual(said.count("TimeoutError: "), len(failed))
+
+    @given(
+        st.integers(0, 30), st.integers(20, 200), st.integers(2, 90), st.integers(1, 99)
+    )
+    def test_what_a_further_call_takes_is_without_what_is_loaded_once(
+        self, once_mb: int, each_kb: int, few: int, more: int
+    ) -> None:
+        counts = (few, few + more)
+        runs = [
+            run_of("gateway", n, loaded_mb=90.0 + once_mb + each_kb * n / 1024)
+            for n in counts
+        ]
+        document: dict[str, Any] = {
+            "floors": {str(n): [0.0, 0.0] for n in counts},
+            "runs": [results.plain(asdict(run)) for run in runs],
+        }
+        cells = results.Cells(document)
+        found = cells.kb_each_further_call("gateway")
+        self.assertAlmostEqual(found, each_kb, places=3)
+        self.assertTrue(table.memory(cells)[-1].endswith(f"| {each_kb} |"))
+        alone = results.Cells({**document, "runs": document["runs"][:1]})
+        self.assertTrue(table.memory(alone)[-1].endswith("| - |"))
 
     @settings(max_examples=60)
     @given(a_document())
