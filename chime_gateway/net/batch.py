@@ -2,14 +2,10 @@
 Reads and writes many media sockets as one.
 
 The reactor handles every readable socket separately: a look-up, a log context, a
-call.  Media sockets share an epoll set of their own instead, and the reactor's set is
-one more descriptor in it: a turn that brings only frames is one system call, and runs
-nothing of the reactor's.  What is written while the set is read is sent afterwards, all
-at once: a peer that wakes up for every single frame costs both sides more than the
+call.  Media sockets share an epoll set of their own instead, which the reactor sees
+as one descriptor.  What is written while the set is read is sent afterwards, all at
+once: a peer that wakes up for every single frame costs both sides more than the
 frames do.
-
-A reactor without such a set, or with another batch before it, sees the whole batch as
-one descriptor of its own.
 
 An exception of one socket's owner stays with that socket: otherwise the reactor would
 drop the batch, and with it every socket.
@@ -18,7 +14,6 @@ drop the batch, and with it every socket.
 from __future__ import annotations
 
 import contextlib
-import os
 import select
 from typing import Any, Final, Protocol
 
@@ -27,8 +22,6 @@ from twisted.internet.main import CONNECTION_LOST
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
-
-from chime_gateway.net.path.inside_twisted import epoll_of
 
 #: Passes over the set before the reactor gets its turn, and the time that all of them
 #: may take: whoever is not read in it is the first in the next turn.
@@ -88,16 +81,11 @@ class BatchReader:
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
         self._epoll: select.epoll | None = None
-        # What the reactor has of it where it is looked at behind the batch: never
-        # readable; it is there to be told that the reactor ends.
-        self._mark: int | None = None
         self._by_fd: dict[int, MediaSocket] = {}
         self._fds: dict[MediaSocket, int] = {}
         self.out = Outgoing()
         # Readable ones for which a turn had no time.
         self._waiting: list[MediaSocket] = []
-        # Something else than media sockets is ready, or may be.
-        self._has_others = False
 
     def adopt(self, connection: MediaSocket) -> None:
         """
@@ -108,8 +96,8 @@ class BatchReader:
         if connection in self._fds:
             return
         if self._epoll is None:
-            self._start()
-            assert self._epoll is not None
+            self._epoll = select.epoll()
+            self._reactor.addReader(self)
         fd = connection.fileno()
         self._epoll.register(fd, select.EPOLLIN)
         self._by_fd[fd] = connection
@@ -133,15 +121,22 @@ class BatchReader:
     # -- IReadDescriptor -----------------------------------------------------
 
     def fileno(self) -> int:
-        if self._mark is not None:
-            return self._mark
         return -1 if self._epoll is None else self._epoll.fileno()
 
     def logPrefix(self) -> str:
         return "media"
 
     def doRead(self) -> None:
-        self._look(0.0)
+        # While this was read more has come: looking again costs less than a
+        # round through the reactor, which must get its turn all the same.
+        try:
+            until = self._reactor.seconds() + _MAX_SECONDS
+            for _ in range(_MAX_PASSES):
+                if self._read(until) < _LOOK_AGAIN or self._reactor.seconds() > until:
+                    break
+        except MemoryError:
+            # The reactor would drop everybody.  What is readable is so the next time.
+            return
 
     def connectionLost(self, reason: Failure) -> None:
         """The reactor ends, and with it all connections."""
@@ -154,58 +149,17 @@ class BatchReader:
 
     # -- inside ----------------------------------------------------------------
 
-    def _turn(self, timeout: float | None) -> None:
-        """
-        In place of the reactor's C{doIteration}.
-
-        @param timeout: seconds until something is due; none: nothing is.
-        """
-        self._look(-1.0 if timeout is None else timeout)
-        if self._has_others:
-            self._has_others = False
-            # The class': this one stands before it.
-            type(self._reactor).doIteration(self._reactor, 0)
-
-    def _look(self, wait: float) -> None:
-        """
-        Read whatever is readable.
-
-        @param wait: seconds until something is; less than none: as long as it takes.
-        """
-        # While this was read more has come: looking again costs less than a
-        # round through the reactor, which must get its turn all the same.
-        seconds = self._reactor.seconds
-        try:
-            ready = self._ready(wait)
-            if not ready:
-                return
-            until = seconds() + _MAX_SECONDS
-            for _ in range(_MAX_PASSES):
-                self._read(ready, until)
-                if len(ready) < _LOOK_AGAIN or seconds() > until:
-                    break
-                ready = self._ready(0.0)
-        except MemoryError:
-            # The reactor would drop everybody.  What is readable is so the next time.
-            self._has_others = True
-
-    def _ready(self, wait: float) -> list[MediaSocket]:
+    def _read(self, until: float) -> int:
+        """One pass over all that is readable: how many there were."""
         if self._epoll is None:
-            return []
-        if self._waiting:
-            ready, self._waiting = self._waiting, []
-            self._has_others = True  # it was not looked
-            return ready
-        by_fd = self._by_fd
-        found = self._epoll.poll(wait, len(by_fd) + 1)
-        ready = [by_fd[fd] for fd, _ in found if fd in by_fd]
-        if len(ready) < len(found):
-            self._has_others = True
-        return ready
-
-    def _read(self, ready: list[MediaSocket], until: float) -> None:
-        """One pass over these."""
-        fds, out = self._fds, self.out
+            return 0
+        by_fd, fds, out = self._by_fd, self._fds, self.out
+        ready = self._waiting
+        if ready:
+            self._waiting = []
+        else:
+            found = self._epoll.poll(0, len(by_fd))
+            ready = [by_fd[fd] for fd, _ in found if fd in by_fd]
         seconds = self._reactor.seconds
         out.is_reading = True
         try:
@@ -237,6 +191,7 @@ class BatchReader:
                 except Exception:
                     self._tell("a connection failed while writing")
                     self._lose(path, CONNECTION_LOST)
+        return len(ready)
 
     def _lose(self, connection: Any, why: BaseException) -> None:
         """Tell a socket that it is lost, and stop reading it."""
@@ -254,35 +209,8 @@ class BatchReader:
         with contextlib.suppress(MemoryError):
             self._log.failure(what)
 
-    def _start(self) -> None:
-        """
-        Before the reactor's set, where it has one.
-
-        @raise OSError: there is no descriptor for it.
-        """
-        others = epoll_of(self._reactor)
-        try:
-            self._epoll = select.epoll()
-            if others is not None:
-                self._epoll.register(others, select.EPOLLIN)
-                self._mark = os.eventfd(0)
-            self._reactor.addReader(self)
-        except BaseException:
-            self._close()
-            raise
-        if others is not None:
-            self._reactor.doIteration = self._turn
-
     def _stop(self) -> None:
+        assert self._epoll is not None
         self._reactor.removeReader(self)
-        if self._mark is not None:
-            del self._reactor.doIteration
-        self._close()
-
-    def _close(self) -> None:
-        if self._mark is not None:
-            os.close(self._mark)
-            self._mark = None
-        if self._epoll is not None:
-            self._epoll.close()
-            self._epoll = None
+        self._epoll.close()
+        self._epoll = None

@@ -61,13 +61,11 @@ class Loop(EPollReactor):
                 raise AssertionError(f"not {sockets} sockets have something to read")
 
     def _readable(self) -> int:
+        batch = self._batch()
+        ready = {fd for fd, _ in self._poller.poll(0)} - {batch.fileno()}
         if self._batch_set is None:
-            behind = self._batch()._epoll
-            assert behind is not None
-            self._batch_set = select.epoll.fromfd(os.dup(behind.fileno()))
-        # The reactor's own set is in it.
-        ready = {fd for fd, _ in self._batch_set.poll(0)} - {self._poller.fileno()}
-        return len(ready) + len(self._poller.poll(0))
+            self._batch_set = select.epoll.fromfd(os.dup(batch.fileno()))
+        return len(ready) + len(self._batch_set.poll(0))
 
     def _batch(self) -> BatchReader:
         (found,) = (one for one in self.getReaders() if isinstance(one, BatchReader))

@@ -53,14 +53,14 @@ class Hop:
 #: By carrier and agent: a caller's frame to its agent, an agent's to its caller, and
 #: the beat of 20 ms, at which a leg without a playout buffer, and all RTP, sends.
 CEILINGS: Final[Mapping[tuple[str, str], tuple[Hop, Hop, Hop]]] = {
-    ("stream", "websocket"): (Hop(15.0, 2.5), Hop(23.0, 2.5), Hop(11.0, 0.25)),
-    ("raw", "websocket"): (Hop(15.0, 2.5), Hop(16.5, 1.5), Hop(20.5, 1.25)),
-    ("sip", "websocket"): (Hop(14.0, 2.5), Hop(16.5, 1.5), Hop(20.5, 1.5)),
-    ("srtp", "websocket"): (Hop(15.0, 2.5), Hop(16.5, 1.5), Hop(21.5, 1.5)),
-    ("webrtc", "websocket"): (Hop(16.0, 2.5), Hop(16.5, 1.5), Hop(22.5, 1.5)),
-    ("stream", "tls"): (Hop(20.0, 2.5), Hop(28.0, 2.5), Hop(11.0, 0.25)),
-    ("wss", "websocket"): (Hop(20.5, 2.5), Hop(28.0, 2.5), Hop(11.0, 0.25)),
-    ("stream", "webrtc"): (Hop(12.0, 1.5), Hop(29.0, 2.5), Hop(22.0, 1.25)),
+    ("stream", "websocket"): (Hop(16.5, 2.5), Hop(24.0, 2.5), Hop(10.5, 0.25)),
+    ("raw", "websocket"): (Hop(16.0, 2.5), Hop(18.0, 1.5), Hop(20.0, 1.25)),
+    ("sip", "websocket"): (Hop(15.0, 2.5), Hop(18.0, 1.5), Hop(20.0, 1.5)),
+    ("srtp", "websocket"): (Hop(16.0, 2.5), Hop(18.0, 1.5), Hop(21.0, 1.5)),
+    ("webrtc", "websocket"): (Hop(17.0, 2.5), Hop(18.0, 1.5), Hop(22.0, 1.5)),
+    ("stream", "tls"): (Hop(21.5, 2.5), Hop(29.0, 2.5), Hop(10.5, 0.25)),
+    ("wss", "websocket"): (Hop(21.5, 2.5), Hop(29.0, 2.5), Hop(10.5, 0.25)),
+    ("stream", "webrtc"): (Hop(13.5, 1.5), Hop(30.0, 2.5), Hop(21.5, 1.25)),
 }
 
 HOPS: Final = ("caller to agent", "agent to caller", "beat")

@@ -83,8 +83,8 @@ class SharedPortTests(PortsTestCase):
         before = len(os.listdir("/proc/self/fd"))
         shared = self.new_shared()
         pairs = await self.connect(shared, 200)
-        # The batch's two, the shared one, and the callers': each has one for its path.
-        self.assertEqual(len(os.listdir("/proc/self/fd")), before + 3 + 400)
+        # The batch's own, the shared one, and the callers': each has one for its path.
+        self.assertEqual(len(os.listdir("/proc/self/fd")), before + 2 + 400)
         self.assertEqual(len(shared), 200)
         await self.talk(pairs)
         for caller, _ in pairs[::2]:

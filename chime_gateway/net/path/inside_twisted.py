@@ -1,6 +1,6 @@
 """
 All private attributes of Twisted that paths use: what its connections have still to
-write, how its TLS reads and writes records, and which set its reactor waits on.
+write, and how its TLS reads and writes records.
 
 A path that bypasses Twisted must not overtake what waits there.  These attributes are
 checked when a socket opens, so another version of Twisted cannot make it lose frames.
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.tcp import Connection
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOProtocol
@@ -20,9 +19,6 @@ _OF_TCP: Final = ("dataBuffer", "_tempDataBuffer", "_tempDataLen")
 
 #: What L{TLSMemoryBIOProtocol} must have; the last one gathers small writes.
 _OF_TLS: Final = ("_appSendBuffer", "_flushReceiveBIO", "_flushSendBIO", "_aggregator")
-
-#: What L{EPollReactor} must have.
-_OF_EPOLL: Final = ("_poller",)
 
 _log = Logger()
 _told: Final[set[str]] = set()
@@ -44,21 +40,6 @@ def is_known_tls(transport: Any) -> bool:
         and is_known_tcp(transport.transport)
         and _has(transport, _OF_TLS)
     )
-
-
-def epoll_of(reactor: Any) -> int | None:
-    """
-    The set that this reactor waits on; none: it has no such thing, or somebody else
-    does already what it would do in a turn.
-    """
-    if (
-        not isinstance(reactor, EPollReactor)
-        or "doIteration" in vars(reactor)
-        or not _has(reactor, _OF_EPOLL)
-    ):
-        return None
-    number: int = reactor._poller.fileno()
-    return number
 
 
 def queued_bytes(tcp: Connection) -> int:

@@ -5,8 +5,6 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import ANY
 
-from twisted.internet.epollreactor import EPollReactor
-from twisted.internet.task import Clock
 from twisted.internet.tcp import Connection
 from twisted.internet.testing import StringTransport
 from twisted.protocols.tls import BufferingTLSTransport
@@ -15,7 +13,6 @@ from twisted.trial.unittest import SynchronousTestCase
 import chime_gateway
 from chime_gateway.net.path import inside_twisted
 from chime_gateway.net.path.inside_twisted import (
-    epoll_of,
     is_known_tcp,
     is_known_tls,
     is_queued,
@@ -32,7 +29,6 @@ from tests.support.tls_pair import TlsPair
 
 OF_TCP = {"_tempDataBuffer", "_tempDataLen"}
 OF_TLS = {"_aggregator", "_appSendBuffer", "_flushReceiveBIO", "_flushSendBIO"}
-OF_EPOLL = {"_poller"}
 
 
 class PrivateCase(SynchronousTestCase):
@@ -137,28 +133,6 @@ class TlsTests(PrivateCase):
         pair.tcp._tempDataLen = 0
 
 
-class ReactorTests(PrivateCase):
-    def setUp(self) -> None:
-        super().setUp()
-        self.reactor: Any = EPollReactor()
-        self.addCleanup(self.reactor._poller.close)
-
-    def test_of_epoll_the_set_is_known(self) -> None:
-        self.assertEqual(epoll_of(self.reactor), self.reactor._poller.fileno())
-        self.assertIsNone(epoll_of(Clock()))
-
-    def test_one_whose_turns_are_somebody_elses_has_none(self) -> None:
-        self.reactor.doIteration = lambda _: None
-        self.assertIsNone(epoll_of(self.reactor))
-
-    def test_without_a_set_it_has_none_and_the_log_says_so_once(self) -> None:
-        held = vars(self.reactor).pop("_poller")
-        for _ in range(2):
-            self.assertIsNone(epoll_of(self.reactor))
-        self.reactor._poller = held
-        self.assertEqual(self.warned, ["_poller"])
-
-
 class OneModuleTests(SynchronousTestCase):
     def test_nobody_else_reads_what_is_private(self) -> None:
         """Nor is any other attribute private that this module reads."""
@@ -166,14 +140,11 @@ class OneModuleTests(SynchronousTestCase):
         readers = {
             path.relative_to(root).as_posix()
             for path in root.rglob("*.py")
-            if any(
-                name in path.read_text(encoding="utf-8")
-                for name in OF_TCP | OF_TLS | OF_EPOLL
-            )
+            if any(name in path.read_text(encoding="utf-8") for name in OF_TCP | OF_TLS)
         }
         self.assertEqual(readers, {"net/path/inside_twisted.py"})
         tree = ast.parse((root / "net/path/inside_twisted.py").read_text("utf-8"))
         read = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
         private = {name for name in read if name.startswith("_")}
-        self.assertEqual(private, OF_TCP | OF_TLS | OF_EPOLL)
+        self.assertEqual(private, OF_TCP | OF_TLS)
         self.assertTrue(hasattr(Connection, "dataBuffer"))
