@@ -18,7 +18,10 @@ from twisted.protocols.tls import TLSMemoryBIOProtocol
 _OF_TCP: Final = ("dataBuffer", "_tempDataBuffer", "_tempDataLen")
 
 #: What L{TLSMemoryBIOProtocol} must have; the last one gathers small writes.
-_OF_TLS: Final = ("_appSendBuffer", "_flushReceiveBIO", "_flushSendBIO", "_aggregator")
+_OF_TLS: Final = (
+    *("_appSendBuffer", "_flushReceiveBIO", "_flushSendBIO", "_lostTLSConnection"),
+    "_aggregator",
+)
 
 _log = Logger()
 _told: Final[set[str]] = set()
@@ -67,9 +70,25 @@ def write_records(tls: Any) -> None:
     tls._flushSendBIO()
 
 
+def receive(tls: Any, data: bytes) -> None:
+    """Process records of whatever kind, whole or not."""
+    tls.dataReceived(data)
+    _end(tls)
+
+
 def read_records(tls: Any) -> None:
     """Process all that OpenSSL has received, and write its answers."""
     tls._flushReceiveBIO()
+    _end(tls)
+
+
+def _end(tls: Any) -> None:
+    """
+    If TLS is over, have the connection end when all is written.  Twisted forgets that
+    of one whose producer waited until it could write on.
+    """
+    if tls._lostTLSConnection:
+        tls.unregisterProducer()
 
 
 def write_at_once(tcp: Connection, data: bytes) -> None:

@@ -142,7 +142,7 @@ class TlsPath(SocketPath):
         ):
             # What it has to say is queued there.
             self._is_clogged = True
-            self._tls.dataReceived(data)
+            inside_twisted.receive(self._tls, data)
             return None
         self._bio_write(data)
         while records:

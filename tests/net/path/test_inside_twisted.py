@@ -28,7 +28,10 @@ from tests.support.path_pair import PathPair
 from tests.support.tls_pair import TlsPair
 
 OF_TCP = {"_tempDataBuffer", "_tempDataLen"}
-OF_TLS = {"_aggregator", "_appSendBuffer", "_flushReceiveBIO", "_flushSendBIO"}
+OF_TLS = {
+    *("_aggregator", "_appSendBuffer", "_flushReceiveBIO", "_flushSendBIO"),
+    "_lostTLSConnection",
+}
 
 
 class PrivateCase(SynchronousTestCase):

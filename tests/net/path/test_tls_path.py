@@ -34,7 +34,10 @@ STEPS = st.one_of(
     st.tuples(st.just("peer reads"), st.integers(1, 20_000)),
     st.tuples(st.just("turn"), st.just(0)),
 )
-ENDS = ("goodbye", "goodbye, cut", "no goodbye", "broken record", "reset", "none")
+ENDS = (
+    *("goodbye", "goodbye, cut", "goodbye, unread", "no goodbye", "broken record"),
+    *("reset", "none"),
+)
 
 
 def short(messages: list[tuple[bytes, bool]]) -> list[tuple[int, bytes, bool]]:
@@ -121,6 +124,9 @@ class ScheduleTests(TlsCase):
             return
         pair.peer.write(half)
         if end.startswith("goodbye"):
+            if end == "goodbye, unread":
+                while not pair.owner.is_paused:
+                    pair.path.send_message(b"x" * 20_000)
             pair.peer.say_goodbye()
             if end == "goodbye, cut":
                 pair.held = pair.peer.records()
@@ -145,10 +151,12 @@ class ScheduleTests(TlsCase):
             self.patch(pair.path, "_recv", reset)
             pair.move()
             lost = ConnectionLost
-        for _ in range(10):
+        for _ in range(100):
             if pair.owner.lost is None:
                 pair.move()
                 pair.turn()
+                if end == "goodbye, unread":
+                    pair.peer_reads()
         assert pair.owner.lost is not None, end
         pair.owner.lost.trap(lost)
         if end in ("goodbye", "broken record"):
