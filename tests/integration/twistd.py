@@ -39,17 +39,22 @@ def arguments(*words: str, run: str = RUN) -> list[str]:
 
 
 class Twistd(ProcessProtocol):
+    """
+    @ivar text: whole lines of both of its outputs, and at the end the rest.
+    """
+
     def __init__(self) -> None:
         self.text = ""
         self.ended: Deferred[Any] = Deferred()
+        self._begun = {1: b"", 2: b""}
 
-    def outReceived(self, data: bytes) -> None:
-        self.text += data.decode()
-
-    def errReceived(self, data: bytes) -> None:
-        self.text += data.decode()
+    def childDataReceived(self, childFD: int, data: bytes) -> None:
+        # A long line comes in pieces, and what the other output says between them.
+        *lines, self._begun[childFD] = (self._begun[childFD] + data).split(b"\n")
+        self.text += "".join(f"{line.decode()}\n" for line in lines)
 
     def processEnded(self, reason: Any) -> None:
+        self.text += b"".join(self._begun.values()).decode()
         self.ended.callback(reason.value)
 
     def events(self) -> list[dict[str, Any]]:
