@@ -20,7 +20,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 SOURCES = setup.cfg pyproject.toml $(shell find chime_gateway twisted -type f ! -name '*.pyc' ! -name dropin.cache)
 
-.PHONY: environment demo test coverage covered mutants check lint types package docs bench bench-docs bench-setups bench-kinesis bench-takeover bench-tools long short soak dialogs chaos failovers rollovers attack kept webrtc clean
+.PHONY: environment demo test coverage mutants check lint types package docs bench bench-docs bench-setups bench-kinesis bench-takeover bench-tools long short soak dialogs chaos failovers rollovers attack kept webrtc clean
 
 # The package is installed as its users have it, so that twistd finds the plugin.
 # What an earlier build left in build/ would be installed again.
@@ -71,10 +71,6 @@ coverage: $(VENV)/.test
 	rm -f .coverage .coverage.*
 	COVER=yes $(BIN)/python tests/run.py
 	$(BIN)/python tests/cover.py $(COVERAGE)
-
-# Of a suite that has run with COVER=yes.
-covered: $(VENV)/.test
-	$(BIN)/python tests/cover.py
 
 # Do the tests notice?  So many changes, drawn by a seed.
 mutants: $(VENV)/.test
