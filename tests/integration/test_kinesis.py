@@ -68,6 +68,11 @@ class KinesisCallTests(GatewayTestCase):
         await self.gateway.stopService()
         await self.aws_port.stopListening()
         self.drop_clients()
+        # AWS tells of the end of a stream a little later.
+        send = self.world.media.queues.send
+        await self.until(
+            lambda: all(call.func != send for call in self.reactor.getDelayedCalls())
+        )
         await self.until(lambda: not self.is_busy())
 
     async def test_a_call_goes_there_and_back(self) -> None:
