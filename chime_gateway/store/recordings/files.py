@@ -187,10 +187,16 @@ class RecordingWriter:
         return path
 
     def live_path(self, call_id: str) -> Path | None:
-        """The file that is being written of a call, by whichever process; it blocks."""
+        """
+        The file that is being written of a call, by whichever process, once it has a
+        head; it blocks.
+        """
         name = f"{call_id}.wav{PART}"
-        parts = self.folder.glob(f"*/*.wav{PART}")
-        return next((part for part in parts if part.name == name), None)
+        for part in self.folder.glob(f"*/*.wav{PART}"):
+            if part.name == name:
+                with contextlib.suppress(FileNotFoundError):  # finished by now
+                    return part if part.stat().st_size >= _HEAD_BYTES else None
+        return None
 
     # -- in the thread -----------------------------------------------------------
 
@@ -308,6 +314,7 @@ def _begun(wav: WavFile) -> BinaryIO:
             return file
         # A process that begins has taken it, before it was held, for one that a crash
         # has left.
+        wav.file = None
         file.close()
 
 

@@ -77,6 +77,14 @@ class WriterTests(ThreadTestCase):
         self.writer.stop(5.0)
         self.assertIsNone(self.writer.live_path("abc"))
 
+    def test_one_of_a_live_call_is_heard_once_it_has_a_head(self) -> None:
+        folder = self.folder / DAY
+        folder.mkdir(parents=True)
+        part = folder / f"abc.wav{PART}"
+        for size, found in ((0, None), (43, None), (44, part)):
+            part.write_bytes(bytes(size))
+            self.assertEqual(self.writer.live_path("abc"), found, size)
+
     def test_the_caller_is_left_and_the_agent_right(self) -> None:
         self.writer.start()
         for codec in (PCMU, L16_24000):
