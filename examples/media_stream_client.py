@@ -1,7 +1,7 @@
 """
-A caller on the media stream (docs/reference/media-stream.md): says a WAV file (mono,
-16 bit; 8, 16 or 24 kHz) and writes what it hears.  It needs Autobahn, as the gateway
-does.
+A caller over the media stream (docs/reference/media-stream.md): plays a WAV file (mono,
+16 bit; 8, 16 or 24 kHz) and records the answer.  It needs Autobahn, which the gateway
+needs as well.
 
     python3 examples/media_stream_client.py in.wav ws://127.0.0.1:8080/stream out.wav
 """
@@ -40,10 +40,11 @@ class Caller(WebSocketClientProtocol):
         frame, self.said = self.said[:FRAME].ljust(FRAME, b"\0"), self.said[FRAME:]
         self.tell("media", media={"payload": base64.b64encode(frame).decode()})
         while self.queue and isinstance(self.queue[0], str):
-            self.tell("mark", mark={"name": self.queue.pop(0)})  # all before was heard
+            # All audio before the mark has been played.
+            self.tell("mark", mark={"name": self.queue.pop(0)})
         self.quiet = 0 if self.queue or self.said else self.quiet + 1
         self.heard += self.queue.pop(0) if self.queue else b"\0" * FRAME
-        if self.quiet > 150:  # 3 s without a word from either side
+        if self.quiet > 150:  # 3 s of silence on both sides
             self.tell("stop")
             self.sendClose(1000)
 

@@ -1,5 +1,5 @@
 """
-The server of an HTTP tool, in one file of the standard library.
+The server of an HTTP tool, in one file, with the standard library only.
 
     ORDER_SECRET=... python3 examples/tool_server.py --port 9000
 
@@ -20,7 +20,7 @@ from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-#: A request that is older may be a copy of one that somebody has recorded.
+#: An older request may be a replay of a recorded one.
 MAX_AGE_SECONDS = 300
 
 MAX_BODY_BYTES = 1_000_000
@@ -29,7 +29,7 @@ ORDERS = {4711: "on its way; it arrives on Friday", 4712: "delivered on Monday"}
 
 
 def is_signed(secret: str, headers: Any, body: bytes, now: float) -> bool:
-    """Whether the gateway has sent it, a moment ago (standardwebhooks.com)."""
+    """Return whether the gateway signed it just now (standardwebhooks.com)."""
     message_id = headers.get("Webhook-Id", "")
     timestamp = headers.get("Webhook-Timestamp", "")
     if not timestamp.isascii() or not timestamp.isdecimal():
@@ -42,19 +42,19 @@ def is_signed(secret: str, headers: Any, body: bytes, now: float) -> bool:
     signed = f"{message_id}.{timestamp}.".encode() + body
     digest = hmac.new(key, signed, hashlib.sha256).digest()
     expected = b"v1," + base64.b64encode(digest)
-    # Several signatures, with a blank between them, while a secret is exchanged.
+    # While a secret is being changed there are several signatures, space-separated.
     given = headers.get("Webhook-Signature", "").encode("utf-8", "replace").split()
     return any(hmac.compare_digest(one, expected) for one in given)
 
 
 def order_status(arguments: dict[str, Any]) -> dict[str, Any]:
-    """The tool itself: the gateway has checked the arguments' types."""
+    """The tool itself; the gateway has already checked the types of the arguments."""
     number = arguments["number"]
     return {"number": number, "status": ORDERS.get(number, "there is no such order")}
 
 
 class ToolHandler(BaseHTTPRequestHandler):
-    # So that one connection serves many requests.
+    # Lets one connection serve many requests.
     protocol_version = "HTTP/1.1"
     secret = ""
 
@@ -68,7 +68,7 @@ class ToolHandler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def result(self) -> tuple[int, dict[str, Any]]:
-        """The status and the document of the answer."""
+        """Return the status and the document of the answer."""
         length = self.headers.get("Content-Length", "")
         if not length.isdecimal() or int(length) > MAX_BODY_BYTES:
             self.close_connection = True
@@ -84,7 +84,7 @@ class ToolHandler(BaseHTTPRequestHandler):
         return 200, result
 
     def log_message(self, format: str, *args: Any) -> None:
-        """One line for each order is enough."""
+        """Log nothing: each order prints a line of its own."""
 
 
 def main() -> None:
@@ -93,7 +93,7 @@ def main() -> None:
     port = parser.parse_args().port
     ToolHandler.secret = os.environ.get("ORDER_SECRET", "")
     if not ToolHandler.secret:
-        raise SystemExit("ORDER_SECRET is not set: anybody could ask")
+        raise SystemExit("ORDER_SECRET is not set: anybody could send requests")
     server = ThreadingHTTPServer(("127.0.0.1", port), ToolHandler)
     print(f"listening on http://127.0.0.1:{server.server_port}", flush=True)
     with suppress(KeyboardInterrupt):

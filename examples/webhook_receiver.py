@@ -1,11 +1,11 @@
 """
-A receiver of webhooks, in one file of the standard library.
+A webhook receiver, in one file, with the standard library only.
 
     CRM_SECRET=... python3 examples/webhook_receiver.py --port 9001
 
 The gateway posts each event here (docs/reference/webhooks.md), in order for each call,
-and again until it gets a 2xx.  So the receiver answers at once, and knows the events
-that it has seen.
+and repeats it until it gets a 2xx.  So the receiver answers at once, and remembers the
+events that it has seen.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
 
-#: A request that is older may be a copy of one that somebody has recorded.
+#: An older request may be a replay of a recorded one.
 MAX_AGE_SECONDS = 300
 
 MAX_BODY_BYTES = 10_000_000
 
-#: So many ids are remembered; a real receiver keeps them in its database.
+#: The number of ids remembered; a real receiver keeps them in its database.
 MAX_SEEN = 10_000
 
 
 def is_signed(secret: str, headers: Any, body: bytes, now: float) -> bool:
-    """Whether the gateway has sent it, a moment ago (standardwebhooks.com)."""
+    """Return whether the gateway signed it just now (standardwebhooks.com)."""
     message_id = headers.get("Webhook-Id", "")
     timestamp = headers.get("Webhook-Timestamp", "")
     if not timestamp.isascii() or not timestamp.isdecimal():
@@ -45,13 +45,13 @@ def is_signed(secret: str, headers: Any, body: bytes, now: float) -> bool:
     signed = f"{message_id}.{timestamp}.".encode() + body
     digest = hmac.new(key, signed, hashlib.sha256).digest()
     expected = b"v1," + base64.b64encode(digest)
-    # Several signatures, with a blank between them, while a secret is exchanged.
+    # While a secret is being changed there are several signatures, space-separated.
     given = headers.get("Webhook-Signature", "").encode("utf-8", "replace").split()
     return any(hmac.compare_digest(one, expected) for one in given)
 
 
 def event_received(event: dict[str, Any]) -> None:
-    """What is to be done with it."""
+    """Process a new event: replace this with your own code."""
     print(f"{event['type']} of call {event['call_id']}", flush=True)
     if event["type"] == "call.ended":
         for turn in event["data"]["transcript"]:
@@ -59,7 +59,7 @@ def event_received(event: dict[str, Any]) -> None:
 
 
 class WebhookHandler(BaseHTTPRequestHandler):
-    # So that one connection serves many requests.
+    # Lets one connection serve many requests.
     protocol_version = "HTTP/1.1"
     secret = ""
     seen: ClassVar[OrderedDict[str, None]] = OrderedDict()
@@ -70,12 +70,12 @@ class WebhookHandler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", "0")
         self.end_headers()
         self.wfile.flush()
-        # Taken: what goes wrong from here on is not the gateway's business.
+        # The event is accepted: the gateway does not see errors from here on.
         if event is not None:
             event_received(event)
 
     def result(self) -> tuple[int, dict[str, Any] | None]:
-        """The status of the answer, and the event if it is a new one."""
+        """Return the status of the answer, and the event if it is new."""
         length = self.headers.get("Content-Length", "")
         if not length.isdecimal() or int(length) > MAX_BODY_BYTES:
             self.close_connection = True
@@ -92,16 +92,16 @@ class WebhookHandler(BaseHTTPRequestHandler):
         return 200, json.loads(body)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """The events are enough."""
+        """Log nothing: each event prints a line of its own."""
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="A receiver of webhooks.")
+    parser = argparse.ArgumentParser(description="A webhook receiver.")
     parser.add_argument("--port", type=int, default=9001)
     port = parser.parse_args().port
     WebhookHandler.secret = os.environ.get("CRM_SECRET", "")
     if not WebhookHandler.secret:
-        raise SystemExit("CRM_SECRET is not set: anybody could tell events")
+        raise SystemExit("CRM_SECRET is not set: anybody could send events")
     server = ThreadingHTTPServer(("127.0.0.1", port), WebhookHandler)
     print(f"listening on http://127.0.0.1:{server.server_port}", flush=True)
     with suppress(KeyboardInterrupt):
