@@ -1,10 +1,10 @@
-# The two commands of the README, each doing all its own set-up:
-#   make demo    the main job, on a machine with nothing but Python 3.11
-#   make test    the whole suite, under both runners
-# And of CONTRIBUTING.md:
-#   make docs    .env.example and the tables of settings and commands, made anew
-#   make check   lint, types and the unit tests of what changed
-#   make long    the big suites in full, at most an hour; make short: as CI runs them
+# The two commands of the README; each installs everything that it needs:
+#   make demo    places a call, on a machine with nothing but Python 3.11
+#   make test    runs the whole suite, under both runners
+# The main commands of CONTRIBUTING.md:
+#   make docs    generates .env.example and the tables of settings and commands
+#   make check   runs lint, types and the unit tests of what changed
+#   make long    runs the big suites in full, at most an hour; make short: as in CI
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -15,15 +15,15 @@ STREAM ?= /stream
 CARRIER ?= websocket
 TRANSPORT ?= websocket
 
-# Each program starts many of others: not one of them compiles the sources anew.
+# Each program starts many others, and none of them should compile the sources again.
 unexport PYTHONDONTWRITEBYTECODE
 
 SOURCES = setup.cfg pyproject.toml $(shell find chime_gateway twisted -type f ! -name '*.pyc' ! -name dropin.cache)
 
 .PHONY: environment demo test coverage mutants check lint types package docs bench bench-docs bench-setups bench-kinesis bench-takeover bench-tools long short soak dialogs chaos failovers rollovers attack kept webrtc clean
 
-# The package is installed as its users have it, so that twistd finds the plugin.
-# What an earlier build left in build/ would be installed again.
+# A normal installation, as users have it, so that twistd finds the plugin.  build/ is
+# removed because files that an earlier build left there would be installed again.
 $(VENV)/.installed: $(SOURCES)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	rm -rf build
@@ -41,19 +41,19 @@ $(VENV)/.dev: $(VENV)/.test
 	$(BIN)/python -m pip install --quiet ".[dev]"
 	touch $@
 
-# All of it at once, which is quicker than one after the other.
+# All extras in one installation, which is faster than one after the other.
 $(VENV)/.all: $(SOURCES)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	rm -rf build
 	$(BIN)/python -m pip install --quiet --no-compile --upgrade ".[test,dev,bench]"
-	# On all processors, where pip takes one; some files are of other versions of Python.
+	# pip compiles on one processor, this uses all; some files are for other Python versions.
 	-$(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null 2>&1
 	touch $(VENV)/.installed $(VENV)/.test $(VENV)/.dev $(VENV)/.bench $(VENV)/.long $(VENV)/.tools $@
 
 environment: $(VENV)/.all
 
-# What a check needs.  In the checkout its own sources go before an installed
-# package, so only other requirements install anything anew.
+# The requirements of make check.  In the checkout its sources take precedence over an
+# installed package, so only changed requirements need another installation.
 $(VENV)/.tools: setup.cfg
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	rm -rf build
@@ -66,13 +66,13 @@ demo: $(VENV)/.installed
 test: $(VENV)/.test
 	$(BIN)/python tests/run.py
 
-# The suite, and how much of the rooms where a call lives it runs.
+# The suite, with the branch coverage of the folders that a call runs through.
 coverage: $(VENV)/.test
 	rm -f .coverage .coverage.*
 	COVER=yes $(BIN)/python tests/run.py
 	$(BIN)/python tests/cover.py $(COVERAGE)
 
-# Do the tests notice?  So many changes, drawn by a seed.
+# Mutation testing: do the tests notice changes that are drawn from a seed?
 mutants: $(VENV)/.test
 	$(BIN)/python -m tests.mutants $(MUTANTS)
 
@@ -88,11 +88,11 @@ types: $(VENV)/.dev
 	MYPYPATH=benchmarks $(BIN)/mypy suites/*.py benchmarks/*.py
 	$(BIN)/mypy docs/generate.py examples/tool_server.py examples/webhook_receiver.py
 
-# What is written of settings and commands, made of the program.
+# The documentation of settings and commands, generated from the program.
 docs: $(VENV)/.test
 	PYTHONPATH=. $(BIN)/python docs/generate.py
 
-# A wheel in an empty environment, used from another folder.
+# Builds a wheel, installs it into an empty environment and uses it from another folder.
 package: $(VENV)/.dev
 	sh tests/package.sh $(BIN)/python
 
@@ -100,12 +100,12 @@ $(VENV)/.bench: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet ".[bench]"
 	touch $@
 
-# The Node sample is one of its rows where there is Node.
+# The Node sample is one of the rows if Node is installed.
 bench: $(VENV)/.bench
 	if command -v npm >/dev/null; then cd benchmarks && npm install --silent --no-audit --no-fund --no-package-lock; fi
 	PYTHONPATH=benchmarks $(BIN)/python benchmarks/run.py $(BENCH)
 
-# The tables of docs/benchmarks.md and the figure of the README, from the last run.
+# The tables of docs/benchmarks.md and the figures of the README, from the last run.
 RESULTS ?= benchmarks/results/latest.json
 bench-docs: $(VENV)/.bench
 	PYTHONPATH=benchmarks $(BIN)/python benchmarks/table.py $(RESULTS) --write
@@ -122,11 +122,11 @@ bench-takeover: $(VENV)/.bench
 bench-tools: $(VENV)/.bench
 	PYTHONPATH=benchmarks $(BIN)/python benchmarks/tools.py $(BENCH)
 
-# A stack of WebRTC in JavaScript; nothing of it is run before it is asked for.
+# A WebRTC stack in JavaScript; its install scripts are not run.
 suites/node_modules: suites/package.json
 	if command -v npm >/dev/null; then cd suites && npm install --silent --no-audit --no-fund --no-package-lock --ignore-scripts && touch node_modules; fi
 
-# They share servers with the tests; PostgreSQL and Chromium are taken from the system.
+# The suites share servers with the tests; PostgreSQL and Chromium come from the system.
 $(VENV)/.long: $(VENV)/.test $(VENV)/.bench
 	touch $@
 

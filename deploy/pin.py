@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """
-Write down the versions that the tests have run with, of all that a gateway needs:
-C{constraints.txt} is what is deployed.
+Write C{constraints.txt}: the versions of all packages that a gateway needs, as installed
+here, where the tests have run with them.
 
     make environment && .venv/bin/python deploy/pin.py
 """
@@ -18,13 +18,13 @@ FILE = Path(__file__).with_name("constraints.txt")
 PACKAGE, EXTRA = "chime-gateway", "postgresql"
 
 HEAD = """\
-# The versions that the tests have run with: pip install -c constraints.txt ...
+# The versions that the tests ran with: pip install -c constraints.txt ...
 # Written by deploy/pin.py.
 """
 
 
 def pinned() -> dict[str, str]:
-    """Versions by name, of all that is needed, directly or not."""
+    """Return the versions of all direct and indirect requirements, by name."""
     found: dict[str, str] = {}
     seen: set[tuple[str, str]] = set()
     waiting = [(PACKAGE, ""), (PACKAGE, EXTRA)]

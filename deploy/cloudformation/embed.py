@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """
-Put the unit of systemd, and the versions that are installed, into the template of the
-machine: there is one text of each.
+Copy the systemd unit and constraints.txt into the machine's CloudFormation template, so
+that each text has one source.
 
-    python deploy/cloudformation/embed.py            write it
-    python deploy/cloudformation/embed.py --check    is it the same?
+    python deploy/cloudformation/embed.py            write the template
+    python deploy/cloudformation/embed.py --check    fail if it is out of date
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 FOLDER = Path(__file__).parent
 TEMPLATE = FOLDER / "gateway.yaml"
 
-#: Each, and the line before it; one of L{END} is behind it.
+#: Each text, with the line before it; a line L{END} follows it.
 TEXTS = {
     FOLDER.parent / "constraints.txt": "cat >/opt/chimegw/constraints.txt <<'END'",
     FOLDER.parent / "systemd" / "chimegw@.service": (
@@ -26,13 +26,13 @@ END = "END"
 
 
 def lines_of(text: Path) -> list[str]:
-    """Without comments and empty lines: what a machine is given has a limit."""
+    """Leave out comments and empty lines, because user data has a size limit."""
     lines = text.read_text(encoding="utf-8").splitlines()
     return [line for line in lines if line and not line.startswith("#")]
 
 
 def embedded(template: str) -> str:
-    """The template with the texts in it as they are."""
+    """Return the template with the current texts in it."""
     for text, begin in TEXTS.items():
         before, found, rest = template.partition(begin + "\n")
         if not found:
