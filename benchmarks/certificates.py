@@ -1,7 +1,7 @@
 """
-A certificate for 127.0.0.1 and who vouches for it, new for each run.
+A certificate for 127.0.0.1 and its authority, new for each run.
 
-RSA of 2048 bits, as the service has: what it costs to check one is part of a set-up.
+RSA with 2048 bits, like the service's: the cost of checking it is part of a set-up.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from cryptography.x509.oid import NameOID
 @frozen
 class Certificates:
     """
-    Files, PEM.
+    PEM files.
 
-    @ivar authority: what those who are to believe it must know.
-    @ivar chain: the server's own.
+    @ivar authority: certificate of the authority that clients have to trust.
+    @ivar chain: the server's certificate.
     """
 
     authority: Path
@@ -68,7 +68,7 @@ def _certificate(
 
 
 def make(folder: Path) -> Certificates:
-    """Write both into a folder."""
+    """Create both certificates in a folder."""
     made = Certificates(
         folder / "authority.pem", folder / "chain.pem", folder / "key.pem"
     )

@@ -1,10 +1,10 @@
 """
-Start the gateway of one checkout: all of it, and nothing of another.
+Start the gateway of one checkout, without any code of another one.
 
     python checkout.py CHECKOUT OPTIONS...
 
-C{python -m} looks in the folder that it is started from first, and Twisted finds the
-plugin that is installed as well: in both there may be another gateway.
+C{python -m} searches the current folder first, and Twisted also finds an installed
+plugin: either may belong to another gateway.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ def main() -> None:
     import chime_gateway
 
     if not Path(chime_gateway.__file__).is_relative_to(root):
-        raise SystemExit(f"{chime_gateway.__file__} is not of {root}")
+        raise SystemExit(f"{chime_gateway.__file__} is not in {root}")
     from twisted import plugins
     from twisted.application.twist._twist import Twist
 
-    # Whichever of them Twisted finds, by name it is this one.
+    # Twisted uses this module, whichever plugin file it finds.
     file = root / "twisted" / "plugins" / "chimegw_plugin.py"
     spec = spec_from_file_location("twisted.plugins.chimegw_plugin", file)
     assert spec is not None and spec.loader is not None

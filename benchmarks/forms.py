@@ -1,8 +1,8 @@
 """
-Which rows are measured, at how many calls, and in which order.
+Which rows are measured, with how many calls, and in which order.
 
-Rows of one rung are measured A B C .. C B A, once or more: what changes slowly on the
-machine meets all of them alike.
+The rows of one rung are measured in the order A B C .. C B A, once or more, so that
+slow changes of the machine affect all of them equally.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from collections.abc import Iterable
 from attrs import frozen
 from kinds import CYCLE_SECONDS, Kind, kind
 
-#: What a run takes besides its measuring: start, warm-up and end; and the dialling.
+#: The duration of a run in addition to the measurement: start, warm-up and end; and the
+#: rate of dialling.
 AROUND_SECONDS = 5.5
 DIALLED_A_SECOND = 80.0
 
@@ -21,7 +22,7 @@ _FOUR = "gateway baseline relay node"
 _FOUR_TLS = "gateway-tls baseline-tls relay-tls node-tls"
 _WEBRTC = "gateway-webrtc-agent gateway-webrtc-caller"
 
-#: Name -> rungs: so many calls, and the rows there; TLS to the agent comes first.
+#: Name -> rungs: the number of calls and the rows; TLS to the agent comes first.
 FORMS: dict[str, tuple[tuple[int, str], ...]] = {
     "full": (
         (
@@ -72,6 +73,8 @@ class Rung:
 
 def rungs(form: Iterable[tuple[int, str]]) -> list[Rung]:
     """
+    Parse a form.
+
     @raise ValueError: there is no such row.
     """
     return [
@@ -82,9 +85,9 @@ def rungs(form: Iterable[tuple[int, str]]) -> list[Rung]:
 
 def without(all_of: Iterable[Rung], programs: Iterable[str]) -> list[Rung]:
     """
-    The same without what cannot be run here.
+    Leave out rows whose programs cannot run here.
 
-    @param programs: first words of names.
+    @param programs: first words of row names.
     """
     left_out = frozenset(programs)
     kept = (
@@ -96,9 +99,9 @@ def without(all_of: Iterable[Rung], programs: Iterable[str]) -> list[Rung]:
 
 def order(kinds: tuple[Kind, ...], rounds: int) -> list[Kind]:
     """
-    There and back, so many times.
+    Return the order of measurement: forwards and backwards.
 
-    @param rounds: 0: there only.
+    @param rounds: how many times; 0: forwards once only.
     """
     if not rounds:
         return list(kinds)
@@ -106,14 +109,14 @@ def order(kinds: tuple[Kind, ...], rounds: int) -> list[Kind]:
 
 
 def seconds_of(row: Kind, seconds: float) -> float:
-    """How long it is measured: whole cycles where the agent speaks."""
+    """Return how long a row is measured: whole cycles where the agent speaks."""
     if row.speaks:
         return math.ceil(seconds / CYCLE_SECONDS) * CYCLE_SECONDS
     return seconds
 
 
 def lasts_seconds(all_of: Iterable[Rung], rounds: int, seconds: float) -> float:
-    """About how long all of it takes."""
+    """Estimate the duration of all rungs."""
     return sum(
         AROUND_SECONDS + seconds_of(row, seconds) + rung.calls / DIALLED_A_SECOND
         for rung in all_of

@@ -1,5 +1,5 @@
 """
-What was wished for, beside what one run found: ratios between its own rows.
+Compare one run with the goals, which are mostly ratios between rows of the same run.
 
     python benchmarks/goals.py benchmarks/results/latest.json
 """
@@ -22,8 +22,10 @@ Figure = Callable[[Cells], float]
 @frozen
 class Goal:
     """
-    @ivar most: the figure is no more than this.
-    @ivar of: the figure; NaN: this run does not say.
+    One goal.
+
+    @ivar most: the upper limit of the figure.
+    @ivar of: computes the figure; NaN: not measured in this run.
     """
 
     title: str
@@ -54,7 +56,7 @@ def _difference(name: str, other: str, calls: int) -> Figure:
 
 
 def _p99(name: str, calls: int) -> Figure:
-    """Infinite where a call was lost."""
+    """Return the p99; infinite if a call was lost."""
     return _of(name, calls, lambda cell: math.inf if cell.lost else cell.p99)
 
 
@@ -66,7 +68,9 @@ def _idle(cells: Cells) -> float:
 
 
 def _kb_per_call(name: str) -> Figure:
-    """At most calls: there what was left free before the first counts least."""
+    """
+    Use the row with the most calls: there, memory free before the first counts least.
+    """
 
     def found(cells: Cells) -> float:
         rows = [cell for cell in cells if cell.row.name == name]
@@ -79,7 +83,7 @@ def _kb_per_call(name: str) -> Figure:
 
 GOALS = (
     Goal(
-        "TLS, 60 calls: to the other commit",
+        "TLS, 60 calls: ratio to the other commit",
         0.70,
         _ratio("gateway-tls", "baseline-tls", 60),
     ),
@@ -91,31 +95,29 @@ GOALS = (
     Goal(
         "TLS, 220 calls: p99, ms, nothing lost", GOOD_P99_MS, _p99("gateway-tls", 220)
     ),
-    Goal("plaintext, 300 calls: to the relay", 1.4, _ratio("gateway", "relay", 300)),
-    Goal("plaintext, 100 calls: to the relay", 1.6, _ratio("gateway", "relay", 100)),
-    Goal("plaintext, 100 calls: to Node", 1.0, _ratio("gateway", "node", 100)),
-    Goal("plaintext, 200 calls: to Node", 1.0, _ratio("gateway", "node", 200)),
-    Goal("plaintext, 300 calls: to Node", 1.0, _ratio("gateway", "node", 300)),
+    Goal("plain, 300 calls: ratio to the relay", 1.4, _ratio("gateway", "relay", 300)),
+    Goal("plain, 100 calls: ratio to the relay", 1.6, _ratio("gateway", "relay", 100)),
+    Goal("plain, 100 calls: ratio to Node", 1.0, _ratio("gateway", "node", 100)),
+    Goal("plain, 200 calls: ratio to Node", 1.0, _ratio("gateway", "node", 200)),
+    Goal("plain, 300 calls: ratio to Node", 1.0, _ratio("gateway", "node", 300)),
+    Goal("plain, 350 calls: p99, ms, nothing lost", GOOD_P99_MS, _p99("gateway", 350)),
     Goal(
-        "plaintext, 350 calls: p99, ms, nothing lost", GOOD_P99_MS, _p99("gateway", 350)
-    ),
-    Goal(
-        "SIP, 100 calls: to the other commit",
+        "SIP, 100 calls: ratio to the other commit",
         0.75,
         _ratio("gateway-sip", "baseline-sip", 100),
     ),
     Goal(
-        "SRTP, 100 calls: to SIP without",
+        "SRTP, 100 calls: ratio to SIP with plain RTP",
         1.2,
         _ratio("gateway-srtp", "gateway-sip", 100),
     ),
     Goal(
-        "SIP, 100 calls: mean of the way back, ms",
+        "SIP, 100 calls: mean delay of the echo, ms",
         12.0,
         _of("gateway-sip", 100, lambda cell: cell.mean),
     ),
     Goal(
-        "agent over WebRTC, 60 calls: to TLS",
+        "agent over WebRTC, 60 calls: ratio to TLS",
         1.0,
         _ratio("gateway-webrtc-agent", "gateway-tls", 60),
     ),
@@ -125,7 +127,7 @@ GOALS = (
 
 
 def lines(document: dict[str, Any]) -> list[str]:
-    """One for each goal."""
+    """Return one line for each goal."""
     cells = Cells(document)
     found = []
     for goal in GOALS:

@@ -1,10 +1,10 @@
 """
-What can be measured: names of rows, made of words.
+The names of rows, which consist of words.
 
 The first word is a program: C{gateway}, C{baseline} (the gateway of another checkout),
-C{relay} (the floor, in C), C{node} (the peer) or C{aiortc}.  The others say what is
-different from a media stream in plaintext with an agent behind a plaintext WebSocket
-that echoes:
+C{relay} (the floor, in C), C{node} (a comparable program) or C{aiortc}.  The other
+words are the differences from the default, a plaintext media stream with an echoing
+agent behind a plaintext WebSocket:
 
     tls       TLS to the agent
     wss       TLS to the carrier
@@ -13,7 +13,7 @@ that echoes:
     srtp      SIP and SRTP
     caller    callers over WebRTC
     agent     the agent over WebRTC
-    speech    the agent speaks as a real one does
+    speech    the agent speaks like a real one
     kept      recorded and transcribed
 """
 
@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from attrs import frozen
 
-#: Of an agent that speaks: an answer and a pause (speech.py).
+#: An agent that speaks: the duration of an answer and a pause (speech.py).
 CYCLE_SECONDS = 6.0
 
 PROGRAMS = {
@@ -43,7 +43,7 @@ _GATEWAYS = frozenset(
     ("tls", "wss", "raw", "sip", "srtp", "caller", "agent", "speech", "kept")
 )
 
-#: Which words each program knows.
+#: The words that each program supports.
 _KNOWS = {
     "gateway": _GATEWAYS,
     "baseline": _GATEWAYS - {"caller", "agent"},
@@ -56,9 +56,9 @@ _KNOWS = {
 @frozen
 class Kind:
     """
-    What one row is.
+    The configuration of one row.
 
-    @ivar words: all but the program.
+    @ivar words: all words except the program.
     """
 
     name: str
@@ -117,18 +117,20 @@ class Kind:
 
 def kind(name: str) -> Kind:
     """
+    Parse the name of a row.
+
     @raise ValueError: there is no such row.
     """
     program, *rest = name.split("-")
-    # It says nothing by itself: gateway-webrtc-agent reads better.
+    # "webrtc" has no meaning, but gateway-webrtc-agent reads better.
     words = frozenset(rest) - {"webrtc"}
     if program not in PROGRAMS:
-        raise ValueError(f"{name}: begins with none of {', '.join(PROGRAMS)}")
+        raise ValueError(f"{name}: does not begin with one of {', '.join(PROGRAMS)}")
     unknown = words - _KNOWS[program]
     if unknown:
         known = ", ".join(sorted(_KNOWS[program])) or "nothing"
         raise ValueError(
-            f"{name}: {program} knows {known}, not {', '.join(sorted(unknown))}"
+            f"{name}: {program} supports {known}, not {', '.join(sorted(unknown))}"
         )
     if len(words & _CARRIERS.keys()) > 1:
         raise ValueError(f"{name}: a call has one carrier")

@@ -1,9 +1,9 @@
 """
-Calls over the Kinesis carrier: what they cost, and how late the agent is heard.
+Calls over the Kinesis carrier: their CPU cost, and how late the agent is heard.
 
-The gateway runs as its users run it, on a core of its own; AWS, the Lambda, the
-callers and the Realtime service are simulated here, on the other one.  Every call
-says a sentence and hears it back.  Bounded in count; ends by itself.
+The gateway runs as in production, on its own core; AWS, the Lambda, the
+callers and the Realtime service are simulated in this process, on another core.  Every
+call says a sentence and hears it back.  The number of calls is fixed.
 
     make bench-kinesis
     make bench-kinesis BENCH="--calls 50 --updates 25"
@@ -40,7 +40,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def function(world: list[KinesisWorld], settings: sma.Settings) -> Any:
-    """The Lambda, without its own process; its reports go straight to the queue."""
+    """Return the Lambda, in this process; its reports go directly to the queue."""
 
     def answer(event: dict[str, Any]) -> dict[str, Any]:
         decision = sma.decide(event, settings)
@@ -55,7 +55,7 @@ def function(world: list[KinesisWorld], settings: sma.Settings) -> Any:
 
 
 def quantile(text: str, share: float) -> float:
-    """Of the histogram of replies, by its buckets, in seconds."""
+    """Return a quantile of the histogram of replies, from its buckets, in seconds."""
     found = re.findall(
         r'chimegw_kinesis_reply_seconds_bucket{le="([^"]+)"} (\S+)', text
     )
@@ -117,7 +117,7 @@ async def measure(
     reactor: Any, world: KinesisWorld, calls: int, pid: int, port: int
 ) -> None:
     said = prepare_call((), PCMU, interrupt_after=None).utterances
-    # All are in the call for a while: those who are answered early wait.
+    # Callers who are answered early wait, so that all calls overlap for a while.
     plan = CallPlan(utterances=said * 3, answer_seconds=30.0)
     stolen, ticks = stolen_and_all()
     before, began = cpu_seconds(pid), time.monotonic()

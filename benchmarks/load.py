@@ -1,15 +1,15 @@
 """
 The load: N callers and the Realtime service they talk with, in one process.
 
-Each caller sends one 20 ms frame each 20 ms on an absolute clock at a random
-phase; the service returns every frame at once, so audio flows both ways all the
-time.  The first bytes of a frame are the time it was sent, so its way through
-the server under test and back is measured to the frame.  speech.py has a service that
-talks as a real one does.
+Each caller sends one frame every 20 ms, by an absolute clock and at a random phase; the
+service returns every frame at once, so audio flows in both directions all the time.
+The first bytes of a frame are the time it was sent, so the round trip through the
+server under test is measured for each frame.  speech.py has a service that speaks like
+a real one.
 
-It has one core for both ends of every call, so it is as lean as what it measures: one
-timer for all callers, WebSocket and TLS in C (picows and its aiofastnet), and base64 of
-nothing but what changes.
+One core serves both ends of every call, so the load is as lean as the measured server:
+one timer for all callers, WebSocket and TLS in C (picows and its aiofastnet), and only
+the variable part of a message is encoded in base64.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from picows import (
     ws_create_server,
 )
 
-# Whoever has closed is answered for a moment longer; that is no news.
+# Sending on a connection that has just closed is expected here; do not log it.
 logging.getLogger("aiofastnet").setLevel(logging.ERROR)
 
 FRAME_BYTES = 160
@@ -43,14 +43,16 @@ PTIME_SECONDS = 0.02
 _STAMP = struct.Struct("!Q")
 _FILL = bytes(0x55 for _ in range(FRAME_BYTES - _STAMP.size))
 
-#: When it was sent and by whom: what of a frame changes.  The rest is encoded once.
+#: The variable part of a frame: when it was sent, and by which caller.  The rest is
+#: encoded once.
 _HEAD = struct.Struct("!QI")
 _ENCODED_FILL = b2a_base64(_FILL[_HEAD.size - _STAMP.size :], newline=False)
 
-#: Bytes of audio that are no time of the last quarter of an hour are no time at all.
+#: Audio whose first bytes are not a time within the last quarter of an hour (1000 s) is
+#: not a stamped frame.
 RECENT_NS = 10**12
 
-#: A beat has so many slots: each caller talks in one of them.
+#: The number of slots in 20 ms; each caller sends in one of them.
 SLOTS = 20
 SLOT_SECONDS = PTIME_SECONDS / SLOTS
 
@@ -80,8 +82,8 @@ PAYLOAD = b'"payload":"'
 MEDIA_END = b'"}}'
 
 
-def anybody() -> ssl.SSLContext:
-    """Whoever the certificate says that it is."""
+def any_certificate() -> ssl.SSLContext:
+    """Return a client context that accepts any certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -89,7 +91,7 @@ def anybody() -> ssl.SSLContext:
 
 
 async def posted(reader: asyncio.StreamReader) -> Any:
-    """The document of the next request of a connection that stays."""
+    """Read the JSON document of the next request on a persistent connection."""
     head = await reader.readuntil(b"\r\n\r\n")
     length = next(
         int(line.split(b":")[1])
@@ -100,7 +102,7 @@ async def posted(reader: asyncio.StreamReader) -> Any:
 
 
 class Service(WSListener):  # type: ignore[misc]
-    """The Realtime service: returns what it is given as the agent's speech."""
+    """The Realtime service: returns the caller's audio as the agent's speech."""
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         transport.send(
@@ -129,7 +131,7 @@ class Service(WSListener):  # type: ignore[misc]
 
 
 class TalkativeService(Service):
-    """The same, and it writes down what both sides say: a turn each five seconds."""
+    """The same with transcripts of both sides: a turn every five seconds."""
 
     count = 0
 
@@ -149,7 +151,7 @@ class TalkativeService(Service):
 
 
 class Echo(WSListener):  # type: ignore[misc]
-    """No server at all: what the load itself takes."""
+    """Stands in for the server, to measure the delay of the load itself."""
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         if frame.msg_type == WSMsgType.TEXT:
@@ -160,7 +162,7 @@ class Echo(WSListener):  # type: ignore[misc]
 
 @define
 class Samples:
-    """What all callers saw while C{is_measuring}."""
+    """Measurements of all callers while C{is_measuring}."""
 
     is_measuring: bool = False
     sent: int = 0
@@ -170,8 +172,10 @@ class Samples:
 
 class Caller(WSListener):  # type: ignore[misc]
     """
-    @param number: which of its load it is.
-    @ivar first_after: from its first word to the first that came back, in seconds.
+    One caller over the media stream.
+
+    @param number: its index in the load.
+    @ivar first_after: from its first frame to the first that came back, in seconds.
     """
 
     def __init__(self, samples: Samples, is_raw: bool, number: int = 0) -> None:
@@ -218,7 +222,7 @@ class Caller(WSListener):  # type: ignore[misc]
         self.is_open = False
 
     def _play_mark(self, payload: bytes) -> None:
-        """It returns when what came before it has been played."""
+        """Return the mark when the audio before it has been played."""
         after = self._played_at - time.monotonic()
         if after <= 0:
             self.transport.send(WSMsgType.TEXT, payload)
@@ -269,7 +273,7 @@ async def start_echo() -> Any:
 
 
 class Talkers:
-    """What callers do, however they are connected."""
+    """Callers that send frames, independent of their carrier."""
 
     def __init__(self) -> None:
         self.samples = Samples()
@@ -288,7 +292,7 @@ class Talkers:
         return self.samples
 
     def talk(self, caller: Any) -> None:
-        """From now on, a frame each 20 ms, until it is no longer open."""
+        """Send a frame every 20 ms from now on, as long as the caller is connected."""
         self.callers.append(caller)
         self._slots[random.randrange(SLOTS)].append(caller)
         if self._beat is None:
@@ -296,8 +300,8 @@ class Talkers:
             self._next_slots()
 
     def _next_slots(self) -> None:
-        # One timer of a millisecond for all: a task and a timer for each caller take
-        # a third of the load's time.  Slots that are late are made up for.
+        # One timer of a millisecond for all callers: a task and a timer for each would
+        # take a third of the load's time.  Late slots are made up for.
         loop = asyncio.get_running_loop()
         due = int((loop.time() - self._began) / SLOT_SECONDS)
         while self._done < due:
@@ -308,7 +312,7 @@ class Talkers:
         self._beat = loop.call_later(SLOT_SECONDS, self._next_slots)
 
     def hush(self) -> None:
-        """Nobody says anything any more."""
+        """Stop sending for all callers."""
         if self._beat is not None:
             self._beat.cancel()
 
@@ -326,14 +330,15 @@ class Load(Talkers):
         self._pause_seconds = pause_seconds
 
     async def start(self, calls: int) -> None:
-        """Set the calls up one after the other and let them talk."""
+        """Set up the calls one after the other and let them send."""
         is_raw = self._url.endswith("/raw")
+        context = any_certificate() if self._url.startswith("wss:") else None
         for number in range(calls):
             caller = Caller(self.samples, is_raw, number)
             await ws_connect(
                 lambda caller=caller: caller,
                 self._url,
-                ssl_context=anybody() if self._url.startswith("wss:") else None,
+                ssl_context=context,
             )
             self.talk(caller)
             await asyncio.sleep(self._pause_seconds)

@@ -1,9 +1,9 @@
 """
 The load over SIP and RTP: the same callers as in load.py.
 
-One signalling socket for all calls, of UDP, TCP or TLS, and one media socket for each,
-with SRTP if it is wanted (keys in the SDP, RFC 4568).  The first bytes of a frame are
-the time it was sent, as there.
+One signalling socket for all calls, over UDP, TCP or TLS, and one media socket for
+each, optionally with SRTP (keys in the SDP, RFC 4568).  As in load.py, the first bytes
+of a frame are the time it was sent.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from load import (
     RECENT_NS,
     Samples,
     Talkers,
-    anybody,
+    any_certificate,
 )
 from pylibsrtp import Error as SrtpError
 from pylibsrtp import Policy, Session
@@ -46,7 +46,7 @@ class SipCaller:
     """
     One call's media.
 
-    @ivar key: ours for SRTP; empty: it is plain RTP.
+    @ivar key: the caller's own SRTP key; empty: plain RTP.
     """
 
     def __init__(self, samples: Samples, key: bytes = b"") -> None:
@@ -67,7 +67,7 @@ class SipCaller:
         self.port: int = self._socket.getsockname()[1]
 
     def open(self, remote: tuple[str, int], their_key: bytes = b"") -> None:
-        """Where the other side hears, and with what it encrypts."""
+        """Connect to the remote address, with the SRTP key of the other side."""
         if self.key:
             self._protect = _session(self.key, Policy.SSRC_ANY_OUTBOUND).protect
             self._unprotect = _session(their_key, Policy.SSRC_ANY_INBOUND).unprotect
@@ -81,7 +81,7 @@ class SipCaller:
         self._socket.close()
 
     def _read(self) -> None:
-        with suppress(OSError):  # its port is closed already
+        with suppress(OSError):  # the remote port is already closed
             self.datagram_received(self._socket.recv(2048), None)
 
     def datagram_received(self, data: bytes, addr: Any) -> None:
@@ -92,7 +92,7 @@ class SipCaller:
             except SrtpError:
                 return  # SRTCP
         if data[12:20] == _SILENCE:
-            return  # what keeps the line open
+            return  # silence that keeps the stream open
         if not self.received:
             self.first_after = now / 1e9 - self.began
         self.received += 1
@@ -116,7 +116,7 @@ class SipCaller:
 
 
 class Signalling(asyncio.DatagramProtocol):
-    """Answers, by the call they belong to."""
+    """Assigns SIP answers to their calls."""
 
     def __init__(self) -> None:
         self.waiting: dict[str, asyncio.Future[str]] = {}
@@ -163,6 +163,8 @@ class SignallingStream(Signalling, asyncio.Protocol):
 
 async def signalling(transport: str, remote: tuple[str, int]) -> Signalling:
     """
+    Open a signalling socket.
+
     @param transport: C{udp}, C{tcp} or C{tls}.
     """
     loop = asyncio.get_running_loop()
@@ -171,7 +173,7 @@ async def signalling(transport: str, remote: tuple[str, int]) -> Signalling:
             Signalling, local_addr=("127.0.0.1", 0)
         )
         return found
-    context = anybody() if transport == "tls" else None
+    context = any_certificate() if transport == "tls" else None
     _, stream = await loop.create_connection(SignallingStream, *remote, ssl=context)
     return stream
 

@@ -1,9 +1,9 @@
 """
-The load over WebRTC: callers as in load.py that bring their audio by it, and a Realtime
-service that has its agents behind it.
+The load over WebRTC: callers as in load.py whose audio goes over WebRTC, and a Realtime
+service whose agents are reached over WebRTC.
 
-The service returns each packet at once, as the one in load.py does each append; but
-louder, since an agent that is as quiet as a line is not taken to speak.
+The service returns each packet at once, as the one in load.py returns each append, but
+louder: an agent that is as quiet as line noise would not count as speaking.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _WEBSOCKET_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _SILENCE = b"\xff" * 8
 _LOUD = b"\x20" * len(_FILL)
 
-#: One answer that never ends: what is heard is this item.
+#: One answer that never ends; all audio belongs to its item.
 _RESPONSE = {"id": "resp_1", "object": "realtime.response", "status": "in_progress"}
 _ITEM = {
     "id": "item_1",
@@ -65,7 +65,7 @@ class RtcCaller:
     def _heard(self, audio: bytes) -> None:
         now = time.monotonic_ns()
         if audio[:8] == _SILENCE:
-            return  # the silence that keeps the line open
+            return  # silence that keeps the stream open
         if not self.received:
             self.first_after = time.monotonic() - self.began
         self.received += 1
@@ -118,16 +118,16 @@ class RtcLoad(Talkers):
 
 
 def louder(audio: bytes) -> bytes:
-    """What somebody has sent; silence stays what it is."""
+    """Return a caller's frame, but louder; silence is unchanged."""
     stamp = audio[: _STAMP.size]
     return audio if stamp == _SILENCE else stamp + _LOUD
 
 
 class RtcService:
     """
-    The service's HTTP, its sidebands and its media.
+    The service's HTTP server, its sidebands and its media.
 
-    @ivar sockets: as a server has them.
+    @ivar sockets: like those of an C{asyncio.Server}.
     """
 
     def __init__(self) -> None:

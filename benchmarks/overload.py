@@ -1,18 +1,18 @@
 """
-What becomes of calls that are in when more come than can be served, and how soon the
-others know.
+Overload: the audio of admitted calls while more calls arrive than can be served, and
+how fast the others are refused.
 
-A gateway takes N calls and no more.  First they are alone; then as many new callers
-as would make it K times N try without a pause (a call lasts 20 s here), and what those
-who are in hear is measured again.  Then a storm: so many new calls a second, over the
-media stream and SIP, and the time from the first byte of each to its refusal.
+A gateway admits N calls and no more.  First they are measured alone, then while new
+callers arrive at a rate that would make K times N calls (a call lasts 20 s here).  Then
+a storm: a fixed number of new calls per second, over the media stream and over SIP,
+with the time from the first byte of each to its refusal.
 
     python benchmarks/overload.py
     python benchmarks/overload.py --calls 60 --times 2,4 --seconds 20 --storm 100
     python benchmarks/overload.py --by cpu --calls 400
 
-With C{--by cpu} nothing but the process's load says when it is enough, and N is how
-many are offered.
+With C{--by cpu} only the process's CPU load limits admission, and N is the number of
+calls offered.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from load import Load, start_service
 from load_sip import SipLoad
 from server import cpu_seconds, free_port, quantile_ms, server_env, wait_for
 
-#: How long a call lasts, of those that try again and again.
+#: The duration of a call in the overload phases.
 CALL_SECONDS = 20.0
 
 UPGRADE = (
@@ -44,14 +44,14 @@ UPGRADE = (
     b"Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
     b"Sec-WebSocket-Version: 13\r\n\r\n"
 )
-#: A text, and a close with 1000, masked with zeros.
+#: A text message, and a close with 1000, masked with zeros.
 START = b'{"event":"start","start":{}}'
 START_FRAME = bytes([0x81, 0x80 | len(START), 0, 0, 0, 0]) + START
 CLOSE_FRAME = bytes([0x88, 0x82, 0, 0, 0, 0, 0x03, 0xE8])
 
 
 class Refusals:
-    """How soon, and with what."""
+    """The answers to refused calls, and the time until each."""
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
@@ -71,9 +71,9 @@ class Refusals:
 
 async def knock(port: int, refusals: Refusals, stays: float) -> None:
     """
-    One new call over the media stream.
+    Try one new call over the media stream.
 
-    @param stays: a call that is taken is held for so long.
+    @param stays: the time for which an admitted call is held, in seconds.
     """
     began = time.monotonic()
     writer = None
@@ -111,7 +111,7 @@ class SipKnocker(SipLoad):
         self._port = transport.get_extra_info("sockname")[1]
 
     async def knock(self, number: int, refusals: Refusals) -> None:
-        """One new call over SIP."""
+        """Try one new call over SIP."""
         call_id = f"storm-{number}"
         to = f"<sip:bench@{self._remote[0]}>"
         sdp = (
@@ -130,14 +130,14 @@ class SipKnocker(SipLoad):
         refusals.note(f"SIP {answer[8:11]}", time.monotonic() - began)
         to = answer.partition("\r\nTo: ")[2].partition("\r\n")[0]
         ack = self._message("ACK", call_id, to, 1, "")
-        # The ACK of a refusal is of its INVITE's transaction.
+        # The ACK of a refusal belongs to its INVITE's transaction.
         self._send(ack.replace(f"{call_id}ACK1", f"{call_id}INVITE1"))
 
 
 async def storm(
     rate: float, seconds: float, knocking: Callable[[int], Awaitable[None]]
 ) -> None:
-    """So many a second, however long each takes."""
+    """Start calls at a fixed rate, however long each takes."""
     tasks: list[asyncio.Task[Any]] = []
     began = time.monotonic()
     for number in range(round(rate * seconds)):
@@ -147,7 +147,7 @@ async def storm(
 
 
 class Gateway:
-    """One, with these limits, on a core of its own."""
+    """A gateway with these limits, on its own cores."""
 
     def __init__(self, agent_port: int, limits: str, cores: str) -> None:
         self.port, self.sip_port = free_port(), free_port()
@@ -232,7 +232,7 @@ async def by_calls(options: Any, agent_port: int) -> None:
 
 
 async def by_cpu(options: Any, agent_port: int) -> None:
-    """Calls come until the process has enough, and go on coming."""
+    """Offer calls until the process refuses them, then continue with a storm."""
     gateway = Gateway(agent_port, "max_calls = 2000\nmax_apologies = 0", options.cores)
     try:
         load = Load(f"ws://127.0.0.1:{gateway.port}/stream")
@@ -240,11 +240,11 @@ async def by_cpu(options: Any, agent_port: int) -> None:
         while len(load.callers) < options.calls and refused < 20:
             try:
                 await load.start(1)
-            except Exception:  # picows has several for a handshake that is refused
+            except Exception:  # picows raises several types for a refused handshake
                 refused += 1
                 await asyncio.sleep(0.2)
         await asyncio.sleep(3)
-        await measured(load, gateway, options.seconds, "until it is enough")
+        await measured(load, gateway, options.seconds, "up to the limit")
         refusals = Refusals()
         knocking = asyncio.create_task(
             storm(

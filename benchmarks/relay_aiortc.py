@@ -1,8 +1,8 @@
 """
 The same relay on aiortc: a caller's WebSocket in, the Realtime API over WebRTC out.
 
-As one would write it with aiortc: a track each way, which the library encodes and
-decodes; PCMU both ways, so that nothing else is.
+It is written in aiortc's usual style: a track in each direction, which the library
+encodes and decodes; PCMU on both sides, so that nothing else is transcoded.
 """
 
 from __future__ import annotations

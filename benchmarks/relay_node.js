@@ -1,10 +1,10 @@
-// A minimal relay between a media stream and a Realtime service, as a sample
-// application would write it: parse, copy the payload, stringify.
+// A minimal relay between a media stream and a Realtime service, in the style of a
+// sample application: parse, copy the payload, stringify.
 //
 //     node relay_node.js PORT AGENT_URL [CHAIN KEY]
 //
-// With a certificate chain and its key callers come over TLS.  Whom to believe behind
-// a wss: URL is in NODE_EXTRA_CA_CERTS.
+// With a certificate chain and its key, callers connect over TLS.  NODE_EXTRA_CA_CERTS
+// has the trusted authority for a wss: URL.
 const { readFileSync } = require("fs");
 const http = require("http");
 const https = require("https");

@@ -1,14 +1,15 @@
 """
-The floor: the least a relay can do, on a WebSocket library in C and uvloop.
+The floor: a relay that does the least possible, with a WebSocket library in C and
+uvloop.
 
-It slices the payload out of each message instead of parsing it, checks nothing and
-paces nothing: what it costs is the kernel, the library and the event loop.  TLS is C as
-well.
+It cuts the payload out of each message instead of parsing it, and neither checks nor
+paces anything: its cost is that of the kernel, the library and the event loop.  TLS is
+in C as well.
 
     python relay_picows.py PORT AGENT_URL [CHAIN KEY]
 
-With a certificate chain and its key callers come over TLS.  Whom to believe behind a
-wss: URL is in C{SSL_CERT_FILE}.
+With a certificate chain and its key, callers connect over TLS.  C{SSL_CERT_FILE} has
+the trusted authority for a wss: URL.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ UPDATE = b'{"type":"session.update","session":{"type":"realtime"}}'
 
 
 def audio_after(marker: bytes, frame: WSFrame) -> bytes:
-    """The text between the marker and the next quote; empty: it is not there."""
+    """Return the text between the marker and the next quote; empty without a marker."""
     payload: bytes = frame.get_payload_as_bytes()
     start = payload.find(marker)
     if start < 0:

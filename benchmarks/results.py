@@ -1,5 +1,5 @@
 """
-What was measured: runs, and those of one row at one rung put together.
+The results: single runs, and the runs of one row and number of calls combined.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from typing import Any
 from attrs import fields, frozen
 from kinds import Kind, kind
 
-#: From here on the load is as much at its end as the server.
+#: Above this share of its core, the load itself limits the result.
 BUSY_LOAD_SHARE = 0.85
 
-#: What a caller does not notice (DESIGN: calls on one core).
+#: Limits below which a caller notices nothing.
 GOOD_P99_MS = 20.0
 GOOD_FRAMES_SHARE = 0.999
 
 
 def plain(values: dict[str, Any]) -> dict[str, Any]:
-    """The same for JSON, which knows nothing that is not a number."""
+    """Replace NaN by None, because JSON has no NaN."""
     return {
         name: None if isinstance(value, float) and math.isnan(value) else value
         for name, value in values.items()
@@ -31,15 +31,16 @@ def plain(values: dict[str, Any]) -> dict[str, Any]:
 @frozen
 class Run:
     """
-    One run of one row; times in ms, the load's own included.
+    One run of one row; times in ms, including the load's own.
 
-    @ivar name: as in kinds.py.
-    @ivar p50_ms: there and back; where the agent speaks, from the caller to it.
-    @ivar answer_p50_ms: where it speaks: from the first delta of an answer to the
-        caller.
-    @ivar idle_mb: resident before the first call, C{idle_own_mb} of it no file's.
-    @ivar frames_share: what came back of what was sent.
-    @ivar failed: why there is nothing.
+    @ivar name: the row, see kinds.py.
+    @ivar p50_ms: round trip; where the agent speaks, from the caller to the agent.
+    @ivar answer_p50_ms: where the agent speaks: from the first delta of an answer to
+        the caller.
+    @ivar idle_mb: resident memory before the first call; C{idle_own_mb} of it is not
+        backed by a file.
+    @ivar frames_share: received frames divided by sent frames.
+    @ivar failed: why the run has no result; empty: it has one.
     """
 
     name: str
@@ -76,7 +77,7 @@ class Run:
 
 
 def line(one: Run, base: tuple[float, float]) -> str:
-    """As it is shown while others are still measured."""
+    """Format a run for the progress output."""
     if one.failed:
         return f"{one.name:22} {one.calls:4} FAILED {one.failed}"
     own = (0.0, 0.0) if one.answer_p50_ms is not None else base
@@ -97,10 +98,10 @@ def line(one: Run, base: tuple[float, float]) -> str:
 @frozen
 class Cell:
     """
-    The runs of one row at so many calls.
+    The runs of one row with one number of calls.
 
-    @param base: p50 and p99 of the load alone, which is taken off; nothing of what
-        goes one way.
+    @param base: p50 and p99 of the load alone, which are subtracted; 0 for one-way
+        times.
     """
 
     row: Kind
@@ -151,9 +152,9 @@ class Cell:
 
 class Cells:
     """
-    All that was measured, by row and calls.
+    All results, by row and number of calls.
 
-    @ivar failed: runs of which there is nothing.
+    @ivar failed: runs without a result.
     """
 
     def __init__(self, document: dict[str, Any]) -> None:
@@ -180,8 +181,9 @@ class Cells:
 
     def kb_each_further_call(self, name: str) -> float:
         """
-        From the row's fewest calls to its most: what is loaded once, with the first
-        call that needs it, is in both.  Not a number where it has one rung alone.
+        Return the memory of a further call, between the row's fewest and its most
+        calls: memory that is allocated once, with the first call, is in both.  NaN if
+        the row was measured with one number of calls only.
         """
         rungs = sorted((c for c in self if c.row.name == name), key=lambda c: c.calls)
         if len(rungs) < 2:
@@ -191,7 +193,7 @@ class Cells:
         return grown * 1024 / (most.calls - few.calls)
 
     def beside(self, cell: Cell, program: str) -> Cell | None:
-        """What another program did of the same."""
+        """Return the result of another program with the same words and calls."""
         for other in self:
             if (other.row.program, other.row.words, other.calls) == (
                 *(program, cell.row.words, cell.calls),

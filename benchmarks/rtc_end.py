@@ -1,7 +1,7 @@
 """
-One end of a call over WebRTC, as lean as it can be: a socket, ICE, DTLS and SRTP.
+A minimal WebRTC endpoint: a socket, ICE, DTLS and SRTP.
 
-It takes what the simulator has of STUN and DTLS, and nothing of what is measured.
+It uses the simulator's STUN and DTLS, and none of the code that is measured.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from chime_gateway.sim.realtime.webrtc.stun import read_request, success
 
 HOST = "127.0.0.1"
 
-#: Until a first check is answered, and from then on (RFC 7675 section 5.1).
+#: Interval of checks until the first is answered, and afterwards (RFC 7675 section
+#: 5.1).
 CHECK_SECONDS = 0.05
 CONSENT_SECONDS = 5.0
 
@@ -50,9 +51,11 @@ _CONTEXT = _context()
 
 class End(asyncio.DatagramProtocol):
     """
-    @param heard: takes each payload of RTP.
-    @param asks: it checks and nominates; the other side may be lite.
-    @ivar up: done when audio can go both ways.
+    One end of a call.
+
+    @param heard: receives the payload of each RTP packet.
+    @param asks: this end sends checks and nominates; the other side may be ICE-lite.
+    @ivar up: fires when audio can flow in both directions.
     """
 
     def __init__(self, heard: Callable[[bytes], None], *, asks: bool) -> None:
@@ -216,7 +219,7 @@ class End(asyncio.DatagramProtocol):
 async def request(
     port: int, method: str, path: str, body: bytes = b"", **headers: str
 ) -> tuple[int, dict[str, str], bytes]:
-    """One request of HTTP, on a connection of its own."""
+    """Send one HTTP request, on its own connection."""
     reader, writer = await asyncio.open_connection(HOST, port)
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     named |= {"Host": HOST, "Content-Length": str(len(body)), "Connection": "close"}

@@ -1,17 +1,17 @@
 """
-Measure the gateway beside a bare relay in C and a sample in Node, in one run.
+Measure the gateway, a bare relay in C and a Node sample in one run.
 
-    make bench                                    # all of it, under an hour
+    make bench                                    # everything, in less than an hour
     make bench BENCH="--form goals --baseline ../other-checkout"
     make bench BENCH="--calls 60,100 --servers gateway-tls,relay-tls,gateway"
     make bench BENCH="--form short"               # does everything still run?
 
-Rows are named in kinds.py and chosen in forms.py.  Each run stands alone: the server
-is started on one core, the load and the Realtime service are on another; calls are
-dialled, talk, are measured, and all of it ends.  Of a server CPU is taken from the
-scheduler's clock, latency is what comes on top of the load's own, and the load tells
-what share of its core it took: where that is over 85 % the load is measured as much as
-the server.  Afterwards table.py makes the tables.
+Row names are defined in kinds.py, selections in forms.py.  Each run is independent: the
+server starts on one core, the load and the Realtime service run on another; calls are
+dialled, send audio, are measured and end.  The server's CPU time comes from the
+scheduler's clock.  Latency is given without the load's own.  The load reports the share
+of its core that it used: above 85 % it limits the result as much as the server.
+Afterwards table.py makes the tables.
 """
 
 from __future__ import annotations
@@ -63,17 +63,17 @@ from table import document_tables
 
 WARM_UP_SECONDS = 1.5
 
-#: Until the last caller has heard something.
+#: Time limit until the last caller has heard something.
 ALL_HEAR_SECONDS = 15.0
 
-#: A run that takes longer hangs.
+#: A run that takes this much longer than its measurement counts as hanging.
 HANGS_SECONDS = 90.0
 
 
 @frozen
 class Bench:
     """
-    What all runs share.
+    Data shared by all runs.
 
     @ivar baseline: another checkout.
     """
@@ -85,7 +85,7 @@ class Bench:
 
 
 async def floor(calls: int, seconds: float) -> tuple[float, float]:
-    """What the load takes by itself: p50 and p99 in ms."""
+    """Measure the load's own delay: p50 and p99 in ms."""
     echo = await start_echo()
     port = echo.sockets[0].getsockname()[1]
     load = Load(f"ws://127.0.0.1:{port}/", 0.0)
@@ -208,7 +208,7 @@ async def one_run(row: Kind, calls: int, bench: Bench) -> Run:
 
 
 async def attempt(row: Kind, calls: int, bench: Bench) -> Run:
-    """One that fails is a row too: what it says is there to be seen."""
+    """Do one run; a failed run is recorded with its error."""
     try:
         async with asyncio.timeout(HANGS_SECONDS + bench.seconds):
             return await one_run(row, calls, bench)
@@ -220,8 +220,10 @@ async def attempt(row: Kind, calls: int, bench: Bench) -> Run:
 
 async def storms_of(bench: Bench, found: list[setups.Storm]) -> str:
     """
-    @param found: takes each as it is measured.
-    @return: what went wrong, or nothing.
+    Measure the set-ups.
+
+    @param found: receives each result as soon as it is measured.
+    @return: the error; empty: none.
     """
     try:
         await setups.measure(
@@ -253,7 +255,7 @@ async def run(options: Any, plan: list[Rung], bench: Bench) -> dict[str, Any]:
             floors[str(rung.calls)] = base
             for row in order(rung.kinds, options.rounds):
                 if time.monotonic() > ends_by:
-                    raise TimeoutError(f"{options.minutes:g} minutes are over")
+                    raise TimeoutError(f"the limit of {options.minutes:g} minutes")
                 runs.append(await attempt(row, rung.calls, bench))
                 at = int(time.monotonic() - began)
                 head = f"{len(runs):3}/{total} {at // 60:2}:{at % 60:02}"
@@ -261,8 +263,8 @@ async def run(options: Any, plan: list[Rung], bench: Bench) -> dict[str, Any]:
         if options.setups:
             ended = await storms_of(bench, storms)
     except (TimeoutError, asyncio.CancelledError) as exc:
-        # What has been measured is kept.
-        ended = str(exc) or "it was told to end"
+        # Results so far are kept.
+        ended = str(exc) or "terminated by a signal"
     return {
         "floors": floors,
         "runs": [plain(asdict(one)) for one in runs],
@@ -317,15 +319,17 @@ def parsed() -> Any:
     parser.add_argument("--baseline", type=Path, help="checkout of another commit")
     parser.add_argument("--seconds", type=float, help="of each run; 9, short: 1")
     parser.add_argument(
-        "--rounds", type=int, help="A B .. B A so many times; 1, short: 0, A B once"
+        "--rounds",
+        type=int,
+        help="how often A B .. B A is repeated; default 1; 0 (short): A B once",
     )
     parser.add_argument(
-        "--minutes", type=float, default=60.0, help="no run begins after these"
+        "--minutes", type=float, default=60.0, help="no run begins after this time"
     )
     parser.add_argument(
         "--setups",
         action=argparse.BooleanOptionalAction,
-        help="measure set-ups as well; where the form is full",
+        help="measure set-ups as well; default with the full form",
     )
     parser.add_argument("--out", type=Path, default=HERE / "results" / "latest.json")
     options = parser.parse_args()
@@ -351,7 +355,7 @@ def parsed() -> Any:
     if options.baseline is not None:
         options.baseline = options.baseline.resolve()
         if not (options.baseline / "chime_gateway").is_dir():
-            parser.error(f"--baseline {options.baseline}: no checkout of the gateway")
+            parser.error(f"--baseline {options.baseline}: not a gateway checkout")
     return options
 
 
@@ -360,7 +364,7 @@ def runnable(options: Any) -> list[Rung]:
     if options.baseline is None:
         missing.append("baseline")
     if not (shutil.which("node") and (HERE / "node_modules" / "ws").is_dir()):
-        print("node or its ws is missing: its rows are left out", file=sys.stderr)
+        print("node or its package ws is missing: no Node rows", file=sys.stderr)
         missing.append("node")
     return without(options.plan, missing)
 
@@ -374,7 +378,7 @@ def main() -> None:
     os.sched_setaffinity(0, {cores[-1]})
     minutes = lasts_seconds(plan, options.rounds, options.seconds) / 60
     print(f"about {minutes:.0f} minutes, server on core {cores[0]}", flush=True)
-    # What the load leaves is freed between two runs.
+    # The load's garbage is collected between runs only.
     gc.disable()
     with tempfile.TemporaryDirectory(prefix="chimegw-bench-") as folder:
         bench = Bench(make(Path(folder)), options.baseline, cores[0], options.seconds)
@@ -387,7 +391,7 @@ def main() -> None:
     print("", tables, "", *goals.lines(document), sep="\n")
     print(f"written to {options.out} and {options.out.stem}.md")
     if document["ended"]:
-        raise SystemExit(f"not all of it: {document['ended']}")
+        raise SystemExit(f"incomplete: {document['ended']}")
     if any(one["failed"] for one in document["runs"]):
         raise SystemExit("a run failed")
 

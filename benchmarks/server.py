@@ -1,5 +1,5 @@
 """
-A server under test: a process with a core of its own, and what is read from it.
+A server under test: a process on its own core, and measurements of it.
 """
 
 from __future__ import annotations
@@ -52,8 +52,10 @@ def command(
     carrier_tls: Certificates | None = None,
 ) -> list[str]:
     """
-    @param root: the checkout of a gateway, which is held to it; else as one starts it.
-    @param carrier_tls: callers come over TLS.
+    Return the command line that starts a server.
+
+    @param root: a checkout, whose gateway alone is used; None: the usual command.
+    @param carrier_tls: callers connect over TLS.
     """
     scheme = "wss" if agent_tls else "ws"
     url = f"{scheme}://127.0.0.1:{agent_port}/openai/v1/realtime?model=benchmark"
@@ -90,12 +92,14 @@ def server_env(
     sip_transport: str = "udp",
 ) -> dict[str, str]:
     """
+    Return the environment of a server.
+
     @param keeps: calls are recorded.
     @param root: the checkout of a gateway.
     @param agent_over: C{websocket} or C{webrtc}.
-    @param takes_webrtc: callers may come over it.
-    @param agent_tls: the agent is behind it.
-    @param sip_transport: C{udp}, C{tcp} or C{tls}; the last has a new certificate.
+    @param takes_webrtc: callers may connect over WebRTC.
+    @param agent_tls: the agent is reached over TLS.
+    @param sip_transport: C{udp}, C{tcp} or C{tls}; the last needs a certificate.
     """
     over_webrtc = {}
     if agent_over == "webrtc":
@@ -111,10 +115,10 @@ def server_env(
         trust = {"SSL_CERT_FILE": authority, "NODE_EXTRA_CA_CERTS": authority}
     listen = f"{sip_transport}:{sip_port}:interface=127.0.0.1"
     if sip_transport == "tls":
-        # With TLS alone plain RTP would be refused.
+        # If all listeners use TLS, plain RTP is refused.
         listen += f",udp:{free_udp_port()}:interface=127.0.0.1"
     state = tempfile.mkdtemp(prefix="chimegw-bench-")
-    # Two gateways may run at once: each begins somewhere else.
+    # Two gateways may run at once, so each uses another port range.
     rtp_port = 20_000 + 2 * random.randrange(3_000)
     return {
         **os.environ,
@@ -139,8 +143,9 @@ def running(
     arguments: list[str], env: dict[str, str], core: int
 ) -> Iterator[subprocess.Popen[bytes]]:
     """
-    It, on one core; afterwards it and all that it has started are gone, and so is its
-    state.  It does not outlive this process, however this ends.
+    Run a program on one core; afterwards end it with its children and remove its state.
+
+    It does not outlive this process, however this process ends.
     """
     libc = ctypes.CDLL(None)
     process = subprocess.Popen(
@@ -161,7 +166,7 @@ def running(
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time of all threads, from the scheduler's own clock."""
+    """Return user and system time of all threads, from the scheduler's clock."""
     total = 0
     for task in Path(f"/proc/{pid}/task").iterdir():
         total += int((task / "schedstat").read_text().split()[0])
@@ -170,7 +175,9 @@ def cpu_seconds(pid: int) -> float:
 
 def memory_mb(pid: int, what: str) -> float:
     """
-    @param what: C{VmRSS}: all that is resident; C{RssAnon}: what of it is its own.
+    Return the memory of a process in MB.
+
+    @param what: C{VmRSS}: all resident memory; C{RssAnon}: the part without files.
     """
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith(f"{what}:"):
@@ -183,14 +190,16 @@ def rss_mb(pid: int) -> float:
 
 
 def stolen_and_all() -> tuple[int, int]:
-    """Clock ticks that the host took from this machine, and all there were."""
+    """Return clock ticks stolen by the host, and the total."""
     first = Path("/proc/stat").read_text().splitlines()[0].split()
     ticks = [int(value) for value in first[1:9]]
     return ticks[7], sum(ticks)
 
 
 def held(port: int, token: str = "") -> dict[str, int]:
-    """What the gateway says it holds; with an admin token only to who has it."""
+    """
+    Read from the metrics what the gateway holds, with the admin token if it has one.
+    """
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     url = f"http://127.0.0.1:{port}/metrics"
     with urllib.request.urlopen(urllib.request.Request(url, headers=headers)) as page:

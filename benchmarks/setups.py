@@ -1,14 +1,15 @@
 """
-What a call costs to begin and to end: a hundred new ones a second, beside a hundred
-that run, with TLS to the agent.
+The cost of beginning and ending a call: a hundred new calls per second while a hundred
+others run, with TLS to the agent.
 
-A new call comes by media stream, talks until it has heard its agent, and ends.  From
-its answer (the upgrade to a WebSocket) until its agent is ready (the service has sent
-C{session.updated}) is measured call by call: the first frame an agent is given says
-whose it is.
+A new call arrives by media stream, sends audio until it has heard its agent, and ends.
+For each call the time is measured from its answer (the upgrade to a WebSocket) until
+its agent is ready (the service has sent C{session.updated}); the first frame that an
+agent receives identifies its call.
 
-A hundred a second may be more than a core can do beside what runs; what a call costs is
-then not to be seen.  So CPU per call is measured before, of twenty a second alone.
+A hundred per second may be more than a core can do besides the running calls, and then
+the cost of one call cannot be seen.  So the CPU time per call is measured first, with
+twenty calls per second and no others.
 
     make bench-setups
     make bench-setups BENCH="--baseline ../other-checkout --rate 50"
@@ -56,16 +57,16 @@ from server import (
     wait_for,
 )
 
-#: Of a new call; those that run have smaller ones.
+#: The first number of new calls; running calls have smaller ones.
 FIRST_NUMBER = 1_000_000
 
-#: What a call waits for its agent at most.
+#: The longest time that a call waits for its agent.
 PATIENCE_SECONDS = 10.0
 
 
 @frozen
 class Sizes:
-    """How much of it."""
+    """Numbers and rates of calls."""
 
     running: int = 100
     rate: float = 100.0
@@ -77,13 +78,13 @@ class Sizes:
 @frozen
 class Storm:
     """
-    What was measured; times in ms.
+    The measurements; times in ms.
 
-    @ivar cpu_ms_per_call: at the calm rate, from its dialling to what it leaves.
-    @ivar server_share: of its core, while calls come; near 1: it can do no more.
-    @ivar resumed_share: TLS sessions to the agent that were resumed.
+    @ivar cpu_ms_per_call: at the calm rate, from dialling to the end of the clean-up.
+    @ivar server_share: share of its core while calls arrive; near 1: it is saturated.
+    @ivar resumed_share: share of TLS sessions to the agent that were resumed.
     @ivar lost: new calls that did not hear their agent.
-    @ivar lost_running: of those that ran already.
+    @ivar lost_running: running calls that were lost.
     """
 
     name: str
@@ -107,9 +108,9 @@ class Storm:
 @define
 class Readiness:
     """
-    When agents of new calls were ready, by the call's number.
+    When the agents of new calls were ready, by the call's number.
 
-    @ivar resumed: whether TLS was, session by session.
+    @ivar resumed: for each session, whether TLS was resumed.
     """
 
     at: dict[int, float] = field(factory=dict)
@@ -117,7 +118,7 @@ class Readiness:
 
 
 class Agent(Service):
-    """Tells whose it was when it was ready."""
+    """Notes when it was ready, and for which call."""
 
     def __init__(self, readiness: Readiness) -> None:
         self._readiness = readiness
@@ -143,7 +144,7 @@ class Agent(Service):
             start += len(AUDIO)
             _, number = _HEAD.unpack(a2b_base64(payload[start : start + 16]))
             self._readiness.at.setdefault(number, self._ready_at)
-            # Whose it is does not change.
+            # The call of an agent does not change.
             self._is_told = True
 
 
@@ -159,7 +160,9 @@ class NewCall(Caller):
 
 async def new_call(url: str, number: int, answered: dict[int, float]) -> bool:
     """
-    @return: it has heard its agent.
+    Make one new call.
+
+    @return: whether it has heard its agent.
     """
     caller = NewCall(Samples(), False, number)
     deadline = time.monotonic() + PATIENCE_SECONDS
@@ -167,7 +170,7 @@ async def new_call(url: str, number: int, answered: dict[int, float]) -> bool:
         await ws_connect(
             lambda: caller, url, websocket_handshake_timeout=PATIENCE_SECONDS
         )
-    except Exception:  # picows has several for a handshake that is refused
+    except Exception:  # picows raises several types for a refused handshake
         return False
     answered[number] = caller.answered_at
     while caller.is_open and not caller.received and time.monotonic() < deadline:
@@ -186,9 +189,9 @@ async def _all(
     url: str, rate: float, seconds: float, first: int, answered: dict[int, float]
 ) -> int:
     """
-    So many a second, however long each takes.
+    Make calls at a fixed rate, however long each takes.
 
-    @param first: number of the first of them.
+    @param first: number of the first call.
     @return: how many heard nothing.
     """
     tasks = []
@@ -202,8 +205,8 @@ async def _all(
 
 
 async def _cpu_ms_per_call(url: str, pid: int, sizes: Sizes) -> float:
-    """Of a server with nothing else to do."""
-    # What the first call alone costs, as imports, is not what the next ones do.
+    """Measure a server that has no other calls."""
+    # The first call alone has extra costs, such as imports.
     await _all(url, sizes.calm_rate, 0.2, 3 * FIRST_NUMBER, {})
     await asyncio.sleep(1.0)
     before = cpu_seconds(pid)
@@ -211,7 +214,7 @@ async def _cpu_ms_per_call(url: str, pid: int, sizes: Sizes) -> float:
     idle = cpu_seconds(pid) - before
     before, began = cpu_seconds(pid), time.monotonic()
     await _all(url, sizes.calm_rate, sizes.calm_seconds, 2 * FIRST_NUMBER, {})
-    # What a call leaves to be tidied up is part of it.
+    # The clean-up after a call is part of its cost.
     await asyncio.sleep(1.0)
     used = cpu_seconds(pid) - before - idle * (time.monotonic() - began)
     return used / round(sizes.calm_rate * sizes.calm_seconds) * 1000
@@ -221,8 +224,10 @@ async def storm(
     name: str, root: Path, certificates: Certificates, core: int, sizes: Sizes
 ) -> Storm:
     """
-    @param name: of the row.
-    @param root: the checkout to be measured.
+    Measure one gateway.
+
+    @param name: the name of the row.
+    @param root: the checkout to measure.
     """
     readiness = Readiness()
     service = await start_service(lambda: Agent(readiness), certificates.for_a_server())
@@ -290,9 +295,9 @@ def line(one: Storm) -> str:
         f" CPU {one.cpu_ms_per_call:.2f} ms each, core {one.server_share:.0%},"
         f" {one.resumed_share:.0%} resumed,"
         f" answer to ready p50 {one.ready_p50_ms:.1f} p99 {one.ready_p99_ms:.1f} ms,"
-        f" {one.lost} lost; {one.running} that run: p50/p99"
+        f" {one.lost} lost; {one.running} running: p50/p99"
         f" {one.alone_p50_ms:.1f}/{one.alone_p99_ms:.1f} alone,"
-        f" {one.during_p50_ms:.1f}/{one.during_p99_ms:.1f} while they come,"
+        f" {one.during_p50_ms:.1f}/{one.during_p99_ms:.1f} with new calls,"
         f" {one.lost_running} lost; load {one.load_share:.0%}"
     )
 
@@ -305,9 +310,9 @@ async def measure(
     found: list[Storm],
 ) -> None:
     """
-    The gateway, the other commit, and both once more the other way round.
+    Measure the gateway and the other commit, then both again in reverse order.
 
-    @param found: takes each as it is measured.
+    @param found: receives each result as soon as it is measured.
     """
     rows = [("gateway", ROOT)]
     if baseline is not None:

@@ -1,10 +1,10 @@
 """
 Speech as the service sends it: answers of some seconds, in deltas of 100 to 200 ms,
-three to ten times faster than they can be played.
+three to ten times faster than real time.
 
-An echo sends one frame for each that it is sent, all the time, which no model does: it
-overstates the way back.  Here an answer of four seconds begins each six, at another
-moment in each call, and callers talk all the time.
+An echo returns every frame all the time, which no model does, so it overstates the
+agent's direction.  Here an answer of four seconds begins every six seconds, at a
+different moment in each call, and callers send audio all the time.
 """
 
 from __future__ import annotations
@@ -22,15 +22,16 @@ from picows import WSFrame, WSMsgType, WSTransport
 
 ANSWER_SECONDS = 4.0
 
-#: Of 20 ms each, in one delta.
+#: Frames of 20 ms in one delta.
 DELTA_FRAMES = (5, 6, 7, 8, 9, 10)
 
-#: How much faster than real time an answer is made.
+#: How much faster than real time an answer is generated.
 SPEED = (3.0, 10.0)
 
 _LOUD = b"\x20" * FRAME_BYTES
 
-#: What begins an answer, and what ends it; NUMBER is of the answer in its session.
+#: The first and the last events of an answer; NUMBER is replaced by the answer's
+#: number.
 _BEGIN = (
     b'{"type":"response.created","event_id":"e","response":{"id":"respNUMBER",'
     b'"object":"realtime.response","status":"in_progress"}}',
@@ -57,10 +58,10 @@ _DELTA = (
 @define
 class Heard:
     """
-    What all agents heard and said while C{is_measuring}.
+    Measurements of all agents while C{is_measuring}.
 
-    @ivar seconds: from a caller's frame to its agent.
-    @ivar said: frames of 20 ms.
+    @ivar seconds: delays of callers' frames on their way to the agent.
+    @ivar said: number of frames sent, of 20 ms each.
     """
 
     is_measuring: bool = False
@@ -69,7 +70,7 @@ class Heard:
 
 
 class Speaker(Service):
-    """One agent."""
+    """One agent that speaks."""
 
     def __init__(self, heard: Heard) -> None:
         self._heard = heard
@@ -114,7 +115,7 @@ class Speaker(Service):
         self._left = round(ANSWER_SECONDS / PTIME_SECONDS)
         self._pause_seconds = PTIME_SECONDS / random.uniform(*SPEED)
         self._tell(transport, _BEGIN)
-        # The first frame of an answer is the time it was sent.
+        # The first frame of an answer begins with the time it was sent.
         self._delta(transport, _STAMP.pack(time.monotonic_ns()) + _LOUD[_STAMP.size :])
 
     def _delta(self, transport: WSTransport, first: bytes = _LOUD) -> None:

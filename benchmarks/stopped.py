@@ -1,19 +1,19 @@
 """
-What is left of a stop of the gateway's process: how late audio is before and after,
-on its way to the model, and at the caller's ear.
+The after-effects of a stop of the gateway's process: how late audio is before and after
+it, on its way to the model and at the caller's ear.
 
-Callers talk and the model returns all that it hears.  The process gets SIGSTOP, and
+Callers send audio and the model echoes it.  The process gets SIGSTOP, and
 SIGCONT after some seconds; then delays are shown second by second.  At the ear a
-frame is late by the frames before it that are not played yet, as in a buffer of the
-carrier's; of RTP it is late when it comes.
+frame is delayed by the frames before it that are not played yet, as in a carrier's
+buffer; with RTP the time of arrival counts.
 
     python benchmarks/stopped.py
     python benchmarks/stopped.py --servers gateway-sip --calls 15 --stop 3
     python benchmarks/stopped.py --starve 10
 
-With C{--starve} it is stopped again and again for so many seconds, as on a machine that
-others take: 0.1 to 0.6 s each 0.5 to 2 s, by a seed; delays are shown from when that
-ends.
+With C{--starve SECONDS} it is stopped repeatedly during this time, as on a machine with
+other loads: for 0.1 to 0.6 s every 0.5 to 2 s, drawn from a seed.  Delays are shown
+from the end of this phase.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ from load_sip import SipCaller, SipLoad
 from picows import WSFrame, WSTransport
 from server import command, free_port, quantile_ms, server_env, wait_for
 
-#: What says that it is older was cut out of two frames: it is no time.
+#: A greater age means that the bytes came from two frames and are not a time.
 _MOST_SECONDS = 30.0
 
 
 @define
 class Delays:
-    """Seconds since a frame was said, by when it was heard."""
+    """Delays of frames in seconds, with the time at which each was heard."""
 
     found: list[tuple[float, float]] = field(factory=list)
 
@@ -81,7 +81,7 @@ class ListeningService(Service):
 
 
 class _Ear:
-    """A buffer of the carrier's."""
+    """The carrier's playout buffer."""
 
     def __init__(self) -> None:
         self.dry_at = 0.0
@@ -95,7 +95,7 @@ class _Ear:
 
 
 def listen(load: Load | SipLoad) -> None:
-    """Hear what callers hear."""
+    """Measure the audio that callers hear."""
     for caller in load.callers:
         if isinstance(caller, SipCaller):
             _listen_to_packets(caller)
@@ -120,7 +120,7 @@ def _listen_to_messages(caller: Caller) -> None:
 
 
 def overdue(port: int) -> int:
-    """Frames that were left out, as the metrics say."""
+    """Return the number of skipped frames, from the metrics."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as page:
         for line in page.read().decode().splitlines():
             if line.startswith('chimegw_frames_dropped_total{reason="overdue"}'):
@@ -129,7 +129,7 @@ def overdue(port: int) -> int:
 
 
 async def starve(process: subprocess.Popen[bytes], seconds: float) -> None:
-    """It gets no time, now and then."""
+    """Stop the process again and again for short times."""
     rng = random.Random(seconds)
     end = time.monotonic() + seconds
     while time.monotonic() < end:

@@ -1,11 +1,11 @@
 """
-Tables of what one run of run.py measured.
+Tables of the results of one run of run.py.
 
-    python benchmarks/table.py benchmarks/results/latest.json            # show them
-    python benchmarks/table.py benchmarks/results/latest.json --write    # and keep them
+    python benchmarks/table.py benchmarks/results/latest.json            # print them
+    python benchmarks/table.py benchmarks/results/latest.json --write    # and save them
 
-Kept they stand between two marks in docs/benchmarks.md, and one sentence of the README
-between two others: both from the same run.
+They are saved between two marks in docs/benchmarks.md, and one sentence is saved
+between two marks in the README: both from the same run.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ README = ROOT / "README.md"
 BEGIN = "<!-- figures of one run: make bench-docs writes them -->"
 END = "<!-- /figures -->"
 
-#: Title, and which rows stand under it; TLS to the agent first.
+#: Title, and the words of its rows; TLS to the agent first.
 SECTIONS: tuple[tuple[str, frozenset[str]], ...] = (
     ("TLS to the agent", frozenset({"tls"})),
     ("Plaintext", frozenset()),
     ("TLS to the agent and to the carrier", frozenset({"tls", "wss"})),
     (
-        "TLS to the agent, which speaks as the service does",
+        "TLS to the agent, speech",
         frozenset({"tls", "speech"}),
     ),
     ("Plaintext, speech", frozenset({"speech"})),
@@ -105,11 +105,11 @@ def _place(cell: Cell) -> tuple[Any, ...]:
 
 def memory(cells: Cells) -> list[str]:
     """
-    Idle; all that came since, per call, at most calls; and what a further call takes,
-    from the fewest calls to the most.
+    Return the table of memory: idle; growth per call at the largest number of calls;
+    and the memory of a further call, between the fewest calls and the most.
     """
     lines = [
-        "| server | idle, MB (its own) | calls | KB per call | a further call |",
+        "| server | idle, MB (own) | calls | KB per call | KB per further call |",
         "|---|---|---|---|---|",
     ]
     largest: dict[str, Cell] = {}
@@ -131,9 +131,9 @@ def memory(cells: Cells) -> list[str]:
 
 def set_ups(storms: list[dict[str, Any]]) -> list[str]:
     lines = [
-        "| server | calls a second | CPU per call, ms | resumed | answer to agent"
-        " ready, p50 / p99 ms | those that run, p50 / p99 ms: alone | while others"
-        " come | lost | its core | load's core |",
+        "| server | calls per second | CPU per call, ms | TLS resumed | answer to agent"
+        " ready, p50 / p99 ms | running calls, p50 / p99 ms: alone | while others"
+        " arrive | lost | its core | load's core |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for one in storms:
@@ -151,7 +151,7 @@ def set_ups(storms: list[dict[str, Any]]) -> list[str]:
 
 
 def document_tables(document: dict[str, Any]) -> str:
-    """All tables, as Markdown."""
+    """Return all tables as Markdown."""
     cells = Cells(document)
     rounds = 2 * document["rounds"] or 1
     lines = [
@@ -176,33 +176,35 @@ def document_tables(document: dict[str, Any]) -> str:
 
 
 def sentence(document: dict[str, Any]) -> str:
-    """What one core carries for real; empty: this run does not say."""
+    """
+    Return a sentence about the calls on one core; empty: not measured in this run.
+    """
     cells = Cells(document)
     good = [c for c in cells if c.row.name == "gateway-tls" and c.is_good]
     if not good:
         return ""
     most = max(good, key=lambda cell: cell.calls)
     text = (
-        f"With TLS to the agent one core carries {most.calls} calls with audio both"
-        f" ways all the time: {most.cpu:.1f} ms of CPU per call-second,"
-        f" {most.p99:.1f} ms added at p99, nothing lost"
+        f"With TLS to the agent, one core carries {most.calls} calls with audio in both"
+        f" directions all the time: {most.cpu:.1f} ms of CPU per call and second,"
+        f" {most.p99:.1f} ms of added delay at p99, nothing lost"
     )
     relay = cells.beside(most, "relay")
     if relay is not None:
-        text += f"; {most.cpu / relay.cpu:.1f} times what a bare relay in C takes"
+        text += f"; {most.cpu / relay.cpu:.1f} times the CPU of a bare relay in C"
     return f"{text} ({document['cpu']}, {document['date']})."
 
 
 def between_marks(text: str, new: str) -> str:
     """
-    The same text with something else between its marks.
+    Replace the part between the marks of a text.
 
-    @raise ValueError: it does not have them once, in this order.
+    @raise ValueError: the marks are not there exactly once, in this order.
     """
     head, begin, rest = text.partition(BEGIN)
     _, end, tail = rest.partition(END)
     if not begin or not end or BEGIN in rest or END in tail or END in head:
-        raise ValueError(f"it does not have {BEGIN} and {END} once")
+        raise ValueError(f"{BEGIN} and {END} are not there exactly once")
     return f"{head}{BEGIN}\n\n{new}\n\n{END}{tail}"
 
 
@@ -219,7 +221,7 @@ def main() -> None:
     if options.write:
         said = sentence(document)
         if not said:
-            raise SystemExit("no row gateway-tls in it went well: nothing is written")
+            raise SystemExit("no good row gateway-tls in the run: nothing is written")
         pages = [(DOCUMENT, document_tables(document)), (README, said)]
         written = [(page, between_marks(page.read_text(), new)) for page, new in pages]
         for page, text in written:

@@ -1,11 +1,11 @@
 """
-Take-overs under load: what callers and those who call in between notice of them.
+Take-overs under load: their effect on running calls and on newcomers.
 
-Callers talk and the model returns all that it hears.  The gateway is told to start its
-successor, again and again; meanwhile somebody calls without a pause: over the media
-stream a new call each time, over SIP an OPTIONS.  Each has to be answered; the longest
-time to an answer is beside the same without a take-over.  The calls over TCP and TLS
-share one connection, which stays with the process that has it.
+Callers send audio and the model echoes it.  The gateway starts its successor
+repeatedly.  Meanwhile newcomers arrive without a pause: over the media
+stream a new call each time, over SIP an OPTIONS request.  Each has to be answered; the
+longest time to an answer is shown next to that without a take-over.  The calls over TCP
+and TLS share one connection, which stays with its process.
 
     python benchmarks/takeover.py
     python benchmarks/takeover.py --servers gateway-sip --calls 20 --takeovers 2
@@ -30,22 +30,22 @@ from load_sip import Signalling, SipLoad, signalling
 from picows import ws_connect
 from server import command, free_port, quantile_ms, server_env, wait_for
 
-#: SIP over UDP, if it is not said.
+#: SIP is over UDP unless the name says otherwise.
 SERVERS = ("gateway", "gateway-sip", "gateway-sip-tcp", "gateway-sip-tls")
 
 _WAIT_SECONDS = 60.0
 
-#: An answer that takes longer is none.
+#: After this time an answer counts as missing.
 _MOST_SECONDS = 10.0
 
 
 @define
 class Newcomers:
     """
-    Those who call while it goes on, one after the other.
+    Callers that arrive during take-overs, one after the other.
 
-    @ivar seconds: to each answer, by when it was asked for.
-    @ivar failures: who found nobody, and why.
+    @ivar seconds: time of each request, and the seconds until its answer.
+    @ivar failures: errors of those that got no answer.
     """
 
     seconds: list[tuple[float, float]] = field(factory=list)
@@ -67,7 +67,7 @@ class Newcomers:
 
 
 class Gaps:
-    """The longest time without audio that each caller has had."""
+    """The longest time without audio that any caller has had."""
 
     def __init__(self, load: Talkers) -> None:
         self.longest = 0.0
@@ -89,7 +89,7 @@ class Gaps:
 
 
 async def stream_call(url: str) -> None:
-    """A call that begins, hears itself, and ends."""
+    """Make a call that ends when it has heard its echo."""
     samples = Samples()
     transport, listener = await ws_connect(lambda: Caller(samples, False), url)
     assert isinstance(listener, Caller)
@@ -106,8 +106,8 @@ async def stream_call(url: str) -> None:
 
 class Options:
     """
-    Is there anybody?  Over UDP sent once, so that what is lost shows; over TCP and TLS
-    on a connection of its own each time.
+    SIP OPTIONS requests: over UDP without retransmission, so that losses show; over TCP
+    and TLS each on a new connection.
     """
 
     def __init__(self, transport: str, port: int) -> None:
@@ -144,7 +144,7 @@ class Options:
 
 
 def certificate(state: str) -> dict[str, str]:
-    """A new one, that nobody should believe, and its settings."""
+    """Make a self-signed certificate, and return its settings."""
     key, chain = f"{state}/tls.key", f"{state}/tls.pem"
     subprocess.run(
         [
@@ -203,7 +203,7 @@ async def measure(server: str, calls: int, count: int) -> None:
         if is_sip:
             load = SipLoad("127.0.0.1", sip_port, transport=transport)
             call = Options(transport, sip_port).ask
-        # Of streams, a part begins with each process.
+        # With media streams, each process gets a part of the calls.
         share = max(1, calls // (count + 1))
         is_stream = isinstance(load, Load)
         await load.start(calls - count * share if is_stream else calls)

@@ -1,9 +1,9 @@
 """
-What the gateway adds to a tool: from the model's call until the model has the
-result, less what the tool's server took.
+The delay that the gateway adds to a tool call: from the model's call until the model
+has the result, minus the time of the tool's server.
 
-Calls with audio both ways all the time; in each the model calls a tool once a
-second.  The tool's server answers at once.
+All calls have audio in both directions all the time; in each, the model calls a tool
+once per second.  The tool's server answers at once.
 
     make bench-tools
     make bench-tools BENCH="--calls 100 --seconds 20"
@@ -40,7 +40,7 @@ SERVER: dict[str, tuple[float, float]] = {}
 
 
 class ToolService(Service):
-    """Calls a tool once a second, and takes the time until its result is there."""
+    """Calls a tool once per second, and measures the time until its result arrives."""
 
     count = 0
 
@@ -78,7 +78,7 @@ class ToolService(Service):
 
 
 async def tool_server(reader: asyncio.StreamReader, writer: Any) -> None:
-    """Answers each request at once, on a connection that stays."""
+    """Answer each request at once, on a persistent connection."""
     try:
         while True:
             body = await posted(reader)
@@ -105,7 +105,7 @@ async def measure(calls: int, seconds: float) -> None:
         [agents.default]
         tools = ["order"]
         [tools.order]
-        description = "Look an order up."
+        description = "Look up an order."
         url = "{url}"
         secret = "0123456789abcdef"
         parameters = {{type = "object", properties = {{number = {{type = "integer"}}}}}}
