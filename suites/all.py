@@ -1,11 +1,10 @@
 """
-The big suites, and one table of what they counted.
+Run the big suites, and print one table of their counts.
 
-Each is a program of its own in this folder: it takes C{--short} for a form of about
-a minute, ends by itself, has a status, and prints what it counted as one JSON object
-in its last line.  A new one is its file and one line in L{SUITES}.  Whether it
-passed depends on counts, what was lost, leaked or out of order, and never on
-milliseconds.
+Each suite is a program in this folder.  C{--short} selects a form of about a minute; it
+ends on its own, with an exit status, and prints its counts as one JSON object in its
+last line.  To add one, write its file and add one line to L{SUITES}.  Whether a suite
+passes depends on counts (lost, leaked, out of order), never on milliseconds.
 
     make long                    the full forms one after the other, at most an hour
     make long SUITES="soak"
@@ -31,18 +30,18 @@ from attrs import frozen
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 
-#: By the name of the file; in their short forms the longest ones first, so that none is
-#: left alone at the end.
+#: By the name of the file.  The longest short form comes first, so that none runs alone
+#: at the end.
 SUITES = {
-    "attack": "strangers and rogue peers: calls go on, nothing is kept of them",
-    "chaos": "faults from outside: other calls go on, and all comes back",
-    "soak": "thousands of short calls: all comes back",
-    "webrtc": "aiortc, werift, Chromium, tshark: each hears the other, nothing is left",
-    "kept": "kill -9, and a database that goes away: nothing is lost",
-    "dialogs": "random SIP dialogs: all comes back, and no traceback",
+    "attack": "strangers and rogue peers: calls go on, and nothing leaks",
+    "chaos": "faults from outside: other calls go on, and the gateway recovers",
+    "soak": "thousands of short calls: all resources are released",
+    "webrtc": "aiortc, werift, Chromium, tshark: both sides are heard, nothing leaks",
+    "kept": "kill -9, and a database that fails: nothing is lost",
+    "dialogs": "random SIP dialogs: all resources are released, no traceback",
 }
 
-#: A form that takes longer hangs.
+#: A suite that takes longer counts as hanging.
 SHORT_SECONDS = 180.0
 FULL_SECONDS = 1800.0
 
@@ -59,7 +58,7 @@ def run(name: str, is_short: bool) -> Result:
     most = SHORT_SECONDS if is_short else FULL_SECONDS
     print(f"{name:>8} | {SUITES[name]}", flush=True)
     began = time.monotonic()
-    # It takes its load from the benchmarks, and starts what is in the checkout.
+    # The suites use the load of the benchmarks, and start the gateway of the checkout.
     path = os.pathsep.join((str(ROOT / "benchmarks"), str(ROOT)))
     with subprocess.Popen(
         [sys.executable, str(HERE / f"{name}.py"), *(["--short"] if is_short else [])],
@@ -69,7 +68,7 @@ def run(name: str, is_short: bool) -> Result:
         text=True,
     ) as process:
         assert process.stdout is not None
-        # Interrupted it ends what it started; killed it would not.
+        # SIGINT lets the suite end the programs that it started; SIGKILL does not.
         timers = (
             Timer(most, process.send_signal, [signal.SIGINT]),
             Timer(most + 30.0, process.kill),
@@ -101,11 +100,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[1])
     parser.add_argument("names", nargs="*", metavar="suite", help=", ".join(SUITES))
     parser.add_argument("--short", action="store_true", help="a minute for each")
-    parser.add_argument("-j", "--jobs", type=int, default=1, help="so many at a time")
+    parser.add_argument("-j", "--jobs", type=int, default=1, help="suites in parallel")
     options = parser.parse_args()
     names = options.names or list(SUITES)
     if unknown := [name for name in names if name not in SUITES]:
-        parser.error(f"no suite is called {', '.join(unknown)}")
+        parser.error(f"unknown suites: {', '.join(unknown)}")
     with ThreadPoolExecutor(options.jobs) as pool:
         results = list(pool.map(lambda name: run(name, options.short), names))
     print(f"\n{table(results)}")

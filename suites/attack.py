@@ -1,11 +1,12 @@
 """
-Attacks from outside: do the calls of others go on, and is nothing kept of them?
+Attacks from outside: do other calls go on, and are all resources released?
 
-Each scene starts a gateway as the README has it set up, puts calls on, and attacks it
-in one way.  The calls go on without loss, C{/health} answers, legitimate peers at ten
-times their normal load, or behind one shared address, are served, at the end nothing
-is held, and the log has no traceback.  The longest stall of a call is printed, and
-what was lost is counted.  Drawn from a seed and bounded; ends by itself.
+Each scene starts a gateway that is set up as in the README, places calls, and attacks
+it in one way.  The calls must go on without loss, C{/health} must answer, and
+legitimate peers must be served, at ten times their normal load or behind one shared
+address.  At the end nothing may be held, and the log may have no traceback.  The
+longest stall of a call is printed, and losses are counted.  Attacks are drawn from a
+seed and bounded.
 
     make attack
     make attack ATTACK="--seed 7 --scenes 'pipelined requests'"
@@ -23,12 +24,12 @@ import uvloop
 from suites.attacks import fraud, media, services, sip, sip_wire, web
 from suites.faults.playing import Play, play_all
 
-#: Scenes side by side: more would measure the machine.
+#: Scenes run in parallel; with more, the machine would be the limit.
 AT_ONCE = 2
 
 SCENE_SECONDS = 120.0
 
-#: Each room of L{suites.attacks} has its own.
+#: The scenes of each module of L{suites.attacks}.
 ROOMS: tuple[dict[str, Play], ...] = (
     *(services.SCENES, media.SCENES, web.SCENES, sip.SCENES, sip_wire.SCENES),
     fraud.SCENES,
@@ -37,7 +38,7 @@ SCENES: dict[str, Play] = {name: room[name] for room in ROOMS for name in room}
 
 
 def drawn(seed: int) -> list[str]:
-    """What the short form plays: half of each room."""
+    """Draw the scenes of the short form: half of each module's."""
     rng = random.Random(seed)
     return [
         name for room in ROOMS for name in rng.sample([*room], (len(room) + 1) // 2)
@@ -76,7 +77,7 @@ async def attack(names: list[str], seed: int, is_short: bool) -> bool:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[1])
     parser.add_argument(
-        "--short", action="store_true", help="half of them, in a minute"
+        "--short", action="store_true", help="half of the scenes, in a minute"
     )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--scenes", default="", help=", ".join(SCENES))
@@ -85,7 +86,7 @@ def main() -> None:
     if options.scenes:
         names = options.scenes.split(",")
     if unknown := [name for name in names if name not in SCENES]:
-        parser.error(f"no scene is called {', '.join(unknown)}")
+        parser.error(f"unknown scenes: {', '.join(unknown)}")
     good = uvloop.run(attack(names, options.seed, options.short))
     sys.exit(0 if good else 1)
 

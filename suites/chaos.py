@@ -1,13 +1,13 @@
 """
-Faults from outside: do other calls go on, and does all come back?
+Faults from outside: do other calls go on, and does the gateway recover?
 
-Each scene starts a gateway as its users run it, puts calls of both carriers on, and
-lets something go wrong around it: a deployment, the process itself, its descriptors,
-its log, its database, a receiver of webhooks.  In every scene C{/health} answers,
-C{/ready} says the truth, calls that the fault is not about go on without loss, at
-the end nothing is held, the log has no traceback, and the status after SIGTERM is 0.
-Counted: calls that were not answered or were lost, frames that were lost, what is
-held, and what else did not hold.  Drawn from a seed and bounded; ends by itself.
+Each scene starts a gateway as in production, places calls of both carriers, and causes
+a fault around it: in a deployment, the process itself, its file descriptors, its log,
+its database, or a webhook receiver.  In every scene C{/health} must answer, C{/ready}
+must be right, and calls that the fault does not concern must go on without loss.  At
+the end nothing may be held, the log may have no traceback, and the status after SIGTERM
+must be 0.  The suite counts calls that were not answered or were lost, lost frames,
+held resources, and other violations.  Faults are drawn from a seed and bounded.
 
     make long SUITES=chaos
     make chaos CHAOS="--seed 7 --scenes blip,stopped"
@@ -28,7 +28,7 @@ import uvloop
 from suites.faults import deployments, machine, moments, neighbours, takeovers
 from suites.faults.playing import Play, play_all
 
-#: Scenes side by side: more would measure the machine.
+#: Scenes run in parallel; with more, the machine would be the limit.
 AT_ONCE = 4
 
 SCENE_SECONDS = 330.0
@@ -50,12 +50,12 @@ SCENES: dict[str, Play] = {
     **moments.SCENES,
 }
 
-#: Played by name only: without a page to be had CPython itself may crash, or fail with
-#: a SystemError.
+#: Played by name only: without memory CPython itself may crash, or fail with a
+#: SystemError.
 OPEN: dict[str, Play] = {"memory": machine.memory}
 
 
-#: What the short form draws of each kind from its seed; the rest it plays in full.
+#: The number of scenes of each kind that the short form draws; it plays all others.
 SHORT = {"beside": 2, "alone": 1, "talk": 0}
 
 
@@ -69,7 +69,11 @@ def drawn(seed: int) -> list[str]:
 
 
 async def chaos(names: list[str], seed: int, is_short: bool, minutes: float) -> bool:
-    """@param minutes: play all again, from the next seed, until that is over."""
+    """
+    Play scenes.
+
+    @param minutes: repeat them with the next seeds for this time.
+    """
     until = time.monotonic() + 60.0 * minutes
     counts: Counter[str] = Counter()
     broken = 0
@@ -108,14 +112,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[1])
     parser.add_argument("--short", action="store_true", help="about a minute")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--minutes", type=float, default=0.0, help="again and again")
+    parser.add_argument("--minutes", type=float, default=0.0, help="repeat so long")
     parser.add_argument("--scenes", default="", help=", ".join((*SCENES, *OPEN)))
     options = parser.parse_args()
     names = drawn(options.seed) if options.short else list(SCENES)
     if options.scenes:
         names = options.scenes.split(",")
     if unknown := [name for name in names if name not in {**SCENES, **OPEN}]:
-        parser.error(f"no scene is called {', '.join(unknown)}")
+        parser.error(f"unknown scenes: {', '.join(unknown)}")
     good = uvloop.run(chaos(names, options.seed, options.short, options.minutes))
     sys.exit(0 if good else 1)
 

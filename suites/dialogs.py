@@ -1,12 +1,12 @@
 """
-Random SIP dialogs: does everything come back, and is nothing logged as a bug?
+Random SIP dialogs: are all resources released, and is no bug logged?
 
-Callers who keep to no rule (tests/support/unruly_caller.py), a hundred at a time,
-over UDP on loopback, of both families, against the gateway as its users run it, with
-the simulated service.  They open calls, say what makes no sense, answer or do not,
-send media that is none, and vanish.  Counted at the end: what the gateway still holds
+Callers that break every rule (tests/support/unruly_caller.py) call a gateway as in
+production, with the simulated service: a hundred at a time, over UDP on loopback, with
+both address families.  They open calls, send nonsense, answer or do not answer, send
+invalid media, and vanish.  At the end the suite counts what the gateway still holds
 (calls, legs, dialogs, transactions, ports, connections), and tracebacks in its log.
-Drawn from a seed and bounded in count.
+The dialogs are drawn from a seed, and their number is fixed.
 
     make long SUITES=dialogs
     make dialogs DIALOGS="--dialogs 500 --seed 7"
@@ -37,15 +37,15 @@ from tests.support.unruly_caller import UnrulyCaller
 
 AT_ONCE = 100
 
-#: Between two messages of one caller, or four times as much, or none.
+#: The pause between two messages of one caller; sometimes four times as long, or none.
 GAP_SECONDS = 0.15
 
-#: A twentieth of the usual: what lives for 64 * T1 is gone soon.
+#: A twentieth of the default, so that state that lives for 64 * T1 is soon gone.
 T1_SECONDS = 0.05
 MEDIA_TIMEOUT_SECONDS = 3.0
 
-#: For the last transactions, media time-outs and BYEs; that of a refused INVITE of
-#: ours lives 32 s whatever T1 is (RFC 3261 section 17.1.1.2).
+#: Time for the last transactions, media time-outs and BYEs.  The transaction of the
+#: gateway's own refused INVITE lives 32 s for any T1 (RFC 3261 section 17.1.1.2).
 LINGER_SECONDS = 60.0
 
 SETTINGS = f"""
@@ -64,7 +64,7 @@ FAMILIES = {"127.0.0.1": "127.0.0.1", "::1": "[::1]"}
 
 
 def free_udp_port() -> int:
-    """Of both families."""
+    """Find a port that is free in both address families."""
     with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
         probe.bind(("::", 0))
         port: int = probe.getsockname()[1]
@@ -91,7 +91,7 @@ class Line(asyncio.DatagramProtocol):
         if found is not None:
             self.media_port = int(found[1])
         if self.caller is None:
-            return  # it was for whoever had this port before
+            return  # it was for an earlier user of this port
         for answer in self.caller.heard(data):
             self.say(answer)
 
@@ -128,14 +128,14 @@ async def dialog(
                 head = rng.choice((b"\x80\x00", b"\x80\xc8", b""))
                 media.sendto(head + rng.randbytes(170), (host, line.media_port))
         if rng.random() < 0.7:
-            await asyncio.sleep(8 * gap_seconds)  # it still answers, and then is gone
+            await asyncio.sleep(8 * gap_seconds)  # it still answers before it vanishes
     finally:
         transport.close()
         media.close()
 
 
 async def watched(port: int, process: subprocess.Popen[bytes]) -> Any:
-    """What is held once nothing is, or when the time is over."""
+    """Wait until nothing is held, or for the time limit; return what is held."""
     loop = asyncio.get_running_loop()
     deadline = time.monotonic() + LINGER_SECONDS
     while True:
@@ -143,12 +143,12 @@ async def watched(port: int, process: subprocess.Popen[bytes]) -> Any:
         if not any(left.values()) or time.monotonic() > deadline:
             return left
         if process.poll() is not None:
-            raise SystemExit("the gateway is gone")
+            raise SystemExit("the gateway has ended")
         await asyncio.sleep(0.5)
 
 
 def faults_in(log: Path) -> list[str]:
-    """Lines that tell of a bug."""
+    """Return log lines that report a bug."""
     signs = ("Traceback", '"log_failure"', '"name": "critical"')
     lines = log.read_text(errors="replace").splitlines()
     return [line for line in lines if any(sign in line for sign in signs)]
@@ -212,14 +212,14 @@ async def many(dialogs: int, seed: int) -> bool:
             }
         )
     )
-    # A gateway that took no call would leave nothing, either.
+    # A gateway that answered no call would hold nothing, either.
     return answered > dialogs / 20 and not any(left.values()) and not faults
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
     parser.add_argument("--short", action="store_true", help="about a minute")
-    parser.add_argument("--dialogs", type=int, help="so many")
+    parser.add_argument("--dialogs", type=int, help="the number of dialogs")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     dialogs = options.dialogs or (600 if options.short else 10_000)

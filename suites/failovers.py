@@ -1,10 +1,10 @@
 """
-What a fault of a session costs a caller: one fault and one moment after the other.
+The cost of a session fault to a caller, for each fault and each moment.
 
-Calls of both carriers are on at a service that fails in one way at one moment, beside
-a second one that is well.  Printed are the time from the fault to the agent's next
-words, the longest silence meanwhile, and how many answers were right; what counts is
-that all were, and that no call ended.  Ends by itself.
+Calls of both carriers use a service that fails in one way at one moment; a second
+deployment works.  The suite prints the time from the fault to the agent's next words,
+the longest silence in between, and the number of right answers.  It passes if all
+answers were right and no call ended.
 
     make failovers
     make failovers FAILOVERS="--calls 20 --faults drop,stall:audio --moments owed"
@@ -62,14 +62,14 @@ async def talking(conversation: Conversation) -> None:
 
 
 async def _wait(conversation: Conversation, seconds: float) -> None:
-    """Until so long after the agent's first answer began."""
+    """Wait until this time after the beginning of the agent's first answer."""
     began = conversation.asked[0].began or time.monotonic()
     await asyncio.sleep(max(0.0, began + seconds - time.monotonic()))
 
 
-#: When it happens in the first session of a call, and what the caller does then:
-#: waits for an answer; hears one that has just begun, of which nothing is ahead; hears
-#: one; says nothing; is in the middle of a question.
+#: When the fault happens in the first session of a call, and what the caller is doing:
+#: waiting for an answer; hearing one that has just begun, with no audio ahead; hearing
+#: one; saying nothing; in the middle of a question.
 MOMENTS: dict[str, tuple[str, Callable[[Conversation], Awaitable[None]]]] = {
     "owed": ("turn2", owed),
     "begun": ("audio3+0.03", speaking),
@@ -82,10 +82,12 @@ MOMENTS: dict[str, tuple[str, Callable[[Conversation], Awaitable[None]]]] = {
 @define
 class Cost:
     """
-    @ivar seconds: of each call, from the fault, or from the caller's last word if that
-        was later, to the agent's next words; of an agent who was speaking, the longest
-        pause from the fault to the end of what was being said.
-    @ivar silence: the longest in which nothing at all was heard, from then on.
+    What a fault cost the callers.
+
+    @ivar seconds: for each call, from the fault, or from the caller's last word if that
+        was later, to the agent's next words; if the agent was speaking, the longest
+        pause from the fault to the end of its speech.
+    @ivar silence: for each call, the longest silence from then on.
     """
 
     seconds: list[float] = field(factory=list)
@@ -111,7 +113,7 @@ class Cost:
 
 
 def _longest(audible: list[tuple[float, float]], start: float, end: float) -> float:
-    """The longest stretch between these without a sound."""
+    """Return the longest silence between two times."""
     longest, silent_since = 0.0, start
     for begins, ends in audible:
         if ends > start and begins < end:
@@ -152,8 +154,8 @@ async def play(fault: str, moment: str, calls: int, seed: int) -> tuple[Scene, C
                 elif len(conversation.asked) > 1:
                     cost.add(conversation, at)
             await over(scene, gateway, services)
-    except Exception as error:  # one that breaks off is that one's result
-        scene.broken.append(f"broken off: {error!r}")
+    except Exception as error:  # an aborted scene is the result of this scene only
+        scene.broken.append(f"aborted: {error!r}")
     finally:
         scene.close()
     return scene, cost
@@ -203,7 +205,7 @@ async def measure(names: list[str], moments: list[str], calls: int, seed: int) -
 
 
 async def picture(path: str, seed: int) -> bool:
-    """One call through three failovers, and how it looked."""
+    """Draw one call with several failovers."""
     scene = Scene("picture", random.Random(seed), True)
     services = Services(
         *("at=1/turn2:drop", "at=2/audio2+1:stall:within", "at=3/turn2:freeze"),
@@ -229,11 +231,11 @@ async def picture(path: str, seed: int) -> bool:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[1])
-    parser.add_argument("--calls", type=int, default=10, help="for each")
+    parser.add_argument("--calls", type=int, default=10, help="for each fault")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--faults", default=",".join(FAULTS))
     parser.add_argument("--moments", default=",".join(MOMENTS))
-    parser.add_argument("--picture", default="", help="SVG of one call, and no more")
+    parser.add_argument("--picture", default="", help="only draw one call, as SVG")
     options = parser.parse_args()
     if options.picture:
         sys.exit(0 if uvloop.run(picture(options.picture, options.seed)) else 1)

@@ -1,11 +1,10 @@
 """
-Is anything lost?
+Is anything lost after a crash or without the database?
 
-C{crash}: kill -9 in the middle of many calls; afterwards each has one record, and a
-recording that plays.  C{database}: PostgreSQL is stopped for a minute while calls
-come and go; afterwards each has its record, and each webhook was delivered.
-Counted: calls that heard nothing, records, recordings and webhooks.  Bounded in
-count and time; both end by themselves.
+C{crash}: kill -9 in the middle of many calls; afterwards each call must have one record
+and a playable recording.  C{database}: PostgreSQL is stopped for a minute while calls
+come and go; afterwards each call must have its record, and each webhook must have been
+delivered.  The suite counts calls that heard nothing, records, recordings and webhooks.
 
     make long SUITES=kept
     make kept KEPT="crash --calls 50"
@@ -35,17 +34,17 @@ from chime_gateway.store.database import Database
 from chime_gateway.store.queries import CallQuery
 from chime_gateway.store.rows import CallRow
 
-#: What was counted, and whether it is as it must be.
+#: The counts, and whether they are right.
 Counted = tuple[dict[str, int], bool]
 
-#: Seconds of each call before the gateway is killed, and what may be missing of its
-#: recording: the end, and the start of the last calls.
+#: The duration of each call before the gateway is killed, and how much of its recording
+#: may be missing: the end, and for the last calls the start.
 TALK_SECONDS = 6.0
 MISSING_SECONDS = 1.5
 
 
 class Receiver:
-    """Takes webhooks."""
+    """Receives webhooks."""
 
     def __init__(self) -> None:
         self.taken: list[dict[str, Any]] = []
@@ -63,7 +62,7 @@ class Receiver:
 
 
 class Gateway:
-    """One that is started, killed and started again."""
+    """A gateway that is started, killed and started again."""
 
     def __init__(self, agent_port: int, hook_port: int, database_url: str = "") -> None:
         self.state = Path(tempfile.mkdtemp(prefix="chimegw-kept-"))
@@ -135,7 +134,7 @@ async def crash(calls: int) -> Counted:
     shortest = seconds[0] if seconds else 0.0
     print(
         f"kill -9 in the middle of {calls} calls: {len(rows)} records,"
-        f" {len(seconds)} recordings that play, {shortest:.1f} s long or longer of some"
+        f" {len(seconds)} playable recordings, the shortest {shortest:.1f} s of about"
         f" {TALK_SECONDS:.0f} s; {told} webhooks call.ended"
     )
     counts = {
@@ -148,7 +147,7 @@ async def crash(calls: int) -> Counted:
 
 
 def length(path: str) -> float:
-    """Of a recording that plays, in seconds."""
+    """Read a recording, and return its duration in seconds."""
     with wave.open(path, "rb") as file:
         frames = file.readframes(file.getnframes())
         return len(frames) / 4 / file.getframerate()
@@ -197,7 +196,7 @@ async def database(away_seconds: float) -> Counted:
         hooks.close()
     ended = receiver.ended()
     print(
-        f"PostgreSQL away for {away_seconds:g} s under load: {placed} calls placed,"
+        f"PostgreSQL stopped for {away_seconds:g} s under load: {placed} calls placed,"
         f" {len(rows)} records, {len(set(ended))} webhooks call.ended"
         f" ({len(ended) - len(set(ended))} delivered twice)"
     )
@@ -216,8 +215,8 @@ def main() -> None:
         "what", nargs="?", choices=("all", "crash", "database"), default="all"
     )
     parser.add_argument("--short", action="store_true", help="about a minute")
-    parser.add_argument("--calls", type=int, help="to be killed")
-    parser.add_argument("--seconds", type=float, help="without the database")
+    parser.add_argument("--calls", type=int, help="number of calls that are killed")
+    parser.add_argument("--seconds", type=float, help="time without the database")
     options = parser.parse_args()
     calls = options.calls or (20 if options.short else 50)
     seconds = options.seconds or (10.0 if options.short else 60.0)

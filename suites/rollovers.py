@@ -1,10 +1,10 @@
 """
-Sessions that come to their end while calls are on: what does a caller lose?
+Sessions that expire during calls: what does a caller lose?
 
-Calls of both carriers talk in bursts at a service that returns what it hears and
-says that its sessions end soon.  Each frame knows when it was sent, so one that is
-lost or late around the change of a session is seen.  Counted: rollovers, frames, lost
-frames, and frames that were late by more than 200 ms.  Ends by itself.
+Calls of both carriers talk in bursts to a service that echoes them and announces that
+its sessions expire soon.  Each frame contains the time it was sent, so a frame that is
+lost or late around a rollover is noticed.  The suite counts rollovers, frames, lost
+frames, and rollovers with a frame that was late by more than 200 ms.
 
     make rollovers
     make rollovers ROLLOVERS="--rollovers 500 --life 30"
@@ -33,10 +33,10 @@ from suites.faults.processes import Gateway, deployment
 from suites.faults.scene import Scene
 from suites.faults.sip_line import SipCall
 
-#: A caller talks for so long, then is silent for so long.
+#: How long a caller talks, and is then silent.
 BURST_SECONDS, PAUSE_SECONDS = 1.6, 1.4
 
-#: Around a change; and what a caller would notice.
+#: The time around a rollover that is examined; the delay that a caller would notice.
 AROUND_SECONDS, GAP_SECONDS = 1.0, 0.2
 
 _SILENCE = b"\xff" * 160
@@ -57,10 +57,10 @@ class Swap:
 
 class Expiring(Service):
     """
-    Returns what is no silence.
+    Echoes everything but silence, and expires.
 
-    @cvar life_seconds: of a session.
-    @cvar swaps: of all sessions, the first of each call included.
+    @cvar life_seconds: the lifetime of a session.
+    @cvar swaps: those of all sessions, including the first of each call.
     """
 
     life_seconds = 30.0
@@ -117,7 +117,9 @@ class Expiring(Service):
 
 class Bursts(Line):
     """
-    @ivar came: stamp of a frame -> when it came back.
+    A caller that talks in bursts.
+
+    @ivar came: the stamp of a frame -> when it came back.
     """
 
     def __init__(self) -> None:
@@ -170,7 +172,7 @@ async def rollovers(wanted: int, calls: int, life_seconds: float) -> bool:
         deadline = time.monotonic() + 3 * life_seconds * wanted / calls + 60.0
         while len(Expiring.swaps) < wanted + calls and time.monotonic() < deadline:
             await asyncio.sleep(0.5)
-        scene.expect(all(line.is_open for line in lines), "a call is over")
+        scene.expect(all(line.is_open for line in lines), "a call has ended")
         for line in lines:
             line.be_quiet()
         await asyncio.sleep(2.0)
@@ -194,7 +196,7 @@ async def rollovers(wanted: int, calls: int, life_seconds: float) -> bool:
         ordered = sorted(found) or [0.0]
         p99 = ordered[min(len(ordered) - 1, int(0.99 * len(ordered)))]
         print(
-            f"{carrier:8} {len(found):5} rollovers, a frame later than the others by"
+            f"{carrier:8} {len(found):5} rollovers, extra delay of the latest frame"
             f" p50 {1000 * median(ordered):.0f} ms, p99 {1000 * p99:.0f} ms"
         )
     count = sum(map(len, gaps.values()))
@@ -220,7 +222,10 @@ async def rollovers(wanted: int, calls: int, life_seconds: float) -> bool:
 
 def around(line: Bursts, swap: Swap) -> tuple[float, int]:
     """
-    @return: how much later a frame came than they do, and how many never did.
+    Examine the frames around a rollover.
+
+    @return: how much later than usual the latest frame came back, in seconds, and how
+        many never did.
     """
     delays = [
         line.came[stamp] - stamp / 1e9 for stamp in line.sent if stamp in line.came
@@ -236,7 +241,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[1])
     parser.add_argument("--rollovers", type=int, default=100)
     parser.add_argument("--calls", type=int, default=10)
-    parser.add_argument("--life", type=float, default=20.0, help="seconds")
+    parser.add_argument(
+        "--life", type=float, default=20.0, help="lifetime of a session, in seconds"
+    )
     options = parser.parse_args()
     good = uvloop.run(rollovers(options.rollovers, options.calls, options.life))
     sys.exit(0 if good else 1)

@@ -1,15 +1,14 @@
 """
-Many short calls: does everything come back?
+Many short calls: are all resources released?
 
-Calls of half a second, twenty at a time, over the gateway as its users run it:
-first over SIP, then over WebSocket while the last SIP transactions live out; with
-C{--minutes} both in turn for so long, beside calls that stay on.
-Counted: calls that heard nothing, records, and what the gateway still holds at the
-end, which is calls, SIP ports, dialogs, transactions and file descriptors.  From time
-to time it stands still with a number of calls that is drawn: descriptors and sessions
-at the service are then exactly what a formula says, timers at most.  In the full form
-resident memory counts as well, and what a call costs is the same at the end.
-Bounded; ends by itself.
+Calls of half a second, twenty at a time, use a gateway as in production: first over
+SIP, then over WebSocket while the last SIP transactions expire; with C{--minutes} both
+alternate for this time, while other calls stay up.  The suite counts calls that heard
+nothing, records, and what the gateway still holds at the end: calls, SIP ports,
+dialogs, transactions and file descriptors.  From time to time it stops placing calls,
+with a random number of them up: descriptors and sessions at the service must then be
+exactly as a formula predicts, and timers at most as many.  In the full form resident
+memory counts as well, and the CPU cost of a call must not grow.
 
     make long SUITES=soak
     make soak
@@ -52,30 +51,30 @@ from suites.soaking.gateway import (
     settled,
 )
 
-#: After the last call SIP transactions live on for 64 * T1, as they must.
+#: After the last call SIP transactions have to live on for 64 * T1.
 LINGER_SECONDS = 36
 
-#: For records that are still being written.
+#: Time for records that are still being written.
 SETTLE_SECONDS = 15
 
-#: Threads open SQLite's files when they first need them, five each at most; they are
-#: counted apart.
+#: Threads open SQLite's files when they first need them, at most five each; these are
+#: counted separately.
 MOST_SQLITE = 15
 
 MOST_GROWTH_MB = 5.0
 
 MOST_STANDING = 30
 
-#: A standstill comes each so many seconds.
+#: Seconds between two standstills.
 BETWEEN_SECONDS = 120.0
 
-#: What a call of the last tenth costs beside one of the first, at most.  It is CPU
-#: time, and other guests of the machine take their share of its caches.
+#: The highest permitted ratio of the CPU time of a call in the last tenth to one in the
+#: first tenth.  Other guests of the machine share its caches, so it varies.
 MOST_COST = 1.3
 
 
 async def until(is_so: Callable[[], bool], seconds: float) -> None:
-    """Or until the time is over: then what is counted says so."""
+    """Wait for a condition, at most this long; the counts show whether it is met."""
     deadline = time.monotonic() + seconds
     while not is_so() and time.monotonic() < deadline:
         await asyncio.sleep(0.25)
@@ -84,12 +83,12 @@ async def until(is_so: Callable[[], bool], seconds: float) -> None:
 @define
 class Rounds:
     """
-    Calls that come and go beside those that stay, for so long.
+    Rounds of short calls, while other calls stay up.
 
-    @ivar costs: CPU seconds of the gateway for each call of a round; those of calls
-        that stay are not taken off, which are the same in each.
-    @ivar grown: MB since all was filled.
-    @ivar wrong: standstills at which it did not hold what the formula says.
+    @ivar costs: CPU seconds of the gateway per call of a round; the cost of the calls
+        that stay up is included, because it is the same in each round.
+    @ivar grown: growth in MB since all caches were filled.
+    @ivar wrong: standstills at which the formula did not hold.
     """
 
     gateway: Gateway
@@ -138,7 +137,7 @@ class Rounds:
         await beside.end()
 
     async def expect(self, calls: dict[str, int]) -> None:
-        """What it holds with so many is what the formula says."""
+        """Check that the gateway holds what the formula predicts for these calls."""
         found = await settled(
             self.gateway,
             lambda state: self.formula.is_held(state, calls),
@@ -146,10 +145,10 @@ class Rounds:
         )
         if not self.formula.is_held(found, calls):
             self.wrong.append(f"{calls}: {found}")
-            print(f"not as the formula says: {self.wrong[-1]}", flush=True)
+            print(f"not as the formula predicts: {self.wrong[-1]}", flush=True)
 
     def cost_grown(self) -> float:
-        """What a call of the last tenth costs beside one of the first."""
+        """Return the CPU cost of a call in the last tenth relative to the first."""
         tenth = max(1, len(self.costs) // 10)
         return median(self.costs[-tenth:]) / median(self.costs[:tenth])
 
@@ -161,14 +160,14 @@ async def soak(sip: int, websocket: int, minutes: float, seed: int) -> bool:
     rounds: Rounds | None = None
     try:
         await asyncio.sleep(0.5)
-        # What is opened at the first call of all is no leak.
+        # Files that the very first call opens are not a leak.
         for carrier in ("sip", "websocket"):
             await gateway.batch(carrier)
         await asyncio.sleep(1.0)
         before = descriptors(gateway.process.pid)
         growth = 0.0
         if minutes:
-            # SIP transactions of the first calls have timers of their own.
+            # Wait for the end of the first SIP transactions, which have timers.
             await asyncio.sleep(LINGER_SECONDS)
             formula = await formula_of(gateway)
             print(formula, flush=True)
@@ -209,7 +208,7 @@ async def soak(sip: int, websocket: int, minutes: float, seed: int) -> bool:
     good = good and not more and of_sqlite <= MOST_SQLITE and growth < MOST_GROWTH_MB
     if rounds is not None:
         grown = rounds.cost_grown()
-        print(f"a call of the last tenth costs {grown:.2f} of one of the first")
+        print(f"CPU cost of a call, last tenth to first tenth: {grown:.2f}")
         counts["wrong standstills"] = len(rounds.wrong)
         good = good and not rounds.wrong and grown < MOST_COST
     print(json.dumps(counts))
@@ -221,7 +220,7 @@ def main() -> None:
     parser.add_argument("--short", action="store_true", help="about a minute")
     parser.add_argument("--sip", type=int, help="calls over SIP")
     parser.add_argument("--websocket", type=int, help="calls over WebSocket")
-    parser.add_argument("--minutes", type=float, default=0.0, help="in turn first")
+    parser.add_argument("--minutes", type=float, default=0.0, help="alternate first")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     sip, websocket = (200, 400) if options.short else (2000, 3000)

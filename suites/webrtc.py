@@ -1,12 +1,12 @@
 """
-WebRTC with stacks that nobody here wrote: aiortc, werift and Chromium, on both sides.
+WebRTC with third-party stacks: aiortc, werift and Chromium, on both sides.
 
-As callers they offer to the gateway; as the agent they answer its offers, behind the
-service's own HTTP and events.  What each says has to be heard by the other, through a
-network that loses, doubles and disorders packets and whose NAT takes a new port, and
-for longer than consent lives.  tshark has to understand what is on the wire.
-Strangers and rogue peers are there beside good calls, and of 200 calls nothing is
-left.  Drawn from a seed and bounded; ends by itself.
+As callers they send offers to the gateway; as the agent they answer its offers, behind
+a simulation of the service's HTTP and events.  Each side must hear the other, through a
+network that loses, duplicates and reorders packets and whose NAT changes its port, and
+for longer than consent lasts.  tshark must be able to decode the packets.  Strangers
+and rogue peers attack during good calls, and after 200 calls nothing may be held.
+Randomness comes from a seed.
 
     make webrtc
     make webrtc WEBRTC="--seed 7 --scenes 'caller: Chromium,hostile'"
@@ -33,7 +33,7 @@ from suites.rtc import (
 )
 from suites.rtc.alone import go_alone
 
-#: Scenes side by side; those with a browser take a processor.
+#: Scenes run in parallel; a scene with a browser needs a whole processor.
 AT_ONCE, SHORT_AT_ONCE = 2, 3
 
 SCENE_SECONDS = 240.0
@@ -47,7 +47,7 @@ SCENES: dict[str, Play] = (
     | simulated.SCENES
 )
 
-#: One of each kind, without werift: what the short form plays.
+#: The scenes of the short form: one of each kind, without werift.
 SHORT = (
     "hostile",
     "caller: Chromium",
@@ -62,7 +62,7 @@ SHORT = (
 
 
 def possible(names: list[str]) -> list[str]:
-    """Those for which all is there that they need; of the others it is said."""
+    """Return the scenes whose programs are installed; print the names of the others."""
     lacking = set()
     if not chromium.program():
         lacking |= {name for name in SCENES if "Chromium" in name}
@@ -72,7 +72,7 @@ def possible(names: list[str]) -> list[str]:
     if not peers.NODE_MODULES.exists():
         lacking |= {"caller: werift", "agent: werift", "caller: a minute"}
     for name in lacking.intersection(names):
-        print(f"{name}: left out, as Chromium or werift is not here", flush=True)
+        print(f"{name}: skipped, Chromium or werift is not installed", flush=True)
     return [name for name in names if name not in lacking]
 
 
@@ -109,7 +109,7 @@ async def webrtc(names: list[str], seed: int, is_short: bool) -> bool:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[1])
-    parser.add_argument("--short", action="store_true", help="one of each kind")
+    parser.add_argument("--short", action="store_true", help="one scene of each kind")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--scenes", default="", help=", ".join(SCENES))
     options = parser.parse_args()
@@ -117,10 +117,10 @@ def main() -> None:
     if options.scenes:
         names = options.scenes.split(",")
     if unknown := [name for name in names if name not in SCENES]:
-        parser.error(f"no scene is called {', '.join(unknown)}")
+        parser.error(f"unknown scenes: {', '.join(unknown)}")
     names = possible(names)
     if not go_alone():
-        print("no network of its own: addresses of this machine are used")
+        print("no network namespace: using the addresses of this machine")
     good = uvloop.run(webrtc(names, options.seed, options.short))
     sys.exit(0 if good else 1)
 

@@ -1,1 +1,1 @@
-"""What suites/attack.py is made of."""
+"""The attacks of suites/attack.py."""

@@ -1,4 +1,4 @@
-"""An attack while calls are on."""
+"""An attack during calls."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ Attack = Callable[[Scene, Gateway], Awaitable[None]]
 
 def beside(attack: Attack, settings: str = "", sip: str = "", **env: Any) -> Play:
     """
-    Calls of all carriers go on beside it, and after it a new one is answered.
+    Make a scene: calls of all carriers go on during an attack, and new ones are
+    answered after it.
 
-    @param settings: what goes into the TOML file beside the deployment.
-    @param sip: what goes into its table [sip].
-    @param env: more of the gateway's environment.
+    @param settings: text for the TOML file, in addition to the deployment.
+    @param sip: text for its table [sip].
+    @param env: additional environment of the gateway.
     """
 
     def settings_of(echoes: Any) -> str:
@@ -37,8 +38,10 @@ def beside_service(
     **env: Any,
 ) -> Play:
     """
-    @param service: makes the service.
-    @param settings_of: what goes into the TOML file, with this service.
+    The same with another service.
+
+    @param service: creates the service.
+    @param settings_of: returns the text of the TOML file for this service.
     """
 
     async def scene_of(scene: Scene) -> None:

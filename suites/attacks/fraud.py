@@ -1,6 +1,6 @@
 """
-Attacks by whoever has a caller's line, or the admin token: calls sent where they cost,
-and orders to the terminal of whoever looks at calls.
+Attacks by a caller, or by a holder of the admin token: calls to expensive numbers, and
+escape sequences for the terminal of an operator who looks at calls.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from suites.faults.scene import Scene
 TOKEN = secrets.token_hex(32)
 ADMIN = {"CHIMEGW_ADMIN_TOKEN": TOKEN}
 
-#: The same premium numbers in many writings, and hosts that are not ours.
+#: The same premium numbers in many notations, and hosts that are not allowed.
 NOWHERE = (
     *("+19005551234", "0019005551234", "011449098765432", "+49 900 1234567"),
     *("tel:+1-900-555-1234", "sip:+19005551234@127.0.0.1", "sip:*67+19005551234@h"),
@@ -34,7 +34,7 @@ NOWHERE = (
     *("+442071234567", "sip:office@pbx.example.evil.example", "sip:+49301234@evil"),
     "sip:office@pbx.example;maddr=127.0.0.9",
 )
-#: These may be called; whether anybody answers is another matter.
+#: These may be called, although nobody answers there.
 SOMEWHERE = ("+4930123456", "0049 30 123456", "sip:office@pbx.example")
 
 BOUNDS = """
@@ -45,7 +45,7 @@ host = "127.0.0.1"
 port = 9
 """
 
-#: ESC, BEL, CSI as one character, line breaks, a mark that turns the direction.
+#: ESC, BEL, CSI as one character, line breaks, a mark that reverses the text direction.
 ORDERS = "\x1b]0;x\x07\x9b2J\x1b[1A\u2028\u202e\r\nfaked 2026-01-01 completed"
 
 
@@ -61,17 +61,17 @@ def ask(url: str, body: Any) -> tuple[int, Any]:
 
 
 async def asked(gateway: Gateway, path: str, body: Any = None) -> tuple[int, Any]:
-    """A request of the API with the token."""
+    """Send a request with the token to the API."""
     url = f"http://127.0.0.1:{gateway.port}/api/{path}"
     return await asyncio.to_thread(ask, url, body)
 
 
 async def calls_that_cost(scene: Scene, gateway: Gateway) -> None:
-    """Transfers and calls to premium numbers, and to where nobody may go."""
+    """Transfers and calls to premium numbers, and to targets that are not allowed."""
     line = scene.line(gateway, "stream")
     await line.place()
     scene.lines.append(line)
-    await scene.answered([line], "the call that is to be handed on")
+    await scene.answered([line], "the call to be transferred")
     status, page = await asked(gateway, "calls?state=live&limit=1")
     scene.expect(status == 200, f"the list of calls: {status}")
     call_id = page["calls"][0]["call_id"]
@@ -84,7 +84,7 @@ async def calls_that_cost(scene: Scene, gateway: Gateway) -> None:
             ):
                 status, answer = await asked(gateway, path, body)
                 is_bound = "[transfer]" in answer.get("detail", "")
-                # What is no address of that request is refused by its form.
+                # An invalid address is refused by the request's schema.
                 seen["refused" if is_bound or status in (404, 422) else "taken"] += 1
                 scene.expect(
                     is_bound or status in (404, 422), f"{path} {target}: {answer}"
@@ -102,7 +102,7 @@ async def calls_that_cost(scene: Scene, gateway: Gateway) -> None:
 
 
 async def shown(gateway: Gateway, *words: str) -> str:
-    """What a command prints of its calls."""
+    """Return the output of a command about the gateway's calls."""
     program = Path(sys.executable).with_name("chimegw")
     environ = {
         **os.environ,
@@ -122,21 +122,21 @@ async def shown(gateway: Gateway, *words: str) -> str:
 
 
 async def orders_to_a_terminal(scene: Scene, gateway: Gateway) -> None:
-    """Callers whose names are escape sequences, and an operator who lists calls."""
-    # Who calls, in a way that a terminal would obey.
+    """Callers whose numbers are escape sequences, and an operator who lists calls."""
+    # A terminal would execute the caller's number.
     lines = [
         Stream(gateway.port, caller=ORDERS, called=ORDERS, x=ORDERS) for _ in range(4)
     ]
     for line in lines:
         await line.place()
         scene.lines.append(line)
-    await scene.answered(lines, "calls of commanders")
+    await scene.answered(lines, "calls with escape sequences")
     scene.counts["legitimate"] += len(lines)
     for line in lines:
         await line.hang_up()
     await until(lambda: len(gateway.rows()) >= len(lines), 30.0)
     rows = [row for row in gateway.rows() if "\x1b" in row.caller + row.called]
-    scene.expect(rows, "nobody's number was an order")
+    scene.expect(rows, "no record has an escape sequence in a number")
     texts = [gateway.log]
     texts += [await shown(gateway, word) for word in ("calls", "export")]
     texts += [await shown(gateway, "show", row.call_id) for row in rows[:1]]
@@ -144,7 +144,7 @@ async def orders_to_a_terminal(scene: Scene, gateway: Gateway) -> None:
         odd = [c for c in set(text) - set("\n\r") if not c.isprintable()]
         scene.expect(not odd, f"printed {odd!r}")
         faked = [one for one in text.splitlines() if one.startswith("faked")]
-        scene.expect(not faked, f"a line of a caller's own: {faked}")
+        scene.expect(not faked, f"a line forged by a caller: {faked}")
     print(f"{scene.name:24} {len(rows)} callers, {len(texts)} outputs", flush=True)
     modes = {
         oct(path.stat().st_mode & 0o7777)

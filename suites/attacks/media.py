@@ -1,9 +1,9 @@
 """
-Attacks by RTP and RTCP of strangers, in an allowed network, who do not see the call.
+Attacks with RTP and RTCP by strangers in an allowed network who cannot see the call.
 
-They know the ports of both sides, and how the protocols look; some have guessed the
-source.  Whoever hears what they say, or is told by them what to do, is broken; callers
-whose place changes in the course of a call are not.
+They know the ports of both sides and the protocols; some have guessed the source.
+Their audio must not be heard, and their reports must have no effect; callers whose
+address changes during a call must still be heard.
 """
 
 from __future__ import annotations
@@ -23,30 +23,30 @@ from suites.faults.processes import Gateway
 from suites.faults.scene import Scene
 from suites.faults.sip_line import SipCall
 
-#: Nothing valid for so long: the call is dead.
+#: After this time without valid media a call counts as dead.
 TIMEOUT_SECONDS = 4.0
 
-#: When that is noticed at last, and told.
+#: The longest additional time until this is noticed and reported.
 NOTICED_SECONDS = 1.5
 
-#: The first is the host of all callers; where none of them is, the second.
+#: The first is the host of all callers; no caller uses the second at first.
 HOSTS = ("127.0.0.1", "127.0.0.2")
 
-#: Of nobody who is rightful in the second scene.
+#: A host that no legitimate caller of the second scene uses.
 OTHER_HOST = "127.0.0.3"
 
-#: What the agent says while it is held is not heard: here, the caller's last frames,
-#: and the first ones, which come behind the silence that stands for the hold.
+#: The agent's audio during a hold is discarded: here, the echo of the caller's last
+#: frames, and of the first ones, which follow the silence of the hold.
 MOST_LOST_OF_HOLDS = 20
 
-#: What no caller sends: in the time before the machine was started.
+#: A time stamp that no caller sends: it is shortly after the start of the machine.
 FORGED = 0x0101
 
 
 class Mover(SipCall):
     """
-    A call whose frames are found wherever they begin: what stands for the time of a
-    hold or a move need not be whole frames.
+    A call that finds frames at any offset: the silence inserted for a hold or a move
+    need not be whole frames.
     """
 
     _last = b""
@@ -58,7 +58,7 @@ class Mover(SipCall):
         while at >= 0:
             end = at + len(_FILL)
             while both[end : end + 1] == _FILL[:1]:
-                end += 1  # the stamp before it ends like this, too
+                end += 1  # the stamp before it may end in the same byte
             if end >= FRAME_BYTES:
                 self.heard.add(_STAMP.unpack_from(both, end - FRAME_BYTES)[0])
             at = both.find(_FILL, end)
@@ -66,9 +66,9 @@ class Mover(SipCall):
 
 class Forger(asyncio.DatagramProtocol):
     """
-    One socket of a stranger's.
+    One socket of a stranger.
 
-    @ivar received: bytes that came to it.
+    @ivar received: bytes received.
     """
 
     def __init__(self) -> None:
@@ -92,8 +92,10 @@ class Forger(asyncio.DatagramProtocol):
 
     def speak(self, call: SipCall, ssrc: int | None = None) -> None:
         """
-        @param ssrc: one that was guessed; the numbers are wrong then, as they are
-            guessed as well.
+        Send one audio packet.
+
+        @param ssrc: the call's SSRC, if guessed; the sequence numbers are guessed as
+            well, and wrong.
         """
         number = self._number = (self._number + 1) & 0xFFFF
         if ssrc is not None:
@@ -104,7 +106,7 @@ class Forger(asyncio.DatagramProtocol):
         self._transport.sendto(header + audio, call.media_place)
 
     def report(self, call: SipCall, kind: int) -> None:
-        """To both ports, with the right source: reports and goodbyes."""
+        """Send reports and BYEs with the right SSRC to both ports."""
         ssrc = call.ssrc
         bare = rtcp.receiver_report(ssrc, b"")
         whole = bare + rtcp.source_description(ssrc, "x")
@@ -129,9 +131,9 @@ async def _placed(scene: Scene, gateway: Gateway, calls: int) -> list[Mover]:
 
 
 async def strangers(scene: Scene, gateway: Gateway) -> None:
-    """Nothing of theirs is heard, nothing is sent to them, and they end no call."""
+    """Strangers are not heard, receive nothing, and neither end nor prolong a call."""
     talkers = await _placed(scene, gateway, 3)
-    # From now on they say nothing; and they are no longer than the time-out allows.
+    # These stop sending; without valid packets they end at the time-out.
     mute, dead, alive = await _placed(scene, gateway, 3)
     forgers = [await Forger().open(host) for host in HOSTS for _ in range(2)]
     for line in (mute, dead, alive):
@@ -147,27 +149,28 @@ async def strangers(scene: Scene, gateway: Gateway) -> None:
                 forger.report(call, kind)
             for call in (mute, dead):
                 if at >= 2:
-                    # On the host that a silent caller named he could be himself.
+                    # On the host that a silent caller named, it could be the caller.
                     forger.speak(call)
                     forger.speak(call, call.ssrc)
                 forger.report(call, kind)
             sent += 20
         kind += 1
         if kind % 25 == 0:
-            # From his own place: it says nothing, so it is no life; and a report is.
+            # From the caller's own address: an empty report does not count as a sign of
+            # life, a complete one does.
             dead.say_rtcp(rtcp.receiver_report(dead.ssrc, b""))
             report = rtcp.receiver_report(alive.ssrc, b"")
             alive.say_rtcp(report + rtcp.source_description(alive.ssrc, "x"))
         if not lived and mute.ended and dead.ended:
             lived = passed
         await asyncio.sleep(PTIME_SECONDS)
-    for line, what in ((mute, "a mute call"), (dead, "one with empty reports")):
+    for line, what in ((mute, "a mute call"), (dead, "a call with empty reports")):
         scene.expect(line.ended == "BYE", f"{what} was kept alive: {line.ended!r}")
     heard = sum(FORGED in line.heard for line in scene.lines)
     got = sum(forger.received for forger in forgers)
     print(
-        f"{scene.name:24} {sent} packets, {heard} calls heard one, {got} bytes drawn,"
-        f" the dead lived {lived:.1f} s",
+        f"{scene.name:24} {sent} packets, heard in {heard} calls, {got} bytes returned,"
+        f" dead calls lasted {lived:.1f} s",
         flush=True,
     )
     scene.expect(not heard, f"{heard} calls heard a stranger")
@@ -175,7 +178,7 @@ async def strangers(scene: Scene, gateway: Gateway) -> None:
     scene.counts["legitimate"] += 1 + len(talkers)
     over = [line.ended for line in (*talkers, alive) if line.ended]
     scene.counts["legitimate refused"] += len(over)
-    scene.expect(not over, f"callers with a stranger were ended: {over}")
+    scene.expect(not over, f"calls attacked by strangers ended: {over}")
     await scene.go_on(talkers, "calls with strangers")
     await scene.hush(talkers)
     for forger in forgers:
@@ -183,7 +186,7 @@ async def strangers(scene: Scene, gateway: Gateway) -> None:
 
 
 async def movers(scene: Scene, gateway: Gateway) -> None:
-    """The controls: whose place changes loses nothing, with strangers about."""
+    """Callers whose address changes lose nothing, despite strangers."""
     rebound, moved, held, mute = await _placed(scene, gateway, 4)
     others = [await Forger().open(OTHER_HOST) for _ in range(2)]
     is_over = False
@@ -201,10 +204,10 @@ async def movers(scene: Scene, gateway: Gateway) -> None:
         scene.counts["legitimate"] += 1
         if not await call.describe(direction):
             scene.counts["legitimate refused"] += 1
-            scene.expect(False, f"a caller who {what} is refused")
+            scene.expect(False, f"a caller that {what} was refused")
 
     async def rebind() -> None:
-        """A NAT chooses another port, on another host too, ten times."""
+        """A NAT changes its port ten times, sometimes also its host."""
         for n in range(10):
             scene.counts["legitimate"] += 1
             await rebound.move(HOSTS[n % 3 == 2])
@@ -219,7 +222,7 @@ async def movers(scene: Scene, gateway: Gateway) -> None:
     async def hold() -> None:
         for direction in ("sendonly", "inactive"):
             held.be_quiet()
-            # What the agent still has to say of him would be said late.
+            # Wait for the rest of the echo, which would otherwise be lost.
             await asyncio.sleep(1.2)
             await taken("is put on hold", held, direction)
             await asyncio.sleep(0.5)
@@ -229,7 +232,7 @@ async def movers(scene: Scene, gateway: Gateway) -> None:
             await asyncio.sleep(0.5)
 
     async def listen() -> None:
-        """He moves, and says nothing there for longer than the time-out."""
+        """A caller moves, and sends no audio for longer than the time-out."""
         mute.be_quiet()
         await mute.move(HOSTS[1], is_anew=True)
         await taken("moves and is mute", mute)

@@ -1,8 +1,9 @@
 """
-A Realtime service that means harm to some of its calls, and servers of tools.
+A Realtime service that attacks some of its calls, and tool servers.
 
-A program of its own: C{python -m suites.attacks.rogue PORT TOOLS_PORT}.  What a call
-meets is in its agent's instructions: C{rogue-KIND}; all others hear themselves.
+It is a separate program: C{python -m suites.attacks.rogue PORT TOOLS_PORT}.  The
+agent's instructions select the attack on a call, C{rogue-KIND}; all other calls are
+echoed.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from typing import Any, ClassVar
 from load import APPEND, Service
 from picows import WSFrame, WSMsgType, WSTransport, ws_create_server
 
-#: Tools that are called at once by the model that is well.
+#: Tools that the well-behaved model calls at once.
 TOOLS_AT_ONCE = 24
 
-#: Seconds of its answer, sent at once.
+#: The length of its answer, which is sent at once.
 ANSWER_SECONDS = 600
 
 Made = Callable[[int], bytes]
@@ -64,13 +65,15 @@ FLOODS: dict[str, Made] = {
     "frames": lambda n: event("rate_limits.updated"),
 }
 
-#: Events a second, of those that are no flood at full speed.
+#: Events per second of floods that do not run at full speed.
 SLOW = {"frames": 2000.0}
 
 
 class Rogue(Service):
     """
-    @cvar seen: what happened, for whoever asks.
+    The service.
+
+    @cvar seen: counts of what happened, served as a page.
     """
 
     seen: ClassVar[Counter[str]] = Counter()
@@ -120,7 +123,7 @@ class Rogue(Service):
         self.seen["ended"] += 1
 
     def _call(self, transport: WSTransport) -> None:
-        """Each of the hostile servers, twice."""
+        """Call the tool of each hostile server, twice."""
         transport.send(WSMsgType.TEXT, event("response.created", response={"id": "r"}))
         for n in range(2):
             for name in HOSTILE:
@@ -128,7 +131,7 @@ class Rogue(Service):
         transport.send(WSMsgType.TEXT, event("response.done", response={"id": "r"}))
 
     def _answer(self, transport: WSTransport) -> None:
-        """All that an agent may have to say, and as fast as it can be had."""
+        """Send the longest plausible answer, as fast as possible."""
         delta = "fn5+" * 213
         made = [event("response.created", response={"id": "r"})]
         made += [tool("good", n) for n in range(TOOLS_AT_ONCE)]
@@ -152,7 +155,7 @@ def _bomb(layers: int, size: int) -> bytes:
 
 _OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 
-#: Head, and what comes again and again behind it, after so many seconds each.
+#: The head of the answer, the data that is repeated after it, and the pause in seconds.
 HOSTILE: dict[str, tuple[bytes, bytes, float]] = {
     "header": (_OK, b"a: " + b"x" * 4000 + b"\r\n", 0.0),
     "interim": (b"", b"HTTP/1.1 102 On it\r\n\r\n" * 200, 0.0),

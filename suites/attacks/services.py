@@ -1,4 +1,4 @@
-"""Attacks by a Realtime service, and by servers of tools."""
+"""Attacks by a Realtime service, and by tool servers."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from suites.faults.playing import Play
 from suites.faults.processes import Gateway, deployment, page, until
 from suites.faults.scene import Scene
 
-#: A flood ends its call within this time; 2000 frames a second take 13 s, twice.
+#: A flood must end its call within this time; 2000 frames per second take 13 s, twice.
 ENDED_SECONDS = 60.0
 
-#: Whatever is sent: an hour of it in the log, and what the process has more at its end.
+#: Limits for any attack: log bytes per hour, and growth of the process's memory.
 MOST_LOG_BYTES_PER_HOUR = 200 << 20
 MOST_MEMORY = 150 << 20
 
 
 class RogueService:
-    """L{suites.attacks.rogue} as a process of its own."""
+    """L{suites.attacks.rogue} in a separate process."""
 
     def __init__(self) -> None:
         self.port, self.tools_port = free_port(), free_port()
@@ -64,8 +64,8 @@ def memory(gateway: Gateway) -> int:
 
 
 async def floods(scene: Scene, gateway: Gateway) -> None:
-    """Each call of the rogue's is ended; those that are well go on."""
-    # Seven floods and four answers of ten minutes at once take a core for seconds.
+    """Each call under attack ends; the others go on."""
+    # Seven floods and four answers of ten minutes at once need a core for seconds.
     scene.most_lost = 12
     service = scene.others[0]
     before, held = len(gateway.log), memory(gateway)
@@ -78,14 +78,14 @@ async def floods(scene: Scene, gateway: Gateway) -> None:
     seconds = ENDED_SECONDS
     await until(lambda: all(line.ended for line in flooded), seconds)
     over = [line for line in flooded if not line.ended]
-    scene.expect(not over, f"{len(over)} of {len(flooded)} floods go on")
+    scene.expect(not over, f"{len(over)} of {len(flooded)} flooded calls did not end")
     await until(lambda: _answered(service, 4 * TOOLS_AT_ONCE), 10.0)
     seen = await service.seen()
     scene.counts["legitimate"] += 4 * TOOLS_AT_ONCE + len(well)
     ended = sum(bool(line.ended) for line in well)
     missing = max(0, 4 * TOOLS_AT_ONCE - seen.get("good", 0))
     scene.counts["legitimate refused"] += ended + missing
-    scene.expect(not ended and not missing, f"well: {ended} ended, {seen}")
+    scene.expect(not ended and not missing, f"good calls: {ended} ended, {seen}")
     took = time.monotonic() - began
     report(scene, gateway, before, took, held)
 
@@ -109,7 +109,7 @@ def report(
 
 
 async def servers(scene: Scene, gateway: Gateway) -> None:
-    """Their answers become words for the model, one and all."""
+    """Every hostile answer is reported to the model as an error."""
     service = scene.others[0]
     before, held = len(gateway.log), memory(gateway)
     began = time.monotonic()
@@ -124,7 +124,7 @@ async def servers(scene: Scene, gateway: Gateway) -> None:
 
     scene.expect(await until(all_answered, 20.0), f"{await service.seen()}")
     seen = await service.seen()
-    scene.expect(seen.get("bad", 0) == wanted, f"hostile answers were taken: {seen}")
+    scene.expect(seen.get("bad", 0) == wanted, f"hostile answers accepted: {seen}")
     scene.counts["legitimate"] += 4 * TOOLS_AT_ONCE
     missing = max(0, 4 * TOOLS_AT_ONCE - seen.get("good", 0))
     scene.counts["legitimate refused"] += missing

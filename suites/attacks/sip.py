@@ -1,4 +1,4 @@
-"""Attacks by whoever has a Voice Connector in the same region."""
+"""Attacks by other customers with a Voice Connector in the same region."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from suites.faults.playing import Play
 from suites.faults.processes import Gateway, until
 from suites.faults.scene import Scene
 
-#: Ten times the calls that are on, within the seconds that one would take.
+#: Ten times the number of running calls, placed within this time.
 LEGITIMATE = 10 * CALLS
 LEGITIMATE_SECONDS = 6.0
 
@@ -24,7 +24,7 @@ STRANGER, OTHER, THIRD_PARTY = "127.0.0.2", "127.0.0.4", "127.0.0.3"
 
 SECRET = secrets.token_hex(32)
 
-#: In the second scene: small, so that the machine has no more than the calls.
+#: Limits of the second scene: small, so that the load is little more than the calls.
 MOST_UNACKNOWLEDGED, MOST_PER_SOURCE = 36, 8
 
 _numbers = itertools.count()
@@ -33,9 +33,9 @@ _STATUS = re.compile(rb"SIP/2.0 (\d{3})")
 
 class Stranger(asyncio.DatagramProtocol):
     """
-    Sends what it likes, from an address of its own, and acknowledges nothing.
+    Sends INVITEs from its own address, and acknowledges nothing.
 
-    @ivar statuses: final ones, by Call-ID; the first one counts.
+    @ivar statuses: the first final status of each Call-ID.
     """
 
     def __init__(self, gateway: Gateway, host: str = STRANGER) -> None:
@@ -56,7 +56,11 @@ class Stranger(asyncio.DatagramProtocol):
         self._transport.close()
 
     def invite(self, headers: str = "", media: tuple[str, int] = ("", 9)) -> int:
-        """@return: how many bytes it took."""
+        """
+        Send an INVITE.
+
+        @return: its size in bytes.
+        """
         host, port = self._transport.get_extra_info("sockname")
         call_id = f"stranger-{next(_numbers)}"
         place, media_port = media[0] or host, media[1]
@@ -83,7 +87,7 @@ class Stranger(asyncio.DatagramProtocol):
 
 
 async def legitimate(scene: Scene, gateway: Gateway) -> None:
-    """Callers at ten times their normal load are all taken; then they hang up."""
+    """Legitimate callers at ten times their normal load are all accepted."""
     calls = LEGITIMATE // 3 if scene.is_short else LEGITIMATE
     lines = [scene.line(gateway, "sip") for _ in range(calls)]
     scene.lines += lines
@@ -101,7 +105,7 @@ async def legitimate(scene: Scene, gateway: Gateway) -> None:
 
 
 async def calls_of_strangers(scene: Scene, gateway: Gateway) -> None:
-    """Without a proof, with one of another call, an old one, one that was used."""
+    """Calls without a proof, or with one of another call, an old one, or a used one."""
     now = time.time()
     used = scene.line(gateway, "sip")
     await used.place()
@@ -146,7 +150,7 @@ async def calls_of_strangers(scene: Scene, gateway: Gateway) -> None:
 
 
 async def sessions_burnt(scene: Scene, gateway: Gateway) -> None:
-    """INVITEs that nobody acknowledges, as fast as they can be sent."""
+    """INVITEs that are not acknowledged, as fast as they can be sent."""
     status, text = await gateway.ready()
     scene.expect(
         status == 200 and "chimegw aws apply" in json.loads(text).get("open", ""),
@@ -167,19 +171,23 @@ async def sessions_burnt(scene: Scene, gateway: Gateway) -> None:
             most = max(most, (await gateway.health())[1].get("calls_active", 0))
 
     await asyncio.gather(attack(), legitimate(scene, gateway))
-    # Two addresses, and those of the scene, who come and go.
+    # The limit for two addresses, plus the calls of the scene.
     bound = 2 * MOST_PER_SOURCE + CALLS + LEGITIMATE
     sent = sum(len(one.statuses) for one in strangers)
     taken = sum(list(one.statuses.values()).count(200) for one in strangers)
     print(f"{scene.name:24} {taken} of {sent} sessions, {most} at once", flush=True)
     scene.expect(most <= bound, f"{most} calls at once")
-    scene.expect(taken < sent / 2, f"{taken} of {sent} were taken")
+    scene.expect(taken < sent / 2, f"{taken} of {sent} were answered")
     for stranger in strangers:
         stranger.close()
 
 
 class ThirdParty(asyncio.DatagramProtocol):
-    """@ivar received: bytes that nobody asked it about."""
+    """
+    A victim of reflected media.
+
+    @ivar received: bytes received.
+    """
 
     received = 0
 
@@ -188,7 +196,7 @@ class ThirdParty(asyncio.DatagramProtocol):
 
 
 async def media_aimed(scene: Scene, gateway: Gateway) -> None:
-    """One INVITE after the other, whose answer's audio goes to somebody else."""
+    """INVITEs whose session descriptions direct the audio to a third party."""
     loop = asyncio.get_running_loop()
     transport, third = await loop.create_datagram_endpoint(
         ThirdParty, local_addr=(THIRD_PARTY, 0)
@@ -199,7 +207,7 @@ async def media_aimed(scene: Scene, gateway: Gateway) -> None:
     for _ in range(10):
         sent += stranger.invite(media=place)
     control = asyncio.create_task(legitimate(scene, gateway))
-    # Longer than 64 * T1, the time for which an answer waits for its ACK.
+    # Longer than 64 * T1, for which an answer waits for its ACK.
     await asyncio.sleep(5.0)
     await control
     print(f"{scene.name:24} {sent} bytes sent, {third.received} aimed", flush=True)
@@ -208,7 +216,8 @@ async def media_aimed(scene: Scene, gateway: Gateway) -> None:
     transport.close()
 
 
-#: Media ports of their own: a port that another scene has is a refused caller.
+#: Each scene has its own media ports: a port in use by another scene would make the
+#: gateway refuse a caller.
 SCENES: dict[str, Play] = {
     "calls of strangers": beside(
         calls_of_strangers,

@@ -1,4 +1,4 @@
-"""Attacks on what reads SIP."""
+"""Attacks on the SIP sockets and parser."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from tests.support.certificates import self_signed
 
 LONG_HEADERS = 200
 
-#: Requests that one source sends as fast as it can, in bursts, at most.
+#: The number of requests that one source sends as fast as possible, and per burst.
 MANY, BURST = 20_000, 50
 FLOOD_SECONDS = 8.0
 CONNECTIONS = 10
 
-#: Messages in all, and of them those by which all that is kept for a while is full.
+#: Messages in total, and the part of them that fills all temporary state.
 ALL, FIRST = 100_000, 20_000
 MESSAGES_PER_SECOND = 4000
 MOST_GROWTH_MB = 4.0
 
-#: Each is harmless, or a fault of its own.
+#: Header lines: each is harmless, or invalid in its own way.
 ODD = (
     *("", "From: <sip:a@b\r\n", "Contact: sip:a@sbc_1;x=(\r\n", "Contact: <>\r\n"),
     *("Max-Forwards: x\r\n", "Content-Length: 99999999999\r\n", "Route: @\r\n"),
@@ -49,12 +49,16 @@ def _message(number: object, uri: str = "sip:a@b", more: str = "") -> bytes:
 
 
 async def _answers(reader: asyncio.StreamReader, most: int) -> int:
-    """@return: how many came, until there were as many as can come."""
+    """
+    Count answers, up to the possible number.
+
+    @return: how many arrived.
+    """
     data, answers = b"", 0
     with contextlib.suppress(OSError, TimeoutError):
         async with asyncio.timeout(30.0):
             while answers < most and (more := await reader.read(65536)):
-                # One may come in two pieces.
+                # An answer may arrive in two pieces.
                 data = data[-20:] + more
                 answers += data.count(b"\r\nCSeq: 1 OPTIONS")
                 data = data[data.rfind(b"\n") :]
@@ -69,7 +73,10 @@ async def _sender(gateway: Gateway) -> asyncio.DatagramTransport:
 
 
 async def long_headers(scene: Scene, gateway: Gateway) -> None:
-    """Each by a way of its own: who sends much nonsense by one is not listened to."""
+    """
+    Headers that are slow to parse, each from a new port: a source with many malformed
+    messages is muted.
+    """
     for number in range(LONG_HEADERS // 4 if scene.is_short else LONG_HEADERS):
         sender = await _sender(gateway)
         sender.sendto(_message(number, "tel:" + "1" * 8000 + "!"))
@@ -81,13 +88,13 @@ async def long_headers(scene: Scene, gateway: Gateway) -> None:
 
 
 async def many_requests(scene: Scene, gateway: Gateway) -> None:
-    """More than can be answered, over UDP and over connections, side by side."""
-    # The machine is as busy as it can be.
+    """More requests than can be answered, over UDP and TCP in parallel."""
+    # The machine is saturated.
     scene.most_lost = 12
     many = MANY // 4 if scene.is_short else MANY
 
     async def datagrams() -> None:
-        # A process of its own, and a nice one: what calls lose is not to be its doing.
+        # A separate process with low priority, so that it causes no losses itself.
         flood = await asyncio.create_subprocess_exec(
             *("nice", "-n", "5", sys.executable, "-m", __name__),
             *(str(gateway.sip_port), str(many)),
@@ -119,7 +126,7 @@ async def many_requests(scene: Scene, gateway: Gateway) -> None:
 
 
 async def a_hundred_thousand(scene: Scene, gateway: Gateway) -> None:
-    """Nothing is kept of a message."""
+    """A message leaves nothing in memory."""
     many, first = (ALL // 10, FIRST // 10) if scene.is_short else (ALL, FIRST)
 
     async def send(numbers: range) -> float:
@@ -130,16 +137,16 @@ async def a_hundred_thousand(scene: Scene, gateway: Gateway) -> None:
         scene.expect(await sender.wait() == 0, "the messages were not sent")
         return rss_mb(gateway.process.pid)
 
-    # In the short form most of what grows are transactions, which are to be kept.
+    # In the short form most of the growth is transactions, which have to be kept.
     before = await send(range(first))
     growth = await send(range(first, many)) - before
     print(f"{scene.name:24} {many} messages, {growth:+.1f} MB", flush=True)
-    scene.expect(scene.is_short or growth < MOST_GROWTH_MB, f"{growth:+.1f} MB stayed")
+    scene.expect(scene.is_short or growth < MOST_GROWTH_MB, f"{growth:+.1f} MB leaked")
     await legitimate(scene, gateway)
 
 
 async def strangers_at_tls(scene: Scene, gateway: Gateway) -> None:
-    """They begin a handshake and stay; whoever may come has his, and an answer."""
+    """Strangers begin a TLS handshake and stay; legitimate peers are still answered."""
     hello = _client_hello()
     descriptors, lines = _descriptors(gateway), len(gateway.log.splitlines())
     strangers = STRANGERS // 4 if scene.is_short else STRANGERS
@@ -159,7 +166,7 @@ async def strangers_at_tls(scene: Scene, gateway: Gateway) -> None:
         except ConnectionError:
             return
         except TimeoutError:
-            scene.expect(False, "a stranger's connection stayed")
+            scene.expect(False, "a stranger's connection was not closed")
 
     async def friend() -> None:
         scene.counts["legitimate"] += 1
@@ -175,7 +182,7 @@ async def strangers_at_tls(scene: Scene, gateway: Gateway) -> None:
                 writer.close()
         if not found.startswith(b"SIP/2.0 200"):
             scene.counts["legitimate refused"] += 1
-            scene.expect(False, f"a friend over TLS got {found!r}")
+            scene.expect(False, f"a legitimate peer over TLS got {found!r}")
 
     for number in range(strangers):
         await stranger()
@@ -184,14 +191,14 @@ async def strangers_at_tls(scene: Scene, gateway: Gateway) -> None:
     await legitimate(scene, gateway)
     more = _descriptors(gateway) - descriptors
     said = len(gateway.log.splitlines()) - lines
-    # The log tells of the legitimate calls, some lines each.
+    # The log also has some lines about each legitimate call.
     about = sum(STRANGER in line for line in gateway.log.splitlines()[lines:])
     print(
         f"{scene.name:24} {strangers} strangers, {more} descriptors, {said} lines",
         flush=True,
     )
     scene.expect(not answered, f"{answered} strangers were answered")
-    scene.expect(more < 20, f"{more} descriptors stayed")
+    scene.expect(more < 20, f"{more} descriptors leaked")
     scene.expect(about <= 2, f"{about} lines about strangers")
     for writer in kept:
         writer.close()
@@ -228,7 +235,7 @@ SCENES: dict[str, Play] = {
 
 
 def _flood(port: int, many: int) -> None:
-    """Requests, and empty datagrams in between."""
+    """Send requests, with empty datagrams in between."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         sender.connect(("127.0.0.1", port))
         until = time.monotonic() + FLOOD_SECONDS
@@ -242,7 +249,7 @@ def _flood(port: int, many: int) -> None:
 
 
 def _messages(port: int, first: int, end: int) -> None:
-    """Of all sorts, at a pace that leaves the processor to calls."""
+    """Send messages of all kinds, at a rate that leaves CPU time for calls."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         sender.connect(("127.0.0.1", port))
         began = time.monotonic()

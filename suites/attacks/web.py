@@ -18,7 +18,7 @@ from suites.faults.scene import Scene
 CONNECTIONS = 10
 PIPELINED_BYTES = 60_000
 
-#: How long an attack goes on, in the full form and in the short one.
+#: The duration of an attack, in the full form and in the short one.
 FULL_SECONDS, SHORT_SECONDS = 5.0, 2.0
 
 _PATHS = ("/metrics", "/health", "/ready", "/api/calls", "/nothing")
@@ -34,7 +34,7 @@ def deadline(scene: Scene) -> float:
 
 
 async def repeated(until: float, once: Callable[[], Awaitable[None]]) -> None:
-    """Again and again, whatever becomes of it."""
+    """Repeat a request until a time, whatever its outcome."""
     while time.monotonic() < until:
         with contextlib.suppress(OSError, TimeoutError):
             async with asyncio.timeout(8.0):
@@ -43,7 +43,7 @@ async def repeated(until: float, once: Callable[[], Awaitable[None]]) -> None:
 
 
 async def scrapes(scene: Scene, gateway: Gateway, until: float) -> None:
-    """A legitimate peer: ten times as often as Prometheus, on one connection."""
+    """Scrape the metrics ten times as often as Prometheus does, on one connection."""
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
     while time.monotonic() < until:
         scene.counts["legitimate"] += 1
@@ -64,7 +64,7 @@ async def scrapes(scene: Scene, gateway: Gateway, until: float) -> None:
 
 
 async def pipelined_requests(scene: Scene, gateway: Gateway) -> None:
-    """Many requests at once on each of some connections."""
+    """Many requests at once on each of several connections."""
 
     async def once(path: str) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
@@ -87,7 +87,7 @@ async def pipelined_requests(scene: Scene, gateway: Gateway) -> None:
 
 
 async def drip(port: int, until: float) -> None:
-    """A connection that says its request a byte at a time, and then another one."""
+    """Send requests one byte at a time, each on a new connection."""
     while time.monotonic() < until:
         writer = None
         with contextlib.suppress(OSError):
@@ -102,7 +102,9 @@ async def drip(port: int, until: float) -> None:
 
 
 async def balancer(scene: Scene, gateway: Gateway, until: float) -> None:
-    """A legitimate peer: health checks, and all calls of one address, ten a second."""
+    """
+    Send health checks and ten calls per second from one address, as a balancer does.
+    """
 
     async def call() -> None:
         line = Stream(gateway.port)
@@ -125,7 +127,7 @@ async def balancer(scene: Scene, gateway: Gateway, until: float) -> None:
 
 
 async def slow_connections(scene: Scene, gateway: Gateway) -> None:
-    """More than there is room for, of those that say little or nothing."""
+    """More connections than there is room for, which send little or nothing."""
     silent: list[socket.socket] = []
 
     async def keep_silent() -> None:
@@ -148,13 +150,13 @@ async def slow_connections(scene: Scene, gateway: Gateway) -> None:
 
 
 async def refused_strangers(scene: Scene, gateway: Gateway) -> None:
-    """Whoever may not come in, as fast as it can be said; the log stays short."""
+    """Requests that are refused, as fast as possible; the log must stay short."""
 
     async def once(path: str, method: str) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
         try:
             for _ in range(20):
-                # A page of somebody else's, and no token.
+                # From a foreign web page, without a token.
                 lines = ("Origin: https://elsewhere.example", "Content-Length: 0")
                 asked = request(path, *lines).replace(b"GET", method.encode(), 1)
                 writer.write(asked)
@@ -178,7 +180,7 @@ async def refused_strangers(scene: Scene, gateway: Gateway) -> None:
     scene.expect(written < MOST_LOGGED, f"{written} bytes of log")
 
 
-#: Some lines of each kind.
+#: Enough for some lines of each kind.
 MOST_LOGGED = 30_000
 
 FRAMES = {
@@ -189,7 +191,7 @@ FRAMES = {
 
 
 async def frames_of_nothing(scene: Scene, gateway: Gateway) -> None:
-    """Pings, fragments and empty messages as fast as they go, before any start."""
+    """Pings, fragments and empty messages as fast as possible, before any start."""
 
     async def once(frame: bytes) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
@@ -218,7 +220,7 @@ async def frames_of_nothing(scene: Scene, gateway: Gateway) -> None:
 
 
 async def rebound_names(scene: Scene, gateway: Gateway) -> None:
-    """A page whose name has come to lead to this machine opens a stream."""
+    """A web page whose name resolves to this machine (DNS rebinding) opens a stream."""
     key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
     upgrade = ("Upgrade: websocket", "Connection: Upgrade", key)
     ours = ("localhost", "127.0.0.1", "[::1]")
@@ -237,7 +239,9 @@ async def rebound_names(scene: Scene, gateway: Gateway) -> None:
 
 
 async def odd_bytes(scene: Scene, gateway: Gateway) -> None:
-    """Headers, targets and cursors that are no text: no answer is a bug's."""
+    """
+    Headers, targets and cursors that are not text: no request causes a 5xx answer.
+    """
     odd = [bytes((scene.rng.randrange(128, 256),)) for _ in range(20)]
     odd += [b"%ed%a0%80", b"http://[", b"\xed\xa0\x80", b"*"]
     places = (
@@ -258,7 +262,7 @@ async def odd_bytes(scene: Scene, gateway: Gateway) -> None:
                 words = (await reader.read()).split()
             writer.close()
             scene.counts["odd requests"] += 1
-            # A line that is none is closed without an answer by Twisted.
+            # Twisted closes the connection without an answer to an invalid line.
             status = words[1] if len(words) > 1 else b"400"
             scene.expect(status[:1] in b"24", f"{head!r}: {status!r}")
 

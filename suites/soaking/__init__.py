@@ -1,1 +1,1 @@
-"""What the soak looks at: a gateway that stands still with a number of calls."""
+"""Parts of the soak: a gateway that is examined with a fixed number of calls."""

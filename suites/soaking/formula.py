@@ -1,4 +1,4 @@
-"""What a gateway holds with so many calls: descriptors, timers, sessions."""
+"""What a gateway holds with a number of calls: descriptors, timers, sessions."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from attrs import frozen
 from load import Service
 from picows import WSTransport
 
-#: Timers that are set while there are calls, of the beat and the like.
+#: Timers shared by all calls, for the beat and the like.
 FEW_TIMERS = 10
 
 
 def names_of_descriptors(pid: int) -> list[str]:
     found = []
     for one in Path(f"/proc/{pid}/fd").iterdir():
-        with contextlib.suppress(OSError):  # it was closed meanwhile
+        with contextlib.suppress(OSError):  # closed in the meantime
             found.append(str(one.readlink()))
     return found
 
 
 def descriptors(pid: int) -> int:
-    """But those of SQLite."""
+    """Count the open descriptors, without those of SQLite."""
     return sum(".sqlite" not in name for name in names_of_descriptors(pid))
 
 
@@ -32,7 +32,9 @@ def sqlite_descriptors(pid: int) -> int:
 
 class Counted(Service):
     """
-    @cvar open: sessions at the service.
+    The service, with a count of its sessions.
+
+    @cvar open: open sessions at the service.
     """
 
     open = 0
@@ -47,7 +49,7 @@ class Counted(Service):
 
 @frozen
 class State:
-    """What a gateway holds at one moment, and what the service has of it."""
+    """What a gateway holds at one moment, with its sessions at the service."""
 
     descriptors: int
     timers: int
@@ -57,13 +59,14 @@ class State:
 @frozen
 class Formula:
     """
-    What it holds with so many calls.
+    The resources of a gateway as a function of its calls.
 
     @ivar idle: descriptors without calls.
-    @ivar descriptors: with calls, their journal included; C{each}: of a call of each
-        carrier besides.
-    @ivar timers: without calls, once SIP transactions have lived out.  Calls share
-        theirs, so that there is at most one more for each, and a few for all.
+    @ivar descriptors: descriptors with calls, including the journal, without those of
+        each call.
+    @ivar each: by carrier, the descriptors of each call.
+    @ivar timers: timers without calls, when all SIP transactions have expired.  Calls
+        share timers, so there is at most one more for each, and a few for all.
     """
 
     idle: int

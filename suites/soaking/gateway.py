@@ -1,4 +1,4 @@
-"""The gateway of the soak, calls that stay on in it, and what it holds with them."""
+"""The gateway of the soak, the calls that stay up in it, and the resources it holds."""
 
 from __future__ import annotations
 
@@ -22,19 +22,21 @@ from suites.soaking.formula import Counted, Formula, State, descriptors
 BATCH = 20
 CALL_SECONDS = 0.5
 
-#: The first calls fill what is kept of live events, SQLite's cache, and over SIP
-#: the half minute for which transactions are alive at any time.
+#: The first calls fill the history of live events and SQLite's cache, and over SIP the
+#: transactions, each of which lives half a minute.
 FIRST = {"sip": 1000, "websocket": 500}
 
-#: Calls that stay on beside those that come and go, and those of a standstill.
+#: Calls that stay up during short calls and standstills.
 STANDING = {"websocket": 5, "sip": 5}
 
-#: To stand still takes no longer.
+#: The time limit for the state to settle.
 STANDSTILL_SECONDS = 60.0
 
 
 class Gateway:
     """
+    The gateway process.
+
     @ivar lost: calls in which nothing was heard.
     """
 
@@ -65,7 +67,9 @@ class Gateway:
 
     async def many(self, carrier: str, calls: int) -> float:
         """
-        @return: by how many MB it grew once all was filled.
+        Place many calls, in batches.
+
+        @return: memory growth in MB after all caches were filled.
         """
         marks = {}
         for done in range(BATCH, calls + 1, BATCH):
@@ -80,7 +84,7 @@ class Gateway:
         return growth
 
     def state(self) -> State:
-        # Before there is a connection of our own to it.
+        # Counted before the request below opens a connection.
         held_descriptors = descriptors(self.process.pid)
         url = f"http://127.0.0.1:{self.port}/metrics"
         with urllib.request.urlopen(url) as page:
@@ -105,9 +109,9 @@ class Gateway:
 @define
 class Standing:
     """
-    Calls that stay on.
+    Calls that stay up.
 
-    @ivar calls: how many of each carrier.
+    @ivar calls: the number of calls of each carrier.
     """
 
     gateway: Gateway
@@ -134,7 +138,9 @@ async def settled(
     gateway: Gateway, is_expected: Callable[[State], bool] | None, seconds: float
 ) -> State:
     """
-    @param is_expected: wait for this; C{None}: for what does not change any more.
+    Wait for a state.
+
+    @param is_expected: the state to wait for; C{None}: one that no longer changes.
     """
     loop = asyncio.get_running_loop()
     deadline = time.monotonic() + seconds
@@ -150,7 +156,7 @@ async def settled(
 
 
 async def formula_of(gateway: Gateway) -> Formula:
-    """From what it holds with a few calls of each carrier, and with some more."""
+    """Measure the formula, with a few calls of each carrier and with some more."""
     found: dict[str, int] = {}
     idle: set[int] = set()
     nothing = await settled(gateway, None, STANDSTILL_SECONDS)
