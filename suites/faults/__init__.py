@@ -1,1 +1,1 @@
-"""What suites/chaos.py is made of."""
+"""The faults of suites/chaos.py."""

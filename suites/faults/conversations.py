@@ -1,9 +1,9 @@
 """
-Conversations: what a caller asks, what has to come of it, and what may not.
+Conversations: what a caller asks, and which answers are right or wrong.
 
-The service answers from what it was given only (docs/reference/simulator.md).  So a
-right answer after a fault says that the conversation was carried over, and a second
-greeting or a sentence that is heard again says that it was not.
+The service answers only from its session's items (docs/reference/simulator.md).  So a
+right answer after a fault shows that the conversation was carried over, and a second
+greeting or a repeated sentence shows that it was not.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from attrs import define, field, frozen
 from chime_gateway.sim.speech import Sentence
 from suites.faults.talking import Said, Talking
 
-#: Whoever has no answer by then has none.
+#: The time limit for an answer.
 ANSWER_SECONDS = 20.0
 
-#: So often a caller says it again in a call.
+#: How often a caller repeats a question in one call.
 MOST_EXCUSED = 8
 
-#: An agent who is interrupted begins no other sentence after that.
+#: After this time an interrupted agent must not begin another sentence.
 STALE_SECONDS = 1.0
 
 _PART = re.compile(r"Part ([0-9]+) of ([0-9]+)\.\Z")
@@ -40,7 +40,9 @@ _WRONG = ("I do not know", "Pardon?", "It said nothing")
 @frozen
 class Asked:
     """
-    @ivar began: of the right answer; C{None}: there was none in time.
+    A question, with its answer.
+
+    @ivar began: when the right answer began; C{None}: there was none in time.
     """
 
     said: Said
@@ -49,25 +51,25 @@ class Asked:
 
     @property
     def is_story(self) -> bool:
-        """It takes a while to be heard."""
+        """Whether it asks for a story, whose answer takes a while."""
         return _PART.match(self.expected) is not None
 
     @property
     def seconds(self) -> float:
-        """From the caller's last sound to the agent's first."""
+        """The time from the caller's last sound to the agent's first."""
         return (self.began or self.said.ends + ANSWER_SECONDS) - self.said.ends
 
 
 @define
 class Conversation:
     """
-    One call's, and what was wrong with it.
+    The conversation of one call, with its checks.
 
-    @ivar number: that the caller gives: nobody else has it.
+    @ivar number: the caller's number, which is unique.
     @ivar interrupted: when the caller began to speak over the agent.
-    @ivar gaps: when there was no machine to speak of, in ns; what is said then may
-        not be understood, and is said again.
-    @ivar excused: what had no answer for that.
+    @ivar gaps: times in ns during which the machine stalled; a question asked then may
+        not be understood, and is repeated.
+    @ivar excused: the number of questions that had no answer for this reason.
     """
 
     line: Talking
@@ -87,13 +89,13 @@ class Conversation:
             pass
 
     def begin_anew(self) -> None:
-        """What was heard and asked up to now is nobody's fault."""
+        """Forget what was heard and asked up to now."""
         self.asked.clear()
         self.interrupted.clear()
         self.line.ear.segments.clear()
 
     async def ask(self) -> Asked:
-        """Which number the caller gave."""
+        """Ask for the number that the caller gave."""
         asked = None
         while asked is None:
             self.count += 1
@@ -105,7 +107,7 @@ class Conversation:
         return asked
 
     async def story(self, parts: int, *, to_its_end: bool) -> Asked | None:
-        """Listen to it, or ask into it."""
+        """Ask for a story, and listen to its end or interrupt it."""
         self.count += 1
         last = parts if to_its_end else 2
         asked = await self._ask(
@@ -122,7 +124,9 @@ class Conversation:
         self, text: str, expected: str, seconds: float = ANSWER_SECONDS
     ) -> Asked | None:
         """
-        @return: C{None}: there was no answer, and no machine.
+        Ask a question.
+
+        @return: C{None}: there was no answer because the machine stalled.
         """
         said = await self.line.say(text)
         heard = await self.line.hears(expected, said.begins, seconds)
@@ -140,14 +144,14 @@ class Conversation:
         )
 
     def _is_wrong(self, one: Sentence) -> bool:
-        """It answers what was understood, or should have been."""
+        """Return whether a sentence is a wrong answer to an understandable question."""
         if not one.text.startswith(_WRONG) and "I do not know" not in one.text:
             return False
         before = [x.begins for x in self.line.said if x.begins < one.at_seconds]
         return not self._is_excused(max(before[-2:-1], default=0.0), one.at_seconds)
 
     async def go_on(self, until: float) -> None:
-        """Say this and that until it is late, and never into an answer by chance."""
+        """Ask random questions until a time; never interrupt an answer by accident."""
         while self.line.is_open and time.monotonic() < until:
             await self.line.silence(self.rng.uniform(0.3, 2.5), ANSWER_SECONDS)
             what = self.rng.random()
@@ -157,7 +161,7 @@ class Conversation:
                 await self.story(self.rng.randint(3, 6), to_its_end=what < 0.8)
 
     def faults(self) -> Counter[str]:
-        """What was heard or not heard, and may not be."""
+        """Count the faults: audio that was wrongly heard or missing."""
         found: Counter[str] = Counter()
         sentences = [one for one in self.line.ear.sentences() if one.is_whole]
         texts = Counter(one.text for one in sentences)
@@ -174,7 +178,7 @@ class Conversation:
         return +found
 
     def _left_out(self, sentences: list[Sentence]) -> int:
-        """Parts of stories that were heard to their end, and were not heard."""
+        """Count the missing parts of stories that were heard to their end."""
         missing = 0
         for asked in self.asked:
             end = _PART.match(asked.expected)
@@ -183,7 +187,7 @@ class Conversation:
                 continue
             begins = asked.said.begins
             if any(begins < one.begins < began for one in self.line.said):
-                continue  # a carrier had all of it, and the caller spoke into it
+                continue  # the carrier had all of it, but the caller interrupted
             heard = {
                 one.text for one in sentences if begins < one.at_seconds < began + 0.1
             }
@@ -195,7 +199,7 @@ class Conversation:
         return missing
 
     def _is_stale(self, one: Sentence) -> bool:
-        """It is part of a story that was interrupted, and begins after that."""
+        """Return whether it is part of an interrupted story and begins after that."""
         stories = [x.begins for x in self.line.said if x.text.startswith(_STORY)]
         return bool(_PART.match(one.text)) and any(
             at + STALE_SECONDS < one.at_seconds
@@ -206,10 +210,10 @@ class Conversation:
 
 def _parts_again(sentences: list[Sentence], said: list[Said]) -> int:
     """
-    Parts that were heard twice in one story.
+    Count parts that were heard twice in one story.
 
-    One in which its session was lost may be said from its beginning: the agent knows
-    which words were heard, less one or two, and this voice says whole sentences.
+    The part during which the session was lost may be repeated once: the agent knows the
+    heard words only to one or two, and this voice says whole sentences.
     """
     stories = [one.begins for one in said if one.text.startswith(_STORY)]
     heard = [
@@ -236,7 +240,7 @@ class Event:
 
 
 def events_of(*logs: Path) -> list[Event]:
-    """What the services wrote, in order."""
+    """Read the logs of the services, in order of time."""
     found = []
     for log in logs:
         for text in log.read_text().splitlines():
@@ -252,7 +256,7 @@ def open_sessions(events: list[Event]) -> int:
 
 
 def sessions_of(number: int, events: list[Event]) -> set[tuple[str, int]]:
-    """The sessions of the call whose caller gave this number."""
+    """Return the sessions of the call whose caller gave this number."""
     text = re.compile(rf"\b{number}\b")
     return {
         one.session
@@ -262,7 +266,7 @@ def sessions_of(number: int, events: list[Event]) -> set[tuple[str, int]]:
 
 
 async def together(conversations: list[Conversation], seconds: float) -> None:
-    """Each in its own time, with its first words told by then."""
+    """Run all conversations at once, each starting at a random time."""
     until = time.monotonic() + seconds
 
     async def one(conversation: Conversation) -> None:

@@ -1,4 +1,4 @@
-"""Faults of a deployment: beside a healthy second one, alone, and for a blip."""
+"""Faults of a deployment: with a healthy second one, alone, and for a moment."""
 
 from __future__ import annotations
 
@@ -25,9 +25,11 @@ REST_SECONDS = 50.0
 @frozen
 class Fault:
     """
-    @ivar options: of the simulator; C{None}: nobody listens.
-    @ivar url: of who is asked; C{PORT} is the simulator's.
-    @ivar away_seconds: how long it may be taken for resting once it is well again.
+    A fault.
+
+    @ivar options: options of the simulator; C{None}: no simulator.
+    @ivar away_seconds: how long the deployment may rest after its recovery.
+    @ivar url: its URL; C{PORT} is the simulator's port.
     """
 
     options: tuple[str, ...] | None
@@ -35,8 +37,8 @@ class Fault:
     url: str = "http://127.0.0.1:PORT"
 
 
-#: docs/reference/deployments.md: C{Retry-After} holds up to 120 s and a tenth, a wrong
-#: setting is tried again each minute.
+#: docs/reference/deployments.md: C{Retry-After} counts up to 120 s plus a tenth, and a
+#: wrong setting is tried again every minute.
 FAULTS = {
     "silent": Fault(("--refuse", "silence")),
     "silent session": Fault(("--fault", "silent_start")),
@@ -54,7 +56,7 @@ FAULTS = {
 
 
 def full_backlog() -> tuple[socket.socket, list[socket.socket]]:
-    """A port whose SYNs are dropped: its backlog is full, and nobody accepts."""
+    """Open a port that drops SYNs: its backlog is full, and nothing is accepted."""
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
     listening.listen(0)
@@ -69,7 +71,9 @@ def full_backlog() -> tuple[socket.socket, list[socket.socket]]:
 
 async def faulty(scene: Scene, fault: Fault, port: int) -> str:
     """
-    @return: where it is to be found.
+    Start a faulty deployment.
+
+    @return: its URL.
     """
     if fault.options is not None:
         await scene.run(Simulator(port, *fault.options))
@@ -90,8 +94,8 @@ def beside(name: str) -> Callable[[Scene], Awaitable[None]]:
         await scene.answered(early, "calls at once")
         late = await scene.call(gateway, CALLS_BESIDE - len(early), 3.0)
         await scene.answered(late, "calls later")
-        scene.expect(await gateway.is_ready(), "not ready beside a healthy one")
-        await scene.go_on(scene.lines, "calls at last")
+        scene.expect(await gateway.is_ready(), "not ready with a healthy deployment")
+        await scene.go_on(scene.lines, "calls at the end")
         await scene.hush(scene.lines)
         await scene.finish(gateway)
 
@@ -109,11 +113,11 @@ def alone(name: str) -> Callable[[Scene], Awaitable[None]]:
                 name.replace(" ", "-"), deployment("first", url, 1), connect_seconds=3.0
             )
         )
-        scene.expect(await gateway.is_ready(), "not ready before anybody tried")
+        scene.expect(await gateway.is_ready(), "not ready before the first attempt")
         seen: list[str] = []
 
         async def watch() -> None:
-            # A first rest is a fraction of a second.
+            # The first rest is only a fraction of a second.
             while not seen:
                 status, text = await gateway.ready()
                 seen.extend([text] * (status == 503))
@@ -121,15 +125,15 @@ def alone(name: str) -> Callable[[Scene], Awaitable[None]]:
 
         watching = asyncio.create_task(watch())
         for _ in range(4):
-            await scene.refused(await scene.call(gateway, 3, 0.1), "calls to nobody")
+            await scene.refused(await scene.call(gateway, 3, 0.1), "calls, no agent")
             if seen:
                 break
         watching.cancel()
-        scene.expect(seen, "/ready never said no while all deployments rest")
-        scene.expect(not seen or "first" in seen[0], f"/ready names nobody: {seen}")
+        scene.expect(seen, "/ready was never 503 while all deployments rested")
+        scene.expect(not seen or "first" in seen[0], f"/ready names none: {seen}")
         if fault.away_seconds > REST_SECONDS:
             status = await options(gateway.sip_port)
-            scene.expect(status == 503, f"OPTIONS got {status} while all rest")
+            scene.expect(status == 503, f"OPTIONS got {status} while all rested")
         is_soon = not scene.is_short or fault.away_seconds <= REST_SECONDS
         if is_soon and "PORT" in fault.url:
             await come_back(scene, gateway, port, fault.away_seconds)
@@ -145,22 +149,22 @@ async def come_back(scene: Scene, gateway: Gateway, port: int, seconds: float) -
     echoes = Echoes(port)
     await scene.run(echoes)
     scene.expect(
-        await until(gateway.is_ready, seconds, 0.25), "never ready once it was back"
+        await until(gateway.is_ready, seconds, 0.25), "not ready after the recovery"
     )
     status = await options(gateway.sip_port)
-    scene.expect(status == 200, f"OPTIONS got {status} once it was back")
+    scene.expect(status == 200, f"OPTIONS got {status} after the recovery")
     lines = await scene.call(gateway, 10, 0.1)
-    await scene.answered(lines, "calls once it was back")
+    await scene.answered(lines, "calls after the recovery")
     await scene.hush(lines)
 
 
 class Outage:
-    """Somebody else on the service's port: what comes gets no session."""
+    """Another server on the service's port, which gives no sessions."""
 
     def __init__(self, port: int, answer: bytes | None) -> None:
         """
-        @param answer: to each connection; empty: it is dropped; C{None}: nobody
-            listens.
+        @param answer: the answer on each connection; empty: the connection is dropped;
+            C{None}: the port is closed.
         """
         self._port = port
         self._answer = answer
@@ -193,7 +197,7 @@ _OUTAGES = (
 
 
 async def outage(scene: Scene, echoes: Echoes, seconds: float) -> None:
-    """Sessions there are go on."""
+    """Let the service be unavailable for a time; existing sessions go on."""
     echoes.close()
     fault = Outage(echoes.port, scene.rng.choice(_OUTAGES))
     await fault.begin()
@@ -203,7 +207,7 @@ async def outage(scene: Scene, echoes: Echoes, seconds: float) -> None:
 
 
 async def blip(scene: Scene) -> None:
-    """The only deployment is away for a moment, in which ten callers come."""
+    """The only deployment is unavailable for a moment, while ten callers arrive."""
     echoes = await scene.run(Echoes())
     gateway = await scene.start(Gateway("blip", deployment("only", echoes.url, 1)))
     others = await scene.call(gateway, 4, 0.2)
@@ -214,17 +218,17 @@ async def blip(scene: Scene) -> None:
             scene.call(gateway, CALLS_IN_A_BLIP, BLIP_SECONDS),
             outage(scene, echoes, BLIP_SECONDS),
         )
-        await scene.answered(lines, "calls in a blip")
+        await scene.answered(lines, "calls during a blip")
         after = await scene.call(gateway, CALLS_IN_A_BLIP, 0.5)
         await scene.answered(after, "calls after a blip")
         await scene.hang_up([*lines, *after])
-    await scene.go_on(others, "calls beside a blip")
+    await scene.go_on(others, "other calls during a blip")
     await scene.hush(others)
     await scene.finish(gateway)
 
 
 async def flapping(scene: Scene) -> None:
-    """Two deployments go away and come back by turns; never both at a time."""
+    """Two deployments fail and recover in turn, never both at a time."""
     both = [await scene.run(Echoes()) for _ in range(2)]
     settings = "".join(
         deployment(f"d{n}", one.url, 1 if scene.rng.random() < 0.5 else n)
@@ -239,13 +243,13 @@ async def flapping(scene: Scene) -> None:
         while not is_over:
             one = scene.rng.choice(both)
             await outage(scene, one, scene.rng.choice((0.05, 0.3, 1.0, 3.0)))
-            # Each has its turn to be found well again: its longest rest is 30 s.
+            # Time for the gateway to find that it has recovered.
             await asyncio.sleep(scene.rng.choice((0.2, 1.0)))
 
     flapped = asyncio.create_task(flap())
     for _ in range(4 if scene.is_short else 40):
         lines = await scene.call(gateway, 6, 1.0)
-        await scene.answered(lines, "calls beside a deployment that is well")
+        await scene.answered(lines, "calls with one healthy deployment")
         await scene.hang_up(lines)
     is_over = True
     await flapped
@@ -255,7 +259,7 @@ async def flapping(scene: Scene) -> None:
 
 
 async def profile(scene: Scene) -> None:
-    """A voice that the service has not, beside a profile that is well."""
+    """A profile with a voice that the service does not have, and a good profile."""
     simulator = await scene.run(Simulator(free_port()))
     url = f"http://127.0.0.1:{simulator.port}"
     agents = (

@@ -1,8 +1,8 @@
 """
-Callers of both carriers, who know of each of their frames whether it came back.
+Callers of both carriers that know for each of their frames whether it came back.
 
-The service under the gateway returns what it hears, and the first bytes of a frame
-are the time it was sent: a frame whose time is not heard again is lost.
+The service behind the gateway echoes the audio, and the first bytes of a frame
+are the time it was sent: a frame whose time does not come back is lost.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from load import (
 )
 from picows import WSFrame, WSMsgType, WSTransport, ws_connect
 
-#: Until a call is answered or refused; the gateway's own time for it is shorter.
+#: The time limit until a call is answered or refused; the gateway's own is shorter.
 ANSWER_SECONDS = 40.0
 
 _SILENCE = bytes([0xFF]) * FRAME_BYTES
@@ -36,11 +36,11 @@ class Line:
 
     @ivar sent: when each of its frames was sent, in ns of the monotonic clock.
     @ivar heard: those of them that came back.
-    @ivar frames: what came in all, the agent's own speech included.
-    @ivar stall_seconds: the longest time between two frames that came back, since
-        somebody set it to 0; what others did to the machine included.
-    @ivar is_mute: silence is sent, which interrupts nobody.
-    @ivar ended: why it is over, as the other side said; empty: it said nothing.
+    @ivar frames: all received frames, including the agent's own speech.
+    @ivar stall_seconds: the longest time between two received frames since it was last
+        set to 0, including stalls caused by other loads on the machine.
+    @ivar is_mute: the caller sends silence, which interrupts no agent.
+    @ivar ended: why the call ended, as the other side said; empty: it has not.
     """
 
     carrier = ""
@@ -57,14 +57,16 @@ class Line:
         self._talking: asyncio.Task[None] | None = None
 
     async def place(self) -> None:
-        """Until it is answered or refused; then, if it is open, it talks."""
+        """
+        Place the call, until it is answered or refused; if answered, start talking.
+        """
         raise NotImplementedError
 
     async def hang_up(self) -> None:
         raise NotImplementedError
 
     def close(self) -> None:
-        """Give back what it holds here."""
+        """Release the resources of this process."""
         raise NotImplementedError
 
     def _send(self, audio: bytes) -> None:
@@ -101,21 +103,21 @@ class Line:
             self.heard.add(_STAMP.unpack_from(audio, at)[0])
 
     async def is_answered(self, seconds: float = ANSWER_SECONDS) -> bool:
-        """Whether anything is heard before it ends, or the time is over."""
+        """Return whether audio arrives before the call ends or the time is over."""
         deadline = time.monotonic() + seconds
         while not self.frames and not self.ended and time.monotonic() < deadline:
             await asyncio.sleep(0.02)
         return bool(self.frames)
 
     def goes_on(self, since: int) -> bool:
-        """Whether it is open, and what was sent since then has been heard."""
+        """Return whether the call is open and a frame sent since then has come back."""
         return self.is_open and any(stamp >= since for stamp in self.heard)
 
     def lost(self, gaps: list[tuple[int, int]]) -> int:
         """
-        Frames sent since the agent was there that never came back.
+        Count frames that were sent since the agent was connected and never came back.
 
-        @param gaps: those sent within these do not count; in ns.
+        @param gaps: frames sent within these times do not count; in ns.
         """
         own = self.heard.intersection(self.sent)
         if not own:
@@ -145,11 +147,11 @@ class Stream(Line, Caller):
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 await ws_connect(lambda: self, self._url)
-        except Exception as error:  # whatever it is, there is no connection
+        except Exception as error:  # any error means that there is no connection
             self.ended = f"not connected: {error!r}"
             return
         if not self.is_open and not self.ended:
-            # picows returns all the same, and tells nobody that it was closed.
+            # picows returns without an error, and reports no close.
             self.ended = "not connected: closed during the handshake"
             return
         self.talk()

@@ -20,12 +20,12 @@ from suites.faults.scene import Scene
 
 STOP_SECONDS = 3.0
 
-#: Before a stop a frame is under way; after it, what is late is left out.
+#: Frames that do not count: those in transit before a stop, and late ones after it.
 BEFORE_SECONDS, AFTER_SECONDS = 1.0, 3.0
 
 WITHOUT_MEMORY_SECONDS = 6.0
 
-#: The smallest that Linux makes.
+#: The smallest pipe of Linux.
 PIPE_BYTES = 4096
 
 
@@ -62,7 +62,7 @@ async def stopped(scene: Scene) -> None:
 
 
 async def descriptors(scene: Scene) -> None:
-    """They run out by calls, then altogether, and come back."""
+    """File descriptors run out because of calls, then completely, and are freed."""
     gateway = await with_echoes(scene, "descriptors")
     pid = gateway.process.pid
     lines = await scene.call(gateway, 8)
@@ -77,37 +77,37 @@ async def descriptors(scene: Scene) -> None:
         await scene.refused(
             [line for line in more if not line.frames], "calls without descriptors"
         )
-        scene.expect(len(taken) < len(more), f"all were taken with {few} descriptors")
+        scene.expect(len(taken) < len(more), f"none refused with {few} descriptors")
         scene.expect(
             await until(gateway.is_not_ready, 10.0), "ready without descriptors"
         )
-        await scene.go_on(lines, "calls beside few descriptors")
-        # docs/reference/capacity.md: when the last are gone, connections are closed.
+        await scene.go_on(lines, "calls with few descriptors left")
+        # docs/reference/capacity.md: with none left, connections are closed.
         scene.excused = ("closed", "reset")
         idle = []
         with contextlib.suppress(OSError):
             for _ in range(60):
                 idle.append(await asyncio.open_connection("127.0.0.1", gateway.port))
-        await scene.go_on(lines, "calls beside no descriptors")
+        await scene.go_on(lines, "calls with no descriptors left")
         for _, writer in idle:
             writer.close()
         await scene.hang_up(taken)
         resource.prlimit(pid, resource.RLIMIT_NOFILE, usual)
         scene.expect(
-            await until(gateway.is_ready, 15.0), "not ready though some are free again"
+            await until(gateway.is_ready, 15.0), "not ready with descriptors again"
         )
         scene.excused = ()
         after = await scene.call(gateway, 8)
-        await scene.answered(after, "calls once some are free again")
+        await scene.answered(after, "calls with descriptors again")
         await scene.hang_up(after)
-    await scene.go_on(lines, "calls at last")
+    await scene.go_on(lines, "calls at the end")
     await scene.hush(lines)
     await scene.finish(gateway)
 
 
 async def memory(scene: Scene) -> None:
-    """Address space runs out under new calls, and comes back."""
-    # docs/reference/log.md, C{internal_error}: a call that ends by it has a traceback.
+    """Address space runs out during new calls, and is available again."""
+    # docs/reference/log.md: a call that ends with C{internal_error} has a traceback.
     scene.may_lack = "MemoryError"
     gateway = await with_echoes(
         scene, "memory", CHIMEGW_RECORDINGS=tempfile.mkdtemp(prefix="chimegw-chaos-")
@@ -117,19 +117,19 @@ async def memory(scene: Scene) -> None:
     await scene.answered(lines, "calls before")
     usual = resource.prlimit(pid, resource.RLIMIT_AS)
     for _ in range(1 if scene.is_short else 4):
-        # No page more than there are, until Python's own free ones are used up.
+        # No more pages than now, until Python's own free ones are used up.
         scene.excused = ("closed", "reset", "Timeout")
         resource.prlimit(pid, resource.RLIMIT_AS, (0, usual[1]))
         calling = asyncio.create_task(scene.call(gateway, 100, 3.0))
         await asyncio.sleep(WITHOUT_MEMORY_SECONDS)
         resource.prlimit(pid, resource.RLIMIT_AS, usual)
-        # Each is taken, or ends and is freed; whose memory is short is chance.
+        # Each call is answered, or ends and is freed; which one fails is random.
         more = await calling
         await scene.settled(more)
         scene.excused = ()
         odd = [line for line in more if not line.frames and not line.ended]
         why = Counter(f"{line.carrier}, {'open' * line.is_open}" for line in odd)
-        scene.expect(not odd, f"{len(odd)} calls are left hanging: {dict(why)}")
+        scene.expect(not odd, f"{len(odd)} calls hang: {dict(why)}")
         scene.counts["without memory"] += sum(not line.frames for line in more)
         await scene.hang_up(more)
         scene.expect(await until(gateway.is_ready, 15.0), "not ready with memory again")
@@ -141,7 +141,7 @@ async def memory(scene: Scene) -> None:
 
 
 async def log_unread(scene: Scene) -> None:
-    """Standard output is a pipe, and full."""
+    """Standard output is a full pipe."""
     reading, writing = os.pipe()
     fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
     gateway = await with_echoes(scene, "unread", out=writing)
@@ -150,12 +150,12 @@ async def log_unread(scene: Scene) -> None:
     await scene.answered(lines, "calls before")
     for _ in range(3 if scene.is_short else 20):
         more = await scene.call(gateway, 10, 0.5)
-        await scene.answered(more, "calls beside an unread log")
+        await scene.answered(more, "calls with an unread log")
         await scene.hang_up(more)
-    scene.expect(await gateway.is_ready(), "not ready because nobody reads the log")
-    await scene.go_on(lines, "calls beside an unread log")
+    scene.expect(await gateway.is_ready(), "not ready with an unread log")
+    await scene.go_on(lines, "old calls with an unread log")
     await scene.hush(lines)
-    # Somebody reads again: what was kept, and how much was not.
+    # The log is read again: it has the kept lines, and the number of lost ones.
     text = bytearray()
     os.set_blocking(reading, False)
     loop = asyncio.get_running_loop()
@@ -171,7 +171,7 @@ async def log_unread(scene: Scene) -> None:
     try:
         await asyncio.sleep(1.0)
         last = await scene.call(gateway, 4)
-        await scene.answered(last, "calls once the log is read")
+        await scene.answered(last, "calls when the log is read")
         await scene.finish(gateway)
         await asyncio.sleep(0.5)
     finally:
@@ -180,22 +180,22 @@ async def log_unread(scene: Scene) -> None:
     log = text.decode(errors="replace")
     scene.look_at_log(log)
     odd = [line for line in log.splitlines() if not _is_object(line)]
-    scene.expect(not odd, f"{len(odd)} log lines that are none: {odd[:1]}")
+    scene.expect(not odd, f"{len(odd)} invalid log lines: {odd[:1]}")
     ended = log.count("call.ended")
     scene.counts["ends in the log"] += ended
     is_said = "lost" in log
     scene.expect(
         ended >= scene.counts["calls"] or is_said,
-        f"{ended} of {scene.counts['calls']} ends in the log, and no word of the rest",
+        f"{ended} of {scene.counts['calls']} ends in the log, others not reported lost",
     )
-    # The end of one more that nobody reads at all.
+    # A gateway whose log is not even read at its end.
     reading, writing = os.pipe()
     fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
     gateway = await with_echoes(scene, "never-read", out=writing)
     os.close(writing)
     try:
         lines = await scene.call(gateway, 6)
-        await scene.answered(lines, "calls beside a log that is never read")
+        await scene.answered(lines, "calls with a log that is never read")
         await scene.finish(gateway)
     finally:
         os.close(reading)
@@ -209,21 +209,21 @@ def _is_object(line: str) -> bool:
 
 
 async def log_full(scene: Scene) -> None:
-    """Each line is refused: the disk is full."""
+    """The disk is full: no log line can be written."""
     with Path("/dev/full").open("wb") as full:
         gateway = await with_echoes(scene, "full", out=full)
     lines = await scene.call(gateway, 12)
-    await scene.answered(lines, "calls beside a full log")
+    await scene.answered(lines, "calls with a full log")
     more = await scene.call(gateway, 8)
-    await scene.answered(more, "more calls beside a full log")
-    await scene.go_on(lines, "calls beside a full log")
-    scene.expect(await gateway.is_ready(), "not ready because the log is full")
+    await scene.answered(more, "more calls with a full log")
+    await scene.go_on(lines, "old calls with a full log")
+    scene.expect(await gateway.is_ready(), "not ready with a full log")
     await scene.hush(scene.lines)
     await scene.finish(gateway)
 
 
 async def told_to_stop(scene: Scene) -> None:
-    """SIGTERM with calls up, and while it starts."""
+    """SIGTERM during calls, and during the start."""
     gateway = await with_echoes(scene, "stopping")
     lines = await scene.call(gateway, 12)
     await scene.answered(lines, "calls before")
@@ -240,7 +240,7 @@ async def told_to_stop(scene: Scene) -> None:
     why = Counter(f"{line.carrier}: {line.ended}" for line in lines)
     scene.expect(
         not any("broke" in what or what.endswith(": ") for what in why),
-        f"calls ended without a word: {dict(why)}",
+        f"calls ended without a message: {dict(why)}",
     )
     records = Counter(str(row.outcome) for row in gateway.rows())
     scene.expect(records["drained"] == len(lines), f"records: {dict(records)}")
@@ -250,6 +250,6 @@ async def told_to_stop(scene: Scene) -> None:
         scene.gateways.append(gateway)
         await asyncio.sleep(scene.rng.uniform(1.0, 3.0))
         wrong = await gateway.stop()
-        # Before Python has come as far as to its signals nothing can be caught.
+        # Before Python handles signals, the signal itself ends the process.
         is_early = not gateway.log and wrong.endswith(str(-signal.SIGTERM))
         scene.expect(not wrong or is_early, f"while it started: {wrong}")

@@ -1,7 +1,7 @@
 """
-Sessions that fail while a call is on: at a moment that is chosen, or by chance.
+Sessions that fail during a call, at a chosen or a random moment.
 
-A call may neither end nor fall silent by that, and its answers stay right.
+The call must neither end nor fall silent, and its answers must stay right.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from suites.faults.takeovers import ending_all, take_over
 from suites.faults.talking import Talking, TalkingSip, TalkingStream
 from suites.faults.timeline import timeline
 
-#: A greeting of the profile's: who greets again is heard.
+#: The profile's greeting, so that a repeated greeting is noticed.
 AGENT = "[agents.default]\ngreeting = 'Hello.'\n"
 
 CALLS, SECONDS = 12, 240.0
@@ -39,13 +39,16 @@ SHORT_CALLS, SHORT_SECONDS = 6, 35.0
 
 class Services:
     """
-    Two deployments of a voice that knows what it was given, and a gateway at them.
+    Two deployments whose voice answers from its session's items, and their gateway.
 
-    @ivar logs: what happened in them.
+    @ivar logs: the logs of the deployments.
     """
 
     def __init__(self, *faults: str, second: tuple[str, ...] = ()) -> None:
-        """@param second: faults of the second one, which is asked after the first."""
+        """
+        @param faults: faults of the first deployment.
+        @param second: faults of the second one, which is tried after the first.
+        """
         folder = Path(tempfile.mkdtemp(prefix="chimegw-chaos-services-"))
         self.logs = [folder / "first.jsonl", folder / "second.jsonl"]
         self.simulators = []
@@ -87,7 +90,7 @@ def talkers(scene: Scene, gateway: Gateway, calls: int) -> list[Conversation]:
 
 
 def judge(scene: Scene, conversations: list[Conversation], services: Services) -> None:
-    """What was heard in each of them, and what the services say of it."""
+    """Check what was heard in each conversation, and the logs of the services."""
     events = services.events()
     for one in conversations:
         scene.counts["questions"] += len(one.asked)
@@ -119,8 +122,8 @@ def faults_of(one: Conversation, events: list[Event]) -> list[Event]:
 
 def table(conversations: list[Conversation], events: list[Event]) -> str:
     """
-    Of each fault: how often it came, and how long the next answer took from it, or
-    from the end of the question if that was later.
+    Make a table of each fault: how often it happened, and the time until the next
+    answer, counted from the fault or from the end of the question if that was later.
     """
     costs: dict[str, list[float]] = defaultdict(list)
     for one in conversations:
@@ -140,7 +143,7 @@ def table(conversations: list[Conversation], events: list[Event]) -> str:
 
 
 def show(conversations: list[Conversation], services: Services) -> None:
-    """The table, and a picture of the call with the most faults."""
+    """Print the table, and draw the call with the most faults."""
     events = services.events()
     print(table(conversations, events), flush=True)
     worst = max(conversations, key=lambda one: len(faults_of(one, events)))
@@ -151,7 +154,7 @@ def show(conversations: list[Conversation], services: Services) -> None:
 
 
 async def over(scene: Scene, gateway: Gateway, services: Services) -> None:
-    """As many sessions as calls, then none, and one record a call."""
+    """Expect as many sessions as calls, then none, and one record per call."""
     live = sum(line.is_open for line in scene.lines)
     scene.expect(
         await until(lambda: open_sessions(services.events()) == live, 15.0),
@@ -171,7 +174,7 @@ async def over(scene: Scene, gateway: Gateway, services: Services) -> None:
 
 
 async def chance(scene: Scene) -> None:
-    """Each session but a third has a fault of its own; calls go through many."""
+    """Two thirds of the sessions have a random fault; calls meet many of them."""
     calls, seconds = (CALLS, SECONDS)
     if scene.is_short:
         calls, seconds = (SHORT_CALLS, SHORT_SECONDS)
@@ -186,7 +189,7 @@ async def chance(scene: Scene) -> None:
 
 
 async def stopped(scene: Scene) -> None:
-    """The gateway stands still for three seconds while they talk."""
+    """The gateway's process is stopped for three seconds during conversations."""
     services = Services()
     gateway = await services.start(scene, "stopped")
     conversations = talkers(scene, gateway, SHORT_CALLS)
@@ -195,7 +198,7 @@ async def stopped(scene: Scene) -> None:
     gateway.send(signal.SIGSTOP)
     await asyncio.sleep(3.0)
     gateway.send(signal.SIGCONT)
-    # What was said into it is late or harmed: what counts is asked afterwards.
+    # Questions asked during the stop are late or damaged: only later ones count.
     await talk
     for one in conversations:
         one.begin_anew()
@@ -205,7 +208,7 @@ async def stopped(scene: Scene) -> None:
 
 
 async def taken_over(scene: Scene) -> None:
-    """A new program takes over, twice, while they talk to sessions that fail."""
+    """Two take-overs during conversations with sessions that fail."""
     services = Services(f"chance={scene.rng.randrange(1 << 30)}")
     gateway = await services.start(scene, "taken-over")
     conversations = talkers(scene, gateway, SHORT_CALLS)

@@ -1,4 +1,4 @@
-"""Faults of those that a gateway writes to: its database, receivers of webhooks."""
+"""Faults of the peers that a gateway writes to: its database, webhook receivers."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from suites.faults.machine import with_echoes
 from suites.faults.processes import Receiver, until
 from suites.faults.scene import Scene
 
-#: Of threads, more than with a well receiver, which has four places.
+#: The permitted growth of the number of threads; each receiver has four connections.
 MOST_THREADS = 8
 
 
 async def database_frozen(scene: Scene) -> None:
-    """PostgreSQL takes connections and answers nothing."""
+    """PostgreSQL accepts connections and answers nothing."""
     from tests.support.postgres import Postgres
 
     server = await asyncio.to_thread(Postgres)
@@ -30,19 +30,19 @@ async def database_frozen(scene: Scene) -> None:
     async def says_away() -> bool:
         return not await says_ok()
 
-    scene.expect(await until(says_ok, 10.0), "the store is not ok at first")
+    scene.expect(await until(says_ok, 10.0), "the store is not ok at the start")
     lines = await scene.call(gateway, 8)
     await scene.answered(lines, "calls before")
     for _ in range(1 if scene.is_short else 3):
         server.freeze()
         more = await scene.call(gateway, 8)
-        await scene.answered(more, "calls beside a frozen database")
+        await scene.answered(more, "calls with a frozen database")
         await scene.hang_up(more)
-        scene.expect(await until(says_away, 20.0), "a frozen database is said to be ok")
-        await scene.go_on(lines, "calls beside a frozen database")
-        scene.expect(await gateway.is_ready(), "not ready though records are kept")
+        scene.expect(await until(says_away, 20.0), "a frozen database is reported ok")
+        await scene.go_on(lines, "old calls with a frozen database")
+        scene.expect(await gateway.is_ready(), "not ready although records are kept")
         server.thaw()
-        scene.expect(await until(says_ok, 40.0), "the store is never ok again")
+        scene.expect(await until(says_ok, 40.0), "the store does not recover")
     await scene.hush(lines)
     await scene.hang_up()
     await until(lambda: len(gateway.rows()) >= scene.counts["calls"], 30.0, 0.5)
@@ -52,20 +52,20 @@ async def database_frozen(scene: Scene) -> None:
         records == scene.counts["calls"],
         f"{records} of {scene.counts['calls']} records",
     )
-    # Whoever is told to stop meanwhile does not wait for it, and keeps the records.
+    # A gateway that is stopped meanwhile does not wait, and keeps the records.
     last = await scene.call(gateway, 6)
-    await scene.answered(last, "calls at last")
+    await scene.answered(last, "calls at the end")
     server.freeze()
     await scene.finish(gateway)
     server.thaw()
     journal = sum(
         len(file.read_bytes()) for file in gateway.state.glob("journal-*.jsonl")
     )
-    scene.expect(journal, "no journal has the calls of a frozen database")
+    scene.expect(journal, "the calls during the freeze are not in the journal")
 
 
 async def receiver_stuck(scene: Scene) -> None:
-    """One takes requests and never answers; the other has to be told all."""
+    """One receiver never answers; the other one has to get all events."""
     stuck = await scene.run(Receiver(is_stuck=True))
     well = await scene.run(Receiver())
     hooks = "".join(
@@ -78,18 +78,18 @@ async def receiver_stuck(scene: Scene) -> None:
     threads = len(os.listdir(f"/proc/{gateway.process.pid}/task"))
     for _ in range(3 if scene.is_short else 20):
         more = await scene.call(gateway, 10, 0.5)
-        await scene.answered(more, "calls beside a stuck receiver")
+        await scene.answered(more, "calls with a stuck receiver")
         await scene.hang_up(more)
     over = scene.counts["calls"] - len(lines)
     await until(lambda: len(well.ended) >= over, 20.0)
     scene.counts["ends told"] += len(well.ended)
     scene.expect(
         len(well.ended) == over,
-        f"the well receiver was told {len(well.ended)} of {over} ends",
+        f"the good receiver got {len(well.ended)} of {over} ends",
     )
-    scene.expect(stuck.asked, "the stuck receiver was not asked")
+    scene.expect(stuck.asked, "the stuck receiver got no request")
     grown = len(os.listdir(f"/proc/{gateway.process.pid}/task")) - threads
-    scene.expect(grown <= MOST_THREADS, f"{grown} threads more")
-    await scene.go_on(lines, "calls beside a stuck receiver")
+    scene.expect(grown <= MOST_THREADS, f"{grown} more threads")
+    await scene.go_on(lines, "old calls with a stuck receiver")
     await scene.hush(lines)
     await scene.finish(gateway)

@@ -1,4 +1,4 @@
-"""The gateway, the simulated service, and who else answers on loopback."""
+"""The gateway, the simulated service, and other servers on loopback."""
 
 from __future__ import annotations
 
@@ -23,17 +23,18 @@ from chime_gateway.store.database import Database
 from chime_gateway.store.queries import CallQuery
 from chime_gateway.store.rows import CallRow
 
-#: Whoever does not answer within this time does not answer.
+#: A page that has not been answered by then is treated as not answered.
 PAGE_SECONDS = 8.0
 
-#: After the last call: closing connections, and transactions, which live for 64 * T1.
+#: Time after the last call for closing connections and for transactions, which live for
+#: 64 * T1.
 LINGER_SECONDS = 40.0
 
-#: SIGTERM, a drain with its goodbyes, and what is still to be written.
+#: Time from SIGTERM for a drain with its goodbyes, and for pending writes.
 STOP_SECONDS = 30.0
 
-#: T1 is a twentieth of the usual: what lives for 64 * T1 is gone soon.  Nobody is
-#: refused because others have the machine.
+#: T1 is a twentieth of the default, so that state that lives for 64 * T1 is soon gone.
+#: The overload limits are high, so that other loads on the machine cause no refusals.
 SETTINGS = """
 [limits]
 max_calls = 500
@@ -52,8 +53,10 @@ _LEFT_OUT = ("AZURE_OPENAI_ENDPOINT", "AZURE_OPENAI_DEPLOYMENT", "AZURE_OPENAI_A
 
 async def until(is_so: Callable[[], Any], seconds: float, pause: float = 0.1) -> bool:
     """
-    @param is_so: may be a coroutine function.
-    @return: whether it came to be so in that time.
+    Wait for a condition.
+
+    @param is_so: the condition; may be a coroutine function.
+    @return: whether it was met in time.
     """
     deadline = time.monotonic() + seconds
     while True:
@@ -67,7 +70,9 @@ async def until(is_so: Callable[[], Any], seconds: float, pause: float = 0.1) ->
 
 async def page(port: int, path: str) -> tuple[int, str]:
     """
-    @return: status and body; 0: there was no answer in L{PAGE_SECONDS}.
+    Fetch a page.
+
+    @return: status and body; status 0: no answer within L{PAGE_SECONDS}.
     """
     writer = None
     try:
@@ -86,7 +91,7 @@ async def page(port: int, path: str) -> tuple[int, str]:
 
 
 def deployment(name: str, endpoint: str, priority: int, key: str = "chaos") -> str:
-    """Its table in the TOML file."""
+    """Return the deployment's table for the TOML file."""
     return (
         f"[deployments.{name}]\nendpoint = '{endpoint}'\ndeployment = 'chaos'\n"
         f"api_key = '{key}'\npriority = {priority}\n"
@@ -95,13 +100,14 @@ def deployment(name: str, endpoint: str, priority: int, key: str = "chaos") -> s
 
 class Gateway:
     """
-    A gateway as its users run it.
+    A gateway process, started as in production.
 
-    @param options: of the command line; nobody needs a secret by default.
-    @param certificate: and its key, PEM: SIP is heard over TLS as well.
-    @ivar tls_port: then; else 0.
-    @ivar call_secret: what calls over SIP have to prove themselves with, if anything.
-    @ivar log: all it wrote; empty where standard output is somebody else's matter.
+    @param options: command-line options; by default no secret is needed.
+    @param certificate: certificate and key, PEM: the gateway also listens for SIP over
+        TLS.
+    @ivar tls_port: the port of SIP over TLS; 0: none.
+    @ivar call_secret: the secret for proofs of SIP calls; empty: none is needed.
+    @ivar log: the complete log; empty if standard output goes elsewhere.
     """
 
     def __init__(
@@ -174,7 +180,7 @@ class Gateway:
         return (await self.ready())[0] == 503
 
     async def held(self) -> dict[str, int]:
-        """What it holds; at last, once that is nothing or the time is over."""
+        """Wait until the gateway holds nothing or the time is over; return the rest."""
         found: dict[str, int] = {}
 
         async def is_nothing() -> bool:
@@ -189,7 +195,7 @@ class Gateway:
         return {what: count for what, count in found.items() if count}
 
     def rows(self) -> list[CallRow]:
-        """The records of calls that are over."""
+        """Return the records of ended calls."""
         url = self._env.get("CHIMEGW_DATABASE_URL")
         database = Database(url or f"sqlite:///{self.state}/chimegw.sqlite", self.state)
         try:
@@ -202,9 +208,9 @@ class Gateway:
 
     async def stop(self) -> str:
         """
-        Ask it to end.
+        Stop the gateway with SIGTERM.
 
-        @return: what was wrong with how it ended; empty: nothing.
+        @return: what was wrong; empty: nothing.
         """
         self.is_told_to_stop = True
         self.send(signal.SIGTERM)
@@ -221,7 +227,7 @@ class Gateway:
 
 
 class Simulator:
-    """C{chimegw simulate-azure} as a process of its own."""
+    """C{chimegw simulate-azure} in a separate process."""
 
     def __init__(self, port: int, *options: str) -> None:
         self.port = port
@@ -242,7 +248,7 @@ class Simulator:
 
 
 class Echoes:
-    """The well service, in this process: returns each frame at once."""
+    """A healthy service in this process, which echoes each frame at once."""
 
     def __init__(self, port: int = 0) -> None:
         self.port = port
@@ -259,7 +265,7 @@ class Echoes:
         return f"http://127.0.0.1:{self.port}"
 
     def close(self) -> None:
-        """Take no more connections; those there are stay."""
+        """Accept no more connections; existing ones stay."""
         if self._server is not None:
             self._server.close()
             self._server = None
@@ -267,9 +273,9 @@ class Echoes:
 
 class Receiver:
     """
-    Takes webhooks.
+    Receives webhooks.
 
-    @ivar ended: the calls whose end it was told.
+    @ivar ended: the calls whose C{call.ended} it received.
     """
 
     def __init__(self, *, is_stuck: bool = False) -> None:

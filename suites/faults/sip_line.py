@@ -1,4 +1,4 @@
-"""A caller over SIP and RTP, with sockets of its own."""
+"""A caller over SIP and RTP, with its own sockets."""
 
 from __future__ import annotations
 
@@ -26,22 +26,23 @@ class _Media(asyncio.DatagramProtocol):
         self._call = call
 
     def datagram_received(self, data: bytes, addr: Any) -> None:
-        if data[12:20] != b"\xff" * 8:  # the silence that keeps the line open
+        if data[12:20] != b"\xff" * 8:  # silence that keeps the stream open
             self._call.hear(data[12:])
 
 
 class SipCall(Line, asyncio.DatagramProtocol):
     """
-    Over SIP and RTP, with sockets of its own.
+    A call over SIP and RTP, with its own sockets.
 
-    @ivar ssrc: of its audio; C{sequence}: the next number.
-    @ivar media_place: where that goes.
+    @ivar ssrc: the SSRC of its audio.
+    @ivar sequence: the next sequence number.
+    @ivar media_place: the address that the audio goes to.
     """
 
     carrier = "sip"
 
     def __init__(self, sip_port: int, *, agent: str = "", secret: str = "") -> None:
-        """@param secret: with which the call proves whose it is; empty: it does not."""
+        """@param secret: the secret for the call's proof; empty: no proof."""
         super().__init__()
         self._gateway = ("127.0.0.1", sip_port)
         self._call_id = f"chaos-{next(_numbers)}-{random.getrandbits(32):x}"
@@ -98,7 +99,9 @@ class SipCall(Line, asyncio.DatagramProtocol):
         )
 
     async def describe(self, direction: str = "sendrecv") -> bool:
-        """Say again where media is, with a re-INVITE; whether that was taken."""
+        """
+        Send the session description in a re-INVITE; return whether it was accepted.
+        """
         self._cseq += 1
         self._heard_of.discard("INVITE")
         answer = await self.ask("INVITE", self._cseq, self._description(direction))
@@ -106,9 +109,9 @@ class SipCall(Line, asyncio.DatagramProtocol):
 
     async def move(self, host: str = "127.0.0.1", *, is_anew: bool = False) -> None:
         """
-        Media comes from another port from now on; what comes to the old one is heard.
+        Send media from another port; audio that arrives at the old one is still heard.
 
-        @param is_anew: from another source, too.
+        @param is_anew: with another SSRC, too.
         """
         self._left.append(self._media)
         self._media, _ = await asyncio.get_running_loop().create_datagram_endpoint(
@@ -120,7 +123,7 @@ class SipCall(Line, asyncio.DatagramProtocol):
             self.ssrc = random.getrandbits(32)
 
     def say_rtcp(self, packet: bytes) -> None:
-        """From the port of the audio, to that of the other side's."""
+        """Send RTCP from the audio port to the other side's audio port."""
         self._media.sendto(packet, self.media_place)
 
     def _message(self, method: str, cseq: int, body: str = "", branch: str = "") -> str:
@@ -138,7 +141,9 @@ class SipCall(Line, asyncio.DatagramProtocol):
 
     async def ask(self, method: str, cseq: int, body: str = "") -> str:
         """
-        @return: the final response; empty: none came.
+        Send a request, with retransmissions.
+
+        @return: the final response; empty: none.
         """
         future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._answers[method] = future
@@ -179,7 +184,7 @@ class SipCall(Line, asyncio.DatagramProtocol):
         first, _, rest = text.partition("\r\n")
         if first.startswith("ACK"):
             return
-        # The port may have been that of somebody who is still told of the end.
+        # An earlier call may have used this port, and its BYE may still arrive.
         is_ours = self._call_id in rest
         is_bye = first.startswith("BYE")
         if is_ours and is_bye:
@@ -221,7 +226,9 @@ class SipCall(Line, asyncio.DatagramProtocol):
 
 async def options(sip_port: int) -> int:
     """
-    @return: the status of an OPTIONS; 0: no answer.
+    Send an OPTIONS request.
+
+    @return: the status of the answer; 0: none.
     """
     call = SipCall(sip_port)
     await call.open()

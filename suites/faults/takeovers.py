@@ -1,4 +1,4 @@
-"""New programs that take over from those that have calls: no call is lost by it."""
+"""Take-overs by new processes during calls: no call may be lost."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _TAKEN = "now takes every new call"
 
 
 def processes(gateway: Gateway) -> list[int]:
-    """All there were, the newest last."""
+    """Return the pids of all processes so far, the newest last."""
     return [gateway.process.pid, *map(int, _STARTED.findall(gateway.log))]
 
 
 def runs(pid: int) -> bool:
-    """A process that has ended and was not waited for does not."""
+    """Return whether a process runs; a zombie does not."""
     try:
         status = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
@@ -51,7 +51,7 @@ async def take_over(scene: Scene, gateway: Gateway) -> None:
 
 
 async def takeovers(scene: Scene) -> None:
-    """One after the other, with calls on in each of the processes."""
+    """Several take-overs, with calls in each of the processes."""
     gateway = await with_echoes(scene, "takeovers")
     lines = await scene.call(gateway, CALLS)
     await scene.answered(lines, "calls before")
@@ -61,7 +61,7 @@ async def takeovers(scene: Scene) -> None:
     is_over = False
 
     async def come() -> None:
-        # Whoever comes at any moment of it is answered.
+        # A caller has to be answered at any moment of a take-over.
         while not is_over:
             more.extend(await scene.call(gateway, 1, 0.0))
             await asyncio.sleep(0.4)
@@ -74,11 +74,11 @@ async def takeovers(scene: Scene) -> None:
         await scene.go_on(lines, "calls of an older process")
         if len(more) > CALLS:
             gone, more[:] = more[:-CALLS], more[-CALLS:]
-            await scene.answered(gone, "calls beside a take-over")
+            await scene.answered(gone, "calls during a take-over")
             await scene.hang_up(gone)
     is_over = True
     await coming
-    await scene.answered(more, "calls beside a take-over")
+    await scene.answered(more, "calls during a take-over")
     await scene.go_on(lines, "calls of the first process")
     scene.counts["longest stall, ms"] = round(
         1000 * max(line.stall_seconds for line in lines)
@@ -90,7 +90,7 @@ async def takeovers(scene: Scene) -> None:
     older = pids[:-1]
     scene.expect(
         await until(lambda: not any(map(runs, older)), 60.0),
-        f"older processes run without calls: {[pid for pid in older if runs(pid)]}",
+        f"older processes without calls run: {[pid for pid in older if runs(pid)]}",
     )
     placed = scene.counts["calls"]
     await until(lambda: len(gateway.rows()) >= placed, 15.0, 0.5)
@@ -108,7 +108,7 @@ async def takeovers(scene: Scene) -> None:
 
 
 def ending_all(play: Play) -> Play:
-    """Whatever comes of it, none of its processes stays."""
+    """Wrap a scene so that all of its processes are killed at the end."""
 
     async def played(scene: Scene) -> None:
         try:

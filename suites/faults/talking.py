@@ -1,8 +1,8 @@
 """
-Callers of both carriers who say words, and understand what they hear.
+Callers of both carriers that say words, and understand what they hear.
 
-What they hear is kept as it is played: a carrier with a buffer of its own plays what
-it was given in real time, and forgets the rest of it when it is told to.
+The audio is recorded as it is played: a carrier with a playout buffer plays it in real
+time, and discards the rest on C{clear}.
 """
 
 from __future__ import annotations
@@ -24,21 +24,22 @@ from chime_gateway.sim.speech import Sentence, seconds_of, spoken, understood
 from suites.faults.lines import Line, Stream
 from suites.faults.sip_line import SipCall
 
-#: What comes so much later than it is due is still played without a gap.
+#: Audio that arrives this much late is still played without a gap.
 JITTER_SECONDS = 0.06
 
 _SILENCE = PCMU.silence(FRAME_BYTES)
 
-#: Quieter than this, of 32768, nobody hears.
+#: Below this amplitude, of 32768, audio counts as silence.
 _AUDIBLE = 200
 
 
 @define
 class Ear:
     """
-    What was played, and when: seconds of the monotonic clock.
+    The audio that was played, with its times in seconds of the monotonic clock.
 
-    @ivar segments: (when it begins, its audio), in order, none over another.
+    @ivar segments: (begin, audio), in order, without overlap.
+    @ivar ends: the end of the last segment.
     """
 
     segments: list[tuple[float, bytes]] = field(factory=list)
@@ -60,7 +61,7 @@ class Ear:
                 break
 
     def audible(self) -> list[tuple[float, float]]:
-        """From when to when there was sound, gaps of a frame and less left out."""
+        """Return the times with sound; gaps of up to a frame are ignored."""
         found: list[tuple[float, float]] = []
         for begins, audio in self.segments:
             for at in range(0, len(audio), FRAME_BYTES):
@@ -76,7 +77,7 @@ class Ear:
         return found
 
     def sentences(self, since: float = 0.0) -> list[Sentence]:
-        """What was said, with when it began; that began before is left out."""
+        """Return the sentences that began since then, with their times."""
         if not self.segments:
             return []
         first = max(since - 1.0, self.segments[0][0])
@@ -99,7 +100,7 @@ class Ear:
 
 @frozen
 class Said:
-    """What a caller said, and from when to when."""
+    """A caller's sentence, with its times."""
 
     text: str
     begins: float
@@ -108,9 +109,9 @@ class Said:
 
 class Talking(Line):
     """
-    A line whose caller says what it is told to say.
+    A line whose caller says given sentences.
 
-    @ivar said: so far.
+    @ivar said: what the caller has said so far.
     """
 
     def __init__(self) -> None:
@@ -132,7 +133,7 @@ class Talking(Line):
         self.ear.play(time.monotonic(), audio)
 
     async def say(self, text: str) -> Said:
-        """Until it is said."""
+        """Say a sentence, and wait until it has been sent."""
         audio = spoken(PCMU, text)
         audio += PCMU.silence(-len(audio) % FRAME_BYTES)
         begins = time.monotonic()
@@ -146,13 +147,13 @@ class Talking(Line):
 
     async def hears(self, text: str, since: float, seconds: float) -> Sentence | None:
         """
-        The first whole sentence with this in it, as soon as it was heard: a carrier may
-        have it long before that; or none in that time.
+        Wait for the first whole sentence that contains this text, until it has been
+        played; C{None}: not within this time.
         """
         deadline = time.monotonic() + seconds
         while self.is_open and time.monotonic() < deadline:
             await asyncio.sleep(0.1)
-            # Its end may still be under way.
+            # A carrier may have it long before it has been played.
             for one in self.ear.sentences(since):
                 if one.is_whole and text in one.text:
                     ends = one.at_seconds + seconds_of(one.text)
@@ -164,7 +165,7 @@ class Talking(Line):
         return time.monotonic() - self.ear.ends > seconds
 
     async def silence(self, seconds: float, most_seconds: float) -> None:
-        """Until nothing was heard for so long."""
+        """Wait until nothing has been heard for this long."""
         deadline = time.monotonic() + most_seconds
         while (
             self.is_open and not self.is_silent(seconds) and time.monotonic() < deadline
@@ -173,7 +174,7 @@ class Talking(Line):
 
 
 class TalkingStream(Talking, Stream):
-    """Over WebSocket, with a buffer as a carrier has it."""
+    """A caller over WebSocket, with the playout buffer of a carrier."""
 
     def __init__(self, port: int, **options: str) -> None:
         Stream.__init__(self, port, **options)  # type: ignore[arg-type]
@@ -192,7 +193,7 @@ class TalkingStream(Talking, Stream):
         super().on_ws_frame(transport, frame)
 
     def _mark(self, transport: WSTransport, payload: bytes) -> None:
-        """It is returned when what was before it has been played, or is cleared."""
+        """Return the mark when the audio before it has been played or cleared."""
         loop = asyncio.get_running_loop()
         wait = max(0.0, self.ear.ends - time.monotonic())
 
@@ -204,7 +205,7 @@ class TalkingStream(Talking, Stream):
 
 
 class TalkingSip(Talking, SipCall):
-    """Over SIP and RTP."""
+    """A caller over SIP and RTP."""
 
     def __init__(self, sip_port: int, *, agent: str = "", secret: str = "") -> None:
         SipCall.__init__(self, sip_port, agent=agent, secret=secret)

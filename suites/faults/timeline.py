@@ -1,4 +1,4 @@
-"""A picture of one call: who spoke, which sessions there were, and what went wrong."""
+"""A picture of one call: who spoke, its sessions, and the faults."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _STYLE = (
 
 def timeline(conversation: Conversation, events: list[Event]) -> str:
     """
-    SVG.
+    Draw a conversation as SVG.
 
-    @param events: of the services.
+    @param events: the logs of the services.
     """
     mine = sessions_of(conversation.number, events)
     events = [one for one in events if one.session in mine]

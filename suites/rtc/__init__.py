@@ -1,1 +1,1 @@
-"""What suites/webrtc.py is made of."""
+"""The scenes of suites/webrtc.py."""

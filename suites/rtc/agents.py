@@ -1,4 +1,4 @@
-"""Agents of three foreign stacks, behind the gateway: it calls them by WebRTC."""
+"""Agents on three third-party stacks, which the gateway calls over WebRTC."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from suites.rtc.relay import CALM, ROUGH, Capture, Relay, Weather
 
 
 class Speaker(Stream):
-    """A caller over WebSocket who says something, and records what it hears."""
+    """A caller over WebSocket that plays samples, and records what it hears."""
 
     def __init__(self, port: int, said: Samples) -> None:
         super().__init__(port)
@@ -83,7 +83,7 @@ async def gateway_of(
 async def spoken(
     scene: Scene, gateway: Gateway, realtime: Realtime, said: Samples
 ) -> tuple[Speaker, ServedCall]:
-    """A call, and what has become of it at the service."""
+    """Place a call; return it with its counterpart at the service."""
     before = set(realtime.calls)
     speaker = Speaker(gateway.port, said)
     scene.lines.append(speaker)
@@ -125,8 +125,8 @@ def well_heard(
 
 
 def in_order(scene: Scene, realtime: Realtime, calls: int) -> None:
-    """What the service saw of so many calls that are over."""
-    scene.expect(not realtime.wrong, f"the service was asked oddly: {realtime.wrong}")
+    """Check what the service saw of this number of ended calls."""
+    scene.expect(not realtime.wrong, f"wrong requests to the service: {realtime.wrong}")
     hung_up = sum(call.is_hung_up for call in realtime.calls.values())
     scene.expect(
         realtime.counts["calls"] == len(realtime.calls) == calls,
@@ -144,7 +144,7 @@ def in_order(scene: Scene, realtime: Realtime, calls: int) -> None:
 
 
 def agent(name: str) -> Play:
-    """It hears the caller, and is heard; both sides hang up once."""
+    """The agent hears the caller and is heard; both sides hang up once."""
 
     async def scene_of(scene: Scene) -> None:
         seconds = 8.0 if scene.is_short else 15.0
@@ -159,19 +159,19 @@ def agent(name: str) -> Play:
         share = least(scene, HEARD_SHARE)
         scene.expect(found.share >= share, f"the agent heard {found}, not {share:.0%}")
         await speaker.hang_up()
-        scene.expect(await until(lambda: call.is_hung_up, 10.0), "it is not hung up")
+        scene.expect(await until(lambda: call.is_hung_up, 10.0), "no hang-up")
         await freed(scene, gateway)
         in_order(scene, realtime, 1)
-        # The agent's side goes away without a word by HTTP: the next session is had.
+        # The agent's side vanishes without HTTP: the gateway needs another session.
         speaker, call = await spoken(scene, gateway, realtime, said)
         await asyncio.sleep(1.0)
         await call.peer.close()
         counts = realtime.counts
-        # Whose consent is over is not asked over WebRTC again (decision 0043).
+        # After lost consent, WebRTC is not used again at once (decision 0043).
         is_missed = await until(
             lambda: counts["calls"] >= 3 or counts["sidebands refused"], FREED_SECONDS
         )
-        scene.expect(is_missed, "nobody noticed that the agent is gone")
+        scene.expect(is_missed, "the loss of the agent was not noticed")
         await speaker.hang_up()
         await freed(scene, gateway)
         await scene.finish(gateway)
@@ -181,9 +181,9 @@ def agent(name: str) -> Play:
 
 def by_channel(name: str, *, is_preview: bool, weather: Weather | None = None) -> Play:
     """
-    Its events go by a data channel, and nothing else does.
+    Make a scene: events go through a data channel, without a sideband.
 
-    @param weather: of another network between.
+    @param weather: the network between the peers; None: direct.
     """
 
     async def scene_of(scene: Scene) -> None:
@@ -201,7 +201,7 @@ def by_channel(name: str, *, is_preview: bool, weather: Weather | None = None) -
         if is_preview:
             more = f"api_version = '{PREVIEW_VERSION}'\n"
             more += f"webrtc_endpoint = '{realtime.url}'\n"
-        # All that a session is set to is longer than a packet, and so is what it says.
+        # The settings of the session are longer than a packet, and so are its events.
         more += f"[agents.default]\ninstructions = '''{'Be brief. ' * 2000}'''\n"
         gateway = await gateway_of(scene, realtime, more)
         said = speech(seconds, 6)
@@ -213,22 +213,22 @@ def by_channel(name: str, *, is_preview: bool, weather: Weather | None = None) -
             share = least(scene, HEARD_SHARE)
             scene.expect(found.share >= share, f"the agent heard {found}")
         else:
-            # A goodbye that is lost is half a minute.
+            # A lost close_notify would cost half a minute.
             relay.weather = CALM
         kinds = [str(one.get("type")) for one in call.events]
-        scene.expect(kinds[:1] == ["session.update"], f"it was told {kinds}")
+        scene.expect(kinds[:1] == ["session.update"], f"it received {kinds}")
         size = len(str(call.events[:1]))
         scene.expect(size > 20_000, f"its settings have {size} characters")
         await speaker.hang_up()
         if is_preview:
-            scene.expect(await call.peer.is_over(), "the agent was told of no end")
+            scene.expect(await call.peer.is_over(), "the agent's call was not ended")
         else:
             is_over = await until(lambda: call.is_hung_up, 10.0)
-            scene.expect(is_over, "it is not hung up")
-        scene.expect(not realtime.wrong, f"it was asked oddly: {realtime.wrong}")
+            scene.expect(is_over, "no hang-up")
+        scene.expect(not realtime.wrong, f"wrong requests: {realtime.wrong}")
         counts = realtime.counts
         scene.expect(
-            not counts["sidebands"] and counts["calls"] == 1, f"asked {dict(counts)}"
+            not counts["sidebands"] and counts["calls"] == 1, f"requests {dict(counts)}"
         )
         await freed(scene, gateway)
         await scene.finish(gateway)
@@ -240,10 +240,10 @@ def through(
     name: str, weather: Weather, seconds: float, share: float, *, moves: bool
 ) -> Play:
     """
-    Another network between.
+    Make a scene: the peers are connected through another network.
 
-    @param moves: its NAT takes a new port in mid-call; aiortc and werift stay at the
-        first one, whoever their peer is.
+    @param moves: its NAT changes its port during the call; aiortc and werift keep using
+        the first one.
     """
 
     async def scene_of(scene: Scene) -> None:
@@ -261,11 +261,11 @@ def through(
         well_heard(scene, speaker, said, share)
         late = compare(said[len(said) * 3 // 4 :], speaker.recording)
         scene.expect(
-            late.share >= least(scene, share), f"behind the new port {late} was heard"
+            late.share >= least(scene, share), f"heard with the new port: {late}"
         )
         print(f"{scene.name:24} {dict(relay.counts)}", flush=True)
         scene.counts["packets"] += relay.counts["in"] + relay.counts["out"]
-        # A goodbye that is lost is half a minute.
+        # A lost close_notify would cost half a minute.
         relay.weather = CALM
         await speaker.hang_up()
         await freed(scene, gateway)
@@ -286,8 +286,8 @@ def _always(relay: Relay) -> Callable[[], Awaitable[Relay]]:
 
 async def strict(scene: Scene) -> None:
     """
-    A minute with a service that answers no check without USE-CANDIDATE, as one does
-    that is known.
+    A minute with a service that answers no checks without USE-CANDIDATE, like a real
+    one.
     """
     stack = await scene.run(stack_of("aiortc", None))
     relay = await scene.run(Relay(9))
@@ -307,7 +307,7 @@ async def strict(scene: Scene) -> None:
 
 
 async def interrupted(scene: Scene) -> None:
-    """The service stops by itself, and says what it has cut."""
+    """The service stops its audio itself, and reports where it truncated the item."""
     stack = await scene.run(stack_of("aiortc", None))
     silent: Any = speech(0.1, 4)
     realtime = await scene.run(Realtime(lambda: stack.peer(silent)))
@@ -324,15 +324,15 @@ async def interrupted(scene: Scene) -> None:
         "conversation.item.truncated", item_id="i1", content_index=0, audio_end_ms=2900
     )
     await call.peer.say(speech(0.02, 4))
-    # Later the caller, of whom nothing more is said, hears that somebody is there.
+    # Later than this the waiting caller would hear a filler.
     await asyncio.sleep(2.0)
     after = speaker.recording[before:]
     still = loud_share(after) * len(after) / RATE
     print(f"{scene.name:24} {still:.2f} s were heard after the cut", flush=True)
     scene.expect(loud_share(after[-RATE:]) == 0.0, f"{still:.1f} s after the cut")
-    # Whoever truncates what the service has truncated itself cuts it twice.
+    # The service has truncated the item itself; the gateway must not do it again.
     told = call.kinds()["conversation.item.truncate"]
-    scene.expect(not told, f"truncated {told} times, though it truncates itself")
+    scene.expect(not told, f"truncated {told} times, although the service does it")
     await speaker.hang_up()
     await freed(scene, gateway)
     in_order(scene, realtime, 1)

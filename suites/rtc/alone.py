@@ -1,4 +1,4 @@
-"""A network of one's own, with nothing in it but loopback."""
+"""A network namespace with nothing but loopback."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _CLONE_NEWNET = 0x40000000
 
 def go_alone() -> bool:
     """
-    This process, and whatever it starts from now on, reaches nobody else, and no stack
-    finds another address than that of loopback.  It needs root.
+    Move this process and its later children to a network namespace, so that no stack
+    finds another address than loopback.  It needs root.
 
-    @return: whether that could be done; else they use what addresses there are.
+    @return: whether it succeeded; otherwise the machine's addresses are used.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(_CLONE_NEWNET) != 0:

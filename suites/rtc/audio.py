@@ -1,4 +1,4 @@
-"""What is said and heard, as 16 bit samples at 8 kHz, and how alike the two are."""
+"""Sent and received audio, as 16 bit samples at 8 kHz, and its comparison."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from attrs import frozen
 RATE = 8000
 FRAME = RATE // 50
 
-#: Three packets: what is lost of a second leaves some of them whole.
+#: Three packets: short enough that some windows survive heavy loss.
 _WINDOW = 3 * FRAME
 
-#: Low enough for half a sample of a resampler's delay to cost little.
+#: So low that a resampler's delay of half a sample has little effect.
 _LOWEST_HZ, _HIGHEST_HZ = 300.0, 1200.0
 
 _LOUDNESS = 6000.0
@@ -23,13 +23,13 @@ _LOUDNESS = 6000.0
 #: A window whose root mean square is below this is silence.
 _SOFT = 300.0
 
-#: Two noises are as alike as 0.5 at most in a window, wherever one looks.
+#: Two different noises correlate by at most 0.5 in a window, at any offset.
 ALIKE = 0.75
 
-#: So many windows are missing: what is heard may go on anywhere.
+#: After this number of missing windows the next one is searched everywhere.
 _LOST_TRACK = 16
 
-#: Where the next window is looked for, around where the last one was found.
+#: The range around the last window in which the next one is searched.
 _DRIFT = RATE
 
 Samples = numpy.ndarray[Any, numpy.dtype[Any]]
@@ -37,8 +37,8 @@ Samples = numpy.ndarray[Any, numpy.dtype[Any]]
 
 def speech(seconds: float, seed: int) -> Samples:
     """
-    Noise in the band of a voice, loud and soft as its syllables are.  No part of it
-    is like another, and what another seed gives is like none of it.
+    Make noise in the band of a voice, as loud and soft as syllables.  No part of it is
+    like another, or like the noise of another seed.
     """
     rng = numpy.random.default_rng(seed)
     count = round(seconds * RATE)
@@ -53,7 +53,7 @@ def speech(seconds: float, seed: int) -> Samples:
 
 
 def write_wav(path: Path, samples: Samples, rate: int = 48_000) -> None:
-    """At a rate that a browser takes for a microphone's."""
+    """Write a WAV file at a rate that a browser accepts from a microphone."""
     factor = rate // RATE
     spectrum = numpy.fft.rfft(samples.astype(float))
     raised = numpy.zeros(len(samples) * factor // 2 + 1, dtype=complex)
@@ -69,12 +69,12 @@ def write_wav(path: Path, samples: Samples, rate: int = 48_000) -> None:
 @frozen
 class Likeness:
     """
-    How a recording is like what was said.
+    The result of a comparison of received with sent audio.
 
-    @ivar windows: of 60 ms, that were looked for.
-    @ivar found: those that were heard.
-    @ivar snr_db: the median of those.
-    @ivar lag_ms: of the first one that was found, from the start of the recording.
+    @ivar windows: the number of windows of 60 ms that were searched.
+    @ivar found: the number of windows found.
+    @ivar snr_db: the median signal-to-noise ratio of these.
+    @ivar lag_ms: the delay of the first one found.
     """
 
     windows: int
@@ -92,7 +92,9 @@ class Likeness:
 
 def _best(part: Samples, whole: Samples) -> tuple[float, int]:
     """
-    @return: the greatest normalised correlation, and where in C{whole} that is.
+    Find a part in a whole.
+
+    @return: the greatest normalised correlation, and its position in C{whole}.
     """
     size = 1 << (len(whole) + len(part)).bit_length()
     product = numpy.fft.rfft(whole, size) * numpy.conj(numpy.fft.rfft(part, size))
@@ -101,7 +103,7 @@ def _best(part: Samples, whole: Samples) -> tuple[float, int]:
     sums = numpy.concatenate(([0.0], numpy.cumsum(whole * whole)))
     energy = sums[len(part) :] - sums[: -len(part)]
     scale = numpy.sqrt(numpy.maximum(energy[:places], 1.0) * (part @ part))
-    # Where there is next to nothing, nothing is like anything.
+    # Near silence the correlation has no meaning.
     likeness = numpy.where(energy[:places] > len(part) * 100.0, dots / scale, 0.0)
     at = int(numpy.argmax(likeness))
     return float(likeness[at]), at
@@ -109,8 +111,9 @@ def _best(part: Samples, whole: Samples) -> tuple[float, int]:
 
 def compare(said: Samples, heard: Samples, *, start: float = 0.0) -> Likeness:
     """
-    @param start: what was said in these first seconds need not have been heard, as
-        nobody was there yet.
+    Compare received with sent audio.
+
+    @param start: ignore these first seconds, when the other side was not connected yet.
     """
     before = said.astype(float)
     after = heard.astype(float)
@@ -146,7 +149,7 @@ def compare(said: Samples, heard: Samples, *, start: float = 0.0) -> Likeness:
 
 
 def _companded() -> Samples:
-    """Each of the 65,536 samples as a byte of mu-law (ITU-T G.711)."""
+    """Return the mu-law byte of each of the 65,536 samples (ITU-T G.711)."""
     samples = numpy.arange(-32768, 32768)
     magnitude = numpy.minimum(numpy.abs(samples), 32635) + 132
     exponent = numpy.floor(numpy.log2(magnitude)).astype(int) - 7
@@ -176,7 +179,7 @@ def from_ulaw(coded: bytes) -> Samples:
 
 
 def loud_share(samples: Samples) -> float:
-    """The share of its fiftieths of a second in which something is said."""
+    """Return the share of frames that contain sound."""
     whole = samples[: len(samples) // FRAME * FRAME].astype(float).reshape(-1, FRAME)
     if not len(whole):
         return 0.0

@@ -1,4 +1,4 @@
-"""What is no offer of WebRTC, and what is one that asks for much."""
+"""Invalid WebRTC offers, and valid ones that demand much."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _bad_offers(good: RtcCall) -> dict[str, str]:
     }
 
 
-#: What is no offer has to be refused; the others may be taken.
+#: Invalid offers, which must be refused; the others may be accepted.
 _NO_OFFERS = (
     *("nothing", "no description", "giant", "without ICE", "without fingerprint"),
     *("an odd fingerprint", "without audio", "only Opus", "a short password"),

@@ -1,4 +1,4 @@
-"""Callers of three foreign stacks, through the gateway to a service that echoes."""
+"""Callers on three third-party stacks, through the gateway to an echoing service."""
 
 from __future__ import annotations
 
@@ -21,33 +21,33 @@ from suites.rtc.peers import Aiortc, Peer, Stack, Werift
 from suites.rtc.relay import CALM, ROUGH, Capture, Relay, Weather
 from suites.rtc.services import Listeners, Talkers
 
-#: What is said before the agent is there, and what is still under way at the end.
+#: Audio sent before the agent is connected, and audio still in transit at the end.
 EARLY_SECONDS = 3.0
 UNDER_WAY_SECONDS = 1.5
 
-#: Of the windows that were said, in good weather: a browser's jitter buffer stretches
-#: some of them.
+#: The share of windows that must be heard on a good network: a browser's jitter buffer
+#: stretches some of them.
 HEARD_SHARE = 0.9
 
-#: Of the seconds of the full form.
+#: The duration of the short form relative to the full form.
 SHORT_SHARE = 0.7
 
-#: Where the gateway or this process was ready to run and did not (L{Scene.gaps}).
+#: The share if the gateway or this process was starved of CPU (L{Scene.gaps}).
 HEARD_STARVED_SHARE = 0.5
 
-#: A NAT that takes another port costs what is said until the next check, and with
-#: aiortc, which does not nominate then, that of two.
+#: A NAT that changes its port costs the audio until the next check, and with
+#: aiortc, which does not nominate then, until the next but one.
 HEARD_MOVED_SHARE = 0.6
 
-#: One packet in five is lost on both ways together.  Only Chromium is for that: aiortc
-#: waits with all that comes behind a lost packet, and werift sends a flight of DTLS
-#: again with the numbers of records that it had, which OpenSSL takes for a replay.
+#: One packet in five is lost in both directions together.  Only Chromium can cope:
+#: aiortc holds back everything after a lost packet, and werift repeats a DTLS flight
+#: with the same record numbers, which OpenSSL discards as a replay.
 HEARD_ROUGH_SHARE = 0.15
 
-#: Consent lives for 30 s (RFC 7675 section 5.1): a minute has two of it.
+#: Consent lasts 30 s (RFC 7675 section 5.1), and a minute is twice that.
 MINUTE_SECONDS = 62.0
 
-#: Whoever goes without a word is missed when consent is over.
+#: The loss of a peer that vanishes is noticed when consent expires.
 FREED_SECONDS = 50.0
 
 DIGITS = "159#"
@@ -56,7 +56,7 @@ DIGITS = "159#"
 async def bridge(
     scene: Scene, gateway: Gateway, peer: Peer, relay: Relay | None = None, **more: Any
 ) -> http.Response:
-    """The peer's offer to the gateway, and the answer to the peer."""
+    """Pass the peer's offer to the gateway, and the answer to the peer."""
     scene.counts["calls"] += 1
     offer = await peer.offer(**more)
     if relay is not None:
@@ -89,14 +89,14 @@ async def connected(scene: Scene, peer: Peer) -> None:
 
 
 def least(scene: Scene, share: float) -> float:
-    """What has to be heard, where the machine was somebody else's for a while."""
+    """Return the share that must be heard, which is less if the machine stalled."""
     return min(share, HEARD_STARVED_SHARE) if scene.gaps else share
 
 
 async def heard_well(
     scene: Scene, peer: Peer, said: Any, share: float = HEARD_SHARE
 ) -> None:
-    """What it said came back."""
+    """Expect that the peer's audio came back."""
     found = compare(said, await peer.heard(), start=EARLY_SECONDS)
     print(f"{scene.name:24} {peer.stack.name}: {found}", flush=True)
     scene.counts["windows"] += found.windows
@@ -108,15 +108,15 @@ async def heard_well(
 
 
 async def pressed(scene: Scene, service: Listeners) -> None:
-    """The agent was told of the keys."""
+    """Expect that the agent received the digits."""
     told = f"pressed {DIGITS} on the keypad"
     is_told = await until(lambda: any(told in text for text in service.texts), 15.0)
-    scene.expect(is_told, f"the agent was told {service.texts}")
+    scene.expect(is_told, f"no digits; the agent received {service.texts}")
     scene.counts["keys"] += len(DIGITS) if is_told else 0
 
 
 async def freed(scene: Scene, gateway: Gateway, calls: int = 0) -> None:
-    """Nothing of a call is left."""
+    """Expect that the gateway has released the call."""
 
     async def is_so() -> bool:
         return (await held_places(gateway))["calls"] == calls
@@ -132,7 +132,7 @@ def stack_of(name: str, said: Any) -> Stack:
 
 
 def caller(name: str) -> Play:
-    """It speaks, presses keys, and hangs up; another is hung up on by DELETE."""
+    """A call that speaks, sends digits and hangs up; another one is ended by DELETE."""
 
     async def scene_of(scene: Scene) -> None:
         echoes = await scene.run(Listeners())
@@ -157,7 +157,7 @@ def caller(name: str) -> Play:
         deleted = await ask(gateway.port, "DELETE", response.headers["location"])
         scene.expect(deleted.status in (200, 204), f"DELETE: {deleted}")
         if stack.has_goodbyes:
-            scene.expect(await other.is_over(), "whom a DELETE ends is not told")
+            scene.expect(await other.is_over(), "the peer was not told of the DELETE")
         await freed(scene, gateway)
         await scene.finish(gateway)
 
@@ -165,7 +165,7 @@ def caller(name: str) -> Play:
 
 
 def through(name: str, weather: Weather, seconds: float, share: float) -> Play:
-    """Another network between; its NAT takes a new port in the middle of the call."""
+    """A call through another network, whose NAT changes its port during the call."""
 
     async def scene_of(scene: Scene) -> None:
         gateway = await started(scene, await scene.run(Echoes()))
@@ -183,12 +183,12 @@ def through(name: str, weather: Weather, seconds: float, share: float) -> Play:
         late = said[len(said) * 3 // 4 :]
         found = compare(late, await peer.heard())
         scene.expect(
-            found.share >= least(scene, share), f"behind the new port {found} was heard"
+            found.share >= least(scene, share), f"heard with the new port: {found}"
         )
         counts = Counter(relay.counts)
         print(f"{scene.name:24} {dict(counts)}", flush=True)
         scene.counts["packets"] += counts["in"] + counts["out"]
-        # A goodbye that is lost is half a minute.
+        # A lost close_notify would cost half a minute.
         relay.weather = CALM
         await peer.close()
         await freed(scene, gateway)
@@ -200,7 +200,7 @@ def through(name: str, weather: Weather, seconds: float, share: float) -> Play:
 
 
 def interrupted(name: str) -> Play:
-    """The agent has much to say, and stops when the caller speaks."""
+    """The agent gives a long answer, and stops when the caller speaks."""
 
     async def scene_of(scene: Scene) -> None:
         talkers = await scene.run(Talkers())
@@ -219,9 +219,9 @@ def interrupted(name: str) -> Play:
         still = loud_share(after) * len(after) / RATE
         print(f"{scene.name:24} {name} heard {still:.2f} s more", flush=True)
         scene.expect(
-            loud_share(after[-RATE:]) == 0.0, f"{still:.1f} s were said after that"
+            loud_share(after[-RATE:]) == 0.0, f"{still:.1f} s after the interruption"
         )
-        scene.expect(talkers.truncated, "nobody was told how much was heard")
+        scene.expect(talkers.truncated, "the agent's item was not truncated")
         await peer.close()
         await freed(scene, gateway)
         await scene.finish(gateway)
@@ -230,7 +230,7 @@ def interrupted(name: str) -> Play:
 
 
 async def minute(scene: Scene) -> None:
-    """All three for a minute, each with its own idea of consent."""
+    """All three stacks for a minute, each with its own consent checks."""
     gateway = await started(scene, await scene.run(Echoes()))
     said = speech(MINUTE_SECONDS, 3)
     stacks = [

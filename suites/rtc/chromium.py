@@ -1,7 +1,7 @@
 """
-Headless Chromium, told what to do by its DevTools protocol through a pipe.
+Headless Chromium, controlled by the DevTools protocol through a pipe.
 
-Its microphone is a file.
+A file replaces its microphone.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from suites.rtc import http
 from suites.rtc.audio import Samples, write_wav
 from suites.rtc.peers import ANSWER_SECONDS, HERE, PeerError, Stack
 
-#: Debian's name, and others'.
+#: Debian's name, and other ones.
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 
 _FLAGS = (
@@ -40,12 +40,12 @@ _FLAGS = (
     "--remote-debugging-pipe",
 )
 
-#: With it off the page's own addresses are told, not names that only mDNS knows.
+#: Without this feature offers contain addresses instead of mDNS names.
 _MDNS = "--disable-features=WebRtcHideLocalIpsWithMdns"
 
 
 def program() -> str:
-    """Empty: there is none here."""
+    """Return the path of the program; empty: it is not installed."""
     return next(filter(None, map(shutil.which, PROGRAMS)), "")
 
 
@@ -124,7 +124,7 @@ class Chromium(Stack):
         except asyncio.IncompleteReadError:
             for future in self._pending.values():
                 if not future.done():
-                    future.set_exception(PeerError("Chromium is gone"))
+                    future.set_exception(PeerError("Chromium has ended"))
 
     async def _tell(self, method: str, **parameters: Any) -> Any:
         number = next(self._commands)
@@ -157,7 +157,7 @@ class Chromium(Stack):
     async def ask_gateway(
         self, port: int, method: str, path: str, description: str = ""
     ) -> http.Response:
-        """One request that the page makes, whose site is another one."""
+        """Let the page, which belongs to another site, make a request."""
         url = f"http://127.0.0.1:{port}{path}"
         said = await self.ask("ask", method=method, url=url, sdp=description)
         return http.Response(
@@ -170,6 +170,6 @@ class Chromium(Stack):
         if self._pipe is not None:
             self._pipe.close()
         if self._process is not None and self._process.returncode is None:
-            # All of its processes are in a session of their own.
+            # All of its processes are in one session.
             os.killpg(self._process.pid, 9)
         shutil.rmtree(self._folder, ignore_errors=True)

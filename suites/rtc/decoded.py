@@ -1,4 +1,4 @@
-"""What tshark, which nobody here wrote, makes of the packets of a call."""
+"""The packets of a call, decoded by tshark."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 
 from suites.faults.scene import Scene
 
-#: tshark finds each of them by itself: it is not told which port has what.
+#: tshark recognises the protocols without being given the ports.
 _FIELDS = ("frame.protocols", "dtls.handshake.type", "rtp.p_type", "_ws.expert.message")
 
-#: What a hello that was fragmented and sent again is called.
+#: tshark's word for a hello that was fragmented and sent again.
 _REPEATED = "retransmission"
 
 CLIENT_HELLO, SERVER_HELLO = "1", "2"
@@ -20,9 +20,9 @@ PCMU = "0"
 
 
 async def decoded(scene: Scene, path: Path) -> None:
-    """STUN, both hellos of DTLS, and PCMU; nothing that it does not understand."""
+    """Expect STUN, both DTLS hellos and PCMU, and no malformed packet."""
     if shutil.which("tshark") is None:
-        print(f"{scene.name:24} tshark is not here", flush=True)
+        print(f"{scene.name:24} tshark is not installed", flush=True)
         return
     arguments = ["tshark", "-r", str(path), "-T", "fields", "-E", "separator=|"]
     arguments += ["--enable-heuristic", "rtp_udp", "--enable-heuristic", "stun_udp"]

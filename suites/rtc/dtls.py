@@ -1,4 +1,4 @@
-"""DTLS and SRTP of a caller who may be anybody, on OpenSSL and libsrtp."""
+"""DTLS and SRTP of a test caller, which may misbehave, on OpenSSL and libsrtp."""
 
 from __future__ import annotations
 
@@ -64,10 +64,12 @@ _contexts: dict[bytes, Any] = {}
 
 class Dtls:
     """
-    @param send: takes each datagram.
-    @ivar profile: that was agreed on; empty: none, or not yet.
-    @ivar is_up: the handshake is over.
-    @ivar is_over: the other side said so, or broke off.
+    One side of a DTLS connection.
+
+    @param send: sends a datagram.
+    @ivar profile: the negotiated SRTP profile; empty: none, or not yet.
+    @ivar is_up: the handshake is complete.
+    @ivar is_over: the other side closed or aborted the connection.
     """
 
     def __init__(
@@ -94,7 +96,7 @@ class Dtls:
         self.into: Any = None
 
     def go_on(self) -> None:
-        """One step of the handshake."""
+        """Do one step of the handshake."""
         try:
             self._connection.do_handshake()
         except SSL.WantReadError:

@@ -1,4 +1,4 @@
-"""A gateway with WebRTC, and what is left in it."""
+"""A gateway with WebRTC, and the resources it holds."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from suites.faults.scene import Scene
 
 
 async def started(scene: Scene, service: Any, **env: Any) -> Gateway:
-    """For callers over WebRTC, with an agent over WebSocket."""
+    """Start a gateway for callers over WebRTC, with an agent over WebSocket."""
     port = free_port()
     settings = deployment("only", service.url, 1)
     ways = (f"{way}:{port}:interface=127.0.0.1" for way in ("udp", "tcp"))
     made: dict[str, Any] = {
         "CHIMEGW_WEBRTC_LISTEN": ",".join(ways),
-        # Whatever site a page is of, and one that is a file is of none.
+        # Any site; a page from a file has none.
         "CHIMEGW_WEBRTC_ORIGINS": "*",
         **env,
     }
@@ -29,7 +29,7 @@ async def started(scene: Scene, service: Any, **env: Any) -> Gateway:
 
 
 async def held_places(gateway: Gateway) -> dict[str, int]:
-    """Calls and descriptors, now."""
+    """Count the gateway's calls, descriptors and sockets."""
     try:
         found = await asyncio.to_thread(held, gateway.port)
     except OSError:
@@ -42,7 +42,7 @@ async def held_places(gateway: Gateway) -> dict[str, int]:
 
 
 def _sockets_of(pid: int) -> set[str]:
-    """By their inodes."""
+    """Return the inodes of a process's sockets."""
     found = set()
     for name in os.listdir(f"/proc/{pid}/fd"):
         with contextlib.suppress(OSError):

@@ -1,6 +1,6 @@
 """
-Strangers and rogue peers beside good calls over WebRTC: none of those loses a frame
-to them, and nothing of theirs is left.
+Strangers and rogue peers during good calls over WebRTC: the good calls must not lose a
+frame, and the attacks must leave no resources behind.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from suites.rtc.services import Listeners
 
 GOOD_CALLS = 4
 
-#: What a flood sends in all; it is bounded, and in bursts of so many.
+#: The packets of a flood, and of one burst.
 FLOOD_PACKETS, BURST = 12_000, 60
 
 Rogue = Callable[[Scene, Gateway, RtcCall], Awaitable[None]]
 
 
 class WrongFingerprint(RtcCall):
-    """Somebody between the two would look like this."""
+    """A peer with another certificate, like a man in the middle."""
 
     fingerprint = ":".join(["AB"] * 32)
 
@@ -49,14 +49,14 @@ class NoSrtp(RtcCall):
 
 
 class Mute(RtcCall):
-    """It offers, and is never seen."""
+    """A peer that offers, and never connects."""
 
     async def place(self) -> None:
         await self.place_offer()
 
 
 async def _refused(scene: Scene, gateway: Gateway, kind: type[RtcCall]) -> None:
-    """It hears nothing and is never connected; its call is over."""
+    """Place rogue calls, which must receive nothing and never connect."""
     rogues = [kind(gateway.port) for _ in range(5)]
     scene.lines += rogues
     placing = [asyncio.create_task(rogue.place()) for rogue in rogues]
@@ -78,7 +78,7 @@ async def no_profile(scene: Scene, gateway: Gateway, good: RtcCall) -> None:
 
 
 async def never_there(scene: Scene, gateway: Gateway, good: RtcCall) -> None:
-    """Offers and no checks: each is over in its time."""
+    """Offers without checks: each call ends after its time limit."""
     rogues = [Mute(gateway.port) for _ in range(20)]
     scene.lines += rogues
     await asyncio.gather(*(rogue.place() for rogue in rogues))
@@ -88,9 +88,9 @@ async def never_there(scene: Scene, gateway: Gateway, good: RtcCall) -> None:
 
 async def _burst(good: RtcCall, made: Callable[[int], bytes], of: int = 3) -> int:
     """
-    From some sockets of strangers.
+    Send a flood from several sockets of strangers.
 
-    @return: datagrams that came back to them.
+    @return: the number of datagrams sent back to them.
     """
     sockets = []
     for _ in range(of):
@@ -114,7 +114,7 @@ async def _burst(good: RtcCall, made: Callable[[int], bytes], of: int = 3) -> in
 
 
 async def wrong_integrity(scene: Scene, gateway: Gateway, good: RtcCall) -> None:
-    """Checks for a call that is on, by whoever knows its names and not its password."""
+    """Checks for a live call, with the right names and a wrong password."""
     check = good.check(password="0" * 22)
     drawn = await _burst(good, lambda n: check)
     scene.counts["drawn"] += drawn
@@ -129,11 +129,11 @@ async def unknown_names(scene: Scene, gateway: Gateway, good: RtcCall) -> None:
         return bytes(message)
 
     drawn = await _burst(good, made)
-    scene.expect(not drawn, f"{drawn} answers to checks for nobody")
+    scene.expect(not drawn, f"{drawn} answers to checks for unknown names")
 
 
 async def first_bytes(scene: Scene, gateway: Gateway, good: RtcCall) -> None:
-    """All 256, of all lengths, from strangers."""
+    """Noise with all 256 first bytes, in many lengths, from strangers."""
     rng = random.Random(1)
 
     def made(n: int) -> bytes:
@@ -144,7 +144,7 @@ async def first_bytes(scene: Scene, gateway: Gateway, good: RtcCall) -> None:
 
 
 async def own_first_bytes(scene: Scene, gateway: Gateway, good: RtcCall) -> None:
-    """And from the place of a peer who is in a call: noise ends it not."""
+    """The same from the address of a peer in a call, which must go on."""
     rng = random.Random(2)
     for n in range(2048):
         good._say(bytes((n & 0xFF,)) + rng.randbytes(rng.choice((0, 1, 11, 19, 40))))
@@ -153,7 +153,7 @@ async def own_first_bytes(scene: Scene, gateway: Gateway, good: RtcCall) -> None
 
 
 async def hello_flood(scene: Scene, gateway: Gateway, good: RtcCall) -> None:
-    """ClientHellos of strangers: there is nothing to be had without a check."""
+    """ClientHellos of strangers, which are not answered without a check."""
     hellos: list[bytes] = []
     Dtls(hellos.append, is_client=True).go_on()
     drawn = await _burst(good, lambda n: hellos[0])
@@ -161,7 +161,7 @@ async def hello_flood(scene: Scene, gateway: Gateway, good: RtcCall) -> None:
 
 
 async def handshake_flood(scene: Scene, gateway: Gateway, good: RtcCall) -> None:
-    """A peer with a path that begins again and again, and never ends."""
+    """A peer with a valid path that starts handshakes and never completes one."""
     rogue = Mute(gateway.port)
     scene.lines.append(rogue)
     await rogue.place()
@@ -184,7 +184,7 @@ async def handshake_flood(scene: Scene, gateway: Gateway, good: RtcCall) -> None
 
 
 async def replayed(scene: Scene, gateway: Gateway, good: RtcCall) -> None:
-    """What a peer sent, sent again by others and from its own place."""
+    """A peer's packets, replayed by strangers and from its own address."""
     kept: list[bytes] = []
     say = good._say
 
@@ -196,7 +196,7 @@ async def replayed(scene: Scene, gateway: Gateway, good: RtcCall) -> None:
     await asyncio.sleep(1.0)
     good._say = say  # type: ignore[method-assign]
     media = [data for data in kept if data[0] & 0xC0 == 0x80]
-    scene.expect(len(media) > 20, "nothing to be replayed")
+    scene.expect(len(media) > 20, "nothing to replay")
     before = good.frames
     await _burst(good, lambda n: media[n % len(media)])
     for data in media * 5:
@@ -206,7 +206,7 @@ async def replayed(scene: Scene, gateway: Gateway, good: RtcCall) -> None:
 
 
 async def spoofed(scene: Scene, gateway: Gateway, good: RtcCall) -> None:
-    """Media made up by strangers and by whoever guessed a source's port."""
+    """Media forged by strangers, also from the right address."""
     header = good.packet(b"\x55" * 160)[:12]
     rng = random.Random(3)
 
@@ -215,7 +215,7 @@ async def spoofed(scene: Scene, gateway: Gateway, good: RtcCall) -> None:
 
     drawn = await _burst(good, made)
     scene.expect(not drawn, f"{drawn} packets went to strangers")
-    # From the right place, and not with the right key.
+    # From the right address, but with the wrong key.
     for n in range(1000):
         good._say(made(n))
         if n % BURST == 0:
@@ -223,7 +223,7 @@ async def spoofed(scene: Scene, gateway: Gateway, good: RtcCall) -> None:
 
 
 async def early_media(scene: Scene, gateway: Gateway, good: RtcCall) -> None:
-    """RTP before there are keys, and before there is a path; then a call as usual."""
+    """RTP before there are keys or a path; then a normal call."""
     call = RtcCall(gateway.port)
     scene.lines.append(call)
     scene.counts["calls"] += 1
@@ -244,7 +244,7 @@ async def early_media(scene: Scene, gateway: Gateway, good: RtcCall) -> None:
 
 
 async def odd_candidates(scene: Scene, gateway: Gateway, good: RtcCall) -> None:
-    """mDNS names, and nobody else: the path is found by the check all the same."""
+    """Candidates with mDNS names only: the caller's check still finds the path."""
     call = RtcCall(gateway.port)
     scene.lines.append(call)
     scene.counts["calls"] += 1
@@ -261,7 +261,7 @@ async def odd_candidates(scene: Scene, gateway: Gateway, good: RtcCall) -> None:
 
 
 async def restart(scene: Scene, gateway: Gateway, good: RtcCall) -> None:
-    """PATCH of the resource: it is no trickle and no restart, and says so."""
+    """PATCH of the resource: trickle and restarts are refused."""
     path = good.response.headers.get("location", "/")
     fragment = f"a=ice-ufrag:{'y' * 8}\r\na=ice-pwd:{'z' * 24}\r\n"
     for _ in range(20):
@@ -279,7 +279,7 @@ async def restart(scene: Scene, gateway: Gateway, good: RtcCall) -> None:
 
 
 async def half_open(scene: Scene, gateway: Gateway, good: RtcCall) -> None:
-    """TCP connections that say nothing, half a frame, or noise (RFC 4571)."""
+    """TCP connections that send nothing, half a frame, or noise (RFC 4571)."""
     said = (b"", b"\0", b"\xff\xff", b"\0\x14" + b"\0" * 5, b"\0\x04abcd" * 50)
     writers = []
     for n in range(100):
@@ -312,12 +312,12 @@ ROGUES: dict[str, Rogue] = {
     "half-open": half_open,
 }
 
-#: ICE gives up, and a handshake does.
+#: Time for ICE and handshakes to give up.
 GONE_SECONDS = 60.0
 
 
 async def hostile(scene: Scene) -> None:
-    """One after the other, beside good calls; half of them in the short form."""
+    """All attacks in turn during good calls; half of them in the short form."""
     gateway = await started(scene, await scene.run(Listeners()))
     idle = await held_places(gateway)
     lines: list[Any] = [RtcCall(gateway.port) for _ in range(GOOD_CALLS)]
@@ -334,7 +334,7 @@ async def hostile(scene: Scene) -> None:
             line.stall_seconds = 0.0
         began = time.monotonic()
         await ROGUES[name](scene, gateway, lines[0])
-        await scene.go_on(lines, f"good calls beside {name}")
+        await scene.go_on(lines, f"good calls during {name}")
         stalls[name] = max(line.stall_seconds for line in lines)
         print(
             f"{scene.name:24} {name}: {time.monotonic() - began:.1f} s,"
@@ -351,7 +351,7 @@ async def hostile(scene: Scene) -> None:
 
     is_so = await until(is_idle, GONE_SECONDS, 0.5)
     scene.counts["descriptors left"] += max(0, found["sockets"] - idle["sockets"])
-    scene.expect(is_so, f"{found} are left of {idle}")
+    scene.expect(is_so, f"held at the end: {found}, at the start: {idle}")
     await scene.finish(gateway)
 
 

@@ -1,4 +1,4 @@
-"""One request to the gateway, and what it says."""
+"""Single requests to the gateway."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ SECONDS = 20.0
 @frozen
 class Response:
     """
-    @ivar status: 0: there was no answer.
-    @ivar headers: by their names in small letters.
+    An answer.
+
+    @ivar status: the HTTP status; 0: there was no answer.
+    @ivar headers: by their names in lower case.
     """
 
     status: int
@@ -24,7 +26,11 @@ class Response:
 async def ask(
     port: int, method: str, path: str, body: str | bytes = "", **headers: str
 ) -> Response:
-    """@param headers: an underscore stands for a hyphen."""
+    """
+    Send a request.
+
+    @param headers: an underscore in a name stands for a hyphen.
+    """
     data = body.encode() if isinstance(body, str) else body
     fields = {"Host": f"127.0.0.1:{port}", "Connection": "close"}
     fields |= {name.replace("_", "-"): value for name, value in headers.items()}

@@ -1,8 +1,8 @@
 """
-A caller over WebRTC who knows of each frame whether it came back, and may be rogue.
+A caller over WebRTC that knows for each frame whether it came back, and may misbehave.
 
-ICE's messages are aioice's, DTLS is OpenSSL's, SRTP is libsrtp's; there are sockets
-of its own.  It is as lean as can be, so that there may be hundreds of them.
+It uses aioice for STUN messages, OpenSSL for DTLS and libsrtp for SRTP, on its own
+sockets.  It is lean, so that there can be hundreds of them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from suites.rtc.relay import Place, place_of
 
 CONSENT_SECONDS = 5.0
 
-#: Between two checks until one is answered.
+#: The interval of checks until one is answered.
 CHECK_SECONDS = 0.2
 
 
@@ -39,7 +39,11 @@ def description(
     setup: str = "actpass",
     more: str = "",
 ) -> str:
-    """@param more: lines at the end of the audio section."""
+    """
+    Return a session description.
+
+    @param more: lines at the end of the audio section.
+    """
     host, port = place
     return (
         f"v=0\r\no=- {random.getrandbits(31)} 1 IN IP4 {host}\r\ns=-\r\nt=0 0\r\n"
@@ -56,6 +60,8 @@ def description(
 
 def attribute(text: str, name: str) -> str:
     """
+    Find an attribute in a session description.
+
     @return: the value of the last C{a=NAME:} line; empty: there is none.
     """
     found = re.findall(rf"(?m)^a={name}:(.*?)\r?$", text)
@@ -63,7 +69,7 @@ def attribute(text: str, name: str) -> str:
 
 
 def payload(packet: bytes) -> bytes:
-    """Of RTP, behind its contributing sources and extension (RFC 3550 section 5.1)."""
+    """Return the payload of an RTP packet (RFC 3550 section 5.1)."""
     at = 12 + 4 * (packet[0] & 0x0F)
     if packet[0] & 0x10:
         at += 4 + 4 * int.from_bytes(packet[at + 2 : at + 4], "big")
@@ -72,14 +78,16 @@ def payload(packet: bytes) -> bytes:
 
 class RtcCall(Line, asyncio.DatagramProtocol):
     """
-    @ivar response: what the gateway said to the offer.
-    @ivar remote: where its UDP is.
-    @ivar is_secured: the handshake is over and both have keys.
+    A call.
+
+    @ivar response: the gateway's response to the offer.
+    @ivar remote: the gateway's UDP address.
+    @ivar is_secured: the handshake is complete, and both sides have keys.
     """
 
     carrier = "webrtc"
 
-    #: What a rogue has otherwise.
+    #: Rogue callers override these.
     fingerprint = FINGERPRINT
     profiles = PROFILE
     consents = True
@@ -122,7 +130,7 @@ class RtcCall(Line, asyncio.DatagramProtocol):
         )
 
     async def place_offer(self) -> bool:
-        """Whether it was answered."""
+        """Send the offer, and return whether it was answered."""
         if self.transport is None:
             await self.open()
         self.response = await http.offer(self._port, self.offer())
@@ -152,7 +160,7 @@ class RtcCall(Line, asyncio.DatagramProtocol):
         self.talk()
 
     async def _keep(self) -> None:
-        """Checks until one is answered, the handshake, and consent from then on."""
+        """Send checks until one is answered, do the handshake, then keep consent."""
         due = 0.0
         is_begun = False
         while not self.transport.is_closing():
@@ -167,7 +175,7 @@ class RtcCall(Line, asyncio.DatagramProtocol):
             await asyncio.sleep(1.0 if self.is_secured else 0.05)
 
     def check(self, *, password: str = "", nominates: bool = True) -> bytes:
-        """A binding request as the controlling side sends it."""
+        """Return a binding request of the controlling side."""
         message = stun.Message(stun.Method.BINDING, stun.Class.REQUEST)
         message.attributes["USERNAME"] = f"{self.remote_ufrag}:{self.ufrag}"
         message.attributes["PRIORITY"] = 1845494271
@@ -201,7 +209,7 @@ class RtcCall(Line, asyncio.DatagramProtocol):
     def _secured(self) -> None:
         wanted = f"a=fingerprint:sha-256 {self.dtls.peer_fingerprint()}"
         if wanted.upper() not in self.response.body.upper():
-            self.ended = "the gateway's fingerprint is another one"
+            self.ended = "the gateway's fingerprint does not match"
         elif self.dtls.profile != PROFILE:
             self.ended = "no profile"
         else:

@@ -1,4 +1,4 @@
-"""Two hundred calls, and of each of them nothing is left."""
+"""Two hundred calls, whose resources must all be released."""
 
 from __future__ import annotations
 
@@ -17,17 +17,21 @@ from suites.rtc.realtime import Realtime
 CALLS, AT_ONCE = 200, 40
 SHORT_CALLS, SHORT_AT_ONCE = 40, 20
 
-#: Of a call: a third of a second.
+#: Permitted lost frames per call: a third of a second.
 MOST_LOST_FRAMES = 15
 
-#: A minute of aiortc is half a minute of a processor.
+#: aiortc needs half a processor.
 FOREIGN_AT_ONCE = 10
 
 
 async def _idle(
     scene: Scene, gateway: Any, before: dict[str, int], *whats: str
 ) -> None:
-    """@param whats: of what there is as much as before, and no more."""
+    """
+    Expect that the gateway is idle again.
+
+    @param whats: the resources of which it must hold no more than before.
+    """
     found: dict[str, int] = {}
 
     async def is_so() -> bool:
@@ -38,13 +42,13 @@ async def _idle(
     ok = await until(is_so, 30.0)
     for what in whats:
         scene.counts["sockets left"] += max(0, found[what] - before[what])
-    scene.expect(ok, f"{found} are left of {before}")
+    scene.expect(ok, f"held at the end: {found}, at the start: {before}")
 
 
 async def callers(scene: Scene) -> None:
-    """Half of them hang up by DELETE, half by DTLS, and some by nothing at all."""
+    """Calls of which half hang up by DELETE, the others by DTLS."""
     gateway = await started(scene, await scene.run(Echoes()))
-    # It is about what is left; so many that begin at once are hard on a machine.
+    # The scene is about leaks; the start of many calls at once is a heavy load.
     scene.most_lost = MOST_LOST_FRAMES
     calls, at_once = (
         (SHORT_CALLS, SHORT_AT_ONCE) if scene.is_short else (CALLS, AT_ONCE)
@@ -59,7 +63,7 @@ async def callers(scene: Scene) -> None:
         await asyncio.sleep(2.0)
         await scene.hush(lines)
         found = await held_places(gateway)
-        scene.expect(found["calls"] == at_once, f"{found} beside {at_once} calls")
+        scene.expect(found["calls"] == at_once, f"{found} with {at_once} calls")
         scene.counts["most sockets"] = max(
             scene.counts["most sockets"], found["sockets"] - before["sockets"]
         )
@@ -87,11 +91,11 @@ async def agents(scene: Scene) -> None:
         whats = ("sockets", "UDP sockets") if start else ("UDP sockets",)
         await _idle(scene, gateway, before, *whats)
         if not start:
-            # Connections to the service are kept for the next ones.
+            # Connections to the service are kept for the next calls.
             before = await held_places(gateway)
     hung_up = sum(call.is_hung_up for call in realtime.calls.values())
     scene.expect(hung_up == calls, f"{hung_up} of {calls} calls were hung up")
-    scene.expect(not realtime.wrong, f"asked oddly: {realtime.wrong[:3]}")
+    scene.expect(not realtime.wrong, f"wrong requests: {realtime.wrong[:3]}")
     await scene.finish(gateway)
 
 

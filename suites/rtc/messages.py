@@ -1,4 +1,4 @@
-"""STUN between the gateway's code and aioice's: what one writes the other reads."""
+"""STUN messages: the gateway's code and aioice read what the other writes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+/"
 
 
 def _drawn(draw: random.Random) -> tuple[ours.Message, dict[str, Any]]:
-    """A message, and its attributes as aioice has them."""
+    """Draw a message, with its attributes as aioice names them."""
     values: dict[str, Any] = {}
     names: dict[str, Any] = {}
     if draw.random() < 0.7:
@@ -68,7 +68,7 @@ def _read_by_them(data: bytes, password: str) -> tuple[Any, dict[str, Any], bool
 
 
 async def messages(scene: Scene) -> None:
-    """Also with a byte changed: none of the two takes then what was not meant."""
+    """Both read each other's messages; with a byte changed, neither accepts them."""
     draw = scene.rng
     password = "".join(draw.choices(_CHARACTERS, k=32))
     for _ in range(SHORT_MESSAGES if scene.is_short else MESSAGES):
@@ -100,8 +100,8 @@ async def messages(scene: Scene) -> None:
             is_ours = ours.decode(bytes(changed)).is_signed_by(password)
         with contextlib.suppress(Exception):
             is_theirs = _read_by_them(bytes(changed), password)[2]
-        # What is behind the signature alone may have become something else.
-        scene.expect(is_theirs or not is_ours, f"{changed.hex()} is taken by us only")
+        # Only the part after the signature may differ.
+        scene.expect(is_theirs or not is_ours, f"accepted here only: {changed.hex()}")
         scene.counts["messages"] += 1
 
 

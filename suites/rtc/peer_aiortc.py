@@ -1,5 +1,5 @@
 """
-aiortc, asked by lines of JSON (see L{suites.rtc.peers}); a program of its own.
+A program that controls aiortc by lines of JSON (see L{suites.rtc.peers}).
 
 C{python -m suites.rtc.peer_aiortc}
 """
@@ -27,12 +27,12 @@ from aiortc.sdp import SessionDescription
 RATE = 8000
 FRAME = 160
 
-# It gathers no address of loopback by itself, and there is no other one here.
+# aioice does not gather loopback addresses, and there are no others here.
 aioice.ice.get_host_addresses = lambda use_ipv4, use_ipv6: ["127.0.0.1"]
 
 
 class Speech(aiortc.MediaStreamTrack):  # type: ignore[misc]
-    """Samples, and silence after them."""
+    """A track with samples, followed by silence."""
 
     kind = "audio"
 
@@ -80,7 +80,7 @@ class Call:
 
     def _came(self, track: Any) -> None:
         if self.speech is None:
-            # Each frame is passed on as it comes, the latest last.
+            # Echo each frame as it arrives.
             self.sender = self.connection.addTrack(self._relay.subscribe(track))
         hearing = self._hear(self._relay.subscribe(track))
         self._tasks.append(asyncio.create_task(hearing))
@@ -101,7 +101,7 @@ class Call:
                 self.heard += frame.to_ndarray().astype("<i2").tobytes()
 
     def prefer_pcmu(self) -> None:
-        """And telephone-event, which aiortc does not know (RFC 4733)."""
+        """Offer only PCMU; telephone-event is added later, aiortc does not know it."""
         known = aiortc.RTCRtpSender.getCapabilities("audio").codecs
         pcmu = [codec for codec in known if codec.mimeType == "audio/PCMU"]
         for transceiver in self.connection.getTransceivers():
@@ -124,7 +124,7 @@ class Call:
         return "\r\n".join(lines)
 
     async def accept(self, sdp: str) -> None:
-        # What it does not know it need not be told.
+        # Remove telephone-event, which aiortc does not know.
         SessionDescription.parse(sdp)
         lines = [line for line in sdp.split("\r\n") if ":101 " not in line]
         lines = [
@@ -205,7 +205,7 @@ class Program:
         asked = json.loads(line)
         try:
             said = {"id": asked["id"], "value": await self.do(asked)}
-        except Exception as error:  # whatever a foreign stack says is told
+        except Exception as error:  # errors of the stack are reported
             said = {"id": asked["id"], "error": repr(error)}
         sys.stdout.write(json.dumps(said) + "\n")
         sys.stdout.flush()

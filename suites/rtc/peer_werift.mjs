@@ -1,4 +1,4 @@
-// werift, asked by lines of JSON (see peers.py): node peer_werift.mjs
+// werift, controlled by lines of JSON (see peers.py): node peer_werift.mjs
 import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
 
@@ -162,7 +162,7 @@ const actions = {
 };
 
 const lines = createInterface({ input: process.stdin });
-// Sockets that are open would keep it.
+// Open sockets would keep the process alive.
 lines.on("close", () => process.exit());
 lines.on("line", async (line) => {
   const asked = JSON.parse(line);

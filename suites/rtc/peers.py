@@ -1,17 +1,17 @@
 """
-Peers that nobody here wrote, each stack in a process of its own.
+Peers on third-party stacks, each stack in a separate process.
 
-All are asked in the same way: a line of JSON, and a line of JSON for an answer.
+All have the same commands: one line of JSON, answered by one line of JSON.
 
-    offer    description of a call that is to be placed, all candidates in it
-    accept   the answer to it
-    answer   an offer; gives the answer
-    heard    samples so far, 16 bit, base64
-    state    of the connection, by the names of the W3C, and the packets that came
-    keys     digits that are pressed (RFC 4733)
-    say      samples from now on, in place of what was said before
-    tell     a text, by the data channel of the other side
-    told     the texts that came by it since the last time; none before it is open
+    offer    make the offer of a new call, with all candidates
+    accept   take the answer to it
+    answer   take an offer and return the answer
+    heard    return the samples received so far, 16 bit, base64
+    state    return the connection's state, in the terms of the W3C
+    keys     send digits (RFC 4733)
+    say      send these samples from now on
+    tell     send a text through the data channel
+    told     return the texts received since the last time; null before it is open
     close    hang up
 """
 
@@ -35,10 +35,10 @@ from suites.rtc.audio import Samples
 
 HERE = Path(__file__).parent
 
-#: Of one answer; a browser takes some seconds to start.
+#: The time limit for one answer; a browser takes some seconds to start.
 ANSWER_SECONDS = 30.0
 
-#: Where npm has put werift.
+#: The folder where npm installed werift.
 NODE_MODULES = HERE.parent / "node_modules"
 
 _numbers = itertools.count(1)
@@ -54,9 +54,9 @@ class PeerError(Exception):
 @define(eq=False)
 class Peer:
     """
-    One call of a foreign stack's.
+    One call of a third-party stack.
 
-    @ivar said: what it says, if that is given; C{None}: what it hears.
+    @ivar said: the samples that it sends; C{None}: it echoes.
     """
 
     stack: Stack
@@ -83,7 +83,7 @@ class Peer:
         return await self._comes_to(("connected",), seconds)
 
     async def is_over(self, seconds: float = 15.0) -> bool:
-        """As it learned from the other side."""
+        """Return whether the other side has ended the call."""
         return await self._comes_to(("closed", "failed", "disconnected"), seconds)
 
     async def _comes_to(self, wanted: tuple[str, ...], seconds: float) -> bool:
@@ -104,7 +104,7 @@ class Peer:
         await self._ask("tell", text=text)
 
     async def told(self) -> list[str] | None:
-        """C{None}: there is no channel."""
+        """Return new texts; C{None}: there is no channel."""
         found: list[str] | None = await self._ask("told")
         return found
 
@@ -124,10 +124,11 @@ def _encoded(samples: Samples) -> str:
 
 class Stack:
     """
-    A process with one foreign stack in it.
+    A process with one third-party stack.
 
     @cvar has_keys: it sends telephone-events.
-    @cvar has_goodbyes: it sends and heeds those of DTLS; else consent tells the end.
+    @cvar has_goodbyes: it sends and respects close_notify of DTLS; otherwise only the
+        loss of consent shows the end.
     """
 
     name = ""
@@ -161,7 +162,7 @@ class Stack:
             self._came(json.loads(line))
         for future in self._answers.values():
             if not future.done():
-                future.set_exception(PeerError(f"{self.name} is gone"))
+                future.set_exception(PeerError(f"{self.name} has ended"))
 
     def _came(self, answer: dict[str, Any]) -> None:
         future = self._answers.pop(answer["id"], None)

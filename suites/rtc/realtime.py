@@ -1,11 +1,11 @@
 """
-The Realtime service over WebRTC, as its documents describe it, on a foreign stack.
+The Realtime service over WebRTC, as documented by the vendor, on a third-party stack.
 
 HTTP: C{POST .../client_secrets}, C{POST .../calls} with an offer, C{POST
-.../calls/ID/hangup}; and the sideband, a WebSocket with C{?call_id=}, or a data channel
-of the client's.  Of the preview C{POST .../realtimeapi/sessions} and C{POST
-/v1/realtimertc}, and that channel alone.  Media is a L{Peer}'s.  Written from the
-vendor's pages, with nothing of the gateway's in it.
+.../calls/ID/hangup}; and the sideband, a WebSocket with C{?call_id=}, or the client's
+data channel.  For the preview C{POST .../realtimeapi/sessions} and C{POST
+/v1/realtimertc}, with the data channel only.  A L{Peer} handles the media.  It contains
+none of the gateway's code.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ PREVIEW_SECRET_SECONDS = 60
 
 PREVIEW_VERSION = "2025-04-01-preview"
 
-#: How often the data channel is looked at.
+#: How often the data channel is polled.
 CHANNEL_SECONDS = 0.02
 
-#: What is told of a session in one piece may be longer than many packets.
+#: One event may be longer than many packets.
 LONG_TEXT = "instructions " * 4000
 
 _HEAD_SECONDS = 10.0
@@ -52,10 +52,12 @@ _events = itertools.count(1)
 @define(eq=False)
 class ServedCall:
     """
-    @ivar events: what the sideband was told.
-    @ivar answered_at: monotonic, when the answer was given.
-    @ivar is_hung_up: by the REST call.
-    @ivar is_preview: its events are called as the preview calls them.
+    One call at the service.
+
+    @ivar events: the events received from the client.
+    @ivar answered_at: when the answer was given, in monotonic seconds.
+    @ivar is_hung_up: the client hung up by HTTP.
+    @ivar is_preview: events have the names of the preview.
     """
 
     call_id: str
@@ -73,7 +75,7 @@ class ServedCall:
         return Counter(str(one.get("type")) for one in self.events)
 
     def begin_answer(self) -> None:
-        """What the agent says belongs to one response, which is never over."""
+        """Begin the response of all the agent's audio, which never ends."""
         if self.is_answering:
             return
         self.is_answering = True
@@ -115,10 +117,13 @@ def _item(status: str) -> dict[str, Any]:
 
 class Realtime:
     """
-    @param peer_of: makes who answers a call.
-    @param relay_of: makes the network between, if there is one.
-    @param has_channel: events go by a data channel, which has to be offered.
-    @ivar counts: requests by kind, and what was wrong with them.
+    The service.
+
+    @param peer_of: creates the peer that answers a call.
+    @param relay_of: creates the network between the peers; None: direct.
+    @param has_channel: events go through a data channel, which must be offered.
+    @ivar counts: requests by kind.
+    @ivar wrong: what was wrong with requests.
     """
 
     def __init__(
@@ -292,7 +297,7 @@ class Realtime:
         return "201 Created", more, answer
 
     async def _listen(self, call: ServedCall) -> None:
-        """What the client tells by its data channel."""
+        """Poll the client's data channel."""
         telling: set[asyncio.Task[None]] = set()
 
         def send(text: str) -> None:

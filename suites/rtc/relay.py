@@ -1,8 +1,8 @@
 """
-A network between two peers: a NAT that loses, doubles and disorders packets.
+A network between two peers: a NAT that loses, duplicates and reorders packets.
 
-Each of the two is told that the other is here: the candidates of both descriptions
-are replaced.  What goes by may be written to a file that tshark reads.
+The candidates of both session descriptions are replaced, so that each peer sends to the
+relay.  Packets can be written to a file for tshark.
 """
 
 from __future__ import annotations
@@ -37,8 +37,11 @@ _LINK_RAW = 101
 @frozen
 class Weather:
     """
-    @ivar loss: the share of packets that is lost; C{double}: that comes twice;
-        C{late}: that comes after some that were sent after it.
+    The quality of the network.
+
+    @ivar loss: the share of packets that are lost.
+    @ivar double: the share that arrive twice.
+    @ivar late: the share that are overtaken by later ones.
     """
 
     loss: float = 0.0
@@ -48,10 +51,10 @@ class Weather:
 
 CALM = Weather()
 
-#: What issue 26 names.
+#: A bad network.
 ROUGH = Weather(loss=0.1, double=0.03, late=0.05)
 
-#: The checks that find a path are answered, whatever they say.
+#: During this time, checks are answered with or without USE-CANDIDATE.
 STRICT_AFTER_SECONDS = 3.0
 
 _USE_CANDIDATE = 0x0025
@@ -60,7 +63,7 @@ _LATE_SECONDS = 0.02, 0.06
 
 
 def place_of(description: str) -> Place:
-    """Of its first UDP candidate on loopback."""
+    """Return the address of the first UDP candidate on loopback."""
     found = _UDP.search(description)
     if found is None:
         raise ValueError("no UDP candidate on loopback: " + description[:2000])
@@ -68,7 +71,7 @@ def place_of(description: str) -> Place:
 
 
 def placed(description: str, place: Place) -> str:
-    """The same with that one candidate in place of all."""
+    """Replace all candidates by a single one."""
     bare = _CANDIDATE.sub("", description)
     host, port = place
     line = f"a=candidate:1 1 udp 2130706431 {host} {port} typ host\r\n"
@@ -79,12 +82,12 @@ def placed(description: str, place: Place) -> str:
 
 
 def _is_check(data: bytes) -> bool:
-    """A binding request (RFC 8489 section 5)."""
+    """Return whether it is a binding request (RFC 8489 section 5)."""
     return data[:2] == b"\0\1" and data[4:8] == b"\x21\x12\xa4\x42"
 
 
 def _nominates(data: bytes) -> bool:
-    """It has USE-CANDIDATE (RFC 8445 section 16.1)."""
+    """Return whether it has USE-CANDIDATE (RFC 8445 section 16.1)."""
     at = 20
     while at + 4 <= len(data):
         kind, size = struct.unpack_from("!HH", data, at)
@@ -95,7 +98,7 @@ def _nominates(data: bytes) -> bool:
 
 
 class Capture:
-    """A file of packets, as libpcap writes it."""
+    """A file of packets, in libpcap's format."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -142,15 +145,13 @@ class _Socket(asyncio.DatagramProtocol):
 
 class Relay:
     """
-    Between a peer in front and one behind it.
+    The network between the peer in front of the NAT and the one behind it.
 
-    @ivar front: what the peer in front takes for the other one; C{back}: as whom the
-        other one sees the peer in front.
-    @ivar counts: packets that came, were lost, doubled, late, by direction.
-    @ivar is_blocked: nothing comes through.
-    @ivar is_strict: behind L{STRICT_AFTER_SECONDS} no check of the peer in front
-        does, unless it nominates.
-    @ivar last: the last packet that came through, by whether it is of the one in front.
+    @ivar counts: packets by direction: received, lost, doubled, late.
+    @ivar is_blocked: all packets are dropped.
+    @ivar is_strict: after L{STRICT_AFTER_SECONDS}, checks of the front peer that do not
+        nominate are dropped.
+    @ivar last: the last packet passed on, by whether the front peer sent it.
     """
 
     def __init__(
@@ -174,7 +175,7 @@ class Relay:
         self._back = await _Socket(self, False).open()
 
     def from_front(self, description: str) -> str:
-        """What the one behind is told of the peer in front."""
+        """Return the front peer's description as the other peer has to see it."""
         self._places[True] = place_of(description)
         return placed(description, self._back.place)
 
@@ -183,7 +184,7 @@ class Relay:
         return placed(description, self._front.place)
 
     async def rebind(self) -> None:
-        """The NAT of the peer in front forgets it, and takes another port."""
+        """Let the NAT forget the front peer, and use another port."""
         self._left.append(self._back)
         self._back = await _Socket(self, False).open()
         self.counts["rebound"] += 1

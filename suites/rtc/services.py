@@ -1,4 +1,4 @@
-"""Realtime services over WebSocket that know more than to echo."""
+"""Realtime services over WebSocket that do more than echo."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _event(kind: str, **members: Any) -> bytes:
 
 
 class _Listener(Service):
-    """Echoes, and keeps what it is told in words."""
+    """Echoes the audio, and stores all other messages."""
 
     texts: ClassVar[list[str]]
 
@@ -33,7 +33,11 @@ class _Listener(Service):
 
 
 class Listeners(Echoes):
-    """@ivar texts: what all sessions were told beside audio."""
+    """
+    An echoing service.
+
+    @ivar texts: messages other than audio, of all sessions.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,7 +50,7 @@ class Listeners(Echoes):
 
 
 class _Talker(Service):
-    """An answer all at once, when the caller is heard first."""
+    """Sends a long answer at once, when it hears the caller for the first time."""
 
     all_of: Talkers
     has_answered = False
@@ -86,7 +90,11 @@ class _Talker(Service):
 
 
 class Talkers(Echoes):
-    """@ivar truncated: what it was told of what was heard of its answers."""
+    """
+    A service with long answers.
+
+    @ivar truncated: the truncations of its answers.
+    """
 
     def __init__(self) -> None:
         super().__init__()

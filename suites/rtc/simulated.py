@@ -1,6 +1,6 @@
 """
-The simulated service, called by stacks that nobody here wrote: they say something, and
-the parrot says it back over their own ICE, DTLS and RTP.
+The simulated service, called by third-party stacks: they send audio, and the parrot
+repeats it over their ICE, DTLS and RTP.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ SECRETS = "/openai/v1/realtime/client_secrets"
 
 SAID_SECONDS, QUIET_SECONDS = 3.0, 5.0
 
-#: Of what was said: the voice activity begins a little late.
+#: The share that must be heard: the VAD starts a little late.
 HEARD_SHARE = 0.8
 
 
 class Simulator:
     """
-    C{chimegw simulate-azure}, with what foreign stacks need: aiortc knows no static
-    payload types and asks for consent without C{USE-CANDIDATE}.
+    C{chimegw simulate-azure}, with options for third-party stacks: aiortc knows no
+    static payload types, and sends consent checks without C{USE-CANDIDATE}.
     """
 
     def __init__(self) -> None:
@@ -56,7 +56,7 @@ class Simulator:
             stdout=subprocess.DEVNULL,
         )
         if not await until(self._answers, 20.0):
-            raise TimeoutError("the simulator does not listen")
+            raise TimeoutError("the simulator does not answer")
 
     async def _answers(self) -> bool:
         return (await http.ask(self.port, "POST", SECRETS)).status == 401
@@ -103,13 +103,13 @@ def simulated(name: str) -> Play:
         scene.counts["windows"] += found.windows
         scene.counts["windows lost"] += found.windows - found.found
         scene.expect(found.share >= HEARD_SHARE, f"{name} heard {found}")
-        scene.expect(simulator.told("turn"), "the service has heard nobody")
+        scene.expect(simulator.told("turn"), "the service has heard no turn")
         call_id = answered.headers["location"].rpartition("/")[2]
         ended = await http.ask(
             simulator.port, "POST", f"{CALLS}/{call_id}/hangup", api_key="key"
         )
         scene.expect(ended.status == 200, f"hang-up: {ended}")
-        scene.expect(await peer.is_over(), f"{name} was not told that it is over")
+        scene.expect(await peer.is_over(), f"{name} did not notice the hang-up")
 
     return scene_of
 
