@@ -58,7 +58,7 @@ class ApiTestCase(GatewayTestCase):
         raw: bytes | None = None,
         **headers: str,
     ) -> tuple[int, Any, Any]:
-        """The status, the JSON (or text) and the headers."""
+        """Send a request; return the status, the JSON (or text) and the headers."""
         sent: dict[bytes | str, bytes | str] = {
             name.replace("_", "-"): value for name, value in headers.items()
         }
@@ -102,7 +102,7 @@ class ApiTestCase(GatewayTestCase):
         return frozenset(c.record.call_id for c in self.gateway.calls.calls())
 
     async def stored(self, call_id: str) -> Any:
-        """The call, when its end is in the store."""
+        """Wait until the call has ended in the store, and return it."""
         while True:
             status, call, _ = await self.ask("GET", f"/api/calls/{call_id}")
             if status == 200 and call["state"] == "ended":

@@ -1,4 +1,4 @@
-"""A fake account on loopback, and everything that makes botocore go there."""
+"""A simulated AWS account on loopback, and the settings that lead botocore to it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NUMBER = "+12065550100"
 
 
 def installation(**changes: Any) -> InstallationRequest:
-    """An installation of both modes' parts, but for what is changed."""
+    """Return a request for an installation with the parts of both modes."""
     wanted: dict[str, Any] = {
         "region": "us-east-1",
         "mode": "kinesis",
@@ -38,9 +38,9 @@ def installation(**changes: Any) -> InstallationRequest:
 
 def droppable(site: Any) -> Callable[[], None]:
     """
-    A client keeps its connection for a while, also when it was refused.
+    Track the connections of a site, which clients keep open for a while.
 
-    @return: drops them all.
+    @return: a function that drops them all.
     """
     channels: list[Any] = []
     build = site.buildProtocol
@@ -59,7 +59,9 @@ def droppable(site: Any) -> Callable[[], None]:
 
 class AccountTestCase(ReactorTestCase):
     """
-    @ivar account: fresh, but for the role of the gateway's machine.
+    A test with an AWS account.
+
+    @ivar account: new, with nothing but the role of the gateway's machine.
     """
 
     def setUp(self) -> None:
@@ -100,7 +102,7 @@ class AccountTestCase(ReactorTestCase):
         await deferLater(reactor, 0.05)
 
     def run_in_thread(self, work: Callable[[], Any]) -> Deferred[Any]:
-        """What blocks must not block the account, which is in this process."""
+        """Run blocking work in a thread, because the account is in this process."""
         self.cloud.references.clear()
         return deferToThread(work)
 

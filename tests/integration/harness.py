@@ -53,8 +53,10 @@ class Peer(WebSocketClientProtocol):  # type: ignore[misc]
 
 class GatewayTestCase(ReactorTestCase):
     """
-    @ivar simulator: the service that the gateway talks with.
-    @cvar refuses_when_busy: calls are refused for what else the machine does.
+    A test with a gateway and the simulated service.
+
+    @ivar simulator: the service that the gateway uses.
+    @cvar refuses_when_busy: overload of the machine makes the gateway refuse calls.
     """
 
     refuses_when_busy = False
@@ -104,7 +106,7 @@ class GatewayTestCase(ReactorTestCase):
         return evolve(self.settings, deployments=(deployment,))
 
     def new_second(self) -> tuple[SimulatorFactory, DeploymentSettings]:
-        """A healthy service, over the WebSocket, and a deployment that comes second."""
+        """Start a healthy service over the WebSocket, as a second deployment."""
         service = SimulatorFactory(
             Parrot, reactor=self.reactor, api_keys=frozenset({KEY})
         )
@@ -129,7 +131,7 @@ class GatewayTestCase(ReactorTestCase):
         await self.until(lambda: not self.is_busy())
 
     def is_busy(self) -> bool:
-        """Sockets that see the other's end soon, and Autobahn's closing timers."""
+        """Return whether sockets are still closing, or Autobahn's timers are set."""
         timers = [str(call) for call in self.reactor.getDelayedCalls()]
         return any(isinstance(r, Connection) for r in self.reactor.getReaders()) or any(
             "_BatchedTimer" in timer for timer in timers
@@ -170,7 +172,7 @@ class GatewayTestCase(ReactorTestCase):
         await deferLater(self.reactor, seconds)
 
     async def until(self, is_so: Callable[[], object], seconds: float = 60.0) -> None:
-        """Wait for something that is bound to happen."""
+        """Wait for a condition; fail after the time limit."""
         deadline = self.reactor.seconds() + seconds
         while not is_so():
             if self.reactor.seconds() > deadline:

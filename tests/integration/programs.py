@@ -1,4 +1,4 @@
-"""Other people's programs, run beside the tests."""
+"""Third-party programs that tests start."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 
 
 def missing(*names: str) -> str | None:
-    """Why a test of these cannot run here; C{None}: it can."""
+    """Return why a test with these programs is skipped; C{None}: it can run."""
     gone = [name for name in names if shutil.which(name) is None]
     if not gone:
         return None
@@ -23,8 +23,10 @@ def missing(*names: str) -> str | None:
 
 class Program(ProcessProtocol):
     """
+    A running program.
+
     @ivar ended: fires with the exit status.
-    @ivar output: of both of its outputs.
+    @ivar output: its standard output and standard error.
     """
 
     def __init__(

@@ -20,9 +20,12 @@ from tests.support.ports import MEDIA, free_port, has_ipv6
 
 class SipTestCase(GatewayTestCase):
     """
-    @ivar transports: what is listened on.
-    @ivar sip_ports: by transport.
-    @ivar interface: where the gateway listens; C{host} is where callers are.
+    A test with the SIP carrier.
+
+    @ivar transports: the transports that the gateway listens on.
+    @ivar sip_ports: the ports, by transport.
+    @ivar interface: where the gateway listens.
+    @ivar host: the address of callers.
     """
 
     transports: tuple[str, ...] = ("udp", "tcp")
@@ -32,7 +35,7 @@ class SipTestCase(GatewayTestCase):
 
     def gateway_settings(self, endpoint: str) -> GatewaySettings:
         if ":" in self.interface and not has_ipv6():
-            raise SkipTest("no IPv6 here")
+            raise SkipTest("this machine has no IPv6")
         self.sip_ports = {name: free_port() for name in self.transports}
         certificate = ""
         if "tls" in self.transports:
@@ -63,7 +66,7 @@ class SipTestCase(GatewayTestCase):
         return super().is_busy() or bool(timers)
 
     def nothing_is_left(self) -> bool:
-        """Of calls: transactions live on for a while, as they must."""
+        """Return whether all calls are released; transactions have to live longer."""
         counts = dict(self.carrier.counts())
         del counts["transactions"], counts["connections"]
         return not any(counts.values())

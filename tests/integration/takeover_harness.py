@@ -1,4 +1,4 @@
-"""A gateway whose process has successors, as an operator runs it."""
+"""A gateway process with successors, started as an operator starts it."""
 
 from __future__ import annotations
 
@@ -25,35 +25,35 @@ from tests.whole_calls.test_media_stream import SHORT, phrase
 TAKEN = "now takes every new call"
 FAILED = "the take-over failed"
 
-#: No call is refused for what else the machine does: that is not what is tested.
+#: Other loads on the machine must not make the gateway refuse calls.
 LIMITS = "[limits]\nmax_cpu = 100\nmax_late_seconds = 100\n"
 
-#: What is done in a successor only.
+#: Code that only a successor runs.
 IN_SUCCESSOR = "import os\nif 'CHIMEGW_PREDECESSOR' in os.environ:\n"
 
 
 def successor_that(*lines: str, run: str = RUN) -> str:
-    """A program whose first process is as always."""
+    """Return a program whose successors run these lines first."""
     inner = "".join(f"    {line}\n" for line in lines)
     return f"{IN_SUCCESSOR}{inner}{run}"
 
 
 class LongCall:
     """
-    A call that goes on until it is told to end.
+    A call that goes on until the test ends it.
 
     @ivar over: fires with its report.
     """
 
     def __init__(self, url: str, reactor: Any) -> None:
-        # The caller looks after each answer whether there is more to say.
+        # After each answer the caller checks whether there is more to say.
         self._words = [phrase(PCMU, *SHORT)] * 200
         words: Any = self._words
         plan = CallPlan(utterances=words)
         self.over = place_call(url, plan, PCMU, reactor=reactor)
 
     def end(self) -> Deferred[CallReport]:
-        """After the answer to what the caller has just said."""
+        """End the call after the answer to the caller's current utterance."""
         del self._words[1:]
         return self.over
 
@@ -97,7 +97,7 @@ class TakeOverTestCase(TwistdTestCase):
         return twistd, process
 
     def end_all(self, twistd: Twistd) -> None:
-        """Processes that the first one, or its successors, have started."""
+        """Kill all successors."""
         for pid in self.successors(twistd):
             with suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
@@ -107,11 +107,15 @@ class TakeOverTestCase(TwistdTestCase):
         return [int(pid) for pid in found]
 
     def pid(self) -> int:
-        """Who has the new calls, as the pid file says."""
+        """Return the process that takes new calls, from the pid file."""
         return int((self.state / "pid").read_text())
 
     async def take_over(self, twistd: Twistd, pid: int = 0) -> int:
-        """@return: the new process."""
+        """
+        Do a take-over.
+
+        @return: the pid of the new process.
+        """
         before = twistd.text.count(TAKEN)
         os.kill(pid or self.pid(), signal.SIGUSR2)
         await self.until_count(twistd, TAKEN, before + 1)
@@ -135,7 +139,7 @@ class TakeOverTestCase(TwistdTestCase):
         return page
 
     def call(self, port: int | None) -> Deferred[CallReport]:
-        """One question, and its answer."""
+        """Place a call with one question."""
         plan = CallPlan(utterances=(phrase(PCMU, *SHORT),))
         url = f"ws://127.0.0.1:{port}/stream"
         return place_call(url, plan, PCMU, reactor=self.reactor)

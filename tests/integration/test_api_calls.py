@@ -1,4 +1,4 @@
-"""The API of a running gateway, with calls in progress and calls that are over."""
+"""The API of a running gateway, with live and past calls."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from chime_gateway.settings.values import GatewaySettings
 from tests.integration.api_harness import TOKEN, ApiTestCase
 from tests.integration.harness import Peer
 
-#: A second of it.
+#: One second of audio.
 SPEECH = bytes(range(256)) * 32
 
-#: Nothing is judged that is heard here; see tests/run.py.
+#: Checks no audio quality, so it may be slow; see tests/run.py.
 gives_way = True
 
 
 class CallsTests(ApiTestCase):
-    def test_a_call_is_seen_while_it_lives_and_after(self) -> Deferred[None]:
+    def test_a_call_is_listed_while_live_and_afterwards(self) -> Deferred[None]:
         async def scene() -> None:
             peer, call_id = await self.call()
             _, page, _ = await self.ask("GET", "/api/calls?state=live")
@@ -38,7 +38,7 @@ class CallsTests(ApiTestCase):
                 _, page, _ = await self.ask("GET", "/api/calls")
             (shown,) = page["calls"]
             self.assertEqual((shown["call_id"], shown["state"]), (call_id, "live"))
-            # More than the store knows of it.
+            # Live data, which is not in the store.
             self.assertGreater(shown["duration_seconds"], 0)
             self.assertNotIn("transcript", shown)
             _, call, _ = await self.ask("GET", f"/api/calls/{call_id}")
@@ -60,7 +60,7 @@ class CallsTests(ApiTestCase):
 
         return Deferred.fromCoroutine(scene())
 
-    def test_what_was_said_so_far_can_be_heard_while_it_lives(self) -> Deferred[None]:
+    def test_the_recording_of_a_live_call_can_be_fetched(self) -> Deferred[None]:
         async def scene() -> None:
             peer, call_id = await self.call()
             path = f"/api/calls/{call_id}/audio"
@@ -69,12 +69,12 @@ class CallsTests(ApiTestCase):
                 peer.say("media", media={"payload": base64.b64encode(SPEECH).decode()})
                 status, audio, headers = await self.ask("GET", path)
                 if status == 404:
-                    # Nothing was written yet.
+                    # Nothing has been written yet.
                     continue
                 self.assertEqual(status, 200)
                 with wave.open(io.BytesIO(audio)) as file:
                     count = file.getnframes()
-                    # As many as the head says, whatever came behind it.
+                    # As many as the header says, even if more are written meanwhile.
                     self.assertEqual(len(file.readframes(count)), count * 4)
                     self.assertGreaterEqual(count, frames[-1])
                     frames.append(count)
@@ -89,7 +89,7 @@ class CallsTests(ApiTestCase):
 
         return Deferred.fromCoroutine(scene())
 
-    def test_one_in_s3_is_a_signed_link(self) -> Deferred[None]:
+    def test_a_recording_in_s3_is_a_signed_link(self) -> Deferred[None]:
         async def scene() -> None:
             peer, call_id = await self.call()
             peer.say("stop")
@@ -133,7 +133,7 @@ class CallsTests(ApiTestCase):
 
         return Deferred.fromCoroutine(scene())
 
-    def test_hanging_up_twice_is_told(self) -> Deferred[None]:
+    def test_a_second_hang_up_is_refused(self) -> Deferred[None]:
         async def scene() -> None:
             peer, call_id = await self.call()
             path = f"/api/calls/{call_id}/hang-up"
@@ -146,7 +146,7 @@ class CallsTests(ApiTestCase):
 
         return Deferred.fromCoroutine(scene())
 
-    def test_a_transfer_goes_through_the_carrier_and_says_how_it_went(
+    def test_a_transfer_goes_through_the_carrier_and_returns_its_outcome(
         self,
     ) -> Deferred[None]:
         async def scene() -> None:
@@ -199,7 +199,7 @@ class CallsTests(ApiTestCase):
 
         return Deferred.fromCoroutine(scene())
 
-    def test_the_agent_is_told_and_speaks(self) -> Deferred[None]:
+    def test_orders_reach_the_agent_and_it_speaks(self) -> Deferred[None]:
         async def scene() -> None:
             peer, call_id = await self.call()
             status, _, _ = await self.ask(
@@ -225,7 +225,7 @@ class CallsTests(ApiTestCase):
 
         return Deferred.fromCoroutine(scene())
 
-    def test_events_come_live_and_those_missed_again(self) -> Deferred[None]:
+    def test_events_arrive_live_and_missed_ones_are_repeated(self) -> Deferred[None]:
         async def scene() -> None:
             peer, call_id = await self.call()
             response = await treq.get(
@@ -249,7 +249,7 @@ class CallsTests(ApiTestCase):
 
         return Deferred.fromCoroutine(scene())
 
-    def test_a_store_that_is_away_is_told_and_live_calls_are_seen(
+    def test_without_the_store_live_calls_are_still_listed(
         self,
     ) -> Deferred[None]:
         async def scene() -> None:

@@ -1,4 +1,4 @@
-"""Requests to the API: whose are heard, and what is refused, and how."""
+"""Requests to the API: authentication, and refusals."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from twisted.internet.threads import deferToThread
 from chime_gateway.settings.values import GatewaySettings
 from tests.integration.api_harness import TOKEN, ApiTestCase
 
-#: Nothing is judged that is heard here, and requests come by the thousand; see
+#: Checks no audio quality and sends thousands of requests, so it may be slow; see
 #: tests/run.py.
 gives_way = True
 seconds = 35
@@ -49,7 +49,7 @@ class AccessTests(ApiTestCase):
 
         return Deferred.fromCoroutine(scene())
 
-    def test_requests_that_cannot_be_are_told_why(self) -> Deferred[None]:
+    def test_invalid_requests_are_refused_with_a_reason(self) -> Deferred[None]:
         async def scene() -> None:
             _, call_id = await self.call()
             say = f"/api/calls/{call_id}/say"
@@ -109,7 +109,7 @@ class SchemaTests(ApiTestCase):
     timeout = 300
 
     def test_schemathesis_finds_nothing(self) -> Deferred[None]:
-        """Generated requests, good and bad, against the running service."""
+        """Send generated requests, valid and invalid ones, to the running service."""
 
         async def scene() -> None:
             peer, call_id = await self.call()
@@ -121,7 +121,7 @@ class SchemaTests(ApiTestCase):
                 f"http://127.0.0.1:{self.port}/api/openapi.json",
                 *("--header", f"Authorization: Bearer {TOKEN}"),
                 *("--max-examples", "20", "--seed", "1", "--workers", "1"),
-                # A stream that does not end is no answer that it could judge.
+                # It cannot check a stream that does not end.
                 *("--exclude-path", "/api/events", "--no-color"),
                 *("--generation-database", "none"),
             ]

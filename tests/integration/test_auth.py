@@ -1,4 +1,4 @@
-"""Strangers are turned away before a model session is opened."""
+"""Strangers are refused before a session with the model is opened."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class AuthTests(GatewayTestCase):
         return Deferred.fromCoroutine(scene())
 
 
-class OpenHouseTests(GatewayTestCase):
+class WithoutSecretTests(GatewayTestCase):
     def test_a_web_page_of_another_origin_is_refused(self) -> Deferred[None]:
         async def scene() -> None:
             try:

@@ -1,4 +1,4 @@
-"""The set-up command is run again, with less said than before."""
+"""The set-up command is repeated, with fewer options than before."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from chime_gateway.aws.setup.request import InstallationRequest
 from chime_gateway.errors import ConfigError
 from tests.integration.aws_harness import NUMBER, AccountTestCase, installation
 
-#: Nothing is heard here, and programs are started; see tests/run.py.
+#: Checks no audio and starts programs, so it may be slow; see tests/run.py.
 gives_way = True
 
 
@@ -30,8 +30,8 @@ class AgainTests(AccountTestCase):
             )
         )
 
-    async def test_exchanging_the_call_secret_changes_nothing_else(self) -> None:
-        """However the installation was made, and by whoever knows but its name."""
+    async def test_changing_the_call_secret_changes_nothing_else(self) -> None:
+        """For any installation, even if only its name is given."""
         arn = "arn:aws:chime:us-east-1:111122223333:vc"
         theirs = self.account.chime._create_connector(
             {"Name": "theirs", "RequireEncryption": True}
@@ -74,7 +74,7 @@ class AgainTests(AccountTestCase):
                 self.assertEqual(environment["CALL_SECRET"].split(",")[0], secrets[-1])
                 self.assertEqual(self.state(), before, chosen)
             self.assertEqual(len(set(secrets)), 1)
-            # Run again with less said, a list stays, and the fallback is believed.
+            # Repeated with fewer options, lists and the fallback stay.
             less = evolve(made, function={"GREETING_TEXT": "Yes"}, numbers=(NUMBER,))
             await self.apply(less)
             found = self.environment_of(name)
@@ -86,10 +86,10 @@ class AgainTests(AccountTestCase):
             )
             await self.destroy(made)
 
-    async def test_a_list_that_does_not_go_with_what_is_there_is_not_written(
+    async def test_a_list_that_conflicts_with_a_variable_is_not_written(
         self,
     ) -> None:
-        """A Lambda that refuses its environment answers no call."""
+        """A Lambda with conflicting settings would answer no call."""
         await self.apply(
             installation(mode="bridge", function={"FALLBACK_NUMBER": "+12065550177"})
         )
@@ -100,7 +100,7 @@ class AgainTests(AccountTestCase):
             )
         self.assertEqual(self.environment_of("chimegw"), before)
 
-    async def test_there_has_to_be_a_secret_to_exchange_it(self) -> None:
+    async def test_changing_a_missing_call_secret_is_refused(self) -> None:
         for what in ("rotate", "retire"):
             with self.assertRaisesRegex(ConfigError, "aws apply"):
                 await self.apply(installation(call_secret=what))
@@ -112,7 +112,7 @@ class AgainTests(AccountTestCase):
         return variables
 
     def state(self) -> str:
-        """All that there is, but the secret."""
+        """Return the whole state of the account, without the secret."""
         account = self.account
         functions = copy.deepcopy(account.functions.functions)
         for function in functions.values():

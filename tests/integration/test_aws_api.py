@@ -1,4 +1,4 @@
-"""Requests to AWS: against moto, which nobody here wrote, and against trouble."""
+"""Requests to AWS: against moto, and with failures."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from chime_gateway.store.recordings.uploads import PART_BYTES, Uploads
 from tests.support.base import ReactorTestCase
 from tests.support.files import temporary_folder
 
-#: Nothing is heard here; see tests/run.py.
+#: Checks no audio, so it may be slow; see tests/run.py.
 gives_way = True
 
 
 def fetch(link: str) -> bytes:
-    """In a thread."""
+    """Fetch a link; blocks."""
     with urllib.request.urlopen(link, timeout=30) as answer:
         content: bytes = answer.read()
         return content
@@ -87,7 +87,7 @@ class MotoTests(ApiTestCase):
             }
         )
 
-    async def test_recordings_are_stored_encrypted_whole_and_in_parts(self) -> None:
+    async def test_recordings_are_uploaded_encrypted_whole_and_in_parts(self) -> None:
         from twisted.internet import reactor
 
         await self.api.call("s3", "CreateBucket", {"Bucket": "recordings"})
@@ -115,7 +115,7 @@ class MotoTests(ApiTestCase):
             await self.api.stream("s3", "GetObject", where, receiver)
             await receiver.lost
             self.assertEqual(receiver.data, data)
-            # Whoever has the link needs nothing else.
+            # The link needs no other credentials.
             link = await uploads.link(f"s3://recordings/calls/{name}.wav", "GET")
             self.assertIn("X-Amz-Signature=", link)
             self.assertIn("X-Amz-Expires=300", link)
@@ -188,7 +188,7 @@ class MotoTests(ApiTestCase):
         self.assertTrue(answer["DataEndpoint"].startswith("https://"))
 
 
-class TroubleTests(ApiTestCase):
+class FailureTests(ApiTestCase):
     def setUp(self) -> None:
         from twisted.internet import reactor
 
@@ -208,7 +208,7 @@ class TroubleTests(ApiTestCase):
         error: AwsError = caught.exception
         return error
 
-    async def test_throttling_passes_and_is_tried_again(self) -> None:
+    async def test_a_throttled_request_is_repeated(self) -> None:
         faults = [Fault("SlowDown", "slow", 503), Fault("Throttling", "slow", 400)]
 
         def trouble(operation: Operation) -> Fault | None:
@@ -220,7 +220,7 @@ class TroubleTests(ApiTestCase):
         self.assertEqual(self.world.media.files.buckets[BUCKET]["k"], b"x")
         self.assertEqual(len(self.world.aws.asked), 3)
 
-    async def test_throttling_that_does_not_pass_says_so(self) -> None:
+    async def test_lasting_throttling_is_reported(self) -> None:
         slow = Fault("SlowDown", "slow", 503)
         self.world.aws.fault_plan = lambda operation: slow
         error = await self.refused(attempts=2)
@@ -235,19 +235,19 @@ class TroubleTests(ApiTestCase):
         self.assertIn("allow s3:PutObject", str(error))
         self.assertEqual(len(self.world.aws.asked), 1)
 
-    async def test_expired_credentials_are_told_apart(self) -> None:
+    async def test_expired_credentials_are_recognised(self) -> None:
         expired = Fault("ExpiredToken", "The provided token has expired.", 400)
         self.world.aws.fault_plan = lambda operation: expired
         error = await self.refused()
         self.assertTrue(error.is_expired)
         self.assertIn("have expired", str(error))
 
-    async def test_a_wrong_secret_is_noticed_by_its_signature(self) -> None:
+    async def test_a_wrong_secret_is_a_wrong_signature(self) -> None:
         wrong = {"AWS_SECRET_ACCESS_KEY": "wrong"}
         self.api = self.api_at({**self.world.aws.environment(self.port), **wrong})
         self.assertEqual((await self.refused()).code, "SignatureDoesNotMatch")
 
-    async def test_no_credentials_at_all_say_what_to_do(self) -> None:
+    async def test_missing_credentials_are_reported_with_a_remedy(self) -> None:
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             del os.environ[name]
         nowhere = {"AWS_SHARED_CREDENTIALS_FILE": "/dev/null", "AWS_PROFILE": ""}
@@ -256,13 +256,13 @@ class TroubleTests(ApiTestCase):
             error = await self.refused()
         self.assertIn("give this machine a role", str(error))
 
-    async def test_an_answer_that_does_not_come_is_given_up(self) -> None:
+    async def test_a_missing_answer_times_out(self) -> None:
         self.world.aws.fault_plan = lambda operation: 0.4
         error = await self.refused(seconds=0.2, attempts=1)
         self.assertEqual(error.code, "")
         await deferLater(self.reactor(), 0.4)
 
-    async def test_who_is_cancelled_is_cancelled_and_tries_nothing_again(self) -> None:
+    async def test_a_cancelled_request_is_not_repeated(self) -> None:
         queue = {"QueueUrl": self.world.media.queues.url_of(QUEUE)}
         parameters = {**queue, "WaitTimeSeconds": 20}
         waiting = Deferred.fromCoroutine(
@@ -274,15 +274,15 @@ class TroubleTests(ApiTestCase):
         self.failureResultOf(waiting, CancelledError)
         await deferLater(self.reactor(), 0.3)
         self.assertEqual(len(self.world.aws.asked), 1)
-        # It is told at the other end, too.
+        # The server notices it, too.
         self.assertEqual(self.world.media.queues.queues[QUEUE].waiting, [])
 
-    async def test_nobody_at_the_other_end_is_an_answer_too(self) -> None:
+    async def test_a_refused_connection_is_a_passing_error(self) -> None:
         self.api = self.api_at({"AWS_ENDPOINT_URL": "http://127.0.0.1:9"})
         error = await self.refused(attempts=1)
         self.assertTrue(error.is_passing)
 
-    async def test_parameters_that_the_model_refuses_are_a_bug_of_ours(self) -> None:
+    async def test_invalid_parameters_raise(self) -> None:
         with self.assertRaises(ParamValidationError):
             await self.api.call("s3", "PutObject", {"Bucket": BUCKET})
 
@@ -315,7 +315,7 @@ class TroubleTests(ApiTestCase):
 
         return reactor
 
-    async def test_a_stream_that_is_refused_says_why(self) -> None:
+    async def test_a_refused_stream_reports_the_reason(self) -> None:
         with self.assertRaises(AwsError) as caught:
             await self.api.stream(
                 "kinesis-video-media",

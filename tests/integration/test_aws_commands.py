@@ -1,4 +1,4 @@
-"""C{chimegw aws} as it is typed, against an account on loopback."""
+"""The commands of C{chimegw aws}, against an account on loopback."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from chime_gateway.aws.setup.provision import plan
 from tests.integration.aws_harness import NUMBER, AccountTestCase, actions, installation
 from tests.support import aws_cli
 
-#: Nothing is heard here, and programs are started; see tests/run.py.
+#: Checks no audio and starts programs, so it may be slow; see tests/run.py.
 gives_way = True
 seconds = 57
 
@@ -31,7 +31,7 @@ BIN = str(Path(sys.executable).parent)
 
 
 class CommandLineTests(AccountTestCase):
-    """The tools as they are typed."""
+    """Command lines, as an operator types them."""
 
     async def run_tool(self, *words: str, status: int = 0) -> str:
         def work() -> subprocess.CompletedProcess[str]:
@@ -56,12 +56,12 @@ class CommandLineTests(AccountTestCase):
         self.addCleanup(shutil.rmtree, self.folder)
 
     def call_secret(self) -> str:
-        """The Lambda's."""
+        """Return the Lambda's secret."""
         configuration = self.account.functions.functions["chimegw-sma"]["configuration"]
         secret: str = configuration["Environment"]["Variables"]["CALL_SECRET"]
         return secret
 
-    async def test_plan_apply_verify_and_destroy_as_they_are_typed(self) -> None:
+    async def test_plan_apply_verify_and_destroy_on_the_command_line(self) -> None:
         options = ["--region", "us-east-1", "--gateway", "127.0.0.1:9/udp"]
         options += ["--order", NUMBER, "--confirm-order"]
         tool = [f"{BIN}/chimegw", "aws"]
@@ -107,7 +107,7 @@ class CommandLineTests(AccountTestCase):
         await self.run_tool(*tool, "destroy", *options, "--yes")
         self.assertEqual(self.account.left(), ["role gateway-machine"])
 
-    async def test_the_cli_of_aws_accepts_every_printed_command(self) -> None:
+    async def test_the_aws_cli_accepts_every_printed_command(self) -> None:
         if not Path(BIN, "aws").exists():
             raise SkipTest("the AWS CLI is not installed")
         cli = [sys.executable, aws_cli.__file__]
@@ -134,7 +134,7 @@ class CommandLineTests(AccountTestCase):
             await self.run_tool(
                 "bash", "-c", "export SETTLE_SECONDS=0; . ./env.sh; . ./setup.sh"
             )
-            # The same as apply would have made.
+            # The result is the same as that of apply.
             changes = await self.run_in_thread(
                 partial(
                     lambda wanted: list(plan(self.cloud, resources(wanted))), wanted
@@ -142,7 +142,7 @@ class CommandLineTests(AccountTestCase):
             )
             self.assertEqual(actions(changes), {"keep"}, [str(c) for c in changes])
 
-    async def test_the_streaming_command_has_the_id_and_the_truth(self) -> None:
+    async def test_the_streaming_command_has_the_id_and_its_limits(self) -> None:
         told = await self.run_tool(
             *(f"{BIN}/chimegw", "aws", "commands", "--region", "eu-central-1"),
             *("--voice-connector-id", "abcdef1ghij2klmno3pqr4"),
@@ -155,7 +155,7 @@ class CommandLineTests(AccountTestCase):
         )
         self.assertIn("no WebSocket target", told)
 
-    async def test_a_wrong_option_is_one_line(self) -> None:
+    async def test_a_wrong_option_is_reported_in_one_line(self) -> None:
         wrong = (
             ["plan", "--region", "mars-1"],
             ["plan", "--region", "us-east-1", "--gateway", "a b"],

@@ -1,4 +1,4 @@
-"""Setting AWS up, over HTTP, against an account that obeys botocore's models."""
+"""Setting up AWS, over HTTP, against an account made from botocore's models."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from chime_gateway.errors import ConfigError
 from chime_gateway.sim.aws.protocol import Fault, Operation
 from tests.integration.aws_harness import NUMBER, AccountTestCase, actions, installation
 
-#: Nothing is heard here, and programs are started; see tests/run.py.
+#: Checks no audio and starts programs, so it may be slow; see tests/run.py.
 gives_way = True
 seconds = 34
 
@@ -24,7 +24,7 @@ READS = ("Get", "List", "Describe", "Head", "Search")
 
 
 class EachOnce:
-    """Every operation that changes something is refused the first time."""
+    """Refuses the first attempt of every operation that changes something."""
 
     def __init__(self, fault: Fault) -> None:
         self.fault = fault
@@ -60,7 +60,7 @@ class SetupTests(AccountTestCase):
         )
         return found
 
-    async def test_a_cycle_leaves_nothing_and_may_be_repeated(self) -> None:
+    async def test_apply_and_destroy_leave_nothing_and_may_be_repeated(self) -> None:
         before = self.account.left()
         for _ in range(2):
             planned = await self.plan()
@@ -73,10 +73,10 @@ class SetupTests(AccountTestCase):
             )
             self.assertEqual(actions(await self.plan()), {"keep"})
             self.assertEqual(actions(await self.apply()), {"keep"})
-            # A file of a call that just ended does not keep the bucket.
+            # A file of a call that just ended does not prevent the bucket's removal.
             (bucket,) = self.account.files.buckets.values()
             bucket["replies/x.wav"] = b"RIFF"
-            # Nor does the queue of a gateway that died stay.
+            # The queue of a gateway that died is removed as well.
             self.account.queues._create(
                 {"QueueName": "chimegw-events-1", "tags": {"chime-gateway": "events"}}
             )
@@ -84,7 +84,7 @@ class SetupTests(AccountTestCase):
             self.assertEqual(self.account.left(), before)
             self.assertEqual(await self.destroy(), [])
 
-    async def test_a_run_that_breaks_off_anywhere_is_just_begun_again(self) -> None:
+    async def test_a_run_that_is_interrupted_anywhere_may_be_repeated(self) -> None:
         fault = Fault("AccessDeniedException", "not authorized", 403)
         for step, count in ((self.apply, 25), (self.destroy, 12)):
             trouble = self.account.aws.fault_plan = EachOnce(fault)
@@ -115,14 +115,14 @@ class SetupTests(AccountTestCase):
             await self.apply()
         self.assertIn("allow chime:CreateVoiceConnector", str(caught.exception))
 
-    async def test_expired_credentials_say_so(self) -> None:
+    async def test_expired_credentials_are_reported(self) -> None:
         expired = Fault("ExpiredTokenException", "The token has expired", 403)
         self.account.aws.fault_plan = lambda operation: expired
         with self.assertRaises(Refused) as caught:
             await self.apply()
         self.assertIn("log in again", str(caught.exception))
 
-    async def test_throttling_and_a_role_not_yet_known_are_waited_for(self) -> None:
+    async def test_throttling_and_a_new_role_are_waited_for(self) -> None:
         seen: list[str] = []
         faults = {
             "CreateVoiceConnector": Fault("ThrottledClientException", "slow", 429),
@@ -152,7 +152,7 @@ class SetupTests(AccountTestCase):
         self.assertEqual([c.detail for c in changes if c.action == "set"], ["code"])
         self.assertTrue(set(faults) <= set(seen))
 
-    async def test_what_somebody_changed_is_put_right(self) -> None:
+    async def test_manual_changes_are_corrected(self) -> None:
         await self.apply()
         chime = self.account.chime
         (connector_id,) = chime.connectors
@@ -162,7 +162,7 @@ class SetupTests(AccountTestCase):
         rule["Disabled"] = True
         policy = next(iter(self.account.iam.policies.values()))
         policy["versions"]["v1"] = '{"Statement":[{"Effect":"Allow","Action":"*"}]}'
-        for _ in range(7):  # more often than a policy has versions
+        for _ in range(7):  # more often than a policy can have versions
             changes = await self.apply()
             self.assertIn("set", actions(changes))
             policy["versions"][policy["default"]] = '{"Statement":[]}'
@@ -170,7 +170,7 @@ class SetupTests(AccountTestCase):
         self.assertEqual(actions(await self.plan()), {"keep"})
         self.assertFalse(rule["Disabled"])
 
-    async def test_a_connector_that_was_there_is_set_and_never_removed(self) -> None:
+    async def test_an_existing_connector_is_configured_and_never_removed(self) -> None:
         made = self.account.chime._create_connector(
             {"Name": "theirs", "RequireEncryption": False}
         )
@@ -185,12 +185,12 @@ class SetupTests(AccountTestCase):
         self.assertEqual([c.what for c in kept], ["Voice Connector"])
         self.assertEqual(list(self.account.chime.connectors), [connector_id])
 
-    async def test_a_connector_that_is_not_there_is_not_made_up(self) -> None:
+    async def test_an_unknown_connector_is_not_created(self) -> None:
         wanted = installation(voice_connector_id="abcdef1ghij2klmno3pqr4")
         with self.assertRaisesRegex(ConfigError, "--voice-connector-id abcdef"):
             await self.apply(wanted)
 
-    async def test_what_has_our_name_and_not_our_tag_is_left_alone(self) -> None:
+    async def test_a_resource_without_the_tag_is_left_alone(self) -> None:
         await self.apply()
         self.account.functions.functions["chimegw-sma"]["tags"].clear()
         changes = await self.destroy()
@@ -205,7 +205,7 @@ class SetupTests(AccountTestCase):
         await self.destroy(other)
         self.assertEqual(actions(await self.plan()), {"keep"})
 
-    async def test_numbers_are_bought_only_when_it_is_said_twice(self) -> None:
+    async def test_numbers_are_bought_only_with_a_confirmation(self) -> None:
         wanted = installation(confirms_order=False, numbers=())
         changes = await self.apply(wanted)
         (asked,) = [c for c in changes if c.action == "confirm"]
@@ -241,7 +241,7 @@ class SetupTests(AccountTestCase):
         self.assertRegex(secret, "[0-9a-f]{64}")
         self.assertEqual(actions(await self.apply(wanted)), {"keep"})
         self.assertEqual(self.cloud.references["CALL_SECRET"], secret)
-        # A Lambda of before gets one, and what it had stays as long.
+        # A Lambda without a secret gets one, and keeps its other variables.
         del variables["Variables"]["CALL_SECRET"]
         changed = await self.plan(wanted)
         self.assertEqual([c.what for c in changed if c.action == "set"], ["Lambda"])
@@ -260,8 +260,8 @@ class SetupTests(AccountTestCase):
             for action in statement["Action"]:
                 self.assertNotIn("*", action)
 
-    async def test_the_fakes_agree_with_moto(self) -> None:
-        """All that moto has is done by moto, the rest by the fake account."""
+    async def test_the_simulated_account_agrees_with_moto(self) -> None:
+        """Use moto for all operations that it has, the simulated account for others."""
         from moto.server import ThreadedMotoServer
 
         logging.getLogger("werkzeug").setLevel(logging.ERROR)

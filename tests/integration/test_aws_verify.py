@@ -1,4 +1,4 @@
-"""Checking an installation at AWS, over HTTP, against the same account."""
+"""Verifying an installation at AWS, over HTTP, against the simulated account."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from chime_gateway.aws.setup.verify import Finding, Probes, verify
 from chime_gateway.sim.aws.protocol import Fault, Operation
 from tests.integration.aws_harness import AccountTestCase, installation
 
-#: Nothing is heard here; see tests/run.py.
+#: Checks no audio, so it may be slow; see tests/run.py.
 gives_way = True
 
 
@@ -69,8 +69,8 @@ class VerifyTests(AccountTestCase):
             self.assertTrue(finding.cure, finding)
         return wrong
 
-    async def test_a_finished_installation_is_found_good(self) -> None:
-        # 198.51.100.0/24 is for documentation, which is not global.
+    async def test_a_complete_installation_passes(self) -> None:
+        # 198.51.100.0/24 is reserved for documentation, and counts as not global.
         wanted = await self.installed()
         findings = await self.verify(wanted, addresses=lambda host: ["3.80.17.1"])
         self.assertEqual(self.wrong(findings), [])
@@ -90,7 +90,7 @@ class VerifyTests(AccountTestCase):
         self.assertEqual(len(found), 1, [str(one) for one in wrong])
         return found[0]
 
-    async def test_a_route_to_the_voice_connector_itself_is_a_circle(self) -> None:
+    async def test_a_route_to_the_voice_connector_itself_is_a_loop(self) -> None:
         wanted = await self.installed()
         chime = self.account.chime
         (connector,) = chime.connectors.values()
@@ -100,7 +100,7 @@ class VerifyTests(AccountTestCase):
         chime._of_connector[key] = {"Routes": [route]}
         await self.finding("leads to the Voice Connector itself", wanted)
 
-    async def test_a_route_elsewhere_is_found(self) -> None:
+    async def test_a_route_to_another_host_is_found(self) -> None:
         await self.installed()
         wanted = installation(
             mode="bridge",
@@ -119,7 +119,7 @@ class VerifyTests(AccountTestCase):
         found = await self.finding("with 503", wanted, options=lambda *_: 503)
         self.assertIn("/ready", found.cure)
 
-    async def test_a_rule_that_makes_a_circle_is_found(self) -> None:
+    async def test_a_rule_that_forms_a_loop_is_found(self) -> None:
         wanted = await self.installed()
         (connector,) = self.account.chime.connectors.values()
         self.account.chime.rules["circle"] = {
@@ -134,19 +134,19 @@ class VerifyTests(AccountTestCase):
         }
         await self.finding("a circle", wanted)
 
-    async def test_a_region_that_the_gateway_does_not_answer_is_found(self) -> None:
+    async def test_a_region_that_the_gateway_does_not_allow_is_found(self) -> None:
         wanted = await self.installed()
         found = await self.finding("not answered", wanted, allowed=["eu-west-1"])
         self.assertEqual(found.cure, "add us-east-1")
 
-    async def test_quotas_are_held_against_the_calls_that_are_expected(self) -> None:
+    async def test_quotas_are_compared_with_the_expected_calls(self) -> None:
         wanted = await self.installed()
         self.account.quotas["Voice Connector active calls"] = 100.0
         await self.finding(
             "SIP media application: active calls", wanted, expected_calls=30
         )
 
-    async def test_a_page_of_readiness_that_is_not_there_is_found(self) -> None:
+    async def test_a_missing_readiness_page_is_found(self) -> None:
         wanted = await self.installed(
             function={"READY_URL": "https://gw.example/ready"}
         )
@@ -172,7 +172,7 @@ class VerifyTests(AccountTestCase):
 
 
 class ProbeTests(AccountTestCase):
-    async def test_nobody_at_home_is_zero(self) -> None:
+    async def test_no_answer_is_zero(self) -> None:
         probes = from_here()
 
         def work() -> Iterator[int]:
@@ -184,7 +184,7 @@ class ProbeTests(AccountTestCase):
         self.assertEqual(found, [0, 0, 0])
         self.assertEqual(probes.addresses("127.0.0.1"), ["127.0.0.1"])
 
-    async def test_whoever_answers_whatever_it_is_a_finding_and_no_fault(self) -> None:
+    async def test_any_answer_is_a_finding_and_no_exception(self) -> None:
         chooser = random.Random(53)
         pieces = (
             b"HTTP/1.1 ",

@@ -1,6 +1,6 @@
 """
-baresip, a softphone that nobody here wrote: it plays a recording, records the
-answer, holds, presses keys; plain and with TLS and SRTP.
+baresip, a third-party softphone: it plays a recording, records the answer, holds, and
+sends digits; plain and with TLS and SRTP.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from tests.integration.programs import Program, missing
 from tests.integration.sip_harness import SipTestCase
 from tests.support.ports import free_port
 
-#: About so long it takes; see tests/run.py.
+#: The approximate duration; see tests/run.py.
 seconds = 62
 
 HELLO = Path(__file__).parents[2] / "chime_gateway" / "sim" / "data" / "hello.wav"
@@ -105,7 +105,7 @@ class BaresipTestCase(SipTestCase):
         self.patch(Call, "digit_pressed", remember)
 
     async def softphone(self, transport: str, sip_port: int = 0) -> _Control:
-        """Running, with nothing to do."""
+        """Start baresip."""
         folder = Path(self.folder)
         said = decode(PCMU, convert(*read_wav(str(HELLO)), PCMU))
         self.said: Samples = decode(PCMU, encode(PCMU, said))
@@ -140,7 +140,7 @@ class BaresipTestCase(SipTestCase):
         return control
 
     async def dialled(self, transport: str) -> _Control:
-        """With a call to the gateway."""
+        """Start baresip, and call the gateway."""
         control = await self.softphone(transport)
         address = f"127.0.0.1:{self.sip_ports[transport]};transport={transport}"
         control.command("dial", f"sip:desk@{address}")
@@ -154,20 +154,20 @@ class BaresipTestCase(SipTestCase):
         await self.program.ended
 
     def heard(self) -> Samples:
-        """What baresip recorded of us."""
+        """Return what baresip recorded of the gateway."""
         path = next(Path(self.folder).glob("dump-*-dec.wav"))
         samples, _ = read_wav(str(path))
         return samples
 
     async def parrot_answers(self) -> None:
-        """The parrot has said it all back."""
+        """Wait until the parrot has repeated everything."""
         await self.until(lambda: self.simulator.sessions)
         (session,) = self.simulator.sessions
         await self.until(lambda: session.log.answers)
         await self.pause(len(self.said) / 8000 + 1.5)
 
     def check_answer(self) -> float:
-        # Where a program is kept waiting there is a gap in one of the pieces.
+        # A program that had to wait for the CPU leaves a gap in one of the pieces.
         score, _ = piecewise_correlation(self.said, self.heard(), 2000)
         self.assertGreater(score, 0.98)
         return score
@@ -182,7 +182,7 @@ class PlainTests(BaresipTestCase):
         stats = self.carrier.network_stats()
         self.assertEqual((stats.lost, sum(stats.dropped.values())), (0, 0))
 
-    async def test_hold_keys_and_resume_over_tcp(self) -> None:
+    async def test_hold_resume_and_digits_over_tcp(self) -> None:
         control = await self.dialled("tcp")
         await self.pause(0.5)
         control.command("hold")
@@ -202,7 +202,7 @@ class PlainTests(BaresipTestCase):
 
 
 class SecureTests(BaresipTestCase):
-    """TLS alone is listened on, so SRTP is required."""
+    """The gateway listens on TLS only, so SRTP is required."""
 
     transports = ("tls",)
     account = "audio_codecs=PCMU/8000/1;mediaenc=srtp-mand"
@@ -215,18 +215,18 @@ class SecureTests(BaresipTestCase):
 
 
 class DtlsTests(BaresipTestCase):
-    """Keys that DTLS agrees on: RTCP has a port of its own, and keys."""
+    """SRTP keys negotiated by DTLS: RTCP has its own port and keys."""
 
     account = "audio_codecs=PCMU/8000/1;mediaenc=dtls_srtp"
 
-    async def test_the_parrots_answer_under_keys_of_dtls(self) -> None:
+    async def test_the_parrots_answer_over_dtls_srtp(self) -> None:
         control = await self.dialled("udp")
         await self.parrot_answers()
         stats = self.carrier.network_stats()
         await self.hung_up(control)
         self.check_answer()
-        # What comes before we have the keys is not heard, nor what it sends before it
-        # has them, for less than a second.
+        # Packets that arrive before either side has the keys are dropped, for less than
+        # a second.
         self.assertLessEqual(set(stats.dropped), {"early", "rtcp", "srtp"})
         self.assertLess(stats.dropped.get("srtp", 0), 50)
         self.assertEqual(stats.lost, 0)
@@ -234,7 +234,7 @@ class DtlsTests(BaresipTestCase):
 
 
 class MuxedDtlsTests(DtlsTests):
-    """All of it on one port."""
+    """RTP and RTCP on one port."""
 
     more = "rtcp_mux yes"
 
@@ -256,10 +256,10 @@ class OutboundTests(BaresipTestCase):
         settings = super().gateway_settings(endpoint)
         return evolve(settings, sip=evolve(settings.sip, trunk=trunk))
 
-    async def test_whoever_answers_talks_with_the_agent(self) -> None:
-        # The parrot hears mu-law and speaks it; A-law is what travels here.
+    async def test_the_called_party_talks_with_the_agent(self) -> None:
+        # The parrot uses mu-law, the softphone A-law.
         control = await self.softphone("udp", self.softphone_port)
-        # As the API has it.
+        # As the API does it.
         originate = self.gateway.composition.originator.originate
         placed = await originate("15550199", "default", "", {"o": "7"})
         self.assertEqual(placed["via"], "trunk")

@@ -1,4 +1,4 @@
-"""The benchmark's own programs, each for a second: what they say is not judged here."""
+"""The benchmark's programs, each for a second; their results are not checked here."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.base import ReactorTestCase
 from tests.support.benchmarks import FOLDER
 from tests.support.files import temporary_folder
 
-#: Their servers want a processor each.
+#: Each server needs a processor.
 gives_way = True
 
 
@@ -42,7 +42,7 @@ class BenchmarksTests(ReactorTestCase):
             self.assertGreater(run["cpu_ms_per_call_second"], 0)
 
 
-#: A gateway that says where it is, and ends.
+#: A gateway that reports its location, and ends.
 OTHER_PLUGIN = """
 from twisted.application.service import ServiceMaker
 chime_gateway = ServiceMaker("Another", "chime_gateway.elsewhere", "", "chimegw")
@@ -58,7 +58,7 @@ class CheckoutTests(ReactorTestCase):
     timeout = 60
 
     async def test_another_checkout_runs_nothing_of_this_one(self) -> None:
-        """Neither the folder it is started from nor what is installed gets in."""
+        """Neither the current folder nor an installed package is used."""
         other = temporary_folder(self) / "other"
         for name, text in (
             ("chime_gateway/__init__.py", ""),

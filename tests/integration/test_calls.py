@@ -17,7 +17,7 @@ from chime_gateway.sim.realtime.server import Door
 from tests.integration.harness import GatewayTestCase
 from tests.whole_calls.test_media_stream import LONG, SHORT, phrase
 
-#: About so long it takes; see tests/run.py.
+#: The approximate duration; see tests/run.py.
 seconds = 47
 
 FRAME = base64.b64encode(b"\xff" * 160).decode()
@@ -48,7 +48,7 @@ class CallTests(GatewayTestCase):
                 with self.subTest(path=path, codec=codec.name):
                     self.assertEqual((report.error, report.close_code), ("", 1000))
                     said = decode(codec, phrase(codec, *SHORT))
-                    # In pieces: a frame that is late for its beat is left out.
+                    # Compared in pieces, because frames that are too late are skipped.
                     score, _ = piecewise_correlation(
                         said, decode(codec, bytes(report.heard)), codec.clock_rate // 4
                     )
@@ -63,8 +63,8 @@ class CallTests(GatewayTestCase):
             (session,) = self.simulator.sessions
             ((_, told_ms, _),) = session.log.truncations
             self.assertEqual(report.stale_bytes, 0)
-            # In memory it is exact to 20 ms in every run; here two processes'
-            # worth of work shares one busy core.
+            # Without sockets it is exact to 20 ms; here the work of two processes
+            # shares one busy core.
             self.assertApproximates(told_ms, cut.heard_ms, 60)
 
         return self.place("/stream", PCMU, 0.6).addCallback(heard)
@@ -83,7 +83,7 @@ class CallTests(GatewayTestCase):
 
         return Deferred.fromCoroutine(scene())
 
-    def test_health_and_metrics_know_of_a_call(self) -> Deferred[None]:
+    def test_health_and_metrics_show_a_call(self) -> Deferred[None]:
         async def scene() -> None:
             peer = await self.dial()
             peer.start()
@@ -103,7 +103,7 @@ class CallTests(GatewayTestCase):
 
 
 class FragmentedServiceTests(CallTests):
-    """A service that cuts its messages into fragments."""
+    """A service that fragments its messages."""
 
     fragment_bytes = 700
     behaviour = Behaviour(unknown_events=True, obfuscation=True, rate_limits=False)
@@ -138,7 +138,7 @@ class BadInputTests(GatewayTestCase):
 
         return Deferred.fromCoroutine(scene())
 
-    def test_odd_lengths_and_foreign_streams_do_no_harm(self) -> Deferred[None]:
+    def test_unusual_lengths_and_foreign_streams_are_harmless(self) -> Deferred[None]:
         async def scene() -> None:
             peer = await self.dial()
             peer.start()
@@ -155,7 +155,7 @@ class BadInputTests(GatewayTestCase):
 
         return Deferred.fromCoroutine(scene())
 
-    def test_a_connection_that_just_vanishes_closes_the_session(self) -> Deferred[None]:
+    def test_a_lost_connection_closes_the_session(self) -> Deferred[None]:
         async def scene() -> None:
             peer = await self.dial()
             peer.start()
@@ -168,11 +168,13 @@ class BadInputTests(GatewayTestCase):
 
 
 class RefusingServiceTests(GatewayTestCase):
-    """The service refuses the handshake: what each status leads to."""
+    """A service that refuses the handshake."""
 
     door = Door(api_keys=frozenset({"another key"}))
 
-    def test_a_wrong_key_is_not_retried_and_ready_says_why(self) -> Deferred[None]:
+    def test_a_wrong_key_is_not_retried_and_ready_gives_the_reason(
+        self,
+    ) -> Deferred[None]:
         async def scene() -> None:
             peer = await self.dial()
             peer.start()
@@ -184,7 +186,7 @@ class RefusingServiceTests(GatewayTestCase):
             self.assertEqual(status, 503)
             self.assertIn("AZURE_OPENAI_API_KEY", body)
             self.assertIn("Access denied", body)
-            # What the service said is not for strangers.
+            # Strangers do not see the service's error.
             status, body = await self.get("/ready", token="")
             self.assertEqual((status, "is misconfigured" in body), (503, True))
             for word in ("Access denied", "AZURE_OPENAI_API_KEY", "401"):
@@ -196,7 +198,7 @@ class RefusingServiceTests(GatewayTestCase):
 class ThrottlingServiceTests(GatewayTestCase):
     door = Door(refuse_status=429)
 
-    def test_a_throttled_service_is_asked_again_until_the_time_is_over(
+    def test_a_throttled_service_is_retried_until_the_time_limit(
         self,
     ) -> Deferred[None]:
         async def scene() -> None:
@@ -228,7 +230,7 @@ class MuteServiceTests(GatewayTestCase):
 
 
 class BreakingServiceTests(GatewayTestCase):
-    """One that goes again and again takes its own calls only."""
+    """A session that fails repeatedly ends its own call only."""
 
     def lost(self, behaviour: Behaviour, word: str) -> Deferred[None]:
         async def scene() -> None:
@@ -253,7 +255,7 @@ class BreakingServiceTests(GatewayTestCase):
 
 
 class StoppingTests(GatewayTestCase):
-    def test_draining_refuses_new_calls_and_parts_with_the_old(self) -> Deferred[None]:
+    def test_draining_refuses_new_calls_and_ends_the_old_ones(self) -> Deferred[None]:
         async def scene() -> None:
             peer = await self.dial()
             peer.start()
@@ -268,7 +270,7 @@ class StoppingTests(GatewayTestCase):
             code, _ = await peer.closed
             self.assertEqual(code, 4412)
             self.assertIn("response.create", self.simulator.sessions[0].log.commands)
-            # The chime with which the parrot says goodbye was heard.
+            # The parrot's goodbye, a chime, was heard.
             self.assertIn("media", [m.get("event") for m in peer.messages])
             await stopping
 

@@ -20,12 +20,12 @@ from chime_gateway.sim.realtime.server import Door
 from tests.integration.harness import KEY, GatewayTestCase
 from tests.support.files import temporary_folder
 
-#: About so long it takes; see tests/run.py.
+#: The approximate duration; see tests/run.py.
 seconds = 13
 
 
 class CheckOptionsTests(SynchronousTestCase):
-    def test_only_what_is_there_can_be_asked_for(self) -> None:
+    def test_options_that_do_not_fit_are_refused(self) -> None:
         for words in (
             ["--online", "--transport", "smoke"],
             ["--transport", "webrtc"],
@@ -58,7 +58,7 @@ class ProbeTests(GatewayTestCase):
             found = self.found
             self.assertIn("taken", found["1 PCMU alone, no data channel"])
             self.assertIn("401", found["2 multipart with the plain key"])
-            # As it was seen of the service.
+            # As observed with the real service.
             self.assertIn(self.consent, found["3 consent without USE-CANDIDATE"])
             self.assertIn("packets a second", found["4 RTP during silence"])
             self.assertIn("none", found["5 TCP candidate"])
@@ -79,7 +79,7 @@ class RefusedProbeTests(ProbeTests):
     door = Door(api_keys=frozenset({"another"}))
 
     def test_each_question_has_an_answer(self) -> Deferred[None]:
-        """A wrong key: there is nothing else to be asked."""
+        """With a wrong key nothing else can be tested."""
 
         async def scene() -> None:
             self.assertFalse(await self.ask())
@@ -89,10 +89,14 @@ class RefusedProbeTests(ProbeTests):
 
 
 class OnlineTests(GatewayTestCase):
-    """What C{chimegw check --online} says of services that are well, and of others."""
+    """The output of C{chimegw check --online} for working and faulty services."""
 
     def check(self, toml: str, **env: str) -> Deferred[list[str]]:
-        """@return: its lines, the last one with its status."""
+        """
+        Run the check.
+
+        @return: its lines; the last one has the status.
+        """
         path = temporary_folder(self) / "gateway.toml"
         path.write_text(toml)
         url = self.gateway.composition.agents.health.candidates()[0].settings.endpoint
@@ -115,7 +119,7 @@ class OnlineTests(GatewayTestCase):
             lambda status: [*said.getvalue().splitlines(), f"status {status}"]
         )
 
-    def test_what_works_is_a_line_each(self) -> Deferred[None]:
+    def test_each_working_part_is_one_line(self) -> Deferred[None]:
         async def scene() -> None:
             lines = await self.check("[agents.sales]\nvoice = 'cedar'\n")
             self.assertEqual(lines[-2:], ["all good", "status 0"])
@@ -125,7 +129,7 @@ class OnlineTests(GatewayTestCase):
 
         return Deferred.fromCoroutine(scene())
 
-    def test_each_fault_has_its_cure(self) -> Deferred[None]:
+    def test_each_fault_has_a_remedy(self) -> Deferred[None]:
         async def scene() -> None:
             lines = await self.check(
                 "[agents.default]\ntools = ['order']\n"
@@ -151,7 +155,7 @@ class OnlineTests(GatewayTestCase):
 
         return Deferred.fromCoroutine(scene())
 
-    def test_a_wrong_key_is_told_once(self) -> Deferred[None]:
+    def test_a_wrong_key_is_reported_once(self) -> Deferred[None]:
         async def scene() -> None:
             toml = "[agents.sales]\nvoice = 'cedar'\n"
             lines = await self.check(toml, AZURE_OPENAI_API_KEY="another")

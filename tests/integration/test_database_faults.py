@@ -1,4 +1,4 @@
-"""Databases that are a newer program's, or stand still, under a gateway that runs."""
+"""Databases of a newer version, or frozen ones, under a running gateway."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.integration.twistd import Twistd
 from tests.support import postgres
 from tests.whole_calls.test_media_stream import SHORT, phrase
 
-#: Nothing is judged that is heard here, and programs are started; see tests/run.py.
+#: Checks no audio quality and starts programs, so it may be slow; see tests/run.py.
 gives_way = True
 seconds = 60
 
@@ -43,7 +43,7 @@ class FaultTestCase(KeptTestCase):
         return int(head.split()[1]), json.loads(body)
 
     async def says(self, twistd: Twistd, path: str, word: str) -> tuple[int, str]:
-        """Wait until a page has a word in it."""
+        """Wait until a page contains a word."""
         deadline = self.reactor.seconds() + 40.0
         while True:
             status, page = await self.get(twistd, path)
@@ -99,14 +99,14 @@ class NewerTests(FaultTestCase):
 
         return Deferred.fromCoroutine(scene())
 
-    def test_an_upgrade_under_it_loses_no_record(self) -> Deferred[None]:
+    def test_an_upgrade_by_another_gateway_loses_no_record(self) -> Deferred[None]:
         async def scene() -> None:
             twistd, process = await self.start()
             await self.talk(twistd)
             await self.until(lambda: len(self.rows(state="ended")) == 1)
             self.schema("0009")
             status, _ = await self.says(twistd, "/ready", "0009")
-            # One of many in the middle of their upgrade: its calls go on.
+            # During a rolling upgrade the calls of the older gateway go on.
             self.assertEqual(status, 200)
             await self.talk(twistd)
             await self.until(lambda: twistd.text.count("call.ended") == 2)
@@ -123,7 +123,7 @@ class FrozenTests(FaultTestCase):
     if postgres.MISSING:
         skip = postgres.MISSING
 
-    def test_a_database_that_stands_still_is_said_within_seconds(
+    def test_a_frozen_database_is_reported_within_seconds(
         self,
     ) -> Deferred[None]:
         async def scene() -> None:

@@ -1,4 +1,4 @@
-"""Several deployments, some of which are ill: calls, and what is said of readiness."""
+"""Several deployments, some of them faulty: calls, and readiness."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from chime_gateway.sim.realtime.faults.commands import CommandFault
 from chime_gateway.sim.realtime.server import Door
 from tests.integration.harness import GatewayTestCase, Peer
 
-#: About so long it takes; see tests/run.py.
+#: The approximate duration; see tests/run.py.
 seconds = 12
 
 
 class TwoDeployments(GatewayTestCase):
     """
-    The one of the harness goes first.
+    The deployment of the harness comes first.
 
-    @ivar second: the healthy one.
+    @ivar second: the second deployment, which is healthy.
     """
 
     limits = Limits(agent_connect_seconds=4.0, agent_hedge_seconds=0.3, idle_seconds=60)
@@ -41,11 +41,11 @@ class TwoDeployments(GatewayTestCase):
         return evolve(settings, deployments=(*settings.deployments, second))
 
     async def media(self, peer: Peer) -> None:
-        """Until the caller hears the agent."""
+        """Wait until the caller hears the agent."""
         await self.until(lambda: any(m["event"] == "media" for m in peer.messages))
 
     async def twelve_calls(self) -> None:
-        """All of them hear the agent."""
+        """Place twelve calls, and wait until all hear the agent."""
         for _ in range(12):
             (await self.dial()).start()
         for peer in self.peers:
@@ -58,13 +58,13 @@ class TwoDeployments(GatewayTestCase):
 class SilentDeploymentTests(TwoDeployments):
     behaviour = Behaviour(silent_start=True)
 
-    def test_calls_at_the_same_time_are_all_answered_beside_a_silent_one(
+    def test_simultaneous_calls_are_all_answered_despite_a_silent_deployment(
         self,
     ) -> Deferred[None]:
         async def scene() -> None:
             await self.twelve_calls()
             self.assertEqual(len(self.second.sessions), 12)
-            # Found out: the next call does not ask there.
+            # When the fault is known, the next call does not try this deployment.
             await self.until(lambda: len(self.gateway.calls.calls()) == 12)
             while (await self.states())["sim"] == "usable":
                 await self.pause(0.05)
@@ -83,7 +83,7 @@ class SilentDeploymentTests(TwoDeployments):
 class RestingDeploymentTests(GatewayTestCase):
     door = Door(refuse_status=429, retry_after_seconds=2)
 
-    def test_not_ready_while_the_only_one_rests_and_ready_again_then(
+    def test_not_ready_while_the_only_deployment_rests_then_ready_again(
         self,
     ) -> Deferred[None]:
         async def scene() -> None:
@@ -96,7 +96,7 @@ class RestingDeploymentTests(GatewayTestCase):
             self.assertEqual(status, 503)
             self.assertIn("sim rests for", body)
             self.assertIn("HTTP 429", body)
-            # The same call finds it, once it lets callers in.
+            # The same call gets a session when the deployment accepts again.
             self.simulator.door = Door()
             await self.until(lambda: self.simulator.sessions)
             self.assertEqual((await self.get("/ready"))[0], 200)
@@ -119,7 +119,7 @@ class RefusedProfileTests(GatewayTestCase):
         peer.start(customParameters={"agent": agent})
         return peer
 
-    def test_a_wrong_voice_touches_the_calls_of_its_profile_only(
+    def test_a_wrong_voice_affects_calls_of_its_profile_only(
         self,
     ) -> Deferred[None]:
         async def scene() -> None:
@@ -141,13 +141,13 @@ class RefusedProfileTests(GatewayTestCase):
 
 
 class PassingErrorTests(GatewayTestCase):
-    """The first session's settings are refused for a moment's reason."""
+    """The first session's settings are refused because of a temporary error."""
 
     behaviour = Behaviour(
         refusals=[CommandFault.read("session.update:rate_limit_exceeded@1")],
     )
 
-    def test_it_is_asked_again_after_a_moment(self) -> Deferred[None]:
+    def test_it_is_retried_after_a_moment(self) -> Deferred[None]:
         async def scene() -> None:
             peer = await self.dial()
             peer.start()
@@ -164,7 +164,7 @@ class PassingErrorTests(GatewayTestCase):
 
 
 class UnresolvedNameTests(TwoDeployments):
-    """The first deployment's name has servers that never answer."""
+    """The DNS servers of the first deployment's name never answer."""
 
     def setUp(self) -> None:
         released = threading.Event()
@@ -185,12 +185,12 @@ class UnresolvedNameTests(TwoDeployments):
         first = evolve(first, endpoint="http://silent.example")
         return evolve(settings, deployments=(first, second))
 
-    def test_it_holds_neither_calls_nor_what_else_needs_a_thread(
+    def test_it_delays_neither_calls_nor_other_work_in_threads(
         self,
     ) -> Deferred[None]:
         async def scene() -> None:
             await self.twelve_calls()
-            # More than the threads of the reactor, were they asked for names.
+            # More than the reactor's threads, if name look-ups used them.
             for _ in range(12):
                 await self.gateway.composition.in_thread(threading.get_ident)
             self.assertLessEqual(

@@ -1,4 +1,4 @@
-"""A gateway that has no descriptors left, and gets them back."""
+"""A gateway that runs out of file descriptors, and gets them back."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ greeting = "Hello."
 
 
 class _Pages(Protocol):
-    """One connection for several requests: a new one may not be accepted."""
+    """A connection for several requests, because a new one may not be accepted."""
 
     def __init__(self) -> None:
         self.data = b""
@@ -51,7 +51,9 @@ class _Pages(Protocol):
 
 class ExhaustedProcessTests(TwistdTestCase):
     """
-    @ivar port: of the gateway.
+    A gateway process without descriptors.
+
+    @ivar port: the gateway's port.
     """
 
     def setUp(self) -> None:
@@ -72,7 +74,8 @@ class ExhaustedProcessTests(TwistdTestCase):
         pages: Any = await endpoint.connect(Factory.forProtocol(_Pages))
         self.pages = pages
         self.addCleanup(self.hang_up)
-        # Taken in by the gateway, and not only by the system, before there is a lack.
+        # Ensure that the gateway itself has accepted the connection before the
+        # shortage.
         self.assertIn(" 200 ", await self.pages.get("/ready"))
 
     async def until(self, is_so: Any, seconds: float = 20.0) -> None:
@@ -88,7 +91,7 @@ class ExhaustedProcessTests(TwistdTestCase):
         self.pages.transport.loseConnection()
 
     def leave(self, spare: int | None) -> None:
-        """The gateway may open so many more; C{None}: as many as it likes."""
+        """Let the gateway open this number of descriptors more; C{None}: no limit."""
         pid = self.process.pid
         _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
         used = {int(name) for name in os.listdir(f"/proc/{pid}/fd")}
@@ -100,7 +103,7 @@ class ExhaustedProcessTests(TwistdTestCase):
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit, hard))
 
     async def call(self) -> bool:
-        """Whether the caller hears an agent."""
+        """Place a call, and return whether the caller hears an agent."""
         factory = WebSocketClientFactory(
             f"ws://127.0.0.1:{self.port}/stream", reactor=self.reactor
         )
@@ -123,13 +126,13 @@ class ExhaustedProcessTests(TwistdTestCase):
         peer.dropConnection(abort=True)
         return is_answered
 
-    def test_it_says_that_it_is_not_ready_and_works_again_afterwards(
+    def test_it_reports_not_ready_and_recovers(
         self,
     ) -> Deferred[None]:
         async def scene() -> None:
             await self.start()
             random = Random(58)
-            # The first time nothing was ever opened; then much is open already.
+            # In the first round nothing has ever been opened; later much is open.
             for spare in (2, random.randrange(3, SPARE), 0, random.randrange(3, SPARE)):
                 self.leave(spare)
                 ready = await self.pages.get("/ready")

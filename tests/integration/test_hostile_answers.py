@@ -1,7 +1,7 @@
 """
-Servers of tools and webhooks that mean harm: an answer takes only so much of us.
+Hostile tool and webhook servers: an answer can use only limited resources.
 
-What they answer is drawn from a seed.
+The answers are drawn from a seed.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from tests.support.base import ReactorTestCase
 SECONDS = 0.5
 MAX_BYTES = 65_536
 
-#: For an answer of MAX_BYTES: itself, what is on its way, and its head.
+#: Memory for an answer of MAX_BYTES: the answer, data in transit, and its head.
 MOST_MEMORY = 1 << 20
 
-#: Written until the connection is given up; what sockets hold comes on top.
+#: Bytes accepted until the connection is closed, without those in socket buffers.
 MOST_TAKEN = 8 << 20
 
 PLAIN = b'{"ok":true}'
@@ -43,8 +43,10 @@ def bomb(layers: int, size: int) -> bytes:
 @frozen
 class Said:
     """
-    @ivar pieces: of the answer; may have no end.
-    @ivar is_good: it is what an honest server answers.
+    An answer.
+
+    @ivar pieces: the parts of the answer; may be endless.
+    @ivar is_good: the answer is valid.
     """
 
     name: str
@@ -103,7 +105,7 @@ def drawn(seed: int) -> list[Said]:
         endless(
             "gzip of nothing",
             ok + b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(b"")[:10],
-            # Stored blocks without a byte in them (RFC 1951 section 3.2.4).
+            # Empty stored blocks (RFC 1951 section 3.2.4).
             b"\x00\x00\x00\xff\xff" * 4000,
         ),
         with_body("an honest one", PLAIN, is_good=True),
@@ -125,7 +127,7 @@ def drawn(seed: int) -> list[Said]:
 
 
 class Hostile(Protocol):
-    """Answers with what was drawn, as fast as it is taken."""
+    """Sends the drawn answer, as fast as it is accepted."""
 
     def __init__(self, test: HostileAnswerTests) -> None:
         self._test = test
@@ -216,7 +218,7 @@ class HostileAnswerTests(ReactorTestCase):
             await self.post.close()
             await self.port.stopListening()
             await self.until_all_are_closed("over")
-            # Our ends are seen a moment after theirs.
+            # The client's sockets close a moment after the server's.
             while any(isinstance(r, Connection) for r in self.reactor.getReaders()):
                 await deferLater(self.reactor, 0.01)
 

@@ -1,4 +1,4 @@
-"""What is left of calls when a gateway dies, its settings change, its database goes."""
+"""Stored calls when the gateway dies, its settings change, or its database fails."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from tests.support import postgres
 from tests.support.files import temporary_folder
 from tests.whole_calls.test_media_stream import LONG, SHORT, phrase
 
-#: About so long it takes; see tests/run.py.
+#: The approximate duration; see tests/run.py.
 seconds = 50
 
 
 class Receiver(Protocol):
-    """Takes webhooks, or refuses them."""
+    """Accepts webhooks, or refuses them."""
 
     def connectionMade(self) -> None:
         self.data = b""
@@ -134,7 +134,7 @@ class CrashTests(KeptTestCase):
             for row in rows:
                 self.assertGreater(row.duration_seconds or 0.0, 0)
                 samples = self.read(row.recording)
-                # Up to the last second of the three there were.
+                # At least two of the three seconds.
                 self.assertGreater(len(samples), 8000 * 2)
                 self.assertGreater(np.abs(samples[:, 0]).max(), 1000)
             self.assertEqual(list(self.recordings.glob("*/*.part")), [])
@@ -153,7 +153,7 @@ class CrashTests(KeptTestCase):
 
 
 class WebhookTests(KeptTestCase):
-    def test_a_restart_and_a_dead_receiver_lose_nothing(self) -> Deferred[None]:
+    def test_a_restart_and_an_unavailable_receiver_lose_nothing(self) -> Deferred[None]:
         async def scene() -> None:
             self.receiver.is_down = True
             twistd, process = await self.start()
@@ -201,7 +201,7 @@ class RecordingTests(KeptTestCase):
             self.assertGreater(score, 0.99)
             score, agent_at = correlation(words, samples[:, 1])
             self.assertGreater(score, 0.99)
-            # As far behind each other as the caller lived it.
+            # With the same delays as the caller heard them.
             heard = decode(PCMU, report.heard)
             _, heard_at = correlation(words, heard)
             _, said_at = correlation(words, decode(PCMU, report.said))
@@ -213,7 +213,7 @@ class RecordingTests(KeptTestCase):
 
 
 class ReloadTests(KeptTestCase):
-    def test_sighup_changes_agents_and_a_broken_file_keeps_the_old(
+    def test_sighup_changes_agents_and_a_broken_file_is_rejected(
         self,
     ) -> Deferred[None]:
         async def scene() -> None:
@@ -251,7 +251,7 @@ class PostgresTests(KeptTestCase):
     if postgres.MISSING:
         skip = postgres.MISSING
 
-    def test_a_database_that_goes_away_loses_nothing(self) -> Deferred[None]:
+    def test_an_unavailable_database_loses_nothing(self) -> Deferred[None]:
         async def scene() -> None:
             server = postgres.Postgres()
             self.addCleanup(server.close)
@@ -298,7 +298,7 @@ class PostgresTests(KeptTestCase):
             twistd, process = await self.start()
             report = await self.call(twistd, phrase(PCMU, *SHORT))
             self.assertEqual(len(report.answer_latencies), 1)
-            # It may go as well, and leaves what it knows to the next one.
+            # It can also stop, and leaves its entries to the next one.
             await self.stop(twistd, process)
             server.start()
             twistd, process = await self.start()

@@ -27,13 +27,13 @@ from chime_gateway.sim.caller.kinesis_line import (
 from tests.integration.aws_harness import droppable
 from tests.integration.harness import GatewayTestCase
 
-#: About so long it takes; see tests/run.py.
+#: The approximate duration; see tests/run.py.
 seconds = 15
 
 
 class KinesisCallTests(GatewayTestCase):
     def gateway_settings(self, endpoint: str) -> GatewaySettings:
-        """AWS is there before the gateway is."""
+        """Start the simulated AWS before the gateway."""
         self.environment: dict[str, str] = {}
 
         def function(event: dict[str, Any]) -> Deferred[Any]:
@@ -68,14 +68,14 @@ class KinesisCallTests(GatewayTestCase):
         await self.gateway.stopService()
         await self.aws_port.stopListening()
         self.drop_clients()
-        # AWS tells of the end of a stream a little later.
+        # AWS reports the end of a stream a little later.
         send = self.world.media.queues.send
         await self.until(
             lambda: all(call.func != send for call in self.reactor.getDelayedCalls())
         )
         await self.until(lambda: not self.is_busy())
 
-    async def test_a_call_goes_there_and_back(self) -> None:
+    async def test_a_call_is_heard_in_both_directions(self) -> None:
         plan = prepare_call((), PCMU, interrupt_after=None)
         report = await place_kinesis_call(self.world, plan)
         self.assertEqual(report.error, "")
@@ -85,7 +85,7 @@ class KinesisCallTests(GatewayTestCase):
         self.assertGreater(correlation(said, heard)[0], 0.999)
         answer = decode(PCMU, bytes(report.heard))
         self.assertGreater(piecewise_correlation(said, answer, 2000)[0], 0.99)
-        # The Lambda's reports came through its own signature.
+        # The Lambda sent its reports with its own signature.
         asked = [operation.name for operation in self.world.aws.asked]
         self.assertIn("SendMessage", asked)
         await self.until(lambda: not self.gateway.calls.calls())
@@ -99,7 +99,7 @@ class KinesisCallTests(GatewayTestCase):
     def is_counted(self, line: str) -> bool:
         return line in self.gateway.metrics.text().decode()
 
-    async def test_a_gateway_that_stops_hangs_up_and_takes_its_queue_along(
+    async def test_a_stopping_gateway_hangs_up_and_removes_its_queue(
         self,
     ) -> None:
         plan = prepare_call((), PCMU, interrupt_after=None)

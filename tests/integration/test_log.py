@@ -1,4 +1,4 @@
-"""The log as the process writes it: to whom does not read, to files, at the end."""
+"""The log of a process: to a pipe that is not read, to files, and at the end."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from chime_gateway.sim.caller.dial import place_call
 from tests.integration.twistd import RUN, Twistd, TwistdTestCase, environment
 from tests.whole_calls.test_media_stream import SHORT, phrase
 
-#: About so long it takes; see tests/run.py.
+#: The approximate duration; see tests/run.py.
 seconds = 21
 
-#: The same with room for so few lines that calls alone fill it.
+#: The same with a queue that is so short that calls fill it.
 RUN_WITH_LITTLE_ROOM = f"""
 from functools import partial
 import chime_gateway.app.log.destination as log
@@ -33,20 +33,22 @@ log.LogThread = partial(log.LogThread, max_lines=12)
 {RUN}
 """
 
-#: A pipe holds a page at least; the log of two calls is longer.
+#: The smallest pipe is one page; the log of two calls is longer.
 PIPE_BYTES = 4096
 
 
 class LogTests(TwistdTestCase):
     def gateway(self, *before: str, run: str = RUN) -> tuple[Twistd, Any]:
         """
+        Start a gateway.
+
         @param before: options of twistd itself.
         """
         words = ["-c", run, "-n", "--pidfile=", *before, "chimegw"]
         return self.spawn([*words, "--simulate", "--port", "0"])
 
     async def unread(self, run: str = RUN) -> tuple[Twistd, Any]:
-        """A gateway that is ready, and whose log nobody reads from now on."""
+        """Start a gateway, and stop reading its log when it is ready."""
         twistd, process = self.gateway(run=run)
         await self.until_it_says(twistd, "is ready for calls")
         process.pauseProducing()
@@ -54,7 +56,7 @@ class LogTests(TwistdTestCase):
         return twistd, process
 
     async def calls(self, port: int | None, count: int) -> list[CallReport]:
-        """So many at once."""
+        """Place this number of calls at once."""
         plan = CallPlan(utterances=(phrase(PCMU, *SHORT),), answer_seconds=5.0)
         url = f"ws://127.0.0.1:{port}/stream"
         return await gatherResults(
@@ -77,7 +79,7 @@ class LogTests(TwistdTestCase):
         assert found is not None, page
         return int(found[1])
 
-    async def test_calls_go_on_while_nobody_reads_and_nothing_is_lost(self) -> None:
+    async def test_calls_go_on_with_an_unread_log_and_nothing_is_lost(self) -> None:
         twistd, process = await self.unread()
         port = twistd.port()
         reports = await self.calls(port, 6)
@@ -95,7 +97,7 @@ class LogTests(TwistdTestCase):
         self.assertEqual(names.count("call.ended"), 6)
         self.assertEqual(twistd.events()[-1]["event"], "Server Shut Down.")
 
-    async def test_what_was_lost_is_counted_and_told_of(self) -> None:
+    async def test_lost_lines_are_counted_and_reported(self) -> None:
         twistd, process = await self.unread(RUN_WITH_LITTLE_ROOM)
         port = twistd.port()
         reports = await self.calls(port, 12)
@@ -109,11 +111,11 @@ class LogTests(TwistdTestCase):
         told = sum(e["lost"] for e in twistd.events() if "were lost" in e["event"])
         self.assertEqual(told, lost)
 
-    async def test_an_end_that_nobody_reads_of_is_an_end(self) -> None:
+    async def test_the_process_ends_with_an_unread_log(self) -> None:
         twistd, process = await self.unread()
         await self.calls(twistd.port(), 6)
         process.signalProcess("TERM")
-        # Its pipe is at its end only when it was read to that.
+        # The pipe ends only when all of it has been read.
         while process.pid is not None:
             await deferLater(self.reactor, 0.02)
         process.resumeProducing()
@@ -154,7 +156,7 @@ class LogTests(TwistdTestCase):
         self.assertEqual(text.count("is ready for calls"), 1)
 
     def end_daemon(self, pid: Path) -> None:
-        """One that a failed test has left."""
+        """Kill a daemon that a failed test has left running."""
         if pid.exists():
             os.kill(int(pid.read_text()), signal.SIGKILL)
 

@@ -1,6 +1,6 @@
 """
-The C{openai} package's own client against our simulator: somebody else's idea
-of the protocol.  It is asyncio, so it runs in a process of its own.
+The client of the C{openai} package against the simulator: an independent
+implementation of the protocol.  It uses asyncio, so it runs in a separate process.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ def no_memory(*_: Any) -> None:
 
 
 class OutOfMemoryTests(GatewayTestCase):
-    async def test_its_caller_gets_a_close_code_and_others_talk_on(self) -> None:
+    async def test_its_caller_gets_a_close_code_and_other_calls_go_on(self) -> None:
         other = await self.dial("/stream/raw")
         other.start()
         await self.until(lambda: self.answered(1))
@@ -27,7 +27,7 @@ class OutOfMemoryTests(GatewayTestCase):
                 call.say("Hello.")
             else:
                 setattr(call, where, no_memory)
-                call._leg._hear = call.caller_audio  # bound when the call began
+                call._leg._hear = call.caller_audio  # the leg has bound the old one
                 victim.sendMessage(bytes(320), isBinary=True)
                 victim.say("dtmf", dtmf={"digit": "5"})
             code, _ = await victim.closed

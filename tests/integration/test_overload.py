@@ -1,4 +1,4 @@
-"""A full gateway says so: to callers in words, to carriers and balancers in codes."""
+"""A full gateway tells callers in words, and carriers and balancers in status codes."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from chime_gateway.settings.sound import Sound
 from chime_gateway.settings.values import DeploymentSettings, GatewaySettings
 from tests.integration.harness import GatewayTestCase, Peer
 
-#: Half a second of something that nobody else says.
+#: Half a second of a distinctive sound.
 SORRY = Sound("sorry.wav", 8000, 1, 2, b"\x00\x30\x00\xd0" * 2000)
 
 
-#: Of them as a telephone has it.
+#: Its length as G.711.
 SORRY_BYTES = 4000
 
 PROFILE = AgentProfile(apology="sorry.wav", apology_sound=SORRY)
@@ -49,12 +49,14 @@ class ApologyTestCase(GatewayTestCase):
 class FullTests(ApologyTestCase):
     limits = evolve(GatewayTestCase.limits, max_calls=1, max_apologies=1)
 
-    def test_who_cannot_come_in_hears_so_without_a_session(self) -> Deferred[None]:
+    def test_a_refused_caller_hears_the_apology_without_a_session(
+        self,
+    ) -> Deferred[None]:
         async def scene() -> None:
             first = await self.joined()
             second = await self.caller()
             await self.until(lambda: heard_bytes(second))
-            # There is room for one apology at a time.
+            # Only one apology is played at a time.
             third = await self.dial()
             self.assertEqual((await third.closed), (4429, "full: max_calls is 1"))
             for message in list(second.messages):
@@ -82,7 +84,7 @@ class OverloadTests(ApologyTestCase):
     refuses_when_busy = True
     limits = evolve(GatewayTestCase.limits, max_apologies=0)
 
-    def test_an_upgrade_is_refused_and_a_call_that_runs_goes_on(self) -> Deferred[None]:
+    def test_an_upgrade_is_refused_and_a_running_call_goes_on(self) -> Deferred[None]:
         async def scene() -> None:
             first = await self.joined()
             load = self.gateway.calls.admission.load
@@ -96,7 +98,7 @@ class OverloadTests(ApologyTestCase):
             self.assertEqual(status, 503)
             self.assertIn("overloaded", body)
             self.assertEqual(first.state, first.STATE_OPEN)
-            # The ticks of the call that runs are not late: it is over by itself.
+            # The ticks of the running call are not late, so the overload ends.
             await self.until(lambda: load.fault() is None)
             await self.caller()
             await self.until(lambda: len(self.simulator.sessions) == 2)
@@ -118,13 +120,13 @@ class NoDeploymentTests(ApologyTestCase):
         self.assertEqual(code, 4502)
         return heard_bytes(peer)
 
-    def test_the_caller_hears_so(self) -> Deferred[None]:
+    def test_the_caller_hears_the_apology(self) -> Deferred[None]:
         async def scene() -> None:
             self.assertEqual(await self.told(), SORRY_BYTES)
 
         return Deferred.fromCoroutine(scene())
 
-    def test_the_sound_is_another_one_when_it_was_read_again(self) -> Deferred[None]:
+    def test_a_reload_changes_the_apology(self) -> Deferred[None]:
         short = evolve(SORRY, data=SORRY.data[:3200])
         profile = evolve(PROFILE, apology_sound=short)
 

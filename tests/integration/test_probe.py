@@ -1,4 +1,4 @@
-"""The deployments are asked before the first caller comes."""
+"""The deployments are probed before the first call."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from tests.integration.harness import KEY, GatewayTestCase
 
 class ProbeTests(GatewayTestCase):
     """
-    @cvar key: of the gateway's.
+    A gateway that probes its deployments.
+
+    @cvar key: the gateway's key.
     """
 
     key = KEY
@@ -39,13 +41,13 @@ class ProbeTests(GatewayTestCase):
     def states(self) -> set[str]:
         return set(self.gateway.composition.agents.health.states().values())
 
-    def test_what_they_say_is_known_without_a_call(self) -> Deferred[None]:
+    def test_their_state_is_known_without_a_call(self) -> Deferred[None]:
         async def scene() -> None:
             status, reason = self.state()
             self.assertEqual(status, 503)
             self.assertIn("asked for the first time", reason)
             await self.until(lambda: self.state() == (200, ""))
-            # Each of both, and one of them for the other profile.
+            # One for each deployment, and one for the other profile.
             await self.until(lambda: len(self.simulator.sessions) == 3)
             await self.until(
                 lambda: all(one.is_over for one in self.simulator.sessions)
@@ -58,7 +60,7 @@ class ProbeTests(GatewayTestCase):
 class WrongKeyTests(ProbeTests):
     key = "another"
 
-    def test_what_they_say_is_known_without_a_call(self) -> Deferred[None]:
+    def test_their_state_is_known_without_a_call(self) -> Deferred[None]:
         async def scene() -> None:
             await self.until(lambda: self.states() == {"misconfigured"})
             status, reason = self.state()
@@ -72,8 +74,8 @@ class WrongKeyTests(ProbeTests):
 class WrongVoiceTests(ProbeTests):
     profiles = (AgentProfile(), AgentProfile(name="sales", voice="nobody"))
 
-    def test_what_they_say_is_known_without_a_call(self) -> Deferred[None]:
-        """One profile of two: calls of the other can be had."""
+    def test_their_state_is_known_without_a_call(self) -> Deferred[None]:
+        """One of two profiles is wrong: calls of the other one work."""
 
         async def scene() -> None:
             health = self.gateway.composition.agents.health
@@ -86,11 +88,11 @@ class WrongVoiceTests(ProbeTests):
         return Deferred.fromCoroutine(scene())
 
 
-class AwayTests(ProbeTests):
+class UnavailableTests(ProbeTests):
     def gateway_settings(self, endpoint: str) -> GatewaySettings:
         return super().gateway_settings("http://127.0.0.1:1")
 
-    def test_what_they_say_is_known_without_a_call(self) -> Deferred[None]:
+    def test_their_state_is_known_without_a_call(self) -> Deferred[None]:
         async def scene() -> None:
             await self.until(lambda: not self.gateway.composition.agents.probe.is_open)
             self.assertEqual(self.state()[0], 503)
@@ -99,8 +101,8 @@ class AwayTests(ProbeTests):
 
 
 class StoppedTests(ProbeTests):
-    def test_what_they_say_is_known_without_a_call(self) -> Deferred[None]:
-        """Stopped while they are asked: nothing is left behind, nobody is blamed."""
+    def test_their_state_is_known_without_a_call(self) -> Deferred[None]:
+        """Stopped during the probes: nothing is left, and no failure is counted."""
 
         async def scene() -> None:
             self.gateway.composition.agents.stop()

@@ -1,4 +1,4 @@
-"""SIGHUP, and certificates that are renewed, under a gateway that has calls."""
+"""SIGHUP and renewed certificates, in a gateway with calls."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class RereadTests(GatewayTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.gateway._read_again = lambda: self.new
-        # Twisted's reader of endpoints.
+        # Warnings of Twisted's endpoint parser.
         self.flushWarnings()
 
     def tearDown(self) -> Any:
@@ -63,7 +63,7 @@ class RereadTests(GatewayTestCase):
         await self.until(lambda: self.simulator.sessions)
         return peer
 
-    async def test_keys_and_secrets_are_other_ones_and_calls_go_on(self) -> None:
+    async def test_keys_and_secrets_change_and_calls_go_on(self) -> None:
         running = await self.call(SECRET)
         self.simulator.door = Door(api_keys=frozenset({"new-key"}))
         (deployment,) = self.new.deployments
@@ -87,7 +87,7 @@ class RereadTests(GatewayTestCase):
         self.assertEqual((await self.get("/api/calls"))[0], 401)
         self.assertFalse(running.closed.called)
 
-    async def test_limits_are_of_the_next_call(self) -> None:
+    async def test_limits_apply_to_the_next_call(self) -> None:
         running = await self.call(SECRET)
         before = self.new.limits
         limits = evolve(before, max_calls=1, max_strangers=64, drain_seconds=0.1)
@@ -103,7 +103,7 @@ class RereadTests(GatewayTestCase):
         await self.call(SECRET)
         await self.until(lambda: len(self.gateway.calls.calls()) == 2)
 
-    async def test_a_secret_that_is_missing_opens_no_door(self) -> None:
+    async def test_a_removed_secret_does_not_open_the_gateway(self) -> None:
         self.new = evolve(self.new, shared_secret="", admin_token="")
         await self.gateway.reload()
         peer = await self.dial()
@@ -112,7 +112,7 @@ class RereadTests(GatewayTestCase):
         self.assertEqual((await self.get("/api/calls", ""))[0], 401)
         self.assertEqual((await self.get("/api/calls"))[0], 200)
 
-    async def test_a_renewed_certificate_is_shown_and_a_wrong_one_is_not(self) -> None:
+    async def test_a_renewed_certificate_is_used_and_a_wrong_one_is_not(self) -> None:
         peer = await self.call(SECRET)
         before = await self.shown()
         now = self.renew()
@@ -121,11 +121,11 @@ class RereadTests(GatewayTestCase):
         self.assertEqual(await self.shown(), now)
         good: dict[Path, str] = {p: p.read_text() for p in self.files.values()}
         self.renew()
-        # Of the new pair one has not come.
+        # Half of the new pair is missing.
         self.files["key"].write_text(good[self.files["key"]])
         await self.gateway.reload()
         self.assertEqual(await self.shown(), now)
-        # Nobody has to say so.
+        # No SIGHUP is needed.
         newest = self.renew()
         while await self.shown() != newest:
             await self.pause(0.1)

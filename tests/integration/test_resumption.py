@@ -1,4 +1,6 @@
-"""Handshakes with one host again and again, against Python's TLS and OpenSSL's own."""
+"""
+Repeated TLS handshakes with one host, against Python's ssl and OpenSSL's programs.
+"""
 
 from __future__ import annotations
 
@@ -25,12 +27,12 @@ from tests.support.ports import free_port
 
 HOST = "127.0.0.1"
 
-#: What C{s_server -www} says of a session.
+#: C{s_server -www}'s words for new and resumed sessions.
 NEW, REUSED = b"New, ", b"Reused, "
 
 
 class Asking(Protocol):
-    """Says something, and waits for the answer, as a WebSocket's handshake does."""
+    """Sends a request, and waits for the answer, like a WebSocket's handshake."""
 
     def __init__(self) -> None:
         self.answered: Deferred[bytes] = Deferred()
@@ -54,9 +56,7 @@ class Asking(Protocol):
 
 
 class PythonServer:
-    """
-    One that answers with whether the session was resumed.
-    """
+    """A server that answers whether the session was resumed."""
 
     def __init__(self, context: ssl.SSLContext) -> None:
         self.context = context
@@ -107,7 +107,11 @@ class ResumptionTests(ReactorTestCase):
         self.addCleanup(restore)
 
     async def ask(self, port: int) -> bytes:
-        """@return: what it says."""
+        """
+        Connect, and send a request.
+
+        @return: the answer.
+        """
         endpoint = TCP4ClientEndpoint(self.reactor, HOST, port)
         over_tls = wrapClientTLS(self.client.to(HOST), endpoint)
         asking: Any = await over_tls.connect(Factory.forProtocol(Asking))
@@ -140,18 +144,18 @@ class ResumptionTests(ReactorTestCase):
 
         return Deferred.fromCoroutine(scene())
 
-    def test_a_server_that_knows_nothing_of_it_has_the_whole_one(
+    def test_a_server_that_cannot_resume_gets_a_full_handshake(
         self,
     ) -> Deferred[None]:
         async def scene() -> None:
             servers = [self.serve(self.server_context()) for _ in range(2)]
-            for server in servers:  # the second one has other keys for its tickets
+            for server in servers:  # the second one has other ticket keys
                 self.assertEqual(await self.ask(server.port), NEW)
             self.assertEqual(await self.ask(servers[1].port), REUSED)
 
         return Deferred.fromCoroutine(scene())
 
-    def test_one_without_tickets_is_asked_again_and_again(self) -> Deferred[None]:
+    def test_a_server_without_tickets_gets_full_handshakes(self) -> Deferred[None]:
         async def scene() -> None:
             context = self.server_context()
             context.num_tickets = 0
@@ -161,12 +165,12 @@ class ResumptionTests(ReactorTestCase):
 
         return Deferred.fromCoroutine(scene())
 
-    def test_another_certificate_is_not_believed_for_a_session(self) -> Deferred[None]:
-        """Whoever has no ticket of ours has to show what is verified."""
+    def test_another_certificate_is_rejected_despite_a_session(self) -> Deferred[None]:
+        """A server that cannot resume has to show a valid certificate."""
 
         async def scene() -> None:
             await self.ask(self.serve(self.server_context()).port)
-            self.path = temporary_file(self, self_signed())  # a stranger's
+            self.path = temporary_file(self, self_signed())  # another server's
             server = self.serve(self.server_context())
             with self.assertRaises(Exception) as caught:
                 await self.ask(server.port)
@@ -174,7 +178,7 @@ class ResumptionTests(ReactorTestCase):
 
         return Deferred.fromCoroutine(scene())
 
-    def test_after_an_hour_all_is_read_and_verified_again(self) -> Deferred[None]:
+    def test_after_an_hour_the_certificate_is_verified_again(self) -> Deferred[None]:
         async def scene() -> None:
             server = self.serve(self.server_context())
             await self.ask(server.port)

@@ -1,4 +1,4 @@
-"""Our RTP while SIPp calls, as tshark sees it."""
+"""The gateway's RTP during a call of SIPp, as tshark sees it."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class WireTests(SippTestCase):
         )
         await reader.ended
         streams: dict[str, list[tuple[float, int, int]]] = {}
-        # What tshark says beside that has no tabs.
+        # Other lines of tshark have no tabs.
         for line in filter(lambda line: "\t" in line, reader.output.splitlines()):
             seconds, ssrc, kind, number, timestamp = line.split("\t")
             self.assertEqual(kind, "0")
@@ -66,10 +66,10 @@ class WireTests(SippTestCase):
             apart = []
             for (then, *before), (now, *after) in pairwise(packets):
                 self.assertEqual(after[0], before[0] + 1 & 0xFFFF)
-                # Where the machine stood still, time went on without packets.
+                # If the machine stalled, time went on without packets.
                 ticks = after[1] - before[1] & 0xFFFFFFFF
                 self.assertEqual(ticks % 160, 0)
                 self.assertLess(ticks, 8000 * 60)
                 apart.append(now - then)
-            # Others may hold up some; pairs, or another beat, would be most of them.
+            # Other loads may delay some packets; a wrong beat would affect most.
             self.assertApproximates(statistics.median(apart), 0.020, 0.005)

@@ -1,6 +1,6 @@
 """
-The voice's own socket, with the system's: whoever speaks from wherever, all is as it
-would be without.
+The connected socket of a settled stream: whoever sends from wherever, the stream must
+behave as without such a socket.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tests.support.icmp import CODES, unreachable
 from tests.support.ports import MEDIA, has_ipv6
 from tests.support.rtp_stream import TERMS, Ear
 
-#: Whose host media may come from; the other's is a stranger's.
+#: The hosts of the voices; the last one is a stranger's, which is not allowed.
 _HOSTS = ("127.0.0.1", "127.0.0.1", "127.0.0.2", "127.0.0.77")
 _STRANGER = "127.0.0.77"
 
@@ -38,7 +38,7 @@ _ACTS = (
 
 
 class Voice:
-    """Who speaks from one place, and can go away and come back."""
+    """A sender at one address, which can vanish and come back."""
 
     def __init__(self, host: str, ssrc: int) -> None:
         self.ssrc = ssrc
@@ -66,7 +66,11 @@ class Voice:
         self.socket.sendto(data, to)
 
     def read(self) -> list[Address]:
-        """@return: from where something came."""
+        """
+        Read all packets.
+
+        @return: their source addresses.
+        """
         found = []
         while self.socket is not None:
             try:
@@ -79,7 +83,7 @@ class Voice:
 
 
 class Line:
-    """One of our streams, on real sockets that are read by hand."""
+    """A stream of the gateway, on real sockets that the test reads."""
 
     def __init__(self, clock: Clock, terms: Terms, *, settles: bool, host: str) -> None:
         self.ear = Ear()
@@ -107,7 +111,7 @@ class Line:
         self.stream.agree(self.terms)
 
     def read(self) -> None:
-        """All that is there; an ICMP error is nothing."""
+        """Read all packets; ICMP errors are ignored."""
         for _ in range(20):
             for one in (self.port._settled, self.port._rtp, self.port._rtcp):
                 if one is not None and one.connected:
@@ -145,7 +149,7 @@ class SettledTestCase(SynchronousTestCase):
         return evolve(TERMS, remote=(host, port), remote_rtcp=(host, port + 1))
 
     def say(self, voice: Voice, *, ssrc: int | None = None) -> None:
-        """The same to both lines."""
+        """Send the same packet to both lines."""
         voice.open()
         voice.number += 1
         number = voice.number
@@ -158,7 +162,11 @@ class SettledTestCase(SynchronousTestCase):
             line.read()
 
     def beat(self) -> list[list[Address]]:
-        """@return: for each voice, from where something came."""
+        """
+        Advance by one beat.
+
+        @return: for each voice, the source addresses of received packets.
+        """
         self.clock.advance(0.02)
         for line in self.lines:
             line.read()
@@ -169,7 +177,9 @@ class SettledTestCase(SynchronousTestCase):
 class SettledTests(SettledTestCase):
     @settings(max_examples=30, deadline=None)
     @given(st.lists(st.sampled_from(_ACTS), min_size=5, max_size=40), st.integers(0))
-    def test_whoever_speaks_it_is_as_without(self, acts: list[str], seed: int) -> None:
+    def test_it_behaves_as_without_a_connected_socket(
+        self, acts: list[str], seed: int
+    ) -> None:
         self.begin()
         rng = random.Random(seed)
         first, second, third, alien = self.voices
@@ -179,7 +189,7 @@ class SettledTests(SettledTestCase):
                 places = [[a for a in came] for came in self.beat()]
                 settled, plain = (line.port.number for line in self.lines)
                 for came in places:
-                    # Both lines send to the same places, each from its port.
+                    # Both lines send to the same addresses, each from its own port.
                     ours = [
                         port - settled for _, port in came if port // 2 * 2 == settled
                     ]
@@ -218,15 +228,15 @@ class SettledTests(SettledTestCase):
             for line in self.lines:
                 line.agree(receives=act == "resume")
         elif act == "deaf":
-            # Nobody listens there: ICMP says so, to whoever is connected.
+            # The port is closed: a connected socket gets an ICMP error.
             first.close()
             self.beat()
             self.beat()
             for line in self.lines:
-                # It counts nothing, and loses what nobody would have got.
+                # The error is not counted, and costs only packets to the closed port.
                 self.assertEqual(line.port._failures, 0)
         elif act == "unreachable":
-            # Some router says so, or somebody in its name.
+            # An ICMP error from a router, or a forged one.
             code = rng.choice(CODES)
             for line in self.lines:
                 unreachable(code, (self.host, line.port.number), first.place)
@@ -240,7 +250,7 @@ class SettledTests(SettledTestCase):
                 first.send(report, (self.host, line.port.number))
                 line.read()
 
-    def test_a_voice_has_a_socket_of_its_own_while_it_is_there(self) -> None:
+    def test_a_voice_has_its_own_socket_while_it_sends(self) -> None:
         self.begin()
         first, second, *_ = self.voices
         line = self.lines[0]
@@ -251,12 +261,12 @@ class SettledTests(SettledTestCase):
         self.assertEqual(settled._socket.getpeername(), first.place)
         self.assertEqual(settled._socket.getsockname()[1], line.port.number)
         self.assertEqual(self.beat()[0][0], (self.host, line.port.number))
-        # Another source there is in the same place.
+        # Another source at the same address.
         for _ in range(2):
             self.say(first, ssrc=99)
         self.assertIs(line.port._settled, settled)
         first.ssrc = 99
-        # It goes on from another place (a NAT).
+        # It goes on from another address (a NAT).
         self.clock.advance(0.1)
         second.number = first.number
         for _ in range(3):
@@ -265,7 +275,7 @@ class SettledTests(SettledTestCase):
         self.assertFalse(settled.connected)
         self.assertEqual(line.port._settled._socket.getpeername(), second.place)
         self.assertEqual(len(line.ear.audio), 6 * 160)
-        # A description names a third: nobody is there yet, and it is sent to.
+        # A description names a third address: media is sent there at once.
         place = self.voices[2].place
         line.agree(remote=place, remote_rtcp=place)
         self.assertIsNone(line.port._settled)
@@ -275,7 +285,7 @@ class SettledTests(SettledTestCase):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as anybody:
             anybody.bind((self.host, number))
 
-    def test_nobody_else_gets_the_port_while_it_is_settled(self) -> None:
+    def test_the_port_is_not_reused_while_it_is_settled(self) -> None:
         self.begin()
         self.say(self.voices[0])
         number = self.lines[0].port.number
@@ -299,12 +309,12 @@ class SettledTests(SettledTestCase):
             for line in self.lines:
                 line.tick()
             first.read()
-        # Of both lines, each packet: what ICMP said before costs none of these.
+        # All packets of both lines: earlier ICMP errors cost none of these.
         self.assertEqual(len(first.got), 20)
         self.say(first)
         self.assertEqual(self.lines[0].facts(), self.lines[1].facts())
 
-    def test_whatever_icmp_says_costs_no_packet(self) -> None:
+    def test_icmp_errors_cost_no_packet(self) -> None:
         self.begin()
         first = self.voices[0]
         self.say(first)
@@ -319,7 +329,7 @@ class SettledTests(SettledTestCase):
             self.clock.advance(0.02)
         self.assertEqual([line.port.failures for line in self.lines], [0, 0])
 
-    def test_we_may_be_our_own_other_side(self) -> None:
+    def test_a_stream_may_be_its_own_remote_side(self) -> None:
         self.begin()
         a, b = self.lines
         b.stream.settle_by(b.port.settle)
@@ -333,9 +343,9 @@ class SettledTests(SettledTestCase):
             self.assertIsNotNone(line.port._settled)
             self.assertGreater(len(line.ear.audio), 8 * 160)
 
-    def test_it_is_so_under_ipv6_and_on_sockets_of_both(self) -> None:
+    def test_it_works_over_ipv6_and_on_dual_stack_sockets(self) -> None:
         if not has_ipv6():
-            raise SkipTest("no IPv6 here")
+            raise SkipTest("this machine has no IPv6")
         for bound, hosts in (
             ("::1", ("::1", "::1")),
             ("::", ("::1", "::1")),

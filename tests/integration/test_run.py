@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 
 from tests.integration.twistd import Twistd, TwistdTestCase, environment
 
-#: About so long it takes; see tests/run.py.
+#: The approximate duration; see tests/run.py.
 seconds = 8
 
 RUN = "from chime_gateway.cli.main import main; main()"
@@ -29,7 +29,7 @@ class RunTests(TwistdTestCase):
         self.addCleanup(self.end, twistd, process)
         return twistd, process
 
-    def test_its_log_is_for_whoever_reads_it(self) -> Deferred[None]:
+    def test_its_log_format_depends_on_the_output(self) -> Deferred[None]:
         async def scene() -> None:
             for is_terminal in (True, False):
                 words = ("--simulate", "--port", "0")
@@ -45,7 +45,7 @@ class RunTests(TwistdTestCase):
 
         return Deferred.fromCoroutine(scene())
 
-    def test_what_it_cannot_do_is_one_line(self) -> Deferred[None]:
+    def test_an_error_is_one_line(self) -> Deferred[None]:
         async def scene() -> None:
             twistd, _ = self.run_it("--prot", "1", is_terminal=True)
             self.assertEqual((await twistd.ended).exitCode, 1)

@@ -1,4 +1,4 @@
-"""One socket that two processes read in turn: here two reactors' worth in one."""
+"""A socket that two processes read in turn, simulated in one process."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HERE = "127.0.0.1"
 
 
 class Who(Factory):
-    """Says whose connection it is."""
+    """Notes which listener accepted a connection."""
 
     noisy = False
 
@@ -58,7 +58,7 @@ class SharedSocketTests(ReactorTestCase):
         return made
 
     def passed_on(self) -> list[Listening]:
-        """As the successor has them: other numbers, which are inherited."""
+        """Return the sockets as a successor inherits them, with other descriptors."""
         return [
             Listening(one.kind, one.interface, one.port, os.dup(one.descriptor))
             for one in self.old.to_pass_on()
@@ -76,7 +76,7 @@ class SharedSocketTests(ReactorTestCase):
         )
         return coming
 
-    async def test_what_waits_is_had_by_whoever_reads_next(self) -> None:
+    async def test_waiting_connections_go_to_the_next_reader(self) -> None:
         port = self.old.listenTCP(0, Who("old", self.met), interface=HERE)
         number = port.getHost().port
         await self.connect(number)
@@ -87,12 +87,12 @@ class SharedSocketTests(ReactorTestCase):
         await self.connect(number)
         await self.until(2)
         self.old.hold()
-        # Nobody reads: the connection is there, and waits.
+        # No process reads: the connection waits.
         await self.connect(number)
         self.assertEqual(self.met, ["old", "old"])
         new.release()
         await self.until(3)
-        # The end of the old one's port is nothing to the socket.
+        # Closing the old port does not affect the socket.
         await port.stopListening()
         self.old.close()
         await self.connect(number)
@@ -109,15 +109,15 @@ class SharedSocketTests(ReactorTestCase):
             sender.sendto(b"1", (HERE, number))
             new.release()
             await self.until(1)
-            # As for want of memory: the socket is still there, so it can be read.
+            # As after a lack of memory: the socket still exists and can be read.
             await newer.stopListening()
             sender.sendto(b"2", (HERE, number))
             new.listenUDP(number, Heard("again", self.met), interface=HERE)
             await self.until(2)
         self.assertEqual(self.met, ["new1", "again2"])
 
-    async def test_the_same_place_is_listened_at_once(self) -> None:
-        """Two that are asked for alike are two, and a place that is taken is taken."""
+    async def test_two_equal_requests_get_two_sockets(self) -> None:
+        """Two equal requests get two sockets; an address in use is refused."""
         first = self.old.listenTCP(0, Who("a", self.met), interface=HERE)
         second = self.old.listenTCP(0, Who("b", self.met), interface=HERE)
         numbers = [port.getHost().port for port in (first, second)]
@@ -132,7 +132,7 @@ class SharedSocketTests(ReactorTestCase):
         again = [new.listenTCP(0, Who(name, self.met), interface=HERE) for name in "ab"]
         self.assertEqual([port.getHost().port for port in again], numbers)
 
-    async def test_the_lock_of_a_name_is_of_whoever_reads_and_goes_with_it(
+    async def test_the_lock_of_a_socket_belongs_to_its_reader_and_ends_with_it(
         self,
     ) -> None:
         folder = temporary_folder(self)
@@ -140,7 +140,7 @@ class SharedSocketTests(ReactorTestCase):
         before = self.old.listenUNIX(path, Who("old", self.met), wantPID=1)
         new = self.sockets(self.passed_on())
         port = new.listenUNIX(path, Who("new", self.met), wantPID=1)
-        # Of a process that is another one, and gone before this one ends.
+        # The lock file of another process, removed before this one ends.
         lock.unlink()
         lock.symlink_to("1")
         self.old.hold()
@@ -152,7 +152,7 @@ class SharedSocketTests(ReactorTestCase):
         await port.stopListening()
         self.assertEqual(list(folder.iterdir()), [])
 
-    async def test_what_is_not_wanted_any_more_is_closed(self) -> None:
+    async def test_sockets_that_are_no_longer_needed_are_closed(self) -> None:
         port = self.old.listenTCP(0, Who("old", self.met), interface=HERE)
         number = port.getHost().port
         inherited = self.passed_on()

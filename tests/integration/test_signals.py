@@ -1,4 +1,4 @@
-"""How the process ends, whenever it is told to."""
+"""The end of the process after signals, at any time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.integration.twistd import RUN, TwistdTestCase, arguments
 from tests.support.files import temporary_folder
 from tests.whole_calls.test_media_stream import LONG, phrase
 
-#: The same, and it says when it has begun to listen to signals.
+#: The same, with a line when it has begun to handle signals.
 RUN_AND_SAY = f"""
 import time
 import chime_gateway.app.twistd as plugin
@@ -30,7 +30,7 @@ plugin.listen_while_starting = listen
 {RUN}
 """
 
-#: What the log says when the process is told to stop.
+#: The log line after which the process is stopped.
 PHASES = ("starting", "listening on", "is ready for calls", "call.answered")
 
 
@@ -39,7 +39,7 @@ class SignalTests(TwistdTestCase):
         self, phase: str, pause: float, numbers: list[signal.Signals]
     ) -> Any:
         """
-        A gateway that is told to stop: when, and by which signals.
+        Start a gateway, and stop it in a phase with these signals.
 
         @return: how the process ended.
         """
@@ -58,7 +58,7 @@ class SignalTests(TwistdTestCase):
             await deferLater(self.reactor, pause)
             if not twistd.ended.called:
                 process.signalProcess(number)
-            # Of two that are the same the second may be none before the first is heard.
+            # Two equal signals may merge if the first has not been handled yet.
             while calling and "draining" not in twistd.text and not twistd.ended.called:
                 await deferLater(self.reactor, 0.01)
         end = await twistd.ended.addErrback(lambda failure: failure.value)
@@ -67,7 +67,7 @@ class SignalTests(TwistdTestCase):
         self.assertNotIn("Traceback", twistd.text)
         return end
 
-    def test_told_to_stop_at_any_time_it_ends_with_0(self) -> Deferred[None]:
+    def test_stopped_at_any_time_it_ends_with_status_0(self) -> Deferred[None]:
         from twisted.internet import reactor
 
         self.reactor: Any = reactor
@@ -77,7 +77,7 @@ class SignalTests(TwistdTestCase):
         async def scene() -> None:
             running = []
             for phase in PHASES:
-                # A call is not waited for: the second signal ends it.
+                # With a call, a second signal is needed to end it at once.
                 least = 2 if phase == "call.answered" else 1
                 numbers = chance.choices(
                     (signal.SIGTERM, signal.SIGINT), k=chance.randint(least, 3)

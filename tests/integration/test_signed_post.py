@@ -1,4 +1,4 @@
-"""Tool servers as they are: slow, down, huge, lying, redirecting, or a web page."""
+"""Faulty tool servers: slow, down, huge, lying, redirecting, or a web page."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NOW = 1_700_000_000.5
 
 
 class Server(Protocol):
-    """Answers each request as it was told to, and keeps them."""
+    """Stores each request, and sends a configured answer."""
 
     answer: Callable[[Server], None]
     requests: list[bytes]
@@ -96,7 +96,7 @@ class PostTestCase(ReactorTestCase):
         try:
             result = await self.ask(**more)
         except ToolFailed as exc:
-            self.assertNotIn("{", str(exc))  # what goes into the log
+            self.assertNotIn("{", str(exc))  # this text goes into the log
             return f"{exc}: {exc.detail}"
         self.fail(f"there was a result: {result}")
 
@@ -130,7 +130,7 @@ class HttpToolTests(PostTestCase):
 
         return Deferred.fromCoroutine(scene())
 
-    def test_answers_that_are_none_are_told_in_words(self) -> Deferred[None]:
+    def test_invalid_answers_are_described_in_words(self) -> Deferred[None]:
         def close(server: Server) -> None:
             assert server.transport is not None
             server.transport.loseConnection()
@@ -165,7 +165,7 @@ class HttpToolTests(PostTestCase):
 
         return Deferred.fromCoroutine(scene())
 
-    def test_nothing_is_a_result_as_well(self) -> Deferred[None]:
+    def test_an_empty_answer_is_a_result(self) -> Deferred[None]:
         async def scene() -> None:
             self.factory.answer = lambda s: s.say("HTTP/1.1 204 No Content")
             self.assertEqual(json.loads(await self.ask()), {"ok": True})
@@ -190,7 +190,9 @@ class HttpToolTests(PostTestCase):
 
         return Deferred.fromCoroutine(scene())
 
-    def test_a_server_that_drips_is_not_waited_for_either(self) -> Deferred[None]:
+    def test_a_server_that_sends_slowly_is_not_waited_for_either(
+        self,
+    ) -> Deferred[None]:
         def drip(server: Server) -> None:
             server.say(*JSON, body=b'{"a"', length=100)
 
@@ -218,7 +220,7 @@ class HttpToolTests(PostTestCase):
 
         return Deferred.fromCoroutine(scene())
 
-    def test_an_error_is_an_answer_and_not_tried_again(self) -> Deferred[None]:
+    def test_an_error_status_is_an_answer_and_not_retried(self) -> Deferred[None]:
         async def scene() -> None:
             self.factory.answer = lambda s: s.say("HTTP/1.1 503 Busy")
             self.assertIn("503", await self.refusal())
@@ -237,7 +239,7 @@ class HttpToolTests(PostTestCase):
 
         return Deferred.fromCoroutine(scene())
 
-    def test_a_call_that_ends_gives_the_request_up(self) -> Deferred[None]:
+    def test_the_end_of_a_call_cancels_the_request(self) -> Deferred[None]:
         async def scene() -> None:
             self.factory.answer = lambda _: None
             asking = self.tools.run(self.tool(timeout_seconds=60.0), "c", b"{}")
@@ -245,7 +247,7 @@ class HttpToolTests(PostTestCase):
                 await deferLater(self.reactor, 0.005)
             asking.addErrback(lambda _: None)
             asking.cancel()
-            # Its alarm is gone; were it not, the reactor would be unclean.
+            # Its timer is cancelled; otherwise the reactor would be unclean.
             await deferLater(self.reactor, 0.05)
             self.assertEqual(len(self.requests), 1)
 
@@ -261,7 +263,7 @@ class SignTests(ReactorTestCase):
         expected = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
         self.assertEqual(signature, expected)
 
-    def test_another_text_is_taken_as_it_is(self) -> None:
+    def test_another_secret_is_used_unchanged(self) -> None:
         self.assertNotEqual(sign("a", "i", 1, b""), sign("b", "i", 1, b""))
         self.assertTrue(sign("whsec_not base64!", "i", 1, b"").startswith("v1,"))
 

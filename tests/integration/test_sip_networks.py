@@ -1,5 +1,5 @@
 """
-SIP and RTP over IPv6, and for IPv4 on sockets that take both: what other files test
+SIP and RTP over IPv6, and over IPv4 on dual-stack sockets: the tests of other files
 over 127.0.0.1, with real sockets and SIPp.
 """
 
@@ -24,7 +24,7 @@ from tests.integration.test_sipp import SippTestCase
 from tests.support.base import ReactorTestCase
 from tests.support.ports import MEDIA, has_ipv6
 
-#: About so long it takes; see tests/run.py.
+#: The approximate duration; see tests/run.py.
 seconds = 36
 
 
@@ -60,7 +60,7 @@ class ConnectionOnDualStackTests(test_sip_tcp.ConnectionTests):
 class SoftphoneTests(SipTestCase):
     interface = "::"
 
-    async def test_both_families_are_heard_and_answered(self) -> None:
+    async def test_callers_of_both_families_are_answered(self) -> None:
         calls = [
             place_sip_call(
                 f"sip:desk@{host}:{self.sip_ports[transport]};transport={transport}",
@@ -78,7 +78,7 @@ class SoftphoneTests(SipTestCase):
 
 
 class TrunkTests(SipTestCase):
-    """Outbound calls to a trunk that IPv6 leads to: here the gateway's own port."""
+    """Outbound calls to a trunk over IPv6: here to the gateway's own port."""
 
     interface = host = "::1"
 
@@ -89,7 +89,7 @@ class TrunkTests(SipTestCase):
         )
         return evolve(settings, sip=evolve(settings.sip, trunk=trunk))
 
-    async def test_a_call_to_ourselves_is_two_calls(self) -> None:
+    async def test_a_call_to_the_gateway_itself_is_two_calls(self) -> None:
         self.carrier.dial("+15550123")
         await self.until(
             lambda: (
@@ -107,9 +107,9 @@ class TrunkTests(SipTestCase):
 
 class MediaSocketTests(ReactorTestCase):
     async def test_packets_come_and_go_under_one_address(self) -> None:
-        """Whatever family a socket is of, an address is written in its own."""
+        """An address is written in its own family, whatever the socket's family."""
         if not has_ipv6():
-            raise SkipTest("no IPv6 here")
+            raise SkipTest("this machine has no IPv6")
         from twisted.internet import reactor as global_reactor
 
         reactor: Any = global_reactor
@@ -133,7 +133,7 @@ class MediaSocketTests(ReactorTestCase):
             near.send_rtp(b"rtp", (host, far.number))
             near.send_rtcp(b"rtcp", (host, far.number + 1))
             far.send_rtp(b"back", (host, near.number))
-            while len(came) < 3:  # or the test takes too long
+            while len(came) < 3:  # otherwise the test times out
                 await deferLater(reactor, 0.005)
             self.assertEqual({address[0] for _, address in came}, {host})
             self.assertEqual((near.failures, far.failures), (0, 0))

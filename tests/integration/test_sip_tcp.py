@@ -1,4 +1,4 @@
-"""SIP over TCP where connections come and go, as a Voice Connector's do."""
+"""SIP over TCP with short-lived connections, like a Voice Connector's."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class ConnectionTests(SipTestCase):
         assert second.transport is not None
         second.transport.loseConnection()
 
-    async def test_our_bye_makes_a_connection_to_the_contact(self) -> None:
+    async def test_a_bye_opens_a_connection_to_the_contact(self) -> None:
         line = await self.line()
         tag = await self.established(line)
         self.say(line, "ACK", 1, tag)
@@ -123,7 +123,7 @@ class ConnectionTests(SipTestCase):
         transport: Any = self.came[0].transport
         transport.loseConnection()
 
-    async def test_garbage_on_one_connection_does_not_touch_a_call(self) -> None:
+    async def test_garbage_on_one_connection_does_not_affect_a_call(self) -> None:
         line = await self.line()
         tag = await self.established(line)
         self.say(line, "ACK", 1, tag)
@@ -140,7 +140,7 @@ class ConnectionTests(SipTestCase):
 
 
 class TlsConnectionTests(ConnectionTests):
-    """The same over TLS, to an address, behind which there is no name to check."""
+    """The same over TLS, to an IP address, without a name to check."""
 
     transports = ("tls",)
     media = f"RTP/SAVP 0\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{KEY30}"

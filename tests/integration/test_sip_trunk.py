@@ -1,4 +1,4 @@
-"""Outbound calls through a trunk that challenges everything and sends them on."""
+"""Outbound calls through a trunk that challenges every request and redirects calls."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def h(text: str) -> str:
 
 class Uas(DatagramProtocol):
     """
-    A hand-made server: each request is challenged afresh, with no C{stale}.
+    A simple server that challenges each request with a new nonce, without C{stale}.
 
-    @ivar moved_to: another one, which calls are sent on to.
-    @ivar taken: methods that came with the right password.
+    @ivar moved_to: another server, to which calls are redirected.
+    @ivar taken: methods that arrived with the right password.
     """
 
     def __init__(self, realm: str, media_port: int) -> None:
@@ -117,9 +117,9 @@ class TrunkTests(SipTestCase):
         settings = super().gateway_settings(endpoint)
         return evolve(settings, sip=evolve(settings.sip, trunk=trunk))
 
-    async def test_a_call_is_sent_on_answered_and_hung_up(self) -> None:
+    async def test_a_call_is_redirected_answered_and_hung_up(self) -> None:
         self.carrier.dial("+15550199")
-        # The first ACK is that of the challenge.
+        # The first ACK is for the challenge.
         await self.until(lambda: self.second.taken == ["ACK", "INVITE", "ACK"])
         for call in self.gateway.calls.calls():
             call.hang_up(Ending(Outcome.TIME_LIMIT, "the test is over"))

@@ -22,7 +22,7 @@ from tests.integration.programs import Program, missing
 from tests.integration.sip_harness import SipTestCase
 from tests.support.ports import free_port
 
-#: About so long it takes; see tests/run.py.
+#: The approximate duration; see tests/run.py.
 seconds = 27
 
 SCENARIOS = Path(__file__).parent / "sipp"
@@ -41,7 +41,7 @@ class SippTestCase(SipTestCase):
         calls: int = 1,
         rate: int = 5,
     ) -> Program:
-        """Run it to its end; it must succeed."""
+        """Run SIPp to its end; it must succeed."""
         folder = tempfile.mkdtemp()
         self.addCleanup(shutil.rmtree, folder, ignore_errors=True)
         if PCAPS.exists():
@@ -81,7 +81,7 @@ class CallTests(SippTestCase):
         await self.settled()
         self.assertEqual(self.outcomes(), {"completed": 50})
 
-    async def test_the_same_message_again_is_the_same_call(self) -> None:
+    async def test_a_retransmission_belongs_to_the_same_call(self) -> None:
         await self.sipp("retransmitted")
         await self.settled()
         self.assertEqual(self.outcomes(), {"completed": 1})
@@ -100,7 +100,7 @@ class CallTests(SippTestCase):
         for transport in ("udp", "tcp"):
             await self.sipp("options", transport=transport, calls=5)
 
-    async def test_a_voice_connectors_call_that_we_hang_up(self) -> None:
+    async def test_the_gateway_hangs_up_a_voice_connectors_call(self) -> None:
         done = ensureDeferred(self.sipp("voice_connector"))
         await self.until(lambda: any(self.is_talking()))
         await self.pause(0.3)
@@ -109,7 +109,7 @@ class CallTests(SippTestCase):
         await done
         await self.settled()
 
-    async def test_keys_from_captures(self) -> None:
+    async def test_digits_from_captures(self) -> None:
         if os.geteuid() != 0:
             raise SkipTest("SIPp plays a capture over a raw socket: root only")
         await self.sipp("dtmf")
@@ -146,7 +146,7 @@ class CallTests(SippTestCase):
 class SlowAgentTests(SippTestCase):
     behaviour = Behaviour(update_delay_seconds=2.0)
 
-    async def test_a_caller_who_gives_up_while_it_rings(self) -> None:
+    async def test_a_caller_cancels_while_it_rings(self) -> None:
         for transport in ("udp", "tcp"):
             await self.sipp("early_cancel", transport=transport)
             await self.settled()

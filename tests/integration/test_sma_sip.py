@@ -1,4 +1,4 @@
-"""The production path with its Lambda: bridged by SIP, and sent on by an update."""
+"""The production path with its Lambda: bridged by SIP, transferred by an update."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from chime_gateway.sim.caller.softphone import place_sip_call
 from tests.integration.sip_harness import SipTestCase
 from tests.sim.aws.sma.test_call import RecordingPhone
 
-#: About so long it takes; see tests/run.py.
+#: The approximate duration; see tests/run.py.
 seconds = 12
 
 OWNED = "+12065550100"
@@ -49,11 +49,11 @@ class SipLegOfBridge:
 
 class Person:
     def hang_up(self) -> None:
-        """They put the receiver down."""
+        """Hang up."""
 
 
 class SmaSipTests(SipTestCase):
-    """Both ends have the secret, as C{chimegw aws apply} leaves them."""
+    """Both ends have the secret, as after C{chimegw aws apply}."""
 
     sip_changes: ClassVar = {
         "call_secrets": (SECRET,),
@@ -98,7 +98,7 @@ class SmaSipTests(SipTestCase):
         return deferToThread(sma.answer, event, self.environment).addBoth(over)
 
     def is_busy(self) -> bool:
-        """The application still hears of the end after all has ended."""
+        """The application is notified a moment after the end."""
         return bool(self.invocations) or super().is_busy()
 
     async def _tear_down(self) -> None:
@@ -115,7 +115,7 @@ class SmaSipTests(SipTestCase):
         return Deferred.fromCoroutine(self.bridge_by_sip(endpoint["Uri"], headers))
 
     async def bridge_by_sip(self, user: str, headers: Mapping[str, str]) -> Any:
-        """As the Voice Connector does it, with all of the Lambda's headers."""
+        """Bridge like a Voice Connector, with all of the Lambda's headers."""
         said = prepare_call((), PCMU, interrupt_after=None).utterances
         headers = invite_headers(VC, headers)
         plan = CallPlan(utterances=said * 9, answer_seconds=60, parameters=headers)
@@ -140,12 +140,12 @@ class SmaSipTests(SipTestCase):
         return call.record.ending.outcome
 
     async def called(self) -> SmaCall:
-        """A call that is bridged to the agent."""
+        """Make a call that is bridged to the agent."""
         call = self.application.incoming("+15105550101", OWNED, self.phone, {})
         await self.until(lambda: call.attributes.get("state") == "bridged")
         return call
 
-    async def test_the_lambda_brings_caller_and_agent_together(self) -> None:
+    async def test_the_lambda_connects_caller_and_agent(self) -> None:
         call = await self.called()
         self.assertEqual(self.phone.log, ["answered"])
         (running,) = self.gateway.calls.calls()
@@ -153,7 +153,7 @@ class SmaSipTests(SipTestCase):
         self.assertEqual(info.stream_id, call.transaction_id)
         self.assertEqual(info.called, OWNED)
         self.assertEqual(info.parameters["X-Dialed-Number"], OWNED)
-        # The caller leaves; the Lambda takes the agent's leg down.
+        # The caller hangs up; the Lambda ends the agent's leg.
         call.hang_up()
         await self.until(lambda: not self.gateway.calls.calls())
         self.assertEqual(self.outcome(running), Outcome.COMPLETED)
@@ -172,7 +172,7 @@ class SmaSipTests(SipTestCase):
         await self.until(lambda: call.is_over)
         self.assertEqual(self.phone.log, ["answered", "hung up 0"])
 
-    async def test_whom_the_target_does_not_take_is_back_with_an_agent(self) -> None:
+    async def test_a_caller_whose_transfer_fails_is_back_with_an_agent(self) -> None:
         call = await self.called()
         (running,) = self.gateway.calls.calls()
         await running.transfer("+12065550178")
@@ -186,7 +186,7 @@ class SmaSipTests(SipTestCase):
         await self.until(lambda: call.is_over and not self.gateway.calls.calls())
 
     def proof(self) -> dict[str, str]:
-        """Of a call without a transaction."""
+        """Return the proof of a call without a transaction."""
         return {"X-Gw-Auth": sma.prove(SECRET, "", "", time.time())}
 
     async def test_a_stranger_is_forbidden_and_a_bridge_is_good_once(self) -> None:
@@ -210,8 +210,8 @@ class SmaSipTests(SipTestCase):
         call.hang_up()
         await self.until(lambda: call.is_over and not self.gateway.calls.calls())
 
-    async def test_a_softphone_that_gives_up_leaves_no_call(self) -> None:
-        """Whether the answer is still to come, on its way, or there."""
+    async def test_a_softphone_that_cancels_leaves_no_call(self) -> None:
+        """Whether the answer is still to come, in transit, or received."""
         sip = self.gateway.sip
         assert sip is not None
         for pause in (0.0, 0.02, 0.05, 0.1, 0.3):
@@ -236,7 +236,7 @@ class SmaSipTests(SipTestCase):
         self.assertEqual(self.phone.log, ["answered", "hung up 0"])
         self.assertEqual(self.outcome(running), Outcome.DRAINED)
 
-    async def test_a_call_without_a_transaction_cannot_be_sent_on(self) -> None:
+    async def test_a_call_without_a_transaction_cannot_be_transferred(self) -> None:
         calling = Deferred.fromCoroutine(self.bridge_by_sip("agent", self.proof()))
         leg = await calling
         (running,) = self.gateway.calls.calls()

@@ -1,7 +1,7 @@
 """
-A process that stood still is on time again when it goes on.
+A process that was stopped is on time again after it continues.
 
-How soon is measured by benchmarks/stopped.py; here it is waited for.
+benchmarks/stopped.py measures how soon; here the test waits for it.
 """
 
 from __future__ import annotations
@@ -27,27 +27,27 @@ from chime_gateway.sim.caller.dial import place_call
 from tests.integration.twistd import TwistdTestCase
 from tests.support.ports import MEDIA, free_port
 
-#: About so long it takes; see tests/run.py.
+#: The approximate duration; see tests/run.py.
 seconds = 15
 
 STOP_SECONDS = 3.0
 SAYS_SECONDS = 40.0
 
-#: By then it is on time again, however busy the machine.
+#: The time limit to be on time again, even on a busy machine.
 MOST_SECONDS = 25.0
 
-#: Of each of three calls.
+#: Frames of each of three calls.
 LEAST_FRAMES = 120
 
-#: So much of what is said is looked for at a time, in so many places: where a frame is
-#: left out, as on a busy machine, it is not whole.
+#: The length of a piece of audio that is searched, and the number of pieces: a piece is
+#: not found if one of its frames was skipped, as on a busy machine.
 PIECE_SECONDS = 0.2
 PLACES = 10
 LEAST_WHOLE = 3
 
 
 class Echo(WebSocketServerProtocol):  # type: ignore[misc]
-    """A Realtime service that says what it hears, as it hears it."""
+    """A Realtime service that echoes the audio at once."""
 
     def onConnect(self, request: Any) -> None:
         self.heard = 0
@@ -114,7 +114,7 @@ class StoppedTests(TwistdTestCase):
         await deferLater(self.reactor, 2.5)
         passed = self.reactor.seconds() - began
         heard_by_model = [session.heard for session in factory.sessions]
-        # The second one waits for no call.
+        # The second signal ends the calls at once.
         process.signalProcess("TERM")
         await self.until_it_says(twistd, "draining")
         process.signalProcess("TERM")
@@ -130,13 +130,13 @@ class StoppedTests(TwistdTestCase):
                 for after in afters:
                     late = after - statistics.median(befores)
                     self.assertLess(abs(late), STOP_SECONDS * 1000 / 4)
-        # All of it was heard by the model, and once.
+        # The model heard all of it exactly once.
         for heard in heard_by_model:
             self.assertLess(abs(heard / 8000 - passed), 0.5)
         self.assertNotIn("Traceback", twistd.text)
 
     def late_ms(self, report: CallReport, since: float) -> list[float]:
-        """How late the caller hears the echo of what it says from then on."""
+        """Return the delays of the caller's echo from then on."""
         found = []
         size = int(PIECE_SECONDS * 8000)
         for start in range(int(since * 8000), int(since * 8000) + PLACES * size, size):
@@ -148,7 +148,7 @@ class StoppedTests(TwistdTestCase):
         return found
 
     async def overdue(self, port: int | None) -> int:
-        """How many frames were left out because their time was over."""
+        """Return the number of skipped frames."""
         url = f"http://127.0.0.1:{port}/metrics"
         read = f"print(u.urlopen({url!r}).read().decode())"
         out: bytes = await getProcessOutput(

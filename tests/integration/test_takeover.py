@@ -1,4 +1,4 @@
-"""A new process takes every new call, the old one keeps its own: as plain processes."""
+"""A new process takes every new call, and the old one keeps its own calls."""
 
 from __future__ import annotations
 
@@ -19,21 +19,23 @@ from tests.integration.takeover_harness import (
 )
 from tests.integration.twistd import Twistd
 
-#: Nothing is judged that is heard here, and programs are started; see tests/run.py.
+#: Checks no audio quality and starts programs, so it may be slow; see tests/run.py.
 gives_way = True
 seconds = 75
 
 
 class TakeOverTests(TakeOverTestCase):
     async def probe(self, twistd: Twistd, seen: list[str], until: Any) -> None:
-        """New connections, one after the other, each of which must be answered."""
+        """Open new connections one after the other; each must be answered."""
         while not until():
             page = await self.ask(twistd.port())
             seen.append(page["generation"])
             self.assertEqual(page["status"], "ok")
 
-    async def test_no_call_is_lost_and_no_moment_is_without_somebody(self) -> None:
-        """Three generations at once: each has a call of its own that goes on."""
+    async def test_no_call_is_lost_and_new_connections_are_always_answered(
+        self,
+    ) -> None:
+        """Three generations at once, each with a call that goes on."""
         twistd, _ = await self.gateway()
         port, pids = twistd.port(), [self.pid()]
         seen: list[str] = []
@@ -54,7 +56,7 @@ class TakeOverTests(TakeOverTestCase):
         await gatherResults(probing)
         for report in reports:
             self.assert_whole(report)
-        # Whoever has been followed is never met again.
+        # A process that has a successor answers no new connection.
         changes = [a for a, b in pairwise(seen) if a != b]
         self.assertEqual(len(dict.fromkeys(seen)), 3)
         self.assertLessEqual(len(changes), 2 + len(probing))
@@ -64,14 +66,16 @@ class TakeOverTests(TakeOverTestCase):
         self.assertNotIn("Traceback", twistd.text)
         endings = [e for e in twistd.events() if e["event"].startswith("call.ended")]
         self.assertEqual([e["outcome"] for e in endings], ["completed"] * 3)
-        # One log of all of them, whose lines say which of them they are of.
+        # They share one log, in which each line names its process.
         self.assertEqual({e["process"] for e in endings}, set(seen))
         self.assertEqual(
             {e.get("process", "") for e in twistd.events()} - {""}, set(seen)
         )
 
     async def test_an_old_connection_is_answered_and_closed(self) -> None:
-        """Also a call that comes over it: who opened it had not heard of the other."""
+        """
+        A request on a connection that was opened before the take-over is answered.
+        """
         twistd, _ = await self.gateway()
         connection = await self.keep_open(twistd.port())
         await self.take_over(twistd)
@@ -80,7 +84,7 @@ class TakeOverTests(TakeOverTestCase):
         self.assertIn(b'"status": "ready"', text)
         self.assertIn(b"Connection: close", text)
 
-    async def test_who_is_lost_is_replaced_by_the_one_before(self) -> None:
+    async def test_a_lost_process_is_replaced_by_its_predecessor(self) -> None:
         twistd, process = await self.gateway()
         call = self.long_call(twistd.port())
         await self.until_it_says(twistd, "call.answered")
@@ -93,11 +97,11 @@ class TakeOverTests(TakeOverTestCase):
         self.assertEqual(self.pid(), process.pid)
         self.assert_whole(await self.call(twistd.port()))
         self.assert_whole(await call.end())
-        # And it can have another successor.
+        # It can have another successor.
         await self.take_over(twistd)
         self.assert_whole(await self.call(twistd.port()))
 
-    async def test_who_stops_the_newest_stops_the_gateway(self) -> None:
+    async def test_stopping_the_newest_process_stops_the_gateway(self) -> None:
         """Calls of the old process are drained like those of the new one."""
         config = self.state / "gateway.toml"
         config.write_text(f"{LIMITS}drain_seconds = 1\n")
@@ -114,7 +118,7 @@ class TakeOverTests(TakeOverTestCase):
         endings = [e for e in twistd.events() if e["event"].startswith("call.ended")]
         self.assertEqual([e["outcome"] for e in endings], ["drained"] * 2)
 
-    async def test_stragglers_hear_a_goodbye(self) -> None:
+    async def test_callers_at_the_time_limit_hear_a_goodbye(self) -> None:
         config = self.state / "gateway.toml"
         config.write_text(f"{LIMITS}takeover_drain_seconds = 1\n")
         twistd, process = await self.gateway("--config", str(config))
@@ -137,7 +141,7 @@ class TakeOverTests(TakeOverTestCase):
         await self.until_it_says(twistd, TAKEN)
         self.assertEqual(len(self.successors(twistd)), 1)
 
-    async def test_told_to_stop_in_the_middle_it_stops(self) -> None:
+    async def test_stopped_during_a_take_over_it_stops(self) -> None:
         twistd, process = await self.gateway()
         process.signalProcess(signal.SIGUSR2)
         await self.until_it_says(twistd, "a successor was started")
@@ -145,7 +149,7 @@ class TakeOverTests(TakeOverTestCase):
         self.assertIsInstance(await self.ended(twistd), ProcessDone)
         self.assertNotIn(TAKEN, twistd.text)
 
-    async def test_a_successor_that_is_told_to_stop_is_none(self) -> None:
+    async def test_stopping_the_successor_cancels_the_take_over(self) -> None:
         twistd, process = await self.gateway()
         process.signalProcess(signal.SIGUSR2)
         await self.until_it_says(twistd, "a successor was started")

@@ -1,4 +1,4 @@
-"""C{chimegw takeover}, as somebody at a terminal has it."""
+"""C{chimegw takeover} at a terminal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from twisted.internet.utils import getProcessOutputAndValue
 from tests.integration.takeover_harness import TakeOverTestCase
 from tests.integration.twistd import environment
 
-#: Nothing is judged that is heard here, and programs are started; see tests/run.py.
+#: Checks no audio quality and starts programs, so it may be slow; see tests/run.py.
 gives_way = True
 seconds = 40
 
@@ -29,7 +29,7 @@ class CommandTests(TakeOverTestCase):
         )
         return (out + err).decode(), status
 
-    async def test_it_says_what_came_of_it(self) -> None:
+    async def test_it_reports_the_outcome(self) -> None:
         settings = self.state / "gateway.toml"
         settings.write_text("")
         twistd, process = await self.gateway("--config", str(settings))
@@ -43,14 +43,14 @@ class CommandTests(TakeOverTestCase):
         self.assertIn(f"process {self.pid()} continues, the take-over failed", said)
         self.assertIn("gateway.toml", said)
         settings.write_text("")
-        # Not in time to be known.
+        # The outcome is not known within the time limit.
         said, status = await self.takeover("--timeout=0.3")
         self.assertEqual(status, 2, said)
         self.assertIn("no outcome within 0.3 s", said)
         await self.until(lambda: self.pid() == self.successors(twistd)[-1])
 
-    async def test_of_several_that_ask_at_once_each_is_told(self) -> None:
-        """Whether theirs is the one that is under way, or comes behind that."""
+    async def test_each_of_several_simultaneous_commands_gets_an_outcome(self) -> None:
+        """Whether its take-over is in progress already, or follows."""
         _, process = await self.gateway()
         process.signalProcess(signal.SIGUSR2)
         asking = (Deferred.fromCoroutine(self.takeover()) for _ in range(2))
@@ -58,7 +58,7 @@ class CommandTests(TakeOverTestCase):
             self.assertEqual(status, 0, said)
             self.assertIn(" takes every new call", said)
 
-    async def test_it_says_whom_it_does_not_find(self) -> None:
+    async def test_it_reports_a_gateway_that_it_does_not_find(self) -> None:
         said, status = await self.takeover()
         self.assertEqual((status, "no such gateway runs" in said), (1, True), said)
         said, status = await self.takeover("--pidfile=/no/such/file")
@@ -66,14 +66,14 @@ class CommandTests(TakeOverTestCase):
         twistd, process = await self.gateway(CHIMEGW_INSTANCE="one")
         said, status = await self.takeover("--instance=two")
         self.assertEqual((status, "no such gateway runs" in said), (1, True), said)
-        # One that has crashed, and whose number another process may have.
+        # A process that has crashed, whose pid another process may have.
         os.kill(process.pid, signal.SIGKILL)
         await self.ended(twistd)
         self.assertTrue(list(Path(self.state).glob("process-*.json")))
         said, status = await self.takeover()
         self.assertEqual((status, "no such gateway runs" in said), (1, True), said)
 
-    async def test_of_several_one_is_named(self) -> None:
+    async def test_with_several_gateways_one_must_be_named(self) -> None:
         await self.gateway(CHIMEGW_INSTANCE="one")
         (self.state / "pid").unlink()
         await self.gateway(CHIMEGW_INSTANCE="two")

@@ -1,4 +1,4 @@
-"""A successor that does not come up changes nothing, however it fails."""
+"""A successor that does not start changes nothing, however it fails."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from chime_gateway.app.takeover.state_file import ticks_of
 from tests.integration.takeover_harness import FAILED, LIMITS, TakeOverTestCase
 from tests.integration.twistd import RUN, Twistd
 
-#: Nothing is judged that is heard here, and programs are started; see tests/run.py.
+#: Checks no audio quality and starts programs, so it may be slow; see tests/run.py.
 gives_way = True
 seconds = 85
 
-#: What goes wrong in a successor, and what the log says of it.
+#: Faults of a successor, with the log's message.
 FAULTS = {
     "a module is missing": ("import nothing_like_that", "No module named"),
     "it ends": ("os._exit(3)", "it ended with status 3"),
@@ -35,14 +35,14 @@ FAULTS = {
     "it dies when it is told": ("arrival._go = lambda *_: os._exit(7)", "status 7"),
 }
 
-#: It hangs: before it is anything, as it starts, or as it should say that it is ready.
+#: Ways of hanging: before the start, during it, or when it should report ready.
 HANGS = (
     "time.sleep(1000)",
     "service._start = lambda self: time.sleep(1000)",
     "arrival.ready = lambda self: None",
 )
 
-#: The fault is what a file says, and one is in successors only.
+#: A file selects the fault, which only successors have.
 RUN_WITH_FAULTS = f"""
 import os, time
 if "CHIMEGW_PREDECESSOR" in os.environ:
@@ -63,7 +63,7 @@ class FaultTests(TakeOverTestCase):
         return await self.gateway("--config", str(self.settings), run=RUN_WITH_FAULTS)
 
     async def no_successor(self, twistd: Twistd, process: Any, said: str) -> None:
-        """There is none, and all is as it was."""
+        """Expect that there is no successor, and that nothing has changed."""
         before = twistd.text.count(FAILED)
         generation = (await self.ask(twistd.port()))["generation"]
         process.signalProcess(signal.SIGUSR2)
@@ -75,7 +75,9 @@ class FaultTests(TakeOverTestCase):
         page = await self.ask(twistd.port())
         self.assertEqual(page["generation"], generation)
 
-    async def test_a_successor_that_fails_is_none_and_the_next_one_is(self) -> None:
+    async def test_a_successor_that_fails_is_dropped_and_the_next_one_takes_over(
+        self,
+    ) -> None:
         seed = random.randrange(1 << 32)
         twistd, process = await self.setting_out()
         call = self.long_call(twistd.port())
@@ -93,8 +95,10 @@ class FaultTests(TakeOverTestCase):
         self.assert_whole(await self.call(twistd.port()))
         self.assert_whole(await call.end())
 
-    async def test_one_that_hangs_is_waited_for_so_long_and_not_longer(self) -> None:
-        # Each hangs however much time it has; the next one has more of it.
+    async def test_a_successor_that_hangs_is_waited_for_until_the_time_limit(
+        self,
+    ) -> None:
+        # Each hangs for any time limit; the next one has a longer one.
         twistd, process = await self.setting_out(3)
         for fault in HANGS:
             (self.state / "fault").write_text(fault)
@@ -106,7 +110,7 @@ class FaultTests(TakeOverTestCase):
         await self.take_over(twistd)
         self.assert_whole(await self.call(twistd.port()))
 
-    async def test_settings_that_cannot_work_are_the_old_ones(self) -> None:
+    async def test_with_wrong_settings_the_old_process_continues(self) -> None:
         twistd, process = await self.setting_out()
         good = self.settings.read_text()
         with socket.socket() as taken:
@@ -127,8 +131,8 @@ class FaultTests(TakeOverTestCase):
         self.settings.write_text(good)
         await self.take_over(twistd)
 
-    async def test_descriptors_do_not_add_up(self) -> None:
-        """Neither of take-overs that fail nor, from process to process, of others."""
+    async def test_descriptors_do_not_leak(self) -> None:
+        """Neither with failed take-overs nor, from process to process, with others."""
         twistd, process = await self.setting_out()
         counts = []
         for _ in range(3):
@@ -146,7 +150,7 @@ class FaultTests(TakeOverTestCase):
             await self.until(lambda pid=pid: self.descriptors(pid) <= counts[0])
 
     def descriptors(self, pid: int) -> int:
-        """Not those of connections that are just closed, nor of threads."""
+        """Count descriptors, without closing connections and those of threads."""
         links = []
         for one in Path(f"/proc/{pid}/fd").iterdir():
             with contextlib.suppress(OSError):

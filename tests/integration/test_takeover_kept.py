@@ -1,4 +1,4 @@
-"""What is kept, and who answers, while several processes are one gateway."""
+"""Stored calls and API answers while several processes are one gateway."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from tests.integration.twistd import Twistd
 from tests.support import postgres
 from tests.whole_calls.test_media_stream import LONG, phrase
 
-#: Nothing is judged that is heard here, and programs are started; see tests/run.py.
+#: Checks no audio quality and starts programs, so it may be slow; see tests/run.py.
 gives_way = True
 seconds = 65
 
 
 class Stream(Protocol):
-    """A listener of events."""
+    """A listener for events."""
 
     def __init__(self) -> None:
         self.data = b""
@@ -89,7 +89,7 @@ class KeptByAllTests(TakeOverTestCase, KeptTestCase):  # type: ignore[misc]
         return stream  # type: ignore[no-any-return]
 
     def talk(self, twistd: Twistd) -> Deferred[Any]:
-        """A call that goes on until somebody ends it."""
+        """Place a call that goes on until it is ended."""
         plan = CallPlan(utterances=(phrase(PCMU, *LONG),) * 40)
         url = f"ws://127.0.0.1:{twistd.port()}/stream"
         return place_call(url, plan, PCMU, reactor=self.reactor)
@@ -106,7 +106,7 @@ class KeptByAllTests(TakeOverTestCase, KeptTestCase):  # type: ignore[misc]
             database.close()
 
     def ends(self) -> Counter[str]:
-        """How often each call's end was delivered."""
+        """Count how often each call's end was delivered."""
         return Counter(
             hook["call_id"]
             for hook in self.receiver.taken
@@ -114,7 +114,7 @@ class KeptByAllTests(TakeOverTestCase, KeptTestCase):  # type: ignore[misc]
         )
 
     async def three(self, twistd: Twistd) -> tuple[list[int], list[Deferred[Any]]]:
-        """Three processes, each with a call."""
+        """Make three processes, each with a call."""
         pids, calls = [self.pid()], [self.talk(twistd)]
         await self.until_count(twistd, "call.answered", 1)
         for number in (2, 3):
@@ -131,13 +131,13 @@ class KeptByAllTests(TakeOverTestCase, KeptTestCase):  # type: ignore[misc]
             twistd = await self.begin()
             before = await self.listen(twistd)
             pids, calls = await self.three(twistd)
-            # Listeners of the old process were sent on.
+            # Listeners of the old process were disconnected.
             self.assertTrue(before.is_over)
             page = await self.live(twistd)
             self.assertNotIn("unanswered", page)
             by_start = sorted(page["calls"], key=lambda row: row["started_at"])
             self.assertEqual(len({row["generation"] for row in by_start}), 3)
-            # A record comes into the database a moment after its call.
+            # A record is written to the database a moment after its call.
             await self.until(lambda: len(self.stored()) == 3)
             _, everything = await self.api(twistd, "GET", "/api/calls")
             self.assertEqual(len(everything["calls"]), 3)
@@ -176,7 +176,7 @@ class KeptByAllTests(TakeOverTestCase, KeptTestCase):  # type: ignore[misc]
             self.assertEqual({rows[call_id].state for call_id in ids}, {"ended"})
             outcomes = {rows[call_id].outcome for call_id in ids}
             self.assertNotIn("gateway_lost", outcomes)
-            # The older ones end, as they have nothing left; what they had is whole.
+            # The older processes end without calls; their records are complete.
             await self.until(lambda: not any(map(is_there, pids[:2])))
             await self.until(lambda: len(list(self.state.glob("journal-*"))) == 2)
             self.assertEqual(len(list(self.recordings.glob("*/*.part"))), 0)
@@ -184,7 +184,7 @@ class KeptByAllTests(TakeOverTestCase, KeptTestCase):  # type: ignore[misc]
 
         return Deferred.fromCoroutine(scene())
 
-    def test_one_in_the_middle_that_is_killed_loses_its_own_calls_and_no_others(
+    def test_a_killed_process_in_the_middle_loses_its_own_calls_only(
         self,
     ) -> Deferred[None]:
         async def scene() -> None:
@@ -195,7 +195,7 @@ class KeptByAllTests(TakeOverTestCase, KeptTestCase):  # type: ignore[misc]
                 row["call_id"]
                 for row in sorted(page["calls"], key=lambda row: row["started_at"])
             ]
-            # The oldest hangs: that is said, and nobody waits long.
+            # The oldest hangs: this is reported, and no request waits long.
             os.kill(pids[0], signal.SIGSTOP)
             began = self.reactor.seconds()
             page = await self.live(twistd)

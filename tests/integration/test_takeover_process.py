@@ -1,4 +1,4 @@
-"""What else belongs to a process: its supervisor, its log, its folder, its places."""
+"""Take-overs and the process's supervisor, log, folder and listening addresses."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.integration.takeover_harness import (
 )
 from tests.integration.twistd import ROOT, RUN, environment
 
-#: Nothing is judged that is heard here, and programs are started; see tests/run.py.
+#: Checks no audio quality and starts programs, so it may be slow; see tests/run.py.
 gives_way = True
 seconds = 60
 
@@ -35,8 +35,8 @@ UNIT = Path(ROOT) / "deploy" / "systemd" / "chimegw@.service"
 
 class Supervisor:
     """
-    As systemd with the unit's C{NotifyAccess=}: believes the main process only, or
-    all of the unit's; who is believed may name another main process.
+    Acts like systemd with C{NotifyAccess=}: accepts messages of the main process only,
+    or of all processes of the unit; these may name another main process.
     """
 
     def __init__(self, reactor: Any, name: str) -> None:
@@ -81,7 +81,7 @@ class Supervisor:
 
 class ProcessTests(TakeOverTestCase):
     async def test_the_supervisor_knows_which_process_it_is(self) -> None:
-        """Each time; at the end it is told that the newest stops."""
+        """After each take-over, and at the end when the newest process stops."""
         name = f"chimegw-{os.getpid()}-{id(self)}"
         supervisor = Supervisor(self.reactor, name)
         self.addCleanup(supervisor.close)
@@ -103,16 +103,16 @@ class ProcessTests(TakeOverTestCase):
             ["READY", "MAINPID", "MAINPID", "RELOADING", "READY", "STOPPING"],
         )
 
-    async def test_the_supervisor_follows_who_goes_on_when_the_newest_is_lost(
+    async def test_the_supervisor_learns_which_process_takes_over_again(
         self,
     ) -> None:
-        """Whatever comes one after the other: it knows who has the new calls."""
+        """In any sequence of events it knows which process takes new calls."""
         name = f"chimegw-{os.getpid()}-{id(self)}"
         supervisor = Supervisor(self.reactor, name)
         self.addCleanup(supervisor.close)
         twistd, process = await self.gateway(NOTIFY_SOCKET=f"@{name}")
         supervisor.main = process.pid
-        # Each keeps a call, and so can go on.
+        # Each process keeps a call, so that it can take over again.
         pids, calls = [process.pid], [self.long_call(twistd.port())]
         for is_lost in (False, False, True, True):
             await self.until_count(twistd, "call.answered", len(calls))
@@ -123,7 +123,7 @@ class ProcessTests(TakeOverTestCase):
                 calls.append(self.long_call(twistd.port()))
             await self.until(lambda: supervisor.main == pids[-1] == self.pid())
         os.kill(pids[-1], signal.SIGTERM)
-        # Two at once may be one.
+        # Two signals at once may merge.
         await self.until_it_says(twistd, "told to stop")
         os.kill(pids[-1], signal.SIGTERM)
         await self.ended(twistd)
@@ -131,7 +131,9 @@ class ProcessTests(TakeOverTestCase):
         await DeferredList([call.over for call in calls], consumeErrors=True)
 
     async def test_a_daemon_has_a_successor(self) -> None:
-        """Its log goes on in its file, each line whole; so do pid file and folder."""
+        """
+        The successor keeps the log file, with whole lines, the pid file and folder.
+        """
         path, pid_file = self.state / "twistd.log", self.state / "pid"
         config = self.state / "gateway.toml"
         config.write_text("")
@@ -154,7 +156,7 @@ class ProcessTests(TakeOverTestCase):
             await self.until(lambda: ticks_of(pids[-1]) < 0)
             pids.append(self.pid())
         self.assertEqual(len(set(pids)), 3)
-        # What a daemon says of its end nobody sees but who has started it.
+        # Only the process that started a daemon sees its last output.
         config.write_text("nonsense")
         os.kill(pids[-1], signal.SIGUSR2)
         await self.until_in(path, FAILED)
@@ -164,10 +166,10 @@ class ProcessTests(TakeOverTestCase):
         (failed,) = (e["event"] for e in events if FAILED in e["event"])
         self.assertIn("gateway.toml", failed)
 
-    async def test_new_settings_have_other_places(self) -> None:
+    async def test_new_settings_change_the_listening_addresses(self) -> None:
         """
-        TLS as well: one that stays is the same socket, one that goes is closed, and
-        one that comes is opened.
+        Also with TLS: an address that stays keeps its socket, a removed one is closed,
+        and a new one is opened.
         """
         certificate = await self.certificate()
         with socket.socket() as probe:
@@ -192,7 +194,7 @@ class ProcessTests(TakeOverTestCase):
         await self.until_it_says(twistd, "no longer listened on")
         self.assertIn("ok", await self.page(other))
         self.assertIn("ok", await self.page(second, is_tls=True))
-        # As soon as the process that had it is gone, nobody has.
+        # It is closed when the process that had it has ended.
         while True:
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", first)):
@@ -238,7 +240,7 @@ class ProcessTests(TakeOverTestCase):
         )
 
     def end_daemon(self, pid: Path) -> Deferred[None] | None:
-        """One that a failed test has left."""
+        """Kill a daemon that a failed test has left running."""
         if pid.exists():
             os.kill(int(pid.read_text()), signal.SIGKILL)
         return None

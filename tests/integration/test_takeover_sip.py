@@ -1,4 +1,4 @@
-"""SIP calls over take-overs: plain processes, and callers on real sockets."""
+"""SIP calls during take-overs, with callers on real sockets."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.files import temporary_file
 from tests.support.ports import MEDIA, free_port
 from tests.support.sip_line import SipLine
 
-#: Nothing is judged that is heard here, and programs are started; see tests/run.py.
+#: Checks no audio quality and starts programs, so it may be slow; see tests/run.py.
 gives_way = True
 seconds = 38
 
@@ -26,7 +26,9 @@ TRANSPORTS = ("udp", "tcp", "tls")
 
 class SipTakeOverTestCase(TakeOverTestCase):
     """
-    @ivar calls: of each line.
+    A test with a SIP gateway that has successors.
+
+    @ivar calls: the calls of each line.
     """
 
     calls = 6
@@ -55,7 +57,7 @@ class SipTakeOverTestCase(TakeOverTestCase):
 
 class SipTakeOverTests(SipTakeOverTestCase):
     async def test_no_call_is_lost_over_udp_tcp_and_tls(self) -> None:
-        """Also over connections that are as old as the first process."""
+        """Also over connections that the first process accepted."""
         twistd, _ = await self.sip_gateway()
         lines = {name: await self.line(name, f"old-{name}") for name in TRANSPORTS}
         names = [str(number) for number in range(self.calls)]
@@ -68,13 +70,13 @@ class SipTakeOverTests(SipTakeOverTestCase):
         seen: list[list[str]] = [[] for _ in TRANSPORTS]
 
         async def probe(line: SipLine, seen: list[str]) -> None:
-            """One new call after the other."""
+            """Place one new call after the other."""
             while not is_over:
                 name = f"new{len(seen)}"
                 self.assertEqual(await line.call(name), 200, name)
                 seen.append(line.tag(name).partition(".")[0])
                 self.assertEqual(await line.hang_up(name), 200, name)
-                # A port of media rests after a call, and there are not so many.
+                # A media port rests after a call, and there are only a few.
                 await deferLater(self.reactor, 0.2)
 
         probing = [
@@ -85,7 +87,7 @@ class SipTakeOverTests(SipTakeOverTestCase):
             await self.take_over(twistd)
             again = await self.each(line.invite_again(one) for line, one in everybody)
             self.assertEqual(again, [200] * len(everybody))
-        # A call of the newest, and one that is told of by a new connection.
+        # A call of the newest process, and requests over a new connection.
         counts = [len(some) for some in seen]
         await self.until(
             lambda: (
@@ -111,8 +113,8 @@ class SipTakeOverTests(SipTakeOverTestCase):
     def endings(self, twistd: Twistd) -> list[dict[str, Any]]:
         return [e for e in twistd.events() if e["event"].startswith("call.ended")]
 
-    async def test_what_becomes_of_calls_whose_process_is_lost(self) -> None:
-        """Nobody has them any more, and whoever has the new ones says so."""
+    async def test_calls_of_a_lost_process_are_answered_with_481(self) -> None:
+        """They are lost, and the newest process answers requests for them."""
         twistd, process = await self.sip_gateway()
         lines = {name: await self.line(name, name) for name in TRANSPORTS}
         for line in lines.values():
@@ -128,7 +130,7 @@ class SipTakeOverTests(SipTakeOverTestCase):
             self.assertEqual(await line.call("2"), 200)
             self.assertEqual(await line.hang_up("2"), 200)
 
-    async def test_options_are_the_newest_ones(self) -> None:
+    async def test_options_are_answered_by_the_newest_process(self) -> None:
         twistd, _ = await self.sip_gateway()
         lines = [await self.line(name, name) for name in TRANSPORTS]
         before = await self.each(line.options("1") for line in lines)
@@ -142,14 +144,16 @@ class SipTakeOverTests(SipTakeOverTestCase):
         self.assertEqual(len({tag.partition(".")[0] for _, tag in after}), 1)
         self.assertEqual(await call.hang_up("1"), 200)
 
-    async def test_who_stays_for_what_may_come_again_can_go_on(self) -> None:
-        """Its last call is over, and it is there still: so nobody is to wait for it."""
+    async def test_a_process_that_waits_for_repeated_messages_can_take_over_again(
+        self,
+    ) -> None:
+        """Its last call has ended but it still runs, so it takes over at once."""
         twistd, process = await self.sip_gateway()
         lines = [await self.line(name, name) for name in TRANSPORTS]
         await self.each(line.call("1") for line in lines)
         newer = await self.take_over(twistd)
         self.assertEqual(await self.each(one.hang_up("1") for one in lines), [200] * 3)
-        # So long it takes to find that out.
+        # The time in which it could notice that it has no calls.
         await deferLater(self.reactor, 3 * LOOK_SECONDS)
         self.assertIsNotNone(process.pid)
         os.kill(newer, signal.SIGKILL)
@@ -157,8 +161,10 @@ class SipTakeOverTests(SipTakeOverTestCase):
         self.assertEqual(await self.each(line.call("2") for line in lines), [200] * 3)
         self.assertEqual((await self.ask(twistd.port()))["status"], "ok")
 
-    async def test_who_has_the_new_calls_is_lost(self) -> None:
-        """The one before reads again, and has its calls still."""
+    async def test_the_predecessor_of_a_lost_process_takes_new_calls_again(
+        self,
+    ) -> None:
+        """Its predecessor takes new calls again, and still has its own."""
         twistd, _ = await self.sip_gateway()
         lines = [await self.line(name, name) for name in TRANSPORTS]
         await self.each(line.call("1") for line in lines)

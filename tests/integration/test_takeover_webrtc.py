@@ -1,4 +1,4 @@
-"""Calls over WebRTC over take-overs: plain processes, and callers on real sockets."""
+"""WebRTC calls during take-overs, with callers on real sockets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.integration.takeover_harness import TakeOverTestCase
 from tests.support.ports import free_port
 from tests.whole_calls.test_media_stream import LONG, phrase
 
-#: About so long it takes; see tests/run.py.
+#: The approximate duration; see tests/run.py.
 seconds = 20
 
 
@@ -24,8 +24,8 @@ class WebRtcTakeOverTests(TakeOverTestCase):
         url = f"http://127.0.0.1:{port}/webrtc/offer"
         return place_call(url, plan, PCMU, reactor=self.reactor)
 
-    async def test_each_process_has_its_calls_by_the_same_port(self) -> None:
-        """Three of them: the second takes over while a caller is on his way."""
+    async def test_each_process_keeps_its_calls_on_the_same_port(self) -> None:
+        """Three processes; the second takes over while a caller is connecting."""
         listen = f"udp:{free_port()}:interface=127.0.0.1"
         twistd, _ = await self.gateway(CHIMEGW_WEBRTC_LISTEN=listen)
         port = twistd.port()
@@ -41,7 +41,7 @@ class WebRtcTakeOverTests(TakeOverTestCase):
         for report, count in zip(reports, turns, strict=True):
             self.assertEqual((report.error, report.unanswered), ("", 0))
             self.assertEqual(len(report.answer_latencies), count)
-            # By DELETE, which reaches the newest whoever has the call.
+            # Ended by DELETE, which reaches the newest process for any call.
             self.assertEqual(report.close_reason, "the caller hung up")
         await self.until_count(twistd, "call.ended", 8)
         os.kill(self.pid(), signal.SIGTERM)
@@ -55,5 +55,5 @@ class WebRtcTakeOverTests(TakeOverTestCase):
             for e in twistd.events()
             if e["event"].startswith("media.ended")
         )
-        # One in the moment in which its address gets a socket of its own.
+        # A packet may be lost when its address gets its own socket.
         self.assertLessEqual(lost, 8)

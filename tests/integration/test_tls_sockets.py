@@ -1,7 +1,7 @@
 """
-WebSockets over TLS against the TLS of others: OpenSSL's programs, Python's, Node's.
+WebSockets over TLS against other TLS implementations: OpenSSL's programs, Python, Node.
 
-Both sides of ours: a carrier's socket comes in under twisted.web, an agent's goes out.
+Both directions: a carrier's inbound socket under twisted.web, an agent's outbound one.
 """
 
 from __future__ import annotations
@@ -50,10 +50,10 @@ ROLES = ("client", "server")
 
 class Echo(LeanWebSocket):
     """
-    Says what it hears.
+    Echoes each message.
 
-    @ivar heard: how many messages.
-    @ivar lost: fires when it is gone, with whether that was by the rules.
+    @ivar heard: the number of messages.
+    @ivar lost: fires when the connection ends, with whether it was closed cleanly.
     """
 
     is_clean = False
@@ -129,7 +129,7 @@ class TlsSocketCase(ReactorTestCase):
             await deferLater(self.reactor, 0.01)
 
     async def meet(self, program: Program, role: str) -> Any:
-        """Our socket, when it is open."""
+        """Return the gateway's socket when it is open."""
         if role == "server":
             await self.until(lambda: "\n" in program.output or not program.is_running)
             await self.connect(int(program.output.split()[0]))
@@ -139,7 +139,11 @@ class TlsSocketCase(ReactorTestCase):
 
 
 class PeerCase(TlsSocketCase):
-    """@ivar command: of the program that is the other side."""
+    """
+    A test against a program.
+
+    @ivar command: the command line of the other side.
+    """
 
     command: tuple[str, ...] = ()
     kind: type[TransportPath] = TlsPath
@@ -165,24 +169,24 @@ class PeerCase(TlsSocketCase):
 
 
 class PythonTests(PeerCase):
-    """Python's C{ssl}, whose records are cut at will."""
+    """Python's C{ssl}, whose records the test splits at any place."""
 
     command = (sys.executable, peer.__file__)
 
-    async def test_what_is_said_comes_back(self) -> None:
+    async def test_messages_are_echoed(self) -> None:
         for role, version in self.each():
             ours, said = await self.run_peer(role, version, "echo")
             self.assertEqual(said, "echoed")
             self.assertEqual(len(ours.heard), 50 + 1 + 1 + 50 + 3 + 200)
             self.assertTrue(ours.is_clean)
 
-    async def test_a_goodbye_in_the_middle_of_a_message_is_answered(self) -> None:
+    async def test_close_notify_in_the_middle_of_a_message_is_answered(self) -> None:
         for role, version in self.each():
             ours, said = await self.run_peer(role, version, "goodbye")
             self.assertEqual((said, ours.heard), ("answered", [300]))
             self.assertFalse(ours.is_clean)
 
-    async def test_one_that_never_goes_is_left(self) -> None:
+    async def test_a_peer_that_never_closes_is_dropped(self) -> None:
         self.patch(lean_websocket, "STALL_SECONDS", 0.1)
         for role, version in self.each():
             ours, said = await self.run_peer(role, version, "silent")
@@ -207,7 +211,7 @@ class PythonTests(PeerCase):
 
 
 class OwnWayTests(PythonTests):
-    """The same where Twisted has not what is needed of it."""
+    """The same without the private parts of Twisted, over its normal path."""
 
     kind = TransportPath
 
@@ -220,13 +224,13 @@ class NodeTests(PeerCase):
     skip = missing("node")
     command = ("node", str(Path(peer.__file__).with_name("peer.js")))
 
-    async def test_what_is_said_comes_back(self) -> None:
+    async def test_messages_are_echoed(self) -> None:
         for role, version in self.each():
             ours, said = await self.run_peer(role, version, "echo")
             self.assertEqual(said, "echoed")
             self.assertEqual(len(ours.heard), 50 + 1 + 1 + 50 + 200)
 
-    async def test_one_that_says_goodbye_or_does_not(self) -> None:
+    async def test_a_peer_with_and_without_close_notify(self) -> None:
         for role, version in self.each():
             for scenario, end in (("goodbye", "answered"), ("leave", "left")):
                 ours, said = await self.run_peer(role, version, scenario)
@@ -235,10 +239,11 @@ class NodeTests(PeerCase):
 
 class OpensslTests(TlsSocketCase):
     """
-    C{s_client} and C{s_server}: the test speaks WebSocket through them.  A line that is
-    C{K} or C{k} is a command: new keys, of both sides or of its own; C{r}: a handshake.
+    C{s_client} and C{s_server}: the test sends WebSocket frames through them.  The
+    lines C{K} and C{k} are commands: new keys for both sides or for one; C{r}: a
+    handshake.
 
-    @ivar not_plain: grows with what comes and is not a plain record.
+    @ivar not_plain: received records that are not plain data.
     """
 
     skip = missing("openssl")
@@ -284,16 +289,16 @@ class OpensslTests(TlsSocketCase):
         for command in commands:
             count = len(self.not_plain)
             program.say(command.encode() + b"\n")
-            # Before it has come, what is said next would be of the same line.
+            # Until it has arrived, further data would belong to the same line.
             await self.until(lambda was=count: len(self.not_plain) > was)
             await self.say(program, b"after " + command.encode())
         self.assertEqual(len(ours.heard), 1 + len(commands))
-        program.say(b"Q\n")  # close_notify, and the end
+        program.say(b"Q\n")  # close_notify, then the end
         await program.ended
         await ours.lost
 
     async def say(self, program: _Openssl, words: bytes) -> None:
-        """And hear it again."""
+        """Send words, and wait for the echo."""
         count = program.heard().count(words)
         program.say(encode_frame(OPCODE_TEXT, words * 20, program.key))
         await self.until(lambda: program.heard().count(words) >= count + 20)
@@ -306,12 +311,12 @@ class OpensslTests(TlsSocketCase):
         for role in ROLES:
             await self.run_openssl(role, "1.2")
 
-    async def test_s_server_negotiates_keys_of_tls_1_2_again(self) -> None:
+    async def test_s_server_renegotiates_with_tls_1_2(self) -> None:
         await self.run_openssl("server", "1.2", "r", "r")
 
 
 class _Openssl(Program):
-    """One of OpenSSL's programs: a pipe that ends in TLS."""
+    """One of OpenSSL's programs: a pipe to TLS."""
 
     def __init__(self, reactor: Any, role: str, version: str, test: Any) -> None:
         self.data = b""
@@ -336,7 +341,7 @@ class _Openssl(Program):
         self._process.write(data)
 
     def heard(self) -> bytes:
-        """What we have said, without masks, wherever it is between its own words."""
+        """Return the gateway's data, unmasked, from among the program's own output."""
         if self.key is not None:
             return self.data
         heard = b""

@@ -1,8 +1,8 @@
 """
-The tutorial and the examples, as a reader runs them.
+The tutorial and the examples, run like a reader runs them.
 
 Each command of docs/tutorial.md is started in a folder that looks like a checkout, with
-ports of its own; one that goes on is left running until the part is over.
+the test's ports; a server keeps running until the end of its part.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from tests.support.documents import DOCS, ROOT, blocks, commands, documents
 from tests.support.files import temporary_folder
 from tests.support.ports import free_port
 
-#: About so long it takes; see tests/run.py.
+#: The approximate duration; see tests/run.py.
 seconds = 30
 
 SECRET = "change-me-0123456789abcdef"
 EXAMPLES = ROOT / "examples"
 TOOL = "from chime_gateway.cli.main import main; main()"
 
-#: What a program says when it is ready, if it goes on.
+#: The text that a server prints when it is ready.
 READY = {
     "run": "is ready for calls",
     "simulate-azure": "AZURE_OPENAI_ENDPOINT=",
@@ -45,10 +45,10 @@ READY = {
 
 class Reader(ReactorTestCase):
     """
-    Whoever follows a page.
+    A reader who follows a page.
 
-    @ivar folder: where the reader is: it has the checkout's folders.
-    @ivar env: what was exported.
+    @ivar folder: the current folder, with the folders of the checkout.
+    @ivar env: the exported variables.
     """
 
     def setUp(self) -> None:
@@ -64,13 +64,13 @@ class Reader(ReactorTestCase):
         self.ports = {number: str(free_port()) for number in numbers}
 
     def here(self, text: str) -> str:
-        """With this test's ports."""
+        """Insert the ports of this test."""
         return re.sub(
             r"\b(8080|8090|900[01])\b", lambda found: self.ports[found[0]], text
         )
 
     async def run_command(self, words: list[str]) -> str:
-        """Until it ends, or is ready; what it has said."""
+        """Run a command until it ends or is ready; return its output."""
         words = [self.here(word) for word in words]
         if words[0] == "export":
             for name, _, value in (word.partition("=") for word in words[1:]):
@@ -151,7 +151,7 @@ class TutorialTests(Reader):
 
 
 class ExampleTests(Reader):
-    def test_the_receiver_hears_of_a_call_and_the_client_of_its_agent(
+    def test_the_receiver_gets_a_call_and_the_client_hears_the_agent(
         self,
     ) -> Deferred[None]:
         async def scene() -> None:
@@ -170,7 +170,7 @@ class ExampleTests(Reader):
             self.assertIn("closed: 1000", said)
             with wave.open(str(self.folder / "out.wav")) as heard:
                 samples = memoryview(heard.readframes(heard.getnframes())).cast("h")
-            # The parrot has said something.
+            # The parrot was heard.
             self.assertGreater(max(samples), 1000)
             await self.until_it_says(receiver, "call.ended of call")
             await self.until_it_says(receiver, "  caller: ")
@@ -206,7 +206,7 @@ class ExampleTests(Reader):
 
 
 def asker(port: int) -> Any:
-    """In a thread: the statuses of six requests, the first of which is right."""
+    """Return a blocking function: the statuses of six requests, the first one valid."""
 
     def ask() -> list[int]:
         now = int(time.time())

@@ -1,4 +1,4 @@
-"""The command as an operator runs it: exit statuses, the log, both signals."""
+"""The command as operators use it: exit statuses, the log, both signals."""
 
 from __future__ import annotations
 
@@ -24,11 +24,10 @@ from tests.integration.twistd import (
 from tests.support.ports import free_port
 from tests.whole_calls.test_media_stream import LONG, SHORT, phrase
 
-#: About so long it takes; see tests/run.py.
+#: The approximate duration; see tests/run.py.
 seconds = 40
 
-#: The same on a machine whose clock can be set: an hour ahead by one signal, an hour
-#: back by another.
+#: The same with a wall clock that signals set: one an hour ahead, another an hour back.
 RUN_WITH_A_CLOCK = f"""
 import signal, time
 ahead, true_time = [0], time.time
@@ -40,7 +39,7 @@ signal.signal(signal.SIGWINCH, set_clock)
 {RUN}
 """
 
-#: The same, and at the end it says what was imported.
+#: The same, with a list of imported modules at the end.
 RUN_AND_TELL = """
 import json, sys
 from twisted.internet import reactor
@@ -53,7 +52,7 @@ reactor.addSystemEventTrigger("after", "shutdown", tell)
 run()
 """
 
-#: What only some gateways need, and who brings it.
+#: Modules that only some gateways need, and what imports them.
 NOT_FOR_ALL = {
     "chime_gateway.sim": "--simulate",
     "chime_gateway.cli.demo": "chimegw demo",
@@ -110,7 +109,7 @@ class TwistdTests(TwistdTestCase):
 
         return Deferred.fromCoroutine(scene())
 
-    def test_nothing_but_the_line_is_said_and_none_of_it_on_standard_output(
+    def test_an_error_is_one_line_on_standard_error_only(
         self,
     ) -> Deferred[None]:
         async def scene() -> None:
@@ -141,7 +140,7 @@ class TwistdTests(TwistdTestCase):
     async def ran(
         self, words: list[str], env: dict[str, str], is_daemon: bool
     ) -> tuple[str, str, int]:
-        """A start that fails, with a terminal or as a daemon; its daemon is gone."""
+        """Run a start that fails, in the foreground or as a daemon, which has ended."""
         of_twistd = [] if is_daemon else ["-n"]
         folder = [f"--rundir={self.state}", "--pidfile=pid"]
         out, err, status = await getProcessOutputAndValue(
@@ -153,10 +152,10 @@ class TwistdTests(TwistdTestCase):
         )
         return out.decode(), err.decode(), status
 
-    def test_a_start_that_fails_late_ends_the_command_too(self) -> Deferred[None]:
+    def test_a_start_that_fails_late_ends_the_command(self) -> Deferred[None]:
         """
-        What could be seen beforehand was all right: C{twistd} waited for ever for word
-        from its daemon.
+        All earlier checks passed; C{twistd} must not wait for ever for a message from
+        its daemon.
         """
 
         async def scene() -> None:
@@ -181,7 +180,7 @@ class TwistdTests(TwistdTestCase):
 
         return Deferred.fromCoroutine(scene())
 
-    def test_check_leaves_nothing_behind_and_may_be_asked_of_what_runs(
+    def test_check_leaves_nothing_behind_and_works_beside_a_running_gateway(
         self,
     ) -> Deferred[None]:
         async def scene() -> None:
@@ -214,7 +213,7 @@ class TwistdTests(TwistdTestCase):
 
         return Deferred.fromCoroutine(scene())
 
-    def test_check_prints_settings_and_ends_well(self) -> Deferred[None]:
+    def test_check_prints_settings_and_ends_with_status_zero(self) -> Deferred[None]:
         async def scene() -> None:
             text, status = await self.run_to_end(
                 "--check",
@@ -223,7 +222,7 @@ class TwistdTests(TwistdTestCase):
                 AZURE_OPENAI_API_KEY="azure-key-1234",
             )
             self.assertEqual(status, 0)
-            # Notes, which depend on today's date, stand behind the settings.
+            # Notes, which depend on today's date, follow the settings.
             settings, _ = json.JSONDecoder().raw_decode(text)
             self.assertEqual(settings["deployments"][0]["api_key"], "***")
 
@@ -278,7 +277,7 @@ class TwistdTests(TwistdTestCase):
                 await deferLater(self.reactor, 0.02)
             process.signalProcess("TERM")
             report = await calling
-            # The running call was let end by itself.
+            # The running call could end normally.
             self.assertEqual(len(report.answer_latencies), 1)
             self.assertEqual(report.close_reason, "the caller hung up")
             await twistd.ended.addErrback(lambda _: None)
@@ -310,7 +309,9 @@ class TwistdTests(TwistdTestCase):
 
         return Deferred.fromCoroutine(scene())
 
-    def test_a_wall_clock_that_is_set_ends_and_freezes_no_call(self) -> Deferred[None]:
+    def test_a_changed_wall_clock_neither_ends_nor_freezes_a_call(
+        self,
+    ) -> Deferred[None]:
         async def scene() -> None:
             twistd, process = await self.run_twistd(
                 "--simulate", "--port", "0", run=RUN_WITH_A_CLOCK
@@ -333,7 +334,7 @@ class TwistdTests(TwistdTestCase):
             (ended,) = [e for e in twistd.events() if "outcome" in e]
             self.assertEqual((ended["outcome"], ended["turns"]), ("completed", 2))
             self.assertLess(ended["duration_seconds"], lasted)
-            # It was set, as far as this process could tell.
+            # The process has seen the change of the clock.
             hours = {str(event["time"])[11:13] for event in twistd.events()}
             self.assertGreater(len(hours), 1)
 

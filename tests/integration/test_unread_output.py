@@ -1,4 +1,4 @@
-"""Commands whose reader leaves after some lines, as C{head} does."""
+"""Commands whose reader exits after some lines, like C{head}."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ COMMANDS: Final = (
 
 @frozen
 class Cut:
-    """What became of a command of whose output so many lines were read."""
+    """The result of a command of whose output some lines were read."""
 
     words: tuple[str, ...]
     lines: int
@@ -80,7 +80,9 @@ class UnreadOutputTests(ReactorTestCase):
         )
         database.close()
 
-    def test_a_reader_that_leaves_is_the_end_and_no_fault(self) -> Deferred[None]:
+    def test_a_reader_that_exits_ends_the_command_without_an_error(
+        self,
+    ) -> Deferred[None]:
         seed = random.randrange(1 << 32)
         chance = random.Random(seed)
 
@@ -99,7 +101,7 @@ class UnreadOutputTests(ReactorTestCase):
                     lines = cut.complaint.splitlines()
                     notes = [line for line in lines if line.startswith("note: ")]
                     self.assertEqual(lines, notes)
-            # Whoever reads nothing has read nothing.
+            # A reader that reads nothing.
             first = await deferToThread(run_cut, COMMANDS[0], 0, self.folder)
             self.assertEqual(first.status, UNREAD_STATUS)
 

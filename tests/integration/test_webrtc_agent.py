@@ -1,4 +1,4 @@
-"""The agent over WebRTC: the gateway, callers, and the service over real UDP."""
+"""An agent over WebRTC: the gateway, callers, and the service over real UDP."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from chime_gateway.sim.realtime.voices import Script, Voice
 from tests.integration.harness import KEY, GatewayTestCase
 from tests.whole_calls.test_media_stream import LONG, SHORT, phrase
 
-#: About so long it takes; see tests/run.py.
+#: The approximate duration; see tests/run.py.
 seconds = 105
 
 
@@ -53,7 +53,11 @@ class WebRtcTestCase(GatewayTestCase):
         said: int = 1,
         answer_seconds: float = 15.0,
     ) -> Deferred[CallReport]:
-        """@param seconds: after which answers are interrupted."""
+        """
+        Place a call.
+
+        @param seconds: when answers are interrupted.
+        """
         short = phrase(codec, *SHORT)
         utterances = [phrase(codec, *LONG)] * len(seconds) + [short] * said
         plan = CallPlan(
@@ -77,7 +81,7 @@ class WebRtcTestCase(GatewayTestCase):
         self.assertEqual(report.error, "")
         said = decode(codec, phrase(codec, *SHORT))
         score, _ = correlation(said, decode(codec, bytes(report.heard)))
-        # Where the machine stands still, some of it is left out to be on time again.
+        # If the machine stalls, some audio is skipped to catch up.
         self.assertGreater(score, 0.6)
 
 
@@ -89,7 +93,7 @@ class ConversationTests(WebRtcTestCase):
 
         return self.place().addCallback(heard)
 
-    def test_a_carrier_may_speak_another_codec(self) -> Deferred[Any]:
+    def test_a_carrier_may_use_another_codec(self) -> Deferred[Any]:
         def heard(report: CallReport) -> None:
             self.assert_heard(report, L16_16000)
             self.assert_no_fallback()
@@ -100,7 +104,7 @@ class ConversationTests(WebRtcTestCase):
         def heard(report: CallReport) -> None:
             (cut,) = report.interruptions
             (session,) = self.simulator.sessions
-            # It cuts by itself, at what it has sent; less of that was heard.
+            # The service truncates at what it has sent; less was heard.
             ((_, told_ms, _),) = session.log.truncations
             self.assertLess(abs(told_ms - cut.heard_ms), 600.0)
             self.assertNotIn("conversation.item.truncate", session.log.commands)
@@ -109,7 +113,7 @@ class ConversationTests(WebRtcTestCase):
 
         return self.place(0.8).addCallback(heard)
 
-    def test_a_call_is_over_at_the_service_as_well(self) -> Deferred[Any]:
+    def test_a_call_ends_at_the_service_as_well(self) -> Deferred[Any]:
         async def scene() -> None:
             await self.place()
             service = self.simulator.webrtc()
@@ -135,7 +139,7 @@ class ToolTests(WebRtcTestCase):
         )
     )
 
-    def test_what_is_said_with_a_tool_and_behind_it_is_heard(self) -> Deferred[Any]:
+    def test_speech_with_a_tool_call_and_after_it_is_heard(self) -> Deferred[Any]:
         def heard(report: CallReport) -> None:
             seconds = loud_seconds(PCMU, bytes(report.heard))
             self.assertGreater(seconds, 1.8)
@@ -157,9 +161,9 @@ class GoodbyeTests(WebRtcTestCase):
         agents={"default": AgentProfile(tools=(EndCall(),))},
     )
 
-    def test_the_agent_hangs_up_when_all_was_heard(self) -> Deferred[Any]:
+    def test_the_agent_hangs_up_when_everything_was_heard(self) -> Deferred[Any]:
         def heard(report: CallReport) -> None:
-            # Its response was complete long before that.
+            # The response was complete long before.
             self.assertEqual(report.close_reason, "the agent ended the call")
             seconds = loud_seconds(PCMU, bytes(report.heard))
             self.assertGreater(seconds, 1.5)
@@ -188,7 +192,7 @@ class RolloverTests(WebRtcTestCase):
         return self.place(said=3).addCallback(heard)
 
 
-class TwoWaysTests(WebRtcTestCase):
+class TwoTransportsTests(WebRtcTestCase):
     """A deployment with WebRTC, and another one without."""
 
     limits = Limits(agent_connect_seconds=4.0, goodbye_seconds=2.0, drain_seconds=0.5)
@@ -200,7 +204,7 @@ class TwoWaysTests(WebRtcTestCase):
         return evolve(settings, deployments=(*settings.deployments, second))
 
     def test_a_call_goes_on_over_the_websocket_and_back(self) -> Deferred[Any]:
-        """Its carrier, the one and the other speak three codecs."""
+        """The carrier and the two deployments use three codecs."""
 
         async def scene() -> None:
             calls = self.place(codec=L16_16000, said=4)
@@ -230,7 +234,7 @@ class BlockedUdpTests(WebRtcTestCase):
     limits = Limits(agent_connect_seconds=8.0, goodbye_seconds=2.0, drain_seconds=0.5)
     settings = evolve(WebRtcTestCase.settings, limits=limits)
 
-    def test_the_call_is_had_over_the_websocket_and_the_next_one_at_once(
+    def test_the_call_uses_the_websocket_and_the_next_one_does_at_once(
         self,
     ) -> Deferred[Any]:
         async def scene() -> None:
@@ -264,10 +268,10 @@ class ClosedUdpTests(WebRtcTestCase):
 
 
 class LostPathTests(WebRtcTestCase):
-    def test_a_path_that_is_gone_in_mid_call_is_found_out_as_the_caller_speaks(
+    def test_a_path_lost_during_a_call_is_noticed_when_the_caller_speaks(
         self,
     ) -> Deferred[Any]:
-        """The events are still there, and consent would be for half a minute."""
+        """Events still arrive, and consent would last for half a minute."""
 
         async def scene() -> None:
             calls = self.place(said=3)
@@ -279,8 +283,8 @@ class LostPathTests(WebRtcTestCase):
             self.assert_heard(report)
             self.assertEqual(len(self.simulator.sessions), 2)
             self.assertEqual(len(report.answer_latencies), 3)
-            # On a busy machine the line may notice first that nobody answers, and
-            # then the path is not to blame.
+            # On a busy machine the line may first notice that there is no answer, which
+            # does not count against the path.
             self.assertIn(self.fallbacks, ({("sim", "remembered"): 1}, {}))
 
         return Deferred.fromCoroutine(scene())
@@ -309,7 +313,7 @@ class FaultyServiceTests(WebRtcTestCase):
         )
     )
 
-    def test_what_a_service_may_do_is_borne(self) -> Deferred[Any]:
+    def test_faults_of_a_service_are_tolerated(self) -> Deferred[Any]:
         def heard(report: CallReport) -> None:
             self.assert_heard(report)
             self.assert_no_fallback()

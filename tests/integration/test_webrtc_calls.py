@@ -24,13 +24,15 @@ from tests.support.ports import free_port
 from tests.support.rtc_offers import BROWSER
 from tests.whole_calls.test_media_stream import LONG, SHORT, phrase
 
-#: About so long it takes; see tests/run.py.
+#: The approximate duration; see tests/run.py.
 seconds = 25
 
 
 class WebRtcTestCase(GatewayTestCase):
     """
-    @ivar interface: where media is taken.
+    A test with WebRTC callers.
+
+    @ivar interface: where the gateway listens for media.
     """
 
     interface = "127.0.0.1"
@@ -92,8 +94,8 @@ class WebRtcCallTests(WebRtcTestCase):
         self.assertEqual(len(report.interruptions), 1)
         self.assertEqual(report.stale_bytes, 0)
 
-    async def test_a_call_that_we_end_is_told_so(self) -> None:
-        """Over DTLS, and its resource is gone."""
+    async def test_the_caller_is_notified_when_the_gateway_hangs_up(self) -> None:
+        """Over DTLS, and its resource has been removed."""
         placing = self.place(phrase(PCMU, *LONG))
         await self.until(lambda: self.simulator.sessions)
         (call,) = self.gateway.calls.calls()
@@ -103,8 +105,8 @@ class WebRtcCallTests(WebRtcTestCase):
         self.assertEqual(report.close_reason, "the gateway hung up")
         await self.until(self.nothing_is_left)
 
-    async def test_who_has_no_path_is_not_waited_for(self) -> None:
-        """Its port is not where its checks would come from."""
+    async def test_a_caller_without_a_path_is_not_waited_for(self) -> None:
+        """Its offer names a port from which no checks come."""
         placing = self.place(phrase(PCMU, *SHORT))
         await self.until(lambda: self.gateway.calls.calls())
         (call,) = self.gateway.calls.calls()
@@ -117,8 +119,8 @@ class WebRtcCallTests(WebRtcTestCase):
         port.startReading()
         placing.addErrback(lambda _: None).cancel()
 
-    async def test_an_operator_is_told_in_a_line_why_there_is_no_call(self) -> None:
-        """A wrong path has a page for people, and a wrong port no answer."""
+    async def test_chimegw_call_reports_a_failure_in_one_line(self) -> None:
+        """A wrong path gets a web page, a wrong port no answer."""
         for port, path, said in (
             (self.port, "/webrtc/ofer", "404"),
             (free_port(), "/webrtc/offer", "refused"),
@@ -130,8 +132,8 @@ class WebRtcCallTests(WebRtcTestCase):
             for mark in ("<", "\n", "Failure"):
                 self.assertNotIn(mark, report.error)
 
-    async def test_who_only_answers_checks_is_told_that_so_do_we(self) -> None:
-        """Two sides that are ICE-lite never meet, wherever it is said."""
+    async def test_an_ice_lite_offer_is_refused_with_the_reason(self) -> None:
+        """Two ICE-lite peers cannot connect, wherever the attribute is."""
         for section in ("t=0 0\r\n", "a=mid:0\r\n"):
             body = BROWSER.replace(section, f"{section}a=ice-lite\r\n").encode()
             head = (
@@ -147,7 +149,7 @@ class WebRtcCallTests(WebRtcTestCase):
             self.assertIn("both sides are ICE-lite", text)
         self.assertTrue(self.nothing_is_left())
 
-    async def test_who_may_not_come_is_told_why(self) -> None:
+    async def test_a_refused_offer_gets_the_reason(self) -> None:
         report = await self.place(phrase(PCMU, *SHORT), parameters={"agent": "nobody"})
         self.assertIn("404", report.error)
         self.gateway.calls.drain()
@@ -156,12 +158,12 @@ class WebRtcCallTests(WebRtcTestCase):
 
 
 class CapturedTests(WebRtcTestCase):
-    """What is full is said."""
+    """A full gateway."""
 
     limits = Limits(max_calls=1, agent_connect_seconds=3.0, drain_seconds=0.5)
     settings = evolve(GatewayTestCase.settings, limits=limits)
 
-    async def test_one_too_many_is_refused(self) -> None:
+    async def test_a_call_above_the_limit_is_refused(self) -> None:
         placing = self.place(phrase(PCMU, *SHORT))
         await self.until(lambda: self.gateway.calls.calls())
         report = await self.place(phrase(PCMU, *SHORT))

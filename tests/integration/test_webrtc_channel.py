@@ -1,4 +1,4 @@
-"""The agent over WebRTC with its events in a data channel: the preview, and GA."""
+"""An agent over WebRTC with its events in a data channel: the preview, and GA."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class GaChannelTests(ChannelTestCase):
         )
 
     @scene
-    async def test_a_channel_that_is_refused_is_the_deployments_fault(self) -> None:
+    async def test_a_refused_channel_is_a_failure_of_the_deployment(self) -> None:
         self.service.refuses_channel = True
         await self.place()
         fault = self.gateway.composition.agents.health.fault(["default"])
@@ -103,7 +103,7 @@ class PreviewChannelTests(ChannelTestCase):
     is_preview = True
 
     @scene
-    async def test_a_call_needs_nothing_but_the_channel(self) -> None:
+    async def test_a_call_needs_only_the_channel(self) -> None:
         await self.hold()
         self.assertEqual(
             self.service.asked, [("/openai/realtimeapi/sessions", KEY), _REGION]

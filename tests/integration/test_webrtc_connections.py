@@ -1,4 +1,4 @@
-"""Peers of WebRTC over TCP: where UDP is closed, and strangers that connect."""
+"""WebRTC peers over TCP, when UDP is blocked, and strangers that connect."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.integration.webrtc_harness import SocketsTestCase
 
 
 class Stranger(Protocol):
-    """Who says something, and waits."""
+    """A connection that sends some data, and waits."""
 
     def __init__(self) -> None:
         self.is_lost = False
@@ -37,7 +37,7 @@ def _descriptors() -> int:
 
 class TcpTests(SocketsTestCase):
     def listen(self) -> PassiveTcp:
-        # The summary of what was closed is told by a clock that stands.
+        # The clock of the log summary stands still.
         self.strangers = Connections(self.reactor, 1000, Summary(Clock()))
         factory = PassiveTcp(self.reactor, (), self.strangers)
         self.port: Any = self.reactor.listenTCP(0, factory, interface=self.host)
@@ -47,7 +47,7 @@ class TcpTests(SocketsTestCase):
         factory.candidates = listener.candidates
         return factory
 
-    async def test_many_talk_over_connections_and_leave_none(self) -> None:
+    async def test_many_peers_use_connections_and_leave_none(self) -> None:
         passive = self.listen()
         await deferLater(self.reactor, 0.01)
         before = _descriptors()
@@ -82,7 +82,7 @@ class TcpTests(SocketsTestCase):
         self.assertEqual(caller.told, ["connected", PeerFailure.CONSENT_LOST])
         self.assertEqual(len(passive), 0)
 
-    async def test_where_udp_works_nobody_connects(self) -> None:
+    async def test_with_working_udp_no_peer_connects(self) -> None:
         passive = self.listen()
         shared = SharedPort(self.host, 0, self.batch, [self.host])
         self.addCleanup(shared.close)
@@ -95,7 +95,7 @@ class TcpTests(SocketsTestCase):
         self.assertEqual((len(passive), len(shared)), (0, 1))
         self.assertEqual(active._dials, {})
 
-    async def test_where_udp_is_closed_a_connection_is_the_way(self) -> None:
+    async def test_with_blocked_udp_a_connection_is_used(self) -> None:
         passive = self.listen()
         shared = SharedPort(self.host, 0, self.batch, [self.host])
         shared.close()
@@ -106,7 +106,9 @@ class TcpTests(SocketsTestCase):
         self.assertEqual(len(passive), 1)
         await self.talk(pairs)
 
-    async def test_strangers_have_few_bytes_little_time_and_leave_nothing(self) -> None:
+    async def test_strangers_have_limited_bytes_and_time_and_leave_nothing(
+        self,
+    ) -> None:
         self.patch(tcp, "_STRANGER_SECONDS", 0.2)
         passive = self.listen()
         ours = self.new_user(passive, is_offerer=False).peer.local
@@ -141,7 +143,7 @@ class TcpTests(SocketsTestCase):
             (len(self.strangers), passive._unknown, len(passive)), (0, set(), 0)
         )
 
-    async def test_of_too_many_strangers_the_oldest_go(self) -> None:
+    async def test_the_oldest_of_too_many_strangers_are_closed(self) -> None:
         passive = self.listen()
         creator = ClientCreator(self.reactor, Stranger)
         self.strangers.most = 20

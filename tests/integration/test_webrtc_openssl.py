@@ -1,4 +1,4 @@
-"""Our DTLS with OpenSSL's own programs, in both roles: the keys are the same."""
+"""The gateway's DTLS with OpenSSL's programs, in both roles: both get the same keys."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ OURS, THEIRS = new_certificate(), new_certificate()
 
 
 class Side(DatagramProtocol):
-    """Our side on a socket of its own."""
+    """The gateway's side, on its own socket."""
 
     transport: Any
 
@@ -71,7 +71,7 @@ _SIZES = {
 
 
 def _material(keys: SrtpKeys, profile: bytes, *, is_client: bool) -> bytes:
-    """As it was exported (RFC 5764 section 4.2)."""
+    """Return the keying material as exported (RFC 5764 section 4.2)."""
     ours, theirs = keys.local, keys.remote
     client, server = (ours, theirs) if is_client else (theirs, ours)
     cut = _SIZES[profile][0]
@@ -102,8 +102,8 @@ class OpensslTests(ReactorTestCase):
             self.reactor,
             [
                 *("openssl", command, "-dtls1_2", "-cert", self.pem),
-                # Versions differ in what they take a loopback's to be, and some then
-                # send nothing ("write:errno=90").
+                # Versions differ in their default MTU of loopback, and some send
+                # nothing with it ("write:errno=90").
                 *("-mtu", "1200"),
                 *("-use_srtp", profile.decode(), *arguments),
                 *("-keymatexport", "EXTRACTOR-dtls_srtp"),
@@ -131,7 +131,7 @@ class OpensslTests(ReactorTestCase):
         material = _material(keys, profile, is_client=is_client)
         self.assertEqual(material, bytes.fromhex(found[1]))
 
-    async def test_as_server_we_have_the_keys_of_s_client(self) -> None:
+    async def test_as_server_the_keys_match_those_of_s_client(self) -> None:
         for profile in PROFILES:
             side = self.listen(is_client=False)
             number = side.transport.getHost().port
@@ -144,7 +144,7 @@ class OpensslTests(ReactorTestCase):
             while not side.is_closed:
                 await deferLater(self.reactor, 0.02)
 
-    async def test_as_client_we_have_the_keys_of_s_server(self) -> None:
+    async def test_as_client_the_keys_match_those_of_s_server(self) -> None:
         for profile in PROFILES:
             number = free_port()
             side = self.listen(is_client=True)

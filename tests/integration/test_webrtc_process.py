@@ -1,4 +1,4 @@
-"""The gateway as a process, and its agent over WebRTC: between them goes UDP."""
+"""The gateway as a process with an agent over WebRTC, connected by UDP."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from tests.integration.harness import KEY
 from tests.integration.twistd import Twistd, TwistdTestCase
 from tests.whole_calls.test_media_stream import LONG, SHORT, phrase
 
-#: About so long it takes; see tests/run.py.
+#: The approximate duration; see tests/run.py.
 seconds = 18
 
 
 class ProcessTests(TwistdTestCase):
-    def test_calls_are_had_and_interrupted_and_nothing_of_them_stays(
+    def test_calls_work_are_interrupted_and_leave_nothing(
         self,
     ) -> Deferred[None]:
         async def scene() -> None:
@@ -46,23 +46,23 @@ class ProcessTests(TwistdTestCase):
             self.assertEqual((report.error, report.stale_bytes), ("", 0))
             last = decode(PCMU, said[1])
             score, _ = correlation(last, decode(PCMU, bytes(report.heard)))
-            # Less where the machine stands still (C{overdue}).
+            # Less if the machine stalls (C{overdue}).
             self.assertGreater(score, 0.6)
             rtc = service.webrtc()
             (call,) = rtc.all_calls
             self.assertEqual(call.session.log.violations, [])
-            # One secret, minted before there was a call.
+            # One secret, fetched before the first call.
             self.assertEqual(rtc.offers, 1)
-            # A call that is under way as the process ends is hung up as well.
+            # A running call is also hung up when the process ends.
             cut_off = place_call(url, plan, PCMU, reactor=self.reactor)
             while not rtc.calls:
                 await self.pause(twistd)
             process.signalProcess("TERM")
-            # Two signals at once are one.
+            # Two signals at once would merge.
             await self.until_it_says(twistd, "draining")
             process.signalProcess("TERM")
             await self.ended(twistd)
-            # Its socket has timers of its own, which end with it.
+            # Its socket's timers end with it.
             await cut_off
             self.assertEqual(rtc.calls, {})
             self.assertNotIn("Traceback", twistd.text)

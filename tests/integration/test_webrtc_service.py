@@ -24,14 +24,14 @@ from tests.integration.harness import Peer
 from tests.support.base import ReactorTestCase
 from tests.support.webrtc_client import KEY, Client
 
-#: About so long it takes; see tests/run.py.
+#: The approximate duration; see tests/run.py.
 seconds = 10
 
 QUIET_FRAME = PCMU.silence(160)
 
 
 class UdpWire(DatagramProtocol):
-    """A socket in the place of a reactor that only a test moves on."""
+    """A socket for a client whose clock the test advances."""
 
     noisy = False
 
@@ -54,7 +54,7 @@ class UdpWire(DatagramProtocol):
         if address == self.remote:
             self.sent.append((data, address))
         else:
-            self.transport.write(data, self.remote)  # of the client itself
+            self.transport.write(data, self.remote)  # the client's own packet
 
     def taken(self, address: Any = None) -> list[bytes]:
         sent, self.sent = self.sent, []
@@ -81,7 +81,7 @@ class TcpWire(Protocol):
     def datagramReceived(self, data: bytes, address: Any) -> None:
         assert self.transport is not None
         framed = len(data).to_bytes(2, "big") + data
-        # Frames need not come in one piece.
+        # Frames need not arrive in one piece.
         self.transport.write(framed[:1])
         self.transport.write(framed[1:])
 
@@ -124,7 +124,7 @@ class WebRtcServiceTests(ReactorTestCase):
         await self.until(lambda: not self.is_busy())
 
     def is_busy(self) -> bool:
-        """Autobahn's closing timers, and sockets that see the other's end soon."""
+        """Return whether sockets are still closing, or Autobahn's timers are set."""
         timers = map(str, self.reactor.getDelayedCalls())
         return any("_BatchedTimer" in one for one in timers) or any(
             isinstance(one, Connection) for one in self.reactor.getReaders()
@@ -138,7 +138,7 @@ class WebRtcServiceTests(ReactorTestCase):
             await deferLater(self.reactor, 0.005)
 
     def client(self) -> Client:
-        """One whose call is dialled, and whose wire is still to be laid."""
+        """Make a client with a call, still without a socket."""
         client = Client()
         client.factory = self.factory
         client.dial()
@@ -170,7 +170,7 @@ class WebRtcServiceTests(ReactorTestCase):
         await self.until(lambda: self.pumped(client) and client.call.is_connected)
 
     def pumped(self, client: Client) -> bool:
-        """What has come is answered, and said again what is due."""
+        """Process received packets, and retransmit what is due."""
         client.hear()
         with contextlib.suppress(SSL.Error):
             client.again()
@@ -185,8 +185,8 @@ class WebRtcServiceTests(ReactorTestCase):
             heard += b"".join(client.hear())
         return heard
 
-    async def test_dtls_that_is_lost_is_sent_again(self) -> None:
-        # Of this seed the first flight is among what is lost.
+    async def test_lost_dtls_is_retransmitted(self) -> None:
+        # With this seed the first flight is lost.
         self.serve("dtls_loss=25", "dtls_seed=4")
         client = self.over_udp()
         await self.connect(client)
@@ -194,7 +194,7 @@ class WebRtcServiceTests(ReactorTestCase):
         self.assertTrue(heard)
         self.assertEqual(len(client.call.session.log.appended), 20 * 160)
 
-    async def test_where_udp_is_blocked_tcp_has_all_of_it(self) -> None:
+    async def test_with_blocked_udp_everything_goes_over_tcp(self) -> None:
         self.serve("udp_blocked")
         blocked = self.over_udp()
         for _ in range(3):
@@ -233,7 +233,7 @@ class WebRtcServiceTests(ReactorTestCase):
         client.hear()
         return client.is_closed
 
-    async def test_a_sideband_has_the_events_of_its_call(self) -> None:
+    async def test_a_sideband_gets_the_events_of_its_call(self) -> None:
         self.serve()
         client = self.over_udp()
         await self.connect(client)

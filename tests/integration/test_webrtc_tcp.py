@@ -1,4 +1,4 @@
-"""A caller over WebRTC without UDP: by the gateway's TCP candidate."""
+"""A WebRTC caller without UDP, over the gateway's TCP candidate."""
 
 from __future__ import annotations
 
@@ -25,8 +25,10 @@ from tests.support.ports import free_port
 
 class _Caller:
     """
-    @ivar keys: fires with them; fails with nothing.
-    @ivar heard: packets of RTP that came.
+    A caller.
+
+    @ivar keys: fires with the SRTP keys.
+    @ivar heard: received RTP packets.
     """
 
     def __init__(self) -> None:
@@ -56,7 +58,7 @@ class WebRtcTcpTests(WebRtcTestCase):
     def nothing_is_left(self) -> bool:
         return not any(self.carrier.counts().values())
 
-    async def test_a_caller_without_udp_is_heard_and_told_of_the_end(self) -> None:
+    async def test_a_caller_without_udp_is_heard_and_notified_of_the_end(self) -> None:
         caller = _Caller()
         peer = Peer(
             caller,

@@ -1,4 +1,4 @@
-"""Peers of WebRTC on UDP sockets: a port for all, a port for each, and strangers."""
+"""WebRTC peers on UDP sockets: a shared port, a port for each, and strangers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.rtc_network import RtcUser
 
 
 class Nat:
-    """Between one caller and a port of ours: its outside may get another port."""
+    """A NAT between a caller and the gateway's port; its outside port may change."""
 
     def __init__(self, case: SocketsTestCase, target: int) -> None:
         self.listen = partial(case.reactor.listenUDP, 0, interface=case.host)
@@ -48,7 +48,7 @@ class Nat:
 
 
 class Side(DatagramProtocol):
-    """Of a NAT."""
+    """One side of a NAT."""
 
     def __init__(self, received: Received) -> None:
         self.datagramReceived = received  # type: ignore[assignment]
@@ -71,19 +71,19 @@ class PortsTestCase(SocketsTestCase):
     async def connect(
         self, shared: SharedPort | OwnPort, count: int = 1
     ) -> list[tuple[RtcUser, RtcUser]]:
-        """Callers with a port each, to one port of ours."""
+        """Connect callers, each with its own port, to one port of the gateway."""
         callers = [self.new_user(self.new_port()) for _ in range(count)]
         ours = [self.new_user(shared, is_offerer=False) for _ in range(count)]
         return await self.introduce(callers, ours)
 
 
 class SharedPortTests(PortsTestCase):
-    async def test_two_hundred_peers_have_one_socket_and_an_address_each(self) -> None:
-        await deferLater(self.reactor, 0.01)  # the reactor has its own by then
+    async def test_two_hundred_peers_share_a_socket(self) -> None:
+        await deferLater(self.reactor, 0.01)  # the reactor opens its own descriptors
         before = len(os.listdir("/proc/self/fd"))
         shared = self.new_shared()
         pairs = await self.connect(shared, 200)
-        # The batch's own, the shared one, and the callers': each has one for its path.
+        # The batch's, the shared one, and for each caller its own and one for its path.
         self.assertEqual(len(os.listdir("/proc/self/fd")), before + 2 + 400)
         self.assertEqual(len(shared), 200)
         await self.talk(pairs)
@@ -143,7 +143,7 @@ class SharedPortTests(PortsTestCase):
         self.assertEqual(len(shared), 1)
         await self.talk(pairs)
 
-    async def test_one_peer_has_so_many_addresses_and_no_more(self) -> None:
+    async def test_the_addresses_of_one_peer_are_limited(self) -> None:
         shared = self.new_shared()
         pairs = await self.connect(shared, 2)
         caller, ours = (user.peer for user in pairs[0])
@@ -184,7 +184,7 @@ class SharedPortTests(PortsTestCase):
         self.assertNotEqual(ours.peer.path.port, before)
         self.assertEqual(ours.told, ["connected"])
 
-    async def test_a_fault_in_one_ends_no_other(self) -> None:
+    async def test_a_fault_in_one_peer_ends_no_other(self) -> None:
         shared = self.new_shared()
         pairs = await self.connect(shared, 3)
         empty: dict[str, None] = {}
@@ -195,7 +195,7 @@ class SharedPortTests(PortsTestCase):
         self.assertEqual(pairs[0][1].told[-1], PeerFailure.BROKEN)
         await self.talk(pairs[1:])
 
-    async def test_ipv6_and_both_on_one_socket(self) -> None:
+    async def test_ipv6_and_dual_stack_on_one_socket(self) -> None:
         for host, family in (("::1", "::1"), ("::", "127.0.0.1"), ("::", "::1")):
             self.host = family
             shared = self.new_shared(host)
@@ -205,11 +205,11 @@ class SharedPortTests(PortsTestCase):
                 user.peer.close()
             self.assertEqual(len(shared), 0)
 
-    test_two_hundred_peers_have_one_socket_and_an_address_each.timeout = 120  # type: ignore[attr-defined]
+    test_two_hundred_peers_share_a_socket.timeout = 120  # type: ignore[attr-defined]
 
 
 class OwnPortTests(PortsTestCase):
-    async def test_ports_that_others_have_are_passed_over(self) -> None:
+    async def test_ports_in_use_are_skipped(self) -> None:
         taken = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2)]
         numbers = []
         for one in taken:
@@ -228,11 +228,11 @@ class OwnPortTests(PortsTestCase):
         user.peer.close()
         self.assertEqual(own.number, 0)
 
-    async def test_both_may_have_a_port_of_their_own(self) -> None:
+    async def test_both_peers_may_have_their_own_port(self) -> None:
         pairs = await self.connect(self.new_port())
         await self.talk(pairs)
 
-    async def test_its_path_has_a_socket_which_goes_where_the_path_does(self) -> None:
+    async def test_the_socket_of_a_path_follows_the_path(self) -> None:
         own = self.new_port()
         ours = self.new_user(own, is_offerer=False)
         nat = Nat(self, own.number)
@@ -259,15 +259,15 @@ class OwnPortTests(PortsTestCase):
         self.assertIsNone(own._settled)
         self.assertEqual(self.batch._fds, {})
 
-    async def test_without_a_socket_for_its_path_it_is_as_well(self) -> None:
+    async def test_it_works_without_a_socket_for_its_path(self) -> None:
         def fail(*_: object) -> None:
             raise OSError("out of descriptors")
 
         self.patch(UdpSocket, "beside", fail)
         await self.talk(await self.connect(self.new_port()))
 
-    async def test_a_socket_says_what_does_not_go_out(self) -> None:
-        """An address of another family, none at all, too much for a datagram."""
+    async def test_a_socket_reports_what_cannot_be_sent(self) -> None:
+        """An address of another family, no address, too much for a datagram."""
         heard: list[bytes] = []
         one = UdpSocket(self.host, 0, lambda data, _: heard.append(data), self.fail)
         self.batch.adopt(one)

@@ -1,5 +1,5 @@
 """
-Each wrong setting is told in one line, by the check and without anything else started.
+Each wrong setting is reported in one line by the check, without starting anything.
 
 C{python -m tests.integration.test_wrong_settings} prints the table.
 """
@@ -32,7 +32,7 @@ WRONG = (*DEPLOYMENTS, *NAMES, *DOORS, *KEPT, *CARRIERS, *AGENTS)
 
 
 class Bench:
-    """What wrong settings name: files, and ports that somebody has."""
+    """The files and the ports in use that wrong settings refer to."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -57,7 +57,7 @@ class Bench:
         return text
 
     def check(self, wrong: Wrong) -> tuple[int, list[str]]:
-        """Its status, and the lines that C{--check} says of it."""
+        """Run C{--check}; return the status and the lines."""
         env = {**environment(str(self.folder / "state")), **AZURE}
         env |= {name: self.fill_in(value) for name, value in wrong.env.items()}
         env = {name: value for name, value in env.items() if value}
@@ -94,7 +94,7 @@ def outcome(argv: list[str]) -> tuple[int, list[str]]:
     try:
         Options().parseOptions(argv)
     except usage.UsageError as exc:
-        # Without a parent; twistd is given the same text in one line.
+        # twistd prints the same text in one line.
         return 1, str(exc).splitlines()
     except SystemExit as exc:
         return int(exc.code or 0), []
@@ -102,7 +102,7 @@ def outcome(argv: list[str]) -> tuple[int, list[str]]:
 
 
 def faults(wrong: Wrong, status: int, lines: list[str]) -> Iterator[str]:
-    """What is missing in what was said."""
+    """Yield what is missing in the message."""
     if wrong.is_note:
         lines = [line for line in lines if wrong.key in line]
     if status != (0 if wrong.is_note else 1):
@@ -120,7 +120,7 @@ def faults(wrong: Wrong, status: int, lines: list[str]) -> Iterator[str]:
 
 
 class WrongSettingsTests(SynchronousTestCase):
-    def test_each_is_one_line_with_key_value_and_cure(self) -> None:
+    def test_each_message_is_one_line_with_key_value_and_remedy(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
             bench = Bench(Path(folder))
             self.addCleanup(bench.close)
@@ -135,7 +135,7 @@ class WrongSettingsTests(SynchronousTestCase):
 
 
 def table() -> Iterator[str]:
-    """For people, as Markdown."""
+    """Yield a table in Markdown."""
     yield "| what is wrong | `--check` | message |"
     yield "|---|---|---|"
     with tempfile.TemporaryDirectory() as folder:

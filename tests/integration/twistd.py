@@ -1,4 +1,4 @@
-"""The gateway as a process of its own, as an operator runs it."""
+"""The gateway in a separate process, started as an operator starts it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RUN = "from twisted.scripts.twistd import run; run()"
 
 
 def environment(state: str) -> dict[str, str]:
-    """Without anybody's settings, and with the checkout's plugin."""
+    """Return an environment without settings, but with the checkout's plugin."""
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -32,15 +32,15 @@ def environment(state: str) -> dict[str, str]:
 
 
 def arguments(*words: str, run: str = RUN) -> list[str]:
-    """
-    Sessions are those of the test's calls: nothing is asked before the first one.
-    """
+    """Return the words that start the gateway in the foreground."""
     return ["-c", run, "-n", "--pidfile=", "chimegw", *words]
 
 
 class Twistd(ProcessProtocol):
     """
-    @ivar text: whole lines of both of its outputs, and at the end the rest.
+    A gateway process.
+
+    @ivar text: complete lines of its two outputs; after its end, also the rest.
     """
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class Twistd(ProcessProtocol):
         self._begun = {1: b"", 2: b""}
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:
-        # A long line comes in pieces, and what the other output says between them.
+        # A long line arrives in pieces, with data of the other output in between.
         *lines, self._begun[childFD] = (self._begun[childFD] + data).split(b"\n")
         self.text += "".join(f"{line.decode()}\n" for line in lines)
 
@@ -70,7 +70,9 @@ class Twistd(ProcessProtocol):
 
 class TwistdTestCase(ReactorTestCase):
     """
-    @ivar state: the folder of its C{CHIMEGW_STATE}.
+    A test with gateway processes.
+
+    @ivar state: the folder of C{CHIMEGW_STATE}.
     """
 
     def setUp(self) -> None:
@@ -81,8 +83,9 @@ class TwistdTestCase(ReactorTestCase):
 
     def spawn(self, words: list[str], **env: str) -> tuple[Twistd, Any]:
         """
-        @param words: what Python is given, as by L{arguments}.
-        @return: it and its process, which ends with the test.
+        Start a process, which ends with the test.
+
+        @param words: the arguments of Python, as from L{arguments}.
         """
         twistd = Twistd()
         process = self.reactor.spawnProcess(
@@ -97,7 +100,7 @@ class TwistdTestCase(ReactorTestCase):
     async def run_twistd(
         self, *words: str, run: str = RUN, **env: str
     ) -> tuple[Twistd, Any]:
-        """One that listens."""
+        """Start a gateway, and wait until it listens."""
         twistd, process = self.spawn(arguments(*words, run=run), **env)
         while twistd.port() is None:
             await self.pause(twistd)
@@ -113,11 +116,11 @@ class TwistdTestCase(ReactorTestCase):
         await deferLater(self.reactor, 0.01)
 
     def end(self, twistd: Twistd, process: Any) -> Deferred[None] | None:
-        """One that a failed test has left."""
+        """Kill a process that a failed test has left running."""
         if twistd.ended.called:
             return None
         process.resumeProducing()
-        # Its successors may have its output still.
+        # Its successors may still have its output open.
         with suppress(ProcessExitedAlready):
             process.signalProcess("KILL")
         return twistd.ended.addErrback(lambda _: None)

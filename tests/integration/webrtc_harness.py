@@ -1,4 +1,4 @@
-"""Peers of WebRTC on real sockets."""
+"""WebRTC peers on real sockets."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class SocketsTestCase(ReactorTestCase):
             await deferLater(self.reactor, 0.01)
 
     def new_user(self, *sockets: Any, is_offerer: bool = True) -> RtcUser:
-        """An offerer is full, an answerer is lite."""
+        """Make a peer: an offerer uses full ICE, an answerer is ICE-lite."""
         user = RtcUser()
         self.users.append(user)
         give_peer(
@@ -51,7 +51,7 @@ class SocketsTestCase(ReactorTestCase):
     async def introduce(
         self, callers: Sequence[RtcUser], ours: Sequence[RtcUser]
     ) -> list[tuple[RtcUser, RtcUser]]:
-        """Each caller offers, and gets an answer."""
+        """Connect each caller with one of the gateway's peers."""
         pairs = list(zip(callers, ours, strict=True))
         for caller, our in pairs:
             our.peer.set_remote(caller.peer.description)
@@ -62,11 +62,11 @@ class SocketsTestCase(ReactorTestCase):
         return pairs
 
     async def talk(self, pairs: Sequence[tuple[RtcUser, RtcUser]]) -> None:
-        """Each says something of its own, and hears what its other side says."""
+        """Expect that each peer hears what its counterpart says."""
         users = [user for pair in pairs for user in pair]
         for user in users:
             user.heard.clear()
-        # Whoever was heard is silent, so that many do not take all of the processor.
+        # A peer that was heard stops, so that many do not use up the processor.
         speaking = dict(enumerate(users))
         until = self.reactor.seconds() + 60.0
         while speaking:

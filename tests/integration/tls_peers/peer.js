@@ -1,9 +1,9 @@
-// The other side of a WebSocket over TLS, by Node: what comes back must be what was
-// sent.  Run as a program:
+// The other side of a WebSocket over TLS, on Node: the echo must be what was sent.
+// Run as a program:
 //
 //     node peer.js ROLE VERSION PORT SCENARIO CERTIFICATE
 //
-// It prints the port if it listens, then what came of the scenario.
+// It prints the port if it listens, then the result of the scenario.
 "use strict";
 const crypto = require("crypto");
 const fs = require("fs");
@@ -112,7 +112,7 @@ async function run(socket) {
   }
   if (scenario === "leave") {
     await new Promise((resolve) => { socket.write(half, resolve); });
-    socket.destroy(); // without a goodbye
+    socket.destroy(); // without close_notify
     return "left";
   }
   const large = crypto.randomBytes(150000);

@@ -1,10 +1,10 @@
 """
-The other side of a WebSocket over TLS, by Python's C{ssl} and nothing of ours: what
-comes back must be what was sent.  Run as a program::
+The other side of a WebSocket over TLS, on Python's C{ssl} without the gateway's code:
+the echo must be what was sent.  Run as a program::
 
     peer.py ROLE VERSION PORT SCENARIO CERTIFICATE
 
-It prints the port if it listens, then what came of the scenario.
+It prints the port if it listens, then the result of the scenario.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Peer:
     # -- TLS -------------------------------------------------------------------------
 
     def flush(self, most: int = 1 << 30) -> None:
-        """Records, in pieces of so many bytes."""
+        """Send the records, in pieces of at most this size."""
         data = self.outgoing.read()
         for at in range(0, len(data), most):
             self.socket.sendall(data[at : at + most])
@@ -163,7 +163,7 @@ class Peer:
             self.write(self.frame(payload))
             self.flush(7)
         self.expect(media[:3])
-        for at in range(200):  # nobody reads: their socket is full
+        for at in range(200):  # nothing is read, so the gateway's socket gets full
             self.write(self.frame(large[at : at + 10_000]))
             self.flush()
         self.expect([large[at : at + 10_000] for at in range(200)])
@@ -177,7 +177,7 @@ class Peer:
         return self.frame(b"half" * 100)[:200]
 
     def goodbye(self) -> str:
-        """C{close_notify} in the middle of a message."""
+        """Send C{close_notify} in the middle of a message."""
         self.write(self.half())
         while True:
             try:
@@ -187,7 +187,7 @@ class Peer:
                 self.move()
 
     def silent(self) -> str:
-        """The goodbye of WebSocket, and none of TLS's or TCP's."""
+        """Send a WebSocket close, but close neither TLS nor TCP."""
         self.write(self.frame(b"\x03\xe8", 0x88))
         assert self.next_frame() == (0x88, b"\x03\xe8")
         try:
@@ -198,7 +198,7 @@ class Peer:
         return "left"
 
     def cut(self) -> str:
-        """The end of TCP in the middle of a record, without a goodbye."""
+        """Close TCP in the middle of a record, without close_notify."""
         self.write(self.half())
         self.socket.sendall(self.outgoing.read()[:-20])
         self.socket.shutdown(socket.SHUT_WR)
@@ -207,7 +207,7 @@ class Peer:
         return "gone"
 
     def broken(self) -> str:
-        """A record that nobody can have written."""
+        """Send an invalid record."""
         self.write(self.half())
         record = bytearray(self.outgoing.read())
         record[-1] ^= 1

@@ -53,7 +53,7 @@ DEPLOYMENTS: Sequence[Wrong] = (
     Wrong(
         what="an endpoint with a port that is none",
         env={"AZURE_OPENAI_ENDPOINT": "https://res:port"},
-        key="AZURE_OPENAI_ENDPOINT",  # and no value: there may be a password in it
+        key="AZURE_OPENAI_ENDPOINT",  # without the value: it may contain a password
         cure="expected https://RESOURCE",
     ),
     *(

@@ -92,7 +92,7 @@ CARRIERS: Sequence[Wrong] = (
     Wrong(
         what="a number",
         env={**SIP, "CHIMEGW_SIP_NUMBERS": "abc"},
-        key="CHIMEGW_SIP_NUMBERS",  # and no value: numbers are people's
+        key="CHIMEGW_SIP_NUMBERS",  # without the value: numbers are personal data
         cure="+12065550100",
     ),
     env("WebRTC's port", "CHIMEGW_WEBRTC_LISTEN", "tls:443", "udp:3478"),

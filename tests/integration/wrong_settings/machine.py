@@ -1,4 +1,4 @@
-"""Where a gateway listens, and where it keeps calls."""
+"""Where a gateway listens, and where it stores calls."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """
-A setting as a newcomer gets it wrong, and what the message has to say.
+A typical wrong setting, and what the message about it must contain.
 
-C{{folder}}, C{{tcp}} and C{{udp}} stand for a folder of the test and for ports that are
-taken.
+C{{folder}}, C{{tcp}} and C{{udp}} stand for a folder of the test and for ports in use.
 """
 
 from __future__ import annotations
@@ -30,10 +29,12 @@ KINESIS = {
 @frozen(kw_only=True)
 class Wrong:
     """
-    @ivar key: has to stand in the message, as do C{value} and C{cure}.
-    @ivar env: over those of a deployment that works; empty values: not set.
-    @ivar argv: of C{twistd chimegw}, besides C{--check}.
-    @ivar is_note: it works, and is told of.
+    A wrong setting.
+
+    @ivar key: must be in the message, as must C{value} and C{cure}.
+    @ivar env: changes to the variables of a working deployment; empty values: not set.
+    @ivar argv: options of C{twistd chimegw}, in addition to C{--check}.
+    @ivar is_note: it is no error, but reported.
     """
 
     what: str
@@ -48,7 +49,7 @@ class Wrong:
 
 
 def env(what: str, name: str, value: str, cure: str, **more: str) -> Wrong:
-    """One variable that is wrong."""
+    """Make a case with one wrong variable."""
     shown = "" if name.endswith(("SECRET", "TOKEN", "KEY", "URL")) else value
     return Wrong(
         what=what, key=name, value=shown[:30], cure=cure, env={name: value, **more}
