@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """
-Write C{constraints.txt}: the versions of all packages that a gateway needs, as installed
-here, where the tests have run with them.
+Write C{constraints.txt}: the versions of all packages that a gateway needs, as
+installed here, where the tests have run with them.
 
     make environment && .venv/bin/python deploy/pin.py
 """
