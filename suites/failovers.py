@@ -27,7 +27,7 @@ import uvloop
 from attrs import define, field
 
 from suites.faults.conversations import Conversation, Event, sessions_of
-from suites.faults.moments import Services, judge, over, talkers
+from suites.faults.moments import Services, finish, judge, talkers
 from suites.faults.scene import Scene
 from suites.faults.timeline import timeline
 
@@ -153,7 +153,7 @@ async def play(fault: str, moment: str, calls: int, seed: int) -> tuple[Scene, C
                     scene.expect(False, "a call without its fault")
                 elif len(conversation.asked) > 1:
                     cost.add(conversation, at)
-            await over(scene, gateway, services)
+            await finish(scene, gateway, services)
     except Exception as error:  # an aborted scene is the result of this scene only
         scene.broken.append(f"aborted: {error!r}")
     finally:

@@ -31,7 +31,7 @@ from suites.rtc import (
     peers,
     simulated,
 )
-from suites.rtc.alone import go_alone
+from suites.rtc.namespace import enter_namespace
 
 #: Scenes run in parallel; a scene with a browser needs a whole processor.
 AT_ONCE, SHORT_AT_ONCE = 2, 3
@@ -119,7 +119,7 @@ def main() -> None:
     if unknown := [name for name in names if name not in SCENES]:
         parser.error(f"unknown scenes: {', '.join(unknown)}")
     names = possible(names)
-    if not go_alone():
+    if not enter_namespace():
         print("no network namespace: using the addresses of this machine")
     good = uvloop.run(webrtc(names, options.seed, options.short))
     sys.exit(0 if good else 1)

@@ -153,7 +153,7 @@ def show(conversations: list[Conversation], services: Services) -> None:
         print(f"    a call with {len(faults_of(worst, events))} faults: {path}")
 
 
-async def over(scene: Scene, gateway: Gateway, services: Services) -> None:
+async def finish(scene: Scene, gateway: Gateway, services: Services) -> None:
     """Expect as many sessions as calls, then none, and one record per call."""
     live = sum(line.is_open for line in scene.lines)
     scene.expect(
@@ -185,7 +185,7 @@ async def chance(scene: Scene) -> None:
     await together(conversations, seconds)
     judge(scene, conversations, services)
     show(conversations, services)
-    await over(scene, gateway, services)
+    await finish(scene, gateway, services)
 
 
 async def stopped(scene: Scene) -> None:
@@ -204,7 +204,7 @@ async def stopped(scene: Scene) -> None:
         one.begin_anew()
     await asyncio.gather(*(one.ask() for one in conversations))
     judge(scene, conversations, services)
-    await over(scene, gateway, services)
+    await finish(scene, gateway, services)
 
 
 async def taken_over(scene: Scene) -> None:

@@ -9,7 +9,7 @@ import subprocess
 _CLONE_NEWNET = 0x40000000
 
 
-def go_alone() -> bool:
+def enter_namespace() -> bool:
     """
     Move this process and its later children to a network namespace, so that no stack
     finds another address than loopback.  It needs root.
