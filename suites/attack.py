@@ -67,6 +67,7 @@ async def attack(names: list[str], seed: int, is_short: bool) -> bool:
                 "legitimate refused": counts["legitimate refused"],
                 "held": counts["held"],
                 "tracebacks": counts["tracebacks"],
+                "played again": counts["played again"],
                 "broken": broken,
             }
         )

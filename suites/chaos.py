@@ -101,6 +101,7 @@ async def chaos(names: list[str], seed: int, is_short: bool, minutes: float) -> 
                 "starved": counts["starved"],
                 "held": counts["held"],
                 "tracebacks": counts["tracebacks"],
+                "played again": counts["played again"],
                 "broken": broken,
             }
         )

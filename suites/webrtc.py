@@ -100,6 +100,7 @@ async def webrtc(names: list[str], seed: int, is_short: bool) -> bool:
                 "held": counts["held"],
                 "sockets left": counts["sockets left"] + counts["descriptors left"],
                 "tracebacks": counts["tracebacks"],
+                "played again": counts["played again"],
                 "broken": broken,
             }
         )

@@ -14,6 +14,9 @@ the processor is busy.  Few of these run at the same time, and all the rest is o
 part that gives way to them.  A file there that says C{gives_way} gives way as well.
 One that takes long says C{seconds = 40} and is a part: of two parts the longer one is
 begun first.  Short ones share a process, which takes longer to start than they take.
+
+A part of tests/integration that failed beside others is run once more, alone, when
+the rest is over: what holds then was the machine.  Nothing else is run twice.
 """
 
 from __future__ import annotations
@@ -71,12 +74,14 @@ class Part:
     @ivar files: relative to the root.
     @ivar gives_way: to whoever must be in time; it waits for no clock.
     @ivar seconds: about so many.
+    @ivar is_real: sockets, programs, and a clock that others can be late for.
     """
 
     name: str
     files: tuple[Path, ...]
     gives_way: bool = False
     seconds: int = FEW_SECONDS
+    is_real: bool = True
 
 
 @frozen
@@ -111,7 +116,9 @@ def parts(folders: Sequence[Path]) -> list[Part]:
     )
     apart = [file for file in files if INTEGRATION in (ROOT / file).parents]
     rest = tuple(file for file in files if file not in apart)
-    found = [Part("all but integration", rest, True, MOST_SECONDS)] if rest else []
+    found = []
+    if rest:
+        found.append(Part("all but integration", rest, True, MOST_SECONDS, False))
     short: dict[bool, list[Path]] = {False: [], True: []}
     for file in apart:
         text = (ROOT / file).read_text()
@@ -244,7 +251,15 @@ def run_all(chosen: Sequence[Part], at_once: int) -> list[Result]:
         for future in as_completed(running):
             results.append(future.result())
             show(results[-1])
-    return results
+    return [again(one) if one.status and one.part.is_real else one for one in results]
+
+
+def again(failed: Result) -> Result:
+    """The same part, with nothing beside it."""
+    print(f"\nagain, alone: {failed.runner}, {failed.part.name}", flush=True)
+    result = run(failed.runner, failed.part)
+    show(result)
+    return result
 
 
 def differences(results: Sequence[Result]) -> list[str]:

@@ -26,7 +26,7 @@ MOST_LOST_SHARE = 0.01
 #: In the short form two suites run side by side, and what stands still for 0.3 s is
 #: most often the machine, and not always told of.  Each moment of it costs a leg that
 #: is paced the frame that came late for it: it does not stay as a delay.
-MOST_LOST_SHORT_FRAMES = 25
+MOST_LOST_SHORT_FRAMES = 15
 
 #: Whoever is ready to run and waits for so long of each C{SAMPLE_SECONDS} has no
 #: machine: what is lost about then says nothing of the program.
@@ -240,6 +240,11 @@ class Scene:
         bugs = [line for line in found if not (self.may_lack and self.may_lack in line)]
         self.counts["tracebacks"] += len(bugs)
         self.expect(not bugs, f"{len(bugs)} tracebacks, the first: {bugs[:1]}")
+
+    @property
+    def is_wrong_at_any_speed(self) -> bool:
+        """Whether a busy machine is no excuse for what was broken."""
+        return bool(self.counts["tracebacks"] or self.counts["held"])
 
     def close(self) -> None:
         for task in self._watching:
