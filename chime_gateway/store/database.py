@@ -7,7 +7,7 @@ after a crash; the result is the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from itertools import groupby
@@ -39,16 +39,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from chime_gateway.errors import ConfigError
 from chime_gateway.store.engine import new_engine, writing
-from chime_gateway.store.entries import (
-    ANSWERED,
-    CLOSED,
-    DELIVERY,
-    OPENED,
-    RECORDED,
-    TRIED,
-    TURN,
-    Entry,
-)
+from chime_gateway.store.entries import CLOSED, DELIVERY, TURN, Entry
 from chime_gateway.store.queries import CallQuery
 from chime_gateway.store.retention.rows import (
     forget_calls,
@@ -62,6 +53,7 @@ from chime_gateway.store.schema import (
     bring_up_to_date,
     check,
 )
+from chime_gateway.store.statements import Statements
 from chime_gateway.store.tables import (
     CALLS,
     DELIVERIES,
@@ -115,6 +107,7 @@ class Database:
         # The engine has imported it.  The other one is large, and needed by nobody.
         dialect = import_module(f"sqlalchemy.dialects.{self._engine.dialect.name}")
         self._insert: Any = dialect.insert
+        self._statements = Statements(dialect.insert)
 
     def close(self) -> None:
         self._engine.dispose()
@@ -162,52 +155,21 @@ class Database:
                     self._turns(connection, rows)
                     continue
                 for values in rows:
-                    _APPLY[kind](self, connection, values)
+                    self._apply(connection, kind, values)
 
-    def _opened(self, connection: Connection, values: dict[str, Any]) -> None:
-        insert = self._insert(CALLS).values(values)
-        connection.execute(insert.on_conflict_do_nothing())
-
-    def _answered(self, connection: Connection, values: dict[str, Any]) -> None:
-        call_id = values["call_id"]
-        rest = {name: value for name, value in values.items() if name != "call_id"}
-        is_live = and_(CALLS.c.call_id == call_id, CALLS.c.state == LIVE)
-        connection.execute(update(CALLS).where(is_live).values(rest))
+    def _apply(
+        self, connection: Connection, kind: str, values: Mapping[str, Any]
+    ) -> None:
+        if kind == CLOSED:
+            values = dict(values)
+            if turns := values.pop("turns", ()):
+                self._turns(connection, turns)
+        connection.execute(*self._statements.of(kind, values))
 
     def _turns(self, connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
         """One statement for all: made for each, the reactor waits for that thread."""
-        insert = self._insert(TURNS)
-        keep = {name: insert.excluded[name] for name in ("turn", "started")}
-        update = insert.on_conflict_do_update(
-            index_elements=["call_id", "number"], set_=keep
-        )
-        connection.execute(update, rows)
-
-    def _closed(self, connection: Connection, values: dict[str, Any]) -> None:
-        values = dict(values)
-        if turns := values.pop("turns", ()):
-            self._turns(connection, turns)
-        insert = self._insert(CALLS).values(values)
-        connection.execute(
-            insert.on_conflict_do_update(
-                index_elements=["call_id"],
-                set_={name: insert.excluded[name] for name in values},
-            )
-        )
-
-    def _recorded(self, connection: Connection, values: dict[str, Any]) -> None:
-        rest = {name: value for name, value in values.items() if name != "call_id"}
-        where = CALLS.c.call_id == values["call_id"]
-        connection.execute(update(CALLS).where(where).values(rest))
-
-    def _delivery(self, connection: Connection, values: dict[str, Any]) -> None:
-        insert = self._insert(DELIVERIES).values(values)
-        connection.execute(insert.on_conflict_do_nothing())
-
-    def _tried(self, connection: Connection, values: dict[str, Any]) -> None:
-        rest = {n: value for n, value in values.items() if n != "delivery_id"}
-        where = DELIVERIES.c.delivery_id == values["delivery_id"]
-        connection.execute(update(DELIVERIES).where(where).values(rest))
+        statement, _ = self._statements.of(TURN, rows[0])
+        connection.execute(statement, rows)
 
     # -- the fleet ---------------------------------------------------------------
 
@@ -250,7 +212,7 @@ class Database:
             closed = connection.execute(update(CALLS).where(is_open).values(values))
             if closed.rowcount:
                 for _, delivery in told:
-                    self._delivery(connection, delivery)
+                    self._apply(connection, DELIVERY, delivery)
             return bool(closed.rowcount)
 
     def others_deliveries(self, whose: Whose) -> set[str]:
@@ -375,13 +337,3 @@ def _of_kin(table: Table, whose: Whose) -> ColumnElement[bool]:
     return and_(
         table.c.instance == whose.instance, table.c.generation != whose.generation
     )
-
-
-_APPLY: Final[Mapping[str, Callable[[Database, Connection, dict[str, Any]], None]]] = {
-    OPENED: Database._opened,
-    ANSWERED: Database._answered,
-    CLOSED: Database._closed,
-    RECORDED: Database._recorded,
-    DELIVERY: Database._delivery,
-    TRIED: Database._tried,
-}

@@ -50,6 +50,9 @@ _VERSIONS: Final = Table(
     "alembic_version", MetaData(), Column("version_num", String(32), primary_key=True)
 )
 
+#: Asked in each transaction, so it is built once.
+_REVISIONS: Final = select(_VERSIONS.c.version_num)
+
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 
 
@@ -132,7 +135,7 @@ def _one_at_a_time(folder: Path) -> Iterator[None]:
 
 
 def _revisions(connection: Connection) -> list[str]:
-    return sorted(connection.scalars(select(_VERSIONS.c.version_num)).all())
+    return sorted(connection.scalars(_REVISIONS).all())
 
 
 def _wrong(found: list[str]) -> WrongSchema:
