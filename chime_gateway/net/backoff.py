@@ -1,7 +1,7 @@
 """
 Computes how long to wait before a failed action is repeated.
 
-Time and chance are arguments.
+It reads no clock and draws no random numbers: both are arguments.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ class BackOff:
     """
     Pauses between attempts.
 
-    @ivar pauses: in seconds, behind the first failure in a row, the second and so
-        on; the last one repeats.
-    @ivar spread: the least and the most of a pause that is waited, so that what
-        failed together does not come back together.
+    @ivar pauses: in seconds, after the first failure in a row, the second and so on;
+        the last one repeats.
+    @ivar spread: smallest and largest factor of a pause, so that clients that failed
+        together do not all come back together.
     """
 
     pauses: tuple[float, ...] = field()
@@ -34,7 +34,7 @@ class BackOff:
     def doubling(
         cls, first: float, longest: float, spread: tuple[float, float] = (1.0, 1.0)
     ) -> BackOff:
-        """Each pause twice the one before it."""
+        """Make pauses that double from C{first} to C{longest}, in seconds."""
         if not 0 < first <= longest < inf:
             raise ValueError(f"no pauses double from {first} to {longest}")
         pauses = [first]
@@ -44,8 +44,10 @@ class BackOff:
 
     def pause(self, failures: int, jitter: float = 0.5) -> float:
         """
-        @param failures: in a row, the last one included.
-        @param jitter: from 0 to 1, a new one each time.
+        Return how many seconds to wait.
+
+        @param failures: number of failures in a row, the last one included.
+        @param jitter: random number from 0 to 1, a new one each time.
         """
         at = min(max(failures, 1), len(self.pauses)) - 1
         least, most = self.spread

@@ -1,14 +1,13 @@
 """
-Reads and writes many media sockets as one.
+Reads and writes many media sockets as one batch.
 
 The reactor handles every readable socket separately: a look-up, a log context, a
-call.  Media sockets share an epoll set of their own instead, which the reactor sees
-as one descriptor.  What is written while the set is read is sent afterwards, all at
-once: a peer that wakes up for every single frame costs both sides more than the
-frames do.
+call.  Media sockets share one epoll set instead, which the reactor sees as a single
+descriptor.  Data written while the set is read is collected and sent afterwards in
+one go: waking a peer for every single frame costs both sides more than the frames do.
 
-An exception of one socket's owner stays with that socket: otherwise the reactor would
-drop the batch, and with it every socket.
+An exception raised for one socket closes that socket only.  Otherwise the reactor
+would drop the batch, and with it every socket.
 """
 
 from __future__ import annotations
@@ -23,22 +22,22 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-#: Passes over the set before the reactor gets its turn, and the time that all of them
-#: may take: whoever is not read in it is the first in the next turn.
+#: Maximum number of passes over the set in one turn of the reactor, and the time limit
+#: for all of them.  Sockets not read by then come first in the next turn.
 _MAX_PASSES: Final = 16
 _MAX_SECONDS: Final = 0.005
 
-
-#: A pass over fewer is followed by no other at once: the reactor looks soon enough.
+#: After a pass over fewer sockets than this, control returns to the reactor, which
+#: polls again soon enough.
 _LOOK_AGAIN: Final = 8
 
 
 class MediaSocket(Protocol):
     """
-    What can be read in a batch: a connection of Twisted's, a UDP socket.
+    A socket that can be read in a batch: a Twisted connection, or a UDP socket.
 
-    @ivar connected: the descriptor is open.
-    @ivar disconnecting: nothing is to be read any more.
+    @ivar connected: true while the descriptor is open.
+    @ivar disconnecting: true if nothing more is to be read.
     """
 
     disconnecting: Any
@@ -47,18 +46,17 @@ class MediaSocket(Protocol):
     def connected(self) -> Any: ...
     def fileno(self) -> int: ...
     def doRead(self) -> Exception | None:
-        """Read once; returns why the socket is lost, if it is."""
+        """Read once.  Return the reason if the socket is lost, otherwise C{None}."""
 
     def connectionLost(self, reason: Failure) -> None: ...
 
 
 class Outgoing:
     """
-    The state that all paths of a batch share.
+    The write state that all paths of a batch share.
 
-    @ivar is_reading: what is written now can wait until all have been read.
-    @ivar paths: those that have something to write then: of
-        L{chime_gateway.net.path}, each once.
+    @ivar is_reading: true during a pass; writes are then deferred to its end.
+    @ivar paths: the paths (L{chime_gateway.net.path}) with deferred data, each once.
     """
 
     __slots__ = ("is_reading", "paths")
@@ -73,7 +71,7 @@ class BatchReader:
     """
     Reads all media sockets of one reactor.
 
-    @ivar out: what is written to them.
+    @ivar out: the write state that their paths share.
     """
 
     _log = Logger()
@@ -84,12 +82,12 @@ class BatchReader:
         self._by_fd: dict[int, MediaSocket] = {}
         self._fds: dict[MediaSocket, int] = {}
         self.out = Outgoing()
-        # Readable ones for which a turn had no time.
+        # Readable sockets that the last pass had no time for.
         self._waiting: list[MediaSocket] = []
 
     def adopt(self, connection: MediaSocket) -> None:
         """
-        Read this one from now on; the reactor must not.
+        Start reading a socket; the reactor must not read it.
 
         @raise OSError: there is no descriptor for the set, or no room in it.
         """
@@ -108,8 +106,8 @@ class BatchReader:
         fd = self._fds.pop(connection, None)
         if fd is None or self._epoll is None:
             return
-        # One that was closed unseen has left the set by itself, and its number may
-        # be another's by now.
+        # The kernel has already removed a closed socket from the set, and another
+        # socket may have its number by now.
         if self._by_fd.get(fd) is connection:
             del self._by_fd[fd]
             if connection.connected:
@@ -127,19 +125,20 @@ class BatchReader:
         return "media"
 
     def doRead(self) -> None:
-        # While this was read more has come: looking again costs less than a
-        # round through the reactor, which must get its turn all the same.
+        # More data may have arrived meanwhile.  Polling again costs less than a round
+        # through the reactor, but the reactor must get its turn as well.
         try:
             until = self._reactor.seconds() + _MAX_SECONDS
             for _ in range(_MAX_PASSES):
                 if self._read(until) < _LOOK_AGAIN or self._reactor.seconds() > until:
                     break
         except MemoryError:
-            # The reactor would drop everybody.  What is readable is so the next time.
+            # The reactor would drop all sockets.  What is readable now will still be
+            # readable in the next turn.
             return
 
     def connectionLost(self, reason: Failure) -> None:
-        """The reactor ends, and with it all connections."""
+        """The reactor stops: all connections are lost."""
         for connection in list(self._fds):
             self._lose(connection, reason.value or CONNECTION_LOST)
         self._by_fd.clear()
@@ -150,7 +149,7 @@ class BatchReader:
     # -- inside ----------------------------------------------------------------
 
     def _read(self, until: float) -> int:
-        """One pass over all that is readable: how many there were."""
+        """Make one pass over the readable sockets; return how many there were."""
         if self._epoll is None:
             return 0
         by_fd, fds, out = self._by_fd, self._fds, self.out
@@ -165,14 +164,14 @@ class BatchReader:
         try:
             for at, connection in enumerate(ready, 1):
                 if connection not in fds:
-                    continue  # closed by what was read before it
+                    continue  # closed while an earlier socket was read
                 try:
                     if connection.disconnecting:
-                        self.release(connection)  # as the reactor, which reads no more
+                        self.release(connection)  # the reactor would stop reading too
                         continue
                     why = connection.doRead()
                 except Exception:
-                    # A bug in what reads it; the reactor, too, drops that connection.
+                    # A bug in the reading code.  Like the reactor, drop the connection.
                     why = CONNECTION_LOST
                     self._tell("a connection failed while reading")
                 if why is not None:
@@ -181,7 +180,7 @@ class BatchReader:
                     self._waiting = ready[at:]
                     break
         finally:
-            # Left as it was, nothing would ever be written again.
+            # Otherwise nothing would ever be written again.
             out.is_reading = False
         if out.paths:
             paths, out.paths = out.paths, []
@@ -194,18 +193,19 @@ class BatchReader:
         return len(ready)
 
     def _lose(self, connection: Any, why: BaseException) -> None:
-        """Tell a socket that it is lost, and stop reading it."""
+        """Notify a socket that it is lost, and stop reading it."""
         try:
             connection.connectionLost(Failure(why))
         except MemoryError:
-            # Not told, or not of all: it stays, and is lost when it is read next.
+            # The notification may be incomplete: keep the socket, which is lost when
+            # it is read next.
             return
         except Exception:
-            self._tell("a connection failed as it was lost")
+            self._tell("a connection failed while it was being closed")
         self.release(connection)
 
     def _tell(self, what: str) -> None:
-        """Of a failure, if there is memory to: it stays the one connection's."""
+        """Log the current failure, if there is memory for it."""
         with contextlib.suppress(MemoryError):
             self._log.failure(what)
 

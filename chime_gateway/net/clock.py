@@ -1,10 +1,11 @@
 """
-One monotonic clock for all timers, whatever happens to the wall clock.
+Makes the reactor's timers use a monotonic clock, so steps of the wall clock do not
+affect them.
 
-Twisted's reactors take their time from L{time.time}.  When the machine's clock is
-set, every timer would fire at once, or be late by as much as the clock was set back.
+Twisted's reactors read L{time.time}.  When the machine's clock is set forward, every
+timer would fire at once; when it is set back, every timer would be late.
 
-What is shown to people, written down or signed uses the wall clock.
+Times that are displayed, stored or signed use the wall clock.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from typing import Any
 
 def use_monotonic_clock(reactor: Any) -> None:
     """
-    Put it into a reactor, before anything is scheduled there.
+    Install the monotonic clock in a reactor, before anything is scheduled there.
 
-    @raise RuntimeError: something is; when it is due was counted by the wall clock.
+    @raise RuntimeError: a call is already scheduled, by the wall clock.
     """
     if reactor.seconds is time.monotonic:
         return
     scheduled = reactor.getDelayedCalls()
     if scheduled:
-        raise RuntimeError(f"scheduled before the clock was there: {scheduled[0]}")
+        raise RuntimeError(f"scheduled before the clock was set: {scheduled[0]}")
     reactor.seconds = time.monotonic

@@ -18,16 +18,16 @@ from twisted.web.http import PotentialDataLoss
 
 from chime_gateway.net.http_client import Answer
 
-#: RFC 9110 section 8.4.1.3: "x-gzip" is the same.
+#: RFC 9110 section 8.4.1.3: "x-gzip" is an alias.
 _GZIP: Final = ("gzip", "x-gzip")
 
-#: Of zlib: a gzip header is expected.
+#: zlib's window bits, with a gzip header expected.
 _GZIP_BITS: Final = 16 + zlib.MAX_WBITS
 
-#: Chunks of some bytes have as many bytes around them, and a server may say some words
-#: in each; but one that sends mostly what is no body means harm, as a gzip may go on
-#: and on with nothing in it.
-_MOST_AROUND: Final = 8
+#: Small chunks have framing of about their own size, and extensions.  But a server that
+#: sends mostly framing, or gzip data that expands to nothing, is malicious: received
+#: bytes are limited to this many times the limit of the body, and some to spare.
+_FRAMING_FACTOR: Final = 8
 _SPARE_BYTES: Final = 65_536
 
 
@@ -40,7 +40,7 @@ class BodyCutShort(Exception):
 
 
 class BodyUnreadable(Exception):
-    """The body has an unsupported encoding, or is not in the one that it names."""
+    """The body's encoding is unsupported, or is not the one that is announced."""
 
 
 def encodings(answer: Answer) -> list[str]:
@@ -52,8 +52,10 @@ def encodings(answer: Answer) -> list[str]:
 
 def read_body(answer: Answer, max_bytes: int) -> Deferred[bytes]:
     """
+    Read the whole body.
+
     The Deferred fails with L{BodyTooLong}, L{BodyCutShort} or L{BodyUnreadable}.
-    Cancelling it gives the connection up.
+    Cancelling it aborts the connection.
     """
     encoded = encodings(answer)
     is_gzip = len(encoded) == 1 and encoded[0] in _GZIP
@@ -62,7 +64,7 @@ def read_body(answer: Answer, max_bytes: int) -> Deferred[bytes]:
         named = ", ".join(encoded)[:80]
         reader.refuse(BodyUnreadable(f"its body is encoded as {named!r}"))
     else:
-        most = _SPARE_BYTES + _MOST_AROUND * max_bytes
+        most = _SPARE_BYTES + _FRAMING_FACTOR * max_bytes
         answer.bound(most, reader.exceeded)
         answer.deliver(reader)
     return reader.done
@@ -77,12 +79,12 @@ class _BodyReader(Protocol):
         self.done: Deferred[bytes] = Deferred(lambda _: self._give_up())
 
     def refuse(self, why: Exception) -> None:
-        """Nothing of it is read, or no more."""
+        """Stop reading, and fail with C{why}."""
         self._give_up()
         self.done.errback(why)
 
     def exceeded(self) -> None:
-        """Far more came than belongs to a body of that size."""
+        """Too many bytes have come for a body within the limit."""
         if not self._is_over:
             self.refuse(BodyTooLong(f"more than {self._max_bytes} bytes"))
 
@@ -93,11 +95,11 @@ class _BodyReader(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if self._is_over:
             return
-        # An answer without a length ends with its connection.
+        # A body without a length ends with its connection.
         if not reason.check(ResponseDone, PotentialDataLoss):
             self.refuse(BodyCutShort(reason.getErrorMessage()[:200]))
         elif not self._is_whole():
-            self.refuse(BodyCutShort("its gzip has no end"))
+            self.refuse(BodyCutShort("its gzip data is incomplete"))
         else:
             self._is_over = True
             self.done.callback(bytes(self._body))
@@ -124,19 +126,19 @@ class _GzipReader(_BodyReader):
         self._is_empty = True
 
     def _is_whole(self) -> bool:
-        # Some servers name an encoding where there is no body.
+        # Some servers announce an encoding for an empty body.
         return self._gzip.eof or self._is_empty
 
     def _add(self, data: bytes) -> None:
         self._is_empty = False
         room = self._max_bytes - len(self._body)
         try:
-            # One byte more than there is room for tells that it is too long.
+            # One byte more than the limit shows that the body is too long.
             plain = self._gzip.decompress(data, room + 1)
         except zlib.error as exc:
             self.refuse(BodyUnreadable(f"its body is not gzip: {exc}"))
             return
         if self._gzip.unused_data:
-            self.refuse(BodyUnreadable("something follows its gzip"))
+            self.refuse(BodyUnreadable("its gzip data is followed by other data"))
         else:
             super()._add(plain)

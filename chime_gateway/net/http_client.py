@@ -1,9 +1,9 @@
 """
-HTTP requests whose answers are limited, whoever sends them.
+An HTTP client that limits the size of answers.
 
-The size of a head is limited, cookies are not kept, redirects not followed;
-L{chime_gateway.net.http_body} reads bodies.  Whoever makes a request sets its time
-limit.
+It limits the head of an answer, keeps no cookies, and follows no redirects.
+L{chime_gateway.net.http_body} reads bodies.  The code that makes a request sets its
+time limit.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ from zope.interface import implementer
 from chime_gateway.net.system.tls import HttpsPolicy
 from chime_gateway.net.timer import Timer
 
-#: A host is reached within this time, or not at all.
+#: Time limit for connecting to a host.
 _CONNECT_SECONDS: Final = 5.0
 
-#: All that comes before a body: interim answers, status, headers.  Servers and
-#: proxies refuse heads of more than 8 to 32 KiB themselves.
+#: Maximum size of everything before the body: interim answers, status, headers.
+#: Servers and proxies themselves refuse heads of more than 8 to 32 KiB.
 MAX_HEAD_BYTES: Final = 32_768
 
-#: Whoever does not close a connection that is over has it aborted.
+#: A finished connection that the peer has not closed by then is aborted.
 _CLOSE_SECONDS: Final = 2.0
 
-#: A read takes this much at most: what is in it holds nobody else up.
+#: Maximum size of a read, so that one connection does not delay the others.
 _READ_BYTES: Final = 8192
 
 
 def _ignore() -> None:
-    """There is nobody to tell."""
+    """Does nothing."""
 
 
 @frozen(eq=False)
@@ -52,10 +52,10 @@ class Answer:
     """
     The head of an answer.
 
-    @ivar deliver: gives the body to a protocol, as it comes.
-    @ivar bound: takes how many bytes may still come, whatever they are good for, and
-        whom to tell when there were more.
-    @ivar abort: gives the connection up at once.
+    @ivar deliver: delivers the body to a protocol, as it comes.
+    @ivar bound: limits the bytes that may still come, framing included, and takes the
+        function that is called when there are more.
+    @ivar abort: aborts the connection at once.
     """
 
     code: int
@@ -67,7 +67,9 @@ class Answer:
 
 class HttpClient:
     """
-    @param idle_connections: to one host, kept for the next request.
+    A client with a pool of connections.
+
+    @param idle_connections: maximum number of idle connections kept for each host.
     """
 
     def __init__(self, reactor: Any, idle_connections: int) -> None:
@@ -75,7 +77,7 @@ class HttpClient:
         connections: Any = partial(_Connections, reactor)
         self._pool._factory = connections
         self._pool.maxPersistentPerHost = idle_connections
-        # What is tried again by whoever asks must not be tried again here.
+        # Callers repeat failed requests themselves.
         self._pool.retryAutomatically = False
         self._agent = Agent(
             reactor, HttpsPolicy(), connectTimeout=_CONNECT_SECONDS, pool=self._pool
@@ -89,8 +91,10 @@ class HttpClient:
         self, method: str, url: str, headers: Mapping[str, str], body: bytes
     ) -> Deferred[Answer]:
         """
-        Fires when the head of the answer is there.  It fails as those of
-        L{Agent.request} do; with L{ResponseFailed} for a head that is too long.
+        Send a request; the Deferred fires with the head of the answer.
+
+        It fails like that of L{Agent.request}, with L{ResponseFailed} for a head that
+        is too long.
         """
         address = EncodedURL.from_text(url).to_uri().to_text().encode("ascii")
         said = Headers({name: [text] for name, text in headers.items()})
@@ -108,14 +112,14 @@ class HeadTooLong(Exception):
 
 
 class BadStatus(Exception):
-    """A status has three digits (RFC 9110 section 15)."""
+    """The status does not have three digits (RFC 9110 section 15)."""
 
 
 class BoundedConnection(HTTP11ClientProtocol):
     """
-    One connection, and the bytes that came of the head that it waits for.
+    One connection, which counts the bytes of each head.
 
-    @param quiescent: told when it may be used again.
+    @param quiescent: called when the connection may be used again.
     """
 
     transport: Any
@@ -137,7 +141,7 @@ class BoundedConnection(HTTP11ClientProtocol):
             self.transport.bufferSize = _READ_BYTES
 
     def request(self, request: Request) -> Deferred[Any]:
-        """Fires with an L{Answer}."""
+        """Send a request; the Deferred fires with an L{Answer}."""
         self._head_bytes = 0
         self._is_head_due = True
         self._left, self._exceeded = inf, _ignore
@@ -169,7 +173,7 @@ class BoundedConnection(HTTP11ClientProtocol):
         super().connectionLost(reason)
 
     def _giveUp(self, reason: Failure) -> None:
-        # TLS waits for the other side's goodbye, which may never come.
+        # TLS waits for the peer's close_notify, which may never come.
         self._closing.start(_CLOSE_SECONDS, self.transport.abortConnection)
         super()._giveUp(reason)
 
@@ -178,7 +182,7 @@ class BoundedConnection(HTTP11ClientProtocol):
         if not isinstance(result, Failure):
             if not 100 <= result.code <= 999:
                 self.transport.abortConnection()
-                why = Failure(BadStatus("its status has not three digits"))
+                why = Failure(BadStatus("its status does not have three digits"))
                 raise ResponseFailed([why], result)
             abort = self.transport.abortConnection
             deliver = result.deliverBody
@@ -199,7 +203,7 @@ class _Connections:
         self._quiescent = quiescent
 
     def doStart(self) -> None:
-        """It has nothing to begin with."""
+        """Does nothing."""
 
     doStop = doStart
 
@@ -220,6 +224,6 @@ class _Body:
         return succeed(None)
 
     def pauseProducing(self) -> None:
-        """It was all written at once."""
+        """Does nothing: the body was written at once."""
 
     resumeProducing = stopProducing = pauseProducing

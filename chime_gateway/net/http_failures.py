@@ -1,4 +1,4 @@
-"""Says in words why an HTTP request failed without an answer."""
+"""Describes in words why an HTTP request failed without an answer."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from twisted.web.client import (
     ResponseNeverReceived,
 )
 
-#: Nothing of an answer came.
+#: Errors of requests for which no part of an answer came.
 UNANSWERED: Final = (
     *(ConnectError, ConnectingCancelledError, ConnectionDone, ConnectionLost),
     *(DNSLookupError, RequestTransmissionFailed, ResponseNeverReceived),
-    # Cancelled while its body was being written.
+    # Cancelled while the request's body was being written.
     RequestGenerationFailed,
 )
 
@@ -33,7 +33,9 @@ _MOST_CHARS: Final = 200
 
 
 def was_cancelled(exc: BaseException) -> bool:
-    """A request that is cancelled fails in as many ways as one that breaks."""
+    """
+    Whether the request was cancelled; Twisted reports that by several exceptions.
+    """
     if isinstance(
         exc, ResponseFailed | RequestTransmissionFailed | RequestGenerationFailed
     ):
@@ -42,10 +44,12 @@ def was_cancelled(exc: BaseException) -> bool:
 
 
 def why(exc: BaseException) -> str:
-    """One line of at most 200 characters, for a log or an operator's terminal."""
+    """
+    Return the reason in one line of at most 200 characters, for a log or a terminal.
+    """
     reasons = getattr(exc, "reasons", None)
     if reasons:
-        # The innermost is the cause.
+        # The last one is the cause.
         return why(reasons[-1].value)
     if isinstance(exc, VerificationError):
         return "its certificate is for another name"
@@ -55,8 +59,10 @@ def why(exc: BaseException) -> str:
 
 def _of_openssl(exc: SSL.Error) -> str:
     """
-    It has a list of (library, function, reason), the first of them the cause; other
-    errors of its have two values, or none.
+    Return the reason of an OpenSSL error.
+
+    The usual ones have a list of (library, function, reason), of which the first is
+    the cause; others have two values, or none.
     """
     match exc.args:
         case ([(_, _, str(reason)), *_],):

@@ -1,7 +1,7 @@
 """
 HTTP tools: sends a tool call to an operator's server, and reads the result.
 
-Every failure is put into words for the model, which can tell the caller, or try
+Every failure is described in words for the model, which can tell the caller, or try
 something else.
 """
 
@@ -16,7 +16,7 @@ from chime_gateway.errors import ToolFailed
 from chime_gateway.net.signed_post import Answer, PostFailed, SignedPost
 from chime_gateway.settings.tools import HttpTool
 
-#: So much of a refusal helps a model.
+#: Maximum length of an error's body that is passed to the model.
 _DETAIL_CHARS: Final = 500
 
 _JSON: Final = ("application/json", "text/json")
@@ -26,8 +26,8 @@ class HttpTools:
     """
     Implements L{chime_gateway.interfaces.ToolRunner}.
 
-    @param observe: told the name of a tool, whether it had a result, and after how
-        many seconds.
+    @param observe: called with the tool's name, whether it gave a result, and the
+        duration in seconds.
     """
 
     def __init__(
@@ -67,7 +67,9 @@ class HttpTools:
 
 def _result(answer: Answer) -> str:
     """
-    @raise ToolFailed: the answer is no result.
+    Return the tool's result.
+
+    @raise ToolFailed: the answer is not a result.
     """
     is_json = answer.content_type in _JSON or answer.content_type.endswith("+json")
     if not 200 <= answer.status < 300:

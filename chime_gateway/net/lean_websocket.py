@@ -1,11 +1,11 @@
 """
-A fast path for media beside Autobahn's WebSocket.
+A fast path for media that bypasses Autobahn's WebSocket code.
 
-Autobahn does the opening handshake, ping and pong, fragments, closing and every rule
-about violations.  What is left, whole text and binary messages fifty times a second,
-takes a short way past it, L{chime_gateway.net.path}:  L{FrameReader} picks them out
-of the stream and everything else goes to Autobahn untouched.  Autobahn's own
-per-message path costs several times as much.
+Autobahn does the opening handshake, ping and pong, fragments, closing, and all
+protocol violations.  Whole text and binary messages, fifty a second, bypass it through
+L{chime_gateway.net.path}: L{FrameReader} picks them out of the stream, and everything
+else goes to Autobahn unchanged.  Autobahn's own path costs several times as much for
+each message.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from chime_gateway.wire.websocket_frame import NOT_PLAIN, OPCODE_BINARY
 #: Autobahn's C{sendClose} refuses every code but 1000 and 3000 to 4999.
 CLOSE_NORMAL: Final = 1000
 
-#: A peer that reads nothing for so long has stalled.
+#: A peer that has not read for this long has stalled.
 STALL_SECONDS: Final = 10.0
 
-#: All that may come before the opening handshake is complete.
+#: Maximum size of the opening handshake.
 MAX_OPENING_BYTES: Final = 32_768
 
-#: Attributes of Autobahn's that nothing reads when the handshake is over.
+#: Attributes of Autobahn that nothing reads after the handshake.
 _OF_HANDSHAKE: Final = (
     *("http_request_data", "http_response_data", "http_status_line", "http_headers"),
     *("websocket_key", "send_queue"),
@@ -45,8 +45,8 @@ _OPEN: Final = WebSocketProtocol.STATE_OPEN
 
 _log = Logger()
 
-# Autobahn spreads all its settings out as text, for a debug line of each connection: a
-# sixth of what the set-up of a call takes, and nobody reads it.
+# Autobahn formats all its settings for a debug line of each connection.  Nobody reads
+# that line, and it takes a sixth of the time of a call's set-up.
 protocol.pformat = lambda _: ""
 
 
@@ -55,10 +55,10 @@ class LeanWebSocket:
     Mix in before one of Autobahn's protocols; call L{open_lean_path} from
     C{onOpen}.  Subclasses implement L{peer_stalled}.
 
-    @ivar clock: times the stall; set before the connection opens.
-    @ivar batch: reads the socket together with others, if there is one.
-    @ivar path: the way of messages, once it is open.
-    @ivar send_message: of the path: whoever sends for each frame keeps it.
+    @ivar clock: clock for the stall timer; set before the connection opens.
+    @ivar batch: the batch that reads the socket together with others, if any.
+    @ivar path: the path of messages, once it is open.
+    @ivar send_message: the path's method, kept by code that sends every frame.
     """
 
     clock: IReactorTime
@@ -80,8 +80,8 @@ class LeanWebSocket:
 
         def __getattr__(self, name):
             """
-            A setting is the factory's.  Autobahn gives each connection its own copies
-            of those that it does not find there: 24 of them, and a larger dictionary.
+            Look up a setting in the factory.  Otherwise Autobahn gives each connection
+            its own copies: 24 of them, and a larger dictionary.
             """
             if name in type(self).CONFIG_ATTRS:
                 return getattr(self.factory, name)
@@ -89,7 +89,7 @@ class LeanWebSocket:
 
     @property
     def state(self) -> int:
-        """Autobahn's, which sets it wherever it likes: the path must know."""
+        """Autobahn's state.  It is set in many places, and the path must follow."""
         return self._state
 
     @state.setter
@@ -99,44 +99,44 @@ class LeanWebSocket:
             return
         self.path.is_open = state == _OPEN
         if state != _OPEN and self._stall is not None:
-            # TLS waits for the other side's goodbye, TCP until it has read, and
-            # Autobahn until the service has closed what it said it would.
+            # Closing may wait for the peer for ever: TLS waits for its close_notify,
+            # TCP until it has read, Autobahn until the service closes the connection.
             with contextlib.suppress(MemoryError):
                 self._stall.start(STALL_SECONDS, self._give_up)
 
     def peer_stalled(self) -> None:
-        """The peer did not read for L{STALL_SECONDS}."""
+        """The peer has not read for L{STALL_SECONDS}."""
         raise NotImplementedError
 
     def is_odd_frame_allowed(self) -> bool:
-        """Whether one more control frame, or fragment, is to be looked at at all."""
+        """Whether to process one more control frame or fragment."""
         return True
 
     def receiver_failed(self) -> None:
-        """What was to receive a message has raised: it is to end what it is of."""
+        """The receiver of a message has raised an exception: end the session."""
         raise NotImplementedError
 
     def socket_lost(self) -> None:
-        """It is gone, whether C{onClose} could say so or not."""
+        """The socket is gone; C{onClose} may not have been called."""
         raise NotImplementedError
 
     def open_lean_path(self, receive: Receive, max_payload_bytes: int) -> None:
         """
-        From here on messages go past Autobahn.
+        From now on, let messages bypass Autobahn.
 
-        @param receive: told each whole message, and whether it is binary.
+        @param receive: called with each whole message, and whether it is binary.
         """
         self._stall = Timer(self.clock)
         # Autobahn's own tcpNoDelay option is never applied.
         if hasattr(self.transport, "setTcpNoDelay"):
-            with contextlib.suppress(OSError):  # a Unix socket has no such thing
+            with contextlib.suppress(OSError):  # Unix sockets do not support it
                 self.transport.setTcpNoDelay(True)
         self.path = path = self._new_path(receive, max_payload_bytes)
         self.send_message = path.send_message
-        # What came with the handshake must not be parsed by Autobahn: half a
-        # frame would stay there.
+        # Data that came with the handshake must not be parsed by Autobahn, which would
+        # keep half a frame.
         self._early, self.data = self.data, b""
-        # Autobahn keeps the handshake, and a queue that is passed by from here on.
+        # Free the handshake and Autobahn's send queue, which is not used any more.
         attributes = vars(self)
         for name in _OF_HANDSHAKE:
             attributes.pop(name, None)
@@ -145,7 +145,7 @@ class LeanWebSocket:
         self.transport.registerProducer(self, True)
 
     def _new_path(self, receive: Receive, max_payload_bytes: int) -> TransportPath:
-        """The shortest way between this peer and C{receive}."""
+        """Make the fastest path that this transport supports."""
         make: type[TransportPath] = TransportPath
         if is_known_tcp(self.transport):
             make = SocketPath
@@ -159,12 +159,12 @@ class LeanWebSocket:
             max_payload_bytes=max_payload_bytes,
         )
         if isinstance(path, SocketPath) and self.batch is not None:
-            with contextlib.suppress(OSError):  # the reactor goes on reading it
+            with contextlib.suppress(OSError):  # then the reactor keeps reading it
                 path.join(self.batch)
         return path
 
     def receive_by(self, receive: Receive) -> None:
-        """Messages are somebody else's from now on."""
+        """Give messages to another receiver from now on."""
         assert self.path is not None
         self.path.receive = receive
 
@@ -180,7 +180,7 @@ class LeanWebSocket:
                 self._opening_bytes > MAX_OPENING_BYTES
                 and self.state == WebSocketProtocol.STATE_CONNECTING
             ):
-                # Autobahn keeps all of it, and searches all of it each time.
+                # Autobahn would keep all of it, and search it anew for each read.
                 self.data = b""
                 self.failHandshake(f"it is longer than {MAX_OPENING_BYTES} bytes")
                 return
@@ -197,7 +197,7 @@ class LeanWebSocket:
                 self.onMessage(payload, opcode == OPCODE_BINARY)
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
-        """A message that came in pieces; Autobahn, too, puts some together."""
+        """Receive a message that came in several reads, or in fragments."""
         path = self.path
         if path is not None and path.is_open:
             try:
@@ -206,7 +206,7 @@ class LeanWebSocket:
                 self.receive_failed()
 
     def receive_failed(self) -> None:
-        """A bug, or no memory: the end, with a close code if it can be sent."""
+        """Close after a bug or a MemoryError, with a close code if it can be sent."""
         self.receiver_failed()
         _log.failure("could not process a message")
 
@@ -214,10 +214,10 @@ class LeanWebSocket:
 
     def sendData(self, data: bytes, *args: Any, **kwargs: Any) -> None:
         """
-        What Autobahn itself sends: pings, pongs, closes.
+        Send a control frame of Autobahn: ping, pong, close.
 
-        At once as well: it aborts the connection when both sides close at the
-        same moment, and a close frame still queued would be lost.
+        It is written at once: Autobahn aborts the connection when both sides close at
+        the same moment, and a queued close frame would be lost.
         """
         path = self.path
         if path is None:
@@ -227,17 +227,17 @@ class LeanWebSocket:
         path.flush()
 
     def close(self, code: int, reason: str) -> None:
-        """Start the closing handshake; a reason may have 123 bytes (RFC 6455 5.5)."""
+        """Start the closing handshake.  RFC 6455 5.5 limits a reason to 123 bytes."""
         if self.state == _OPEN:
             short = reason.encode()[:123].decode(errors="ignore")
             self.sendClose(code, short)  # type: ignore[attr-defined]
 
     def dropConnection(self, abort: bool = False) -> None:
         """
-        Autobahn's way to end the connection.
+        End the connection; called by Autobahn.
 
-        As a server it aborts once both sides have said close.  The reset would
-        overtake our own close frame, and the peer never learn its code.
+        As a server, Autobahn aborts once both sides have sent a close frame.  The reset
+        would overtake our own close frame, and the peer would never see its code.
         """
         abort = abort and self.remoteCloseCode is None
         if self.path is not None:
@@ -247,7 +247,7 @@ class LeanWebSocket:
     def _give_up(self) -> None:
         self.transport.abortConnection()
 
-    # -- IPushProducer: the transport says whether the peer reads ------------------
+    # -- IPushProducer: the transport tells whether the peer reads -----------------
 
     def pauseProducing(self) -> None:
         assert self.path is not None and self._stall is not None
@@ -272,7 +272,7 @@ class LeanWebSocket:
             if self._stall is not None:
                 self._stall.stop()
             if path is not None:
-                # Whoever received is let go with the socket, not with the garbage.
+                # Release the receiver now, not when the garbage is collected.
                 path.closed()
                 self.socket_lost()
         # Autobahn keeps Deferreds whose result is the protocol itself.

@@ -1,7 +1,7 @@
 """
 Limits how often something happens per second.
 
-L{TokenBucket} refuses, L{Quota} tells when to go on.
+L{TokenBucket} refuses what exceeds the rate; L{Quota} makes it wait.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from chime_gateway.net.timer import Timer
 @define
 class TokenBucket:
     """
-    @ivar rate: tokens a second.
-    @ivar burst: tokens it holds.
+    A token bucket.
+
+    @ivar rate: tokens per second.
+    @ivar burst: maximum number of tokens.
     """
 
     rate: float
@@ -28,7 +30,7 @@ class TokenBucket:
     _at: float = 0.0
 
     def take(self, now: float, tokens: int = 1) -> bool:
-        """Whether there were so many tokens."""
+        """Take tokens; return whether there were enough."""
         if self._tokens < 0:
             self._tokens, self._at = self.burst, now
         passed = max(0.0, now - self._at)
@@ -42,9 +44,9 @@ class TokenBucket:
 
 class Quota:
     """
-    Turns at a rate that somebody else enforces; urgent ones come first.
+    Keeps to a rate limit that a service enforces; urgent requests go first.
 
-    @param burst: turns that may be taken at once.
+    @param burst: number of turns that may be taken at once.
     """
 
     def __init__(self, rate: float, burst: float, clock: IReactorTime) -> None:
@@ -59,7 +61,7 @@ class Quota:
         return len(self._urgent) + len(self._others)
 
     def turn(self, *, urgent: bool = False) -> Deferred[None]:
-        """Fires at one's turn.  Cancelling gives the place up."""
+        """Wait for a turn.  Cancelling the Deferred gives up the place in the queue."""
         line = self._urgent if urgent else self._others
         waiting: Deferred[None] = Deferred(line.remove)
         line.append(waiting)
@@ -67,7 +69,7 @@ class Quota:
         return waiting
 
     def stop(self) -> None:
-        """Cancel all who wait."""
+        """Cancel all that wait."""
         for line in (self._urgent, self._others):
             for waiting in tuple(line):
                 waiting.cancel()
@@ -78,7 +80,7 @@ class Quota:
             return
         while self.waiting:
             if not self._bucket.take(self._clock.seconds()):
-                # Half a turn: late by less than that, and never a busy loop.
+                # Half a turn limits the delay, without a busy loop.
                 pause = 0.5 / self._bucket.rate
                 self._next.start(pause, self._serve)
                 return

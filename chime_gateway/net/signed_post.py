@@ -1,9 +1,9 @@
 """
 Posts a signed JSON document to an operator's server, and reads its small answer.
 
-The signature is that of Standard Webhooks (standardwebhooks.com):  HMAC-SHA256 over
-C{ID.TIMESTAMP.BODY}, so that receivers find libraries for it.  A redirect is an
-answer like any other; it is not followed.
+The signature follows Standard Webhooks (standardwebhooks.com): HMAC-SHA256 over
+C{ID.TIMESTAMP.BODY}, for which receivers find libraries.  Redirects are not followed;
+they are returned like any other answer.
 """
 
 from __future__ import annotations
@@ -33,22 +33,24 @@ from chime_gateway.net.http_body import (
 from chime_gateway.net.http_client import HttpClient
 from chime_gateway.net.http_failures import UNANSWERED, was_cancelled, why
 
-#: Connections to one host that are kept for the next request.
+#: Maximum number of idle connections kept for each host.
 _IDLE_CONNECTIONS: Final = 8
 
-#: A connection that fails before there is an answer is tried anew so often.
+#: Attempts when the connection fails before an answer begins.
 _ATTEMPTS: Final = 2
 
 _SECRET_PREFIX: Final = "whsec_"
 
 
 class PostFailed(GatewayError):
-    """No answer came; the text says why, without the address."""
+    """No usable answer came.  The text says why, without the address."""
 
 
 @frozen
 class Answer:
     """
+    An answer with its whole body.
+
     @ivar content_type: in lower case, without parameters.
     """
 
@@ -59,13 +61,13 @@ class Answer:
 
 def sign(secret: str, message_id: str, timestamp: int, body: bytes) -> str:
     """
-    The value of C{webhook-signature}.
+    Compute the value of the header C{webhook-signature}.
 
     @param secret: C{whsec_} and base64, or any text.
     """
     key = secret.encode()
     if secret.startswith(_SECRET_PREFIX):
-        # Otherwise it is a text that begins so.
+        # If it is not base64, the whole text is the secret.
         with contextlib.suppress(binascii.Error):
             key = base64.b64decode(secret.removeprefix(_SECRET_PREFIX), validate=True)
     signed = f"{message_id}.{timestamp}.".encode() + body
@@ -75,7 +77,9 @@ def sign(secret: str, message_id: str, timestamp: int, body: bytes) -> str:
 
 class SignedPost:
     """
-    @param wall_time: Unix seconds, for the timestamp that is signed.
+    A client that posts signed documents.
+
+    @param wall_time: returns Unix seconds, for the signed timestamp.
     """
 
     def __init__(
@@ -103,8 +107,10 @@ class SignedPost:
         bearer: str = "",
     ) -> Answer:
         """
+        Send one document.
+
         @param message_id: the same when the same document is sent again.
-        @param seconds: for all of it.
+        @param seconds: time limit for the whole exchange, all attempts included.
         @raise PostFailed: there is no answer, or it is larger than C{max_bytes}.
         """
         deadline = self._clock.seconds() + seconds
@@ -168,7 +174,7 @@ class SignedPost:
         except BodyTooLong as exc:
             raise PostFailed(f"its answer is larger than {max_bytes} bytes") from exc
         except BodyCutShort as exc:
-            raise PostFailed("its answer is shorter than it says") from exc
+            raise PostFailed("its answer is shorter than announced") from exc
         except BodyUnreadable as exc:
             raise PostFailed(str(exc)) from exc
         kinds = answer.headers.getRawHeaders("content-type") or [""]
@@ -182,9 +188,9 @@ class _NoConnection(Exception):
 
 def _too_late(result: Answer | Failure, _: float) -> Answer:
     """
-    What became of an exchange that was given up.
+    Return the answer if the exchange completed all the same when it timed out.
 
-    @raise PostFailed: nothing.
+    @raise PostFailed: it did not.
     """
     if not isinstance(result, Failure):
         return result

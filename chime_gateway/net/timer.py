@@ -14,8 +14,8 @@ class Timer:
     """
     At most one delayed call.
 
-    A timer at rest holds nothing of who started it, so that an owner goes with
-    its last reference and not with the garbage.
+    A timer that is not running holds no reference to its owner.  So the owner is freed
+    with its last reference, without the garbage collector.
     """
 
     __slots__ = ("_clock", "_due")
@@ -26,7 +26,7 @@ class Timer:
 
     @property
     def is_running(self) -> bool:
-        """Whether a call is due."""
+        """Whether a call is scheduled."""
         return self._due is not None
 
     def start(
@@ -35,15 +35,15 @@ class Timer:
         function: Callable[[*_Arguments], object],
         *arguments: *_Arguments,
     ) -> None:
-        """Call C{function} then; what was due before is not called any more."""
+        """Call C{function} after that time, in place of a call scheduled before."""
         self.stop()
         self._due = self._clock.callLater(seconds, self._fire, function, *arguments)
 
     def move(self, seconds: float) -> bool:
         """
-        What is due is due so many seconds from now instead.
+        Reschedule the call to C{seconds} from now.
 
-        @return: C{False}: nothing is.
+        @return: C{False} if no call is scheduled.
         """
         if self._due is None:
             return False
@@ -51,9 +51,9 @@ class Timer:
         return True
 
     def stop(self) -> None:
-        """Nothing is due any more; nothing may have been."""
+        """Cancel the scheduled call, if there is one."""
         due, self._due = self._due, None
-        # Out of memory, what was called may not have begun.
+        # After a MemoryError the call may be over although _fire never began.
         if due is not None and due.active():
             due.cancel()
 

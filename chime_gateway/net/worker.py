@@ -1,9 +1,8 @@
 """
-One thread for one kind of work that blocks: files, a database.
+One thread for one kind of blocking work: files, a database.
 
-The reactor offers jobs and never waits; a job for which there is no room is refused,
-so that a slow disk does not fill the memory.  A bug in a job costs that job and not
-the thread.
+The reactor offers jobs and never waits.  A job is refused when the queue is full, so
+a slow disk does not fill the memory.  A bug in a job loses that job, not the thread.
 """
 
 from __future__ import annotations
@@ -19,22 +18,24 @@ from twisted.logger import Logger
 
 _Job = TypeVar("_Job")
 
-#: Until a thread that had no memory to wait looks again.
+#: Pause before a thread tries again, after it had no memory to wait on its lock.
 NO_MEMORY_SECONDS = 0.2
 
 
 class WorkerThread(Generic[_Job]):
     """
-    @param name: in the log and in metrics.
-    @param work: does what was offered, in its order: one job, or up to C{batch} of
-        them; none if it was woken by time.  A bug that leaves it ends the whole
-        batch: who takes several tells L{note_bug} of the one that is bad.
-    @param max_jobs: so many may wait, and of C{max_bytes} as offered.
-    @param wait_seconds: asked how long to wait for a job before C{work} is woken
+    @param name: name in the log and in metrics.
+    @param work: does the offered jobs in order: one job, or up to C{batch} of them;
+        called with none when C{wait_seconds} have passed.  An exception that leaves
+        it loses the whole batch, so a function that takes several jobs calls
+        L{note_bug} for the one that failed.
+    @param max_jobs: maximum number of waiting jobs.
+    @param max_bytes: maximum size of all waiting jobs, as given to L{offer}.
+    @param wait_seconds: returns how long to wait for a job before C{work} is called
         without one; C{None}: for ever.
-    @param last: done when all work is, at the end.
-    @ivar bugs: exceptions that jobs have raised.
-    @ivar refused: jobs for which there was no room.
+    @param last: called once at the end, after all jobs.
+    @ivar bugs: number of exceptions that jobs have raised.
+    @ivar refused: number of jobs refused because the queue was full.
     """
 
     _log = Logger()
@@ -74,11 +75,11 @@ class WorkerThread(Generic[_Job]):
 
     def offer(self, job: _Job, size: int = 0) -> bool:
         """
-        Have it done; returns at once.  Jobs may be offered before the start.
+        Queue a job; returns at once.  Jobs may be offered before the start.
 
-        @param size: how many bytes of memory it holds; one of none is refused
-            only for the number of jobs.
-        @return: there was room for it.
+        @param size: bytes of memory that the job holds; a job of 0 bytes is refused
+            only when there are too many jobs.
+        @return: whether the job was accepted.
         """
         with self._changed:
             is_full = len(self._jobs) >= self._max_jobs or (
@@ -96,10 +97,10 @@ class WorkerThread(Generic[_Job]):
 
     def stop(self, seconds: float) -> bool:
         """
-        Do what was offered and end; called in a thread of the pool.
+        Finish the queued jobs and end; call it in a thread of the pool, as it blocks.
 
-        @param seconds: no longer than this.
-        @return: all of it was done.
+        @param seconds: maximum time to wait.
+        @return: whether all jobs were done.
         """
         with self._changed:
             self._is_stopping = True
@@ -115,7 +116,7 @@ class WorkerThread(Generic[_Job]):
 
     @property
     def waiting(self) -> int:
-        """How many jobs have not been begun."""
+        """Number of jobs that have not been started."""
         return len(self._jobs)
 
     # -- in the thread -----------------------------------------------------------
@@ -142,13 +143,13 @@ class WorkerThread(Generic[_Job]):
         try:
             do(*arguments)
         except Exception:
-            # Whatever it is: the jobs behind it have nothing to do with it; and where
-            # there is no memory there may be none to say so.
+            # Any exception: the jobs behind it are not affected.  Out of memory, even
+            # logging may fail.
             with contextlib.suppress(Exception):
                 self.note_bug()
 
     def _next(self) -> list[_Job] | None:
-        """C{None}: there are no more."""
+        """Return the next jobs, or C{None} at the end."""
         seconds = None if self._wait_seconds is None else self._wait_seconds()
         with self._changed:
             self._changed.wait_for(lambda: self._jobs or self._is_stopping, seconds)

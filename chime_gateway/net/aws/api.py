@@ -1,8 +1,8 @@
 """
-Requests to AWS: made and signed by botocore, sent by the reactor.
+Requests to AWS: built and signed by botocore, sent by the reactor.
 
 botocore blocks, so a request is signed in a thread of the pool.  The reactor sends it
-and reads the answer, so no thread waits, even for an answer that lasts as long as a
+and reads the answer.  So no thread waits, even for an answer that lasts as long as a
 call.
 """
 
@@ -36,20 +36,20 @@ from chime_gateway.net.http_body import (
 from chime_gateway.net.http_client import Answer, HttpClient
 from chime_gateway.net.http_failures import UNANSWERED, was_cancelled
 
-#: An answer takes no longer, unless the request says so.
+#: Default time limit of a request.
 REQUEST_SECONDS: Final = 10.0
 
-#: Connections to one host that are kept for the next request.
+#: Maximum number of idle connections kept for each host.
 _IDLE_CONNECTIONS: Final = 16
 
-#: Throttling and passing trouble are tried again so often, after so long.
+#: Attempts of a throttled request, or after a transient error, and pauses between them.
 _ATTEMPTS: Final = 4
 _BACK_OFF: Final = BackOff.doubling(0.2, 1.6, spread=(0.5, 1.5))
 
-#: Answers are small; only a stream is not.
+#: Answers are small, except streams.
 _MAX_ANSWER_BYTES: Final = 4 << 20
 
-#: How a request ends without an answer, or without all of it.
+#: Exceptions of a request without a complete answer.
 _LOST: Final = (*UNANSWERED, ResponseFailed, BodyCutShort, CancelledError)
 
 
@@ -62,10 +62,10 @@ class InThread(Protocol):
 
 class AwsApi:
     """
-    Every AWS service, by the names of its operations.
+    A client of all AWS services; operations are called by their names.
 
-    @param region: empty: as botocore finds it (C{AWS_REGION}, its files).
-    @param in_thread: runs something that blocks.
+    @param region: empty: botocore finds it (C{AWS_REGION}, its files).
+    @param in_thread: runs a blocking function in a thread.
     """
 
     def __init__(
@@ -98,10 +98,11 @@ class AwsApi:
         attempts: int = _ATTEMPTS,
     ) -> dict[str, Any]:
         """
-        One request and its answer, in botocore's shapes.
+        Send a request, and return its answer as botocore would.
 
-        @param operation: as the model has it (C{ReceiveMessage}).
-        @raise AwsError: it was refused, or no answer came.
+        @param operation: its name in botocore's model (C{ReceiveMessage}).
+        @param seconds: time limit of each attempt.
+        @raise AwsError: the request was refused, or no answer came.
         """
         for attempt in range(1, attempts + 1):
             try:
@@ -120,8 +121,9 @@ class AwsApi:
         seconds: int,
     ) -> str:
         """
-        A URL that whoever has it may ask, for so long; nothing is asked here.
+        Make a presigned URL, without sending a request.
 
+        @param seconds: how long the URL is valid.
         @raise AwsError: there are no credentials.
         """
         try:
@@ -143,11 +145,11 @@ class AwsApi:
         seconds: float = REQUEST_SECONDS,
     ) -> Mapping[str, str]:
         """
-        A request whose answer's body goes to C{receiver} as it comes.
+        Send a request, and deliver the answer's body to C{receiver} as it comes.
 
-        @param seconds: until the answer begins.
+        @param seconds: time limit for the beginning of the answer.
         @return: the answer's headers, before its body.
-        @raise AwsError: it was refused, or no answer came.
+        @raise AwsError: the request was refused, or no answer came.
         """
         answer, _, _ = await self._send(
             service, operation, parameters, seconds, endpoint
@@ -185,9 +187,10 @@ class AwsApi:
         endpoint: str,
     ) -> tuple[Answer, OperationModel, float]:
         """
-        @return: an answer that has begun, what it should be, and until when it has
-            to be there.
-        @raise AwsError: it is a refusal, or there is none.
+        Send a request, and wait for the head of its answer.
+
+        @return: the answer, the operation's model, and the deadline for the body.
+        @raise AwsError: the request was refused, or no answer came.
         """
         try:
             request: SignedRequest = await self._in_thread(
@@ -197,7 +200,7 @@ class AwsApi:
             text = "no credentials: give this machine a role, or set AWS_PROFILE"
             raise AwsError(service, operation, "NoCredentials", text) from exc
         except ParamValidationError:
-            raise  # ours
+            raise  # a bug in the calling code
         except BotoCoreError as exc:
             raise AwsError(service, operation, type(exc).__name__, str(exc)) from exc
         until = self._clock.seconds() + seconds
@@ -216,9 +219,11 @@ class AwsApi:
         self, waiting: Deferred[_T], until: float, service: str, operation: str
     ) -> _T:
         """
-        @param until: by the clock.
+        Wait for a Deferred until a deadline.
+
+        @param until: the deadline, in the clock's seconds.
         @raise AwsError: it failed, or took too long.
-        @raise CancelledError: whoever waits was cancelled.
+        @raise CancelledError: the waiting was cancelled.
         """
         left = max(0.0, until - self._clock.seconds())
         try:
@@ -251,7 +256,7 @@ class AwsApi:
         service: str,
         operation: str,
     ) -> Any:
-        """In botocore's shapes; a refusal has an C{Error}."""
+        """Read and parse an answer, as botocore would; a refusal has an C{Error}."""
         body = await self._body(service, operation, answer, until)
         said = {"status_code": answer.code, "headers": _headers(answer), "body": body}
         parser = self._parsers.create_parser(model.service_model.resolved_protocol)
@@ -262,7 +267,7 @@ class AwsApi:
             raise AwsError(service, operation, "Unreadable", why) from exc
         if answer.code >= 300:
             error = parsed.setdefault("Error", {})
-            # A proxy's refusal is none of the service's.
+            # A proxy's refusal does not have the service's format.
             error["Message"] = error.get("Message") or body[:200].decode(
                 "utf-8", "replace"
             )
@@ -271,9 +276,9 @@ class AwsApi:
 
 def _too_late(result: Any, _: float) -> Any:
     """
-    What became of a request that was given up.
+    Return the result if the request completed all the same when it timed out.
 
-    @raise TimeoutError: nothing.
+    @raise TimeoutError: it did not.
     """
     if not isinstance(result, Failure):
         return result
@@ -292,7 +297,7 @@ def _refused(
 
 
 def _headers(answer: Answer) -> Mapping[str, str]:
-    """By name in any case, as botocore's models write it (C{ETag})."""
+    """Return the headers by name, in any case: botocore's models write C{ETag}."""
     headers: Mapping[str, str] = HeadersDict(
         {
             name.decode("latin-1"): values[-1].decode("latin-1")

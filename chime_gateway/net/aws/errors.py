@@ -1,7 +1,7 @@
 """
-AWS' error codes, by service, and what they mean.
+AWS's error codes and their meanings.
 
-It needs no botocore.
+This module does not import botocore.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _EXPIRED: Final = frozenset(
     }
 )
 
-#: What IAM calls a service, where it is not the name of its model.
+#: IAM's name of a service, where it differs from the name of botocore's model.
 _IAM_PREFIX: Final[Mapping[str, str]] = {
     "chime-sdk-voice": "chime",
     "kinesis-video-media": "kinesisvideo",
@@ -40,20 +40,20 @@ _IAM_PREFIX: Final[Mapping[str, str]] = {
 
 
 def iam_action(service: str, operation: str) -> str:
-    """The permission that an operation needs."""
+    """Return the IAM permission that an operation needs."""
     return f"{_IAM_PREFIX.get(service, service)}:{operation}"
 
 
 def is_denied(code: str) -> bool:
-    """Services differ in what they put behind it."""
+    """Whether a code means missing permission; services append different suffixes."""
     return code.startswith(_DENIED)
 
 
 class AwsError(GatewayError):
     """
-    AWS did not do it; the text says why, and what to do about it.
+    A request to AWS failed.  The text says why, and what to do about it.
 
-    @ivar code: as the service has it; empty: there was no answer.
+    @ivar code: the service's error code; empty: there was no answer.
     """
 
     def __init__(self, service: str, operation: str, code: str, text: str) -> None:
@@ -83,11 +83,11 @@ class AwsError(GatewayError):
 
     @property
     def is_passing(self) -> bool:
-        """The same request may well succeed in a moment."""
+        """Whether the error is transient: the same request may soon succeed."""
         return self.is_throttled or not self.code or self.code.startswith("5")
 
     @property
     def is_in_doubt(self) -> bool:
-        """It may have been done all the same: nothing was heard, or of a failure."""
+        """Whether AWS may have executed the request all the same."""
         is_unread = self.code in ("TooLong", "Unreadable")
         return not self.code or self.code.startswith("5") or is_unread

@@ -1,8 +1,8 @@
 """
-Makes and signs requests to AWS by botocore, without sending them.
+Builds and signs requests to AWS with botocore, without sending them.
 
 botocore has the models, the endpoints, the credentials and the signature.  It builds
-each request to the last header, and is stopped there.  All of this blocks.
+each request completely, and is stopped before it sends it.  All of this blocks.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from botocore.session import Session
 @frozen
 class SignedRequest:
     """
-    What is to be sent.
+    A signed request that is ready to be sent.
 
-    @ivar model: of the operation; its answer is read by that.
+    @ivar model: the operation's model, which is needed to parse the answer.
     """
 
     method: str
@@ -34,7 +34,7 @@ class SignedRequest:
 
 
 class _ReadyToSend(Exception):
-    """botocore is done, and would send the request now."""
+    """Raised inside botocore when it would send the request."""
 
     def __init__(self, request: Any) -> None:
         self.request = request
@@ -46,9 +46,9 @@ def _stop_here(request: Any, **_: Any) -> None:
 
 class Signer:
     """
-    For threads; several may use it at once.
+    Signs requests; thread-safe.
 
-    @param region: empty: as botocore finds it (C{AWS_REGION}, its files).
+    @param region: empty: botocore finds it (C{AWS_REGION}, its files).
     """
 
     def __init__(self, session: Session, region: str) -> None:
@@ -62,11 +62,11 @@ class Signer:
         self, service: str, operation: str, parameters: dict[str, Any], endpoint: str
     ) -> SignedRequest:
         """
-        One request, to the last header.
+        Build and sign one request.
 
-        @param operation: as the model has it (C{ReceiveMessage}).
-        @param endpoint: empty: as the model has it.
-        @raise BotoCoreError: it cannot be made; there are no credentials.
+        @param operation: its name in botocore's model (C{ReceiveMessage}).
+        @param endpoint: empty: the model's endpoint.
+        @raise BotoCoreError: the request cannot be built; there are no credentials.
         """
         client = self._client(service, endpoint)
         try:
@@ -81,7 +81,7 @@ class Signer:
         headers = {
             name: value if isinstance(value, str) else value.decode("latin-1")
             for name, value in request.headers.items()
-            # Of these the sender takes care.
+            # The HTTP client adds these.
             if name.lower() not in ("content-length", "expect", "host")
         }
         data = body.encode() if isinstance(body, str) else body or b""
@@ -92,15 +92,15 @@ class Signer:
         self, service: str, operation: str, parameters: dict[str, Any], seconds: int
     ) -> str:
         """
-        A URL that holds the request and its signature.
+        Make a presigned URL, which contains the request and its signature.
 
         @raise BotoCoreError: it cannot be made; there are no credentials.
         """
         with self._lock:
             client = self._linking.get(service)
             if client is None:
-                # Without saying so, S3 would have the old signature, which files
-                # encrypted with KMS do not take.
+                # S3's default is the old signature version, which does not work for
+                # objects encrypted with KMS.
                 version = "s3v4" if service == "s3" else "v4"
                 client = self._linking[service] = self._session.create_client(
                     service,

@@ -1,1 +1,1 @@
-"""Processes of one gateway side by side: the newest, and older ones."""
+"""Several processes of one gateway at the same time: the newest, and older ones."""

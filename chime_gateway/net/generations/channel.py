@@ -1,10 +1,10 @@
 """
-Messages between two processes of one gateway, over a pair of Unix sockets that one of
-them has inherited: no other process has such a descriptor.
+Messages between two processes of one gateway, over a pair of Unix sockets of which one
+process has inherited its end.  No other process has these descriptors.
 
 A message is a kind, a JSON object and bytes.  It is sent in pieces whose boundaries
-the kernel preserves (C{SOCK_SEQPACKET}), so another process can go on reading, or
-writing, where one has stopped: each newest process hands its end on to the next.
+the kernel preserves (C{SOCK_SEQPACKET}).  So another process can continue to read or
+write where one has stopped: each newest process passes its end on to its successor.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-#: Of a piece: a socket's buffer has room for some, whatever the system's default is.
+#: Size of a piece: some fit into a socket's buffer, whatever the system's default is.
 PIECE_BYTES: Final = 32_768
 
-#: Of one message: a page of the API, hardly ever that long.
+#: Maximum size of a message; pages of the API are hardly ever that long.
 MOST_BYTES: Final = 4_000_000
 
-#: What waits for a process that does not read.
+#: Maximum unsent bytes for a process that does not read.
 MOST_WAITING: Final = 8_000_000
 
-#: Read in one turn of the reactor.
+#: Maximum number of pieces read in one turn of the reactor.
 _PIECES_A_TURN: Final = 16
 
 _FIRST: Final = 1
@@ -41,8 +41,8 @@ _LAST: Final = 2
 @frozen
 class Message:
     """
-    @ivar kind: what it is, with the room that it is for: C{sip.request}.
-    @ivar head: as JSON.
+    @ivar kind: the receiving part of the gateway, and the type: C{sip.request}.
+    @ivar head: an object that JSON can hold.
     @ivar body: any bytes.
     """
 
@@ -57,7 +57,7 @@ class Message:
     @classmethod
     def of_bytes(cls, data: bytes) -> Message:
         """
-        @raise ValueError: that is none.
+        @raise ValueError: the data is not a message.
         """
         head, _, body = data.partition(b"\n")
         match json.loads(head):
@@ -67,7 +67,7 @@ class Message:
 
 
 def pair() -> tuple[socket.socket, socket.socket]:
-    """Both ends of a channel; neither is inherited unless it is said."""
+    """Make both ends of a channel; they are not inherited unless requested."""
     ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     for end in ends:
         end.setblocking(False)
@@ -77,11 +77,11 @@ def pair() -> tuple[socket.socket, socket.socket]:
 @implementer(IReadWriteDescriptor)
 class Channel:
     """
-    One end.
+    One end of a channel.
 
-    @ivar is_open: the other side is there, and this end was not closed.
-    @param received: told each message.
-    @param lost: told once that the other side is gone; not when this one closes.
+    @ivar is_open: whether the other side is connected and this end was not closed.
+    @param received: called with each message.
+    @param lost: called once when the other side is gone; not when this end closes.
     """
 
     _log = Logger()
@@ -111,14 +111,19 @@ class Channel:
             self._reactor.addReader(self)
 
     def hold(self) -> None:
-        """Read no more: another process does, that has this end as well."""
+        """Stop reading: another process that has this end, too, reads it."""
         self._reactor.removeReader(self)
         self._begun = None
 
     def send(
         self, kind: str, head: Mapping[str, Any] | None = None, body: bytes = b""
     ) -> bool:
-        """Whether it goes out; not if the other side is gone, or does not read."""
+        """
+        Send a message.
+
+        @return: C{False} if it was not sent: it is too long, or the other side is gone
+            or does not read.
+        """
         data = Message(kind, head or {}, body).to_bytes()
         if not self.is_open or len(data) > MOST_BYTES:
             return False
@@ -134,7 +139,7 @@ class Channel:
         return True
 
     def close(self) -> None:
-        """This end, in this process; nobody is told."""
+        """Close this process's descriptor of this end; C{lost} is not called."""
         if self.is_open:
             self.is_open = False
             self._reactor.removeReader(self)
@@ -173,7 +178,7 @@ class Channel:
                 self._reactor.addWriter(self)
                 return
             except OSError:
-                # Whoever reads finds out; what was sent before is read still.
+                # doRead finds out, after it has read what was sent before.
                 self._waiting.clear()
                 self._waiting_bytes = 0
                 break
@@ -181,7 +186,7 @@ class Channel:
         self._reactor.removeWriter(self)
 
     def connectionLost(self, reason: Failure) -> None:
-        """The reactor stops, or had an error of ours."""
+        """The reactor stops, or has caught an exception of this class."""
         if reason.check(ConnectionDone, ConnectionLost) is None:
             self._log.error("a channel was lost: {why}", why=reason.getErrorMessage())
         if self.is_open:
@@ -194,7 +199,7 @@ class Channel:
         if flags & _FIRST:
             self._begun, self._begun_bytes = [], 0
         if self._begun is None:
-            return  # somebody else has read its beginning
+            return  # another process has read the beginning of the message
         self._begun_bytes += len(data)
         if self._begun_bytes > MOST_BYTES:
             self._begun = None
@@ -206,7 +211,7 @@ class Channel:
         try:
             message = Message.of_bytes(whole)
         except ValueError as exc:
-            # Of a version that says things differently.
+            # Perhaps from another version of the program.
             self._log.warn(
                 "malformed message from another process: {why}", why=str(exc)
             )
@@ -216,5 +221,5 @@ class Channel:
 
     def _gone(self) -> None:
         self.close()
-        with self._log.failuresHandled("the end of a process was not told"):
+        with self._log.failuresHandled("could not handle the end of a process"):
             self._lost()

@@ -1,4 +1,4 @@
-"""Names one process of a gateway: a short token beside the name of the instance."""
+"""The short random name of one process of a gateway, beside its instance's name."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ import re
 import secrets
 from typing import Final
 
-#: Neither vowels nor what looks like another: no words, and it can be read out.
+#: No vowels, so that it makes no words; no characters that look alike.
 _ALPHABET: Final = "bcdfghjkmnpqrstvwxz23456789"
 
 LENGTH: Final = 6
 
-#: What one looks like: fit for a name of a file, a tag and a branch of SIP.
+#: Fit for a file name, a SIP tag and a SIP branch.
 GENERATION: Final = re.compile(rf"[{_ALPHABET}]{{{LENGTH}}}")
 
 
 def new_generation() -> str:
-    """Some 28 bits by chance; of one gateway hardly ever more than three run."""
+    """
+    Return a random name of some 28 bits; hardly ever more than three processes of a
+    gateway run at the same time.
+    """
     return "".join(secrets.choice(_ALPHABET) for _ in range(LENGTH))

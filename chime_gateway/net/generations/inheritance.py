@@ -14,23 +14,23 @@ from typing import Final
 
 from attrs import asdict, field, frozen
 
-#: Where it is.
+#: The environment variable.
 VARIABLE: Final = "CHIMEGW_PREDECESSOR"
 
 _VERSION: Final = 1
 
-#: The predecessor itself has none.
+#: In place of a descriptor that the predecessor does not have.
 NO_OUTPUT: Final = -1
 
 
 @frozen
 class Listening:
     """
-    A socket that others reach.
+    A listening socket.
 
     @ivar kind: C{tcp}, C{udp} or C{unix}.
-    @ivar interface: as it was asked for: empty is all of IPv4; of C{unix}: the path.
-    @ivar port: as it was asked for; 0: any.
+    @ivar interface: as requested; empty: all of IPv4; with C{unix}: the path.
+    @ivar port: as requested; 0: any.
     """
 
     kind: str
@@ -42,9 +42,9 @@ class Listening:
 @frozen
 class Elder:
     """
-    A process that keeps its calls.
+    An older process, which keeps its calls.
 
-    @ivar descriptor: this side's end of its channel.
+    @ivar descriptor: the successor's end of the channel to it.
     """
 
     generation: str
@@ -55,13 +55,15 @@ class Elder:
 @frozen
 class Inheritance:
     """
+    All that a successor inherits.
+
     @ivar generation: the successor's own.
-    @ivar predecessor: who has started it.
-    @ivar elders: those before.
-    @ivar listening: what they all are reached at.
-    @ivar outputs: the standard output and error of the predecessor, or
-        L{NO_OUTPUT}; those that the successor has are read by the predecessor until
-        it takes over.
+    @ivar predecessor: the process that has started it.
+    @ivar elders: the processes before that one.
+    @ivar listening: the listening sockets.
+    @ivar outputs: standard output and standard error of the predecessor, or
+        L{NO_OUTPUT}.  Until the successor takes over, its own standard output and
+        error are pipes that the predecessor reads.
     """
 
     generation: str
@@ -76,12 +78,12 @@ class Inheritance:
     @classmethod
     def of_text(cls, text: str) -> Inheritance:
         """
-        @raise ValueError: that is none, or of a program that does it differently.
+        @raise ValueError: the text is malformed, or has another version.
         """
         try:
             values = json.loads(text)
             if values["version"] != _VERSION:
-                raise ValueError(f"version {values['version']!r} is not known here")
+                raise ValueError(f"version {values['version']!r} is not supported")
             return cls(
                 str(values["generation"]),
                 _elder(values["predecessor"]),
@@ -90,7 +92,7 @@ class Inheritance:
                 tuple(int(one) for one in values["outputs"]),
             )
         except (KeyError, TypeError) as exc:
-            raise ValueError(f"it has no {exc}") from exc
+            raise ValueError(f"missing or malformed: {exc}") from exc
 
 
 def _elder(values: dict[str, object]) -> Elder:
@@ -110,5 +112,5 @@ def _listening(values: dict[str, object]) -> Listening:
 
 def _number(value: object) -> int:
     if not isinstance(value, int):
-        raise ValueError(f"{value!r} is no number")
+        raise ValueError(f"{value!r} is not a number")
     return value

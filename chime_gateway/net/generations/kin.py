@@ -1,12 +1,12 @@
 """
 Connects this process with the other processes of its gateway.
 
-Each older process has a channel to the newest, and no other: when the newest gets a
-successor it hands its ends on, keeps unread copies, and gets a channel of its own to
-the successor.  So a channel lives as long as the older process and any newer one.
+Each older process has one channel, to the newest.  When the newest gets a successor, it
+passes its ends on, keeps copies that it does not read, and gets a channel of its own to
+the successor.  So a channel lasts as long as the older process and any newer one.
 
-A part of the gateway registers the kinds of messages that it takes (L{Kin.on}), and
-sends them to the same part of another process (L{Peer.send}, L{Peer.ask}).
+A part of the gateway registers the kinds of messages that it receives (L{Kin.on}), and
+sends messages to the same part of another process (L{Peer.send}, L{Peer.ask}).
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ _ASK: Final = "kin.ask"
 _ANSWER: Final = "kin.answer"
 _REFUSED: Final = "kin.refused"
 
-#: So many questions wait for one process' answers.
+#: Maximum number of requests that wait for one process's answers.
 MOST_QUESTIONS: Final = 256
 
-#: What is done with a message: the peer that sent it, and what it says.  What it
-#: returns, now or later, is the answer for whoever has asked.
+#: A receiver of messages, called with the peer that sent the message, and the message.
+#: If it is a request, the return value is the answer, now or as a Deferred.
 Told: TypeAlias = Callable[["Peer", Message], Any]
 
 
@@ -42,8 +42,8 @@ class Peer:
     """
     Another process.
 
-    @ivar generation: its.
-    @ivar pid: 0: not known yet.
+    @ivar generation: the other process's.
+    @ivar pid: its process id; 0: not known yet.
     """
 
     def __init__(self, generation: str, pid: int, clock: IReactorTime) -> None:
@@ -60,7 +60,7 @@ class Peer:
     def send(
         self, kind: str, head: Mapping[str, Any] | None = None, body: bytes = b""
     ) -> bool:
-        """Send a message; whether it was sent."""
+        """Send a message; return whether it was sent."""
         return self.channel.send(kind, head, body)
 
     def ask(
@@ -71,17 +71,18 @@ class Peer:
         seconds: float = 5.0,
     ) -> Deferred[Message]:
         """
-        The answer: what the other's function for this kind returns.  Fails with
-        L{NotAnswered}, after C{seconds} at the latest.
+        Send a request.  The Deferred fires with the answer: the return value of the
+        other process's receiver of this kind.  It fails with L{NotAnswered}, after
+        C{seconds} at the latest.
         """
         number = secrets.token_hex(8)
         wrapped = {"number": number, "kind": kind, "head": dict(head or {})}
         if len(self._questions) >= MOST_QUESTIONS:
-            return fail(NotAnswered("too many questions wait"))
+            return fail(NotAnswered("too many requests wait"))
         if not self.channel.send(_ASK, wrapped, body):
             return fail(NotAnswered(f"process {self.generation} takes no messages"))
         asked: Deferred[Message] = Deferred(
-            lambda _: self._answered(number, NotAnswered("it takes too long"))
+            lambda _: self._answered(number, NotAnswered("it took too long"))
         )
         self._questions[number] = asked
         return asked.addTimeout(seconds, self._clock, onTimeoutCancel=_overdue)
@@ -89,7 +90,7 @@ class Peer:
     def _answered(self, number: str, answer: Message | NotAnswered) -> None:
         asked = self._questions.pop(number, None)
         if asked is None:
-            return  # of the process that was the newest before, or overdue
+            return  # overdue, or answered by the process that was the newest before
         if isinstance(answer, Message):
             asked.callback(answer)
         else:
@@ -106,17 +107,20 @@ def _overdue(result: Any, seconds: float) -> Any:
 
 class Kin:
     """
+    The other processes of this gateway.
+
     @ivar generation: of this process.
-    @ivar is_successor: another process has started it, and may live.
-    @ivar older: processes that had the listening before, by generation; they keep
-        their calls, and reach this one by these channels.
-    @ivar newest: whoever takes the new calls, if it is not this process.
-    @ivar handing_over: called with the successor before it takes over: tell it
-        what it has to know to begin.  What is sent there is read before anything else.
-    @ivar newest_changed: called when there is another newest process than this one
-        (again, when it has a successor): tell it what is yours.
-    @ivar taken_back: called when the newest is gone and this one goes on instead.
-    @ivar older_gone: called with one whose last call is over.
+    @ivar is_successor: whether another process has started this one; it may still run.
+    @ivar older: the processes that listened before, by generation.  They keep their
+        calls, and have channels to this process.
+    @ivar newest: the process that takes new calls, if it is not this one.
+    @ivar handing_over: functions called with the successor before it takes over, to
+        send it what it needs to begin.  It reads these messages before all others.
+    @ivar newest_changed: functions called with the newest process when another process
+        becomes the newest, to send it this process's state.
+    @ivar taken_back: functions called when the newest is gone and this process takes
+        new calls again.
+    @ivar older_gone: functions called with an older process whose last call has ended.
     """
 
     _log = Logger()
@@ -137,7 +141,7 @@ class Kin:
         self._peers: WeakSet[Peer] = WeakSet()
 
     def on(self, kind: str, told: Told) -> None:
-        """Register the receiver of messages of this kind, or of all below C{room.}"""
+        """Register the receiver of one kind, or of all kinds with a prefix C{sip.}"""
         self._told[kind] = told
 
     # -- peers ---------------------------------------------------------------------
@@ -145,7 +149,7 @@ class Kin:
     def peer(
         self, generation: str, pid: int, end: Any, lost: Callable[[Peer], object]
     ) -> Peer:
-        """Another process at the other end; nothing is read from it yet."""
+        """Make the peer at the other end of a channel; it is not read yet."""
         peer = Peer(generation, pid, self._reactor)
         self._peers.add(peer)
 
@@ -159,15 +163,15 @@ class Kin:
         return peer
 
     def close(self) -> None:
-        """Close all channels, which tells the others that this process ends."""
+        """Close all channels, which shows the others that this process ends."""
         for peer in list(self._peers):
             peer.channel.close()
             peer.gone()
 
     def call(self, functions: list[Callable[..., object]], *args: Any) -> None:
-        """Each of them, whatever the others do."""
+        """Call each function, even if another one fails."""
         for function in functions:
-            with self._log.failuresHandled("another process was not told"):
+            with self._log.failuresHandled("could not notify another process"):
                 function(*args)
 
     def _received(self, peer: Peer, message: Message) -> None:
@@ -186,7 +190,7 @@ class Kin:
             peer._answered(str(head.get("number")), why)
         elif told := self._function(message.kind):
             told(peer, message)
-        # Otherwise it is of another version: what is not known here is nobody's.
+        # Otherwise it comes from another version: unknown kinds are ignored.
 
     def _function(self, kind: str) -> Told | None:
         return self._told.get(kind) or self._told.get(kind.partition(".")[0] + ".")
@@ -203,7 +207,7 @@ class Kin:
 
         def failed(failure: Any) -> None:
             if failure.check(NotAnswered) is None:
-                self._log.failure("a question {kind} failed", failure, kind=asked.kind)
+                self._log.failure("a request {kind} failed", failure, kind=asked.kind)
             refuse(failure.getErrorMessage())
 
         doing = maybeDeferred(self._function(asked.kind) or _unknown, peer, asked)
@@ -211,4 +215,4 @@ class Kin:
 
 
 def _unknown(_: Peer, message: Message) -> None:
-    raise NotAnswered(f"nobody here knows {message.kind!r}")
+    raise NotAnswered(f"unknown kind: {message.kind!r}")

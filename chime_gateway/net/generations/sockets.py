@@ -1,9 +1,9 @@
 """
-The listening sockets, shared with the previous process and the next one.
+Listening sockets that are shared with the previous process and the next one.
 
-A successor has the same sockets, not others at the same address: a connection or
-datagram that waits in one goes to whichever process reads next.  So the gateway
-listens without a gap, and nothing is lost between two processes.
+A successor inherits the sockets themselves, instead of opening others at the same
+address.  A connection or datagram that waits in one goes to the process that reads
+next.  So the gateway listens without a gap, and nothing is lost between processes.
 """
 
 from __future__ import annotations
@@ -30,9 +30,12 @@ _ANY: Final = "0.0.0.0"
 @mutable(eq=False)
 class _Shared:
     """
-    @ivar what: as it was asked for; its descriptor is a copy that is never read,
-        so whatever happens to a port, the socket stays.
-    @ivar ports: that read it in this process.
+    One shared socket.
+
+    @ivar what: the socket as requested.  Its descriptor is a copy that is never read,
+        so the socket stays open whatever happens to a port.
+    @ivar is_mine: whether this process has opened or adopted it.
+    @ivar ports: the ports that read it in this process.
     """
 
     what: Listening
@@ -42,10 +45,10 @@ class _Shared:
 
 class SharedSockets:
     """
-    A reactor for whoever listens where others reach him: what was inherited is used,
-    and the rest is opened.
+    A reactor whose C{listen} methods use inherited sockets where they fit, and open the
+    others.
 
-    @param inherited: of the process before this one; empty: there is none.
+    @param inherited: the sockets of the previous process, if there is one.
     """
 
     _log = Logger()
@@ -56,7 +59,7 @@ class SharedSockets:
         for one in (inherited := tuple(inherited)):
             os.set_inheritable(one.descriptor, False)
         self._shared = [_Shared(one) for one in inherited]
-        #: Another process reads, for this one is not ready, or is the older one.
+        #: Another process reads: this one is not ready yet, or is an older one.
         self._is_held = bool(self._shared)
 
     def __getattr__(self, name: str) -> Any:
@@ -113,10 +116,10 @@ class SharedSockets:
     ) -> Any:
         def adopted(descriptor: int, _: int) -> Any:
             port = self._reactor.adoptStreamPort(descriptor, socket.AF_UNIX, factory)
-            # Twisted has made it everybody's.
+            # Twisted has made it accessible to everybody.
             os.chmod(address, mode)
             if wantPID:
-                # It is the other process' until this one reads.
+                # The other process holds the lock until this one reads.
                 port.lockFile = FilesystemLock(f"{address}.lock")
             return port
 
@@ -128,10 +131,10 @@ class SharedSockets:
 
     def share(self, what: Listening, opened: Callable[[int | None], Any]) -> Any:
         """
-        A port that is none of the reactor's.
+        Share a port that the reactor does not provide.
 
-        @param opened: makes it, of a descriptor that it takes over, or of none.  It can
-            be stopped, read and not read as those of the reactor.
+        @param opened: makes the port, from a descriptor that it takes over, or from
+            none.  The port has the methods of the reactor's own ports.
         """
         found = self._find(what.kind, what.interface, what.port)
         if found is None:
@@ -140,15 +143,15 @@ class SharedSockets:
 
     def _find(self, kind: str, interface: str, port: int) -> _Shared | None:
         """
-        One that was asked for alike; otherwise one that has this address.  Of several
-        that may have any port each is the one in its place.
+        Find the socket that was requested with the same arguments, or else one bound to
+        this address.  Sockets for any port (0) are assigned in their order.
         """
         fitting = [
             one
             for one in self._shared
             if one.what.kind == kind
             and _address(one.what.interface) == _address(interface)
-            # Of two that are asked for alike each has one, or is refused one.
+            # A second request with the same arguments does not get the same socket.
             and not any(reader.connected for reader in one.ports)
         ]
         for one in fitting:
@@ -174,7 +177,7 @@ class SharedSockets:
 
     def _keep(self, found: _Shared, port: Any) -> None:
         found.is_mine = True
-        # Its end is not the end of the socket, which others have as well.
+        # Stopping the port must not shut the socket down: other processes have it, too.
         port._shouldShutdown = False
         found.ports = [one for one in found.ports if one.connected] + [port]
         if self._is_held:
@@ -190,8 +193,8 @@ class SharedSockets:
 
     def release(self) -> None:
         """
-        This process reads.  What it has inherited and does not want is closed: the
-        process before it may have it still.
+        Start reading.  Inherited sockets that this process does not use are closed; the
+        previous process may still have them open.
         """
         self._is_held = False
         for one in list(self._shared):
@@ -212,7 +215,7 @@ class SharedSockets:
         return [one.what for one in self._shared if one.is_mine]
 
     def close(self) -> None:
-        """After all ports were stopped: others may have the address."""
+        """Close the sockets, which frees their addresses; call after all ports stop."""
         for one in list(self._shared):
             self._forget(one)
 
@@ -226,7 +229,7 @@ class SharedSockets:
 
 
 def _own_lock(port: Any) -> None:
-    """The lock of a socket with a name says which process has it, and goes with it."""
+    """Make this process the owner of a Unix socket's lock file."""
     lock: FilesystemLock | None = getattr(port, "lockFile", None)
     if lock is None:
         return
@@ -248,7 +251,7 @@ def _address(interface: str) -> str:
 
 
 def _bound_port(descriptor: int) -> int:
-    # The socket takes the descriptor over, so it is a copy.
+    # The socket object closes its descriptor, so give it a copy.
     with socket.socket(fileno=os.dup(descriptor)) as found:
         name = found.getsockname()
         return int(name[1]) if isinstance(name, tuple) else 0

@@ -1,1 +1,1 @@
-"""The path of a frame between a media socket and its owner."""
+"""Paths of frames between media sockets and their owners."""

@@ -1,9 +1,9 @@
 """
 The path of a frame between a TCP socket and its owner.
 
-One small object holds all that a frame touches: the cost is less in instructions than
-in memory that left the cache since this call's last frame.  Whatever is not one whole
-frame of the usual kind goes to the owner.
+One small object holds all the state that a frame needs.  The cost of a frame lies less
+in instructions than in memory that has left the CPU's cache since the call's last
+frame.  Data other than one whole plain WebSocket frame goes to the owner.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from chime_gateway.wire.websocket_frame import (
     encode_frame,
 )
 
-#: What may wait for a peer that reads slowly: some minutes of audio.
+#: Maximum unsent data for a peer that reads slowly: some minutes of audio.
 MAX_UNSENT_BYTES: Final = 4 << 20
 
-#: A read takes this much at most.  Twisted's 64 KiB are allocated for every
-#: read, however short what comes.
+#: Maximum size of a read.  Twisted's 64 KiB are allocated for every read, however
+#: little data comes.
 READ_BYTES: Final = 4096
 
-#: Masking keys must not be guessable (RFC 6455 section 5.3), and a system call
-#: for each would cost more than the masking.
+#: Masking keys must not be guessable (RFC 6455 section 5.3).  They are drawn in bulk,
+#: as a system call for each would cost more than the masking.
 _KEY_POOL_BYTES: Final = 4096
 
 Receive: TypeAlias = Callable[[bytes, bool], None]
@@ -59,7 +59,7 @@ class _Keys:
 
 _keys: Final = _Keys()
 
-#: Of a path that is in no batch.
+#: The write state of paths that are in no batch.
 _ALONE: Final = Outgoing()
 
 
@@ -72,12 +72,12 @@ class PathOwner(Protocol):
 
 class TransportPath:
     """
-    Any transport, by its own methods: it reads and tells the owner, and writes.
+    The path over any transport, through Twisted: the transport reads and writes.
 
-    @param masks: frames that are sent are masked, as a client's must be.
-    @ivar receive: told each whole message, and whether it is binary.
-    @ivar is_open: messages may pass.
-    @ivar is_unread: the peer does not read for now.
+    @param masks: whether sent frames are masked, as a client's must be.
+    @ivar receive: called with each whole message, and whether it is binary.
+    @ivar is_open: whether messages may pass.
+    @ivar is_unread: whether the peer has stopped reading for now.
     """
 
     __slots__ = (
@@ -106,11 +106,12 @@ class TransportPath:
 
     def send_message(self, payload: bytes, is_binary: bool = False) -> bool:
         """
-        @return: C{False} if the peer reads so slowly that nothing more may
-            wait for it; the message is lost then.
+        Send one message.
+
+        @return: C{False} if the message was discarded, as too much is unsent already.
         """
         if not self.is_open:
-            return True  # the closing handshake is on its way
+            return True  # the closing handshake has begun
         if self.is_unread and self.unsent_bytes() > MAX_UNSENT_BYTES:
             return False
         key = None
@@ -120,7 +121,7 @@ class TransportPath:
             except StopIteration:
                 key = _keys.refill()
         frame = encode_frame(OPCODE_BINARY if is_binary else OPCODE_TEXT, payload, key)
-        # As in write; a call less for each frame.
+        # The same as write(), inlined to save a call for each frame.
         out = self._out
         if not out.is_reading:
             self._unsent += frame
@@ -132,7 +133,7 @@ class TransportPath:
         return True
 
     def write(self, data: bytes) -> None:
-        """Write now; or, while the batch is read, afterwards with all the rest."""
+        """Write now or, while the batch is read, together with its other writes."""
         out = self._out
         if not out.is_reading:
             self._unsent += data
@@ -143,17 +144,17 @@ class TransportPath:
         self._unsent += data
 
     def flush(self) -> None:
-        """Write what waits for this socket without waiting for the batch."""
+        """Write the deferred data of this socket now."""
         data, self._unsent = self._unsent, b""
         if data:
             self._transport.write(data)
 
     def unsent_bytes(self) -> int:
-        """The number of bytes that are known to wait for the peer."""
+        """The number of bytes that are known to be unsent."""
         return len(self._unsent)
 
     def closed(self) -> None:
-        """The socket is gone: release the receiver."""
+        """The socket has closed: release the receiver."""
         self.is_open = False
         self.receive = _ignore
         self._owner = None
@@ -162,10 +163,10 @@ class TransportPath:
 
 class SocketPath(TransportPath):
     """
-    A TCP connection of Twisted's, past it: it writes what the socket does not take,
-    and is told when the socket is lost.
+    The path over a Twisted TCP connection, which it bypasses.  Twisted still writes
+    what the socket does not accept at once, and handles the loss of the socket.
 
-    @ivar disconnecting: nothing is to be read any more.
+    @ivar disconnecting: true if nothing more is to be read.
     """
 
     __slots__ = ("_batch", "_is_clogged", "_recv", "_send", "disconnecting")
@@ -187,22 +188,22 @@ class SocketPath(TransportPath):
         self._recv = transport.socket.recv
         self._send = transport.socket.send
         self._batch: BatchReader | None = None
-        # The answer to the handshake may still be on its way out.
+        # The answer to the handshake may still be queued.
         self._is_clogged = True
 
     def join(self, batch: BatchReader) -> None:
         """
-        From here on the batch reads it, and no longer the reactor.
+        Let the batch read the socket from now on, instead of the reactor.
 
         @raise OSError: there is no descriptor for the set, or no room in it; the
-            reactor reads it.
+            reactor keeps reading the socket.
         """
         batch.adopt(self)
         self._batch = batch
         self._out = batch.out
         tcp = self._transport
         tcp.stopReading()
-        # Whoever ends it, aborts it or lets it wait begins with these.
+        # All of Twisted's ways to close, abort or pause the connection call these.
         tcp.stopReading = self._stop_reading
         tcp.startReading = self._start_reading
 
@@ -218,7 +219,7 @@ class SocketPath(TransportPath):
         try:
             sent: int = self._send(data)
         except OSError:
-            # Full, or broken: Twisted's own write will tell which.
+            # The socket is full or broken: Twisted's own write handles both.
             sent = 0
         if sent < len(data):
             self._is_clogged = True
@@ -266,11 +267,12 @@ class SocketPath(TransportPath):
         return None
 
     def connectionLost(self, reason: Failure) -> None:
-        """The batch has found that the connection is lost."""
+        """The batch reports that the connection is lost."""
         try:
             self._transport.connectionLost(reason)
         except MemoryError:
-            # It has stopped reading, but not told everybody.
+            # It has stopped reading, but has not notified all its observers: the
+            # batch tries again.
             self.disconnecting = False
             raise
 
@@ -286,4 +288,4 @@ class SocketPath(TransportPath):
 
 
 def _ignore(payload: bytes, is_binary: bool) -> None:
-    """Does nothing, for a socket that is gone."""
+    """Does nothing; the receiver of a closed socket."""

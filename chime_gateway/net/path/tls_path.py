@@ -1,10 +1,10 @@
 """
-The path of a frame over TLS: plain records go to OpenSSL and back here, without
-Twisted's protocol.
+The path of a frame over TLS: exchanges application data records with OpenSSL directly,
+without Twisted's protocol.
 
 Twisted allocates 32 KiB for each record, ends each read with an exception, and
-collects small writes by a delayed call.  It still handles whatever is not a plain
-record: key updates, tickets, alerts, the closing.
+collects small writes in a delayed call.  It still handles all other records: key
+updates, session tickets, alerts, closing.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ from chime_gateway.net.path.socket_path import (
 )
 from chime_gateway.wire.websocket_frame import BINARY
 
-#: Of a record: its type, its version, its length (RFC 8446 section 5.1).
+#: A record's header: type, version, length (RFC 8446 section 5.1).
 _HEAD_BYTES: Final = 5
 _TYPES: Final = range(20, 25)
 _MAJOR_VERSION: Final = 3
-_MOST_RECORD_BYTES: Final = (1 << 14) + 2048  # of TLS 1.2; 1.3 has less
+_MOST_RECORD_BYTES: Final = (1 << 14) + 2048  # TLS 1.2; fewer in TLS 1.3
 
-#: What is longer is not a frame of media, and may need more than one record.
+#: Longer data is not media, and may need more than one record.
 _MOST_BYTES: Final = 8192
 
-#: More than a record of such a length adds to it, with any cipher.
+#: More than any cipher adds to a record of that length.
 _OVERHEAD_BYTES: Final = 1024
 
-#: Where in a record the stream is when we come to it is not to be seen.
+#: The position within a record is unknown, as it is at the start.
 _UNKNOWN: Final = -1
 
 
 class TlsPath(SocketPath):
-    """A TCP connection of Twisted's with TLS of Twisted's over it."""
+    """The path over a Twisted TLS connection over TCP."""
 
     __slots__ = (
         *("_bio_read", "_bio_write", "_decrypt", "_encrypt", "_head", "_missing"),
@@ -68,7 +68,7 @@ class TlsPath(SocketPath):
         self._bio_write: Any = connection.bio_write
         self._decrypt: Any = connection.recv
         self._encrypt: Any = connection.send
-        # Of the record that has come in part: what is missing, or some of its head.
+        # An incomplete record: how many bytes are missing, or part of its header.
         self._missing = _UNKNOWN
         self._head = b""
         inside_twisted.write_gathered(transport)
@@ -86,7 +86,7 @@ class TlsPath(SocketPath):
         try:
             taken: int = self._encrypt(data)
         except Error:
-            # Not now, or never again: Twisted meets it, too.
+            # TLS must read first, or has ended: Twisted handles both.
             self._write_by_twisted(data)
             return
         room = len(data) + _OVERHEAD_BYTES
@@ -94,18 +94,18 @@ class TlsPath(SocketPath):
         try:
             sent: int = self._send(record)
         except OSError:
-            # Full, or broken: Twisted's own write will tell which.
+            # The socket is full or broken: Twisted's own write handles both.
             sent = 0
         if sent < len(record):
             self._is_clogged = True
             tcp.write(record[sent:])
         if len(record) == room:
-            # Much was waiting there before it.
+            # OpenSSL had more to send already.
             self._is_clogged = True
             inside_twisted.write_records(self._tls)
         if taken < len(data):
-            # It is one record for each call, and the peer wants short ones (RFC 6066
-            # section 4).
+            # Each call makes one record, and the peer has limited their length
+            # (RFC 6066 section 4).
             self._write_by_twisted(data[taken:])
 
     def unsent_bytes(self) -> int:
@@ -113,7 +113,7 @@ class TlsPath(SocketPath):
 
     def closed(self) -> None:
         super().closed()
-        # OpenSSL's side is let go, too; what is still written is Twisted's to ignore.
+        # Release OpenSSL's objects, too.  Twisted ignores later writes.
         self._bio_read = self._bio_write = self._decrypt = self._encrypt = _gone
 
     def doRead(self) -> Exception | None:
@@ -140,7 +140,7 @@ class TlsPath(SocketPath):
             or not self.is_open
             or (self._is_clogged and self._is_plain_waiting())
         ):
-            # What it has to say is queued there.
+            # Twisted may queue answers.
             self._is_clogged = True
             inside_twisted.receive(self._tls, data)
             return None
@@ -149,7 +149,7 @@ class TlsPath(SocketPath):
             try:
                 plain = self._decrypt(READ_BYTES)
             except Error:
-                # Not a plain record, or none any more.
+                # Not application data, or no record is left.
                 self._read_by_twisted()
                 return None
             payload = self.reader.whole(plain)
@@ -166,19 +166,23 @@ class TlsPath(SocketPath):
                 self._read_by_twisted()
                 return None
             if len(plain) < READ_BYTES:
-                # A longer one comes in pieces; the last may be as long.  Then
-                # another is asked for, of which there may be none.
+                # A longer record comes in pieces.  If the last piece has exactly
+                # this length, one more is requested, which may not exist.
                 records -= 1
         return None
 
     # -- inside ----------------------------------------------------------------------
 
     def _completed(self, data: bytes) -> int:
-        """How many records end in C{data}; or that it begins in an unknown place."""
+        """
+        Count the records that end in C{data}.
+
+        @return: L{_UNKNOWN} if the position within a record is not known.
+        """
         at = self._missing
         is_known = at != _UNKNOWN
         if not is_known:
-            # It is found again by a read of whole records and nothing else.
+            # It is known again after a read of nothing but whole records.
             at = 0
         if self._head:
             data = self._head + data
@@ -206,7 +210,7 @@ class TlsPath(SocketPath):
 
     def _write_by_twisted(self, data: bytes) -> None:
         self._is_clogged = True
-        # Not by what gathers small writes.
+        # Bypass the buffer that gathers small writes.
         TLSMemoryBIOProtocol.write(self._tls, data)
 
     def _read_by_twisted(self) -> None:
@@ -216,5 +220,5 @@ class TlsPath(SocketPath):
 
 
 def _gone(_: object) -> NoReturn:
-    """Does nothing, for a socket that is gone."""
+    """Raises OpenSSL's error; stands in for the methods of a closed connection."""
     raise Error

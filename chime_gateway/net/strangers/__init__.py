@@ -1,1 +1,1 @@
-"""Strangers: limits on their connections, and on what the log says of them."""
+"""Limits on the connections of strangers, and on their log lines."""

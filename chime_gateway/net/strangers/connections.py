@@ -1,12 +1,12 @@
 """
-Limits the connections of strangers: peers without a call, a token, perhaps even a
-word so far.
+Limits the connections of strangers: peers that have no call yet, have shown no token,
+and perhaps have sent nothing at all.
 
-Anybody can open some.  When there is no room for one more, the oldest that has still
-said nothing useful is closed, so a peer that speaks at once always finds room: a load
-balancer's health check, and a call.  One address may have half of the room, but all
-callers may come from one address, their load balancer's: so a connection no longer
-counts after the first message that a stranger could not have sent.
+Anybody can open connections.  When the limit is reached, the oldest one that has sent
+nothing useful is closed.  So a peer that sends its request at once always gets in: a
+load balancer's health check, or a call.  One address may have half of the connections.
+All callers may come from the address of one load balancer, however, so a connection
+stops counting after the first message that a stranger could not have sent.
 """
 
 from __future__ import annotations
@@ -23,16 +23,17 @@ from twisted.logger import Logger
 from chime_gateway.net.strangers.summary import Summary, SummedLog
 from chime_gateway.net.system.descriptors import is_in_reserve
 
-#: Where descriptors run out: enough for whoever looks after the gateway.
+#: Connections that are always allowed, even when descriptors run out: enough for the
+#: operator.
 FEW: Final = 16
 
-#: What a network gives to one house (RFC 6177 section 2).
+#: A provider gives each site at least a prefix of this length (RFC 6177 section 2).
 _PREFIX_BITS: Final = 64
 
 
 @lru_cache(4096)
 def place_of(host: str) -> str:
-    """Whose one address is; with IPv6 everybody has many."""
+    """The address of a host or, with IPv6, its network: a host has many addresses."""
     try:
         address = ip_address(host.partition("%")[0])
     except ValueError:
@@ -46,10 +47,12 @@ def place_of(host: str) -> str:
 
 class Connections:
     """
-    @ivar closed: how many were closed, by why.
-    @ivar log: where a library says what it thinks of them.
-    @param most: of all; half of it from one place.
-    @param is_scarce: whether this descriptor is one of the last.
+    The open connections of strangers to one listener.
+
+    @ivar closed: number of connections closed, by reason.
+    @ivar log: logger for a library's messages about them.
+    @param most: maximum number of connections; half of it from one address.
+    @param is_scarce: returns whether a descriptor is one of the last.
     """
 
     _log = Logger()
@@ -67,14 +70,14 @@ class Connections:
         self.log = SummedLog(self.summary)
         self._is_scarce = is_scarce
         self._place_of: dict[Any, str] = {}
-        # The oldest first.
+        # By place, the oldest connection first.
         self._at: dict[str, dict[Any, None]] = {}
 
     def __len__(self) -> int:
         return len(self._place_of)
 
     def came(self, transport: Any) -> None:
-        """One more; the oldest may have to go for it."""
+        """Add a connection; the oldest one may be closed for it."""
         place = place_of(getattr(transport.getPeer(), "host", ""))
         self._place_of[transport] = place
         self._at.setdefault(place, {})[transport] = None
@@ -87,7 +90,7 @@ class Connections:
                 self._drop(self._most_crowded(), "descriptors")
 
     def answered(self, transport: Any) -> None:
-        """It has asked for something and got it: now it is the youngest."""
+        """A connection's request was answered: it is now the youngest."""
         place = self._place_of.get(transport)
         if place is not None:
             self._at[place][transport] = self._at[place].pop(transport)
@@ -97,7 +100,7 @@ class Connections:
         self.left(transport)
 
     def left(self, transport: Any) -> None:
-        """It is gone; it may have been none of these."""
+        """Forget a connection; an unknown one is ignored."""
         place = self._place_of.pop(transport, None)
         if place is not None:
             there = self._at[place]
@@ -106,7 +109,7 @@ class Connections:
                 del self._at[place]
 
     def tell(self, why: str, transport: Any) -> None:
-        """Count one that is closed, and say so."""
+        """Count and log a connection that is closed."""
         self.closed[why] += 1
         if self.summary.allows(f"connections closed ({why})"):
             self._log.info(

@@ -1,9 +1,9 @@
 """
-The host names under which requests from this machine need no secret.
+The host names that a request from this machine may use without a secret.
 
-The name in a web page's request proves nothing, as anybody with a domain can let it
-point to this machine once the page is loaded (DNS rebinding).  So only names that
-nobody else can own are accepted.
+A web page's request may come to this machine under any name: the owner of a domain can
+point it here after the page has loaded (DNS rebinding).  So only names that nobody
+else can own are accepted.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 
 def is_own_name(host: str, reached_at: str, public_address: str = "") -> bool:
     """
-    @param host: a request's C{Host}, with its port (RFC 9110 section 7.2).
-    @param reached_at: our own address on its connection.
-    @param public_address: what the operator says that we are called.
+    Whether a request's host name belongs to this machine.
+
+    @param host: the request's C{Host} header, with its port (RFC 9110 section 7.2).
+    @param reached_at: the local address of its connection.
+    @param public_address: the gateway's public name or address, from the settings.
     """
     name = _name_in(host)
     if name == "localhost" or name.endswith(".localhost"):
@@ -23,7 +25,7 @@ def is_own_name(host: str, reached_at: str, public_address: str = "") -> bool:
     if name and name == _name_in(public_address):
         return True
     address = _address(name)
-    # No name has led to an address that is written out.
+    # A literal address is safe: no name was resolved.
     return address is not None and (
         address.is_loopback or address == _address(reached_at)
     )
@@ -41,5 +43,5 @@ def _address(text: str) -> IPv4Address | IPv6Address | None:
         found = ip_address(text)
     except ValueError:
         return None
-    # A port for both has IPv4 within IPv6 (RFC 4291 section 2.5.5.2).
+    # A dual-stack listener shows IPv4 within IPv6 (RFC 4291 section 2.5.5.2).
     return getattr(found, "ipv4_mapped", None) or found

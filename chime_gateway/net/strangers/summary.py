@@ -1,8 +1,8 @@
 """
-Summarizes in the log what strangers do: a few lines of each kind, then a count of the
+Limits the log lines about strangers: a few lines of each kind, then a count of the
 rest.
 
-Refusing a stranger costs a moment; a log line each would let strangers fill the disk.
+With a line for each refused connection, strangers could fill the disk.
 """
 
 from __future__ import annotations
@@ -15,14 +15,16 @@ from twisted.logger import Logger
 
 from chime_gateway.net.timer import Timer
 
-#: So many lines of one kind, then one that counts the others.
+#: Lines of each kind in L{SECONDS}; one more line counts the others.
 LINES: Final = 10
 SECONDS: Final = 60.0
 
 
 class Summary:
     """
-    Kinds are words of ours, and few: what a stranger says is none.
+    Counts events by kind, and decides which of them are logged.
+
+    Kinds are a few fixed texts, and never anything that a stranger has sent.
     """
 
     _log = Logger()
@@ -32,16 +34,14 @@ class Summary:
         self._due = Timer(clock)
 
     def allows(self, kind: str) -> bool:
-        """
-        @return: whether this one may have a line; otherwise it is counted.
-        """
+        """Count one event; return whether it may be logged."""
         if not self._due.is_running:
             self._due.start(SECONDS, self._tell)
         self._told[kind] += 1
         return self._told[kind] <= LINES
 
     def stop(self) -> None:
-        """Say what has not been said yet."""
+        """Log the counts that have not been logged yet."""
         if self._due.is_running:
             self._due.stop()
             self._tell()
@@ -59,8 +59,8 @@ class Summary:
 
 class SummedLog:
     """
-    Takes the place of Autobahn's logger where a stranger is the other side: it would
-    write a line or two of each.
+    Replaces Autobahn's logger for connections of strangers: Autobahn writes a line or
+    two about each.
     """
 
     _log = Logger()
@@ -75,6 +75,6 @@ class SummedLog:
     info = warn = error = _tell
 
     def debug(self, format: str, **values: Any) -> None:
-        """Nobody asks for that."""
+        """Does nothing."""
 
     trace = debug

@@ -1,8 +1,8 @@
 """
 Certificates of listeners, reloaded when their files change.
 
-When a certificate and its key do not match, or a file is incomplete or missing, the
-old ones stay in use for new connections.  Open connections keep what they began with.
+When a certificate and its key do not match, or a file is incomplete or missing, new
+connections still get the old certificate.  Open connections keep theirs.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from chime_gateway.errors import ConfigError
 from chime_gateway.net.system.threads import NoThreadFree
 from chime_gateway.net.timer import Timer
 
-#: So often files are looked at.  One that has changed is read when it is the same the
-#: next time: whoever renews writes two of them, one after the other.
+#: Interval of looking for changes.  A changed file is read when it is still the same at
+#: the next look, as a renewal writes two files, one after the other.
 LOOK_SECONDS: Final = 2.0
 
 _Signature: TypeAlias = tuple[tuple[int, ...] | None, ...]
 
 
 class Contexts(Protocol):
-    """Gives the TLS context of each new connection."""
+    """Returns the TLS context of each new connection."""
 
     def getContext(self) -> Any: ...
 
@@ -38,11 +38,11 @@ class Contexts(Protocol):
 @implementer(IOpenSSLServerConnectionCreator)
 class Certificate:
     """
-    What one listener shows; it gives contexts itself.
+    The certificate of one listener; it implements L{Contexts}.
 
-    @param name: for people: the setting that it comes from.
-    @param files: that it is read from; asked each time.
-    @param read: makes contexts of them; blocks, and raises L{ConfigError}.
+    @param name: the setting that it comes from, for the log.
+    @param files: returns the paths that it is read from; called each time.
+    @param read: reads them; blocks, and raises L{ConfigError}.
     @raise ConfigError: it cannot be used.
     """
 
@@ -67,13 +67,17 @@ class Certificate:
     # -- blocking ----------------------------------------------------------------
 
     def has_changed(self) -> bool:
-        """The files are not those that were tried last, and are done with."""
+        """
+        Whether the files differ from those read last, and are no longer being written.
+        """
         before, self._seen = self._seen, self._signature()
         return self._seen == before and self._seen != self._tried
 
     def read_again(self) -> None:
         """
-        @raise ConfigError: it cannot be used; what was in force stays.
+        Read the files now.
+
+        @raise ConfigError: they cannot be used; the old certificate stays.
         """
         self._seen = self._tried = self._signature()
         self._contexts = self._read()
@@ -92,9 +96,9 @@ def _signature_of(path: str) -> tuple[int, ...] | None:
 
 class Certificates:
     """
-    Those of all listeners, looked after.
+    The certificates of all listeners, reloaded when they change.
 
-    @param in_thread: runs what blocks, and may hang.
+    @param in_thread: runs a function in a thread, as it blocks and may hang.
     """
 
     _log = Logger()
@@ -118,7 +122,7 @@ class Certificates:
         self._timer.stop()
 
     def read_again(self) -> Deferred[None]:
-        """All of them, now; what cannot be used is logged."""
+        """Read all of them now.  Those that cannot be used are logged."""
         return self._read(lambda _: True)
 
     def _look(self) -> None:
@@ -148,7 +152,7 @@ class Certificates:
 def _read_those(
     certificates: list[Certificate], which: Callable[[Certificate], bool]
 ) -> list[tuple[str, str]]:
-    """@return: of those that were read: name, and what is wrong with it, or nothing."""
+    """@return: of each one that was read: its name and its error, or an empty text."""
     results = []
     for certificate in certificates:
         if which(certificate):

@@ -1,8 +1,8 @@
 """
 Tells whether this process has enough file descriptors for another call.
 
-Sockets, files and look-ups of names all take descriptors.  Without any left, a
-connection cannot be accepted even to refuse it, and none can be opened to an agent.
+Sockets, files and name look-ups all take descriptors.  With none left, a connection
+cannot be accepted even to refuse it, and none can be opened to an agent.
 """
 
 from __future__ import annotations
@@ -13,30 +13,32 @@ import os
 import resource
 from typing import Final
 
-#: A call takes up to five (its own connection or three media sockets, the agent's, a
-#: recording), the look-up of a name three for a moment, the store and the API some.
-#: A few calls may begin at once, and a page must be there to say that no more can.
+#: Descriptors that must be free.  A call takes up to five (its own connection or three
+#: media sockets, the agent's, a recording), a name look-up three for a moment, the
+#: store and the API some.  A few calls may begin at once, and the API must still
+#: answer.
 SPARE: Final = 24
 
-#: The last ones of the process, which nobody has of whom nothing is known: more than
-#: L{SPARE}, so that calls are not refused for strangers.
+#: The last descriptors of the process, which strangers do not get.  More than L{SPARE},
+#: so that calls are not refused because of strangers.
 RESERVE: Final = 64
 
-#: What the system says that has no more; with the last two it is memory.
+#: Errors that mean that the system has no more; with the last two, no more memory.
 EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 def room_for(connections: int, calls: int, of_a_call: int) -> int:
     """
-    How many connections there may be that are none of a call.
+    Return how many connections without a call may be open.
 
-    They are beside all calls where there are descriptors for both.  Where not, all
-    calls may still come at once, and from one address, which has half of the room:
-    none of them is a call yet, and none has the descriptors of one.
+    As many as wanted, if there are descriptors for them and for all calls.  If not,
+    there must still be room for all calls to begin at once, all from one address, which
+    may have half of the connections.  At that moment none of them is a call yet, or has
+    a call's descriptors.
 
-    @param connections: that are wanted.
-    @param calls: that there may be.
-    @param of_a_call: descriptors that each takes.
+    @param connections: the wanted number of connections.
+    @param calls: the maximum number of calls.
+    @param of_a_call: descriptors that each call takes.
     """
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
@@ -49,7 +51,7 @@ def is_in_reserve(descriptor: int) -> bool:
     """
     Whether a new descriptor is one of the last.
 
-    The system gives the lowest that is free, so this one says how many there are.
+    The system assigns the lowest free number, so the number shows how many are open.
     """
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return soft != resource.RLIM_INFINITY and descriptor >= soft - RESERVE
@@ -57,10 +59,11 @@ def is_in_reserve(descriptor: int) -> bool:
 
 def shortage() -> str | None:
     """
-    What there is too little of, or C{None}.
+    Return what is short, in words, or C{None}.
 
-    It is tried, not counted: limits are the process', the system's and a container's,
-    and may change at any time.  That takes some tens of microseconds.
+    It opens descriptors instead of counting them: the process, the system and a
+    container have limits, which may change at any time.  This takes some tens of
+    microseconds.
     """
     opened: list[int] = []
     try:

@@ -1,9 +1,9 @@
 """
 Keeps the reactor running until it is told to stop, even if an error cannot be logged.
 
-Twisted logs an error in its loop, and goes on; if logging fails as well, for example
-without memory, the error leaves C{reactor.run}.  The calls would be lost, yet the
-process would stay, as it waits for its threads, and a supervisor would not notice.
+Twisted logs an error in its loop, and continues.  If logging fails as well, for example
+without memory, the error leaves C{reactor.run}.  The calls would be lost, but the
+process would keep running, as it waits for its threads: a supervisor would not notice.
 """
 
 from __future__ import annotations
@@ -16,13 +16,16 @@ from twisted.internet import base
 
 
 class _Handler:
-    """Of what threads ask for: one that failed unlogged would be called once more."""
+    """
+    Replaces the handler of calls from threads: if logging the failure of such a call
+    fails, the call must not be repeated.
+    """
 
     def __init__(self, handler: Any) -> None:
         self._handler = handler
 
     def __enter__(self) -> None:
-        """Nothing is to be prepared."""
+        """Does nothing."""
 
     def __exit__(
         self,
@@ -30,14 +33,15 @@ class _Handler:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool:
-        with contextlib.suppress(Exception):  # of the log itself
+        with contextlib.suppress(Exception):  # logging may fail
             self._handler.__exit__(kind, error, traceback)
         return True
 
 
 def keep_going(reactor: Any) -> None:
     """
-    Have its loop outlive what cannot be logged; before it runs.
+    Make the reactor's loop survive errors that cannot be logged.  Call this before it
+    runs.
 
     @param reactor: one of Twisted's.
     """
@@ -48,8 +52,8 @@ def keep_going(reactor: Any) -> None:
             try:
                 loop()
             except Exception:
-                # No word of it: that is what failed.  Timed calls that are due, and
-                # descriptors that are ready, are still so in the next round.
+                # Not logged, as logging failed.  Due calls and ready descriptors are
+                # handled in the next round.
                 continue
             return
 

@@ -1,4 +1,4 @@
-"""Finds the address of this machine that leads to a given peer."""
+"""Finds the local address that is used towards a given peer."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import socket
 
 
 def local_address_to(host: str) -> str:
-    """The local address that packets to C{host} leave from; nothing is sent."""
+    """Return the source address of packets to C{host}; nothing is sent."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         try:
@@ -14,5 +14,5 @@ def local_address_to(host: str) -> str:
         except OSError:
             return "::1" if family == socket.AF_INET6 else "127.0.0.1"
         address: str = probe.getsockname()[0]
-        # A zone means something on this machine only.
+        # A zone has a meaning on this machine only.
         return address.partition("%")[0]

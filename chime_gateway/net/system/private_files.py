@@ -1,6 +1,6 @@
 """
-Creates files and folders with callers' speech and numbers: accessible only to the
-user who runs the program, whatever the umask is.
+Creates files and folders for callers' speech and numbers: accessible only to the user
+that runs the program, whatever the umask is.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ _FOLDER: Final = 0o700
 
 def private(path: str | os.PathLike[str], flags: int) -> int:
     """
-    The C{opener} of L{open}.  A file that was there, and is ours, becomes private.
+    An C{opener} for L{open}.  An existing file becomes private if this user owns it.
 
-    @raise OSError: it cannot be opened.
+    @raise OSError: the file cannot be opened.
     """
     descriptor = os.open(path, flags | os.O_CLOEXEC, PRIVATE_FILE)
     found = os.fstat(descriptor)
     if stat.S_ISREG(found.st_mode) and stat.S_IMODE(found.st_mode) != PRIVATE_FILE:
-        # Somebody else's is his business.
+        # A file of another user is left as it is.
         with contextlib.suppress(PermissionError):
             os.fchmod(descriptor, PRIVATE_FILE)
     return descriptor
@@ -32,11 +32,11 @@ def private(path: str | os.PathLike[str], flags: int) -> int:
 
 def make_private(path: str | os.PathLike[str]) -> None:
     """
-    An empty file, unless there is one, for a library that would make it for everybody.
-    It is never opened: whoever closes a file loses all locks that his process has on
-    it (fcntl(2)), and so what SQLite relies on.
+    Create an empty file, unless it exists, for a library that would create it with the
+    default mode.  It is never opened: closing a file releases all locks that the
+    process holds on it (fcntl(2)), and SQLite relies on its locks.
 
-    @raise OSError: it cannot be made.
+    @raise OSError: the file cannot be created.
     """
     with contextlib.suppress(FileExistsError):
         os.mknod(path, stat.S_IFREG | PRIVATE_FILE)
@@ -45,23 +45,23 @@ def make_private(path: str | os.PathLike[str]) -> None:
 
 def keep_private(path: str | os.PathLike[str]) -> None:
     """
-    A file that is there and ours; it is not opened either.
+    Make an existing file private if this user owns it; it is not opened either.
 
-    @raise OSError: it is not there.
+    @raise OSError: the file does not exist.
     """
     found = os.stat(path)
     if stat.S_ISREG(found.st_mode) and stat.S_IMODE(found.st_mode) != PRIVATE_FILE:
-        # Somebody else's is his business.
+        # A file of another user is left as it is.
         with contextlib.suppress(PermissionError):
             os.chmod(path, PRIVATE_FILE)
 
 
 def make_folder(path: Path) -> None:
     """
-    A folder, and those that it is in.  What was there keeps its mode: it may be meant
-    for others as well.
+    Create a private folder and its missing parents.  Existing folders keep their mode,
+    as other users may need them.
 
-    @raise OSError: it cannot be made.
+    @raise OSError: it cannot be created.
     """
     if path.is_dir():
         return

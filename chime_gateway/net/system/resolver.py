@@ -1,9 +1,9 @@
 """
-Resolves host names by the system's resolver, in threads of its own.
+Resolves host names with the system's resolver, in threads of its own.
 
-The system's resolver blocks, up to half a minute for a name whose servers are silent.
-One thread asks for a name, for all who want it; nobody waits longer than the
-deadline; and without an answer the last known addresses are used.
+The system's resolver blocks, for up to half a minute if the name's servers are silent.
+One thread asks for a name, for all requests of that name.  No request waits longer than
+the deadline; without an answer by then, the last known addresses are used.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ from zope.interface import implementer
 
 from chime_gateway.net.timer import Timer
 
-#: Nobody waits longer for a name.
+#: Maximum time that a request waits.
 DEADLINE_SECONDS: Final = 5.0
 
 #: Addresses are asked for again after this time.  The system's resolver does not say
 #: for how long an answer is good; providers that move names say a minute or less.
 FRESH_SECONDS: Final = 30.0
 
-#: Where there is no answer, those of so long ago are tried.
+#: Without an answer, addresses of up to this age are used.
 STALE_SECONDS: Final = 3600.0
 
-#: A question that was asked so long ago will not be answered: another one is asked.
+#: A look-up that has taken this long is considered lost: another one is started.
 LOST_SECONDS: Final = 60.0
 
-#: Names that are remembered.
+#: Maximum number of names that are cached.
 MOST_NAMES: Final = 256
 
-#: As C{getaddrinfo} has it: the family, and an address without its port.
+#: As returned by C{getaddrinfo}: the family, and an address without its port.
 Found: TypeAlias = tuple[int, tuple[Any, ...]]
 
 _FAMILIES: Final = {IPv4Address: socket.AF_INET, IPv6Address: socket.AF_INET6}
@@ -54,10 +54,10 @@ _FAMILIES: Final = {IPv4Address: socket.AF_INET, IPv6Address: socket.AF_INET6}
 
 def system_addresses(name: str) -> list[Found]:
     """
-    Blocks.
+    Look up the addresses of a name; blocks.
 
     @raise OSError: there are none.
-    @raise UnicodeError: it cannot be a name.
+    @raise UnicodeError: the text cannot be a host name.
     """
     found = socket.getaddrinfo(name, 0, type=socket.SOCK_STREAM)
     return [
@@ -70,10 +70,10 @@ def system_addresses(name: str) -> list[Found]:
 @define(eq=False)
 class _Name:
     """
-    What is known of one name, and who waits for it.
+    The last known addresses of one name, and the requests that wait for it.
 
-    @ivar known_at: when C{addresses} were answered.
-    @ivar asked_at: C{None}: nobody asks.
+    @ivar known_at: when C{addresses} were looked up.
+    @ivar asked_at: when the current look-up began; C{None}: there is none.
     """
 
     addresses: list[Found] = Factory(list)
@@ -84,7 +84,7 @@ class _Name:
 
 @implementer(IHostResolution)
 class _Resolution:
-    """One who waits."""
+    """One request for a name."""
 
     def __init__(
         self,
@@ -100,7 +100,7 @@ class _Resolution:
         self._is_over = False
 
     def answer(self, addresses: Sequence[Found]) -> None:
-        """The first answer counts."""
+        """Answer the request; only the first answer counts."""
         if not self._is_over:
             self._is_over = True
             self._gone(self)
@@ -113,7 +113,9 @@ class _Resolution:
 @implementer(IHostnameResolver)
 class Resolver:
     """
-    @param ask: addresses of a name, from another thread
+    The resolver of the reactor.
+
+    @param ask: looks up the addresses of a name, in another thread
         (L{system_addresses}).
     """
 
@@ -162,7 +164,7 @@ class Resolver:
             return
         now = self._clock.seconds()
         name = self._names.pop(text, None) or _Name()
-        self._names[text] = name  # the last that was asked for
+        self._names[text] = name  # at the end, as the most recently used
         if name.addresses and now < name.known_at + FRESH_SECONDS:
             resolution.answer(name.addresses)
             return
@@ -221,7 +223,7 @@ class Resolver:
             name.waiting.pop(resolution, None)
 
     def _forget_old(self) -> None:
-        """Those that nobody waits for, the longest unused first."""
+        """Forget surplus names for which no request waits, the longest unused first."""
         for text in list(self._names)[: max(0, len(self._names) - MOST_NAMES)]:
             if not self._names[text].waiting:
                 del self._names[text]
@@ -229,7 +231,7 @@ class Resolver:
 
 @implementer(IReactorPluggableNameResolver)
 class ReactorWithNames:
-    """A reactor, and somebody else whom it asks for names."""
+    """A reactor with another name resolver."""
 
     def __init__(self, reactor: Any, names: Resolver) -> None:
         self._reactor = reactor
@@ -239,4 +241,4 @@ class ReactorWithNames:
         return getattr(self._reactor, name)
 
     def installNameResolver(self, resolver: IHostnameResolver) -> IHostnameResolver:
-        raise NotImplementedError("it has its own")
+        raise NotImplementedError("the name resolver cannot be replaced")

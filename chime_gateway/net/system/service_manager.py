@@ -1,7 +1,7 @@
 """
-Tells systemd the state of this process (sd_notify(3)): a datagram to a Unix socket.
+Tells systemd the state of this process (sd_notify(3)), in datagrams to a Unix socket.
 
-Errors are ignored, as systemd may not listen.
+Errors are ignored, as systemd may not be listening.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ _CLOCK: Final = time.CLOCK_MONOTONIC
 
 class ServiceManager:
     """
-    @param address: C{NOTIFY_SOCKET}: a path, or after C{@} a name in no folder;
-        empty: there is none.
+    @param address: C{NOTIFY_SOCKET}: a path, or C{@} and an abstract name; empty:
+        systemd is not used.
     """
 
     def __init__(self, address: str) -> None:
         self._address = "\0" + address[1:] if address.startswith("@") else address
 
     def tell(self, *lines: str) -> bool:
-        """Whether it was handed over; never waits."""
+        """Send a notification; return whether it was sent.  Never blocks."""
         if not self._address:
             return False
         try:
@@ -45,5 +45,5 @@ class ServiceManager:
         self.tell("STOPPING=1")
 
     def main_process(self, pid: int, status: str) -> None:
-        """It is another one from now on."""
+        """Another process is the service's main process from now on."""
         self.tell(f"MAINPID={pid}", f"STATUS={status}")

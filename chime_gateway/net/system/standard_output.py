@@ -1,8 +1,8 @@
 """
 Standard output of a command.
 
-Its reader may leave, as C{head} does when it has seen enough: that ends the command
-without an error.  On a terminal, control characters in data from others are escaped.
+If its reader exits early, as C{head} does, the command ends without an error message.
+On a terminal, control characters in external data are escaped.
 """
 
 from __future__ import annotations
@@ -15,22 +15,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-#: They move where a terminal writes, and no more; a command has them of its own.
+#: Control characters that commands print themselves; they only move the cursor.
 _LINES: Final = "\n\r\t"
 
-#: Persian, Hindi and emoji are written with them, and they do nothing else.
+#: Joiners are needed for Persian, Hindi and emoji, and are harmless.
 _JOINERS: Final = "\u200c\u200d"
 
-#: As shells have it for a program that was ended by that signal.
+#: The exit status that shells report for a program ended by that signal.
 UNREAD_STATUS: Final = 128 + signal.SIGPIPE
 
 
 def printable(text: str) -> str:
     """
-    What somebody else has written, in one line that does nothing to a terminal:
-    control characters (ESC, BEL, C1), other line breaks (U+2028), marks that turn
-    the direction, and halves of characters become escapes.  Spaces of all scripts
-    stay, as do the joiners within words.
+    Make external text safe for a terminal, in one line: control characters (ESC, BEL,
+    C1), other line breaks (U+2028), bidirectional marks and surrogates are escaped.
+    Spaces of all scripts and joiners are kept.
     """
     if text.isprintable():
         return text
@@ -38,7 +37,7 @@ def printable(text: str) -> str:
 
 
 def printable_lines(text: str) -> str:
-    """The same of a text of our own, with its lines."""
+    """Do the same with a text of several lines, and keep the line breaks and tabs."""
     if text.isprintable():
         return text
     return "".join(c if _is_harmless(c) or c in _LINES else _escaped(c) for c in text)
@@ -57,7 +56,7 @@ def _escaped(character: str) -> str:
 
 
 class PrintableOutput:
-    """A stream to which nothing but L{printable_lines} is written."""
+    """A stream that passes all text through L{printable_lines}."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
@@ -73,9 +72,9 @@ class PrintableOutput:
 @contextmanager
 def printable_output() -> Iterator[None]:
     """
-    Whatever a command prints, an error that ends it included.
+    Make all output of a command printable, and an error that ends it as well.
 
-    @raise SystemExit: as it was raised.
+    @raise SystemExit: as raised within, with a printable text.
     """
     streams = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = (stream and PrintableOutput(stream) for stream in streams)
@@ -92,16 +91,16 @@ def printable_output() -> Iterator[None]:
 @contextmanager
 def read_or_not() -> Iterator[None]:
     """
-    Write what is to be written, to its end.
+    Run a command, and flush its output.
 
-    @raise SystemExit: as it was raised; L{UNREAD_STATUS} if nobody reads any more; a
-        line if it cannot be written.
+    @raise SystemExit: as raised within; L{UNREAD_STATUS} if the reader has closed the
+        output; an error line if it cannot be written.
     """
     try:
         try:
             yield
         finally:
-            # At the end of the process it would be too late to say anything of it.
+            # At the end of the process it is too late to report an error.
             for stream in (sys.stdout, sys.stderr):
                 if stream is not None:
                     stream.flush()
@@ -114,7 +113,7 @@ def read_or_not() -> Iterator[None]:
 
 
 def _write_no_more() -> None:
-    """What is left in buffers goes nowhere, without a word."""
+    """Discard what is left in the buffers, silently."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

@@ -1,7 +1,7 @@
 """
-Threads of their own for calls that may hang.
+Separate threads for function calls that may hang.
 
-A call that never returns occupies its own thread, and none of the reactor's pool.
+A call that never returns blocks its own thread, and none of the reactor's pool.
 The number of threads is limited; when all of them hang, the next call fails at once.
 """
 
@@ -19,22 +19,24 @@ from twisted.python.failure import Failure
 
 from chime_gateway.errors import GatewayError
 
-#: A thread that has not begun by then never does.
+#: A thread that has not begun by then is given up.
 BEGIN_SECONDS = 5.0
 
 _Result = TypeVar("_Result")
 
 
 class NoThreadFree(GatewayError):
-    """As many calls hang as may."""
+    """No thread is free, or none could be started."""
 
 
 class Threads:
     """
-    @param name: for what, in words.
-    @param most: so many at the same time.
-    @param in_reactor: calls a function there, from any thread.
-    @ivar busy: calls that have not returned.
+    A limited number of threads.
+
+    @param name: what they are for, in messages.
+    @param most: maximum number of threads.
+    @param in_reactor: calls a function in the reactor's thread, from any thread.
+    @ivar busy: number of calls that have not returned.
     """
 
     def __init__(
@@ -54,23 +56,23 @@ class Threads:
         self, function: Callable[..., _Result], *arguments: Any
     ) -> Deferred[_Result]:
         """
-        What C{function} returns or raises.  Whoever cancels waits no more; the call
-        itself goes on.
+        Call C{function} in a thread.  The Deferred fires with its result or its
+        exception.  Cancelling it does not stop the call.
 
-        The Deferred fails with L{NoThreadFree} where there is no room, or no memory
-        for a thread to begin.
+        The Deferred fails with L{NoThreadFree} if all threads are busy, or if there is
+        no memory for a thread to begin.
         """
         if self.busy >= self._most:
             return fail(NoThreadFree(f"{self.busy} {self._name} threads are busy"))
         done: Deferred[_Result] = Deferred()
-        # Whoever takes it has the call: its thread, or who gives the thread up.
+        # Taken by the thread when it begins, or by give_up: only one of them.
         claim = threading.Lock()
 
         def returned(result: _Result | Failure) -> None:
             if timer.active():
                 timer.cancel()
             self.busy -= 1
-            # One that was cancelled takes no notice, once.
+            # A Deferred that was cancelled ignores its first result.
             if isinstance(result, Failure):
                 done.errback(result)
             else:
@@ -82,7 +84,7 @@ class Threads:
             try:
                 result: _Result | Failure = function(*arguments)
             except BaseException:
-                # It is the caller's, whatever it is.
+                # The caller gets any exception.
                 result = Failure()
             self._in_reactor(returned, result)
 
@@ -91,8 +93,8 @@ class Threads:
                 returned(Failure(NoThreadFree(f"a {self._name} thread never began")))
 
         try:
-            # Not Thread.start, which waits until the thread has begun: one that has
-            # no memory for that dies first, and the reactor would wait for ever.
+            # Thread.start would wait until the thread has begun.  A thread that has no
+            # memory for that dies before, and the reactor would wait for ever.
             _thread.start_new_thread(work, ())
         except (RuntimeError, MemoryError) as exc:
             return fail(NoThreadFree(f"no thread for {self._name}: {exc}"))
@@ -103,10 +105,10 @@ class Threads:
 
 class ThreadQueue:
     """
-    Threads for many calls that are short as a rule: those that find no thread wait
-    for one.  Nobody waits for longer than is said here, whatever hangs.
+    Threads for many calls that are usually short: a call that finds no free thread
+    waits for one.  The waiting time is limited, even if all threads hang.
 
-    @param seconds: from being asked to the answer.
+    @param seconds: time limit from the request to the result.
     """
 
     def __init__(
@@ -124,8 +126,9 @@ class ThreadQueue:
 
     def run(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
         """
-        As L{Threads.run}; the Deferred fails with the C{TimeoutError} of Python, an
-        C{OSError}, where no answer came in time, or where all threads hang.
+        Do the same as L{Threads.run}.  The Deferred fails with Python's
+        C{TimeoutError}, an C{OSError}, if there is no result in time, or if all threads
+        hang.
         """
         running: Deferred[Any] = self._places.run(
             self._threads.run, function, *arguments

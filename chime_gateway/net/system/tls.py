@@ -1,8 +1,9 @@
 """
-The TLS of every connection: version 1.3, and of 1.2 only cipher suites with forward
-secrecy and authenticated encryption (RFC 9325 section 4.2).
+The TLS settings of every connection: version 1.3, and version 1.2 with only those
+cipher suites that have forward secrecy and authenticated encryption (RFC 9325 section
+4.2).
 
-Twisted's defaults offer CBC and key exchange by RSA as well.
+Twisted's defaults also offer CBC and RSA key exchange.
 """
 
 from __future__ import annotations
@@ -34,27 +35,27 @@ from chime_gateway.net.system.certificates import Certificate, Contexts
 
 _OPENSSL_NAMES: Final = "ECDHE+AESGCM:ECDHE+CHACHA20:!aNULL"
 
-#: Where an C{ssl:} endpoint finds both if it says nothing.
+#: Twisted's default file for the certificate and key of an C{ssl:} endpoint.
 _TWISTED_S_OWN: Final = "server.pem"
 
-#: What may come of files that are no certificate and key.
+#: Exceptions for files that are not a certificate and its key.
 _UNUSABLE: Final = (
     *(SSLError, PemError, VerifyError),
     *(OSError, ValueError, TypeError, KeyError),
 )
 
-#: Authorities that are believed may change, and who has lost his key has a new
-#: certificate: after so long all of it is read and verified anew.
+#: After this time the authorities are read and the host is verified anew: trusted
+#: authorities may change, and a host whose key was stolen gets a new certificate.
 _READ_AGAIN_SECONDS: Final = 3600.0
 
-#: More than anybody has deployments.
+#: More hosts than anybody has deployments.
 _MOST_HOSTS: Final = 64
 
 CIPHERS: Final = AcceptableCiphers.fromOpenSSLCipherString(_OPENSSL_NAMES)
 
 
 def client_tls(host: str) -> Any:
-    """To a host whose certificate has that name."""
+    """Make the TLS options of a client; the certificate must be for C{host}."""
     options = {"acceptableCiphers": CIPHERS, "enableSessionTickets": True}
     return optionsForClientTLS(host, extraCertificateOptions=options)
 
@@ -62,14 +63,14 @@ def client_tls(host: str) -> Any:
 @implementer(IOpenSSLClientConnectionCreator)
 class ResumedTls:
     """
-    To one host again and again: certificates of authorities are read once and not for
-    each connection, and a handshake is shortened by the session of one before it
-    (RFC 8446 section 2.2).
+    TLS for many connections to one host.  The authorities' certificates are read once
+    instead of for each connection, and handshakes resume the session of an earlier
+    connection (RFC 8446 section 2.2).
 
-    That one's certificate was verified, and it was this host's.  Who refuses a session
-    has the whole handshake.
+    The certificate of that connection was verified for this host.  A server that
+    refuses the session does the whole handshake.
 
-    @ivar began_at: when what is used was read.
+    @ivar began_at: when the authorities' certificates were read.
     """
 
     def __init__(self, host: str, began_at: float) -> None:
@@ -88,16 +89,16 @@ class ResumedTls:
         self._session = connection.get_session()
 
 
-#: By the context of their connections, which they keep: not the other way round.
+#: By the TLS context of their connections.  Contexts hold no references to them.
 _makers: Final[WeakKeyDictionary[Context, ref[ResumedTls]]] = WeakKeyDictionary()
 
 
 def keep_session(transport: Any) -> None:
     """
-    The other side has answered, so the tickets that follow its handshake are here: the
-    next connection to it may use them.
+    Keep the session for the next connection to this host.  Call this after the first
+    answer: by then the tickets that follow the handshake have arrived.
 
-    @param transport: with TLS or without.
+    @param transport: a transport with or without TLS.
     """
     if not isinstance(transport, TLSMemoryBIOProtocol):
         return
@@ -110,7 +111,7 @@ def keep_session(transport: Any) -> None:
 
 class ResumingClient:
     """
-    L{ResumedTls} of some hosts.
+    Keeps a L{ResumedTls} for each host.
 
     @param seconds: a monotonic clock.
     """
@@ -126,20 +127,20 @@ class ResumingClient:
             found = ResumedTls(host, now)
         if len(self._hosts) >= _MOST_HOSTS:
             del self._hosts[next(iter(self._hosts))]
-        self._hosts[host] = found  # behind the others, as the one used last
+        self._hosts[host] = found  # at the end, as the most recently used
         return found
 
 
 @implementer(IPolicyForHTTPS)
 class HttpsPolicy:
-    """The same for a client of HTTP."""
+    """The same TLS options for HTTP clients."""
 
     def creatorForNetloc(self, hostname: bytes, port: int) -> Any:
         return client_tls(hostname.decode("ascii"))
 
 
 def _files_of(description: str) -> list[str]:
-    """What of an C{ssl:} endpoint is a file."""
+    """Return the files that an C{ssl:} endpoint names."""
     arguments, named = _parse(description)
     values = [*arguments[2:], *named.values()]
     return [value for value in values if os.path.isfile(value)] or [_TWISTED_S_OWN]
@@ -147,7 +148,7 @@ def _files_of(description: str) -> list[str]:
 
 def _contexts_of(description: str) -> Contexts:
     """
-    As the files of an C{ssl:} endpoint are now.
+    Read the files of an C{ssl:} endpoint.
 
     @raise ConfigError: they cannot be used.
     """
@@ -170,8 +171,8 @@ def _only_good(context: Any) -> None:
 
 class PatientHandshake(BufferingTLSTransport):
     """
-    Each step of its handshake, with a signature of up to some milliseconds, has its
-    turn among those of the factory that it is for.
+    Waits for a turn before each step of a handshake, as a signature takes up to some
+    milliseconds.  The wrapped factory gives out the turns.
     """
 
     factory: Any
@@ -205,11 +206,11 @@ class PatientHandshake(BufferingTLSTransport):
 
 class TlsReactor:
     """
-    A reactor for one endpoint that is given as text: what listens with TLS (C{ssl:})
-    takes no other ciphers, and handshakes of a factory with C{turns} have theirs.
+    A reactor for one endpoint that is given as text.  TLS listeners (C{ssl:}) accept no
+    other ciphers, and the handshakes of a factory with C{turns} wait for their turns.
 
-    @param description: of the endpoint.
-    @param keep: is given the certificate of what listens.
+    @param description: the endpoint's text.
+    @param keep: called with the listener's certificate.
     """
 
     def __init__(
@@ -234,7 +235,7 @@ class TlsReactor:
                 lambda: _contexts_of(description),
             )
             self._keep(contextFactory)
-        else:  # of a plugin, which looks after its own
+        else:  # a plugin's endpoint, which manages its own certificate
             _only_good(contextFactory.getContext())
         if not hasattr(factory, "turns"):
             return self._reactor.listenSSL(

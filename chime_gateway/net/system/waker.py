@@ -1,8 +1,8 @@
 """
-Keeps the reactor's waker alive: the pipe by which threads and signals wake it.
+Keeps the reactor's waker alive: the pipe through which threads and signals wake it.
 
-The reactor drops and closes any reader that fails.  For its own waker that would end
-all answers from threads:  C{callFromThread} raises from then on.
+The reactor drops and closes any reader that fails.  Without its waker it would get no
+more results from threads: C{callFromThread} raises from then on.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any
 
 def keep(waker: Any) -> None:
     """
-    Have it outlive a lack of memory as it is read: 8 KiB, for which there may be none.
+    Make a waker survive a MemoryError while it is read: each read allocates 8 KiB.
 
-    @param waker: of a reactor of Twisted's.
+    @param waker: the waker of one of Twisted's reactors.
     """
     read = waker.doRead
 
@@ -22,7 +22,7 @@ def keep(waker: Any) -> None:
         try:
             read()
         except MemoryError:
-            # The pipe is still full, so that it is read in the next round.
+            # The pipe is still readable, so it is read in the next round.
             return
 
     waker.doRead = read_or_stay
