@@ -1,1 +1,1 @@
-"""Bytes in, values out: the protocols, without any I/O, clock or log."""
+"""Parsers and writers of the protocols, without I/O, clocks or logs."""

@@ -9,9 +9,9 @@ from ipaddress import IPv6Address, ip_address
 @lru_cache(4096)
 def canonical(host: str) -> str:
     """
-    IPv6 in its short form (RFC 5952); an IPv4 address that IPv6 carries
-    (C{::ffff:192.0.2.1}, RFC 4291 section 2.5.5.2) as itself; names and whatever
-    else as they are.
+    Return IPv6 in its short form (RFC 5952), an IPv4-mapped address
+    (C{::ffff:192.0.2.1}, RFC 4291 section 2.5.5.2) as IPv4, and everything else
+    unchanged.
     """
     if ":" not in host:
         return host
@@ -24,15 +24,15 @@ def canonical(host: str) -> str:
 
 
 def mapped(host: str) -> str:
-    """An address as a socket of IPv6 wants it that takes IPv4 as well."""
+    """Return the form of an address that a dual-stack IPv6 socket needs."""
     return host if ":" in host else f"::ffff:{host}"
 
 
 def is_destination(host: str) -> bool:
     """
-    Whether a packet to an address that somebody names can arrive at one host: a
-    name must be looked up, a zone (C{%eth0}) means something on his machine only,
-    and the rest are many hosts or none.
+    Whether packets can be sent to an address that a peer has named.  Refused are names,
+    as they need a look-up; zones (C{%eth0}), which have a meaning on the peer's machine
+    only; and addresses of many hosts or of none.
     """
     try:
         address = ip_address(host)

@@ -1,8 +1,8 @@
 """
-Reads numbers from text, and checks the whole text first.
+Reads numbers from text, after checking the whole text.
 
-C{int} takes digits of all scripts, underscores and signs, and fails above 4,300
-digits; C{isdecimal} takes digits of all scripts.
+C{int} accepts digits of all scripts, underscores and signs, and fails above 4,300
+digits; C{isdecimal} accepts digits of all scripts.
 """
 
 from __future__ import annotations
@@ -10,8 +10,11 @@ from __future__ import annotations
 
 def decimal(text: str, most: int) -> int | None:
     """
-    A number in ASCII digits that is not greater, or C{None}.  Its length is looked at
-    first: zeros may stand in front of anything.
+    Read a number of ASCII digits.
+
+    @param most: the largest number that is accepted; longer texts are refused even if
+        they begin with zeros.
+    @return: C{None}: it is not such a number.
     """
     if not (text.isascii() and text.isdecimal() and len(text) <= len(str(most))):
         return None

@@ -1,10 +1,9 @@
 """
 Reads and writes plain WebSocket frames, sans I/O (RFC 6455 section 5.2).
 
-After the opening handshake nearly every frame of a media stream is one whole
-unfragmented message.  L{FrameReader} recognises just those and returns all other
-bytes unchanged, so that a complete implementation beside it alone judges control
-frames, fragments and violations.
+After the opening handshake nearly every frame of a media stream is one whole,
+unfragmented message.  L{FrameReader} decodes only those, and returns all other bytes
+unchanged: a complete implementation handles control frames, fragments and violations.
 """
 
 from __future__ import annotations
@@ -14,13 +13,13 @@ from typing import Final, TypeAlias
 
 OPCODE_TEXT: Final = 0x1
 OPCODE_BINARY: Final = 0x2
-#: Not an opcode: these bytes are for the complete implementation.
+#: Not an opcode: marks bytes for the complete implementation.
 NOT_PLAIN: Final = -1
 
 _FIN: Final = 0x80
 _MASKED: Final = 0x80
 
-#: First bytes of the plain frames, and the second of those whose size has two bytes.
+#: First bytes of plain frames, and the second byte of those with a 16-bit length.
 BINARY: Final = _FIN | OPCODE_BINARY
 _PLAIN: Final = frozenset({_FIN | OPCODE_TEXT, BINARY})
 _USUAL: Final = 126
@@ -35,13 +34,13 @@ def mask(payload: bytes, key: bytes) -> bytes:
     """XOR with the repeated 4-byte key (RFC 6455 section 5.3); its own inverse."""
     size = len(payload)
     pad = (key * (size + 3 >> 2))[:size]
-    # One big-integer XOR: some twenty times faster than a loop over bytes.
+    # One XOR of big integers is some twenty times faster than a loop over bytes.
     number = int.from_bytes(payload, "little") ^ int.from_bytes(pad, "little")
     return number.to_bytes(size, "little")
 
 
 def encode_frame(opcode: int, payload: bytes, key: bytes | None = None) -> bytes:
-    """One whole message as one frame; C{key} masks it, as a client must."""
+    """Encode a whole message as one frame, masked if there is a C{key}."""
     size = len(payload)
     bit = 0 if key is None else _MASKED
     if 126 <= size < 65536:
@@ -55,12 +54,12 @@ def encode_frame(opcode: int, payload: bytes, key: bytes | None = None) -> bytes
 
 class FrameReader:
     """
-    Split a stream into pieces: C{(opcode, payload)} for a plain message,
+    Splits a stream into pieces: C{(opcode, payload)} for a plain message,
     C{(NOT_PLAIN, raw bytes)} for everything else, in order.
 
-    @param masked: whether the peer must mask (we are the server).
-    @param max_payload_bytes: a larger frame is handed over as soon as its
-        header is seen, and so is all that follows it.
+    @param masked: whether the peer must mask its frames, as a client must.
+    @param max_payload_bytes: a larger frame, and all data after it, is returned as
+        C{NOT_PLAIN} as soon as its header has been read.
     """
 
     __slots__ = (
@@ -79,9 +78,10 @@ class FrameReader:
 
     def whole(self, data: bytes) -> bytes | None:
         """
-        The payload, if C{data} is one plain message of the usual size and nothing
-        else; its first byte says which.  C{None}: it is for L{feed}, and nothing has
-        happened.
+        Decode C{data} if it is exactly one plain message with a 16-bit length.  The
+        first byte of C{data} tells whether it is text or binary.
+
+        @return: C{None}: pass C{data} to L{feed}; the state has not changed.
         """
         size = len(data) - (8 if self._masked else 4)
         if (
@@ -99,8 +99,8 @@ class FrameReader:
 
     def feed(self, data: bytes) -> list[Piece]:
         if self._held:
-            # Joined only when the frame can be whole: a peer that sends a byte
-            # at a time must not cost the square of its message.
+            # Joined only when the frame can be complete.  Otherwise a peer that sends
+            # single bytes would cost quadratic time.
             self._chunks.append(data)
             self._held += len(data)
             if self._held < self._needed:
@@ -146,7 +146,7 @@ class FrameReader:
                     payload = mask(payload, data[start - 4 : start])
                 pieces.append((opcode, payload))
             else:
-                if opcode < 0x8:  # a fragment; control frames may stand between
+                if opcode < 0x8:  # a fragment; control frames may come in between
                     self._fragmented = first < _FIN
                 pieces.append((NOT_PLAIN, data[offset:stop]))
             offset = stop

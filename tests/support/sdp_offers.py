@@ -161,7 +161,7 @@ def _streams(draw: st.DrawFn) -> Stream:
         host = FORBIDDEN
     if fault == "transport":
         protocol = "TCP/TLS/RTP/SAVPF"
-        fault = f"audio over {protocol} is not spoken here"
+        fault = f"audio over {protocol} is not supported"
     formats, lines = draw(_formats(is_spoken=fault != _NO_CODEC))
     port = 0 if fault == _OFF else draw(st.integers(1024, 65534))
     count = draw(st.sampled_from(["", "/2", "/1"]))
@@ -172,7 +172,7 @@ def _streams(draw: st.DrawFn) -> Stream:
         lines.insert(0, draw(st.sampled_from(["c=IN IP4", "c=ATM NSAP 4.7"])))
         if host is not None:
             del lines[1]
-        fault = "there is no c-line that is understood"
+        fault = "there is no valid c-line"
     lines += draw(st.lists(_attributes, max_size=5))
     if protocol in _OVER_DTLS:
         lines += _dtls(draw, has_fingerprint=fault != _NO_FINGERPRINT)

@@ -1,1 +1,1 @@
-"""Session descriptions: media, addresses, codecs, keys."""
+"""SDP session descriptions: media, addresses, codecs, keys."""

@@ -1,5 +1,5 @@
 """
-The audio stream of a session description: offered and answered (RFC 3264).
+The audio stream of a session description (RFC 3264).
 
 Every line of the chosen audio stream must be valid.
 """
@@ -20,22 +20,22 @@ from chime_gateway.wire.sdp.description import Description, Media, SdpError
 from chime_gateway.wire.sdp.keying import Keying, read_keying
 from chime_gateway.wire.sdp.sdes import Crypto, read_cryptos
 
-#: Static payload types (RFC 3551 table 4) of what is spoken here.
+#: Static payload types (RFC 3551 table 4) of the supported codecs.
 STATIC_TYPES: Final[Mapping[int, Codec]] = {0: PCMU, 8: PCMA}
 _COMFORT_NOISE: Final = 13
 _ENCODINGS: Final = {"PCMU": PCMU, "PCMA": PCMA}
 
-#: Profiles of RTP that are spoken; who offers feedback (RFC 4585) need get none.
+#: Supported RTP profiles; a peer that offers feedback (RFC 4585) need not get any.
 _PLAIN: Final = ("RTP/AVP", "RTP/AVPF")
 _SECURE: Final = ("RTP/SAVP", "RTP/SAVPF")
 
-#: The same with keys that DTLS agrees on (RFC 5764 section 8).
+#: Secure profiles with keys from DTLS (RFC 5764 section 8).
 OVER_DTLS: Final = ("UDP/TLS/RTP/SAVP", "UDP/TLS/RTP/SAVPF")
 
-#: Where telephone-events go in an offer of ours.
+#: Payload type of telephone-events in our offers.
 OFFERED_EVENT_TYPE: Final = 101
 
-#: ptimes that are sent when asked for, in milliseconds.
+#: Supported ptimes of packets that we send, in milliseconds.
 _PTIMES: Final = range(10, 101, 10)
 
 
@@ -45,7 +45,7 @@ _RTPMAP: Final = re.compile(
 
 
 class Direction(Enum):
-    """As seen by who says it."""
+    """The direction of media, as seen by the side that states it."""
 
     SENDRECV = "sendrecv"
     SENDONLY = "sendonly"
@@ -54,7 +54,7 @@ class Direction(Enum):
 
     @property
     def reverse(self) -> Direction:
-        """The same, as seen by the other side."""
+        """The same direction, as seen by the other side."""
         return _REVERSE.get(self, self)
 
     @property
@@ -75,16 +75,15 @@ _REVERSE: Final = {
 @frozen
 class RemoteAudio:
     """
-    The other side's audio stream.
+    The peer's audio stream.
 
-    @ivar index: of its m-line.
-    @ivar codecs: payload types with codecs that are spoken here, preferred
-        first.
+    @ivar index: index of its m-line.
+    @ivar codecs: payload types and codecs that are supported, preferred first.
     @ivar telephone_event: payload type, or C{None}.
     @ivar comfort_noise: payload types that carry comfort noise.
-    @ivar ptime_ms: what it wants to be sent.
-    @ivar direction: as it said it.
-    @ivar keying: how DTLS is to agree on its keys; C{None}: it is not.
+    @ivar ptime_ms: the ptime that it wants to receive.
+    @ivar direction: as the peer states it.
+    @ivar keying: parameters for DTLS-SRTP; C{None}: keys do not come from DTLS.
     """
 
     index: int
@@ -111,7 +110,7 @@ class LocalAudio:
     """
     Our audio stream.
 
-    @ivar more: lines about how it is carried.
+    @ivar more: additional lines about the transport.
     """
 
     port: int
@@ -132,11 +131,11 @@ def read_audio(
     preferred: int = 0,
 ) -> RemoteAudio:
     """
-    The first audio stream that can be spoken with.
+    Return the first usable audio stream.
 
-    @param check: raises L{SdpError} for one that is not to be taken.
-    @param preferred: its index, if there are several.
-    @raise SdpError: there is no such stream; the text says why.
+    @param check: raises L{SdpError} for a stream that is not acceptable.
+    @param preferred: index of the m-line that is tried first.
+    @raise SdpError: no stream is usable; the text says why.
     """
     reasons = []
     audios = [n for n, media in enumerate(description.media) if media.kind == "audio"]
@@ -153,7 +152,7 @@ def read_audio(
 
 @frozen
 class Formats:
-    """What the payload types of an m-line mean; as in L{RemoteAudio}."""
+    """The meanings of an m-line's payload types; see L{RemoteAudio}."""
 
     codecs: tuple[tuple[int, Codec], ...]
     telephone_event: int | None
@@ -166,10 +165,10 @@ def _audio(description: Description, media: Media, index: int) -> RemoteAudio:
     is_secure = media.protocol in _SECURE
     is_over_dtls = media.protocol in OVER_DTLS
     if not (is_secure or is_over_dtls or media.protocol in _PLAIN):
-        raise SdpError(f"audio over {media.protocol[:20]} is not spoken here")
+        raise SdpError(f"audio over {media.protocol[:20]} is not supported")
     host = description.host if media.host is None else media.host
     if not host:
-        raise SdpError("there is no c-line that is understood")
+        raise SdpError("there is no valid c-line")
     host = canonical(host)
     formats = read_formats(media)
     rtcp_host, rtcp_port = _rtcp(media, host)
@@ -217,7 +216,7 @@ def read_formats(media: Media) -> Formats:
 
 
 def read_encodings(media: Media) -> list[str]:
-    """What there is to choose from, as people call it."""
+    """Return the names of the offered encodings, for an error message."""
     names = _rtpmaps(media)
     numbers = (decimal(text, 127) for text in media.formats)
     return [names[number][0] for number in numbers if number in names]
@@ -225,8 +224,8 @@ def read_encodings(media: Media) -> list[str]:
 
 def read_bundled(description: Description, media: Media, index: int) -> RemoteAudio:
     """
-    An audio stream whose addresses are the business of ICE, and whose RTCP comes
-    with it (RFC 5761): its m-line and c-lines are about neither.
+    Read an audio stream whose addresses are found by ICE and whose RTCP is multiplexed
+    (RFC 5761), so that the m-line's port and the c-lines have no meaning.
     """
     formats = read_formats(media)
     return RemoteAudio(
@@ -246,7 +245,7 @@ def read_bundled(description: Description, media: Media, index: int) -> RemoteAu
 
 
 def _rtpmaps(media: Media) -> dict[int, tuple[str, int, int]]:
-    """payload type -> (ENCODING, clock rate, channels)."""
+    """Return, by payload type: (ENCODING, clock rate, channels)."""
     maps = {}
     for value in media.values("rtpmap"):
         found = _RTPMAP.match(value)
@@ -257,18 +256,18 @@ def _rtpmaps(media: Media) -> dict[int, tuple[str, int, int]]:
 
 
 def _rtcp(media: Media, host: str) -> tuple[str, int]:
-    """RFC 3605; without C{a=rtcp} the next port, which there must be."""
+    """Return the address for RTCP (RFC 3605); without C{a=rtcp}, the next port."""
     words = (media.get("rtcp") or "").split()
     port = decimal(words[0], 65535) if words else None
     if port:
         return (canonical(words[3]) if len(words) >= 4 else host), port
     if media.port == 65535:
-        raise SdpError("there is no port for RTCP behind 65535")
+        raise SdpError("there is no port for RTCP after 65535")
     return host, media.port + 1
 
 
 def _ptime(media: Media) -> int:
-    """What can be sent of what is asked for, in whole 10 ms."""
+    """Return the ptime to send: the requested one if it is supported; whole 10 ms."""
     wanted, most = _milliseconds(media, "ptime"), _milliseconds(media, "maxptime")
     ptime = wanted if wanted in _PTIMES else PTIME_MS
     if 0 < most < ptime:
@@ -293,7 +292,7 @@ def _direction(description: Description, media: Media, host: str) -> Direction:
     else:
         direction = Direction.SENDRECV
     if host in ("0.0.0.0", "::"):
-        # How hold was said in RFC 2543.
+        # The way of RFC 2543 to put a call on hold.
         return Direction.SENDONLY if direction.sends else Direction.INACTIVE
     return direction
 
@@ -302,7 +301,7 @@ def _direction(description: Description, media: Media, host: str) -> Direction:
 
 
 def audio_lines(local: LocalAudio) -> list[str]:
-    """Our audio stream: an m-line and what belongs to it."""
+    """Write our audio stream: an m-line and its attributes."""
     protocol = local.protocol
     types = [str(number) for number, _ in local.codecs]
     lines = [
@@ -328,8 +327,7 @@ def audio_lines(local: LocalAudio) -> list[str]:
 
 def unused_lines(media: Media) -> list[str]:
     """
-    An m-line that is there because it was offered, and is not used (RFC 3264
-    section 6).
+    Write the m-line of a section that was offered and is rejected (RFC 3264 section 6).
     """
     formats = " ".join(media.formats)
     return [f"m={media.kind} 0 {media.protocol} {formats}"]

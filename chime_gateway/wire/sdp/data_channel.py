@@ -1,6 +1,5 @@
 """
-The section for data channels in a description (RFC 8841): offered beside audio, and
-answered.
+The media section for data channels (RFC 8841), offered beside audio.
 """
 
 from __future__ import annotations
@@ -12,13 +11,13 @@ from attrs import frozen
 from chime_gateway.wire.number import decimal
 from chime_gateway.wire.sdp.description import Media, SdpError
 
-#: As everybody has it.
+#: The port that all implementations use.
 SCTP_PORT: Final = 5000
 
 _PROTOCOLS: Final = frozenset({"UDP/DTLS/SCTP", "TCP/DTLS/SCTP"})
 _FORMAT: Final = "webrtc-datachannel"
 
-#: Where nothing is said (RFC 8841 section 6.1); and as good as any.
+#: The default (RFC 8841 section 6.1), and what stands for "any size".
 _MOST_BYTES: Final = 65_536
 _ANY_BYTES: Final = 1 << 31
 
@@ -26,10 +25,10 @@ _ANY_BYTES: Final = 1 << 31
 @frozen
 class RemoteChannel:
     """
-    The other side's.
+    The peer's side.
 
-    @ivar port: of SCTP.
-    @ivar most_message_bytes: that it takes.
+    @ivar port: its SCTP port.
+    @ivar most_message_bytes: the largest message that it receives.
     """
 
     port: int = SCTP_PORT
@@ -38,7 +37,9 @@ class RemoteChannel:
 
 def read_channel(media: Media, *, is_bundled: bool) -> RemoteChannel:
     """
-    @raise SdpError: it is none, or is refused.
+    Read the section for data channels.
+
+    @raise SdpError: it is not one, it is malformed, or the channel is refused.
     """
     if media.kind != "application" or media.protocol.upper() not in _PROTOCOLS:
         raise SdpError("there is no data channel")
@@ -47,14 +48,16 @@ def read_channel(media: Media, *, is_bundled: bool) -> RemoteChannel:
     port = decimal(media.get("sctp-port") or str(SCTP_PORT), 0xFFFF)
     most = decimal(media.get("max-message-size") or str(_MOST_BYTES), 1 << 63)
     if not port or most is None:
-        raise SdpError("a=sctp-port or a=max-message-size is not understood")
+        raise SdpError("a=sctp-port or a=max-message-size is malformed")
     return RemoteChannel(port, min(most or _ANY_BYTES, _ANY_BYTES))
 
 
 def channel_lines(port: int, most_message_bytes: int) -> list[str]:
     """
-    @param port: of the transport that it shares.
-    @param most_message_bytes: that we take.
+    Write the section for data channels.
+
+    @param port: the port of the transport that it shares.
+    @param most_message_bytes: the largest message that we receive.
     """
     return [
         f"m=application {port} UDP/DTLS/SCTP {_FORMAT}",

@@ -1,7 +1,7 @@
 """
-Reads and writes session descriptions as lines (RFC 8866).
+Reads and writes the lines of session descriptions (RFC 8866).
 
-What cannot be read of a media section other than audio is skipped.
+Invalid lines in media sections other than audio are skipped.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ _MAX_LINES: Final = 500
 
 
 class SdpError(RemoteProtocolError):
-    """A description that cannot be understood, or not be answered."""
+    """A description that is malformed, or that cannot be answered."""
 
 
 @define
 class Media:
     """
-    One m-line with what belongs to it.
+    One m-line with its attributes.
 
-    @ivar host: of its own c-line; empty: that is not understood.
+    @ivar host: address of its own c-line; empty: that line is invalid.
     """
 
     kind: str
@@ -43,13 +43,13 @@ class Media:
         return next(iter(self.values(name)), None)
 
     def values(self, name: str) -> list[str]:
-        """Of an attribute that may be repeated."""
+        """Return all values of an attribute that may be repeated."""
         return [value for key, value in self.attributes if key == name]
 
 
 @define
 class Description:
-    """A whole description, read."""
+    """A whole description that has been read."""
 
     origin: str = ""
     host: str | None = None
@@ -59,13 +59,15 @@ class Description:
 
 def parse(body: bytes) -> Description:
     """
+    Read a description.
+
     @raise SdpError: it is not a description.
     """
     if len(body) > MAX_BYTES:
         raise SdpError("the session description is too large")
-    # What is not UTF-8 is in lines that only people read.
+    # Other encodings occur only in lines for people.
     text = body.decode("utf-8", "replace")
-    # Some end lines with a bare LF (RFC 8866 section 5 asks to accept that).
+    # Some peers end lines with a bare LF (RFC 8866 section 5 asks to accept that).
     lines = [line for line in text.replace("\r\n", "\n").split("\n") if line]
     if not lines or lines[0] != "v=0" or len(lines) > _MAX_LINES:
         raise SdpError("not a session description")
@@ -105,7 +107,10 @@ def _media(value: str) -> Media:
 
 
 def _connection(value: str) -> str:
-    """Empty: it is not understood, which matters only to who needs it."""
+    """
+    Return the address; empty if the line is invalid, which matters only if the address
+    is needed.
+    """
     words = value.split()
     if len(words) != 3 or words[0] != "IN" or words[1] not in ("IP4", "IP6"):
         return ""
@@ -120,9 +125,11 @@ def format_description(
     attributes: Sequence[str] = (),
 ) -> bytes:
     """
+    Write a description.
+
     @param host: our address.
-    @param sections: of media, an m-line and its attributes each.
-    @param attributes: of the session, whole lines.
+    @param sections: media sections: an m-line and its attributes each.
+    @param attributes: whole lines for the session's attributes.
     """
     address = f"IN {'IP6' if ':' in host else 'IP4'} {host}"
     lines = [

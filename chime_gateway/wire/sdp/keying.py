@@ -1,8 +1,8 @@
 """
-DTLS-SRTP in the session descriptions of SIP: fingerprints and roles, RTCP with RTP or
-apart, and ICE if there is any (RFC 5763, RFC 5764, RFC 8842).
+DTLS-SRTP in SIP's session descriptions: fingerprints and roles, RTCP multiplexing, and
+ICE if the peer offers it (RFC 5763, RFC 5764, RFC 8842).
 
-The addresses of media stay in the description itself.
+L{chime_gateway.wire.sdp.audio_stream} reads the addresses of media.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from chime_gateway.wire.webrtc.candidate import (
 @frozen(kw_only=True)
 class Keying:
     """
-    The other side's.
+    The peer's side.
 
-    @ivar is_muxed: RTCP comes by the port of RTP (RFC 5761).
-    @ivar credentials: of its ICE; C{None}: there is none, or it is lite.
+    @ivar is_muxed: whether RTCP uses the port of RTP (RFC 5761).
+    @ivar credentials: its ICE credentials; C{None}: it has no ICE, or is ICE-lite.
     """
 
     fingerprints: tuple[Fingerprint, ...]
@@ -42,12 +42,12 @@ class Keying:
 @frozen(kw_only=True)
 class Association:
     """
-    What an association of DTLS is begun with; with anything else it is another one
-    (RFC 8842 section 3.1).
+    The parameters that define a DTLS association: if one of them changes, a new
+    association begins (RFC 8842 section 3.1).
 
-    @ivar is_client: we begin.
-    @ivar credentials: of the other side's ICE; C{None}: packets go where its
-        description says.
+    @ivar is_client: whether we are the DTLS client.
+    @ivar credentials: the peer's ICE credentials; C{None}: packets are sent to the
+        address in its description.
     """
 
     fingerprints: tuple[Fingerprint, ...]
@@ -59,10 +59,10 @@ class Association:
 @frozen(kw_only=True)
 class LocalKeying:
     """
-    Ours.
+    Our side.
 
-    @ivar credentials: of our ICE, which is lite; they are said if the other side has
-        some.
+    @ivar credentials: our ICE credentials, as an ICE-lite agent; written only if the
+        peer uses ICE.
     """
 
     fingerprint: Fingerprint
@@ -71,7 +71,9 @@ class LocalKeying:
 
 def read_keying(description: Description, media: Media) -> Keying:
     """
-    @raise SdpError: no keys can be agreed on.
+    Read the peer's side.
+
+    @raise SdpError: the parameters for DTLS are missing or malformed.
     """
     levels = Levels(description, media)
     return Keying(
@@ -91,7 +93,8 @@ def _credentials(levels: Levels) -> Credentials | None:
 
 def associate(keying: Keying, before: Association | None) -> Association:
     """
-    With what somebody offers, or answers: who may choose is passive, or what he was.
+    Determine the association for the peer's offer or answer.  If the choice of the role
+    is ours, keep the previous one, or else be passive.
     """
     was_client = before is not None and before.is_client
     setup = keying.setup.answer(Setup.ACTIVE if was_client else Setup.PASSIVE)
@@ -99,7 +102,7 @@ def associate(keying: Keying, before: Association | None) -> Association:
         fingerprints=keying.fingerprints,
         is_client=setup is Setup.ACTIVE,
         is_muxed=keying.is_muxed,
-        # Of two components each would need a pair of candidates.
+        # Without multiplexing, RTP and RTCP would each need a candidate pair.
         credentials=keying.credentials if keying.is_muxed else None,
     )
 
@@ -108,9 +111,10 @@ def keying_lines(
     ours: LocalKeying, association: Association, setup: Setup, candidate: Candidate
 ) -> list[str]:
     """
-    Of our section; C{a=ice-lite} is the session's.
+    Write the lines of our section; C{a=ice-lite} is an attribute of the session
+    instead.
 
-    @param candidate: our port.
+    @param candidate: our own address and port.
     """
     lines = [f"a=setup:{setup.value}", f"a=fingerprint:{ours.fingerprint}"]
     if association.is_muxed:

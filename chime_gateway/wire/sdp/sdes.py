@@ -1,5 +1,5 @@
 """
-Reads and writes keys of SRTP in a session description:  C{a=crypto} lines (RFC 4568).
+Reads and writes SRTP keys in session descriptions: C{a=crypto} lines (RFC 4568).
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from chime_gateway.wire.number import decimal
 #: RFC 4568 section 9.1: nine digits.
 _MOST_TAG: Final = 999_999_999
 
-#: Master key and salt, in bytes (RFC 4568 section 6.2, RFC 6188).  The names
-#: with the size at the end are common, if not registered.
+#: Size of master key and salt together, in bytes (RFC 4568 section 6.2, RFC 6188).  The
+#: names C{AES_CM_256_...} are common, although they are not registered.
 SUITES: Final[Mapping[str, int]] = {
     "AES_CM_128_HMAC_SHA1_80": 30,
     "AES_CM_128_HMAC_SHA1_32": 30,
@@ -33,7 +33,7 @@ class Crypto:
     """
     One C{a=crypto} line.
 
-    @ivar suite: as it was written: one of L{SUITES}, in any case.
+    @ivar suite: one of L{SUITES}, in the peer's spelling (upper or lower case).
     @ivar key: master key and salt together.
     """
 
@@ -47,7 +47,7 @@ class Crypto:
 
 
 def read_cryptos(values: Iterable[str]) -> list[Crypto]:
-    """Those that can be used; one with parameters unknown here cannot."""
+    """Return the usable ones; lines with unknown parameters are not."""
     found = []
     for value in values:
         words = value.split()
@@ -58,8 +58,8 @@ def read_cryptos(values: Iterable[str]) -> list[Crypto]:
             continue
         method, _, inline = words[2].partition(":")
         key_text, *rest = inline.split("|")
-        # A lifetime of 2^n may follow, which is never reached; a master key
-        # identifier would have to be in every packet.
+        # A lifetime of 2^n packets may follow, which a call never reaches.  A master
+        # key identifier would have to be in every packet: not supported.
         if method.lower() != "inline" or any(":" in part for part in rest):
             continue
         padding = "=" * (-len(key_text) % 4)
@@ -74,7 +74,7 @@ def read_cryptos(values: Iterable[str]) -> list[Crypto]:
 
 def _may_be_ignored(parameter: str) -> bool:
     """
-    Of the session parameters, a hint for the size of a window, and what says so of
-    itself (section 6.3.7).
+    Whether a session parameter may be ignored: the hint for a window's size, and those
+    that are marked as optional (section 6.3.7).
     """
     return parameter.startswith("-") or parameter.upper().startswith("WSH=")

@@ -1,6 +1,6 @@
 """
-The transport of media in WebRTC descriptions:  ICE, DTLS's fingerprints and roles,
-and several sections in one bundle (RFC 8839, RFC 8842, RFC 9143).
+The media transport in WebRTC descriptions: ICE, DTLS fingerprints and roles, and
+bundles of several sections (RFC 8839, RFC 8842, RFC 9143).
 """
 
 from __future__ import annotations
@@ -20,17 +20,18 @@ from chime_gateway.wire.webrtc.candidate import (
     parse_candidate,
 )
 
-#: Of digests that are believed, with their bytes (RFC 8122 section 5).
+#: Accepted hash functions, and the size of their digests in bytes (RFC 8122 section 5).
 _HASHES: Final[Mapping[str, int]] = {"sha-256": 32, "sha-384": 48, "sha-512": 64}
 _DIGEST: Final = re.compile(r"[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){31,63}\Z")
 _MOST_FINGERPRINTS: Final = 8
 
-#: Each is somebody's address, who will be sent checks; a browser has fewer.
+#: Maximum number of candidates.  Checks are sent to each, and it may be the address of
+#: a victim; a browser has fewer.
 _MOST_CANDIDATES: Final = 16
 
 
 class Setup(Enum):
-    """Who begins DTLS's handshake: C{active} is its client (RFC 8842 section 5)."""
+    """The DTLS role: the C{active} side is the client (RFC 8842 section 5)."""
 
     ACTPASS = "actpass"
     ACTIVE = "active"
@@ -38,9 +39,9 @@ class Setup(Enum):
 
     def answer(self, wanted: Setup) -> Setup:
         """
-        What we answer to it.
+        Return the answer to this offered role.
 
-        @param wanted: C{ACTIVE} or C{PASSIVE}, if we may choose.
+        @param wanted: C{ACTIVE} or C{PASSIVE}; used if the offer leaves the choice.
         """
         if self is Setup.ACTPASS:
             return wanted
@@ -50,8 +51,10 @@ class Setup(Enum):
 @frozen
 class Fingerprint:
     """
-    @ivar hash: its name in lower case, C{sha-256}.
-    @ivar digest: of the certificate in DER.
+    The fingerprint of a certificate.
+
+    @ivar hash: name of the hash function in lower case, C{sha-256}.
+    @ivar digest: hash of the certificate in DER.
     """
 
     hash: str
@@ -64,12 +67,12 @@ class Fingerprint:
 @frozen(kw_only=True)
 class Transport:
     """
-    One side's.
+    The media transport of one side.
 
-    @ivar fingerprints: any of them may be the certificate's; never empty.
-    @ivar candidates: that can be used here, best first; mDNS names and the like are
-        left out.
-    @ivar is_lite: C{a=ice-lite}; then we should not be.
+    @ivar fingerprints: the certificate must have one of them; never empty.
+    @ivar candidates: usable candidates, best first; mDNS names and the like are left
+        out.
+    @ivar is_lite: whether there is C{a=ice-lite}; then we must not be ICE-lite, too.
     """
 
     credentials: Credentials
@@ -84,9 +87,9 @@ class Transport:
 
 class Levels:
     """
-    Where attributes of one section may stand: there; if it is in a bundle, in the
-    one whose transport the bundle has (RFC 9143 section 7.2); or in the session.
-    The first of them that has any wins.
+    The places where a section's attributes may be: in the section itself; in the
+    section whose transport its bundle uses (RFC 9143 section 7.2); in the session.
+    The first place that has the attribute is used.
     """
 
     def __init__(self, description: Description, media: Media) -> None:
@@ -112,7 +115,7 @@ class Levels:
 
 
 def bundle_of(description: Description, mid: str) -> list[str] | None:
-    """The bundle's identifiers, if the description has one with that section."""
+    """Return the identifiers of the bundle that contains a section, if there is one."""
     for name, value in description.attributes:
         words = value.split() if name == "group" else []
         if words[:1] == ["BUNDLE"] and mid and mid in words[1:]:
@@ -121,7 +124,7 @@ def bundle_of(description: Description, mid: str) -> list[str] | None:
 
 
 def _tagged(description: Description, media: Media) -> Media | None:
-    """The first of the bundle that the section is in."""
+    """Return the first section of the bundle that contains this section."""
     bundle = bundle_of(description, media.get("mid") or "")
     if bundle is None:
         return None
@@ -130,7 +133,9 @@ def _tagged(description: Description, media: Media) -> Media | None:
 
 def read_transport(description: Description, media: Media) -> Transport:
     """
-    @raise SdpError: something is missing without which there is no WebRTC.
+    Read the transport of a section.
+
+    @raise SdpError: something that WebRTC needs is missing or malformed.
     """
     levels = Levels(description, media)
     ufrag, password = levels.get("ice-ufrag"), levels.get("ice-pwd")
@@ -153,13 +158,15 @@ def read_transport(description: Description, media: Media) -> Transport:
 
 def read_fingerprints(levels: Levels) -> tuple[Fingerprint, ...]:
     """
-    @raise SdpError: there is none whose hash is strong enough.
+    Read the fingerprints.
+
+    @raise SdpError: there is none with a strong enough hash.
     """
     found = []
     for value in levels.values("fingerprint")[:_MOST_FINGERPRINTS]:
         name, _, text = value.partition(" ")
         name, text = name.lower(), text.strip()
-        # Long texts are no digests, whatever is in them.
+        # Longer texts cannot be digests.
         if len(text) > 3 * 64 or not _DIGEST.match(text):
             continue
         digest = bytes.fromhex(text.replace(":", ""))
@@ -172,20 +179,22 @@ def read_fingerprints(levels: Levels) -> tuple[Fingerprint, ...]:
 
 def read_setup(levels: Levels) -> Setup:
     """
-    @raise SdpError: there is one that is not understood.
+    Read the DTLS role.
+
+    @raise SdpError: its value is unknown.
     """
     text = levels.get("setup")
     if text is None:
-        # An offer must have one (RFC 8842 section 5.2); without, both is possible.
+        # An offer must have one (RFC 8842 section 5.2); without it both are possible.
         return Setup.ACTPASS
     try:
         return Setup(text.lower())
     except ValueError as exc:
-        raise SdpError("a=setup is not understood") from exc
+        raise SdpError("the value of a=setup is unknown") from exc
 
 
 def _candidates(levels: Levels) -> tuple[Candidate, ...]:
-    """Best first; each address once."""
+    """Return the usable candidates, best first, each address once."""
     found: dict[tuple[str, str, int, str], Candidate] = {}
     for value in levels.values("candidate"):
         candidate = parse_candidate(value)
@@ -203,7 +212,9 @@ def _candidates(levels: Levels) -> tuple[Candidate, ...]:
 
 
 def transport_lines(transport: Transport) -> list[str]:
-    """Of a section.  C{a=ice-lite} is the session's."""
+    """
+    Write a section's transport; C{a=ice-lite} is an attribute of the session instead.
+    """
     credentials = transport.credentials
     return [
         "a=rtcp-mux",

@@ -2,7 +2,7 @@
 Reads, offers and answers WebRTC descriptions with one audio section (RFC 8829, RFC
 9725).
 
-Every other section that is offered is rejected in the answer, which keeps its place.
+All other offered sections are rejected; the answer keeps them in their places.
 """
 
 from __future__ import annotations
@@ -44,18 +44,18 @@ from chime_gateway.wire.sdp.transport import (
     transport_lines,
 )
 
-#: As DTLS-SRTP is called over UDP and TCP; some say it without (FreeSWITCH).
+#: Names of DTLS-SRTP over UDP and TCP; some peers omit the prefix (FreeSWITCH).
 _PROTOCOLS: Final = frozenset(
     transport + profile
     for transport in ("UDP/TLS/", "TCP/DTLS/", "")
     for profile in ("RTP/SAVPF", "RTP/SAVP")
 )
 
-#: A browser has three; each is answered.
+#: Maximum number of sections, as each is answered; a browser has three.
 _MOST_SECTIONS: Final = 32
 _MOST_NAMED: Final = 8
 
-#: What may be an identifier (RFC 8866 C{token}), or empty.
+#: A valid identifier (C{token} of RFC 8866), or empty.
 _TOKEN: Final = re.compile(r"[!#-'*+.0-9A-Z^-~-]{0,64}\Z")
 _OFFERED_MID: Final = "0"
 _CHANNEL_MID: Final = "1"
@@ -65,14 +65,14 @@ _RTCP_MUX: Final = "a=rtcp-mux"
 @frozen(kw_only=True)
 class RtcDescription:
     """
-    The other side's.
+    The peer's description.
 
-    @ivar audio: of the section that is taken: codecs and payload types of PCMU and
-        PCMA, telephone-event, direction as it said it.
-    @ivar mid: of that section; empty if it has none.
-    @ivar ssrc: what it says it sends with, or C{None}: the first packet tells.
-    @ivar description: the whole, for the sections that are refused in an answer.
-    @ivar channel: of an answer to an offer that had one.
+    @ivar audio: the audio section that is used: payload types of PCMU, PCMA and
+        telephone-event, direction as the peer states it.
+    @ivar mid: that section's identifier; empty if it has none.
+    @ivar ssrc: the announced SSRC, or C{None}: the first packet shows it.
+    @ivar description: the whole description, for the sections that an answer rejects.
+    @ivar channel: the data channel, in an answer to an offer with one.
     """
 
     audio: RemoteAudio
@@ -86,11 +86,11 @@ class RtcDescription:
 @frozen(kw_only=True)
 class LocalSide:
     """
-    Ours.
+    Our description.
 
-    @ivar host: for the o-line and c-line.
-    @ivar port: of the m-line: that of the first candidate.
-    @ivar codecs: payload types with codecs, preferred first.
+    @ivar host: address for the o-line and c-line.
+    @ivar port: port for the m-line: that of the first candidate.
+    @ivar codecs: payload types and codecs, preferred first.
     """
 
     session_id: int
@@ -109,7 +109,9 @@ class LocalSide:
 
 def parse_offer(body: bytes) -> RtcDescription:
     """
-    @raise SdpError: no call can be made with it, and why.
+    Read an offer.
+
+    @raise SdpError: no call can be made with it; the text says why.
     """
     description = parse(body)
     if len(description.media) > _MOST_SECTIONS:
@@ -126,43 +128,44 @@ def parse_offer(body: bytes) -> RtcDescription:
 
 def parse_answer(body: bytes, *, has_channel: bool = False) -> RtcDescription:
     """
-    To an offer of L{format_offer}.
+    Read the answer to an offer of L{format_offer}.
 
-    @param has_channel: the offer had a data channel, which the answer must take.
-    @raise SdpError: it does not answer one, and why.
+    @param has_channel: whether the offer had a data channel, which the answer must
+        accept.
+    @raise SdpError: it is not an answer to that offer; the text says why.
     """
     description = parse(body)
     media = description.media
     if len(media) != 1 + has_channel or media[0].kind != "audio":
-        also = " and one of data channels," if has_channel else ""
+        also = " and one for data channels" if has_channel else ""
         raise SdpError(
-            f"the answer must have one section, of audio,{also} as the offer has"
+            f"the answer must have one section for audio{also}, as the offer has"
         )
     answer = _read(description, media[0], 0)
     if has_channel:
         is_bundled = Levels(description, media[1]).has("bundle-only")
         answer = evolve(answer, channel=read_channel(media[1], is_bundled=is_bundled))
     if answer.transport.setup is Setup.ACTPASS:
-        raise SdpError("the answer leaves open who begins DTLS (a=setup)")
+        raise SdpError("the answer does not choose a DTLS role (a=setup)")
     return answer
 
 
 def _read(description: Description, media: Media, index: int) -> RtcDescription:
     levels = Levels(description, media)
-    # In a bundle it may have no port of its own (RFC 9143 section 6).
+    # In a bundle, port 0 does not mean rejected (RFC 9143 section 6).
     if media.port == 0 and not levels.has("bundle-only"):
         raise SdpError("the audio is switched off (port 0)")
     if media.protocol.upper() not in _PROTOCOLS:
-        raise SdpError(f"audio over {media.protocol[:20]} is no WebRTC")
+        raise SdpError(f"audio over {media.protocol[:20]} is not WebRTC")
     audio = read_bundled(description, media, index)
     if not audio.codecs:
-        # Short, and of nothing that could be more than a word.
+        # The names come from the peer: keep them short, and few.
         names = [name[:20] for name in read_encodings(media)[:_MOST_NAMED]]
         others = ", ".join(name for name in names if name.isascii()) or "nothing"
         raise SdpError(f"PCMU or PCMA is needed; there is only {others}")
     mid = media.get("mid") or ""
     if not _TOKEN.match(mid):
-        raise SdpError("a=mid is not understood")
+        raise SdpError("a=mid is malformed")
     return RtcDescription(
         audio=audio,
         transport=read_transport(description, media),
@@ -182,17 +185,17 @@ def _ssrc(media: Media) -> int | None:
 
 def format_offer(local: LocalSide, *, most_message_bytes: int = 0) -> bytes:
     """
-    One section of audio, with all candidates (no trickle).
+    Write an offer with one audio section and all candidates (no trickle ICE).
 
-    @param most_message_bytes: there is one of data channels as well, by the same
-        transport, and this is what may come in one piece.
+    @param most_message_bytes: the largest message that we receive; if not 0, the offer
+        has a section for data channels as well, over the same transport.
     """
     sections = [_section(local, "UDP/TLS/RTP/SAVPF", _OFFERED_MID)]
     bundled = _OFFERED_MID
     if most_message_bytes:
         lines = channel_lines(local.port, most_message_bytes)
         lines += _mid_lines(_CHANNEL_MID)
-        # RTCP is of audio alone.
+        # A section for data channels has no RTCP.
         lines += [one for one in transport_lines(local.transport) if one != _RTCP_MUX]
         sections.append(lines)
         bundled += f" {_CHANNEL_MID}"
@@ -201,10 +204,11 @@ def format_offer(local: LocalSide, *, most_message_bytes: int = 0) -> bytes:
 
 def format_answer(local: LocalSide, offer: RtcDescription) -> bytes:
     """
-    To an offer: its sections in its order, all but the audio refused.
+    Write the answer to an offer: its sections in the same order, all of them rejected
+    except the audio.
 
-    @param local: its C{transport.setup} by L{Setup.answer}; its codecs and payload
-        types are taken from C{offer.audio}, its direction is the reverse of that
+    @param local: C{transport.setup} must come from L{Setup.answer}, the codecs and
+        payload types from C{offer.audio}; the direction must be the reverse of that
         one's.
     """
     description, index = offer.description, offer.audio.index
@@ -232,7 +236,7 @@ def _section(local: LocalSide, protocol: str, mid: str) -> list[str]:
 
 
 def _refused(media: Media) -> list[str]:
-    """It stays where it was (RFC 3264 section 6), and is called what it was."""
+    """Write a rejected section, which keeps its identifier (RFC 3264 section 6)."""
     mid = media.get("mid") or ""
     return [*unused_lines(media), *_mid_lines(mid if _TOKEN.match(mid) else "")]
 

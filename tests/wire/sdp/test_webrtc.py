@@ -149,11 +149,11 @@ class OffersTests(SynchronousTestCase):
             (b"a=ice-ufrag:8c1f", b"a=ice-ufrag:8", "not an ice-ufrag"),
             (b"a=ice-pwd:", b"a=ice-pwd:\xc3\xa4", "not an ice-pwd"),
             (b"a=rtcp-mux\r\n", b"", "RTCP must come with RTP (a=rtcp-mux)"),
-            (b"ACTPASS", b"holdconn", "a=setup is not understood"),
-            (b"UDP/TLS/RTP/SAVPF", b"RTP/AVP", "audio over RTP/AVP is no WebRTC"),
+            (b"ACTPASS", b"holdconn", "the value of a=setup is unknown"),
+            (b"UDP/TLS/RTP/SAVPF", b"RTP/AVP", "audio over RTP/AVP is not WebRTC"),
             (b"m=audio 9", b"m=audio 0", "the audio is switched off (port 0)"),
             (b"m=audio", b"m=video", "there is no audio"),
-            (b"a=mid:0", b"a=mid:0 1", "a=mid is not understood"),
+            (b"a=mid:0", b"a=mid:0 1", "a=mid is malformed"),
             (b"v=0", b"v=1", "not a session description"),
         ):
             self.assertEqual(self.refused(old, new), reason)
