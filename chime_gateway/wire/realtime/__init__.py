@@ -1,1 +1,1 @@
-"""Azure OpenAI Realtime, GA and preview."""
+"""The protocol of Azure OpenAI Realtime, GA and preview."""

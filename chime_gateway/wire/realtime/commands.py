@@ -1,4 +1,4 @@
-"""Commands to the service, as bytes."""
+"""Builds commands to the service, and encodes them."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from chime_gateway.wire.realtime.dialects import Dialect
 #: A command as a JSON document, without an id.
 Command: TypeAlias = dict[str, Any]
 
-#: A member of the metadata of a response that is a transcript: of which item.
+#: Metadata of a response that is a transcript: the id of the transcribed item.
 TRANSCRIPT_OF: Final = "transcript_of"
 
-#: A member of the metadata of a response that is spoken: what it was asked for as.
+#: Metadata of a spoken response: the name under which it was requested.
 ASKED_AS: Final = "asked_as"
 
 _APPEND_HEAD: Final = b'{"type":"input_audio_buffer.append","audio":"'
@@ -26,13 +26,15 @@ _APPEND_HEAD: Final = b'{"type":"input_audio_buffer.append","audio":"'
 
 def encode(command: Command, command_id: str) -> bytes:
     """
-    @param command_id: what an C{error} event will name if it is refused.
+    Encode a command.
+
+    @param command_id: the id that an C{error} event names if the command is refused.
     """
     return msgspec.json.encode({**command, "event_id": command_id})
 
 
 def append_audio(audio: bytes) -> bytes:
-    """The caller's audio, in the codec of the session; once per frame."""
+    """Encode the caller's audio, in the session's codec; called for each frame."""
     return _APPEND_HEAD + binascii.b2a_base64(audio, newline=False) + b'"}'
 
 
@@ -43,7 +45,9 @@ def update_session(dialect: Dialect, profile: AgentProfile, codec: Codec) -> Com
 
 def update_instructions(update: Command) -> Command:
     """
-    @param update: of all settings; those that it leaves out stay as they are.
+    Reduce an update to the instructions; the other settings do not change.
+
+    @param update: an update of all settings.
     """
     session = update["session"]
     kept = {name: session[name] for name in ("type", "instructions") if name in session}
@@ -52,9 +56,9 @@ def update_instructions(update: Command) -> Command:
 
 def update_nothing(update: Command) -> Command:
     """
-    Answered as each update is, and nothing is other than before.
+    Reduce an update to one that changes nothing, but is answered like any other.
 
-    @param update: of all settings.
+    @param update: an update of all settings.
     """
     session = update["session"]
     kept = {name: session[name] for name in ("type",) if name in session}
@@ -62,7 +66,7 @@ def update_nothing(update: Command) -> Command:
 
 
 def truncate_item(item_id: str, content_index: int, played_ms: int) -> Command:
-    """Tell the model how much of its item was heard."""
+    """Tell the model how much of an item was heard."""
     return {
         "type": "conversation.item.truncate",
         "item_id": item_id,
@@ -72,18 +76,20 @@ def truncate_item(item_id: str, content_index: int, played_ms: int) -> Command:
 
 
 def clear_playback() -> Command:
-    """Over WebRTC: what of a response is not sent yet is not to be heard."""
+    """Over WebRTC: discard the audio of a response that has not been sent yet."""
     return {"type": "output_audio_buffer.clear"}
 
 
 def delete_item(item_id: str) -> Command:
-    """Let the model forget that there was such an item."""
+    """Delete an item from the conversation."""
     return {"type": "conversation.item.delete", "item_id": item_id}
 
 
 def cancel_response(response_id: str) -> Command:
     """
-    @param response_id: empty: the one that is being made.
+    Cancel a response.
+
+    @param response_id: empty: the response in progress.
     """
     command: Command = {"type": "response.cancel"}
     if response_id:
@@ -92,7 +98,7 @@ def cancel_response(response_id: str) -> Command:
 
 
 def create_response(instructions: str = "") -> Command:
-    """Let the agent speak; C{instructions} replace the session's for this once."""
+    """Request a response; C{instructions} replace the session's for this one only."""
     command: Command = {"type": "response.create"}
     if instructions:
         command["response"] = {"instructions": instructions}
@@ -101,15 +107,16 @@ def create_response(instructions: str = "") -> Command:
 
 def named(command: Command, name: str) -> Command:
     """
-    The same request for a response with a name, which the service repeats in
-    C{response.created}: that tells it from the ones that the VAD asks for.
+    Add a name to a request for a response.  The service repeats it in
+    C{response.created}, which distinguishes the response from those that the VAD
+    requests.
     """
     response = {**command.get("response", {}), "metadata": {ASKED_AS: name}}
     return {**command, "response": response}
 
 
 def create_aside(dialect: Dialect, instructions: str) -> Command:
-    """A response that does not become a part of the conversation."""
+    """Request a spoken response that does not become part of the conversation."""
     response = {
         "conversation": "none",
         dialect.modalities_key: list(dialect.modalities),
@@ -123,10 +130,10 @@ def create_transcript(
     dialect: Dialect, item_id: str, transcription: Transcription
 ) -> Command:
     """
-    Let the model write down one item of the caller's, beside the conversation.
+    Have the model transcribe an item of the caller, outside of the conversation.
 
-    The service repeats the metadata in C{response.created}, which tells this
-    response from those that are spoken.
+    The service repeats the metadata in C{response.created}, which distinguishes this
+    response from spoken ones.
     """
     instructions = (
         "Write down what is said in this audio, word for word and in the language"
@@ -150,7 +157,7 @@ def create_transcript(
 
 def create_text(text: str, role: str) -> Command:
     """
-    A text in the conversation; a C{response.create} may follow.
+    Add a text to the conversation; a C{response.create} may follow.
 
     @param role: C{user} or C{system}.
     """
@@ -160,14 +167,14 @@ def create_text(text: str, role: str) -> Command:
 
 
 def create_agent_text(dialect: Dialect, text: str) -> Command:
-    """What the agent has said before.  There is no way to give it its sound."""
+    """Add what the agent has said earlier, as text: audio cannot be added."""
     content = [{"type": dialect.agent_text, "text": text}]
     item = {"type": "message", "role": "assistant", "content": content}
     return {"type": "conversation.item.create", "item": item}
 
 
 def create_tool_call(call_id: str, name: str, arguments: str) -> Command:
-    """That the agent has called a function before."""
+    """Add an earlier function call of the agent."""
     item = {"type": "function_call", "call_id": call_id, "name": name}
     return {
         "type": "conversation.item.create",
@@ -176,17 +183,17 @@ def create_tool_call(call_id: str, name: str, arguments: str) -> Command:
 
 
 def create_tool_output(call_id: str, output: str) -> Command:
-    """Give a function's result; a C{response.create} has to follow."""
+    """Add a function's result; a C{response.create} must follow."""
     item = {"type": "function_call_output", "call_id": call_id, "output": output}
     return {"type": "conversation.item.create", "item": item}
 
 
 def placed(create: Command, item_id: str, previous_id: str = "") -> Command:
     """
-    The same item under an id of ours.
+    Give a new item an id of our choice, and a place.
 
-    @param previous_id: the item that it comes after, C{root}: it is the first; empty:
-        the last one that there is.
+    @param previous_id: the id of the item before it; C{root}: it becomes the first;
+        empty: it becomes the last.
     """
     command = {**create, "item": {"id": item_id, **create["item"]}}
     return {**command, "previous_item_id": previous_id} if previous_id else command

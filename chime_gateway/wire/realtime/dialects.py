@@ -19,14 +19,15 @@ from chime_gateway.settings.values import DeploymentSettings
 @frozen
 class Dialect:
     """
-    What differs between the two forms of the protocol.
+    The differences between the two versions of the protocol.
 
-    @ivar renamed: event name on the wire -> GA's name.
-    @ivar formats: codec -> what a session calls it.
-    @ivar session: the settings of a session, in this dialect's shape.
-    @ivar modalities: of what is said; C{modalities_key} is how that is asked for.
-    @ivar agent_text: what a text of the agent's is called in an item.
-    @ivar transcription_fields: those of a transcription that it knows.
+    @ivar renamed: GA's event names, by the names that differ on the wire.
+    @ivar formats: the audio formats of a session's settings, by codec.
+    @ivar session: makes the settings of a session in this dialect's form.
+    @ivar modalities_key: the member of a response that holds the modalities.
+    @ivar modalities: the modalities of a spoken response.
+    @ivar agent_text: the content type of an agent's text in an item.
+    @ivar transcription_fields: the supported settings of a transcription.
     """
 
     name: str
@@ -60,7 +61,7 @@ def _transcription(profile: AgentProfile, dialect: Dialect) -> dict[str, object]
 
 
 def _tools(tools: list[dict[str, Any]]) -> dict[str, Any]:
-    """The member for tools; left out without any, as not every model has tools."""
+    """Make the members for tools; none without tools, as some models have no tools."""
     return {"tools": tools, "tool_choice": "auto"} if tools else {}
 
 
@@ -77,7 +78,7 @@ def _functions(profile: AgentProfile) -> list[dict[str, Any]]:
 
 
 def _mcp_servers(profile: AgentProfile) -> list[dict[str, Any]]:
-    """Nobody is there who could approve of a call, so none is asked for."""
+    """Make the MCP servers' tools.  No approval is required, as nobody can give it."""
     return [
         {
             "type": "mcp",
@@ -177,7 +178,7 @@ PREVIEW: Final = Dialect(
     formats={PCMU: "g711_ulaw", PCMA: "g711_alaw", L16_24000: "pcm16"},
     session=_preview_session,
     modalities_key="modalities",
-    # Azure's preview refuses ["audio"] alone.
+    # Azure's preview rejects ["audio"] alone.
     modalities=("audio", "text"),
     agent_text="text",
     transcription_fields=frozenset({"model", "language", "prompt"}),
@@ -186,14 +187,14 @@ PREVIEW: Final = Dialect(
 
 def session_codec(dialect: Dialect, leg_codec: Codec) -> Codec:
     """
-    What to speak with the service: the leg's own codec where it can, so that
-    the bytes pass untouched; linear 24 kHz otherwise.
+    Choose the session's codec: the leg's own if the dialect has it, so that the bytes
+    pass unchanged; otherwise linear 24 kHz.
     """
     return leg_codec if leg_codec in dialect.formats else L16_24000
 
 
 def session_url(deployment: DeploymentSettings) -> str:
-    """The WebSocket URL of a deployment in the dialect it is set to."""
+    """Return the WebSocket URL of a deployment, in its configured dialect."""
     name = quote(deployment.deployment, safe="")
     if deployment.api_version:
         version = quote(deployment.api_version, safe="")
@@ -203,25 +204,26 @@ def session_url(deployment: DeploymentSettings) -> str:
 
 
 def sideband_url(deployment: DeploymentSettings, call_id: str) -> str:
-    """The WebSocket URL of the events of a call over WebRTC; GA only."""
+    """Return the WebSocket URL of the sideband of a call over WebRTC; GA only."""
     return _url(deployment, _SOCKET, _GA_PATH, f"call_id={quote(call_id, safe='')}")
 
 
 def calls_url(deployment: DeploymentSettings) -> str:
     """
-    Where C{/client_secrets} and C{/calls} follow, for calls over WebRTC; GA only.
+    Return the base URL of C{/client_secrets} and C{/calls}, for calls over WebRTC; GA
+    only.
     """
     return _url(deployment, _REQUEST, _GA_PATH, "")
 
 
 def preview_sessions_url(deployment: DeploymentSettings) -> str:
-    """Where the preview makes the secret of a call over WebRTC."""
+    """Return the preview's URL for the secret of a call over WebRTC."""
     query = f"api-version={quote(deployment.api_version, safe='')}"
     return _url(deployment, _REQUEST, "/openai/realtimeapi/sessions", query)
 
 
 def preview_call_url(deployment: DeploymentSettings) -> str:
-    """Where it takes the offer of one: not at the resource, but in its region."""
+    """Return the preview's URL for the offer; it is of a region, not of a resource."""
     base = deployment.webrtc_endpoint.rstrip("/")
     return f"{base}/v1/realtimertc?model={quote(deployment.deployment, safe='')}"
 
@@ -234,7 +236,7 @@ _REQUEST: Final = ("https", "http")
 def _url(
     deployment: DeploymentSettings, schemes: tuple[str, str], path: str, query: str
 ) -> str:
-    """@param schemes: with TLS and without."""
+    """@param schemes: the schemes with TLS and without."""
     parts = urlsplit(deployment.endpoint)
     scheme = schemes[parts.scheme != "https"]
     base = parts.path.rstrip("/").removesuffix("/openai/v1").removesuffix("/openai")

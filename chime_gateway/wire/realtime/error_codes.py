@@ -1,11 +1,12 @@
-"""What the documented codes of the service's errors mean."""
+"""The meanings of the service's documented error codes."""
 
 from __future__ import annotations
 
 import re
 from typing import Final
 
-#: Both sides may act at the same moment; the loser is told and goes on.
+#: Both sides may act at the same moment.  The command that came too late is refused,
+#: which is harmless.
 BENIGN_ERRORS: Final = frozenset(
     {
         "response_cancel_not_active",
@@ -18,7 +19,7 @@ BENIGN_ERRORS: Final = frozenset(
     }
 )
 
-#: Somebody has to pay, or to set another key.
+#: An operator must pay, or set another key.
 ACCOUNT_ERRORS: Final = frozenset(
     {
         "insufficient_quota",
@@ -30,25 +31,25 @@ ACCOUNT_ERRORS: Final = frozenset(
 
 FATAL_ERRORS: Final = ACCOUNT_ERRORS | {"session_expired"}
 
-#: The deployment's model, or its resource, has no sessions of this kind; Azure has
-#: misspelt it, and spells it right elsewhere.
+#: The deployment's model or resource does not support such sessions.  Azure misspells
+#: this code in some places.
 _MODEL: Final = re.compile(r"op{1,2}eration_?not_?supported", re.IGNORECASE)
 
-#: Words of codes and types that say nothing of what was asked for: C{server_error},
-#: C{rate_limit_exceeded}, C{service_unavailable}, C{internal_error}, C{timeout} ...
-#: The type alone does not tell: that of C{rate_limit_exceeded} varies.  A number is
-#: the status that HTTP has for it.
+#: Codes and types of transient errors, which are not the request's fault:
+#: C{server_error}, C{rate_limit_exceeded}, C{service_unavailable}, C{internal_error},
+#: C{timeout} ...  The type alone is not enough: that of C{rate_limit_exceeded} varies.
+#: Numbers are HTTP status codes.
 _PASSING: Final = re.compile(
     r"server_error|rate_limit|too_many|unavailable|internal|timeout|timed_out|overload"
     r"|capacity|quota|\A(?:408|429|5\d\d)\Z"
 )
 
-#: Why a response was not made, as far as it makes a difference.
+#: Causes of failed responses that are treated differently.
 CONTENT_FILTER: Final = "content_filter"
 RATE_LIMIT: Final = "rate_limit"
 SERVER_ERROR: Final = "server_error"
 
-#: The first that fits: one that is late is also a C{server_error}, by its type.
+#: The first match is used: a timeout has the type C{server_error} as well.
 _CAUSES: Final = {
     CONTENT_FILTER: re.compile(
         r"content_?filter|content_?policy|responsible_?ai", re.I
@@ -61,20 +62,20 @@ _CAUSES: Final = {
     "max_output_tokens": re.compile(r"max_output_tokens", re.I),
 }
 
-#: The code of this one is not documented, its wording is: our count of played
-#: audio and the service's count of generated audio may differ by a rounding.
+#: For this error the text is documented, but not the code.  Our count of played audio
+#: and the service's count of generated audio may differ by a rounding error.
 _BENIGN_TEXT: Final = "is already shorter than"
 
 
 def is_benign(code: str, message: str) -> bool:
-    """A race that both sides survive."""
+    """Whether an error is only a race between both sides, which does no harm."""
     return code in BENIGN_ERRORS or _BENIGN_TEXT in message
 
 
 def is_about_request(code: str, kind: str) -> bool:
     """
-    What was asked for cannot be had; otherwise the service is throttled or broken,
-    and the same may be had later.
+    Whether the request itself is wrong.  Otherwise the service is throttled or broken,
+    and the same request may succeed later.
 
     @param kind: the error's C{type}; empty: it has none.
     """
@@ -83,16 +84,16 @@ def is_about_request(code: str, kind: str) -> bool:
 
 
 def is_about_model(code: str, message: str) -> bool:
-    """This deployment has no session for any profile; another one may."""
+    """Whether the deployment cannot serve any profile; another deployment may."""
     return bool(_MODEL.fullmatch(code) or _MODEL.search(message))
 
 
 def cause(*words: str) -> str:
     """
-    Why something was not made, in a word of ours.
+    Return the cause of a failure, as one of a few fixed words.
 
-    @param words: codes, types and reasons of the service's.
-    @return: empty: none that is known.
+    @param words: codes, types and reasons from the service.
+    @return: empty: the cause is unknown.
     """
     for name, known in _CAUSES.items():
         if any(known.search(word) for word in words):

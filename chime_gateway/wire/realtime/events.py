@@ -1,8 +1,8 @@
 """
 The events of an Azure OpenAI Realtime service, as values.
 
-The names are those of the GA protocol without its prefixes.
-L{chime_gateway.wire.realtime} reads them from messages.
+Their names are GA's event names without the prefixes.
+L{chime_gateway.wire.realtime.reader} reads them from messages.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from attrs import field, frozen
 
 @frozen
 class SessionCreated:
-    """The service accepted the connection; it now waits for our settings."""
+    """The service has accepted the connection, and waits for our settings."""
 
     session_id: str
     expires_at: int | None
@@ -28,9 +28,9 @@ class SessionUpdated:
 
 class AudioDelta(msgspec.Struct, frozen=True, gc=False):
     """
-    A piece of the agent's speech, in the agreed codec.
+    A piece of the agent's speech, in the session's codec.
 
-    A struct and not an attrs class because there are fifty a second of it.
+    A struct instead of an attrs class, for speed: there are fifty a second.
     """
 
     response_id: str
@@ -44,7 +44,7 @@ class AudioDelta(msgspec.Struct, frozen=True, gc=False):
 
 @frozen
 class AudioDone:
-    """No more audio will come for this item."""
+    """The audio of an item is complete."""
 
     item_id: str
 
@@ -52,9 +52,9 @@ class AudioDone:
 @frozen
 class PartAdded:
     """
-    An item gets one more part; the audio of it follows, in whichever way.
+    An item has one more part; its audio follows, in the events or outside of them.
 
-    @ivar is_audio: it is spoken.
+    @ivar is_audio: whether the part has audio.
     """
 
     response_id: str
@@ -66,8 +66,7 @@ class PartAdded:
 @frozen
 class PlaybackStarted:
     """
-    Over WebRTC: the service sends the audio of this response from now on, as it is to
-    be heard.
+    Over WebRTC: the service has begun to send the audio of this response, in real time.
     """
 
     response_id: str
@@ -76,9 +75,9 @@ class PlaybackStarted:
 @frozen
 class PlaybackStopped:
     """
-    It has sent all of it.
+    Over WebRTC: the service has stopped sending the audio of this response.
 
-    @ivar is_cut: it has thrown the rest away instead.
+    @ivar is_cut: whether the rest was discarded; otherwise all of it was sent.
     """
 
     response_id: str
@@ -95,7 +94,7 @@ class SpeechStarted:
 
 @frozen
 class SpeechStopped:
-    """The caller's turn is over; the agent's answer is due."""
+    """The service's VAD has heard the end of the caller's turn."""
 
     audio_end_ms: int
     item_id: str
@@ -113,8 +112,8 @@ class ItemAdded:
     """
     The conversation has one more item.
 
-    @ivar is_given: it is of a kind that we put in: a text, or a function's result.
-    @ivar call_id: of a function's result.
+    @ivar is_given: whether it is of a kind that we add: a text, or a function's result.
+    @ivar call_id: the function call that an added result belongs to.
     """
 
     item_id: str
@@ -124,14 +123,14 @@ class ItemAdded:
 
 @frozen
 class ItemDeleted:
-    """The model does not know of the item any more."""
+    """The item was deleted from the conversation."""
 
     item_id: str
 
 
 @frozen
 class ItemTruncated:
-    """The service has forgotten what was not heard of an item."""
+    """The service has deleted the part of an item that was not heard."""
 
     item_id: str
 
@@ -139,9 +138,12 @@ class ItemTruncated:
 @frozen
 class ResponseStarted:
     """
-    @ivar transcript_of: it is not spoken: it writes down this item of the caller's.
-    @ivar asked_as: what we called it when we asked for it; empty: the service does not
-        say, or began it by itself.
+    The service has begun a response.
+
+    @ivar transcript_of: if not empty, the response is not spoken: it transcribes this
+        item of the caller.
+    @ivar asked_as: the name that we gave the request; empty: the service has begun the
+        response on its own, or does not repeat names.
     """
 
     response_id: str
@@ -170,19 +172,19 @@ class Usage:
 
     @property
     def total(self) -> int:
-        """As they count for the limit per minute: cached ones, too."""
+        """All tokens; for the limit per minute, cached ones count as well."""
         return self.input_tokens + self.output_tokens
 
 
 @frozen
 class ResponseDone:
     """
-    Exactly one for each response.
+    A response has ended; there is exactly one such event for each response.
 
     @ivar status: completed, cancelled, incomplete or failed.
-    @ivar detail: why it is not completed, as the service words it.
-    @ivar retry_seconds: when it may be asked for again, if the service says so.
-    @ivar cause: the same as L{detail} in a word of ours; empty: none that is known.
+    @ivar detail: why it is not completed, in the service's words.
+    @ivar retry_seconds: when it may be requested again, if the service tells.
+    @ivar cause: the cause as one of a few fixed words; empty: it is unknown.
     """
 
     response_id: str
@@ -195,7 +197,11 @@ class ResponseDone:
 
 @frozen
 class AgentTranscript:
-    """What the agent says, ahead of the audio; C{final} holds the whole text."""
+    """
+    The text of what the agent says, which comes before the audio.
+
+    @ivar final: whether this is the whole text; otherwise it is one more piece.
+    """
 
     item_id: str
     text: str = field(repr=lambda text: f"<{len(text)} characters>")
@@ -213,7 +219,7 @@ class CallerTranscript:
 
 @frozen
 class TranscriptionFailed:
-    """What the caller said in this item will not be written down."""
+    """The service could not transcribe this item of the caller."""
 
     item_id: str
     code: str
@@ -222,7 +228,7 @@ class TranscriptionFailed:
 
 @frozen
 class ToolCalled:
-    """The model wants a function run; C{arguments} is JSON that it wrote."""
+    """The model calls a function; C{arguments} is JSON that it has generated."""
 
     response_id: str
     call_id: str
@@ -233,9 +239,9 @@ class ToolCalled:
 @frozen
 class McpBegan:
     """
-    The service calls a tool of an MCP server.
+    The service has begun to call a tool of an MCP server.
 
-    @ivar name: C{SERVER.TOOL}; empty: it is not said.
+    @ivar name: C{SERVER.TOOL}; empty: the event does not tell.
     """
 
     item_id: str
@@ -244,7 +250,7 @@ class McpBegan:
 
 @frozen
 class McpOver:
-    """The call has its result, or has failed."""
+    """The call of an MCP server's tool has its result, or has failed."""
 
     item_id: str
     has_failed: bool
@@ -253,13 +259,13 @@ class McpOver:
 @frozen
 class McpCalled:
     """
-    All that the service says of a call of a tool of an MCP server, as the response is
-    over or the call is.
+    All that the service tells about the call of an MCP server's tool, when the response
+    or the call has ended.
 
-    @ivar name: C{SERVER.TOOL}; without a point it is no call.
-    @ivar fault: why it failed, as far as that is said; empty: it did not.
-    @ivar item_id: empty: it is not said.
-    @ivar has_result: the call is over.
+    @ivar name: C{SERVER.TOOL}; a name without a dot is not a call.
+    @ivar fault: why the call failed, as far as known; empty: it did not fail.
+    @ivar item_id: empty: the event does not tell.
+    @ivar has_result: whether the call has ended.
     """
 
     name: str
@@ -271,18 +277,19 @@ class McpCalled:
 @frozen
 class ServiceError:
     """
-    The service refused a command, or fails.
+    The service has refused a command, or has failed.
 
-    @ivar benign: a race that both sides survive.
-    @ivar fatal: nothing more can be expected of this session.
-    @ivar param: the member that is refused, if the service says so.
-    @ivar command_id: of the command that is refused; empty: it is not said.
-    @ivar is_about_request: what was asked for cannot be had; otherwise the service is
-        throttled or broken, and the same may be had later.
-    @ivar is_about_model: of the deployment, whatever it is asked for.
-    @ivar is_of_account: of whoever the key belongs to; an operator must act.
-    @ivar retry_seconds: when it may be asked again, if the service says so.
-    @ivar cause: the code in a word of ours; empty: none that is known.
+    @ivar benign: whether it is only a race between both sides, which does no harm.
+    @ivar fatal: whether the session can no longer be used.
+    @ivar param: the refused member of the command, if the service tells.
+    @ivar command_id: the refused command; empty: the service does not tell.
+    @ivar is_about_request: whether the request itself is wrong; otherwise the service
+        is throttled or broken, and the same request may succeed later.
+    @ivar is_about_model: whether the deployment refuses any such session.
+    @ivar is_of_account: whether it concerns the account of the key, so that an operator
+        must act.
+    @ivar retry_seconds: when to try again, if the service tells.
+    @ivar cause: the cause as one of a few fixed words; empty: it is unknown.
     """
 
     code: str
@@ -300,7 +307,7 @@ class ServiceError:
 
 @frozen
 class Unrecognized:
-    """An event that means nothing here: counted by its type, never fatal."""
+    """An event that is ignored: counted by its type, never fatal."""
 
     type: str
 
@@ -333,7 +340,7 @@ Event: TypeAlias = (
     | Unrecognized
 )
 
-#: Events that carry nothing a call needs; seen in every session.
+#: Events of ordinary sessions that a call does not need.
 EXPECTED: Final = frozenset(
     {
         "conversation.created",

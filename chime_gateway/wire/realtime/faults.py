@@ -1,6 +1,6 @@
 """
-Reads the service's errors: why it refuses a command or fails, and when it may be
-asked again.
+Reads the service's errors: why it refuses a command or fails, and when a retry may
+succeed.
 
 L{chime_gateway.wire.realtime.error_codes} explains the codes.
 """
@@ -39,13 +39,13 @@ _UNIT_SECONDS: Final = {
 
 _MOST_WHOLE: Final = 2**53
 
-#: What is said of a fault goes into logs and records.
+#: Maximum length of a text that goes into logs and records.
 _MOST_WORDS: Final = 1000
 
 
 @frozen
 class Error:
-    """As it is on the wire; a member may be of any type, or missing."""
+    """An error as received; a member may have any type, or be missing."""
 
     message: Any = None
     code: Any = None
@@ -55,7 +55,11 @@ class Error:
 
     @classmethod
     def read(cls, value: object) -> Error:
-        """@param value: of any type; a text is a message."""
+        """
+        Read an error.
+
+        @param value: of any type; a text is taken as the message.
+        """
         if isinstance(value, str):
             return cls(message=value)
         names = ("message", "code", "type", "param", "event_id")
@@ -67,24 +71,24 @@ class Error:
 
     @property
     def name(self) -> str:
-        """What it is called; empty: nothing that could be told."""
+        """The error's code, or else its type; empty: neither is a text."""
         return words(self.code) or words(self.type)
 
 
 def words(value: object) -> str:
-    """What a member says; a number is a word as well, all else says nothing."""
+    """Return a text or a number as text; empty for all other types."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return str(value)
     return value[:_MOST_WORDS] if isinstance(value, str) else ""
 
 
 def member(value: object, name: str) -> Any:
-    """Of an object; of something else C{None}."""
+    """Return a member of an object; C{None} if there is none, or no object."""
     return value.get(name) if isinstance(value, dict) else None
 
 
 def whole(value: object) -> int:
-    """A count; 0 where it is none, or more than numbers are exact (RFC 8259 6)."""
+    """Return an integer; 0 if it is none, or too large to be exact (RFC 8259 6)."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return 0
     return int(value) if abs(value) < _MOST_WHOLE else 0
@@ -108,7 +112,7 @@ def service_error(error: Error) -> ServiceError:
 
 
 def retry_seconds(text: str) -> float | None:
-    """When the service wants to be asked again, as it words that; C{None}: not said."""
+    """Find the time to the next attempt in an error's text; C{None}: there is none."""
     hint = _HINT.search(text)
     if hint is None:
         return None

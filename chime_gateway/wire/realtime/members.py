@@ -1,4 +1,4 @@
-"""Reads members of the service's events, and limits those of any length or form."""
+"""Reads members of the service's events, and limits their size."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
-#: Ids have some tens of characters, and names of tools 64; what is kept of each event
-#: must not be a message.
+#: Ids have some tens of characters, and tool names at most 64.  They are kept for each
+#: event, so their length is limited.
 Id = Annotated[str, msgspec.Meta(max_length=512)]
 
-#: A member of any form: of a longer one nothing is made, as a list of a million empty
-#: objects would hold all calls for 0.2 s.
+#: Maximum size of a member of any form that is decoded: a list of a million empty
+#: objects would delay all calls by 0.2 s.
 _MOST_LOOSE_BYTES: Final = 65_536
 
-#: A member that is missing, as it is on the wire.
+#: The raw value that stands for a missing member.
 NOTHING: Final = msgspec.Raw(b"null")
 
 
 def loose(member: msgspec.Raw) -> Any:
-    """What a member says that may have any form; C{None}: too much."""
+    """Decode a member of any form; C{None}: it is too large."""
     text = memoryview(member)
     return None if len(text) > _MOST_LOOSE_BYTES else msgspec.json.decode(text)

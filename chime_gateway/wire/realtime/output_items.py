@@ -1,4 +1,4 @@
-"""The items of a response in progress, as far as a call needs them."""
+"""Events about the items of a response in progress, as far as a call needs them."""
 
 from __future__ import annotations
 

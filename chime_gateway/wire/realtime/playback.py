@@ -1,6 +1,6 @@
 """
-Events about audio that travels beside them: which part of an item has audio, and when
-the service sends it (C{output_audio_buffer}, over WebRTC only).
+Events about audio that is sent outside of the events: which part of an item has audio,
+and when the service sends it (C{output_audio_buffer}, over WebRTC only).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from chime_gateway.wire.realtime.events import (
 )
 from chime_gateway.wire.realtime.members import Id
 
-#: GA's name, and the one that an item has.
+#: GA's name of the part, and its name in an item.
 _AUDIO: Final = ("audio", "output_audio")
 
 

@@ -1,8 +1,8 @@
 """
-Azure OpenAI Realtime, sans I/O: messages in, events out; commands in, bytes out.
+Parses the service's messages into events, sans I/O.
 
-The GA protocol and the preview dialect (which Voice Live shares) differ in the names
-of some events and in where a session keeps its audio settings, so a L{Dialect} is
+The GA protocol and the preview dialect (which Voice Live shares) differ only in the
+names of some events and in the form of a session's settings, so a L{Dialect} is plain
 data.  Names in this module are GA's.
 """
 
@@ -65,8 +65,8 @@ from chime_gateway.wire.realtime.responses import (
     response_started,
 )
 
-#: A delta is at most some hundred ms of audio and C{session.updated} some tens
-#: of KB of instructions and tools; far above that is a fault.
+#: Maximum size of an event.  An audio delta is at most some hundred ms of audio, and
+#: C{session.updated} has some tens of KB of instructions and tools.
 MAX_EVENT_BYTES: Final = 1 << 22
 
 
@@ -84,7 +84,7 @@ class _SessionEvent(msgspec.Struct):
 
 
 class _Audio(msgspec.Struct, gc=False):
-    """A piece of speech, read in one go; base64 is what msgspec takes bytes for."""
+    """An audio delta, decoded in one step: msgspec decodes base64 for C{bytes}."""
 
     type: str
     delta: bytes
@@ -202,7 +202,7 @@ _item_added_parser: Final = _parser(_ConversationItemEvent, _item_added)
 _decode_head: Final = msgspec.json.Decoder(_Head).decode
 _decode_audio: Final = msgspec.json.Decoder(_Audio).decode
 
-#: In a message of a piece of speech it stands near the beginning, in either dialect.
+#: The end of an audio delta's type, which is near the beginning of the message.
 _AUDIO_MARK: Final = b'audio.delta"'
 _MARK_WITHIN: Final = 128
 
@@ -239,7 +239,7 @@ _PARSERS: Final[Mapping[str, Callable[[bytes], Event]]] = {
         lambda m: AgentTranscript(m.item_id, m.transcript, True, m.response_id or ""),
     ),
     "conversation.item.input_audio_transcription.completed": _caller_transcript,
-    # As one of the service's own pages has it.
+    # A name that one page of the service's documentation uses.
     "conversation.item.audio_transcription.completed": _caller_transcript,
     "conversation.item.input_audio_transcription.failed": _parser(
         _TranscriptionFailed, _transcription_failed
@@ -249,7 +249,7 @@ _PARSERS: Final[Mapping[str, Callable[[bytes], Event]]] = {
         _Text, lambda m: ResponseText(m.response_id, m.text, m.item_id)
     ),
     "conversation.item.added": _item_added_parser,
-    # A GA service may still say it so.
+    # GA services may still use this name.
     "conversation.item.created": _item_added_parser,
     "conversation.item.deleted": _parser(_Item, lambda m: ItemDeleted(m.item_id)),
     "conversation.item.truncated": _parser(_Item, lambda m: ItemTruncated(m.item_id)),
@@ -268,7 +268,7 @@ _PARSERS: Final[Mapping[str, Callable[[bytes], Event]]] = {
     "error": _parser(_ErrorEvent, lambda m: service_error(Error.read(loose(m.error)))),
 }
 
-#: A call does without these: one that looks otherwise than expected means nothing.
+#: A call can do without these events: malformed ones are ignored.
 _DISPENSABLE: Final = frozenset(
     {
         "conversation.item.added",
@@ -301,7 +301,7 @@ _DISPENSABLE: Final = frozenset(
 
 
 class RealtimeReader:
-    """Parse what one session says."""
+    """Parses the messages of a session."""
 
     __slots__ = ("_audio_types", "_parsers")
 
@@ -323,13 +323,13 @@ class RealtimeReader:
         """
         Parse one message.
 
-        @raise RemoteProtocolError: it is not what the protocol allows; the
-            session cannot be used any more.
+        @raise RemoteProtocolError: the message violates the protocol; the session can
+            no longer be used.
         """
         if is_binary:
             raise RemoteProtocolError("binary message")
         if payload.find(_AUDIO_MARK, 0, _MARK_WITHIN) > 0:
-            # Fifty a second.  What is not just that is looked at below.
+            # The fast path, fifty times a second.  Anything unusual is parsed below.
             try:
                 audio = _decode_audio(payload)
                 if audio.type in self._audio_types:

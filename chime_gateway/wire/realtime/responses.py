@@ -1,4 +1,4 @@
-"""The service's reports of a response: what it was asked for, and how it ended."""
+"""The service's events about a response: why it began, and how it ended."""
 
 from __future__ import annotations
 
