@@ -1,1 +1,1 @@
-"""SIP."""
+"""SIP messages, transactions, dialogs and authentication (RFC 3261)."""

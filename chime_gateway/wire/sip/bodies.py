@@ -1,8 +1,8 @@
 """
 Finds the session description in a message's body, or in one of its parts (RFC 5621).
 
-A part that must be understood (C{handling=required}, the default of RFC 3261 section
-20.11) and is not is refused; all others are ignored.
+An unsupported part is refused if it must be understood (C{handling=required}, the
+default of RFC 3261 section 20.11); otherwise it is ignored.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from attrs import frozen
 from chime_gateway.wire.sdp.description import CONTENT_TYPE
 from chime_gateway.wire.sip.message import BadMessage, Message
 
-#: Bodies in bodies in bodies, and bodies side by side.
+#: Maximum depth of nested bodies, and maximum number of parts in one body.
 _MAX_DEPTH: Final = 5
 _MAX_PARTS: Final = 50
 
@@ -34,16 +34,18 @@ _AS_THEY_ARE: Final = ("", "7bit", "8bit", "binary")
 
 
 class _NotUnderstood(Exception):
-    """A body that must be understood and is not; the text says which."""
+    """An unsupported body that must be understood; the text says which."""
 
 
 @frozen
 class _Part:
     """
-    One body with what is said of it.
+    One body, and what its headers say.
 
     @ivar kind: C{Content-Type} in lower case, without its parameters.
-    @ivar disposition: what it is for; empty: what its kind is usually for.
+    @ivar parameters: the parameters of C{Content-Type}.
+    @ivar disposition: the body's purpose; empty: the usual one of its type.
+    @ivar is_packed: whether it is compressed, for example.
     """
 
     kind: str
@@ -57,21 +59,21 @@ class _Part:
 
 def session_body(message: Message) -> bytes:
     """
-    The session description that a message carries; empty: it carries none.
+    Return a message's session description; empty: there is none.
 
-    @raise BadMessage: it carries something that must be understood and is not
-        (415), or that is malformed.
+    @raise BadMessage: a body is malformed, or is unsupported and must be understood
+        (415).
     """
     if not message.body:
         return b""
     try:
         return _found(_part(_headers_of(message), message.body), 0) or b""
     except _NotUnderstood as exc:
-        raise BadMessage(f"not understood: {exc}", 415) from None
+        raise BadMessage(f"not supported: {exc}", 415) from None
 
 
 def must_be_understood(message: Message) -> bool:
-    """Whether a body of unknown type must not be ignored."""
+    """Whether a message has a body that must not be ignored if it is unsupported."""
     return bool(message.body) and _part(_headers_of(message), b"").is_required
 
 
@@ -99,7 +101,7 @@ def _part(headers: Mapping[str, str], body: bytes) -> _Part:
 
 
 def _value(text: str) -> tuple[str, dict[str, str]]:
-    """A value in lower case, and its parameters."""
+    """Split a header into its value in lower case, and its parameters."""
     text = text[:_MAX_HEADER]
     first, _, rest = text.partition(";")
     parameters: dict[str, str] = {}
@@ -113,9 +115,9 @@ def _value(text: str) -> tuple[str, dict[str, str]]:
 
 def _found(part: _Part, depth: int) -> bytes | None:
     """
-    The description in a body.
+    Find the description in a body.
 
-    @raise _NotUnderstood: it, or something in it, must be understood.
+    @raise _NotUnderstood: the body or a part of it must be understood, and is not.
     """
     try:
         if part.kind == CONTENT_TYPE and part.disposition in ("", "session"):
@@ -135,15 +137,15 @@ def _found_in(part: _Part, depth: int) -> bytes | None:
     if kind == "alternative":
         return _best(parts, depth)
     if kind in ("related", "signed"):
-        # The rest belongs to the first, as its signature or as what it names.
+        # The other parts belong to the first one: its signature, or what it refers to.
         parts = parts[:1]
     found = [_found(inner, depth + 1) for inner in parts]
     return next((body for body in found if body is not None), None)
 
 
 def _best(parts: list[_Part], depth: int) -> bytes | None:
-    """The last one that is understood (RFC 2046 section 5.1.4)."""
-    failure = _NotUnderstood("multipart/alternative with nothing in it")
+    """Use the last alternative that is supported (RFC 2046 section 5.1.4)."""
+    failure = _NotUnderstood("an empty multipart/alternative")
     for part in reversed(parts):
         try:
             body = _found(part, depth + 1)
@@ -166,14 +168,14 @@ def _decoded(part: _Part) -> bytes:
         try:
             return base64.b64decode(part.body)
         except binascii.Error:
-            raise BadMessage("a body is no base64") from None
+            raise BadMessage("a body is not base64") from None
     raise _NotUnderstood(f"Content-Transfer-Encoding {part.encoding[:30]}")
 
 
 def _parts(part: _Part) -> list[_Part]:
     """
-    The bodies between the boundaries.  What is before the first and behind the last
-    says nothing; a last boundary that is missing is missed by nobody.
+    Split a body at its boundaries.  Data before the first and after the last one is
+    ignored; the last one may be missing.
     """
     boundary = part.parameters.get("boundary", "")
     if not 0 < len(boundary) <= _MAX_BOUNDARY:
@@ -190,7 +192,7 @@ def _parts(part: _Part) -> list[_Part]:
         if lines is not None:
             parts.append(_inner(lines))
             if len(parts) > _MAX_PARTS:
-                raise BadMessage("a body with too many bodies in it")
+                raise BadMessage("a multipart body with too many parts")
         lines = []
         if text != delimiter:
             break
@@ -206,12 +208,12 @@ def _inner(lines: list[bytes]) -> _Part:
         if not text.strip():
             break
         if text[0] in " \t":
-            # Not more than is read of it: whoever folds often must not cost the square.
+            # Limited, so that a header in many lines does not cost quadratic time.
             headers[name] = f"{headers.get(name, '')} {text.strip()}"[:_MAX_HEADER]
             continue
         name, _, value = text.partition(":")
         name = name.strip().lower()
         headers.setdefault(name, value.strip()[:_MAX_HEADER])
     body = b"\n".join(lines[at + 1 :])
-    # The line end before a boundary belongs to it.
+    # The line end before a boundary belongs to the boundary.
     return _part(headers, body.removesuffix(b"\r"))

@@ -2,14 +2,15 @@
 C{X-Gw-Auth}: the proof that the operator's own Lambda sent a call.
 
 All customers with a Voice Connector in a region share its networks, so an address
-proves nothing, nor does a header that anybody may write.  The Lambda
+proves nothing, and anybody can write a header.  The Lambda
 (L{chime_gateway.aws.sma.prove}) signs the time, the transaction and the agent with a
-secret that both ends have::
+shared secret::
 
     X-Gw-Auth: v1.MILLISECONDS.SIGNATURE[.SIGNATURE]
 
-A signature is the HMAC-SHA-256 of L{signed_text}, in base64url without padding; while
-one secret replaces another, there are two signatures.  The time is an argument.
+A signature is the HMAC-SHA-256 of L{signed_text}, in base64url without padding.  While
+one secret replaces another, there are two signatures.  This module reads no clock: the
+time is an argument.
 """
 
 from __future__ import annotations
@@ -26,23 +27,23 @@ from attrs import frozen
 
 HEADER: Final = "X-Gw-Auth"
 
-#: Clocks of two machines may differ by so much.
+#: Maximum difference between the clocks of two machines.
 SKEW_SECONDS: Final = 60.0
 
-#: Used proofs that are remembered one by one: more than come in their time.
+#: Maximum number of used proofs that are remembered: more than are used while valid.
 MAX_USED: Final = 100_000
 
 _FORM: Final = re.compile(r"v1\.([0-9]{1,15})((?:\.[A-Za-z0-9_-]{43}){1,2})\Z")
 
-#: No Call-ID is empty.
-_NOBODY: Final = ""
+#: Stands for a Call-ID, which is never empty: no call may use the proof again.
+_NO_CALL: Final = ""
 
-#: Longer than any that is well formed.
+#: Longer than any valid proof.
 _MAX_LENGTH: Final = 120
 
 
 def signed_text(milliseconds: str, transaction_id: str, agent: str) -> bytes:
-    """No part can be taken for another: a header's value holds no line end."""
+    """Join the signed parts.  This is unambiguous: header values have no line ends."""
     text = "\n".join(("chimegw-call-v1", milliseconds, transaction_id, agent))
     return text.encode("utf-8", "surrogateescape")
 
@@ -55,12 +56,12 @@ def signature(secret: str, text: bytes) -> bytes:
 @frozen
 class UsedProof:
     """
-    What is remembered of a proof that was used.
+    A proof that was used.
 
-    @ivar digest: of what was signed.
-    @ivar call_id: who used it; empty: nobody may again.
-    @ivar signed: when, in milliseconds.
-    @ivar is_under_way: the call is neither answered nor over.
+    @ivar digest: hash of the signed text.
+    @ivar call_id: the call that used it, and may use it again; empty: none may.
+    @ivar signed: when it was signed, in milliseconds.
+    @ivar is_under_way: whether the call has neither been answered nor ended.
     """
 
     digest: bytes
@@ -71,13 +72,14 @@ class UsedProof:
 
 class CallProofs:
     """
-    Judges proofs, and remembers those that were used.
+    Verifies proofs, and remembers used ones.
 
-    What is remembered is forgotten some day, and a clock may be set back then.  So
-    no proof is good any more that is as old as one that was forgotten.
+    Used proofs are forgotten after some time, and the clock may be set back after that.
+    So a proof is refused if it is as old as a forgotten one, or older.
 
-    @param secrets: each of them is good.
-    @param valid_seconds: from when it was signed.
+    @param secrets: a proof may be signed with any of them.
+    @param valid_seconds: how long a proof is valid after it was signed.
+    @param most: maximum number of used proofs that are remembered.
     """
 
     def __init__(
@@ -86,13 +88,13 @@ class CallProofs:
         self._secrets = tuple(secrets)
         self._valid_seconds = valid_seconds
         self._most = most
-        # Digest of what was signed -> the Call-ID that used it, and when it was signed.
+        # Hash of the signed text -> the Call-ID that used it, and when it was signed.
         self._used: OrderedDict[bytes, tuple[str, int]] = OrderedDict()
         self._under_way: set[bytes] = set()
         self._forgotten = 0
 
     def change(self, secrets: Sequence[str], valid_seconds: float) -> None:
-        """Others from now on; what was used stays used."""
+        """Use other settings from now on; used proofs are still remembered."""
         self._secrets = tuple(secrets)
         self._valid_seconds = valid_seconds
 
@@ -103,11 +105,11 @@ class CallProofs:
         self, proof: str, transaction_id: str, agent: str, call_id: str, now: float
     ) -> str:
         """
-        What is wrong with a proof; empty: nothing.
+        Return what is wrong with a proof; empty: it is valid.
 
         @param proof: the value of the header.
-        @param call_id: of the INVITE.  The same one may come again with its proof,
-            because a proxy tries again what was refused.
+        @param call_id: the INVITE's Call-ID.  The same INVITE may come again with its
+            proof, as a proxy repeats a refused request.
         @param now: Unix seconds.
         """
         found = _FORM.match(proof) if len(proof) <= _MAX_LENGTH else None
@@ -116,13 +118,13 @@ class CallProofs:
         text = signed_text(found[1], transaction_id, agent)
         given = [part.encode() for part in found[2].split(".")[1:]]
         wanted = [signature(secret, text) for secret in self._secrets]
-        # All are compared, whichever is right.
+        # All are compared, so that the time does not depend on which one matches.
         if not sum(hmac.compare_digest(a, b) for a in given for b in wanted):
-            return "not of our secret, or of another call"
+            return "signed with another secret, or for another call"
         signed = int(found[1])
         age = now - signed / 1000
         if age < -SKEW_SECONDS:
-            return "of the future: compare the clocks"
+            return "signed in the future: compare the clocks"
         digest = hashlib.sha256(text).digest()
         used = self._used.get(digest)
         if used is not None and (used[0] != call_id or digest in self._under_way):
@@ -134,9 +136,9 @@ class CallProofs:
         self, proof: str, transaction_id: str, agent: str, call_id: str, now: float
     ) -> bytes:
         """
-        Of a proof without L{fault}: it is this call's from now on.
+        Assign a proof without L{fault} to this call.
 
-        @return: names it, for L{settle}, which has to be called.
+        @return: the proof's hash, for L{settle}, which must be called.
         """
         signed = proof.split(".")[1]
         text = signed_text(signed, transaction_id, agent)
@@ -154,28 +156,28 @@ class CallProofs:
 
     def settle(self, digest: bytes, *, was_answered: bool) -> None:
         """
-        A call that was answered does not begin again, whoever knows its Call-ID; one
-        that was not may.
+        The call was answered, or has ended.  After an answer, the proof cannot be used
+        again, not even with its Call-ID; otherwise the call may be tried again.
         """
         self._under_way.discard(digest)
         used = self._used.get(digest)
         if was_answered and used is not None:
-            self._used[digest] = (_NOBODY, used[1])
+            self._used[digest] = (_NO_CALL, used[1])
 
-    # -- of another process -----------------------------------------------------------
+    # -- between processes ------------------------------------------------------------
 
     @property
     def forgotten(self) -> int:
-        """What was signed until then may have been used."""
+        """Proofs signed until then (in milliseconds) may have been used: refused."""
         return self._forgotten
 
     def used(self) -> Iterator[UsedProof]:
-        """All that are remembered, as they were used."""
+        """Return the remembered proofs, in the order of their use."""
         for digest, (call_id, signed) in self._used.items():
             yield UsedProof(digest, call_id, signed, digest in self._under_way)
 
     def inherit(self, used: Iterable[UsedProof], forgotten: int) -> None:
-        """What the process before this one has seen."""
+        """Add the used proofs of the previous process."""
         self._forgotten = max(self._forgotten, forgotten)
         for one in used:
             self._used[one.digest] = one.call_id, one.signed
@@ -183,5 +185,5 @@ class CallProofs:
                 self._under_way.add(one.digest)
 
     def distrust(self, now: float) -> None:
-        """Proofs were used that nobody remembers: what was signed until now is none."""
+        """Refuse all proofs signed until now: used ones may have been forgotten."""
         self._forgotten = max(self._forgotten, int(now * 1000))

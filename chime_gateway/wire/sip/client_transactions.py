@@ -1,6 +1,6 @@
 """
-The two state machines of requests that the gateway sends (RFC 3261 section 17.1, RFC
-6026), in the form of L{chime_gateway.wire.sip.transactions}.
+The two state machines of sent requests (RFC 3261 section 17.1, RFC 6026), in the form
+of L{chime_gateway.wire.sip.transactions}.
 """
 
 from __future__ import annotations
@@ -24,21 +24,22 @@ from chime_gateway.wire.sip.transactions import (
     Timers,
 )
 
-#: Timer C of proxies is more than three minutes (section 16.6): an INVITE that
-#: somebody at work on it leaves alone for so long is taken back.
+#: Timer C of proxies is more than three minutes (section 16.6): an INVITE without a
+#: further response for this long is cancelled.
 PROCEEDING_SECONDS: Final = 180.0
 
 
 @define
 class InviteClient:
     """
-    An INVITE of ours (figure 5 with RFC 6026 figure 3).
+    A sent INVITE (figure 5 with RFC 6026 figure 3).
 
-    It ends whatever the other side does: what gets no answer by timer B, what gets
-    provisional ones and then nothing by a CANCEL (timer C, section 16.8), and what
-    was cancelled and is not answered by timer X (section 9.1: 64*T1 after that).
+    It always ends.  Without any response, timer B ends it.  After provisional responses
+    and then nothing, timer C cancels it (section 16.8).  Without a response after the
+    CANCEL, timer X ends it (section 9.1: after 64*T1).
 
-    @ivar make_ack: makes the ACK of a refusal; that of a 2xx is not ours.
+    @ivar make_ack: makes the ACK of a refusal.  The transaction user sends that of a
+        2xx.
     """
 
     timers: Timers
@@ -63,8 +64,7 @@ class InviteClient:
 
     def cancel(self) -> Outputs:
         """
-        The call is not wanted any more.  The CANCEL waits for a provisional answer
-        (section 9.1).
+        Cancel the INVITE.  The CANCEL waits for a provisional response (section 9.1).
         """
         self._is_unwanted = True
         return self._cancel() if self.state is State.PROCEEDING else []
@@ -75,7 +75,7 @@ class InviteClient:
         if self.state is State.COMPLETED and response.status >= 300:
             return [Send(self._ack)]
         if self.state is State.ACCEPTED and 200 <= response.status < 300:
-            # The same again, for which the ACK is repeated, or another branch's.
+            # A retransmission, for which the ACK is repeated, or a 2xx of another fork.
             return [Deliver(response)]
         return []
 
@@ -93,7 +93,7 @@ class InviteClient:
         if self.is_reliable:
             self.state = State.TERMINATED
             return [*outputs, Terminated()]
-        # At least 32 s, whatever T1 (section 17.1.1.2).
+        # At least 32 s, independent of T1 (section 17.1.1.2).
         return [*outputs, StartTimer("D", max(32.0, self.timers.give_up))]
 
     def _proceed(self, response: Response) -> Outputs:
@@ -140,7 +140,7 @@ class InviteClient:
 
 @define
 class NonInviteClient:
-    """Any other request of ours (figure 6)."""
+    """Any other sent request (figure 6)."""
 
     timers: Timers
     is_reliable: bool

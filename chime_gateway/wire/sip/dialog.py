@@ -2,7 +2,7 @@
 SIP dialogs (RFC 3261 section 12): the two parties, the route between them, and the
 order of their requests.
 
-It makes the requests of a dialog, and checks those that come.
+A dialog builds its outgoing requests, and checks the received ones.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ DialogKey: TypeAlias = tuple[str, str, str]
 @frozen
 class Hop:
     """
-    Where a request goes next.
+    The next destination of a request.
 
-    @ivar transport: C{udp}, C{tcp} or C{tls}; empty: as before.
+    @ivar transport: C{udp}, C{tcp} or C{tls}; empty: unchanged.
     """
 
     host: str
@@ -48,10 +48,10 @@ class Hop:
 
 def hop_of(uri_text: str, usual: str = "") -> Hop:
     """
-    The host, port and transport that a URI names (RFC 3263 without DNS).
+    Return the host, port and transport of a URI (RFC 3263 without DNS).
 
-    @param usual: the transport, if it names none; the port goes by it.
-    @raise BadMessage: it is no SIP URI.
+    @param usual: the default transport; the default port depends on the transport.
+    @raise BadMessage: it is not a SIP URI.
     """
     uri = parse_uri(uri_text.partition("?")[0])
     transport = (parameter(uri, "transport") or usual).lower()
@@ -68,13 +68,15 @@ def _is_loose(uri: URI) -> bool:
 @define
 class Dialog:
     """
-    @ivar local: our C{From} in requests of ours, tag included; C{remote}: the
-        other's, which is our C{To}.
-    @ivar remote_target: URI of the other's C{Contact}, as it was written.
-    @ivar route_set: C{Route} values, as they were written, nearest first.
-    @ivar local_cseq: of our last request.
-    @ivar remote_cseq: of the other's last one; C{None}: there was none.
-    @ivar is_secure: it began with a C{sips} URI, so our Contact is one.
+    One dialog.
+
+    @ivar local: C{From} of our requests, with its tag.
+    @ivar remote: C{To} of our requests, with its tag.
+    @ivar remote_target: URI of the peer's C{Contact}, as received.
+    @ivar route_set: C{Route} values as received, nearest first.
+    @ivar local_cseq: C{CSeq} of our last request.
+    @ivar remote_cseq: C{CSeq} of the peer's last request; C{None}: there was none.
+    @ivar is_secure: whether it began with a C{sips} URI; our Contact must then be one.
     """
 
     call_id: str
@@ -94,9 +96,9 @@ class Dialog:
 
     def in_order(self, request: Request) -> bool:
         """
-        Take note of a request's place (section 12.2.2).
+        Check and note a request's sequence number (section 12.2.2).
 
-        @return: C{False}: it is older than one that came already.
+        @return: C{False}: it is older than a request received before.
         """
         if self.remote_cseq is not None and request.cseq < self.remote_cseq:
             return False
@@ -104,19 +106,19 @@ class Dialog:
         return True
 
     def refresh_target(self, message: Message) -> None:
-        """INVITE and UPDATE, and their 2xx, may move the other side's Contact."""
+        """Update the peer's Contact from an INVITE, an UPDATE, or their 2xx."""
         target = contact_uri(message)
         if target is not None:
             self.remote_target = target
 
     def next_hop(self, usual: str = "") -> Hop:
-        """Where our requests go first; C{usual} is as for L{hop_of}."""
+        """Return where our requests are sent to; C{usual} is that of L{hop_of}."""
         route = self.route_set[0] if self.route_set else ""
         return hop_of(address_uri(route) if route else self.remote_target, usual)
 
     @property
     def request_uri(self) -> str:
-        """What the request line of our requests has."""
+        """The Request-URI of our requests."""
         return self._routing()[0]
 
     def request(
@@ -129,9 +131,9 @@ class Dialog:
         cseq: int | None = None,
     ) -> bytes:
         """
-        A request in this dialog (section 12.2.1.1).
+        Build a request in this dialog (section 12.2.1.1).
 
-        @param cseq: of the INVITE that an ACK is for; otherwise the next one.
+        @param cseq: for an ACK, the number of its INVITE; C{None}: the next number.
         """
         if cseq is None:
             self.local_cseq += 1
@@ -154,7 +156,7 @@ class Dialog:
         )
 
     def _routing(self) -> tuple[str, list[str]]:
-        """Request-URI and Route headers, for strict routers as well."""
+        """Return the Request-URI and the Route headers, for strict routers as well."""
         routes = list(self.route_set)
         if not routes:
             return self.remote_target, []
@@ -166,7 +168,7 @@ class Dialog:
 
 def dialog_of_request(request: Request, local_tag: str) -> Dialog:
     """
-    The dialog that our answer to an INVITE makes (section 12.1.1).
+    Make the dialog of a received INVITE (section 12.1.1).
 
     @raise BadMessage: C{Contact} or C{Record-Route} is missing or malformed.
     """
@@ -176,7 +178,7 @@ def dialog_of_request(request: Request, local_tag: str) -> Dialog:
     routes = header_list(request, "Record-Route")
     for route in routes:
         address_uri(route)
-    # Section 12.1.1: the topmost route, or where there is none the Contact.
+    # Section 12.1.1: the topmost route or, without routes, the Contact.
     top = address_uri(routes[0]) if routes else target
     return Dialog(
         call_id=request.call_id,
@@ -200,17 +202,17 @@ def dialog_of_response(
     response: Response, local: str, request_uri: str, *, is_secure: bool = False
 ) -> Dialog:
     """
-    The dialog that an answer to our INVITE makes (section 12.1.2).
+    Make the dialog of an answer to our INVITE (section 12.1.2).
 
     @param local: our C{From}.
-    @param request_uri: of the INVITE.
-    @param is_secure: whether it, or the first Route, was C{sips}.
+    @param request_uri: the INVITE's Request-URI.
+    @param is_secure: whether that URI, or the first Route, was C{sips}.
     @raise BadMessage: C{Contact} or C{Record-Route} is malformed.
     """
     routes = header_list(response, "Record-Route")[::-1]
     for route in routes:
         address_uri(route)
-    # Some send a 1xx without Contact; the URI we dialled serves until the 2xx.
+    # Some peers send a 1xx without Contact: use the dialled URI until the 2xx.
     target = contact_uri(response)
     return Dialog(
         call_id=response.call_id,

@@ -1,7 +1,7 @@
 """
 Digest authentication of a SIP client (RFC 3261 section 22, RFC 7616, RFC 8760).
 
-It answers challenges, and makes none.
+It answers challenges, and does not issue any.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def _sha512_256(data: bytes) -> Any:
     return hashlib.new("sha512_256", data)
 
 
-#: By preference.
+#: Supported hash functions, best first.
 _ALGORITHMS: Final[dict[str, _Hash]] = {
     **(
         {"SHA-512-256": _sha512_256}
@@ -33,33 +33,33 @@ _ALGORITHMS: Final[dict[str, _Hash]] = {
     "MD5": hashlib.md5,
 }
 
-#: Of an algorithm that hashes the first nonces into the secret (RFC 7616 3.4.2).
+#: Suffix of algorithms that hash the first nonces into the secret (RFC 7616 3.4.2).
 _SESSION: Final = "-SESS"
 
-#: Challenge -> what answers it.
+#: Header of a challenge -> header of its answer.
 _ANSWERS: Final = {
     "WWW-Authenticate": "Authorization",
     "Proxy-Authenticate": "Proxy-Authorization",
 }
 
-#: Where the next nonce is told (RFC 7616 section 3.5, RFC 7615 section 4).
+#: Headers that announce the next nonce (RFC 7616 section 3.5, RFC 7615 section 4).
 _NEXT: Final = {
     "Authentication-Info": "WWW-Authenticate",
     "Proxy-Authentication-Info": "Proxy-Authenticate",
 }
 
-#: Proxies on the way, and who is called: nobody has more of them.
+#: Maximum number of realms: proxies on the way, and the called party.
 _MOST_REALMS: Final = 8
 
-#: A request is not sent more often, whatever is said of its credentials.
+#: Maximum number of times that a request is sent.
 _MOST_TRIES: Final = 2 * _MOST_REALMS
 
-#: How often one realm is answered in one request unless it says that the password
-#: is right (stale=true).
+#: Maximum number of answers to one realm for one request, unless the realm confirms
+#: that the password is right (stale=true).
 _MOST_ANSWERS: Final = 2
 
-#: A scheme, or a parameter; begun only where a word begins, so that time goes with
-#: length.
+#: A scheme, or a parameter.  A match starts only at the beginning of a word, so that
+#: the time is linear.
 _PART: Final = re.compile(
     r"(?<![\w-])([\w-]+)"
     r'(?:\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))|(?=[\s,]|\Z))'
@@ -77,12 +77,12 @@ class Credentials:
 @define
 class _Challenge:
     """
-    One nonce and the credentials made for it.
+    One nonce, and the state of the credentials for it.
 
-    @ivar parameters: as they came.
-    @ivar cnonce: one for all requests, so that the secret of a C{-sess} algorithm
-        is the same for those who compute it once and those who do it each time.
-    @ivar count: of requests with this nonce (C{nc}).
+    @ivar parameters: the challenge's parameters as received.
+    @ivar cnonce: the same for all requests: some servers compute the secret of a
+        C{-sess} algorithm once, others for each request.
+    @ivar count: number of requests with this nonce (C{nc}).
     """
 
     parameters: dict[str, str]
@@ -131,9 +131,9 @@ class _Challenge:
 @define
 class DigestClient:
     """
-    What is known of the realms that have asked, for as long as a dialog lives.
+    Remembers the challenges of all realms, for the duration of a dialog.
 
-    @param new_cnonce: a fresh random text each time.
+    @param new_cnonce: returns a new random text each time.
     """
 
     credentials: Credentials
@@ -141,15 +141,15 @@ class DigestClient:
     _realms: dict[_Realm, _Challenge] = field(factory=dict, init=False)
 
     def exchange(self, method: str) -> Exchange:
-        """For one request."""
+        """Begin the exchange of one request."""
         return Exchange(self, self._realms, method)
 
 
 @define
 class Exchange:
     """
-    One request, which may be sent several times, each time with credentials for
-    all realms that are known (RFC 3261 section 22.3).
+    One request, which may be sent several times, each time with credentials for all
+    known realms (RFC 3261 section 22.3).
     """
 
     _client: DigestClient
@@ -160,9 +160,9 @@ class Exchange:
 
     def headers(self, uri: str) -> tuple[Header, ...]:
         """
-        For the request as it is sent now.
+        Make the headers for the next transmission of the request.
 
-        @param uri: of the request line.
+        @param uri: the Request-URI.
         """
         credentials = self._client.credentials
         return tuple(
@@ -172,10 +172,10 @@ class Exchange:
 
     def challenged(self, response: Response) -> bool:
         """
-        Take a 401 or 407, which may bring the challenges of several realms and of
+        Process a 401 or 407, which may contain the challenges of several realms and of
         both kinds (RFC 3261 section 22.3).
 
-        @return: the request is worth sending again.
+        @return: whether to send the request again.
         """
         self._tries += 1
         found = {
@@ -185,11 +185,11 @@ class Exchange:
         }
         if not found or self._tries > _MOST_TRIES:
             return False
-        # Each realm is asked, so that what is refused is forgotten in any case.
+        # A list, not a generator: the challenges of all realms must be processed.
         return all([self._take(realm, found[realm]) for realm in found])
 
     def accepted(self, response: Response) -> None:
-        """Take note of the nonce that the next request is to have."""
+        """Note the nonce that the next request must use."""
         for name, kind in _NEXT.items():
             known = [realm for realm in self._realms if realm[0] == kind]
             given = next(_schemes(response.headers.get(name) or ""), ("", {}))[1]
@@ -200,9 +200,9 @@ class Exchange:
 
     def _take(self, realm: _Realm, parameters: dict[str, str]) -> bool:
         """
-        Whether to answer.  A nonce that ran out is replaced by another, which not
-        everybody calls stale; a password that is wrong gets the same one again, or
-        another one right after that.
+        Note a challenge; return whether to answer it.  An expired nonce is replaced by
+        a new one, which not all servers mark as stale.  After a wrong password the same
+        nonce comes again, or a new one each time.
         """
         nonce = parameters["nonce"]
         answered = self._answered.setdefault(realm, set())
@@ -216,7 +216,7 @@ class Exchange:
         if known is None or known.nonce != nonce:
             self._realms[realm] = self._new(parameters)
         else:
-            known.parameters = parameters  # the same nonce goes on counting
+            known.parameters = parameters  # the count of this nonce continues
         return True
 
     def _new(self, parameters: dict[str, str]) -> _Challenge:
@@ -224,7 +224,7 @@ class Exchange:
 
 
 def _by_realm(values: list[str]) -> list[dict[str, str]]:
-    """For each realm the best challenge that can be answered."""
+    """Return for each realm the best challenge that can be answered."""
     best: dict[str, tuple[int, dict[str, str]]] = {}
     for value in values:
         for scheme, parameters in _schemes(value):
@@ -238,7 +238,7 @@ def _by_realm(values: list[str]) -> list[dict[str, str]]:
 
 
 def _rank(scheme: str, parameters: dict[str, str]) -> int | None:
-    """The less the better; C{None}: it cannot be answered."""
+    """Return a rank, the lower the better; C{None}: it cannot be answered."""
     if scheme != "digest" or not {"realm", "nonce"} <= parameters.keys():
         return None
     algorithm = parameters.get("algorithm", "MD5").upper().removesuffix(_SESSION)
@@ -255,9 +255,10 @@ def _qops(parameters: dict[str, str]) -> list[str]:
 
 def _schemes(value: str) -> Iterator[tuple[str, dict[str, str]]]:
     """
-    The challenges of one header line, of which there may be several.
+    Return the challenges of one header line, which may have several.
 
-    Quoted values may hold commas, as qop's do; the first of a name counts.
+    Quoted values may contain commas, as those of qop do.  If a parameter is repeated,
+    its first value is used.
     """
     scheme, parameters = "", dict[str, str]()
     for match in _PART.finditer(value):

@@ -60,7 +60,7 @@ PHRASES: Final = {
 def format_request(
     method: str, uri: str, headers: Iterable[Header], body: bytes = b""
 ) -> bytes:
-    """C{Content-Length} is added here."""
+    """Write a request, with C{Content-Length} added."""
     return _format(f"{method} {uri} SIP/2.0", headers, body)
 
 
@@ -80,16 +80,16 @@ def format_response(
     body: bytes = b"",
 ) -> bytes:
     """
-    Answer the request that has these headers (RFC 3261 section 8.2.6).
+    Write the response to the request with these headers (RFC 3261 section 8.2.6).
 
-    @raise KeyError: it has not what makes an answer.
+    @raise KeyError: the request lacks a header that the response needs.
     """
     to = headers["To"]
     if to_tag and not _has_tag(to):
         to = f"{to};tag={to_tag}"
     lines: list[Header] = [("Via", via) for via in headers.getlist("Via")]
     if 100 < status < 300:
-        # Only 1xx and 2xx make a dialog, but the set does no harm elsewhere.
+        # Only the 1xx and 2xx of a dialog need it; in others it does no harm.
         lines += [("Record-Route", route) for route in headers.getlist("Record-Route")]
     lines += [
         ("From", headers["From"]),
@@ -113,13 +113,13 @@ def _has_tag(to: str) -> bool:
 
 def stamp_source(request: Request, source: Source) -> None:
     """
-    Note in the topmost Via where the request really came from (RFC 3261
-    section 18.2.1, RFC 3581): answers then find their way through NAT.
+    Add the request's real source to the topmost Via (RFC 3261 section 18.2.1, RFC
+    3581), so that responses pass NAT.
     """
     values = request.headers.getlist("Via")
     _, *others = split_list(values[0])
     via = request.via
-    # Without brackets, and a zone is nobody else's business.
+    # Without brackets, and without a zone, which has a meaning on this machine only.
     received = source.host.partition("%")[0]
     if parameter(via, "rport") is not None:
         via = via.stamped(rport=str(source.port), received=received)
@@ -130,19 +130,19 @@ def stamp_source(request: Request, source: Source) -> None:
 
 
 def uri_host(host: str) -> str:
-    """As written in a URI: IPv6 in brackets."""
+    """Return a host as written in a URI: IPv6 addresses in brackets."""
     return f"[{host}]" if ":" in host else host
 
 
 def host_port(host: str, port: int) -> str:
-    """The same with its port."""
+    """Return a host and port as written in a URI."""
     return f"{uri_host(host)}:{port}"
 
 
 def answer_to_bad(bad: BadMessage, to_tag: str) -> bytes | None:
     """
-    The answer to a malformed request, with what it has of that which an answer
-    repeats; C{None}: it says not even by which way it came.
+    Write the response to a malformed request, with those headers to repeat that it has;
+    C{None}: it has no Via.
     """
     headers = bad.headers
     if headers is None or not headers.getlist("Via"):

@@ -2,7 +2,7 @@
 Splits a byte stream into SIP messages (RFC 3261 section 18.3, RFC 5626 section
 3.5.1).
 
-It reads only what tells the length of a message.
+It reads only what is needed to find the length of a message.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _LENGTH: Final = re.compile(
 
 class StreamFramer:
     """
-    Cut a byte stream into messages by C{Content-Length} (RFC 3261 section 18.3).
+    Splits a byte stream into messages by C{Content-Length} (RFC 3261 section 18.3).
 
-    @ivar pings: keep-alives (double CRLF, RFC 5626 section 3.5.1) that came
-        since somebody looked.
+    @ivar pings: number of keep-alives received (double CRLF, RFC 5626 section 3.5.1);
+        the code that answers them sets it back.
     """
 
     def __init__(self) -> None:
@@ -39,10 +39,10 @@ class StreamFramer:
 
     def feed(self, data: bytes) -> list[bytes]:
         """
-        The messages that are whole now.
+        Return the messages that are complete now.
 
-        @raise BadMessage: the stream makes no sense any more; it must be
-            closed.  Messages before that are lost with it.
+        @raise BadMessage: the boundaries of messages are lost, and the stream must be
+            closed.  Complete messages in the same data are lost, too.
         """
         self._buffer += data
         messages: list[bytes] = []
@@ -66,7 +66,7 @@ class StreamFramer:
 
     def _cut(self) -> bytes | None:
         buffer = self._buffer
-        # Read once for a message, in however many pieces it comes.
+        # The size is read once for each message, even if it comes in many pieces.
         size = self._size = self._size or self._read_size()
         if not size or len(buffer) < size:
             return None
@@ -77,14 +77,16 @@ class StreamFramer:
 
     def _read_size(self) -> int:
         """
-        @return: of the message that begins the buffer; 0: its headers go on.
+        Read the size of the first message in the buffer.
+
+        @return: 0: its headers are not complete.
         """
         buffer = self._buffer
         end = buffer.find(_END, max(0, self._searched - 3))
         if end < 0:
             self._searched = len(buffer)
             if len(buffer) > MAX_HEAD_BYTES:
-                raise BadMessage("the headers have no end", 513)
+                raise BadMessage("the headers are too large", 513)
             return 0
         head = bytes(buffer[:end])
         if len(head) > MAX_HEAD_BYTES:
@@ -92,12 +94,14 @@ class StreamFramer:
         lengths = {match.strip() for match in _LENGTH.findall(head)}
         if len(lengths) != 1:
             raise BadMessage(
-                "no Content-Length, or several", 400, answerable(head + _END)
+                "no Content-Length, or several different ones",
+                400,
+                answerable(head + _END),
             )
         text = lengths.pop()
         if not text.isdigit() or len(text) > 9:
             raise BadMessage(
-                "Content-Length is no number", 400, answerable(head + _END)
+                "Content-Length is not a number", 400, answerable(head + _END)
             )
         size = end + len(_END) + int(text)
         if size > MAX_MESSAGE_BYTES:

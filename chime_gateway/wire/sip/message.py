@@ -1,8 +1,8 @@
 """
-SIP messages as values, and what their headers say (RFC 3261 sections 7 and 20).
+SIP messages as values, and the parsing of their headers (RFC 3261 sections 7 and 20).
 
-C{sipmessage} parses the headers.  What must be echoed is kept exactly as received,
-because proxies compare what they wrote byte by byte.
+C{sipmessage} parses the headers.  Values that an answer repeats are kept exactly as
+received, because proxies compare them byte by byte.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sipmessage import URI, Address, Headers, Parameters, grammar
 
 from chime_gateway.errors import RemoteProtocolError
 
-#: A branch that begins so is unique in itself (RFC 3261 section 8.1.1.7).
+#: A branch with this prefix is globally unique (RFC 3261 section 8.1.1.7).
 MAGIC_COOKIE: Final = "z9hG4bK"
 
 DEFAULT_PORT: Final = 5060
@@ -26,23 +26,23 @@ DEFAULT_TLS_PORT: Final = 5061
 
 Header: TypeAlias = tuple[str, str]
 
-#: Nobody's URI is longer; what is longer is put before no pattern.
+#: Longer than real URIs; longer ones are not matched against regular expressions.
 MAX_URI_CHARS: Final = 1024
 
-#: E.164 has 15 digits, and separators stand between them.
+#: E.164 numbers have up to 15 digits; there may be separators.
 MAX_NUMBER_CHARS: Final = 64
 
 _HOST: Final = r"([A-Za-z0-9][A-Za-z0-9._\-]*)(?=[:;?>\s,]|\Z)"
 _URI_HOST: Final = re.compile(rf"sips?:(?:[^@<>\s]*@)?{_HOST}")
 
-#: A name in quotes, which some forget to escape in it, or words.
+#: A quoted name, in which some peers do not escape quotes, or a name of plain words.
 _NAME: Final = re.compile(
     r"""("(?:[^"\\]|\\.|"(?!\s*<))*"|[A-Za-z0-9\-.!%*_+`'~\s]*)\s*<""", re.DOTALL
 )
 
 _BEYOND_ASCII: Final = re.compile(r"[^\x00-\x7f]")
 
-#: A byte that is no UTF-8, as PEP 383 keeps it.
+#: A byte that is not UTF-8, as PEP 383 represents it.
 _ESCAPED_BYTE: Final = re.compile("[\udc80-\udcff]")
 
 _TOKEN: Final = r"[A-Za-z0-9\-.!%*_+`'~]+"
@@ -53,18 +53,18 @@ _SENT_BY: Final = re.compile(
 )
 _PARAMETER: Final = re.compile(rf"\s*{_TOKEN}\s*(?:=|\Z)")
 
-#: Of an address.  Whether they are all is asked of what it matched: to have it look
-#: for the end would have it try every way there.
+#: An address's parameters.  The caller checks that the match reaches the end: an anchor
+#: in the pattern would make it backtrack through all combinations.
 _PARAMETERS: Final = re.compile(f"(?:{grammar.SEMI}{grammar.GENERIC_PARAM})*")
 
 
 class BadMessage(RemoteProtocolError):
     """
-    A message that is not SIP, or breaks a rule of it.
+    A message that is not SIP, or that violates the protocol.
 
-    @ivar status: what a request is answered with.
-    @ivar headers: of the message as far as they could be read; a request that
-        has those which make a response gets one.
+    @ivar status: status of the response, if the message is a request.
+    @ivar headers: the readable headers.  A request is answered if it has those that a
+        response needs.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class BadMessage(RemoteProtocolError):
 
 @frozen
 class Source:
-    """Where a message came from, as the transport saw it."""
+    """The address that a message came from, as seen by the transport."""
 
     host: str
     port: int
@@ -86,11 +86,11 @@ class Source:
 @frozen
 class Via:
     """
-    Where a request came by, and so where its answer goes (RFC 3261 section 20.42).
+    One hop of a request's way, to which its answer returns (RFC 3261 section 20.42).
 
-    @ivar host: an address of IPv6 in brackets.
-    @ivar sent_by: protocol, host and port, as they were written.
-    @ivar pieces: parameters as they were written: a quoted one may hold anything.
+    @ivar host: IPv6 addresses are in brackets.
+    @ivar sent_by: protocol, host and port, as received.
+    @ivar pieces: parameters as received; a quoted one may contain anything.
     """
 
     transport: str
@@ -104,7 +104,7 @@ class Via:
 
     @property
     def parameters(self) -> Mapping[str, str | None]:
-        """With names in lower case."""
+        """The parameters, with names in lower case."""
         found: dict[str, str | None] = {}
         for piece in self.pieces:
             name, is_set, value = piece.partition("=")
@@ -112,7 +112,7 @@ class Via:
         return found
 
     def stamped(self, **parameters: str) -> Via:
-        """With these, and not with what it said under their names."""
+        """Return a copy with these parameters, which replace earlier values."""
         kept = [
             piece
             for piece in self.pieces
@@ -125,10 +125,10 @@ class Via:
 @define
 class Message:
     """
-    What requests and responses have in common, checked.
+    The checked parts that requests and responses have in common.
 
-    @ivar headers: as they were written.
-    @ivar via: the topmost, parsed.
+    @ivar headers: all headers as received.
+    @ivar via: the topmost Via, parsed.
     """
 
     headers: Headers
@@ -147,7 +147,10 @@ class Message:
 @define
 class Request(Message):
     """
-    @ivar uri: of the request line; C{uri_text} as it was written.
+    A request.
+
+    @ivar uri: the Request-URI, parsed.
+    @ivar uri_text: the Request-URI as received.
     """
 
     method: str
@@ -157,14 +160,18 @@ class Request(Message):
 
 @define
 class Response(Message):
-    """An answer."""
+    """A response."""
 
     status: int
     phrase: str
 
 
 def parameter(owner: Address | Via | URI, name: str) -> str | None:
-    """A parameter by its name, in any case; without a value it is empty."""
+    """
+    Return a parameter's value; names are compared case-insensitively.
+
+    @return: empty: it has no value; C{None}: there is no such parameter.
+    """
     for key, value in owner.parameters.items():
         if key.lower() == name:
             return "" if value is None else value
@@ -172,16 +179,18 @@ def parameter(owner: Address | Via | URI, name: str) -> str | None:
 
 
 def readable(text: str) -> str:
-    """What was written in ISO-8859-1, as it was meant; for records and logs."""
+    """Decode bytes that are not UTF-8 as ISO-8859-1, for records and logs."""
     return _ESCAPED_BYTE.sub(lambda found: chr(ord(found[0]) - 0xDC00), text)
 
 
 def parse_address(text: str) -> Address:
     """
-    @raise BadMessage: it is no name-addr or addr-spec of a kind known here.
+    Parse an address.
+
+    @raise BadMessage: it is not a name-addr or addr-spec with a supported scheme.
     """
     if not text.isascii():
-        # Names should be quoted then, and often are not.
+        # Such names should be quoted, but often are not.
         name, bracket, rest = text.partition("<")
         text = _BEYOND_ASCII.sub("_", name) + bracket + rest
     text = " ".join(text.split())
@@ -206,23 +215,26 @@ def parse_address(text: str) -> Address:
 
 def parse_uri(text: str) -> URI:
     """
-    @raise BadMessage: it is no sip, sips or tel URI.
+    Parse a URI.
+
+    @raise BadMessage: it is not a sip, sips or tel URI.
     """
     try:
         uri = _uri(text)
     except (ValueError, TypeError):
         raise BadMessage("a URI is malformed") from None
     if uri.port == 0:
-        raise BadMessage("a URI has no such port")
+        raise BadMessage("the port of a URI is out of range")
     return uri
 
 
 def _uri(text: str) -> URI:
     """
-    C{sipmessage} knows no scheme in upper case, no escapes in a number, and no host
-    names that end in a digit or hold an underscore, which many do.
+    Parse a URI.  C{sipmessage} does not support schemes in upper case, escapes in a
+    number, and host names that end in a digit or contain an underscore, as many do.
 
-    @raise ValueError: it is none; a C{TypeError}: it has a parameter C{self}.
+    @raise ValueError: it is malformed.
+    @raise TypeError: it has a parameter named C{self}.
     """
     if len(text) > MAX_URI_CHARS:
         raise BadMessage("a URI is too long")
@@ -234,7 +246,7 @@ def _uri(text: str) -> URI:
         number, semicolon, parameters = rest.partition(";")
         number = unquote(number)
         if len(number) > MAX_NUMBER_CHARS or not number.isascii():
-            raise BadMessage("a number is too long, or none")
+            raise BadMessage("a telephone number is too long or malformed")
         return URI.parse(f"tel:{number}{semicolon}{parameters}")
     text = f"{scheme}:{rest}"
     try:
@@ -246,21 +258,23 @@ def _uri(text: str) -> URI:
         start, end = found.span(1)
         uri = replace(URI.parse(f"{text[:start]}host{text[end:]}"), host=found[1])
     if uri.port is not None and uri.port > 65535:
-        raise BadMessage("a URI has no such port")
+        raise BadMessage("the port of a URI is out of range")
     return uri
 
 
 def _parameters(text: str) -> Parameters:
-    """Of an address, with single spaces."""
+    """Parse an address's parameters, in a text with single spaces."""
     found = _PARAMETERS.match(text)
     if found is None or found.end() < len(text.rstrip()):
-        raise ValueError("no parameters")
+        raise ValueError("malformed parameters")
     return Parameters.parse(text)
 
 
 def parse_via(text: str) -> Via:
     """
-    @raise BadMessage: it is none.
+    Parse a Via.
+
+    @raise BadMessage: it is malformed.
     """
     sent_by, *pieces = _split_parameters(text)
     found = _SENT_BY.match(sent_by)
@@ -272,9 +286,9 @@ def parse_via(text: str) -> Via:
 
 def _split_parameters(text: str) -> list[str]:
     """
-    Cut at semicolons outside of quotes.
+    Split at semicolons outside of quotes.
 
-    @raise BadMessage: a quote has no end.
+    @raise BadMessage: a closing quote is missing.
     """
     parts, quoted, start, previous = [], False, 0, ""
     for at, char in enumerate(text):
@@ -285,13 +299,13 @@ def _split_parameters(text: str) -> list[str]:
             start = at + 1
         previous = "" if previous == "\\" else char
     if quoted:
-        raise BadMessage("a quote has no end")
+        raise BadMessage("a closing quote is missing")
     parts.append(text[start:])
     return parts
 
 
 def split_list(value: str) -> list[str]:
-    """A comma separated header, outside of quotes and angle brackets."""
+    """Split a header at commas outside of quotes and angle brackets."""
     if "," not in value:
         return [value.strip()]
     parts, depth, quoted, start, previous = [], 0, False, 0, ""
@@ -311,26 +325,26 @@ def split_list(value: str) -> list[str]:
 
 
 def header_list(message: Message, name: str) -> list[str]:
-    """All values of a header that may be repeated or comma separated, raw."""
+    """Return all values of a header that may be repeated or comma-separated."""
     return [
         part for value in message.headers.getlist(name) for part in split_list(value)
     ]
 
 
 def tokens(message: Message, name: str) -> frozenset[str]:
-    """Option tags or methods of a header, as written."""
+    """Return the option tags or methods of a header, as received."""
     return frozenset(header_list(message, name))
 
 
 def address_uri(value: str) -> str:
     """
-    The URI in a C{Contact}, C{Route} or the like, as it was written.
+    Return the URI in a C{Contact}, C{Route} or the like, as received.
 
-    @raise BadMessage: there is none.
+    @raise BadMessage: it is malformed.
     """
     start = value.find("<")
     if start >= 0:
-        # A display name may hold an angle bracket in quotes.
+        # A quoted display name may contain an angle bracket.
         if value.lstrip().startswith('"'):
             closing = re.match(r'\s*"(?:[^"\\]|\\.)*"', value)
             start = value.find("<", closing.end() if closing else 0)
@@ -346,7 +360,7 @@ def address_uri(value: str) -> str:
 
 def contact_uri(message: Message) -> str | None:
     """
-    The remote target, as it was written.
+    Return the URI of the C{Contact}, as received; C{None}: there is none.
 
     @raise BadMessage: it is malformed.
     """
@@ -355,6 +369,6 @@ def contact_uri(message: Message) -> str | None:
 
 
 def content_type(message: Message) -> str:
-    """In lower case, without parameters; empty: none is given."""
+    """Return the content type in lower case, without parameters; empty: none."""
     value = message.headers.get("Content-Type")
     return "" if value is None else value.partition(";")[0].strip().lower()

@@ -23,13 +23,13 @@ from chime_gateway.wire.sip.message import (
     split_list,
 )
 
-#: One datagram holds no more, and no call set-up needs more on a stream.
+#: The maximum size of a datagram; no message of a call needs more on a stream.
 MAX_MESSAGE_BYTES: Final = 65535
 MAX_HEAD_BYTES: Final = 16384
 MAX_HEADER_LINES: Final = 160
 MAX_LINE_BYTES: Final = 4096
 
-#: Above all that is taken, with room for zeros in front.
+#: Larger than any accepted length; its digits leave room for leading zeros.
 _MOST_LENGTH: Final = 999_999_999
 
 #: RFC 3261 section 20.16: below 2**31.
@@ -43,17 +43,16 @@ _CALL_ID_LINE: Final = re.compile(
     rb"^(?:call-id|i)[ \t]*:[ \t]*([\x21-\x7e]{1,512})[ \t]*\r?$",
     re.IGNORECASE | re.MULTILINE,
 )
-#: RFC 3261 section 20.16; zeros may stand in front.
+#: RFC 3261 section 20.16; leading zeros are allowed.
 _CSEQ: Final = re.compile(r"0*([0-9]{1,10})[ \t]+([A-Za-z0-9\-.!%*_+`'~]{1,32})\Z")
 _CONTROL: Final = re.compile(r"[\r\n\0]")
 
 
 def parse(data: bytes) -> Request | Response:
     """
-    One whole message.
+    Parse a complete message.
 
-    @raise BadMessage: it is none, is too large, or lacks what every message
-        has.
+    @raise BadMessage: it is malformed or too large, or lacks a mandatory header.
     """
     try:
         return _parse(data)
@@ -67,7 +66,7 @@ def _parse(data: bytes) -> Request | Response:
         raise BadMessage("the message is too large", 513)
     head, separator, body = data.partition(b"\r\n\r\n")
     if not separator:
-        raise BadMessage("no end of the headers")
+        raise BadMessage("the empty line after the headers is missing")
     lines = split_head(head)
     start = lines.pop(0)
     headers = read_headers(lines)
@@ -75,10 +74,10 @@ def _parse(data: bytes) -> Request | Response:
     if given is not None:
         length = decimal(given, _MOST_LENGTH)
         if length is None:
-            raise BadMessage("Content-Length is no number")
+            raise BadMessage("Content-Length is not a number")
         if length > len(body):
             raise BadMessage("the body is shorter than Content-Length")
-        # RFC 3261 section 18.3: what follows in a datagram is discarded.
+        # RFC 3261 section 18.3: discard the rest of a datagram.
         body = body[:length]
     if start.startswith("SIP/"):
         return _response(start, headers, body)
@@ -87,15 +86,15 @@ def _parse(data: bytes) -> Request | Response:
 
 def split_head(head: bytes) -> list[str]:
     """
-    The lines of a head, unfolded (RFC 3261 section 7.3.1).
+    Split a message's head into lines, and unfold them (RFC 3261 section 7.3.1).
 
-    @raise BadMessage: it is too large, or no text.
+    @raise BadMessage: it is too large, or contains control characters.
     """
     if len(head) > MAX_HEAD_BYTES:
         raise BadMessage("the headers are too large", 513)
     lines: list[str] = []
-    # A lone line feed ends no line, but would end one for a careless reader of
-    # what is echoed; so would a NUL.
+    # A lone CR, LF or NUL does not end a line, but a careless parser of our answer,
+    # which repeats the line, would take it for an end.
     for line in _text(head).split("\r\n"):
         if _CONTROL.search(line):
             raise BadMessage("a control character in the headers")
@@ -112,7 +111,9 @@ def split_head(head: bytes) -> list[str]:
 
 def read_headers(lines: Iterable[str]) -> Headers:
     """
-    @raise BadMessage: a line is no header.
+    Read header lines.
+
+    @raise BadMessage: a line is not a header.
     """
     headers = Headers()
     for line in lines:
@@ -132,8 +133,8 @@ def _add(headers: Headers, line: str) -> bool:
 
 def answerable(data: bytes) -> Headers | None:
     """
-    What can be read of a malformed request's headers, to answer it; C{None}: it is
-    a response or an ACK, which have no answer.
+    Return the readable headers of a malformed request, to answer it; C{None}: it is a
+    response or an ACK, which are not answered.
     """
     head, separator, _ = data.partition(b"\r\n\r\n")
     start, *lines = _text(head[:MAX_HEAD_BYTES]).split("\r\n")
@@ -150,8 +151,7 @@ def answerable(data: bytes) -> Headers | None:
 
 def call_id_of(data: bytes) -> str:
     """
-    Of a message that nobody has looked at yet, and perhaps nobody will; empty: it
-    has none.
+    Find the Call-ID of a message without parsing it; empty: it has none.
     """
     found = _CALL_ID_LINE.search(data, 0, MAX_HEAD_BYTES)
     return "" if found is None else found[1].decode("ascii", "replace")
@@ -159,8 +159,8 @@ def call_id_of(data: bytes) -> str:
 
 def _text(head: bytes) -> str:
     """
-    Headers are UTF-8 (section 7.3.1), and names in ISO-8859-1 are met.  Every byte
-    comes out again as it was (PEP 383): what is echoed is compared.
+    Decode headers: they are UTF-8 (section 7.3.1), but some peers write names in
+    ISO-8859-1.  All bytes can be restored (PEP 383), as proxies compare what is echoed.
     """
     return head.decode("utf-8", "surrogateescape").lstrip("\r\n")
 
@@ -168,7 +168,7 @@ def _text(head: bytes) -> str:
 def _request(start: str, headers: Headers, body: bytes) -> Request:
     words = start.split(" ")
     if len(words) != 3 or not _METHOD.match(words[0]):
-        raise BadMessage("no request line")
+        raise BadMessage("the request line is malformed")
     method, uri_text, version = words
     if version.upper() != "SIP/2.0":
         status = 505 if version.upper().startswith("SIP/") else 400
@@ -200,7 +200,7 @@ def _request_uri(text: str) -> URI:
 def _response(start: str, headers: Headers, body: bytes) -> Response:
     found = _STATUS.match(start)
     if found is None:
-        raise BadMessage("no status line", 400)
+        raise BadMessage("the status line is malformed", 400)
     common = _common(headers)
     return Response(
         headers=headers,
@@ -217,7 +217,7 @@ def _common(headers: Headers) -> dict[str, object]:
         if count == 0:
             raise BadMessage(f"{name} is missing")
         if count > 1 and name != "Via":
-            raise BadMessage(f"there are several {name}")
+            raise BadMessage(f"there are several {name} headers")
     try:
         via = parse_via(split_list(headers["Via"])[0])
         from_address = parse_address(headers["From"])
@@ -230,7 +230,7 @@ def _common(headers: Headers) -> dict[str, object]:
     if int(cseq[1]) > MAX_CSEQ:
         raise BadMessage("CSeq is out of range")
     if via.port is not None and not 0 < via.port < 65536:
-        raise BadMessage("Via has no such port")
+        raise BadMessage("the port of Via is out of range")
     if not _CALL_ID.match(headers["Call-ID"]):
         raise BadMessage("Call-ID is malformed")
     return {

@@ -1,6 +1,6 @@
 """
-Session timers (RFC 4028): how long a session may go on without a refresh, and which
-side sends it.
+Session timers (RFC 4028): how long a session may last without a refresh, and which
+side sends the refreshes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from chime_gateway.wire.sip.message import BadMessage, Header, Message, tokens
 
 OPTION: Final = "timer"
 
-#: Section 4: nothing below this may be asked for.
+#: The smallest interval that may be requested (section 4).
 LEAST_SECONDS: Final = 90
 
 _SECONDS: Final = re.compile(r"([0-9]{1,9})\s*(?:;|\Z)")
@@ -22,14 +22,16 @@ _REFRESHER: Final = re.compile(r";\s*refresher\s*=\s*(uac|uas)\b", re.IGNORECASE
 
 
 class TooSmall(BadMessage):
-    """422: a shorter interval than is agreed to."""
+    """The requested interval is too short: to be answered with 422."""
 
 
 @frozen
 class SessionTimer:
     """
-    @ivar interval: seconds.
-    @ivar we_refresh: otherwise the other side does.
+    A negotiated session timer.
+
+    @ivar interval: session interval, in seconds.
+    @ivar we_refresh: whether we send the refreshes; otherwise the peer does.
     """
 
     interval: int
@@ -37,12 +39,12 @@ class SessionTimer:
 
     @property
     def refresh_after(self) -> float:
-        """When the refresher sends: at half time (section 7.2)."""
+        """Seconds until the refresher sends: half the interval (section 7.2)."""
         return self.interval / 2
 
     @property
     def give_up_after(self) -> float:
-        """When the other side ends it (section 10)."""
+        """Seconds until the other side ends the session (section 10)."""
         return self.interval - min(32.0, self.interval / 3)
 
 
@@ -58,7 +60,7 @@ def _expires(message: Message) -> tuple[int, str] | None:
 
 
 def min_se(message: Message) -> int | None:
-    """Of a 422."""
+    """Return the smallest interval that a 422 allows; C{None}: it does not tell."""
     found = _SECONDS.match((message.headers.get("Min-SE") or "").strip())
     return None if found is None else int(found[1])
 
@@ -67,12 +69,12 @@ def answer_timer(
     request: Message, least: int
 ) -> tuple[SessionTimer | None, tuple[Header, ...]]:
     """
-    What to answer an INVITE or UPDATE (section 9).
+    Negotiate the timer of an INVITE or UPDATE (section 9).
 
-    @param least: seconds that are agreed to.
-    @return: the timer to run, if any, and headers for the 2xx.
-    @raise TooSmall: less is asked for.
-    @raise BadMessage: it is malformed.
+    @param least: the smallest acceptable interval, in seconds.
+    @return: the timer to run, if any, and the headers for the 2xx.
+    @raise TooSmall: the requested interval is smaller.
+    @raise BadMessage: the header is malformed.
     """
     asked = _expires(request)
     if asked is None:
@@ -93,9 +95,9 @@ def answer_timer(
 
 def accepted_timer(response: Message) -> SessionTimer | None:
     """
-    What a 2xx to a request of ours made of it (section 7.2).
+    Return the timer that a 2xx to our request accepts (section 7.2).
 
-    @raise BadMessage: it is malformed.
+    @raise BadMessage: the header is malformed.
     """
     agreed = _expires(response)
     if agreed is None:

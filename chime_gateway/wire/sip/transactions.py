@@ -1,9 +1,9 @@
 """
-SIP transactions as tables (RFC 3261 section 17, corrected by RFC 6026): their parts,
-and the two state machines of received requests.
+SIP transactions, sans I/O (RFC 3261 section 17, corrected by RFC 6026): the common
+parts, and the two state machines of received requests.
 
-Each machine takes what happened and returns what is to be done: a list of values.
-Timers are values, too: whoever runs the machine starts them and says when they fire.
+Each method of a machine reports an event, and returns a list of actions.  Timers are
+actions, too: the code that runs the machine starts them, and reports when they fire.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from attrs import define, field, frozen
 from chime_gateway.wire.sip.format import host_port
 from chime_gateway.wire.sip.message import MAGIC_COOKIE, Message, Request, Response
 
-#: An INVITE that came in and is never answered is forgotten; its call ends before.
+#: A received INVITE that is never answered is forgotten then; its call ends earlier.
 UNANSWERED_SECONDS: Final = 240.0
 
 
@@ -27,7 +27,7 @@ class Timers:
 
     @ivar t1: estimate of a round trip.
     @ivar t2: longest interval between retransmissions.
-    @ivar t4: how long a message may stay in the network.
+    @ivar t4: maximum time that a message stays in the network.
     """
 
     t1: float = 0.5
@@ -42,14 +42,14 @@ class Timers:
 
 @frozen
 class Send:
-    """To the transport."""
+    """Pass this message to the transport."""
 
     data: bytes
 
 
 @frozen
 class StartTimer:
-    """Say C{timer_fired(name)} after so many seconds; replaces one so named."""
+    """Call C{timer_fired(name)} after that time; replaces a timer of that name."""
 
     name: str
     seconds: float
@@ -62,7 +62,7 @@ class StopTimer:
 
 @frozen
 class Deliver:
-    """To the transaction user."""
+    """Pass this message to the transaction user."""
 
     message: Request | Response
 
@@ -74,7 +74,7 @@ class Cancel:
 
 @frozen
 class TimedOut:
-    """The other side did not answer: tell the transaction user."""
+    """Notify the transaction user that the peer did not answer."""
 
 
 @frozen
@@ -99,7 +99,7 @@ class State(Enum):
 
 
 class Transaction(Protocol):
-    """What the four have in common."""
+    """The common part of the four state machines."""
 
     state: State
 
@@ -120,16 +120,18 @@ class ClientTransaction(Transaction, Protocol):
 
 def server_key(request: Request) -> tuple[str, ...]:
     """
-    Which server transaction a request belongs to (RFC 3261 section 17.2.3).
+    Return the key of the server transaction that a request belongs to (RFC 3261 section
+    17.2.3).
 
-    An ACK has the key of its INVITE; so has a CANCEL with L{cancelled_key}.
+    An ACK has the key of its INVITE.  For a CANCEL, L{cancelled_key} returns the key of
+    the INVITE.
     """
     method = "INVITE" if request.method == "ACK" else request.method
     return _server_key(request, method)
 
 
 def cancelled_key(request: Request) -> tuple[str, ...]:
-    """The INVITE that a CANCEL means (RFC 3261 section 9.2)."""
+    """Return the key of the INVITE that a CANCEL refers to (RFC 3261 section 9.2)."""
     return _server_key(request, "INVITE")
 
 
@@ -138,7 +140,7 @@ def _server_key(request: Request, method: str) -> tuple[str, ...]:
         via = request.via
         sent_by = host_port(via.host.strip("[]").lower(), via.port or 0)
         return request.branch, sent_by, method
-    # A peer of RFC 2543 time: the old rules.
+    # The rules for peers of RFC 2543.
     return (
         request.uri_text,
         request.from_tag,
@@ -150,7 +152,7 @@ def _server_key(request: Request, method: str) -> tuple[str, ...]:
 
 
 def client_key(message: Message) -> tuple[str, ...]:
-    """Which client transaction a response belongs to (section 17.1.3)."""
+    """Return the key of a response's client transaction (section 17.1.3)."""
     return message.branch, message.cseq_method
 
 
@@ -160,10 +162,10 @@ def client_key(message: Message) -> tuple[str, ...]:
 @define
 class InviteServer:
     """
-    An INVITE that came in (figure 7 with RFC 6026 figure 5).
+    A received INVITE (figure 7 with RFC 6026 figure 5).
 
-    2xx are repeated by the transaction user until the ACK, which is a
-    transaction of its own; all other final answers are repeated here.
+    The transaction user repeats a 2xx until its ACK comes, which is a transaction of
+    its own.  All other final responses are repeated here.
     """
 
     timers: Timers
@@ -176,7 +178,7 @@ class InviteServer:
         return [StartTimer("C", UNANSWERED_SECONDS)]
 
     def request_received(self, request: Request) -> Outputs:
-        """The same INVITE again, or the ACK of a refusal."""
+        """The INVITE was received again, or the ACK of a refusal was received."""
         if request.method == "ACK":
             if self.state is not State.COMPLETED:
                 return []
@@ -190,14 +192,14 @@ class InviteServer:
         return []
 
     def respond(self, status: int, data: bytes) -> Outputs:
-        """The transaction user answers; a 2xx may be said again and again."""
+        """Send a response of the transaction user, which may repeat a 2xx."""
         timers = self.timers
         if self.state is State.ACCEPTED:
             return [Send(data)] if 200 <= status < 300 else []
         if self.state is not State.PROCEEDING:
             return []
         if 200 <= status < 300:
-            # Whoever answers says it again, so it is not kept here.
+            # The transaction user repeats it, so it is not kept here.
             self._last = b""
             self.state = State.ACCEPTED
             return [StopTimer("C"), Send(data), StartTimer("L", timers.give_up)]
@@ -220,14 +222,14 @@ class InviteServer:
         if name == "H" and self.state is State.COMPLETED:
             return [TimedOut(), *self._terminate()]
         expected = {
-            State.PROCEEDING: "C",  # whoever had to answer never did
+            State.PROCEEDING: "C",  # the transaction user never answered
             State.CONFIRMED: "I",
             State.ACCEPTED: "L",
         }
         return self._terminate() if expected.get(self.state) == name else []
 
     def transport_failed(self) -> Outputs:
-        # RFC 6026 section 7.1: not the end of it; the request may come again.
+        # RFC 6026 section 7.1: the transaction goes on; the request may come again.
         return []
 
     def _terminate(self) -> Outputs:
@@ -237,7 +239,7 @@ class InviteServer:
 
 @define
 class NonInviteServer:
-    """Any other request that came in (figure 8)."""
+    """Any other received request (figure 8)."""
 
     timers: Timers
     is_reliable: bool
@@ -245,11 +247,11 @@ class NonInviteServer:
     _last: bytes = field(init=False, default=b"")
 
     def start(self) -> Outputs:
-        # RFC 4320 section 4.1: an answer that is later is no use to anybody.
+        # RFC 4320 section 4.1: a later response would be useless.
         return [StartTimer("J", self.timers.give_up)]
 
     def request_received(self, request: Request) -> Outputs:
-        """The same request again."""
+        """The request was received again."""
         if self.state in (State.PROCEEDING, State.COMPLETED):
             return [Send(self._last)]
         return []
