@@ -1,1 +1,1 @@
-"""The stream of a Voice Connector, and the notices about it."""
+"""A Voice Connector's Kinesis video streams, and its notices about them."""

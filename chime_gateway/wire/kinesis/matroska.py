@@ -1,10 +1,10 @@
 """
-Reads Matroska as Kinesis Video Streams sends it, piece by piece.
+Reads Matroska incrementally, as Kinesis Video Streams sends it.
 
-C{GetMedia} answers with one Matroska document after another, a fragment each, with
+C{GetMedia} answers with a sequence of Matroska documents, one for each fragment, with
 segments (and perhaps clusters) of unknown size.  So the tree is read flat: an element
-that contains others is entered whatever size it claims, and any other is either read
-whole or skipped.  Nothing is kept longer than that.
+that contains others is entered, regardless of its size, and any other element is either
+read as a whole or skipped.
 
 RFC 8794 (EBML), RFC 9559 (Matroska).
 """
@@ -18,7 +18,7 @@ from attrs import frozen
 
 from chime_gateway.errors import RemoteProtocolError
 
-#: A block is one frame of 64 ms; nothing wanted is anywhere near as long.
+#: Far more than any needed element; a block is one frame of 64 ms.
 MAX_ELEMENT_BYTES: Final = 1 << 20
 
 _EBML: Final = 0x1A45DFA3
@@ -45,7 +45,7 @@ _TAG_NAME: Final = 0x45A3
 _TAG_STRING: Final = 0x4487
 _TAG_BINARY: Final = 0x4485
 
-#: Entered, whatever size they claim.
+#: Elements that are entered, regardless of their size.
 _PARENTS: Final = frozenset(
     {
         *(_SEGMENT, _INFO, _TRACKS, _TRACK_ENTRY, _AUDIO, _CLUSTER, _BLOCK_GROUP),
@@ -53,7 +53,7 @@ _PARENTS: Final = frozenset(
     }
 )
 
-#: Wanted whole.
+#: Elements that are read as a whole.
 _LEAVES: Final = frozenset(
     {
         *(_EBML, _TIMESTAMP_SCALE, _TRACK_NUMBER, _CODEC_ID, _SAMPLING_FREQUENCY),
@@ -66,9 +66,10 @@ _LEAVES: Final = frozenset(
 @frozen
 class Track:
     """
-    @ivar codec: C{A_PCM/INT/LIT} and the like; a Voice Connector's is documented
-        nowhere.
-    @ivar rate: samples per second; 8000 where nothing is said (RFC 9559).
+    The description of a track.
+
+    @ivar codec: C{A_PCM/INT/LIT} and the like; a Voice Connector's is not documented.
+    @ivar rate: samples per second; the default is 8000 (RFC 9559).
     """
 
     number: int
@@ -83,7 +84,7 @@ class Block:
     """
     One frame of a track.
 
-    @ivar time_ms: since the start of its document.
+    @ivar time_ms: time since the start of the document.
     """
 
     track: int
@@ -93,7 +94,7 @@ class Block:
 
 @frozen
 class Tag:
-    """A name and its value; binary values stay bytes."""
+    """A tag's name and value; binary values stay bytes."""
 
     name: str
     value: str | bytes
@@ -104,10 +105,7 @@ Event: TypeAlias = Track | Block | Tag
 
 class MatroskaReader:
     """
-    Bytes in, tracks, blocks and tags out, in the order of the file.
-
-    @raise RemoteProtocolError: (from L{feed}) this is no Matroska; nothing can
-        be read of it any more.
+    Reads tracks, blocks and tags from a stream of bytes, in their order.
     """
 
     def __init__(self) -> None:
@@ -117,14 +115,18 @@ class MatroskaReader:
         self._begin()
 
     def _begin(self) -> None:
-        """A new document."""
+        """Begin a new document."""
         self._scale_ms = 1.0
         self._cluster_at = 0
         self._tag_name = ""
         self._track: dict[int, bytes] | None = None
 
     def feed(self, data: bytes) -> list[Event]:
-        """The next bytes, of any number."""
+        """
+        Read the next bytes, of any number.
+
+        @raise RemoteProtocolError: this is not Matroska; reading cannot continue.
+        """
         buffer = self._buffer
         buffer += data
         events: list[Event] = []
@@ -141,9 +143,9 @@ class MatroskaReader:
                 break
             element, size, length = header
             if not self._has_begun:
-                # Nearly anything looks like some element; only this one is first.
+                # Nearly all bytes form some element, but the first must be this one.
                 if element != _EBML:
-                    raise RemoteProtocolError("this is no Matroska")
+                    raise RemoteProtocolError("this is not Matroska")
                 self._has_begun = True
             if element in _PARENTS:
                 self._enter(element, events)
@@ -171,7 +173,7 @@ class MatroskaReader:
         if element == _SIMPLE_TAG:
             self._tag_name = ""
             return
-        # Whatever follows a track's description is the end of it.
+        # Any other element ends a track's description.
         track, self._track = self._track, None
         if track:
             events.append(_track(track))
@@ -182,7 +184,7 @@ class MatroskaReader:
         if element in (_SIMPLE_BLOCK, _BLOCK):
             number, at = _number(data, 0)
             if len(data) < at + 3:
-                raise RemoteProtocolError("a block that is too short")
+                raise RemoteProtocolError("a block is too short")
             offset, flags = struct.unpack_from(">hB", data, at)
             time_ms = (self._cluster_at + offset) * self._scale_ms
             payload = data[at + 3 :]
@@ -207,8 +209,10 @@ class MatroskaReader:
 
 def _header(buffer: bytearray, at: int) -> tuple[int, int | None, int] | None:
     """
-    An element's id, its size (C{None}: unknown), and the bytes both take; or
-    C{None} when they are not all there (RFC 8794 sections 4 to 6).
+    Read an element's header (RFC 8794 sections 4 to 6).
+
+    @return: the element's id, its size (C{None}: unknown), and the length of the
+        header; C{None}: the header is incomplete.
     """
     available = len(buffer) - at
     if available < 2:
@@ -234,24 +238,23 @@ def _header(buffer: bytearray, at: int) -> tuple[int, int | None, int] | None:
 
 
 def _number(data: bytes, at: int) -> tuple[int, int]:
-    """A variable-size integer and where it ends."""
+    """Read a variable-size integer; return also the position after it."""
     length = 9 - data[at].bit_length() if at < len(data) else 9
     if length > 8 or len(data) < at + length:
-        raise RemoteProtocolError("a number that is cut short")
+        raise RemoteProtocolError("a number is cut short")
     value = int.from_bytes(data[at : at + length], "big")
     return value & (1 << 7 * length) - 1, at + length
 
 
 def _without_lacing(data: bytes, kind: int) -> bytes:
     """
-    Several frames in one block, as one: the sizes in front are passed over.
-
-    RFC 9559 section 10.3.
+    Join the laced frames of a block: skip their sizes, which come first (RFC 9559
+    section 10.3).
     """
     if not data:
         raise RemoteProtocolError("a laced block without frames")
     at = 1
-    if kind != 0x04:  # fixed sizes are not written down
+    if kind != 0x04:  # fixed-size lacing has no sizes
         for index in range(data[0]):
             if kind == 0x02:  # Xiph
                 while at < len(data) and data[at] == 0xFF:
@@ -279,7 +282,7 @@ def _track(found: dict[int, bytes]) -> Track:
 
 
 def _unsigned(data: bytes) -> int:
-    """RFC 8794 section 7.2: eight bytes at most."""
+    """Read an unsigned integer of up to eight bytes (RFC 8794 section 7.2)."""
     if len(data) > 8:
         raise RemoteProtocolError(f"an integer of {len(data)} bytes")
     return int.from_bytes(data, "big")

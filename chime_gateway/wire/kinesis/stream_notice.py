@@ -1,11 +1,11 @@
 """
-Reads the notices in which a Voice Connector says that a call's leg goes into a
-Kinesis video stream, or no longer does.
+Reads a Voice Connector's notices that streaming of a call's leg into a Kinesis video
+stream has started or ended.
 
-Admin Guide, "Automating the Amazon Chime SDK with EventBridge": the same JSON by
-EventBridge and SQS, and as C{Message} within a notification of SNS.  Delivery is best
-effort: each leg has notices of its own, which may come twice or in any order; the
-reader's user has to deal with that.
+Admin Guide, "Automating the Amazon Chime SDK with EventBridge": the JSON is the same by
+EventBridge and SQS, and in C{Message} of an SNS notification.  Delivery is best effort:
+each leg has its own notices, which may come twice or in any order.  Callers of this
+module must handle that.
 """
 
 from __future__ import annotations
@@ -37,10 +37,14 @@ class Status(Enum):
 @frozen(kw_only=True)
 class StreamNotice:
     """
-    @ivar transaction_id: of the Voice Connector's call, as the stream is tagged.
-    @ivar control_id: of the SIP media application's call that controls it.
-    @ivar is_caller: the Voice Connector's guess; C{None} where it has none.
-    @ivar after_fragment: the stream is read from behind this one.
+    A notice about one leg.
+
+    @ivar transaction_id: id of the Voice Connector's call, with which the stream is
+        tagged.
+    @ivar control_id: id of the SIP media application's call that controls it.
+    @ivar is_caller: whether the leg is the caller's, as the Voice Connector guesses;
+        C{None}: it does not tell.
+    @ivar after_fragment: the stream is to be read from the fragment after this one.
     """
 
     status: Status
@@ -58,8 +62,10 @@ class StreamNotice:
 
 def parse_notice(body: str) -> StreamNotice | None:
     """
-    @return: C{None}: a message about something else.
-    @raise RemoteProtocolError: not JSON, or not what is documented.
+    Read a message.
+
+    @return: C{None}: it is about something else.
+    @raise RemoteProtocolError: it is not JSON, or not as documented.
     """
     event = _object(body)
     if isinstance(event.get("Message"), str) and event.get("TopicArn"):
@@ -75,10 +81,10 @@ def parse_notice(body: str) -> StreamNotice | None:
         raise RemoteProtocolError(f"an unknown streaming status: {exc}") from exc
     transaction_id, call_id = _text(detail, "transactionId"), _text(detail, "callId")
     if not transaction_id or not call_id:
-        raise RemoteProtocolError("a notification of no call")
+        raise RemoteProtocolError("a notification without the id of a call")
     stream_arn = _text(detail, "streamArn")
     if status is Status.STARTED and ":kinesisvideo:" not in stream_arn:
-        raise RemoteProtocolError("a stream that started has no streamArn")
+        raise RemoteProtocolError("a started stream without its streamArn")
     is_caller = detail.get("isCaller")
     control_id, called = _controlled(_text(detail, "toNumber"))
     return StreamNotice(
@@ -98,10 +104,11 @@ def parse_notice(body: str) -> StreamNotice | None:
 
 def _controlled(to_number: str) -> tuple[str, str]:
     """
-    The Lambda dials a Voice Connector under its own transaction's id, with the
-    digits that the caller dialled behind it (L{chime_gateway.aws.sma.source_uri}).
+    Split the number that the Lambda dials at a Voice Connector: the id of its own
+    transaction, followed by the digits that the caller has dialled
+    (L{chime_gateway.aws.sma.source_uri}).
 
-    @return: the id, empty if it is none, and the dialled number.
+    @return: the id, or empty if there is none, and the dialled number.
     """
     found = _SOURCE.match(to_number)
     if found is None:
@@ -117,14 +124,14 @@ def _object(body: str) -> dict[str, Any]:
     try:
         value = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as exc:
-        raise RemoteProtocolError(f"a notification that is no JSON: {exc}") from exc
+        raise RemoteProtocolError(f"a notification is not JSON: {exc}") from exc
     if not isinstance(value, dict):
-        raise RemoteProtocolError("a notification that is no object")
+        raise RemoteProtocolError("a notification is not an object")
     return value
 
 
 def _text(detail: dict[str, Any], name: str) -> str:
     value = detail.get(name, "")
     if not isinstance(value, str) or len(value) > 2048:
-        raise RemoteProtocolError(f"{name} of a notification is no text")
+        raise RemoteProtocolError(f"{name} of a notification is not text")
     return value

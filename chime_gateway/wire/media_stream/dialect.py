@@ -14,11 +14,11 @@ from attrs import field, frozen
 
 from chime_gateway.audio import Codec
 
-#: One message holds at most some seconds of audio: 256 KiB is 24 s of mu-law
-#: in base64.  Larger is a mistake or an attack.
+#: Maximum size of a message.  256 KiB are 24 s of mu-law in base64; messages with more
+#: than some seconds are a mistake or an attack.
 MAX_MESSAGE_BYTES: Final = 1 << 18
 
-#: Messages beyond Twilio's that a carrier's side must ask for in C{start}.
+#: Extensions of Twilio's protocol, used only if the carrier requests them in C{start}.
 HANG_UP: Final = "hangup"
 TRANSFER: Final = "transfer"
 SEND_DTMF: Final = "dtmf"
@@ -30,10 +30,10 @@ class Started:
     """
     The carrier describes the stream; its audio follows.
 
-    @ivar stream_id: the carrier's name for the stream (C{streamSid}).
-    @ivar carrier_call_id: the carrier's name for the call (C{callSid}).
-    @ivar parameters: C{customParameters}; the token, if any, is among them.
-    @ivar capabilities: which of L{CAPABILITIES} the carrier's side has.
+    @ivar stream_id: the carrier's id of the stream (C{streamSid}).
+    @ivar carrier_call_id: the carrier's id of the call (C{callSid}).
+    @ivar parameters: C{customParameters}, which include the token, if any.
+    @ivar capabilities: the L{CAPABILITIES} that the carrier has.
     """
 
     stream_id: str
@@ -54,7 +54,9 @@ class DigitPressed:
 
 @frozen
 class MarkReached:
-    """The carrier played, or after a clear discarded, all audio before the mark."""
+    """
+    The carrier has played all audio before the mark or, after a clear, discarded it.
+    """
 
     name: str
 
@@ -62,9 +64,10 @@ class MarkReached:
 @frozen
 class Transferred:
     """
-    What became of a transfer.
+    The result of a transfer.
 
-    @ivar fault: why the caller is still here; empty: the caller is gone.
+    @ivar fault: why it failed, so that the caller is still connected; empty: it
+        succeeded, and the caller is gone.
     """
 
     transfer_id: str
@@ -73,12 +76,12 @@ class Transferred:
 
 @frozen
 class Stopped:
-    """The carrier ended the stream: the caller is gone."""
+    """The carrier has ended the stream: the caller is gone."""
 
 
 @frozen
 class Ignored:
-    """Something harmless that means nothing here.  Counted by C{why}."""
+    """A harmless message that is ignored, and counted by C{why}."""
 
     why: str
 
@@ -92,12 +95,12 @@ class StreamDialect(Protocol):
     """
     One carrier's variant of a media stream.
 
-    @ivar carrier: the name in metrics and records.
-    @ivar buffers: the carrier has a playout buffer, takes audio faster than
-        real time and obeys C{clear}.  Otherwise it must be fed one frame each
-        ptime.
-    @ivar echoes_marks: it returns a mark when what came before it was played.
-    @ivar codec: settled by the L{Started} event.
+    @ivar carrier: the carrier's name in metrics and records.
+    @ivar buffers: whether the carrier has a playout buffer: it accepts audio faster
+        than real time, and supports C{clear}.  Otherwise it must be sent one frame
+        each ptime.
+    @ivar echoes_marks: whether it returns a mark when the audio before it was played.
+    @ivar codec: the codec of the L{Started} event.
     """
 
     carrier: str
@@ -107,27 +110,27 @@ class StreamDialect(Protocol):
 
     def receive(self, payload: bytes, is_binary: bool) -> Event | bytes:
         """
-        Parse one message: the caller's audio comes as plain C{bytes} in
+        Parse one message.  The caller's audio is returned as plain C{bytes} in
         C{codec}, everything else as an event.
 
-        @raise RemoteProtocolError: the message cannot be understood; the call
-            must end.
+        @raise RemoteProtocolError: the message violates the protocol; the call must
+            end.
         """
 
     def audio(self, audio: bytes) -> tuple[bytes, bool]:
-        """A message that plays C{audio}, and whether it is a binary one."""
+        """Make a message that plays C{audio}; return also whether it is binary."""
 
     def mark(self, name: str) -> bytes | None:
-        """A text message, or C{None} where the dialect has no marks."""
+        """Make a mark, as a text message; C{None}: the dialect has no marks."""
 
     def clear(self) -> bytes | None:
-        """A text message that empties the carrier's playout buffer."""
+        """Make a text message that empties the carrier's playout buffer."""
 
     def hang_up(self, outcome: str, reason: str) -> bytes:
-        """The call is over; for carriers with L{HANG_UP}."""
+        """Make a text message that ends the call; for carriers with L{HANG_UP}."""
 
     def transfer(self, transfer_id: str, target: str) -> bytes:
-        """Transfer the caller; for carriers with L{TRANSFER}."""
+        """Make a text message for a transfer; for carriers with L{TRANSFER}."""
 
     def press(self, digit: str) -> bytes:
-        """Send a key to the caller's side; for carriers with L{SEND_DTMF}."""
+        """Make a text message that sends a key; for carriers with L{SEND_DTMF}."""

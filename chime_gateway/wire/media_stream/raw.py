@@ -13,9 +13,9 @@ from chime_gateway.wire.media_stream.twilio import Stream, parse_envelope
 
 class RawStream(Stream):
     """
-    Audio as binary messages, everything else as the JSON of L{TwilioStream}.
+    Audio as binary messages, everything else in the same JSON as L{TwilioStream}.
 
-    For peers that play what they get when they get it: we pace.
+    For peers without a playout buffer: the gateway paces the audio.
     """
 
     __slots__ = ()
@@ -29,7 +29,7 @@ class RawStream(Stream):
             return payload
         message = parse_envelope(payload, "message")
         if message.event == "media":
-            raise RemoteProtocolError("media travels as binary messages here")
+            raise RemoteProtocolError("media must be binary messages on this stream")
         return self._event(message)
 
     def audio(self, audio: bytes) -> tuple[bytes, bool]:

@@ -1,10 +1,10 @@
 """
-The WebSocket media stream as JSON: reads a carrier's messages, and writes the
-answers.
+The WebSocket media stream in JSON: reads a carrier's messages, and writes the
+gateway's.
 
 One stream carries one call.  L{TwilioStream} is byte-compatible with Twilio Media
-Streams (twilio.com/docs/voice/media-streams/websocket-messages) and tolerant where
-other carriers differ.  docs/reference/media-stream.md describes it.
+Streams (twilio.com/docs/voice/media-streams/websocket-messages), and accepts the
+variants of other carriers.  docs/reference/media-stream.md describes it.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from chime_gateway.wire.media_stream.dialect import (
 )
 from chime_gateway.wire.number import decimal
 
-#: Carriers' names of streams and calls have some tens.
+#: Carriers' ids of streams and calls have some tens of characters.
 MAX_ID_CHARS: Final = 256
 
-#: customParameters end up in records and logs, so their size is bounded.
+#: customParameters get into records and logs, so their size is limited.
 MAX_PARAMETERS: Final = 64
 MAX_PARAMETER_CHARS: Final = 4096
 
@@ -47,10 +47,11 @@ class _Media(msgspec.Struct, Generic[_Payload], gc=False):
 
 class _Envelope(msgspec.Struct, Generic[_Payload], gc=False):
     """
-    What is looked at in every message.  The rarer rest stays raw until the event
-    is known, so that nothing is refused for a member that does not matter.
+    The members of all messages.  Those of rare events stay raw until the event is
+    known, so that no message is refused because of a member that does not matter.
 
-    Of C{bytes}, base64 is decoded with the rest; of C{str} it is as it was written.
+    With C{bytes} as the type of a payload, base64 is decoded along with the rest; with
+    C{str} it stays encoded.
     """
 
     event: str
@@ -138,7 +139,9 @@ def _codec(media_format: _MediaFormat) -> Codec:
     rate = decimal(str(media_format.sampleRate), _MOST_HERTZ)
     channels = decimal(str(media_format.channels), _MOST_HERTZ)
     if rate is None or channels is None:
-        raise RemoteProtocolError("malformed mediaFormat: numbers that are none")
+        raise RemoteProtocolError(
+            "malformed mediaFormat: sampleRate and channels must be numbers"
+        )
     codec = _FORMATS.get((media_format.encoding.lower(), rate))
     if codec is None or channels != 1:
         raise RemoteProtocolError(
@@ -150,11 +153,11 @@ def _codec(media_format: _MediaFormat) -> Codec:
 
 
 def _parameters(given: Mapping[str, Any] | None) -> dict[str, str]:
-    """Values as text: carriers write numbers with and without quotes."""
+    """Convert values to text: carriers write numbers with and without quotes."""
     if not given:
         return {}
     if len(given) > MAX_PARAMETERS:
-        raise RemoteProtocolError(f"{len(given)} customParameters")
+        raise RemoteProtocolError(f"too many customParameters: {len(given)}")
     parameters = {
         name: value if isinstance(value, str) else msgspec.json.encode(value).decode()
         for name, value in given.items()
@@ -165,7 +168,7 @@ def _parameters(given: Mapping[str, Any] | None) -> dict[str, str]:
 
 
 class Stream:
-    """What the JSON side of both dialects shares: every event but audio."""
+    """The JSON messages that both dialects share: all except audio."""
 
     __slots__ = ("_started", "codec", "stream_id")
 
@@ -199,14 +202,14 @@ class Stream:
         if not isinstance(stream_id, str):
             raise RemoteProtocolError("streamSid is not text")
         if max(len(stream_id), len(start.callSid or "")) > MAX_ID_CHARS:
-            # The one is said again with every frame, the other kept with the call.
+            # One is repeated with every frame, the other is kept with the call.
             raise RemoteProtocolError(f"an id of more than {MAX_ID_CHARS} characters")
         codec = _codec(start.mediaFormat or _MediaFormat())
         parameters = _parameters(start.customParameters)
         self._started = True
         self.stream_id = stream_id
         self.codec = codec
-        # What is not known here is not used here.
+        # Unknown capabilities are ignored.
         named = {c for c in start.capabilities or () if isinstance(c, str)}
         return Started(
             stream_id, start.callSid or "", codec, parameters, CAPABILITIES & named
@@ -230,7 +233,7 @@ class Stream:
 
 
 class TwilioStream(Stream):
-    """JSON only; audio in base64; the carrier has the playout buffer."""
+    """All messages are JSON, with audio in base64; the carrier has a playout buffer."""
 
     __slots__ = ("_audio_head",)
 
@@ -249,13 +252,13 @@ class TwilioStream(Stream):
         try:
             message = _decode_frame(payload)
         except _UNREADABLE:
-            # Not all of what it refuses is wrong, nor is it what we say of it.
+            # It also refuses some valid messages, and its errors have other texts.
             message = parse_envelope(payload, "message")
         if message.event != "media":
             return self._event(message)
         media = message.media
         if media is None:
-            raise RemoteProtocolError("media without media")
+            raise RemoteProtocolError("a media message without its media")
         if media.track == "outbound":
             return Ignored("outbound_track")
         if self._started and message.streamSid not in (None, self.stream_id):
@@ -280,7 +283,7 @@ class TwilioStream(Stream):
 
     def _start(self, message: AnyEnvelope) -> Started:
         started = super()._start(message)
-        # Made once: the head of each audio message of this stream.
+        # Made once: the beginning of each audio message of this stream.
         head = self._command("media", media={"payload": ""})
         self._audio_head = head.removesuffix(b'"}}')
         return started

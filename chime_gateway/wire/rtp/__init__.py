@@ -1,1 +1,1 @@
-"""RTP, RTCP and DTMF."""
+"""RTP packets, RTCP packets and DTMF events."""

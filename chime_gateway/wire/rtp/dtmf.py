@@ -1,9 +1,9 @@
 """
-DTMF digits: as RTP events (RFC 4733) and in the bodies of SIP INFO.
+DTMF digits, as RTP events (RFC 4733) and in the bodies of SIP INFO.
 
-A digit is sent in many packets, of which any may be lost or come twice;
-L{DtmfReceiver} makes one digit of them.  L{key_packets} makes the packets of a digit
-to send.
+A digit is sent in many packets, any of which may be lost or duplicated;
+L{DtmfReceiver} combines them into one digit.  L{key_packets} makes the packets of a
+digit to send.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from chime_gateway.wire.rtp.packet import sequence_delta, timestamp_delta
 #: The digit is the index of its event (RFC 4733 table 3).
 DIGITS: Final = "0123456789*#ABCD"
 
-#: Events are sent so loud: -10 dBm0.
+#: Power level of sent events: -10 dBm0.
 _VOLUME: Final = 10
 
 _EVENT: Final = struct.Struct("!BBH")
 _MAX_DURATION: Final = 0xFFFF
 
-#: In its second byte: the event is over.
+#: Flag in the second byte: the event has ended.
 _END: Final = 0x80
 
-#: Steps that a source does not make unless it counts anew (RFC 3550 appendix A.1).
+#: Larger steps mean that the source has restarted its counters (RFC 3550 appendix A.1).
 _MAX_MISORDER: Final = 100
 _MAX_DROPOUT: Final = 3000
 
-#: The last packet of an event is said three times (section 2.5.1.4).
+#: The last packet of an event is sent three times (section 2.5.1.4).
 END_REPEATS: Final = 3
 
 _RELAY_SIGNAL: Final = re.compile(r"\s*Signal\s*=\s*(\S+)\s*\Z", re.IGNORECASE)
@@ -42,13 +42,13 @@ _RELAY_SIGNAL: Final = re.compile(r"\s*Signal\s*=\s*(\S+)\s*\Z", re.IGNORECASE)
 @define
 class DtmfReceiver:
     """
-    The keys pressed, from the payloads of telephone-events.
+    Finds the pressed keys in the payloads of telephone-events.
 
-    A key is reported with its first packet: nobody waits for a long press, and
-    an end that is lost costs nothing.
+    A key is reported with its first packet.  So a long press does not delay it, and
+    the loss of its end does no harm.
 
-    Counters tell one event from the other, and what is late, only as long as their
-    source counts on.
+    Sequence numbers and timestamps distinguish events and late packets, but only until
+    the source restarts its counters.
     """
 
     _digit: int = -1
@@ -59,14 +59,16 @@ class DtmfReceiver:
     _may_go_on: bool = False
 
     def source_changed(self) -> None:
-        """What comes next has counters of its own."""
+        """The next packets have other counters."""
         self._may_go_on = True
 
     def event_received(
         self, sequence_number: int, timestamp: int, payload: bytes
     ) -> str | None:
         """
-        @param timestamp: of the packet: when the key went down.
+        Process a packet.
+
+        @param timestamp: the packet's timestamp: when the key was pressed.
         @return: the key, if it is a new one.
         """
         if len(payload) < 4:
@@ -80,14 +82,14 @@ class DtmfReceiver:
             self.source_changed()
         is_end = bool(flags & _END)
         if self._may_go_on:
-            # Pressed before the source changed, and held since then; or its end again.
+            # Pressed before the source changed and still held, or its end repeated.
             is_same = event == self._digit and (
                 duration == self._duration
                 if self._is_over
                 else duration > self._duration or is_end
             )
         elif self._digit >= 0 and ahead <= 0 and since <= 0:
-            return None  # the same packet again, or one that is late
+            return None  # a duplicate or late packet
         else:
             is_same = event == self._digit and (since == 0 or self._is_segment(since))
         self._may_go_on = False
@@ -97,20 +99,20 @@ class DtmfReceiver:
 
     def _is_segment(self, since: int) -> bool:
         """
-        A key held for more than 8 s goes on in a segment that begins where the one
-        before ended (section 2.5.1.3).
+        Whether the packet continues a key held for more than 8 s: its next segment
+        begins where the previous one ended (section 2.5.1.3).
         """
         return self._duration >= _MAX_DURATION - 1600 and since == self._duration
 
 
 def key_packets(digit: str, duration: int, step: int) -> Iterator[tuple[bool, bytes]]:
     """
-    The payloads of one key, one each C{step}; the last ones all end it.
+    Make the payloads of one key, one per C{step}; the last three end it.
 
-    All have the timestamp of the first, which alone has the marker bit.
+    All packets have the timestamp of the first one, which alone has the marker bit.
 
     @param duration: in timestamp units, at most 0xFFFF.
-    @param step: timestamp units of one packet.
+    @param step: interval of packets, in timestamp units.
     @return: pairs of marker bit and payload.
     """
     event = DIGITS.index(digit)
@@ -120,14 +122,14 @@ def key_packets(digit: str, duration: int, step: int) -> Iterator[tuple[bool, by
         yield False, _EVENT.pack(event, 0x80 | _VOLUME, duration)
 
 
-#: What L{info_digit} reads.
+#: Content types that L{info_digit} reads.
 INFO_TYPES: Final = ("application/dtmf-relay", "application/dtmf")
 
 
 def info_digit(content_type: str, body: bytes) -> str | None:
     """
-    The key in the body of an INFO: C{application/dtmf-relay} or
-    C{application/dtmf}, both older than any standard.
+    Return the key in the body of an INFO: C{application/dtmf-relay} or
+    C{application/dtmf}, which no standard defines.
     """
     text = body[:200].decode("ascii", "replace")
     if content_type == "application/dtmf":

@@ -1,5 +1,5 @@
 """
-Reads and writes RTP packets, and computes with their counters (RFC 3550, RFC 3551).
+Reads and writes RTP packets, and compares their counters (RFC 3550, RFC 3551).
 """
 
 from __future__ import annotations
@@ -15,22 +15,24 @@ VERSION: Final = 2
 HEADER_BYTES: Final = 12
 
 
-#: Version and flags, marker and payload type, number, timestamp, SSRC.
+#: Version and flags, marker and payload type, sequence number, timestamp, SSRC.
 HEADER: Final = struct.Struct("!BBHII")
 
-#: The same, with its first two bytes as one number (L{plain_head}).
+#: The same, with the first two bytes as one number (L{plain_head}).
 HEAD: Final = struct.Struct("!HHII")
 
 _EXTENSION: Final = struct.Struct("!HH")
 
 
 class RtpError(RemoteProtocolError):
-    """Not an RTP packet; the text is a label for counting it."""
+    """The data is not an RTP packet; the text is a metric's label."""
 
 
 @define
 class RtpPacket:
     """
+    An RTP packet.
+
     @ivar sequence_number: modulo 2**16.
     @ivar timestamp: in samples, modulo 2**32.
     """
@@ -45,12 +47,14 @@ class RtpPacket:
 
 def parse(data: bytes) -> RtpPacket:
     """
-    @raise RtpError: it is none.
+    Parse a packet.
+
+    @raise RtpError: it is not an RTP packet.
     """
     if len(data) < HEADER_BYTES:
         raise RtpError("short")
     first, second, sequence_number, timestamp, ssrc = HEADER.unpack_from(data)
-    # 0x80 is the usual: no padding, no extension, no contributing sources.
+    # 0x80 is the usual first byte: no padding, extension or contributing sources.
     is_usual = first == 0x80
     payload = data[HEADER_BYTES:] if is_usual else _unusual_payload(data, first)
     return RtpPacket(
@@ -84,29 +88,29 @@ def serialize(
     ssrc: int,
     payload: bytes,
 ) -> bytes:
-    """A packet without padding, extension or contributing sources."""
+    """Write a packet without padding, extension or contributing sources."""
     second = payload_type | 0x80 if marker else payload_type
     return HEADER.pack(0x80, second, sequence_number, timestamp, ssrc) + payload
 
 
 def plain_head(payload_type: int) -> int:
     """
-    The first two bytes of a packet with nothing between its header and its payload,
-    nothing behind that, and no marker: with a marker it may be RTCP (RFC 5761).
+    Return the first two bytes of a packet without padding, extension, contributing
+    sources or marker, as a number.  With a marker it might be RTCP (RFC 5761).
     """
     return VERSION << 14 | payload_type
 
 
 def is_rtcp(data: bytes) -> bool:
-    """RTCP that came to the RTP port (RFC 5761 section 4)."""
+    """Whether a packet on the RTP port is RTCP (RFC 5761 section 4)."""
     return len(data) > 1 and 192 <= data[1] <= 223
 
 
 def sequence_delta(later: int, earlier: int) -> int:
-    """How far C{later} is ahead, from -32768 to 32767."""
+    """Return how far C{later} is ahead, from -32768 to 32767."""
     return ((later - earlier + 0x8000) & 0xFFFF) - 0x8000
 
 
 def timestamp_delta(later: int, earlier: int) -> int:
-    """How far C{later} is ahead, from -2**31 to 2**31 - 1."""
+    """Return how far C{later} is ahead, from -2**31 to 2**31 - 1."""
     return ((later - earlier + 0x80000000) & 0xFFFFFFFF) - 0x80000000

@@ -1,8 +1,8 @@
 """
 RTCP (RFC 3550 section 6): each side's reports on the stream that it receives.
 
-L{Reception} keeps the numbers of RFC 3550 appendix A for one source; the rest reads
-and writes packets.
+L{Reception} keeps the statistics of RFC 3550 appendix A for one source; the rest of the
+module reads and writes packets.
 """
 
 from __future__ import annotations
@@ -19,24 +19,28 @@ RECEIVER_REPORT: Final = 201
 SOURCE_DESCRIPTION: Final = 202
 GOODBYE: Final = 203
 
-#: Feedback and extended reports, too, begin with who sends them.
+#: Packet types that begin with the sender's SSRC, feedback and extended reports
+#: included.
 _SENDERS: Final = range(SENDER_REPORT, 208)
 
-#: Between 1900, where NTP begins to count, and 1970.
+#: Seconds between the epochs of NTP (1900) and Unix (1970).
 _NTP_EPOCH_SECONDS: Final = 2208988800
 
 _REPORT_BYTES: Final = 24
 
 
 class RtcpError(RemoteProtocolError):
-    """Not RTCP."""
+    """The data is not RTCP."""
 
 
 @define
 class Reception:
     """
-    What came of one source (RFC 3550 appendices A.1, A.3 and A.8).
+    Statistics of the packets received from one source (RFC 3550 appendices A.1, A.3 and
+    A.8).
 
+    @ivar base: the first sequence number.
+    @ivar highest: the highest sequence number, extended beyond 16 bits.
     @ivar jitter: in timestamp units, smoothed.
     """
 
@@ -50,8 +54,10 @@ class Reception:
 
     def packet(self, sequence_number: int, timestamp: int, arrived: int | None) -> None:
         """
-        @param arrived: in timestamp units, from any origin; C{None}: not sent
-            at the time of its timestamp (a telephone-event).
+        Count a packet.
+
+        @param arrived: arrival time in timestamp units, from any origin; C{None}: the
+            packet was not sent at the time of its timestamp (a telephone-event).
         """
         if self.received == 0:
             self.highest = self.base = sequence_number
@@ -75,11 +81,11 @@ class Reception:
 
     @property
     def lost(self) -> int:
-        """Negative where packets came twice."""
+        """The number of lost packets; negative if packets came twice."""
         return self.expected - self.received
 
     def fraction_lost(self) -> int:
-        """Since the last time, in 1/256."""
+        """Return the fraction lost since the last call, in 1/256."""
         expected = self.expected - self._expected_before
         received = self.received - self._received_before
         self._expected_before, self._received_before = self.expected, self.received
@@ -90,12 +96,13 @@ class Reception:
 @frozen
 class Report:
     """
-    What the other side says of our stream.
+    The peer's report about our stream.
 
-    @ivar fraction_lost: of the last interval, 0 to 1.
+    @ivar fraction_lost: in the last interval, 0 to 1.
     @ivar jitter: in timestamp units.
-    @ivar last_sr: the middle of the NTP time of our report it knows; C{delay}
-        since then in 1/65536 s.
+    @ivar last_sr: the middle 32 bits of the NTP time in our last report that it has
+        received.
+    @ivar delay: time since it received that report, in 1/65536 s.
     """
 
     ssrc: int
@@ -109,12 +116,11 @@ class Report:
 @define
 class Compound:
     """
-    What one RTCP packet said.
+    The content of one compound packet.
 
-    @ivar ssrc: who sent it; C{None}: it does not say.
-    @ivar sender_ntp: NTP time of a sender report, 64 bit; C{None}: there was
-        none.
-    @ivar goodbye: the source has left.
+    @ivar ssrc: the sender's SSRC; C{None}: the packet does not contain it.
+    @ivar sender_ntp: NTP time of the sender report, 64 bit; C{None}: there is none.
+    @ivar goodbye: whether the source has left (BYE).
     """
 
     ssrc: int | None = None
@@ -125,6 +131,8 @@ class Compound:
 
 def parse(data: bytes) -> Compound:
     """
+    Parse a compound packet.
+
     @raise RtcpError: it is not RTCP.
     """
     compound = Compound()
@@ -138,13 +146,13 @@ def parse(data: bytes) -> Compound:
         end = at + 4 + 4 * words
         if first >> 6 != 2 or end > len(data):
             raise RtcpError("malformed")
-        # Not every peer begins with a report (RFC 5506); but with RTCP it must.
+        # The first packet need not be a report (RFC 5506), but all must be RTCP.
         if not 192 <= kind <= 223:
             raise RtcpError("malformed")
         body = data[at + 4 : end]
         count = first & 0x1F
-        # Of all that are known the first word names the sender: reports, what describes
-        # a source or takes leave, an application's, feedback (RFC 3550, 4585, 3611).
+        # All known types begin with the sender's SSRC: SR, RR, SDES, BYE, APP, feedback
+        # and extended reports (RFC 3550, 4585, 3611).
         if compound.ssrc is None and len(body) >= 4 and kind in _SENDERS:
             compound.ssrc = struct.unpack_from("!I", body)[0]
         if kind in (SENDER_REPORT, RECEIVER_REPORT):
@@ -173,17 +181,20 @@ def _reports(compound: Compound, kind: int, count: int, body: bytes) -> None:
 
 
 def ntp_time(unix_seconds: float) -> int:
-    """64 bit fixed point."""
+    """Convert Unix time to NTP time, in 64-bit fixed point."""
     return int((unix_seconds + _NTP_EPOCH_SECONDS) * 2**32) & 0xFFFFFFFFFFFFFFFF
 
 
 def middle(ntp: int) -> int:
-    """The middle 32 bits, as reports refer to it."""
+    """Return the middle 32 bits of an NTP time, by which reports refer to it."""
     return (ntp >> 16) & 0xFFFFFFFF
 
 
 def round_trip(report: Report, now_ntp: int) -> float | None:
-    """Seconds (section 6.4.1); C{None}: it answers no report of ours."""
+    """
+    Return the round-trip time in seconds (section 6.4.1); C{None}: the report does not
+    refer to a report of ours.
+    """
     if report.last_sr == 0:
         return None
     units = (middle(now_ntp) - report.last_sr - report.delay) & 0xFFFFFFFF
@@ -194,9 +205,10 @@ def report_block(
     ssrc: int, reception: Reception, last_sr_ntp: int, delay_seconds: float
 ) -> bytes:
     """
-    About the stream of C{ssrc}.
+    Write a report block about the stream of C{ssrc}.
 
-    @param last_sr_ntp: of its last sender report; 0: none came.
+    @param last_sr_ntp: NTP time of its last sender report; 0: none has come.
+    @param delay_seconds: time since that report.
     """
     lost = max(-0x800000, min(0x7FFFFF, reception.lost)) & 0xFFFFFF
     return struct.pack(
@@ -214,6 +226,8 @@ def sender_report(
     ssrc: int, ntp: int, timestamp: int, packets: int, byte_count: int, block: bytes
 ) -> bytes:
     """
+    Write a sender report.
+
     @param block: a L{report_block}, or empty.
     """
     body = struct.pack(
@@ -232,10 +246,10 @@ def receiver_report(ssrc: int, block: bytes) -> bytes:
 
 
 def source_description(ssrc: int, cname: str) -> bytes:
-    """With the one item that is required, CNAME (section 6.5.1)."""
+    """Write an SDES packet with the one mandatory item, CNAME (section 6.5.1)."""
     name = cname.encode("utf-8")[:255]
     chunk = struct.pack("!IBB", ssrc, 1, len(name)) + name
-    # At least one zero ends the list, then it is padded to a whole word.
+    # At least one zero ends the list; zeros pad it to a multiple of four bytes.
     return _packet(SOURCE_DESCRIPTION, 1, chunk + bytes(4 - len(chunk) % 4))
 
 

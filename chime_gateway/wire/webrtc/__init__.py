@@ -1,3 +1,3 @@
 """
-The protocols of WebRTC besides RTP:  STUN, ICE, SCTP, and how packets are told apart.
+The protocols of WebRTC except RTP: STUN, ICE, SCTP, and demultiplexing.
 """

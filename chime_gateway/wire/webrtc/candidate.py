@@ -1,6 +1,6 @@
 """
-Paths, and ICE's candidates and credentials, as session descriptions have them (RFC
-8839, RFC 6544).
+ICE paths, and the candidates and credentials of session descriptions (RFC 8839, RFC
+6544).
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _TCP_TYPES: Final = ("active", "passive", "so")
 
 class Path(NamedTuple):
     """
-    Where a packet comes from or goes to.
+    Our socket and the peer's address: where a packet comes from or goes to.
 
-    @ivar local: whose socket, as its owner calls it.
-    @ivar host: of the other side, as L{canonical} has it.
-    @ivar is_tcp: a connection, which repeats by itself what is lost.
+    @ivar local: the local socket, as its owner identifies it.
+    @ivar host: the peer's address, in the form of L{canonical}.
+    @ivar is_tcp: whether it is a connection, which retransmits lost data itself.
     """
 
     local: Hashable
@@ -48,9 +48,10 @@ class CredentialsError(RemoteProtocolError):
 @frozen
 class Credentials:
     """
-    What one side is called in checks, and what they are signed with.
+    One side's user fragment, which identifies it in checks, and the password that they
+    are signed with.
 
-    @raise CredentialsError: they are too short, too long or hold what they must not.
+    @raise CredentialsError: they are too short, too long or have invalid characters.
     """
 
     ufrag: str
@@ -65,14 +66,16 @@ class Credentials:
 
 def new_credentials(random: Callable[[int], bytes], mark: str = "") -> Credentials:
     """
+    Make random credentials.
+
     @param random: returns that many unpredictable bytes.
-    @param mark: what the user fragment begins with, to be known by.
+    @param mark: prefix of the user fragment.
     """
     return Credentials(mark + random(6).hex(), random(16).hex())
 
 
 def priority(kind: str, local_preference: int = 65535) -> int:
-    """Of our candidate, component 1 (RFC 8445 section 5.1.2.1)."""
+    """Return a candidate's priority, for component 1 (RFC 8445 section 5.1.2.1)."""
     return _TYPE_PREFERENCES[kind] << 24 | local_preference << 8 | 255
 
 
@@ -101,7 +104,7 @@ class Candidate:
     tcp_type: str = ""
 
     def __str__(self) -> str:
-        """The value of the line.  No related address is written: ours are hosts."""
+        """The line's value, without a related address, as ours are host candidates."""
         text = (
             f"{self.foundation} 1 {self.transport} {self.priority}"
             f" {self.host} {self.port} typ {self.kind}"
@@ -111,9 +114,11 @@ class Candidate:
 
 def parse_candidate(value: str) -> Candidate | None:
     """
-    @param value: behind C{a=candidate:}; whatever extensions may follow.
-    @return: C{None}: not one that can be used here: malformed, a name (mDNS), of
-        another component or transport, or no single host.
+    Read a candidate.
+
+    @param value: the text after C{a=candidate:}, extensions included.
+    @return: C{None}: not usable: it is malformed, has a name (mDNS), another component
+        or transport, or an address that is not of a single host.
     """
     words = value.split(None, 40)
     if len(words) < 8 or words[6].lower() != "typ" or words[1] != "1":
@@ -131,7 +136,7 @@ def parse_candidate(value: str) -> Candidate | None:
         tcp_type = ""
     elif transport != "tcp" or tcp_type not in _TCP_TYPES:
         return None
-    # Port 9 is what an active candidate says, who listens nowhere.
+    # An active candidate, which does not listen, has port 9.
     if port == 0:
         return None
     return Candidate(

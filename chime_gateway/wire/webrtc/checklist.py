@@ -1,5 +1,5 @@
 """
-ICE's checklist for one call: which connectivity check comes next, and which path is
+The ICE checklist of one call: which connectivity check comes next, and which path is
 best (RFC 8445 section 6.1.4).
 """
 
@@ -12,24 +12,27 @@ from chime_gateway.wire.webrtc.candidate import Path
 from chime_gateway.wire.webrtc.checks import Check, CheckState
 from chime_gateway.wire.webrtc.role import Role
 
-#: Those of a description, and as many that are found by checks that came.
+#: Maximum number of paths: those of a description, and as many peer-reflexive ones.
 MOST_CHECKS: Final = 32
 
-#: RFC 8445 section 14.2.
+#: Interval between new checks (RFC 8445 section 14.2).
 _PACE_SECONDS: Final = 0.05
 
-#: A better path than the first that works has so long.
+#: How long better paths are waited for after one has succeeded.
 _SETTLE_SECONDS: Final = 0.2
 
-#: Checks that nominate several paths come within this of each other.
+#: Checks that nominate several paths at once come within this time.
 _ROUND_SECONDS: Final = 3.0
 
 
 class Checklist:
     """
-    @param role: ours, on which the order of paths depends.
-    @ivar is_searching: checks are begun that nothing triggered.
-    @ivar selected: the check of the path that is taken.
+    The checks of all paths.
+
+    @param role: our role, on which the order of paths depends.
+    @ivar is_searching: whether ordinary checks are started; otherwise only triggered
+        ones are.
+    @ivar selected: the check of the selected path.
     """
 
     def __init__(self, role: Role) -> None:
@@ -51,10 +54,10 @@ class Checklist:
 
     def add(self, path: Path, priority: int) -> Check:
         """
-        If it is not there.  Of more than there may be, the oldest goes that was
-        not heard, or else the oldest.
+        Return the check of a path, which is added if it is new.  If there are too many,
+        the oldest one is removed on which nothing was heard, or else the oldest one.
 
-        @param priority: of the other side's candidate.
+        @param priority: priority of the peer's candidate.
         """
         known = self._checks.get(path)
         if known is not None:
@@ -75,7 +78,7 @@ class Checklist:
         self.selected = None
 
     def is_heard(self, path: Path) -> bool:
-        """Whether a check of the other side's came on it."""
+        """Whether a check of the peer came on this path."""
         check = self._checks.get(path)
         return check is not None and check.is_heard
 
@@ -83,18 +86,19 @@ class Checklist:
         return check.priority(is_controlling=self._role.is_controlling)
 
     def is_best(self, check: Check) -> bool:
-        """Of those that are nominated."""
+        """Whether a nominated path is better than the selected one."""
         return self.selected is None or self.rank(check) > self.rank(self.selected)
 
     def is_quiet(self, now: float) -> bool:
-        """Nothing comes on the selected path, or none is selected."""
+        """Whether nothing has come lately on the selected path, or none is selected."""
         selected = self.selected
         return selected is None or now - selected.heard_at >= _ROUND_SECONDS
 
     def is_left_for(self, now: float, check: Check) -> bool:
         """
-        A NAT took another port: nothing came on the selected path since this one is
-        there.  Not all nominate when they ask for consent (aioice does not).
+        Whether the peer has moved from the selected path to this one, as after a change
+        of a NAT's port: nothing has come on the selected path since this one exists.
+        Not all peers nominate in their consent checks (aioice does not).
         """
         selected = self.selected
         if selected is None or not self.is_quiet(now):
@@ -102,7 +106,10 @@ class Checklist:
         return check.since > selected.heard_at
 
     def select(self, check: Check) -> None:
-        """What the other side may know of as nominated is brought to its end."""
+        """
+        Select a path, and stop the other checks, except those that may already be
+        nominated for the peer.
+        """
         self.selected = check
         self.is_searching = False
         self._nominate_by = None
@@ -116,14 +123,14 @@ class Checklist:
             other.is_triggered = False
 
     def repeats(self, now: float) -> Iterator[Check]:
-        """Those that are to be sent again."""
+        """Return the checks that must be retransmitted now."""
         for check in self:
             is_due = check.state is CheckState.IN_PROGRESS and now >= check.due
             if is_due and check.repeat(now):
                 yield check
 
     def next_start(self, now: float) -> Check | None:
-        """One that is to be begun, paced (RFC 8445 section 14.2)."""
+        """Return the next check to start, paced (RFC 8445 section 14.2)."""
         if now < self._next_start:
             return None
         waiting = self._waiting()
@@ -141,7 +148,7 @@ class Checklist:
         ]
 
     def to_nominate(self, now: float) -> Check | None:
-        """The best path that works, once better ones had their time."""
+        """Return the best working path, when better ones have had time to succeed."""
         if self.selected is not None:
             return None
         if any(one.nominates and one.state is CheckState.IN_PROGRESS for one in self):
@@ -164,7 +171,7 @@ class Checklist:
         return best
 
     def is_hopeless(self) -> bool:
-        """No path works, and nothing was heard of the other side on any."""
+        """Whether all paths have failed, and the peer was not heard on any."""
         return bool(self._checks) and all(
             check.state is CheckState.FAILED
             and not (check.is_heard or check.is_triggered)
@@ -172,7 +179,7 @@ class Checklist:
         )
 
     def dues(self) -> Iterator[float]:
-        """When something is to be done next."""
+        """Return the times at which something must be done."""
         for check in self:
             if check.state is CheckState.IN_PROGRESS:
                 yield check.due

@@ -16,32 +16,32 @@ from chime_gateway.wire.webrtc.candidate import (
     priority,
 )
 
-#: Between two sendings of a check, at first; it grows, up to the other.  RFC 8445
-#: section 14.3 has 0.5 s, for networks of its time.  Whoever gives a path 1.5 s (C{
-#: agents.webrtc}) has six sendings in it: where a tenth of all packets is lost, one
-#: path in twenty thousand is missed, and two sendings for its nomination.
+#: Retransmission interval of a check, which grows up to the largest one.  RFC 8445
+#: section 14.3 has 0.5 s, which is long for today's networks.  C{agents.webrtc} allows
+#: 1.5 s for a path, which is enough for six transmissions: with 10 % packet loss, one
+#: path in twenty thousand is missed.  Two more transmissions remain to nominate it.
 _FIRST_REPEAT_SECONDS: Final = 0.1
 _GROWTH: Final = 1.5
 _MOST_REPEAT_SECONDS: Final = 1.6
 _MOST_SENDINGS: Final = 12
 
-#: Of a check that goes over a connection, which repeats by itself.
+#: Time limit of a check over a TCP connection, which retransmits lost data itself.
 _CONNECTION_SECONDS: Final = 10.0
 
-#: A check that came shows that ours may arrive now: it is sent again at once, but not
-#: more often than this.
+#: A received check shows that ours may arrive now, too: it is retransmitted at once,
+#: but with at least this interval.
 _HURRY_SECONDS: Final = 0.05
 
 
 def own_priority(path: Path, kind: str) -> int:
-    """Of our candidate at its near end."""
+    """Return the priority of our candidate of this path."""
     if path.is_tcp:
         return priority(kind, TCP_ACTIVE_PREFERENCE)
     return priority(kind)
 
 
 def pair_priority(ours: int, theirs: int, *, is_controlling: bool) -> int:
-    """RFC 8445 section 6.1.2.3."""
+    """Return the priority of a candidate pair (RFC 8445 section 6.1.2.3)."""
     ours_first = (ours, theirs) if is_controlling else (theirs, ours)
     low, high = sorted(ours_first)
     return (low << 32) + 2 * high + (ours_first[0] > ours_first[1])
@@ -57,19 +57,20 @@ class CheckState(Enum):
 @define(eq=False)
 class Check:
     """
-    Of one path, and what is known of it.
+    The check of one path, and the state of the path.
 
-    @ivar remote_priority: of the other side's candidate.
-    @ivar transaction: of the check that is on its way.
-    @ivar request: this check, which is repeated as it is (RFC 8489 section 6.2.1).
-    @ivar nominates: it asks for this path to be taken (USE-CANDIDATE).
-    @ivar as_controlling: the role in which it was sent.
-    @ivar is_heard: the other side was, there, with the right integrity; C{since}
-        when first, C{heard_at} when last.
-    @ivar nominated: the priority with which the other side wants it taken, or
-        C{None}.
-    @ivar is_triggered: to be begun before others, as the other side did so.
-    @ivar due: when it is repeated, or has failed.
+    @ivar remote_priority: priority of the peer's candidate.
+    @ivar transaction: transaction id of the current request.
+    @ivar request: the current request, which is retransmitted unchanged (RFC 8489
+        section 6.2.1).
+    @ivar nominates: whether it nominates the path (USE-CANDIDATE).
+    @ivar as_controlling: whether it was sent in the controlling role.
+    @ivar is_heard: whether a valid message of the peer has come on this path.
+    @ivar since: when the first one came.
+    @ivar heard_at: when the last one came.
+    @ivar nominated: priority with which the peer has nominated the path, or C{None}.
+    @ivar is_triggered: whether it is started before others, as the peer's check came.
+    @ivar due: when it is retransmitted, or has failed.
     """
 
     path: Path
@@ -89,7 +90,7 @@ class Check:
     _sent: float = 0.0
 
     def priority(self, *, is_controlling: bool) -> int:
-        """Of the pair of candidates."""
+        """Return the priority of the candidate pair."""
         ours = own_priority(self.path, "host")
         return pair_priority(ours, self.remote_priority, is_controlling=is_controlling)
 
@@ -102,7 +103,7 @@ class Check:
         nominates: bool,
         as_controlling: bool,
     ) -> None:
-        """A new one; of whatever was on its way the answer is not waited for."""
+        """Start a new request; the answer to an earlier one is ignored."""
         self.state = CheckState.IN_PROGRESS
         self.is_triggered = False
         self.transaction, self.request = transaction, request
@@ -122,7 +123,7 @@ class Check:
 
     @property
     def is_nomination(self) -> bool:
-        """It was sent by the side that may."""
+        """Whether it nominates, and was sent in the controlling role."""
         return self.nominates and self.as_controlling
 
     def is_answered_by(self, transaction: bytes) -> bool:
@@ -131,9 +132,9 @@ class Check:
 
     def repeat(self, now: float) -> bool:
         """
-        It is due.
+        Decide what to do with a request that is due.
 
-        @return: it is to be sent again; otherwise it has failed.
+        @return: whether to retransmit it; otherwise it has failed.
         """
         if self.path.is_tcp or self._sendings >= _MOST_SENDINGS:
             self.state = CheckState.FAILED
@@ -142,12 +143,12 @@ class Check:
         return True
 
     def heard(self, now: float) -> None:
-        """The other side was, with the right integrity."""
+        """A valid message of the peer has come on this path."""
         if not self.is_heard:
             self.is_heard, self.since = True, now
         self.heard_at = now
 
     def hurry(self, now: float) -> None:
-        """The other side's check came on this path: ours may arrive as well now."""
+        """The peer's check has come on this path: retransmit ours soon."""
         if not self.path.is_tcp:
             self.due = min(self.due, max(now, self._sent + _HURRY_SECONDS))

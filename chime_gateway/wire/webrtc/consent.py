@@ -5,29 +5,29 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
-#: RFC 7675 section 5.1: every 5 s, 0.8 to 1.2 times that.
+#: Interval of requests: 5 s, times 0.8 to 1.2 (RFC 7675 section 5.1).
 _LEAST_SECONDS: Final = 4.0
 _SPREAD_SECONDS: Final = 2.0
 
-#: How long an answer is good for.
+#: How long consent is valid after an answer.
 LIFE_SECONDS: Final = 30.0
 
-#: Requests without an answer before it is lost, as many as there must be in its
-#: life.  There are fewer when this process stood still.
+#: Consent is lost only after this many unanswered requests.  There are fewer in its
+#: lifetime if this process was stopped for a while.
 _LEAST_UNANSWERED: Final = 4
-#: That are waited for.
+#: Maximum number of requests whose answers are still accepted.
 _MOST_UNANSWERED: Final = 8
 
-#: Of a side that checks by itself an answer is asked for when it was not heard so
-#: long, which is two of its checks; four requests then fit in its life.
+#: A peer that sends its own checks is sent a request only if it was not heard for this
+#: long: two of its intervals.  Four requests then remain within the lifetime.
 _HEARD_SECONDS: Final = 10.0
 
 
 class Consent:
     """
-    Of one path, from when it was answered first.
+    The consent for one path, from its first answer on.
 
-    @ivar unanswered: requests in a row that were not.
+    @ivar unanswered: number of requests in a row without an answer.
     """
 
     def __init__(self, now: float, random: bytes) -> None:
@@ -38,13 +38,14 @@ class Consent:
 
     @property
     def due(self) -> float:
-        """When a request is due, or all are lost."""
+        """When the next request is due, or consent expires."""
         return min(self._next, self._until)
 
     def heard(self, now: float) -> None:
         """
-        A check of the other side came.  Who is lite takes that for an answer, and
-        asks only who does not check: RFC 8445 does not demand it for ever.
+        A check of the peer came.  An ICE-lite side takes that for an answer, and sends
+        requests only to a peer that does not check: RFC 8445 does not require a peer to
+        check for ever.
         """
         self.unanswered = 0
         self._until = now + LIFE_SECONDS
@@ -52,9 +53,10 @@ class Consent:
 
     def refused(self, transaction: bytes) -> bool:
         """
-        One of the requests was; others on their way are as good as that one.
+        A request was refused because of its role; the other outstanding ones will be
+        refused, too.
 
-        @return: whether it was one that is waited for.
+        @return: whether it was an outstanding request.
         """
         is_ours = transaction in self._waiting
         if is_ours:
@@ -65,32 +67,32 @@ class Consent:
         return now >= self._next
 
     def hurry(self, now: float) -> None:
-        """Somebody wants to know now whether the other side is there."""
+        """Make a request due now, to find out whether the peer still answers."""
         self._next = min(self._next, now)
 
     def requested(self, now: float, transaction: bytes) -> None:
         """
-        One is sent now, in a transaction of its own.
+        A request with a new transaction is sent now.
 
-        The pause is measured from request to request: an answer that is lost changes
-        nothing.
+        The pause is measured from request to request, so a lost answer does not change
+        it.
         """
         self._waiting.append(transaction)
         self.unanswered += 1
         self._next = now + _pause(transaction)
 
     def is_lost(self, now: float) -> bool:
-        """Asked behind L{requested}."""
+        """Whether consent is lost; call it after L{requested}."""
         if now < self._until:
             return False
         if self.unanswered >= _LEAST_UNANSWERED:
             return True
-        # Nobody was asked: the process stood still, or its machine slept.
+        # Too few requests were sent: the process was stopped, or its machine slept.
         self._until = self._next
         return False
 
     def answered(self, now: float, transaction: bytes) -> bool:
-        """Whether it answers one of the requests."""
+        """Process an answer; return whether it answers an outstanding request."""
         if transaction not in self._waiting:
             return False
         self._waiting.remove(transaction)
@@ -101,7 +103,9 @@ class Consent:
 
 def _pause(random: bytes) -> float:
     """
-    @param random: a transaction's bytes, which nobody can guess: chance is in them.
+    Return the pause to the next request.
+
+    @param random: a transaction id, whose bytes are random.
     """
     part = int.from_bytes(random[:4], "big") / 2**32
     return _LEAST_SECONDS + _SPREAD_SECONDS * part

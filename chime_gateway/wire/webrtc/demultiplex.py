@@ -1,8 +1,8 @@
 """
-Tells which protocol a packet on the one port of a call belongs to (RFC 7983, RFC
-5761).
+Determines the protocol of a packet on a port that several protocols share (RFC 7983,
+RFC 5761).
 
-It looks at the first bytes only, and does not check that the rest is valid.
+It reads the first bytes only, and does not check that the rest is valid.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Kind(Enum):
 
 
 def _kind(first: int) -> Kind:
-    """RFC 7983 section 7."""
+    """Return the protocol for a first byte (RFC 7983 section 7)."""
     if first <= 3:
         return Kind.STUN
     if 20 <= first <= 63:
@@ -35,8 +35,8 @@ _KINDS: Final = tuple(_kind(first) for first in range(256))
 
 def kind(data: bytes) -> Kind:
     """
-    An empty packet is something else; one of two bytes and more, of RTP's version,
-    is RTCP by its second byte (RFC 5761 section 4).
+    Return a packet's protocol.  RTP and RTCP differ in the second byte (RFC 5761
+    section 4).  An empty packet is C{OTHER}.
     """
     if not data:
         return Kind.OTHER

@@ -1,19 +1,21 @@
 """
-Splits a byte stream into packets: two bytes of length precede each (RFC 4571, RFC
-6544 section 10.1).
+Packets on a byte stream, each after two bytes with its length (RFC 4571, RFC 6544
+section 10.1).
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-#: What two bytes can say.
+#: The largest length that two bytes can hold.
 MOST_BYTES: Final = 0xFFFF
 
 
 def frame(data: bytes) -> bytes:
     """
-    @raise ValueError: it is too long for a frame.
+    Put the length before a packet.
+
+    @raise ValueError: the packet is too long.
     """
     if len(data) > MOST_BYTES:
         raise ValueError("too long for a frame")
@@ -22,15 +24,15 @@ def frame(data: bytes) -> bytes:
 
 class FrameReader:
     """
-    Cut a stream into packets.  Whatever comes is a frame, so nothing is refused; it
-    holds one unfinished frame at most.
+    Splits a stream into packets.  All data is valid; at most one incomplete packet is
+    kept.
     """
 
     def __init__(self) -> None:
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The packets that are complete now, without empty ones."""
+        """Return the packets that are complete now, without empty ones."""
         buffer = self._buffer
         buffer += data
         packets: list[bytes] = []

@@ -1,9 +1,9 @@
 """
-ICE of one call: finds the path to the peer, and tells whether the peer still wants
-packets (RFC 8445, RFC 7675).
+The ICE agent of one call: finds the path to the peer, and checks that the peer still
+wants packets (RFC 8445, RFC 7675).
 
-There is one component, since RTP and RTCP share it.  It is sans I/O: its owner passes
-received packets and the time to it, and sends what is in L{IceAgent.outbox}.
+There is one component, which RTP and RTCP share.  The agent is sans I/O: its owner
+passes it received packets and the time, and sends the packets in L{IceAgent.outbox}.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from chime_gateway.wire.webrtc.consent import Consent
 from chime_gateway.wire.webrtc.role import Role
 from chime_gateway.wire.webrtc.stun import Message, MessageClass
 
-#: That are taken from a description.  Each may name anybody's address, who is then
-#: sent some checks; a browser has fewer.
+#: Maximum number of paths from a description.  Checks are sent to each, and it may be
+#: the address of a victim; a browser has fewer.
 MOST_PATHS: Final = 16
 
-#: From the other side's description to a path.
+#: Time limit from the peer's description to a working path.
 DEADLINE_SECONDS: Final = 30.0
 
 
 class IceState(Enum):
     """
-    @cvar NEW: the other side's description is not known.
-    @cvar FAILED: for good; L{IceAgent.failure} says why.
+    @cvar NEW: the peer's description is not known yet.
+    @cvar FAILED: final; L{IceAgent.failure} says why.
     """
 
     NEW = "new"
@@ -42,17 +42,17 @@ class IceState(Enum):
 
 
 class Failure(Enum):
-    NO_PATH = "no path to the other side was found"
-    CONSENT_LOST = "the other side does not answer any more"
+    NO_PATH = "no path to the peer was found"
+    CONSENT_LOST = "the peer no longer answers"
 
 
 class IceAgent:
     """
-    @ivar consent: of the selected path; C{None}: there is none.
-    @ivar outbox: what is to be sent, and where; who sends it clears it.
-    @ivar failure: why, when it has failed.
-    @ivar due: when L{tick} wants to be called next, or C{None}.
-    @ivar mapped: our address, as the other side last said it sees it.
+    @ivar consent: consent for the selected path; C{None}: no path is selected.
+    @ivar outbox: packets to send, with their paths; the owner removes them.
+    @ivar failure: why it has failed, if it has.
+    @ivar due: when L{tick} must be called next, or C{None}.
+    @ivar mapped: our address as seen by the peer, from its last answer.
     """
 
     def __init__(
@@ -65,10 +65,10 @@ class IceAgent:
         new_transaction: Callable[[], bytes],
     ) -> None:
         """
-        @param is_lite: only answer checks (RFC 8445 section 2.5), and be controlled;
-            unless the other side does so as well.
-        @param tie_breaker: 64 bits that nobody else has.
-        @param new_transaction: 12 bytes that nobody can guess.
+        @param is_lite: only answer checks (RFC 8445 section 2.5), and be controlled,
+            unless the peer is ICE-lite as well.
+        @param tie_breaker: 64 random bits.
+        @param new_transaction: returns 12 unpredictable bytes.
         """
         self.local = local
         self.is_lite = is_lite
@@ -96,11 +96,11 @@ class IceAgent:
 
     @property
     def selected(self) -> Path | None:
-        """Where packets go, once there is a path."""
+        """The path that packets take, once there is one."""
         check = self._checks.selected
         return None if check is None else check.path
 
-    # -- what its owner tells it -------------------------------------------------
+    # -- called by its owner -----------------------------------------------------
 
     def set_remote(
         self,
@@ -111,19 +111,19 @@ class IceAgent:
         is_lite: bool,
     ) -> float | None:
         """
-        The other side's description is known.
+        Begin, as the peer's description is now known.
 
-        @param paths: that may lead to its candidates, each with the candidate's
-            priority; those of TCP later, by L{add_path}, when they are connected.
-            What is more than L{MOST_PATHS}, of the lowest priority, is left out.
+        @param paths: paths to its candidates, each with the candidate's priority; those
+            over TCP are added by L{add_path} when they are connected.  At most
+            L{MOST_PATHS}, of the highest priority, are used.
         @return: L{due}.
         """
-        assert self.state is IceState.NEW, "ICE is not begun again"
+        assert self.state is IceState.NEW, "ICE restart is not supported"
         self._remote = credentials
         self._is_remote_lite = is_lite
         self.state = IceState.CHECKING
         self._deadline = now + DEADLINE_SECONDS
-        if is_lite:  # one of the two has to check
+        if is_lite:  # one of the two sides must check
             self.is_lite, self._role.is_controlling = False, True
         for path, priority in heapq.nlargest(MOST_PATHS, paths, key=lambda one: one[1]):
             self._checks.add(path, priority)
@@ -135,13 +135,13 @@ class IceAgent:
         return self._run(now)
 
     def add_path(self, now: float, path: Path, priority: int) -> float | None:
-        """One more, for instance a connection that is there now."""
+        """Add a path, for instance a connection that is now established."""
         if self.state is IceState.CHECKING:
             self._checks.add(path, priority)
         return self._run(now)
 
     def remove_path(self, now: float, path: Path) -> float | None:
-        """It leads nowhere any more: a connection is lost."""
+        """Remove a path whose connection is lost."""
         was_selected = path == self.selected
         self._checks.remove(path)
         self._early.pop(path, None)
@@ -156,7 +156,7 @@ class IceAgent:
         return self._run(now)
 
     def received(self, now: float, data: bytes, path: Path) -> float | None:
-        """A STUN message came.  An invalid one is ignored."""
+        """Process a received STUN message; an invalid one is ignored."""
         try:
             message = stun.decode(data)
         except stun.StunError:
@@ -175,8 +175,8 @@ class IceAgent:
 
     def accepts(self, path: Path) -> bool:
         """
-        Whether packets that came on it are the other side's: it was selected, or
-        answered our check; until one is, its own check is enough.
+        Whether packets on this path are accepted as the peer's: it is selected, or our
+        check succeeded; before a path is selected, the peer's check is enough.
         """
         check, selected = self._checks.get(path), self._checks.selected
         if check is None or selected is None:
@@ -184,7 +184,7 @@ class IceAgent:
         return check is selected or check.state is CheckState.SUCCEEDED
 
     def knows(self, path: Path) -> bool:
-        """Whether checks of the other side's came on it: it may be selected next."""
+        """Whether checks of the peer came on this path: it may be selected next."""
         return path in self._early or self._checks.is_heard(path)
 
     # -- requests ------------------------------------------------------------------
@@ -206,14 +206,14 @@ class IceAgent:
                     self._early[path] = request
 
     def _is_ours(self, request: Message) -> bool:
-        """RFC 8445 section 7.2.2: our name first, and theirs once it is known."""
+        """Check USERNAME: our ufrag, and the peer's if known (RFC 8445 7.2.2)."""
         ours, _, theirs = (request.username or "").partition(":")
         if ours != self.local.ufrag:
             return False
         return self._remote is None or theirs == self._remote.ufrag
 
     def _is_conflict(self, request: Message) -> bool:
-        """RFC 8445 section 7.3.1.1."""
+        """Resolve a role conflict; whether to refuse (RFC 8445 section 7.3.1.1)."""
         theirs = request.controlling if self.is_controlling else request.controlled
         if theirs is None:
             return False
@@ -223,7 +223,7 @@ class IceAgent:
         self.outbox.append((path, stun.encode(message, self.local.password)))
 
     def _heard(self, now: float, path: Path, request: Message) -> None:
-        """The other side's check came, with the right integrity."""
+        """A valid check of the peer came."""
         check = self._checks.get(path)
         if check is None:
             # Peer-reflexive (RFC 8445 section 7.3.1.3).
@@ -241,11 +241,11 @@ class IceAgent:
         self._trigger(now, check, is_nominated=is_nominated)
 
     def _trigger(self, now: float, check: Check, *, is_nominated: bool) -> None:
-        """RFC 8445 section 7.3.1.4."""
+        """Trigger a check (RFC 8445 section 7.3.1.4)."""
         if self.selected is not None:
-            # The path stays, unless the side that controls it says otherwise or has
-            # left it; and not on the word of a request alone, which can be repeated
-            # from anywhere by who overhears it.
+            # The path is kept unless the controlling side nominates another one or has
+            # left it.  Even then our check must succeed first: an eavesdropper can
+            # replay a request from anywhere.
             is_move = is_nominated and check.path != self.selected
             if self.is_controlling or not is_move:
                 return
@@ -286,11 +286,11 @@ class IceAgent:
         return stun.encode(request, self._remote.password)
 
     def _response(self, now: float, response: Message, path: Path) -> None:
-        """What comes from elsewhere than it was sent to is no answer."""
+        """Process an answer, which must come from where the request was sent to."""
         if self._remote is None or not response.is_signed_by(self._remote.password):
             return
         is_success = response.message_class is MessageClass.SUCCESS
-        # Who is lite answers, and has no role to lose.
+        # With an ICE-lite side the roles are fixed.
         is_conflict = not (self.is_lite or self._is_remote_lite) and (
             (response.error or (0,))[0] == stun.ROLE_CONFLICT[0]
         )
@@ -324,10 +324,10 @@ class IceAgent:
 
     def _take_nominated(self, now: float, check: Check) -> None:
         """
-        The side that controls wants it taken, and it works.
+        Select a working path if the controlling side has nominated it.
 
-        Who nominates aggressively (RFC 5245) does so for several paths at once, and
-        means the best of them; later the last word counts.
+        With aggressive nomination (RFC 5245) several paths are nominated at once, of
+        which the best is meant; later the last nomination counts.
         """
         if check.nominated is None:
             return
@@ -355,7 +355,7 @@ class IceAgent:
     def _check(self, now: float) -> None:
         for check in self._checks.repeats(now):
             self.outbox.append((check.path, check.request))
-        # Towards a lite side every check nominates: it answers, and that is all.
+        # Every check nominates if the peer is ICE-lite, as that only answers.
         is_aggressive = self.is_controlling and self._is_remote_lite
         if self.is_controlling and not is_aggressive:
             best = self._checks.to_nominate(now)
@@ -371,7 +371,7 @@ class IceAgent:
             assert self.selected is not None
             transaction = self._new_transaction()
             consent.requested(now, transaction)
-            # Some answer no other than a nominating one.
+            # Some peers answer only checks that nominate.
             request = self._written(self.selected, transaction, nominates=True)
             self.outbox.append((self.selected, request))
 

@@ -1,6 +1,6 @@
 """
-ICE's roles: which of the two sides selects the path, and what happens if both claim
-it (RFC 8445 sections 6.1.1 and 7.3.1.1).
+ICE roles: the controlling side selects the path.  Conflicts are resolved if both sides
+have the same role (RFC 8445 sections 6.1.1 and 7.3.1.1).
 """
 
 from __future__ import annotations
@@ -10,10 +10,9 @@ from collections.abc import Callable
 
 class Role:
     """
-    Ours.  If both sides take the same, the numbers that each made up tell whose it
-    is.
+    Our role.  If both sides have the same role, their random tie-breakers decide.
 
-    @ivar number: the tie-breaker.
+    @ivar number: our tie-breaker.
     """
 
     def __init__(
@@ -25,18 +24,19 @@ class Role:
 
     @property
     def controlling(self) -> int | None:
-        """The number as an attribute of a request, if we control."""
+        """The tie-breaker for a request's ICE-CONTROLLING, if we are controlling."""
         return self.number if self.is_controlling else None
 
     @property
     def controlled(self) -> int | None:
+        """The tie-breaker for a request's ICE-CONTROLLED, if we are controlled."""
         return None if self.is_controlling else self.number
 
     def gives_way(self, theirs: int) -> bool:
         """
-        The other side says the same of itself, with this number.
+        Resolve a conflict: the peer has the same role, with this tie-breaker.
 
-        @return: we have the other role now; otherwise it is to be refused.
+        @return: whether our role has changed; otherwise its request must be refused.
         """
         if self.is_controlling == (self.number >= theirs):
             return False
@@ -44,6 +44,9 @@ class Role:
         return True
 
     def refused(self) -> None:
-        """We are, and do not go on with a number that may be as large as theirs."""
+        """
+        The peer has refused our role: change it, and the tie-breaker, which may be
+        equal to the peer's.
+        """
         self.is_controlling = not self.is_controlling
         self.number = int.from_bytes(self._new_transaction()[:8], "big")

@@ -1,6 +1,6 @@
 """
-Reads and writes STUN messages as ICE uses them:  Binding requests and their answers
-(RFC 8489, RFC 8445 section 16).
+Reads and writes the STUN messages of ICE: Binding requests and their responses (RFC
+8489, RFC 8445 section 16).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ BINDING: Final = 1
 HEADER_BYTES: Final = 20
 TRANSACTION_BYTES: Final = 12
 
-#: One datagram that no network cuts; a message of ICE has about 100.
+#: Maximum size: a datagram without fragmentation; ICE's messages have some 100 bytes.
 MOST_BYTES: Final = 1500
 _MOST_ATTRIBUTES: Final = 32
 _MOST_USERNAME_BYTES: Final = 513
@@ -40,8 +40,8 @@ _FINGERPRINT: Final = 0x8028
 _ICE_CONTROLLED: Final = 0x8029
 _ICE_CONTROLLING: Final = 0x802A
 
-#: Understood, or harmless in a binding: not answered with 420.  MAPPED-ADDRESS,
-#: REALM, NONCE and MESSAGE-INTEGRITY-SHA256 besides.
+#: Attributes that are understood, or harmless in a Binding: not refused with 420.  The
+#: numbers are MAPPED-ADDRESS, REALM, NONCE and MESSAGE-INTEGRITY-SHA256.
 _KNOWN: Final = frozenset(
     (
         *(_USERNAME, _MESSAGE_INTEGRITY, _ERROR_CODE, _UNKNOWN_ATTRIBUTES),
@@ -62,7 +62,7 @@ ROLE_CONFLICT: Final = (487, "Role Conflict")
 
 
 class StunError(RemoteProtocolError):
-    """Not a STUN message; the text is a label for counting it."""
+    """The data is not a STUN message; the text is a metric's label."""
 
 
 class MessageClass(IntEnum):
@@ -75,14 +75,14 @@ class MessageClass(IntEnum):
 @frozen(kw_only=True)
 class Message:
     """
-    A message, read or to be written.
+    A message that was read, or is to be written.
 
-    @ivar controlling: the sender's tie-breaker, if it takes this role.
-    @ivar controlled: likewise.
+    @ivar controlling: the sender's tie-breaker, if it has the controlling role.
+    @ivar controlled: the sender's tie-breaker, if it has the controlled role.
     @ivar mapped: XOR-MAPPED-ADDRESS: host and port.
-    @ivar error: a code from 300 to 699 and its reason.
-    @ivar unknown: comprehension-required attributes that are not known here; written
-        as UNKNOWN-ATTRIBUTES.
+    @ivar error: a code from 300 to 699, and its reason.
+    @ivar unknown: unknown comprehension-required attributes; written as
+        UNKNOWN-ATTRIBUTES.
     """
 
     message_class: MessageClass
@@ -100,8 +100,8 @@ class Message:
 
     def is_signed_by(self, password: str) -> bool:
         """
-        Whether its MESSAGE-INTEGRITY (RFC 8489 section 14.5) was made with this
-        password; without one it is not.
+        Whether it has a MESSAGE-INTEGRITY that was made with this password (RFC 8489
+        section 14.5).
         """
         if self._signed is None:
             return False
@@ -109,7 +109,11 @@ class Message:
         return hmac.compare_digest(_digest(password, text), digest)
 
     def success(self, mapped: tuple[str, int]) -> Message:
-        """The answer to a request that came from there."""
+        """
+        Make the success response to this request.
+
+        @param mapped: the address that the request came from.
+        """
         return Message(
             message_class=MessageClass.SUCCESS,
             transaction=self.transaction,
@@ -117,7 +121,7 @@ class Message:
         )
 
     def failure(self, error: tuple[int, str]) -> Message:
-        """The answer to one that is refused; it names what is not known."""
+        """Make the error response to this request, with its unknown attributes."""
         return Message(
             message_class=MessageClass.ERROR,
             transaction=self.transaction,
@@ -135,6 +139,8 @@ def _digest(password: str, text: bytes) -> bytes:
 
 def decode(data: bytes) -> Message:
     """
+    Read a message.
+
     @raise StunError: it is not a STUN message, or its fingerprint is wrong.
     """
     end = len(data)
@@ -149,7 +155,7 @@ def decode(data: bytes) -> Message:
     signed: tuple[bytes, bytes] | None = None
     at = HEADER_BYTES
     while at < end:
-        # Both lengths are multiples of four, so the four bytes are there.
+        # All lengths are multiples of four, so four bytes are left.
         attribute, size = _ATTRIBUTE.unpack_from(data, at)
         start, behind = at + 4, at + 4 + size
         if behind > end:
@@ -158,14 +164,14 @@ def decode(data: bytes) -> Message:
         if attribute == _FINGERPRINT:
             _check_fingerprint(data, at, value)
         elif signed is not None:
-            pass  # RFC 8489 section 14.5: behind the integrity nothing counts
+            pass  # RFC 8489 section 14.5: attributes after the integrity are ignored
         elif attribute == _MESSAGE_INTEGRITY:
             if size != 20:
                 raise StunError("integrity")
             text = _HEADER.pack(kind, behind - HEADER_BYTES, cookie, transaction)
             signed = text + data[HEADER_BYTES:at], value
         else:
-            # Of one that is repeated the first counts (section 14).
+            # Of a repeated attribute, the first one is used (section 14).
             values.setdefault(attribute, value)
             if len(values) > _MOST_ATTRIBUTES:
                 raise StunError("attributes")
@@ -187,7 +193,7 @@ def decode(data: bytes) -> Message:
 
 
 def _check_fingerprint(data: bytes, at: int, value: bytes) -> None:
-    """It is the last (RFC 8489 section 14.7)."""
+    """Check the fingerprint, which must be the last (RFC 8489 section 14.7)."""
     if len(value) != 4 or at + _FINGERPRINT_BYTES != len(data):
         raise StunError("fingerprint")
     if int.from_bytes(value, "big") != zlib.crc32(data[:at]) ^ _FINGERPRINT_XOR:
@@ -195,7 +201,7 @@ def _check_fingerprint(data: bytes, at: int, value: bytes) -> None:
 
 
 def _username(value: bytes | None) -> str | None:
-    """What is not UTF-8 is replaced: such a name matches none of ours."""
+    """Decode a user name; one that is not UTF-8 will not match any of ours."""
     if value is None:
         return None
     if len(value) > _MOST_USERNAME_BYTES:
@@ -212,10 +218,10 @@ def _number(value: bytes | None, size: int) -> int | None:
 
 
 def _address(value: bytes | None, data: bytes) -> tuple[str, int] | None:
-    """RFC 8489 section 14.2."""
+    """Read XOR-MAPPED-ADDRESS (RFC 8489 section 14.2)."""
     if value is None:
         return None
-    # The cookie and the transaction are bytes 4 to 20.
+    # It is XORed with the cookie and the transaction id, from byte 4 of the message.
     size = {b"\x01": 4, b"\x02": 16}.get(value[1:2])
     if size is None or len(value) != 4 + size:
         raise StunError("address")
@@ -244,10 +250,10 @@ def _xor(one: bytes, other: bytes) -> bytes:
 
 def encode(message: Message, password: str | None = None) -> bytes:
     """
-    With FINGERPRINT at its end.
+    Write a message, with FINGERPRINT at its end.
 
-    @param password: to sign it with (MESSAGE-INTEGRITY); of ICE, that of the side
-        that answers.
+    @param password: password for MESSAGE-INTEGRITY; in ICE, that of the side that
+        answers.
     """
     group, method = message.message_class, message.method
     kind = (method & 0xF80) << 2 | (method & 0x70) << 1 | method & 0xF

@@ -1,10 +1,10 @@
 """
-An SCTP association inside DTLS (RFC 9260, RFC 8261): both sides set it up, and
-messages go both ways until one of them ends it.
+An SCTP association inside DTLS (RFC 9260, RFC 8261): both sides set it up, and exchange
+messages until one of them ends it.
 
-It is sans I/O: times are arguments, in seconds, monotonic.  Only the peer has the
-keys of DTLS, so a cookie proves no more than that it came back.  ICE checks that the
-peer is alive: its heartbeats are answered, and none are sent.
+It is sans I/O: times are arguments, in monotonic seconds.  DTLS authenticates the peer,
+so a cookie need not be signed.  ICE checks that the peer is alive, so no heartbeats are
+sent; the peer's are answered.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ _MOST_PAUSE: Final = 4.0
 #: RFC 9260 section 3.3.10.12.
 _USER_INITIATED: Final = b"\0\x0c\0\x04"
 
-#: Of a kind that is not known: the rest of the packet is not looked at.
+#: Unknown chunk types below this end the processing of the packet (RFC 9260 section
+#: 3.2); others are skipped.
 _STOPS: Final = 0x80
 
 
@@ -51,12 +52,14 @@ class State(Enum):
 
 class Association:
     """
-    @param ports: ours and the other side's, as descriptions say them.
-    @param most_message_bytes: of one that comes.
-    @ivar outbox: packets to be sent, and
-    @ivar messages: those that have come; whoever calls takes both.
+    One association.
+
+    @param ports: ours and the peer's, from the session descriptions.
+    @param most_message_bytes: maximum size of a received message.
+    @ivar outbox: packets to send; the owner removes them.
+    @ivar messages: received messages; the owner removes them.
     @ivar failure: why it is closed; empty: we have closed it.
-    @ivar dropped: packets that made no sense.
+    @ivar dropped: number of invalid packets received.
     """
 
     def __init__(
@@ -78,7 +81,7 @@ class Association:
         self._remote: Init | None = None
         self._incoming: Incoming | None = None
         self._outgoing: Outgoing | None = None
-        # What is sent with the next packet, and what until it is answered.
+        # Chunks for the next packet, and the one that is repeated until its answer.
         self._control: list[bytes] = []
         self._asking = b""
         self._asking_tag = 0
@@ -92,13 +95,13 @@ class Association:
 
     @property
     def due(self) -> float | None:
-        """When L{tick} wants to be called; C{None}: not at all."""
+        """When L{tick} must be called; C{None}: never."""
         if self._asked_again_at is not None or self._outgoing is None:
             return self._asked_again_at
         return self._outgoing.due
 
     def start(self, now: float) -> None:
-        """The other side can be reached."""
+        """Begin, as the peer can now be reached."""
         if self.state is State.NEW:
             self.state = State.COOKIE_WAIT
             init = Init(self._tag, WINDOW, self._tsn)
@@ -106,7 +109,9 @@ class Association:
 
     def send(self, now: float, stream: int, ppid: int, payload: bytes) -> bool:
         """
-        @return: C{False}: it is not open, or too much has not come yet.
+        Send a message.
+
+        @return: C{False}: the association is not open, or too much is unacknowledged.
         """
         outgoing = self._outgoing
         if self.state is not State.OPEN or outgoing is None:
@@ -118,13 +123,13 @@ class Association:
         return True
 
     def received(self, now: float, data: bytes) -> None:
-        """A packet, of any kind."""
+        """Process a received packet."""
         if self.is_closed:
             return
         try:
             come = packet.decode(data)
             if not self._is_ours(come):
-                raise SctpError("somebody else's tag")
+                raise SctpError("wrong verification tag")
         except SctpError:
             self.dropped += 1
             return
@@ -147,14 +152,14 @@ class Association:
             self._abort(str(exc))
 
     def tick(self, now: float) -> None:
-        """Send again what is due."""
+        """Retransmit what is due."""
         again_at, outgoing = self._asked_again_at, self._outgoing
         if again_at is not None:
             if now < again_at:
                 return
             self._tries += 1
             if self._tries > MOST_TRIES:
-                self._abort("the other side does not answer")
+                self._abort("the peer does not answer")
                 return
             self._ask_again(now)
         elif outgoing is not None and self.state is State.OPEN:
@@ -166,14 +171,14 @@ class Association:
             self._send(now)
 
     def close(self) -> None:
-        """Say goodbye (ABORT): all that was to be said was said."""
+        """End the association at once (ABORT)."""
         if self.state is not State.CLOSED:
             self._abort("")
 
     # -- inside ------------------------------------------------------------------
 
     def _is_ours(self, come: packet.Packet) -> bool:
-        """RFC 9260 section 8.5."""
+        """Check the packet's verification tag (RFC 9260 section 8.5)."""
         first = come.chunks[0]
         if first.kind == packet.INIT:
             return come.tag == 0 and len(come.chunks) == 1
@@ -182,7 +187,7 @@ class Association:
         return come.tag == self._tag
 
     def _ask(self, now: float, chunk: bytes, tag: int) -> None:
-        """Send it until it is answered."""
+        """Send a chunk, and repeat it until it is answered."""
         self._asking, self._asking_tag = chunk, tag
         self._pause, self._tries = FIRST_RTO, 0
         self._ask_again(now)
@@ -196,7 +201,7 @@ class Association:
         self.outbox.append(packet.encode(self._ports, tag, chunks))
 
     def _send(self, now: float) -> None:
-        """What is to be told, and as many messages as may go."""
+        """Send control chunks, and as much data as possible."""
         remote, outgoing = self._remote, self._outgoing
         if remote is None:
             return
@@ -210,7 +215,7 @@ class Association:
                 self._put(remote.tag, chunks)
 
     def _meet(self, remote: Init) -> None:
-        """The other side has said who it is."""
+        """The peer's INIT or INIT ACK has come."""
         if self._remote is None or self._remote.tag != remote.tag:
             self._remote = remote
             self._incoming = Incoming(remote.tsn, self._most_message_bytes)
@@ -232,12 +237,12 @@ class Association:
     # -- chunks ------------------------------------------------------------------
 
     def _init_came(self, now: float, chunk: Chunk) -> None:
-        """Also beside ours (RFC 9260 section 5.2.1), and again."""
+        """Answer INIT, even a second one, or one beside ours (RFC 9260 5.2.1)."""
         remote = packet.read_init(chunk)
         if self.state is State.OPEN and (
             self._remote is None or self._remote.tag != remote.tag
         ):
-            return  # nobody begins anew under the same keys
+            return  # an association does not restart with the same DTLS keys
         if self.state is State.COOKIE_ECHOED:
             assert self._remote is not None
             if self._remote.tag != remote.tag:
@@ -283,16 +288,16 @@ class Association:
             self._control.append(encode_chunk(packet.HEARTBEAT_ACK, chunk.body))
 
     def _abort_came(self, now: float, chunk: Chunk) -> None:
-        self._end("the other side has ended it (ABORT)")
+        self._end("the peer has ended it (ABORT)")
 
     def _shutdown_came(self, now: float, chunk: Chunk) -> None:
         remote = self._remote
-        self._end("the other side has ended it (SHUTDOWN)")
+        self._end("the peer has ended it (SHUTDOWN)")
         if remote is not None:
             self._put(remote.tag, [encode_chunk(packet.SHUTDOWN_ACK)])
 
 
-#: What is not here and has no high bit ends the packet (RFC 9260 section 3.2).
+#: Functions that process the known chunk types.
 _CHUNKS: Final[Mapping[int, Callable[[Association, float, Chunk], Any]]] = {
     packet.DATA: Association._data_came,
     packet.INIT: Association._init_came,
@@ -303,5 +308,5 @@ _CHUNKS: Final[Mapping[int, Callable[[Association, float, Chunk], Any]]] = {
     packet.SHUTDOWN: Association._shutdown_came,
     packet.COOKIE_ECHO: Association._cookie_came,
     packet.COOKIE_ACK: Association._cookie_ack_came,
-    packet.ERROR: lambda *_: None,  # what could be wrong with ours is not mended
+    packet.ERROR: lambda *_: None,  # it does not end the association
 }

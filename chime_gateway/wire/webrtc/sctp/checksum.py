@@ -1,10 +1,10 @@
-"""CRC-32C (RFC 9260 appendix A)."""
+"""The checksum of SCTP packets, CRC-32C (RFC 9260 appendix A)."""
 
 from __future__ import annotations
 
 from typing import Final
 
-#: Castagnoli's polynomial, its bits in reverse.
+#: Castagnoli's polynomial, with its bits reversed.
 _POLYNOMIAL: Final = 0x82F63B78
 
 
@@ -18,7 +18,10 @@ _TABLE: Final = tuple(_entry(value) for value in range(256))
 
 
 def crc32c(data: bytes) -> int:
-    """Called for every packet, of 1,100 bytes at most; most of them are short."""
+    """
+    Compute the checksum.  Packets have at most 1,100 bytes, and most are short, so a
+    table is fast enough.
+    """
     table = _TABLE
     value = 0xFFFFFFFF
     for byte in data:

@@ -1,8 +1,8 @@
 """
 Reassembles the peer's messages, in order (RFC 9260 section 6.2 and 6.9).
 
-Everything is passed on in the order of the transmission numbers.  That is the order
-of each stream as well; unordered messages, too, wait for what was lost before them.
+All data is delivered in the order of the transmission sequence numbers (TSN), which is
+also the order in each stream.  Unordered messages wait for lost data before them, too.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from attrs import frozen
 
 from chime_gateway.wire.webrtc.sctp.packet import MOST_GAPS, Data, Sack, SctpError
 
-#: Bytes that may come ahead of what is missing.
+#: Maximum bytes that are kept while data before them is missing.
 WINDOW: Final = 256 << 10
 
-#: What it costs to keep one, whatever is in it.
+#: Memory that each kept chunk needs besides its data.
 _OVERHEAD_BYTES: Final = 128
 
 #: Offsets in a SACK have 16 bits.
@@ -34,8 +34,10 @@ class Message:
 
 class Incoming:
     """
-    @param first_tsn: what the other side begins with.
-    @ivar messages: those that are whole; whoever calls takes them.
+    The receiving side of an association.
+
+    @param first_tsn: the peer's first TSN.
+    @ivar messages: complete messages; the owner removes them.
     """
 
     def __init__(self, first_tsn: int, most_message_bytes: int) -> None:
@@ -44,13 +46,15 @@ class Incoming:
         self._most = most_message_bytes
         self._held: dict[int, Data] = {}
         self._held_bytes = 0
-        # A message of which the end is missing.
+        # The first chunk of an incomplete message, and the data of its chunks.
         self._begun: Data | None = None
         self._pieces = bytearray()
 
     def add(self, data: Data) -> None:
         """
-        @raise SctpError: its pieces make no sense, or are too many.
+        Process a chunk of data.
+
+        @raise SctpError: a message is too long, or its fragments are inconsistent.
         """
         ahead = (data.tsn - self._tsn) & _MASK
         if ahead == 1:
@@ -61,7 +65,7 @@ class Incoming:
             return
         size = len(data.payload) + _OVERHEAD_BYTES
         if not 1 < ahead <= _MOST_AHEAD or data.tsn in self._held:
-            return  # it has come before, or is nobody's
+            return  # a duplicate, or out of range
         if self._held_bytes + size <= WINDOW:
             self._held[data.tsn] = data
             self._held_bytes += size
@@ -78,15 +82,15 @@ class Incoming:
         return Sack(self._tsn, WINDOW - self._held_bytes, gaps)
 
     def _take(self, data: Data) -> None:
-        """The next one."""
+        """Process the chunk with the next TSN."""
         self._tsn = data.tsn
         begun = self._begun
         if data.is_first is not (begun is None):
-            raise SctpError("pieces of messages are in no order")
+            raise SctpError("the fragments of a message are out of order")
         if begun is None:
             begun = data
         elif begun.stream != data.stream:
-            raise SctpError("a message goes on in another stream")
+            raise SctpError("a message continues in another stream")
         if len(self._pieces) + len(data.payload) > self._most:
             raise SctpError("a message is too long")
         if not data.is_last:

@@ -1,6 +1,6 @@
 """
-Sends messages to the peer: cut into chunks, as fast as the peer and the network
-accept them, and repeated until they have arrived (RFC 9260 section 6 and 7).
+Sends messages to the peer: split into chunks, as fast as the peer and the network
+accept them, and retransmitted until they have arrived (RFC 9260 sections 6 and 7).
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from chime_gateway.wire.webrtc.sctp.packet import (
     encode_data,
 )
 
-#: Seconds without an answer: at first, and within what is measured.  Whoever answers
-#: waits 0.2 s at most (RFC 9260 section 6.2).
+#: Retransmission timeout in seconds: at first, and the limits of the measured one.  The
+#: peer delays an acknowledgement by at most 0.2 s (RFC 9260 section 6.2).
 FIRST_RTO: Final = 0.5
 _LEAST_RTO: Final = 0.4
 _MOST_RTO: Final = 4.0
 
-#: Sendings in a row of which nothing has come.
+#: Maximum number of timeouts in a row.
 MOST_TRIES: Final = 10
 
-#: Bytes that are written and have not come, at most: as of a WebSocket.
+#: Maximum bytes that have not been acknowledged; as for a WebSocket.
 MOST_UNSENT_BYTES: Final = 4 << 20
 
 _HEADER_BYTES: Final = 12
-_FIRST_FLIGHT: Final = 4 * MOST_PACKET_BYTES
+_FIRST_CONGESTION_WINDOW: Final = 4 * MOST_PACKET_BYTES
 
-#: So many times something behind it has come, and it has not.
+#: A chunk is lost when so many acknowledgements have reported it missing.
 _MOST_MISSING: Final = 3
 
 _MASK: Final = 0xFFFFFFFF
@@ -43,24 +43,30 @@ _MASK: Final = 0xFFFFFFFF
 @define(eq=False)
 class _Piece:
     """
-    @ivar is_flying: it may still come; C{False}: it is to be sent (again).
-    @ivar is_there: it has come, and something before it has not.
+    One chunk.
+
+    @ivar is_in_flight: whether it was sent and may still arrive; otherwise it waits to
+        be sent or retransmitted.
+    @ivar has_arrived: whether it has arrived, although an earlier one has not.
+    @ivar missing: number of acknowledgements that report it missing.
     """
 
     tsn: int
     chunk: bytes = field(repr=False)
     sent_at: float = 0.0
-    sendings: int = 0
+    transmissions: int = 0
     missing: int = 0
-    is_flying: bool = False
-    is_there: bool = False
+    is_in_flight: bool = False
+    has_arrived: bool = False
 
 
 class Outgoing:
     """
-    @param window: bytes that the other side has room for.
-    @ivar due: when L{tick} wants to be called; C{None}: not at all.
-    @ivar unsent_bytes: of all that is kept, as it may have to be sent again.
+    The sending side of an association.
+
+    @param window: the peer's receive window, in bytes.
+    @ivar due: when L{tick} must be called; C{None}: never.
+    @ivar unsent_bytes: bytes that have not been acknowledged, and are kept.
     """
 
     def __init__(self, first_tsn: int, window: int) -> None:
@@ -75,17 +81,21 @@ class Outgoing:
         self._new: deque[_Piece] = deque()
         self._acknowledged = (first_tsn - 1) & _MASK
         self._flight = 0
-        self._most_flight = _FIRST_FLIGHT
-        self._threshold = window
+        self._congestion_window = _FIRST_CONGESTION_WINDOW
+        self._slow_start_threshold = window
         self._grown = 0
-        # Losses up to this one have slowed it down already.
+        # The congestion window was already reduced for losses up to this TSN.
         self._slowed_until: int | None = None
         self._rto = FIRST_RTO
         self._mean: float | None = None
         self._deviation = 0.0
 
     def add(self, stream: int, ppid: int, payload: bytes) -> None:
-        """@param payload: at least a byte."""
+        """
+        Queue a message.
+
+        @param payload: at least one byte.
+        """
         sequence = self._sequences.get(stream, 0)
         self._sequences[stream] = (sequence + 1) & 0xFFFF
         for at in range(0, len(payload), MOST_FRAGMENT_BYTES):
@@ -99,10 +109,10 @@ class Outgoing:
 
     def take(self, now: float, used_bytes: int = 0) -> list[list[bytes]]:
         """
-        What may go now.
+        Take the chunks that may be sent now.
 
-        @param used_bytes: that are in the first packet already.
-        @return: chunks, of a packet each; the first one may have none.
+        @param used_bytes: bytes that the first packet contains already.
+        @return: the chunks of each packet; the first one may have none.
         """
         packets: list[list[bytes]] = [[]]
         room = MOST_PACKET_BYTES - _HEADER_BYTES - used_bytes
@@ -113,8 +123,8 @@ class Outgoing:
                 room = MOST_PACKET_BYTES - _HEADER_BYTES
             room -= size
             packets[-1].append(piece.chunk)
-            piece.is_flying = True
-            piece.sendings += 1
+            piece.is_in_flight = True
+            piece.transmissions += 1
             piece.sent_at = now
             self._flight += size
             if self.due is None:
@@ -122,15 +132,18 @@ class Outgoing:
         return packets
 
     def _next(self) -> _Piece | None:
-        """One may always be on its way: so a window that was closed is found open."""
+        """
+        Return the next chunk, if it may be sent.  One chunk may always be in flight, to
+        find out when a closed window has opened.
+        """
         again = self._again
-        while again and (again[0].is_flying or again[0].is_there):
+        while again and (again[0].is_in_flight or again[0].has_arrived):
             again.popleft()
         queue = again or self._new
         if not queue:
             return None
         size = len(queue[0].chunk)
-        most = min(self._most_flight, self._window)
+        most = min(self._congestion_window, self._window)
         if self._flight and self._flight + size > most:
             return None
         piece = queue.popleft()
@@ -139,13 +152,15 @@ class Outgoing:
 
     def acknowledged(self, now: float, sack: Sack) -> None:
         """
-        @raise SctpError: of what was never sent.
+        Process an acknowledgement.
+
+        @raise SctpError: it acknowledges data that was never sent.
         """
         come = (sack.tsn - self._acknowledged) & _MASK
         if come > 1 << 31:
-            return  # an older one, overtaken
+            return  # an older one, which was overtaken
         if come > len(self._pieces):
-            raise SctpError("what was never sent is acknowledged")
+            raise SctpError("an acknowledgement of data that was never sent")
         before = self._acknowledged
         got = 0
         for _ in range(come):
@@ -165,16 +180,20 @@ class Outgoing:
 
     def tick(self, now: float) -> None:
         """
-        @raise SctpError: nothing has come for too long.
+        Retransmit after a timeout.
+
+        @raise SctpError: the peer has not acknowledged anything for too long.
         """
         if self.due is None or now < self.due:
             return
         self.tries += 1
         if self.tries > MOST_TRIES:
-            raise SctpError("the other side acknowledges nothing any more")
+            raise SctpError("the peer no longer acknowledges anything")
         self._rto = min(2 * self._rto, _MOST_RTO)
-        self._threshold = max(self._most_flight // 2, _FIRST_FLIGHT)
-        self._most_flight = MOST_PACKET_BYTES
+        self._slow_start_threshold = max(
+            self._congestion_window // 2, _FIRST_CONGESTION_WINDOW
+        )
+        self._congestion_window = MOST_PACKET_BYTES
         self._slowed_until = None
         for piece in self._pieces.values():
             self._lose(piece)
@@ -183,27 +202,31 @@ class Outgoing:
     # -- inside ------------------------------------------------------------------
 
     def _is_behind(self, tsn: int) -> bool:
-        """Whether all up to it has come."""
+        """Whether all data up to C{tsn} has arrived."""
         return (self._acknowledged - tsn) & _MASK < 1 << 31
 
     def _came(self, now: float, piece: _Piece) -> int:
-        """@return: its bytes, if that is news."""
-        if piece.is_there:
+        """
+        Note that a chunk has arrived.
+
+        @return: its size; 0 if that was known before.
+        """
+        if piece.has_arrived:
             return 0
         size = len(piece.chunk)
-        piece.is_there = True
-        if piece.is_flying:
+        piece.has_arrived = True
+        if piece.is_in_flight:
             self._flight -= size
-            piece.is_flying = False
-        if piece.sendings == 1:
+            piece.is_in_flight = False
+        if piece.transmissions == 1:
             self._measured(now - piece.sent_at)
         return size
 
     def _came_ahead(self, now: float, sack: Sack) -> int:
-        """What has come behind gaps, and what is missing in them."""
+        """Note the chunks after gaps, which have arrived, and those missing in gaps."""
         got, last = 0, 0
         for first, end in sack.gaps:
-            # In their order, and none longer than what is on its way.
+            # In ascending order, and limited to what is in flight.
             for ahead in range(max(first, last + 1), min(end, len(self._pieces)) + 1):
                 piece = self._pieces.get((self._acknowledged + ahead) & _MASK)
                 if piece is not None:
@@ -213,8 +236,13 @@ class Outgoing:
         if got:
             for ahead in range(1, last):
                 piece = self._pieces.get((self._acknowledged + ahead) & _MASK)
-                # What is sent again is missed by those sent before it: only time tells.
-                if piece is not None and piece.is_flying and piece.sendings == 1:
+                # Retransmitted chunks are always behind later ones: only the timeout
+                # shows that they are lost.
+                if (
+                    piece is not None
+                    and piece.is_in_flight
+                    and piece.transmissions == 1
+                ):
                     piece.missing += 1
                     if piece.missing >= _MOST_MISSING:
                         self._slow_down()
@@ -222,33 +250,38 @@ class Outgoing:
         return got
 
     def _lose(self, piece: _Piece) -> None:
-        if piece.is_flying:
-            piece.is_flying = False
+        if piece.is_in_flight:
+            piece.is_in_flight = False
             self._flight -= len(piece.chunk)
             self._again.append(piece)
 
     def _slow_down(self) -> None:
-        """Once for all that was on its way (RFC 9260 section 7.2.4)."""
+        """Reduce the window, once for all data in flight (RFC 9260 section 7.2.4)."""
         if self._slowed_until is None:
             self._slowed_until = (self._tsn - 1) & _MASK
-            self._threshold = max(self._most_flight // 2, _FIRST_FLIGHT)
-            self._most_flight = self._threshold
+            self._slow_start_threshold = max(
+                self._congestion_window // 2, _FIRST_CONGESTION_WINDOW
+            )
+            self._congestion_window = self._slow_start_threshold
             self._grown = 0
 
     def _grow(self, got: int) -> None:
-        """RFC 9260 section 7.2.1 and 7.2.2."""
-        if self._slowed_until is not None or self._most_flight > MOST_UNSENT_BYTES:
+        """Grow the congestion window (RFC 9260 sections 7.2.1 and 7.2.2)."""
+        if (
+            self._slowed_until is not None
+            or self._congestion_window > MOST_UNSENT_BYTES
+        ):
             return
-        if self._most_flight <= self._threshold:
-            self._most_flight += min(got, MOST_PACKET_BYTES)
+        if self._congestion_window <= self._slow_start_threshold:
+            self._congestion_window += min(got, MOST_PACKET_BYTES)
             return
         self._grown += got
-        if self._grown >= self._most_flight:
+        if self._grown >= self._congestion_window:
             self._grown = 0
-            self._most_flight += MOST_PACKET_BYTES
+            self._congestion_window += MOST_PACKET_BYTES
 
     def _measured(self, seconds: float) -> None:
-        """RFC 9260 section 6.3.1."""
+        """Update the timeout with a round-trip time (RFC 9260 section 6.3.1)."""
         if self._mean is None:
             self._mean, self._deviation = seconds, seconds / 2
         else:

@@ -11,10 +11,10 @@ from attrs import frozen
 from chime_gateway.errors import RemoteProtocolError
 from chime_gateway.wire.webrtc.sctp.checksum import crc32c
 
-#: A path of 1,280 bytes has room for it, with all that is around it.
+#: Fits into an MTU of 1,280 bytes, with all headers.
 MOST_PACKET_BYTES: Final = 1100
 
-#: Kinds of chunks.
+#: Chunk types.
 DATA: Final = 0
 INIT: Final = 1
 INIT_ACK: Final = 2
@@ -28,7 +28,7 @@ ERROR: Final = 9
 COOKIE_ECHO: Final = 10
 COOKIE_ACK: Final = 11
 
-#: Of ABORT: the tag is the receiver's own.
+#: Flag of ABORT: its tag is that of the packet that it answers (the T bit).
 REFLECTED: Final = 1
 
 _COOKIE: Final = 7
@@ -48,18 +48,19 @@ _PARAMETER: Final = Struct("!HH")
 
 _HEADER_BYTES: Final = 12
 
-#: Bytes of a message that one chunk, alone in its packet, has room for.
+#: Maximum bytes of a message in a chunk that is alone in its packet.
 MOST_FRAGMENT_BYTES: Final = MOST_PACKET_BYTES - _HEADER_BYTES - 4 - _DATA.size
 
-#: Chunks in one packet; with four bytes each there could be more, of nothing.
+#: Maximum number of chunks in a packet; there could be more empty ones.
 _MOST_CHUNKS: Final = 64
 
-#: Gaps that are told of, or believed; what is behind them is sent again.
+#: Maximum number of gap blocks that are reported or read; data after them is sent
+#: again.
 MOST_GAPS: Final = 128
 
 
 class SctpError(RemoteProtocolError):
-    """The other side has not done as it must."""
+    """The peer has violated the protocol."""
 
 
 @frozen
@@ -78,11 +79,11 @@ class Packet:
 @frozen
 class Init:
     """
-    Of INIT and INIT ACK.
+    The content of INIT and INIT ACK.
 
-    @ivar window: bytes that its sender has room for.
-    @ivar tsn: the number of its first DATA.
-    @ivar cookie: INIT ACK's; else empty.
+    @ivar window: the sender's receive window, in bytes.
+    @ivar tsn: number of the sender's first DATA.
+    @ivar cookie: the cookie of INIT ACK; empty in INIT.
     """
 
     tag: int
@@ -96,7 +97,7 @@ class Data:
     """
     A message, or a piece of one.
 
-    @ivar ppid: what it is, to whoever gets it.
+    @ivar ppid: payload protocol identifier: its type, for the application.
     """
 
     tsn: int
@@ -112,8 +113,11 @@ class Data:
 @frozen
 class Sack:
     """
-    @ivar tsn: all up to this one has come.
-    @ivar gaps: and from the first to the second behind it, as offsets.
+    An acknowledgement.
+
+    @ivar tsn: all data up to this number has arrived.
+    @ivar window: the sender's remaining receive window, in bytes.
+    @ivar gaps: ranges of data after that which have arrived, as offsets from C{tsn}.
     """
 
     tsn: int
@@ -126,20 +130,22 @@ class Sack:
 
 def decode(data: bytes) -> Packet:
     """
-    @raise SctpError: it is none, or was damaged.
+    Read a packet.
+
+    @raise SctpError: it is malformed or damaged.
     """
     if len(data) < _HEADER_BYTES + 4:
-        raise SctpError("too short for a packet of SCTP")
+        raise SctpError("too short for an SCTP packet")
     (checksum,) = _CHECKSUM.unpack_from(data, 8)
     if crc32c(data[:8] + b"\0\0\0\0" + data[_HEADER_BYTES:]) != checksum:
-        raise SctpError("the checksum is wrong")
+        raise SctpError("wrong checksum")
     _, _, tag = _HEADER.unpack_from(data)
     chunks: list[Chunk] = []
     at, end = _HEADER_BYTES, len(data)
     while end - at >= 4:
         kind, flags, size = _CHUNK.unpack_from(data, at)
         if size < 4 or at + size > end or len(chunks) == _MOST_CHUNKS:
-            raise SctpError("a chunk has an impossible length")
+            raise SctpError("a chunk has an invalid length")
         chunks.append(Chunk(kind, flags, data[at + 4 : at + size]))
         at += size + -size % 4
     return Packet(tag, chunks)
@@ -147,7 +153,9 @@ def decode(data: bytes) -> Packet:
 
 def read_init(chunk: Chunk) -> Init:
     """
-    @raise SctpError: something in it is missing, or cannot be.
+    Read INIT or INIT ACK.
+
+    @raise SctpError: something in it is missing or invalid.
     """
     body = chunk.body
     if len(body) < _INIT.size:
@@ -160,7 +168,7 @@ def read_init(chunk: Chunk) -> Init:
     while len(body) - at >= 4:
         kind, size = _PARAMETER.unpack_from(body, at)
         if size < 4 or at + size > len(body):
-            raise SctpError("a parameter has an impossible length")
+            raise SctpError("a parameter has an invalid length")
         if kind == _COOKIE:
             cookie = body[at + 4 : at + size]
         at += size + -size % 4
@@ -169,6 +177,8 @@ def read_init(chunk: Chunk) -> Init:
 
 def read_data(chunk: Chunk) -> Data:
     """
+    Read DATA.
+
     @raise SctpError: it is too short.
     """
     body = chunk.body
@@ -190,6 +200,8 @@ def read_data(chunk: Chunk) -> Data:
 
 def read_sack(chunk: Chunk) -> Sack:
     """
+    Read SACK.
+
     @raise SctpError: it is too short.
     """
     body = chunk.body
@@ -213,8 +225,10 @@ def read_sack(chunk: Chunk) -> Sack:
 
 def encode(ports: tuple[int, int], tag: int, chunks: Iterable[bytes]) -> bytes:
     """
-    @param ports: ours and the other side's.
-    @param chunks: as L{encode_chunk} and the like have made them.
+    Write a packet.
+
+    @param ports: ours and the peer's.
+    @param chunks: chunks from L{encode_chunk} and the like.
     """
     header = _HEADER.pack(*ports, tag)
     rest = b"".join(chunks)

@@ -82,12 +82,14 @@ class OutgoingTests(SynchronousTestCase):
             except SctpError:
                 return
             pieces = outgoing._pieces.values()
-            flying = sum(len(one.chunk) for one in pieces if one.is_flying)
+            flying = sum(len(one.chunk) for one in pieces if one.is_in_flight)
             self.assertEqual(outgoing._flight, flying)
             waiting = sum(len(one.chunk) for one in outgoing._new)
             kept = sum(len(one.chunk) for one in pieces)
             self.assertEqual(outgoing.unsent_bytes, kept + waiting)
-            self.assertFalse(any(one.is_flying and one.is_there for one in pieces))
+            self.assertFalse(
+                any(one.is_in_flight and one.has_arrived for one in pieces)
+            )
 
     def test_who_never_says_all_is_given_up(self) -> None:
         outgoing = Outgoing(0, 1 << 20)
