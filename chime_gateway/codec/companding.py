@@ -1,7 +1,6 @@
 """
-The levels of the 256 codes of mu-law and A-law (ITU-T G.711), without numpy: code
-that only needs to know which codes are loud, or makes one short sound, need not load
-it.
+The levels of the 256 codes of mu-law and A-law (ITU-T G.711), without numpy.  So code
+that only needs the loudness of codes, or makes a short sound, need not load numpy.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import Final
 
 from chime_gateway.audio import PCMA, PCMU
 
-#: The encoder's offset of mu-law, in 16-bit units (ITU-T G.711 section 3.2).
+#: The offset of the mu-law encoder, in 16-bit units (ITU-T G.711 section 3.2).
 _MU_BIAS: Final = 132
 
 
@@ -32,24 +31,24 @@ def _a_law(code: int) -> int:
     return magnitude if code & 0x80 else -magnitude
 
 
-#: The sample of 16 bits of each code.
+#: The 16-bit sample of each code.
 MU_LAW: Final = tuple(map(_mu_law, range(256)))
 A_LAW: Final = tuple(map(_a_law, range(256)))
 
-#: By the name of a codec.
+#: The tables by the names of codecs.
 LAWS: Final = {PCMU.name: MU_LAW, PCMA.name: A_LAW}
 
 
 @lru_cache
 def _steps(law: Sequence[int]) -> tuple[list[float], bytes]:
     """
-    Codes in the order of their samples, and what lies between two of them.
+    Return the boundaries between codes, and the codes in the order of their samples.
 
     G.711's decision values lie in the middle between two output values, so the encoder
     follows from the decoder.
     """
-    # Mu-law has two zeros.  The sort is stable and leaves 0xFF, the one senders use for
-    # silence, behind 0x7F, and what is right of a boundary picks it for sample 0.
+    # Mu-law has two zeros.  The stable sort leaves 0xFF, the one that senders use for
+    # silence, after 0x7F, so that bisect_right picks it for sample 0.
     order = sorted(range(256), key=law.__getitem__)
     middles = [(law[one] + law[next_]) / 2 for one, next_ in pairwise(order)]
     return middles, bytes(order)
@@ -57,7 +56,7 @@ def _steps(law: Sequence[int]) -> tuple[list[float], bytes]:
 
 def compress(law: Sequence[int], samples: Iterable[int]) -> bytes:
     """
-    The nearest code of each sample.
+    Return the nearest code of each sample.
 
     @param law: L{MU_LAW} or L{A_LAW}.
     """

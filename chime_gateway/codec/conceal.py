@@ -1,10 +1,9 @@
 """
-Packet loss concealment for G.711: what might have been said in a lost frame, and how
-a pause sounds.
+Packet loss concealment for G.711, and comfort noise for pauses.
 
-The last pitch period is repeated and fades, after the idea of ITU-T G.711 appendix I.
-It costs something only for lost frames.  L{chime_gateway.codec.pitch}, which needs
-numpy, computes the samples.
+The last pitch period is repeated and faded out, like in ITU-T G.711 appendix I.  Only
+lost frames cost CPU time.  L{chime_gateway.codec.pitch}, which needs numpy, computes
+the samples.
 """
 
 from __future__ import annotations
@@ -16,22 +15,24 @@ from chime_gateway.audio import Codec
 if TYPE_CHECKING:
     from chime_gateway.codec.g711 import Samples
 
-#: Full for the first 10 ms, then down to nothing at 60 ms.
+#: Full level for the first 10 ms, then fading to silence at 60 ms.
 _FADE_FROM: Final = 0.01
 _FADE_TO: Final = 0.06
 
 _HISTORY_SECONDS: Final = 0.04
 
-#: A pause is not louder than this, in -dBov: a VAD must not take it for speech.
+#: The loudest comfort noise, in -dBov: a VAD must not take it for speech.
 _LOUDEST_NOISE: Final = 40
 
-#: Below this G.711 has no steps left.
+#: Softer noise is below the resolution of G.711.
 _SOFTEST_NOISE: Final = 78
 
 
 class Concealment:
     """
-    @param codec: G.711, of what comes and of what is made.
+    The concealment of one stream.
+
+    @param codec: the codec of the stream, G.711.
     """
 
     __slots__ = (
@@ -47,12 +48,12 @@ class Concealment:
         self._period: Samples | None = None
 
     def heard(self, audio: bytes) -> None:
-        """What was not lost; of what came before something was, the last of it."""
+        """Keep the last audio that was received."""
         self._history = (self._history + audio)[-self._history_bytes :]
         self._made = 0
 
     def conceal(self, byte_count: int) -> bytes:
-        """What to play in place of so much."""
+        """Return the sound to play in place of C{byte_count} lost bytes."""
         codec = self._codec
         most = int(_FADE_TO * codec.clock_rate) - self._made
         if not self._history or most <= 0:
@@ -68,10 +69,10 @@ class Concealment:
 
     def silence(self, byte_count: int, noise: int | None) -> bytes:
         """
-        What a pause sounds like.
+        Return the sound of a pause.
 
-        @param noise: its level, in -dBov (RFC 3389 section 3); C{None}, or less than
-            can be heard: nothing.
+        @param noise: noise level, in -dBov (RFC 3389 section 3); C{None}, or too soft
+            to be heard: silence.
         """
         if noise is None or noise >= _SOFTEST_NOISE:
             return self._codec.silence(byte_count)

@@ -1,4 +1,4 @@
-"""Measures how loud audio is."""
+"""Measures the level of audio."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 
 from chime_gateway.codec.g711 import Samples
 
-#: What digital silence is reported as.
+#: The level that is reported for digital silence.
 FLOOR_DBFS: Final = -96.0
 
 
 def level_dbfs(samples: Samples) -> float:
-    """RMS level below a full-scale square wave, L{FLOOR_DBFS} at the least."""
+    """Return the RMS level relative to a full-scale square wave; at least -96 dBFS."""
     if not len(samples):
         return FLOOR_DBFS
     mean_square = float(np.mean(np.square(samples.astype(np.float64))))

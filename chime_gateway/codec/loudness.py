@@ -1,4 +1,4 @@
-"""Tells from loudness whether somebody speaks: coarse, and cheap."""
+"""Detects speech by its loudness: coarse, but cheap."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Final
 from chime_gateway.audio import PCMA, PCMU, Codec
 from chime_gateway.codec.companding import A_LAW, MU_LAW
 
-#: A sample of 16 bits that is as far from zero is loud.  Speech on the telephone has
-#: peaks ten times as high, the noise of a line none.
+#: A 16-bit sample of at least this magnitude is loud.  Telephone speech has peaks ten
+#: times as high; line noise is below it.
 _LOUD: Final = 768
 
-#: In speech, of which half is pauses between sounds, more samples are.
+#: The share of loud samples in speech is larger, although half of it is pauses.
 _LOUD_SHARE: Final = 0.05
 
 
 def _quiet_bytes(law: Sequence[int]) -> bytes:
-    """Those of 256 bytes that stand for samples that are not loud."""
+    """Return the codes whose samples are not loud."""
     return bytes(code for code, sample in enumerate(law) if abs(sample) < _LOUD)
 
 
@@ -25,7 +25,7 @@ _QUIET: Final[Mapping[str, bytes]] = {
     PCMU.name: _quiet_bytes(MU_LAW),
     PCMA.name: _quiet_bytes(A_LAW),
 }
-#: Of the high byte of a sample; it stands for 256 of them.
+#: High bytes of linear samples that are not loud.
 _QUIET_HIGH: Final = bytes(
     high
     for high in range(256)
@@ -35,9 +35,10 @@ _QUIET_HIGH: Final = bytes(
 
 def is_loud(codec: Codec, audio: bytes | bytearray) -> bool:
     """
-    Called some times a second for each call.
+    Whether audio is loud enough to be speech; called a few times a second for each
+    call.
 
-    @param audio: whole samples, some tenths of a second of them.
+    @param audio: whole samples, of some tenths of a second.
     """
     quiet = _QUIET.get(codec.name)
     if quiet is None:

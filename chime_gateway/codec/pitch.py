@@ -1,4 +1,4 @@
-"""The samples of concealment: a period of a voice, repeated, and noise."""
+"""Computes the samples of concealment: a repeated pitch period, and noise."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from chime_gateway.audio import Codec
 from chime_gateway.codec.g711 import Samples
 from chime_gateway.codec.registry import decode, encode
 
-#: Pitch is looked for between these, in seconds: 400 Hz to 66 Hz.
+#: Limits of the pitch period, in seconds: 400 Hz to 66 Hz.
 _SHORTEST_PITCH: Final = 0.0025
 _LONGEST_PITCH: Final = 0.015
 
-#: It is matched over so much, the newest.
+#: Length of the newest audio that is compared with earlier audio.
 _MATCH_SECONDS: Final = 0.02
 
 _NOISE_SECONDS: Final = 1
@@ -23,14 +23,14 @@ _NOISE_SECONDS: Final = 1
 
 @lru_cache(maxsize=128)
 def noise(codec: Codec, level: int) -> bytes:
-    """White noise so far below the loudest there is, a second of it."""
+    """Return a second of white noise with an RMS level of -C{level} dBov."""
     count = codec.clock_rate * _NOISE_SECONDS
     samples = np.random.default_rng(level).normal(0, 32768 * 10 ** (-level / 20), count)
     return encode(codec, samples.astype(np.int16))
 
 
 def last_period(codec: Codec, history: bytes) -> Samples:
-    """The newest period of a voice."""
+    """Return the newest pitch period of a voice."""
     samples = decode(codec, history)
     rate = codec.clock_rate
     span = int(_MATCH_SECONDS * rate)
@@ -40,7 +40,7 @@ def last_period(codec: Codec, history: bytes) -> Samples:
     signal = samples.astype(np.float64)
     newest = signal[-span:]
     windows = np.lib.stride_tricks.sliding_window_view(signal[:-shortest], span)
-    # Window i ends so many samples before the end:
+    # One window for each lag, from the longest to the shortest.
     candidates = windows[len(windows) - 1 - (longest - shortest) :]
     energy = np.sqrt((candidates * candidates).sum(axis=1)) + 1.0
     best = int(np.argmax(candidates @ newest / energy))
@@ -52,10 +52,11 @@ def repeated(
     codec: Codec, period: Samples, made: int, count: int, fade_from: float, to: float
 ) -> bytes:
     """
-    A period again and again, ever softer.
+    Repeat a period, and fade it out.
 
-    @param made: samples before these.
-    @param fade_from: seconds after which it gets softer, until it is nothing at C{to}.
+    @param made: number of samples that were made before these.
+    @param fade_from: seconds after which the fade begins.
+    @param to: seconds after which it ends, in silence.
     """
     at = np.arange(made, made + count)
     fade = (to - at / codec.clock_rate) / (to - fade_from)

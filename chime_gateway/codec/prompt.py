@@ -1,4 +1,4 @@
-"""Converts a sound of the gateway's own to the codec of a leg, once for all calls."""
+"""Converts the gateway's own sounds to the codec of a leg, once for all calls."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from chime_gateway.audio import PCMA, PCMU, Codec
 from chime_gateway.codec.companding import LAWS, compress
 from chime_gateway.settings.sound import Sound
 
-#: As many as there may be of profiles' sounds and codecs together; the others are made
-#: again.
+#: Size of the cache: enough for the usual numbers of sounds and codecs; others are
+#: converted again.
 _MOST_PROMPTS = 64
 
 
 @lru_cache(_MOST_PROMPTS)
 def prompt(sound: Sound, codec: Codec) -> bytes:
-    """The whole of it."""
+    """Return a whole sound in a codec."""
     law = LAWS.get(codec.name)
     form = (sound.rate, sound.width, sound.channels)
     if law is not None and form == (codec.clock_rate, 2, 1):
-        # As the apologies are that come with the package: numpy is not loaded for them.
+        # The package's own apologies have this form: numpy is not loaded for them.
         return compress(law, unpack(f"<{len(sound.data) // 2}h", sound.data))
     from chime_gateway.codec.registry import encode, mono
     from chime_gateway.codec.resample import Resampler
@@ -34,8 +34,8 @@ def prompt(sound: Sound, codec: Codec) -> bytes:
 
 def prepare(sounds: Iterable[Sound]) -> None:
     """
-    Make those now that telephones want.  A long one with many samples takes 200 ms, for
-    which no call should stand still.
+    Convert sounds to the codecs of telephones in advance.  A long one with a high
+    sample rate takes 200 ms, which would delay all calls.
     """
     for sound in sounds:
         for codec in (PCMU, PCMA):

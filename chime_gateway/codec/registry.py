@@ -1,4 +1,4 @@
-"""Decoding, encoding and transcoding by codec."""
+"""Decodes, encodes and transcodes audio, by codec."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ _ENCODERS: Final[Mapping[str, Callable[[Samples], bytes]]] = {
 
 
 def decode(codec: Codec, audio: bytes) -> Samples:
-    """Samples at C{codec.clock_rate}; C{audio} holds whole samples."""
+    """Return samples at C{codec.clock_rate}; C{audio} must hold whole samples."""
     return _DECODERS.get(codec.name, _decode_l16)(audio)
 
 
 def encode(codec: Codec, samples: Samples) -> bytes:
-    """The reverse of L{decode}."""
+    """Encode samples; the reverse of L{decode}."""
     return _ENCODERS.get(codec.name, _encode_l16)(samples)
 
 
 class Transcoder:
     """
-    Turn a stream of one codec into another, however the stream is cut.
+    Converts a stream from one codec to another, in chunks of any size.
 
-    Keeps what belongs to the next chunk: the filter's history, half a sample.
+    It keeps state for the next chunk: the filter's history, and half a sample.
     """
 
     def __init__(self, source: Codec, target: Codec) -> None:
@@ -68,9 +68,9 @@ class Transcoder:
 
 def mono(data: bytes, width: int, channels: int) -> Samples:
     """
-    All channels of PCM as one.
+    Mix all channels of PCM into one.
 
-    @param width: as of L{to_16_bit}.
+    @param width: as for L{to_16_bit}.
     """
     samples = to_16_bit(data, width).reshape(-1, channels)
     if channels == 1:
@@ -81,16 +81,16 @@ def mono(data: bytes, width: int, channels: int) -> Samples:
 
 def to_16_bit(data: bytes, width: int) -> Samples:
     """
-    PCM as WAV files have it.
+    Convert the PCM formats of WAV files to 16 bits.
 
     @param data: whole samples.
-    @param width: bytes of one: 1 to 4.
+    @param width: bytes of a sample, 1 to 4.
     """
-    if width == 1:  # unsigned, the only one in WAV
+    if width == 1:  # the only unsigned format in WAV
         wide = np.frombuffer(data, np.uint8).astype(np.int16)
         return ((wide - 128) * 256).astype(np.int16)
     if width == 2:
         return np.frombuffer(data, "<i2").astype(np.int16)
-    # The two bytes that count most.
+    # The two most significant bytes.
     highest = np.frombuffer(data, np.uint8).reshape(-1, width)[:, -2:]
     return np.ascontiguousarray(highest).view("<i2").ravel().astype(np.int16)

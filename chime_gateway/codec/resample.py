@@ -1,10 +1,10 @@
 """
 Changes the sample rate of a stream, chunk by chunk, with little delay.
 
-It is a short linear-phase FIR in polyphase form.  Only the ratios that a telephone
-gateway meets are built (8, 16 and 24 kHz among each other).  Streaming resamplers
-made for music hold 20 to 160 ms back; this one must stay below 3 ms each way, and
-gives the same samples however the stream is cut.
+It is a short linear-phase FIR in polyphase form, designed for the ratios between 8, 16
+and 24 kHz.  Streaming resamplers for music delay by 20 to 160 ms; this one stays below
+3 ms in each direction.  Its output does not depend on how the stream is split into
+chunks.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 
 Taps: TypeAlias = NDArray[np.float32]
 
-#: Everything an alias could come from is this far down.
+#: Attenuation of all frequencies that could cause aliases.
 STOP_BAND_DB: Final = 60.0
 
-#: Edges as a share of the lower of the two rates.  Telephone speech ends at
-#: 3.4 kHz of 8; what folds back from below the stop edge lands above that.
+#: Band edges as a share of the lower of the two rates.  Telephone speech ends at
+#: 3.4 kHz of 8; frequencies below the stop edge are aliased only to above that.
 _PASS_EDGE: Final = 0.425
 _STOP_EDGE: Final = 0.54
 
@@ -31,13 +31,12 @@ _STOP_EDGE: Final = 0.54
 @lru_cache
 def _polyphase(up: int, down: int) -> Taps:
     """
-    Kaiser-windowed low-pass, one row for each phase, newest sample last.
+    Design a Kaiser-windowed low-pass, one row for each phase, newest sample last.
 
     Kaiser's formulas for length and beta: Oppenheim and Schafer, Discrete-Time
     Signal Processing, section 7.5.3.
     """
-    # The filter runs at the common multiple of both rates, this many times the
-    # lower one.
+    # The filter runs at the common multiple of both rates: the lower one times this.
     multiple = max(up, down)
     width = 2 * np.pi * (_STOP_EDGE - _PASS_EDGE) / multiple
     length = int(np.ceil((STOP_BAND_DB - 7.95) / (2.285 * width))) | 1
@@ -49,16 +48,16 @@ def _polyphase(up: int, down: int) -> Taps:
     padded = np.zeros(columns * up)
     padded[:length] = taps
     rows = padded.reshape(columns, up).T
-    # Each phase sums to one, or a constant would come out with a ripple.
+    # Each phase must sum to one, or a constant signal would get a ripple.
     rows = rows / rows.sum(axis=1, keepdims=True)
     return np.ascontiguousarray(rows[:, ::-1], dtype=np.float32)
 
 
 class Resampler:
     """
-    Resample one stream of 16-bit samples.
+    Resamples one stream of 16-bit samples.
 
-    @ivar delay_seconds: how much later a sound leaves than it came in.
+    @ivar delay_seconds: delay of the output.
     """
 
     def __init__(self, from_hz: int, to_hz: int) -> None:
@@ -72,11 +71,11 @@ class Resampler:
         self._next = 0  # position of the next output, in units of from_hz * up
 
     def resample(self, samples: NDArray[np.int16]) -> NDArray[np.int16]:
-        """All the samples that the input so far decides."""
+        """Return all samples that the input so far determines."""
         if not len(samples):
             return np.empty(0, dtype=np.int16)
         stream = np.concatenate((self._history, samples.astype(np.float32)))
-        # Every window of the filter's length, without copying.
+        # All windows of the filter's length, without copying.
         windows = as_strided(
             stream, (len(samples), self._phases.shape[1]), stream.strides * 2
         )

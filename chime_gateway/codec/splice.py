@@ -1,9 +1,9 @@
 """
-Shortens speech by cutting a little out where it is not heard.
+Shortens speech by cutting out a little where it is not noticed.
 
-It judges by the sound alone, and works without numpy: it is needed when something is
-late already, and loading numpy takes a quarter of a second.  Its computation on a few
-frames takes some tens of microseconds.
+It works on the sound alone, and without numpy: it is needed when audio is late already,
+and loading numpy takes a quarter of a second.  For a few frames it takes some tens of
+microseconds.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from typing import Final
 from chime_gateway.audio import Codec
 from chime_gateway.codec.companding import LAWS, compress
 
-#: Both sides of a joint are mixed over so much.
+#: Length of the cross-fade at a joint.
 _FADE_SECONDS: Final = 0.005
 
-#: What is softer is a pause, of whoever makes it: the mean square at -50 dBFS.
+#: Softer audio is a pause: the mean square at -50 dBFS.
 _SILENCE_SQUARE: Final = 32768.0**2 * 1e-5
 
 
@@ -32,7 +32,7 @@ def _decode(codec: Codec, audio: bytes) -> Sequence[int]:
 
 
 def _mix(codec: Codec, before: Sequence[int], after: Sequence[int]) -> bytes:
-    """From the one to the other; both are as long."""
+    """Cross-fade from one to the other; both have the same length."""
     step = 1 / len(after)
     samples = [
         round(old + (new - old) * (at + 0.5) * step)
@@ -45,7 +45,7 @@ def _mix(codec: Codec, before: Sequence[int], after: Sequence[int]) -> bytes:
 
 
 def is_silence(codec: Codec, audio: bytes) -> bool:
-    """Whether nothing is said in it."""
+    """Whether audio contains no speech."""
     samples = _decode(codec, audio)
     total: int = sum(map(mul, samples, samples))
     return total <= _SILENCE_SQUARE * len(samples)
@@ -53,10 +53,10 @@ def is_silence(codec: Codec, audio: bytes) -> bool:
 
 def shorten(codec: Codec, audio: bytes, byte_count: int) -> bytes:
     """
-    The same without so much, taken out where what comes behind is most like it: a
-    period of a voice, or a pause.
+    Cut out C{byte_count} bytes, at the place where the audio after the cut is most
+    similar: within a periodic voice, or a pause.
 
-    @param audio: longer than C{byte_count} and a fade.
+    @param audio: longer than C{byte_count} and a cross-fade together.
     """
     size = codec.sample_bytes
     samples = _decode(codec, audio)
@@ -72,7 +72,10 @@ def shorten(codec: Codec, audio: bytes, byte_count: int) -> bytes:
 
 
 def join(codec: Codec, before: bytes, after: bytes) -> bytes:
-    """C{after}, begun as C{before} would have gone on: both are as long."""
+    """
+    Cross-fade into C{after} from C{before}, the continuation of the earlier audio; both
+    have the same length.
+    """
     size = codec.sample_bytes
     fade = min(len(after), int(_FADE_SECONDS * codec.clock_rate) * size)
     joint = _mix(codec, _decode(codec, before[:fade]), _decode(codec, after[:fade]))

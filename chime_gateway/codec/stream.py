@@ -2,8 +2,8 @@
 Transcodes a stream from one codec to another.
 
 Most calls have the same codec on both sides.  Processing samples needs numpy, which
-is 10 MB and a quarter of a second: it is imported for the first call that needs it,
-and by L{chime_gateway.app.compose} before that, as far as that can be foreseen.
+takes 10 MB and a quarter of a second to load.  It is imported for the first call that
+needs it, or earlier by L{chime_gateway.app.compose} if the need can be foreseen.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from chime_gateway.audio import Codec
 
 
 class Aligner:
-    """Pass a stream on in whole samples, keeping half of one for the next time."""
+    """Passes on a stream in whole samples; half a sample waits for the next chunk."""
 
     def __init__(self, sample_bytes: int) -> None:
         self._sample_bytes = sample_bytes
@@ -28,7 +28,7 @@ class Aligner:
 
 
 def transcoder(source: Codec, target: Codec) -> Callable[[bytes], bytes] | None:
-    """How to get from C{source} to C{target}; C{None}: the bytes pass as they are."""
+    """Return the conversion of a stream; C{None}: the bytes pass unchanged."""
     if source != target:
         from chime_gateway.codec.registry import Transcoder
 

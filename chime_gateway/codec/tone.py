@@ -1,4 +1,4 @@
-"""Makes a sine tone, for callers and for tests."""
+"""Makes sine tones, for callers and for tests."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Final
 from chime_gateway.audio import Codec
 from chime_gateway.codec.companding import LAWS, compress
 
-#: -12 dBFS.
+#: The default amplitude: -12 dBFS.
 _AMPLITUDE: Final = 8192
 
-#: The sound of waiting: short, and 20 dB below speech.
+#: The waiting tone: short, and 20 dB below speech.
 _WAITING_HZ: Final = 425.0
 _WAITING_SECONDS: Final = 0.3
 _WAITING_AMPLITUDE: Final = 800
@@ -23,12 +23,12 @@ def tone(
     codec: Codec, hz: float, seconds: float, amplitude: float = _AMPLITUDE
 ) -> bytes:
     """
-    With soft edges, in C{codec}.
+    Make a tone in C{codec}, with a short fade at both ends.
 
-    @param amplitude: of 32768.
+    @param amplitude: relative to 32768.
     """
-    # Not by numpy, which a call may have been without until now: to load it takes a
-    # quarter of a second, in which all of them would stand still.
+    # Without numpy, which may not be loaded yet: loading it takes a quarter of a
+    # second, which would delay all calls.
     count = round(codec.clock_rate * seconds)
     edge = min(count // 2, codec.clock_rate // 50)
     step = 2 * math.pi * hz / codec.clock_rate
@@ -49,5 +49,5 @@ def tone(
 
 @cache
 def waiting_tone(codec: Codec) -> bytes:
-    """Soft; it says: the line is alive."""
+    """Return the soft tone that shows a waiting caller that the line is alive."""
     return tone(codec, _WAITING_HZ, _WAITING_SECONDS, _WAITING_AMPLITUDE)

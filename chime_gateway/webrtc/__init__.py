@@ -1,1 +1,1 @@
-"""WebRTC media: peers find each other by ICE and agree on keys by DTLS."""
+"""WebRTC media: ICE finds the path to a peer, and DTLS negotiates the keys."""

@@ -1,4 +1,4 @@
-"""The self-signed certificate of DTLS, which peers recognise by its fingerprint."""
+"""The self-signed certificate for DTLS, which peers verify by its fingerprint."""
 
 from __future__ import annotations
 
@@ -14,19 +14,21 @@ from cryptography.x509.oid import NameOID
 
 from chime_gateway.wire.sdp.transport import Fingerprint
 
-#: Longer than any process runs.  It is valid from a day ago, as the clock of a peer
-#: that checks dates may be behind.
+#: Validity: longer than any process runs, and from a day ago, as the clock of a peer
+#: that checks dates may be slow.
 _BEFORE: Final = timedelta(days=1)
 _AFTER: Final = timedelta(days=3650)
 
-#: Browsers have the like; a host's name would be told to everybody.
+#: The common name: browsers use such a name, and the host's would be disclosed to all.
 _NAME: Final = "WebRTC"
 
 
 @frozen(eq=False)
 class Certificate:
     """
-    @ivar fingerprint: of it, for our descriptions (RFC 8122).
+    A certificate and its key.
+
+    @ivar fingerprint: the certificate's, for our descriptions (RFC 8122).
     """
 
     key: ec.EllipticCurvePrivateKey = field(repr=False)
@@ -36,8 +38,8 @@ class Certificate:
 
 def new_certificate(now: datetime | None = None) -> Certificate:
     """
-    EC P-256 always: with an RSA certificate some clients have no cipher in common
-    with us (RFC 8827 section 6.5 asks for this curve).
+    Make a certificate with a P-256 key: with RSA some clients have no cipher in common
+    with us (RFC 8827 section 6.5 requires this curve).
     """
     now = datetime.now(UTC) if now is None else now
     key = ec.generate_private_key(ec.SECP256R1())
@@ -58,5 +60,5 @@ def new_certificate(now: datetime | None = None) -> Certificate:
 
 @lru_cache(1)
 def process_certificate() -> Certificate:
-    """The one of this process, made when it is first asked for."""
+    """Return the certificate of this process, which is made when first needed."""
     return new_certificate()

@@ -1,8 +1,8 @@
 """
-One data channel to a peer, opened by the gateway: messages both ways, complete and in
-order.
+A data channel to a peer, opened by the gateway: messages in both directions, complete
+and in order.
 
-It opens when DTLS is done.
+It opens after the DTLS handshake.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from chime_gateway.wire.webrtc.sctp import dcep
 from chime_gateway.wire.webrtc.sctp.association import Association, State
 from chime_gateway.wire.webrtc.sctp.incoming import Message
 
-#: DTLS is there by then, so this is some round trips, and what is lost of them.
+#: Time limit after the DTLS handshake: some round trips, with lost packets.
 OPEN_SECONDS: Final = 5.0
 
 
@@ -31,13 +31,19 @@ class DataChannelUser(Protocol):
 
     def channel_received(self, payload: bytes, is_binary: bool) -> None: ...
     def channel_closed(self, reason: str) -> None:
-        """Once at most, and the last.  Not called behind L{DataChannel.close}."""
+        """
+        The channel has closed: the last call, at most once, and never after
+        L{DataChannel.close}.
+        """
 
 
 class DataChannel:
     """
-    @param send: a packet for the other side; it never raises.
-    @param most_message_bytes: of one that comes, as our description says.
+    One data channel.
+
+    @param send: sends a packet to the peer; it never raises.
+    @param most_message_bytes: maximum size of a received message, as in our
+        description.
     """
 
     def __init__(
@@ -65,7 +71,7 @@ class DataChannel:
         self._is_asked = self._is_open = False
 
     def start(self, remote: RemoteChannel, *, is_dtls_client: bool) -> None:
-        """Open the channel, as DTLS is done.  Nothing can be received before."""
+        """Open the channel after the DTLS handshake; nothing is received before."""
         now = self._clock.seconds()
         self._opens_until = now + OPEN_SECONDS
         self._remote = remote
@@ -77,7 +83,7 @@ class DataChannel:
         self._go_on(self._association, now)
 
     def received(self, packet: bytes) -> None:
-        """It came from the other side."""
+        """Process a packet of the peer."""
         association = self._association
         if association is not None:
             now = self._clock.seconds()
@@ -86,8 +92,10 @@ class DataChannel:
 
     def send(self, payload: bytes, is_binary: bool = False) -> bool:
         """
-        @return: C{False}: it does not go, as the channel is not open, or the other
-            side takes too little; or none so long.
+        Send a message.
+
+        @return: C{False}: it was not sent: the channel is not open, too much is
+            unacknowledged, or the message is too long for the peer.
         """
         association, remote = self._association, self._remote
         if not self._is_open or association is None or remote is None:
@@ -140,7 +148,7 @@ class DataChannel:
         user = self._user
         if message.ppid == dcep.CONTROL:
             if dcep.is_open(message.payload):
-                # One of the other side's: it may be there, and nobody listens.
+                # The peer's own channel: it is accepted, and its data is ignored.
                 name = dcep.acknowledge()
                 association.send(now, message.stream, dcep.CONTROL, name)
             elif not dcep.is_acknowledged(message.payload):
@@ -148,7 +156,7 @@ class DataChannel:
         if message.stream != self._stream or user is None:
             return
         if not self._is_open:
-            # By its word that it is, or by the first thing that is said.
+            # Opened by the acknowledgement, or by the first message.
             self._is_open = True
             user.channel_opened()
         found = dcep.decode_message(message.ppid, message.payload)
@@ -176,7 +184,7 @@ class DataChannel:
     def _tick(self) -> None:
         association = self._association
         if association is not None:
-            # Sums of seconds are never quite what they were before.
+            # Rounding may have made the timer fire slightly too early.
             now = max(self._clock.seconds(), self._due or 0.0)
             association.tick(now)
             self._go_on(association, now)

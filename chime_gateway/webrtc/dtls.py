@@ -1,13 +1,12 @@
 """
-Agrees on keys of SRTP by DTLS (RFC 5764), without sockets or a clock of its own.
+Negotiates SRTP keys by DTLS (RFC 5764), without sockets or a clock.
 
-OpenSSL retransmits a flight by a timer of its own, which runs by the wall clock: it
-stands still where that is set back, and its first second is too slow for a call.  So
-datagrams are kept and retransmitted unchanged, by the time that the caller of this
-class supplies; when OpenSSL's own retransmission is due as well, it is sent in their
-place.  A record that was received already is ignored when it comes again, as RFC 6347
-wants it (section 4.1.2.6).  The last flight of all is sent again when the one before
-it comes again.
+OpenSSL's own retransmission timer uses the wall clock: it stops when the clock is set
+back, and its first interval of a second is too long for a call.  So the datagrams of a
+flight are kept and retransmitted unchanged, by the time that the owner passes.  When
+OpenSSL's timer has fired as well, its datagrams are sent instead.  Duplicates of
+received records are ignored, as RFC 6347 section 4.1.2.6 requires.  The last flight is
+sent again when the peer repeats the one before it.
 """
 
 from __future__ import annotations
@@ -32,11 +31,11 @@ from chime_gateway.rtp.keys import (
 from chime_gateway.webrtc.certificate import Certificate
 from chime_gateway.wire.sdp.transport import Fingerprint
 
-#: A datagram that no usual path cuts; RFC 8261 section 5 and libwebrtc have the same.
+#: Fits into usual paths without fragmentation; as in RFC 8261 section 5 and libwebrtc.
 MTU: Final = 1200
 
-#: Our order of preference.  Counter mode is what everybody has (RFC 8827 section 6.5),
-#: and the shorter tag is for who has no other.
+#: In our order of preference.  All peers have counter mode (RFC 8827 section 6.5); the
+#: shorter tag is for peers that have nothing else.
 PROFILES: Final[Mapping[bytes, SrtpProfile]] = {
     b"SRTP_AES128_CM_SHA1_80": AES_128_TAG_80,
     b"SRTP_AEAD_AES_128_GCM": AEAD_AES_128_GCM,
@@ -47,37 +46,37 @@ PROFILES: Final[Mapping[bytes, SrtpProfile]] = {
 #: RFC 5764 section 4.2.
 _LABEL: Final = b"EXTRACTOR-dtls_srtp"
 
-#: Those of RFC 8122 section 5 for which no second certificate can be made.
+#: The hash functions of RFC 8122 section 5 for which collisions cannot be made.
 _HASHES: Final[Mapping[str, type[hashes.HashAlgorithm]]] = {
     "sha-256": hashes.SHA256,
     "sha-384": hashes.SHA384,
     "sha-512": hashes.SHA512,
 }
 
-#: Seconds from one sending of a flight to the next.  A round trip takes less than the
-#: first one; with 1, 3, 7 and 15 s OpenSSL's own are among them.
+#: Retransmission intervals of a flight, in seconds.  The first is longer than a round
+#: trip, and OpenSSL's own times of 1, 3, 7 and 15 s coincide with some of them.
 INTERVALS: Final = (0.25, 0.25, 0.5, 1.0, 1.0, 2.0)
 
-#: Callers and ICE have given up by then.
+#: Time limit of the handshake: callers and ICE have given up by then.
 HANDSHAKE_SECONDS: Final = 30.0
 
-# A record (RFC 6347 section 4.1) and a message of the handshake in it (4.2.2).
+# A record (RFC 6347 section 4.1), and a handshake message in it (4.2.2).
 _HEADER_BYTES: Final = 13
 _CHANGE_CIPHER_SPEC: Final = 20
 _HANDSHAKE: Final = 22
 _EPOCH: Final = slice(3, 5)
 _MESSAGE_LENGTH: Final = slice(_HEADER_BYTES + 1, _HEADER_BYTES + 4)
 
-#: What OpenSSL keeps until its turn comes is its size ahead (ten messages), or a whole
-#: buffer of 16 KB (100 records): a certificate that nobody signed has 2 KB at most,
-#: and one record of the next epoch ends a flight.
+#: Limits of what OpenSSL buffers for later: it reserves the announced size for ten
+#: messages, and 16 KB for each of 100 records of the next epoch.  A self-signed
+#: certificate has 2 KB at most, and a flight has one record of the next epoch.
 _MOST_MESSAGE_BYTES: Final = 8192
 _MOST_EARLY: Final = 24
 
-#: Datagrams until it is agreed: a flight has four at most, and is sent 20 times.
+#: Maximum number of datagrams in a handshake: a flight has up to four, sent 20 times.
 _MOST_DATAGRAMS: Final = 400
 
-#: How often the last flight is sent again.
+#: Maximum number of times that the last flight is repeated.
 _MOST_REPEATED: Final = 20
 
 
@@ -86,7 +85,7 @@ class DtlsError(RemoteProtocolError):
 
 
 class FingerprintError(DtlsError):
-    """Its certificate is not the one that its description names."""
+    """The peer's certificate does not match its description."""
 
 
 class NoProfileError(DtlsError):
@@ -98,19 +97,19 @@ class ClosedError(DtlsError):
 
 
 def is_usable(fingerprint: Fingerprint) -> bool:
-    """Whether its hash is one that is believed here."""
+    """Whether a fingerprint's hash function is accepted."""
     return fingerprint.hash.lower() in _HASHES
 
 
 class Dtls:
     """
-    @param is_client: as C{a=setup} says, and nothing else.
-    @param fingerprints: as the other side's description has them; its certificate
-        must have one of them.
-    @ivar outbox: datagrams to be sent; whoever calls takes them.
-    @ivar keys: C{None} until all is agreed on and checked.
-    @ivar due: when L{tick} wants to be called next; C{None}: not at all.
-    @ivar inbox: what came for a data channel; C{None}: there is none.
+    @param is_client: our role, as negotiated by C{a=setup}.
+    @param fingerprints: those in the peer's description; its certificate must have one
+        of them.
+    @ivar outbox: datagrams to send; the owner removes them.
+    @ivar keys: C{None} until the handshake is complete and verified.
+    @ivar due: when L{tick} must be called next; C{None}: never.
+    @ivar inbox: received packets of a data channel; C{None}: there is none.
     """
 
     def __init__(
@@ -127,8 +126,8 @@ class Dtls:
         self._fingerprints = fingerprints
         self._is_client = is_client
         self._connection: SSL.Connection | None = SSL.Connection(_context(certificate))
-        # Without OP_NO_QUERY_MTU in the context this has no effect, and that one
-        # without this ends the handshake.
+        # This has no effect without OP_NO_QUERY_MTU in the context, and that option
+        # without this makes the handshake fail.
         self._connection.set_ciphertext_mtu(MTU)
         if is_client:
             self._connection.set_connect_state()
@@ -143,9 +142,9 @@ class Dtls:
 
     def start(self, now: float) -> None:
         """
-        The other side can be reached: a client begins, and who waits does not for ever.
+        Begin, as the peer can be reached: start the time limit and, as a client, send.
 
-        @raise DtlsError: OpenSSL does not want to.
+        @raise DtlsError: OpenSSL reports an error.
         """
         if self._gives_up_at is None and self._connection is not None:
             self.due = self._gives_up_at = now + HANDSHAKE_SECONDS
@@ -154,7 +153,7 @@ class Dtls:
 
     def received(self, now: float, datagram: bytes) -> None:
         """
-        @raise DtlsError: it is over; what is in L{outbox} tells the other side.
+        @raise DtlsError: DTLS has failed or ended; L{outbox} may have an alert.
         """
         connection = self._connection
         if connection is None or len(datagram) <= _HEADER_BYTES:
@@ -168,7 +167,7 @@ class Dtls:
 
     def tick(self, now: float) -> float | None:
         """
-        Send again what is due.
+        Retransmit what is due.
 
         @return: L{due}.
         @raise DtlsError: it took too long.
@@ -194,9 +193,9 @@ class Dtls:
 
     def send(self, data: bytes) -> None:
         """
-        Of a data channel, 1,100 bytes at most; lost without keys.
+        Send a data channel's packet of up to 1,100 bytes; it is lost without keys.
 
-        @raise DtlsError: OpenSSL does not want to.
+        @raise DtlsError: OpenSSL reports an error.
         """
         connection = self._connection
         if connection is not None and self.keys is not None:
@@ -214,7 +213,7 @@ class Dtls:
     # -- inside ----------------------------------------------------------------
 
     def _has_room(self, datagram: bytes) -> bool:
-        """Whether there is room for what it brings, before anything is agreed on."""
+        """Whether a datagram is within the limits that hold during the handshake."""
         self._datagrams += 1
         if self._datagrams > _MOST_DATAGRAMS:
             return False
@@ -247,11 +246,11 @@ class Dtls:
             self._end(connection)
             raise
         if self._is_client:
-            # Only who has sent the last flight is asked for it again.
+            # Only the server, which has sent the last flight, may have to repeat it.
             self._flight = []
 
     def _received_later(self, connection: SSL.Connection, datagram: bytes) -> None:
-        """Behind the handshake: a goodbye, or the other side has not got our last."""
+        """Process a datagram after the handshake: data, an alert or a repetition."""
         connection.bio_write(datagram)
         try:
             while True:
@@ -262,7 +261,7 @@ class Dtls:
             pass
         except SSL.ZeroReturnError:
             self._end(connection)
-            raise ClosedError("the other side has ended it") from None
+            raise ClosedError("the peer has closed DTLS") from None
         except SSL.Error as exc:
             self._end(connection)
             raise DtlsError(_reason(exc)) from exc
@@ -274,7 +273,7 @@ class Dtls:
             self.outbox += sent
 
     def _flush(self, connection: SSL.Connection, now: float) -> bool:
-        """Whether there was anything: a flight, which may have to be sent again."""
+        """Send a flight, which is kept; return whether there was one."""
         flight = self._take(connection)
         if not flight:
             return False
@@ -285,15 +284,15 @@ class Dtls:
         return True
 
     def _wait(self, now: float) -> None:
-        """For an answer to the flight."""
+        """Set L{due} to the next retransmission of the flight."""
         assert self._gives_up_at is not None
         seconds = INTERVALS[min(self._tries, len(INTERVALS) - 1)]
         self.due = min(now + seconds, self._gives_up_at)
 
     def _take(self, connection: SSL.Connection) -> list[bytes]:
         """
-        What is to be sent, as datagrams: memory keeps no borders between them, but
-        records say how long they are.
+        Take OpenSSL's output, and split it into datagrams at the borders of records, as
+        memory does not keep those of datagrams.
         """
         try:
             data = connection.bio_read(65535)
@@ -308,11 +307,11 @@ class Dtls:
         return datagrams
 
     def _end(self, connection: SSL.Connection) -> None:
-        """Send close_notify or an alert, and let the connection go."""
+        """Send close_notify or an alert, and release the connection."""
         self._connection = None
         self._flight = []
         self.due = None
-        # In the middle of a handshake there is no close_notify.
+        # During a handshake, close_notify cannot be sent.
         with contextlib.suppress(SSL.Error):
             connection.shutdown()
         self.outbox += self._take(connection)
@@ -320,9 +319,9 @@ class Dtls:
 
 @lru_cache(16)
 def _context(certificate: Certificate) -> SSL.Context:
-    """Shared by all connections with this certificate: it is most of their memory."""
+    """Make the context of a certificate; sharing it saves most of the memory."""
     context = SSL.Context(SSL.DTLS_METHOD)
-    # RFC 8827 section 6.5.  What comes after 1.2 has other records.
+    # RFC 8827 section 6.5.  Versions after 1.2 have other records.
     context.set_min_proto_version(_DTLS_1_2)
     context.set_max_proto_version(_DTLS_1_2)
     context.use_certificate(certificate.certificate)
@@ -331,7 +330,7 @@ def _context(certificate: Certificate) -> SSL.Context:
         SSL.OP_NO_QUERY_MTU | SSL.OP_NO_TICKET | SSL.OP_NO_RENEGOTIATION
     )
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-    # A call needs it for its last word only, and 34 KB less.
+    # Frees 34 KB for each call, which needs the buffers only to close.
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)
     context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, _believe)
     context.set_tlsext_use_srtp(b":".join(PROFILES))
@@ -342,13 +341,13 @@ _DTLS_1_2: Final = 0xFEFD
 
 
 def _believe(*_: object) -> bool:
-    """These are self-signed: the fingerprint is checked after the handshake."""
+    """Accept self-signed certificates: the fingerprint is checked afterwards."""
     return True
 
 
 def _check(connection: SSL.Connection, fingerprints: Sequence[Fingerprint]) -> None:
     """
-    @raise FingerprintError: the other side's certificate has none of these.
+    @raise FingerprintError: the peer's certificate has none of these.
     """
     certificate = connection.get_peer_certificate(as_cryptography=True)
     for one in fingerprints:
@@ -362,9 +361,9 @@ def _check(connection: SSL.Connection, fingerprints: Sequence[Fingerprint]) -> N
 
 def _keys(connection: SSL.Connection, *, is_client: bool) -> SrtpKeys:
     """
-    RFC 5764 section 4.2: the client's key, the server's, and their salts.
+    Export the keys and salts of both sides (RFC 5764 section 4.2).
 
-    @raise NoProfileError: none was agreed on, which is no fault to DTLS.
+    @raise NoProfileError: no profile was negotiated, which is not an error for DTLS.
     """
     name = connection.get_selected_srtp_profile()
     profile = PROFILES.get(name)
@@ -380,7 +379,7 @@ def _keys(connection: SSL.Connection, *, is_client: bool) -> SrtpKeys:
 
 
 def _records(data: bytes) -> list[bytes]:
-    """What does not end is one, too: it is not looked at here."""
+    """Split data into records; an incomplete one is returned as well."""
     records = []
     start = 0
     while start < len(data):
@@ -392,7 +391,7 @@ def _records(data: bytes) -> list[bytes]:
 
 
 def _reason(error: SSL.Error) -> str:
-    """What OpenSSL says, in one line; it may say nothing."""
+    """Return OpenSSL's reason in one line; there may be none."""
     reasons = error.args[0] if error.args else ()
     if isinstance(reasons, list) and reasons and reasons[-1]:
         return str(reasons[-1][-1])[:100] or "the handshake failed"

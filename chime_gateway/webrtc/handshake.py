@@ -1,8 +1,8 @@
 """
 The DTLS handshake with one peer, over the path that ICE has found.
 
-It starts when the other side's description is there and ICE has verified a path.  A
-few datagrams that come too early are kept.
+It starts when the peer's description is known and ICE has verified a path.  A few
+datagrams that come earlier are kept.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-# Whose keys come of DTLS wants them for SRTP: no call waits until it is loaded.
+# Loaded now, because keys from DTLS are used for SRTP, and no call should wait for it.
 import chime_gateway.rtp.srtp  # noqa: F401
 from chime_gateway.rtp.keys import SrtpKeys
 from chime_gateway.webrtc.certificate import Certificate
@@ -21,16 +21,19 @@ from chime_gateway.wire.sdp.description import SdpError
 from chime_gateway.wire.sdp.transport import Fingerprint, Setup, Transport
 from chime_gateway.wire.webrtc.candidate import Path
 
-#: Datagrams that come too early: a ClientHello of Chromium's has two.
+#: Maximum number of early datagrams that are kept: Chromium's ClientHello has two.
 _MOST_EARLY: Final = 4
 
 
 class Handshake:
     """
-    @param accepts: whether what comes on a path is the other side's.
-    @param data_received: gets what comes for a data channel; C{None}: none is offered.
-    @ivar setup: C{ACTPASS}, as in our offer; later what we answer, or were told to be.
-    @ivar path: where packets go; C{None}: nowhere yet.
+    One handshake, and the connection after it.
+
+    @param accepts: returns whether packets on a path are the peer's.
+    @param data_received: called with packets for a data channel; C{None}: there is
+        none.
+    @ivar setup: C{ACTPASS}, as in our offer; later our negotiated role.
+    @ivar path: the path that packets take; C{None}: there is none yet.
     """
 
     def __init__(
@@ -54,31 +57,35 @@ class Handshake:
 
     @property
     def is_done(self) -> bool:
-        """Keys are there, and a path: a server may have them before one is selected."""
+        """
+        Whether there are keys and a path: a server may have keys before it has a path.
+        """
         return self.path is not None and self.keys is not None
 
     @property
     def due(self) -> float | None:
-        """When L{tick} wants to be called."""
+        """When L{tick} must be called."""
         return None if self._dtls is None else self._dtls.due
 
     def set_remote(self, transport: Transport) -> None:
         """
-        @raise SdpError: its certificate cannot be known.
+        The peer's description is known.
+
+        @raise SdpError: its certificate could not be verified.
         """
         if not any(is_usable(one) for one in transport.fingerprints):
-            raise SdpError("no fingerprint has a hash that is known here")
-        # Its role is in a=setup alone: ICE's roles say nothing of it, and who answers
-        # active to active is believed.  Who may choose lets the other side begin: it
-        # does so when its checks have told it that it can.
+            raise SdpError("no fingerprint has a supported hash function")
+        # Only a=setup determines the DTLS role, not the ICE role; an answer of active
+        # to active is accepted.  If the choice is ours, the peer begins: it does so as
+        # soon as its checks have succeeded.
         self.setup = transport.setup.answer(Setup.PASSIVE)
         self._fingerprints = transport.fingerprints
 
     def begin(self, now: float, path: Path) -> None:
         """
-        Packets go there from now on.
+        Send packets on this path from now on.
 
-        @raise DtlsError: it is over, as in all that follows.
+        @raise DtlsError: DTLS has failed or ended; so do the methods below.
         """
         self.path = path
         if self._fingerprints:
@@ -86,7 +93,7 @@ class Handshake:
             self._send()
 
     def received(self, now: float, data: bytes, path: Path) -> None:
-        """A datagram of DTLS."""
+        """Process a DTLS datagram."""
         if not self._fingerprints or not self._accepts(path):
             self._early.append((path, data))
             return
@@ -96,7 +103,7 @@ class Handshake:
             self._send(path)
 
     def go_on(self, now: float) -> None:
-        """Something was heard on a path: perhaps what came early was there, too."""
+        """Process the early datagrams again: their path may be accepted now."""
         if self._early and self._fingerprints:
             early = list(self._early)
             self._early.clear()
@@ -111,24 +118,24 @@ class Handshake:
                 self._send()
 
     def send(self, data: bytes) -> None:
-        """Of a data channel; lost where there is nothing to send it by."""
+        """Send a packet of a data channel; it is lost if there is no connection."""
         if self._dtls is not None:
             self._dtls.send(data)
             self._send()
 
     def pass_data(self) -> None:
-        """Hand on what came for a data channel."""
+        """Deliver the received packets of a data channel."""
         dtls, data_received = self._dtls, self._data_received
         if dtls is None or data_received is None or not dtls.inbox:
             return
         found, dtls.inbox = dtls.inbox, []
         for data in found:
-            # Whoever hears it may have closed everything.
+            # The receiver may have closed everything.
             if self._dtls is not None:
                 data_received(data)
 
     def close(self) -> None:
-        """Say goodbye, and let go of everything."""
+        """Send close_notify, and release everything."""
         self._early.clear()
         dtls = self._dtls
         if dtls is not None:
@@ -150,7 +157,9 @@ class Handshake:
 
     def _send(self, came_on: Path | None = None) -> None:
         """
-        @param came_on: the path that an answer goes to before one is selected.
+        Send the outbox.
+
+        @param came_on: the path for answers before one is selected.
         """
         dtls, path = self._dtls, self.path or came_on
         if dtls is None or not dtls.outbox:

@@ -1,8 +1,8 @@
 """
-The peer of one call:  ICE finds it, DTLS agrees on the keys, and its media is passed
+The peer of one call: ICE finds the path, DTLS negotiates the keys, and media is passed
 on.
 
-It owns no sockets, and its owner carries the descriptions.
+It owns no sockets, and its owner exchanges the session descriptions.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ from chime_gateway.wire.webrtc.candidate import Candidate, Path, new_credentials
 from chime_gateway.wire.webrtc.ice import Failure, IceAgent
 from chime_gateway.wire.webrtc.stun import Message, MessageClass
 
-#: Where the other side is, for C{Terms.remote} and C{Terms.remote_rtcp}: one constant
-#: address, which no host has (RFC 5737), as ICE chooses the path.
+#: The peer's address in C{Terms.remote} and C{Terms.remote_rtcp}: a constant that no
+#: host has (RFC 5737), as ICE chooses the path.
 REMOTE: Final[Address] = ("192.0.2.1", 9)
 
 
 class PeerFailure(Enum):
-    """Why a peer has ended by itself."""
+    """Why a peer has ended on its own."""
 
     NO_PATH = "no_path"
     CONSENT_LOST = "consent_lost"
@@ -48,7 +48,7 @@ class PeerFailure(Enum):
     NO_SRTP_PROFILE = "no_srtp_profile"
     DTLS_FAILED = "dtls_failed"
     CLOSED_BY_PEER = "closed_by_peer"
-    #: A bug of ours.
+    #: A bug in the gateway.
     BROKEN = "broken"
 
 
@@ -63,10 +63,10 @@ class PeerUser(Protocol):
     """The user of a peer."""
 
     def peer_connected(self, keys: SrtpKeys) -> None:
-        """Once; media may go both ways, with these keys."""
+        """Media may be sent and received, with these keys; called once."""
 
     def peer_failed(self, reason: str, kind: PeerFailure) -> None:
-        """Once at most; it is closed already.  Not called behind L{Peer.close}."""
+        """The peer has closed; called at most once, and never after L{Peer.close}."""
 
 
 def _lose(data: bytes, address: Address) -> bool:
@@ -75,21 +75,20 @@ def _lose(data: bytes, address: Address) -> bool:
 
 
 def _pass_over(data: bytes, address: Address) -> None:
-    """Does nothing, as the call is over."""
+    """Does nothing, as the call has ended."""
 
 
 class Peer:
     """
-    @param sockets: they are joined by L{start} and left by L{close}.
-    @param rtp_received: gets what is RTP or RTCP, still encrypted, with L{REMOTE} as
-        its address: C{RtpStream.rtp_received}, which tells the two apart.
-    @param is_offerer: we have offered, with C{a=setup:actpass}, and we control (RFC
-        8445 section 6.1.1), unless we are lite.
-    @param is_lite: we answer checks and send none, as we have a public address.
-    @param data_received: gets what comes for a data channel; C{None}: none was offered.
-    @param mark: what our ufrag begins with, to be known by.
-    @param dropped: where packets are counted that came and were not used, or did not go
-        out, by why: that of the call's stream; left out: one of its own.
+    @param sockets: L{start} joins them, and L{close} leaves them.
+    @param rtp_received: called with encrypted RTP and RTCP, and L{REMOTE} as the
+        address: C{RtpStream.rtp_received}, which distinguishes the two.
+    @param is_offerer: whether we have made the offer, with C{a=setup:actpass}; then we
+        are controlling (RFC 8445 section 6.1.1), unless we are ICE-lite.
+    @param is_lite: whether we only answer checks, as we have a public address.
+    @param data_received: called with a data channel's packets; C{None}: not offered.
+    @param mark: prefix of our ufrag.
+    @param dropped: counts dropped packets by reason; C{None}: a counter of its own.
     @ivar local: our ufrag and password.
     """
 
@@ -131,7 +130,7 @@ class Peer:
         self._is_connected = False
         self._send: Send = _lose
         self._address = REMOTE
-        # On which media last came: asked for each packet, and nearly always the same.
+        # The path of the last media packet: compared for each packet, nearly constant.
         self._heard_on: Path | None = None
 
     @property
@@ -140,17 +139,17 @@ class Peer:
 
     @property
     def path(self) -> Path | None:
-        """Where packets go; C{None}: nowhere yet, or not any more."""
+        """The path that packets take; C{None}: there is none yet, or no longer."""
         return self._handshake.path
 
     @property
     def setup(self) -> Setup:
-        """C{ACTPASS}, as in our offer; behind L{set_remote} what we answer."""
+        """C{ACTPASS}, as in our offer; after L{set_remote}, our negotiated role."""
         return self._handshake.setup
 
     @property
     def description(self) -> Transport:
-        """Ours, to be offered or answered; behind L{start}."""
+        """Our transport for an offer or answer; available after L{start}."""
         return Transport(
             credentials=self.local,
             fingerprints=(self._certificate.fingerprint,),
@@ -163,9 +162,9 @@ class Peer:
 
     def start(self) -> None:
         """
-        Listen.  Before our description goes out.
+        Open the sockets, before our description is sent.
 
-        @raise OSError: a socket cannot be opened, and nothing is left of it.
+        @raise OSError: a socket cannot be opened; the peer is closed.
         """
         try:
             for one in self._sockets:
@@ -176,9 +175,9 @@ class Peer:
 
     def set_remote(self, transport: Transport) -> None:
         """
-        What the other side offers or answers; once.
+        Use the peer's offer or answer; called once.
 
-        @raise SdpError: we cannot come together.
+        @raise SdpError: no connection is possible.
         """
         if self._user is None:
             return
@@ -198,29 +197,29 @@ class Peer:
         self._go_on_safely(now)
 
     def send(self, data: bytes, address: Address) -> None:
-        """RTP or RTCP, encrypted; lost while there is no path.  It never raises."""
+        """Send encrypted RTP or RTCP; lost while there is no path.  Never raises."""
         if not self._send(data, self._address):
             self.dropped["not_sent"] += 1
 
     def send_data(self, data: bytes) -> None:
-        """Of a data channel; lost while there are no keys.  It never raises."""
+        """Send a data channel's packet; lost while there are no keys.  Never raises."""
         try:
             self._handshake.send(data)
         except DtlsError as exc:
             self._dtls_failed(exc)
 
     def knows(self, path: Path) -> bool:
-        """Whether checks with the right integrity came on it; for sockets."""
+        """Whether valid checks came on this path; for sockets."""
         return self._user is not None and self._agent.knows(path)
 
     @property
     def unanswered(self) -> int:
-        """Requests for consent in a row that were not answered."""
+        """Number of consent requests in a row without an answer."""
         consent = self._agent.consent
         return 0 if consent is None else consent.unanswered
 
     def ask_consent(self) -> None:
-        """Have the other side show that it is there: the next request goes out now."""
+        """Send a consent request now, to find out whether the peer still answers."""
         consent = self._agent.consent
         if self._user is not None and consent is not None:
             consent.hurry(self._clock.seconds())
@@ -228,17 +227,17 @@ class Peer:
 
     def has_signed(self, message: Message) -> bool:
         """
-        Whether the other side has: its requests are signed with our password.
+        Whether the peer has signed a request, which it does with our password.
         """
         is_request = message.message_class is MessageClass.REQUEST
         return is_request and message.is_signed_by(self.local.password)
 
     def seconds(self) -> float:
-        """What its clock says."""
+        """Return the clock's time."""
         return self._clock.seconds()
 
     def received(self, data: bytes, path: Path) -> None:
-        """A packet came; for sockets.  It never raises."""
+        """Process a received packet; for sockets.  Never raises."""
         try:
             # First bytes: RFC 7983 section 7.
             if data and 128 <= data[0] <= 191:
@@ -267,14 +266,14 @@ class Peer:
             self.broken()
 
     def path_opened(self, path: Path, candidate: Candidate) -> None:
-        """A connection is there that L{Sockets.paths_to} has begun; for sockets."""
+        """A connection that L{Sockets.paths_to} began is open; for sockets."""
         if self._user is not None:
             now = self._clock.seconds()
             self._agent.add_path(now, path, candidate.priority)
             self._go_on_safely(now)
 
     def path_lost(self, path: Path) -> None:
-        """It leads nowhere any more; for sockets."""
+        """The connection of a path is lost; for sockets."""
         if self._user is not None:
             now = self._clock.seconds()
             if path == self._heard_on:
@@ -283,17 +282,17 @@ class Peer:
             self._go_on_safely(now)
 
     def broken(self) -> None:
-        """What came for it, or its time, has met a bug of ours; for sockets, too."""
-        self._log.failure("a peer of WebRTC has failed")
-        self._fail("a fault of ours", PeerFailure.BROKEN)
+        """A packet or a timer has met a bug; for sockets, too."""
+        self._log.failure("a WebRTC peer has failed")
+        self._fail("an internal error", PeerFailure.BROKEN)
 
     def close(self) -> None:
-        """Say so to the other side, and let go of everything.  May be done again."""
+        """Notify the peer, and release everything; may be repeated."""
         if self._user is None:
             return
         self._user = None
         self._timer.stop()
-        with self._log.failuresHandled("a goodbye of DTLS was not made"):
+        with self._log.failuresHandled("could not close DTLS"):
             self._handshake.close()
         self._rtp_received = _pass_over
         self._heard_on = None
@@ -301,13 +300,13 @@ class Peer:
         self._agent.outbox.clear()
         sockets, self._sockets = self._sockets, ()
         for one in sockets:
-            with self._log.failuresHandled("a socket was not left"):
+            with self._log.failuresHandled("could not leave a socket"):
                 one.leave(self)
 
     # -- inside ----------------------------------------------------------------
 
     def _may_hear(self, path: Path) -> bool:
-        """Whether media that comes on this path is the other side's."""
+        """Whether media on this path is the peer's."""
         if not self._is_connected or self._user is None:
             self.dropped["early"] += 1
         elif not self._agent.accepts(path):
@@ -319,9 +318,9 @@ class Peer:
 
     def _go_on(self, now: float) -> None:
         """
-        Something has changed: send, tell, and wait for what comes next.
+        After a change: send packets, notify the user, and set the timer.
 
-        @raise DtlsError: it is over.
+        @raise DtlsError: DTLS has failed or ended.
         """
         agent, handshake = self._agent, self._handshake
         if agent.outbox:
@@ -331,7 +330,7 @@ class Peer:
         if agent.failure is not None:
             is_lost = agent.failure is Failure.CONSENT_LOST
             kind = PeerFailure.CONSENT_LOST if is_lost else PeerFailure.NO_PATH
-            # Nothing goes there any more, not even a goodbye (RFC 7675 section 5.1).
+            # Nothing may be sent now, not even close_notify (RFC 7675 section 5.1).
             handshake.path = None
             self._fail(agent.failure.value, kind)
             return
@@ -376,7 +375,7 @@ class Peer:
 
     def _tick(self) -> None:
         try:
-            # Sums of seconds are never quite what they were before.
+            # Rounding may have made the timer fire slightly too early.
             now = max(self._clock.seconds(), self._due or 0.0)
             self._agent.tick(now)
             self._handshake.tick(now)

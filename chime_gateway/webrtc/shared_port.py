@@ -1,18 +1,18 @@
 """
 One UDP port for all peers.
 
-The first check from a new address names its peer by the gateway's ufrag (RFC 8445
-section 7.2.2) and is signed with the gateway's password: then the address belongs to
-that peer.  Whatever else comes from an unknown address is counted, and leaves nothing
-behind.
+The first check from a new address contains the gateway's ufrag for one peer (RFC 8445
+section 7.2.2), and is signed with the gateway's password.  Then the address belongs to
+that peer.  Anything else from an unknown address is counted, and leaves no state.
 
-A NAT may give an address to the next caller while the last one, who left without a
-word, is still waited for; so may an app whose port is always the same.  A check from
-an address of another peer gets it once nothing came from that peer for some seconds.
+A NAT may assign an address to the next caller before the gateway has noticed that the
+previous one is gone; an app that always uses the same port has the same effect.  A
+valid check for another peer takes an address over if nothing has come from its owner
+for some seconds.
 
-Processes of one gateway share the port.  The newest reads what comes from unknown
-addresses; the others have a connected socket for each address of their peers, to
-which the kernel gives what comes from there.
+The processes of one gateway share the port.  The newest one reads packets from unknown
+addresses.  The others have a connected socket for each address of their peers, to which
+the kernel delivers the packets from there.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ from chime_gateway.wire.webrtc.candidate import Candidate, Path
 if TYPE_CHECKING:
     from chime_gateway.webrtc.peer import Peer
 
-#: So much is read before others get their turn.
+#: Maximum number of datagrams read before other sockets get their turn.
 _MOST_AT_ONCE: Final = 32
 
-#: Who is there says something in so many seconds, if only that he consents (RFC 7675
-#: section 5.1).
+#: A peer that is alive sends something within this time, at least a consent check
+#: (RFC 7675 section 5.1).
 _LEFT_SECONDS: Final = 7.0
 
 
@@ -51,22 +51,24 @@ _Flow: TypeAlias = "tuple[Callable[[bytes, Path], None], Path, Peer]"
 
 
 def _has_no_other(ufrag: str, data: bytes, address: Address) -> bool:
-    """There are no other processes."""
+    """Return C{False}, as there are no other processes."""
     return False
 
 
 class SharedPort:
     """
-    One UDP port for all peers; L{Sockets}.
+    One UDP port for all peers.  Implements L{Sockets}.
 
-    @param host: address to bind; C{public_hosts}: those to be told (of candidates).
-    @param descriptor: of the port, if another process has it already; this one takes it
-        over.
-    @ivar number: of the port.
-    @ivar dropped: datagrams that belong to no peer, by reason.
-    @ivar strayed: asked about a check whose ufrag is not known here, with its address:
+    @param host: address to bind.
+    @param public_hosts: addresses for the candidates.
+    @param descriptor: descriptor of the port, inherited from another process; this
+        object takes it over.
+    @ivar number: the port's number.
+    @ivar dropped: number of datagrams that belong to no peer, by reason.
+    @ivar strayed: called with an unknown ufrag, the check and its address; returns
         whether it belongs to another process.
-    @ivar is_parted: another process reads what comes from anybody, or is about to.
+    @ivar is_parted: whether another process reads packets from unknown addresses, or is
+        about to.
     @raise OSError: the port is taken.
     """
 
@@ -88,16 +90,16 @@ class SharedPort:
         self._is_read = False
         self._parted: dict[RawAddress, UdpSocket] = {}
         self._by_ufrag: dict[str, Peer] = {}
-        # What a datagram is given to, with what, and whose it is: nothing else is
-        # looked up.
+        # By address: the receiver of datagrams, its path, and the peer.  This is the
+        # only look-up for a datagram.
         self._flows: dict[RawAddress, _Flow] = {}
-        # Who wants an address that is another's, and since when.
+        # By address: the peer that claims an address of another peer, and since when.
         self._claims: dict[RawAddress, tuple[Peer, float]] = {}
         self._addresses: dict[Peer, list[RawAddress]] = {}
         self._socket = UdpSocket(
             host, port, self._received, self._broken, _MOST_AT_ONCE, descriptor
         )
-        self._socket.keep_much()
+        self._socket.enlarge_receive_buffer()
         self.number = self._socket.number
         self.candidates = candidates_at(public_hosts, self.number)
         try:
@@ -106,7 +108,7 @@ class SharedPort:
             self._socket.close()
             raise
 
-    # -- a port of Twisted's, as far as it is shared -------------------------------
+    # -- Twisted's interface of ports, as far as sharing needs it ------------------
 
     @property
     def connected(self) -> bool:
@@ -119,7 +121,7 @@ class SharedPort:
         return IPv4Address("UDP", self._host, self.number)
 
     def startReading(self) -> None:
-        """What comes from anybody is ours."""
+        """Read packets from unknown addresses from now on."""
         if not self._is_read:
             self._batch.adopt(self._socket)
             self._is_read = True
@@ -137,19 +139,19 @@ class SharedPort:
 
     def part(self) -> None:
         """
-        Another process reads what comes from anybody, or is about to: what comes to
-        our peers is read by sockets of their own.
+        Open a connected socket for each address of our peers: another process reads
+        packets from unknown addresses, or is about to.
         """
         self.is_parted = True
         for address in self._flows:
             self._part(address)
 
     def unite(self) -> None:
-        """This process reads again what comes from anybody."""
+        """This process reads packets from unknown addresses again."""
         self.is_parted = False
 
     def handed(self, data: bytes, address: Address) -> None:
-        """A datagram that another process has read."""
+        """Process a datagram that another process has read."""
         self._received(data, self._socket.raw(*address))
 
     def _part(self, address: RawAddress) -> None:
@@ -181,7 +183,7 @@ class SharedPort:
     # -- Sockets -------------------------------------------------------------------
 
     def __len__(self) -> int:
-        """Addresses that belong to a peer."""
+        """Return the number of addresses that belong to a peer."""
         return len(self._flows)
 
     def join(self, peer: Peer) -> None:
@@ -197,11 +199,11 @@ class SharedPort:
             del self._claims[address]
 
     def paths_to(self, peer: Peer, candidate: Candidate) -> Sequence[Path]:
-        """None: nothing is sent first, as an answer does not name its peer."""
+        """Return none: we send no checks first, as answers do not name their peer."""
         return ()
 
     def settle(self, peer: Peer, path: Path) -> Send | None:
-        """Does nothing, as there is one socket for all."""
+        """Do nothing: there is one socket for all peers."""
         return None
 
     def close(self) -> None:
@@ -218,13 +220,13 @@ class SharedPort:
         elif data and data[0] <= 3:
             self._checked(data, address, flow)
         else:
-            # What is not encrypted yet is perhaps the next one's.
+            # SRTP shows that the owner is alive; DTLS may be the claimant's.
             if self._claims and data[:1] >= b"\x80":
                 self._claims.pop(address, None)
             flow[0](data, flow[1])
 
     def _checked(self, data: bytes, address: RawAddress, flow: _Flow) -> None:
-        """A message of STUN from an address that is somebody's."""
+        """Process a STUN message from an address that belongs to a peer."""
         receive, path, owner = flow
         try:
             message = stun.decode(data)
@@ -241,7 +243,7 @@ class SharedPort:
             self._new(data, address)
 
     def _is_left(self, address: RawAddress, claimant: Peer) -> bool:
-        """Whether its owner has said nothing since this one has wanted it."""
+        """Whether the owner has been silent since the claimant's first check."""
         now = claimant.seconds()
         peer, since = self._claims.get(address, (None, 0.0))
         if peer is claimant:
@@ -251,7 +253,7 @@ class SharedPort:
         return False
 
     def _new(self, data: bytes, address: RawAddress) -> None:
-        """A datagram from an address that belongs to no peer."""
+        """Process a datagram from an unknown address."""
         if not data or data[0] > 3:
             self.dropped["stranger"] += 1
             return
@@ -280,10 +282,10 @@ class SharedPort:
             self._part(address)
 
     def _least(self, peer: Peer, addresses: list[RawAddress]) -> RawAddress:
-        """The oldest that packets do not go to."""
+        """Remove and return the oldest address that is not in use for sending."""
         at = 0 if self._flows[addresses[0]][1] != peer.path else 1
         return addresses.pop(at)
 
     def _broken(self) -> None:
-        """A bug of ours: each peer's own it catches itself."""
+        """A bug in this class; those in a peer's code are caught there."""
         self._log.critical("a bug closed the shared port of WebRTC")

@@ -1,8 +1,8 @@
 """
-The seam between a peer and its sockets.
+The interface between a peer and its sockets, which serve one peer or many (a shared
+port, a listener).
 
-They may serve many peers (a shared port, a listener) or one.  C{Path.local} of
-L{chime_gateway.wire.webrtc.candidate} holds the socket at which a path begins.
+C{Path.local} of L{chime_gateway.wire.webrtc.candidate} is the local socket of a path.
 """
 
 from __future__ import annotations
@@ -17,33 +17,34 @@ if TYPE_CHECKING:
     from chime_gateway.webrtc.peer import Peer
 
 
-#: Sends a packet to an address: whether it went out.
+#: Sends a packet to an address; returns whether it was sent.
 Send: TypeAlias = Callable[[bytes, Address], bool]
 
 
 class Socket(Protocol):
     """
-    What packets go out by: C{Path.local}.  A connection of TCP puts them in frames
-    (RFC 4571) and has one address only.
+    The sending side of a socket: C{Path.local}.  A TCP connection puts packets into
+    frames (RFC 4571), and has a single address.
     """
 
     def send(self, data: bytes, address: Address) -> bool:
         """
-        It never raises.
+        Send a packet; never raises.
 
-        @return: whether it went out; if not it is lost.
+        @return: whether it was sent; otherwise it is lost.
         """
 
 
 def socket_of(path: Path) -> Socket:
-    """What it begins at; to ICE it is just something that is the same or another."""
+    """Return the local socket of a path; ICE only compares it with others."""
     return cast(Socket, path.local)
 
 
 class Sockets(Protocol):
     """
-    @ivar candidates: where they can be reached, once they are open; for our
-        description.
+    Sockets for peers.
+
+    @ivar candidates: the candidates for our description, once the sockets are open.
     """
 
     @property
@@ -51,7 +52,7 @@ class Sockets(Protocol):
 
     def join(self, peer: Peer) -> None:
         """
-        What comes for the ufrag in C{peer.local} is the peer's from now on.
+        Deliver packets for the ufrag in C{peer.local} to this peer from now on.
 
         @raise OSError: they cannot be opened.
         """
@@ -61,13 +62,13 @@ class Sockets(Protocol):
 
     def paths_to(self, peer: Peer, candidate: Candidate) -> Sequence[Path]:
         """
-        How the other side's candidate is reached; empty: not from here, or a
-        connection is opened first, and told of by C{peer.path_opened}.
+        Return the paths to the peer's candidate.  Empty: it cannot be reached from
+        here, or a connection is opened first, and reported to C{peer.path_opened}.
         """
 
     def settle(self, peer: Peer, path: Path) -> Send | None:
         """
-        Packets go by this path from now on.
+        Use this path for the peer's packets from now on.
 
-        @return: what sends them there; C{None}: its socket does, as it does for all.
+        @return: the function that sends them; C{None}: that of the path's socket.
         """

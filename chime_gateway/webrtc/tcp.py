@@ -1,10 +1,9 @@
 """
-Peers over TCP (RFC 6544), one frame for each packet (RFC 4571): for networks without
-UDP.
+Peers over TCP (RFC 6544), with a frame for each packet (RFC 4571): for networks that
+block UDP.
 
-An incoming connection is a stranger's until one of its checks has the right
-integrity.  Until then it has little time and few bytes, and counts among all
-strangers.
+An incoming connection is a stranger's until it has sent a valid check.  Until then its
+time and its bytes are limited, and it counts towards the limit of strangers.
 """
 
 from __future__ import annotations
@@ -37,15 +36,15 @@ from chime_gateway.wire.webrtc.framing import MOST_BYTES, FrameReader, frame
 if TYPE_CHECKING:
     from chime_gateway.webrtc.peer import Peer
 
-#: A stranger shows within these which peer it belongs to: a check has 100 bytes, and
-#: is repeated some times.
+#: Limits for a stranger's connection, which must send a valid check within them: a
+#: check has 100 bytes, and is repeated some times.
 _STRANGER_SECONDS: Final = 10.0
 _STRANGER_BYTES: Final = 4096
 
-#: Connections of one peer's: a browser has one for each of its addresses.
+#: Maximum number of a peer's connections: a browser has one for each of its addresses.
 _MOST_CONNECTIONS: Final = 8
 
-#: A connection that is not open by then is given up.
+#: Time limit of opening a connection, and maximum number of connections to open.
 _DIAL_SECONDS: Final = 10.0
 _MOST_DIALS: Final = 4
 
@@ -53,12 +52,13 @@ _MOST_DIALS: Final = 4
 @implementer(IPushProducer)
 class TcpConnection(Protocol):
     """
-    A connection, once it is whose it is: a socket of L{Path}.
+    A connection of a peer: the local socket of a L{Path}.
 
-    What the other side does not take is lost, as on UDP: a late packet is worth
-    nothing.
+    Packets that the peer does not read in time are lost, as on UDP: late packets are
+    useless.
 
-    @ivar peer: that it belongs to; C{None}: not known yet, or the peer is gone.
+    @ivar peer: the peer that it belongs to; C{None}: not known yet, or the peer is
+        gone.
     """
 
     transport: Connection
@@ -94,7 +94,7 @@ class TcpConnection(Protocol):
             peer.path_lost(self.path)
 
     def end(self) -> None:
-        """Its peer is gone: close it, and drop what is not sent by now."""
+        """Close the connection, as its peer is gone; drop unsent data."""
         self.peer = None
         transport = self.transport
         transport.unregisterProducer()
@@ -147,7 +147,7 @@ class _Incoming(TcpConnection):
                 return
 
     def known(self, peer: Peer) -> None:
-        """It belongs to this peer from now on."""
+        """Assign the connection to a peer."""
         self.peer = peer
         self._timer.stop()
 
@@ -166,11 +166,11 @@ class _Incoming(TcpConnection):
 
 class PassiveTcp(Factory):
     """
-    Connections that come in, of all peers; L{Sockets}, to be listened with.
+    The factory of incoming connections, for all peers.  Implements L{Sockets}.
 
-    @param public: hosts and ports to be told (of candidates).
-    @param strangers: those that have not proved yet whose they are.
-    @ivar dropped: connections that were refused, by reason.
+    @param public: hosts and ports for the candidates.
+    @param strangers: the connections that have not sent a valid check yet.
+    @ivar dropped: number of refused connections, by reason.
     """
 
     noisy = False
@@ -197,14 +197,14 @@ class PassiveTcp(Factory):
         self._connections: dict[Peer, set[TcpConnection]] = {}
 
     def __len__(self) -> int:
-        """Connections that belong to a peer."""
+        """Return the number of connections that belong to a peer."""
         return sum(map(len, self._connections.values()))
 
     def buildProtocol(self, addr: IAddress | None) -> TcpConnection:
         return _Incoming(self)
 
     def stopFactory(self) -> None:
-        """No new connections are taken; those of peers stay."""
+        """Close the connections of strangers; those of peers stay."""
         for connection in list(self._unknown):
             connection.transport.abortConnection()
 
@@ -218,11 +218,11 @@ class PassiveTcp(Factory):
             connection.end()
 
     def paths_to(self, peer: Peer, candidate: Candidate) -> Sequence[Path]:
-        """None: connections come in here, and are opened by L{ActiveTcp}."""
+        """Return none: this class only accepts connections; L{ActiveTcp} opens them."""
         return ()
 
     def settle(self, peer: Peer, path: Path) -> Send | None:
-        """Each path is a connection."""
+        """Do nothing: each path is a connection."""
         return None
 
     # -- its connections ---------------------------------------------------------
@@ -233,9 +233,9 @@ class PassiveTcp(Factory):
 
     def introduced(self, connection: _Incoming, packet: bytes) -> str:
         """
-        The first packets of one of them.
+        Process a packet of a stranger's connection.
 
-        @return: why it is to go; empty: it may stay, as a stranger or a peer's.
+        @return: why it must be closed; empty: it may stay, as a stranger's or a peer's.
         """
         try:
             username = stun.decode(packet).username or ""
@@ -246,7 +246,7 @@ class PassiveTcp(Factory):
             return "ufrag"
         peer.received(packet, connection.path)
         if not peer.knows(connection.path):
-            # Perhaps we disagree about roles, and the next one is right.
+            # Perhaps a role conflict: the next check may be valid.
             return ""
         connections = self._connections[peer]
         if len(connections) >= _MOST_CONNECTIONS:
@@ -267,9 +267,9 @@ class PassiveTcp(Factory):
 
 class ActiveTcp:
     """
-    Connections that one peer opens to passive candidates; L{Sockets}.
+    The connections to one peer's passive candidates.  Implements L{Sockets}.
 
-    @param after: seconds that UDP has to find a path without them.
+    @param after: seconds to wait for a path over UDP before they are opened.
     """
 
     candidates: Sequence[Candidate] = ()
@@ -297,7 +297,7 @@ class ActiveTcp:
                 connector.disconnect()
 
     def settle(self, peer: Peer, path: Path) -> Send | None:
-        """Each path is a connection."""
+        """Do nothing: each path is a connection."""
         return None
 
     def paths_to(self, peer: Peer, candidate: Candidate) -> Sequence[Path]:
@@ -346,7 +346,7 @@ class _Outgoing(TcpConnection):
 
 
 class _Dial(ClientFactory):
-    """One attempt, and its connection."""
+    """One attempt to connect, and its connection."""
 
     noisy = False
 

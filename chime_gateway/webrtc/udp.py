@@ -1,6 +1,5 @@
 """
-The UDP sockets of peers, as the batch reads them, and one that belongs to a single
-peer.
+UDP sockets of peers, which a batch reads, and the port of a single peer.
 
 L{chime_gateway.webrtc.shared_port} assigns the packets of a shared port to peers.
 """
@@ -23,25 +22,25 @@ from chime_gateway.wire.webrtc.candidate import Candidate, Path, priority
 if TYPE_CHECKING:
     from chime_gateway.webrtc.peer import Peer
 
-#: An address as the operating system has it: of IPv6 there is more than two.
+#: An address in the operating system's form: those of IPv6 have four members.
 RawAddress: TypeAlias = Any
 
 _MAX_DATAGRAM: Final = 2048
 
-#: What waits in the kernel for a port of all peers: in a stall of 0.2 s, 200 callers
-#: send 2,000 packets, and one needs 768 bytes there.
+#: Size of the kernel's receive buffer for a port of all peers: during a stall of 0.2 s,
+#: 200 callers send 2,000 packets, and each takes 768 bytes there.
 _RECEIVE_BUFFER: Final = 4 * 1024 * 1024
 
-#: Addresses of one peer's: a NAT that forgets makes new ones, each with a check that
-#: only the other side can have signed.
+#: Maximum number of a peer's addresses.  New ones appear when a NAT loses its state;
+#: each needs a check that only the peer can have signed.
 MOST_ADDRESSES: Final = 8
 
-#: Ports that another program has may be met; so many are passed over.
+#: Maximum number of ports to try, as other programs may use some of them.
 _MAX_TRIES: Final = 50
 
 
 class Batch(Protocol):
-    """Who reads the sockets; see L{chime_gateway.net.batch}."""
+    """The reader of the sockets; see L{chime_gateway.net.batch}."""
 
     def adopt(self, connection: MediaSocket) -> None: ...
     def release(self, connection: MediaSocket) -> None: ...
@@ -49,14 +48,15 @@ class Batch(Protocol):
 
 class UdpSocket:
     """
-    One socket, as the batch reads it.
+    One socket, which a batch reads.
 
-    @param received: gets what comes, and the address as the system has it.
-    @param at_once: datagrams that are read before others get their turn.
-    @param descriptor: of an open socket that is taken over; C{None}: a new one is
-        opened.
-    @ivar number: of the port.
-    @ivar broken: called when whoever receives has failed and it is closed.
+    @param received: called with each datagram, and its address in the system's form.
+    @param broken: called when the receiver has failed, and the socket is closed.
+    @param at_once: maximum number of datagrams read before other sockets get their
+        turn.
+    @param descriptor: descriptor of an open socket, which is taken over; C{None}: a new
+        socket is opened.
+    @ivar number: the port's number.
     @raise OSError: the port is taken.
     """
 
@@ -84,22 +84,22 @@ class UdpSocket:
         self._takes_both = host == DUAL_STACK
         self.number: int = self._socket.getsockname()[1]
 
-    def beside(
+    def open_settled(
         self,
         path: Path,
         received: Callable[[bytes, Path], None],
         broken: Callable[[], None],
     ) -> SettledSocket[Path]:
         """
-        A socket on this port for what goes and comes by one path.
+        Open a connected socket on this port for one path.
 
-        @raise OSError: there is none to be had.
+        @raise OSError: it cannot be opened.
         """
         raw = self.raw(path.host, path.port)
         return SettledSocket(self._socket, path, raw[:2], received, broken)
 
-    def keep_much(self) -> None:
-        """What comes while nobody reads is for many."""
+    def enlarge_receive_buffer(self) -> None:
+        """Make room for the packets of many peers while the process does not read."""
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
 
     def fileno(self) -> int:
@@ -111,21 +111,20 @@ class UdpSocket:
             for _ in self._at_once:
                 received(*receive(_MAX_DATAGRAM))
         except (OSError, MemoryError):
-            # Nothing more is there, or an ICMP error of an earlier send; without
-            # memory one is lost, and not the socket of all.
+            # No more data, or an ICMP error of an earlier send.  Out of memory, one
+            # datagram is lost, and not the socket.
             return
 
     def part(self, host: str, address: RawAddress) -> int:
         """
-        Another socket on this port, for what comes from one address: the kernel puts
-        that there from now on, also where another process reads this one.
+        Open another socket on this port for one remote address.  The kernel delivers
+        packets from there to it from now on, even if another process reads this one.
 
         @param host: the address that this socket is bound to.
-        @return: its descriptor.
+        @return: the new socket's descriptor.
         @raise OSError: it cannot be opened.
         """
-        # For this moment only: nobody else can have the port while one of its sockets
-        # does not share it.
+        # Only for this moment: afterwards no other program can bind the port.
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             with socket.socket(self._socket.family, socket.SOCK_DGRAM) as other:
@@ -140,7 +139,7 @@ class UdpSocket:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
 
     def raw(self, host: str, port: int) -> RawAddress:
-        """An address as the system would have it."""
+        """Return an address in the system's form."""
         return (mapped(host), port, 0, 0) if self._is_ipv6 else (host, port)
 
     def send(self, data: bytes, address: Address) -> bool:
@@ -149,24 +148,24 @@ class UdpSocket:
                 address = mapped(address[0]), address[1]
             self._socket.sendto(data, address)
         except Exception:
-            # Full, unreachable or no address: lost, as on the network.
+            # Buffer full, unreachable, or not an address: lost, as on the network.
             return False
         return True
 
     def path(self, address: RawAddress) -> Path:
-        """The one that something came on."""
+        """Return the path to a remote address."""
         host: str = canonical(address[0]) if self._is_ipv6 else address[0]
         return Path(self, host, address[1])
 
     def reaches(self, candidate: Candidate) -> bool:
-        """Whether packets can go there."""
+        """Whether this socket can send to a candidate."""
         is_ipv6 = ":" in candidate.host
         return candidate.transport == "udp" and (
             self._takes_both or is_ipv6 == self._is_ipv6
         )
 
     def connectionLost(self, reason: Failure) -> None:
-        """Whoever received has failed, and the batch has let it go."""
+        """The receiver has failed, and the batch no longer reads this socket."""
         self.close()
         self._broken()
 
@@ -184,10 +183,11 @@ def candidates_at(hosts: Sequence[str], number: int) -> tuple[Candidate, ...]:
 
 class OwnPort:
     """
-    A port for one peer; L{Sockets}.  Opened by L{join}, closed by L{leave}.
+    A port for one peer; L{join} opens it, and L{leave} closes it.  Implements
+    L{Sockets}.
 
-    @param numbers: of ports that may be taken; empty: any that is free.
-    @param first_try: where in them to begin.
+    @param numbers: the port numbers that may be used; empty: any free port.
+    @param first_try: index of the first one to try.
     """
 
     def __init__(
@@ -211,7 +211,7 @@ class OwnPort:
 
     @property
     def number(self) -> int:
-        """Of the port; 0: it is not open."""
+        """The port's number; 0: it is not open."""
         return 0 if self._socket is None else self._socket.number
 
     def join(self, peer: Peer) -> None:
@@ -243,7 +243,7 @@ class OwnPort:
         return (Path(one, candidate.host, candidate.port),)
 
     def settle(self, peer: Peer, path: Path) -> Send | None:
-        """The path has a socket of its own, if one is to be had (decision 0052)."""
+        """Open a connected socket for the path, if possible (decision 0052)."""
         before = self._settled
         if before is not None and before.place == path and before.connected:
             return before.send_to
@@ -252,9 +252,9 @@ class OwnPort:
         if one is None or path.local is not one:
             return None
         try:
-            settled = one.beside(path, peer.received, peer.broken)
+            settled = one.open_settled(path, peer.received, peer.broken)
         except Exception:
-            return None  # descriptors are short, or it is no address
+            return None  # no descriptor is free, or it is not an address
         try:
             self._batch.adopt(settled)
         except Exception:
@@ -303,6 +303,6 @@ class OwnPort:
             self._paths[address] = path
 
     def _lost(self) -> None:
-        """A bug of ours: the peer's own it catches itself."""
+        """A bug in this class; those in the peer's code are caught there."""
         if self._peer is not None:
             self._peer.broken()
