@@ -1,4 +1,4 @@
-"""One back-off."""
+"""Pauses between attempts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from chime_gateway.net.backoff import BackOff
 
 
 class BackOffTests(SynchronousTestCase):
-    def test_each_failure_in_a_row_has_its_pause_and_the_last_repeats(self) -> None:
+    def test_pauses_follow_failures_in_a_row_and_the_last_one_repeats(self) -> None:
         back_off = BackOff((2.0, 5.0, 15.0))
         self.assertEqual([back_off.pause(n) for n in range(1, 6)], [2, 5, 15, 15, 15])
 
@@ -24,10 +24,10 @@ class BackOffTests(SynchronousTestCase):
         for failures in (1024, 10**6, 10**400):
             self.assertEqual(back_off.pause(failures), 30)
 
-    def test_before_any_failure_it_is_the_first_pause(self) -> None:
+    def test_without_a_failure_it_is_the_first_pause(self) -> None:
         self.assertEqual(BackOff((2.0, 5.0)).pause(0), 2)
 
-    def test_jitter_goes_from_the_least_to_the_most_of_a_pause(self) -> None:
+    def test_jitter_scales_a_pause_within_its_spread(self) -> None:
         back_off = BackOff((10.0,), spread=(0.5, 1.5))
         self.assertEqual(
             [back_off.pause(1, jitter) for jitter in (0.0, 0.5, 1.0)], [5, 10, 15]
@@ -37,7 +37,7 @@ class BackOffTests(SynchronousTestCase):
         back_off = BackOff((10.0,))
         self.assertEqual([back_off.pause(1, jitter) for jitter in (0.0, 1.0)], [10, 10])
 
-    def test_pauses_that_cannot_be_are_refused(self) -> None:
+    def test_impossible_pauses_are_rejected(self) -> None:
         self.assertRaises(ValueError, BackOff, ())
         for first, longest in ((0, 1), (-1, 1), (2, 1), (1, inf), (nan, 1)):
             self.assertRaises(ValueError, BackOff.doubling, first, longest)

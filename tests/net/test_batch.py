@@ -24,7 +24,7 @@ from tests.support.base import ReactorTestCase
 
 
 class Echo(Protocol):
-    """Read and written by the batch."""
+    """A connection that the batch reads and writes."""
 
     def __init__(self, batch: BatchReader, log: list[Any]) -> None:
         self.batch = batch
@@ -118,7 +118,9 @@ class BatchReaderTests(ReactorTestCase):
         self.reactor.callLater(0.001, waited.callback, None)
         await waited
 
-    def test_more_than_a_socket_takes_at_once_arrives_whole(self) -> Deferred[None]:
+    def test_data_larger_than_the_socket_buffer_arrives_complete(
+        self,
+    ) -> Deferred[None]:
         async def scene() -> None:
             peer = await self.connect()
             data = bytes(range(256)) * 20_000
@@ -130,7 +132,7 @@ class BatchReaderTests(ReactorTestCase):
 
         return Deferred.fromCoroutine(scene())
 
-    def test_a_bug_drops_its_own_connection_only(self) -> Deferred[None]:
+    def test_a_bug_closes_only_its_own_connection(self) -> Deferred[None]:
         async def scene() -> None:
             broken, whole = await self.connect(), await self.connect()
             broken.transport.write(b"boom")
@@ -145,7 +147,7 @@ class BatchReaderTests(ReactorTestCase):
 
         return Deferred.fromCoroutine(scene())
 
-    def test_we_may_close_while_reading(self) -> Deferred[None]:
+    def test_a_connection_may_be_closed_while_it_is_read(self) -> Deferred[None]:
         async def scene() -> None:
             peer = await self.connect()
             peer.transport.write(b"bye")
@@ -159,9 +161,9 @@ class BatchReaderTests(ReactorTestCase):
 
 class Member:
     """
-    The socket of one call, which fails in whatever it is told to.
+    The socket of one call, which fails in the given places.
 
-    @ivar heard: what was read.
+    @ivar heard: the data that was read.
     """
 
     connected = True
@@ -189,13 +191,13 @@ class Member:
         self.unsent = data.upper()
         self.batch.out.paths.append(self)
         if "close" in self.faults:
-            self.close()  # without a word to whoever reads it
+            self.close()  # without notifying the batch
         self.fail("read")
         return CONNECTION_LOST if "lost" in self.faults else None
 
     def flush(self) -> None:
         self.fail("flush")
-        with contextlib.suppress(OSError):  # as a path, which leaves it to Twisted
+        with contextlib.suppress(OSError):  # like a path, which leaves it to Twisted
             self.near.send(self.unsent)
 
     def connectionLost(self, reason: Failure) -> None:
@@ -213,8 +215,8 @@ class Member:
             return b""
 
 
-class _Readers:
-    """As much of a reactor as the batch needs."""
+class _FakeReactor:
+    """The part of a reactor that the batch needs."""
 
     def seconds(self) -> float:
         return 0.0
@@ -223,13 +225,13 @@ class _Readers:
     def removeReader(self, reader: Any) -> None: ...
 
 
-#: What code may raise at any place.
+#: Exceptions that code may raise in any place.
 EXCEPTIONS = (OSError, OverflowError, ValueError, KeyError, MemoryError, struct.error)
 PLACES = ("read", "lost", "close", "flush", "connectionLost")
 
 
 class _Slow(Member):
-    """What is read of it takes time."""
+    """A socket whose reads take time."""
 
     def __init__(self, batch: BatchReader, clock: Clock, seconds: float) -> None:
         super().__init__(batch, {})
@@ -238,10 +240,10 @@ class _Slow(Member):
     def doRead(self) -> Exception | None:
         self.reads += 1
         self.clock.advance(self.seconds)
-        return None  # it is not read: there is more, always
+        return None  # nothing was read, so it stays readable
 
 
-class _Readable(Clock):
+class _FakeReactorClock(Clock):
     def addReader(self, reader: Any) -> None: ...
     def removeReader(self, reader: Any) -> None: ...
 
@@ -249,10 +251,10 @@ class _Readable(Clock):
 class FloodTests(SynchronousTestCase):
     @settings(max_examples=40, deadline=None)
     @given(st.lists(st.floats(0.0001, 0.02), min_size=1, max_size=12))
-    def test_a_turn_is_short_and_each_socket_has_its_own(
+    def test_turns_are_short_and_every_socket_gets_its_turn(
         self, seconds: list[float]
     ) -> None:
-        clock = _Readable()
+        clock = _FakeReactorClock()
         batch = BatchReader(clock)
         members = [_Slow(batch, clock, each) for each in seconds]
         for member in members:
@@ -262,7 +264,7 @@ class FloodTests(SynchronousTestCase):
             batch.doRead()
             took = clock.seconds() - began
             self.assertLess(took, module._MAX_SECONDS + max(seconds) + 1e-9)
-        # Each turn goes on where the last one had to stop.
+        # Each turn continues where the last one had to stop.
         self.assertGreaterEqual(min(member.reads for member in members), 3)
         batch.connectionLost(Failure(CONNECTION_LOST))
         for member in members:
@@ -270,11 +272,11 @@ class FloodTests(SynchronousTestCase):
             member.far.close()
 
 
-class _Lacking:
+class _OutOfMemory:
     """
-    The log of a batch and its epoll set, where there is no memory for them.
+    A batch's log and epoll set, which can run out of memory.
 
-    @ivar lacks: what there is none for now.
+    @ivar lacks: the operations that raise L{MemoryError} now.
     """
 
     def __init__(self) -> None:
@@ -297,7 +299,7 @@ class _Lacking:
 
 
 class FaultTests(SynchronousTestCase):
-    """Whatever fails in one call, the others are read and answered."""
+    """If one call fails, the others are still read and answered."""
 
     @settings(max_examples=60, deadline=None)
     @given(
@@ -309,10 +311,10 @@ class FaultTests(SynchronousTestCase):
             max_size=8,
         )
     )
-    def test_one_calls_exception_never_stops_the_others(
+    def test_an_exception_of_one_call_never_stops_the_others(
         self, schedule: list[dict[str, type[Exception]]]
     ) -> None:
-        batch = BatchReader(_Readers())
+        batch = BatchReader(_FakeReactor())
         members = [
             Member(batch, {where: kind(where) for where, kind in faults.items()})
             for faults in [*schedule, {}]
@@ -348,9 +350,9 @@ class FaultTests(SynchronousTestCase):
     def test_without_memory_no_socket_is_left_unread(
         self, rounds: list[tuple[set[str], set[str]]]
     ) -> None:
-        """Each round lacks memory for what it draws, and again has it at its end."""
-        batch = BatchReader(_Readers())
-        lacking = _Lacking()
+        """In each round some operations lack memory; at its end they have it again."""
+        batch = BatchReader(_FakeReactor())
+        lacking = _OutOfMemory()
         batch._log = cast(Any, lacking)
 
         def failure(why: BaseException) -> Failure:
@@ -370,7 +372,7 @@ class FaultTests(SynchronousTestCase):
             faulty.faults.clear()
             batch.doRead()
             self.assertEqual((whole.answered(), batch.out.is_reading), (b"A", False))
-            # It is read on, or was told that it is lost.
+            # It is still read, or was notified that it is lost.
             self.assertEqual(faulty in batch._fds, faulty.connected)
             for end in (faulty.near, faulty.far):
                 batch.release(faulty)
@@ -380,8 +382,8 @@ class FaultTests(SynchronousTestCase):
         whole.far.close()
         restore.restore()
 
-    def test_a_descriptor_that_is_used_again_is_the_new_ones(self) -> None:
-        batch = BatchReader(_Readers())
+    def test_a_reused_descriptor_belongs_to_the_new_socket(self) -> None:
+        batch = BatchReader(_FakeReactor())
         old = Member(batch, {})
         old.near.close()  # behind the batch's back
         new = Member(batch, {})

@@ -17,9 +17,9 @@ HOUR = 3600.0
 
 class Reactor(ReactorBase):
     """
-    Twisted's own, with a wall clock that can be set; it waits for nothing.
+    Twisted's reactor, with a wall clock that can be set; it never waits.
 
-    @ivar ahead: how far its wall clock was set.
+    @ivar ahead: how far its wall clock was set forward, in seconds.
     """
 
     ahead: ClassVar[float]
@@ -47,21 +47,21 @@ class ClockTests(SynchronousTestCase):
         assert timeout is not None
         return timeout
 
-    def test_without_it_a_step_of_the_wall_clock_is_a_step_of_all_timers(self) -> None:
+    def test_without_it_a_step_of_the_wall_clock_moves_all_timers(self) -> None:
         self.reactor.callLater(10, self.calls.append, "due")
         self.set_wall_clock(-HOUR)
         self.assertGreater(self.timeout(), HOUR)
         self.set_wall_clock(2 * HOUR)
         self.assertEqual(self.calls, ["due"])
 
-    def test_a_step_of_the_wall_clock_ends_nothing(self) -> None:
+    def test_a_forward_step_of_the_wall_clock_fires_no_timer(self) -> None:
         use_monotonic_clock(self.reactor)
         self.reactor.callLater(10, self.calls.append, "due")
         self.set_wall_clock(HOUR)
         self.assertEqual(self.calls, [])
         self.assertApproximates(self.timeout(), 10, 1)
 
-    def test_a_step_of_the_wall_clock_freezes_nothing(self) -> None:
+    def test_a_backward_step_of_the_wall_clock_delays_no_timer(self) -> None:
         use_monotonic_clock(self.reactor)
         self.reactor.callLater(10, self.calls.append, "due")
         self.set_wall_clock(-HOUR)
@@ -70,7 +70,7 @@ class ClockTests(SynchronousTestCase):
         self.set_wall_clock(-HOUR)
         self.assertEqual(self.calls, ["now"])
 
-    def test_a_call_that_is_moved_is_moved_by_the_same_clock(self) -> None:
+    def test_a_rescheduled_call_uses_the_monotonic_clock(self) -> None:
         use_monotonic_clock(self.reactor)
         timer = Timer(self.reactor)
         timer.start(10, self.calls.append, "due")
@@ -80,7 +80,7 @@ class ClockTests(SynchronousTestCase):
         timer.move(5)
         self.assertApproximates(self.timeout(), 5, 1)
 
-    def test_a_deferred_times_out_by_it(self) -> None:
+    def test_a_deferred_times_out_by_the_monotonic_clock(self) -> None:
         use_monotonic_clock(self.reactor)
         waiting: Deferred[None] = Deferred()
         waiting.addTimeout(10, self.reactor)
@@ -93,17 +93,17 @@ class ClockTests(SynchronousTestCase):
         self.set_wall_clock(-HOUR)
         self.failureResultOf(soon, TimeoutError)
 
-    def test_it_is_the_one_that_the_machine_cannot_be_told_to_set(self) -> None:
+    def test_it_is_a_clock_that_cannot_be_set(self) -> None:
         use_monotonic_clock(self.reactor)
         self.assertIs(self.reactor.seconds, time.monotonic)
 
-    def test_a_second_time_it_is_there_whatever_is_scheduled(self) -> None:
+    def test_installing_it_twice_is_allowed_with_scheduled_calls(self) -> None:
         use_monotonic_clock(self.reactor)
         self.reactor.callLater(1, self.calls.append, "due")
         use_monotonic_clock(self.reactor)
         self.assertIs(self.reactor.seconds, time.monotonic)
 
-    def test_after_something_was_scheduled_it_is_too_late(self) -> None:
+    def test_it_cannot_be_installed_after_a_call_was_scheduled(self) -> None:
         early = self.reactor.callLater(1, self.calls.append, "due")
         error = self.assertRaises(RuntimeError, use_monotonic_clock, self.reactor)
         self.assertIn("scheduled before the clock", str(error))

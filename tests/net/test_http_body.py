@@ -17,7 +17,7 @@ from chime_gateway.net.http_client import Answer
 
 
 class Connection(StringTransport):
-    """One that breaks at once when it is given up."""
+    """A connection that is lost as soon as it is aborted."""
 
     protocol: Protocol
     aborts = 0
@@ -28,7 +28,7 @@ class Connection(StringTransport):
 
 
 class Response:
-    """An answer whose body comes as a test has it."""
+    """An answer whose body a test delivers."""
 
     def __init__(self) -> None:
         self.connection = Connection()
@@ -54,14 +54,14 @@ class ReadBodyTests(SynchronousTestCase):
         for part in parts:
             self.response.protocol.dataReceived(part)
 
-    def test_all_of_it_is_read(self) -> None:
+    def test_the_whole_body_is_read(self) -> None:
         self.come(b"one", b"", b"two")
         self.assertNoResult(self.reading)
         self.response.end(ResponseDone())
         self.assertEqual(self.successResultOf(self.reading), b"onetwo")
         self.assertEqual(self.response.connection.aborts, 0)
 
-    def test_there_may_be_nothing(self) -> None:
+    def test_the_body_may_be_empty(self) -> None:
         self.response.end(ResponseDone())
         self.assertEqual(self.successResultOf(self.reading), b"")
 
@@ -70,24 +70,24 @@ class ReadBodyTests(SynchronousTestCase):
         self.response.end(PotentialDataLoss())
         self.assertEqual(self.successResultOf(self.reading), b"one")
 
-    def test_as_much_as_is_allowed_may_come(self) -> None:
+    def test_a_body_of_the_maximum_size_is_read(self) -> None:
         self.come(b"0123456789")
         self.response.end(ResponseDone())
         self.assertEqual(self.successResultOf(self.reading), b"0123456789")
 
-    def test_one_byte_more_gives_the_connection_up(self) -> None:
+    def test_one_byte_more_aborts_the_connection(self) -> None:
         self.come(b"0123456789", b"x")
         failure = self.failureResultOf(self.reading, BodyTooLong)
         self.assertEqual(str(failure.value), "more than 10 bytes")
         self.assertEqual(self.response.connection.aborts, 1)
 
-    def test_what_comes_after_it_was_too_long_is_thrown_away(self) -> None:
+    def test_data_after_the_limit_is_discarded(self) -> None:
         self.come(b"x" * 11, b"x" * 11, b"x" * 11)
         self.response.end(ResponseDone())
         self.failureResultOf(self.reading, BodyTooLong)
         self.assertEqual(self.response.connection.aborts, 1)
 
-    def test_a_connection_that_breaks_is_told(self) -> None:
+    def test_a_broken_connection_is_reported(self) -> None:
         for reason in (ConnectionLost("gone"), ResponseFailed([])):
             response = Response()
             reading = read_body(response.answer(), 10)
@@ -95,14 +95,14 @@ class ReadBodyTests(SynchronousTestCase):
             response.end(reason)
             self.failureResultOf(reading, BodyCutShort)
 
-    def test_cancelling_gives_the_connection_up(self) -> None:
+    def test_cancelling_aborts_the_connection(self) -> None:
         self.come(b"one")
         self.reading.cancel()
         self.failureResultOf(self.reading, CancelledError)
         self.assertEqual(self.response.connection.aborts, 1)
         self.come(b"x" * 11)
 
-    def test_cancelling_what_is_over_does_nothing(self) -> None:
+    def test_cancelling_after_the_end_does_nothing(self) -> None:
         self.response.end(ResponseDone())
         self.reading.cancel()
         self.assertEqual(self.successResultOf(self.reading), b"")

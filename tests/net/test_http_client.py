@@ -1,4 +1,4 @@
-"""Connections of the HTTP client: whatever comes, only so much of it is taken."""
+"""Connections of the HTTP client: the size of any answer is limited."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class BoundedConnectionTests(SynchronousTestCase):
 
     @settings(max_examples=60, deadline=None)
     @given(_status, _headers, _lengths, _bodies, st.sampled_from([7, 4000, 1 << 20]))
-    def test_any_answer_has_an_end_within_its_bounds(
+    def test_any_answer_ends_within_its_limits(
         self, status: str, headers: Any, length: str, body: bytes, by: int
     ) -> None:
         self.setUp()
@@ -95,7 +95,7 @@ class BoundedConnectionTests(SynchronousTestCase):
             self.assertLessEqual(len(head), MAX_HEAD_BYTES)
         self.assertEqual(self.flushLoggedErrors(), [])
 
-    def test_a_head_may_be_as_long_as_is_allowed_and_not_a_byte_longer(self) -> None:
+    def test_a_head_may_have_the_maximum_size_and_no_byte_more(self) -> None:
         for more, is_good in ((0, True), (1, False)):
             self.setUp()
             head = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n"
@@ -112,7 +112,7 @@ class BoundedConnectionTests(SynchronousTestCase):
                 failure = self.failureResultOf(self.asking, ResponseFailed)
                 self.assertIn("its head is longer", str(failure.value.reasons[0]))
 
-    def test_who_does_not_close_what_is_over_is_not_waited_for(self) -> None:
+    def test_a_finished_connection_that_stays_open_is_aborted(self) -> None:
         self.connection.dataReceived(
             b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
         )

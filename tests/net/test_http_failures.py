@@ -29,7 +29,7 @@ _KINDS = st.sampled_from(
 
 class WhyTests(SynchronousTestCase):
     @given(_ERRORS, st.lists(_KINDS, max_size=3))
-    def test_it_is_one_line_about_the_cause(
+    def test_the_reason_is_one_line_about_the_cause(
         self, exc: Exception, kinds: list[type[Exception]]
     ) -> None:
         said = why(exc)
@@ -39,13 +39,13 @@ class WhyTests(SynchronousTestCase):
         self.assertTrue(0 < len(said) <= 200, said)
         self.assertEqual(len(said.splitlines()), 1)
 
-    def test_tls_says_what_is_wrong(self) -> None:
+    def test_a_tls_error_names_its_cause(self) -> None:
         exc = SSL.Error([("SSL routines", "", "certificate verify failed")])
         self.assertEqual(why(exc), "TLS: certificate verify failed")
         other = VerificationError(errors=[])
         self.assertEqual(why(other), "its certificate is for another name")
 
-    def test_a_request_that_was_cancelled_is_known(self) -> None:
+    def test_a_cancelled_request_is_recognized(self) -> None:
         cancelled = ResponseFailed([Failure(CancelledError())])
         self.assertTrue(was_cancelled(cancelled))
         self.assertFalse(was_cancelled(ResponseFailed([Failure(ConnectionLost())])))

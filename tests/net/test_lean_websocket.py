@@ -29,7 +29,7 @@ LIMIT = 5000
 
 
 class Lean(LeanWebSocket):
-    """What both lean ends of these tests share."""
+    """The common part of both lean ends of these tests."""
 
     received: list[tuple[bytes, bool]]
     closed: Any = None
@@ -52,7 +52,7 @@ class Lean(LeanWebSocket):
         self.close(4500, "")
 
     def socket_lost(self) -> None:
-        """Whoever reads is told by C{onClose}."""
+        """Does nothing: C{onClose} is called."""
 
     def peer_stalled(self) -> None:
         self.stalled = True
@@ -70,7 +70,7 @@ class LeanClient(Lean, WebSocketClientProtocol):  # type: ignore[misc]
 
 
 class Plain:
-    """Autobahn as it comes."""
+    """Stock Autobahn."""
 
     received: list[tuple[bytes, bool]]
     pongs: list[bytes]
@@ -98,7 +98,7 @@ class PlainClient(Plain, WebSocketClientProtocol):  # type: ignore[misc]
 
 
 class Transport(StringTransport):
-    """As forgiving as a real one."""
+    """As tolerant of repeated calls as a real one."""
 
     aborting = False
 
@@ -137,7 +137,7 @@ class PairTestCase(SynchronousTestCase):
             self.lean, self.plain = self.server, self.client
 
     def flow(self, by: int = 1 << 20) -> None:
-        """Carry bytes until there are none."""
+        """Carry bytes until there are no more."""
         ends = ((self.transports[0], self.server), (self.transports[1], self.client))
         moved = True
         while moved:
@@ -151,14 +151,14 @@ class PairTestCase(SynchronousTestCase):
 
 
 class LeanServerTests(PairTestCase):
-    def test_settings_are_the_factory_s_and_not_copied(self) -> None:
+    def test_settings_are_read_from_the_factory_and_not_copied(self) -> None:
         names = set(type(self.lean).CONFIG_ATTRS)
         self.assertEqual(names & vars(self.lean).keys(), set())
         for name in names:
             self.assertEqual(getattr(self.lean, name), getattr(self.lean.factory, name))
         self.assertFalse(hasattr(self.lean, "no_such_setting"))
 
-    def test_messages_both_ways(self) -> None:
+    def test_messages_pass_in_both_directions(self) -> None:
         for by in (1 << 20, 1, 7):
             with self.subTest(by=by):
                 self.lean.received.clear()
@@ -194,7 +194,7 @@ class LeanServerTests(PairTestCase):
         self.assertEqual(self.lean.remoteCloseCode, 1000)
         self.assertNotEqual(self.lean.state, self.lean.STATE_OPEN)
 
-    def test_we_close_with_a_code_and_what_still_comes_is_not_heard(self) -> None:
+    def test_after_we_close_later_messages_are_ignored(self) -> None:
         self.lean.close(4400, "x" * 500)
         self.plain.sendMessage(b"too late")
         self.flow()
@@ -240,7 +240,7 @@ class LeanServerTests(PairTestCase):
         self.clock.advance(STALL_SECONDS)
         self.assertTrue(self.lean.stalled)
 
-    def test_a_receiver_that_fails_ends_it_with_a_close_code(self) -> None:
+    def test_a_failing_receiver_ends_the_connection_with_a_close_code(self) -> None:
         def fail(*_: object) -> None:
             raise MemoryError
 
@@ -257,7 +257,7 @@ class LeanServerTests(PairTestCase):
                 self.assertEqual(self.plain.remoteCloseCode, 4500)
                 self.assertEqual(len(self.flushLoggedErrors(MemoryError)), 1)
 
-    def test_pings_and_pieces_are_told_and_end_where_there_are_too_many(self) -> None:
+    def test_too_many_pings_and_fragments_end_the_connection(self) -> None:
         self.lean.most_frames = 3
         self.plain.sendPing(b"1")
         self.plain.beginMessage(isBinary=True)
@@ -272,18 +272,18 @@ class LeanServerTests(PairTestCase):
         self.assertEqual(self.lean.received, [])
         self.assertEqual(self.plain.pongs, [b"1", b"more"])
 
-    def test_a_peer_that_does_not_go_is_given_up(self) -> None:
-        """TLS waits for its goodbye; and it may never read what is still to be sent."""
+    def test_a_peer_that_does_not_finish_closing_is_aborted(self) -> None:
+        """TLS waits for its close_notify, and it may never read the unsent data."""
         self.lean.dropConnection()
-        self.given_up()
+        self.assert_aborted_after_the_stall()
 
-    def test_a_peer_that_says_that_it_closes_and_does_not_is_given_up(self) -> None:
+    def test_a_peer_that_announces_closing_but_stays_is_aborted(self) -> None:
         self.plain.dropConnection = lambda abort=False: None
         self.plain.sendClose(1000)
         self.flow()
-        self.given_up()
+        self.assert_aborted_after_the_stall()
 
-    def given_up(self) -> None:
+    def assert_aborted_after_the_stall(self) -> None:
         transport = self.lean.transport
         self.lean.resumeProducing()
         self.clock.advance(STALL_SECONDS - 1)
@@ -299,7 +299,7 @@ class LeanServerTests(PairTestCase):
 
 
 class LeanClientTests(LeanServerTests):
-    """The same with the roles changed: we mask, the peer does not."""
+    """The same tests with reversed roles: we mask, the peer does not."""
 
     client_class = LeanClient
     server_class = PlainServer
@@ -351,9 +351,9 @@ class EagerPeerTests(PairTestCase):
 
 
 class EndlessOpeningTests(PairTestCase):
-    """A service whose answer to the handshake has no end."""
+    """A service whose answer to the handshake never ends."""
 
-    def test_it_is_given_up_whatever_it_says_and_nothing_of_it_is_kept(self) -> None:
+    def test_it_is_aborted_and_its_data_is_not_kept(self) -> None:
         for size in (1, 100, 4096, 65_536):
             with self.subTest(size=size):
                 factory = WebSocketClientFactory("ws://gw.test/", reactor=self.clock)

@@ -1,4 +1,4 @@
-"""One restartable timer."""
+"""A restartable timer."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class TimerTests(SynchronousTestCase):
         self.clock.advance(100)
         self.assertEqual(self.calls, ["now"])
 
-    def test_it_runs_from_its_start_until_it_calls(self) -> None:
+    def test_it_is_running_from_its_start_until_it_calls(self) -> None:
         self.assertFalse(self.timer.is_running)
         self.timer.start(1, lambda: self.calls.append(self.timer.is_running))
         self.assertTrue(self.timer.is_running)
@@ -53,7 +53,7 @@ class TimerTests(SynchronousTestCase):
         self.clock.advance(2)
         self.assertEqual(self.calls, [])
 
-    def test_it_may_be_stopped_at_any_moment_and_twice(self) -> None:
+    def test_it_may_be_stopped_at_any_time_and_repeatedly(self) -> None:
         self.timer.stop()
         self.timer.start(1, self.timer.stop)
         self.clock.advance(1)
@@ -64,7 +64,7 @@ class TimerTests(SynchronousTestCase):
         self.clock.advance(2)
         self.assertEqual(self.calls, [])
 
-    def test_a_second_start_takes_the_place_of_the_first(self) -> None:
+    def test_a_second_start_replaces_the_first(self) -> None:
         self.timer.start(1, self.calls.append, "first")
         self.timer.start(3, self.calls.append, "second")
         self.assertEqual(len(self.clock.getDelayedCalls()), 1)
@@ -73,7 +73,7 @@ class TimerTests(SynchronousTestCase):
         self.clock.advance(1)
         self.assertEqual(self.calls, ["second"])
 
-    def test_it_may_be_started_again_by_what_it_calls(self) -> None:
+    def test_the_called_function_may_start_it_again(self) -> None:
         def again() -> None:
             self.calls.append(self.clock.seconds())
             if len(self.calls) < 3:
@@ -84,7 +84,7 @@ class TimerTests(SynchronousTestCase):
         self.assertEqual(self.calls, [2, 4, 6])
         self.assertFalse(self.timer.is_running)
 
-    def test_it_may_be_started_and_stopped_by_what_it_calls(self) -> None:
+    def test_the_called_function_may_start_and_stop_it(self) -> None:
         def change_of_mind() -> None:
             self.timer.start(1, self.calls.append, "never")
             self.timer.stop()
@@ -93,7 +93,7 @@ class TimerTests(SynchronousTestCase):
         self.clock.pump([1, 1])
         self.assertEqual(self.calls, [])
 
-    def test_what_it_calls_may_fail_and_it_starts_again_all_the_same(self) -> None:
+    def test_it_can_be_started_again_after_the_function_failed(self) -> None:
         def broken() -> None:
             raise RuntimeError("a bug")
 
@@ -103,7 +103,7 @@ class TimerTests(SynchronousTestCase):
         self.clock.advance(1)
         self.assertEqual(self.calls, ["again"])
 
-    def test_it_may_be_moved_nearer_and_farther(self) -> None:
+    def test_it_may_be_rescheduled_earlier_or_later(self) -> None:
         self.timer.start(10, self.calls.append, "now")
         self.assertTrue(self.timer.move(20))
         self.clock.advance(15)
@@ -112,7 +112,7 @@ class TimerTests(SynchronousTestCase):
         self.clock.advance(0)
         self.assertEqual(self.calls, ["now"])
 
-    def test_nothing_is_moved_where_nothing_is_due(self) -> None:
+    def test_moving_a_stopped_timer_does_nothing(self) -> None:
         self.assertFalse(self.timer.move(1))
         self.timer.start(1, self.calls.append, "now")
         self.clock.advance(1)
@@ -120,7 +120,7 @@ class TimerTests(SynchronousTestCase):
         self.clock.advance(2)
         self.assertEqual(self.calls, ["now"])
 
-    def test_arguments_go_to_what_is_called(self) -> None:
+    def test_arguments_are_passed_to_the_function(self) -> None:
         def take(*arguments: int) -> None:
             self.calls.append(arguments)
 
@@ -130,7 +130,7 @@ class TimerTests(SynchronousTestCase):
 
 
 class ReferenceTests(SynchronousTestCase):
-    """An owner goes with its last reference: no collector is waited for."""
+    """An owner is freed with its last reference, without the garbage collector."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -140,7 +140,7 @@ class ReferenceTests(SynchronousTestCase):
     def is_gone(self, owner: weakref.ref[Owner]) -> bool:
         return owner() is None
 
-    def test_after_it_called(self) -> None:
+    def test_an_owner_is_freed_after_the_call(self) -> None:
         owner = Owner(self.clock)
         owner.timer.start(1, owner.called)
         self.clock.advance(1)
@@ -149,7 +149,7 @@ class ReferenceTests(SynchronousTestCase):
         del owner
         self.assertTrue(self.is_gone(there))
 
-    def test_after_it_was_stopped(self) -> None:
+    def test_an_owner_is_freed_after_a_stop(self) -> None:
         owner = Owner(self.clock)
         owner.timer.start(1, owner.called)
         owner.timer.stop()

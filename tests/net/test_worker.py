@@ -20,7 +20,7 @@ class WorkerThreadTests(ThreadTestCase):
             raise ValueError("a bug")
         self.done.append(jobs)
 
-    def test_jobs_are_done_one_by_one_in_their_order(self) -> None:
+    def test_jobs_are_done_one_by_one_in_order(self) -> None:
         worker = WorkerThread("test", self.work, max_jobs=10)
         for job in (1, 2, 3):
             self.assertTrue(worker.offer(job))
@@ -31,7 +31,7 @@ class WorkerThreadTests(ThreadTestCase):
         self.assertEqual(self.done, [[1], [2], [3]])
         self.assertFalse(worker.is_alive)
 
-    def test_who_wants_several_has_them_together(self) -> None:
+    def test_a_batch_of_jobs_is_passed_together(self) -> None:
         worker = WorkerThread("test", self.work, max_jobs=10, batch=2)
         for job in (1, 2, 3):
             worker.offer(job)
@@ -39,7 +39,7 @@ class WorkerThreadTests(ThreadTestCase):
         worker.stop(5.0)
         self.assertEqual(self.done, [[1, 2], [3]])
 
-    def test_a_bug_costs_its_job_and_not_the_thread(self) -> None:
+    def test_a_bug_loses_its_job_and_not_the_thread(self) -> None:
         worker = WorkerThread("test", self.work, max_jobs=10)
         worker.start()
         for job in (1, 13, 2, 13, 3):
@@ -52,7 +52,7 @@ class WorkerThreadTests(ThreadTestCase):
         self.assertIn("in work", failures[0].getTraceback())
         worker.stop(5.0)
 
-    def test_no_memory_to_wait_costs_a_moment_and_not_the_thread(self) -> None:
+    def test_without_memory_to_wait_the_thread_tries_again(self) -> None:
         worker = WorkerThread("test", self.work, max_jobs=10)
         wait_for, misses = worker._changed.wait_for, [MemoryError()] * 3
 
@@ -70,12 +70,12 @@ class WorkerThreadTests(ThreadTestCase):
         self.assertEqual((worker.bugs, misses), (0, []))
         worker.stop(5.0)
 
-    def test_what_there_is_no_room_for_is_refused_and_counted(self) -> None:
+    def test_jobs_beyond_the_limit_are_refused_and_counted(self) -> None:
         self.gate.clear()
         worker = WorkerThread("test", self.work, max_jobs=3)
         worker.start()
         worker.offer(1)
-        self.until(lambda: worker.waiting == 0)  # it is in work
+        self.until(lambda: worker.waiting == 0)  # the job has been started
         offered = [worker.offer(job) for job in (2, 3, 4, 5)]
         self.assertEqual(offered, [True, True, True, False])
         self.assertEqual((worker.refused, worker.waiting), (1, 3))
@@ -85,7 +85,7 @@ class WorkerThreadTests(ThreadTestCase):
         worker.stop(5.0)
         self.assertEqual(self.done, [[1], [2], [3], [4], [6]])
 
-    def test_bytes_are_limited_and_what_has_none_is_taken(self) -> None:
+    def test_bytes_are_limited_and_jobs_without_bytes_are_accepted(self) -> None:
         worker = WorkerThread("test", self.work, max_jobs=10, max_bytes=100)
         offered = [worker.offer(job, size) for job, size in ((1, 60), (2, 60), (3, 0))]
         self.assertEqual(offered, [True, False, True])
@@ -94,7 +94,7 @@ class WorkerThreadTests(ThreadTestCase):
         self.assertTrue(worker.offer(4, 100))
         worker.stop(5.0)
 
-    def test_time_wakes_it(self) -> None:
+    def test_it_is_woken_by_time(self) -> None:
         worker = WorkerThread(
             "test", self.work, max_jobs=10, wait_seconds=lambda: 0.001
         )
@@ -102,7 +102,7 @@ class WorkerThreadTests(ThreadTestCase):
         self.until(lambda: self.done[:2] == [[], []])
         self.assertTrue(worker.stop(5.0))
 
-    def test_the_last_thing_is_done_behind_all_jobs(self) -> None:
+    def test_the_last_function_is_called_after_all_jobs(self) -> None:
         worker = WorkerThread(
             "test", self.work, max_jobs=10, last=lambda: self.done.append([99])
         )
@@ -113,7 +113,7 @@ class WorkerThreadTests(ThreadTestCase):
         self.assertEqual(self.done, [[1], [99]])
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
 
-    def test_an_end_waits_no_longer_than_it_may(self) -> None:
+    def test_stopping_waits_no_longer_than_its_limit(self) -> None:
         self.gate.clear()
         worker = WorkerThread("test", self.work, max_jobs=10)
         worker.start()
@@ -122,12 +122,12 @@ class WorkerThreadTests(ThreadTestCase):
         self.gate.set()
         self.assertTrue(worker.stop(5.0))
 
-    def test_behind_the_end_nothing_is_taken(self) -> None:
+    def test_after_the_stop_jobs_are_refused(self) -> None:
         worker = WorkerThread("test", self.work, max_jobs=10)
         worker.start()
         worker.stop(5.0)
         self.assertFalse(worker.offer(1))
 
-    def test_one_that_never_began_can_be_ended(self) -> None:
+    def test_a_worker_that_never_started_can_be_stopped(self) -> None:
         worker = WorkerThread("test", self.work, max_jobs=10)
         self.assertTrue(worker.stop(5.0))

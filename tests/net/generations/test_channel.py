@@ -30,7 +30,7 @@ MESSAGES = st.lists(
 
 
 class Turns:
-    """A reactor of which a test takes the turns."""
+    """A reactor whose turns a test takes."""
 
     def __init__(self) -> None:
         self.readers: list[Any] = []
@@ -79,7 +79,7 @@ class ChannelTests(SynchronousTestCase):
     def is_lost(self) -> None:
         self.lost += 1
 
-    def test_what_is_sent_arrives_whole_and_in_order(self) -> None:
+    def test_messages_arrive_complete_and_in_order(self) -> None:
         @settings(max_examples=25, deadline=None)
         @given(MESSAGES)
         def holds(messages: list[Message]) -> None:
@@ -91,10 +91,10 @@ class ChannelTests(SynchronousTestCase):
 
         holds()
 
-    def test_whoever_reads_next_has_all_that_was_not_read(self) -> None:
+    def test_the_next_reader_gets_all_unread_messages(self) -> None:
         """
-        An end is handed on in the middle: what is read is read by one of both, and
-        only a message of which the first has read a part may be nobody's.
+        An end is passed on at any moment: each message is read by one of the two
+        readers; only a message that the first has read in part may be lost.
         """
 
         @settings(max_examples=25, deadline=None)
@@ -109,7 +109,7 @@ class ChannelTests(SynchronousTestCase):
             for at, size in enumerate(sizes):
                 ours.send("sip.request", {"at": at}, b"x" * (size * PIECE_BYTES))
             for _ in range(pieces):
-                # As much as the first reads before it is told to hold.
+                # The pieces that the first reader reads before it is put on hold.
                 try:
                     first._read(end.recv(PIECE_BYTES + 1))
                 except BlockingIOError:
@@ -126,7 +126,7 @@ class ChannelTests(SynchronousTestCase):
 
         holds()
 
-    def test_who_does_not_read_makes_nobody_keep_more_than_a_bound(self) -> None:
+    def test_unsent_messages_for_a_slow_reader_are_limited(self) -> None:
         self.theirs.hold()
         body = bytes(1_000_000)
         sent = 0
@@ -139,10 +139,10 @@ class ChannelTests(SynchronousTestCase):
         self.assertEqual([len(one.body) for one in self.received], [1_000_000] * sent)
         self.assertTrue(self.ours.send("api.answer", {}, body))
 
-    def test_a_message_beyond_all_measure_is_not_sent(self) -> None:
+    def test_a_message_that_is_too_long_is_not_sent(self) -> None:
         self.assertFalse(self.ours.send("api.answer", {}, bytes(MOST_BYTES)))
 
-    def test_what_was_said_last_is_read_before_the_end(self) -> None:
+    def test_the_last_messages_are_read_before_the_end(self) -> None:
         self.ours.send("kin.leaving")
         self.ours.close()
         self.turns.take(3)
@@ -151,7 +151,7 @@ class ChannelTests(SynchronousTestCase):
         self.assertFalse(self.theirs.send("kin.go"))
         self.assertFalse(self.ours.send("kin.go"))
 
-    def test_what_is_no_message_is_left_alone(self) -> None:
+    def test_malformed_messages_are_ignored(self) -> None:
         for data in (b"", b"\x03", b"\x03[]\n", b"\x03[1,{}]\n", b"\x03\xff", b"\x02x"):
             if data:
                 self.ours._end.send(data)

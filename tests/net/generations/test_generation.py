@@ -6,7 +6,7 @@ from chime_gateway.net.generations.generation import GENERATION, new_generation
 
 
 class GenerationTests(SynchronousTestCase):
-    def test_each_process_has_another_that_looks_like_one(self) -> None:
+    def test_names_are_well_formed_and_differ(self) -> None:
         made = {new_generation() for _ in range(100)}
         self.assertEqual(len(made), 100)
         self.assertTrue(all(GENERATION.fullmatch(one) for one in made))

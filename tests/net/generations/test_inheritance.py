@@ -30,7 +30,7 @@ JSON = st.recursive(
 class InheritanceTests(SynchronousTestCase):
     @settings(max_examples=50, deadline=None)
     @given(INHERITED)
-    def test_it_is_read_as_it_was_written(self, inherited: Inheritance) -> None:
+    def test_it_is_read_back_as_written(self, inherited: Inheritance) -> None:
         self.assertEqual(Inheritance.of_text(inherited.to_text()), inherited)
 
     @settings(max_examples=100, deadline=None)
@@ -42,10 +42,10 @@ class InheritanceTests(SynchronousTestCase):
         JSON | st.just("left out"),
         st.booleans(),
     )
-    def test_of_another_program_it_is_read_or_refused(
+    def test_other_versions_are_read_or_rejected(
         self, inherited: Inheritance, name: str, value: Any, is_new: bool
     ) -> None:
-        """Whatever a member is: members that are not known are left alone."""
+        """Members may have any value, and unknown ones are ignored."""
         written = json.loads(inherited.to_text())
         if value == "left out":
             del written[name]
@@ -58,6 +58,6 @@ class InheritanceTests(SynchronousTestCase):
         else:
             self.assertIsInstance(read, Inheritance)
 
-    def test_a_text_that_is_none_is_refused(self) -> None:
+    def test_malformed_text_is_rejected(self) -> None:
         for text in ("", "{", "[]", "3", "null", "{}"):
             self.assertRaises(ValueError, Inheritance.of_text, text)

@@ -37,7 +37,7 @@ class KinTests(SynchronousTestCase):
     def is_lost(self, peer: Peer) -> None:
         self.lost.append(peer.generation)
 
-    def test_a_room_is_told_what_is_its(self) -> None:
+    def test_messages_reach_the_part_that_they_are_for(self) -> None:
         told: list[tuple[str, str, Any]] = []
 
         def on(peer: Peer, message: Message) -> None:
@@ -49,7 +49,7 @@ class KinTests(SynchronousTestCase):
         self.turns.take()
         self.assertEqual(told, [("older2", "sip.calls", {"a": 1})])
 
-    def test_a_question_has_its_answer_now_or_later(self) -> None:
+    def test_a_request_is_answered_now_or_later(self) -> None:
         later: Deferred[Message] = Deferred()
         self.older.on("api.now", lambda _, asked: Message("api.now", {}, asked.body))
         self.older.on("api.later", lambda *_: later)
@@ -62,7 +62,7 @@ class KinTests(SynchronousTestCase):
         self.turns.take(2)
         self.assertEqual(self.successResultOf(asked).head, {"status": 200})
 
-    def test_a_question_is_answered_in_time_or_not_at_all(self) -> None:
+    def test_a_request_is_answered_within_its_time_limit_or_fails(self) -> None:
         self.older.on("api.never", lambda *_: Deferred())
         asked = self.to_older.ask("api.never", seconds=5)
         self.turns.take(2)
@@ -71,7 +71,7 @@ class KinTests(SynchronousTestCase):
         self.turns.advance(0.2)
         self.failureResultOf(asked, NotAnswered)
 
-    def test_what_nobody_knows_fails_or_goes_wrong_is_said(self) -> None:
+    def test_unknown_and_failing_requests_are_reported(self) -> None:
         def wrong(*_: Any) -> None:
             raise KeyError("x")
 
@@ -82,7 +82,7 @@ class KinTests(SynchronousTestCase):
         self.failureResultOf(failed, NotAnswered)
         self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
 
-    def test_who_is_gone_answers_nobody(self) -> None:
+    def test_requests_to_a_lost_process_fail(self) -> None:
         self.older.on("api.never", lambda *_: Deferred())
         asked = self.to_older.ask("api.never")
         self.turns.take()
@@ -92,7 +92,7 @@ class KinTests(SynchronousTestCase):
         self.assertEqual(self.lost, ["older2"])
         self.failureResultOf(self.to_older.ask("api.never"), NotAnswered)
 
-    def test_questions_are_bounded(self) -> None:
+    def test_the_number_of_requests_is_limited(self) -> None:
         asked = [self.to_older.ask("api.never") for _ in range(MOST_QUESTIONS + 1)]
         self.failureResultOf(asked[-1], NotAnswered)
         for one in asked[:-1]:

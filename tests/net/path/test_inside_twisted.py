@@ -49,13 +49,13 @@ class TcpTests(PrivateCase):
         self.pair = PathPair()
         self.addCleanup(self.pair.close)
 
-    def test_a_connection_is_known_if_it_has_what_is_needed(self) -> None:
+    def test_a_connection_with_the_needed_attributes_is_known(self) -> None:
         self.assertTrue(is_known_tcp(self.pair.tcp))
         self.assertFalse(is_known_tcp(StringTransport()))
-        self.pair.tcp.TLS = True  # by startTLS: what it writes is not what is sent
+        self.pair.tcp.TLS = True  # after startTLS, written data differs from sent data
         self.assertFalse(is_known_tcp(self.pair.tcp))
 
-    def test_without_one_of_them_it_is_not_and_the_log_says_so_once(self) -> None:
+    def test_without_a_needed_attribute_it_is_unknown_and_logged_once(self) -> None:
         for name in sorted(OF_TCP):
             for _ in range(2):
                 held = vars(self.pair.tcp).pop(name)
@@ -64,7 +64,7 @@ class TcpTests(PrivateCase):
         self.assertEqual(self.warned, ["_tempDataBuffer", "_tempDataLen"])
         self.assertTrue(is_known_tcp(self.pair.tcp))
 
-    def test_what_waits_is_seen_and_kept_behind(self) -> None:
+    def test_queued_data_is_counted_and_not_overtaken(self) -> None:
         tcp = self.pair.tcp
         self.assertEqual((is_queued(tcp), queued_bytes(tcp)), (False, 0))
         tcp.write(b"first")
@@ -75,7 +75,7 @@ class TcpTests(PrivateCase):
         write_at_once(tcp, b"third")
         self.assertEqual(self.pair.taken(), b"third")
 
-    def test_what_the_socket_does_not_take_is_twisteds(self) -> None:
+    def test_twisted_writes_what_the_socket_does_not_accept(self) -> None:
         data = bytes(range(256)) * 20_000
         write_at_once(self.pair.tcp, data)
         self.assertGreater(queued_bytes(self.pair.tcp), 0)
@@ -85,8 +85,8 @@ class TcpTests(PrivateCase):
 class TlsTests(PrivateCase):
     skip = MISSING
 
-    def test_it_is_known_if_it_has_what_is_needed(self) -> None:
-        """The names are these, and each does what it is used for."""
+    def test_tls_with_the_needed_attributes_is_known(self) -> None:
+        """These attributes exist, and do what they are used for."""
         pair = TlsPair(TLS_1_3, is_client=True)
         self.addCleanup(pair.close)
         tls = pair.tls
@@ -109,7 +109,7 @@ class TlsTests(PrivateCase):
         read_records(tls)
         self.assertEqual(heard, [b"read"])
 
-    def test_without_one_of_them_it_is_not_and_the_log_says_so_once(self) -> None:
+    def test_without_a_needed_attribute_it_is_unknown_and_logged_once(self) -> None:
         for name in sorted(OF_TLS):
             lacking = type("Lacking", (BufferingTLSTransport,), {})
 
@@ -123,12 +123,12 @@ class TlsTests(PrivateCase):
             self.addCleanup(pair.close)
             for _ in range(2):
                 pair.tls.__class__ = lacking
-                # Nor is what it would pass on to.
+                # The wrapped transport lacks it, too.
                 self.assertFalse(is_known_tls(pair.tls), name)
             pair.tls.__class__ = BufferingTLSTransport
         self.assertEqual(self.warned, sorted(OF_TLS))
 
-    def test_over_an_unknown_connection_it_is_unknown(self) -> None:
+    def test_tls_over_an_unknown_connection_is_unknown(self) -> None:
         pair = TlsPair(TLS_1_3, is_client=True)
         self.addCleanup(pair.close)
         del pair.tcp._tempDataLen
@@ -137,8 +137,8 @@ class TlsTests(PrivateCase):
 
 
 class OneModuleTests(SynchronousTestCase):
-    def test_nobody_else_reads_what_is_private(self) -> None:
-        """Nor is any other attribute private that this module reads."""
+    def test_no_other_module_uses_these_private_attributes(self) -> None:
+        """This module uses no private attributes except the ones that it checks."""
         root = Path(chime_gateway.__file__).parent
         readers = {
             path.relative_to(root).as_posix()

@@ -24,7 +24,7 @@ from tests.support.path_pair import LIMIT, PathPair
 KEY = b"\x01\x02\x03\x04"
 SIZES = st.sampled_from((0, 1, 125, 126, 300, 4080, 4096, 9000, 70_000))
 
-#: What happens in the life of a socket, in any order.
+#: Events in the life of a socket, in any order.
 STEPS = st.one_of(
     st.tuples(st.just("send"), SIZES, st.booleans()),
     st.tuples(st.just("hear"), SIZES, st.booleans()),
@@ -41,7 +41,7 @@ def frames_in(data: bytes, *, masked: bool) -> list[tuple[bytes, bool]]:
 
 
 def short(messages: list[tuple[bytes, bool]]) -> list[tuple[int, int, bool]]:
-    """As much of them as a failure should show."""
+    """Shorten messages for the text of a failure."""
     return [(len(data), crc32(data), is_binary) for data, is_binary in messages]
 
 
@@ -52,8 +52,8 @@ class ScheduleTests(SynchronousTestCase):
         self, masks: bool, small: bool, steps: list[tuple[str, int, bool]]
     ) -> None:
         """
-        Also behind what Twisted has still to write (C{twisted}), while the peer does
-        not read, and while the batch is read.
+        Also after data that Twisted has still to write (C{twisted}), while the peer
+        does not read, and while the batch is read.
         """
         with closing(PathPair(masks=masks, small=small)) as pair:
             self.run_through(pair, steps)
@@ -82,7 +82,7 @@ class ScheduleTests(SynchronousTestCase):
                 sent.append((payload, False))
                 key = KEY if masks else None
                 pair.tcp.write(encode_frame(OPCODE_TEXT, payload, key))
-                pair.path._is_clogged = True  # as whoever opens the path knows
+                pair.path._is_clogged = True  # as a path is opened
             elif step in ("hear", "answer"):
                 payload += b"!" if step == "answer" else b""
                 said.append((payload, is_binary))
@@ -116,7 +116,7 @@ class SocketPathTests(SynchronousTestCase):
     def say(self, payload: bytes, opcode: int = OPCODE_TEXT) -> None:
         self.pair.far.send(encode_frame(opcode, payload, KEY))
 
-    def test_what_is_written_while_the_batch_is_read_goes_out_in_one(self) -> None:
+    def test_writes_while_the_batch_is_read_are_sent_together(self) -> None:
         pair, path = self.pair, self.pair.path
         writes: list[bytes] = []
         real: Any = path._send
@@ -136,7 +136,7 @@ class SocketPathTests(SynchronousTestCase):
         self.assertEqual(len(writes), 1)
         self.assertEqual(len(frames_in(pair.taken(), masked=False)), 3)
 
-    def test_odd_frames_are_the_owners_untouched(self) -> None:
+    def test_unusual_frames_are_passed_to_the_owner_unchanged(self) -> None:
         ping = bytes([0x89, 0x84]) + KEY + b"ping"
         for data in (b"x" * 200, b"y"):
             self.say(data)
@@ -145,14 +145,14 @@ class SocketPathTests(SynchronousTestCase):
         self.assertEqual(self.pair.owner.odd, ping)
         self.assertEqual(len(self.pair.owner.heard), 2)
 
-    def test_a_peer_that_leaves_or_resets_is_lost(self) -> None:
+    def test_a_peer_that_closes_or_resets_is_lost(self) -> None:
         for linger, reason in ((None, ConnectionDone), (1, ConnectionLost)):
             with self.subTest(linger=linger):
                 self.setUp()
                 if linger is None:
                     self.pair.far.close()
                 else:
-                    # A reset of TCP, of which a pair of Unix sockets has none.
+                    # A TCP reset, which a pair of Unix sockets does not have.
                     def broken(size: int) -> bytes:
                         raise ConnectionResetError
 
@@ -164,7 +164,7 @@ class SocketPathTests(SynchronousTestCase):
                 self.assertEqual(self.pair.batch.fileno(), -1)
                 self.assertTrue(self.pair.path.send_message(b"nobody"))
 
-    def test_once_it_is_ending_nothing_is_read_any_more(self) -> None:
+    def test_a_closing_connection_is_no_longer_read(self) -> None:
         for end in ("loseConnection", "abortConnection"):
             with self.subTest(end=end):
                 self.setUp()
@@ -173,7 +173,7 @@ class SocketPathTests(SynchronousTestCase):
                 self.pair.batch.doRead()
                 self.assertEqual(self.pair.owner.heard, [])
 
-    def test_it_may_be_read_again(self) -> None:
+    def test_reading_may_be_resumed(self) -> None:
         """Under twisted.web the channel resumes its transport after the upgrade."""
         self.pair.tcp.pauseProducing()
         self.say(b"x" * 200)
@@ -184,7 +184,7 @@ class SocketPathTests(SynchronousTestCase):
         self.assertEqual(self.pair.owner.heard, [(b"x" * 200, False)])
         self.assertNotIn(self.pair.tcp, self.pair.reactor.readers)
 
-    def test_a_receiver_that_fails_is_told_of(self) -> None:
+    def test_a_failing_receiver_is_reported(self) -> None:
         def fail(*_: Any) -> None:
             raise MemoryError
 
@@ -193,7 +193,7 @@ class SocketPathTests(SynchronousTestCase):
         self.pair.turn()
         self.assertEqual((self.pair.owner.failures, self.pair.owner.lost), (1, None))
 
-    def test_without_memory_it_is_lost_the_next_time(self) -> None:
+    def test_without_memory_the_loss_is_reported_at_the_next_read(self) -> None:
         def fail(_: Any) -> None:
             without.restore()
             raise MemoryError
@@ -205,7 +205,7 @@ class SocketPathTests(SynchronousTestCase):
         self.pair.turn()
         self.assertIsNotNone(self.pair.owner.lost)
 
-    def test_what_waits_for_a_slow_peer_has_a_bound(self) -> None:
+    def test_unsent_data_for_a_slow_peer_is_limited(self) -> None:
         path, payload = self.pair.path, b"x" * 50_000
         path.is_unread = True
         count = 0
@@ -217,7 +217,7 @@ class SocketPathTests(SynchronousTestCase):
         path.is_unread = False
         self.assertTrue(path.send_message(payload))
 
-    def test_after_a_close_nothing_is_sent_and_nobody_is_kept(self) -> None:
+    def test_after_a_close_nothing_is_sent_and_references_are_released(self) -> None:
         self.pair.path.is_open = False
         self.assertTrue(self.pair.path.send_message(b"x"))
         self.assertEqual(self.pair.taken(), b"")
@@ -238,7 +238,7 @@ class SocketPathTests(SynchronousTestCase):
 
 
 class TransportPathTests(SynchronousTestCase):
-    def test_any_transport_will_do(self) -> None:
+    def test_any_transport_works(self) -> None:
         pair = PathPair()
         self.addCleanup(pair.close)
         path = TransportPath(
@@ -253,7 +253,7 @@ class TransportPathTests(SynchronousTestCase):
 
 
 class KeyTests(SynchronousTestCase):
-    def test_a_pool_that_could_not_be_drawn_is_drawn_the_next_time(self) -> None:
+    def test_a_failed_draw_of_masking_keys_is_repeated(self) -> None:
         keys = socket_path._Keys()
 
         def fail(_: int) -> bytes:

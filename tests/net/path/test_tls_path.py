@@ -20,8 +20,8 @@ from tests.support.tls_pair import TlsCase, TlsPair
 VERSIONS = (TLS_1_2, TLS_1_3)
 SIZES = st.sampled_from((0, 1, 125, 300, 4067, 4096, 8190, 8192, 16_384, 40_000))
 
-#: What happens in the life of a socket, in any order.  C{say}: in records of so many
-#: bytes.  C{move}: so many bytes of the peer's records come, wherever that cuts them.
+#: Events in the life of a socket, in any order.  C{say}: send in records of that many
+#: bytes.  C{move}: deliver that many bytes, which may end within a record.
 STEPS = st.one_of(
     st.tuples(st.just("send"), SIZES),
     st.tuples(st.just("answer"), SIZES),
@@ -41,7 +41,7 @@ ENDS = (
 
 
 def short(messages: list[tuple[bytes, bool]]) -> list[tuple[int, bytes, bool]]:
-    """As much of them as a failure should show."""
+    """Shorten messages for the text of a failure."""
     return [(len(data), data[:9], is_binary) for data, is_binary in messages]
 
 
@@ -65,9 +65,9 @@ class ScheduleTests(TlsCase):
         end: str,
     ) -> None:
         """
-        Whatever else TLS says between them, however its records are long and cut and
-        may be long at most, and while the socket is full; and what comes last is what
-        Twisted makes of it.
+        With any other TLS messages in between, records of any length and in any pieces,
+        with any limit of their length, and while the socket is full.  The end of the
+        connection is the same as with Twisted.
         """
         pair = TlsPair(version, is_client=is_client, small=small, shortest=shortest)
         with closing(pair):
@@ -142,7 +142,7 @@ class ScheduleTests(TlsCase):
             records = bytearray(pair.peer.records())
             records[-5] ^= 1
             pair.held = bytes(records)
-            lost = Exception  # TLS says which
+            lost = Exception  # which one depends on TLS
         else:
 
             def reset(_: int) -> bytes:
@@ -160,7 +160,7 @@ class ScheduleTests(TlsCase):
         assert pair.owner.lost is not None, end
         pair.owner.lost.trap(lost)
         if end in ("goodbye", "broken record"):
-            # Ours, or an alert, has come.
+            # Our close_notify, or an alert, has come.
             pair.peer_reads()
             self.assertTrue(pair.peer.is_over)
         self.assertEqual(pair.batch.fileno(), -1)
@@ -169,8 +169,8 @@ class ScheduleTests(TlsCase):
 
 
 class RecordTests(TlsCase):
-    def by_twisted(self, pair: TlsPair) -> list[str]:
-        """What is Twisted's from here on."""
+    def record_calls_of_twisted(self, pair: TlsPair) -> list[str]:
+        """Record the calls of Twisted's methods from now on."""
         done: list[str] = []
         for name in ("dataReceived", "_flushReceiveBIO", "_flushSendBIO", "_write"):
             real = getattr(pair.tls, name)
@@ -182,23 +182,23 @@ class RecordTests(TlsCase):
             setattr(pair.tls, name, told)
         return done
 
-    def test_a_plain_record_goes_past_twisted_both_ways(self) -> None:
+    def test_plain_records_bypass_twisted_in_both_directions(self) -> None:
         for version in VERSIONS:
             for is_client in (False, True):
                 with self.subTest(version=version, is_client=is_client):
                     pair = self.pair(version, is_client=is_client)
                     pair.peer.write(self.frame(pair, b"first"))
                     pair.settle()
-                    done = self.by_twisted(pair)
+                    done = self.record_calls_of_twisted(pair)
                     for size in (1, 300, 5000, 8000):
                         pair.peer.write(self.frame(pair, b"x" * size))
                         self.assertTrue(pair.path.send_message(b"y" * size))
                         pair.settle()
-                    # Some in one read, and one in some.
+                    # Several records in one read, and one record in several reads.
                     for _ in range(10):
                         pair.peer.write(self.frame(pair, b"z" * 200))
                     pair.settle()
-                    # And however it is cut.
+                    # In pieces of any size.
                     pair.peer.write(self.frame(pair, b"cut" * 20) * 3, 50)
                     pair.held = pair.peer.records()
                     while pair.held:
@@ -212,7 +212,7 @@ class RecordTests(TlsCase):
         pair = self.pair()
         pair.peer.write(self.frame(pair, b"first"))
         pair.settle()
-        done = self.by_twisted(pair)
+        done = self.record_calls_of_twisted(pair)
         pair.peer.update_key(both=True)
         pair.settle()
         self.assertIn("_flushReceiveBIO", done)
@@ -222,7 +222,7 @@ class RecordTests(TlsCase):
         self.assertEqual(self.heard_by(pair), [(b"with the new key", False)])
         self.assertEqual(len(pair.owner.heard), 2)
 
-    def test_a_service_may_negotiate_keys_of_tls_1_2_again(self) -> None:
+    def test_the_peer_may_renegotiate_tls_1_2(self) -> None:
         pair = self.pair(TLS_1_2, is_client=True)
         pair.peer.write(self.frame(pair, b"first"))
         pair.settle()
@@ -239,8 +239,8 @@ class RecordTests(TlsCase):
         self.assertEqual(heard, [b"before", b"0", b"1", b"2"])
         self.assertEqual(len(pair.owner.heard), 2)
 
-    def test_what_twisted_answers_is_not_overtaken(self) -> None:
-        """Records have numbers: one that comes too early breaks the connection."""
+    def test_answers_of_twisted_are_not_overtaken(self) -> None:
+        """Records are numbered: one in the wrong order breaks the connection."""
         for method in ("dataReceived", "_flushReceiveBIO"):
             with self.subTest(method=method):
                 pair = self.pair()
@@ -264,8 +264,8 @@ class RecordTests(TlsCase):
                 heard = [payload for payload, _ in self.heard_by(pair)]
                 self.assertEqual(heard, [b"unclogs", b"answer", b"right behind it"])
 
-    def test_what_openssl_has_still_to_send_goes_before(self) -> None:
-        """More than one read of it gives."""
+    def test_pending_output_of_openssl_is_sent_first(self) -> None:
+        """The output is longer than one read of it."""
         pair = self.pair()
         pair.path.send_message(b"unclogs")
         data = b"".join(self.frame_of_ours(b"%d" % at * 300) for at in range(20))
@@ -285,8 +285,8 @@ class RecordTests(TlsCase):
     def frame_of_ours(self, payload: bytes) -> bytes:
         return encode_frame(OPCODE_TEXT, payload)
 
-    def test_what_tls_may_not_send_yet_waits_and_is_read_for(self) -> None:
-        """As while keys of TLS 1.2 are negotiated again."""
+    def test_data_that_tls_cannot_send_yet_waits(self) -> None:
+        """This happens during a renegotiation of TLS 1.2."""
         pair = self.pair(TLS_1_2)
         pair.peer.write(self.frame(pair, b"first"))
         pair.settle()
@@ -317,7 +317,7 @@ class RecordTests(TlsCase):
         self.assertEqual([p for p, _ in self.heard_by(pair)], [b"0", b"1", b"2"])
         self.assertFalse(pair.owner.is_paused)
 
-    def test_what_waits_for_a_slow_peer_has_a_bound(self) -> None:
+    def test_unsent_data_for_a_slow_peer_is_limited(self) -> None:
         pair = self.pair()
         pair.path.is_unread = True
         count, payload = 0, b"x" * 50_000
@@ -327,7 +327,7 @@ class RecordTests(TlsCase):
         self.assertGreater(pair.path.unsent_bytes(), MAX_UNSENT_BYTES)
         self.assertTrue(pair.owner.is_paused)
 
-    def test_a_receiver_that_fails_is_told_of_and_the_rest_is_heard(self) -> None:
+    def test_a_failing_receiver_is_reported_and_reading_continues(self) -> None:
         pair = self.pair()
         pair.peer.write(self.frame(pair, b"first"))
         pair.settle()
@@ -346,7 +346,7 @@ class RecordTests(TlsCase):
         self.assertEqual((pair.owner.failures, pair.owner.lost), (1, None))
         self.assertEqual(len(pair.owner.heard), 2)
 
-    def test_once_it_is_aborted_nothing_is_heard_of_what_has_come(self) -> None:
+    def test_after_an_abort_received_data_is_ignored(self) -> None:
         for name in ("abortConnection", "loseConnection"):
             with self.subTest(name=name):
                 pair = self.pair()
@@ -354,7 +354,7 @@ class RecordTests(TlsCase):
                 pair.settle()
 
                 def end(_: Any, pair: TlsPair = pair, name: str = name) -> None:
-                    pair.path.is_open = False  # as Autobahn's state says
+                    pair.path.is_open = False  # as Autobahn sets its state
                     pair.tls.unregisterProducer()
                     getattr(pair.tls, name)()
 
@@ -369,8 +369,8 @@ class RecordTests(TlsCase):
                     self.assertEqual(heard, [])
                     self.assertIsNotNone(pair.owner.lost)
 
-    def test_a_place_that_was_mistaken_is_found_again(self) -> None:
-        """A record may look as if another began in it: nothing stays unheard."""
+    def test_a_wrong_position_within_a_record_is_corrected(self) -> None:
+        """Data may look like the beginning of a record: no message is lost."""
         pair = self.pair()
         path: Any = pair.path
         for wrong in (1, 50, 3000, 18_000):

@@ -8,10 +8,10 @@ from tests.support.tls_pair import TlsCase, TlsPair
 
 
 class NoMemoryTests(TlsCase):
-    def test_whatever_lacks_memory_is_of_one_socket_and_none_is_forgotten(self) -> None:
+    def test_a_lack_of_memory_affects_one_socket_and_loses_none(self) -> None:
         """
-        There is none for one call of a function, each in its turn, while two sockets
-        are read and answered.
+        One call of a function raises L{MemoryError}, each call in turn, while two
+        sockets are read and answered.
         """
         at, without = 0, None
         while without is None or without.where:

@@ -1,4 +1,4 @@
-"""Whoever says at once what he wants finds room, however many others wait."""
+"""A peer that sends its request at once always gets in, however many others wait."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class ConnectionsMachine(RuleBasedStateMachine):
         self.connections = Connections(
             Clock(), MOST, is_scarce=lambda descriptor: descriptor > 100
         )
-        # By age of what they said last.
+        # In the order of their last message.
         self.waiting: list[Peer] = []
         self.known: list[Peer] = []
 
@@ -88,24 +88,24 @@ class ConnectionsMachine(RuleBasedStateMachine):
                 self.connections.answered(peer)
 
     @invariant()
-    def nobody_has_too_much(self) -> None:
+    def no_limit_is_exceeded(self) -> None:
         assert len(self.connections) == len(self.waiting) <= MOST
         places = [peer.place for peer in self.waiting]
         assert all(places.count(place) <= MOST // 2 for place in places)
 
     @invariant()
-    def whoever_is_known_stays(self) -> None:
+    def known_connections_stay_open(self) -> None:
         assert not any(peer.is_aborted for peer in self.known)
 
 
 class ConnectionsMachineTests(SynchronousTestCase):
-    def test_there_is_room_for_whoever_speaks(self) -> None:
+    def test_a_peer_that_speaks_at_once_always_gets_in(self) -> None:
         limits = settings(max_examples=15, stateful_step_count=12, deadline=None)
         run_state_machine_as_test(ConnectionsMachine, settings=limits)
 
 
 class ConnectionsTests(SynchronousTestCase):
-    def test_one_address_takes_no_room_of_others(self) -> None:
+    def test_one_address_cannot_use_up_all_connections(self) -> None:
         connections = Connections(Clock(), MOST, is_scarce=lambda _: False)
         quiet = Peer("10.0.0.1", 5)
         connections.came(quiet)
@@ -128,13 +128,13 @@ class ConnectionsTests(SynchronousTestCase):
             connections.came(peer)
         self.assertEqual(sum(peer.is_aborted for peer in burst), 0)
 
-    def test_the_last_descriptors_are_for_few(self) -> None:
+    def test_only_a_few_connections_get_the_last_descriptors(self) -> None:
         connections = Connections(Clock(), 1000, is_scarce=lambda fd: fd >= 60)
         for descriptor in range(5, 70):
             connections.came(Peer("10.0.0.1", descriptor))
         self.assertEqual(len(connections), FEW)
 
-    def test_a_stranger_who_is_not_on_the_internet_has_a_place_too(self) -> None:
+    def test_a_peer_without_an_internet_address_is_counted_too(self) -> None:
         for host, place in (
             ("", ""),
             ("/run/gateway.sock", "/run/gateway.sock"),

@@ -13,13 +13,13 @@ PORTS = st.sampled_from(("", ":80", ":8080"))
 
 
 def plain(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
-    """IPv4 within IPv6 is IPv4."""
+    """Return an IPv4-mapped address as IPv4."""
     return getattr(address, "ipv4_mapped", None) or address
 
 
 class OwnNameTests(SynchronousTestCase):
     @given(NAMES, PORTS, st.sampled_from(("10.0.0.1", "::ffff:10.0.0.1")))
-    def test_it_is_ours_whatever_the_port_is(
+    def test_our_own_names_are_accepted_with_any_port(
         self, name: tuple[str, bool], port: str, reached_at: str
     ) -> None:
         self.assertEqual(
@@ -27,7 +27,7 @@ class OwnNameTests(SynchronousTestCase):
         )
 
     @given(st.ip_addresses(), st.ip_addresses(), PORTS, st.booleans())
-    def test_an_address_is_ours_if_it_was_dialled_however_it_is_written(
+    def test_the_reached_address_is_accepted_in_every_notation(
         self,
         dialled: IPv4Address | IPv6Address,
         other: IPv4Address | IPv6Address,
@@ -44,5 +44,7 @@ class OwnNameTests(SynchronousTestCase):
             self.assertEqual(is_own_name(host, reached_at), is_ours)
 
     @given(st.text(), st.text(), st.text())
-    def test_no_text_is_a_bug(self, host: str, reached_at: str, public: str) -> None:
+    def test_no_text_raises_an_exception(
+        self, host: str, reached_at: str, public: str
+    ) -> None:
         is_own_name(host, reached_at, public)

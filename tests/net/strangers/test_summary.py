@@ -16,7 +16,7 @@ KINDS = st.sampled_from(("slow", "wrong token"))
 class SummaryTests(SynchronousTestCase):
     @settings(max_examples=50, deadline=None)
     @given(st.lists(st.tuples(KINDS, st.integers(1, 300), st.floats(0, 2 * SECONDS))))
-    def test_lines_are_few_and_nobody_is_left_out(
+    def test_lines_are_few_and_every_event_is_counted(
         self, waves: list[tuple[str, int, float]]
     ) -> None:
         clock = Clock()

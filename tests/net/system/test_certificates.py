@@ -19,7 +19,7 @@ from chime_gateway.net.system.certificates import (
 from chime_gateway.net.system.threads import NoThreadFree
 from tests.support.files import temporary_folder
 
-#: What happens to the two files: written whole, in half, taken away.
+#: Changes of the two files: written completely, written in part, removed.
 STEPS = st.lists(
     st.tuples(
         st.sampled_from(["certificate", "key"]),
@@ -31,7 +31,7 @@ STEPS = st.lists(
 
 
 class Pair:
-    """A certificate and its key: they fit if the same is in both."""
+    """A certificate and its key: they match if both files have the same content."""
 
     def __init__(self, folder: Path) -> None:
         self.paths = {name: folder / name for name in ("certificate", "key")}
@@ -43,7 +43,7 @@ class Pair:
             path.unlink(missing_ok=True)
         elif text != "nothing":
             path.write_text(text)
-            # As file systems do that know the time to the nanosecond.
+            # Like file systems with timestamps in nanoseconds.
             self.number += 1
             os.utime(path, ns=(self.number, self.number))
 
@@ -81,7 +81,7 @@ class CertificatesTests(SynchronousTestCase):
 
     @settings(max_examples=60, deadline=None)
     @given(STEPS)
-    def test_the_last_pair_that_fitted_and_stayed_is_in_force(
+    def test_the_last_matching_stable_pair_is_in_use(
         self, steps: list[tuple[str, str, bool]]
     ) -> None:
         self.setUp()
@@ -98,7 +98,7 @@ class CertificatesTests(SynchronousTestCase):
                 in_force = one
             self.assertEqual(self.certificate.getContext(), in_force)
 
-    def test_whoever_is_still_writing_is_waited_for_and_told_of_once(self) -> None:
+    def test_unfinished_files_are_not_read_and_an_error_is_logged_once(self) -> None:
         looked: list[list[str]] = []
 
         def read() -> Shown:
@@ -119,17 +119,17 @@ class CertificatesTests(SynchronousTestCase):
         self.assertEqual(len(looked), 2)
         self.assertEqual(self.certificate.getContext(), "2")
 
-    def test_a_signal_reads_at_once_and_also_what_has_not_changed(self) -> None:
+    def test_a_signal_rereads_at_once_even_unchanged_files(self) -> None:
         self.pair.write("certificate", "2")
         self.pair.write("key", "2")
         self.certificates.read_again()
         self.assertEqual(self.certificate.getContext(), "2")
-        # The key is not the certificate's, and nobody can have told before.
+        # The key does not match the certificate, which was not known before.
         self.pair.write("key", "3")
         self.certificates.read_again()
         self.assertEqual(self.certificate.getContext(), "2")
 
-    def test_a_disk_that_hangs_is_asked_again(self) -> None:
+    def test_a_hanging_disk_is_tried_again(self) -> None:
         hanging: list[Deferred[Any]] = []
 
         def in_thread(function: Any, *arguments: Any) -> Deferred[Any]:
@@ -144,6 +144,6 @@ class CertificatesTests(SynchronousTestCase):
         self.clock.advance(LOOK_SECONDS)
         self.assertEqual(len(hanging), 2)
 
-    def test_after_the_end_nobody_looks(self) -> None:
+    def test_after_the_stop_no_files_are_read(self) -> None:
         self.certificates.stop()
         self.assertEqual(self.clock.getDelayedCalls(), [])

@@ -13,9 +13,9 @@ from chime_gateway.net.system.descriptors import SPARE, shortage
 
 @contextmanager
 def only(spare: int) -> Iterator[None]:
-    """Within it the process may open so many more."""
+    """Let the process open only that many more descriptors."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    # Those that are free below the highest would count as well.
+    # Free numbers below the highest one would count as well.
     filled = [os.open(os.devnull, os.O_RDONLY)]
     highest = max(int(name) for name in os.listdir("/proc/self/fd"))
     while filled[-1] < highest:
@@ -30,7 +30,7 @@ def only(spare: int) -> Iterator[None]:
 
 
 class ShortageTests(SynchronousTestCase):
-    def test_it_is_told_while_it_lasts_and_takes_nothing(self) -> None:
+    def test_a_shortage_is_reported_and_no_descriptor_is_kept(self) -> None:
         for spare in (0, 1, SPARE - 1):
             with self.subTest(spare=spare):
                 with only(spare):
@@ -41,7 +41,7 @@ class ShortageTests(SynchronousTestCase):
             for _ in range(100):
                 self.assertIsNone(shortage())
 
-    def test_what_is_wrong_otherwise_is_a_bug(self) -> None:
+    def test_other_errors_are_raised(self) -> None:
         def pipe() -> tuple[int, int]:
             raise OSError(errno.EPERM, "no")
 

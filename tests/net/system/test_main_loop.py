@@ -11,8 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.net.system.main_loop import keep_going
 
-#: For the log as well.  The second is CPython's, without memory for an exception; the
-#: others are what a log or a C{repr} may come to.
+#: Exceptions that logging raises as well.  CPython raises the second one if there is no
+#: memory for an exception; the others may come from a log or a C{repr}.
 LACKS: dict[str, type[Exception]] = {
     "no memory": MemoryError,
     "no memory, oddly": SystemError,
@@ -30,7 +30,7 @@ class MainLoopTests(SynchronousTestCase):
             max_size=8,
         )
     )
-    def test_whatever_cannot_be_logged_the_rest_is_called_once(
+    def test_every_call_runs_once_even_if_failures_cannot_be_logged(
         self, calls: list[tuple[str, str]]
     ) -> None:
         reactor: Any = EPollReactor()

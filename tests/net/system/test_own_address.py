@@ -1,4 +1,4 @@
-"""Which address of ours leads to somebody."""
+"""The local address towards a peer."""
 
 from __future__ import annotations
 

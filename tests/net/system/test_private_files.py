@@ -1,4 +1,4 @@
-"""Files and folders for nobody else."""
+"""Files and folders that no other user can read."""
 
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ def mode(path: Path) -> int:
 class PrivateFileTests(SynchronousTestCase):
     @settings(max_examples=20, deadline=None)
     @given(UMASKS, st.integers(1, 4))
-    def test_whatever_the_umask(self, umask: int, depth: int) -> None:
+    def test_files_and_folders_are_private_with_any_umask(
+        self, umask: int, depth: int
+    ) -> None:
         root = temporary_folder(self)
         folder = root.joinpath(*"abcd"[:depth])
         before = os.umask(umask)
@@ -51,7 +53,7 @@ class PrivateFileTests(SynchronousTestCase):
             self.assertEqual(mode(folder), 0o700)
             folder = folder.parent
 
-    def test_a_file_that_was_there_becomes_private_a_folder_does_not(self) -> None:
+    def test_existing_files_become_private_and_folders_do_not(self) -> None:
         root = temporary_folder(self)
         root.chmod(0o755)
         (root / "file").write_text("x")
@@ -61,13 +63,13 @@ class PrivateFileTests(SynchronousTestCase):
             pass
         self.assertEqual((mode(root / "file"), mode(root)), (0o600, 0o755))
 
-    def test_a_device_is_everybodys(self) -> None:
+    def test_the_mode_of_a_device_is_unchanged(self) -> None:
         before = mode(Path(os.devnull))
         with open(os.devnull, "w", opener=private):
             pass
         self.assertEqual(mode(Path(os.devnull)), before)
 
-    def test_a_file_where_a_folder_should_be_is_told(self) -> None:
+    def test_a_file_in_place_of_a_folder_is_reported(self) -> None:
         root = temporary_folder(self)
         (root / "file").write_text("x")
         with self.assertRaises(OSError):
@@ -75,9 +77,9 @@ class PrivateFileTests(SynchronousTestCase):
 
 
 class KeptFilesTests(ThreadTestCase):
-    """All that is kept of calls, under a umask that keeps nothing from anybody."""
+    """All files with data of calls, under a umask that restricts nothing."""
 
-    def test_whoever_writes_nobody_else_reads(self) -> None:
+    def test_every_file_of_calls_is_private(self) -> None:
         root = temporary_folder(self)
         before = os.umask(0)
         try:
@@ -99,7 +101,7 @@ class KeptFilesTests(ThreadTestCase):
             captures.stop(5.0)
             write_wav(root / "call.wav", 8000, decode(PCMU, bytes(160)))
             names = {path.name for path in root.rglob("*") if path.is_file()}
-            # SQLite's own beside the database, while it is open.
+            # SQLite's files beside the open database.
             self.assertLessEqual({"chimegw.sqlite-wal", "chimegw.sqlite-shm"}, names)
             wav.finish()
             writer.stop(5.0)
@@ -112,7 +114,7 @@ class KeptFilesTests(ThreadTestCase):
             wanted = 0o700 if path.is_dir() else 0o600
             self.assertEqual(oct(bits), oct(wanted), str(path.relative_to(root)))
 
-    def test_a_log_and_those_before_it_are_private(self) -> None:
+    def test_a_log_and_its_rotated_files_are_private(self) -> None:
         root = temporary_folder(self)
         made: list[LogFile] = []
         new = LogFile.fromFullPath

@@ -31,7 +31,7 @@ V6: Found = (socket.AF_INET6, ("2001:db8::1", 0, 0))
 
 @implementer(IResolutionReceiver)
 class Receiver:
-    """@ivar done: how often it was told that this is all."""
+    """@ivar done: number of times that the resolution was completed."""
 
     def __init__(self) -> None:
         self.resolution: Any = None
@@ -67,7 +67,7 @@ class ResolverTestCase(SynchronousTestCase):
 
 
 class ResolverTests(ResolverTestCase):
-    def test_many_who_want_a_name_are_one_question(self) -> None:
+    def test_many_requests_for_a_name_share_one_look_up(self) -> None:
         receivers = [self.resolve("a.example") for _ in range(24)]
         self.assertEqual([name for name, _ in self.asked], ["a.example"])
         self.asked[0][1].callback([V4, V6])
@@ -79,7 +79,7 @@ class ResolverTests(ResolverTestCase):
             self.assertEqual((receiver.addresses, receiver.done), (expected, 1))
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_an_answer_is_good_for_a_while(self) -> None:
+    def test_an_answer_is_cached_for_a_while(self) -> None:
         self.resolve("a.example")
         self.asked[0][1].callback([V4, V6])
         only = self.resolve("a.example", [IPv6Address])
@@ -88,7 +88,7 @@ class ResolverTests(ResolverTestCase):
         self.assertEqual(self.resolve("a.example").done, 0)
         self.assertEqual(len(self.asked), 2)
 
-    def test_without_an_answer_the_old_one_is_better_than_none(self) -> None:
+    def test_without_an_answer_the_old_addresses_are_used(self) -> None:
         self.resolve("a.example")
         self.asked[0][1].callback([V4])
         self.clock.advance(FRESH_SECONDS)
@@ -103,46 +103,46 @@ class ResolverTests(ResolverTestCase):
         self.clock.advance(DEADLINE_SECONDS)
         self.assertEqual((old.addresses, old.done), ([], 1))
 
-    def test_a_question_that_is_lost_is_asked_again(self) -> None:
+    def test_a_lost_look_up_is_repeated(self) -> None:
         for _ in range(int(LOST_SECONDS / DEADLINE_SECONDS)):
             self.assertEqual(self.resolve("a.example").done, 0)
             self.clock.advance(DEADLINE_SECONDS)
         self.assertEqual(len(self.asked), 1)
         receiver = self.resolve("a.example")
         self.assertEqual(len(self.asked), 2)
-        # Whichever comes is taken.
+        # The first result is used.
         self.asked[0][1].callback([V4])
         self.assertEqual(receiver.done, 1)
 
-    def test_an_address_needs_nobody(self) -> None:
+    def test_an_address_needs_no_look_up(self) -> None:
         for text, kind in (("192.0.2.7", IPv4Address), ("::1", IPv6Address)):
             receiver = self.resolve(text)
             self.assertEqual([type(a) for a in receiver.addresses], [kind])
             self.assertEqual(receiver.addresses[0].host, text)  # type: ignore[attr-defined]
         self.assertEqual(self.asked, [])
 
-    def test_what_can_be_no_name_is_told_as_one_without_addresses(self) -> None:
+    def test_an_impossible_name_has_no_addresses(self) -> None:
         receiver = self.resolve("a..example")
         self.asked[0][1].errback(UnicodeError("label empty or too long"))
         self.assertEqual((receiver.addresses, receiver.done), ([], 1))
 
-    def test_no_more_names_are_remembered_than_may_be(self) -> None:
+    def test_the_number_of_cached_names_is_limited(self) -> None:
         for number in range(2 * MOST_NAMES):
             self.resolve(f"{number}.example")
             self.asked[-1][1].callback([V4])
         self.assertLessEqual(len(self.resolver._names), MOST_NAMES + 1)
 
-    def test_a_reactor_may_ask_somebody_else_for_names(self) -> None:
+    def test_a_reactor_can_use_another_resolver(self) -> None:
         reactor = ReactorWithNames(self.clock, self.resolver)
         self.assertIs(reactor.nameResolver, self.resolver)
         self.assertEqual(reactor.seconds(), 0.0)
 
-    def test_the_system_knows_this_machine(self) -> None:
+    def test_the_system_resolves_localhost(self) -> None:
         self.assertIn("127.0.0.1", [a[0] for _, a in system_addresses("localhost")])
 
 
 class ScheduleTests(ResolverTestCase):
-    """Names that answer, fail, are slow or silent, asked for at random."""
+    """Random requests for names that are answered, fail, or are slow or silent."""
 
     def run_schedule(self, seed: int) -> None:
         random = Random(seed)
@@ -153,7 +153,7 @@ class ScheduleTests(ResolverTestCase):
         def ask(name: str) -> Deferred[list[Found]]:
             done: Deferred[list[Found]] = Deferred()
             asking[name] += 1
-            # Those that are lost beside the one that is asked.
+            # Lost look-ups beside the current one.
             self.assertLessEqual(asking[name], 1 + 3600 / LOST_SECONDS)
             how = random.choice(["now", "soon", "late", "fails", "silent", "odd"])
             seconds = {"now": 0.0, "late": random.uniform(0, 100)}.get(how, 0.2)
@@ -193,7 +193,7 @@ class ScheduleTests(ResolverTestCase):
             [n for n, known in self.resolver._names.items() if known.waiting], []
         )
 
-    def test_everybody_is_told_once_and_in_time(self) -> None:
+    def test_every_request_is_answered_once_and_in_time(self) -> None:
         for seed in range(8):
             with self.subTest(seed=seed):
                 self.run_schedule(seed)

@@ -16,7 +16,7 @@ class ServiceManagerTests(SynchronousTestCase):
         self.addCleanup(end.close)
         return end
 
-    def test_it_is_told_by_a_path_and_by_a_name_in_no_folder(self) -> None:
+    def test_it_is_notified_by_a_path_or_an_abstract_name(self) -> None:
         path = str(temporary_folder(self) / "notify")
         name = f"@chimegw-test-{id(self)}"
         for given, bound in ((path, path), (name, "\0" + name[1:])):
@@ -32,7 +32,7 @@ class ServiceManagerTests(SynchronousTestCase):
             self.assertEqual(told[2], "MAINPID=7\nSTATUS=now 7")
             self.assertEqual(told[3], "STOPPING=1")
 
-    def test_who_does_not_listen_or_does_not_read_holds_up_nobody(self) -> None:
+    def test_a_missing_or_full_socket_does_not_block(self) -> None:
         folder = temporary_folder(self)
         for address in ("", "@", "/no/such/socket", str(folder), "x" * 500, "a\0b"):
             self.assertFalse(ServiceManager(address).tell("READY=1"))

@@ -16,7 +16,7 @@ from chime_gateway.net.system.standard_output import (
     read_or_not,
 )
 
-#: With spaces that do not break, and with joiners within a word and an emoji.
+#: Includes no-break spaces, and joiners within a word and an emoji.
 WORDS = (
     "Vraiment\u00a0?",
     "12\u202f000\u00a0€",
@@ -26,8 +26,8 @@ WORDS = (
 )
 
 
-def orders(text: str) -> str:
-    """What a terminal, or a reader of lines, could take for one."""
+def harmful_characters(text: str) -> str:
+    """Return the characters that a terminal or a reader of lines would interpret."""
     kinds = ("Cc", "Cf", "Cs", "Zl", "Zp")
     found = (c for c in text if unicodedata.category(c) in kinds)
     return "".join(c for c in found if c not in "\u200c\u200d")
@@ -35,18 +35,18 @@ def orders(text: str) -> str:
 
 class PrintableTests(SynchronousTestCase):
     @given(st.text(max_size=30) | st.text("\x1b\x07\x9b\u2028\u202e\ud800\n\r\t\x7f a"))
-    def test_a_text_is_one_line_that_does_nothing(self, text: str) -> None:
+    def test_a_printable_text_is_one_harmless_line(self, text: str) -> None:
         shown = printable(text)
-        self.assertEqual(orders(shown), "", repr(text))
+        self.assertEqual(harmful_characters(shown), "", repr(text))
         if text.isprintable():
             self.assertEqual(shown, text)
         lines = printable_lines(text)
         rest = lines.replace("\n", "").replace("\r", "").replace("\t", "")
-        self.assertEqual(orders(rest), "")
+        self.assertEqual(harmful_characters(rest), "")
         self.assertEqual(lines.count("\n"), text.count("\n"))
 
     @given(st.lists(st.sampled_from(WORDS)))
-    def test_what_people_write_stays_as_it_is(self, words: list[str]) -> None:
+    def test_ordinary_text_is_unchanged(self, words: list[str]) -> None:
         text = "\u3000".join(words)
         self.assertEqual(printable(text), text)
         self.assertEqual(printable_lines(text), text)
@@ -72,26 +72,26 @@ class StandardOutputTests(SynchronousTestCase):
                 raise SystemExit(code)
         return caught.exception.code
 
-    def test_a_reader_that_left_is_an_end_of_its_own(self) -> None:
+    def test_a_closed_reader_ends_the_command_with_its_own_status(self) -> None:
         for lines in (("one",), ("x" * 100_000,) * 3):
             for code in (None, 0, "a line"):
                 with self.subTest(lines=len(lines), code=code):
                     stream = self.unread()
                     self.assertEqual(self.status(*lines, code=code), UNREAD_STATUS)
-                    # What is left does not come up again at the end of the process.
+                    # The rest is not written again at the end of the process.
                     stream.flush()
 
-    def test_nothing_to_write_is_no_fault(self) -> None:
+    def test_no_output_is_not_an_error(self) -> None:
         self.unread()
         with read_or_not():
-            """A command that says nothing."""
+            """A command without output."""
         self.assertEqual(self.status(code=3), 3)
 
-    def test_a_full_disk_is_said_in_a_line(self) -> None:
+    def test_a_full_disk_is_reported_in_one_line(self) -> None:
         self.output_to(os.open("/dev/full", os.O_WRONLY))
         self.assertIn("No space left", self.status("one"))
 
-    def test_other_ends_are_as_they_were(self) -> None:
+    def test_other_exits_are_unchanged(self) -> None:
         self.output_to(os.open(os.devnull, os.O_WRONLY))
         self.assertEqual(self.status("one", code="chimegw: no"), "chimegw: no")
         with self.assertRaises(ZeroDivisionError), read_or_not():

@@ -21,7 +21,7 @@ from chime_gateway.net.system.threads import (
 
 
 class ThreadsTests(SynchronousTestCase):
-    """The reactor is this test: it calls what threads hand over when it says so."""
+    """This test is the reactor: it calls the functions from threads when it decides."""
 
     def setUp(self) -> None:
         self.handed: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
@@ -43,7 +43,7 @@ class ThreadsTests(SynchronousTestCase):
         self.released.wait()
         return "late"
 
-    def test_what_is_returned_or_raised_comes_back(self) -> None:
+    def test_results_and_exceptions_are_returned(self) -> None:
         good = self.threads.run(lambda x: x + 1, 1)
         self.assertNoResult(good)
         self.turn()
@@ -53,7 +53,7 @@ class ThreadsTests(SynchronousTestCase):
         self.failureResultOf(bad, ZeroDivisionError)
         self.assertEqual(self.threads.busy, 0)
 
-    def test_where_all_hang_the_next_is_told_at_once(self) -> None:
+    def test_if_all_threads_hang_the_next_call_fails_at_once(self) -> None:
         hanging = [self.threads.run(self.hang) for _ in range(3)]
         self.failureResultOf(self.threads.run(self.hang), NoThreadFree)
         self.released.set()
@@ -64,7 +64,7 @@ class ThreadsTests(SynchronousTestCase):
         self.turn()
         self.assertEqual(self.successResultOf(again), "again")
 
-    def test_who_waits_no_more_is_told_nothing_and_the_thread_counts(self) -> None:
+    def test_a_cancelled_call_gets_no_result_and_its_thread_counts(self) -> None:
         waiting = self.threads.run(self.hang)
         waiting.cancel()
         self.failureResultOf(waiting, CancelledError)
@@ -74,12 +74,12 @@ class ThreadsTests(SynchronousTestCase):
         self.assertEqual(self.threads.busy, 0)
 
 
-#: What becomes of a thread that is to be started.
+#: What happens to a thread that is started.
 FATES = ("refused", "no memory", "works", "raises", "never begins", "begins late")
 
 
 class FatesTests(SynchronousTestCase):
-    """Threads that are refused, die before they begin, or come late."""
+    """Threads that cannot be started, die before they begin, or begin late."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -95,7 +95,7 @@ class FatesTests(SynchronousTestCase):
         return 1
 
     def outcome(self, threads: Threads, fate: str) -> tuple[list[Any], list[str]]:
-        """Of one call: how often it came back and with what, and what it did."""
+        """Run one call; return its results, and what it did."""
         did: list[str] = []
 
         def function() -> str:
@@ -121,9 +121,7 @@ class FatesTests(SynchronousTestCase):
 
     @settings(deadline=None)
     @given(st.lists(st.sampled_from(FATES), max_size=12))
-    def test_each_call_comes_back_once_and_keeps_no_room(
-        self, fates: list[str]
-    ) -> None:
+    def test_each_call_returns_once_and_frees_its_place(self, fates: list[str]) -> None:
         self.patch(_thread, "start_new_thread", self.start)
         threads = Threads("test", 1, lambda f, *a: f(*a), self.clock)
         for fate in fates:
@@ -139,7 +137,7 @@ class FatesTests(SynchronousTestCase):
                 self.assertEqual(did, [])
             self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_one_that_takes_long_is_not_given_up(self) -> None:
+    def test_a_long_call_is_not_given_up(self) -> None:
         self.patch(_thread, "start_new_thread", self.start)
         handed: list[tuple[Callable[..., object], Any]] = []
         threads = Threads("test", 1, lambda f, *a: handed.append((f, a)), self.clock)
@@ -154,7 +152,7 @@ class FatesTests(SynchronousTestCase):
 
 
 class FewThreads:
-    """In the place of L{Threads}: each call takes as long as it says."""
+    """Replaces L{Threads}: each call takes the given time."""
 
     def __init__(self, _: str, most: int, clock: Any, __: Any) -> None:
         self.most = most
@@ -186,12 +184,12 @@ class ThreadQueueTests(SynchronousTestCase):
             max_size=15,
         )
     )
-    def test_whatever_hangs_everybody_is_answered_in_time(
+    def test_every_call_is_answered_in_time_whatever_hangs(
         self, calls: list[tuple[float, float]]
     ) -> None:
         """
-        Calls that take so long, and how long after each the next one comes.  Where
-        none hangs, each gets what it asked for.
+        The duration of each call, and the time until the next one.  If none hangs,
+        every call gets its result.
         """
         self.patch(threads_module, "Threads", FewThreads)
         clock: Any = Clock()

@@ -1,4 +1,4 @@
-"""Which TLS is spoken, held against every cipher that OpenSSL knows."""
+"""The negotiated TLS, tested with every cipher that OpenSSL supports."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from chime_gateway.settings.values import SipSettings
 from tests.support.certificates import self_signed
 from tests.support.files import temporary_file
 
-#: Handshakes that have a step in one turn.
+#: Number of handshakes that may make a step in one turn.
 MOST = 3
 
 ALL = "ALL:COMPLEMENTOFALL:@SECLEVEL=0"
 
 
 def known_ciphers() -> list[str]:
-    """Those of TLS 1.2 and before; what comes with 1.3 is all good."""
+    """Return the ciphers up to TLS 1.2; all those of TLS 1.3 are acceptable."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.set_ciphers(ALL)
     return [c["name"] for c in context.get_ciphers() if c["protocol"] != "TLSv1.3"]
@@ -46,7 +46,7 @@ def is_good(cipher: str) -> bool:
 
 
 class Peer:
-    """Somebody who speaks one cipher, and what he says goes to ours at once."""
+    """A peer with a single cipher, connected to ours in memory."""
 
     def __init__(self, context: ssl.SSLContext, is_server: bool) -> None:
         self._came, self._goes = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -54,7 +54,7 @@ class Peer:
         self.transport = StringTransport()
 
     def agrees(self, creator: Any, is_client: bool) -> bool:
-        """Whether a cipher was agreed on; certificates are another matter."""
+        """Whether a cipher was negotiated; certificates are not checked."""
         factory = TLSMemoryBIOFactory(creator, is_client, Factory.forProtocol(Protocol))
         ours: Any = factory.buildProtocol(None)
         ours.makeConnection(self.transport)
@@ -81,9 +81,11 @@ class Peer:
 
 class Caller:
     """
-    @ivar manner: whether it goes on after its first words.
-    @ivar heard: what came through.
-    @ivar is_gone: it has closed the connection.
+    A client of the listener.
+
+    @ivar manner: whether it continues after its first bytes.
+    @ivar heard: the data that it has received.
+    @ivar is_gone: whether it has closed the connection.
     """
 
     def __init__(
@@ -110,7 +112,7 @@ class Caller:
             self.heard += self._tls.read()
 
     def speak(self) -> None:
-        """A piece, if one is taken."""
+        """Send a piece, if the listener reads."""
         if self.is_gone or self.transport.producerState != "producing":
             return
         if self._goes.pending:
@@ -147,7 +149,7 @@ class CipherTests(SynchronousTestCase):
         try:
             context.set_ciphers(f"{cipher}:@SECLEVEL=0")
         except ssl.SSLError:
-            return None  # it needs what is not built in
+            return None  # this OpenSSL was built without it
         return context
 
     def agreed_as_server(self, creator: Any) -> set[str]:
@@ -174,7 +176,7 @@ class CipherTests(SynchronousTestCase):
         self.assertTrue(found)
         self.assertEqual({cipher for cipher in found if not is_good(cipher)}, set())
 
-    def test_what_listens_for_carriers_takes_neither_cbc_nor_rsa_key_exchange(
+    def test_listeners_accept_neither_cbc_nor_rsa_key_exchange(
         self,
     ) -> None:
         for certificate in (self.rsa, self.ec):
@@ -186,10 +188,10 @@ class CipherTests(SynchronousTestCase):
                 Factory()
             )
             self.only_good(self.agreed_as_server(reactor.context))
-        # Twisted's reader of such texts, and ciphers that are to be warned of.
+        # Warnings of Twisted's endpoint parser, and about weak ciphers.
         self.flushWarnings()
 
-    def test_a_certificate_is_what_a_listener_asks_for_and_says_no_warning(
+    def test_a_certificate_works_as_a_listener_s_context_without_warnings(
         self,
     ) -> None:
         settings = SipSettings(certificate=self.ec)
@@ -200,12 +202,12 @@ class CipherTests(SynchronousTestCase):
             certificate = Certificate("it", lambda: [self.ec], read)
             TLSMemoryBIOFactory(certificate, False, Factory())
         said = [warning["message"] for warning in self.flushWarnings()]
-        # Twisted's own reading of an endpoint has others.
+        # Twisted's own parsing of an endpoint causes other warnings.
         self.assertFalse([text for text in said if "connection-creator" in text])
 
     @settings(max_examples=40, deadline=None)
     @given(st.integers(0, 2000), st.sampled_from(["", "x", "-----BEGIN"]))
-    def test_a_half_of_a_file_is_refused_and_breaks_nothing(
+    def test_an_incomplete_file_is_rejected_and_harmless(
         self, length: int, more: str
     ) -> None:
         pem = Path(self.ec).read_text()
@@ -229,7 +231,7 @@ class CipherTests(SynchronousTestCase):
             self.assertEqual(pem[:length].strip(), pem.strip())
         self.flushWarnings()
 
-    def test_nor_does_what_calls_azure_servers_and_carriers(self) -> None:
+    def test_clients_accept_neither_cbc_nor_rsa_key_exchange(self) -> None:
         for creator in (
             client_tls("res.openai.azure.com"),
             HttpsPolicy().creatorForNetloc(b"crm.example.com", 443),
@@ -238,17 +240,19 @@ class CipherTests(SynchronousTestCase):
         ):
             found = self.agreed_as_client(creator)
             self.only_good(found)
-            # Servers with either kind of certificate are spoken with.
+            # Servers with either kind of certificate are accepted.
             for kind in ("ECDHE-RSA-AES128-GCM-", "ECDHE-ECDSA-AES256-GCM-"):
                 self.assertTrue([c for c in found if c.startswith(kind)])
-        # The certificates are nobody's.
+        # The certificates cannot be verified.
         self.flushLoggedErrors()
         self.flushWarnings()
 
 
 class Turns:
     """
-    @ivar taken: of this turn.
+    Gives out turns for handshakes.
+
+    @ivar taken: number of steps in the current turn.
     """
 
     def __init__(self) -> None:
@@ -292,7 +296,7 @@ class HandshakeTests(SynchronousTestCase):
         st.lists(st.sampled_from(("well", "silent", "gone")), min_size=1, max_size=30),
         st.integers(20, 2000),
     )
-    def test_few_of_all_have_a_step_in_one_turn_and_each_has_its_own(
+    def test_steps_of_handshakes_are_limited_per_turn_and_all_complete(
         self, manners: list[str], size: int
     ) -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -13,10 +13,10 @@ from chime_gateway.net.system.waker import keep
 
 class WakerTests(SynchronousTestCase):
     @given(st.lists(st.sampled_from(("read", "no memory")), max_size=8))
-    def test_a_reactor_that_lacks_memory_is_woken_as_before(
-        self, rounds: list[str]
-    ) -> None:
-        """What each round of a real reactor's loop has for the pipe that woke it."""
+    def test_a_waker_survives_a_lack_of_memory(self, rounds: list[str]) -> None:
+        """
+        Whether each round of a real reactor's loop has memory to read its waker's pipe.
+        """
         reactor: Any = EPollReactor()
         waker = reactor.waker
         keep(waker)
