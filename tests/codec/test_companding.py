@@ -1,4 +1,4 @@
-"""G.711 without numpy, against G.711 with it."""
+"""G.711 without numpy, compared with G.711 with numpy."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from chime_gateway.codec.registry import decode, encode
 
 
 class CompandingTests(SynchronousTestCase):
-    def test_every_sample_becomes_the_code_that_a_frame_of_it_would(self) -> None:
+    def test_every_sample_gets_the_same_code_as_with_numpy(self) -> None:
         samples = np.arange(-32768, 32768).astype(np.int16)
         for codec in (PCMU, PCMA):
             made = compress(LAWS[codec.name], samples.tolist())
             self.assertEqual(made, encode(codec, samples), codec.name)
 
-    def test_every_code_stands_for_what_is_in_the_standard(self) -> None:
-        # ITU-T G.711, tables 2a and 1a: the largest, the smallest, and some between.
+    def test_codes_have_the_values_of_the_standard(self) -> None:
+        # ITU-T G.711, tables 2a and 1a: the largest, the smallest, and some others.
         for name, code, sample in (
             ("PCMU", 0x80, 32124),
             ("PCMU", 0x00, -32124),
@@ -31,7 +31,7 @@ class CompandingTests(SynchronousTestCase):
         ):
             self.assertEqual(LAWS[name][code], sample, f"{name} {code:#x}")
 
-    def test_no_sample_comes_out_as_another(self) -> None:
+    def test_decoded_samples_are_the_same_as_with_numpy(self) -> None:
         for codec in (PCMU, PCMA):
             samples = decode(codec, bytes(range(256)))
             self.assertEqual(list(LAWS[codec.name]), samples.tolist())

@@ -1,4 +1,4 @@
-"""What stands in for a lost frame is close to what was lost."""
+"""Concealment resembles the lost frame."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class ConcealmentTests(SynchronousTestCase):
             wave += np.sin(2 * np.pi * hz * n * t) / n
         return (wave * 8000).astype(np.int16)
 
-    def test_a_steady_voice_goes_on_in_its_pitch(self) -> None:
+    def test_a_steady_voice_continues_with_its_pitch(self) -> None:
         for codec in (PCMU, PCMA):
             for hz in (80, 125, 210, 330):
                 voice = self.voice(hz, 1600)
@@ -43,7 +43,7 @@ class ConcealmentTests(SynchronousTestCase):
         again = np.abs(decode(PCMU, concealment.conceal(160)).astype(float)).max()
         self.assertGreater(again, 5000)
 
-    def test_before_anything_was_heard_it_is_silence(self) -> None:
+    def test_before_any_audio_it_is_silence(self) -> None:
         self.assertEqual(Concealment(PCMA).conceal(160), b"\xd5" * 160)
         early = Concealment(PCMU)
         early.heard(b"\x10" * 40)

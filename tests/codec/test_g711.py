@@ -27,7 +27,7 @@ def snr_db(signal: Samples, copy: Samples) -> float:
 
 
 class G711Tests(SynchronousTestCase):
-    def test_values_of_the_recommendation(self) -> None:
+    def test_decoded_values_are_those_of_the_recommendation(self) -> None:
         # ITU-T G.711 tables 1a to 2b: decoder outputs, in 16-bit units.
         self.assertEqual(
             decode_mu_law(b"\x80\xff\x7f\x00\xf0").tolist(), [32124, 0, 0, -32124, 120]

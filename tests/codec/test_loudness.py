@@ -17,7 +17,9 @@ class LoudnessTests(SynchronousTestCase):
         st.floats(0.0, 32_000.0),
         st.integers(0, 1_000_000),
     )
-    def test_each_codec_says_the_same(self, name: str, rms: float, seed: int) -> None:
+    def test_loudness_is_detected_in_every_codec(
+        self, name: str, rms: float, seed: int
+    ) -> None:
         codec = CODECS[name]
         noise = np.random.default_rng(seed).normal(0.0, rms, codec.clock_rate // 10)
         samples = np.clip(noise, -32_768, 32_767).astype(np.int16)
@@ -27,7 +29,7 @@ class LoudnessTests(SynchronousTestCase):
         if rms > 600.0:  # -35 dBFS
             self.assertTrue(loud)
 
-    def test_nothing_is_not_loud(self) -> None:
+    def test_empty_audio_is_not_loud(self) -> None:
         for codec in CODECS.values():
             self.assertFalse(is_loud(codec, b""))
             self.assertFalse(is_loud(codec, codec.silence(codec.frame_bytes)))

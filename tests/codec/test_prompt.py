@@ -1,4 +1,4 @@
-"""A sound keeps its length, its level and its pitch in every codec."""
+"""A sound keeps its length, level and pitch in every codec."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from chime_gateway.codec.prompt import prepare, prompt
 from chime_gateway.codec.registry import decode
 from chime_gateway.settings.sound import Sound
 
-#: Of a full scale, by which a sample of each width is written.
+#: Full scale of samples, by their width.
 _WRITTEN = {
     1: lambda wave: (np.rint(wave * 127) + 128).astype(np.uint8).tobytes(),
     2: lambda wave: np.rint(wave * 32767).astype("<i2").tobytes(),
@@ -51,7 +51,7 @@ class PromptTests(SynchronousTestCase):
         spectrum = np.abs(np.fft.rfft(samples.astype(np.float64)))
         self.assertLess(abs(float(spectrum.argmax()) * 2 - hz), 5)
 
-    def test_it_is_made_once(self) -> None:
+    def test_a_conversion_is_cached(self) -> None:
         sound, again = sine(16000, 1, 2, 0.1, 440), sine(16000, 1, 2, 0.1, 440)
         prepare([sound])
         for codec in (CODECS["PCMU"], CODECS["PCMA"]):

@@ -37,22 +37,22 @@ class CodecTests(SynchronousTestCase):
 
 
 class TranscoderTests(SynchronousTestCase):
-    def test_bytes_of_the_same_law_pass_untouched(self) -> None:
+    def test_bytes_of_the_same_law_pass_unchanged(self) -> None:
         self.assertIsNone(transcoder(PCMU, PCMU))
 
-    def test_linear_samples_are_kept_whole(self) -> None:
+    def test_linear_samples_are_not_split(self) -> None:
         align = transcoder(L16_24000, L16_24000)
         assert align is not None
         self.assertEqual([align(b"abc"), align(b"d"), align(b"")], [b"ab", b"cd", b""])
 
-    def test_between_the_laws(self) -> None:
+    def test_mu_law_and_a_law_are_converted(self) -> None:
         code = transcoder(PCMU, PCMA)
         assert code is not None
         samples = decode(PCMA, code(encode(PCMU, np.array([0, 8000, -8000], np.int16))))
         self.assertTrue(np.allclose(samples, [0, 8000, -8000], atol=300))
 
     @given(st.lists(st.integers(0, 99), max_size=10))
-    def test_odd_cuts_change_nothing(self, sizes: list[int]) -> None:
+    def test_chunks_of_any_size_give_the_same_audio(self, sizes: list[int]) -> None:
         audio = bytes(np.random.default_rng(2).integers(0, 256, sum(sizes), np.uint8))
         whole = transcoder(L16_16000, L16_24000)
         cut = transcoder(L16_16000, L16_24000)
@@ -65,7 +65,7 @@ class TranscoderTests(SynchronousTestCase):
 
 
 class LevelTests(SynchronousTestCase):
-    def test_levels(self) -> None:
+    def test_levels_of_known_signals(self) -> None:
         square = np.full(100, 32767, np.int16)
         self.assertApproximates(level_dbfs(square), 0.0, 0.01)
         self.assertApproximates(level_dbfs(square // 10), -20.0, 0.1)

@@ -23,7 +23,7 @@ def tone(rate: int, hz: float, seconds: float = 1.0) -> NDArray[np.int16]:
 
 
 def spectrum_db(samples: NDArray[np.int16], rate: int) -> tuple[Any, Any]:
-    """Frequencies, and levels below a sine of amplitude 8000."""
+    """Return frequencies, and levels relative to a sine of amplitude 8000."""
     window = np.hanning(len(samples))
     levels = np.abs(np.fft.rfft(samples * window)) / (8000 * window.sum() / 2)
     return np.fft.rfftfreq(len(samples), 1 / rate), 20 * np.log10(levels + 1e-9)
@@ -35,7 +35,7 @@ def settled(samples: NDArray[np.int16], rate: int) -> NDArray[np.int16]:
 
 
 class ResamplerTests(SynchronousTestCase):
-    def test_the_length_is_exactly_that_of_the_time(self) -> None:
+    def test_the_number_of_samples_is_exact(self) -> None:
         for source, target in PAIRS:
             with self.subTest(source=source, target=target):
                 out = Resampler(source, target).resample(tone(source, 440))
@@ -45,7 +45,7 @@ class ResamplerTests(SynchronousTestCase):
     @given(
         st.sampled_from(PAIRS), st.lists(st.integers(0, 700), min_size=1, max_size=12)
     )
-    def test_the_samples_are_the_same_however_the_stream_is_cut(
+    def test_chunks_of_any_size_give_the_same_samples(
         self, pair: tuple[int, int], sizes: list[int]
     ) -> None:
         source, target = pair
@@ -59,8 +59,8 @@ class ResamplerTests(SynchronousTestCase):
             start += size
         joined = np.concatenate(parts)
         self.assertEqual(len(joined), len(whole))
-        # The library adds up in another order for another size: at a half the
-        # last bit may be rounded the other way.
+        # The library adds in another order for another size, so that the last bit may
+        # be rounded differently at a half.
         off = np.abs(joined.astype(int) - whole.astype(int))
         self.assertLessEqual(off.max(initial=0), 1)
 
@@ -88,7 +88,7 @@ class ResamplerTests(SynchronousTestCase):
                     gain_db = 20 * np.log10(amplitude / 8000)
                     self.assertApproximates(float(gain_db), 0.0, 0.1)
 
-    def test_what_would_fold_back_is_fifty_decibels_down(self) -> None:
+    def test_aliases_are_fifty_decibels_down(self) -> None:
         for source, target in PAIRS:
             if source < target:
                 continue
@@ -109,8 +109,8 @@ class ResamplerTests(SynchronousTestCase):
                     images = levels[np.abs(frequencies - hz) > 60]
                     self.assertLess(float(images.max()), -50.0)
 
-    def test_no_energy_at_chunk_edges(self) -> None:
-        # A click each 20 ms would stand at the multiples of 50 Hz.
+    def test_chunk_edges_cause_no_clicks(self) -> None:
+        # A click every 20 ms would appear at the multiples of 50 Hz.
         for source, target in PAIRS:
             with self.subTest(source=source, target=target):
                 samples = tone(source, 1010.0, 2.0)
@@ -133,6 +133,6 @@ class ResamplerTests(SynchronousTestCase):
         agree = np.sign(out[20:-20]) == np.roll(expected, 16)[20:-20]
         self.assertGreater(float(agree.mean()), 0.9)
 
-    def test_nothing_in_nothing_out(self) -> None:
+    def test_empty_input_gives_empty_output(self) -> None:
         empty = np.empty(0, dtype=np.int16)
         self.assertEqual(len(Resampler(8000, 24000).resample(empty)), 0)

@@ -1,4 +1,4 @@
-"""What is taken out of speech is not heard as a gap or a click."""
+"""A cut in speech is not heard as a gap or a click."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from chime_gateway.codec.registry import decode
 from chime_gateway.codec.splice import is_silence, join, shorten
 from chime_gateway.codec.tone import tone
 
-#: Says what of numpy came with it.
+#: Prints which modules of numpy were imported.
 _PROGRAM = "import sys, chime_gateway.media.pump; print('numpy' in sys.modules)"
 
 
 class SpliceTests(SynchronousTestCase):
     def test_a_queue_is_shortened_without_numpy(self) -> None:
-        """Loaded by the first late frame, it would hold up all calls."""
+        """If the first late frame loaded numpy, it would delay all calls."""
         said = subprocess.check_output([sys.executable, "-c", _PROGRAM], text=True)
         self.assertEqual(said.strip(), "False")
 
@@ -31,7 +31,7 @@ class SpliceTests(SynchronousTestCase):
         st.floats(80, 900),
         st.sampled_from((2, 3, 5)),
     )
-    def test_a_tone_goes_on_without_a_click(
+    def test_a_tone_continues_without_a_click(
         self, codec: Codec, hz: float, frames: int
     ) -> None:
         size = codec.frame_bytes
@@ -47,14 +47,14 @@ class SpliceTests(SynchronousTestCase):
         for order in ((b"\xff" * 320, word), (word, b"\xff" * 320)):
             self.assertIn(word[60:100], shorten(PCMU, b"".join(order), 160))
 
-    def test_a_joint_begins_as_the_one_and_ends_as_the_other(self) -> None:
+    def test_a_joint_fades_from_one_sound_to_the_other(self) -> None:
         old, new = tone(PCMU, 300, 0.06)[160:320], tone(PCMU, 500, 0.06)[160:320]
         joined = join(PCMU, old, new)
         self.assertEqual(joined[60:], new[60:])
         first, expected = decode(PCMU, joined)[0], decode(PCMU, old)[0]
         self.assertLess(abs(int(first) - int(expected)), 600)
 
-    def test_what_is_said_softly_is_no_silence(self) -> None:
+    def test_soft_speech_is_not_silence(self) -> None:
         self.assertTrue(is_silence(PCMU, PCMU.silence(160)))
         self.assertTrue(is_silence(PCMA, PCMA.silence(160)))
         self.assertFalse(is_silence(PCMU, tone(PCMU, 300, 0.02, 300)))

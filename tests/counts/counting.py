@@ -1,6 +1,6 @@
 """
-Counts what a piece of the program does, as numbers that are the same each time: calls
-of Python functions, and system calls.
+Counts the work of a piece of the program in reproducible numbers: calls of Python
+functions, and system calls.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import Any, Final
 from attrs import Factory, define
 from twisted.internet.base import DelayedCall
 
-#: Functions of C that are one system call each, by C{__qualname__}.  What the clock
-#: says is none: the kernel's page for it is read (vdso(7)).
+#: C functions that make one system call each, by C{__qualname__}.  Reading the clock is
+#: not a system call (vdso(7)).
 SYSTEM_CALLS: Final = frozenset(
     (
         *("socket.recv", "socket.recv_into", "socket.recvfrom", "socket.recvmsg"),
@@ -31,21 +31,23 @@ SYSTEM_CALLS: Final = frozenset(
     )
 )
 
-#: From 3.12 on a comprehension is no call (PEP 709); how often the heap of timers
-#: compares two of them depends on all that are in it.
+#: Not reproducible: since Python 3.12 a comprehension is not a call (PEP 709), and the
+#: number of comparisons in the heap of timers depends on all timers.
 _NOT_ALIKE: Final = frozenset(
     ("<listcomp>", "<dictcomp>", "<setcomp>", DelayedCall.__lt__.__name__)
 )
 
-#: The end of counting is seen as well.
+#: Files whose calls are not counted: tests, and the end of the counting itself.
 _NOT_COUNTED: Final = (str(Path(__file__).parent.parent), contextlib.__file__)
 
 
 @define
 class Counts:
     """
-    @ivar calls: of functions of Python.
-    @ivar system: of the system, by what makes them.
+    The counted calls.
+
+    @ivar calls: calls of Python functions.
+    @ivar system: system calls, by the function that makes them.
     """
 
     calls: Counter[CodeType] = Factory(Counter)
@@ -54,9 +56,9 @@ class Counts:
     @contextmanager
     def counting(self) -> Iterator[None]:
         """
-        Count what this thread does within, but for what tests do.
+        Count the calls of this thread within the context, except those of tests.
 
-        What collects garbage may call anybody, at any time: it waits.
+        The garbage collector, which may call any code at any time, is disabled.
         """
 
         def seen(frame: FrameType, event: str, function: Any) -> None:
@@ -83,14 +85,14 @@ class Counts:
                 gc.enable()
 
     def a_frame(self, frames: int) -> tuple[float, float]:
-        """Calls of functions, and of the system, for each of so many frames."""
+        """Return the function calls and the system calls for each frame."""
         return self.calls.total() / frames, self.system.total() / frames
 
     def listed(self, times: int) -> str:
         """
-        Who was called, most often first.
+        List the called functions, the most frequent first.
 
-        @param times: so often was done what was counted.
+        @param times: number of repetitions of what was counted.
         """
         lines = [
             f"{count / times:8.2f}  {_place(code)}"

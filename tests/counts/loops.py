@@ -1,8 +1,8 @@
 """
-Reactors beside the global one, each of one side, that run when they are told to: what
-one side does is done between two lines of a test.
+Reactors beside the global one, one for each side, which run only when a test calls
+them: all work of a side is done between two lines of the test.
 
-They have real sockets, and a time that passes when the test says so.
+They have real sockets, and a clock that the test advances.
 """
 
 from __future__ import annotations
@@ -20,13 +20,15 @@ from twisted.python.failure import Failure
 
 from chime_gateway.net.batch import BatchReader
 
-#: Of the real clock: what has to happen does within it.
+#: Time limit of waiting, by the real clock.
 _PATIENCE_SECONDS = 30.0
 
 
 class Time:
     """
-    @ivar seconds: as of the clock that the gateway has, no function of Python's.
+    A clock that a test advances.
+
+    @ivar seconds: returns the time; like the gateway's clock, not a Python function.
     """
 
     def __init__(self) -> None:
@@ -38,27 +40,25 @@ class Time:
 
 
 class Loop(EPollReactor):
-    """A reactor that nobody runs."""
+    """A reactor that runs one turn at a time."""
 
     def __init__(self, clock: Time) -> None:
         self._batch_set: select.epoll | None = None
         super().__init__()
         self.seconds = clock.seconds
-        self.getThreadPool().start()  # addresses are looked up there
+        self.getThreadPool().start()  # for name look-ups
 
     def turn(self) -> None:
-        """Do what has come, and what is due by then."""
+        """Process all events, and all calls that are due."""
         self.doIteration(0)
         self.runUntilCurrent()
 
     def wait_for(self, sockets: int) -> None:
-        """
-        Until so many have something to read: loopback is quick, and not always at once.
-        """
+        """Wait until that many sockets are readable: loopback has a short delay."""
         until = time.monotonic() + _PATIENCE_SECONDS
         while self._readable() < sockets:
             if time.monotonic() > until:
-                raise AssertionError(f"not {sockets} sockets have something to read")
+                raise AssertionError(f"fewer than {sockets} sockets are readable")
 
     def _readable(self) -> int:
         batch = self._batch()
@@ -72,7 +72,7 @@ class Loop(EPollReactor):
         return found
 
     def close(self) -> None:
-        """Timers are forgotten, and sockets closed."""
+        """Cancel the timers, and close the sockets."""
         for call in self.getDelayedCalls():
             call.cancel()
         for reader in self.removeAll():
@@ -92,14 +92,15 @@ def pass_until(
     half: float,
 ) -> None:
     """
-    Time passes, and all do what they do, until it is so.
+    Advance the time and run all loops, until C{is_so} returns a true value.
 
-    @param half: seconds: the gateway has its beats between those of the others.
+    @param half: half a beat, in seconds: the gateway's beats are between those of the
+        others.
     """
     until = time.monotonic() + _PATIENCE_SECONDS
     while not is_so():
         if time.monotonic() > until:
-            raise AssertionError("it did not come to it")
+            raise AssertionError("the condition was not reached")
         for loops in (others, (gateway,)):
             clock.advance(half)
             for loop in loops:

@@ -1,6 +1,6 @@
 """
-The service as a caller's frames and an agent's deltas need it: one delta of 20 ms when
-it is told to speak, and no voice activity that would interrupt it.
+A minimal service for counting frames: it sends one delta of 20 ms on request, and has
+no voice activity detection that would interrupt it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ _ITEM: Final = {"id": "item_1", "type": "message", "role": "assistant"}
 
 class Session(WebSocketServerProtocol):  # type: ignore[misc]
     """
-    @ivar heard_bytes: of the caller's.
+    One session.
+
+    @ivar heard_bytes: bytes of the caller's audio.
     """
 
     heard_bytes = 0

@@ -1,4 +1,4 @@
-"""A call from a softphone whose audio is encrypted, by keys in its SDP (RFC 4568)."""
+"""A call from a softphone with SRTP, and keys in its SDP (RFC 4568)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from chime_gateway.sim.caller.sip_line import SipCall
 
 _SUITE: Final = "AES_CM_128_HMAC_SHA1_80"
 
-#: Of that suite: a key and its salt (RFC 4568 section 6.2).
+#: Size of that suite's key and salt together (RFC 4568 section 6.2).
 _KEY_BYTES: Final = 30
 
 
@@ -23,7 +23,7 @@ def _session(key: bytes, kind: int) -> Session:
 
 
 class SrtpCall(SipCall):
-    """What a L{SipCall} says, and then the keys."""
+    """A L{SipCall} with SRTP and its keys."""
 
     def __init__(
         self, *args: Any, send_rtp: Callable[[bytes, Any], None], **members: Any

@@ -1,9 +1,9 @@
 """
-How much memory a turn of the gateway's reactor takes at once: what is copied needs
-room, and so does a buffer that is longer than what is read into it.
+The peak memory of a turn of the gateway's reactor: copies need memory, and so does a
+buffer that is longer than the data that is read into it.
 
-The calls of a turn have their frames one after the other, so it is one frame's that is
-there at once, and what waits to be sent behind the reading.
+The frames of a turn are processed one after the other.  So the peak is that of one
+frame, together with the data that is sent after all reads.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from tests.counts.world import World
 CALLS: Final = 8
 BEATS: Final = 25
 
-#: Of a frame of 160 bytes: a read of 4 KiB, and some texts of 400 bytes.  Twisted would
-#: take 64 KiB for each read, and 32 KiB more with TLS.
+#: Limit for a frame of 160 bytes: a read of 4 KiB, and some copies of 400 bytes.
+#: Twisted would allocate 64 KiB for each read, and 32 KiB more with TLS.
 MOST_BYTES: Final = 9_000
 
 #: At the beat nothing is read.
@@ -42,7 +42,7 @@ class BytesTests(SynchronousTestCase):
         return peak - before
 
     def _taken(self, carrier: str, agent: str) -> list[float]:
-        """As a rule: for callers' frames, for agents', and at the beat."""
+        """Return the medians for callers' frames, for agents' frames, and at a beat."""
         world = World(self, carrier, agent, CALLS)
         turns: list[list[int]] = []
         was_on = gc.isenabled()

@@ -1,15 +1,16 @@
 """
-What a frame costs on its way, in numbers without noise: nobody makes the way longer
-unseen.
+The cost of a frame in reproducible numbers, so that it cannot grow unnoticed.
 
-In each row calls of one kind are under way, and each sends and gets a frame every
-20 ms.  Counted is what the gateway's reactor does in three turns: as all callers'
-frames have come, as all agents' have come, and at the beat between them; divided by the
-number of frames.  What is once a turn, whoever is there, is in it by that share.
+In each row, calls of one kind are active, and each sends and receives a frame every
+20 ms.  The work of the gateway's reactor is counted in three turns: when all callers'
+frames have arrived, when all agents' frames have arrived, and at the beat between them.
+The counts are divided by the number of frames; this includes a share of what is done
+once for each turn.
 
-A row that fails lists who was called.  Where the way has become longer on purpose,
-raise the ceiling, and say why in the commit.  Where it has become shorter, lower it: a
-ceiling that is far above its count fails as well, and what it is to be is said.
+A failing row lists the called functions.  If the path has become longer on purpose,
+raise the ceiling, and say why in the commit.  If it has become shorter, lower the
+ceiling: one that is far above its count fails as well, and the message tells the new
+values.
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ from tests.counts.world import World
 CALLS: Final = 8
 BEATS: Final = 50
 
-#: A ceiling may be so much above its count, of calls and of system calls.
+#: How far a ceiling may be above its count, for calls and for system calls.
 SLACK: Final = (1.0, 0.5)
 
-#: A frame that was late on loopback spoils a count; it is done again.
+#: Maximum number of attempts: a frame that is late on loopback spoils a count.
 _TRIES: Final = 5
 
 _FRAME_BYTES: Final = 160
@@ -40,10 +41,10 @@ _FRAME_BYTES: Final = 160
 @frozen
 class Hop:
     """
-    The most that may be done for one frame.
+    The ceilings for one frame.
 
-    @ivar calls: of functions of Python.
-    @ivar system: of the system.
+    @ivar calls: calls of Python functions.
+    @ivar system: system calls.
     """
 
     calls: float
@@ -67,7 +68,7 @@ HOPS: Final = ("caller to agent", "agent to caller", "beat")
 
 
 class FrameCountTests(SynchronousTestCase):
-    # Of Twisted itself, for certificates of an endpoint.
+    # A warning in Twisted's own code for certificates of an endpoint.
     suppress: ClassVar = [
         suppressing(message="Passing pyOpenSSL", category=DeprecationWarning)
     ]
@@ -94,7 +95,7 @@ class FrameCountTests(SynchronousTestCase):
             counts = self._beats(world)
             if world.heard_bytes() - before == BEATS * CALLS * _FRAME_BYTES:
                 return counts
-        self.fail("not every frame of the callers' was heard in its time")
+        self.fail("some frames of the callers did not arrive in time")
 
     def _assert_counts(self, carrier: str, agent: str) -> None:
         frames = BEATS * CALLS
@@ -113,7 +114,7 @@ class FrameCountTests(SynchronousTestCase):
                 faults.append(f"{fault}{counts.listed(frames)}\n")
         if faults:
             row = f'    ("{carrier}", "{agent}"): ({", ".join(to_be)}),'
-            self.fail("\n".join(("", *faults, "By these counts the row is:", row)))
+            self.fail("\n".join(("", *faults, "The row for these counts is:", row)))
 
     def test_a_media_stream(self) -> None:
         self._assert_counts("stream", "websocket")
@@ -141,7 +142,7 @@ class FrameCountTests(SynchronousTestCase):
 
 
 def _fault(hop: str, what: str, count: float, ceiling: float, slack: float) -> str:
-    """One line; empty: there is none."""
+    """Return a line about an exceeded or excessive ceiling; empty: there is none."""
     if count > ceiling:
         return f"{hop}: {count:.2f} {what} a frame, and the ceiling is {ceiling}\n"
     if count < ceiling - slack:
@@ -150,5 +151,5 @@ def _fault(hop: str, what: str, count: float, ceiling: float, slack: float) -> s
 
 
 def _ceiling(count: float, step: float, spare: float) -> float:
-    """Above, as what is done some times a second is so in one second or another."""
+    """Round up, with a reserve: some work is done only a few times a second."""
     return math.ceil((count + spare) / step) * step

@@ -1,4 +1,4 @@
-"""What the set-up of calls does not do for each of them."""
+"""Work that must not be done for the set-up of every call."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class SetUpTests(SynchronousTestCase):
     ]
 
     def _called(self, carrier: str, agent: str) -> Counter[str]:
-        """By the file of a function and by its name: while calls are set up."""
+        """Count calls by file name and by function name while calls are set up."""
         counts = Counts()
         turn = Loop.turn
 
@@ -40,13 +40,13 @@ class SetUpTests(SynchronousTestCase):
             called[code.co_name] += times
         return called
 
-    def test_no_text_is_made_that_nobody_reads(self) -> None:
+    def test_no_unused_debug_text_is_formatted(self) -> None:
         for carrier, agent in (("stream", "websocket"), ("sip", "websocket")):
             called = self._called(carrier, agent)
             found = {name: called[name] for name in NEEDLESS if called[name]}
             self.assertEqual(found, {}, f"{carrier}, {agent}")
 
-    def test_one_context_of_tls_is_made_for_all(self) -> None:
-        """It reads all authorities of the system, and all connections may use it."""
+    def test_all_calls_share_one_tls_context(self) -> None:
+        """A context reads all of the system's authorities; connections can share it."""
         called = self._called("stream", "tls")
         self.assertEqual(called["_makeContext"], 1)

@@ -1,8 +1,8 @@
 """
-A gateway with some calls of one kind, and what is around it: callers and the service.
+A gateway with some calls of one kind, and its environment: callers and the service.
 
-The gateway is the whole one, on sockets of loopback; its reactor is its own, so that
-what it does can be told from what callers and service do in the same process.
+It is the complete gateway, on loopback sockets.  It has its own reactor, so that its
+work can be separated from that of the callers and the service in the same process.
 """
 
 from __future__ import annotations
@@ -46,23 +46,23 @@ from tests.support.certificates import self_signed
 from tests.support.files import temporary_file
 from tests.support.ports import MEDIA, free_port
 
-#: Nobody says anything before that, nor hangs up.
+#: No caller speaks or hangs up before that.
 _LONG_SECONDS: Final = 1e6
 
-#: Of the agent's one answer.
+#: Length of the agent's only answer.
 _SPEECH_SECONDS: Final = 60
 
 _HOST: Final = "127.0.0.1"
 
-#: The first frames, and what they bring.
+#: Time for the first frames and their effects.
 _BEGINNING_SECONDS: Final = 0.5
 
-#: The gateway's beats lie between those of the others.
+#: The gateway's beats are between those of the others.
 _HALF_SECONDS: Final = PTIME_MS / 2000
 
 
-def _believe(test: SynchronousTestCase, path: str) -> None:
-    """What OpenSSL takes for the system's certificates."""
+def _trust_certificate(test: SynchronousTestCase, path: str) -> None:
+    """Make OpenSSL use a file as the system's certificates."""
     name = "SSL_CERT_FILE"
     before = os.environ.get(name)
 
@@ -76,13 +76,13 @@ def _believe(test: SynchronousTestCase, path: str) -> None:
 
 
 def _turn(loop: Loop) -> None:
-    """Until what was written is on its way; TLS puts it off twice."""
+    """Run until written data was sent; TLS defers it twice."""
     for _ in range(3):
         loop.turn()
 
 
-class _Orator:
-    """Speaks for a minute."""
+class _Monologue:
+    """An agent that speaks for a minute."""
 
     def answer(self, turn: Turn) -> Sequence[Part]:
         size = turn.output_codec.bytes_per_second * _SPEECH_SECONDS
@@ -91,9 +91,9 @@ class _Orator:
 
 class World:
     """
-    Calls of which each sends and gets a frame every 20 ms.
+    Calls that each send and receive a frame every 20 ms.
 
-    @ivar gateway: its loop.
+    @ivar gateway: the gateway's reactor.
     @param carrier: C{stream}, C{wss}, C{raw}, C{sip}, C{srtp} or C{webrtc}.
     @param agent: C{websocket}, C{tls} or C{webrtc}.
     """
@@ -102,20 +102,20 @@ class World:
         self, test: SynchronousTestCase, carrier: str, agent: str, calls: int
     ) -> None:
         self._clock = Time()
-        # Autobahn's timers, pings among them, are on this one, and never due.
+        # Autobahn's timers, pings included, use this clock, and are never due.
         test.patch(txaio.config, "loop", Clock())
         if carrier == "srtp":
             test.patch(softphone, "SipCall", SrtpCall)
         self.gateway = Loop(self._clock)
         self._callers, self._agents = Loop(self._clock), Loop(self._clock)
-        # Of clients, who are not asked for their reactor: who is one over TLS here.
+        # TLS clients use a default clock: that of the only side with TLS clients here.
         client = self._callers if carrier == "wss" else self.gateway
         test.patch(tls, "_get_default_clock", lambda: client)
         self._carrier, self._agent, self._calls = carrier, agent, calls
         self._reports: list[CallReport] = []
         self._port = free_port()
         self._pem = temporary_file(test, self_signed())
-        _believe(test, self._pem)
+        _trust_certificate(test, self._pem)
         self._service: Service | SimulatorFactory
         settings = self._settings(self._new_service())
         self._gateway = GatewayService(settings, self.gateway)
@@ -125,23 +125,23 @@ class World:
             self._place().addCallback(self._reports.append)
         self._until(lambda: self._reports or self._are_talking())
         assert not self._reports, self._reports
-        # Who is answered knows it a moment later.
+        # Callers are notified of the answer a moment later.
         until = self._clock.seconds() + _BEGINNING_SECONDS
         self._until(lambda: self._clock.seconds() > until)
-        # What is due at a beat is so for certain, however its time was rounded.
+        # Ensures that calls due at a beat are due, however their times were rounded.
         self._clock.advance(_HALF_SECONDS / 10)
 
     # -- one beat ---------------------------------------------------------------------
 
     def callers_speak(self) -> None:
-        """Each 20 ms, at its time."""
+        """Let all callers send their frames, which is due every 20 ms."""
         self._clock.advance(_HALF_SECONDS)
         _turn(self._callers)
-        # All come in by one port.
+        # All WebRTC calls share one port.
         self.gateway.wait_for(1 if self._carrier == "webrtc" else self._calls)
 
     def agents_speak(self) -> None:
-        """The same; whoever is reached over WebRTC has a time for it as well."""
+        """Let all agents send their frames; over WebRTC they are due at that time."""
         _turn(self._agents)
         if isinstance(self._service, Service):
             self._service.speak()
@@ -156,7 +156,7 @@ class World:
         _turn(self._agents)
 
     def heard_bytes(self) -> int:
-        """By all agents."""
+        """Return the number of bytes that all agents have received."""
         if isinstance(self._service, Service):
             return self._service.heard_bytes()
         return sum(len(one.log.appended) for one in self._service.sessions)
@@ -166,9 +166,11 @@ class World:
     def _new_service(self) -> DeploymentSettings:
         loop = self._agents
         if self._agent == "webrtc":
-            # All of the answer is there at once, and then it is heard in its time.
+            # The whole answer is generated at once, and then sent in real time.
             behaviour = Behaviour(speed=1000.0, first_delta_seconds=0.0)
-            self._service = SimulatorFactory(_Orator, reactor=loop, behaviour=behaviour)
+            self._service = SimulatorFactory(
+                _Monologue, reactor=loop, behaviour=behaviour
+            )
         else:
             self._service = Service(loop)
         factory: Any

@@ -1,4 +1,4 @@
-"""Data channels: opened, spoken in, and closed once, over whatever network."""
+"""Data channels: opened, used and closed, over networks of all kinds."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class ChannelTestCase(SynchronousTestCase):
 
 
 class SpeakingTests(ChannelTestCase):
-    def test_it_is_opened_by_its_name_in_the_stream_of_its_role(self) -> None:
+    def test_it_is_opened_with_its_label_in_the_stream_of_its_role(self) -> None:
         for is_client in (True, False):
             self.start(is_client=is_client)
             self.assertFalse(self.channel.send(b"early"))
@@ -98,14 +98,14 @@ class SpeakingTests(ChannelTestCase):
         st.floats(0, 0.2),
         st.lists(st.integers(0, 20_000), max_size=4),
     )
-    def test_texts_go_both_ways_whatever_is_lost(
+    def test_texts_arrive_in_both_directions_despite_losses(
         self, seed: int, loss: float, sizes: list[int]
     ) -> None:
         self.start(seed=seed, loss=loss)
         while not self.user.log:
             self.run_for(0.1)
         if self.user.log != ["opened"]:
-            return  # of six sendings none has come
+            return  # all six transmissions were lost
         said = [self.random.randbytes(size) for size in sizes]
         for payload in said:
             self.assertTrue(self.channel.send(payload))
@@ -117,7 +117,7 @@ class SpeakingTests(ChannelTestCase):
         self.assertEqual(self.user.log, ["opened"])
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_what_is_said_before_it_is_acknowledged_opens_it(self) -> None:
+    def test_a_message_before_the_acknowledgement_opens_it(self) -> None:
         self.start()
         self.taker.is_silent = True
         self.run_for(0.2)
@@ -126,7 +126,7 @@ class SpeakingTests(ChannelTestCase):
         self.run_for(0.1)
         self.assertEqual((self.user.log, self.user.texts), (["opened"], [b"hello"]))
 
-    def test_one_of_the_other_sides_is_taken_and_not_listened_to(self) -> None:
+    def test_a_channel_of_the_peer_is_accepted_and_ignored(self) -> None:
         self.start()
         self.run_for(0.2)
         now = self.clock.seconds()
@@ -137,7 +137,7 @@ class SpeakingTests(ChannelTestCase):
         self.run_for(0.2)
         self.assertEqual((self.user.log, self.user.texts), (["opened"], []))
 
-    def test_no_more_is_said_at_once_than_the_other_side_takes(self) -> None:
+    def test_a_message_is_not_longer_than_the_peer_accepts(self) -> None:
         self.start(remote=RemoteChannel(5000, 1000))
         self.run_for(0.2)
         self.assertFalse(self.channel.send(bytes(1001)))
@@ -146,11 +146,11 @@ class SpeakingTests(ChannelTestCase):
 
 class ClosingTests(ChannelTestCase):
     def setUp(self) -> None:
-        # Only what a test makes is looked through, not all that others have made.
+        # Existing objects are excluded, so that only this test's are examined.
         gc.freeze()
         self.addCleanup(gc.unfreeze)
 
-    def test_one_that_is_not_opened_is_told_once(self) -> None:
+    def test_a_failure_to_open_is_reported_once(self) -> None:
         self.start(loss=1.0)
         self.run_for(OPEN_SECONDS + 1)
         self.assertEqual(self.user.log, ["it was not opened within 5 s"])
@@ -160,7 +160,7 @@ class ClosingTests(ChannelTestCase):
         self.run_for(OPEN_SECONDS + 1)
         self.assertEqual(self.user.log, ["it was not opened within 5 s"])
 
-    def test_the_other_sides_end_is_told_once(self) -> None:
+    def test_the_end_by_the_peer_is_reported_once(self) -> None:
         self.start()
         self.run_for(0.2)
         self.taker.association.close()
@@ -179,7 +179,7 @@ class ClosingTests(ChannelTestCase):
         self.assertEqual(self.user.log, ["opened", "a message is too long"])
         self.assertEqual(self.user.texts, [])
 
-    def test_ours_is_told_to_the_other_side_and_leaves_nothing(self) -> None:
+    def test_our_end_is_sent_to_the_peer_and_leaves_nothing(self) -> None:
         for seconds in (0.0, 0.015, 0.035, 0.2):
             self.start()
             self.run_for(seconds)
@@ -196,7 +196,7 @@ class ClosingTests(ChannelTestCase):
             gc.collect()
             self.assertIsNone(gone())
 
-    def test_who_closes_it_in_the_middle_hears_no_more(self) -> None:
+    def test_after_closing_in_a_callback_nothing_more_is_received(self) -> None:
         self.start()
         self.run_for(0.2)
 

@@ -1,4 +1,4 @@
-"""Packets of peers that are not used, or not sent: none is, without being counted."""
+"""Packets of peers that are dropped or not sent: every one is counted."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from tests.webrtc.test_peer import PeerTestCase
 class DropsTests(PeerTestCase):
     @settings(max_examples=15, deadline=None)
     @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=40))
-    def test_what_does_not_go_out_is_counted_with_the_stream(
+    def test_packets_that_are_not_sent_are_counted_with_the_stream(
         self, fullness: list[tuple[bool, bool]]
     ) -> None:
-        """Every packet of media was either sent, or is told of by the stream."""
+        """Every media packet is either sent, or counted by the stream."""
         network = Network(Clock())
         pair = self.connect(network)
         for user in pair:

@@ -1,4 +1,4 @@
-"""DTLS: keys of both sides, whatever the network does, and what must not give any."""
+"""DTLS: both sides get keys despite network faults, and attackers get none."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ from tests.support.dtls_pair import (
     take,
 )
 
-#: Seconds of all sendings of one flight, with 30 s for all.
+#: Times of all transmissions of one flight, in seconds, within the limit of 30 s.
 _TIMES = [0.25, 0.5, 1.0, 2.0, 3.0, *(5.0 + 2 * n for n in range(13)), 30.0]
 
 
 class HandshakeTests(SynchronousTestCase):
     def check_keys(self, one: Dtls, other: Dtls) -> None:
-        """What one of them protects the other opens."""
+        """Check that one side can decrypt what the other has encrypted."""
         assert one.keys is not None and other.keys is not None
         for near, far in ((one.keys, other.keys), (other.keys, one.keys)):
             packet = b"\x80\0" + bytes(170)
             protected = SrtpCodec(near).protect(packet)
             self.assertEqual(SrtpCodec(far).unprotect(protected), packet)
 
-    def test_both_get_the_keys_in_four_datagrams_or_so(self) -> None:
+    def test_both_sides_get_the_keys_in_about_four_datagrams(self) -> None:
         client, server = new_client(), new_server()
         self.assertLessEqual(shake_hands(client, server), 5)
         self.check_keys(client, server)
@@ -56,14 +56,14 @@ class HandshakeTests(SynchronousTestCase):
 
     @settings(max_examples=60, deadline=None)
     @given(st.integers(0, 2**32), st.floats(0, 0.3))
-    def test_what_is_lost_or_repeated_is_made_good(
+    def test_lost_and_duplicated_datagrams_are_repaired(
         self, seed: int, loss: float
     ) -> None:
         client, server = new_client(), new_server()
         Wire(seed, loss).run(client, server)
         self.check_keys(client, server)
 
-    def test_every_single_loss_is_made_good(self) -> None:
+    def test_every_single_loss_is_repaired(self) -> None:
         for lost in range(6):
             client, server = new_client(), new_server()
             wire = Wire(0, 0.0, repeated=0.0)
@@ -83,7 +83,7 @@ class HandshakeTests(SynchronousTestCase):
             self.check_keys(client, server)
             self.assertLess(wire.now, 1.0)
 
-    def test_every_profile_can_be_agreed_on(self) -> None:
+    def test_every_profile_can_be_negotiated(self) -> None:
         for name, profile in PROFILES.items():
             foreign, server = Foreign(is_client=True, profiles=name), new_server()
             foreign.shake_hands(server)
@@ -97,14 +97,14 @@ class HandshakeTests(SynchronousTestCase):
             protected = SrtpCodec(mirrored).protect(packet)
             self.assertEqual(SrtpCodec(server.keys).unprotect(protected), packet)
 
-    def test_our_order_of_profiles_counts_where_we_serve(self) -> None:
+    def test_as_a_server_our_order_of_profiles_is_used(self) -> None:
         foreign = Foreign(is_client=True, profiles=b":".join(list(PROFILES)[::-1]))
         server = new_server()
         foreign.shake_hands(server)
         assert server.keys is not None
         self.assertEqual(server.keys.profile, next(iter(PROFILES.values())))
 
-    def test_messages_in_many_small_records_are_understood(self) -> None:
+    def test_messages_in_many_small_records_are_accepted(self) -> None:
         for is_client in (True, False):
             foreign = Foreign(
                 is_client=is_client, certificate=OURS if is_client else THEIRS
@@ -114,7 +114,7 @@ class HandshakeTests(SynchronousTestCase):
             self.assertTrue(foreign.is_done)
             self.assertIsNotNone(ours.keys)
 
-    def test_no_datagram_is_larger_than_a_path_takes(self) -> None:
+    def test_no_datagram_is_larger_than_the_mtu(self) -> None:
         client, server = new_client(), new_server()
         client.start(0.0)
         while client.outbox or server.outbox:
@@ -146,7 +146,7 @@ class HandshakeTests(SynchronousTestCase):
             self.assertLessEqual(len(sizes), 9)
             self.assertIsNotNone(one.keys)
 
-    def test_a_client_that_begins_before_we_start_is_heard(self) -> None:
+    def test_a_client_that_begins_before_our_start_is_answered(self) -> None:
         client, server = new_client(), new_server()
         client.start(0.0)
         for datagram in take(client):
@@ -155,7 +155,9 @@ class HandshakeTests(SynchronousTestCase):
 
 
 class TimeTests(SynchronousTestCase):
-    def test_a_flight_is_sent_again_at_exact_times_until_it_is_given_up(self) -> None:
+    def test_a_flight_is_retransmitted_at_exact_times_until_it_is_given_up(
+        self,
+    ) -> None:
         client = new_client()
         client.start(0.0)
         hello = take(client)
@@ -174,14 +176,14 @@ class TimeTests(SynchronousTestCase):
         self.assertEqual(times, _TIMES)
         self.assertIsNone(client.due)
 
-    def test_who_waits_for_a_client_does_not_do_so_for_ever(self) -> None:
+    def test_waiting_for_a_client_has_a_time_limit(self) -> None:
         server = new_server()
         server.start(5.0)
         self.assertEqual(server.due, 35.0)
         with self.assertRaises(DtlsError):
             server.tick(35.0)
 
-    def test_nothing_is_due_before_it_has_started_nor_when_it_is_over(self) -> None:
+    def test_nothing_is_due_before_the_start_and_after_the_end(self) -> None:
         client, server = new_client(), new_server()
         self.assertIsNone(client.tick(100.0))
         shake_hands(client, server)
@@ -189,7 +191,7 @@ class TimeTests(SynchronousTestCase):
         client.close()
         self.assertIsNone(client.tick(100.0))
 
-    def test_the_last_flight_is_sent_again_some_times_and_not_for_ever(self) -> None:
+    def test_the_last_flight_is_repeated_a_limited_number_of_times(self) -> None:
         client, server = new_client(), new_server()
         client.start(0.0)
         for datagram in take(client):
@@ -231,7 +233,7 @@ class BadInputTests(SynchronousTestCase):
         shake_hands(client, server)
         self.assertIsNotNone(server.keys)
 
-    def test_a_hash_that_is_not_believed_proves_nothing(self) -> None:
+    def test_an_unsupported_hash_function_proves_nothing(self) -> None:
         self.assertFalse(dtls.is_usable(Fingerprint("sha-1", bytes(20))))
         self.assertTrue(dtls.is_usable(Fingerprint("SHA-512", bytes(64))))
         with self.assertRaises(FingerprintError):
@@ -243,7 +245,7 @@ class BadInputTests(SynchronousTestCase):
             foreign.shake_hands(server)
         self.assertIsNone(server.keys)
 
-    def test_who_shows_no_certificate_is_refused(self) -> None:
+    def test_a_peer_without_a_certificate_is_refused(self) -> None:
         foreign, server = Foreign(is_client=True, certificate=None), new_server()
         with self.assertRaises(DtlsError) as caught:
             foreign.shake_hands(server)
@@ -252,7 +254,7 @@ class BadInputTests(SynchronousTestCase):
 
     @settings(max_examples=150, deadline=None)
     @given(st.integers(0, 2**32), st.integers(0, 5), st.booleans())
-    def test_garbage_ends_one_and_no_other(
+    def test_garbage_ends_only_its_own_connection(
         self, seed: int, steps: int, is_client: bool
     ) -> None:
         draw = random.Random(seed)
@@ -264,7 +266,7 @@ class BadInputTests(SynchronousTestCase):
         except DtlsError:
             self.assertIsNone(victim.due)
             victim.received(0.0, _garbage(draw, flying))
-        # OpenSSL keeps its errors for whoever asks next.
+        # OpenSSL's error queue is shared: it must be empty.
         others = new_client(), new_server()
         shake_hands(*others)
         self.assertIsNotNone(others[1].keys)
@@ -280,10 +282,10 @@ class BadInputTests(SynchronousTestCase):
             answered += len(take(server))
         self.assertEqual(answered, 1)
 
-    def test_what_openssl_would_keep_is_bounded(self) -> None:
+    def test_memory_that_openssl_would_use_is_limited(self) -> None:
         server = new_server()
         server.start(0.0)
-        # A message of 100,000 bytes of which one came, in the place of a later one.
+        # One byte of a message of 100,000 bytes, with a later sequence number.
         message = (
             b"\x0b" + (100_000).to_bytes(3, "big") + b"\0\3" + bytes(3) + b"\0\0\1x"
         )
@@ -294,7 +296,7 @@ class BadInputTests(SynchronousTestCase):
         taken = sum(server._has_room(early) for _ in range(1000))
         self.assertEqual(taken, dtls._MOST_EARLY)
 
-    def test_what_ends_in_its_middle_is_passed_over(self) -> None:
+    def test_truncated_records_are_ignored(self) -> None:
         client = new_client()
         client.start(0.0)
         (hello,) = take(client)
@@ -308,7 +310,7 @@ class BadInputTests(SynchronousTestCase):
 
 
 class ClosingTests(SynchronousTestCase):
-    def test_a_goodbye_is_heard(self) -> None:
+    def test_a_close_notify_is_reported(self) -> None:
         for is_client in (True, False):
             client, server = new_client(), new_server()
             shake_hands(client, server)
@@ -321,7 +323,7 @@ class ClosingTests(SynchronousTestCase):
             one.close()
             self.assertEqual(one.outbox, [])
 
-    def test_it_can_be_closed_at_every_step_and_leaves_nothing(self) -> None:
+    def test_it_can_be_closed_at_any_step_and_leaves_nothing(self) -> None:
         for steps in range(7):
             client, server, _ = _interrupted(steps)
             connections = [weakref.ref(side._connection) for side in (client, server)]
@@ -334,7 +336,7 @@ class ClosingTests(SynchronousTestCase):
             finally:
                 gc.enable()
 
-    def test_data_of_a_channel_that_nobody_offered_is_passed_over(self) -> None:
+    def test_data_without_an_offered_channel_is_ignored(self) -> None:
         foreign, server = Foreign(is_client=True), new_server()
         foreign.shake_hands(server)
         foreign.connection.send(b"INIT")
@@ -347,7 +349,7 @@ class ClosingTests(SynchronousTestCase):
 
 
 def _interrupted(steps: int) -> tuple[Dtls, Dtls, list[bytes]]:
-    """Client and server after so many flights, and the one that is under way."""
+    """Make client and server after that many flights, and the flight in transit."""
     client, server = new_client(), new_server()
     client.start(0.0)
     server.start(0.0)
@@ -361,7 +363,7 @@ def _interrupted(steps: int) -> tuple[Dtls, Dtls, list[bytes]]:
 
 
 def _garbage(draw: random.Random, flying: list[bytes]) -> bytes:
-    """Records of all kinds, or a true one with something changed in it."""
+    """Make random records, or modify a real one."""
     if flying and draw.random() < 0.5:
         data = bytearray(draw.choice(flying))
         for _ in range(draw.randrange(1, 5)):

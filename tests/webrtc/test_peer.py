@@ -1,4 +1,4 @@
-"""Peers: two come together; what ends one is told once, and leaves nothing."""
+"""Peers: two connect; the end of one is reported once, and nothing is left of it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.support.rtc_network import (
 
 _OFFERER, _ANSWERER = "192.0.2.11", "192.0.2.12"
 
-#: Who of the two is ICE-lite; both cannot be.
+#: Which of the two is ICE-lite; both cannot be.
 _LITE = [(False, False), (False, True), (True, False)]
 
 
@@ -44,7 +44,7 @@ class PeerTestCase(SynchronousTestCase):
     def introduce(
         self, one: RtcUser, other: RtcUser, setup: Setup = Setup.ACTPASS
     ) -> None:
-        """Offer and answer, which takes a moment."""
+        """Exchange offer and answer, with a delay."""
         other.peer.set_remote(evolve(one.peer.description, setup=setup))
         answer = other.peer.description
         run(one.network.clock, 0.1)
@@ -58,7 +58,7 @@ class PeerTestCase(SynchronousTestCase):
         return pair
 
     def talk(self, pair: tuple[RtcUser, RtcUser], packets: int = 20) -> None:
-        """Both say something, and hear what the other says."""
+        """Both send packets, and receive those of the other."""
         for user in pair:
             user.heard.clear()
         clock = pair[0].network.clock
@@ -79,7 +79,7 @@ class ConnectingTests(PeerTestCase):
         st.sampled_from(_LITE),
         st.sampled_from(Setup),
     )
-    def test_they_hear_each_other_in_every_role_whatever_is_lost(
+    def test_peers_connect_in_every_role_despite_losses(
         self, seed: int, loss: float, lite: tuple[bool, bool], setup: Setup
     ) -> None:
         network = Network(Clock(), seed, loss, repeated=0.1, spread=0.05)
@@ -88,13 +88,13 @@ class ConnectingTests(PeerTestCase):
         for _ in range(70):
             run(network.clock, 0.0 if all(user.told for user in pair) else 1.0)
         if loss > 0.1 and PeerFailure.NO_PATH in pair[0].told + pair[1].told:
-            return  # eight checks lost, or their answers: ICE has given up
+            return  # eight checks or their answers were lost: ICE has given up
         self.assertEqual([user.told for user in pair], [["connected"]] * 2)
         roles = {user.peer.setup for user in pair}
         self.assertEqual(roles, {Setup.ACTIVE, Setup.PASSIVE})
         self.talk(pair)
 
-    def test_nothing_is_late_where_nothing_is_lost(self) -> None:
+    def test_without_losses_nothing_is_delayed(self) -> None:
         for lite in _LITE:
             network = Network(Clock())
             pair = self.new_pair(network, lite=lite)
@@ -113,20 +113,20 @@ class ConnectingTests(PeerTestCase):
             self.assertLessEqual(len(clock.getDelayedCalls()), 2)
             clock.advance(0.1)
 
-    def test_a_hello_that_comes_before_the_answer_is_kept(self) -> None:
+    def test_a_client_hello_before_the_answer_is_kept(self) -> None:
         network = Network(Clock())
         one, other = self.new_pair(network, lite=(True, False))
         other.peer.set_remote(evolve(one.peer.description, setup=Setup.PASSIVE))
         run(network.clock, 0.2)
         hellos = [data for _, _, data in network.sent if data[0] == 22]
         self.assertTrue(hellos)
-        # No more of them get through.
+        # Later ones are lost.
         network.passes = lambda datagram: datagram[2] not in hellos
         one.peer.set_remote(other.peer.description)
         run(network.clock, 0.2)
         self.assertEqual(one.told, ["connected"])
 
-    def test_an_answer_that_is_active_to_active_is_believed(self) -> None:
+    def test_an_answer_of_active_to_active_is_accepted(self) -> None:
         network = Network(Clock())
         one, other = self.new_pair(network)
         other.peer.set_remote(evolve(one.peer.description, setup=Setup.PASSIVE))
@@ -151,7 +151,7 @@ class RefusingTests(PeerTestCase):
         with self.assertRaises(SdpError):
             one.peer.set_remote(weak)
 
-    def test_another_certificate_than_was_described_is_told_once(self) -> None:
+    def test_a_wrong_certificate_is_reported_once(self) -> None:
         for is_offerer_wrong in (True, False):
             for setup in (Setup.ACTIVE, Setup.PASSIVE):
                 network = Network(Clock())
@@ -168,11 +168,11 @@ class RefusingTests(PeerTestCase):
                 run(network.clock, 60.0)
                 at = 1 if is_offerer_wrong else 0
                 self.assertEqual(pair[at].told, [PeerFailure.FINGERPRINT])
-                # Who was not deceived may have thought it well until then.
+                # The other side may have connected before.
                 rest = [one for one in pair[1 - at].told if one != "connected"]
                 self.assertEqual(rest, [PeerFailure.CLOSED_BY_PEER])
 
-    def test_nobody_there_is_told_once_and_leaves_no_timer(self) -> None:
+    def test_a_missing_peer_is_reported_once_and_leaves_no_timer(self) -> None:
         network = Network(Clock())
         network.passes = lambda datagram: False
         pair = self.new_pair(network, lite=(False, True))
@@ -181,7 +181,7 @@ class RefusingTests(PeerTestCase):
         self.assertEqual([user.told for user in pair], [[PeerFailure.NO_PATH]] * 2)
         self.assertEqual(network.clock.getDelayedCalls(), [])
 
-    def test_dtls_that_does_not_come_is_told_once(self) -> None:
+    def test_missing_dtls_is_reported_once(self) -> None:
         network = Network(Clock())
         network.passes = lambda datagram: datagram[2][0] < 20
         pair = self.new_pair(network)
@@ -196,7 +196,7 @@ class RefusingTests(PeerTestCase):
 
 
 class TalkingTests(PeerTestCase):
-    def test_a_path_that_is_gone_is_told_within_the_time_of_consent(self) -> None:
+    def test_a_lost_path_is_reported_when_consent_expires(self) -> None:
         clock = Clock()
         network = Network(clock)
         pair = self.connect(network)
@@ -206,17 +206,17 @@ class TalkingTests(PeerTestCase):
         run(clock, 36.0, pair)
         for user in pair:
             self.assertEqual(user.told, ["connected", PeerFailure.CONSENT_LOST])
-        # No goodbye either, to where nobody has agreed to get anything.
+        # No close_notify is sent, as there is no consent.
         self.assertFalse([data for _, _, data in network.sent[sent:] if data[0] == 21])
         self.assertEqual(clock.getDelayedCalls(), [])
 
-    def test_a_call_of_ten_minutes_goes_on_by_its_consent(self) -> None:
+    def test_consent_keeps_a_call_of_ten_minutes_alive(self) -> None:
         network = Network(Clock(), seed=1, loss=0.1)
         pair = self.connect(network)
         run(network.clock, 600.0)
         self.talk(pair)
 
-    def test_a_packet_that_comes_again_is_not_heard_again(self) -> None:
+    def test_a_duplicate_packet_is_ignored(self) -> None:
         network = Network(Clock(), repeated=1.0)
         pair = self.connect(network)
         self.talk(pair)
@@ -224,7 +224,7 @@ class TalkingTests(PeerTestCase):
             self.assertLess(user.heard.count(0x11) + user.heard.count(0x22), 21 * 160)
             self.assertGreater(user.stream.stats.dropped["srtp"], 15)
 
-    def test_no_handshake_begins_with_whom_ice_has_not_proved(self) -> None:
+    def test_no_handshake_begins_before_ice_has_verified_the_peer(self) -> None:
         network = Network(Clock())
         one, other = self.new_pair(network, lite=(True, False))
         self.introduce(one, other)
@@ -239,12 +239,12 @@ class TalkingTests(PeerTestCase):
         self.assertEqual(len(network.sent), sent)
         self.assertIsNone(again.peer._handshake._dtls)
 
-    def test_a_nat_that_forgets_is_followed(self) -> None:
+    def test_a_change_of_a_nat_s_port_is_followed(self) -> None:
         network = Network(Clock())
         pair = self.connect(network)
         one, other = pair
-        # What the offerer sends comes from another port from now on, and what goes to
-        # the old one is lost.
+        # From now on the offerer's packets come from another port, and packets to the
+        # old one are lost.
         old, new = one.sockets.address, (_OFFERER, 50000)
         arrives = network.arrives
 
@@ -262,7 +262,7 @@ class TalkingTests(PeerTestCase):
         assert other.peer.path is not None
         self.assertEqual(other.peer.path.port, 50000)
 
-    def test_any_first_byte_from_anywhere_changes_nothing(self) -> None:
+    def test_packets_of_strangers_change_nothing(self) -> None:
         network = Network(Clock(), seed=5)
         pair = self.connect(network)
         for user in pair:
@@ -275,7 +275,7 @@ class TalkingTests(PeerTestCase):
         self.talk(pair)
         self.assertEqual([user.told for user in pair], [["connected"]] * 2)
 
-    def test_a_bug_behind_it_ends_its_own_peer(self) -> None:
+    def test_a_bug_in_a_receiver_ends_only_its_peer(self) -> None:
         network = Network(Clock())
         pair = self.connect(network)
         pair[0].stream.rtp_received = None  # type: ignore[assignment]
@@ -289,13 +289,13 @@ class TalkingTests(PeerTestCase):
 
 class ClosingTests(PeerTestCase):
     def setUp(self) -> None:
-        # Only what a test makes is looked through, not all that others have made.
+        # Existing objects are excluded, so that only this test's are examined.
         gc.freeze()
         self.addCleanup(gc.unfreeze)
 
     @settings(max_examples=20, deadline=None)
     @given(st.integers(0, 24), st.sampled_from(_LITE), st.booleans(), st.booleans())
-    def test_it_can_be_closed_at_every_step_and_leaves_nothing(
+    def test_it_can_be_closed_at_any_step_and_leaves_nothing(
         self, steps: int, lite: tuple[bool, bool], is_offerer: bool, is_told: bool
     ) -> None:
         clock = Clock()
@@ -330,19 +330,19 @@ class ClosingTests(PeerTestCase):
         del one
         pair.clear()
         gc.collect()
-        # What it sent last may still be under way.
+        # Its last packets may still be in transit.
         run(clock, 0.1)
         self.assertEqual([ref() for ref in gone], [None] * 3)
         run(clock, 100.0)
         failures = [told for told in other.told if told != "connected"]
-        # A lite side that was never asked to renew its consent misses nobody.
+        # An ICE-lite side without consent checks does not notice the end.
         is_content = lite[1 - who] and not failures
         self.assertTrue(is_content or len(failures) == 1, other.told)
         other.peer.close()
         run(clock, 0.1)
         self.assertEqual(clock.getDelayedCalls(), [])
 
-    def test_a_goodbye_is_told_at_once(self) -> None:
+    def test_a_close_notify_is_reported_at_once(self) -> None:
         network = Network(Clock())
         one, other = self.connect(network)
         one.peer.close()
@@ -354,7 +354,7 @@ class ClosingTests(PeerTestCase):
         one.peer.received(b"\x80\0" + bytes(20), Path(one.sockets, _ANSWERER, 40000))
         one.peer.set_remote(other.peer.description)
 
-    def test_a_socket_that_cannot_be_opened_leaves_none(self) -> None:
+    def test_if_one_socket_cannot_be_opened_all_are_closed(self) -> None:
         network = Network(Clock())
         user = new_user(network, _OFFERER, is_offerer=True)
         user.peer.close()
@@ -368,7 +368,7 @@ class ClosingTests(PeerTestCase):
 
 
 class Unopened(NetworkSockets):
-    """A port that is somebody else's."""
+    """A port that is already in use."""
 
     def join(self, peer: Peer) -> None:
         raise OSError("taken")

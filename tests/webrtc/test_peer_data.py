@@ -1,4 +1,4 @@
-"""What a peer carries beside media: packets of a data channel, in DTLS."""
+"""Packets of a data channel, which a peer carries in DTLS beside media."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class PeerDataTests(SynchronousTestCase):
         self.assertEqual([user.told for user in pair], [["connected"]] * 2)
         return pair
 
-    def test_packets_go_both_ways_a_datagram_each(self) -> None:
+    def test_packets_pass_in_both_directions_with_a_datagram_each(self) -> None:
         got: tuple[list[bytes], list[bytes]] = ([], [])
         pair = self.connect(got)
         sent = len(self.network.sent)
@@ -57,7 +57,7 @@ class PeerDataTests(SynchronousTestCase):
         run(self.network.clock, 0.5, pair)
         self.assertEqual(got, (packets, packets))
 
-    def test_who_has_offered_none_hears_none_and_is_content(self) -> None:
+    def test_without_an_offered_channel_data_is_ignored(self) -> None:
         got: list[bytes] = []
         pair = self.connect((got, None))
         for _ in range(50):
@@ -68,7 +68,7 @@ class PeerDataTests(SynchronousTestCase):
         run(self.network.clock, 0.5)
         self.assertEqual(got, [b"still there"])
 
-    def test_behind_the_end_nothing_is_sent_or_heard(self) -> None:
+    def test_after_the_end_nothing_is_sent_or_received(self) -> None:
         got: tuple[list[bytes], list[bytes]] = ([], [])
         pair = self.connect(got)
         pair[1].peer.send_data(b"on its way")

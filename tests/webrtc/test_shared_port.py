@@ -1,4 +1,4 @@
-"""Whose an address is at a port of all peers, when two want it."""
+"""The owner of an address at a shared port, if two peers claim it."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from chime_gateway.wire.webrtc import stun
 from chime_gateway.wire.webrtc.stun import Message, MessageClass
 from tests.support.rtc_network import RtcUser, give_peer
 
-#: Where nobody listens, and two callers come from one after the other.
+#: An address that two callers use, one after the other.
 PLACE: Address = ("127.0.0.1", 9)
 
-#: How long the first must have said nothing.
+#: How long the first must have been silent.
 LEFT_SECONDS = 7.0
 
 ACTS = ("own check", "media", "hello", "check", "forged", "nobody's", "noise")
 
 
 class NoBatch:
-    """Nothing is read by itself."""
+    """A batch that reads nothing."""
 
     def adopt(self, connection: Any) -> None: ...
     def release(self, connection: Any) -> None: ...
@@ -41,7 +41,7 @@ class OneAddressTests(SynchronousTestCase):
         self.remotes: dict[int, str] = {}
 
     def user(self) -> RtcUser:
-        """One of ours, whose caller has offered."""
+        """Make a peer with an offer."""
         caller, ours = RtcUser(), RtcUser()
         give_peer(caller, [], self.clock, self.draw, is_offerer=True)
         give_peer(
@@ -69,7 +69,7 @@ class OneAddressTests(SynchronousTestCase):
 
     @settings(max_examples=60, deadline=None)
     @given(st.lists(st.tuples(st.sampled_from(ACTS), st.floats(0, 5)), max_size=30))
-    def test_it_is_the_next_ones_when_the_first_has_left_it(
+    def test_an_address_is_taken_over_after_its_owner_was_silent(
         self, acts: list[tuple[str, float]]
     ) -> None:
         first, second = self.user(), self.user()
@@ -78,7 +78,7 @@ class OneAddressTests(SynchronousTestCase):
         wanted_since: float | None = None
         is_second = False
         for act, seconds in acts:
-            # Not so long that one of them is given up.
+            # Not so long that consent for one of them expires.
             self.clock.advance(seconds)
             now = self.clock.seconds()
             if first.told or second.told:
@@ -88,7 +88,7 @@ class OneAddressTests(SynchronousTestCase):
                 if not is_second:
                     wanted_since = None
                 else:
-                    break  # he wants it back: the same from the other side
+                    break  # the first claims it back: the same with reversed roles
             elif act == "media":
                 self.port._received(b"\x80\0" + bytes(170), PLACE)
                 wanted_since = None
@@ -115,7 +115,7 @@ class OneAddressTests(SynchronousTestCase):
         self.assertEqual(len(self.port), 0)
         self.assertEqual((self.port._claims, self.port._addresses), ({}, {}))
 
-    def test_the_next_one_is_answered_there(self) -> None:
+    def test_the_new_owner_is_answered_there(self) -> None:
         first, second = self.user(), self.user()
         self.check(first)
         for _ in range(8):
@@ -124,7 +124,7 @@ class OneAddressTests(SynchronousTestCase):
         self.assertFalse(second.peer.is_closed)
         self.check(second)
         self.assertIsNotNone(second.peer.path)
-        # The first is over in its time, and leaves it to him.
+        # The first ends later, and does not take the address away.
         for _ in range(5):
             self.clock.advance(4.5)
             self.check(second)

@@ -8,7 +8,7 @@ from chime_gateway.wire.address import canonical, is_destination, mapped
 
 
 class AddressTests(SynchronousTestCase):
-    def test_one_address_is_one_text(self) -> None:
+    def test_each_address_has_one_canonical_form(self) -> None:
         for text, expected in (
             ("192.0.2.1", "192.0.2.1"),
             ("::ffff:192.0.2.1", "192.0.2.1"),
@@ -20,7 +20,7 @@ class AddressTests(SynchronousTestCase):
         ):
             self.assertEqual(canonical(text), expected)
 
-    def test_what_is_sent_to_is_one_host(self) -> None:
+    def test_destinations_are_single_hosts(self) -> None:
         for text in ("192.0.2.1", "2001:db8::1", "127.0.0.1", "::1"):
             self.assertTrue(is_destination(text), text)
         for text in (
@@ -31,12 +31,12 @@ class AddressTests(SynchronousTestCase):
 
     @settings(max_examples=100, deadline=None)
     @given(st.ip_addresses(v=4).map(str))
-    def test_ipv4_on_a_socket_of_ipv6_is_itself_again(self, host: str) -> None:
+    def test_a_mapped_ipv4_address_is_converted_back(self, host: str) -> None:
         self.assertEqual(canonical(mapped(host)), host)
         self.assertEqual(mapped(mapped(host)), mapped(host))
 
     @settings(max_examples=100, deadline=None)
     @given(st.text(max_size=50))
-    def test_any_text_may_be_asked_about(self, text: str) -> None:
+    def test_any_text_is_accepted(self, text: str) -> None:
         self.assertEqual(canonical(canonical(text)), canonical(text))
         is_destination(text)

@@ -1,4 +1,4 @@
-"""A number in what others send is read as it is written, or not at all."""
+"""A number in received data is read as it is written, or rejected."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from chime_gateway.wire.sip.parser import parse
 from chime_gateway.wire.sip.session_timer import accepted_timer, min_se
 from tests.support.sdp_offers import KEY30
 
-#: What C{int} or C{isdecimal} takes, and what is near a bound.
+#: Texts that C{int} or C{isdecimal} accepts, and numbers near a limit.
 NUMBERS = st.sampled_from(
     [
         *("0", "1", "7", "20", "200", "8000", "65535", "65536", "2147483648", "99999"),
@@ -32,7 +32,7 @@ NUMBERS = st.sampled_from(
     ]
 )
 
-#: What is read where the text stands; C{None}: nothing, or something else instead.
+#: Functions that read a number from its place; C{None}: it was not read as a number.
 Read: TypeAlias = Callable[[str], int | None]
 
 
@@ -65,7 +65,7 @@ def tag(text: str) -> int | None:
 
 
 def mapped(text: str, line: str, meant: int) -> int | None:
-    """One of three numbers, of which a codec comes only if it is as meant."""
+    """Read one of three numbers, which gives a codec only if all are as meant."""
     found = audio(lines=line.format(text))
     return meant if any(number == 97 for number, _ in found.codecs) else None
 
@@ -95,7 +95,7 @@ def interval(text: str) -> int | None:
 def cut(text: str) -> int | None:
     for found in StreamFramer().feed(bytes_of(message(length=text)) + b"x" * 30_000):
         return len(found.partition(b"\r\n\r\n")[2])
-    return None  # it waits for more
+    return None  # it waits for more data
 
 
 def rate(text: str) -> int | None:
@@ -106,7 +106,7 @@ def rate(text: str) -> int | None:
     return found.codec.clock_rate
 
 
-#: Where a number stands, and the least and the most that it may be.
+#: The places of numbers, and the smallest and largest allowed number in each.
 PLACES: tuple[tuple[str, Read, int, int], ...] = (
     ("port", lambda text: audio(port=text).port, 1, 65_534),
     ("rtcp", rtcp_port, 1, 65_535),
@@ -131,7 +131,7 @@ PLACES: tuple[tuple[str, Read, int, int], ...] = (
 class NumberTests(SynchronousTestCase):
     @settings(max_examples=400, deadline=None)
     @given(st.sampled_from(PLACES), NUMBERS | st.integers(-9, 10**10).map(str))
-    def test_a_number_is_what_is_written_or_none(
+    def test_a_number_is_read_as_written_or_rejected(
         self, place: tuple[str, Read, int, int], text: str
     ) -> None:
         name, read, least, most = place
@@ -145,5 +145,5 @@ class NumberTests(SynchronousTestCase):
             self.assertTrue(least <= number <= most, (name, number))
 
     @given(st.integers(0, 10**6), st.integers(0, 10**6))
-    def test_none_is_greater_than_it_may_be(self, number: int, most: int) -> None:
+    def test_no_number_exceeds_its_maximum(self, number: int, most: int) -> None:
         self.assertEqual(decimal(str(number), most), number if number <= most else None)

@@ -38,7 +38,7 @@ class MaskTests(SynchronousTestCase):
 
 
 class FrameReaderTests(SynchronousTestCase):
-    def test_messages_of_every_length_form(self) -> None:
+    def test_messages_with_every_form_of_length_are_read(self) -> None:
         for size in (0, 1, 125, 126, 65_535, 65_536, 70_000):
             for masked, key in ((True, KEY), (False, None)):
                 with self.subTest(size=size, masked=masked):
@@ -48,7 +48,7 @@ class FrameReaderTests(SynchronousTestCase):
                         read(frame, masked=masked), [(OPCODE_BINARY, payload)]
                     )
 
-    def test_bytes_one_at_a_time_change_nothing(self) -> None:
+    def test_single_bytes_give_the_same_messages(self) -> None:
         data = encode_frame(OPCODE_TEXT, b"one", KEY) + encode_frame(
             OPCODE_BINARY, b"x" * 300, KEY
         )
@@ -57,18 +57,18 @@ class FrameReaderTests(SynchronousTestCase):
             with self.subTest(by=by):
                 self.assertEqual(read(data, by=by), expected)
 
-    def test_a_truncated_frame_gives_nothing_yet(self) -> None:
+    def test_a_truncated_frame_is_not_returned_yet(self) -> None:
         frame = encode_frame(OPCODE_TEXT, b"y" * 200, KEY)
         for cut in range(len(frame)):
             self.assertEqual(read(frame[:cut]), [])
 
-    def test_control_frames_are_handed_over_whole_and_in_order(self) -> None:
+    def test_control_frames_are_passed_on_complete_and_in_order(self) -> None:
         ping = bytes.fromhex("8984") + KEY + mask(b"ping", KEY)
         data = encode_frame(1, b"a", KEY) + ping + encode_frame(1, b"b", KEY)
         self.assertEqual(read(data), [(1, b"a"), (NOT_PLAIN, ping), (1, b"b")])
         self.assertEqual(read(data, by=1), [(1, b"a"), (NOT_PLAIN, ping), (1, b"b")])
 
-    def test_fragments_are_handed_over_until_the_last(self) -> None:
+    def test_fragments_are_passed_on_until_the_last(self) -> None:
         def fragment(first: int, payload: bytes) -> bytes:
             return bytes([first, 0x80 | len(payload)]) + KEY + mask(payload, KEY)
 
@@ -90,7 +90,7 @@ class FrameReaderTests(SynchronousTestCase):
         frame = b"\xc1\x81" + KEY + mask(b"z", KEY)
         self.assertEqual(read(frame), [(NOT_PLAIN, frame)])
 
-    def test_a_frame_over_the_limit_is_handed_over_at_its_header(self) -> None:
+    def test_a_frame_over_the_limit_is_passed_on_after_its_header(self) -> None:
         header = b"\x82\xff" + (1 << 40).to_bytes(8, "big") + KEY
         self.assertEqual(read(header), [(NOT_PLAIN, header)])
         later = encode_frame(1, b"later", KEY)
@@ -100,8 +100,8 @@ class FrameReaderTests(SynchronousTestCase):
 
     @given(st.binary(max_size=200), st.integers(1, 50))
     def test_no_byte_is_lost_or_invented(self, data: bytes, by: int) -> None:
-        # What is plain is re-encoded; with what is not it must be a prefix of
-        # the input, and cutting the input otherwise must give the same.
+        # Plain messages are encoded again: together with the other pieces they must be
+        # a prefix of the input.  Pieces of any size must give the same result.
         pieces = read(data, masked=False, by=by)
         again = b"".join(
             payload if opcode == NOT_PLAIN else encode_frame(opcode, payload)
@@ -124,12 +124,12 @@ class FrameReaderTests(SynchronousTestCase):
         st.integers(-3, 3),
         st.binary(max_size=9),
     )
-    def test_what_is_taken_whole_is_what_would_be_read(
+    def test_the_fast_path_gives_the_same_message_or_changes_nothing(
         self, masked: bool, size: int, opcode: int, more: int, before: bytes
     ) -> None:
         """
-        And what is not is left as it was: of another kind, longer than is allowed, cut,
-        with something behind it, or while something is unfinished.
+        Other data is not touched: another kind of frame, one that is too long or
+        incomplete, one with data after it, or any data while a frame is incomplete.
         """
         key = KEY if masked else None
         frame = encode_frame(opcode, bytes(i & 0xFF for i in range(size)), key)

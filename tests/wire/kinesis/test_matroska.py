@@ -1,4 +1,4 @@
-"""Matroska: files of ffmpeg and mkvmerge, fragments as GetMedia sends them."""
+"""Matroska: files of ffmpeg and mkvmerge, and fragments as GetMedia sends them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from chime_gateway.wire.kinesis.matroska import Block, Event, MatroskaReader, Ta
 
 
 def element(number: int, payload: bytes, *, size: int | None = -1) -> bytes:
-    """One element; C{size=None} is the unknown size."""
+    """Write an element; C{size=None} writes an unknown size."""
     name = number.to_bytes((number.bit_length() + 7) // 8, "big")
     if size is None:
         return name + b"\x01\xff\xff\xff\xff\xff\xff\xff" + payload
@@ -44,7 +44,7 @@ def block(payload: bytes, at: int = 0, track: int = 1, flags: int = 0x80) -> byt
 def fragment(
     audio: list[bytes], tags: dict[str, str], cluster_size: int | None = -1
 ) -> bytes:
-    """As GetMedia sends one: every size unknown that may be."""
+    """Write a fragment like GetMedia's: with unknown sizes wherever allowed."""
     entry = (
         element(0xD7, b"\1")
         + element(0x86, b"A_PCM/INT/LIT")
@@ -84,7 +84,7 @@ TWO = fragment(AUDIO[:3], {"TransactionId": "a"}) + fragment(
 
 
 class FragmentTests(SynchronousTestCase):
-    def test_tracks_tags_and_frames_come_in_the_order_of_the_stream(self) -> None:
+    def test_tracks_tags_and_frames_keep_the_order_of_the_stream(self) -> None:
         track = Track(1, "A_PCM/INT/LIT", 8000.0, 1, 0)
         after = Tag("AWS_KINESISVIDEO_CONTINUATION_TOKEN", "t1")
         self.assertEqual(
@@ -101,19 +101,19 @@ class FragmentTests(SynchronousTestCase):
             ],
         )
 
-    def test_any_cut_and_single_bytes_give_the_same(self) -> None:
+    def test_pieces_of_any_size_give_the_same_events(self) -> None:
         whole = read(TWO)
         self.assertEqual(read(TWO, *range(1, len(TWO))), whole)
         for cut in range(1, len(TWO)):
             self.assertEqual(read(TWO, cut), whole)
 
-    def test_a_frame_comes_out_as_soon_as_it_is_whole(self) -> None:
+    def test_a_frame_is_returned_as_soon_as_it_is_complete(self) -> None:
         reader = MatroskaReader()
         end = TWO.index(AUDIO[0]) + 1024
         self.assertEqual(audio(reader.feed(TWO[: end - 1])), b"")
         self.assertEqual(audio(reader.feed(TWO[end - 1 : end])), AUDIO[0])
 
-    def test_what_nobody_wants_is_passed_over_without_being_kept(self) -> None:
+    def test_unneeded_elements_are_skipped_without_being_kept(self) -> None:
         reader = MatroskaReader()
         reader.feed(element(0x1A45DFA3, b"") + element(0xEC, b"", size=1 << 40))
         for _ in range(100):
@@ -124,11 +124,11 @@ class FragmentTests(SynchronousTestCase):
         data = BEGIN + element(0x1254C367, tag("B", b"\0\1"))
         self.assertEqual(read(data), [Tag("B", b"\0\1")])
 
-    def test_laced_frames_come_as_one(self) -> None:
+    def test_laced_frames_are_joined(self) -> None:
         frames = [b"a" * 300, b"b" * 10, b"c" * 7]
         joined = b"".join(frames)
         xiph = b"\2" + b"\xff\x2d" + b"\x0a" + joined
-        # EBML: the first size, then differences.
+        # EBML lacing: the first size, then differences.
         ebml = b"\2" + b"\x41\x2c" + b"\x5e\xdd" + joined
         fixed = b"\1" + b"x" * 20
         self.assertEqual(audio(read(BEGIN + block(xiph, flags=0x02))), joined)
@@ -137,7 +137,7 @@ class FragmentTests(SynchronousTestCase):
 
 
 class HostileTests(SynchronousTestCase):
-    def test_what_is_no_matroska_is_refused(self) -> None:
+    def test_other_data_is_rejected(self) -> None:
         cases = {
             "no element": b"\x00\x01\x02",
             "long id": b"\x08\x11\x11\x11\x11\x81",
@@ -159,7 +159,7 @@ class HostileTests(SynchronousTestCase):
 
     @given(st.binary(max_size=400))
     @settings(max_examples=300, deadline=None)
-    def test_random_bytes_are_read_or_refused(self, data: bytes) -> None:
+    def test_random_bytes_are_read_or_rejected(self, data: bytes) -> None:
         data = BEGIN + data
         try:
             whole = read(data)
@@ -171,7 +171,9 @@ class HostileTests(SynchronousTestCase):
 
     @given(st.integers(0, len(TWO) - 1), st.integers(0, 255))
     @settings(max_examples=300, deadline=None)
-    def test_one_wrong_byte_is_read_or_refused(self, at: int, value: int) -> None:
+    def test_data_with_a_wrong_byte_is_read_or_rejected(
+        self, at: int, value: int
+    ) -> None:
         data = TWO[:at] + bytes([value]) + TWO[at + 1 :]
         try:
             read(data)
@@ -182,10 +184,10 @@ class HostileTests(SynchronousTestCase):
 
 
 class ForeignFileTests(SynchronousTestCase):
-    """Files that programs made which nobody here wrote."""
+    """Files that other programs have written."""
 
     def make(self, program: str, seconds: float = 0.3) -> tuple[bytes, bytes]:
-        """@return: PCM, and the file it is in."""
+        """@return: PCM audio, and a file that contains it."""
         if shutil.which(program) is None:
             raise SkipTest(f"{program} is not installed")
         rng = np.random.default_rng(7)
@@ -217,16 +219,16 @@ class ForeignFileTests(SynchronousTestCase):
         self.assertEqual(read(data, *range(1, len(data))), whole)
         for cut in range(1, len(data)):
             self.assertEqual(read(data, cut), whole)
-        # Two documents on one line, as fragments come.
+        # Two documents in sequence, like two fragments.
         self.assertEqual(read(data + data), whole + whole)
 
-    def test_a_live_stream_of_ffmpeg_reads_the_same_at_every_cut(self) -> None:
+    def test_a_live_stream_of_ffmpeg_is_read_in_pieces_of_any_size(self) -> None:
         self.check("ffmpeg")
 
-    def test_a_file_of_mkvmerge_reads_the_same_at_every_cut(self) -> None:
+    def test_a_file_of_mkvmerge_is_read_in_pieces_of_any_size(self) -> None:
         self.check("mkvmerge")
 
-    def test_a_long_file_in_random_pieces(self) -> None:
+    def test_a_long_file_is_read_in_random_pieces(self) -> None:
         for program in ("ffmpeg", "mkvmerge"):
             pcm, data = self.make(program, seconds=20)
             rng = random.Random(1)

@@ -1,4 +1,4 @@
-"""Streaming notifications of a Voice Connector."""
+"""A Voice Connector's notices about streaming."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from chime_gateway.aws.sma import source_uri
 from chime_gateway.errors import RemoteProtocolError
 from chime_gateway.wire.kinesis.stream_notice import Status, StreamNotice, parse_notice
 
-#: As one was seen (its numbers are made up).
+#: A real notice, with made-up numbers.
 STARTED: dict[str, Any] = {
     "version": "0",
     "id": "ac48f3fe-0b49-7b20-56af-bcefec745020",
@@ -56,7 +56,7 @@ def parsed(body: str) -> StreamNotice:
 
 
 class NoticeTests(SynchronousTestCase):
-    def test_a_start_says_whose_leg_is_where(self) -> None:
+    def test_a_start_names_the_leg_and_its_stream(self) -> None:
         notice = parsed(json.dumps(STARTED))
         detail = STARTED["detail"]
         self.assertEqual(
@@ -76,7 +76,7 @@ class NoticeTests(SynchronousTestCase):
         )
         self.assertNotIn("5551212", repr(notice))
 
-    def test_the_lambdas_transaction_is_found_in_the_dialled_user(self) -> None:
+    def test_the_lambda_s_transaction_is_found_in_the_dialled_number(self) -> None:
         transaction = "f47ac10b-58cc-4372-a567-0e02b2c3d479"
         notice = parsed(with_detail(toNumber=source_uri(transaction, "+12065550100")))
         self.assertEqual(notice.control_id, transaction)
@@ -85,14 +85,14 @@ class NoticeTests(SynchronousTestCase):
         self.assertEqual((notice.control_id, notice.called), (transaction, ""))
 
     @given(st.uuids(), st.from_regex(r"\+[1-9][0-9]{1,14}", fullmatch=True))
-    def test_every_transaction_and_number_comes_through(
+    def test_every_transaction_and_number_is_read_back(
         self, transaction: Any, number: str
     ) -> None:
         notice = parsed(with_detail(toNumber=source_uri(str(transaction), number)))
         self.assertEqual(notice.control_id, str(transaction))
         self.assertIn(notice.called, (number, ""))
 
-    def test_other_states_need_less(self) -> None:
+    def test_other_states_need_fewer_members(self) -> None:
         for status in ("ENDED", "UPDATED", "FAILED"):
             notice = parsed(
                 with_detail(
@@ -106,16 +106,16 @@ class NoticeTests(SynchronousTestCase):
             self.assertEqual(notice.status.value, status)
             self.assertIsNone(notice.is_caller)
 
-    def test_sns_puts_an_envelope_around_it(self) -> None:
+    def test_a_notice_within_an_sns_notification_is_read(self) -> None:
         envelope = {"Type": "Notification", "TopicArn": "arn:aws:sns:x"}
         body = json.dumps({**envelope, "Message": json.dumps(STARTED)})
         self.assertEqual(parsed(body), parsed(json.dumps(STARTED)))
 
-    def test_what_is_about_something_else_is_nothing(self) -> None:
+    def test_other_messages_are_ignored(self) -> None:
         for body in ("{}", '{"detail-type":"EC2 Instance State-change"}'):
             self.assertIsNone(parse_notice(body))
 
-    def test_what_is_not_as_documented_is_refused(self) -> None:
+    def test_undocumented_content_is_rejected(self) -> None:
         wrong = (
             "",
             "no json",
@@ -139,6 +139,6 @@ class NoticeTests(SynchronousTestCase):
                 parse_notice(body)
 
     @given(st.text(max_size=100))
-    def test_any_text_is_refused_or_nothing(self, body: str) -> None:
+    def test_any_other_text_is_rejected_or_ignored(self, body: str) -> None:
         with contextlib.suppress(RemoteProtocolError):
             self.assertIsNone(parse_notice(body))

@@ -30,7 +30,7 @@ from chime_gateway.wire.media_stream.twilio import (
 )
 from tests.support.odd_json import base64_texts, messages
 
-#: As Twilio sends them: every number is a string.
+#: Messages as Twilio sends them: every number is a string.
 START: dict[str, Any] = {
     "event": "start",
     "sequenceNumber": "1",
@@ -73,7 +73,7 @@ def started(**start: Any) -> TwilioStream:
 
 
 class TwilioStreamTests(SynchronousTestCase):
-    def test_connected_means_nothing(self) -> None:
+    def test_connected_is_ignored(self) -> None:
         message = {"event": "connected", "protocol": "Call", "version": "1.0.0"}
         event = TwilioStream().receive(text(message), False)
         self.assertEqual(event, Ignored("connected"))
@@ -85,10 +85,10 @@ class TwilioStreamTests(SynchronousTestCase):
     def test_media_is_audio(self) -> None:
         self.assertEqual(started().receive(text(MEDIA), False), AUDIO)
 
-    def test_media_before_start_is_audio_too(self) -> None:
+    def test_media_before_start_is_audio(self) -> None:
         self.assertEqual(TwilioStream().receive(text(MEDIA), False), AUDIO)
 
-    def test_numbers_may_be_numbers_and_members_may_be_missing(self) -> None:
+    def test_unquoted_numbers_and_missing_members_are_accepted(self) -> None:
         for message in (
             {**MEDIA, "sequenceNumber": 2},
             {**MEDIA, "media": {**MEDIA["media"], "chunk": 1, "timestamp": 5}},
@@ -100,7 +100,7 @@ class TwilioStreamTests(SynchronousTestCase):
         event = TwilioStream().receive(text({"event": "start", "start": {}}), False)
         self.assertEqual(event, Started("", "", PCMU, {}))
 
-    def test_every_media_format(self) -> None:
+    def test_every_media_format_is_read(self) -> None:
         for encoding, rate, codec in (
             ("audio/x-mulaw", "8000", PCMU),
             ("audio/x-alaw", 8000, PCMA),
@@ -112,7 +112,7 @@ class TwilioStreamTests(SynchronousTestCase):
                 media_format = {"encoding": encoding, "sampleRate": rate}
                 self.assertIs(started(mediaFormat=media_format).codec, codec)
 
-    def test_an_unsupported_format_is_refused_with_what_is_supported(self) -> None:
+    def test_an_unsupported_format_is_refused_with_the_supported_ones(self) -> None:
         for media_format in (
             {"encoding": "audio/x-opus", "sampleRate": 48000},
             {"encoding": "audio/x-mulaw", "sampleRate": 16000},
@@ -124,7 +124,7 @@ class TwilioStreamTests(SynchronousTestCase):
                 )
                 self.assertIn("audio/x-l16 at 8000, 16000 or 24000", str(error))
 
-    def test_marks_digits_and_stop(self) -> None:
+    def test_marks_digits_and_stop_are_read(self) -> None:
         stream = started()
         for message, event in (
             ({"event": "mark", "mark": {"name": "m7"}}, MarkReached("m7")),
@@ -138,7 +138,7 @@ class TwilioStreamTests(SynchronousTestCase):
             with self.subTest(message=message):
                 self.assertEqual(stream.receive(text(message), False), event)
 
-    def test_what_the_carrier_s_side_can_do_is_said_in_start(self) -> None:
+    def test_capabilities_are_read_from_start(self) -> None:
         for said, understood in (
             (["hangup", "transfer", "dtmf"], {"hangup", "transfer", "dtmf"}),
             (["transfer", "teleport", 5, None], {"transfer"}),
@@ -150,7 +150,7 @@ class TwilioStreamTests(SynchronousTestCase):
             assert isinstance(started, Started)
             self.assertEqual(started.capabilities, understood)
 
-    def test_how_a_transfer_went(self) -> None:
+    def test_the_result_of_a_transfer_is_read(self) -> None:
         for outcome, fault in (
             ({"id": "t1", "ok": True}, ""),
             ({"id": "t1", "ok": False, "reason": "busy"}, "busy"),
@@ -166,7 +166,7 @@ class TwilioStreamTests(SynchronousTestCase):
             with self.assertRaises(RemoteProtocolError):
                 TwilioStream().receive(text(message), False)
 
-    def test_what_is_asked_of_a_carrier_s_side_that_can(self) -> None:
+    def test_commands_for_carriers_with_capabilities(self) -> None:
         stream = TwilioStream()
         stream.receive(text(START), False)
         self.assertEqual(
@@ -181,7 +181,7 @@ class TwilioStreamTests(SynchronousTestCase):
         self.assertEqual(hangup["hangup"], {"outcome": "completed", "reason": "bye"})
         self.assertEqual(json.loads(stream.press("5"))["dtmf"], {"digit": "5"})
 
-    def test_audio_of_others_is_ignored(self) -> None:
+    def test_audio_of_other_streams_and_tracks_is_ignored(self) -> None:
         stream = started()
         outbound = {**MEDIA, "media": {**MEDIA["media"], "track": "outbound"}}
         self.assertEqual(
@@ -192,7 +192,7 @@ class TwilioStreamTests(SynchronousTestCase):
             stream.receive(text(outbound), False), Ignored("outbound_track")
         )
 
-    def test_malformed_messages_are_the_peers_fault(self) -> None:
+    def test_malformed_messages_are_rejected(self) -> None:
         payload = MEDIA["media"]["payload"]
         for name, message in {
             "empty": b"",
@@ -242,7 +242,7 @@ class TwilioStreamTests(SynchronousTestCase):
         st.sampled_from((0, 1, MAX_ID_CHARS, MAX_ID_CHARS + 1, 200_000)),
         st.booleans(),
     )
-    def test_ids_are_as_long_as_ids_are(
+    def test_the_length_of_ids_is_limited(
         self, stream: int, call: int, is_outside: bool
     ) -> None:
         start = {"callSid": "C" * call, "streamSid": "" if is_outside else "S" * stream}
@@ -261,7 +261,7 @@ class TwilioStreamTests(SynchronousTestCase):
         self.assertRaises(RemoteProtocolError, stream.receive, text(START), False)
         self.assertRaises(RemoteProtocolError, stream.receive, AUDIO, True)
 
-    def test_what_is_sent_is_twilios(self) -> None:
+    def test_sent_messages_are_those_of_twilio(self) -> None:
         stream = started()
         message, is_binary = stream.audio(AUDIO)
         self.assertFalse(is_binary)
@@ -275,7 +275,7 @@ class TwilioStreamTests(SynchronousTestCase):
             ],
         )
 
-    def test_a_stream_id_cannot_break_out_of_its_quotes(self) -> None:
+    def test_a_stream_id_is_escaped(self) -> None:
         stream = started(streamSid='"}}{"')
         message = json.loads(stream.audio(b"")[0])
         self.assertEqual(message["streamSid"], '"}}{"')
@@ -312,7 +312,7 @@ class TwilioStreamTests(SynchronousTestCase):
 
 
 class OneDecodeTests(SynchronousTestCase):
-    """A piece of audio is read in one go: whatever comes, as if it were not."""
+    """Audio messages are decoded in one step, with the same result as in several."""
 
     @settings(max_examples=300, deadline=None)
     @given(
@@ -331,11 +331,13 @@ class OneDecodeTests(SynchronousTestCase):
             }
         )
     )
-    def test_it_is_what_is_read_step_by_step(self, payload: bytes) -> None:
+    def test_the_fast_path_gives_the_same_result_as_the_general_one(
+        self, payload: bytes
+    ) -> None:
         at_once = _outcome(payload, twilio._decode_frame)
         self.assertEqual(at_once, _outcome(payload, step_by_step))
 
-    def test_a_usual_one_is_not_read_twice(self) -> None:
+    def test_a_usual_audio_message_is_decoded_once(self) -> None:
         stream = started()
         self.patch(twilio, "parse_envelope", None)
         self.assertEqual(stream.receive(text(MEDIA), False), AUDIO)

@@ -49,7 +49,7 @@ EVERYTHING = AgentProfile(
 
 
 class CommandTests(SynchronousTestCase):
-    """The types of the C{openai} package are the judge of what we send."""
+    """Our commands are checked against the types of the C{openai} package."""
 
     def check(self, kind: Any, command: commands.Command) -> Any:
         event = kind.model_validate_json(commands.encode(command, "cmd_1"))
@@ -57,7 +57,7 @@ class CommandTests(SynchronousTestCase):
         self.assertEqual(unknown_members(event), [])
         return event
 
-    def test_session_update_for_each_codec_and_profile(self) -> None:
+    def test_session_updates_are_valid_for_each_codec_and_profile(self) -> None:
         for codec in (PCMU, PCMA, L16_24000):
             for profile in (
                 AgentProfile(),
@@ -75,7 +75,7 @@ class CommandTests(SynchronousTestCase):
                     payload = commands.update_session(GA, profile, codec)
                     self.check(SessionUpdateEvent, payload)
 
-    def test_the_other_commands(self) -> None:
+    def test_the_other_commands_are_valid(self) -> None:
         append = InputAudioBufferAppendEvent.model_validate_json(
             commands.append_audio(AUDIO)
         )
@@ -95,7 +95,7 @@ class CommandTests(SynchronousTestCase):
             ConversationItemCreateEvent, commands.create_tool_output("call_1", "{}")
         )
 
-    def test_tools_are_told_without_where_they_lead(self) -> None:
+    def test_tools_are_sent_without_their_urls(self) -> None:
         payload = commands.update_session(GA, EVERYTHING, PCMU)
         session = payload["session"]
         names = [tool.get("name", tool["type"]) for tool in session["tools"]]
@@ -114,19 +114,19 @@ class CommandTests(SynchronousTestCase):
         self.assertEqual(vad["idle_timeout_ms"], 8000)
         self.assertEqual(session["reasoning"], {"effort": "low"})
 
-    def test_the_preview_knows_functions_and_neither_mcp_nor_idle_prompts(self) -> None:
+    def test_the_preview_has_functions_and_neither_mcp_nor_idle_prompts(self) -> None:
         payload = commands.update_session(PREVIEW, EVERYTHING, PCMU)
         session = payload["session"]
         self.assertEqual(len(session["tools"]), 5)
         self.assertNotIn("idle_timeout_ms", session["turn_detection"])
         self.assertNotIn("reasoning", session)
 
-    def test_a_profile_without_tools_says_nothing_of_them(self) -> None:
+    def test_without_tools_the_session_has_no_member_for_them(self) -> None:
         for dialect in (GA, PREVIEW):
             payload = commands.update_session(dialect, AgentProfile(), PCMU)
             self.assertNotIn("tools", payload["session"])
 
-    def test_texts_orders_and_asides(self) -> None:
+    def test_texts_and_responses_outside_of_the_conversation_are_valid(self) -> None:
         for role in ("user", "system"):
             payload = commands.create_text("[1#]", role)
             said = self.check(ConversationItemCreateEvent, payload)
@@ -137,7 +137,7 @@ class CommandTests(SynchronousTestCase):
         preview = commands.create_aside(PREVIEW, "x")["response"]
         self.assertEqual(preview["modalities"], ["audio", "text"])
 
-    def test_the_vads_part_in_interrupting_follows_the_profile(self) -> None:
+    def test_interruption_by_the_vad_follows_the_profile(self) -> None:
         for interruptible in (True, False):
             profile = AgentProfile(interruptible=interruptible)
             for dialect, path in (
@@ -158,7 +158,7 @@ class CommandTests(SynchronousTestCase):
         self.assertEqual(session["output_audio_format"], "g711_ulaw")
         self.assertNotIn("type", session)
 
-    def test_what_was_said_before_in_both_dialects(self) -> None:
+    def test_earlier_turns_are_valid_in_both_dialects(self) -> None:
         for dialect, name in ((GA, "output_text"), (PREVIEW, "text")):
             command = commands.create_agent_text(dialect, "Hello.")
             self.assertEqual(command["item"]["content"][0]["type"], name)
@@ -170,13 +170,13 @@ class CommandTests(SynchronousTestCase):
             self.assertEqual(event.previous_item_id, "past_1")
         self.assertNotIn("previous_item_id", commands.placed(call, "past_1"))
 
-    def test_instructions_alone_leave_all_else_as_it_is(self) -> None:
+    def test_an_update_of_instructions_has_nothing_else(self) -> None:
         update = commands.update_session(GA, EVERYTHING, PCMU)
         command = commands.update_instructions(update)
         self.check(SessionUpdateEvent, command)
         self.assertEqual(set(command["session"]), {"type", "instructions"})
 
-    def test_a_codec_the_service_knows_passes_through(self) -> None:
+    def test_a_codec_that_the_service_supports_is_used_directly(self) -> None:
         for codec, expected in (
             (PCMU, PCMU),
             (PCMA, PCMA),

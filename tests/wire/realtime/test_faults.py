@@ -1,4 +1,4 @@
-"""Whatever type a member is of that nobody needs, the session lives."""
+"""A dispensable member of an unexpected type does not end the session."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ERROR = {
     "event_id": "cmd_1",
 }
 
-#: Events whose loss would be felt, with all that is read of them.
+#: Events that a call needs, with all members that are read.
 _EVENTS: tuple[Mapping[str, Any], ...] = (
     {"type": "error", "error": _ERROR},
     {"type": "session.created", "session": {"id": "s", "expires_at": 1756324625}},
@@ -60,10 +60,10 @@ _EVENTS: tuple[Mapping[str, Any], ...] = (
     },
 )
 
-#: Without these nothing can be told of the rest.
+#: Mandatory members.
 _NEEDED = {("type",), ("response",), ("response", "id"), ("session",), ("item_id",)}
 
-#: Events that a call does without.
+#: Events that a call can do without.
 _DISPENSABLE: tuple[Mapping[str, Any], ...] = (
     {"type": "response.output_audio.done", "item_id": "i"},
     {
@@ -119,11 +119,11 @@ def _paths(value: Any, at: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
             yield from _paths(member, (*at, name))
 
 
-class OddMembersTests(SynchronousTestCase):
+class UnexpectedMembersTests(SynchronousTestCase):
     def receive(self, message: Mapping[str, Any]) -> Any:
         return RealtimeReader(GA).receive(json.dumps(message).encode(), False)
 
-    def one_is_odd(
+    def with_one_unexpected_member(
         self, data: st.DataObject, message: Mapping[str, Any], needed: set[Any]
     ) -> dict[str, Any]:
         path = data.draw(st.sampled_from(sorted(set(_paths(message)) - needed)))
@@ -138,21 +138,23 @@ class OddMembersTests(SynchronousTestCase):
         return dict(odd)
 
     @given(st.data())
-    def test_a_member_may_be_of_any_type_or_missing(self, data: st.DataObject) -> None:
+    def test_a_dispensable_member_may_have_any_type_or_be_missing(
+        self, data: st.DataObject
+    ) -> None:
         message = data.draw(st.sampled_from(_EVENTS))
         event = self.receive(message)
-        odd = self.one_is_odd(data, message, _NEEDED)
+        odd = self.with_one_unexpected_member(data, message, _NEEDED)
         self.assertIs(type(self.receive(odd)), type(event))
 
     @given(st.data())
-    def test_an_event_that_a_call_does_without_ends_none(
+    def test_a_malformed_dispensable_event_ends_no_session(
         self, data: st.DataObject
     ) -> None:
         message = data.draw(st.sampled_from(_DISPENSABLE))
         self.receive(message)
-        self.receive(self.one_is_odd(data, message, {("type",)}))
+        self.receive(self.with_one_unexpected_member(data, message, {("type",)}))
 
-    def test_a_number_is_a_code(self) -> None:
+    def test_a_code_may_be_a_number(self) -> None:
         event = self.receive({"type": "error", "error": {"code": 429}})
         self.assertEqual(event.code, "429")
         details = {"error": {"code": 500, "message": "Please try again in 2s."}}
@@ -161,8 +163,8 @@ class OddMembersTests(SynchronousTestCase):
         assert isinstance(event, ResponseDone)
         self.assertEqual((event.detail, event.retry_seconds), ("500", 2.0))
 
-    def test_a_number_that_is_none_of_json_s_is_no_count(self) -> None:
-        """It would not go into a database."""
+    def test_a_number_that_is_too_large_is_not_a_count(self) -> None:
+        """It could not be stored in a database."""
         usage = {"input_tokens": 10**30, "output_tokens": 7}
         event = self.receive(
             {"type": "response.done", "response": {"id": "r", "usage": usage}}
@@ -174,14 +176,14 @@ class OddMembersTests(SynchronousTestCase):
         assert isinstance(event, ServiceError)
         self.assertEqual(event.code, "unknown")
 
-    def test_an_error_may_be_a_mere_text(self) -> None:
+    def test_an_error_may_be_a_plain_text(self) -> None:
         event = self.receive({"type": "error", "error": "out of order"})
         assert isinstance(event, ServiceError)
         self.assertEqual((event.code, event.message), ("unknown", "out of order"))
 
 
 class RetryHintTests(SynchronousTestCase):
-    def test_when_to_ask_again_is_read_as_the_service_words_it(self) -> None:
+    def test_the_time_of_the_next_attempt_is_read_from_the_text(self) -> None:
         for text, seconds in (
             ("Rate limit reached. Please try again in 1.2s. Visit", 1.2),
             ("Please try again in 20ms.", 0.02),

@@ -1,4 +1,4 @@
-"""Events with a member that is large and of any form: nothing is made of it."""
+"""Events with a large member of any form, which is not decoded."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from chime_gateway.errors import RemoteProtocolError
 from chime_gateway.wire.realtime.reader import READERS
 
-#: Paths to members, and events that have some of them.
+#: Paths to members, and the events that have them.
 MEMBERS = (
     *("error", "audio_start_ms", "audio_end_ms", "session.id", "session.expires_at"),
     *("response.status", "response.status_details", "response.usage"),
@@ -43,7 +43,7 @@ class HeavyMemberTests(SynchronousTestCase):
         st.sampled_from(["{}", "[]", '""', '"ab"', "0.5", '{"type":"x"}']),
         st.sampled_from(sorted(READERS)),
     )
-    def test_an_event_takes_little_more_than_its_bytes(
+    def test_an_event_takes_little_more_memory_than_its_size(
         self, kind: str, member: str, piece: str, dialect: str
     ) -> None:
         data = event(kind, member, piece)

@@ -23,7 +23,7 @@ class OutputItemTests(SynchronousTestCase):
         item = {"type": "mcp_call", "id": "m", "server_label": "crm", "name": "find"}
         return self.receive(f"response.output_item.{kind}", item={**item, **members})
 
-    def test_a_tool_of_the_service_from_its_call_to_its_result(self) -> None:
+    def test_an_mcp_call_is_reported_from_its_start_to_its_result(self) -> None:
         self.assertEqual(self.item("added"), McpBegan("m", "crm.find"))
         for kind, event in (
             ("in_progress", McpBegan("m", "")),
@@ -44,8 +44,8 @@ class OutputItemTests(SynchronousTestCase):
             self.assertEqual((done.name, done.item_id), ("crm.find", "m"))
             self.assertEqual(done.has_result, has_result)
 
-    def test_others_and_odd_ones_mean_nothing(self) -> None:
-        """A message may say in which C{phase} it is: that makes no difference."""
+    def test_other_items_are_ignored(self) -> None:
+        """A message may have a C{phase}, which is ignored."""
         for kind in ("added", "done"):
             name = f"response.output_item.{kind}"
             event = self.item(kind, type="message", phase="commentary")

@@ -21,7 +21,7 @@ def read(kind: str, **members: Any) -> Event:
 
 
 class PlaybackTests(SynchronousTestCase):
-    def test_what_is_told_of_the_output_buffer(self) -> None:
+    def test_events_of_the_output_buffer_are_read(self) -> None:
         for kind, event in (
             ("started", PlaybackStarted("r")),
             ("stopped", PlaybackStopped("r", is_cut=False)),
@@ -29,11 +29,11 @@ class PlaybackTests(SynchronousTestCase):
         ):
             name = f"output_audio_buffer.{kind}"
             self.assertEqual(read(name, response_id="r"), event)
-            # Whose it is need not be said; what makes no sense means nothing.
+            # The response's id may be missing; malformed events are ignored.
             self.assertEqual(read(name, response_id=None).response_id, "")  # type: ignore[union-attr]
             self.assertEqual(read(name, response_id=[7]), Unrecognized(name))
 
-    def test_which_part_of_an_item_is_spoken(self) -> None:
+    def test_audio_parts_of_an_item_are_recognized(self) -> None:
         kind = "response.content_part.added"
         at = {"response_id": "r", "item_id": "i", "content_index": 1}
         for part, is_audio in (

@@ -56,7 +56,7 @@ def receive(message: Any, dialect: dialects.Dialect = GA) -> Any:
 
 
 class RealtimeReaderTests(SynchronousTestCase):
-    def test_each_event_that_matters(self) -> None:
+    def test_each_needed_event_is_read(self) -> None:
         session = {"id": "sess_1", "expires_at": 1756324625, "type": "realtime"}
         usage = {
             "input_tokens": 132,
@@ -181,14 +181,14 @@ class RealtimeReaderTests(SynchronousTestCase):
             with self.subTest(kind=message["type"]):
                 self.assertEqual(receive(message), event)
 
-    def test_the_preview_dialect_has_other_names_for_the_same(self) -> None:
+    def test_the_preview_s_event_names_are_read(self) -> None:
         delta = {**DELTA, "type": "response.audio.delta"}
         self.assertEqual(
             receive(delta, PREVIEW), AudioDelta("resp_1", "item_1", 0, AUDIO)
         )
         self.assertEqual(receive(delta, GA), Unrecognized("response.audio.delta"))
 
-    def test_races_are_benign_and_the_end_of_a_session_is_fatal(self) -> None:
+    def test_races_are_benign_and_an_expired_session_is_fatal(self) -> None:
         for code, message, benign, fatal in (
             ("response_cancel_not_active", "Cancellation failed", True, False),
             ("item_truncate_invalid_item_id", "does not exist", True, False),
@@ -227,7 +227,7 @@ class RealtimeReaderTests(SynchronousTestCase):
         reader = RealtimeReader(GA)
         self.assertRaises(RemoteProtocolError, reader.receive, text(DELTA), True)
 
-    def test_neither_audio_nor_words_are_in_a_repr(self) -> None:
+    def test_a_repr_contains_neither_audio_nor_text(self) -> None:
         events = [
             receive(DELTA),
             AgentTranscript("i", "secret words", True),
@@ -262,7 +262,7 @@ class RealtimeReaderTests(SynchronousTestCase):
 
 
 class OneDecodeTests(SynchronousTestCase):
-    """A piece of speech is read in one go: whatever comes, as if it were not."""
+    """Audio deltas are decoded in one step, with the same result as in several."""
 
     @settings(max_examples=300, deadline=None)
     @given(
@@ -282,7 +282,7 @@ class OneDecodeTests(SynchronousTestCase):
         ),
         st.sampled_from((GA, PREVIEW)),
     )
-    def test_it_is_what_is_read_step_by_step(
+    def test_the_fast_path_gives_the_same_result_as_the_general_one(
         self, payload: bytes, dialect: dialects.Dialect
     ) -> None:
         reader = READERS[dialect.name]
@@ -298,7 +298,7 @@ class OneDecodeTests(SynchronousTestCase):
             outcome(reader._receive_any),
         )
 
-    def test_a_usual_one_is_not_read_twice(self) -> None:
+    def test_a_usual_audio_delta_is_decoded_once(self) -> None:
         payload = text({**DELTA, "type": "response.audio.delta"})
         for reader, data in (
             (RealtimeReader(GA), text(DELTA)),

@@ -35,24 +35,24 @@ def event(**response: Any) -> ResponseEvent:
 
 
 class ResponseTests(SynchronousTestCase):
-    def test_what_it_was_asked_for_as(self) -> None:
+    def test_the_name_of_the_request_is_read(self) -> None:
         metadata = {TRANSCRIPT_OF: "item_1", ASKED_AS: "w1"}
         self.assertEqual(
             response_started(event(id="resp_1", metadata=metadata)),
             ResponseStarted("resp_1", "item_1", "w1"),
         )
 
-    def test_one_that_says_nothing_of_its_end_is_complete(self) -> None:
+    def test_a_response_without_a_status_is_completed(self) -> None:
         done = response_done(event(id="resp_1"))
         nothing = Usage(0, 0, 0, 0, 0)
         expected = ResponseDone("resp_1", "completed", "", nothing, None, "")
         self.assertEqual(done, expected)
 
     @given(_ANYTHING, _ANYTHING, _ANYTHING, _ANYTHING)
-    def test_whatever_its_members_are_it_is_read(
+    def test_members_may_have_any_value(
         self, status: Any, details: Any, usage: Any, metadata: Any
     ) -> None:
-        """A call ends by how it ended, not by how that looks."""
+        """A response's end counts even if its members are malformed."""
         message = event(
             id="r",
             status=status,

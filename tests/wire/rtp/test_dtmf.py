@@ -19,17 +19,17 @@ class KeypadTests(SynchronousTestCase):
         packets = dtmf.key_packets(digit, duration, 160)
         return "".join(self.come(receiver, stamp, payload) for _, payload in packets)
 
-    def test_many_packets_are_one_key(self) -> None:
+    def test_many_packets_of_an_event_are_one_key(self) -> None:
         receiver = dtmf.DtmfReceiver()
         self.assertEqual(self.press(receiver, "5", 1000), "5")
         self.assertEqual(self.press(receiver, "5", 3000), "5")
         self.assertEqual(self.press(receiver, "#", 5000), "#")
 
-    def test_any_packet_of_it_is_enough(self) -> None:
+    def test_any_single_packet_reports_the_key(self) -> None:
         for _, payload in dtmf.key_packets("D", 800, 160):
             self.assertEqual(dtmf.DtmfReceiver().event_received(0, 0, payload), "D")
 
-    def test_late_packets_of_the_key_before_are_nothing(self) -> None:
+    def test_late_packets_of_the_previous_key_are_ignored(self) -> None:
         receiver = dtmf.DtmfReceiver()
         packets = [payload for _, payload in dtmf.key_packets("1", 800, 160)]
         self.press(receiver, "1", 1000)
@@ -49,12 +49,12 @@ class KeypadTests(SynchronousTestCase):
             stamp += 0xFFFF
         self.assertEqual(found, "9")
 
-    def test_what_is_no_key(self) -> None:
+    def test_other_events_are_ignored(self) -> None:
         receiver = dtmf.DtmfReceiver()
         for payload in (b"", b"\1", b"\x10\0\0\1", b"\xff\xff\xff\xff"):
             self.assertIsNone(receiver.event_received(1, 1, payload))
 
-    def test_info_bodies(self) -> None:
+    def test_bodies_of_info_are_read(self) -> None:
         for kind, body, digit in (
             ("application/dtmf-relay", b"Signal=5\r\nDuration=160\r\n", "5"),
             ("application/dtmf-relay", b"Duration= 160\nsignal = d\n", "D"),

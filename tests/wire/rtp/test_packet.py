@@ -1,4 +1,4 @@
-"""RTP: whole, cut, hostile."""
+"""RTP packets: complete, truncated and malicious ones."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from chime_gateway.wire.rtp import rtcp
 
 
 class RtpTests(SynchronousTestCase):
-    def test_what_is_written_is_read(self) -> None:
+    def test_a_written_packet_is_read_back(self) -> None:
         data = rtp.serialize(101, True, 65535, 2**32 - 1, 0xDEADBEEF, b"xyz")
         packet = rtp.parse(data)
         self.assertEqual(
@@ -28,7 +28,7 @@ class RtpTests(SynchronousTestCase):
         )
         self.assertEqual(rtp.parse(data).payload, b"audio")
 
-    def test_cut_anywhere_it_is_shorter_or_none(self) -> None:
+    def test_a_truncated_packet_is_shorter_or_rejected(self) -> None:
         data = b"\xb2\x00\0\1\0\0\0\2\0\0\0\3" + b"cccc" * 2 + b"\xbe\xde\0\1eeee\0\0\3"
         for end in range(len(data)):
             try:
@@ -45,12 +45,12 @@ class RtpTests(SynchronousTestCase):
             except (rtp.RtpError, rtcp.RtcpError):
                 continue
 
-    def test_counters_wrap(self) -> None:
+    def test_differences_of_counters_wrap(self) -> None:
         self.assertEqual(rtp.sequence_delta(2, 65534), 4)
         self.assertEqual(rtp.sequence_delta(65534, 2), -4)
         self.assertEqual(rtp.timestamp_delta(100, 2**32 - 60), 160)
         self.assertEqual(rtp.timestamp_delta(2**32 - 60, 100), -160)
 
-    def test_rtcp_on_the_same_port_is_told_apart(self) -> None:
+    def test_rtcp_on_the_same_port_is_recognized(self) -> None:
         self.assertTrue(rtp.is_rtcp(rtcp.goodbye(1)))
         self.assertFalse(rtp.is_rtcp(rtp.serialize(101, True, 1, 1, 1, b"")))

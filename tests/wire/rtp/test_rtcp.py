@@ -16,14 +16,14 @@ class RtcpTests(SynchronousTestCase):
             reception.packet(number, number * 160, number * 160)
         return reception
 
-    def test_loss_is_counted_over_the_wrap(self) -> None:
+    def test_loss_is_counted_across_the_wrap(self) -> None:
         reception = self.reception()
         self.assertEqual((reception.expected, reception.lost), (8, 2))
         self.assertEqual(reception.highest, 65536 + 5)
         self.assertEqual(reception.fraction_lost(), 64)
         self.assertEqual(reception.fraction_lost(), 0)
 
-    def test_jitter_is_that_of_the_rfc(self) -> None:
+    def test_jitter_is_computed_as_in_the_rfc(self) -> None:
         reception = rtcp.Reception(0)
         for number in range(2000):
             late = 80 if number % 2 else 0
@@ -33,7 +33,7 @@ class RtcpTests(SynchronousTestCase):
         reception.packet(2000, 5, None)
         self.assertEqual(reception.jitter, still)
 
-    def test_reports_are_read_as_they_were_written(self) -> None:
+    def test_written_reports_are_read_back(self) -> None:
         ntp = rtcp.ntp_time(1_700_000_000.25)
         block = rtcp.report_block(7, self.reception(), ntp, 0.5)
         data = rtcp.sender_report(9, ntp, 1234, 10, 1600, block)
@@ -50,7 +50,7 @@ class RtcpTests(SynchronousTestCase):
         for length in range(1, 30):
             self.assertEqual(len(rtcp.source_description(1, "n" * length)) % 4, 0)
 
-    def test_a_report_that_answers_none_of_ours_tells_no_round_trip(self) -> None:
+    def test_a_report_without_our_timestamp_gives_no_round_trip(self) -> None:
         report = rtcp.Report(1, 0, -3, 0, 0, 0)
         self.assertIsNone(rtcp.round_trip(report, 5))
         self.assertIsNone(rtcp.round_trip(rtcp.Report(1, 0, 0, 0, 2**31, 0), 0))
@@ -69,7 +69,7 @@ class RtcpTests(SynchronousTestCase):
         st.integers(0, 2**32 - 1),
         st.binary(max_size=40),
     )
-    def test_whatever_it_is_it_names_its_sender(
+    def test_every_packet_type_contains_its_sender(
         self, kind: int, ssrc: int, rest: bytes
     ) -> None:
         """An application's packet, such as a keep-alive, may come alone (RFC 5506)."""

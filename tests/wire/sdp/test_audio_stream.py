@@ -28,7 +28,7 @@ KEY30 = "inline:" + "A" * 40
 KEY46 = "inline:" + "A" * 62 + "=="
 
 
-#: As they are written, and may not be meant.
+#: Lines with valid and invalid values.
 NUMBERS = st.one_of(
     st.integers(-2, 70000).map(str),
     st.sampled_from(("65535", "65536", "00000070000", "0" * 5000 + "9", "", "x")),
@@ -41,7 +41,7 @@ def read(audio: str, head: str = HEAD) -> RemoteAudio:
 
 
 class ReadingTests(SynchronousTestCase):
-    def test_the_voice_connectors_offer(self) -> None:
+    def test_an_offer_of_the_voice_connector_is_read(self) -> None:
         audio = read(
             "m=audio 36488 RTP/AVP 0 101\r\na=rtpmap:0 PCMU/8000\r\n"
             "a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\na=sendrecv\r\n"
@@ -53,7 +53,7 @@ class ReadingTests(SynchronousTestCase):
         self.assertEqual(audio.telephone_event, 101)
         self.assertEqual((audio.ptime_ms, audio.direction), (20, Direction.SENDRECV))
 
-    def test_static_and_dynamic_types_in_the_order_offered(self) -> None:
+    def test_static_and_dynamic_types_keep_the_offered_order(self) -> None:
         audio = read(
             "m=audio 4 RTP/AVP 18 8 96 0 97\r\na=rtpmap:96 pcmu/8000\r\n"
             "a=rtpmap:97 telephone-event/16000\r\na=rtpmap:18 G729/8000\r\n"
@@ -62,14 +62,14 @@ class ReadingTests(SynchronousTestCase):
         self.assertIsNone(audio.telephone_event)
         self.assertEqual(audio.rtcp_port, 5)
 
-    def test_other_rates_and_stereo_are_other_codecs(self) -> None:
+    def test_other_clock_rates_and_stereo_are_ignored(self) -> None:
         audio = read(
             "m=audio 4 RTP/AVP 96 97 8\r\na=rtpmap:96 PCMU/16000\r\n"
             "a=rtpmap:97 PCMU/8000/2\r\n"
         )
         self.assertEqual(audio.codecs, ((8, PCMA),))
 
-    def test_the_streams_own_line_wins(self) -> None:
+    def test_the_stream_s_own_line_is_preferred(self) -> None:
         audio = read(
             "a=inactive\r\nm=video 9 RTP/AVP 31\r\nm=audio 6 RTP/AVP 0\r\n"
             "c=IN IP4 192.0.2.9\r\na=rtcp:77 IN IP4 192.0.2.10\r\na=sendonly\r\n"
@@ -78,7 +78,7 @@ class ReadingTests(SynchronousTestCase):
         self.assertEqual((audio.rtcp_host, audio.rtcp_port), ("192.0.2.10", 77))
         self.assertEqual(audio.direction, Direction.SENDONLY)
 
-    def test_directions_and_their_reverse(self) -> None:
+    def test_directions_are_read_and_reversed(self) -> None:
         for line, theirs, ours in (
             ("", "sendrecv", "sendrecv"),
             ("a=sendonly\r\n", "sendonly", "recvonly"),
@@ -91,7 +91,7 @@ class ReadingTests(SynchronousTestCase):
         old = read("m=audio 6 RTP/AVP 0\r\n", HEAD.replace("192.0.2.1", "0.0.0.0"))
         self.assertEqual(old.direction, Direction.SENDONLY)
 
-    def test_ptimes(self) -> None:
+    def test_supported_ptimes_are_used(self) -> None:
         for lines, ptime in (
             ("", 20),
             ("a=ptime:30\r\n", 30),
@@ -104,7 +104,7 @@ class ReadingTests(SynchronousTestCase):
         ):
             self.assertEqual(read("m=audio 6 RTP/AVP 0\r\n" + lines).ptime_ms, ptime)
 
-    def test_keys_that_can_be_used(self) -> None:
+    def test_only_usable_keys_are_read(self) -> None:
         audio = read(
             "m=audio 6 RTP/SAVP 0\r\n"
             f"a=crypto:1 AES_CM_128_HMAC_SHA1_80 {KEY30}|2^31|1:4\r\n"
@@ -122,7 +122,7 @@ class ReadingTests(SynchronousTestCase):
         )
         self.assertEqual(plain.cryptos, ())
 
-    def test_what_is_no_offer_of_audio(self) -> None:
+    def test_unusable_audio_is_rejected(self) -> None:
         for text in (
             HEAD,
             HEAD + "m=audio 0 RTP/AVP 0\r\n",
@@ -143,7 +143,7 @@ class ReadingTests(SynchronousTestCase):
 
     @settings(max_examples=150, deadline=None)
     @given(NUMBERS, NUMBERS, st.lists(NUMBERS, min_size=1, max_size=4))
-    def test_what_is_read_can_be_sent_to(
+    def test_read_addresses_and_ports_are_usable(
         self, port: str, rtcp: str, formats: list[str]
     ) -> None:
         text = f"m=audio {port} RTP/AVP {' '.join(formats)}\r\na=rtcp:{rtcp}\r\n"
@@ -174,18 +174,18 @@ class WritingTests(SynchronousTestCase):
         telephone_event=101,
     )
 
-    def test_an_offer_reads_as_it_was_meant(self) -> None:
+    def test_a_written_offer_is_read_back(self) -> None:
         body = format_description(1, 1, "192.0.2.2", [audio_lines(self.LOCAL)])
         audio = read_audio(parse(body))
         self.assertEqual(audio.codecs, ((0, PCMU), (8, PCMA)))
         self.assertEqual((audio.host, audio.port), ("192.0.2.2", 4000))
         self.assertEqual((audio.telephone_event, audio.protocol), (101, "RTP/AVP"))
 
-    def test_what_is_not_used_keeps_its_line(self) -> None:
+    def test_a_rejected_section_keeps_its_line(self) -> None:
         offer = parse(f"{HEAD}m=video 9/2 RTP/AVP 31 32\r\na=x\r\n".encode())
         self.assertEqual(unused_lines(offer.media[0]), ["m=video 0 RTP/AVP 31 32"])
 
-    def test_ipv6_and_keys(self) -> None:
+    def test_ipv6_and_keys_are_written(self) -> None:
         crypto = Crypto(3, "AES_CM_128_HMAC_SHA1_80", bytes(30))
         local = LocalAudio(
             port=6,

@@ -22,11 +22,11 @@ def section(text: str) -> Media:
 
 
 class ChannelTests(SynchronousTestCase):
-    def test_it_is_read_as_it_was_written(self) -> None:
+    def test_a_written_section_is_read_back(self) -> None:
         media = section("\r\n".join(channel_lines(41000, 99)))
         self.assertEqual(read_channel(media, is_bundled=False), RemoteChannel(5000, 99))
 
-    def test_what_is_not_said_is_as_the_standard_has_it(self) -> None:
+    def test_missing_values_have_the_defaults_of_the_standard(self) -> None:
         media = section("m=application 9 UDP/DTLS/SCTP webrtc-datachannel")
         self.assertEqual(read_channel(media, is_bundled=False), RemoteChannel())
         media = section(
@@ -36,7 +36,7 @@ class ChannelTests(SynchronousTestCase):
         found = read_channel(media, is_bundled=False)
         self.assertEqual((found.port, found.most_message_bytes), (7, 1 << 31))
 
-    def test_a_refusal_is_one(self) -> None:
+    def test_a_refused_channel_is_recognized(self) -> None:
         for text in (
             "m=application 0 UDP/DTLS/SCTP webrtc-datachannel",
             "m=application 9 UDP/BFCP *",
@@ -51,7 +51,7 @@ class ChannelTests(SynchronousTestCase):
         self.assertEqual(read_channel(media, is_bundled=True), RemoteChannel())
 
     @given(st.text(st.characters(codec="ascii", categories=("L", "N", "P"))))
-    def test_any_value_is_read_or_refused(self, value: str) -> None:
+    def test_any_value_is_read_or_rejected(self, value: str) -> None:
         for name in ("sctp-port", "max-message-size"):
             line = f"m=application 9 UDP/DTLS/SCTP x\r\na={name}:{value}"
             with contextlib.suppress(SdpError):
@@ -61,7 +61,7 @@ class ChannelTests(SynchronousTestCase):
 
 
 class OfferTests(SynchronousTestCase):
-    def test_it_is_offered_beside_audio_by_the_same_transport(self) -> None:
+    def test_it_is_offered_beside_audio_with_the_same_transport(self) -> None:
         offer = parse_offer(format_offer(OURS, most_message_bytes=4 << 20))
         self.assertEqual(offer.transport.credentials, OURS.transport.credentials)
         audio, channel = offer.description.media
@@ -72,10 +72,10 @@ class OfferTests(SynchronousTestCase):
             self.assertEqual(channel.values(name), audio.values(name))
         self.assertIsNone(channel.get("rtcp-mux"))
 
-    def test_nothing_is_said_of_one_that_nobody_wants(self) -> None:
+    def test_without_a_channel_the_offer_has_no_section_for_it(self) -> None:
         self.assertNotIn(b"application", format_offer(OURS))
 
-    def test_an_answer_has_what_was_offered(self) -> None:
+    def test_an_answer_must_match_the_offer(self) -> None:
         both = format_offer(OURS, most_message_bytes=1000)
         both = both.replace(b"setup:actpass", b"setup:active")
         alone = format_offer(OURS).replace(b"setup:actpass", b"setup:active")

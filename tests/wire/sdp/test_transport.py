@@ -1,4 +1,4 @@
-"""Where attributes of a section may stand."""
+"""The places where a section's attributes may be."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class LevelsTests(SynchronousTestCase):
         self.description = parse(TEXT.encode())
         self.levels = [Levels(self.description, m) for m in self.description.media]
 
-    def test_the_nearest_wins(self) -> None:
+    def test_the_nearest_attribute_is_used(self) -> None:
         for name, expected in (
             ("x", [["2"], ["3", "4"], ["5"]]),
             ("ice-ufrag", [["tagged"], ["tagged"], ["session"]]),
@@ -41,12 +41,12 @@ class LevelsTests(SynchronousTestCase):
             self.assertEqual([one.values(name) for one in self.levels], expected)
         self.assertIs(read_setup(self.levels[2]), Setup.PASSIVE)
 
-    def test_a_bundle_is_one_of_several_groups(self) -> None:
+    def test_the_bundle_is_found_among_several_groups(self) -> None:
         self.assertEqual(bundle_of(self.description, "b"), ["a", "b"])
         self.assertIsNone(bundle_of(self.description, "c"))
         self.assertIsNone(bundle_of(self.description, ""))
 
-    def test_what_is_written_is_read(self) -> None:
+    def test_a_written_transport_is_read_back(self) -> None:
         transport = Transport(
             credentials=Credentials("Ab/+", "p" * 22),
             fingerprints=(Fingerprint("sha-256", bytes(range(32))),),
@@ -54,7 +54,7 @@ class LevelsTests(SynchronousTestCase):
             candidates=(Candidate("2001:db8::1", 1, 2), Candidate("192.0.2.1", 1, 1)),
         )
         for level in ("", "m=audio 9 X 0\n"):
-            # The session's attributes, or those of the section.
+            # In the session or in the section.
             lines = "\n".join(transport_lines(transport))
             parts = (
                 [level, lines + "\n"] if level else [lines + "\n", "m=audio 9 X 0\n"]

@@ -1,6 +1,6 @@
 """
-Descriptions of WebRTC.  Those in C{offers} have the shape of what is in their name,
-and nobody's addresses, names or keys.
+WebRTC descriptions.  The files in C{offers} have the form that the named program uses,
+with made-up addresses, names and keys.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class OffersTests(SynchronousTestCase):
         candidates = self.offer(name).transport.candidates
         return [(one.transport, one.host, one.port) for one in candidates]
 
-    def test_each_has_what_a_call_needs(self) -> None:
+    def test_every_example_offer_has_what_a_call_needs(self) -> None:
         expected = {
             "aiortc": ((0, 8), None, "0", 1845421567, "Xx8Q"),
             "asterisk": (
@@ -104,7 +104,7 @@ class OffersTests(SynchronousTestCase):
             first = offer.transport.fingerprints[0]
             self.assertEqual((first.hash, first.digest[:2]), ("sha-256", b"\x2a\x5c"))
 
-    def test_candidates_that_can_be_used_the_best_first(self) -> None:
+    def test_usable_candidates_are_read_best_first(self) -> None:
         self.assertEqual(
             self.addresses("chromium"),
             [
@@ -117,21 +117,21 @@ class OffersTests(SynchronousTestCase):
         self.assertEqual(self.addresses("safari"), [])
         self.assertEqual(self.addresses("freeswitch"), [("udp", "203.0.113.20", 18822)])
         self.assertEqual(self.addresses("max_bundle"), [("udp", "192.0.2.44", 56032)])
-        # Those of the section whose transport the bundle has.
+        # The candidates of the section whose transport the bundle uses.
         expected = [("udp", "203.0.113.20", 50031), ("tcp", "203.0.113.20", 7881)]
         self.assertEqual(self.addresses("livekit"), expected)
 
-    def test_all_fingerprints_that_are_believed(self) -> None:
+    def test_all_acceptable_fingerprints_are_read(self) -> None:
         found = self.offer("aiortc").transport.fingerprints
         self.assertEqual([one.hash for one in found], ["sha-256", "sha-384", "sha-512"])
 
-    def test_an_address_of_nowhere_is_no_hold(self) -> None:
+    def test_an_unspecified_address_does_not_mean_hold(self) -> None:
         for name in set(CALLS) - {"max_bundle"}:
             self.assertIs(self.offer(name).audio.direction, Direction.SENDRECV, name)
         audio = self.offer("max_bundle").audio
         self.assertEqual((audio.direction, audio.ptime_ms), (Direction.RECVONLY, 40))
 
-    def test_opus_alone_is_refused_with_what_is_needed(self) -> None:
+    def test_an_offer_of_opus_alone_is_refused_with_the_supported_codecs(self) -> None:
         error = self.assertRaises(SdpError, parse_offer, OFFERS["opus_only"])
         self.assertEqual(
             str(error),
@@ -143,7 +143,7 @@ class OffersTests(SynchronousTestCase):
         body = OFFERS[name].replace(old, new)
         return str(self.assertRaises(SdpError, parse_offer, body))
 
-    def test_what_is_missing_is_named(self) -> None:
+    def test_an_error_names_what_is_missing(self) -> None:
         for old, new, reason in (
             (b"a=ice-ufrag:8c1f\r\n", b"", "there is no ICE (a=ice-ufrag, a=ice-pwd)"),
             (b"a=ice-ufrag:8c1f", b"a=ice-ufrag:8", "not an ice-ufrag"),
@@ -161,7 +161,7 @@ class OffersTests(SynchronousTestCase):
         for new in (b"sha-1", b"md5", b"sha-512", b"sha-256 ZZ:", b"", b"sha-256 2A:"):
             self.assertEqual(self.refused(b"sha-256", new), needed)
 
-    def test_what_is_huge_is_refused_or_left_out(self) -> None:
+    def test_excessive_values_are_refused_or_ignored(self) -> None:
         self.refused(b"a=mid:0", b"a=mid:" + b"0" * MAX_BYTES)
         self.refused(b"a=mid:0", b"a=x\r\n" * 600)
         many = b"".join(b"m=video 9 RTP/SAVPF 96\r\n" for _ in range(40))
@@ -175,7 +175,7 @@ class OffersTests(SynchronousTestCase):
         self.assertEqual(len(found), 16)
         self.assertEqual(found[1].port, 249)
 
-    def test_a_word_of_theirs_in_an_error_is_short_and_plain(self) -> None:
+    def test_the_peer_s_words_in_an_error_are_short_and_ascii(self) -> None:
         names = b"".join(
             b"a=rtpmap:%d %s/8000\r\n" % (n, b"\xc3\xa4" if n % 2 else b"x" * 400)
             for n in range(96, 120)
@@ -190,7 +190,7 @@ class OffersTests(SynchronousTestCase):
 
 
 class AnswersTests(SynchronousTestCase):
-    def test_what_the_service_answers(self) -> None:
+    def test_the_service_s_answer_is_read(self) -> None:
         answer = parse_answer(OFFERS["service_answer"])
         transport = answer.transport
         self.assertEqual(answer.audio.codecs, ((0, PCMU),))
@@ -202,7 +202,7 @@ class AnswersTests(SynchronousTestCase):
         )
         self.assertIsNone(answer.ssrc)
 
-    def test_what_does_not_answer_our_offer(self) -> None:
+    def test_an_answer_that_does_not_match_is_rejected(self) -> None:
         good = OFFERS["service_answer"]
         for body in (
             good.replace(b"m=audio 9", b"m=audio 0"),
@@ -217,7 +217,7 @@ class AnswersTests(SynchronousTestCase):
 
 
 class WritingTests(SynchronousTestCase):
-    def test_our_offer_is_read_as_it_was_meant(self) -> None:
+    def test_our_offer_is_read_back(self) -> None:
         offer = parse_offer(format_offer(OURS))
         self.assertEqual(offer.transport, OURS.transport)
         self.assertEqual(offer.audio.codecs, OURS.codecs)
@@ -232,7 +232,7 @@ class WritingTests(SynchronousTestCase):
         answer = parse(format_answer(answering(offer), offer))
         return offer.description.media, answer.media, offer
 
-    def test_an_answer_has_every_section_and_takes_one(self) -> None:
+    def test_an_answer_has_every_section_and_accepts_one(self) -> None:
         for name in CALLS:
             theirs, ours, offer = self.sections(name)
             self.assertEqual(
@@ -242,7 +242,7 @@ class WritingTests(SynchronousTestCase):
             taken = [n for n, one in enumerate(ours) if one.port]
             self.assertEqual(taken, [offer.audio.index], name)
 
-    def test_it_says_what_is_taken(self) -> None:
+    def test_the_answer_describes_what_was_accepted(self) -> None:
         for name in CALLS:
             offer = parse_offer(OFFERS[name])
             text = format_answer(answering(offer), offer)
@@ -257,7 +257,7 @@ class WritingTests(SynchronousTestCase):
             bundle = f"a=group:BUNDLE {offer.mid}\r\n".encode()
             self.assertEqual(bundle in text, bool(offer.mid), name)
 
-    def test_who_begins_is_said_by_who_offers(self) -> None:
+    def test_the_answered_dtls_role_follows_from_the_offer(self) -> None:
         for theirs, wanted, ours in (
             (Setup.ACTPASS, Setup.ACTIVE, Setup.ACTIVE),
             (Setup.ACTPASS, Setup.PASSIVE, Setup.PASSIVE),
@@ -269,8 +269,8 @@ class WritingTests(SynchronousTestCase):
 
 class HostileTests(SynchronousTestCase):
     """
-    Whatever is done to a description, it is read, or L{SdpError} says why not; and
-    what is read can be answered with something that can be read.
+    Any modified description is either read, or rejected with L{SdpError}; and the
+    answer to one that was read can be read, too.
     """
 
     def check(self, body: bytes) -> None:
@@ -292,7 +292,9 @@ class HostileTests(SynchronousTestCase):
         self.assertEqual(parse_offer(answer).transport.fingerprints[0].digest, DIGEST)
 
     @given(st.sampled_from(sorted(OFFERS)), st.data())
-    def test_cut_anywhere(self, name: str, data: st.DataObject) -> None:
+    def test_a_truncated_description_is_read_or_rejected(
+        self, name: str, data: st.DataObject
+    ) -> None:
         body = OFFERS[name]
         self.check(body[: data.draw(st.integers(0, len(body)))])
 
@@ -301,7 +303,7 @@ class HostileTests(SynchronousTestCase):
         st.sampled_from(sorted(OFFERS)),
         st.lists(st.tuples(st.floats(0, 1), st.binary(max_size=6), st.integers(0, 9))),
     )
-    def test_changed_anywhere(
+    def test_a_modified_description_is_read_or_rejected(
         self, name: str, changes: list[tuple[float, bytes, int]]
     ) -> None:
         body = OFFERS[name]
@@ -319,10 +321,10 @@ class HostileTests(SynchronousTestCase):
             max_size=60,
         )
     )
-    def test_lines_of_all_in_any_order(self, lines: list[bytes]) -> None:
+    def test_shuffled_lines_are_read_or_rejected(self, lines: list[bytes]) -> None:
         self.check(b"\n".join([b"v=0", *lines]))
 
     @given(st.binary(max_size=400))
-    def test_anything(self, body: bytes) -> None:
+    def test_random_bytes_are_read_or_rejected(self, body: bytes) -> None:
         self.check(body)
         self.check(OFFERS["werift"] + body)

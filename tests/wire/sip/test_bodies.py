@@ -1,4 +1,4 @@
-"""Bodies in messages: the description is found, however it is wrapped."""
+"""Bodies of messages: the description is found in nested bodies, too."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from chime_gateway.wire.sip.parser import parse
 
 SDP = b"v=0\r\no=- 1 1 IN IP4 h\r\ns=-\r\n\r\nt=0 0\r\n--x\r\nm=audio 4 RTP/AVP 0\r\n"
 
-#: RFC 2046 section 5.1.1, and what means something in a regular expression.
+#: Valid boundaries (RFC 2046 section 5.1.1), with special characters of regular
+#: expressions.
 _BOUNDARY = st.text("abcXYZ019'()+_,-./:=?", min_size=1, max_size=40).map(
     lambda text: text + "9"
 )
@@ -39,8 +40,10 @@ def message(body: bytes, *headers: str) -> Message:
 @frozen
 class Body:
     """
-    @ivar found: the description that is to be found in it.
-    @ivar is_understood: nothing in it must be understood and is not.
+    A body to read.
+
+    @ivar found: the description in it.
+    @ivar is_understood: whether all required parts are supported.
     """
 
     headers: tuple[str, ...]
@@ -174,11 +177,11 @@ def _depth(body: Body) -> int:
 class BodyTests(SynchronousTestCase):
     @settings(max_examples=300, deadline=None)
     @given(_bodies)
-    def test_what_is_wrapped_is_found_and_what_must_be_understood_is_refused(
+    def test_nested_descriptions_are_found_and_required_parts_refused(
         self, body: Body
     ) -> None:
         if _depth(body) > 4:
-            return  # deeper than anybody goes
+            return  # deeper than the limit
         request = message(body.content, *body.headers)
         if not body.content:
             self.assertEqual(session_body(request), b"")
@@ -189,7 +192,7 @@ class BodyTests(SynchronousTestCase):
                 session_body(request)
             self.assertEqual(caught.exception.status, 415)
 
-    def test_a_boundary_is_what_stands_alone_in_its_line(self) -> None:
+    def test_a_boundary_must_be_alone_in_its_line(self) -> None:
         inner = (
             b"--b\r\nContent-Type: application/sdp\r\n\r\nv=0\r\n--bb\r\n --b\r\n--b"
         )
@@ -203,7 +206,7 @@ class BodyTests(SynchronousTestCase):
         request = message(bare, "c: multipart/mixed; boundary=b")
         self.assertEqual(session_body(request), b"v=0\n--bb\n --b")
 
-    def test_of_what_belongs_together_the_first_says_what_it_is(self) -> None:
+    def test_of_related_parts_the_first_is_used(self) -> None:
         parts = (
             b"--b\r\nContent-Type: application/sdp\r\n\r\nv=0\r\n"
             b"--b\r\nContent-Type: application/pkcs7-signature\r\n\r\n\0\r\n--b--"
@@ -212,7 +215,7 @@ class BodyTests(SynchronousTestCase):
             request = message(parts, f"Content-Type: multipart/{kind}; boundary=b")
             self.assertEqual(session_body(request), b"v=0")
 
-    def test_malformed_and_endless_ones(self) -> None:
+    def test_malformed_and_excessive_bodies_are_rejected(self) -> None:
         many = b"--b\r\nContent-Disposition: x;handling=optional\r\n\r\n" * 200
         for content, kind in (
             (b"x", "multipart/mixed"),
@@ -246,7 +249,7 @@ class BodyTests(SynchronousTestCase):
             except BadMessage:
                 continue
 
-    def test_what_need_not_be_understood(self) -> None:
+    def test_optional_bodies_may_be_ignored(self) -> None:
         optional = "Content-Disposition: alert;handling=optional"
         for headers, is_required in (((), True), ((optional,), False)):
             request = message(b"x", "Content-Type: a/b", *headers)

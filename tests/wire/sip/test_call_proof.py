@@ -1,4 +1,4 @@
-"""Proofs of whose call it is: as our Lambda signs them, and as strangers bend them."""
+"""Call proofs: as our Lambda signs them, and as strangers modify them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OTHER = "fedcba9876543210"
 NOW = 1_764_000_000.0
 VALID = 300.0
 
-#: What may stand in a header.
+#: Characters that a header may contain.
 values = st.text(st.characters(exclude_categories=("C", "Z")), max_size=40)
 
 
@@ -35,7 +35,7 @@ class CallProofTests(SynchronousTestCase):
 
     @settings(max_examples=60)
     @given(values, values, st.floats(-SKEW_SECONDS + 1, VALID - 1))
-    def test_what_the_lambda_signed_is_good(
+    def test_a_proof_signed_by_the_lambda_is_valid(
         self, transaction: str, agent: str, age: float
     ) -> None:
         for secret in (SECRET, f"{OTHER},{SECRET}", f"{SECRET},{OTHER}"):
@@ -50,8 +50,8 @@ class CallProofTests(SynchronousTestCase):
 
     @settings(max_examples=100)
     @given(st.data())
-    def test_nothing_else_is(self, data: st.DataObject) -> None:
-        """Another call, secret or time, and every change of a character."""
+    def test_anything_else_is_refused(self, data: st.DataObject) -> None:
+        """Another call, another secret, another time, or any changed character."""
         proof = prove(SECRET, "t", "a", NOW)
         for changes in (
             {"transaction_id": data.draw(values.filter(lambda v: v != "t"))},
@@ -76,7 +76,7 @@ class CallProofTests(SynchronousTestCase):
         ):
             self.assertNotEqual(self.fault(wrong), "", wrong)
 
-    def test_another_secret_makes_no_used_proof_good_again(self) -> None:
+    def test_a_used_proof_stays_used_with_another_secret(self) -> None:
         proofs = CallProofs([SECRET], VALID)
         of = {s: prove(s, "t", "a", NOW) for s in (SECRET, OTHER)}
         known = ("t", "a", "call", NOW)
@@ -86,7 +86,7 @@ class CallProofTests(SynchronousTestCase):
         self.assertNotEqual(proofs.fault(of[SECRET], *known), "")
         self.assertEqual(proofs.fault(of[OTHER], *known), "used before")
 
-    def test_its_size_and_its_time_have_bounds(self) -> None:
+    def test_its_size_and_its_time_are_limited(self) -> None:
         for proof in ("v1." + "9" * 5000 + ".x", "v1.\u0661.x", "." * 10**6):
             self.assertEqual(self.fault(proof), "malformed")
         self.assertEqual(self.fault(""), "missing")
@@ -94,8 +94,7 @@ class CallProofTests(SynchronousTestCase):
 
 class ProofMachine(RuleBasedStateMachine):
     """
-    Proofs of several calls are shown by whoever has them, while the clock goes on,
-    and is set.
+    Proofs of several calls are used by anybody, while the clock advances and is set.
     """
 
     def __init__(self) -> None:
@@ -126,7 +125,7 @@ class ProofMachine(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from((VALID + 1, 1000.0)))
     def leap(self, seconds: float) -> None:
-        """The clock was wrong for a moment, in which a call came."""
+        """The clock is wrong for a moment, in which a call comes."""
         self.now += seconds
         self.call()
         self.set_back(seconds)
@@ -139,7 +138,7 @@ class ProofMachine(RuleBasedStateMachine):
         fault = self.proofs.fault(proof, transaction, "", call_id, self.now)
         if fault:
             return
-        # Whatever the clock did: one proof, one call, which is answered once.
+        # Whatever the clock does: a proof is good for one call, which is answered once.
         assert self.taken.setdefault(proof, call_id) == call_id, "used twice"
         assert proof not in self.answered, "answered twice"
         assert proof not in self.under_way, "twice at once"
@@ -157,11 +156,11 @@ class ProofMachine(RuleBasedStateMachine):
 
     @rule()
     def call(self) -> None:
-        """A call of our own is let in, and so is a repetition of it."""
+        """A call with a new proof is accepted, and so is its repetition."""
         self.now += 0.01
         proof = prove(SECRET, "own", "", self.now)
         if self.was_set_back:
-            # It may have to wait until the clock is where it was.
+            # It may have to wait until the clock has caught up.
             if not self.proofs.fault(proof, "own", "", "own", self.now):
                 digest = self.proofs.use(proof, "own", "", "own", self.now)
                 self.proofs.settle(digest, was_answered=True)
@@ -174,7 +173,7 @@ class ProofMachine(RuleBasedStateMachine):
 
 
 class ProofMachineTests(SynchronousTestCase):
-    def test_one_proof_is_one_call_whatever_the_clock_does(self) -> None:
+    def test_a_proof_is_good_for_one_call_whatever_the_clock_does(self) -> None:
         machine: Any = ProofMachine.TestCase()
         machine.settings = settings(max_examples=150, stateful_step_count=20)
         machine.runTest()

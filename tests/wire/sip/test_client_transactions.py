@@ -1,4 +1,4 @@
-"""The machines of requests of ours (RFC 3261 section 17.1), by their tables."""
+"""The state machines of sent requests (RFC 3261 section 17.1)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class InviteClientTests(SynchronousTestCase):
     def new(self, is_reliable: bool = False) -> InviteClient:
         return InviteClient(TIMERS, is_reliable, b"INVITE", lambda _: b"ACK")
 
-    def test_it_is_sent_again_ever_more_rarely_until_somebody_answers(self) -> None:
+    def test_it_is_retransmitted_at_growing_intervals_until_an_answer(self) -> None:
         tx = self.new()
         self.assertEqual(timers(tx.start()), {"B": 32.0, "A": 0.5})
         gaps = [timers(tx.timer_fired("A"))["A"] for _ in range(5)]
@@ -33,7 +33,7 @@ class InviteClientTests(SynchronousTestCase):
         self.assertEqual(tx.timer_fired("A"), [])
         self.assertEqual(tx.timer_fired("B"), [])
 
-    def test_what_rings_and_then_nothing_is_cancelled_and_forgotten(self) -> None:
+    def test_without_a_final_answer_it_is_cancelled_and_ends(self) -> None:
         tx = self.new()
         tx.start()
         for status in (100, 180):
@@ -46,7 +46,7 @@ class InviteClientTests(SynchronousTestCase):
         self.assertEqual(tx.cancel(), [])
         self.assertEqual(tx.timer_fired("X")[-2:], [TimedOut(), Terminated()])
 
-    def test_a_cancel_waits_for_somebody_to_be_at_work_and_is_sent_once(self) -> None:
+    def test_a_cancel_waits_for_a_provisional_answer_and_is_sent_once(self) -> None:
         tx = self.new()
         tx.start()
         self.assertEqual(tx.cancel(), [])
@@ -59,7 +59,7 @@ class InviteClientTests(SynchronousTestCase):
         self.assertIn(StopTimer("X"), tx.response_received(response(487)))
         self.assertEqual(tx.timer_fired("X"), [])
 
-    def test_nobody_answers(self) -> None:
+    def test_without_an_answer_it_times_out(self) -> None:
         tx = self.new()
         tx.start()
         self.assertEqual(tx.timer_fired("B")[-2:], [TimedOut(), Terminated()])
@@ -74,7 +74,7 @@ class InviteClientTests(SynchronousTestCase):
         self.assertEqual(tx.timer_fired("D"), [Terminated()])
         self.assertEqual(self.new(True).state, State.CALLING)
 
-    def test_every_2xx_is_the_users(self) -> None:
+    def test_every_2xx_is_delivered(self) -> None:
         tx = self.new()
         tx.start()
         outputs = tx.response_received(response(200))
@@ -84,7 +84,7 @@ class InviteClientTests(SynchronousTestCase):
         self.assertEqual(tx.response_received(response(180)), [])
         self.assertEqual(tx.timer_fired("M"), [Terminated()])
 
-    def test_a_stream_neither_repeats_nor_lingers(self) -> None:
+    def test_over_a_stream_it_neither_retransmits_nor_lingers(self) -> None:
         tx = self.new(True)
         self.assertEqual(timers(tx.start()), {"B": 32.0})
         self.assertIn(Terminated(), tx.response_received(response(486)))
@@ -106,7 +106,7 @@ class NonInviteClientTests(SynchronousTestCase):
         self.assertEqual(tx.response_received(response(200, "BYE")), [])
         self.assertEqual(tx.timer_fired("K"), [Terminated()])
 
-    def test_nobody_answers_or_the_connection_breaks(self) -> None:
+    def test_without_an_answer_or_a_connection_it_fails(self) -> None:
         for event in ("F", ""):
             tx = NonInviteClient(TIMERS, False, b"BYE")
             tx.start()

@@ -1,4 +1,4 @@
-"""Routes, targets, order and timers of dialogs."""
+"""Routes, targets and sequence numbers of dialogs."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def bye(dialog: Dialog) -> Request:
 
 
 class DialogTests(SynchronousTestCase):
-    def test_the_callee_keeps_the_route_as_it_came(self) -> None:
+    def test_the_callee_keeps_the_order_of_the_route(self) -> None:
         dialog = dialog_of_request(
             invite(
                 "Record-Route: <sip:p1;lr>, <sip:p2;lr>\r\n"
@@ -63,7 +63,7 @@ class DialogTests(SynchronousTestCase):
         self.assertEqual(dialog.next_hop(), Hop("p1", 5060))
         self.assertEqual(dialog.key, ("i", "ours", "theirs"))
 
-    def test_the_caller_reverses_it(self) -> None:
+    def test_the_caller_reverses_the_route(self) -> None:
         dialog = dialog_of_response(
             answer("Record-Route: <sip:p1;lr>, <sip:p2:5062;lr>\r\n"),
             "<sip:us@d>;tag=ours",
@@ -74,7 +74,7 @@ class DialogTests(SynchronousTestCase):
         plain = dialog_of_response(answer(), "<sip:us@d>;tag=ours", "sip:dialled@d")
         self.assertEqual(plain.next_hop(), Hop("h", 5060, "tcp"))
 
-    def test_a_strict_router_gets_what_it_wants(self) -> None:
+    def test_requests_for_a_strict_router_are_rewritten(self) -> None:
         dialog = dialog_of_request(
             invite("Record-Route: <sip:old>, <sip:p2;lr>\r\n"), "ours"
         )
@@ -84,21 +84,21 @@ class DialogTests(SynchronousTestCase):
             request.headers.getlist("Route"), ["<sip:p2;lr>", "<sip:c@h:5070>"]
         )
 
-    def test_older_requests_are_out_of_order(self) -> None:
+    def test_older_requests_are_recognized(self) -> None:
         dialog = dialog_of_request(invite(), "ours")
         newer, older = invite(), invite()
         newer.cseq, older.cseq = 10, 8
         self.assertTrue(dialog.in_order(newer))
         self.assertFalse(dialog.in_order(older))
 
-    def test_the_target_moves_with_a_contact(self) -> None:
+    def test_a_contact_changes_the_target(self) -> None:
         dialog = dialog_of_request(invite(), "ours")
         dialog.refresh_target(invite(contact="Contact: <sip:c@elsewhere>\r\n"))
         self.assertEqual(bye(dialog).uri_text, "sip:c@elsewhere")
         dialog.refresh_target(invite(contact=""))
         self.assertEqual(bye(dialog).uri_text, "sip:c@elsewhere")
 
-    def test_what_makes_no_dialog(self) -> None:
+    def test_malformed_messages_make_no_dialog(self) -> None:
         for message in (
             invite(contact=""),
             invite(contact="Contact: <http://x>\r\n"),
@@ -107,7 +107,7 @@ class DialogTests(SynchronousTestCase):
             with self.assertRaises(BadMessage):
                 dialog_of_request(message, "ours")
 
-    def test_hops(self) -> None:
+    def test_the_next_hop_of_a_uri(self) -> None:
         self.assertEqual(hop_of("sips:a@b"), Hop("b", 5061, "tls"))
         self.assertEqual(hop_of("sip:a@[2001:db8::1]:5070"), Hop("2001:db8::1", 5070))
         self.assertEqual(hop_of("sip:b;transport=TLS"), Hop("b", 5061, "tls"))

@@ -1,4 +1,4 @@
-"""Digest answers, against the examples of the standards."""
+"""Digest authentication, tested with the examples of the standards."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class DigestTests(SynchronousTestCase):
         (header,) = exchange.headers(URI)
         return header
 
-    def test_the_examples_of_rfc_7616(self) -> None:
+    def test_the_examples_of_rfc_7616_are_reproduced(self) -> None:
         nonce = "7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v"
         rest = f'realm="http-auth@example.org", qop="auth, auth-int", nonce="{nonce}"'
         for algorithm, expected in (
@@ -52,7 +52,7 @@ class DigestTests(SynchronousTestCase):
             self.assertEqual(header[0], "Authorization")
             self.assertIn(f'response="{expected}"', header[1])
 
-    def test_without_qop_it_is_that_of_rfc_2069(self) -> None:
+    def test_without_qop_the_answer_follows_rfc_2069(self) -> None:
         client = DigestClient(Credentials("Mufasa", "CircleOfLife"), lambda: "x")
         nonce = "dcd98b7102dd2f0e8b11d0f600bfb0c093"
         value = f'Digest realm="testrealm@host.com", nonce="{nonce}"'
@@ -61,7 +61,7 @@ class DigestTests(SynchronousTestCase):
         self.assertNotIn("cnonce", header[1])
         self.assertIn('response="1949323746fe6a43ef61f9606e7febea"', header[1])
 
-    def test_the_strongest_that_is_known_is_answered(self) -> None:
+    def test_the_strongest_supported_challenge_is_answered(self) -> None:
         for values in (
             (
                 'Digest realm="r", nonce="1", algorithm=MD5',
@@ -70,7 +70,7 @@ class DigestTests(SynchronousTestCase):
                 'Digest realm="r", nonce="4", algorithm=SHA-512-256, qop="auth-int"',
                 'Basic realm="r"',
             ),
-            # All in one line, which commas do not make less clear.
+            # Several challenges in one line, separated by commas.
             (
                 'Basic realm="r", Digest realm="r", nonce="1", qop="auth,auth-int",'
                 ' Digest algorithm=SHA-256, realm="r", nonce="2"',
@@ -80,7 +80,7 @@ class DigestTests(SynchronousTestCase):
             self.assertIn("algorithm=SHA-256", header[1])
             self.assertIn('nonce="2"', header[1])
 
-    def test_a_wrong_password_is_tried_twice_at_most(self) -> None:
+    def test_a_wrong_password_is_sent_twice_at_most(self) -> None:
         exchange = self.exchange()
         first = challenge('Digest realm="r", nonce="1"')
         self.assertTrue(exchange.challenged(first))
@@ -93,7 +93,7 @@ class DigestTests(SynchronousTestCase):
         ]
         self.assertEqual(answers, [True, True, False])
 
-    def test_a_stale_nonce_says_that_the_password_is_right_but_not_for_ever(
+    def test_a_stale_nonce_is_replaced_a_limited_number_of_times(
         self,
     ) -> None:
         exchange = self.exchange()
@@ -104,7 +104,7 @@ class DigestTests(SynchronousTestCase):
         self.assertEqual(answers[:3], [True] * 3)
         self.assertFalse(answers[-1])
 
-    def test_the_next_nonce_is_used_next(self) -> None:
+    def test_an_announced_nonce_is_used_next(self) -> None:
         client = DigestClient(Credentials("u", "p"), lambda: "x")
         exchange = client.exchange("BYE")
         value = 'Digest realm="r", nonce="1", qop=auth'
@@ -117,7 +117,7 @@ class DigestTests(SynchronousTestCase):
         self.assertIn('nonce="2"', header[1])
         self.assertIn("nc=00000001", header[1])
 
-    def test_what_cannot_be_answered(self) -> None:
+    def test_unsupported_challenges_are_not_answered(self) -> None:
         for value in (
             "Basic abc",
             "Digest",

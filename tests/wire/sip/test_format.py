@@ -9,7 +9,7 @@ from tests.wire.sip.test_message import OPTIONS, request
 
 
 class WritingTests(SynchronousTestCase):
-    def test_an_answer_echoes_and_adds_its_tag_once(self) -> None:
+    def test_an_answer_repeats_headers_and_adds_its_tag_once(self) -> None:
         data = OPTIONS.replace(b"Max", b"Record-Route: <sip:a;lr>\r\nMax")
         headers = request(data).headers
         answer = parse(format_response(headers, 200, to_tag="t", body=b"x"))
@@ -22,7 +22,7 @@ class WritingTests(SynchronousTestCase):
         trying = parse(format_response(headers, 100))
         self.assertNotIn("Record-Route", trying.headers.keys())
 
-    def test_no_answer_is_made_to_an_ack_or_a_response(self) -> None:
+    def test_an_ack_or_a_response_is_not_answered(self) -> None:
         for data in (
             OPTIONS.replace(b"OPTIONS", b"ACK").replace(b"Max-Forwards: 70", b"Via: ;"),
             b"SIP/2.0 200 OK\r\nVia: x\r\n\r\n",

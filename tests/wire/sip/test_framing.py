@@ -14,7 +14,7 @@ class FramingTests(SynchronousTestCase):
         OPTIONS + b"\r\n\r\n" + OPTIONS.replace(b"Length: 0", b"Length: 3") + b"abc"
     )
 
-    def test_a_stream_is_cut_the_same_however_it_comes(self) -> None:
+    def test_pieces_of_any_size_give_the_same_messages(self) -> None:
         whole = StreamFramer().feed(self.STREAM)
         self.assertEqual(len(whole), 2)
         self.assertTrue(whole[1].endswith(b"\r\n\r\nabc"))
@@ -26,7 +26,7 @@ class FramingTests(SynchronousTestCase):
             self.assertEqual(found, whole)
             self.assertEqual(framer.pings, 1)
 
-    def test_a_stream_that_makes_no_sense_is_given_up(self) -> None:
+    def test_a_malformed_stream_is_rejected(self) -> None:
         for data in (
             OPTIONS.replace(b"Content-Length: 0\r\n", b""),
             OPTIONS.replace(b"Length: 0", b"Length: -1"),
@@ -38,7 +38,7 @@ class FramingTests(SynchronousTestCase):
             with self.assertRaises(BadMessage):
                 StreamFramer().feed(data)
 
-    def test_blank_lines_are_no_messages(self) -> None:
+    def test_blank_lines_are_skipped(self) -> None:
         framer = StreamFramer()
         self.assertEqual(framer.feed(b"\r\n"), [])
         self.assertEqual(framer.feed(b"\r\n\r\n\r\n\r\n" + OPTIONS), [OPTIONS])
@@ -46,7 +46,7 @@ class FramingTests(SynchronousTestCase):
 
     @settings(max_examples=200, deadline=None)
     @given(st.lists(st.binary(max_size=60), max_size=20))
-    def test_any_stream_is_messages_or_nonsense(self, parts: list[bytes]) -> None:
+    def test_any_stream_is_split_or_rejected(self, parts: list[bytes]) -> None:
         framer = StreamFramer()
         try:
             for part in parts:

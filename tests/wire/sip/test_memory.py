@@ -1,4 +1,4 @@
-"""Nothing is kept of a message that was read, good or bad."""
+"""No memory is kept after a message was read, whether it is valid or not."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from chime_gateway.wire.sip.format import answer_to_bad
 from chime_gateway.wire.sip.message import BadMessage
 from chime_gateway.wire.sip.parser import parse
 
-#: What From, To and Contact may be; who is named C{sbc1} means no harm.
+#: Values of From, To and Contact; host names such as C{sbc1} are common.
 ADDRESSES = (
     *("<sip:a@b>;tag=a", "<sip:a@sbc1>;tag=a", "sip:a@sbc_1;tag=a", '"A" <sip:a@b>'),
     *("<sip:a@b", "nobody", "<tel:x>", "<sip:a@b>;", '"', "<>", "sip:sbc1;x=(", "@"),
@@ -38,7 +38,7 @@ MESSAGES = st.builds(
 
 MANY = 1000
 
-#: What a dictionary that grows or a cache takes once is no leak.
+#: The growth of a dictionary or a cache, which happens once, is not a leak.
 MOST_KEPT_BYTES = 32_768
 
 
@@ -50,7 +50,7 @@ def read(data: bytes) -> None:
 
 
 def exceptions_of_modules() -> Iterator[tuple[str, BaseException]]:
-    """Those that a module raises again and again; of tests, others look at theirs."""
+    """Return exception objects that modules raise repeatedly, except those of tests."""
     for name, module in list(sys.modules.items()):
         if name.startswith("tests."):
             continue
@@ -68,7 +68,7 @@ def keepers(exceptions: Iterable[tuple[str, BaseException]]) -> list[str]:
 
 
 class MemoryTests(SynchronousTestCase):
-    def test_no_exception_keeps_the_frames_it_was_raised_in(self) -> None:
+    def test_no_exception_keeps_references_to_frames(self) -> None:
         read(b"")
         there = list(exceptions_of_modules())
 
@@ -79,10 +79,10 @@ class MemoryTests(SynchronousTestCase):
             self.assertEqual(keepers(there), [])
 
         whatever_is_read()
-        # And of those that came meanwhile.
+        # Also of modules that were imported meanwhile.
         self.assertEqual(keepers(exceptions_of_modules()), [])
 
-    def test_many_messages_take_no_more_than_one(self) -> None:
+    def test_many_messages_use_no_more_memory_than_one(self) -> None:
         rng = random.Random(1)
 
         def read_many() -> int:

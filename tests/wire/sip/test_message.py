@@ -1,4 +1,4 @@
-"""SIP messages: whole, cut, hostile; and what is written."""
+"""SIP messages: complete, truncated and malicious ones; and written ones."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from chime_gateway.wire.sip.message import (
 )
 from chime_gateway.wire.sip.parser import MAX_HEADER_LINES, MAX_MESSAGE_BYTES, parse
 
-#: Of a Via; what is odd in them is often met.
+#: Parts of a Via; their unusual forms are common.
 VIA_PIECES = (
     *("rport", "RPORT=", "rport=1", "received=192.0.2.1", "received=::1", "ttl=1"),
     *('x="a;received=b"', 'x="a;rport"', 'x="a\\";rport"', 'x="', "alias", "a=b=c"),
@@ -46,7 +46,7 @@ def request(data: bytes = OPTIONS) -> Request:
 
 
 class ReadingTests(SynchronousTestCase):
-    def test_what_is_read(self) -> None:
+    def test_a_request_is_read(self) -> None:
         message = request()
         self.assertEqual(message.method, "OPTIONS")
         self.assertEqual(message.uri.user, "desk")
@@ -59,7 +59,7 @@ class ReadingTests(SynchronousTestCase):
         data = data.replace(b"Content-Length", b"CONTENT-LENGTH")
         self.assertEqual(request(data).from_tag, "a")
 
-    def test_parameter_names_have_no_case(self) -> None:
+    def test_parameter_names_are_case_insensitive(self) -> None:
         address = parse_address("<sip:a@b>;TAG=x")
         self.assertEqual(parameter(address, "tag"), "x")
         self.assertIsNone(parameter(address, "lr"))
@@ -83,7 +83,7 @@ class ReadingTests(SynchronousTestCase):
             with self.assertRaises(BadMessage):
                 address_uri(value)
 
-    def test_hosts_as_people_name_them_are_hosts(self) -> None:
+    def test_common_but_invalid_host_names_are_accepted(self) -> None:
         data = OPTIONS.replace(b"198.51.100.7", b"sbc_a.gw01").replace(
             b"192.0.2.10", b"pbx1"
         )
@@ -93,7 +93,7 @@ class ReadingTests(SynchronousTestCase):
         self.assertEqual(message.from_address.uri.host, "sbc_a.gw01")
         self.assertEqual(parameter(message.from_address, "tag"), "a")
 
-    def test_a_parameter_named_like_pythons_is_a_parameter_refused(self) -> None:
+    def test_a_parameter_named_self_is_rejected(self) -> None:
         with self.assertRaises(BadMessage):
             parse_address("<sip:a@b>;self=1")
 
@@ -110,7 +110,7 @@ class ReadingTests(SynchronousTestCase):
                 self.assertEqual((address.name, address.uri.host), (meant, "pbx1"))
                 self.assertEqual(parameter(address, "tag"), "1")
 
-    def test_what_is_longer_than_anybodys_is_refused(self) -> None:
+    def test_excessively_long_values_are_rejected(self) -> None:
         self.assertEqual(parse_uri(f"TEL:+{'1' * 63};x=1").user, f"+{'1' * 63}")
         for text in (f"tel:{'1' * 65}", f"tel:{'%31' * 65}", f"sip:{'a' * 1024}@b"):
             with self.assertRaises(BadMessage):
@@ -121,7 +121,7 @@ class ReadingTests(SynchronousTestCase):
             request(OPTIONS.replace(b"sip:desk", b"sip:" + b"a" * 1024, 1))
         self.assertEqual(caught.exception.status, 414)
 
-    def test_several_vias_in_one_header_are_several(self) -> None:
+    def test_several_vias_in_one_header_are_separate(self) -> None:
         data = OPTIONS.replace(
             b";rport\r\n", b";rport, SIP/2.0/TCP 192.0.2.1;branch=z9hG4bKy\r\n"
         )
@@ -137,7 +137,7 @@ class ReadingTests(SynchronousTestCase):
             ],
         )
 
-    def test_a_source_that_is_what_via_says_needs_no_stamp(self) -> None:
+    def test_a_source_that_matches_via_is_not_added(self) -> None:
         data = OPTIONS.replace(b";rport", b"")
         message = request(data)
         stamp_source(message, Source("198.51.100.7", 9))
@@ -145,7 +145,7 @@ class ReadingTests(SynchronousTestCase):
         stamp_source(message, Source("198.51.100.8", 9))
         self.assertIn(";received=198.51.100.8", message.headers["Via"])
 
-    def test_a_received_that_lies_is_replaced(self) -> None:
+    def test_a_wrong_received_parameter_is_replaced(self) -> None:
         data = OPTIONS.replace(b";rport", b";received=10.0.0.1;rport=1")
         message = request(data)
         stamp_source(message, Source("198.51.100.8", 9))
@@ -153,7 +153,7 @@ class ReadingTests(SynchronousTestCase):
         self.assertEqual(via.count("received="), 1)
         self.assertIn("received=198.51.100.8", via)
 
-    def test_what_is_quoted_is_no_parameter(self) -> None:
+    def test_quoted_text_is_not_a_parameter(self) -> None:
         data = OPTIONS.replace(b";rport", b';x="a;received=b;rport"')
         message = request(data)
         stamp_source(message, Source("198.51.100.8", 9))
@@ -171,7 +171,7 @@ class ReadingTests(SynchronousTestCase):
         st.lists(st.sampled_from(VIA_PIECES) | st.text(max_size=12), max_size=4),
         st.sampled_from(("198.51.100.7", "2001:db8::7", "10.1.2.3", "fe80::1%eth0")),
     )
-    def test_any_via_takes_the_stamp_or_is_malformed(
+    def test_the_source_is_added_to_any_valid_via(
         self, sent_by: str, pieces: list[str], source: str
     ) -> None:
         text = ";".join((f"SIP/2.0/UDP {sent_by}:5070", "branch=z9hG4bKx", *pieces))
@@ -194,7 +194,7 @@ class ReadingTests(SynchronousTestCase):
             if name not in ("rport", "received"):
                 self.assertEqual(via.parameters[name], value)
 
-    def test_limits(self) -> None:
+    def test_sizes_are_limited(self) -> None:
         for data, status in (
             (OPTIONS + b"x" * MAX_MESSAGE_BYTES, 513),
             (OPTIONS.replace(b"Max", b"X: 1\r\n" * MAX_HEADER_LINES + b"Max"), 513),
@@ -217,14 +217,14 @@ class ReadingTests(SynchronousTestCase):
                 parse(data)
             self.assertEqual(caught.exception.status, status, data[:60])
 
-    def test_truncated_anywhere_it_is_no_message_or_a_shorter_body(self) -> None:
+    def test_a_truncated_message_is_rejected_or_has_a_shorter_body(self) -> None:
         for end in range(len(OPTIONS)):
             with self.assertRaises(BadMessage):
                 parse(OPTIONS[:end])
 
     @settings(max_examples=300, deadline=None)
     @given(st.binary(max_size=400))
-    def test_any_bytes_are_a_message_or_a_bad_one(self, data: bytes) -> None:
+    def test_any_bytes_are_read_or_rejected(self, data: bytes) -> None:
         try:
             parse(data)
         except BadMessage:
@@ -237,7 +237,7 @@ class ReadingTests(SynchronousTestCase):
         new=st.binary(max_size=8),
         cut=st.integers(0, 6),
     )
-    def test_any_change_is_a_message_or_a_bad_one(
+    def test_a_modified_message_is_read_or_rejected(
         self, at: int, new: bytes, cut: int
     ) -> None:
         data = OPTIONS[:at] + new + OPTIONS[at + cut :]

@@ -1,9 +1,9 @@
 """
-The traps of RFC 4475, one file for each, set by messages of our own.
+The test cases of RFC 4475, one file for each, with our own messages.
 
-A file says what must happen: a status, C{malformed} (dropped and counted) or
-C{stray} (a response to nobody).  One with C{not-handled} is on the list because the
-RFC has it; what happens instead is written there.
+A file names the expected result: a status, C{malformed} (dropped and counted), or
+C{stray} (a response without a request).  A case with C{not-handled} is listed because
+the RFC has it; the file says what happens instead.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tests.support.sip_peer import SipWorld
 
 CORPUS = Path(__file__).parent / "torture"
 
-#: 13 valid, 19 invalid, 1 of transactions, 15 of applications, 1 of old.
+#: 13 valid, 19 invalid, 1 for transactions, 15 for applications, 1 of RFC 2543.
 CASES = 49
 
 
@@ -35,13 +35,13 @@ class TortureTests(SynchronousTestCase):
         sections = {path.name.partition("-")[0] for path in CORPUS.glob("*.sip")}
         self.assertEqual(len(sections), CASES)
 
-    def test_each_gets_what_it_must_get(self) -> None:
+    def test_each_case_has_its_expected_result(self) -> None:
         wrong = []
         for path in sorted(CORPUS.glob("*.sip")):
             facts, message = read(path)
             world = SipWorld()
             world.say(message)
-            # An answer echoes what was malformed, so it is not parsed.
+            # The answer repeats malformed headers, so it cannot be parsed.
             answers = [data[8:11].decode() for data, _ in world.reactor.sent]
             dropped = world.carrier.dropped()
             if answers:
@@ -54,7 +54,7 @@ class TortureTests(SynchronousTestCase):
                 wrong.append(f"{path.name}: {happened} instead of {facts['expect']}")
         self.assertEqual(wrong, [])
 
-    def test_none_of_them_hurts_cut_anywhere_or_byte_by_byte(self) -> None:
+    def test_truncated_cases_and_single_bytes_are_harmless(self) -> None:
         for path in sorted(CORPUS.glob("*.sip")):
             _, message = read(path)
             world = SipWorld()

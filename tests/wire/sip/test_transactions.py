@@ -1,4 +1,4 @@
-"""The machines of requests that came in (RFC 3261 section 17.2), by their tables."""
+"""The state machines of received requests (RFC 3261 section 17.2)."""
 
 from __future__ import annotations
 
@@ -71,12 +71,12 @@ class InviteServerTests(SynchronousTestCase):
         self.assertEqual(tx.request_received(INVITE), [])
         self.assertEqual(tx.timer_fired("I"), [Terminated()])
 
-    def test_a_stream_repeats_nothing(self) -> None:
+    def test_over_a_stream_nothing_is_retransmitted(self) -> None:
         tx = InviteServer(TIMERS, True)
         self.assertEqual(timers(tx.respond(486, b"486")), {"H": 32.0})
         self.assertIn(Terminated(), tx.request_received(ACK))
 
-    def test_no_ack_is_told(self) -> None:
+    def test_a_missing_ack_is_reported(self) -> None:
         tx = InviteServer(TIMERS, False)
         tx.respond(486, b"486")
         self.assertEqual(tx.timer_fired("H"), [TimedOut(), Terminated()])
@@ -89,7 +89,7 @@ class InviteServerTests(SynchronousTestCase):
         self.assertEqual(tx.respond(486, b"486"), [])
         self.assertEqual(tx.timer_fired("L"), [Terminated()])
 
-    def test_after_the_final_answer_there_is_no_other(self) -> None:
+    def test_after_the_final_answer_others_are_ignored(self) -> None:
         tx = InviteServer(TIMERS, False)
         tx.respond(486, b"486")
         self.assertEqual(tx.respond(200, b"200"), [])
@@ -97,7 +97,7 @@ class InviteServerTests(SynchronousTestCase):
 
 
 class NonInviteServerTests(SynchronousTestCase):
-    def test_what_nobody_answers_is_forgotten(self) -> None:
+    def test_an_unanswered_request_is_forgotten(self) -> None:
         for machine, name, seconds in (
             (InviteServer(TIMERS, False), "C", 240.0),
             (NonInviteServer(TIMERS, False), "J", 32.0),
@@ -106,7 +106,7 @@ class NonInviteServerTests(SynchronousTestCase):
             self.assertEqual(machine.timer_fired(name), [Terminated()])
             self.assertEqual(machine.respond(200, b"late"), [])
 
-    def test_the_answer_is_repeated_when_asked_again(self) -> None:
+    def test_the_answer_is_repeated_for_a_retransmission(self) -> None:
         tx = NonInviteServer(TIMERS, False)
         self.assertEqual(tx.request_received(request("BYE")), [])
         self.assertEqual(sent(tx.respond(100, b"100")), [b"100"])
@@ -115,7 +115,7 @@ class NonInviteServerTests(SynchronousTestCase):
         self.assertEqual(tx.respond(500, b"500"), [])
         self.assertEqual(tx.timer_fired("J"), [Terminated()])
 
-    def test_over_a_stream_it_is_over_at_once(self) -> None:
+    def test_over_a_stream_it_ends_at_once(self) -> None:
         tx = NonInviteServer(TIMERS, True)
         self.assertIn(Terminated(), tx.respond(200, b"200"))
 
@@ -132,11 +132,11 @@ class MatchingTests(SynchronousTestCase):
             server_key(request("BYE", "z9hG4bKy")), server_key(request("BYE"))
         )
 
-    def test_without_the_cookie_the_old_rules_hold(self) -> None:
+    def test_without_the_cookie_the_rules_of_rfc_2543_apply(self) -> None:
         old = request("INVITE", "1")
         self.assertEqual(server_key(old), server_key(request("INVITE", "1")))
         self.assertNotEqual(server_key(old), server_key(request("BYE", "1")))
 
-    def test_a_response_is_found_by_branch_and_method(self) -> None:
+    def test_a_response_is_matched_by_branch_and_method(self) -> None:
         self.assertEqual(client_key(response(200)), ("z9hG4bKx", "INVITE"))
         self.assertNotEqual(client_key(response(200, "BYE")), client_key(response(200)))

@@ -1,4 +1,4 @@
-"""Candidates and credentials, as they are written."""
+"""Candidates and credentials of session descriptions."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CANDIDATES = st.builds(
 
 
 class CandidateTests(SynchronousTestCase):
-    def test_as_the_services_say_them(self) -> None:
+    def test_candidates_of_the_service_are_read(self) -> None:
         udp = parse_candidate("1 1 udp 2130706431 203.0.113.7 3478 typ host ufrag Ab/1")
         self.assertEqual(udp, Candidate("203.0.113.7", 3478, 2130706431))
         tcp = parse_candidate(
@@ -43,7 +43,7 @@ class CandidateTests(SynchronousTestCase):
         )
         self.assertEqual(tcp, expected)
 
-    def test_as_browsers_say_them(self) -> None:
+    def test_candidates_of_browsers_are_read(self) -> None:
         for text in (
             "750991856 1 UDP 2122260223 192.0.2.5 52788 typ host generation 0"
             " ufrag PWwO network-id 2 network-cost 50",
@@ -56,7 +56,7 @@ class CandidateTests(SynchronousTestCase):
             assert found is not None, text
             self.assertEqual((found.host, found.port), ("192.0.2.5", 52788))
 
-    def test_those_that_cannot_be_used(self) -> None:
+    def test_unusable_candidates_are_ignored(self) -> None:
         for text in (
             "",
             "1 1 udp 1 192.0.2.5 1 typ",
@@ -81,22 +81,24 @@ class CandidateTests(SynchronousTestCase):
             self.assertIsNone(parse_candidate(text), text[:80])
 
     @given(CANDIDATES, st.sampled_from(("", "active", "passive", "so")))
-    def test_what_is_written_is_read(self, one: Candidate, tcp_type: str) -> None:
+    def test_a_written_candidate_is_read_back(
+        self, one: Candidate, tcp_type: str
+    ) -> None:
         if tcp_type:
             one = Candidate(
                 *(one.host, one.port, one.priority, one.foundation),
                 *("tcp", one.kind, tcp_type),
             )
         found = parse_candidate(str(one))
-        if found is not None:  # or nobody can be at such an address
+        if found is not None:  # otherwise no host can have the address
             self.assertEqual(found, one)
 
     @given(st.text(max_size=200) | st.lists(st.text(max_size=20)).map(" ".join))
-    def test_anything(self, text: str) -> None:
+    def test_any_text_is_read_or_ignored(self, text: str) -> None:
         parse_candidate(text)
         parse_candidate("1 1 udp 1 192.0.2.5 1 typ host " + text)
 
-    def test_udp_is_preferred_to_tcp_and_to_what_was_seen_only(self) -> None:
+    def test_udp_is_preferred_to_tcp_and_to_reflexive_candidates(self) -> None:
         self.assertEqual(priority("host"), 2130706431)
         order = [
             priority("host"),
@@ -109,7 +111,7 @@ class CandidateTests(SynchronousTestCase):
 
 
 class CredentialsTests(SynchronousTestCase):
-    def test_ours_are_theirs_to_read_and_new_each_time(self) -> None:
+    def test_our_credentials_are_valid_and_new_each_time(self) -> None:
         made = {new_credentials(os.urandom) for _ in range(50)}
         self.assertEqual(len({one.ufrag for one in made}), 50)
         self.assertNotIn("password", repr(made.pop()))
@@ -118,10 +120,12 @@ class CredentialsTests(SynchronousTestCase):
         st.text(_ICE_CHARACTERS, min_size=4, max_size=256),
         st.text(_ICE_CHARACTERS, min_size=22, max_size=256),
     )
-    def test_all_that_ice_allows(self, ufrag: str, password: str) -> None:
+    def test_all_valid_credentials_are_accepted(
+        self, ufrag: str, password: str
+    ) -> None:
         Credentials(ufrag, password)
 
-    def test_nothing_else(self) -> None:
+    def test_invalid_credentials_are_rejected(self) -> None:
         good = "a" * 22
         for ufrag, password in (
             ("abc", good),

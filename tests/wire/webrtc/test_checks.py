@@ -1,4 +1,4 @@
-"""ICE of one call: which path is found, and by whom."""
+"""ICE of one call: connectivity checks, nomination and roles."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ...support.ice_side import OTHER, OURS, PATH, TCP, THEIRS, IceTestCase
 
 
 class ChecksTests(IceTestCase):
-    def test_a_lite_side_is_checked_with_use_candidate_and_taken(self) -> None:
+    def test_an_ice_lite_peer_is_nominated_by_the_first_check(self) -> None:
         agent = self.meet(self.agent(is_controlling=False), is_lite=True)
         [(path, request)] = self.requests(agent)
         self.assertEqual(path, PATH)
@@ -27,7 +27,7 @@ class ChecksTests(IceTestCase):
         self.assertEqual(agent.selected, PATH)
         self.assertEqual(agent.mapped, ("192.0.2.1", 4000))
 
-    def test_another_is_checked_first_and_nominated_then(self) -> None:
+    def test_a_full_peer_is_checked_and_then_nominated(self) -> None:
         agent = self.meet(self.agent())
         [(path, request)] = self.requests(agent)
         self.assertFalse(request.use_candidate)
@@ -39,7 +39,7 @@ class ChecksTests(IceTestCase):
         self.answer(agent, path, nomination)
         self.assertEqual(agent.selected, PATH)
 
-    def test_the_best_path_has_a_moment_to_answer(self) -> None:
+    def test_better_paths_have_a_moment_to_answer(self) -> None:
         agent = self.meet(self.agent(), PATH, OTHER)
         self.run_to(agent, self.now + 0.1)
         (_, first), (_, second) = self.requests(agent)[:2]
@@ -49,7 +49,7 @@ class ChecksTests(IceTestCase):
         self.answer_all(agent)
         self.assertEqual(agent.selected, PATH)
 
-    def test_and_no_more(self) -> None:
+    def test_better_paths_have_no_more_than_that_moment(self) -> None:
         agent = self.meet(self.agent(), PATH, OTHER)
 
         def answer_other() -> None:
@@ -60,7 +60,9 @@ class ChecksTests(IceTestCase):
         self.run_to(agent, self.now + 1, answer_other)
         self.assertEqual(agent.selected, OTHER)
 
-    def test_a_check_is_repeated_as_it_is_and_given_up_after_ten_seconds(self) -> None:
+    def test_a_check_is_retransmitted_unchanged_and_given_up_after_ten_seconds(
+        self,
+    ) -> None:
         agent = self.meet(self.agent())
         sent = [(self.now, *self.requests(agent)[0])]
         self.run_to(
@@ -75,7 +77,7 @@ class ChecksTests(IceTestCase):
         self.assertIs(agent.failure, Failure.NO_PATH)
         self.assertIsNone(agent.due)
 
-    def test_a_connection_repeats_by_itself(self) -> None:
+    def test_a_check_over_a_connection_is_not_retransmitted(self) -> None:
         agent = self.meet(self.agent(), OTHER)
         self.requests(agent)
         agent.add_path(self.now, TCP, priority("host", 1000))
@@ -91,21 +93,21 @@ class ChecksTests(IceTestCase):
         self.run_to(agent, self.now + 1, partial(self.answer_all, agent))
         self.assertEqual(agent.selected, TCP)
 
-    def test_nor_is_it_asked_again_when_it_does_not_answer(self) -> None:
+    def test_a_check_over_a_silent_connection_is_not_repeated(self) -> None:
         agent = self.meet(self.agent(), TCP)
         sent = self.requests(agent)
         self.run_to(agent, self.now + 60, lambda: sent.extend(self.requests(agent)))
         self.assertEqual(len(sent), 1)
         self.assertIs(agent.failure, Failure.NO_PATH)
 
-    def test_a_connection_that_is_lost_was_the_path(self) -> None:
+    def test_losing_the_selected_connection_loses_the_path(self) -> None:
         agent = self.meet(self.agent(), TCP, is_lite=True)
         self.answer_all(agent)
         self.assertEqual(agent.selected, TCP)
         agent.remove_path(self.now, TCP)
         self.assertIs(agent.failure, Failure.CONSENT_LOST)
 
-    def test_of_whom_is_controlled_it_may_come_again(self) -> None:
+    def test_a_controlled_side_may_find_another_path_after_that(self) -> None:
         agent = self.meet(self.agent(is_lite=True))
         self.ask(agent, TCP, use_candidate=True, controlling=1)
         agent.remove_path(self.now, TCP)
@@ -115,19 +117,19 @@ class ChecksTests(IceTestCase):
         self.ask(agent, again, use_candidate=True, controlling=1)
         self.assertEqual(agent.selected, again)
 
-    def test_an_answer_from_elsewhere_is_none(self) -> None:
+    def test_an_answer_from_another_address_is_ignored(self) -> None:
         agent = self.meet(self.agent(), PATH, OTHER, is_lite=True)
         [(_, request)] = self.requests(agent)
         self.answer(agent, OTHER, request)
         self.assertIsNone(agent.selected)
 
-    def test_an_answer_to_what_was_not_asked_is_none(self) -> None:
+    def test_an_answer_to_an_unknown_request_is_ignored(self) -> None:
         agent = self.meet(self.agent(), is_lite=True)
         [(path, request)] = self.requests(agent)
         self.answer(agent, path, evolve(request, transaction=bytes(12)))
         self.assertIsNone(agent.selected)
 
-    def test_an_answer_of_somebody_else_is_none(self) -> None:
+    def test_an_answer_with_another_password_is_ignored(self) -> None:
         agent = self.meet(self.agent(), is_lite=True)
         [(path, request)] = self.requests(agent)
         for password in (None, OURS.password, THEIRS.password + "x"):
@@ -148,7 +150,7 @@ class ChecksTests(IceTestCase):
 
 
 class RolesTests(IceTestCase):
-    def test_who_has_the_smaller_number_gives_way(self) -> None:
+    def test_the_side_with_the_smaller_tie_breaker_changes_its_role(self) -> None:
         for is_controlling, theirs in itertools.product((True, False), (1, 2**64 - 1)):
             agent = self.meet(self.agent(is_controlling=is_controlling))
             agent.outbox.clear()
@@ -159,7 +161,7 @@ class RolesTests(IceTestCase):
             self.assertEqual(errors, [ROLE_CONFLICT] * is_refused)
             self.assertEqual(agent.is_controlling, is_refused == is_controlling)
 
-    def test_who_is_told_so_changes_and_asks_again(self) -> None:
+    def test_a_role_conflict_changes_the_role_and_repeats_the_check(self) -> None:
         for is_controlling in (True, False):
             agent = self.meet(self.agent(is_controlling=is_controlling))
             [(path, request)] = self.requests(agent)
@@ -173,14 +175,14 @@ class RolesTests(IceTestCase):
             number = again.controlled if is_controlling else again.controlling
             self.assertNotEqual(number, 1000)
 
-    def test_who_is_lite_does_not_control(self) -> None:
+    def test_an_ice_lite_side_is_never_controlling(self) -> None:
         agent = self.meet(self.agent(is_lite=True))
         self.ask(agent, controlled=1, use_candidate=True)
         [(_, answer)] = self.taken(agent)
         self.assertEqual(answer.error, ROLE_CONFLICT)
         self.assertIsNone(agent.selected)
 
-    def test_who_gives_way_does_not_wait_to_nominate(self) -> None:
+    def test_after_a_change_of_roles_no_nomination_is_pending(self) -> None:
         agent = self.meet(self.agent(), PATH, OTHER)
         self.run_to(agent, self.now + 0.06)
         self.answer(agent, *self.requests(agent)[1])
@@ -188,7 +190,7 @@ class RolesTests(IceTestCase):
         self.assertFalse(agent.is_controlling)
         self.run_to(agent, self.now + 5, agent.outbox.clear)
 
-    def test_who_is_told_so_later_asks_for_consent_in_the_other_role(self) -> None:
+    def test_after_a_late_role_conflict_consent_uses_the_other_role(self) -> None:
         agent = self.connected()
         self.run_to(agent, self.now + 11)
         refused = self.requests(agent)

@@ -1,4 +1,4 @@
-"""ICE of one call: whether the other side still wants it."""
+"""ICE of one call: consent."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ...support.ice_side import OTHER, IceTestCase
 
 
 class ConsentTests(IceTestCase):
-    def test_whoever_wants_to_know_asks_now(self) -> None:
+    def test_a_request_can_be_made_due_at_once(self) -> None:
         agent = self.connected()
         agent.outbox.clear()
         consent = agent.consent
@@ -24,7 +24,7 @@ class ConsentTests(IceTestCase):
         self.answer(agent, path, request)
         self.assertEqual(consent.unanswered, 0)
 
-    def test_each_request_nominates_in_a_transaction_of_its_own(self) -> None:
+    def test_each_request_nominates_with_a_new_transaction(self) -> None:
         agent = self.connected()
         sent: list[tuple[float, Message]] = []
 
@@ -42,7 +42,7 @@ class ConsentTests(IceTestCase):
         self.assertEqual(len({one.transaction for _, one in sent}), len(sent))
         self.assertTrue(all(one.use_candidate for _, one in sent))
 
-    def test_who_is_controlled_does_not_nominate(self) -> None:
+    def test_a_controlled_side_does_not_nominate(self) -> None:
         agent = self.connected(is_controlling=False)
         self.run_to(agent, self.now + 6)
         [(_, request)] = self.requests(agent)
@@ -68,7 +68,7 @@ class ConsentTests(IceTestCase):
         self.ask(agent)
         self.assertEqual(agent.outbox, [])
 
-    def test_a_process_that_stood_still_asks_before_it_gives_up(self) -> None:
+    def test_a_process_that_was_stopped_sends_requests_before_it_gives_up(self) -> None:
         agent = self.connected()
         self.now += 3600
         agent.tick(self.now)
@@ -80,7 +80,7 @@ class ConsentTests(IceTestCase):
         self.run_to(agent, self.now + 31, agent.outbox.clear)
         self.assertIs(agent.failure, Failure.CONSENT_LOST)
 
-    def test_a_lite_side_asks_who_does_not_ask(self) -> None:
+    def test_an_ice_lite_side_sends_requests_to_a_silent_peer(self) -> None:
         agent = self.meet(self.agent(is_lite=True))
         self.ask(agent, use_candidate=True, controlling=1)
         agent.outbox.clear()
@@ -94,7 +94,7 @@ class ConsentTests(IceTestCase):
         self.run_to(agent, self.now + 31, agent.outbox.clear)
         self.assertIs(agent.failure, Failure.CONSENT_LOST)
 
-    def test_an_answer_from_elsewhere_is_none(self) -> None:
+    def test_an_answer_from_another_address_is_ignored(self) -> None:
         agent = self.connected()
 
         def answer_from_elsewhere() -> None:
@@ -104,7 +104,7 @@ class ConsentTests(IceTestCase):
         self.run_to(agent, self.now + 31, answer_from_elsewhere)
         self.assertIs(agent.failure, Failure.CONSENT_LOST)
 
-    def test_an_answer_to_an_early_request_is_good_as_well(self) -> None:
+    def test_an_answer_to_an_earlier_request_counts(self) -> None:
         agent = self.connected()
         self.run_to(agent, self.now + 6)
         [(path, first)] = self.requests(agent)[:1]

@@ -1,4 +1,4 @@
-"""Which packet is what."""
+"""The protocol of each packet."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from chime_gateway.wire.rtp.packet import is_rtcp
 from chime_gateway.wire.webrtc.demultiplex import Kind, kind
 
-#: RFC 7983 section 7, as its figure has it.
+#: The figure in RFC 7983 section 7.
 RANGES = {
     Kind.STUN: range(4),
     Kind.DTLS: range(20, 64),
@@ -18,13 +18,13 @@ RANGES = {
 
 
 class DemultiplexTests(SynchronousTestCase):
-    def test_every_first_byte(self) -> None:
+    def test_every_first_byte_selects_its_protocol(self) -> None:
         for first in range(256):
             expected = next((k for k, r in RANGES.items() if first in r), Kind.OTHER)
             for rest in (b"", b"\x00", b"\x00" * 30, b"\xbf\xff", b"\xe0\xff"):
                 self.assertEqual(kind(bytes((first,)) + rest), expected, first)
 
-    def test_every_second_byte_of_rtp(self) -> None:
+    def test_the_second_byte_distinguishes_rtp_and_rtcp(self) -> None:
         for first in RANGES[Kind.RTP]:
             for second in range(256):
                 data = bytes((first, second)) + bytes(10)
@@ -32,9 +32,9 @@ class DemultiplexTests(SynchronousTestCase):
                 self.assertEqual(kind(data), expected)
                 self.assertEqual(is_rtcp(data), expected is Kind.RTCP)
 
-    def test_nothing_is_something_else(self) -> None:
+    def test_an_empty_packet_has_no_protocol(self) -> None:
         self.assertEqual(kind(b""), Kind.OTHER)
 
     @given(st.binary(max_size=40))
-    def test_everything_is_one_of_them(self, data: bytes) -> None:
+    def test_every_packet_has_a_kind(self, data: bytes) -> None:
         self.assertIn(kind(data), Kind)

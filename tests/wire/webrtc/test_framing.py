@@ -15,7 +15,7 @@ PACKETS = st.lists(st.binary(min_size=1, max_size=400), max_size=12)
 
 class FramingTests(SynchronousTestCase):
     @given(PACKETS, st.lists(st.integers(0, 4000), max_size=12))
-    def test_packets_come_out_however_the_stream_is_cut(
+    def test_pieces_of_any_size_give_the_same_packets(
         self, packets: list[bytes], cuts: list[int]
     ) -> None:
         stream = b"".join(frame(packet) for packet in packets)
@@ -27,7 +27,7 @@ class FramingTests(SynchronousTestCase):
         self.assertEqual(found, packets)
 
     @given(PACKETS)
-    def test_byte_by_byte(self, packets: list[bytes]) -> None:
+    def test_single_bytes_give_the_same_packets(self, packets: list[bytes]) -> None:
         reader = FrameReader()
         stream = b"".join(frame(packet) for packet in packets)
         found = []
@@ -36,15 +36,13 @@ class FramingTests(SynchronousTestCase):
         self.assertEqual(found, packets)
 
     @given(st.lists(st.binary(max_size=300), max_size=20))
-    def test_whatever_comes_is_a_frame_and_nothing_is_made_up(
-        self, pieces: list[bytes]
-    ) -> None:
+    def test_any_data_is_split_into_frames(self, pieces: list[bytes]) -> None:
         reader = FrameReader()
         found = [packet for piece in pieces for packet in reader.feed(piece)]
         self.assertLessEqual(sum(map(len, found)), sum(map(len, pieces)))
         self.assertNotIn(b"", found)
 
-    def test_the_longest_and_the_empty_one(self) -> None:
+    def test_the_longest_and_the_empty_packet(self) -> None:
         longest = b"x" * MOST_BYTES
         reader = FrameReader()
         self.assertEqual(reader.feed(b"\0\0" + frame(longest) + b"\0\0"), [longest])

@@ -1,4 +1,4 @@
-"""ICE of one call: what comes."""
+"""ICE of one call: received checks, moves of the path, and limits."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from ...support.ice_side import OTHER, OURS, PATH, THEIRS, IceTestCase
 
 
 class RequestsTests(IceTestCase):
-    def test_it_is_answered_with_its_source(self) -> None:
+    def test_a_request_is_answered_with_its_source(self) -> None:
         for is_lite in (True, False):
             agent = self.meet(self.agent(is_controlling=False, is_lite=is_lite))
             agent.outbox.clear()
@@ -37,7 +37,7 @@ class RequestsTests(IceTestCase):
             self.assertEqual([m.mapped for m in answers], [("203.0.113.8", 3478)])
             self.assertTrue(agent.accepts(OTHER))
 
-    def test_what_is_wrong_is_met_with_silence(self) -> None:
+    def test_invalid_requests_are_not_answered(self) -> None:
         agent = self.meet(self.agent(is_controlling=False, is_lite=True))
         for data in (b"", b"\0\1", bytes(20), b"\x16\xfe\xfd", b"\x80" * 40):
             agent.received(self.now, data, OTHER)
@@ -52,7 +52,7 @@ class RequestsTests(IceTestCase):
         self.assertIsNone(agent.selected)
         self.assertFalse(agent.accepts(OTHER))
 
-    def test_what_it_does_not_know_and_must_is_said(self) -> None:
+    def test_unknown_required_attributes_are_named_in_the_answer(self) -> None:
         agent = self.meet(self.agent(is_controlling=False, is_lite=True))
         text = bytes.fromhex("0001002c2112a442") + bytes(12)
         text += b"\0\x06\0\x09ours:Th/+\0\0\0" + b"\0\x77\0\0"
@@ -62,7 +62,7 @@ class RequestsTests(IceTestCase):
         self.assertEqual(answer.error, UNKNOWN_ATTRIBUTE)
         self.assertFalse(agent.accepts(PATH))
 
-    def test_a_check_that_comes_hurries_ours(self) -> None:
+    def test_a_received_check_speeds_up_ours(self) -> None:
         agent = self.meet(self.agent(is_controlling=False))
         self.requests(agent)
         self.run_to(agent, self.now + 3)
@@ -72,7 +72,7 @@ class RequestsTests(IceTestCase):
         self.ask(agent, PATH, controlling=1)
         self.assertEqual(len(self.requests(agent)), 1)
 
-    def test_checks_before_the_answer_is_known_are_answered_and_count(self) -> None:
+    def test_checks_before_the_description_are_answered_and_remembered(self) -> None:
         for is_lite in (True, False):
             agent = self.agent(is_controlling=False, is_lite=is_lite)
             self.ask(agent, OTHER, use_candidate=True, controlling=1)
@@ -84,7 +84,7 @@ class RequestsTests(IceTestCase):
             self.run_to(agent, self.now + 0.1, partial(self.answer_all, agent))
             self.assertEqual(agent.selected, OTHER)
 
-    def test_those_of_whom_the_answer_does_not_name_do_not(self) -> None:
+    def test_early_checks_with_another_ufrag_are_forgotten(self) -> None:
         agent = self.agent(is_controlling=False, is_lite=True)
         self.ask(agent, OTHER, username="ours:else", use_candidate=True, controlling=1)
         self.meet(agent)
@@ -93,9 +93,9 @@ class RequestsTests(IceTestCase):
 
 
 class MoveTests(IceTestCase):
-    """The path stays; who controls it may move it to where he answers."""
+    """The path is kept, unless the controlling side moves to another that works."""
 
-    def test_a_side_that_controls_keeps_its_path(self) -> None:
+    def test_a_controlling_side_keeps_its_path(self) -> None:
         agent = self.connected()
         self.ask(agent, OTHER, use_candidate=True, controlled=1)
         self.assertEqual(len(self.taken(agent)), 1)
@@ -109,7 +109,7 @@ class MoveTests(IceTestCase):
         agent.outbox.clear()
         return agent
 
-    def test_a_request_alone_does_not_move_it(self) -> None:
+    def test_a_request_alone_does_not_change_the_path(self) -> None:
         for agent in (self.lite(), self.connected(is_controlling=False)):
             self.ask(agent, OTHER, use_candidate=True, controlling=1)
             self.assertEqual(agent.selected, PATH)
@@ -120,7 +120,7 @@ class MoveTests(IceTestCase):
             self.answer(agent, *requests[0])
             self.assertEqual(agent.selected, OTHER)
 
-    def test_nor_does_one_that_nominates_nothing(self) -> None:
+    def test_a_request_without_a_nomination_does_not_change_the_path(self) -> None:
         for agent in (self.lite(), self.connected(is_controlling=False)):
             self.ask(agent, controlling=1)
             self.ask(agent, OTHER, controlling=1)
@@ -129,10 +129,10 @@ class MoveTests(IceTestCase):
 
     @settings(max_examples=25)
     @given(st.floats(0.01, 6.0), st.lists(st.floats(4.0, 6.0), min_size=2, max_size=3))
-    def test_a_nat_that_takes_another_port_is_followed(
+    def test_a_change_of_a_nat_s_port_is_followed(
         self, first: float, pauses: list[float]
     ) -> None:
-        """Consent is asked for without a nomination, as aioice does."""
+        """The peer's consent checks do not nominate, like those of aioice."""
         for agent in (self.lite(), self.connected(is_controlling=False)):
             for pause in (first, *pauses):
                 self.run_to(agent, self.now + pause, partial(self.answer_all, agent))
@@ -142,8 +142,8 @@ class MoveTests(IceTestCase):
 
     @settings(max_examples=25)
     @given(st.lists(st.floats(0.1, 2.5), min_size=3, max_size=8))
-    def test_a_path_beside_is_not_taken(self, pauses: list[float]) -> None:
-        """It is checked as often, and the one that is taken goes on."""
+    def test_an_additional_path_is_not_selected(self, pauses: list[float]) -> None:
+        """It is checked as often as the selected one, which still works."""
         for agent in (self.lite(), self.connected(is_controlling=False)):
             for pause in (0.0, *pauses):
                 self.run_to(agent, self.now + pause, partial(self.answer_all, agent))
@@ -165,7 +165,7 @@ class MoveTests(IceTestCase):
         self.run_to(agent, self.now + 0.1, partial(self.answer_all, agent))
         self.answer_all(agent)
 
-    def test_of_several_that_are_nominated_at_once_the_best_is_taken(self) -> None:
+    def test_of_several_nominated_paths_the_best_is_selected(self) -> None:
         for order in itertools.permutations((1, 2, 3)):
             agent = self.meet(self.agent(is_lite=True))
             for number in order:
@@ -173,7 +173,7 @@ class MoveTests(IceTestCase):
                 self.nominated(agent, path, number)
             self.assertEqual(agent.selected, PATH._replace(port=3), order)
 
-    def test_later_the_last_word_counts(self) -> None:
+    def test_a_later_nomination_is_followed(self) -> None:
         agent = self.meet(self.agent(is_lite=True))
         self.nominated(agent, PATH, 9)
         self.now += 4
@@ -182,7 +182,7 @@ class MoveTests(IceTestCase):
 
 
 class BoundsTests(IceTestCase):
-    def test_a_flood_of_candidates(self) -> None:
+    def test_the_number_of_candidates_is_limited(self) -> None:
         agent = self.agent()
         paths = [Path("udp", "203.0.113.7", port) for port in range(1, 5001)]
         self.meet(agent, *paths)
@@ -197,7 +197,7 @@ class BoundsTests(IceTestCase):
 
     @settings(max_examples=20)
     @given(st.booleans(), st.booleans(), st.integers(1, 3))
-    def test_a_flood_of_good_checks_from_everywhere(
+    def test_valid_checks_from_many_addresses_are_limited(
         self, is_lite: bool, is_early: bool, times: int
     ) -> None:
         agent = self.agent(is_controlling=False, is_lite=is_lite)
@@ -220,7 +220,7 @@ class BoundsTests(IceTestCase):
         self.run_to(agent, self.now + DEADLINE_SECONDS + 1)
         self.assertLess(len(agent.outbox), 400)
 
-    def test_the_path_is_no_place_for_others(self) -> None:
+    def test_the_selected_path_survives_a_flood_of_checks(self) -> None:
         agent = self.meet(self.agent(is_lite=True))
         self.ask(agent, OTHER, use_candidate=True, controlling=1)
         for port in range(1, 2 * MOST_CHECKS):
@@ -229,7 +229,7 @@ class BoundsTests(IceTestCase):
         self.assertTrue(agent.accepts(OTHER))
 
     @given(st.lists(st.binary(max_size=120), max_size=20))
-    def test_whatever_comes_from_whom_knows_nothing_changes_nothing(
+    def test_packets_without_the_credentials_change_nothing(
         self, packets: list[bytes]
     ) -> None:
         agent = self.connected()

@@ -1,4 +1,4 @@
-"""ICE of one call, whatever happens in whatever order."""
+"""ICE of one call, with random events in any order."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ DESCRIPTIONS = st.tuples(st.lists(st.tuples(PATHS, LEVELS), max_size=30), st.boo
 
 class IceMachine(RuleBasedStateMachine):
     """
-    The other side asks, answers and refuses, in time or late, from here or there; its
-    connections come and go, time passes or stands still.  What has failed stays so,
-    what is selected was heard, and nobody is woken for nothing.
+    The peer checks, answers and refuses, in time or late, from any address; its
+    connections come and go; time passes or the process is stopped.  A failure is final,
+    the peer was heard on the selected path, and no timer fires without need.
     """
 
     def __init__(self) -> None:
@@ -137,7 +137,7 @@ class IceMachine(RuleBasedStateMachine):
     def answer(
         self, data: st.DataObject, kind: str, is_elsewhere: bool, elsewhere: Path
     ) -> None:
-        """One of all that was ever sent, once or again."""
+        """Answer any request that was ever sent, once or repeatedly."""
         at = data.draw(st.integers(1, min(len(self.sent), 12)))
         path, request = self.sent[-at]
         answer = request.success(("192.0.2.1", 9))
@@ -172,7 +172,7 @@ class IceMachine(RuleBasedStateMachine):
         self.agent.tick(self.now)
 
     @invariant()
-    def it_is_in_order(self) -> None:
+    def invariants_hold(self) -> None:
         agent = self.agent
         assert len(agent.outbox) <= 3000
         for path, data in agent.outbox:
@@ -204,7 +204,7 @@ class IceMachine(RuleBasedStateMachine):
 
 
 class IceMachineTests(SynchronousTestCase):
-    def test_it_is_in_order_whatever_happens(self) -> None:
+    def test_invariants_hold_whatever_happens(self) -> None:
         machine: Any = IceMachine.TestCase()
         machine.settings = settings(max_examples=30, stateful_step_count=40)
         machine.runTest()

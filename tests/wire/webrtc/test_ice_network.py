@@ -1,4 +1,4 @@
-"""Two sides of ICE, on whatever network."""
+"""Two ICE agents, on networks of all kinds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from chime_gateway.wire.webrtc.stun import Message, MessageClass, decode, encode
 
 from ...support.ice_network import Network, Side, Weather
 
-#: A side is given up at the latest when its deadline is over, or consent is.
+#: An agent gives up at the latest when its deadline has passed, or consent expires.
 MOST_SECONDS = DEADLINE_SECONDS + 40
 
 
@@ -52,7 +52,7 @@ def networks(draw: st.DrawFn, most_loss: float) -> tuple[Network, Side, Side, fl
 
 
 def is_opposite(one: Side, other: Side) -> bool:
-    """They have selected the same path, seen from its two ends."""
+    """Whether both have selected the same path, seen from its two ends."""
     ours, theirs = one.agent.selected, other.agent.selected
     if ours is None or theirs is None:
         return False
@@ -63,8 +63,8 @@ def is_opposite(one: Side, other: Side) -> bool:
 
 class TwoSidesTests(SynchronousTestCase):
     """
-    Whatever roles they think to have, full or lite, and in whatever order they hear
-    of each other: in the end they have one path, or none, and it does not take long.
+    With any initial roles, full or ICE-lite, and whatever description is known first:
+    in the end both have the same path, or none, and it does not take long.
     """
 
     def meet(self, drawn: tuple[Network, Side, Side, float]) -> tuple[Side, Side]:
@@ -76,7 +76,7 @@ class TwoSidesTests(SynchronousTestCase):
 
     @settings(max_examples=60)
     @given(networks(0.1))
-    def test_they_come_together_though_packets_are_lost(
+    def test_both_sides_find_a_path_although_packets_are_lost(
         self, drawn: tuple[Network, Side, Side, float]
     ) -> None:
         one, other = self.meet(drawn)
@@ -87,8 +87,8 @@ class TwoSidesTests(SynchronousTestCase):
         )
         self.assertNotEqual(one.agent.is_controlling, other.agent.is_controlling)
 
-    def test_a_tenth_lost_takes_no_path_away(self) -> None:
-        """Who offers to the service waits for so long, and goes elsewhere."""
+    def test_ten_percent_packet_loss_loses_no_path(self) -> None:
+        """An offer to the service has this time limit before another path is tried."""
         late = []
         for seed in range(300):
             network = Network(seed, Weather(loss=(0.1, 0.1), delays=(0.001, 0.02)))
@@ -97,7 +97,7 @@ class TwoSidesTests(SynchronousTestCase):
                 for name in ("a", "b")
             )
             network.introduce(one, other, [])
-            # It checks only when it was asked, as a service does.
+            # It checks only after it was checked, like the service.
             other.agent._checks.is_searching = False
             network.run(1.5)
             if one.agent.state is not IceState.CONNECTED:
@@ -106,7 +106,9 @@ class TwoSidesTests(SynchronousTestCase):
 
     @settings(max_examples=40)
     @given(networks(1.0))
-    def test_or_they_give_up(self, drawn: tuple[Network, Side, Side, float]) -> None:
+    def test_without_a_path_both_sides_give_up(
+        self, drawn: tuple[Network, Side, Side, float]
+    ) -> None:
         network, (one, other) = drawn[0], self.meet(drawn)
         network.run(MOST_SECONDS - DEADLINE_SECONDS + drawn[3])
         for side in one, other:
@@ -116,17 +118,19 @@ class TwoSidesTests(SynchronousTestCase):
                 self.assertIsNone(side.agent.selected)
                 self.assertIsNotNone(side.agent.failure)
         if one.agent.state is not other.agent.state:
-            # Who has failed answers no more, which the other side notices.
+            # A failed agent no longer answers, which the other one notices.
             failed = max(one.log + other.log, key=lambda entry: entry[0])
             self.assertIs(failed[1], IceState.FAILED)
             self.assertLess(network.now - failed[0], LIFE_SECONDS + 6)
-        # Each is woken when something is to be done, and not for nothing.
+        # Timers fire when something must be done, and never without need.
         self.assertLess(network.turns, 6000)
 
 
 @frozen
 class Fault:
     """
+    An attack, or a change of the network.
+
     @ivar at: seconds into the call.
     @ivar kind: what happens; see L{PathTests}.
     """
@@ -146,8 +150,8 @@ FAULTS = st.builds(
 
 class PathTests(SynchronousTestCase):
     """
-    Who sends from elsewhere what he heard, or made up, never gets the packets of a
-    call; who has the call gets them wherever he is.
+    An attacker that replays overheard packets, or makes up others, never gets the
+    packets of a call; the real peer gets them, whatever its address is.
     """
 
     ATTACKER = ("192.0.2.66", 666)
@@ -159,7 +163,7 @@ class PathTests(SynchronousTestCase):
         st.booleans(),
         st.lists(FAULTS, max_size=12),
     )
-    def test_the_path_is_that_of_the_other_side(
+    def test_attackers_never_get_the_path(
         self, seed: int, weather: Weather, is_lite: bool, faults: list[Fault]
     ) -> None:
         network = Network(seed, weather)
@@ -174,7 +178,7 @@ class PathTests(SynchronousTestCase):
         network.wiretap = lambda side, data, path: heard.append((side, data))
 
         def strike(fault: Fault) -> None:
-            """The address of ours is known, and what goes to it can be read."""
+            """The attacker knows our address, and can read the packets to it."""
             there = gateway.sockets["gateway0"]
             if fault.kind == "rebind":
                 host, port = browser.sockets["browser0"]

@@ -1,4 +1,4 @@
-"""Messages of STUN."""
+"""STUN messages."""
 
 from __future__ import annotations
 
@@ -69,9 +69,9 @@ def signed_without_fingerprint(message: Message) -> bytearray:
 
 
 class VectorTests(SynchronousTestCase):
-    """RFC 5769."""
+    """The test vectors of RFC 5769."""
 
-    def test_the_request(self) -> None:
+    def test_the_request_of_the_rfc_is_read(self) -> None:
         message = decode(REQUEST)
         self.assertEqual(
             message,
@@ -86,7 +86,7 @@ class VectorTests(SynchronousTestCase):
         self.assertTrue(message.is_signed_by(PASSWORD))
         self.assertFalse(message.is_signed_by(PASSWORD + "x"))
 
-    def test_the_responses(self) -> None:
+    def test_the_responses_of_the_rfc_are_read(self) -> None:
         for data, host in (
             (RESPONSE, "192.0.2.1"),
             (RESPONSE_IPV6, "2001:db8:1234:5678:11:2233:4455:6677"),
@@ -99,7 +99,9 @@ class VectorTests(SynchronousTestCase):
 
 class WritingTests(SynchronousTestCase):
     @given(MESSAGES, st.booleans())
-    def test_what_is_written_is_read(self, message: Message, is_signed: bool) -> None:
+    def test_a_written_message_is_read_back(
+        self, message: Message, is_signed: bool
+    ) -> None:
         data = encode(message, PASSWORD if is_signed else None)
         self.assertEqual(len(data) % 4, 0)
         found = decode(data)
@@ -107,7 +109,7 @@ class WritingTests(SynchronousTestCase):
         self.assertEqual(found.is_signed_by(PASSWORD), is_signed)
         self.assertFalse(found.is_signed_by(PASSWORD[:-1]))
 
-    def test_an_answer_is_in_the_transaction_of_its_request(self) -> None:
+    def test_an_answer_has_the_transaction_of_its_request(self) -> None:
         request = decode(REQUEST)
         answer = decode(encode(request.failure(ROLE_CONFLICT), PASSWORD))
         self.assertEqual(answer.error, (487, "Role Conflict"))
@@ -116,16 +118,18 @@ class WritingTests(SynchronousTestCase):
 
 
 class HostileTests(SynchronousTestCase):
-    """Of what is not whole nothing is believed, and nothing but L{StunError} comes."""
+    """Damaged messages are rejected with L{StunError}, and with nothing else."""
 
     @given(st.binary(max_size=200))
-    def test_anything(self, data: bytes) -> None:
+    def test_any_bytes_are_read_or_rejected(self, data: bytes) -> None:
         for text in (data, REQUEST[:2] + len(data).to_bytes(2, "big") + data):
             with contextlib.suppress(StunError):
                 self.assertFalse(decode(text).is_signed_by(PASSWORD))
 
     @given(st.lists(st.tuples(st.integers(0, 0xFFFF), st.binary(max_size=40))))
-    def test_any_attributes(self, attributes: list[tuple[int, bytes]]) -> None:
+    def test_any_attributes_are_read_or_rejected(
+        self, attributes: list[tuple[int, bytes]]
+    ) -> None:
         body = b"".join(
             kind.to_bytes(2, "big")
             + len(value).to_bytes(2, "big")
@@ -143,14 +147,16 @@ class HostileTests(SynchronousTestCase):
             self.assertLess(kind, 0x8000)
 
     @given(MESSAGES, st.data())
-    def test_no_part_of_one_is_one(self, message: Message, data: st.DataObject) -> None:
+    def test_a_truncated_message_is_rejected(
+        self, message: Message, data: st.DataObject
+    ) -> None:
         whole = encode(message, PASSWORD)
         end = data.draw(st.integers(0, len(whole) - 1))
         self.assertRaises(StunError, decode, whole[:end])
         self.assertRaises(StunError, decode, whole + bytes(4))
 
     @given(MESSAGES, st.data())
-    def test_no_bit_of_a_signed_one_can_be_changed(
+    def test_a_change_of_any_signed_bit_is_detected(
         self, message: Message, data: st.DataObject
     ) -> None:
         text = signed_without_fingerprint(message)
@@ -161,15 +167,15 @@ class HostileTests(SynchronousTestCase):
             self.assertFalse(decode(bytes(text)).is_signed_by(PASSWORD))
 
     @given(MESSAGES, st.integers(4, 23), st.integers(1, 255))
-    def test_nor_what_a_fingerprint_covers(
+    def test_a_change_under_the_fingerprint_is_detected(
         self, message: Message, at: int, change: int
     ) -> None:
-        """It is a sum and no signature: who changes a length may hide it."""
+        """It is a checksum, not a signature: a changed length may hide it."""
         text = bytearray(encode(message))
         text[at if at < 20 else at - 24] ^= change
         self.assertRaises(StunError, decode, bytes(text))
 
-    def test_what_stands_behind_the_signature_does_not_count(self) -> None:
+    def test_attributes_after_the_integrity_are_ignored(self) -> None:
         message = Message(message_class=MessageClass.REQUEST, transaction=bytes(12))
         text = signed_without_fingerprint(message) + b"\0\x25\0\0"
         text[2:4] = (len(text) - 20).to_bytes(2, "big")
@@ -177,12 +183,12 @@ class HostileTests(SynchronousTestCase):
         self.assertTrue(found.is_signed_by(PASSWORD))
         self.assertFalse(found.use_candidate)
 
-    def test_what_is_repeated_counts_once(self) -> None:
+    def test_the_first_of_repeated_attributes_is_used(self) -> None:
         body = b"\0\x24\0\4\0\0\0\1" + b"\0\x24\0\4\0\0\0\2"
         head = b"\0\1\0\x10" + REQUEST[4:20]
         self.assertEqual(decode(head + body).priority, 1)
 
-    def test_it_has_a_size(self) -> None:
+    def test_the_size_of_a_message_is_limited(self) -> None:
         body = b"\x80\x22\x05\xb4" + bytes(1460)
         head = REQUEST[:2] + len(body).to_bytes(2, "big") + REQUEST[4:20]
         self.assertEqual(len(decode(head + body).transaction), 12)

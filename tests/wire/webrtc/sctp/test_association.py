@@ -1,4 +1,4 @@
-"""Associations: whole messages in order, whatever the network and the peer do."""
+"""Associations: complete messages in order, whatever the network and the peer do."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def kinds(packets: list[bytes]) -> list[int]:
 class LossTests(SynchronousTestCase):
     @settings(max_examples=40, deadline=None)
     @given(st.integers(0, 2**32), st.floats(0, 0.3), st.booleans(), _SIZES, _SIZES)
-    def test_all_that_is_said_is_heard_once_and_in_order(
+    def test_all_messages_arrive_once_and_in_order(
         self, seed: int, loss: float, is_alone: bool, one: list[int], other: list[int]
     ) -> None:
         network = SctpNetwork(seed, loss, repeated=0.1)
@@ -57,7 +57,7 @@ class LossTests(SynchronousTestCase):
         packets = network.sent[0] + network.sent[1]
         self.assertLessEqual(max(map(len, packets)), MOST_PACKET_BYTES)
 
-    def test_every_single_loss_is_made_good(self) -> None:
+    def test_every_single_loss_is_repaired(self) -> None:
         for side in range(2):
             for lost in range(12):
                 network = SctpNetwork()
@@ -80,7 +80,7 @@ class LossTests(SynchronousTestCase):
                 sizes = [[len(m.payload) for m in one] for one in network.heard]
                 self.assertEqual(sizes, [[5000], [5000]], (side, lost))
 
-    def test_one_loss_among_many_does_not_wait_for_a_timer(self) -> None:
+    def test_a_single_loss_is_repaired_without_a_timeout(self) -> None:
         network = SctpNetwork()
         network.open()
         lost: list[bytes] = []
@@ -99,7 +99,7 @@ class LossTests(SynchronousTestCase):
         self.assertEqual(kinds(network.sent[0]).count(packet.DATA), 11)
         self.assertLess(network.now - began, 0.5)
 
-    def test_what_nobody_takes_is_bounded_and_given_up(self) -> None:
+    def test_unacknowledged_data_is_limited_and_ends_the_association(self) -> None:
         network = SctpNetwork()
         network.open()
         network.passes = lambda at, data: False
@@ -113,7 +113,7 @@ class LossTests(SynchronousTestCase):
         self.assertIsNone(side.due)
         self.assertLess(len(network.sent[0]), 40)
 
-    def test_nobody_there_is_given_up(self) -> None:
+    def test_without_an_answer_it_gives_up(self) -> None:
         network = SctpNetwork()
         network.passes = lambda at, data: False
         network.sides[0].start(0.0)
@@ -122,7 +122,7 @@ class LossTests(SynchronousTestCase):
 
 
 class EndTests(SynchronousTestCase):
-    def test_a_goodbye_is_heard(self) -> None:
+    def test_an_abort_ends_the_association(self) -> None:
         network = SctpNetwork()
         network.open()
         network.sides[0].close()
@@ -167,7 +167,7 @@ class HostileTests(SynchronousTestCase):
         ),
         st.booleans(),
     )
-    def test_chunks_of_all_kinds_break_nothing(
+    def test_random_chunks_break_nothing(
         self, packets: list[list[tuple[int, int, bytes]]], is_open: bool
     ) -> None:
         network = SctpNetwork()
@@ -185,7 +185,7 @@ class HostileTests(SynchronousTestCase):
 
     @settings(max_examples=30, deadline=None)
     @given(st.lists(st.tuples(st.integers(-5, 70_000), st.integers(0, 3)), max_size=40))
-    def test_numbers_of_all_kinds_hold_no_more_than_the_window(
+    def test_random_numbers_never_exceed_the_window(
         self, drawn: list[tuple[int, int]]
     ) -> None:
         network, side = self.new_open()
@@ -200,7 +200,7 @@ class HostileTests(SynchronousTestCase):
         held = sum(len(one.payload) + 128 for one in incoming._held.values())
         self.assertEqual(incoming._held_bytes, held)
 
-    def test_pieces_without_a_beginning_end_it(self) -> None:
+    def test_a_fragment_without_a_beginning_ends_it(self) -> None:
         for first, last in ((False, True), (False, False)):
             network, side = self.new_open()
             remote = network.sides[1]
@@ -209,7 +209,7 @@ class HostileTests(SynchronousTestCase):
             self.assertIn("no order", side.failure)
             self.assertEqual(kinds(side.outbox), [packet.ABORT])
 
-    def test_a_message_without_end_ends_it(self) -> None:
+    def test_an_endless_message_ends_it(self) -> None:
         network, side = self.new_open()
         remote = network.sides[1]
         for number in range(2000):
@@ -218,13 +218,13 @@ class HostileTests(SynchronousTestCase):
             side.received(network.now, encode((5000, 5000), side._tag, [chunk]))
         self.assertIn("too long", side.failure)
 
-    def test_what_was_never_sent_cannot_be_acknowledged(self) -> None:
+    def test_acknowledging_unsent_data_ends_it(self) -> None:
         network, side = self.new_open()
         sack = packet.encode_sack(packet.Sack(side._tsn + 5, 1000))
         side.received(network.now, encode((5000, 5000), side._tag, [sack]))
         self.assertIn("never sent", side.failure)
 
-    def test_another_tag_or_checksum_changes_nothing(self) -> None:
+    def test_packets_with_a_wrong_tag_or_checksum_are_ignored(self) -> None:
         network, side = self.new_open()
         abort = encode_chunk(packet.ABORT)
         side.received(network.now, encode((5000, 5000), side._tag ^ 1, [abort]))
@@ -237,7 +237,7 @@ class HostileTests(SynchronousTestCase):
         self.assertIs(side.state, State.OPEN)
         self.assertEqual(side.dropped, 1 + 2 * len(whole))
 
-    def test_nobody_begins_anew(self) -> None:
+    def test_an_open_association_is_not_restarted(self) -> None:
         network, side = self.new_open()
         init = packet.encode_init(packet.INIT, packet.Init(77, 1000, 5), 10)
         side.received(network.now, encode((5000, 5000), 0, [init]))
@@ -246,7 +246,7 @@ class HostileTests(SynchronousTestCase):
         network.run(lambda: bool(network.heard[0]))
         self.assertIs(side.state, State.OPEN)
 
-    def test_a_window_that_is_closed_is_asked_again(self) -> None:
+    def test_a_closed_window_is_probed(self) -> None:
         network, side = self.new_open()
         outgoing = side._outgoing
         assert outgoing is not None

@@ -8,7 +8,7 @@ from chime_gateway.wire.webrtc.sctp import dcep
 
 
 class DcepTests(SynchronousTestCase):
-    def test_a_channel_is_opened_in_the_words_of_the_standard(self) -> None:
+    def test_the_open_message_is_that_of_the_standard(self) -> None:
         # RFC 8832 section 5.1: type 3, reliable, no priority, two lengths.
         expected = b"\x03\0\0\0\0\0\0\0\0\x04\0\0name"
         self.assertEqual(dcep.open_channel("name"), expected)
@@ -20,13 +20,13 @@ class DcepTests(SynchronousTestCase):
         self.assertEqual(dcep.first_stream(is_dtls_client=False), 1)
 
     @given(st.binary(), st.booleans())
-    def test_messages_are_read_as_they_were_written(
+    def test_written_messages_are_read_back(
         self, payload: bytes, is_binary: bool
     ) -> None:
         ppid, said = dcep.encode_message(payload, is_binary=is_binary)
         self.assertTrue(said)
         self.assertEqual(dcep.decode_message(ppid, said), (payload, is_binary))
 
-    def test_what_is_no_message_is_none(self) -> None:
+    def test_other_payloads_are_ignored(self) -> None:
         for ppid in (0, dcep.CONTROL, 52, 54):
             self.assertIsNone(dcep.decode_message(ppid, b"x"))

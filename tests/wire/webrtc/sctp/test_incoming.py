@@ -11,7 +11,7 @@ from chime_gateway.wire.webrtc.sctp.packet import Data, SctpError
 
 
 def pieces_of(sizes: list[int], first_tsn: int) -> tuple[list[Data], list[Message]]:
-    """Messages of so many pieces each, a byte in each piece."""
+    """Make messages with the given numbers of fragments, one byte in each."""
     found: list[Data] = []
     messages: list[Message] = []
     tsn = first_tsn
@@ -53,7 +53,7 @@ class IncomingTests(SynchronousTestCase):
         self.assertEqual((sack.window, list(sack.gaps)), (WINDOW, []))
         self.assertEqual((sack.tsn - pieces[-1].tsn) & 0xFFFFFFFF, 0)
 
-    def test_gaps_are_told_of(self) -> None:
+    def test_gaps_are_reported(self) -> None:
         pieces, _ = pieces_of([1] * 9, 100)
         incoming = Incoming(100, 1000)
         for at in (0, 2, 3, 6):
@@ -67,7 +67,7 @@ class IncomingTests(SynchronousTestCase):
         other = Data(1, 2, 0, 51, b"b", is_first=False, is_last=True)
         self.assertRaises(SctpError, incoming.add, other)
 
-    def test_what_is_ahead_is_bounded(self) -> None:
+    def test_data_ahead_of_a_gap_is_limited(self) -> None:
         incoming = Incoming(0, 1 << 20)
         for ahead in range(1, 40_000):
             incoming.add(Data(ahead, 1, 0, 51, b"x", is_first=True, is_last=True))

@@ -27,7 +27,7 @@ class OutgoingTests(SynchronousTestCase):
         outgoing.acknowledged(0.1, Sack(26, 100_000))
         self.assertEqual((outgoing.unsent_bytes, outgoing.due), (0, None))
 
-    def test_the_first_flight_is_short_and_grows(self) -> None:
+    def test_the_congestion_window_is_small_at_first_and_grows(self) -> None:
         outgoing = Outgoing(0, 1 << 20)
         outgoing.add(1, 51, bytes(MOST_FRAGMENT_BYTES * 100))
         flights = []
@@ -42,7 +42,7 @@ class OutgoingTests(SynchronousTestCase):
         self.assertEqual(sorted(flights[:-1]), flights[:-1])
         self.assertEqual(sum(flights), 100)
 
-    def test_a_loss_slows_it_down_and_time_does_more(self) -> None:
+    def test_a_loss_is_repaired_at_once_and_a_timeout_resets_the_window(self) -> None:
         outgoing = Outgoing(0, 1 << 20)
         outgoing.add(1, 51, bytes(MOST_FRAGMENT_BYTES * 40))
         outgoing.take(0.0)
@@ -66,7 +66,7 @@ class OutgoingTests(SynchronousTestCase):
             max_size=20,
         )
     )
-    def test_whatever_is_acknowledged_no_count_is_wrong(
+    def test_any_acknowledgements_keep_the_counts_consistent(
         self, drawn: list[tuple[int, int, list[tuple[int, int]]]]
     ) -> None:
         outgoing = Outgoing(0, 20_000)
@@ -91,7 +91,7 @@ class OutgoingTests(SynchronousTestCase):
                 any(one.is_in_flight and one.has_arrived for one in pieces)
             )
 
-    def test_who_never_says_all_is_given_up(self) -> None:
+    def test_a_peer_that_never_acknowledges_all_is_given_up(self) -> None:
         outgoing = Outgoing(0, 1 << 20)
         for _ in range(3):
             outgoing.add(1, 51, b"x")

@@ -1,4 +1,4 @@
-"""Packets: what is written is read again; what else comes is read or refused."""
+"""SCTP packets: written ones are read back; others are read or rejected."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class ReadingTests(SynchronousTestCase):
             max_size=8,
         ),
     )
-    def test_chunks_are_read_as_they_were_written(
+    def test_written_chunks_are_read_back(
         self, tag: int, drawn: list[tuple[int, int, bytes]]
     ) -> None:
         chunks = [encode_chunk(kind, body, flags) for kind, flags, body in drawn]
@@ -55,7 +55,7 @@ class ReadingTests(SynchronousTestCase):
         self.assertEqual(list(found.chunks), expected)
 
     @given(_NUMBERS, _SHORT, _SHORT, _NUMBERS, st.binary(min_size=1), st.booleans())
-    def test_data_is_read_as_it_was_written(
+    def test_written_data_is_read_back(
         self, tsn: int, stream: int, number: int, ppid: int, said: bytes, is_first: bool
     ) -> None:
         for is_last in (False, True):
@@ -63,14 +63,14 @@ class ReadingTests(SynchronousTestCase):
             self.assertEqual(read_data(one(encode_data(data))), data)
 
     @given(_NUMBERS, _NUMBERS, st.lists(st.tuples(_SHORT, _SHORT), max_size=128))
-    def test_acknowledgements_are_read_as_they_were_written(
+    def test_written_acknowledgements_are_read_back(
         self, tsn: int, window: int, gaps: list[tuple[int, int]]
     ) -> None:
         sack = Sack(tsn, window, gaps)
         self.assertEqual(read_sack(one(encode_sack(sack))), sack)
 
     @given(st.integers(1, 2**32 - 1), _NUMBERS, _NUMBERS, st.binary(max_size=300))
-    def test_the_first_word_is_read_as_it_was_written(
+    def test_a_written_init_is_read_back(
         self, tag: int, window: int, tsn: int, cookie: bytes
     ) -> None:
         init = Init(tag, window, tsn, cookie)
@@ -78,9 +78,7 @@ class ReadingTests(SynchronousTestCase):
         self.assertEqual(read_init(chunk), init)
 
     @given(st.binary(max_size=200), st.booleans())
-    def test_whatever_comes_is_read_or_refused(
-        self, data: bytes, is_whole: bool
-    ) -> None:
+    def test_any_bytes_are_read_or_rejected(self, data: bytes, is_whole: bool) -> None:
         if is_whole:
             data = encode(_PORTS, 1, [data])
         with contextlib.suppress(SctpError):
@@ -90,7 +88,7 @@ class ReadingTests(SynchronousTestCase):
             with contextlib.suppress(SctpError):
                 read(chunk)
 
-    def test_what_cannot_be_is_refused(self) -> None:
+    def test_impossible_values_are_rejected(self) -> None:
         for init in (Init(0, 1, 1), Init(1, 1, 1)):
             streams = 0 if init.tag else 1
             chunk = one(encode_init(packet.INIT, init, streams))
