@@ -237,12 +237,12 @@ class SharedPort:
             if peer is not None and peer.has_signed(message):
                 self._claims.pop(address, None)
             receive(data, path)
-        elif peer.has_signed(message) and self._is_left(address, peer):
+        elif peer.has_signed(message) and self._is_abandoned(address, peer):
             self._addresses[owner].remove(address)
             self._forget(address)
             self._new(data, address)
 
-    def _is_left(self, address: RawAddress, claimant: Peer) -> bool:
+    def _is_abandoned(self, address: RawAddress, claimant: Peer) -> bool:
         """Whether the owner has been silent since the claimant's first check."""
         now = claimant.seconds()
         peer, since = self._claims.get(address, (None, 0.0))
@@ -275,13 +275,13 @@ class SharedPort:
             return
         addresses = self._addresses[peer]
         if len(addresses) >= MOST_ADDRESSES:
-            self._forget(self._least(peer, addresses))
+            self._forget(self._remove_oldest(peer, addresses))
         addresses.append(address)
         self._flows[address] = peer.received, path, peer
         if self.is_parted:
             self._part(address)
 
-    def _least(self, peer: Peer, addresses: list[RawAddress]) -> RawAddress:
+    def _remove_oldest(self, peer: Peer, addresses: list[RawAddress]) -> RawAddress:
         """Remove and return the oldest address that is not in use for sending."""
         at = 0 if self._flows[addresses[0]][1] != peer.path else 1
         return addresses.pop(at)

@@ -81,7 +81,7 @@ class UdpSocket:
         self._broken = broken
         self._at_once = range(at_once)
         self._is_ipv6 = ":" in host
-        self._takes_both = host == DUAL_STACK
+        self._is_dual_stack = host == DUAL_STACK
         self.number: int = self._socket.getsockname()[1]
 
     def open_settled(
@@ -129,7 +129,7 @@ class UdpSocket:
         try:
             with socket.socket(self._socket.family, socket.SOCK_DGRAM) as other:
                 other.setblocking(False)
-                if self._takes_both:
+                if self._is_dual_stack:
                     other.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
                 other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 other.bind((host, self.number))
@@ -161,7 +161,7 @@ class UdpSocket:
         """Whether this socket can send to a candidate."""
         is_ipv6 = ":" in candidate.host
         return candidate.transport == "udp" and (
-            self._takes_both or is_ipv6 == self._is_ipv6
+            self._is_dual_stack or is_ipv6 == self._is_ipv6
         )
 
     def connectionLost(self, reason: Failure) -> None:
@@ -225,7 +225,7 @@ class OwnPort:
         self.candidates = candidates_at(self._public_hosts, one.number)
 
     def leave(self, peer: Peer) -> None:
-        self._let_go()
+        self._close_settled()
         one, self._socket = self._socket, None
         self._peer = None
         self._paths.clear()
@@ -247,7 +247,7 @@ class OwnPort:
         before = self._settled
         if before is not None and before.place == path and before.connected:
             return before.send_to
-        self._let_go()
+        self._close_settled()
         one = self._socket
         if one is None or path.local is not one:
             return None
@@ -265,7 +265,7 @@ class OwnPort:
 
     # -- inside ----------------------------------------------------------------
 
-    def _let_go(self) -> None:
+    def _close_settled(self) -> None:
         settled, self._settled = self._settled, None
         if settled is not None:
             try:

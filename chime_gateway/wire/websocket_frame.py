@@ -64,7 +64,7 @@ class FrameReader:
 
     __slots__ = (
         *("_chunks", "_fragmented", "_held", "_masked", "_max_payload_bytes"),
-        *("_needed", "_surrendered"),
+        *("_needed", "_is_passing_on"),
     )
 
     def __init__(self, *, masked: bool, max_payload_bytes: int) -> None:
@@ -74,7 +74,7 @@ class FrameReader:
         self._held = 0
         self._needed = 2
         self._fragmented = False
-        self._surrendered = False
+        self._is_passing_on = False
 
     def whole(self, data: bytes) -> bytes | None:
         """
@@ -91,7 +91,7 @@ class FrameReader:
             or data[0] not in _PLAIN
             or self._held
             or self._fragmented
-            or self._surrendered
+            or self._is_passing_on
             or size > self._max_payload_bytes
         ):
             return None
@@ -108,7 +108,7 @@ class FrameReader:
             data = b"".join(self._chunks)
             self._chunks = []
             self._held = 0
-        if self._surrendered:
+        if self._is_passing_on:
             return [(NOT_PLAIN, data)]
         pieces: list[Piece] = []
         offset = 0
@@ -129,7 +129,7 @@ class FrameReader:
                 size = int.from_bytes(data[start : start + extended], "big")
                 start += extended
             if size > self._max_payload_bytes:
-                self._surrendered = True
+                self._is_passing_on = True
                 pieces.append((NOT_PLAIN, data[offset:]))
                 return pieces
             masked = second >= _MASKED

@@ -33,7 +33,7 @@ SYSTEM_CALLS: Final = frozenset(
 
 #: Not reproducible: since Python 3.12 a comprehension is not a call (PEP 709), and the
 #: number of comparisons in the heap of timers depends on all timers.
-_NOT_ALIKE: Final = frozenset(
+_NOT_REPRODUCIBLE: Final = frozenset(
     ("<listcomp>", "<dictcomp>", "<setcomp>", DelayedCall.__lt__.__name__)
 )
 
@@ -65,7 +65,7 @@ class Counts:
             if event == "call":
                 code = frame.f_code
                 is_ours = code.co_filename.startswith(_NOT_COUNTED)
-                if not is_ours and code.co_name not in _NOT_ALIKE:
+                if not is_ours and code.co_name not in _NOT_REPRODUCIBLE:
                     calls[code] += 1
             elif event == "c_call":
                 name = function.__qualname__

@@ -25,7 +25,7 @@ _OF_TLS: Final = (
 )
 
 _log = Logger()
-_told: Final[set[str]] = set()
+_reported: Final[set[str]] = set()
 
 
 def is_known_tcp(transport: Any) -> bool:
@@ -114,8 +114,8 @@ def write_at_once(tcp: Connection, data: bytes) -> None:
 def _has(one: Any, attributes: tuple[str, ...]) -> bool:
     missing = [name for name in attributes if not hasattr(one, name)]
     for name in missing:
-        if name not in _told:
-            _told.add(name)
+        if name not in _reported:
+            _reported.add(name)
             _log.warn(
                 "this Twisted has no {name}: media sockets are not read directly,"
                 " which takes more CPU",

@@ -60,7 +60,7 @@ class _Keys:
 _keys: Final = _Keys()
 
 #: The write state of paths that are in no batch.
-_ALONE: Final = Outgoing()
+_NO_BATCH: Final = Outgoing()
 
 
 class PathOwner(Protocol):
@@ -101,7 +101,7 @@ class TransportPath:
         self._masks = masks
         self._owner: PathOwner | None = owner
         self._transport = transport
-        self._out = _ALONE
+        self._out = _NO_BATCH
         self._unsent = b""
 
     def send_message(self, payload: bytes, is_binary: bool = False) -> bool:

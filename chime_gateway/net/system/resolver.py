@@ -196,7 +196,7 @@ class Resolver:
             name.addresses = addresses
             name.known_at = self._clock.seconds()
         for resolution in list(name.waiting):
-            resolution.answer(self._good_enough(name))
+            resolution.answer(self._usable_addresses(name))
 
     def _failed(
         self, failure: Failure, text: str, name: _Name, asked_at: float
@@ -210,9 +210,9 @@ class Resolver:
 
     def _overdue(self, resolution: _Resolution) -> None:
         name = self._names.get(resolution.name)
-        resolution.answer(self._good_enough(name) if name is not None else ())
+        resolution.answer(self._usable_addresses(name) if name is not None else ())
 
-    def _good_enough(self, name: _Name) -> Sequence[Found]:
+    def _usable_addresses(self, name: _Name) -> Sequence[Found]:
         is_old = self._clock.seconds() > name.known_at + STALE_SECONDS
         return () if is_old else name.addresses
 

@@ -105,23 +105,23 @@ def read_or_not() -> Iterator[None]:
                 if stream is not None:
                     stream.flush()
     except BrokenPipeError as exc:
-        _write_no_more()
+        _discard_output()
         raise SystemExit(UNREAD_STATUS) from exc
     except OSError as exc:
-        _write_no_more()
+        _discard_output()
         raise SystemExit(f"standard output: {exc.strerror or exc}") from exc
 
 
-def _write_no_more() -> None:
+def _discard_output() -> None:
     """Discard what is left in the buffers, silently."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except OSError:
-            _to_nowhere(stream)
+            _redirect_to_null(stream)
 
 
-def _to_nowhere(stream: Any) -> None:
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, stream.fileno())
-    os.close(nowhere)
+def _redirect_to_null(stream: Any) -> None:
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
+    os.close(null)

@@ -36,7 +36,7 @@ from chime_gateway.net.system.certificates import Certificate, Contexts
 _OPENSSL_NAMES: Final = "ECDHE+AESGCM:ECDHE+CHACHA20:!aNULL"
 
 #: Twisted's default file for the certificate and key of an C{ssl:} endpoint.
-_TWISTED_S_OWN: Final = "server.pem"
+_TWISTED_DEFAULT_FILE: Final = "server.pem"
 
 #: Exceptions for files that are not a certificate and its key.
 _UNUSABLE: Final = (
@@ -143,7 +143,9 @@ def _files_of(description: str) -> list[str]:
     """Return the files that an C{ssl:} endpoint names."""
     arguments, named = _parse(description)
     values = [*arguments[2:], *named.values()]
-    return [value for value in values if os.path.isfile(value)] or [_TWISTED_S_OWN]
+    return [value for value in values if os.path.isfile(value)] or [
+        _TWISTED_DEFAULT_FILE
+    ]
 
 
 def _contexts_of(description: str) -> Contexts:
@@ -160,11 +162,11 @@ def _contexts_of(description: str) -> Contexts:
         raise ConfigError(
             f"no certificate and key that fit together and have no passphrase ({exc})"
         ) from exc
-    _only_good(context)
+    _restrict(context)
     return contexts
 
 
-def _only_good(context: Any) -> None:
+def _restrict(context: Any) -> None:
     context.set_cipher_list(_OPENSSL_NAMES.encode())
     context.set_min_proto_version(TLS1_2_VERSION)
 
@@ -236,7 +238,7 @@ class TlsReactor:
             )
             self._keep(contextFactory)
         else:  # a plugin's endpoint, which manages its own certificate
-            _only_good(contextFactory.getContext())
+            _restrict(contextFactory.getContext())
         if not hasattr(factory, "turns"):
             return self._reactor.listenSSL(
                 port, factory, contextFactory, *args, **options

@@ -30,7 +30,7 @@ _MAX_HEADER: Final = 1000
 _PARAMETER: Final = re.compile(
     r';\s*([^\s=;"]+)\s*(?:=\s*("(?:[^"\\]|\\.)*"|[^\s;"]*))?\s*'
 )
-_AS_THEY_ARE: Final = ("", "7bit", "8bit", "binary")
+_UNENCODED: Final = ("", "7bit", "8bit", "binary")
 
 
 class _NotUnderstood(Exception):
@@ -45,7 +45,7 @@ class _Part:
     @ivar kind: C{Content-Type} in lower case, without its parameters.
     @ivar parameters: the parameters of C{Content-Type}.
     @ivar disposition: the body's purpose; empty: the usual one of its type.
-    @ivar is_packed: whether it is compressed, for example.
+    @ivar is_compressed: whether it has a C{Content-Encoding}.
     """
 
     kind: str
@@ -53,7 +53,7 @@ class _Part:
     disposition: str
     is_required: bool
     encoding: str
-    is_packed: bool
+    is_compressed: bool
     body: bytes
 
 
@@ -158,9 +158,9 @@ def _best(parts: list[_Part], depth: int) -> bytes | None:
 
 
 def _decoded(part: _Part) -> bytes:
-    if part.is_packed:
+    if part.is_compressed:
         raise _NotUnderstood("a Content-Encoding")
-    if part.encoding in _AS_THEY_ARE:
+    if part.encoding in _UNENCODED:
         return part.body
     if part.encoding == "quoted-printable":
         return quopri.decodestring(part.body)

@@ -94,7 +94,7 @@ class Checklist:
         selected = self.selected
         return selected is None or now - selected.heard_at >= _ROUND_SECONDS
 
-    def is_left_for(self, now: float, check: Check) -> bool:
+    def has_moved_to(self, now: float, check: Check) -> bool:
         """
         Whether the peer has moved from the selected path to this one, as after a change
         of a NAT's port: nothing has come on the selected path since this one exists.

@@ -232,7 +232,7 @@ class IceAgent:
         check.heard(now)
         if path == self.selected and self.is_lite and self.consent is not None:
             self.consent.heard(now)
-        is_nominated = request.use_candidate or self._checks.is_left_for(now, check)
+        is_nominated = request.use_candidate or self._checks.has_moved_to(now, check)
         if is_nominated and not self.is_controlling:
             check.nominated = request.priority or check.remote_priority
             if self.is_lite and self.selected is None:

@@ -36,7 +36,7 @@ OF_TLS = {
 
 class PrivateCase(SynchronousTestCase):
     def setUp(self) -> None:
-        self.patch(inside_twisted, "_told", set())
+        self.patch(inside_twisted, "_reported", set())
         self.warned: list[str] = []
         self.patch(
             inside_twisted._log, "warn", lambda *_, name: self.warned.append(name)

@@ -214,7 +214,7 @@ class Association:
             if chunks:
                 self._put(remote.tag, chunks)
 
-    def _meet(self, remote: Init) -> None:
+    def _set_peer(self, remote: Init) -> None:
         """The peer's INIT or INIT ACK has come."""
         if self._remote is None or self._remote.tag != remote.tag:
             self._remote = remote
@@ -247,7 +247,7 @@ class Association:
             assert self._remote is not None
             if self._remote.tag != remote.tag:
                 return
-        self._meet(remote)
+        self._set_peer(remote)
         answer = Init(self._tag, WINDOW, self._tsn, self._cookie)
         self._put(remote.tag, [encode_init(packet.INIT_ACK, answer, _STREAMS)])
 
@@ -257,7 +257,7 @@ class Association:
         remote = packet.read_init(chunk)
         if not 0 < len(remote.cookie) <= MOST_PACKET_BYTES - 16:
             raise SctpError("INIT ACK without a cookie that can be sent")
-        self._meet(remote)
+        self._set_peer(remote)
         self.state = State.COOKIE_ECHOED
         cookie = encode_chunk(packet.COOKIE_ECHO, remote.cookie)
         self._ask(now, cookie, remote.tag)
