@@ -206,7 +206,7 @@ class HostileTests(SynchronousTestCase):
             remote = network.sides[1]
             chunk = encode_data(Data(remote._tsn, 1, 0, 51, b"x", first, last))
             side.received(network.now, encode((5000, 5000), side._tag, [chunk]))
-            self.assertIn("no order", side.failure)
+            self.assertIn("out of order", side.failure)
             self.assertEqual(kinds(side.outbox), [packet.ABORT])
 
     def test_an_endless_message_ends_it(self) -> None:
