@@ -15,7 +15,7 @@ from tests.counts.world import World
 CALLS = 4
 
 #: Text for a debug line that nobody reads.
-NEEDLESS = ("pprint.py", "deepcopy")
+NEEDLESS = ("pprint.py", "deepcopy", "termui.py", "peer_certificate_details")
 
 
 class SetUpTests(SynchronousTestCase):
